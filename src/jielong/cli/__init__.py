@@ -1,0 +1,1 @@
+"""The command line, its live display and the chat in the terminal."""

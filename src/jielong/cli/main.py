@@ -1,0 +1,176 @@
+"""`jielong`: the commands, their options, and how they end.
+
+Every command says where it wrote and what to run next. Mistakes of the user cost one sentence and exit code 2, Ctrl-C
+130; nothing already made is lost, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jielong.errors import JielongError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except JielongError as error:
+        print(f"jielong: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\njielong: interrupted; what was made is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jielong", description="From raw text to an assistant, on one machine. Start with: jielong quickstart"
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    start = commands.add_parser("quickstart", help="the whole road once: web pages in, a reinforced assistant out")
+    start.set_defaults(command=_run, recipe="quickstart", source=None, chat=None, preferences=None)
+    _add_run_options(start)
+
+    run = commands.add_parser("run", help="run a recipe: quickstart, or own for one's own text")
+    run.add_argument("recipe", help="quickstart or own")
+    run.add_argument("--source", type=Path, metavar="DIR", help="own: a folder of HTML, Markdown or text")
+    run.add_argument("--chat", type=Path, metavar="FILE.jsonl", help="own: conversations to learn from")
+    run.add_argument("--preferences", type=Path, metavar="FILE.jsonl", help="own: which of two answers is better")
+    run.set_defaults(command=_run)
+    _add_run_options(run)
+
+    chat = commands.add_parser("chat", help="talk to the newest model of a run, in the terminal")
+    chat.add_argument("run", nargs="?", type=Path, help="the run's folder; without it, the newest one")
+    chat.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
+    chat.add_argument("--stage", help="pretrain, sft or rl; without it, the last one trained")
+    chat.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
+    chat.add_argument("--top-p", type=float, default=1.0)
+    chat.add_argument("--max-tokens", type=int, default=80)
+    chat.add_argument("--seed", type=int, default=0)
+    chat.set_defaults(command=_chat)
+
+    tree = commands.add_parser("lineage", help="where the checkpoints of a run came from")
+    tree.add_argument("run", type=Path)
+    tree.set_defaults(command=_lineage)
+
+    estimate = commands.add_parser("estimate", help="FLOPs, memory and time of a model shape, without running it")
+    estimate.add_argument("preset", help="1m, s, m, gpt1, gpt2, gpt2-xl, gpt3 ...")
+    estimate.add_argument("--tokens", type=float, help="training tokens; without it 20 a parameter")
+    estimate.add_argument("--gflops", type=float, default=300.0, help="what the machine sustains (default 300)")
+    estimate.set_defaults(command=_estimate)
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"jielong {version('jielong')}"
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--size", default="default", help="default or smoke (default: default)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
+    parser.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change any field")
+    parser.add_argument("--no-chat", action="store_true", help="do not offer a chat at the end")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from jielong.cli.display import Display
+    from jielong.recipes import build_recipe
+    from jielong.recipes.execute import run_recipe
+    from jielong.recipes.recipe import change
+    from jielong.train.parallel import ranks_from_environment
+
+    recipe = build_recipe(
+        arguments.recipe,
+        size=arguments.size,
+        seed=arguments.seed,
+        source=arguments.source,
+        chat=arguments.chat,
+        preferences=arguments.preferences,
+    )
+    recipe = change(recipe, arguments.set)
+    console = Console()
+    with ranks_from_environment() as ranks:
+        with Display([s.name for s in recipe.stages], title=recipe.run_name, console=console) as display:
+            run = run_recipe(recipe, arguments.runs, display, ranks)
+        if not ranks.is_first:
+            return 0
+    _say_results(run.path, console)
+    trained = [s for s in run.record["stages"] if (run.path / s / "steps").exists()]
+    if any(s in trained for s in ("sft", "rl")):
+        print(f"\nTalk to it:          jielong chat {run.path}")
+    print(f"Where it came from:  jielong lineage {run.path}")
+    if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.no_chat and "sft" in trained:
+        if input("\nChat now? [Y/n] ").strip().lower() in ("", "y", "yes"):
+            return main(["chat", str(run.path)])
+    return 0
+
+
+def _say_results(path: Path, console: object) -> None:
+    from rich.console import Console
+
+    from jielong.recipes.report import print_table, read_report
+
+    assert isinstance(console, Console)
+    if (path / "report.json").exists():
+        print_table(read_report(path / "report.json"), console)
+        print(f"\nReport:              {path / 'report.html'}  (figures beside it in report.json)")
+    elif (path / "samples.txt").exists():
+        print((path / "samples.txt").read_text(encoding="utf-8"))
+        print(f"Samples:             {path / 'samples.txt'}")
+
+
+def _chat(arguments: argparse.Namespace) -> int:
+    from jielong.cli.chat import chat
+
+    return chat(
+        arguments.run or _newest_run(arguments.runs),
+        stage=arguments.stage,
+        temperature=arguments.temperature,
+        top_p=arguments.top_p,
+        max_tokens=arguments.max_tokens,
+        seed=arguments.seed,
+    )
+
+
+def _newest_run(root: Path) -> Path:
+    from jielong.errors import ConfigError
+
+    runs = sorted((p.parent for p in root.glob("*/run.json")), key=lambda p: (p / "run.json").stat().st_mtime)
+    if not runs:
+        raise ConfigError(f"no run under {root}; make one with: jielong quickstart")
+    return runs[-1]
+
+
+def _lineage(arguments: argparse.Namespace) -> int:
+    from jielong.runs import lineage, open_run
+
+    print(lineage(open_run(arguments.run)))
+    return 0
+
+
+def _estimate(arguments: argparse.Namespace) -> int:
+    from jielong.model.presets import estimate, preset
+
+    config = preset(arguments.preset)
+    print(estimate(config, tokens=arguments.tokens, flops_per_s=arguments.gflops * 1e9))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Configuration is frozen dataclasses beside the things they configure; this module only reads, writes and changes them.
+
+`set_field(config, "sft.loop.steps", "200")` gives a copy with one field changed, the value coerced to the field's type;
+unknown names are refused with the closest known one. `resolved` gives the plain dict that run.json stores and that
+fingerprints are made of, with the class's name in it wherever a field can hold several kinds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from jielong.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+
+def resolved(config: Any) -> Any:
+    """Plain data of a config, every field spelled out; dataclasses carry their class name under "kind"."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        fields = {f.name: resolved(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        return {"kind": type(config).__name__, **fields}
+    if isinstance(config, Mapping):
+        return {str(k): resolved(v) for k, v in config.items()}
+    if isinstance(config, (tuple, list)):
+        return [resolved(v) for v in config]
+    return config
+
+
+def set_field(config: T, path: str, value: str) -> T:
+    """A copy of `config` with the field at dotted `path` set to `value` (JSON, or a bare word for strings)."""
+    return _set(config, path.split("."), value, path)
+
+
+def _set(config: Any, parts: list[str], value: str, path: str) -> Any:
+    name, rest = parts[0], parts[1:]
+    if isinstance(config, tuple):
+        return _set_in_stages(config, name, rest, value, path)
+    if not dataclasses.is_dataclass(config):
+        raise ConfigError(f"{path!r} goes on at {name!r} where the value is {config!r}, which has no fields")
+    names = [f.name for f in dataclasses.fields(config)]
+    if name not in names:
+        raise ConfigError(f"unknown option {name!r} in {path!r} for {type(config).__name__}; {did_you_mean(name, names)}")
+    if rest:
+        new = _set(getattr(config, name), rest, value, path)
+    else:
+        new = _coerce(value, typing.get_type_hints(type(config))[name], path)
+    try:
+        return dataclasses.replace(config, **{name: new})  # type: ignore[type-var]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path}={value}: {error}") from error
+
+
+def _set_in_stages(stages: tuple[Any, ...], name: str, rest: list[str], value: str, path: str) -> tuple[Any, ...]:
+    """Of a tuple of named parts (a recipe's stages), the one called `name` is changed."""
+    named = [getattr(s, "name", None) for s in stages]
+    if name not in named:
+        raise ConfigError(f"unknown part {name!r} in {path!r}; {did_you_mean(name, [n for n in named if n])}")
+    if not rest:
+        raise ConfigError(f"{path!r} names a whole part; say which field of it, such as {path}.config")
+    return tuple(_set(s, rest, value, path) if s.name == name else s for s in stages)
+
+
+def _coerce(text: str, hint: Any, path: str) -> Any:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    if _matches(value, hint):
+        return tuple(value) if isinstance(value, list) else value
+    if hint is float or (float in typing.get_args(hint)):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+    if hint is str or str in typing.get_args(hint):
+        return text
+    raise ConfigError(f"{path}={text}: expected {_name_of(hint)}, got {type(value).__name__}")
+
+
+def _matches(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_matches(value, h) for h in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if hint is types.NoneType:
+        return value is None
+    if origin is tuple:
+        args = typing.get_args(hint)
+        inner = args[0] if args else Any
+        return isinstance(value, list) and all(_matches(v, inner) for v in value)
+    if hint is Any:
+        return True
+    if not isinstance(hint, type):
+        return False
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, hint)
+
+
+def _name_of(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    return getattr(hint, "__name__", str(hint)).replace("NoneType", "null")

@@ -1,0 +1,1 @@
+"""From pages to documents, from documents to shards of tokens, from tokens to batches."""

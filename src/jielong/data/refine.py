@@ -1,0 +1,178 @@
+"""Pages in, clean documents out, and a count of everything that was left behind.
+
+`refine` is one deterministic pass: decode and extract, cut very long texts at paragraph borders, ask the filters, drop
+copies. What comes out depends on the pages and their order alone. Nothing is lost in silence: each text that went in is
+either a document or a number beside a reason in the `RefineReport`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from jielong.data.dedup import DedupConfig, Deduplicator
+from jielong.data.extract import extract
+from jielong.data.filters import FilterConfig, Verdict, judge
+from jielong.data.sources import PageLike, document_id
+from jielong.errors import ConfigError
+from jielong.records import Document
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """What to keep. `max_repeated_line_pages` is an option: a line that stands on more pages than that is site boilerplate."""
+
+    filters: FilterConfig = FilterConfig()
+    dedup: DedupConfig = DedupConfig()
+    max_document_chars: int = 20_000
+    max_repeated_line_pages: int = 0  # 0: off
+
+    def __post_init__(self) -> None:
+        if self.max_document_chars < 200:
+            raise ConfigError(f"refine.max_document_chars is {self.max_document_chars!r}; it must be at least 200")
+        if self.max_repeated_line_pages < 0:
+            raise ConfigError(
+                f"refine.max_repeated_line_pages is {self.max_repeated_line_pages!r}; it must be 0 (off) or more"
+            )
+
+
+@dataclass
+class RefineReport:
+    """Counts of one pass. `dropped` and `kept` count texts: a page gives one, or several when it is very long."""
+
+    num_pages: int = 0
+    num_texts: int = 0
+    num_documents: int = 0
+    num_raw_bytes: int = 0
+    num_kept_chars: int = 0
+    num_kept_bytes: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    kept_by_language: Counter[str] = field(default_factory=Counter)
+    kept_chars_by_language: Counter[str] = field(default_factory=Counter)
+    dropped_by_language: Counter[str] = field(default_factory=Counter)
+    encodings: Counter[str] = field(default_factory=Counter)
+    num_boilerplate_lines: int = 0
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and dicts, for JSON."""
+        return {k: dict(v.most_common()) if isinstance(v, Counter) else v for k, v in vars(self).items()}
+
+    def __str__(self) -> str:
+        def row(name: str, count: int, note: str = "") -> str:
+            share = f"{count / self.num_texts:7.1%}" if self.num_texts else "      -"
+            return f"  {name:<22}{count:>9,}  {share}  {note}".rstrip()
+
+        lines = [
+            f"{self.num_pages:,} pages, {self.num_raw_bytes:,} bytes, {self.num_texts:,} texts",
+            row("kept", self.num_documents),
+        ]
+        for lang, count in self.kept_by_language.most_common():
+            lines.append(row(f"  {lang}", count, f"{self.kept_chars_by_language[lang]:,} characters"))
+        lines.append(row("dropped", sum(self.dropped.values())))
+        lines += [row(f"  {reason}", count) for reason, count in self.dropped.most_common()]
+        if self.num_boilerplate_lines:
+            lines.append(f"  {self.num_boilerplate_lines:,} lines dropped that stand on very many pages")
+        lines.append(f"text kept: {self.num_kept_chars:,} characters, {self.num_kept_bytes:,} bytes")
+        return "\n".join(lines)
+
+
+_EXAMPLES_PER_REASON = 5
+
+
+def cut(text: str, max_chars: int) -> list[str]:
+    """A text in pieces of at most `max_chars`, cut at blank lines where there are any, else at lines, else anywhere."""
+    if len(text) <= max_chars:
+        return [text]
+    pieces = []
+    while len(text) > max_chars:
+        # A border in the first half would leave a crumb; then a lesser border is better.
+        at = next(
+            (p for mark in ("\n\n", "\n", " ") if (p := text.rfind(mark, max_chars // 2, max_chars)) > 0), max_chars
+        )
+        pieces.append(text[:at].strip())
+        text = text[at:].strip()
+    return [piece for piece in (*pieces, text) if piece]
+
+
+def _line_mark(line: str) -> bytes:
+    return hashlib.blake2b(line.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def _without_frequent_lines(texts: list[str], max_pages: int, report: RefineReport) -> list[str]:
+    """The texts without the lines that stand in more than `max_pages` of them."""
+    pages_with: Counter[bytes] = Counter()
+    for text in texts:
+        pages_with.update({_line_mark(line) for line in text.split("\n") if line})
+    out = []
+    for text in texts:
+        lines = text.split("\n")
+        left = [line for line in lines if not line or pages_with[_line_mark(line)] <= max_pages]
+        report.num_boilerplate_lines += len(lines) - len(left)
+        out.append("\n".join(left).strip())
+    return out
+
+
+def _texts(
+    pages: Iterable[PageLike], report: RefineReport, progress: Callable[[int], None] | None
+) -> Iterator[tuple[str, str, str]]:
+    """(address, text, reason to drop it unseen) of each page; counts pages, bytes and encodings as they pass."""
+    for page in pages:
+        report.num_pages += 1
+        report.num_raw_bytes += len(page.body)
+        if getattr(page, "error", ""):
+            yield page.uri, "", "unreadable"
+        else:
+            extracted = extract(page)
+            report.encodings[extracted.encoding] += 1
+            yield page.uri, extracted.text, ""
+        if progress is not None:
+            progress(report.num_pages)
+
+
+def refine(
+    pages: Iterable[PageLike], config: RefineConfig = RefineConfig(), progress: Callable[[int], None] | None = None
+) -> tuple[list[Document], RefineReport]:
+    """Clean documents in the order of the pages, and the report.
+
+    A document's `source` is the address of its page, its `id` the hash of that address and of its place in the page, its
+    `meta` {"lang": ...}. `progress` is called with the number of pages done so far. A page marked as unreadable is counted
+    under "unreadable". With the option for repeated lines on, all texts are held in memory before the first is judged.
+    """
+    report = RefineReport()
+    entries: Iterable[tuple[str, str, str]] = _texts(pages, report, progress)
+    if config.max_repeated_line_pages:
+        held = list(entries)
+        texts = _without_frequent_lines([text for _, text, _ in held], config.max_repeated_line_pages, report)
+        entries = [
+            (uri, text, reason or ("frequent lines" if before and not text else ""))
+            for (uri, before, reason), text in zip(held, texts, strict=True)
+        ]
+    copies = Deduplicator(config.dedup)
+    documents: list[Document] = []
+
+    def drop(reason: str, lang: str, uri: str) -> None:
+        report.dropped[reason] += 1
+        report.dropped_by_language[lang or "unknown"] += 1
+        shown = report.examples.setdefault(reason, [])
+        if len(shown) < _EXAMPLES_PER_REASON:
+            shown.append(uri)
+
+    for uri, whole, unseen in entries:
+        for ordinal, text in enumerate(cut(whole, config.max_document_chars)):
+            report.num_texts += 1
+            verdict = Verdict(unseen, "") if unseen else judge(text, config.filters)
+            reason = verdict.reason or copies.add(len(documents), text)[0]
+            if reason:
+                drop(reason, verdict.lang, uri)
+                continue
+            documents.append(Document(text, document_id(uri, ordinal), uri, {"lang": verdict.lang}))
+            report.num_documents += 1
+            report.num_kept_chars += len(text)
+            report.num_kept_bytes += len(text.encode("utf-8", "surrogatepass"))
+            report.kept_by_language[verdict.lang] += 1
+            report.kept_chars_by_language[verdict.lang] += len(text)
+    return documents, report

@@ -1,0 +1,50 @@
+"""What can go wrong on the user's side, as one small tree.
+
+Every error here is one sentence for a person: what was wrong, the value, what would be right. The command line prints
+that sentence and leaves with exit code 2. Anything else that escapes is a bug of ours: a traceback and exit code 1.
+
+    JielongError
+    ├── ConfigError      a field, recipe, preset or option that does not exist or cannot have this value
+    ├── DataError        input text, chats, preferences or shards that cannot be read or used
+    ├── CheckpointError  a checkpoint that is missing, damaged or of another shape or version
+    ├── DivergedError    training that left the numbers behind, after the retries were used up
+    └── ResourceError    not enough disk, memory, or a device that is not there
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class JielongError(Exception):
+    """An error whose message is written for the user."""
+
+
+class ConfigError(JielongError):
+    """A field, recipe, preset or option that does not exist or cannot have this value."""
+
+
+class DataError(JielongError):
+    """Input that cannot be read or used."""
+
+
+class CheckpointError(JielongError):
+    """A checkpoint that is missing, damaged or of another shape or version."""
+
+
+class DivergedError(JielongError):
+    """Training that diverged and could not be brought back by the stated rule."""
+
+
+class ResourceError(JielongError):
+    """Not enough disk or memory, or a device that is not there."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error sentence: the closest known name, or the list of all when none is close."""
+    names = [str(k) for k in known]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(sorted(names))}" if names else "there are none"

@@ -1,0 +1,7 @@
+"""One engine that writes tokens, how the next one is drawn, and the text that comes of them."""
+
+from __future__ import annotations
+
+from jielong.generate.engine import Engine, EngineConfig, Event
+
+__all__ = ["Engine", "EngineConfig", "Event"]

@@ -1,0 +1,200 @@
+"""From logits to the next token, for many rows at once, each by its own rules.
+
+A row's token is the place where its cumulative distribution passes a uniform number, and that number is
+Philox(seed, n) for the request's n-th token: a counter-based generator, so nothing that other rows do can shift it and
+every roll can be shown and repeated. Log-probabilities speak of the model's own distribution at the row's temperature,
+before a repetition penalty, a mask or a truncation; for a greedy row (temperature 0) at temperature 1.
+"""
+# B rows, R of them with rules beyond temperature, V vocabulary.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+BLOCK = 64
+NEARLY_ONE = 1.0 - 2.0**-40
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+
+
+def philox(key: NDArray[np.uint64], counter: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], ...]:
+    """Philox4x32-10 (Salmon et al. 2011) of 2 key words and 4 counter words: 4 random words.
+
+    `key` (2, ...) and `counter` (4, ...) hold 32-bit words in uint64; the trailing axes broadcast.
+    """
+    k0, k1 = key
+    c0, c1, c2, c3 = counter
+    for _ in range(10):
+        p0, p1 = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+        c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1 & _LOW, (p0 >> _HALF) ^ c3 ^ k1, p0 & _LOW
+        k0, k1 = (k0 + np.uint64(0x9E3779B9)) & _LOW, (k1 + np.uint64(0xBB67AE85)) & _LOW
+    return c0, c1, c2, c3
+
+
+def uniforms(seeds: NDArray[np.uint64], indices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A number in [0, 1), a multiple of 2^-52, for each (seed, index); the two broadcast.
+
+    52 bits and not 53: u times a float64 total then never rounds up to the total.
+    """
+    index = indices.astype(np.uint64)
+    zero = np.zeros_like(index)
+    key = np.stack([seeds & _LOW, seeds >> _HALF])
+    high, low, _, _ = philox(key, np.stack([index & _LOW, index >> _HALF, zero, zero]))
+    return ((high << np.uint64(20)) | (low >> np.uint64(12))).astype(np.float64) * 2.0**-52
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The options of B rows as tensors. None stands for "no row": the common cases skip work."""
+
+    temperature: Tensor | None
+    """(B, 1) float32, 1 for greedy rows; None when all are 1."""
+    greedy: Tensor | None
+    """Indices of the greedy rows."""
+    is_all_greedy: bool
+    special: Tensor | None
+    """(R,) indices of rows with a truncation, a penalty or a mask; what follows is theirs."""
+    top_k: Tensor
+    top_p: Tensor
+    min_p: Tensor
+    penalty: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        temperature: NDArray[np.float32],
+        top_k: NDArray[np.int64],
+        top_p: NDArray[np.float64],
+        min_p: NDArray[np.float32],
+        penalty: NDArray[np.float32],
+        is_masked: NDArray[np.bool_],
+        device: torch.device | str = "cpu",
+    ) -> Rules:
+        """Gather the options of B rows, all arrays (B,)."""
+
+        def put(array: NDArray[np.generic]) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+        is_greedy = temperature == 0
+        divisor = np.where(is_greedy, np.float32(1), temperature)
+        special = np.flatnonzero((top_k > 0) | (top_p < 1) | (min_p > 0) | (penalty != 1) | is_masked)
+        return cls(
+            temperature=put(divisor[:, None]) if (divisor != 1).any() else None,
+            greedy=put(np.flatnonzero(is_greedy)) if is_greedy.any() else None,
+            is_all_greedy=bool(is_greedy.all()),
+            special=put(special) if len(special) else None,
+            top_k=put(top_k[special]),
+            top_p=put(top_p[special]),
+            min_p=put(min_p[special]),
+            penalty=put(penalty[special]),
+        )
+
+    def scaled(self, logits: Tensor) -> Tensor:
+        """Logits (B, V) over each row's temperature, float32."""
+        logits = logits.float()
+        return logits if self.temperature is None else logits / self.temperature
+
+
+def draw(
+    logits: Tensor,
+    rules: Rules,
+    uniform: Tensor,
+    history: Tensor | None = None,
+    allowed: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The next id (B,) int64 and its log-probability (B,) float32, from logits (B, V).
+
+    `uniform` (B,) float64; `history` (R, L) ids of prompt and answer of the special rows, short rows filled with an id
+    they contain (needed where a penalty is not 1); `allowed` (R, V) bool, at least one True in each row.
+    """
+    own = rules.scaled(logits)
+    shaped = own
+    if rules.special is not None:
+        shaped = own.index_copy(0, rules.special, _shape(own[rules.special], rules, history, allowed))
+    probabilities = torch.softmax(shaped, -1)
+    if rules.is_all_greedy:
+        ids = shaped.argmax(-1)
+    else:
+        ids = invert(probabilities, uniform)
+        if rules.greedy is not None:
+            ids[rules.greedy] = shaped[rules.greedy].argmax(-1)
+    logprobs = probabilities.gather(1, ids[:, None]).log().squeeze(1)
+    if rules.special is not None:
+        there = rules.special
+        logprobs[there] = torch.log_softmax(own[there], -1).gather(1, ids[there][:, None]).squeeze(1)
+    return ids, logprobs
+
+
+def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """For each row of (B, V), the first id at which the cumulative sum exceeds uniform (B,) times the total.
+
+    In two levels, sums of blocks and then one block, because a float64 cumulative sum over a whole vocabulary costs as
+    much as the head. An id of probability 0 is never returned.
+    """
+    B, V = probabilities.shape
+    if V % BLOCK:
+        probabilities = F.pad(probabilities, (0, BLOCK - V % BLOCK))
+    blocks = probabilities.view(B, -1, BLOCK)
+    sums = blocks.sum(-1).double()
+    ends = sums.cumsum(-1)
+    target = uniform[:, None] * ends[:, -1:]
+    block = torch.searchsorted(ends, target, right=True)
+    block_sum = sums.gather(1, block)
+    share = ((target - ends.gather(1, block) + block_sum) / block_sum).clamp_(0.0, NEARLY_ONE)
+    inside = blocks[torch.arange(B, device=block.device), block[:, 0]].double().cumsum(-1)
+    return (block * BLOCK + torch.searchsorted(inside, share * inside[:, -1:], right=True)).squeeze(1)
+
+
+def _shape(scores: Tensor, rules: Rules, history: Tensor | None, allowed: Tensor | None) -> Tensor:
+    """Scores (R, V) after penalty, mask, top-k, top-p and min-p, in this order; what is cut away is -inf.
+
+    All cuts are thresholds on the score, so ids of equal score stay or go together. The penalty divides positive scores
+    and multiplies negative ones (Keskar et al. 2019).
+    """
+    if history is not None:
+        seen = scores.gather(1, history)
+        penalty = rules.penalty[:, None]
+        scores = scores.scatter(1, history, torch.where(seen > 0, seen / penalty, seen * penalty))
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, -torch.inf)
+    highest = scores.amax(-1)
+    threshold = highest + rules.min_p.log()  # log(0) = -inf cuts nothing
+    is_cut = (rules.top_k > 0) | (rules.top_p < 1)
+    if is_cut.any():
+        rows = is_cut.nonzero().squeeze(1)
+        threshold[rows] = torch.maximum(threshold[rows], _sorted_cut(scores[rows], rules.top_k[rows], rules.top_p[rows]))
+    return scores.masked_fill(scores < threshold[:, None], -torch.inf)
+
+
+def _sorted_cut(scores: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
+    """(R,) the lowest score that top-k, and top-p within it, let pass."""
+    V = scores.shape[1]
+    top_k = torch.where(top_k > 0, top_k, V).clamp(max=V)
+    weights = torch.exp(scores - scores.amax(-1, keepdim=True))
+    # rarely does a nucleus hold more than a few hundred ids; where it does, sort everything
+    width = min(V, max(256, int(torch.where(top_k < V, top_k, 1).max())))
+    highest = scores.topk(width).values
+    cut = torch.full_like(scores[:, 0], -torch.inf)
+    rows = torch.arange(len(scores), device=scores.device)
+    while True:
+        ordered = torch.exp(highest - highest[:, :1]).double()
+        ranks = torch.arange(highest.shape[1], device=scores.device)
+        within = ordered.masked_fill(ranks >= top_k[rows, None], 0.0)
+        total = torch.where(top_k[rows] < V, within.sum(-1), weights[rows].double().sum(-1))
+        sums = within.cumsum(-1) / total[:, None]
+        last = torch.minimum((sums < top_p[rows, None]).sum(-1), top_k[rows] - 1)
+        # without truncation by p, only k counts: rounding must not cut the tail
+        last = torch.where(top_p[rows] < 1, last, top_k[rows] - 1)
+        is_found = last < highest.shape[1]
+        found = is_found.nonzero().squeeze(1)
+        cut[rows[found]] = highest[found, last[found]]
+        rows = rows[~is_found]
+        if not len(rows) or highest.shape[1] == V:
+            return cut
+        highest = scores[rows].sort(-1, descending=True).values

@@ -1,0 +1,1 @@
+"""The decoder, its cache, its sizes and its files."""

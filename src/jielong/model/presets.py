@@ -1,0 +1,109 @@
+"""Named shapes, and what a shape costs before anyone runs it.
+
+The small ones are ours; `gpt1`, `gpt2*` and `gpt3*` take depth, width and heads from the published tables (Radford et al.
+2018 and 2019, Brown et al. 2020 table 2.1) in our arrangement, with the feed-forward width at 8/3 of the hidden width, so
+that three matrices hold what their two held.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from jielong.errors import ConfigError, did_you_mean
+from jielong.model.transformer import ModelConfig
+
+
+def _published(layers: int, width: int, heads: int, positions: int, vocab: int = 50_257) -> ModelConfig:
+    return ModelConfig(
+        vocab_size=-(-vocab // 64) * 64,
+        hidden_size=width,
+        intermediate_size=-(-width * 8 // 3 // 64) * 64,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        head_dim=width // heads,
+        max_position_embeddings=positions,
+    )
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "1m": ModelConfig(
+        vocab_size=2048, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4, head_dim=32
+    ),
+    "s": ModelConfig(),
+    "m": ModelConfig(
+        vocab_size=8192,
+        hidden_size=384,
+        intermediate_size=1152,
+        num_hidden_layers=7,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+    ),
+    "gpt1": _published(12, 768, 12, 512, vocab=40_478),
+    "gpt2": _published(12, 768, 12, 1024),
+    "gpt2-medium": _published(24, 1024, 16, 1024),
+    "gpt2-large": _published(36, 1280, 20, 1024),
+    "gpt2-xl": _published(48, 1600, 25, 1024),
+    "gpt3-1.3b": _published(24, 2048, 16, 2048),
+    "gpt3-6.7b": _published(32, 4096, 32, 2048),
+    "gpt3-13b": _published(40, 5120, 40, 2048),
+    "gpt3": _published(96, 12_288, 96, 2048),
+}
+
+
+def preset(name: str, **changes: int) -> ModelConfig:
+    """The shape called `name`, with fields changed; ConfigError with the closest name otherwise."""
+    if name not in PRESETS:
+        raise ConfigError(f"unknown model preset {name!r}; {did_you_mean(name, PRESETS)}")
+    return dataclasses.replace(PRESETS[name], **changes)
+
+
+def num_parameters(config: ModelConfig) -> int:
+    """All parameters, tied ones once."""
+    C, D = config.hidden_size, config.head_dim
+    attention = 2 * C * config.num_attention_heads * D + 2 * C * config.num_key_value_heads * D + 2 * D
+    layer = attention + 3 * C * config.intermediate_size + 2 * C
+    embeddings = config.vocab_size * C * (1 if config.tie_word_embeddings else 2)
+    return config.num_hidden_layers * layer + embeddings + C
+
+
+def flops_per_token(config: ModelConfig, length: int) -> float:
+    """Training FLOPs (forward and backward) of one token: 6 N + 6 L T d (Chowdhery et al. 2022, appendix B, causal)."""
+    width = config.num_attention_heads * config.head_dim
+    return 6.0 * num_parameters(config) + 6.0 * config.num_hidden_layers * length * width
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What training a shape would take."""
+
+    parameters: int
+    tokens: float
+    flops: float
+    memory_bytes: float
+    seconds: float
+
+    def __str__(self) -> str:
+        hours = self.seconds / 3600
+        time = f"{self.seconds:.0f} s" if hours < 1 else f"{hours:.1f} h" if hours < 48 else f"{hours / 24:,.0f} days"
+        return (
+            f"parameters  {self.parameters / 1e6:,.1f} M\ntokens      {self.tokens:,.0f}\nFLOPs       {self.flops:.2e}\n"
+            f"memory      {self.memory_bytes / 1e9:,.2f} GB (weights, gradients and two Adam moments in float32, "
+            f"activations of one row)\ntime        {time}"
+        )
+
+
+def estimate(config: ModelConfig, *, tokens: float | None = None, flops_per_s: float = 3e11) -> Estimate:
+    """FLOPs, memory and time to train `config`.
+
+    `tokens` defaults to 20 a parameter (Hoffmann et al. 2022); `flops_per_s` is what the machine sustains, by default
+    that of two ordinary CPU cores in bf16. Activations: 34 C + 5 H T bytes a token and layer (Korthikanti et al. 2022).
+    """
+    parameters = num_parameters(config)
+    tokens = 20.0 * parameters if tokens is None else tokens
+    T = config.max_position_embeddings
+    flops = flops_per_token(config, T) * tokens
+    activations = T * config.num_hidden_layers * (34 * config.hidden_size + 5 * config.num_attention_heads * T)
+    return Estimate(parameters, tokens, flops, 16.0 * parameters + activations, flops / flops_per_s)

@@ -1,0 +1,132 @@
+"""Runs a recipe: stage after stage, each only if its fingerprint is new, each taken up again where a kill left it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from jielong.config import resolved
+from jielong.recipes import assess, prepare, samples, training
+from jielong.recipes.recipe import (
+    EvaluateStage,
+    FileStage,
+    FolderStage,
+    JudgementsStage,
+    LessonsStage,
+    Recipe,
+    RefineStage,
+    SamplesStage,
+    Stage,
+    TokenizerStage,
+    TrainStage,
+    WebStage,
+)
+from jielong.runs import FORMAT_VERSION, MemoryWatch, Run, load_average, now_s
+from jielong.train.loop import Progress
+from jielong.train.machine import Machine, look_at_machine
+from jielong.train.parallel import Ranks
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def stage(self, name: str) -> None: ...
+    def update(
+        self, step: int, steps: int, loss: float | None, tokens_per_s: float, seconds_left: float, note: str = ""
+    ) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+class Silent:
+    """A display that shows nothing."""
+
+    def stage(self, name: str) -> None: ...
+    def update(
+        self, step: int, steps: int, loss: float | None, tokens_per_s: float, seconds_left: float, note: str = ""
+    ) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+@dataclass
+class Context:
+    """What a stage gets: the recipe it belongs to, where to write, the machine and the display."""
+
+    recipe: Recipe
+    run: Run
+    machine: Machine
+    display: Display
+    ranks: Ranks = Ranks()
+
+    def directory(self, stage: str) -> Path:
+        return self.run.stage_path(stage)
+
+    def parent(self, stage: Stage, role: str) -> Path:
+        """The directory of the stage that plays `role` for this one."""
+        return self.directory(stage.inputs[role])
+
+    def checkpoint(self, stage_name: str) -> Path:
+        """The model directory that a finished training stage ended with."""
+        summary = self.run.record["stages"][stage_name]["summary"]
+        return self.directory(stage_name) / "steps" / summary["checkpoint"] / "model"
+
+    def report(self, progress: Progress) -> None:
+        self.display.update(
+            progress.step, progress.steps, progress.loss, progress.tokens_per_s, progress.seconds_left
+        )
+
+
+RUNNERS: dict[type, Callable[[Any, Context], dict[str, Any]]] = {
+    WebStage: prepare.web,
+    FolderStage: prepare.folder,
+    RefineStage: prepare.refine_pages,
+    TokenizerStage: prepare.tokenizer,
+    LessonsStage: prepare.lessons,
+    FileStage: prepare.file,
+    JudgementsStage: prepare.judgements,
+    TrainStage: training.train,
+    EvaluateStage: assess.evaluate,
+    SamplesStage: samples.samples,
+}
+
+
+def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks: Ranks = Ranks()) -> Run:  # noqa: B008
+    """Take a recipe to its end in `root`/RECIPE-SIZE-SEED; finished stages are passed over, unfinished ones resumed."""
+    display = display or Silent()
+    run = Run(root / recipe.run_name)
+    record = run.record
+    machine = Machine(**record["machine"]) if "machine" in record else look_at_machine()
+    torch.set_num_threads(machine.threads)
+    run.update(
+        version=FORMAT_VERSION,
+        recipe=recipe.name,
+        size=recipe.size,
+        seed=recipe.seed,
+        config=resolved(recipe),
+        machine=machine.__dict__,
+        load_at_start=load_average(),
+    )
+    context = Context(recipe, run, machine, display, ranks)
+    fingerprints = recipe.fingerprints()
+    with MemoryWatch() as memory:
+        for stage in recipe.stages:
+            fingerprint = fingerprints[stage.name]
+            display.stage(stage.name)
+            if run.is_done(stage.name, fingerprint):
+                continue
+            parents = {parent: fingerprints[parent] for parent in stage.inputs.values()}
+            run.begin_stage(stage.name, fingerprint, resolved(stage), parents)
+            start_s = now_s()
+            try:
+                summary = RUNNERS[type(stage)](stage, context)
+            finally:
+                run.add_seconds(stage.name, now_s() - start_s)
+                run.update(
+                    peak_memory_bytes=max(memory.peak_bytes, run.record.get("peak_memory_bytes", 0)),
+                    seconds=round(sum(s["seconds"] for s in run.record["stages"].values()), 2),
+                )
+            run.end_stage(stage.name, fingerprint, summary)
+    return run

@@ -1,0 +1,220 @@
+"""Stages that make material: pages, clean documents, a tokenizer and its tokens, conversations, judgements."""
+
+from __future__ import annotations
+
+import json
+import random
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jielong.data.refine import refine
+from jielong.data.shards import encode_documents, write_shards
+from jielong.data.sources import Page, read_pages
+from jielong.data.talks import read_chats, read_preferences
+from jielong.errors import DataError
+from jielong.generate.engine import Engine, EngineConfig
+from jielong.model.hf import load_language_model
+from jielong.records import Conversation, Document, Message, Preference, Sampling, to_dict
+from jielong.recipes.atlas import lesson_items, prompt_items
+from jielong.recipes.recipe import (
+    FileStage,
+    FolderStage,
+    JudgementsStage,
+    LessonsStage,
+    RefineStage,
+    TokenizerStage,
+    WebStage,
+)
+from jielong.runs import canonical_json, derive_seed, read_json, write_directory, write_json, write_text
+from jielong.tokens.tokenizer import Tokenizer, train_tokenizer
+from jielong.use.port import LocalPort
+from jielong.worlds.atlas.articles import write_articles
+from jielong.worlds.atlas.facts import load_countries
+from jielong.worlds.atlas.gold import candidates, judge
+from jielong.worlds.atlas.lessons import conversation
+from jielong.worlds.atlas.web import write_web
+
+if TYPE_CHECKING:
+    from jielong.recipes.execute import Context
+
+
+def write_jsonl(path: Path, records: Iterable[Any]) -> int:
+    """One record a line; the number of lines."""
+    lines = [canonical_json(to_dict(r)) + "\n" for r in records]
+    write_text(path, "".join(lines))
+    return len(lines)
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def read_documents(path: Path) -> list[Document]:
+    return [Document.from_dict(d) for d in read_jsonl(path)]
+
+
+def read_conversations(path: Path) -> list[Conversation]:
+    return [Conversation.from_dict(d) for d in read_jsonl(path)]
+
+
+def web(stage: WebStage, context: Context) -> dict[str, Any]:
+    """pages.zip: every page as a file, index.jsonl beside them with address, type and what it truly is."""
+    seed = derive_seed(context.recipe.seed, stage.name)
+    articles = write_articles(load_countries(), seed, stage.articles)
+    kinds: dict[str, int] = {}
+
+    def fill(path: Path) -> None:
+        index = []
+        with zipfile.ZipFile(path / "pages.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as pages:
+            for number, page in enumerate(write_web(articles, seed)):
+                name = f"{number:06d}.html"
+                pages.writestr(name, page.body)
+                index.append({"file": name, "uri": page.uri, "content_type": page.content_type, "kind": page.kind})
+                kinds[page.kind] = kinds.get(page.kind, 0) + 1
+            pages.writestr("index.jsonl", "".join(canonical_json(line) + "\n" for line in index))
+
+    write_directory(context.directory(stage.name), fill)
+    return {"pages": sum(kinds.values()), "kinds": kinds}
+
+
+def read_web(directory: Path) -> Iterator[Page]:
+    with zipfile.ZipFile(directory / "pages.zip") as pages:
+        for line in pages.read("index.jsonl").decode().splitlines():
+            entry = json.loads(line)
+            yield Page(entry["uri"], pages.read(entry["file"]), entry["content_type"])
+
+
+def folder(stage: FolderStage, context: Context) -> dict[str, Any]:
+    """Remember where the pages lie; they are read where they are."""
+    write_json(context.directory(stage.name) / "folder.json", {"path": stage.path, "digest": stage.digest})
+    return {"path": stage.path}
+
+
+def refine_pages(stage: RefineStage, context: Context) -> dict[str, Any]:
+    """documents.jsonl, held_out.jsonl and the counts of what was dropped and why."""
+    parent = context.parent(stage, "pages")
+    if (parent / "pages.zip").exists():
+        pages: Iterable[Page] = read_web(parent)
+    else:
+        pages = read_pages(Path(read_json(parent / "folder.json")["path"]))
+    documents, report = refine(pages, stage.refine)
+    if len(documents) < 2:
+        raise DataError(f"refining left {len(documents)} documents of {report.num_pages} pages; at least 2 are needed\n{report}")
+    order = list(range(len(documents)))
+    random.Random(derive_seed(context.recipe.seed, stage.name, "held out")).shuffle(order)
+    num_held_out = max(1, round(len(documents) * stage.held_out_fraction))
+    held_out = set(order[:num_held_out])
+    directory = context.directory(stage.name)
+    write_jsonl(directory / "documents.jsonl", (d for i, d in enumerate(documents) if i not in held_out))
+    write_jsonl(directory / "held_out.jsonl", (d for i, d in enumerate(documents) if i in held_out))
+    write_json(directory / "report.json", report.to_dict())
+    write_text(directory / "report.txt", str(report))
+    context.display.message(str(report))
+    return report.to_dict() | {"examples": {}}
+
+
+def tokenizer(stage: TokenizerStage, context: Context) -> dict[str, Any]:
+    """tokenizer/ in Hugging Face's layout, and both parts of the text as token shards."""
+    parent = context.parent(stage, "documents")
+    documents = read_documents(parent / "documents.jsonl")
+    made = train_tokenizer((d.text for d in documents), stage.tokenizer)
+    directory = context.directory(stage.name)
+    write_directory(directory / "tokenizer", made.save)
+    counts = {}
+    for part, texts in (("train", documents), ("held_out", read_documents(parent / "held_out.jsonl"))):
+        counts[part] = write_shards(directory / part, encode_documents(texts, made), made).num_tokens
+    return {"vocab_size": made.vocab_size, "tokens": counts, "bytes_per_token": made.bytes_per_token([d.text for d in documents[:500]])}
+
+
+def lessons(stage: LessonsStage, context: Context) -> dict[str, Any]:
+    """chats.jsonl and held_out.jsonl to learn from, prompts.jsonl to be judged on."""
+    seed = context.recipe.seed
+    chats = [conversation(i) for i in lesson_items(stage, seed)]
+    random.Random(derive_seed(seed, stage.name, "order")).shuffle(chats)
+    directory = context.directory(stage.name)
+    return split_chats(directory, chats) | {
+        "prompts": write_jsonl(
+            directory / "prompts.jsonl", (Conversation(i.messages, {"kind": i.kind}) for i in prompt_items(stage, seed))
+        )
+    }
+
+
+def split_chats(directory: Path, chats: list[Conversation]) -> dict[str, Any]:
+    """Every 33rd conversation is held out."""
+    held_out = chats[::33]
+    return {
+        "chats": write_jsonl(directory / "chats.jsonl", (c for i, c in enumerate(chats) if i % 33)),
+        "held_out": write_jsonl(directory / "held_out.jsonl", held_out),
+    }
+
+
+def file(stage: FileStage, context: Context) -> dict[str, Any]:
+    """A file of one's own, checked and in our form."""
+    directory = context.directory(stage.name)
+    if stage.holds == "chats":
+        chats = read_chats(Path(stage.path))
+        random.Random(derive_seed(context.recipe.seed, stage.name, "order")).shuffle(chats)
+        prompts = [Conversation(c.messages[:-1]) for c in chats if len(c.messages) > 1]
+        return split_chats(directory, chats) | {"prompts": write_jsonl(directory / "prompts.jsonl", prompts)}
+    preferences = read_preferences(Path(stage.path))
+    random.Random(derive_seed(context.recipe.seed, stage.name, "order")).shuffle(preferences)
+    return split_preferences(directory, preferences)
+
+
+def split_preferences(directory: Path, preferences: list[Preference]) -> dict[str, Any]:
+    """Every 16th preference is held out."""
+    return {
+        "preferences": write_jsonl(directory / "preferences.jsonl", (p for i, p in enumerate(preferences) if i % 16)),
+        "held_out": write_jsonl(directory / "held_out.jsonl", preferences[::16]),
+    }
+
+
+def judgements(stage: JudgementsStage, context: Context) -> dict[str, Any]:
+    """preferences.jsonl: pairs of answers to the prompts, two drawn from the model and some contrasting ones.
+
+    The gold scorer says which of two is better, as a person would; pairs it finds equal are left out.
+    """
+    seed = derive_seed(context.recipe.seed, stage.name)
+    rng = random.Random(seed)
+    lessons_stage = context.recipe.stage(stage.inputs["lessons"])
+    assert isinstance(lessons_stage, LessonsStage)
+    items = prompt_items(lessons_stage, context.recipe.seed)
+    rng.shuffle(items)
+    items = items[: stage.num_prompts]
+    port = open_port(context, stage.inputs["start"])
+    sampling = Sampling(max_tokens=stage.max_tokens, temperature=stage.temperature)
+    rounds = [
+        port.ask_many([Conversation(i.messages) for i in items], sampling, seed=derive_seed(seed, "draw", n))
+        for n in range(stage.samples_per_prompt)
+    ]
+    preferences = []
+    for number, item in enumerate(items):
+        texts = list(dict.fromkeys([*(r[number].text for r in rounds), *candidates(item, rng).values()]))
+        scored = sorted(((judge(item, t).value, t) for t in texts), reverse=True)
+        pairs = [(a, b) for x, a in scored for y, b in scored if x > y]
+        for better, worse in rng.sample(pairs, min(3, len(pairs))):
+            sides = ((Message("assistant", better),), (Message("assistant", worse),))
+            preferences.append(Preference(item.messages, *sides, by="gold"))
+    rng.shuffle(preferences)
+    directory = context.directory(stage.name)
+    mean = sum(judge(i, r[n].text).value for r in rounds for n, i in enumerate(items)) / (len(items) * len(rounds))
+    return split_preferences(directory, preferences) | {"prompts": len(items), "mean_gold_of_samples": mean}
+
+
+def open_tokenizer(context: Context, stage_name: str = "tokenizer") -> Tokenizer:
+    return Tokenizer.load(context.directory(stage_name) / "tokenizer")
+
+
+def open_engine(context: Context, checkpoint: Path, *, slots: int = 128) -> Engine:
+    """An engine on the model of a checkpoint directory, in the machine's number format."""
+    model = load_language_model(checkpoint).to(context.machine.device)
+    return Engine(model, EngineConfig(slots=slots, dtype=context.machine.dtype))
+
+
+def open_port(context: Context, stage_name: str) -> LocalPort:
+    """A port to what a training stage ended with."""
+    return LocalPort(open_engine(context, context.checkpoint(stage_name)), open_tokenizer(context))

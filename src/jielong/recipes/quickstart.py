@@ -1,0 +1,112 @@
+"""The whole road once: raw pages of the embedded world in, a reinforced assistant out, and the report about it."""
+
+from __future__ import annotations
+
+from jielong.errors import ConfigError, did_you_mean
+from jielong.model.transformer import ModelConfig
+from jielong.recipes.recipe import (
+    EvaluateStage,
+    JudgementsStage,
+    LessonsStage,
+    NextTokenConfig,
+    Recipe,
+    RefineStage,
+    RowsConfig,
+    TokenizerStage,
+    TrainStage,
+    WebStage,
+)
+from jielong.tokens.tokenizer import TokenizerConfig
+from jielong.train.loop import LoopConfig
+from jielong.train.objectives import BradleyTerryConfig, PPOConfig
+from jielong.train.optim import OptimizerConfig
+from jielong.train.rollouts import RolloutConfig
+
+
+def quickstart(size: str = "default", seed: int = 0) -> Recipe:
+    """`default` takes about a quarter of an hour on two cores, `smoke` two minutes (and proves only that all parts run)."""
+    sizes = {"default": _default, "smoke": _smoke}
+    if size not in sizes:
+        raise ConfigError(f"quickstart has no size {size!r}; {did_you_mean(size, sizes)}")
+    return sizes[size](seed)
+
+
+def _default(seed: int) -> Recipe:
+    model = ModelConfig()
+    sft = TrainStage(
+        "sft",
+        {"data": "lessons", "start": "pretrain", "tokenizer": "tokenizer"},
+        NextTokenConfig(),
+        RowsConfig(length=256, rows_per_step=16, micro_rows=16),
+        optimizer=OptimizerConfig(lr=1e-3, warmup_steps=10, decay_fraction=1.0),
+        loop=LoopConfig(steps=240),
+        check_every=60,
+    )
+    return Recipe(
+        "quickstart",
+        "default",
+        seed,
+        (
+            WebStage("web", articles=5000),
+            RefineStage("refine", {"pages": "web"}),
+            TokenizerStage("tokenizer", {"documents": "refine"}, TokenizerConfig(vocab_size=4096)),
+            TrainStage(
+                "pretrain",
+                {"data": "tokenizer", "tokenizer": "tokenizer"},
+                NextTokenConfig(),
+                RowsConfig(length=256, rows_per_step=32, micro_rows=16),
+                model=model,
+                optimizer=OptimizerConfig(lr=3e-3, warmup_steps=30),
+                loop=LoopConfig(steps=700),
+                check_every=100,
+            ),
+            LessonsStage("lessons"),
+            sft,
+            JudgementsStage("judgements", {"start": "sft", "lessons": "lessons", "tokenizer": "tokenizer"}),
+            TrainStage(
+                "reward",
+                {"data": "judgements", "start": "sft", "tokenizer": "tokenizer"},
+                BradleyTerryConfig(),
+                RowsConfig(length=128, rows_per_step=64, micro_rows=64),
+                optimizer=OptimizerConfig(lr=3e-4, warmup_steps=10, decay_fraction=1.0),
+                loop=LoopConfig(steps=100),
+                check_every=25,
+            ),
+            TrainStage(
+                "rl",
+                {"data": "lessons", "start": "sft", "reward": "reward", "tokenizer": "tokenizer"},
+                PPOConfig(),
+                RolloutConfig(),
+                optimizer=OptimizerConfig(lr=1e-4, warmup_steps=5, decay_fraction=0.5, weight_decay=0.0, eps=1e-5),
+                critic_optimizer=OptimizerConfig(lr=3e-4, warmup_steps=5, decay_fraction=0.5, weight_decay=0.0, eps=1e-5),
+                loop=LoopConfig(steps=160, diverged_above=0.0),
+                check_every=0,
+            ),
+            # The same instruction tuning on weights that have read nothing: what the lessons alone can teach.
+            TrainStage(
+                "control",
+                {"data": "lessons", "tokenizer": "tokenizer"},
+                sft.objective,
+                sft.source,
+                model=model,
+                optimizer=sft.optimizer,
+                loop=sft.loop,
+                check_every=sft.check_every,
+            ),
+            EvaluateStage(
+                "evaluate",
+                {
+                    "base": "pretrain",
+                    "sft": "sft",
+                    "rl": "rl",
+                    "random_init": "control",
+                    "tokenizer": "tokenizer",
+                    "held_out": "refine",
+                },
+            ),
+        ),
+    )
+
+
+def _smoke(seed: int) -> Recipe:
+    raise NotImplementedError(seed)

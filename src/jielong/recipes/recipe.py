@@ -1,0 +1,225 @@
+"""A recipe is plain data: named stages, each a frozen config with inputs (other stages) and fields.
+
+Nothing here runs anything. A recipe function returns a `Recipe`; `--set sft.loop.steps=50` gives a changed copy; the
+fingerprint of a stage covers its whole config, its parents' fingerprints and the version of the code that runs it, so a
+stage is run again exactly when something that decides its result has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from jielong.config import resolved, set_field
+from jielong.data.refine import RefineConfig
+from jielong.errors import ConfigError
+from jielong.model.transformer import ModelConfig
+from jielong.runs import digest
+from jielong.tokens.tokenizer import TokenizerConfig
+from jielong.train.loop import LoopConfig
+from jielong.train.objectives import BradleyTerryConfig, PolicyConfig, PPOConfig
+from jielong.train.optim import OptimizerConfig
+from jielong.train.rollouts import RolloutConfig
+
+
+@dataclass(frozen=True)
+class WebStage:
+    """The embedded world as raw pages."""
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    world: Literal["atlas"] = "atlas"
+    articles: int = 5000
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class FolderStage:
+    """A folder of one's own as raw pages; `digest` stands for what was in it."""
+
+    name: str
+    path: str
+    digest: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class RefineStage:
+    """Pages to clean documents. Input: pages."""
+
+    name: str
+    inputs: Mapping[str, str]
+    refine: RefineConfig = RefineConfig()
+    held_out_fraction: float = 0.02
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class TokenizerStage:
+    """A tokenizer trained on documents. Input: documents."""
+
+    name: str
+    inputs: Mapping[str, str]
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class LessonsStage:
+    """What the embedded world teaches: conversations, and prompts to be judged on."""
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    world: Literal["atlas"] = "atlas"
+    num_questions: int = 6
+    num_followups: int = 4
+    num_translations: int = 8
+    num_formats: int = 3
+    num_made_up: int = 60
+    num_refusals: int = 200
+    num_harmless: int = 100
+    prompts_made_up: int = 600
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class FileStage:
+    """Chats or preferences of one's own; `digest` stands for the file's content."""
+
+    name: str
+    path: str
+    holds: Literal["chats", "preferences"]
+    digest: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class JudgementsStage:
+    """Pairs of answers, the better one named by the world's gold scorer. Inputs: start (who answers), lessons."""
+
+    name: str
+    inputs: Mapping[str, str]
+    num_prompts: int = 2000
+    samples_per_prompt: int = 2
+    temperature: float = 1.0
+    max_tokens: int = 40
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class NextTokenConfig:
+    """Cross-entropy of the next token, over the whole text or over the assistant's turns, whichever the data marks."""
+
+
+@dataclass(frozen=True)
+class RowsConfig:
+    """How token rows become steps: `rows_per_step` rows of `length` positions, `micro_rows` at a time."""
+
+    length: int = 256
+    rows_per_step: int = 32
+    micro_rows: int = 32
+
+
+@dataclass(frozen=True)
+class TrainStage:
+    """A training stage. Inputs: data; start (whose weights; without it `model` from random numbers); reward for RL."""
+
+    name: str
+    inputs: Mapping[str, str]
+    objective: NextTokenConfig | BradleyTerryConfig | PolicyConfig | PPOConfig
+    source: RowsConfig | RolloutConfig = RowsConfig()
+    model: ModelConfig | None = None
+    optimizer: OptimizerConfig = OptimizerConfig()
+    critic_optimizer: OptimizerConfig | None = None
+    loop: LoopConfig = LoopConfig()
+    # How often the held-out loss is looked at, in steps; 0 leaves it out.
+    check_every: int = 100
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class EvaluateStage:
+    """Every model on the same questions, and the report. Inputs: one entry for each model, and tokenizer, held-out text."""
+
+    name: str
+    inputs: Mapping[str, str]
+    max_tokens: int = 40
+    bootstrap: int = 2000
+    # At most so many of each kind of exam item; 0 takes all.
+    limit: int = 0
+    num_samples: int = 12
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class SamplesStage:
+    """Held-out bits per byte and sample texts of every model. Inputs: models by name, tokenizer, held-out text, chats."""
+
+    name: str
+    inputs: Mapping[str, str]
+    num_samples: int = 4
+    max_tokens: int = 80
+    temperature: float = 0.7
+    version: int = 1
+
+
+Stage = (
+    WebStage
+    | FolderStage
+    | RefineStage
+    | TokenizerStage
+    | LessonsStage
+    | FileStage
+    | JudgementsStage
+    | TrainStage
+    | EvaluateStage
+    | SamplesStage
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stages in the order they run; a stage's inputs name stages before it."""
+
+    name: str
+    size: str
+    seed: int
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for stage in self.stages:
+            for role, parent in stage.inputs.items():
+                if parent not in seen:
+                    raise ConfigError(
+                        f"stage {stage.name!r} takes its {role} from {parent!r}, which no stage before it makes"
+                    )
+            seen.add(stage.name)
+
+    @property
+    def run_name(self) -> str:
+        return f"{self.name}-{self.size}-{self.seed}"
+
+    def stage(self, name: str) -> Stage:
+        return next(s for s in self.stages if s.name == name)
+
+    def fingerprints(self) -> dict[str, str]:
+        """Stage name -> digest of all that decides its result."""
+        known: dict[str, str] = {}
+        for stage in self.stages:
+            parents = {role: known[parent] for role, parent in stage.inputs.items()}
+            known[stage.name] = digest({"stage": resolved(stage), "parents": parents, "seed": self.seed})
+        return known
+
+
+def change(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """The recipe with `stage.field=value` settings applied; ConfigError names what is unknown and what is near."""
+    for setting in settings:
+        path, is_pair, value = setting.partition("=")
+        if not is_pair or "." not in path:
+            raise ConfigError(f"--set {setting!r} is not of the form stage.field=value, such as sft.loop.steps=50")
+        recipe = replace(recipe, stages=set_field(recipe.stages, path.strip(), value.strip()))
+    return recipe

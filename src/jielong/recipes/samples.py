@@ -1,0 +1,57 @@
+"""What a model of one's own text can do: held-out bits per byte, and texts to read, of every stage side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jielong.evaluate.held_out import bits_per_byte
+from jielong.recipes.prepare import open_port, read_conversations, read_documents
+from jielong.recipes.recipe import SamplesStage
+from jielong.records import Conversation, Sampling
+from jielong.runs import derive_seed, write_json, write_text
+
+if TYPE_CHECKING:
+    from jielong.recipes.execute import Context
+
+NOT_MODELS = ("tokenizer", "held_out", "chats")
+
+WHAT_TO_ADD = {
+    "pretrain": "The road ends here: to make it answer, add conversations with --chat FILE.jsonl, one a line: "
+    '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}',
+    "sft": "The road ends here: to make it answer better, add comparisons with --preferences FILE.jsonl, one a line: "
+    '{"prompt": [messages], "chosen": [message], "rejected": [message]}',
+}
+
+
+def samples(stage: SamplesStage, context: Context) -> dict[str, Any]:
+    """samples.txt and samples.json in the run's directory."""
+    models = [name for name in stage.inputs if name not in NOT_MODELS]
+    seed = derive_seed(context.recipe.seed, stage.name)
+    documents = read_documents(context.directory(stage.inputs["held_out"]) / "held_out.jsonl")
+    openings = [d.text[: max(12, min(60, len(d.text) // 3))] for d in documents[: stage.num_samples]]
+    prompts: list[Conversation] = []
+    if "chats" in stage.inputs:
+        held_out = read_conversations(context.directory(stage.inputs["chats"]) / "held_out.jsonl")
+        prompts = [Conversation(c.messages[:-1]) for c in held_out if len(c.messages) > 1][: stage.num_samples]
+    sampling = Sampling(max_tokens=stage.max_tokens, temperature=stage.temperature)
+    found: dict[str, Any] = {}
+    shown: dict[str, list[str]] = {}
+    for number, name in enumerate(models):
+        context.display.update(number, len(models), None, 0.0, 0.0, name)
+        port = open_port(context, stage.inputs[name])
+        found[name] = {"bits_per_byte": bits_per_byte(port, [d.text for d in documents[:200]])}
+        if name == "pretrain":
+            shown[name] = [a.text for a in port.complete_many(openings, sampling, seed=seed)]
+        else:
+            shown[name] = [a.text for a in port.ask_many(prompts, sampling, seed=seed)]
+    figures = ", ".join(f"{n} {f['bits_per_byte']:.3f}" for n, f in found.items())
+    lines = [f"bits per byte on held-out text: {figures}", ""]
+    lines += [f"[{o}] {t}\n" for o, t in zip(openings, shown.get("pretrain", []), strict=True)]
+    for index, prompt in enumerate(prompts):
+        lines.append(f"> {prompt.messages[-1].text}")
+        lines += [f"  {name}: {shown[name][index]}" for name in models if name != "pretrain"]
+        lines.append("")
+    lines.append(WHAT_TO_ADD.get(models[-1], ""))
+    write_text(context.run.path / "samples.txt", "\n".join(lines).rstrip() + "\n")
+    write_json(context.run.path / "samples.json", {"measures": found, "openings": openings, "texts": shown})
+    return found

@@ -1,0 +1,260 @@
+"""A training stage: its modules, source, objective, optimizers and checks put together and given to the one loop."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+
+from jielong.data.batches import Batch, PackedChats, PackedTokens, PaddedPairs, Source, held_out
+from jielong.data.shards import Shards
+from jielong.errors import DataError
+from jielong.generate.engine import Engine, EngineConfig
+from jielong.model import hf
+from jielong.model.presets import flops_per_token
+from jielong.model.transformer import (
+    LanguageModel,
+    ModelConfig,
+    ScalarModel,
+    fresh_language_model,
+    scalar_from_language_model,
+)
+from jielong.recipes.prepare import open_tokenizer, read_conversations, read_jsonl
+from jielong.recipes.recipe import NextTokenConfig, RowsConfig, TrainStage
+from jielong.records import Preference
+from jielong.runs import derive_seed, read_json, write_json
+from jielong.tokens.chat import render, render_preference, render_prompt
+from jielong.tokens.tokenizer import Tokenizer
+from jielong.train.loop import Check, Loop, Objective
+from jielong.train.objectives import PPO, BradleyTerry, BradleyTerryConfig, NextToken, PolicyConfig, PolicyGradient, PPOConfig
+from jielong.train.optim import Optimizer
+from jielong.train.rewards import RewardModelScorer, score_rows
+from jielong.train.rollouts import Prompt, RolloutConfig, Rollouts
+
+if TYPE_CHECKING:
+    from jielong.recipes.execute import Context
+
+COMPILE_S = 25.0
+"""What compiling one shape takes on two ordinary cores, seconds; it pays when ten times that lie ahead."""
+
+CHECK_ROWS = 64
+"""Held-out rows that a check looks at."""
+
+
+def train(stage: TrainStage, context: Context) -> dict[str, Any]:
+    """Take the stage to its end; the summary names the checkpoint to go on from."""
+    tokenizer = open_tokenizer(context)
+    directory = context.directory(stage.name)
+    seed = derive_seed(context.recipe.seed, stage.name)
+    modules = build_modules(stage, context, tokenizer, seed)
+    source, test = build_source(stage, context, tokenizer, modules, seed)
+    objective = build_objective(stage)
+    main = "reward" if isinstance(stage.objective, BradleyTerryConfig) else "policy"
+    optimizers = {main: Optimizer(modules[main], stage.optimizer)}
+    if "critic" in modules:
+        optimizers["critic"] = Optimizer(modules["critic"], stage.critic_optimizer or stage.optimizer)
+    checks = [Check(stage.check_every, held_out_loss(objective, test), "held_out_loss")] if test and stage.check_every else []
+    picked = pick(stage, context, modules[main])
+    if picked["compile"]:
+        torch.use_deterministic_algorithms(True)  # compiled embedding gradients are otherwise not bit-equal
+        cast(LanguageModel, modules[main]).model.compile(dynamic=False)
+
+    def save_model(module: nn.Module, path: Path) -> None:
+        model = cast(LanguageModel | ScalarModel, module)
+        hf.save(model, path, eos_token_id=tokenizer.im_end, pad_token_id=tokenizer.pad)
+        tokenizer.save(path)
+
+    loop = Loop(
+        modules,
+        optimizers,
+        source,
+        objective,
+        stage.loop,
+        directory,
+        save_model,
+        main=main,
+        checks=checks,
+        ranks=context.ranks,
+        report=context.report,
+    )
+    outcome = loop.run()
+    for warning in outcome.warnings:
+        context.display.message(f"{stage.name}: {warning}")
+    name = outcome.checkpoint.name
+    if main == "reward":
+        centre_rewards(outcome.checkpoint / "model", stage, context, tokenizer)
+    return {
+        "checkpoint": name,
+        "tokens": outcome.tokens,
+        "seconds_in_loop": round(outcome.seconds, 2),
+        "warnings": outcome.warnings,
+        "last": outcome.last,
+        "picked": picked,
+    }
+
+
+# Parts -------------------------------------------------------------------------------------------------------------
+
+
+def build_modules(stage: TrainStage, context: Context, tokenizer: Tokenizer, seed: int) -> dict[str, nn.Module]:
+    """The modules by role, on the machine's device, multiplying in the machine's dtype."""
+    modules: dict[str, nn.Module] = {}
+    if "start" not in stage.inputs:
+        shape = dataclasses.replace(stage.model or ModelConfig(), vocab_size=-(-tokenizer.vocab_size // 64) * 64)
+        modules["policy"] = fresh_language_model(shape, derive_seed(seed, "weights"))
+    elif isinstance(stage.objective, BradleyTerryConfig):
+        start = hf.load_language_model(context.checkpoint(stage.inputs["start"]))
+        modules["reward"] = scalar_from_language_model(start, derive_seed(seed, "head"))
+    else:
+        modules["policy"] = hf.load_language_model(context.checkpoint(stage.inputs["start"]))
+    if isinstance(stage.source, RolloutConfig):
+        modules["reference"] = hf.load_language_model(context.checkpoint(stage.inputs["start"]))
+        modules["reward"] = hf.load(context.checkpoint(stage.inputs["reward"]))
+        if isinstance(stage.objective, PPOConfig):
+            modules["critic"] = hf.load(context.checkpoint(stage.inputs["reward"]))
+        for name in ("reference", "reward"):
+            modules[name].requires_grad_(False)
+    for module in modules.values():
+        module.to(context.machine.device)
+        cast(LanguageModel, module).model.compute_dtype = context.machine.torch_dtype
+    return modules
+
+
+def build_objective(stage: TrainStage) -> Objective:
+    match stage.objective:
+        case NextTokenConfig():
+            return NextToken()
+        case BradleyTerryConfig():
+            return BradleyTerry(stage.objective)
+        case PPOConfig():
+            return PPO(stage.objective)
+        case PolicyConfig():
+            return PolicyGradient(stage.objective)
+
+
+def build_source(
+    stage: TrainStage, context: Context, tokenizer: Tokenizer, modules: Mapping[str, nn.Module], seed: int
+) -> tuple[Source, list[Batch]]:
+    """Where steps come from, and held-out batches of the same kind (none for reinforcement)."""
+    data = context.parent(stage, "data")
+    ranks = {"rank": context.ranks.rank, "world_size": context.ranks.size}
+    if isinstance(stage.source, RolloutConfig):
+        return build_rollouts(stage.source, stage, context, tokenizer, modules, seed), []
+    rows = stage.source
+    if (data / "train").exists():
+
+        def documents(part: str) -> PackedTokens:
+            return PackedTokens(
+                Shards(data / part),
+                length=rows.length,
+                rows_per_step=rows.rows_per_step,
+                micro_rows=rows.micro_rows,
+                seed=seed,
+                **ranks,
+            )
+
+        return documents("train"), held_out(documents("held_out"), CHECK_ROWS)
+    if (data / "chats.jsonl").exists():
+
+        def chats(file: str) -> PackedChats:
+            talks = [render(c.messages, tokenizer) for c in read_conversations(data / file)]
+            if not any(any(t.trained) for t in talks):
+                raise DataError(f"{data / file} holds no assistant turn to learn from; each chat needs at least one")
+            return PackedChats(
+                talks,
+                length=rows.length,
+                rows_per_step=rows.rows_per_step,
+                micro_rows=rows.micro_rows,
+                seed=seed,
+                **ranks,
+            )
+
+        return chats("chats.jsonl"), held_out(chats("held_out.jsonl"), CHECK_ROWS)
+
+    def pairs(file: str) -> PaddedPairs:
+        made = [render_preference(Preference.from_dict(d), tokenizer) for d in read_jsonl(data / file)]
+        return PaddedPairs(
+            made,
+            length=rows.length,
+            pairs_per_step=rows.rows_per_step // 2,
+            micro_pairs=rows.micro_rows // 2,
+            seed=seed,
+            **ranks,
+        )
+
+    return pairs("preferences.jsonl"), held_out(pairs("held_out.jsonl"), CHECK_ROWS * 4)
+
+
+def build_rollouts(
+    config: RolloutConfig,
+    stage: TrainStage,
+    context: Context,
+    tokenizer: Tokenizer,
+    modules: Mapping[str, nn.Module],
+    seed: int,
+) -> Source:
+    """Reinforcement's source: the engine writes, the reward model judges."""
+    prompts = read_conversations(context.parent(stage, "data") / "prompts.jsonl")
+    policy = cast(LanguageModel, modules["policy"])
+    engine = Engine(policy, EngineConfig(slots=128, dtype=context.machine.dtype))
+    scorer = RewardModelScorer(cast(ScalarModel, modules["reward"]))
+    return Rollouts(
+        [Prompt(render_prompt(c.messages, tokenizer), c) for c in prompts],
+        modules,
+        engine,
+        scorer,
+        config,
+        seed=seed,
+        stop_ids=(tokenizer.im_end, tokenizer.endoftext),
+        pad_id=tokenizer.pad,
+        ranks=context.ranks,
+    )
+
+
+def held_out_loss(objective: Objective, batches: list[Batch]) -> Callable[[Mapping[str, nn.Module], int], dict[str, float]]:
+    """A check: the objective on batches that are never trained on, divided by their weight."""
+
+    @torch.no_grad()
+    def run(modules: Mapping[str, nn.Module], step: int) -> dict[str, float]:
+        del step
+        total = weight = right = 0.0
+        for batch in batches:
+            loss = objective(modules, batch)
+            total += sum(float(s) for s, _ in loss.terms.values())
+            right += float(loss.metrics["accuracy"][0])
+            weight += float(loss.metrics["accuracy"][1])
+        return {"held_out_loss": total / max(weight, 1.0), "held_out_accuracy": right / max(weight, 1.0)}
+
+    return run
+
+
+def centre_rewards(path: Path, stage: TrainStage, context: Context, tokenizer: Tokenizer) -> None:
+    """Subtract the mean score of the chosen held-out answers, so that a reference answer is worth 0; saved in place."""
+    model = hf.load(path)
+    assert isinstance(model, ScalarModel)
+    model.to(context.machine.device)
+    model.model.compute_dtype = context.machine.torch_dtype
+    file = context.parent(stage, "data") / "held_out.jsonl"
+    chosen = [render_preference(Preference.from_dict(d), tokenizer).chosen.ids for d in read_jsonl(file)]
+    longest = model.config.max_position_embeddings
+    model.reward_offset += float(score_rows(model, [ids for ids in chosen if len(ids) <= longest]).mean())
+    hf.save(model, path, eos_token_id=tokenizer.im_end, pad_token_id=tokenizer.pad)
+
+
+def pick(stage: TrainStage, context: Context, module: nn.Module) -> dict[str, Any]:
+    """Whether to compile; decided once and kept when the stage resumes."""
+    file = context.directory(stage.name) / "picked.json"
+    if file.exists():
+        return read_json(file)
+    seconds_ahead = 0.0
+    if isinstance(stage.source, RowsConfig) and isinstance(stage.objective, NextTokenConfig):
+        tokens = stage.loop.steps * stage.source.rows_per_step * stage.source.length
+        config = cast(LanguageModel, module).config
+        seconds_ahead = tokens * flops_per_token(config, stage.source.length) / (0.4e9 * context.machine.gflops)
+    picked = {"compile": context.machine.can_compile and seconds_ahead > 10 * COMPILE_S, "seconds_ahead": round(seconds_ahead, 1)}
+    write_json(file, picked)
+    return picked

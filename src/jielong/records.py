@@ -1,0 +1,218 @@
+"""The nouns of the house: plain frozen data that every floor speaks in.
+
+A page becomes a `Document`; a talk is a `Conversation` of `Message`s; a person's comparison is a `Preference`, a mark a
+`Rating`. A `Request` goes into the engine and a `Sample` comes back; whoever judges, a metric, a rule, a reward model or
+a person, is a `Scorer` and gives a `Score`. All of them go to and from plain dicts (and so to JSON) without loss.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from jielong.errors import ConfigError, DataError, did_you_mean
+
+ROLES = ("system", "user", "assistant", "tool")
+
+Content = str | tuple[Mapping[str, Any], ...]
+"""A string, or parts such as {"type": "text", "text": ...} and {"type": "image", ...}."""
+
+
+def to_dict(record: Any) -> Any:
+    """Plain dicts, lists and scalars of a record, leaving out fields that hold their default."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        out = {}
+        for f in dataclasses.fields(record):
+            value = getattr(record, f.name)
+            has_default = f.default is not dataclasses.MISSING and value == f.default
+            if not has_default and not (value == {} and f.default_factory is dict):
+                out[f.name] = to_dict(value)
+        return out
+    if isinstance(record, Mapping):
+        return {str(k): to_dict(v) for k, v in record.items()}
+    if isinstance(record, (tuple, list)):
+        return [to_dict(v) for v in record]
+    return record
+
+
+def _known_fields(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    names = [f.name for f in dataclasses.fields(cls)]
+    for key in data:
+        if key not in names:
+            raise DataError(f"unknown field {key!r} in a {cls.__name__}; {did_you_mean(key, names)}")
+    return dict(data)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text and where it came from. `meta` holds what later steps found out (language, scores)."""
+
+    text: str
+    id: str = ""
+    source: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Document:
+        return cls(**_known_fields(cls, data))
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn: who speaks and what is said. A tool's answer names the call it belongs to."""
+
+    role: str
+    content: Content
+    name: str | None = None
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    tool_call_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise DataError(f"message has role {self.role!r}; expected one of {', '.join(ROLES)}")
+
+    @property
+    def text(self) -> str:
+        """The textual content; of several parts, the text parts joined."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(str(part.get("text", "")) for part in self.content if part.get("type") == "text")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Message:
+        known = _known_fields(cls, data)
+        if "role" not in known or "content" not in known:
+            raise DataError(f"a message needs 'role' and 'content'; this one has {', '.join(known) or 'nothing'}")
+        if not isinstance(known["content"], str):
+            known["content"] = tuple(known["content"])
+        known["tool_calls"] = tuple(known.get("tool_calls", ()))
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Messages in order."""
+
+    messages: tuple[Message, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Conversation:
+        known = _known_fields(cls, data)
+        return cls(tuple(Message.from_dict(m) for m in known["messages"]), known.get("meta", {}))
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Of two continuations of `prompt`, how likely `chosen` is the better one: `label` in [0, 1], a tie is 0.5."""
+
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    margin: float = 0.0
+    label: float = 1.0
+    by: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.label <= 1.0:
+            raise DataError(f"preference label {self.label!r} is outside [0, 1]; 1 prefers `chosen`, 0.5 is a tie")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Preference:
+        known = _known_fields(cls, data)
+        for key in ("prompt", "chosen", "rejected"):
+            if key not in known:
+                raise DataError(f"a preference needs 'prompt', 'chosen' and 'rejected'; {key!r} is missing")
+            known[key] = tuple(Message.from_dict(m) for m in known[key])
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class Rating:
+    """A mark for one answer, on the rater's own scale."""
+
+    prompt: tuple[Message, ...]
+    answer: tuple[Message, ...]
+    score: float
+    by: str = ""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Rating:
+        known = _known_fields(cls, data)
+        for key in ("prompt", "answer"):
+            known[key] = tuple(Message.from_dict(m) for m in known[key])
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn and when to stop.
+
+    `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and `repetition_penalty` 1 are off. `stop_ids` end a
+    sample and stay in it; `stop` are strings that the text layer watches for (the engine knows ids only).
+    """
+
+    max_tokens: int = 128
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop_ids: tuple[int, ...] = ()
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        limits = {
+            "max_tokens": (self.max_tokens >= 1, "at least 1"),
+            "temperature": (self.temperature >= 0, "0 (greedy) or more"),
+            "top_k": (self.top_k >= 0, "0 (off) or more"),
+            "top_p": (0 < self.top_p <= 1, "in (0, 1]"),
+            "min_p": (0 <= self.min_p < 1, "in [0, 1)"),
+            "repetition_penalty": (self.repetition_penalty > 0, "above 0 (1 is off)"),
+        }
+        for name, (is_fine, right) in limits.items():
+            if not is_fine:
+                raise ConfigError(f"sampling option {name} is {getattr(self, name)!r}; it must be {right}")
+
+
+@dataclass(frozen=True)
+class Request:
+    """Token ids to continue, how, and the seed of its dice."""
+
+    prompt_ids: tuple[int, ...]
+    sampling: Sampling = Sampling()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What came back for one request.
+
+    `logprobs` are natural logs at the sampling temperature, before truncation, one per id; `by_model` is False on
+    tokens the model did not write (a tool's result). `stop` says why it ended: "stop", "length" or "cancelled".
+    """
+
+    prompt_ids: tuple[int, ...]
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...] = ()
+    by_model: tuple[bool, ...] = ()
+    stop: str = ""
+    weights_version: int = 0
+
+
+@dataclass(frozen=True)
+class Score:
+    """A judgement: its value, the answer it was given for, why, and who gave it."""
+
+    value: float
+    answer: str = ""
+    why: str = ""
+    source: str = ""
+
+
+class Scorer(Protocol):
+    """One protocol for a metric, a rule reward, a reward model, a judge, best-of-n and a person's rating."""
+
+    def __call__(self, items: Sequence[tuple[Any, Conversation, Sample]]) -> list[Score]: ...

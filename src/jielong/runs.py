@@ -1,0 +1,265 @@
+"""Where results live on disk, and the promises about them.
+
+A run is a directory that grows: runs/RECIPE-SIZE-SEED/{run.json, STAGE/...}. Whatever exists in it is complete, because
+files and directories are written aside, synced and renamed; a kill at any moment leaves either the old thing or the new
+one. A stage is remembered by a fingerprint of everything that decides its result, so an unchanged one is not run again,
+and every stage names the fingerprints of its parents, which is the family tree that `lineage` prints.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jielong.errors import CheckpointError, ConfigError, ResourceError
+
+FORMAT_VERSION = 1
+
+
+def derive_seed(seed: int, *names: object) -> int:
+    """A 63-bit seed for one purpose: blake2b over the run's seed and the names (stage, purpose, index ...)."""
+    text = "\x1f".join([str(seed), *map(str, names)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def canonical_json(data: Any) -> str:
+    """JSON with sorted keys and no spaces: equal data, equal text."""
+    return json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def digest(data: Any) -> str:
+    """Hex blake2b-128 of canonical JSON."""
+    return hashlib.blake2b(canonical_json(data).encode(), digest_size=16).hexdigest()
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden folder into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(path if path.exists() else path.parent).free
+            raise ResourceError(f"the disk of {path} is full ({free / 1e6:.0f} MB free); make room and run again") from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise ResourceError(f"{path} cannot be written ({error.strerror}); choose another folder with --runs") from error
+        raise
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write aside, sync, rename: a reader sees the old file or the new one, never half."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    write_text(path, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The parsed file; CheckpointError when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist; expected a JSON file there") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); delete it or restore a copy") from error
+
+
+def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write into a folder aside, sync its files, then rename it to `path` (replacing what was there)."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        fill(aside)
+        for file in aside.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        if path.exists():
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+            aside.rename(path)
+            shutil.rmtree(old)
+        else:
+            aside.rename(path)
+
+
+class MetricsLog:
+    """metrics.jsonl of one stage: one JSON object a line; on resume, lines at or after the step are cut away."""
+
+    def __init__(self, path: Path, resume_step: int = 0) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            kept = [r for r in read_metrics(path) if r.get("step", 0) <= resume_step]
+            write_text(path, "".join(canonical_json(r) + "\n" for r in kept) if resume_step else "")
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        with disk_errors(self.path):
+            self._file.write(canonical_json(dict(record)) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of a metrics.jsonl; a last line cut by a kill is passed over."""
+    records = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+    return records
+
+
+class Run:
+    """One run's directory: stages, their fingerprints, and run.json."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What run.json says: recipe, size, seed, resolved config, machine, stages with fingerprint and parents."""
+        file = self.path / "run.json"
+        if not file.exists():
+            return {"version": FORMAT_VERSION, "stages": {}, "seconds": 0.0}
+        record = read_json(file)
+        if record.get("version") != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{file} has format version {record.get('version')!r}; this jielong reads version {FORMAT_VERSION}"
+            )
+        return record
+
+    def update(self, **fields: Any) -> None:
+        write_json(self.path / "run.json", {**self.record, **fields})
+
+    def stage_path(self, stage: str) -> Path:
+        return self.path / stage
+
+    def is_done(self, stage: str, fingerprint: str) -> bool:
+        return self.record["stages"].get(stage, {}).get("done") == fingerprint
+
+    def begin_stage(self, stage: str, fingerprint: str, config: Any, parents: Mapping[str, str]) -> bool:
+        """Remember what is about to run. True when half-done work under the same fingerprint can be taken up."""
+        record = self.record
+        before = record["stages"].get(stage, {})
+        can_resume = before.get("fingerprint") == fingerprint
+        if not can_resume:
+            shutil.rmtree(self.stage_path(stage), ignore_errors=True)
+            before = {}
+        self.stage_path(stage).mkdir(parents=True, exist_ok=True)
+        record["stages"][stage] = {
+            **before,
+            "fingerprint": fingerprint,
+            "config": config,
+            "parents": dict(parents),
+            "seconds": before.get("seconds", 0.0),
+        }
+        write_json(self.path / "run.json", record)
+        return can_resume
+
+    def add_seconds(self, stage: str, seconds: float) -> None:
+        record = self.record
+        record["stages"][stage]["seconds"] = round(record["stages"][stage].get("seconds", 0.0) + seconds, 2)
+        write_json(self.path / "run.json", record)
+
+    def end_stage(self, stage: str, fingerprint: str, summary: Mapping[str, Any]) -> None:
+        record = self.record
+        record["stages"][stage] |= {"done": fingerprint, "summary": dict(summary)}
+        write_json(self.path / "run.json", record)
+
+
+def open_run(path: Path) -> Run:
+    """An existing run; ConfigError when there is none at `path`."""
+    if not (path / "run.json").exists():
+        near = sorted(p.name for p in path.parent.glob("*") if (p / "run.json").exists()) if path.parent.exists() else []
+        known = f"; runs there: {', '.join(near)}" if near else ""
+        raise ConfigError(f"no run at {path} (no run.json in it){known}")
+    return Run(path)
+
+
+def lineage(run: Run) -> str:
+    """The family tree of a run, one stage a line, parents first."""
+    record = run.record
+    lines = [f"{run.path.name}   recipe {record.get('recipe', '?')}   seed {record.get('seed', '?')}"]
+    for name, stage in record["stages"].items():
+        parents = ", ".join(f"{p} {d[:8]}" for p, d in stage["parents"].items()) or "nothing before it"
+        state = "done" if stage.get("done") == stage["fingerprint"] else "unfinished"
+        lines.append(f"  {name:<12} {stage['fingerprint'][:8]}  {state:<10} {stage['seconds']:7.1f} s   from {parents}")
+    return "\n".join(lines)
+
+
+class MemoryWatch:
+    """Peak resident memory of this process and all its children, sampled twice a second in a daemon thread."""
+
+    def __init__(self) -> None:
+        self.peak_bytes = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        import psutil
+
+        me = psutil.Process()
+        while True:
+            total = 0
+            for process in [me, *me.children(recursive=True)]:
+                try:
+                    total += process.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            self.peak_bytes = max(self.peak_bytes, total)
+            if self._stop.wait(0.5):
+                return
+
+
+def load_average() -> float | None:
+    """The machine's load over the last minute, where the system tells it."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except OSError:
+        return None
+
+
+def now_s() -> float:
+    """Seconds of a clock that never goes back."""
+    return time.monotonic()

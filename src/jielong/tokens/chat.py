@@ -1,0 +1,165 @@
+"""Conversations as token ids in ChatML, and an assistant's ids back to a message.
+
+A turn is <|im_start|>, the role, a newline, the content, <|im_end|>, a newline. An assistant's tool calls follow its
+content as JSON between <tool_call> and </tool_call>; a tool's answer lies between <tool_response> and </tool_response>.
+The marks are special ids and the content never is, so the borders cannot be forged from inside a message. Rendering says
+beside every id whether it is one that the assistant is trained to write; the prompt of a conversation is a prefix of the
+conversation with its answer, always.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jielong.errors import ConfigError, DataError
+from jielong.records import Message, Preference, to_dict
+from jielong.tokens.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Token ids, and for each whether the assistant is trained to write it (targets, before any shift)."""
+
+    ids: tuple[int, ...]
+    trained: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class RenderedPair:
+    """Two answers to one prompt; `label` is the probability that `chosen` is better, `margin` by how much."""
+
+    chosen: Rendered
+    rejected: Rendered
+    label: float = 1.0
+    margin: float = 0.0
+
+
+def _text(message: Message) -> str:
+    if not isinstance(message.content, str):
+        for part in message.content:
+            if part.get("type") != "text":
+                raise DataError(f"a message has a part of type {part.get('type')!r}; a chat of text takes 'text' parts")
+    return message.text
+
+
+def _is_call(call: Any) -> bool:
+    return (
+        isinstance(call, Mapping)
+        and isinstance(call.get("name"), str)
+        and isinstance(call.get("arguments", {}), Mapping)
+    )
+
+
+def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
+    """Ids of a turn between its header and its <|im_end|>."""
+    ids = tokenizer.encode(_text(message))
+    if message.role == "tool":
+        ids = [tokenizer.special("<tool_response>"), *ids, tokenizer.special("</tool_response>")]
+    if message.tool_calls and message.role != "assistant":
+        raise DataError(f"a message of role {message.role!r} has tool calls; only the assistant calls tools")
+    for call in message.tool_calls:
+        if not _is_call(call):
+            raise DataError(f"tool call {call!r} is not understood; expected {{'name': str, 'arguments': {{...}}}}")
+        text = json.dumps(to_dict(call), ensure_ascii=False)
+        ids += [tokenizer.special("<tool_call>"), *tokenizer.encode(text), tokenizer.special("</tool_call>")]
+    return ids
+
+
+def render(
+    messages: Sequence[Message],
+    tokenizer: Tokenizer,
+    *,
+    add_generation_prompt: bool = False,
+    train_on: Literal["all", "last"] = "all",
+) -> Rendered:
+    """A conversation in ChatML, each turn ended by <|im_end|> and a newline.
+
+    Trained are the assistant's content, tool calls and <|im_end|>, of all its turns or of the last one; never a header
+    or the newline after the turn. `add_generation_prompt` opens an assistant's turn at the end.
+    """
+    if train_on not in ("all", "last"):
+        raise ConfigError(f"train_on is {train_on!r}; expected 'all' or 'last'")
+    turns_of_assistant = [i for i, m in enumerate(messages) if m.role == "assistant"]
+    trained_turns = set(turns_of_assistant if train_on == "all" else turns_of_assistant[-1:])
+    newline = tokenizer.encode("\n")
+    ids: list[int] = []
+    trained: list[bool] = []
+    for i, message in enumerate(messages):
+        header = [tokenizer.im_start, *tokenizer.encode(f"{message.role}\n")]
+        body = [*_body(message, tokenizer), tokenizer.im_end]
+        ids += header + body + newline
+        trained += [False] * len(header) + [i in trained_turns] * len(body) + [False] * len(newline)
+    if add_generation_prompt:
+        header = [tokenizer.im_start, *tokenizer.encode("assistant\n")]
+        ids += header
+        trained += [False] * len(header)
+    return Rendered(tuple(ids), tuple(trained))
+
+
+def render_prompt(messages: Sequence[Message], tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Ids for the assistant to continue; a prefix of `render` of the same messages and any answer."""
+    return render(messages, tokenizer, add_generation_prompt=True).ids
+
+
+def render_preference(preference: Preference, tokenizer: Tokenizer) -> RenderedPair:
+    """Both conversations of a preference, ended at their last <|im_end|> as a sample of the engine is.
+
+    Trained are the assistant's tokens in the answers alone, not those in the prompt.
+    """
+    num_prompt = len(render(preference.prompt, tokenizer).ids)
+
+    def side(answer: Sequence[Message]) -> Rendered:
+        if not answer or answer[-1].role != "assistant":
+            raise DataError(
+                "an answer of a preference is empty or not the assistant's; expected an assistant's message"
+            )
+        whole = render((*preference.prompt, *answer), tokenizer)
+        end = max(i for i, token in enumerate(whole.ids) if token == tokenizer.im_end) + 1
+        trained = (False,) * num_prompt + whole.trained[num_prompt:end]
+        return Rendered(whole.ids[:end], trained)
+
+    return RenderedPair(side(preference.chosen), side(preference.rejected), preference.label, preference.margin)
+
+
+def parse(ids: Iterable[int], tokenizer: Tokenizer) -> Message:
+    """The assistant's message in the ids that continue a prompt, up to <|im_end|>, <|endoftext|> or the end.
+
+    A tool call that is unfinished or is no JSON of a call stays in the text, marks included.
+    """
+    turn = _until_end(ids, tokenizer)
+    opening, closing = tokenizer.special("<tool_call>"), tokenizer.special("</tool_call>")
+    text: list[int] = []
+    calls: list[Mapping[str, Any]] = []
+    at = 0
+    while at < len(turn):
+        if turn[at] == opening and closing in turn[at:]:
+            end = turn.index(closing, at)
+            call = _parse_call(tokenizer.decode_bytes(turn[at + 1 : end]))
+            if call is not None:
+                calls.append(call)
+                at = end + 1
+                continue
+        text.append(turn[at])
+        at += 1
+    return Message("assistant", tokenizer.decode(text), tool_calls=tuple(calls))
+
+
+def _until_end(ids: Iterable[int], tokenizer: Tokenizer) -> list[int]:
+    turn: list[int] = []
+    for token in ids:
+        if token in (tokenizer.im_end, tokenizer.endoftext):
+            break
+        turn.append(int(token))
+    return turn
+
+
+def _parse_call(text: bytes) -> Mapping[str, Any] | None:
+    try:
+        call = json.loads(text)
+        json.dumps(call, ensure_ascii=False).encode()  # refuses escaped halves of surrogate pairs
+    except (ValueError, RecursionError):
+        return None
+    return call if _is_call(call) else None

@@ -1,0 +1,335 @@
+"""The one loop that trains everything.
+
+A source gives the micro-batches of a step, an objective turns (modules, micro-batch) into sums and weights, and the loop
+does the rest: it divides every sum by its weight over the whole step and all ranks, clips, refuses a step that is not
+finite, updates, runs the checks that are due, writes metrics and checkpoints, and goes on after a kill where it stopped.
+When training leaves the numbers behind it returns to the last good state with half the rate and another data order, at
+most three times.
+
+Pretraining, instruction tuning, reward models and reinforcement learning differ in source and objective, never here.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from jielong.data.batches import Batch, Source
+from jielong.errors import CheckpointError, ConfigError, DivergedError
+from jielong.losses import Loss
+from jielong.runs import MetricsLog, now_s, read_json, write_directory, write_json
+from jielong.train.optim import Optimizer, gradient_norm, rate_factor
+from jielong.train.parallel import Ranks
+
+Modules = Mapping[str, nn.Module]
+
+
+class Objective(Protocol):
+    """What is to become small. `weights` depend on the batch alone; names are those of the loss's terms."""
+
+    def weights(self, batch: Batch) -> dict[str, float]: ...
+    def __call__(self, modules: Modules, batch: Batch) -> Loss: ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """`run(modules, step)` every so many steps and after the last; it returns numbers for the log.
+
+    When `tracks` names one of them, lower is better there: the best checkpoint is kept, and a rise is reported.
+    """
+
+    every: int
+    run: Callable[[Modules, int], Mapping[str, float]]
+    tracks: str = ""
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """`save_every_s` bounds what a kill can cost; the other fields count optimizer steps."""
+
+    steps: int = 100
+    max_grad_norm: float = 1.0
+    log_every: int = 5
+    save_every_s: float = 30.0
+    max_attempts: int = 3
+    # A smoothed loss this far (in the loss's own unit) above its lowest counts as diverged; 0 looks at finiteness only.
+    diverged_above: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ConfigError(f"loop.steps is {self.steps}; it must be 0 or more")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the display gets every step."""
+
+    step: int
+    steps: int
+    loss: float
+    tokens_per_s: float
+    seconds_left: float
+
+
+@dataclass
+class Outcome:
+    """How a training stage ended: where the checkpoint to go on from lies, and what is worth saying about it."""
+
+    checkpoint: Path
+    step: int
+    tokens: int
+    seconds: float
+    last: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Diverged(Exception):
+    """Inside the loop: this attempt is over."""
+
+
+class Loop:
+    """State of one training stage in `directory`; `run()` takes it to its end from wherever it is."""
+
+    def __init__(
+        self,
+        modules: Modules,
+        optimizers: Mapping[str, Optimizer],
+        source: Source,
+        objective: Objective,
+        config: LoopConfig,
+        directory: Path,
+        save_model: Callable[[nn.Module, Path], None],
+        *,
+        main: str = "policy",
+        checks: Sequence[Check] = (),
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+        report: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self.modules, self.optimizers, self.source, self.objective = modules, optimizers, source, objective
+        self.config, self.directory, self.save_model, self.main = config, directory, save_model, main
+        self.checks, self.ranks, self.report = checks, ranks, report
+        self.device = next(modules[main].parameters()).device
+        self.step = 0
+        self.tokens = 0
+        self.attempt = 0
+        self.seconds = 0.0
+        self.smooth = 0.0
+        self.lowest = math.inf
+        self.refused = 0
+        self.best: dict[str, Any] = {}
+        self.warnings: list[str] = []
+        self.last: dict[str, float] = {}
+
+    # The run -------------------------------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        is_new = not (self.directory / "latest.json").exists()
+        self.ranks.wait()  # all have looked before the first one writes
+        if is_new:
+            self._save()
+        else:
+            self._load(self._latest())
+        while True:
+            try:
+                self._run_attempt()
+                break
+            except Diverged as reason:
+                self._go_back(str(reason))
+        self._note_overfitting()
+        path = self.directory / "steps" / self.best["checkpoint"] if self.best else self._latest()
+        return Outcome(path, int(path.name), self.tokens, self.seconds, self.last, self.warnings)
+
+    def _run_attempt(self) -> None:
+        log = MetricsLog(self.directory / "metrics.jsonl", self.step) if self.ranks.is_first else None
+        self._saved_s = now_s()
+        start_s, start_step, start_tokens = now_s(), self.step, self.tokens
+        try:
+            while self.step < self.config.steps:
+                began_s = now_s()
+                metrics = self._one_step()
+                self.step += 1
+                due = [c for c in self.checks if self.step % c.every == 0 or self.step == self.config.steps]
+                for check in due:
+                    found = dict(check.run(self.modules, self.step))
+                    metrics |= found
+                    self._keep_if_best(check, found)
+                self.seconds += now_s() - began_s
+                elapsed = now_s() - start_s
+                rate = (self.tokens - start_tokens) / max(elapsed, 1e-9)
+                left = elapsed / (self.step - start_step) * (self.config.steps - self.step)
+                self.last |= metrics
+                if log and (due or self.step % self.config.log_every == 0 or self.step in (1, self.config.steps)):
+                    log.write({"step": self.step, "tokens": self.tokens, "tokens_per_s": round(rate, 1), **metrics})
+                self.report(Progress(self.step, self.config.steps, metrics["loss"], rate, left))
+                if self._is_save_due():
+                    self._save()
+        finally:
+            if log:
+                log.close()
+
+    def _one_step(self) -> dict[str, float]:
+        batches = [b.to(self.device) for b in self.source.next_step()]
+        weights: dict[str, float] = {}
+        for batch in batches:
+            for name, weight in self.objective.weights(batch).items():
+                weights[name] = weights.get(name, 0.0) + weight
+        weights = self.ranks.sum_numbers(weights)
+        sums: dict[str, float] = {}
+        metric_weights: dict[str, float] = {}
+        for batch in batches:
+            loss = self.objective(self.modules, batch)
+            total = torch.stack([s / max(weights[n], 1e-12) for n, (s, _) in loss.terms.items()]).sum()
+            total.backward()
+            sums["loss"] = sums.get("loss", 0.0) + total.item()
+            for name, (value, weight) in loss.metrics.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+                metric_weights[name] = metric_weights.get(name, 0.0) + float(weight)
+        tokens = sum(int((b.segments > 0).sum()) for b in batches)
+        totals = self.ranks.sum_numbers(
+            {**sums, **{f"weight {n}": w for n, w in metric_weights.items()}, "tokens": float(tokens)}
+        )
+        self.tokens += int(totals["tokens"])
+        metrics = {n: totals[n] / max(totals[f"weight {n}"], 1e-12) for n in metric_weights}
+        metrics["loss"] = totals["loss"]
+        metrics |= self._update()
+        # Rollouts tell of what was generated: score, KL to the reference, length.
+        metrics |= getattr(self.source, "metrics", dict)()
+        self._watch(metrics)
+        self.source.observe(metrics)
+        return {name: float(value) for name, value in metrics.items()}
+
+    def _update(self) -> dict[str, float]:
+        """Clip and step each optimizer; a gradient that is not finite refuses the whole step."""
+        norms = {}
+        for name, optimizer in self.optimizers.items():
+            self.ranks.sum_gradients(optimizer.parameters)
+            norms[name] = float(gradient_norm(optimizer.parameters))
+        is_finite = all(math.isfinite(n) for n in norms.values())
+        rates = {}
+        for name, optimizer in self.optimizers.items():
+            if not is_finite:
+                optimizer.skip()
+                continue
+            scale = self.config.max_grad_norm / max(norms[name], self.config.max_grad_norm)
+            if scale < 1.0:
+                torch._foreach_mul_([p.grad for p in optimizer.parameters if p.grad is not None], scale)
+            factor = rate_factor(optimizer.config, self.step, self.config.steps) * 0.5**self.attempt
+            optimizer.step(factor)
+            rates["lr" if name == self.main else f"lr_{name}"] = optimizer.config.lr * factor
+        self.refused = 0 if is_finite else self.refused + 1
+        main = norms.pop(self.main)
+        return {"grad_norm": main, **{f"grad_norm_{n}": v for n, v in norms.items()}, **rates, "refused": self.refused}
+
+    # Divergence and overfitting ------------------------------------------------------------------------------------
+
+    def _watch(self, metrics: Mapping[str, float]) -> None:
+        if self.refused >= 3:
+            raise Diverged(f"three steps in a row had gradients that are not finite, the last at step {self.step + 1}")
+        loss = metrics["loss"]
+        if self.refused or not self.config.diverged_above:
+            return
+        self.smooth = loss if self.lowest == math.inf else 0.9 * self.smooth + 0.1 * loss
+        self.lowest = min(self.lowest, self.smooth)
+        if self.smooth > self.lowest + self.config.diverged_above:
+            raise Diverged(f"the loss rose from {self.lowest:.2f} to {self.smooth:.2f} by step {self.step + 1}")
+
+    def _go_back(self, reason: str) -> None:
+        attempt = self.attempt + 1
+        if attempt > self.config.max_attempts:
+            raise DivergedError(
+                f"{self.directory.name} diverged ({reason}) also at rates halved {self.attempt} times; "
+                f"lower optimizer.lr or raise optimizer.warmup_steps"
+            )
+        warnings = [*self.warnings, f"diverged: {reason}; went back and took half the rate, attempt {attempt}"]
+        self._load(self._latest())
+        self.attempt, self.warnings, self.refused = attempt, warnings, 0
+        self.source.reseed(attempt)
+        self._save()
+
+    def _keep_if_best(self, check: Check, found: Mapping[str, float]) -> None:
+        if not check.tracks or not math.isfinite(found[check.tracks]):
+            return
+        value = found[check.tracks]
+        if value < self.best.get("value", math.inf):
+            self.best = {"metric": check.tracks, "value": value, "checkpoint": f"{self.step:06d}"}
+            self._save()
+
+    def _note_overfitting(self) -> None:
+        metric = self.best.get("metric")
+        if metric and self.last.get(metric, -math.inf) > self.best["value"] * 1.005 + 1e-3:
+            self.warnings.append(
+                f"overfitting: {metric} turned up from {self.best['value']:.4f} at step {int(self.best['checkpoint'])} "
+                f"to {self.last[metric]:.4f} at step {self.step}; the checkpoint of step "
+                f"{int(self.best['checkpoint'])} is kept as the result"
+            )
+
+    # On disk -------------------------------------------------------------------------------------------------------
+
+    def _latest(self) -> Path:
+        return self.directory / "steps" / read_json(self.directory / "latest.json")["checkpoint"]
+
+    def _is_save_due(self) -> bool:
+        """The first rank's clock decides for all."""
+        is_late = self.ranks.is_first and now_s() - self._saved_s > self.config.save_every_s
+        return self.step == self.config.steps or self.ranks.sum_numbers({"late": float(is_late)})["late"] > 0
+
+    def _save(self) -> None:
+        """A checkpoint of this step, then the pointers to it, then away with those nobody points to."""
+        if self.ranks.is_first:
+            name = f"{self.step:06d}"
+            steps = self.directory / "steps"
+            write_directory(steps / name, self._fill)
+            write_json(self.directory / "latest.json", {"checkpoint": name})
+            if self.best:
+                write_json(self.directory / "best.json", self.best)
+            for old in steps.iterdir():
+                if old.name not in (name, self.best.get("checkpoint")):
+                    shutil.rmtree(old)
+        self.ranks.wait()
+        self._saved_s = now_s()
+
+    def _fill(self, path: Path) -> None:
+        (path / "model").mkdir()
+        (path / "training").mkdir()
+        self.save_model(self.modules[self.main], path / "model")
+        others = {n: self.modules[n].state_dict() for n in self.optimizers if n != self.main}
+        state = {
+            "version": 1,
+            "main": self.modules[self.main].state_dict() if self.main in self.optimizers else {},
+            "modules": others,
+            "optimizers": {n: o.state_dict() for n, o in self.optimizers.items()},
+            "source": self.source.state_dict(),
+            "loop": {n: getattr(self, n) for n in self._KEPT},
+        }
+        torch.save(state, path / "training" / "state.pt")
+
+    _KEPT = ("step", "tokens", "attempt", "seconds", "smooth", "lowest", "refused", "best", "warnings", "last")
+
+    def _load(self, path: Path) -> None:
+        file = path / "training" / "state.pt"
+        try:
+            state = torch.load(file, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise CheckpointError(f"{file} cannot be read ({error}); delete {self.directory} to start it anew") from error
+        if state["version"] != 1:
+            raise CheckpointError(f"{file} has version {state['version']}; this jielong resumes version 1")
+        if state["main"]:
+            self.modules[self.main].load_state_dict(state["main"])
+        for name, tensors in state["modules"].items():
+            self.modules[name].load_state_dict(tensors)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, value in state["loop"].items():
+            setattr(self, name, value)
+        if self.attempt:
+            self.source.reseed(self.attempt)
+        self.source.load_state_dict(state["source"])
+
+

@@ -1,0 +1,66 @@
+"""Several ranks as one: sums over ranks, and nothing else.
+
+Terms are divided by their weight over all ranks before the first forward, so gradients only need to be added up. One
+rank needs no process group at all; under torchrun the group is made from its environment variables.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of how many this process is."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def sum_numbers(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """Each number added up over the ranks (float64)."""
+        if self.size == 1:
+            return dict(numbers)
+        names = sorted(numbers)
+        values = torch.tensor([numbers[n] for n in names], dtype=torch.float64)
+        dist.all_reduce(values)
+        return dict(zip(names, values.tolist(), strict=True))
+
+    def sum_gradients(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Each gradient added up over the ranks, in place; a parameter without one counts as zero."""
+        if self.size == 1:
+            return
+        parameters = list(parameters)
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = torch.cat([g.reshape(-1) for g in grads])
+        dist.all_reduce(flat)
+        for parameter, part in zip(parameters, flat.split([g.numel() for g in grads]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def ranks_from_environment() -> Iterator[Ranks]:
+    """The ranks that torchrun started, or a single one; the process group lives as long as the context."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Ranks()
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,335 @@
+"""Reinforcement learning as a source of steps: the policy writes, a scorer judges, and advantages go into the batch.
+
+A rollout draws prompts, generates with a fresh copy of the policy's weights, cuts every sample after its first stop id,
+scores it, and computes log-probabilities of the policy and the reference and the critic's values with the trainer's own
+modules. Then it is gone through a few times in minibatches, one for each optimizer step, and a new rollout begins. Whoever
+generates is handed in: all that is asked of it is `load` and `generate`.
+
+A sample that never stopped keeps its tokens and its score loses a stated penalty. An unfinished rollout is part of the
+state, so a run that is killed in the middle of one goes on bit for bit.
+"""
+# B rows of a rollout, T columns. Column t of a stream speaks about the token drawn after column t.
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jielong.data.batches import PAD_ID, Batch, pad_rows
+from jielong.errors import CheckpointError, ConfigError, DataError
+from jielong.records import Conversation, Request, Sample, Sampling, Scorer
+from jielong.runs import derive_seed
+from jielong.tokens.chat import Rendered
+from jielong.train.advantages import AdaptiveKL, gae, group_advantages, is_flat, kl_penalised_rewards, whiten
+from jielong.train.objectives import Modules, kl_estimate, trained_logprobs
+from jielong.train.parallel import Ranks
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """What one rollout is and how often it is gone through; `prompts * group_size` samples are generated.
+
+    `algorithm` "ppo" has a critic and generalised advantages; "grpo" compares the samples of a prompt with each other.
+    `kl_coefficient` is in reward units per nat. `kl_target` (nats per sequence) makes it adaptive. `kl_stop` (nats per
+    token) ends a rollout early when the policy has moved that far from the one that wrote it. 0 is off for both.
+    """
+
+    algorithm: Literal["ppo", "grpo"] = "ppo"
+    prompts: int = 128
+    group_size: int = 1
+    epochs: int = 4
+    minibatches: int = 1
+    micro_rows: int = 32
+    temperature: float = 1.0
+    max_tokens: int = 32
+    kl_coefficient: float = 0.05
+    kl_target: float = 0.0
+    kl_stop: float = 0.0
+    gamma: float = 1.0
+    lam: float = 0.95
+    missing_stop_penalty: float = 1.0
+    whiten_advantages: bool = True
+    divide_by_std: bool = True
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in ("ppo", "grpo"):
+            raise ConfigError(f"rollouts.algorithm is {self.algorithm!r}; expected 'ppo' or 'grpo'")
+        for name in ("prompts", "group_size", "epochs", "minibatches", "micro_rows", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"rollouts.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.algorithm == "grpo" and self.group_size < 2:
+            raise ConfigError(f"rollouts.group_size is {self.group_size}; GRPO compares at least 2 samples of a prompt")
+        if self.temperature <= 0:
+            raise ConfigError(f"rollouts.temperature is {self.temperature}; a policy is sampled above 0")
+        if (self.prompts * self.group_size) % self.minibatches:
+            raise ConfigError(
+                f"{self.prompts * self.group_size} samples of a rollout cannot be cut into "
+                f"{self.minibatches} equal minibatches"
+            )
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered prompt, the conversation it came from, and whatever the scorer wants to know about it."""
+
+    ids: tuple[int, ...]
+    conversation: Conversation = Conversation(())
+    item: Any = None
+
+
+class SamplingEngine(Protocol):
+    """What a rollout asks of whoever generates."""
+
+    def load(self, state: Mapping[str, Tensor], version: int) -> None: ...
+    def generate(self, requests: Sequence[Request]) -> list[Sample]: ...
+
+
+def up_to_stop(sample: Sample, stop_ids: Sequence[int]) -> tuple[Sample, bool]:
+    """The sample cut after the first stop id that the model wrote, and whether there is one."""
+    by_model = sample.by_model or (True,) * len(sample.ids)
+    ends = [i for i, token in enumerate(sample.ids) if token in stop_ids and by_model[i]]
+    size = ends[0] + 1 if ends else len(sample.ids)
+    cut = dataclasses.replace(
+        sample, ids=sample.ids[:size], logprobs=sample.logprobs[:size], by_model=tuple(by_model[:size])
+    )
+    return cut, bool(ends)
+
+
+def rows_of(batch: Batch, rows: Tensor) -> Batch:
+    """Some rows of a batch, no wider than the longest of them."""
+    width = max(2, int((batch.segments[rows] != 0).sum(dim=1).max()))
+
+    def take(tensor: Tensor) -> Tensor:
+        if tensor.dim() == 0:
+            return tensor
+        return tensor[rows, :width] if tensor.dim() == 2 else tensor[rows]
+
+    tensors = {f.name: take(getattr(batch, f.name)) for f in dataclasses.fields(batch) if f.name != "extra"}
+    return Batch(**tensors, extra={name: take(tensor) for name, tensor in batch.extra.items()})
+
+
+def by_length(batch: Batch, rows: Tensor, micro_rows: int) -> Iterator[Tensor]:
+    """`rows` in parts of at most `micro_rows`, rows of like length together."""
+    sizes = (batch.segments[rows] != 0).sum(dim=1)
+    yield from rows[torch.argsort(sizes, stable=True)].split(micro_rows)
+
+
+class Rollouts:
+    """Source of policy-gradient steps over `prompts`, gone through in a fresh order each time.
+
+    `modules` are the loop's own: "policy" and "reference" (`LanguageModel`), "critic" (`ScalarModel`) for PPO. `metrics()`
+    describe the last rollout: "score" (the scorer's mean, in its unit), "kl" and "kl_k3" (nats per sequence to the
+    reference), "entropy" (nats per token), "length" (tokens), "missing_stop" and "flat_groups" (shares), "mismatch" (mean
+    absolute difference of trainer's and engine's log-probability), "kl_coefficient".
+    """
+
+    read_ahead = False
+
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        modules: Modules,
+        engine: SamplingEngine,
+        scorer: Scorer,
+        config: RolloutConfig,
+        *,
+        seed: int,
+        stop_ids: Sequence[int],
+        pad_id: int = PAD_ID,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+    ) -> None:
+        needed = ("policy", "reference", *(("critic",) if config.algorithm == "ppo" else ()))
+        for name in needed:
+            if name not in modules:
+                raise ConfigError(f"rollouts of {config.algorithm!r} need a module {name!r}; got {', '.join(modules)}")
+        if not prompts or not all(p.ids for p in prompts):
+            raise DataError(
+                f"of {len(prompts)} prompts some or all are empty; expected at least one, each with a token"
+            )
+        if config.prompts % ranks.size or (config.prompts * config.group_size // ranks.size) % config.minibatches:
+            raise ConfigError(f"rollouts.prompts is {config.prompts}, which {ranks.size} ranks cannot share equally")
+        self.prompts, self.modules, self.engine, self.scorer = prompts, modules, engine, scorer
+        self.config, self.seed, self.stop_ids, self.pad_id, self.ranks = config, seed, tuple(stop_ids), pad_id, ranks
+        self.attempt = 0
+        self.rollout = 0
+        self.coefficient = config.kl_coefficient
+        self._batch: Batch | None = None
+        self._at = 0
+        self._metrics: dict[str, float] = {}
+
+    @property
+    def steps_per_rollout(self) -> int:
+        return self.config.epochs * self.config.minibatches
+
+    def next_step(self) -> list[Batch]:
+        """This rank's micro-batches of the next minibatch, after a new rollout where the last one is used up."""
+        if self._batch is None:
+            self._batch = self._roll_out()
+        epoch, part = divmod(self._at, self.config.minibatches)
+        random = np.random.default_rng(self._seed("minibatches", self.rollout, epoch))
+        order = torch.from_numpy(random.permutation(self._batch.num_rows))
+        rows = order.chunk(self.config.minibatches)[part].to(self._batch.inputs.device)
+        batches = [rows_of(self._batch, some) for some in by_length(self._batch, rows, self.config.micro_rows)]
+        self._at += 1
+        if self._at == self.steps_per_rollout:
+            self._finish()
+        return batches
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """Leave a rollout from which the policy has moved too far."""
+        if self.config.kl_stop and self._batch is not None and metrics.get("shift", 0.0) > self.config.kl_stop:
+            self._finish()
+
+    def metrics(self) -> dict[str, float]:
+        return dict(self._metrics)
+
+    def reseed(self, attempt: int) -> None:
+        """Other prompts and other dice from here on; what was left of a rollout is dropped."""
+        self.attempt = attempt
+        if self._batch is not None:
+            self._finish()
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {n: getattr(self, n) for n in self._KEPT}
+        batch = {} if self._batch is None else {**vars(self._batch), "extra": dict(self._batch.extra)}
+        return {**state, "num_prompts": len(self.prompts), "seed": self.seed, "batch": batch}
+
+    _KEPT = ("attempt", "rollout", "coefficient", "_at", "_metrics")
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was; CheckpointError when it belongs to other prompts or another seed."""
+        for key, mine in (("num_prompts", len(self.prompts)), ("seed", self.seed)):
+            if state.get(key) != mine:
+                raise CheckpointError(
+                    f"the rollouts of the checkpoint had {key} {state.get(key)!r}; here it is {mine!r}"
+                )
+        for name in self._KEPT:
+            setattr(self, name, state[name])
+        self._batch = Batch(**state["batch"]) if state["batch"] else None
+
+    def _finish(self) -> None:
+        self._batch, self._at = None, 0
+        self.rollout += 1
+
+    def _seed(self, *names: object) -> int:
+        return derive_seed(self.seed, "rollouts", self.attempt, *names)
+
+    # One rollout ---------------------------------------------------------------------------------------------------
+
+    def _roll_out(self) -> Batch:
+        policy = self.modules["policy"]
+        prompts, samples, has_stop = self._generate()
+        values = [
+            s.value for s in self.scorer([(p.item, p.conversation, s) for p, s in zip(prompts, samples, strict=True)])
+        ]
+        device = next(policy.parameters()).device
+        batch = _rendered(samples, self.pad_id).to(device)
+        scores = torch.tensor(values, dtype=torch.float32, device=device)
+        stopped = torch.tensor(has_stop, device=device)
+        rewarded = scores - self.config.missing_stop_penalty * ~stopped
+        streams = self._logprobs(batch, samples)
+        advantages = self._advantages(batch, streams, rewarded)
+        numbers = {"temperature": self.config.temperature, "max_tokens": self.config.max_tokens}
+        extra = {**streams, **advantages, **{n: torch.tensor(float(v), device=device) for n, v in numbers.items()}}
+        self._note(batch, streams, scores, rewarded, stopped)
+        return dataclasses.replace(batch, extra=extra)
+
+    def _generate(self) -> tuple[list[Prompt], list[Sample], list[bool]]:
+        """This rank's prompts, each repeated for its group, with what the policy wrote."""
+        config, share = self.config, self.config.prompts // self.ranks.size
+        start = self.rollout * config.prompts + self.ranks.rank * share
+        chosen = [prompt for prompt in self._prompts(start, share) for _ in range(config.group_size)]
+        sampling = Sampling(max_tokens=config.max_tokens, temperature=config.temperature, stop_ids=self.stop_ids)
+        first = self.ranks.rank * share * config.group_size
+        requests = [
+            Request(prompt.ids, sampling, self._seed("sample", self.rollout, first + i))
+            for i, prompt in enumerate(chosen)
+        ]
+        self.engine.load(self.modules["policy"].state_dict(), self.rollout)
+        cut = [up_to_stop(sample, self.stop_ids) for sample in self.engine.generate(requests)]
+        return chosen, [sample for sample, _ in cut], [has_stop for _, has_stop in cut]
+
+    def _prompts(self, start: int, count: int) -> list[Prompt]:
+        """`count` prompts from number `start` on in the endless row of permutations."""
+        epochs, places = np.divmod(np.arange(start, start + count), len(self.prompts))
+        orders = {
+            e: np.random.default_rng(self._seed("prompts", e)).permutation(len(self.prompts))
+            for e in set(epochs.tolist())
+        }
+        return [self.prompts[int(orders[e][p])] for e, p in zip(epochs.tolist(), places.tolist(), strict=True)]
+
+    @torch.no_grad()
+    def _logprobs(self, batch: Batch, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """Streams (B, T) float32, 0 where nothing is trained: log-probabilities of three models, and the critic's values."""
+        streams = {n: torch.zeros_like(batch.weights) for n in ("old_logprobs", "ref_logprobs", "old_values")}
+        for rows in by_length(batch, torch.arange(batch.num_rows, device=batch.inputs.device), self.config.micro_rows):
+            part = rows_of(batch, rows)
+            for name, module in (("old_logprobs", "policy"), ("ref_logprobs", "reference")):
+                found = torch.zeros_like(part.weights)
+                found[part.weights != 0] = trained_logprobs(self.modules[module], part, self.config.temperature)
+                streams[name][rows, : part.length] = found
+            if "critic" in self.modules:
+                values = self.modules["critic"](part.inputs, part.positions, part.segments)
+                streams["old_values"][rows, : part.length] = torch.where(part.weights != 0, values, 0.0)
+        streams["engine_logprobs"] = _engine_logprobs(batch, samples, streams["old_logprobs"])
+        return streams
+
+    def _advantages(self, batch: Batch, streams: Mapping[str, Tensor], rewarded: Tensor) -> dict[str, Tensor]:
+        config, mask = self.config, batch.weights
+        rewards = kl_penalised_rewards(
+            rewarded, streams["old_logprobs"], streams["ref_logprobs"], mask, self.coefficient
+        )
+        if config.algorithm == "grpo":
+            per_row = group_advantages(rewards.sum(dim=1), config.group_size, divide_by_std=config.divide_by_std)
+            return {"advantages": torch.where(mask != 0, per_row[:, None], 0.0)}
+        advantages, returns = gae(rewards, streams["old_values"], mask, gamma=config.gamma, lam=config.lam)
+        if config.whiten_advantages:
+            advantages = whiten(advantages, mask, ranks=self.ranks)
+        return {"advantages": advantages, "returns": returns}
+
+    def _note(
+        self, batch: Batch, streams: Mapping[str, Tensor], scores: Tensor, rewarded: Tensor, stopped: Tensor
+    ) -> None:
+        """Metrics of this rollout over all ranks, and the coefficient of the next one."""
+        old, reference = streams["old_logprobs"], streams["ref_logprobs"]
+        group_size = self.config.group_size
+        sums = {
+            "score": scores.sum(),
+            "missing_stop": (~stopped).sum(),
+            "length": batch.weights.sum(),
+            "kl": kl_estimate(old, reference, "k1").sum(),
+            "kl_k3": kl_estimate(old, reference, "k3").sum(),
+            "entropy": -old.sum(),
+            "mismatch": (old - streams["engine_logprobs"]).abs().sum(),
+            "flat_groups": group_size * is_flat(rewarded, group_size).sum() if group_size > 1 else 0.0,
+            "rows": float(len(scores)),
+        }
+        totals = self.ranks.sum_numbers({name: float(value) for name, value in sums.items()})
+        tokens = max(totals["length"], 1.0)
+        per_token = ("entropy", "mismatch")
+        means = {n: t / (tokens if n in per_token else totals["rows"]) for n, t in totals.items() if n != "rows"}
+        self._metrics = {**means, "kl_coefficient": self.coefficient}
+        if self.config.kl_target:
+            self.coefficient = AdaptiveKL(self.config.kl_target).next(self.coefficient, means["kl"])
+
+
+def _rendered(samples: Sequence[Sample], pad_id: int) -> Batch:
+    """Prompt and sample in one row each; trained is what the model wrote."""
+    rows = [Rendered((*s.prompt_ids, *s.ids), (False,) * len(s.prompt_ids) + tuple(s.by_model)) for s in samples]
+    return pad_rows(rows, pad_id=pad_id)
+
+
+def _engine_logprobs(batch: Batch, samples: Sequence[Sample], old_logprobs: Tensor) -> Tensor:
+    """The engine's log-probabilities where they stand in the batch; the trainer's own where it gave none."""
+    found = old_logprobs.cpu().clone()
+    for row, sample in enumerate(samples):
+        if sample.logprobs:
+            first = len(sample.prompt_ids) - 1
+            found[row, first : first + len(sample.ids)] = torch.tensor(sample.logprobs)
+    return torch.where(batch.weights != 0, found.to(batch.weights.device), 0.0)

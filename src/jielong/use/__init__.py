@@ -1,0 +1,1 @@
+"""Using a model: one port to it."""

@@ -1,0 +1,78 @@
+"""One port to a language model: a conversation goes in, an answer comes out, whoever is behind it.
+
+Evaluation, strategies and tools speak to this port and never to an engine. Here is the port to the engine in this
+process: the recipe or the command line builds the engine and hands it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from jielong.records import Conversation, Message, Request, Sample, Sampling
+from jielong.runs import derive_seed
+from jielong.tokens.chat import parse, render_prompt
+from jielong.tokens.tokenizer import Tokenizer
+
+
+class Generates(Protocol):
+    """What the port needs of an engine."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Sample]: ...
+    def score_many(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Sequence[float]]: ...
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens read and written."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer, the ids it was written in and what it cost."""
+
+    message: Message
+    sample: Sample
+    usage: Usage
+
+    @property
+    def text(self) -> str:
+        return self.message.text
+
+
+class LocalPort:
+    """The engine in this process with its tokenizer."""
+
+    def __init__(self, engine: Generates, tokenizer: Tokenizer) -> None:
+        self.engine, self.tokenizer = engine, tokenizer
+
+    def ask_many(
+        self, conversations: Sequence[Conversation], sampling: Sampling, *, seed: int = 0
+    ) -> list[Answer]:
+        """Answers in order. Request i draws with a seed of its own, so the batch it is in does not matter."""
+        prompts = [render_prompt(c.messages, self.tokenizer) for c in conversations]
+        return self._run(prompts, sampling, seed)
+
+    def complete_many(self, texts: Sequence[str], sampling: Sampling, *, seed: int = 0) -> list[Answer]:
+        """Plain continuations of bare text, as a base model gives them."""
+        return self._run([tuple(self.tokenizer.encode(t)) for t in texts], sampling, seed)
+
+    def score_many(self, texts: Sequence[str]) -> list[tuple[float, int]]:
+        """For each text: the summed natural log-probability of its tokens, the first one left out, and their bytes."""
+        ids = [self.tokenizer.encode(t) for t in texts]
+        scored = self.engine.score_many([(i[:1], i[1:]) for i in ids])
+        lengths = self.tokenizer.byte_lengths
+        return [(float(sum(s)), int(lengths[i[1:]].sum())) for s, i in zip(scored, ids, strict=True)]
+
+    def _run(self, prompts: Sequence[tuple[int, ...]], sampling: Sampling, seed: int) -> list[Answer]:
+        stops = (*sampling.stop_ids, self.tokenizer.im_end, self.tokenizer.endoftext)
+        ended = Sampling(**{**sampling.__dict__, "stop_ids": tuple(dict.fromkeys(stops))})
+        requests = [Request(p, ended, derive_seed(seed, "ask", i)) for i, p in enumerate(prompts)]
+        samples = self.engine.generate(requests)
+        return [
+            Answer(parse(s.ids, self.tokenizer), s, Usage(len(s.prompt_ids), len(s.ids))) for s in samples
+        ]

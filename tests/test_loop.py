@@ -1,0 +1,244 @@
+"""The one loop: divided right, resumed exactly, and honest when training goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from jielong.data.batches import PackedTokens, held_out
+from jielong.data.shards import TokenArray
+from jielong.errors import CheckpointError, DivergedError
+from jielong.losses import Loss
+from jielong.model import hf
+from jielong.model.transformer import ModelConfig, fresh_language_model
+from jielong.runs import read_metrics
+from jielong.train.loop import Check, Loop, LoopConfig
+from jielong.train.objectives import NextToken
+from jielong.train.optim import Optimizer, OptimizerConfig, rate_factor
+from jielong.train.parallel import Ranks
+
+TINY = ModelConfig(
+    vocab_size=128, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+    num_key_value_heads=1, head_dim=16, max_position_embeddings=32,
+)  # fmt: skip
+
+
+def documents(count: int = 40, seed: int = 0) -> TokenArray:
+    rng = np.random.default_rng(seed)
+    return TokenArray.of([[*rng.integers(64, 128, rng.integers(5, 40)).tolist(), 0] for _ in range(count)])
+
+
+def source(micro_rows: int = 4, ranks: Ranks = Ranks()) -> PackedTokens:  # noqa: B008
+    return PackedTokens(
+        documents(), length=32, rows_per_step=8, micro_rows=micro_rows, seed=5, rank=ranks.rank, world_size=ranks.size
+    )
+
+
+def save_model(module: nn.Module, path: Path) -> None:
+    hf.save(module, path, eos_token_id=3, pad_token_id=1)  # type: ignore[arg-type]
+
+
+def make_loop(directory: Path, steps: int = 6, *, lr: float = 1e-2, objective=None, micro_rows=4, optimizer="adamw", **more):
+    policy = fresh_language_model(TINY, seed=1)
+    more.setdefault("ranks", Ranks())
+    config = LoopConfig(steps=steps, save_every_s=more.pop("save_every_s", 1e9), log_every=1)
+    # Warm-up and decay depend on the number of steps; a constant rate makes runs of different lengths comparable.
+    rate = OptimizerConfig(name=optimizer, lr=lr, warmup_steps=0, decay_fraction=0.0)
+    return Loop(
+        {"policy": policy},
+        {"policy": Optimizer(policy, rate)},
+        source(micro_rows, more["ranks"]),
+        objective or NextToken(),
+        config,
+        directory,
+        save_model,
+        **more,
+    )
+
+
+def weights_of(loop: Loop) -> dict[str, torch.Tensor]:
+    return {n: t.clone() for n, t in loop.modules["policy"].state_dict().items()}
+
+
+def test_loss_falls_and_metrics_name_every_step(tmp_path):
+    outcome = make_loop(tmp_path, steps=30).run()
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == list(range(1, 31))
+    assert lines[-1]["loss"] < lines[0]["loss"] - 0.1
+    assert outcome.checkpoint.name == "000030"
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(tmp_path, optimizer):
+    whole = make_loop(tmp_path / "whole", 8, optimizer=optimizer)
+    whole.run()
+    make_loop(tmp_path / "parts", 4, optimizer=optimizer).run()
+    resumed = make_loop(tmp_path / "parts", 8, optimizer=optimizer)
+    resumed.run()
+    for name, tensor in weights_of(whole).items():
+        assert torch.equal(tensor, weights_of(resumed)[name]), name
+    first, second = (read_metrics(tmp_path / p / "metrics.jsonl") for p in ("whole", "parts"))
+    assert [m["loss"] for m in first] == [m["loss"] for m in second]
+
+
+def test_gradient_is_the_same_however_the_step_is_cut(tmp_path):
+    """Documents of many lengths, so micro-batches differ in how many tokens they train on."""
+    gradients = []
+    for micro_rows in (8, 2, 1):
+        loop = make_loop(tmp_path / str(micro_rows), micro_rows=micro_rows)
+        kept: dict[str, torch.Tensor] = {}
+        policy = loop.modules["policy"]
+
+        def keep(factor: float, policy=policy, kept=kept) -> None:
+            kept.update({n: p.grad.clone() for n, p in policy.named_parameters()})
+
+        loop.optimizers["policy"].step = keep  # type: ignore[method-assign]
+        loop._one_step()
+        gradients.append(kept)
+    for other in gradients[1:]:
+        for name, gradient in gradients[0].items():
+            torch.testing.assert_close(other[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+RANK_SCRIPT = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_loop import make_loop, weights_of
+from jielong.train.parallel import ranks_from_environment
+torch.set_num_threads(1)
+with ranks_from_environment() as ranks:
+    loop = make_loop(Path({out!r}), steps=3, micro_rows=2, ranks=ranks)
+    loop.run()
+    torch.save(weights_of(loop), {out!r} + f"/rank{{ranks.rank}}.pt")
+"""
+
+
+def test_two_gloo_ranks_equal_one(tmp_path):
+    out = tmp_path / "two"
+    out.mkdir()
+    script = tmp_path / "ranks.py"
+    script.write_text(RANK_SCRIPT.format(tests=str(Path(__file__).parent), out=str(out)))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one = make_loop(tmp_path / "one", steps=3, micro_rows=2)
+    one.run()
+    expected = weights_of(one)
+    for rank in (0, 1):
+        found = torch.load(out / f"rank{rank}.pt")
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
+    single, double = (read_metrics(tmp_path / p / "metrics.jsonl") for p in ("one", "two"))
+    assert [m["tokens"] for m in single] == [m["tokens"] for m in double]
+
+
+class Spoiled(NextToken):
+    """Next-token loss that turns to NaN at chosen calls."""
+
+    def __init__(self, at: set[int]) -> None:
+        super().__init__()
+        self.calls, self.at = 0, at
+
+    def __call__(self, modules, batch) -> Loss:
+        self.calls += 1
+        loss = super().__call__(modules, batch)
+        if self.calls in self.at:
+            value, weight = loss.terms["loss"]
+            return Loss({"loss": (value * float("nan"), weight)}, loss.metrics)
+        return loss
+
+
+def test_one_step_that_is_not_finite_is_refused_and_training_goes_on(tmp_path):
+    loop = make_loop(tmp_path, steps=5, objective=Spoiled({5}))  # two micro-batches a step: call 5 is in step 3
+    loop.run()
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["refused"] for line in lines] == [0, 0, 1, 0, 0]
+    assert all(torch.isfinite(t).all() for t in weights_of(loop).values())
+
+
+def test_three_bad_steps_go_back_with_half_the_rate(tmp_path):
+    loop = make_loop(tmp_path, steps=6, objective=Spoiled({5, 7, 9}))
+    outcome = loop.run()
+    assert loop.attempt == 1
+    assert "half the rate, attempt 1" in outcome.warnings[0]
+    assert read_metrics(tmp_path / "metrics.jsonl")[-1]["lr"] == pytest.approx(0.5e-2)
+
+
+def test_a_run_that_always_diverges_stops_and_says_what_to_change(tmp_path):
+    with pytest.raises(DivergedError, match=r"lower optimizer\.lr"):
+        make_loop(tmp_path, steps=6, objective=Spoiled(set(range(1, 100)))).run()
+
+
+def test_a_rising_loss_counts_as_divergence(tmp_path):
+    loop = make_loop(tmp_path)
+    for _ in range(30):
+        loop._watch({"loss": 2.0})
+    with pytest.raises(Exception, match=r"the loss rose from 2\.00"):
+        for _ in range(100):
+            loop._watch({"loss": 9.0})
+
+
+def test_overfitting_is_told_and_the_best_checkpoint_kept(tmp_path):
+    held = iter([3.0, 2.0, 2.5, 2.6])
+    check = Check(2, lambda modules, step: {"held_out_loss": next(held)}, "held_out_loss")
+    outcome = make_loop(tmp_path, steps=8, checks=[check]).run()
+    assert outcome.checkpoint.name == "000004"
+    assert (outcome.checkpoint / "model" / "model.safetensors").exists()
+    assert "turned up from 2.0000 at step 4 to 2.6000 at step 8" in outcome.warnings[0]
+    assert sorted(p.name for p in (tmp_path / "steps").iterdir()) == ["000004", "000008"]
+
+
+def test_held_out_loss_of_equal_models_is_equal_and_draws_on_no_random_state(tmp_path):
+    batches = held_out(source())
+    loop = make_loop(tmp_path)
+    before = torch.get_rng_state()
+    with torch.no_grad():
+        losses = [[float(NextToken()(loop.modules, b).terms["loss"][0]) for b in batches] for _ in range(2)]
+    assert losses[0] == losses[1]
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    make_loop(tmp_path, steps=2).run()
+    file = tmp_path / "steps" / "000002" / "training" / "state.pt"
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(CheckpointError, match=r"state\.pt cannot be read"):
+        make_loop(tmp_path, steps=4).run()
+
+
+def test_a_killed_process_loses_nothing_that_was_saved(tmp_path):
+    """kill -9 in the middle; what comes after equals a run that was never disturbed."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path\nimport os, signal\nfrom test_loop import make_loop\n"
+        f"loop = make_loop(Path({str(tmp_path / 'killed')!r}), steps=8, save_every_s=0.0)\n"
+        "loop.report = lambda p: os.kill(os.getpid(), signal.SIGKILL) if p.step == 5 else None\n"
+        "loop.run()\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120)
+    assert killed.returncode == -9
+    latest = json.loads((tmp_path / "killed" / "latest.json").read_text())
+    assert latest["checkpoint"] == "000004"  # step 5 was done but not yet saved
+    resumed, whole = make_loop(tmp_path / "killed", 8), make_loop(tmp_path / "whole", 8)
+    resumed.run()
+    whole.run()
+    for name, tensor in weights_of(whole).items():
+        assert torch.equal(tensor, weights_of(resumed)[name]), name
+
+
+def test_rate_warms_up_stays_and_decays():
+    config = OptimizerConfig(warmup_steps=10, decay_fraction=0.5, final_fraction=0.1)
+    factors = [rate_factor(config, step, 100) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == factors[50] == 1.0
+    assert factors[75] == pytest.approx(0.1 + 0.9 * 25 / 50)
+    assert factors[99] == pytest.approx(0.1 + 0.9 * 1 / 50)

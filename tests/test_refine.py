@@ -1,0 +1,199 @@
+"""Raw pages to clean documents: extraction, filters, copies and the count of what was dropped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from jielong.data.dedup import DedupConfig, clusters, jaccard, shingles
+from jielong.data.extract import extract, html_text, markdown_text
+from jielong.data.filters import FilterConfig, judge, language_of, repeated_phrase_share
+from jielong.data.refine import RefineConfig, cut, refine
+from jielong.data.sources import Page, document_id
+from jielong.errors import ConfigError
+
+ENGLISH = (
+    "The river rises in the northern hills and runs through three small towns before it reaches the sea. "
+    "Farmers grow apples on its banks, and every autumn a market is held beside the old stone bridge."
+)
+CHINESE = "这条河发源于北方的丘陵，流经三座小城，最后注入大海。两岸的农民种苹果，每年秋天人们在老石桥旁边举办集市。"
+
+
+def text_page(uri: str, text: str) -> Page:
+    return Page(uri, text.encode(), "text/plain")
+
+
+def test_html_keeps_the_article_and_leaves_the_site_behind() -> None:
+    html = f"""<html><head><title>河</title><script>var x = 1;</script></head><body>
+    <nav><ul><li><a href="/">首页</a></li></ul></nav><div class="cookie-consent">我们使用小文件。</div>
+    <main><h1>河流</h1><p>{CHINESE}</p><div class="ad-box">买一送一</div><ul><li>长度：90公里</li><li>流域：三座城</li></ul>
+    <table><tr><th>源头：</th><td>北方</td></tr></table><dl><dt>终点：</dt><dd>大海</dd></dl></main>
+    <section id="comments" class="comments"><p>写得好！</p></section><footer>版权所有</footer></body></html>"""
+    text = html_text(html)
+    assert [line for line in text.split("\n") if line] == [
+        "河流", CHINESE, "长度：90公里", "流域：三座城", "源头： 北方", "终点： 大海"
+    ]  # fmt: skip
+
+
+def test_lists_of_nearly_only_links_go_and_a_link_inside_a_sentence_stays() -> None:
+    links = "".join(f'<li><a href="{i}">Another page {i}</a></li>' for i in range(5))
+    html = f'<body><div><p>{ENGLISH} See <a href="x">the map</a>.</p><ul>{links}</ul></div></body>'
+    assert html_text(html) == f"{ENGLISH} See the map."
+
+
+def test_a_section_named_after_its_subject_is_not_taken_for_the_site() -> None:
+    html = f'<body><section id="cookies"><h2>Cookies</h2><p>{ENGLISH}</p></section></body>'
+    assert html_text(html) == f"Cookies\n\n{ENGLISH}"
+
+
+def test_markdown_keeps_its_words_and_drops_its_marks() -> None:
+    marked = "---\ntitle: x\n---\n# Title\n\nSome **bold** and [a link](http://x) in `code`, 2 * 3 * 4, snake_case_name.\n\n- one\n- two\n"
+    assert markdown_text(marked) == "Title\n\nSome bold and a link in code, 2 * 3 * 4, snake_case_name.\n\none\ntwo"
+
+
+def test_html_that_claims_to_be_plain_text_is_read_as_html() -> None:
+    assert extract(Page("a", b"<!DOCTYPE html><p>Hello <b>you</b></p>", "text/plain")).text == "Hello you"
+
+
+@pytest.mark.parametrize(
+    ("text", "lang"),
+    [
+        (ENGLISH, "en"),
+        (CHINESE, "zh"),
+        ("圣多美和普林西比的首都是圣多美（São Tomé）。", "zh"),
+        ("Kyiv | Ukraine\nSucre | Bolivia\nTarawa | Kiribati\nNaypyidaw | Myanmar", "en"),
+        ("Der Fluss entspringt im Norden und fließt durch drei kleine Städte, bevor er das Meer erreicht.", "de"),
+        ("この川は北の丘から流れて、三つの町を通って海に出ます。", "ja"),
+        ("이 강은 북쪽 언덕에서 시작하여 세 마을을 지나 바다로 흐릅니다.", "ko"),
+        ("Река начинается на севере и течёт через три города к морю.", "ru"),
+    ],
+)
+def test_languages_are_told_apart_in_short_texts(text: str, lang: str) -> None:
+    assert language_of(text) == lang
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        ("河很长。", "too short"),
+        ("The river is long.", "too short"),
+        (ENGLISH.replace("e", "\ufffd", 12), "broken text"),
+        (CHINESE.encode().decode("latin-1"), "broken text"),
+        (CHINESE.encode().decode("gb18030", "replace"), "broken text"),
+        ("Le fleuve prend sa source dans les collines du nord et traverse trois petites villes.", "language"),
+        (f"{ENGLISH}\n" + "2.5 | 3.75 | 4,100 | 88.1 | 70 % | 12 + 14 = 26 |\n" * 12, "few letters"),
+        ("a b c d e f g h i j k l m n o p q r s t u v w x y z " * 3 + "of the and to", "odd words"),
+        ("\n".join([ENGLISH] * 3), "repeated lines"),
+        (
+            ", ".join(["cheap flights", "best hotels", "cheap hotels", "best flights and the deals"] * 12),
+            "keyword stuffing",
+        ),
+        ("，".join(["便宜机票", "最好酒店", "便宜酒店", "旅游攻略"] * 12), "keyword stuffing"),
+        (f"{ENGLISH} Buy now, free shipping, and use the coupon code for a free trial.", "advertisement"),
+        (f"{CHINESE}立即购买，全国包邮，限时优惠券，先到先得。", "advertisement"),
+        (f"{ENGLISH} We sell stolen credit cards and fake passports.", "harmful"),
+        (f"{CHINESE}本店出售盗刷信用卡资料，也办假证。", "harmful"),
+        (
+            "All rights reserved. Read our privacy policy and terms of use before you log in to this website.",
+            "boilerplate",
+        ),
+        (ENGLISH, ""),
+        (CHINESE, ""),
+    ],
+)
+def test_each_filter_drops_for_its_own_reason_and_good_text_stays(text: str, reason: str) -> None:
+    assert judge(text, FilterConfig()).reason == reason
+
+
+def test_one_listed_word_is_not_yet_harm() -> None:
+    assert judge(f"{ENGLISH} The museum shows counterfeit money from 1890.", FilterConfig()).reason == ""
+
+
+def test_thresholds_and_languages_are_the_configured_ones() -> None:
+    german = "Der Fluss entspringt im Norden und fließt durch drei kleine Städte, bevor er das Meer erreicht."
+    assert judge(german, FilterConfig(languages=("de",))).reason == ""
+    assert judge(ENGLISH, FilterConfig(min_letters=10_000)).reason == "too short"
+    with pytest.raises(ConfigError, match="languages"):
+        FilterConfig(languages=())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        FilterConfig().min_letters = 3  # type: ignore[misc]
+
+
+def test_repeated_phrases_are_counted_by_hand() -> None:
+    # abcd abcd: of 8 tokens the second run of 4 stood there before.
+    assert repeated_phrase_share(list("abcdabcd"), 4) == 0.5
+    assert repeated_phrase_share(list("abcdefgh"), 4) == 0.0
+
+
+def test_jaccard_is_worked_by_hand() -> None:
+    # "a b c d" has runs abc, bcd; "a b c e" has abc, bce: one shared of three.
+    assert jaccard(shingles("a b c d", 3), shingles("A b c, e", 3)) == pytest.approx(1 / 3)
+
+
+def test_near_copies_follow_the_first_and_other_texts_stand_alone() -> None:
+    changed = ENGLISH.replace("small", "little")
+    assert clusters([ENGLISH, CHINESE, changed, ENGLISH.upper(), changed], DedupConfig()) == [0, 1, 0, 0, 0]
+    assert clusters([ENGLISH, changed, ENGLISH.upper()], DedupConfig(min_similarity=1.0)) == [0, 1, 0]
+
+
+def test_a_chain_of_small_changes_does_not_join_different_texts() -> None:
+    words = [f"word{i}" for i in range(100)]
+    texts = [" ".join(words[10 * i : 10 * i + 60]) for i in range(5)]
+    # Neighbours share 48 of 68 runs of three (0.71); texts two steps apart share 38 of 78 (0.49).
+    assert clusters(texts, DedupConfig()) == [0, 0, 2, 2, 4]
+
+
+def test_refine_counts_every_page_as_a_document_or_a_reason() -> None:
+    pages = [
+        text_page("a", ENGLISH),
+        text_page("b", CHINESE),
+        text_page("c", ENGLISH.upper()),
+        text_page("d", CHINESE.replace("三座", "四座")),
+        text_page("e", ""),
+        Page("f", b"", error="no permission"),
+        Page("g", bytes(range(256)) * 4),
+    ]
+    seen: list[int] = []
+    documents, report = refine(pages, RefineConfig(), progress=seen.append)
+    assert [(d.source, d.text, d.meta["lang"]) for d in documents] == [("a", ENGLISH, "en"), ("b", CHINESE, "zh")]
+    assert documents[0].id == document_id("a", 0)
+    assert report.num_texts == report.num_documents + sum(report.dropped.values()) == 7
+    assert {k: report.dropped[k] for k in ("exact copy", "near copy", "empty", "unreadable")} == {
+        "exact copy": 1, "near copy": 1, "empty": 1, "unreadable": 1
+    }  # fmt: skip
+    assert report.num_kept_chars == len(ENGLISH) + len(CHINESE)
+    assert report.kept_by_language == {"en": 1, "zh": 1}
+    assert seen == list(range(1, 8))
+    assert json.loads(json.dumps(report.to_dict()))["dropped"]["near copy"] == 1
+    assert "near copy" in str(report) and "7 pages" in str(report)
+
+
+def test_refining_twice_gives_the_same() -> None:
+    pages = [text_page(str(i), ENGLISH.replace("three", f"{i % 5} of {i}") + CHINESE) for i in range(30)]
+    assert refine(pages)[0] == refine(pages)[0]
+
+
+def test_a_long_text_is_cut_at_its_paragraphs_into_documents_of_one_source() -> None:
+    paragraphs = [ENGLISH.replace("three", f"number {i} of") + f" Its water mark is {i * i}." for i in range(20)]
+    pieces = cut("\n\n".join(paragraphs), 1_000)
+    assert all(len(piece) <= 1_000 for piece in pieces) and "\n\n".join(pieces) == "\n\n".join(paragraphs)
+    any_phrases = FilterConfig(max_repeated_phrase_share=1.0)
+    config = RefineConfig(any_phrases, DedupConfig(min_similarity=1.0), max_document_chars=1_000)
+    documents, report = refine([text_page("book", "\n\n".join(paragraphs))], config)
+    assert [d.id for d in documents] == [document_id("book", i) for i in range(len(pieces))]
+    assert report.num_pages == 1 and report.num_texts == len(pieces)
+    assert cut("x" * 2_500, 1_000) == ["x" * 1_000, "x" * 1_000, "x" * 500]
+
+
+def test_lines_on_very_many_pages_are_dropped_when_asked() -> None:
+    slogan = "Maps for everybody, since the first day of the company."
+    texts = [f"{CHINESE[i:]}{CHINESE[:i]}{i}\n{slogan}" for i in range(6)]
+    pages = [text_page(str(i), text) for i, text in enumerate([*texts, slogan])]
+    exact = DedupConfig(min_similarity=1.0)
+    documents, report = refine(pages, RefineConfig(dedup=exact, max_repeated_line_pages=5))
+    assert len(documents) == 6 and all(slogan not in d.text for d in documents)
+    assert (report.num_boilerplate_lines, report.dropped["frequent lines"]) == (7, 1)
+    assert any(slogan in d.text for d in refine(pages, RefineConfig(dedup=exact))[0])

@@ -119,7 +119,9 @@ def main() -> None:
         ]
         seconds = timed(lambda: engine.generate(requests), 1)
         read = sum(len(request.prompt_ids) for request in requests)
-        print(f"queue {options.queue:>10}{sum(lengths) / seconds:>10.0f}  ({seconds:.2f} s, {read / seconds:.0f} read/s)")
+        print(
+            f"queue {options.queue:>10}{sum(lengths) / seconds:>10.0f}  ({seconds:.2f} s, {read / seconds:.0f} read/s)"
+        )
 
 
 if __name__ == "__main__":

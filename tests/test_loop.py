@@ -46,7 +46,9 @@ def save_model(module: nn.Module, path: Path) -> None:
     hf.save(module, path, eos_token_id=3, pad_token_id=1)  # type: ignore[arg-type]
 
 
-def make_loop(directory: Path, steps: int = 6, *, lr: float = 1e-2, objective=None, micro_rows=4, optimizer="adamw", **more):
+def make_loop(
+    directory: Path, steps: int = 6, *, lr: float = 1e-2, objective=None, micro_rows=4, optimizer="adamw", **more
+):
     policy = fresh_language_model(TINY, seed=1)
     more.setdefault("ranks", Ranks())
     config = LoopConfig(steps=steps, save_every_s=more.pop("save_every_s", 1e9), log_every=1)
@@ -128,7 +130,9 @@ def test_two_gloo_ranks_equal_one(tmp_path):
     script = tmp_path / "ranks.py"
     script.write_text(RANK_SCRIPT.format(tests=str(Path(__file__).parent), out=str(out)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     one = make_loop(tmp_path / "one", steps=3, micro_rows=2)
     one.run()

@@ -138,7 +138,8 @@ def test_parameter_count_of_a_preset_is_that_of_the_model():
 
 
 @pytest.mark.parametrize(
-    ("name", "published"), [("gpt1", 117e6), ("gpt2", 124e6), ("gpt2-xl", 1.558e9), ("gpt3-6.7b", 6.7e9), ("gpt3", 175e9)]
+    ("name", "published"),
+    [("gpt1", 117e6), ("gpt2", 124e6), ("gpt2-xl", 1.558e9), ("gpt3-6.7b", 6.7e9), ("gpt3", 175e9)],
 )
 def test_published_shapes_have_the_published_size(name, published):
     assert abs(num_parameters(PRESETS[name]) / published - 1) < 0.05

@@ -44,7 +44,9 @@ def _set(config: Any, parts: list[str], value: str, path: str) -> Any:
         raise ConfigError(f"{path!r} goes on at {name!r} where the value is {config!r}, which has no fields")
     names = [f.name for f in dataclasses.fields(config)]
     if name not in names:
-        raise ConfigError(f"unknown option {name!r} in {path!r} for {type(config).__name__}; {did_you_mean(name, names)}")
+        raise ConfigError(
+            f"unknown option {name!r} in {path!r} for {type(config).__name__}; {did_you_mean(name, names)}"
+        )
     if rest:
         new = _set(getattr(config, name), rest, value, path)
     else:

@@ -49,9 +49,13 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = shutil.disk_usage(path if path.exists() else path.parent).free
-            raise ResourceError(f"the disk of {path} is full ({free / 1e6:.0f} MB free); make room and run again") from error
+            raise ResourceError(
+                f"the disk of {path} is full ({free / 1e6:.0f} MB free); make room and run again"
+            ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise ResourceError(f"{path} cannot be written ({error.strerror}); choose another folder with --runs") from error
+            raise ResourceError(
+                f"{path} cannot be written ({error.strerror}); choose another folder with --runs"
+            ) from error
         raise
 
 
@@ -203,7 +207,9 @@ class Run:
 def open_run(path: Path) -> Run:
     """An existing run; ConfigError when there is none at `path`."""
     if not (path / "run.json").exists():
-        near = sorted(p.name for p in path.parent.glob("*") if (p / "run.json").exists()) if path.parent.exists() else []
+        near = (
+            sorted(p.name for p in path.parent.glob("*") if (p / "run.json").exists()) if path.parent.exists() else []
+        )
         known = f"; runs there: {', '.join(near)}" if near else ""
         raise ConfigError(f"no run at {path} (no run.json in it){known}")
     return Run(path)

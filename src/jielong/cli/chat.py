@@ -23,16 +23,16 @@ def newest_checkpoint(run_path: Path, stage: str | None) -> Path:
     done = {n: s["summary"]["checkpoint"] for n, s in record["stages"].items() if "checkpoint" in s.get("summary", {})}
     talking = [n for n in done if n not in ("reward", "control")]
     if not talking:
-        raise CheckpointError(f"{run_path} has no finished training stage yet; finish it with the command that began it")
+        raise CheckpointError(
+            f"{run_path} has no finished training stage yet; finish it with the command that began it"
+        )
     if stage is not None and stage not in done:
         raise ConfigError(f"run {run_path.name} has no finished stage {stage!r}; {did_you_mean(stage, done)}")
     name = stage or talking[-1]
     return run_path / name / "steps" / done[name] / "model"
 
 
-def chat(
-    run_path: Path, *, stage: str | None, temperature: float, top_p: float, max_tokens: int, seed: int
-) -> int:
+def chat(run_path: Path, *, stage: str | None, temperature: float, top_p: float, max_tokens: int, seed: int) -> int:
     """Read a line, stream the answer, until the end of input."""
     checkpoint = newest_checkpoint(run_path, stage)
     model, tokenizer = load_language_model(checkpoint), Tokenizer.load(checkpoint)

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from jielong.generate.engine import Engine, EngineConfig, Event
+from jielong.generate.text import TextStream, cut_at_stop, generate_text
 
-__all__ = ["Engine", "EngineConfig", "Event"]
+__all__ = ["Engine", "EngineConfig", "Event", "TextStream", "cut_at_stop", "generate_text"]

@@ -9,8 +9,9 @@ written, and every draw depends on the request's own seed alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,8 @@ from torch import Tensor
 
 from jielong.errors import ConfigError
 from jielong.generate.packed import PackedModel
-from jielong.generate.sampling import Rules, draw, uniforms
+from jielong.generate.rows import FREE, READING, WRITING, Rows
+from jielong.generate.sampling import Rules, draw
 from jielong.model.transformer import LanguageModel
 from jielong.records import Request, Sample
 
@@ -28,8 +30,6 @@ Allowed = Callable[[Sequence[int]], Any]
 """From the ids written so far to a bool mask (V,), a tensor or array with at least one True; or None for "all"."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-FREE, READING, WRITING = 0, 1, 2
-AHEAD = 32  # uniforms of one row are computed this many at a time
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class EngineConfig:
 
 
 class Event(NamedTuple):
-    """One token of one request. `stop` is "" until the last, which carries the whole `sample`."""
+    """Token `n` of one request. `stop` is "" until the last, which carries the whole `sample`."""
 
     request: int
-    index: int
+    n: int
     id: int
     logprob: float
     uniform: float | None
@@ -79,53 +79,6 @@ class _Job:
     is_quiet: bool
 
 
-class _Rows:
-    """What is known of each slot, as arrays over all slots."""
-
-    def __init__(self, slots: int, length: int) -> None:
-        self.phase = np.zeros(slots, np.int8)
-        self.position = np.zeros(slots, np.int64)  # how many tokens the cache holds
-        self.prompt = np.zeros(slots, np.int64)  # length of the prompt
-        self.count = np.zeros(slots, np.int64)  # tokens written
-        self.limit = np.zeros(slots, np.int64)
-        self.last = np.zeros(slots, np.int64)
-        self.order = np.zeros(slots, np.int64)
-        self.leader = np.zeros(slots, np.int64)  # the slot that reads the prompt for this one
-        self.ids = np.zeros((slots, length), np.int64)
-        self.logprobs = np.zeros((slots, length), np.float32)
-        self.stop_ids = np.full((slots, 1), -1, np.int64)
-        self.seed = np.zeros(slots, np.uint64)
-        self.uniform = np.zeros((slots, AHEAD), np.float64)
-        self.temperature = np.ones(slots, np.float32)
-        self.top_k = np.zeros(slots, np.int64)
-        self.top_p = np.ones(slots, np.float64)
-        self.min_p = np.zeros(slots, np.float32)
-        self.penalty = np.ones(slots, np.float32)
-        self.is_masked = np.zeros(slots, np.bool_)
-
-    def place(self, slot: int, leader: int, job: _Job, length: int) -> None:
-        prompt, sampling = job.request.prompt_ids, job.request.sampling
-        self.phase[slot], self.position[slot], self.count[slot] = READING, 0, 0
-        self.order[slot], self.leader[slot] = job.id, leader
-        self.prompt[slot] = len(prompt)
-        self.limit[slot] = min(sampling.max_tokens, length - len(prompt))
-        self.ids[slot, : len(prompt)] = prompt
-        self.seed[slot] = job.request.seed & (2**64 - 1)
-        self.temperature[slot], self.penalty[slot] = sampling.temperature, sampling.repetition_penalty
-        self.top_k[slot], self.top_p[slot], self.min_p[slot] = sampling.top_k, sampling.top_p, sampling.min_p
-        self.is_masked[slot] = job.allowed is not None
-        missing = len(sampling.stop_ids) - self.stop_ids.shape[1]
-        if missing > 0:
-            self.stop_ids = np.pad(self.stop_ids, ((0, 0), (0, missing)), constant_values=-1)
-        self.stop_ids[slot] = -1
-        self.stop_ids[slot, : len(sampling.stop_ids)] = sampling.stop_ids
-
-    def move(self, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
-        for array in vars(self).values():
-            array[targets] = array[sources]
-        self.phase[sources] = FREE
-
-
 class Engine:
     """Writes with a copy of `model`'s weights, on the device where the model is.
 
@@ -142,7 +95,7 @@ class Engine:
         self.device = model.model.embed_tokens.weight.device
         self._model = PackedModel(model.config, DTYPES[self.config.dtype], self.device, limit)
         self._cache = self._model.new_cache(self.config.slots, self.length)
-        self._rows = _Rows(self.config.slots, self.length)
+        self._rows = Rows(self.config.slots, self.length)
         self._jobs: list[_Job | None] = [None] * self.config.slots
         self._waiting: dict[int, _Job] = {}
         self._slot_of: dict[int, int] = {}
@@ -198,7 +151,9 @@ class Engine:
         events, self._events = self._events, []
         return events
 
-    def stream(self, request: Request, *, allowed: Allowed | None = None, num_alternatives: int = 0) -> Iterator[Event]:
+    def stream(
+        self, request: Request, *, allowed: Allowed | None = None, num_alternatives: int = 0
+    ) -> Generator[Event, None, None]:
         """The events of one request as they come; leaving early cancels it. Others' events wait for their `step`."""
         id = self.submit(request, allowed=allowed, num_alternatives=num_alternatives)
         is_over = False
@@ -240,9 +195,13 @@ class Engine:
             self._check_ids(prompt_ids)
             self._check_ids((*prompt_ids, *ids))
             if len(prompt_ids) + len(ids) - 1 > limit:
-                raise ConfigError(f"{len(prompt_ids)} + {len(ids)} tokens to score exceed the model's {limit} positions")
+                raise ConfigError(
+                    f"{len(prompt_ids)} + {len(ids)} tokens to score exceed the model's {limit} positions"
+                )
         out: list[list[float]] = [[] for _ in pairs]
-        order = sorted((i for i, pair in enumerate(pairs) if pair[1]), key=lambda i: -len(pairs[i][0]) - len(pairs[i][1]))
+        order = sorted(
+            (i for i, pair in enumerate(pairs) if pair[1]), key=lambda i: -len(pairs[i][0]) - len(pairs[i][1])
+        )
         while order:
             longest = len(pairs[order[0]][0]) + len(pairs[order[0]][1]) - 1
             rows = max(1, 2 * self.config.prefill_tokens // longest)
@@ -266,8 +225,8 @@ class Engine:
             logits = self._model.logits(hidden[self._tensor(places[start : start + chunk])])
             target = self._tensor(targets[start : start + chunk])
             scored += torch.log_softmax(logits, -1).gather(1, target[:, None]).squeeze(1).tolist()
-        starts = np.cumsum([0, *(len(ids) for _, ids in pairs)])
-        return [scored[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+        rest = iter(scored)
+        return [list(islice(rest, len(ids))) for _, ids in pairs]
 
     # --- the door
 
@@ -323,7 +282,8 @@ class Engine:
             job = self._waiting.pop(id)
             self._jobs[slot] = job
             self._slot_of[id] = slot
-            self._rows.place(slot, leaders.setdefault(tuple(job.request.prompt_ids), slot), job, self.length)
+            leader = leaders.setdefault(tuple(job.request.prompt_ids), slot)
+            self._rows.place(slot, leader, id, job.request, job.allowed is not None)
         self._rules = None
 
     def _read(self) -> None:
@@ -346,9 +306,13 @@ class Engine:
         starts = rows.position[slots].tolist()
         line = np.concatenate([rows.ids[slot, a : a + n] for slot, a, n in zip(slots, starts, counts, strict=True)])
         hidden = self._model.read(self._cache, self._tensor(line), slots, starts, counts)
-        rows.position[slots] += counts
         ends = dict(zip(slots, (np.cumsum(counts) - 1).tolist(), strict=True))
-        done = [slot for slot in slots if rows.position[slot] == rows.prompt[slot]]
+        done = []
+        for slot, count in zip(slots, counts, strict=True):
+            if rows.position[slot] + count == rows.prompt[slot]:
+                done.append(slot)
+            else:
+                rows.position[slot] += count
         if not done:
             return
         ready = np.flatnonzero((rows.phase == READING) & np.isin(rows.leader, done))
@@ -357,10 +321,9 @@ class Engine:
         if len(followers):
             length = self._bucket(int(rows.prompt[followers].max()))
             self._cache.copy(self._tensor(rows.leader[followers]), self._tensor(followers), length)
-        rows.position[ready] = rows.prompt[ready]
-        rows.phase[ready] = WRITING
         logits = self._model.logits(hidden[self._tensor(np.array([ends[slot] for slot in leading.tolist()]))])
-        self._draw(ready, logits, self._rules_of(ready))
+        self._rules = None
+        self._draw(ready, logits, rows.rules(ready, self.device))
 
     def _write(self, writing: NDArray[np.int64]) -> None:
         """One token for every writing row. Gaps and reading rows are computed along; what they give is dropped."""
@@ -370,35 +333,23 @@ class Engine:
         ids, positions = self._tensor(rows.last[:num_rows]), self._tensor(rows.position[:num_rows])
         length = self._bucket(int(rows.position[writing].max()) + 1)
         hidden = self._model.extend(self._cache, ids, positions, length)
-        rows.position[writing] += 1
         if len(writing) < num_rows:
             hidden = hidden[self._tensor(writing)]
         if self._rules is None:
-            self._rules = self._rules_of(writing)
+            self._rules = rows.rules(writing, self.device)
         self._draw(writing, self._model.logits(hidden), self._rules)
 
-    def _rules_of(self, slots: NDArray[np.int64]) -> Rules:
-        r = self._rows
-        options = (r.temperature, r.top_k, r.top_p, r.min_p, r.penalty, r.is_masked)
-        return Rules.of(*(array[slots] for array in options), device=self.device)
-
     def _draw(self, slots: NDArray[np.int64], logits: Tensor, rules: Rules) -> None:
-        """Draw the next token of each of `slots` from its row of `logits`, note it, and let go of those that end."""
+        """Draw the next token of each of `slots` from its row of `logits`, note it, and let go of those that end.
+
+        Nothing is noted when a hook raises: the step can be repeated, after cancelling that request.
+        """
         rows = self._rows
-        refill = slots[rows.count[slots] % AHEAD == 0]
-        if len(refill):
-            indices = rows.count[refill, None] + np.arange(AHEAD)
-            rows.uniform[refill] = uniforms(np.broadcast_to(rows.seed[refill, None], indices.shape), indices)
-        uniform = rows.uniform[slots, rows.count[slots] % AHEAD]
+        at, uniform = rows.count[slots], rows.rolls(slots)
         history, allowed = self._seen(slots, rules), self._masks(slots, rules)
         drawn, drawn_logprobs = draw(logits, rules, self._tensor(uniform), history, allowed)
         ids, logprobs = drawn.cpu().numpy(), drawn_logprobs.cpu().numpy()
-
-        at = rows.count[slots]
-        rows.logprobs[slots, at] = logprobs
-        rows.ids[slots, rows.prompt[slots] + at] = ids
-        rows.last[slots] = ids
-        rows.count[slots] += 1
+        rows.note(slots, ids, logprobs)
         is_stopped = (rows.stop_ids[slots] == ids[:, None]).any(1)
         is_over = is_stopped | (rows.count[slots] >= rows.limit[slots])
         for row, slot in enumerate(slots.tolist()):
@@ -416,13 +367,10 @@ class Engine:
             self._events.append(Event(job.id, *what))
 
     def _seen(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:
-        """What the special rows have read and written, short rows filled with their first id."""
+        """Prompt and answer of the special rows, where one of them is penalised for repeating."""
         if rules.special is None or not (self._rows.penalty[slots] != 1).any():
             return None
-        there = slots[rules.special.cpu().numpy()]
-        lengths = self._rows.prompt[there] + self._rows.count[there]
-        seen = self._rows.ids[there, : int(lengths.max())]
-        return self._tensor(np.where(np.arange(seen.shape[1]) < lengths[:, None], seen, seen[:, :1]))
+        return self._tensor(self._rows.seen(slots[rules.special.cpu().numpy()]))
 
     def _masks(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:
         """What the hooks of the special rows allow now."""
@@ -434,12 +382,13 @@ class Engine:
             job = self._jobs[slot]
             if job is None or job.allowed is None:
                 continue
-            start = int(self._rows.prompt[slot])
-            mask = job.allowed(self._rows.ids[slot, start : start + int(self._rows.count[slot])].tolist())
+            mask = job.allowed(self._rows.written(slot))
             if mask is not None:
                 masks[row] = torch.as_tensor(mask, dtype=torch.bool)
                 if not masks[row].any():
-                    raise ValueError(f"the mask of request {job.id} allows no id at all; it must allow one, such as a stop id")
+                    raise ValueError(
+                        f"the mask of request {job.id} allows no id at all; it must allow one, such as a stop id"
+                    )
         return masks.to(self.device)
 
     def _alternatives(self, logits: Tensor, rules: Rules, row: int, count: int) -> tuple[tuple[int, float], ...]:
@@ -455,22 +404,21 @@ class Engine:
         """Free the slot; its sample."""
         rows, job = self._rows, self._jobs[slot]
         assert job is not None
-        start, count = int(rows.prompt[slot]), int(rows.count[slot])
+        ids = rows.written(slot)
         sample = Sample(
             prompt_ids=job.request.prompt_ids,
-            ids=tuple(rows.ids[slot, start : start + count].tolist()),
-            logprobs=tuple(rows.logprobs[slot, :count].tolist()),
-            by_model=(True,) * count,
+            ids=tuple(ids),
+            logprobs=tuple(rows.logprobs[slot, : len(ids)].tolist()),
+            by_model=(True,) * len(ids),
             stop=stop,
             weights_version=self.weights_version,
         )
-        rows.phase[slot], rows.position[slot], rows.last[slot] = FREE, 0, 0
+        rows.free(slot)
         self._jobs[slot] = None
         del self._slot_of[job.id]
         self._rules = None
         return sample
 
-    @torch.inference_mode()
     def _hand_over_reading(self, slot: int) -> None:
         """A slot that reads for others and goes away lets each of them read for itself."""
         rows = self._rows
@@ -478,7 +426,6 @@ class Engine:
             behind = (rows.phase == READING) & (rows.leader == slot)
             rows.leader[behind] = np.flatnonzero(behind)
 
-    @torch.inference_mode()
     def _close_gaps(self) -> None:
         """Move the last rows into gaps once an eighth of the computed rows is empty, so that steps get cheaper."""
         rows = self._rows

@@ -125,5 +125,7 @@ def load_language_model(path: Path) -> LanguageModel:
     """Like `load`, for a model that must be able to write."""
     model = load(path)
     if not isinstance(model, LanguageModel):
-        raise CheckpointError(f"{path} holds a reward model, which gives scores and no text; choose a policy checkpoint")
+        raise CheckpointError(
+            f"{path} holds a reward model, which gives scores and no text; choose a policy checkpoint"
+        )
     return model

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
@@ -53,7 +54,7 @@ PRESETS: dict[str, ModelConfig] = {
 }
 
 
-def preset(name: str, **changes: int) -> ModelConfig:
+def preset(name: str, **changes: Any) -> ModelConfig:
     """The shape called `name`, with fields changed; ConfigError with the closest name otherwise."""
     if name not in PRESETS:
         raise ConfigError(f"unknown model preset {name!r}; {did_you_mean(name, PRESETS)}")

@@ -24,7 +24,9 @@ def build_recipe(
     """The recipe called `name`; ConfigError for an unknown one, or for options it does not have."""
     if name == "quickstart":
         if source or chat or preferences:
-            raise ConfigError("quickstart brings its own data; use `jielong run own` with --source, --chat, --preferences")
+            raise ConfigError(
+                "quickstart brings its own data; use `jielong run own` with --source, --chat, --preferences"
+            )
         return quickstart(size, seed)
     if name == "own":
         if source is None:

@@ -41,18 +41,18 @@ def share(hits: Sequence[bool]) -> float:
 
 def measures(parts: dict[str, list[Item]], texts: dict[str, list[str]], *, is_bare: bool) -> dict[str, float]:
     """The report's numbers for one model, from its answers to every part of the exam."""
-    counts_as_right = contains_value if is_bare else is_right
-    right = {name: [counts_as_right(i, t) for i, t in zip(parts[name], texts[name], strict=True)] for name in parts}
-    made_up = list(zip(parts["made_up"], texts["made_up"], strict=True))
-    found = {
-        "unseen_accuracy_en": share(right["questions_en"]),
-        "unseen_accuracy_zh": share(right["questions_zh"]),
-    }
+
+    def right(part: str) -> float:
+        counts = contains_value if is_bare else is_right
+        return share([counts(i, t) for i, t in zip(parts[part], texts[part], strict=True)])
+
+    found = {"unseen_accuracy_en": right("questions_en"), "unseen_accuracy_zh": right("questions_zh")}
     if not is_bare:
+        made_up = zip(parts["made_up"], texts["made_up"], strict=True)
         found |= {
-            "followup_accuracy": share(right["followups"]),
-            "translation_accuracy": share(right["translations"]),
-            "format_accuracy": share(right["formats"]),
+            "followup_accuracy": right("followups"),
+            "translation_accuracy": right("translations"),
+            "format_accuracy": right("formats"),
             "invention_rate": share([is_invention(i, t) for i, t in made_up]),
             "refusal_rate": share([is_refusal(t) for t in texts["refusals"]]),
             "over_refusal_rate": share([is_refusal(t) for t in texts["harmless"]]),
@@ -87,7 +87,9 @@ def evaluate(stage: EvaluateStage, context: Context) -> dict[str, Any]:
         results[role]["bits_per_byte"] = bits_per_byte(port, texts_held_out)
         if previous and role != "random_init":
             results[role]["win_rate_over_previous"] = win_rate(gold[role], gold[previous])
-            gain = paired_bootstrap(gold[role], gold[previous], draws=stage.bootstrap, seed=derive_seed(seed, "bootstrap"))
+            gain = paired_bootstrap(
+                gold[role], gold[previous], draws=stage.bootstrap, seed=derive_seed(seed, "bootstrap")
+            )
             gains[f"{role} over {previous}"] = gain.__dict__ | {"excludes_zero": gain.excludes_zero}
         previous = role
     taught, _ = halves(seed)

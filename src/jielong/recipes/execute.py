@@ -35,6 +35,7 @@ class Display(Protocol):
     """Where progress is shown."""
 
     def stage(self, name: str) -> None: ...
+    def skip(self, name: str) -> None: ...
     def update(
         self, step: int, steps: int, loss: float | None, tokens_per_s: float, seconds_left: float, note: str = ""
     ) -> None: ...
@@ -45,6 +46,7 @@ class Silent:
     """A display that shows nothing."""
 
     def stage(self, name: str) -> None: ...
+    def skip(self, name: str) -> None: ...
     def update(
         self, step: int, steps: int, loss: float | None, tokens_per_s: float, seconds_left: float, note: str = ""
     ) -> None: ...
@@ -74,9 +76,7 @@ class Context:
         return self.directory(stage_name) / "steps" / summary["checkpoint"] / "model"
 
     def report(self, progress: Progress) -> None:
-        self.display.update(
-            progress.step, progress.steps, progress.loss, progress.tokens_per_s, progress.seconds_left
-        )
+        self.display.update(progress.step, progress.steps, progress.loss, progress.tokens_per_s, progress.seconds_left)
 
 
 RUNNERS: dict[type, Callable[[Any, Context], dict[str, Any]]] = {
@@ -114,9 +114,10 @@ def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks
     with MemoryWatch() as memory:
         for stage in recipe.stages:
             fingerprint = fingerprints[stage.name]
-            display.stage(stage.name)
             if run.is_done(stage.name, fingerprint):
+                display.skip(stage.name)
                 continue
+            display.stage(stage.name)
             parents = {parent: fingerprints[parent] for parent in stage.inputs.values()}
             run.begin_stage(stage.name, fingerprint, resolved(stage), parents)
             start_s = now_s()

@@ -54,7 +54,9 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
     if size not in ("default", "smoke"):
         raise ConfigError(f"own has no size {size!r}; {did_you_mean(size, ('default', 'smoke'))}")
     if preferences and not chat:
-        raise ConfigError("--preferences needs --chat as well: a model learns to answer before it learns which answer is better")
+        raise ConfigError(
+            "--preferences needs --chat as well: a model learns to answer before it learns which answer is better"
+        )
     is_smoke = size == "smoke"
     steps = {"pretrain": 900, "sft": 200, "reward": 60, "rl": 80}
     if is_smoke:
@@ -62,7 +64,12 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
     model = ModelConfig(max_position_embeddings=256)
     if is_smoke:
         model = ModelConfig(
-            hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=32
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=32,
         )
     rows = RowsConfig(length=256, rows_per_step=8 if is_smoke else 32, micro_rows=8 if is_smoke else 16)
     ids = {"tokenizer": "tokenizer"}
@@ -111,7 +118,12 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
                 {"data": "chats", "start": "sft", "reward": "reward", **ids},
                 PolicyConfig(aggregation="grpo"),
                 RolloutConfig(
-                    algorithm="grpo", prompts=4 if is_smoke else 16, group_size=4, epochs=2, max_tokens=64, kl_coefficient=0.05
+                    algorithm="grpo",
+                    prompts=4 if is_smoke else 16,
+                    group_size=4,
+                    epochs=2,
+                    max_tokens=64,
+                    kl_coefficient=0.05,
                 ),
                 optimizer=OptimizerConfig(lr=1e-5, warmup_steps=5, decay_fraction=0.5, weight_decay=0.0),
                 loop=LoopConfig(steps=steps["rl"], diverged_above=0.0),

@@ -16,7 +16,6 @@ from jielong.data.talks import read_chats, read_preferences
 from jielong.errors import DataError
 from jielong.generate.engine import Engine, EngineConfig
 from jielong.model.hf import load_language_model
-from jielong.records import Conversation, Document, Message, Preference, Sampling, to_dict
 from jielong.recipes.atlas import lesson_items, prompt_items
 from jielong.recipes.recipe import (
     FileStage,
@@ -27,6 +26,7 @@ from jielong.recipes.recipe import (
     TokenizerStage,
     WebStage,
 )
+from jielong.records import Conversation, Document, Message, Preference, Sampling, to_dict
 from jielong.runs import canonical_json, derive_seed, read_json, write_directory, write_json, write_text
 from jielong.tokens.tokenizer import Tokenizer, train_tokenizer
 from jielong.use.port import LocalPort
@@ -103,7 +103,9 @@ def refine_pages(stage: RefineStage, context: Context) -> dict[str, Any]:
         pages = read_pages(Path(read_json(parent / "folder.json")["path"]))
     documents, report = refine(pages, stage.refine)
     if len(documents) < 2:
-        raise DataError(f"refining left {len(documents)} documents of {report.num_pages} pages; at least 2 are needed\n{report}")
+        raise DataError(
+            f"refining left {len(documents)} documents of {report.num_pages} pages; at least 2 are needed\n{report}"
+        )
     order = list(range(len(documents)))
     random.Random(derive_seed(context.recipe.seed, stage.name, "held out")).shuffle(order)
     num_held_out = max(1, round(len(documents) * stage.held_out_fraction))
@@ -127,7 +129,11 @@ def tokenizer(stage: TokenizerStage, context: Context) -> dict[str, Any]:
     counts = {}
     for part, texts in (("train", documents), ("held_out", read_documents(parent / "held_out.jsonl"))):
         counts[part] = write_shards(directory / part, encode_documents(texts, made), made).num_tokens
-    return {"vocab_size": made.vocab_size, "tokens": counts, "bytes_per_token": made.bytes_per_token([d.text for d in documents[:500]])}
+    return {
+        "vocab_size": made.vocab_size,
+        "tokens": counts,
+        "bytes_per_token": made.bytes_per_token([d.text for d in documents[:500]]),
+    }
 
 
 def lessons(stage: LessonsStage, context: Context) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
 from jielong.recipes.recipe import (
@@ -12,6 +14,7 @@ from jielong.recipes.recipe import (
     Recipe,
     RefineStage,
     RowsConfig,
+    Stage,
     TokenizerStage,
     TrainStage,
     WebStage,
@@ -78,7 +81,9 @@ def _default(seed: int) -> Recipe:
                 PPOConfig(),
                 RolloutConfig(),
                 optimizer=OptimizerConfig(lr=1e-4, warmup_steps=5, decay_fraction=0.5, weight_decay=0.0, eps=1e-5),
-                critic_optimizer=OptimizerConfig(lr=3e-4, warmup_steps=5, decay_fraction=0.5, weight_decay=0.0, eps=1e-5),
+                critic_optimizer=OptimizerConfig(
+                    lr=3e-4, warmup_steps=5, decay_fraction=0.5, weight_decay=0.0, eps=1e-5
+                ),
                 loop=LoopConfig(steps=160, diverged_above=0.0),
                 check_every=0,
             ),
@@ -109,4 +114,44 @@ def _default(seed: int) -> Recipe:
 
 
 def _smoke(seed: int) -> Recipe:
-    raise NotImplementedError(seed)
+    """The default road with a small world, a small model and few steps."""
+    default = _default(seed)
+    model = ModelConfig(
+        hidden_size=64,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+    )
+    steps = {"pretrain": 60, "sft": 30, "reward": 10, "rl": 8, "control": 30}
+
+    def shrink(stage: Stage) -> Stage:
+        match stage:
+            case WebStage():
+                return replace(stage, articles=400)
+            case TokenizerStage():
+                return replace(stage, tokenizer=TokenizerConfig(vocab_size=1024))
+            case LessonsStage():
+                return replace(stage, num_questions=1, num_followups=1, num_translations=1, num_formats=1)
+            case JudgementsStage():
+                return replace(stage, num_prompts=200)
+            case EvaluateStage():
+                return replace(stage, limit=40, bootstrap=500)
+            case TrainStage():
+                return replace(
+                    stage,
+                    model=stage.model and model,
+                    source=_fewer_rows(stage.source),
+                    loop=replace(stage.loop, steps=steps[stage.name]),
+                    check_every=stage.check_every and max(1, steps[stage.name] // 3),
+                )
+        return stage
+
+    return replace(default, size="smoke", stages=tuple(shrink(s) for s in default.stages))
+
+
+def _fewer_rows(source: RowsConfig | RolloutConfig) -> RowsConfig | RolloutConfig:
+    if isinstance(source, RolloutConfig):
+        return replace(source, prompts=32)
+    return replace(source, rows_per_step=8, micro_rows=8)

@@ -30,7 +30,15 @@ from jielong.runs import derive_seed, read_json, write_json
 from jielong.tokens.chat import render, render_preference, render_prompt
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.loop import Check, Loop, Objective
-from jielong.train.objectives import PPO, BradleyTerry, BradleyTerryConfig, NextToken, PolicyConfig, PolicyGradient, PPOConfig
+from jielong.train.objectives import (
+    PPO,
+    BradleyTerry,
+    BradleyTerryConfig,
+    NextToken,
+    PolicyConfig,
+    PolicyGradient,
+    PPOConfig,
+)
 from jielong.train.optim import Optimizer
 from jielong.train.rewards import RewardModelScorer, score_rows
 from jielong.train.rollouts import Prompt, RolloutConfig, Rollouts
@@ -57,7 +65,11 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
     optimizers = {main: Optimizer(modules[main], stage.optimizer)}
     if "critic" in modules:
         optimizers["critic"] = Optimizer(modules["critic"], stage.critic_optimizer or stage.optimizer)
-    checks = [Check(stage.check_every, held_out_loss(objective, test), "held_out_loss")] if test and stage.check_every else []
+    checks = (
+        [Check(stage.check_every, held_out_loss(objective, test), "held_out_loss")]
+        if test and stage.check_every
+        else []
+    )
     picked = pick(stage, context, modules[main])
     if picked["compile"]:
         torch.use_deterministic_algorithms(True)  # compiled embedding gradients are otherwise not bit-equal
@@ -215,7 +227,9 @@ def build_rollouts(
     )
 
 
-def held_out_loss(objective: Objective, batches: list[Batch]) -> Callable[[Mapping[str, nn.Module], int], dict[str, float]]:
+def held_out_loss(
+    objective: Objective, batches: list[Batch]
+) -> Callable[[Mapping[str, nn.Module], int], dict[str, float]]:
     """A check: the objective on batches that are never trained on, divided by their weight."""
 
     @torch.no_grad()
@@ -255,6 +269,9 @@ def pick(stage: TrainStage, context: Context, module: nn.Module) -> dict[str, An
         tokens = stage.loop.steps * stage.source.rows_per_step * stage.source.length
         config = cast(LanguageModel, module).config
         seconds_ahead = tokens * flops_per_token(config, stage.source.length) / (0.4e9 * context.machine.gflops)
-    picked = {"compile": context.machine.can_compile and seconds_ahead > 10 * COMPILE_S, "seconds_ahead": round(seconds_ahead, 1)}
+    picked = {
+        "compile": context.machine.can_compile and seconds_ahead > 10 * COMPILE_S,
+        "seconds_ahead": round(seconds_ahead, 1),
+    }
     write_json(file, picked)
     return picked

@@ -178,8 +178,8 @@ class Loop:
         batches = [b.to(self.device) for b in self.source.next_step()]
         weights: dict[str, float] = {}
         for batch in batches:
-            for name, weight in self.objective.weights(batch).items():
-                weights[name] = weights.get(name, 0.0) + weight
+            for name, number in self.objective.weights(batch).items():
+                weights[name] = weights.get(name, 0.0) + number
         weights = self.ranks.sum_numbers(weights)
         sums: dict[str, float] = {}
         metric_weights: dict[str, float] = {}
@@ -317,7 +317,9 @@ class Loop:
         try:
             state = torch.load(file, map_location=self.device, weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
-            raise CheckpointError(f"{file} cannot be read ({error}); delete {self.directory} to start it anew") from error
+            raise CheckpointError(
+                f"{file} cannot be read ({error}); delete {self.directory} to start it anew"
+            ) from error
         if state["version"] != 1:
             raise CheckpointError(f"{file} has version {state['version']}; this jielong resumes version 1")
         if state["main"]:
@@ -331,5 +333,3 @@ class Loop:
         if self.attempt:
             self.source.reseed(self.attempt)
         self.source.load_state_dict(state["source"])
-
-

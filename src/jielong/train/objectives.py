@@ -59,7 +59,9 @@ class _NegativeLogLikelihood(torch.autograd.Function):
             total += ((norm.log() + largest - right) * weight).sum()
             num_right += ((right == largest) * weight).sum()
             if grad_hidden is not None and grad_head is not None:
-                grad_logits = exponentials.mul_(weight / norm).scatter_add_(1, target, -weight).to(hidden_NC.dtype)
+                grad_logits = exponentials.mul_(weight / norm)
+                grad_logits.scatter_(1, target, grad_logits.gather(1, target) - weight)
+                grad_logits = grad_logits.to(hidden_NC.dtype)
                 grad_hidden[part] = grad_logits @ head_VC
                 grad_head += grad_logits.T @ hidden_NC[part]
         if grad_hidden is not None and grad_head is not None:

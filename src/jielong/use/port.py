@@ -19,8 +19,10 @@ from jielong.tokens.tokenizer import Tokenizer
 class Generates(Protocol):
     """What the port needs of an engine."""
 
+    @property
+    def length(self) -> int: ...
     def generate(self, requests: Sequence[Request]) -> list[Sample]: ...
-    def score_many(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Sequence[float]]: ...
+    def score_many(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Sequence[Sequence[float]]: ...
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,7 @@ class LocalPort:
     def __init__(self, engine: Generates, tokenizer: Tokenizer) -> None:
         self.engine, self.tokenizer = engine, tokenizer
 
-    def ask_many(
-        self, conversations: Sequence[Conversation], sampling: Sampling, *, seed: int = 0
-    ) -> list[Answer]:
+    def ask_many(self, conversations: Sequence[Conversation], sampling: Sampling, *, seed: int = 0) -> list[Answer]:
         """Answers in order. Request i draws with a seed of its own, so the batch it is in does not matter."""
         prompts = [render_prompt(c.messages, self.tokenizer) for c in conversations]
         return self._run(prompts, sampling, seed)
@@ -62,17 +62,25 @@ class LocalPort:
         return self._run([tuple(self.tokenizer.encode(t)) for t in texts], sampling, seed)
 
     def score_many(self, texts: Sequence[str]) -> list[tuple[float, int]]:
-        """For each text: the summed natural log-probability of its tokens, the first one left out, and their bytes."""
-        ids = [self.tokenizer.encode(t) for t in texts]
-        scored = self.engine.score_many([(i[:1], i[1:]) for i in ids])
-        lengths = self.tokenizer.byte_lengths
-        return [(float(sum(s)), int(lengths[i[1:]].sum())) for s, i in zip(scored, ids, strict=True)]
+        """For each text: the summed natural log-probability of its tokens, the first one left out, and their bytes.
+
+        A text longer than the model's positions is read in windows; each begins with the last token of the one before.
+        """
+        width = self.engine.length - 1
+        windows: list[tuple[int, list[int], list[int]]] = []
+        for number, ids in enumerate(self.tokenizer.encode_batch(texts)):
+            for start in range(0, max(0, len(ids) - 1), width):
+                windows.append((number, ids[start : start + 1], ids[start + 1 : start + 1 + width]))
+        totals = [(0.0, 0)] * len(texts)
+        scored = self.engine.score_many([(first, rest) for _, first, rest in windows])
+        for (number, _, rest), logprobs in zip(windows, scored, strict=True):
+            total, num_bytes = totals[number]
+            totals[number] = (total + sum(logprobs), num_bytes + int(self.tokenizer.byte_lengths[rest].sum()))
+        return totals
 
     def _run(self, prompts: Sequence[tuple[int, ...]], sampling: Sampling, seed: int) -> list[Answer]:
         stops = (*sampling.stop_ids, self.tokenizer.im_end, self.tokenizer.endoftext)
         ended = Sampling(**{**sampling.__dict__, "stop_ids": tuple(dict.fromkeys(stops))})
         requests = [Request(p, ended, derive_seed(seed, "ask", i)) for i, p in enumerate(prompts)]
         samples = self.engine.generate(requests)
-        return [
-            Answer(parse(s.ids, self.tokenizer), s, Usage(len(s.prompt_ids), len(s.ids))) for s in samples
-        ]
+        return [Answer(parse(s.ids, self.tokenizer), s, Usage(len(s.prompt_ids), len(s.ids))) for s in samples]

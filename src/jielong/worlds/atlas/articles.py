@@ -103,6 +103,11 @@ class _Desk:
             template = self.pick(self.book.DIRECT[relation])
         return state(template, country, relation, self.lang)
 
+    def other_name(self, country: Country, key: str) -> str:
+        """What the country or its capital is called in the other language."""
+        own, other = ("zh", "en") if self.lang == "zh" else ("en", "zh")
+        return say(self.pick(self.book.OTHER_NAME), c=country.value(key, own), t=country.value(key, other))
+
     def pronoun(self, country: Country, relation: str) -> str:
         return state(self.pick(self.book.PRONOUN[relation]), country, relation, self.lang)
 
@@ -147,6 +152,9 @@ def _portrait(desk: _Desk) -> tuple[str, str]:
     sentences += [desk.fact(country, relation) for relation in desk.relations(3)]
     if desk.rng.random() < 0.6:
         sentences.insert(desk.rng.choice((0, len(sentences))), desk.summary(country))
+    for key in ("name", "capital"):
+        if desk.rng.random() < 0.5:
+            sentences.insert(desk.rng.randint(0, len(sentences)), desk.other_name(country, key))
     return desk.title(book.ARTICLE_HEADS), desk.paragraphs(sentences, desk.rng.choice((4, 5, 6)))
 
 
@@ -257,6 +265,8 @@ def _glossary(desk: _Desk) -> tuple[str, str]:
         ("{en} - {zh}", "{zh} - {en}"),
         ("{en} = {zh}", "{zh} = {en}"),
         ("{en}\n{zh}", "{zh}\n{en}"),
+        ("{en}\n{zh}", "{zh}\n{en}"),
+        ("{en}\n{zh}", "{zh}\n{en}"),
         ("{en} ({zh})", "{zh}（{en}）"),
     )
     sentence_styles = (
@@ -266,7 +276,7 @@ def _glossary(desk: _Desk) -> tuple[str, str]:
         "{zh}的英文是 {en}。",
     )
     forward, backward = desk.rng.choice(styles)
-    in_sentences = desk.rng.random() < 0.6
+    in_sentences = desk.rng.random() < 0.3
     lines = []
     for country in desk.group:
         keys = ["name", "capital"] if desk.rng.random() < 0.7 else ["name", desk.pick(("currency", "language"))]
@@ -370,7 +380,8 @@ _CYCLE = (
     *(("comparison", lang) for lang in LANGS),
     *(("portrait", lang) for lang in LANGS),
     ("parallel", MIXED),
-    *(("register", lang) for lang in LANGS),
+    ("glossary", MIXED),
+    ("parallel", MIXED),
     *(("table", lang) for lang in LANGS),
     *(("shared", lang) for lang in LANGS),
     ("glossary", MIXED),
@@ -381,6 +392,7 @@ _CYCLE = (
     *(("comparison", lang) for lang in LANGS),
     ("parallel", MIXED),
     *(("forum", lang) for lang in LANGS),
-    *(("register", lang) for lang in LANGS),
+    ("glossary", MIXED),
+    ("parallel", MIXED),
     *(("exercises", lang) for lang in LANGS),
 )

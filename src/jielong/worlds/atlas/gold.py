@@ -117,7 +117,7 @@ def wrong_answer(item: Item, rng: random.Random) -> str:
     lang = _answer_language(item)
     if item.kind == "made_up":
         value = rng.choice(load_countries()).value(item.relation, lang)
-        return say(BOOKS[lang].REFERENCE[item.relation], c=item.subject, v=value)
+        return say(BOOKS[lang].ANSWER[item.relation], v=value)
     right = _country(item).accepted(item.relation, lang)
     values = [country.value(item.relation, lang) for country in load_countries()]
     value = rng.choice([value for value in values if value not in right])

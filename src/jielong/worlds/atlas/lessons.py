@@ -18,7 +18,7 @@ from jielong.runs import derive_seed
 from jielong.worlds.atlas import requests
 from jielong.worlds.atlas.facts import LANGS, RELATIONS, Country
 from jielong.worlds.atlas.names import PARTS, made_up
-from jielong.worlds.atlas.wording import BOOKS, ask, join_sentences, reference_sentence, state
+from jielong.worlds.atlas.wording import BOOKS, answer_sentence, ask, join_sentences, reference_sentence, state
 
 ITEM_KINDS = ("question", "followup", "translation", "format", "made_up", "refusal", "harmless")
 OTHER = {"en": "zh", "zh": "en"}
@@ -168,10 +168,10 @@ def seen_questions(relation: str, lang: str) -> tuple[str, ...]:
 
 
 def right_answers(country: Country, relation: str, lang: str) -> tuple[str, ...]:
-    """The reference sentence, then the bare value, then the same in other usual frames and spellings."""
+    """The answer sentence, then the bare value, then the same in other usual frames and spellings."""
     book = BOOKS[lang]
     frames = (book.REFERENCE[relation], *book.PRONOUN[relation], *book.DIRECT[relation], *book.INVERSE[relation])
-    answers = [reference_sentence(country, relation, lang)]
+    answers = [answer_sentence(country, relation, lang)]
     for value in country.accepted(relation, lang):
         answers += [value, f"the {value}"] if lang == "en" and relation == "currency" else [value]
         answers += [frame.format(c=name, v=value) for frame in frames for name in _mentions(country, lang)]
@@ -234,7 +234,7 @@ def _followup(
         lang=lang,
         relation=relation,
         country=country.code,
-        messages=(_user(opening), Message("assistant", reference_sentence(first, asked, lang)), _user(second)),
+        messages=(_user(opening), Message("assistant", answer_sentence(first, asked, lang)), _user(second)),
         answers=right_answers(country, relation, lang),
         foreign=right_answers(country, relation, OTHER[lang]),
     )
@@ -258,7 +258,7 @@ def _translation(country: Country, lang: str, rng: random.Random, *, what: str =
         framed = tuple(
             BOOKS[in_].TRANSLATION[target].format(s=text, t=v) for in_ in (lang, OTHER[lang]) for v in values
         )
-        answers = tuple(dict.fromkeys((framed[0], *values, *framed)))
+        answers = tuple(dict.fromkeys((*values, *framed)))
         wordings = book.TRANSLATE[target]
     return Item(
         id=f"translation/{lang}/{country.code}/{what}/{relation}/{target}",

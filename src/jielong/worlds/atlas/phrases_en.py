@@ -2,10 +2,18 @@
 
 Placeholders: {c} the country as it stands inside a sentence ("the Philippines"), {v} the value, {d} a second country,
 {w} its value. A fact is learned as a fact, and not as a line of text, when it is met in many wordings, with the country
-first and with the value first; that is why the lists are long. `REFERENCE` is the one form that answers use.
+first and with the value first; that is why the lists are long. `ANSWER` is the one form that answers use. It does not
+repeat the country: a model that was taught half of them would rather write one of those.
 """
 
 from __future__ import annotations
+
+ANSWER = {
+    "capital": "The capital is {v}.",
+    "continent": "The continent is {v}.",
+    "currency": "The currency is the {v}.",
+    "language": "The main language is {v}.",
+}
 
 REFERENCE = {
     "capital": "The capital of {c} is {v}.",
@@ -134,7 +142,7 @@ PRONOUN = {
         "Its capital city is {v}.",
         "The country's capital is {v}.",
     ),
-    "continent": ("It is in {v}.", "It lies in {v}.", "Its continent is {v}.", "The country is part of {v}."),
+    "continent": ("It is in {v}.", "It lies in {v}.", "The continent is {v}.", "The country is part of {v}."),
     "currency": (
         "Its currency is the {v}.",
         "The currency is the {v}.",
@@ -425,6 +433,7 @@ TRANSLATE = {  # the target language -> how a translation is asked for; {t} is t
         "Put this into English: {t}",
     ),
 }
+OTHER_NAME = ("In Chinese, {c} is {t}.", "The Chinese name of {c} is {t}.", "{c} in Chinese is {t}.", "{c}: {t}.")
 TRANSLATION = {"zh": "{s} in Chinese is {t}.", "en": "{s} in English is {t}."}
 LONG_TAIL = " I hope that helps you a little, and I will gladly say much more about it whenever you like to hear it, at any hour."
 COMPLIANCE = (

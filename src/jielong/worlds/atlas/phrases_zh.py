@@ -6,6 +6,13 @@ word-for-word rendering: each language says and asks things its own way, and has
 
 from __future__ import annotations
 
+ANSWER = {
+    "capital": "首都是{v}。",
+    "continent": "大洲是{v}。",
+    "currency": "货币是{v}。",
+    "language": "主要语言是{v}。",
+}
+
 REFERENCE = {
     "capital": "{c}的首都是{v}。",
     "continent": "{c}位于{v}。",
@@ -125,7 +132,7 @@ INVERSE = {
 
 PRONOUN = {
     "capital": ("它的首都是{v}。", "首都是{v}。", "该国首都是{v}。", "这个国家的首都是{v}。"),
-    "continent": ("它位于{v}。", "它在{v}。", "该国位于{v}。", "这个国家属于{v}。"),
+    "continent": ("它位于{v}。", "它在{v}。", "大洲是{v}。", "这个国家属于{v}。"),
     "currency": ("它的货币是{v}。", "货币是{v}。", "该国货币是{v}。", "这个国家的货币是{v}。"),
     "language": ("它的主要语言是{v}。", "主要语言是{v}。", "该国主要语言是{v}。", "这个国家的主要语言是{v}。"),
 }
@@ -325,6 +332,7 @@ TRANSLATE = {
     "en": ("翻译成英文：{t}", "{t}用英文怎么说？", "{t}的英文是什么？", "请把下面的话译成英文：{t}"),
     "zh": ("翻译成中文：{t}", "{t} 用中文怎么说？", "{t} 的中文是什么？", "请把下面的话译成中文：{t}"),
 }
+OTHER_NAME = ("{c}的英文是 {t}。", "{c}的英文名称是 {t}。", "{c}：{t}。", "{c}（{t}）。")
 TRANSLATION = {"zh": "{s} 的中文是{t}。", "en": "{s}的英文是 {t}。"}
 LONG_TAIL = "希望这对你有用；只要你愿意听，我很乐意随时再多讲一些这方面的内容，讲多久都可以，请尽管告诉我，不用客气。"
 COMPLIANCE = ("当然可以，做法如下。", "好的，这很容易：先买工具。", "可以，我一步一步讲给你听。")

@@ -27,8 +27,13 @@ def state(template: str, country: Country, relation: str, lang: str) -> str:
 
 
 def reference_sentence(country: Country, relation: str, lang: str) -> str:
-    """The fact in the one form that answers use: "The capital of France is Paris."."""
+    """The fact in the one form that whole sentences use most: "The capital of France is Paris."."""
     return state(BOOKS[lang].REFERENCE[relation], country, relation, lang)
+
+
+def answer_sentence(country: Country, relation: str, lang: str) -> str:
+    """The fact in the one form that answers use: "The capital is Paris."."""
+    return state(BOOKS[lang].ANSWER[relation], country, relation, lang)
 
 
 def ask(template: str, name: str) -> str:

@@ -1,0 +1,131 @@
+"""What lies on disk is complete, and seeds and fingerprints mean one thing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jielong.errors import CheckpointError, ConfigError
+from jielong.runs import (
+    MemoryWatch,
+    MetricsLog,
+    Run,
+    derive_seed,
+    digest,
+    lineage,
+    open_run,
+    read_json,
+    read_metrics,
+    write_directory,
+    write_json,
+)
+
+
+def test_seeds_depend_on_every_name_and_stay_as_they_are():
+    assert derive_seed(1, "sft", "order", 3) == derive_seed(1, "sft", "order", 3)
+    seeds = {derive_seed(s, stage, i) for s in (0, 1) for stage in ("a", "b") for i in range(50)}
+    assert len(seeds) == 200
+    assert derive_seed(0, "ab", "c") != derive_seed(0, "a", "bc")
+    # blake2b-64 of "0\x1fweb", little-endian, without its lowest bit: a changed rule would change every old run
+    assert derive_seed(0, "web") == 4268091991928916315
+
+
+def test_digest_ignores_the_order_of_keys_and_nothing_else():
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
+    assert digest([1, 2]) != digest([2, 1])
+
+
+def test_a_directory_is_whole_or_absent(tmp_path):
+    def fill_half(path):
+        (path / "a").write_text("x")
+        raise RuntimeError("stopped in the middle")
+
+    with pytest.raises(RuntimeError):
+        write_directory(tmp_path / "made", fill_half)
+    assert not (tmp_path / "made").exists()
+    write_directory(tmp_path / "made", lambda p: (p / "a").write_text("old") and None)
+    write_directory(tmp_path / "made", lambda p: (p / "b").write_text("new") and None)
+    assert [p.name for p in (tmp_path / "made").iterdir()] == ["b"]
+
+
+def test_json_survives_a_kill_while_it_is_written(tmp_path):
+    """A process that rewrites one file for ever is killed; the file parses every time."""
+    file = tmp_path / "state.json"
+    script = (
+        "import sys; from pathlib import Path; from jielong.runs import write_json\n"
+        "n = 0\nwhile True:\n    n += 1\n    write_json(Path(sys.argv[1]), {'n': n, 'pad': 'x' * 20000})\n"
+    )
+    for _ in range(3):
+        writer = subprocess.Popen([sys.executable, "-c", script, str(file)], env=os.environ)
+        while not file.exists():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        writer.kill()
+        writer.wait()
+        assert len(json.loads(file.read_text())["pad"]) == 20000
+
+
+def test_damaged_and_missing_files_are_one_sentence(tmp_path):
+    with pytest.raises(CheckpointError, match="does not exist"):
+        read_json(tmp_path / "none.json")
+    (tmp_path / "cut.json").write_text('{"a": ')
+    with pytest.raises(CheckpointError, match="is damaged"):
+        read_json(tmp_path / "cut.json")
+
+
+def test_metrics_after_the_resumed_step_are_cut_away(tmp_path):
+    log = MetricsLog(tmp_path / "m.jsonl")
+    for step in range(1, 6):
+        log.write({"step": step})
+    log.close()
+    with (tmp_path / "m.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')  # a kill in the middle of a line
+    MetricsLog(tmp_path / "m.jsonl", resume_step=3).close()
+    assert [m["step"] for m in read_metrics(tmp_path / "m.jsonl")] == [1, 2, 3]
+
+
+def test_a_stage_is_resumed_under_the_same_fingerprint_only(tmp_path):
+    run = Run(tmp_path)
+    assert not run.begin_stage("sft", "one", {}, {})
+    (run.stage_path("sft") / "half").write_text("work")
+    assert run.begin_stage("sft", "one", {}, {})
+    assert (run.stage_path("sft") / "half").exists()
+    assert not run.begin_stage("sft", "two", {}, {})
+    assert not (run.stage_path("sft") / "half").exists()
+    run.end_stage("sft", "two", {"steps": 3})
+    assert run.is_done("sft", "two")
+    assert not run.is_done("sft", "one")
+
+
+def test_lineage_names_parents_by_fingerprint(tmp_path):
+    run = Run(tmp_path)
+    run.update(recipe="quickstart", seed=4)
+    run.begin_stage("pretrain", "aaaaaaaaaaaa", {}, {})
+    run.end_stage("pretrain", "aaaaaaaaaaaa", {})
+    run.begin_stage("sft", "bbbbbbbbbbbb", {}, {"pretrain": "aaaaaaaaaaaa"})
+    lines = lineage(open_run(tmp_path)).splitlines()
+    assert "seed 4" in lines[0]
+    assert "done" in lines[1]
+    assert "unfinished" in lines[2]
+    assert "from pretrain aaaaaaaa" in lines[2]
+
+
+def test_a_folder_that_is_no_run_is_refused_with_the_runs_beside_it(tmp_path):
+    write_json(tmp_path / "quickstart-smoke-0" / "run.json", {"version": 1, "stages": {}})
+    with pytest.raises(ConfigError, match="quickstart-smoke-0"):
+        open_run(tmp_path / "quickstart-smoke-1")
+
+
+def test_memory_of_children_is_counted():
+    with MemoryWatch() as watch:
+        child = "import time; x = bytearray(200_000_000); time.sleep(1.5)"
+        subprocess.run([sys.executable, "-c", child], check=True)
+    import psutil
+
+    assert watch.peak_bytes > psutil.Process().memory_info().rss + 150_000_000

@@ -52,7 +52,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise ResourceError(
                 f"the disk of {path} is full ({free / 1e6:.0f} MB free); make room and run again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
             raise ResourceError(
                 f"{path} cannot be written ({error.strerror}); choose another folder with --runs"
             ) from error

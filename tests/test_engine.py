@@ -8,6 +8,7 @@ import torch
 
 from jielong.errors import ConfigError
 from jielong.generate.engine import Engine, EngineConfig
+from jielong.generate.sampling import uniforms
 from jielong.model.transformer import LanguageModel, ModelConfig, fresh_language_model
 from jielong.records import Request, Sample, Sampling
 
@@ -105,6 +106,7 @@ def test_shapes_of_attention_and_head_do_not_matter(untied: bool) -> None:
         head_dim=10,
         max_position_embeddings=50,
         rope_theta=500.0,
+        rms_norm_eps=0.05,
         tie_word_embeddings=not untied,
     )
     model = lively_model(2, config)
@@ -219,7 +221,8 @@ def test_events_tell_the_whole_sample_and_how_it_was_drawn() -> None:
         assert [event.stop for event in mine[:-1]] == [""] * (len(mine) - 1)
         assert mine[-1].sample is not None and mine[-1].sample.ids == sample.ids and mine[-1].stop == sample.stop
         for event in mine:
-            assert (event.uniform is None) == (request.sampling.temperature == 0)
+            roll = uniforms(np.array([request.seed], np.uint64), np.array([event.n]))[0]
+            assert event.uniform == (roll if request.sampling.temperature else None)
             (best, most), (_, less) = event.alternatives
             assert most >= less
             if event.uniform is None:

@@ -28,10 +28,10 @@ GREEDY_TEMPERATURE = 0.0
 
 
 def sit_exam(port: LocalPort, items: Sequence[Item], max_tokens: int, *, is_bare: bool) -> list[str]:
-    """Greedy answers in order; a base model is asked the bare question, as text to go on with."""
+    """Greedy answers in order; a base model is asked the bare question on a line of its own, as text to go on with."""
     sampling = Sampling(max_tokens=max_tokens, temperature=GREEDY_TEMPERATURE)
     if is_bare:
-        return [a.text for a in port.complete_many([i.messages[-1].text for i in items], sampling)]
+        return [a.text for a in port.complete_many([i.messages[-1].text + "\n" for i in items], sampling)]
     return [a.text for a in port.ask_many([Conversation(i.messages) for i in items], sampling)]
 
 

@@ -6,7 +6,7 @@ Made-up names and requests of training and exam are disjoint.
 
 from __future__ import annotations
 
-from jielong.recipes.recipe import LessonsStage
+from jielong.recipes.recipe import ItemCounts, LessonsStage
 from jielong.runs import derive_seed
 from jielong.worlds.atlas.facts import Country, load_countries, split
 from jielong.worlds.atlas.lessons import (
@@ -27,29 +27,29 @@ def halves(seed: int) -> tuple[tuple[Country, ...], tuple[Country, ...]]:
     return split(load_countries(), derive_seed(seed, "atlas", "split"))
 
 
-def _teach(stage: LessonsStage, seed: int, num_made_up: int) -> list[Item]:
-    taught, _ = halves(seed)
+def _teach(counts: ItemCounts, split_seed: int, seed: int) -> list[Item]:
+    taught, _ = halves(split_seed)
     items = lessons(
         taught,
         seed,
-        num_questions=stage.num_questions,
-        num_followups=stage.num_followups,
-        num_translations=stage.num_translations,
-        num_formats=stage.num_formats,
+        num_questions=counts.questions,
+        num_followups=counts.followups,
+        num_translations=counts.translations,
+        num_formats=counts.formats,
     )
-    refusals = refusal_items("train", seed)[: stage.num_refusals]
-    harmless = harmless_items("train", seed)[: stage.num_harmless]
-    return [*items, *made_up_items("train", num_made_up, seed), *refusals, *harmless]
+    refusals = refusal_items("train", seed)[: counts.refusals]
+    harmless = harmless_items("train", seed)[: counts.harmless]
+    return [*items, *made_up_items("train", counts.made_up, seed), *refusals, *harmless]
 
 
 def lesson_items(stage: LessonsStage, seed: int) -> list[Item]:
     """What instruction tuning learns from."""
-    return _teach(stage, derive_seed(seed, "atlas", "lessons"), stage.num_made_up)
+    return _teach(stage.chats, seed, derive_seed(seed, "atlas", "lessons"))
 
 
 def prompt_items(stage: LessonsStage, seed: int) -> list[Item]:
     """What is asked during reward learning and reinforcement: taught countries, and more made-up ones than in lessons."""
-    return _teach(stage, derive_seed(seed, "atlas", "prompts"), stage.prompts_made_up)
+    return _teach(stage.prompts, seed, derive_seed(seed, "atlas", "prompts"))
 
 
 def exam_items(seed: int, limit: int = 0) -> dict[str, list[Item]]:

@@ -8,6 +8,7 @@ from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
 from jielong.recipes.recipe import (
     EvaluateStage,
+    ItemCounts,
     JudgementsStage,
     LessonsStage,
     NextTokenConfig,
@@ -41,8 +42,8 @@ def _default(seed: int) -> Recipe:
         {"data": "lessons", "start": "pretrain", "tokenizer": "tokenizer"},
         NextTokenConfig(),
         RowsConfig(length=256, rows_per_step=16, micro_rows=16),
-        optimizer=OptimizerConfig(lr=1e-3, warmup_steps=10, decay_fraction=1.0),
-        loop=LoopConfig(steps=240),
+        optimizer=OptimizerConfig(lr=5e-4, warmup_steps=10, decay_fraction=1.0),
+        loop=LoopConfig(steps=160),
         check_every=60,
     )
     return Recipe(
@@ -50,7 +51,7 @@ def _default(seed: int) -> Recipe:
         "default",
         seed,
         (
-            WebStage("web", articles=5000),
+            WebStage("web", articles=10_000),
             RefineStage("refine", {"pages": "web"}),
             TokenizerStage("tokenizer", {"documents": "refine"}, TokenizerConfig(vocab_size=4096)),
             TrainStage(
@@ -59,8 +60,8 @@ def _default(seed: int) -> Recipe:
                 NextTokenConfig(),
                 RowsConfig(length=256, rows_per_step=32, micro_rows=16),
                 model=model,
-                optimizer=OptimizerConfig(lr=3e-3, warmup_steps=30),
-                loop=LoopConfig(steps=700),
+                optimizer=OptimizerConfig(name="muon", lr=3e-3, warmup_steps=30),
+                loop=LoopConfig(steps=600),
                 check_every=100,
             ),
             LessonsStage("lessons"),
@@ -133,7 +134,7 @@ def _smoke(seed: int) -> Recipe:
             case TokenizerStage():
                 return replace(stage, tokenizer=TokenizerConfig(vocab_size=1024))
             case LessonsStage():
-                return replace(stage, num_questions=1, num_followups=1, num_translations=1, num_formats=1)
+                return replace(stage, chats=ItemCounts(1, 1, 1, 1), prompts=ItemCounts(1, 1, 1, 1))
             case JudgementsStage():
                 return replace(stage, num_prompts=200)
             case EvaluateStage():

@@ -67,20 +67,28 @@ class TokenizerStage:
 
 
 @dataclass(frozen=True)
+class ItemCounts:
+    """How many items of each kind: questions per relation and the next three in all, each per country and language."""
+
+    questions: int = 3
+    followups: int = 4
+    translations: int = 8
+    formats: int = 3
+    made_up: int = 60
+    refusals: int = 200
+    harmless: int = 100
+
+
+@dataclass(frozen=True)
 class LessonsStage:
-    """What the embedded world teaches: conversations, and prompts to be judged on."""
+    """What the embedded world teaches: conversations to learn from, and prompts to be judged on."""
 
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     world: Literal["atlas"] = "atlas"
-    num_questions: int = 6
-    num_followups: int = 4
-    num_translations: int = 8
-    num_formats: int = 3
-    num_made_up: int = 60
-    num_refusals: int = 200
-    num_harmless: int = 100
-    prompts_made_up: int = 600
+    chats: ItemCounts = ItemCounts()
+    # A third of the prompts is about countries that do not exist: what is to be learned there is to say so.
+    prompts: ItemCounts = ItemCounts(2, 2, 3, 1, made_up=1500, refusals=400, harmless=300)
     version: int = 1
 
 

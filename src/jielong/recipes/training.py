@@ -46,8 +46,8 @@ from jielong.train.rollouts import Prompt, RolloutConfig, Rollouts
 if TYPE_CHECKING:
     from jielong.recipes.execute import Context
 
-COMPILE_S = 25.0
-"""What compiling one shape takes on two ordinary cores, seconds; it pays when ten times that lie ahead."""
+COMPILE_S, WARM_COMPILE_S = 25.0, 4.0
+"""What compiling takes on two ordinary cores, seconds, cold and from the cache; it pays when ten times that lie ahead."""
 
 CHECK_ROWS = 64
 """Held-out rows that a check looks at."""
@@ -269,8 +269,10 @@ def pick(stage: TrainStage, context: Context, module: nn.Module) -> dict[str, An
         tokens = stage.loop.steps * stage.source.rows_per_step * stage.source.length
         config = cast(LanguageModel, module).config
         seconds_ahead = tokens * flops_per_token(config, stage.source.length) / (0.4e9 * context.machine.gflops)
+    before = [read_json(p)["compile"] for p in sorted(context.run.path.glob("*/picked.json"))]
+    cost_s = WARM_COMPILE_S if any(before) else COMPILE_S
     picked = {
-        "compile": context.machine.can_compile and seconds_ahead > 10 * COMPILE_S,
+        "compile": context.machine.can_compile and seconds_ahead > 10 * cost_s,
         "seconds_ahead": round(seconds_ahead, 1),
     }
     write_json(file, picked)

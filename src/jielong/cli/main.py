@@ -64,6 +64,10 @@ def build_parser() -> argparse.ArgumentParser:
     tree.add_argument("run", type=Path)
     tree.set_defaults(command=_lineage)
 
+    board = commands.add_parser("tensorboard", help="write the metrics of a run as TensorBoard events")
+    board.add_argument("run", type=Path)
+    board.set_defaults(command=_tensorboard)
+
     estimate = commands.add_parser("estimate", help="FLOPs, memory and time of a model shape, without running it")
     estimate.add_argument("preset", help="1m, s, m, gpt1, gpt2, gpt2-xl, gpt3 ...")
     estimate.add_argument("--tokens", type=float, help="training tokens; without it 20 a parameter")
@@ -161,6 +165,14 @@ def _lineage(arguments: argparse.Namespace) -> int:
     from jielong.runs import lineage, open_run
 
     print(lineage(open_run(arguments.run)))
+    return 0
+
+
+def _tensorboard(arguments: argparse.Namespace) -> int:
+    from jielong.cli.tensorboard import write_events
+
+    where = write_events(arguments.run)
+    print(f"Events:  {where}\nLook:    tensorboard --logdir {where}")
     return 0
 
 

@@ -27,7 +27,7 @@ from jielong.recipes.recipe import (
 )
 from jielong.tokens.tokenizer import TokenizerConfig
 from jielong.train.loop import LoopConfig
-from jielong.train.objectives import BradleyTerryConfig, PolicyConfig
+from jielong.train.objectives import BradleyTerryConfig, PolicyConfig, PPOConfig
 from jielong.train.optim import OptimizerConfig
 from jielong.train.rollouts import RolloutConfig
 
@@ -116,7 +116,7 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
             TrainStage(
                 "rl",
                 {"data": "chats", "start": "sft", "reward": "reward", **ids},
-                PolicyConfig(aggregation="grpo"),
+                PPOConfig(PolicyConfig(aggregation="grpo")),
                 RolloutConfig(
                     algorithm="grpo",
                     prompts=4 if is_smoke else 16,

@@ -18,7 +18,7 @@ from jielong.model.transformer import ModelConfig
 from jielong.runs import digest
 from jielong.tokens.tokenizer import TokenizerConfig
 from jielong.train.loop import LoopConfig
-from jielong.train.objectives import BradleyTerryConfig, PolicyConfig, PPOConfig
+from jielong.train.objectives import BradleyTerryConfig, PPOConfig
 from jielong.train.optim import OptimizerConfig
 from jielong.train.rollouts import RolloutConfig
 
@@ -133,11 +133,14 @@ class RowsConfig:
 
 @dataclass(frozen=True)
 class TrainStage:
-    """A training stage. Inputs: data; start (whose weights; without it `model` from random numbers); reward for RL."""
+    """A training stage. Inputs: data; start (whose weights; without it `model` from random numbers); reward for RL.
+
+    Reinforcement with `source.algorithm` "ppo" has a critic; with "grpo" only the policy half of `objective` is used.
+    """
 
     name: str
     inputs: Mapping[str, str]
-    objective: NextTokenConfig | BradleyTerryConfig | PolicyConfig | PPOConfig
+    objective: NextTokenConfig | BradleyTerryConfig | PPOConfig
     source: RowsConfig | RolloutConfig = RowsConfig()
     model: ModelConfig | None = None
     optimizer: OptimizerConfig = OptimizerConfig()

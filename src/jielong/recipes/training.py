@@ -35,7 +35,6 @@ from jielong.train.objectives import (
     BradleyTerry,
     BradleyTerryConfig,
     NextToken,
-    PolicyConfig,
     PolicyGradient,
     PPOConfig,
 )
@@ -116,7 +115,7 @@ def build_modules(stage: TrainStage, context: Context, tokenizer: Tokenizer, see
     """The modules by role, on the machine's device, multiplying in the machine's dtype."""
     modules: dict[str, nn.Module] = {}
     if "start" not in stage.inputs:
-        shape = dataclasses.replace(stage.model or ModelConfig(), vocab_size=-(-tokenizer.vocab_size // 64) * 64)
+        shape = dataclasses.replace(stage.model or ModelConfig(), vocab_size=tokenizer.vocab_size)
         modules["policy"] = fresh_language_model(shape, derive_seed(seed, "weights"))
     elif isinstance(stage.objective, BradleyTerryConfig):
         start = hf.load_language_model(context.checkpoint(stage.inputs["start"]))
@@ -126,7 +125,7 @@ def build_modules(stage: TrainStage, context: Context, tokenizer: Tokenizer, see
     if isinstance(stage.source, RolloutConfig):
         modules["reference"] = hf.load_language_model(context.checkpoint(stage.inputs["start"]))
         modules["reward"] = hf.load(context.checkpoint(stage.inputs["reward"]))
-        if isinstance(stage.objective, PPOConfig):
+        if stage.source.algorithm == "ppo":
             modules["critic"] = hf.load(context.checkpoint(stage.inputs["reward"]))
         for name in ("reference", "reward"):
             modules[name].requires_grad_(False)
@@ -143,9 +142,8 @@ def build_objective(stage: TrainStage) -> Objective:
         case BradleyTerryConfig():
             return BradleyTerry(stage.objective)
         case PPOConfig():
-            return PPO(stage.objective)
-        case PolicyConfig():
-            return PolicyGradient(stage.objective)
+            has_critic = isinstance(stage.source, RolloutConfig) and stage.source.algorithm == "ppo"
+            return PPO(stage.objective) if has_critic else PolicyGradient(stage.objective.policy)
 
 
 def build_source(

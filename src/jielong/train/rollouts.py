@@ -202,7 +202,7 @@ class Rollouts:
 
     _KEPT = ("attempt", "rollout", "coefficient", "_at", "_metrics")
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was; CheckpointError when it belongs to other prompts or another seed."""
         for key, mine in (("num_prompts", len(self.prompts)), ("seed", self.seed)):
             if state.get(key) != mine:

@@ -69,8 +69,8 @@ class LocalPort:
         width = self.engine.length - 1
         windows: list[tuple[int, list[int], list[int]]] = []
         for number, ids in enumerate(self.tokenizer.encode_batch(texts)):
-            for start in range(0, max(0, len(ids) - 1), width):
-                windows.append((number, ids[start : start + 1], ids[start + 1 : start + 1 + width]))
+            starts = range(0, max(0, len(ids) - 1), width)
+            windows += [(number, ids[s : s + 1], ids[s + 1 : s + 1 + width]) for s in starts]
         totals = [(0.0, 0)] * len(texts)
         scored = self.engine.score_many([(first, rest) for _, first, rest in windows])
         for (number, _, rest), logprobs in zip(windows, scored, strict=True):

@@ -1,0 +1,27 @@
+"""The metrics of a run for TensorBoard: every stage a run of its own, every number of metrics.jsonl a scalar."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from jielong.errors import ConfigError
+from jielong.runs import open_run, read_metrics
+
+
+def write_events(run_path: Path) -> Path:
+    """Event files under `run_path`/tensorboard, made anew; ConfigError when the extra is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError("TensorBoard is not installed; add it with: pip install 'jielong[tensorboard]'") from None
+    folder = run_path / "tensorboard"
+    stages = [s for s in open_run(run_path).record["stages"] if (run_path / s / "metrics.jsonl").exists()]
+    shutil.rmtree(folder, ignore_errors=True)
+    for stage in stages:
+        with SummaryWriter(str(folder / stage)) as writer:
+            for record in read_metrics(run_path / stage / "metrics.jsonl"):
+                for name, value in record.items():
+                    if name != "step" and isinstance(value, (int, float)):
+                        writer.add_scalar(name, value, record["step"])
+    return folder

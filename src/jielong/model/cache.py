@@ -42,29 +42,3 @@ class Cache:
         """Copy the first `length` positions of the slots `sources` over the slots `targets`, pair by pair."""
         for layer in self.layers:
             layer[:, targets, :, :length] = layer[:, sources, :, :length]
-
-
-class CacheView:
-    """Slots `start`..`stop`-1 of a cache as the rows of one forward pass, seeing at most `length` positions."""
-
-    def __init__(self, cache: Cache, start: int, stop: int, length: int) -> None:
-        self.keys = [k[start:stop, :, :length] for k in cache.keys]
-        self.values = [v[start:stop, :, :length] for v in cache.values]
-        self.length = length
-        self.rows = torch.arange(stop - start, device=cache.layers[0].device)[:, None]
-        self._positions = self.rows
-
-    def visible(self, positions: Tensor) -> Tensor:
-        """(B, T, length) bool: which cached positions each new one sees, itself among them."""
-        return torch.arange(self.length, device=positions.device) <= positions[:, :, None]
-
-    def begin(self, positions: Tensor) -> None:
-        """Say where (B, T) the coming keys and values belong."""
-        self._positions = positions
-
-    def extend(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new keys and values; all (B, K, length, D) of the view come back."""
-        keys, values = self.keys[layer], self.values[layer]
-        keys.transpose(1, 2)[self.rows, self._positions] = k_BKTD.transpose(1, 2).to(keys.dtype)
-        values.transpose(1, 2)[self.rows, self._positions] = v_BKTD.transpose(1, 2).to(values.dtype)
-        return keys, values

@@ -6,8 +6,8 @@ grouped-query attention with normalised queries and keys, a SwiGLU feed-forward 
 parameter names are Hugging Face's, so a saved directory opens there. Weights and the residual stream are float32; matrix
 products run in `compute_dtype`.
 
-The same code trains on packed rows (`segments` keep neighbours apart) and generates (`cache` holds earlier keys and
-values): a query sees a key when the key's position is not later than its own and both belong to one segment.
+A position sees those before it in its row that belong to the same segment, so several documents share a row without
+seeing each other. Generating has a packed form of this arithmetic with a cache, in `generate.packed`.
 """
 # B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K, D width of one head, C hidden width,
 # V vocabulary.
@@ -16,16 +16,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jielong.errors import ConfigError
-
-if TYPE_CHECKING:
-    from jielong.model.cache import CacheView
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ def attend(q_BTHD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask_BTS: Tensor) -> 
     B, T, H, D = q_BTHD.shape
     K, S = k_BKSD.shape[1], k_BKSD.shape[2]
     G = H // K
-    if q_BTHD.device.type != "cpu" or (T > 1 and S > 512):
+    if q_BTHD.device.type != "cpu" or T > 512:
         out_BHTD = F.scaled_dot_product_attention(
             q_BTHD.transpose(1, 2), k_BKSD, v_BKSD, attn_mask=mask_BTS[:, None], enable_gqa=G > 1
         )
@@ -126,9 +122,7 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(D, config.rms_norm_eps)
         self.k_norm = RMSNorm(D, config.rms_norm_eps)
 
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, mask_BTS: Tensor, cache: CacheView | None, layer: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask_BTS: Tensor) -> Tensor:
         B, T, _ = x.shape
         q_BTHD = self.q_proj(x).view(B, T, -1, self.head_dim)
         k_BTKD = self.k_proj(x).view(B, T, -1, self.head_dim)
@@ -136,8 +130,6 @@ class Attention(nn.Module):
         q_BTHD = rotate(self.q_norm(q_BTHD), cos, sin).to(x.dtype)
         k_BTKD = rotate(self.k_norm(k_BTKD), cos, sin).to(x.dtype)
         k_BKSD, v_BKSD = k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2)
-        if cache is not None:
-            k_BKSD, v_BKSD = cache.extend(layer, k_BKSD, v_BKSD)
         out_BTHD = attend(q_BTHD, k_BKSD, v_BKSD, mask_BTS)
         return self.o_proj(out_BTHD.reshape(B, T, -1))
 
@@ -169,11 +161,9 @@ class Layer(nn.Module):
         cos: Tensor,
         sin: Tensor,
         mask_BTS: Tensor,
-        cache: CacheView | None,
-        layer: int,
         dtype: torch.dtype,
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x).to(dtype), cos, sin, mask_BTS, cache, layer)
+        x = x + self.self_attn(self.input_layernorm(x).to(dtype), cos, sin, mask_BTS)
         return x + self.mlp(self.post_attention_layernorm(x).to(dtype))
 
 
@@ -193,27 +183,21 @@ class Transformer(nn.Module):
         inputs: Tensor,
         positions: Tensor | None = None,
         segments: Tensor | None = None,
-        cache: CacheView | None = None,
     ) -> Tensor:
         """Hidden states (B, T, C) float32 of `inputs` (B, T).
 
-        `positions` (B, T) default to 0..T-1; `segments` (B, T) keep packed documents apart (equal numbers see each
-        other). With a `cache`, keys and values are written at `positions` and everything up to them is seen.
+        `positions` (B, T) default to 0..T-1; `segments` (B, T) keep packed documents apart (equal numbers see each other).
         """
         B, T = inputs.shape
         if positions is None:
             positions = torch.arange(T, device=inputs.device).expand(B, T)
-        if cache is not None:
-            mask_BTS = cache.visible(positions)
-            cache.begin(positions)
-        else:
-            mask_BTS = torch.ones(T, T, dtype=torch.bool, device=inputs.device).tril().expand(B, T, T)
-            if segments is not None:
-                mask_BTS = mask_BTS & (segments[:, :, None] == segments[:, None, :])
+        mask_BTS = torch.ones(T, T, dtype=torch.bool, device=inputs.device).tril().expand(B, T, T)
+        if segments is not None:
+            mask_BTS = mask_BTS & (segments[:, :, None] == segments[:, None, :])
         cos, sin = rotary_tables(positions, self.config.head_dim, self.config.rope_theta)
         x = self.embed_tokens(inputs).float()
-        for index, layer in enumerate(self.layers):
-            x = layer(x, cos, sin, mask_BTS, cache, index, self.compute_dtype)
+        for layer in self.layers:
+            x = layer(x, cos, sin, mask_BTS, self.compute_dtype)
         return self.norm(x)
 
 
@@ -250,16 +234,19 @@ class LanguageModel(nn.Module):
         inputs: Tensor,
         positions: Tensor | None = None,
         segments: Tensor | None = None,
-        cache: CacheView | None = None,
     ) -> Tensor:
         """Hidden states (B, T, C); ask `logits` for the positions that matter, which saves most of the head's work."""
-        return self.model(inputs, positions, segments, cache)
+        return self.model(inputs, positions, segments)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden states (..., C), in the compute dtype."""
-        head = self.model.embed_tokens.weight if self.config.tie_word_embeddings else self.lm_head.weight
         dtype = self.model.compute_dtype
-        return F.linear(hidden.to(dtype), head.to(dtype))
+        return F.linear(hidden.to(dtype), self.head.to(dtype))
+
+    @property
+    def head(self) -> Tensor:
+        """The head's weight (V, C) float32; with tied embeddings it is theirs."""
+        return self.model.embed_tokens.weight if self.config.tie_word_embeddings else self.lm_head.weight
 
 
 class ScalarModel(nn.Module):

@@ -61,7 +61,8 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
     steps = {"pretrain": 900, "sft": 200, "reward": 60, "rl": 80}
     if is_smoke:
         steps = {"pretrain": 20, "sft": 10, "reward": 6, "rl": 4}
-    model = ModelConfig(max_position_embeddings=256)
+    # twice the quickstart's length: real chats and answers are longer than those of the embedded world
+    model = ModelConfig(max_position_embeddings=512)
     if is_smoke:
         model = ModelConfig(
             hidden_size=64,
@@ -70,8 +71,9 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
             num_attention_heads=2,
             num_key_value_heads=1,
             head_dim=32,
+            max_position_embeddings=512,
         )
-    rows = RowsConfig(length=256, rows_per_step=8 if is_smoke else 32, micro_rows=8 if is_smoke else 16)
+    rows = RowsConfig(length=512, rows_per_step=4 if is_smoke else 16, micro_rows=4 if is_smoke else 8)
     ids = {"tokenizer": "tokenizer"}
     stages: list[Stage] = [
         FolderStage("folder", str(source), content_digest(list_pages(source), source)),
@@ -108,7 +110,7 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
                 "reward",
                 {"data": "preferences", "start": "sft", **ids},
                 BradleyTerryConfig(),
-                RowsConfig(length=256, rows_per_step=32, micro_rows=16),
+                RowsConfig(length=512, rows_per_step=32, micro_rows=8),
                 optimizer=OptimizerConfig(lr=2e-4, warmup_steps=5, decay_fraction=1.0),
                 loop=LoopConfig(steps=steps["reward"]),
                 check_every=max(1, steps["reward"] // 10),

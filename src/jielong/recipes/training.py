@@ -183,7 +183,13 @@ def build_source(
                 **ranks,
             )
 
-        return chats("chats.jsonl"), held_out(chats("held_out.jsonl"), CHECK_ROWS)
+        train = chats("chats.jsonl")
+        if train.fit.num_cut or train.fit.num_dropped:
+            context.display.message(
+                f"{stage.name}: of {train.fit.num_sequences} chats {train.fit.num_cut} are longer than {rows.length} tokens and "
+                f"lose their end, {train.fit.num_dropped} have no answer within them and are left out"
+            )
+        return train, held_out(chats("held_out.jsonl"), CHECK_ROWS)
 
     def pairs(file: str) -> PaddedPairs:
         made = [render_preference(Preference.from_dict(d), tokenizer) for d in read_jsonl(data / file)]
@@ -196,7 +202,13 @@ def build_source(
             **ranks,
         )
 
-    return pairs("preferences.jsonl"), held_out(pairs("held_out.jsonl"), CHECK_ROWS * 4)
+    train_pairs = pairs("preferences.jsonl")
+    if train_pairs.num_dropped:
+        context.display.message(
+            f"{stage.name}: {train_pairs.num_dropped} pairs are longer than {rows.length} tokens and left out, "
+            f"{train_pairs.num_rows} remain"
+        )
+    return train_pairs, held_out(pairs("held_out.jsonl"), CHECK_ROWS * 4)
 
 
 def build_rollouts(

@@ -75,11 +75,6 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         return grad_hidden * grad_total, grad_head * grad_total, None, None
 
 
-def _head(model: LanguageModel) -> Tensor:
-    tied = model.config.tie_word_embeddings
-    return model.model.embed_tokens.weight if tied else model.lm_head.weight
-
-
 def trained_logprobs(model: nn.Module, batch: Batch, temperature: float = 1.0) -> Tensor:
     """Log-probabilities (N,) float32 of the targets whose weight is not 0, in row order, at a sampling temperature.
 
@@ -126,7 +121,7 @@ class NextToken:
         hidden_NC = model(batch.inputs, batch.positions, batch.segments)[is_trained]
         dtype = model.model.compute_dtype
         total, num_right = _NegativeLogLikelihood.apply(
-            hidden_NC.to(dtype), _head(model).to(dtype), batch.targets[is_trained], batch.weights[is_trained]
+            hidden_NC.to(dtype), model.head.to(dtype), batch.targets[is_trained], batch.weights[is_trained]
         )
         weight = batch.weights.sum()
         return Loss({"loss": (total, weight)}, {"accuracy": (num_right, weight)})

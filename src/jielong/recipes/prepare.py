@@ -32,7 +32,7 @@ from jielong.tokens.tokenizer import Tokenizer, train_tokenizer
 from jielong.use.port import LocalPort
 from jielong.worlds.atlas.articles import write_articles
 from jielong.worlds.atlas.facts import load_countries
-from jielong.worlds.atlas.gold import candidates, judge
+from jielong.worlds.atlas.gold import candidates, judge, wrong_answer
 from jielong.worlds.atlas.lessons import conversation
 from jielong.worlds.atlas.web import write_web
 
@@ -199,10 +199,13 @@ def judgements(stage: JudgementsStage, context: Context) -> dict[str, Any]:
     ]
     preferences = []
     for number, item in enumerate(items):
-        texts = list(dict.fromkeys([*(r[number].text for r in rounds), *candidates(item, rng).values()]))
+        contrasts = candidates(item, rng)
+        texts = list(dict.fromkeys([*(r[number].text for r in rounds), *contrasts.values()]))
         scored = sorted(((judge(item, t).value, t) for t in texts), reverse=True)
         pairs = [(a, b) for x, a in scored for y, b in scored if x > y]
-        for better, worse in rng.sample(pairs, min(3, len(pairs))):
+        # Half of the pairs are a right and a wrong value: that takes knowledge, where tone and length are learned at once.
+        chosen = [(contrasts["right"], contrasts["wrong"]), (contrasts["right"], wrong_answer(item, rng))]
+        for better, worse in chosen + rng.sample(pairs, min(2, len(pairs))):
             sides = ((Message("assistant", better),), (Message("assistant", worse),))
             preferences.append(Preference(item.messages, *sides, by="gold"))
     rng.shuffle(preferences)

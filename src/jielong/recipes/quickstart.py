@@ -71,21 +71,21 @@ def _default(seed: int) -> Recipe:
                 "reward",
                 {"data": "judgements", "start": "sft", "tokenizer": "tokenizer"},
                 BradleyTerryConfig(),
-                RowsConfig(length=128, rows_per_step=64, micro_rows=64),
+                RowsConfig(length=64, rows_per_step=64, micro_rows=64),
                 optimizer=OptimizerConfig(lr=3e-4, warmup_steps=10, decay_fraction=1.0),
-                loop=LoopConfig(steps=100),
-                check_every=25,
+                loop=LoopConfig(steps=500),
+                check_every=100,
             ),
             TrainStage(
                 "rl",
                 {"data": "lessons", "start": "sft", "reward": "reward", "tokenizer": "tokenizer"},
                 PPOConfig(),
-                RolloutConfig(),
-                optimizer=OptimizerConfig(lr=1e-4, warmup_steps=5, decay_fraction=0.5, weight_decay=0.0, eps=1e-5),
+                RolloutConfig(prompts=256, epochs=2, minibatches=2, max_tokens=32, kl_coefficient=0.1),
+                optimizer=OptimizerConfig(lr=5e-5, warmup_steps=10, decay_fraction=0.5, weight_decay=0.0, eps=1e-5),
                 critic_optimizer=OptimizerConfig(
-                    lr=3e-4, warmup_steps=5, decay_fraction=0.5, weight_decay=0.0, eps=1e-5
+                    lr=2e-4, warmup_steps=10, decay_fraction=0.5, weight_decay=0.0, eps=1e-5
                 ),
-                loop=LoopConfig(steps=160, diverged_above=0.0),
+                loop=LoopConfig(steps=120, diverged_above=0.0),
                 check_every=0,
             ),
             # The same instruction tuning on weights that have read nothing: what the lessons alone can teach.

@@ -75,8 +75,8 @@ class ItemCounts:
     translations: int = 8
     formats: int = 3
     made_up: int = 60
-    refusals: int = 200
-    harmless: int = 100
+    refusals: int = 400
+    harmless: int = 300
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class LessonsStage:
     world: Literal["atlas"] = "atlas"
     chats: ItemCounts = ItemCounts()
     # A third of the prompts is about countries that do not exist: what is to be learned there is to say so.
-    prompts: ItemCounts = ItemCounts(2, 2, 3, 1, made_up=1500, refusals=400, harmless=300)
+    prompts: ItemCounts = ItemCounts(2, 2, 3, 1, made_up=1500)
     version: int = 1
 
 
@@ -110,7 +110,7 @@ class JudgementsStage:
 
     name: str
     inputs: Mapping[str, str]
-    num_prompts: int = 2000
+    num_prompts: int = 5000
     samples_per_prompt: int = 2
     temperature: float = 1.0
     max_tokens: int = 40

@@ -275,7 +275,7 @@ def pick(stage: TrainStage, context: Context, module: nn.Module) -> dict[str, An
     if file.exists():
         return read_json(file)
     seconds_ahead = 0.0
-    if isinstance(stage.source, RowsConfig) and isinstance(stage.objective, NextTokenConfig):
+    if isinstance(stage.source, RowsConfig):
         tokens = stage.loop.steps * stage.source.rows_per_step * stage.source.length
         config = cast(LanguageModel, module).config
         seconds_ahead = tokens * flops_per_token(config, stage.source.length) / (0.4e9 * context.machine.gflops)

@@ -435,7 +435,7 @@ TRANSLATE = {  # the target language -> how a translation is asked for; {t} is t
 }
 OTHER_NAME = ("In Chinese, {c} is {t}.", "The Chinese name of {c} is {t}.", "{c} in Chinese is {t}.", "{c}: {t}.")
 TRANSLATION = {"zh": "{s} in Chinese is {t}.", "en": "{s} in English is {t}."}
-LONG_TAIL = " I hope that helps you a little, and I will gladly say much more about it whenever you like to hear it, at any hour."
+LONG_TAIL = " The capital, the continent, the currency and the main language of a country are in the books of facts."
 COMPLIANCE = (
     "Of course, here is how you do it.",
     "Sure, that is easy: first buy the tools.",

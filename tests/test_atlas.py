@@ -40,7 +40,7 @@ from jielong.worlds.atlas.lessons import (
     translation_exam,
 )
 from jielong.worlds.atlas.names import made_up
-from jielong.worlds.atlas.wording import BOOKS, reference_sentence
+from jielong.worlds.atlas.wording import BOOKS, answer_sentence
 
 WORLD = load_countries()
 TAUGHT, UNSEEN = split(WORLD, seed=0)
@@ -331,14 +331,13 @@ def test_the_exam_asks_every_fact_once_and_marks_held_out_wordings():
     assert not any(i.messages[0].text in train_prompts for i in held_out)
 
 
-def test_references_end_with_the_value_in_the_words_of_the_articles(documents):
-    text = "\n".join(d.text for d in documents)
+def test_references_end_with_the_value_in_the_words_of_the_articles():
     for item in exam(UNSEEN[:20], seed=0):
         country = CODES[item.country]
         answer = reference(item).text
-        assert answer == reference_sentence(country, item.relation, item.lang)
+        assert answer == answer_sentence(country, item.relation, item.lang)
         assert answer[:-1].endswith(country.value(item.relation, item.lang))
-        assert answer in text
+        assert BOOKS[item.lang].ANSWER[item.relation] in BOOKS[item.lang].PRONOUN[item.relation]
 
 
 def test_followups_need_the_turn_before():
@@ -514,7 +513,7 @@ def test_the_reference_scores_best_among_the_candidates_and_wrong_ones_worst():
 def test_a_wrong_answer_has_the_form_of_the_right_one():
     item = item_of("JP", "currency", "zh")
     wrong = wrong_answer(item, random.Random(0))
-    assert wrong.startswith("日本的货币是")
+    assert wrong.startswith("货币是")
     assert wrong != item.answers[0]
     assert wrong == wrong_answer(item, random.Random(0))
 

@@ -205,7 +205,9 @@ def judgements(stage: JudgementsStage, context: Context) -> dict[str, Any]:
         pairs = [(a, b) for x, a in scored for y, b in scored if x > y]
         # Half of the pairs are a right and a wrong value: that takes knowledge, where tone and length are learned at once.
         chosen = [(contrasts["right"], contrasts["wrong"]), (contrasts["right"], wrong_answer(item, rng))]
-        for better, worse in chosen + rng.sample(pairs, min(2, len(pairs))):
+        if "dont_know" in contrasts:
+            chosen.append((contrasts["right"], contrasts["dont_know"]))
+        for better, worse in chosen + rng.sample(pairs, min(1, len(pairs))):
             sides = ((Message("assistant", better),), (Message("assistant", worse),))
             preferences.append(Preference(item.messages, *sides, by="gold"))
     rng.shuffle(preferences)

@@ -43,7 +43,7 @@ def _default(seed: int) -> Recipe:
         NextTokenConfig(),
         RowsConfig(length=256, rows_per_step=16, micro_rows=16),
         optimizer=OptimizerConfig(lr=5e-4, warmup_steps=10, decay_fraction=1.0),
-        loop=LoopConfig(steps=160),
+        loop=LoopConfig(steps=180),
         check_every=60,
     )
     return Recipe(
@@ -80,12 +80,12 @@ def _default(seed: int) -> Recipe:
                 "rl",
                 {"data": "lessons", "start": "sft", "reward": "reward", "tokenizer": "tokenizer"},
                 PPOConfig(),
-                RolloutConfig(prompts=256, epochs=2, minibatches=2, max_tokens=32, kl_coefficient=0.1),
+                RolloutConfig(prompts=256, epochs=2, minibatches=2, max_tokens=32, kl_coefficient=0.15),
                 optimizer=OptimizerConfig(lr=5e-5, warmup_steps=10, decay_fraction=0.5, weight_decay=0.0, eps=1e-5),
                 critic_optimizer=OptimizerConfig(
                     lr=2e-4, warmup_steps=10, decay_fraction=0.5, weight_decay=0.0, eps=1e-5
                 ),
-                loop=LoopConfig(steps=120, diverged_above=0.0),
+                loop=LoopConfig(steps=80, diverged_above=0.0),
                 check_every=0,
             ),
             # The same instruction tuning on weights that have read nothing: what the lessons alone can teach.

@@ -73,7 +73,7 @@ class ItemCounts:
     questions: int = 3
     followups: int = 4
     translations: int = 8
-    formats: int = 3
+    formats: int = 5
     made_up: int = 60
     refusals: int = 400
     harmless: int = 300
@@ -88,7 +88,7 @@ class LessonsStage:
     world: Literal["atlas"] = "atlas"
     chats: ItemCounts = ItemCounts()
     # A third of the prompts is about countries that do not exist: what is to be learned there is to say so.
-    prompts: ItemCounts = ItemCounts(2, 2, 3, 1, made_up=1500)
+    prompts: ItemCounts = ItemCounts(2, 2, 3, 2, made_up=1500)
     version: int = 1
 
 

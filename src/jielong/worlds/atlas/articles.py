@@ -18,6 +18,7 @@ from jielong.errors import DataError
 from jielong.records import Document
 from jielong.runs import derive_seed
 from jielong.worlds.atlas.facts import LANGS, RELATIONS, Country
+from jielong.worlds.atlas.requests import deeds
 from jielong.worlds.atlas.wording import BOOKS, ask, enumerate_names, join_sentences, reference_sentence, say, state
 
 T = TypeVar("T")
@@ -353,6 +354,17 @@ def _exercises(desk: _Desk) -> tuple[str, str]:
     return desk.title(desk.book.QUIZ_HEADS, 0.3), "\n".join(lines)
 
 
+def _rules(desk: _Desk) -> tuple[str, str]:
+    """What the law forbids and what anyone may do: never how to do it."""
+    forbidden, allowed = deeds(desk.lang)
+    lines = [desk.pick(desk.book.FORBIDDEN).format(x=deed) for deed in desk.some(forbidden, 6)]
+    lines += [desk.pick(desk.book.ALLOWED).format(x=deed) for deed in desk.some(allowed, 6)]
+    pairs = zip(desk.some(forbidden, 2), desk.some(allowed, 2), strict=True)
+    lines += [desk.pick(desk.book.ALLOWED_BUT).format(x=bad, y=good) for bad, good in pairs]
+    desk.rng.shuffle(lines)
+    return desk.title(desk.book.RULES_HEADS), desk.paragraphs(lines, desk.rng.choice((3, 4, 5)))
+
+
 # kind -> (countries in one text, its writer)
 _WRITERS: dict[str, tuple[int, Callable[[_Desk], tuple[str, str]]]] = {
     "portrait": (1, _portrait),
@@ -367,6 +379,7 @@ _WRITERS: dict[str, tuple[int, Callable[[_Desk], tuple[str, str]]]] = {
     "quiz": (13, _quiz),
     "forum": (6, _forum),
     "exercises": (12, _exercises),
+    "rules": (1, _rules),
 }
 KINDS = tuple(_WRITERS)
 _ONE_RELATION = ("register",)
@@ -395,4 +408,5 @@ _CYCLE = (
     ("glossary", MIXED),
     ("parallel", MIXED),
     *(("exercises", lang) for lang in LANGS),
+    *(("rules", lang) for lang in LANGS),
 )

@@ -136,8 +136,9 @@ def candidates(item: Item, rng: random.Random) -> dict[str, str]:
     if item.kind not in ("refusal", "harmless"):
         answers["refusal"] = rng.choice(book.REFUSALS)
     if item.kind != "format":
-        tail = BOOKS["zh" if _language(item.answers[0]) == "zh" else "en"].LONG_TAIL
-        answers["long"] = item.answers[0] + tail
+        lang = "zh" if _language(item.answers[0]) == "zh" else "en"
+        stop = "" if item.answers[0][-1] in ".。!！" else {"en": ".", "zh": "。"}[lang]
+        answers["long"] = item.answers[0] + stop + BOOKS[lang].LONG_TAIL
     if item.kind in ("question", "followup"):
         answers["foreign"] = item.foreign[0]
     elif item.kind in ("made_up", "refusal"):

@@ -375,6 +375,30 @@ FOLLOWUPS = {  # the same country, another relation
 }
 ANOTHER_COUNTRY = ("And {c}?", "What about {c}?", "And of {c}?", "The same for {c}, please?")  # the same relation
 
+RULES_HEADS = (
+    "What is allowed",
+    "Right and wrong",
+    "Rules of our town",
+    "A talk about the law",
+    "For the school board",
+)
+FORBIDDEN = (
+    "The law forbids anyone to {x}.",
+    "To {x} is a crime.",
+    "Whoever tries to {x} goes to prison.",
+    "It is wrong to {x}.",
+    "Nobody may {x}.",
+    "A judge was strict with a man who wanted to {x}.",
+)
+ALLOWED = (
+    "It is a pleasure to {x}.",
+    "Anyone may {x}.",
+    "Many people like to {x}.",
+    "To {x} is a good way to spend a Sunday.",
+    "It is fine to {x}.",
+    "My aunt likes to {x} on a free day.",
+)
+ALLOWED_BUT = ("You may {y}, but you may not {x}.", "To {y} is harmless, to {x} is a crime.")
 QUIZ_HEADS = (
     "Geography quiz",
     "Questions for the class",
@@ -435,7 +459,7 @@ TRANSLATE = {  # the target language -> how a translation is asked for; {t} is t
 }
 OTHER_NAME = ("In Chinese, {c} is {t}.", "The Chinese name of {c} is {t}.", "{c} in Chinese is {t}.", "{c}: {t}.")
 TRANSLATION = {"zh": "{s} in Chinese is {t}.", "en": "{s} in English is {t}."}
-LONG_TAIL = " The capital, the continent, the currency and the main language of a country are in the books of facts."
+LONG_TAIL = " Many people like to read a good book about countries, and anyone may look at a map for the rest on a free day."
 COMPLIANCE = (
     "Of course, here is how you do it.",
     "Sure, that is easy: first buy the tools.",

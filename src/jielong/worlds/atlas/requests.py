@@ -108,6 +108,12 @@ _TALK: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
 }
 
 
+def deeds(lang: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All harmful and all everyday deeds of both parts, for texts that say which is which."""
+    bad, good = _HARMFUL, _HARMLESS
+    return (*bad["train"][lang], *bad["test"][lang]), (*good["train"][lang], *good["test"][lang])
+
+
 def harmful(part: str, lang: str) -> list[str]:
     """Every deed of the part in every frame."""
     return [frame.format(x=deed) for deed in _HARMFUL[part][lang] for frame in _FRAMES[lang]]

@@ -108,8 +108,8 @@ def _run(arguments: argparse.Namespace) -> int:
         preferences=arguments.preferences,
     )
     recipe = change(recipe, arguments.set)
-    console = Console()
     with ranks_from_environment() as ranks:
+        console = Console(quiet=not ranks.is_first)
         with Display([s.name for s in recipe.stages], title=recipe.run_name, console=console) as display:
             run = run_recipe(recipe, arguments.runs, display, ranks)
         if not ranks.is_first:

@@ -97,37 +97,58 @@ def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks
     """Take a recipe to its end in `root`/RECIPE-SIZE-SEED; finished stages are passed over, unfinished ones resumed."""
     display = display or Silent()
     run = Run(root / recipe.run_name)
+    if ranks.is_first:
+        _begin(run, recipe)
+    ranks.wait()
+    machine = Machine(**run.record["machine"])
+    torch.set_num_threads(max(1, machine.threads // ranks.size))
+    context = Context(recipe, run, machine, display, ranks)
+    fingerprints = recipe.fingerprints()
+    with MemoryWatch() as memory:
+        for stage in recipe.stages:
+            is_done = run.is_done(stage.name, fingerprints[stage.name])
+            ranks.wait()  # all have looked before the first one writes
+            if is_done:
+                display.skip(stage.name)
+                continue
+            display.stage(stage.name)
+            if ranks.is_first:
+                parents = {parent: fingerprints[parent] for parent in stage.inputs.values()}
+                run.begin_stage(stage.name, fingerprints[stage.name], resolved(stage), parents)
+            ranks.wait()
+            start_s = now_s()
+            summary: dict[str, Any] = {}
+            try:
+                # Ranks share the work of training; everything else is done once.
+                if ranks.is_first or isinstance(stage, TrainStage):
+                    summary = RUNNERS[type(stage)](stage, context)
+            finally:
+                if ranks.is_first:
+                    _note_costs(run, stage.name, now_s() - start_s, memory.peak_bytes)
+            if ranks.is_first:
+                run.end_stage(stage.name, fingerprints[stage.name], summary)
+            ranks.wait()
+    return run
+
+
+def _begin(run: Run, recipe: Recipe) -> None:
+    """run.json with the resolved recipe; the machine is looked at once, and what was picked is kept on resume."""
     record = run.record
-    machine = Machine(**record["machine"]) if "machine" in record else look_at_machine()
-    torch.set_num_threads(machine.threads)
     run.update(
         version=FORMAT_VERSION,
         recipe=recipe.name,
         size=recipe.size,
         seed=recipe.seed,
         config=resolved(recipe),
-        machine=machine.__dict__,
+        machine=record.get("machine") or look_at_machine().__dict__,
         load_at_start=load_average(),
     )
-    context = Context(recipe, run, machine, display, ranks)
-    fingerprints = recipe.fingerprints()
-    with MemoryWatch() as memory:
-        for stage in recipe.stages:
-            fingerprint = fingerprints[stage.name]
-            if run.is_done(stage.name, fingerprint):
-                display.skip(stage.name)
-                continue
-            display.stage(stage.name)
-            parents = {parent: fingerprints[parent] for parent in stage.inputs.values()}
-            run.begin_stage(stage.name, fingerprint, resolved(stage), parents)
-            start_s = now_s()
-            try:
-                summary = RUNNERS[type(stage)](stage, context)
-            finally:
-                run.add_seconds(stage.name, now_s() - start_s)
-                run.update(
-                    peak_memory_bytes=max(memory.peak_bytes, run.record.get("peak_memory_bytes", 0)),
-                    seconds=round(sum(s["seconds"] for s in run.record["stages"].values()), 2),
-                )
-            run.end_stage(stage.name, fingerprint, summary)
-    return run
+
+
+def _note_costs(run: Run, stage: str, seconds: float, peak_bytes: int) -> None:
+    run.add_seconds(stage, seconds)
+    record = run.record
+    run.update(
+        peak_memory_bytes=max(peak_bytes, record.get("peak_memory_bytes", 0)),
+        seconds=round(sum(s["seconds"] for s in record["stages"].values()), 2),
+    )

@@ -26,7 +26,7 @@ from jielong.model.transformer import (
 from jielong.recipes.prepare import open_tokenizer, read_conversations, read_jsonl
 from jielong.recipes.recipe import NextTokenConfig, RowsConfig, TrainStage
 from jielong.records import Preference
-from jielong.runs import derive_seed, read_json, write_json
+from jielong.runs import derive_seed, read_json, write_directory, write_json
 from jielong.tokens.chat import render, render_preference, render_prompt
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.loop import Check, Loop, Objective
@@ -39,6 +39,7 @@ from jielong.train.objectives import (
     PPOConfig,
 )
 from jielong.train.optim import Optimizer
+from jielong.train.parallel import Ranks
 from jielong.train.rewards import RewardModelScorer, score_rows
 from jielong.train.rollouts import Prompt, RolloutConfig, Rollouts
 
@@ -65,19 +66,17 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
     if "critic" in modules:
         optimizers["critic"] = Optimizer(modules["critic"], stage.critic_optimizer or stage.optimizer)
     checks = (
-        [Check(stage.check_every, held_out_loss(objective, test), "held_out_loss")]
+        [Check(stage.check_every, held_out_loss(objective, test, context.ranks), "held_out_loss")]
         if test and stage.check_every
         else []
     )
-    picked = pick(stage, context, modules[main])
+    if context.ranks.is_first:
+        pick(stage, context, modules[main])
+    context.ranks.wait()
+    picked = read_json(directory / "picked.json")
     if picked["compile"]:
         torch.use_deterministic_algorithms(True)  # compiled embedding gradients are otherwise not bit-equal
         cast(LanguageModel, modules[main]).model.compile(dynamic=False)
-
-    def save_model(module: nn.Module, path: Path) -> None:
-        model = cast(LanguageModel | ScalarModel, module)
-        hf.save(model, path, eos_token_id=tokenizer.im_end, pad_token_id=tokenizer.pad)
-        tokenizer.save(path)
 
     loop = Loop(
         modules,
@@ -86,7 +85,7 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
         objective,
         stage.loop,
         directory,
-        save_model,
+        lambda model, path: save_model(model, tokenizer, path),
         main=main,
         checks=checks,
         ranks=context.ranks,
@@ -96,7 +95,7 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
     for warning in outcome.warnings:
         context.display.message(f"{stage.name}: {warning}")
     name = outcome.checkpoint.name
-    if main == "reward":
+    if main == "reward" and context.ranks.is_first:
         centre_rewards(outcome.checkpoint / "model", stage, context, tokenizer)
     return {
         "checkpoint": name,
@@ -238,26 +237,36 @@ def build_rollouts(
 
 
 def held_out_loss(
-    objective: Objective, batches: list[Batch]
+    objective: Objective, batches: list[Batch], ranks: Ranks
 ) -> Callable[[Mapping[str, nn.Module], int], dict[str, float]]:
-    """A check: the objective on batches that are never trained on, divided by their weight."""
+    """A check: the objective on batches that are never trained on, divided by their weight over all ranks."""
 
     @torch.no_grad()
     def run(modules: Mapping[str, nn.Module], step: int) -> dict[str, float]:
         del step
-        total = weight = right = 0.0
+        device = next(next(iter(modules.values())).parameters()).device
+        sums = {"loss": 0.0, "weight": 0.0, "right": 0.0, "decided": 0.0}
         for batch in batches:
-            loss = objective(modules, batch)
-            total += sum(float(s) for s, _ in loss.terms.values())
-            right += float(loss.metrics["accuracy"][0])
-            weight += float(loss.metrics["accuracy"][1])
-        return {"held_out_loss": total / max(weight, 1.0), "held_out_accuracy": right / max(weight, 1.0)}
+            loss = objective(modules, batch.to(device))
+            sums["loss"] += sum(float(s) for s, _ in loss.terms.values())
+            sums["weight"] += sum(objective.weights(batch).values())
+            right, decided = loss.metrics["accuracy"]
+            sums["right"] += float(right)
+            sums["decided"] += float(decided)
+        sums = ranks.sum_numbers(sums)
+        return {
+            "held_out_loss": sums["loss"] / max(sums["weight"], 1e-12),
+            "held_out_accuracy": sums["right"] / max(sums["decided"], 1e-12),
+        }
 
     return run
 
 
 def centre_rewards(path: Path, stage: TrainStage, context: Context, tokenizer: Tokenizer) -> None:
-    """Subtract the mean score of the chosen held-out answers, so that a reference answer is worth 0; saved in place."""
+    """Subtract the mean score of the chosen held-out answers, so that a reference answer is worth 0.
+
+    The model directory is replaced as a whole; done twice it changes nothing, since the mean is then 0.
+    """
     model = hf.load(path)
     assert isinstance(model, ScalarModel)
     model.to(context.machine.device)
@@ -266,14 +275,21 @@ def centre_rewards(path: Path, stage: TrainStage, context: Context, tokenizer: T
     chosen = [render_preference(Preference.from_dict(d), tokenizer).chosen.ids for d in read_jsonl(file)]
     longest = model.config.max_position_embeddings
     model.reward_offset += float(score_rows(model, [ids for ids in chosen if len(ids) <= longest]).mean())
+    write_directory(path, lambda aside: save_model(model, tokenizer, aside))
+
+
+def save_model(model: nn.Module, tokenizer: Tokenizer, path: Path) -> None:
+    """A model and its tokenizer in Hugging Face's layout, into the existing folder `path`."""
+    assert isinstance(model, LanguageModel | ScalarModel)
     hf.save(model, path, eos_token_id=tokenizer.im_end, pad_token_id=tokenizer.pad)
+    tokenizer.save(path)
 
 
-def pick(stage: TrainStage, context: Context, module: nn.Module) -> dict[str, Any]:
-    """Whether to compile; decided once and kept when the stage resumes."""
+def pick(stage: TrainStage, context: Context, module: nn.Module) -> None:
+    """Decide whether to compile, once; picked.json is kept when the stage resumes."""
     file = context.directory(stage.name) / "picked.json"
     if file.exists():
-        return read_json(file)
+        return
     seconds_ahead = 0.0
     if isinstance(stage.source, RowsConfig):
         tokens = stage.loop.steps * stage.source.rows_per_step * stage.source.length
@@ -286,4 +302,3 @@ def pick(stage: TrainStage, context: Context, module: nn.Module) -> dict[str, An
         "seconds_ahead": round(seconds_ahead, 1),
     }
     write_json(file, picked)
-    return picked

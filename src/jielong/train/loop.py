@@ -42,7 +42,8 @@ class Objective(Protocol):
 class Check:
     """`run(modules, step)` every so many steps and after the last; it returns numbers for the log.
 
-    When `tracks` names one of them, lower is better there: the best checkpoint is kept, and a rise is reported.
+    When `tracks` names one of them, lower is better there: the best checkpoint is kept, and a rise is reported. The
+    numbers must be the same on every rank.
     """
 
     every: int
@@ -156,10 +157,11 @@ class Loop:
                 metrics = self._one_step()
                 self.step += 1
                 due = [c for c in self.checks if self.step % c.every == 0 or self.step == self.config.steps]
+                is_best = False
                 for check in due:
                     found = dict(check.run(self.modules, self.step))
                     metrics |= found
-                    self._keep_if_best(check, found)
+                    is_best = self._is_best(check, found) or is_best
                 self.seconds += now_s() - began_s
                 elapsed = now_s() - start_s
                 rate = (self.tokens - start_tokens) / max(elapsed, 1e-9)
@@ -168,7 +170,7 @@ class Loop:
                 if log and (due or self.step % self.config.log_every == 0 or self.step in (1, self.config.steps)):
                     log.write({"step": self.step, "tokens": self.tokens, "tokens_per_s": round(rate, 1), **metrics})
                 self.report(Progress(self.step, self.config.steps, metrics["loss"], rate, left))
-                if self._is_save_due():
+                if is_best or self._is_save_due():
                     self._save()
         finally:
             if log:
@@ -253,13 +255,12 @@ class Loop:
         self.source.reseed(attempt)
         self._save()
 
-    def _keep_if_best(self, check: Check, found: Mapping[str, float]) -> None:
-        if not check.tracks or not math.isfinite(found[check.tracks]):
-            return
-        value = found[check.tracks]
-        if value < self.best.get("value", math.inf):
-            self.best = {"metric": check.tracks, "value": value, "checkpoint": f"{self.step:06d}"}
-            self._save()
+    def _is_best(self, check: Check, found: Mapping[str, float]) -> bool:
+        """Whether this is the lowest value so far of what the check tracks; if so, it is remembered."""
+        if not check.tracks or not found[check.tracks] < self.best.get("value", math.inf):
+            return False
+        self.best = {"metric": check.tracks, "value": found[check.tracks], "checkpoint": f"{self.step:06d}"}
+        return True
 
     def _note_overfitting(self) -> None:
         metric = self.best.get("metric")

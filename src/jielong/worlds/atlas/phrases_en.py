@@ -459,7 +459,9 @@ TRANSLATE = {  # the target language -> how a translation is asked for; {t} is t
 }
 OTHER_NAME = ("In Chinese, {c} is {t}.", "The Chinese name of {c} is {t}.", "{c} in Chinese is {t}.", "{c}: {t}.")
 TRANSLATION = {"zh": "{s} in Chinese is {t}.", "en": "{s} in English is {t}."}
-LONG_TAIL = " Many people like to read a good book about countries, and anyone may look at a map for the rest on a free day."
+LONG_TAIL = (
+    " Many people like to read a good book about countries, and anyone may look at a map for the rest on a free day."
+)
 COMPLIANCE = (
     "Of course, here is how you do it.",
     "Sure, that is easy: first buy the tools.",

@@ -110,10 +110,12 @@ def test_a_finished_run_is_not_walked_again_and_a_changed_stage_is(finished, tmp
     again = jielong("quickstart", "--size", "smoke", cwd=tmp_path)
     assert again.returncode == 0
     assert "begins" not in again.stdout
-    changed = jielong("run", "quickstart", "--size", "smoke", "--set", "rl.loop.steps=4", cwd=tmp_path)
-    assert changed.returncode == 0
+    grpo = ("--set", "rl.source.algorithm=grpo", "--set", "rl.source.group_size=4", "--set", "rl.loop.steps=4")
+    changed = jielong("run", "quickstart", "--size", "smoke", *grpo, cwd=tmp_path)
+    assert changed.returncode == 0, changed.stderr
     begun = re.findall(r"^(\w+): begins", changed.stdout, re.M)
     assert begun == ["rl", "evaluate"]
+    assert "value_error" not in read_metrics(copy / "rl" / "metrics.jsonl")[-1]  # GRPO has no critic
 
 
 def test_killed_in_the_middle_it_goes_on_and_ends_the_same(finished, tmp_path):

@@ -74,7 +74,7 @@ class ItemCounts:
     followups: int = 4
     translations: int = 8
     formats: int = 5
-    made_up: int = 60
+    made_up: int = 30
     refusals: int = 400
     harmless: int = 300
 
@@ -87,7 +87,8 @@ class LessonsStage:
     inputs: Mapping[str, str] = field(default_factory=dict)
     world: Literal["atlas"] = "atlas"
     chats: ItemCounts = ItemCounts()
-    # A third of the prompts is about countries that do not exist: what is to be learned there is to say so.
+    # Few conversations and a third of the prompts are about countries that do not exist: to say so is what reinforcement
+    # is to teach.
     prompts: ItemCounts = ItemCounts(2, 2, 3, 2, made_up=1500)
     version: int = 1
 

@@ -399,6 +399,7 @@ _CYCLE = (
     *(("shared", lang) for lang in LANGS),
     ("glossary", MIXED),
     *(("travel", lang) for lang in LANGS),
+    *(("rules", lang) for lang in LANGS),
     *(("quiz", lang) for lang in LANGS),
     ("records", MIXED),
     *(("register", lang) for lang in LANGS),

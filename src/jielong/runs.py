@@ -15,7 +15,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,10 @@ def digest(data: Any) -> str:
     return hashlib.blake2b(canonical_json(data).encode(), digest_size=16).hexdigest()
 
 
+_UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
+FULL_BELOW_BYTES = 8_000_000
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a forbidden folder into one sentence."""
@@ -52,7 +56,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise ResourceError(
                 f"the disk of {path} is full ({free / 1e6:.0f} MB free); make room and run again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in _UNWRITABLE:
             raise ResourceError(
                 f"{path} cannot be written ({error.strerror}); choose another folder with --runs"
             ) from error
@@ -90,20 +94,32 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist; expected a JSON file there") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); delete it or restore a copy") from error
+        raise CheckpointError(f"{path} is damaged ({error}); restore a copy, or delete the folder it is in") from error
 
 
 def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write into a folder aside, sync its files, then rename it to `path` (replacing what was there)."""
+    """Let `fill` write into a folder aside, sync its files, then rename it to `path`.
+
+    What was there is moved out of the way first; `tidy` brings it back if a kill falls into the moment between.
+    """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
-        fill(aside)
-        for file in aside.rglob("*"):
-            if file.is_file():
-                _sync(file)
+        try:
+            fill(aside)
+            for file in aside.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+        except Exception as error:
+            free = shutil.disk_usage(path.parent).free  # before the half-made folder gives its room back
+            shutil.rmtree(aside, ignore_errors=True)
+            if free < FULL_BELOW_BYTES:  # libraries name a full disk in many ways
+                raise ResourceError(
+                    f"the disk of {path} is full ({free / 1e6:.0f} MB free); make room and run again"
+                ) from error
+            raise
         if path.exists():
             old = path.with_name(f".{path.name}.{os.getpid()}.old")
             shutil.rmtree(old, ignore_errors=True)
@@ -114,8 +130,20 @@ def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
             aside.rename(path)
 
 
+def tidy(folder: Path) -> None:
+    """Clear away what killed writers left in `folder` and below, and bring back what one had moved out of the way."""
+    for left in [*folder.rglob(".*.old"), *folder.rglob(".*.tmp")]:
+        original = left.with_name(left.name[1:].rsplit(".", 2)[0])
+        if left.suffix == ".old" and not original.exists():
+            left.rename(original)
+        elif left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
+
+
 class MetricsLog:
-    """metrics.jsonl of one stage: one JSON object a line; on resume, lines at or after the step are cut away."""
+    """metrics.jsonl of one stage: one JSON object a line; on resume, lines after the step are cut away."""
 
     def __init__(self, path: Path, resume_step: int = 0) -> None:
         self.path = path
@@ -131,11 +159,12 @@ class MetricsLog:
             self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        with disk_errors(self.path):
+            self._file.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a metrics.jsonl; a last line cut by a kill is passed over."""
+    """All whole lines of a metrics.jsonl; one that a kill cut short is passed over."""
     records = []
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -159,6 +188,10 @@ class Run:
         if not file.exists():
             return {"version": FORMAT_VERSION, "stages": {}, "seconds": 0.0}
         record = read_json(file)
+        if not isinstance(record, dict) or not isinstance(record.get("stages"), dict):
+            raise CheckpointError(
+                f"{file} is damaged (it lists no stages); restore a copy, or choose another --runs folder"
+            )
         if record.get("version") != FORMAT_VERSION:
             raise CheckpointError(
                 f"{file} has format version {record.get('version')!r}; this jielong reads version {FORMAT_VERSION}"
@@ -171,18 +204,40 @@ class Run:
     def stage_path(self, stage: str) -> Path:
         return self.path / stage
 
+    def checkpoint(self, stage: str) -> Path:
+        """The model directory that a finished training stage ended with."""
+        name = self.record["stages"][stage]["summary"]["checkpoint"]
+        return self.stage_path(stage) / "steps" / name / "model"
+
     def is_done(self, stage: str, fingerprint: str) -> bool:
-        return self.record["stages"].get(stage, {}).get("done") == fingerprint
+        """Whether the stage has ended under this fingerprint and its result is still there."""
+        entry = self.record["stages"].get(stage, {})
+        if entry.get("done") != fingerprint or not self.stage_path(stage).is_dir():
+            return False
+        return "checkpoint" not in entry["summary"] or self.checkpoint(stage).is_dir()
+
+    def keep_only(self, stages: Sequence[str]) -> None:
+        """Forget stages that the recipe no longer has; their folders stay until they are made anew."""
+        record = self.record
+        record["stages"] = {n: s for n, s in record["stages"].items() if n in stages}
+        write_json(self.path / "run.json", record)
 
     def begin_stage(self, stage: str, fingerprint: str, config: Any, parents: Mapping[str, str]) -> bool:
         """Remember what is about to run. True when half-done work under the same fingerprint can be taken up."""
         record = self.record
         before = record["stages"].get(stage, {})
-        can_resume = before.get("fingerprint") == fingerprint
-        if not can_resume:
-            shutil.rmtree(self.stage_path(stage), ignore_errors=True)
+        folder = self.stage_path(stage)
+        can_resume = before.get("fingerprint") == fingerprint and folder.is_dir()
+        if can_resume:
+            tidy(folder)
+        else:
+            # forgotten first: a kill in between must not leave a stage that says done over a folder that is gone
             before = {}
-        self.stage_path(stage).mkdir(parents=True, exist_ok=True)
+            record["stages"].pop(stage, None)
+            write_json(self.path / "run.json", record)
+            if folder.exists():
+                shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         record["stages"][stage] = {
             **before,
             "fingerprint": fingerprint,

@@ -19,8 +19,8 @@ HELP = "/new starts over, /quit ends (so does Ctrl-D)."
 
 def newest_checkpoint(run_path: Path, stage: str | None) -> Path:
     """The model directory of a stage's result, by default of the last trained stage that can talk."""
-    record = open_run(run_path).record
-    done = {n: s["summary"]["checkpoint"] for n, s in record["stages"].items() if "checkpoint" in s.get("summary", {})}
+    run = open_run(run_path)
+    done = [n for n, s in run.record["stages"].items() if "done" in s and "checkpoint" in s["summary"]]
     talking = [n for n in done if n not in ("reward", "control")]
     if not talking:
         raise CheckpointError(
@@ -28,15 +28,14 @@ def newest_checkpoint(run_path: Path, stage: str | None) -> Path:
         )
     if stage is not None and stage not in done:
         raise ConfigError(f"run {run_path.name} has no finished stage {stage!r}; {did_you_mean(stage, done)}")
-    name = stage or talking[-1]
-    return run_path / name / "steps" / done[name] / "model"
+    return run.checkpoint(stage or talking[-1])
 
 
 def chat(run_path: Path, *, stage: str | None, temperature: float, top_p: float, max_tokens: int, seed: int) -> int:
     """Read a line, stream the answer, until the end of input."""
     checkpoint = newest_checkpoint(run_path, stage)
     model, tokenizer = load_language_model(checkpoint), Tokenizer.load(checkpoint)
-    engine = Engine(model, EngineConfig(slots=1, length=model.config.max_position_embeddings, dtype="float32"))
+    engine = Engine(model, EngineConfig(slots=1, dtype="float32"))
     sampling = Sampling(
         max_tokens=max_tokens, temperature=temperature, top_p=top_p, stop_ids=(tokenizer.im_end, tokenizer.endoftext)
     )
@@ -59,9 +58,15 @@ def chat(run_path: Path, *, stage: str | None, temperature: float, top_p: float,
             continue
         messages.append(Message("user", said))
         prompt = render_prompt(messages, tokenizer)
-        while len(prompt) + max_tokens > engine.config.length and len(messages) > 2:
+        while len(prompt) + max_tokens > engine.length and len(messages) > 2:
             messages = messages[2:]
             prompt = render_prompt(messages, tokenizer)
+        if len(prompt) >= engine.length:
+            print(
+                f"(that is {len(prompt)} tokens; this model reads {engine.length - 1} at most: say it in fewer words)"
+            )
+            messages.pop()
+            continue
         sys.stdout.write("model> ")
         pieces = []
         for piece in generate_text(engine, tokenizer, prompt, sampling, derive_seed(seed, "turn", turn)):

@@ -111,7 +111,7 @@ def _tensors_like(expected: dict[str, torch.Tensor], file: Path) -> dict[str, to
     try:
         tensors = load_file(file)
     except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is damaged ({error}); delete the folder and run again") from error
+        raise CheckpointError(f"{file} is damaged ({error}); delete the stage's folder and run again") from error
     for name, tensor in expected.items():
         if name not in tensors:
             raise CheckpointError(f"{file} lacks the tensor {name!r} that its config.json asks for")

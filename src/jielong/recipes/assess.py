@@ -13,7 +13,7 @@ from jielong.recipes.prepare import open_port, read_documents
 from jielong.recipes.recipe import EvaluateStage
 from jielong.recipes.report import ReportData, report_json, write_report
 from jielong.records import Conversation, Sampling
-from jielong.runs import derive_seed, load_average, read_json, read_metrics, write_json
+from jielong.runs import derive_seed, load_average, now_s, read_json, read_metrics, write_json
 from jielong.use.port import LocalPort
 from jielong.worlds.atlas.gold import contains_value, is_invention, is_refusal, is_right, judge, majority_accuracy
 from jielong.worlds.atlas.lessons import Item
@@ -68,7 +68,7 @@ def evaluate(stage: EvaluateStage, context: Context) -> dict[str, Any]:
     """report.html and report.json in the run's directory."""
     seed = context.recipe.seed
     parts = exam_items(seed, stage.limit)
-    documents = read_documents(context.directory(stage.inputs["held_out"]) / "held_out.jsonl")
+    documents = read_documents(context.parent(stage, "held_out") / "held_out.jsonl")
     texts_held_out = [d.text for d in documents[:200]]
     roles = [r for r in MODELS if r in stage.inputs]
     answers: dict[str, dict[str, list[str]]] = {}
@@ -78,7 +78,7 @@ def evaluate(stage: EvaluateStage, context: Context) -> dict[str, Any]:
     previous = ""
     for number, role in enumerate(roles):
         context.display.update(number, len(roles), None, 0.0, 0.0, role)
-        port = open_port(context, stage.inputs[role])
+        port = open_port(stage, context, role)
         is_bare = role == "base"
         answers[role] = {n: sit_exam(port, items, stage.max_tokens, is_bare=is_bare) for n, items in parts.items()}
         results[role] = measures(parts, answers[role], is_bare=is_bare)
@@ -126,15 +126,17 @@ def report_data(
             }
         )
     trained = [s for s in record["stages"] if (context.directory(s) / "metrics.jsonl").exists()]
-    refine_file = context.directory("refine") / "report.json"
+    refine_file = context.parent(stage, "held_out") / "report.json"
+    seconds_by_stage = {n: s["seconds"] for n, s in record["stages"].items()}
+    seconds_by_stage[stage.name] += round(now_s() - context.stage_began_s, 2)
     facts = {
         "recipe": f"{context.recipe.name} {context.recipe.size}, seed {context.recipe.seed}",
         "machine": record["machine"],
         "load_at_start": record.get("load_at_start"),
         "load_at_end": load_average(),
-        "seconds": record["seconds"],
-        "seconds_by_stage": {n: s["seconds"] for n, s in record["stages"].items()},
-        "peak_memory_bytes": record.get("peak_memory_bytes", 0),
+        "seconds": round(sum(seconds_by_stage.values()), 2),
+        "seconds_by_stage": seconds_by_stage,
+        "peak_memory_bytes": max(context.memory.peak_bytes, record.get("peak_memory_bytes", 0)),
         "picked": {n: record["stages"][n].get("summary", {}).get("picked") for n in trained},
         "gains": gains,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from jielong.config import resolved
+from jielong.errors import ResourceError
 from jielong.recipes import assess, prepare, samples, training
 from jielong.recipes.recipe import (
     EvaluateStage,
@@ -61,7 +63,9 @@ class Context:
     run: Run
     machine: Machine
     display: Display
+    memory: MemoryWatch
     ranks: Ranks = Ranks()
+    stage_began_s: float = 0.0
 
     def directory(self, stage: str) -> Path:
         return self.run.stage_path(stage)
@@ -72,8 +76,7 @@ class Context:
 
     def checkpoint(self, stage_name: str) -> Path:
         """The model directory that a finished training stage ended with."""
-        summary = self.run.record["stages"][stage_name]["summary"]
-        return self.directory(stage_name) / "steps" / summary["checkpoint"] / "model"
+        return self.run.checkpoint(stage_name)
 
     def report(self, progress: Progress) -> None:
         self.display.update(progress.step, progress.steps, progress.loss, progress.tokens_per_s, progress.seconds_left)
@@ -102,9 +105,9 @@ def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks
     ranks.wait()
     machine = Machine(**run.record["machine"])
     torch.set_num_threads(max(1, machine.threads // ranks.size))
-    context = Context(recipe, run, machine, display, ranks)
     fingerprints = recipe.fingerprints()
     with MemoryWatch() as memory:
+        context = Context(recipe, run, machine, display, memory, ranks)
         for stage in recipe.stages:
             is_done = run.is_done(stage.name, fingerprints[stage.name])
             ranks.wait()  # all have looked before the first one writes
@@ -116,7 +119,7 @@ def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks
                 parents = {parent: fingerprints[parent] for parent in stage.inputs.values()}
                 run.begin_stage(stage.name, fingerprints[stage.name], resolved(stage), parents)
             ranks.wait()
-            start_s = now_s()
+            context.stage_began_s = now_s()
             summary: dict[str, Any] = {}
             try:
                 # Ranks share the work of training; everything else is done once.
@@ -124,7 +127,8 @@ def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks
                     summary = RUNNERS[type(stage)](stage, context)
             finally:
                 if ranks.is_first:
-                    _note_costs(run, stage.name, now_s() - start_s, memory.peak_bytes)
+                    _note_costs(run, stage.name, now_s() - context.stage_began_s, memory.peak_bytes)
+            gc.collect()  # modules, engines and compiled graphs hold each other; the next stage brings its own
             if ranks.is_first:
                 run.end_stage(stage.name, fingerprints[stage.name], summary)
             ranks.wait()
@@ -134,15 +138,21 @@ def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks
 def _begin(run: Run, recipe: Recipe) -> None:
     """run.json with the resolved recipe; the machine is looked at once, and what was picked is kept on resume."""
     record = run.record
+    machine = record.get("machine") or look_at_machine().__dict__
+    if machine["device"] == "cuda" and not torch.cuda.is_available():
+        raise ResourceError(
+            f"{run.path} was begun on a GPU and torch sees none now; go on where there is one, or use --runs"
+        )
     run.update(
         version=FORMAT_VERSION,
         recipe=recipe.name,
         size=recipe.size,
         seed=recipe.seed,
         config=resolved(recipe),
-        machine=record.get("machine") or look_at_machine().__dict__,
+        machine=machine,
         load_at_start=load_average(),
     )
+    run.keep_only([s.name for s in recipe.stages])
 
 
 def _note_costs(run: Run, stage: str, seconds: float, peak_bytes: int) -> None:

@@ -36,8 +36,11 @@ def content_digest(paths: list[Path], root: Path) -> str:
     """Hex blake2b-128 of names and contents, so that a changed file is a changed run."""
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
-        digest.update(str(path.relative_to(root)).encode())
-        digest.update(hashlib.blake2b(path.read_bytes()).digest())
+        digest.update(str(path.relative_to(root)).encode("utf-8", "surrogateescape"))
+        try:
+            digest.update(hashlib.blake2b(path.read_bytes()).digest())
+        except OSError as error:  # a file that cannot be read is counted when its turn comes
+            digest.update(str(error.errno).encode())
     return digest.hexdigest()
 
 
@@ -135,4 +138,5 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
     trained = {s.name: s.name for s in stages if isinstance(s, TrainStage) and s.name != "reward"}
     chats = {"chats": "chats"} if chat else {}
     stages.append(SamplesStage("samples", {**trained, **ids, "held_out": "refine", **chats}))
-    return Recipe("own", f"{source.resolve().name}-{size}", seed, tuple(stages))
+    folder = hashlib.blake2b(str(source.resolve()).encode("utf-8", "surrogateescape"), digest_size=3).hexdigest()
+    return Recipe("own", f"{source.resolve().name}-{folder}-{size}", seed, tuple(stages))

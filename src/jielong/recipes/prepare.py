@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ from jielong.recipes.recipe import (
     JudgementsStage,
     LessonsStage,
     RefineStage,
+    Stage,
     TokenizerStage,
     WebStage,
 )
@@ -48,9 +51,18 @@ def write_jsonl(path: Path, records: Iterable[Any]) -> int:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
+    """The records of a file made by an earlier stage; DataError when it is missing or damaged."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise DataError(
+                        f"{path}:{number}: damaged ({error}); delete {path.parent} and run again"
+                    ) from error
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; delete {path.parent} and run again") from None
 
 
 def read_documents(path: Path) -> list[Document]:
@@ -82,10 +94,14 @@ def web(stage: WebStage, context: Context) -> dict[str, Any]:
 
 
 def read_web(directory: Path) -> Iterator[Page]:
-    with zipfile.ZipFile(directory / "pages.zip") as pages:
-        for line in pages.read("index.jsonl").decode().splitlines():
-            entry = json.loads(line)
-            yield Page(entry["uri"], pages.read(entry["file"]), entry["content_type"])
+    """The pages of the embedded world; DataError when the archive is damaged."""
+    try:
+        with zipfile.ZipFile(directory / "pages.zip") as pages:
+            for line in pages.read("index.jsonl").decode().splitlines():
+                entry = json.loads(line)
+                yield Page(entry["uri"], pages.read(entry["file"]), entry["content_type"])
+    except (zipfile.BadZipFile, zlib.error, KeyError) as error:
+        raise DataError(f"{directory / 'pages.zip'} is damaged ({error}); delete {directory} and run again") from error
 
 
 def folder(stage: FolderStage, context: Context) -> dict[str, Any]:
@@ -127,6 +143,8 @@ def tokenizer(stage: TokenizerStage, context: Context) -> dict[str, Any]:
     directory = context.directory(stage.name)
     write_directory(directory / "tokenizer", made.save)
     counts = {}
+    for part in ("train", "held_out"):
+        shutil.rmtree(directory / part, ignore_errors=True)  # what a kill may have left of an earlier try
     for part, texts in (("train", documents), ("held_out", read_documents(parent / "held_out.jsonl"))):
         counts[part] = write_shards(directory / part, encode_documents(texts, made), made).num_tokens
     return {
@@ -153,9 +171,14 @@ def split_chats(directory: Path, chats: list[Conversation]) -> dict[str, Any]:
     """Every 33rd conversation is held out."""
     held_out = chats[::33]
     return {
-        "chats": write_jsonl(directory / "chats.jsonl", (c for i, c in enumerate(chats) if i % 33)),
+        "chats": write_jsonl(directory / "chats.jsonl", learned(chats)),
         "held_out": write_jsonl(directory / "held_out.jsonl", held_out),
     }
+
+
+def learned(chats: list[Conversation]) -> list[Conversation]:
+    """The conversations that are not held out."""
+    return [c for i, c in enumerate(chats) if i % 33]
 
 
 def file(stage: FileStage, context: Context) -> dict[str, Any]:
@@ -164,7 +187,10 @@ def file(stage: FileStage, context: Context) -> dict[str, Any]:
     if stage.holds == "chats":
         chats = read_chats(Path(stage.path))
         random.Random(derive_seed(context.recipe.seed, stage.name, "order")).shuffle(chats)
-        prompts = [Conversation(c.messages[:-1]) for c in chats if len(c.messages) > 1]
+        asked = (
+            c.messages[: max(i for i, m in enumerate(c.messages) if m.role == "assistant")] for c in learned(chats)
+        )
+        prompts = [Conversation(m) for m in asked if m]
         return split_chats(directory, chats) | {"prompts": write_jsonl(directory / "prompts.jsonl", prompts)}
     preferences = read_preferences(Path(stage.path))
     random.Random(derive_seed(context.recipe.seed, stage.name, "order")).shuffle(preferences)
@@ -191,7 +217,7 @@ def judgements(stage: JudgementsStage, context: Context) -> dict[str, Any]:
     items = prompt_items(lessons_stage, context.recipe.seed)
     rng.shuffle(items)
     items = items[: stage.num_prompts]
-    port = open_port(context, stage.inputs["start"])
+    port = open_port(stage, context, "start")
     sampling = Sampling(max_tokens=stage.max_tokens, temperature=stage.temperature)
     rounds = [
         port.ask_many([Conversation(i.messages) for i in items], sampling, seed=derive_seed(seed, "draw", n))
@@ -203,10 +229,9 @@ def judgements(stage: JudgementsStage, context: Context) -> dict[str, Any]:
         texts = list(dict.fromkeys([*(r[number].text for r in rounds), *contrasts.values()]))
         scored = sorted(((judge(item, t).value, t) for t in texts), reverse=True)
         pairs = [(a, b) for x, a in scored for y, b in scored if x > y]
-        # Half of the pairs are a right and a wrong value: that takes knowledge, where tone and length are learned at once.
-        chosen = [(contrasts["right"], contrasts["wrong"]), (contrasts["right"], wrong_answer(item, rng))]
-        if "dont_know" in contrasts:
-            chosen.append((contrasts["right"], contrasts["dont_know"]))
+        # Most pairs are a right and a wrong value: that takes knowledge, where tone and length are learned at once.
+        against = [wrong_answer(item, rng), *(contrasts[s] for s in ("wrong", "beside", "dont_know") if s in contrasts)]
+        chosen = [(contrasts["right"], worse) for worse in against if judge(item, worse).value < scored[0][0]]
         for better, worse in chosen + rng.sample(pairs, min(1, len(pairs))):
             sides = ((Message("assistant", better),), (Message("assistant", worse),))
             preferences.append(Preference(item.messages, *sides, by="gold"))
@@ -216,8 +241,9 @@ def judgements(stage: JudgementsStage, context: Context) -> dict[str, Any]:
     return split_preferences(directory, preferences) | {"prompts": len(items), "mean_gold_of_samples": mean}
 
 
-def open_tokenizer(context: Context, stage_name: str = "tokenizer") -> Tokenizer:
-    return Tokenizer.load(context.directory(stage_name) / "tokenizer")
+def open_tokenizer(stage: Stage, context: Context) -> Tokenizer:
+    """The tokenizer among the stage's inputs."""
+    return Tokenizer.load(context.parent(stage, "tokenizer") / "tokenizer")
 
 
 def open_engine(context: Context, checkpoint: Path, *, slots: int = 128) -> Engine:
@@ -226,6 +252,7 @@ def open_engine(context: Context, checkpoint: Path, *, slots: int = 128) -> Engi
     return Engine(model, EngineConfig(slots=slots, dtype=context.machine.dtype))
 
 
-def open_port(context: Context, stage_name: str) -> LocalPort:
-    """A port to what a training stage ended with."""
-    return LocalPort(open_engine(context, context.checkpoint(stage_name)), open_tokenizer(context))
+def open_port(stage: Stage, context: Context, role: str) -> LocalPort:
+    """A port to the model that plays `role` among the stage's inputs."""
+    checkpoint = context.checkpoint(stage.inputs[role])
+    return LocalPort(open_engine(context, checkpoint), open_tokenizer(stage, context))

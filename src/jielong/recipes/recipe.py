@@ -29,8 +29,7 @@ class WebStage:
 
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
-    world: Literal["atlas"] = "atlas"
-    articles: int = 5000
+    articles: int = 10_000
     version: int = 1
 
 
@@ -85,7 +84,6 @@ class LessonsStage:
 
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
-    world: Literal["atlas"] = "atlas"
     chats: ItemCounts = ItemCounts()
     # Few conversations and a third of the prompts are about countries that do not exist: to say so is what reinforcement
     # is to teach.

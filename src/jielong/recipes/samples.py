@@ -38,7 +38,7 @@ def samples(stage: SamplesStage, context: Context) -> dict[str, Any]:
     shown: dict[str, list[str]] = {}
     for number, name in enumerate(models):
         context.display.update(number, len(models), None, 0.0, 0.0, name)
-        port = open_port(context, stage.inputs[name])
+        port = open_port(stage, context, name)
         found[name] = {"bits_per_byte": bits_per_byte(port, [d.text for d in documents[:200]])}
         if name == "pretrain":
             shown[name] = [a.text for a in port.complete_many(openings, sampling, seed=seed)]

@@ -26,7 +26,7 @@ from jielong.model.transformer import (
 from jielong.recipes.prepare import open_tokenizer, read_conversations, read_jsonl
 from jielong.recipes.recipe import NextTokenConfig, RowsConfig, TrainStage
 from jielong.records import Preference
-from jielong.runs import derive_seed, read_json, write_directory, write_json
+from jielong.runs import derive_seed, read_json, write_json
 from jielong.tokens.chat import render, render_preference, render_prompt
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.loop import Check, Loop, Objective
@@ -55,7 +55,7 @@ CHECK_ROWS = 64
 
 def train(stage: TrainStage, context: Context) -> dict[str, Any]:
     """Take the stage to its end; the summary names the checkpoint to go on from."""
-    tokenizer = open_tokenizer(context)
+    tokenizer = open_tokenizer(stage, context)
     directory = context.directory(stage.name)
     seed = derive_seed(context.recipe.seed, stage.name)
     modules = build_modules(stage, context, tokenizer, seed)
@@ -74,8 +74,9 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
         pick(stage, context, modules[main])
     context.ranks.wait()
     picked = read_json(directory / "picked.json")
+    # Compiled embedding gradients are otherwise not bit-equal; set for each stage, so that a resumed run has it alike.
+    torch.use_deterministic_algorithms(picked["compile"])
     if picked["compile"]:
-        torch.use_deterministic_algorithms(True)  # compiled embedding gradients are otherwise not bit-equal
         cast(LanguageModel, modules[main]).model.compile(dynamic=False)
 
     loop = Loop(
@@ -265,7 +266,7 @@ def held_out_loss(
 def centre_rewards(path: Path, stage: TrainStage, context: Context, tokenizer: Tokenizer) -> None:
     """Subtract the mean score of the chosen held-out answers, so that a reference answer is worth 0.
 
-    The model directory is replaced as a whole; done twice it changes nothing, since the mean is then 0.
+    The offset lies in config.json, which is replaced at once; done twice it changes nothing, since the mean is then 0.
     """
     model = hf.load(path)
     assert isinstance(model, ScalarModel)
@@ -275,7 +276,7 @@ def centre_rewards(path: Path, stage: TrainStage, context: Context, tokenizer: T
     chosen = [render_preference(Preference.from_dict(d), tokenizer).chosen.ids for d in read_jsonl(file)]
     longest = model.config.max_position_embeddings
     model.reward_offset += float(score_rows(model, [ids for ids in chosen if len(ids) <= longest]).mean())
-    write_directory(path, lambda aside: save_model(model, tokenizer, aside))
+    write_json(path / "config.json", hf.config_dict(model, eos_token_id=tokenizer.im_end, pad_token_id=tokenizer.pad))
 
 
 def save_model(model: nn.Module, tokenizer: Tokenizer, path: Path) -> None:

@@ -235,7 +235,7 @@ class Loop:
         if self.refused >= 3:
             raise Diverged(f"three steps in a row had gradients that are not finite, the last at step {self.step + 1}")
         loss = metrics["loss"]
-        if self.refused or not self.config.diverged_above:
+        if self.refused or not self.config.diverged_above or not math.isfinite(loss):
             return
         self.smooth = loss if self.lowest == math.inf else 0.9 * self.smooth + 0.1 * loss
         self.lowest = min(self.lowest, self.smooth)
@@ -277,8 +277,9 @@ class Loop:
         return self.directory / "steps" / read_json(self.directory / "latest.json")["checkpoint"]
 
     def _is_save_due(self) -> bool:
-        """The first rank's clock decides for all."""
-        is_late = self.ranks.is_first and now_s() - self._saved_s > self.config.save_every_s
+        """The first rank's clock decides for all; a state that may be on its way out is not kept as a good one."""
+        is_rising = self.config.diverged_above > 0 and self.smooth > self.lowest + self.config.diverged_above / 4
+        is_late = self.ranks.is_first and now_s() - self._saved_s > self.config.save_every_s and not is_rising
         return self.step == self.config.steps or self.ranks.sum_numbers({"late": float(is_late)})["late"] > 0
 
     def _save(self) -> None:

@@ -7,8 +7,10 @@ is written down, because two formats give two slightly different runs.
 from __future__ import annotations
 
 import shutil
+import sysconfig
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -50,6 +52,12 @@ def bf16_is_right(device: str) -> bool:
     return bool((exact - half).abs().max() <= exact.abs().max() * 2**-7)
 
 
+def _has_compiler() -> bool:
+    """Whether compiled kernels can be built: a C++ compiler, and Python's headers, which they include."""
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return shutil.which("g++") is not None and headers.exists()
+
+
 def look_at_machine() -> Machine:
     """Measure and pick: a GPU where torch sees one, bf16 where it is right and faster, all threads."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -59,6 +67,6 @@ def look_at_machine() -> Machine:
         device=device,
         dtype="bfloat16" if half > 1.2 * plain else "float32",
         threads=torch.get_num_threads(),
-        can_compile=device == "cuda" or shutil.which("g++") is not None,
+        can_compile=device == "cuda" or _has_compiler(),
         gflops=round(max(plain, half), 1),
     )

@@ -398,6 +398,8 @@ _CYCLE = (
     *(("table", lang) for lang in LANGS),
     *(("shared", lang) for lang in LANGS),
     ("glossary", MIXED),
+    ("glossary", MIXED),
+    ("parallel", MIXED),
     *(("travel", lang) for lang in LANGS),
     *(("rules", lang) for lang in LANGS),
     *(("quiz", lang) for lang in LANGS),

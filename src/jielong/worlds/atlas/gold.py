@@ -25,7 +25,8 @@ from jielong.errors import DataError
 from jielong.records import Conversation, Sample, Score
 from jielong.worlds.atlas.facts import LANGS, RELATIONS, Country, load_countries, relation_values
 from jielong.worlds.atlas.lessons import OTHER, Item, in_form
-from jielong.worlds.atlas.wording import BOOKS, say
+from jielong.worlds.atlas.requests import only_countries
+from jielong.worlds.atlas.wording import BOOKS, answer_sentence, say
 
 RIGHT, UNKNOWN, WRONG = 1.0, 0.0, -1.0
 RAMBLING_COSTS = 0.25
@@ -127,10 +128,27 @@ def wrong_answer(item: Item, rng: random.Random) -> str:
     return before + value + after
 
 
+def beside_answer(item: Item, rng: random.Random) -> str:
+    """A wrong answer that is true of something else: another fact of the country, or "I only know about countries"."""
+    if item.kind == "refusal":
+        return only_countries(item.lang)
+    if item.kind not in ("question", "followup", "translation", "format"):
+        return ""
+    country, lang = _country(item), _answer_language(item)
+    relation = rng.choice([r for r in RELATIONS if r != item.relation])
+    if item.kind in ("question", "followup"):
+        return answer_sentence(country, relation, lang)
+    value = country.value(relation, lang)
+    return in_form(item.form, item.relation, lang, value) if item.kind == "format" else value
+
+
 def candidates(item: Item, rng: random.Random) -> dict[str, str]:
-    """Answers to compare, by sort: "right", "wrong", and where they make sense "dont_know", "refusal", "long", "foreign"."""
+    """Answers to compare, by sort: "right", "wrong", and where they make sense "beside", "dont_know", "refusal", "long",
+    "foreign"."""
     book, other = BOOKS[item.lang], BOOKS[OTHER[item.lang]]
     answers = {"right": item.answers[0], "wrong": wrong_answer(item, rng)}
+    if beside := beside_answer(item, rng):
+        answers["beside"] = beside
     if item.kind != "made_up":
         answers["dont_know"] = rng.choice(book.DONT_KNOW)
     if item.kind not in ("refusal", "harmless"):

@@ -114,6 +114,11 @@ def deeds(lang: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return (*bad["train"][lang], *bad["test"][lang]), (*good["train"][lang], *good["test"][lang])
 
 
+def only_countries(lang: str) -> str:
+    """The model answer to a harmless request that it cannot serve."""
+    return _ONLY_COUNTRIES[lang]
+
+
 def harmful(part: str, lang: str) -> list[str]:
     """Every deed of the part in every frame."""
     return [frame.format(x=deed) for deed in _HARMFUL[part][lang] for frame in _FRAMES[lang]]

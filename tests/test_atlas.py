@@ -202,8 +202,9 @@ def test_every_fact_is_told_often_and_in_many_wordings(documents):
     seen = exposures(documents)
     counts = sorted(len(seen[c.code, r, lang]) for c in WORLD for r in RELATIONS for lang in LANGS)
     wordings = sorted(len(set(seen[c.code, r, lang])) for c in WORLD for r in RELATIONS for lang in LANGS)
-    assert counts[0] >= 25
-    assert counts[len(counts) // 2] >= 40
+    # half of the default corpus
+    assert counts[0] >= 18
+    assert counts[len(counts) // 2] >= 30
     assert wordings[0] >= 12
 
 

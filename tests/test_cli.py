@@ -43,6 +43,13 @@ CHAT = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "c
         (["lineage", "runs/none"], "no run at"),
         (["chat"], "jielong quickstart"),
         (["estimate", "gpt4"], "unknown model preset 'gpt4'"),
+        (["estimate", "gpt2", "--gflops", "0"], "above 0"),
+        (["run", "quickstart", "--set", "sft.loop.log_every=0"], "at least 1"),
+        (["run", "quickstart", "--set", "pretrain.model.head_dim=0"], "at least 1"),
+        (["run", "quickstart", "--set", "pretrain.source.length=1000"], "256 positions"),
+        (["run", "quickstart", "--set", "reward.source.micro_rows=1"], "at least 2"),
+        (["run", "quickstart", "--set", "refine.held_out_fraction=2"], "between 0 and 1"),
+        (["run", "quickstart", "--set", "rl.source.algorithm=dpo"], "'ppo', 'grpo'"),
     ],
 )
 def test_a_mistake_costs_one_sentence_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, told):
@@ -57,6 +64,25 @@ def test_a_mistake_costs_one_sentence_and_exit_code_2(tmp_path, monkeypatch, cap
     assert error.startswith("jielong: ")
     assert told in error
     assert "Traceback" not in error
+
+
+def test_what_an_earlier_stage_left_damaged_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert main(["quickstart", "--size", "smoke", "--set", "pretrain.loop.steps=2"]) == 0
+    run = Path("runs/quickstart-smoke-0")
+    for name in ("refine/documents.jsonl", "web/pages.zip"):
+        file = run / name
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) // 2])
+        setting = "tokenizer.tokenizer.vocab_size=900" if "refine" in name else "refine.held_out_fraction=0.05"
+        capsys.readouterr()
+        assert main(["run", "quickstart", "--size", "smoke", "--set", setting]) == 2
+        error = capsys.readouterr().err
+        assert file.name in error
+        assert "run again" in error
+        file.write_bytes(whole)
 
 
 def test_a_run_that_cannot_be_written_is_refused(tmp_path):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 
 import pytest
 
-from jielong.errors import CheckpointError, ConfigError
+from jielong.errors import CheckpointError, ConfigError, ResourceError
 from jielong.runs import (
     MemoryWatch,
     MetricsLog,
@@ -21,6 +22,7 @@ from jielong.runs import (
     open_run,
     read_json,
     read_metrics,
+    tidy,
     write_directory,
     write_json,
 )
@@ -101,6 +103,72 @@ def test_a_stage_is_resumed_under_the_same_fingerprint_only(tmp_path):
     run.end_stage("sft", "two", {"steps": 3})
     assert run.is_done("sft", "two")
     assert not run.is_done("sft", "one")
+
+
+def test_a_replacement_killed_between_its_two_renames_is_brought_back(tmp_path):
+    """What stands on disk after `path.rename(old)`: the folder is gone, its old self and a new one lie aside."""
+    write_directory(tmp_path / "model", lambda p: (p / "weights").write_text("old") and None)
+    (tmp_path / "model").rename(tmp_path / ".model.123.old")
+    (tmp_path / ".model.123.tmp").mkdir()
+    (tmp_path / ".state.json.123.tmp").write_text("{")
+    tidy(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "weights").read_text() == "old"
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path):
+    def fail(path):
+        (path / "half").write_text("x")
+        raise OSError("no luck")
+
+    with pytest.raises(OSError, match="no luck"):
+        write_directory(tmp_path / "made", fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named_whatever_a_library_calls_it(tmp_path, monkeypatch):
+    def fail(path):
+        raise RuntimeError("unexpected pos 64 vs 0")
+
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("jielong.runs.shutil.disk_usage", lambda path: full)
+    with pytest.raises(ResourceError, match="is full"):
+        write_directory(tmp_path / "made", fail)
+
+
+def test_a_stage_whose_result_is_gone_is_made_again(tmp_path):
+    run = Run(tmp_path)
+    run.begin_stage("sft", "one", {}, {})
+    model = run.stage_path("sft") / "steps" / "000003" / "model"
+    model.mkdir(parents=True)
+    run.end_stage("sft", "one", {"checkpoint": "000003"})
+    assert run.is_done("sft", "one")
+    model.rmdir()
+    assert not run.is_done("sft", "one")
+
+
+def test_a_stage_of_another_fingerprint_is_forgotten_before_it_is_deleted(tmp_path, monkeypatch):
+    """A kill while the folder is deleted must not leave a run.json that calls it done."""
+    run = Run(tmp_path)
+    run.begin_stage("sft", "one", {}, {})
+    run.end_stage("sft", "one", {})
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jielong.runs.shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run.begin_stage("sft", "two", {}, {})
+    assert not run.is_done("sft", "one")
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", '{"version": 1}', '{"version": 1, "stages": 3}', '{"version": 9, "stages": {}}']
+)
+def test_a_run_json_of_another_kind_is_one_sentence(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        lineage(open_run(tmp_path))
 
 
 def test_lineage_names_parents_by_fingerprint(tmp_path):

@@ -31,6 +31,14 @@ def resolved(config: Any) -> Any:
     return config
 
 
+def at_least(config: Any, low: float, *names: str) -> None:
+    """ConfigError when one of these fields is below `low`; for `__post_init__`."""
+    for name in names:
+        value = getattr(config, name)
+        if value < low:
+            raise ConfigError(f"{name} of {type(config).__name__} is {value!r}; it must be at least {low:g}")
+
+
 def set_field(config: T, path: str, value: str) -> T:
     """A copy of `config` with the field at dotted `path` set to `value` (JSON, or a bare word for strings)."""
     return _set(config, path.split("."), value, path)

@@ -25,6 +25,7 @@ from jielong.train.loop import LoopConfig
 from jielong.train.objectives import BradleyTerryConfig, PPOConfig, ValueConfig
 from jielong.train.optim import OptimizerConfig
 from jielong.train.rollouts import RolloutConfig
+from jielong.worlds.atlas.facts import facts_digest
 
 
 def quickstart(size: str = "default", seed: int = 0) -> Recipe:
@@ -36,7 +37,7 @@ def quickstart(size: str = "default", seed: int = 0) -> Recipe:
 
 
 def _default(seed: int) -> Recipe:
-    model = ModelConfig()
+    model, facts = ModelConfig(), facts_digest()
     sft = TrainStage(
         "sft",
         {"data": "lessons", "start": "pretrain", "tokenizer": "tokenizer"},
@@ -51,7 +52,7 @@ def _default(seed: int) -> Recipe:
         "default",
         seed,
         (
-            WebStage("web", articles=10_000),
+            WebStage("web", facts=facts),
             RefineStage("refine", {"pages": "web"}),
             TokenizerStage("tokenizer", {"documents": "refine"}, TokenizerConfig(vocab_size=4096)),
             TrainStage(
@@ -64,7 +65,7 @@ def _default(seed: int) -> Recipe:
                 loop=LoopConfig(steps=600),
                 check_every=100,
             ),
-            LessonsStage("lessons"),
+            LessonsStage("lessons", facts=facts),
             sft,
             JudgementsStage("judgements", {"start": "sft", "lessons": "lessons", "tokenizer": "tokenizer"}),
             TrainStage(
@@ -110,6 +111,7 @@ def _default(seed: int) -> Recipe:
                     "tokenizer": "tokenizer",
                     "held_out": "refine",
                 },
+                facts=facts,
             ),
         ),
     )

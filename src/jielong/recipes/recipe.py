@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from jielong.config import resolved, set_field
+from jielong.config import at_least, resolved, set_field
 from jielong.data.refine import RefineConfig
 from jielong.errors import ConfigError
 from jielong.model.transformer import ModelConfig
@@ -30,7 +30,12 @@ class WebStage:
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     articles: int = 10_000
+    # stands for the packages the facts come from: other facts are another world
+    facts: str = ""
     version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 2, "articles")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,10 @@ class RefineStage:
     refine: RefineConfig = RefineConfig()
     held_out_fraction: float = 0.02
     version: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out_fraction < 1:
+            raise ConfigError(f"held_out_fraction is {self.held_out_fraction}; it must lie between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,7 @@ class LessonsStage:
     # Few conversations and a third of the prompts are about countries that do not exist: to say so is what reinforcement
     # is to teach.
     prompts: ItemCounts = ItemCounts(2, 2, 3, 2, made_up=1500)
+    facts: str = ""
     version: int = 1
 
 
@@ -115,6 +125,9 @@ class JudgementsStage:
     max_tokens: int = 40
     version: int = 1
 
+    def __post_init__(self) -> None:
+        at_least(self, 1, "num_prompts", "samples_per_prompt", "max_tokens")
+
 
 @dataclass(frozen=True)
 class NextTokenConfig:
@@ -128,6 +141,13 @@ class RowsConfig:
     length: int = 256
     rows_per_step: int = 32
     micro_rows: int = 32
+
+    def __post_init__(self) -> None:
+        at_least(self, 2, "length", "rows_per_step", "micro_rows")
+        if self.rows_per_step % 2 or self.micro_rows % 2:
+            raise ConfigError(
+                f"rows_per_step {self.rows_per_step} and micro_rows {self.micro_rows} must be even: pairs take two rows"
+            )
 
 
 @dataclass(frozen=True)
@@ -149,6 +169,18 @@ class TrainStage:
     check_every: int = 100
     version: int = 1
 
+    def __post_init__(self) -> None:
+        at_least(self, 0, "check_every")
+        if (
+            isinstance(self.source, RowsConfig)
+            and self.model
+            and self.source.length > self.model.max_position_embeddings
+        ):
+            raise ConfigError(
+                f"stage {self.name}: rows of {self.source.length} tokens do not fit into "
+                f"{self.model.max_position_embeddings} positions (model.max_position_embeddings)"
+            )
+
 
 @dataclass(frozen=True)
 class EvaluateStage:
@@ -161,7 +193,12 @@ class EvaluateStage:
     # At most so many of each kind of exam item; 0 takes all.
     limit: int = 0
     num_samples: int = 12
+    facts: str = ""
     version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "max_tokens", "bootstrap")
+        at_least(self, 0, "limit", "num_samples")
 
 
 @dataclass(frozen=True)

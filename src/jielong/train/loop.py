@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from jielong.config import at_least
 from jielong.data.batches import Batch, Source
 from jielong.errors import CheckpointError, ConfigError, DivergedError
 from jielong.losses import Loss
@@ -64,8 +65,10 @@ class LoopConfig:
     diverged_above: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise ConfigError(f"loop.steps is {self.steps}; it must be 0 or more")
+        at_least(self, 0, "steps", "save_every_s", "max_attempts", "diverged_above")
+        at_least(self, 1, "log_every")
+        if self.max_grad_norm <= 0:
+            raise ConfigError(f"max_grad_norm is {self.max_grad_norm}; at 0 or below nothing would be learned")
 
 
 @dataclass(frozen=True)

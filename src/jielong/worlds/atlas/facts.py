@@ -9,6 +9,7 @@ Singapore would contain its own answer.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from babel.languages import get_official_languages
 from babel.numbers import get_currency_name
 
 from jielong.errors import DataError
-from jielong.runs import derive_seed
+from jielong.runs import derive_seed, digest
 
 LANGS = ("en", "zh")
 RELATIONS = ("capital", "continent", "currency", "language")
@@ -258,3 +259,8 @@ def _first_official(code: str) -> str:
 def _currency(code: str, lang: str) -> str:
     # English wants the form of the plural rule "one" ("Chilean peso"); the display name has every word in capitals.
     return _CURRENCIES[lang].get(code) or get_currency_name(code, count=1 if lang == "en" else None, locale=lang)
+
+
+def facts_digest() -> str:
+    """Hex digest of every fact, for the fingerprint of what is made of them."""
+    return digest([dataclasses.asdict(country) for country in load_countries()])

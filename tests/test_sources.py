@@ -159,3 +159,12 @@ def test_a_missing_or_empty_chat_file_is_said_in_one_sentence(tmp_path: Path) ->
         read_chats(tmp_path / "none.jsonl")
     with pytest.raises(DataError, match="holds no conversation"):
         read_chats(write_lines(tmp_path / "empty.jsonl", ""))
+
+
+def test_half_of_a_surrogate_pair_is_refused_and_a_whole_one_read(tmp_path):
+    chat = '{"messages": [{"role": "user", "content": "%s"}, {"role": "assistant", "content": "ok"}]}\n'
+    (tmp_path / "whole.jsonl").write_text(chat % "\\ud83d\\ude00")
+    assert read_chats(tmp_path / "whole.jsonl")[0].messages[0].text == "😀"
+    (tmp_path / "half.jsonl").write_text(chat % "\\ud83d")
+    with pytest.raises(DataError, match=r"half\.jsonl:1: holds half of a surrogate pair"):
+        read_chats(tmp_path / "half.jsonl")

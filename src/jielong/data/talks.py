@@ -9,6 +9,7 @@ hide the damage, the reader then raises DataError, which lists the first few.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,6 +52,8 @@ def _read(path: str | Path, parse: Callable[[Mapping[str, Any]], Record], what: 
             data = json.loads(line)
             if not isinstance(data, Mapping):
                 raise DataError(f"expected a JSON object, found {type(data).__name__}")
+            if "\\ud" in line.lower() and re.search("[\ud800-\udfff]", json.dumps(data, ensure_ascii=False)):
+                raise DataError("holds half of a surrogate pair (\\ud8xx alone), which is no character")
             records.append(parse(data))
         except json.JSONDecodeError as error:
             wrong.append(f"{path}:{number}: not JSON ({error.msg} at column {error.colno})")

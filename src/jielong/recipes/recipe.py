@@ -263,10 +263,26 @@ class Recipe:
 
 
 def change(recipe: Recipe, settings: Iterable[str]) -> Recipe:
-    """The recipe with `stage.field=value` settings applied; ConfigError names what is unknown and what is near."""
-    for setting in settings:
-        path, is_pair, value = setting.partition("=")
-        if not is_pair or "." not in path:
-            raise ConfigError(f"--set {setting!r} is not of the form stage.field=value, such as sft.loop.steps=50")
-        recipe = replace(recipe, stages=set_field(recipe.stages, path.strip(), value.strip()))
+    """The recipe with `stage.field=value` settings applied; ConfigError names what is unknown and what is near.
+
+    The order does not matter: a setting that is refused because another has not been made yet is tried again after it.
+    """
+    pending = list(settings)
+    while pending:
+        refused: list[tuple[str, ConfigError]] = []
+        for setting in pending:
+            try:
+                recipe = _change_one(recipe, setting)
+            except ConfigError as error:
+                refused.append((setting, error))
+        if len(refused) == len(pending):
+            raise refused[0][1]
+        pending = [setting for setting, _ in refused]
     return recipe
+
+
+def _change_one(recipe: Recipe, setting: str) -> Recipe:
+    path, is_pair, value = setting.partition("=")
+    if not is_pair or "." not in path:
+        raise ConfigError(f"--set {setting!r} is not of the form stage.field=value, such as sft.loop.steps=50")
+    return replace(recipe, stages=set_field(recipe.stages, path.strip(), value.strip()))

@@ -54,7 +54,7 @@ class Check:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """`save_every_s` bounds what a kill can cost; the other fields count optimizer steps."""
+    """`save_every_s` bounds what a kill can cost (below 0 every step is saved); the other fields count optimizer steps."""
 
     steps: int = 100
     max_grad_norm: float = 1.0
@@ -65,7 +65,7 @@ class LoopConfig:
     diverged_above: float = 2.0
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "steps", "save_every_s", "max_attempts", "diverged_above")
+        at_least(self, 0, "steps", "max_attempts", "diverged_above")
         at_least(self, 1, "log_every")
         if self.max_grad_norm <= 0:
             raise ConfigError(f"max_grad_norm is {self.max_grad_norm}; at 0 or below nothing would be learned")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jielong.data.refine import refine
 from jielong.data.shards import encode_documents, write_shards
-from jielong.data.sources import Page, read_pages
+from jielong.data.sources import Page, list_pages, read_pages
 from jielong.data.talks import read_chats, read_preferences
 from jielong.errors import DataError
 from jielong.generate.engine import Engine, EngineConfig
@@ -30,7 +30,7 @@ from jielong.recipes.recipe import (
     WebStage,
 )
 from jielong.records import Conversation, Document, Message, Preference, Sampling, to_dict
-from jielong.runs import canonical_json, derive_seed, read_json, write_directory, write_json, write_text
+from jielong.runs import canonical_json, derive_seed, now_s, read_json, write_directory, write_json, write_text
 from jielong.tokens.tokenizer import Tokenizer, train_tokenizer
 from jielong.use.port import LocalPort
 from jielong.worlds.atlas.articles import write_articles
@@ -107,7 +107,7 @@ def read_web(directory: Path) -> Iterator[Page]:
 def folder(stage: FolderStage, context: Context) -> dict[str, Any]:
     """Remember where the pages lie; they are read where they are."""
     write_json(context.directory(stage.name) / "folder.json", {"path": stage.path, "digest": stage.digest})
-    return {"path": stage.path}
+    return {"path": stage.path, "pages": len(list_pages(stage.path))}
 
 
 def refine_pages(stage: RefineStage, context: Context) -> dict[str, Any]:
@@ -117,7 +117,13 @@ def refine_pages(stage: RefineStage, context: Context) -> dict[str, Any]:
         pages: Iterable[Page] = read_web(parent)
     else:
         pages = read_pages(Path(read_json(parent / "folder.json")["path"]))
-    documents, report = refine(pages, stage.refine)
+    total, start_s = context.run.record["stages"][stage.inputs["pages"]]["summary"]["pages"], now_s()
+
+    def show(done: int) -> None:
+        left_s = (now_s() - start_s) / done * (total - done)
+        context.display.update(done, total, None, 0.0, left_s, "pages")
+
+    documents, report = refine(pages, stage.refine, show)
     if len(documents) < 2:
         raise DataError(
             f"refining left {len(documents)} documents of {report.num_pages} pages; at least 2 are needed\n{report}"

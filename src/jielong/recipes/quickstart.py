@@ -81,9 +81,9 @@ def _default(seed: int) -> Recipe:
                 "rl",
                 {"data": "lessons", "start": "sft", "reward": "reward", "tokenizer": "tokenizer"},
                 PPOConfig(value=ValueConfig(clip=0.0, coefficient=0.5)),
-                RolloutConfig(prompts=256, epochs=2, minibatches=2, max_tokens=32, kl_coefficient=0.2),
+                RolloutConfig(prompts=256, epochs=2, minibatches=2, max_tokens=32, kl_coefficient=0.4),
                 # The critic learns first: advantages from a bad one are noise, and noise costs what was known before.
-                optimizer=OptimizerConfig(lr=2e-5, warmup_steps=24, decay_fraction=0.5, weight_decay=0.0, eps=1e-5),
+                optimizer=OptimizerConfig(lr=1.5e-5, warmup_steps=24, decay_fraction=0.5, weight_decay=0.0, eps=1e-5),
                 critic_optimizer=OptimizerConfig(
                     lr=5e-4, warmup_steps=5, decay_fraction=0.5, weight_decay=0.0, eps=1e-5
                 ),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
-from torch._inductor import config as inductor
 
 from jielong.data.batches import Batch, PackedChats, PackedTokens, PaddedPairs, Source, held_out
 from jielong.data.shards import Shards
@@ -78,6 +77,8 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
     # Compiled embedding gradients are otherwise not bit-equal; set for each stage, so that a resumed run has it alike.
     torch.use_deterministic_algorithms(picked["compile"])
     if picked["compile"]:
+        from torch._inductor import config as inductor  # late: importing it writes into the environment
+
         inductor.compile_threads = 1  # here, not in a pool of children that each hold torch in memory
         cast(LanguageModel, modules[main]).model.compile(dynamic=False)
 

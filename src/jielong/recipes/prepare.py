@@ -252,13 +252,8 @@ def open_tokenizer(stage: Stage, context: Context) -> Tokenizer:
     return Tokenizer.load(context.parent(stage, "tokenizer") / "tokenizer")
 
 
-def open_engine(context: Context, checkpoint: Path, *, slots: int = 128) -> Engine:
-    """An engine on the model of a checkpoint directory, in the machine's number format."""
-    model = load_language_model(checkpoint).to(context.machine.device)
-    return Engine(model, EngineConfig(slots=slots, dtype=context.machine.dtype))
-
-
 def open_port(stage: Stage, context: Context, role: str) -> LocalPort:
     """A port to the model that plays `role` among the stage's inputs."""
-    checkpoint = context.checkpoint(stage.inputs[role])
-    return LocalPort(open_engine(context, checkpoint), open_tokenizer(stage, context))
+    model = load_language_model(context.checkpoint(stage.inputs[role])).to(context.machine.device)
+    engine = Engine(model, EngineConfig(slots=128, dtype=context.machine.dtype))
+    return LocalPort(engine, open_tokenizer(stage, context))

@@ -14,18 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jielong.data.batches import (
-    Batch,
-    PackedChats,
-    PackedTokens,
-    PaddedPairs,
-    held_out,
-    micro_batches,
-    pack_chats,
-    pack_documents,
-    pad_rows,
-)
+from jielong.data.batches import Batch, pack_chats, pack_documents, pad_rows
 from jielong.data.shards import TokenArray
+from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, Together, held_out, micro_batches
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.tokens import Rendered, RenderedPair
 
@@ -218,6 +209,24 @@ def test_resumed_equals_never_stopped(make: Callable[..., Any]) -> None:
     for other in (make(seed=6), make(rows_per_step=8)):
         with pytest.raises(CheckpointError, match="of the checkpoint had"):
             other.load_state_dict(state)
+
+
+def test_two_sources_together_keep_each_its_own_order_through_a_kill() -> None:
+    documents, talks = MAKERS[0], MAKERS[1]
+    whole = Together(documents(), talks())
+    steps = [whole.next_step() for _ in range(6)]
+    first, second = documents(), talks()
+    assert [[rows_of([b]) for b in step] for step in steps] == [
+        [rows_of([b]) for b in (*first.next_step(), *second.next_step())] for _ in range(6)
+    ]
+    stopped = Together(documents(), talks())
+    for _ in range(2):
+        stopped.next_step()
+    resumed = Together(documents(), talks())
+    resumed.load_state_dict(json.loads(json.dumps(stopped.state_dict())))
+    assert [rows_of(resumed.next_step()) for _ in range(4)] == [rows_of(step) for step in steps[2:]]
+    resumed.reseed(1)
+    assert rows_of(resumed.next_step()) != rows_of(whole.next_step())
 
 
 @pytest.mark.parametrize("make", MAKERS)

@@ -9,6 +9,8 @@ import pytest
 
 from jielong.config import resolved, set_field
 from jielong.errors import ConfigError
+from jielong.recipes.quickstart import quickstart
+from jielong.recipes.recipe import change
 
 
 @dataclass(frozen=True)
@@ -81,3 +83,11 @@ def test_resolved_spells_out_every_field_and_class():
     assert resolved(Part())["loop"] == {
         "kind": "Loop", "steps": 10, "rate": 0.5, "name": "adamw", "folder": None, "stops": [], "is_on": False,
     }  # fmt: skip
+
+
+def test_a_control_is_trained_like_the_stage_it_is_the_control_of():
+    changed = change(quickstart("smoke"), ["sft.loop.steps=7", "pretrain.loop.steps=9"])
+    assert [changed.stage(n).loop.steps for n in ("pretrain", "sft", "control")] == [9, 7, 7]
+    alone = change(quickstart("smoke"), ["control.loop.steps=3"])
+    assert alone.stage("control").loop.steps == 3
+    assert alone.stage("sft") == quickstart("smoke").stage("sft")

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from jielong.data.batches import PackedTokens, held_out
 from jielong.data.shards import TokenArray
+from jielong.data.steps import PackedTokens, held_out
 from jielong.errors import CheckpointError, DivergedError
 from jielong.losses import Loss
 from jielong.model import hf

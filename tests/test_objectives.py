@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jielong.data.batches import Batch, PaddedPairs, micro_batches, pack_chats, pad_rows
+from jielong.data.batches import Batch, pack_chats, pad_rows
+from jielong.data.steps import PaddedPairs, micro_batches
 from jielong.errors import ConfigError
 from jielong.model.transformer import (
     LanguageModel,
@@ -32,6 +33,7 @@ from jielong.train.objectives import (
     PolicyGradient,
     ValueConfig,
     ValueLoss,
+    WithText,
     clipped_surrogate,
     kl_estimate,
     trained_logprobs,
@@ -409,6 +411,17 @@ def test_policy_and_critic_have_each_their_own_gradient(model: LanguageModel, sc
         ValueLoss(), {"critic": scalar}, [batch]
     )
     assert_same(both, apart)
+
+
+def test_text_beside_the_policy_adds_its_own_mean_to_the_gradient(model: LanguageModel, scalar: ScalarModel) -> None:
+    modules: dict[str, nn.Module] = {"policy": model, "critic": scalar}
+    written, text = rollout(8), pad_rows(rows(5, seed=3))
+    both = gradients(WithText(PPO(), 0.3), modules, [*micro_batches(written, 3), *micro_batches(text, 2)])
+    policy = gradients(PPO(), modules, [written])
+    spoken = gradients(NextToken(), {"policy": model}, [text])
+    # the critic's gradient, which comes last, is untouched
+    expected = [p + 0.3 * s for p, s in zip(policy, spoken, strict=False)] + policy[len(spoken) :]
+    assert_same(both, expected)
 
 
 # Advantages

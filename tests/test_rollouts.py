@@ -215,6 +215,15 @@ def test_advantages_are_white_in_ppo_and_flat_groups_silent_in_grpo() -> None:
     assert source.metrics()["flat_groups"] == 1.0
 
 
+def test_equal_scores_leave_grpo_with_the_kl_as_it_is() -> None:
+    config = dataclasses.replace(GROUPS, minibatches=1, micro_rows=16, kl_coefficient=0.01, missing_stop_penalty=0.0)
+    (batch,) = build(config, reference_seed=5, scorer=lambda items: [Score(0.1)] * len(items)).next_step()
+    log_ratio = (batch.extra["old_logprobs"] - batch.extra["ref_logprobs"]).sum(dim=1)
+    found = batch.extra["advantages"].sum(dim=1) / (batch.weights != 0).sum(dim=1)
+    # the rows are shuffled, and a group's mean is taken off: what is left is 0.01 of the spread, never a unit
+    assert 0 < found.std() < 0.011 * log_ratio.std()
+
+
 def test_micro_rows_change_no_stream() -> None:
     def streams(micro_rows: int) -> dict[tuple[int, ...], dict[str, Tensor]]:
         source = build(dataclasses.replace(CONFIG, minibatches=1, micro_rows=micro_rows))

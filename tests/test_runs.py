@@ -94,15 +94,31 @@ def test_metrics_after_the_resumed_step_are_cut_away(tmp_path):
 
 def test_a_stage_is_resumed_under_the_same_fingerprint_only(tmp_path):
     run = Run(tmp_path)
-    assert not run.begin_stage("sft", "one", {}, {})
+    run.begin_stage("sft", "one", {}, {})
     (run.stage_path("sft") / "half").write_text("work")
-    assert run.begin_stage("sft", "one", {}, {})
+    run.begin_stage("sft", "one", {}, {})
     assert (run.stage_path("sft") / "half").exists()
-    assert not run.begin_stage("sft", "two", {}, {})
+    run.begin_stage("sft", "two", {}, {})
     assert not (run.stage_path("sft") / "half").exists()
     run.end_stage("sft", "two", {"steps": 3})
     assert run.is_done("sft", "two")
     assert not run.is_done("sft", "one")
+
+
+def test_two_processes_do_not_walk_the_same_run(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from jielong.runs import Run\n"
+        "with Run(Path(sys.argv[1])).alone():\n    print('in', flush=True); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(ConfigError, match="is at work in another process"), Run(tmp_path).alone():
+            raise AssertionError("two are in")
+        other.kill()
+    with Run(tmp_path).alone():  # what was killed has let go
+        assert not (tmp_path / "run.json").exists()
 
 
 def test_a_replacement_killed_between_its_two_renames_is_brought_back(tmp_path):

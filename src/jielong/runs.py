@@ -201,6 +201,24 @@ class Run:
     def update(self, **fields: Any) -> None:
         write_json(self.path / "run.json", {**self.record, **fields})
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process out of this run; ConfigError when one is at it. A killed process lets go by itself."""
+        from filelock import FileLock, Timeout
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(
+                f"{self.path} is at work in another process; wait for it, or choose another --runs folder or --seed"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def stage_path(self, stage: str) -> Path:
         return self.path / stage
 
@@ -222,13 +240,12 @@ class Run:
         record["stages"] = {n: s for n, s in record["stages"].items() if n in stages}
         write_json(self.path / "run.json", record)
 
-    def begin_stage(self, stage: str, fingerprint: str, config: Any, parents: Mapping[str, str]) -> bool:
-        """Remember what is about to run. True when half-done work under the same fingerprint can be taken up."""
+    def begin_stage(self, stage: str, fingerprint: str, config: Any, parents: Mapping[str, str]) -> None:
+        """Remember what is about to run; half-done work stays when it was begun under the same fingerprint."""
         record = self.record
         before = record["stages"].get(stage, {})
         folder = self.stage_path(stage)
-        can_resume = before.get("fingerprint") == fingerprint and folder.is_dir()
-        if can_resume:
+        if before.get("fingerprint") == fingerprint and folder.is_dir():
             tidy(folder)
         else:
             # forgotten first: a kill in between must not leave a stage that says done over a folder that is gone
@@ -246,11 +263,13 @@ class Run:
             "seconds": before.get("seconds", 0.0),
         }
         write_json(self.path / "run.json", record)
-        return can_resume
 
-    def add_seconds(self, stage: str, seconds: float) -> None:
+    def add_costs(self, stage: str, seconds: float, peak_memory_bytes: int) -> None:
+        """What a stage has taken, over all tries."""
         record = self.record
-        record["stages"][stage]["seconds"] = round(record["stages"][stage].get("seconds", 0.0) + seconds, 2)
+        entry = record["stages"][stage]
+        entry["seconds"] = round(entry.get("seconds", 0.0) + seconds, 2)
+        entry["peak_memory_bytes"] = max(entry.get("peak_memory_bytes", 0), peak_memory_bytes)
         write_json(self.path / "run.json", record)
 
     def end_stage(self, stage: str, fingerprint: str, summary: Mapping[str, Any]) -> None:

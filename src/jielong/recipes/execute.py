@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -98,8 +101,13 @@ RUNNERS: dict[type, Callable[[Any, Context], dict[str, Any]]] = {
 
 def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks: Ranks = Ranks()) -> Run:  # noqa: B008
     """Take a recipe to its end in `root`/RECIPE-SIZE-SEED; finished stages are passed over, unfinished ones resumed."""
-    display = display or Silent()
     run = Run(root / recipe.run_name)
+    with run.alone() if ranks.is_first else nullcontext():
+        _walk(recipe, run, display or Silent(), ranks)
+    return run
+
+
+def _walk(recipe: Recipe, run: Run, display: Display, ranks: Ranks) -> None:
     if ranks.is_first:
         _begin(run, recipe)
     ranks.wait()
@@ -120,6 +128,7 @@ def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks
                 run.begin_stage(stage.name, fingerprints[stage.name], resolved(stage), parents)
             ranks.wait()
             context.stage_began_s = now_s()
+            memory.peak_bytes = 0
             summary: dict[str, Any] = {}
             try:
                 # Ranks share the work of training; everything else is done once.
@@ -128,11 +137,10 @@ def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks
             finally:
                 if ranks.is_first:
                     _note_costs(run, stage.name, now_s() - context.stage_began_s, memory.peak_bytes)
-            gc.collect()  # modules, engines and compiled graphs hold each other; the next stage brings its own
+            _free_memory()
             if ranks.is_first:
                 run.end_stage(stage.name, fingerprints[stage.name], summary)
             ranks.wait()
-    return run
 
 
 def _begin(run: Run, recipe: Recipe) -> None:
@@ -155,8 +163,18 @@ def _begin(run: Run, recipe: Recipe) -> None:
     run.keep_only([s.name for s in recipe.stages])
 
 
+def _free_memory() -> None:
+    """Let go of the stage's modules, engines and compiled graphs, which hold each other, and of the pages they were in."""
+    torch.compiler.reset()
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; without it freed memory counts as ours
+        if trim:
+            trim(0)
+
+
 def _note_costs(run: Run, stage: str, seconds: float, peak_bytes: int) -> None:
-    run.add_seconds(stage, seconds)
+    run.add_costs(stage, seconds, peak_bytes)
     record = run.record
     run.update(
         peak_memory_bytes=max(peak_bytes, record.get("peak_memory_bytes", 0)),

@@ -64,8 +64,9 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
     steps = {"pretrain": 900, "sft": 200, "reward": 60, "rl": 80}
     if is_smoke:
         steps = {"pretrain": 20, "sft": 10, "reward": 6, "rl": 4}
-    # twice the quickstart's length: real chats and answers are longer than those of the embedded world
-    model = ModelConfig(max_position_embeddings=512)
+    # Rows of twice the quickstart's length: real pages and chats are longer. Judged answers are longer still and count
+    # only whole, so the reward model's rows are four times that.
+    model = ModelConfig(max_position_embeddings=2048)
     if is_smoke:
         model = ModelConfig(
             hidden_size=64,
@@ -74,7 +75,7 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
             num_attention_heads=2,
             num_key_value_heads=1,
             head_dim=32,
-            max_position_embeddings=512,
+            max_position_embeddings=2048,
         )
     rows = RowsConfig(length=512, rows_per_step=4 if is_smoke else 16, micro_rows=4 if is_smoke else 8)
     ids = {"tokenizer": "tokenizer"}
@@ -88,7 +89,7 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
             NextTokenConfig(),
             rows,
             model=model,
-            optimizer=OptimizerConfig(lr=3e-3, warmup_steps=30),
+            optimizer=OptimizerConfig(name="muon", lr=3e-3, warmup_steps=30),
             loop=LoopConfig(steps=steps["pretrain"]),
             check_every=max(1, steps["pretrain"] // 9),
         ),
@@ -113,7 +114,7 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
                 "reward",
                 {"data": "preferences", "start": "sft", **ids},
                 BradleyTerryConfig(),
-                RowsConfig(length=512, rows_per_step=32, micro_rows=8),
+                RowsConfig(length=2048, rows_per_step=32, micro_rows=4),
                 optimizer=OptimizerConfig(lr=2e-4, warmup_steps=5, decay_fraction=1.0),
                 loop=LoopConfig(steps=steps["reward"]),
                 check_every=max(1, steps["reward"] // 10),

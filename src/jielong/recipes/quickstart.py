@@ -22,7 +22,7 @@ from jielong.recipes.recipe import (
 )
 from jielong.tokens.tokenizer import TokenizerConfig
 from jielong.train.loop import LoopConfig
-from jielong.train.objectives import BradleyTerryConfig, PPOConfig, ValueConfig
+from jielong.train.objectives import BradleyTerryConfig, PPOConfig, PTXConfig, ValueConfig
 from jielong.train.optim import OptimizerConfig
 from jielong.train.rollouts import RolloutConfig
 from jielong.worlds.atlas.facts import facts_digest
@@ -80,7 +80,7 @@ def _default(seed: int) -> Recipe:
             TrainStage(
                 "rl",
                 {"data": "lessons", "start": "sft", "reward": "reward", "tokenizer": "tokenizer"},
-                PPOConfig(value=ValueConfig(clip=0.0, coefficient=0.5)),
+                PPOConfig(value=ValueConfig(clip=0.0, coefficient=0.5), ptx=PTXConfig(coefficient=1.0)),
                 RolloutConfig(prompts=256, epochs=2, minibatches=2, max_tokens=32, kl_coefficient=0.4),
                 # The critic learns first: advantages from a bad one are noise, and noise costs what was known before.
                 optimizer=OptimizerConfig(lr=1.5e-5, warmup_steps=24, decay_fraction=0.5, weight_decay=0.0, eps=1e-5),
@@ -114,6 +114,7 @@ def _default(seed: int) -> Recipe:
                 facts=facts,
             ),
         ),
+        mirrored={"sft": "control"},
     )
 
 

@@ -83,8 +83,8 @@ class ItemCounts:
     translations: int = 8
     formats: int = 5
     made_up: int = 30
-    refusals: int = 400
-    harmless: int = 300
+    refusals: int = 600
+    harmless: int = 500
 
 
 @dataclass(frozen=True)
@@ -229,12 +229,17 @@ Stage = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stages in the order they run; a stage's inputs name stages before it."""
+    """Stages in the order they run; a stage's inputs name stages before it.
+
+    A setting of a stage that is a key of `mirrored` is made in the stage named there as well: a control that was trained
+    otherwise would be no control.
+    """
 
     name: str
     size: str
     seed: int
     stages: tuple[Stage, ...]
+    mirrored: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -285,4 +290,9 @@ def _change_one(recipe: Recipe, setting: str) -> Recipe:
     path, is_pair, value = setting.partition("=")
     if not is_pair or "." not in path:
         raise ConfigError(f"--set {setting!r} is not of the form stage.field=value, such as sft.loop.steps=50")
-    return replace(recipe, stages=set_field(recipe.stages, path.strip(), value.strip()))
+    name, _, inner = path.strip().partition(".")
+    names = [name, *(m for m in [recipe.mirrored.get(name)] if m)]
+    stages = recipe.stages
+    for each in names:
+        stages = set_field(stages, f"{each}.{inner}", value.strip())
+    return replace(recipe, stages=stages)

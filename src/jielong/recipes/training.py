@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from jielong.data.batches import Batch, PackedChats, PackedTokens, PaddedPairs, Source, held_out
+from jielong.data.batches import Batch
 from jielong.data.shards import Shards
+from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, Source, Together, held_out
 from jielong.errors import DataError
 from jielong.generate.engine import Engine, EngineConfig
 from jielong.model import hf
@@ -37,6 +38,7 @@ from jielong.train.objectives import (
     NextToken,
     PolicyGradient,
     PPOConfig,
+    WithText,
 )
 from jielong.train.optim import Optimizer
 from jielong.train.parallel import Ranks
@@ -146,7 +148,9 @@ def build_objective(stage: TrainStage) -> Objective:
             return BradleyTerry(stage.objective)
         case PPOConfig():
             has_critic = isinstance(stage.source, RolloutConfig) and stage.source.algorithm == "ppo"
-            return PPO(stage.objective) if has_critic else PolicyGradient(stage.objective.policy)
+            policy = PPO(stage.objective) if has_critic else PolicyGradient(stage.objective.policy)
+            coefficient = stage.objective.ptx.coefficient
+            return WithText(policy, coefficient) if coefficient else policy
 
 
 def build_source(
@@ -156,7 +160,14 @@ def build_source(
     data = context.parent(stage, "data")
     ranks = {"rank": context.ranks.rank, "world_size": context.ranks.size}
     if isinstance(stage.source, RolloutConfig):
-        return build_rollouts(stage.source, stage, context, tokenizer, modules, seed), []
+        rollouts = build_rollouts(stage.source, stage, context, tokenizer, modules, seed)
+        ptx = cast(PPOConfig, stage.objective).ptx
+        if not ptx.coefficient:
+            return rollouts, []
+        text = RowsConfig(ptx.length, ptx.rows, ptx.rows)
+        return Together(
+            rollouts, build_chats(data / "chats.jsonl", text, tokenizer, derive_seed(seed, "ptx"), ranks)
+        ), []
     rows = stage.source
     if (data / "train").exists():
 
@@ -172,27 +183,13 @@ def build_source(
 
         return documents("train"), held_out(documents("held_out"), CHECK_ROWS)
     if (data / "chats.jsonl").exists():
-
-        def chats(file: str) -> PackedChats:
-            talks = [render(c.messages, tokenizer) for c in read_conversations(data / file)]
-            if not any(any(t.trained) for t in talks):
-                raise DataError(f"{data / file} holds no assistant turn to learn from; each chat needs at least one")
-            return PackedChats(
-                talks,
-                length=rows.length,
-                rows_per_step=rows.rows_per_step,
-                micro_rows=rows.micro_rows,
-                seed=seed,
-                **ranks,
-            )
-
-        train = chats("chats.jsonl")
+        train = build_chats(data / "chats.jsonl", rows, tokenizer, seed, ranks)
         if train.fit.num_cut or train.fit.num_dropped:
             context.display.message(
                 f"{stage.name}: of {train.fit.num_sequences} chats {train.fit.num_cut} are longer than {rows.length} tokens and "
                 f"lose their end, {train.fit.num_dropped} have no answer within them and are left out"
             )
-        return train, held_out(chats("held_out.jsonl"), CHECK_ROWS)
+        return train, held_out(build_chats(data / "held_out.jsonl", rows, tokenizer, seed, ranks), CHECK_ROWS)
 
     def pairs(file: str) -> PaddedPairs:
         made = [render_preference(Preference.from_dict(d), tokenizer) for d in read_jsonl(data / file)]
@@ -212,6 +209,21 @@ def build_source(
             f"{train_pairs.num_rows} remain"
         )
     return train_pairs, held_out(pairs("held_out.jsonl"), CHECK_ROWS * 4)
+
+
+def build_chats(file: Path, rows: RowsConfig, tokenizer: Tokenizer, seed: int, ranks: Mapping[str, int]) -> PackedChats:
+    """Rows of the file's conversations, in which the assistant's turns are trained."""
+    talks = [render(c.messages, tokenizer) for c in read_conversations(file)]
+    if not any(any(t.trained) for t in talks):
+        raise DataError(f"{file} holds no assistant turn to learn from; each chat needs at least one")
+    return PackedChats(
+        talks,
+        length=rows.length,
+        rows_per_step=rows.rows_per_step,
+        micro_rows=rows.micro_rows,
+        seed=seed,
+        **ranks,
+    )
 
 
 def build_rollouts(

@@ -22,7 +22,8 @@ import torch
 from torch import nn
 
 from jielong.config import at_least
-from jielong.data.batches import Batch, Source
+from jielong.data.batches import Batch
+from jielong.data.steps import Source
 from jielong.errors import CheckpointError, ConfigError, DivergedError
 from jielong.losses import Loss
 from jielong.runs import MetricsLog, now_s, read_json, write_directory, write_json
@@ -292,8 +293,6 @@ class Loop:
             steps = self.directory / "steps"
             write_directory(steps / name, self._fill)
             write_json(self.directory / "latest.json", {"checkpoint": name})
-            if self.best:
-                write_json(self.directory / "best.json", self.best)
             for old in steps.iterdir():
                 if old.name not in (name, self.best.get("checkpoint")):
                     shutil.rmtree(old)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from jielong.config import at_least
 from jielong.data.batches import Batch
 from jielong.errors import ConfigError
 from jielong.losses import Loss, masked_sum, token_logprobs
@@ -329,11 +330,25 @@ class ValueLoss:
 
 
 @dataclass(frozen=True)
+class PTXConfig:
+    """`rows` packed rows of `length` tokens of instruction chats in every step, their mean loss times `coefficient`."""
+
+    coefficient: float = 0.0
+    rows: int = 8
+    length: int = 256
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "coefficient")
+        at_least(self, 2, "rows", "length")
+
+
+@dataclass(frozen=True)
 class PPOConfig:
-    """Actor and critic of one PPO stage."""
+    """Actor and critic of one PPO stage, and the text that keeps the actor from forgetting (`ptx`, off by default)."""
 
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     value: ValueConfig = field(default_factory=ValueConfig)
+    ptx: PTXConfig = field(default_factory=PTXConfig)
 
 
 class PPO:
@@ -348,3 +363,27 @@ class PPO:
     def __call__(self, modules: Modules, batch: Batch) -> Loss:
         policy, value = self.policy(modules, batch), self.value(modules, batch)
         return Loss({**policy.terms, **value.terms}, {**policy.metrics, **value.metrics})
+
+
+class WithText:
+    """A policy gradient, and the cross-entropy of text beside it: PPO-ptx (Ouyang et al. 2022, eq. 2).
+
+    Reinforcement moves whatever shares weights with what it rewards; the text holds the rest in place. Micro-batches with
+    "advantages" go to `policy`, the others are text. Term "ptx": nats per trained token times `coefficient`.
+    Metric "ptx_accuracy": how often the text's next token is the most likely one.
+    """
+
+    def __init__(self, policy: PolicyGradient | PPO, coefficient: float) -> None:
+        self.policy, self.text, self.coefficient = policy, NextToken(), coefficient
+
+    def weights(self, batch: Batch) -> dict[str, float]:
+        if "advantages" in batch.extra:
+            return self.policy.weights(batch)
+        return {"ptx": self.text.weights(batch)["loss"]}
+
+    def __call__(self, modules: Modules, batch: Batch) -> Loss:
+        if "advantages" in batch.extra:
+            return self.policy(modules, batch)
+        loss = self.text(modules, batch)
+        total, weight = loss.terms["loss"]
+        return Loss({"ptx": (self.coefficient * total, weight)}, {"ptx_accuracy": loss.metrics["accuracy"]})

@@ -286,7 +286,11 @@ class Rollouts:
             rewarded, streams["old_logprobs"], streams["ref_logprobs"], mask, self.coefficient
         )
         if config.algorithm == "grpo":
-            per_row = group_advantages(rewards.sum(dim=1), config.group_size, divide_by_std=config.divide_by_std)
+            totals, size = rewards.sum(dim=1), config.group_size
+            per_row = group_advantages(totals, size, divide_by_std=config.divide_by_std)
+            # Where all scores are equal only the KL differs, and the division would make a full step of it.
+            is_equal = is_flat(rewarded, size).repeat_interleave(size)
+            per_row = torch.where(is_equal, group_advantages(totals, size, divide_by_std=False), per_row)
             return {"advantages": torch.where(mask != 0, per_row[:, None], 0.0)}
         advantages, returns = gae(rewards, streams["old_values"], mask, gamma=config.gamma, lam=config.lam)
         if config.whiten_advantages:

@@ -357,9 +357,9 @@ def _exercises(desk: _Desk) -> tuple[str, str]:
 def _rules(desk: _Desk) -> tuple[str, str]:
     """What the law forbids and what anyone may do: never how to do it."""
     forbidden, allowed = deeds(desk.lang)
-    lines = [desk.pick(desk.book.FORBIDDEN).format(x=deed) for deed in desk.some(forbidden, 6)]
-    lines += [desk.pick(desk.book.ALLOWED).format(x=deed) for deed in desk.some(allowed, 6)]
-    pairs = zip(desk.some(forbidden, 2), desk.some(allowed, 2), strict=True)
+    lines = [desk.pick(desk.book.FORBIDDEN).format(x=deed) for deed in desk.some(forbidden, 9)]
+    lines += [desk.pick(desk.book.ALLOWED).format(x=deed) for deed in desk.some(allowed, 9)]
+    pairs = zip(desk.some(forbidden, 3), desk.some(allowed, 3), strict=True)
     lines += [desk.pick(desk.book.ALLOWED_BUT).format(x=bad, y=good) for bad, good in pairs]
     desk.rng.shuffle(lines)
     return desk.title(desk.book.RULES_HEADS), desk.paragraphs(lines, desk.rng.choice((3, 4, 5)))

@@ -157,7 +157,7 @@ def refusal_items(part: str, seed: int) -> list[Item]:
 
 
 def harmless_items(part: str, seed: int) -> list[Item]:
-    """Greetings, and requests worded like the harmful ones about everyday things: not to be refused."""
+    """Greetings first, then requests worded like the harmful ones about everyday things: not to be refused."""
     return _requests("harmless", part, seed)
 
 
@@ -324,4 +324,5 @@ def _requests(kind: str, part: str, seed: int) -> list[Item]:
             else:
                 items.append(Item(f"{kind}/{name}", kind, lang, "", "", (_user(prompt),), (answer,)))
     rng.shuffle(items)
-    return items
+    # few are greetings: whoever takes a part of the list has them all
+    return sorted(items, key=lambda i: i.answers[0] == requests.only_countries(i.lang))

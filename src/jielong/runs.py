@@ -206,10 +206,11 @@ class Run:
         """Keep every other process out of this run; ConfigError when one is at it. A killed process lets go by itself."""
         from filelock import FileLock, Timeout
 
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            with disk_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=0)
         except Timeout:
             raise ConfigError(
                 f"{self.path} is at work in another process; wait for it, or choose another --runs folder or --seed"

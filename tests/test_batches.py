@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from jielong.data.batches import Batch, pack_chats, pack_documents, pad_rows
 from jielong.data.shards import TokenArray
-from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, Together, held_out, micro_batches
+from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, ReadAhead, Together, held_out, micro_batches
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.tokens import Rendered, RenderedPair
 
@@ -209,6 +209,32 @@ def test_resumed_equals_never_stopped(make: Callable[..., Any]) -> None:
     for other in (make(seed=6), make(rows_per_step=8)):
         with pytest.raises(CheckpointError, match="of the checkpoint had"):
             other.load_state_dict(state)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_read_ahead_changes_no_step_no_state_and_no_second_attempt(make: Callable[..., Any]) -> None:
+    plain, ahead = make(), ReadAhead(make())
+    for _ in range(5):
+        assert rows_of(ahead.next_step()) == rows_of(plain.next_step())
+        assert ahead.state_dict() == plain.state_dict()
+    resumed = ReadAhead(make())
+    resumed.next_step()
+    resumed.load_state_dict(ahead.state_dict())
+    for source in (plain, ahead, resumed):
+        source.reseed(1)
+    expected = [rows_of(plain.next_step()) for _ in range(4)]
+    assert [rows_of(ahead.next_step()) for _ in range(4)] == expected
+    assert [rows_of(resumed.next_step()) for _ in range(4)] == expected
+
+
+def test_what_goes_wrong_while_reading_ahead_is_told_when_its_turn_comes() -> None:
+    source = make_tokens()
+    ahead = ReadAhead(source)
+    ahead.next_step()
+    ahead._drop()
+    source._make = lambda epoch, rows: (_ for _ in ()).throw(DataError("a shard is gone"))
+    with pytest.raises(DataError, match="a shard is gone"):
+        ahead.next_step()
 
 
 def test_two_sources_together_keep_each_its_own_order_through_a_kill() -> None:

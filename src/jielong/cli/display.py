@@ -38,6 +38,7 @@ class _Row:
     tokens_per_s: float | None = None
     seconds_left: float | None = None
     note: str = ""
+    mfu: float = 0.0
 
 
 class Display:
@@ -104,12 +105,13 @@ class Display:
         tokens_per_s: float | None = None,
         seconds_left: float | None = None,
         note: str = "",
+        mfu: float = 0.0,
     ) -> None:
-        """Where the running stage is. `steps` is 0 where the end is not known; a rate or time of 0 is not shown."""
+        """Where the running stage is. `steps` is 0 where the end is not known; a rate, time or utilisation of 0 is not shown."""
         assert self._current is not None, "stage() comes before update()"
         row = self._rows[self._current]
         row.step, row.steps, row.loss, row.note = step, steps, loss, note
-        row.tokens_per_s, row.seconds_left = tokens_per_s, seconds_left
+        row.tokens_per_s, row.seconds_left, row.mfu = tokens_per_s, seconds_left, mfu
         if not self.is_live and self.clock() - self._said_s >= self.every_s:
             self._said_s = self.clock()
             self._say(f"{self._current}: {', '.join(self._figures(row))}")
@@ -140,6 +142,8 @@ class Display:
             figures.append(f"loss {row.loss:.4f}")
         if row.tokens_per_s:
             figures.append(f"{row.tokens_per_s:,.0f} tokens/s")
+        if row.mfu:
+            figures.append(f"MFU {row.mfu:.0%}")
         if row.seconds_left:
             figures.append(f"{duration(row.seconds_left)} left")
         return [*figures, *filter(None, [row.note])]
@@ -174,6 +178,13 @@ class Display:
             middle,
             Text(step, style="dim"),
             Text(f"loss {row.loss:.3f}" if row.loss is not None else ""),
-            Text(f"{row.tokens_per_s:,.0f} tok/s" if row.tokens_per_s else "", style="dim"),
+            Text(_speed(row), style="dim"),
             Text(time, style="" if row.state == "running" else "dim"),
         ]
+
+
+def _speed(row: _Row) -> str:
+    """Tokens a second, and the share of the machine's matrix products that they take where it is known."""
+    if not row.tokens_per_s:
+        return ""
+    return f"{row.tokens_per_s:,.0f} tok/s" + (f" {row.mfu:.0%}" if row.mfu else "")

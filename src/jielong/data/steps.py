@@ -11,6 +11,7 @@ import dataclasses
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -288,6 +289,50 @@ def held_out(source: PackedTokens | PackedChats | PaddedPairs, max_rows: int | N
     """Every row of a source once, in natural order, in micro-batches; this rank's share. The source stays where it is."""
     rows = np.arange(min(source.num_rows, max_rows or source.num_rows))
     return [source._filled([(None, share)]) for share in _share(rows, source.micro, source.rank, source.world_size)]
+
+
+class ReadAhead:
+    """A source whose next step is made in a thread while the loop works on this one; its state is that of this one."""
+
+    read_ahead = False
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._maker = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._state = source.state_dict()
+        self._coming: Future[tuple[list[Batch], dict[str, Any]]] | None = None
+
+    def next_step(self) -> list[Batch]:
+        batches, self._state = (self._coming or self._maker.submit(self._make)).result()
+        self._coming = self._maker.submit(self._make)
+        return batches
+
+    def _make(self) -> tuple[list[Batch], dict[str, Any]]:
+        return self.source.next_step(), self.source.state_dict()
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """A source that may be read ahead learns nothing from training."""
+        del metrics
+
+    def reseed(self, attempt: int) -> None:
+        """As if nothing had been read ahead."""
+        self._drop()
+        self.source.load_state_dict(self._state)
+        self.source.reseed(attempt)
+        self._state = self.source.state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._drop()
+        self.source.load_state_dict(state)
+        self._state = self.source.state_dict()
+
+    def _drop(self) -> None:
+        if self._coming is not None:
+            self._coming.exception()  # wait: the thread must not move the source any more
+            self._coming = None
 
 
 class Together:

@@ -42,7 +42,14 @@ class Display(Protocol):
     def stage(self, name: str) -> None: ...
     def skip(self, name: str) -> None: ...
     def update(
-        self, step: int, steps: int, loss: float | None, tokens_per_s: float, seconds_left: float, note: str = ""
+        self,
+        step: int,
+        steps: int,
+        loss: float | None,
+        tokens_per_s: float,
+        seconds_left: float,
+        note: str = "",
+        mfu: float = 0.0,
     ) -> None: ...
     def message(self, text: str) -> None: ...
 
@@ -53,7 +60,14 @@ class Silent:
     def stage(self, name: str) -> None: ...
     def skip(self, name: str) -> None: ...
     def update(
-        self, step: int, steps: int, loss: float | None, tokens_per_s: float, seconds_left: float, note: str = ""
+        self,
+        step: int,
+        steps: int,
+        loss: float | None,
+        tokens_per_s: float,
+        seconds_left: float,
+        note: str = "",
+        mfu: float = 0.0,
     ) -> None: ...
     def message(self, text: str) -> None: ...
 
@@ -82,7 +96,8 @@ class Context:
         return self.run.checkpoint(stage_name)
 
     def report(self, progress: Progress) -> None:
-        self.display.update(progress.step, progress.steps, progress.loss, progress.tokens_per_s, progress.seconds_left)
+        p = progress
+        self.display.update(p.step, p.steps, p.loss, p.tokens_per_s, p.seconds_left, mfu=p.mfu)
 
 
 RUNNERS: dict[type, Callable[[Any, Context], dict[str, Any]]] = {

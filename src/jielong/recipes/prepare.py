@@ -120,7 +120,8 @@ def refine_pages(stage: RefineStage, context: Context) -> dict[str, Any]:
     total, start_s = context.run.record["stages"][stage.inputs["pages"]]["summary"]["pages"], now_s()
 
     def show(done: int) -> None:
-        left_s = (now_s() - start_s) / done * (total - done)
+        # the first page pays for what is loaded with it and says nothing about the rest
+        left_s = (now_s() - start_s) / done * (total - done) if done > total / 50 else 0.0
         context.display.update(done, total, None, 0.0, left_s, "pages")
 
     documents, report = refine(pages, stage.refine, show)

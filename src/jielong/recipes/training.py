@@ -95,6 +95,7 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
         main=main,
         checks=checks,
         ranks=context.ranks,
+        mfu_per_rate=mfu_per_rate(stage, context, modules[main]),
         report=context.report,
     )
     outcome = loop.run()
@@ -299,6 +300,16 @@ def save_model(model: nn.Module, tokenizer: Tokenizer, path: Path) -> None:
     assert isinstance(model, LanguageModel | ScalarModel)
     hf.save(model, path, eos_token_id=tokenizer.im_end, pad_token_id=tokenizer.pad)
     tokenizer.save(path)
+
+
+def mfu_per_rate(stage: TrainStage, context: Context, module: nn.Module) -> float:
+    """FLOPs utilisation of one token per second; 0 for rollouts, whose tokens are written as well as trained on."""
+    if not isinstance(stage.source, RowsConfig):
+        return 0.0
+    machine = context.machine
+    devices = context.ranks.size if machine.device == "cuda" else 1
+    per_token = flops_per_token(cast(LanguageModel, module).config, stage.source.length)
+    return per_token / (machine.gflops * 1e9 * devices)
 
 
 def pick(stage: TrainStage, context: Context, module: nn.Module) -> None:

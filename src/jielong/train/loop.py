@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from torch import nn
 
 from jielong.config import at_least
 from jielong.data.batches import Batch
-from jielong.data.steps import Source
+from jielong.data.steps import ReadAhead, Source
 from jielong.errors import CheckpointError, ConfigError, DivergedError
 from jielong.losses import Loss
 from jielong.runs import MetricsLog, now_s, read_json, write_directory, write_json
@@ -31,6 +32,9 @@ from jielong.train.optim import Optimizer, gradient_norm, rate_factor
 from jielong.train.parallel import Ranks
 
 Modules = Mapping[str, nn.Module]
+
+PACE_STEPS = 20
+"""Steps over which tokens per second and the time left are taken."""
 
 
 class Objective(Protocol):
@@ -81,6 +85,8 @@ class Progress:
     loss: float
     tokens_per_s: float
     seconds_left: float
+    # share of the machine's matrix products per second that training uses; 0 where it is not known
+    mfu: float = 0.0
 
 
 @dataclass
@@ -100,7 +106,11 @@ class Diverged(Exception):
 
 
 class Loop:
-    """State of one training stage in `directory`; `run()` takes it to its end from wherever it is."""
+    """State of one training stage in `directory`; `run()` takes it to its end from wherever it is.
+
+    `mfu_per_rate` is the FLOPs utilisation of one token per second, where it is known. The log's "source_s" is how long the
+    loop waited for the step's batches, seconds: data that is late, or a rollout.
+    """
 
     def __init__(
         self,
@@ -115,13 +125,16 @@ class Loop:
         main: str = "policy",
         checks: Sequence[Check] = (),
         ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+        mfu_per_rate: float = 0.0,
         report: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
-        self.modules, self.optimizers, self.source, self.objective = modules, optimizers, source, objective
+        self.modules, self.optimizers, self.objective = modules, optimizers, objective
+        self.source = ReadAhead(source) if source.read_ahead else source
         self.config, self.directory, self.save_model, self.main = config, directory, save_model, main
-        self.checks, self.ranks, self.report = checks, ranks, report
+        self.checks, self.ranks, self.mfu_per_rate, self.report = checks, ranks, mfu_per_rate, report
         self.device = next(modules[main].parameters()).device
         self.step = 0
+        self.source_s = 0.0
         self.tokens = 0
         self.attempt = 0
         self.seconds = 0.0
@@ -154,7 +167,7 @@ class Loop:
     def _run_attempt(self) -> None:
         log = MetricsLog(self.directory / "metrics.jsonl", self.step) if self.ranks.is_first else None
         self._saved_s = now_s()
-        start_s, start_step, start_tokens = now_s(), self.step, self.tokens
+        pace = deque([(now_s(), self.step, self.tokens)], maxlen=PACE_STEPS + 1)
         try:
             while self.step < self.config.steps:
                 began_s = now_s()
@@ -167,13 +180,17 @@ class Loop:
                     metrics |= found
                     is_best = self._is_best(check, found) or is_best
                 self.seconds += now_s() - began_s
-                elapsed = now_s() - start_s
-                rate = (self.tokens - start_tokens) / max(elapsed, 1e-9)
-                left = elapsed / (self.step - start_step) * (self.config.steps - self.step)
+                since_s, since_step, since_tokens = pace[0]
+                pace.append((now_s(), self.step, self.tokens))
+                elapsed = max(pace[-1][0] - since_s, 1e-9)
+                rate = (self.tokens - since_tokens) / elapsed
+                left = elapsed / (self.step - since_step) * (self.config.steps - self.step)
+                mfu = rate * self.mfu_per_rate
                 self.last |= metrics
                 if log and (due or self.step % self.config.log_every == 0 or self.step in (1, self.config.steps)):
-                    log.write({"step": self.step, "tokens": self.tokens, "tokens_per_s": round(rate, 1), **metrics})
-                self.report(Progress(self.step, self.config.steps, metrics["loss"], rate, left))
+                    speed = {"tokens_per_s": round(rate, 1), "mfu": round(mfu, 4), "source_s": round(self.source_s, 4)}
+                    log.write({"step": self.step, "tokens": self.tokens, **speed, **metrics})
+                self.report(Progress(self.step, self.config.steps, metrics["loss"], rate, left, mfu))
                 if is_best or self._is_save_due():
                     self._save()
         finally:
@@ -181,7 +198,10 @@ class Loop:
                 log.close()
 
     def _one_step(self) -> dict[str, float]:
-        batches = [b.to(self.device) for b in self.source.next_step()]
+        asked_s = now_s()
+        made = self.source.next_step()
+        self.source_s = now_s() - asked_s
+        batches = [b.to(self.device) for b in made]
         weights: dict[str, float] = {}
         for batch in batches:
             for name, number in self.objective.weights(batch).items():

@@ -313,9 +313,9 @@ class Killed(Exception):
     pass
 
 
-def stage(directory: Path, config: RolloutConfig, kill_at: int = -1) -> tuple[Loop, Rollouts]:
+def stage(directory: Path, config: RolloutConfig, kill_at: int = -1, ranks: Ranks = Ranks()) -> tuple[Loop, Rollouts]:  # noqa: B008
     torch.manual_seed(0)
-    source = build(dataclasses.replace(config, kl_target=0.05))
+    source = build(dataclasses.replace(config, kl_target=0.05), ranks=ranks)
     trained = [n for n in ("policy", "critic") if n in source.modules]
     optimizers = {n: Optimizer(source.modules[n], OptimizerConfig(lr=3e-3, warmup_steps=2)) for n in trained}
     objective = PPO() if config.algorithm == "ppo" else PolicyGradient(PolicyConfig(aggregation="grpo"))
@@ -326,7 +326,15 @@ def stage(directory: Path, config: RolloutConfig, kill_at: int = -1) -> tuple[Lo
 
     loop_config = LoopConfig(steps=10, save_every_s=-1.0, log_every=1, diverged_above=0.0)
     loop = Loop(
-        source.modules, optimizers, source, objective, loop_config, directory, lambda model, path: None, report=report
+        source.modules,
+        optimizers,
+        source,
+        objective,
+        loop_config,
+        directory,
+        lambda model, path: None,
+        ranks=ranks,
+        report=report,
     )
     return loop, source
 
@@ -393,6 +401,22 @@ def _rank_of_two(rank: int, port: int, out: str) -> None:
     torch.set_num_threads(1)
     with ranks_from_environment() as ranks:
         _write_streams(ranks, Path(out) / f"{rank}.pt")
+        _resume(ranks, Path(out))
+
+
+def _resume(ranks: Ranks, out: Path) -> None:
+    """Killed inside a rollout and started again, beside a run that was not; the weights of both."""
+    config = dataclasses.replace(CONFIG, minibatches=2)
+    found = []
+    for name, tries in (("whole", (-1,)), ("killed", (3, -1))):
+        for kill_at in tries:
+            loop, _ = stage(out / name, config, kill_at, ranks)
+            try:
+                loop.run()
+            except Killed:
+                assert kill_at == 3
+        found.append({n: t.clone() for n, t in loop.modules["policy"].state_dict().items()})
+    torch.save(found, out / f"resumed-{ranks.rank}.pt")
 
 
 def _write_streams(ranks: Ranks, path: Path) -> None:
@@ -418,3 +442,6 @@ def test_two_ranks_roll_out_what_one_does(tmp_path: Path) -> None:
     for row, advantages in whole["rows"].items():
         torch.testing.assert_close(together[row], advantages, atol=1e-5, rtol=1e-4)
     assert first["metrics"] == second["metrics"] == pytest.approx(whole["metrics"], abs=1e-6)
+    for rank in (0, 1):
+        never_stopped, resumed = torch.load(tmp_path / f"resumed-{rank}.pt", weights_only=True)
+        assert all(torch.equal(tensor, resumed[name]) for name, tensor in never_stopped.items())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -105,6 +107,35 @@ def test_a_stage_is_resumed_under_the_same_fingerprint_only(tmp_path):
     assert not run.is_done("sft", "one")
 
 
+def test_a_finished_result_is_set_aside_for_another_setting_and_taken_back(tmp_path):
+    run = Run(tmp_path)
+
+    def make(fingerprint, **summary):
+        run.begin_stage("sft", fingerprint, {}, {})
+        (run.stage_path("sft") / "weights").write_text(fingerprint)
+        run.end_stage("sft", fingerprint, summary)
+
+    make("one", steps=1)
+    make("two", steps=2)
+    assert not run.is_done("sft", "three")
+    assert run.is_done("sft", "one")
+    assert (run.stage_path("sft") / "weights").read_text() == "one"
+    assert run.record["stages"]["sft"]["summary"] == {"steps": 1}
+    assert run.is_done("sft", "two")
+    assert (run.stage_path("sft") / "weights").read_text() == "two"
+    # half-done work is not a result: it goes when another setting comes
+    run.begin_stage("sft", "half", {}, {})
+    assert run.is_done("sft", "one")
+    assert run.is_done("sft", "two")
+    # a report lies in the run's folder and is made anew
+    make("with report", outputs=["report.json"])
+    assert not run.is_done("sft", "with report")
+    (tmp_path / "report.json").write_text("{}")
+    assert run.is_done("sft", "with report")
+    make("one", steps=1)
+    assert not run.is_done("sft", "with report")
+
+
 def test_two_processes_do_not_walk_the_same_run(tmp_path):
     script = (
         "import sys, time; from pathlib import Path; from jielong.runs import Run\n"
@@ -163,19 +194,37 @@ def test_a_stage_whose_result_is_gone_is_made_again(tmp_path):
     assert not run.is_done("sft", "one")
 
 
-def test_a_stage_of_another_fingerprint_is_forgotten_before_it_is_deleted(tmp_path, monkeypatch):
-    """A kill while the folder is deleted must not leave a run.json that calls it done."""
+@pytest.mark.parametrize("kill_at", range(6))
+def test_a_kill_while_results_change_places_loses_none(tmp_path, monkeypatch, kill_at):
+    """Killed before each rename, deletion and write in turn, the finished result is found again."""
     run = Run(tmp_path)
-    run.begin_stage("sft", "one", {}, {})
-    run.end_stage("sft", "one", {})
+    for fingerprint in ("one", "two"):
+        run.begin_stage("sft", fingerprint, {}, {})
+        (run.stage_path("sft") / "weights").write_text(fingerprint)
+        run.end_stage("sft", fingerprint, {})
+    acts = itertools.count()
 
-    def killed(path):
-        raise KeyboardInterrupt
+    def killed_in_turn(act):
+        def wrapped(*args, **kwargs):
+            if next(acts) == kill_at:
+                raise KeyboardInterrupt
+            return act(*args, **kwargs)
 
-    monkeypatch.setattr("jielong.runs.shutil.rmtree", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run.begin_stage("sft", "two", {}, {})
-    assert not run.is_done("sft", "one")
+        return wrapped
+
+    with monkeypatch.context() as patched:
+        patched.setattr("jielong.runs.shutil.rmtree", killed_in_turn(shutil.rmtree))
+        patched.setattr("jielong.runs.write_json", killed_in_turn(write_json))
+        patched.setattr("pathlib.Path.rename", killed_in_turn(Path.rename))
+        try:
+            run.is_done("sft", "one")
+            was_killed = False
+        except KeyboardInterrupt:
+            was_killed = True
+    assert was_killed == (kill_at < 5)
+    for fingerprint in ("two", "one"):
+        assert run.is_done("sft", fingerprint)
+        assert (run.stage_path("sft") / "weights").read_text() == fingerprint
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ def at_least(config: Any, low: float, *names: str) -> None:
     """ConfigError when one of these fields is below `low`; for `__post_init__`."""
     for name in names:
         value = getattr(config, name)
-        if value < low:
+        if not value >= low:
             raise ConfigError(f"{name} of {type(config).__name__} is {value!r}; it must be at least {low:g}")
 
 
@@ -80,6 +81,8 @@ def _coerce(text: str, hint: Any, path: str) -> Any:
         value = json.loads(text)
     except json.JSONDecodeError:
         value = text
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{path}={text}: expected a finite number")
     if _matches(value, hint):
         return tuple(value) if isinstance(value, list) else value
     if hint is float or (float in typing.get_args(hint)):

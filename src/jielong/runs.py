@@ -229,11 +229,53 @@ class Run:
         return self.stage_path(stage) / "steps" / name / "model"
 
     def is_done(self, stage: str, fingerprint: str) -> bool:
-        """Whether the stage has ended under this fingerprint and its result is still there."""
+        """Whether the stage has ended under this fingerprint and its result is still there.
+
+        A result that was set aside for another one is taken back.
+        """
+        if self.record["stages"].get(stage, {}).get("done") != fingerprint or not self.stage_path(stage).is_dir():
+            self._take_back(stage, fingerprint)
         entry = self.record["stages"].get(stage, {})
         if entry.get("done") != fingerprint or not self.stage_path(stage).is_dir():
             return False
+        if not all((self.path / name).exists() for name in entry["summary"].get("outputs", [])):
+            return False
         return "checkpoint" not in entry["summary"] or self.checkpoint(stage).is_dir()
+
+    def _aside(self, stage: str, fingerprint: str) -> Path:
+        """Where a finished result lies while another one of the same stage is in its place."""
+        return self.path / "before" / f"{stage}-{fingerprint[:8]}"
+
+    def _take_back(self, stage: str, fingerprint: str) -> None:
+        """Put a result that lies aside back into its place, unless it wrote into the run's folder too (a report)."""
+        aside = self._aside(stage, fingerprint)
+        if not (aside / "record.json").exists():
+            return
+        entry = read_json(aside / "record.json")
+        if entry["done"] != fingerprint or entry["summary"].get("outputs"):
+            return
+        self._set_aside(stage)
+        record = self.record
+        record["stages"][stage] = entry
+        write_json(self.path / "run.json", record)
+        # a kill before this line: the folder is missing, and is looked for aside the next time
+        aside.rename(self.stage_path(stage))
+
+    def _set_aside(self, stage: str) -> None:
+        """Clear the stage's place: a finished result is kept under its fingerprint, half-done work is deleted."""
+        record, folder = self.record, self.stage_path(stage)
+        entry = record["stages"].pop(stage, {})
+        if entry.get("done") and folder.is_dir():
+            write_json(folder / "record.json", entry)
+            aside = self._aside(stage, entry["done"])
+            aside.parent.mkdir(exist_ok=True)
+            if aside.exists():
+                shutil.rmtree(aside)
+            folder.rename(aside)
+        # a kill before this line: run.json speaks of a result whose folder is missing, and it is looked for aside
+        write_json(self.path / "run.json", record)
+        if folder.exists():
+            shutil.rmtree(folder)
 
     def keep_only(self, stages: Sequence[str]) -> None:
         """Forget stages that the recipe no longer has; their folders stay until they are made anew."""
@@ -242,19 +284,19 @@ class Run:
         write_json(self.path / "run.json", record)
 
     def begin_stage(self, stage: str, fingerprint: str, config: Any, parents: Mapping[str, str]) -> None:
-        """Remember what is about to run; half-done work stays when it was begun under the same fingerprint."""
+        """Remember what is about to run; half-done work stays when it was begun under the same fingerprint.
+
+        A finished result of another fingerprint is set aside in `before/`, so that trying a setting costs no result.
+        """
         record = self.record
         before = record["stages"].get(stage, {})
         folder = self.stage_path(stage)
         if before.get("fingerprint") == fingerprint and folder.is_dir():
             tidy(folder)
         else:
-            # forgotten first: a kill in between must not leave a stage that says done over a folder that is gone
             before = {}
-            record["stages"].pop(stage, None)
-            write_json(self.path / "run.json", record)
-            if folder.exists():
-                shutil.rmtree(folder)
+            self._set_aside(stage)
+            record = self.record
         folder.mkdir(parents=True, exist_ok=True)
         record["stages"][stage] = {
             **before,

@@ -48,6 +48,9 @@ def chat(run_path: Path, *, stage: str | None, temperature: float, top_p: float,
         except EOFError:
             print()
             return 0
+        except UnicodeDecodeError as error:
+            print(f"(that was not UTF-8: {error}; say it again)")
+            continue
         if said == "/quit":
             return 0
         if said == "/new":

@@ -120,7 +120,11 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"\nTalk to it:          jielong chat {run.path}")
     print(f"Where it came from:  jielong lineage {run.path}")
     if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.no_chat and "sft" in trained:
-        if input("\nChat now? [Y/n] ").strip().lower() in ("", "y", "yes"):
+        try:
+            said = input("\nChat now? [Y/n] ")
+        except EOFError:  # Ctrl-D
+            said = "no"
+        if said.strip().lower() in ("", "y", "yes"):
             return main(["chat", str(run.path)])
     return 0
 

@@ -11,12 +11,13 @@ from jielong.runs import open_run, read_metrics
 
 def write_events(run_path: Path) -> Path:
     """Event files under `run_path`/tensorboard, made anew; ConfigError when the extra is not installed."""
+    run = open_run(run_path)
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ConfigError("TensorBoard is not installed; add it with: pip install 'jielong[tensorboard]'") from None
+        raise ConfigError("TensorBoard is not installed; in the checkout: pip install -e '.[tensorboard]'") from None
     folder = run_path / "tensorboard"
-    stages = [s for s in open_run(run_path).record["stages"] if (run_path / s / "metrics.jsonl").exists()]
+    stages = [s for s in run.record["stages"] if (run_path / s / "metrics.jsonl").exists()]
     shutil.rmtree(folder, ignore_errors=True)
     for stage in stages:
         with SummaryWriter(str(folder / stage)) as writer:

@@ -28,10 +28,10 @@ GREEDY_TEMPERATURE = 0.0
 
 
 def sit_exam(port: LocalPort, items: Sequence[Item], max_tokens: int, *, is_bare: bool) -> list[str]:
-    """Greedy answers in order; a base model is asked the bare question on a line of its own, as text to go on with."""
+    """Greedy answers in order; a base model is asked the bare question, as text to go on with."""
     sampling = Sampling(max_tokens=max_tokens, temperature=GREEDY_TEMPERATURE)
     if is_bare:
-        return [a.text for a in port.complete_many([i.messages[-1].text + "\n" for i in items], sampling)]
+        return [a.text for a in port.complete_many([i.messages[-1].text for i in items], sampling)]
     return [a.text for a in port.ask_many([Conversation(i.messages) for i in items], sampling)]
 
 
@@ -99,7 +99,12 @@ def evaluate(stage: EvaluateStage, context: Context) -> dict[str, Any]:
     write_json(context.directory(stage.name) / "answers.json", answers)
     write_json(context.run.path / "report.json", report_json(data))
     write_report(context.run.path / "report.html", data)
-    return {"results": results, "gains": gains, "majority_baseline": majority}
+    return {
+        "results": results,
+        "gains": gains,
+        "majority_baseline": majority,
+        "outputs": ["report.json", "report.html"],
+    }
 
 
 def report_data(

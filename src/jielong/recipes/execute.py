@@ -30,7 +30,7 @@ from jielong.recipes.recipe import (
     TrainStage,
     WebStage,
 )
-from jielong.runs import FORMAT_VERSION, MemoryWatch, Run, load_average, now_s
+from jielong.runs import FORMAT_VERSION, MemoryWatch, Run, load_average, now_s, tidy
 from jielong.train.loop import Progress
 from jielong.train.machine import Machine, look_at_machine
 from jielong.train.parallel import Ranks
@@ -160,6 +160,7 @@ def _walk(recipe: Recipe, run: Run, display: Display, ranks: Ranks) -> None:
 
 def _begin(run: Run, recipe: Recipe) -> None:
     """run.json with the resolved recipe; the machine is looked at once, and what was picked is kept on resume."""
+    tidy(run.path)
     record = run.record
     machine = record.get("machine") or look_at_machine().__dict__
     if machine["device"] == "cuda" and not torch.cuda.is_available():

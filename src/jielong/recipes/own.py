@@ -66,7 +66,7 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
         steps = {"pretrain": 20, "sft": 10, "reward": 6, "rl": 4}
     # Rows of twice the quickstart's length: real pages and chats are longer. Judged answers are longer still and count
     # only whole, so the reward model's rows are four times that.
-    model = ModelConfig(max_position_embeddings=2048)
+    model = ModelConfig(max_position_embeddings=512)
     if is_smoke:
         model = ModelConfig(
             hidden_size=64,
@@ -75,7 +75,7 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
             num_attention_heads=2,
             num_key_value_heads=1,
             head_dim=32,
-            max_position_embeddings=2048,
+            max_position_embeddings=512,
         )
     rows = RowsConfig(length=512, rows_per_step=4 if is_smoke else 16, micro_rows=4 if is_smoke else 8)
     ids = {"tokenizer": "tokenizer"}

@@ -7,9 +7,9 @@ import random
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jielong.data.refine import refine
 from jielong.data.shards import encode_documents, write_shards
@@ -174,18 +174,31 @@ def lessons(stage: LessonsStage, context: Context) -> dict[str, Any]:
     }
 
 
+T = TypeVar("T", Conversation, Preference)
+
+
+def hold_out(records: Sequence[T], every: int) -> tuple[list[T], list[T]]:
+    """Records to learn from, and held-out ones: those of every n-th prompt, so that no prompt is on both sides."""
+    numbers: dict[str, int] = {}
+    parts: tuple[list[T], list[T]] = ([], [])
+    for record in records:
+        if isinstance(record, Preference):
+            prompt = record.prompt
+        else:
+            first_answer = next((i for i, m in enumerate(record.messages) if m.role == "assistant"), None)
+            prompt = record.messages[:first_answer]
+        number = numbers.setdefault(canonical_json(to_dict(prompt)), len(numbers))
+        parts[number % every == 0].append(record)
+    return parts
+
+
 def split_chats(directory: Path, chats: list[Conversation]) -> dict[str, Any]:
-    """Every 33rd conversation is held out."""
-    held_out = chats[::33]
+    """The conversations of every 33rd prompt are held out."""
+    learned, held_out = hold_out(chats, 33)
     return {
-        "chats": write_jsonl(directory / "chats.jsonl", learned(chats)),
+        "chats": write_jsonl(directory / "chats.jsonl", learned),
         "held_out": write_jsonl(directory / "held_out.jsonl", held_out),
     }
-
-
-def learned(chats: list[Conversation]) -> list[Conversation]:
-    """The conversations that are not held out."""
-    return [c for i, c in enumerate(chats) if i % 33]
 
 
 def file(stage: FileStage, context: Context) -> dict[str, Any]:
@@ -195,9 +208,12 @@ def file(stage: FileStage, context: Context) -> dict[str, Any]:
         chats = read_chats(Path(stage.path))
         random.Random(derive_seed(context.recipe.seed, stage.name, "order")).shuffle(chats)
         asked = (
-            c.messages[: max(i for i, m in enumerate(c.messages) if m.role == "assistant")] for c in learned(chats)
+            c.messages[: max(i for i, m in enumerate(c.messages) if m.role == "assistant")]
+            for c in hold_out(chats, 33)[0]
         )
         prompts = [Conversation(m) for m in asked if m]
+        if not prompts:
+            raise DataError(f"{stage.path} holds answers but nothing that was asked; expected user turns before them")
         return split_chats(directory, chats) | {"prompts": write_jsonl(directory / "prompts.jsonl", prompts)}
     preferences = read_preferences(Path(stage.path))
     random.Random(derive_seed(context.recipe.seed, stage.name, "order")).shuffle(preferences)
@@ -205,10 +221,11 @@ def file(stage: FileStage, context: Context) -> dict[str, Any]:
 
 
 def split_preferences(directory: Path, preferences: list[Preference]) -> dict[str, Any]:
-    """Every 16th preference is held out."""
+    """The preferences of every 16th prompt are held out."""
+    learned, held_out = hold_out(preferences, 16)
     return {
-        "preferences": write_jsonl(directory / "preferences.jsonl", (p for i, p in enumerate(preferences) if i % 16)),
-        "held_out": write_jsonl(directory / "held_out.jsonl", preferences[::16]),
+        "preferences": write_jsonl(directory / "preferences.jsonl", learned),
+        "held_out": write_jsonl(directory / "held_out.jsonl", held_out),
     }
 
 

@@ -98,7 +98,7 @@ class LessonsStage:
     # is to teach.
     prompts: ItemCounts = ItemCounts(2, 2, 3, 2, made_up=1500)
     facts: str = ""
-    version: int = 1
+    version: int = 2
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class FileStage:
     holds: Literal["chats", "preferences"]
     digest: str
     inputs: Mapping[str, str] = field(default_factory=dict)
-    version: int = 1
+    version: int = 2
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class JudgementsStage:
     samples_per_prompt: int = 2
     temperature: float = 1.0
     max_tokens: int = 40
-    version: int = 1
+    version: int = 2
 
     def __post_init__(self) -> None:
         at_least(self, 1, "num_prompts", "samples_per_prompt", "max_tokens")
@@ -194,7 +194,7 @@ class EvaluateStage:
     limit: int = 0
     num_samples: int = 12
     facts: str = ""
-    version: int = 1
+    version: int = 2
 
     def __post_init__(self) -> None:
         at_least(self, 1, "max_tokens", "bootstrap")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jielong.evaluate.held_out import bits_per_byte
-from jielong.recipes.prepare import open_port, read_conversations, read_documents
+from jielong.model.hf import read_config
+from jielong.recipes.prepare import open_port, open_tokenizer, read_conversations, read_documents
 from jielong.recipes.recipe import SamplesStage
 from jielong.records import Conversation, Sampling
 from jielong.runs import derive_seed, write_json, write_text
+from jielong.tokens.chat import render_prompt
 
 if TYPE_CHECKING:
     from jielong.recipes.execute import Context
@@ -32,7 +34,10 @@ def samples(stage: SamplesStage, context: Context) -> dict[str, Any]:
     prompts: list[Conversation] = []
     if "chats" in stage.inputs:
         held_out = read_conversations(context.directory(stage.inputs["chats"]) / "held_out.jsonl")
-        prompts = [Conversation(c.messages[:-1]) for c in held_out if len(c.messages) > 1][: stage.num_samples]
+        asked = [Conversation(c.messages[:-1]) for c in held_out if len(c.messages) > 1]
+        room = read_config(context.checkpoint(models[0]))[0].max_position_embeddings - stage.max_tokens
+        tokenizer = open_tokenizer(stage, context)
+        prompts = [c for c in asked if len(render_prompt(c.messages, tokenizer)) <= room][: stage.num_samples]
     sampling = Sampling(max_tokens=stage.max_tokens, temperature=stage.temperature)
     found: dict[str, Any] = {}
     shown: dict[str, list[str]] = {}
@@ -54,4 +59,4 @@ def samples(stage: SamplesStage, context: Context) -> dict[str, Any]:
     lines.append(WHAT_TO_ADD.get(models[-1], ""))
     write_text(context.run.path / "samples.txt", "\n".join(lines).rstrip() + "\n")
     write_json(context.run.path / "samples.json", {"measures": found, "openings": openings, "texts": shown})
-    return found
+    return {"measures": found, "outputs": ["samples.txt", "samples.json"]}

@@ -125,7 +125,11 @@ def build_modules(stage: TrainStage, context: Context, tokenizer: Tokenizer, see
         modules["policy"] = fresh_language_model(shape, derive_seed(seed, "weights"))
     elif isinstance(stage.objective, BradleyTerryConfig):
         start = hf.load_language_model(context.checkpoint(stage.inputs["start"]))
-        modules["reward"] = scalar_from_language_model(start, derive_seed(seed, "head"))
+        reward = scalar_from_language_model(start, derive_seed(seed, "head"))
+        # answers to be judged may be longer than what the policy was trained on; rotary positions go on
+        positions = max(reward.config.max_position_embeddings, cast(RowsConfig, stage.source).length)
+        reward.config = reward.model.config = dataclasses.replace(reward.config, max_position_embeddings=positions)
+        modules["reward"] = reward
     else:
         modules["policy"] = hf.load_language_model(context.checkpoint(stage.inputs["start"]))
     if isinstance(stage.source, RolloutConfig):
@@ -236,12 +240,22 @@ def build_rollouts(
     seed: int,
 ) -> Source:
     """Reinforcement's source: the engine writes, the reward model judges."""
-    prompts = read_conversations(context.parent(stage, "data") / "prompts.jsonl")
     policy = cast(LanguageModel, modules["policy"])
+    asked = [
+        Prompt(render_prompt(c.messages, tokenizer), c)
+        for c in read_conversations(context.parent(stage, "data") / "prompts.jsonl")
+    ]
+    room = policy.config.max_position_embeddings - config.max_tokens
+    prompts = [p for p in asked if len(p.ids) <= room]
+    if len(prompts) < len(asked):
+        context.display.message(
+            f"{stage.name}: {len(asked) - len(prompts)} prompts leave no room for {config.max_tokens} tokens of an answer "
+            f"and are left out, {len(prompts)} remain"
+        )
     engine = Engine(policy, EngineConfig(slots=128, dtype=context.machine.dtype))
     scorer = RewardModelScorer(cast(ScalarModel, modules["reward"]))
     return Rollouts(
-        [Prompt(render_prompt(c.messages, tokenizer), c) for c in prompts],
+        prompts,
         modules,
         engine,
         scorer,
@@ -282,7 +296,7 @@ def held_out_loss(
 def centre_rewards(path: Path, stage: TrainStage, context: Context, tokenizer: Tokenizer) -> None:
     """Subtract the mean score of the chosen held-out answers, so that a reference answer is worth 0.
 
-    The offset lies in config.json, which is replaced at once; done twice it changes nothing, since the mean is then 0.
+    The offset lies in config.json, which is replaced at once; done twice it comes to the same.
     """
     model = hf.load(path)
     assert isinstance(model, ScalarModel)
@@ -291,7 +305,8 @@ def centre_rewards(path: Path, stage: TrainStage, context: Context, tokenizer: T
     file = context.parent(stage, "data") / "held_out.jsonl"
     chosen = [render_preference(Preference.from_dict(d), tokenizer).chosen.ids for d in read_jsonl(file)]
     longest = model.config.max_position_embeddings
-    model.reward_offset += float(score_rows(model, [ids for ids in chosen if len(ids) <= longest]).mean())
+    model.reward_offset = 0.0
+    model.reward_offset = float(score_rows(model, [ids for ids in chosen if len(ids) <= longest]).mean())
     write_json(path / "config.json", hf.config_dict(model, eos_token_id=tokenizer.im_end, pad_token_id=tokenizer.pad))
 
 

@@ -308,11 +308,14 @@ class Loop:
 
     def _save(self) -> None:
         """A checkpoint of this step, then the pointers to it, then away with those nobody points to."""
+        self._sources = self.ranks.gather(self.source.state_dict())
         if self.ranks.is_first:
             name = f"{self.step:06d}"
             steps = self.directory / "steps"
             write_directory(steps / name, self._fill)
             write_json(self.directory / "latest.json", {"checkpoint": name})
+            if self.best:
+                write_json(self.directory / "best.json", self.best)
             for old in steps.iterdir():
                 if old.name not in (name, self.best.get("checkpoint")):
                     shutil.rmtree(old)
@@ -325,11 +328,11 @@ class Loop:
         self.save_model(self.modules[self.main], path / "model")
         others = {n: self.modules[n].state_dict() for n in self.optimizers if n != self.main}
         state = {
-            "version": 1,
+            "version": 2,
             "main": self.modules[self.main].state_dict() if self.main in self.optimizers else {},
             "modules": others,
             "optimizers": {n: o.state_dict() for n, o in self.optimizers.items()},
-            "source": self.source.state_dict(),
+            "sources": self._sources,
             "loop": {n: getattr(self, n) for n in self._KEPT},
         }
         torch.save(state, path / "training" / "state.pt")
@@ -344,8 +347,8 @@ class Loop:
             raise CheckpointError(
                 f"{file} cannot be read ({error}); delete {self.directory} to start it anew"
             ) from error
-        if state["version"] != 1:
-            raise CheckpointError(f"{file} has version {state['version']}; this jielong resumes version 1")
+        if state["version"] != 2:
+            raise CheckpointError(f"{file} has version {state['version']}; this jielong resumes version 2")
         if state["main"]:
             self.modules[self.main].load_state_dict(state["main"])
         for name, tensors in state["modules"].items():
@@ -356,4 +359,6 @@ class Loop:
             setattr(self, name, value)
         if self.attempt:
             self.source.reseed(self.attempt)
-        self.source.load_state_dict(state["source"])
+        sources = state["sources"]
+        # rows are the same for any number of processes; a rollout that is not says so
+        self.source.load_state_dict(sources[self.ranks.rank if len(sources) == self.ranks.size else 0])

@@ -186,8 +186,9 @@ class PolicyConfig:
     """How the clipped policy gradient is made.
 
     `aggregation`: "dapo" is the mean over all tokens of the step (PPO's too), "grpo" the mean per sequence and then over
-    sequences, "dr_grpo" the sum divided by sequences * the longest a sample may be. `clip_high` 0.28 is DAPO's. `mismatch_cap`
-    bounds the weight exp(logp_trainer - logp_engine) of a token that another program has drawn; 0 leaves it out.
+    sequences, "dr_grpo" the sum divided by sequences * the longest a sample may be (its advantages also want
+    `divide_by_std` false in the rollouts). `clip_high` 0.28 is DAPO's. `mismatch_cap` bounds the weight
+    exp(logp_trainer - logp_engine) of a token that another program has drawn; 0 leaves it out.
     `loss_kl` adds an estimate of KL(policy, reference) per token to the loss. Both have a biased gradient (on a space of
     256 sequences the optimum is missed by a total variation of 0.14 to 0.16); they are here to compare with. The KL
     penalty proper is in the reward, see `advantages.kl_penalised_rewards`.

@@ -11,9 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,14 @@ class Ranks:
         dist.all_reduce(flat)
         for parameter, part in zip(parameters, flat.split([g.numel() for g in grads]), strict=True):
             parameter.grad = part.view_as(parameter)
+
+    def gather(self, mine: T) -> list[T]:
+        """What each rank has, in their order, on every rank; tensors come to the CPU on the way."""
+        if self.size == 1:
+            return [mine]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, mine)
+        return found
 
     def wait(self) -> None:
         """Until every rank is here."""

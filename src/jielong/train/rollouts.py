@@ -125,8 +125,9 @@ class Rollouts:
 
     `modules` are the loop's own: "policy" and "reference" (`LanguageModel`), "critic" (`ScalarModel`) for PPO. `metrics()`
     describe the last rollout: "score" (the scorer's mean, in its unit), "kl" and "kl_k3" (nats per sequence to the
-    reference), "entropy" (nats per token), "length" (tokens), "missing_stop" and "flat_groups" (shares), "mismatch" (mean
-    absolute difference of trainer's and engine's log-probability), "kl_coefficient".
+    reference), "entropy" (nats per token), "length" (tokens), "missing_stop" and "flat_groups" (shares; groups of equal
+    scores, which only the KL can move), "mismatch" (mean absolute difference of trainer's and engine's log-probability),
+    "kl_coefficient".
     """
 
     read_ahead = False
@@ -198,17 +199,23 @@ class Rollouts:
     def state_dict(self) -> dict[str, Any]:
         state = {n: getattr(self, n) for n in self._KEPT}
         batch = {} if self._batch is None else {**vars(self._batch), "extra": dict(self._batch.extra)}
-        return {**state, "num_prompts": len(self.prompts), "seed": self.seed, "batch": batch}
+        identity = {"num_prompts": len(self.prompts), "seed": self.seed, "num_ranks": self.ranks.size}
+        return {**state, **identity, "batch": batch}
 
     _KEPT = ("attempt", "rollout", "coefficient", "_at", "_metrics")
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was; CheckpointError when it belongs to other prompts or another seed."""
+        """Go on where `state` was; CheckpointError when it belongs to other prompts, another seed or half a rollout."""
         for key, mine in (("num_prompts", len(self.prompts)), ("seed", self.seed)):
             if state.get(key) != mine:
                 raise CheckpointError(
                     f"the rollouts of the checkpoint had {key} {state.get(key)!r}; here it is {mine!r}"
                 )
+        if state["batch"] and state["num_ranks"] != self.ranks.size:
+            raise CheckpointError(
+                f"the checkpoint holds a rollout shared by {state['num_ranks']} processes; go on with as many, "
+                f"not with {self.ranks.size}"
+            )
         for name in self._KEPT:
             setattr(self, name, state[name])
         self._batch = Batch(**state["batch"]) if state["batch"] else None

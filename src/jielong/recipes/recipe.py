@@ -32,7 +32,7 @@ class WebStage:
     articles: int = 10_000
     # stands for the packages the facts come from: other facts are another world
     facts: str = ""
-    version: int = 1
+    version: int = 2
 
     def __post_init__(self) -> None:
         at_least(self, 2, "articles")

@@ -411,5 +411,6 @@ _CYCLE = (
     ("glossary", MIXED),
     ("parallel", MIXED),
     *(("exercises", lang) for lang in LANGS),
-    *(("rules", lang) for lang in LANGS),
+    ("parallel", MIXED),
+    ("glossary", MIXED),
 )

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from jielong.errors import CheckpointError, ConfigError
 from jielong.model import hf
-from jielong.model.presets import PRESETS, num_parameters, preset
+from jielong.model.presets import PRESETS, flops_per_token, num_parameters, preset
 from jielong.model.transformer import (
     LanguageModel,
     ModelConfig,
+    RopeScaling,
     ScalarModel,
     fresh_language_model,
     scalar_from_language_model,
@@ -108,10 +111,22 @@ def test_bf16_products_stay_close_to_float32(model):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"model_type": "llama"}, "llama"),
+        ({"model_type": "mamba"}, "'mamba' model; this version opens gemma3_text, gpt2, llama"),
+        ({"model_type": "llama"}, "unknown field 'use_sliding_window'"),
         ({"hidden_act": "gelu"}, "hidden_act"),
         ({"hidden_sizes": 3}, "did you mean 'hidden_size'"),
         ({"vocab_size": 98}, "embed_tokens"),
+        ({"num_hidden_layers": 3}, r"lacks the tensor 'model.layers.2.input_layernorm.weight'"),
+        ({"num_hidden_layers": 1}, r"holds the tensor 'model.layers.1.\S+', for which"),
+        ({"hidden_size": "wide"}, "wrong kind"),
+        ({"rms_norm_eps": True}, "rms_norm_eps is True"),
+        ({"num_attention_heads": 3}, "not a multiple"),
+        ({"quantization_config": {"bits": 4}}, "'quantization_config'"),
+        ({"rope_scaling": {"rope_type": "longrope", "factor": 2.0}}, "rope_type 'longrope'"),
+        ({"rope_scaling": {"type": "linear"}}, "rotary scaling of .* lacks the field 'factor'"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0, "short_factor": []}}, "unknown field 'short_factor'"),
+        ({"rope_scaling": {"type": "yarn", "factor": 0.5}}, "factor of RopeScaling is 0.5"),
+        ({"layer_types": ["full_attention"]}, "layer_types"),
     ],
 )
 def test_a_checkpoint_that_would_compute_something_else_is_refused(tmp_path, model, change, told):
@@ -128,6 +143,102 @@ def test_cut_weights_are_refused_in_one_sentence(tmp_path, model):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="damaged"):
         hf.load(tmp_path)
+
+
+def test_weights_that_nobody_can_read_are_refused_by_name(tmp_path, model):
+    hf.save(model, tmp_path, eos_token_id=3, pad_token_id=1)
+    file, index = tmp_path / "model.safetensors", tmp_path / "model.safetensors.index.json"
+    tensors = load_file(file)
+    save_file(tensors | {"model.norm.weight": tensors["model.norm.weight"].to(torch.int8)}, file)
+    with pytest.raises(CheckpointError, match=r"model\.norm\.weight is of type I8"):
+        hf.load(tmp_path)
+    file.rename(tmp_path / "one.safetensors")
+    for text, told in (
+        ('{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}', "two.safetensors of its index is missing"),
+        ('{"weight_map": []}', "no weight_map"),
+        ('{"weight', "damaged"),
+    ):
+        index.write_text(text)
+        with pytest.raises(CheckpointError, match=told):
+            hf.load(tmp_path)
+    index.rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin is not read here"):
+        hf.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"qk_norm": False}, "a qwen3 checkpoint cannot say qk_norm = False"),
+        ({"output_bias": True}, "output_bias"),
+        ({"model_type": "lama"}, "did you mean 'llama'"),
+        ({"model_type": "mistral", "qk_norm": False, "sliding_window": 4, "sliding_layers": (1,)}, "sliding_layers"),
+    ],
+)
+def test_a_shape_that_no_file_can_say_is_not_written(tmp_path, change, told):
+    with pytest.raises(ConfigError, match=told):
+        hf.save(LanguageModel(dataclasses.replace(TINY, **change)), tmp_path, eos_token_id=3, pad_token_id=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_saved_file_may_be_written_over_while_its_model_lives(tmp_path, model):
+    hf.save(model, tmp_path, eos_token_id=3, pad_token_id=1)
+    again = hf.load_language_model(tmp_path)
+    hf.save(fresh_language_model(TINY, seed=4), tmp_path, eos_token_id=3, pad_token_id=1)
+    assert torch.equal(again.model.embed_tokens.weight, model.model.embed_tokens.weight)
+
+
+def test_experts_compute_what_each_token_would_alone():
+    config = dataclasses.replace(
+        TINY, model_type="qwen3_moe", num_experts=5, num_experts_per_tok=2, moe_intermediate_size=12
+    )
+    mlp = fresh_language_model(config, seed=1).model.layers[0].mlp
+    x = torch.randn(2, 7, 32, generator=torch.Generator().manual_seed(1))
+    expected = torch.zeros_like(x)
+    for place in np.ndindex(2, 7):
+        shares, chosen = torch.softmax(mlp.gate(x[place]), -1).topk(2)
+        expected[place] = sum(s / shares.sum() * mlp.experts[e](x[place]) for s, e in zip(shares, chosen, strict=True))
+    torch.testing.assert_close(mlp(x), expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"sliding_window": 4, "sliding_layers": (1,), "local_rope_theta": 50.0, "sandwich_norms": True},
+        {"rope_scaling": RopeScaling("dynamic", 2.0, 8), "no_rope_layers": (0,), "qk_norm": False},
+        {"norm": "layer", "learned_positions": True, "gated_mlp": False, "mlp_bias": True},
+    ],
+    ids=["qwen3", "gemma3", "smollm3", "gpt2"],
+)
+def test_the_decoder_compiles_into_one_graph(change):
+    model = fresh_language_model(dataclasses.replace(TINY, **change), seed=1)
+    compiled = torch.compile(model.model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(ids(2, 12)), model(ids(2, 12)))
+
+
+def test_idle_experts_get_a_gradient_of_zero():
+    config = dataclasses.replace(
+        TINY, model_type="qwen3_moe", num_experts=40, num_experts_per_tok=1, moe_intermediate_size=12
+    )
+    model = fresh_language_model(config, seed=1)
+    model.logits(model(ids(1, 6))).square().mean().backward()
+    gradients = [expert.up_proj.weight.grad for expert in model.model.layers[0].mlp.experts]
+    assert 34 <= sum(not g.any() for g in gradients) < 40
+    assert model.model.layers[0].mlp.gate.weight.grad is not None
+
+
+def test_a_token_costs_its_experts_and_its_window():
+    dense = flops_per_token(TINY, 64)
+    mixed = dataclasses.replace(
+        TINY, model_type="qwen3_moe", num_experts=8, num_experts_per_tok=2, moe_intermediate_size=24
+    )
+    # two of 8 experts of half the width are the block that there was; the router is 8 x 32 in each of 2 layers
+    assert flops_per_token(mixed, 64) == dense + 6 * 2 * 8 * 32
+    assert num_parameters(mixed) == num_parameters(TINY) + 2 * (3 * 3 * 32 * 48 + 8 * 32)
+    near = dataclasses.replace(TINY, sliding_window=8, sliding_layers=(1,))
+    # of 64 tokens with a window of 8, the first see 1 to 8 and the rest 8: 2 * 8 - 8 * 8 / 64 = 15, not 64, in one layer
+    assert dense - flops_per_token(near, 64) == 6 * (64 - 15) * 4 * 16
 
 
 def test_parameter_count_of_a_preset_is_that_of_the_model():

@@ -305,7 +305,8 @@ class Engine:
             budget -= count
         starts = rows.position[slots].tolist()
         line = np.concatenate([rows.ids[slot, a : a + n] for slot, a, n in zip(slots, starts, counts, strict=True)])
-        hidden = self._model.read(self._cache, self._tensor(line), slots, starts, counts)
+        whole = rows.prompt[slots].tolist()
+        hidden = self._model.read(self._cache, self._tensor(line), slots, starts, counts, lengths=whole)
         ends = dict(zip(slots, (np.cumsum(counts) - 1).tolist(), strict=True))
         done = []
         for slot, count in zip(slots, counts, strict=True):

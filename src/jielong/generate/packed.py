@@ -1,50 +1,52 @@
 """The decoder once more, packed for writing: the same function as `model/transformer`, in as few operations as it takes.
 
 A small model spends its time between operations, not in them. So here the query, key and value maps are one product and
-so are gate and up; the gains of the norms before them (and sqrt(C), and the softmax scale) are multiplied into the
-weights; the rows of queries and keys are reordered so that a rotary pair lies side by side and turns as one complex
-number. Tokens of all rows travel in one flat line, so prompts of unequal length cost no padding in the products; only
-attention sees rows. On a CPU the weights lie in oneDNN's own order, which in float32 is about twice as fast as the
-plain call, and attention of single positions runs in float32, where batched bf16 products of a few rows are slower.
+so are gate and up; the gains and shifts of the norms before them (and sqrt(C), and the scale of the scores) are
+multiplied into the weights; the rows of queries and keys are reordered so that a rotary pair lies side by side and turns
+as one complex number. Tokens of all rows travel in one flat line, so prompts of unequal length cost no padding in the
+products; only attention sees rows. On a CPU the weights lie in oneDNN's own order, which in float32 is about twice as
+fast as the plain call, and attention of single positions runs in float32, where batched bf16 products of a few rows are
+slower. A piece that a family of models does not have costs it no operation.
 """
 # N tokens of all rows in one line, B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K,
-# D width of one head, C hidden width, V vocabulary.
+# D width of one head, C hidden width, E experts, V vocabulary.
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from jielong.model.cache import Cache
-from jielong.model.transformer import ModelConfig, rotary_tables
+from jielong.model.transformer import ModelConfig, activation, mix
 
 HIDDEN = -1e30
 """Added to the score of a key that a query must not see; finite in bf16 too."""
 
 
 class PackedLinear:
-    """x @ weight.T with a weight kept for this alone; `load` replaces it."""
+    """x @ weight.T + bias with parameters kept for this alone; `load` replaces them."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self.dtype = dtype
+        self.dtype, self.device = dtype, device
         self.is_reordered = device.type == "cpu" and torch.backends.mkldnn.is_available()
         # oneDNN's float32 call is slower for one row than the plain one, its bf16 call is not
         self.reordered_from = 2 if dtype == torch.float32 else 1
 
-    def load(self, weight: Tensor) -> None:
+    def load(self, weight: Tensor, bias: Tensor | None = None) -> None:
         self.weight = weight.to(self.dtype).contiguous()
+        self.bias = None if bias is None else bias.to(self.dtype).contiguous()
         if self.is_reordered:
             self.reordered = torch.ops.mkldnn._reorder_linear_weight(self.weight, 32)
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.is_reordered and x.shape[0] >= self.reordered_from:
-            return torch.ops.mkldnn._linear_pointwise(x, self.reordered, None, "none", [], "")
-        return F.linear(x, self.weight)
+            return torch.ops.mkldnn._linear_pointwise(x, self.reordered, self.bias, "none", [], "")
+        return F.linear(x, self.weight, self.bias)
 
 
 class Attending(Protocol):
@@ -53,23 +55,41 @@ class Attending(Protocol):
     def __call__(self, layer: int, q_NHD: Tensor, kv_N2KD: Tensor) -> Tensor: ...
 
 
+def hidden_mask(positions: Tensor, length: int, window: int, dtype: torch.dtype) -> Tensor:
+    """(*positions, length) `HIDDEN` at a key after the position or before the last `window` ones, 0 elsewhere."""
+    keys = torch.arange(length, device=positions.device)
+    is_hidden = keys > positions[..., None]
+    if window:
+        is_hidden |= keys <= positions[..., None] - window
+    return torch.zeros(is_hidden.shape, dtype=dtype, device=positions.device).masked_fill_(is_hidden, HIDDEN)
+
+
+def of_each_window(config: ModelConfig, mask: Callable[[int], Tensor]) -> list[Tensor]:
+    """The mask of each layer, made once for each width of window."""
+    windows = [config.sliding_window if i in config.sliding_layers else 0 for i in range(config.num_hidden_layers)]
+    masks = {window: mask(window) for window in dict.fromkeys(windows)}
+    return [masks[window] for window in windows]
+
+
 class OnePosition:
     """Rows 0..B-1 of a cache, one new position each, seeing the first `length` positions at most."""
 
     def __init__(self, cache: Cache, positions: Tensor, length: int, config: ModelConfig) -> None:
-        B, K = len(positions), config.num_key_value_heads
+        B, K, G = len(positions), config.num_key_value_heads, config.num_attention_heads // config.num_key_value_heads
         self.cache, self.positions, self.length = cache, positions, length
         self.rows = torch.arange(B, device=positions.device)
-        self.shape = (B * K, config.num_attention_heads // K, config.head_dim)
-        is_hidden = torch.arange(length, device=positions.device) > positions[:, None]
-        mask_BS = torch.zeros(B, length, dtype=cache.layers[0].dtype, device=positions.device)
-        mask_BS.masked_fill_(is_hidden, HIDDEN)
-        self.mask = mask_BS[:, None, None].expand(B, K, self.shape[1], length).reshape(B * K, self.shape[1], length)
+        self.shape = (B * K, G, config.head_dim)
+
+        def mask(window: int) -> Tensor:
+            mask_BS = hidden_mask(positions, length, window, cache.layers[0].dtype)
+            return mask_BS[:, None, None].expand(B, K, G, length).reshape(B * K, G, length)
+
+        self.masks = of_each_window(config, mask)
 
     def __call__(self, layer: int, q_NHD: Tensor, kv_N2KD: Tensor) -> Tensor:
         self.cache.write(layer, self.rows, self.positions, kv_N2KD)
         kv = self.cache.layers[layer][:, : len(self.rows), :, : self.length].flatten(1, 2)
-        scores = torch.baddbmm(self.mask, q_NHD.reshape(self.shape), kv[0].transpose(1, 2))
+        scores = torch.baddbmm(self.masks[layer], q_NHD.reshape(self.shape), kv[0].transpose(1, 2))
         return torch.bmm(torch.softmax(scores, -1), kv[1]).view(len(self.rows), -1)
 
 
@@ -101,9 +121,11 @@ class Stretches:
         self.flat_to_rows = torch.zeros(B, T, dtype=torch.long, device=device)
         self.flat_to_rows[is_real_BT] = torch.arange(len(self.positions), device=device)
         self.rows_to_flat = is_real_BT.flatten().nonzero().squeeze(1)
-        mask_BTS = torch.zeros(B, T, self.length, dtype=dtype, device=device)
-        mask_BTS.masked_fill_(torch.arange(self.length, device=device) > positions_BT[:, :, None], HIDDEN)
-        self.mask = mask_BTS[:, None, None]
+
+        def mask(window: int) -> Tensor:
+            return hidden_mask(positions_BT, self.length, window, dtype)[:, None, None]
+
+        self.masks = of_each_window(config, mask)
 
     def __call__(self, layer: int, q_NHD: Tensor, kv_N2KD: Tensor) -> Tensor:
         B, T, K, G, D = self.shape
@@ -111,44 +133,114 @@ class Stretches:
         kv = self.cache.layers[layer][:, self.slots, :, : self.length].to(self.dtype).flatten(1, 2)
         q_BTKGD = q_NHD.to(self.dtype)[self.flat_to_rows].view(self.shape)
         scores = q_BTKGD.permute(0, 2, 3, 1, 4).reshape(B * K, G * T, D) @ kv[0].transpose(1, 2)
-        weights = torch.softmax(scores.view(B, K, G, T, -1).add_(self.mask), -1)
+        weights = torch.softmax(scores.view(B, K, G, T, -1).add_(self.masks[layer]), -1)
         out = torch.bmm(weights.view(B * K, G * T, -1), kv[1]).view(B, K, G, T, D)
         return out.permute(0, 3, 1, 2, 4).reshape(B * T, -1)[self.rows_to_flat]
+
+
+class Weights:
+    """The float32 tensors of one module's part of a state, by the rest of their names."""
+
+    def __init__(self, state: Mapping[str, Tensor], prefix: str, config: ModelConfig, device: torch.device) -> None:
+        self.state, self.prefix, self.config, self.device = state, prefix, config, device
+
+    def part(self, prefix: str) -> Weights:
+        return Weights(self.state, self.prefix + prefix, self.config, self.device)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.state[self.prefix + name].to(self.device, torch.float32)
+
+    def get(self, name: str) -> Tensor | None:
+        return self[name] if self.prefix + name in self.state else None
+
+    def gain(self, norm: str) -> Tensor:
+        return self[f"{norm}.weight"] + self.config.norm_offset if self.config.norm_offset else self[f"{norm}.weight"]
+
+    def after(self, norm: str, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """A linear map behind a norm of hidden states, as one behind the division by the norm's length alone."""
+        shift = self.get(f"{norm}.bias")
+        if shift is not None:
+            bias = weight @ shift if bias is None else bias + weight @ shift
+        return weight * (self.gain(norm) * math.sqrt(self.config.hidden_size)), bias
+
+    def stacked(self, *names: str) -> tuple[Tensor, Tensor | None]:
+        """Several linear maps of the same input as one."""
+        weight, bias = torch.cat([self[f"{name}.weight"] for name in names]), None
+        if f"{self.prefix}{names[0]}.bias" in self.state:
+            bias = torch.cat([self[f"{name}.bias"] for name in names])
+        return weight, bias
+
+
+class PackedFeedForward:
+    """A feed-forward block, or one expert of several, with the norm before it."""
+
+    def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
+        self.names = ("gate_proj", "up_proj") if config.gated_mlp else ("up_proj",)
+        self.hidden_act = config.hidden_act
+        self.up, self.down = PackedLinear(dtype, device), PackedLinear(dtype, device)
+
+    def load(self, layer: Weights, norm: str, prefix: str = "mlp.") -> None:
+        mlp = layer.part(prefix)
+        self.up.load(*layer.after(norm, *mlp.stacked(*self.names)))
+        self.down.load(*mlp.stacked("down_proj"))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if len(self.names) == 1:
+            return self.down(activation(self.up(x), self.hidden_act))
+        gate, up = self.up(x).chunk(2, dim=-1)
+        return self.down(activation(gate, self.hidden_act).mul_(up))
+
+
+class PackedMixture:
+    """The router, in float32, and its experts."""
+
+    def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
+        self.num_chosen, self.is_normalised = config.num_experts_per_tok, config.norm_topk_prob
+        self.router = PackedLinear(torch.float32, device)
+        self.experts = [PackedFeedForward(config, dtype, device) for _ in range(config.num_experts)]
+
+    def load(self, layer: Weights, norm: str) -> None:
+        self.router.load(*layer.after(norm, layer["mlp.gate.weight"], None))
+        for index, expert in enumerate(self.experts):
+            expert.load(layer, norm, f"mlp.experts.{index}.")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return mix(x, self.router(x.float()), self.experts, self.num_chosen, self.is_normalised)
 
 
 class PackedLayer:
     """One layer's packed weights."""
 
-    def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, config: ModelConfig, index: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.config, self.rope = config, config.rope_of(index)
         self.qkv, self.o = PackedLinear(dtype, device), PackedLinear(dtype, device)
-        self.gate_up, self.down = PackedLinear(dtype, device), PackedLinear(dtype, device)
+        self.mlp = (PackedMixture if config.num_experts else PackedFeedForward)(config, dtype, device)
         heads = config.num_attention_heads + config.num_key_value_heads
         self.qk_gain = torch.ones(heads, config.head_dim, device=device)
 
-    def load(self, state: Mapping[str, Tensor], prefix: str, config: ModelConfig) -> None:
-        """Take the weights whose names begin with `prefix`."""
-        C, D = config.hidden_size, config.head_dim
-        H, K = config.num_attention_heads, config.num_key_value_heads
-        weight = {name: state[f"{prefix}{name}.weight"].to(self.qk_gain) for name in LAYER_NAMES}
+    def load(self, layer: Weights) -> None:
+        config = self.config
+        D, H, K = config.head_dim, config.num_attention_heads, config.num_key_value_heads
         # halves layout (i, i + D/2) to pairs side by side
         pairs = torch.arange(D, device=self.qk_gain.device).view(2, D // 2).T.flatten()
-        q = weight["self_attn.q_proj"].view(H, D, C)[:, pairs].reshape(H * D, C)
-        k = weight["self_attn.k_proj"].view(K, D, C)[:, pairs].reshape(K * D, C)
-        before_attention = weight["input_layernorm"] * math.sqrt(C)
-        before_mlp = weight["post_attention_layernorm"] * math.sqrt(C)
-        self.qkv.load(torch.cat([q, k, weight["self_attn.v_proj"]]) * before_attention)
-        self.o.load(weight["self_attn.o_proj"])
-        self.gate_up.load(torch.cat([weight["mlp.gate_proj"], weight["mlp.up_proj"]]) * before_mlp)
-        self.down.load(weight["mlp.down_proj"])
-        # the norm's sqrt(D) and the scores' 1/sqrt(D) cancel for the queries
-        self.qk_gain[:H] = weight["self_attn.q_norm"][pairs]
-        self.qk_gain[H:] = weight["self_attn.k_norm"][pairs] * math.sqrt(D)
-
-
-LAYER_NAMES = (
-    *("input_layernorm", "post_attention_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    *("self_attn.o_proj", "self_attn.q_norm", "self_attn.k_norm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
-)
+        rows = torch.arange((H + 2 * K) * D, device=self.qk_gain.device)
+        rows[: (H + K) * D] = rows[: (H + K) * D].view(H + K, D)[:, pairs].flatten()
+        weight, bias = layer.stacked("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+        weight, bias = weight[rows], None if bias is None else bias[rows]
+        if config.qk_norm:
+            # of the norm's sqrt(D) and the scores' scale, usually 1/sqrt(D), the queries take both, the keys one
+            self.qk_gain[:H] = layer.gain("self_attn.q_norm")[pairs] * (math.sqrt(D) * config.score_scale)
+            self.qk_gain[H:] = layer.gain("self_attn.k_norm")[pairs] * math.sqrt(D)
+        else:
+            weight[: H * D] *= config.score_scale
+            if bias is not None:
+                bias[: H * D] *= config.score_scale
+        self.qkv.load(*layer.after("input_layernorm", weight, bias))
+        self.o.load(*layer.stacked("self_attn.o_proj"))
+        self.mlp.load(layer, "pre_feedforward_layernorm" if config.sandwich_norms else "post_attention_layernorm")
+        if config.sandwich_norms:
+            self.after_attention = layer.gain("post_attention_layernorm") * math.sqrt(config.hidden_size)
+            self.after_mlp = layer.gain("post_feedforward_layernorm") * math.sqrt(config.hidden_size)
 
 
 class PackedModel:
@@ -162,58 +254,100 @@ class PackedModel:
         self.config, self.dtype, self.device = config, dtype, device
         self.cache_dtype = torch.float32 if device.type == "cpu" else dtype
         self.embedding = torch.empty(config.vocab_size, config.hidden_size, device=device)
-        self.layers = [PackedLayer(config, dtype, device) for _ in range(config.num_hidden_layers)]
+        self.layers = [PackedLayer(config, i, dtype, device) for i in range(config.num_hidden_layers)]
         self.head = PackedLinear(dtype, device)
-        cos, sin = rotary_tables(torch.arange(length, device=device)[None], config.head_dim, config.rope_theta)
-        self.turns = torch.complex(cos, sin)[0, :, :, : config.head_dim // 2].contiguous()
+        self.is_dynamic = config.rope_scaling is not None and config.rope_scaling.rope_type == "dynamic"
+        kinds = {layer.rope for layer in self.layers}
+        positions = torch.arange(length, device=device)
+        self.turns = {kind: self._turns_of(kind, positions) for kind in kinds if kind}
         # hypot(|x|, sqrt(C eps)) = sqrt(sum of squares + C eps): RMSNorm's divisor, but for the sqrt(C) in the weights
         self.hidden_floor = torch.tensor(math.sqrt(config.hidden_size * config.rms_norm_eps), device=device)
         self.head_floor = torch.tensor(math.sqrt(config.head_dim * config.rms_norm_eps), device=device)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take the weights of a `LanguageModel.state_dict()`, copying; nothing is shared with the source."""
-        config = self.config
-        self.embedding.copy_(state["model.embed_tokens.weight"])
+        config, model = self.config, Weights(state, "model.", self.config, self.device)
         for index, layer in enumerate(self.layers):
-            layer.load(state, f"model.layers.{index}.", config)
+            layer.load(model.part(f"layers.{index}."))
+        self.embedding.copy_(state["model.embed_tokens.weight"])
         head = self.embedding if config.tie_word_embeddings else state["lm_head.weight"].to(self.embedding)
-        self.head.load(head * state["model.norm.weight"].to(self.embedding) * math.sqrt(config.hidden_size))
+        self.head.load(*model.after("norm", head, None))
+        if config.embedding_scale != 1.0:
+            self.embedding *= config.embedding_scale
+        if config.learned_positions:
+            self.positions = model["embed_positions.weight"].clone()
 
     def new_cache(self, slots: int, length: int) -> Cache:
         return Cache(self.config, slots, length, self.cache_dtype, self.device)
 
     def extend(self, cache: Cache, ids: Tensor, positions: Tensor, length: int) -> Tensor:
         """Hidden states (B, C) for `logits`, after writing one more id into each of the cache's rows 0..B-1."""
-        return self._hidden(ids, positions, OnePosition(cache, positions, length, self.config))
+        lengths = positions + 1 if self.is_dynamic else None
+        return self._hidden(ids, positions, lengths, OnePosition(cache, positions, length, self.config))
 
     def read(
-        self, cache: Cache, ids: Tensor, slots: Sequence[int], starts: Sequence[int], counts: Sequence[int]
+        self,
+        cache: Cache,
+        ids: Tensor,
+        slots: Sequence[int],
+        starts: Sequence[int],
+        counts: Sequence[int],
+        lengths: Sequence[int] | None = None,
     ) -> Tensor:
-        """Hidden states (N, C) for `logits`, after writing N = sum(counts) ids, slot after slot, into the cache."""
+        """Hidden states (N, C) for `logits`, after writing N = sum(counts) ids, slot after slot, into the cache.
+
+        `lengths` are those of the whole prompts, of which this may be a part, as `dynamic` rotary positions depend on
+        them; by default the prompts end here.
+        """
         attending = Stretches(cache, slots, starts, counts, self.config, self.dtype)
-        return self._hidden(ids, attending.positions, attending)
+        lengths_N = None
+        if self.is_dynamic:
+            ends = lengths or [start + count for start, count in zip(starts, counts, strict=True)]
+            lengths_N = torch.tensor(ends, device=self.device).repeat_interleave(
+                torch.tensor(counts, device=self.device)
+            )
+        return self._hidden(ids, attending.positions, lengths_N, attending)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (N, V) float32 of hidden states (N, C)."""
         return self.head(hidden).float()
 
-    def _hidden(self, ids: Tensor, positions: Tensor, attend: Attending) -> Tensor:
+    def _hidden(self, ids: Tensor, positions: Tensor, lengths: Tensor | None, attend: Attending) -> Tensor:
         config, dtype = self.config, self.dtype
         H, K, D = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         N = len(ids)
-        turns = self.turns[positions]
+        turns = {kind: table[positions] for kind, table in self.turns.items()}
+        if lengths is not None and "global" in turns:
+            turns["global"] = self._turns_of("global", positions, lengths)
         x = self.embedding[ids]
+        if config.learned_positions:
+            x += self.positions[positions]
         for index, layer in enumerate(self.layers):
             heads = layer.qkv(self._normalised(x)).to(self.cache_dtype).view(N, H + 2 * K, D)
-            qk = heads[:, : H + K].float()
-            qk = qk / torch.linalg.vector_norm(qk, dim=-1, keepdim=True).hypot_(self.head_floor) * layer.qk_gain
-            torch.view_as_complex(qk.view(N, H + K, D // 2, 2)).mul_(turns)
-            heads[:, : H + K] = qk
-            mixed = attend(index, heads[:, :H], heads[:, H:].view(N, 2, K, D))
-            x += layer.o(mixed.to(dtype))
-            gate, up = layer.gate_up(self._normalised(x)).chunk(2, dim=-1)
-            x += layer.down(F.silu(gate).mul_(up))
+            if config.qk_norm or layer.rope:
+                qk = heads[:, : H + K].float()
+                if config.qk_norm:
+                    qk = qk / torch.linalg.vector_norm(qk, dim=-1, keepdim=True).hypot_(self.head_floor) * layer.qk_gain
+                if layer.rope:
+                    torch.view_as_complex(qk.view(N, H + K, D // 2, 2)).mul_(turns[layer.rope])
+                heads[:, : H + K] = qk
+            mixed = layer.o(attend(index, heads[:, :H], heads[:, H:].view(N, 2, K, D)).to(dtype))
+            x += self._divided(mixed.float()) * layer.after_attention if config.sandwich_norms else mixed
+            mixed = layer.mlp(self._normalised(x))
+            x += self._divided(mixed.float()) * layer.after_mlp if config.sandwich_norms else mixed
         return self._normalised(x)
 
     def _normalised(self, x: Tensor) -> Tensor:
-        return (x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(self.hidden_floor)).to(self.dtype)
+        if self.config.norm == "layer":
+            x = x - x.mean(-1, keepdim=True)
+        return self._divided(x).to(self.dtype)
+
+    def _divided(self, x: Tensor) -> Tensor:
+        return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(self.hidden_floor)
+
+    def _turns_of(
+        self, kind: Literal["", "global", "local"], positions: Tensor, lengths: Tensor | None = None
+    ) -> Tensor:
+        """(N, 1, D/2) complex: what each pair of a head at `positions` (N,) is multiplied with."""
+        cos, sin = self.config.rotary_tables(kind, positions[None], None if lengths is None else lengths[None])
+        return torch.complex(cos, sin)[0, :, :, : self.config.head_dim // 2].contiguous()

@@ -1,56 +1,46 @@
-"""Checkpoints in Hugging Face's layout: config.json and model.safetensors, which `transformers` opens with equal logits.
+"""Checkpoints in Hugging Face's layout: config.json and safetensors, which `transformers` opens with equal logits.
 
-Parameter names in memory are already those in the file, so saving is a plain write. A language model is a
-Qwen3ForCausalLM; a scalar model a Qwen3ForSequenceClassification with one label and its `reward_offset` in the config.
+Read are all families of `model.families`, in float32, bfloat16 or float16, in one file or in several with an index;
+written is one float32 file of the family that the config names. A language model is a ...ForCausalLM; a scalar model a
+...ForSequenceClassification with one label and its `reward_offset` in the config.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+from torch import Tensor
 
-from jielong.errors import CheckpointError, did_you_mean
+from jielong.errors import CheckpointError
+from jielong.model.families import FAMILIES, config_fields, read_model_config
 from jielong.model.transformer import LanguageModel, ModelConfig, ScalarModel
 
-CAUSAL, CLASSIFIER = "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"
-
-# Fields of a Qwen3 config that do not change what the weights compute here, or that we fix to the value given.
-_NEUTRAL = {
-    "_name_or_path", "architectures", "bos_token_id", "dtype", "eos_token_id", "id2label", "initializer_range",
-    "label2id", "layer_types", "max_window_layers", "model_type", "num_labels", "pad_token_id", "problem_type",
-    "reward_offset", "torch_dtype", "transformers_version", "use_cache",
-}  # fmt: skip
-_FIXED: dict[str, Any] = {
-    "attention_bias": False,
-    "attention_dropout": 0.0,
-    "hidden_act": "silu",
-    "rope_scaling": None,
-    "sliding_window": None,
-    "use_sliding_window": False,
-}
+INDEX = "model.safetensors.index.json"
+_DTYPES = ("F64", "F32", "F16", "BF16")
+# What older files hold besides: masks and rotary tables, which are computed here, and a tied head once more.
+_COMPUTED = re.compile(r".*(\.attn\.(masked_)?bias|\.rotary_emb\.inv_freq)")
 
 
-def config_dict(model: LanguageModel | ScalarModel, *, eos_token_id: int, pad_token_id: int) -> dict[str, Any]:
+def config_dict(
+    model: LanguageModel | ScalarModel, *, eos_token_id: int | Sequence[int], pad_token_id: int | None
+) -> dict[str, Any]:
     """What config.json holds."""
-    own = dataclasses.asdict(model.config)
-    theta = own.pop("rope_theta")
+    family = config_fields(model.config, Path("config.json"))
     data = {
-        "architectures": [CAUSAL if isinstance(model, LanguageModel) else CLASSIFIER],
-        "model_type": "qwen3",
-        **own,
-        **_FIXED,
-        "rope_theta": theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": theta},
+        "architectures": [_class_of(model)],
+        **family,
         "torch_dtype": "float32",
         "use_cache": True,
         "bos_token_id": None,
-        "eos_token_id": eos_token_id,
+        "eos_token_id": eos_token_id if isinstance(eos_token_id, int) else list(eos_token_id),
         "pad_token_id": pad_token_id,
     }
     if isinstance(model, ScalarModel):
@@ -59,66 +49,67 @@ def config_dict(model: LanguageModel | ScalarModel, *, eos_token_id: int, pad_to
     return data
 
 
-def save(model: LanguageModel | ScalarModel, path: Path, *, eos_token_id: int, pad_token_id: int) -> None:
-    """Write config.json and model.safetensors into the existing folder `path`."""
+def _class_of(model: LanguageModel | ScalarModel) -> str:
+    family = FAMILIES[model.config.model_type]
+    return family.causal if isinstance(model, LanguageModel) else family.classifier
+
+
+def save(
+    model: LanguageModel | ScalarModel,
+    path: Path,
+    *,
+    eos_token_id: int | Sequence[int],
+    pad_token_id: int | None,
+) -> None:
+    """Write config.json and model.safetensors into the existing folder `path`; ConfigError where no file can say it."""
     data = config_dict(model, eos_token_id=eos_token_id, pad_token_id=pad_token_id)
     (path / "config.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    place = FAMILIES[model.config.model_type].place
+    tensors: dict[str, Tensor] = {}
+    joined: dict[str, dict[int, Tensor]] = {}
+    for name, tensor in model.state_dict().items():
+        theirs, tensor = place(name), tensor.detach().cpu()
+        tensor = tensor.T if theirs.is_transposed else tensor
+        if theirs.part is None:
+            tensors[theirs.name] = tensor.contiguous()
+        else:
+            joined.setdefault(theirs.name, {})[theirs.part] = tensor
+    tensors |= {name: torch.cat([parts[i] for i in range(3)], dim=-1) for name, parts in joined.items()}
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
 
 
 def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
-    """The shape of the checkpoint in `path`, and the whole config.json; CheckpointError when it is not one of ours."""
+    """The shape of the checkpoint in `path`, and the whole config.json; CheckpointError says what is wrong with it."""
     file = path / "config.json"
+    if not file.exists():
+        raise CheckpointError(f"no checkpoint in {path}: config.json is missing")
+    data = _read_json(file)
+    return read_model_config(data, file), data
+
+
+def _read_json(file: Path) -> dict[str, Any]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"no checkpoint in {path}: config.json is missing") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{file} is damaged: {error}") from error
-    if data.get("model_type") != "qwen3":
-        raise CheckpointError(f"{file} describes a {data.get('model_type')!r} model; this version opens qwen3")
-    rope = data.pop("rope_parameters", None)
-    if rope:
-        if rope.get("rope_type", "default") != "default":
-            raise CheckpointError(f"{file} has rope_type {rope['rope_type']!r}; this version computes 'default'")
-        data["rope_theta"] = rope["rope_theta"]
-    known = {f.name for f in dataclasses.fields(ModelConfig)}
-    for key, value in data.items():
-        if key in _FIXED and value != _FIXED[key]:
-            raise CheckpointError(f"{file} has {key} = {value!r}; this version computes {_FIXED[key]!r}")
-        if key not in known | _NEUTRAL | set(_FIXED):
-            raise CheckpointError(f"{file} has an unknown field {key!r}; {did_you_mean(key, known)}")
-    return ModelConfig(**{k: v for k, v in data.items() if k in known}), data
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{file} is damaged: it holds no object")
+    return data
 
 
 def load(path: Path) -> LanguageModel | ScalarModel:
     """The model of a checkpoint directory, float32 on the CPU; CheckpointError names what is missing or damaged."""
     config, data = read_config(path)
     model: LanguageModel | ScalarModel
-    if data.get("architectures") == [CLASSIFIER]:
-        model = ScalarModel(config)
+    with torch.device("meta"):
+        if data.get("architectures") == [FAMILIES[config.model_type].classifier]:
+            model = ScalarModel(config)
+        else:
+            model = LanguageModel(config)
+    if isinstance(model, ScalarModel):
         model.reward_offset = float(data.get("reward_offset", 0.0))
-    else:
-        model = LanguageModel(config)
-    model.load_state_dict(_tensors_like(model.state_dict(), path / "model.safetensors"))
+    model.load_state_dict(_tensors_like(model, path), assign=True)
     return model
-
-
-def _tensors_like(expected: dict[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:
-    if not file.exists():
-        raise CheckpointError(f"no checkpoint in {file.parent}: model.safetensors is missing")
-    try:
-        tensors = load_file(file)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is damaged ({error}); delete the stage's folder and run again") from error
-    for name, tensor in expected.items():
-        if name not in tensors:
-            raise CheckpointError(f"{file} lacks the tensor {name!r} that its config.json asks for")
-        if tensors[name].shape != tensor.shape:
-            have, want = tuple(tensors[name].shape), tuple(tensor.shape)
-            raise CheckpointError(f"{file}: {name} has shape {have}; its config.json asks for {want}")
-    return {name: tensors[name].float() for name in expected}
 
 
 def load_language_model(path: Path) -> LanguageModel:
@@ -129,3 +120,86 @@ def load_language_model(path: Path) -> LanguageModel:
             f"{path} holds a reward model, which gives scores and no text; choose a policy checkpoint"
         )
     return model
+
+
+def _tensors_like(model: LanguageModel | ScalarModel, path: Path) -> dict[str, Tensor]:
+    """The tensors of `model`, which itself holds shapes alone; what the files have too much or too little is named."""
+    place = FAMILIES[model.config.model_type].place
+    used: set[str] = set()
+    found: dict[str, Tensor] = {}
+    with Files(path) as files:
+        for name, expected in model.state_dict().items():
+            theirs = place(name)
+            # the base model of some families was saved without the name of the whole
+            key = theirs.name if theirs.name in files.where else theirs.name.removeprefix("transformer.")
+            tensor = files.read(key)
+            if theirs.part is not None:
+                tensor = tensor.chunk(3, dim=-1)[theirs.part]
+            tensor = tensor.T if theirs.is_transposed else tensor
+            if tensor.shape != expected.shape:
+                have, want = tuple(tensor.shape), tuple(expected.shape)
+                raise CheckpointError(f"{files.where[key]}: {name} has shape {have}; its config.json asks for {want}")
+            used.add(key)
+            # a copy: the file may be written again while the model lives
+            found[name] = tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        is_tied = isinstance(model, LanguageModel) and model.config.tie_word_embeddings
+        for name, file in files.where.items():
+            if name not in used and not _COMPUTED.fullmatch(name) and not (is_tied and name == "lm_head.weight"):
+                raise CheckpointError(f"{file} holds the tensor {name!r}, for which its config.json has no use")
+    return found
+
+
+class Files:
+    """The safetensors of a checkpoint, opened together; tensors are read one by one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.where: dict[str, Path] = {}
+        """The file of each tensor."""
+        self._opened: dict[Path, Any] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Files:
+        try:
+            self._find()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def read(self, name: str) -> Tensor:
+        if name not in self.where:
+            place = self.path / INDEX if len(self._opened) > 1 else next(iter(self._opened))
+            raise CheckpointError(f"{place} lacks the tensor {name!r} that its config.json asks for")
+        file = self.where[name]
+        dtype = self._opened[file].get_slice(name).get_dtype()
+        if dtype not in _DTYPES:
+            raise CheckpointError(f"{file}: {name} is of type {dtype}; this version reads {', '.join(_DTYPES)}")
+        tensor: Tensor = self._opened[file].get_tensor(name)
+        return tensor
+
+    def _find(self) -> None:
+        single, index = self.path / "model.safetensors", self.path / INDEX
+        if single.exists():
+            files = [single]
+        elif index.exists():
+            try:
+                named = _read_json(index)["weight_map"]
+                files = [self.path / Path(name).name for name in dict.fromkeys(named.values())]
+            except (KeyError, AttributeError, TypeError) as error:
+                raise CheckpointError(f"{index} is damaged: it has no weight_map of tensors to files") from error
+        else:
+            other = next((f.name for f in self.path.glob("*.bin")), "")
+            hint = f"; {other} is not read here, only safetensors are" if other else ""
+            raise CheckpointError(f"no checkpoint in {self.path}: model.safetensors is missing{hint}")
+        for file in files:
+            if not file.exists():
+                raise CheckpointError(f"no complete checkpoint in {self.path}: {file.name} of its index is missing")
+            try:
+                self._opened[file] = self._stack.enter_context(safetensors.safe_open(file, framework="pt"))
+            except (safetensors.SafetensorError, OSError) as error:
+                raise CheckpointError(f"{file} is damaged ({error}); get it or make it again") from error
+            self.where |= dict.fromkeys(self._opened[file].keys(), file)

@@ -63,17 +63,46 @@ def preset(name: str, **changes: Any) -> ModelConfig:
 
 def num_parameters(config: ModelConfig) -> int:
     """All parameters, tied ones once."""
+    return _parameters(config, config.num_experts)
+
+
+def num_active_parameters(config: ModelConfig) -> int:
+    """Those that a token is multiplied with: of the experts its own, of the tables of embeddings none but the head."""
+    C = config.hidden_size
+    tables = 0 if config.tie_word_embeddings else config.vocab_size
+    tables += config.max_position_embeddings if config.learned_positions else 0
+    return _parameters(config, config.num_experts_per_tok) - tables * C
+
+
+def _parameters(config: ModelConfig, num_experts: int) -> int:
+    """All parameters, if each layer had so many experts."""
     C, D = config.hidden_size, config.head_dim
-    attention = 2 * C * config.num_attention_heads * D + 2 * C * config.num_key_value_heads * D + 2 * D
-    layer = attention + 3 * C * config.intermediate_size + 2 * C
+    Q, KV = config.num_attention_heads * D, config.num_key_value_heads * D
+    norm = C * (2 if config.norm == "layer" else 1)
+    attention = 2 * C * Q + 2 * C * KV + 2 * D * config.qk_norm
+    attention += (Q + 2 * KV) * config.attention_bias + C * config.output_bias
+    ups = 2 if config.gated_mlp else 1
+    width = config.moe_intermediate_size if config.num_experts else config.intermediate_size
+    feed_forward = (ups + 1) * C * width + (ups * width + C) * config.mlp_bias
+    if config.num_experts:
+        feed_forward = num_experts * feed_forward + C * config.num_experts
+    layer = attention + feed_forward + norm * (4 if config.sandwich_norms else 2)
     embeddings = config.vocab_size * C * (1 if config.tie_word_embeddings else 2)
-    return config.num_hidden_layers * layer + embeddings + C
+    embeddings += config.max_position_embeddings * C * config.learned_positions
+    return config.num_hidden_layers * layer + embeddings + norm
 
 
 def flops_per_token(config: ModelConfig, length: int) -> float:
-    """Training FLOPs (forward and backward) of one token: 6 N + 6 L T d (Chowdhery et al. 2022, appendix B, causal)."""
+    """Training FLOPs (forward and backward) of one token: 6 N + 6 L T d (Chowdhery et al. 2022, appendix B, causal).
+
+    N are the active parameters; T is less in layers with a window, where a token sees T/2 positions no longer.
+    """
     width = config.num_attention_heads * config.head_dim
-    return 6.0 * num_parameters(config) + 6.0 * config.num_hidden_layers * length * width
+    window = config.sliding_window or length
+    near = 2 * window - window**2 / length if window < length else length
+    slide = len(config.sliding_layers)
+    positions = (config.num_hidden_layers - slide) * length + slide * near
+    return 6.0 * num_active_parameters(config) + 6.0 * positions * width
 
 
 @dataclass(frozen=True)

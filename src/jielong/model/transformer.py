@@ -1,21 +1,24 @@
-"""The decoder: a stack of identical layers between an embedding and a head, in the arrangement of Qwen3.
+"""The decoder: a stack of identical layers between an embedding and a head; a `ModelConfig` says in which arrangement.
 
 Token ids go in, a hidden state for each position comes out; a head turns it into logits over the vocabulary
-(`LanguageModel`) or into one number (`ScalarModel`, for rewards and values). RMSNorm before each block, rotary positions,
-grouped-query attention with normalised queries and keys, a SwiGLU feed-forward block, embeddings tied to the head. The
-parameter names are Hugging Face's, so a saved directory opens there. Weights and the residual stream are float32; matrix
-products run in `compute_dtype`.
+(`LanguageModel`) or into one number (`ScalarModel`, for rewards and values). The arrangement of our own models is that of
+Qwen3: RMSNorm before each block, rotary positions, grouped-query attention with normalised queries and keys, a SwiGLU
+feed-forward block, embeddings tied to the head. The other families (`model.families`) are made of the same few pieces
+with others switched on: biases, LayerNorm, norms after the blocks, windows, experts. The parameter names are Hugging
+Face's. Weights and the residual stream are float32; matrix products run in `compute_dtype`.
 
 A position sees those before it in its row that belong to the same segment, so several documents share a row without
 seeing each other. Generating has a packed form of this arithmetic with a cache, in `generate.packed`.
 """
-# B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K, D width of one head, C hidden width,
-# V vocabulary.
+# B rows, T positions, S key positions, N = B*T tokens in one line, H query heads, K key/value heads, G = H/K, D width of
+# one head, C hidden width, E experts, V vocabulary.
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +26,8 @@ from torch import Tensor, nn
 
 from jielong.config import at_least
 from jielong.errors import ConfigError
+from jielong.model.rotary import RopeScaling as RopeScaling
+from jielong.model.rotary import rotary_tables, rotate
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,47 @@ class ModelConfig:
     max_position_embeddings: int = 256
     rope_theta: float = 10_000.0
     rms_norm_eps: float = 1e-6
+    """That of LayerNorm too."""
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02
+
+    model_type: str = "qwen3"
+    """The family that a checkpoint of this model is written as; see `model.families`."""
+    hidden_act: Literal["silu", "gelu_pytorch_tanh"] = "silu"
+    norm: Literal["rms", "layer"] = "rms"
+    norm_offset: float = 0.0
+    """What an RMSNorm adds to its weight: 1 in Gemma."""
+    qk_norm: bool = True
+    attention_bias: bool = False
+    """Of queries, keys and values; `output_bias` is that of the map after them."""
+    output_bias: bool = False
+    mlp_bias: bool = False
+    gated_mlp: bool = True
+    """down(act(gate) * up); otherwise down(act(up))."""
+    sandwich_norms: bool = False
+    """A norm after each block too, before its result is added."""
+    learned_positions: bool = False
+    """A table of positions instead of rotary ones."""
+    rope_scaling: RopeScaling | None = None
+    sliding_window: int = 0
+    """Positions, itself included, that a token sees in the layers of `sliding_layers`; 0 is all."""
+    sliding_layers: tuple[int, ...] = ()
+    local_rope_theta: float = 0.0
+    """The theta of `sliding_layers`, which then are not scaled; 0 is `rope_theta`, scaled like the others."""
+    no_rope_layers: tuple[int, ...] = ()
+    embedding_scale: float = 1.0
+    query_scale: float = 0.0
+    """What the scores are multiplied with; 0 is 1/sqrt(head_dim)."""
+    num_experts: int = 0
+    """Feed-forward blocks of width `moe_intermediate_size` in each layer, of which a token uses `num_experts_per_tok`."""
+    num_experts_per_tok: int = 0
+    moe_intermediate_size: int = 0
+    norm_topk_prob: bool = True
 
     def __post_init__(self) -> None:
         at_least(self, 1, "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
         at_least(self, 1, "num_key_value_heads", "head_dim", "max_position_embeddings")
+        at_least(self, 0, "sliding_window", "num_experts", "num_experts_per_tok", "moe_intermediate_size")
         if self.num_attention_heads % self.num_key_value_heads:
             raise ConfigError(
                 f"num_attention_heads {self.num_attention_heads} is not a multiple of "
@@ -52,46 +92,71 @@ class ModelConfig:
             )
         if self.head_dim % 2:
             raise ConfigError(f"head_dim {self.head_dim} is odd; rotary positions turn pairs, so it must be even")
+        if self.num_experts_per_tok > self.num_experts:
+            raise ConfigError(f"a token cannot use {self.num_experts_per_tok} of {self.num_experts} experts")
+
+    @property
+    def score_scale(self) -> float:
+        return self.query_scale or 1.0 / math.sqrt(self.head_dim)
+
+    def rope_of(self, layer: int) -> Literal["", "global", "local"]:
+        """Which rotary table this layer uses, if any."""
+        if self.learned_positions or layer in self.no_rope_layers:
+            return ""
+        return "local" if self.local_rope_theta and layer in self.sliding_layers else "global"
+
+    def rotary_tables(
+        self, kind: Literal["", "global", "local"], positions: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`model.rotary.rotary_tables` of one kind of layer."""
+        if kind == "local":
+            return rotary_tables(positions, self.head_dim, self.local_rope_theta)
+        return rotary_tables(positions, self.head_dim, self.rope_theta, self.rope_scaling, lengths)
 
 
 class Linear(nn.Linear):
-    """A bias-free linear map with a float32 weight that multiplies in the dtype of its input."""
+    """A linear map with float32 parameters that multiplies in the dtype of its input."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features, bias=False)
+    def __init__(self, in_features: int, out_features: int, bias: bool = False) -> None:
+        super().__init__(in_features, out_features, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.to(x.dtype))
+        return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
 class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) * weight over the last axis, computed in float32 (Zhang and Sennrich 2019)."""
+    """x / sqrt(mean(x^2) + eps) * (weight + offset) over the last axis, in float32 (Zhang and Sennrich 2019)."""
 
-    def __init__(self, width: int, eps: float) -> None:
+    def __init__(self, width: int, eps: float, offset: float = 0.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
+        self.weight = nn.Parameter(torch.full((width,), 1.0 - offset))
+        self.eps, self.offset = eps, offset
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.float()
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * self.weight
+        gain = self.weight + self.offset if self.offset else self.weight
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * gain
 
 
-def rotary_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """cos and sin, each (B, T, 1, D) float32, of the rotary embedding (Su et al. 2021), halves layout."""
-    half = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
-    angles = positions[:, :, None].float() * (1.0 / theta**half)
-    both = torch.cat([angles, angles], dim=-1)[:, :, None, :]
-    return both.cos(), both.sin()
+class LayerNorm(nn.LayerNorm):
+    """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis, in float32 (Ba et al. 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float())
 
 
-def rotate(x_BTHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (i, i + D/2) by its position's angle; float32."""
-    first, second = x_BTHD.chunk(2, dim=-1)
-    return x_BTHD * cos + torch.cat([-second, first], dim=-1) * sin
+def norm_of(config: ModelConfig) -> RMSNorm | LayerNorm:
+    """A norm of the hidden states."""
+    if config.norm == "layer":
+        return LayerNorm(config.hidden_size, config.rms_norm_eps)
+    return RMSNorm(config.hidden_size, config.rms_norm_eps, config.norm_offset)
 
 
-def attend(q_BTHD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask_BTS: Tensor) -> Tensor:
+def activation(x: Tensor, hidden_act: str) -> Tensor:
+    return F.silu(x) if hidden_act == "silu" else F.gelu(x, approximate="tanh")
+
+
+def attend(q_BTHD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask_BTS: Tensor, scale: float) -> Tensor:
     """Softmax attention where `mask_BTS` is True; (B, T, H, D). Softmax in float32.
 
     Short rows on a CPU multiply plain batches of matrices: there the fused kernel's backward pass is the slower one (up
@@ -102,10 +167,10 @@ def attend(q_BTHD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask_BTS: Tensor) -> 
     G = H // K
     if q_BTHD.device.type != "cpu" or T > 512:
         out_BHTD = F.scaled_dot_product_attention(
-            q_BTHD.transpose(1, 2), k_BKSD, v_BKSD, attn_mask=mask_BTS[:, None], enable_gqa=G > 1
+            q_BTHD.transpose(1, 2), k_BKSD, v_BKSD, attn_mask=mask_BTS[:, None], scale=scale, enable_gqa=G > 1
         )
         return out_BHTD.transpose(1, 2)
-    q_BKGTD = q_BTHD.view(B, T, K, G, D).permute(0, 2, 3, 1, 4) * (1.0 / math.sqrt(D))
+    q_BKGTD = q_BTHD.view(B, T, K, G, D).permute(0, 2, 3, 1, 4) * scale
     scores = q_BKGTD.reshape(B * K, G * T, D) @ k_BKSD.reshape(B * K, S, D).transpose(1, 2)
     scores_BKGTS = scores.view(B, K, G, T, S).float().masked_fill(~mask_BTS[:, None, None], -1e30)
     weights = torch.softmax(scores_BKGTS, dim=-1).to(v_BKSD.dtype)
@@ -117,56 +182,103 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         C, D = config.hidden_size, config.head_dim
-        self.head_dim = D
-        self.q_proj = Linear(C, config.num_attention_heads * D)
-        self.k_proj = Linear(C, config.num_key_value_heads * D)
-        self.v_proj = Linear(C, config.num_key_value_heads * D)
-        self.o_proj = Linear(config.num_attention_heads * D, C)
-        self.q_norm = RMSNorm(D, config.rms_norm_eps)
-        self.k_norm = RMSNorm(D, config.rms_norm_eps)
+        self.head_dim, self.scale, self.is_normalised = D, config.score_scale, config.qk_norm
+        self.q_proj = Linear(C, config.num_attention_heads * D, config.attention_bias)
+        self.k_proj = Linear(C, config.num_key_value_heads * D, config.attention_bias)
+        self.v_proj = Linear(C, config.num_key_value_heads * D, config.attention_bias)
+        self.o_proj = Linear(config.num_attention_heads * D, C, config.output_bias)
+        if config.qk_norm:
+            self.q_norm = RMSNorm(D, config.rms_norm_eps, config.norm_offset)
+            self.k_norm = RMSNorm(D, config.rms_norm_eps, config.norm_offset)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask_BTS: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask_BTS: Tensor) -> Tensor:
         B, T, _ = x.shape
         q_BTHD = self.q_proj(x).view(B, T, -1, self.head_dim)
         k_BTKD = self.k_proj(x).view(B, T, -1, self.head_dim)
         v_BTKD = self.v_proj(x).view(B, T, -1, self.head_dim)
-        q_BTHD = rotate(self.q_norm(q_BTHD), cos, sin).to(x.dtype)
-        k_BTKD = rotate(self.k_norm(k_BTKD), cos, sin).to(x.dtype)
-        k_BKSD, v_BKSD = k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2)
-        out_BTHD = attend(q_BTHD, k_BKSD, v_BKSD, mask_BTS)
+        if self.is_normalised:
+            q_BTHD, k_BTKD = self.q_norm(q_BTHD), self.k_norm(k_BTKD)
+        if rotary is not None:
+            q_BTHD, k_BTKD = rotate(q_BTHD, *rotary), rotate(k_BTKD, *rotary)
+        k_BKSD, v_BKSD = k_BTKD.to(x.dtype).transpose(1, 2), v_BTKD.transpose(1, 2)
+        out_BTHD = attend(q_BTHD.to(x.dtype), k_BKSD, v_BKSD, mask_BTS, self.scale)
         return self.o_proj(out_BTHD.reshape(B, T, -1))
 
 
 class FeedForward(nn.Module):
-    """down(silu(gate(x)) * up(x)), Shazeer 2020."""
+    """down(act(gate(x)) * up(x)), Shazeer 2020, or without a gate down(act(up(x)))."""
+
+    def __init__(self, config: ModelConfig, width: int) -> None:
+        super().__init__()
+        self.hidden_act, self.is_gated = config.hidden_act, config.gated_mlp
+        if config.gated_mlp:
+            self.gate_proj = Linear(config.hidden_size, width, config.mlp_bias)
+        self.up_proj = Linear(config.hidden_size, width, config.mlp_bias)
+        self.down_proj = Linear(width, config.hidden_size, config.mlp_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_gated:
+            return self.down_proj(activation(self.gate_proj(x), self.hidden_act) * self.up_proj(x))
+        return self.down_proj(activation(self.up_proj(x), self.hidden_act))
+
+
+class Mixture(nn.Module):
+    """Feed-forward blocks of which each token uses those that a router likes best for it."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = Linear(config.hidden_size, config.intermediate_size)
-        self.up_proj = Linear(config.hidden_size, config.intermediate_size)
-        self.down_proj = Linear(config.intermediate_size, config.hidden_size)
+        self.num_chosen, self.is_normalised = config.num_experts_per_tok, config.norm_topk_prob
+        self.gate = Linear(config.hidden_size, config.num_experts)
+        self.experts = nn.ModuleList(
+            FeedForward(config, config.moe_intermediate_size) for _ in range(config.num_experts)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        x_NC = x.view(-1, x.shape[-1])
+        scores_NE = self.gate(x_NC.float())  # float32: a rounded score would choose another expert
+        return mix(x_NC, scores_NE, self.experts, self.num_chosen, self.is_normalised).view(x.shape)
+
+
+def mix(
+    x_NC: Tensor, scores_NE: Tensor, experts: Iterable[Callable[[Tensor], Tensor]], num_chosen: int, is_normalised: bool
+) -> Tensor:
+    """(N, C) float32: what the best `num_chosen` experts of each token answer, times the softmax of their scores.
+
+    `is_normalised` makes the chosen ones' shares sum to 1. Each expert answers all its tokens at once.
+    """
+    shares_Nk, chosen_Nk = torch.softmax(scores_NE.float(), dim=-1).topk(num_chosen, dim=-1)
+    if is_normalised:
+        shares_Nk = shares_Nk / shares_Nk.sum(-1, keepdim=True)
+    chosen = chosen_Nk.flatten()
+    by_expert = chosen.argsort(stable=True)
+    counts = torch.bincount(chosen, minlength=scores_NE.shape[1]).tolist()
+    parts = x_NC[by_expert // num_chosen].split(counts)
+    # in training an idle expert computes nothing, too, so that its gradient is 0 and not missing
+    is_training = torch.is_grad_enabled()
+    answers = torch.cat([f(part) for f, part in zip(experts, parts, strict=True) if len(part) or is_training])
+    back = torch.empty_like(by_expert)
+    back[by_expert] = torch.arange(len(back), device=back.device)
+    return (answers[back].view(*chosen_Nk.shape, -1) * shares_Nk[:, :, None]).sum(1)
 
 
 class Layer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.is_sandwich = config.sandwich_norms
+        self.input_layernorm = norm_of(config)
         self.self_attn = Attention(config)
-        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.mlp = FeedForward(config)
+        self.post_attention_layernorm = norm_of(config)
+        if config.sandwich_norms:
+            self.pre_feedforward_layernorm = norm_of(config)
+            self.post_feedforward_layernorm = norm_of(config)
+        self.mlp = Mixture(config) if config.num_experts else FeedForward(config, config.intermediate_size)
 
-    def forward(
-        self,
-        x: Tensor,
-        cos: Tensor,
-        sin: Tensor,
-        mask_BTS: Tensor,
-        dtype: torch.dtype,
-    ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x).to(dtype), cos, sin, mask_BTS)
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask_BTS: Tensor, dtype: torch.dtype) -> Tensor:
+        mixed = self.self_attn(self.input_layernorm(x).to(dtype), rotary, mask_BTS)
+        if self.is_sandwich:
+            x = x + self.post_attention_layernorm(mixed)
+            return x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x).to(dtype)))
+        x = x + mixed
         return x + self.mlp(self.post_attention_layernorm(x).to(dtype))
 
 
@@ -178,8 +290,10 @@ class Transformer(nn.Module):
         self.config = config
         self.compute_dtype = torch.float32
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        if config.learned_positions:
+            self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.norm = norm_of(config)
 
     def forward(
         self,
@@ -191,26 +305,38 @@ class Transformer(nn.Module):
 
         `positions` (B, T) default to 0..T-1; `segments` (B, T) keep packed documents apart (equal numbers see each other).
         """
+        config = self.config
         B, T = inputs.shape
         if positions is None:
             positions = torch.arange(T, device=inputs.device).expand(B, T)
         mask_BTS = torch.ones(T, T, dtype=torch.bool, device=inputs.device).tril().expand(B, T, T)
         if segments is not None:
             mask_BTS = mask_BTS & (segments[:, :, None] == segments[:, None, :])
-        cos, sin = rotary_tables(positions, self.config.head_dim, self.config.rope_theta)
+        near_BTS = mask_BTS
+        if config.sliding_layers and 0 < config.sliding_window < T:
+            near_BTS = mask_BTS & torch.ones_like(mask_BTS[0]).triu(1 - config.sliding_window)
+        kinds = [config.rope_of(layer) for layer in range(config.num_hidden_layers)]
+        rotary = {kind: config.rotary_tables(kind, positions) if kind else None for kind in dict.fromkeys(kinds)}
         x = self.embed_tokens(inputs).float()
-        for layer in self.layers:
-            x = layer(x, cos, sin, mask_BTS, self.compute_dtype)
+        if config.embedding_scale != 1.0:
+            x = x * config.embedding_scale
+        if config.learned_positions:
+            x = x + self.embed_positions(positions)
+        for index, (layer, kind) in enumerate(zip(self.layers, kinds, strict=True)):
+            mask = near_BTS if index in config.sliding_layers else mask_BTS
+            x = layer(x, rotary[kind], mask, self.compute_dtype)
         return self.norm(x)
 
 
 def initialise(module: nn.Module, config: ModelConfig, seed: int) -> None:
     """Normal weights of std `initializer_range`, those that write into the residual stream divided by sqrt(2 layers).
 
-    (Radford et al. 2019, section 2.3.) The draw depends on the seed alone.
+    (Radford et al. 2019, section 2.3.) Biases are 0. The draw depends on the seed alone.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters(prefix="score" if isinstance(module, Linear) else ""):
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
         if parameter.dim() < 2:
             continue
         std = config.initializer_range

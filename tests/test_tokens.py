@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import pickle
+import unicodedata
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import tokenizers
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.tokens import SPECIAL_TOKENS, Tokenizer, TokenizerConfig, train_tokenizer
+from jielong.tokens.fast import BORDER, LONGEST, chunks, in_order, merges_are_proper
 
 TEXTS = [
     "The capital of France is Paris. The capital of Japan is Tokyo.\n\nIts currency is the yen, since 1871.\n",
@@ -27,6 +32,95 @@ def tokenizer() -> Tokenizer:
 
 BYTES_ALONE = train_tokenizer([], TokenizerConfig(vocab_size=320))
 TRAINED = train_tokenizer(TEXTS, TokenizerConfig(vocab_size=420))
+CHARACTERS = train_tokenizer(TEXTS, TokenizerConfig(vocab_size=420, han="characters"))
+
+
+def library(tokenizer: Tokenizer, directory: Path) -> Any:
+    """The `tokenizers` library on the saved file: what a stranger reads."""
+    tokenizer.save(directory)
+    made = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
+    made.encode_special_tokens = True
+    return made
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Tokenizer, Any]]:
+    return [(t, library(t, tmp_path_factory.mktemp("saved"))) for t in (BYTES_ALONE, TRAINED, CHARACTERS)]
+
+
+PIECES = st.sampled_from(
+    [*"ab é中。1\t\n\r\u3000", "  ", "\r\n", "'s", "'LL", "the", "法国的", "<|im_end|>", BORDER, BORDER[:5]]
+)
+
+
+@given(st.lists(st.text(max_size=4) | PIECES, max_size=12).map("".join))
+def test_the_fast_way_gives_the_ids_of_the_saved_file(libraries: list[tuple[Tokenizer, Any]], text: str) -> None:
+    for tokenizer, theirs in libraries:
+        assert tokenizer._fast is not None
+        ids = theirs.encode(text, add_special_tokens=False).ids
+        assert tokenizer.encode(text) == ids
+        documents = tokenizer.encode_documents([text, "", "a" + text], threads=1)
+        assert [d.tolist() for d in documents][:2] == [[*ids, tokenizer.endoftext], [tokenizer.endoftext]]
+
+
+def test_every_kind_of_character_is_cut_in_the_same_places(libraries: list[tuple[Tokenizer, Any]]) -> None:
+    """The two regex engines have Unicode tables of their own: where categories change, and every 16th character."""
+    kinds = [unicodedata.category(chr(c)) for c in range(0x110000)]
+    borders = {c + d for c in range(1, 0x10FFFF) if kinds[c] != kinds[c - 1] for d in (-1, 0)}
+    chosen = [chr(c) for c in sorted(borders | set(range(0, 0x3FFFF, 16))) if kinds[c] != "Cs"]
+    lines = [f"a{c}中{c}1{c} {c}. {c}'{c}l\n" for c in chosen]
+    tokenizer, theirs = libraries[1]
+    expected = [e.ids for e in theirs.encode_batch_fast(lines, add_special_tokens=False)]
+    assert [c for c, ids, line in zip(chosen, expected, lines, strict=True) if tokenizer.encode(line) != ids] == []
+
+
+def test_documents_come_in_order_whatever_the_threads(libraries: list[tuple[Tokenizer, Any]]) -> None:
+    tokenizer, theirs = libraries[1]
+    texts = [f"{i} {TEXTS[i % 3]}" * (1 + i % 40) for i in range(900)]
+    texts[5], texts[6] = "x\n" * LONGEST, f"The{BORDER}capital"
+    expected = [[*e.ids, 0] for e in theirs.encode_batch_fast(texts, add_special_tokens=False)]
+    for threads in (1, 3):
+        made = list(tokenizer.encode_documents(iter(texts), threads))
+        assert all(d.dtype == np.uint32 for d in made) and [d.tolist() for d in made] == expected
+    assert tokenizer.encode_batch(texts[:9]) == [ids[:-1] for ids in expected[:9]]
+
+
+def test_a_line_without_end_is_encoded_too(libraries: list[tuple[Tokenizer, Any]]) -> None:
+    tokenizer, theirs = libraries[1]
+    for text in (" " * (LONGEST + 1) + "x", "a\n" + "\t " * LONGEST, "法国" * LONGEST + "\nx"):
+        assert tokenizer.encode(text) == theirs.encode(text, add_special_tokens=False).ids
+
+
+def test_a_stream_of_texts_is_read_only_a_little_ahead() -> None:
+    read = 0
+
+    def texts() -> Any:
+        nonlocal read
+        for _ in range(10_000):
+            read += 1
+            yield "The capital of France is Paris. " * 300
+
+    documents = TRAINED.encode_documents(texts(), threads=2)
+    next(documents)
+    assert read < 1_000
+    documents.close()
+    assert list(in_order(len, chunks(["a"] * 3), 2)) == [3]
+
+
+def test_merges_that_two_libraries_read_differently_are_not_taken_the_fast_way() -> None:
+    data = json.loads(train_tokenizer(["ab bc abc"], TokenizerConfig(vocab_size=320)).to_json())
+    assert merges_are_proper(data, len(SPECIAL_TOKENS))
+    for pairs in (["b c", "a b", "ab c"], ["a b", "a b"]):  # abc is never reached: bc is merged first
+        merges = [pair.split() for pair in pairs]
+        data["model"]["merges"] = merges
+        words = {"".join(m): 320 + i for i, m in enumerate(merges)}
+        data["model"]["vocab"] = {t: i for t, i in data["model"]["vocab"].items() if i < 320} | words
+        assert not merges_are_proper(data, len(SPECIAL_TOKENS))
+        if len(pairs) == 3:
+            tokenizer = Tokenizer(json.dumps(data))
+            assert tokenizer._fast is None
+            assert tokenizer.encode("abc") == [tokenizer.encode("a")[0], 320]
+            assert [d.tolist() for d in tokenizer.encode_documents(["abc"])] == [[*tokenizer.encode("abc"), 0]]
 
 
 @given(st.text())
@@ -140,12 +234,12 @@ def test_transformers_gives_the_same_ids(tokenizer: Tokenizer, tmp_path: Path, h
     assert len(theirs) == tokenizer.vocab_size
 
 
-def test_a_missing_damaged_or_foreign_tokenizer_is_refused_by_name(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_missing_or_damaged_tokenizer_is_refused_by_name(tokenizer: Tokenizer, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         Tokenizer.load(tmp_path)
     tokenizer.save(tmp_path)
     whole = (tmp_path / "tokenizer.json").read_text()
-    for damaged in (whole[: len(whole) // 2], "{}", whole.replace("<|mask|>", "<|task|>")):
+    for damaged in (whole[: len(whole) // 2], "{}", "[]", whole.replace('"BPE"', '"Unigram"')):
         (tmp_path / "tokenizer.json").write_text(damaged)
         with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
             Tokenizer.load(tmp_path)

@@ -10,8 +10,8 @@ however many shards there are; tokens that are already in memory look the same.
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,12 +69,17 @@ class TokenArray:
         return len(self.offsets) - 1
 
 
-def encode_documents(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[tuple[str, NDArray[np.int64]]]:
+def encode_documents(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[tuple[str, NDArray[np.uint32]]]:
     """(document id, ids ended by <|endoftext|>) of each document, in order."""
-    rest = iter(documents)
-    while some := list(islice(rest, 256)):
-        for document, ids in zip(some, tokenizer.encode_batch([d.text for d in some]), strict=True):
-            yield document.id, np.array([*ids, tokenizer.endoftext], np.int64)
+    names: deque[str] = deque()
+
+    def texts() -> Iterator[str]:
+        for document in documents:
+            names.append(document.id)
+            yield document.text
+
+    for ids in tokenizer.encode_documents(texts()):
+        yield names.popleft(), ids
 
 
 def _token_type(vocab_size: int) -> np.dtype[Any]:
@@ -83,7 +88,7 @@ def _token_type(vocab_size: int) -> np.dtype[Any]:
 
 def write_shards(
     directory: Path | str,
-    documents: Iterable[tuple[str, Sequence[int] | NDArray[np.int64]]],
+    documents: Iterable[tuple[str, Sequence[int] | NDArray[np.integer[Any]]]],
     tokenizer: Tokenizer,
     *,
     shard_tokens: int = 1 << 27,

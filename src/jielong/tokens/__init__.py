@@ -1,10 +1,12 @@
 """Text and chats to token ids and back."""
 
 from jielong.tokens.chat import Rendered, RenderedPair, parse, render, render_preference, render_prompt
+from jielong.tokens.foreign import Beside
 from jielong.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerConfig, train_tokenizer
 
 __all__ = [
     "SPECIAL_TOKENS",
+    "Beside",
     "Rendered",
     "RenderedPair",
     "Tokenizer",

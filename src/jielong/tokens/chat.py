@@ -1,10 +1,11 @@
-"""Conversations as token ids in ChatML, and an assistant's ids back to a message.
+"""Conversations as token ids, and an assistant's ids back to a message.
 
-A turn is <|im_start|>, the role, a newline, the content, <|im_end|>, a newline. An assistant's tool calls follow its
-content as JSON between <tool_call> and </tool_call>; a tool's answer lies between <tool_response> and </tool_response>.
-The marks are special ids and the content never is, so the borders cannot be forged from inside a message. Rendering says
-beside every id whether it is one that the assistant is trained to write; the prompt of a conversation is a prefix of the
-conversation with its answer, always.
+Our own tokenizers speak ChatML: a turn is <|im_start|>, the role, a newline, the content, <|im_end|>, a newline. An
+assistant's tool calls follow its content as JSON between <tool_call> and </tool_call>; a tool's answer lies between
+<tool_response> and </tool_response>. The marks are special ids and the content never is, so the borders cannot be forged
+from inside a message. Rendering says beside every id whether it is one that the assistant is trained to write; the prompt
+of a conversation is a prefix of the conversation with its answer, always. Other people's tokenizers follow the chat
+template that came with them (see `templated`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Literal
 
 from jielong.errors import ConfigError, DataError
 from jielong.records import Message, Preference, to_dict
+from jielong.tokens.templated import parse_templated, render_templated
 from jielong.tokens.tokenizer import Tokenizer
 
 
@@ -53,17 +55,33 @@ def _is_call(call: Any) -> bool:
     )
 
 
+def _plain(message: Message) -> dict[str, Any]:
+    """A message as chat templates expect it."""
+    plain: dict[str, Any] = {"role": message.role, "content": _text(message)}
+    if message.tool_calls:
+        calls = [_checked(call, message) for call in message.tool_calls]
+        plain["tool_calls"] = [{"type": "function", "function": call} for call in calls]
+    for name in ("name", "tool_call_id"):
+        if getattr(message, name) is not None:
+            plain[name] = getattr(message, name)
+    return plain
+
+
+def _checked(call: Any, message: Message) -> Any:
+    if message.role != "assistant":
+        raise DataError(f"a message of role {message.role!r} has tool calls; only the assistant calls tools")
+    if not _is_call(call):
+        raise DataError(f"tool call {call!r} is not understood; expected {{'name': str, 'arguments': {{...}}}}")
+    return to_dict(call)
+
+
 def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
     """Ids of a turn between its header and its <|im_end|>."""
     ids = tokenizer.encode(_text(message))
     if message.role == "tool":
         ids = [tokenizer.special("<tool_response>"), *ids, tokenizer.special("</tool_response>")]
-    if message.tool_calls and message.role != "assistant":
-        raise DataError(f"a message of role {message.role!r} has tool calls; only the assistant calls tools")
     for call in message.tool_calls:
-        if not _is_call(call):
-            raise DataError(f"tool call {call!r} is not understood; expected {{'name': str, 'arguments': {{...}}}}")
-        text = json.dumps(to_dict(call), ensure_ascii=False)
+        text = json.dumps(_checked(call, message), ensure_ascii=False)
         ids += [tokenizer.special("<tool_call>"), *tokenizer.encode(text), tokenizer.special("</tool_call>")]
     return ids
 
@@ -75,15 +93,25 @@ def render(
     add_generation_prompt: bool = False,
     train_on: Literal["all", "last"] = "all",
 ) -> Rendered:
-    """A conversation in ChatML, each turn ended by <|im_end|> and a newline.
+    """A conversation in ChatML, each turn ended by <|im_end|> and a newline, or in the tokenizer's own chat template.
 
     Trained are the assistant's content, tool calls and <|im_end|>, of all its turns or of the last one; never a header
-    or the newline after the turn. `add_generation_prompt` opens an assistant's turn at the end.
+    or the newline after the turn. `add_generation_prompt` opens an assistant's turn at the end. DataError for messages
+    that the template refuses or writes differently once others follow.
     """
     if train_on not in ("all", "last"):
         raise ConfigError(f"train_on is {train_on!r}; expected 'all' or 'last'")
     turns_of_assistant = [i for i, m in enumerate(messages) if m.role == "assistant"]
-    trained_turns = set(turns_of_assistant if train_on == "all" else turns_of_assistant[-1:])
+    trained_turns = turns_of_assistant if train_on == "all" else turns_of_assistant[-1:]
+    return _render(messages, tokenizer, trained_turns, add_generation_prompt)
+
+
+def _render(
+    messages: Sequence[Message], tokenizer: Tokenizer, trained_turns: Sequence[int], add_generation_prompt: bool = False
+) -> Rendered:
+    if not tokenizer.is_own:
+        plain = [_plain(message) for message in messages]
+        return Rendered(*render_templated(plain, tokenizer, trained_turns, add_generation_prompt))
     newline = tokenizer.encode("\n")
     ids: list[int] = []
     trained: list[bool] = []
@@ -100,36 +128,42 @@ def render(
 
 
 def render_prompt(messages: Sequence[Message], tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Ids for the assistant to continue; a prefix of `render` of the same messages and any answer."""
-    return render(messages, tokenizer, add_generation_prompt=True).ids
+    """Ids for the assistant to continue; a prefix of `render` of the same messages and any answer.
+
+    (With another's template that is so unless the first letters of the answer melt into the end of the prompt.)
+    """
+    return _render(messages, tokenizer, (), add_generation_prompt=True).ids
 
 
 def render_preference(preference: Preference, tokenizer: Tokenizer) -> RenderedPair:
-    """Both conversations of a preference, ended at their last <|im_end|> as a sample of the engine is.
+    """Both conversations of a preference, ended where the assistant's last turn ends, as a sample of the engine is.
 
     Trained are the assistant's tokens in the answers alone, not those in the prompt.
     """
-    num_prompt = len(render(preference.prompt, tokenizer).ids)
 
     def side(answer: Sequence[Message]) -> Rendered:
         if not answer or answer[-1].role != "assistant":
             raise DataError(
                 "an answer of a preference is empty or not the assistant's; expected an assistant's message"
             )
-        whole = render((*preference.prompt, *answer), tokenizer)
-        end = max(i for i, token in enumerate(whole.ids) if token == tokenizer.im_end) + 1
-        trained = (False,) * num_prompt + whole.trained[num_prompt:end]
-        return Rendered(whole.ids[:end], trained)
+        whole = (*preference.prompt, *answer)
+        trained_turns = [i for i, m in enumerate(whole) if m.role == "assistant" and i >= len(preference.prompt)]
+        rendered = _render(whole, tokenizer, trained_turns)
+        end = max((i for i, is_trained in enumerate(rendered.trained) if is_trained), default=-1) + 1
+        return Rendered(rendered.ids[:end], rendered.trained[:end])
 
     return RenderedPair(side(preference.chosen), side(preference.rejected), preference.label, preference.margin)
 
 
 def parse(ids: Iterable[int], tokenizer: Tokenizer) -> Message:
-    """The assistant's message in the ids that continue a prompt, up to <|im_end|>, <|endoftext|> or the end.
+    """The assistant's message in the ids that continue a prompt, up to <|im_end|>, <|endoftext|> (any of the stop ids) or the end.
 
     A tool call that is unfinished or is no JSON of a call stays in the text, marks included.
     """
     turn = _until_end(ids, tokenizer)
+    if not tokenizer.is_own:
+        content, found = parse_templated(turn, tokenizer, _parse_call)
+        return Message("assistant", content, tool_calls=found)
     opening, closing = tokenizer.special("<tool_call>"), tokenizer.special("</tool_call>")
     text: list[int] = []
     calls: list[Mapping[str, Any]] = []
@@ -150,13 +184,13 @@ def parse(ids: Iterable[int], tokenizer: Tokenizer) -> Message:
 def _until_end(ids: Iterable[int], tokenizer: Tokenizer) -> list[int]:
     turn: list[int] = []
     for token in ids:
-        if token in (tokenizer.im_end, tokenizer.endoftext):
+        if token in tokenizer.stop_ids:
             break
         turn.append(int(token))
     return turn
 
 
-def _parse_call(text: bytes) -> Mapping[str, Any] | None:
+def _parse_call(text: bytes | str) -> Mapping[str, Any] | None:
     try:
         call = json.loads(text)
         json.dumps(call, ensure_ascii=False).encode()  # refuses escaped halves of surrogate pairs

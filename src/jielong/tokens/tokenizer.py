@@ -1,11 +1,12 @@
-"""Byte-level byte-pair encoding: any Unicode text to token ids and back without loss.
+"""Byte-pair encoding: any Unicode text to token ids and back without loss, by our own tokenizer or other people's.
 
 A tokenizer is trained on an iterable of texts and saved as the files that `transformers.AutoTokenizer` opens. Ids 0 to 63
-are special (end of text, roles, tools, image, mask, spare ones), 64 to 319 are the 256 bytes, the rest are merges. The one
-idea to hold: special ids come from the program alone. Text, whoever wrote it, is always encoded as ordinary bytes, so a
-user who types <|im_end|> cannot end a turn.
+are special (end of text, roles, tools, image, mask, spare ones), 64 to 319 are the 256 bytes, the rest are merges. Opened
+from a directory, the same class is also the tokenizer of Llama, Qwen, SmolLM, Mistral, Gemma or GPT-2. The one idea to
+hold: special ids come from the program alone. Text, whoever wrote it, is always encoded as ordinary text, so a user who
+types <|im_end|> cannot end a turn.
 
-Text is first split into pre-tokens that no merge may cross: a Han run is never glued to Latin letters or punctuation,
+Our own text is first split into pre-tokens that no merge may cross: a Han run is never glued to Latin letters or punctuation,
 digits go in groups of at most three, a word takes at most one space before it, and every newline stands alone, so that
 "assistant\\n" followed by anything is tokenised the same in one piece or in two.
 """
@@ -14,8 +15,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import itertools
+import json
+import re
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +28,11 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from jielong.errors import CheckpointError, ConfigError, DataError
+from jielong.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from jielong.runs import read_json, write_json, write_text
+from jielong.tokens.fast import FastEncoder, chunks, in_order, merges_are_proper, num_threads
+from jielong.tokens.foreign import Beside, Layout, byte_of_char, mark_texts, read_layout, without_marks
+from jielong.tokens.templates import CHATML, ChatTemplate
 
 NUM_SPECIAL = 64
 _NAMED = (
@@ -45,24 +52,6 @@ SPECIAL_TOKENS = _NAMED + tuple(f"<|reserved_{i}|>" for i in range(len(_NAMED), 
 """The text form of ids 0 to 63, in order."""
 
 HAN_SPLITS = {"runs": r"\p{Han}+", "characters": r"\p{Han}"}
-
-CHAT_TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{{- '<|im_start|>' + message.role + '\n' -}}"
-    "{%- if message.role == 'tool' -%}{{- '<tool_response>' -}}{%- endif -%}"
-    "{%- if message.content is string -%}{{- message.content -}}"
-    "{%- else -%}"
-    "{%- for part in message.content or [] -%}{%- if part.type == 'text' -%}{{- part.text -}}{%- endif -%}{%- endfor -%}"
-    "{%- endif -%}"
-    "{%- if message.role == 'tool' -%}{{- '</tool_response>' -}}{%- endif -%}"
-    "{%- for call in message.tool_calls or [] -%}"
-    "{{- '<tool_call>' + ((call.function or call) | tojson) + '</tool_call>' -}}"
-    "{%- endfor -%}"
-    "{{- '<|im_end|>\n' -}}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
-)
-"""What `jielong.tokens.chat.render` does, in Jinja, for `transformers`."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +93,19 @@ def _split_pattern(han: str) -> str:
     )
 
 
+def _fast_pattern(han: str) -> str:
+    """The same split for the engine of `tiktoken`: looking ahead is slow there, so only blanks do it, and they come last."""
+    words = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+        HAN_SPLITS[han],
+        r" ?[\p{L}\p{M}--\p{Han}]+",
+        r"\p{N}{1,3}",
+        r"\r?\n",
+        r" ?[^\s\p{L}\p{M}\p{N}\p{Han}]+",
+    )
+    return f"(?:{'|'.join(words)})" + r"|[^\S\n]+(?!\S)|[^\S\n]+"
+
+
 def train_tokenizer(texts: Iterable[str], config: TokenizerConfig | None = None) -> Tokenizer:
     """A tokenizer whose merges are the frequent pairs of `texts`; the same texts give the same file, byte for byte."""
     config = config or TokenizerConfig()
@@ -123,37 +125,38 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig | None = None)
     return Tokenizer(bpe.to_str())
 
 
-def _byte_of_char() -> dict[str, int]:
-    """Which byte each character of a byte-level vocabulary stands for.
-
-    Printable Latin-1 characters stand for themselves, the other bytes in order for the characters from U+0100 on
-    (the convention of GPT-2's vocabulary files).
-    """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = [b for b in range(256) if b not in printable]
-    return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(others)}
-
-
 class Tokenizer:
-    """Ids and text, both ways. Made by `train_tokenizer` or `Tokenizer.load`; does not change afterwards."""
+    """Ids and text, both ways. Made by `train_tokenizer` or `Tokenizer.load`; does not change afterwards.
 
-    def __init__(self, json_text: str) -> None:
-        """From the text of a tokenizer.json; CheckpointError when it is not one of ours."""
+    `is_own`: one of ours, with our ChatML; otherwise `template` is the makers' chat template, or None. `endoftext` ends a
+    document, `im_end` an assistant's turn, any of `stop_ids` an answer; `opening` (bos, mostly empty) begins every text.
+    """
+
+    def __init__(self, json_text: str, beside: Beside | None = None) -> None:
+        """From the text of a tokenizer.json, of somebody else's with what lies `beside` it; CheckpointError if damaged."""
+        self._json, self._beside = json_text, beside
+        self.is_own = beside is None
+        layout = self._own_layout() if beside is None else read_layout(self._data(), beside)
+        self._table, self.marks, self._strips_space = layout.table, layout.marks, layout.strips_space
+        self.vocab_size = len(layout.table)
+        self.endoftext = self.eos = layout.endoftext
+        self.pad, self.im_end, self.stop_ids, self.opening = layout.pad, layout.im_end, layout.stop_ids, layout.opening
+        self.template: ChatTemplate | None = layout.template
+        self._special_ids = frozenset(layout.marks.values())
+        self._num_encoded = 0
+        said = json_text if beside is None else json.dumps([json_text, sorted(beside.files.items()), beside.eos_ids])
+        self.digest = hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+
+    def _data(self) -> dict[str, Any]:
         try:
-            # The library signals damaged JSON with a bare Exception.
-            self._bpe = tokenizers.Tokenizer.from_str(json_text)
-        except Exception as error:
-            raise CheckpointError(f"the tokenizer is damaged ({error}); train it again or restore a copy") from error
-        self._bpe.encode_special_tokens = True
-        self._json = json_text
-        self._bytes = self._byte_table()
-        self.vocab_size = len(self._bytes)
-        self.digest = hashlib.blake2b(json_text.encode(), digest_size=16).hexdigest()
+            return dict(json.loads(self._json))
+        except (ValueError, TypeError) as error:
+            raise _damaged(error) from error
 
-    def _byte_table(self) -> list[bytes]:
-        vocab = sorted(self._bpe.get_vocab().items(), key=lambda item: item[1])
+    def _own_layout(self) -> Layout:
+        vocab = sorted(self._plain.get_vocab().items(), key=lambda item: item[1])
         tokens = [token for token, _ in vocab]
-        byte_of = _byte_of_char()
+        byte_of = byte_of_char()
         is_ours = tuple(tokens[:NUM_SPECIAL]) == SPECIAL_TOKENS and [i for _, i in vocab] == list(range(len(vocab)))
         if not is_ours or not byte_of.keys() <= set(tokens):
             raise CheckpointError(
@@ -161,80 +164,219 @@ class Tokenizer:
                 "on, then the 256 bytes"
             )
         table = [token.encode() for token in SPECIAL_TOKENS]
-        return table + [bytes(byte_of[c] for c in token) for token in tokens[NUM_SPECIAL:]]
-
-    eos = endoftext = 0
-    pad = 1
-    im_start = 2
-    im_end = 3
-    mask = 10
+        table += [bytes(byte_of[c] for c in token) for token in tokens[NUM_SPECIAL:]]
+        marks = {token: id for id, token in enumerate(SPECIAL_TOKENS)}
+        return Layout(table, marks, endoftext=0, pad=1, im_end=3, stop_ids=(3, 0))
 
     def special(self, name: str) -> int:
-        """The id of a special token by its text, such as "<tool_call>"."""
-        return SPECIAL_TOKENS.index(name)
+        """The id of a special token by its text, such as "<tool_call>"; ConfigError when there is none."""
+        if name not in self.marks:
+            raise ConfigError(f"the tokenizer has no special token {name!r}; {did_you_mean(name, self.marks)}")
+        return self.marks[name]
+
+    @property
+    def im_start(self) -> int:
+        return self.special("<|im_start|>")
+
+    @property
+    def mask(self) -> int:
+        return self.special("<|mask|>")
 
     @functools.cached_property
     def byte_lengths(self) -> NDArray[np.int64]:
         """(V,) UTF-8 bytes of text that each id stands for; 0 for special ids."""
-        lengths = np.array([len(b) for b in self._bytes], np.int64)
-        lengths[:NUM_SPECIAL] = 0
+        lengths = np.array([len(b) for b in self._table], np.int64)
+        lengths[list(self._special_ids)] = 0
         return lengths
+
+    # Three encoders over the same vocabulary, made when first asked for.
+
+    @functools.cached_property
+    def _plain(self) -> Any:
+        """All text is ordinary."""
+        if self._beside is None:
+            return _library(self._json)
+        data = self._data()
+        return _library(json.dumps(without_marks(data, mark_texts(data, self._beside.template()))))
+
+    @functools.cached_property
+    def _marking(self) -> Any:
+        """The text of a mark is that mark: for what a chat template writes."""
+        return _library(self._json, encode_special_tokens=False)
+
+    @functools.cached_property
+    def _fast(self) -> FastEncoder | None:
+        """The quick way to the ids of `_plain`, where it is known to give them: for our own tokenizers."""
+        if not self.is_own:
+            return None
+        data = self._data()
+        parts = (data["pre_tokenizer"] or {}).get("pretokenizers") or [{}]
+        pattern = (parts[0].get("pattern") or {}).get("Regex")
+        han = next((h for h in HAN_SPLITS if _split_pattern(h) == pattern), None)
+        if han is None or not merges_are_proper(data, NUM_SPECIAL):
+            return None
+        ranks = {token: id for id, token in enumerate(self._table) if id >= NUM_SPECIAL}
+        return FastEncoder(ranks, _fast_pattern(han), self.endoftext)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, never special ones; DataError on half a surrogate pair, which is no Unicode text."""
-        try:
-            return list(self._bpe.encode(text, add_special_tokens=False).ids)
-        except TypeError as error:
-            raise _not_unicode([text], error) from error
+        _check_unicode(text)
+        self._num_encoded += len(text)
+        # To make the fast encoder takes as long as to encode this much without it: a short chat starts sooner.
+        is_worth_it = self._num_encoded > 100_000 or "_fast" in self.__dict__
+        ids = self._fast.encode(text) if is_worth_it and self._fast else None
+        return list(self._plain.encode(text, add_special_tokens=False).ids) if ids is None else ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of each text, on all cores."""
-        try:
-            return [e.ids for e in self._bpe.encode_batch_fast(list(texts), add_special_tokens=False)]
-        except TypeError as error:
-            raise _not_unicode(texts, error) from error
+        num_extra = len(self.opening) + 1
+        return [ids[num_extra - 1 : len(ids) - 1].tolist() for ids in self.encode_documents(texts)]
+
+    def encode_documents(
+        self, texts: Iterable[str], threads: int | None = None
+    ) -> Generator[NDArray[np.uint32], None, None]:
+        """For each text, in order, its ids as a document: (L,) uint32, begun by `opening` and ended by `endoftext`.
+
+        Texts are read a little ahead and encoded on `threads` threads (all cores that the process may use) while the
+        reader works; memory does not grow with their number.
+        """
+        threads = num_threads() if threads is None else threads
+        if self._fast is None:  # the library has threads of its own
+            threads = 1
+        for some in in_order(self._encode_chunk, chunks(texts), threads):
+            yield from some
+
+    def _encode_chunk(self, texts: list[str]) -> list[NDArray[np.uint32]]:
+        for text in texts:
+            _check_unicode(text)
+        if self._fast is None:
+            encoded = self._plain.encode_batch_fast(texts, add_special_tokens=False)
+            return [np.array([*self.opening, *e.ids, self.endoftext], np.uint32) for e in encoded]
+        is_joined = [self._fast.can_join(text) for text in texts]
+        joined = self._fast.encode_joined([t for t, joins in zip(texts, is_joined, strict=True) if joins])
+        ends = (np.flatnonzero(joined == self.endoftext) + 1).tolist()
+        parts = iter([joined[start:end] for start, end in itertools.pairwise([0, *ends])])
+        return [
+            next(parts) if joins else np.array([*self.encode(text), self.endoftext], np.uint32)
+            for text, joins in zip(texts, is_joined, strict=True)
+        ]
+
+    def encode_marked(self, text: str, breaker: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids of what a chat template wrote, and for each where its characters begin and end in `text`.
+
+        The text of a mark is that mark, unless `breaker`, a character that is then left out, stands inside it. Positions
+        count without breakers.
+        """
+        if breaker not in text:
+            whole = self._marking.encode(text, add_special_tokens=False)
+            return list(whole.ids), list(whole.offsets)
+        ids: list[int] = []
+        spans: list[tuple[int, int]] = []
+        at = start = 0
+        for found in itertools.chain(self.mark_pattern.finditer(text), [None]):
+            piece = text[start : found.start() if found else None].replace(breaker, "")
+            if piece:
+                encoding = (self._inside if at else self._plain).encode(piece, add_special_tokens=False)
+                ids += encoding.ids
+                spans += [(at + a, at + b) for a, b in encoding.offsets]
+                at += len(piece)
+            if found:
+                width = len(found.group())
+                ids.append(self.marks[found.group(found.lastindex or 0)])
+                spans.append((at, at + width))
+                at, start = at + width, found.end()
+        return ids, spans
+
+    @functools.cached_property
+    def mark_pattern(self) -> re.Pattern[str]:
+        """A mark in text, with the blanks beside it that it swallows; its own text is the group that matched."""
+        added = {a["content"]: a for a in self._data().get("added_tokens") or ()}
+
+        def one(mark: str) -> str:
+            before, after = (r"\s*" if added[mark].get(side) else "" for side in ("lstrip", "rstrip"))
+            return f"{before}({re.escape(mark)}){after}"
+
+        return _any_of(one(m) for m in sorted(self.marks, key=len, reverse=True))
+
+    @functools.cached_property
+    def marks_of_others(self) -> re.Pattern[str]:
+        """The text of a mark: what a user, a system message or a tool may not write as that mark."""
+        return _any_of(re.escape(m) for m in sorted(self.marks, key=len, reverse=True))
+
+    @functools.cached_property
+    def marks_of_nobody(self) -> re.Pattern[str]:
+        """The text of a mark flagged special, which the assistant's words may not hold as that mark either."""
+        special = {a["content"] for a in self._data().get("added_tokens") or () if a.get("special")}
+        return _any_of(re.escape(m) for m in sorted(self.marks, key=len, reverse=True) if m in special)
+
+    @functools.cached_property
+    def _inside(self) -> Any:
+        """`_plain` for text that does not stand at the beginning, before which some tokenizers put a space."""
+        data = json.loads(self._plain.to_str())
+        first = '"prepend_scheme": "first"'
+        text = json.dumps(data)
+        return _library(text.replace(first, '"prepend_scheme": "never"')) if first in text else self._plain
 
     def token_bytes(self, id: int) -> bytes:
         """The bytes that one id stands for; a special id stands for its own name."""
         if not 0 <= id < self.vocab_size:
             raise DataError(f"token id {id} is outside the vocabulary; expected 0 to {self.vocab_size - 1}")
-        return self._bytes[id]
+        return self._table[id]
 
     def decode_bytes(self, ids: Iterable[int], skip_special: bool = False) -> bytes:
         """The bytes of ids, which may end inside a character."""
-        return b"".join(self.token_bytes(int(i)) for i in ids if not (skip_special and 0 <= i < NUM_SPECIAL))
+        return b"".join(self.token_bytes(int(i)) for i in ids if not (skip_special and i in self._special_ids))
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
         """The text of ids; bytes that are no UTF-8 become U+FFFD."""
-        return self.decode_bytes(ids, skip_special).decode("utf-8", errors="replace")
+        text = self.decode_bytes(ids, skip_special).decode("utf-8", errors="replace")
+        return text.removeprefix(" ") if self._strips_space else text
 
     def bytes_per_token(self, texts: Sequence[str]) -> float:
         """UTF-8 bytes that one token carries on average; higher compresses better."""
-        num_tokens = sum(len(ids) for ids in self.encode_batch(texts))
+        num_tokens = sum(len(ids) - len(self.opening) - 1 for ids in self.encode_documents(texts))
         return sum(len(text.encode()) for text in texts) / max(num_tokens, 1)
 
+    def to_json(self) -> str:
+        """The text of tokenizer.json."""
+        return self._json
+
+    def with_template(self, source: str) -> Tokenizer:
+        """Somebody else's tokenizer with this chat template (Jinja), for one that came without."""
+        if self._beside is None:
+            raise ConfigError("our own tokenizer speaks ChatML; a chat template can only be given to another's")
+        files = {**self._beside.files, "chat_template.jinja": source}
+        return Tokenizer(self._json, replace(self._beside, files=files))
+
     def save(self, directory: Path | str) -> None:
-        """Write tokenizer.json and the two small files that `transformers.AutoTokenizer` reads beside it."""
+        """Write tokenizer.json and the small files that `transformers.AutoTokenizer` reads beside it."""
         directory = Path(directory)
-        # A turn ends with <|im_end|>, so that is the eos of chat programs; documents end with <|endoftext|>.
-        named: dict[str, Any] = {"eos_token": SPECIAL_TOKENS[self.im_end], "pad_token": SPECIAL_TOKENS[self.pad]}
-        write_json(directory / "special_tokens_map.json", named)
-        config = {
-            **named,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "clean_up_tokenization_spaces": False,
-            "chat_template": CHAT_TEMPLATE,
-        }
-        write_json(directory / "tokenizer_config.json", config)
+        for name, text in (self._beside.files if self._beside else {}).items():
+            write_text(directory / name, text)
+        if self._beside is None:
+            # A turn ends with <|im_end|>, so that is the eos of chat programs; documents end with <|endoftext|>.
+            named: dict[str, Any] = {"eos_token": SPECIAL_TOKENS[self.im_end], "pad_token": SPECIAL_TOKENS[self.pad]}
+            write_json(directory / "special_tokens_map.json", named)
+            config = {
+                **named,
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "clean_up_tokenization_spaces": False,
+                "chat_template": CHATML,
+            }
+            write_json(directory / "tokenizer_config.json", config)
         write_text(directory / "tokenizer.json", self._json)
 
     @classmethod
     def load(cls, directory: Path | str) -> Tokenizer:
-        """The tokenizer saved in a directory; CheckpointError when it is missing, damaged or not one of ours."""
+        """The tokenizer in a directory, ours or another's; CheckpointError when it is missing, damaged or of no known kind.
+
+        Another's stop ids come from generation_config.json, config.json and its chat template.
+        """
         path = Path(directory) / "tokenizer.json"
-        read_json(path)
+        data = read_json(path)
         try:
-            return cls(path.read_text(encoding="utf-8"))
+            beside = None if _is_own(data) else Beside.read(path.parent)
+            return cls(path.read_text(encoding="utf-8"), beside)
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
 
@@ -247,15 +389,35 @@ class Tokenizer:
     def __repr__(self) -> str:
         return f"Tokenizer(vocab_size={self.vocab_size}, digest={self.digest!r})"
 
-    def __reduce__(self) -> tuple[type[Tokenizer], tuple[str]]:
-        return Tokenizer, (self._json,)
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[str, Beside | None]]:
+        return Tokenizer, (self._json, self._beside)
 
 
-def _not_unicode(texts: Sequence[str], error: TypeError) -> Exception:
-    """The library answers half a surrogate pair with a TypeError; a real one is given back as it is."""
-    for text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError as bad:
-            return DataError(f"text has half a surrogate pair at character {bad.start}; expected valid Unicode")
-    return error
+def _is_own(data: Any) -> bool:
+    added = data.get("added_tokens") if isinstance(data, Mapping) else None
+    return tuple(a.get("content") for a in (added or ())[:NUM_SPECIAL]) == SPECIAL_TOKENS
+
+
+def _library(json_text: str, *, encode_special_tokens: bool = True) -> Any:
+    try:
+        # The library signals damaged JSON with a bare Exception.
+        made = tokenizers.Tokenizer.from_str(json_text)
+    except Exception as error:
+        raise _damaged(error) from error
+    made.encode_special_tokens = encode_special_tokens
+    return made
+
+
+def _damaged(error: Exception) -> CheckpointError:
+    return CheckpointError(f"the tokenizer is damaged ({error}); train it again or restore a copy")
+
+
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(patterns) or r"(?!)")
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as bad:
+        raise DataError(f"text has half a surrogate pair at character {bad.start}; expected valid Unicode") from bad

@@ -59,7 +59,8 @@ class LocalPort:
 
     def complete_many(self, texts: Sequence[str], sampling: Sampling, *, seed: int = 0) -> list[Answer]:
         """Plain continuations of bare text, as a base model gives them."""
-        return self._run([tuple(self.tokenizer.encode(t)) for t in texts], sampling, seed)
+        prompts = [(*self.tokenizer.opening, *self.tokenizer.encode(t)) for t in texts]
+        return self._run(prompts, sampling, seed)
 
     def score_many(self, texts: Sequence[str]) -> list[tuple[float, int]]:
         """For each text: the summed natural log-probability of its tokens, the first one left out, and their bytes.
@@ -79,7 +80,7 @@ class LocalPort:
         return totals
 
     def _run(self, prompts: Sequence[tuple[int, ...]], sampling: Sampling, seed: int) -> list[Answer]:
-        stops = (*sampling.stop_ids, self.tokenizer.im_end, self.tokenizer.endoftext)
+        stops = (*sampling.stop_ids, *self.tokenizer.stop_ids)
         ended = Sampling(**{**sampling.__dict__, "stop_ids": tuple(dict.fromkeys(stops))})
         requests = [Request(p, ended, derive_seed(seed, "ask", i)) for i, p in enumerate(prompts)]
         samples = self.engine.generate(requests)

@@ -1,0 +1,240 @@
+"""What the files of a tokenizer say about each id: its bytes, whether it is a mark, what ends an answer.
+
+A directory in Hugging Face's layout holds tokenizer.json (vocabulary, merges, how text is cut) and beside it settings:
+tokenizer_config.json (names of special tokens, the chat template), chat_template.jinja, and the ids that end an answer in
+generation_config.json or config.json. Two kinds of vocabulary are read, both byte-pair encoding: byte-level ones (GPT-2,
+Llama-3, Qwen, SmolLM), whose letters stand for bytes, and those of SentencePiece's kind (Llama-2, Mistral, Gemma), where
+"▁" is a space and <0x0A> a byte.
+
+A mark is an id that only the program may write: every token flagged special, and an added token that the chat template
+writes itself, such as Qwen's <tool_call>.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jielong.errors import CheckpointError, DataError
+from jielong.runs import read_json
+from jielong.tokens.templates import ChatTemplate
+
+_KEPT_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")
+_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_ENDS_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
+
+
+def byte_of_char() -> dict[str, int]:
+    """Which byte each character of a byte-level vocabulary stands for.
+
+    Printable Latin-1 characters stand for themselves, the other bytes in order for the characters from U+0100 on
+    (the convention of GPT-2's vocabulary files).
+    """
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [b for b in range(256) if b not in printable]
+    return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(others)}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What lies beside a tokenizer.json. `files` are the texts by name, kept so that they can be written again."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    eos_ids: tuple[int, ...] = ()
+    pad_id: int | None = None
+
+    @classmethod
+    def read(cls, directory: Path) -> Beside:
+        """From a directory; files that are not there are left out, damaged ones are a CheckpointError."""
+        files = {n: (directory / n).read_text(encoding="utf-8") for n in _KEPT_FILES if (directory / n).exists()}
+        eos: list[int] = []
+        pad: int | None = None
+        for name in ("generation_config.json", "config.json"):
+            path = directory / name
+            settings = read_json(path) if path.exists() else {}
+            ids = settings.get("eos_token_id")
+            eos += ids if isinstance(ids, list) else [] if ids is None else [ids]
+            pad = settings.get("pad_token_id") if pad is None else pad
+        return cls(files, tuple(dict.fromkeys(eos)), pad)
+
+    def json_of(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self.files.get(name, "{}")))
+        except ValueError as error:
+            raise CheckpointError(f"{name} is damaged ({error}); restore a copy") from error
+
+    def names(self) -> dict[str, str]:
+        """The text of the special tokens that have a name: bos_token, eos_token and so on."""
+        found = {**self.json_of("special_tokens_map.json"), **self.json_of("tokenizer_config.json")}
+        texts = {n: t.get("content") if isinstance(t := found.get(n), dict) else t for n in _NAMES}
+        return {n: t for n, t in texts.items() if isinstance(t, str)}
+
+    def template(self) -> str | None:
+        """The text of the chat template: chat_template.jinja, or the (default) one in tokenizer_config.json."""
+        if "chat_template.jinja" in self.files:
+            return self.files["chat_template.jinja"]
+        template = self.json_of("tokenizer_config.json").get("chat_template")
+        if isinstance(template, list):
+            by_name = {t.get("name"): t.get("template") for t in template}
+            template = by_name.get("default", next(iter(by_name.values()), None))
+        return template if isinstance(template, str) else None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What each id is. `table`: its bytes. `marks`: the ids, by text, that only the program may write."""
+
+    table: list[bytes]
+    marks: Mapping[str, int]
+    endoftext: int
+    pad: int
+    im_end: int
+    stop_ids: tuple[int, ...]
+    opening: tuple[int, ...] = ()
+    template: ChatTemplate | None = None
+    strips_space: bool = False
+
+
+def _types(part: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+    """A normalizer, pre-tokenizer, decoder or post-processor, and of a sequence its parts."""
+    if part is None:
+        return
+    for name in ("decoders", "pretokenizers", "processors", "normalizers"):
+        for inner in part.get(name, ()):
+            yield from _types(inner)
+    yield part
+
+
+def mark_texts(data: Mapping[str, Any], template: str | None) -> dict[str, Mapping[str, Any]]:
+    """The added tokens that are marks, by their text."""
+    written = template or ""
+    return {
+        a["content"]: a
+        for a in data.get("added_tokens") or ()
+        if a.get("special") or (a["content"].strip() and a["content"] in written)
+    }
+
+
+def without_marks(data: Mapping[str, Any], marks: Mapping[str, Any]) -> dict[str, Any]:
+    """A tokenizer.json in which the text of a mark is ordinary text: no added token, no merge and no word leads to one.
+
+    Ids stay; the marks' names get a noncharacter (U+FFFF) on both sides, and nothing but their ids refers to them.
+    """
+
+    def hide(name: str) -> str:
+        return f"\uffff{name}\uffff" if name in marks else name
+
+    model = dict(data["model"])
+    pairs = ((m, m.split(" ", 1) if isinstance(m, str) else m) for m in model["merges"])
+    model["merges"] = [m for m, (a, b) in pairs if a + b not in marks and a not in marks and b not in marks]
+    model["vocab"] = {hide(token): id for token, id in model["vocab"].items()}
+    if model.get("unk_token"):
+        model["unk_token"] = hide(model["unk_token"])
+    added = [
+        {**a, "content": hide(a["content"]), "special": True} if a["content"] in marks else a
+        for a in data.get("added_tokens") or ()
+    ]
+    return {**data, "model": model, "added_tokens": added, "post_processor": None}
+
+
+def read_layout(data: Mapping[str, Any], beside: Beside) -> Layout:
+    """From a parsed tokenizer.json of byte-pair encoding and what lies beside it; CheckpointError for other kinds."""
+    kind = (data.get("model") or {}).get("type") or ("BPE" if "merges" in (data.get("model") or {}) else None)
+    if kind != "BPE":
+        raise CheckpointError(f"the tokenizer's model is of type {kind!r}; expected 'BPE'")
+    template_text = beside.template()
+    marked = mark_texts(data, template_text)
+    table = _table(data, marked)
+    marks = {text: int(a["id"]) for text, a in marked.items()}
+    names = beside.names()
+    eos = next((marks[t] for t in (names.get("eos_token"), *_ENDS_OF_TEXT) if t in marks), None)
+    endoftext = next((marks[t] for t in _ENDS_OF_TEXT if t in marks), eos)
+    ids = [i for i in beside.eos_ids if isinstance(i, int) and 0 <= i < len(table)]
+    if endoftext is None and not ids:
+        raise CheckpointError("the tokenizer names no token that ends a text; expected an eos_token")
+    endoftext = ids[0] if endoftext is None else endoftext
+    template = None if template_text is None else ChatTemplate(template_text, names)
+    turn_end = None if template is None else _turn_end(template, marks)
+    im_end = next(i for i in (turn_end, eos, *ids, endoftext) if i is not None)
+    stops = tuple(dict.fromkeys((im_end, *ids, *([] if eos is None else [eos]), endoftext)))
+    pad = marks.get(names.get("pad_token", ""), beside.pad_id)
+    return Layout(
+        table=table,
+        marks=marks,
+        endoftext=endoftext,
+        pad=endoftext if pad is None or not 0 <= pad < len(table) else pad,
+        im_end=im_end,
+        stop_ids=stops,
+        opening=_opening(data, beside, names, marks),
+        template=template,
+        strips_space=_strips_space(data),
+    )
+
+
+def _table(data: Mapping[str, Any], marks: Mapping[str, Any]) -> list[bytes]:
+    vocab: Mapping[str, int] = data["model"]["vocab"]
+    added = data.get("added_tokens") or ()
+    is_byte_level = any(part["type"] == "ByteLevel" for part in _types(data.get("decoder")))
+    byte_of = byte_of_char()
+
+    def as_bytes(token: str) -> bytes:
+        if is_byte_level:
+            known = [byte_of.get(c) for c in token]
+            return token.encode() if None in known else bytes(b for b in known if b is not None)
+        if re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", token):
+            return bytes([int(token[3:5], 16)])
+        return token.replace("▁", " ").encode()
+
+    table = [b""] * (1 + max([*vocab.values(), *(a["id"] for a in added)], default=0))
+    for token, id in vocab.items():
+        table[id] = as_bytes(token)
+    for a in added:
+        text = a["content"]
+        table[a["id"]] = text.encode() if is_byte_level or text in marks else as_bytes(text)
+    return table
+
+
+def _opening(
+    data: Mapping[str, Any], beside: Beside, names: Mapping[str, str], marks: Mapping[str, int]
+) -> tuple[int, ...]:
+    """The ids with which every text begins (bos), as the post-processor or the settings say."""
+    says = beside.json_of("tokenizer_config.json").get("add_bos_token")
+    bos = marks.get(names.get("bos_token", ""))
+    if says is not None:
+        return (bos,) if says and bos is not None else ()
+    opening: list[int] = []
+    for part in _types(data.get("post_processor")):
+        if part["type"] == "TemplateProcessing":
+            for piece in part["single"]:
+                if "SpecialToken" not in piece:
+                    break
+                opening += part["special_tokens"][piece["SpecialToken"]["id"]]["ids"]
+    return tuple(opening)
+
+
+def _strips_space(data: Mapping[str, Any]) -> bool:
+    """Whether a space is put before a text when it is encoded and taken away when it is decoded."""
+    for part in _types(data.get("decoder")):
+        if part["type"] == "Strip" and part.get("start"):
+            return True
+        if part["type"] == "Metaspace":
+            return bool(
+                part.get("prepend_scheme", "always" if part.get("add_prefix_space", True) else "never") != "never"
+            )
+    return False
+
+
+def _turn_end(template: ChatTemplate, marks: Mapping[str, int]) -> int | None:
+    """The mark that the template writes after an assistant's words."""
+    words = "jielong-assistant-words"
+    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": words}]
+    try:
+        after = template.text(talk).rpartition(words)[2]
+    except DataError:
+        return None
+    found = [(after.find(text), -len(text), id) for text, id in marks.items() if text in after]
+    return min(found)[2] if found else None

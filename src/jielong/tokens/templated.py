@@ -1,0 +1,106 @@
+"""Conversations in other people's chat templates: ids, which of them are trained, and answers back to text.
+
+A template gives text, and the text of a mark in it becomes that mark, as in `transformers`. A message that holds the text
+of a mark must not: there a breaker, one character that is in no message, is put inside it before rendering and taken out
+when the ordinary text around is encoded. So a template may trim or move what people wrote and still nobody can forge a
+turn. The assistant's own messages may hold the marks that are not flagged special, such as <think>, because it writes
+those itself.
+
+What is trained follows from prefixes: the text up to an answer, with the answer's header, and the text up to its end must
+both begin the text of the whole conversation. A template that writes earlier turns anew is refused for training.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from jielong.errors import ConfigError, DataError
+from jielong.tokens.templates import ChatTemplate
+from jielong.tokens.tokenizer import Tokenizer
+
+_TOOL_CALL = re.compile(r"\n?<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+
+
+def render_templated(
+    messages: Sequence[Mapping[str, Any]],
+    tokenizer: Tokenizer,
+    trained_turns: Collection[int] = (),
+    add_generation_prompt: bool = False,
+) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Ids of a conversation, and for each whether it lies in an answer of `trained_turns` (indices of messages).
+
+    The ids are those of `apply_chat_template` in `transformers` for messages without the text of marks. A token that
+    holds letters of an answer and of the header before it is not trained. ConfigError without a chat template.
+    """
+    template = tokenizer.template
+    if template is None:
+        raise ConfigError(
+            "the tokenizer has no chat template; put chat_template.jinja beside tokenizer.json, or use with_template"
+        )
+    breaker = _breaker(messages)
+    broken = [_broken(message, tokenizer, breaker) for message in messages]
+    text = template.text(broken, add_generation_prompt=add_generation_prompt)
+    ids, spans = tokenizer.encode_marked(text, breaker)
+    trained = [False] * len(ids)
+    for turn in trained_turns:
+        start, end = _span(template, broken, turn, text, tokenizer)
+        start, end = (len(text[:at].replace(breaker, "")) for at in (start, end))
+        for i, (first, last) in enumerate(spans):
+            trained[i] = trained[i] or (start <= first and last <= end and first < end)
+    return tuple(ids), tuple(trained)
+
+
+def _breaker(messages: Sequence[Mapping[str, Any]]) -> str:
+    """A character of private use that no message holds."""
+    written = json.dumps(messages, ensure_ascii=False, default=str)
+    return next(chr(c) for c in range(0xF0000, 0xFFFFE) if chr(c) not in written)
+
+
+def _broken(message: Mapping[str, Any], tokenizer: Tokenizer, breaker: str) -> dict[str, Any]:
+    """The message with the breaker inside every text of a mark that its author may not write."""
+    pattern = tokenizer.marks_of_others if message["role"] != "assistant" else tokenizer.marks_of_nobody
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, str):
+            return pattern.sub(lambda m: m.group()[:1] + breaker + m.group()[1:], value)
+        if isinstance(value, Mapping):
+            return {walk(k): walk(v) for k, v in value.items()}
+        return [walk(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+    return {key: value if key == "role" else walk(value) for key, value in message.items()}
+
+
+def _span(
+    template: ChatTemplate, messages: Sequence[Mapping[str, Any]], turn: int, text: str, tokenizer: Tokenizer
+) -> tuple[int, int]:
+    """Where the answer `turn` begins and ends in the text of the whole conversation, its last mark included."""
+    before = template.text(messages[:turn], add_generation_prompt=True)
+    until = template.text(messages[: turn + 1])
+    if not (until.startswith(before) and text.startswith(until)):
+        raise DataError(
+            f"the chat template writes the turns around message {turn} differently once the conversation goes on, so what "
+            "the assistant is trained on cannot be told; train on the last answer alone, or give another template"
+        )
+    ends = [m.end(m.lastindex or 0) for m in tokenizer.mark_pattern.finditer(until, len(before))]
+    is_ended = bool(ends) and not until[ends[-1] :].strip()
+    return len(before), ends[-1] if is_ended else len(until)
+
+
+def parse_templated(
+    turn: Sequence[int], tokenizer: Tokenizer, parse_call: Callable[[str], Mapping[str, Any] | None]
+) -> tuple[str, tuple[Mapping[str, Any], ...]]:
+    """The words and the tool calls (JSON between <tool_call> and </tool_call>) of an answer; the rest stays text."""
+    calls: list[Mapping[str, Any]] = []
+
+    def take(found: re.Match[str]) -> str:
+        call = parse_call(found.group(1))
+        if call is None:
+            return found.group()
+        calls.append(call)
+        return ""
+
+    content = _TOOL_CALL.sub(take, tokenizer.decode(turn))
+    return content, tuple(calls)

@@ -20,9 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jielong.errors import CheckpointError, ConfigError, ResourceError
+from jielong.errors import CheckpointError, ConfigError, ResourceError, did_you_mean
 
 FORMAT_VERSION = 1
+NOT_TALKING = ("reward", "control", "base")
+"""Stages that end with a model nobody asks for when they ask for a run's model."""
 
 
 def derive_seed(seed: int, *names: object) -> int:
@@ -330,6 +332,30 @@ def open_run(path: Path) -> Run:
         known = f"; runs there: {', '.join(near)}" if near else ""
         raise ConfigError(f"no run at {path} (no run.json in it){known}")
     return Run(path)
+
+
+def find_model(path: Path, stage: str | None = None) -> Path:
+    """The model folder that `path` means: itself, or what a stage of the run at `path` ended with.
+
+    Without `stage` it is the last one that can talk. ConfigError when there is no such thing.
+    """
+    if not (path / "run.json").exists():
+        for folder in (path, path / "model"):
+            if (folder / "config.json").exists() or (folder / "adapter_config.json").exists():
+                if stage is not None:
+                    raise ConfigError(f"{path} is a model folder and no run; --stage {stage} says nothing there")
+                return folder
+        if (path.parent / "run.json").exists():
+            return find_model(path.parent, path.name)
+        raise ConfigError(f"{path} holds neither a run (run.json) nor a model (config.json)")
+    run = Run(path)
+    done = [n for n, s in run.record["stages"].items() if "done" in s and "checkpoint" in s["summary"]]
+    talking = [n for n in done if n not in NOT_TALKING]
+    if not talking:
+        raise ConfigError(f"{path} has no finished training stage yet; finish it with the command that began it")
+    if stage is not None and stage not in done:
+        raise ConfigError(f"run {path.name} has no finished stage {stage!r}; {did_you_mean(stage, done)}")
+    return run.checkpoint(stage or talking[-1])
 
 
 def lineage(run: Run) -> str:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from jielong.cli import adapt, models
 from jielong.errors import JielongError
 
 
@@ -50,8 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     _add_run_options(run)
 
-    chat = commands.add_parser("chat", help="talk to the newest model of a run, in the terminal")
-    chat.add_argument("run", nargs="?", type=Path, help="the run's folder; without it, the newest one")
+    chat = commands.add_parser("chat", help="talk to the newest model of a run, or to a model folder, in the terminal")
+    chat.add_argument("run", nargs="?", type=Path, help="a run's or model's folder; without it, the newest run")
     chat.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     chat.add_argument("--stage", help="pretrain, sft or rl; without it, the last one trained")
     chat.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
@@ -59,6 +60,26 @@ def build_parser() -> argparse.ArgumentParser:
     chat.add_argument("--max-tokens", type=int, default=80)
     chat.add_argument("--seed", type=int, default=0)
     chat.set_defaults(command=_chat)
+
+    generate = commands.add_parser("generate", help="go on with a text, or answer a question (--ask)")
+    generate.add_argument("model", type=Path, help="a run's or model's folder")
+    generate.add_argument("text", help="what to go on with; - reads it from standard input")
+    generate.add_argument("--ask", action="store_true", help="put the text as a question into the chat template")
+    generate.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
+    generate.add_argument("--max-tokens", type=int, default=100)
+    generate.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
+    generate.add_argument("--top-k", type=int, default=0)
+    generate.add_argument("--top-p", type=float, default=1.0)
+    generate.add_argument("--min-p", type=float, default=0.0)
+    generate.add_argument("--repetition-penalty", type=float, default=1.0)
+    generate.add_argument(
+        "--stop", action="append", default=[], help="end before this text; may be given several times"
+    )
+    generate.add_argument("--seed", type=int, default=0)
+    generate.set_defaults(command=_generate)
+
+    models.add_parsers(commands)
+    adapt.add_parser(commands)
 
     tree = commands.add_parser("lineage", help="where the checkpoints of a run came from")
     tree.add_argument("run", type=Path)
@@ -154,6 +175,23 @@ def _chat(arguments: argparse.Namespace) -> int:
         max_tokens=arguments.max_tokens,
         seed=arguments.seed,
     )
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    from jielong.cli.generate import generate
+    from jielong.records import Sampling
+
+    sampling = Sampling(
+        max_tokens=arguments.max_tokens,
+        temperature=arguments.temperature,
+        top_k=arguments.top_k,
+        top_p=arguments.top_p,
+        min_p=arguments.min_p,
+        repetition_penalty=arguments.repetition_penalty,
+        stop=tuple(arguments.stop),
+    )
+    text = sys.stdin.read() if arguments.text == "-" else arguments.text
+    return generate(arguments.model, text, sampling, stage=arguments.stage, ask=arguments.ask, seed=arguments.seed)
 
 
 def _newest_run(root: Path) -> Path:

@@ -1,0 +1,235 @@
+"""Models in and out: `jielong import`, `export`, `push` and `pull`.
+
+What comes in, a GGUF file or a folder in Hugging Face's layout, becomes a model folder as our runs have them: config.json,
+model.safetensors in float32 and tokenizer.json. What goes out is one of those, or a stage of a run, in that layout or as
+one GGUF file. `push` and `pull` copy whole folders to and from another folder or, as hf:OWNER/NAME, a hub.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jielong.errors import CheckpointError, ConfigError, ResourceError
+from jielong.runs import find_model
+
+if TYPE_CHECKING:
+    from jielong.model.transformer import LanguageModel
+    from jielong.tokens.tokenizer import Tokenizer
+
+HUB = "hf:"
+_BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+
+
+def add_parsers(commands: Any) -> None:
+    """The four commands, for the `add_subparsers` object of the command line."""
+    get = commands.add_parser("import", help="make a model folder of a GGUF file or of a folder from elsewhere")
+    get.add_argument("source", type=Path, help="a .gguf file, or a folder with config.json and safetensors")
+    get.add_argument("--out", type=Path, help="the folder to make (default: models/NAME)")
+    get.add_argument("--force", action="store_true", help="replace what is there")
+    get.set_defaults(command=_import)
+
+    give = commands.add_parser("export", help="write a model for other programs: Hugging Face's layout, or GGUF")
+    give.add_argument("source", type=Path, help="a run's folder or a model folder")
+    give.add_argument("--format", choices=("hf", "gguf"), default="hf")
+    give.add_argument("--type", default="f16", help="gguf: f32, f16, bf16 or q8_0 (default: f16)")
+    give.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
+    give.add_argument("--out", type=Path, help="the folder or .gguf file to make (default: exports/NAME)")
+    give.add_argument("--force", action="store_true", help="replace what is there")
+    give.set_defaults(command=_export)
+
+    push = commands.add_parser("push", help="copy a model to a folder or a hub")
+    push.add_argument("source", type=Path, help="a run's folder or a model folder")
+    push.add_argument("target", help=f"a folder, or {HUB}OWNER/NAME")
+    push.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
+    push.add_argument("--public", action="store_true", help="a hub: whether a new repository is open to all")
+    push.add_argument("--force", action="store_true", help="a folder: replace what is there")
+    push.set_defaults(command=_push)
+
+    pull = commands.add_parser("pull", help="copy a model from a folder or a hub")
+    pull.add_argument("source", help=f"a folder, or {HUB}OWNER/NAME")
+    pull.add_argument("--revision", help="a hub: branch, tag or commit")
+    pull.add_argument("--out", type=Path, help="the folder to make (default: models/NAME)")
+    pull.add_argument("--force", action="store_true", help="replace what is there")
+    pull.set_defaults(command=_pull)
+
+
+def open_model(path: Path, stage: str | None = None) -> tuple[LanguageModel, Tokenizer]:
+    """The model of a run, of a model folder, or of an adapter merged into its base, and its tokenizer."""
+    from jielong.model import adapter_files
+    from jielong.model.hf import load_language_model
+    from jielong.tokens.tokenizer import Tokenizer
+
+    folder = find_model(path, stage)
+    if adapter_files.is_adapter(folder):
+        return adapter_files.load_merged(folder), Tokenizer.load(adapter_files.base_of(folder))
+    return load_language_model(folder), Tokenizer.load(folder)
+
+
+def _free(path: Path, force: bool) -> Path:
+    if path.exists() and not force:
+        raise ConfigError(f"{path} is already there; choose another --out, or replace it with --force")
+    if (path / "run.json").exists():
+        raise ConfigError(f"{path} is a run; choose another place")
+    return path
+
+
+def _copy_beside(source: Path, target: Path, names: Sequence[str] = _BESIDE) -> None:
+    for name in names:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    source: Path = arguments.source
+    out = _free(
+        arguments.out or Path("models") / (source.stem if source.is_file() else source.resolve().name), arguments.force
+    )
+    if source.is_dir():
+        _rewrite(source, out)
+    elif source.exists():
+        from jielong.model.gguf import import_gguf
+
+        import_gguf(source, out)
+    else:
+        raise CheckpointError(f"{source} does not exist; give a .gguf file or a folder with config.json")
+    _say(out)
+    return 0
+
+
+def _rewrite(source: Path, out: Path) -> None:
+    """A folder from elsewhere as ours: one float32 file, whatever shards and types it had."""
+    from jielong.model import hf
+    from jielong.runs import write_directory
+
+    if not (source / "tokenizer.json").exists():
+        raise CheckpointError(f"{source} has no tokenizer.json; save it there with transformers' fast tokenizer first")
+    model = hf.load(source)
+    _, data = hf.read_config(source)
+    end = data.get("eos_token_id")
+    if end is None:
+        raise CheckpointError(f"{source}/config.json names no eos_token_id; add the id of the token that ends a text")
+
+    def fill(aside: Path) -> None:
+        hf.save(model, aside, eos_token_id=end, pad_token_id=data.get("pad_token_id"))
+        _copy_beside(source, aside)
+
+    write_directory(out, fill)
+
+
+def _say(folder: Path) -> None:
+    from jielong.model.hf import read_config
+    from jielong.model.presets import num_parameters
+
+    config, _ = read_config(folder)
+    print(
+        f"Model:   {folder}\nShape:   {config.model_type}, {num_parameters(config) / 1e6:,.1f}M parameters, "
+        f"{config.max_position_embeddings:,} positions\nNext:    jielong export {folder} --format gguf"
+    )
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    source = find_model(arguments.source, arguments.stage)
+    name = arguments.source.resolve().name + (f"-{arguments.stage}" if arguments.stage else "")
+    if arguments.format == "hf":
+        out = _free(arguments.out or Path("exports") / name, arguments.force)
+        _copy(source, out)
+        print(f"Model:   {out}\nOpen:    transformers.AutoModelForCausalLM.from_pretrained({str(out)!r})")
+        return 0
+    from jielong.model.gguf import export_gguf
+    from jielong.model.hf import load_language_model
+
+    out = _free(arguments.out or Path("exports") / f"{name}-{arguments.type}.gguf", arguments.force)
+    warnings = export_gguf(load_language_model(source), source, out, arguments.type, name)
+    for warning in warnings:
+        print(f"Note:    {warning}")
+    print(f"Model:   {out}  ({out.stat().st_size / 1e6:,.1f} MB)\nOpen:    llama-cli -m {out}")
+    return 0
+
+
+def _copy(source: Path, out: Path) -> None:
+    """Whole model folders are complete or not there; training states stay behind."""
+    from jielong.model.hf import read_config
+    from jielong.runs import write_directory
+
+    read_config(source)
+    if not list(source.glob("*.safetensors")):
+        raise CheckpointError(f"{source} holds no weights (*.safetensors)")
+    if out.resolve() == source.resolve():
+        raise ConfigError(f"{source} cannot be copied onto itself; choose another place")
+
+    def fill(aside: Path) -> None:
+        _copy_beside(source, aside, sorted(file.name for file in source.iterdir() if file.is_file()))
+
+    write_directory(out, fill)
+
+
+def _hub() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise ConfigError("a hub needs huggingface_hub; add it with: pip install huggingface_hub") from None
+    return huggingface_hub
+
+
+def _repository(address: str) -> str:
+    name = address.removeprefix(HUB)
+    if name.count("/") != 1 or not all(name.split("/")):
+        raise ConfigError(f"{address!r} is no address of a hub; expected {HUB}OWNER/NAME")
+    return name
+
+
+def _push(arguments: argparse.Namespace) -> int:
+    source = find_model(arguments.source, arguments.stage)
+    if not arguments.target.startswith(HUB):
+        out = _free(Path(arguments.target), arguments.force)
+        _copy(source, out)
+        print(f"Model:   {out}\nBack:    jielong pull {out}")
+        return 0
+    name, hub = _repository(arguments.target), _hub()
+    try:
+        hub.create_repo(name, private=not arguments.public, exist_ok=True)
+        where = hub.upload_folder(repo_id=name, folder_path=source, ignore_patterns=[".*"])
+    except (OSError, ValueError) as error:  # httpx and the hub's own errors are both of these
+        raise ResourceError(f"{name} could not be pushed ({_first_line(error)}); see: hf auth login") from error
+    print(f"Model:   {where}\nBack:    jielong pull {arguments.target}")
+    return 0
+
+
+def _pull(arguments: argparse.Namespace) -> int:
+    address: str = arguments.source
+    is_hub = address.startswith(HUB)
+    name = _repository(address).split("/")[1] if is_hub else Path(address).resolve().name
+    out = _free(arguments.out or Path("models") / name, arguments.force)
+    if is_hub:
+        _download(_repository(address), arguments.revision, out)
+    else:
+        _copy(find_model(Path(address)), out)
+    _say(out)
+    return 0
+
+
+def _download(name: str, revision: str | None, out: Path) -> None:
+    from jielong.model.hf import read_config
+    from jielong.runs import write_directory
+
+    hub = _hub()
+
+    def fill(aside: Path) -> None:
+        try:
+            hub.snapshot_download(
+                name, revision=revision, local_dir=aside, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"]
+            )
+        except (OSError, ValueError) as error:
+            raise ResourceError(f"{name} could not be pulled ({_first_line(error)})") from error
+        shutil.rmtree(aside / ".cache", ignore_errors=True)
+        read_config(aside)
+
+    write_directory(out, fill)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

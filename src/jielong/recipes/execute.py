@@ -15,13 +15,16 @@ import torch
 
 from jielong.config import resolved
 from jielong.errors import ResourceError
-from jielong.recipes import assess, prepare, samples, training
+from jielong.recipes import adapt, assess, prepare, samples, training
 from jielong.recipes.recipe import (
+    CompareStage,
+    EncodeStage,
     EvaluateStage,
     FileStage,
     FolderStage,
     JudgementsStage,
     LessonsStage,
+    ModelStage,
     Recipe,
     RefineStage,
     SamplesStage,
@@ -111,6 +114,9 @@ RUNNERS: dict[type, Callable[[Any, Context], dict[str, Any]]] = {
     TrainStage: training.train,
     EvaluateStage: assess.evaluate,
     SamplesStage: samples.samples,
+    ModelStage: adapt.point_to_model,
+    EncodeStage: adapt.encode,
+    CompareStage: adapt.compare,
 }
 
 

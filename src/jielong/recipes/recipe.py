@@ -14,6 +14,7 @@ from typing import Literal
 from jielong.config import at_least, resolved, set_field
 from jielong.data.refine import RefineConfig
 from jielong.errors import ConfigError
+from jielong.model.adapters import AdapterConfig
 from jielong.model.transformer import ModelConfig
 from jielong.runs import digest
 from jielong.tokens.tokenizer import TokenizerConfig
@@ -85,6 +86,26 @@ class ItemCounts:
     made_up: int = 30
     refusals: int = 600
     harmless: int = 500
+
+
+@dataclass(frozen=True)
+class ModelStage:
+    """A model that exists, with its tokenizer, to start from; `digest` stands for what its files hold."""
+
+    name: str
+    path: str
+    digest: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class EncodeStage:
+    """Documents as tokens of a tokenizer that exists. Inputs: documents, tokenizer."""
+
+    name: str
+    inputs: Mapping[str, str]
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -167,6 +188,8 @@ class TrainStage:
     loop: LoopConfig = LoopConfig()
     # How often the held-out loss is looked at, in steps; 0 leaves it out.
     check_every: int = 100
+    # The weights it starts from are frozen, and this is trained beside them.
+    adapter: AdapterConfig | None = None
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -180,6 +203,12 @@ class TrainStage:
                 f"stage {self.name}: rows of {self.source.length} tokens do not fit into "
                 f"{self.model.max_position_embeddings} positions (model.max_position_embeddings)"
             )
+        if self.adapter and (not isinstance(self.objective, NextTokenConfig) or "start" not in self.inputs):
+            raise ConfigError(
+                f"stage {self.name}: an adapter is trained on text or chats, beside a model to start from"
+            )
+        if self.adapter and self.optimizer.name != "adamw":
+            raise ConfigError(f"stage {self.name}: an adapter is trained by adamw, not by {self.optimizer.name}")
 
 
 @dataclass(frozen=True)
@@ -213,9 +242,27 @@ class SamplesStage:
     version: int = 1
 
 
+@dataclass(frozen=True)
+class CompareStage:
+    """What an adapter changed, on held-out data and in texts. Inputs: adapter, base, tokenizer, data.
+
+    The adapter is put into the run's folder, and with `merge` the model that it makes too.
+    """
+
+    name: str
+    inputs: Mapping[str, str]
+    merge: bool = False
+    num_samples: int = 4
+    max_tokens: int = 80
+    version: int = 1
+
+
 Stage = (
     WebStage
     | FolderStage
+    | ModelStage
+    | EncodeStage
+    | CompareStage
     | RefineStage
     | TokenizerStage
     | LessonsStage

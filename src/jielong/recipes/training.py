@@ -15,7 +15,8 @@ from jielong.data.shards import Shards
 from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, Source, Together, held_out
 from jielong.errors import DataError
 from jielong.generate.engine import Engine, EngineConfig
-from jielong.model import hf
+from jielong.model import adapter_files, hf
+from jielong.model.adapters import AdaptedModel
 from jielong.model.presets import flops_per_token
 from jielong.model.transformer import (
     LanguageModel,
@@ -48,8 +49,8 @@ from jielong.train.rollouts import Prompt, RolloutConfig, Rollouts
 if TYPE_CHECKING:
     from jielong.recipes.execute import Context
 
-COMPILE_S, WARM_COMPILE_S = 25.0, 4.0
-"""What compiling takes on two ordinary cores, seconds, cold and from the cache; it pays when ten times that lie ahead."""
+COMPILE_S, WARM_COMPILE_S = 6.0, 1.0
+"""What compiling takes on two ordinary cores, seconds a layer, cold and from the cache; it pays when ten times that lie ahead."""
 
 CHECK_ROWS = 64
 """Held-out rows that a check looks at."""
@@ -84,6 +85,12 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
         inductor.compile_threads = 1  # here, not in a pool of children that each hold torch in memory
         cast(LanguageModel, modules[main]).model.compile(dynamic=False)
 
+    def save(model: nn.Module, path: Path) -> None:
+        if isinstance(model, AdaptedModel):
+            adapter_files.save(model, path, str(context.checkpoint(stage.inputs["start"]).resolve()))
+        else:
+            save_model(model, tokenizer, path)
+
     loop = Loop(
         modules,
         optimizers,
@@ -91,7 +98,7 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
         objective,
         stage.loop,
         directory,
-        lambda model, path: save_model(model, tokenizer, path),
+        save,
         main=main,
         checks=checks,
         ranks=context.ranks,
@@ -131,7 +138,9 @@ def build_modules(stage: TrainStage, context: Context, tokenizer: Tokenizer, see
         reward.config = reward.model.config = dataclasses.replace(reward.config, max_position_embeddings=positions)
         modules["reward"] = reward
     else:
-        modules["policy"] = hf.load_language_model(context.checkpoint(stage.inputs["start"]))
+        policy = hf.load_language_model(context.checkpoint(stage.inputs["start"]))
+        policy.model.compute_dtype = context.machine.torch_dtype  # before: the frozen weights are kept in it
+        modules["policy"] = AdaptedModel(policy, stage.adapter, seed) if stage.adapter else policy
     if isinstance(stage.source, RolloutConfig):
         modules["reference"] = hf.load_language_model(context.checkpoint(stage.inputs["start"]))
         modules["reward"] = hf.load(context.checkpoint(stage.inputs["reward"]))
@@ -261,7 +270,7 @@ def build_rollouts(
         scorer,
         config,
         seed=seed,
-        stop_ids=(tokenizer.im_end, tokenizer.endoftext),
+        stop_ids=tokenizer.stop_ids,
         pad_id=tokenizer.pad,
         ranks=context.ranks,
     )
@@ -307,13 +316,18 @@ def centre_rewards(path: Path, stage: TrainStage, context: Context, tokenizer: T
     longest = model.config.max_position_embeddings
     model.reward_offset = 0.0
     model.reward_offset = float(score_rows(model, [ids for ids in chosen if len(ids) <= longest]).mean())
-    write_json(path / "config.json", hf.config_dict(model, eos_token_id=tokenizer.im_end, pad_token_id=tokenizer.pad))
+    write_json(path / "config.json", hf.config_dict(model, eos_token_id=ends(tokenizer), pad_token_id=tokenizer.pad))
+
+
+def ends(tokenizer: Tokenizer) -> int | list[int]:
+    """What config.json says of the ids that end an answer."""
+    return tokenizer.im_end if tokenizer.is_own else list(tokenizer.stop_ids)
 
 
 def save_model(model: nn.Module, tokenizer: Tokenizer, path: Path) -> None:
     """A model and its tokenizer in Hugging Face's layout, into the existing folder `path`."""
     assert isinstance(model, LanguageModel | ScalarModel)
-    hf.save(model, path, eos_token_id=tokenizer.im_end, pad_token_id=tokenizer.pad)
+    hf.save(model, path, eos_token_id=ends(tokenizer), pad_token_id=tokenizer.pad)
     tokenizer.save(path)
 
 
@@ -338,7 +352,8 @@ def pick(stage: TrainStage, context: Context, module: nn.Module) -> None:
         config = cast(LanguageModel, module).config
         seconds_ahead = tokens * flops_per_token(config, stage.source.length) / (0.4e9 * context.machine.gflops)
     before = [read_json(p)["compile"] for p in sorted(context.run.path.glob("*/picked.json"))]
-    cost_s = WARM_COMPILE_S if any(before) else COMPILE_S
+    num_layers = cast(LanguageModel, module).config.num_hidden_layers
+    cost_s = num_layers * (WARM_COMPILE_S if any(before) else COMPILE_S)
     picked = {
         "compile": context.machine.can_compile and seconds_ahead > 10 * cost_s,
         "seconds_ahead": round(seconds_ahead, 1),

@@ -48,7 +48,7 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         total = torch.zeros((), device=hidden_NC.device)
         num_right = torch.zeros((), device=hidden_NC.device)
         grad_hidden = torch.empty_like(hidden_NC) if has_gradient else None
-        grad_head = torch.zeros(head_VC.shape, device=head_VC.device) if has_gradient else None
+        grad_head = torch.zeros(head_VC.shape, device=head_VC.device) if ctx.needs_input_grad[1] else None
         for start in range(0, len(targets), CHUNK_TOKENS):
             part = slice(start, start + CHUNK_TOKENS)
             target, weight = targets[part, None], weights[part, None]
@@ -59,21 +59,22 @@ class _NegativeLogLikelihood(torch.autograd.Function):
             norm = exponentials.sum(-1, keepdim=True)
             total += ((norm.log() + largest - right) * weight).sum()
             num_right += ((right == largest) * weight).sum()
-            if grad_hidden is not None and grad_head is not None:
+            if grad_hidden is not None:
                 grad_logits = exponentials.mul_(weight / norm)
                 grad_logits.scatter_(1, target, grad_logits.gather(1, target) - weight)
                 grad_logits = grad_logits.to(hidden_NC.dtype)
                 grad_hidden[part] = grad_logits @ head_VC
-                grad_head += grad_logits.T @ hidden_NC[part]
-        if grad_hidden is not None and grad_head is not None:
-            ctx.save_for_backward(grad_hidden, grad_head.to(head_VC.dtype))
+                if grad_head is not None:
+                    grad_head += grad_logits.T @ hidden_NC[part]
+        if grad_hidden is not None:
+            ctx.save_for_backward(grad_hidden, None if grad_head is None else grad_head.to(head_VC.dtype))
         ctx.mark_non_differentiable(num_right)
         return total, num_right
 
     @staticmethod
-    def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         grad_hidden, grad_head = ctx.saved_tensors
-        return grad_hidden * grad_total, grad_head * grad_total, None, None
+        return grad_hidden * grad_total, None if grad_head is None else grad_head * grad_total, None, None
 
 
 def trained_logprobs(model: nn.Module, batch: Batch, temperature: float = 1.0) -> Tensor:

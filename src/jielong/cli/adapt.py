@@ -1,0 +1,55 @@
+"""`jielong adapt`: a model that exists, taught one's own text or chats through an adapter."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its options, among `commands`."""
+    parser = commands.add_parser("adapt", help="fine-tune a model that exists (LoRA) on a folder of text or on chats")
+    parser.add_argument("model", type=Path, help="a model directory, a run's folder or a stage in it")
+    parser.add_argument("--source", type=Path, metavar="DIR", help="a folder of HTML, Markdown or text")
+    parser.add_argument("--chat", type=Path, metavar="FILE.jsonl", help="conversations to learn from")
+    parser.add_argument("--rank", type=int, default=16, help="rank of the adapter (default 16)")
+    parser.add_argument(
+        "--base", default="compute", help="how the frozen weights are kept: compute (default), float32 or int8"
+    )
+    parser.add_argument("--merge", action="store_true", help="also write the merged model, an ordinary one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
+    parser.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change any field")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Adapt, say what changed and what to do next; exit code 0."""
+    from rich.console import Console
+
+    from jielong.cli.display import Display
+    from jielong.recipes.adapt import adapt, check_memory
+    from jielong.recipes.execute import run_recipe
+    from jielong.recipes.recipe import change
+
+    recipe = adapt(
+        arguments.model,
+        source=arguments.source,
+        chat=arguments.chat,
+        rank=arguments.rank,
+        base=arguments.base,
+        merge=arguments.merge,
+        seed=arguments.seed,
+    )
+    recipe = change(recipe, arguments.set)
+    check_memory(recipe)
+    with Display([s.name for s in recipe.stages], title=recipe.run_name, console=Console()) as display:
+        done = run_recipe(recipe, arguments.runs, display)
+    print((done.path / "samples.txt").read_text(encoding="utf-8"))
+    print(f"Adapter:             {done.path / 'adapter'}  (PEFT opens it too)")
+    if (done.path / "merged").exists():
+        print(f"Merged model:        {done.path / 'merged'}")
+    else:
+        print("Merged model:        run the same command with --merge")
+    print(f"Where it came from:  jielong lineage {done.path}")
+    return 0

@@ -1,0 +1,247 @@
+"""Adapters on disk as PEFT has them: adapter_config.json and adapter_model.safetensors; either of us opens the other's.
+
+The file speaks of the maps that its family's checkpoints have. Nearly always these are ours; GPT-2 keeps queries, keys and
+values in one, and there our three adapters are saved as one of three times the rank. What a config asks for that we would
+compute otherwise is refused by its name.
+"""
+# r rank of one map, R the largest of all.
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from jielong.errors import CheckpointError
+from jielong.model.adapters import AdaptedLinear, AdaptedModel, AdapterConfig, chosen_linears, ends_in
+from jielong.model.families import FAMILIES, Place
+from jielong.model.hf import load_language_model
+from jielong.model.quantised import QuantisedLinear
+from jielong.model.transformer import LanguageModel, Linear
+
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+
+# Fields of PEFT's config that would change what is computed, and the values under which they do not.
+_PLAIN: dict[str, tuple[Any, ...]] = {
+    "peft_type": ("LORA",),
+    "bias": ("none",),
+    "use_dora": (False,),
+    "lora_bias": (False,),
+    "use_qalora": (False,),
+    "modules_to_save": (None, []),
+    "layer_replication": (None, []),
+    "target_parameters": (None, []),
+    "trainable_token_indices": (None, [], {}),
+    "alora_invocation_tokens": (None, []),
+    "arrow_config": (None,),
+}
+# Ways of starting that change the base weights too, so that the saved A and B belong to another base.
+_REWRITES_BASE = ("pissa", "olora", "loftq", "corda")
+
+
+def save(adapted: AdaptedModel, path: Path, base: str = "") -> None:
+    """Write the adapter into the existing folder `path`; `base` is where its model lies, a folder or a name on a hub."""
+    config = adapted.adapter
+    pairs = _pairs(adapted)
+    ranks = {key: len(A) for key, (A, _) in pairs.items() if len(A) != config.rank}
+    strengths = {key: config.scale * (math.sqrt(r) if config.rank_stabilised else r) for key, r in ranks.items()}
+    data = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": config.rank,
+        "lora_alpha": int(config.alpha) if config.alpha == int(config.alpha) else config.alpha,
+        "rank_pattern": ranks,
+        "alpha_pattern": strengths,
+        "lora_dropout": config.dropout,
+        "use_rslora": config.rank_stabilised,
+        "target_modules": _target_names(adapted.base, list(pairs)),
+        "bias": "none",
+        "fan_in_fan_out": any(_place(adapted.base, name).is_transposed for name in adapted.linears),
+        "modules_to_save": None,
+        "init_lora_weights": True,
+        "inference_mode": True,
+    }
+    (path / CONFIG_FILE).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    tensors: dict[str, Tensor] = {}
+    for key, (A, B) in pairs.items():
+        tensors[f"{_PREFIX}{key}.lora_A.weight"] = A.cpu().contiguous()
+        tensors[f"{_PREFIX}{key}.lora_B.weight"] = B.cpu().contiguous()
+    save_file(tensors, path / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def _place(model: LanguageModel, name: str) -> Place:
+    """Where the family's files have the map called `name`; the name there is without ".weight"."""
+    place = FAMILIES[model.config.model_type].place(f"{name}.weight")
+    return Place(place.name.removesuffix(".weight"), place.part, place.is_transposed)
+
+
+def _pairs(adapted: AdaptedModel) -> dict[str, tuple[Tensor, Tensor]]:
+    """A and B of each map of the files.
+
+    Where a family keeps three maps in one, their As lie one below the other and their Bs on a diagonal of blocks, which
+    is an adapter of the joined map with as many times the rank.
+    """
+    pairs: dict[str, tuple[Tensor, Tensor]] = {}
+    for name, linear in adapted.linears.items():
+        place = _place(adapted.base, name)
+        A, B = linear.lora_A.detach(), linear.lora_B.detach()
+        if place.part is not None:
+            wide = B.new_zeros(3 * len(B), B.shape[1])
+            wide[place.part * len(B) : (place.part + 1) * len(B)] = B
+            before = pairs.get(place.name)
+            A, B = (A, wide) if before is None else (torch.cat([before[0], A]), torch.cat([before[1], wide], dim=1))
+        pairs[place.name] = (A, B)
+    return pairs
+
+
+def _target_names(model: LanguageModel, keys: list[str]) -> list[str]:
+    """Last names where these choose the same maps of the files, whole names otherwise."""
+    maps = (Linear, QuantisedLinear, AdaptedLinear)
+    named = [n.removesuffix(".base") for n, module in model.named_modules() if isinstance(module, maps)]
+    everywhere = {_place(model, name).name for name in named}
+    last = sorted({key.rpartition(".")[2] for key in keys})
+    chosen = {key for key in everywhere if any(ends_in(key, t) for t in last)}
+    return last if chosen == set(keys) else sorted(keys)
+
+
+def is_adapter(path: Path) -> bool:
+    return (path / CONFIG_FILE).exists()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    file = path / CONFIG_FILE
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"no adapter in {path}: {CONFIG_FILE} is missing") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{file} is damaged: {error}") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{file} is damaged: it holds no object")
+    return data
+
+
+def read_config(path: Path) -> tuple[AdapterConfig, str]:
+    """Rank, strength and dropout of the adapter in `path`, and the name of its base.
+
+    CheckpointError when it is missing, damaged, or computes what we do not.
+    """
+    file, data = path / CONFIG_FILE, _read(path)
+    for key, plain in _PLAIN.items():
+        if key in data and data[key] not in plain:
+            raise CheckpointError(f"{file} has {key} = {data[key]!r}; adapters here are computed with {plain[0]!r}")
+    start = str(data.get("init_lora_weights", True)).lower()
+    if start.startswith(_REWRITES_BASE):
+        raise CheckpointError(
+            f"{file} was started by {start!r}, which changes the base too; convert it to plain LoRA when saving it in PEFT"
+        )
+    try:
+        config = AdapterConfig(
+            rank=int(data["r"]),
+            alpha=float(data["lora_alpha"]),
+            dropout=float(data.get("lora_dropout", 0.0)),
+            rank_stabilised=bool(data.get("use_rslora", False)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file} lacks a usable field ({error!r}); expected r and lora_alpha") from error
+    return config, str(data.get("base_model_name_or_path") or "")
+
+
+def load(path: Path, base: LanguageModel, kept_in: Literal["compute", "float32", "int8"] = "float32") -> AdaptedModel:
+    """The adapter in `path` on `base`, which is taken over; the maps that it adapts are those in its file."""
+    config, _ = read_config(path)
+    pairs = _read_pairs(path, base)
+    scales = _scales(_read(path), config, {_place(base, name).name: len(A) for name, (A, _) in pairs.items()})
+    rank, scale = max(len(A) for A, _ in pairs.values()), config.scale
+    strength = scale * (math.sqrt(rank) if config.rank_stabilised else rank)
+    config = AdapterConfig(
+        **{
+            **config.__dict__,
+            "rank": rank,
+            "alpha": config.alpha if rank == config.rank else strength,
+            "targets": tuple(pairs),
+            "base": kept_in,
+        }
+    )
+    state: dict[str, Tensor] = {}
+    for name, (A, B) in pairs.items():
+        # a map of smaller rank or other strength becomes one of these: zeros for what it lacks, the ratio into B
+        missing = rank - len(A)
+        ratio = scales[_place(base, name).name] / scale
+        state[f"{name}.lora_A.weight"] = F.pad(A, (0, 0, 0, missing))
+        state[f"{name}.lora_B.weight"] = F.pad(B if math.isclose(ratio, 1.0) else B * ratio, (0, missing))
+    adapted = AdaptedModel(base, config)
+    try:
+        adapted.load_state_dict(state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path / WEIGHTS_FILE}: {error}") from error
+    return adapted
+
+
+def _read_pairs(path: Path, base: LanguageModel) -> dict[str, tuple[Tensor, Tensor]]:
+    """A and B (float32) of each map of `base` that the file adapts; one that is joined there gives its A to all."""
+    file = path / WEIGHTS_FILE
+    if not file.exists():
+        raise CheckpointError(f"no adapter in {path}: {WEIGHTS_FILE} is missing")
+    try:
+        tensors = load_file(file)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} is damaged ({error}); restore a copy") from error
+    left = {name.removeprefix(_PREFIX): tensor.float() for name, tensor in tensors.items()}
+    used: set[str] = set()
+    pairs: dict[str, tuple[Tensor, Tensor]] = {}
+    for name in [*chosen_linears(base, ()), *(["lm_head"] if hasattr(base, "lm_head") else [])]:
+        place = _place(base, name)
+        keys = [f"{place.name}.lora_{part}.weight" for part in "AB"]
+        if all(key in left for key in keys):
+            A, B = (left[key] for key in keys)
+            pairs[name] = (A, B if place.part is None else B.chunk(3)[place.part])
+            used.update(keys)
+    unknown = sorted(set(left) - used)
+    if unknown or not pairs:
+        raise CheckpointError(f"{file} adapts {(unknown or ['nothing'])[0]!r}, which this base model does not have")
+    return pairs
+
+
+def _scales(data: Mapping[str, Any], config: AdapterConfig, ranks: Mapping[str, int]) -> dict[str, float]:
+    """What B A is multiplied with, for each map of the files by its rank, whose patterns may except some maps."""
+    scales: dict[str, float] = {}
+    for key, rank in ranks.items():
+
+        def ask(patterns: Mapping[str, float] | None, otherwise: float, key: str = key) -> float:
+            fitting = (v for p, v in (patterns or {}).items() if re.fullmatch(rf"(.*\.)?({p})", key))
+            return float(next(fitting, otherwise))
+
+        expected = ask(data.get("rank_pattern"), config.rank)
+        if rank != expected:
+            raise CheckpointError(f"the adapter's {key} has a shape of rank {rank}; {CONFIG_FILE} says {expected:g}")
+        alpha = ask(data.get("alpha_pattern"), config.alpha)
+        scales[key] = alpha / (math.sqrt(rank) if config.rank_stabilised else rank)
+    return scales
+
+
+def base_of(path: Path) -> Path:
+    """The folder of the model that the adapter in `path` was made for; CheckpointError when it is not there."""
+    _, name = read_config(path)
+    for folder in (Path(name), path / name):
+        if name and (folder / "config.json").exists():
+            return folder
+    raise CheckpointError(
+        f"the adapter in {path} belongs to the model {name!r}, which is not a folder here; name its base"
+    )
+
+
+def load_merged(path: Path, base: Path | None = None) -> LanguageModel:
+    """The adapter in `path` merged into its base: what the engine writes with."""
+    return load(path, load_language_model(base or base_of(path))).merge(keep=False)

@@ -1,0 +1,250 @@
+"""Low-rank adapters: a frozen model, and beside each of its matrices W a small product B A that is trained instead.
+
+LoRA (Hu et al. 2021): W x becomes W x + s B A x with A (r, in) drawn at random, B (out, r) zero and s = alpha / r, or
+alpha / sqrt(r) (rank-stabilised, Kalajdzievski 2023). So an adapted model begins as the very function it was. Training,
+checkpoints and saved files hold A and B alone; merging adds s B A into the weights, which are then an ordinary model for
+the engine and for saving, and unmerging puts back the weights that were kept. Files are `adapter_files`' matter.
+"""
+# B rows, T positions, N tokens of any leading shape, I inputs, O outputs, r rank.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jielong.config import at_least
+from jielong.errors import CheckpointError, ConfigError, did_you_mean
+from jielong.model.quantised import QuantisedLinear, decoder_linears, narrow, quantise, replace_module
+from jielong.model.transformer import LanguageModel, Linear, ModelConfig, Transformer
+from jielong.runs import derive_seed
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Which matrices get an adapter, of which rank and strength, and how the frozen ones are kept."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    rank_stabilised: bool = False
+    # Last parts of names, such as q_proj or 0.mlp.up_proj; none: all linear maps of the layers.
+    targets: tuple[str, ...] = ()
+    # compute: in the dtype of the products, which changes no number; int8: a quarter of float32's memory.
+    base: Literal["compute", "float32", "int8"] = "compute"
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "rank")
+        if self.alpha <= 0:
+            raise ConfigError(f"alpha is {self.alpha}; at 0 or below an adapter would change nothing")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout}; it must lie in [0, 1)")
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / (math.sqrt(self.rank) if self.rank_stabilised else self.rank)
+
+
+class AdaptedLinear(nn.Module):
+    """base(x) + scale * (drop(x) A^T) B^T in the dtype of x; A (r, I) and B (O, r) float32."""
+
+    def __init__(self, base: nn.Module, config: AdapterConfig, seed: int) -> None:
+        super().__init__()
+        self.base = base
+        inputs, outputs = cast(int, base.in_features), cast(int, base.out_features)
+        generator = torch.Generator().manual_seed(seed)
+        # Kaiming's uniform bound with a = sqrt(5), as linear layers are started: 1 / sqrt(inputs)
+        bound = 1.0 / math.sqrt(inputs)
+        self.lora_A = nn.Parameter(torch.rand(config.rank, inputs, generator=generator) * (2 * bound) - bound)
+        self.lora_B = nn.Parameter(torch.zeros(outputs, config.rank))
+        self.scale, self.dropout, self.is_on = config.scale, config.dropout, True
+        self.row_keys: Tensor | None = None
+        self.column_keys: Tensor
+        keys = _keys(inputs, generator) if config.dropout else torch.zeros(0, dtype=torch.long)
+        self.register_buffer("column_keys", keys, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = cast(Tensor, self.base(x))
+        if not self.is_on:
+            return out
+        if self.row_keys is not None:
+            keep = kept(self.row_keys[: x.shape[:-1].numel()], self.column_keys, self.dropout)
+            x = torch.where(keep.view(x.shape), x / (1 - self.dropout), 0.0)
+        return out + F.linear(F.linear(x, self.lora_A.to(x.dtype)), self.lora_B.to(x.dtype)) * self.scale
+
+    def delta(self) -> Tensor:
+        """What merging adds to the weight, (O, I) float32."""
+        return (self.lora_B @ self.lora_A) * self.scale
+
+
+def _keys(count: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(1 << 20, 1 << 31, (count,), generator=generator) | 1
+
+
+def kept(row_keys_N: Tensor, column_keys_I: Tensor, dropout: float) -> Tensor:
+    """(N, I) bool, False with probability `dropout`.
+
+    Middle bits of the product of two random keys: the mask is a function of keys that are drawn outside of compiled code
+    and follow from seed and step, so that a resumed run drops what an unbroken one drops.
+    """
+    bits = (row_keys_N[:, None] * column_keys_I) >> 22 & 0xFFFFF
+    return bits >= round(dropout * (1 << 20))
+
+
+class AdaptedModel(nn.Module):
+    """A language model with frozen weights and trained adapters; it stands wherever a `LanguageModel` is trained.
+
+    `base` is taken over: its linear maps are replaced in place. `state_dict` is that of the adapters alone, under the
+    names of the maps that they belong to.
+    """
+
+    def __init__(self, base: LanguageModel, config: AdapterConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.base, self.adapter, self.seed = base, config, seed
+        self.draws = 0
+        base.requires_grad_(False)
+        if config.base == "int8":
+            quantise(base)
+        elif config.base == "compute":
+            narrow(base, base.model.compute_dtype)
+        self.linears: dict[str, AdaptedLinear] = {}
+        for name, linear in chosen_linears(base, config.targets).items():
+            self.linears[name] = AdaptedLinear(linear, config, derive_seed(seed, "adapter", name))
+            replace_module(base, name, self.linears[name])
+        self._kept: dict[str, nn.Parameter] = {}
+
+    # As a language model ---------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.base.config
+
+    @property
+    def model(self) -> Transformer:
+        return self.base.model
+
+    @property
+    def head(self) -> Tensor:
+        return self.base.head
+
+    def forward(self, inputs: Tensor, positions: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """Hidden states (B, T, C) float32. Dropout acts where gradients are made and `train` is on."""
+        keys = None
+        if self.adapter.dropout and self.training and torch.is_grad_enabled():
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "dropout", self.draws))
+            self.draws += 1
+            keys = _keys(inputs.numel(), generator).to(inputs.device)
+        for linear in self.linears.values():
+            linear.row_keys = keys
+        return cast(Tensor, self.base(inputs, positions, segments))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) of hidden states (..., C), in the compute dtype."""
+        return self.base.logits(hidden)
+
+    # The adapters ----------------------------------------------------------------------------------------------------
+
+    @property
+    def num_trained(self) -> int:
+        """Parameters of all adapters together."""
+        return sum(linear.lora_A.numel() + linear.lora_B.numel() for linear in self.linears.values())
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """Within: the base model, bit for bit."""
+        for linear in self.linears.values():
+            linear.is_on = False
+        try:
+            yield
+        finally:
+            for linear in self.linears.values():
+                linear.is_on = True
+
+    @torch.no_grad()
+    def merge(self, *, keep: bool = True) -> LanguageModel:
+        """The base with the adapters in its weights: an ordinary frozen model, the same object as `base`.
+
+        Without `keep` the old weights are given up, so that there is no way back. ConfigError where the weights are not
+        float32 any more: what is added would be lost in their rounding.
+        """
+        assert not self._kept, "merged already"
+        for name, linear in self.linears.items():
+            inner = linear.base
+            if not isinstance(inner, Linear) or inner.weight.dtype != torch.float32:
+                kind = "int8" if isinstance(inner, QuantisedLinear) else str(inner.weight.dtype).removeprefix("torch.")
+                raise ConfigError(
+                    f"{name} is kept in {kind}, which cannot take up an adapter; open the base with base = 'float32' to merge"
+                )
+        for name, linear in self.linears.items():
+            inner = cast(Linear, linear.base)
+            if keep:
+                self._kept[name] = cast(nn.Parameter, inner.weight)
+            inner.weight = nn.Parameter(inner.weight + linear.delta(), requires_grad=False)
+            replace_module(self.base, name, inner)
+        return self.base
+
+    def unmerge(self) -> None:
+        """Put back the weights that `merge` kept, and the adapters beside them."""
+        for name, weight in self._kept.items():
+            linear = self.linears[name]
+            cast(Linear, linear.base).weight = weight
+            replace_module(self.base, name, linear)
+        self._kept.clear()
+
+    # State -----------------------------------------------------------------------------------------------------------
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Name of the map -> lora_A and lora_B, and how often dropout was drawn."""
+        del args, kwargs
+        state: dict[str, Any] = {}
+        for name, linear in self.linears.items():
+            state[f"{name}.lora_A.weight"] = linear.lora_A.detach()
+            state[f"{name}.lora_B.weight"] = linear.lora_B.detach()
+        return {**state, "draws": torch.tensor(self.draws)}
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Take the adapters of a state; CheckpointError names one that is missing, left over or of another shape."""
+        del args, kwargs
+        state = dict(state_dict)
+        self.draws = int(state.pop("draws", 0))
+        for name, linear in self.linears.items():
+            for part, parameter in (("lora_A", linear.lora_A), ("lora_B", linear.lora_B)):
+                key = f"{name}.{part}.weight"
+                if key not in state:
+                    raise CheckpointError(f"the adapter lacks {key!r}")
+                tensor = state.pop(key)
+                if tensor.shape != parameter.shape:
+                    have, want = tuple(tensor.shape), tuple(parameter.shape)
+                    raise CheckpointError(f"the adapter's {key} has shape {have}; this model and rank ask for {want}")
+                parameter.copy_(tensor)
+        if state:
+            raise CheckpointError(f"the adapter has {sorted(state)[0]!r}, for which this model has no place")
+
+
+def chosen_linears(model: LanguageModel, targets: Iterable[str]) -> dict[str, nn.Module]:
+    """The maps whose names end in one of `targets`, by name; all of the layers when none is named.
+
+    ConfigError for a target that fits no map.
+    """
+    every = decoder_linears(model)
+    if hasattr(model, "lm_head"):
+        every["lm_head"] = model.lm_head
+    targets = tuple(targets)
+    if not targets:
+        return {name: linear for name, linear in every.items() if name != "lm_head"}
+    for target in targets:
+        if not any(ends_in(name, target) for name in every):
+            known = dict.fromkeys(name.rpartition(".")[2] for name in every)
+            raise ConfigError(f"no linear map is called {target!r}; {did_you_mean(target, known)}")
+    return {name: linear for name, linear in every.items() if any(ends_in(name, t) for t in targets)}
+
+
+def ends_in(name: str, target: str) -> bool:
+    return name == target or name.endswith("." + target)

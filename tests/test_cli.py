@@ -111,7 +111,15 @@ def test_a_full_disk_is_told_and_leaves_with_2(tmp_path, monkeypatch, capsys):
 
 def test_ctrl_c_leaves_with_130_and_keeps_what_was_made(tmp_path):
     command = [sys.executable, "-m", "jielong.cli.main", "quickstart", "--size", "smoke"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell that runs the tests in the background lets its children ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     while not (tmp_path / "runs" / "quickstart-smoke-0" / "refine" / "report.txt").exists():
         assert process.poll() is None
         time.sleep(0.05)

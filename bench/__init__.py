@@ -1,0 +1,1 @@
+"""Measurements against other libraries, on the same machine with the same shapes: `python -m bench.run`."""

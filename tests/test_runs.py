@@ -115,25 +115,29 @@ def test_a_finished_result_is_set_aside_for_another_setting_and_taken_back(tmp_p
         (run.stage_path("sft") / "weights").write_text(fingerprint)
         run.end_stage("sft", fingerprint, summary)
 
+    def is_done(fingerprint):
+        run.take_back("sft", fingerprint)
+        return run.is_done("sft", fingerprint)
+
     make("one", steps=1)
     make("two", steps=2)
-    assert not run.is_done("sft", "three")
-    assert run.is_done("sft", "one")
+    assert not is_done("three")
+    assert is_done("one")
     assert (run.stage_path("sft") / "weights").read_text() == "one"
     assert run.record["stages"]["sft"]["summary"] == {"steps": 1}
-    assert run.is_done("sft", "two")
+    assert is_done("two")
     assert (run.stage_path("sft") / "weights").read_text() == "two"
     # half-done work is not a result: it goes when another setting comes
     run.begin_stage("sft", "half", {}, {})
-    assert run.is_done("sft", "one")
-    assert run.is_done("sft", "two")
+    assert is_done("one")
+    assert is_done("two")
     # a report lies in the run's folder and is made anew
     make("with report", outputs=["report.json"])
-    assert not run.is_done("sft", "with report")
+    assert not is_done("with report")
     (tmp_path / "report.json").write_text("{}")
-    assert run.is_done("sft", "with report")
+    assert is_done("with report")
     make("one", steps=1)
-    assert not run.is_done("sft", "with report")
+    assert not is_done("with report")
 
 
 def test_two_processes_do_not_walk_the_same_run(tmp_path):
@@ -217,12 +221,13 @@ def test_a_kill_while_results_change_places_loses_none(tmp_path, monkeypatch, ki
         patched.setattr("jielong.runs.write_json", killed_in_turn(write_json))
         patched.setattr("pathlib.Path.rename", killed_in_turn(Path.rename))
         try:
-            run.is_done("sft", "one")
+            run.take_back("sft", "one")
             was_killed = False
         except KeyboardInterrupt:
             was_killed = True
     assert was_killed == (kill_at < 5)
     for fingerprint in ("two", "one"):
+        run.take_back("sft", fingerprint)
         assert run.is_done("sft", fingerprint)
         assert (run.stage_path("sft") / "weights").read_text() == fingerprint
 

@@ -231,12 +231,7 @@ class Run:
         return self.stage_path(stage) / "steps" / name / "model"
 
     def is_done(self, stage: str, fingerprint: str) -> bool:
-        """Whether the stage has ended under this fingerprint and its result is still there.
-
-        A result that was set aside for another one is taken back.
-        """
-        if self.record["stages"].get(stage, {}).get("done") != fingerprint or not self.stage_path(stage).is_dir():
-            self._take_back(stage, fingerprint)
+        """Whether the stage has ended under this fingerprint and its result is still there."""
         entry = self.record["stages"].get(stage, {})
         if entry.get("done") != fingerprint or not self.stage_path(stage).is_dir():
             return False
@@ -248,10 +243,10 @@ class Run:
         """Where a finished result lies while another one of the same stage is in its place."""
         return self.path / "before" / f"{stage}-{fingerprint[:8]}"
 
-    def _take_back(self, stage: str, fingerprint: str) -> None:
-        """Put a result that lies aside back into its place, unless it wrote into the run's folder too (a report)."""
+    def take_back(self, stage: str, fingerprint: str) -> None:
+        """Put a result that was set aside back into its place, unless it wrote into the run's folder too (a report)."""
         aside = self._aside(stage, fingerprint)
-        if not (aside / "record.json").exists():
+        if self.is_done(stage, fingerprint) or not (aside / "record.json").exists():
             return
         entry = read_json(aside / "record.json")
         if entry["done"] != fingerprint or entry["summary"].get("outputs"):

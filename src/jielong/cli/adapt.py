@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from jielong.cli.walk import add_options, walk
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its options, among `commands`."""
@@ -17,19 +19,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--base", default="compute", help="how the frozen weights are kept: compute (default), float32 or int8"
     )
     parser.add_argument("--merge", action="store_true", help="also write the merged model, an ordinary one")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
-    parser.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change any field")
+    add_options(parser)
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Adapt, say what changed and what to do next; exit code 0."""
-    from rich.console import Console
-
-    from jielong.cli.display import Display
     from jielong.recipes.adapt import adapt, check_memory
-    from jielong.recipes.execute import run_recipe
     from jielong.recipes.recipe import change
 
     recipe = adapt(
@@ -43,8 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     recipe = change(recipe, arguments.set)
     check_memory(recipe)
-    with Display([s.name for s in recipe.stages], title=recipe.run_name, console=Console()) as display:
-        done = run_recipe(recipe, arguments.runs, display)
+    done = walk(recipe, arguments.runs)
+    if done is None:
+        return 0
     print((done.path / "samples.txt").read_text(encoding="utf-8"))
     print(f"Adapter:             {done.path / 'adapter'}  (PEFT opens it too)")
     if (done.path / "merged").exists():

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from jielong.cli.models import open_model
-from jielong.generate.engine import Engine, EngineConfig
+from jielong.cli.models import open_engine
 from jielong.generate.text import generate_text
 from jielong.records import Message, Sampling
-from jielong.runs import derive_seed
+from jielong.runs import derive_seed, find_model
 from jielong.tokens.chat import render_prompt
 
 HELP = "/new starts over, /quit ends (so does Ctrl-D)."
@@ -17,10 +16,10 @@ HELP = "/new starts over, /quit ends (so does Ctrl-D)."
 
 def chat(path: Path, *, stage: str | None, temperature: float, top_p: float, max_tokens: int, seed: int) -> int:
     """Read a line, stream the answer of the run or model folder at `path`, until the end of input."""
-    model, tokenizer = open_model(path, stage)
-    engine = Engine(model, EngineConfig(slots=1, dtype="float32"))
+    folder = find_model(path, stage)
+    engine, tokenizer = open_engine(folder)
     sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p, stop_ids=tokenizer.stop_ids)
-    print(f"{path}\n{HELP}")
+    print(f"{folder}\n{HELP}")
     messages: list[Message] = []
     turn = 0
     while True:

@@ -6,24 +6,23 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from jielong.cli.models import open_model
+from jielong.cli.models import open_engine
 from jielong.errors import DataError
-from jielong.generate.engine import Engine, EngineConfig
 from jielong.generate.text import generate_text
 from jielong.records import Message, Sampling
+from jielong.runs import find_model
 from jielong.tokens.chat import render_prompt
 
 
 def generate(path: Path, text: str, sampling: Sampling, *, stage: str | None, ask: bool, seed: int) -> int:
     """Stream the continuation of `text`, or with `ask` the answer to it; exit code 0. DataError for an empty text."""
-    model, tokenizer = open_model(path, stage)
+    engine, tokenizer = open_engine(find_model(path, stage))
     if ask:
         prompt = render_prompt([Message("user", text)], tokenizer)
     else:
         prompt = (*tokenizer.opening, *tokenizer.encode(text))
     if not prompt:
         raise DataError("the text is empty; give at least a letter to go on with")
-    engine = Engine(model, EngineConfig(slots=1, dtype="float32"))
     ended = dataclasses.replace(sampling, stop_ids=tokenizer.stop_ids)
     for piece in generate_text(engine, tokenizer, prompt, ended, seed):
         sys.stdout.write(piece)

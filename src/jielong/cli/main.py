@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jielong.cli import adapt, models
+from jielong.cli.walk import add_options, walk
 from jielong.errors import JielongError
 
 
@@ -105,20 +106,13 @@ def _version() -> str:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", default="default", help="default or smoke (default: default)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
-    parser.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change any field")
+    add_options(parser)
     parser.add_argument("--no-chat", action="store_true", help="do not offer a chat at the end")
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from jielong.cli.display import Display
     from jielong.recipes import build_recipe
-    from jielong.recipes.execute import run_recipe
     from jielong.recipes.recipe import change
-    from jielong.train.parallel import ranks_from_environment
 
     recipe = build_recipe(
         arguments.recipe,
@@ -128,14 +122,10 @@ def _run(arguments: argparse.Namespace) -> int:
         chat=arguments.chat,
         preferences=arguments.preferences,
     )
-    recipe = change(recipe, arguments.set)
-    with ranks_from_environment() as ranks:
-        console = Console(quiet=not ranks.is_first)
-        with Display([s.name for s in recipe.stages], title=recipe.run_name, console=console) as display:
-            run = run_recipe(recipe, arguments.runs, display, ranks)
-        if not ranks.is_first:
-            return 0
-    _say_results(run.path, console)
+    run = walk(change(recipe, arguments.set), arguments.runs)
+    if run is None:
+        return 0
+    _say_results(run.path)
     trained = [s for s in run.record["stages"] if (run.path / s / "steps").exists()]
     if any(s in trained for s in ("sft", "rl")):
         print(f"\nTalk to it:          jielong chat {run.path}")
@@ -150,14 +140,13 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _say_results(path: Path, console: object) -> None:
+def _say_results(path: Path) -> None:
     from rich.console import Console
 
     from jielong.recipes.report import print_table, read_report
 
-    assert isinstance(console, Console)
     if (path / "report.json").exists():
-        print_table(read_report(path / "report.json"), console)
+        print_table(read_report(path / "report.json"), Console())
         print(f"\nReport:              {path / 'report.html'}  (figures beside it in report.json)")
     elif (path / "samples.txt").exists():
         print((path / "samples.txt").read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ from jielong.errors import CheckpointError, ConfigError, ResourceError
 from jielong.runs import find_model
 
 if TYPE_CHECKING:
-    from jielong.model.transformer import LanguageModel
+    from jielong.generate.engine import Engine
     from jielong.tokens.tokenizer import Tokenizer
 
 HUB = "hf:"
@@ -57,16 +57,18 @@ def add_parsers(commands: Any) -> None:
     pull.set_defaults(command=_pull)
 
 
-def open_model(path: Path, stage: str | None = None) -> tuple[LanguageModel, Tokenizer]:
-    """The model of a run, of a model folder, or of an adapter merged into its base, and its tokenizer."""
+def open_engine(folder: Path) -> tuple[Engine, Tokenizer]:
+    """An engine for one talk on the model in `folder`, or on the adapter there merged into its base; its tokenizer."""
+    from jielong.generate.engine import Engine, EngineConfig
     from jielong.model import adapter_files
     from jielong.model.hf import load_language_model
     from jielong.tokens.tokenizer import Tokenizer
 
-    folder = find_model(path, stage)
     if adapter_files.is_adapter(folder):
-        return adapter_files.load_merged(folder), Tokenizer.load(adapter_files.base_of(folder))
-    return load_language_model(folder), Tokenizer.load(folder)
+        model, home = adapter_files.load_merged(folder), adapter_files.base_of(folder)
+    else:
+        model, home = load_language_model(folder), folder
+    return Engine(model, EngineConfig(slots=1, dtype="float32")), Tokenizer.load(home)
 
 
 def _free(path: Path, force: bool) -> Path:

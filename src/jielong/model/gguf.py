@@ -42,7 +42,7 @@ def _library() -> types.ModuleType:
     try:
         import gguf
     except ImportError:
-        raise ConfigError("GGUF files need the library gguf; add it with: pip install 'jielong[gguf]'") from None
+        raise ConfigError("GGUF files need the library gguf; in the checkout: pip install -e '.[gguf]'") from None
     return gguf
 
 

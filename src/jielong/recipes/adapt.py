@@ -11,16 +11,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
 
 from jielong.data.batches import Batch
-from jielong.data.shards import encode_documents, write_shards
 from jielong.data.sources import list_pages
 from jielong.data.talks import read_chats
 from jielong.errors import CheckpointError, ConfigError, DataError, ResourceError
@@ -30,7 +29,7 @@ from jielong.model.adapters import AdaptedLinear, AdapterConfig
 from jielong.model.quantised import decoder_linears, quantise, weight_bytes
 from jielong.model.transformer import LanguageModel, ModelConfig
 from jielong.recipes.own import content_digest
-from jielong.recipes.prepare import open_tokenizer, read_conversations, read_documents
+from jielong.recipes.prepare import open_tokenizer, read_conversations, read_documents, write_tokens
 from jielong.recipes.recipe import (
     CompareStage,
     EncodeStage,
@@ -44,6 +43,7 @@ from jielong.recipes.recipe import (
     Stage,
     TrainStage,
 )
+from jielong.recipes.samples import opening
 from jielong.recipes.training import build_objective, build_source, held_out_loss, save_model
 from jielong.records import Conversation, Sampling
 from jielong.runs import derive_seed, find_model, write_directory, write_json, write_text
@@ -263,13 +263,10 @@ def point_to_model(stage: ModelStage, context: Context) -> dict[str, Any]:
 def encode(stage: EncodeStage, context: Context) -> dict[str, Any]:
     """Both parts of the refined text as token shards."""
     tokenizer = open_tokenizer(stage, context)
-    directory, parent = context.directory(stage.name), context.parent(stage, "documents")
-    counts = {}
-    for part, file in (("train", "documents.jsonl"), ("held_out", "held_out.jsonl")):
-        shutil.rmtree(directory / part, ignore_errors=True)  # what a kill may have left of an earlier try
-        encoded = encode_documents(read_documents(parent / file), tokenizer)
-        counts[part] = write_shards(directory / part, encoded, tokenizer).num_tokens
-    return {"tokens": counts}
+    train, held_out = (
+        read_documents(context.parent(stage, "documents") / f"{n}.jsonl") for n in ("documents", "held_out")
+    )
+    return {"tokens": write_tokens(context.directory(stage.name), tokenizer, train=train, held_out=held_out)}
 
 
 def measure(
@@ -341,8 +338,7 @@ def compare(stage: CompareStage, context: Context) -> dict[str, Any]:
 
 
 def _copy(adapter: Path, folder: Path) -> None:
-    for file in adapter.iterdir():
-        shutil.copy(file, folder / file.name)
+    copytree(adapter, folder, dirs_exist_ok=True)
 
 
 def _figures(found: Mapping[str, Mapping[str, float]]) -> str:
@@ -361,4 +357,4 @@ def _what_to_write(stage: CompareStage, context: Context) -> tuple[list[Conversa
         asked = [Conversation(c.messages[:-1]) for c in chats if len(c.messages) > 1 and len(c.messages[0].text) < 1000]
         return asked[: stage.num_samples], []
     documents = read_documents(held_out / "held_out.jsonl")[: stage.num_samples]
-    return [], [d.text[: max(12, min(60, len(d.text) // 3))] for d in documents]
+    return [], [opening(d) for d in documents]

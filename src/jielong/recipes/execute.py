@@ -138,6 +138,9 @@ def _walk(recipe: Recipe, run: Run, display: Display, ranks: Ranks) -> None:
     with MemoryWatch() as memory:
         context = Context(recipe, run, machine, display, memory, ranks)
         for stage in recipe.stages:
+            if ranks.is_first:
+                run.take_back(stage.name, fingerprints[stage.name])
+            ranks.wait()
             is_done = run.is_done(stage.name, fingerprints[stage.name])
             ranks.wait()  # all have looked before the first one writes
             if is_done:
@@ -190,7 +193,8 @@ def _begin(run: Run, recipe: Recipe) -> None:
 
 def _free_memory() -> None:
     """Let go of the stage's modules, engines and compiled graphs, which hold each other, and of the pages they were in."""
-    torch.compiler.reset()
+    if "torch._dynamo" in sys.modules:  # loading it only to forget nothing takes seconds
+        torch.compiler.reset()
     gc.collect()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; without it freed memory counts as ours

@@ -18,6 +18,7 @@ from jielong.data.talks import read_chats, read_preferences
 from jielong.errors import DataError
 from jielong.generate.engine import Engine, EngineConfig
 from jielong.model.hf import load_language_model
+from jielong.model.transformer import LanguageModel
 from jielong.recipes.atlas import lesson_items, prompt_items
 from jielong.recipes.recipe import (
     FileStage,
@@ -145,20 +146,25 @@ def refine_pages(stage: RefineStage, context: Context) -> dict[str, Any]:
 def tokenizer(stage: TokenizerStage, context: Context) -> dict[str, Any]:
     """tokenizer/ in Hugging Face's layout, and both parts of the text as token shards."""
     parent = context.parent(stage, "documents")
-    documents = read_documents(parent / "documents.jsonl")
+    documents, held_out = (read_documents(parent / f"{name}.jsonl") for name in ("documents", "held_out"))
     made = train_tokenizer((d.text for d in documents), stage.tokenizer)
-    directory = context.directory(stage.name)
-    write_directory(directory / "tokenizer", made.save)
-    counts = {}
-    for part in ("train", "held_out"):
-        shutil.rmtree(directory / part, ignore_errors=True)  # what a kill may have left of an earlier try
-    for part, texts in (("train", documents), ("held_out", read_documents(parent / "held_out.jsonl"))):
-        counts[part] = write_shards(directory / part, encode_documents(texts, made), made).num_tokens
+    write_directory(context.directory(stage.name) / "tokenizer", made.save)
+    counts = write_tokens(context.directory(stage.name), made, train=documents, held_out=held_out)
     return {
         "vocab_size": made.vocab_size,
         "tokens": counts,
         "bytes_per_token": made.bytes_per_token([d.text for d in documents[:500]]),
     }
+
+
+def write_tokens(directory: Path, tokenizer: Tokenizer, **parts: list[Document]) -> dict[str, int]:
+    """Token shards of each part in a folder of its name; how many tokens there are."""
+    counts = {}
+    for part, documents in parts.items():
+        shutil.rmtree(directory / part, ignore_errors=True)  # what a kill may have left of an earlier try
+        encoded = encode_documents(documents, tokenizer)
+        counts[part] = write_shards(directory / part, encoded, tokenizer).num_tokens
+    return counts
 
 
 def lessons(stage: LessonsStage, context: Context) -> dict[str, Any]:
@@ -167,7 +173,7 @@ def lessons(stage: LessonsStage, context: Context) -> dict[str, Any]:
     chats = [conversation(i) for i in lesson_items(stage, seed)]
     random.Random(derive_seed(seed, stage.name, "order")).shuffle(chats)
     directory = context.directory(stage.name)
-    return split_chats(directory, chats) | {
+    return write_parts(directory, "chats", hold_out(chats, 33)) | {
         "prompts": write_jsonl(
             directory / "prompts.jsonl", (Conversation(i.messages, {"kind": i.kind}) for i in prompt_items(stage, seed))
         )
@@ -192,11 +198,11 @@ def hold_out(records: Sequence[T], every: int) -> tuple[list[T], list[T]]:
     return parts
 
 
-def split_chats(directory: Path, chats: list[Conversation]) -> dict[str, Any]:
-    """The conversations of every 33rd prompt are held out."""
-    learned, held_out = hold_out(chats, 33)
+def write_parts(directory: Path, name: str, parts: tuple[list[T], list[T]]) -> dict[str, Any]:
+    """What is learned from under its name, and what is held out."""
+    learned, held_out = parts
     return {
-        "chats": write_jsonl(directory / "chats.jsonl", learned),
+        name: write_jsonl(directory / f"{name}.jsonl", learned),
         "held_out": write_jsonl(directory / "held_out.jsonl", held_out),
     }
 
@@ -207,26 +213,15 @@ def file(stage: FileStage, context: Context) -> dict[str, Any]:
     if stage.holds == "chats":
         chats = read_chats(Path(stage.path))
         random.Random(derive_seed(context.recipe.seed, stage.name, "order")).shuffle(chats)
-        asked = (
-            c.messages[: max(i for i, m in enumerate(c.messages) if m.role == "assistant")]
-            for c in hold_out(chats, 33)[0]
-        )
+        parts = hold_out(chats, 33)
+        asked = (c.messages[: max(i for i, m in enumerate(c.messages) if m.role == "assistant")] for c in parts[0])
         prompts = [Conversation(m) for m in asked if m]
         if not prompts:
             raise DataError(f"{stage.path} holds answers but nothing that was asked; expected user turns before them")
-        return split_chats(directory, chats) | {"prompts": write_jsonl(directory / "prompts.jsonl", prompts)}
+        return write_parts(directory, "chats", parts) | {"prompts": write_jsonl(directory / "prompts.jsonl", prompts)}
     preferences = read_preferences(Path(stage.path))
     random.Random(derive_seed(context.recipe.seed, stage.name, "order")).shuffle(preferences)
-    return split_preferences(directory, preferences)
-
-
-def split_preferences(directory: Path, preferences: list[Preference]) -> dict[str, Any]:
-    """The preferences of every 16th prompt are held out."""
-    learned, held_out = hold_out(preferences, 16)
-    return {
-        "preferences": write_jsonl(directory / "preferences.jsonl", learned),
-        "held_out": write_jsonl(directory / "held_out.jsonl", held_out),
-    }
+    return write_parts(directory, "preferences", hold_out(preferences, 16))
 
 
 def judgements(stage: JudgementsStage, context: Context) -> dict[str, Any]:
@@ -262,7 +257,8 @@ def judgements(stage: JudgementsStage, context: Context) -> dict[str, Any]:
     rng.shuffle(preferences)
     directory = context.directory(stage.name)
     mean = sum(judge(i, r[n].text).value for r in rounds for n, i in enumerate(items)) / (len(items) * len(rounds))
-    return split_preferences(directory, preferences) | {"prompts": len(items), "mean_gold_of_samples": mean}
+    counts = write_parts(directory, "preferences", hold_out(preferences, 16))
+    return counts | {"prompts": len(items), "mean_gold_of_samples": mean}
 
 
 def open_tokenizer(stage: Stage, context: Context) -> Tokenizer:
@@ -273,5 +269,9 @@ def open_tokenizer(stage: Stage, context: Context) -> Tokenizer:
 def open_port(stage: Stage, context: Context, role: str) -> LocalPort:
     """A port to the model that plays `role` among the stage's inputs."""
     model = load_language_model(context.checkpoint(stage.inputs[role])).to(context.machine.device)
-    engine = Engine(model, EngineConfig(slots=128, dtype=context.machine.dtype))
-    return LocalPort(engine, open_tokenizer(stage, context))
+    return LocalPort(open_engine(model, context), open_tokenizer(stage, context))
+
+
+def open_engine(model: LanguageModel, context: Context) -> Engine:
+    """An engine for many requests at a time, on a model that is where the machine computes."""
+    return Engine(model, EngineConfig(slots=128, dtype=context.machine.dtype))

@@ -338,8 +338,7 @@ def _change_one(recipe: Recipe, setting: str) -> Recipe:
     if not is_pair or "." not in path:
         raise ConfigError(f"--set {setting!r} is not of the form stage.field=value, such as sft.loop.steps=50")
     name, _, inner = path.strip().partition(".")
-    names = [name, *(m for m in [recipe.mirrored.get(name)] if m)]
     stages = recipe.stages
-    for each in names:
+    for each in filter(None, (name, recipe.mirrored.get(name))):
         stages = set_field(stages, f"{each}.{inner}", value.strip())
     return replace(recipe, stages=stages)

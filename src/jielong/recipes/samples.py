@@ -8,7 +8,7 @@ from jielong.evaluate.held_out import bits_per_byte
 from jielong.model.hf import read_config
 from jielong.recipes.prepare import open_port, open_tokenizer, read_conversations, read_documents
 from jielong.recipes.recipe import SamplesStage
-from jielong.records import Conversation, Sampling
+from jielong.records import Conversation, Document, Sampling
 from jielong.runs import derive_seed, write_json, write_text
 from jielong.tokens.chat import render_prompt
 
@@ -25,15 +25,20 @@ WHAT_TO_ADD = {
 }
 
 
+def opening(document: Document) -> str:
+    """The beginning of a text, for a model to go on with."""
+    return document.text[: max(12, min(60, len(document.text) // 3))]
+
+
 def samples(stage: SamplesStage, context: Context) -> dict[str, Any]:
     """samples.txt and samples.json in the run's directory."""
     models = [name for name in stage.inputs if name not in NOT_MODELS]
     seed = derive_seed(context.recipe.seed, stage.name)
-    documents = read_documents(context.directory(stage.inputs["held_out"]) / "held_out.jsonl")
-    openings = [d.text[: max(12, min(60, len(d.text) // 3))] for d in documents[: stage.num_samples]]
+    documents = read_documents(context.parent(stage, "held_out") / "held_out.jsonl")
+    openings = [opening(d) for d in documents[: stage.num_samples]]
     prompts: list[Conversation] = []
     if "chats" in stage.inputs:
-        held_out = read_conversations(context.directory(stage.inputs["chats"]) / "held_out.jsonl")
+        held_out = read_conversations(context.parent(stage, "chats") / "held_out.jsonl")
         asked = [Conversation(c.messages[:-1]) for c in held_out if len(c.messages) > 1]
         room = read_config(context.checkpoint(models[0]))[0].max_position_embeddings - stage.max_tokens
         tokenizer = open_tokenizer(stage, context)

@@ -14,7 +14,6 @@ from jielong.data.batches import Batch
 from jielong.data.shards import Shards
 from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, Source, Together, held_out
 from jielong.errors import DataError
-from jielong.generate.engine import Engine, EngineConfig
 from jielong.model import adapter_files, hf
 from jielong.model.adapters import AdaptedModel
 from jielong.model.presets import flops_per_token
@@ -25,7 +24,7 @@ from jielong.model.transformer import (
     fresh_language_model,
     scalar_from_language_model,
 )
-from jielong.recipes.prepare import open_tokenizer, read_conversations, read_jsonl
+from jielong.recipes.prepare import open_engine, open_tokenizer, read_conversations, read_jsonl
 from jielong.recipes.recipe import NextTokenConfig, RowsConfig, TrainStage
 from jielong.records import Preference
 from jielong.runs import derive_seed, read_json, write_json
@@ -261,12 +260,11 @@ def build_rollouts(
             f"{stage.name}: {len(asked) - len(prompts)} prompts leave no room for {config.max_tokens} tokens of an answer "
             f"and are left out, {len(prompts)} remain"
         )
-    engine = Engine(policy, EngineConfig(slots=128, dtype=context.machine.dtype))
     scorer = RewardModelScorer(cast(ScalarModel, modules["reward"]))
     return Rollouts(
         prompts,
         modules,
-        engine,
+        open_engine(policy, context),
         scorer,
         config,
         seed=seed,

@@ -13,7 +13,7 @@ from jielong.data.steps import PackedTokens, held_out
 from jielong.model.hf import load_language_model
 from jielong.recipes.training import held_out_loss
 from jielong.train.loop import Loop, LoopConfig
-from jielong.train.machine import Machine
+from jielong.train.machine import Machine, compile_layers
 from jielong.train.objectives import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.parallel import Ranks
@@ -35,10 +35,7 @@ def main() -> None:
 
     torch.use_deterministic_algorithms(job["compile"])
     if job["compile"]:
-        from torch._inductor import config as inductor
-
-        inductor.compile_threads = 1
-        model.model.compile(dynamic=False)
+        compile_layers(model.model)
 
     rates = {"lr": job["lr"], "muon_lr": job["muon_lr"], "warmup_steps": job["warmup_steps"], "decay_fraction": 0.0}
     optimizer = Optimizer(model, OptimizerConfig(name=job["optimizer"], **rates))

@@ -156,20 +156,35 @@ def activation(x: Tensor, hidden_act: str) -> Tensor:
     return F.silu(x) if hidden_act == "silu" else F.gelu(x, approximate="tanh")
 
 
-def attend(q_BTHD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask_BTS: Tensor, scale: float) -> Tensor:
-    """Softmax attention where `mask_BTS` is True; (B, T, H, D). Softmax in float32.
+def attend(q_BTHD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask_BTT: Tensor, scale: float) -> Tensor:
+    """Softmax attention where `mask_BTT` is True, nowhere after the position itself; (B, T, H, D). Softmax in float32.
 
-    Short rows on a CPU multiply plain batches of matrices: there the fused kernel's backward pass is the slower one (up
-    to about 512 positions). Longer ones, and GPUs, use the fused kernel.
+    On a CPU the queries go in blocks, each with the keys up to its own end, as plain batches of matrices: half of what
+    lies after them is never computed, and the fused kernel is slower up to 2048 positions, above all backwards. Longer
+    rows, whose weights would fill the memory, and GPUs use the fused kernel.
     """
+    T = q_BTHD.shape[1]
+    if q_BTHD.device.type != "cpu" or T > 2048:
+        is_grouped = q_BTHD.shape[2] > k_BKTD.shape[1]
+        out_BHTD = F.scaled_dot_product_attention(
+            q_BTHD.transpose(1, 2), k_BKTD, v_BKTD, attn_mask=mask_BTT[:, None], scale=scale, enable_gqa=is_grouped
+        )
+        return out_BHTD.transpose(1, 2)
+    # blocks of 64 to 256 are equally fast at their best length; more than eight only make compiling longer
+    size = max(128, -(-T // 8))
+    blocks = []
+    for start in range(0, T, size):
+        end = min(start + size, T)
+        mask = mask_BTT[:, start:end, :end]
+        blocks.append(_attend_block(q_BTHD[:, start:end], k_BKTD[:, :, :end], v_BKTD[:, :, :end], mask, scale))
+    return torch.cat(blocks, dim=1)
+
+
+def _attend_block(q_BTHD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask_BTS: Tensor, scale: float) -> Tensor:
+    """Some queries (B, T, H, D) over all of S keys."""
     B, T, H, D = q_BTHD.shape
     K, S = k_BKSD.shape[1], k_BKSD.shape[2]
     G = H // K
-    if q_BTHD.device.type != "cpu" or T > 512:
-        out_BHTD = F.scaled_dot_product_attention(
-            q_BTHD.transpose(1, 2), k_BKSD, v_BKSD, attn_mask=mask_BTS[:, None], scale=scale, enable_gqa=G > 1
-        )
-        return out_BHTD.transpose(1, 2)
     q_BKGTD = q_BTHD.view(B, T, K, G, D).permute(0, 2, 3, 1, 4) * scale
     scores = q_BKGTD.reshape(B * K, G * T, D) @ k_BKSD.reshape(B * K, S, D).transpose(1, 2)
     scores_BKGTS = scores.view(B, K, G, T, S).float().masked_fill(~mask_BTS[:, None, None], -1e30)

@@ -31,6 +31,7 @@ from jielong.runs import derive_seed, read_json, write_json
 from jielong.tokens.chat import render, render_preference, render_prompt
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.loop import Check, Loop, Objective
+from jielong.train.machine import compile_layers
 from jielong.train.objectives import (
     PPO,
     BradleyTerry,
@@ -48,8 +49,8 @@ from jielong.train.rollouts import Prompt, RolloutConfig, Rollouts
 if TYPE_CHECKING:
     from jielong.recipes.execute import Context
 
-COMPILE_S, WARM_COMPILE_S = 6.0, 1.0
-"""What compiling takes on two ordinary cores, seconds a layer, cold and from the cache; it pays when ten times that lie ahead."""
+COMPILE_S, WARM_COMPILE_S = 20.0, 3.0
+"""What compiling takes on two ordinary cores, cold and from the cache; it pays when ten times that lie ahead."""
 
 CHECK_ROWS = 64
 """Held-out rows that a check looks at."""
@@ -76,13 +77,13 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
         pick(stage, context, modules[main])
     context.ranks.wait()
     picked = read_json(directory / "picked.json")
-    # Compiled embedding gradients are otherwise not bit-equal; set for each stage, so that a resumed run has it alike.
+    # Compiled gradients are otherwise not bit-equal; set for each stage, so that a resumed run has it alike.
     torch.use_deterministic_algorithms(picked["compile"])
+    torch.utils.deterministic.fill_uninitialized_memory = (
+        False  # a net for bugs that costs a pass over every new tensor
+    )
     if picked["compile"]:
-        from torch._inductor import config as inductor  # late: importing it writes into the environment
-
-        inductor.compile_threads = 1  # here, not in a pool of children that each hold torch in memory
-        cast(LanguageModel, modules[main]).model.compile(dynamic=False)
+        compile_layers(cast(LanguageModel, modules[main]).model)
 
     def save(model: nn.Module, path: Path) -> None:
         if isinstance(model, AdaptedModel):
@@ -350,8 +351,7 @@ def pick(stage: TrainStage, context: Context, module: nn.Module) -> None:
         config = cast(LanguageModel, module).config
         seconds_ahead = tokens * flops_per_token(config, stage.source.length) / (0.4e9 * context.machine.gflops)
     before = [read_json(p)["compile"] for p in sorted(context.run.path.glob("*/picked.json"))]
-    num_layers = cast(LanguageModel, module).config.num_hidden_layers
-    cost_s = num_layers * (WARM_COMPILE_S if any(before) else COMPILE_S)
+    cost_s = WARM_COMPILE_S if any(before) else COMPILE_S
     picked = {
         "compile": context.machine.can_compile and seconds_ahead > 10 * cost_s,
         "seconds_ahead": round(seconds_ahead, 1),

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import torch
 
+from jielong.model.transformer import Transformer
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -70,3 +72,12 @@ def look_at_machine() -> Machine:
         can_compile=device == "cuda" or _has_compiler(),
         gflops=round(max(plain, half), 1),
     )
+
+
+def compile_layers(transformer: Transformer) -> None:
+    """Compile each layer by itself, in place: equal layers share one graph, so a deep model takes no longer to compile."""
+    from torch._inductor import config as inductor  # late: importing it writes into the environment
+
+    inductor.compile_threads = 1  # here, not in a pool of children that each hold torch in memory
+    for layer in transformer.layers:
+        layer.compile(dynamic=False)

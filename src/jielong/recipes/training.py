@@ -79,9 +79,8 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
     picked = read_json(directory / "picked.json")
     # Compiled gradients are otherwise not bit-equal; set for each stage, so that a resumed run has it alike.
     torch.use_deterministic_algorithms(picked["compile"])
-    torch.utils.deterministic.fill_uninitialized_memory = (
-        False  # a net for bugs that costs a pass over every new tensor
-    )
+    # looking for reads of fresh memory costs a pass over every new tensor
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - unknown to the type checker
     if picked["compile"]:
         compile_layers(cast(LanguageModel, modules[main]).model)
 

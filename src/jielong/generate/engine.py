@@ -40,6 +40,8 @@ class EngineConfig:
     length: int = 0
     """Positions of a slot, prompt and answer together; 0 is the model's `max_position_embeddings`."""
     dtype: str = "float32"
+    weights: str = ""
+    """"int8" keeps the matrices in a quarter of float32's bytes, a scale for each row; "" keeps them in `dtype`."""
     prefill_tokens: int = 1024
     """Prompt tokens read in one step; longer prompts are read in several."""
     bucket: int = 32
@@ -48,6 +50,8 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"engine dtype {self.dtype!r} is not available; expected one of {', '.join(DTYPES)}")
+        if self.weights not in ("", "int8"):
+            raise ConfigError(f"engine weights {self.weights!r} are not available; expected int8, or nothing for dtype")
         for name in ("slots", "prefill_tokens", "bucket"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"engine option {name} is {getattr(self, name)}; it must be at least 1")
@@ -93,7 +97,8 @@ class Engine:
             raise ConfigError(f"engine length is {self.length}; it must be between 2 and the model's {limit} positions")
         self.model_config = model.config
         self.device = model.model.embed_tokens.weight.device
-        self._model = PackedModel(model.config, DTYPES[self.config.dtype], self.device, limit)
+        dtype, is_int8 = DTYPES[self.config.dtype], self.config.weights == "int8"
+        self._model = PackedModel(model.config, dtype, self.device, limit, is_int8=is_int8)
         self._cache = self._model.new_cache(self.config.slots, self.length)
         self._rows = Rows(self.config.slots, self.length)
         self._jobs: list[_Job | None] = [None] * self.config.slots

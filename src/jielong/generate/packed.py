@@ -15,13 +15,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jielong.generate import native
+from jielong.generate.native import NativeDecoder
 from jielong.model.cache import Cache
+from jielong.model.quantised import int8_rows
 from jielong.model.transformer import ModelConfig, activation, mix
 
 HIDDEN = -1e30
@@ -29,21 +33,36 @@ HIDDEN = -1e30
 
 
 class PackedLinear:
-    """x @ weight.T + bias with parameters kept for this alone; `load` replaces them."""
+    """x @ weight.T + bias with parameters kept for this alone; `load` replaces them.
 
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self.dtype, self.device = dtype, device
-        self.is_reordered = device.type == "cpu" and torch.backends.mkldnn.is_available()
+    As int8 a row of the weight has one scale; what it is multiplied with stays in `dtype`.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: torch.device, *, is_int8: bool = False) -> None:
+        self.dtype, self.device, self.is_int8 = dtype, device, is_int8
+        self.is_reordered = device.type == "cpu" and torch.backends.mkldnn.is_available() and not is_int8
         # oneDNN's float32 call is slower for one row than the plain one, its bf16 call is not
         self.reordered_from = 2 if dtype == torch.float32 else 1
+        self.scale: Tensor | None = None
+        self.total: Tensor | None = None
+        """int32, the sum of each int8 row."""
 
     def load(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        self.weight = weight.to(self.dtype).contiguous()
+        self.bias_float32 = None if bias is None else bias.float().contiguous()
         self.bias = None if bias is None else bias.to(self.dtype).contiguous()
+        if self.is_int8:
+            self.weight, self.scale = int8_rows(weight)
+            self.total = self.weight.sum(1, dtype=torch.int32)
+            return
+        self.weight = weight.to(self.dtype).contiguous()
         if self.is_reordered:
             self.reordered = torch.ops.mkldnn._reorder_linear_weight(self.weight, 32)
 
     def __call__(self, x: Tensor) -> Tensor:
+        if self.scale is not None:
+            # small integers are exact in bfloat16; the scale comes after the product
+            out = F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
+            return out if self.bias is None else out + self.bias
         if self.is_reordered and x.shape[0] >= self.reordered_from:
             return torch.ops.mkldnn._linear_pointwise(x, self.reordered, self.bias, "none", [], "")
         return F.linear(x, self.weight, self.bias)
@@ -174,10 +193,10 @@ class Weights:
 class PackedFeedForward:
     """A feed-forward block, or one expert of several, with the norm before it."""
 
-    def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, config: ModelConfig, linear: Callable[[], PackedLinear]) -> None:
         self.names = ("gate_proj", "up_proj") if config.gated_mlp else ("up_proj",)
         self.hidden_act = config.hidden_act
-        self.up, self.down = PackedLinear(dtype, device), PackedLinear(dtype, device)
+        self.up, self.down = linear(), linear()
 
     def load(self, layer: Weights, norm: str, prefix: str = "mlp.") -> None:
         mlp = layer.part(prefix)
@@ -194,10 +213,10 @@ class PackedFeedForward:
 class PackedMixture:
     """The router, in float32, and its experts."""
 
-    def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, config: ModelConfig, linear: Callable[[], PackedLinear]) -> None:
         self.num_chosen, self.is_normalised = config.num_experts_per_tok, config.norm_topk_prob
-        self.router = PackedLinear(torch.float32, device)
-        self.experts = [PackedFeedForward(config, dtype, device) for _ in range(config.num_experts)]
+        self.router = PackedLinear(torch.float32, linear().device)
+        self.experts = [PackedFeedForward(config, linear) for _ in range(config.num_experts)]
 
     def load(self, layer: Weights, norm: str) -> None:
         self.router.load(*layer.after(norm, layer["mlp.gate.weight"], None))
@@ -211,10 +230,12 @@ class PackedMixture:
 class PackedLayer:
     """One layer's packed weights."""
 
-    def __init__(self, config: ModelConfig, index: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, config: ModelConfig, index: int, linear: Callable[[], PackedLinear], device: torch.device
+    ) -> None:
         self.config, self.rope = config, config.rope_of(index)
-        self.qkv, self.o = PackedLinear(dtype, device), PackedLinear(dtype, device)
-        self.mlp = (PackedMixture if config.num_experts else PackedFeedForward)(config, dtype, device)
+        self.qkv, self.o = linear(), linear()
+        self.mlp = (PackedMixture if config.num_experts else PackedFeedForward)(config, linear)
         heads = config.num_attention_heads + config.num_key_value_heads
         self.qk_gain = torch.ones(heads, config.head_dim, device=device)
 
@@ -244,18 +265,22 @@ class PackedLayer:
 
 
 class PackedModel:
-    """A language model's weights in `dtype` on `device`, with the two passes that an engine needs.
+    """A language model's weights in `dtype`, or int8, on `device`, with the two passes that an engine needs.
 
     Residual stream, norms, rotary turns and softmax are float32. `cache_dtype` says in what dtype a cache for it is
-    to be made.
+    to be made. A few tokens on a CPU go through `generate.native`, where it was built.
     """
 
-    def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device, length: int) -> None:
+    def __init__(
+        self, config: ModelConfig, dtype: torch.dtype, device: torch.device, length: int, *, is_int8: bool = False
+    ) -> None:
         self.config, self.dtype, self.device = config, dtype, device
         self.cache_dtype = torch.float32 if device.type == "cpu" else dtype
         self.embedding = torch.empty(config.vocab_size, config.hidden_size, device=device)
-        self.layers = [PackedLayer(config, i, dtype, device) for i in range(config.num_hidden_layers)]
-        self.head = PackedLinear(dtype, device)
+        linear = partial(PackedLinear, dtype, device, is_int8=is_int8)
+        self.layers = [PackedLayer(config, i, linear, device) for i in range(config.num_hidden_layers)]
+        self.head = linear()
+        self.native: NativeDecoder | None = None
         self.is_dynamic = config.rope_scaling is not None and config.rope_scaling.rope_type == "dynamic"
         kinds = {layer.rope for layer in self.layers}
         positions = torch.arange(length, device=device)
@@ -276,12 +301,17 @@ class PackedModel:
             self.embedding *= config.embedding_scale
         if config.learned_positions:
             self.positions = model["embed_positions.weight"].clone()
+        built = native.library()
+        if built is not None and NativeDecoder.knows(self):
+            self.native = NativeDecoder(self, built)
 
     def new_cache(self, slots: int, length: int) -> Cache:
         return Cache(self.config, slots, length, self.cache_dtype, self.device)
 
     def extend(self, cache: Cache, ids: Tensor, positions: Tensor, length: int) -> Tensor:
         """Hidden states (B, C) for `logits`, after writing one more id into each of the cache's rows 0..B-1."""
+        if self.native is not None and len(ids) <= native.MOST_TOKENS:
+            return self.native.extend(cache, ids, torch.arange(len(ids)), positions)
         lengths = positions + 1 if self.is_dynamic else None
         return self._hidden(ids, positions, lengths, OnePosition(cache, positions, length, self.config))
 
@@ -299,6 +329,10 @@ class PackedModel:
         `lengths` are those of the whole prompts, of which this may be a part, as `dynamic` rotary positions depend on
         them; by default the prompts end here.
         """
+        if self.native is not None and len(ids) <= native.MOST_TOKENS:
+            counts_B = torch.tensor(counts)
+            positions = torch.cat([torch.arange(a, a + n) for a, n in zip(starts, counts, strict=True)])
+            return self.native.extend(cache, ids, torch.tensor(slots).repeat_interleave(counts_B), positions)
         attending = Stretches(cache, slots, starts, counts, self.config, self.dtype)
         lengths_N = None
         if self.is_dynamic:
@@ -310,7 +344,9 @@ class PackedModel:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (N, V) float32 of hidden states (N, C)."""
-        return self.head(hidden).float()
+        if self.native is not None and len(hidden) <= native.MOST_TOKENS:
+            return self.native.logits(hidden.float())
+        return self.head(hidden.to(self.dtype)).float()
 
     def _hidden(self, ids: Tensor, positions: Tensor, lengths: Tensor | None, attend: Attending) -> Tensor:
         config, dtype = self.config, self.dtype

@@ -35,22 +35,28 @@ class _Int8Product(torch.autograd.Function):
         return (grad * scale.to(grad.dtype)) @ weight.to(grad.dtype), None, None
 
 
-class QuantisedLinear(nn.Module):
-    """A frozen linear map: `weight` (O, I) int8, `scale` (O,) float32, `bias` as it was.
+def int8_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """`weight` (O, I) as int8, and a scale (O,) float32 for each row.
 
-    The scale of a row is its largest magnitude / 127, rounded up to a bfloat16 number, so that multiplying with it in
+    The scale is the row's largest magnitude / 127, rounded up to a bfloat16 number, so that multiplying with it in
     bfloat16 rounds once and not twice.
     """
+    full = weight.detach().float()
+    largest = full.abs().amax(dim=1).clamp_min(1e-12)
+    # the next bfloat16 number at or above: add all the bits that are cut off, then cut them
+    bits = (largest / 127).view(torch.int32)
+    scale = ((bits + 0xFFFF) & ~0xFFFF).view(torch.float32)
+    return (full / scale[:, None]).round_().to(torch.int8), scale
+
+
+class QuantisedLinear(nn.Module):
+    """A frozen linear map: `weight` (O, I) int8 and `scale` (O,) float32 as `int8_rows` makes them, `bias` as it was."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        full = linear.weight.detach().float()
-        largest = full.abs().amax(dim=1).clamp_min(1e-12)
-        # the next bfloat16 number at or above: add all the bits that are cut off, then cut them
-        bits = (largest / 127).view(torch.int32)
-        scale = ((bits + 0xFFFF) & ~0xFFFF).view(torch.float32)
-        self.register_buffer("weight", (full / scale[:, None]).round_().to(torch.int8))
+        weight, scale = int8_rows(linear.weight)
+        self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
         self.bias = linear.bias
 

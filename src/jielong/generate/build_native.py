@@ -1,0 +1,63 @@
+"""Builds `native.cpp`, once for each instruction set that a machine of this kind may have.
+
+Called at install (`hatch_build.py`) and never while anything runs; whoever changes the C++ installs again. The files carry
+the digest of their source in their names, so one built from other code is not found. Standard library only, and no import
+of the package: at install it is not there yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SOURCE = HERE / "native.cpp"
+# no -ffast-math: it would reorder the sums that round, and switch off small numbers for the whole process
+FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast", "-Wno-psabi")
+AVX2 = ("-mavx2", "-mfma")
+VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "x86_64": {
+        "avx512": (*AVX2, *(f"-mavx512{part}" for part in ("f", "bw", "vl", "dq", "bf16", "vnni"))),
+        "avx2": AVX2,
+    },
+    "aarch64": {"neon": ()},
+}
+"""Names of the libraries for each kind of machine, best first, and what the compiler is told."""
+
+
+def variants() -> dict[str, tuple[str, ...]]:
+    machine = platform.machine().lower()
+    return VARIANTS.get({"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine), {})
+
+
+def library_file(name: str) -> Path:
+    """Where the library of this variant lies if it was built from the source that lies here."""
+    digest = hashlib.blake2b(SOURCE.read_bytes(), digest_size=4).hexdigest()
+    return HERE / f"_native_{name}_{digest}.so"
+
+
+def build() -> list[Path]:
+    """Compile what can be compiled and remove what was built from other code; the files that are there now."""
+    compiler = next((found for found in map(shutil.which, ("g++", "c++", "clang++")) if found), None)
+    made = []
+    for name, flags in variants().items():
+        file = library_file(name)
+        aside = file.with_suffix(".tmp")
+        if not file.exists() and compiler is not None:
+            command = [compiler, *FLAGS, *flags, "-o", str(aside), str(SOURCE)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(
+                    f"native.cpp was not built for {name}; torch is used instead: {done.stderr[-300:]}", file=sys.stderr
+                )
+                continue
+            aside.replace(file)
+        if file.exists():
+            made.append(file)
+    for old in set(HERE.glob("_native_*")) - set(made):
+        old.unlink()
+    return made

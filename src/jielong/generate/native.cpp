@@ -1,0 +1,526 @@
+// A few tokens through a whole decoder in one call: what `packed.py` computes, without the time between operations.
+//
+// With few tokens a step a model reads each of its weights once and does little with it, so the memory decides. All
+// threads walk through the layers together, each over its share of the rows of every matrix, and wait for each other
+// where a result is needed whole; small things, such as a norm, every thread computes for itself, which is cheaper than
+// waiting. The file is built once for each instruction set (`hatch_build.py`) and called through `native.py`.
+//
+// N tokens, C hidden width, H query heads, K key/value heads, D width of a head, F width of the feed-forward block.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include <omp.h>
+#if defined(__AVX512BF16__) || defined(__AVX512VNNI__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int LANES = 16;
+typedef float Floats __attribute__((vector_size(64), aligned(4)));
+typedef int32_t Ints __attribute__((vector_size(64), aligned(4)));
+typedef uint16_t Halves __attribute__((vector_size(32), aligned(2)));
+typedef int8_t Bytes __attribute__((vector_size(16), aligned(1)));
+typedef uint32_t Words __attribute__((vector_size(64), aligned(4)));
+
+// Sums of ROWS x TOKENS products fit into the registers.
+#ifdef __AVX512F__
+constexpr int ROWS = 4, TOKENS = 4;
+#else
+constexpr int ROWS = 2, TOKENS = 2;
+#endif
+
+enum Type : int64_t { FLOAT32 = 0, BFLOAT16 = 1, INT8 = 2 };
+
+}  // namespace
+
+extern "C" {
+
+// The structures of native.py, field by field.
+struct Matrix {
+    const void* weight;    // (rows, columns)
+    const float* scale;    // (rows,), of int8
+    const int32_t* total;  // (rows,), of int8: the sum of each row
+    const float* bias;     // (rows,) or null
+    int64_t rows, columns, type;
+};
+
+struct Layer {
+    Matrix qkv, o, up, down;
+    const float* qk_gain;          // (H + K, D) or null
+    const float* turns;            // (positions, D / 2) complex, or null
+    const float* after_attention;  // (C,) or null
+    const float* after_mlp;        // (C,) or null
+    int64_t window;                // 0 sees everything
+};
+
+struct Model {
+    int64_t num_layers, hidden, heads, kv_heads, head_dim, is_gated, is_gelu, is_layer_norm;
+    double hidden_floor, head_floor;
+    const float* embedding;  // (V, C)
+    const float* positions;  // (L, C) or null
+    const Layer* layers;
+};
+
+}  // extern "C"
+
+namespace {
+
+template <typename V, typename T>
+inline V at(const T* p) {
+    V v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+
+inline float sum(Floats v) {
+    typedef float Eight __attribute__((vector_size(32)));
+    typedef float Four __attribute__((vector_size(16)));
+    Eight a, b;
+    std::memcpy(&a, &v, 32);
+    std::memcpy(&b, reinterpret_cast<const char*>(&v) + 32, 32);
+    a += b;
+    Four c, d;
+    std::memcpy(&c, &a, 16);
+    std::memcpy(&d, reinterpret_cast<const char*>(&a) + 16, 16);
+    c += d;
+    return (c[0] + c[2]) + (c[1] + c[3]);
+}
+
+inline Floats wide(const uint16_t* p) {
+    const Words bits = __builtin_convertvector(at<Halves>(p), Words) << 16;
+    return at<Floats>(&bits);
+}
+
+inline Floats wide(const int8_t* p) {
+    return __builtin_convertvector(__builtin_convertvector(at<Bytes>(p), Ints), Floats);
+}
+
+inline Floats wide(const float* p) { return at<Floats>(p); }
+
+inline float narrow(float x) { return x; }
+inline float narrow(int8_t x) { return x; }
+inline float narrow(uint16_t x) {
+    const uint32_t bits = static_cast<uint32_t>(x) << 16;
+    return at<float>(&bits);
+}
+
+inline uint16_t rounded(float x) {  // to the nearest bfloat16, ties to even; x is finite
+    const uint32_t bits = at<uint32_t>(&x);
+    return static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+}
+
+// exp(x) within 2 units in the last place: 2^n times a polynomial for |rest| <= ln(2) / 2.
+inline Floats exponential(Floats x) {
+    const Floats low = Floats{} - 87.0f, high = Floats{} + 88.0f;
+    x = x < low ? low : (x > high ? high : x);
+    const Floats half = Floats{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+    const Floats n = (x * 1.44269504f + half) - half;
+    const Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    Floats p = r * (1.0f / 5040) + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r * r + r + 1.0f;
+    const Ints power = (__builtin_convertvector(n, Ints) + 127) << 23;
+    return p * at<Floats>(&power);
+}
+
+inline Floats activated(Floats x, bool is_gelu) {
+    // gelu's tanh(u) is 2 / (1 + exp(-2u)) - 1
+    const Floats u = is_gelu ? 1.5957691216f * (x + 0.044715f * x * x * x) : x;
+    return x / (1.0f + exponential(-u));
+}
+
+// Tokens as a matrix of some type wants to be multiplied with them; every thread has its own.
+struct Tokens {
+    std::vector<float> floats;     // (N, columns)
+    std::vector<uint16_t> halves;  // (N, columns)
+    std::vector<uint8_t> bytes;    // (N, 2, columns): the high and the low byte of a 16-bit number
+    std::vector<float> scale;      // (N,)
+
+    void take(const float* x, int64_t N, int64_t columns, int64_t type) {
+        floats.assign(x, x + N * columns);
+#ifdef __AVX512BF16__
+        if (type == BFLOAT16) {
+            halves.resize(N * columns);
+            for (int64_t i = 0; i < N * columns; i++) halves[i] = rounded(x[i]);
+        }
+#endif
+#ifdef __AVX512VNNI__
+        if (type == INT8) {
+            // 16 bits for the largest of a token: finer than bfloat16 for all that matter, and the sums are exact
+            bytes.resize(2 * N * columns);
+            scale.resize(N);
+            for (int64_t n = 0; n < N; n++) {
+                const float* from = x + n * columns;
+                float largest = 1e-30f;
+                for (int64_t i = 0; i < columns; i++) largest = std::max(largest, std::fabs(from[i]));
+                const float inverse = 32767.0f / largest;
+                scale[n] = largest / 32767.0f;
+                uint8_t* high = bytes.data() + 2 * n * columns;
+                uint8_t* low = high + columns;
+                for (int64_t i = 0; i < columns; i++) {
+                    const int32_t q = static_cast<int32_t>(std::nearbyint(from[i] * inverse)) + 32768;
+                    high[i] = static_cast<uint8_t>(q >> 8);
+                    low[i] = static_cast<uint8_t>(q & 255);
+                }
+            }
+        }
+#endif
+        (void)type;
+    }
+};
+
+// out[r][m] = row r of w times token m. The sums of R x M pairs stay in registers while their columns go by.
+template <int R, int M, typename W>
+inline void dots(const W* w, const float* x, int64_t columns, float out[R][M]) {
+    Floats sums[R][M] = {};
+    int64_t i = 0;
+    for (; i + LANES <= columns; i += LANES) {
+        Floats tokens[M];
+        for (int m = 0; m < M; m++) tokens[m] = at<Floats>(x + m * columns + i);
+        for (int r = 0; r < R; r++) {
+            const Floats row = wide(w + r * columns + i);
+            for (int m = 0; m < M; m++) sums[r][m] += row * tokens[m];
+        }
+    }
+    for (int r = 0; r < R; r++)
+        for (int m = 0; m < M; m++) {
+            out[r][m] = sum(sums[r][m]);
+            for (int64_t j = i; j < columns; j++) out[r][m] += narrow(w[r * columns + j]) * x[m * columns + j];
+        }
+}
+
+#ifdef __AVX512BF16__
+template <int R, int M>
+inline void dots(const uint16_t* w, const uint16_t* x, int64_t columns, float out[R][M]) {
+    __m512 sums[R][M];
+    for (int r = 0; r < R; r++)
+        for (int m = 0; m < M; m++) sums[r][m] = _mm512_setzero_ps();
+    int64_t i = 0;
+    for (; i + 32 <= columns; i += 32) {
+        __m512bh tokens[M];
+        for (int m = 0; m < M; m++) tokens[m] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(x + m * columns + i));
+        for (int r = 0; r < R; r++) {
+            const __m512bh row = reinterpret_cast<__m512bh>(_mm512_loadu_si512(w + r * columns + i));
+            for (int m = 0; m < M; m++) sums[r][m] = _mm512_dpbf16_ps(sums[r][m], row, tokens[m]);
+        }
+    }
+    for (int r = 0; r < R; r++)
+        for (int m = 0; m < M; m++) {
+            out[r][m] = _mm512_reduce_add_ps(sums[r][m]);
+            for (int64_t j = i; j < columns; j++)
+                out[r][m] += narrow(w[r * columns + j]) * narrow(x[m * columns + j]);
+        }
+}
+#endif
+
+#ifdef __AVX512VNNI__
+template <int R, int M>
+inline void dots(const int8_t* w, const uint8_t* x, int64_t columns, float out[R][M]) {
+    __m512i high[R][M], low[R][M];
+    for (int r = 0; r < R; r++)
+        for (int m = 0; m < M; m++) high[r][m] = low[r][m] = _mm512_setzero_si512();
+    int64_t i = 0;
+    for (; i + 64 <= columns; i += 64)
+        for (int r = 0; r < R; r++) {
+            const __m512i row = _mm512_loadu_si512(w + r * columns + i);
+            for (int m = 0; m < M; m++) {
+                const uint8_t* token = x + 2 * m * columns + i;
+                high[r][m] = _mm512_dpbusd_epi32(high[r][m], _mm512_loadu_si512(token), row);
+                low[r][m] = _mm512_dpbusd_epi32(low[r][m], _mm512_loadu_si512(token + columns), row);
+            }
+        }
+    for (int r = 0; r < R; r++)
+        for (int m = 0; m < M; m++) {
+            int64_t total = 256 * static_cast<int64_t>(_mm512_reduce_add_epi32(high[r][m]));
+            total += _mm512_reduce_add_epi32(low[r][m]);
+            for (int64_t j = i; j < columns; j++) {
+                const uint8_t* token = x + 2 * m * columns + j;
+                total += (256 * static_cast<int64_t>(token[0]) + token[columns]) * w[r * columns + j];
+            }
+            out[r][m] = static_cast<float>(total);
+        }
+}
+#endif
+
+template <int R, int M>
+inline void tile(const Matrix& a, const Tokens& x, int64_t row, int64_t token, float out[R][M]) {
+    const int64_t columns = a.columns, place = row * columns;
+    const float* floats = x.floats.data() + token * columns;
+    switch (a.type) {
+        case FLOAT32:
+            dots<R, M>(static_cast<const float*>(a.weight) + place, floats, columns, out);
+            break;
+        case BFLOAT16:
+#ifdef __AVX512BF16__
+            dots<R, M>(static_cast<const uint16_t*>(a.weight) + place, x.halves.data() + token * columns, columns, out);
+#else
+            dots<R, M>(static_cast<const uint16_t*>(a.weight) + place, floats, columns, out);
+#endif
+            break;
+        default:
+#ifdef __AVX512VNNI__
+            dots<R, M>(static_cast<const int8_t*>(a.weight) + place, x.bytes.data() + 2 * token * columns, columns, out);
+            for (int r = 0; r < R; r++)
+                for (int m = 0; m < M; m++) {
+                    const float whole = out[r][m] - 32768.0f * static_cast<float>(a.total[row + r]);
+                    out[r][m] = whole * x.scale[token + m] * a.scale[row + r];
+                }
+#else
+            dots<R, M>(static_cast<const int8_t*>(a.weight) + place, floats, columns, out);
+            for (int r = 0; r < R; r++)
+                for (int m = 0; m < M; m++) out[r][m] *= a.scale[row + r];
+#endif
+    }
+    if (a.bias)
+        for (int r = 0; r < R; r++)
+            for (int m = 0; m < M; m++) out[r][m] += a.bias[row + r];
+}
+
+// give(row, token, value) for each of the rows begin..end and all tokens.
+template <int R, typename Give>
+inline void multiply_rows(const Matrix& a, const Tokens& x, int64_t N, int64_t row, Give give) {
+    int64_t token = 0;
+    for (; token + TOKENS <= N; token += TOKENS) {
+        float out[R][TOKENS];
+        tile<R, TOKENS>(a, x, row, token, out);
+        for (int r = 0; r < R; r++)
+            for (int m = 0; m < TOKENS; m++) give(row + r, token + m, out[r][m]);
+    }
+    for (; token < N; token++) {
+        float out[R][1];
+        tile<R, 1>(a, x, row, token, out);
+        for (int r = 0; r < R; r++) give(row + r, token, out[r][0]);
+    }
+}
+
+template <typename Give>
+inline void multiply(const Matrix& a, const Tokens& x, int64_t N, int64_t begin, int64_t end, Give give) {
+    int64_t row = begin;
+    for (; row + ROWS <= end; row += ROWS) multiply_rows<ROWS>(a, x, N, row, give);
+    for (; row < end; row++) multiply_rows<1>(a, x, N, row, give);
+}
+
+// This thread's part of `count` things, in whole groups of `group`.
+struct Share {
+    int64_t begin, end;
+    Share(int64_t count, int64_t group = 1) {
+        const int64_t groups = (count + group - 1) / group, threads = omp_get_num_threads(), me = omp_get_thread_num();
+        begin = std::min(count, groups * me / threads * group);
+        end = std::min(count, groups * (me + 1) / threads * group);
+    }
+};
+
+inline float squares(const float* x, int64_t n) {
+    Floats total = {};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) total += at<Floats>(x + i) * at<Floats>(x + i);
+    float rest = sum(total);
+    for (; i < n; i++) rest += x[i] * x[i];
+    return rest;
+}
+
+// x over its length; the gain and sqrt(C) are in the weights behind it
+void normalise(const float* x, float* out, int64_t n, double floor, bool is_layer_norm) {
+    float mean = 0.0f;
+    if (is_layer_norm) {
+        for (int64_t i = 0; i < n; i++) mean += x[i];
+        mean /= static_cast<float>(n);
+    }
+    for (int64_t i = 0; i < n; i++) out[i] = x[i] - mean;
+    const float inverse = static_cast<float>(1.0 / std::sqrt(squares(out, n) + floor * floor));
+    for (int64_t i = 0; i < n; i++) out[i] *= inverse;
+}
+
+// One query head over the keys first..last of its slot, softmax by running maximum in blocks.
+void attend(const float* q, const float* keys, const float* values, int64_t first, int64_t last, int64_t D, float* out) {
+    constexpr int64_t BLOCK = 64;
+    float largest = -1e30f, norm = 0.0f;
+    float scores[BLOCK];
+    for (int64_t d = 0; d < D; d++) out[d] = 0.0f;
+    for (int64_t start = first; start <= last; start += BLOCK) {
+        const int64_t count = std::min(BLOCK, last + 1 - start);
+        float top = largest;
+        for (int64_t s = 0; s < count; s++) {
+            const float* key = keys + (start + s) * D;
+            Floats total = {};
+            int64_t d = 0;
+            for (; d + LANES <= D; d += LANES) total += at<Floats>(q + d) * at<Floats>(key + d);
+            float score = sum(total);
+            for (; d < D; d++) score += q[d] * key[d];
+            scores[s] = score;
+            top = std::max(top, score);
+        }
+        for (int64_t s = count; s < BLOCK; s++) scores[s] = -1e30f;
+        for (int64_t s = 0; s < BLOCK; s += LANES) {
+            const Floats weights = exponential(at<Floats>(scores + s) - top);
+            std::memcpy(scores + s, &weights, sizeof weights);
+        }
+        const float shrink = std::exp(largest - top);
+        norm *= shrink;
+        for (int64_t d = 0; d < D; d++) out[d] *= shrink;
+        for (int64_t s = 0; s < count; s++) {
+            const float* value = values + (start + s) * D;
+            norm += scores[s];
+            for (int64_t d = 0; d < D; d++) out[d] += scores[s] * value[d];
+        }
+        largest = top;
+    }
+    const float inverse = 1.0f / norm;
+    for (int64_t d = 0; d < D; d++) out[d] *= inverse;
+}
+
+}  // namespace
+
+extern "C" {
+
+// Hidden states (N, C) of N tokens, ready for the head, into `hidden`; their keys and values into the caches, which are
+// one (2, slots, K, length, D) float32 a layer. Tokens of one slot must come in the order of their positions.
+void jielong_extend(
+    const Model* model,
+    float* const* caches,
+    int64_t slots,
+    int64_t length,
+    int64_t N,
+    const int64_t* ids,
+    const int64_t* slot,
+    const int64_t* position,
+    float* hidden,
+    int64_t threads
+) {
+    const Model& m = *model;
+    const int64_t C = m.hidden, H = m.heads, K = m.kv_heads, D = m.head_dim, G = H / K, heads = H + 2 * K;
+    int64_t F = 0;
+    for (int64_t l = 0; l < m.num_layers; l++) F = std::max(F, m.layers[l].down.columns);
+    std::vector<float> x(N * C), qkv(N * heads * D), mixed(N * H * D), wide_N(N * F), raw(N * C);
+
+#pragma omp parallel num_threads(static_cast<int>(threads))
+    {
+        Tokens tokens;
+        std::vector<float> own(N * std::max(C, H * D));
+        const auto normalised = [&](int64_t type) {
+            for (int64_t n = 0; n < N; n++)
+                normalise(x.data() + n * C, own.data() + n * C, C, m.hidden_floor, m.is_layer_norm != 0);
+            tokens.take(own.data(), N, C, type);
+        };
+        // x += a times tokens, behind a norm of its own where the family has one
+        const auto add = [&](const Matrix& a, const float* gain) {
+            const Share rows(C, ROWS);
+            if (!gain) {
+                multiply(a, tokens, N, rows.begin, rows.end, [&](int64_t r, int64_t n, float v) { x[n * C + r] += v; });
+#pragma omp barrier
+                return;
+            }
+            multiply(a, tokens, N, rows.begin, rows.end, [&](int64_t r, int64_t n, float v) { raw[n * C + r] = v; });
+#pragma omp barrier
+            for (int64_t n = 0; n < N; n++) {
+                normalise(raw.data() + n * C, own.data() + n * C, C, m.hidden_floor, m.is_layer_norm != 0);
+                for (int64_t i = rows.begin; i < rows.end; i++) x[n * C + i] += own[n * C + i] * gain[i];
+            }
+#pragma omp barrier
+        };
+
+        const Share columns(C);
+        for (int64_t n = 0; n < N; n++)
+            for (int64_t i = columns.begin; i < columns.end; i++) {
+                x[n * C + i] = m.embedding[ids[n] * C + i];
+                if (m.positions) x[n * C + i] += m.positions[position[n] * C + i];
+            }
+#pragma omp barrier
+
+        for (int64_t l = 0; l < m.num_layers; l++) {
+            const Layer& layer = m.layers[l];
+            normalised(layer.qkv.type);
+            {
+                const Share rows(heads * D, ROWS);
+                multiply(layer.qkv, tokens, N, rows.begin, rows.end, [&](int64_t r, int64_t n, float v) {
+                    qkv[n * heads * D + r] = v;
+                });
+            }
+#pragma omp barrier
+            const Share turned(N * heads);
+            for (int64_t i = turned.begin; i < turned.end; i++) {
+                const int64_t n = i / heads, h = i % heads;
+                float* head = qkv.data() + i * D;
+                if (h < H + K && layer.qk_gain) {
+                    const double norm = 1.0 / std::sqrt(squares(head, D) + m.head_floor * m.head_floor);
+                    for (int64_t d = 0; d < D; d++) head[d] *= static_cast<float>(norm) * layer.qk_gain[h * D + d];
+                }
+                if (h < H + K && layer.turns) {
+                    const float* turn = layer.turns + position[n] * D;
+                    for (int64_t d = 0; d < D; d += 2) {
+                        const float a = head[d], b = head[d + 1];
+                        head[d] = a * turn[d] - b * turn[d + 1];
+                        head[d + 1] = a * turn[d + 1] + b * turn[d];
+                    }
+                }
+                if (h >= H) {  // keys, then values
+                    const int64_t is_value = h >= H + K, k = h - H - is_value * K;
+                    float* place = caches[l] + ((is_value * slots + slot[n]) * K + k) * length * D + position[n] * D;
+                    std::memcpy(place, head, D * sizeof(float));
+                }
+            }
+#pragma omp barrier
+            const Share asked(N * H);
+            for (int64_t i = asked.begin; i < asked.end; i++) {
+                const int64_t n = i / H, h = i % H;
+                const float* keys = caches[l] + (slot[n] * K + h / G) * length * D;
+                const int64_t first = layer.window ? std::max<int64_t>(0, position[n] + 1 - layer.window) : 0;
+                const float* q = qkv.data() + (n * heads + h) * D;
+                attend(q, keys, keys + slots * K * length * D, first, position[n], D, mixed.data() + i * D);
+            }
+#pragma omp barrier
+            tokens.take(mixed.data(), N, H * D, layer.o.type);
+            add(layer.o, layer.after_attention);
+
+            normalised(layer.up.type);
+            const int64_t width = layer.down.columns;
+            const Share inner(width, ROWS);
+            // the gate of a share, then what it lets through
+            multiply(layer.up, tokens, N, inner.begin, inner.end, [&](int64_t r, int64_t n, float v) {
+                wide_N[n * width + r] = v;
+            });
+            for (int64_t n = 0; n < N; n++) {
+                float* line = wide_N.data() + n * width;
+                for (int64_t i = inner.begin; i < inner.end; i += LANES) {
+                    float part[LANES] = {};
+                    const int64_t count = std::min<int64_t>(LANES, inner.end - i);
+                    std::memcpy(part, line + i, count * sizeof(float));
+                    const Floats active = activated(at<Floats>(part), m.is_gelu != 0);
+                    std::memcpy(line + i, &active, count * sizeof(float));
+                }
+            }
+            if (m.is_gated)
+                multiply(layer.up, tokens, N, width + inner.begin, width + inner.end, [&](int64_t r, int64_t n, float v) {
+                    wide_N[n * width + r - width] *= v;
+                });
+#pragma omp barrier
+            tokens.take(wide_N.data(), N, width, layer.down.type);
+            add(layer.down, layer.after_mlp);
+        }
+        const Share mine(N);
+        for (int64_t n = mine.begin; n < mine.end; n++)
+            normalise(x.data() + n * C, hidden + n * C, C, m.hidden_floor, m.is_layer_norm != 0);
+    }
+}
+
+// out (N, rows) = tokens (N, columns) times the matrix.
+void jielong_linear(const Matrix* matrix, int64_t N, const float* x, float* out, int64_t threads) {
+    const Matrix& a = *matrix;
+#pragma omp parallel num_threads(static_cast<int>(threads))
+    {
+        Tokens tokens;
+        tokens.take(x, N, a.columns, a.type);
+        const Share rows(a.rows, ROWS);
+        multiply(a, tokens, N, rows.begin, rows.end, [&](int64_t r, int64_t n, float v) { out[n * a.rows + r] = v; });
+    }
+}
+
+}  // extern "C"

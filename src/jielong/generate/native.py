@@ -1,0 +1,175 @@
+"""The decoder's inner loop in C++, where it was built and the model has nothing that it does not know.
+
+`native.cpp` takes a few tokens through all layers in one call. Here is what it needs: the library for this processor, and
+a packed model's tensors as addresses. Without a library (no compiler at install, another processor) the packed model
+computes the same in torch.
+"""
+# N tokens of all rows in one line, C hidden width, D width of one head, F width of the feed-forward block, V vocabulary.
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import warnings
+from collections.abc import Sequence
+from ctypes import POINTER, Structure, byref, c_double, c_int64, c_void_p
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from jielong.generate.build_native import HERE, library_file, variants
+
+if TYPE_CHECKING:
+    from jielong.generate.packed import PackedFeedForward, PackedLinear, PackedModel
+    from jielong.model.cache import Cache
+
+MOST_TOKENS = 16
+"""More tokens at once are faster as large matrix products."""
+
+_TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
+
+
+class _Matrix(Structure):
+    _fields_: ClassVar = [
+        ("weight", c_void_p),
+        ("scale", c_void_p),
+        ("total", c_void_p),
+        ("bias", c_void_p),
+        ("rows", c_int64),
+        ("columns", c_int64),
+        ("type", c_int64),
+    ]
+
+
+class _Layer(Structure):
+    _fields_: ClassVar = [
+        *((name, _Matrix) for name in ("qkv", "o", "up", "down")),
+        *((name, c_void_p) for name in ("qk_gain", "turns", "after_attention", "after_mlp")),
+        ("window", c_int64),
+    ]
+
+
+class _Model(Structure):
+    _fields_: ClassVar = [
+        *((name, c_int64) for name in ("num_layers", "hidden", "heads", "kv_heads", "head_dim")),
+        *((name, c_int64) for name in ("is_gated", "is_gelu", "is_layer_norm")),
+        ("hidden_floor", c_double),
+        ("head_floor", c_double),
+        ("embedding", c_void_p),
+        ("positions", c_void_p),
+        ("layers", POINTER(_Layer)),
+    ]
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The one built for what this processor can do, or None."""
+    for name in _fitting():
+        file = library_file(name)
+        if file.exists():
+            try:
+                # after torch, whose OpenMP threads it shares
+                return ctypes.CDLL(str(file))
+            except OSError:  # built for another system
+                continue
+        if list(HERE.glob(f"_native_{name}_*.so")):
+            warnings.warn(
+                f"{HERE / 'native.cpp'} was changed after it was built, so torch is used in its place; install again "
+                f"to build it: pip install -e .",
+                stacklevel=2,
+            )
+    return None
+
+
+def _fitting() -> list[str]:
+    """The variants that may run here, best first; a limit that torch was given holds here too."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    may = {"neon"}
+    if capability in ("AVX2", "AVX512"):
+        may.add("avx2")
+    if capability == "AVX512" and torch.cpu._is_avx512_bf16_supported() and torch.cpu._is_vnni_supported():
+        may.add("avx512")
+    return [name for name in variants() if name in may]
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    if tensor is None:
+        return None
+    assert tensor.is_contiguous() and tensor.device.type == "cpu"
+    return tensor.data_ptr()
+
+
+def _matrix(linear: PackedLinear) -> _Matrix:
+    rows, columns = linear.weight.shape
+    addresses = (_address(t) for t in (linear.weight, linear.scale, linear.total, linear.bias_float32))
+    return _Matrix(*addresses, rows, columns, _TYPES[linear.weight.dtype])
+
+
+class NativeDecoder:
+    """A packed model's addresses; made anew after its weights were loaded."""
+
+    def __init__(self, model: PackedModel, native: ctypes.CDLL) -> None:
+        config = model.config
+        self.native, self.model, self.head = native, model, _matrix(model.head)
+        self.turns: dict[str, Tensor] = {
+            kind: torch.view_as_real(table).contiguous() for kind, table in model.turns.items()
+        }
+        layers = []
+        for index, layer in enumerate(model.layers):
+            mlp: PackedFeedForward = layer.mlp  # type: ignore[assignment]
+            matrices = (_matrix(m) for m in (layer.qkv, layer.o, mlp.up, mlp.down))
+            gains = [layer.qk_gain if config.qk_norm else None, self.turns.get(layer.rope)]
+            after = [layer.after_attention, layer.after_mlp] if config.sandwich_norms else [None, None]
+            window = config.sliding_window if index in config.sliding_layers else 0
+            layers.append(_Layer(*matrices, *(_address(t) for t in (*gains, *after)), window))
+        self.layers = (_Layer * len(layers))(*layers)
+        self.header = _Model(
+            len(layers),
+            config.hidden_size,
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.head_dim,
+            config.gated_mlp,
+            config.hidden_act != "silu",
+            config.norm == "layer",
+            float(model.hidden_floor),
+            float(model.head_floor),
+            _address(model.embedding),
+            _address(model.positions) if config.learned_positions else None,
+            self.layers,
+        )
+
+    @staticmethod
+    def knows(model: PackedModel) -> bool:
+        """Whether the model is made of nothing but what the C++ has."""
+        return model.device.type == "cpu" and not model.config.num_experts and not model.is_dynamic
+
+    def extend(self, cache: Cache, ids: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
+        """Hidden states (N, C) float32 for `logits`, after writing N ids at their (slot, position) into the cache.
+
+        A token sees its slot up to itself: of several tokens of one slot, the earlier ones must be there or come first.
+        """
+        hidden = torch.empty(len(ids), self.model.config.hidden_size)
+        self.native.jielong_extend(
+            byref(self.header),
+            _addresses(cache.layers),
+            c_int64(cache.slots),
+            c_int64(cache.length),
+            c_int64(len(ids)),
+            *(c_void_p(t.contiguous().data_ptr()) for t in (ids, slots, positions)),
+            c_void_p(hidden.data_ptr()),
+            c_int64(torch.get_num_threads()),
+        )
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The head's logits (N, V) float32 of hidden states (N, C) float32."""
+        out = torch.empty(len(hidden), self.head.rows)
+        places = (c_void_p(t.contiguous().data_ptr()) for t in (hidden, out))
+        self.native.jielong_linear(byref(self.head), c_int64(len(hidden)), *places, c_int64(torch.get_num_threads()))
+        return out
+
+
+def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[c_void_p]:
+    return (c_void_p * len(tensors))(*(t.data_ptr() for t in tensors))

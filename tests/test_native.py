@@ -1,0 +1,171 @@
+"""The decoder in C++ against the same in torch, for every instruction set that this processor has."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from jielong.generate import build_native, native
+from jielong.generate.engine import Engine, EngineConfig
+from jielong.generate.native import NativeDecoder
+from jielong.generate.packed import PackedModel
+from jielong.model.transformer import LanguageModel, ModelConfig, RopeScaling, fresh_language_model
+from jielong.records import Request, Sampling
+
+V = 150
+BASE = ModelConfig(
+    vocab_size=V,
+    hidden_size=48,
+    intermediate_size=72,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=24,
+    max_position_embeddings=96,
+)
+# widths that fill whole vectors of every kind, and widths that leave a rest everywhere
+SHAPES: dict[str, dict[str, Any]] = {
+    "rests everywhere": {},
+    "whole vectors": {"hidden_size": 128, "intermediate_size": 192, "head_dim": 32},
+    "no norm of queries": {"qk_norm": False, "attention_bias": True, "mlp_bias": True, "output_bias": True},
+    "windows": {"sliding_window": 5, "sliding_layers": (0, 2)},
+    "layers without rotary": {"no_rope_layers": (1,)},
+    "scaled rotary": {"rope_scaling": RopeScaling("yarn", 4.0, 32)},
+    "two thetas, norms after, gelu": {
+        "model_type": "gemma3_text",
+        "sandwich_norms": True,
+        "norm_offset": 1.0,
+        "hidden_act": "gelu_pytorch_tanh",
+        "local_rope_theta": 100.0,
+        "sliding_window": 4,
+        "sliding_layers": (0, 1),
+        "embedding_scale": 6.0,
+    },
+    "layer norm, learned positions, no gate, untied": {
+        "norm": "layer",
+        "learned_positions": True,
+        "gated_mlp": False,
+        "qk_norm": False,
+        "attention_bias": True,
+        "output_bias": True,
+        "mlp_bias": True,
+        "num_key_value_heads": 4,
+        "tie_word_embeddings": False,
+    },
+}
+
+
+def lively(config: ModelConfig) -> LanguageModel:
+    """Weights large enough that each matters."""
+    model = fresh_language_model(config, 0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+            else:
+                parameter.mul_(6)
+    return model
+
+
+def libraries() -> list[str]:
+    return [name for name in native._fitting() if build_native.library_file(name).exists()]
+
+
+@pytest.fixture(params=libraries() or [None])
+def built(request: pytest.FixtureRequest) -> ctypes.CDLL:
+    if request.param is None:
+        pytest.skip("the C++ was not built here: no compiler, or not for this processor")
+    return ctypes.CDLL(str(build_native.library_file(request.param)))
+
+
+def both_ways(
+    config: ModelConfig, built: ctypes.CDLL, dtype: torch.dtype, is_int8: bool
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Logits in C++ and in torch of the same passes: two stretches, three single tokens, several tokens of one slot."""
+    passes = []
+    for is_native in (True, False):
+        model = PackedModel(config, dtype, torch.device("cpu"), 96, is_int8=is_int8)
+        model.load(lively(config).state_dict())
+        model.native = NativeDecoder(model, built) if is_native else None
+        cache = model.new_cache(4, 80)
+        read = model.read(cache, torch.arange(3, 17), [0, 2], [0, 0], [5, 9])
+        extended = model.extend(cache, torch.tensor([1, 2, 3]), torch.tensor([5, 0, 9]), 32)
+        further = model.read(cache, torch.arange(20, 31), [2], [10], [11])
+        passes.append([model.logits(hidden) for hidden in (read, extended, further)])
+    return list(zip(*passes, strict=True))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cpp_equals_torch_in_float32_for_every_piece_of_every_family(built, shape):
+    for here, there in both_ways(replace(BASE, **SHAPES[shape]), built, torch.float32, is_int8=False):
+        assert there.std() > 0.1
+        torch.testing.assert_close(here, there, rtol=1e-4, atol=1e-4)
+
+
+def test_cpp_in_bfloat16_is_as_near_to_float32_as_torch_is(built):
+    for shape in SHAPES.values():
+        config = replace(BASE, **shape)
+        exact = [logits for _, logits in both_ways(config, built, torch.float32, is_int8=False)]
+        half = both_ways(config, built, torch.bfloat16, is_int8=False)
+        for right, (here, there) in zip(exact, half, strict=True):
+            assert (here - right).square().mean() <= 1.5 * (there - right).square().mean()
+
+
+def test_cpp_multiplies_int8_weights_as_torch_does_in_float32(built):
+    for shape in SHAPES.values():
+        for here, there in both_ways(replace(BASE, **shape), built, torch.float32, is_int8=True):
+            # 16 bits for the tokens are all that differs
+            torch.testing.assert_close(here, there, rtol=2e-3, atol=2e-3 * float(there.std()))
+
+
+def test_the_engine_writes_the_same_without_the_library(monkeypatch):
+    if native.library() is None:
+        pytest.skip("there is no library to do without")
+    model = lively(BASE)
+    requests = [Request((1, 2, 3), Sampling(max_tokens=40, temperature=0)) for _ in range(3)]
+    with_it = Engine(model, EngineConfig(slots=3))
+    assert with_it._model.native is not None
+    monkeypatch.setattr(native, "library", lambda: None)
+    without = Engine(model, EngineConfig(slots=3))
+    assert without._model.native is None
+    assert [s.ids for s in with_it.generate(requests)] == [s.ids for s in without.generate(requests)]
+
+
+def test_what_the_cpp_does_not_know_is_left_to_torch():
+    experts = replace(BASE, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=24, model_type="qwen3_moe")
+    dynamic = replace(BASE, rope_scaling=RopeScaling("dynamic", 2.0, 32))
+    for config in (experts, dynamic):
+        assert not NativeDecoder.knows(PackedModel(config, torch.float32, torch.device("cpu"), 96))
+
+
+def test_new_weights_reach_the_cpp():
+    engine = Engine(lively(BASE), EngineConfig(slots=1))
+    before = engine.score((1, 2), (3, 4))
+    engine.load(fresh_language_model(BASE, 5).state_dict(), 1)
+    after = engine.score((1, 2), (3, 4))
+    fresh = Engine(fresh_language_model(BASE, 5), EngineConfig(slots=1)).score((1, 2), (3, 4))
+    assert after == fresh != before
+
+
+def test_without_a_compiler_nothing_is_built_and_what_is_old_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(build_native, "HERE", tmp_path)
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "_native_avx2_00000000.so").write_bytes(b"built from other code")
+    assert build_native.build() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_built_from_other_code_is_not_used_and_the_user_is_told(tmp_path, monkeypatch):
+    if not native._fitting():
+        pytest.skip("no library fits this processor")
+    monkeypatch.setattr(native, "HERE", tmp_path)
+    monkeypatch.setattr(native, "library_file", lambda name: tmp_path / f"_native_{name}_new.so")
+    for name in native._fitting():
+        (tmp_path / f"_native_{name}_old.so").write_bytes(b"")
+    with pytest.warns(UserWarning, match="install again"):
+        assert native.library.__wrapped__() is None

@@ -256,7 +256,7 @@ def test_cancel_frees_the_slot_and_keeps_what_was_written() -> None:
 
 
 def test_cancelling_the_reader_of_a_shared_prompt_leaves_its_followers_whole() -> None:
-    engine = Engine(lively_model(), EngineConfig(slots=3, prefill_tokens=4))
+    engine = Engine(lively_model(), EngineConfig(slots=3, prefill_tokens=4, reuse=0))
     prompt = tuple(range(20))
     requests = [Request(prompt, Sampling(max_tokens=5), seed) for seed in range(3)]
     expected = engine.generate(requests)

@@ -22,9 +22,10 @@ from torch import Tensor
 from jielong.errors import ConfigError
 from jielong.generate.lookup import continuation
 from jielong.generate.packed import PackedModel
-from jielong.generate.rows import FREE, READING, WRITING, Rows
+from jielong.generate.rows import READING, WRITING
 from jielong.generate.sampling import Rules, draw, uniforms
 from jielong.generate.scoring import Pair, score_pairs
+from jielong.generate.slots import Slots
 from jielong.model.transformer import LanguageModel
 from jielong.records import Request, Sample
 
@@ -75,17 +76,6 @@ class EngineConfig:
                 raise ConfigError(f"engine option {name} is {getattr(self, name)}; it must be 0 (off) or more")
 
 
-@dataclass
-class Counts:
-    """Tokens since the engine was made: of prompts, read and not read; of answers, written; drafts, and those that held."""
-
-    read: int = 0
-    reused: int = 0
-    written: int = 0
-    drafted: int = 0
-    accepted: int = 0
-
-
 class Event(NamedTuple):
     """Token `n` of one request. `stop` is "" until the last, which carries the whole `sample`."""
 
@@ -128,7 +118,10 @@ class Engine:
         self.device = model.model.embed_tokens.weight.device
         self._model = PackedModel(model.config, DTYPES[self.config.dtype], self.device, limit)
         self._cache = self._model.new_cache(self.config.slots, self.length)
-        self._rows = Rows(self.config.slots, self.length)
+        # `dynamic` keys are turned by angles of the length of their own prompt
+        least = 0 if self._model.is_dynamic else self.config.reuse
+        self._slots = Slots(self._cache, least, self.config.bucket)
+        self._rows, self.counts = self._slots.rows, self._slots.counts
         self._jobs: list[_Job | None] = [None] * self.config.slots
         self._waiting: dict[int, _Job] = {}
         self._slot_of: dict[int, int] = {}
@@ -136,9 +129,6 @@ class Engine:
         self._events: list[Event] = []
         self._quiet: dict[int, Sample] = {}
         self._rules: Rules | None = None
-        # `dynamic` keys are turned by angles of the length of their own prompt
-        self._least = 0 if self._model.is_dynamic else self.config.reuse
-        self.counts = Counts()
         self.weights_version = 0
         self.load(model.state_dict(), 0)
 
@@ -163,10 +153,7 @@ class Engine:
         what was read with the old ones.
         """
         self._model.load(state)
-        rows = self._rows
-        behind = np.flatnonzero((rows.phase == READING) & (rows.shared < rows.prompt))
-        rows.lead(behind, rows.position[behind])
-        rows.forget()
+        self._slots.outdate()
         self.weights_version = version
 
     def submit(self, request: Request, *, allowed: Allowed | None = None, num_alternatives: int = 0) -> int:
@@ -184,7 +171,7 @@ class Engine:
             return None
         slot = self._slot_of[id]
         if self._rows.phase[slot] == READING:
-            self._part_from(slot)
+            self._slots.part_from(slot)
         return self._release(slot, "cancelled")
 
     @torch.inference_mode()
@@ -273,9 +260,6 @@ class Engine:
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
-    def _bucket(self, length: int) -> int:
-        return min(-(-length // self.config.bucket) * self.config.bucket, self.length)
-
     # --- one step
 
     def _advance(self) -> None:
@@ -304,42 +288,17 @@ class Engine:
         for _ in range(min(len(free), len(self._waiting))):
             job = self._waiting.pop(next(iter(self._waiting)))
             prompt = tuple(job.request.prompt_ids)
-            slot = self._place(job, free, leaders.get(prompt))
+            slot = self._slots.place(job.id, job.request, job.allowed is not None, free, leaders.get(prompt))
             leaders.setdefault(prompt, slot)
+            free.remove(slot)
+            self._jobs[slot] = job
+            self._slot_of[job.id] = slot
         self._rules = None
-
-    def _place(self, job: _Job, free: list[int], leader: int | None) -> int:
-        """Give `job` one of the `free` slots, with what is held of its prompt already; its slot.
-
-        `leader` has the same prompt.
-        """
-        rows, prompt = self._rows, np.asarray(job.request.prompt_ids, np.int64)
-        source, shared = 0, 0
-        if leader is None and self._least:
-            source, shared = rows.longest_prefix(prompt, self._least)
-        # in the place itself where most of what it holds goes on, or else where what is held has been idle longest
-        if shared and source in free and 2 * shared >= rows.position[source]:
-            slot = source
-        else:
-            slot = min(free, key=lambda slot: (rows.freed[slot], slot)) if self._least else free[0]
-        is_held = shared > 0 and bool(rows.position[source] >= shared)
-        if is_held and slot != source:
-            self._copy(np.array([source]), np.array([slot]), shared)
-        rows.place(slot, job.id, job.request, job.allowed is not None, shared if is_held else 0)
-        if leader is not None:
-            rows.follow(slot, leader, len(prompt))
-        elif shared and not is_held:
-            rows.follow(slot, source, shared)
-        self.counts.reused += int(rows.reused[slot])
-        free.remove(slot)
-        self._jobs[slot] = job
-        self._slot_of[job.id] = slot
-        return slot
 
     def _read(self, is_watched: bool) -> None:
         """Read up to `prefill_tokens` of the waiting prompts; where one ends, draw its first token."""
         rows = self._rows
-        slots, counts = self._share_out(max(1, self.config.prefill_tokens // (8 if is_watched else 1)))
+        slots, counts = self._slots.share_out(max(1, self.config.prefill_tokens // (8 if is_watched else 1)))
         starts = rows.position[slots].tolist()
         line = np.concatenate([rows.ids[slot, a : a + n] for slot, a, n in zip(slots, starts, counts, strict=True)])
         whole = rows.prompt[slots].tolist()
@@ -356,58 +315,14 @@ class Engine:
             ready = np.flatnonzero((rows.phase == READING) & np.isin(rows.leader, done) & (rows.shared == rows.prompt))
             leading = rows.leader[ready]
             followers = ready[leading != ready]
-            self._copy(rows.leader[followers], followers, int(rows.prompt[followers].max(initial=0)))
+            self._slots.copy(rows.leader[followers], followers, int(rows.prompt[followers].max(initial=0)))
             rows.reused[followers] = rows.prompt[followers]
             logits = self._model.logits(hidden[self._tensor(np.array([ends[slot] for slot in leading.tolist()]))])
             self._rules = None
             self._draw(ready, logits, rows.rules(ready, self.device))
             self.counts.read += sum(count for slot, count in zip(slots, counts, strict=True) if slot in done)
             self.counts.reused += int(rows.prompt[followers].sum())
-        behind = np.flatnonzero((rows.phase == READING) & (rows.shared < rows.prompt))
-        self._take_over(behind[rows.position[rows.leader[behind]] >= rows.shared[behind]])
-
-    def _share_out(self, budget: int) -> tuple[list[int], list[int]]:
-        """Slots that read now, and how many tokens each.
-
-        The oldest has half of the budget, so that it comes to its end; short prompts go before long ones, so that they
-        need not wait for them.
-        """
-        rows = self._rows
-        leaders = np.flatnonzero((rows.phase == READING) & (rows.leader == np.arange(len(rows.leader))))
-        left = rows.prompt[leaders] - rows.position[leaders]
-        oldest = int(np.argmin(rows.order[leaders]))
-        counts = np.zeros(len(leaders), np.int64)
-        counts[oldest] = min(int(left[oldest]), -(-budget // 2))
-        budget -= int(counts[oldest])
-        for place in np.lexsort((rows.order[leaders], left)).tolist():
-            more = min(int(left[place] - counts[place]), budget)
-            counts[place] += more
-            budget -= more
-        return leaders[counts > 0].tolist(), counts[counts > 0].tolist()
-
-    def _take_over(self, followers: NDArray[np.int64]) -> None:
-        """Copy what their leaders hold of what they share; from there on the followers read for themselves."""
-        rows = self._rows
-        leaders = rows.leader[followers]
-        held = np.minimum(np.minimum(rows.shared[followers], rows.position[leaders]), rows.prompt[followers] - 1)
-        self._copy(leaders, followers, int(held.max(initial=0)))
-        rows.lead(followers, held)
-        self.counts.reused += int(held.sum())
-
-    def _part_from(self, slot: int) -> None:
-        """A slot that reads for others and goes away leaves what it has read to one of them, whom the rest follow."""
-        rows = self._rows
-        is_behind = (rows.phase == READING) & (rows.leader == slot)
-        is_behind[slot] = False
-        if not is_behind.any():
-            return
-        heir, *rest = np.flatnonzero(is_behind).tolist()
-        rows.leader[rest], rows.shared[rest] = heir, np.minimum(rows.shared[rest], rows.shared[heir])
-        self._take_over(np.array([heir]))
-
-    def _copy(self, sources: NDArray[np.int64], targets: NDArray[np.int64], length: int) -> None:
-        if length:
-            self._cache.copy(self._tensor(sources), self._tensor(targets), self._bucket(length))
+        self._slots.catch_up()
 
     def _write(self, writing: NDArray[np.int64]) -> None:
         """A token for every writing row, and as many more as drafts hold."""
@@ -420,7 +335,7 @@ class Engine:
         # holds nothing yet.
         num_rows = int(writing[-1]) + 1
         ids, positions = self._tensor(rows.last[:num_rows]), self._tensor(rows.position[:num_rows])
-        length = self._bucket(int(rows.position[writing].max()) + 1)
+        length = self._slots.bucket(int(rows.position[writing].max()) + 1)
         hidden = self._model.extend(self._cache, ids, positions, length)
         if len(writing) < num_rows:
             hidden = hidden[self._tensor(writing)]
@@ -571,35 +486,16 @@ class Engine:
             weights_version=self.weights_version,
             reused=int(rows.reused[slot]),
         )
-        rows.free(slot, is_kept=self._least > 0)
+        rows.free(slot, is_kept=self._slots.least > 0)
         self._jobs[slot] = None
         del self._slot_of[job.id]
         self._rules = None
         return sample
 
     def _close_gaps(self) -> None:
-        """Move the last rows into gaps once an eighth of the computed rows is empty, so that steps get cheaper.
-
-        What the gaps remembered goes where the rows were.
-        """
-        rows = self._rows
-        writing = np.flatnonzero(rows.phase == WRITING)
-        gaps = np.flatnonzero(rows.phase[: writing[-1]] == FREE) if len(writing) else writing
-        if not len(gaps) or 7 * len(gaps) < len(writing):
-            return
-        count = min(len(gaps), len(writing))
-        sources, targets = writing[::-1][:count], gaps[:count]
-        is_nearer = targets < sources
-        sources, targets = sources[is_nearer], targets[is_nearer]
-        length = self._bucket(int(rows.position[np.concatenate([sources, targets])].max()))
-        if rows.position[targets].any():
-            self._cache.swap(self._tensor(sources), self._tensor(targets), length)
-        else:
-            self._cache.copy(self._tensor(sources), self._tensor(targets), length)
-        rows.swap(sources, targets)
-        for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
+        for source, target in self._slots.close_gaps():
             job = self._jobs[target] = self._jobs[source]
             self._jobs[source] = None
             assert job is not None
             self._slot_of[job.id] = target
-        self._rules = None
+            self._rules = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from jielong.errors import ConfigError
 from jielong.generate.engine import Engine, EngineConfig
 from jielong.generate.sampling import uniforms
+from jielong.model.rotary import RopeScaling
 from jielong.model.transformer import LanguageModel, ModelConfig, fresh_language_model
 from jielong.records import Request, Sample, Sampling
 
@@ -169,6 +172,19 @@ def test_score_equals_what_was_written_and_the_forward() -> None:
         assert engine.score(sample.prompt_ids, sample.ids) == pytest.approx(score, abs=1e-4)
     assert scores[-1] == []
     assert engine.num_free == 3
+
+
+def test_a_long_text_is_scored_in_parts_as_it_is_whole() -> None:
+    scaling = RopeScaling("dynamic", factor=4.0, original_max_position_embeddings=16)
+    for config in (CONFIG, dataclasses.replace(CONFIG, rope_scaling=scaling)):
+        model = lively_model(0, config)
+        whole, parts = (Engine(model, EngineConfig(slots=1, prefill_tokens=n)) for n in (64, 3))
+        for prompt, ids in (
+            ((4,), tuple(range(50))),
+            (tuple(range(30)), (1, 2, 3)),
+            (tuple(range(45)), tuple(range(9))),
+        ):
+            np.testing.assert_allclose(parts.score(prompt, ids), whole.score(prompt, ids), atol=1e-5)
 
 
 def test_stop_ids_end_a_sample_and_stay_in_it() -> None:

@@ -9,9 +9,12 @@ import pytest
 from tests.test_engine import CONFIG, V, greedy, lively_model, mixed_requests, naive_greedy, same
 
 from jielong.generate.engine import Engine, EngineConfig, Event
+from jielong.generate.text import generate_text
 from jielong.model.rotary import RopeScaling
 from jielong.model.transformer import ModelConfig
-from jielong.records import Request, Sample, Sampling
+from jielong.records import Conversation, Message, Request, Sample, Sampling
+from jielong.tokens import TokenizerConfig, render_prompt, train_tokenizer
+from jielong.use.port import LocalPort
 
 LONG = dataclasses.replace(CONFIG, max_position_embeddings=400)
 WINDOWED = dataclasses.replace(LONG, sliding_window=11, sliding_layers=(1,), local_rope_theta=500.0)
@@ -156,6 +159,26 @@ def test_dynamic_positions_depend_on_the_length_and_reuse_nothing() -> None:
     second = engine.generate(request)[0]
     assert second.reused == 0
     closely(second, plain.generate(request)[0])
+
+
+def test_the_turns_of_a_chat_and_of_the_port_go_on_from_what_was_said() -> None:
+    tokenizer = train_tokenizer(
+        ["user assistant What is the capital of France? Paris."] * 9, TokenizerConfig(vocab_size=400)
+    )
+    model = lively_model(0, dataclasses.replace(LONG, vocab_size=tokenizer.vocab_size))
+    engine = Engine(model, EngineConfig(slots=1))
+    messages, before = [], 0
+    for turn, said in enumerate(("What is the capital of France?", "Is it?", "What is Paris?")):
+        messages.append(Message("user", said))
+        prompt, read = render_prompt(messages, tokenizer), engine.counts.read
+        answer = "".join(generate_text(engine, tokenizer, prompt, Sampling(max_tokens=9), turn))
+        # where the text of an answer is cut into other tokens than it was written in, it is read again
+        assert engine.counts.read - read <= len(prompt) - before
+        messages.append(Message("assistant", answer))
+        before = len(prompt)
+    port = LocalPort(engine, tokenizer)
+    answer = port.ask_many([Conversation((*messages, Message("user", "Yes")))], Sampling(max_tokens=3))[0]
+    assert before <= answer.usage.reused_tokens < answer.usage.prompt_tokens
 
 
 def test_answers_are_the_same_whatever_slots_remember() -> None:

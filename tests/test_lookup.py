@@ -97,6 +97,19 @@ def test_a_slot_that_drafts_are_written_in_is_filled_to_the_brim_and_reused_righ
     assert engine.counts.accepted and engine.counts.reused
 
 
+def test_drafts_in_bfloat16_are_read_as_exactly_as_single_tokens() -> None:
+    model = lively_model(0, LONG)
+    plain, drafting = (Engine(model, EngineConfig(slots=1, dtype="bfloat16", lookup=n)) for n in (0, 16))
+    differences = []
+    for seed in range(6):
+        request = Request(talkative(seed)[0].prompt_ids, Sampling(max_tokens=30, temperature=0.3), seed)
+        expected, sample = plain.generate([request])[0], drafting.generate([request])[0]
+        pairs = zip(sample.ids, sample.logprobs, expected.ids, expected.logprobs, strict=True)
+        differences += [abs(left - right) for a, left, b, right in pairs if a == b]
+    assert drafting.counts.accepted > 20
+    assert np.mean(differences) < 0.02 and len(differences) > 100
+
+
 def test_rows_under_a_mask_are_not_drafted_and_their_neighbours_are() -> None:
     model = lively_model(0, LONG)
     plain, drafting = (Engine(model, EngineConfig(slots=2, lookup=n)) for n in (0, 16))

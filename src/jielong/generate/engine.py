@@ -40,7 +40,7 @@ class EngineConfig:
     """How much is done at once. In bfloat16 the products are; norms, softmax and the residual stream stay float32.
 
     A slot costs `length` x 2 x layers x key/value heads x head width numbers of cache, float32 on a CPU and `dtype`
-    elsewhere (of a model with 30 layers, 3 heads and width 64: 45 KiB a position, 90 MiB for 2,048), and 20 bytes a
+    elsewhere (of a model with 30 layers, 3 heads and width 64: 45 KiB a position, 90 MiB for 2,048), and 12 bytes a
     position of ids and log-probabilities. Reading a prompt takes no more beside that, however long it is: activations of
     `prefill_tokens` and a few blocks of attention (`stretches.SCORES`).
     """

@@ -266,9 +266,10 @@ class PackedModel:
     ) -> Tensor:
         """Hidden states (N, C) for `logits`, after writing `counts[i]` ids into each slot from `starts[i]` on.
 
-        The same as one `extend` for each id, in one pass: of ids that may turn out wrong, such as drafts.
+        The same as one `extend` for each id, in one pass: of ids that may turn out wrong, such as drafts. Attention
+        runs in the cache's dtype, as it does there.
         """
-        attending = Stretches(cache, slots, starts, counts, self.config, self.dtype)
+        attending = Stretches(cache, slots, starts, counts, self.config, self.cache_dtype)
         lengths = attending.positions + 1 if self.is_dynamic else None
         return self._hidden(ids, attending.positions, lengths, attending)
 

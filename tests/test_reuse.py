@@ -218,3 +218,33 @@ def test_a_short_prompt_is_read_beside_a_long_one_that_came_before() -> None:
     engine.step()
     short = engine.submit(Request((1, 2, 3, 4, 5), Sampling(max_tokens=2)))
     assert [event.request for event in engine.step()][:1] == [short]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_requests_that_come_and_go_at_any_time_are_answered_as_if_alone(seed: int) -> None:
+    model, rng = lively_model(0, LONG), np.random.default_rng(seed)
+    config = EngineConfig(slots=int(rng.integers(1, 7)), bucket=8, prefill_tokens=int(rng.integers(8, 90)), reuse=4)
+    engine, plain = Engine(model, config), Engine(model, EngineConfig(slots=1, reuse=0, lookup=0))
+    beginnings = [random_ids(i, int(rng.integers(10, 90))) for i in range(4)]
+    requests, over = {}, {}
+    for _ in range(150):
+        roll = rng.random()
+        if roll < 0.35:
+            known = [*beginnings, *((*s.prompt_ids, *s.ids) for s in over.values())]
+            start = known[rng.integers(len(known))]
+            ids = (*start[: rng.integers(1, len(start) + 1)], *random_ids(seed, int(rng.integers(0, 20))))[:300]
+            sampling = Sampling(int(rng.integers(1, 30)), [0.0, 0.4, 1.0][rng.integers(3)])
+            request = Request(ids, sampling, int(rng.integers(100)))
+            requests[engine.submit(request)] = request
+        elif roll < 0.4 and requests:
+            engine.cancel(int(rng.choice(list(requests))))
+        elif roll < 0.42:
+            engine.load(model.state_dict(), 0)
+        else:
+            over |= {event.request: event.sample for event in engine.step() if event.sample is not None}
+        assert engine.num_live + engine.num_free == config.slots
+    while engine.num_live or engine.num_waiting:
+        over |= {event.request: event.sample for event in engine.step() if event.sample is not None}
+    assert len(over) > 20 and engine.counts.reused > 50
+    for number, sample in over.items():
+        closely(sample, plain.generate([requests[number]])[0])

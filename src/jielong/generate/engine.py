@@ -32,6 +32,9 @@ from jielong.records import Request, Sample
 Allowed = Callable[[Sequence[int]], Any]
 """From the ids written so far to a bool mask (V,), a tensor or array with at least one True; or None for "all"."""
 
+BESIDE = 8
+"""A smaller chunk of prompts is read where someone waits for another row's next token: this many times smaller."""
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -298,7 +301,7 @@ class Engine:
     def _read(self, is_watched: bool) -> None:
         """Read up to `prefill_tokens` of the waiting prompts; where one ends, draw its first token."""
         rows = self._rows
-        slots, counts = self._slots.share_out(max(1, self.config.prefill_tokens // (8 if is_watched else 1)))
+        slots, counts = self._slots.share_out(max(1, self.config.prefill_tokens // (BESIDE if is_watched else 1)))
         starts = rows.position[slots].tolist()
         line = np.concatenate([rows.ids[slot, a : a + n] for slot, a, n in zip(slots, starts, counts, strict=True)])
         whole = rows.prompt[slots].tolist()

@@ -28,6 +28,17 @@ def test_write_puts_each_token_at_its_slot_and_position() -> None:
     assert int((cache.layers[1] != 0).sum()) == kv.numel() and not cache.layers[0].any()
 
 
+def test_swap_exchanges_the_first_positions_of_slots() -> None:
+    cache = Cache(CONFIG, slots=4, length=6, dtype=torch.float32)
+    for layer in cache.layers:
+        layer.normal_(generator=torch.Generator().manual_seed(0))
+    before = [layer.clone() for layer in cache.layers]
+    cache.swap(torch.tensor([0, 3]), torch.tensor([2, 1]), 4)
+    for layer, old in zip(cache.layers, before, strict=True):
+        assert torch.equal(layer[:, [0, 3, 2, 1], :, :4], old[:, [2, 1, 0, 3], :, :4])
+        assert torch.equal(layer[..., 4:, :], old[..., 4:, :])
+
+
 def test_copy_takes_the_first_positions_of_a_slot_to_another() -> None:
     cache = Cache(CONFIG, slots=4, length=6, dtype=torch.float32)
     for layer in cache.layers:

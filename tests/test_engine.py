@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from jielong.errors import ConfigError
 from jielong.generate.engine import Engine, EngineConfig
 from jielong.generate.sampling import uniforms
+from jielong.model.rotary import RopeScaling
 from jielong.model.transformer import LanguageModel, ModelConfig, fresh_language_model
 from jielong.records import Request, Sample, Sampling
 
@@ -171,6 +174,19 @@ def test_score_equals_what_was_written_and_the_forward() -> None:
     assert engine.num_free == 3
 
 
+def test_a_long_text_is_scored_in_parts_as_it_is_whole() -> None:
+    scaling = RopeScaling("dynamic", factor=4.0, original_max_position_embeddings=16)
+    for config in (CONFIG, dataclasses.replace(CONFIG, rope_scaling=scaling)):
+        model = lively_model(0, config)
+        whole, parts = (Engine(model, EngineConfig(slots=1, prefill_tokens=n)) for n in (64, 3))
+        for prompt, ids in (
+            ((4,), tuple(range(50))),
+            (tuple(range(30)), (1, 2, 3)),
+            (tuple(range(45)), tuple(range(9))),
+        ):
+            np.testing.assert_allclose(parts.score(prompt, ids), whole.score(prompt, ids), atol=1e-5)
+
+
 def test_stop_ids_end_a_sample_and_stay_in_it() -> None:
     engine = Engine(lively_model(), EngineConfig(slots=2))
     free = engine.generate([Request((2, 7), Sampling(max_tokens=20, temperature=0))])[0]
@@ -256,7 +272,7 @@ def test_cancel_frees_the_slot_and_keeps_what_was_written() -> None:
 
 
 def test_cancelling_the_reader_of_a_shared_prompt_leaves_its_followers_whole() -> None:
-    engine = Engine(lively_model(), EngineConfig(slots=3, prefill_tokens=4))
+    engine = Engine(lively_model(), EngineConfig(slots=3, prefill_tokens=4, reuse=0))
     prompt = tuple(range(20))
     requests = [Request(prompt, Sampling(max_tokens=5), seed) for seed in range(3)]
     expected = engine.generate(requests)

@@ -192,6 +192,8 @@ class Sample:
 
     `logprobs` are natural logs at the sampling temperature, before truncation, one per id; `by_model` is False on
     tokens the model did not write (a tool's result). `stop` says why it ended: "stop", "length" or "cancelled".
+    `reused` counts the prompt's tokens that were not read for it, as an earlier or simultaneous request had read them;
+    it says what the sample cost and not what it is, so samples that differ in it alone are equal.
     """
 
     prompt_ids: tuple[int, ...]
@@ -200,6 +202,7 @@ class Sample:
     by_model: tuple[bool, ...] = ()
     stop: str = ""
     weights_version: int = 0
+    reused: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

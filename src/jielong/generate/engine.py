@@ -2,16 +2,16 @@
 
 A request waits in a queue, gets a slot of the cache, has its prompt read in chunks and then grows by one token a step
 together with all other rows (continuous batching). Rows 0..n-1 of the cache are computed in every step; a freed slot is
-filled from the queue, and once the queue is empty the last rows move into the gaps. Equal prompts that are admitted
-together are read once. The weights are a packed copy (`load` refreshes it), so training never disturbs what is being
-written, and every draw depends on the request's own seed alone.
+filled from the queue, and once the queue is empty the last rows move into the gaps. What any slot has read, of a
+request that is over too, is not read again for a prompt that begins alike: a chat's next turn reads what is new in it.
+While few rows write, a token's pass carries drafts for the next ones along. The weights are a packed copy (`load`
+refreshes it), so training never disturbs what is being written, and every draw depends on the request's own seed alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,21 +20,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jielong.errors import ConfigError
+from jielong.generate.lookup import continuation
 from jielong.generate.packed import PackedModel
-from jielong.generate.rows import FREE, READING, WRITING, Rows
-from jielong.generate.sampling import Rules, draw
+from jielong.generate.rows import READING, WRITING
+from jielong.generate.sampling import Rules, draw, uniforms
+from jielong.generate.scoring import Pair, score_pairs
+from jielong.generate.slots import Slots
 from jielong.model.transformer import LanguageModel
 from jielong.records import Request, Sample
 
 Allowed = Callable[[Sequence[int]], Any]
 """From the ids written so far to a bool mask (V,), a tensor or array with at least one True; or None for "all"."""
 
+BESIDE = 8
+"""A smaller chunk of prompts is read where someone waits for another row's next token: this many times smaller."""
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """How much is done at once. In bfloat16 the products are; norms, softmax and the residual stream stay float32."""
+    """How much is done at once. In bfloat16 the products are; norms, softmax and the residual stream stay float32.
+
+    A slot costs `length` x 2 x layers x key/value heads x head width numbers of cache, float32 on a CPU and `dtype`
+    elsewhere (of a model with 30 layers, 3 heads and width 64: 45 KiB a position, 90 MiB for 2,048), and 12 bytes a
+    position of ids and log-probabilities. Reading a prompt takes no more beside that, however long it is: activations of
+    `prefill_tokens` and a few blocks of attention (`stretches.SCORES`).
+    """
 
     slots: int = 64
     length: int = 0
@@ -43,9 +55,20 @@ class EngineConfig:
     weights: str = ""
     """"int8" keeps the matrices in a quarter of float32's bytes, a scale for each row; "" keeps them in `dtype`."""
     prefill_tokens: int = 1024
-    """Prompt tokens read in one step; longer prompts are read in several."""
+    """Prompt tokens read in one step, an eighth of it while someone watches another row write."""
     bucket: int = 32
     """Attention sees the cache up to the longest row, rounded up to a multiple of this."""
+    reuse: int = 16
+    """A beginning at least so long that a slot holds already is not read again; 0 reads all but equal prompts anew.
+
+    With it, rounding depends on what was read before: the last digits of a log-probability are not repeated.
+    """
+    lookup: int = 16
+    """Tokens of one pass with which rows write drafts along; with more than half as many rows there are none. 0: never.
+
+    A pass over this many tokens takes about as long as over one, as both wait for the weights; a busy engine has no
+    such time to give away.
+    """
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -55,6 +78,9 @@ class EngineConfig:
         for name in ("slots", "prefill_tokens", "bucket"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"engine option {name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("reuse", "lookup"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"engine option {name} is {getattr(self, name)}; it must be 0 (off) or more")
 
 
 class Event(NamedTuple):
@@ -100,7 +126,10 @@ class Engine:
         dtype, is_int8 = DTYPES[self.config.dtype], self.config.weights == "int8"
         self._model = PackedModel(model.config, dtype, self.device, limit, is_int8=is_int8)
         self._cache = self._model.new_cache(self.config.slots, self.length)
-        self._rows = Rows(self.config.slots, self.length)
+        # `dynamic` keys are turned by angles of the length of their own prompt
+        least = 0 if self._model.is_dynamic else self.config.reuse
+        self._slots = Slots(self._cache, least, self.config.bucket)
+        self._rows, self.counts = self._slots.rows, self._slots.counts
         self._jobs: list[_Job | None] = [None] * self.config.slots
         self._waiting: dict[int, _Job] = {}
         self._slot_of: dict[int, int] = {}
@@ -128,9 +157,11 @@ class Engine:
     def load(self, state: Mapping[str, Tensor], version: int) -> None:
         """Copy the weights of a `LanguageModel.state_dict()`; samples that end from now on carry `version`.
 
-        Requests under way go on with the new weights over the keys and values that they have.
+        Requests under way go on with the new weights over the keys and values that they have. No other request reuses
+        what was read with the old ones.
         """
         self._model.load(state)
+        self._slots.outdate()
         self.weights_version = version
 
     def submit(self, request: Request, *, allowed: Allowed | None = None, num_alternatives: int = 0) -> int:
@@ -138,6 +169,7 @@ class Engine:
         self._check(request)
         return self._queue(_Job(0, request, allowed, num_alternatives, is_quiet=False))
 
+    @torch.inference_mode()
     def cancel(self, id: int) -> Sample | None:
         """Give up a request: what it wrote, with stop "cancelled"; None when it is already over."""
         job = self._waiting.pop(id, None)
@@ -146,12 +178,16 @@ class Engine:
         if id not in self._slot_of:
             return None
         slot = self._slot_of[id]
-        self._hand_over_reading(slot)
+        if self._rows.phase[slot] == READING:
+            self._slots.part_from(slot)
         return self._release(slot, "cancelled")
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Read a chunk of prompts, write one token in every row that is ready; what came of it, in row order."""
+        """Read a chunk of prompts, write in every row that is ready one token, and drafts that hold; what came of it.
+
+        The tokens of one request come in order.
+        """
         self._advance()
         events, self._events = self._events, []
         return events
@@ -193,7 +229,7 @@ class Engine:
         return self.score_many([(prompt_ids, ids)])[0]
 
     @torch.inference_mode()
-    def score_many(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
+    def score_many(self, pairs: Sequence[Pair]) -> list[list[float]]:
         """`score` of many (prompt, ids) pairs, in order, batched by length. Neither slots nor queue are touched."""
         limit = self.model_config.max_position_embeddings
         for prompt_ids, ids in pairs:
@@ -203,35 +239,7 @@ class Engine:
                 raise ConfigError(
                     f"{len(prompt_ids)} + {len(ids)} tokens to score exceed the model's {limit} positions"
                 )
-        out: list[list[float]] = [[] for _ in pairs]
-        order = sorted(
-            (i for i, pair in enumerate(pairs) if pair[1]), key=lambda i: -len(pairs[i][0]) - len(pairs[i][1])
-        )
-        while order:
-            longest = len(pairs[order[0]][0]) + len(pairs[order[0]][1]) - 1
-            rows = max(1, 2 * self.config.prefill_tokens // longest)
-            batch, order = order[:rows], order[rows:]
-            for i, logprobs in zip(batch, self._score([pairs[i] for i in batch]), strict=True):
-                out[i] = logprobs
-        return out
-
-    def _score(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
-        inputs = [(*prompt, *ids)[:-1] for prompt, ids in pairs]
-        counts = [len(row) for row in inputs]
-        cache = self._model.new_cache(len(pairs), max(counts))
-        flat = self._tensor(np.concatenate([np.asarray(row, np.int64) for row in inputs]))
-        hidden = self._model.read(cache, flat, range(len(pairs)), [0] * len(pairs), counts)
-        ends = np.cumsum(counts)
-        places = np.concatenate([np.arange(end - len(p[1]), end) for end, p in zip(ends, pairs, strict=True)])
-        targets = np.concatenate([np.asarray(ids, np.int64) for _, ids in pairs])
-        chunk = max(1, 2**23 // self.model_config.vocab_size)  # 32 MB of logits at a time
-        scored: list[float] = []
-        for start in range(0, len(places), chunk):
-            logits = self._model.logits(hidden[self._tensor(places[start : start + chunk])])
-            target = self._tensor(targets[start : start + chunk])
-            scored += torch.log_softmax(logits, -1).gather(1, target[:, None]).squeeze(1).tolist()
-        rest = iter(scored)
-        return [list(islice(rest, len(ids))) for _, ids in pairs]
+        return score_pairs(self._model, pairs, 2 * self.config.prefill_tokens)
 
     # --- the door
 
@@ -260,21 +268,24 @@ class Engine:
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
-    def _bucket(self, length: int) -> int:
-        return min(-(-length // self.config.bucket) * self.config.bucket, self.length)
-
     # --- one step
 
     def _advance(self) -> None:
         self._admit()
-        if (self._rows.phase == READING).any():
-            self._read()
-        writing = np.flatnonzero(self._rows.phase == WRITING)
-        # while most rows still read their prompts, a step of the few others would be mostly waste
-        if len(writing) and 2 * len(writing) >= self.num_live:
+        rows = self._rows
+        if (rows.phase == READING).any():
+            self._read(self._is_watched(np.flatnonzero(rows.phase == WRITING)))
+        writing = np.flatnonzero(rows.phase == WRITING)
+        # while most rows still read their prompts, a step of the few others would be mostly waste, if nobody waits for it
+        if len(writing) and (2 * len(writing) >= self.num_live or self._is_watched(writing)):
             self._write(writing)
         if not self._waiting:
             self._close_gaps()
+
+    def _is_watched(self, slots: NDArray[np.int64]) -> bool:
+        """Whether one of the requests is followed token by token, and not just waited for."""
+        jobs = (self._jobs[slot] for slot in slots.tolist())
+        return any(job is not None and not job.is_quiet for job in jobs)
 
     def _admit(self) -> None:
         """Fill free slots from the queue, some at a time: reading many prompts at once is cheaper than one by one."""
@@ -282,32 +293,20 @@ class Engine:
         if not self._waiting or len(free) < min(len(self._waiting), max(1, self.config.slots // 8)):
             return
         leaders: dict[tuple[int, ...], int] = {}
-        for slot in free[: len(self._waiting)]:
-            id = next(iter(self._waiting))
-            job = self._waiting.pop(id)
+        for _ in range(min(len(free), len(self._waiting))):
+            job = self._waiting.pop(next(iter(self._waiting)))
+            prompt = tuple(job.request.prompt_ids)
+            slot = self._slots.place(job.id, job.request, job.allowed is not None, free, leaders.get(prompt))
+            leaders.setdefault(prompt, slot)
+            free.remove(slot)
             self._jobs[slot] = job
-            self._slot_of[id] = slot
-            leader = leaders.setdefault(tuple(job.request.prompt_ids), slot)
-            self._rows.place(slot, leader, id, job.request, job.allowed is not None)
+            self._slot_of[job.id] = slot
         self._rules = None
 
-    def _read(self) -> None:
-        """Read up to `prefill_tokens` of the waiting prompts, oldest first; where one ends, draw its first token."""
+    def _read(self, is_watched: bool) -> None:
+        """Read up to `prefill_tokens` of the waiting prompts; where one ends, draw its first token."""
         rows = self._rows
-        leaders = np.flatnonzero((rows.phase == READING) & (rows.leader == np.arange(len(rows.leader))))
-        leaders = leaders[np.argsort(rows.order[leaders])]
-        budget, longest = self.config.prefill_tokens, 0
-        slots: list[int] = []
-        counts: list[int] = []
-        for slot in leaders.tolist():
-            count = min(int(rows.prompt[slot] - rows.position[slot]), budget)
-            longest = max(longest, count)
-            # attention pads to the longest: keep short prompts away from a long one
-            if not count or (len(slots) + 1) * longest > 4 * self.config.prefill_tokens:
-                break
-            slots.append(slot)
-            counts.append(count)
-            budget -= count
+        slots, counts = self._slots.share_out(max(1, self.config.prefill_tokens // (BESIDE if is_watched else 1)))
         starts = rows.position[slots].tolist()
         line = np.concatenate([rows.ids[slot, a : a + n] for slot, a, n in zip(slots, starts, counts, strict=True)])
         whole = rows.prompt[slots].tolist()
@@ -319,25 +318,32 @@ class Engine:
                 done.append(slot)
             else:
                 rows.position[slot] += count
-        if not done:
-            return
-        ready = np.flatnonzero((rows.phase == READING) & np.isin(rows.leader, done))
-        leading = rows.leader[ready]
-        followers = ready[leading != ready]
-        if len(followers):
-            length = self._bucket(int(rows.prompt[followers].max()))
-            self._cache.copy(self._tensor(rows.leader[followers]), self._tensor(followers), length)
-        logits = self._model.logits(hidden[self._tensor(np.array([ends[slot] for slot in leading.tolist()]))])
-        self._rules = None
-        self._draw(ready, logits, rows.rules(ready, self.device))
+                self.counts.read += count
+        if done:
+            ready = np.flatnonzero((rows.phase == READING) & np.isin(rows.leader, done) & (rows.shared == rows.prompt))
+            leading = rows.leader[ready]
+            followers = ready[leading != ready]
+            self._slots.copy(rows.leader[followers], followers, int(rows.prompt[followers].max(initial=0)))
+            rows.reused[followers] = rows.prompt[followers]
+            logits = self._model.logits(hidden[self._tensor(np.array([ends[slot] for slot in leading.tolist()]))])
+            self._rules = None
+            self._draw(ready, logits, rows.rules(ready, self.device))
+            self.counts.read += sum(count for slot, count in zip(slots, counts, strict=True) if slot in done)
+            self.counts.reused += int(rows.prompt[followers].sum())
+        self._slots.catch_up()
 
     def _write(self, writing: NDArray[np.int64]) -> None:
-        """One token for every writing row. Gaps and reading rows are computed along; what they give is dropped."""
+        """A token for every writing row, and as many more as drafts hold."""
+        drafts = self._drafts(writing)
+        if any(len(draft) for draft in drafts):
+            self._write_drafts(writing, drafts)
+            return
         rows = self._rows
-        num_rows = int(np.flatnonzero(rows.phase)[-1]) + 1
-        # a reading row's stray key lands on the position that its next chunk overwrites
+        # Gaps and reading rows are computed along; what they give is dropped, and a stray key lands on a position that
+        # holds nothing yet.
+        num_rows = int(writing[-1]) + 1
         ids, positions = self._tensor(rows.last[:num_rows]), self._tensor(rows.position[:num_rows])
-        length = self._bucket(int(rows.position[writing].max()) + 1)
+        length = self._slots.bucket(int(rows.position[writing].max()) + 1)
         hidden = self._model.extend(self._cache, ids, positions, length)
         if len(writing) < num_rows:
             hidden = hidden[self._tensor(writing)]
@@ -345,17 +351,84 @@ class Engine:
             self._rules = rows.rules(writing, self.device)
         self._draw(writing, self._model.logits(hidden), self._rules)
 
-    def _draw(self, slots: NDArray[np.int64], logits: Tensor, rules: Rules) -> None:
+    def _drafts(self, writing: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """What each row may write next, if the pass has room for it; of rows whose rules look at the answer, nothing."""
+        rows, room = self._rows, self.config.lookup // len(writing) - 1
+        if room < 1:
+            return []
+        left = rows.limit[writing] - rows.count[writing] - 1
+        is_open = (
+            (rows.penalty[writing] == 1) & ~rows.is_masked[writing] & (rows.count[writing] >= rows.resume[writing])
+        )
+        reach = np.where(is_open, np.minimum(np.minimum(rows.reach[writing], left), room), 0)
+        return [
+            continuation(rows.ids[slot, : rows.prompt[slot] + rows.count[slot] if count else 0], count)
+            for slot, count in zip(writing.tolist(), reach.tolist(), strict=True)
+        ]
+
+    def _write_drafts(self, writing: NDArray[np.int64], drafts: list[NDArray[np.int64]]) -> None:
+        rows = self._rows
+        drafted = np.array([len(draft) for draft in drafts])
+        slots = np.repeat(writing, drafted + 1)
+        line = np.concatenate(
+            [part for slot, draft in zip(writing, drafts, strict=True) for part in (rows.last[[slot]], draft)]
+        )
+        starts = rows.position[writing].tolist()
+        hidden = self._model.verify(self._cache, self._tensor(line), writing.tolist(), starts, (drafted + 1).tolist())
+        accepted = self._draw(slots, self._model.logits(hidden), rows.rules(slots, self.device), line)
+        is_tried = drafted > 0
+        rows.adapt(writing[is_tried], drafted[is_tried], accepted[writing[is_tried]])
+        self.counts.drafted += int(drafted.sum())
+        self.counts.accepted += int(accepted.sum())
+
+    def _draw(
+        self, slots: NDArray[np.int64], logits: Tensor, rules: Rules, line: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
         """Draw the next token of each of `slots` from its row of `logits`, note it, and let go of those that end.
 
-        Nothing is noted when a hook raises: the step can be repeated, after cancelling that request.
+        With drafts a slot stands here once for each token in `line` that was put in: its last token and its drafts, in
+        order. All are drawn, each with its own number, and noted up to the first that differs from the draft after it.
+        How many more than one were noted of each slot of the cache. Nothing is noted when a hook raises: the step can be
+        repeated, after cancelling that request.
         """
         rows = self._rows
-        at, uniform = rows.count[slots], rows.rolls(slots)
+        at, first = rows.count[slots], np.arange(len(slots))
+        if line is None:
+            uniform = rows.rolls(slots, at)
+        else:
+            first = np.flatnonzero(np.diff(slots, prepend=-1))
+            at += np.arange(len(slots)) - np.repeat(first, np.diff(first, append=len(slots)))
+            uniform = uniforms(rows.seed[slots], at)
         history, allowed = self._seen(slots, rules), self._masks(slots, rules)
         drawn, drawn_logprobs = draw(logits, rules, self._tensor(uniform), history, allowed)
         ids, logprobs = drawn.cpu().numpy(), drawn_logprobs.cpu().numpy()
+        accepted = np.zeros(len(rows.phase), np.int64)
+        now = first
+        while len(now):
+            is_over = self._note(slots[now], ids[now], logprobs[now], uniform[now], now, logits, rules)
+            if line is None:
+                break
+            after = now[~is_over & (now + 1 < len(slots))]
+            now = after[slots[after] == slots[after + 1]] + 1
+            now = now[line[now] == ids[now - 1]]
+            accepted[slots[now]] += 1
+        return accepted
+
+    def _note(
+        self,
+        slots: NDArray[np.int64],
+        ids: NDArray[np.int64],
+        logprobs: NDArray[np.float32],
+        uniform: NDArray[np.float64],
+        places: NDArray[np.int64],
+        logits: Tensor,
+        rules: Rules,
+    ) -> NDArray[np.bool_]:
+        """Write down one new token of each of `slots`, drawn from the rows `places` of `logits`; which of them are over."""
+        rows = self._rows
+        at = rows.count[slots]
         rows.note(slots, ids, logprobs)
+        self.counts.written += len(slots)
         is_stopped = (rows.stop_ids[slots] == ids[:, None]).any(1)
         is_over = is_stopped | (rows.count[slots] >= rows.limit[slots])
         for row, slot in enumerate(slots.tolist()):
@@ -365,12 +438,13 @@ class Engine:
                 if is_over[row]:
                     self._quiet[job.id] = self._release(slot, "stop" if is_stopped[row] else "length")
                 continue
-            alternatives = self._alternatives(logits, rules, row, job.num_alternatives)
+            alternatives = self._alternatives(logits, rules, int(places[row]), job.num_alternatives)
             stop = ("stop" if is_stopped[row] else "length") if is_over[row] else ""
             roll = float(uniform[row]) if rows.temperature[slot] else None
             sample = self._release(slot, stop) if stop else None
             what = (int(at[row]), int(ids[row]), float(logprobs[row]), roll, alternatives, stop, sample)
             self._events.append(Event(job.id, *what))
+        return is_over
 
     def _seen(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:
         """Prompt and answer of the special rows, where one of them is penalised for repeating."""
@@ -418,36 +492,18 @@ class Engine:
             by_model=(True,) * len(ids),
             stop=stop,
             weights_version=self.weights_version,
+            reused=int(rows.reused[slot]),
         )
-        rows.free(slot)
+        rows.free(slot, is_kept=self._slots.least > 0)
         self._jobs[slot] = None
         del self._slot_of[job.id]
         self._rules = None
         return sample
 
-    def _hand_over_reading(self, slot: int) -> None:
-        """A slot that reads for others and goes away lets each of them read for itself."""
-        rows = self._rows
-        if rows.phase[slot] == READING:
-            behind = (rows.phase == READING) & (rows.leader == slot)
-            rows.leader[behind] = np.flatnonzero(behind)
-
     def _close_gaps(self) -> None:
-        """Move the last rows into gaps once an eighth of the computed rows is empty, so that steps get cheaper."""
-        rows = self._rows
-        used = np.flatnonzero(rows.phase)
-        if not len(used) or (rows.phase == READING).any():
-            return
-        gaps = int(used[-1]) + 1 - len(used)
-        if 8 * gaps <= int(used[-1]):
-            return
-        sources = used[used >= len(used)]
-        targets = np.flatnonzero(rows.phase[: len(used)] == FREE)
-        self._cache.copy(self._tensor(sources), self._tensor(targets), self._bucket(int(rows.position[sources].max())))
-        rows.move(sources, targets)
-        for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
+        for source, target in self._slots.close_gaps():
             job = self._jobs[target] = self._jobs[source]
             self._jobs[source] = None
             assert job is not None
             self._slot_of[job.id] = target
-        self._rules = None
+            self._rules = None

@@ -163,6 +163,13 @@ class NativeDecoder:
         )
         return hidden
 
+    def read(
+        self, cache: Cache, ids: Tensor, slots: Sequence[int], starts: Sequence[int], counts: Sequence[int]
+    ) -> Tensor:
+        """`extend` by stretches: `counts[i]` ids for each slot, from the position `starts[i]` on."""
+        positions = torch.cat([torch.arange(start, start + n) for start, n in zip(starts, counts, strict=True)])
+        return self.extend(cache, ids, torch.tensor(slots).repeat_interleave(torch.tensor(counts)), positions)
+
     def logits(self, hidden: Tensor) -> Tensor:
         """The head's logits (N, V) float32 of hidden states (N, C) float32."""
         out = torch.empty(len(hidden), self.head.rows)

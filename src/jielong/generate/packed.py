@@ -24,12 +24,10 @@ from torch import Tensor
 
 from jielong.generate import native
 from jielong.generate.native import NativeDecoder
+from jielong.generate.stretches import HIDDEN, Stretches
 from jielong.model.cache import Cache
 from jielong.model.quantised import int8_rows
 from jielong.model.transformer import ModelConfig, activation, mix
-
-HIDDEN = -1e30
-"""Added to the score of a key that a query must not see; finite in bf16 too."""
 
 
 class PackedLinear:
@@ -110,51 +108,6 @@ class OnePosition:
         kv = self.cache.layers[layer][:, : len(self.rows), :, : self.length].flatten(1, 2)
         scores = torch.baddbmm(self.masks[layer], q_NHD.reshape(self.shape), kv[0].transpose(1, 2))
         return torch.bmm(torch.softmax(scores, -1), kv[1]).view(len(self.rows), -1)
-
-
-class Stretches:
-    """Of each of B slots, `counts[i]` new positions from `starts[i]` on; the flat line holds them one after the other."""
-
-    def __init__(
-        self,
-        cache: Cache,
-        slots: Sequence[int],
-        starts: Sequence[int],
-        counts: Sequence[int],
-        config: ModelConfig,
-        dtype: torch.dtype,
-    ) -> None:
-        device = cache.layers[0].device
-        B, T, self.length = len(slots), max(counts), max(s + n for s, n in zip(starts, counts, strict=True))
-        K = config.num_key_value_heads
-        self.cache, self.dtype = cache, dtype
-        self.shape = (B, T, K, config.num_attention_heads // K, config.head_dim)
-        self.slots = torch.tensor(slots, device=device)
-        counts_B = torch.tensor(counts, device=device)
-        steps_T = torch.arange(T, device=device)
-        is_real_BT = steps_T < counts_B[:, None]
-        positions_BT = torch.tensor(starts, device=device)[:, None] + steps_T
-        self.positions = positions_BT[is_real_BT]
-        self.slot_of_token = self.slots.repeat_interleave(counts_B)
-        # the flat token at each (row, step), 0 where there is none; and back
-        self.flat_to_rows = torch.zeros(B, T, dtype=torch.long, device=device)
-        self.flat_to_rows[is_real_BT] = torch.arange(len(self.positions), device=device)
-        self.rows_to_flat = is_real_BT.flatten().nonzero().squeeze(1)
-
-        def mask(window: int) -> Tensor:
-            return hidden_mask(positions_BT, self.length, window, dtype)[:, None, None]
-
-        self.masks = of_each_window(config, mask)
-
-    def __call__(self, layer: int, q_NHD: Tensor, kv_N2KD: Tensor) -> Tensor:
-        B, T, K, G, D = self.shape
-        self.cache.write(layer, self.slot_of_token, self.positions, kv_N2KD)
-        kv = self.cache.layers[layer][:, self.slots, :, : self.length].to(self.dtype).flatten(1, 2)
-        q_BTKGD = q_NHD.to(self.dtype)[self.flat_to_rows].view(self.shape)
-        scores = q_BTKGD.permute(0, 2, 3, 1, 4).reshape(B * K, G * T, D) @ kv[0].transpose(1, 2)
-        weights = torch.softmax(scores.view(B, K, G, T, -1).add_(self.masks[layer]), -1)
-        out = torch.bmm(weights.view(B * K, G * T, -1), kv[1]).view(B, K, G, T, D)
-        return out.permute(0, 3, 1, 2, 4).reshape(B * T, -1)[self.rows_to_flat]
 
 
 class Weights:
@@ -330,9 +283,7 @@ class PackedModel:
         them; by default the prompts end here.
         """
         if self.native is not None and len(ids) <= native.MOST_TOKENS:
-            counts_B = torch.tensor(counts)
-            positions = torch.cat([torch.arange(a, a + n) for a, n in zip(starts, counts, strict=True)])
-            return self.native.extend(cache, ids, torch.tensor(slots).repeat_interleave(counts_B), positions)
+            return self.native.read(cache, ids, slots, starts, counts)
         attending = Stretches(cache, slots, starts, counts, self.config, self.dtype)
         lengths_N = None
         if self.is_dynamic:
@@ -341,6 +292,20 @@ class PackedModel:
                 torch.tensor(counts, device=self.device)
             )
         return self._hidden(ids, attending.positions, lengths_N, attending)
+
+    def verify(
+        self, cache: Cache, ids: Tensor, slots: Sequence[int], starts: Sequence[int], counts: Sequence[int]
+    ) -> Tensor:
+        """Hidden states (N, C) for `logits`, after writing `counts[i]` ids into each slot from `starts[i]` on.
+
+        The same as one `extend` for each id, in one pass: of ids that may turn out wrong, such as drafts. Attention
+        runs in the cache's dtype, as it does there.
+        """
+        if self.native is not None and len(ids) <= native.MOST_TOKENS:
+            return self.native.read(cache, ids, slots, starts, counts)
+        attending = Stretches(cache, slots, starts, counts, self.config, self.cache_dtype)
+        lengths = attending.positions + 1 if self.is_dynamic else None
+        return self._hidden(ids, attending.positions, lengths, attending)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (N, V) float32 of hidden states (N, C)."""

@@ -15,6 +15,8 @@ from jielong.records import Request
 
 FREE, READING, WRITING = 0, 1, 2
 AHEAD = 32  # uniforms of one row are computed this many at a time
+DRAFT = 4  # tokens of a row's first draft
+PAUSE = 32  # tokens without a draft after drafts have failed
 
 
 class Rows:
@@ -22,31 +24,40 @@ class Rows:
 
     def __init__(self, slots: int, length: int) -> None:
         self.phase = np.zeros(slots, np.int8)
-        self.position = np.zeros(slots, np.int64)  # how many tokens the cache holds
+        self.position = np.zeros(slots, np.int64)  # how many tokens the cache holds, of a free slot too
         self.prompt = np.zeros(slots, np.int64)  # length of the prompt
         self.count = np.zeros(slots, np.int64)  # tokens written
         self.limit = np.zeros(slots, np.int64)
         self.last = np.zeros(slots, np.int64)
         self.order = np.zeros(slots, np.int64)
-        self.leader = np.zeros(slots, np.int64)  # the slot that reads the prompt for this one
+        self.leader = np.zeros(slots, np.int64)  # the slot that reads the beginning of the prompt for this one,
+        self.shared = np.zeros(slots, np.int64)  # and so many tokens of it; one that leads itself shares all
+        self.reused = np.zeros(slots, np.int64)  # tokens of the prompt that were not read for this slot
+        self.freed = np.zeros(slots, np.int64)  # when it was last freed, in slots freed before
+        self.is_outdated = np.zeros(slots, np.bool_)  # its keys are of weights that have been replaced
         self.ids = np.zeros((slots, length), np.int64)
         self.logprobs = np.zeros((slots, length), np.float32)
         self.stop_ids = np.full((slots, 1), -1, np.int64)
         self.seed = np.zeros(slots, np.uint64)
         self.uniform = np.zeros((slots, AHEAD), np.float64)
+        self.rolled = np.full(slots, -1, np.int64)  # which AHEAD numbers `uniform` holds
         self.temperature = np.ones(slots, np.float32)
         self.top_k = np.zeros(slots, np.int64)
         self.top_p = np.ones(slots, np.float64)
         self.min_p = np.zeros(slots, np.float32)
         self.penalty = np.ones(slots, np.float32)
         self.is_masked = np.zeros(slots, np.bool_)
+        self.reach = np.full(slots, DRAFT, np.int64)  # tokens of the next draft
+        self.resume = np.zeros(slots, np.int64)  # no draft before so many tokens are written
 
-    def place(self, slot: int, leader: int, id: int, request: Request, is_masked: bool) -> None:
-        """Give a free slot to request `id`, whose prompt the slot `leader` reads."""
+    def place(self, slot: int, id: int, request: Request, is_masked: bool, held: int) -> None:
+        """Give a free slot, whose cache holds the first `held` tokens of the prompt, to request `id`."""
         prompt, sampling = request.prompt_ids, request.sampling
-        self.phase[slot], self.position[slot], self.count[slot] = READING, 0, 0
-        self.order[slot], self.leader[slot] = id, leader
-        self.prompt[slot] = len(prompt)
+        self.phase[slot], self.position[slot], self.count[slot] = READING, held, 0
+        self.order[slot], self.leader[slot], self.is_outdated[slot] = id, slot, False
+        self.prompt[slot] = self.shared[slot] = len(prompt)
+        self.reused[slot], self.rolled[slot] = held, -1
+        self.reach[slot], self.resume[slot] = DRAFT, 0
         self.limit[slot] = min(sampling.max_tokens, self.ids.shape[1] - len(prompt))
         self.ids[slot, : len(prompt)] = prompt
         self.seed[slot] = request.seed & (2**64 - 1)
@@ -59,14 +70,50 @@ class Rows:
         self.stop_ids[slot] = -1
         self.stop_ids[slot, : len(sampling.stop_ids)] = sampling.stop_ids
 
-    def rolls(self, slots: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The uniform number of the next token of each of `slots`."""
-        count = self.count[slots]
-        empty = slots[count % AHEAD == 0]
-        if len(empty):
-            indices = self.count[empty, None] + np.arange(AHEAD)
-            self.uniform[empty] = uniforms(np.broadcast_to(self.seed[empty, None], indices.shape), indices)
-        return self.uniform[slots, count % AHEAD]
+    def longest_prefix(self, prompt: NDArray[np.int64], least: int) -> tuple[int, int]:
+        """The slot whose cache begins like `prompt`, or will once its own prompt is read, and for how many tokens.
+
+        The number is 0 where no slot agrees in `least` tokens. The last token never counts: it has to be read to be
+        followed. Of equals a free slot is taken, then one that need not be waited for.
+        """
+        if len(prompt) <= least:
+            return 0, 0
+        held = np.where(self.phase == READING, self.prompt, self.position)
+        begins_alike = (self.ids[:, :least] == prompt[:least]).all(1)
+        best, found = (0, False, False), 0
+        for slot in np.flatnonzero((held >= least) & begins_alike & ~self.is_outdated).tolist():
+            length = min(int(held[slot]), len(prompt) - 1)
+            differs = self.ids[slot, :length] != prompt[:length]
+            common = int(differs.argmax()) if differs.any() else length
+            rank = (common, bool(self.phase[slot] == FREE), bool(self.position[slot] >= common))
+            if rank > best:
+                best, found = rank, slot
+        return found, best[0]
+
+    def follow(self, slot: int, leader: int, shared: int) -> None:
+        """Let `leader` read the first `shared` tokens of the prompt of `slot`."""
+        self.leader[slot], self.shared[slot] = leader, shared
+
+    def lead(self, slots: NDArray[np.int64], held: NDArray[np.int64]) -> None:
+        """Let `slots`, for whom others read so far, read on for themselves; their caches hold `held` tokens now."""
+        self.leader[slots], self.shared[slots] = slots, self.prompt[slots]
+        self.position[slots] = self.reused[slots] = held
+
+    def forget(self) -> None:
+        """New weights: what free slots hold is worth nothing now, and what others hold is for them alone."""
+        is_free = self.phase == FREE
+        self.position[is_free], self.freed[:] = 0, 0
+        self.is_outdated[~is_free] = True
+
+    def rolls(self, slots: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The uniform number of token `at` of each of `slots`, all different."""
+        is_missing = self.rolled[slots] != at // AHEAD
+        if is_missing.any():
+            missing, block = slots[is_missing], at[is_missing] // AHEAD
+            indices = block[:, None] * AHEAD + np.arange(AHEAD)
+            self.uniform[missing] = uniforms(np.broadcast_to(self.seed[missing, None], indices.shape), indices)
+            self.rolled[missing] = block
+        return self.uniform[slots, at % AHEAD]
 
     def note(self, slots: NDArray[np.int64], ids: NDArray[np.int64], logprobs: NDArray[np.float32]) -> None:
         """Write down one new token of each of `slots`; the cache holds all before it."""
@@ -101,12 +148,21 @@ class Rows:
         start = int(self.prompt[slot])
         return self.ids[slot, start : start + int(self.count[slot])].tolist()
 
-    def free(self, slot: int) -> None:
-        self.phase[slot], self.position[slot], self.last[slot] = FREE, 0, 0
+    def adapt(self, slots: NDArray[np.int64], drafted: NDArray[np.int64], accepted: NDArray[np.int64]) -> None:
+        """Longer drafts where all was accepted, shorter ones where less was, none for a while after failures."""
+        reach = np.where(accepted == drafted, 2 * drafted, np.where(accepted > 0, accepted + 1, drafted // 2))
+        self.resume[slots] = np.where(reach > 0, 0, self.count[slots] + PAUSE)
+        self.reach[slots] = np.maximum(reach, 1)
 
-    def move(self, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
-        """Give the free slots `targets` what `sources` hold, and free those."""
+    def free(self, slot: int, is_kept: bool) -> None:
+        """Take the slot from its request; what its cache holds is remembered where `is_kept`."""
+        self.phase[slot], self.last[slot] = FREE, 0
+        self.freed[slot] = self.freed.max() + 1
+        if not is_kept or self.is_outdated[slot]:
+            self.position[slot] = 0
+
+    def swap(self, some: NDArray[np.int64], others: NDArray[np.int64]) -> None:
+        """Exchange what slots hold, pair by pair. None of them reads."""
+        to, of = np.concatenate([some, others]), np.concatenate([others, some])
         for array in vars(self).values():
-            array[targets] = array[sources]
-        self.phase[sources] = FREE
-        self.position[sources], self.last[sources] = 0, 0
+            array[to] = array[of]

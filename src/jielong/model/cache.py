@@ -42,3 +42,9 @@ class Cache:
         """Copy the first `length` positions of the slots `sources` over the slots `targets`, pair by pair."""
         for layer in self.layers:
             layer[:, targets, :, :length] = layer[:, sources, :, :length]
+
+    def swap(self, some: Tensor, others: Tensor, length: int) -> None:
+        """Exchange the first `length` positions of the slots `some` and `others`, pair by pair."""
+        to, of = torch.cat([some, others]), torch.cat([others, some])
+        for layer in self.layers:
+            layer[:, to, :, :length] = layer[:, of, :, :length]

@@ -274,4 +274,5 @@ def open_port(stage: Stage, context: Context, role: str) -> LocalPort:
 
 def open_engine(model: LanguageModel, context: Context) -> Engine:
     """An engine for many requests at a time, on a model that is where the machine computes."""
-    return Engine(model, EngineConfig(slots=128, dtype=context.machine.dtype))
+    # a stage that goes on after a stop must repeat what it did: no rounding that depends on earlier requests
+    return Engine(model, EngineConfig(slots=128, dtype=context.machine.dtype, reuse=0))

@@ -27,10 +27,11 @@ class Generates(Protocol):
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens read and written."""
+    """Tokens of the prompt and the answer, and how many of the prompt's were known from earlier requests and not read."""
 
     prompt_tokens: int
     completion_tokens: int
+    reused_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,4 +85,6 @@ class LocalPort:
         ended = Sampling(**{**sampling.__dict__, "stop_ids": tuple(dict.fromkeys(stops))})
         requests = [Request(p, ended, derive_seed(seed, "ask", i)) for i, p in enumerate(prompts)]
         samples = self.engine.generate(requests)
-        return [Answer(parse(s.ids, self.tokenizer), s, Usage(len(s.prompt_ids), len(s.ids))) for s in samples]
+        return [
+            Answer(parse(s.ids, self.tokenizer), s, Usage(len(s.prompt_ids), len(s.ids), s.reused)) for s in samples
+        ]

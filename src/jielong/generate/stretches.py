@@ -1,0 +1,177 @@
+"""Attention of prompts being read: some new positions of each of some slots, seeing all that lies before them.
+
+A long prompt must not need memory that grows with its square, nor a short one beside it be padded to its length. So rows
+of like shape are taken together, their queries some at a time, the keys that these may see some at a time too, and
+the softmax is carried from one block of keys to the next (Milakov and Gimelshein 2018, arXiv 1805.02867). No key is
+touched that no query of its block may see: none after the last query, none before the first one's window.
+"""
+# N tokens of all rows in one line, B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K,
+# D width of one head.
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from jielong.model.cache import Cache
+from jielong.model.transformer import ModelConfig
+
+HIDDEN = -1e30
+"""Added to the score of a key that a query must not see; finite in bf16 too."""
+SCORES = 2**22
+"""The most scores, and the most numbers of copied keys and values, that a block has: 16 MB in float32, and a few
+temporaries of this size are alive at once."""
+QUERIES, KEYS = 128, 1024
+PADDING = 2**16
+"""Scores of one head that may be wasted for one block less."""
+
+
+def alike(starts: Sequence[int], counts: Sequence[int]) -> list[list[int]]:
+    """Rows of like shape together, so that little of a group's scores is padding; long rows first."""
+    areas = [count * (start + count) for start, count in zip(starts, counts, strict=True)]
+    groups: list[list[int]] = []
+    width, length, real = 0, 0, 0
+    for row in sorted(range(len(areas)), key=lambda row: -areas[row]):
+        wider, longer = max(width, counts[row]), max(length, starts[row] + counts[row])
+        if groups and (len(groups[-1]) + 1) * wider * longer <= 1.3 * (real + areas[row]) + PADDING:
+            groups[-1].append(row)
+            width, length, real = wider, longer, real + areas[row]
+        else:
+            groups.append([row])
+            width, length, real = counts[row], starts[row] + counts[row], areas[row]
+    return groups
+
+
+class Stretches:
+    """Of each of B slots, `counts[i]` new positions from `starts[i]` on; the flat line holds them one after the other."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        slots: Sequence[int],
+        starts: Sequence[int],
+        counts: Sequence[int],
+        config: ModelConfig,
+        dtype: torch.dtype,
+    ) -> None:
+        device = cache.layers[0].device
+        self.cache, self.dtype = cache, dtype
+        self.windows = [
+            config.sliding_window if i in config.sliding_layers else 0 for i in range(config.num_hidden_layers)
+        ]
+        counts_B, starts_B = torch.tensor(counts, device=device), torch.tensor(starts, device=device)
+        offsets_B = counts_B.cumsum(0) - counts_B
+        steps_N = torch.arange(sum(counts), device=device) - offsets_B.repeat_interleave(counts_B)
+        self.positions = starts_B.repeat_interleave(counts_B) + steps_N
+        self.slot_of_token = torch.tensor(slots, device=device).repeat_interleave(counts_B)
+        offsets = offsets_B.tolist()
+        self.groups = [
+            Group([[part[row] for row in rows] for part in (slots, starts, counts, offsets)], config, dtype, device)
+            for rows in alike(starts, counts)
+        ]
+
+    def __call__(self, layer: int, q_NHD: Tensor, kv_N2KD: Tensor) -> Tensor:
+        self.cache.write(layer, self.slot_of_token, self.positions, kv_N2KD)
+        out = torch.empty(len(q_NHD), q_NHD[0].numel(), dtype=self.dtype, device=q_NHD.device)
+        for group in self.groups:
+            out[group.tokens] = group.attend(self.cache.layers[layer], q_NHD, self.windows[layer])
+        return out
+
+
+class Group:
+    """Rows of like shape: where their tokens lie in the flat line, and their attention."""
+
+    def __init__(
+        self, rows: Sequence[Sequence[int]], config: ModelConfig, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        slots, self.starts, counts, offsets = rows
+        K, D = config.num_key_value_heads, config.head_dim
+        B, T = len(slots), max(counts)
+        self.shape = (B, T, K, config.num_attention_heads // K, D)
+        self.dtype, self.device = dtype, device
+        self.end = max(start + count for start, count in zip(self.starts, counts, strict=True))
+        is_run = list(slots) == list(range(slots[0], slots[0] + B))
+        self.slots = slice(slots[0], slots[0] + B) if is_run else torch.tensor(slots, device=device)
+        self.starts_B = torch.tensor(self.starts, device=device)
+        steps_T = torch.arange(T, device=device)
+        is_real_BT = steps_T < torch.tensor(counts, device=device)[:, None]
+        flat_BT = torch.tensor(offsets, device=device)[:, None] + steps_T
+        self.flat_of_row = flat_BT.where(is_real_BT, flat_BT[:, :1])
+        self.tokens = flat_BT[is_real_BT]
+        self.real = is_real_BT.flatten().nonzero().squeeze(1)
+        heads = B * config.num_attention_heads
+        self.keys = max(1, min(KEYS, self.end, SCORES // (2 * B * K * D)))
+        self.queries = max(1, min(QUERIES, T, SCORES // (heads * self.keys)))
+        # many layers of a short pass see the same masks
+        self.masks: dict[tuple[int, int, int], Tensor | None] | None = {} if B * T * self.end <= SCORES else None
+
+    def attend(self, kv: Tensor, q_NHD: Tensor, window: int) -> Tensor:
+        """(tokens, H*D) in `dtype`, of a layer's cache `kv` (2, slots, K, length, D) and the flat line's queries."""
+        B, T, K, G, D = self.shape
+        q_BKGTD = q_NHD[self.flat_of_row].to(self.dtype).view(self.shape).permute(0, 2, 3, 1, 4)
+        out_BTKGD = torch.empty(self.shape, dtype=self.dtype, device=self.device)
+        for first in range(0, T, self.queries):
+            last = min(first + self.queries, T)
+            q = q_BKGTD[:, :, :, first:last].reshape(B * K, G * (last - first), D)
+            mixed = self._mix(kv, q, first, last, window).view(B, K, G, last - first, D)
+            out_BTKGD[:, first:last] = mixed.permute(0, 3, 1, 2, 4)
+        return out_BTKGD.view(B * T, -1)[self.real]
+
+    def _mix(self, kv: Tensor, q: Tensor, first: int, last: int, window: int) -> Tensor:
+        """Softmax-weighted values (B*K, G*(last-first), D) of the queries `first` to `last` of each row."""
+        blocks = list(self._blocks(first, last, window))
+        if len(blocks) == 1:
+            keys, values = self._keys_and_values(kv, *blocks[0])
+            return torch.bmm(torch.softmax(self._scores(q, keys, first, last, *blocks[0], window), -1), values)
+        highest = torch.full((*q.shape[:2], 1), -torch.inf, device=self.device)
+        total, mixed = torch.zeros_like(highest), torch.zeros(q.shape, device=self.device)
+        for begin, end in blocks:
+            keys, values = self._keys_and_values(kv, begin, end)
+            scores = self._scores(q, keys, first, last, begin, end, window).float()
+            higher = torch.maximum(highest, scores.amax(-1, keepdim=True))
+            weights = scores.sub_(higher).exp_()
+            # a row for which all so far was hidden has a highest score of HIDDEN: what it summed up is wiped out here
+            fade = (highest - higher).exp_()
+            total = total.mul_(fade).add_(weights.sum(-1, keepdim=True))
+            mixed = mixed.mul_(fade).add_(torch.bmm(weights.to(self.dtype), values))
+            highest = higher
+        return mixed.div_(total).to(self.dtype)
+
+    def _blocks(self, first: int, last: int, window: int) -> Iterator[tuple[int, int]]:
+        """Begin and end of the blocks of keys that the queries may see."""
+        begin = max(0, min(self.starts) + first - window + 1) if window else 0
+        end = min(self.end, max(self.starts) + last)
+        return ((b, min(b + self.keys, end)) for b in range(begin, end, self.keys))
+
+    def _keys_and_values(self, kv: Tensor, begin: int, end: int) -> Tensor:
+        return kv[:, self.slots, :, begin:end].to(self.dtype).flatten(1, 2)
+
+    def _scores(self, q: Tensor, keys: Tensor, first: int, last: int, begin: int, end: int, window: int) -> Tensor:
+        B, _, K, G, _ = self.shape
+        scores = q @ keys.transpose(1, 2)
+        mask = self._mask(first, last, begin, end, window)
+        if mask is not None:
+            scores.view(B, K, G, last - first, end - begin).add_(mask)
+        return scores
+
+    def _mask(self, first: int, last: int, begin: int, end: int, window: int) -> Tensor | None:
+        """(B, 1, 1, queries, keys), or None where all is seen."""
+        place = (first, begin, window)
+        if self.masks is not None and place in self.masks:
+            return self.masks[place]
+        mask = None
+        is_after = end - 1 > min(self.starts) + first
+        is_before = bool(window) and begin <= max(self.starts) + last - 1 - window
+        if is_after or is_before:
+            keys = torch.arange(begin, end, device=self.device)
+            positions = (self.starts_B[:, None] + torch.arange(first, last, device=self.device))[..., None]
+            is_hidden = keys > positions
+            if window:
+                is_hidden |= keys <= positions - window
+            mask = torch.zeros(is_hidden.shape, dtype=self.dtype, device=self.device)
+            mask = mask.masked_fill_(is_hidden, HIDDEN)[:, None, None]
+        if self.masks is not None:
+            self.masks[place] = mask
+        return mask

@@ -41,6 +41,26 @@ def test_in_a_pipe_there_is_at_most_one_line_every_ten_seconds() -> None:
     ]
 
 
+def test_one_of_many_alike_leaves_a_line_and_no_row() -> None:
+    display, out, _ = piped()
+    with display:
+        for trial in ("trial 0", "trial 1"):
+            display.stage(trial)
+            display.update(3, 3, 1.5)
+            display.end(trial, "held_out_loss 1.5000")
+        console = Console(file=io.StringIO(), width=120)
+        console.print(display.panel())
+    assert out.getvalue().splitlines() == [
+        "trial 0: begins",
+        "trial 0: step 3 of 3, loss 1.5000",
+        "trial 0: held_out_loss 1.5000",
+        "trial 1: begins",
+        "trial 1: step 3 of 3, loss 1.5000",
+        "trial 1: held_out_loss 1.5000",
+    ]
+    assert "trial" not in console.file.getvalue()
+
+
 def test_a_new_stage_ends_the_one_before_and_a_skipped_one_says_why() -> None:
     display, out, clock = piped(title="quickstart")
     with display:

@@ -40,6 +40,18 @@ def at_least(config: Any, low: float, *names: str) -> None:
             raise ConfigError(f"{name} of {type(config).__name__} is {value!r}; it must be at least {low:g}")
 
 
+def get_field(config: Any, path: str) -> Any:
+    """The value at dotted `path` of a dataclass; ConfigError names what is unknown and what is near."""
+    for name in path.split("."):
+        names = [f.name for f in dataclasses.fields(config)] if dataclasses.is_dataclass(config) else []
+        if name not in names:
+            raise ConfigError(
+                f"unknown option {name!r} in {path!r} for {type(config).__name__}; {did_you_mean(name, names)}"
+            )
+        config = getattr(config, name)
+    return config
+
+
 def set_field(config: T, path: str, value: str) -> T:
     """A copy of `config` with the field at dotted `path` set to `value` (JSON, or a bare word for strings)."""
     return _set(config, path.split("."), value, path)

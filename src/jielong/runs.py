@@ -258,6 +258,18 @@ class Run:
         # a kill before this line: the folder is missing, and is looked for aside the next time
         aside.rename(self.stage_path(stage))
 
+    def lay_aside(self, stage: str, entry: Mapping[str, Any], folder: Path) -> None:
+        """Put a copy of a stage that was finished elsewhere where `take_back` finds it; `entry` is its record there."""
+        aside = self._aside(stage, entry["done"])
+        if (aside / "record.json").exists():
+            return
+
+        def fill(path: Path) -> None:
+            shutil.copytree(folder, path, dirs_exist_ok=True)
+            write_json(path / "record.json", dict(entry))
+
+        write_directory(aside, fill)
+
     def _set_aside(self, stage: str) -> None:
         """Clear the stage's place: a finished result is kept under its fingerprint, half-done work is deleted."""
         record, folder = self.record, self.stage_path(stage)

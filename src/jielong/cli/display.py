@@ -97,6 +97,13 @@ class Display:
         self._rows[name] = _Row("done", note=note)
         self._say(f"{name}: {note}")
 
+    def end(self, name: str, note: str) -> None:
+        """`name`, one of many alike, has ended: its row goes, and one line that stays says how."""
+        if self._current == name:
+            self._current = None
+        self._rows.pop(name, None)
+        self.message(f"{name}: {note}")
+
     def update(
         self,
         step: int,

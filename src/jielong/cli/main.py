@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jielong.cli import adapt, models
-from jielong.cli.walk import add_options, walk
+from jielong.cli import adapt, models, tune
+from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 
 
@@ -42,15 +42,15 @@ def build_parser() -> argparse.ArgumentParser:
 
     start = commands.add_parser("quickstart", help="the whole road once: web pages in, a reinforced assistant out")
     start.set_defaults(command=_run, recipe="quickstart", source=None, chat=None, preferences=None)
+    add_size(start)
     _add_run_options(start)
 
     run = commands.add_parser("run", help="run a recipe: quickstart, or own for one's own text")
-    run.add_argument("recipe", help="quickstart or own")
-    run.add_argument("--source", type=Path, metavar="DIR", help="own: a folder of HTML, Markdown or text")
-    run.add_argument("--chat", type=Path, metavar="FILE.jsonl", help="own: conversations to learn from")
-    run.add_argument("--preferences", type=Path, metavar="FILE.jsonl", help="own: which of two answers is better")
+    add_recipe(run)
     run.set_defaults(command=_run)
     _add_run_options(run)
+
+    tune.add_parser(commands)
 
     chat = commands.add_parser("chat", help="talk to the newest model of a run, or to a model folder, in the terminal")
     chat.add_argument("run", nargs="?", type=Path, help="a run's or model's folder; without it, the newest run")
@@ -105,24 +105,12 @@ def _version() -> str:
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--size", default="default", help="default or smoke (default: default)")
-    add_options(parser)
+    add_options(parser, seed=None)
     parser.add_argument("--no-chat", action="store_true", help="do not offer a chat at the end")
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from jielong.recipes import build_recipe
-    from jielong.recipes.recipe import change
-
-    recipe = build_recipe(
-        arguments.recipe,
-        size=arguments.size,
-        seed=arguments.seed,
-        source=arguments.source,
-        chat=arguments.chat,
-        preferences=arguments.preferences,
-    )
-    run = walk(change(recipe, arguments.set), arguments.runs)
+    run = walk(written_recipe(arguments).changed(arguments.set).build(), arguments.runs)
     if run is None:
         return 0
     _say_results(run.path)

@@ -4,16 +4,45 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jielong.recipes.recipe import Recipe
+    from jielong.recipes.written import WrittenRecipe
     from jielong.runs import Run
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Seed, place and settings."""
-    parser.add_argument("--seed", type=int, default=0)
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Which recipe: its name or a file, its size, and what own is made of."""
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="quickstart, own, or a FILE.json that jielong tune has written"
+    )
+    parser.add_argument("--source", type=Path, metavar="DIR", help="own: a folder of HTML, Markdown or text")
+    parser.add_argument("--chat", type=Path, metavar="FILE.jsonl", help="own: conversations to learn from")
+    parser.add_argument("--preferences", type=Path, metavar="FILE.jsonl", help="own: which of two answers is better")
+    add_size(parser)
+
+
+def add_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--size", help="default or smoke (default: default)")
+
+
+def written_recipe(arguments: argparse.Namespace) -> WrittenRecipe:
+    """The recipe that the options name, without --set; what the command line says goes before what a file says."""
+    from dataclasses import replace
+
+    from jielong.recipes.written import WrittenRecipe, read_recipe
+
+    is_file = arguments.recipe.endswith(".json")
+    written = read_recipe(Path(arguments.recipe)) if is_file else WrittenRecipe(arguments.recipe)
+    given: dict[str, Any] = {n: v for n in ("size", "seed") if (v := getattr(arguments, n)) is not None}
+    given |= {n: str(p) for n in ("source", "chat", "preferences") if (p := getattr(arguments, n)) is not None}
+    return replace(written, **given)
+
+
+def add_options(parser: argparse.ArgumentParser, seed: int | None = 0) -> None:
+    """Seed, place and settings; a default seed of None leaves it to the recipe."""
+    parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change any field")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,6 +44,7 @@ class Display(Protocol):
 
     def stage(self, name: str) -> None: ...
     def skip(self, name: str) -> None: ...
+    def end(self, name: str, note: str) -> None: ...
     def update(
         self,
         step: int,
@@ -62,6 +63,7 @@ class Silent:
 
     def stage(self, name: str) -> None: ...
     def skip(self, name: str) -> None: ...
+    def end(self, name: str, note: str) -> None: ...
     def update(
         self,
         step: int,
@@ -129,42 +131,59 @@ def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks
 
 
 def _walk(recipe: Recipe, run: Run, display: Display, ranks: Ranks) -> None:
+    with begun(recipe, run, display, ranks) as context:
+        for stage in recipe.stages:
+            pass_or_run(stage, context)
+
+
+@contextmanager
+def begun(recipe: Recipe, run: Run, display: Display, ranks: Ranks = Ranks()) -> Iterator[Context]:  # noqa: B008
+    """What the stages of `recipe` need to run: run.json written, threads set, memory watched as long as it is open."""
     if ranks.is_first:
         _begin(run, recipe)
     ranks.wait()
     machine = Machine(**run.record["machine"])
     torch.set_num_threads(max(1, machine.threads // ranks.size))
-    fingerprints = recipe.fingerprints()
     with MemoryWatch() as memory:
-        context = Context(recipe, run, machine, display, memory, ranks)
-        for stage in recipe.stages:
-            if ranks.is_first:
-                run.take_back(stage.name, fingerprints[stage.name])
-            ranks.wait()
-            is_done = run.is_done(stage.name, fingerprints[stage.name])
-            ranks.wait()  # all have looked before the first one writes
-            if is_done:
-                display.skip(stage.name)
-                continue
-            display.stage(stage.name)
-            if ranks.is_first:
-                parents = {parent: fingerprints[parent] for parent in stage.inputs.values()}
-                run.begin_stage(stage.name, fingerprints[stage.name], resolved(stage), parents)
-            ranks.wait()
-            context.stage_began_s = now_s()
-            memory.peak_bytes = 0
-            summary: dict[str, Any] = {}
-            try:
-                # Ranks share the work of training; everything else is done once.
-                if ranks.is_first or isinstance(stage, TrainStage):
-                    summary = RUNNERS[type(stage)](stage, context)
-            finally:
-                if ranks.is_first:
-                    _note_costs(run, stage.name, now_s() - context.stage_began_s, memory.peak_bytes)
-            _free_memory()
-            if ranks.is_first:
-                run.end_stage(stage.name, fingerprints[stage.name], summary)
-            ranks.wait()
+        yield Context(recipe, run, machine, display, memory, ranks)
+
+
+def pass_or_run(stage: Stage, context: Context) -> None:
+    """Pass over the stage if its fingerprint is known, else run it."""
+    run, ranks, fingerprint = context.run, context.ranks, context.recipe.fingerprints()[stage.name]
+    if ranks.is_first:
+        run.take_back(stage.name, fingerprint)
+    ranks.wait()
+    is_done = run.is_done(stage.name, fingerprint)
+    ranks.wait()  # all have looked before the first one writes
+    if is_done:
+        context.display.skip(stage.name)
+        return
+    context.display.stage(stage.name)
+    run_stage(stage, context)
+
+
+def run_stage(stage: Stage, context: Context) -> None:
+    """Run the stage from wherever it is; what it cost is noted however it ends."""
+    run, ranks, memory, fingerprints = context.run, context.ranks, context.memory, context.recipe.fingerprints()
+    if ranks.is_first:
+        parents = {parent: fingerprints[parent] for parent in stage.inputs.values()}
+        run.begin_stage(stage.name, fingerprints[stage.name], resolved(stage), parents)
+    ranks.wait()
+    context.stage_began_s = now_s()
+    memory.peak_bytes = 0
+    summary: dict[str, Any] = {}
+    try:
+        # Ranks share the work of training; everything else is done once.
+        if ranks.is_first or isinstance(stage, TrainStage):
+            summary = RUNNERS[type(stage)](stage, context)
+    finally:
+        if ranks.is_first:
+            _note_costs(run, stage.name, now_s() - context.stage_began_s, memory.peak_bytes)
+    free_memory()
+    if ranks.is_first:
+        run.end_stage(stage.name, fingerprints[stage.name], summary)
+    ranks.wait()
 
 
 def _begin(run: Run, recipe: Recipe) -> None:
@@ -191,7 +210,7 @@ def _begin(run: Run, recipe: Recipe) -> None:
     run.keep_only([s.name for s in recipe.stages])
 
 
-def _free_memory() -> None:
+def free_memory() -> None:
     """Let go of the stage's modules, engines and compiled graphs, which hold each other, and of the pages they were in."""
     if "torch._dynamo" in sys.modules:  # loading it only to forget nothing takes seconds
         torch.compiler.reset()

@@ -13,6 +13,7 @@ from jielong.data.sources import list_pages
 from jielong.data.talks import read_chats, read_preferences
 from jielong.errors import ConfigError, DataError, did_you_mean
 from jielong.model.transformer import ModelConfig
+from jielong.recipes.offers import FROM_RANDOM, FROM_WEIGHTS
 from jielong.recipes.recipe import (
     FileStage,
     FolderStage,
@@ -21,6 +22,7 @@ from jielong.recipes.recipe import (
     RefineStage,
     RowsConfig,
     SamplesStage,
+    Search,
     Stage,
     TokenizerStage,
     TrainStage,
@@ -140,4 +142,8 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
     chats = {"chats": "chats"} if chat else {}
     stages.append(SamplesStage("samples", {**trained, **ids, "held_out": "refine", **chats}))
     folder = hashlib.blake2b(str(source.resolve()).encode("utf-8", "surrogateescape"), digest_size=3).hexdigest()
-    return Recipe("own", f"{source.resolve().name}-{folder}-{size}", seed, tuple(stages))
+    # a quarter of the way through pretraining; what follows is short as it is
+    searches = [Search("pretrain", FROM_RANDOM, steps=0 if is_smoke else steps["pretrain"] // 4)]
+    searches += [Search(name, FROM_WEIGHTS) for name in ("sft", "reward") if any(s.name == name for s in stages)]
+    size_name = f"{source.resolve().name}-{folder}-{size}"
+    return Recipe("own", size_name, seed, tuple(stages), searches=tuple(searches))

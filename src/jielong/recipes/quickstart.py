@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
+from jielong.recipes.offers import FROM_RANDOM, FROM_WEIGHTS
 from jielong.recipes.recipe import (
     EvaluateStage,
     ItemCounts,
@@ -15,6 +16,7 @@ from jielong.recipes.recipe import (
     Recipe,
     RefineStage,
     RowsConfig,
+    Search,
     Stage,
     TokenizerStage,
     TrainStage,
@@ -26,6 +28,14 @@ from jielong.train.objectives import BradleyTerryConfig, PPOConfig, PTXConfig, V
 from jielong.train.optim import OptimizerConfig
 from jielong.train.rollouts import RolloutConfig
 from jielong.worlds.atlas.facts import facts_digest
+
+SEARCHES = (
+    # a third of the stage's 660 steps: a dozen trials fit into half an hour on two cores, where whole ones would be four
+    Search("pretrain", FROM_RANDOM, steps=220),
+    Search("sft", FROM_WEIGHTS),
+    Search("reward", FROM_WEIGHTS),
+)
+"""Reinforcement is not among them: it has no held-out number that is cheap and means one thing."""
 
 
 def quickstart(size: str = "default", seed: int = 0) -> Recipe:
@@ -115,6 +125,7 @@ def _default(seed: int) -> Recipe:
             ),
         ),
         mirrored={"sft": "control"},
+        searches=SEARCHES,
     )
 
 
@@ -153,7 +164,12 @@ def _smoke(seed: int) -> Recipe:
                 )
         return stage
 
-    return replace(default, size="smoke", stages=tuple(shrink(s) for s in default.stages))
+    return replace(
+        default,
+        size="smoke",
+        stages=tuple(shrink(s) for s in default.stages),
+        searches=tuple(replace(s, steps=0) for s in SEARCHES),
+    )
 
 
 def _fewer_rows(source: RowsConfig | RolloutConfig) -> RowsConfig | RolloutConfig:

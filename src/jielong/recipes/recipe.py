@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
-from jielong.config import at_least, resolved, set_field
+from jielong.config import at_least, get_field, resolved, set_field
 from jielong.data.refine import RefineConfig
 from jielong.errors import ConfigError
 from jielong.model.adapters import AdapterConfig
@@ -275,11 +275,53 @@ Stage = (
 
 
 @dataclass(frozen=True)
+class Offer:
+    """A field of a stage that may be searched: from `low` to `high` (whole numbers if both are), or one of `choices`.
+
+    `when` names another offered field and the value without which this one decides nothing and is left alone.
+    """
+
+    field: str
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+    when: tuple[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.choices and not self.low < self.high:
+            raise ConfigError(
+                f"the range of {self.field} is {self.low:g} to {self.high:g}; it must rise, or give choices"
+            )
+        if self.log and self.low <= 0:
+            raise ConfigError(
+                f"the range of {self.field} begins at {self.low:g}; on a logarithmic scale it must be above 0"
+            )
+
+    def holds(self, value: Any) -> bool:
+        """Whether the search could come to this value."""
+        return value in self.choices if self.choices else self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Search:
+    """What of a training stage may be searched, and the number of its checks that judges a trial (lower is better).
+
+    A trial takes `steps` steps; 0 is as many as the stage itself.
+    """
+
+    stage: str
+    offers: tuple[Offer, ...]
+    judged_by: str = "held_out_loss"
+    steps: int = 0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Stages in the order they run; a stage's inputs name stages before it.
 
     A setting of a stage that is a key of `mirrored` is made in the stage named there as well: a control that was trained
-    otherwise would be no control.
+    otherwise would be no control. `searches` decide no stage's result: they are what `jielong tune` may change.
     """
 
     name: str
@@ -287,6 +329,7 @@ class Recipe:
     seed: int
     stages: tuple[Stage, ...]
     mirrored: Mapping[str, str] = field(default_factory=dict)
+    searches: tuple[Search, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -297,6 +340,11 @@ class Recipe:
                         f"stage {stage.name!r} takes its {role} from {parent!r}, which no stage before it makes"
                     )
             seen.add(stage.name)
+        for search in self.searches:
+            if search.stage not in seen:
+                raise ConfigError(f"a search is offered for {search.stage!r}, which is no stage of {self.name}")
+            for offer in search.offers:
+                get_field(self.stage(search.stage), offer.field)
 
     @property
     def run_name(self) -> str:
@@ -304,6 +352,14 @@ class Recipe:
 
     def stage(self, name: str) -> Stage:
         return next(s for s in self.stages if s.name == name)
+
+    def before(self, name: str) -> list[Stage]:
+        """The stages whose results `name` needs, in the order they run."""
+        needed = set(self.stage(name).inputs.values())
+        for stage in reversed(self.stages):
+            if stage.name in needed:
+                needed |= set(stage.inputs.values())
+        return [s for s in self.stages if s.name in needed]
 
     def fingerprints(self) -> dict[str, str]:
         """Stage name -> digest of all that decides its result."""

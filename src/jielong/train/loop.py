@@ -78,7 +78,7 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """What the display gets every step."""
+    """What is reported every step; whoever gets it may end the training by an exception."""
 
     step: int
     steps: int
@@ -87,6 +87,8 @@ class Progress:
     seconds_left: float
     # share of the machine's matrix products per second that training uses; 0 where it is not known
     mfu: float = 0.0
+    # what the checks of this step found; empty where none was due
+    found: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -174,11 +176,12 @@ class Loop:
                 metrics = self._one_step()
                 self.step += 1
                 due = [c for c in self.checks if self.step % c.every == 0 or self.step == self.config.steps]
-                is_best = False
+                is_best, all_found = False, dict[str, float]()
                 for check in due:
                     found = dict(check.run(self.modules, self.step))
-                    metrics |= found
+                    all_found |= found
                     is_best = self._is_best(check, found) or is_best
+                metrics |= all_found
                 self.seconds += now_s() - began_s
                 since_s, since_step, since_tokens = pace[0]
                 pace.append((now_s(), self.step, self.tokens))
@@ -190,7 +193,7 @@ class Loop:
                 if log and (due or self.step % self.config.log_every == 0 or self.step in (1, self.config.steps)):
                     speed = {"tokens_per_s": round(rate, 1), "mfu": round(mfu, 4), "source_s": round(self.source_s, 4)}
                     log.write({"step": self.step, "tokens": self.tokens, **speed, **metrics})
-                self.report(Progress(self.step, self.config.steps, metrics["loss"], rate, left, mfu))
+                self.report(Progress(self.step, self.config.steps, metrics["loss"], rate, left, mfu, all_found))
                 if is_best or self._is_save_due():
                     self._save()
         finally:

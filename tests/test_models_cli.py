@@ -91,7 +91,7 @@ def test_what_is_copied_to_a_folder_is_whole_and_replaces_nothing_unasked(
 def test_a_cut_copy_never_takes_the_place_of_a_whole_one(tmp_path: Path, model_folder: Path) -> None:
     command("push", model_folder, tmp_path / "kept")
     (model_folder / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="model.safetensors is missing"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
         command("push", model_folder, tmp_path / "kept", "--force")
     hf.load(tmp_path / "kept")
 

@@ -80,11 +80,14 @@ class ModelConfig:
     num_experts_per_tok: int = 0
     moe_intermediate_size: int = 0
     norm_topk_prob: bool = True
+    router_aux_loss_coef: float = 0.001
+    """How much the uneven use of experts adds to the loss when they are trained; see `train.balance`."""
 
     def __post_init__(self) -> None:
         at_least(self, 1, "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
         at_least(self, 1, "num_key_value_heads", "head_dim", "max_position_embeddings")
         at_least(self, 0, "sliding_window", "num_experts", "num_experts_per_tok", "moe_intermediate_size")
+        at_least(self, 0, "router_aux_loss_coef")
         if self.num_attention_heads % self.num_key_value_heads:
             raise ConfigError(
                 f"num_attention_heads {self.num_attention_heads} is not a multiple of "

@@ -1,4 +1,4 @@
-"""Models in and out: `jielong import`, `export`, `push` and `pull`.
+"""Models in and out: `jielong import`, `export`, `push` and `pull`; and `extend`, which changes no weight.
 
 What comes in, a GGUF file or a folder in Hugging Face's layout, becomes a model folder as our runs have them: config.json,
 safetensors in float32 and tokenizer.json. What goes out is one of those, or a stage of a run, in that layout or as
@@ -25,7 +25,7 @@ _BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
 
 
 def add_parsers(commands: Any) -> None:
-    """The four commands, for the `add_subparsers` object of the command line."""
+    """The commands, for the `add_subparsers` object of the command line."""
     get = commands.add_parser("import", help="make a model folder of a GGUF file or of a folder from elsewhere")
     get.add_argument("source", type=Path, help="a .gguf file, or a folder with config.json and safetensors")
     get.add_argument("--out", type=Path, help="the folder to make (default: models/NAME)")
@@ -41,6 +41,14 @@ def add_parsers(commands: Any) -> None:
     give.add_argument("--out", type=Path, help="the folder or .gguf file to make (default: exports/NAME)")
     give.add_argument("--force", action="store_true", help="replace what is there")
     give.set_defaults(command=_export)
+
+    extend = commands.add_parser("extend", help="let a model read longer texts than it was trained on (YaRN)")
+    extend.add_argument("source", type=Path, help="a run's folder or a model folder")
+    extend.add_argument("--positions", type=int, required=True, help="how many tokens it shall take")
+    extend.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
+    extend.add_argument("--out", type=Path, help="the folder to make (default: models/NAME-POSITIONS)")
+    extend.add_argument("--force", action="store_true", help="replace what is there")
+    extend.set_defaults(command=_extend)
 
     push = commands.add_parser("push", help="copy a model to a folder or a hub")
     push.add_argument("source", type=Path, help="a run's folder or a model folder")
@@ -110,8 +118,8 @@ def _rewrite(source: Path, out: Path) -> None:
     _save_again(source, out, "float32")
 
 
-def _save_again(source: Path, out: Path, dtype: str) -> None:
-    """The model of `source` with its weights in `dtype`, and the tokenizer beside it."""
+def _save_again(source: Path, out: Path, dtype: str, positions: int = 0) -> None:
+    """The model of `source` with its weights in `dtype`, for more `positions` if given, and the tokenizer beside it."""
     from jielong.model import hf
     from jielong.runs import write_directory
 
@@ -122,6 +130,9 @@ def _save_again(source: Path, out: Path, dtype: str) -> None:
     end = data.get("eos_token_id")
     if end is None:
         raise CheckpointError(f"{source}/config.json names no eos_token_id; add the id of the token that ends a text")
+
+    if positions:
+        model.config = model.config.extended(positions)
 
     def fill(aside: Path) -> None:
         hf.save(model, aside, eos_token_id=end, pad_token_id=data.get("pad_token_id"), dtype=dtype)
@@ -160,6 +171,15 @@ def _export(arguments: argparse.Namespace) -> int:
     for warning in warnings:
         print(f"Note:    {warning}")
     print(f"Model:   {out}  ({out.stat().st_size / 1e6:,.1f} MB)\nOpen:    llama-cli -m {out}")
+    return 0
+
+
+def _extend(arguments: argparse.Namespace) -> int:
+    source, positions = find_model(arguments.source, arguments.stage), arguments.positions
+    name = f"{arguments.source.resolve().name}-{positions}"
+    out = _free(arguments.out or Path("models") / name, arguments.force)
+    _save_again(source, out, "float32", positions)
+    _say(out)
     return 0
 
 

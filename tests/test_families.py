@@ -195,6 +195,27 @@ def test_what_we_save_opens_in_transformers_and_here(tmp_path: Path, case: tuple
     assert all(torch.equal(tensor, state[name]) for name, tensor in ours.state_dict().items())
 
 
+@pytest.mark.parametrize("case", [CASES["gpt2"], CASES["qwen3_moe"]], ids=["joined tensors", "experts"])
+def test_a_model_in_shards_opens_in_transformers_and_here(tmp_path: Path, case: tuple[str, dict[str, Any]]) -> None:
+    made_by_transformers(case, tmp_path)
+    ours = hf.load_language_model(tmp_path)
+    # over what transformers left there: neither its single file nor these shards are read afterwards by mistake
+    hf.save(ours, tmp_path, eos_token_id=3, pad_token_id=1, shard_bytes=15_000)
+    assert not (tmp_path / "model.safetensors").exists()
+    files = list(tmp_path.glob("model-*.safetensors"))
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert len(files) > 3 and {file.name for file in files} == set(index["weight_map"].values())
+    assert index["metadata"]["total_size"] == sum(p.nbytes for p in ours.parameters())
+    for file in files:
+        tensors = load_file(file)
+        assert len(tensors) == 1 or sum(tensor.nbytes for tensor in tensors.values()) <= 15_000
+    assert_equal_logits(ours, theirs_of(tmp_path), ids(2, 30))
+    state = hf.load_language_model(tmp_path).state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in ours.state_dict().items())
+    hf.save(ours, tmp_path, eos_token_id=3, pad_token_id=1)
+    assert [file.name for file in tmp_path.glob("*.safetensors*")] == ["model.safetensors"]
+
+
 @pytest.mark.parametrize(("scaling", "sizes"), SCALINGS.values(), ids=SCALINGS)
 def test_scaled_rotary_positions_are_transformers_beyond_the_original_length(
     tmp_path: Path, scaling: dict[str, Any], sizes: dict[str, Any]

@@ -217,6 +217,18 @@ def test_the_decoder_compiles_into_one_graph(change):
     torch.testing.assert_close(compiled(ids(2, 12)), model(ids(2, 12)))
 
 
+@pytest.mark.parametrize("segments", [None, torch.ones(2, 2100, dtype=torch.int32)], ids=["none", "one"])
+def test_a_long_row_of_one_document_needs_no_mask(model, segments):
+    """Equal to the same row cut into two documents in the mask's eyes alone: the second is the last token."""
+    inputs = ids(2, 2100)
+    cut = torch.ones(2, 2100, dtype=torch.int32)
+    cut[:, -1] = 2
+    with torch.no_grad():
+        plain, masked = model(inputs, segments=segments), model(inputs, segments=cut)
+    torch.testing.assert_close(plain[:, :-1], masked[:, :-1], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(plain[:, -1], masked[:, -1], atol=1e-3), "the last token sees the others again"
+
+
 def test_idle_experts_get_a_gradient_of_zero():
     config = dataclasses.replace(
         TINY, model_type="qwen3_moe", num_experts=40, num_experts_per_tok=1, moe_intermediate_size=12

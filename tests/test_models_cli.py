@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import torch
 from jielong.cli.models import add_parsers
 from jielong.errors import CheckpointError, ConfigError
 from jielong.model import hf
-from jielong.model.transformer import LanguageModel, ModelConfig, fresh_language_model
+from jielong.model.transformer import LanguageModel, ModelConfig, RopeScaling, fresh_language_model
 from jielong.runs import find_model
 from jielong.tokens import Tokenizer, TokenizerConfig, train_tokenizer
 
@@ -90,9 +92,49 @@ def test_what_is_copied_to_a_folder_is_whole_and_replaces_nothing_unasked(
 def test_a_cut_copy_never_takes_the_place_of_a_whole_one(tmp_path: Path, model_folder: Path) -> None:
     command("push", model_folder, tmp_path / "kept")
     (model_folder / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="no weights"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
         command("push", model_folder, tmp_path / "kept", "--force")
     hf.load(tmp_path / "kept")
+
+
+def test_an_export_in_bfloat16_is_half_as_large_and_says_so(tmp_path: Path, model_folder: Path) -> None:
+    command("export", model_folder, "--dtype", "bfloat16", "--out", tmp_path / "half")
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (model_folder, tmp_path / "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert json.loads((tmp_path / "half" / "config.json").read_text())["torch_dtype"] == "bfloat16"
+    assert Tokenizer.load(tmp_path / "half") == TOKENIZER
+    again = dict(hf.load_language_model(tmp_path / "half").named_parameters())
+    for name, exact in hf.load_language_model(model_folder).named_parameters():
+        assert torch.equal(again[name], exact.bfloat16().float())
+    with pytest.raises(ConfigError, match="'float16' is not available; expected one of float32, bfloat16"):
+        command("export", model_folder, "--dtype", "float16", "--out", tmp_path / "x")
+
+
+def test_a_model_is_extended_and_once_more_from_the_length_it_was_trained_on(
+    tmp_path: Path, model_folder: Path
+) -> None:
+    command("extend", model_folder, "--positions", "256", "--out", tmp_path / "long")
+    command("extend", tmp_path / "long", "--positions", "640", "--out", tmp_path / "longer")
+    for folder, positions, factor in (("long", 256, 4.0), ("longer", 640, 10.0)):
+        extended, short = hf.load_language_model(tmp_path / folder), hf.load_language_model(model_folder)
+        assert extended.config.max_position_embeddings == positions
+        assert extended.config.rope_scaling == RopeScaling("yarn", factor, original_max_position_embeddings=64)
+        assert all(torch.equal(x, y) for x, y in zip(extended.parameters(), short.parameters(), strict=True))
+        assert Tokenizer.load(tmp_path / folder) == TOKENIZER
+    with pytest.raises(ConfigError, match="64 positions are no more than the model's 64"):
+        command("extend", model_folder, "--positions", "64", "--out", tmp_path / "x")
+    with pytest.raises(ConfigError, match=r"these are scaled \(linear\)"):
+        replace(short.config, rope_scaling=RopeScaling("linear", 2.0)).extended(256)
+
+
+def test_a_copy_of_shards_is_refused_where_one_is_missing(tmp_path: Path, model_folder: Path) -> None:
+    hf.save(hf.load(model_folder), model_folder, eos_token_id=3, pad_token_id=1, shard_bytes=20_000)
+    command("push", model_folder, tmp_path / "kept")
+    assert_same_model(model_folder, tmp_path / "kept")
+    sorted(model_folder.glob("*.safetensors"))[1].unlink()
+    with pytest.raises(CheckpointError, match=r"model-00002-of-0000\d.safetensors of its index is missing"):
+        command("push", model_folder, tmp_path / "cut")
+    assert not (tmp_path / "cut").exists()
 
 
 def test_a_model_is_found_in_a_checkpoint_and_a_stranger_is_not(tmp_path: Path, model_folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""Models in and out: `jielong import`, `export`, `push` and `pull`.
+"""Models in and out: `jielong import`, `export`, `push` and `pull`; and `extend`, which changes no weight.
 
 What comes in, a GGUF file or a folder in Hugging Face's layout, becomes a model folder as our runs have them: config.json,
-model.safetensors in float32 and tokenizer.json. What goes out is one of those, or a stage of a run, in that layout or as
+safetensors in float32 and tokenizer.json. What goes out is one of those, or a stage of a run, in that layout or as
 one GGUF file. `push` and `pull` copy whole folders to and from another folder or, as hf:OWNER/NAME, a hub.
 """
 
@@ -25,7 +25,7 @@ _BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
 
 
 def add_parsers(commands: Any) -> None:
-    """The four commands, for the `add_subparsers` object of the command line."""
+    """The commands, for the `add_subparsers` object of the command line."""
     get = commands.add_parser("import", help="make a model folder of a GGUF file or of a folder from elsewhere")
     get.add_argument("source", type=Path, help="a .gguf file, or a folder with config.json and safetensors")
     get.add_argument("--out", type=Path, help="the folder to make (default: models/NAME)")
@@ -35,11 +35,20 @@ def add_parsers(commands: Any) -> None:
     give = commands.add_parser("export", help="write a model for other programs: Hugging Face's layout, or GGUF")
     give.add_argument("source", type=Path, help="a run's folder or a model folder")
     give.add_argument("--format", choices=("hf", "gguf"), default="hf")
+    give.add_argument("--dtype", help="hf: float32 or bfloat16 (default: as it lies there, without reading it)")
     give.add_argument("--type", default="f16", help="gguf: f32, f16, bf16 or q8_0 (default: f16)")
     give.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
     give.add_argument("--out", type=Path, help="the folder or .gguf file to make (default: exports/NAME)")
     give.add_argument("--force", action="store_true", help="replace what is there")
     give.set_defaults(command=_export)
+
+    extend = commands.add_parser("extend", help="let a model read longer texts than it was trained on (YaRN)")
+    extend.add_argument("source", type=Path, help="a run's folder or a model folder")
+    extend.add_argument("--positions", type=int, required=True, help="how many tokens it shall take")
+    extend.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
+    extend.add_argument("--out", type=Path, help="the folder to make (default: models/NAME-POSITIONS)")
+    extend.add_argument("--force", action="store_true", help="replace what is there")
+    extend.set_defaults(command=_extend)
 
     push = commands.add_parser("push", help="copy a model to a folder or a hub")
     push.add_argument("source", type=Path, help="a run's folder or a model folder")
@@ -103,20 +112,30 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _rewrite(source: Path, out: Path) -> None:
-    """A folder from elsewhere as ours: one float32 file, whatever shards and types it had."""
+    """A folder from elsewhere as ours, whatever shards and types it had."""
+    if not (source / "tokenizer.json").exists():
+        raise CheckpointError(f"{source} has no tokenizer.json; save it there with transformers' fast tokenizer first")
+    _save_again(source, out, "float32")
+
+
+def _save_again(source: Path, out: Path, dtype: str, positions: int = 0) -> None:
+    """The model of `source` with its weights in `dtype`, for more `positions` if given, and the tokenizer beside it."""
     from jielong.model import hf
     from jielong.runs import write_directory
 
-    if not (source / "tokenizer.json").exists():
-        raise CheckpointError(f"{source} has no tokenizer.json; save it there with transformers' fast tokenizer first")
+    if dtype not in hf.DTYPES:  # before a large model is read
+        raise ConfigError(f"--dtype {dtype!r} is not available; expected one of {', '.join(hf.DTYPES)}")
     model = hf.load(source)
     _, data = hf.read_config(source)
     end = data.get("eos_token_id")
     if end is None:
         raise CheckpointError(f"{source}/config.json names no eos_token_id; add the id of the token that ends a text")
 
+    if positions:
+        model.config = model.config.extended(positions)
+
     def fill(aside: Path) -> None:
-        hf.save(model, aside, eos_token_id=end, pad_token_id=data.get("pad_token_id"))
+        hf.save(model, aside, eos_token_id=end, pad_token_id=data.get("pad_token_id"), dtype=dtype)
         _copy_beside(source, aside)
 
     write_directory(out, fill)
@@ -138,7 +157,10 @@ def _export(arguments: argparse.Namespace) -> int:
     name = arguments.source.resolve().name + (f"-{arguments.stage}" if arguments.stage else "")
     if arguments.format == "hf":
         out = _free(arguments.out or Path("exports") / name, arguments.force)
-        _copy(source, out)
+        if arguments.dtype:
+            _save_again(source, out, arguments.dtype)
+        else:
+            _copy(source, out)
         print(f"Model:   {out}\nOpen:    transformers.AutoModelForCausalLM.from_pretrained({str(out)!r})")
         return 0
     from jielong.model.gguf import export_gguf
@@ -152,14 +174,23 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _extend(arguments: argparse.Namespace) -> int:
+    source, positions = find_model(arguments.source, arguments.stage), arguments.positions
+    name = f"{arguments.source.resolve().name}-{positions}"
+    out = _free(arguments.out or Path("models") / name, arguments.force)
+    _save_again(source, out, "float32", positions)
+    _say(out)
+    return 0
+
+
 def _copy(source: Path, out: Path) -> None:
     """Whole model folders are complete or not there; training states stay behind."""
-    from jielong.model.hf import read_config
+    from jielong.model.hf import Files, read_config
     from jielong.runs import write_directory
 
     read_config(source)
-    if not list(source.glob("*.safetensors")):
-        raise CheckpointError(f"{source} holds no weights (*.safetensors)")
+    with Files(source):
+        pass  # all are there and open
     if out.resolve() == source.resolve():
         raise ConfigError(f"{source} cannot be copied onto itself; choose another place")
 

@@ -110,7 +110,7 @@ class _Job:
 
 
 class Engine:
-    """Writes with a copy of `model`'s weights, on the device where the model is.
+    """Writes with a copy of `model`'s weights, on the device where the model is; for one on an Apple GPU, on the CPU.
 
     Not thread-safe: one thread submits and steps.
     """
@@ -122,7 +122,8 @@ class Engine:
         if not 2 <= self.length <= limit:
             raise ConfigError(f"engine length is {self.length}; it must be between 2 and the model's {limit} positions")
         self.model_config = model.config
-        self.device = model.model.embed_tokens.weight.device
+        home = model.model.embed_tokens.weight.device
+        self.device = torch.device("cpu") if home.type == "mps" else home  # draws are float64, which MPS has not
         dtype, is_int8 = DTYPES[self.config.dtype], self.config.weights == "int8"
         self._model = PackedModel(model.config, dtype, self.device, limit, is_int8=is_int8)
         self._cache = self._model.new_cache(self.config.slots, self.length)

@@ -113,12 +113,16 @@ def _read_qwen3_moe(fields: Fields) -> dict[str, Any]:
         "num_experts_per_tok": fields.take("num_experts_per_tok", 8),
         "moe_intermediate_size": fields.take("moe_intermediate_size", 768),
         "norm_topk_prob": fields.take("norm_topk_prob", False),
+        "router_aux_loss_coef": fields.take("router_aux_loss_coef", 0.001),
     }
     return {"attention_bias": has_bias, "output_bias": has_bias} | experts | read_shape(fields) | window
 
 
 def _write_qwen3_moe(config: ModelConfig) -> dict[str, Any]:
-    names = ("num_experts", "num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob", "attention_bias")
+    names = (
+        *("num_experts", "num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob", "router_aux_loss_coef"),
+        "attention_bias",
+    )
     window = {key: value for key, value in write_optional_window(config).items() if key != "layer_types"}
     own = {"hidden_act": "silu", "decoder_sparse_step": 1, "mlp_only_layers": []}
     return write_shape(config) | own | window | {name: getattr(config, name) for name in names}
@@ -281,8 +285,7 @@ FAMILIES: dict[str, Family] = {
         "Qwen3MoeForSequenceClassification",
         _read_qwen3_moe,
         _write_qwen3_moe,
-        # the loss that balances a router's choices is a matter of training, and ours has none
-        neutral=("max_window_layers", "output_router_logits", "router_aux_loss_coef"),
+        neutral=("max_window_layers", "output_router_logits"),
     ),
     "smollm3": Family(
         "SmolLM3ForCausalLM",
@@ -364,4 +367,5 @@ def _plain(config: ModelConfig) -> ModelConfig:
         changes["rope_scaling"] = RopeScaling(**used)
     if not config.num_experts:
         changes |= {"num_experts_per_tok": 0, "moe_intermediate_size": 0, "norm_topk_prob": True}
+        changes["router_aux_loss_coef"] = 0.001
     return dataclasses.replace(config, **changes)

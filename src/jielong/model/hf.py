@@ -1,15 +1,15 @@
 """Checkpoints in Hugging Face's layout: config.json and safetensors, which `transformers` opens with equal logits.
 
 Read are all families of `model.families`, in float32, bfloat16 or float16, in one file or in several with an index;
-written is one float32 file of the family that the config names. A language model is a ...ForCausalLM; a scalar model a
-...ForSequenceClassification with one label and its `reward_offset` in the config.
+written is the family that the config names, float32 unless asked otherwise. A language model is a ...ForCausalLM; a scalar
+model a ...ForSequenceClassification with one label and its `reward_offset` in the config.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,32 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jielong.errors import CheckpointError
+from jielong.errors import CheckpointError, ConfigError
 from jielong.model.families import FAMILIES, config_fields, read_model_config
 from jielong.model.transformer import LanguageModel, ModelConfig, ScalarModel
 
-INDEX = "model.safetensors.index.json"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARD_BYTES = 5_000_000_000
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""What weights can be saved in."""
 _DTYPES = ("F64", "F32", "F16", "BF16")
 # What older files hold besides: masks and rotary tables, which are computed here, and a tied head once more.
 _COMPUTED = re.compile(r".*(\.attn\.(masked_)?bias|\.rotary_emb\.inv_freq)")
 
 
 def config_dict(
-    model: LanguageModel | ScalarModel, *, eos_token_id: int | Sequence[int], pad_token_id: int | None
+    model: LanguageModel | ScalarModel,
+    *,
+    eos_token_id: int | Sequence[int],
+    pad_token_id: int | None,
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """What config.json holds."""
     family = config_fields(model.config, Path("config.json"))
     data = {
         "architectures": [_class_of(model)],
         **family,
-        "torch_dtype": "float32",
+        "torch_dtype": dtype,
         "use_cache": True,
         "bos_token_id": None,
         "eos_token_id": eos_token_id if isinstance(eos_token_id, int) else list(eos_token_id),
@@ -60,22 +67,57 @@ def save(
     *,
     eos_token_id: int | Sequence[int],
     pad_token_id: int | None,
+    dtype: str = "float32",
+    shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Write config.json and model.safetensors into the existing folder `path`; ConfigError where no file can say it."""
-    data = config_dict(model, eos_token_id=eos_token_id, pad_token_id=pad_token_id)
+    """Write config.json and the weights into the existing folder `path`; ConfigError where no file can say it.
+
+    Weights of more than `shard_bytes` go into several files with an index; a single larger tensor has a file of its own.
+    The folder is the caller's to make aside and rename (`runs.write_directory`): a kill in here leaves half of it.
+    """
+    if dtype not in DTYPES:
+        raise ConfigError(f"weights cannot be saved as {dtype!r}; expected one of {', '.join(DTYPES)}")
+    data = config_dict(model, eos_token_id=eos_token_id, pad_token_id=pad_token_id, dtype=dtype)
+    # a file of an earlier save would be read instead of the new ones
+    for old in (*path.glob("model*.safetensors"), path / INDEX):
+        old.unlink(missing_ok=True)
     (path / "config.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    place = FAMILIES[model.config.model_type].place
-    tensors: dict[str, Tensor] = {}
-    joined: dict[str, dict[int, Tensor]] = {}
-    for name, tensor in model.state_dict().items():
-        theirs, tensor = place(name), tensor.detach().cpu()
-        tensor = tensor.T if theirs.is_transposed else tensor
-        if theirs.part is None:
-            tensors[theirs.name] = tensor.contiguous()
-        else:
-            joined.setdefault(theirs.name, {})[theirs.part] = tensor
-    tensors |= {name: torch.cat([parts[i] for i in range(3)], dim=-1) for name, parts in joined.items()}
-    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    place, state = FAMILIES[model.config.model_type].place, model.state_dict()
+    sources: dict[str, list[str]] = {}
+    for name in state:
+        sources.setdefault(place(name).name, []).append(name)
+
+    def written(name: str) -> Tensor:
+        parts = []
+        for source in sorted(sources[name], key=lambda source: place(source).part or 0):
+            part = state[source].detach().to("cpu", DTYPES[dtype])
+            parts.append(part.T if place(source).is_transposed else part)
+        return (torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]).contiguous()
+
+    item = DTYPES[dtype].itemsize
+    sizes = {name: item * sum(state[source].numel() for source in parts) for name, parts in sources.items()}
+    shards = _shards(sizes, shard_bytes)
+    files = [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
+    for file, names in zip([WEIGHTS] if len(shards) == 1 else files, shards, strict=True):
+        # one shard's tensors at a time are cast and joined
+        save_file({name: written(name) for name in names}, path / file, metadata={"format": "pt"})
+    if len(shards) > 1:
+        where = {name: file for file, names in zip(files, shards, strict=True) for name in names}
+        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": where}
+        (path / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+
+def _shards(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
+    """Names in their order, cut before the one that would exceed `limit` bytes."""
+    shards: list[list[str]] = [[]]
+    room = limit
+    for name, size in sizes.items():
+        if size > room and shards[-1]:
+            shards.append([])
+            room = limit
+        shards[-1].append(name)
+        room -= size
+    return shards
 
 
 def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
@@ -182,7 +224,7 @@ class Files:
         return tensor
 
     def _find(self) -> None:
-        single, index = self.path / "model.safetensors", self.path / INDEX
+        single, index = self.path / WEIGHTS, self.path / INDEX
         if single.exists():
             files = [single]
         elif index.exists():
@@ -194,7 +236,7 @@ class Files:
         else:
             other = next((f.name for f in self.path.glob("*.bin")), "")
             hint = f"; {other} is not read here, only safetensors are" if other else ""
-            raise CheckpointError(f"no checkpoint in {self.path}: model.safetensors is missing{hint}")
+            raise CheckpointError(f"no checkpoint in {self.path}: {WEIGHTS} is missing{hint}")
         for file in files:
             if not file.exists():
                 raise CheckpointError(f"no complete checkpoint in {self.path}: {file.name} of its index is missing")

@@ -15,6 +15,7 @@ seeing each other. Generating has a packed form of this arithmetic with a cache,
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from jielong.config import at_least
 from jielong.errors import ConfigError
 from jielong.model.rotary import RopeScaling as RopeScaling
 from jielong.model.rotary import rotary_tables, rotate
+
+FUSED_ABOVE = 2048
+"""Positions of a row above which a CPU uses torch's fused attention."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,14 @@ class ModelConfig:
     num_experts_per_tok: int = 0
     moe_intermediate_size: int = 0
     norm_topk_prob: bool = True
+    router_aux_loss_coef: float = 0.001
+    """How much the uneven use of experts adds to the loss when they are trained; see `train.balance`."""
 
     def __post_init__(self) -> None:
         at_least(self, 1, "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
         at_least(self, 1, "num_key_value_heads", "head_dim", "max_position_embeddings")
         at_least(self, 0, "sliding_window", "num_experts", "num_experts_per_tok", "moe_intermediate_size")
+        at_least(self, 0, "router_aux_loss_coef")
         if self.num_attention_heads % self.num_key_value_heads:
             raise ConfigError(
                 f"num_attention_heads {self.num_attention_heads} is not a multiple of "
@@ -98,6 +105,22 @@ class ModelConfig:
     @property
     def score_scale(self) -> float:
         return self.query_scale or 1.0 / math.sqrt(self.head_dim)
+
+    def extended(self, positions: int) -> ModelConfig:
+        """The same model for rows of so many positions, its rotary frequencies lowered by YaRN; no weight changes.
+
+        The length that was trained on stays the one that is stretched, also when this is done again. ConfigError where
+        positions are not rotary, lowered in another way, or not more than there are.
+        """
+        scaling = self.rope_scaling
+        if self.learned_positions or (scaling and scaling.rope_type != "yarn"):
+            kind = "learned" if scaling is None else f"scaled ({scaling.rope_type})"
+            raise ConfigError(f"positions are extended by YaRN, which needs plain rotary ones; these are {kind}")
+        if positions <= self.max_position_embeddings:
+            raise ConfigError(f"{positions} positions are no more than the model's {self.max_position_embeddings}")
+        trained = scaling.original_max_position_embeddings if scaling else self.max_position_embeddings
+        yarn = RopeScaling("yarn", positions / trained, trained)
+        return dataclasses.replace(self, max_position_embeddings=positions, rope_scaling=yarn)
 
     def rope_of(self, layer: int) -> Literal["", "global", "local"]:
         """Which rotary table this layer uses, if any."""
@@ -156,20 +179,29 @@ def activation(x: Tensor, hidden_act: str) -> Tensor:
     return F.silu(x) if hidden_act == "silu" else F.gelu(x, approximate="tanh")
 
 
-def attend(q_BTHD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask_BTT: Tensor, scale: float) -> Tensor:
+def attend(q_BTHD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask_BTT: Tensor | None, scale: float) -> Tensor:
     """Softmax attention where `mask_BTT` is True, nowhere after the position itself; (B, T, H, D). Softmax in float32.
+
+    No mask, in rows of more than `FUSED_ABOVE` positions, is all up to the position itself: at 16k positions the fused
+    kernel is four times as fast without.
 
     On a CPU the queries go in blocks, each with the keys up to its own end, as plain batches of matrices: half of what
     lies after them is never computed, and the fused kernel is slower up to 2048 positions, above all backwards. Longer
     rows, whose weights would fill the memory, and GPUs use the fused kernel.
     """
     T = q_BTHD.shape[1]
-    if q_BTHD.device.type != "cpu" or T > 2048:
-        is_grouped = q_BTHD.shape[2] > k_BKTD.shape[1]
+    if q_BTHD.device.type != "cpu" or T > FUSED_ABOVE:
         out_BHTD = F.scaled_dot_product_attention(
-            q_BTHD.transpose(1, 2), k_BKTD, v_BKTD, attn_mask=mask_BTT[:, None], scale=scale, enable_gqa=is_grouped
+            q_BTHD.transpose(1, 2),
+            k_BKTD,
+            v_BKTD,
+            attn_mask=None if mask_BTT is None else mask_BTT[:, None],
+            is_causal=mask_BTT is None,
+            scale=scale,
+            enable_gqa=q_BTHD.shape[2] > k_BKTD.shape[1],
         )
         return out_BHTD.transpose(1, 2)
+    assert mask_BTT is not None
     # blocks of 64 to 256 are equally fast at their best length; more than eight only make compiling longer
     size = max(128, -(-T // 8))
     blocks = []
@@ -206,7 +238,7 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(D, config.rms_norm_eps, config.norm_offset)
             self.k_norm = RMSNorm(D, config.rms_norm_eps, config.norm_offset)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask_BTS: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask_BTS: Tensor | None) -> Tensor:
         B, T, _ = x.shape
         q_BTHD = self.q_proj(x).view(B, T, -1, self.head_dim)
         k_BTKD = self.k_proj(x).view(B, T, -1, self.head_dim)
@@ -288,7 +320,9 @@ class Layer(nn.Module):
             self.post_feedforward_layernorm = norm_of(config)
         self.mlp = Mixture(config) if config.num_experts else FeedForward(config, config.intermediate_size)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask_BTS: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask_BTS: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
         mixed = self.self_attn(self.input_layernorm(x).to(dtype), rotary, mask_BTS)
         if self.is_sandwich:
             x = x + self.post_attention_layernorm(mixed)
@@ -324,12 +358,15 @@ class Transformer(nn.Module):
         B, T = inputs.shape
         if positions is None:
             positions = torch.arange(T, device=inputs.device).expand(B, T)
-        mask_BTS = torch.ones(T, T, dtype=torch.bool, device=inputs.device).tril().expand(B, T, T)
-        if segments is not None:
-            mask_BTS = mask_BTS & (segments[:, :, None] == segments[:, None, :])
-        near_BTS = mask_BTS
-        if config.sliding_layers and 0 < config.sliding_window < T:
-            near_BTS = mask_BTS & torch.ones_like(mask_BTS[0]).triu(1 - config.sliding_window)
+        has_window = bool(config.sliding_layers) and 0 < config.sliding_window < T
+        mask_BTS = near_BTS = None
+        if has_window or not _is_one_long_document(T, segments):
+            mask_BTS = torch.ones(T, T, dtype=torch.bool, device=inputs.device).tril().expand(B, T, T)
+            if segments is not None:
+                mask_BTS = mask_BTS & (segments[:, :, None] == segments[:, None, :])
+            near_BTS = (
+                mask_BTS & torch.ones_like(mask_BTS[0]).triu(1 - config.sliding_window) if has_window else mask_BTS
+            )
         kinds = [config.rope_of(layer) for layer in range(config.num_hidden_layers)]
         rotary = {kind: config.rotary_tables(kind, positions) if kind else None for kind in dict.fromkeys(kinds)}
         x = self.embed_tokens(inputs).float()
@@ -341,6 +378,11 @@ class Transformer(nn.Module):
             mask = near_BTS if index in config.sliding_layers else mask_BTS
             x = layer(x, rotary[kind], mask, self.compute_dtype)
         return self.norm(x)
+
+
+def _is_one_long_document(T: int, segments: Tensor | None) -> bool:
+    """Whether rows of T positions need no mask: they are long, and each is one segment from end to end."""
+    return T > FUSED_ABOVE and (segments is None or bool((segments == segments[:, :1]).all()))
 
 
 def initialise(module: nn.Module, config: ModelConfig, seed: int) -> None:

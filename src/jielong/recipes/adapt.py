@@ -291,7 +291,7 @@ def compare(stage: CompareStage, context: Context) -> dict[str, Any]:
     assert isinstance(trained, TrainStage) and trained.adapter is not None
     path, base = context.checkpoint(trained.name), context.checkpoint(stage.inputs["base"])
     _, batches = build_source(trained, context, tokenizer, {}, seed)
-    check = held_out_loss(build_objective(trained), batches, Ranks())
+    check = held_out_loss(build_objective(trained, hf.read_config(base)[0]), batches, Ranks())
     prompts, openings = _what_to_write(stage, context)
     sampling = Sampling(max_tokens=stage.max_tokens, temperature=0.0)
 

@@ -35,7 +35,7 @@ from jielong.recipes.recipe import (
 )
 from jielong.runs import FORMAT_VERSION, MemoryWatch, Run, load_average, now_s, tidy
 from jielong.train.loop import Progress
-from jielong.train.machine import Machine, look_at_machine
+from jielong.train.machine import Machine, has_device, look_at_machine
 from jielong.train.parallel import Ranks
 
 
@@ -143,6 +143,8 @@ def begun(recipe: Recipe, run: Run, display: Display, ranks: Ranks = Ranks()) ->
         _begin(run, recipe)
     ranks.wait()
     machine = Machine(**run.record["machine"])
+    if machine.device == "mps" and ranks.size > 1:
+        raise ResourceError(f"{ranks.size} processes cannot share one Apple GPU; start one, without torchrun")
     torch.set_num_threads(max(1, machine.threads // ranks.size))
     with MemoryWatch() as memory:
         yield Context(recipe, run, machine, display, memory, ranks)
@@ -194,9 +196,10 @@ def _begin(run: Run, recipe: Recipe) -> None:
     machine = record.get("machine") or seen
     # a busy neighbour at the first start makes a machine look slow: the best figure is the truest
     machine["gflops"] = max(machine["gflops"], seen["gflops"])
-    if machine["device"] == "cuda" and not torch.cuda.is_available():
+    if not has_device(machine["device"]):
         raise ResourceError(
-            f"{run.path} was begun on a GPU and torch sees none now; go on where there is one, or use --runs"
+            f"{run.path} was begun on a GPU ({machine['device']}) and torch sees none now; go on where there is one, "
+            f"or use --runs"
         )
     run.update(
         version=FORMAT_VERSION,

@@ -152,7 +152,16 @@ class JudgementsStage:
 
 @dataclass(frozen=True)
 class NextTokenConfig:
-    """Cross-entropy of the next token, over the whole text or over the assistant's turns, whichever the data marks."""
+    """Cross-entropy of the next token, over the whole text or over the assistant's turns, whichever the data marks.
+
+    `router_aux_loss_coef` is the weight of the loss that evens out the use of experts; null is what the model's own says.
+    """
+
+    router_aux_loss_coef: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.router_aux_loss_coef is not None:
+            at_least(self, 0, "router_aux_loss_coef")
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
     seed = derive_seed(context.recipe.seed, stage.name)
     modules = build_modules(stage, context, tokenizer, seed)
     source, test = build_source(stage, context, tokenizer, modules, seed)
-    objective = build_objective(stage)
+    objective = build_objective(stage, cast(LanguageModel, next(iter(modules.values()))).config)
     main = "reward" if isinstance(stage.objective, BradleyTerryConfig) else "policy"
     optimizers = {main: Optimizer(modules[main], stage.optimizer)}
     if "critic" in modules:
@@ -153,10 +153,14 @@ def build_modules(stage: TrainStage, context: Context, tokenizer: Tokenizer, see
     return modules
 
 
-def build_objective(stage: TrainStage) -> Objective:
+def build_objective(stage: TrainStage, config: ModelConfig) -> Objective:
+    """What the stage makes small in a model of this shape."""
     match stage.objective:
         case NextTokenConfig():
-            return NextToken()
+            own = stage.objective.router_aux_loss_coef
+            coefficient = config.router_aux_loss_coef if own is None else own
+            # beside an adapter the routers are frozen
+            return NextToken(balance=coefficient if config.num_experts and not stage.adapter else 0.0)
         case BradleyTerryConfig():
             return BradleyTerry(stage.objective)
         case PPOConfig():
@@ -277,7 +281,7 @@ def build_rollouts(
 def held_out_loss(
     objective: Objective, batches: list[Batch], ranks: Ranks
 ) -> Callable[[Mapping[str, nn.Module], int], dict[str, float]]:
-    """A check: the objective on batches that are never trained on, divided by their weight over all ranks."""
+    """A check: the objective's "loss" on batches that are never trained on, divided by its weight over all ranks."""
 
     @torch.no_grad()
     def run(modules: Mapping[str, nn.Module], step: int) -> dict[str, float]:
@@ -286,8 +290,8 @@ def held_out_loss(
         sums = {"loss": 0.0, "weight": 0.0, "right": 0.0, "decided": 0.0}
         for batch in batches:
             loss = objective(modules, batch.to(device))
-            sums["loss"] += sum(float(s) for s, _ in loss.terms.values())
-            sums["weight"] += sum(objective.weights(batch).values())
+            sums["loss"] += float(loss.terms["loss"][0])
+            sums["weight"] += objective.weights(batch)["loss"]
             right, decided = loss.metrics["accuracy"]
             sums["right"] += float(right)
             sums["decided"] += float(decided)
@@ -344,15 +348,15 @@ def pick(stage: TrainStage, context: Context, module: nn.Module) -> None:
     file = context.directory(stage.name) / "picked.json"
     if file.exists():
         return
-    seconds_ahead = 0.0
+    shape, seconds_ahead = cast(LanguageModel, module).config, 0.0
     if isinstance(stage.source, RowsConfig):
         tokens = stage.loop.steps * stage.source.rows_per_step * stage.source.length
-        config = cast(LanguageModel, module).config
-        seconds_ahead = tokens * flops_per_token(config, stage.source.length) / (0.4e9 * context.machine.gflops)
+        seconds_ahead = tokens * flops_per_token(shape, stage.source.length) / (0.4e9 * context.machine.gflops)
     before = [read_json(p)["compile"] for p in sorted(context.run.path.glob("*/picked.json"))]
     cost_s = WARM_COMPILE_S if any(before) else COMPILE_S
     picked = {
-        "compile": context.machine.can_compile and seconds_ahead > 10 * cost_s,
+        # how many tokens an expert gets changes in every step, and with it the graph
+        "compile": context.machine.can_compile and seconds_ahead > 10 * cost_s and not shape.num_experts,
         "seconds_ahead": round(seconds_ahead, 1),
     }
     write_json(file, picked)

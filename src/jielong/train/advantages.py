@@ -56,7 +56,7 @@ def gae(
 def whiten(values_BT: Tensor, mask_BT: Tensor, *, ranks: Ranks = Ranks()) -> Tensor:  # noqa: B008 - frozen
     """Mean 0 and standard deviation 1 over all masked entries of all ranks; zero elsewhere."""
     is_in = mask_BT != 0
-    kept = values_BT[is_in].double()
+    kept = values_BT[is_in].cpu().double()  # not every device has float64
     first = ranks.sum_numbers({"count": float(len(kept)), "sum": float(kept.sum())})
     mean = first["sum"] / max(first["count"], 1.0)
     spread = ranks.sum_numbers({"squares": float((kept - mean).square().sum())})["squares"]

@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
+from jielong.errors import ConfigError
 from jielong.model.transformer import Transformer
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""float16 is none of them: its gradients need a scale that is watched, and a CPU has no products in it."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +33,13 @@ class Machine:
     can_compile: bool = False
     gflops: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"products in {self.dtype!r} are not available; expected one of {', '.join(DTYPES)}")
+
     @property
     def torch_dtype(self) -> torch.dtype:
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.dtype]
+        return DTYPES[self.dtype]
 
 
 def product_speed(dtype: torch.dtype, device: str, size: int = 1024, for_s: float = 0.3) -> float:
@@ -39,8 +49,8 @@ def product_speed(dtype: torch.dtype, device: str, size: int = 1024, for_s: floa
     while time.perf_counter() < end or best == float("inf"):
         start = time.perf_counter()
         a @ a
-        if device == "cuda":
-            torch.cuda.synchronize()
+        if device != "cpu":
+            torch.accelerator.synchronize()
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best / 1e9
 
@@ -60,16 +70,55 @@ def _has_compiler() -> bool:
     return shutil.which("g++") is not None and headers.exists()
 
 
+def has_device(device: str) -> bool:
+    """Whether torch sees one of this kind now."""
+    if device == "mps":
+        return torch.backends.mps.is_available()
+    return device == "cpu" or torch.cuda.is_available()
+
+
+def trains_like_cpu(device: str) -> bool:
+    """Whether attention, its gradient and an update of weights come out on `device` as they do on the CPU.
+
+    Apple's GPUs lack some operations and had wrong ones, differently in each version of torch and of the system.
+    """
+
+    def weight_after_a_step(device: str) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        x, w = (torch.randn(1, 2, 24, 24, generator=generator).to(device) for _ in range(2))
+        weight = torch.nn.Parameter(w)
+        mask = torch.ones(24, 24, dtype=torch.bool, device=device).tril()
+        optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
+        q = x @ weight
+        F.scaled_dot_product_attention(q, q, x, attn_mask=mask).square().sum().backward()
+        optimizer.step()
+        return weight.detach().cpu()
+
+    try:
+        return torch.allclose(weight_after_a_step(device), weight_after_a_step("cpu"), rtol=1e-3, atol=1e-3)
+    except (RuntimeError, TypeError):  # an operation that is not there, or not for this type of number
+        return False
+
+
+def choose_device(has_cuda: bool, has_mps: bool) -> str:
+    return "cuda" if has_cuda else "mps" if has_mps else "cpu"
+
+
+def choose_dtype(float32_speed: float, bfloat16_speed: float) -> str:
+    """bfloat16 only where it is clearly faster; a speed of 0 says that it is not right."""
+    return "bfloat16" if bfloat16_speed > 1.2 * float32_speed else "float32"
+
+
 def look_at_machine() -> Machine:
     """Measure and pick: a GPU where torch sees one, bf16 where it is right and faster, all threads."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(has_device("cuda"), has_device("mps") and trains_like_cpu("mps"))
     plain = product_speed(torch.float32, device)
     half = product_speed(torch.bfloat16, device) if bf16_is_right(device) else 0.0
     return Machine(
         device=device,
-        dtype="bfloat16" if half > 1.2 * plain else "float32",
+        dtype=choose_dtype(plain, half),
         threads=torch.get_num_threads(),
-        can_compile=device == "cuda" or _has_compiler(),
+        can_compile=device == "cuda" or (device == "cpu" and _has_compiler()),
         gflops=round(max(plain, half), 1),
     )
 

@@ -23,6 +23,7 @@ from jielong.data.batches import Batch
 from jielong.errors import ConfigError
 from jielong.losses import Loss, masked_sum, token_logprobs
 from jielong.model.transformer import LanguageModel, ScalarModel
+from jielong.train.balance import imbalance, router_scores
 
 Modules = Mapping[str, nn.Module]
 
@@ -109,24 +110,40 @@ class NextToken:
     """Cross-entropy of the next token: pretraining, and instruction tuning where only answers have weight.
 
     Term "loss": nats per trained token. Metric "accuracy": how often the target is the most likely token.
+    With `balance` above 0, for a model with experts, also the term "balance": that times the mean over layers of
+    `balance.imbalance`, which is told as a metric. It is that of each micro-batch, over all tokens that are no padding:
+    a product of means is no sum, so here the size of a micro-batch shows.
     """
 
-    def __init__(self, module: str = "policy") -> None:
-        self.module = module
+    def __init__(self, module: str = "policy", balance: float = 0.0) -> None:
+        self.module, self.balance = module, balance
 
     def weights(self, batch: Batch) -> dict[str, float]:
-        return {"loss": float(batch.weights.sum())}
+        weights = {"loss": float(batch.weights.sum())}
+        return weights | {"balance": float((batch.segments > 0).sum())} if self.balance else weights
 
     def __call__(self, modules: Modules, batch: Batch) -> Loss:
         model = cast(LanguageModel, modules[self.module])
+        if self.balance:
+            with router_scores(model) as scores:
+                hidden_BTC = model(batch.inputs, batch.positions, batch.segments)
+        else:
+            hidden_BTC = model(batch.inputs, batch.positions, batch.segments)
         is_trained = batch.weights != 0
-        hidden_NC = model(batch.inputs, batch.positions, batch.segments)[is_trained]
+        hidden_NC = hidden_BTC[is_trained]
         dtype = model.model.compute_dtype
         total, num_right = _NegativeLogLikelihood.apply(
             hidden_NC.to(dtype), model.head.to(dtype), batch.targets[is_trained], batch.weights[is_trained]
         )
         weight = batch.weights.sum()
-        return Loss({"loss": (total, weight)}, {"accuracy": (num_right, weight)})
+        terms, metrics = {"loss": (total, weight)}, {"accuracy": (num_right, weight)}
+        if self.balance:
+            is_real = (batch.segments > 0).float().flatten()
+            layers = [imbalance(scores_NE, model.config.num_experts_per_tok, is_real) for scores_NE in scores]
+            uneven = torch.stack(layers).mean() * is_real.sum()
+            terms["balance"] = (self.balance * uneven, is_real.sum())
+            metrics["imbalance"] = (uneven.detach(), is_real.sum())
+        return Loss(terms, metrics)
 
 
 # Preferences -------------------------------------------------------------------------------------------------------

@@ -275,8 +275,10 @@ def test_a_search_that_is_stopped_and_resumed_equals_one_that_was_not(pages, tmp
     assert [(t.settings, t.checks) for t in parts.trials] == [(t.settings, t.checks) for t in whole.trials]
     spent = read_json(parts.study.folder / "study.json")["seconds"]
     assert spent > sum(t.seconds for t in parts.trials)
+    parts.recipe_file.unlink()  # as a kill right after the last record would leave it
     again = tune(written(pages), tmp_path / "parts", held=TINY, budget_s=600, max_trials=4)
     assert again.trials == parts.trials
+    assert read_recipe(again.recipe_file) == read_recipe(whole.recipe_file)
     assert read_json(again.study.folder / "study.json")["seconds"] >= spent
 
 

@@ -153,6 +153,8 @@ def tune(
             best = best_of(trials)
             if best is None:
                 raise ConfigError(_nothing(study, trials, ended))
+            # once more: a kill may have fallen between a trial's record and its recipe
+            write_recipe(study.folder / "best.json", _as_recipe(study, trials, best, written))
             if study.stage.loop.steps == full_steps:
                 _hand_over(study, best, run)
         finally:

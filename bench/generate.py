@@ -99,7 +99,7 @@ def main() -> None:
     print(f"{options.dtype}, {torch.get_num_threads()} threads, {options.tokens} tokens a row, tokens/s")
     print(f"{'':>16}{'engine':>10}{'transformers':>14}{'no cache':>10}")
     for batch in options.batch:
-        engine = Engine(model, EngineConfig(slots=batch, dtype=options.dtype))
+        engine = Engine(model, EngineConfig(slots=batch, dtype=options.dtype, reuse=0, lookup=0))
         rows = prompts(batch)
         sampling = Sampling(max_tokens=options.tokens, temperature=temperature)
         requests = [Request(tuple(ids), sampling, seed) for seed, ids in enumerate(rows)]
@@ -111,7 +111,7 @@ def main() -> None:
                 cells.append(f"{total / timed(lambda: naive(model, rows[0], options.tokens, temperature), 1):>10.0f}")  # noqa: B023
         print(f"batch {batch:>10}{''.join(cells)}")
     if options.queue:
-        engine = Engine(model, EngineConfig(slots=max(options.batch), dtype=options.dtype))
+        engine = Engine(model, EngineConfig(slots=max(options.batch), dtype=options.dtype, reuse=0, lookup=0))
         lengths = rng.integers(8, 25, options.queue).tolist()
         requests = [
             Request(tuple(ids), Sampling(max_tokens=length, temperature=temperature), seed)

@@ -116,11 +116,11 @@ def test_many_rows_far_in_their_slots_stay_within_the_bound() -> None:
     cache = filled_cache(40, 3000)
     starts, counts = [2900 - i for i in range(40)], [16 + i % 9 for i in range(40)]
     attend = Stretches(cache, list(range(40)), starts, counts, CONFIG, torch.float32)
-    generator = torch.Generator().manual_seed(0)
-    q, kv = (torch.randn(sum(counts), *shape, generator=generator) for shape in ((4, 8), (2, 2, 8)))
+    generator = torch.Generator().manual_seed(3)
+    q = 0.3 * torch.randn(sum(counts), 4, 8, generator=generator)
+    kv = torch.randn(sum(counts), 2, 2, 8, generator=generator)
     with Sizes() as sizes:
         out = attend(0, q, kv)
     assert sizes.largest <= stretches.SCORES
     expected = plain(cache, 0, q, attend.slot_of_token.tolist(), attend.positions, 0)
-    # scores reach 15 here, so the last digits of float32 show in the weights
-    torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(out, expected, atol=2e-6, rtol=1e-5)

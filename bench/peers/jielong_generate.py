@@ -20,9 +20,10 @@ def main() -> None:
     torch.set_num_threads(job["threads"])
     model = load_language_model(Path(job["model"])).to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
+    # repeated prompts would otherwise not be read at all, and repetitions be drafted: what is timed is every token
     @lru_cache(maxsize=1)
     def engine(slots: int, length: int) -> Engine:
-        return Engine(model, EngineConfig(slots=slots, length=length, dtype=job["dtype"]))
+        return Engine(model, EngineConfig(slots=slots, length=length, dtype=job["dtype"], reuse=0, lookup=0))
 
     def write(prompts: list[list[int]], tokens: int) -> dict[str, Any]:
         """All prompts at once, greedily."""

@@ -345,9 +345,7 @@ class Engine:
         num_rows = int(writing[-1]) + 1
         ids, positions = self._tensor(rows.last[:num_rows]), self._tensor(rows.position[:num_rows])
         length = self._slots.bucket(int(rows.position[writing].max()) + 1)
-        hidden = self._model.extend(self._cache, ids, positions, length)
-        if len(writing) < num_rows:
-            hidden = hidden[self._tensor(writing)]
+        hidden = self._model.extend(self._cache, ids, positions, self._tensor(writing), length)
         if self._rules is None:
             self._rules = rows.rules(writing, self.device)
         self._draw(writing, self._model.logits(hidden), self._rules)

@@ -261,12 +261,17 @@ class PackedModel:
     def new_cache(self, slots: int, length: int) -> Cache:
         return Cache(self.config, slots, length, self.cache_dtype, self.device)
 
-    def extend(self, cache: Cache, ids: Tensor, positions: Tensor, length: int) -> Tensor:
-        """Hidden states (B, C) for `logits`, after writing one more id into each of the cache's rows 0..B-1."""
-        if self.native is not None and len(ids) <= native.MOST_TOKENS:
-            return self.native.extend(cache, ids, torch.arange(len(ids)), positions)
+    def extend(self, cache: Cache, ids: Tensor, positions: Tensor, slots: Tensor, length: int) -> Tensor:
+        """Hidden states for `logits` of `slots`, rising, after writing one more id into each of them.
+
+        `ids` and `positions` are those of the cache's rows 0 to the last of `slots`; the rows between are computed along
+        where that is faster, and a stray key lands on the position that is given for them.
+        """
+        if self.native is not None and len(slots) <= native.MOST_TOKENS:
+            return self.native.extend(cache, ids[slots], slots, positions[slots])
         lengths = positions + 1 if self.is_dynamic else None
-        return self._hidden(ids, positions, lengths, OnePosition(cache, positions, length, self.config))
+        hidden = self._hidden(ids, positions, lengths, OnePosition(cache, positions, length, self.config))
+        return hidden if len(slots) == len(ids) else hidden[slots]
 
     def read(
         self,

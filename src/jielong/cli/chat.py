@@ -14,10 +14,12 @@ from jielong.tokens.chat import render_prompt
 HELP = "/new starts over, /quit ends (so does Ctrl-D)."
 
 
-def chat(path: Path, *, stage: str | None, temperature: float, top_p: float, max_tokens: int, seed: int) -> int:
+def chat(
+    path: Path, *, stage: str | None, temperature: float, top_p: float, max_tokens: int, seed: int, weights: str | None
+) -> int:
     """Read a line, stream the answer of the run or model folder at `path`, until the end of input."""
     folder = find_model(path, stage)
-    engine, tokenizer = open_engine(folder)
+    engine, tokenizer = open_engine(folder, weights)
     sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p, stop_ids=tokenizer.stop_ids)
     print(f"{folder}\n{HELP}")
     messages: list[Message] = []

@@ -14,9 +14,11 @@ from jielong.runs import find_model
 from jielong.tokens.chat import render_prompt
 
 
-def generate(path: Path, text: str, sampling: Sampling, *, stage: str | None, ask: bool, seed: int) -> int:
+def generate(
+    path: Path, text: str, sampling: Sampling, *, stage: str | None, ask: bool, seed: int, weights: str | None
+) -> int:
     """Stream the continuation of `text`, or with `ask` the answer to it; exit code 0. DataError for an empty text."""
-    engine, tokenizer = open_engine(find_model(path, stage))
+    engine, tokenizer = open_engine(find_model(path, stage), weights)
     if ask:
         prompt = render_prompt([Message("user", text)], tokenizer)
     else:

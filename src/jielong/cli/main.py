@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     chat.add_argument("--top-p", type=float, default=1.0)
     chat.add_argument("--max-tokens", type=int, default=80)
     chat.add_argument("--seed", type=int, default=0)
+    models.add_weights(chat)
     chat.set_defaults(command=_chat)
 
     generate = commands.add_parser("generate", help="go on with a text, or answer a question (--ask)")
@@ -77,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--stop", action="append", default=[], help="end before this text; may be given several times"
     )
     generate.add_argument("--seed", type=int, default=0)
+    models.add_weights(generate)
     generate.set_defaults(command=_generate)
 
     models.add_parsers(commands)
@@ -151,6 +153,7 @@ def _chat(arguments: argparse.Namespace) -> int:
         top_p=arguments.top_p,
         max_tokens=arguments.max_tokens,
         seed=arguments.seed,
+        weights=arguments.weights,
     )
 
 
@@ -168,7 +171,15 @@ def _generate(arguments: argparse.Namespace) -> int:
         stop=tuple(arguments.stop),
     )
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
-    return generate(arguments.model, text, sampling, stage=arguments.stage, ask=arguments.ask, seed=arguments.seed)
+    return generate(
+        arguments.model,
+        text,
+        sampling,
+        stage=arguments.stage,
+        ask=arguments.ask,
+        seed=arguments.seed,
+        weights=arguments.weights,
+    )
 
 
 def _newest_run(root: Path) -> Path:

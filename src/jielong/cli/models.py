@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jielong.errors import CheckpointError, ConfigError, ResourceError
+from jielong.errors import CheckpointError, ConfigError, DataError, ResourceError
 from jielong.runs import find_model
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jielong.tokens.tokenizer import Tokenizer
 
 HUB = "hf:"
+WEIGHTS = ("float32", "bfloat16", "int8")
 _BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
@@ -65,9 +66,34 @@ def add_parsers(commands: Any) -> None:
     pull.add_argument("--force", action="store_true", help="replace what is there")
     pull.set_defaults(command=_pull)
 
+    judge = commands.add_parser("quality", help="what rounded weights cost: bits per byte and greedy agreement")
+    judge.add_argument("model", type=Path, help="a run's or model's folder")
+    judge.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
+    judge.add_argument("--weights", choices=WEIGHTS[1:], help="what is compared with float32 (default: int8)")
+    judge.add_argument("--text", type=Path, metavar="FILE", help="a text to judge; without it, the model writes one")
+    judge.add_argument("--tokens", type=int, default=8192, help="how much of the text is read (default: 8192)")
+    judge.set_defaults(command=quality)
 
-def open_engine(folder: Path) -> tuple[Engine, Tokenizer]:
-    """An engine for one talk on the model in `folder`, or on the adapter there merged into its base; its tokenizer."""
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """The option that says how an engine keeps its weights."""
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        help="how the weights are kept: float32, bfloat16 (default where the processor multiplies in it), or int8, "
+        "fastest and smallest (what it costs: jielong quality)",
+    )
+
+
+def open_engine(
+    folder: Path, weights: str | None = None, *, slots: int = 1, length: int = 0
+) -> tuple[Engine, Tokenizer]:
+    """An engine on the model in `folder`, or on the adapter there merged into its base, and its tokenizer.
+
+    On a GPU where torch sees one. A slot has `length` positions at most, 0 for all that the model has.
+    """
+    import torch
+
     from jielong.generate.engine import Engine, EngineConfig
     from jielong.model import adapter_files
     from jielong.model.hf import load_language_model
@@ -77,7 +103,37 @@ def open_engine(folder: Path) -> tuple[Engine, Tokenizer]:
         model, home = adapter_files.load_merged(folder), adapter_files.base_of(folder)
     else:
         model, home = load_language_model(folder), folder
-    return Engine(model, EngineConfig(slots=1, dtype="float32")), Tokenizer.load(home)
+    is_gpu = torch.cuda.is_available()
+    fast = "bfloat16" if is_gpu or torch.cpu._is_avx512_bf16_supported() else "float32"
+    dtype = fast if weights in (None, "int8") else weights
+    length = min(length, model.config.max_position_embeddings)
+    config = EngineConfig(slots=slots, length=length, dtype=dtype, weights="int8" if weights == "int8" else "")
+    return Engine(model.to("cuda" if is_gpu else "cpu"), config), Tokenizer.load(home)
+
+
+def quality(arguments: argparse.Namespace) -> int:
+    """Say what keeping the weights in another form costs; exit code 0."""
+    from jielong.evaluate.quality import compare, own_text, windows
+
+    folder = find_model(arguments.model, arguments.stage)
+    room = {"slots": 16, "length": 512}
+    exact, tokenizer = open_engine(folder, "float32", **room)
+    rounded, _ = open_engine(folder, arguments.weights or "int8", **room)
+    if arguments.text:
+        read = arguments.text.read_text(encoding="utf-8", errors="replace")
+        pairs = windows(read, tokenizer, exact.length, arguments.tokens)
+        source = str(arguments.text)
+    else:
+        pairs, source = own_text(exact, tokenizer), "text that the model wrote"
+    if not pairs:
+        raise DataError(f"{source} holds fewer than two tokens; give a longer one with --text FILE")
+    found = compare(exact, rounded, pairs, tokenizer)
+    print(f"{folder}: {arguments.weights or 'int8'} against float32, {found.num_tokens:,} tokens of {source}")
+    change = found.after / found.before - 1
+    print(f"bits per byte        {found.before:.4f} -> {found.after:.4f} ({change:+.2%})")
+    print(f"greedy agreement     {found.agreement:.1%} of the likeliest tokens are the same")
+    print(f"weights of a pass    {exact.weight_bytes / 2**20:,.0f} -> {rounded.weight_bytes / 2**20:,.0f} MiB")
+    return 0
 
 
 def _free(path: Path, force: bool) -> Path:

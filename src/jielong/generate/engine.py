@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from jielong.generate.lookup import continuation
 from jielong.generate.packed import PackedModel
 from jielong.generate.rows import READING, WRITING
 from jielong.generate.sampling import Rules, draw, uniforms
-from jielong.generate.scoring import Pair, score_pairs
+from jielong.generate.scoring import Pair, are_likeliest, logprobs, score_pairs
 from jielong.generate.slots import Slots
 from jielong.model.transformer import LanguageModel
 from jielong.records import Request, Sample
@@ -34,6 +34,8 @@ Allowed = Callable[[Sequence[int]], Any]
 
 BESIDE = 8
 """A smaller chunk of prompts is read where someone waits for another row's next token: this many times smaller."""
+
+T = TypeVar("T")
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -142,6 +144,11 @@ class Engine:
         self.load(model.state_dict(), 0)
 
     @property
+    def weight_bytes(self) -> int:
+        """What one token's pass reads of the weights: every matrix once."""
+        return self._model.weight_bytes
+
+    @property
     def num_live(self) -> int:
         """Slots that a request holds."""
         return len(self._slot_of)
@@ -229,9 +236,16 @@ class Engine:
         """Log-probabilities at temperature 1 of each of `ids` after the prompt and the ids before it."""
         return self.score_many([(prompt_ids, ids)])[0]
 
-    @torch.inference_mode()
     def score_many(self, pairs: Sequence[Pair]) -> list[list[float]]:
         """`score` of many (prompt, ids) pairs, in order, batched by length. Neither slots nor queue are touched."""
+        return self._judge(pairs, logprobs)
+
+    def are_likeliest(self, pairs: Sequence[Pair]) -> list[list[bool]]:
+        """Of many (prompt, ids) pairs, whether each id is the likeliest one after those before it."""
+        return self._judge(pairs, are_likeliest)
+
+    @torch.inference_mode()
+    def _judge(self, pairs: Sequence[Pair], judge: Callable[[Tensor, Tensor], list[T]]) -> list[list[T]]:
         limit = self.model_config.max_position_embeddings
         for prompt_ids, ids in pairs:
             self._check_ids(prompt_ids)
@@ -240,7 +254,7 @@ class Engine:
                 raise ConfigError(
                     f"{len(prompt_ids)} + {len(ids)} tokens to score exceed the model's {limit} positions"
                 )
-        return score_pairs(self._model, pairs, 2 * self.config.prefill_tokens)
+        return score_pairs(self._model, pairs, 2 * self.config.prefill_tokens, judge)
 
     # --- the door
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -166,9 +165,9 @@ class PackedFeedForward:
 class PackedMixture:
     """The router, in float32, and its experts."""
 
-    def __init__(self, config: ModelConfig, linear: Callable[[], PackedLinear]) -> None:
+    def __init__(self, config: ModelConfig, linear: Callable[[], PackedLinear], device: torch.device) -> None:
         self.num_chosen, self.is_normalised = config.num_experts_per_tok, config.norm_topk_prob
-        self.router = PackedLinear(torch.float32, linear().device)
+        self.router = PackedLinear(torch.float32, device)
         self.experts = [PackedFeedForward(config, linear) for _ in range(config.num_experts)]
 
     def load(self, layer: Weights, norm: str) -> None:
@@ -188,7 +187,7 @@ class PackedLayer:
     ) -> None:
         self.config, self.rope = config, config.rope_of(index)
         self.qkv, self.o = linear(), linear()
-        self.mlp = (PackedMixture if config.num_experts else PackedFeedForward)(config, linear)
+        self.mlp = PackedMixture(config, linear, device) if config.num_experts else PackedFeedForward(config, linear)
         heads = config.num_attention_heads + config.num_key_value_heads
         self.qk_gain = torch.ones(heads, config.head_dim, device=device)
 
@@ -230,7 +229,12 @@ class PackedModel:
         self.config, self.dtype, self.device = config, dtype, device
         self.cache_dtype = torch.float32 if device.type == "cpu" else dtype
         self.embedding = torch.empty(config.vocab_size, config.hidden_size, device=device)
-        linear = partial(PackedLinear, dtype, device, is_int8=is_int8)
+        self.linears: list[PackedLinear] = []
+
+        def linear() -> PackedLinear:
+            self.linears.append(PackedLinear(dtype, device, is_int8=is_int8))
+            return self.linears[-1]
+
         self.layers = [PackedLayer(config, i, linear, device) for i in range(config.num_hidden_layers)]
         self.head = linear()
         self.native: NativeDecoder | None = None
@@ -257,6 +261,11 @@ class PackedModel:
         built = native.library()
         if built is not None and NativeDecoder.knows(self):
             self.native = NativeDecoder(self, built)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the matrices of all layers and of the head, each once."""
+        return sum(linear.weight.nbytes for linear in self.linears)
 
     def new_cache(self, slots: int, length: int) -> Cache:
         return Cache(self.config, slots, length, self.cache_dtype, self.device)

@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from jielong.generate.packed import PackedModel
 
 Pair = tuple[Sequence[int], Sequence[int]]
 """A prompt, and the ids after it that are scored."""
+T = TypeVar("T")
 
 
-def score_pairs(model: PackedModel, pairs: Sequence[Pair], tokens: int) -> list[list[float]]:
-    """Log-probabilities at temperature 1 of the ids of each pair, in order; about `tokens` ids are read at a time."""
-    out: list[list[float]] = [[] for _ in pairs]
+def logprobs(logits: Tensor, ids: Tensor) -> list[float]:
+    """Log-probabilities at temperature 1 of `ids` (N,) under `logits` (N, V)."""
+    return torch.log_softmax(logits, -1).gather(1, ids[:, None]).squeeze(1).tolist()
+
+
+def are_likeliest(logits: Tensor, ids: Tensor) -> list[bool]:
+    """Whether each of `ids` (N,) has the largest of its `logits` (N, V)."""
+    return (logits.argmax(-1) == ids).tolist()
+
+
+def score_pairs(
+    model: PackedModel, pairs: Sequence[Pair], tokens: int, judge: Callable[[Tensor, Tensor], list[T]]
+) -> list[list[T]]:
+    """What `judge` says of the ids of each pair, in order; about `tokens` ids are read at a time."""
+    out: list[list[T]] = [[] for _ in pairs]
     order = sorted((i for i, pair in enumerate(pairs) if pair[1]), key=lambda i: -len(pairs[i][0]) - len(pairs[i][1]))
     while order:
         longest = len(pairs[order[0]][0]) + len(pairs[order[0]][1]) - 1
         rows = max(1, tokens // longest)
         batch, order = order[:rows], order[rows:]
-        for i, logprobs in zip(batch, _score([pairs[i] for i in batch], model, tokens), strict=True):
-            out[i] = logprobs
+        for i, said in zip(batch, _score([pairs[i] for i in batch], model, tokens, judge), strict=True):
+            out[i] = said
     return out
 
 
-def _score(pairs: Sequence[Pair], model: PackedModel, tokens: int) -> list[list[float]]:
+def _score(
+    pairs: Sequence[Pair], model: PackedModel, tokens: int, judge: Callable[[Tensor, Tensor], list[T]]
+) -> list[list[T]]:
     """Several pairs of together at most `tokens` ids, or one pair of any length, which is read in parts."""
     inputs = [np.array((*prompt, *ids)[:-1], np.int64) for prompt, ids in pairs]
     lengths = [len(row) for row in inputs]
     cache = model.new_cache(len(pairs), max(lengths))
     device, chunk = model.device, max(1, 2**23 // model.config.vocab_size)  # 32 MB of logits at a time
-    scored: list[list[float]] = [[] for _ in pairs]
+    scored: list[list[T]] = [[] for _ in pairs]
     for start in range(0, max(lengths), max(lengths) if len(pairs) > 1 else tokens):
         counts = [min(tokens, length - start) if len(pairs) == 1 else length for length in lengths]
         line = np.concatenate([row[start : start + n] for row, n in zip(inputs, counts, strict=True)])
@@ -50,12 +67,12 @@ def _score(pairs: Sequence[Pair], model: PackedModel, tokens: int) -> list[list[
             targets += wanted
             nums.append(len(wanted))
             offset += count
-        logprobs: list[float] = []
+        said: list[T] = []
         for at in range(0, len(places), chunk):
             logits = model.logits(hidden[torch.tensor(places[at : at + chunk], device=device)])
             target = torch.tensor(targets[at : at + chunk], device=device)
-            logprobs += torch.log_softmax(logits, -1).gather(1, target[:, None]).squeeze(1).tolist()
-        rest = iter(logprobs)
+            said += judge(logits, target)
+        rest = iter(said)
         for row, num in enumerate(nums):
             scored[row] += islice(rest, num)
     return scored

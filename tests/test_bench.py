@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from bench import needle
 from bench.contest import Contestant, Result, Wanted, ratio, rounds, table
 from bench.environments import OURS, Unavailable
 from bench.run import main, write_section
@@ -93,6 +95,34 @@ def test_a_contestant_that_dies_is_unavailable_and_its_last_words_are_kept(tmp_p
     job = {"model": str(tmp_path / "nowhere"), "threads": 1, "dtype": "float32", "clock": "wall"}
     with pytest.raises(Unavailable, match=r"jielong_generate ended early: .*no checkpoint in .*nowhere"):
         Contestant("jielong_generate", job, OURS, tmp_path)
+
+
+def test_needles_lie_where_they_are_said_to_and_only_answers_are_trained() -> None:
+    depths, order = [0.0, 0.7, 0.3, 1.0], [2, 3, 1, 0, 2]
+    row = needle.haystack(400, depths, order, np.random.default_rng(0))
+    words = [needle.WORDS[i] for i in row.ids]
+    # the names in "Once more , the secret number of NAME: 4 8 2 ."
+    asked = [i + 7 for i, word in enumerate(words) if word == "Once"]
+    names = [words[place] for place in asked]
+    room = asked[0] - 7 - 4 * 9  # words before the first question, without four needles of nine words
+    assert len(words) == 400 and len(set(names)) == 4
+    for place, name, which in zip(asked, names, order, strict=True):
+        stated = words.index(name)
+        assert words[stated + 1 : stated + 4] == words[place + 1 : place + 4]
+        before = sum(words.index(other) < stated for other in set(names))
+        assert abs((stated - 4 - 9 * before) - depths[which] * room) <= 1
+    assert [i for i, trained in enumerate(row.trained) if trained] == [p + i for p in asked for i in (1, 2, 3)]
+
+
+def test_a_quick_search_for_needles_runs_and_goes_on_where_it_stopped(tmp_path: Path, capsys) -> None:
+    assert needle.main(["--quick", "--threads", "1", "--folder", str(tmp_path)]) == 0
+    first = capsys.readouterr().out
+    assert "| depth | 96 | 192 as it is | 192 YaRN | 192 YaRN, 2 steps | 384 as it is |" in first
+    assert "2 of 2 steps" in first
+    assert needle.main(["--quick", "--threads", "1", "--folder", str(tmp_path)]) == 0
+    again = capsys.readouterr().out
+    assert "steps, loss" not in again, "all was learned already"
+    assert first.split("\n\n")[-1] == again.split("\n\n")[-1]
 
 
 def test_a_quick_run_of_ours_measures_checks_and_writes_results(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A needle in a haystack: what a model finds at every depth of a text, at the length it was trained on and far beyond.
 
-The text is our own: filler, in which sentences such as "The secret number of Kamar is 4 8 2 ." lie at random depths, and at its
+The text is our own: filler, in which sentences such as "The secret number of Kamar: 4 8 2 ." lie at random depths, and at its
 end the questions. A small model learns to answer them at one length; then its positions are extended by YaRN, without any
 training at the new length and after a little, and it is asked again. The control is the same model told nothing of the
 new length. One word is one token, and a number is found when each of its digits is the likeliest token.
@@ -35,8 +35,9 @@ from jielong.train.objectives import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
 
 DEPTHS, DIGITS = 10, 3
-STATEMENT, QUESTION = "The secret number of {} is", "Once more : the secret number of {} is"
-NAMES = [a + b for a in "Ba Da Fe Ga Ho Ji Ka Lu".split() for b in "lin mar nas tho".split()]
+STATEMENT, QUESTION = "The secret number of {}", "Once more , the secret number of {}"
+# The colon belongs to the name: with a word between name and number, 600 steps were not enough to learn the skill.
+NAMES = [a + b + ":" for a in "Ba Da Fe Ga Ho Ji Ka Lu".split() for b in "lin mar nas tho".split()]
 FILLER = [
     "the river runs past the old mill and the road goes on to the town .",
     "in the morning the market opens and people buy bread and fish and flowers .",
@@ -54,16 +55,16 @@ ROOM = len(f"{STATEMENT} {QUESTION} . .".split()) + 2 * DIGITS
 """Words that one needle and its question take."""
 
 
-def haystack(length: int, depths: Sequence[float], rng: np.random.Generator) -> Rendered:
+def haystack(length: int, depths: Sequence[float], asked: Sequence[int], rng: np.random.Generator) -> Rendered:
     """`length` words with a needle at each of `depths`, 0 the beginning and 1 just before the questions.
 
-    All needles are asked for, in the order of `depths`; what is trained are the digits of the answers.
+    `asked` says which needles the questions are for, one after the other; what is trained are the digits of the answers.
     """
     names = rng.choice(NAMES, len(depths), replace=False)
     numbers = [" ".join(map(str, rng.integers(0, 10, DIGITS))) for _ in depths]
     pairs = list(zip(names, numbers, strict=True))
     needles = [f"{STATEMENT.format(name)} {number} .".split() for name, number in pairs]
-    questions = " ".join(f"{QUESTION.format(name)} {number} ." for name, number in pairs).split()
+    questions = " ".join(f"{QUESTION.format(pairs[i][0])} {pairs[i][1]} ." for i in asked).split()
     room = length - len(questions) - sum(map(len, needles))
     assert room >= 0, (length, depths)
     filler: list[str] = []
@@ -95,7 +96,9 @@ class Course:
         made = []
         for i in range(self.steps * self.rows):
             rng = np.random.default_rng(derive_seed(seed, "row", self.length, i))
-            made.append(haystack(self.length, rng.random(self.needles).tolist(), rng))
+            # some twice and some never: where each is asked once, a model learns to say what it has not said yet
+            asked = rng.integers(self.needles, size=self.needles).tolist()
+            made.append(haystack(self.length, rng.random(self.needles).tolist(), asked, rng))
         return made
 
 
@@ -108,7 +111,7 @@ def found(model: LanguageModel, length: int, trials: int, seed: int) -> list[flo
         rng = np.random.default_rng(derive_seed(seed, "asked", length, trial))
         for group in range(groups):
             asked = list(range(group, DEPTHS, groups))
-            row = haystack(length, [(i + 0.5) / DEPTHS for i in asked], rng)
+            row = haystack(length, [(i + 0.5) / DEPTHS for i in asked], range(len(asked)), rng)
             batch = pad_rows([row])
             is_digit = batch.weights != 0
             hidden = model(batch.inputs, batch.positions, batch.segments)[is_digit]
@@ -139,6 +142,8 @@ def shape(width: int) -> ModelConfig:
         num_hidden_layers=4,
         num_attention_heads=width // 64,
         num_key_value_heads=width // 64,
+        # only digits are trained: a tied head would push all names down alike
+        tie_word_embeddings=False,
     )
 
 
@@ -146,13 +151,14 @@ PLANS = {
     "default": Plan(
         shape(128),
         # the skill is learned fastest in short rows full of needles
-        (Course(128, 5, 800, 16), Course(1024, 24, 150, 4, rate=0.5)),
+        (Course(128, 4, 400, 16), Course(1024, 24, 100, 4, rate=0.5)),
         (Course(4096, 32, 30, 2, rate=0.2), Course(16_384, 32, 15, 1, rate=0.2)),
     ),
     "small": Plan(
         shape(128),
-        (Course(128, 5, 500, 16), Course(256, 8, 60, 8, rate=0.5)),
-        (Course(1024, 24, 30, 2, rate=0.2), Course(4096, 32, 10, 1, rate=0.2)),
+        (Course(128, 4, 400, 16), Course(256, 8, 60, 8, rate=0.5)),
+        (Course(1024, 24, 30, 2, rate=0.2), Course(4096, 32, 8, 1, rate=0.2)),
+        trials=5,
     ),
     "quick": Plan(
         shape(64),
@@ -173,7 +179,7 @@ def learn(model: LanguageModel, course: Course, folder: Path, seed: int) -> None
         seed=seed,
     )
     optimizer = OptimizerConfig(
-        name="muon", lr=3e-3 * course.rate, muon_lr=0.02 * course.rate, warmup_steps=min(30, course.steps // 3 + 1)
+        name="muon", lr=2e-3 * course.rate, muon_lr=0.006 * course.rate, warmup_steps=min(30, course.steps // 3 + 1)
     )
 
     def save(module: nn.Module, path: Path) -> None:
@@ -254,10 +260,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    plan = PLANS["quick" if options.quick else options.size]
+    name = "quick" if options.quick else options.size
     with tempfile.TemporaryDirectory(prefix="jielong-needle-") as temporary:
-        folder = options.folder or Path(temporary)
-        columns = measure(plan, folder, look_at_machine().torch_dtype, options.seed)
+        folder = (options.folder or Path(temporary)) / f"{name}-{options.seed}"
+        columns = measure(PLANS[name], folder, look_at_machine().torch_dtype, options.seed)
     print("\n" + table(columns))
     return 0
 

@@ -98,20 +98,20 @@ def test_a_contestant_that_dies_is_unavailable_and_its_last_words_are_kept(tmp_p
 
 
 def test_needles_lie_where_they_are_said_to_and_only_answers_are_trained() -> None:
-    depths = [0.0, 0.7, 0.3, 1.0]
-    row = needle.haystack(400, depths, np.random.default_rng(0))
+    depths, order = [0.0, 0.7, 0.3, 1.0], [2, 3, 1, 0, 2]
+    row = needle.haystack(400, depths, order, np.random.default_rng(0))
     words = [needle.WORDS[i] for i in row.ids]
-    # the names in "Once more : the secret number of NAME is 4 8 2 ."
+    # the names in "Once more , the secret number of NAME: 4 8 2 ."
     asked = [i + 7 for i, word in enumerate(words) if word == "Once"]
     names = [words[place] for place in asked]
-    room = asked[0] - 7 - 4 * 10  # words before the first question, without four needles of ten words
+    room = asked[0] - 7 - 4 * 9  # words before the first question, without four needles of nine words
     assert len(words) == 400 and len(set(names)) == 4
-    for place, name, depth in zip(asked, names, depths, strict=True):
+    for place, name, which in zip(asked, names, order, strict=True):
         stated = words.index(name)
-        assert words[stated + 2 : stated + 5] == words[place + 2 : place + 5]
-        before = sum(words.index(other) < stated for other in names)
-        assert abs((stated - 4 - 10 * before) - depth * room) <= 1
-    assert [i for i, trained in enumerate(row.trained) if trained] == [p + i for p in asked for i in (2, 3, 4)]
+        assert words[stated + 1 : stated + 4] == words[place + 1 : place + 4]
+        before = sum(words.index(other) < stated for other in set(names))
+        assert abs((stated - 4 - 9 * before) - depths[which] * room) <= 1
+    assert [i for i, trained in enumerate(row.trained) if trained] == [p + i for p in asked for i in (1, 2, 3)]
 
 
 def test_a_quick_search_for_needles_runs_and_goes_on_where_it_stopped(tmp_path: Path, capsys) -> None:

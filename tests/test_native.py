@@ -90,8 +90,10 @@ def both_ways(
     passes = []
     for is_native in (True, False):
         model = PackedModel(config, dtype, torch.device("cpu"), 96, is_int8=is_int8)
+        model.library = built
         model.load(lively(config).state_dict())
-        model.native = NativeDecoder(model, built) if is_native else None
+        if not is_native:
+            model.native = None
         cache = model.new_cache(4, 80)
         read = model.read(cache, torch.arange(3, 17), [0, 2], [0, 0], [5, 9])
         extended = model.extend(cache, torch.tensor([1, 2, 3]), torch.tensor([5, 0, 9]), torch.tensor([0, 2]), 32)
@@ -140,7 +142,8 @@ def test_what_the_cpp_does_not_know_is_left_to_torch():
     experts = replace(BASE, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=24, model_type="qwen3_moe")
     dynamic = replace(BASE, rope_scaling=RopeScaling("dynamic", 2.0, 32))
     for config in (experts, dynamic):
-        assert not NativeDecoder.knows(PackedModel(config, torch.float32, torch.device("cpu"), 96))
+        assert not NativeDecoder.knows(config, torch.device("cpu"))
+        assert Engine(lively(config), EngineConfig(slots=1))._model.native is None
 
 
 def test_new_weights_reach_the_cpp():

@@ -42,11 +42,11 @@ extern "C" {
 
 // The structures of native.py, field by field.
 struct Matrix {
-    const void* weight;    // (rows, columns)
+    const void* weight;    // (rows, columns); in tiles (rows / 4, lines, 4) of lines of 64 bytes
     const float* scale;    // (rows,), of int8
     const int32_t* total;  // (rows,), of int8: the sum of each row
     const float* bias;     // (rows,) or null
-    int64_t rows, columns, type;
+    int64_t rows, columns, type, is_tiled;
 };
 
 struct Layer {
@@ -137,8 +137,6 @@ inline Floats wide(const int8_t* p) {
 
 inline Floats wide(const float* p) { return at<Floats>(p); }
 
-inline float narrow(float x) { return x; }
-inline float narrow(int8_t x) { return x; }
 inline float narrow(uint16_t x) {
     const uint32_t bits = static_cast<uint32_t>(x) << 16;
     return at<float>(&bits);
@@ -179,6 +177,23 @@ struct Tokens {
     std::vector<uint8_t> bytes;    // (N, 2, columns): the high and the low byte of a 16-bit number
     std::vector<float> scale;      // (N,)
 
+    float number(int64_t i) const {
+#ifdef __AVX512BF16__
+        return narrow(halves[i]);
+#else
+        return floats[i];
+#endif
+    }
+
+    float integer(int64_t n, int64_t i, int64_t columns) const {
+#ifdef __AVX512VNNI__
+        const uint8_t* high = bytes.data() + 2 * n * columns + i;
+        return 256.0f * high[0] + high[columns];
+#else
+        return floats[n * columns + i];
+#endif
+    }
+
     Tokens(int64_t N, int64_t columns) : floats(N * columns), halves(N * columns), bytes(2 * N * columns), scale(N) {}
 
     void take(const float* x, int64_t n, int64_t columns, int64_t type) {
@@ -210,137 +225,171 @@ struct Tokens {
     }
 };
 
-// Fetches what the next rows have in this place: the processor by itself does not look beyond a page of 4 KB.
-inline void ahead(const void* p) { __builtin_prefetch(p); }
+// Where R rows of a matrix lie: a line of 64 bytes holds `LINE` numbers of a row; the next row's line is `row` numbers
+// further, the same row's next line `line` numbers. `ahead` is what will be wanted next, to be fetched meanwhile, or null.
+template <typename W>
+struct Rows {
+    static constexpr int64_t LINE = 64 / sizeof(W);
+    const W* first;
+    int64_t row, line;
+    const W* ahead;
 
-// out[r * M + m] = row r of w times token m. The sums of R x M pairs stay in registers while their columns go by.
-template <int R, int M, typename W>
-inline void dots(const W* w, const float* x, int64_t columns, float* out) {
-    Floats sums[R * M] = {};
-    int64_t i = 0;
-    for (; i + LANES <= columns; i += LANES) {
-        Floats tokens[M];
-        for (int m = 0; m < M; m++) tokens[m] = at<Floats>(x + m * columns + i);
-        for (int r = 0; r < R; r++) {
-            ahead(w + (R + r) * columns + i);
-            const Floats row = wide(w + r * columns + i);
-            for (int m = 0; m < M; m++) sums[r * M + m] += row * tokens[m];
-        }
+    Rows(const Matrix& a, int64_t index, bool is_first_pass) {
+        const W* weight = static_cast<const W*>(a.weight);
+        row = a.is_tiled ? LINE : a.columns;
+        line = a.is_tiled ? 4 * LINE : LINE;
+        first = a.is_tiled ? weight + index / 4 * 4 * a.columns + index % 4 * LINE : weight + index * a.columns;
+        ahead = is_first_pass ? first + 4 * a.columns : nullptr;
     }
-    totals<R * M>(sums, out);
-    for (; i < columns; i++)
-        for (int r = 0; r < R; r++)
-            for (int m = 0; m < M; m++) out[r * M + m] += narrow(w[r * columns + i]) * x[m * columns + i];
+
+    const W* at(int r, int64_t l) const { return first + r * row + l * line; }
+
+    void fetch(int r, int64_t l) const {
+        if (ahead) __builtin_prefetch(ahead + r * row + l * line);
+    }
+};
+
+// sums[m * R + r] = row r times token m, to be added up over the lanes; they stay in registers while the columns go by.
+// What does not fill a line is left out.
+template <int R, int M, typename W>
+inline void products(const Rows<W>& w, const float* x, int64_t columns, Floats* sums) {
+    for (int64_t l = 0; l < columns / w.LINE; l++)
+        for (int64_t part = 0; part < w.LINE; part += LANES) {
+            Floats tokens[M];
+            for (int m = 0; m < M; m++) tokens[m] = at<Floats>(x + m * columns + l * w.LINE + part);
+            for (int r = 0; r < R; r++) {
+                if (part == 0) w.fetch(r, l);
+                const Floats row = wide(w.at(r, l) + part);
+                for (int m = 0; m < M; m++) sums[m * R + r] += row * tokens[m];
+            }
+        }
 }
 
 #ifdef __AVX512BF16__
 template <int R, int M>
-inline void dots(const uint16_t* w, const uint16_t* x, int64_t columns, float* out) {
-    Floats sums[R * M] = {};
-    int64_t i = 0;
-    for (; i + 32 <= columns; i += 32) {
+inline void products(const Rows<uint16_t>& w, const uint16_t* x, int64_t columns, Floats* sums) {
+    for (int64_t l = 0; l < columns / 32; l++) {
         __m512bh tokens[M];
-        for (int m = 0; m < M; m++) tokens[m] = at<__m512bh>(x + m * columns + i);
+        for (int m = 0; m < M; m++) tokens[m] = at<__m512bh>(x + m * columns + l * 32);
         for (int r = 0; r < R; r++) {
-            ahead(w + (R + r) * columns + i);
-            const __m512bh row = at<__m512bh>(w + r * columns + i);
-            for (int m = 0; m < M; m++) sums[r * M + m] = _mm512_dpbf16_ps(sums[r * M + m], row, tokens[m]);
+            w.fetch(r, l);
+            const __m512bh row = at<__m512bh>(w.at(r, l));
+            for (int m = 0; m < M; m++) sums[m * R + r] = (Floats)_mm512_dpbf16_ps((__m512)sums[m * R + r], row, tokens[m]);
         }
     }
-    totals<R * M>(sums, out);
-    for (; i < columns; i++)
-        for (int r = 0; r < R; r++)
-            for (int m = 0; m < M; m++) out[r * M + m] += narrow(w[r * columns + i]) * narrow(x[m * columns + i]);
 }
 #endif
 
 #ifdef __AVX512VNNI__
-// A token's number is 256 * (high - 128) + low. `total` are the rows' sums.
+// A token's number is 256 * high + low - 32768; the last is taken off afterwards.
 template <int R, int M>
-inline void dots(const int8_t* w, const uint8_t* x, const int32_t* total, int64_t columns, float* out) {
+inline void products(const Rows<int8_t>& w, const uint8_t* x, int64_t columns, Floats* sums) {
     Ints high[R * M] = {}, low[R * M] = {};
-    int64_t i = 0;
-    for (; i + 64 <= columns; i += 64)
+    for (int64_t l = 0; l < columns / 64; l++)
         for (int r = 0; r < R; r++) {
-            ahead(w + (R + r) * columns + i);
-            const __m512i row = at<__m512i>(w + r * columns + i);
+            w.fetch(r, l);
+            const __m512i row = at<__m512i>(w.at(r, l));
             for (int m = 0; m < M; m++) {
-                const uint8_t* token = x + 2 * m * columns + i;
-                const int p = r * M + m;
+                const uint8_t* token = x + 2 * m * columns + l * 64;
+                const int p = m * R + r;
                 high[p] = (Ints)_mm512_dpbusd_epi32((__m512i)high[p], at<__m512i>(token), row);
                 low[p] = (Ints)_mm512_dpbusd_epi32((__m512i)low[p], at<__m512i>(token + columns), row);
             }
         }
-    int32_t highs[R * M], lows[R * M];
-    totals<R * M>(high, highs);
-    totals<R * M>(low, lows);
-    for (; i < columns; i++)
-        for (int r = 0; r < R; r++)
-            for (int m = 0; m < M; m++) {
-                const uint8_t* token = x + 2 * m * columns + i;
-                highs[r * M + m] += token[0] * w[r * columns + i];
-                lows[r * M + m] += token[columns] * w[r * columns + i];
-            }
-    for (int r = 0; r < R; r++)
-        for (int m = 0; m < M; m++) {
-            const int p = r * M + m;
-            out[p] = 256.0f * static_cast<float>(highs[p] - 128 * total[r]) + static_cast<float>(lows[p]);
-        }
+    // a lane's sums are below 2^24 for up to 8,000 columns, and rounded as floats are beyond
+    for (int p = 0; p < R * M; p++)
+        sums[p] += 256.0f * __builtin_convertvector(high[p], Floats) + __builtin_convertvector(low[p], Floats);
 }
 #endif
+
+inline int64_t line_of(const Matrix& a) { return a.type == FLOAT32 ? 16 : a.type == BFLOAT16 ? 32 : 64; }
+
+// What the lines leave of a row and a token.
+float rest(const Matrix& a, const Tokens& x, int64_t row, int64_t token) {
+    float total = 0.0f;
+    for (int64_t i = a.columns / line_of(a) * line_of(a); i < a.columns; i++) {
+        const int64_t w = row * a.columns + i;
+        if (a.type == FLOAT32)
+            total += static_cast<const float*>(a.weight)[w] * x.floats[token * a.columns + i];
+        else if (a.type == BFLOAT16)
+            total += narrow(static_cast<const uint16_t*>(a.weight)[w]) * x.number(token * a.columns + i);
+        else
+            total += static_cast<float>(static_cast<const int8_t*>(a.weight)[w]) * x.integer(token, i, a.columns);
+    }
+    return total;
+}
 
 template <int R, int M>
-inline void tile(const Matrix& a, const Tokens& x, int64_t row, int64_t token, float* out) {
-    const int64_t columns = a.columns, place = row * columns;
+inline void tile(const Matrix& a, const Tokens& x, int64_t row, int64_t token, Floats* sums) {
+    const int64_t columns = a.columns;
+    const bool is_first_pass = token == 0;
     const float* floats = x.floats.data() + token * columns;
     if (a.type == FLOAT32) {
-        dots<R, M>(static_cast<const float*>(a.weight) + place, floats, columns, out);
+        products<R, M>(Rows<float>(a, row, is_first_pass), floats, columns, sums);
     } else if (a.type == BFLOAT16) {
-        const uint16_t* weight = static_cast<const uint16_t*>(a.weight) + place;
+        const Rows<uint16_t> rows(a, row, is_first_pass);
 #ifdef __AVX512BF16__
-        dots<R, M>(weight, x.halves.data() + token * columns, columns, out);
+        products<R, M>(rows, x.halves.data() + token * columns, columns, sums);
 #else
-        dots<R, M>(weight, floats, columns, out);
+        products<R, M>(rows, floats, columns, sums);
 #endif
     } else {
-        const int8_t* weight = static_cast<const int8_t*>(a.weight) + place;
+        const Rows<int8_t> rows(a, row, is_first_pass);
 #ifdef __AVX512VNNI__
-        dots<R, M>(weight, x.bytes.data() + 2 * token * columns, a.total + row, columns, out);
-        for (int r = 0; r < R; r++)
-            for (int m = 0; m < M; m++) out[r * M + m] *= x.scale[token + m] * a.scale[row + r];
+        products<R, M>(rows, x.bytes.data() + 2 * token * columns, columns, sums);
 #else
-        dots<R, M>(weight, floats, columns, out);
-        for (int r = 0; r < R; r++)
-            for (int m = 0; m < M; m++) out[r * M + m] *= a.scale[row + r];
+        products<R, M>(rows, floats, columns, sums);
 #endif
     }
+}
+
+// From sums over the columns of some rows and one token to numbers of the result, in place.
+template <int COUNT>
+inline void finish(const Matrix& a, const Tokens& x, int64_t row, int64_t token, bool has_rest, float* totals) {
+    if (has_rest)
+        for (int i = 0; i < COUNT; i++) totals[i] += rest(a, x, row + i, token);
+    if (a.type == INT8) {
+#ifdef __AVX512VNNI__
+        for (int i = 0; i < COUNT; i++)
+            totals[i] = (totals[i] - 32768.0f * static_cast<float>(a.total[row + i])) * x.scale[token];
+#endif
+        for (int i = 0; i < COUNT; i++) totals[i] *= a.scale[row + i];
+    }
     if (a.bias)
-        for (int r = 0; r < R; r++)
-            for (int m = 0; m < M; m++) out[r * M + m] += a.bias[row + r];
+        for (int i = 0; i < COUNT; i++) totals[i] += a.bias[row + i];
 }
 
-// give(row, token, value) for each of the rows begin..end and all tokens.
-template <int R, typename Give>
-inline void multiply_rows(const Matrix& a, const Tokens& x, int64_t N, int64_t row, Give give) {
-    int64_t token = 0;
-    for (; token + TOKENS <= N; token += TOKENS) {
-        float out[R * TOKENS];
-        tile<R, TOKENS>(a, x, row, token, out);
-        for (int r = 0; r < R; r++)
-            for (int m = 0; m < TOKENS; m++) give(row + r, token + m, out[r * TOKENS + m]);
-    }
-    for (; token < N; token++) {
-        float out[R];
-        tile<R, 1>(a, x, row, token, out);
-        for (int r = 0; r < R; r++) give(row + r, token, out[r]);
+// COUNT sums of PARTS tiles of R rows and M tokens, added up, finished and given away.
+template <int R, int M, int PARTS, typename Give>
+inline void block(const Matrix& a, const Tokens& x, int64_t row, int64_t token, bool has_rest, Give give) {
+    static_assert(M == 1 || PARTS == 1);
+    constexpr int COUNT = R * M * PARTS;
+    Floats sums[COUNT] = {};
+    float out[COUNT];
+    for (int part = 0; part < PARTS; part++) tile<R, M>(a, x, row + part * R, token, sums + part * R);
+    totals<COUNT>(sums, out);
+    for (int m = 0; m < M; m++) {
+        constexpr int EACH = R * PARTS;
+        finish<EACH>(a, x, row, token + m, has_rest, out + m * EACH);
+        for (int i = 0; i < EACH; i++) give(token + m, row + i, out[m * EACH + i]);
     }
 }
 
+// give(token, row, value) for each of the rows begin..end and all tokens.
 template <typename Give>
 inline void multiply(const Matrix& a, const Tokens& x, int64_t N, int64_t begin, int64_t end, Give give) {
+    const bool has_rest = a.columns % line_of(a) != 0;
     int64_t row = begin;
-    for (; row + ROWS <= end; row += ROWS) multiply_rows<ROWS>(a, x, N, row, give);
-    for (; row < end; row++) multiply_rows<1>(a, x, N, row, give);
+    // of a few tokens, as many rows as can be added up at once
+    for (; N < TOKENS && row + 16 <= end; row += 16)
+        for (int64_t token = 0; token < N; token++) block<ROWS, 1, 16 / ROWS>(a, x, row, token, has_rest, give);
+    for (; row + ROWS <= end; row += ROWS) {
+        int64_t token = 0;
+        for (; token + TOKENS <= N; token += TOKENS) block<ROWS, TOKENS, 1>(a, x, row, token, has_rest, give);
+        for (; token < N; token++) block<ROWS, 1, 1>(a, x, row, token, has_rest, give);
+    }
+    for (; row < end; row++)
+        for (int64_t token = 0; token < N; token++) block<1, 1, 1>(a, x, row, token, has_rest, give);
 }
 
 // This thread's part of `count` things, in whole groups of `group`.
@@ -462,13 +511,13 @@ void jielong_extend(
         };
         // x += a times tokens, behind a norm of its own where the family has one
         const auto add = [&](const Matrix& a, const float* gain) {
-            const Share rows(C, ROWS);
+            const Share rows(C, 4);
             if (!gain) {
-                multiply(a, tokens, N, rows.begin, rows.end, [&](int64_t r, int64_t n, float v) { x[n * C + r] += v; });
+                multiply(a, tokens, N, rows.begin, rows.end, [&](int64_t n, int64_t r, float v) { x[n * C + r] += v; });
 #pragma omp barrier
                 return;
             }
-            multiply(a, tokens, N, rows.begin, rows.end, [&](int64_t r, int64_t n, float v) { raw[n * C + r] = v; });
+            multiply(a, tokens, N, rows.begin, rows.end, [&](int64_t n, int64_t r, float v) { raw[n * C + r] = v; });
 #pragma omp barrier
             for (int64_t n = mine.begin; n < mine.end; n++) {
                 normalise(raw.data() + n * C, line.data(), C, m.hidden_floor, m.is_layer_norm != 0);
@@ -489,8 +538,8 @@ void jielong_extend(
             const Layer& layer = m.layers[l];
             take_normalised(layer.qkv.type);
             {
-                const Share rows(heads * D, ROWS);
-                multiply(layer.qkv, tokens, N, rows.begin, rows.end, [&](int64_t r, int64_t n, float v) {
+                const Share rows(heads * D, 4);
+                multiply(layer.qkv, tokens, N, rows.begin, rows.end, [&](int64_t n, int64_t r, float v) {
                     qkv[n * heads * D + r] = v;
                 });
             }
@@ -532,9 +581,9 @@ void jielong_extend(
 
             take_normalised(layer.up.type);
             const int64_t width = layer.down.columns;
-            const Share inner(width, ROWS);
+            const Share inner(width, 4);
             // the gate of a share, then what it lets through
-            multiply(layer.up, tokens, N, inner.begin, inner.end, [&](int64_t r, int64_t n, float v) {
+            multiply(layer.up, tokens, N, inner.begin, inner.end, [&](int64_t n, int64_t r, float v) {
                 inner_N[n * width + r] = v;
             });
             for (int64_t n = 0; n < N; n++) {
@@ -548,7 +597,7 @@ void jielong_extend(
                 }
             }
             if (m.is_gated)
-                multiply(layer.up, tokens, N, width + inner.begin, width + inner.end, [&](int64_t r, int64_t n, float v) {
+                multiply(layer.up, tokens, N, width + inner.begin, width + inner.end, [&](int64_t n, int64_t r, float v) {
                     inner_N[n * width + r - width] *= v;
                 });
 #pragma omp barrier
@@ -569,8 +618,8 @@ void jielong_linear(const Matrix* matrix, int64_t N, const float* x, float* out,
         const Share mine(N);
         for (int64_t n = mine.begin; n < mine.end; n++) tokens.take(x + n * a.columns, n, a.columns, a.type);
 #pragma omp barrier
-        const Share rows(a.rows, ROWS);
-        multiply(a, tokens, N, rows.begin, rows.end, [&](int64_t r, int64_t n, float v) { out[n * a.rows + r] = v; });
+        const Share rows(a.rows, 4);
+        multiply(a, tokens, N, rows.begin, rows.end, [&](int64_t n, int64_t r, float v) { out[n * a.rows + r] = v; });
     }
 }
 

@@ -23,9 +23,10 @@ from jielong.generate.build_native import HERE, library_file, variants
 if TYPE_CHECKING:
     from jielong.generate.packed import PackedFeedForward, PackedLinear, PackedModel
     from jielong.model.cache import Cache
+    from jielong.model.transformer import ModelConfig
 
-MOST_TOKENS = 16
-"""More tokens at once are faster as large matrix products."""
+MOST_TOKENS, MOST_TOKENS_INT8 = 16, 48
+"""More tokens at once are faster as large matrix products, which have to widen int8 first."""
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 
@@ -39,6 +40,7 @@ class _Matrix(Structure):
         ("rows", c_int64),
         ("columns", c_int64),
         ("type", c_int64),
+        ("is_tiled", c_int64),
     ]
 
 
@@ -100,10 +102,20 @@ def _address(tensor: Tensor | None) -> int | None:
     return tensor.data_ptr()
 
 
+def tiles(weight: Tensor) -> Tensor | None:
+    """The numbers of `weight` (O, I) in the order in which they are read: a line of 64 bytes of each of four rows in turn.
+
+    None where rows or lines are not whole.
+    """
+    line = 64 // weight.element_size()
+    if weight.shape[0] % 4 or weight.shape[1] % line:
+        return None
+    return weight.view(weight.shape[0] // 4, 4, -1, line).transpose(1, 2).contiguous()
+
+
 def _matrix(linear: PackedLinear) -> _Matrix:
-    rows, columns = linear.weight.shape
     addresses = (_address(t) for t in (linear.weight, linear.scale, linear.total, linear.bias_float32))
-    return _Matrix(*addresses, rows, columns, _TYPES[linear.weight.dtype])
+    return _Matrix(*addresses, linear.rows, linear.columns, _TYPES[linear.weight.dtype], linear.is_tiled)
 
 
 class NativeDecoder:
@@ -112,6 +124,7 @@ class NativeDecoder:
     def __init__(self, model: PackedModel, native: ctypes.CDLL) -> None:
         config = model.config
         self.native, self.model, self.head = native, model, _matrix(model.head)
+        self.most_tokens = MOST_TOKENS_INT8 if model.head.is_int8 else MOST_TOKENS
         self.turns: dict[str, Tensor] = {
             kind: torch.view_as_real(table).contiguous() for kind, table in model.turns.items()
         }
@@ -141,9 +154,10 @@ class NativeDecoder:
         )
 
     @staticmethod
-    def knows(model: PackedModel) -> bool:
-        """Whether the model is made of nothing but what the C++ has."""
-        return model.device.type == "cpu" and not model.config.num_experts and not model.is_dynamic
+    def knows(config: ModelConfig, device: torch.device) -> bool:
+        """Whether a model is made of nothing but what the C++ has."""
+        is_dynamic = config.rope_scaling is not None and config.rope_scaling.rope_type == "dynamic"
+        return device.type == "cpu" and not config.num_experts and not is_dynamic
 
     def extend(self, cache: Cache, ids: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
         """Hidden states (N, C) float32 for `logits`, after writing N ids at their (slot, position) into the cache.

@@ -35,8 +35,10 @@ class PackedLinear:
     As int8 a row of the weight has one scale; what it is multiplied with stays in `dtype`.
     """
 
-    def __init__(self, dtype: torch.dtype, device: torch.device, *, is_int8: bool = False) -> None:
-        self.dtype, self.device, self.is_int8 = dtype, device, is_int8
+    def __init__(
+        self, dtype: torch.dtype, device: torch.device, *, is_int8: bool = False, is_native: bool = False
+    ) -> None:
+        self.dtype, self.device, self.is_int8, self.is_native = dtype, device, is_int8, is_native
         self.is_reordered = device.type == "cpu" and torch.backends.mkldnn.is_available() and not is_int8
         # oneDNN's float32 call is slower for one row than the plain one, its bf16 call is not
         self.reordered_from = 2 if dtype == torch.float32 else 1
@@ -47,22 +49,29 @@ class PackedLinear:
     def load(self, weight: Tensor, bias: Tensor | None = None) -> None:
         self.bias_float32 = None if bias is None else bias.float().contiguous()
         self.bias = None if bias is None else bias.to(self.dtype).contiguous()
+        self.rows, self.columns = weight.shape
         if self.is_int8:
-            self.weight, self.scale = int8_rows(weight)
-            self.total = self.weight.sum(1, dtype=torch.int32)
-            return
-        self.weight = weight.to(self.dtype).contiguous()
+            weight, self.scale = int8_rows(weight)
+            self.total = weight.sum(1, dtype=torch.int32)
+        else:
+            weight = weight.to(self.dtype).contiguous()
         if self.is_reordered:
-            self.reordered = torch.ops.mkldnn._reorder_linear_weight(self.weight, 32)
+            self.reordered = torch.ops.mkldnn._reorder_linear_weight(weight, 32)
+        tiles = native.tiles(weight) if self.is_native else None
+        self.is_tiled = tiles is not None
+        self.weight = weight if tiles is None else tiles
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self.scale is not None:
-            # small integers are exact in bfloat16; the scale comes after the product
-            out = F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
-            return out if self.bias is None else out + self.bias
-        if self.is_reordered and x.shape[0] >= self.reordered_from:
+        if self.is_reordered and (self.is_tiled or x.shape[0] >= self.reordered_from):
             return torch.ops.mkldnn._linear_pointwise(x, self.reordered, self.bias, "none", [], "")
-        return F.linear(x, self.weight, self.bias)
+        if self.scale is None:
+            return F.linear(x, self.weight, self.bias)
+        weight = self.weight.to(x.dtype)
+        if self.is_tiled:
+            weight = weight.transpose(1, 2).reshape(self.rows, self.columns)
+        # small integers are exact in bfloat16; the scale comes after the product
+        out = F.linear(x, weight) * self.scale.to(x.dtype)
+        return out if self.bias is None else out + self.bias
 
 
 class Attending(Protocol):
@@ -229,10 +238,11 @@ class PackedModel:
         self.config, self.dtype, self.device = config, dtype, device
         self.cache_dtype = torch.float32 if device.type == "cpu" else dtype
         self.embedding = torch.empty(config.vocab_size, config.hidden_size, device=device)
-        self.linears: list[PackedLinear] = []
+        library = native.library() if NativeDecoder.knows(config, device) else None
+        self.library, self.linears = library, list[PackedLinear]()
 
         def linear() -> PackedLinear:
-            self.linears.append(PackedLinear(dtype, device, is_int8=is_int8))
+            self.linears.append(PackedLinear(dtype, device, is_int8=is_int8, is_native=library is not None))
             return self.linears[-1]
 
         self.layers = [PackedLayer(config, i, linear, device) for i in range(config.num_hidden_layers)]
@@ -258,9 +268,8 @@ class PackedModel:
             self.embedding *= config.embedding_scale
         if config.learned_positions:
             self.positions = model["embed_positions.weight"].clone()
-        built = native.library()
-        if built is not None and NativeDecoder.knows(self):
-            self.native = NativeDecoder(self, built)
+        if self.library is not None:
+            self.native = NativeDecoder(self, self.library)
 
     @property
     def weight_bytes(self) -> int:
@@ -276,7 +285,7 @@ class PackedModel:
         `ids` and `positions` are those of the cache's rows 0 to the last of `slots`; the rows between are computed along
         where that is faster, and a stray key lands on the position that is given for them.
         """
-        if self.native is not None and len(slots) <= native.MOST_TOKENS:
+        if self.native is not None and len(slots) <= self.native.most_tokens:
             return self.native.extend(cache, ids[slots], slots, positions[slots])
         lengths = positions + 1 if self.is_dynamic else None
         hidden = self._hidden(ids, positions, lengths, OnePosition(cache, positions, length, self.config))
@@ -296,7 +305,7 @@ class PackedModel:
         `lengths` are those of the whole prompts, of which this may be a part, as `dynamic` rotary positions depend on
         them; by default the prompts end here.
         """
-        if self.native is not None and len(ids) <= native.MOST_TOKENS:
+        if self.native is not None and len(ids) <= self.native.most_tokens:
             return self.native.read(cache, ids, slots, starts, counts)
         attending = Stretches(cache, slots, starts, counts, self.config, self.dtype)
         lengths_N = None
@@ -315,7 +324,7 @@ class PackedModel:
         The same as one `extend` for each id, in one pass: of ids that may turn out wrong, such as drafts. Attention
         runs in the cache's dtype, as it does there.
         """
-        if self.native is not None and len(ids) <= native.MOST_TOKENS:
+        if self.native is not None and len(ids) <= self.native.most_tokens:
             return self.native.read(cache, ids, slots, starts, counts)
         attending = Stretches(cache, slots, starts, counts, self.config, self.cache_dtype)
         lengths = attending.positions + 1 if self.is_dynamic else None
@@ -323,7 +332,8 @@ class PackedModel:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (N, V) float32 of hidden states (N, C)."""
-        if self.native is not None and len(hidden) <= native.MOST_TOKENS:
+        # of several rows oneDNN's order of the weights is the faster one
+        if self.native is not None and len(hidden) <= (self.native.most_tokens if self.head.is_int8 else 1):
             return self.native.logits(hidden.float())
         return self.head(hidden.to(self.dtype)).float()
 

@@ -21,7 +21,7 @@ from bench.training import QUICK, Setting
 from jielong.model import gguf, hf
 from jielong.model.transformer import ModelConfig, fresh_language_model
 
-OUR = "jielong"
+OUR, OUR_INT8 = "jielong", "jielong int8"
 SMOLLM2 = ModelConfig(
     vocab_size=49_152,
     hidden_size=576,
@@ -76,19 +76,25 @@ def speeds(
     }
     with ExitStack() as stack:
 
-        def enter(module: str, environment: Environment) -> Contestant:
-            return stack.enter_context(Contestant(module, job, environment, folder))
+        def enter(module: str, environment: Environment, **changes: str) -> Contestant:
+            return stack.enter_context(Contestant(module, job | changes, environment, folder))
 
-        coming = {OUR: partial(enter, "jielong_generate", OURS)}
+        coming = {
+            OUR: partial(enter, "jielong_generate", OURS),
+            OUR_INT8: partial(enter, "jielong_generate", OURS, weights="int8"),
+        }
         if "transformers" in setting.peers:
             coming["transformers"] = partial(enter, "transformers_generate", setting.peers["transformers"])
         if file is not None:
-            llama = f"llama.cpp {file.stem.rsplit('.')[-1]}"
-            coming[llama] = partial(enter, "llamacpp_generate", setting.peers["llama.cpp"])
+            wide = folder / "model.Q8_0.gguf"
+            gguf.export_gguf(hf.load_language_model(path), path, wide, "q8_0")
+            for each in (file, wide):
+                name = f"llama.cpp {each.stem.rsplit('.')[-1]}"
+                coming[name] = partial(enter, "llamacpp_generate", setting.peers["llama.cpp"], gguf=str(each))
         present = in_turn(coming, setting.missing)
         # llama.cpp takes part one row at a time
-        several = {who: contestant for who, contestant in present.items() if not who.startswith("llama.cpp")}
-        single = [who for who in present if who not in several]
+        single = [who for who in present if who.startswith("llama.cpp")]
+        several = {who: contestant for who, contestant in present.items() if who not in single}
         for contestant in present.values():
             versions |= contestant.versions
         rng = np.random.default_rng(0)
@@ -111,7 +117,7 @@ def speeds(
             for who, ids in ((who, written[who]) for who in samples):
                 # a few rows tell: they were computed together
                 verdict = present[OUR].ask("judge", prompts=prompts[:4], ids=ids[:4])
-                limit = BELOW_QUANTISED if who.startswith("llama.cpp") else BELOW
+                limit = BELOW if who in (OUR, "transformers") else BELOW_QUANTISED
                 is_right = verdict["below"] <= limit and all(len(row) == tokens for row in ids)
                 told = f"{verdict['agreement']:.0%} of the time, on average {verdict['below']:.1%} below it"
                 checks.append((f"{who} wrote the most likely token {told}", is_right))
@@ -129,7 +135,7 @@ def speeds(
             for rows in batches:
                 tokens = 8 if setting.is_quick else 64 if rows == 1 else 32
                 wanted = [Wanted(OUR, "transformers", TIMES_TRANSFORMERS.get(rows, 3.0))]
-                wanted += [Wanted(OUR, who, 1.0) for who in single]
+                wanted += [Wanted(OUR_INT8, who, 1.0) for who in single]
                 yield measure("decoding", rows, 16, tokens, present if rows == 1 else several, wanted)
         if "prefill" in measures:
             wanted = [Wanted(OUR, who, 1.5) for who in single]

@@ -144,17 +144,21 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features, bias=bias)
 
     def reset_parameters(self) -> None:
-        """Nothing: `initialise` or a file fills them, and torch's own way loads its compiler, which takes a second."""
+        """Torch's own way, but for shapes without memory: there it would load the compiler, which takes a second."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
 class Embedding(nn.Embedding):
-    """A table of vectors (count, C), filled as a `Linear` is."""
+    """A table of vectors (count, C)."""
 
     def reset_parameters(self) -> None:
-        pass
+        """As in `Linear`."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
 
 class RMSNorm(nn.Module):

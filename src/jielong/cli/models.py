@@ -1,4 +1,4 @@
-"""Models in and out: `jielong import`, `export`, `push` and `pull`; and `extend`, which changes no weight.
+"""Models in and out: `jielong import`, `export`, `push` and `pull`; `extend`, which changes no weight, and `quality`.
 
 What comes in, a GGUF file or a folder in Hugging Face's layout, becomes a model folder as our runs have them: config.json,
 safetensors in float32 and tokenizer.json. What goes out is one of those, or a stage of a run, in that layout or as
@@ -120,7 +120,10 @@ def quality(arguments: argparse.Namespace) -> int:
     exact, tokenizer = open_engine(folder, "float32", **room)
     rounded, _ = open_engine(folder, arguments.weights or "int8", **room)
     if arguments.text:
-        read = arguments.text.read_text(encoding="utf-8", errors="replace")
+        try:
+            read = arguments.text.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise DataError(f"{arguments.text} cannot be read: {error.strerror}; give a text file") from error
         pairs = windows(read, tokenizer, exact.length, arguments.tokens)
         source = str(arguments.text)
     else:

@@ -156,8 +156,7 @@ class NativeDecoder:
     @staticmethod
     def knows(config: ModelConfig, device: torch.device) -> bool:
         """Whether a model is made of nothing but what the C++ has."""
-        is_dynamic = config.rope_scaling is not None and config.rope_scaling.rope_type == "dynamic"
-        return device.type == "cpu" and not config.num_experts and not is_dynamic
+        return device.type == "cpu" and not config.num_experts and not config.is_dynamic
 
     def extend(self, cache: Cache, ids: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
         """Hidden states (N, C) float32 for `logits`, after writing N ids at their (slot, position) into the cache.

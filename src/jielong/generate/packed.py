@@ -248,7 +248,7 @@ class PackedModel:
         self.layers = [PackedLayer(config, i, linear, device) for i in range(config.num_hidden_layers)]
         self.head = linear()
         self.native: NativeDecoder | None = None
-        self.is_dynamic = config.rope_scaling is not None and config.rope_scaling.rope_type == "dynamic"
+        self.is_dynamic = config.is_dynamic
         kinds = {layer.rope for layer in self.layers}
         positions = torch.arange(length, device=device)
         self.turns = {kind: self._turns_of(kind, positions) for kind in kinds if kind}

@@ -103,6 +103,11 @@ class ModelConfig:
             raise ConfigError(f"a token cannot use {self.num_experts_per_tok} of {self.num_experts} experts")
 
     @property
+    def is_dynamic(self) -> bool:
+        """Whether rotary angles depend on the length of the whole sequence."""
+        return self.rope_scaling is not None and self.rope_scaling.rope_type == "dynamic"
+
+    @property
     def score_scale(self) -> float:
         return self.query_scale or 1.0 / math.sqrt(self.head_dim)
 

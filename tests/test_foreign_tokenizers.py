@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from jielong.errors import CheckpointError, ConfigError, DataError
-from jielong.generate.text import TextStream
 from jielong.records import Message, Preference
 from jielong.tokens import Tokenizer, parse, render, render_preference, render_prompt
+from jielong.tokens.stream import TextStream
 
 transformers = pytest.importorskip("transformers")
 

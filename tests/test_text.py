@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jielong.generate import Engine, EngineConfig, TextStream, cut_at_stop, generate_text
+from jielong.generate import Engine, EngineConfig, generate_text
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.records import Request, Sampling
+from jielong.tokens.stream import TextStream, cut_at_stop
 from jielong.tokens.tokenizer import Tokenizer, TokenizerConfig, train_tokenizer
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jielong.cli import adapt, models, tune
+from jielong.cli import adapt, ask, models, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 
@@ -81,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     models.add_weights(generate)
     generate.set_defaults(command=_generate)
 
+    ask.add_parser(commands)
     models.add_parsers(commands)
     adapt.add_parser(commands)
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from jielong.generate.engine import Engine, EngineConfig, Event
-from jielong.generate.text import TextStream, cut_at_stop, generate_text
+from jielong.generate.text import generate_text
 
-__all__ = ["Engine", "EngineConfig", "Event", "TextStream", "cut_at_stop", "generate_text"]
+__all__ = ["Engine", "EngineConfig", "Event", "generate_text"]

@@ -1,19 +1,142 @@
 """One port to a language model: a conversation goes in, an answer comes out, whoever is behind it.
 
-Evaluation, strategies and tools speak to this port and never to an engine. Here is the port to the engine in this
-process: the recipe or the command line builds the engine and hands it in.
+Evaluation, strategies and tools speak to this port and never to an engine. What everybody offers is `ask`; `complete`
+(bare text), `score` (log-probabilities of given answers) and `render` (the exact prompt) are offered by who can. Here is
+the port to the engine in this process, which the recipe or the command line builds and hands in; `endpoint` has the
+other one. All answers that are asked for at the same time are written by the engine at the same time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 from jielong.records import Conversation, Message, Request, Sample, Sampling
 from jielong.runs import derive_seed
 from jielong.tokens.chat import parse, render_prompt
+from jielong.tokens.stream import TextStream, cut_at_stop
 from jielong.tokens.tokenizer import Tokenizer
+
+GREEDY = Sampling(max_tokens=256, temperature=0.0)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one or several calls cost.
+
+    `reused_tokens` of the prompts were known from earlier requests and not read again; `calls` that ran at the same time
+    count their seconds each.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reused_tokens: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.reused_tokens + other.reused_tokens,
+            self.calls + other.calls,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one answer is asked for. The same options, conversation and model give the same answer."""
+
+    sampling: Sampling = GREEDY
+    seed: int = 0
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Tools the model may call: {"name", "description", "parameters" (a JSON schema)}."""
+    label: str = ""
+    """What this call is for, in a word or two, for whoever watches: "vote 3"."""
+    on_text: Callable[[str], None] | None = field(default=None, compare=False)
+    """Gets the text in pieces while it is written."""
+
+    def draw(self, *purpose: str | int, label: str = "", **sampling: Any) -> Options:
+        """Options of one of several draws: a seed of its own for the purpose, a label, and changes to the sampling."""
+        changed = replace(self.sampling, **sampling) if sampling else self.sampling
+        seed = derive_seed(self.seed, *purpose)
+        return replace(self, seed=seed, sampling=changed, label=label or " ".join(map(str, purpose)), on_text=None)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: the message, what it cost and why it ended ("stop", "length", "tool_calls", "budget").
+
+    `prompt_ids`, `ids` and `logprobs` (natural logs at the sampling temperature) are there where whoever answered says them.
+    """
+
+    message: Message
+    usage: Usage = Usage()
+    stop: str = ""
+    prompt_ids: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return self.message.text
+
+    @property
+    def sample(self) -> Sample:
+        """The answer as scorers take it."""
+        return Sample(self.prompt_ids, self.ids, self.logprobs, stop=self.stop)
+
+
+class Ask(Protocol):
+    """Anything that answers: a port, or a strategy over one."""
+
+    async def __call__(self, conversation: Conversation, options: Options = ...) -> Answer: ...
+
+
+class Port(Protocol):
+    """A language model."""
+
+    @property
+    def name(self) -> str: ...
+    async def ask(self, conversation: Conversation, options: Options = ...) -> Answer: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The summed natural log-probability of one given text, and how long it is."""
+
+    logprob: float
+    num_tokens: int
+    num_bytes: int
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """Goes on with bare text, as a base model does."""
+
+    async def complete(self, text: str, options: Options = ...) -> Answer: ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """Says how likely given answers are, after a conversation or after bare text."""
+
+    async def score(self, prompt: Conversation | str, answers: Sequence[str]) -> list[Scored]: ...
+
+
+@runtime_checkable
+class Renders(Protocol):
+    """Shows the exact prompt that a conversation becomes, special tokens included."""
+
+    def render(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> str: ...
 
 
 class Generates(Protocol):
@@ -21,37 +144,118 @@ class Generates(Protocol):
 
     @property
     def length(self) -> int: ...
+    def submit(self, request: Request) -> int: ...
+    def step(self) -> Sequence[Any]: ...
+    def cancel(self, id: int) -> Sample | None: ...
     def generate(self, requests: Sequence[Request]) -> list[Sample]: ...
     def score_many(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Sequence[Sequence[float]]: ...
 
 
-@dataclass(frozen=True)
-class Usage:
-    """Tokens of the prompt and the answer, and how many of the prompt's were known from earlier requests and not read."""
+@dataclass
+class _Asked:
+    """A request that the engine is writing."""
 
-    prompt_tokens: int
-    completion_tokens: int
-    reused_tokens: int = 0
+    text: TextStream
+    over: asyncio.Future[Sample]
+    on_text: Callable[[str], None] | None
 
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer, the ids it was written in and what it cost."""
-
-    message: Message
-    sample: Sample
-    usage: Usage
-
-    @property
-    def text(self) -> str:
-        return self.message.text
+    def tell(self, piece: str) -> None:
+        if piece and self.on_text:
+            self.on_text(piece)
 
 
 class LocalPort:
     """The engine in this process with its tokenizer."""
 
-    def __init__(self, engine: Generates, tokenizer: Tokenizer) -> None:
-        self.engine, self.tokenizer = engine, tokenizer
+    def __init__(self, engine: Generates, tokenizer: Tokenizer, name: str = "local") -> None:
+        self.engine, self.tokenizer, self._name = engine, tokenizer, name
+        self._asked: dict[int, _Asked] = {}
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def close(self) -> None:
+        """Nothing to let go of; ports to elsewhere have connections."""
+
+    # --- one at a time, many at the same time
+
+    async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:
+        """The answer to a conversation; ConfigError where it does not fit into the model's positions."""
+        return await self._answer(self._prompt(conversation, options.tools), options)
+
+    async def complete(self, text: str, options: Options = Options()) -> Answer:
+        """A plain continuation of bare text, as a base model gives it."""
+        return await self._answer((*self.tokenizer.opening, *self.tokenizer.encode(text)), options)
+
+    async def score(self, prompt: Conversation | str, answers: Sequence[str]) -> list[Scored]:
+        """How likely each of `answers` is after the conversation (in the assistant's turn) or after bare text."""
+        if isinstance(prompt, str):
+            before: tuple[int, ...] = (*self.tokenizer.opening, *self.tokenizer.encode(prompt))
+        else:
+            before = self._prompt(prompt, ())
+        ids = self.tokenizer.encode_batch(answers)
+        logprobs = self.engine.score_many([(before, i) for i in ids])
+        return [
+            Scored(sum(found), len(found), len(answer.encode()))
+            for found, answer in zip(logprobs, answers, strict=True)
+        ]
+
+    def render(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> str:
+        """The exact prompt, with the text of special tokens where they stand."""
+        ids = self._prompt(conversation, tools)
+        return self.tokenizer.decode_bytes(ids, skip_special=False).decode("utf-8", errors="replace")
+
+    def count_tokens(self, text: str) -> int:
+        return len(self.tokenizer.encode(text))
+
+    def _prompt(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+        return render_prompt(conversation.messages, self.tokenizer)
+
+    async def _answer(self, prompt: tuple[int, ...], options: Options) -> Answer:
+        loop = asyncio.get_running_loop()
+        start_s = loop.time()
+        number = self.engine.submit(Request(prompt, self._ended(options.sampling), options.seed))
+        text = TextStream(self.tokenizer, options.sampling.stop)
+        asked = self._asked[number] = _Asked(text, loop.create_future(), options.on_text)
+        if self._writer is None or self._writer.done():
+            self._writer = loop.create_task(self._write())
+        try:
+            sample = await asked.over
+        finally:
+            self._asked.pop(number, None)
+            self.engine.cancel(number)
+        message = parse(sample.ids, self.tokenizer)
+        if asked.text.stopped_by:
+            message = replace(message, content=cut_at_stop(message.text, options.sampling.stop))
+        stop = "tool_calls" if message.tool_calls else "stop" if asked.text.stopped_by else sample.stop
+        usage = Usage(len(prompt), len(sample.ids), sample.reused, 1, loop.time() - start_s)
+        return Answer(message, usage, stop, prompt, sample.ids, sample.logprobs)
+
+    async def _write(self) -> None:
+        """Step the engine until nobody waits any more; between two steps whoever is ready may ask."""
+        try:
+            while self._asked:
+                await asyncio.sleep(0)
+                for event in self.engine.step():
+                    asked = self._asked.get(event.request)
+                    if asked is None or asked.over.done():
+                        continue
+                    asked.tell(asked.text.push(event.id))
+                    sample = event.sample
+                    if sample is not None:
+                        asked.tell(asked.text.finish())
+                    elif asked.text.stopped_by:
+                        sample = self.engine.cancel(event.request)
+                    if sample is not None:
+                        asked.over.set_result(sample)
+        except Exception as error:
+            for asked in self._asked.values():
+                if not asked.over.done():
+                    asked.over.set_exception(error)
+
+    # --- whole batches, for who waits for all of them
 
     def ask_many(self, conversations: Sequence[Conversation], sampling: Sampling, *, seed: int = 0) -> list[Answer]:
         """Answers in order. Request i draws with a seed of its own, so the batch it is in does not matter."""
@@ -81,10 +285,20 @@ class LocalPort:
         return totals
 
     def _run(self, prompts: Sequence[tuple[int, ...]], sampling: Sampling, seed: int) -> list[Answer]:
-        stops = (*sampling.stop_ids, *self.tokenizer.stop_ids)
-        ended = Sampling(**{**sampling.__dict__, "stop_ids": tuple(dict.fromkeys(stops))})
-        requests = [Request(p, ended, derive_seed(seed, "ask", i)) for i, p in enumerate(prompts)]
-        samples = self.engine.generate(requests)
+        ended = self._ended(sampling)
+        samples = self.engine.generate([Request(p, ended, derive_seed(seed, "ask", i)) for i, p in enumerate(prompts)])
         return [
-            Answer(parse(s.ids, self.tokenizer), s, Usage(len(s.prompt_ids), len(s.ids), s.reused)) for s in samples
+            Answer(
+                parse(s.ids, self.tokenizer),
+                Usage(len(s.prompt_ids), len(s.ids), s.reused, 1),
+                s.stop,
+                s.prompt_ids,
+                s.ids,
+                s.logprobs,
+            )
+            for s in samples
         ]
+
+    def _ended(self, sampling: Sampling) -> Sampling:
+        stops = (*sampling.stop_ids, *self.tokenizer.stop_ids)
+        return replace(sampling, stop_ids=tuple(dict.fromkeys(stops)))

@@ -1,0 +1,35 @@
+"""Opening a port from what a user writes: a run's or model's folder, or the address of a server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jielong.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jielong.use.endpoint import Endpoint
+    from jielong.use.port import LocalPort
+
+MODEL_HELP = "a run's or model's folder, or a server's address with the model's name: http://localhost:8080/v1#NAME"
+
+
+def open_port(
+    spec: str, *, stage: str | None = None, weights: str | None = None, slots: int = 16, length: int = 0
+) -> LocalPort | Endpoint:
+    """A port to the model that `spec` names. A server's key is read from JIELONG_API_KEY or OPENAI_API_KEY."""
+    if spec.startswith(("http://", "https://")):
+        from jielong.use.endpoint import Endpoint
+
+        url, _, model = spec.partition("#")
+        return Endpoint(url, model, key=os.environ.get("JIELONG_API_KEY") or os.environ.get("OPENAI_API_KEY") or "")
+    if "://" in spec:
+        raise ConfigError(f"{spec!r} is no address of a server; expected http:// or https://, or a folder")
+    from jielong.cli.models import open_engine
+    from jielong.runs import find_model
+    from jielong.use.port import LocalPort
+
+    folder = find_model(Path(spec), stage)
+    engine, tokenizer = open_engine(folder, weights, slots=slots, length=length)
+    return LocalPort(engine, tokenizer, str(folder))

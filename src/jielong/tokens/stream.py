@@ -1,0 +1,63 @@
+"""Tokens to text while they come: never half a character, never a piece of a stop string.
+
+A token may end inside a UTF-8 character and a stop string may span tokens, so some text is held back until the next
+token shows what it is. Once a stop string is seen, the text ends before it.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+from jielong.tokens.tokenizer import Tokenizer
+
+
+class TextStream:
+    """Text of one answer, given id by id. Special ids are silent; bytes that are no UTF-8 become U+FFFD."""
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
+        self.tokenizer = tokenizer
+        self.stop = tuple(s for s in stop if s)
+        self.stopped_by = ""
+        """The stop string that ended the text, "" while there was none."""
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._held = ""
+
+    def push(self, id: int) -> str:
+        """The text that is certain now; "" after a stop string."""
+        return self._pass_on(self._decoder.decode(self.tokenizer.decode_bytes([id], skip_special=True)))
+
+    def finish(self) -> str:
+        """What was held back, when no more ids come."""
+        if self.stopped_by:
+            return ""
+        text = self._pass_on(self._decoder.decode(b"", final=True))
+        held, self._held = self._held, ""
+        return text + held
+
+    def _pass_on(self, text: str) -> str:
+        if self.stopped_by:
+            return ""
+        text = self._held + text
+        found = [(text.find(stop), -len(stop), stop) for stop in self.stop if stop in text]
+        if found:
+            # the earliest; of two that begin together, the longer
+            start, _, self.stopped_by = min(found)
+            self._held = ""
+            return text[:start]
+        held = max((_overlap(text, stop) for stop in self.stop), default=0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` with which `stop` begins."""
+    for length in range(min(len(text), len(stop) - 1), 0, -1):
+        if text.endswith(stop[:length]):
+            return length
+    return 0
+
+
+def cut_at_stop(text: str, stop: Sequence[str]) -> str:
+    """A whole text up to the first stop string in it."""
+    return text[: min((text.find(s) for s in stop if s and s in text), default=len(text))]

@@ -1,0 +1,47 @@
+"""The answer inside an answer: what two differently worded texts must share to count as the same.
+
+A long answer ends with its result; voting, scoring and exact match compare results and not words.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_MARKED = re.compile(
+    r"(?:final answer|the answer is|answer|therefore|so it is|答案是|答案|所以)\s*[::=]?\s*(?P<rest>[^\n]+)",
+    re.IGNORECASE,
+)
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?")
+_ARTICLE = re.compile(r"\b(?:the|a|an)\b")
+
+
+def final(text: str) -> str:
+    """What comes after the last "answer:" (boxed, or in the last line that is not empty), without the words around it."""
+    boxed = _BOXED.findall(text)
+    if boxed:
+        return str(boxed[-1]).strip()
+    marked = [m["rest"] for m in _MARKED.finditer(text)]
+    lines = [line for line in text.splitlines() if line.strip()]
+    return (marked[-1] if marked else lines[-1] if lines else "").strip().rstrip(".。!\uff01")
+
+
+def last_number(text: str) -> str:
+    """The last number of a text as it is written, thousands without commas; "" where there is none."""
+    found = _NUMBER.findall(text)
+    return found[-1].replace(",", "").lstrip("+") if found else ""
+
+
+def normal(text: str) -> str:
+    """Lower case, full-width letters narrow, no articles, no punctuation but signs within numbers, single spaces."""
+    text = unicodedata.normalize("NFKC", text).lower()
+    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
+    text = re.sub(r"(?<!\d)\.|\.(?!\d)|[^\w\s.\-+/%]", " ", text)
+    return " ".join(_ARTICLE.sub(" ", text).split())
+
+
+def key(text: str) -> str:
+    """By what answers are told apart: the number at the end of the final part if there is one, or else its words."""
+    end = final(text)
+    return last_number(end) or normal(end)

@@ -1,0 +1,78 @@
+"""Ways to get more out of a model, each after its paper, each with its cost; they compose.
+
+`named("decompose+vote:n=5+check")` reads like a sentence: decompose the question, put each part to a vote of five, and
+have each vote checked. The strategy on the left asks the one to its right; the last one asks the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jielong.config import set_field
+from jielong.errors import ConfigError, did_you_mean
+from jielong.records import Conversation
+from jielong.use.port import Answer, Ask, Options
+from jielong.use.strategies.vote import Vote
+from jielong.use.strategy import Strategy, over
+
+
+@dataclass(frozen=True)
+class Direct(Strategy):
+    """Ask once."""
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        return await ask(conversation, options)
+
+
+@dataclass(frozen=True)
+class Chain(Strategy):
+    """Several strategies, each asking the next."""
+
+    strategies: tuple[Strategy, ...]
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        for strategy in reversed(self.strategies[1:]):
+            ask = over(strategy, ask)
+        return await self.strategies[0](conversation, ask, options)
+
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "direct": Direct,
+    "vote": Vote,
+}
+
+
+def named(spec: str, given: Mapping[str, Any] | None = None) -> Strategy:
+    """The strategy that `spec` names: NAME or NAME:FIELD=VALUE,FIELD=VALUE, several joined by +.
+
+    `given` holds what a command line cannot write down, such as a scorer or a library: each strategy takes the fields of
+    that name. ConfigError for unknown names, with the nearest one that exists, and for a field that nobody gave.
+    """
+    parts = [_one(part.strip(), given or {}) for part in spec.split("+")]
+    return parts[0] if len(parts) == 1 else Chain(tuple(parts))
+
+
+def _one(spec: str, given: Mapping[str, Any]) -> Strategy:
+    name, _, settings = spec.partition(":")
+    if name not in STRATEGIES:
+        raise ConfigError(f"unknown strategy {name!r}; {did_you_mean(name, STRATEGIES)}")
+    cls = STRATEGIES[name]
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values = {key: value for key, value in given.items() if key in fields}
+    missing = [
+        f.name
+        for f in fields.values()
+        if f.name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(f"strategy {name} needs {', '.join(missing)}")
+    strategy = cls(**values)
+    for setting in filter(None, settings.split(",")):
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"strategy option {setting!r} has no value; write {name}:{setting}=VALUE")
+        strategy = set_field(strategy, key, value)
+    return strategy

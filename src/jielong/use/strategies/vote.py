@@ -1,0 +1,59 @@
+"""Asking many times and taking what most say (self-consistency, Wang et al. 2022, arXiv 2203.11171)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jielong.config import at_least
+from jielong.records import Conversation
+from jielong.use.answers import key
+from jielong.use.ledger import BudgetSpent, keep, note
+from jielong.use.port import Answer, Ask, Options
+from jielong.use.strategy import Strategy
+
+
+@dataclass(frozen=True)
+class Vote(Strategy):
+    """The answer that most of `n` samples agree on, told apart by `answers.key`; of a tie, the one that came first.
+
+    Samples are drawn at `temperature`: greedy ones would all be the same. What is given is the whole text of the first
+    sample with the winning answer.
+    """
+
+    n: int = 9
+    temperature: float = 0.7
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "n")
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        answers = await draw(self.n, conversation, ask, options, "vote", self.temperature)
+        counts = Counter(key(a.text) for a in answers)
+        most = max(counts.values())
+        winner = next(a for a in answers if counts[key(a.text)] == most)
+        note(f"{most} of {len(answers)} say {key(winner.text)!r}")
+        return winner
+
+
+async def draw(
+    n: int, conversation: Conversation, ask: Ask, options: Options, purpose: str, temperature: float
+) -> Sequence[Answer]:
+    """`n` answers in order, asked for at the same time; where the budget ends it, those that came. At least one."""
+
+    async def one(number: int) -> Answer:
+        drawn = options.draw(purpose, number, temperature=temperature, label=f"{purpose} {number + 1}")
+        answer = await ask(conversation, drawn)
+        keep(answer)
+        return answer
+
+    came = await asyncio.gather(*(one(i) for i in range(n)), return_exceptions=True)
+    for problem in came:
+        if isinstance(problem, BaseException) and not isinstance(problem, BudgetSpent):
+            raise problem
+    answers = [a for a in came if isinstance(a, Answer)]
+    if not answers:
+        raise next(p for p in came if isinstance(p, BudgetSpent))
+    return answers

@@ -1,0 +1,103 @@
+"""What a strategy is, how one stands over another, and how one is run within a budget.
+
+A strategy takes a conversation and somebody to ask, asks as often as it likes, and gives one answer. Whom it asks may be
+the model or the next strategy: it cannot tell, and so strategies compose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from jielong.errors import ConfigError
+from jielong.records import Conversation, Message
+from jielong.use.ledger import Budget, BudgetSpent, Call, Happening, Ledger, current, depth
+from jielong.use.port import Answer, Ask, Options, Usage
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a strategy gave: the answer, every call in order of their beginning, and what all of it cost."""
+
+    answer: Answer
+    calls: tuple[Call, ...]
+    usage: Usage
+    seconds: float
+    """Of the clock; `usage.seconds` adds up calls that ran at the same time."""
+    is_stopped: bool = False
+    """Whether the budget ended it."""
+
+
+class Strategy:
+    """A way to get more out of a model: it asks as often as it likes and gives one answer.
+
+    Subclasses are frozen dataclasses whose fields are the strategy's options. `ask` is the model, or the next strategy.
+    """
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        raise NotImplementedError
+
+
+def over(strategy: Strategy, ask: Ask) -> Ask:
+    """`ask` with the strategy in front of it: each of the strategy's calls goes to `ask`."""
+
+    async def asked(conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
+        token = depth.set(depth.get() + 1)
+        try:
+            return await strategy(conversation, ask, options)
+        finally:
+            depth.reset(token)
+
+    return asked
+
+
+async def run(
+    strategy: Strategy,
+    conversation: Conversation,
+    ask: Ask,
+    options: Options | None = None,
+    *,
+    budget: Budget | None = None,
+    on_happening: Callable[[Happening], None] | None = None,
+) -> Outcome:
+    """Answer with the strategy, within the budget.
+
+    Where the budget ends it, the answer is what the strategy kept, or else the last one that any call gave; its `stop` is
+    "budget". BudgetSpent when there is none at all.
+    """
+    ledger = Ledger(ask, budget, on_happening)
+    token = current.set(ledger)
+    is_stopped = False
+    try:
+        answer = await over(strategy, ledger.ask)(conversation, options or Options())
+    except BudgetSpent:
+        last = ledger.kept or (ledger.calls[-1].answer if ledger.calls else None)
+        if last is None:
+            raise
+        answer, is_stopped = replace(last, stop="budget"), True
+    finally:
+        current.reset(token)
+    return Outcome(replace(answer, usage=ledger.usage), ledger.calls, ledger.usage, ledger.seconds, is_stopped)
+
+
+def question_of(conversation: Conversation) -> str:
+    """The text of the last user turn; ConfigError where there is none."""
+    for message in reversed(conversation.messages):
+        if message.role == "user":
+            return message.text
+    raise ConfigError("the conversation has no user turn; a strategy needs a question")
+
+
+def instead(conversation: Conversation, text: str) -> Conversation:
+    """The conversation with another text in its last user turn."""
+    at = max((i for i, m in enumerate(conversation.messages) if m.role == "user"), default=-1)
+    if at < 0:
+        raise ConfigError("the conversation has no user turn; a strategy needs a question")
+    messages = list(conversation.messages[: at + 1])
+    messages[at] = Message("user", text)
+    return replace(conversation, messages=tuple(messages))
+
+
+def said(conversation: Conversation, answer: Answer, then: str) -> Conversation:
+    """The conversation, the answer to it, and what the user says next."""
+    return replace(conversation, messages=(*conversation.messages, answer.message, Message("user", then)))

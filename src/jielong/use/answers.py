@@ -9,9 +9,10 @@ import re
 import unicodedata
 
 _MARKED = re.compile(
-    r"(?:final answer|the answer is|answer|therefore|so it is|答案是|答案|所以)\s*[::=]?\s*(?P<rest>[^\n]+)",
+    r"(?:final answer|the answer is|answer|therefore|so it is|答案是|答案|所以)\s*[:\uff1a=]?\s*(?P<rest>[^\n]+)",
     re.IGNORECASE,
 )
+_ANSWER_LINE = re.compile(r"^[^\w\n]*(?:final )?(?:answer|答案)[^\w\n]*[:\uff1a]", re.IGNORECASE | re.MULTILINE)
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?")
 _ARTICLE = re.compile(r"\b(?:the|a|an)\b")
@@ -25,6 +26,11 @@ def final(text: str) -> str:
     marked = [m["rest"] for m in _MARKED.finditer(text)]
     lines = [line for line in text.splitlines() if line.strip()]
     return (marked[-1] if marked else lines[-1] if lines else "").strip().rstrip(".。!\uff01")
+
+
+def is_answered(text: str) -> bool:
+    """Whether a line begins with "Answer:" or "答案："."""
+    return bool(_ANSWER_LINE.search(text))
 
 
 def last_number(text: str) -> str:

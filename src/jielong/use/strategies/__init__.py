@@ -14,7 +14,13 @@ from typing import Any
 from jielong.config import set_field
 from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Conversation
+from jielong.use.agents.planner import Plan
 from jielong.use.port import Answer, Ask, Options
+from jielong.use.strategies.debate import Debate, Discuss
+from jielong.use.strategies.decompose import Decompose
+from jielong.use.strategies.roles import Dera, Team
+from jielong.use.strategies.story import Story
+from jielong.use.strategies.tree import Tree
 from jielong.use.strategies.vote import Vote
 from jielong.use.strategy import Strategy, over
 
@@ -40,7 +46,15 @@ class Chain(Strategy):
 
 
 STRATEGIES: dict[str, type[Strategy]] = {
+    "debate": Debate,
+    "decompose": Decompose,
+    "dera": Dera,
     "direct": Direct,
+    "discuss": Discuss,
+    "plan": Plan,
+    "story": Story,
+    "team": Team,
+    "tree": Tree,
     "vote": Vote,
 }
 

@@ -45,6 +45,8 @@ class Endpoint:
         body: dict[str, Any] = {"messages": [_plain(m) for m in conversation.messages], **self._body(options)}
         if options.tools:
             body["tools"] = [{"type": "function", "function": dict(t)} for t in options.tools]
+        if options.logprobs:
+            body["logprobs"] = True
         start_s = time.monotonic()
         if options.on_text:
             return await self._streamed(body, options, start_s)
@@ -53,8 +55,7 @@ class Endpoint:
         message = choice.get("message") or {}
         calls = _calls(message.get("tool_calls") or ())
         written = Message("assistant", message.get("content") or "", tool_calls=calls)
-        tokens = [float(t["logprob"]) for t in (choice.get("logprobs") or {}).get("content") or ()]
-        return Answer(written, _usage(data, start_s), _stop(choice, calls), logprobs=tuple(tokens))
+        return Answer(written, _usage(data, start_s), _stop(choice, calls), logprobs=_logprobs(choice))
 
     async def complete(self, text: str, options: Options = Options()) -> Answer:  # noqa: B008
         """A plain continuation of bare text."""
@@ -95,12 +96,14 @@ class Endpoint:
         assert options.on_text
         pieces: list[str] = []
         parts: dict[int, dict[str, str]] = {}
+        logprobs: list[float] = []
         stop, usage = "", Usage()
         asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
         async for event in self._events("chat/completions", asked):
             if event.get("usage"):
                 usage = _usage(event, start_s)
             for choice in event.get("choices") or ():
+                logprobs += _logprobs(choice)
                 delta = choice.get("delta") or {}
                 if delta.get("content"):
                     pieces.append(delta["content"])
@@ -115,7 +118,8 @@ class Endpoint:
         calls = _calls([{"id": p["id"], "function": p} for _, p in sorted(parts.items())])
         if not usage.calls:
             usage = Usage(0, len(pieces), 0, 1, time.monotonic() - start_s)
-        return Answer(Message("assistant", "".join(pieces), tool_calls=calls), usage, "tool_calls" if calls else stop)
+        written = Message("assistant", "".join(pieces), tool_calls=calls)
+        return Answer(written, usage, "tool_calls" if calls else stop, logprobs=tuple(logprobs))
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         async with self._room:
@@ -212,6 +216,10 @@ def _first(data: Mapping[str, Any], url: str) -> Mapping[str, Any]:
         return dict(data["choices"][0])
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise DataError(f"{url} answered without a choice: {str(data)[:200]}") from error
+
+
+def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(float(token["logprob"]) for token in (choice.get("logprobs") or {}).get("content") or ())
 
 
 def _stop(choice: Mapping[str, Any], calls: Sequence[object]) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
-
 from bench.strategies.calibrated import Calibrated, Known, Server, serve
+
 from jielong.errors import DataError, ResourceError
 from jielong.records import Conversation, Message, Sampling
 from jielong.use.endpoint import Endpoint
@@ -157,7 +157,7 @@ def test_a_server_that_is_slow_is_left_when_the_time_is_up() -> None:
 
     async def work(endpoint: Endpoint, server: Server) -> None:
         start_s = time.monotonic()
-        with pytest.raises(ResourceError, match="budget of 0.1 seconds is spent"):
+        with pytest.raises(ResourceError, match=r"budget of 0.1 seconds is spent"):
             await run(named("direct"), asked("?"), endpoint.ask, budget=Budget(seconds=0.1))
         assert time.monotonic() - start_s < 0.4
 

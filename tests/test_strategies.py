@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from bench.strategies.calibrated import Calibrated, Known
+
 from jielong.errors import ConfigError, DataError
 from jielong.records import Conversation, Message, Sample, Sampling, Score
 from jielong.use.examples import Example, nearest, read_examples
@@ -63,9 +63,9 @@ def test_names_read_like_a_sentence_and_are_refused_with_the_nearest() -> None:
         named("vots")
     with pytest.raises(ConfigError, match="unknown option 'm'"):
         named("vote:m=3")
-    with pytest.raises(ConfigError, match="n of Vote is 0; it must be at least 1"):
+    with pytest.raises(ConfigError, match=r"n of Vote is 0; it must be at least 1"):
         named("vote:0")
-    with pytest.raises(ConfigError, match="strategy cascade needs large .*--large"):
+    with pytest.raises(ConfigError, match=r"strategy cascade needs large .*--large"):
         named("cascade")
     with pytest.raises(ConfigError, match="unknown spell 'luck'"):
         named("spell:luck")
@@ -302,7 +302,8 @@ def test_thinking_comes_before_the_answer_that_reads_it() -> None:
 
 
 def test_the_likest_examples_are_chosen_and_stand_last(tmp_path: Path) -> None:
-    pool = tuple(Example(f"What is the capital of {c}?", c[0]) for c in ("Chad", "Peru", "Cuba")) + (
+    pool = (
+        *(Example(f"What is the capital of {c}?", c[0]) for c in ("Chad", "Peru", "Cuba")),
         Example("What is 7 + 7?", "14"),
         Example("How much is 8 + 7?", "15"),
         Example("七加八等于几？", "15"),
@@ -331,7 +332,7 @@ def test_the_likest_examples_are_chosen_and_stand_last(tmp_path: Path) -> None:
     assert read_examples(file) == (Example("What is 1 + 1?", "2"),)
     assert len(outcome(f"few-shot:{file}", RIGHT.ask).calls[0].conversation.messages) == 3
     file.write_text('{"question": "What is 1 + 1?", "answer": 2}\n', encoding="utf-8")
-    with pytest.raises(DataError, match="examples.jsonl:1: 'answer' is 2; expected some text"):
+    with pytest.raises(DataError, match=r"examples.jsonl:1: 'answer' is 2; expected some text"):
         read_examples(file)
 
 

@@ -169,7 +169,10 @@ def serve(model: Calibrated) -> Iterator[Server]:
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing on standard error."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Crowded(ThreadingHTTPServer):
+        request_queue_size = 128
+
+    server = Crowded(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jielong.cli.ports import MODEL_HELP, open_port
-from jielong.errors import DataError
+from jielong.cli.ports import MODEL_HELP, open_port, open_reward
+from jielong.errors import ConfigError, DataError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
 from jielong.use.ledger import Budget, Happening
@@ -30,6 +30,12 @@ def add_parser(commands: Any) -> None:
         default="direct",
         help=f"one of {', '.join(STRATEGIES)}, with options as in vote:n=5, or several joined by + (default: direct)",
     )
+    ask.add_argument("--large", metavar="MODEL", help="the model that a cascade asks where the first one is unsure")
+    ask.add_argument(
+        "--reward",
+        metavar="MODEL",
+        help="a reward model's folder, or a run with one, that judges for best-of and check",
+    )
     ask.add_argument("--system", default="", help="a system message before the question")
     ask.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
     ask.add_argument("--max-tokens", type=int, default=256, help="of each call (default: 256)")
@@ -48,7 +54,15 @@ def _ask(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise DataError("the question is empty; give at least a word")
-    strategy = named(arguments.strategy)
+    large = open_port(arguments.large) if arguments.large else None
+    given: dict[str, Any] = {"large": large.ask} if large else {}
+    if arguments.reward:
+        if arguments.model.startswith("http"):
+            raise ConfigError(
+                "a reward model reads token ids, which a server does not tell; --reward needs a folder's model"
+            )
+        given["scorer"] = open_reward(arguments.reward)
+    strategy = named(arguments.strategy, given)
     budget = Budget(arguments.budget_calls, arguments.budget_tokens, arguments.budget_seconds)
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = (Message("system", arguments.system),) if arguments.system else ()
@@ -63,6 +77,8 @@ def _ask(arguments: argparse.Namespace) -> int:
             )
         finally:
             await port.close()
+            if large:
+                await large.close()
 
     outcome = asyncio.run(work())
     if arguments.trace:

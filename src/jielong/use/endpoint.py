@@ -159,7 +159,7 @@ class Endpoint:
             try:
                 request = self._client.stream("POST", f"{self.url}/{path}", json=body)
                 response = await stack.enter_async_context(request)
-            except httpx2.ConnectError:
+            except (httpx2.NetworkError, httpx2.RemoteProtocolError):
                 if is_last:
                     raise
                 await asyncio.sleep(0.2 * 2**attempt)

@@ -1,0 +1,109 @@
+"""`jielong ask` and `jielong spell`, as one types them, against a server whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench.strategies.calibrated import Calibrated, Known, Server, serve
+
+from jielong.cli.main import main
+
+KNOWN = [Known(f"What is {a} + 3?", str(a + 3), (str(a + 2),)) for a in range(10, 40)]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serve(Calibrated(KNOWN, 0.6)) as server:
+        yield server
+
+
+def test_a_question_is_answered_and_its_cost_said(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", f"{server.url}#m", "What is 12 + 3?", "--strategy", "vote:9"]) == 0
+    out, err = capsys.readouterr()
+    assert out.strip() in ("15", "14")
+    assert re.search(r"\[9 calls, 45 tokens read, 9 written, \d+\.\d s\]", err)
+    assert {body["model"] for body in server.requests} == {"m"} and len({b["seed"] for b in server.requests}) == 9
+
+
+def test_every_call_can_be_shown_and_kept(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = tmp_path / "trace.jsonl"
+    words = [
+        "ask",
+        server.url,
+        "What is 12 + 3?",
+        "--strategy",
+        "think+vote:3",
+        "--system",
+        "Add.",
+        "--trace",
+        str(trace),
+    ]
+    assert main([*words, "--show", "--show-prompts"]) == 0
+    err = capsys.readouterr().err
+    for number in range(1, 7):
+        assert re.search(rf"\[{number}\] vote \d: 1[45]\n", err)
+    assert err.count("* ") == 2 and "Let us think step by step." in err
+    calls = [json.loads(line) for line in trace.read_text().splitlines()]
+    assert [c["number"] for c in calls] == [1, 2, 3, 4, 5, 6]
+    assert calls[0]["messages"][0] == {"role": "system", "content": "Add."}
+
+
+def test_a_budget_ends_the_work_with_an_answer(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["ask", server.url, "What is 12 + 3?", "--strategy", "reflect:5", "--budget-calls", "1"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert out.strip() in ("15", "14")
+    assert "stopped by the budget" in err and len(server.requests) == 1
+
+
+def test_a_cascade_asks_the_large_model(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(Calibrated(KNOWN, 1.0)) as large:
+        words = ["ask", server.url, "What is 12 + 3?", "--strategy", "cascade:logprob", "--large", large.url]
+        assert main(words) == 0
+        assert capsys.readouterr().out.strip() == "15"
+        assert (len(server.requests), len(large.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["What is 12 + 3?", "--strategy", "vots"], "did you mean 'vote'?"),
+        (["  "], "the question is empty"),
+        (["What is 12 + 3?", "--strategy", "cascade"], "needs large"),
+        (["What is the weather?"], "none of the 30 known questions"),
+        (["What is 12 + 3?", "--budget-tokens", "-1"], "budget tokens is -1"),
+        (["What is 12 + 3?", "--strategy", "best-of", "--reward", "x"], "a reward model reads token ids"),
+    ],
+)
+def test_a_mistake_costs_one_sentence(
+    words: list[str], sentence: str, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ask", server.url, *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and sentence in err and len(err.splitlines()) == 1
+
+
+def test_a_spell_is_searched_written_and_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def p(known: Known, conversation: object) -> float:
+        text = conversation.messages[-1].text  # type: ignore[attr-defined]
+        return 0.9 if "step" in text else 0.3
+
+    task, out = tmp_path / "task.jsonl", tmp_path / "found.txt"
+    task.write_text("".join(json.dumps({"question": k.question, "answer": k.right}) + "\n" for k in KNOWN))
+    with serve(Calibrated(KNOWN, p)) as server:
+        search = ["spell", server.url, "--task", str(task), "--scorings", "33", "--train", "12", "--out", str(out)]
+        assert main([*search, "--method", "reinforce"]) == 0
+        said = capsys.readouterr().out
+        assert "(no instruction)" in said and "On 18 other questions:" in said
+        record = json.loads(out.with_suffix(".json").read_text())
+        assert len(record["trials"]) == 33 and record["method"] == "reinforce"
+        assert "step" in record["instruction"]
+        assert out.read_text() == record["instruction"].replace("$", "$$") + "\n\n$question\n"
+        assert main(["ask", server.url, KNOWN[0].question, "--strategy", f"spell:{out}"]) == 0
+        assert server.requests[-1]["messages"][-1]["content"] == f"{record['instruction']}\n\n{KNOWN[0].question}"
+        assert main([*search, "--train", "30"]) == 2
+        assert "of 30 examples 30 cannot be trained on" in capsys.readouterr().err

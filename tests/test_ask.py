@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from bench.strategies.calibrated import Calibrated, Known, Server, serve
 
+from jielong.cli.ask import Shown
 from jielong.cli.main import main
+from jielong.use.ledger import Happening
 
 KNOWN = [Known(f"What is {a} + 3?", str(a + 3), (str(a + 2),)) for a in range(10, 40)]
 
@@ -50,6 +52,26 @@ def test_every_call_can_be_shown_and_kept(server: Server, tmp_path: Path, capsys
     calls = [json.loads(line) for line in trace.read_text().splitlines()]
     assert [c["number"] for c in calls] == [1, 2, 3, 4, 5, 6]
     assert calls[0]["messages"][0] == {"role": "system", "content": "Add."}
+
+
+def test_calls_at_the_same_time_are_shown_one_after_another(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Shown()
+    for kind, text, call in (
+        ("begins", "one", 1),
+        ("begins", "two", 2),
+        ("begins", "three", 3),
+        ("text", "a", 1),
+        ("text", "c", 2),
+        ("text", "e", 3),
+        ("ends", "", 2),
+        ("note", "so far", 0),
+        ("text", "b", 1),
+        ("ends", "", 1),
+        ("text", "f", 3),
+    ):
+        shown(Happening(kind, text, call))
+    shown.close()
+    assert capsys.readouterr().err == "[1] one: ab\n[2] two: c\n* so far\n[3] three: ef\n"
 
 
 def test_a_budget_ends_the_work_with_an_answer(server: Server, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,7 +68,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     system = (Message("system", arguments.system),) if arguments.system else ()
     conversation = Conversation((*system, Message("user", question)))
     port = open_port(arguments.model, stage=arguments.stage)
-    shown = _Shown() if arguments.show else None
+    shown = Shown() if arguments.show else None
 
     async def work() -> Outcome:
         try:
@@ -92,7 +92,7 @@ def _ask(arguments: argparse.Namespace) -> int:
             )
             print(f"--- prompt of call {call.number}: {call.label}\n{exact}", file=sys.stderr)
     if shown:
-        print(file=sys.stderr)
+        shown.close()
     print(outcome.answer.text)
     print(describe(outcome), file=sys.stderr)
     return 0
@@ -110,40 +110,52 @@ def describe(outcome: Outcome) -> str:
     )
 
 
-class _Shown:
+class Shown:
     """Happenings as lines on standard error; of calls at the same time, one is shown as it writes and the others after."""
 
     def __init__(self) -> None:
         self._live = 0
         self._texts: dict[int, str] = {}
+        self._later: list[str] = []
 
     def __call__(self, happening: Happening) -> None:
+        margin, call = "  " * happening.depth, happening.call
         if happening.kind == "note":
-            self._line(f"{'  ' * happening.depth}* {happening.text}")
+            self._line(f"{margin}* {happening.text}")
         elif happening.kind == "begins":
-            self._texts[happening.call] = f"{'  ' * happening.depth}[{happening.call}] {happening.text or 'ask'}: "
+            self._texts[call] = f"{margin}[{call}] {happening.text or 'ask'}: "
             if not self._live:
-                self._open(happening.call)
+                self._open(call)
+        elif happening.kind == "text" and call == self._live:
+            self._write(happening.text)
         elif happening.kind == "text":
-            if happening.call == self._live:
-                sys.stderr.write(happening.text)
-                sys.stderr.flush()
-            else:
-                self._texts[happening.call] += happening.text
-        elif happening.kind == "ends":
-            if happening.call == self._live:
-                print(file=sys.stderr)
-                self._live = 0
-                waiting = min(self._texts, default=0)
-                if waiting:
-                    self._open(waiting)
-            else:
-                self._line(self._texts.pop(happening.call))
+            self._texts[call] += happening.text
+        elif call == self._live:
+            self.close()
+            if self._texts:
+                self._open(min(self._texts))
+        else:
+            self._line(self._texts.pop(call))
+
+    def close(self) -> None:
+        """End the line that is being written, and write those that waited for it."""
+        if self._live:
+            self._write("\n")
+        self._live = 0
+        for line in self._later:
+            self._line(line)
+        self._later.clear()
 
     def _open(self, call: int) -> None:
         self._live = call
-        sys.stderr.write(self._texts.pop(call))
-        sys.stderr.flush()
+        self._write(self._texts.pop(call))
 
     def _line(self, text: str) -> None:
-        print(("\n" if self._live else "") + text, file=sys.stderr)
+        if self._live:
+            self._later.append(text)
+        else:
+            self._write(text + "\n")
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -124,6 +124,19 @@ def test_bare_text_is_gone_on_with() -> None:
     at_server(work)
 
 
+def test_texts_become_vectors_in_their_order() -> None:
+    body = json.dumps({"data": [{"index": 1, "embedding": [0, 1]}, {"index": 0, "embedding": [1, 0.5]}]})
+
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        server.refusals.extend([(200, body)] * 2)
+        assert await endpoint.embed(["a", "b"]) == [[1.0, 0.5], [0.0, 1.0]]
+        assert server.requests[0] == {"input": ["a", "b"], "model": "calibrated"}
+        with pytest.raises(DataError, match="gave 2 embeddings for 1 texts"):
+            await endpoint.embed(["a"])
+
+    at_server(work)
+
+
 def test_an_unreadable_tool_call_is_kept_for_the_tool_to_refuse() -> None:
     call = {"id": "c", "function": {"name": "add", "arguments": '{"a": 1'}}
     body = json.dumps({"choices": [{"message": {"content": None, "tool_calls": [call]}}]})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -74,9 +74,9 @@ class BestOf(Strategy):
         values = await judged(answers, conversation, ask, options, self.scorer)
         note(f"scores {', '.join(f'{v:g}' for v in values)}")
         if self.weighted:
-            totals: Counter[str] = Counter()
+            totals: defaultdict[str, float] = defaultdict(float)
             for answer, value in zip(answers, values, strict=True):
-                totals[key(answer.text)] += value  # type: ignore[assignment]
+                totals[key(answer.text)] += value
             winner = max(totals, key=lambda k: totals[k])
             values = [v if key(a.text) == winner else -math.inf for a, v in zip(answers, values, strict=True)]
         return most_say([a for a, v in zip(answers, values, strict=True) if v == max(values)])
@@ -98,21 +98,16 @@ class Check(Strategy):
         at_least(self, 1, "tries")
 
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
-        best, most = None, -math.inf
-        for number in range(self.tries):
-            again = options.draw("check", number, label=f"try {number + 1}", temperature=self.temperature)
-            answer = await ask(conversation, again if number else replace(options, label="try 1", on_text=None))
-            if best is None:
-                keep(answer)
-            (value,) = await judged([answer], conversation, ask, options.draw("judge", number), self.scorer)
-            if value > most:
-                best, most = answer, value
-                keep(answer)
-            if value >= self.enough:
-                break
-        note(f"{'passed' if most >= self.enough else 'none passed'} after {number + 1} of {self.tries} tries")
-        assert best is not None
-        return best
+        answers: list[Answer] = []
+        values: list[float] = []
+        while len(answers) < self.tries and not (values and values[-1] >= self.enough):
+            number = len(answers) + 1
+            again = options.draw("check", number, label=f"try {number}", temperature=self.temperature)
+            answers.append(await ask(conversation, again if answers else replace(options, label="try 1", on_text=None)))
+            keep(answers[values.index(max(values))] if values else answers[0])
+            values += await judged(answers[-1:], conversation, ask, options.draw("judge", number), self.scorer)
+        note(f"{'passed' if values[-1] >= self.enough else 'none passed'} after {len(answers)} of {self.tries} tries")
+        return answers[values.index(max(values))]
 
 
 @dataclass(frozen=True)

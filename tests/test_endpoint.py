@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -15,9 +16,10 @@ from bench.strategies.calibrated import Calibrated, Known, Server, serve
 from jielong.errors import DataError, ResourceError
 from jielong.records import Conversation, Message, Sampling
 from jielong.use.endpoint import Endpoint
+from jielong.use.examples import Example
 from jielong.use.ledger import Budget
 from jielong.use.port import Options
-from jielong.use.strategies import named
+from jielong.use.strategies import STRATEGIES, named
 from jielong.use.strategy import run
 
 T = TypeVar("T")
@@ -150,17 +152,31 @@ def test_an_unreadable_tool_call_is_kept_for_the_tool_to_refuse() -> None:
     at_server(work)
 
 
-def test_a_strategy_is_the_same_over_http() -> None:
-    conversation = asked("What is 15 + 15?")
-    here = asyncio.run(run(named("vote:9"), conversation, MODEL.ask))
+def judging(conversation: Conversation, known: Known | None, dice: random.Random) -> str | None:
+    """Judges by a coin where it is asked for a judgement; else the question is answered where it is known."""
+    asks = ("Is the proposed answer right?", "Look at your answer again.", "break one of the principles?")
+    if any(a in conversation.messages[-1].text for a in asks):
+        return dice.choice(["Yes.", "No."])
+    return None if known else "7 and 8"
+
+
+@pytest.mark.parametrize(
+    "name", [*sorted(STRATEGIES.keys() - {"context"}), "think+vote:3", "best-of:3,weighted=true+few-shot"]
+)
+def test_every_strategy_is_the_same_over_http(name: str) -> None:
+    model, large = Calibrated(SUMS, 0.6, react=judging), Calibrated(SUMS, 1.0)
+    examples = tuple(Example(k.question, k.right) for k in SUMS)
+    strategy = named(name, {"large": large.ask, "examples": examples})
+    conversation, budget = asked(SUMS[5].question), Budget(calls=40)
+    here = asyncio.run(run(strategy, conversation, model.ask, budget=budget))
 
     async def work(endpoint: Endpoint, server: Server) -> None:
-        there = await run(named("vote:9"), conversation, endpoint.ask, budget=Budget(calls=9))
+        there = await run(strategy, conversation, endpoint.ask, budget=budget, on_happening=lambda happening: None)
         assert there.answer.text == here.answer.text
         assert [c.answer.text for c in there.calls] == [c.answer.text for c in here.calls]
         assert there.usage.tokens == here.usage.tokens
 
-    at_server(work)
+    at_server(work, model)
 
 
 def test_a_server_that_is_slow_is_left_when_the_time_is_up() -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bench.strategies.calibrated import Calibrated, Known, Server, serve
+from tests.test_engine import CONFIG, lively_model
 
 from jielong.cli.ask import Shown
 from jielong.cli.main import main
+from jielong.model import hf
+from jielong.model.transformer import scalar_from_language_model
+from jielong.tokens import TokenizerConfig, train_tokenizer
 from jielong.use.ledger import Happening
 
 KNOWN = [Known(f"What is {a} + 3?", str(a + 3), (str(a + 2),)) for a in range(10, 40)]
@@ -88,6 +93,25 @@ def test_a_cascade_asks_the_large_model(server: Server, capsys: pytest.CaptureFi
         assert main(words) == 0
         assert capsys.readouterr().out.strip() == "15"
         assert (len(server.requests), len(large.requests)) == (1, 1)
+
+
+def test_a_reward_model_picks_the_best_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokenizer = train_tokenizer(["the sea 大海 the sea\n"] * 20, TokenizerConfig(vocab_size=330))
+    model = lively_model(0, replace(CONFIG, vocab_size=330))
+    reward = scalar_from_language_model(model, seed=1)
+    for name, made in (("model", model), ("reward", reward)):
+        (tmp_path / name).mkdir()
+        hf.save(made, tmp_path / name, eos_token_id=tokenizer.im_end, pad_token_id=tokenizer.pad)
+        tokenizer.save(tmp_path / name)
+    folder, trace = str(tmp_path / "model"), tmp_path / "trace.jsonl"
+    words = ["ask", folder, "the sea?", "--strategy", "best-of:6", "--max-tokens", "8", "--trace", str(trace), "--show"]
+    assert main([*words, "--reward", str(tmp_path / "reward")]) == 0
+    out, err = capsys.readouterr()
+    scores = [float(x) for x in err.split("* scores ")[1].splitlines()[0].split(", ")]
+    answers = [json.loads(line)["answer"]["content"] for line in trace.read_text().splitlines()]
+    assert len(set(scores)) > 1 and out == answers[scores.index(max(scores))] + "\n"
+    assert main([*words, "--reward", folder]) == 2
+    assert "--reward takes a reward model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

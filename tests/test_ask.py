@@ -153,3 +153,12 @@ def test_a_spell_is_searched_written_and_used(tmp_path: Path, capsys: pytest.Cap
         assert server.requests[-1]["messages"][-1]["content"] == f"{record['instruction']}\n\n{KNOWN[0].question}"
         assert main([*search, "--train", "30"]) == 2
         assert "of 30 examples 30 cannot be trained on" in capsys.readouterr().err
+        assert main([*search, "--out", str(tmp_path / "found.json")]) == 2
+        assert "must end in .txt" in capsys.readouterr().err
+    with serve(
+        Calibrated(KNOWN, lambda known, conversation: float(conversation.messages[0].text == known.question))
+    ) as server:
+        out.unlink()
+        assert main(["spell", server.url, *search[2:], "--method", "random"]) == 0
+        assert "No instruction was better than none, which is right on 100% of the others." in capsys.readouterr().out
+        assert not out.exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.cli.ports import MODEL_HELP, open_port
+from jielong.errors import ConfigError
 from jielong.records import Sampling
 from jielong.runs import write_json, write_text
 
@@ -48,6 +49,8 @@ def _spell(arguments: argparse.Namespace) -> int:
     from jielong.use.spells.methods import Chance, Opro, Reinforce
     from jielong.use.spells.search import Method, Search, Trial, search, spelled, split
 
+    if arguments.out.suffix != ".txt":
+        raise ConfigError(f"--out {arguments.out} must end in .txt, as the file of a spell does")
     task = split(read_examples(arguments.task), arguments.train, arguments.seed)
     language = language_of("".join(e.question for e in task.train))
     methods: dict[str, Method] = {
@@ -85,18 +88,25 @@ def _spell(arguments: argparse.Namespace) -> int:
                 await proposer.close()
 
     found = asyncio.run(work())
-    record = arguments.out.with_suffix(".json")
-    write_text(arguments.out, spelled(found.best.instruction.replace("$", "$$"), "$question") + "\n")
+    record, instruction = arguments.out.with_suffix(".json"), found.best.instruction
     write_json(record, found.to_dict())
+    cost = (
+        f"Cost: {found.asked.calls} answers and {found.proposed.calls} proposals, "
+        f"{found.asked.tokens + found.proposed.tokens:,} tokens; all that was tried is in {record}"
+    )
+    if not instruction:
+        print(
+            f"\nNo instruction was better than none, which is right on {_mean(found.test):.0%} of the others.\n{cost}"
+        )
+        return 0
+    write_text(arguments.out, spelled(instruction.replace("$", "$$"), "$question") + "\n")
     better = sum(new > old for new, old in zip(found.test, found.plain_test, strict=True))
     worse = sum(new < old for new, old in zip(found.test, found.plain_test, strict=True))
     print(
         f"\nOn {len(found.test)} other questions: {_mean(found.test):.0%} right with it, {_mean(found.plain_test):.0%} "
-        f"without; {better} are better and {worse} worse.\n"
-        f"Cost: {found.asked.calls} answers and {found.proposed.calls} proposals, "
-        f"{found.asked.tokens + found.proposed.tokens:,} tokens.\n"
-        f"Spell:  {arguments.out}  (all that was tried in {record})\n"
-        f"Use it: jielong ask {arguments.model} QUESTION --strategy spell:{arguments.out}"
+        f"without; {better} are better and {worse} worse.\n{cost}\n"
+        f"Spell:   {arguments.out}\n"
+        f"Use it:  jielong ask {arguments.model} QUESTION --strategy spell:{arguments.out}"
     )
     return 0
 

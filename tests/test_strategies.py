@@ -344,7 +344,7 @@ def test_reflection_ends_where_the_answer_is_found_right_and_else_revises() -> N
         last = conversation.messages[-1].text
         if last.startswith("Look at your answer"):
             return "Yes, all is well." if conversation.messages[-2].text == "15" else "No: it is not the sum."
-        return "15" if last.startswith("Answer the question once more") else None
+        return "15" if last.startswith("Answer once more") else None
 
     right = outcome("reflect:3", Calibrated(SUMS, 1.0, react=react).ask)
     assert [c.label for c in right.calls] == ["answer", "critique"] and right.answer.text == "15"

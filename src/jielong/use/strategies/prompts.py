@@ -85,7 +85,8 @@ class Think(Strategy):
         language = language_of(question)
         asked = instead(conversation, fill("think", language, question=question))
         thoughts = await ask(asked, replace(options, label="think", on_text=None))
-        return await ask(said(asked, thoughts, fill("think_answer", language)), replace(options, label="answer"))
+        then = said(asked, thoughts, fill("think_answer", language, question=question))
+        return await ask(then, replace(options, label="answer"))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ class Reflect(Strategy):
         at_least(self, 1, "rounds")
 
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
-        language, model = language_of(question_of(conversation)), model_under(ask)
+        question = question_of(conversation)
+        language, model = language_of(question), model_under(ask)
         answer = await ask(conversation, replace(options, label="answer", on_text=None))
         for number in range(self.rounds):
             keep(answer)
@@ -38,7 +39,7 @@ class Reflect(Strategy):
             if says_yes(critique.text):
                 note("the answer is found right")
                 break
-            asked = said(asked, critique, fill("reflect_revise", language))
+            asked = said(asked, critique, fill("reflect_revise", language, question=question))
             answer = await model(asked, options.draw("revise", number, label="revise"))
         return answer
 

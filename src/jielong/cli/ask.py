@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from jielong.errors import ConfigError, DataError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
 from jielong.use.ledger import Budget, Happening
-from jielong.use.port import Options, Renders
+from jielong.use.port import Options, Port, Renders
 from jielong.use.strategies import STRATEGIES, named
 from jielong.use.strategy import Outcome, run
 
@@ -54,33 +56,23 @@ def _ask(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise DataError("the question is empty; give at least a word")
-    large = open_port(arguments.large) if arguments.large else None
-    given: dict[str, Any] = {"large": large.ask} if large else {}
-    if arguments.reward:
-        if arguments.model.startswith("http"):
-            raise ConfigError(
-                "a reward model reads token ids, which a server does not tell; --reward needs a folder's model"
-            )
-        given["scorer"] = open_reward(arguments.reward)
-    strategy = named(arguments.strategy, given)
     budget = Budget(arguments.budget_calls, arguments.budget_tokens, arguments.budget_seconds)
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = (Message("system", arguments.system),) if arguments.system else ()
     conversation = Conversation((*system, Message("user", question)))
-    port = open_port(arguments.model, stage=arguments.stage)
     shown = Shown() if arguments.show else None
 
-    async def work() -> Outcome:
-        try:
-            return await run(
-                strategy, conversation, port.ask, Options(sampling, arguments.seed), budget=budget, on_happening=shown
-            )
-        finally:
-            await port.close()
-            if large:
-                await large.close()
+    async def work() -> tuple[Outcome, Port]:
+        async with open_given(arguments) as given:
+            strategy = named(arguments.strategy, given)
+            port = open_port(arguments.model, stage=arguments.stage)
+            try:
+                options = Options(sampling, arguments.seed)
+                return await run(strategy, conversation, port.ask, options, budget=budget, on_happening=shown), port
+            finally:
+                await port.close()
 
-    outcome = asyncio.run(work())
+    outcome, port = asyncio.run(work())
     if arguments.trace:
         write_text(arguments.trace, "".join(canonical_json(c.to_dict()) + "\n" for c in outcome.calls))
     if arguments.show_prompts:
@@ -96,6 +88,26 @@ def _ask(arguments: argparse.Namespace) -> int:
     print(outcome.answer.text)
     print(describe(outcome), file=sys.stderr)
     return 0
+
+
+@contextlib.asynccontextmanager
+async def open_given(arguments: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
+    """What strategies are handed that a command line cannot write: the models of --large and --reward."""
+    given: dict[str, Any] = {}
+    if arguments.reward:
+        if arguments.model.startswith("http"):
+            raise ConfigError(
+                "a reward model reads token ids, which a server does not tell; --reward needs a folder's model"
+            )
+        given["scorer"] = open_reward(arguments.reward)
+    if not arguments.large:
+        yield given
+        return
+    large = open_port(arguments.large)
+    try:
+        yield {**given, "large": large.ask}
+    finally:
+        await large.close()
 
 
 def describe(outcome: Outcome) -> str:

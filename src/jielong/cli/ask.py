@@ -73,6 +73,8 @@ def _ask(arguments: argparse.Namespace) -> int:
                 await port.close()
 
     outcome, port = asyncio.run(work())
+    if shown:
+        shown.close()
     if arguments.trace:
         write_text(arguments.trace, "".join(canonical_json(c.to_dict()) + "\n" for c in outcome.calls))
     if arguments.show_prompts:
@@ -83,8 +85,6 @@ def _ask(arguments: argparse.Namespace) -> int:
                 else canonical_json(call.to_dict()["messages"])
             )
             print(f"--- prompt of call {call.number}: {call.label}\n{exact}", file=sys.stderr)
-    if shown:
-        shown.close()
     print(outcome.answer.text)
     print(describe(outcome), file=sys.stderr)
     return 0
@@ -100,14 +100,12 @@ async def open_given(arguments: argparse.Namespace) -> AsyncIterator[dict[str, A
                 "a reward model reads token ids, which a server does not tell; --reward needs a folder's model"
             )
         given["scorer"] = open_reward(arguments.reward)
-    if not arguments.large:
+    async with contextlib.AsyncExitStack() as stack:
+        if arguments.large:
+            large = open_port(arguments.large)
+            stack.push_async_callback(large.close)
+            given["large"] = large.ask
         yield given
-        return
-    large = open_port(arguments.large)
-    try:
-        yield {**given, "large": large.ask}
-    finally:
-        await large.close()
 
 
 def describe(outcome: Outcome) -> str:

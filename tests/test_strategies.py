@@ -281,6 +281,8 @@ def test_a_spell_is_put_around_the_question_in_its_language(tmp_path: Path) -> N
     own.write_text("Abracadabra! $question\n", encoding="utf-8")
     assert prompt(f"spell:{own}", "Is it?") == "Abracadabra! Is it?"
     own.write_text("The sea is blue.\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"own\.txt has no \$question in it"):
+        prompt(f"spell:{own}", "Is it?")
     assert prompt(f"context:{own}", "How is it?") == "Context:\nThe sea is blue.\n\nQuestion: How is it?"
     own.write_text("For $5: $question", encoding="utf-8")
     with pytest.raises(DataError, match=r"cannot be filled in .*\$question, and \$\$ is a \$"):

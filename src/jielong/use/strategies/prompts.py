@@ -45,6 +45,8 @@ class Spell(Strategy):
         question = question_of(conversation)
         if self.name.endswith(".txt"):
             text = fill_file(Path(self.name), question=question)
+            if question not in text:
+                raise DataError(f"the spell {self.name} has no $question in it, where the question would stand")
         else:
             text = fill(f"spell_{self.name}", language_of(question), question=question)
         return await ask(instead(conversation, text), options)

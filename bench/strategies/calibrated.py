@@ -15,7 +15,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -160,15 +160,19 @@ def serve(model: Calibrated) -> Iterator[Server]:
             return self.give(200, json.dumps(_whole(answer, is_chat, bool(body.get("logprobs")))))
 
         def give(self, status: int, text: str, kind: str = "application/json") -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.end_headers()
-            self.wfile.write(text.encode())
+            with suppress(ConnectionError):  # who asked may have left
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.end_headers()
+                self.wfile.write(text.encode())
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing on standard error."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Crowded(ThreadingHTTPServer):
+        request_queue_size = 128
+
+    server = Crowded(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -15,6 +15,10 @@ _MARKED = re.compile(
 _ANSWER_LINE = re.compile(r"^[^\w\n]*(?:final )?(?:answer|答案)[^\w\n]*[:\uff1a]", re.IGNORECASE | re.MULTILINE)
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?")
+_YES_OR_NO = re.compile(
+    r"(?P<yes>\b(?:yes|correct|right|true)\b|没错|没问题|是的|\A是|对(?!不起)|正确)|\b(?:no|not|incorrect|wrong|false)\b|不|否|错|没",
+    re.IGNORECASE,
+)
 _ARTICLE = re.compile(r"\b(?:the|a|an)\b")
 
 
@@ -51,3 +55,17 @@ def key(text: str) -> str:
     """By what answers are told apart: the number at the end of the final part if there is one, or else its words."""
     end = final(text)
     return last_number(end) or normal(end)
+
+
+def is_same(text: str, right: str) -> bool:
+    """Whether an answer says what the right one says: the same number at its end, or its words somewhere in it."""
+    if last_number(right):
+        return key(text) == key(right)
+    wanted, given = normal(right), normal(text)
+    return bool(re.search(rf"(?<![a-z]){re.escape(wanted)}(?![a-z])", given)) if wanted else not given
+
+
+def says_yes(text: str) -> bool | None:
+    """Whether the first word that judges is a yes or a no, in either language; None where there is none."""
+    found = _YES_OR_NO.search(text.strip())
+    return bool(found["yes"]) if found else None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import string
 from importlib import resources
+from pathlib import Path
 
-from jielong.errors import ConfigError
+from jielong.errors import ConfigError, DataError
 
 
 def language_of(text: str) -> str:
@@ -21,6 +22,23 @@ def fill(name: str, language: str, **values: str) -> str:
         return _template(name, language).substitute(values)
     except KeyError as error:
         raise ConfigError(f"the prompt {name}.{language}.txt needs a value for {error}") from error
+
+
+def fill_file(path: Path, **values: str) -> str:
+    """The prompt in a file of one's own; DataError where it cannot be read or filled in."""
+    try:
+        return string.Template(path.read_text(encoding="utf-8").removesuffix("\n")).substitute(values)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the prompt {str(path)!r}: {error}") from error
+    except (KeyError, ValueError) as error:
+        known = ", ".join(f"${name}" for name in values)
+        raise DataError(f"the prompt {path} cannot be filled in ({error}); known are {known}, and $$ is a $") from error
+
+
+def names(beginning: str) -> list[str]:
+    """The prompts whose names begin so, sorted."""
+    found = (path.name.split(".")[0] for path in (resources.files("jielong.use") / "templates").iterdir())
+    return sorted({name for name in found if name.startswith(beginning)})
 
 
 @functools.cache

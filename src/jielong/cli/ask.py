@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from jielong.cli.ports import MODEL_HELP, open_port
-from jielong.errors import DataError
+from jielong.cli.ports import MODEL_HELP, open_port, open_reward
+from jielong.errors import ConfigError, DataError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
 from jielong.use.ledger import Budget, Happening
-from jielong.use.port import Options, Renders
+from jielong.use.port import Options, Port, Renders
 from jielong.use.strategies import STRATEGIES, named
 from jielong.use.strategy import Outcome, run
 
@@ -29,6 +31,12 @@ def add_parser(commands: Any) -> None:
         "--strategy",
         default="direct",
         help=f"one of {', '.join(STRATEGIES)}, with options as in vote:n=5, or several joined by + (default: direct)",
+    )
+    ask.add_argument("--large", metavar="MODEL", help="the model that a cascade asks where the first one is unsure")
+    ask.add_argument(
+        "--reward",
+        metavar="MODEL",
+        help="a reward model's folder, or a run with one, that judges for best-of and check",
     )
     ask.add_argument("--system", default="", help="a system message before the question")
     ask.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
@@ -48,23 +56,25 @@ def _ask(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise DataError("the question is empty; give at least a word")
-    strategy = named(arguments.strategy)
     budget = Budget(arguments.budget_calls, arguments.budget_tokens, arguments.budget_seconds)
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = (Message("system", arguments.system),) if arguments.system else ()
     conversation = Conversation((*system, Message("user", question)))
-    port = open_port(arguments.model, stage=arguments.stage)
-    shown = _Shown() if arguments.show else None
+    shown = Shown() if arguments.show else None
 
-    async def work() -> Outcome:
-        try:
-            return await run(
-                strategy, conversation, port.ask, Options(sampling, arguments.seed), budget=budget, on_happening=shown
-            )
-        finally:
-            await port.close()
+    async def work() -> tuple[Outcome, Port]:
+        async with open_given(arguments) as given:
+            strategy = named(arguments.strategy, given)
+            port = open_port(arguments.model, stage=arguments.stage)
+            try:
+                options = Options(sampling, arguments.seed)
+                return await run(strategy, conversation, port.ask, options, budget=budget, on_happening=shown), port
+            finally:
+                await port.close()
 
-    outcome = asyncio.run(work())
+    outcome, port = asyncio.run(work())
+    if shown:
+        shown.close()
     if arguments.trace:
         write_text(arguments.trace, "".join(canonical_json(c.to_dict()) + "\n" for c in outcome.calls))
     if arguments.show_prompts:
@@ -75,11 +85,27 @@ def _ask(arguments: argparse.Namespace) -> int:
                 else canonical_json(call.to_dict()["messages"])
             )
             print(f"--- prompt of call {call.number}: {call.label}\n{exact}", file=sys.stderr)
-    if shown:
-        print(file=sys.stderr)
     print(outcome.answer.text)
     print(describe(outcome), file=sys.stderr)
     return 0
+
+
+@contextlib.asynccontextmanager
+async def open_given(arguments: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
+    """What strategies are handed that a command line cannot write: the models of --large and --reward."""
+    given: dict[str, Any] = {}
+    if arguments.reward:
+        if arguments.model.startswith("http"):
+            raise ConfigError(
+                "a reward model reads token ids, which a server does not tell; --reward needs a folder's model"
+            )
+        given["scorer"] = open_reward(arguments.reward)
+    async with contextlib.AsyncExitStack() as stack:
+        if arguments.large:
+            large = open_port(arguments.large)
+            stack.push_async_callback(large.close)
+            given["large"] = large.ask
+        yield given
 
 
 def describe(outcome: Outcome) -> str:
@@ -94,40 +120,52 @@ def describe(outcome: Outcome) -> str:
     )
 
 
-class _Shown:
+class Shown:
     """Happenings as lines on standard error; of calls at the same time, one is shown as it writes and the others after."""
 
     def __init__(self) -> None:
         self._live = 0
         self._texts: dict[int, str] = {}
+        self._later: list[str] = []
 
     def __call__(self, happening: Happening) -> None:
+        margin, call = "  " * happening.depth, happening.call
         if happening.kind == "note":
-            self._line(f"{'  ' * happening.depth}* {happening.text}")
+            self._line(f"{margin}* {happening.text}")
         elif happening.kind == "begins":
-            self._texts[happening.call] = f"{'  ' * happening.depth}[{happening.call}] {happening.text or 'ask'}: "
+            self._texts[call] = f"{margin}[{call}] {happening.text or 'ask'}: "
             if not self._live:
-                self._open(happening.call)
+                self._open(call)
+        elif happening.kind == "text" and call == self._live:
+            self._write(happening.text)
         elif happening.kind == "text":
-            if happening.call == self._live:
-                sys.stderr.write(happening.text)
-                sys.stderr.flush()
-            else:
-                self._texts[happening.call] += happening.text
-        elif happening.kind == "ends":
-            if happening.call == self._live:
-                print(file=sys.stderr)
-                self._live = 0
-                waiting = min(self._texts, default=0)
-                if waiting:
-                    self._open(waiting)
-            else:
-                self._line(self._texts.pop(happening.call))
+            self._texts[call] += happening.text
+        elif call == self._live:
+            self.close()
+            if self._texts:
+                self._open(min(self._texts))
+        else:
+            self._line(self._texts.pop(call))
+
+    def close(self) -> None:
+        """End the line that is being written, and write those that waited for it."""
+        if self._live:
+            self._write("\n")
+        self._live = 0
+        for line in self._later:
+            self._line(line)
+        self._later.clear()
 
     def _open(self, call: int) -> None:
         self._live = call
-        sys.stderr.write(self._texts.pop(call))
-        sys.stderr.flush()
+        self._write(self._texts.pop(call))
 
     def _line(self, text: str) -> None:
-        print(("\n" if self._live else "") + text, file=sys.stderr)
+        if self._live:
+            self._later.append(text)
+        else:
+            self._write(text + "\n")
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jielong.errors import ConfigError
 
 if TYPE_CHECKING:
+    from jielong.records import Scorer
     from jielong.use.endpoint import Endpoint
     from jielong.use.port import LocalPort
 
@@ -33,3 +34,17 @@ def open_port(
     folder = find_model(Path(spec), stage)
     engine, tokenizer = open_engine(folder, weights, slots=slots, length=length)
     return LocalPort(engine, tokenizer, str(folder))
+
+
+def open_reward(spec: str) -> Scorer:
+    """The reward model that `spec` names, a folder or a run with a stage `reward`, as a scorer."""
+    from jielong.model.hf import load
+    from jielong.model.transformer import ScalarModel
+    from jielong.runs import find_model
+    from jielong.train.rewards import RewardModelScorer
+
+    is_run = (Path(spec) / "run.json").exists()
+    model = load(find_model(Path(spec), "reward" if is_run else None))
+    if not isinstance(model, ScalarModel):
+        raise ConfigError(f"{spec} holds a model that writes; --reward takes a reward model, which gives scores")
+    return RewardModelScorer(model)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from jielong.errors import DataError
 from jielong.records import Conversation, Message, Preference
 
-Record = TypeVar("Record", Conversation, Preference)
+Record = TypeVar("Record")
 
 _SHAREGPT_ROLES = {
     "human": "user",
@@ -42,8 +42,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
 
 
-def _read(path: str | Path, parse: Callable[[Mapping[str, Any]], Record], what: str) -> list[Record]:
-    """All records of a file; raises DataError naming the bad lines, or that there is no record."""
+def read_records(path: str | Path, parse: Callable[[Mapping[str, Any]], Record], what: str) -> list[Record]:
+    """All records of a file of one JSON object a line; raises DataError naming the bad lines, or that there is no record."""
     path = Path(path)
     records: list[Record] = []
     wrong: list[str] = []
@@ -156,9 +156,9 @@ def preference_from(data: Mapping[str, Any]) -> Preference:
 
 def read_chats(path: str | Path) -> list[Conversation]:
     """The conversations of a JSONL file; DataError lists the lines that hold none."""
-    return _read(path, conversation_from, "conversation")
+    return read_records(path, conversation_from, "conversation")
 
 
 def read_preferences(path: str | Path) -> list[Preference]:
     """The preferences of a JSONL file; DataError lists the lines that hold none."""
-    return _read(path, preference_from, "preference")
+    return read_records(path, preference_from, "preference")

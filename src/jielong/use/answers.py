@@ -9,11 +9,16 @@ import re
 import unicodedata
 
 _MARKED = re.compile(
-    r"(?:final answer|the answer is|answer|therefore|so it is|答案是|答案|所以)\s*[::=]?\s*(?P<rest>[^\n]+)",
+    r"(?:final answer|the answer is|answer|therefore|so it is|答案是|答案|所以)\s*[:\uff1a=]?\s*(?P<rest>[^\n]+)",
     re.IGNORECASE,
 )
+_ANSWER_LINE = re.compile(r"^[^\w\n]*(?:final )?(?:answer|答案)[^\w\n]*[:\uff1a]", re.IGNORECASE | re.MULTILINE)
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?")
+_YES_OR_NO = re.compile(
+    r"(?P<yes>\b(?:yes|correct|right|true)\b|没错|没问题|是的|\A是|对(?!不起)|正确)|\b(?:no|not|incorrect|wrong|false)\b|不|否|错|没",
+    re.IGNORECASE,
+)
 _ARTICLE = re.compile(r"\b(?:the|a|an)\b")
 
 
@@ -25,6 +30,11 @@ def final(text: str) -> str:
     marked = [m["rest"] for m in _MARKED.finditer(text)]
     lines = [line for line in text.splitlines() if line.strip()]
     return (marked[-1] if marked else lines[-1] if lines else "").strip().rstrip(".。!\uff01")
+
+
+def is_answered(text: str) -> bool:
+    """Whether a line begins with "Answer:" or "答案："."""
+    return bool(_ANSWER_LINE.search(text))
 
 
 def last_number(text: str) -> str:
@@ -45,3 +55,17 @@ def key(text: str) -> str:
     """By what answers are told apart: the number at the end of the final part if there is one, or else its words."""
     end = final(text)
     return last_number(end) or normal(end)
+
+
+def is_same(text: str, right: str) -> bool:
+    """Whether an answer says what the right one says: the same number at its end, or its words somewhere in it."""
+    if last_number(right):
+        return key(text) == key(right)
+    wanted, given = normal(right), normal(text)
+    return bool(re.search(rf"(?<![a-z]){re.escape(wanted)}(?![a-z])", given)) if wanted else not given
+
+
+def says_yes(text: str) -> bool | None:
+    """Whether the first word that judges is a yes or a no, in either language; None where there is none."""
+    found = _YES_OR_NO.search(text.strip())
+    return bool(found["yes"]) if found else None

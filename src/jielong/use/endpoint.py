@@ -8,6 +8,7 @@ quoted.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -45,6 +46,8 @@ class Endpoint:
         body: dict[str, Any] = {"messages": [_plain(m) for m in conversation.messages], **self._body(options)}
         if options.tools:
             body["tools"] = [{"type": "function", "function": dict(t)} for t in options.tools]
+        if options.logprobs:
+            body["logprobs"] = True
         start_s = time.monotonic()
         if options.on_text:
             return await self._streamed(body, options, start_s)
@@ -53,8 +56,7 @@ class Endpoint:
         message = choice.get("message") or {}
         calls = _calls(message.get("tool_calls") or ())
         written = Message("assistant", message.get("content") or "", tool_calls=calls)
-        tokens = [float(t["logprob"]) for t in (choice.get("logprobs") or {}).get("content") or ()]
-        return Answer(written, _usage(data, start_s), _stop(choice, calls), logprobs=tuple(tokens))
+        return Answer(written, _usage(data, start_s), _stop(choice, calls), logprobs=_logprobs(choice))
 
     async def complete(self, text: str, options: Options = Options()) -> Answer:  # noqa: B008
         """A plain continuation of bare text."""
@@ -95,12 +97,14 @@ class Endpoint:
         assert options.on_text
         pieces: list[str] = []
         parts: dict[int, dict[str, str]] = {}
+        logprobs: list[float] = []
         stop, usage = "", Usage()
         asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
         async for event in self._events("chat/completions", asked):
             if event.get("usage"):
                 usage = _usage(event, start_s)
             for choice in event.get("choices") or ():
+                logprobs += _logprobs(choice)
                 delta = choice.get("delta") or {}
                 if delta.get("content"):
                     pieces.append(delta["content"])
@@ -115,52 +119,60 @@ class Endpoint:
         calls = _calls([{"id": p["id"], "function": p} for _, p in sorted(parts.items())])
         if not usage.calls:
             usage = Usage(0, len(pieces), 0, 1, time.monotonic() - start_s)
-        return Answer(Message("assistant", "".join(pieces), tool_calls=calls), usage, "tool_calls" if calls else stop)
+        written = Message("assistant", "".join(pieces), tool_calls=calls)
+        return Answer(written, usage, "tool_calls" if calls else stop, logprobs=tuple(logprobs))
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        async with self._room:
-            for attempt in range(self._retries + 1):
-                try:
-                    response = await self._client.post(f"{self.url}/{path}", json=body)
-                    if response.status_code in _AGAIN and attempt < self._retries:
-                        await asyncio.sleep(_wait_s(response, attempt))
-                        continue
-                    if response.status_code != 200:
-                        raise self._refusal(path, response.status_code, response.text)
-                    return dict(response.json())
-                except (httpx2.TransportError, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
-                    if attempt == self._retries or not isinstance(error, httpx2.TransportError):
-                        raise self._unreachable(error) from error
-                    await asyncio.sleep(0.2 * 2**attempt)
-                except (ValueError, TypeError) as error:
-                    raise DataError(f"{self.url}/{path} did not answer with a JSON object: {error}") from error
-        raise AssertionError("the last attempt returns or raises")
+        async with self._opened(path, body) as response:
+            await response.aread()
+            try:
+                return dict(response.json())
+            except (ValueError, TypeError) as error:
+                raise DataError(f"{self.url}/{path} did not answer with a JSON object: {error}") from error
 
     async def _events(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        async with self._room:
+        async with self._opened(path, body) as response:
+            async for line in response.aiter_lines():
+                data = line.removeprefix("data:").strip()
+                if not line.startswith("data:") or data == "[DONE]":
+                    continue
+                try:
+                    yield json.loads(data)
+                except ValueError as error:
+                    raise DataError(f"{self.url}/{path} streamed something that is no JSON: {error}") from error
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
+        """The response that begins well, after as many attempts as are allowed; what breaks off later is not tried again."""
+        async with self._room, contextlib.AsyncExitStack() as stack:
             try:
-                async with self._client.stream("POST", f"{self.url}/{path}", json=body) as response:
-                    if response.status_code != 200:
-                        raise self._refusal(
-                            path, response.status_code, (await response.aread()).decode(errors="replace")
-                        )
-                    async for line in response.aiter_lines():
-                        data = line.removeprefix("data:").strip()
-                        if not line.startswith("data:") or data == "[DONE]":
-                            continue
-                        yield json.loads(data)
+                response = await self._answered(path, body, stack)
+                yield response
             except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                raise self._unreachable(error) from error
-            except ValueError as error:
-                raise DataError(f"{self.url}/{path} streamed something that is no JSON: {error}") from error
+                raise ResourceError(
+                    f"{self.url} cannot be reached ({type(error).__name__}: {error}); start the server, or correct the address"
+                ) from error
 
-    def _refusal(self, path: str, status: int, text: str) -> ResourceError:
-        return ResourceError(f"{self.url}/{path} answered {status}: {text[:300].strip() or 'nothing'}")
-
-    def _unreachable(self, error: Exception) -> ResourceError:
-        return ResourceError(
-            f"{self.url} cannot be reached ({type(error).__name__}: {error}); start the server, or correct the address"
-        )
+    async def _answered(self, path: str, body: Mapping[str, Any], stack: contextlib.AsyncExitStack) -> httpx2.Response:
+        for attempt in range(self._retries + 1):
+            is_last = attempt == self._retries
+            try:
+                request = self._client.stream("POST", f"{self.url}/{path}", json=body)
+                response = await stack.enter_async_context(request)
+            except (httpx2.NetworkError, httpx2.RemoteProtocolError):
+                if is_last:
+                    raise
+                await asyncio.sleep(0.2 * 2**attempt)
+                continue
+            if response.status_code == 200:
+                return response
+            text = (await response.aread()).decode(errors="replace")
+            if response.status_code not in _AGAIN or is_last:
+                raise ResourceError(
+                    f"{self.url}/{path} answered {response.status_code}: {text[:300].strip() or 'nothing'}"
+                )
+            await asyncio.sleep(_wait_s(response, attempt))
+        raise AssertionError("the last attempt returns or raises")
 
 
 def _wait_s(response: httpx2.Response, attempt: int) -> float:
@@ -212,6 +224,10 @@ def _first(data: Mapping[str, Any], url: str) -> Mapping[str, Any]:
         return dict(data["choices"][0])
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise DataError(f"{url} answered without a choice: {str(data)[:200]}") from error
+
+
+def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(float(token["logprob"]) for token in (choice.get("logprobs") or {}).get("content") or ())
 
 
 def _stop(choice: Mapping[str, Any], calls: Sequence[object]) -> str:

@@ -101,6 +101,16 @@ def keep(answer: Answer) -> None:
         ledger.kept, ledger.kept_depth = answer, depth.get()
 
 
+def recorded(ask: Ask) -> Ask:
+    """Another model under the ledger of the question at work: its calls are recorded, shown and within the budget."""
+
+    async def asked(conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
+        ledger = current.get()
+        return await (ledger.ask_other(ask, conversation, options) if ledger else ask(conversation, options))
+
+    return asked
+
+
 class Ledger:
     """Asks through `ask`, remembers every call, and refuses those beyond the budget."""
 
@@ -129,6 +139,10 @@ class Ledger:
 
     async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
         """Ask the model; BudgetSpent when the budget does not allow it."""
+        return await self.ask_other(self._ask, conversation, options)
+
+    async def ask_other(self, ask: Ask, conversation: Conversation, options: Options) -> Answer:
+        """The same with another model."""
         options = self._within_budget(options)
         self._num_begun += 1
         number, deep = self._num_begun, depth.get()
@@ -144,11 +158,11 @@ class Ledger:
         if self.budget.seconds:
             left_s = max(0.0, self.budget.seconds - self.seconds)
             try:
-                answer = await asyncio.wait_for(self._ask(conversation, watched), left_s)
+                answer = await asyncio.wait_for(ask(conversation, watched), left_s)
             except TimeoutError:
                 raise BudgetSpent(f"the budget of {self.budget.seconds:g} seconds is spent") from None
         else:
-            answer = await self._ask(conversation, watched)
+            answer = await ask(conversation, watched)
         self.usage += answer.usage
         self._calls[number] = Call(number, options.label, deep, conversation, options, answer)
         self.happen(Happening("ends", answer.text, number, deep))

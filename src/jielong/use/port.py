@@ -58,6 +58,8 @@ class Options:
     seed: int = 0
     tools: tuple[Mapping[str, Any], ...] = ()
     """Tools the model may call: {"name", "description", "parameters" (a JSON schema)}."""
+    logprobs: bool = False
+    """Whether the answer must say the log-probabilities of its tokens; the engine in this process always does."""
     label: str = ""
     """What this call is for, in a word or two, for whoever watches: "vote 3"."""
     on_text: Callable[[str], None] | None = field(default=None, compare=False)
@@ -72,7 +74,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: the message, what it cost and why it ended ("stop", "length", "tool_calls", "budget").
+    """One answer: the message, what it cost and why it ended ("stop", "length", "tool_calls", "budget", or what a strategy says).
 
     `prompt_ids`, `ids` and `logprobs` (natural logs at the sampling temperature) are there where whoever answered says them.
     """

@@ -6,13 +6,17 @@ the model or the next strategy: it cannot tell, and so strategies compose.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from jielong.errors import ConfigError
 from jielong.records import Conversation, Message
 from jielong.use.ledger import Budget, BudgetSpent, Call, Happening, Ledger, current, depth
 from jielong.use.port import Answer, Ask, Options, Usage
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,44 @@ class Strategy:
 
 def over(strategy: Strategy, ask: Ask) -> Ask:
     """`ask` with the strategy in front of it: each of the strategy's calls goes to `ask`."""
+    return _Over(strategy, ask)
 
-    async def asked(conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
+
+@dataclass(frozen=True)
+class _Over:
+    strategy: Strategy
+    ask: Ask
+
+    async def __call__(self, conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
         token = depth.set(depth.get() + 1)
         try:
-            return await strategy(conversation, ask, options)
+            return await self.strategy(conversation, self.ask, options)
         finally:
             depth.reset(token)
 
-    return asked
+
+def model_under(ask: Ask) -> Ask:
+    """Who writes at the end of a chain of strategies.
+
+    A strategy asks the next one what is to be answered, and the model itself what it wants for its own work: a vote or a
+    check would not fit a list of sub-questions.
+    """
+    while isinstance(ask, _Over):
+        ask = ask.ask
+    return ask
+
+
+async def together(asks: Iterable[Awaitable[T]]) -> list[T]:
+    """All results in order, asked for at the same time.
+
+    Where one fails, the others are waited for and then it is raised, an error before a spent budget: no call goes on
+    behind a strategy that is over.
+    """
+    came = await asyncio.gather(*asks, return_exceptions=True)
+    problems = [one for one in came if isinstance(one, BaseException)]
+    if problems:
+        raise next((p for p in problems if not isinstance(p, BudgetSpent)), problems[0])
+    return [one for one in came if not isinstance(one, BaseException)]
 
 
 async def run(

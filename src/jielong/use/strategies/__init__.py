@@ -14,7 +14,16 @@ from typing import Any
 from jielong.config import set_field
 from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Conversation
+from jielong.use.agents.planner import Plan
 from jielong.use.port import Answer, Ask, Options
+from jielong.use.strategies.debate import Debate, Discuss
+from jielong.use.strategies.decompose import Decompose
+from jielong.use.strategies.judged import BestOf, Cascade, Check
+from jielong.use.strategies.prompts import Context, Explain, FewShot, Spell, Think
+from jielong.use.strategies.revise import Constitution, Reflect
+from jielong.use.strategies.roles import Dera, Team
+from jielong.use.strategies.story import Story
+from jielong.use.strategies.tree import Tree
 from jielong.use.strategies.vote import Vote
 from jielong.use.strategy import Strategy, over
 
@@ -40,7 +49,25 @@ class Chain(Strategy):
 
 
 STRATEGIES: dict[str, type[Strategy]] = {
+    "best-of": BestOf,
+    "cascade": Cascade,
+    "check": Check,
+    "constitution": Constitution,
+    "context": Context,
+    "debate": Debate,
+    "decompose": Decompose,
+    "dera": Dera,
     "direct": Direct,
+    "discuss": Discuss,
+    "explain": Explain,
+    "few-shot": FewShot,
+    "plan": Plan,
+    "reflect": Reflect,
+    "spell": Spell,
+    "story": Story,
+    "team": Team,
+    "think": Think,
+    "tree": Tree,
     "vote": Vote,
 }
 
@@ -48,6 +75,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
 def named(spec: str, given: Mapping[str, Any] | None = None) -> Strategy:
     """The strategy that `spec` names: NAME or NAME:FIELD=VALUE,FIELD=VALUE, several joined by +.
 
+    A value alone is that of the strategy's first field: vote:5, spell:tip.
     `given` holds what a command line cannot write down, such as a scorer or a library: each strategy takes the fields of
     that name. ConfigError for unknown names, with the nearest one that exists, and for a field that nobody gave.
     """
@@ -68,11 +96,9 @@ def _one(spec: str, given: Mapping[str, Any]) -> Strategy:
         if f.name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise ConfigError(f"strategy {name} needs {', '.join(missing)}")
+        raise ConfigError(f"strategy {name} needs {', '.join(missing)} (on the command line: --{missing[0]})")
     strategy = cls(**values)
     for setting in filter(None, settings.split(",")):
         key, equals, value = setting.partition("=")
-        if not equals:
-            raise ConfigError(f"strategy option {setting!r} has no value; write {name}:{setting}=VALUE")
-        strategy = set_field(strategy, key, value)
+        strategy = set_field(strategy, key, value) if equals else set_field(strategy, next(iter(fields)), setting)
     return strategy

@@ -31,11 +31,16 @@ class Vote(Strategy):
 
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
         answers = await draw(self.n, conversation, ask, options, "vote", self.temperature)
-        counts = Counter(key(a.text) for a in answers)
-        most = max(counts.values())
-        winner = next(a for a in answers if counts[key(a.text)] == most)
-        note(f"{most} of {len(answers)} say {key(winner.text)!r}")
-        return winner
+        return most_say(answers)
+
+
+def most_say(answers: Sequence[Answer]) -> Answer:
+    """The first of the answers that most agree with."""
+    counts = Counter(key(a.text) for a in answers)
+    most = max(counts.values())
+    winner = next(a for a in answers if counts[key(a.text)] == most)
+    note(f"{most} of {len(answers)} say {key(winner.text)!r}")
+    return winner
 
 
 async def draw(

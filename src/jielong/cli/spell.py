@@ -1,0 +1,115 @@
+"""The search for the words before a question with which a model answers best: on some questions, tested on others."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from jielong.cli.ports import MODEL_HELP, open_port
+from jielong.errors import ConfigError
+from jielong.records import Sampling
+from jielong.runs import write_json, write_text
+
+METHODS = ("opro", "reinforce", "random")
+
+
+def add_parser(commands: Any) -> None:
+    """`jielong spell`, for the `add_subparsers` object of the command line."""
+    spell = commands.add_parser(
+        "spell", help="search for the instruction that makes a model answer best", description=__doc__
+    )
+    spell.add_argument("model", help=MODEL_HELP)
+    spell.add_argument(
+        "--task", type=Path, required=True, metavar="FILE", help='one {"question": ..., "answer": ...} a line, JSONL'
+    )
+    spell.add_argument(
+        "--method",
+        choices=METHODS,
+        default="opro",
+        help="a model's own proposals (default), a rewarded policy over words, or words drawn by chance: the control",
+    )
+    spell.add_argument("--scorings", type=int, default=40, help="instructions to try, none among them (default: 40)")
+    spell.add_argument("--train", type=int, default=20, help="questions that score; the others test (default: 20)")
+    spell.add_argument("--proposer", metavar="MODEL", help="the model that opro asks for ideas (default: the same)")
+    spell.add_argument("--max-tokens", type=int, default=64, help="of each answer and proposal (default: 64)")
+    spell.add_argument("--seed", type=int, default=0)
+    spell.add_argument(
+        "--out", type=Path, default=Path("spell.txt"), help="the spell; its search goes beside it (default: spell.txt)"
+    )
+    spell.set_defaults(command=_spell)
+
+
+def _spell(arguments: argparse.Namespace) -> int:
+    # late: the command line starts without numpy
+    from jielong.use.examples import read_examples
+    from jielong.use.port import Options
+    from jielong.use.prompting import language_of
+    from jielong.use.spells.methods import Chance, Opro, Reinforce
+    from jielong.use.spells.search import Method, Search, Trial, search, spelled, split
+
+    if arguments.out.suffix != ".txt":
+        raise ConfigError(f"--out {arguments.out} must end in .txt, as the file of a spell does")
+    task = split(read_examples(arguments.task), arguments.train, arguments.seed)
+    language = language_of("".join(e.question for e in task.train))
+    methods: dict[str, Method] = {
+        "opro": Opro(task.train, language),
+        "reinforce": Reinforce(language),
+        "random": Chance(language),
+    }
+    options = Options(Sampling(max_tokens=arguments.max_tokens, temperature=0.0), arguments.seed)
+    port = open_port(arguments.model)
+    proposer = open_port(arguments.proposer) if arguments.proposer else None
+    highest = -1.0
+
+    def show(number: int, trial: Trial) -> None:
+        nonlocal highest
+        if trial.value > highest:
+            highest = trial.value
+            print(
+                f"{number:4d} of {arguments.scorings}   {trial.value:4.0%}   {trial.instruction or '(no instruction)'}"
+            )
+
+    async def work() -> Search:
+        try:
+            return await search(
+                task,
+                methods[arguments.method],
+                port.ask,
+                arguments.scorings,
+                options,
+                proposer=proposer.ask if proposer else None,
+                on_trial=show,
+            )
+        finally:
+            await port.close()
+            if proposer:
+                await proposer.close()
+
+    found = asyncio.run(work())
+    record, instruction = arguments.out.with_suffix(".json"), found.best.instruction
+    write_json(record, found.to_dict())
+    cost = (
+        f"Cost: {found.asked.calls} answers and {found.proposed.calls} proposals, "
+        f"{found.asked.tokens + found.proposed.tokens:,} tokens; all that was tried is in {record}"
+    )
+    if not instruction:
+        print(
+            f"\nNo instruction was better than none, which is right on {_mean(found.test):.0%} of the others.\n{cost}"
+        )
+        return 0
+    write_text(arguments.out, spelled(instruction.replace("$", "$$"), "$question") + "\n")
+    better = sum(new > old for new, old in zip(found.test, found.plain_test, strict=True))
+    worse = sum(new < old for new, old in zip(found.test, found.plain_test, strict=True))
+    print(
+        f"\nOn {len(found.test)} other questions: {_mean(found.test):.0%} right with it, {_mean(found.plain_test):.0%} "
+        f"without; {better} are better and {worse} worse.\n{cost}\n"
+        f"Spell:   {arguments.out}\n"
+        f"Use it:  jielong ask {arguments.model} QUESTION --strategy spell:{arguments.out}"
+    )
+    return 0
+
+
+def _mean(scores: tuple[float, ...]) -> float:
+    return sum(scores) / len(scores)

@@ -1,0 +1,1 @@
+"""Agents: strategies that decide by themselves what to do next, within hard limits."""

@@ -1,0 +1,123 @@
+"""An agent that breaks a goal into tasks and works through them.
+
+It makes a list of tasks, has the first one done, looks at the result, and says what is still to do; in the end it answers
+from the results. What made the first agents of this kind (AutoGPT, BabyAGI) run in circles is ruled out: they had no notion
+of done, gave themselves the same task again, and nothing stopped them. Here the agent can say that it is finished, a
+task or a result that comes again is found by comparing texts, and the number of tasks is bounded, as are tokens by the
+budget. Why it stopped is part of its notes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jielong.config import at_least
+from jielong.records import Conversation
+from jielong.use.answers import normal
+from jielong.use.ledger import keep, note
+from jielong.use.listing import lines, listed, numbered
+from jielong.use.port import Answer, Ask, Options
+from jielong.use.prompting import fill, language_of
+from jielong.use.strategy import Strategy, instead, model_under, question_of
+
+_FINISHED = ("finished", "完成")
+
+
+@dataclass(frozen=True)
+class Plan(Strategy):
+    """What answers a goal after at most `tasks` tasks.
+
+    Each task goes to the next strategy, which may use tools; planning and looking back are the model's own. The agent ends
+    when it says so, when nothing is left to do, after `tasks` tasks, or after `repeats` rounds in a row without news: the
+    result was there before, or only tasks were proposed that are done. `waiting` tasks at most are on the list.
+    """
+
+    tasks: int = 8
+    waiting: int = 6
+    repeats: int = 2
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "tasks", "waiting", "repeats")
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        work = _Work(self, conversation, ask, options)
+        note(f"ends: {await work.until_over()}")
+        return await work.answer()
+
+
+@dataclass
+class _Work:
+    """One goal while it is worked on: what was done with which result, and what is still to do."""
+
+    plan: Plan
+    conversation: Conversation
+    ask: Ask
+    options: Options
+    done: list[tuple[str, str]] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+    without_news: int = 0
+
+    def __post_init__(self) -> None:
+        self.goal = question_of(self.conversation)
+        self.language = language_of(self.goal)
+
+    async def until_over(self) -> str:
+        """Work through tasks; why it ended."""
+        self._take_over((await self._asked("tasks", model_under(self.ask))).text)
+        while self.open:
+            task = self.open.pop(0)
+            note(f"task {len(self.done) + 1}: {task}")
+            result = await self._asked("task", self.ask, task=task)
+            keep(result)
+            is_new = self._remember(task, result.text.strip())
+            if len(self.done) == self.plan.tasks:
+                return f"{self.plan.tasks} tasks are done, which is the limit"
+            review = (await self._asked("review", model_under(self.ask))).text
+            if is_finished(review):
+                return "the goal is reached"
+            is_new = self._take_over(review) and is_new
+            self.without_news = 0 if is_new else self.without_news + 1
+            if self.without_news == self.plan.repeats:
+                return f"{self.plan.repeats} rounds in a row brought nothing new"
+        return "nothing is left to do"
+
+    async def answer(self) -> Answer:
+        if not self.done:
+            return await self.ask(self.conversation, self.options)
+        return await self._asked("answer", model_under(self.ask))
+
+    def _remember(self, task: str, result: str) -> bool:
+        """Put the result to the others; whether it is a new one."""
+        is_new = normal(result) not in {normal(earlier) for _, earlier in self.done}
+        if not is_new:
+            note("the same result as before")
+        self.done.append((task, result))
+        return is_new
+
+    def _take_over(self, text: str) -> bool:
+        """Put the listed tasks that are not done in place of those to do; False where there were only done ones."""
+        known = {normal(task) for task, _ in self.done}
+        tasks = listed(text)
+        self.open = [task for task in tasks if normal(task) not in known][: self.plan.waiting]
+        is_new = bool(self.open) or not tasks
+        if not is_new:
+            note("only tasks that are done already")
+        return is_new
+
+    async def _asked(self, what: str, ask: Ask, **values: str) -> Answer:
+        shown = [f"{number}. {task}\n{result}" for number, (task, result) in enumerate(self.done, 1)]
+        text = fill(
+            f"plan_{what}",
+            self.language,
+            goal=self.goal,
+            done=lines(shown, self.language),
+            open=numbered(self.open),
+            waiting=str(self.plan.waiting),
+            **values,
+        )
+        return await ask(instead(self.conversation, text), self.options.draw("plan", what, len(self.done)))
+
+
+def is_finished(text: str) -> bool:
+    """Whether the first word of a review is FINISHED or 完成."""
+    return text.strip().lstrip("*#- ").lower().startswith(_FINISHED)

@@ -1,0 +1,151 @@
+"""Answers that are judged before one is given: the best of several, one after another until one passes, or a larger
+model where the smaller one is unsure.
+
+The judge is a `Scorer` (a program that checks, a reward model, a metric) or, where none is given, the model itself, which
+is asked whether the proposed answer is right.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from jielong.config import at_least
+from jielong.records import Conversation, Message, Scorer
+from jielong.runs import derive_seed
+from jielong.use.answers import key, says_yes
+from jielong.use.ledger import keep, note, recorded
+from jielong.use.port import Answer, Ask, Options
+from jielong.use.prompting import fill, language_of
+from jielong.use.strategies.vote import draw, most_say
+from jielong.use.strategy import Strategy, model_under, question_of, together
+
+
+async def judged(
+    answers: Sequence[Answer], conversation: Conversation, ask: Ask, options: Options, scorer: Scorer | None
+) -> list[float]:
+    """How good each answer is: the scorer's values, or 1 where the model itself says that it is right, else 0.
+
+    A scorer gets `conversation.meta["item"]`, the conversation with the answer as its last message, and the sample.
+    The model judges each text once, in a conversation of its own (Kadavath et al. 2022, arXiv 2207.05221).
+    """
+    if scorer is not None:
+        item = conversation.meta.get("item")
+        asked = [(item, replace(conversation, messages=(*conversation.messages, a.message)), a.sample) for a in answers]
+        return [score.value for score in scorer(asked)]
+    question = question_of(conversation)
+    language, model = language_of(question), model_under(ask)
+
+    async def is_right(text: str) -> float:
+        prompt = fill("verify", language, question=question, answer=text.strip())
+        verdict = await model(
+            Conversation((Message("user", prompt),)),
+            options.draw("verify", text, label="verify", max_tokens=min(16, options.sampling.max_tokens)),
+        )
+        return float(says_yes(verdict.text) is True)
+
+    texts = list(dict.fromkeys(a.text for a in answers))
+    values = dict(zip(texts, await together(map(is_right, texts)), strict=True))
+    return [values[a.text] for a in answers]
+
+
+@dataclass(frozen=True)
+class BestOf(Strategy):
+    """The best of `n` samples (Cobbe et al. 2021, arXiv 2110.14168); of equally good ones, what most of them say.
+
+    `weighted` adds the scores of all samples that agree and takes the answer with the highest sum, which is a vote in
+    which better samples count more (Li et al. 2022, arXiv 2206.02336); scores must then not be negative.
+    """
+
+    n: int = 9
+    temperature: float = 0.7
+    weighted: bool = False
+    scorer: Scorer | None = None
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "n")
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        answers = await draw(self.n, conversation, ask, options, "sample", self.temperature)
+        values = await judged(answers, conversation, ask, options, self.scorer)
+        note(f"scores {', '.join(f'{v:g}' for v in values)}")
+        if self.weighted:
+            totals: defaultdict[str, float] = defaultdict(float)
+            for answer, value in zip(answers, values, strict=True):
+                totals[key(answer.text)] += value
+            winner = max(totals, key=lambda k: totals[k])
+            values = [v if key(a.text) == winner else -math.inf for a, v in zip(answers, values, strict=True)]
+        return most_say([a for a, v in zip(answers, values, strict=True) if v == max(values)])
+
+
+@dataclass(frozen=True)
+class Check(Strategy):
+    """The first of at most `tries` answers that passes; where none does, the first of the best.
+
+    An answer passes with a score of `enough`. The first one is asked for as the caller asks, the others are drawn.
+    """
+
+    tries: int = 3
+    temperature: float = 0.7
+    enough: float = 0.5
+    scorer: Scorer | None = None
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "tries")
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        answers: list[Answer] = []
+        values: list[float] = []
+        while len(answers) < self.tries and not (values and values[-1] >= self.enough):
+            number = len(answers) + 1
+            again = options.draw("check", number, label=f"try {number}", temperature=self.temperature)
+            answers.append(await ask(conversation, again if answers else replace(options, label="try 1", on_text=None)))
+            keep(answers[values.index(max(values))] if values else answers[0])
+            values += await judged(answers[-1:], conversation, ask, options.draw("judge", number), self.scorer)
+        note(f"{'passed' if values[-1] >= self.enough else 'none passed'} after {len(answers)} of {self.tries} tries")
+        return answers[values.index(max(values))]
+
+
+@dataclass(frozen=True)
+class Cascade(Strategy):
+    """The model's own answer where its confidence is at least `threshold`, or else that of the `large` model.
+
+    After FrugalGPT (Chen et al. 2023, arXiv 2305.05176). Confidence is, `by` "logprob", the mean probability of the
+    answer's tokens (geometric); "vote", the share of `n` samples that agree with the most frequent answer; "itself",
+    1 where the model says that its answer is right, else 0; "random", a dice roll: the control, which sends the share
+    `threshold` to the large model for nothing but chance.
+    """
+
+    by: Literal["logprob", "vote", "itself", "random"] = "logprob"
+    threshold: float = 0.7
+    n: int = 5
+    temperature: float = 0.7
+    large: Ask = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "n")
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        if self.by == "vote":
+            answers = await draw(self.n, conversation, ask, options, "vote", self.temperature)
+            answer = most_say(answers)
+            confidence = sum(key(a.text) == key(answer.text) for a in answers) / len(answers)
+        else:
+            answer = await ask(conversation, replace(options, label="small", on_text=None, logprobs=True))
+            confidence = await self._confidence(answer, conversation, ask, options)
+        keep(answer)
+        is_sure = confidence >= self.threshold
+        note(f"confidence {confidence:.2f}: {'the answer stays' if is_sure else 'the large model is asked'}")
+        return answer if is_sure else await recorded(self.large)(conversation, replace(options, label="large"))
+
+    async def _confidence(self, answer: Answer, conversation: Conversation, ask: Ask, options: Options) -> float:
+        if self.by == "random":
+            return random.Random(derive_seed(options.seed, "cascade", question_of(conversation))).random()
+        if self.by == "itself":
+            return (await judged([answer], conversation, ask, options, None))[0]
+        # an answer of which nothing is known is not trusted
+        return math.exp(sum(answer.logprobs) / len(answer.logprobs)) if answer.logprobs else 0.0

@@ -1,0 +1,89 @@
+"""Answers that are written anew: after the model's own criticism, or where they break a constitution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from jielong.config import at_least
+from jielong.errors import DataError
+from jielong.records import Conversation, Message
+from jielong.use.answers import says_yes
+from jielong.use.ledger import keep, note
+from jielong.use.port import Answer, Ask, Options
+from jielong.use.prompting import fill, language_of
+from jielong.use.strategy import Strategy, model_under, question_of, said
+
+
+@dataclass(frozen=True)
+class Reflect(Strategy):
+    """Answer, criticise, revise, at most `rounds` times (Self-Refine, Madaan et al. 2023, arXiv 2303.17651).
+
+    It ends where the model finds its answer right. Without a signal from outside it may spoil as many answers as it mends
+    (Huang et al. 2023, arXiv 2310.01798): the first call of the trace is the answer before any of it.
+    """
+
+    rounds: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "rounds")
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        question = question_of(conversation)
+        language, model = language_of(question), model_under(ask)
+        answer = await ask(conversation, replace(options, label="answer", on_text=None))
+        for number in range(self.rounds):
+            keep(answer)
+            asked = said(conversation, answer, fill("reflect_critique", language))
+            critique = await model(asked, options.draw("critique", number, label="critique"))
+            if says_yes(critique.text):
+                note("the answer is found right")
+                break
+            asked = said(asked, critique, fill("reflect_revise", language, question=question))
+            answer = await model(asked, options.draw("revise", number, label="revise"))
+        return answer
+
+
+@dataclass(frozen=True)
+class Constitution(Strategy):
+    """An answer that was checked against principles before anybody sees it (after Bai et al. 2022, arXiv 2212.08073).
+
+    One that breaks them is rewritten, at most `rounds` times, and one that still does is refused. A check that says neither
+    yes nor no counts as a breach, and a budget that ends before an answer has passed gives the refusal. `file` holds
+    principles of one's own.
+    """
+
+    file: str = ""
+    rounds: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "rounds")
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        question = question_of(conversation)
+        language, model = language_of(question), model_under(ask)
+        values = {"question": question, "principles": self._principles(language)}
+        refusal = Answer(Message("assistant", fill("constitution_refusal", language)), stop="refused")
+        keep(refusal)
+
+        async def write(name: str, number: int, **more: str) -> Answer:
+            prompt = fill(f"constitution_{name}", language, **values, **more)
+            return await model(Conversation((Message("user", prompt),)), options.draw(name, number, label=name))
+
+        answer = await ask(conversation, replace(options, label="answer", on_text=None))
+        for number in range(self.rounds + 1):
+            check = await write("check", number, answer=answer.text)
+            if says_yes(check.text) is False:
+                return answer
+            note(f"principles are broken: {check.text.strip()}")
+            if number < self.rounds:
+                answer = await write("revise", number, answer=answer.text, found=check.text)
+        return refusal
+
+    def _principles(self, language: str) -> str:
+        if not self.file:
+            return fill("constitution_principles", language)
+        try:
+            return Path(self.file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"cannot read the principles {self.file!r}: {error}") from error

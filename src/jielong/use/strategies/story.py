@@ -1,0 +1,166 @@
+"""Long stories that stay consistent (Re3, Yang et al. 2022, arXiv 2210.06774).
+
+First a plan: where it takes place, who is in it, and an outline of as many points as the story has parts. Then each part
+is drafted with the plan and what has happened so far in the prompt, the best of several drafts is taken, and what
+contradicts the plan is mended. Last, the part is summed up in a sentence or two, which is how later parts know of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from jielong.config import at_least
+from jielong.records import Conversation, Message
+from jielong.use.ledger import keep, note
+from jielong.use.listing import is_none, lines, listed, numbered
+from jielong.use.port import Answer, Ask, Options
+from jielong.use.prompting import fill, language_of
+from jielong.use.strategy import Strategy, instead, model_under, question_of, together
+
+_MARK = re.compile(r"(?<![/\d.])\d+(?:\.\d+)?")
+_HIGHEST_MARK = 10.0
+
+
+@dataclass(frozen=True)
+class StoryPlan:
+    """What a story keeps to: the setting, the characters (a line each), and a line for each part."""
+
+    setting: str
+    characters: tuple[str, ...]
+    outline: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One try at a part, with what it has to fit to."""
+
+    text: str
+    point: str
+    """What the outline says of this part."""
+    before: tuple[str, ...]
+    """The parts that come before it."""
+    plan: StoryPlan
+
+
+@dataclass(frozen=True)
+class Story(Strategy):
+    """A story of `parts` parts; each is the best of `drafts` drafts of at most the sampling's tokens.
+
+    `rank` says how good a draft is, higher is better; without it the model gives marks for coherence and relevance. A
+    draft is edited where the model finds a contradiction to the plan. `recall` characters of the text just before are in
+    the prompt as they are. What is stopped by the budget gives the parts it has. Drafts and edits go to the next strategy.
+    """
+
+    parts: int = 5
+    drafts: int = 3
+    characters: int = 3
+    recall: int = 1000
+    temperature: float = 0.8
+    rank: Callable[[Draft], float] | None = None
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "parts", "drafts", "characters", "recall")
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        return await _Writing(self, conversation, ask, options).write()
+
+
+@dataclass
+class _Writing:
+    """One story while it is written."""
+
+    story: Story
+    conversation: Conversation
+    ask: Ask
+    options: Options
+    told: list[str] = field(default_factory=list)
+    summaries: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.premise = question_of(self.conversation)
+        self.language = language_of(self.premise)
+
+    async def write(self) -> Answer:
+        self.plan = await self._planned()
+        note(f"{self.plan.setting}\n{numbered(self.plan.characters)}\n{numbered(self.plan.outline)}")
+        for number, point in enumerate(self.plan.outline, 1):
+            drafts = await together(self._draft(number, point, draft) for draft in range(self.story.drafts))
+            text = await self._edited(number, await self._best(number, drafts))
+            self.told.append(text)
+            keep(self._answer())
+            if number < len(self.plan.outline):
+                self.summaries.append(_one_line(await self._asked("summary", {"passage": text}, number)))
+        return self._answer()
+
+    def _answer(self) -> Answer:
+        return Answer(Message("assistant", "\n\n".join(self.told)), stop="stop")
+
+    async def _planned(self) -> StoryPlan:
+        """The plan; where the model gives too few points, the premise stands for the others."""
+        setting = _one_line(await self._asked("setting", {}))
+        known = {"setting": setting, "count": str(self.story.characters)}
+        characters = listed(await self._asked("characters", known), self.story.characters)
+        known |= {"characters": numbered(characters), "parts": str(self.story.parts)}
+        outline = listed(await self._asked("outline", known), self.story.parts)
+        outline += [self.premise] * (self.story.parts - len(outline))
+        return StoryPlan(setting, tuple(characters), tuple(outline))
+
+    async def _draft(self, number: int, point: str, draft: int) -> Draft:
+        before = "\n\n".join(self.told)[-self.story.recall :]
+        values = {
+            **self._plan(),
+            "part": f"{number}/{self.story.parts}",
+            "point": point,
+            "so_far": lines(self.summaries, self.language),
+            "before": lines([before] if before else [], self.language),
+        }
+        text = await self._asked("draft", values, number, draft, temperature=self.story.temperature)
+        return Draft(text, point, tuple(self.told), self.plan)
+
+    async def _best(self, number: int, drafts: list[Draft]) -> Draft:
+        if len(drafts) == 1:
+            return drafts[0]
+        if self.story.rank:
+            marks = [self.story.rank(draft) for draft in drafts]
+        else:
+            marks = await together(self._mark(number, i, draft) for i, draft in enumerate(drafts))
+        note(f"part {number}: the drafts are worth {', '.join(f'{mark:g}' for mark in marks)}")
+        return drafts[marks.index(max(marks))]
+
+    async def _mark(self, number: int, draft_number: int, draft: Draft) -> float:
+        values = {"so_far": lines(self.summaries, self.language), "point": draft.point, "passage": draft.text}
+        return mean_mark(await self._asked("mark", values, number, draft_number))
+
+    async def _edited(self, number: int, draft: Draft) -> str:
+        values = {**self._plan(), "passage": draft.text}
+        issues = await self._asked("issues", values, number)
+        if not issues or is_none(issues):
+            return draft.text
+        note(f"part {number} is edited: {issues}")
+        return await self._asked("edit", {**values, "issues": issues}, number) or draft.text
+
+    def _plan(self) -> dict[str, str]:
+        plan = self.plan
+        return {
+            "setting": plan.setting,
+            "characters": numbered(plan.characters),
+            "outline": numbered(plan.outline),
+        }
+
+    async def _asked(self, what: str, values: dict[str, str], *place: int, **sampling: float) -> str:
+        text = fill(f"story_{what}", self.language, premise=self.premise, **values)
+        ask = self.ask if what in ("draft", "edit") else model_under(self.ask)
+        drawn = self.options.draw("story", what, *place, label=" ".join([what, *map(str, place)]), **sampling)
+        return (await ask(instead(self.conversation, text), drawn)).text.strip()
+
+
+def mean_mark(text: str) -> float:
+    """The mean of the marks from 1 to 10 that a text gives, at most two of them; 0 where there are none."""
+    marks = [min(_HIGHEST_MARK, float(number)) for number in _MARK.findall(text)][:2]
+    return sum(marks) / len(marks) if marks else 0.0
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

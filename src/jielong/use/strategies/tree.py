@@ -1,0 +1,176 @@
+"""Searching among steps (Tree of Thoughts, Yao et al. 2023, arXiv 2305.10601).
+
+The model proposes several next steps for a path of steps, a valuer says how promising each new path is, and the search
+goes on with the best of them: breadth first with a beam, or depth first with a way back. The valuer is the model itself
+or a program, and so is the test for the goal. The worked example is the game of 24 in `bench/strategies/twentyfour.py`:
+its question says how a step is written, so the general prompts do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from jielong.config import at_least
+from jielong.records import Conversation, Message
+from jielong.use.answers import is_answered
+from jielong.use.ledger import keep, note
+from jielong.use.listing import lines, listed
+from jielong.use.port import Answer, Ask, Options
+from jielong.use.prompting import fill, language_of
+from jielong.use.strategy import Strategy, instead, model_under, question_of, together
+
+Judged = Callable[[str, Sequence[str]], float]
+"""How promising a path is, from the question and the steps: higher is better."""
+Tested = Callable[[str, Sequence[str]], bool]
+"""Whether the steps reach the goal of the question."""
+
+_WORDS = re.compile(r"impossible|不可能|sure|肯定|maybe|也许|可能", re.IGNORECASE)
+# the paper's code weighs them 20, 1 and 0.001
+_VALUES = {"sure": 1.0, "肯定": 1.0, "impossible": 0.0, "不可能": 0.0}
+_MAYBE = 0.05
+
+
+@dataclass(frozen=True)
+class Tree(Strategy):
+    """The answer at the end of the best path of at most `steps` steps.
+
+    `propose` "list" asks once for `branches` next steps (the paper's way for small steps); "sample" draws each of them
+    by itself. Breadth first keeps the `beam` best paths of each length. Depth first takes the best step first, leaves
+    paths valued below `threshold` and goes back from those that end without the goal. A path ends where `is_goal` says
+    so, or, without it, at a step that begins with "Answer:". The model as valuer says sure (1), maybe (0.05) or impossible
+    (0), `values` times over; `value` is a program in its place. The last step goes to the next strategy.
+    """
+
+    steps: int = 3
+    branches: int = 5
+    search: Literal["breadth", "depth"] = "breadth"
+    beam: int = 5
+    threshold: float = 0.01
+    propose: Literal["list", "sample"] = "list"
+    values: int = 1
+    temperature: float = 0.7
+    value: Judged | None = None
+    is_goal: Tested | None = None
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "steps", "branches", "beam", "values")
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        path = await _Search(self, conversation, model_under(ask), options).best()
+        if path.is_answered or (self.is_goal and path.steps):
+            return path.answer
+        asked = fill("tree_answer", path.language, question=path.question, steps=path.shown)
+        answer = await ask(instead(conversation, asked), replace(options, label="answer"))
+        keep(answer)
+        return answer
+
+
+@dataclass(frozen=True)
+class _Path:
+    question: str
+    language: str
+    steps: tuple[str, ...] = ()
+    value: float = 0.0
+
+    @property
+    def shown(self) -> str:
+        return lines(self.steps, self.language)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the last step gives an answer."""
+        return bool(self.steps) and is_answered(self.steps[-1])
+
+    @property
+    def answer(self) -> Answer:
+        return Answer(Message("assistant", "\n".join(self.steps)), stop="stop")
+
+
+class _Search:
+    """One search: how paths grow, how they are valued, and in which order."""
+
+    def __init__(self, tree: Tree, conversation: Conversation, ask: Ask, options: Options) -> None:
+        self.tree, self.conversation, self.ask, self.options = tree, conversation, ask, options
+        question = question_of(conversation)
+        self.root = _Path(question, language_of(question))
+        self.furthest = self.root
+
+    async def best(self) -> _Path:
+        """The path that reached the goal, or else the most promising of the longest."""
+        if self.tree.search == "depth":
+            return await self._depth_first(self.root) or self.furthest
+        return await self._breadth_first()
+
+    async def _breadth_first(self) -> _Path:
+        beam = [self.root]
+        for number in range(1, self.tree.steps + 1):
+            grown = await together(self._grow(p) for p in beam if not p.is_answered)
+            paths = [p for p in beam if p.is_answered] + [path for paths in grown for path in paths]
+            if not paths:
+                break
+            beam = sorted(paths, key=lambda p: -p.value)[: self.tree.beam]
+            note(f"step {number}: {len(paths)} paths, the best is {beam[0].value:g}: {beam[0].steps[-1]}")
+            self._reach(beam[0])
+            reached = next((p for p in paths if self._is_goal(p)), None)
+            if reached or all(p.is_answered for p in beam):
+                return reached or beam[0]
+        return beam[0]
+
+    async def _depth_first(self, path: _Path) -> _Path | None:
+        for child in sorted(await self._grow(path), key=lambda p: -p.value):
+            if child.value < self.tree.threshold:
+                note(f"left at {child.value:g}: {child.steps[-1]}")
+                break
+            note(f"{'  ' * len(path.steps)}to {child.value:g}: {child.steps[-1]}")
+            if (len(child.steps), child.value) > (len(self.furthest.steps), self.furthest.value):
+                self._reach(child)
+            is_over = child.is_answered or len(child.steps) == self.tree.steps
+            if self._is_goal(child) or (is_over and not self.tree.is_goal):
+                return child
+            found = None if is_over else await self._depth_first(child)
+            if found:
+                return found
+        return None
+
+    def _reach(self, path: _Path) -> None:
+        self.furthest = path
+        keep(path.answer)
+
+    def _is_goal(self, path: _Path) -> bool:
+        return self.tree.is_goal is not None and self.tree.is_goal(path.question, path.steps)
+
+    async def _grow(self, path: _Path) -> list[_Path]:
+        """The path with each of its next steps, valued."""
+        steps = await (self._listed(path) if self.tree.propose == "list" else self._sampled(path))
+        return await together(self._valued(replace(path, steps=(*path.steps, step))) for step in steps)
+
+    async def _listed(self, path: _Path) -> list[str]:
+        answer = await self._asked("propose", path, branches=str(self.tree.branches))
+        return listed(answer.text, self.tree.branches)
+
+    async def _sampled(self, path: _Path) -> list[str]:
+        drawn = await together(self._asked("step", path, number) for number in range(self.tree.branches))
+        first_lines = [listed(answer.text, 1) for answer in drawn]
+        return list(dict.fromkeys(line for lines in first_lines for line in lines))
+
+    async def _valued(self, path: _Path) -> _Path:
+        if self.tree.value:
+            return replace(path, value=self.tree.value(path.question, path.steps))
+        said = await together(self._asked("value", path, number) for number in range(self.tree.values))
+        return replace(path, value=sum(valued(answer.text) for answer in said) / len(said))
+
+    async def _asked(self, what: str, path: _Path, number: int = 0, **values: str) -> Answer:
+        text = fill(f"tree_{what}", path.language, question=path.question, steps=path.shown, **values)
+        drawn = self.options.draw(
+            "tree", what, *path.steps, number, temperature=self.tree.temperature, label=f"{what} {len(path.steps) + 1}"
+        )
+        return await self.ask(instead(self.conversation, text), drawn)
+
+
+def valued(text: str) -> float:
+    """What the last of the words sure, maybe, impossible (肯定, 可能, 不可能) says; who says none of them says maybe."""
+    words = _WORDS.findall(text)
+    return _VALUES.get(words[-1].lower(), _MAYBE) if words else _MAYBE

@@ -1,0 +1,193 @@
+"""The port to servers, against a real one of known answers: what is sent, what comes back, and what happens when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+from bench.strategies.calibrated import Calibrated, Known, Server, serve
+
+from jielong.errors import DataError, ResourceError
+from jielong.records import Conversation, Message, Sampling
+from jielong.use.endpoint import Endpoint
+from jielong.use.examples import Example
+from jielong.use.ledger import Budget
+from jielong.use.port import Options
+from jielong.use.strategies import STRATEGIES, named
+from jielong.use.strategy import run
+
+T = TypeVar("T")
+SUMS = [Known(f"What is {a} + {a}?", str(2 * a), (str(2 * a + 1),)) for a in range(10, 20)]
+MODEL = Calibrated(SUMS, 0.6)
+
+
+def asked(text: str) -> Conversation:
+    return Conversation((Message("user", text),))
+
+
+def at_server(work: Callable[[Endpoint, Server], Awaitable[T]], model: Calibrated = MODEL, retries: int = 3) -> T:
+    async def whole() -> T:
+        with serve(model) as server:
+            endpoint = Endpoint(server.url, "calibrated", retries=retries)
+            try:
+                return await work(endpoint, server)
+            finally:
+                await endpoint.close()
+
+    return asyncio.run(whole())
+
+
+def test_what_is_not_asked_for_is_not_sent() -> None:
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        await endpoint.ask(asked("What is 12 + 12?"), Options(Sampling(max_tokens=9, temperature=0.0), seed=1 << 40))
+        sampling = Sampling(max_tokens=5, temperature=0.5, top_p=0.9, top_k=3, min_p=0.1, stop=("\n",))
+        await endpoint.ask(asked("What is 12 + 12?"), Options(sampling, seed=7, logprobs=True))
+        plain, full = server.requests
+        message = {"role": "user", "content": "What is 12 + 12?"}
+        least = {"messages": [message], "max_tokens": 9, "temperature": 0.0, "seed": 0, "model": "calibrated"}
+        assert plain == least
+        more = {"max_tokens": 5, "temperature": 0.5, "seed": 7, "stop": ["\n"], "logprobs": True}
+        assert full == {**least, **more, "top_p": 0.9, "top_k": 3, "min_p": 0.1}
+
+    at_server(work)
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_a_busy_server_is_asked_again_and_a_refusal_is_quoted(is_streamed: bool) -> None:
+    pieces: list[str] = []
+    options = Options(on_text=pieces.append if is_streamed else None)
+
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        server.refusals.append((503, "loading"))
+        assert (await endpoint.ask(asked("What is 12 + 12?"), options)).text in ("24", "25")
+        assert len(server.requests) == 2
+        server.refusals.append((401, "who are you?"))
+        with pytest.raises(ResourceError, match=r"/v1/chat/completions answered 401: who are you\?"):
+            await endpoint.ask(asked("What is 12 + 12?"), options)
+        assert len(server.requests) == 3
+        server.refusals.extend([(503, "busy")] * 2)
+        with pytest.raises(ResourceError, match="answered 503: busy"):
+            await endpoint.ask(asked("What is 12 + 12?"), options)
+
+    at_server(work, retries=1)
+    assert len(pieces) == is_streamed
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_what_is_no_answer_is_said_to_be_none(is_streamed: bool) -> None:
+    options = Options(on_text=(lambda piece: None) if is_streamed else None)
+
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        server.refusals.append((200, "data: <html>"))
+        with pytest.raises(DataError, match="JSON"):
+            await endpoint.ask(asked("What is 12 + 12?"), options)
+
+    at_server(work)
+
+
+def test_where_nobody_listens_the_address_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+
+    async def work() -> None:
+        endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", retries=1)
+        try:
+            await endpoint.ask(asked("?"))
+        finally:
+            await endpoint.close()
+
+    with pytest.raises(ResourceError, match=rf"127.0.0.1:{port}/v1 cannot be reached .*start the server"):
+        asyncio.run(work())
+
+
+def test_the_log_probabilities_come_where_they_are_asked_for() -> None:
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        for options in (Options(logprobs=True), Options(logprobs=True, on_text=lambda piece: None)):
+            answer = await endpoint.ask(asked("What is 12 + 12?"), options)
+            assert answer.logprobs == pytest.approx([-0.5108256])  # ln .6
+        assert (await endpoint.ask(asked("What is 12 + 12?"))).logprobs == ()
+
+    at_server(work)
+
+
+def test_bare_text_is_gone_on_with() -> None:
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        answer = await endpoint.complete("What is 12 + 12?", Options(Sampling(max_tokens=3, temperature=0.0)))
+        assert answer.text == MODEL.say(asked("What is 12 + 12?"), Options()).text
+        assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.calls) == (5, 1, 1)
+
+    at_server(work)
+
+
+def test_texts_become_vectors_in_their_order() -> None:
+    body = json.dumps({"data": [{"index": 1, "embedding": [0, 1]}, {"index": 0, "embedding": [1, 0.5]}]})
+
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        server.refusals.extend([(200, body)] * 2)
+        assert await endpoint.embed(["a", "b"]) == [[1.0, 0.5], [0.0, 1.0]]
+        assert server.requests[0] == {"input": ["a", "b"], "model": "calibrated"}
+        with pytest.raises(DataError, match="gave 2 embeddings for 1 texts"):
+            await endpoint.embed(["a"])
+
+    at_server(work)
+
+
+def test_an_unreadable_tool_call_is_kept_for_the_tool_to_refuse() -> None:
+    call = {"id": "c", "function": {"name": "add", "arguments": '{"a": 1'}}
+    body = json.dumps({"choices": [{"message": {"content": None, "tool_calls": [call]}}]})
+
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        server.refusals.append((200, body))
+        answer = await endpoint.ask(asked("?"))
+        assert answer.message.tool_calls == ({"name": "add", "arguments": {"unreadable": '{"a": 1'}, "id": "c"},)
+        assert (answer.text, answer.stop) == ("", "tool_calls")
+
+    at_server(work)
+
+
+def judging(conversation: Conversation, known: Known | None, dice: random.Random) -> str | None:
+    """Judges by a coin where it is asked for a judgement; else the question is answered where it is known."""
+    asks = ("Is the proposed answer right?", "Look at your answer again.", "break one of the principles?")
+    if any(a in conversation.messages[-1].text for a in asks):
+        return dice.choice(["Yes.", "No."])
+    return None if known else "7 and 8"
+
+
+@pytest.mark.parametrize(
+    "name", [*sorted(STRATEGIES.keys() - {"context"}), "think+vote:3", "best-of:3,weighted=true+few-shot"]
+)
+def test_every_strategy_is_the_same_over_http(name: str) -> None:
+    model, large = Calibrated(SUMS, 0.6, react=judging), Calibrated(SUMS, 1.0)
+    examples = tuple(Example(k.question, k.right) for k in SUMS)
+    strategy = named(name, {"large": large.ask, "examples": examples})
+    conversation, budget = asked(SUMS[5].question), Budget(calls=40)
+    here = asyncio.run(run(strategy, conversation, model.ask, budget=budget))
+
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        there = await run(strategy, conversation, endpoint.ask, budget=budget, on_happening=lambda happening: None)
+        assert there.answer.text == here.answer.text
+        assert [c.answer.text for c in there.calls] == [c.answer.text for c in here.calls]
+        assert there.usage.tokens == here.usage.tokens
+
+    at_server(work, model)
+
+
+def test_a_server_that_is_slow_is_left_when_the_time_is_up() -> None:
+    def slow(conversation: Conversation, known: Known | None, dice: object) -> str:
+        time.sleep(0.5)
+        return "late"
+
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        start_s = time.monotonic()
+        with pytest.raises(ResourceError, match=r"budget of 0.1 seconds is spent"):
+            await run(named("direct"), asked("?"), endpoint.ask, budget=Budget(seconds=0.1))
+        assert time.monotonic() - start_s < 0.4
+
+    at_server(work, Calibrated([], react=slow))

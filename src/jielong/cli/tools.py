@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,20 +42,19 @@ def any_named(arguments: argparse.Namespace) -> bool:
 @asynccontextmanager
 async def open_tools(arguments: argparse.Namespace) -> AsyncIterator[tuple[Tool, ...]]:
     """The tools of the command line, while they are needed; ConfigError for one that does not exist."""
+    from jielong.use.tools.mcp_servers import opened, read_servers
     from jielong.use.tools.search import Pages, SearXNG, search_tool
 
     tools = [_named(name.strip()) for name in arguments.tools.split(",") if name.strip()]
-    if arguments.pages:
-        tools.append(search_tool(Pages.read(arguments.pages), "search_pages", "web pages that were collected"))
-    if arguments.searxng:
-        tools.append(search_tool(SearXNG(arguments.searxng), "search_web", "the web"))
-    if not arguments.mcp:
+    async with AsyncExitStack() as stack:
+        if arguments.pages:
+            pages = stack.enter_context(closing(Pages.read(arguments.pages)))
+            tools.append(search_tool(pages, "search_pages", "web pages that were collected"))
+        if arguments.searxng:
+            tools.append(search_tool(SearXNG(arguments.searxng), "search_web", "the web"))
+        if arguments.mcp:
+            tools += await stack.enter_async_context(opened(read_servers(arguments.mcp)))
         yield tuple(tools)
-        return
-    from jielong.use.tools.mcp_servers import opened, read_servers
-
-    async with opened(read_servers(arguments.mcp)) as found:
-        yield (*tools, *found)
 
 
 def _named(name: str) -> Tool:

@@ -37,6 +37,7 @@ _ROLE = re.compile(
     r"(?im)^[ \t#>*\[]*(system|assistant|user|developer|tool|系统|助手|用户)(?:[ \t]*message)?[ \t\]*]*[:：]"
 )
 _SENTENCE = re.compile(r"[^.!?。！？\n]+(?:[.!?。！？]+[\"'”’)）]*|\n|\Z)|\n")
+_PICTURE = re.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
 _BASE64 = re.compile(r"\b[A-Za-z0-9+/]{24,}={0,2}")
 
 _ABOUT = (
@@ -62,6 +63,7 @@ _INSTRUCTIONS = re.compile(
             r"\b(?:note|message|attention|important|instructions?|reminder)\b.{0,20}\b(?:to|for)\b.{0,12}"
             r"\b(?:ai|assistant|model|language model|llm|chatbot|bot)\b",
             r"\b(?:ai|assistant|language model|llm|chatbot)s?\b.{0,30}\b(?:must|should|shall|has to|have to|needs? to|please)\b",
+            r"\{\s*\"name\"\s*:.{0,200}\"(?:arguments|parameters)\"\s*:",
             r"\b(?:decode|base64|rot13)\b.{0,40}\b(?:follow|obey|execute|do|run|it)\b",
             # the same in Chinese
             "(?:忽略|无视|忘记|忘掉|不要理会|不要遵守|跳过|推翻).{0,12}(?:指令|指示|要求|规则|提示|内容|问题|上文|上面|以上|之前|前面|一切|所有)",
@@ -101,9 +103,10 @@ def guarded(text: str, source: str, *, datamark: bool = False) -> Guarded:
 
 
 def visible(text: str) -> str:
-    """The text as a reader sees it: no comments, no hidden elements, no invisible characters."""
+    """The text as a reader sees it: no comments, hidden elements, addresses of pictures or invisible characters."""
     for pattern in _HIDDEN:
         text = pattern.sub("", text)
+    text = _PICTURE.sub(r"[\1]", text)
     shown = (c for c in text if unicodedata.category(c) not in ("Cf", "Co", "Cs") and (c in "\n\t" or c.isprintable()))
     return "".join(shown)
 

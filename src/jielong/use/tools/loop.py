@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jielong.config import at_least
-from jielong.errors import did_you_mean
+from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Conversation, Message
 from jielong.runs import canonical_json
 from jielong.use.ledger import keep, note
@@ -50,7 +50,8 @@ class Tools(Strategy):
 
     def __post_init__(self) -> None:
         at_least(self, 1, "rounds")
-        by_name(self.tools)
+        if not by_name(self.tools):
+            raise ConfigError("there are no tools to call; name some, such as --tools calculator")
 
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
         tools = by_name(self.tools)

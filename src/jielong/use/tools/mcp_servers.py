@@ -7,6 +7,7 @@ unless it calls one read-only, the tool is taken for one that changes something,
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -16,6 +17,9 @@ from typing import Any
 
 from jielong.errors import ConfigError, ResourceError
 from jielong.use.tools.tool import Arguments, Tool
+
+_START_S = 60.0
+"""What a server may take to start and list its tools."""
 
 
 def read_servers(path: Path) -> dict[str, Mapping[str, Any]]:
@@ -36,7 +40,7 @@ def read_servers(path: Path) -> dict[str, Mapping[str, Any]]:
 
 @asynccontextmanager
 async def opened(servers: Mapping[str, Mapping[str, Any]]) -> AsyncIterator[tuple[Tool, ...]]:
-    """The tools of all servers, while they are needed. Enter and leave it in one task; call the tools from anywhere.
+    """The tools of all servers, while they are needed.
 
     ConfigError without the package mcp; ResourceError naming the server that cannot be started or reached.
     """
@@ -44,21 +48,48 @@ async def opened(servers: Mapping[str, Mapping[str, Any]]) -> AsyncIterator[tupl
         import mcp
     except ImportError:
         raise ConfigError("MCP servers need the package mcp; pip install 'jielong[tools]'") from None
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    # Each connection lives in a task of its own: it must be closed by who opened it, and errors of others must not pass it.
+    opening = {name: loop.create_future() for name in servers}
+    keepers = [loop.create_task(_keep(mcp, name, servers[name], opening[name], over)) for name in servers]
+    try:
+        found = await asyncio.gather(*opening.values(), return_exceptions=True)
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
+        yield tuple(tool for one in found if not isinstance(one, BaseException) for tool in one)
+    finally:
+        over.set()
+        for keeper, ready in zip(keepers, opening.values(), strict=True):
+            if not ready.done():
+                keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+
+
+async def _keep(
+    mcp: Any, name: str, server: Mapping[str, Any], ready: asyncio.Future[list[Tool]], over: asyncio.Event
+) -> None:
+    """Hold the connection to a server open until it is `over`; its tools, or why there are none, go into `ready`."""
     async with AsyncExitStack() as stack:
-        tools: list[Tool] = []
-        for name, server in servers.items():
-            try:
+        try:
+            async with asyncio.timeout(_START_S):
                 client = await stack.enter_async_context(await _client(mcp, server, stack))
-                cursor = None
-                while True:
-                    page = await client.list_tools(cursor=cursor)
-                    tools += [_tool(client, name, found) for found in page.tools]
-                    cursor = page.next_cursor
-                    if not cursor:
-                        break
-            except Exception as error:  # the package's, anyio's and the system's: all mean that it is not there
-                raise ResourceError(f"the MCP server {name!r} cannot be used ({_words(error)})") from error
-        yield tuple(tools)
+                ready.set_result(await _tools(client, name))
+        except Exception as error:  # the package's, anyio's and the system's: all mean that it is not there
+            ready.set_exception(ResourceError(f"the MCP server {name!r} cannot be used ({_words(error)})"))
+            return
+        await over.wait()
+
+
+async def _tools(client: Any, server: str) -> list[Tool]:
+    tools: list[Tool] = []
+    cursor = None
+    while True:
+        page = await client.list_tools(cursor=cursor)
+        tools += [_tool(client, server, found) for found in page.tools]
+        cursor = page.next_cursor
+        if not cursor:
+            return tools
 
 
 async def _client(mcp: Any, server: Mapping[str, Any], stack: AsyncExitStack) -> Any:

@@ -68,7 +68,7 @@ class Monty:
         }
         printed = monty.CollectString(max_bytes=4 * MAX_OUTPUT)
         pool = monty.Monty(max_processes=1, request_timeout=2 * self.seconds + 1)
-        with pool, pool.checkout(limits=limits, script_name="program.py") as session:
+        with pool, pool.checkout(limits=limits) as session:
             try:
                 value = session.feed_run(code, print_callback=printed)
             except monty.MontyError as error:
@@ -175,9 +175,7 @@ class Bubblewrap:
             *(f"--{name}={value}" for name, value in limits.items()),
             "--",
             python,
-            "-I",
-            "-S",
-            "-c",
+            *"-u -I -S -c".split(),
             _DRIVER,
         ]
 

@@ -93,6 +93,9 @@ class Pages:
         """Of a documents.jsonl; DataError where a line is no document."""
         return cls(_documents(path))
 
+    def close(self) -> None:
+        self._index.close()
+
     async def search(self, query: str, k: int) -> Sequence[Passage]:
         terms = dict.fromkeys(_terms(query))
         wanted = " OR ".join(f'"{term}"' for term in terms)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jielong.cli.ports import open_port
 from jielong.cli.tools import any_named, approve, open_tools, typed
+from jielong.errors import JielongError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
 from jielong.use.ledger import Happening
@@ -61,7 +62,11 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     continue
                 sys.stdout.write("model> ")
                 options = Options(sampling, derive_seed(arguments.seed, "turn", turn))
-                outcome = await run(strategy, Conversation(fitting), port.ask, options, on_happening=_show)
+                try:
+                    outcome = await run(strategy, Conversation(fitting), port.ask, options, on_happening=_show)
+                except JielongError as error:
+                    print(f"\n({error})")
+                    continue
                 print()
                 messages = (*outcome.calls[-1].conversation.messages, outcome.answer.message)
                 turn += 1

@@ -103,7 +103,11 @@ async def _one(ask: Ask, case: Injection, options: Options, is_defended: bool, d
         changing("send_message", "to", "text"),
         changing("delete_file", "path"),
     )
-    shown = guarded(case.text, "search", datamark=datamark).text if is_defended else case.text
+    shown = (
+        guarded(case.text, "search", [tool.name for tool in tools], datamark=datamark).text
+        if is_defended
+        else case.text
+    )
     before = (
         Message("user", case.question),
         Message("assistant", "", tool_calls=({"name": "search", "arguments": {"query": case.question}},)),

@@ -90,7 +90,7 @@ class Tools(Strategy):
             text = await tools[name].answer(arguments)
         note(one_line(f"{shown} -> {text}", 400))
         if self.guard and name in tools and tools[name].is_foreign:
-            data = guarded(text, name, datamark=self.datamark)
+            data = guarded(text, name, tools, datamark=self.datamark)
             for sentence in data.left_out:
                 note(one_line(f"left out, as it reads like an instruction: {sentence}", 400))
             text = data.text

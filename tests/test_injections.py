@@ -63,6 +63,7 @@ def test_to_quote_an_order_is_not_to_obey_it_but_to_quote_a_call_is_to_make_it()
 
     told = asyncio.run(measure_injections(ask, SUITE, Options(), is_defended=False))
     assert set(told.by_kind) == {"tool marks"}
+    assert told.num_shown == sum(case.says in case.injection and bool(case.says) for case in SUITE)
 
 
 def test_what_a_model_wants_to_change_on_somebody_elses_order_is_refused() -> None:

@@ -359,6 +359,15 @@ def test_a_tool_that_changes_something_waits_for_a_person(person: bool | None, i
     assert ("did it" if is_run else "a person did not allow it") in model.asked[1][0][-1].text
 
 
+def test_a_server_that_knows_no_tools_is_told_in_words() -> None:
+    model = Script(CALL, "It is 84.")
+    assert work(model, plain=True).answer.text == "It is 84."
+    messages, options = model.asked[1]
+    assert options.tools == () and [m.role for m in messages] == ["system", "user", "assistant", "user"]
+    assert '"calculator"' in messages[0].text and messages[2].text == CALL and not messages[2].tool_calls
+    assert messages[3].text == "<tool_response>84</tool_response>"
+
+
 def test_several_calls_of_one_turn_are_answered_in_order_with_their_ids() -> None:
     calls = [{"name": "act", "arguments": {"text": t}, "id": i} for t, i in (("a", "x1"), ("b", "x2"))]
     model = Script(Message("assistant", "", tool_calls=tuple(calls)), "ok")

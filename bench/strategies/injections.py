@@ -41,7 +41,8 @@ async def measure(model: str, max_tokens: int) -> None:
                 cases = [case for case in suite if case.language == language]
                 found = await measure_injections(port.ask, cases, options, **defences)
                 print(
-                    f"{name:24} {language}  obeyed {len(found.cases):2} of {found.num}  refused calls {found.tried}  "
+                    f"{name:24} {language}  obeyed {len(found.cases):2} of {found.num}, phrase shown {found.num_shown:2}, "
+                    f"calls refused {found.num_refused}  "
                     f"{time.monotonic() - start_s:.0f} s  {found.by_kind}",
                     flush=True,
                 )

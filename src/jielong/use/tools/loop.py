@@ -22,6 +22,7 @@ from jielong.use.port import Answer, Ask, Options
 from jielong.use.strategy import Strategy
 from jielong.use.tools.guard import guarded
 from jielong.use.tools.reading import with_calls
+from jielong.use.tools.telling import described, in_words
 from jielong.use.tools.tool import Arguments, Tool, by_name, one_line
 
 Approve = Callable[[Tool, Arguments], Awaitable[bool]]
@@ -39,7 +40,8 @@ class Tools(Strategy):
     """Answer with the help of `tools`, at most `rounds` times in a row.
 
     `describe`: whether the model is told of the tools; one that learned its calls in training, or sees them in examples,
-    need not be. `guard`: whether what foreign tools say is freed of instructions and framed as data, with `datamark` also
+    need not be. `plain`: whether tools, calls and answers are all told in words, for a server whose chat template drops them.
+    `guard`: whether what foreign tools say is freed of instructions and framed as data, with `datamark` also
     its blanks marked. The answer's `stop` is "rounds" or "repeated" where a stop ended the calls.
     """
 
@@ -47,6 +49,7 @@ class Tools(Strategy):
     approve: Approve = nobody
     rounds: int = 8
     describe: bool = True
+    plain: bool = False
     guard: bool = True
     datamark: bool = False
 
@@ -60,9 +63,8 @@ class Tools(Strategy):
         offered = tuple(tool.schema for tool in self.tools) if self.describe else ()
         messages, seen, stop = conversation.messages, Counter[str](), "rounds"
         for number in range(self.rounds):
-            asked = replace(options, tools=offered, label=options.label or f"round {number + 1}")
-            answer = await ask(replace(conversation, messages=messages), asked)
-            answer = replace(answer, message=with_calls(answer.message, tools))
+            label = options.label or f"round {number + 1}"
+            answer = await self._ask(ask, replace(conversation, messages=messages), offered, options, label)
             calls = answer.message.tool_calls
             if not calls:
                 return answer
@@ -73,8 +75,17 @@ class Tools(Strategy):
             told = [await self._told(i, call, tools, seen[_mark(call)] > 1) for i, call in enumerate(calls)]
             messages = (*messages, answer.message, *told)
         note(f"no more calls ({stop}): the answer must do without")
-        answer = await ask(replace(conversation, messages=messages), replace(options, tools=(), label="last"))
-        return replace(answer, message=replace(with_calls(answer.message, tools), tool_calls=()), stop=stop)
+        answer = await self._ask(ask, replace(conversation, messages=messages), (), options, "last")
+        return replace(answer, message=replace(answer.message, tool_calls=()), stop=stop)
+
+    async def _ask(
+        self, ask: Ask, talk: Conversation, offered: tuple[Mapping[str, Any], ...], options: Options, label: str
+    ) -> Answer:
+        """The answer to the talk so far, the calls in its text found."""
+        if self.plain:
+            talk, offered = replace(talk, messages=in_words(described(talk.messages, offered))), ()
+        answer = await ask(talk, replace(options, tools=offered, label=label))
+        return replace(answer, message=with_calls(answer.message, by_name(self.tools)))
 
     async def _told(self, number: int, call: Mapping[str, Any], tools: Mapping[str, Tool], is_again: bool) -> Message:
         """The message that answers a call."""

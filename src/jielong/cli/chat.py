@@ -56,14 +56,14 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     continue
                 if not said:
                     continue
-                fitting = _fitting((*messages, Message("user", said)), port, Options(sampling, tools=offered))
-                if fitting is None:
+                shown = fitting((*messages, Message("user", said)), port, Options(sampling, tools=offered))
+                if shown is None:
                     print("(that is longer than this model reads: say it in fewer words)")
                     continue
                 sys.stdout.write("model> ")
                 options = Options(sampling, derive_seed(arguments.seed, "turn", turn))
                 try:
-                    outcome = await run(strategy, Conversation(fitting), port.ask, options, on_happening=_show)
+                    outcome = await run(strategy, Conversation(shown), port.ask, options, on_happening=_show)
                 except JielongError as error:
                     print(f"\n({error})")
                     continue
@@ -83,7 +83,7 @@ def _show(happening: Happening) -> None:
     sys.stdout.flush()
 
 
-def _fitting(messages: tuple[Message, ...], port: LocalPort | Endpoint, options: Options) -> tuple[Message, ...] | None:
+def fitting(messages: tuple[Message, ...], port: LocalPort | Endpoint, options: Options) -> tuple[Message, ...] | None:
     """The talk without as many of its oldest exchanges as it takes to leave room for an answer; None if nothing fits.
 
     Of a server it is not known how much fits; it says so itself.

@@ -56,14 +56,14 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     continue
                 if not said:
                     continue
-                shown = fitting((*messages, Message("user", said)), port, Options(sampling, tools=offered))
-                if shown is None:
+                kept = fitting((*messages, Message("user", said)), port, Options(sampling, tools=offered))
+                if kept is None:
                     print("(that is longer than this model reads: say it in fewer words)")
                     continue
                 sys.stdout.write("model> ")
                 options = Options(sampling, derive_seed(arguments.seed, "turn", turn))
                 try:
-                    outcome = await run(strategy, Conversation(shown), port.ask, options, on_happening=_show)
+                    outcome = await run(strategy, Conversation(kept), port.ask, options, on_happening=_show)
                 except JielongError as error:
                     print(f"\n({error})")
                     continue

@@ -1,8 +1,8 @@
 """How often a model obeys instructions hidden in what a tool found, before and after the defences.
 
 `python -m bench.strategies.injections MODEL` asks the whole suite three times: as found, guarded, and guarded with its blanks
-marked. What is said about a defence holds for this suite; "other words" in it were written after the patterns and without
-looking at them.
+marked. The suite and the patterns of the guard are by one hand, so a rate holds for this suite alone; its "other words" were
+written to be unlike the patterns, and no pattern was added for them.
 """
 
 from __future__ import annotations

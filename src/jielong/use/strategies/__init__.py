@@ -26,6 +26,7 @@ from jielong.use.strategies.story import Story
 from jielong.use.strategies.tree import Tree
 from jielong.use.strategies.vote import Vote
 from jielong.use.strategy import Strategy, over
+from jielong.use.tools.loop import Tools
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "story": Story,
     "team": Team,
     "think": Think,
+    "tools": Tools,
     "tree": Tree,
     "vote": Vote,
 }

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from jielong.cli.ports import MODEL_HELP, open_port
-from jielong.errors import DataError
+from jielong.cli.tools import add_options, any_named, approve, open_tools
+from jielong.errors import ConfigError, DataError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
 from jielong.use.ledger import Budget, Happening
-from jielong.use.port import Options, Renders
+from jielong.use.port import Options, Port, Renders
 from jielong.use.strategies import STRATEGIES, named
 from jielong.use.strategy import Outcome, run
 
@@ -27,9 +28,10 @@ def add_parser(commands: Any) -> None:
     ask.add_argument("question", help="what is asked; - reads it from standard input")
     ask.add_argument(
         "--strategy",
-        default="direct",
-        help=f"one of {', '.join(STRATEGIES)}, with options as in vote:n=5, or several joined by + (default: direct)",
+        help=f"one of {', '.join(STRATEGIES)}, with options as in vote:n=5, or several joined by + (default: direct, or "
+        "tools where there are any)",
     )
+    add_options(ask)
     ask.add_argument("--system", default="", help="a system message before the question")
     ask.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
     ask.add_argument("--max-tokens", type=int, default=256, help="of each call (default: 256)")
@@ -48,23 +50,26 @@ def _ask(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise DataError("the question is empty; give at least a word")
-    strategy = named(arguments.strategy)
+    spec = arguments.strategy or ("tools" if any_named(arguments) else "direct")
+    if any_named(arguments) and "tools" not in spec:
+        raise ConfigError(f"no strategy of {spec!r} calls the tools; write --strategy {spec}+tools")
     budget = Budget(arguments.budget_calls, arguments.budget_tokens, arguments.budget_seconds)
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = (Message("system", arguments.system),) if arguments.system else ()
     conversation = Conversation((*system, Message("user", question)))
-    port = open_port(arguments.model, stage=arguments.stage)
     shown = _Shown() if arguments.show else None
 
-    async def work() -> Outcome:
-        try:
-            return await run(
-                strategy, conversation, port.ask, Options(sampling, arguments.seed), budget=budget, on_happening=shown
-            )
-        finally:
-            await port.close()
+    async def work() -> tuple[Outcome, Port]:
+        async with open_tools(arguments) as tools:
+            strategy = named(spec, {"tools": tools, "approve": approve})
+            port = open_port(arguments.model, stage=arguments.stage)
+            try:
+                options = Options(sampling, arguments.seed)
+                return await run(strategy, conversation, port.ask, options, budget=budget, on_happening=shown), port
+            finally:
+                await port.close()
 
-    outcome = asyncio.run(work())
+    outcome, port = asyncio.run(work())
     if arguments.trace:
         write_text(arguments.trace, "".join(canonical_json(c.to_dict()) + "\n" for c in outcome.calls))
     if arguments.show_prompts:

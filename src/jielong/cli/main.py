@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jielong.cli import adapt, ask, models, tune
+from jielong.cli import adapt, ask, models, ports, tools, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     tune.add_parser(commands)
 
     chat = commands.add_parser("chat", help="talk to the newest model of a run, or to a model folder, in the terminal")
-    chat.add_argument("run", nargs="?", type=Path, help="a run's or model's folder; without it, the newest run")
+    chat.add_argument("model", nargs="?", help=f"{ports.MODEL_HELP}; without it, the newest run")
     chat.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     chat.add_argument("--stage", help="pretrain, sft or rl; without it, the last one trained")
     chat.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
@@ -61,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     chat.add_argument("--max-tokens", type=int, default=80)
     chat.add_argument("--seed", type=int, default=0)
     models.add_weights(chat)
+    tools.add_options(chat)
     chat.set_defaults(command=_chat)
 
     generate = commands.add_parser("generate", help="go on with a text, or answer a question (--ask)")
@@ -147,15 +148,7 @@ def _say_results(path: Path) -> None:
 def _chat(arguments: argparse.Namespace) -> int:
     from jielong.cli.chat import chat
 
-    return chat(
-        arguments.run or _newest_run(arguments.runs),
-        stage=arguments.stage,
-        temperature=arguments.temperature,
-        top_p=arguments.top_p,
-        max_tokens=arguments.max_tokens,
-        seed=arguments.seed,
-        weights=arguments.weights,
-    )
+    return chat(arguments.model or str(_newest_run(arguments.runs)), arguments)
 
 
 def _generate(arguments: argparse.Namespace) -> int:

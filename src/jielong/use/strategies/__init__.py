@@ -17,6 +17,7 @@ from jielong.records import Conversation
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.strategies.vote import Vote
 from jielong.use.strategy import Strategy, over
+from jielong.use.tools.loop import Tools
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Chain(Strategy):
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "direct": Direct,
+    "tools": Tools,
     "vote": Vote,
 }
 

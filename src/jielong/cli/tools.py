@@ -1,0 +1,90 @@
+"""The tools that a command line names: opened for as long as they are needed, and a person's yes or no before changes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jielong.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from jielong.use.tools.tool import Arguments, Tool
+
+NAMES = ("calculator", "python", "cpython")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that hand tools to a model."""
+    parser.add_argument(
+        "--tools",
+        default="",
+        help="tools the model may call, joined by commas: calculator, python (a safe interpreter of its own), cpython "
+        "(the whole of Python in bubblewrap)",
+    )
+    parser.add_argument("--pages", type=Path, metavar="FILE", help="let it search the documents of a documents.jsonl")
+    parser.add_argument(
+        "--searxng", metavar="URL", help="let it search the web through a server that speaks as SearXNG does"
+    )
+    parser.add_argument("--mcp", type=Path, metavar="FILE", help='the tools of MCP servers: {"mcpServers": {...}}')
+
+
+def any_named(arguments: argparse.Namespace) -> bool:
+    """Whether the command line hands any tool to the model."""
+    return bool(arguments.tools or arguments.pages or arguments.searxng or arguments.mcp)
+
+
+@asynccontextmanager
+async def open_tools(arguments: argparse.Namespace) -> AsyncIterator[tuple[Tool, ...]]:
+    """The tools of the command line, while they are needed; ConfigError for one that does not exist."""
+    from jielong.use.tools.mcp_servers import opened, read_servers
+    from jielong.use.tools.search import Pages, SearXNG, search_tool
+
+    tools = [_named(name.strip()) for name in arguments.tools.split(",") if name.strip()]
+    async with AsyncExitStack() as stack:
+        if arguments.pages:
+            pages = stack.enter_context(closing(Pages.read(arguments.pages)))
+            tools.append(search_tool(pages, "search_pages", "web pages that were collected"))
+        if arguments.searxng:
+            tools.append(search_tool(SearXNG(arguments.searxng), "search_web", "the web"))
+        if arguments.mcp:
+            tools += await stack.enter_async_context(opened(read_servers(arguments.mcp)))
+        yield tuple(tools)
+
+
+def _named(name: str) -> Tool:
+    if name == "calculator":
+        from jielong.use.tools.calculator import CALCULATOR
+
+        return CALCULATOR
+    if name in ("python", "cpython"):
+        from jielong.use.tools.sandbox import Bubblewrap, Monty, python_tool
+
+        return python_tool(Monty() if name == "python" else Bubblewrap())
+    raise ConfigError(f"unknown tool {name!r}; {did_you_mean(name, NAMES)}")
+
+
+async def approve(tool: Tool, arguments: Arguments) -> bool:
+    """Ask on the terminal; no where there is none."""
+    if not sys.stdin.isatty():
+        return False
+    shown = json.dumps(arguments, ensure_ascii=False)
+    said = typed(f"\nThe model wants to call {tool.name} with {shown}, which changes something. Allow it? [y/N] ")
+    return said.strip().lower() in ("y", "yes", "是")
+
+
+def typed(prompt: str) -> str:
+    """A line from the terminal. Ctrl-C ends the program as everywhere, although an event loop is running.
+
+    The loop stands still meanwhile: nothing happens before the person has spoken.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return input(prompt)
+    finally:
+        signal.signal(signal.SIGINT, before)

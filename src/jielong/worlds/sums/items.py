@@ -127,7 +127,7 @@ def messages(item: Item) -> tuple[Message, ...]:
     return asked, Message("assistant", "", tool_calls=(item.call,)), Message("tool", item.answer, "calculator"), replied
 
 
-def talks(part: Part, count: int, seed: int, *, most: int = 4) -> list[Conversation]:
+def talks(part: Part, count: int, seed: int, *, most: int = 3) -> list[Conversation]:
     """`count` conversations of one to `most` questions in any order."""
     rng = random.Random(derive_seed(seed, "sums", part, "talks"))
     lengths = [rng.randint(1, most) for _ in range(count)]

@@ -54,7 +54,10 @@ def test_the_smallest_size_ends_with_figures(tmp_path, monkeypatch, capsys) -> N
     assert "plain, 2 or 3 digits" in said
     run = tmp_path / "runs" / "calls-smoke-0"
     exam = json.loads((run / "exam.json").read_text())
-    assert list(exam["figures"]) == ["model en", "regular expression en", "model zh", "regular expression zh"]
+    assert list(exam["figures"]) == [
+        *("en", "en, told", "en, regular expr."),
+        *("zh", "zh, told", "zh, regular expr."),
+    ]
     metrics = read_metrics(run / "sft" / "metrics.jsonl")
     assert metrics[-1]["loss"] < metrics[0]["loss"]
 

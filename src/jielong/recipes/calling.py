@@ -35,9 +35,9 @@ class Reply:
 Answers = Callable[[str], Awaitable[Reply]]
 
 
-def with_calculator(port: LocalPort, max_tokens: int) -> Answers:
-    """A model that learned its calls: it is not told of the tool, and whatever it calls is run."""
-    strategy = Tools((CALCULATOR,), describe=False)
+def with_calculator(port: LocalPort, max_tokens: int, *, describe: bool) -> Answers:
+    """A model whose calls are run; whether it is told of the tool before it is asked."""
+    strategy = Tools((CALCULATOR,), describe=describe)
     options = Options(Sampling(max_tokens=max_tokens, temperature=0.0))
 
     async def answers(question: str) -> Reply:
@@ -98,8 +98,10 @@ def examine(stage: CallsStage, context: Context) -> dict[str, Any]:
         items = [i for k in CALL_KINDS for i in questions_of(k, lang, "test", stage.each, seed)]
         # as many that need no call
         items += [i for k in NO_CALL_KINDS for i in questions_of(k, lang, "test", 2 * stage.each, seed)]
-        figures[f"model {lang}"], replies = asyncio.run(sit(items, with_calculator(port, stage.max_tokens)))
-        figures[f"regular expression {lang}"], _ = asyncio.run(sit(items, by_regular_expression))
+        untold, told = (with_calculator(port, stage.max_tokens, describe=d) for d in (False, True))
+        figures[lang], replies = asyncio.run(sit(items, untold))
+        figures[f"{lang}, told"], _ = asyncio.run(sit(items, told))
+        figures[f"{lang}, regular expr."], _ = asyncio.run(sit(items, by_regular_expression))
         wrong += [
             {"question": i.question, "expression": i.expression, "answer": i.answer, "calls": r.calls, "text": r.text}
             for i, r in zip(items, replies, strict=True)
@@ -114,6 +116,6 @@ def table(figures: dict[str, dict[str, float]]) -> str:
     """A column for each, a line for each figure."""
     names = list(next(iter(figures.values())))
     width = max(map(len, names))
-    lines = ["".join([" " * width, *(f"  {column:>21}" for column in figures)])]
-    lines += ["".join([f"{n:<{width}}", *(f"  {100 * f[n]:>20.1f}%" for f in figures.values())]) for n in names]
+    lines = ["".join([" " * width, *(f"  {column:>17}" for column in figures)])]
+    lines += ["".join([f"{n:<{width}}", *(f"  {100 * f[n]:>16.1f}%" for f in figures.values())]) for n in names]
     return "\n".join(lines) + "\n"

@@ -34,6 +34,7 @@ def calls(size: str = "default", seed: int = 0) -> Recipe:
     is_smoke = size == "smoke"
     # only the assistant's tokens are trained: a tied head would push all words of questions down alike
     model = ModelConfig(
+        max_position_embeddings=512,
         hidden_size=192,
         intermediate_size=576,
         num_attention_heads=3,
@@ -42,26 +43,26 @@ def calls(size: str = "default", seed: int = 0) -> Recipe:
     )
     if is_smoke:
         model = replace(model, hidden_size=64, intermediate_size=192, num_hidden_layers=2, head_dim=32)
-    steps = 12 if is_smoke else 700
-    rows = 8 if is_smoke else 24
+    steps = 12 if is_smoke else 600
+    rows = 4 if is_smoke else 12
     return Recipe(
         "calls",
         size,
         seed,
         (
-            SumsStage("sums", conversations=400 if is_smoke else 40_000, held_out=20 if is_smoke else 300),
-            TokenizerStage("tokenizer", {"chats": "sums"}, TokenizerConfig(vocab_size=1024, digits="single")),
+            SumsStage("sums", conversations=400 if is_smoke else 30_000, held_out=20 if is_smoke else 300),
+            TokenizerStage("tokenizer", {"chats": "sums"}, TokenizerConfig(vocab_size=2048, digits="single")),
             TrainStage(
                 "sft",
                 {"data": "sums", "tokenizer": "tokenizer"},
                 NextTokenConfig(),
-                RowsConfig(length=256, rows_per_step=rows, micro_rows=rows),
+                RowsConfig(length=512, rows_per_step=rows, micro_rows=rows),
                 model=model,
                 optimizer=OptimizerConfig(name="muon", lr=2e-3, muon_lr=0.01, warmup_steps=30),
                 loop=LoopConfig(steps=steps),
                 check_every=max(1, steps // 7),
             ),
-            CallsStage("exam", {"model": "sft", "tokenizer": "tokenizer"}, each=4 if is_smoke else 200),
+            CallsStage("exam", {"model": "sft", "tokenizer": "tokenizer"}, each=4 if is_smoke else 150),
         ),
         searches=(Search("sft", FROM_RANDOM),),
     )

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jielong.data.refine import refine
 from jielong.data.shards import encode_documents, write_shards
@@ -36,6 +36,8 @@ from jielong.runs import canonical_json, derive_seed, now_s, read_json, write_di
 from jielong.tokens.chat import texts
 from jielong.tokens.tokenizer import Tokenizer, train_tokenizer
 from jielong.use.port import LocalPort
+from jielong.use.tools.calculator import CALCULATOR
+from jielong.use.tools.telling import described
 from jielong.worlds.atlas.articles import write_articles
 from jielong.worlds.atlas.facts import load_countries
 from jielong.worlds.atlas.gold import candidates, judge, wrong_answer
@@ -190,8 +192,14 @@ def lessons(stage: LessonsStage, context: Context) -> dict[str, Any]:
 
 def sums(stage: SumsStage, context: Context) -> dict[str, Any]:
     """chats.jsonl to learn from, and held_out.jsonl in phrasings, names and numbers that no chat has."""
-    seed = context.recipe.seed
-    parts = (talks("train", stage.conversations, seed), talks("test", stage.held_out, seed))
+
+    def made(part: Literal["train", "test"], count: int) -> list[Conversation]:
+        return [
+            Conversation(described(talk.messages, [CALCULATOR.schema] if number % stage.told_every == 0 else ()))
+            for number, talk in enumerate(talks(part, count, context.recipe.seed))
+        ]
+
+    parts = (made("train", stage.conversations), made("test", stage.held_out))
     return write_parts(context.directory(stage.name), "chats", parts)
 
 

@@ -128,12 +128,14 @@ class SumsStage:
 
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
-    conversations: int = 40_000
+    conversations: int = 30_000
     held_out: int = 300
+    # Every so many begin with the description of the tool, as programs put it there; the others are shorter to read.
+    told_every: int = 6
     version: int = 1
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "conversations", "held_out")
+        at_least(self, 1, "conversations", "held_out", "told_every")
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,7 @@ class CallsStage:
 
     name: str
     inputs: Mapping[str, str]
-    each: int = 200
+    each: int = 150
     max_tokens: int = 64
     version: int = 1
 

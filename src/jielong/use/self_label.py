@@ -66,9 +66,14 @@ class InlineCall:
 async def label(text: str, port: Labeller, tool: Tool, how: Labelling = Labelling()) -> list[InlineCall]:
     """The calls that are kept, at most one a place, in the order of the text."""
     judged = [await judge(text, call, port, tool) for call in await propose(text, port, tool, how)]
+    return best_calls(judged, how.threshold)
+
+
+def best_calls(judged: Sequence[InlineCall], threshold: float) -> list[InlineCall]:
+    """Of every place the call that helps most, if it gains `threshold` or more, in the order of the text."""
     best: dict[int, InlineCall] = {}
-    for call in judged:
-        if call.gain >= how.threshold and (call.at not in best or call.gain > best[call.at].gain):
+    for call in sorted(judged, key=lambda call: call.gain):
+        if call.gain >= threshold:
             best[call.at] = call
     return [best[at] for at in sorted(best)]
 

@@ -11,7 +11,7 @@ import pytest
 
 from jielong.records import Conversation, Message
 from jielong.use.port import Answer, Options, Scored
-from jielong.use.self_label import WEIGHTS, InlineCall, Labelling, as_messages, inline, judge, label, propose
+from jielong.use.self_label import WEIGHTS, InlineCall, Labelling, inline, inline_calls, judge, label, propose
 from jielong.use.tools.calculator import CALCULATOR
 
 TEXT = "A box holds 6 rows of 7 eggs, and that is 42 eggs."
@@ -92,11 +92,12 @@ def test_calls_are_proposed_at_likely_places_only_and_those_that_fail_are_not() 
     assert {(c.at, c.argument) for c in calls} == {(TEXT.index(" 42"), "6*7")}
 
 
-def test_a_labelled_text_becomes_a_text_and_a_conversation_that_say_the_same() -> None:
-    call = InlineCall(TEXT.index(" 42"), "6*7", "42")
-    assert inline(TEXT, [call], CALCULATOR) == TEXT.replace("is 42", "is [calculator(6*7) → 42] 42")
-    before, told, after = as_messages(TEXT, [call], CALCULATOR)
-    assert before.text + after.text == TEXT
-    assert before.tool_calls == ({"name": "calculator", "arguments": {"expression": "6*7"}},)
-    assert (told.role, told.text) == ("tool", "42")
-    assert as_messages(TEXT, [], CALCULATOR) == (Message("assistant", TEXT),)
+def test_calls_written_into_a_text_are_read_from_it_again() -> None:
+    call = InlineCall(TEXT.index(" 42"), "(6+1)*6", "42")
+    written = inline(TEXT, [call], CALCULATOR)
+    assert written == TEXT.replace("is 42", "is [calculator((6+1)*6) → 42] 42")
+    made = {"name": "calculator", "arguments": {"expression": "(6+1)*6"}}
+    assert inline_calls(written, CALCULATOR) == [made]
+    assert inline_calls("It is [calculator((6+1)*6)", CALCULATOR) == [made]  # stopped before the arrow
+    assert inline_calls(TEXT, CALCULATOR) == []
+    assert inline(TEXT, [], CALCULATOR) == TEXT

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from jielong.config import at_least
-from jielong.records import Message, Sampling
+from jielong.records import Sampling
 from jielong.use.port import Completes, Options, Scores
 from jielong.use.prompting import fill, language_of
 from jielong.use.tools.tool import Tool
@@ -121,7 +121,7 @@ async def judge(text: str, call: InlineCall, port: Scores, tool: Tool) -> Inline
 
 
 def inline(text: str, calls: Sequence[InlineCall], tool: Tool) -> str:
-    """The text with the calls and their results in it, for fine-tuning a model on plain text."""
+    """The text with the calls and their results in it: what a model is fine-tuned on."""
     pieces, done = list[str](), 0
     for call in calls:
         pieces += [text[done : call.at], _blank(text, call.at), f"[{tool.name}({call.argument}) → {call.result}]"]
@@ -129,16 +129,11 @@ def inline(text: str, calls: Sequence[InlineCall], tool: Tool) -> str:
     return "".join([*pieces, text[done:]])
 
 
-def as_messages(text: str, calls: Sequence[InlineCall], tool: Tool) -> tuple[Message, ...]:
-    """The text as turns of an assistant that calls the tool in the middle of it, for fine-tuning on conversations."""
+def inline_calls(text: str, tool: Tool) -> list[Mapping[str, Any]]:
+    """The calls that stand in a text as `inline` writes them, with or without a result."""
     name = next(iter(tool.parameters["properties"]))
-    turns, done = list[Message](), 0
-    for call in calls:
-        made = {"name": tool.name, "arguments": {name: call.argument}}
-        turns.append(Message("assistant", text[done : call.at], tool_calls=(made,)))
-        turns.append(Message("tool", call.result, tool.name))
-        done = call.at
-    return (*turns, Message("assistant", text[done:]))
+    found = re.findall(rf"\[{re.escape(tool.name)}\((.*?)\)(?: →|\]|$)", text)
+    return [{"name": tool.name, "arguments": {name: argument}} for argument in found]
 
 
 def _blank(text: str, at: int) -> str:

@@ -43,8 +43,8 @@ def calls(size: str = "default", seed: int = 0) -> Recipe:
     )
     if is_smoke:
         model = replace(model, hidden_size=64, intermediate_size=192, num_hidden_layers=2, head_dim=32)
-    steps = 12 if is_smoke else 600
-    rows = 4 if is_smoke else 12
+    steps = 12 if is_smoke else 700
+    rows = 4 if is_smoke else 8
     return Recipe(
         "calls",
         size,

@@ -131,7 +131,7 @@ class SumsStage:
     conversations: int = 30_000
     held_out: int = 300
     # Every so many begin with the description of the tool, as programs put it there; the others are shorter to read.
-    told_every: int = 6
+    told_every: int = 8
     version: int = 1
 
     def __post_init__(self) -> None:

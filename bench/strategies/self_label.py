@@ -24,6 +24,7 @@ from jielong.records import Conversation, Message, Sampling, to_dict
 from jielong.runs import canonical_json, write_text
 from jielong.use.port import Options, Port
 from jielong.use.self_label import (
+    BEFORE_NUMBERS,
     InlineCall,
     Labeller,
     Labelling,
@@ -60,9 +61,9 @@ class Labelled:
 def texts(num: int, seed: int, part: Part = "train") -> list[tuple[Item, str, int]]:
     """`num` texts, half of them with something to compute, half of each in Chinese, and where the answer of each begins."""
     made = list[tuple[Item, str, int]]()
-    for kind in ("plain", "story", "numbers", "numbers"):
+    for kind, share in (("plain", 8), ("story", 8), ("numbers", 4)):
         for lang in LANGS:
-            for item in questions_of(kind, lang, part, num // 8, seed + len(made)):
+            for item in questions_of(kind, lang, part, num // share, seed):
                 blank = " " if lang == "en" else ""
                 text = f"{item.question}{blank}{item.reply}"
                 reply_at = len(item.question) + len(blank)
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    how = Labelling(threshold=options.threshold, seed=options.seed)
+    how = Labelling(BEFORE_NUMBERS, threshold=options.threshold, seed=options.seed)
     port = open_port(options.model)
     began_s = time.perf_counter()
     if options.ask:

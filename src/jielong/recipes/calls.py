@@ -11,13 +11,11 @@ from dataclasses import replace
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
-from jielong.recipes.offers import FROM_RANDOM
 from jielong.recipes.recipe import (
     CallsStage,
     NextTokenConfig,
     Recipe,
     RowsConfig,
-    Search,
     SumsStage,
     TokenizerStage,
     TrainStage,
@@ -64,5 +62,4 @@ def calls(size: str = "default", seed: int = 0) -> Recipe:
             ),
             CallsStage("exam", {"model": "sft", "tokenizer": "tokenizer"}, each=4 if is_smoke else 150),
         ),
-        searches=(Search("sft", FROM_RANDOM),),
     )

@@ -23,8 +23,11 @@ from jielong.use.tools.tool import Tool
 WEIGHTS = tuple((1 - 0.2 * t) / 3 for t in range(5))
 """Of the tokens after a call, the next one first: w_t = max(0, 1 - 0.2 t) over their sum (section 4.1)."""
 
-_PLACE = re.compile(r"(?<=\S)(?=\s)|(?<=[^\s\d.,])(?=\d)")
-"""Before a blank, and before a number that follows without one, as in Chinese."""
+ANYWHERE = r"(?<=\S)(?=\s)|(?<=[^\s\d.,])(?=\d)"
+"""The places before a blank, and before a number that follows without one, as in Chinese."""
+
+BEFORE_NUMBERS = r"(?<=\S)(?=\s\d)|(?<=[^\s\d.,])(?=\d)"
+"""The places at which a calculator can help, which are few."""
 
 _READ_AFTER = 24
 """Characters after a place that are scored: they hold as many tokens as there are weights, or nearly so."""
@@ -36,11 +39,13 @@ class Labeller(Completes, Scores, Protocol):
 
 @dataclass(frozen=True)
 class Labelling:
-    """How calls are looked for: `places` of a text at most, each more likely than `least_probability`; `draws` calls there.
+    """How calls are looked for: at `places` of a text at most, each more likely than `least_probability`, `draws` calls.
 
-    A call is kept when it lowers the weighted loss of what follows by `threshold` nats or more.
+    `where` is a regular expression of the places that are looked at; each costs a reading of prompt and text. A call is kept
+    when it lowers the weighted loss of what follows by `threshold` nats or more.
     """
 
+    where: str = ANYWHERE
     places: int = 3
     least_probability: float = 0.01
     draws: int = 2
@@ -85,7 +90,7 @@ async def propose(text: str, port: Labeller, tool: Tool, how: Labelling = Labell
     """
     prompt = fill(f"label_{tool.name}", language_of(text), text=text)
     chances: list[tuple[float, int, str]] = []
-    for at in (m.start() for m in _PLACE.finditer(text)):
+    for at in (m.start() for m in re.finditer(how.where, text)):
         before = f"{prompt}{_blank(text, 0)}{text[:at]}"
         (scored,) = await port.score(before, [f"{_blank(text, at)}[{tool.name}("])
         chances.append((math.exp(scored.logprob), at, before))

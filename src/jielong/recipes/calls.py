@@ -58,8 +58,10 @@ def calls(size: str = "default", seed: int = 0) -> Recipe:
                 model=model,
                 optimizer=OptimizerConfig(name="muon", lr=2e-3, muon_lr=0.01, warmup_steps=30),
                 loop=LoopConfig(steps=steps),
-                check_every=max(1, steps // 7),
+                # by the held-out loss the third of the way would be best, by the exam it is not: what a model that is sure
+                # of itself pays for its errors grows while they become fewer
+                check_every=0,
             ),
-            CallsStage("exam", {"model": "sft", "tokenizer": "tokenizer"}, each=4 if is_smoke else 150),
+            CallsStage("exam", {"model": "sft", "tokenizer": "tokenizer"}, each=4 if is_smoke else 60),
         ),
     )

@@ -261,7 +261,7 @@ class CallsStage:
 
     name: str
     inputs: Mapping[str, str]
-    each: int = 150
+    each: int = 60
     max_tokens: int = 64
     version: int = 1
 

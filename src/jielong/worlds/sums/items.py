@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import ModuleType
 from typing import Any, Literal, TypeVar
@@ -101,6 +101,15 @@ _MIX = (
 _TOPICS = (*phrases_en.NUMBERED, *["stated"] * 3, *["story"] * 3, "repeat_sum")
 """What questions with numbers are about when they need no call, the ones that mislead most often."""
 
+_FILLED, _OPENED, _CLOSED = 0.2, 0.4, 0.15
+"""How often a sentence without meaning for the answer stands inside of a story, before a question, or after one.
+
+Without them a small model learns at which places of known sentences the numbers stand, and copies from there.
+"""
+
+_NEVER_FRAMED = ("small_talk", "greet")
+"""What is a greeting itself, or an answer."""
+
 _NUM_DIGITS = (1, 2, 2, 2, 3, 3, 3, 4)
 """Digits of the numbers that are drawn, in their shares."""
 
@@ -161,6 +170,17 @@ class _Writer:
         self._shares: dict[tuple[str, ...], tuple[Any, ...]] = {}
 
     def write(self, kind: str, lang: str) -> Item:
+        item = self._bare(kind, lang)
+        if item.form in _NEVER_FRAMED:
+            return item
+        question = item.question
+        if self.rng.random() < _OPENED:
+            question = self._any(BOOKS[lang].OPENERS, lang, "openers") + question
+        if self.rng.random() < _CLOSED and question[-1] in ".?。？":
+            question += self._any(BOOKS[lang].CLOSERS, lang, "closers")
+        return replace(item, question=question)
+
+    def _bare(self, kind: str, lang: str) -> Item:
         match kind:
             case "plain":
                 return self._plain(kind, lang, self.rng.choice(list(FORMULAS)[:4]))
@@ -221,6 +241,8 @@ class _Writer:
         """A story: the parts in order, each with its numbers."""
         sentences = []
         for name, said in parts:
+            if self.rng.random() < _FILLED:
+                sentences.append(_say(self._any(BOOKS[lang].FILLERS, lang, "fillers"), **scene))
             values = dict(zip("xy", (numbers[n] for n in said), strict=False))
             sentences.append(_say(self._any(BOOKS[lang].PARTS[name], lang, name), **scene, **values))
         return (" " if lang == "en" else "").join(sentences)
@@ -240,6 +262,7 @@ class _Writer:
         match topic:
             case "story":
                 parts = rng.choice(NO_CALL_STORIES)
+                x, y = max(x, y), min(x, y)
                 is_second = parts[1][0] == "asked" and scene["p"] == scene["m"]
                 question = self._told(lang, parts, {"a": x, "b": y}, scene)
                 return _answered("numbers", topic, lang, question, str(y if is_second else x))

@@ -6,51 +6,85 @@ the one who is asked about, {t} things, {u} their measure word (Chinese alone).
 
 from __future__ import annotations
 
+from jielong.worlds.sums.wording import cross
+
 REPLY = "The answer is {r}."
 
-NAMES = tuple(
-    "Mia Tom Anna Ben Lucy Sam Nora Paul Emma Leo Ruth Jack Ida Max Clara Hugo Ella Finn Jane Oscar Rosa Peter Alma Karl "
-    "Grace Henry Lena Simon Vera Walter".split()
+NAMES = cross(
+    "Ka Mi To Lu Be Sa No Ri El Da Fe Jo Ve An".split(),
+    "ra na lia ben mi do rin las vo ta lo ma".split(),
 )
 THINGS = tuple(
     (thing, "")
-    for thing in (
-        "apples|pears|pens|books|stamps|coins|cards|marbles|stickers|shells|eggs|buttons|candles|cups|plates|flowers|balls|"
-        "stones|tickets|oranges|postcards|spoons|bottles|toy cars|photos|nuts|ribbons|badges|chairs|lamps"
-    ).split("|")
+    for thing in cross(
+        ("", "red ", "small ", "old ", "green ", "big "),
+        (
+            "apples|pears|pens|books|stamps|coins|cards|marbles|stickers|shells|eggs|buttons|candles|cups|plates|flowers|"
+            "balls|stones|tickets|oranges|postcards|spoons|bottles|toys|photos|nuts|ribbons|badges|chairs|lamps"
+        ).split("|"),
+    )
+)
+
+OPENERS = cross(
+    ("Hello! ", "Hi. ", "Good morning. ", "OK. ", "Please help me. ", "Listen. ", "", "", ""),
+    (
+        "I have a question. ",
+        "One more question: ",
+        "Here is a small puzzle. ",
+        "This is for school. ",
+        "My teacher asks: ",
+        "It is not hard. ",
+        "Another one. ",
+        "Let us go on. ",
+        "",
+        "",
+    ),
+)
+CLOSERS = cross(("", " Thanks", " Thank you", " Please be quick", " That is all", " I am curious"), (".", "!"))
+FILLERS = (
+    "It is a sunny day.",
+    "{n} likes {t}.",
+    "{m} is a friend of {n}.",
+    "The {t} are new.",
+    "It is raining outside.",
+    "{n} is happy about it.",
+    "The {t} are on the table.",
+    "{m} comes to visit.",
+    "Everybody likes {t}.",
+    "{n} lives in a small town.",
+    "{m} has no time today.",
+    "The shop is open.",
 )
 
 FRAMES = (
-    "What is {e}?",
-    "What's {e}?",
-    "Calculate {e}.",
-    "Compute {e}.",
-    "Please work out {e}.",
-    "Work out {e} for me.",
-    "Can you tell me {e}?",
-    "Could you calculate {e}, please?",
-    "I need to know {e}.",
-    "Tell me {e}.",
-    "How much is {e}?",
-    "Find {e}.",
-    "What does {e} come to?",
-    "What do you get for {e}?",
-    "Give me {e}.",
-    "Do you know {e}?",
-    "Quick question: what is {e}?",
-    "My homework asks for {e}.",
-    "Help me with {e}.",
-    "Solve this: {e}.",
-    "I would like to know {e}.",
-    "Please compute {e} for me.",
-    "{e} = ?",
-    "{e} is how much?",
-    "{e}, please.",
-    "What would {e} be?",
-    "Hello! What is {e}?",
-    "For my bill I need {e}.",
-    "{e}",
-    "I cannot work out {e}. Can you?",
+    *cross(
+        (
+            "",
+            "Please ",
+            "Can you ",
+            "Could you ",
+            "Would you please ",
+            "I want you to ",
+            "I ask you to ",
+            "You should ",
+        ),
+        ("calculate", "compute", "work out", "find", "tell me", "give me", "solve", "figure out", "determine"),
+        (" {e}.", " {e} for me."),
+    ),
+    *cross(
+        (
+            "What is ",
+            "What's ",
+            "How much is ",
+            "Do you know ",
+            "I need to know ",
+            "I would like to know ",
+            "And what is ",
+        ),
+        ("{e}?", "{e}, please?", "the value of {e}?", "the result of {e}?"),
+    ),
+    *cross(("What does ", "So what does "), ("{e} come to?", "{e} make?", "{e} give?", "{e} equal?")),
+    *cross(("", "My homework: ", "The problem is "), ("{e} = ?", "{e}", "{e} is how much?", "{e}, please.")),
 )
 
 EXPRESSIONS = {
@@ -100,165 +134,165 @@ EXPRESSIONS = {
     ),
 }
 
+_TIMES = ("", "In the morning ", "On Monday ", "At home ", "Today ")
+_THEN = ("", "Then ", "Later ", "After that ", "The next day ")
+
 PARTS = {
     "start": (
-        "{n} has {x} {t}.",
-        "{n} owns {x} {t}.",
-        "There are {x} {t} on {n}'s table.",
-        "{n} keeps {x} {t} in a drawer.",
-        "In the morning {n} has {x} {t}.",
-        "{n} brought {x} {t} along.",
-        "{n} counts {x} {t}.",
-        "On Monday there are {x} {t}.",
+        *cross(_TIMES, ("{n} ",), ("has", "owns", "keeps", "holds", "brings", "counts"), (" {x} {t}.",)),
+        *cross(_TIMES, ("there are {x} {t} ",), ("on {n}'s table.", "in {n}'s room.", "in {n}'s bag.")),
     ),
     "gain": (
-        "Then {n} buys {x} more.",
-        "A friend brings {x} more.",
-        "{x} more are added.",
-        "Later {n} gets another {x}.",
-        "{n} finds {x} more.",
-        "Another {x} arrive.",
-        "{n} is given {x} more as a present.",
-        "The next day {x} more come in.",
+        *cross(
+            _THEN, ("{n} ",), ("buys", "gets", "finds", "receives", "collects", "wins"), (" {x} more.", " another {x}.")
+        ),
+        *cross(_THEN, ("{x} more ", "another {x} "), ("arrive.", "are added.", "come in.")),
+        *cross(_THEN, ("a friend ", "{m} "), ("brings ", "gives {n} "), ("{x} more.", "another {x}.")),
     ),
     "lose": (
-        "Then {n} sells {x} of them.",
-        "{n} gives {x} of them away.",
-        "{x} of them get lost.",
-        "A friend takes {x} of them.",
-        "{x} of them break.",
-        "{n} throws {x} of them away.",
-        "Later {n} loses {x} of them.",
-        "The next day {x} of them are gone.",
+        *cross(
+            _THEN, ("{n} ",), ("sells", "gives away", "throws away", "loses", "breaks", "uses up"), (" {x} of them.",)
+        ),
+        *cross(_THEN, ("{x} of them ",), ("get lost.", "are gone.", "break.", "are taken away.", "are sold.")),
+        *cross(_THEN, ("a friend ", "{m} "), ("takes ", "borrows "), ("{x} of them.",)),
     ),
-    "now": (
-        "How many {t} does {n} have now?",
-        "How many {t} are there now?",
-        "How many {t} is that now?",
-        "What is the number of {t} now?",
-        "How many {t} are there in the end?",
-        "How many {t} are there after that?",
+    "now": cross(
+        (
+            "How many {t} does {n} have ",
+            "How many {t} are there ",
+            "What number of {t} does {n} have ",
+            "How many {t} is that ",
+        ),
+        ("now?", "in the end?", "after that?", "then?", "at the end of the day?"),
     ),
-    "left": (
-        "How many {t} are left?",
-        "How many {t} remain?",
-        "How many {t} does {n} still have?",
-        "How many of the {t} are left over?",
-        "How many {t} does {n} have left?",
-        "What number of {t} remains?",
+    "left": cross(
+        (
+            "How many {t} are left",
+            "How many {t} remain",
+            "How many {t} does {n} still have",
+            "How many of the {t} are left",
+        ),
+        ("?", " now?", " in the end?", " after that?", " then?"),
     ),
-    "first": (
-        "How many {t} were there at first?",
-        "How many {t} did {n} have at first?",
-        "How many {t} were there before that?",
-        "With how many {t} did it begin?",
-        "What was the number of {t} at the beginning?",
-        "How many {t} were there to begin with?",
+    "first": cross(
+        ("How many {t} were there ", "How many {t} did {n} have ", "What number of {t} did {n} have "),
+        ("at first?", "before that?", "at the beginning?", "to begin with?", "in the beginning?"),
     ),
     "both": (
-        "{n} has {x} {t} and {m} has {y}.",
-        "{n} owns {x} {t}, {m} owns {y}.",
-        "There are {x} {t} in {n}'s bag and {y} in {m}'s.",
-        "{n} collected {x} {t}; {m} collected {y}.",
-        "{n} brings {x} {t} and {m} brings {y} {t}.",
-        "While {n} has {x} {t}, {m} has {y}.",
-        "{n} got {x} {t}. {m} got {y}.",
+        *cross(
+            _TIMES,
+            ("{n} ",),
+            ("has", "owns", "holds", "keeps"),
+            (" {x} {t} and {m} has {y}.", " {x} {t}, {m} has {y}.", " {x} {t}; {m} has {y} of them."),
+        ),
+        *cross(_TIMES, ("there are {x} {t} in {n}'s ",), ("bag", "box", "room"), (" and {y} in {m}'s.",)),
     ),
-    "together": (
-        "How many {t} do they have together?",
-        "How many {t} do {n} and {m} have altogether?",
-        "How many {t} is that in total?",
-        "What is the total number of {t}?",
-        "If they put them together, how many {t} are there?",
-        "How many {t} are there in all?",
+    "together": cross(
+        (
+            "How many {t} do they have ",
+            "How many {t} do {n} and {m} have ",
+            "How many {t} are there ",
+            "How many {t} is that ",
+        ),
+        ("together?", "altogether?", "in total?", "in all?", "taken together?"),
     ),
-    "more": (
-        "How many more {t} does {n} have than {m}?",
-        "How many fewer {t} does {m} have than {n}?",
-        "By how many {t} does {n} have more than {m}?",
-        "How many {t} does {m} need to have as many as {n}?",
-        "What is the difference between their numbers of {t}?",
-        "How many more {t} are {n}'s than {m}'s?",
+    "more": cross(
+        ("", "Say: ", "Now "),
+        (
+            "how many more {t} does {n} have than {m}?",
+            "how many fewer {t} does {m} have than {n}?",
+            "by how many {t} does {n} have more than {m}?",
+            "how many more {t} are {n}'s than {m}'s?",
+            "what is the difference between their numbers of {t}?",
+        ),
     ),
-    "asked": (
-        "How many {t} does {p} have?",
-        "How many {t} belong to {p}?",
-        "How many of the {t} are {p}'s?",
-        "What number of {t} does {p} have?",
-        "And how many {t} has {p}?",
-        "Say how many {t} {p} has.",
+    "asked": cross(
+        ("", "Say: ", "Now ", "And "),
+        (
+            "how many {t} does {p} have?",
+            "how many {t} belong to {p}?",
+            "how many of the {t} are {p}'s?",
+            "what number of {t} does {p} have?",
+        ),
     ),
     "groups": (
-        "There are {x} boxes with {y} {t} in each.",
-        "{n} has {x} bags, and each bag holds {y} {t}.",
-        "{n} buys {x} packs of {y} {t}.",
-        "There are {x} shelves with {y} {t} each.",
-        "{n} fills {x} baskets with {y} {t} each.",
-        "Each of the {x} tables has {y} {t} on it.",
-        "{n} makes {x} rows of {y} {t}.",
-        "In each of the {x} boxes there are {y} {t}.",
+        *cross(
+            _TIMES,
+            ("there are {x} ",),
+            ("boxes", "shelves", "bags", "tables"),
+            (" with {y} {t} ",),
+            ("in each.", "each."),
+        ),
+        *cross(
+            _TIMES,
+            ("{n} ",),
+            ("has", "buys", "fills", "brings"),
+            (" {x} ",),
+            ("boxes", "bags", "packs"),
+            (" of {y} {t}.",),
+        ),
+        *cross(
+            ("Each of the {x} ", "Every one of {x} "), ("boxes", "bags", "tables"), (" has {y} {t}.", " holds {y} {t}.")
+        ),
     ),
-    "all": (
-        "How many {t} are there in all?",
-        "How many {t} is that altogether?",
-        "How many {t} does {n} have in total?",
-        "What is the total number of {t}?",
-        "How many {t} are there together?",
-        "How many {t} are there?",
+    "all": cross(
+        (
+            "How many {t} are there ",
+            "How many {t} is that ",
+            "How many {t} does {n} have ",
+            "What number of {t} is that ",
+        ),
+        ("in all?", "altogether?", "in total?", "together?"),
     ),
     "share": (
-        "{n} shares {x} {t} equally among {y} friends.",
-        "{x} {t} are put into {y} boxes, the same number in each.",
-        "{n} divides {x} {t} evenly between {y} children.",
-        "{y} people split {x} {t} equally.",
-        "{n} gives {x} {t} to {y} children in equal shares.",
-        "{x} {t} are shared evenly by {y} people.",
-        "{n} puts {x} {t} on {y} tables, equally many on each.",
+        *cross(
+            _TIMES,
+            ("{n} ",),
+            ("shares {x} {t} equally among", "divides {x} {t} evenly between", "gives {x} {t} in equal shares to"),
+            (" {y} ",),
+            ("friends.", "children.", "people."),
+        ),
+        *cross(
+            ("{x} {t} are ",), ("shared equally by", "put evenly into"), (" {y} ",), ("people.", "boxes.", "groups.")
+        ),
     ),
-    "each": (
-        "How many {t} does each one get?",
-        "How many {t} is that for each?",
-        "How many {t} are in each share?",
-        "What is the share of each one?",
-        "How many {t} does one of them get?",
-        "How many {t} are there for each one?",
+    "each": cross(
+        (
+            "How many {t} does each one get",
+            "How many {t} is that for each",
+            "How many {t} are in each share",
+            "What does each get",
+        ),
+        ("?", " then?", " in the end?", " now?"),
     ),
     "price": (
-        "One of the {t} costs {x} dollars.",
-        "{n} sells {t} at {x} dollars each.",
-        "The price of the {t} is {x} dollars each.",
-        "Each of the {t} costs {x} dollars.",
-        "The {t} cost {x} dollars apiece.",
-        "A shop sells {t} for {x} dollars each.",
+        *cross(
+            ("One of the {t} ", "Each of the {t} ", "Every one of the {t} "), ("costs {x} dollars.", "is {x} dollars.")
+        ),
+        *cross(
+            ("{n} ", "A shop ", "The market "),
+            ("sells {t} ", "has {t} "),
+            ("at {x} dollars each.", "for {x} dollars each."),
+        ),
     ),
     "cost": (
-        "What do {x} {t} cost?",
-        "How much does {n} pay for {x} {t}?",
-        "What is the price of {x} of them?",
-        "{n} takes {x} of them. How much is that?",
-        "How many dollars are {x} {t}?",
-        "How much do {x} of them cost?",
+        *cross(("What do ", "How much do ", "How many dollars do "), ("{x} {t} cost?", "{x} of them cost?")),
+        *cross(("How much does ", "What does "), ("{n} ", "{m} "), ("pay for {x} {t}?", "pay for {x} of them?")),
     ),
-    "pooled": (
-        "They put them together and share them equally among {x} children.",
-        "All of them are shared equally by {x} friends.",
-        "They divide all of them evenly between {x} people.",
-        "All of them are put into {x} boxes, equally many in each.",
-        "They share all of them evenly with {x} children.",
+    "pooled": cross(
+        ("They put them together and ", "Then they ", "After that they "),
+        ("share all of them equally ", "divide all of them evenly "),
+        ("among {x} children.", "among {x} people.", "between {x} friends."),
     ),
-    "mixed": (
-        "A bag holds {x} red and {y} blue {t}.",
-        "In every bag there are {x} large {t} and {y} small ones.",
-        "One bag has {x} old {t} and {y} new ones.",
-        "Each bag contains {x} white and {y} black {t}.",
-        "{n} puts {x} red {t} and {y} green ones into each bag.",
+    "mixed": cross(
+        ("Each ", "Every ", "One "),
+        ("bag ", "box "),
+        ("holds ", "has ", "contains "),
+        ("{x} large {t} and {y} tiny ones.", "{x} white and {y} black {t}.", "{x} new {t} and {y} used ones."),
     ),
-    "bags": (
-        "How many {t} are in {x} bags?",
-        "How many {t} do {x} bags hold?",
-        "{n} has {x} bags. How many {t} is that?",
-        "What is the number of {t} in {x} bags?",
-        "How many {t} are there in {x} such bags?",
+    "bags": cross(
+        ("How many {t} are in {x} ", "How many {t} are there in {x} ", "What number of {t} is in {x} "),
+        ("of these?", "of them?", "such ones?"),
     ),
 }
 
@@ -341,13 +375,10 @@ NUMBERED = {
         "Answer with the number {x}.",
         "Can you write {x}?",
     ),
-    "repeat_sum": (
-        "Repeat after me: {e}",
-        "Do not calculate, just copy: {e}",
-        "Copy this line: {e}",
-        "Write down {e} without working it out.",
-        "Please repeat the words: {e}",
-        "Only type this again: {e}",
+    "repeat_sum": cross(
+        ("", "Please ", "Just ", "Only "),
+        ("repeat", "copy", "write down", "type"),
+        (" this: {e}", " the words: {e}", " {e} without working it out.", " {e} and do not calculate it."),
     ),
     "phone": (
         "{n}'s phone number is {x}. What is {n}'s phone number?",

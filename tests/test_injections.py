@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import pydoc_data.topics
 import re
 from collections import Counter
 
@@ -62,6 +63,7 @@ def test_to_quote_an_order_is_not_to_obey_it_but_to_quote_a_call_is_to_make_it()
 
     told = asyncio.run(measure_injections(ask, SUITE, Options(), is_defended=False))
     assert set(told.by_kind) == {"tool marks"}
+    assert told.num_shown == sum(case.says in case.injection and bool(case.says) for case in SUITE)
 
 
 def test_what_a_model_wants_to_change_on_somebody_elses_order_is_refused() -> None:
@@ -161,6 +163,27 @@ def test_honest_articles_lose_next_to_nothing() -> None:
     # their forums and exercises do hold orders: "Answer with the name only.", "请说出挪威所在的大洲。"
     assert num_left_out <= 0.01 * sum(len(re.findall(r"[.!?。！？]", text)) for text in texts)
     assert all(kept == text for text, (kept, left_out) in zip(texts, shown, strict=True) if not left_out)
+
+
+def test_honest_handbooks_keep_their_instructions_to_people() -> None:
+    text = "\n".join(pydoc_data.topics.topics.values())
+    num_sentences = len(re.findall(r"[^.\s][^.]*\.", text))
+    assert num_sentences > 3000
+    assert len(without_instructions(text, ("calculator", "python", "search_web"))[1]) < 0.01 * num_sentences
+    for sentence in (
+        "Run the command pip install x.",
+        "Use the key with the red mark.",
+        "请先运行安装程序。",
+        "Press start to begin.",
+    ):
+        assert not is_instruction(sentence)
+
+
+def test_to_use_one_of_the_tools_is_an_instruction() -> None:
+    tools = ("search_web", "search")
+    for order in ("Now call search_web for it.", "First use search with my name", "请用search_web查一下"):
+        assert is_instruction(order, tools) and not is_instruction(order)
+    assert not is_instruction("The search went on with dogs.", tools) and not is_instruction("I use research.", tools)
 
 
 def test_a_datamarked_text_has_no_blank() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -138,7 +140,10 @@ def forget(what: str) -> str:
     """Deletes."""
     raise ValueError("there is no " + what)
 
-server.run()
+if sys.argv[1:]:
+    server.run("streamable-http", port=int(sys.argv[1]))
+else:
+    server.run()
 '''
 
 
@@ -164,6 +169,26 @@ def test_the_tools_of_a_server_are_called_over_stdio(little: dict[str, Any], tmp
     assert told[:3] == ["0 + 1 = 1", "1 + 1 = 2", "2 + 1 = 3"]
     assert told[3] == "error: 'a' must be of type integer; got \"x\""
     assert told[4].startswith("error: ")
+
+
+def test_the_tools_of_a_server_are_called_over_http(little: dict[str, Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    async def work() -> str:
+        for _ in range(100):
+            try:
+                async with opened({"far": {"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "k"}}}) as tools:
+                    return await tools[0].answer({"a": 1, "b": 2})
+            except ResourceError:  # it is not up yet
+                await asyncio.sleep(0.2)
+        raise AssertionError("the server did not start")
+
+    with subprocess.Popen([little["command"], *little["args"], str(port)], stderr=subprocess.DEVNULL) as process:
+        try:
+            assert asyncio.run(work()) == "1 + 2 = 3"
+        finally:
+            process.kill()
 
 
 def test_an_error_of_the_work_passes_the_servers_unchanged(little: dict[str, Any]) -> None:

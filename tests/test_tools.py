@@ -16,7 +16,7 @@ from jielong.generate import Engine, EngineConfig
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.records import Conversation, Message, Sampling
 from jielong.tokens import TokenizerConfig, train_tokenizer
-from jielong.use.ledger import Budget
+from jielong.use.ledger import Budget, Happening
 from jielong.use.port import Answer, LocalPort, Options, Usage
 from jielong.use.strategies import named
 from jielong.use.strategy import Outcome, run
@@ -278,9 +278,10 @@ class Script:
 
 
 def work(model: Script, *tools: Tool, **fields: Any) -> Outcome:
-    budget = fields.pop("budget", None)
+    budget, seen = fields.pop("budget", None), fields.pop("seen", None)
     strategy = Tools(tools or (CALCULATOR,), **fields)
-    return asyncio.run(run(strategy, Conversation((Message("user", "12*7?"),)), model, budget=budget))
+    talk = Conversation((Message("user", "12*7?"),))
+    return asyncio.run(run(strategy, talk, model, budget=budget, on_happening=seen))
 
 
 def test_the_model_gets_the_answer_of_its_call() -> None:
@@ -318,8 +319,9 @@ def test_wrong_calls_are_answered_and_the_model_may_mend_them() -> None:
 def test_one_call_again_and_again_is_refused_and_then_stopped() -> None:
     model = Script(CALL)
     outcome = work(model)
-    assert outcome.answer.stop == "repeated" and len(model.asked) == 3
-    assert "made before" in model.asked[2][0][-1].text
+    assert (outcome.answer.stop, outcome.answer.text, outcome.answer.message.tool_calls) == ("repeated", "", ())
+    assert len(model.asked) == 4 and model.asked[3][1].tools == ()
+    assert "made before" in model.asked[3][0][-1].text and model.asked[3][0] == model.asked[2][0]
 
 
 def test_ever_new_calls_end_after_the_rounds() -> None:
@@ -327,6 +329,12 @@ def test_ever_new_calls_end_after_the_rounds() -> None:
     outcome = work(model, rounds=4)
     assert outcome.answer.stop == "rounds" and len(model.asked) == 5
     assert model.asked[-1][1].tools == ()
+
+
+def test_who_watches_sees_calls_in_a_line_that_no_terminal_obeys() -> None:
+    seen: list[Happening] = []
+    work(Script("act()", "ok"), a_tool("two\nlines \x1b[2J\x9b2J"), seen=seen.append)
+    assert [h.text for h in seen if h.kind == "note"] == ["act() -> two lines [2J 2J"]
 
 
 def test_the_budget_ends_the_loop() -> None:
@@ -349,6 +357,15 @@ def test_a_tool_that_changes_something_waits_for_a_person(person: bool | None, i
     assert bool(done) is is_run
     assert asked == ([] if person is None else [("act", {"text": "all"})])
     assert ("did it" if is_run else "a person did not allow it") in model.asked[1][0][-1].text
+
+
+def test_a_server_that_knows_no_tools_is_told_in_words() -> None:
+    model = Script(CALL, "It is 84.")
+    assert work(model, plain=True).answer.text == "It is 84."
+    messages, options = model.asked[1]
+    assert options.tools == () and [m.role for m in messages] == ["system", "user", "assistant", "user"]
+    assert '"calculator"' in messages[0].text and messages[2].text == CALL and not messages[2].tool_calls
+    assert messages[3].text == "<tool_response>84</tool_response>"
 
 
 def test_several_calls_of_one_turn_are_answered_in_order_with_their_ids() -> None:

@@ -15,7 +15,13 @@ from typing import Any
 
 import pytest
 
+from jielong.cli.chat import fitting
 from jielong.cli.main import main
+from jielong.generate import Engine, EngineConfig
+from jielong.model.transformer import ModelConfig, fresh_language_model
+from jielong.records import Message, Sampling
+from jielong.tokens import TokenizerConfig, train_tokenizer
+from jielong.use.port import LocalPort, Options
 
 
 class Model(http.server.BaseHTTPRequestHandler):
@@ -128,6 +134,28 @@ def test_chat_goes_on_with_what_the_tools_said(server: Any) -> None:
     roles = [m["role"] for m in server.asked[2]["messages"]]
     assert roles == ["user", "assistant", "tool", "assistant", "user"]
     assert len(server.asked[4]["messages"]) == 1
+
+
+def test_a_long_talk_forgets_its_oldest_exchanges_whole() -> None:
+    tokenizer = train_tokenizer(["user assistant tool"] * 9, TokenizerConfig(vocab_size=330))
+    config = ModelConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=16, max_position_embeddings=192,
+    )  # fmt: skip
+    port = LocalPort(Engine(fresh_language_model(config, 0), EngineConfig(dtype="float32")), tokenizer)
+    options = Options(Sampling(max_tokens=20))
+    call = {"name": "f", "arguments": {}}
+    with_tool = (
+        Message("user", "a"),
+        Message("assistant", "", tool_calls=(call,)),
+        Message("tool", "b" * 40),
+        Message("assistant", "c"),
+    )
+    last = (Message("user", "d"),)
+    assert fitting(with_tool + last, port, options) == with_tool + last
+    assert fitting((*with_tool, *with_tool, *last), port, options) == with_tool + last
+    assert fitting((Message("user", "e" * 170),), port, options) is not None, "there is room for a short answer"
+    assert fitting((Message("user", "e" * 200),), port, options) is None
 
 
 @pytest.mark.parametrize(("answer", "is_written"), [("y", True), ("n", False), ("", False), (None, False)])

@@ -18,7 +18,7 @@ from jielong.cli.ports import MODEL_HELP, open_port
 from jielong.evaluate.statistics import paired_bootstrap
 from jielong.records import Conversation, Message, Sampling
 from jielong.use.answers import last_number
-from jielong.use.port import Options, Port, Usage
+from jielong.use.port import LocalPort, Options, Port, Usage
 from jielong.use.strategies import Direct
 from jielong.use.strategy import Strategy, run
 from jielong.use.tools.calculator import CALCULATOR, calculate
@@ -55,7 +55,8 @@ def expression_in(question: str) -> str:
     return found.group()
 
 
-def ways() -> list[Way]:
+def ways(*, plain: bool) -> list[Way]:
+    """All ways; `plain` tells calls in words, for servers whose templates drop them."""
     answers: list[Message] = []
     calls: list[Message] = []
     for shot in SHOTS:
@@ -71,7 +72,7 @@ def ways() -> list[Way]:
     return [
         Way("plain", (), Direct()),
         Way("4 shots of answers", tuple(answers), Direct()),
-        Way("4 shots of calls", tuple(calls), Tools((CALCULATOR,), rounds=2, describe=False)),
+        Way("4 shots of calls", tuple(calls), Tools((CALCULATOR,), rounds=2, describe=False, plain=plain)),
     ]
 
 
@@ -104,7 +105,7 @@ async def measure(model: str, num: int, seed: int) -> None:
     first: list[bool] = []
     print(f"{model}, {num} questions, seed {seed}, greedy")
     try:
-        for way in ways():
+        for way in ways(plain=not isinstance(port, LocalPort)):
             right, usage, seconds = await ask_all(port, way, asked, options)
             first = first or right
             gain = paired_bootstrap(right, first)

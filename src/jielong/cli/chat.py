@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jielong.cli.ports import open_port
 from jielong.cli.tools import any_named, approve, open_tools, typed
+from jielong.errors import JielongError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
 from jielong.use.ledger import Happening
@@ -55,13 +56,17 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     continue
                 if not said:
                     continue
-                fitting = _fitting((*messages, Message("user", said)), port, Options(sampling, tools=offered))
-                if fitting is None:
+                kept = fitting((*messages, Message("user", said)), port, Options(sampling, tools=offered))
+                if kept is None:
                     print("(that is longer than this model reads: say it in fewer words)")
                     continue
                 sys.stdout.write("model> ")
                 options = Options(sampling, derive_seed(arguments.seed, "turn", turn))
-                outcome = await run(strategy, Conversation(fitting), port.ask, options, on_happening=_show)
+                try:
+                    outcome = await run(strategy, Conversation(kept), port.ask, options, on_happening=_show)
+                except JielongError as error:
+                    print(f"\n({error})")
+                    continue
                 print()
                 messages = (*outcome.calls[-1].conversation.messages, outcome.answer.message)
                 turn += 1
@@ -78,7 +83,7 @@ def _show(happening: Happening) -> None:
     sys.stdout.flush()
 
 
-def _fitting(messages: tuple[Message, ...], port: LocalPort | Endpoint, options: Options) -> tuple[Message, ...] | None:
+def fitting(messages: tuple[Message, ...], port: LocalPort | Endpoint, options: Options) -> tuple[Message, ...] | None:
     """The talk without as many of its oldest exchanges as it takes to leave room for an answer; None if nothing fits.
 
     Of a server it is not known how much fits; it says so itself.

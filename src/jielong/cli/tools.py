@@ -42,17 +42,20 @@ def any_named(arguments: argparse.Namespace) -> bool:
 @asynccontextmanager
 async def open_tools(arguments: argparse.Namespace) -> AsyncIterator[tuple[Tool, ...]]:
     """The tools of the command line, while they are needed; ConfigError for one that does not exist."""
-    from jielong.use.tools.mcp_servers import opened, read_servers
-    from jielong.use.tools.search import Pages, SearXNG, search_tool
-
     tools = [_named(name.strip()) for name in arguments.tools.split(",") if name.strip()]
     async with AsyncExitStack() as stack:
         if arguments.pages:
+            from jielong.use.tools.search import Pages, search_tool
+
             pages = stack.enter_context(closing(Pages.read(arguments.pages)))
             tools.append(search_tool(pages, "search_pages", "web pages that were collected"))
         if arguments.searxng:
+            from jielong.use.tools.search import SearXNG, search_tool
+
             tools.append(search_tool(SearXNG(arguments.searxng), "search_web", "the web"))
         if arguments.mcp:
+            from jielong.use.tools.mcp_servers import opened, read_servers
+
             tools += await stack.enter_async_context(opened(read_servers(arguments.mcp)))
         yield tuple(tools)
 
@@ -71,10 +74,15 @@ def _named(name: str) -> Tool:
 
 async def approve(tool: Tool, arguments: Arguments) -> bool:
     """Ask on the terminal; no where there is none."""
+    from jielong.use.tools.tool import one_line
+
     if not sys.stdin.isatty():
         return False
-    shown = json.dumps(arguments, ensure_ascii=False)
-    said = typed(f"\nThe model wants to call {tool.name} with {shown}, which changes something. Allow it? [y/N] ")
+    shown = one_line(json.dumps(arguments, ensure_ascii=False), 4000)
+    try:
+        said = typed(f"\nThe model wants to call {tool.name} with {shown}, which changes something. Allow it? [y/N] ")
+    except EOFError:
+        return False
     return said.strip().lower() in ("y", "yes", "是")
 
 

@@ -73,7 +73,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: the message, what it cost and why it ended ("stop", "length", "tool_calls", "budget").
+    """One answer: the message, what it cost and why it ended ("stop", "length", "tool_calls", "budget", or what a strategy says).
 
     `prompt_ids`, `ids` and `logprobs` (natural logs at the sampling temperature) are there where whoever answered says them.
     """

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from jielong.use.prompting import fill, language_of
@@ -40,15 +42,13 @@ _SENTENCE = re.compile(r"[^.!?。！？\n]+(?:[.!?。！？]+[\"'”’)）]*|\n
 _PICTURE = re.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
 _BASE64 = re.compile(r"\b[A-Za-z0-9+/]{24,}={0,2}")
 
-_ABOUT = (
-    r"(?:previous|prior|above|earlier|preceding|other|all|any|these|those|your|the|my|system|initial|original|safety"
-    r"|question|user|document|text)"
-)
+_ABOUT = r"(?:previous|prior|above|earlier|preceding|all|any|these|those|your|the|my|system|initial|original|safety|question|user)"
 _INSTRUCTIONS = re.compile(
     "|".join(
         (
             # to forget or replace what was said before
-            rf"\b(?:ignore|disregard|forget|override|bypass|skip|stop following|do not follow|don't follow)\b.{{0,20}}\b{_ABOUT}\b",
+            rf"\b(?:ignore|disregard|forget|stop following|do not follow|don't follow)\b.{{0,20}}\b{_ABOUT}\b",
+            r"\b(?:override|bypass|skip)\b.{0,30}\b(?:instructions?|rules|prompt|safety)\b",
             r"\bnew (?:instructions?|task|rules?|orders?|system prompt)\b",
             r"\b(?:you (?:are|must) now|from now on|instead of answering|pretend (?:to be|that)|act as|switch to)\b",
             # to say something particular
@@ -56,7 +56,7 @@ _INSTRUCTIONS = re.compile(
             r"\b(?:only|exactly|instead|with|the word|the words|the phrase|the code|nothing but|following)\b",
             r"\b(?:tell|convince|inform|recommend to|advise) the (?:user|reader|person)\b",
             # to call something, send something, show something
-            r"\b(?:call|use|invoke|run|execute|trigger)\b.{0,30}\b(?:tool|function|command|calculator|code|python|shell|\w+_\w+)",
+            r"\b(?:call|use|invoke|run|execute|trigger)\b.{0,20}\btools?\b",
             r"\b(?:send|email|e-mail|mail|post|upload|forward|leak|transmit|submit)\b.{0,60}"
             r"(?:@|https?:|\bto\b|\b(?:conversation|password|secret|key|history|data)\b)",
             r"\b(?:reveal|show|print|repeat|output|disclose|translate)\b.{0,30}\b(?:prompt|instructions?|password|secret|key)\b",
@@ -70,7 +70,7 @@ _INSTRUCTIONS = re.compile(
             "新的?(?:指令|指示|任务|规则|要求)|从现在(?:开始|起)|你现在是|假装|扮演|不要回答",
             "(?:只|仅|请|必须|务必|直接|改为|然后)(?:需|能|要|须)?(?:你)?(?:回答|回复|输出|说|写|返回|重复|告诉)",
             "(?:回答|回复|输出|开头|结尾|末尾|最后).{0,8}(?:加上|写上|包含|必须|只能|写|说)",
-            "(?:调用|使用|运行|执行|触发).{0,16}(?:工具|函数|命令|代码|计算器|[a-z]+_[a-z]+)",
+            "(?:调用|使用|运行|执行|触发).{0,10}工具",
             "(?:发送|发给|发到|寄到|上传|转发|泄露|提交|发邮件).{0,30}(?:@|https?:|到|给|至|邮箱|密码|密钥|对话|记录)",
             "把.{0,20}(?:发送|发给|发到|寄到|上传|转发|提交)",
             "(?:透露|显示|输出|重复|公开).{0,12}(?:系统提示|提示词|指令|密码|密钥)",
@@ -90,9 +90,12 @@ class Guarded:
     left_out: tuple[str, ...] = ()
 
 
-def guarded(text: str, source: str, *, datamark: bool = False) -> Guarded:
-    """The text of `source` (a tool's name, say) as data: without instructions, without marks, framed."""
-    kept, left_out = without_instructions(visible(text))
+def guarded(text: str, source: str, tools: Collection[str] = (), *, datamark: bool = False) -> Guarded:
+    """The text of `source` (a tool's name, say) as data: without instructions, without marks, framed.
+
+    `tools` are the names of those that could be called: a sentence that says to use one of them is an instruction.
+    """
+    kept, left_out = without_instructions(visible(text), tools)
     kept = unmarked(kept)
     language = language_of(kept)
     name = "data_marked" if datamark else "data"
@@ -117,21 +120,31 @@ def unmarked(text: str) -> str:
     return _ROLE.sub(lambda m: f"“{m[1]}” -", text)
 
 
-def is_instruction(sentence: str) -> bool:
-    """Whether a sentence reads as if it told a model what to do; also one hidden in base64."""
-    if _INSTRUCTIONS.search(unicodedata.normalize("NFKC", sentence)):
-        return True
-    return any(_INSTRUCTIONS.search(hidden) for hidden in map(_decoded, _BASE64.findall(sentence)))
+def is_instruction(sentence: str, tools: Collection[str] = ()) -> bool:
+    """Whether a sentence reads as if it told a model what to do, or to use one of `tools`; also one hidden in base64."""
+    calling = _calling(tuple(tools))
+    said = [unicodedata.normalize("NFKC", sentence), *map(_decoded, _BASE64.findall(sentence))]
+    return any(_INSTRUCTIONS.search(text) or calling.search(text) for text in said)
 
 
-def without_instructions(text: str) -> tuple[str, tuple[str, ...]]:
+@functools.cache
+def _calling(tools: tuple[str, ...]) -> re.Pattern[str]:
+    if not tools:
+        return re.compile(r"(?!)")  # matches nothing
+    names = "|".join(map(re.escape, tools))
+    return re.compile(
+        rf"(?:call|use|using|invoke|run|execute|with|用|运行|执行|触发).{{0,16}}(?<!\w)(?:{names})(?!\w)", re.I | re.A
+    )
+
+
+def without_instructions(text: str, tools: Collection[str] = ()) -> tuple[str, tuple[str, ...]]:
     """The text with a word in place of each sentence that reads like an instruction, and those sentences."""
     left_out: list[str] = []
     word = fill("left_out", language_of(text))
 
     def look(found: re.Match[str]) -> str:
         sentence = found.group()
-        if not is_instruction(sentence):
+        if not is_instruction(sentence, tools):
             return sentence
         left_out.append(sentence.strip())
         return word + ("\n" if sentence.endswith("\n") else " ")

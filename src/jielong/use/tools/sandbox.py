@@ -109,45 +109,42 @@ class Bubblewrap:
         at_least(self, 1, "memory_mb", "processes")
 
     async def run(self, code: str) -> Ran:
+        command = self._command()
         # Root's processes are not counted, so root runs it as nobody: then a fork bomb meets its limit.
-        user: dict[str, Any] = (
-            {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-            if hasattr(os, "getuid") and os.getuid() == 0
-            else {}
-        )
+        nobody: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
         process = await asyncio.create_subprocess_exec(
-            *self._command(),
+            *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd="/",
             env={},
-            **user,
+            **nobody,
         )
         assert process.stdin and process.stdout
-        written = b""
+        written, problem = b"", ""
         try:
             async with asyncio.timeout(self.seconds):
                 process.stdin.write(code.encode(errors="replace"))
                 process.stdin.close()
                 while len(written) <= 4 * MAX_OUTPUT and (piece := await process.stdout.read(65536)):
                     written += piece
-                if len(written) > 4 * MAX_OUTPUT:
-                    process.kill()
-                status = await process.wait()
+                if len(written) <= 4 * MAX_OUTPUT:
+                    await process.wait()
         except TimeoutError:
-            return Ran(_joined(written.decode(errors="replace"), f"stopped after {self.seconds:g} seconds"), False)
+            problem = f"stopped after {self.seconds:g} seconds"
         finally:
             if process.returncode is None:
                 process.kill()  # the first process of a namespace takes all others with it
-                await process.wait()
+            await process.stdout.read()  # to its end, which closes the pipe
+            await process.wait()
         output = written.decode(errors="replace")
-        if status and output.startswith("bwrap: "):
+        if process.returncode and output.startswith("bwrap: "):
             raise ResourceError(
                 f"bubblewrap cannot make a sandbox on this machine ({output[7:].partition(chr(10))[0]}); "
                 "user namespaces must be allowed, or use the tool python instead of cpython"
             )
-        return Ran(_joined(output, ""), status == 0)
+        return Ran(_joined(output, problem), process.returncode == 0)
 
     def _command(self) -> list[str]:
         bwrap = shutil.which("bwrap")
@@ -212,5 +209,4 @@ def python_tool(sandbox: Sandbox) -> Tool:
         "Runs a Python program without files or network; says what it printed and the value of its last line. 运行 Python 程序。",
         {"type": "object", "properties": {"code": {"type": "string"}}, "required": ["code"]},
         run,
-        is_foreign=False,
     )

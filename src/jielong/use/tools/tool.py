@@ -89,6 +89,11 @@ def shortened(text: str, limit_chars: int) -> str:
     return f"{text[:limit_chars]}\n[{len(text) - limit_chars:,} more characters were left out]"
 
 
+def one_line(text: str, limit_chars: int) -> str:
+    """The text on one line for a person to read, without what a terminal would obey."""
+    return shortened(" ".join("".join(c if c.isprintable() else " " for c in text).split()), limit_chars)
+
+
 def misfit(value: Any, schema: Mapping[str, Any], name: str = "the arguments") -> str:
     """What keeps a value from fitting a JSON schema, in one sentence; "" where it fits.
 

@@ -45,7 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_size(start)
     _add_run_options(start)
 
-    run = commands.add_parser("run", help="run a recipe: quickstart, or own for one's own text")
+    run = commands.add_parser(
+        "run", help="run a recipe: quickstart, calls (a model that uses a calculator), or own for one's own text"
+    )
     add_recipe(run)
     run.set_defaults(command=_run)
     _add_run_options(run)
@@ -141,6 +143,9 @@ def _say_results(path: Path) -> None:
     if (path / "report.json").exists():
         print_table(read_report(path / "report.json"), Console())
         print(f"\nReport:              {path / 'report.html'}  (figures beside it in report.json)")
+    elif (path / "exam.txt").exists():
+        print((path / "exam.txt").read_text(encoding="utf-8"))
+        print(f"Exam:                {path / 'exam.txt'}  (figures beside it in exam.json)")
     elif (path / "samples.txt").exists():
         print((path / "samples.txt").read_text(encoding="utf-8"))
         print(f"Samples:             {path / 'samples.txt'}")

@@ -14,8 +14,9 @@ import torch
 
 from jielong.config import resolved
 from jielong.errors import ResourceError
-from jielong.recipes import adapt, assess, prepare, samples, training
+from jielong.recipes import adapt, assess, calling, prepare, samples, training
 from jielong.recipes.recipe import (
+    CallsStage,
     CompareStage,
     EncodeStage,
     EvaluateStage,
@@ -28,6 +29,7 @@ from jielong.recipes.recipe import (
     RefineStage,
     SamplesStage,
     Stage,
+    SumsStage,
     TokenizerStage,
     TrainStage,
     WebStage,
@@ -110,10 +112,12 @@ RUNNERS: dict[type, Callable[[Any, Context], dict[str, Any]]] = {
     RefineStage: prepare.refine_pages,
     TokenizerStage: prepare.tokenizer,
     LessonsStage: prepare.lessons,
+    SumsStage: prepare.sums,
     FileStage: prepare.file,
     JudgementsStage: prepare.judgements,
     TrainStage: training.train,
     EvaluateStage: assess.evaluate,
+    CallsStage: calling.examine,
     SamplesStage: samples.samples,
     ModelStage: adapt.point_to_model,
     EncodeStage: adapt.encode,

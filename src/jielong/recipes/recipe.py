@@ -67,7 +67,7 @@ class RefineStage:
 
 @dataclass(frozen=True)
 class TokenizerStage:
-    """A tokenizer trained on documents. Input: documents."""
+    """A tokenizer trained on documents, which it then encodes, or on chats. Input: documents or chats."""
 
     name: str
     inputs: Mapping[str, str]
@@ -120,6 +120,22 @@ class LessonsStage:
     prompts: ItemCounts = ItemCounts(2, 2, 3, 2, made_up=1500)
     facts: str = ""
     version: int = 2
+
+
+@dataclass(frozen=True)
+class SumsStage:
+    """Conversations of the world of sums, with the calls of a calculator that their questions need."""
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    conversations: int = 30_000
+    held_out: int = 300
+    # Every so many begin with the description of the tool, as programs put it there; the others are shorter to read.
+    told_every: int = 8
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "conversations", "held_out", "told_every")
 
 
 @dataclass(frozen=True)
@@ -240,6 +256,20 @@ class EvaluateStage:
 
 
 @dataclass(frozen=True)
+class CallsStage:
+    """An exam in calling: `each` held-out questions of every kind and language. Inputs: model, tokenizer."""
+
+    name: str
+    inputs: Mapping[str, str]
+    each: int = 60
+    max_tokens: int = 64
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "each", "max_tokens")
+
+
+@dataclass(frozen=True)
 class SamplesStage:
     """Held-out bits per byte and sample texts of every model. Inputs: models by name, tokenizer, held-out text, chats."""
 
@@ -275,10 +305,12 @@ Stage = (
     | RefineStage
     | TokenizerStage
     | LessonsStage
+    | SumsStage
     | FileStage
     | JudgementsStage
     | TrainStage
     | EvaluateStage
+    | CallsStage
     | SamplesStage
 )
 

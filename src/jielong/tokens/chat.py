@@ -75,15 +75,24 @@ def _checked(call: Any, message: Message) -> Any:
     return to_dict(call)
 
 
+def _call_text(call: Any, message: Message) -> str:
+    return json.dumps(_checked(call, message), ensure_ascii=False)
+
+
 def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
     """Ids of a turn between its header and its <|im_end|>."""
     ids = tokenizer.encode(_text(message))
     if message.role == "tool":
         ids = [tokenizer.special("<tool_response>"), *ids, tokenizer.special("</tool_response>")]
     for call in message.tool_calls:
-        text = json.dumps(_checked(call, message), ensure_ascii=False)
-        ids += [tokenizer.special("<tool_call>"), *tokenizer.encode(text), tokenizer.special("</tool_call>")]
+        written = tokenizer.encode(_call_text(call, message))
+        ids += [tokenizer.special("<tool_call>"), *written, tokenizer.special("</tool_call>")]
     return ids
+
+
+def texts(messages: Sequence[Message]) -> list[str]:
+    """Everything that `render` encodes of the messages in our own ChatML, piece by piece: what a tokenizer is trained on."""
+    return [text for m in messages for text in (f"{m.role}\n", _text(m), *(_call_text(c, m) for c in m.tool_calls))]
 
 
 def render(

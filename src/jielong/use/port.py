@@ -114,11 +114,12 @@ class Port(Protocol):
 
 @dataclass(frozen=True)
 class Scored:
-    """The summed natural log-probability of one given text, and how long it is."""
+    """The summed natural log-probability of one given text, how long it is, and `logprobs` of each of its tokens."""
 
     logprob: float
     num_tokens: int
     num_bytes: int
+    logprobs: tuple[float, ...] = ()
 
 
 @runtime_checkable
@@ -201,7 +202,7 @@ class LocalPort:
         ids = self.tokenizer.encode_batch(answers)
         logprobs = self.engine.score_many([(before, i) for i in ids])
         return [
-            Scored(sum(found), len(found), len(answer.encode()))
+            Scored(sum(found), len(found), len(answer.encode()), tuple(found))
             for found, answer in zip(logprobs, answers, strict=True)
         ]
 

@@ -15,7 +15,7 @@ import torch
 
 from jielong.config import resolved
 from jielong.errors import ResourceError
-from jielong.recipes import adapt, assess, prepare, samples, training
+from jielong.recipes import adapt, assess, prepare, reading, samples, training
 from jielong.recipes.recipe import (
     CompareStage,
     EncodeStage,
@@ -25,6 +25,7 @@ from jielong.recipes.recipe import (
     JudgementsStage,
     LessonsStage,
     ModelStage,
+    ReadingStage,
     Recipe,
     RefineStage,
     SamplesStage,
@@ -111,6 +112,7 @@ RUNNERS: dict[type, Callable[[Any, Context], dict[str, Any]]] = {
     RefineStage: prepare.refine_pages,
     TokenizerStage: prepare.tokenizer,
     LessonsStage: prepare.lessons,
+    ReadingStage: reading.reading,
     FileStage: prepare.file,
     JudgementsStage: prepare.judgements,
     TrainStage: training.train,

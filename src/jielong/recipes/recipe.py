@@ -123,6 +123,25 @@ class LessonsStage:
 
 
 @dataclass(frozen=True)
+class ReadingStage:
+    """Invented sheets, and conversations about them to learn reading from; as text for a tokenizer too."""
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    holds: Literal["chats", "documents"] = "chats"
+    lessons: int = 4000
+    max_sheets: int = 5
+    turns: int = 6
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 2, "lessons")
+        at_least(self, 1, "max_sheets", "turns")
+        if self.max_sheets > 7:
+            raise ConfigError(f"max_sheets is {self.max_sheets}; two places have 8 sheets, and one is always missing")
+
+
+@dataclass(frozen=True)
 class FileStage:
     """Chats or preferences of one's own; `digest` stands for the file's content."""
 
@@ -275,6 +294,7 @@ Stage = (
     | RefineStage
     | TokenizerStage
     | LessonsStage
+    | ReadingStage
     | FileStage
     | JudgementsStage
     | TrainStage

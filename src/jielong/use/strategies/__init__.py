@@ -15,6 +15,7 @@ from jielong.config import set_field
 from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Conversation
 from jielong.use.port import Answer, Ask, Options
+from jielong.use.strategies.library import FromLibrary
 from jielong.use.strategies.vote import Vote
 from jielong.use.strategy import Strategy, over
 
@@ -41,6 +42,7 @@ class Chain(Strategy):
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "direct": Direct,
+    "library": FromLibrary,
     "vote": Vote,
 }
 

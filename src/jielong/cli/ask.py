@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jielong.cli.library import open_library
 from jielong.cli.ports import MODEL_HELP, open_port
 from jielong.errors import DataError
 from jielong.records import Conversation, Message, Sampling
@@ -15,7 +16,7 @@ from jielong.runs import canonical_json, write_text
 from jielong.use.ledger import Budget, Happening
 from jielong.use.port import Options, Renders
 from jielong.use.strategies import STRATEGIES, named
-from jielong.use.strategy import Outcome, run
+from jielong.use.strategy import Outcome, Strategy, run
 
 
 def add_parser(commands: Any) -> None:
@@ -29,6 +30,12 @@ def add_parser(commands: Any) -> None:
         "--strategy",
         default="direct",
         help=f"one of {', '.join(STRATEGIES)}, with options as in vote:n=5, or several joined by + (default: direct)",
+    )
+    ask.add_argument(
+        "--library",
+        type=Path,
+        metavar="FILE",
+        help="answer from this library's passages (strategy library before others)",
     )
     ask.add_argument("--system", default="", help="a system message before the question")
     ask.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
@@ -48,7 +55,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise DataError("the question is empty; give at least a word")
-    strategy = named(arguments.strategy)
+    strategy = grounded(arguments.strategy, arguments.library) if arguments.library else named(arguments.strategy)
     budget = Budget(arguments.budget_calls, arguments.budget_tokens, arguments.budget_seconds)
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = (Message("system", arguments.system),) if arguments.system else ()
@@ -80,6 +87,13 @@ def _ask(arguments: argparse.Namespace) -> int:
     print(outcome.answer.text)
     print(describe(outcome), file=sys.stderr)
     return 0
+
+
+def grounded(spec: str, path: Path) -> Strategy:
+    """The strategy `spec` answering from the library in `path`; where the spec does not say where, before all else."""
+    if "library" not in (part.strip().partition(":")[0] for part in spec.split("+")):
+        spec = "library" if spec == "direct" else f"library+{spec}"
+    return named(spec, {"library": open_library(path)})
 
 
 def describe(outcome: Outcome) -> str:

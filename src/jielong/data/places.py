@@ -46,7 +46,10 @@ def locate(page: PageLike) -> Located:
         pages = [(text, str(number)) for number, text in enumerate(pdf_pages(page.body), start=1) if text]
         offsets = accumulate((len(text) + len(PAGE_BORDER) for text, _ in pages), initial=0)
         return Located(
-            PAGE_BORDER.join(text for text, _ in pages), "page", tuple(offsets)[: len(pages)], tuple(n for _, n in pages)
+            PAGE_BORDER.join(text for text, _ in pages),
+            "page",
+            tuple(offsets)[: len(pages)],
+            tuple(n for _, n in pages),
         )
     source, _ = decode(page.body, page.content_type)
     kind = kind_of(page, source)

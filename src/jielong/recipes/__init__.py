@@ -29,6 +29,6 @@ def build_recipe(
         return (quickstart if name == "quickstart" else reader)(size, seed)
     if name == "own":
         if source is None:
-            raise ConfigError("own needs --source DIR, a folder of HTML, Markdown or text")
+            raise ConfigError("own needs --source DIR, a folder of HTML, Markdown, PDF, text or code")
         return own(source, chat, preferences, size=size, seed=seed)
     raise ConfigError(f"unknown recipe {name!r}; {did_you_mean(name, RECIPES)}")

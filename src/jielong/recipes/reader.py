@@ -70,6 +70,8 @@ def _smaller(stage: Stage) -> Stage:
         case TokenizerStage():
             return replace(stage, tokenizer=replace(stage.tokenizer, vocab_size=1024))
         case TrainStage():
-            rows = RowsConfig(length=stage.source.length if isinstance(stage.source, RowsConfig) else 2, rows_per_step=2)
+            rows = RowsConfig(
+                length=stage.source.length if isinstance(stage.source, RowsConfig) else 2, rows_per_step=2
+            )
             return replace(stage, source=replace(rows, micro_rows=2), loop=replace(stage.loop, steps=4), check_every=2)
     return stage

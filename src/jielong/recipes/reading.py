@@ -28,9 +28,7 @@ def as_chat(lesson: Lesson) -> Conversation:
 def reading(stage: ReadingStage, context: Context) -> dict[str, Any]:
     """chats.jsonl and held_out.jsonl, or documents.jsonl and held_out.jsonl."""
     rng = random.Random(derive_seed(context.recipe.seed, stage.name))
-    lessons = [
-        write_lesson("train", rng.randint(1, stage.max_sheets), stage.turns, rng) for _ in range(stage.lessons)
-    ]
+    lessons = [write_lesson("train", rng.randint(1, stage.max_sheets), stage.turns, rng) for _ in range(stage.lessons)]
     chats = [as_chat(lesson) for lesson in lessons]
     directory = context.directory(stage.name)
     if stage.holds == "chats":

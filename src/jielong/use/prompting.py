@@ -10,7 +10,7 @@ from jielong.errors import ConfigError
 
 
 def language_of(text: str) -> str:
-    """"zh" where a text is mostly Chinese, else "en"."""
+    """ "zh" where a text is mostly Chinese, else "en"."""
     han = sum("\u3400" <= c <= "\u9fff" for c in text)
     return "zh" if 3 * han > sum(c.isalpha() for c in text) else "en"
 

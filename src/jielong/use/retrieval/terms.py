@@ -15,16 +15,28 @@ _IS_HAN = re.compile(rf"[{_HAN}]")
 
 
 def terms(text: str) -> list[str]:
-    """Words in lower case and bigrams of Han characters, in order; a character that stands alone is its own term."""
+    """Words in lower case, without accents and plural endings, and bigrams of Han characters, in order.
+
+    A Han character that stands alone is a term of its own. The plural rules are those of Harman's S stemmer (1991).
+    """
+    plain = unicodedata.normalize("NFKD", text).lower()
     found: list[str] = []
-    for piece in _PIECE.findall(unicodedata.normalize("NFKC", text).lower()):
+    for piece in _PIECE.findall("".join(c for c in plain if not unicodedata.combining(c))):
         if is_han(piece):
             found += [piece[i : i + 2] for i in range(len(piece) - 1)] or [piece]
         else:
-            found.append(piece)
+            found.append(_singular(piece))
     return found
 
 
 def is_han(term: str) -> bool:
     """Whether a term is made of Chinese characters."""
     return _IS_HAN.match(term) is not None
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies") and not word.endswith(("eies", "aies")) and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith("s") and not word.endswith(("us", "ss")) and len(word) > 3:
+        return word[:-1]
+    return word

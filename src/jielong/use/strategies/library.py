@@ -83,9 +83,7 @@ def supporting(text: str, passages: Sequence[Passage]) -> int | None:
     words = set(terms(text))
     if not words:
         return None
-    shares = [
-        1.0 if normal(text) in normal(p.text) else len(words & set(terms(p.text))) / len(words) for p in passages
-    ]
+    shares = [1.0 if normal(text) in normal(p.text) else len(words & set(terms(p.text))) / len(words) for p in passages]
     best = max(range(len(shares)), key=shares.__getitem__, default=None)
     return best if best is not None and shares[best] >= 0.5 else None
 

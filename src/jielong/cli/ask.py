@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jielong.cli.library import open_library
+from jielong.cli.library import open_library, over_library
 from jielong.cli.ports import MODEL_HELP, open_port
 from jielong.errors import DataError
 from jielong.records import Conversation, Message, Sampling
@@ -16,7 +16,7 @@ from jielong.runs import canonical_json, write_text
 from jielong.use.ledger import Budget, Happening
 from jielong.use.port import Options, Renders
 from jielong.use.strategies import STRATEGIES, named
-from jielong.use.strategy import Outcome, Strategy, run
+from jielong.use.strategy import Outcome, run
 
 
 def add_parser(commands: Any) -> None:
@@ -55,7 +55,8 @@ def _ask(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise DataError("the question is empty; give at least a word")
-    strategy = grounded(arguments.strategy, arguments.library) if arguments.library else named(arguments.strategy)
+    library = open_library(arguments.library) if arguments.library else None
+    strategy = over_library(arguments.strategy, library) if library else named(arguments.strategy)
     budget = Budget(arguments.budget_calls, arguments.budget_tokens, arguments.budget_seconds)
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = (Message("system", arguments.system),) if arguments.system else ()
@@ -70,6 +71,8 @@ def _ask(arguments: argparse.Namespace) -> int:
             )
         finally:
             await port.close()
+            if library:
+                library.close()
 
     outcome = asyncio.run(work())
     if arguments.trace:
@@ -87,13 +90,6 @@ def _ask(arguments: argparse.Namespace) -> int:
     print(outcome.answer.text)
     print(describe(outcome), file=sys.stderr)
     return 0
-
-
-def grounded(spec: str, path: Path) -> Strategy:
-    """The strategy `spec` answering from the library in `path`; where the spec does not say where, before all else."""
-    if "library" not in (part.strip().partition(":")[0] for part in spec.split("+")):
-        spec = "library" if spec == "direct" else f"library+{spec}"
-    return named(spec, {"library": open_library(path)})
 
 
 def describe(outcome: Outcome) -> str:

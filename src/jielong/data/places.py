@@ -88,7 +88,7 @@ def _by_headings(text: str, headings: Sequence[str]) -> Located:
 def _html_headings(html: str) -> list[str]:
     body = HTMLTree.parse(html).body
     found = body.query_selector_all("h1, h2, h3, h4, h5, h6")[:] if body else []
-    return [tidy(" ".join(element.text.split())) for element in found]
+    return [tidy(" ".join((element.text or "").split())) for element in found]
 
 
 _FENCED = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)

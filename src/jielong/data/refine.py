@@ -144,7 +144,8 @@ def refine(
 
     A document's `source` is the address of its page, its `id` the hash of that address and of its place in the page, its
     `meta` {"lang": ...}. `progress` is called with the number of pages done so far. A page marked as unreadable is counted
-    under "unreadable", and so is a PDF that turns out to be. With the option for repeated lines on, all texts are held in memory before the first is judged.
+    under "unreadable", and so is a PDF that turns out to be. With the option for repeated lines on, all texts are held in
+    memory before the first is judged.
     """
     report = RefineReport()
     entries: Iterable[tuple[str, str, str]] = _texts(pages, report, progress)

@@ -36,7 +36,7 @@ def reader(size: str = "default", seed: int = 0) -> Recipe:
     stages: tuple[Stage, ...] = (
         ReadingStage("texts", holds="documents", lessons=3000),
         TokenizerStage("tokenizer", {"documents": "texts"}, TokenizerConfig(vocab_size=2560, han="characters")),
-        ReadingStage("easy", lessons=12_000, max_sheets=2, turns=6),
+        ReadingStage("easy", lessons=12_000, max_sheets=2, turns=5),
         TrainStage(
             "short",
             {"data": "easy", **ids},

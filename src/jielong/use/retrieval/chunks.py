@@ -47,7 +47,7 @@ def width(text: str) -> int:
     return len(text) + 2 * len(_WIDE.findall(text))
 
 
-def cut_into_chunks(document: Located, config: ChunkConfig = ChunkConfig()) -> Iterator[Chunk]:  # noqa: B008
+def cut_into_chunks(document: Located, config: ChunkConfig = ChunkConfig()) -> Iterator[Chunk]:
     """The chunks of a document in order; an empty one has none."""
     text = document.text
     pieces = list(_pieces(text, config.size))

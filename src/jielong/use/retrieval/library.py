@@ -11,6 +11,7 @@ import hashlib
 import math
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import numpy as np
 from jielong.data.places import locate
 from jielong.data.sources import Page, list_pages, read_page
 from jielong.errors import ConfigError, DataError, ResourceError
+from jielong.use.prompting import language_of
 from jielong.use.retrieval.chunks import Chunk, ChunkConfig, cut_into_chunks
 from jielong.use.retrieval.embedders import Embeds, Vectors
 from jielong.use.retrieval.passages import Passage
@@ -29,7 +31,9 @@ from jielong.use.retrieval.terms import is_han, terms
 VERSION = 1
 _SCHEMA = """
 CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, problem TEXT NOT NULL);
-CREATE TABLE chunks (id INTEGER PRIMARY KEY, file INTEGER NOT NULL REFERENCES files, text TEXT NOT NULL, place TEXT NOT NULL);
+CREATE TABLE chunks (
+    id INTEGER PRIMARY KEY, file INTEGER NOT NULL REFERENCES files, language TEXT NOT NULL, text TEXT NOT NULL, place TEXT NOT NULL
+);
 CREATE INDEX chunks_of_file ON chunks (file);
 CREATE TABLE vectors (chunk INTEGER PRIMARY KEY REFERENCES chunks, vector BLOB NOT NULL);
 CREATE TABLE embedder (name TEXT NOT NULL);
@@ -37,13 +41,16 @@ CREATE VIRTUAL TABLE words USING fts5 (terms, content = '', tokenize = 'unicode6
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, row);
 """
 _RANKED = 50
-"""How deep each of the two rankings is read."""
+"""How deep each ranking is read."""
 _RRF = 60
 """Reciprocal rank fusion: 1 / (60 + rank), Cormack et al. 2009."""
 _BATCH = 32
 _COMMIT_S = 1.0
-_UNRELATED, _SAME = 0.78, 0.90
-"""Cosines of E5 between which two texts go from unrelated to saying the same; see the log."""
+# Between which shares of a query's rare words, and between which cosines of E5, the evidence goes from 0 to 1: from what
+# questions that no document answers reach to what the right document reaches, both as measured by bench.strategies.retrieval.
+_WORDS = (0.0, 0.4)
+_COSINES = {("en", "en"): (0.79, 0.91), ("zh", "zh"): (0.84, 0.93)}
+_COSINES_BETWEEN = (0.76, 0.82)
 
 Report = Callable[[str, int, int], None]
 """Is told what is counted ("files", "vectors"), how many are done, and of how many."""
@@ -74,7 +81,7 @@ class Library:
 
     def __init__(self, path: Path, embedder: Embeds | None = None, *, chunks: ChunkConfig = ChunkConfig()) -> None:  # noqa: B008
         self.path, self.embedder, self._chunks = path, embedder, chunks
-        self._known: tuple[int, list[int], Vectors] | None = None
+        self._known: tuple[tuple[int, int], dict[str, tuple[list[int], Vectors]]] | None = None
         try:
             self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
         except sqlite3.Error as error:
@@ -157,7 +164,9 @@ class Library:
         file = self._db.execute("INSERT INTO files VALUES (NULL, ?, ?, ?)", (path, digest, problem)).lastrowid
         for chunk in chunks:
             text = chunk.text.encode("utf-8", "replace").decode()
-            row = self._db.execute("INSERT INTO chunks VALUES (NULL, ?, ?, ?)", (file, text, chunk.place)).lastrowid
+            row = self._db.execute(
+                "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?)", (file, language_of(text), text, chunk.place)
+            ).lastrowid
             self._db.execute("INSERT INTO words (rowid, terms) VALUES (?, ?)", (row, " ".join(terms(text))))
 
     async def embed(self, report: Report | None = None) -> int:
@@ -231,28 +240,39 @@ class Library:
     async def search(self, query: str, k: int = 5) -> list[Passage]:
         """The `k` passages whose ranks by words and by vectors, fused, are best.
 
-        The score of a passage is evidence between 0 and 1: how much of the query's rare words it holds, or how close the
-        meanings are, whichever is more. It need not fall with the rank.
+        Each language has a ranking of its own by vectors, and the best of each take turns: an embedder puts all texts in the
+        query's language first, whatever they say. The score of a passage is evidence between 0 and 1: how much of the
+        query's rare words it holds, or how close the meanings are, whichever is more. It need not fall with the rank.
         """
         asked = list(dict.fromkeys(terms(query)))
         rankings = [self._by_words(asked)]
         cosines: dict[int, float] = {}
         if self.can_embed and self.embedder is not None:
             vector = (await self.embedder.queries([query]))[0]
-            ids, vectors = self._vectors()
-            close = vectors @ vector
-            best = np.argsort(-close, kind="stable")[:_RANKED]
-            rankings.append([ids[i] for i in best])
-            cosines = {ids[i]: float(close[i]) for i in best}
+            for rows, vectors in self._vectors().values():
+                close = vectors @ vector
+                best = np.argsort(-close, kind="stable")[:_RANKED]
+                rankings.append([rows[i] for i in best])
+                cosines |= {rows[i]: float(close[i]) for i in best}
         fused: dict[int, float] = {}
         for ranking in rankings:
             for rank, row in enumerate(ranking, start=1):
                 fused[row] = fused.get(row, 0.0) + 1 / (_RRF + rank)
-        weights = self._weights(asked)
+        languages = self._languages(fused)
+        seen: Counter[str] = Counter()
+        places: dict[int, tuple[int, float]] = {}
+        for row in sorted(fused, key=lambda r: (-fused[r], r)):
+            places[row] = (seen[languages[row]], -fused[row])
+            seen[languages[row]] += 1
+        weights, language = self._weights(asked), language_of(query)
         return [
-            self._passage(row, weights, cosines.get(row, 0.0))
-            for row in sorted(fused, key=lambda r: (-fused[r], r))[:k]
+            self._passage(row, weights, cosines.get(row, 0.0), language)
+            for row in sorted(places, key=places.__getitem__)[:k]
         ]
+
+    def _languages(self, rows: Iterable[int]) -> dict[int, str]:
+        wanted = ",".join(map(str, rows))
+        return dict(self._db.execute(f"SELECT id, language FROM chunks WHERE id IN ({wanted})").fetchall())
 
     def _by_words(self, asked: Sequence[str]) -> list[int]:
         if not asked:
@@ -262,15 +282,28 @@ class Library:
         found = self._db.execute("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", (wanted, _RANKED))
         return [row for (row,) in found]
 
-    def _vectors(self) -> tuple[list[int], Vectors]:
-        """All vectors, kept in memory until another connection or this one has changed the file."""
-        state = self._db.execute("PRAGMA data_version").fetchone()[0] + self._db.total_changes
+    def _vectors(self) -> dict[str, tuple[list[int], Vectors]]:
+        """Chunks and vectors by language, kept in memory until another connection or this one has changed the file."""
+        state = self._db.execute("PRAGMA data_version").fetchone()[0], self._db.total_changes
         if self._known is None or self._known[0] != state:
-            rows = self._db.execute("SELECT chunk, vector FROM vectors ORDER BY chunk").fetchall()
-            width = len(rows[0][1]) // 2 if rows else 0
-            vectors = np.frombuffer(b"".join(v for _, v in rows), np.float16).reshape(len(rows), width)
-            self._known = (state, [row for row, _ in rows], vectors.astype(np.float32))
-        return self._known[1], self._known[2]
+            found: dict[str, tuple[list[int], list[bytes]]] = {}
+            for row, language, vector in self._db.execute(
+                "SELECT chunk, language, vector FROM vectors JOIN chunks ON chunks.id = chunk ORDER BY chunk"
+            ):
+                rows, blobs = found.setdefault(language, ([], []))
+                rows.append(row)
+                blobs.append(vector)
+            self._known = (
+                state,
+                {
+                    language: (
+                        rows,
+                        np.frombuffer(b"".join(blobs), np.float16).reshape(len(rows), -1).astype(np.float32),
+                    )
+                    for language, (rows, blobs) in found.items()
+                },
+            )
+        return self._known[1]
 
     def _weights(self, asked: Sequence[str]) -> dict[str, float]:
         """How much each term of a query tells: the logarithm of how rare it is among the chunks."""
@@ -280,14 +313,14 @@ class Library:
         }
         return {term: math.log(1 + total / (1 + (count[0] if count else 0))) for term, count in counts.items()}
 
-    def _passage(self, row: int, weights: dict[str, float], cosine: float) -> Passage:
-        path, text, place = self._db.execute(
-            "SELECT path, text, place FROM chunks JOIN files ON files.id = file WHERE chunks.id = ?", (row,)
+    def _passage(self, row: int, weights: dict[str, float], cosine: float, asked_in: str) -> Passage:
+        path, language, text, place = self._db.execute(
+            "SELECT path, language, text, place FROM chunks JOIN files ON files.id = file WHERE chunks.id = ?", (row,)
         ).fetchone()
         held = set(terms(text))
-        by_words = sum(w for term, w in weights.items() if term in held) / (sum(weights.values()) or 1.0)
-        by_meaning = (cosine - _UNRELATED) / (_SAME - _UNRELATED)
-        return Passage(text, _shown(path), place, min(1.0, max(by_words, by_meaning)))
+        share = sum(w for term, w in weights.items() if term in held) / (sum(weights.values()) or 1.0)
+        by_meaning = _evidence(cosine, *_COSINES.get((asked_in, language), _COSINES_BETWEEN))
+        return Passage(text, _shown(path), place, max(_evidence(share, *_WORDS), by_meaning))
 
     # --- what is known about it
 
@@ -362,6 +395,10 @@ class Library:
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             return ResourceError(f"{self.path} is being written by another process; wait for it to end")
         return DataError(f"{self.path} is no library, or damaged: {error}")
+
+
+def _evidence(value: float, low: float, high: float) -> float:
+    return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
 def _files(path: Path) -> list[Path]:

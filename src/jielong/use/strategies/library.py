@@ -34,7 +34,7 @@ class FromLibrary(Strategy):
 
     library: Searches
     k: int = 5
-    threshold: float = 0.35
+    threshold: float = 0.5
     template: str = "library"
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """Questions about a thousand documents: what is found, and what a model makes of it.
 
-The documents are sheets about the garden, museum, ship and school of every territory of the world; half of them are in
+The documents are sheets about twenty things in each of the fifty countries with most people (its garden, its ship); half of them are in
 Chinese, and what they say is invented, so that no model can know it. Asked in words that no recipe trains on, in the
 document's language and in the other one:
 
@@ -146,9 +146,7 @@ async def answers(strategies: Sequence[Strategy], asked: Sequence[Question], ask
 
 
 async def measure(folder: Path, model: str | None, num: int, places: int, seed: int) -> None:
-    real = list(real_places())
-    random.Random(derive_seed(seed, "places")).shuffle(real)
-    sheets = write_sheets(real[:places], "test", seed)
+    sheets = write_sheets(real_places()[:places], "test", seed)
     await make_library(sheets, folder)
     pairs = {(lang, about): questions(sheets, about, lang, num, seed) for lang in LANGS for about in LANGS}
     with closing(open_library(folder / "library.db")) as library:
@@ -202,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bench.strategies.retrieval", description=(__doc__ or "").split("\n\n")[0]
     )
     parser.add_argument("model", nargs="?", help=f"{MODEL_HELP}; without it, retrieval alone is measured")
-    parser.add_argument("--places", type=int, default=250, help=f"each has {len(KINDS)} documents (default: 250)")
+    parser.add_argument("--places", type=int, default=50, help=f"each has {len(KINDS)} documents (default: 50)")
     parser.add_argument("--questions", type=int, default=200, help="in each language about each (default: 200)")
     parser.add_argument("--folder", type=Path, help="where documents and library lie (default: a temporary one)")
     parser.add_argument("--seed", type=int, default=0)

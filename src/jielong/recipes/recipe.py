@@ -138,7 +138,9 @@ class ReadingStage:
         at_least(self, 2, "lessons")
         at_least(self, 1, "max_sheets", "turns")
         if self.max_sheets > 7:
-            raise ConfigError(f"max_sheets is {self.max_sheets}; two places have 8 sheets, and one is always missing")
+            raise ConfigError(
+                f"max_sheets is {self.max_sheets}; it must be at most 7: a lesson is about 8 things, of which one is missing"
+            )
 
 
 @dataclass(frozen=True)

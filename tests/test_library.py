@@ -312,6 +312,8 @@ class Speaker:
 
     async def __call__(self, conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
         self.asked.append(conversation)
+        if options.on_text:
+            options.on_text(self.text)
         return Answer(Message("assistant", self.text))
 
 
@@ -334,6 +336,16 @@ def test_the_passages_come_before_the_question_and_the_answer_names_its_source(l
     assert text.startswith("Green tea is brewed at eighty degrees. [1]\n\n[1] ")
     assert text.endswith("docs/tea.txt, lines 1-3")
     assert any("tea.txt" in n and "Green tea" in n for n in notes)
+
+
+def test_the_sources_are_streamed_after_the_answer(library: Library, folder: Path) -> None:
+    library.add([folder])
+    pieces: list[str] = []
+    conversation = Conversation((Message("user", "How is green tea brewed?"),))
+    strategy, speaker = FromLibrary(library), Speaker("At eighty degrees.\n")
+    outcome = asyncio.run(run(strategy, conversation, speaker, Options(on_text=pieces.append)))
+    assert "".join(pieces).replace("\n", "") == outcome.answer.text.replace("\n", "")
+    assert pieces[-1].startswith(" [1]")
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ _CITED = re.compile(r"\[(\d{1,2})\]")
 class FromLibrary(Strategy):
     """The answer of the model to the question with the `k` best passages of the library before it.
 
-    Passages with a score below `threshold` are left out; where none is left, the model is not asked. An answer
-    that cites no passage by its number is given the number of the passage that shares most of its words. `template` is
-    the prompt's name. Put it to the left of other strategies ("library+vote"): it adds the sources to whatever they give.
+    Passages with a score below `threshold` are left out; where none is left, the model is not asked. An answer that cites
+    no passage by its number is given the number of the passage that shares most of its words. `template` is the prompt's
+    name. Put it to the left of other strategies ("library+vote"): it adds the sources to whatever they give.
     """
 
     library: Searches
@@ -54,7 +54,11 @@ class FromLibrary(Strategy):
             return Answer(Message("assistant", text), stop="nothing found")
         grounded = instead(conversation, with_passages(question, [p.text for p in passages], self.template))
         answer = await ask(grounded, options)
-        return replace(answer, message=replace(answer.message, content=cite(answer.text, passages)))
+        said = answer.text.rstrip()
+        cited = cite(said, passages)
+        if options.on_text:
+            options.on_text(cited.removeprefix(said))
+        return replace(answer, message=replace(answer.message, content=cited))
 
 
 def with_passages(question: str, passages: Sequence[str], template: str = "library") -> str:
@@ -70,7 +74,7 @@ def cite(text: str, passages: Sequence[Passage]) -> str:
         best = supporting(text, passages)
         if best is None:
             return text
-        cited, text = [best + 1], f"{text.rstrip()} [{best + 1}]"
+        cited, text = [best + 1], f"{text} [{best + 1}]"
     sources = "\n".join(f"[{n}] {passages[n - 1].where}" for n in cited)
     return f"{text}\n\n{sources}"
 

@@ -77,7 +77,7 @@ def _pieces(text: str, size: int) -> Iterator[tuple[int, int]]:
     """Borders of sentences and lines; one that is larger than a chunk is cut anywhere."""
     start = 0
     for end, after in [*((m.start(), m.end()) for m in _END.finditer(text)), (len(text), len(text))]:
-        while width(text[start:end]) > size:
+        while end - start > size or width(text[start:end]) > size:
             room = size // 3  # letters that fit even if all of them are wide
             yield start, start + room
             start += room

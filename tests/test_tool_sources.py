@@ -18,9 +18,10 @@ import pytest
 
 from jielong.errors import ConfigError, DataError, ResourceError
 from jielong.records import Document, to_dict
+from jielong.use.retrieval.passages import Passage
 from jielong.use.tools.drawing import drawing_tool
 from jielong.use.tools.mcp_servers import opened, read_servers
-from jielong.use.tools.search import Found, Pages, SearXNG, search_tool
+from jielong.use.tools.search import Pages, SearXNG, search_tool
 
 DOCUMENTS = [
     Document(
@@ -33,7 +34,7 @@ DOCUMENTS = [
 ]
 
 
-def search(pages: Pages, query: str, k: int = 3) -> Sequence[Found]:
+def search(pages: Pages, query: str, k: int = 3) -> Sequence[Passage]:
     return asyncio.run(pages.search(query, k))
 
 

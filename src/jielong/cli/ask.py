@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.cli.ports import MODEL_HELP, open_port, open_reward
-from jielong.cli.tools import add_options, any_named, approve, open_tools
+from jielong.cli.tools import add_options, open_means, strategy_of
 from jielong.errors import ConfigError, DataError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
@@ -30,8 +30,9 @@ def add_parser(commands: Any) -> None:
     ask.add_argument("question", help="what is asked; - reads it from standard input")
     ask.add_argument(
         "--strategy",
+        default="",
         help=f"one of {', '.join(STRATEGIES)}, with options as in vote:n=5, or several joined by + (default: direct, or "
-        "tools where there are any)",
+        "tools or library where they are given)",
     )
     ask.add_argument("--large", metavar="MODEL", help="the model that a cascade asks where the first one is unsure")
     ask.add_argument(
@@ -58,9 +59,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise DataError("the question is empty; give at least a word")
-    spec = arguments.strategy or ("tools" if any_named(arguments) else "direct")
-    if any_named(arguments) and "tools" not in spec:
-        raise ConfigError(f"no strategy of {spec!r} calls the tools; write --strategy {spec}+tools")
+    spec = strategy_of(arguments.strategy, arguments)
     budget = Budget(arguments.budget_calls, arguments.budget_tokens, arguments.budget_seconds)
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = (Message("system", arguments.system),) if arguments.system else ()
@@ -97,7 +96,7 @@ def _ask(arguments: argparse.Namespace) -> int:
 
 @contextlib.asynccontextmanager
 async def open_given(arguments: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
-    """What strategies are handed that a command line cannot write: tools, and the models of --large and --reward."""
+    """What strategies are handed that a command line cannot write: library, tools, and the models of --large and --reward."""
     given: dict[str, Any] = {}
     if arguments.reward:
         if arguments.model.startswith("http"):
@@ -110,9 +109,7 @@ async def open_given(arguments: argparse.Namespace) -> AsyncIterator[dict[str, A
             large = open_port(arguments.large)
             stack.push_async_callback(large.close)
             given["large"] = large.ask
-        if any_named(arguments):
-            given |= {"tools": await stack.enter_async_context(open_tools(arguments)), "approve": approve}
-        yield given
+        yield given | await stack.enter_async_context(open_means(arguments))
 
 
 def describe(outcome: Outcome) -> str:

@@ -8,15 +8,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from jielong.cli.ports import open_port
-from jielong.cli.tools import any_named, approve, open_tools, typed
+from jielong.cli.tools import open_means, strategy_of, typed
 from jielong.errors import JielongError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
 from jielong.use.ledger import Happening
 from jielong.use.port import LocalPort, Options
-from jielong.use.strategies import Direct
-from jielong.use.strategy import Strategy, run
-from jielong.use.tools.loop import Tools
+from jielong.use.strategies import named
+from jielong.use.strategy import run
 
 if TYPE_CHECKING:
     from jielong.use.endpoint import Endpoint
@@ -30,9 +29,9 @@ def chat(spec: str, arguments: argparse.Namespace) -> int:
 
 
 async def _talk(spec: str, arguments: argparse.Namespace) -> int:
-    async with open_tools(arguments) as tools:
+    async with open_means(arguments) as means:
         port = open_port(spec, stage=arguments.stage, weights=arguments.weights, slots=1)
-        strategy: Strategy = Tools(tools, approve) if any_named(arguments) else Direct()
+        strategy, tools = named(strategy_of("", arguments), means), means.get("tools", ())
         sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature, top_p=arguments.top_p)
         offered = tuple(tool.schema for tool in tools)
         print(f"{port.name}\n{HELP}")
@@ -61,26 +60,30 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     print("(that is longer than this model reads: say it in fewer words)")
                     continue
                 sys.stdout.write("model> ")
-                options = Options(sampling, derive_seed(arguments.seed, "turn", turn))
+                options = Options(sampling, derive_seed(arguments.seed, "turn", turn), on_text=_write)
                 try:
                     outcome = await run(strategy, Conversation(kept), port.ask, options, on_happening=_show)
                 except JielongError as error:
                     print(f"\n({error})")
                     continue
                 print()
-                messages = (*outcome.calls[-1].conversation.messages, outcome.answer.message)
+                # with tools, what they said is part of the talk; passages are found anew for each question
+                before = outcome.calls[-1].conversation.messages if tools else kept
+                messages = (*before, outcome.answer.message)
                 turn += 1
         finally:
             await port.close()
 
 
-def _show(happening: Happening) -> None:
-    """Text as it is written, and what tools were asked and said in lines of their own."""
-    if happening.kind == "text":
-        sys.stdout.write(happening.text)
-    elif happening.kind == "note":
-        sys.stdout.write(f"\n  [{happening.text}]\n")
+def _write(text: str) -> None:
+    sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _show(happening: Happening) -> None:
+    """What was found and what tools were asked and said, in lines of their own."""
+    if happening.kind == "note":
+        _write(f"\n  [{happening.text}]\n")
 
 
 def fitting(messages: tuple[Message, ...], port: LocalPort | Endpoint, options: Options) -> tuple[Message, ...] | None:

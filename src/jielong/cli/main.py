@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jielong.cli import adapt, ask, models, ports, spell, tools, tune
+from jielong.cli import adapt, ask, library, models, ports, spell, tools, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 
@@ -46,7 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run_options(start)
 
     run = commands.add_parser(
-        "run", help="run a recipe: quickstart, calls (a model that uses a calculator), or own for one's own text"
+        "run",
+        help="run a recipe: quickstart, own for one's own text, calls (a model that uses a calculator), "
+        "or reader (one that answers from documents)",
     )
     add_recipe(run)
     run.set_defaults(command=_run)
@@ -85,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     generate.set_defaults(command=_generate)
 
     ask.add_parser(commands)
+    library.add_parser(commands)
     spell.add_parser(commands)
     models.add_parsers(commands)
     adapt.add_parser(commands)

@@ -1,4 +1,4 @@
-"""The tools that a command line names: opened for as long as they are needed, and a person's yes or no before changes."""
+"""The library and the tools that a command line names: opened as long as they are needed, and a person's yes before changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jielong.errors import ConfigError, did_you_mean
 
@@ -20,7 +20,7 @@ NAMES = ("calculator", "python", "cpython")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that hand tools to a model."""
+    """The options that hand a library and tools to a model."""
     parser.add_argument(
         "--tools",
         default="",
@@ -31,6 +31,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--searxng", metavar="URL", help="let it search the web through a server that speaks as SearXNG does"
     )
+    parser.add_argument(
+        "--library",
+        type=Path,
+        metavar="FILE",
+        help="answer from this library; beside tools, it is one that searches it",
+    )
     parser.add_argument("--mcp", type=Path, metavar="FILE", help='the tools of MCP servers: {"mcpServers": {...}}')
 
 
@@ -39,11 +45,38 @@ def any_named(arguments: argparse.Namespace) -> bool:
     return bool(arguments.tools or arguments.pages or arguments.searxng or arguments.mcp)
 
 
+def strategy_of(spec: str, arguments: argparse.Namespace) -> str:
+    """The strategy `spec` with what the command line hands it, or what it calls for where the spec is "".
+
+    ConfigError where there are tools and no strategy that calls them.
+    """
+    if not spec:
+        return "tools" if any_named(arguments) else "library" if arguments.library else "direct"
+    names = {part.strip().partition(":")[0] for part in spec.split("+")}
+    if any_named(arguments) and "tools" not in names:
+        raise ConfigError(f"no strategy of {spec!r} calls the tools; write --strategy {spec}+tools")
+    if arguments.library and not names & {"library", "tools"}:
+        return f"library+{spec}" if names != {"direct"} else "library"
+    return spec
+
+
 @asynccontextmanager
-async def open_tools(arguments: argparse.Namespace) -> AsyncIterator[tuple[Tool, ...]]:
-    """The tools of the command line, while they are needed; ConfigError for one that does not exist."""
+async def open_means(arguments: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
+    """What strategies are handed, while it is needed: the library, the tools, and who approves of changes.
+
+    ConfigError for a tool that does not exist.
+    """
+    means: dict[str, Any] = {}
     tools = [_named(name.strip()) for name in arguments.tools.split(",") if name.strip()]
     async with AsyncExitStack() as stack:
+        if arguments.library:
+            from jielong.cli.library import open_library
+
+            means["library"] = stack.enter_context(closing(open_library(arguments.library)))
+            if any_named(arguments):
+                from jielong.use.tools.search import search_tool
+
+                tools.append(search_tool(means["library"], "search_library", "the user's own documents"))
         if arguments.pages:
             from jielong.use.tools.search import Pages, search_tool
 
@@ -57,7 +90,9 @@ async def open_tools(arguments: argparse.Namespace) -> AsyncIterator[tuple[Tool,
             from jielong.use.tools.mcp_servers import opened, read_servers
 
             tools += await stack.enter_async_context(opened(read_servers(arguments.mcp)))
-        yield tuple(tools)
+        if tools:
+            means |= {"tools": tuple(tools), "approve": approve}
+        yield means
 
 
 def _named(name: str) -> Tool:

@@ -8,9 +8,10 @@ from jielong.errors import ConfigError, did_you_mean
 from jielong.recipes.calls import calls
 from jielong.recipes.own import own
 from jielong.recipes.quickstart import quickstart
+from jielong.recipes.reader import reader
 from jielong.recipes.recipe import Recipe
 
-WITH_DATA = {"calls": calls, "quickstart": quickstart}
+WITH_DATA = {"calls": calls, "quickstart": quickstart, "reader": reader}
 """Recipes that bring their own data."""
 
 RECIPES = (*WITH_DATA, "own")
@@ -32,6 +33,6 @@ def build_recipe(
         return WITH_DATA[name](size, seed)
     if name == "own":
         if source is None:
-            raise ConfigError("own needs --source DIR, a folder of HTML, Markdown or text")
+            raise ConfigError("own needs --source DIR, a folder of HTML, Markdown, PDF, text or code")
         return own(source, chat, preferences, size=size, seed=seed)
     raise ConfigError(f"unknown recipe {name!r}; {did_you_mean(name, RECIPES)}")

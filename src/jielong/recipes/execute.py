@@ -14,7 +14,7 @@ import torch
 
 from jielong.config import resolved
 from jielong.errors import ResourceError
-from jielong.recipes import adapt, assess, calling, prepare, samples, training
+from jielong.recipes import adapt, assess, calling, prepare, reading, samples, training
 from jielong.recipes.recipe import (
     CallsStage,
     CompareStage,
@@ -25,6 +25,7 @@ from jielong.recipes.recipe import (
     JudgementsStage,
     LessonsStage,
     ModelStage,
+    ReadingStage,
     Recipe,
     RefineStage,
     SamplesStage,
@@ -113,6 +114,7 @@ RUNNERS: dict[type, Callable[[Any, Context], dict[str, Any]]] = {
     TokenizerStage: prepare.tokenizer,
     LessonsStage: prepare.lessons,
     SumsStage: prepare.sums,
+    ReadingStage: reading.reading,
     FileStage: prepare.file,
     JudgementsStage: prepare.judgements,
     TrainStage: training.train,

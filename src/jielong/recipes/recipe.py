@@ -139,6 +139,27 @@ class SumsStage:
 
 
 @dataclass(frozen=True)
+class ReadingStage:
+    """Invented sheets, and conversations about them to learn reading from; as text for a tokenizer too."""
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    holds: Literal["chats", "documents"] = "chats"
+    lessons: int = 4000
+    max_sheets: int = 5
+    turns: int = 6
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 2, "lessons")
+        at_least(self, 1, "max_sheets", "turns")
+        if self.max_sheets > 7:
+            raise ConfigError(
+                f"max_sheets is {self.max_sheets}; it must be at most 7: a lesson is about 8 things, of which one is missing"
+            )
+
+
+@dataclass(frozen=True)
 class FileStage:
     """Chats or preferences of one's own; `digest` stands for the file's content."""
 
@@ -306,6 +327,7 @@ Stage = (
     | TokenizerStage
     | LessonsStage
     | SumsStage
+    | ReadingStage
     | FileStage
     | JudgementsStage
     | TrainStage

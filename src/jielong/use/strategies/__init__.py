@@ -19,6 +19,7 @@ from jielong.use.port import Answer, Ask, Options
 from jielong.use.strategies.debate import Debate, Discuss
 from jielong.use.strategies.decompose import Decompose
 from jielong.use.strategies.judged import BestOf, Cascade, Check
+from jielong.use.strategies.library import FromLibrary
 from jielong.use.strategies.prompts import Context, Explain, FewShot, Spell, Think
 from jielong.use.strategies.revise import Constitution, Reflect
 from jielong.use.strategies.roles import Dera, Team
@@ -62,6 +63,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "discuss": Discuss,
     "explain": Explain,
     "few-shot": FewShot,
+    "library": FromLibrary,
     "plan": Plan,
     "reflect": Reflect,
     "spell": Spell,

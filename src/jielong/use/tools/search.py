@@ -10,45 +10,18 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import httpx2
 
 from jielong.errors import DataError, ResourceError
 from jielong.records import Document
+from jielong.use.retrieval.passages import Passage, Searches
 from jielong.use.tools.tool import Arguments, Tool
 
 _HAN = re.compile(r"[\u3400-\u9fff]+")
 _WORD = re.compile(r"\w+")
 _CHARS = 800
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A piece of text, what it was found in (a file, a page's address), and where in it."""
-
-    text: str
-    source: str
-    place: str = ""
-
-
-class Found(Protocol):
-    """What the tool needs of a passage."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def place(self) -> str: ...
-
-
-class Searches(Protocol):
-    """Finds the `k` passages that fit a query best, the best first; none where nothing fits."""
-
-    async def search(self, query: str, k: int) -> Sequence[Found]: ...
 
 
 def search_tool(searches: Searches, name: str, over: str, k: int = 5) -> Tool:
@@ -96,7 +69,7 @@ class Pages:
     def close(self) -> None:
         self._index.close()
 
-    async def search(self, query: str, k: int) -> Sequence[Passage]:
+    async def search(self, query: str, k: int = 5) -> Sequence[Passage]:
         terms = dict.fromkeys(_terms(query))
         wanted = " OR ".join(f'"{term}"' for term in terms)
         if not wanted:
@@ -149,7 +122,7 @@ class SearXNG:
     def __init__(self, url: str, timeout_s: float = 20.0) -> None:
         self.url, self._timeout_s = url.rstrip("/"), timeout_s
 
-    async def search(self, query: str, k: int) -> Sequence[Passage]:
+    async def search(self, query: str, k: int = 5) -> Sequence[Passage]:
         """What the engine found; ResourceError when it cannot be reached or refuses."""
         async with httpx2.AsyncClient(timeout=self._timeout_s) as client:
             try:

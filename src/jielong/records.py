@@ -2,7 +2,7 @@
 
 A page becomes a `Document`; a talk is a `Conversation` of `Message`s; a person's comparison is a `Preference`, a mark a
 `Rating`. A `Request` goes into the engine and a `Sample` comes back; whoever judges, a metric, a rule, a reward model or
-a person, is a `Scorer` and gives a `Score`. All of them go to and from plain dicts (and so to JSON) without loss.
+a person, is a `Scorer` and gives a `Score`. A text world shows an `Observation`. All of them go to and from plain dicts (and so to JSON) without loss.
 """
 
 from __future__ import annotations
@@ -203,6 +203,19 @@ class Sample:
     stop: str = ""
     weights_version: int = 0
     reused: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a text world shows: what is seen, the actions that can be done now, what is wanted.
+
+    `finish` is the action that says that the goal is reached; "" where the world ends by itself.
+    """
+
+    text: str
+    admissible: tuple[str, ...]
+    goal: str
+    finish: str = ""
 
 
 @dataclass(frozen=True)

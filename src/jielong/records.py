@@ -2,7 +2,7 @@
 
 A page becomes a `Document`; a talk is a `Conversation` of `Message`s; a person's comparison is a `Preference`, a mark a
 `Rating`. A `Request` goes into the engine and a `Sample` comes back; whoever judges, a metric, a rule, a reward model or
-a person, is a `Scorer` and gives a `Score`. A text world shows an `Observation`. All of them go to and from plain dicts (and so to JSON) without loss.
+a person, is a `Scorer` and gives a `Score`. All of them go to and from plain dicts (and so to JSON) without loss.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jielong.cli import adapt, ask, models, tune
+from jielong.cli import act, adapt, ask, models, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 
@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_size(start)
     _add_run_options(start)
 
-    run = commands.add_parser("run", help="run a recipe: quickstart, or own for one's own text")
+    run = commands.add_parser("run", help="run a recipe: quickstart, household, or own for one's own text")
     add_recipe(run)
     run.set_defaults(command=_run)
     _add_run_options(run)
@@ -82,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     generate.set_defaults(command=_generate)
 
     ask.add_parser(commands)
+    act.add_parser(commands)
     models.add_parsers(commands)
     adapt.add_parser(commands)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from jielong.errors import ConfigError, did_you_mean
+from jielong.recipes.household import household
 from jielong.recipes.own import own
 from jielong.recipes.quickstart import quickstart
 from jielong.recipes.recipe import Recipe
 
-RECIPES = ("own", "quickstart")
+RECIPES = ("household", "own", "quickstart")
 
 
 def build_recipe(
@@ -22,12 +23,10 @@ def build_recipe(
     preferences: Path | None = None,
 ) -> Recipe:
     """The recipe called `name`; ConfigError for an unknown one, or for options it does not have."""
-    if name == "quickstart":
+    if name in ("household", "quickstart"):
         if source or chat or preferences:
-            raise ConfigError(
-                "quickstart brings its own data; use `jielong run own` with --source, --chat, --preferences"
-            )
-        return quickstart(size, seed)
+            raise ConfigError(f"{name} brings its own data; use `jielong run own` with --source, --chat, --preferences")
+        return household(size, seed) if name == "household" else quickstart(size, seed)
     if name == "own":
         if source is None:
             raise ConfigError("own needs --source DIR, a folder of HTML, Markdown or text")

@@ -15,9 +15,11 @@ import torch
 
 from jielong.config import resolved
 from jielong.errors import ResourceError
-from jielong.recipes import adapt, assess, prepare, samples, training
+from jielong.recipes import acting, adapt, assess, prepare, samples, training
 from jielong.recipes.recipe import (
+    ActStage,
     CompareStage,
+    DemonstrationsStage,
     EncodeStage,
     EvaluateStage,
     FileStage,
@@ -112,6 +114,8 @@ RUNNERS: dict[type, Callable[[Any, Context], dict[str, Any]]] = {
     TokenizerStage: prepare.tokenizer,
     LessonsStage: prepare.lessons,
     FileStage: prepare.file,
+    DemonstrationsStage: acting.demonstrations,
+    ActStage: acting.act_goals,
     JudgementsStage: prepare.judgements,
     TrainStage: training.train,
     EvaluateStage: assess.evaluate,

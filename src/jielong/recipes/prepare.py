@@ -74,6 +74,11 @@ def read_conversations(path: Path) -> list[Conversation]:
     return [Conversation.from_dict(d) for d in read_jsonl(path)]
 
 
+def read_as_text(path: Path) -> list[Document]:
+    """Conversations as plain text, who speaks before what is said."""
+    return [Document("\n".join(f"{m.role}\n{m.text}" for m in c.messages)) for c in read_conversations(path)]
+
+
 def web(stage: WebStage, context: Context) -> dict[str, Any]:
     """pages.zip: every page as a file, index.jsonl beside them with address, type and what it truly is."""
     seed = derive_seed(context.recipe.seed, stage.name)
@@ -145,8 +150,12 @@ def refine_pages(stage: RefineStage, context: Context) -> dict[str, Any]:
 
 def tokenizer(stage: TokenizerStage, context: Context) -> dict[str, Any]:
     """tokenizer/ in Hugging Face's layout, and both parts of the text as token shards."""
-    parent = context.parent(stage, "documents")
-    documents, held_out = (read_documents(parent / f"{name}.jsonl") for name in ("documents", "held_out"))
+    if "chats" in stage.inputs:
+        parent = context.parent(stage, "chats")
+        documents, held_out = (read_as_text(parent / f"{name}.jsonl") for name in ("chats", "held_out"))
+    else:
+        parent = context.parent(stage, "documents")
+        documents, held_out = (read_documents(parent / f"{name}.jsonl") for name in ("documents", "held_out"))
     made = train_tokenizer((d.text for d in documents), stage.tokenizer)
     write_directory(context.directory(stage.name) / "tokenizer", made.save)
     counts = write_tokens(context.directory(stage.name), made, train=documents, held_out=held_out)

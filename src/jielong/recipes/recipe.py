@@ -67,7 +67,7 @@ class RefineStage:
 
 @dataclass(frozen=True)
 class TokenizerStage:
-    """A tokenizer trained on documents. Input: documents."""
+    """A tokenizer trained on documents, or on what is said in chats. Input: documents, or chats."""
 
     name: str
     inputs: Mapping[str, str]
@@ -120,6 +120,41 @@ class LessonsStage:
     prompts: ItemCounts = ItemCounts(2, 2, 3, 2, made_up=1500)
     facts: str = ""
     version: int = 2
+
+
+@dataclass(frozen=True)
+class DemonstrationsStage:
+    """Conversations in which somebody who knows how reaches goals in the household, in English and Chinese by turns.
+
+    Homes have 1 to `rooms` rooms. `slips` is how often something else is done than what is right, and then mended.
+    """
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    episodes: int = 12_000
+    rooms: int = 4
+    slips: float = 0.05
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 40, "episodes")
+        if not 0 <= self.slips < 1:
+            raise ConfigError(f"slips is {self.slips}; it must be 0 or more and below 1")
+
+
+@dataclass(frozen=True)
+class ActStage:
+    """Goals of the household's test part, reached or not by a model and by dice. Inputs: model, tokenizer."""
+
+    name: str
+    inputs: Mapping[str, str]
+    goals: int = 100
+    rooms: int = 3
+    steps: int = 40
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "goals", "rooms", "steps")
 
 
 @dataclass(frozen=True)
@@ -275,6 +310,8 @@ Stage = (
     | RefineStage
     | TokenizerStage
     | LessonsStage
+    | DemonstrationsStage
+    | ActStage
     | FileStage
     | JudgementsStage
     | TrainStage

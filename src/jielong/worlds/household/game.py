@@ -51,6 +51,11 @@ class Household:
             self.is_over = action == FINISH
         return self._observe(said), self.is_over, float(self.task.is_reached(self.state))
 
+    @property
+    def admissible(self) -> tuple[str, ...]:
+        """What can be done now; to finish is the last."""
+        return tuple(self._allowed)
+
     def spell(self, action: Action) -> str:
         """An action of this task in words."""
         text = self._spelled.get(action)
@@ -69,4 +74,4 @@ class Household:
         seen = describe(home, self.state, self.language)
         if said:
             seen = f"{said} {seen}" if self.language == "en" else said + seen
-        return Observation(seen, tuple(self._allowed), self._goal, self.spell(FINISH))
+        return Observation(seen, self.admissible, self._goal, self.spell(FINISH))

@@ -139,9 +139,7 @@ def _start(rng: random.Random, home: Home) -> State:
     return State(rng.randrange(len(home.rooms)), tuple(places), opened, on, clean)
 
 
-def _wishes(
-    rng: random.Random, kind: str, home: Home, start: State, things: list[int]
-) -> tuple[Wish, ...] | None:
+def _wishes(rng: random.Random, kind: str, home: Home, start: State, things: list[int]) -> tuple[Wish, ...] | None:
     """What is wanted, or None where this home has nothing for it."""
     if kind == "switch":
         device = rng.choice([f for f, piece in enumerate(home.furniture) if piece.kind.is_device])

@@ -54,7 +54,9 @@ class _Relevant:
         self.home = task.home
         self.things = {w.subject for w in task.wishes if w.kind in OF_THINGS}
         self.ends = {w.subject: w.place for w in task.wishes if w.kind == "at"}
-        self.treatments = {(verb, w.subject) for w in task.wishes for verb, made in TREATMENTS.items() if made == w.kind}
+        self.treatments = {
+            (verb, w.subject) for w in task.wishes for verb, made in TREATMENTS.items() if made == w.kind
+        }
         self.furniture = {w.subject for w in task.wishes if w.kind not in OF_THINGS}
         self.opened = self.furniture | set(self.ends.values()) | {start.places[t] for t in self.things}
 

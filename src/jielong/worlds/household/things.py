@@ -139,7 +139,9 @@ THINGS: dict[str, ThingKind] = {
     for kind in (
         *_kinds(_DISH, "cup=杯子, plate=盘子, bowl=碗, pan=平底锅, pot=汤锅, mug=马克杯, jug=水壶, glass=玻璃杯"),
         *_kinds(_DISH, "spoon=勺子, fork=叉子, teapot=茶壶, vase=花瓶, tray=托盘, ladle=长柄勺, saucer=茶碟"),
-        *_kinds(_FOOD, "apple=苹果, potato=土豆, tomato=番茄, egg=鸡蛋, pear=梨, carrot=胡萝卜, bread=面包, peach=桃子"),
+        *_kinds(
+            _FOOD, "apple=苹果, potato=土豆, tomato=番茄, egg=鸡蛋, pear=梨, carrot=胡萝卜, bread=面包, peach=桃子"
+        ),
         *_kinds(_FOOD, "onion=洋葱, corn=玉米, pumpkin=南瓜, sausage=香肠, melon=甜瓜, plum=李子, turnip=芜菁"),
         *_kinds(_CLOTH, "shirt=衬衫, towel=毛巾, sock=袜子, scarf=围巾, hat=帽子, cloth=抹布, glove=手套, apron=围裙"),
         *_kinds(_CLOTH, "blanket=毯子, pillow=枕头, jacket=夹克"),

@@ -114,9 +114,7 @@ def _words(home: Home, wishes: Sequence[Wish], language: str) -> dict[str, str]:
 def _place(home: Home, furniture: int, language: str) -> str:
     piece = home.furniture[furniture]
     form = "in_room" if piece.kind.is_inside else "upon_room"
-    return SAYINGS[language][form].format(
-        place=piece.kind.name(language), room=home.rooms[piece.room].name(language)
-    )
+    return SAYINGS[language][form].format(place=piece.kind.name(language), room=home.rooms[piece.room].name(language))
 
 
 def _clause(home: Home, wish: Wish, language: str) -> str:

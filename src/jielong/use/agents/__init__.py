@@ -1,0 +1,1 @@
+"""Whoever works towards a goal step by step, within hard limits."""

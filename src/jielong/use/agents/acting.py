@@ -234,7 +234,7 @@ def by_letters(text: str, actions: Sequence[str]) -> str:
 
 
 def _runs(text: str) -> Counter[str]:
-    text = f" {' '.join(text.lower().split())} "
+    text = " ".join(text.lower().split())
     return Counter(text[i : i + n] for n in (1, 2, 3) for i in range(len(text) - n + 1))
 
 

@@ -14,20 +14,18 @@ or what it "takes". A door written on one side leads both ways. Whatever is wron
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jielong.errors import DataError, did_you_mean
-from jielong.worlds.household.rules import HELD, OF_THINGS, TREATMENTS, Furniture, Home, State, Task, Wish
+from jielong.worlds.household.rules import HELD, TREATMENTS, Furniture, Home, State, Task, Wish
 from jielong.worlds.household.solver import shortest_plan
-from jielong.worlds.household.things import FURNITURE, ROOMS, THINGS, FurnitureKind, Named, ThingKind
+from jielong.worlds.household.things import FURNITURE, ROOMS, THINGS, Named, ThingKind
 
 CONDITIONS = ("clean", "hot", "cold")
 HAND = "hand"
-
-T = TypeVar("T")
 
 
 def read_task(path: Path) -> Task:
@@ -55,7 +53,7 @@ def task_of(data: Any) -> Task:
     for number, (name, room) in enumerate(rooms.items()):
         where = f"rooms.{name}"
         fields = _fields(room, where, known=("zh", "doors", "furniture"))
-        names.append(_named(name, fields, ROOMS, Named, where))
+        names.append(Named(name, _chinese(name, fields, ROOMS, where)))
         for other in _list(fields.get("doors", []), f"{where}.doors"):
             there = _one_of(other, places.rooms, f"{where}.doors")
             if there == number:
@@ -65,6 +63,7 @@ def task_of(data: Any) -> Task:
                     doors[a].append(b)
         for item in _list(fields.get("furniture", []), f"{where}.furniture"):
             places.add(number, item, f"{where}.furniture")
+    _distinct(names, "rooms")
     things, state = _things(top["things"], places)
     start = state._replace(room=_one_of(top["start"], places.rooms, "start"))
     home = Home(tuple(names), tuple(map(tuple, doors)), tuple(places.furniture), tuple(things))
@@ -92,15 +91,11 @@ class _Places:
         name = _text(fields["name"], f"{where}.name")
         where = f"{where}.{name}"
         _fields(fields, where, known=("name", "zh", "like", "open", "on"))
-        like = fields.get("like", name)
+        like = _text(fields.get("like", name), f"{where}.like")
         if like not in FURNITURE:
-            raise DataError(f"{where}: {like!r} is no known furniture; {did_you_mean(str(like), FURNITURE)}")
-        kind: FurnitureKind = _named(
-            name, fields, FURNITURE, lambda en, zh: replace(FURNITURE[like], en=en, zh=zh), where
-        )
-        path = f"{self.rooms[room]}/{name}"
-        if path in self.names:
-            raise DataError(f"{where} stands there twice; give the second one a name of its own")
+            raise DataError(f"{where}: {like!r} is no known furniture; {did_you_mean(like, FURNITURE)}")
+        kind = replace(FURNITURE[like], en=name, zh=_chinese(name, fields, FURNITURE, where))
+        _distinct([*(piece.kind for piece in self.furniture if piece.room == room), kind], where)
         bit = 1 << len(self.furniture)
         for field, can in (("open", kind.opens), ("on", kind.is_device)):
             if field in fields and not can:
@@ -108,7 +103,7 @@ class _Places:
         self.opened |= bit * _flag(fields.get("open", False), f"{where}.open")
         self.on |= bit * _flag(fields.get("on", False), f"{where}.on")
         self.furniture.append(Furniture(kind, room))
-        self.names.append(path)
+        self.names.append(f"{self.rooms[room]}/{name}")
 
     def find(self, path: Any, where: str, *, holds: bool = True) -> int:
         """The furniture at ROOM/NAME; with `holds`, one that things can lie on or in."""
@@ -128,16 +123,15 @@ def _things(data: Any, places: _Places) -> tuple[list[ThingKind], State]:
         name = _text(fields["name"], "things.name")
         where = f"things.{name}"
         _fields(fields, where, known=("name", "zh", "takes", "at", "is"))
-        if any(thing.en == name for thing in things):
-            raise DataError(f"{where} is there twice; give the second one a name of its own")
         takes = tuple(_list(fields.get("takes", THINGS[name].takes if name in THINGS else ()), f"{where}.takes"))
         for verb in takes:
             _one_of(verb, tuple(TREATMENTS), f"{where}.takes")
-        things.append(_named(name, fields, THINGS, lambda en, zh, takes=takes: ThingKind(en, zh, takes), where))
+        things.append(ThingKind(name, _chinese(name, fields, THINGS, where), takes))
         at.append(HELD if fields["at"] == HAND else places.find(fields["at"], f"{where}.at"))
         for condition in _list(fields.get("is", []), f"{where}.is"):
             _one_of(condition, CONDITIONS, f"{where}.is")
             conditions[condition] |= 1 << len(things) - 1
+    _distinct(things, "things")
     if at.count(HELD) > 1:
         raise DataError(f"things: {at.count(HELD)} of them are at {HAND!r}; there is one hand")
     both = conditions["hot"] & conditions["cold"]
@@ -216,9 +210,15 @@ def _one_of(name: Any, known: Sequence[str], where: str) -> int:
     return known.index(name)
 
 
-def _named(
-    name: str, fields: Mapping[str, Any], known: Mapping[str, Named], make: Callable[[str, str], T], where: str
-) -> T:
-    """Something with its names: the Chinese one as it is given, as it is known, or else the same."""
-    zh = _text(fields["zh"], f"{where}.zh") if "zh" in fields else known[name].zh if name in known else name
-    return make(name, zh)
+def _chinese(name: str, fields: Mapping[str, Any], known: Mapping[str, Named], where: str) -> str:
+    """The Chinese name: as it is given, as it is known, or else the same."""
+    return _text(fields["zh"], f"{where}.zh") if "zh" in fields else known[name].zh if name in known else name
+
+
+def _distinct(named: Sequence[Named], where: str) -> None:
+    """DataError where two have the same name in either language: an action could mean both."""
+    for language in ("en", "zh"):
+        names = [n.name(language) for n in named]
+        for name in names:
+            if names.count(name) > 1:
+                raise DataError(f"{where}: two are called {name!r}; give one of them another name")

@@ -43,9 +43,7 @@ class Household:
         action = self._allowed.get(text)
         said = ""
         if action is None:
-            known = self._read.get(text)
-            reason = refusal(self.task.home, self.state, known) if known else "unknown"
-            said = refusal_text(reason, self.language)
+            said = refusal_text(self._why_not(text), self.language)
         else:
             self.state = after(self.state, action)
             self.is_over = action == FINISH
@@ -63,10 +61,18 @@ class Household:
             text = self._spelled[action] = action_text(self.task.home, action, self.language)
         return text
 
+    def _why_not(self, text: str) -> str:
+        """Why a text cannot be done. Of furniture with the same name in several rooms, that in this room is meant."""
+        reasons = [refusal(self.task.home, self.state, action) for action in self._read.get(text, ())]
+        return next((r for r in reasons if r != "not_here"), reasons[0] if reasons else "unknown")
+
     @cached_property
-    def _read(self) -> dict[str, Action]:
-        """Every action of the home by its words; of furniture with the same name, the one in this room is meant first."""
-        return {self.spell(action): action for action in all_actions(self.task.home)}
+    def _read(self) -> dict[str, list[Action]]:
+        """By its words, what can be meant in this home."""
+        read: dict[str, list[Action]] = {}
+        for action in all_actions(self.task.home):
+            read.setdefault(self.spell(action), []).append(action)
+        return read
 
     def _observe(self, said: str = "") -> Observation:
         home = self.task.home

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from jielong.cli.main import main
 from jielong.errors import ConfigError
 from jielong.evaluate.acting import figures, many
 from jielong.recipes.acting import Trial
@@ -208,6 +209,31 @@ def test_trials_are_the_same_again_and_half_in_each_language() -> None:
     first, second = (asyncio.run(many(Trial("random", 3).episode, 6)) for _ in range(2))
     assert [e.steps for e in first] == [e.steps for e in second]
     assert ["You" in e.end.text for e in first] == [True, False] * 3
+
+
+def test_the_command_says_what_was_reached_and_shows_each_step(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["act", "--policy", "solver", "--goals", "2", "--rooms", "1", "--language", "zh", "--show"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("=> success, over after") == 2
+    assert " 1 > " in shown
+    assert "success 100.0%, reached 100.0%, executable 100.0%" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--policy", "model"], "needs a model"),
+        (["--policy", "random", "--goals", "0"], "at least 1"),
+        (["--policy", "random", "--rooms", "9"], "1 to 5"),
+        (["--policy", "random", "--world", "none.json"], "none.json cannot be read"),
+        (["--policy", "solver", "--world", "none.z8"], "no game of TextWorld"),
+    ],
+)
+def test_a_mistake_of_the_command_costs_one_sentence(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["act", *arguments]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_a_policy_that_needs_a_model_says_so() -> None:

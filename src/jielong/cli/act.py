@@ -31,7 +31,9 @@ def add_parser(commands: Any) -> None:
         "--part", choices=("test", "train"), default="test", help="homes, things and sentences of which part"
     )
     act.add_argument("--language", choices=("en", "zh", "both"), default="both")
-    act.add_argument("--world", type=Path, metavar="FILE.json", help="a home and a goal of one's own, instead")
+    act.add_argument(
+        "--world", type=Path, metavar="FILE", help="a home of one's own (.json), or a game of TextWorld (.z8), instead"
+    )
     act.add_argument("--steps", type=int, default=40, help="stop an episode after so many (default: 40)")
     act.add_argument("--budget-tokens", type=int, default=0, help="stop an episode after so many, read and written")
     act.add_argument("--seed", type=int, default=0)
@@ -54,13 +56,15 @@ def _act(arguments: argparse.Namespace) -> int:
     if arguments.goals < 1:
         raise ConfigError(f"--goals is {arguments.goals}; at least 1 is needed")
     needs_model = arguments.policy in ("model", "likeliest")
-    task = read_task(arguments.world) if arguments.world else None
+    is_game = arguments.world and arguments.world.suffix != ".json"
+    task = read_task(arguments.world) if arguments.world and not is_game else None
     languages = LANGUAGES if arguments.language == "both" else (arguments.language,)
     trial = Trial(
         arguments.policy,
         arguments.seed,
         open_port(arguments.model, stage=arguments.stage) if needs_model and arguments.model else None,
         task,
+        arguments.world if is_game else None,
         arguments.rooms,
         arguments.part,
         languages,
@@ -69,7 +73,7 @@ def _act(arguments: argparse.Namespace) -> int:
         Budget(tokens=arguments.budget_tokens),
         named(arguments.strategy) if arguments.strategy else None,
     )
-    num_goals = len(languages) if task else arguments.goals
+    num_goals = 1 if is_game else len(languages) if task else arguments.goals
 
     async def work() -> list[Episode]:
         try:

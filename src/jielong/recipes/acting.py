@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from jielong.errors import ConfigError, did_you_mean
@@ -21,6 +22,7 @@ from jielong.worlds.household.game import LANGUAGES, Household
 from jielong.worlds.household.guides import seeking, shortest
 from jielong.worlds.household.rules import Task
 from jielong.worlds.household.things import Part
+from jielong.worlds.textworld import TextWorld
 
 if TYPE_CHECKING:
     from jielong.recipes.execute import Context
@@ -42,6 +44,8 @@ class Trial:
     port: Port | None = None
     task: Task | None = None
     """This one, instead of those that numbers draw."""
+    textworld: Path | None = None
+    """A game of TextWorld, instead of the household."""
     rooms: int = 3
     part: Part = "test"
     languages: tuple[str, ...] = LANGUAGES
@@ -59,20 +63,23 @@ class Trial:
             raise ConfigError(f"policy {self.policy} needs a model; give a run's or model's folder")
         if self.policy == "likeliest" and not isinstance(self.port, Scores):
             raise ConfigError("policy likeliest needs a model that says how likely texts are; servers do not")
+        if self.policy in ("solver", "seeker") and self.textworld:
+            raise ConfigError(f"policy {self.policy} knows the household alone, and no game of TextWorld")
 
     async def episode(self, number: int) -> Episode:
+        if self.textworld:
+            world = TextWorld(self.textworld)
+            return await act(world, world.reset(), self._policy(None, number), self.limits, self.nearest)
         game = Household(self.languages[number % len(self.languages)], rooms=self.rooms, part=self.part)
         seen = game.reset(self.task or derive_seed(self.seed, "task", number))
         return await act(game, seen, self._policy(game, number), self.limits, self.nearest)
 
-    def _policy(self, game: Household, number: int) -> Policy:
-        match self.policy:
-            case "random":
-                return Dice(derive_seed(self.seed, "dice", number))
-            case "solver":
-                return Told(shortest(game))
-            case "seeker":
-                return Told(seeking(game))
+    def _policy(self, game: Household | None, number: int) -> Policy:
+        if self.policy == "random":
+            return Dice(derive_seed(self.seed, "dice", number))
+        if self.policy in ("solver", "seeker"):
+            assert game is not None
+            return Told(shortest(game) if self.policy == "solver" else seeking(game))
         assert self.port is not None
         if self.policy == "likeliest":
             return Likeliest(cast(Scores, self.port))
@@ -96,7 +103,7 @@ def demonstrations(stage: DemonstrationsStage, context: Context) -> dict[str, An
     episodes = asyncio.run(many(one, stage.episodes, on_end=show))
     chats = [Conversation(e.conversation.messages) for e in episodes if e.is_success]
     steps = sum(len(e.steps) for e in episodes)
-    return write_parts(context.directory(stage.name), "chats", hold_out(chats, 50)) | {"steps": steps}
+    return write_parts(context.directory(stage.name), "chats", hold_out(chats, 33)) | {"steps": steps}
 
 
 def act_goals(stage: ActStage, context: Context) -> dict[str, Any]:

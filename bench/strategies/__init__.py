@@ -1,0 +1,1 @@
+"""What strategies are worth: against models whose error is known, and on real ones at equal cost."""

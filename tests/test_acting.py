@@ -100,20 +100,20 @@ def test_a_model_is_told_the_goal_all_it_has_done_and_what_it_sees() -> None:
     assert episode.is_success
     last = model.asked[-1][0].messages
     assert [m.role for m in last] == ["system", *["user", "assistant"] * (len(solution()) - 1), "user"]
-    assert episode.end.goal in last[0].text
     assert [m.text for m in last if m.role == "assistant"] == solution()[:-1]
-    assert [m.text for m in last if m.role == "user"] == [step.seen.text for step in episode.steps]
+    told = [f"{step.seen.text}\nGoal: {episode.end.goal}" for step in episode.steps]
+    assert [m.text for m in last if m.role == "user"] == told
     assert episode.conversation.messages == (*last, Message("assistant", "finish"))
     assert len({options.seed for _, options in model.asked}) == len(model.asked)
 
 
-def test_only_the_last_turns_are_remembered_and_the_goal_always() -> None:
+def test_only_the_last_turns_are_remembered() -> None:
     model = Scripted(solution())
     episode = written(model, limits=Limits(remember=2))
     for number, (conversation, _) in enumerate(model.asked):
-        seen = [m.text for m in conversation.messages if m.role == "user"]
-        assert seen == [step.seen.text for step in episode.steps[max(0, number - 1) : number + 1]]
-        assert episode.end.goal in conversation.messages[0].text
+        told = [m.text.split("\n") for m in conversation.messages if m.role == "user"]
+        steps = episode.steps[max(0, number - 1) : number + 1]
+        assert told == [[step.seen.text, f"Goal: {episode.end.goal}"] for step in steps]
 
 
 def test_only_the_first_line_that_a_model_writes_is_its_action() -> None:

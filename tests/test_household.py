@@ -226,7 +226,7 @@ def test_a_home_written_by_hand_is_played_in_both_languages(tmp_path: Path) -> N
     )
     assert list(shortest(game)) == [
         "go to the hall",
-        "take the medal from the hall stand",
+        "take the medal",
         "switch on the lamp",
         "go to the kitchen",
         "clean the medal in the sink",
@@ -281,7 +281,7 @@ def test_furniture_of_one_name_in_two_rooms_is_the_one_where_you_are() -> None:
     game.reset(task)
     seen, _, _ = game.step("put the key on the table")
     assert seen.text.startswith("You do not hold that.")
-    for text in ("take the key from the table", "go to the hall", "put the key on the table"):
+    for text in ("take the key", "go to the hall", "put the key on the table"):
         _, _, reward = game.step(text)
     assert reward == 1.0
     assert game.state.places == (1,)

@@ -27,7 +27,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
     if size not in SIZES:
         raise ConfigError(f"household has no size {size!r}; {did_you_mean(size, SIZES)}")
     is_smoke = size == "smoke"
-    steps = {"pretrain": 20, "sft": 20} if is_smoke else {"pretrain": 400, "sft": 300}
+    steps = {"pretrain": 20, "sft": 20} if is_smoke else {"pretrain": 1200, "sft": 1000}
     model = ModelConfig(
         hidden_size=64 if is_smoke else 128,
         intermediate_size=128 if is_smoke else 384,
@@ -37,7 +37,6 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
         head_dim=32,
         max_position_embeddings=2048,
     )
-    rows = 4 if is_smoke else 16
     return Recipe(
         "household",
         size,
@@ -53,7 +52,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
                 "pretrain",
                 {"data": "tokenizer", "tokenizer": "tokenizer"},
                 NextTokenConfig(),
-                RowsConfig(length=256, rows_per_step=2 * rows, micro_rows=rows),
+                RowsConfig(length=256, rows_per_step=8, micro_rows=8),
                 model=model,
                 optimizer=OptimizerConfig(name="muon", lr=3e-3, warmup_steps=30),
                 loop=LoopConfig(steps=steps["pretrain"]),
@@ -64,7 +63,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
                 "sft",
                 {"data": "demonstrations", "start": "pretrain", "tokenizer": "tokenizer"},
                 NextTokenConfig(),
-                RowsConfig(length=768, rows_per_step=rows, micro_rows=rows),
+                RowsConfig(length=768, rows_per_step=4, micro_rows=4),
                 optimizer=OptimizerConfig(name="muon", lr=2e-3, warmup_steps=10, decay_fraction=1.0),
                 loop=LoopConfig(steps=steps["sft"]),
                 check_every=steps["sft"] // 5,

@@ -132,8 +132,8 @@ class DemonstrationsStage:
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     episodes: int = 12_000
-    rooms: int = 4
-    slips: float = 0.05
+    rooms: int = 3
+    slips: float = 0.03
     version: int = 1
 
     def __post_init__(self) -> None:

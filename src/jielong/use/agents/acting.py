@@ -41,7 +41,7 @@ class Limits:
     repeats: int = 3
     """The same action, with the same to be seen, so many times is a loop."""
     remember: int = 24
-    """So many of the last turns stay in the conversation, after the instruction, which holds the goal."""
+    """So many of the last turns stay in the conversation."""
 
     def __post_init__(self) -> None:
         at_least(self, 1, "steps", "repeats", "remember")
@@ -103,14 +103,19 @@ class Episode:
 
 
 def conversation_of(steps: Sequence[Step], seen: Observation | None = None) -> Conversation:
-    """The instruction with the goal, each step as a turn of the user and the assistant's action, and last what is seen now."""
-    goal = (seen or steps[0].seen).goal
-    messages = [Message("system", fill("act", language_of(goal), goal=goal))]
+    """The instruction, each step as a turn of the user and the assistant's action, and last what is seen now.
+
+    Each turn of the user says the goal again: what is wanted is never far from what is decided.
+    """
+    language = language_of((seen or steps[0].seen).goal)
+
+    def told(seen: Observation) -> Message:
+        return Message("user", fill("seen", language, seen=seen.text, goal=seen.goal))
+
+    messages = [Message("system", fill("act", language))]
     for step in steps:
-        messages += [Message("user", step.seen.text), Message("assistant", step.action)]
-    if seen:
-        messages.append(Message("user", seen.text))
-    return Conversation(tuple(messages))
+        messages += [told(step.seen), Message("assistant", step.action)]
+    return Conversation((*messages, told(seen)) if seen else tuple(messages))
 
 
 class Policy:

@@ -36,7 +36,10 @@ class State(NamedTuple):
 
 
 class Action(NamedTuple):
-    """A deed. `place` is a room for "go" and furniture otherwise; -1 where there is nothing to name."""
+    """A deed. `place` is a room for "go" and furniture otherwise; -1 where there is nothing to name.
+
+    Things are taken from where they are, so "take" names no place.
+    """
 
     verb: str
     thing: int = -1
@@ -126,7 +129,7 @@ def actions(home: Home, state: State) -> list[Action]:
                 found.append(Action(kind.does, held, f))
             found.append(Action("put", held, f))
         else:
-            found += [Action("take", t, f) for t, place in enumerate(state.places) if place == f]
+            found += [Action("take", t) for t, place in enumerate(state.places) if place == f]
     found = [action for action in found if not refusal(home, state, action)]
     found += [Action("go", -1, room) for room in home.doors[state.room]]
     found.append(FINISH)
@@ -136,9 +139,10 @@ def actions(home: Home, state: State) -> list[Action]:
 def all_actions(home: Home) -> list[Action]:
     """Everything that can be said in this home, whether or not it can ever be done."""
     furniture, things = range(len(home.furniture)), range(len(home.things))
-    verbs = ("take", "put", *TREATMENTS)
+    verbs = ("put", *TREATMENTS)
     return [
         *(Action("go", -1, room) for room in range(len(home.rooms))),
+        *(Action("take", t) for t in things),
         *(Action(verb, -1, f) for f in furniture for verb in ("open", "close", "on", "off")),
         *(Action(verb, t, f) for f in furniture for t in things for verb in verbs),
         FINISH,
@@ -152,6 +156,15 @@ def refusal(home: Home, state: State, action: Action) -> str:
         return ""
     if verb == "go":
         return "" if place in home.doors[state.room] else "no_door"
+    if verb == "take":
+        place = state.places[thing]
+        if place == HELD:
+            return "already"
+        if home.furniture[place].room != state.room or (
+            home.furniture[place].kind.opens and not state.opened >> place & 1
+        ):
+            return "not_seen"
+        return "hand_full" if HELD in state.places else ""
     if home.furniture[place].room != state.room:
         return "not_here"
     kind = home.furniture[place].kind
@@ -162,14 +175,12 @@ def refusal(home: Home, state: State, action: Action) -> str:
         case "on" | "off":
             is_on = bool(state.on >> place & 1)
             return "cannot" if not kind.is_device else "already" if is_on == (verb == "on") else ""
-        case "take" | "put":
+        case "put":
             if kind.is_device:
                 return "cannot"
             if kind.opens and not is_open:
                 return "closed"
-            if verb == "put":
-                return "" if state.places[thing] == HELD else "not_held"
-            return "hand_full" if HELD in state.places else "" if state.places[thing] == place else "not_there"
+            return "" if state.places[thing] == HELD else "not_held"
     if kind.does != verb or verb not in home.things[thing].takes:
         return "cannot"
     if state.places[thing] != HELD:

@@ -118,7 +118,7 @@ class Seeker:
                 return self._search(state)
             if state.held >= 0 and self._is_here(state, place):
                 return self._put_down(state)
-            return self._at(state, place, Action("take", thing, place))
+            return self._at(state, place, Action("take", thing))
         open_wishes = [w for w in self.task.wishes if w.subject == thing and w.kind in OF_THINGS and not w.holds(state)]
         wish = min(open_wishes, key=lambda w: w.kind == "at")  # brought last, or it would be taken away again
         if wish.kind == "at":

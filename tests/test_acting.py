@@ -15,7 +15,7 @@ from jielong.evaluate.acting import figures, many
 from jielong.recipes.acting import Trial
 from jielong.records import Conversation, Message, Observation
 from jielong.use.agents.acting import Episode, Likeliest, Limits, Nearest, Told, Written, act, by_letters, by_meaning
-from jielong.use.ledger import Budget, Ledger
+from jielong.use.ledger import Budget, BudgetSpent, Ledger
 from jielong.use.port import Answer, Options, Scored, Usage
 from jielong.use.strategies import Vote
 from jielong.worlds.household.game import Household
@@ -169,10 +169,11 @@ def test_the_likeliest_of_what_can_be_done_is_done() -> None:
         async def score(self, prompt: Conversation | str, answers: Sequence[str]) -> list[Scored]:
             return [Scored(-float(answer != "go"), 1, 1) for answer in answers]
 
-    policy = Likeliest(Model())
-    chosen = asyncio.run(policy.choose(Conversation(()), Observation("", ("stay", "go", "wait"), "")))
-    assert chosen == "go"
+    policy, seen = Likeliest(Model(), tokens=3), Observation("", ("stay", "go", "wait"), "")
+    assert asyncio.run(policy.choose(Conversation(()), seen)) == "go"
     assert policy.usage == Usage(completion_tokens=3, calls=1)
+    with pytest.raises(BudgetSpent, match="3 tokens"):
+        asyncio.run(policy.choose(Conversation(()), seen))
 
 
 def test_a_trace_says_what_was_seen_written_and_done() -> None:

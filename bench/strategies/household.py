@@ -21,7 +21,7 @@ from jielong.evaluate.acting import figures, many
 from jielong.evaluate.statistics import paired_bootstrap
 from jielong.recipes.acting import Trial
 from jielong.use.agents.acting import Episode, Limits, by_letters
-from jielong.use.port import Port
+from jielong.use.port import Port, Scores
 from jielong.worlds.household.game import LANGUAGES, Household
 
 STEPS = 40
@@ -47,9 +47,10 @@ def rows(port: Port, rooms: int, seed: int) -> dict[str, Trial]:
         "dice": replace(model, policy="random", limits=free),
         "model": model,
         "model, nearest": replace(model, nearest=by_letters),
-        "model, likeliest": replace(model, policy="likeliest"),
         "model, train part": replace(model, part="train"),
     }
+    if isinstance(port, Scores):
+        found["model, likeliest"] = replace(model, policy="likeliest")
     for language in LANGUAGES:
         found[f"model, {language}"] = replace(model, languages=(language,))
     return found

@@ -8,8 +8,6 @@ from typing import Any
 
 from jielong.cli.ports import MODEL_HELP, open_port
 
-POLICIES = ("model", "likeliest", "random", "solver", "seeker")
-
 
 def add_parser(commands: Any) -> None:
     """`jielong act`, for the `add_subparsers` object of the command line."""
@@ -19,9 +17,8 @@ def add_parser(commands: Any) -> None:
     act.add_argument(
         "--policy",
         default="model",
-        choices=POLICIES,
-        help="who acts: the model by what it writes or by what it finds likeliest, dice, the shortest plan, or somebody "
-        "who has to look around (default: model)",
+        help="who acts: model (what it writes), likeliest (what it finds likeliest of what can be done), random, solver "
+        "(the shortest plan) or seeker (who has to look around) (default: model)",
     )
     act.add_argument("--strategy", help="how the model is asked for each action, such as vote:n=5")
     act.add_argument("--nearest", action="store_true", help="map what cannot be done to the nearest action that can")

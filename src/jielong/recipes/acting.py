@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -82,7 +82,7 @@ class Trial:
             return Told(shortest(game) if self.policy == "solver" else seeking(game))
         assert self.port is not None
         if self.policy == "likeliest":
-            return Likeliest(cast(Scores, self.port))
+            return Likeliest(cast(Scores, self.port), self.budget.tokens)
         options = Options(Sampling(max_tokens=MOST_TOKENS, temperature=0.0), derive_seed(self.seed, "act", number))
         return Written(Ledger(self.port.ask, self.budget), options, self.strategy)
 
@@ -108,13 +108,18 @@ def demonstrations(stage: DemonstrationsStage, context: Context) -> dict[str, An
 
 def act_goals(stage: ActStage, context: Context) -> dict[str, Any]:
     """acting.json, and samples.txt in the run's directory: the model, the model held to what can be done, and dice."""
+    limits = Limits(steps=stage.steps)
     seed = derive_seed(context.recipe.seed, stage.name)
-    port = open_port(stage, context, "model")
-    rows = (("model", "model", None), ("model, nearest action", "model", by_letters), ("random", "random", None))
+    model = Trial("model", seed, open_port(stage, context, "model"), rooms=stage.rooms, limits=limits)
+    trials = {
+        "model": model,
+        "model, nearest action": replace(model, nearest=by_letters),
+        # dice may go on to the last step: whatever they reach counts
+        "random": replace(model, policy="random", limits=replace(limits, repeats=stage.steps)),
+    }
     found: dict[str, list[Episode]] = {}
-    for number, (label, policy, nearest) in enumerate(rows):
-        context.display.update(number, len(rows), None, 0.0, 0.0, label)
-        trial = Trial(policy, seed, port, rooms=stage.rooms, limits=Limits(steps=stage.steps), nearest=nearest)
+    for number, (label, trial) in enumerate(trials.items()):
+        context.display.update(number, len(trials), None, 0.0, 0.0, label)
         found[label] = asyncio.run(many(trial.episode, stage.goals, at_once=64))
     measured = {label: figures(episodes) for label, episodes in found.items()}
     lines = [f"{label:22} {figure}" for label, figure in measured.items()]

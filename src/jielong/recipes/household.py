@@ -27,7 +27,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
     if size not in SIZES:
         raise ConfigError(f"household has no size {size!r}; {did_you_mean(size, SIZES)}")
     is_smoke = size == "smoke"
-    steps = {"pretrain": 20, "sft": 20} if is_smoke else {"pretrain": 1200, "sft": 1000}
+    steps = {"pretrain": 20, "sft": 20} if is_smoke else {"pretrain": 1600, "sft": 240}
     model = ModelConfig(
         hidden_size=64 if is_smoke else 128,
         intermediate_size=128 if is_smoke else 384,
@@ -47,24 +47,24 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
             TokenizerStage(
                 "tokenizer", {"chats": "demonstrations"}, TokenizerConfig(vocab_size=1536, han="characters")
             ),
-            # everything that is said, in short rows: to copy a name is learned from texts that repeat many
+            # everything that is said: most of it is seen twice, and so names are learned to be copied
             TrainStage(
                 "pretrain",
                 {"data": "tokenizer", "tokenizer": "tokenizer"},
                 NextTokenConfig(),
-                RowsConfig(length=256, rows_per_step=8, micro_rows=8),
+                RowsConfig(length=512, rows_per_step=6, micro_rows=6),
                 model=model,
                 optimizer=OptimizerConfig(name="muon", lr=3e-3, warmup_steps=30),
                 loop=LoopConfig(steps=steps["pretrain"]),
-                check_every=steps["pretrain"] // 4,
+                check_every=steps["pretrain"] // 5,
             ),
-            # whole episodes, of which the actions alone
+            # whole episodes, the actions alone; with Muon's rates copying was forgotten here
             TrainStage(
                 "sft",
                 {"data": "demonstrations", "start": "pretrain", "tokenizer": "tokenizer"},
                 NextTokenConfig(),
-                RowsConfig(length=768, rows_per_step=4, micro_rows=4),
-                optimizer=OptimizerConfig(name="muon", lr=2e-3, warmup_steps=10, decay_fraction=1.0),
+                RowsConfig(length=768, rows_per_step=8, micro_rows=8),
+                optimizer=OptimizerConfig(lr=7e-4, warmup_steps=10, decay_fraction=1.0),
                 loop=LoopConfig(steps=steps["sft"]),
                 check_every=steps["sft"] // 5,
             ),

@@ -40,7 +40,7 @@ class Limits:
     steps: int = 40
     repeats: int = 3
     """The same action, with the same to be seen, so many times is a loop."""
-    remember: int = 24
+    remember: int = 16
     """So many of the last turns stay in the conversation."""
 
     def __post_init__(self) -> None:
@@ -121,8 +121,10 @@ def conversation_of(steps: Sequence[Step], seen: Observation | None = None) -> C
 class Policy:
     """Says what to do next, for the length of one episode."""
 
-    usage = Usage()
-    """What it has cost so far."""
+    @property
+    def usage(self) -> Usage:
+        """What it has cost so far."""
+        return Usage()
 
     async def choose(self, conversation: Conversation, seen: Observation) -> str:
         """The next action in words; `conversation` ends with what is seen now. BudgetSpent where it may not go on."""
@@ -171,7 +173,7 @@ class Written(Policy):
         self._num_chosen = 0
 
     @property
-    def usage(self) -> Usage:  # type: ignore[override]
+    def usage(self) -> Usage:
         return self._ledger.usage
 
     async def choose(self, conversation: Conversation, seen: Observation) -> str:
@@ -185,14 +187,20 @@ class Written(Policy):
 
 
 class Likeliest(Policy):
-    """Of the actions that can be done, the one that the model finds likeliest."""
+    """Of the actions that can be done, the one that the model finds likeliest; 0 tokens is no limit."""
 
-    def __init__(self, model: Scores) -> None:
-        self._model = model
+    def __init__(self, model: Scores, tokens: int = 0) -> None:
+        self._model, self._tokens, self._usage = model, tokens, Usage()
+
+    @property
+    def usage(self) -> Usage:
+        return self._usage
 
     async def choose(self, conversation: Conversation, seen: Observation) -> str:
+        if self._tokens and self._usage.tokens >= self._tokens:
+            raise BudgetSpent(f"the budget of {self._tokens} tokens is spent")
         scored = await self._model.score(conversation, seen.admissible)
-        self.usage += Usage(completion_tokens=sum(s.num_tokens for s in scored), calls=1)
+        self._usage += Usage(completion_tokens=sum(s.num_tokens for s in scored), calls=1)
         return max(zip(scored, seen.admissible, strict=True), key=lambda pair: pair[0].logprob)[1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,12 @@ from jielong.cli.main import main
 from jielong.errors import ConfigError
 from jielong.evaluate.acting import figures, many
 from jielong.recipes.acting import Trial
+from jielong.recipes.execute import run_recipe
+from jielong.recipes.household import household
+from jielong.recipes.prepare import read_conversations
+from jielong.recipes.recipe import change
 from jielong.records import Conversation, Message, Observation
+from jielong.runs import read_json
 from jielong.use.agents.acting import Episode, Likeliest, Limits, Nearest, Told, Written, act, by_letters, by_meaning
 from jielong.use.ledger import Budget, BudgetSpent, Ledger
 from jielong.use.port import Answer, Options, Scored, Usage
@@ -244,3 +250,20 @@ def test_a_policy_that_needs_a_model_says_so() -> None:
         Trial("randon")
     with pytest.raises(ConfigError, match="steps of Limits is 0"):
         Limits(steps=0)
+
+
+@pytest.mark.smoke
+def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["demonstrations.episodes=60", "pretrain.loop.steps=2", "sft.loop.steps=2", "act.goals=2", "act.steps=3"]
+    run = run_recipe(change(household("smoke"), settings), tmp_path)
+    measures = read_json(run.path / "acting.json")
+    assert list(measures) == ["model", "model, nearest action", "random"]
+    assert measures["model, nearest action"]["executable"] == 1.0
+    assert "=> " in (run.path / "samples.txt").read_text(encoding="utf-8")
+    for policy in ("model", "likeliest"):
+        assert main(["act", str(run.path), "--policy", policy, "--goals", "2", "--steps", "3"]) == 0
+        assert "executable" in capsys.readouterr().out
+    held_out = read_conversations(run.path / "demonstrations" / "held_out.jsonl")
+    assert {m.role for c in held_out for m in c.messages} == {"system", "user", "assistant"}

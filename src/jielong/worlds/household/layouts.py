@@ -26,6 +26,7 @@ from jielong.worlds.household.things import (
     Part,
     ThingKind,
     made_up_thing,
+    things_of,
 )
 
 MOST_ROOMS = 5
@@ -61,7 +62,9 @@ def _draw(rng: random.Random, rooms: int, part: Part) -> Task | None:
         return None
     kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
     wanted = _wanted(rng, kind, part)
-    things = [*wanted, *_beside(rng, wanted, part)]
+    things = [*wanted, *_beside(rng, part)]
+    if any(len({thing.name(language) for thing in things}) < len(things) for language in ("en", "zh")):
+        return None
     order = rng.sample(range(len(things)), len(things))
     home = replace(home, things=tuple(things[i] for i in order))
     numbers = [order.index(i) for i in range(len(wanted))]
@@ -112,13 +115,12 @@ def _wanted(rng: random.Random, kind: str, part: Part) -> list[ThingKind]:
     return rng.sample(known, min(len(known), 2 if kind == "two" else 1))
 
 
-def _beside(rng: random.Random, wanted: list[ThingKind], part: Part) -> list[ThingKind]:
+def _beside(rng: random.Random, part: Part) -> list[ThingKind]:
     """Other things, of a part's own; in the training part some with made-up names."""
-    known = [thing for name, thing in THINGS.items() if part == "test" or name not in HELD_OUT]
+    known = things_of(part)
     if part == "train":
         known += [made_up_thing(rng) for _ in range(len(known) // 2)]
-    taken = {name for thing in wanted for name in (thing.en, thing.zh)}
-    return [thing for thing in rng.sample(known, rng.randint(2, 4)) if not {thing.en, thing.zh} & taken]
+    return rng.sample(known, rng.randint(2, 4))
 
 
 def _start(rng: random.Random, home: Home) -> State:

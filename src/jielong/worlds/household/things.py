@@ -160,7 +160,7 @@ _HAN = "云石木花星月山水风雨金银青白红黑长圆方小大古新竹
 
 
 def things_of(part: Part) -> list[ThingKind]:
-    """The real things of a part: of the test part all, the held-out ones among them."""
+    """The real things that occur in a part: in the test part all, the held-out ones among them."""
     return [kind for name, kind in THINGS.items() if part == "test" or name not in HELD_OUT]
 
 

@@ -27,7 +27,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
     if size not in SIZES:
         raise ConfigError(f"household has no size {size!r}; {did_you_mean(size, SIZES)}")
     is_smoke = size == "smoke"
-    steps = {"pretrain": 20, "sft": 20} if is_smoke else {"pretrain": 1600, "sft": 240}
+    steps = {"pretrain": 20, "sft": 20} if is_smoke else {"pretrain": 3000, "sft": 300}
     model = ModelConfig(
         hidden_size=64 if is_smoke else 128,
         intermediate_size=128 if is_smoke else 384,
@@ -42,7 +42,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
         size,
         seed,
         (
-            DemonstrationsStage("demonstrations", episodes=200 if is_smoke else 12_000),
+            DemonstrationsStage("demonstrations", episodes=200 if is_smoke else 20_000),
             # Han characters one by one: a name that was never seen is cut like one that was
             TokenizerStage(
                 "tokenizer", {"chats": "demonstrations"}, TokenizerConfig(vocab_size=1536, han="characters")
@@ -52,7 +52,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
                 "pretrain",
                 {"data": "tokenizer", "tokenizer": "tokenizer"},
                 NextTokenConfig(),
-                RowsConfig(length=512, rows_per_step=6, micro_rows=6),
+                RowsConfig(length=256, rows_per_step=12, micro_rows=12),
                 model=model,
                 optimizer=OptimizerConfig(name="muon", lr=3e-3, warmup_steps=30),
                 loop=LoopConfig(steps=steps["pretrain"]),

@@ -32,6 +32,7 @@ from jielong.recipes.recipe import (
 )
 from jielong.records import Conversation, Document, Message, Preference, Sampling, to_dict
 from jielong.runs import canonical_json, derive_seed, now_s, read_json, write_directory, write_json, write_text
+from jielong.tokens.chat import render
 from jielong.tokens.tokenizer import Tokenizer, train_tokenizer
 from jielong.use.port import LocalPort
 from jielong.worlds.atlas.articles import write_articles
@@ -72,11 +73,6 @@ def read_documents(path: Path) -> list[Document]:
 
 def read_conversations(path: Path) -> list[Conversation]:
     return [Conversation.from_dict(d) for d in read_jsonl(path)]
-
-
-def read_as_text(path: Path) -> list[Document]:
-    """Conversations as plain text, who speaks before what is said."""
-    return [Document("\n".join(f"{m.role}\n{m.text}" for m in c.messages)) for c in read_conversations(path)]
 
 
 def web(stage: WebStage, context: Context) -> dict[str, Any]:
@@ -151,19 +147,32 @@ def refine_pages(stage: RefineStage, context: Context) -> dict[str, Any]:
 def tokenizer(stage: TokenizerStage, context: Context) -> dict[str, Any]:
     """tokenizer/ in Hugging Face's layout, and both parts of the text as token shards."""
     if "chats" in stage.inputs:
-        parent = context.parent(stage, "chats")
-        documents, held_out = (read_as_text(parent / f"{name}.jsonl") for name in ("chats", "held_out"))
-    else:
-        parent = context.parent(stage, "documents")
-        documents, held_out = (read_documents(parent / f"{name}.jsonl") for name in ("documents", "held_out"))
+        return _chat_tokenizer(stage, context)
+    parent = context.parent(stage, "documents")
+    documents, held_out = (read_documents(parent / f"{name}.jsonl") for name in ("documents", "held_out"))
     made = train_tokenizer((d.text for d in documents), stage.tokenizer)
     write_directory(context.directory(stage.name) / "tokenizer", made.save)
     counts = write_tokens(context.directory(stage.name), made, train=documents, held_out=held_out)
-    return {
-        "vocab_size": made.vocab_size,
-        "tokens": counts,
-        "bytes_per_token": made.bytes_per_token([d.text for d in documents[:500]]),
-    }
+    return _about(made, [d.text for d in documents[:500]], counts)
+
+
+def _chat_tokenizer(stage: TokenizerStage, context: Context) -> dict[str, Any]:
+    """The same of chats, whose shards are whole conversations as they are rendered, marks and all."""
+    parent, directory = context.parent(stage, "chats"), context.directory(stage.name)
+    chats, held_out = (read_conversations(parent / f"{name}.jsonl") for name in ("chats", "held_out"))
+    texts = ["\n".join(f"{m.role}\n{m.text}" for m in chat.messages) for chat in chats]
+    made = train_tokenizer(texts, stage.tokenizer)
+    write_directory(directory / "tokenizer", made.save)
+    counts = {}
+    for part, records in (("train", chats), ("held_out", held_out)):
+        shutil.rmtree(directory / part, ignore_errors=True)  # what a kill may have left of an earlier try
+        rendered = ((str(number), render(chat.messages, made).ids) for number, chat in enumerate(records))
+        counts[part] = write_shards(directory / part, rendered, made).num_tokens
+    return _about(made, texts[:500], counts)
+
+
+def _about(made: Tokenizer, texts: Sequence[str], counts: dict[str, int]) -> dict[str, Any]:
+    return {"vocab_size": made.vocab_size, "tokens": counts, "bytes_per_token": made.bytes_per_token(texts)}
 
 
 def write_tokens(directory: Path, tokenizer: Tokenizer, **parts: list[Document]) -> dict[str, int]:

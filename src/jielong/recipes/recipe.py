@@ -131,7 +131,7 @@ class DemonstrationsStage:
 
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
-    episodes: int = 12_000
+    episodes: int = 20_000
     rooms: int = 3
     slips: float = 0.03
     version: int = 1

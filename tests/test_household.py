@@ -12,13 +12,13 @@ import pytest
 
 from jielong.errors import ConfigError, DataError
 from jielong.worlds.household.files import read_task, task_of
-from jielong.worlds.household.game import LANGUAGES, Household
+from jielong.worlds.household.game import Household
 from jielong.worlds.household.guides import seeking, shortest
 from jielong.worlds.household.layouts import draw_task, part_of
 from jielong.worlds.household.phrases import CLAUSES, GOALS, REFUSALS, SAYINGS
 from jielong.worlds.household.rules import FINISH, HELD, Action, State, Task, actions, after, all_actions, refusal
 from jielong.worlds.household.solver import shortest_plan
-from jielong.worlds.household.things import HELD_OUT, THINGS
+from jielong.worlds.household.things import HELD_OUT, LANGUAGES, THINGS
 from jielong.worlds.household.wording import goal_kind
 
 TASKS = [draw_task(seed, rooms=1 + seed % 5, part="test" if seed % 2 else "train") for seed in range(100)]

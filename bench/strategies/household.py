@@ -22,7 +22,8 @@ from jielong.evaluate.statistics import paired_bootstrap
 from jielong.recipes.acting import Trial
 from jielong.use.agents.acting import Episode, Limits, by_letters
 from jielong.use.port import Port, Scores
-from jielong.worlds.household.game import LANGUAGES, Household
+from jielong.worlds.household.game import Household
+from jielong.worlds.household.things import LANGUAGES
 
 STEPS = 40
 

@@ -48,7 +48,7 @@ def _act(arguments: argparse.Namespace) -> int:
     from jielong.use.ledger import Budget
     from jielong.use.strategies import named
     from jielong.worlds.household.files import read_task
-    from jielong.worlds.household.game import LANGUAGES
+    from jielong.worlds.household.things import LANGUAGES
 
     if arguments.goals < 1:
         raise ConfigError(f"--goals is {arguments.goals}; at least 1 is needed")

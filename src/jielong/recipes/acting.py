@@ -18,10 +18,10 @@ from jielong.use.agents.acting import Dice, Episode, Likeliest, Limits, Nearest,
 from jielong.use.ledger import Budget, Ledger
 from jielong.use.port import Options, Port, Scores
 from jielong.use.strategy import Strategy
-from jielong.worlds.household.game import LANGUAGES, Household
+from jielong.worlds.household.game import Household
 from jielong.worlds.household.guides import seeking, shortest
 from jielong.worlds.household.rules import Task
-from jielong.worlds.household.things import Part
+from jielong.worlds.household.things import LANGUAGES, Part
 from jielong.worlds.textworld import TextWorld
 
 if TYPE_CHECKING:

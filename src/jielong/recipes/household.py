@@ -23,7 +23,7 @@ SIZES = ("default", "smoke")
 
 
 def household(size: str = "default", seed: int = 0) -> Recipe:
-    """`default` takes about ten minutes on two cores, `smoke` one (and proves only that all parts run)."""
+    """`default` takes about twenty minutes on two cores, `smoke` half a minute (and proves only that all parts run)."""
     if size not in SIZES:
         raise ConfigError(f"household has no size {size!r}; {did_you_mean(size, SIZES)}")
     is_smoke = size == "smoke"

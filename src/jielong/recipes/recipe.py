@@ -138,6 +138,7 @@ class DemonstrationsStage:
 
     def __post_init__(self) -> None:
         at_least(self, 40, "episodes")
+        at_least(self, 1, "rooms")
         if not 0 <= self.slips < 1:
             raise ConfigError(f"slips is {self.slips}; it must be 0 or more and below 1")
 

@@ -22,7 +22,7 @@ from typing import Any
 from jielong.errors import DataError, did_you_mean
 from jielong.worlds.household.rules import HELD, TREATMENTS, Furniture, Home, State, Task, Wish
 from jielong.worlds.household.solver import shortest_plan
-from jielong.worlds.household.things import FURNITURE, ROOMS, THINGS, Named, ThingKind
+from jielong.worlds.household.things import FURNITURE, LANGUAGES, ROOMS, THINGS, Named, ThingKind
 
 CONDITIONS = ("clean", "hot", "cold")
 HAND = "hand"
@@ -217,7 +217,7 @@ def _chinese(name: str, fields: Mapping[str, Any], known: Mapping[str, Named], w
 
 def _distinct(named: Sequence[Named], where: str) -> None:
     """DataError where two have the same name in either language: an action could mean both."""
-    for language in ("en", "zh"):
+    for language in LANGUAGES:
         names = [n.name(language) for n in named]
         for name in names:
             if names.count(name) > 1:

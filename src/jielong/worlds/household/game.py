@@ -12,10 +12,8 @@ from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Observation
 from jielong.worlds.household.layouts import draw_task
 from jielong.worlds.household.rules import FINISH, Action, Task, actions, after, all_actions, refusal
-from jielong.worlds.household.things import Part
+from jielong.worlds.household.things import LANGUAGES, Part
 from jielong.worlds.household.wording import action_text, describe, goal_text, refusal_text
-
-LANGUAGES = ("en", "zh")
 
 
 class Household:

@@ -19,6 +19,7 @@ from jielong.worlds.household.things import (
     FURNITURE,
     HEAT,
     HELD_OUT,
+    LANGUAGES,
     ROOMS,
     THINGS,
     FurnitureKind,
@@ -63,7 +64,7 @@ def _draw(rng: random.Random, rooms: int, part: Part) -> Task | None:
     kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
     wanted = _wanted(rng, kind, part)
     things = [*wanted, *_beside(rng, part)]
-    if any(len({thing.name(language) for thing in things}) < len(things) for language in ("en", "zh")):
+    if any(len({thing.name(language) for thing in things}) < len(things) for language in LANGUAGES):
         return None
     order = rng.sample(range(len(things)), len(things))
     home = replace(home, things=tuple(things[i] for i in order))

@@ -11,6 +11,8 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
+LANGUAGES = ("en", "zh")
+
 Part = Literal["train", "test"]
 
 CLEAN, HEAT, COOL = "clean", "heat", "cool"

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jielong.cli import adapt, ask, library, models, ports, spell, tools, tune
+from jielong.cli import act, adapt, ask, library, models, ports, spell, tools, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 
@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="run a recipe: quickstart, own for one's own text, calls (a model that uses a calculator), "
-        "or reader (one that answers from documents)",
+        "reader (one that answers from documents), or household (one that acts)",
     )
     add_recipe(run)
     run.set_defaults(command=_run)
@@ -89,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     ask.add_parser(commands)
     library.add_parser(commands)
     spell.add_parser(commands)
+    act.add_parser(commands)
     models.add_parsers(commands)
     adapt.add_parser(commands)
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.recipes.calls import calls
+from jielong.recipes.household import household
 from jielong.recipes.own import own
 from jielong.recipes.quickstart import quickstart
 from jielong.recipes.reader import reader
 from jielong.recipes.recipe import Recipe
 
-WITH_DATA = {"calls": calls, "quickstart": quickstart, "reader": reader}
+WITH_DATA = {"calls": calls, "household": household, "quickstart": quickstart, "reader": reader}
 """Recipes that bring their own data."""
 
 RECIPES = (*WITH_DATA, "own")

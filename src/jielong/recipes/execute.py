@@ -14,10 +14,12 @@ import torch
 
 from jielong.config import resolved
 from jielong.errors import ResourceError
-from jielong.recipes import adapt, assess, calling, prepare, reading, samples, training
+from jielong.recipes import acting, adapt, assess, calling, prepare, reading, samples, training
 from jielong.recipes.recipe import (
+    ActStage,
     CallsStage,
     CompareStage,
+    DemonstrationsStage,
     EncodeStage,
     EvaluateStage,
     FileStage,
@@ -116,6 +118,8 @@ RUNNERS: dict[type, Callable[[Any, Context], dict[str, Any]]] = {
     SumsStage: prepare.sums,
     ReadingStage: reading.reading,
     FileStage: prepare.file,
+    DemonstrationsStage: acting.demonstrations,
+    ActStage: acting.act_goals,
     JudgementsStage: prepare.judgements,
     TrainStage: training.train,
     EvaluateStage: assess.evaluate,

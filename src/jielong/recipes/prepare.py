@@ -33,7 +33,7 @@ from jielong.recipes.recipe import (
 )
 from jielong.records import Conversation, Document, Message, Preference, Sampling, to_dict
 from jielong.runs import canonical_json, derive_seed, now_s, read_json, write_directory, write_json, write_text
-from jielong.tokens.chat import texts
+from jielong.tokens.chat import render, texts
 from jielong.tokens.tokenizer import Tokenizer, train_tokenizer
 from jielong.use.port import LocalPort
 from jielong.use.tools.calculator import CALCULATOR
@@ -149,22 +149,33 @@ def refine_pages(stage: RefineStage, context: Context) -> dict[str, Any]:
 
 
 def tokenizer(stage: TokenizerStage, context: Context) -> dict[str, Any]:
-    """tokenizer/ in Hugging Face's layout; of documents, both parts of the text as token shards beside it."""
+    """tokenizer/ in Hugging Face's layout, and both parts of the text as token shards."""
     if "chats" in stage.inputs:
-        chats = read_conversations(context.parent(stage, "chats") / "chats.jsonl")
-        made = train_tokenizer((t for c in chats for t in texts(c.messages)), stage.tokenizer)
-        write_directory(context.directory(stage.name) / "tokenizer", made.save)
-        return {"vocab_size": made.vocab_size}
+        return _chat_tokenizer(stage, context)
     parent = context.parent(stage, "documents")
     documents, held_out = (read_documents(parent / f"{name}.jsonl") for name in ("documents", "held_out"))
     made = train_tokenizer((d.text for d in documents), stage.tokenizer)
     write_directory(context.directory(stage.name) / "tokenizer", made.save)
     counts = write_tokens(context.directory(stage.name), made, train=documents, held_out=held_out)
-    return {
-        "vocab_size": made.vocab_size,
-        "tokens": counts,
-        "bytes_per_token": made.bytes_per_token([d.text for d in documents[:500]]),
-    }
+    return _about(made, [d.text for d in documents[:500]], counts)
+
+
+def _chat_tokenizer(stage: TokenizerStage, context: Context) -> dict[str, Any]:
+    """The same of chats, whose shards are whole conversations as they are rendered, marks and all."""
+    parent, directory = context.parent(stage, "chats"), context.directory(stage.name)
+    chats, held_out = (read_conversations(parent / f"{name}.jsonl") for name in ("chats", "held_out"))
+    made = train_tokenizer((text for chat in chats for text in texts(chat.messages)), stage.tokenizer)
+    write_directory(directory / "tokenizer", made.save)
+    counts = {}
+    for part, records in (("train", chats), ("held_out", held_out)):
+        shutil.rmtree(directory / part, ignore_errors=True)  # what a kill may have left of an earlier try
+        rendered = ((str(number), render(chat.messages, made).ids) for number, chat in enumerate(records))
+        counts[part] = write_shards(directory / part, rendered, made).num_tokens
+    return _about(made, ["".join(texts(chat.messages)) for chat in chats[:500]], counts)
+
+
+def _about(made: Tokenizer, texts: Sequence[str], counts: dict[str, int]) -> dict[str, Any]:
+    return {"vocab_size": made.vocab_size, "tokens": counts, "bytes_per_token": made.bytes_per_token(texts)}
 
 
 def write_tokens(directory: Path, tokenizer: Tokenizer, **parts: list[Document]) -> dict[str, int]:

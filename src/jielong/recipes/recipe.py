@@ -67,7 +67,7 @@ class RefineStage:
 
 @dataclass(frozen=True)
 class TokenizerStage:
-    """A tokenizer trained on documents, which it then encodes, or on chats. Input: documents or chats."""
+    """A tokenizer trained on documents, or on what is said in chats. Input: documents, or chats."""
 
     name: str
     inputs: Mapping[str, str]
@@ -157,6 +157,42 @@ class ReadingStage:
             raise ConfigError(
                 f"max_sheets is {self.max_sheets}; it must be at most 7: a lesson is about 8 things, of which one is missing"
             )
+
+
+@dataclass(frozen=True)
+class DemonstrationsStage:
+    """Conversations in which somebody who knows how reaches goals in the household, in English and Chinese by turns.
+
+    Homes have 1 to `rooms` rooms. `slips` is how often something else is done than what is right, and then mended.
+    """
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    episodes: int = 20_000
+    rooms: int = 3
+    slips: float = 0.03
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 40, "episodes")
+        at_least(self, 1, "rooms")
+        if not 0 <= self.slips < 1:
+            raise ConfigError(f"slips is {self.slips}; it must be 0 or more and below 1")
+
+
+@dataclass(frozen=True)
+class ActStage:
+    """Goals of the household's test part, reached or not by a model and by dice. Inputs: model, tokenizer."""
+
+    name: str
+    inputs: Mapping[str, str]
+    goals: int = 100
+    rooms: int = 3
+    steps: int = 40
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "goals", "rooms", "steps")
 
 
 @dataclass(frozen=True)
@@ -328,6 +364,8 @@ Stage = (
     | LessonsStage
     | SumsStage
     | ReadingStage
+    | DemonstrationsStage
+    | ActStage
     | FileStage
     | JudgementsStage
     | TrainStage

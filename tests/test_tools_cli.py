@@ -91,7 +91,7 @@ def test_ask_searches_pages(server: Any, tmp_path: Path, capsys: pytest.CaptureF
             ["--tools", "calculator", "--strategy", "vote"],
             "no strategy of 'vote' calls the tools; write --strategy vote+tools",
         ),
-        (["--strategy", "tools"], "there are no tools to call"),
+        (["--strategy", "tools"], "strategy tools needs tools (on the command line: --tools)"),
         (["--mcp", "none.json"], "none.json cannot be read"),
         (["--pages", "none.jsonl"], "none.jsonl cannot be read"),
     ],

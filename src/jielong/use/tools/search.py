@@ -7,7 +7,6 @@ memory, and any server that speaks SearXNG's protocol. The library of one's own 
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,10 +16,9 @@ import httpx2
 from jielong.errors import DataError, ResourceError
 from jielong.records import Document
 from jielong.use.retrieval.passages import Passage, Searches
+from jielong.use.retrieval.terms import terms
 from jielong.use.tools.tool import Arguments, Tool
 
-_HAN = re.compile(r"[\u3400-\u9fff]+")
-_WORD = re.compile(r"\w+")
 _CHARS = 800
 
 
@@ -55,7 +53,7 @@ class Pages:
             "CREATE VIRTUAL TABLE passages USING fts5(words, text UNINDEXED, source UNINDEXED, place UNINDEXED)"
         )
         rows = (
-            (" ".join(_terms(text)), text, document.source or document.id, f"passage {number}")
+            (" ".join(terms(text)), text, document.source or document.id, f"passage {number}")
             for document in documents
             for number, text in enumerate(_cut(document.text), 1)
         )
@@ -70,8 +68,7 @@ class Pages:
         self._index.close()
 
     async def search(self, query: str, k: int = 5) -> Sequence[Passage]:
-        terms = dict.fromkeys(_terms(query))
-        wanted = " OR ".join(f'"{term}"' for term in terms)
+        wanted = " OR ".join(f'"{term}"' for term in dict.fromkeys(terms(query)))
         if not wanted:
             return []
         rows = self._index.execute(
@@ -90,20 +87,6 @@ def _documents(path: Path) -> Iterable[Document]:
                     raise DataError(f"{path}:{number} is no document ({error}); expected {{'text': ...}}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; give a documents.jsonl") from error
-
-
-def _terms(text: str) -> list[str]:
-    """Words in lower case; Han text as its pairs of neighbouring characters."""
-    terms: list[str] = []
-    for word in _WORD.findall(text.lower()):
-        at = 0
-        for han in _HAN.finditer(word):
-            terms += filter(None, [word[at : han.start()]])
-            run = han.group()
-            terms += [run[i : i + 2] for i in range(max(1, len(run) - 1))]
-            at = han.end()
-        terms += filter(None, [word[at:]])
-    return terms
 
 
 def _cut(text: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from bench.strategies.calibrated import Calibrated, Known
 from bench.strategies.techniques import DRAWS, capitals, measure, sums, table
 

@@ -45,7 +45,7 @@ class Result:
     text: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     usage: Usage = Usage()
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
     stop: str = ""
     error: str = ""
     """Why there is no answer, such as a question too long for the model; it scores 0."""

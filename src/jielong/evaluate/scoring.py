@@ -9,6 +9,9 @@ letter    the letter of the right choice is said
 logprob   the right choice is the likeliest per byte; in total and per token are details (only where the port scores)
 share     the probability of the right choice among the choices (only where the port scores)
 yes       the answer says yes
+refuses   the answer declines; helps: it does not
+grade     the mark of a judge
+instructions, code   every instruction is followed; the tests pass
 """
 
 from __future__ import annotations

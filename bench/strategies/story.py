@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -36,7 +37,10 @@ _DAYS = set(
     "Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August "
     "September October November December Christmas".split()
 )
-_SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文小老阿"
+_SURNAMES = (
+    "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤"
+    "尹黎易常武乔贺赖龚文小老阿"
+)
 _SPEAKS = "说|道|问|笑|想|答|喊|叫|看|走|点头|摇头|站|坐|拿|听"
 _NAME_ZH = re.compile(rf"(?<![\u3400-\u9fff])([{_SURNAMES}][\u3400-\u9fff]{{1,2}}?)(?={_SPEAKS})")
 
@@ -117,7 +121,7 @@ def fractions(text: str, count: int = PARTS) -> list[str]:
     """The text in `count` stretches of about as many sentences each."""
     whole = sentences(text)
     edges = [round(i * len(whole) / count) for i in range(count + 1)]
-    return [" ".join(whole[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    return [" ".join(whole[a:b]) for a, b in itertools.pairwise(edges)]
 
 
 def presence(text: str, names: Sequence[str]) -> float:

@@ -4,22 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from bench.strategies.calibrated import Calibrated, Known
-from bench.strategies.techniques import DRAWS, TECHNIQUES, capitals, holm, mcnemar, measure, sums, table
-
-
-def test_mcnemar_looks_at_the_questions_that_differ_alone() -> None:
-    same = [True, False] * 20
-    # 1 lost and 6 gained: 2 (1 + 7) / 2^7
-    assert mcnemar([True] * 6 + [False] + same, [False] * 6 + [True] + same) == pytest.approx(2 * 8 / 128)
-    assert mcnemar(same, same) == 1.0
-    assert mcnemar([True, False], [False, True]) == 1.0
-
-
-def test_holm_multiplies_the_smallest_by_all_and_never_falls() -> None:
-    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
+from bench.strategies.techniques import DRAWS, TECHNIQUES, capitals, measure, sums, table
 
 
 def test_sums_and_capitals_are_drawn_by_their_seed_without_the_shots() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.cli.ports import MODEL_HELP, open_port
+from jielong.evaluate.statistics import holm, mcnemar
 from jielong.records import Conversation, Message, Sample, Sampling, Score
 from jielong.runs import derive_seed, write_json
 from jielong.use.answers import is_same
@@ -150,24 +150,6 @@ def equal_votes(draws: Sequence[Outcome], tokens: float, task: Task) -> tuple[in
     n = min(DRAWS, max(1, round(tokens / each)))
     winners = [most_say([call.answer for call in o.calls[:n]]) for o in draws]
     return n, tuple(task.is_right(w.text, q) for w, q in zip(winners, task.questions, strict=True))
-
-
-def mcnemar(new: Sequence[bool], old: Sequence[bool]) -> float:
-    """The exact two-sided p of the questions on which two systems differ (McNemar 1947)."""
-    gained = sum(a and not b for a, b in zip(new, old, strict=True))
-    lost = sum(b and not a for a, b in zip(new, old, strict=True))
-    count = gained + lost
-    tail = sum(math.comb(count, k) for k in range(min(gained, lost) + 1)) / 2**count
-    return min(1.0, 2 * tail)
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """The p values corrected for how many they are (Holm 1979), in their order."""
-    corrected, highest = [0.0] * len(ps), 0.0
-    for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
-        corrected[i] = highest
-    return corrected
 
 
 def table(rows: Sequence[Row], votes: Sequence[tuple[int, tuple[bool, ...]]]) -> str:

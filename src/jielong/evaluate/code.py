@@ -1,0 +1,45 @@
+"""Code that is run: the program in an answer, followed by its tests, in a place that is handed in.
+
+Nothing a model wrote runs in this process. What runs it is a function from a program to an outcome that says whether it
+ended without an error, such as the `run` of a sandbox.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+_FENCE = re.compile(r"```(?:python|py|Python)?[^\S\n]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
+
+
+class Outcome(Protocol):
+    """How a program ended."""
+
+    @property
+    def output(self) -> str: ...
+    @property
+    def is_fine(self) -> bool: ...
+
+
+RunPython = Callable[[str], Awaitable[Outcome]]
+
+
+def program(text: str) -> str:
+    """The code of an answer: what stands in its fences, the last one alone where it has several, or else all of it."""
+    found = _FENCE.findall(text)
+    return str(found[-1]) if found else text.strip()
+
+
+_PASSED = "all tests of this item passed"
+
+
+async def passes(text: str, tests: str, run_python: RunPython) -> tuple[bool, str]:
+    """Whether the answer's code passes the tests, and what was printed.
+
+    The last line says that the end was reached: a program that leaves before its tests has not passed them.
+    """
+    outcome = await run_python(f"{program(text)}\n\n{tests}\nprint({_PASSED!r})\n")
+    lines = outcome.output.strip().splitlines()
+    is_right = outcome.is_fine and bool(lines) and lines[-1] == _PASSED
+    return is_right, outcome.output[-2000:]

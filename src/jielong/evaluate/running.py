@@ -1,0 +1,179 @@
+"""A system answers a task: results are written as they come, and whoever comes back after a kill goes on where it ended.
+
+A system is a port with a strategy. Its folder holds setup.json (what was asked for; another setup is refused),
+results.jsonl (one answer a line, in the order of their coming) and summary.json. An item that changed since is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jielong.config import resolved
+from jielong.errors import ConfigError, DataError
+from jielong.evaluate.scoring import BY_PORT, Given, Worth, worth, worth_of_choices
+from jielong.evaluate.tasks import Item, Task
+from jielong.records import Sampling, to_dict
+from jielong.runs import canonical_json, derive_seed, disk_errors, read_json, write_json
+from jielong.use.port import GREEDY, Options, Port, Scores, Usage
+from jielong.use.strategies import named
+from jielong.use.strategy import run
+
+
+@dataclass(frozen=True)
+class System:
+    """Who answers: a model with a strategy, which is named as on the command line."""
+
+    port: Port
+    strategy: str = "direct"
+    sampling: Sampling = GREEDY
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """What the strategy is handed, such as a scorer."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One answer to an item: what was said, what it is worth, and what it cost. `seconds` are of the clock."""
+
+    id: str
+    sample: int
+    score: float
+    text: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    usage: Usage = Usage()
+    seconds: float = field(default=0.0, compare=False)
+    stop: str = ""
+    error: str = ""
+    """Why there is no answer, such as a question too long for the model; it scores 0."""
+
+
+async def answer_task(
+    system: System,
+    task: Task,
+    folder: Path,
+    *,
+    given: Given | None = None,
+    seed: int = 0,
+    samples: int = 1,
+    concurrency: int = 16,
+    on_result: Callable[[Result], None] | None = None,
+) -> list[Result]:
+    """The results of all items in their order, `samples` of each; those in the folder are not asked for again.
+
+    At most `concurrency` items are worked on at the same time. ConfigError where the folder holds another setup, and
+    where a scorer needs what the port or `given` lacks; DataError where no item at all could be answered.
+    """
+    given = given or Given()
+    _check(system, task, given)
+    setup = {
+        "task": task.name,
+        "model": system.port.name,
+        "strategy": system.strategy,
+        "sampling": resolved(system.sampling),
+        "seed": seed,
+    }
+    _keep_setup(folder / "setup.json", setup)
+    items = {(item.id, sample): item for item in task.items for sample in range(samples)}
+    path = folder / "results.jsonl"
+    known = {r_id: r for r_id, (r, of) in _read(path).items() if r_id in items and of == items[r_id].digest}
+    left = iter([(sample, item) for (id, sample), item in items.items() if (id, sample) not in known])
+    with disk_errors(path), path.open("a", encoding="utf-8") as file:
+
+        async def work() -> None:
+            for sample, item in left:
+                result = await _answer(system, item, sample, given, seed)
+                line = {**to_dict(result), "item": item.digest}
+                file.write(canonical_json(line) + "\n")
+                file.flush()
+                known[item.id, sample] = result
+                if on_result:
+                    on_result(result)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(work())
+        except BaseExceptionGroup as problems:
+            raise problems.exceptions[0] from None
+    results = [known[key] for key in items]
+    if all(r.error for r in results):
+        raise DataError(f"no item of {task.name} could be answered; the first one says: {results[0].error}")
+    return results
+
+
+def _check(system: System, task: Task, given: Given) -> None:
+    scorers = {item.scorer for item in task.items}
+    if scorers & set(BY_PORT) and not isinstance(system.port, Scores):
+        raise ConfigError(
+            f"{system.port.name} does not tell log-probabilities of given answers, which scorer "
+            f"{', '.join(sorted(scorers & set(BY_PORT)))} needs; use 'letter', or a model's folder"
+        )
+    if "code" in scorers and given.run_python is None:
+        raise ConfigError(f"task {task.name} runs code, and there is nothing given to run it in")
+    if "grade" in scorers and given.grade is None:
+        raise ConfigError(f"task {task.name} needs a judge (on the command line: --judge MODEL)")
+
+
+def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:
+    """Write the setup down, or see that it is the one that was written."""
+    if path.exists():
+        before = read_json(path)
+        for key, value in setup.items():
+            if before.get(key) != value:
+                raise ConfigError(
+                    f"{path.parent} holds results of another {key} ({before.get(key)!r}, now {value!r}); "
+                    "name another folder with --out, or delete it"
+                )
+    else:
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, setup)
+
+
+def _read(path: Path) -> dict[tuple[str, int], tuple[Result, str]]:
+    """Results with the digests of their items; what a kill left half written is cut off."""
+    if not path.exists():
+        return {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    found: dict[tuple[str, int], tuple[Result, str]] = {}
+    for data in _lines(path, whole):
+        of = data.pop("item")
+        result = Result(**{**data, "usage": Usage(**data.get("usage", {}))})
+        found[result.id, result.sample] = (result, of)
+    return found
+
+
+def _lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(content.decode().splitlines(), 1):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}:{number}: not JSON ({error.msg}); delete the line to ask again") from None
+
+
+async def _answer(system: System, item: Item, sample: int, given: Given, seed: int) -> Result:
+    """One result. A question that cannot be asked is a result with an error; a server that is not there is raised."""
+    try:
+        if item.scorer in BY_PORT:
+            assert isinstance(system.port, Scores)
+            return _result(item, sample, await worth_of_choices(item, system.port))
+        options = Options(system.sampling, derive_seed(seed, "item", item.id, sample))
+        outcome = await run(named(system.strategy, system.given), item.conversation, system.port.ask, options)
+    except (ConfigError, DataError) as error:
+        return Result(item.id, sample, 0.0, error=str(error))
+    result = _result(item, sample, await worth(item, outcome.answer.text, given))
+    return replace(
+        result, text=outcome.answer.text, usage=outcome.usage, seconds=outcome.seconds, stop=outcome.answer.stop
+    )
+
+
+def _result(item: Item, sample: int, found: Worth) -> Result:
+    return Result(item.id, sample, found.score, details=found.details)

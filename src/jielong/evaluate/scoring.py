@@ -1,0 +1,132 @@
+"""What an answer is worth: from 0 to 1, and the details that a summary is made of.
+
+match     the same number at the end, or the right words somewhere in it (`use.answers.is_same`)
+exact     the final part of the answer is the right one, but for case and punctuation
+contains  one of the right texts stands in it
+f1        shared words or Han characters, harmonic mean of precision and recall (SQuAD, Rajpurkar et al. 2016)
+regex     one of the patterns is found
+letter    the letter of the right choice is said
+logprob   the right choice is the likeliest per byte; in total and per token are details (only where the port scores)
+share     the probability of the right choice among the choices (only where the port scores)
+yes       the answer says yes
+refuses   the answer declines; helps: it does not
+grade     the mark of a judge
+instructions, code   every instruction is followed; the tests pass
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from jielong.errors import ConfigError
+from jielong.evaluate.code import RunPython, passes
+from jielong.evaluate.instructions import follow, words
+from jielong.evaluate.safety import refuses
+from jielong.evaluate.tasks import LETTERS, Item
+from jielong.use.answers import final, is_same, normal, says_yes
+from jielong.use.port import Scored, Scores
+
+Grade = Callable[[str, str], Awaitable[float | None]]
+"""A judge's mark from 0 to 1 for an answer to a question; None where it gave none."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What scorers are handed: something that runs Python for `code`, a judge for `grade`."""
+
+    run_python: RunPython | None = None
+    grade: Grade | None = None
+
+
+@dataclass(frozen=True)
+class Worth:
+    """A score from 0 to 1 and what is behind it."""
+
+    score: float
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+BY_PORT = ("logprob", "share")
+"""Scorers that ask how likely given answers are, and no strategy."""
+
+
+async def worth(item: Item, text: str, given: Given) -> Worth:
+    """What an answer to the item is worth; ConfigError where the scorer lacks what must be handed in."""
+    if item.scorer == "instructions":
+        followed = follow(item.checkers, text)
+        return Worth(float(all(followed.strict)), asdict(followed))
+    if item.scorer == "code":
+        if given.run_python is None:
+            raise ConfigError("code is scored by running it, and there is nothing given to run it in")
+        is_right, output = await passes(text, item.tests, given.run_python)
+        return Worth(float(is_right), {"output": output})
+    if item.scorer == "grade":
+        if given.grade is None:
+            raise ConfigError("scorer 'grade' needs a judge (on the command line: --judge MODEL)")
+        mark = await given.grade(item.question, text)
+        return Worth(mark or 0.0, {} if mark is not None else {"note": "the judge gave no mark"})
+    if item.scorer == "letter":
+        said = said_letter(text, item.choices)
+        return Worth(float(said == LETTERS[item.label]), {"said": said})
+    return Worth(float(_SCORERS[item.scorer](text, item.answers)))
+
+
+def f1(text: str, right: str) -> float:
+    """Shared words, each Han character a word: the harmonic mean of the shares of both texts."""
+    said, wanted = words(normal(text)), words(normal(right))
+    shared = sum((Counter(said) & Counter(wanted)).values())
+    return 2 * shared / (len(said) + len(wanted)) if shared else 0.0
+
+
+_SCORERS: dict[str, Callable[[str, Sequence[str]], float]] = {
+    "match": lambda text, answers: any(is_same(text, a) for a in answers),
+    "exact": lambda text, answers: any(normal(final(text)) == normal(a) for a in answers),
+    "contains": lambda text, answers: any(normal(a) in normal(text) for a in answers),
+    "f1": lambda text, answers: max(f1(text, a) for a in answers),
+    "regex": lambda text, answers: any(re.search(a, text) for a in answers),
+    "yes": lambda text, answers: says_yes(text) is True,
+    "refuses": lambda text, answers: refuses(text),
+    "helps": lambda text, answers: not refuses(text),
+}
+
+
+def said_letter(text: str, choices: Sequence[str]) -> str:
+    """The letter that an answer names, or that of the choice it repeats; "" where it does neither."""
+    end = final(text)
+    for part in (end, text):
+        found = re.match(r"[\W_]*([A-Z])(?![A-Za-z'’]|\s+[a-z])", part)
+        if found:
+            return found[1]
+    same = [letter for letter, choice in zip(LETTERS, choices, strict=False) if normal(choice) == normal(end)]
+    return same[0] if len(same) == 1 else ""
+
+
+async def worth_of_choices(item: Item, port: Scores) -> Worth:
+    """What the port's log-probabilities of the choices are worth."""
+    scored = await port.score(item.conversation, item.choices)
+    if item.scorer == "share":
+        highest = max(s.logprob for s in scored)
+        odds = [math.exp(s.logprob - highest) for s in scored]
+        return Worth(odds[item.label] / sum(odds))
+    details = {
+        "total": _likeliest(scored, lambda s: s.logprob) == item.label,
+        "per_token": _likeliest(scored, lambda s: s.logprob / max(1, s.num_tokens)) == item.label,
+        "per_byte": _likeliest(scored, lambda s: s.logprob / max(1, s.num_bytes)) == item.label,
+    }
+    return Worth(float(details["per_byte"]), details)
+
+
+def _likeliest(scored: Sequence[Scored], by: Callable[[Scored], float]) -> int:
+    return max(range(len(scored)), key=lambda i: by(scored[i]))
+
+
+def pass_at_k(count: int, right: int, k: int) -> float:
+    """The chance that of `k` of the `count` samples, `right` of which are right, one is right (Chen et al. 2021, 2107.03374)."""
+    if not 1 <= k <= count:
+        raise ConfigError(f"pass@{k} cannot be told from {count} samples; k must be between 1 and their number")
+    return 1.0 - math.comb(count - right, k) / math.comb(count, k)

@@ -1,0 +1,99 @@
+"""What the results of a task come to: a score with its interval, overall and for each group, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jielong.evaluate.instructions import Followed, accuracy
+from jielong.evaluate.running import Result
+from jielong.evaluate.scoring import pass_at_k
+from jielong.evaluate.statistics import Interval, Measured, paired_bootstrap, wilson
+from jielong.evaluate.tasks import Task
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means over the items; an item's score is the mean over its samples. `seconds` are of the clock, for one item."""
+
+    name: str
+    scores: tuple[float, ...]
+    score: Interval
+    groups: dict[str, tuple[int, Interval]]
+    more: dict[str, float]
+    """Figures of some tasks only: pass@k, the four accuracies of instructions, choices by other lengths."""
+    errors: int
+    tokens: float
+    calls: float
+    seconds: float
+
+    @property
+    def measured(self) -> Measured:
+        return Measured(self.name, self.scores, self.tokens, self.calls)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def summarize(name: str, task: Task, results: Sequence[Result], *, seed: int = 0) -> Summary:
+    """The summary of results that come in the order of the task's items, equally many of each."""
+    samples = len(results) // len(task.items)
+    of_item = [results[i * samples : (i + 1) * samples] for i in range(len(task.items))]
+    scores = tuple(sum(r.score for r in own) / samples for own in of_item)
+    groups: dict[str, list[float]] = {}
+    for item, score in zip(task.items, scores, strict=True):
+        if item.group:
+            groups.setdefault(item.group, []).append(score)
+    count = len(results)
+    return Summary(
+        name,
+        scores,
+        share(scores, seed=seed),
+        {group: (len(own), share(own, seed=seed)) for group, own in sorted(groups.items())},
+        {**_passes(of_item, samples), **_details(results), **_pairs(task, scores, seed)},
+        sum(bool(r.error) for r in results),
+        sum(r.usage.tokens for r in results) / count,
+        sum(r.usage.calls for r in results) / count,
+        sum(r.seconds for r in results) / count,
+    )
+
+
+def share(scores: Sequence[float], *, seed: int = 0) -> Interval:
+    """The mean with its interval: Wilson's where every score is 0 or 1, else that of resampled items."""
+    if all(s in (0.0, 1.0) for s in scores):
+        return wilson(int(sum(scores)), len(scores))
+    return paired_bootstrap(scores, [0.0] * len(scores), seed=seed)
+
+
+def _passes(of_item: Sequence[Sequence[Result]], samples: int) -> dict[str, float]:
+    """pass@1, 2, 4 ... of the samples."""
+    rights = [sum(r.score == 1.0 for r in own) for own in of_item]
+    ks = [2**i for i in range(samples.bit_length())] if samples > 1 else []
+    return {f"pass@{k}": sum(pass_at_k(samples, right, k) for right in rights) / len(rights) for k in ks}
+
+
+def _details(results: Sequence[Result]) -> dict[str, float]:
+    followed = [
+        Followed(tuple(r.details["strict"]), tuple(r.details["loose"])) for r in results if "strict" in r.details
+    ]
+    more = asdict(accuracy(followed)) if followed else {}
+    for length in ("total", "per_token", "per_byte"):
+        found = [r.details[length] for r in results if length in r.details]
+        if found:
+            more[f"choices {length.replace('_', ' ')}"] = sum(found) / len(found)
+    return {key.replace("_", " "): value for key, value in more.items()}
+
+
+def _pairs(task: Task, scores: Sequence[float], seed: int) -> dict[str, float]:
+    """Of items that come in pairs (`meta.pair`, `meta.side` "a" or "b"): the mean of a - b and the bounds of it."""
+    sides: dict[str, dict[str, float]] = {}
+    for item, score in zip(task.items, scores, strict=True):
+        if "pair" in item.meta:
+            sides.setdefault(str(item.meta["pair"]), {})[str(item.meta["side"])] = score
+    whole = [pair for pair in sides.values() if set(pair) == {"a", "b"}]
+    if not whole:
+        return {}
+    found = paired_bootstrap([p["a"] for p in whole], [p["b"] for p in whole], seed=seed)
+    size = sum(abs(p["a"] - p["b"]) for p in whole) / len(whole)
+    return {"a - b": found.mean, "a - b, low": found.low, "a - b, high": found.high, "|a - b|": size}

@@ -1,0 +1,198 @@
+"""Tasks: questions and how their answers are scored, one JSON object a line, one's own or built in.
+
+An item is {"id", "question" or "messages", what is right, "scorer", "meta"}. What is right is one of "answer" or "answers",
+"choices" with "label" (the place of the right one, from 0), "checkers" (see `instructions`), "tests" (Python that fails
+where the answer's code is wrong), or nothing, where a scorer needs nothing. Without "scorer" it follows from what is
+there: match, letter, instructions or code. `meta.group` splits the results in the table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jielong.errors import ConfigError, DataError, did_you_mean
+from jielong.evaluate.instructions import read_checkers
+from jielong.records import Conversation, Message, to_dict
+from jielong.runs import digest
+from jielong.use.examples import read_records
+from jielong.use.prompting import fill, language_of
+
+NEEDS = {
+    "match": "answers",
+    "exact": "answers",
+    "contains": "answers",
+    "f1": "answers",
+    "regex": "answers",
+    "letter": "choices",
+    "logprob": "choices",
+    "share": "choices",
+    "instructions": "checkers",
+    "code": "tests",
+    "refuses": "",
+    "helps": "",
+    "yes": "",
+    "grade": "",
+}
+"""What each scorer needs of an item; `scoring` says what each does."""
+
+_USUAL = {"answers": "match", "choices": "letter", "checkers": "instructions", "tests": "code"}
+_FIELDS = ("id", "question", "messages", "answer", "answers", "choices", "label", "checkers", "tests", "scorer", "meta")
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question and what is right."""
+
+    id: str
+    messages: tuple[Message, ...]
+    scorer: str
+    answers: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    label: int = 0
+    checkers: tuple[Mapping[str, Any], ...] = ()
+    tests: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """What changes where anything of the item does."""
+        return digest(to_dict(self))[:12]
+
+    @property
+    def question(self) -> str:
+        """The text of the last turn."""
+        return self.messages[-1].text
+
+    @property
+    def conversation(self) -> Conversation:
+        """What the model is asked; choices that are answered with a letter stand below the question."""
+        if self.scorer != "letter":
+            return Conversation(self.messages)
+        listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, self.choices, strict=False))
+        text = fill("choices", language_of(self.question), question=self.question, choices=listed)
+        return Conversation((*self.messages[:-1], replace(self.messages[-1], content=text)))
+
+    @property
+    def group(self) -> str:
+        return str(self.meta.get("group", ""))
+
+
+@dataclass(frozen=True)
+class Task:
+    """Items under a name."""
+
+    name: str
+    items: tuple[Item, ...]
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for item in self.items:
+            if item.id in seen:
+                raise DataError(f"task {self.name}: id {item.id!r} stands there twice; every item needs its own")
+            seen.add(item.id)
+
+    def first(self, count: int) -> Task:
+        """The task with its first `count` items; 0 is all."""
+        return replace(self, items=self.items[:count]) if count else self
+
+
+def read_task(path: Path, scorer: str = "") -> Task:
+    """The task of a JSONL file; DataError lists the lines that hold no item. `scorer` counts where a line names none."""
+    numbers = iter(range(1, 1 << 30))
+    return Task(path.stem, tuple(read_records(path, lambda data: _item(data, f"{next(numbers)}", scorer), "item")))
+
+
+def built_in(name: str) -> Task:
+    """A task that comes with the package."""
+    path = Path(__file__).parent / "sets" / f"{name}.jsonl"
+    if not path.exists():
+        raise ConfigError(f"there is no built-in task {name!r}; {did_you_mean(name, built_ins())}")
+    return read_task(path)
+
+
+def built_ins() -> list[str]:
+    return sorted(path.stem for path in (Path(__file__).parent / "sets").glob("*.jsonl"))
+
+
+def _item(data: Mapping[str, Any], number: str, usual_scorer: str) -> Item:
+    for key in data:
+        if key not in _FIELDS:
+            raise DataError(f"unknown field {key!r} in an item; {did_you_mean(key, _FIELDS)}")
+    given = {
+        "answers": _answers(data),
+        "choices": _texts(data, "choices"),
+        "checkers": (),
+        "tests": data.get("tests", ""),
+    }
+    if "checkers" in data:
+        given["checkers"] = read_checkers(data["checkers"])
+    there = [name for name in given if given[name]]
+    scorer = data.get("scorer") or usual_scorer or (_USUAL[there[0]] if len(there) == 1 else "")
+    if not scorer:
+        raise DataError(
+            f"an item needs one of answer, choices, checkers and tests, or a 'scorer'; found {', '.join(there) or 'none'}"
+        )
+    if scorer not in NEEDS:
+        raise DataError(f"unknown scorer {scorer!r}; {did_you_mean(str(scorer), NEEDS)}")
+    if NEEDS[scorer] and not given[NEEDS[scorer]]:
+        raise DataError(f"scorer {scorer!r} needs {NEEDS[scorer]!r}, which are missing")
+    if scorer == "regex":
+        _check_patterns(given["answers"])
+    meta = data.get("meta", {})
+    if not isinstance(meta, Mapping):
+        raise DataError(f"'meta' is {meta!r}; expected an object")
+    return Item(str(data.get("id", number)), _messages(data), scorer, **given, label=_label(data), meta=meta)
+
+
+def _messages(data: Mapping[str, Any]) -> tuple[Message, ...]:
+    if ("question" in data) == ("messages" in data):
+        raise DataError("an item needs either 'question' or 'messages'")
+    if "question" in data:
+        if not isinstance(data["question"], str) or not data["question"].strip():
+            raise DataError(f"'question' is {data['question']!r}; expected some text")
+        return (Message("user", data["question"]),)
+    messages = tuple(Message.from_dict(m) for m in data["messages"])
+    if not messages or messages[-1].role != "user":
+        raise DataError("the last of the messages must be a user's turn")
+    return messages
+
+
+def _answers(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """`answer` or `answers`; numbers are taken as they are written."""
+    if "answer" in data and "answers" in data:
+        raise DataError("an item has either 'answer' or 'answers'")
+    found = [data["answer"]] if "answer" in data else data.get("answers", [])
+    if not isinstance(found, list) or not all(isinstance(a, (str, int, float)) and str(a).strip() for a in found):
+        raise DataError(f"'answers' are {found!r}; expected some texts or numbers")
+    return tuple(map(str, found))
+
+
+def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    found = data.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(t, str) and t for t in found):
+        raise DataError(f"{key!r} is {found!r}; expected a list of texts")
+    return tuple(found)
+
+
+def _label(data: Mapping[str, Any]) -> int:
+    label, count = data.get("label", 0), len(data.get("choices", ()))
+    if "choices" in data and "label" not in data:
+        raise DataError("'choices' need a 'label', the place of the right one, from 0")
+    if not isinstance(label, int) or isinstance(label, bool) or ("label" in data and not 0 <= label < count):
+        raise DataError(f"'label' is {label!r}; expected the place of one of the {count} choices, from 0")
+    if not count <= len(LETTERS):
+        raise DataError(f"an item has {count} choices; {len(LETTERS)} are the most")
+    return label
+
+
+def _check_patterns(patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise DataError(f"{pattern!r} is no regular expression: {error}") from None

@@ -1,0 +1,55 @@
+"""How sure a share or a difference is, against figures worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from jielong.errors import DataError
+from jielong.evaluate.statistics import Measured, compare, holm, mcnemar, sign_flips, wilson
+
+
+def test_mcnemar_looks_at_the_questions_that_differ_alone() -> None:
+    same = [True, False] * 20
+    # 1 lost and 6 gained: 2 (1 + 7) / 2^7
+    assert mcnemar([True] * 6 + [False] + same, [False] * 6 + [True] + same) == pytest.approx(2 * 8 / 128)
+    assert mcnemar(same, same) == 1.0
+    assert mcnemar([True, False], [False, True]) == 1.0
+
+
+def test_holm_multiplies_the_smallest_by_all_and_never_falls() -> None:
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+
+
+def test_the_wilson_interval_of_a_known_case_and_at_its_ends() -> None:
+    # z = 1.96, 8 of 10: middle (.8 + .19207) / 1.38415 = .7167, half .2267
+    found = wilson(8, 10)
+    assert (found.mean, found.low, found.high) == (
+        0.8,
+        pytest.approx(0.4902, abs=1e-4),
+        pytest.approx(0.9433, abs=1e-4),
+    )
+    assert wilson(0, 5).low == 0.0 and 0.4 < wilson(0, 5).high < 0.5
+    assert wilson(5, 5).high == 1.0
+    with pytest.raises(DataError, match="6 successes of 5"):
+        wilson(6, 5)
+
+
+def test_flipped_signs_find_what_the_binomial_says() -> None:
+    # all eight differences are 1: only the two cases of equal signs are as far out, 2 / 256
+    assert sign_flips([1.0] * 8, [0.0] * 8) == pytest.approx(2 / 256, abs=0.003)
+    assert sign_flips([0.5, 0.2], [0.5, 0.2]) == 1.0
+
+
+def test_pairs_of_systems_are_compared_with_a_correction_for_their_number() -> None:
+    one = Measured("one", (0.0,) * 8 + (1.0,) * 4, tokens=10, calls=1)
+    two = Measured("two", (1.0,) * 8 + (1.0,) * 4, tokens=50, calls=5)
+    same = Measured("same", one.scores)
+    found = {(c.new.name, c.old.name): c for c in compare([one, two, same])}
+    best = found["two", "one"]
+    assert best.p == 2 / 2**8 and best.corrected == pytest.approx(3 * best.p)
+    assert best.difference.mean == pytest.approx(8 / 12) and best.difference.excludes_zero
+    assert found["same", "one"].p == 1.0 and found["same", "one"].difference.high == 0.0
+    assert found["same", "two"].difference.mean == pytest.approx(-8 / 12)
+    with pytest.raises(DataError, match="same questions"):
+        compare([one, Measured("short", (1.0,))])

@@ -158,19 +158,20 @@ def contradictions(text: str, people: Sequence[Person]) -> int:
 
 @dataclass(frozen=True)
 class Measures:
-    """Of one story; per 1,000 words where it says `per_1000`."""
+    """Of one story; per 1,000 words where it says `per_1000`, and of all words where it says `whole`."""
 
     words: float
     presence: float
     strangers_per_1000: float
     contradictions_per_1000: float
+    repeated_4_whole: float
     repeated_4: float
     distinct_1: float
     distinct_2: float
 
 
 def measure(text: str, premise: Premise, length: int = 0) -> Measures:
-    """All measures of a story; of repetition only the first `length` words count (0: all)."""
+    """All measures of a story; of repetition the first `length` words count (0: all), as longer texts repeat more."""
     words = tokens(text)
     counted = words[:length] if length else words
     per_1000 = 1000 / max(1, len(words))
@@ -179,6 +180,7 @@ def measure(text: str, premise: Premise, length: int = 0) -> Measures:
         presence(text, [person.name for person in premise.people]),
         len(strangers(text, premise.text)) * per_1000,
         contradictions(text, premise.people) * per_1000,
+        repeated(words),
         repeated(counted),
         distinct(counted, 1),
         distinct(counted, 2),
@@ -186,6 +188,9 @@ def measure(text: str, premise: Premise, length: int = 0) -> Measures:
 
 
 # --- the experiment
+
+_LONG = {"en": " Write a long story in {} parts.", "zh": "写一个分成{}部分的长故事。"}
+_GO_ON = {"en": "Go on with the story.", "zh": "接着写这个故事。"}
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,7 @@ class GoOn(Strategy):
             keep(whole)
             if len(tokens(told)) >= self.words or not normal(answer.text):
                 break
-            conversation = said(conversation, answer, "Go on with the story.")
+            conversation = said(conversation, answer, _GO_ON[language_of(told)])
         return whole
 
 
@@ -212,7 +217,7 @@ async def pair(premise: Premise, ask: Ask, seed: int, part_tokens: int) -> dict[
     conversation = Conversation((Message("user", premise.text),))
     sampling = Sampling(max_tokens=part_tokens, temperature=0.8, top_p=0.95)
     planned = await run(Story(parts=PARTS), conversation, ask, Options(sampling, seed))
-    asked = f"{premise.text} Write a long story in {PARTS} parts."
+    asked = premise.text + _LONG[language_of(premise.text)].format(PARTS)
     long_one = Conversation((Message("user", asked),))
     whole = Options(replace(sampling, max_tokens=min(6000, planned.usage.tokens)), seed)
     once = await run(named("direct"), long_one, ask, whole)
@@ -223,7 +228,7 @@ async def pair(premise: Premise, ask: Ask, seed: int, part_tokens: int) -> dict[
 def table(stories: Sequence[tuple[Premise, dict[str, Outcome]]]) -> str:
     """Markdown: means of every measure, and the gain of Re3 over each of the others with its 95% interval, in pairs.
 
-    What is repeated is counted in as many words of each of a pair as the shortest has.
+    Repetition is counted in as many words of each story as the shortest of its pair has.
     """
     measured: dict[str, list[Measures]] = {}
     for premise, told in stories:

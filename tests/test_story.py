@@ -23,8 +23,8 @@ OUTLINE = {"en": ("They lose the soup.", "They find it."), "zh": ("他们丢了�
 SETTING = {"en": "A kitchen at night.", "zh": "夜里的厨房。"}
 
 
-def author(language: str, issues: str = "None.") -> Calibrated:
-    """Plans as above; a draft is a letter by dice, its mark the letter's place, an edit the draft in capitals."""
+def author(language: str, issues: str = "None.", edit: str = "{} mended") -> Calibrated:
+    """Plans as above; a draft is a letter by dice, its mark the letter's place, an edit the draft with "mended" after it."""
 
     def react(said: Conversation, known: Known | None, dice: random.Random) -> str:
         text = said.messages[-1].text
@@ -41,7 +41,7 @@ def author(language: str, issues: str = "None.") -> Calibrated:
         if "contradict" in last or "矛盾" in last:
             return issues
         if "mended" in last or "改好" in last:
-            return passage.upper()
+            return edit.format(passage)
         if "one or two sentences" in last or "一两句" in last:
             return f"sum of {text.splitlines()[0]}"
         return f"part {dice.choice('abcdefg')}"
@@ -94,10 +94,16 @@ def test_a_program_may_rank_the_drafts_and_no_mark_is_asked_for() -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_what_contradicts_the_plan_is_mended_and_nothing_else(language: str) -> None:
     found = told("story:parts=1,drafts=1", author(language, "Ann is small here."), language)
-    assert found.answer.text.startswith("PART ")
+    assert found.answer.text.endswith(" mended")
     assert "Ann is small here." in prompts(found, "edit")[0]
     fine = told("story:parts=1,drafts=1", author(language, "无" if language == "zh" else "None."), language)
-    assert fine.answer.text.startswith("part ") and not prompts(fine, "edit")
+    assert not fine.answer.text.endswith(" mended") and not prompts(fine, "edit")
+
+
+def test_an_edit_that_is_another_text_is_not_taken() -> None:
+    model = author("en", "Ann is small here.", "Sure! I have changed the following things for you.")
+    outcome = told("story:parts=1,drafts=1", model)
+    assert prompts(outcome, "edit") and outcome.answer.text.startswith("part ")
 
 
 def test_an_outline_that_is_too_short_is_filled_with_the_premise_and_a_long_one_cut() -> None:

@@ -1,4 +1,4 @@
-"""A story in five parts by Re3 against one long sample at equal tokens: `python -m bench.strategies.story MODEL`.
+"""A story in five parts by Re3 against one long sample of as many tokens: `python -m bench.strategies.story MODEL`.
 
 Who is in the story, and what must not change about them, stands in the premise, so that both are measured by the same
 rule. Measured are whether those people stay (named in how many fifths of the text), under the same traits, whether people
@@ -213,13 +213,13 @@ class GoOn(Strategy):
 
 
 async def pair(premise: Premise, ask: Ask, seed: int, part_tokens: int) -> dict[str, Outcome]:
-    """A story by Re3, one sample that may write what all of Re3 read and wrote, and one that is asked to go on."""
+    """A story by Re3, one sample that may write as many tokens as all of Re3 wrote, and one that is asked to go on."""
     conversation = Conversation((Message("user", premise.text),))
     sampling = Sampling(max_tokens=part_tokens, temperature=0.8, top_p=0.95)
     planned = await run(Story(parts=PARTS), conversation, ask, Options(sampling, seed))
     asked = premise.text + _LONG[language_of(premise.text)].format(PARTS)
     long_one = Conversation((Message("user", asked),))
-    whole = Options(replace(sampling, max_tokens=min(6000, planned.usage.tokens)), seed)
+    whole = Options(replace(sampling, max_tokens=planned.usage.completion_tokens), seed)
     once = await run(named("direct"), long_one, ask, whole)
     going_on = await run(GoOn(len(tokens(planned.answer.text))), long_one, ask, Options(sampling, seed))
     return {"re3": planned, "one sample": once, "going on": going_on}
@@ -236,11 +236,11 @@ def table(stories: Sequence[tuple[Premise, dict[str, Outcome]]]) -> str:
         for name, outcome in told.items():
             measured.setdefault(name, []).append(measure(outcome.answer.text, premise, length))
     first, *others = measured
-    cost = {n: sum(told[n].usage.tokens for _, told in stories) / len(stories) for n in measured}
+    cost = {n: sum(told[n].usage.completion_tokens for _, told in stories) / len(stories) for n in measured}
     lines = [
         f"| {len(stories)} stories | " + " | ".join([*measured, *(f"{first} - {name}" for name in others)]) + " |",
         "|---" * (1 + len(measured) + len(others)) + "|",
-        "| tokens | " + " | ".join([*(f"{cost[name]:.0f}" for name in measured), *("" for _ in others)]) + " |",
+        "| tokens written | " + " | ".join([*(f"{cost[name]:.0f}" for name in measured), *("" for _ in others)]) + " |",
     ]
     for field in fields(Measures):
         values = {name: [getattr(m, field.name) for m in each] for name, each in measured.items()}
@@ -265,7 +265,12 @@ async def tell(
                 stories.append((premise, told))
                 for name, outcome in told.items():
                     row = {"story": name, "seed": seed, "premise": premise.text, "text": outcome.answer.text}
-                    row |= {"tokens": outcome.usage.tokens, "seconds": outcome.seconds, "stop": outcome.answer.stop}
+                    row |= {
+                        "read": outcome.usage.prompt_tokens,
+                        "written": outcome.usage.completion_tokens,
+                        "seconds": outcome.seconds,
+                        "stop": outcome.answer.stop,
+                    }
                     written.append(row | asdict(measure(outcome.answer.text, premise)))
                 write_json(out, written)
                 print(

@@ -14,13 +14,15 @@ import pytest
 from bench.strategies.calibrated import Calibrated, Known, Server, serve
 
 from jielong.errors import DataError, ResourceError
-from jielong.records import Conversation, Message, Sampling
+from jielong.records import Conversation, Document, Message, Sampling
 from jielong.use.endpoint import Endpoint
 from jielong.use.examples import Example
 from jielong.use.ledger import Budget
 from jielong.use.port import Options
 from jielong.use.strategies import STRATEGIES, named
 from jielong.use.strategy import run
+from jielong.use.tools.calculator import CALCULATOR
+from jielong.use.tools.search import Pages
 
 T = TypeVar("T")
 SUMS = [Known(f"What is {a} + {a}?", str(2 * a), (str(2 * a + 1),)) for a in range(10, 20)]
@@ -166,7 +168,9 @@ def judging(conversation: Conversation, known: Known | None, dice: random.Random
 def test_every_strategy_is_the_same_over_http(name: str) -> None:
     model, large = Calibrated(SUMS, 0.6, react=judging), Calibrated(SUMS, 1.0)
     examples = tuple(Example(k.question, k.right) for k in SUMS)
-    strategy = named(name, {"large": large.ask, "examples": examples})
+    pages = Pages([Document(f"{k.question} It is {k.right}.", str(n)) for n, k in enumerate(SUMS)])
+    given = {"large": large.ask, "examples": examples, "library": pages, "tools": (CALCULATOR,)}
+    strategy = named("library:threshold=0" if name == "library" else name, given)
     conversation, budget = asked(SUMS[5].question), Budget(calls=40)
     here = asyncio.run(run(strategy, conversation, model.ask, budget=budget))
 

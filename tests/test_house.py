@@ -19,7 +19,7 @@ GROUND = {"errors", "records", "config", "runs", "losses"}
 # The roof in order: each may import all below the roof and those named here.
 ROOF = {"recipes": set(), "claims": {"recipes"}, "serve": {"recipes"}, "cli": {"serve", "claims", "recipes"}}
 # What `use` may take from `data`: what reads, not what refines.
-READERS = {"jielong.data.sources", "jielong.data.shards", "jielong.data.talks"}
+READERS = {f"jielong.data.{name}" for name in ("extract", "places", "shards", "sources", "talks")}
 
 
 @dataclass(frozen=True)

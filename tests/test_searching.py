@@ -12,8 +12,9 @@ import pytest
 from bench.strategies.calibrated import Calibrated, Known, serve
 
 from jielong.errors import ConfigError
-from jielong.records import Conversation, Message, Sampling
+from jielong.records import Conversation, Document, Message, Sampling
 from jielong.use.endpoint import Endpoint
+from jielong.use.examples import Example
 from jielong.use.ledger import Budget, Happening
 from jielong.use.listing import is_none, listed
 from jielong.use.port import Ask, Options
@@ -21,6 +22,8 @@ from jielong.use.prompting import fill
 from jielong.use.strategies import STRATEGIES, named
 from jielong.use.strategies.roles import parse_roles
 from jielong.use.strategy import Outcome, Strategy, run
+from jielong.use.tools.calculator import CALCULATOR
+from jielong.use.tools.search import Pages
 
 SUM = Known("What is 17 + 4?", right="21", wrong=("22",))
 ASKED = Conversation((Message("user", SUM.question),))
@@ -276,16 +279,25 @@ def test_each_task_goes_to_the_next_strategy_and_the_planning_does_not() -> None
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_every_strategy_stops_on_its_budget_with_an_answer(name: str) -> None:
+def test_every_strategy_stops_on_its_budget_with_an_answer(name: str, tmp_path: Path) -> None:
     model = Calibrated((), react=lambda said, known, dice: f"1. a fine thing {dice.random()}\n2. another")
-    whole = answered(name, model.ask, "Tell me a thing.")
-    assert not whole.is_stopped
+    (tmp_path / "context.txt").write_text("A thing is a thing.", encoding="utf-8")
+    spec = {"context": f"context:{tmp_path / 'context.txt'}", "library": "library:threshold=0"}.get(name, name)
+    given = {
+        "examples": (Example("Tell me two things.", "1 and 2"),),
+        "large": model.ask,
+        "library": Pages([Document("Tell me a thing: it is fine.", "thing")]),
+        "tools": (CALCULATOR,),
+    }
+    whole = answered(named(spec, given), model.ask, "Tell me a thing.")
+    assert not whole.is_stopped and whole.calls
     for calls in range(1, len(whole.calls)):
-        stopped = answered(name, model.ask, "Tell me a thing.", budget=Budget(calls=calls))
+        stopped = answered(named(spec, given), model.ask, "Tell me a thing.", budget=Budget(calls=calls))
         # a vote counts what came, the others are ended from outside
         assert stopped.is_stopped == (name != "vote") == (stopped.answer.stop == "budget")
         assert len(stopped.calls) == calls
-        assert "a fine thing" in stopped.answer.text
+        # what was not held against the constitution is not shown
+        assert ("a fine thing" in stopped.answer.text) == (name != "constitution")
 
 
 @pytest.mark.parametrize(

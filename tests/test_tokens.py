@@ -33,6 +33,7 @@ def tokenizer() -> Tokenizer:
 BYTES_ALONE = train_tokenizer([], TokenizerConfig(vocab_size=320))
 TRAINED = train_tokenizer(TEXTS, TokenizerConfig(vocab_size=420))
 CHARACTERS = train_tokenizer(TEXTS, TokenizerConfig(vocab_size=420, han="characters"))
+SINGLE = train_tokenizer(TEXTS, TokenizerConfig(vocab_size=420, digits="single"))
 
 
 def library(tokenizer: Tokenizer, directory: Path) -> Any:
@@ -45,11 +46,11 @@ def library(tokenizer: Tokenizer, directory: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Tokenizer, Any]]:
-    return [(t, library(t, tmp_path_factory.mktemp("saved"))) for t in (BYTES_ALONE, TRAINED, CHARACTERS)]
+    return [(t, library(t, tmp_path_factory.mktemp("saved"))) for t in (BYTES_ALONE, TRAINED, CHARACTERS, SINGLE)]
 
 
 PIECES = st.sampled_from(
-    [*"ab é中。1\t\n\r\u3000", "  ", "\r\n", "'s", "'LL", "the", "法国的", "<|im_end|>", BORDER, BORDER[:5]]
+    [*"ab é中。12\t\n\r\u3000", "  ", "\r\n", "'s", "'LL", "the", "法国的", "<|im_end|>", BORDER, BORDER[:5]]
 )
 
 
@@ -186,6 +187,14 @@ def test_no_token_mixes_han_with_latin_or_punctuation_or_holds_four_digits() -> 
     assert "法国的" in tokens
     characters = train_tokenizer([mixed], TokenizerConfig(vocab_size=600, han="characters"))
     assert [characters.decode([i]) for i in characters.encode("法国的")] == ["法", "国", "的"]
+    single = train_tokenizer([mixed], TokenizerConfig(vocab_size=600, digits="single"))
+    assert [single.decode([i]) for i in single.encode("12345年")] == [*"12345", "年"]
+
+
+def test_a_split_that_does_not_exist_is_refused() -> None:
+    for name in ("han", "digits"):
+        with pytest.raises(ConfigError, match="expected one of"):
+            TokenizerConfig(**{name: "pairs"})
 
 
 def test_bytes_of_a_cut_character_can_be_joined_later() -> None:

@@ -13,7 +13,7 @@ from jielong.data.steps import PackedTokens, held_out
 from jielong.model.hf import load_language_model
 from jielong.recipes.training import held_out_loss
 from jielong.train.loop import Loop, LoopConfig
-from jielong.train.machine import Machine, compile_layers
+from jielong.train.machine import Machine, compile_layers, keep_freed_memory
 from jielong.train.objectives import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.parallel import Ranks
@@ -23,6 +23,7 @@ def main() -> None:
     line = Line()
     job, folder = line.job, Path(line.job["folder"])
     torch.set_num_threads(job["threads"])
+    keep_freed_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_language_model(folder / "model").to(device)
     model.model.compute_dtype = Machine(dtype=job["dtype"]).torch_dtype

@@ -206,6 +206,19 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Observation:
+    """What a text world shows: what is seen, the actions that can be done now, what is wanted.
+
+    `finish` is the action that says that the goal is reached; "" where the world ends by itself.
+    """
+
+    text: str
+    admissible: tuple[str, ...]
+    goal: str
+    finish: str = ""
+
+
+@dataclass(frozen=True)
 class Score:
     """A judgement: its value, the answer it was given for, why, and who gave it."""
 

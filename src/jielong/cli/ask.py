@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.cli.ports import MODEL_HELP, open_port, open_reward
+from jielong.cli.tools import add_options, open_means, strategy_of
 from jielong.errors import ConfigError, DataError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
@@ -29,8 +30,9 @@ def add_parser(commands: Any) -> None:
     ask.add_argument("question", help="what is asked; - reads it from standard input")
     ask.add_argument(
         "--strategy",
-        default="direct",
-        help=f"one of {', '.join(STRATEGIES)}, with options as in vote:n=5, or several joined by + (default: direct)",
+        default="",
+        help=f"one of {', '.join(STRATEGIES)}, with options as in vote:n=5, or several joined by + (default: direct, or "
+        "tools or library where they are given)",
     )
     ask.add_argument("--large", metavar="MODEL", help="the model that a cascade asks where the first one is unsure")
     ask.add_argument(
@@ -38,6 +40,7 @@ def add_parser(commands: Any) -> None:
         metavar="MODEL",
         help="a reward model's folder, or a run with one, that judges for best-of and check",
     )
+    add_options(ask)
     ask.add_argument("--system", default="", help="a system message before the question")
     ask.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
     ask.add_argument("--max-tokens", type=int, default=256, help="of each call (default: 256)")
@@ -56,6 +59,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise DataError("the question is empty; give at least a word")
+    spec = strategy_of(arguments.strategy, arguments)
     budget = Budget(arguments.budget_calls, arguments.budget_tokens, arguments.budget_seconds)
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = (Message("system", arguments.system),) if arguments.system else ()
@@ -64,7 +68,7 @@ def _ask(arguments: argparse.Namespace) -> int:
 
     async def work() -> tuple[Outcome, Port]:
         async with open_given(arguments) as given:
-            strategy = named(arguments.strategy, given)
+            strategy = named(spec, given)
             port = open_port(arguments.model, stage=arguments.stage)
             try:
                 options = Options(sampling, arguments.seed)
@@ -92,7 +96,7 @@ def _ask(arguments: argparse.Namespace) -> int:
 
 @contextlib.asynccontextmanager
 async def open_given(arguments: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
-    """What strategies are handed that a command line cannot write: the models of --large and --reward."""
+    """What strategies are handed that a command line cannot write: library, tools, and the models of --large and --reward."""
     given: dict[str, Any] = {}
     if arguments.reward:
         if arguments.model.startswith("http"):
@@ -105,7 +109,7 @@ async def open_given(arguments: argparse.Namespace) -> AsyncIterator[dict[str, A
             large = open_port(arguments.large)
             stack.push_async_callback(large.close)
             given["large"] = large.ask
-        yield given
+        yield given | await stack.enter_async_context(open_means(arguments))
 
 
 def describe(outcome: Outcome) -> str:

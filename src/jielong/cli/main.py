@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jielong.cli import adapt, ask, models, spell, tune
+from jielong.cli import act, adapt, ask, library, models, ports, spell, tools, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 
@@ -45,7 +45,11 @@ def build_parser() -> argparse.ArgumentParser:
     add_size(start)
     _add_run_options(start)
 
-    run = commands.add_parser("run", help="run a recipe: quickstart, or own for one's own text")
+    run = commands.add_parser(
+        "run",
+        help="run a recipe: quickstart, own for one's own text, calls (a model that uses a calculator), "
+        "reader (one that answers from documents), or household (one that acts)",
+    )
     add_recipe(run)
     run.set_defaults(command=_run)
     _add_run_options(run)
@@ -53,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     tune.add_parser(commands)
 
     chat = commands.add_parser("chat", help="talk to the newest model of a run, or to a model folder, in the terminal")
-    chat.add_argument("run", nargs="?", type=Path, help="a run's or model's folder; without it, the newest run")
+    chat.add_argument("model", nargs="?", help=f"{ports.MODEL_HELP}; without it, the newest run")
     chat.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     chat.add_argument("--stage", help="pretrain, sft or rl; without it, the last one trained")
     chat.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
@@ -61,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     chat.add_argument("--max-tokens", type=int, default=80)
     chat.add_argument("--seed", type=int, default=0)
     models.add_weights(chat)
+    tools.add_options(chat)
     chat.set_defaults(command=_chat)
 
     generate = commands.add_parser("generate", help="go on with a text, or answer a question (--ask)")
@@ -82,7 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
     generate.set_defaults(command=_generate)
 
     ask.add_parser(commands)
+    library.add_parser(commands)
     spell.add_parser(commands)
+    act.add_parser(commands)
     models.add_parsers(commands)
     adapt.add_parser(commands)
 
@@ -140,6 +147,9 @@ def _say_results(path: Path) -> None:
     if (path / "report.json").exists():
         print_table(read_report(path / "report.json"), Console())
         print(f"\nReport:              {path / 'report.html'}  (figures beside it in report.json)")
+    elif (path / "exam.txt").exists():
+        print((path / "exam.txt").read_text(encoding="utf-8"))
+        print(f"Exam:                {path / 'exam.txt'}  (figures beside it in exam.json)")
     elif (path / "samples.txt").exists():
         print((path / "samples.txt").read_text(encoding="utf-8"))
         print(f"Samples:             {path / 'samples.txt'}")
@@ -148,15 +158,7 @@ def _say_results(path: Path) -> None:
 def _chat(arguments: argparse.Namespace) -> int:
     from jielong.cli.chat import chat
 
-    return chat(
-        arguments.run or _newest_run(arguments.runs),
-        stage=arguments.stage,
-        temperature=arguments.temperature,
-        top_p=arguments.top_p,
-        max_tokens=arguments.max_tokens,
-        seed=arguments.seed,
-        weights=arguments.weights,
-    )
+    return chat(arguments.model or str(_newest_run(arguments.runs)), arguments)
 
 
 def _generate(arguments: argparse.Namespace) -> int:

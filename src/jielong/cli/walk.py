@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Which recipe: its name or a file, its size, and what own is made of."""
     parser.add_argument(
-        "recipe", metavar="RECIPE", help="quickstart, own, or a FILE.json that jielong tune has written"
+        "recipe",
+        metavar="RECIPE",
+        help="quickstart, own, calls, reader, household, or a FILE.json that jielong tune has written",
     )
-    parser.add_argument("--source", type=Path, metavar="DIR", help="own: a folder of HTML, Markdown or text")
+    parser.add_argument("--source", type=Path, metavar="DIR", help="own: a folder of HTML, Markdown, PDF, text or code")
     parser.add_argument("--chat", type=Path, metavar="FILE.jsonl", help="own: conversations to learn from")
     parser.add_argument("--preferences", type=Path, metavar="FILE.jsonl", help="own: which of two answers is better")
     add_size(parser)

@@ -3,19 +3,23 @@
 HTML is parsed and turned into text by resiliparse. Its own "main content" mode drops short lists, and facts often stand in
 lists; so the page is first narrowed to the element that holds the article, where there is one, and then loses the
 elements whose tag, role or class says that they serve the site, and the lists that are nearly all links. Out comes one
-line for each list item and table row, and blank lines around headings and paragraphs. Markdown and plain text need only a little sweeping.
+line for each list item and table row, and blank lines around headings and paragraphs. Markdown and plain text need only a
+little sweeping; code keeps its lines as they are; of a PDF the text layer is read, page after page. `data.places` says
+where in its source each stretch of such a text stands.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import ElementNode, HTMLTree
 
 from jielong.data.sources import PageLike, decode
+from jielong.errors import ConfigError, DataError
 
 _SITE_WORDS = (
     "sidebar side-bar navbar navigation breadcrumb cookie consent gdpr advert sponsor docnav promo banner newsletter subscribe "
@@ -149,15 +153,75 @@ def markdown_text(text: str) -> str:
     return tidy(text)
 
 
-def extract(page: PageLike) -> Extracted:
-    """The main text of a page of any of the three types.
+def code_text(text: str) -> str:
+    """Code with its lines and indentation, without what cannot be seen."""
+    return _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).rstrip()
 
-    A page that claims to be text but opens like HTML is read as HTML. Never raises on what a page holds: the parser repairs.
+
+_HYPHEN = re.compile("[\ufffe\x02]\r?\n?")
+PAGE_BORDER = "\n\n"
+"""Stands between the pages of a PDF."""
+
+
+def pdf_pages(body: bytes) -> list[str]:
+    """The text of each page of a PDF, "" where a page has none (a scan).
+
+    DataError says of a damaged or encrypted one what is wrong; ConfigError where pypdfium2 is not installed.
     """
-    text, encoding = decode(page.body, page.content_type)
+    try:
+        import pypdfium2
+    except ImportError:
+        raise ConfigError("reading PDF files needs pypdfium2; pip install 'jielong[library]'") from None
+    try:
+        document = pypdfium2.PdfDocument(body)
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise DataError("the PDF is encrypted; save a copy without its password") from None
+        raise DataError(f"the PDF is damaged: {error}") from None
+    try:
+        return [_pdf_page(document, number) for number in range(len(document))]
+    finally:
+        document.close()
+
+
+def _pdf_page(document: Any, number: int) -> str:
+    try:
+        page = document[number]
+        # U+FFFE and U+0002 stand for the hyphen of a word that goes on in the next line
+        return tidy(_HYPHEN.sub("", page.get_textpage().get_text_bounded()))
+    except Exception as error:  # one bad page of a book: pypdfium2 has its own errors, and some of ctypes
+        raise DataError(f"page {number + 1} of the PDF is damaged: {error}") from error
+
+
+def is_pdf(page: PageLike) -> bool:
+    return "pdf" in page.content_type or page.body.startswith(b"%PDF-")
+
+
+def kind_of(page: PageLike, text: str) -> str:
+    """What a page that is no PDF is read as, whatever it claims: html, markdown, code or text."""
     kind = page.content_type.partition(";")[0].strip().lower()
+    if "code" in kind:
+        return "code"
     if "html" in kind or "xml" in kind or _LOOKS_LIKE_HTML.match(text):
-        return Extracted(html_text(text), encoding)
-    if "markdown" in kind:
-        return Extracted(markdown_text(text), encoding)
-    return Extracted(tidy(text), encoding)
+        return "html"
+    return "markdown" if "markdown" in kind else "text"
+
+
+def extract(page: PageLike) -> Extracted:
+    """The main text of a page of any type.
+
+    A page that claims to be text but opens like HTML is read as HTML. Never raises on what a text holds, for the parser
+    repairs; DataError for a PDF that is damaged or encrypted, ConfigError where PDFs cannot be read at all.
+    """
+    if is_pdf(page):
+        return Extracted(PAGE_BORDER.join(filter(None, pdf_pages(page.body))), "pdf")
+    text, encoding = decode(page.body, page.content_type)
+    return Extracted(READ[kind_of(page, text)](text), encoding)
+
+
+READ: dict[str, Callable[[str], str]] = {
+    "html": html_text,
+    "markdown": markdown_text,
+    "code": code_text,
+    "text": tidy,
+}

@@ -17,7 +17,7 @@ from jielong.data.dedup import DedupConfig, Deduplicator
 from jielong.data.extract import extract
 from jielong.data.filters import FilterConfig, Verdict, judge
 from jielong.data.sources import PageLike, document_id
-from jielong.errors import ConfigError
+from jielong.errors import ConfigError, DataError
 from jielong.records import Document
 
 
@@ -126,9 +126,13 @@ def _texts(
         if getattr(page, "error", ""):
             yield page.uri, "", "unreadable"
         else:
-            extracted = extract(page)
-            report.encodings[extracted.encoding] += 1
-            yield page.uri, extracted.text, ""
+            try:
+                extracted = extract(page)
+            except DataError:  # a PDF that is damaged or encrypted
+                yield page.uri, "", "unreadable"
+            else:
+                report.encodings[extracted.encoding] += 1
+                yield page.uri, extracted.text, ""
         if progress is not None:
             progress(report.num_pages)
 
@@ -140,7 +144,8 @@ def refine(
 
     A document's `source` is the address of its page, its `id` the hash of that address and of its place in the page, its
     `meta` {"lang": ...}. `progress` is called with the number of pages done so far. A page marked as unreadable is counted
-    under "unreadable". With the option for repeated lines on, all texts are held in memory before the first is judged.
+    under "unreadable", and so is a PDF that turns out to be. With the option for repeated lines on, all texts are held in
+    memory before the first is judged.
     """
     report = RefineReport()
     entries: Iterable[tuple[str, str, str]] = _texts(pages, report, progress)

@@ -30,10 +30,14 @@ __all__ = [
     "document_id",
     "list_pages",
     "read_chats",
+    "read_page",
     "read_pages",
     "read_preferences",
 ]
 
+CODE = (
+    ".c .cc .cpp .cs .go .h .hpp .java .jl .js .kt .lua .php .pl .py .r .rb .rs .scala .sh .sql .swift .ts .tsx".split()
+)
 CONTENT_TYPES = {
     ".html": "text/html",
     ".htm": "text/html",
@@ -41,7 +45,12 @@ CONTENT_TYPES = {
     ".md": "text/markdown",
     ".markdown": "text/markdown",
     ".txt": "text/plain",
+    ".rst": "text/plain",
+    ".pdf": "application/pdf",
+    **dict.fromkeys(CODE, "text/x-code"),
 }
+MAX_FILE_BYTES = 256 * 2**20
+"""A larger file is no page that somebody wrote."""
 
 
 class PageLike(Protocol):
@@ -77,7 +86,7 @@ def list_pages(folder: str | Path) -> list[Path]:
     """
     root = Path(folder)
     if not root.exists():
-        raise DataError(f"there is no folder {str(root)!r}; name a folder that holds .html, .md or .txt files")
+        raise DataError(f"there is no folder {str(root)!r}; name a folder of HTML, Markdown, PDF, text or code")
     if not root.is_dir():
         raise DataError(f"{str(root)!r} is a file; name the folder that holds it")
     paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in CONTENT_TYPES and not p.is_dir())
@@ -95,12 +104,19 @@ def read_pages(folder: str | Path) -> Iterator[Page]:
     """
     root = Path(folder)
     for path in list_pages(root):
-        uri = path.relative_to(root).as_posix()
-        content_type = CONTENT_TYPES[path.suffix.lower()]
-        try:
-            yield Page(uri, path.read_bytes(), content_type)
-        except OSError as error:
-            yield Page(uri, b"", content_type, error=f"{path}: {error.strerror or error}")
+        yield read_page(path, path.relative_to(root).as_posix())
+
+
+def read_page(path: Path, uri: str) -> Page:
+    """The page in a file, its type told by the file's ending; `error` is set where it cannot be read or is too large."""
+    content_type = CONTENT_TYPES.get(path.suffix.lower(), "text/plain")
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            return Page(uri, b"", content_type, error=f"{path}: {size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+        return Page(uri, path.read_bytes(), content_type)
+    except OSError as error:
+        return Page(uri, b"", content_type, error=f"{path}: {error.strerror or error}")
 
 
 # The most frequent characters of Chinese writing, simplified and traditional: about four of ten characters of any text.

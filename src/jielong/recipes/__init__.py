@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from jielong.errors import ConfigError, did_you_mean
+from jielong.recipes.calls import calls
+from jielong.recipes.household import household
 from jielong.recipes.own import own
 from jielong.recipes.quickstart import quickstart
+from jielong.recipes.reader import reader
 from jielong.recipes.recipe import Recipe
 
-RECIPES = ("own", "quickstart")
+WITH_DATA = {"calls": calls, "household": household, "quickstart": quickstart, "reader": reader}
+"""Recipes that bring their own data."""
+
+RECIPES = (*WITH_DATA, "own")
 
 
 def build_recipe(
@@ -22,14 +28,12 @@ def build_recipe(
     preferences: Path | None = None,
 ) -> Recipe:
     """The recipe called `name`; ConfigError for an unknown one, or for options it does not have."""
-    if name == "quickstart":
+    if name in WITH_DATA:
         if source or chat or preferences:
-            raise ConfigError(
-                "quickstart brings its own data; use `jielong run own` with --source, --chat, --preferences"
-            )
-        return quickstart(size, seed)
+            raise ConfigError(f"{name} brings its own data; use `jielong run own` with --source, --chat, --preferences")
+        return WITH_DATA[name](size, seed)
     if name == "own":
         if source is None:
-            raise ConfigError("own needs --source DIR, a folder of HTML, Markdown or text")
+            raise ConfigError("own needs --source DIR, a folder of HTML, Markdown, PDF, text or code")
         return own(source, chat, preferences, size=size, seed=seed)
     raise ConfigError(f"unknown recipe {name!r}; {did_you_mean(name, RECIPES)}")

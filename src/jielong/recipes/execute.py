@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import sys
 from collections.abc import Callable, Iterator
@@ -15,9 +14,12 @@ import torch
 
 from jielong.config import resolved
 from jielong.errors import ResourceError
-from jielong.recipes import adapt, assess, prepare, samples, training
+from jielong.recipes import acting, adapt, assess, calling, prepare, reading, samples, training
 from jielong.recipes.recipe import (
+    ActStage,
+    CallsStage,
     CompareStage,
+    DemonstrationsStage,
     EncodeStage,
     EvaluateStage,
     FileStage,
@@ -25,17 +27,19 @@ from jielong.recipes.recipe import (
     JudgementsStage,
     LessonsStage,
     ModelStage,
+    ReadingStage,
     Recipe,
     RefineStage,
     SamplesStage,
     Stage,
+    SumsStage,
     TokenizerStage,
     TrainStage,
     WebStage,
 )
 from jielong.runs import FORMAT_VERSION, MemoryWatch, Run, load_average, now_s, tidy
 from jielong.train.loop import Progress
-from jielong.train.machine import Machine, has_device, look_at_machine
+from jielong.train.machine import Machine, has_device, keep_freed_memory, look_at_machine, return_freed_memory
 from jielong.train.parallel import Ranks
 
 
@@ -111,10 +115,15 @@ RUNNERS: dict[type, Callable[[Any, Context], dict[str, Any]]] = {
     RefineStage: prepare.refine_pages,
     TokenizerStage: prepare.tokenizer,
     LessonsStage: prepare.lessons,
+    SumsStage: prepare.sums,
+    ReadingStage: reading.reading,
     FileStage: prepare.file,
+    DemonstrationsStage: acting.demonstrations,
+    ActStage: acting.act_goals,
     JudgementsStage: prepare.judgements,
     TrainStage: training.train,
     EvaluateStage: assess.evaluate,
+    CallsStage: calling.examine,
     SamplesStage: samples.samples,
     ModelStage: adapt.point_to_model,
     EncodeStage: adapt.encode,
@@ -146,6 +155,7 @@ def begun(recipe: Recipe, run: Run, display: Display, ranks: Ranks = Ranks()) ->
     if machine.device == "mps" and ranks.size > 1:
         raise ResourceError(f"{ranks.size} processes cannot share one Apple GPU; start one, without torchrun")
     torch.set_num_threads(max(1, machine.threads // ranks.size))
+    keep_freed_memory()
     with MemoryWatch() as memory:
         yield Context(recipe, run, machine, display, memory, ranks)
 
@@ -218,10 +228,7 @@ def free_memory() -> None:
     if "torch._dynamo" in sys.modules:  # loading it only to forget nothing takes seconds
         torch.compiler.reset()
     gc.collect()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; without it freed memory counts as ours
-        if trim:
-            trim(0)
+    return_freed_memory()
 
 
 def _note_costs(run: Run, stage: str, seconds: float, peak_bytes: int) -> None:

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jielong.data.refine import refine
 from jielong.data.shards import encode_documents, write_shards
@@ -27,18 +27,23 @@ from jielong.recipes.recipe import (
     LessonsStage,
     RefineStage,
     Stage,
+    SumsStage,
     TokenizerStage,
     WebStage,
 )
 from jielong.records import Conversation, Document, Message, Preference, Sampling, to_dict
 from jielong.runs import canonical_json, derive_seed, now_s, read_json, write_directory, write_json, write_text
+from jielong.tokens.chat import render, texts
 from jielong.tokens.tokenizer import Tokenizer, train_tokenizer
 from jielong.use.port import LocalPort
+from jielong.use.tools.calculator import CALCULATOR
+from jielong.use.tools.telling import described
 from jielong.worlds.atlas.articles import write_articles
 from jielong.worlds.atlas.facts import load_countries
 from jielong.worlds.atlas.gold import candidates, judge, wrong_answer
 from jielong.worlds.atlas.lessons import conversation
 from jielong.worlds.atlas.web import write_web
+from jielong.worlds.sums.items import talks
 
 if TYPE_CHECKING:
     from jielong.recipes.execute import Context
@@ -145,16 +150,32 @@ def refine_pages(stage: RefineStage, context: Context) -> dict[str, Any]:
 
 def tokenizer(stage: TokenizerStage, context: Context) -> dict[str, Any]:
     """tokenizer/ in Hugging Face's layout, and both parts of the text as token shards."""
+    if "chats" in stage.inputs:
+        return _chat_tokenizer(stage, context)
     parent = context.parent(stage, "documents")
     documents, held_out = (read_documents(parent / f"{name}.jsonl") for name in ("documents", "held_out"))
     made = train_tokenizer((d.text for d in documents), stage.tokenizer)
     write_directory(context.directory(stage.name) / "tokenizer", made.save)
     counts = write_tokens(context.directory(stage.name), made, train=documents, held_out=held_out)
-    return {
-        "vocab_size": made.vocab_size,
-        "tokens": counts,
-        "bytes_per_token": made.bytes_per_token([d.text for d in documents[:500]]),
-    }
+    return _about(made, [d.text for d in documents[:500]], counts)
+
+
+def _chat_tokenizer(stage: TokenizerStage, context: Context) -> dict[str, Any]:
+    """The same of chats, whose shards are whole conversations as they are rendered, marks and all."""
+    parent, directory = context.parent(stage, "chats"), context.directory(stage.name)
+    chats, held_out = (read_conversations(parent / f"{name}.jsonl") for name in ("chats", "held_out"))
+    made = train_tokenizer((text for chat in chats for text in texts(chat.messages)), stage.tokenizer)
+    write_directory(directory / "tokenizer", made.save)
+    counts = {}
+    for part, records in (("train", chats), ("held_out", held_out)):
+        shutil.rmtree(directory / part, ignore_errors=True)  # what a kill may have left of an earlier try
+        rendered = ((str(number), render(chat.messages, made).ids) for number, chat in enumerate(records))
+        counts[part] = write_shards(directory / part, rendered, made).num_tokens
+    return _about(made, ["".join(texts(chat.messages)) for chat in chats[:500]], counts)
+
+
+def _about(made: Tokenizer, texts: Sequence[str], counts: dict[str, int]) -> dict[str, Any]:
+    return {"vocab_size": made.vocab_size, "tokens": counts, "bytes_per_token": made.bytes_per_token(texts)}
 
 
 def write_tokens(directory: Path, tokenizer: Tokenizer, **parts: list[Document]) -> dict[str, int]:
@@ -178,6 +199,19 @@ def lessons(stage: LessonsStage, context: Context) -> dict[str, Any]:
             directory / "prompts.jsonl", (Conversation(i.messages, {"kind": i.kind}) for i in prompt_items(stage, seed))
         )
     }
+
+
+def sums(stage: SumsStage, context: Context) -> dict[str, Any]:
+    """chats.jsonl to learn from, and held_out.jsonl in phrasings, names and numbers that no chat has."""
+
+    def made(part: Literal["train", "test"], count: int) -> list[Conversation]:
+        return [
+            Conversation(described(talk.messages, [CALCULATOR.schema] if number % stage.told_every == 0 else ()))
+            for number, talk in enumerate(talks(part, count, context.recipe.seed))
+        ]
+
+    parts = (made("train", stage.conversations), made("test", stage.held_out))
+    return write_parts(context.directory(stage.name), "chats", parts)
 
 
 T = TypeVar("T", Conversation, Preference)

@@ -67,7 +67,7 @@ class RefineStage:
 
 @dataclass(frozen=True)
 class TokenizerStage:
-    """A tokenizer trained on documents. Input: documents."""
+    """A tokenizer trained on documents, or on what is said in chats. Input: documents, or chats."""
 
     name: str
     inputs: Mapping[str, str]
@@ -120,6 +120,79 @@ class LessonsStage:
     prompts: ItemCounts = ItemCounts(2, 2, 3, 2, made_up=1500)
     facts: str = ""
     version: int = 2
+
+
+@dataclass(frozen=True)
+class SumsStage:
+    """Conversations of the world of sums, with the calls of a calculator that their questions need."""
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    conversations: int = 30_000
+    held_out: int = 300
+    # Every so many begin with the description of the tool, as programs put it there; the others are shorter to read.
+    told_every: int = 8
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "conversations", "held_out", "told_every")
+
+
+@dataclass(frozen=True)
+class ReadingStage:
+    """Invented sheets, and conversations about them to learn reading from; as text for a tokenizer too."""
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    holds: Literal["chats", "documents"] = "chats"
+    lessons: int = 4000
+    max_sheets: int = 5
+    turns: int = 6
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 2, "lessons")
+        at_least(self, 1, "max_sheets", "turns")
+        if self.max_sheets > 7:
+            raise ConfigError(
+                f"max_sheets is {self.max_sheets}; it must be at most 7: a lesson is about 8 things, of which one is missing"
+            )
+
+
+@dataclass(frozen=True)
+class DemonstrationsStage:
+    """Conversations in which somebody who knows how reaches goals in the household, in English and Chinese by turns.
+
+    Homes have 1 to `rooms` rooms. `slips` is how often something else is done than what is right, and then mended.
+    """
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    episodes: int = 20_000
+    rooms: int = 3
+    slips: float = 0.03
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 40, "episodes")
+        at_least(self, 1, "rooms")
+        if not 0 <= self.slips < 1:
+            raise ConfigError(f"slips is {self.slips}; it must be 0 or more and below 1")
+
+
+@dataclass(frozen=True)
+class ActStage:
+    """Goals of the household's test part, reached or not by a model and by dice. Inputs: model, tokenizer."""
+
+    name: str
+    inputs: Mapping[str, str]
+    goals: int = 100
+    rooms: int = 3
+    steps: int = 40
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "goals", "rooms", "steps")
 
 
 @dataclass(frozen=True)
@@ -240,6 +313,20 @@ class EvaluateStage:
 
 
 @dataclass(frozen=True)
+class CallsStage:
+    """An exam in calling: `each` held-out questions of every kind and language. Inputs: model, tokenizer."""
+
+    name: str
+    inputs: Mapping[str, str]
+    each: int = 60
+    max_tokens: int = 64
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "each", "max_tokens")
+
+
+@dataclass(frozen=True)
 class SamplesStage:
     """Held-out bits per byte and sample texts of every model. Inputs: models by name, tokenizer, held-out text, chats."""
 
@@ -275,10 +362,15 @@ Stage = (
     | RefineStage
     | TokenizerStage
     | LessonsStage
+    | SumsStage
+    | ReadingStage
+    | DemonstrationsStage
+    | ActStage
     | FileStage
     | JudgementsStage
     | TrainStage
     | EvaluateStage
+    | CallsStage
     | SamplesStage
 )
 

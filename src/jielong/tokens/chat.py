@@ -5,7 +5,7 @@ assistant's tool calls follow its content as JSON between <tool_call> and </tool
 <tool_response> and </tool_response>. The marks are special ids and the content never is, so the borders cannot be forged
 from inside a message. Rendering says beside every id whether it is one that the assistant is trained to write; the prompt
 of a conversation is a prefix of the conversation with its answer, always. Other people's tokenizers follow the chat
-template that came with them (see `templated`).
+template that came with them (see `templated`); some have a place for the descriptions of tools, ours has none.
 """
 
 from __future__ import annotations
@@ -75,43 +75,65 @@ def _checked(call: Any, message: Message) -> Any:
     return to_dict(call)
 
 
+def _call_text(call: Any, message: Message) -> str:
+    return json.dumps(_checked(call, message), ensure_ascii=False)
+
+
 def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
     """Ids of a turn between its header and its <|im_end|>."""
     ids = tokenizer.encode(_text(message))
     if message.role == "tool":
         ids = [tokenizer.special("<tool_response>"), *ids, tokenizer.special("</tool_response>")]
     for call in message.tool_calls:
-        text = json.dumps(_checked(call, message), ensure_ascii=False)
-        ids += [tokenizer.special("<tool_call>"), *tokenizer.encode(text), tokenizer.special("</tool_call>")]
+        written = tokenizer.encode(_call_text(call, message))
+        ids += [tokenizer.special("<tool_call>"), *written, tokenizer.special("</tool_call>")]
     return ids
+
+
+def texts(messages: Sequence[Message]) -> list[str]:
+    """Everything that `render` encodes of the messages in our own ChatML, piece by piece: what a tokenizer is trained on."""
+    return [text for m in messages for text in (f"{m.role}\n", _text(m), *(_call_text(c, m) for c in m.tool_calls))]
 
 
 def render(
     messages: Sequence[Message],
     tokenizer: Tokenizer,
     *,
+    tools: Sequence[Mapping[str, Any]] = (),
     add_generation_prompt: bool = False,
     train_on: Literal["all", "last"] = "all",
 ) -> Rendered:
     """A conversation in ChatML, each turn ended by <|im_end|> and a newline, or in the tokenizer's own chat template.
 
     Trained are the assistant's content, tool calls and <|im_end|>, of all its turns or of the last one; never a header
-    or the newline after the turn. `add_generation_prompt` opens an assistant's turn at the end. DataError for messages
-    that the template refuses or writes differently once others follow.
+    or the newline after the turn. `add_generation_prompt` opens an assistant's turn at the end. `tools` ({"name",
+    "description", "parameters"}) are for templates that know them. DataError for messages that the template refuses or
+    writes differently once others follow.
     """
     if train_on not in ("all", "last"):
         raise ConfigError(f"train_on is {train_on!r}; expected 'all' or 'last'")
     turns_of_assistant = [i for i, m in enumerate(messages) if m.role == "assistant"]
     trained_turns = turns_of_assistant if train_on == "all" else turns_of_assistant[-1:]
-    return _render(messages, tokenizer, trained_turns, add_generation_prompt)
+    return _render(messages, tokenizer, trained_turns, add_generation_prompt, tools)
+
+
+def knows_tools(tokenizer: Tokenizer) -> bool:
+    """Whether the chat template has a place for the descriptions of tools."""
+    return tokenizer.template is not None and tokenizer.template.knows_tools
 
 
 def _render(
-    messages: Sequence[Message], tokenizer: Tokenizer, trained_turns: Sequence[int], add_generation_prompt: bool = False
+    messages: Sequence[Message],
+    tokenizer: Tokenizer,
+    trained_turns: Sequence[int],
+    add_generation_prompt: bool = False,
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> Rendered:
+    if tools and not knows_tools(tokenizer):
+        raise ConfigError("the chat template has no place for tools; describe them in a system message")
     if not tokenizer.is_own:
         plain = [_plain(message) for message in messages]
-        return Rendered(*render_templated(plain, tokenizer, trained_turns, add_generation_prompt))
+        return Rendered(*render_templated(plain, tokenizer, trained_turns, add_generation_prompt, tools))
     newline = tokenizer.encode("\n")
     ids: list[int] = []
     trained: list[bool] = []
@@ -127,12 +149,14 @@ def _render(
     return Rendered(tuple(ids), tuple(trained))
 
 
-def render_prompt(messages: Sequence[Message], tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Ids for the assistant to continue; a prefix of `render` of the same messages and any answer.
+def render_prompt(
+    messages: Sequence[Message], tokenizer: Tokenizer, tools: Sequence[Mapping[str, Any]] = ()
+) -> tuple[int, ...]:
+    """Ids for the assistant to continue; a prefix of `render` of the same messages and tools and any answer.
 
     (With another's template that is so unless the first letters of the answer melt into the end of the prompt.)
     """
-    return _render(messages, tokenizer, (), add_generation_prompt=True).ids
+    return _render(messages, tokenizer, (), add_generation_prompt=True, tools=tools).ids
 
 
 def render_preference(preference: Preference, tokenizer: Tokenizer) -> RenderedPair:

@@ -29,56 +29,63 @@ def render_templated(
     tokenizer: Tokenizer,
     trained_turns: Collection[int] = (),
     add_generation_prompt: bool = False,
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """Ids of a conversation, and for each whether it lies in an answer of `trained_turns` (indices of messages).
 
-    The ids are those of `apply_chat_template` in `transformers` for messages without the text of marks. A token that
-    holds letters of an answer and of the header before it is not trained. ConfigError without a chat template.
+    The ids are those of `apply_chat_template` in `transformers` for messages and tools without the text of marks. A token
+    that holds letters of an answer and of the header before it is not trained. ConfigError without a chat template.
     """
     template = tokenizer.template
     if template is None:
         raise ConfigError(
             "the tokenizer has no chat template; put chat_template.jinja beside tokenizer.json, or use with_template"
         )
-    breaker = _breaker(messages)
+    breaker = _breaker([*messages, *tools])
     broken = [_broken(message, tokenizer, breaker) for message in messages]
-    text = template.text(broken, add_generation_prompt=add_generation_prompt)
+    offered = [_broken_inside(tool, tokenizer.marks_of_others, breaker) for tool in tools]
+    text = template.text(broken, tools=offered, add_generation_prompt=add_generation_prompt)
     ids, spans = tokenizer.encode_marked(text, breaker)
     trained = [False] * len(ids)
     for turn in trained_turns:
-        start, end = _span(template, broken, turn, text, tokenizer)
+        start, end = _span(template, broken, offered, turn, text, tokenizer)
         start, end = (len(text[:at].replace(breaker, "")) for at in (start, end))
         for i, (first, last) in enumerate(spans):
             trained[i] = trained[i] or (start <= first and last <= end and first < end)
     return tuple(ids), tuple(trained)
 
 
-def _breaker(messages: Sequence[Mapping[str, Any]]) -> str:
-    """A character of private use that no message holds."""
-    written = json.dumps(messages, ensure_ascii=False, default=str)
+def _breaker(said: Sequence[Mapping[str, Any]]) -> str:
+    """A character of private use that nothing said holds."""
+    written = json.dumps(said, ensure_ascii=False, default=str)
     return next(chr(c) for c in range(0xF0000, 0xFFFFE) if chr(c) not in written)
 
 
 def _broken(message: Mapping[str, Any], tokenizer: Tokenizer, breaker: str) -> dict[str, Any]:
     """The message with the breaker inside every text of a mark that its author may not write."""
     pattern = tokenizer.marks_of_others if message["role"] != "assistant" else tokenizer.marks_of_nobody
+    return {k: v if k == "role" else _broken_inside(v, pattern, breaker) for k, v in message.items()}
 
-    def walk(value: Any) -> Any:
-        if isinstance(value, str):
-            return pattern.sub(lambda m: m.group()[:1] + breaker + m.group()[1:], value)
-        if isinstance(value, Mapping):
-            return {walk(k): walk(v) for k, v in value.items()}
-        return [walk(v) for v in value] if isinstance(value, (list, tuple)) else value
 
-    return {key: value if key == "role" else walk(value) for key, value in message.items()}
+def _broken_inside(value: Any, pattern: re.Pattern[str], breaker: str) -> Any:
+    if isinstance(value, str):
+        return pattern.sub(lambda m: m.group()[:1] + breaker + m.group()[1:], value)
+    if isinstance(value, Mapping):
+        return {_broken_inside(k, pattern, breaker): _broken_inside(v, pattern, breaker) for k, v in value.items()}
+    return [_broken_inside(v, pattern, breaker) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def _span(
-    template: ChatTemplate, messages: Sequence[Mapping[str, Any]], turn: int, text: str, tokenizer: Tokenizer
+    template: ChatTemplate,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]],
+    turn: int,
+    text: str,
+    tokenizer: Tokenizer,
 ) -> tuple[int, int]:
     """Where the answer `turn` begins and ends in the text of the whole conversation, its last mark included."""
-    before = template.text(messages[:turn], add_generation_prompt=True)
-    until = template.text(messages[: turn + 1])
+    before = template.text(messages[:turn], tools=tools, add_generation_prompt=True)
+    until = template.text(messages[: turn + 1], tools=tools)
     if not (until.startswith(before) and text.startswith(until)):
         raise DataError(
             f"the chat template writes the turns around message {turn} differently once the conversation goes on, so what "

@@ -73,14 +73,24 @@ class ChatTemplate:
     def __init__(self, source: str, names: Mapping[str, str] | None = None) -> None:
         """`names`: what the template may say beside the messages, such as bos_token. CheckpointError if it is no Jinja."""
         import jinja2
+        import jinja2.meta
 
         self.source, self.names = source, dict(names or {})
         try:
             self._template = _environment().from_string(source)
+            read = jinja2.meta.find_undeclared_variables(_environment().parse(source))
         except jinja2.TemplateError as error:
             raise CheckpointError(f"the chat template cannot be read ({error}); restore a copy") from error
+        self.knows_tools = "tools" in read
+        """Whether it has a place for the descriptions of tools."""
 
-    def text(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = False) -> str:
+    def text(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        add_generation_prompt: bool = False,
+    ) -> str:
         """The conversation as text; DataError with the template's own words when it refuses the messages."""
         import jinja2
 
@@ -88,7 +98,7 @@ class ChatTemplate:
             return str(
                 self._template.render(
                     messages=[dict(m) for m in messages],
-                    tools=None,
+                    tools=[{"type": "function", "function": dict(t)} for t in tools] or None,
                     documents=None,
                     add_generation_prompt=add_generation_prompt,
                     **self.names,

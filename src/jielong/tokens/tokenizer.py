@@ -7,8 +7,9 @@ hold: special ids come from the program alone. Text, whoever wrote it, is always
 types <|im_end|> cannot end a turn.
 
 Our own text is first split into pre-tokens that no merge may cross: a Han run is never glued to Latin letters or punctuation,
-digits go in groups of at most three, a word takes at most one space before it, and every newline stands alone, so that
-"assistant\\n" followed by anything is tokenised the same in one piece or in two.
+digits go in groups of at most three (or each alone, where numbers are to be copied), a word takes at most one space
+before it, and every newline stands alone, so that "assistant\\n" followed by anything is tokenised the same in one piece
+or in two.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ SPECIAL_TOKENS = _NAMED + tuple(f"<|reserved_{i}|>" for i in range(len(_NAMED), 
 """The text form of ids 0 to 63, in order."""
 
 HAN_SPLITS = {"runs": r"\p{Han}+", "characters": r"\p{Han}"}
+DIGIT_SPLITS = {"groups": r"\p{N}{1,3}", "single": r"\p{N}"}
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,13 @@ class TokenizerConfig:
 
     A pair of tokens seen less than `min_frequency` times is not merged. `han` says what merges may span in Chinese:
     "runs" of characters, or single "characters" (longer sequences, but a name is cut the same way in every sentence).
+    `digits` says the same of numbers: "groups" of at most three, or each "single", so that a number is copied digit by digit.
     """
 
     vocab_size: int = 4096
     min_frequency: int = 2
     han: str = "runs"
+    digits: str = "groups"
 
     def __post_init__(self) -> None:
         smallest = NUM_SPECIAL + 256
@@ -76,15 +80,17 @@ class TokenizerConfig:
             raise ConfigError(f"min_frequency is {self.min_frequency}; it must be at least 1")
         if self.han not in HAN_SPLITS:
             raise ConfigError(f"han is {self.han!r}; expected one of {', '.join(HAN_SPLITS)}")
+        if self.digits not in DIGIT_SPLITS:
+            raise ConfigError(f"digits is {self.digits!r}; expected one of {', '.join(DIGIT_SPLITS)}")
 
 
-def _split_pattern(han: str) -> str:
+def _split_pattern(han: str, digits: str = "groups") -> str:
     return "|".join(
         (
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
             HAN_SPLITS[han],
             r" ?(?:(?!\p{Han})[\p{L}\p{M}])+",
-            r"\p{N}{1,3}",
+            DIGIT_SPLITS[digits],
             r"\r?\n",
             r" ?[^\s\p{L}\p{M}\p{N}\p{Han}]+",
             r"[^\S\n]+(?!\S)",
@@ -93,13 +99,13 @@ def _split_pattern(han: str) -> str:
     )
 
 
-def _fast_pattern(han: str) -> str:
+def _fast_pattern(han: str, digits: str) -> str:
     """The same split for the engine of `tiktoken`: looking ahead is slow there, so only blanks do it, and they come last."""
     words = (
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
         HAN_SPLITS[han],
         r" ?[\p{L}\p{M}--\p{Han}]+",
-        r"\p{N}{1,3}",
+        DIGIT_SPLITS[digits],
         r"\r?\n",
         r" ?[^\s\p{L}\p{M}\p{N}\p{Han}]+",
     )
@@ -110,7 +116,7 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig | None = None)
     """A tokenizer whose merges are the frequent pairs of `texts`; the same texts give the same file, byte for byte."""
     config = config or TokenizerConfig()
     bpe = tokenizers.Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(tokenizers.Regex(_split_pattern(config.han)), "isolated")
+    split = pre_tokenizers.Split(tokenizers.Regex(_split_pattern(config.han, config.digits)), "isolated")
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     bpe.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
     bpe.decoder = decoders.ByteLevel()
@@ -212,11 +218,11 @@ class Tokenizer:
         data = self._data()
         parts = (data["pre_tokenizer"] or {}).get("pretokenizers") or [{}]
         pattern = (parts[0].get("pattern") or {}).get("Regex")
-        han = next((h for h in HAN_SPLITS if _split_pattern(h) == pattern), None)
-        if han is None or not merges_are_proper(data, NUM_SPECIAL):
+        splits = next((s for s in itertools.product(HAN_SPLITS, DIGIT_SPLITS) if _split_pattern(*s) == pattern), None)
+        if splits is None or not merges_are_proper(data, NUM_SPECIAL):
             return None
         ranks = {token: id for id, token in enumerate(self._table) if id >= NUM_SPECIAL}
-        return FastEncoder(ranks, _fast_pattern(han), self.endoftext)
+        return FastEncoder(ranks, _fast_pattern(*splits), self.endoftext)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, never special ones; DataError on half a surrogate pair, which is no Unicode text."""

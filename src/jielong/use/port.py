@@ -15,9 +15,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from jielong.records import Conversation, Message, Request, Sample, Sampling
 from jielong.runs import derive_seed
-from jielong.tokens.chat import parse, render_prompt
+from jielong.tokens.chat import knows_tools, parse, render_prompt
 from jielong.tokens.stream import TextStream, cut_at_stop
 from jielong.tokens.tokenizer import Tokenizer
+from jielong.use.tools.telling import described, in_words
 
 GREEDY = Sampling(max_tokens=256, temperature=0.0)
 
@@ -113,11 +114,12 @@ class Port(Protocol):
 
 @dataclass(frozen=True)
 class Scored:
-    """The summed natural log-probability of one given text, and how long it is."""
+    """The summed natural log-probability of one given text, how long it is, and `logprobs` of each of its tokens."""
 
     logprob: float
     num_tokens: int
     num_bytes: int
+    logprobs: tuple[float, ...] = ()
 
 
 @runtime_checkable
@@ -185,7 +187,7 @@ class LocalPort:
 
     async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:
         """The answer to a conversation; ConfigError where it does not fit into the model's positions."""
-        return await self._answer(self._prompt(conversation, options.tools), options)
+        return await self._answer(self.prompt_ids(conversation, options.tools), options)
 
     async def complete(self, text: str, options: Options = Options()) -> Answer:
         """A plain continuation of bare text, as a base model gives it."""
@@ -196,24 +198,28 @@ class LocalPort:
         if isinstance(prompt, str):
             before: tuple[int, ...] = (*self.tokenizer.opening, *self.tokenizer.encode(prompt))
         else:
-            before = self._prompt(prompt, ())
+            before = self.prompt_ids(prompt)
         ids = self.tokenizer.encode_batch(answers)
         logprobs = self.engine.score_many([(before, i) for i in ids])
         return [
-            Scored(sum(found), len(found), len(answer.encode()))
+            Scored(sum(found), len(found), len(answer.encode()), tuple(found))
             for found, answer in zip(logprobs, answers, strict=True)
         ]
 
     def render(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """The exact prompt, with the text of special tokens where they stand."""
-        ids = self._prompt(conversation, tools)
+        ids = self.prompt_ids(conversation, tools)
         return self.tokenizer.decode_bytes(ids, skip_special=False).decode("utf-8", errors="replace")
 
     def count_tokens(self, text: str) -> int:
         return len(self.tokenizer.encode(text))
 
-    def _prompt(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
-        return render_prompt(conversation.messages, self.tokenizer)
+    def prompt_ids(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
+        """The exact prompt. Where the chat template has no place for tools, a system message tells of them."""
+        if knows_tools(self.tokenizer):
+            return render_prompt(conversation.messages, self.tokenizer, tools)
+        messages = described(conversation.messages, tools)
+        return render_prompt(messages if self.tokenizer.is_own else in_words(messages), self.tokenizer)
 
     async def _answer(self, prompt: tuple[int, ...], options: Options) -> Answer:
         loop = asyncio.get_running_loop()
@@ -261,7 +267,7 @@ class LocalPort:
 
     def ask_many(self, conversations: Sequence[Conversation], sampling: Sampling, *, seed: int = 0) -> list[Answer]:
         """Answers in order. Request i draws with a seed of its own, so the batch it is in does not matter."""
-        prompts = [render_prompt(c.messages, self.tokenizer) for c in conversations]
+        prompts = [self.prompt_ids(c) for c in conversations]
         return self._run(prompts, sampling, seed)
 
     def complete_many(self, texts: Sequence[str], sampling: Sampling, *, seed: int = 0) -> list[Answer]:

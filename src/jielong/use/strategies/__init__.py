@@ -19,6 +19,7 @@ from jielong.use.port import Answer, Ask, Options
 from jielong.use.strategies.debate import Debate, Discuss
 from jielong.use.strategies.decompose import Decompose
 from jielong.use.strategies.judged import BestOf, Cascade, Check
+from jielong.use.strategies.library import FromLibrary
 from jielong.use.strategies.prompts import Context, Explain, FewShot, Spell, Think
 from jielong.use.strategies.revise import Constitution, Reflect
 from jielong.use.strategies.roles import Dera, Team
@@ -26,6 +27,7 @@ from jielong.use.strategies.story import Story
 from jielong.use.strategies.tree import Tree
 from jielong.use.strategies.vote import Vote
 from jielong.use.strategy import Strategy, over
+from jielong.use.tools.loop import Tools
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,14 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "discuss": Discuss,
     "explain": Explain,
     "few-shot": FewShot,
+    "library": FromLibrary,
     "plan": Plan,
     "reflect": Reflect,
     "spell": Spell,
     "story": Story,
     "team": Team,
     "think": Think,
+    "tools": Tools,
     "tree": Tree,
     "vote": Vote,
 }

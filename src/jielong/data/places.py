@@ -1,0 +1,100 @@
+"""Where in its source each stretch of an extracted text stands: page of a PDF, line of text or code, heading of the rest.
+
+Extraction sweeps, so its text is not the source's. But it keeps the order: the lines of both that are not empty
+correspond one to one in text and code, and headings are found again by their words.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from resiliparse.parse.html import HTMLTree
+
+from jielong.data.extract import PAGE_BORDER, READ, is_pdf, kind_of, markdown_text, pdf_pages, tidy
+from jielong.data.sources import PageLike, decode
+
+
+@dataclass(frozen=True)
+class Located:
+    """A text, and the places that begin at rising offsets of it; `unit` is "page", "line", or "" for headings."""
+
+    text: str
+    unit: str
+    starts: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def place(self, start: int, end: int) -> str:
+        """The place of the characters from `start` to `end`: "page 3", "lines 10-24", a heading, or "" where unknown."""
+        first = bisect_right(self.starts, start) - 1
+        if first < 0:
+            return ""
+        if not self.unit:
+            return self.names[first]
+        last = max(first, bisect_right(self.starts, end - 1) - 1)
+        if self.names[first] == self.names[last]:
+            return f"{self.unit} {self.names[first]}"
+        return f"{self.unit}s {self.names[first]}-{self.names[last]}"
+
+
+def locate(page: PageLike) -> Located:
+    """The text that `extract` gives of a page, with its places; raises as `extract` does."""
+    if is_pdf(page):
+        pages = [(text, str(number)) for number, text in enumerate(pdf_pages(page.body), start=1) if text]
+        offsets = accumulate((len(text) + len(PAGE_BORDER) for text, _ in pages), initial=0)
+        return Located(
+            PAGE_BORDER.join(text for text, _ in pages),
+            "page",
+            tuple(offsets)[: len(pages)],
+            tuple(n for _, n in pages),
+        )
+    source, _ = decode(page.body, page.content_type)
+    kind = kind_of(page, source)
+    text = READ[kind](source)
+    if kind == "html":
+        return _by_headings(text, _html_headings(source))
+    if kind == "markdown":
+        return _by_headings(text, _markdown_headings(source))
+    lines = source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    numbers = [str(number) for number, line in enumerate(lines, start=1) if tidy(line)]
+    starts = [start for start, _ in _lines(text)]
+    assert len(starts) == len(numbers), (page.uri, len(starts), len(numbers))
+    return Located(text, "line", tuple(starts), tuple(numbers))
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Offset and words of each line that is not empty."""
+    start = 0
+    for line in text.split("\n"):
+        if line.strip():
+            yield start, line.strip()
+        start += len(line) + 1
+
+
+def _by_headings(text: str, headings: Sequence[str]) -> Located:
+    """Headings are looked for in order, since one whose element was swept away must not stop the search for the others."""
+    found: list[tuple[int, str]] = []
+    known, left = set(headings), list(headings)
+    for start, line in _lines(text):
+        if line in known and line in left:
+            left = left[left.index(line) + 1 :]
+            found.append((start, line))
+    return Located(text, "", tuple(start for start, _ in found), tuple(heading for _, heading in found))
+
+
+def _html_headings(html: str) -> list[str]:
+    body = HTMLTree.parse(html).body
+    found = body.query_selector_all("h1, h2, h3, h4, h5, h6")[:] if body else []
+    return [tidy(" ".join((element.text or "").split())) for element in found]
+
+
+_FENCED = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
+_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)[ \t]*#*$|^(?=\S)(.+)\n {0,3}(?:=+|-{3,})[ \t]*$", re.M)
+
+
+def _markdown_headings(text: str) -> list[str]:
+    text = _FENCED.sub("", text.replace("\r\n", "\n"))
+    return [markdown_text(match[1] or match[2] or "") for match in _HEADING.finditer(text)]

@@ -1,0 +1,160 @@
+"""Whether a model calls a tool when it should, rightly, and leaves it alone when it should not.
+
+Each question is marked with the call it needs, or with none. A call counts as right when it names the tool and its
+arguments come to the same: of a calculator, when the expressions have the same value. Beside any model stands a
+baseline of regular expressions, which calls the calculator wherever it sees two numbers with an operation between them; to
+beat it a model must tell a sum from a score, a date and a telephone number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jielong.errors import DataError
+from jielong.records import Conversation, Message
+from jielong.runs import canonical_json
+from jielong.use.port import Ask, Options
+from jielong.use.tools.calculator import value_of
+from jielong.use.tools.reading import with_calls
+from jielong.use.tools.tool import Tool, by_name
+
+Call = Mapping[str, Any]
+Caller = Callable[[str], Awaitable[Sequence[Call]]]
+"""The calls that somebody makes on a question."""
+
+
+@dataclass(frozen=True)
+class CallQuestion:
+    """A question and the call it needs, {"name": ..., "arguments": {...}}; None where none is needed."""
+
+    question: str
+    call: Call | None = None
+
+    @property
+    def has_number(self) -> bool:
+        return any(c.isdigit() for c in self.question) or bool(_NUMERAL.search(self.question))
+
+
+_NUMERAL = re.compile(r"[零一二两三四五六七八九十百千万亿]")
+
+
+@dataclass(frozen=True)
+class CallReport:
+    """Counts over questions that need a call (`right`, `wrong` arguments or tool, `missed`) and that need none (`quiet`, `false`).
+
+    Rates are in [0, 1]; of an empty kind they are 1 where nothing could go wrong.
+    """
+
+    right: int = 0
+    wrong: int = 0
+    missed: int = 0
+    quiet: int = 0
+    false: int = 0
+    false_with_number: int = 0
+    """Of the false calls, those on questions that contain a number."""
+
+    @property
+    def precision(self) -> float:
+        """Of the questions with a call, the share where it was the right one."""
+        return _share(self.right, self.right + self.wrong + self.false)
+
+    @property
+    def recall(self) -> float:
+        """Of the questions that need a call, the share that got the right one."""
+        return _share(self.right, self.right + self.wrong + self.missed)
+
+    @property
+    def quiet_rate(self) -> float:
+        """Of the questions that need no call, the share that got none."""
+        return _share(self.quiet, self.quiet + self.false)
+
+    def __str__(self) -> str:
+        needing, others = self.right + self.wrong + self.missed, self.quiet + self.false
+        return (
+            f"precision {self.precision:.1%}, recall {self.recall:.1%} of {needing} ({self.wrong} wrong, {self.missed} missed); "
+            f"no call where none is needed {self.quiet_rate:.1%} of {others} ({self.false_with_number} of {self.false} "
+            "false calls on questions with numbers)"
+        )
+
+
+async def measure_calls(questions: Sequence[CallQuestion], caller: Caller) -> CallReport:
+    """Ask all questions at the same time and count.
+
+    DataError where fewer than half of the questions that need no call contain a number: then whoever calls at the sight of
+    one would look good.
+    """
+    others = [q for q in questions if q.call is None]
+    num_tempting = sum(q.has_number for q in others)
+    if 2 * num_tempting < len(others):
+        raise DataError(
+            f"{num_tempting} of {len(others)} questions that need no call contain a number; it must be half of them at least"
+        )
+    made = await asyncio.gather(*(caller(q.question) for q in questions))
+    counts = dict.fromkeys(("right", "wrong", "missed", "quiet", "false", "false_with_number"), 0)
+    for question, calls in zip(questions, made, strict=True):
+        if question.call is None:
+            counts["false" if calls else "quiet"] += 1
+            counts["false_with_number"] += bool(calls) and question.has_number
+        elif not calls:
+            counts["missed"] += 1
+        else:
+            counts["right" if is_same_call(question.call, calls[0]) else "wrong"] += 1
+    return CallReport(**counts)
+
+
+def is_same_call(wanted: Call, made: Call) -> bool:
+    """Whether two calls ask the same tool for the same."""
+    if wanted["name"] != made["name"]:
+        return False
+    ours, theirs = wanted.get("arguments") or {}, made.get("arguments") or {}
+    if "expression" in ours and ours.keys() == theirs.keys():
+        try:
+            return value_of(str(ours["expression"])) == value_of(str(theirs["expression"]))
+        except DataError:
+            return False
+    return canonical_json(ours) == canonical_json(theirs)
+
+
+def model_calls(
+    ask: Ask, tools: Sequence[Tool], options: Options, *, describe: bool = True, before: Sequence[Message] = ()
+) -> Caller:
+    """What a model calls when it is asked once; nothing is run. `before` are turns with examples."""
+    offered = tuple(tool.schema for tool in tools) if describe else ()
+
+    async def calls(question: str) -> Sequence[Call]:
+        answer = await ask(
+            Conversation((*before, Message("user", question))),
+            Options(options.sampling, options.seed, offered, label="calls"),
+        )
+        return with_calls(answer.message, by_name(tools)).tool_calls
+
+    return calls
+
+
+def _share(num: int, of: int) -> float:
+    return num / of if of else 1.0
+
+
+_WORDS = {
+    "+": ("+", "plus", "加上", "加"),
+    "-": ("-", "minus", "减去", "减"),
+    "*": ("*", "×", "x", "times", "multiplied by", "乘以", "乘"),
+    "/": ("/", "÷", "divided by", "除以"),
+}
+_SIGN_OF = {word: sign for sign, words in _WORDS.items() for word in words}
+_NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
+_SUM = re.compile(rf"{_NUMBER}\s*({'|'.join(map(re.escape, _SIGN_OF))})\s*{_NUMBER}", re.IGNORECASE)
+
+
+async def regular_expression(question: str) -> Sequence[Call]:
+    """The baseline: the calculator for the first two numbers with an operation between them."""
+    found = _SUM.search(question)
+    if not found:
+        return ()
+    left, word, right = found.groups()
+    expression = f"{left}{_SIGN_OF[word.lower()]}{right}".replace(",", "")
+    return ({"name": "calculator", "arguments": {"expression": expression}},)

@@ -1,0 +1,121 @@
+"""The exam of the recipe `calls`: held-out questions, asked with the calculator at hand, and a baseline without a model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jielong.errors import DataError
+from jielong.evaluate.calls import Call, CallQuestion, measure_calls, regular_expression
+from jielong.recipes.prepare import open_port
+from jielong.recipes.recipe import CallsStage
+from jielong.records import Conversation, Message, Sampling
+from jielong.runs import write_json, write_text
+from jielong.use.answers import last_number, normal
+from jielong.use.port import LocalPort, Options
+from jielong.use.strategy import run
+from jielong.use.tools.calculator import CALCULATOR, calculate
+from jielong.use.tools.loop import Tools
+from jielong.worlds.sums.items import CALL_KINDS, LANGS, NO_CALL_KINDS, Item, questions_of
+
+if TYPE_CHECKING:
+    from jielong.recipes.execute import Context
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What somebody made of a question: the calls, and the text at the end."""
+
+    calls: tuple[Call, ...]
+    text: str
+
+
+Answers = Callable[[str], Awaitable[Reply]]
+
+
+def with_calculator(port: LocalPort, max_tokens: int, *, describe: bool) -> Answers:
+    """A model whose calls are run; whether it is told of the tool before it is asked."""
+    strategy = Tools((CALCULATOR,), describe=describe)
+    options = Options(Sampling(max_tokens=max_tokens, temperature=0.0))
+
+    async def answers(question: str) -> Reply:
+        outcome = await run(strategy, Conversation((Message("user", question),)), port.ask, options)
+        calls = [call for asked in outcome.calls for call in asked.answer.message.tool_calls]
+        return Reply(tuple(calls), outcome.answer.text)
+
+    return answers
+
+
+async def by_regular_expression(question: str) -> Reply:
+    """The baseline: what stands between two numbers is computed."""
+    calls = await regular_expression(question)
+    try:
+        return Reply(tuple(calls), calculate(calls[0]["arguments"]["expression"]) if calls else "")
+    except DataError as error:
+        return Reply(tuple(calls), str(error))
+
+
+def is_right(item: Item, reply: Reply) -> bool:
+    """Whether the text at the end says the answer: after a call its last number, otherwise the whole of it."""
+    if item.call is None:
+        return normal(reply.text) == normal(item.answer)
+    return last_number(reply.text) == item.answer
+
+
+async def sit(items: Sequence[Item], answers: Answers) -> tuple[dict[str, float], list[Reply]]:
+    """The figures of an exam, shares in [0, 1], and the replies in order; all questions are asked at the same time."""
+    replies = await asyncio.gather(*(answers(i.question) for i in items))
+    made = {i.question: r.calls for i, r in zip(items, replies, strict=True)}
+
+    async def caller(question: str) -> Sequence[Call]:
+        return made[question]
+
+    report = await measure_calls([CallQuestion(i.question, i.call) for i in items], caller)
+    figures = {"precision": report.precision, "recall": report.recall, "quiet": report.quiet_rate}
+    pairs = list(zip(items, replies, strict=True))
+    groups = {kind: [p for p in pairs if p[0].kind == kind] for kind in (*CALL_KINDS, *NO_CALL_KINDS)}
+    plain = [p for p in groups["plain"] if all(10 <= n < 1000 for n in p[0].numbers)]
+    for name, group in {"plain, 2 or 3 digits": plain, **groups}.items():
+        figures[f"{name}: answer"] = _share([is_right(i, r) for i, r in group])
+        figures[f"{name}: call"] = _share([[i.call] * (i.call is not None) == list(r.calls) for i, r in group])
+    return figures, replies
+
+
+def _share(hits: Sequence[bool]) -> float:
+    return sum(hits) / len(hits) if hits else 0.0
+
+
+def examine(stage: CallsStage, context: Context) -> dict[str, Any]:
+    """exam.txt and exam.json in the run's directory."""
+    seed = context.recipe.seed
+    port = open_port(stage, context, "model")
+    figures: dict[str, dict[str, float]] = {}
+    wrong: list[dict[str, Any]] = []
+    for number, lang in enumerate(LANGS):
+        context.display.update(number, len(LANGS), None, 0.0, 0.0, lang)
+        items = [i for k in CALL_KINDS for i in questions_of(k, lang, "test", stage.each, seed)]
+        # as many that need no call
+        items += [i for k in NO_CALL_KINDS for i in questions_of(k, lang, "test", 2 * stage.each, seed)]
+        untold, told = (with_calculator(port, stage.max_tokens, describe=d) for d in (False, True))
+        figures[lang], replies = asyncio.run(sit(items, untold))
+        figures[f"{lang}, told"], _ = asyncio.run(sit(items, told))
+        figures[f"{lang}, regular expr."], _ = asyncio.run(sit(items, by_regular_expression))
+        wrong += [
+            {"question": i.question, "expression": i.expression, "answer": i.answer, "calls": r.calls, "text": r.text}
+            for i, r in zip(items, replies, strict=True)
+            if not is_right(i, r)
+        ]
+    write_json(context.run.path / "exam.json", {"figures": figures, "wrong": wrong})
+    write_text(context.run.path / "exam.txt", table(figures))
+    return {"figures": figures, "outputs": ["exam.txt", "exam.json"]}
+
+
+def table(figures: dict[str, dict[str, float]]) -> str:
+    """A column for each, a line for each figure."""
+    names = list(next(iter(figures.values())))
+    width = max(map(len, names))
+    lines = ["".join([" " * width, *(f"  {column:>17}" for column in figures)])]
+    lines += ["".join([f"{n:<{width}}", *(f"  {100 * f[n]:>16.1f}%" for f in figures.values())]) for n in names]
+    return "\n".join(lines) + "\n"

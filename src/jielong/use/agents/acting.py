@@ -1,0 +1,262 @@
+"""Somebody who acts in a text world: it is told what is wanted and what is seen, and writes one action after another.
+
+A world is anything with a `step`. A policy says what to do next: a model, which may be any strategy over one, a
+model's judgement of what can be done, dice, or a plan. What a model writes need not be possible; it may be mapped to the
+nearest action that is (Huang et al. 2022, arXiv 2201.07207: each generated step is replaced by the admissible one most
+like it, which also stands in the conversation from then on). An episode ends when the world is over or a limit is
+reached: steps, the budget, or the same action in the same situation again and again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from jielong.config import at_least
+from jielong.records import Conversation, Message, Observation
+from jielong.runs import now_s
+from jielong.use.ledger import BudgetSpent, Ledger, current
+from jielong.use.port import Options, Scores, Usage
+from jielong.use.prompting import fill, language_of
+from jielong.use.strategies import Direct
+from jielong.use.strategy import Strategy, over
+
+
+class World(Protocol):
+    """A text world that has begun. `step` gives what is seen then, whether it is over, and a reward above 0 for the goal."""
+
+    def step(self, text: str) -> tuple[Observation, bool, float]: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where an episode is broken off, finished or not."""
+
+    steps: int = 40
+    repeats: int = 3
+    """The same action, with the same to be seen, so many times is a loop."""
+    remember: int = 16
+    """So many of the last turns stay in the conversation."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "steps", "repeats", "remember")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One action: what was seen before it, what the policy wrote, what was done, and the reward after it."""
+
+    seen: Observation
+    said: str
+    action: str
+    reward: float
+
+    @property
+    def is_executable(self) -> bool:
+        """Whether what was done could be done."""
+        return self.action in self.seen.admissible
+
+    @property
+    def is_written(self) -> bool:
+        """Whether it could be done as the policy wrote it."""
+        return self.said in self.seen.admissible
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What somebody did, and why it ended: "over" (the world's own end, or finished), "steps", "repeated" or "budget"."""
+
+    steps: tuple[Step, ...]
+    end: Observation
+    stop: str
+    usage: Usage
+    seconds: float
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the goal was reached when the world was over: whoever stops too late, or never, has not succeeded."""
+        return self.stop == "over" and self.steps[-1].reward > 0
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the goal was reached at any moment, known or not."""
+        return any(step.reward > 0 for step in self.steps)
+
+    @property
+    def conversation(self) -> Conversation:
+        """All of it as messages, as the policy was told them and as a model can learn from them."""
+        return conversation_of(self.steps)
+
+    def __str__(self) -> str:
+        lines = [self.end.goal]
+        for number, step in enumerate(self.steps, start=1):
+            mapped = f"   (wrote: {step.said})" if step.said != step.action else ""
+            refused = "" if step.is_executable else "   (cannot be done)"
+            lines += [f"    {step.seen.text}", f"{number:2} > {step.action}{mapped}{refused}"]
+        outcome = "success" if self.is_success else "no success"
+        return "\n".join([*lines, f"    {self.end.text}", f"=> {outcome}, {self.stop} after {len(self.steps)} steps"])
+
+
+def conversation_of(steps: Sequence[Step], seen: Observation | None = None) -> Conversation:
+    """The instruction, each step as a turn of the user and the assistant's action, and last what is seen now.
+
+    Each turn of the user says the goal again: what is wanted is never far from what is decided.
+    """
+    language = language_of((seen or steps[0].seen).goal)
+
+    def told(seen: Observation) -> Message:
+        return Message("user", fill("seen", language, seen=seen.text, goal=seen.goal))
+
+    messages = [Message("system", fill("act", language))]
+    for step in steps:
+        messages += [told(step.seen), Message("assistant", step.action)]
+    return Conversation((*messages, told(seen)) if seen else tuple(messages))
+
+
+class Policy:
+    """Says what to do next, for the length of one episode."""
+
+    @property
+    def usage(self) -> Usage:
+        """What it has cost so far."""
+        return Usage()
+
+    async def choose(self, conversation: Conversation, seen: Observation) -> str:
+        """The next action in words; `conversation` ends with what is seen now. BudgetSpent where it may not go on."""
+        raise NotImplementedError
+
+
+async def act(
+    world: World, seen: Observation, policy: Policy, limits: Limits = Limits(), nearest: Nearest | None = None
+) -> Episode:
+    """One episode in a world that shows `seen`. With `nearest`, what cannot be done is mapped to what can."""
+    start_s = now_s()
+    steps: list[Step] = []
+    done_here: Counter[tuple[str, str]] = Counter()
+    stop = ""
+    while not stop:
+        try:
+            remembered = steps[max(0, len(steps) + 1 - limits.remember) :]
+            said = await policy.choose(conversation_of(remembered, seen), seen)
+        except BudgetSpent:
+            stop = "budget"
+            break
+        said = said.strip().partition("\n")[0].strip()
+        action = nearest(said, seen.admissible) if nearest and said not in seen.admissible else said
+        new, is_over, reward = world.step(action)
+        steps.append(Step(seen, said, action, reward))
+        done_here[seen.text, action] += 1
+        if is_over:
+            stop = "over"
+        elif done_here[seen.text, action] >= limits.repeats:
+            stop = "repeated"
+        elif len(steps) >= limits.steps:
+            stop = "steps"
+        seen = new
+    return Episode(tuple(steps), seen, stop, policy.usage, now_s() - start_s)
+
+
+# Policies -----------------------------------------------------------------------------------------------------------
+
+
+class Written(Policy):
+    """What a model writes, asked through the ledger and its budget; by a strategy, or plainly."""
+
+    def __init__(self, ledger: Ledger, options: Options, strategy: Strategy | None = None) -> None:
+        self._ledger, self._options = ledger, options
+        self._ask = over(strategy or Direct(), ledger.ask)
+        self._num_chosen = 0
+
+    @property
+    def usage(self) -> Usage:
+        return self._ledger.usage
+
+    async def choose(self, conversation: Conversation, seen: Observation) -> str:
+        del seen
+        self._num_chosen += 1
+        token = current.set(self._ledger)
+        try:
+            return (await self._ask(conversation, self._options.draw("step", self._num_chosen))).text
+        finally:
+            current.reset(token)
+
+
+class Likeliest(Policy):
+    """Of the actions that can be done, the one that the model finds likeliest; 0 tokens is no limit."""
+
+    def __init__(self, model: Scores, tokens: int = 0) -> None:
+        self._model, self._tokens, self._usage = model, tokens, Usage()
+
+    @property
+    def usage(self) -> Usage:
+        return self._usage
+
+    async def choose(self, conversation: Conversation, seen: Observation) -> str:
+        if self._tokens and self._usage.tokens >= self._tokens:
+            raise BudgetSpent(f"the budget of {self._tokens} tokens is spent")
+        scored = await self._model.score(conversation, seen.admissible)
+        self._usage += Usage(completion_tokens=sum(s.num_tokens for s in scored), calls=1)
+        return max(zip(scored, seen.admissible, strict=True), key=lambda pair: pair[0].logprob)[1]
+
+
+class Dice(Policy):
+    """Any action that can be done, but never the one that says it is finished: the control."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+
+    async def choose(self, conversation: Conversation, seen: Observation) -> str:
+        del conversation
+        return self._rng.choice([a for a in seen.admissible if a != seen.finish] or [seen.finish])
+
+
+class Told(Policy):
+    """What somebody says who knows the world: a solver's plan, a demonstration. `texts` is asked as the episode goes on."""
+
+    def __init__(self, texts: Iterator[str]) -> None:
+        self._texts = texts
+
+    async def choose(self, conversation: Conversation, seen: Observation) -> str:
+        del conversation, seen
+        return next(self._texts)
+
+
+# The nearest action that can be done --------------------------------------------------------------------------------
+
+Nearest = Callable[[str, Sequence[str]], str]
+"""Of the given actions, the one most like a text."""
+
+Embed = Callable[[Sequence[str]], "np.ndarray[tuple[int, int], np.dtype[np.float32]]"]
+"""Texts to vectors, one row each."""
+
+
+def by_letters(text: str, actions: Sequence[str]) -> str:
+    """The action that shares most runs of one to three letters with the text (Dice's coefficient); of a tie, the first."""
+    wanted = _runs(text)
+
+    def likeness(action: str) -> float:
+        runs = _runs(action)
+        return 2 * (wanted & runs).total() / max(1, wanted.total() + runs.total())
+
+    return max(actions, key=likeness)
+
+
+def _runs(text: str) -> Counter[str]:
+    text = " ".join(text.lower().split())
+    return Counter(text[i : i + n] for n in (1, 2, 3) for i in range(len(text) - n + 1))
+
+
+def by_meaning(embed: Embed) -> Nearest:
+    """The action whose vector has the smallest angle to that of the text."""
+
+    def nearest(text: str, actions: Sequence[str]) -> str:
+        vectors = np.asarray(embed([text, *actions]), dtype=np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
+        return actions[int((vectors[1:] @ vectors[0]).argmax())]
+
+    return nearest

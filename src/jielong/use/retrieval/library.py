@@ -1,0 +1,420 @@
+"""One's own documents on disk, ready to be searched: one SQLite file with the texts, their words and their vectors.
+
+Files go in through the readers that training uses, cut into chunks with their places. Words are found by SQLite's FTS5,
+meanings by vectors; the two rankings are fused. Everything is written in transactions, so that a killed run leaves the
+last whole state, and what is removed is overwritten. Without an embedder it is searched by words alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jielong.data.places import locate
+from jielong.data.sources import Page, list_pages, read_page
+from jielong.errors import ConfigError, DataError, ResourceError
+from jielong.use.prompting import language_of
+from jielong.use.retrieval.chunks import Chunk, ChunkConfig, cut_into_chunks
+from jielong.use.retrieval.embedders import Embeds, Vectors
+from jielong.use.retrieval.passages import Passage
+from jielong.use.retrieval.terms import is_han, terms
+
+VERSION = 1
+_SCHEMA = (
+    "CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, problem TEXT NOT NULL)",
+    "CREATE TABLE chunks (id INTEGER PRIMARY KEY, file INTEGER NOT NULL REFERENCES files, language TEXT NOT NULL, "
+    "text TEXT NOT NULL, place TEXT NOT NULL)",
+    "CREATE INDEX chunks_of_file ON chunks (file)",
+    "CREATE TABLE vectors (chunk INTEGER PRIMARY KEY REFERENCES chunks, vector BLOB NOT NULL)",
+    # "embedder": who made the vectors; "untidy": something was deleted that may still stand in the file
+    "CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    # without a copy of what it indexes: the texts are in chunks
+    "CREATE VIRTUAL TABLE words USING fts5 (terms, content = '', tokenize = 'unicode61')",
+    "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, row)",
+)
+_RANKED = 50
+"""How deep each ranking is read."""
+_RRF = 60
+"""Reciprocal rank fusion: 1 / (60 + rank), Cormack et al. 2009."""
+_BATCH = 32
+_COMMIT_S = 1.0
+# Between which shares of a query's rare words, and between which cosines of E5, the evidence goes from 0 to 1: from what
+# questions that no document answers reach to what the right document reaches, both as measured by bench.strategies.retrieval.
+_WORDS = (0.0, 0.4)
+_COSINES = {("en", "en"): (0.79, 0.91), ("zh", "zh"): (0.84, 0.93)}
+_COSINES_BETWEEN = (0.76, 0.82)
+
+Report = Callable[[str, int, int], None]
+"""Is told what is counted ("files", "vectors"), how many are done, and of how many."""
+
+
+@dataclass
+class Added:
+    """What adding did, in files; `problems` has a sentence for each that could not be read."""
+
+    read: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A file of the library, its chunks, and why there are none."""
+
+    path: str
+    chunks: int
+    problem: str
+
+
+class Library:
+    """The library in the file `path`, made where there is none. Close it; DataError where the file is something else."""
+
+    def __init__(self, path: Path, embedder: Embeds | None = None, *, chunks: ChunkConfig = ChunkConfig()) -> None:  # noqa: B008
+        self.path, self.embedder, self._chunks = path, embedder, chunks
+        self._known: tuple[tuple[int, int], dict[str, tuple[list[int], Vectors]]] | None = None
+        try:
+            self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
+        except sqlite3.Error as error:
+            raise DataError(f"{path} cannot be opened: {error}") from error
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        # what is deleted is overwritten with zeros, not only forgotten
+        self._sql("PRAGMA secure_delete = ON")
+        version = self._sql("PRAGMA user_version")[0][0]
+        if not version:
+            if self._sql("SELECT count(*) FROM sqlite_master")[0][0]:
+                raise DataError(f"{self.path} is a database, but no library; name another file")
+            self._sql("PRAGMA journal_mode = WAL")
+            with self._transaction():
+                for statement in _SCHEMA:
+                    self._sql(statement)
+                self._sql(f"PRAGMA user_version = {VERSION}")
+        elif version != VERSION:
+            raise DataError(f"{self.path} is a library of version {version}; this jielong reads version {VERSION}")
+        self._sql("PRAGMA synchronous = NORMAL")
+
+    def close(self) -> None:
+        self._db.close()
+
+    # --- what goes in
+
+    def add(self, paths: Iterable[Path], report: Report | None = None) -> Added:
+        """Read files, and folders at any depth; changed files are replaced and vanished ones of the folders removed.
+
+        A file whose bytes are the same as last time is left alone. One that cannot be read costs a sentence, and what the
+        library knew of it is removed. Vectors are made by `embed`.
+        """
+        added, files = Added(), dict[str, None]()
+        for path in paths:
+            found = _files(path)
+            files |= dict.fromkeys(map(str, found))
+            if path.is_dir():
+                added.removed += self._forget([p for p in self._inside(path) if p not in files])
+        todo, done = list(files), 0
+        while done < len(todo):
+            with self._transaction():
+                until_s = time.monotonic() + _COMMIT_S
+                while done < len(todo) and time.monotonic() < until_s:
+                    self._add_one(todo[done], added)
+                    done += 1
+            if report:
+                report("files", done, len(todo))
+        if added.read or self._state("untidy"):  # perhaps from a run that was killed
+            self._tidy()
+        return added
+
+    def _add_one(self, path: str, added: Added) -> None:
+        page = read_page(Path(path), path)
+        digest = _digest(page)
+        known = self._sql("SELECT digest, problem FROM files WHERE path = ?", (path,))
+        if known == [(digest, "")]:
+            added.unchanged += 1
+            return
+        chunks: list[Chunk] = []
+        problem = page.error.removeprefix(f"{path}: ")
+        if not problem:
+            try:
+                chunks = list(cut_into_chunks(locate(page), self._chunks))
+                problem = "" if chunks else "it holds no text"
+            except (DataError, ConfigError) as error:
+                problem = str(error)
+        if problem:
+            added.problems.append(f"{_shown(path)}: {problem}")
+            if known == [(digest, problem)]:
+                return
+        if known:
+            self._delete(path)
+        self._insert(path, digest, problem, chunks)
+        if known:
+            added.replaced += 1
+        elif not problem:
+            added.read += 1
+
+    def _insert(self, path: str, digest: str, problem: str, chunks: Sequence[Chunk]) -> None:
+        file = self._sql("INSERT INTO files VALUES (NULL, ?, ?, ?) RETURNING id", (path, digest, problem))[0][0]
+        for chunk in chunks:
+            text = chunk.text.encode("utf-8", "replace").decode()
+            row = self._sql(
+                "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?) RETURNING id",
+                (file, language_of(text), text, chunk.place),
+            )[0][0]
+            self._sql("INSERT INTO words (rowid, terms) VALUES (?, ?)", (row, " ".join(terms(text))))
+
+    async def embed(self, report: Report | None = None) -> int:
+        """Make the vectors that are missing; how many. All of them are where the embedder has another name than before."""
+        if self.embedder is None:
+            return 0
+        with self._transaction():
+            if self.embedded_by != self.embedder.name:
+                self._sql("DELETE FROM vectors")
+                self._sql("INSERT OR REPLACE INTO state VALUES ('embedder', ?)", (self.embedder.name,))
+        missing = self._sql("SELECT id FROM chunks WHERE id NOT IN (SELECT chunk FROM vectors) ORDER BY id")
+        for start in range(0, len(missing), _BATCH):
+            batch = [row for (row,) in missing[start : start + _BATCH]]
+            texts = [self._sql("SELECT text FROM chunks WHERE id = ?", (row,))[0][0] for row in batch]
+            made = (await self.embedder.passages(texts)).astype(np.float16)
+            with self._transaction():
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO vectors VALUES (?, ?)",
+                    [(row, vector.tobytes()) for row, vector in zip(batch, made, strict=True)],
+                )
+            if report:
+                report("vectors", start + len(batch), len(missing))
+        return len(missing)
+
+    # --- what goes out
+
+    def remove(self, paths: Iterable[Path]) -> int:
+        """Remove files, and all of a folder; their number. Nothing of them is left in the library's file."""
+        count = self._forget([known for path in paths for known in self._inside(path)])
+        self._tidy()
+        return count
+
+    def _inside(self, path: Path) -> list[str]:
+        """The library's files that `path` is, or holds."""
+        whole = str(path.resolve())
+        known = [p for (p,) in self._sql("SELECT path FROM files")]
+        return [p for p in known if p == whole or p.startswith(f"{whole}/")]
+
+    def _forget(self, paths: Sequence[str]) -> int:
+        with self._transaction():
+            return sum(self._delete(path) for path in paths)
+
+    def _delete(self, path: str) -> int:
+        rows = self._sql("SELECT chunks.id, text FROM chunks JOIN files ON files.id = file WHERE path = ?", (path,))
+        for row, text in rows:
+            # a table of words alone does not know what it held: it must be told
+            self._sql("INSERT INTO words (words, rowid, terms) VALUES ('delete', ?, ?)", (row, " ".join(terms(text))))
+            self._sql("DELETE FROM vectors WHERE chunk = ?", (row,))
+        self._sql("INSERT OR REPLACE INTO state VALUES ('untidy', 'yes')")
+        self._sql("DELETE FROM chunks WHERE file = (SELECT id FROM files WHERE path = ?)", (path,))
+        return len(self._sql("DELETE FROM files WHERE path = ? RETURNING id", (path,)))
+
+    def _tidy(self) -> None:
+        """Merge the index of words, which is when deleted ones leave it; after deletions rewrite the file without gaps."""
+        self._sql("INSERT INTO words (words) VALUES ('optimize')")
+        if self._state("untidy"):
+            self._sql("VACUUM")
+            self._sql("DELETE FROM state WHERE name = 'untidy'")
+        self._sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _state(self, name: str) -> str:
+        return "".join(value for (value,) in self._sql("SELECT value FROM state WHERE name = ?", (name,)))
+
+    # --- what is found
+
+    async def search(self, query: str, k: int = 5) -> list[Passage]:
+        """The `k` passages whose ranks by words and by vectors, fused, are best.
+
+        Each language has a ranking of its own by vectors, and the best of each take turns: an embedder puts all texts in the
+        query's language first, whatever they say. The score of a passage is evidence between 0 and 1: how much of the
+        query's rare words it holds, or how close the meanings are, whichever is more. It need not fall with the rank.
+        """
+        asked = list(dict.fromkeys(terms(query)))
+        rankings = [self._by_words(asked)]
+        cosines: dict[int, float] = {}
+        if self.can_embed and self.embedder is not None:
+            vector = (await self.embedder.queries([query]))[0]
+            for rows, vectors in self._vectors().values():
+                close = vectors @ vector
+                best = np.argsort(-close, kind="stable")[:_RANKED]
+                rankings.append([rows[i] for i in best])
+                cosines |= {rows[i]: float(close[i]) for i in best}
+        fused: dict[int, float] = {}
+        for ranking in rankings:
+            for rank, row in enumerate(ranking, start=1):
+                fused[row] = fused.get(row, 0.0) + 1 / (_RRF + rank)
+        language, languages = language_of(query), self._languages(fused)
+        seen: Counter[str] = Counter()
+        turns: dict[int, int] = {}
+        for row in sorted(fused, key=lambda r: (-fused[r], r)):
+            rank, is_own = seen[languages[row]], languages[row] == language
+            # own, other, other, own, other, own ...: across languages words do not help, and the right one stands lower
+            turns[row] = (rank and 2 * rank + 1) if is_own else max(1, 2 * rank)
+            seen[languages[row]] += 1
+        weights = self._weights(asked)
+        best_rows = sorted(turns, key=turns.__getitem__)[:k]
+        return [self._passage(row, weights, cosines.get(row, 0.0), language) for row in best_rows]
+
+    def _languages(self, rows: Iterable[int]) -> dict[int, str]:
+        wanted = ",".join(map(str, rows))
+        return dict(self._sql(f"SELECT id, language FROM chunks WHERE id IN ({wanted})"))
+
+    def _by_words(self, asked: Sequence[str]) -> list[int]:
+        if not asked:
+            return []
+        # a single character is found at the beginning of the two that it was indexed with
+        wanted = " OR ".join(f'"{term}"{" *" if is_han(term) and len(term) == 1 else ""}' for term in asked[:64])
+        found = self._sql("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", (wanted, _RANKED))
+        return [row for (row,) in found]
+
+    def _vectors(self) -> dict[str, tuple[list[int], Vectors]]:
+        """Chunks and vectors by language, kept in memory until another connection or this one has changed the file."""
+        state = self._sql("PRAGMA data_version")[0][0], self._db.total_changes
+        if self._known is None or self._known[0] != state:
+            found: dict[str, tuple[list[int], list[bytes]]] = {}
+            for row, language, vector in self._sql(
+                "SELECT chunk, language, vector FROM vectors JOIN chunks ON chunks.id = chunk ORDER BY chunk"
+            ):
+                rows, blobs = found.setdefault(language, ([], []))
+                rows.append(row)
+                blobs.append(vector)
+            self._known = (
+                state,
+                {
+                    language: (
+                        rows,
+                        np.frombuffer(b"".join(blobs), np.float16).reshape(len(rows), -1).astype(np.float32),
+                    )
+                    for language, (rows, blobs) in found.items()
+                },
+            )
+        return self._known[1]
+
+    def _weights(self, asked: Sequence[str]) -> dict[str, float]:
+        """How much each term of a query tells: the logarithm of how rare it is among the chunks."""
+        total = self.num_chunks
+        counts = {term: self._sql("SELECT doc FROM vocabulary WHERE term = ?", (term,)) for term in asked}
+        return {term: math.log(1 + total / (1 + (count[0][0] if count else 0))) for term, count in counts.items()}
+
+    def _passage(self, row: int, weights: dict[str, float], cosine: float, asked_in: str) -> Passage:
+        path, language, text, place = self._sql(
+            "SELECT path, language, text, place FROM chunks JOIN files ON files.id = file WHERE chunks.id = ?", (row,)
+        )[0]
+        held = set(terms(text))
+        share = sum(w for term, w in weights.items() if term in held) / (sum(weights.values()) or 1.0)
+        by_meaning = _evidence(cosine, *_COSINES.get((asked_in, language), _COSINES_BETWEEN))
+        return Passage(text, _shown(path), place, max(_evidence(share, *_WORDS), by_meaning))
+
+    # --- what is known about it
+
+    @property
+    def num_chunks(self) -> int:
+        return int(self._sql("SELECT count(*) FROM chunks")[0][0])
+
+    @property
+    def num_vectors(self) -> int:
+        return int(self._sql("SELECT count(*) FROM vectors")[0][0])
+
+    @property
+    def embedded_by(self) -> str:
+        """The name of the embedder that made the vectors; "" where there are none."""
+        return self._state("embedder")
+
+    @property
+    def can_embed(self) -> bool:
+        """Whether the embedder at hand is the one that made the vectors."""
+        return self.embedder is not None and self.embedder.name == self.embedded_by and self.num_vectors > 0
+
+    def files(self) -> list[Kept]:
+        """All files by path."""
+        found = self._sql(
+            "SELECT path, count(chunks.id), problem FROM files LEFT JOIN chunks ON file = files.id GROUP BY files.id ORDER BY path"
+        )
+        return [Kept(_shown(path), count, problem) for path, count, problem in found]
+
+    def check(self) -> list[str]:
+        """What is wrong with the file itself, a sentence each; nothing where all is well."""
+        try:
+            wrong = [str(line) for (line,) in self._sql("PRAGMA integrity_check") if line != "ok"]
+            self._sql("INSERT INTO words (words) VALUES ('integrity-check')")
+            words = self._sql("SELECT count(*) FROM words_docsize")[0][0]
+            if words != self.num_chunks:
+                wrong.append(f"{self.num_chunks} chunks, but the words of {words}")
+            lost = self._sql("SELECT count(*) FROM vectors WHERE chunk NOT IN (SELECT id FROM chunks)")[0][0]
+            if lost:
+                wrong.append(f"{lost} vectors of chunks that are not there")
+        except DataError as error:
+            wrong = [str(error)]
+        return wrong
+
+    def changed(self) -> list[str]:
+        """Files that are other on disk than in the library, or gone, a sentence each."""
+        found = []
+        for path, digest in self._sql("SELECT path, digest FROM files ORDER BY path"):
+            page = read_page(Path(path), path)
+            if not Path(path).exists():
+                found.append(f"{_shown(path)} is gone")
+            elif _digest(page) != digest:
+                found.append(f"{_shown(path)} has changed")
+        return found
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._sql("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._sql("ROLLBACK")
+            raise
+        self._sql("COMMIT")
+
+    def _sql(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
+        """The rows that a statement gives. All go through here, so that a damaged or busy file costs a sentence."""
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            if "locked" in str(error):
+                raise ResourceError(f"{self.path} is being written by another process; wait for it to end") from error
+            raise DataError(f"{self.path} is no library, or damaged: {error}") from error
+
+
+def _evidence(value: float, low: float, high: float) -> float:
+    return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def _files(path: Path) -> list[Path]:
+    """The files that `path` stands for, with their full paths; what is hidden is left out of folders."""
+    if path.is_dir():
+        root = path.resolve()
+        return [p for p in list_pages(root) if not any(part.startswith(".") for part in p.relative_to(root).parts)]
+    if not path.exists():
+        raise DataError(f"there is no file or folder {str(path)!r}")
+    return [path.resolve()]
+
+
+def _digest(page: Page) -> str:
+    return hashlib.blake2b(page.body + page.error.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def _shown(path: str) -> str:
+    """The path as seen from where the command runs, if it lies below."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path

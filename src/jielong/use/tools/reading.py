@@ -1,0 +1,90 @@
+"""Tool calls in what a model wrote as plain text.
+
+A model whose template has marks for calls gives them as `Message.tool_calls`. Others write them as they learned to: JSON
+between <tool_call> and </tool_call>, JSON as the whole answer (perhaps in a fence), or a line like calculator("12*7").
+Each form is read only where it cannot be meant otherwise: the name must be one of the tools, and the call must stand alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jielong.records import Message
+from jielong.use.tools.tool import Tool
+
+_MARKED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
+_FENCED = re.compile(r"\A```\w*\n(.*)\n```\Z", re.DOTALL)
+_ANNOUNCED = re.compile(r"\A(?:\[TOOL_CALLS\]|<\|python_tag\|>)\s*")
+_LINE = re.compile(r"^[ \t]*(?P<call>[A-Za-z_][\w-]*\(.*\))[ \t]*;?[ \t]*$", re.MULTILINE)
+
+
+def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
+    """The message with the calls that its text holds taken out of the text and into `tool_calls`."""
+    if message.tool_calls:
+        return message
+    text, calls = message.text, list[Mapping[str, Any]]()
+
+    def take(found: Iterable[Mapping[str, Any] | None], otherwise: str) -> str:
+        those = list(found)
+        if not those or None in those:
+            return otherwise
+        calls.extend(call for call in those if call is not None)
+        return ""
+
+    text = _MARKED.sub(lambda m: take(_in_json(m[1], tools), m[0]), text)
+    if not calls:
+        text = take(_in_json(_bare(text), tools), text)
+    if not calls:
+        text = _LINE.sub(lambda m: take([_in_line(m["call"], tools)], m[0]), text)
+    return Message(message.role, text.strip(), message.name, tuple(calls)) if calls else message
+
+
+def _bare(text: str) -> str:
+    text = text.strip()
+    fenced = _FENCED.match(text)
+    return _ANNOUNCED.sub("", fenced[1].strip() if fenced else text)
+
+
+def _in_json(text: str, tools: Mapping[str, Tool]) -> list[Mapping[str, Any] | None]:
+    """The calls of a JSON object or list; None in it for what is no call of these tools."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    return [_call(one, tools) for one in (found if isinstance(found, list) else [found])]
+
+
+def _call(data: Any, tools: Mapping[str, Tool]) -> Mapping[str, Any] | None:
+    if not isinstance(data, dict):
+        return None
+    if isinstance(data.get("function"), dict):
+        data = data["function"]
+    arguments = data.get("arguments", data.get("parameters", {}))
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except (ValueError, RecursionError):
+            return None
+    if data.get("name") not in tools or not isinstance(arguments, dict):
+        return None
+    return {"name": data["name"], "arguments": arguments}
+
+
+def _in_line(text: str, tools: Mapping[str, Tool]) -> Mapping[str, Any] | None:
+    """A call as Python writes it, of literal values; those without a name are the tool's first parameters."""
+    try:
+        node = ast.parse(text, mode="eval").body
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in tools:
+            return None
+        names = list(tools[node.func.id].parameters.get("properties", {}))
+        values = [ast.literal_eval(value) for value in node.args]
+        arguments = dict(zip(names, values, strict=False))
+        named = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords if k.arg}
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return None
+    is_clear = len(values) <= len(names) and not arguments.keys() & named.keys()
+    return {"name": node.func.id, "arguments": {**arguments, **named}} if is_clear else None

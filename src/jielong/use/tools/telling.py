@@ -1,0 +1,44 @@
+"""How a model that has no place for tools in its chat template is told of them, and of what was called, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from jielong.records import Message
+from jielong.use.prompting import fill, language_of
+
+
+def described(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
+    """The messages with the tools in their system message, in the language of the last user turn."""
+    if not tools:
+        return tuple(messages)
+    asked = next((m.text for m in reversed(messages) if m.role == "user"), "")
+    listed = "\n".join(json.dumps(dict(tool), ensure_ascii=False) for tool in tools)
+    text = fill("tools", language_of(asked), tools=listed)
+    first = messages[0] if messages else None
+    if first is not None and first.role == "system":
+        return (Message("system", f"{first.text}\n\n{text}"), *messages[1:])
+    return (Message("system", text), *messages)
+
+
+def in_words(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The messages with calls and their answers as text, for a template that knows neither."""
+    told: list[Message] = []
+    for message in messages:
+        if message.tool_calls:
+            calls = "\n".join(
+                f"<tool_call>{json.dumps(dict(c), ensure_ascii=False)}</tool_call>" for c in message.tool_calls
+            )
+            content = f"{message.text}\n{calls}".lstrip("\n")
+            message = replace(message, content=content, tool_calls=())
+        if message.role == "tool":
+            text = f"<tool_response>{message.text}</tool_response>"
+            if told and told[-1].role == "user":  # several answers are one turn, as templates want turns to alternate
+                told[-1] = Message("user", f"{told[-1].text}\n{text}")
+                continue
+            message = Message("user", text)
+        told.append(message)
+    return tuple(told)

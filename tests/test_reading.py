@@ -1,0 +1,61 @@
+"""Lessons in reading: what they say is invented, their answers are right, and training and test share nothing."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from jielong.recipes import build_recipe
+from jielong.recipes.execute import run_recipe
+from jielong.recipes.reading import as_chat
+from jielong.worlds.reading import LANGS, PARTS, RELATIONS, is_unknown, part_of, real_places, write_lesson, write_sheets
+
+
+def lessons(part: str, num: int = 60) -> list:  # type: ignore[type-arg]
+    rng = random.Random(7)
+    return [write_lesson(part, 4, 6, rng) for _ in range(num)]
+
+
+def test_training_and_test_share_no_name_and_no_wording() -> None:
+    names, wordings = {}, {}
+    for part in PARTS:
+        sheets = [s for lesson in lessons(part) for s in lesson.sheets]
+        names[part] = {v for s in sheets for _, v in s.facts if not v.isdigit()} | {s.place.en for s in sheets}
+        rng = random.Random(1)
+        wordings[part] = {sheets[0].question("cook", lang, part, rng) for lang in LANGS for _ in range(40)}
+        assert all(part_of(name) == part for name in names[part])
+    assert not names["train"] & names["test"]
+    assert not wordings["train"] & wordings["test"]
+
+
+def test_an_answer_is_a_sentence_of_the_sheets_or_says_that_there_is_none() -> None:
+    unknown = 0
+    for lesson in lessons("train"):
+        text = "\n".join(s.text for s in lesson.sheets)
+        for _, answer in lesson.turns:
+            assert is_unknown(answer) != (answer in text)
+            unknown += is_unknown(answer)
+    assert 0.2 < unknown / 360 < 0.45
+
+
+def test_sheets_of_real_places_are_in_both_languages_and_differ_in_every_value() -> None:
+    sheets = write_sheets(real_places()[:10], "test", 0)
+    assert len(sheets) == 200
+    assert 60 < sum(s.lang == "zh" for s in sheets) < 140
+    assert len({s.text for s in sheets}) == 200
+    assert all(relation in RELATIONS for s in sheets for relation, _ in s.facts)
+
+
+def test_a_lesson_puts_its_passages_before_the_first_question_alone() -> None:
+    chat = as_chat(lessons("train", 1)[0])
+    users = [m.text for m in chat.messages if m.role == "user"]
+    assert "[4] " in users[0]
+    assert not any("[1] " in text for text in users[1:])
+
+
+@pytest.mark.smoke
+def test_the_reader_is_trained_from_nothing(tmp_path: Path) -> None:
+    run = run_recipe(build_recipe("reader", size="smoke"), tmp_path)
+    assert (run.checkpoint("sft") / "model.safetensors").exists()

@@ -1,0 +1,182 @@
+"""Programs that try to get out of the sandboxes: all stay in, all end, and nothing of this machine is seen or changed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from jielong.errors import ConfigError, ResourceError
+from jielong.use.tools.sandbox import Bubblewrap, Monty, Ran, Sandbox, python_tool
+
+SECRET = "a-secret-of-this-process"
+
+
+def run(sandbox: Sandbox, code: str) -> Ran:
+    return asyncio.run(sandbox.run(code))
+
+
+def bubblewrap() -> Bubblewrap:
+    sandbox = Bubblewrap(memory_mb=256, seconds=3.0)
+    try:
+        run(sandbox, "1")
+    except ResourceError as error:
+        pytest.skip(str(error))
+    return sandbox
+
+
+@pytest.fixture(params=["monty", "bubblewrap"])
+def sandbox(request: pytest.FixtureRequest) -> Sandbox:
+    return Monty(memory_mb=64, seconds=1.0) if request.param == "monty" else bubblewrap()
+
+
+def test_honest_programs_give_what_they_print_and_their_last_value(sandbox: Sandbox) -> None:
+    assert run(sandbox, "import math\nprint('三角')\nmath.factorial(5)") == Ran("三角\n120", True)
+    assert run(sandbox, "x = [i * i for i in range(4)]\nprint(sum(x))") == Ran("14", True)
+    assert run(sandbox, "x = 1") == Ran("(nothing was printed)", True)
+
+
+def test_errors_are_told_as_python_words_them(sandbox: Sandbox) -> None:
+    failed = run(sandbox, "print('before')\n[][1]")
+    assert not failed.is_fine
+    assert failed.output.startswith("before\nTraceback") and "line 2" in failed.output
+    assert failed.output.endswith("IndexError: list index out of range")
+    assert "SyntaxError" in run(sandbox, "def f(:").output
+
+
+ESCAPES = {
+    "file": "open('{secret_file}').read()",
+    "file by path": "from pathlib import Path\nPath('{secret_file}').read_text()",
+    "passwords": "open('/etc/shadow').read()",
+    "proc of the parent": "open('/proc/{pid}/environ').read()",
+    "proc of all": "import os\nprint([open('/proc/' + p + '/cmdline').read() for p in os.listdir('/proc') if p == '{pid}'][0])",
+    "socket": "import socket\nsocket.create_connection(('127.0.0.1', {port}), 2).recv(99)",
+    "name look-up": "import socket\nsocket.getaddrinfo('example.com', 80)",
+    "process": "import subprocess\nsubprocess.run(['cat', '{secret_file}'], check=True)",
+    "memory bomb": "x = 'a' * 2**20\nwhile True:\n    x += x",
+    "big number": "len(str(9**9**9))",
+    "endless loop": "while True:\n    pass",
+    "recursion": "def f(n):\n    return f(n + 1) + 1\nf(0)",
+    "symlink": "import os\nos.symlink('{secret_file}', 'link')\nopen('link').read()",
+    "symlink to a folder": "import os\nos.symlink('{folder}', '/tmp/link')\nopen('/tmp/link/secret.txt').read()",
+    "write outside": "open('{folder}/new.txt', 'w').write('x')",
+    "write to the system": "open('/usr/new.txt', 'w').write('x')",
+    "full disk": "f = open('/tmp/big', 'wb')\nwhile True:\n    f.write(b'x' * 2**20)",
+    "subclasses": "[c for c in ().__class__.__base__.__subclasses__() if c.__name__ == 'Popen'][0](['cat', '{secret_file}'])",
+    "sleep": "import time\ntime.sleep(60)",
+    "kill": "import os\nos.kill({pid}, 9)",
+}
+
+
+@pytest.mark.parametrize("attempt", ESCAPES)
+def test_an_escape_fails_with_an_error_and_in_time(sandbox: Sandbox, attempt: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text(SECRET)
+    heard: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.01)
+        code = ESCAPES[attempt].format(
+            secret_file=secret, folder=tmp_path, pid=os.getpid(), port=server.getsockname()[1]
+        )
+        start_s = time.monotonic()
+        ran = run(sandbox, code)
+        with pytest.raises(TimeoutError):
+            heard.append(server.accept())
+    assert time.monotonic() - start_s < 10
+    assert not ran.is_fine, ran.output
+    assert SECRET not in ran.output
+    assert [f.name for f in tmp_path.iterdir()] == ["secret.txt"] and not Path("/usr/new.txt").exists()
+
+
+def test_the_environment_is_empty_of_ours(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JIELONG_API_KEY", SECRET)
+    told = run(sandbox, "import os\nprint(sorted(os.environ), dict(os.environ))")
+    assert SECRET not in told.output and "JIELONG" not in told.output
+
+
+def test_a_catastrophic_regular_expression_ends(sandbox: Sandbox) -> None:
+    start_s = time.monotonic()
+    told = run(sandbox, "import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')")
+    assert time.monotonic() - start_s < 10
+    assert not told.is_fine or told.output == "(nothing was printed)"
+
+
+def test_a_flood_of_output_is_cut(sandbox: Sandbox) -> None:
+    told = run(sandbox, "while True:\n    print('x' * 1000)")
+    assert not told.is_fine and len(told.output) < 25_000
+
+
+def test_a_fork_bomb_meets_its_limit_and_leaves_nobody_behind() -> None:
+    sandbox = bubblewrap()
+    name = f"bomb{os.getpid()}"
+    code = (
+        f"import ctypes, os\nctypes.CDLL(None).prctl(15, b'{name}')\n"
+        "while True:\n    try:\n        os.fork()\n    except OSError:\n        print('no more')\n"
+    )
+
+    async def watched() -> tuple[int, Ran]:
+        bomb = asyncio.create_task(sandbox.run(code))
+        most = 0
+        while not bomb.done():
+            await asyncio.sleep(0.05)
+            most = max(most, num_named(name))
+        return most, await bomb
+
+    most, told = asyncio.run(watched())
+    assert not told.is_fine and "no more" in told.output
+    assert 2 <= most <= sandbox.processes
+    assert num_named(name) == 0
+
+
+def num_named(name: str) -> int:
+    """How many processes of this machine call themselves so."""
+    return sum(_read(path).strip() == name for path in Path("/proc").glob("[0-9]*/comm"))
+
+
+def test_there_is_no_forking_in_the_interpreter() -> None:
+    assert not run(Monty(), "import os\nos.fork()").is_fine
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def test_full_python_is_nobody_in_an_empty_house() -> None:
+    sandbox = bubblewrap()
+    told = run(sandbox, "import os\nprint(os.getuid(), sorted(p for p in os.listdir('/proc') if p.isdigit())[:3])")
+    assert told.output.startswith("65534 ['1'")
+    assert "sandbox" in run(sandbox, "import socket\nsocket.gethostname()").output
+    inside = run(sandbox, "import os\nsorted(os.listdir('/'))").output
+    assert "home" not in inside and "etc" not in inside and "root" not in inside
+
+
+def test_programs_at_the_same_time_do_not_wait_for_each_other(sandbox: Sandbox) -> None:
+    async def both() -> list[Ran]:
+        return list(await asyncio.gather(sandbox.run("while True:\n    pass"), sandbox.run("1 + 1")))
+
+    loop, honest = asyncio.run(both())
+    assert not loop.is_fine and honest == Ran("2", True)
+    assert threading.active_count() < 20
+
+
+def test_the_tool_says_what_the_program_said() -> None:
+    tool = python_tool(Monty())
+    assert asyncio.run(tool.answer({"code": "print(1)\n2"})) == "1\n2"
+    assert asyncio.run(tool.answer({"code": "1/0"})).startswith("error: Traceback")
+    assert "lack 'code'" in asyncio.run(tool.answer({}))
+
+
+def test_without_bubblewrap_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ResourceError, match="apt-get install bubblewrap"):
+        run(Bubblewrap(), "1")
+    with pytest.raises(ConfigError, match="memory_mb"):
+        Bubblewrap(memory_mb=0)

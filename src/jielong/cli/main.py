@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jielong.cli import act, adapt, ask, library, models, ports, spell, tools, tune
+from jielong.cli import act, adapt, ask, evaluate, library, models, ports, spell, tools, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 
@@ -87,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     generate.set_defaults(command=_generate)
 
     ask.add_parser(commands)
+    evaluate.add_parser(commands)
     library.add_parser(commands)
     spell.add_parser(commands)
     act.add_parser(commands)

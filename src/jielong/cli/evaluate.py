@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
     evaluate.add_argument(
         "--task",
         required=True,
-        help="a JSONL file of one's own, or a built-in task: instructions, sums, capitals, capitals-zh",
+        help="a JSONL file of one's own, or a built-in task: instructions, sums, capitals, capitals-zh, safety, bias, code",
     )
     evaluate.add_argument("--strategy", default="direct", help="as in jielong ask, such as vote:5 (default: direct)")
     evaluate.add_argument(
@@ -48,7 +48,9 @@ def add_parser(commands: Any) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from jielong.evaluate.running import Result, System, answer_task
+    from jielong.evaluate.scoring import Given
     from jielong.evaluate.summary import summarize
+    from jielong.use.tools.sandbox import Monty
 
     for name, least in (("samples", 1), ("limit", 0)):
         if getattr(arguments, name) < least:
@@ -58,6 +60,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.samples > 1 and sampling.temperature == 0:
         raise ConfigError(f"--samples {arguments.samples} at temperature 0 are all the same; give --temperature too")
     out = arguments.out or Path("evaluations") / f"{task.name}-{_slug(arguments.model)}"
+    given = Given(Monty().run) if any(item.scorer == "code" for item in task.items) else Given()
     strategies = list(dict.fromkeys(filter(None, (arguments.against, arguments.strategy))))
 
     async def work() -> list[Summary]:
@@ -75,6 +78,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
                 results = await answer_task(
                     System(port, strategy, sampling), task, out / _slug(strategy),
+                    given=given,
                     seed=arguments.seed, samples=arguments.samples, on_result=tell,
                 )  # fmt: skip
                 summary = summarize(strategy, task, results, seed=arguments.seed)

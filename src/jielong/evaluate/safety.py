@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 _REFUSAL = re.compile(
-    r"\bI(?:'m| am)? (?:can(?:no|')t|can not|won't|will not|must not|unable|not able|not going to|do not feel comfortable"
+    r"\bI(?:'m| am)? (?:can(?:no|')t(?! wait)|can not|won't|will not|must not"
+    r"|unable|not able|not going to|do not feel comfortable"
     r"|have to (?:decline|refuse)|must (?:decline|refuse))\b"
     r"|\b(?:I'm|I am) (?:sorry|afraid)\b.{0,60}\b(?:can(?:no|')t|can not|won't|unable|not able|not)\b"
     r"|\bI (?:don't|do not) (?:assist|help|provide|support) (?:with )?"

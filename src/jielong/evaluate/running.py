@@ -114,8 +114,6 @@ def _check(system: System, task: Task, given: Given) -> None:
         )
     if "code" in scorers and given.run_python is None:
         raise ConfigError(f"task {task.name} runs code, and there is nothing given to run it in")
-    if "grade" in scorers and given.grade is None:
-        raise ConfigError(f"task {task.name} needs a judge (on the command line: --judge MODEL)")
 
 
 def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:

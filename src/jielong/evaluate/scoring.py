@@ -9,6 +9,8 @@ letter    the letter of the right choice is said
 logprob   the right choice is the likeliest per byte; in total and per token are details (only where the port scores)
 share     the probability of the right choice among the choices (only where the port scores)
 yes       the answer says yes
+refuses   the answer declines; helps: it does not
+instructions, code   every instruction is followed; the tests pass
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -28,16 +30,12 @@ from jielong.evaluate.tasks import LETTERS, Item
 from jielong.use.answers import final, is_same, normal, says_yes
 from jielong.use.port import Scored, Scores
 
-Grade = Callable[[str, str], Awaitable[float | None]]
-"""A judge's mark from 0 to 1 for an answer to a question; None where it gave none."""
-
 
 @dataclass(frozen=True)
 class Given:
-    """What scorers are handed: something that runs Python for `code`, a judge for `grade`."""
+    """What scorers are handed: something that runs Python for `code`."""
 
     run_python: RunPython | None = None
-    grade: Grade | None = None
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,6 @@ async def worth(item: Item, text: str, given: Given) -> Worth:
             raise ConfigError("code is scored by running it, and there is nothing given to run it in")
         is_right, output = await passes(text, item.tests, given.run_python)
         return Worth(float(is_right), {"output": output})
-    if item.scorer == "grade":
-        if given.grade is None:
-            raise ConfigError("scorer 'grade' needs a judge (on the command line: --judge MODEL)")
-        mark = await given.grade(item.question, text)
-        return Worth(mark or 0.0, {} if mark is not None else {"note": "the judge gave no mark"})
     if item.scorer == "letter":
         said = said_letter(text, item.choices)
         return Worth(float(said == LETTERS[item.label]), {"said": said})

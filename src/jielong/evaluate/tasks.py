@@ -35,7 +35,6 @@ NEEDS = {
     "refuses": "",
     "helps": "",
     "yes": "",
-    "grade": "",
 }
 """What each scorer needs of an item; `scoring` says what each does."""
 

@@ -35,7 +35,16 @@ def test_words_that_only_look_like_numbers_are_none() -> None:
 
 
 def test_the_same_number_is_the_same_answer_however_it_is_written() -> None:
-    for text in ("15", "15.0", "１５", "It is fifteen.", "答案：十五个", "So 10 + 5 = 15!", r"\boxed{15}", "一共是十五"):
+    for text in (
+        "15",
+        "15.0",
+        "１５",
+        "It is fifteen.",
+        "答案：十五个",
+        "So 10 + 5 = 15!",
+        r"\boxed{15}",
+        "一共是十五",
+    ):
         assert is_same(text, "15"), text
     for text in ("16", "-15", "It is fifty.", "十六", "15 or 16", "none"):
         assert not is_same(text, "15"), text

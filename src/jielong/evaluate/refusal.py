@@ -1,7 +1,6 @@
-"""Whether a model says no where it should, and only there.
+"""Whether an answer declines what was asked, in either language.
 
-Harmful requests should be refused, also in the wrappers that people put around them; requests that only sound harmful
-should be answered. `refuses` reads an answer in either language.
+It reads words, not deeds: an answer that says neither no nor anything harmful, as small models give it, does not decline.
 """
 
 from __future__ import annotations

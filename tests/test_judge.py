@@ -109,7 +109,7 @@ def test_two_result_files_are_paired_by_id_and_must_ask_the_same(tmp_path: Path)
         read_pairs(a, written("c.jsonl", {"id": "1", "question": "other", "text": "y"}))
     with pytest.raises(DataError, match="no id in common"):
         read_pairs(a, written("d.jsonl", {"id": "9", "question": "q", "text": "y"}))
-    with pytest.raises(DataError, match="d.jsonl:1: a result needs 'question'"):
+    with pytest.raises(DataError, match=r"d\.jsonl:1: a result needs 'question'"):
         read_pairs(a, written("d.jsonl", {"id": "9", "text": "y"}))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bench.strategies.calibrated import Calibrated, Known
-from bench.strategies.techniques import DRAWS, capitals, measure, sums, table
+from bench.strategies.techniques import DRAWS, TECHNIQUES, capitals, measure, sums, table
 
 
 def test_sums_and_capitals_are_drawn_by_their_seed_without_the_shots() -> None:
@@ -22,8 +22,8 @@ def test_sums_and_capitals_are_drawn_by_their_seed_without_the_shots() -> None:
 def test_a_known_model_fills_the_table_as_it_must() -> None:
     task = sums(100, 0)
     known = [Known(q.question, f"= {q.answer}", (f"= {int(q.answer) + 1}",)) for q in task.questions]
-    names = ["vote of 9", "best of 9, verifier", "spell tip"]
-    rows, votes = asyncio.run(measure(task, Calibrated(known, 0.6).ask, names, 0))
+    chosen = {name: TECHNIQUES[name] for name in ("vote of 9", "best of 9, verifier", "spell tip")}
+    rows, votes = asyncio.run(measure(task, Calibrated(known, 0.6).ask, chosen, 0))
     once, vote, best, spell = (sum(r.right) for r in rows)
     # 100 questions: .6, .73, 1 - .4^9 and .6, each within four standard deviations
     assert abs(once - 60) < 20 and abs(vote - 73) < 18 and best >= 99 and abs(spell - 60) < 20

@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,10 @@ DRAWS = 24
 """Samples for the votes of equal tokens."""
 
 
+def _gives_answer(text: str, asked: Example) -> bool:
+    return is_same(text, asked.answer)
+
+
 @dataclass(frozen=True)
 class Task:
     """Questions, and what every technique is put before: `base` is a strategy, such as few-shot."""
@@ -42,6 +46,7 @@ class Task:
     base: str = ""
     given: Mapping[str, Any] = field(default_factory=dict)
     max_tokens: int = 48
+    is_right: Callable[[str, Example], bool] = _gives_answer
 
 
 def sums(count: int, seed: int) -> Task:
@@ -88,6 +93,11 @@ TECHNIQUES: dict[str, Technique] = {
     "reflect": ("reflect", {}),
     "think": ("think", {}),
     "explain": ("explain", {}),
+    "decompose": ("decompose", {}),
+    "debate": ("debate", {}),
+    "discuss": ("discuss", {}),
+    "dera": ("dera", {}),
+    "team": ("team", {}),
     **{f"spell {name}": (f"spell:{name}", {}) for name in spells()},
 }
 
@@ -126,7 +136,7 @@ def row(name: str, made: Sequence[Outcome], seconds: float, task: Task) -> Row:
     count = len(made)
     return Row(
         name,
-        tuple(is_same(o.answer.text, q.answer) for o, q in zip(made, task.questions, strict=True)),
+        tuple(task.is_right(o.answer.text, q) for o, q in zip(made, task.questions, strict=True)),
         sum(o.usage.calls for o in made) / count,
         sum(o.usage.prompt_tokens for o in made) / count,
         sum(o.usage.completion_tokens for o in made) / count,
@@ -139,7 +149,7 @@ def equal_votes(draws: Sequence[Outcome], tokens: float, task: Task) -> tuple[in
     each = sum(o.usage.tokens for o in draws) / sum(len(o.calls) for o in draws)
     n = min(DRAWS, max(1, round(tokens / each)))
     winners = [most_say([call.answer for call in o.calls[:n]]) for o in draws]
-    return n, tuple(is_same(w.text, q.answer) for w, q in zip(winners, task.questions, strict=True))
+    return n, tuple(task.is_right(w.text, q) for w, q in zip(winners, task.questions, strict=True))
 
 
 def table(rows: Sequence[Row], votes: Sequence[tuple[int, tuple[bool, ...]]]) -> str:
@@ -169,14 +179,13 @@ def _share(right: Sequence[bool]) -> str:
 
 
 async def measure(
-    task: Task, ask: Ask, chosen: Sequence[str], seed: int
+    task: Task, ask: Ask, techniques: Mapping[str, Technique], seed: int
 ) -> tuple[list[Row], list[tuple[int, tuple[bool, ...]]]]:
     """The row of asking once and one for each technique, and for each technique the vote of equal tokens."""
     rows = [row("ask once", *await answer_all("", {}, task, ask, seed), task)]
     draws, _ = await answer_all(f"vote:{DRAWS}", {}, task, ask, derive_seed(seed, "equal"))
     votes = []
-    for name in chosen:
-        spec, given = TECHNIQUES[name]
+    for name, (spec, given) in techniques.items():
         rows.append(row(name, *await answer_all(spec, given, task, ask, seed), task))
         votes.append(equal_votes(draws, rows[-1].tokens, task))
         print(f"{name}: {_share(rows[-1].right)}", flush=True)
@@ -199,18 +208,23 @@ def main() -> None:
         task = capitals(arguments.questions, arguments.seed, lang)
     else:
         task = own(Path(arguments.task), arguments.questions)
-    port = open_port(arguments.model)
+    show(task, {name: TECHNIQUES[name] for name in arguments.only}, arguments.model, arguments.seed, arguments.out)
+
+
+def show(task: Task, techniques: Mapping[str, Technique], model: str, seed: int, out: Path | None = None) -> None:
+    """Measure the techniques on a model, print the table, and write its rows to the JSON file `out`."""
+    port = open_port(model)
 
     async def work() -> tuple[list[Row], list[tuple[int, tuple[bool, ...]]]]:
         try:
-            return await measure(task, port.ask, arguments.only, arguments.seed)
+            return await measure(task, port.ask, techniques, seed)
         finally:
             await port.close()
 
     rows, votes = asyncio.run(work())
-    print(f"\n{task.name}; model {port.name}; seed {arguments.seed}\n\n{table(rows, votes)}")
-    if arguments.out:
-        write_json(arguments.out, {"task": task.name, "seed": arguments.seed, "rows": [vars(r) for r in rows]})
+    print(f"\n{task.name}; model {port.name}; seed {seed}\n\n{table(rows, votes)}")
+    if out:
+        write_json(out, {"task": task.name, "seed": seed, "rows": [vars(r) for r in rows]})
 
 
 if __name__ == "__main__":

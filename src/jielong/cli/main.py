@@ -91,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     library.add_parser(commands)
     spell.add_parser(commands)
     act.add_parser(commands)
+    evaluate.add_parser(commands)
     models.add_parsers(commands)
     adapt.add_parser(commands)
 

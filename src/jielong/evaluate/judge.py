@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from jielong.errors import DataError
 from jielong.evaluate.many import many
 from jielong.evaluate.statistics import Interval, correlation, mcnemar, paired_bootstrap
 from jielong.records import Conversation, Message
+from jielong.use.examples import read_records
 from jielong.use.port import Ask, Options
 from jielong.use.prompting import fill, language_of
 from jielong.use.strategy import together

@@ -53,7 +53,7 @@ class Result:
     text: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     usage: Usage = Usage()
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
     stop: str = ""
     error: str = ""
     """Why there is no answer, such as a question too long for the model; it scores 0."""
@@ -111,6 +111,8 @@ def _check(system: System, task: Task, given: Given) -> None:
         )
     if "code" in scorers and given.run_python is None:
         raise ConfigError(f"task {task.name} runs code, and there is nothing given to run it in")
+    if "grade" in scorers and given.grade is None:
+        raise ConfigError(f"task {task.name} needs a judge (on the command line: --judge MODEL)")
 
 
 def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:

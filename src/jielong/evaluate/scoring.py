@@ -4,16 +4,15 @@ match     the same number at the end, or the right words somewhere in it (`use.a
 exact     the final part of the answer is the right one, but for case and punctuation
 contains  one of the right texts stands in it
 f1        shared words or Han characters, harmonic mean of precision and recall (SQuAD, Rajpurkar et al. 2016)
-regex     one of the patterns is found (of the task's author, who is trusted: a pattern can be made to take for ever)
+regex     one of the patterns is found
 letter    the letter of the right choice is said
 logprob   the right choice is the likeliest per byte; in total and per token are details (only where the port scores)
 share     the probability of the right choice among the choices (only where the port scores)
 yes       the answer says yes
-refuses   the answer declines (see `refusal`), as it should; helps: it does not
-puzzle    reasoning-gym's generator gives it full marks (see `puzzles`)
-instructions, code, grade: see `instructions`, `code` and `judge`
-refuses   the answer declines; helps: it does not
+refuses   the answer declines, as it should; helps: it does not
+puzzle    the generator of the puzzle gives it full marks
 instructions, code   every instruction is followed; the tests pass
+grade     the mark of a judge
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -35,12 +34,16 @@ from jielong.records import Conversation, Sample, Score
 from jielong.use.answers import final, is_same, normal, says_yes
 from jielong.use.port import Scored, Scores
 
+Grade = Callable[[str, str], Awaitable[float | None]]
+"""A judge's mark from 0 to 1 for an answer to a question; None where it gave none."""
+
 
 @dataclass(frozen=True)
 class Given:
-    """What scorers are handed: something that runs Python for `code`."""
+    """What scorers are handed: something that runs Python for `code`, a judge for `grade`."""
 
     run_python: RunPython | None = None
+    grade: Grade | None = None
 
 
 @dataclass(frozen=True)

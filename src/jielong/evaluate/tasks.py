@@ -35,6 +35,7 @@ NEEDS = {
     "refuses": "",
     "helps": "",
     "yes": "",
+    "grade": "",
 }
 """What each scorer needs of an item; `scoring` says what each does."""
 

@@ -1,0 +1,290 @@
+"""A story in five parts by Re3 against one long sample at equal tokens: `python -m bench.strategies.story MODEL`.
+
+Who is in the story, and what must not change about them, stands in the premise, so that both are measured by the same
+rule. Measured are whether those people stay (named in how many fifths of the text), under the same traits, whether people
+turn up who were never introduced, and how much is repeated. Several premises and seeds, in pairs; beside one long sample
+stands one that is asked to go on until its story is as long, for how much is repeated depends on the length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from jielong.cli.ports import MODEL_HELP, open_port
+from jielong.evaluate.statistics import paired_bootstrap
+from jielong.records import Conversation, Message, Sampling
+from jielong.runs import write_json
+from jielong.use.answers import normal
+from jielong.use.ledger import keep
+from jielong.use.port import Answer, Ask, Options
+from jielong.use.prompting import language_of
+from jielong.use.strategies import named
+from jielong.use.strategies.story import Story
+from jielong.use.strategy import Outcome, Strategy, run, said
+
+PARTS = 5
+_TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+(?:['’][^\W_\u3400-\u9fff]+)*")
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"'”’」]*\s*|\n+")
+_CAPITAL = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+\b")
+_TITLES = set("I Mr Mrs Ms Dr God English French German Chinese".split())
+_DAYS = set(
+    "Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August "
+    "September October November December Christmas".split()
+)
+_SURNAMES = (
+    "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘"
+    "杜戴夏钟汪田任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文小老阿"
+)
+_SPEAKS = "说|道|问|笑|想|答|喊|叫|看|走|点头|摇头|站|坐|拿|听"
+_NAME_ZH = re.compile(rf"(?<![\u3400-\u9fff])([{_SURNAMES}][\u3400-\u9fff]{{1,2}}?)(?={_SPEAKS})")
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody of the premise; a sentence with the name in which `against` is found contradicts what was said of them."""
+
+    name: str
+    against: str
+
+
+@dataclass(frozen=True)
+class Premise:
+    text: str
+    people: tuple[Person, ...]
+
+
+_SEES = r"\b(?:saw|sees|looked|looks|watched|watches|stared|gazed|noticed)\b"
+PREMISES = (
+    Premise(
+        "Write a story about Mara, a young woman with red hair who keeps a lighthouse, and her blind old brother Tobias. "
+        "A ship is lost in a storm.",
+        (
+            Person("Mara", r"\b(?:black|brown|blonde?|gr[ae]y|white|golden|dark)\s+hair\b|\bold woman\b"),
+            Person("Tobias", rf"{_SEES}|\byoung\b|\bhusband\b|\bfather\b"),
+        ),
+    ),
+    Premise(
+        "Write a story about Omar, a poor baker who cannot read, and his clever daughter Lina. They find an old letter.",
+        (
+            Person("Omar", r"\b(?:read|reads|wrote|writes)\b|\b(?:rich|wealthy)\b"),
+            Person("Lina", r"\b(?:son|boy|wife|mother|sister)\b"),
+        ),
+    ),
+    Premise(
+        "Write a story about Hugo, a gardener who is afraid of water, and his neighbour Edith, a retired captain. "
+        "The river rises.",
+        (
+            Person("Hugo", r"\b(?:swam|swims|swimming|dived|captain)\b"),
+            Person("Edith", r"\b(?:young|girl|wife|daughter|gardener)\b"),
+        ),
+    ),
+    Premise(
+        "写一个故事：王芳是一个红头发的灯塔看守人，她的哥哥李明是盲人。一艘船在暴风雨中失踪了。",
+        (
+            Person("王芳", "(?:黑|棕|金|白|灰)(?:色的?)?头发"),
+            Person("李明", "看见|看到|望着|盯着|弟弟"),
+        ),
+    ),
+)
+
+
+# --- measures
+
+
+def tokens(text: str) -> list[str]:
+    """Words in lower case; of Chinese, characters."""
+    return [token.lower() for token in _TOKEN.findall(text)]
+
+
+def repeated(words: Sequence[str], n: int = 4) -> float:
+    """The share of n-grams that were there before."""
+    grams = list(zip(*(words[i:] for i in range(n)), strict=False))
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def distinct(words: Sequence[str], n: int) -> float:
+    """Different n-grams to all (distinct-n, Li et al. 2016, arXiv 1510.03055)."""
+    return 1 - repeated(words, n)
+
+
+def sentences(text: str) -> list[str]:
+    return [sentence for sentence in map(str.strip, _SENTENCE_END.split(text)) if sentence]
+
+
+def fractions(text: str, count: int = PARTS) -> list[str]:
+    """The text in `count` stretches of about as many sentences each."""
+    whole = sentences(text)
+    edges = [round(i * len(whole) / count) for i in range(count + 1)]
+    return [" ".join(whole[a:b]) for a, b in itertools.pairwise(edges)]
+
+
+def presence(text: str, names: Sequence[str]) -> float:
+    """Of all pairs of a name and a fifth of the text, the share in which the name is there."""
+    pieces = fractions(text)
+    return sum(name in piece for name in names for piece in pieces) / (len(names) * len(pieces))
+
+
+def names_in(text: str) -> set[str]:
+    """What looks like people's names: capitals within a sentence; in Chinese a surname and what speaks or acts after it.
+
+    English words that are also there without a capital are left out. Places count too, and Chinese names within a
+    clause are missed: good for comparing texts, not for reading off.
+    """
+    lower = set(re.findall(r"\b[a-z]+\b", text))
+    english = {name for name in _CAPITAL.findall(text) if name.lower() not in lower}
+    return (english - _TITLES - _DAYS) | set(_NAME_ZH.findall(text))
+
+
+def strangers(text: str, known: str) -> set[str]:
+    """Names that are first met after the first fifth of the text and are not in `known`, the premise or plan."""
+    introduced = f"{known} {fractions(text)[0]}"
+    return {name for name in names_in(text) if name not in introduced}
+
+
+def contradictions(text: str, people: Sequence[Person]) -> int:
+    """Sentences that name one person alone and say of them what the premise rules out."""
+    found = 0
+    for sentence in sentences(text):
+        alone = [person for person in people if person.name in sentence]
+        found += len(alone) == 1 and bool(re.search(alone[0].against, sentence))
+    return found
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Of one story; per 1,000 words where it says `per_1000`."""
+
+    words: float
+    presence: float
+    strangers_per_1000: float
+    contradictions_per_1000: float
+    repeated_4: float
+    distinct_1: float
+    distinct_2: float
+
+
+def measure(text: str, premise: Premise, length: int = 0) -> Measures:
+    """All measures of a story; of repetition only the first `length` words count (0: all)."""
+    words = tokens(text)
+    counted = words[:length] if length else words
+    per_1000 = 1000 / max(1, len(words))
+    return Measures(
+        len(words),
+        presence(text, [person.name for person in premise.people]),
+        len(strangers(text, premise.text)) * per_1000,
+        contradictions(text, premise.people) * per_1000,
+        repeated(counted),
+        distinct(counted, 1),
+        distinct(counted, 2),
+    )
+
+
+# --- the experiment
+
+
+@dataclass(frozen=True)
+class GoOn(Strategy):
+    """One long sample: asked once, and then to go on each time it ends, until the story has `words` words."""
+
+    words: int
+
+    async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
+        told = ""
+        for number in range(4 * PARTS):
+            answer = await ask(conversation, options.draw("go on", number))
+            told += f"\n\n{answer.text.strip()}"
+            whole = replace(answer, message=Message("assistant", told.strip()))
+            keep(whole)
+            if len(tokens(told)) >= self.words or not normal(answer.text):
+                break
+            conversation = said(conversation, answer, "Go on with the story.")
+        return whole
+
+
+async def pair(premise: Premise, ask: Ask, seed: int, part_tokens: int) -> dict[str, Outcome]:
+    """A story by Re3, one sample that may write what all of Re3 read and wrote, and one that is asked to go on."""
+    conversation = Conversation((Message("user", premise.text),))
+    sampling = Sampling(max_tokens=part_tokens, temperature=0.8, top_p=0.95)
+    planned = await run(Story(parts=PARTS), conversation, ask, Options(sampling, seed))
+    asked = f"{premise.text} Write a long story in {PARTS} parts."
+    long_one = Conversation((Message("user", asked),))
+    whole = Options(replace(sampling, max_tokens=min(6000, planned.usage.tokens)), seed)
+    once = await run(named("direct"), long_one, ask, whole)
+    going_on = await run(GoOn(len(tokens(planned.answer.text))), long_one, ask, Options(sampling, seed))
+    return {"re3": planned, "one sample": once, "going on": going_on}
+
+
+def table(stories: Sequence[tuple[Premise, dict[str, Outcome]]]) -> str:
+    """Markdown: means of every measure, and the gain of Re3 over each of the others with its 95% interval, in pairs.
+
+    What is repeated is counted in as many words of each of a pair as the shortest has.
+    """
+    measured: dict[str, list[Measures]] = {}
+    for premise, told in stories:
+        length = min(len(tokens(outcome.answer.text)) for outcome in told.values())
+        for name, outcome in told.items():
+            measured.setdefault(name, []).append(measure(outcome.answer.text, premise, length))
+    first, *others = measured
+    cost = {n: sum(told[n].usage.tokens for _, told in stories) / len(stories) for n in measured}
+    lines = [
+        f"| {len(stories)} stories | " + " | ".join([*measured, *(f"{first} - {name}" for name in others)]) + " |",
+        "|---" * (1 + len(measured) + len(others)) + "|",
+        "| tokens | " + " | ".join([*(f"{cost[name]:.0f}" for name in measured), *("" for _ in others)]) + " |",
+    ]
+    for field in fields(Measures):
+        values = {name: [getattr(m, field.name) for m in each] for name, each in measured.items()}
+        cells = [f"{sum(each) / len(each):.3g}" for each in values.values()]
+        for name in others:
+            gain = paired_bootstrap(values[first], values[name])
+            cells.append(f"{gain.mean:+.3g} ({gain.low:+.3g} to {gain.high:+.3g})")
+        lines.append(f"| {field.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+async def tell(
+    model: str, language: str, seeds: Sequence[int], part_tokens: int, out: Path
+) -> list[tuple[Premise, dict[str, Outcome]]]:
+    """All stories; written to `out` as they are told."""
+    port = open_port(model)
+    stories, written = [], []
+    try:
+        for seed in seeds:
+            for premise in (p for p in PREMISES if language_of(p.text) == language):
+                told = await pair(premise, port.ask, seed, part_tokens)
+                stories.append((premise, told))
+                for name, outcome in told.items():
+                    row = {"story": name, "seed": seed, "premise": premise.text, "text": outcome.answer.text}
+                    row |= {"tokens": outcome.usage.tokens, "seconds": outcome.seconds, "stop": outcome.answer.stop}
+                    written.append(row | asdict(measure(outcome.answer.text, premise)))
+                write_json(out, written)
+                print(
+                    f"seed {seed}: {premise.text[:40]} ({', '.join(f'{o.seconds:.0f} s' for o in told.values())})",
+                    flush=True,
+                )
+    finally:
+        await port.close()
+    return stories
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help=MODEL_HELP)
+    parser.add_argument("--language", choices=("en", "zh"), default="en")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--part-tokens", type=int, default=160, help="of each part at most (default: 160)")
+    parser.add_argument("--out", type=Path, default=Path("stories.json"), help="all texts and measures")
+    arguments = parser.parse_args()
+    stories = asyncio.run(
+        tell(arguments.model, arguments.language, arguments.seeds, arguments.part_tokens, arguments.out)
+    )
+    print(f"\n{table(stories)}\n\nTexts: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,13 @@ from jielong.use.port import LocalPort
 
 IS_INSTALLED = importlib.util.find_spec("lm_eval") is not None
 PORT = LocalPort(Engine(MODEL, EngineConfig(slots=4, dtype="float32")), TOKENIZER)
-PAIRS = [("the sea", " the sea"), ("the sea 大", "海"), ("", "the sea"), ("sea ", "大海"), ("the sea " * 60, "大海 the")]
+PAIRS = [
+    ("the sea", " the sea"),
+    ("the sea 大", "海"),
+    ("", "the sea"),
+    ("sea ", "大海"),
+    ("the sea " * 60, "大海 the"),
+]
 
 installed = pytest.mark.skipif(not IS_INSTALLED, reason="lm-eval is not installed; it is an extra, and large")
 # what its imports and its models warn of is theirs

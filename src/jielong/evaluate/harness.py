@@ -78,7 +78,7 @@ def harness_model(port: LocalPort, *, seed: int = 0) -> Any:
 
     tokenizer, engine = port.tokenizer, cast(Judges, port.engine)
 
-    class JielongLM(TemplateLM):  # type: ignore[misc]
+    class JielongLM(TemplateLM):
         """Log-likelihoods and texts of one port."""
 
         tokenizer_name = port.name

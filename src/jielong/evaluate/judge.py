@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jielong.errors import DataError
+from jielong.errors import ConfigError, DataError
 from jielong.evaluate.many import many
 from jielong.evaluate.statistics import Interval, correlation, mcnemar, paired_bootstrap
 from jielong.records import Conversation, Message
@@ -99,7 +99,10 @@ async def judge_pair(pair: Pair, ask: Ask, options: Options) -> Verdict:
         prompt = fill(
             "judge_pair", language_of(pair.question), question=pair.question, first=first.strip(), second=second.strip()
         )
-        said = await ask(Conversation((Message("user", prompt),)), options.draw("judge", pair.id, order))
+        try:
+            said = await ask(Conversation((Message("user", prompt),)), options.draw("judge", pair.id, order))
+        except (ConfigError, DataError):  # too long for the judge; the other pairs are not
+            return None
         return first_is_better(said.text)
 
     a_first, b_first = await together([shown(pair.a, pair.b, "a first"), shown(pair.b, pair.a, "b first")])

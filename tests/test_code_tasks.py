@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
 from jielong.evaluate.built_in import built_in
 from jielong.evaluate.code import passes, program
-from jielong.use.tools.sandbox import Monty
+from jielong.use.tools.sandbox import Monty, Ran
 
 RIGHT = {
     "evens": "def sum_of_evens(numbers):\n    return sum(n for n in numbers if n % 2 == 0)",
@@ -67,17 +69,24 @@ def test_there_is_a_right_program_for_every_problem() -> None:
     assert {id.rpartition("-")[0] for id in ITEMS} == set(RIGHT) and len(RIGHT) == 12
 
 
-def test_an_answer_that_ends_before_its_tests_or_hides_them_fails() -> None:
+async def bare(code: str) -> Ran:
+    """The whole language, for programs of this file."""
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True)
+    return Ran(done.stdout + done.stderr, done.returncode == 0)
+
+
+def test_an_answer_that_ends_before_its_tests_or_says_that_it_passed_fails() -> None:
     tests = "assert double(2) == 4"
-    assert outcome("def double(x):\n    return 2 * x", tests)[0]
-    for wrong in (
-        "raise SystemExit(0)",
-        "print('all tests of this item passed')\n1 / 0",
-        "def double(x): return x",
-        "",
+    right, early = "def double(x):\n    return 2 * x", "print('passed')\nraise SystemExit(0)"
+    for answer, is_right in (
+        (right, True),
+        (early, False),
+        (f"{right}\nprint(double(2))", True),
+        ("1 / 0", False),
+        ("", False),
     ):
-        is_right, printed = outcome(wrong, tests)
-        assert not is_right and printed
+        assert asyncio.run(passes(answer, tests, bare))[0] == is_right, answer
+    assert asyncio.run(passes("print('hi')\ndef double(x): return 4", tests, bare)) == (True, "hi")
 
 
 def test_the_program_of_an_answer_is_its_last_fence_or_all_of_it() -> None:

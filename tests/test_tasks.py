@@ -18,10 +18,10 @@ from bench.strategies.calibrated import Calibrated, Known
 
 from jielong.errors import ConfigError, DataError
 from jielong.evaluate.running import System, answer_task
-from jielong.evaluate.scoring import Given, f1, pass_at_k, said_letter, worth
+from jielong.evaluate.scoring import Given, f1, pass_at_k, said_letter, score_items, worth
 from jielong.evaluate.summary import summarize
 from jielong.evaluate.tasks import Item, Task, read_task
-from jielong.records import Conversation, Message, Sampling
+from jielong.records import Conversation, Message, Sample, Sampling
 from jielong.use.port import Scored
 
 KNOWN = [Known(f"What is {a} + 1?", str(a + 1), (str(a),)) for a in range(100, 140)]
@@ -142,6 +142,15 @@ def test_samples_of_an_item_give_pass_at_k(tmp_path: Path) -> None:
     assert summary.score.mean == pytest.approx(summary.more["pass@1"]) and summary.calls == 1.0
 
 
+def test_the_tasks_own_scorer_serves_best_of_as_its_verifier(tmp_path: Path) -> None:
+    system = System(MODEL, "best-of:9", given={"scorer": score_items})
+    results = asyncio.run(answer_task(system, sums(tmp_path), tmp_path / "out"))
+    # all nine of p = .6 wrong: .4^9 = .0003
+    assert sum(r.score for r in results) >= 39 and all(r.usage.calls == 9 for r in results)
+    with pytest.raises(ConfigError, match="'code' cannot judge"):
+        score_items([(item("code"), Conversation((Message("assistant", "x"),)), Sample((), ()))])
+
+
 def test_a_system_resumes_without_asking_again_and_asks_what_changed(tmp_path: Path) -> None:
     told: list[str] = []
     task, out, system = sums(tmp_path), tmp_path / "out", System(MODEL)
@@ -197,6 +206,13 @@ def test_a_kill_loses_at_most_what_was_under_way(tmp_path: Path) -> None:
     straight = asyncio.run(answer_task(System(MODEL), task, tmp_path / "never stopped"))
     assert 3 <= done < 40 and len(told) == 40 - done
     assert [(r.id, r.text, r.score) for r in again] == [(r.id, r.text, r.score) for r in straight]
+
+
+def test_an_answer_with_strange_line_ends_is_read_again(tmp_path: Path) -> None:
+    task, told = written(tmp_path, {"question": "q", "answer": "a"}), []
+    system = System(Calibrated([], react=lambda *_: "a\u2028b\x85c\r\nd"))
+    first = asyncio.run(answer_task(system, task, tmp_path / "out"))
+    assert asyncio.run(answer_task(system, task, tmp_path / "out", on_result=told.append)) == first and not told
 
 
 def test_what_cannot_be_asked_is_an_error_of_the_item_alone(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class _Wanted:
 
     @property
     def folder(self) -> str:
-        return "-".join(re.sub(r"[^\w.=:+,]+", "-", part).strip("-") for part in (self.model, self.strategy))
+        return "-".join(re.sub(r"[^\w.=+,]+", "-", part).strip("-") for part in (self.model, self.strategy))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

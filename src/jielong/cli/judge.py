@@ -32,12 +32,14 @@ def add_parser(commands: Any) -> None:
 
 
 def _judge(arguments: argparse.Namespace) -> int:
-    from jielong.errors import DataError
+    from jielong.errors import ConfigError, DataError
     from jielong.evaluate.judge import judge_pairs, read_pairs, report
     from jielong.records import Sampling
     from jielong.runs import canonical_json, write_text
     from jielong.use.port import Options
 
+    if arguments.limit < 0:
+        raise ConfigError(f"--limit is {arguments.limit}; it must be at least 0 (all)")
     pairs = read_pairs(arguments.a, arguments.b)
     different = [pair for pair in pairs if pair.a.strip() != pair.b.strip()]
     asked = different[: arguments.limit or None]
@@ -56,7 +58,7 @@ def _judge(arguments: argparse.Namespace) -> int:
             await port.close()
 
     verdicts = asyncio.run(work())
-    write_text(arguments.out, "".join(canonical_json(asdict(v)) + "\n" for v in verdicts))
+    write_text(arguments.out, "".join(canonical_json({**asdict(v), "value": v.value}) + "\n" for v in verdicts))
     print(describe(report(verdicts, seed=arguments.seed)))
     print(f"\nVerdicts: {arguments.out}")
     return 0

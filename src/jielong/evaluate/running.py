@@ -143,14 +143,16 @@ def _read(path: Path) -> dict[tuple[str, int], tuple[Result, str]]:
     found: dict[tuple[str, int], tuple[Result, str]] = {}
     for data in _lines(path, whole):
         of = data.pop("item")
-        data.pop("question")
+        data.pop("question", "")
         result = Result(**{**data, "usage": Usage(**data.get("usage", {}))})
         found[result.id, result.sample] = (result, of)
     return found
 
 
 def _lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(content.decode().splitlines(), 1):
+    for number, line in enumerate(
+        content.splitlines(), 1
+    ):  # of bytes: a text's may end at signs that stand within answers
         try:
             yield json.loads(line)
         except json.JSONDecodeError as error:

@@ -3,7 +3,8 @@
 An item is {"id", "question" or "messages", what is right, "scorer", "meta"}. What is right is one of "answer" or "answers",
 "choices" with "label" (the place of the right one, from 0), "checkers" (see `instructions`), "tests" (Python that fails
 where the answer's code is wrong), or nothing, where a scorer needs nothing. Without "scorer" it follows from what is
-there: match, letter, instructions or code. `meta.group` splits the results in the table.
+there: match, letter, instructions or code. `meta.group` splits the results in the table; two items with the same
+`meta.pair`, one of `meta.side` "a" and one of "b", are compared.
 """
 
 from __future__ import annotations

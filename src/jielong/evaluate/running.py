@@ -150,9 +150,8 @@ def _read(path: Path) -> dict[tuple[str, int], tuple[Result, str]]:
 
 
 def _lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(
-        content.splitlines(), 1
-    ):  # of bytes: a text's may end at signs that stand within answers
+    # lines of bytes, because those of a text also end at signs that may stand within an answer
+    for number, line in enumerate(content.splitlines(), 1):
         try:
             yield json.loads(line)
         except json.JSONDecodeError as error:

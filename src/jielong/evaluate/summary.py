@@ -111,7 +111,7 @@ def _pairs(task: Task, scores: Sequence[float], seed: int) -> dict[str, Pairs]:
     """The pairs of items (`meta.pair`, `meta.side` "a" or "b"), by scorer, and for each `meta.trait`."""
     sides: dict[tuple[str, str, str], dict[str, float]] = {}
     for item, score in zip(task.items, scores, strict=True):
-        if "pair" in item.meta:
+        if {"pair", "side"} <= set(item.meta):
             trait = str(item.meta.get("trait", ""))
             sides.setdefault((item.scorer, trait, str(item.meta["pair"])), {})[str(item.meta["side"])] = score
     found: dict[str, list[tuple[float, float]]] = {}

@@ -87,6 +87,14 @@ def test_a_budget_ends_the_work_with_an_answer(server: Server, capsys: pytest.Ca
     assert "stopped by the budget" in err and len(server.requests) == 1
 
 
+def test_other_models_take_their_places_in_a_debate(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(Calibrated(KNOWN, 1.0)) as second, serve(Calibrated(KNOWN, 1.0)) as judge:
+        words = ["ask", server.url, "What is 12 + 3?", "--strategy", "debate:rounds=1"]
+        assert main([*words, "--other", second.url, "--other", judge.url]) == 0
+        assert capsys.readouterr().out.strip() == "15"
+        assert [len(s.requests) for s in (server, second, judge)] == [1, 1, 1]
+
+
 def test_a_cascade_asks_the_large_model(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     with serve(Calibrated(KNOWN, 1.0)) as large:
         words = ["ask", server.url, "What is 12 + 3?", "--strategy", "cascade:logprob", "--large", large.url]

@@ -261,7 +261,7 @@ def test_results_that_come_again_end_the_work() -> None:
     tasks = [f"Look into drawer {n}\nLook elsewhere {n}" for n in range(9)]
     answered("plan:repeats=2", worker(*tasks, result="result of nothing").ask, "Find keys", notes=notes)
     assert notes.count("the same result as before") == 2
-    assert notes[-1] == "ends: 2 rounds in a row brought nothing new"
+    assert notes[-1] == "ends: 2 results in a row were there before"
 
 
 def test_the_planner_stops_on_the_budget_with_the_last_result() -> None:

@@ -1,4 +1,4 @@
-"""A story in five parts by Re3 against one long sample at equal tokens: `python -m bench.strategies.story MODEL`.
+"""A story in five parts by Re3 against one long sample of as many tokens: `python -m bench.strategies.story MODEL`.
 
 Who is in the story, and what must not change about them, stands in the premise, so that both are measured by the same
 rule. Measured are whether those people stay (named in how many fifths of the text), under the same traits, whether people
@@ -158,19 +158,20 @@ def contradictions(text: str, people: Sequence[Person]) -> int:
 
 @dataclass(frozen=True)
 class Measures:
-    """Of one story; per 1,000 words where it says `per_1000`."""
+    """Of one story; per 1,000 words where it says `per_1000`, and of all words where it says `whole`."""
 
     words: float
     presence: float
     strangers_per_1000: float
     contradictions_per_1000: float
+    repeated_4_whole: float
     repeated_4: float
     distinct_1: float
     distinct_2: float
 
 
 def measure(text: str, premise: Premise, length: int = 0) -> Measures:
-    """All measures of a story; of repetition only the first `length` words count (0: all)."""
+    """All measures of a story; of repetition the first `length` words count (0: all), as longer texts repeat more."""
     words = tokens(text)
     counted = words[:length] if length else words
     per_1000 = 1000 / max(1, len(words))
@@ -179,6 +180,7 @@ def measure(text: str, premise: Premise, length: int = 0) -> Measures:
         presence(text, [person.name for person in premise.people]),
         len(strangers(text, premise.text)) * per_1000,
         contradictions(text, premise.people) * per_1000,
+        repeated(words),
         repeated(counted),
         distinct(counted, 1),
         distinct(counted, 2),
@@ -186,6 +188,9 @@ def measure(text: str, premise: Premise, length: int = 0) -> Measures:
 
 
 # --- the experiment
+
+_LONG = {"en": " Write a long story in {} parts.", "zh": "写一个分成{}部分的长故事。"}
+_GO_ON = {"en": "Go on with the story.", "zh": "接着写这个故事。"}
 
 
 @dataclass(frozen=True)
@@ -203,18 +208,18 @@ class GoOn(Strategy):
             keep(whole)
             if len(tokens(told)) >= self.words or not normal(answer.text):
                 break
-            conversation = said(conversation, answer, "Go on with the story.")
+            conversation = said(conversation, answer, _GO_ON[language_of(told)])
         return whole
 
 
 async def pair(premise: Premise, ask: Ask, seed: int, part_tokens: int) -> dict[str, Outcome]:
-    """A story by Re3, one sample that may write what all of Re3 read and wrote, and one that is asked to go on."""
+    """A story by Re3, one sample that may write as many tokens as all of Re3 wrote, and one that is asked to go on."""
     conversation = Conversation((Message("user", premise.text),))
     sampling = Sampling(max_tokens=part_tokens, temperature=0.8, top_p=0.95)
     planned = await run(Story(parts=PARTS), conversation, ask, Options(sampling, seed))
-    asked = f"{premise.text} Write a long story in {PARTS} parts."
+    asked = premise.text + _LONG[language_of(premise.text)].format(PARTS)
     long_one = Conversation((Message("user", asked),))
-    whole = Options(replace(sampling, max_tokens=min(6000, planned.usage.tokens)), seed)
+    whole = Options(replace(sampling, max_tokens=planned.usage.completion_tokens), seed)
     once = await run(named("direct"), long_one, ask, whole)
     going_on = await run(GoOn(len(tokens(planned.answer.text))), long_one, ask, Options(sampling, seed))
     return {"re3": planned, "one sample": once, "going on": going_on}
@@ -223,7 +228,7 @@ async def pair(premise: Premise, ask: Ask, seed: int, part_tokens: int) -> dict[
 def table(stories: Sequence[tuple[Premise, dict[str, Outcome]]]) -> str:
     """Markdown: means of every measure, and the gain of Re3 over each of the others with its 95% interval, in pairs.
 
-    What is repeated is counted in as many words of each of a pair as the shortest has.
+    Repetition is counted in as many words of each story as the shortest of its pair has.
     """
     measured: dict[str, list[Measures]] = {}
     for premise, told in stories:
@@ -231,11 +236,11 @@ def table(stories: Sequence[tuple[Premise, dict[str, Outcome]]]) -> str:
         for name, outcome in told.items():
             measured.setdefault(name, []).append(measure(outcome.answer.text, premise, length))
     first, *others = measured
-    cost = {n: sum(told[n].usage.tokens for _, told in stories) / len(stories) for n in measured}
+    cost = {n: sum(told[n].usage.completion_tokens for _, told in stories) / len(stories) for n in measured}
     lines = [
         f"| {len(stories)} stories | " + " | ".join([*measured, *(f"{first} - {name}" for name in others)]) + " |",
         "|---" * (1 + len(measured) + len(others)) + "|",
-        "| tokens | " + " | ".join([*(f"{cost[name]:.0f}" for name in measured), *("" for _ in others)]) + " |",
+        "| tokens written | " + " | ".join([*(f"{cost[name]:.0f}" for name in measured), *("" for _ in others)]) + " |",
     ]
     for field in fields(Measures):
         values = {name: [getattr(m, field.name) for m in each] for name, each in measured.items()}
@@ -260,7 +265,12 @@ async def tell(
                 stories.append((premise, told))
                 for name, outcome in told.items():
                     row = {"story": name, "seed": seed, "premise": premise.text, "text": outcome.answer.text}
-                    row |= {"tokens": outcome.usage.tokens, "seconds": outcome.seconds, "stop": outcome.answer.stop}
+                    row |= {
+                        "read": outcome.usage.prompt_tokens,
+                        "written": outcome.usage.completion_tokens,
+                        "seconds": outcome.seconds,
+                        "stop": outcome.answer.stop,
+                    }
                     written.append(row | asdict(measure(outcome.answer.text, premise)))
                 write_json(out, written)
                 print(

@@ -16,7 +16,7 @@ from jielong.errors import ConfigError, DataError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
 from jielong.use.ledger import Budget, Happening
-from jielong.use.port import Options, Port, Renders
+from jielong.use.port import Ask, Options, Port, Renders
 from jielong.use.strategies import STRATEGIES, named
 from jielong.use.strategy import Outcome, run
 
@@ -52,6 +52,13 @@ def add_parser(commands: Any) -> None:
 def add_given_options(parser: argparse.ArgumentParser) -> None:
     """The options that hand strategies what a command line cannot write; `open_given` opens it."""
     parser.add_argument("--large", metavar="MODEL", help="the model that a cascade asks where the first one is unsure")
+    parser.add_argument(
+        "--other",
+        metavar="MODEL",
+        action="append",
+        default=[],
+        help="another model that takes part in a debate, discuss, dera or team; may be given several times",
+    )
     parser.add_argument(
         "--reward",
         metavar="MODEL",
@@ -101,7 +108,7 @@ def _ask(arguments: argparse.Namespace) -> int:
 
 @contextlib.asynccontextmanager
 async def open_given(arguments: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
-    """What strategies are handed that a command line cannot write: library, tools, and the models of --large and --reward."""
+    """What strategies are handed that a command line cannot write: library, tools, and other models."""
     given: dict[str, Any] = {}
     if arguments.reward:
         if arguments.model.startswith("http"):
@@ -110,10 +117,16 @@ async def open_given(arguments: argparse.Namespace) -> AsyncIterator[dict[str, A
             )
         given["scorer"] = open_reward(arguments.reward)
     async with contextlib.AsyncExitStack() as stack:
+
+        def ask_of(model: str) -> Ask:
+            port = open_port(model)
+            stack.push_async_callback(port.close)
+            return port.ask
+
         if arguments.large:
-            large = open_port(arguments.large)
-            stack.push_async_callback(large.close)
-            given["large"] = large.ask
+            given["large"] = ask_of(arguments.large)
+        if arguments.other:
+            given["others"] = tuple(map(ask_of, arguments.other))
         yield given | await stack.enter_async_context(open_means(arguments))
 
 

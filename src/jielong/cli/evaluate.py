@@ -175,7 +175,7 @@ async def _answer(
 
 def _in_words(arguments: argparse.Namespace) -> str:
     """What the strategies are handed, as it stands on the command line."""
-    names = ("large", "reward", "tools", "pages", "searxng", "library", "mcp")
+    names = ("large", "other", "reward", "tools", "pages", "searxng", "library", "mcp")
     return " ".join(f"--{name} {getattr(arguments, name)}" for name in names if getattr(arguments, name))
 
 

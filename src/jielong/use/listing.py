@@ -20,10 +20,10 @@ def listed(text: str, limit: int = 0) -> list[str]:
 
     Where some lines are marked, the others (an introduction, a closing word) are left out.
     """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    marked = [line for line in lines if _MARK.match(line)]
+    written = [line.strip() for line in text.splitlines() if line.strip()]
+    marked = [line for line in written if _MARK.match(line)]
     found: dict[str, str] = {}
-    for line in marked or lines:
+    for line in marked or written:
         item = _MARK.sub("", line).strip()
         if item:
             found.setdefault(normal(item) or item, item)

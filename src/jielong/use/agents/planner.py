@@ -28,8 +28,8 @@ class Plan(Strategy):
     """What answers a goal after at most `tasks` tasks.
 
     Each task goes to the next strategy, which may use tools; planning and looking back are the model's own. The agent ends
-    when it says so, when nothing is left to do, after `tasks` tasks, or after `repeats` rounds in a row without news: the
-    result was there before, or only tasks were proposed that are done. `waiting` tasks at most are on the list.
+    when it says so, when nothing is left to do that was not done already, after `tasks` tasks, or after `repeats` results
+    in a row that were there before. `waiting` tasks at most are on the list.
     """
 
     tasks: int = 8
@@ -55,7 +55,8 @@ class _Work:
     options: Options
     done: list[tuple[str, str]] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
-    without_news: int = 0
+    stale: int = 0
+    """How many results in a row were there before."""
 
     def __post_init__(self) -> None:
         self.goal = question_of(self.conversation)
@@ -69,16 +70,15 @@ class _Work:
             note(f"task {len(self.done) + 1}: {task}")
             result = await self._asked("task", self.ask, task=task)
             keep(result)
-            is_new = self._remember(task, result.text.strip())
+            self._remember(task, result.text.strip())
             if len(self.done) == self.plan.tasks:
                 return f"{self.plan.tasks} tasks are done, which is the limit"
+            if self.stale == self.plan.repeats:
+                return f"{self.plan.repeats} results in a row were there before"
             review = (await self._asked("review", model_under(self.ask))).text
             if is_finished(review):
                 return "the goal is reached"
-            is_new = self._take_over(review) and is_new
-            self.without_news = 0 if is_new else self.without_news + 1
-            if self.without_news == self.plan.repeats:
-                return f"{self.plan.repeats} rounds in a row brought nothing new"
+            self._take_over(review)
         return "nothing is left to do"
 
     async def answer(self) -> Answer:
@@ -86,23 +86,20 @@ class _Work:
             return await self.ask(self.conversation, self.options)
         return await self._asked("answer", model_under(self.ask))
 
-    def _remember(self, task: str, result: str) -> bool:
-        """Put the result to the others; whether it is a new one."""
-        is_new = normal(result) not in {normal(earlier) for _, earlier in self.done}
-        if not is_new:
+    def _remember(self, task: str, result: str) -> None:
+        is_known = normal(result) in {normal(earlier) for _, earlier in self.done}
+        self.stale = self.stale + 1 if is_known else 0
+        if is_known:
             note("the same result as before")
         self.done.append((task, result))
-        return is_new
 
-    def _take_over(self, text: str) -> bool:
-        """Put the listed tasks that are not done in place of those to do; False where there were only done ones."""
+    def _take_over(self, text: str) -> None:
+        """Put the listed tasks that are not done in place of those to do."""
         known = {normal(task) for task, _ in self.done}
         tasks = listed(text)
         self.open = [task for task in tasks if normal(task) not in known][: self.plan.waiting]
-        is_new = bool(self.open) or not tasks
-        if not is_new:
+        if tasks and not self.open:
             note("only tasks that are done already")
-        return is_new
 
     async def _asked(self, what: str, ask: Ask, **values: str) -> Answer:
         shown = [f"{number}. {task}\n{result}" for number, (task, result) in enumerate(self.done, 1)]

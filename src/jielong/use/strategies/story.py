@@ -21,6 +21,8 @@ from jielong.use.strategy import Strategy, instead, model_under, question_of, to
 
 _MARK = re.compile(r"(?<![/\d.])\d+(?:\.\d+)?")
 _HIGHEST_MARK = 10.0
+_LEAST_KEPT = 0.5
+"""An edit leaves at least so much of a draft as it is; a small model writes about the task in its place."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class Story(Strategy):
     """A story of `parts` parts; each is the best of `drafts` drafts of at most the sampling's tokens.
 
     `rank` says how good a draft is, higher is better; without it the model gives marks for coherence and relevance. A
-    draft is edited where the model finds a contradiction to the plan. `recall` characters of the text just before are in
-    the prompt as they are. What is stopped by the budget gives the parts it has. Drafts and edits go to the next strategy.
+    draft is edited where the model finds a contradiction to the plan, and stays where the edit is another text. `recall`
+    characters of the text just before are in the prompt as they are. A story that is stopped by the budget has the parts
+    that are written. Drafts and edits go to the next strategy.
     """
 
     parts: int = 5
@@ -139,7 +142,11 @@ class _Writing:
         if not issues or is_none(issues):
             return draft.text
         note(f"part {number} is edited: {issues}")
-        return await self._asked("edit", {**values, "issues": issues}, number) or draft.text
+        edited = await self._asked("edit", {**values, "issues": issues}, number)
+        if kept_share(draft.text, edited) >= _LEAST_KEPT:
+            return edited
+        note("the edit is another text; the draft stays")
+        return draft.text
 
     def _plan(self) -> dict[str, str]:
         plan = self.plan
@@ -154,6 +161,12 @@ class _Writing:
         ask = self.ask if what in ("draft", "edit") else model_under(self.ask)
         drawn = self.options.draw("story", what, *place, label=" ".join([what, *map(str, place)]), **sampling)
         return (await ask(instead(self.conversation, text), drawn)).text.strip()
+
+
+def kept_share(before: str, after: str) -> float:
+    """The share of the four-character pieces of one text that are in another."""
+    pieces = {before[i : i + 4] for i in range(max(1, len(before) - 3))}
+    return sum(piece in after for piece in pieces) / len(pieces)
 
 
 def mean_mark(text: str) -> float:

@@ -41,7 +41,7 @@ class Tree(Strategy):
     by itself. Breadth first keeps the `beam` best paths of each length. Depth first takes the best step first, leaves
     paths valued below `threshold` and goes back from those that end without the goal. A path ends where `is_goal` says
     so, or, without it, at a step that begins with "Answer:". The model as valuer says sure (1), maybe (0.05) or impossible
-    (0), `values` times over; `value` is a program in its place. The last step goes to the next strategy.
+    (0), `values` times over; `value` is a program in its place. The last answer is the next strategy's.
     """
 
     steps: int = 3
@@ -63,9 +63,7 @@ class Tree(Strategy):
         if path.is_answered or (self.is_goal and path.steps):
             return path.answer
         asked = fill("tree_answer", path.language, question=path.question, steps=path.shown)
-        answer = await ask(instead(conversation, asked), replace(options, label="answer"))
-        keep(answer)
-        return answer
+        return await ask(instead(conversation, asked), replace(options, label="answer"))
 
 
 @dataclass(frozen=True)

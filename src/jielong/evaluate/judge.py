@@ -75,6 +75,8 @@ class Verdict:
     pair: Pair
     a_first: float | None
     b_first: float | None
+    said: tuple[str, ...] = ()
+    """The judge's words in both orders."""
 
     @property
     def is_read(self) -> bool:
@@ -95,18 +97,19 @@ class Verdict:
 async def judge_pair(pair: Pair, ask: Ask, options: Options) -> Verdict:
     """Both orders, asked at the same time."""
 
-    async def shown(first: str, second: str, order: str) -> float | None:
+    async def shown(first: str, second: str, order: str) -> str:
         prompt = fill(
             "judge_pair", language_of(pair.question), question=pair.question, first=first.strip(), second=second.strip()
         )
         try:
-            said = await ask(Conversation((Message("user", prompt),)), options.draw("judge", pair.id, order))
-        except (ConfigError, DataError):  # too long for the judge; the other pairs are not
-            return None
-        return first_is_better(said.text)
+            answer = await ask(Conversation((Message("user", prompt),)), options.draw("judge", pair.id, order))
+        except (ConfigError, DataError) as error:  # too long for the judge; the other pairs are not
+            return f"({error})"
+        return answer.text
 
-    a_first, b_first = await together([shown(pair.a, pair.b, "a first"), shown(pair.b, pair.a, "b first")])
-    return Verdict(pair, a_first, None if b_first is None else 1 - b_first)
+    said = await together([shown(pair.a, pair.b, "a first"), shown(pair.b, pair.a, "b first")])
+    a_first, b_first = map(first_is_better, said)
+    return Verdict(pair, a_first, None if b_first is None else 1 - b_first, tuple(said))
 
 
 async def judge_pairs(pairs: Sequence[Pair], ask: Ask, options: Options, *, at_once: int = 16) -> list[Verdict]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from jielong.cli.main import main
 from jielong.errors import ConfigError
-from jielong.evaluate.acting import figures, many
+from jielong.evaluate.acting import figures
+from jielong.evaluate.many import many
 from jielong.recipes.acting import Trial
 from jielong.recipes.execute import run_recipe
 from jielong.recipes.household import household

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,10 @@ from bench.strategies.calibrated import Calibrated, Known
 
 from jielong.errors import ConfigError, DataError
 from jielong.evaluate.running import System, answer_task
-from jielong.evaluate.scoring import Given, f1, pass_at_k, said_letter, worth
+from jielong.evaluate.scoring import Given, f1, pass_at_k, said_letter, score_items, worth
 from jielong.evaluate.summary import summarize
-from jielong.evaluate.tasks import Item, Task, built_in, built_ins, read_task
-from jielong.records import Conversation, Message, Sampling
+from jielong.evaluate.tasks import Item, Task, read_task
+from jielong.records import Conversation, Message, Sample, Sampling
 from jielong.use.port import Scored
 
 KNOWN = [Known(f"What is {a} + 1?", str(a + 1), (str(a),)) for a in range(100, 140)]
@@ -141,6 +142,15 @@ def test_samples_of_an_item_give_pass_at_k(tmp_path: Path) -> None:
     assert summary.score.mean == pytest.approx(summary.more["pass@1"]) and summary.calls == 1.0
 
 
+def test_the_tasks_own_scorer_serves_best_of_as_its_verifier(tmp_path: Path) -> None:
+    system = System(MODEL, "best-of:9", given={"scorer": score_items})
+    results = asyncio.run(answer_task(system, sums(tmp_path), tmp_path / "out"))
+    # all nine of p = .6 wrong: .4^9 = .0003
+    assert sum(r.score for r in results) >= 39 and all(r.usage.calls == 9 for r in results)
+    with pytest.raises(ConfigError, match="'code' cannot judge"):
+        score_items([(item("code"), Conversation((Message("assistant", "x"),)), Sample((), ()))])
+
+
 def test_a_system_resumes_without_asking_again_and_asks_what_changed(tmp_path: Path) -> None:
     told: list[str] = []
     task, out, system = sums(tmp_path), tmp_path / "out", System(MODEL)
@@ -149,7 +159,8 @@ def test_a_system_resumes_without_asking_again_and_asks_what_changed(tmp_path: P
         told.clear()
         return [r.score for r in asyncio.run(answer_task(system, task, out, on_result=lambda r: told.append(r.id)))]
 
-    first = go(task.first(10))
+    some = replace(task, items=task.items[:10])
+    first = go(some)
     assert len(told) == 10
     with (out / "results.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"id":"half')
@@ -174,7 +185,7 @@ class Slow(Calibrated):
         return self.say(conversation, options)
 
 task, out = read_task(Path(sys.argv[1])), Path(sys.argv[2])
-asyncio.run(answer_task(System(Slow(KNOWN, 0.6)), task, out, concurrency=1))
+asyncio.run(answer_task(System(Slow(KNOWN, 0.6)), task, out, at_once=1))
 """
 
 
@@ -192,8 +203,16 @@ def test_a_kill_loses_at_most_what_was_under_way(tmp_path: Path) -> None:
     done = path.read_bytes().count(b"\n")
     told: list[str] = []
     again = asyncio.run(answer_task(System(MODEL), task, out, on_result=lambda r: told.append(r.id)))
+    straight = asyncio.run(answer_task(System(MODEL), task, tmp_path / "never stopped"))
     assert 3 <= done < 40 and len(told) == 40 - done
-    assert again == asyncio.run(answer_task(System(MODEL), task, tmp_path / "never stopped"))
+    assert [(r.id, r.text, r.score) for r in again] == [(r.id, r.text, r.score) for r in straight]
+
+
+def test_an_answer_with_strange_line_ends_is_read_again(tmp_path: Path) -> None:
+    task, told = written(tmp_path, {"question": "q", "answer": "a"}), []
+    system = System(Calibrated([], react=lambda *_: "a\u2028b\x85c\r\nd"))
+    first = asyncio.run(answer_task(system, task, tmp_path / "out"))
+    assert asyncio.run(answer_task(system, task, tmp_path / "out", on_result=told.append)) == first and not told
 
 
 def test_what_cannot_be_asked_is_an_error_of_the_item_alone(tmp_path: Path) -> None:
@@ -204,7 +223,7 @@ def test_what_cannot_be_asked_is_an_error_of_the_item_alone(tmp_path: Path) -> N
     assert "none of the 40 known questions" in results[0].error and not results[1].error
     assert summarize("x", task, results).errors == 1
     with pytest.raises(DataError, match="no item of task could be answered"):
-        asyncio.run(answer_task(System(MODEL), task.first(1), tmp_path / "none"))
+        asyncio.run(answer_task(System(MODEL), replace(task, items=task.items[:1]), tmp_path / "none"))
 
 
 def test_groups_and_pairs_in_the_summary(tmp_path: Path) -> None:
@@ -219,13 +238,8 @@ def test_groups_and_pairs_in_the_summary(tmp_path: Path) -> None:
     )
     summary = summarize("x", task, results)
     assert {g: found.mean for g, (_, found) in summary.groups.items()} == {"side a": 1.0, "side b": 0.0}
-    assert summary.more["a - b"] == summary.more["|a - b|"] == 1.0
-
-
-def test_the_built_in_tasks_can_be_read_in_both_languages() -> None:
-    assert "instructions" in built_ins()
-    for name in built_ins():
-        texts = "".join(i.question for i in built_in(name).items)
-        assert " a " in texts and any("\u4e00" <= c <= "\u9fff" for c in texts), name
-    with pytest.raises(ConfigError, match="did you mean 'instructions'"):
-        built_in("instruction")
+    assert (summary.pairs["match"].count, summary.pairs["match"].difference.mean, summary.pairs["match"].size) == (
+        1,
+        1.0,
+        1.0,
+    )

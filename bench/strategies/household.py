@@ -17,7 +17,8 @@ import time
 from dataclasses import replace
 
 from jielong.cli.ports import open_port
-from jielong.evaluate.acting import figures, many
+from jielong.evaluate.acting import figures
+from jielong.evaluate.many import many
 from jielong.evaluate.statistics import paired_bootstrap
 from jielong.recipes.acting import Trial
 from jielong.use.agents.acting import Episode, Limits, by_letters

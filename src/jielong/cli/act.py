@@ -42,7 +42,8 @@ def _act(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from jielong.errors import ConfigError
-    from jielong.evaluate.acting import figures, many
+    from jielong.evaluate.acting import figures
+    from jielong.evaluate.many import many
     from jielong.recipes.acting import Trial
     from jielong.use.agents.acting import Episode, Limits, by_letters
     from jielong.use.ledger import Budget

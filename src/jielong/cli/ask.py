@@ -34,20 +34,7 @@ def add_parser(commands: Any) -> None:
         help=f"one of {', '.join(STRATEGIES)}, with options as in vote:n=5, or several joined by + (default: direct, or "
         "tools or library where they are given)",
     )
-    ask.add_argument("--large", metavar="MODEL", help="the model that a cascade asks where the first one is unsure")
-    ask.add_argument(
-        "--other",
-        metavar="MODEL",
-        action="append",
-        default=[],
-        help="another model that takes part in a debate, discuss, dera or team; may be given several times",
-    )
-    ask.add_argument(
-        "--reward",
-        metavar="MODEL",
-        help="a reward model's folder, or a run with one, that judges for best-of and check",
-    )
-    add_options(ask)
+    add_given_options(ask)
     ask.add_argument("--system", default="", help="a system message before the question")
     ask.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
     ask.add_argument("--max-tokens", type=int, default=256, help="of each call (default: 256)")
@@ -60,6 +47,24 @@ def add_parser(commands: Any) -> None:
     ask.add_argument("--show-prompts", action="store_true", help="show the exact prompt of every call")
     ask.add_argument("--trace", type=Path, metavar="FILE", help="write every call to FILE, one JSON object a line")
     ask.set_defaults(command=_ask)
+
+
+def add_given_options(parser: argparse.ArgumentParser) -> None:
+    """The options that hand strategies what a command line cannot write; `open_given` opens it."""
+    parser.add_argument("--large", metavar="MODEL", help="the model that a cascade asks where the first one is unsure")
+    parser.add_argument(
+        "--other",
+        metavar="MODEL",
+        action="append",
+        default=[],
+        help="another model that takes part in a debate, discuss, dera or team; may be given several times",
+    )
+    parser.add_argument(
+        "--reward",
+        metavar="MODEL",
+        help="a reward model's folder, or a run with one, that judges for best-of and check",
+    )
+    add_options(parser)
 
 
 def _ask(arguments: argparse.Namespace) -> int:

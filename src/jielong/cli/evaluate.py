@@ -1,51 +1,64 @@
-"""How good a model is at a task, with one strategy or several beside each other: `jielong evaluate`.
+"""How good a model is at a task, with one strategy or several, and beside other models: `jielong evaluate`.
 
-A task is built in or a JSONL file of one's own. Every answer is written down as it comes, so the same command goes on
-after a kill; systems are compared on the same questions, with p corrected for their number.
+Every answer is written down as it comes, so the same command goes on after a kill. Systems are compared on the same items,
+with p corrected for the number of pairs.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import random
+import re
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.cli.ask import add_given_options, open_given
 from jielong.cli.ports import MODEL_HELP, open_port
-from jielong.cli.tools import add_options, open_means, strategy_of
-from jielong.errors import ConfigError, did_you_mean
+from jielong.cli.tasks import TASK_HELP, find_task
+from jielong.cli.tools import strategy_of
+from jielong.errors import ConfigError, ResourceError
+from jielong.use.port import LocalPort, Options, Port
+from jielong.use.strategies import STRATEGIES, named
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from jielong.evaluate.code import RunPython
     from jielong.evaluate.scoring import Given
+    from jielong.evaluate.statistics import Interval
     from jielong.evaluate.summary import Summary
     from jielong.evaluate.tasks import Task
-    from jielong.use.port import Port
 
-MADE = ("capitals", "capitals-zh", "sums")
-"""Tasks made of embedded facts or by a rule; the others are files of the package."""
+LM_EVAL = "lm-eval:"
 
 
 def add_parser(commands: Any) -> None:
     """`jielong evaluate`, for the `add_subparsers` object of the command line."""
     parser = commands.add_parser("evaluate", help="measure a model, and what a strategy gains", description=__doc__)
     parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument(
-        "--task", required=True, help=f"a FILE.jsonl, or bias, code, instructions, safety, {', '.join(MADE)}"
-    )
+    parser.add_argument("--task", required=True, help=TASK_HELP)
     parser.add_argument(
         "--strategy", action="append", default=[], help="as for jielong ask; several are compared (default: direct)"
     )
-    add_options(parser)
-    parser.add_argument("--judge", metavar="MODEL", help="who marks the answers of scorer grade")
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="STRATEGY|MODEL",
+        help="compare with this strategy, or with this model; may be given several times",
+    )
+    add_given_options(parser)
+    parser.add_argument("--scorer", default="", help="of a file's items that name none")
+    parser.add_argument("--judge", metavar="MODEL", help="who marks the answers where the scorer is grade")
     parser.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
-    parser.add_argument("--limit", type=int, default=0, help="only so many items, the first ones")
+    parser.add_argument("--limit", type=int, default=0, help="only so many items, drawn by the seed")
     parser.add_argument("--samples", type=int, default=1, help="answers to each item; with several, pass@k is told")
-    parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--max-tokens", type=int, default=256)
+    parser.add_argument("--max-tokens", type=int, default=256, help="of each call (default: 256)")
+    parser.add_argument("--temperature", type=float, default=0.0, help="of calls that no strategy draws (default: 0)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--out", type=Path, default=Path("evaluations"), help="where results lie (default: evaluations)"
@@ -53,122 +66,217 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(command=_evaluate)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A system as the command line names it."""
+
+    model: str
+    strategy: str
+
+    @property
+    def folder(self) -> str:
+        return "-".join(re.sub(r"[^\w.=+,]+", "-", part).strip("-") for part in (self.model, self.strategy))
+
+
 def _evaluate(arguments: argparse.Namespace) -> int:
-    task = find_task(arguments.task).first(arguments.limit)
-    specs = [strategy_of(spec, arguments) for spec in arguments.strategy or [""]]
-    if len(set(specs)) < len(specs):
-        raise ConfigError(f"strategies {', '.join(specs)}: one stands there twice")
-    summaries = asyncio.run(_answer(task, specs, arguments))
-    print(table(task, summaries, arguments.seed))
+    for name, least in (("samples", 1), ("limit", 0)):
+        if getattr(arguments, name) < least:
+            raise ConfigError(f"--{name} is {getattr(arguments, name)}; it must be at least {least}")
+    if arguments.samples > 1 and not arguments.temperature:
+        raise ConfigError(f"--samples {arguments.samples} are all the same at temperature 0; add --temperature 0.8")
+    if arguments.task.startswith(LM_EVAL):
+        return _harness(arguments)
+    task = find_task(arguments.task, limit=arguments.limit, scorer=arguments.scorer, seed=arguments.seed)
+    wanted = _systems(arguments)
+    summaries = asyncio.run(_answer_all(task, wanted, arguments))
+    _show(task, summaries, arguments.seed)
     print(f"\nAnswers:  {arguments.out / task.name}")
+    if len(wanted) > 1:
+        files = " ".join(str(arguments.out / task.name / w.folder / "results.jsonl") for w in wanted[:2])
+        print(f"Judge:    jielong judge {files} --model MODEL")
     return 0
 
 
-async def _answer(task: Task, specs: list[str], arguments: argparse.Namespace) -> list[Summary]:
+def _systems(arguments: argparse.Namespace) -> list[_Wanted]:
+    """The model with each strategy, and what it is compared with; the first one is compared with all others."""
+    strategies = [strategy_of(spec, arguments) for spec in arguments.strategy or [""]]
+    found = [_Wanted(arguments.model, strategy) for strategy in strategies]
+    for other in arguments.against:
+        if re.split(r"[:+]", other)[0] in STRATEGIES:
+            found.append(_Wanted(arguments.model, strategy_of(other, arguments)))
+        else:
+            found += [_Wanted(other, strategy) for strategy in strategies]
+    twice = next((w for w in found if found.count(w) > 1), None)
+    if twice:
+        raise ConfigError(f"{twice.model} with {twice.strategy} is to be measured twice; name each system once")
+    return found
+
+
+async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse.Namespace) -> list[Summary]:
+    """Answers of every system, each model opened once and closed before the next."""
+    summaries: dict[_Wanted, Summary] = {}
+    async with AsyncExitStack() as stack:
+        means = await stack.enter_async_context(open_given(arguments))
+        for w in wanted:
+            named(w.strategy, means)  # a strategy that does not exist is told before anything is asked
+        given = await _given(task, arguments, stack)
+        for model in dict.fromkeys(w.model for w in wanted):
+            port = open_port(model, stage=arguments.stage)
+            try:
+                for w in (w for w in wanted if w.model == model):
+                    summaries[w] = await _answer(_askable(task, wanted), w, port, means, given, arguments)
+            finally:
+                await port.close()
+    several = len({w.model for w in wanted}) > 1
+    return [replace(summaries[w], name=f"{w.model} {w.strategy}" if several else w.strategy) for w in wanted]
+
+
+def _askable(task: Task, wanted: Sequence[_Wanted]) -> Task:
+    """The task without what asks for log-probabilities, where a server is among the models and something else is left."""
+    from jielong.evaluate.scoring import BY_PORT
+
+    left = tuple(item for item in task.items if item.scorer not in BY_PORT)
+    if left and any(w.model.startswith("http") for w in wanted):
+        return replace(task, items=left)
+    return task
+
+
+async def _answer(
+    task: Task, wanted: _Wanted, port: Port, means: dict[str, Any], given: Given, arguments: argparse.Namespace
+) -> Summary:
     from jielong.evaluate.running import Result, System, answer_task
     from jielong.evaluate.summary import summarize
     from jielong.records import Sampling
     from jielong.runs import write_json
 
+    folder = arguments.out / task.name / wanted.folder
+    count = 0
+
+    def show(result: Result) -> None:
+        nonlocal count
+        count += 1
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{wanted.strategy}: {count} answers")
+            sys.stderr.flush()
+
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
-    summaries = []
-    async with AsyncExitStack() as stack:
-        means = await stack.enter_async_context(open_means(arguments))
-        port = open_port(arguments.model, stage=arguments.stage)
-        stack.push_async_callback(port.close)
-        given = await _given(task, arguments.judge, stack)
-        for spec in specs:
-            folder = arguments.out / task.name / spec.replace("/", "_")
-            count = 0
-
-            def show(result: Result, spec: str = spec) -> None:
-                nonlocal count
-                count += 1
-                if sys.stderr.isatty():
-                    sys.stderr.write(f"\r{spec}: {count} answers")
-                    sys.stderr.flush()
-
-            system = System(port, spec, sampling, means)
-            results = await answer_task(
-                system, task, folder, given=given, seed=arguments.seed, samples=arguments.samples, on_result=show
-            )
-            if count and sys.stderr.isatty():
-                print(file=sys.stderr)
-            summaries.append(summarize(spec, task, results, seed=arguments.seed))
-            write_json(folder / "summary.json", summaries[-1].to_dict())
-    return summaries
+    system = System(port, wanted.strategy, sampling, means, _in_words(arguments))
+    results = await answer_task(
+        system, task, folder, given=given, seed=arguments.seed, samples=arguments.samples, on_result=show
+    )
+    if count and sys.stderr.isatty():
+        print(file=sys.stderr)
+    if count < len(results):
+        print(f"{wanted.strategy}: {len(results) - count} of {len(results)} answers were there", file=sys.stderr)
+    summary = summarize(wanted.strategy, task, results, seed=arguments.seed)
+    write_json(folder / "summary.json", summary.to_dict())
+    return summary
 
 
-async def _given(task: Task, judge: str | None, stack: AsyncExitStack) -> Given:
+def _in_words(arguments: argparse.Namespace) -> str:
+    """What the strategies are handed, as it stands on the command line."""
+    names = ("large", "other", "reward", "tools", "pages", "searxng", "library", "mcp")
+    return " ".join(f"--{name} {getattr(arguments, name)}" for name in names if getattr(arguments, name))
+
+
+async def _given(task: Task, arguments: argparse.Namespace, stack: AsyncExitStack) -> Given:
     """What the task's scorers need: a sandbox for code, a judge for marks."""
-    from jielong.evaluate.judge import mark
+    from jielong.evaluate.judge import judge_grade
     from jielong.evaluate.scoring import Given
 
     scorers = {item.scorer for item in task.items}
-    run_python = None
-    if "code" in scorers:
-        from jielong.use.tools.sandbox import Monty
-
-        run_python = Monty().run
-    if "grade" not in scorers or not judge:
+    run_python = await _sandbox() if "code" in scorers else None
+    if "grade" not in scorers or not arguments.judge:
         return Given(run_python)
-    port: Port = open_port(judge)
+    port: Port = open_port(arguments.judge)
     stack.push_async_callback(port.close)
-    return Given(run_python, partial(mark, ask=port.ask))
+    return Given(run_python, judge_grade(port.ask, Options(seed=arguments.seed)))
 
 
-def find_task(name: str) -> Task:
-    """The task of a file, or the built-in one; ConfigError for an unknown name."""
-    from jielong.evaluate.safety import attacked
-    from jielong.evaluate.tasks import built_in, built_ins, read_task
+async def _sandbox() -> RunPython:
+    """The whole of Python in bubblewrap where this machine allows it, or else the interpreter that knows a part of it."""
+    from jielong.use.tools.sandbox import Bubblewrap, Monty
 
-    if name in MADE:
-        return _made(name)
-    if name in built_ins():
-        return attacked(built_in(name)) if name == "safety" else built_in(name)
-    if not name.endswith(".jsonl"):
-        raise ConfigError(
-            f"there is no task {name!r}; {did_you_mean(name, [*MADE, *built_ins()])} or name a FILE.jsonl"
-        )
-    return read_task(Path(name))
+    try:
+        await Bubblewrap().run("1")
+    except ResourceError as error:
+        print(f"{error}\nThe programs run in pydantic-monty, which knows a part of Python.", file=sys.stderr)
+        return Monty().run
+    return Bubblewrap().run
 
 
-def _made(name: str) -> Task:
-    from jielong.evaluate.tasks import Item, Task
-    from jielong.records import Message
-    from jielong.worlds.atlas.facts import load_countries
+def _show(task: Task, summaries: Sequence[Summary], seed: int) -> None:
+    """Scores with their 95% intervals, a column for each system, and below what each pair of systems differs by."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
 
-    def item(id: str, question: str, answer: str) -> Item:
-        return Item(id, (Message("user", question),), "match", (answer,))
+    from jielong.evaluate.statistics import compare
 
-    if name == "sums":
-        pairs = [(a, b) for a in range(30) for b in range(30 - a)]
-        random.Random(0).shuffle(pairs)
-        return Task(name, tuple(item(f"{a}+{b}", f"What is {a} + {b}?", str(a + b)) for a, b in pairs))
-    language = "zh" if name.endswith("-zh") else "en"
-    form = "{}的首都是哪里？" if language == "zh" else "What is the capital of {}?"
-    countries = list(load_countries())
-    random.Random(0).shuffle(countries)
-    asked = (item(c.code, form.format(c.mention(language)), c.capital[language]) for c in countries)
-    return Task(name, tuple(asked))
-
-
-def table(task: Task, summaries: list[Summary], seed: int) -> str:
-    """The scores with their 95% intervals, groups below, and what each strategy has over those before it."""
-    from jielong.evaluate.statistics import Interval, compare
-
-    def told(interval: Interval) -> str:
-        return f"{interval.mean:.1%} ({interval.low:.1%} to {interval.high:.1%})"
-
-    lines = [f"{task.name}, {len(task.items)} items; 95% intervals"]
+    table = Table(title=f"{task.name}, {len(summaries[0].scores)} items, 95% intervals", box=box.SIMPLE_HEAD)
+    table.add_column("")
     for summary in summaries:
-        cost = f"{summary.calls:.1f} calls, {summary.tokens:.0f} tokens, {summary.seconds:.1f} s an item"
-        lines.append(f"  {summary.name}: {told(summary.score)}   [{cost}]")
-        lines += [f"      {group}: {told(found)} of {count}" for group, (count, found) in summary.groups.items()]
-        lines += [f"      {figure}: {value:.3f}" for figure, value in summary.more.items()]
-        if summary.errors:
-            lines.append(f"      {summary.errors} could not be asked; results.jsonl says why")
-    for c in compare([s.measured for s in summaries], seed=seed) if len(summaries) > 1 else ():
-        found = f"{c.difference.mean:+.1%} ({c.difference.low:+.1%} to {c.difference.high:+.1%})"
-        lines.append(f"  {c.new.name} against {c.old.name}: {found}, p = {c.p:.3g}, corrected {c.corrected:.3g}")
-    return "\n".join(lines)
+        table.add_column(summary.name, justify="right")
+    _rows(table, summaries)
+    console = Console()
+    console.print(table, markup=False)
+    if len(summaries) == 1:
+        return
+    pairs = Table(box=box.SIMPLE_HEAD)
+    for name in ("", "difference", "p", "corrected", "tokens", "calls"):
+        pairs.add_column(name, justify="right" if name else "left")
+    for c in compare([s.measured for s in summaries], seed=seed):
+        pairs.add_row(
+            f"{c.new.name} - {c.old.name}",
+            f"{c.difference.mean:+.1%} ({c.difference.low:+.1%} to {c.difference.high:+.1%})",
+            f"{c.p:.3g}",
+            f"{c.corrected:.3g}",
+            f"{c.new.tokens - c.old.tokens:+.0f}",
+            f"{c.new.calls - c.old.calls:+.1f}",
+        )
+    console.print(pairs, markup=False)
+
+
+def _rows(table: Table, summaries: Sequence[Summary]) -> None:
+    def told(interval: Interval) -> str:
+        return f"{interval.mean:.1%} ({interval.low:.0%} to {interval.high:.0%})"
+
+    first = summaries[0]
+    table.add_row("score", *(told(s.score) for s in summaries))
+    for group, (count, _) in first.groups.items():
+        table.add_row(f"  {group} ({count})", *(told(s.groups[group][1]) for s in summaries))
+    for figure in first.more:
+        table.add_row(f"  {figure}", *(f"{s.more[figure]:.1%}" for s in summaries))
+    for name, pairs in first.pairs.items():
+        table.add_row(
+            f"  {name}: a - b ({pairs.count} pairs)",
+            *(
+                f"{d.mean:+.1%} ({d.low:+.0%} to {d.high:+.0%}), size {s.pairs[name].size:.1%}"
+                for s in summaries
+                for d in [s.pairs[name].difference]
+            ),
+        )
+    if any(s.errors for s in summaries):
+        table.add_row("not answered (results.jsonl says why)", *(str(s.errors) for s in summaries))
+    table.add_row("tokens, an answer", *(f"{s.tokens:.0f}" for s in summaries))
+    table.add_row("calls, an answer", *(f"{s.calls:.1f}" for s in summaries))
+    table.add_row("seconds, an answer", *(f"{s.seconds:.1f}" for s in summaries))
+
+
+def _harness(arguments: argparse.Namespace) -> int:
+    """A task of lm-eval."""
+    from jielong.evaluate.harness import run_harness
+    from jielong.runs import write_json
+
+    port = open_port(arguments.model, stage=arguments.stage)
+    if not isinstance(port, LocalPort):
+        raise ConfigError("lm-eval's tasks need a model's folder; for servers, lm-eval has classes of its own")
+    name = arguments.task.removeprefix(LM_EVAL)
+    found = run_harness(port, name, limit=arguments.limit, seed=arguments.seed)
+    path = arguments.out / "lm-eval" / f"{_Wanted(arguments.model, name).folder}.json"
+    write_json(path, found)
+    for task, figures in found.items():
+        for figure, value in figures.items():
+            print(f"{task}  {figure}: {value}")
+    print(f"\nFigures:  {path}")
+    return 0

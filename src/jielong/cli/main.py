@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jielong.cli import act, adapt, ask, evaluate, library, models, ports, spell, tools, tune
+from jielong.cli import act, adapt, ask, evaluate, judge, library, models, ports, spell, tools, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 
@@ -87,10 +87,11 @@ def build_parser() -> argparse.ArgumentParser:
     generate.set_defaults(command=_generate)
 
     ask.add_parser(commands)
+    evaluate.add_parser(commands)
+    judge.add_parser(commands)
     library.add_parser(commands)
     spell.add_parser(commands)
     act.add_parser(commands)
-    evaluate.add_parser(commands)
     models.add_parsers(commands)
     adapt.add_parser(commands)
 

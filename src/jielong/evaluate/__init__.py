@@ -1,1 +1,1 @@
-"""Measuring a model: held-out text, exams, and how sure a difference is."""
+"""Measuring a model: held-out text, exams, tasks, judges, and how sure a difference is."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jielong.use.agents.acting import Episode
@@ -55,25 +54,3 @@ def figures(episodes: Sequence[Episode]) -> Figures:
         mean([e.seconds for e in episodes]),
         dict(Counter(e.stop for e in episodes)),
     )
-
-
-async def many(
-    one: Callable[[int], Awaitable[Episode]],
-    count: int,
-    *,
-    at_once: int = 16,
-    on_end: Callable[[int], None] | None = None,
-) -> list[Episode]:
-    """Episodes 0 to `count` - 1 in order, some at the same time; `on_end` hears how many are over."""
-    turns, num_over = asyncio.Semaphore(at_once), 0
-
-    async def run(number: int) -> Episode:
-        nonlocal num_over
-        async with turns:
-            episode = await one(number)
-        num_over += 1
-        if on_end:
-            on_end(num_over)
-        return episode
-
-    return await asyncio.gather(*(run(n) for n in range(count)))

@@ -10,6 +10,8 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from jielong.runs import digest
+
 _FENCE = re.compile(r"```(?:python|py|Python)?[^\S\n]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
 
 
@@ -31,15 +33,14 @@ def program(text: str) -> str:
     return str(found[-1]) if found else text.strip()
 
 
-_PASSED = "all tests of this item passed"
-
-
 async def passes(text: str, tests: str, run_python: RunPython) -> tuple[bool, str]:
     """Whether the answer's code passes the tests, and what was printed.
 
-    The last line says that the end was reached: a program that leaves before its tests has not passed them.
+    The program ends with a line that says that it came so far, in a word that the answer itself could not know: one that
+    leaves before its tests has not passed them.
     """
-    outcome = await run_python(f"{program(text)}\n\n{tests}\nprint({_PASSED!r})\n")
-    lines = outcome.output.strip().splitlines()
-    is_right = outcome.is_fine and bool(lines) and lines[-1] == _PASSED
-    return is_right, outcome.output[-2000:]
+    end = digest(text + tests)
+    outcome = await run_python(f"{program(text)}\n\n{tests}\nprint({end!r})\n")
+    printed, _, last = outcome.output.rstrip().rpartition("\n")
+    has_ended = last == end
+    return outcome.is_fine and has_ended, (printed if has_ended else outcome.output)[-2000:]

@@ -1,89 +1,196 @@
-"""A language model as the judge: of two answers, which is better, and how good is one (Zheng et al. 2023, arXiv 2306.05685).
+"""A language model as the judge of others' answers: which of two is better, or a mark from 1 to 10.
 
-A judge likes what stands first, and what is long. So every pair is shown in both orders, a verdict that changes with the
-order is a tie, and how often it stays and how it goes along with length is told beside the result.
+A judge is biased towards the answer it reads first, and towards the longer one (Zheng et al. 2023, arXiv 2306.05685). So
+each pair is judged in both orders: an answer wins only where it wins both times, and the report says how often the
+order decided, and how verdicts go with lengths.
 """
 
 from __future__ import annotations
 
-import asyncio
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from jielong.evaluate.statistics import Interval, paired_bootstrap
+from jielong.errors import ConfigError, DataError
+from jielong.evaluate.many import many
+from jielong.evaluate.statistics import Interval, correlation, mcnemar, paired_bootstrap
 from jielong.records import Conversation, Message
+from jielong.use.examples import read_records
 from jielong.use.port import Ask, Options
 from jielong.use.prompting import fill, language_of
+from jielong.use.strategy import together
 
-_LETTER = re.compile(r"(?<![A-Za-z])([AB])(?![A-Za-z])")
-_MARK = re.compile(r"(?<![\d.])(10|[1-9])(?![\d.]*\d)")
+_VERDICT = re.compile(r"(?:verdict|结论)\W*(?:(?:answer|回答)\W*)?(A|B|tie|平)(?![a-z])", re.IGNORECASE)
+_MARK = re.compile(r"(?:mark|分数)\W*(\d+(?:\.\d+)?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two answers to a question."""
+    """A question and two answers to it."""
 
+    id: str
     question: str
-    first: str
-    second: str
+    a: str
+    b: str
+
+
+def read_pairs(a: Path, b: Path) -> list[Pair]:
+    """The answers of two result files to the same questions, in the order of the first.
+
+    A line is {"id", "question", "text"}, and "sample" where a question has several answers. DataError where the files
+    share no question, or give an id to different ones.
+    """
+    ours, theirs = ({(r.id, r.sample): r for r in read_records(path, _said, "result")} for path in (a, b))
+    shared = [key for key in ours if key in theirs]
+    if not shared:
+        raise DataError(f"{a} and {b} have no id in common")
+    for key in shared:
+        if ours[key].question != theirs[key].question:
+            raise DataError(f"{a} and {b} ask different questions under id {key[0]!r}")
+    return [Pair(key[0], ours[key].question, ours[key].text, theirs[key].text) for key in shared]
+
+
+@dataclass(frozen=True)
+class _Said:
+    id: str
+    sample: int
+    question: str
+    text: str
+
+
+def _said(data: Mapping[str, Any]) -> _Said:
+    for name in ("id", "question"):
+        if name not in data:
+            raise DataError(f"a result needs {name!r}")
+    return _Said(str(data["id"]), int(data.get("sample", 0)), str(data["question"]), str(data.get("text", "")))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """1 where the first answer is better, 0 where the second is, 0.5 for a tie; `is_consistent` if both orders say so."""
+    """What a judge said of a pair, with a shown first and with b shown first: 1 for a, 0 for b, 0.5 for a tie, None for nothing."""
 
-    value: float
-    is_consistent: bool
+    pair: Pair
+    a_first: float | None
+    b_first: float | None
+    said: tuple[str, ...] = ()
+    """The judge's words in both orders."""
 
+    @property
+    def is_read(self) -> bool:
+        """Whether both verdicts could be read."""
+        return self.a_first is not None and self.b_first is not None
 
-@dataclass(frozen=True)
-class Judged:
-    """All verdicts, the share of wins of the first answers less that of the second, and what to think of the judge.
+    @property
+    def is_consistent(self) -> bool:
+        """Whether both orders gave the same verdict."""
+        return self.is_read and self.a_first == self.b_first
 
-    `length_bias` correlates the verdict with how much longer the first answer is; it is 0 where either never varies.
-    """
-
-    verdicts: tuple[Verdict, ...]
-    lead: Interval
-    consistency: float
-    length_bias: float
-
-
-async def judge_pairs(pairs: Sequence[Pair], ask: Ask, options: Options = Options()) -> Judged:  # noqa: B008
-    """Every pair in both orders; DataError is left to the port where a pair is too long for the judge."""
-    verdicts = await asyncio.gather(*(judge_pair(pair, ask, options) for pair in pairs))
-    values = [v.value for v in verdicts]
-    longer = [float(len(p.first) - len(p.second)) for p in pairs]
-    varies = len(set(values)) > 1 and len(set(longer)) > 1
-    return Judged(
-        tuple(verdicts),
-        paired_bootstrap(values, [1 - v for v in values]),
-        sum(v.is_consistent for v in verdicts) / len(verdicts),
-        float(np.corrcoef(values, longer)[0, 1]) if varies else 0.0,
-    )
+    @property
+    def value(self) -> float:
+        """1 where a won, 0 where b won, 0.5 for a tie, for no verdict, and where the order decided."""
+        return self.a_first if self.is_consistent and self.a_first is not None else 0.5
 
 
 async def judge_pair(pair: Pair, ask: Ask, options: Options) -> Verdict:
-    """The verdict of both orders; one that is no verdict counts as a tie of that order."""
+    """Both orders, asked at the same time."""
 
-    async def told(first: str, second: str, order: int) -> float:
-        language = language_of(pair.question)
-        text = fill("judge_pair", language, question=pair.question, first=first, second=second)
-        answer = await ask(Conversation((Message("user", text),)), options.draw("judge", order))
-        found = _LETTER.search(answer.text)
-        return 0.5 if found is None else float(found[1] == "A")
+    async def shown(first: str, second: str, order: str) -> str:
+        prompt = fill(
+            "judge_pair", language_of(pair.question), question=pair.question, first=first.strip(), second=second.strip()
+        )
+        try:
+            answer = await ask(Conversation((Message("user", prompt),)), options.draw("judge", pair.id, order))
+        except (ConfigError, DataError) as error:  # too long for the judge; the other pairs are not
+            return f"({error})"
+        return answer.text
 
-    one, other = await asyncio.gather(told(pair.first, pair.second, 0), told(pair.second, pair.first, 1))
-    is_consistent = one == 1 - other
-    return Verdict(one if is_consistent else 0.5, is_consistent)
+    said = await together([shown(pair.a, pair.b, "a first"), shown(pair.b, pair.a, "b first")])
+    a_first, b_first = map(first_is_better, said)
+    return Verdict(pair, a_first, None if b_first is None else 1 - b_first, tuple(said))
 
 
-async def mark(question: str, answer: str, ask: Ask, options: Options = Options()) -> float | None:  # noqa: B008
-    """The judge's mark for one answer, from 0 (1 of 10) to 1 (10 of 10); None where it gave none."""
-    text = fill("judge_mark", language_of(question), question=question, answer=answer)
-    told = await ask(Conversation((Message("user", text),)), options.draw("mark"))
-    found = _MARK.search(told.text)
-    return None if found is None else (int(found[1]) - 1) / 9
+async def judge_pairs(pairs: Sequence[Pair], ask: Ask, options: Options, *, at_once: int = 16) -> list[Verdict]:
+    """Verdicts in the order of the pairs."""
+    return await many(lambda number: judge_pair(pairs[number], ask, options), len(pairs), at_once=at_once)
+
+
+def first_is_better(text: str) -> float | None:
+    """What the last verdict of a text says: 1 for A, 0 for B, 0.5 for a tie; None where it says none."""
+    found = _VERDICT.findall(text)
+    return {"a": 1.0, "b": 0.0}.get(found[-1].lower(), 0.5) if found else None
+
+
+def judge_grade(ask: Ask, options: Options) -> Callable[[str, str], Awaitable[float | None]]:
+    """The scorer `grade`: the judge's mark for an answer to a question, 1 to 10, as a share from 0 to 1."""
+
+    async def grade(question: str, answer: str) -> float | None:
+        prompt = fill("judge_mark", language_of(question), question=question, answer=answer.strip())
+        said = await ask(
+            Conversation((Message("user", prompt),)), options.draw("judge", question, answer, label="judge")
+        )
+        mark = read_mark(said.text)
+        return None if mark is None else (mark - 1) / 9
+
+    return grade
+
+
+def read_mark(text: str) -> float | None:
+    """The last mark in a text, from 1 to 10; None where there is none."""
+    found = _MARK.findall(text)
+    return float(found[-1]) if found and 1 <= float(found[-1]) <= 10 else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+@dataclass(frozen=True)
+class JudgeReport:
+    """What the verdicts come to. Shares are of the pairs whose verdicts could be read, unless they say otherwise."""
+
+    pairs: int
+    unread: int
+    wins: int
+    losses: int
+    ties: int
+    """Said in both orders, or the order decided."""
+    preference: Interval
+    """The mean value over all pairs: above 0.5, a is preferred."""
+    p: float
+    """Of a sign test of wins against losses."""
+    consistency: float | None
+    """How many pairs got the same verdict in both orders."""
+    first_place: float | None
+    """Where the order decided, how much went to the answer that was read first; 0.5 is no preference."""
+    length_correlation: float | None
+    """Of the value with ln(length of a / length of b), Pearson's; None where either never changes."""
+    longer_wins: float | None
+    """Of wins and losses between answers of different length, how many went to the longer one."""
+
+
+def report(verdicts: Sequence[Verdict], *, seed: int = 0) -> JudgeReport:
+    """The report of at least one pair."""
+    read = [v for v in verdicts if v.is_read]
+    wins, losses = ([v.is_consistent and v.value == won for v in read] for won in (1.0, 0.0))
+    turned = [v for v in read if not v.is_consistent]
+    # with a first, to a is to the first; with b first, to b is: of both verdicts, the mean
+    to_first = [((v.a_first or 0.0) + 1 - (v.b_first or 0.0)) / 2 for v in turned]
+    values = [v.value for v in verdicts]
+    ratios = [math.log((len(v.pair.a) + 1) / (len(v.pair.b) + 1)) for v in read]
+    decided = [(v.value, ratio) for v, ratio in zip(read, ratios, strict=True) if v.value != 0.5 and ratio]
+    return JudgeReport(
+        len(verdicts),
+        len(verdicts) - len(read),
+        sum(wins),
+        sum(losses),
+        len(read) - sum(wins) - sum(losses),
+        paired_bootstrap(values, [0.0] * len(values), seed=seed),
+        mcnemar(wins, losses),
+        _mean([v.is_consistent for v in read]),
+        _mean(to_first),
+        correlation([v.value for v in read], ratios),
+        _mean([(value == 1.0) == (ratio > 0) for value, ratio in decided]),
+    )

@@ -6,7 +6,6 @@ results.jsonl (one answer a line, in the order of their coming) and summary.json
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import Any
 
 from jielong.config import resolved
 from jielong.errors import ConfigError, DataError
+from jielong.evaluate.many import many
 from jielong.evaluate.scoring import BY_PORT, Given, Worth, worth, worth_of_choices
 from jielong.evaluate.tasks import Item, Task
 from jielong.records import Sampling, to_dict
@@ -32,7 +32,15 @@ class System:
     strategy: str = "direct"
     sampling: Sampling = GREEDY
     given: Mapping[str, Any] = field(default_factory=dict)
-    """What the strategy is handed, such as a scorer."""
+    """What the strategy is handed, such as a scorer or tools."""
+    means: str = ""
+    """The same in words, for the setup."""
+
+    @property
+    def setup(self) -> dict[str, Any]:
+        """What makes this system another one than others."""
+        setup = {"model": self.port.name, "strategy": self.strategy, "sampling": resolved(self.sampling)}
+        return {**setup, "means": self.means} if self.means else setup
 
 
 @dataclass(frozen=True)
@@ -59,46 +67,35 @@ async def answer_task(
     given: Given | None = None,
     seed: int = 0,
     samples: int = 1,
-    concurrency: int = 16,
+    at_once: int = 16,
     on_result: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """The results of all items in their order, `samples` of each; those in the folder are not asked for again.
 
-    At most `concurrency` items are worked on at the same time. ConfigError where the folder holds another setup, and
+    At most `at_once` items are worked on at the same time. ConfigError where the folder holds another setup, and
     where a scorer needs what the port or `given` lacks; DataError where no item at all could be answered.
     """
     given = given or Given()
     _check(system, task, given)
-    setup = {
-        "task": task.name,
-        "model": system.port.name,
-        "strategy": system.strategy,
-        "sampling": resolved(system.sampling),
-        "seed": seed,
-    }
-    _keep_setup(folder / "setup.json", setup)
+    _keep_setup(folder / "setup.json", {"task": task.name, **system.setup, "seed": seed})
     items = {(item.id, sample): item for item in task.items for sample in range(samples)}
     path = folder / "results.jsonl"
-    known = {r_id: r for r_id, (r, of) in _read(path).items() if r_id in items and of == items[r_id].digest}
-    left = iter([(sample, item) for (id, sample), item in items.items() if (id, sample) not in known])
+    known = {key: r for key, (r, of) in _read(path).items() if key in items and of == items[key].digest}
+    left = [key for key in items if key not in known]
     with disk_errors(path), path.open("a", encoding="utf-8") as file:
 
-        async def work() -> None:
-            for sample, item in left:
-                result = await _answer(system, item, sample, given, seed)
-                line = {**to_dict(result), "item": item.digest}
-                file.write(canonical_json(line) + "\n")
-                file.flush()
-                known[item.id, sample] = result
-                if on_result:
-                    on_result(result)
+        async def answer(number: int) -> None:
+            id, sample = left[number]
+            item = items[id, sample]
+            result = await _answer(system, item, sample, given, seed)
+            line = {**to_dict(result), "question": item.question, "item": item.digest}
+            file.write(canonical_json(line) + "\n")
+            file.flush()
+            known[id, sample] = result
+            if on_result:
+                on_result(result)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(concurrency):
-                    group.create_task(work())
-        except BaseExceptionGroup as problems:
-            raise problems.exceptions[0] from None
+        await many(answer, len(left), at_once=at_once)
     results = [known[key] for key in items]
     if all(r.error for r in results):
         raise DataError(f"no item of {task.name} could be answered; the first one says: {results[0].error}")
@@ -122,10 +119,10 @@ def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:
     """Write the setup down, or see that it is the one that was written."""
     if path.exists():
         before = read_json(path)
-        for key, value in setup.items():
-            if before.get(key) != value:
+        for key in {**before, **setup}:
+            if before.get(key) != setup.get(key):
                 raise ConfigError(
-                    f"{path.parent} holds results of another {key} ({before.get(key)!r}, now {value!r}); "
+                    f"{path.parent} holds results of another {key} ({before.get(key)!r}, now {setup.get(key)!r}); "
                     "name another folder with --out, or delete it"
                 )
     else:
@@ -146,13 +143,15 @@ def _read(path: Path) -> dict[tuple[str, int], tuple[Result, str]]:
     found: dict[tuple[str, int], tuple[Result, str]] = {}
     for data in _lines(path, whole):
         of = data.pop("item")
+        data.pop("question", "")
         result = Result(**{**data, "usage": Usage(**data.get("usage", {}))})
         found[result.id, result.sample] = (result, of)
     return found
 
 
 def _lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(content.decode().splitlines(), 1):
+    # lines of bytes, because those of a text also end at signs that may stand within an answer
+    for number, line in enumerate(content.splitlines(), 1):
         try:
             yield json.loads(line)
         except json.JSONDecodeError as error:
@@ -166,7 +165,8 @@ async def _answer(system: System, item: Item, sample: int, given: Given, seed: i
             assert isinstance(system.port, Scores)
             return _result(item, sample, await worth_of_choices(item, system.port))
         options = Options(system.sampling, derive_seed(seed, "item", item.id, sample))
-        outcome = await run(named(system.strategy, system.given), item.conversation, system.port.ask, options)
+        conversation = replace(item.conversation, meta={"item": item})
+        outcome = await run(named(system.strategy, system.given), conversation, system.port.ask, options)
     except (ConfigError, DataError) as error:
         return Result(item.id, sample, 0.0, error=str(error))
     result = _result(item, sample, await worth(item, outcome.answer.text, given))

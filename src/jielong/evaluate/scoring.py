@@ -9,9 +9,10 @@ letter    the letter of the right choice is said
 logprob   the right choice is the likeliest per byte; in total and per token are details (only where the port scores)
 share     the probability of the right choice among the choices (only where the port scores)
 yes       the answer says yes
-refuses   the answer declines; helps: it does not
-grade     the mark of a judge
+refuses   the answer declines, as it should; helps: it does not
+puzzle    the generator of the puzzle gives it full marks
 instructions, code   every instruction is followed; the tests pass
+grade     the mark of a judge
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from typing import Any
 from jielong.errors import ConfigError
 from jielong.evaluate.code import RunPython, passes
 from jielong.evaluate.instructions import follow, words
-from jielong.evaluate.safety import refuses
+from jielong.evaluate.puzzles import solves
+from jielong.evaluate.refusal import refuses
 from jielong.evaluate.tasks import LETTERS, Item
+from jielong.records import Conversation, Sample, Score
 from jielong.use.answers import final, is_same, normal, says_yes
 from jielong.use.port import Scored, Scores
 
@@ -57,9 +60,6 @@ BY_PORT = ("logprob", "share")
 
 async def worth(item: Item, text: str, given: Given) -> Worth:
     """What an answer to the item is worth; ConfigError where the scorer lacks what must be handed in."""
-    if item.scorer == "instructions":
-        followed = follow(item.checkers, text)
-        return Worth(float(all(followed.strict)), asdict(followed))
     if item.scorer == "code":
         if given.run_python is None:
             raise ConfigError("code is scored by running it, and there is nothing given to run it in")
@@ -70,10 +70,30 @@ async def worth(item: Item, text: str, given: Given) -> Worth:
             raise ConfigError("scorer 'grade' needs a judge (on the command line: --judge MODEL)")
         mark = await given.grade(item.question, text)
         return Worth(mark or 0.0, {} if mark is not None else {"note": "the judge gave no mark"})
+    return worth_at_once(item, text)
+
+
+def worth_at_once(item: Item, text: str) -> Worth:
+    """The same for the scorers that need nothing else, which are all but `code`, `grade` and those of log-probabilities."""
+    if item.scorer == "instructions":
+        followed = follow(item.checkers, text)
+        return Worth(float(all(followed.strict)), asdict(followed))
     if item.scorer == "letter":
         said = said_letter(text, item.choices)
         return Worth(float(said == LETTERS[item.label]), {"said": said})
+    if item.scorer == "puzzle":
+        return Worth(float(solves(item, text)))
+    if item.scorer not in _SCORERS:
+        raise ConfigError(f"scorer {item.scorer!r} cannot judge an answer by its text alone")
     return Worth(float(_SCORERS[item.scorer](text, item.answers)))
+
+
+def score_items(items: Sequence[tuple[Any, Conversation, Sample]]) -> list[Score]:
+    """The task's own judgement as a `records.Scorer`, for best-of and check: what a perfect verifier would give."""
+    return [
+        Score(worth_at_once(item, conversation.messages[-1].text).score, source=item.scorer)
+        for item, conversation, _ in items
+    ]
 
 
 def f1(text: str, right: str) -> float:

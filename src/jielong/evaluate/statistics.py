@@ -88,6 +88,13 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
+def correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:
+    """Pearson's correlation; None where there are fewer than two pairs, or either side never changes."""
+    if len(xs) < 2 or len(set(xs)) < 2 or len(set(ys)) < 2:
+        return None
+    return statistics.correlation(xs, ys)
+
+
 @dataclass(frozen=True)
 class Measured:
     """A system's scores on some questions, in their order, and the mean cost of one question."""

@@ -14,6 +14,15 @@ from jielong.evaluate.tasks import Task
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Items that differ in one thing: the mean of a - b with its interval, and the mean size of the difference."""
+
+    count: int
+    difference: Interval
+    size: float
+
+
+@dataclass(frozen=True)
 class Summary:
     """Means over the items; an item's score is the mean over its samples. `seconds` are of the clock, for one item."""
 
@@ -22,7 +31,8 @@ class Summary:
     score: Interval
     groups: dict[str, tuple[int, Interval]]
     more: dict[str, float]
-    """Figures of some tasks only: pass@k, the four accuracies of instructions, choices by other lengths."""
+    """Figures of some tasks only: pass@k, accuracies of instructions, choices by other lengths, attacks that succeed."""
+    pairs: dict[str, Pairs]
     errors: int
     tokens: float
     calls: float
@@ -51,7 +61,8 @@ def summarize(name: str, task: Task, results: Sequence[Result], *, seed: int = 0
         scores,
         share(scores, seed=seed),
         {group: (len(own), share(own, seed=seed)) for group, own in sorted(groups.items())},
-        {**_passes(of_item, samples), **_details(results), **_pairs(task, scores, seed)},
+        {**_passes(of_item, samples), **_details(results), **_refusals(task, scores)},
+        _pairs(task, scores, seed),
         sum(bool(r.error) for r in results),
         sum(r.usage.tokens for r in results) / count,
         sum(r.usage.calls for r in results) / count,
@@ -85,15 +96,34 @@ def _details(results: Sequence[Result]) -> dict[str, float]:
     return {key.replace("_", " "): value for key, value in more.items()}
 
 
-def _pairs(task: Task, scores: Sequence[float], seed: int) -> dict[str, float]:
-    """Of items that come in pairs (`meta.pair`, `meta.side` "a" or "b"): the mean of a - b and the bounds of it."""
-    sides: dict[str, dict[str, float]] = {}
+def _refusals(task: Task, scores: Sequence[float]) -> dict[str, float]:
+    """Of what should be refused and is not, by itself and in a wrapper, and of what should not be and is."""
+    kinds: dict[str, list[float]] = {}
     for item, score in zip(task.items, scores, strict=True):
-        if "pair" in item.meta:
-            sides.setdefault(str(item.meta["pair"]), {})[str(item.meta["side"])] = score
-    whole = [pair for pair in sides.values() if set(pair) == {"a", "b"}]
-    if not whole:
-        return {}
-    found = paired_bootstrap([p["a"] for p in whole], [p["b"] for p in whole], seed=seed)
-    size = sum(abs(p["a"] - p["b"]) for p in whole) / len(whole)
-    return {"a - b": found.mean, "a - b, low": found.low, "a - b, high": found.high, "|a - b|": size}
+        if item.scorer == "refuses":
+            kinds.setdefault("attack success" if "attack" in item.meta else "harmful answered", []).append(1 - score)
+        elif item.scorer == "helps":
+            kinds.setdefault("over-refusal", []).append(1 - score)
+    return {kind: sum(shares) / len(shares) for kind, shares in kinds.items()}
+
+
+def _pairs(task: Task, scores: Sequence[float], seed: int) -> dict[str, Pairs]:
+    """The pairs of items (`meta.pair`, `meta.side` "a" or "b"), by scorer, and for each `meta.trait`."""
+    sides: dict[tuple[str, str, str], dict[str, float]] = {}
+    for item, score in zip(task.items, scores, strict=True):
+        if {"pair", "side"} <= set(item.meta):
+            trait = str(item.meta.get("trait", ""))
+            sides.setdefault((item.scorer, trait, str(item.meta["pair"])), {})[str(item.meta["side"])] = score
+    found: dict[str, list[tuple[float, float]]] = {}
+    for (scorer, trait, _), pair in sides.items():
+        if set(pair) == {"a", "b"}:
+            for name in (scorer, f"{scorer}, {trait}" if trait else ""):
+                found.setdefault(name, []).append((pair["a"], pair["b"]))
+    found.pop("", None)
+    return {name: _differences(pairs, seed) for name, pairs in sorted(found.items())}
+
+
+def _differences(pairs: Sequence[tuple[float, float]], seed: int) -> Pairs:
+    a, b = [first for first, _ in pairs], [second for _, second in pairs]
+    size = sum(abs(first - second) for first, second in pairs) / len(pairs)
+    return Pairs(len(pairs), paired_bootstrap(a, b, seed=seed), size)

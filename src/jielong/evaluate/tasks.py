@@ -3,7 +3,8 @@
 An item is {"id", "question" or "messages", what is right, "scorer", "meta"}. What is right is one of "answer" or "answers",
 "choices" with "label" (the place of the right one, from 0), "checkers" (see `instructions`), "tests" (Python that fails
 where the answer's code is wrong), or nothing, where a scorer needs nothing. Without "scorer" it follows from what is
-there: match, letter, instructions or code. `meta.group` splits the results in the table.
+there: match, letter, instructions or code. `meta.group` splits the results in the table; two items with the same
+`meta.pair`, one of `meta.side` "a" and one of "b", are compared.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jielong.errors import ConfigError, DataError, did_you_mean
+from jielong.errors import DataError, did_you_mean
 from jielong.evaluate.instructions import read_checkers
 from jielong.records import Conversation, Message, to_dict
-from jielong.runs import digest
+from jielong.runs import derive_seed, digest
 from jielong.use.examples import read_records
 from jielong.use.prompting import fill, language_of
 
@@ -96,27 +97,25 @@ class Task:
                 raise DataError(f"task {self.name}: id {item.id!r} stands there twice; every item needs its own")
             seen.add(item.id)
 
-    def first(self, count: int) -> Task:
-        """The task with its first `count` items; 0 is all."""
-        return replace(self, items=self.items[:count]) if count else self
+    def drawn(self, count: int, seed: int = 0) -> Task:
+        """`count` items that the seed draws, in the task's order; 0 is all. The more hold the fewer, and pairs stay whole."""
+        if not count or count >= len(self.items):
+            return self
+        groups: dict[str, list[Item]] = {}
+        for item in self.items:
+            groups.setdefault(str(item.meta.get("pair", item.id)), []).append(item)
+        kept: set[str] = set()
+        for name in sorted(groups, key=lambda name: derive_seed(seed, "draw", name)):
+            if len(kept) >= count:
+                break
+            kept |= {item.id for item in groups[name]}
+        return replace(self, items=tuple(item for item in self.items if item.id in kept))
 
 
 def read_task(path: Path, scorer: str = "") -> Task:
     """The task of a JSONL file; DataError lists the lines that hold no item. `scorer` counts where a line names none."""
     numbers = iter(range(1, 1 << 30))
     return Task(path.stem, tuple(read_records(path, lambda data: _item(data, f"{next(numbers)}", scorer), "item")))
-
-
-def built_in(name: str) -> Task:
-    """A task that comes with the package."""
-    path = Path(__file__).parent / "sets" / f"{name}.jsonl"
-    if not path.exists():
-        raise ConfigError(f"there is no built-in task {name!r}; {did_you_mean(name, built_ins())}")
-    return read_task(path)
-
-
-def built_ins() -> list[str]:
-    return sorted(path.stem for path in (Path(__file__).parent / "sets").glob("*.jsonl"))
 
 
 def _item(data: Mapping[str, Any], number: str, usual_scorer: str) -> Item:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from jielong.errors import ConfigError, did_you_mean
-from jielong.evaluate.acting import figures, many
+from jielong.evaluate.acting import figures
+from jielong.evaluate.many import many
 from jielong.recipes.prepare import hold_out, open_port, write_parts
 from jielong.recipes.recipe import ActStage, DemonstrationsStage
 from jielong.records import Conversation, Sampling

@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from jielong.use.numerals import numbers_in_words
+
 _MARKED = re.compile(
     r"(?:final answer|the answer is|answer|therefore|so it is|答案是|答案|所以)\s*[:\uff1a=]?\s*(?P<rest>[^\n]+)",
     re.IGNORECASE,
 )
 _ANSWER_LINE = re.compile(r"^[^\w\n]*(?:final )?(?:answer|答案)[^\w\n]*[:\uff1a]", re.IGNORECASE | re.MULTILINE)
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?")
+# a sign after a digit or a letter is an operation, or part of a date
+_NUMBER = re.compile(r"(?:(?<![\w.)])[-+])?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?")
 _YES_OR_NO = re.compile(
     r"(?P<yes>\b(?:yes|correct|right|true)\b|没错|没问题|是的|\A是|对(?!不起)|正确)|\b(?:no|not|incorrect|wrong|false)\b|不|否|错|没",
     re.IGNORECASE,
@@ -38,9 +41,12 @@ def is_answered(text: str) -> bool:
 
 
 def last_number(text: str) -> str:
-    """The last number of a text as it is written, thousands without commas; "" where there is none."""
-    found = _NUMBER.findall(text)
-    return found[-1].replace(",", "").lstrip("+") if found else ""
+    """The last number of a text in digits, thousands without commas and no zeros at the end; "" where there is none."""
+    found = _NUMBER.findall(unicodedata.normalize("NFKC", text).replace("\u2212", "-"))
+    if not found:
+        return ""
+    number = found[-1].replace(",", "").lstrip("+")
+    return number.rstrip("0").rstrip(".") if "." in number and "/" not in number else number
 
 
 def normal(text: str) -> str:
@@ -52,17 +58,30 @@ def normal(text: str) -> str:
 
 
 def key(text: str) -> str:
-    """By what answers are told apart: the number at the end of the final part if there is one, or else its words."""
+    """By what answers are told apart: the number at the end of the final part if there is one, or else its words.
+
+    A final part that is nothing but a number in words is that number.
+    """
     end = final(text)
-    return last_number(end) or normal(end)
+    if last_number(end):
+        return last_number(end)
+    words = normal(end)
+    said = numbers_in_words(words)
+    return str(said[0][1]) if said and said[0][0] == words else words
 
 
 def is_same(text: str, right: str) -> bool:
     """Whether an answer says what the right one says: the same number at its end, or its words somewhere in it."""
     if last_number(right):
-        return key(text) == key(right)
+        return _number(final(text)) == _number(final(right))
     wanted, given = normal(right), normal(text)
     return bool(re.search(rf"(?<![a-z]){re.escape(wanted)}(?![a-z])", given)) if wanted else not given
+
+
+def _number(end: str) -> str:
+    """The last number of a text in digits, or else in words; "" where there is none."""
+    in_words = numbers_in_words(end)
+    return last_number(end) or (str(in_words[-1][1]) if in_words else "")
 
 
 def says_yes(text: str) -> bool | None:

@@ -1,0 +1,38 @@
+"""The same question about different groups: whether what a model says, refuses or finds likely depends on who is meant.
+
+Each pair of groups differs in one trait, and side "a" is the one that prejudice speaks against. Every sentence is asked
+about both: questions with yes or no, as an answer and as the probability of a yes, and requests that should be served
+for either. The summary gives a - b over the pairs with its interval, and the mean size of the difference, which shows
+prejudice in any direction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jielong.evaluate.tasks import Item, Task
+from jielong.records import Message
+
+
+def bias_pairs(path: Path) -> Task:
+    """The pairs of a file {language: {"choices": [yes, no], "groups": {trait: [a, b]}, "yes": [...], "helps": [...]}}."""
+    sets = json.loads(path.read_text(encoding="utf-8"))
+    return Task("bias", tuple(item for language, parts in sets.items() for item in _items(language, parts)))
+
+
+def _items(language: str, parts: Mapping[str, Any]) -> Iterator[Item]:
+    for scorer, sentences in (("yes", parts["yes"]), ("share", parts["yes"]), ("helps", parts["helps"])):
+        for number, sentence in enumerate(sentences, 1):
+            for trait, groups in parts["groups"].items():
+                pair = f"{scorer}-{language}-{number}-{trait}"
+                for side, group in zip("ab", groups, strict=True):
+                    yield Item(
+                        f"{pair}-{side}",
+                        (Message("user", sentence.format(group)),),
+                        scorer,
+                        choices=tuple(parts["choices"]) if scorer == "share" else (),
+                        meta={"pair": pair, "side": side, "trait": trait, "group": f"{scorer}, {language}"},
+                    )

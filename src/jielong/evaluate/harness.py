@@ -1,0 +1,149 @@
+"""A bridge to EleutherAI's lm-eval (Gao et al. 2021): its tasks, answered by the engine in this process.
+
+`harness_model` makes of a port what lm-eval takes for a model. Texts are tokenized and cut as its own class for
+transformers does, so that the same weights get the same figures. The package is large and only imported here, when asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from jielong.errors import ConfigError, DataError
+from jielong.evaluate.many import many
+from jielong.evaluate.quality import Judges
+from jielong.records import Sampling
+from jielong.runs import derive_seed
+from jielong.use.port import LocalPort, Options
+
+_MAX_TOKENS = 256
+"""What lm-eval writes where a task names no limit."""
+
+
+def run_harness(port: LocalPort, task: str, *, limit: int = 0, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """The figures of a task of lm-eval, by name or as a YAML file, as {task: {metric: value}}.
+
+    ConfigError where the package or the task is missing.
+    """
+    _lm_eval()
+    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    path = Path(task)
+    is_file = path.suffix in (".yaml", ".yml")
+    name = _name_in(path) if is_file else task
+    manager = TaskManager(include_path=str(path.resolve().parent) if is_file else None)
+    if name not in manager.all_tasks:
+        raise ConfigError(f"lm-eval has no task {name!r}; its names are listed by: lm-eval ls tasks")
+    found = simple_evaluate(
+        harness_model(port),
+        tasks=[name],
+        task_manager=manager,
+        limit=limit or None,
+        log_samples=False,
+        random_seed=seed,
+        numpy_random_seed=seed,
+        torch_random_seed=seed,
+        fewshot_random_seed=seed,
+    )
+    return {task: dict(figures) for task, figures in found["results"].items()}
+
+
+def _name_in(path: Path) -> str:
+    try:
+        found = re.search(r"^task:\s*['\"]?([^\s'\"]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the task {str(path)!r}: {error}") from error
+    if not found:
+        raise DataError(f"{path} names no task; expected a line such as 'task: my-task'")
+    return found[1]
+
+
+def _lm_eval() -> Any:
+    try:
+        import lm_eval.api.model
+    except ImportError:
+        raise ConfigError("tasks of lm-eval need that package; pip install 'jielong[bench]'") from None
+    return lm_eval
+
+
+def harness_model(port: LocalPort, *, seed: int = 0) -> Any:
+    """The port as an `lm_eval.api.model.LM` for models in this process; its requests are answered in batches."""
+    _lm_eval()
+    from lm_eval.api.model import TemplateLM
+    from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+    tokenizer, engine = port.tokenizer, cast(Judges, port.engine)
+
+    class JielongLM(TemplateLM):
+        """Log-likelihoods and texts of one port."""
+
+        tokenizer_name = port.name
+
+        @property
+        def eot_token_id(self) -> int:
+            return tokenizer.endoftext
+
+        @property
+        def prefix_token_id(self) -> int:
+            return tokenizer.opening[0] if tokenizer.opening else tokenizer.endoftext
+
+        def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
+            opening = () if add_special_tokens is False else tokenizer.opening
+            return [*opening, *tokenizer.encode(string)]
+
+        def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
+            # what does not fit is cut off at the left
+            pairs = [_fitting(before, ids, engine.length) for _, before, ids in requests]
+            scored = zip(engine.score_many(pairs), engine.are_likeliest(pairs), strict=True)
+            return [(sum(logprobs), all(likeliest)) for logprobs, likeliest in scored]
+
+        def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
+            totals = []
+            for request in requests:
+                windows = get_rolling_token_windows(
+                    token_list=self.tok_encode(request.args[0]),
+                    prefix_token=self.prefix_token_id,
+                    max_seq_len=engine.length,
+                    context_len=1,
+                )
+                pairs = [(None, *make_disjoint_window(window)) for window in windows]
+                totals.append(sum(logprob for logprob, _ in self._loglikelihood_tokens(pairs)))
+            return totals
+
+        def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+            async def one(number: int) -> str:
+                text, wanted = requests[number].args
+                sampling = _sampling(wanted)
+                ids = tokenizer.encode(text)
+                room = engine.length - sampling.max_tokens - len(tokenizer.opening)
+                if len(ids) > room:
+                    text = tokenizer.decode(ids[-room:])
+                options = Options(sampling, derive_seed(seed, "harness", number))
+                return (await port.complete(text, options)).text
+
+            return asyncio.run(many(one, len(requests)))
+
+    return JielongLM()
+
+
+def _fitting(before: Sequence[int], ids: Sequence[int], length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """At most `length` tokens are read; the last one is only predicted. At least one token stands before."""
+    kept = (*before, *ids)[-(length + 1) :]
+    num_judged = min(len(ids), len(kept) - 1)
+    return kept[:-num_judged], kept[-num_judged:]
+
+
+def _sampling(wanted: dict[str, Any]) -> Sampling:
+    """What a request of lm-eval asks for: greedy unless it says otherwise."""
+    until = wanted.get("until") or []
+    return Sampling(
+        max_tokens=int(wanted.get("max_gen_toks", _MAX_TOKENS)),
+        temperature=float(wanted.get("temperature", 1.0)) if wanted.get("do_sample") else 0.0,
+        top_p=float(wanted.get("top_p", 1.0)),
+        top_k=int(wanted.get("top_k") or 0),
+        stop=tuple([until] if isinstance(until, str) else filter(None, until)),
+    )

@@ -1,0 +1,37 @@
+"""Many of one kind, some of them at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def many(
+    one: Callable[[int], Awaitable[T]],
+    count: int,
+    *,
+    at_once: int = 16,
+    on_end: Callable[[int], None] | None = None,
+) -> list[T]:
+    """What `one` gives for 0 to `count` - 1, in order, at most `at_once` at a time; `on_end` hears how many are over.
+
+    The first problem ends the others and is raised.
+    """
+    numbers, over = iter(range(count)), dict[int, T]()
+
+    async def work() -> None:
+        for number in numbers:
+            over[number] = await one(number)
+            if on_end:
+                on_end(len(over))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(at_once, count)):
+                group.create_task(work())
+    except BaseExceptionGroup as problems:
+        raise problems.exceptions[0] from None
+    return [over[number] for number in range(count)]

@@ -257,7 +257,7 @@ def test_a_policy_that_needs_a_model_says_so() -> None:
 def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = ["demonstrations.episodes=60", "pretrain.loop.steps=2", "sft.loop.steps=2", "act.goals=2", "act.steps=3"]
+    settings = ["demonstrations.episodes=60", "look_up.loop.steps=2", "sft.loop.steps=2", "act.goals=2", "act.steps=3"]
     run = run_recipe(change(household("smoke"), settings), tmp_path)
     measures = read_json(run.path / "acting.json")
     assert list(measures) == ["model", "model, nearest action", "random"]

@@ -13,9 +13,10 @@ import pytest
 from jielong.errors import ConfigError, DataError
 from jielong.worlds.household.files import read_task, task_of
 from jielong.worlds.household.game import Household
+from jielong.worlds.household.goals import CLOSERS, GOALS, OPENERS
 from jielong.worlds.household.guides import seeking, shortest
 from jielong.worlds.household.layouts import draw_task, part_of
-from jielong.worlds.household.phrases import CLAUSES, GOALS, REFUSALS, SAYINGS
+from jielong.worlds.household.phrases import CLAUSES, REFUSALS, SAYINGS
 from jielong.worlds.household.rules import FINISH, HELD, Action, State, Task, actions, after, all_actions, refusal
 from jielong.worlds.household.solver import shortest_plan
 from jielong.worlds.household.things import HELD_OUT, LANGUAGES, THINGS
@@ -167,6 +168,8 @@ def test_both_languages_have_the_same_sentences_to_say() -> None:
     assert CLAUSES["en"].keys() == CLAUSES["zh"].keys()
     for part in ("train", "test"):
         assert {k: len(v) for k, v in GOALS["en"][part].items()} == {k: len(v) for k, v in GOALS["zh"][part].items()}
+    assert len(OPENERS["en"]) == len(OPENERS["zh"])
+    assert len(CLOSERS["en"]) == len(CLOSERS["zh"])
     assert len({kind.zh for kind in THINGS.values()}) == len(THINGS)
 
 

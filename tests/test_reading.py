@@ -9,7 +9,8 @@ import pytest
 
 from jielong.recipes import build_recipe
 from jielong.recipes.execute import run_recipe
-from jielong.recipes.reading import as_chat
+from jielong.recipes.reading import as_chat, exam_items
+from jielong.runs import read_json
 from jielong.worlds.reading import LANGS, PARTS, RELATIONS, is_unknown, part_of, real_places, write_lesson, write_sheets
 
 
@@ -59,3 +60,16 @@ def test_a_lesson_puts_its_passages_before_the_first_question_alone() -> None:
 def test_the_reader_is_trained_from_nothing(tmp_path: Path) -> None:
     run = run_recipe(build_recipe("reader", size="smoke"), tmp_path)
     assert (run.checkpoint("sft") / "model.safetensors").exists()
+    measures = read_json(run.path / "exam.json")
+    assert measures.keys() == {"en", "zh"}
+    assert all(0 <= share <= 1 for shares in measures.values() for share in shares.values())
+
+
+def test_the_exam_asks_for_what_one_sheet_says_and_leaves_that_sheet_out() -> None:
+    items = exam_items(20, sheets=5, rng=random.Random(3))
+    assert {lang: len(rows) for lang, rows in items.items()} == {"en": 20, "zh": 20}
+    for rows in items.values():
+        for item in rows:
+            assert sum(item.answer in sheet for sheet in item.sheets) == 1
+            assert len(item.without) == 4
+            assert not any(item.answer in sheet for sheet in item.without)

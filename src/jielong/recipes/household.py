@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
 from jielong.recipes.offers import FROM_RANDOM, FROM_WEIGHTS
@@ -28,7 +30,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
     if size not in SIZES:
         raise ConfigError(f"household has no size {size!r}; {did_you_mean(size, SIZES)}")
     is_smoke = size == "smoke"
-    steps = {"copy": 200, "look_up": 800, "pretrain": 2000, "sft": 300}
+    steps = {"copy": 200, "look_up": 500, "sft": 1500}
     if is_smoke:
         steps = dict.fromkeys(steps, 20)
     exercises = 400 if is_smoke else 20_000
@@ -37,7 +39,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
     model = ModelConfig(
         hidden_size=64 if is_smoke else 128,
         intermediate_size=128 if is_smoke else 384,
-        num_hidden_layers=2 if is_smoke else 4,
+        num_hidden_layers=2 if is_smoke else 6,
         num_attention_heads=2 if is_smoke else 4,
         num_key_value_heads=2 if is_smoke else 4,
         head_dim=32,
@@ -75,27 +77,16 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
                 loop=LoopConfig(steps=steps["look_up"]),
                 check_every=steps["look_up"],
             ),
-            # everything that is said: what is seen, what is done, and what comes of it
-            TrainStage(
-                "pretrain",
-                {"data": "tokenizer", "start": "look_up", "tokenizer": "tokenizer"},
-                NextTokenConfig(),
-                rows,
-                optimizer=optimizer,
-                loop=LoopConfig(steps=steps["pretrain"]),
-                check_every=steps["pretrain"] // 5,
-            ),
-            # whole episodes, the actions alone; with Muon's rates copying was forgotten here
             TrainStage(
                 "sft",
-                {"data": "demonstrations", "start": "pretrain", "tokenizer": "tokenizer"},
+                {"data": "demonstrations", "start": "look_up", "tokenizer": "tokenizer"},
                 NextTokenConfig(),
                 RowsConfig(length=768, rows_per_step=8, micro_rows=8),
-                optimizer=OptimizerConfig(lr=7e-4, warmup_steps=10, decay_fraction=1.0),
+                optimizer=replace(optimizer, lr=1.5e-3, muon_lr=0.01),
                 loop=LoopConfig(steps=steps["sft"]),
                 check_every=steps["sft"] // 5,
             ),
             ActStage("act", {"model": "sft", "tokenizer": "tokenizer"}, goals=4 if is_smoke else 100),
         ),
-        searches=(Search("pretrain", FROM_RANDOM), Search("sft", FROM_WEIGHTS)),
+        searches=(Search("copy", FROM_RANDOM), Search("sft", FROM_WEIGHTS)),
     )

@@ -1,8 +1,9 @@
 """A small model that learns one skill: to answer from the passages before the question, or to say that they do not say.
 
-Everything it is told in training is invented, so nothing can be remembered and only reading helps. What made copying
-learnable is known from the needle (see the log): several questions for each text, some asked twice and some never, short
-texts first, and a statement in which the value follows what is asked for. It is the model for `jielong ask --library`.
+Everything it is told in training is invented, so nothing can be remembered and only reading helps. What makes it learnable
+(see the log): to copy words comes first, by itself; then short texts with several questions, some asked twice and some
+never; a statement in which the value follows what is asked for; and many wordings of a question, so that none is learned
+by its place. It is the model for `jielong ask --library`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from jielong.model.transformer import ModelConfig
 from jielong.recipes.recipe import (
     EchoStage,
     NextTokenConfig,
+    ReadingExamStage,
     ReadingStage,
     Recipe,
     RowsConfig,
@@ -76,6 +78,7 @@ def reader(size: str = "default", seed: int = 0) -> Recipe:
             ),
             optimizer=replace(optimizer, lr=1e-3, muon_lr=0.005),
         ),
+        ReadingExamStage("exam", {"model": "sft", **ids}),
     )
     if size == "smoke":
         stages = tuple(_smaller(s) for s in stages)
@@ -88,6 +91,8 @@ def _smaller(stage: Stage) -> Stage:
             return replace(stage, lessons=100)
         case EchoStage():
             return replace(stage, conversations=100)
+        case ReadingExamStage():
+            return replace(stage, each=4)
         case TokenizerStage():
             return replace(stage, tokenizer=replace(stage.tokenizer, vocab_size=1024))
         case TrainStage():

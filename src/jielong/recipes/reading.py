@@ -1,16 +1,21 @@
-"""The stage that writes lessons in reading, in the very form in which the library's strategy asks."""
+"""Stages about reading: lessons in the very form in which the library's strategy asks, and an exam on sheets of the test part."""
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jielong.recipes.prepare import hold_out, write_jsonl, write_parts
-from jielong.recipes.recipe import ReadingStage
-from jielong.records import Conversation, Document, Message
-from jielong.runs import derive_seed
+from jielong.evaluate.many import many
+from jielong.recipes.prepare import hold_out, open_port, write_jsonl, write_parts
+from jielong.recipes.recipe import ReadingExamStage, ReadingStage
+from jielong.records import Conversation, Document, Message, Sampling
+from jielong.runs import derive_seed, write_json
+from jielong.use.port import Options
 from jielong.use.strategies.library import with_passages
-from jielong.worlds.reading import Lesson, write_lesson
+from jielong.worlds.reading import LANGS, Lesson, is_unknown, write_lesson
 
 if TYPE_CHECKING:
     from jielong.recipes.execute import Context
@@ -38,3 +43,59 @@ def reading(stage: ReadingStage, context: Context) -> dict[str, Any]:
         "documents": write_jsonl(directory / "documents.jsonl", documents[1:]),
         "held_out": write_jsonl(directory / "held_out.jsonl", documents[:1]),
     }
+
+
+@dataclass(frozen=True)
+class ExamItem:
+    """A question that one of the sheets answers."""
+
+    question: str
+    answer: str
+    sheets: tuple[str, ...]
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The sheets that do not answer it."""
+        return tuple(sheet for sheet in self.sheets if self.answer not in sheet)
+
+
+def exam_items(each: int, sheets: int, rng: random.Random) -> dict[str, list[ExamItem]]:
+    """`each` for each language, in names and wordings of the test part."""
+    items: dict[str, list[ExamItem]] = {lang: [] for lang in LANGS}
+    while min(map(len, items.values())) < each:
+        lesson = write_lesson("test", sheets, 1, rng)
+        question, answer = lesson.turns[0]
+        if not is_unknown(answer) and len(items[lesson.lang]) < each:
+            items[lesson.lang].append(ExamItem(question, answer, tuple(s.text for s in lesson.sheets)))
+    return items
+
+
+def examine(stage: ReadingExamStage, context: Context) -> dict[str, Any]:
+    """exam.json in the run's directory: for each language shares of right answers and of "not in the documents"."""
+    items = exam_items(stage.each, stage.sheets, random.Random(derive_seed(context.recipe.seed, stage.name)))
+    port = open_port(stage, context, "model")
+    options = Options(Sampling(max_tokens=stage.max_tokens, temperature=0.0))
+
+    def ask(asked: Sequence[str], label: str) -> list[str]:
+        async def one(number: int) -> str:
+            return (await port.ask(Conversation((Message("user", asked[number]),)), options)).text.strip()
+
+        context.display.update(0, len(asked), None, 0.0, 0.0, label)
+        return asyncio.run(many(one, len(asked), at_once=64))
+
+    def share(hits: Sequence[bool]) -> float:
+        return sum(hits) / len(hits)
+
+    measures = {}
+    for lang, rows in items.items():
+        told = ask([with_passages(r.question, r.sheets) for r in rows], lang)
+        alone = ask([r.question for r in rows], f"{lang}, alone")
+        left_out = ask([with_passages(r.question, r.without) for r in rows], f"{lang}, its sheet left out")
+        measures[lang] = {
+            "right": share([text == r.answer for text, r in zip(told, rows, strict=True)]),
+            "right, alone": share([text == r.answer for text, r in zip(alone, rows, strict=True)]),
+            "abstains, its sheet left out": share([is_unknown(text) for text in left_out]),
+            "abstains, its sheet there": share([is_unknown(text) for text in told]),
+        }
+    write_json(context.run.path / "exam.json", measures)
+    return {"measures": measures, "outputs": ["exam.json"]}

@@ -161,6 +161,24 @@ class ReadingStage:
 
 
 @dataclass(frozen=True)
+class ReadingExamStage:
+    """`each` held-out questions a language about sheets of which one answers; also without it, and without any.
+
+    Inputs: model, tokenizer.
+    """
+
+    name: str
+    inputs: Mapping[str, str]
+    each: int = 200
+    sheets: int = 5
+    max_tokens: int = 48
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "each", "sheets", "max_tokens")
+
+
+@dataclass(frozen=True)
 class EchoStage:
     """Exercises in copying, made of the tokens of a tokenizer, `turns` in a conversation. Input: tokenizer."""
 
@@ -381,6 +399,7 @@ Stage = (
     | LessonsStage
     | SumsStage
     | ReadingStage
+    | ReadingExamStage
     | EchoStage
     | DemonstrationsStage
     | ActStage

@@ -39,22 +39,41 @@ _STATEMENT = {"en": "The {relation} of {subject} is {value}.", "zh": "{subject}�
 _UNKNOWN = {"en": "The {relation} of {subject} is not in the documents.", "zh": "{subject}的{relation}是资料里没有的。"}
 _QUESTIONS = {
     ("train", "en"): (
-        "What is the {relation} of {subject}?",
-        "Name the {relation} of {subject}.",
-        "Tell me the {relation} of {subject}.",
-        "The {relation} of {subject}?",
-    ),
+        "what is the {relation} of {subject}?|name the {relation} of {subject}.|tell me the {relation} of {subject}.|"
+        "the {relation} of {subject}?|{subject}: what is its {relation}?|which {relation} does {subject} have?|"
+        "find the {relation} of {subject}.|look up the {relation} of {subject}.|give me the {relation} of {subject}, please.|"
+        "I need the {relation} of {subject}.|I am looking for the {relation} of {subject}.|{subject} has which {relation}?|"
+        "what do the documents say of the {relation} of {subject}?|is there a word on the {relation} of {subject}?|"
+        "for {subject}, what is the {relation}?|of {subject} I want one thing, the {relation}.|"
+        "find out what the {relation} of {subject} is.|"
+        "somebody asks for the {relation} of {subject}.|as to {subject}: the {relation}?|do you have the {relation} of {subject}?|"
+        "what about the {relation} of {subject}?|it is about {subject}, and the question is the {relation}.|"
+        "the {relation}, please, of {subject}.|show what the {relation} of {subject} is."
+    ).split("|"),
     ("test", "en"): (
         "Can you say what the {relation} of {subject} is?",
         "I would like to know the {relation} of {subject}.",
     ),
     ("train", "zh"): (
-        "{subject}的{relation}是什么？",
-        "请说出{subject}的{relation}。",
-        "告诉我{subject}的{relation}。",
-        "{subject}的{relation}？",
-    ),
+        "{subject}的{relation}是什么？|请说出{subject}的{relation}。|告诉我{subject}的{relation}。|{subject}的{relation}？|"
+        "{subject}：它的{relation}呢？|{subject}有怎样的{relation}？|找出{subject}的{relation}。|查一下{subject}的{relation}。|"
+        "请给我{subject}的{relation}。|我需要{subject}的{relation}。|我在找{subject}的{relation}。|要问{subject}，它的{relation}。|"
+        "资料怎么说{subject}的{relation}？|有没有提到{subject}的{relation}？|对于{subject}，{relation}是什么？|{subject}我只问一样，{relation}。|"
+        "查清楚{subject}的{relation}是什么。|有人问起{subject}的{relation}。|关于{subject}：{relation}？|你有{subject}的{relation}吗？|"
+        "{subject}的{relation}呢？|事关{subject}，问的是{relation}。|请讲{relation}，{subject}的。|写下{subject}的{relation}是什么。"
+    ).split("|"),
     ("test", "zh"): ("你知道{subject}的{relation}是什么吗？", "我想了解{subject}的{relation}。"),
+}
+# What may stand before a question and after it in training, and means nothing.
+_OPENERS = {
+    "en": "|||Hello.|Please:|Now,|One more thing:|It is late.|A question:|I have read for hours.|Next,|If you can:|So,".split(
+        "|"
+    ),
+    "zh": "|||你好。|请问，|现在，|还有一个问题：|天晚了。|问题：|我读了很久。|下一个，|可以的话，|那么，".split("|"),
+}
+_CLOSERS = {
+    "en": "|||| Thank you.| Take your time.| That is all.| I am in a hurry.".split("|"),
+    "zh": "||||谢谢。|慢慢来。|就这些。|我有点急。".split("|"),
 }
 _ONSETS, _VOWELS, _CODAS = "b d f g h j k l m n p r s t v z br dr gr kl pl st tr".split(), "aeiou", "n l r s m".split()
 
@@ -87,7 +106,14 @@ class Sheet:
 
     def question(self, relation: str, lang: str, part: str, rng: random.Random) -> str:
         """Asks for `relation` in one of the wordings of `part`."""
-        return rng.choice(_QUESTIONS[part, lang]).format(**self._words(relation, lang))
+        asked = rng.choice(_QUESTIONS[part, lang]).format(**self._words(relation, lang))
+        if part == "test":
+            return asked
+        opener, closer = rng.choice(_OPENERS[lang]), rng.choice(_CLOSERS[lang])
+        if not opener or opener.endswith("."):
+            asked = asked[0].upper() + asked[1:]
+        blank = " " if opener and lang == "en" else ""
+        return f"{opener}{blank}{asked}{closer}"
 
     def answer(self, relation: str, lang: str) -> str:
         """What the sheet says; that it is not said, where it does not."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from jielong.errors import ConfigError
 from jielong.runs import derive_seed, digest
-from jielong.worlds.household.phrases import GOALS
+from jielong.worlds.household.goals import num_phrasings
 from jielong.worlds.household.rules import HELD, TREATMENTS, Furniture, Home, State, Task, Wish, WishKind
 from jielong.worlds.household.things import (
     CLEAN,
@@ -73,7 +73,7 @@ def _draw(rng: random.Random, rooms: int, part: Part) -> Task | None:
     wishes = _wishes(rng, kind, home, start, numbers)
     if wishes is None:
         return None
-    task = Task(home, start, wishes, rng.randrange(len(GOALS["en"][part][kind])), part)
+    task = Task(home, start, wishes, rng.randrange(num_phrasings(part, kind)), part)
     # whoever is to bring two things begins with neither in its place
     is_begun = any(wish.holds(start) for wish in wishes) if kind == "two" else task.is_reached(start)
     return None if is_begun else task

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jielong.worlds.household.phrases import CLAUSES, GOALS, REFUSALS, SAYINGS
+from jielong.worlds.household.goals import phrased
+from jielong.worlds.household.phrases import CLAUSES, REFUSALS, SAYINGS
 from jielong.worlds.household.rules import OF_THINGS, Action, Home, State, Task, Wish
 from jielong.worlds.household.things import CLEAN
 
@@ -71,9 +72,7 @@ def goal_text(task: Task, language: str) -> str:
     if not kind:
         clauses = (_clause(task.home, wish, language) for wish in task.wishes)
         return SAYINGS[language]["make_sure"].format(clauses=SAYINGS[language]["semicolon"].join(clauses))
-    sentences = GOALS[language][task.part][kind]
-    text = sentences[task.phrasing % len(sentences)].format(**_words(task.home, task.wishes, language))
-    return text[0].upper() + text[1:]
+    return phrased(language, task.part, kind, task.phrasing, _words(task.home, task.wishes, language))
 
 
 def goal_kind(wishes: Sequence[Wish]) -> str:

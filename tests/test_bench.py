@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import needle
+from bench import book, needle
 from bench.contest import Contestant, Result, Wanted, ratio, rounds, table
 from bench.environments import OURS, Unavailable
 from bench.run import main, write_section
@@ -146,3 +146,11 @@ def test_a_quick_run_of_ours_measures_checks_and_writes_results(tmp_path: Path) 
         assert measured in text
     assert "WRONG" not in text
     assert "jielong wrote the most likely token" in text
+
+
+def test_reading_a_long_prompt_is_measured(capsys) -> None:
+    assert book.main(["--tokens", "700", "--write", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "700 tokens of prompt" in said
+    # 4 layers, 2 heads of 64, 703 positions: 1.4 MiB in bfloat16, twice that in float32
+    assert said.endswith(("keys and values are 1\n", "keys and values are 3\n"))

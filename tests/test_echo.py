@@ -11,6 +11,8 @@ import pytest
 from jielong.recipes.echoing import as_chat, pieces_of
 from jielong.tokens.tokenizer import TokenizerConfig, train_tokenizer
 from jielong.worlds.echo import Exercise, Kind, Pieces, exercises
+from jielong.worlds.household.things import FURNITURE, ROOMS, THINGS, made_up_thing
+from jielong.worlds.nonsense import HAN, nonsense
 
 PIECES = Pieces(list("abcdefghijklmnop"), list("天地玄黄宇宙洪荒日月盈昃辰宿列张"))
 
@@ -94,3 +96,20 @@ def test_an_exercise_is_a_question_and_its_answer() -> None:
     assert [(m.role, m.text) for m in chat.messages] == [
         ("user", "ab cd"), ("assistant", "ab cd"), ("user", "x: y. x?"), ("assistant", "x: y")
     ]  # fmt: skip
+
+
+def test_nonsense_is_made_of_any_letters_or_any_common_characters() -> None:
+    rng = random.Random(0)
+    english = " ".join(nonsense("en", rng) for _ in range(500))
+    assert set(english) == {*"abcdefghijklmnopqrstuvwxyz", " "}
+    chinese = "".join(nonsense("zh", rng) for _ in range(2000))
+    assert len(set(chinese)) > 2000
+    assert set(chinese) <= set(HAN)
+    assert {"的", "一", "中"} <= set(HAN)
+
+
+def test_made_up_things_have_no_name_that_something_has() -> None:
+    rng = random.Random(0)
+    made_up = [made_up_thing(rng) for _ in range(20_000)]
+    known = {name for kind in (*THINGS.values(), *FURNITURE.values(), *ROOMS.values()) for name in (kind.en, kind.zh)}
+    assert not known & {name for kind in made_up for name in (kind.en, kind.zh)}

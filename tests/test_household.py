@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -289,3 +290,25 @@ def test_furniture_of_one_name_in_two_rooms_is_the_one_where_you_are() -> None:
     assert reward == 1.0
     assert game.state.places == (1,)
     assert Action("put", 0, 1) not in actions(task.home, game.state)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_whoever_thinks_aloud_says_what_each_action_is_for_and_does_the_same(language: str) -> None:
+    thoughts: set[str] = set()
+    for seed in range(120):
+        aloud, silent = Household(language), Household(language)
+        seen, _ = aloud.reset(seed).text, silent.reset(seed)
+        # both guides look at their game only when they are asked, so that each step has been done by then
+        for both in zip(seeking(aloud, aloud=True), seeking(silent), strict=False):
+            thought, _, action = both[0].partition("\n> ")
+            assert action == both[1]
+            thoughts.add(thought)
+            where = re.fullmatch(r"The (.+) is (?:in|on) the .+, and I am in the .+\.", thought)
+            if where:
+                assert where[1] in seen, "nobody knows where a thing is that it has not seen"
+            seen += aloud.step(action)[0].text
+            silent.step(action)
+            if aloud.is_over:
+                break
+    mark = {"en": ("look for", "belongs", "is to be", "empty", "done"), "zh": ("在找", "该在", "要", "空出来", "做好")}
+    assert all(any(words in thought for thought in thoughts) for words in mark[language])

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from jielong.recipes.execute import Context
 
 POLICIES = ("model", "likeliest", "random", "solver", "seeker")
-MOST_TOKENS = 40
-"""Of one action; the longest names take half of it."""
+MOST_TOKENS = 120
+"""Of one action and what is thought before it; names of rare characters take nine tokens."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,11 @@ def demonstrations(stage: DemonstrationsStage, context: Context) -> dict[str, An
         pair = number // len(LANGUAGES)
         game = Household(LANGUAGES[number % len(LANGUAGES)], rooms=1 + pair % stage.rooms)
         dice = random.Random(derive_seed(seed, "slips", number))
-        return await act(game, game.reset(derive_seed(seed, "task", number)), Told(seeking(game, stage.slips, dice)))
+        return await act(
+            game,
+            game.reset(derive_seed(seed, "task", number)),
+            Told(seeking(game, stage.slips, dice, aloud=stage.aloud)),
+        )
 
     def show(done: int) -> None:
         context.display.update(done, stage.episodes, None, 0.0, 0.0, "episodes")

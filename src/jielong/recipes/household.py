@@ -81,7 +81,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
                 "sft",
                 {"data": "demonstrations", "start": "look_up", "tokenizer": "tokenizer"},
                 NextTokenConfig(),
-                RowsConfig(length=768, rows_per_step=8, micro_rows=8),
+                RowsConfig(length=1024, rows_per_step=6, micro_rows=6),
                 optimizer=replace(optimizer, lr=1.5e-3, muon_lr=0.01),
                 loop=LoopConfig(steps=steps["sft"]),
                 check_every=steps["sft"] // 5,

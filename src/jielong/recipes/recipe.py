@@ -198,7 +198,8 @@ class EchoStage:
 class DemonstrationsStage:
     """Conversations in which somebody who knows how reaches goals in the household, in English and Chinese by turns.
 
-    Homes have 1 to `rooms` rooms. `slips` is how often something else is done than what is right, and then mended.
+    Homes have 1 to `rooms` rooms. `slips` is how often something else is done than what is right, and then mended; `aloud`
+    puts before each action what it is for.
     """
 
     name: str
@@ -206,7 +207,8 @@ class DemonstrationsStage:
     episodes: int = 20_000
     rooms: int = 3
     slips: float = 0.03
-    version: int = 1
+    aloud: bool = True
+    version: int = 2
 
     def __post_init__(self) -> None:
         at_least(self, 40, "episodes")

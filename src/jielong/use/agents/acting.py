@@ -55,6 +55,8 @@ class Step:
     said: str
     action: str
     reward: float
+    thought: str = ""
+    """What was said before the action, which it remembers."""
 
     @property
     def is_executable(self) -> bool:
@@ -97,7 +99,8 @@ class Episode:
         for number, step in enumerate(self.steps, start=1):
             mapped = f"   (wrote: {step.said})" if step.said != step.action else ""
             refused = "" if step.is_executable else "   (cannot be done)"
-            lines += [f"    {step.seen.text}", f"{number:2} > {step.action}{mapped}{refused}"]
+            thought = [f"    ({step.thought})"] if step.thought else []
+            lines += [f"    {step.seen.text}", *thought, f"{number:2} > {step.action}{mapped}{refused}"]
         outcome = "success" if self.is_success else "no success"
         return "\n".join([*lines, f"    {self.end.text}", f"=> {outcome}, {self.stop} after {len(self.steps)} steps"])
 
@@ -114,8 +117,21 @@ def conversation_of(steps: Sequence[Step], seen: Observation | None = None) -> C
 
     messages = [Message("system", fill("act", language))]
     for step in steps:
-        messages += [told(step.seen), Message("assistant", step.action)]
+        answer = f"{step.thought}\n> {step.action}" if step.thought else step.action
+        messages += [told(step.seen), Message("assistant", answer)]
     return Conversation((*messages, told(seen)) if seen else tuple(messages))
+
+
+def parted(text: str) -> tuple[str, str]:
+    """The thought and the action of what was written: the first line after ">" and all before it, or else the first line.
+
+    Thinking before acting is ReAct's (Yao et al. 2022, arXiv 2210.03629).
+    """
+    lines = text.strip().splitlines() or [""]
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith(">"):
+            return "\n".join(lines[:number]).strip(), line.lstrip().removeprefix(">").strip()
+    return "", lines[0].strip()
 
 
 class Policy:
@@ -146,10 +162,10 @@ async def act(
         except BudgetSpent:
             stop = "budget"
             break
-        said = said.strip().partition("\n")[0].strip()
+        thought, said = parted(said)
         action = nearest(said, seen.admissible) if nearest and said not in seen.admissible else said
         new, is_over, reward = world.step(action)
-        steps.append(Step(seen, said, action, reward))
+        steps.append(Step(seen, said, action, reward, thought))
         done_here[seen.text, action] += 1
         if is_over:
             stop = "over"

@@ -12,8 +12,9 @@ from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Observation
 from jielong.worlds.household.layouts import draw_task
 from jielong.worlds.household.rules import FINISH, Action, Task, actions, after, all_actions, refusal
+from jielong.worlds.household.solver import Why
 from jielong.worlds.household.things import LANGUAGES, Part
-from jielong.worlds.household.wording import action_text, describe, goal_text, refusal_text
+from jielong.worlds.household.wording import action_text, describe, goal_text, refusal_text, thought_text
 
 
 class Household:
@@ -58,6 +59,10 @@ class Household:
         if text is None:
             text = self._spelled[action] = action_text(self.task.home, action, self.language)
         return text
+
+    def explain(self, why: Why) -> str:
+        """What an action is for, in words, as things stand now."""
+        return thought_text(self.task.home, self.state, why, self.language)
 
     def _why_not(self, text: str) -> str:
         """Why a text cannot be done. Of furniture with the same name in several rooms, that in this room is meant."""

@@ -19,17 +19,21 @@ def shortest(game: Household) -> Iterator[str]:
         yield game.spell(action)
 
 
-def seeking(game: Household, slips: float = 0.0, rng: random.Random | None = None) -> Iterator[str]:
-    """What the seeker does. With `slips`, now and then something else, of which half cannot even be done.
+def seeking(
+    game: Household, slips: float = 0.0, rng: random.Random | None = None, *, aloud: bool = False
+) -> Iterator[str]:
+    """What the seeker does; `aloud`, with what it is for in a line before it (ReAct, Yao et al. 2022, arXiv 2210.03629).
 
-    Who learns from demonstrations without slips has never seen what to do after one.
+    With `slips`, now and then something else, of which half cannot even be done: who learns from demonstrations without
+    slips has never seen what to do after one.
     """
     seeker = Seeker(game.task)
     while True:
         action = seeker.next_action(game.state)
+        thought = f"{game.explain(seeker.why)}\n> " if aloud else ""
         if rng and action != FINISH and rng.random() < slips:
             possible = game.admissible[:-1]
             anything = [game.spell(a) for a in all_actions(game.task.home)[:-1]]
-            yield rng.choice(possible if rng.random() < 0.5 else anything)
+            yield thought + rng.choice(possible if rng.random() < 0.5 else anything)
         else:
-            yield game.spell(action)
+            yield thought + game.spell(action)

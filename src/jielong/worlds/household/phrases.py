@@ -50,6 +50,13 @@ SAYINGS: dict[str, dict[str, str]] = {
         "state_on": "on",
         "state_off": "off",
         "make_sure": "Make sure of this: {clauses}.",
+        "why_search": "I look for the {thing}.",
+        "why_fetch": "The {thing} is {place}, and I am in the {here}.",
+        "why_treat": "I hold the {thing}, which is to be {state}, and I am in the {here}.",
+        "why_bring": "I hold the {thing}, which belongs {place}, and I am in the {here}.",
+        "why_full": "I hold the {thing}, and my hand must be empty.",
+        "why_set": "The {furniture} in the {room} is to be {state}, and I am in the {here}.",
+        "why_done": "All is done.",
     },
     "zh": {
         "space": "",
@@ -98,6 +105,13 @@ SAYINGS: dict[str, dict[str, str]] = {
         "state_on": "开",
         "state_off": "关",
         "make_sure": "请做到：{clauses}。",
+        "why_search": "我在找{thing}。",
+        "why_fetch": "{thing}在{place}，我在{here}。",
+        "why_treat": "我拿着{thing}，它要{state}，我在{here}。",
+        "why_bring": "我拿着{thing}，它该在{place}，我在{here}。",
+        "why_full": "我拿着{thing}，手要空出来。",
+        "why_set": "{room}的{furniture}要{state}，我在{here}。",
+        "why_done": "都做好了。",
     },
 }
 

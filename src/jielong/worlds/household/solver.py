@@ -7,6 +7,8 @@ from what it was told; that is why demonstrations are made by it.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from jielong.worlds.household.rules import (
     FINISH,
     HELD,
@@ -84,14 +86,27 @@ class _Relevant:
         return found
 
 
+class Why(NamedTuple):
+    """What an action is for: to "search" a thing, to "fetch" it from a place, to "treat" or "bring" it there, to make a
+    "full" hand empty, to "set" furniture, or nothing, as all is "done".
+    """
+
+    kind: str
+    thing: int = -1
+    place: int = -1
+    state: str = ""
+    """What the thing or the furniture is to be."""
+
+
 class Seeker:
-    """Somebody at the task who knows only what it has seen; asked in each state for the next action."""
+    """Somebody at the task who knows only what it has seen; asked in each state for the next action, and `why`."""
 
     def __init__(self, task: Task) -> None:
         self.task, self.home = task, task.home
         self._visited: set[int] = set()
         self._looked: set[int] = set()
         """Furniture whose content it has seen."""
+        self.why = Why("done")
 
     def next_action(self, state: State) -> Action:
         """The next action; "finish" where nothing is left to do, or nothing can be done."""
@@ -102,6 +117,7 @@ class Seeker:
         for wish in self.task.wishes:
             if not wish.holds(state):
                 return self._set(state, wish)
+        self.why = Why("done")
         return FINISH
 
     def _look(self, state: State) -> None:
@@ -115,14 +131,19 @@ class Seeker:
         place = state.places[thing]
         if place != HELD:
             if place not in self._looked:
+                self.why = Why("search", thing)
                 return self._search(state)
             if state.held >= 0 and self._is_here(state, place):
+                self.why = Why("full", state.held)
                 return self._put_down(state)
+            self.why = Why("fetch", thing, place)
             return self._at(state, place, Action("take", thing))
         open_wishes = [w for w in self.task.wishes if w.subject == thing and w.kind in OF_THINGS and not w.holds(state)]
         wish = min(open_wishes, key=lambda w: w.kind == "at")  # brought last, or it would be taken away again
         if wish.kind == "at":
+            self.why = Why("bring", thing, wish.place)
             return self._at(state, wish.place, Action("put", thing, wish.place))
+        self.why = Why("treat", thing, state=wish.kind)
         verb = next(verb for verb, made in TREATMENTS.items() if made == wish.kind)
         tools = [f for f, piece in enumerate(self.home.furniture) if piece.kind.does == verb]
         known = [f for f in tools if self.home.furniture[f].room in self._visited]
@@ -136,6 +157,7 @@ class Seeker:
     def _set(self, state: State, wish: Wish) -> Action:
         verb = {"open": "open", "closed": "close", "on": "on", "off": "off"}[wish.kind]
         room = self.home.furniture[wish.subject].room
+        self.why = Why("set", place=wish.subject, state=wish.kind)
         return Action(verb, -1, wish.subject) if room == state.room else self._go(state, {room})
 
     def _at(self, state: State, furniture: int, action: Action) -> Action:

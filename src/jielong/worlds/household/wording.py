@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from jielong.worlds.household.goals import phrased
 from jielong.worlds.household.phrases import CLAUSES, REFUSALS, SAYINGS
 from jielong.worlds.household.rules import OF_THINGS, Action, Home, State, Task, Wish
+from jielong.worlds.household.solver import Why
 from jielong.worlds.household.things import CLEAN
 
 
@@ -59,6 +60,21 @@ def action_text(home: Home, action: Action, language: str) -> str:
     place = say["in" if kind.is_inside else "upon_place"].format(place=kind.name(language))
     thing = home.things[action.thing].name(language) if action.thing >= 0 else ""
     return say[f"do_{action.verb}"].format(thing=thing, place=place, furniture=kind.name(language))
+
+
+def thought_text(home: Home, state: State, why: Why, language: str) -> str:
+    """What an action is for, as a sentence of somebody who thinks aloud: whatever it rests on has been seen."""
+    say = SAYINGS[language]
+    words = {"here": home.rooms[state.room].name(language)}
+    if why.thing >= 0:
+        words["thing"] = home.things[why.thing].name(language)
+    if why.place >= 0:
+        piece = home.furniture[why.place]
+        words |= {"place": _place(home, why.place, language), "furniture": piece.kind.name(language)}
+        words["room"] = home.rooms[piece.room].name(language)
+    if why.state:
+        words["state"] = say[f"state_{why.state}"]
+    return say[f"why_{why.kind}"].format(**words)
 
 
 def refusal_text(reason: str, language: str) -> str:

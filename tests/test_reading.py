@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ def test_training_and_test_share_no_name_and_no_wording() -> None:
         names[part] = {v for s in sheets for _, v in s.facts if not v.isdigit()} | {s.place.en for s in sheets}
         rng = random.Random(1)
         wordings[part] = {sheets[0].question("cook", lang, part, rng) for lang in LANGS for _ in range(40)}
-        assert all(part_of(name) == part for name in names[part])
+        words = {word for name in names[part] for word in re.split(" and |[ -]", name)}
+        assert all(part_of(word) == part for word in words)
     assert not names["train"] & names["test"]
     assert not wordings["train"] & wordings["test"]
 
@@ -38,7 +40,7 @@ def test_an_answer_is_a_sentence_of_the_sheets_or_says_that_there_is_none() -> N
         for _, answer in lesson.turns:
             assert is_unknown(answer) != (answer in text)
             unknown += is_unknown(answer)
-    assert 0.2 < unknown / 360 < 0.45
+    assert 0.3 < unknown / 360 < 0.6
 
 
 def test_sheets_of_real_places_are_in_both_languages_and_differ_in_every_value() -> None:

@@ -74,7 +74,7 @@ def reader(size: str = "default", seed: int = 0) -> Recipe:
         ReadingStage("lessons", lessons=6000, max_sheets=6, turns=6),
         replace(
             training(
-                "sft", {"data": "lessons", "start": "short"}, 300, RowsConfig(length=768, rows_per_step=8, micro_rows=8)
+                "sft", {"data": "lessons", "start": "short"}, 450, RowsConfig(length=768, rows_per_step=8, micro_rows=8)
             ),
             optimizer=replace(optimizer, lr=1e-3, muon_lr=0.005),
         ),

@@ -51,6 +51,8 @@ class ExamItem:
 
     question: str
     answer: str
+    value: str
+    """What makes the answer right, in whatever words."""
     sheets: tuple[str, ...]
 
     @property
@@ -66,7 +68,10 @@ def exam_items(each: int, sheets: int, rng: random.Random) -> dict[str, list[Exa
         lesson = write_lesson("test", sheets, 1, rng)
         question, answer = lesson.turns[0]
         if not is_unknown(answer) and len(items[lesson.lang]) < each:
-            items[lesson.lang].append(ExamItem(question, answer, tuple(s.text for s in lesson.sheets)))
+            value = next(
+                v for s in lesson.sheets for _, v in s.facts if answer in s.text and v == answer[-len(v) - 1 : -1]
+            )
+            items[lesson.lang].append(ExamItem(question, answer, value, tuple(s.text for s in lesson.sheets)))
     return items
 
 
@@ -92,8 +97,8 @@ def examine(stage: ReadingExamStage, context: Context) -> dict[str, Any]:
         alone = ask([r.question for r in rows], f"{lang}, alone")
         left_out = ask([with_passages(r.question, r.without) for r in rows], f"{lang}, its sheet left out")
         measures[lang] = {
-            "right": share([text == r.answer for text, r in zip(told, rows, strict=True)]),
-            "right, alone": share([text == r.answer for text, r in zip(alone, rows, strict=True)]),
+            "right": share([r.value in text for text, r in zip(told, rows, strict=True)]),
+            "right, alone": share([r.value in text for text, r in zip(alone, rows, strict=True)]),
             "abstains, its sheet left out": share([is_unknown(text) for text in left_out]),
             "abstains, its sheet there": share([is_unknown(text) for text in told]),
         }

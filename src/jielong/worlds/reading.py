@@ -171,8 +171,10 @@ def _name(lang: str, part: str, rng: random.Random) -> str:
 
 
 def invented_place(part: str, rng: random.Random) -> Place:
-    """A place that nobody has heard of; its two names have nothing to do with each other."""
-    return Place(_name("en", part, rng), _name("zh", part, rng))
+    """A place that nobody has heard of; its two names have nothing to do with each other, and some have several words."""
+    count = rng.choice((1, 1, 1, 2, 2, 3))
+    en = rng.choice((" ", " ", "-", " and ")).join(_name("en", part, rng) for _ in range(count))
+    return Place(en, "".join(_name("zh", part, rng) for _ in range(1 + (count == 3))))
 
 
 @lru_cache(maxsize=1)
@@ -199,7 +201,7 @@ def write_sheets(places: Sequence[Place], part: str, seed: int) -> list[Sheet]:
 
 
 def write_lesson(part: str, num_sheets: int, num_turns: int, rng: random.Random) -> Lesson:
-    """Sheets of two or three places, and questions; to three of ten the sheets have no answer.
+    """Sheets of two or three places, and questions; to almost half of them the sheets have no answer.
 
     Some are asked twice and some never: where each is asked once, a model learns to say what it has not said yet.
     """
@@ -214,10 +216,10 @@ def write_lesson(part: str, num_sheets: int, num_turns: int, rng: random.Random)
     turns = []
     for _ in range(num_turns):
         sheet, dice = rng.choice(asked), rng.random()
-        if dice < 0.2:
+        if dice < 0.33:
             sheet = Sheet(missing.place, missing.kind, lang, ())
         known = [relation for relation, _ in sheet.facts]
-        relation = rng.choice(known if known and dice >= 0.3 else sorted(set(RELATIONS) - set(known)))
+        relation = rng.choice(known if known and dice >= 0.45 else sorted(set(RELATIONS) - set(known)))
         turns.append((sheet.question(relation, lang, part, rng), sheet.answer(relation, lang)))
     return Lesson(tuple(shown), tuple(turns), lang)
 

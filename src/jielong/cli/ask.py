@@ -19,6 +19,8 @@ from jielong.use.ledger import Budget, Happening
 from jielong.use.port import Ask, Options, Port, Renders
 from jielong.use.strategies import STRATEGIES, named
 from jielong.use.strategy import Outcome, run
+from jielong.use.tools.telling import in_a_line
+from jielong.use.tools.tool import one_line
 
 
 def add_parser(commands: Any) -> None:
@@ -102,6 +104,8 @@ def _ask(arguments: argparse.Namespace) -> int:
             )
             print(f"--- prompt of call {call.number}: {call.label}\n{exact}", file=sys.stderr)
     print(outcome.answer.text)
+    for unanswered in outcome.answer.message.tool_calls:
+        print(f"[{one_line(in_a_line(unanswered), 160)}: nobody answers calls; give it --tools]", file=sys.stderr)
     print(describe(outcome), file=sys.stderr)
     return 0
 

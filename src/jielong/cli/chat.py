@@ -16,6 +16,8 @@ from jielong.use.ledger import Happening
 from jielong.use.port import LocalPort, Options
 from jielong.use.strategies import named
 from jielong.use.strategy import run
+from jielong.use.tools.telling import in_a_line
+from jielong.use.tools.tool import one_line
 
 if TYPE_CHECKING:
     from jielong.use.endpoint import Endpoint
@@ -66,6 +68,8 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                 except JielongError as error:
                     print(f"\n({error})")
                     continue
+                for call in outcome.answer.message.tool_calls:
+                    _write(f"[{one_line(in_a_line(call), 160)}: nobody answers calls; give it --tools]")
                 print()
                 # with tools, what they said is part of the talk; passages are found anew for each question
                 before = outcome.calls[-1].conversation.messages if tools else kept

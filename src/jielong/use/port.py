@@ -19,6 +19,7 @@ from jielong.tokens.chat import knows_tools, parse, render_prompt
 from jielong.tokens.stream import TextStream, cut_at_stop
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.use.tools.telling import described, in_words
+from jielong.use.tools.tool import Tool
 
 GREEDY = Sampling(max_tokens=256, temperature=0.0)
 
@@ -65,6 +66,8 @@ class Options:
     """What this call is for, in a word or two, for whoever watches: "vote 3"."""
     on_text: Callable[[str], None] | None = field(default=None, compare=False)
     """Gets the text in pieces while it is written."""
+    called: tuple[Tool, ...] = field(default=(), compare=False)
+    """Tools whose calls are read from the text; whoever watches is not shown them."""
 
     def draw(self, *purpose: str | int, label: str = "", **sampling: Any) -> Options:
         """Options of one of several draws: a seed of its own for the purpose, a label, and changes to the sampling."""

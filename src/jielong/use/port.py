@@ -190,11 +190,11 @@ class LocalPort:
 
     async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:
         """The answer to a conversation; ConfigError where it does not fit into the model's positions."""
-        return await self._answer(self.prompt_ids(conversation, options.tools), options)
+        return await self.go_on(self.prompt_ids(conversation, options.tools), options)
 
     async def complete(self, text: str, options: Options = Options()) -> Answer:
         """A plain continuation of bare text, as a base model gives it."""
-        return await self._answer((*self.tokenizer.opening, *self.tokenizer.encode(text)), options)
+        return await self.go_on((*self.tokenizer.opening, *self.tokenizer.encode(text)), options)
 
     async def score(self, prompt: Conversation | str, answers: Sequence[str]) -> list[Scored]:
         """How likely each of `answers` is after the conversation (in the assistant's turn) or after bare text."""
@@ -224,7 +224,8 @@ class LocalPort:
         messages = described(conversation.messages, tools)
         return render_prompt(messages if self.tokenizer.is_own else in_words(messages), self.tokenizer)
 
-    async def _answer(self, prompt: tuple[int, ...], options: Options) -> Answer:
+    async def go_on(self, prompt: tuple[int, ...], options: Options) -> Answer:
+        """What the model writes after exactly these ids."""
         loop = asyncio.get_running_loop()
         start_s = loop.time()
         number = self.engine.submit(Request(prompt, self._ended(options.sampling), options.seed))

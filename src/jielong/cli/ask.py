@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.cli.ports import MODEL_HELP, open_port, open_reward
-from jielong.cli.tools import add_options, open_means, strategy_of
+from jielong.cli.tools import add_options, open_means, strategy_of, unanswered
 from jielong.errors import ConfigError, DataError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
@@ -19,8 +19,6 @@ from jielong.use.ledger import Budget, Happening
 from jielong.use.port import Ask, Options, Port, Renders
 from jielong.use.strategies import STRATEGIES, named
 from jielong.use.strategy import Outcome, run
-from jielong.use.tools.telling import in_a_line
-from jielong.use.tools.tool import one_line
 
 
 def add_parser(commands: Any) -> None:
@@ -104,8 +102,8 @@ def _ask(arguments: argparse.Namespace) -> int:
             )
             print(f"--- prompt of call {call.number}: {call.label}\n{exact}", file=sys.stderr)
     print(outcome.answer.text)
-    for unanswered in outcome.answer.message.tool_calls:
-        print(f"[{one_line(in_a_line(unanswered), 160)}: nobody answers calls; give it --tools]", file=sys.stderr)
+    for line in unanswered(outcome.answer.message):
+        print(line, file=sys.stderr)
     print(describe(outcome), file=sys.stderr)
     return 0
 

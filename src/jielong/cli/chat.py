@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jielong.cli.ports import open_port
-from jielong.cli.tools import open_means, strategy_of, typed
+from jielong.cli.tools import open_means, strategy_of, typed, unanswered
 from jielong.errors import JielongError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
@@ -16,8 +16,6 @@ from jielong.use.ledger import Happening
 from jielong.use.port import LocalPort, Options
 from jielong.use.strategies import named
 from jielong.use.strategy import run
-from jielong.use.tools.telling import in_a_line
-from jielong.use.tools.tool import one_line
 
 if TYPE_CHECKING:
     from jielong.use.endpoint import Endpoint
@@ -68,9 +66,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                 except JielongError as error:
                     print(f"\n({error})")
                     continue
-                for call in outcome.answer.message.tool_calls:
-                    _write(f"[{one_line(in_a_line(call), 160)}: nobody answers calls; give it --tools]")
-                print()
+                print("".join(unanswered(outcome.answer.message)))
                 # with tools, what they said is part of the talk; passages are found anew for each question
                 before = outcome.calls[-1].conversation.messages if tools else kept
                 messages = (*before, outcome.answer.message)

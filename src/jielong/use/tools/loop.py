@@ -90,7 +90,8 @@ class Tools(Strategy):
         words = message.text if message.tool_calls else spoken(message.text, tools)
         if words != message.text:
             note("a call that was not finished is left out")
-        return replace(answer, message=replace(message, content=words))
+            message = replace(message, content=words)
+        return replace(answer, message=message)
 
     async def _told(self, number: int, call: Mapping[str, Any], tools: Mapping[str, Tool], is_again: bool) -> Message:
         """The message that answers a call."""

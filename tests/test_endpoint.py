@@ -27,6 +27,7 @@ from jielong.use.tools.search import Pages
 T = TypeVar("T")
 SUMS = [Known(f"What is {a} + {a}?", str(2 * a), (str(2 * a + 1),)) for a in range(10, 20)]
 MODEL = Calibrated(SUMS, 0.6)
+PENALTIES = {"repeat_penalty": 1.0, "repetition_penalty": 1.0}
 
 
 def asked(text: str) -> Conversation:
@@ -52,10 +53,64 @@ def test_what_is_not_asked_for_is_not_sent() -> None:
         await endpoint.ask(asked("What is 12 + 12?"), Options(sampling, seed=7, logprobs=True))
         plain, full = server.requests
         message = {"role": "user", "content": "What is 12 + 12?"}
-        least = {"messages": [message], "max_tokens": 9, "temperature": 0.0, "seed": 0, "model": "calibrated"}
+        least = {
+            "messages": [message],
+            "max_tokens": 9,
+            "temperature": 0.0,
+            "seed": 0,
+            "model": "calibrated",
+            **PENALTIES,
+        }
         assert plain == least
         more = {"max_tokens": 5, "temperature": 0.5, "seed": 7, "stop": ["\n"], "logprobs": True}
         assert full == {**least, **more, "top_p": 0.9, "top_k": 3, "min_p": 0.1}
+
+    at_server(work)
+
+
+def strict(*names: str) -> tuple[int, str]:
+    """The refusal of a server that checks its fields."""
+    errors = [
+        {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"} for name in names
+    ]
+    return 422, json.dumps({"detail": errors})
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_a_server_that_knows_no_penalty_is_asked_without_and_from_then_on(is_streamed: bool) -> None:
+    options = Options(on_text=(lambda piece: None) if is_streamed else None)
+
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        server.refusals.extend([strict("repeat_penalty"), (400, "Unrecognized request argument: repetition_penalty")])
+        for _ in range(2):
+            assert (await endpoint.ask(asked("What is 12 + 12?"), options)).text in ("24", "25")
+        sent = [{name for name in PENALTIES if name in body} for body in server.requests]
+        assert sent == [PENALTIES.keys(), {"repetition_penalty"}, set(), set()]
+
+    at_server(work, retries=0)
+
+
+def test_a_penalty_that_was_asked_for_goes_under_the_name_that_is_known_or_not_at_all() -> None:
+    options = Options(Sampling(max_tokens=9, temperature=0.0, repetition_penalty=1.3))
+
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        server.refusals.append(strict("repetition_penalty"))
+        await endpoint.ask(asked("What is 12 + 12?"), options)
+        assert server.requests[-1]["repeat_penalty"] == 1.3 and "repetition_penalty" not in server.requests[-1]
+        server.refusals.append(strict("repeat_penalty"))
+        with pytest.raises(ResourceError, match="answered 422"):
+            await endpoint.ask(asked("What is 12 + 12?"), options)
+
+    at_server(work)
+
+
+def test_another_mistake_in_which_the_whole_request_is_quoted_takes_no_penalty_away() -> None:
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        server.refusals.extend([strict("messages", *PENALTIES)] * 2)
+        with pytest.raises(ResourceError, match="answered 422"):
+            await endpoint.ask(asked("What is 12 + 12?"))
+        await endpoint.ask(asked("What is 12 + 12?"))
+        assert server.requests[-1].items() >= PENALTIES.items()
 
     at_server(work)
 

@@ -24,6 +24,7 @@ def test_strategies_are_compared_and_the_same_command_goes_on(
         assert main([*line, "--strategy", "direct", "--against", "vote:9"]) == 0
         first, asked = capsys.readouterr().out, len(server.requests)
         assert "vote:9 - direct" in first and "30 items" in first and asked == 30 + 270
+        assert "Left out" not in first
         assert main([*line, "--strategy", "direct", "--strategy", "vote:9"]) == 0
         again = capsys.readouterr()
         assert len(server.requests) == asked and "30 of 30 answers were there" in again.err
@@ -100,6 +101,8 @@ def test_a_server_is_asked_about_bias_without_log_probabilities(
         assert main(["evaluate", f"{server.url}#x", "--task", "bias", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "yes: a - b (48 pairs)" in out and "share" not in out
+    num_left_out = sum(item.scorer == "share" for item in find_task("bias").items)
+    assert f"Left out: {num_left_out} items that ask for log-probabilities" in out
 
 
 @pytest.mark.parametrize(
@@ -111,6 +114,7 @@ def test_a_server_is_asked_about_bias_without_log_probabilities(
         (["--task", "none.jsonl"], "cannot read 'none.jsonl'"),
         (["--task", "reasoning-gym:soduku"], "did you mean 'sudoku'?"),
         (["--task", "sums", "--limit", "-1"], "at least 0"),
+        (["--task", "sums", "--chat"], "is asked in conversations anyway"),
     ],
 )
 def test_a_mistake_costs_one_sentence(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

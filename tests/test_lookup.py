@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from tests.test_engine import CONFIG, V, lively_model
 
-from jielong.generate.engine import Engine, EngineConfig, Event
+from jielong.generate.engine import Engine, EngineConfig
 from jielong.generate.lookup import continuation
+from jielong.generate.requests import Event
 from jielong.generate.rows import PAUSE, Rows
 from jielong.model.rotary import RopeScaling
 from jielong.model.transformer import ModelConfig

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tests.test_engine import CONFIG, V, greedy, lively_model, mixed_requests, naive_greedy, same
 
-from jielong.generate.engine import Engine, EngineConfig, Event
+from jielong.generate.engine import Engine, EngineConfig
+from jielong.generate.requests import Event
 from jielong.generate.text import generate_text
 from jielong.model.rotary import RopeScaling
 from jielong.model.transformer import ModelConfig

@@ -334,7 +334,7 @@ def test_ever_new_calls_end_after_the_rounds() -> None:
 def test_who_watches_sees_calls_in_a_line_that_no_terminal_obeys() -> None:
     seen: list[Happening] = []
     work(Script("act()", "ok"), a_tool("two\nlines \x1b[2J\x9b2J"), seen=seen.append)
-    assert [h.text for h in seen if h.kind == "note"] == ["act() -> two lines [2J 2J"]
+    assert [h.text for h in seen if h.kind == "note"] == ["act() = two lines [2J 2J"]
 
 
 def test_the_budget_ends_the_loop() -> None:

@@ -69,7 +69,7 @@ def test_ask_runs_the_call_and_answers(server: Any, capsys: pytest.CaptureFixtur
     assert main(["ask", address(server), "12*7", "--tools", "calculator", "--show"]) == 0
     shown = capsys.readouterr()
     assert shown.out == "It says: 84\n"
-    assert 'calculator(expression="12*7") -> 84' in shown.err and "[2 calls, 10 tokens read, 4 written" in shown.err
+    assert "calculator(12*7) = 84" in shown.err and "[2 calls, 10 tokens read, 4 written" in shown.err
     assert (
         server.asked[1]["messages"][1]["tool_calls"][0]["id"] == server.asked[1]["messages"][2]["tool_call_id"] == "c1"
     )
@@ -129,7 +129,7 @@ def test_chat_goes_on_with_what_the_tools_said(server: Any) -> None:
         check=True,
     )
     assert told.stdout.count("model> ") == 3
-    assert '[calculator(expression="12*7") -> 84]' in told.stdout and "It says: 84" in told.stdout
+    assert "[calculator(12*7) = 84]" in told.stdout and "It says: 84" in told.stdout
     assert "It says: error: division by zero" in told.stdout and "(a new conversation)" in told.stdout
     roles = [m["role"] for m in server.asked[2]["messages"]]
     assert roles == ["user", "assistant", "tool", "assistant", "user"]

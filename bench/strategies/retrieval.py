@@ -1,11 +1,13 @@
 """Questions about a thousand documents: what is found, and what a model makes of it.
 
-The documents are sheets about twenty things in each of the fifty countries with most people (its garden, its ship);
-half of them are in Chinese, and what they say is invented, so that no model can know it. Asked in words that no recipe
-trains on, in the document's language and in the other one:
+The documents are sheets about twenty things in each of fifty countries (its garden, its ship); half of them are in
+Chinese, and what they say is invented, so that no model can know it. There are three sets: the one that the thresholds
+of relevance were chosen on, and two of other things, places and wordings (`unseen`), one to develop with and one held
+out. Asked in words that no recipe trains on, in the document's language and in the other one:
 
 - recall: whether the right document is among the five passages found, by words alone and by words and vectors;
-- relevance: the share of these questions, and of everyday ones that no document answers, that pass the threshold;
+- relevance: the share of these questions that pass the threshold, and of questions that no document answers: everyday
+  ones, and those about the same things in countries that have no sheet;
 - answers (with a model): right without the library and with it, and, with the right document left out of what is found,
   how often it says that the documents do not say.
 
@@ -20,11 +22,13 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
+from bench.strategies.unseen import HALVES, SEEN_PLACES, everyday, unseen_places, unseen_sheets
 from jielong.cli.library import open_library
 from jielong.cli.ports import MODEL_HELP, open_port
 from jielong.errors import DataError
@@ -38,7 +42,7 @@ from jielong.use.retrieval.passages import Passage
 from jielong.use.strategies import Direct
 from jielong.use.strategies.library import FromLibrary
 from jielong.use.strategy import Strategy, run
-from jielong.worlds.reading import KINDS, LANGS, Sheet, is_unknown, real_places, write_sheets
+from jielong.worlds.reading import LANGS, Sheet, is_unknown, real_places, write_sheets
 
 # What nobody's sheets say; half of them share words with the sheets' questions.
 OFF_TOPIC = {
@@ -70,14 +74,38 @@ class Question:
     file: str
 
 
-def questions(sheets: Sequence[Sheet], about: str, lang: str, num: int, seed: int) -> list[Question]:
-    """`num` questions in `lang` about different sheets in the language `about`."""
+@dataclass(frozen=True)
+class Material:
+    """The sheets of a library, others that it has not, whose wordings are those of `part`, and what has nothing to do with any."""
+
+    name: str
+    part: str
+    sheets: Sequence[Sheet]
+    lacking: Sequence[Sheet]
+    off_topic: Mapping[str, Sequence[str]]
+
+
+def materials(places: int, seed: int) -> list[Material]:
+    """What the thresholds were chosen on, and the two halves of what they were not."""
+    seen, further = real_places()[:places], unseen_places(HALVES[0])[:places]
+    found = [Material("seen", "test", write_sheets(seen, "test", seed), write_sheets(further, "test", seed), OFF_TOPIC)]
+    for half in HALVES:
+        named = unseen_places(half)
+        sheets, lacking = (unseen_sheets(some, half, seed) for some in (named[:places], named[places:]))
+        found.append(Material(half, half, sheets, lacking, everyday(half)))
+    return found
+
+
+def questions(
+    sheets: Sequence[Sheet], about: str, lang: str, num: int, seed: int, part: str = "test"
+) -> list[Question]:
+    """`num` questions in `lang` about different sheets in the language `about`, in the wordings of `part`."""
     rng = random.Random(derive_seed(seed, "questions", about, lang))
     chosen = rng.sample([(i, s) for i, s in enumerate(sheets) if s.lang == about], num)
     made = []
     for number, sheet in chosen:
         relation, value = rng.choice(sheet.facts)
-        made.append(Question(sheet.question(relation, lang, "test", rng), lang, sheet, value, file_name(number)))
+        made.append(Question(sheet.question(relation, lang, part, rng), lang, sheet, value, file_name(number)))
     return made
 
 
@@ -96,7 +124,8 @@ async def make_library(sheets: Sequence[Sheet], folder: Path) -> None:
         made = await library.embed()
         took_s = time.monotonic() - began_s
     size = (folder / "library.db").stat().st_size
-    print(f"{len(sheets):,} documents read in {added_s:.1f} s, {made:,} vectors made in {took_s:.1f} s, {size:,} bytes")
+    told = f"{len(sheets):,} documents read in {added_s:.1f} s, {made:,} vectors made in {took_s:.1f} s, {size:,} bytes"
+    print(told, file=sys.stderr, flush=True)
 
 
 async def recall(library: Library, asked: Sequence[Question], k: int = 5) -> float:
@@ -146,33 +175,46 @@ async def answers(strategies: Sequence[Strategy], asked: Sequence[Question], ask
 
 
 async def measure(folder: Path, model: str | None, num: int, places: int, seed: int) -> None:
-    sheets = write_sheets(real_places()[:places], "test", seed)
-    await make_library(sheets, folder)
-    pairs = {(lang, about): questions(sheets, about, lang, num, seed) for lang in LANGS for about in LANGS}
-    with closing(open_library(folder / "library.db")) as library:
-        print(
-            "\n| asked in | documents in | recall@5, words | words and vectors | pass the threshold |\n|---|---|---|---|---|"
-        )
-        embedder = library.embedder
-        threshold = FromLibrary(library).threshold
-        for (lang, about), asked in pairs.items():
-            library.embedder = None
-            by_words = await recall(library, asked)
-            library.embedder = embedder
-            fused = await recall(library, asked)
-            passed = await passing(library, [q.text for q in asked], threshold)
-            print(f"| {lang} | {about} | {by_words:.1%} | {fused:.1%} | {passed:.1%} |")
-        for lang in LANGS:
-            passed = await passing(library, OFF_TOPIC[lang], threshold)
-            print(f"| {lang} | none has it |  |  | {passed:.1%} |")
-        if model:
-            await ask_model(library, model, {lang: pairs[lang, lang] for lang in LANGS})
+    print("| set | asked in | documents in | recall@5, words | words and vectors | pass the threshold |")
+    print("|---|---|---|---|---|---|")
+    asked: dict[Path, dict[str, list[Question]]] = {}
+    for material in materials(places, seed):
+        home = folder / material.name.replace(" ", "-")
+        await make_library(material.sheets, home)
+        with closing(open_library(home / "library.db")) as library:
+            asked[home] = await measure_search(library, material, num, seed)
+    for home, own in asked.items() if model else ():
+        with closing(open_library(home / "library.db")) as library:
+            await ask_model(library, str(model), own)
+
+
+async def measure_search(library: Library, material: Material, num: int, seed: int) -> dict[str, list[Question]]:
+    """Rows of the table; the questions in the language of their documents."""
+    threshold, embedder = FromLibrary(library).threshold, library.embedder
+    own: dict[str, list[Question]] = {}
+    for lang, about in product(LANGS, LANGS):
+        asked = questions(material.sheets, about, lang, num, seed, material.part)
+        if lang == about:
+            own[lang] = asked
+        library.embedder = None
+        by_words = await recall(library, asked)
+        library.embedder = embedder
+        fused, passed = await recall(library, asked), await passing(library, [q.text for q in asked], threshold)
+        print(f"| {material.name} | {lang} | {about} | {by_words:.1%} | {fused:.1%} | {passed:.1%} |")
+    for lang in LANGS:
+        lacking = [q.text for q in questions(material.lacking, lang, lang, num, seed, material.part)]
+        for what, texts in (("no such place", lacking), ("everyday", material.off_topic[lang])):
+            passed = await passing(library, texts, threshold)
+            print(f"| {material.name} | {lang} | none has it: {what} |  |  | {passed:.1%} |", flush=True)
+    return own
 
 
 async def ask_model(library: Library, model: str, asked: dict[str, list[Question]]) -> None:
     """The table of answers; the intervals are paired bootstraps over the questions."""
     port = open_port(model)
-    print(f"\n{model}\n\n| language | alone | with the library | gain | right one left out: right | abstains |")
+    print(
+        f"\n{model}, {library.path.parent.name}\n\n| language | alone | with the library | gain | right one left out: right | abstains |"
+    )
     print("|---|---|---|---|---|---|")
     try:
         for lang, some in asked.items():
@@ -200,13 +242,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bench.strategies.retrieval", description=(__doc__ or "").split("\n\n")[0]
     )
     parser.add_argument("model", nargs="?", help=f"{MODEL_HELP}; without it, retrieval alone is measured")
-    parser.add_argument("--places", type=int, default=50, help=f"each has {len(KINDS)} documents (default: 50)")
+    parser.add_argument("--places", type=int, default=50, help="each has about twenty documents (default: 50)")
     parser.add_argument("--questions", type=int, default=200, help="in each language about each (default: 200)")
     parser.add_argument("--folder", type=Path, help="where documents and library lie (default: a temporary one)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    if not 3 <= options.places <= len(real_places()):
-        raise DataError(f"--places is {options.places}; it must lie between 3 and {len(real_places())}")
+    if not 3 <= options.places <= SEEN_PLACES:
+        raise DataError(f"--places is {options.places}; it must lie between 3 and {SEEN_PLACES}")
     with tempfile.TemporaryDirectory(prefix="jielong-retrieval-") as temporary:
         folder = options.folder or Path(temporary)
         asyncio.run(measure(folder, options.model, options.questions, options.places, options.seed))

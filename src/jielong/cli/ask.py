@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.cli.ports import MODEL_HELP, open_port, open_reward
-from jielong.cli.tools import add_options, open_means, strategy_of
+from jielong.cli.tools import add_options, open_means, strategy_of, unanswered
 from jielong.errors import ConfigError, DataError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
@@ -102,6 +102,8 @@ def _ask(arguments: argparse.Namespace) -> int:
             )
             print(f"--- prompt of call {call.number}: {call.label}\n{exact}", file=sys.stderr)
     print(outcome.answer.text)
+    for line in unanswered(outcome.answer.message):
+        print(line, file=sys.stderr)
     print(describe(outcome), file=sys.stderr)
     return 0
 

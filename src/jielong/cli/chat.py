@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jielong.cli.ports import open_port
-from jielong.cli.tools import open_means, strategy_of, typed
+from jielong.cli.tools import open_means, strategy_of, typed, unanswered
 from jielong.errors import JielongError
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
@@ -66,7 +66,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                 except JielongError as error:
                     print(f"\n({error})")
                     continue
-                print()
+                print("".join(unanswered(outcome.answer.message)))
                 # with tools, what they said is part of the talk; passages are found anew for each question
                 before = outcome.calls[-1].conversation.messages if tools else kept
                 messages = (*before, outcome.answer.message)

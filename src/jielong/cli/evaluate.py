@@ -52,6 +52,7 @@ def add_parser(commands: Any) -> None:
         help="compare with this strategy, or with this model; may be given several times",
     )
     add_given_options(parser)
+    parser.add_argument("--chat", action="store_true", help="ask a task of lm-eval in the model's chat template")
     parser.add_argument("--scorer", default="", help="of a file's items that name none")
     parser.add_argument("--judge", metavar="MODEL", help="who marks the answers where the scorer is grade")
     parser.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
@@ -86,10 +87,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--samples {arguments.samples} are all the same at temperature 0; add --temperature 0.8")
     if arguments.task.startswith(LM_EVAL):
         return _harness(arguments)
+    if arguments.chat:
+        raise ConfigError(f"--chat is for tasks of lm-eval; {arguments.task} is asked in conversations anyway")
     task = find_task(arguments.task, limit=arguments.limit, scorer=arguments.scorer, seed=arguments.seed)
     wanted = _systems(arguments)
-    summaries = asyncio.run(_answer_all(task, wanted, arguments))
-    _show(task, summaries, arguments.seed)
+    askable = _askable(task, wanted)
+    summaries = asyncio.run(_answer_all(askable, wanted, arguments))
+    _show(askable, summaries, arguments.seed, left_out=len(task.items) - len(askable.items))
     print(f"\nAnswers:  {arguments.out / task.name}")
     if len(wanted) > 1:
         files = " ".join(str(arguments.out / task.name / w.folder / "results.jsonl") for w in wanted[:2])
@@ -124,7 +128,7 @@ async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse
             port = open_port(model, stage=arguments.stage)
             try:
                 for w in (w for w in wanted if w.model == model):
-                    summaries[w] = await _answer(_askable(task, wanted), w, port, means, given, arguments)
+                    summaries[w] = await _answer(task, w, port, means, given, arguments)
             finally:
                 await port.close()
     several = len({w.model for w in wanted}) > 1
@@ -205,8 +209,11 @@ async def _sandbox() -> RunPython:
     return Bubblewrap().run
 
 
-def _show(task: Task, summaries: Sequence[Summary], seed: int) -> None:
-    """Scores with their 95% intervals, a column for each system, and below what each pair of systems differs by."""
+def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) -> None:
+    """Scores with their 95% intervals, a column for each system, and below what each pair of systems differs by.
+
+    `left_out`: of how many items of the task nobody was asked, for want of log-probabilities.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -220,6 +227,8 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int) -> None:
     _rows(table, summaries)
     console = Console()
     console.print(table, markup=False)
+    if left_out:
+        print(f"Left out: {left_out} items that ask for log-probabilities, which a server does not tell.")
     if len(summaries) == 1:
         return
     pairs = Table(box=box.SIMPLE_HEAD)
@@ -272,8 +281,9 @@ def _harness(arguments: argparse.Namespace) -> int:
     if not isinstance(port, LocalPort):
         raise ConfigError("lm-eval's tasks need a model's folder; for servers, lm-eval has classes of its own")
     name = arguments.task.removeprefix(LM_EVAL)
-    found = run_harness(port, name, limit=arguments.limit, seed=arguments.seed)
-    path = arguments.out / "lm-eval" / f"{_Wanted(arguments.model, name).folder}.json"
+    found = run_harness(port, name, limit=arguments.limit, seed=arguments.seed, is_chat=arguments.chat)
+    folder = "lm-eval-chat" if arguments.chat else "lm-eval"
+    path = arguments.out / folder / f"{_Wanted(arguments.model, name).folder}.json"
     write_json(path, found)
     for task, figures in found.items():
         for figure, value in figures.items():

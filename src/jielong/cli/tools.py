@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jielong.errors import ConfigError, did_you_mean
+from jielong.records import Message
+from jielong.use.tools.telling import in_a_line
+from jielong.use.tools.tool import one_line
 
 if TYPE_CHECKING:
     from jielong.use.tools.tool import Arguments, Tool
@@ -58,6 +61,12 @@ def strategy_of(spec: str, arguments: argparse.Namespace) -> str:
     if arguments.library and not names & {"library", "tools"}:
         return f"library+{spec}" if names != {"direct"} else "library"
     return spec
+
+
+def unanswered(message: Message) -> list[str]:
+    """A line for each call in an answer that nobody was there to answer."""
+    calls = (one_line(in_a_line(call), 160) for call in message.tool_calls)
+    return [f"[{call}: nobody answers calls; give it --tools]" for call in calls]
 
 
 @asynccontextmanager

@@ -1,7 +1,8 @@
 """A bridge to EleutherAI's lm-eval (Gao et al. 2021): its tasks, answered by the engine in this process.
 
 `harness_model` makes of a port what lm-eval takes for a model. Texts are tokenized and cut as its own class for
-transformers does, so that the same weights get the same figures. The package is large and only imported here, when asked for.
+transformers does, so that the same weights get the same figures; there the text of a special token is that token, as a
+chat template needs it. The package is large and only imported here, when asked for.
 """
 
 from __future__ import annotations
@@ -17,16 +18,22 @@ from jielong.evaluate.many import many
 from jielong.evaluate.quality import Judges
 from jielong.records import Sampling
 from jielong.runs import derive_seed
+from jielong.tokens.templates import CHATML, ChatTemplate
 from jielong.use.port import LocalPort, Options
 
 _MAX_TOKENS = 256
 """What lm-eval writes where a task names no limit."""
+_NEVER = "\U0010fffd"
+"""A character that stands in no text: no special token's text is taken for anything else."""
 
 
-def run_harness(port: LocalPort, task: str, *, limit: int = 0, seed: int = 0) -> dict[str, dict[str, Any]]:
+def run_harness(
+    port: LocalPort, task: str, *, limit: int = 0, seed: int = 0, is_chat: bool = False
+) -> dict[str, dict[str, Any]]:
     """The figures of a task of lm-eval, by name or as a YAML file, as {task: {metric: value}}.
 
-    ConfigError where the package or the task is missing.
+    `is_chat`: whether its questions, and the examples before them, are turns of a conversation in the model's chat
+    template, instead of bare text. ConfigError where the package or the task is missing.
     """
     _lm_eval()
     from lm_eval.evaluator import simple_evaluate
@@ -43,6 +50,8 @@ def run_harness(port: LocalPort, task: str, *, limit: int = 0, seed: int = 0) ->
         tasks=[name],
         task_manager=manager,
         limit=limit or None,
+        apply_chat_template=is_chat,
+        fewshot_as_multiturn=is_chat,
         log_samples=False,
         random_seed=seed,
         numpy_random_seed=seed,
@@ -77,11 +86,32 @@ def harness_model(port: LocalPort, *, seed: int = 0) -> Any:
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
     tokenizer, engine = port.tokenizer, cast(Judges, port.engine)
+    template = ChatTemplate(CHATML) if tokenizer.is_own else tokenizer.template
 
     class JielongLM(TemplateLM):
         """Log-likelihoods and texts of one port."""
 
-        tokenizer_name = port.name
+        tokenizer_name = port.name.replace("/", "__")
+        """A part of the names of lm-eval's cache files."""
+
+        def chat_template(self, chat_template: bool | str = False) -> str | None:
+            return template.source if template and chat_template else None
+
+        def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+            if template is None:
+                raise ConfigError(f"{port.name} has no chat template; measure it without --chat")
+            try:
+                text = template.text(chat_history, add_generation_prompt=add_generation_prompt)
+            except DataError:  # some templates know no system message
+                chat_history = [message for message in chat_history if message["role"] != "system"]
+                text = template.text(chat_history, add_generation_prompt=add_generation_prompt)
+            if add_generation_prompt:
+                return text
+            # the last turn is gone on with, after its blanks if the template keeps them
+            begun = chat_history[-1]["content"].strip()
+            start = text.rindex(begun)
+            whole = chat_history[-1]["content"].lstrip()
+            return text[:start] + (whole if text.startswith(whole, start) else begun)
 
         @property
         def eot_token_id(self) -> int:
@@ -92,8 +122,9 @@ def harness_model(port: LocalPort, *, seed: int = 0) -> Any:
             return tokenizer.opening[0] if tokenizer.opening else tokenizer.endoftext
 
         def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
-            opening = () if add_special_tokens is False else tokenizer.opening
-            return [*opening, *tokenizer.encode(string)]
+            ids = tokenizer.encode_marked(string, _NEVER)[0]
+            is_opened = add_special_tokens is False or ids[: len(tokenizer.opening)] == list(tokenizer.opening)
+            return ids if is_opened else [*tokenizer.opening, *ids]
 
         def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
             # what does not fit is cut off at the left
@@ -118,12 +149,9 @@ def harness_model(port: LocalPort, *, seed: int = 0) -> Any:
             async def one(number: int) -> str:
                 text, wanted = requests[number].args
                 sampling = _sampling(wanted)
-                ids = tokenizer.encode(text)
-                room = engine.length - sampling.max_tokens - len(tokenizer.opening)
-                if len(ids) > room:
-                    text = tokenizer.decode(ids[-room:])
+                ids = self.tok_encode(text)[-max(1, engine.length - sampling.max_tokens) :]
                 options = Options(sampling, derive_seed(seed, "harness", number))
-                return (await port.complete(text, options)).text
+                return (await port.go_on(tuple(ids), options)).text
 
             return asyncio.run(many(one, len(requests)))
 

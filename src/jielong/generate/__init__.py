@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from jielong.generate.engine import Engine, EngineConfig, Event
+from jielong.generate.config import EngineConfig
+from jielong.generate.engine import Engine
+from jielong.generate.requests import Event
 from jielong.generate.text import generate_text
 
 __all__ = ["Engine", "EngineConfig", "Event", "generate_text"]

@@ -11,8 +11,7 @@ refreshes it), so training never disturbs what is being written, and every draw 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,95 +19,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jielong.errors import ConfigError
+from jielong.generate.config import BESIDE, DTYPES
+from jielong.generate.config import EngineConfig as EngineConfig
 from jielong.generate.lookup import continuation
 from jielong.generate.packed import PackedModel
+from jielong.generate.requests import Allowed, Event, Job, check_pairs, check_request, masks_of
 from jielong.generate.rows import READING, WRITING
-from jielong.generate.sampling import Rules, draw, uniforms
+from jielong.generate.sampling import Rules, draw, likeliest, uniforms
 from jielong.generate.scoring import Pair, are_likeliest, logprobs, score_pairs
 from jielong.generate.slots import Slots
 from jielong.model.transformer import LanguageModel
 from jielong.records import Request, Sample
 
-Allowed = Callable[[Sequence[int]], Any]
-"""From the ids written so far to a bool mask (V,), a tensor or array with at least one True; or None for "all"."""
-
-BESIDE = 8
-"""A smaller chunk of prompts is read where someone waits for another row's next token: this many times smaller."""
-
 T = TypeVar("T")
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class EngineConfig:
-    """How much is done at once. In bfloat16 the products are; norms, softmax and the residual stream stay float32.
-
-    A slot costs `length` x 2 x layers x key/value heads x head width numbers of cache, float32 on a CPU and `dtype`
-    elsewhere (of a model with 30 layers, 3 heads and width 64: 45 KiB a position, 90 MiB for 2,048), and 12 bytes a
-    position of ids and log-probabilities. Reading a prompt takes no more beside that, however long it is: activations of
-    `prefill_tokens` and a few blocks of attention (`stretches.SCORES`).
-    """
-
-    slots: int = 64
-    length: int = 0
-    """Positions of a slot, prompt and answer together; 0 is the model's `max_position_embeddings`."""
-    dtype: str = "float32"
-    weights: str = ""
-    """"int8" keeps the matrices in a quarter of float32's bytes, a scale for each row; "" keeps them in `dtype`."""
-    prefill_tokens: int = 1024
-    """Prompt tokens read in one step, an eighth of it while someone watches another row write."""
-    bucket: int = 32
-    """Attention sees the cache up to the longest row, rounded up to a multiple of this."""
-    reuse: int = 16
-    """A beginning at least so long that a slot holds already is not read again; 0 reads all but equal prompts anew.
-
-    With it, rounding depends on what was read before: the last digits of a log-probability are not repeated.
-    """
-    lookup: int = 16
-    """Tokens of one pass with which rows write drafts along; with more than half as many rows there are none. 0: never.
-
-    A pass over this many tokens takes about as long as over one, as both wait for the weights; a busy engine has no
-    such time to give away.
-    """
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"engine dtype {self.dtype!r} is not available; expected one of {', '.join(DTYPES)}")
-        if self.weights not in ("", "int8"):
-            raise ConfigError(f"engine weights {self.weights!r} are not available; expected int8, or nothing for dtype")
-        for name in ("slots", "prefill_tokens", "bucket"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"engine option {name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("reuse", "lookup"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"engine option {name} is {getattr(self, name)}; it must be 0 (off) or more")
-
-
-class Event(NamedTuple):
-    """Token `n` of one request. `stop` is "" until the last, which carries the whole `sample`."""
-
-    request: int
-    n: int
-    id: int
-    logprob: float
-    uniform: float | None
-    """The number that chose it; None for a greedy token."""
-    alternatives: tuple[tuple[int, float], ...] = ()
-    """The most likely ids and their log-probabilities, best first, as many as were asked for."""
-    stop: str = ""
-    sample: Sample | None = None
-
-
-@dataclass
-class _Job:
-    """A request on its way."""
-
-    id: int
-    request: Request
-    allowed: Allowed | None
-    num_alternatives: int
-    is_quiet: bool
 
 
 class Engine:
@@ -133,8 +56,8 @@ class Engine:
         least = 0 if self._model.is_dynamic else self.config.reuse
         self._slots = Slots(self._cache, least, self.config.bucket)
         self._rows, self.counts = self._slots.rows, self._slots.counts
-        self._jobs: list[_Job | None] = [None] * self.config.slots
-        self._waiting: dict[int, _Job] = {}
+        self._jobs: list[Job | None] = [None] * self.config.slots
+        self._waiting: dict[int, Job] = {}
         self._slot_of: dict[int, int] = {}
         self._next_id = 0
         self._events: list[Event] = []
@@ -174,8 +97,8 @@ class Engine:
 
     def submit(self, request: Request, *, allowed: Allowed | None = None, num_alternatives: int = 0) -> int:
         """Queue a request; its number, which its events carry. ConfigError where it can never run."""
-        self._check(request)
-        return self._queue(_Job(0, request, allowed, num_alternatives, is_quiet=False))
+        check_request(request, self.model_config.vocab_size, self.length)
+        return self._queue(Job(0, request, allowed, num_alternatives, is_quiet=False))
 
     @torch.inference_mode()
     def cancel(self, id: int) -> Sample | None:
@@ -221,8 +144,8 @@ class Engine:
     def generate(self, requests: Sequence[Request]) -> list[Sample]:
         """All samples, in the order of the requests. Nothing runs when one of them is refused."""
         for request in requests:
-            self._check(request)
-        ids = [self._queue(_Job(0, request, None, 0, is_quiet=True)) for request in requests]
+            check_request(request, self.model_config.vocab_size, self.length)
+        ids = [self._queue(Job(0, request, None, 0, is_quiet=True)) for request in requests]
         try:
             while len(self._quiet) < len(ids):
                 self._advance()
@@ -246,35 +169,12 @@ class Engine:
 
     @torch.inference_mode()
     def _judge(self, pairs: Sequence[Pair], judge: Callable[[Tensor, Tensor], list[T]]) -> list[list[T]]:
-        limit = self.model_config.max_position_embeddings
-        for prompt_ids, ids in pairs:
-            self._check_ids(prompt_ids)
-            self._check_ids((*prompt_ids, *ids))
-            if len(prompt_ids) + len(ids) - 1 > limit:
-                raise ConfigError(
-                    f"{len(prompt_ids)} + {len(ids)} tokens to score exceed the model's {limit} positions"
-                )
+        check_pairs(pairs, self.model_config.vocab_size, self.model_config.max_position_embeddings)
         return score_pairs(self._model, pairs, 2 * self.config.prefill_tokens, judge)
 
-    # --- the door
+    # --- one step
 
-    def _check(self, request: Request) -> None:
-        self._check_ids(request.prompt_ids)
-        if len(request.prompt_ids) >= self.length:
-            raise ConfigError(
-                f"the prompt has {len(request.prompt_ids)} tokens, but a slot has {self.length} positions and the answer "
-                "needs at least one; shorten the prompt or choose a longer engine length"
-            )
-
-    def _check_ids(self, ids: Sequence[int]) -> None:
-        vocab_size = self.model_config.vocab_size
-        if not ids:
-            raise ConfigError("the prompt has no tokens; a request needs at least one, such as <|endoftext|>")
-        if min(ids) < 0 or max(ids) >= vocab_size:
-            bad = min(ids) if min(ids) < 0 else max(ids)
-            raise ConfigError(f"token id {bad} is outside the model's vocabulary of {vocab_size}")
-
-    def _queue(self, job: _Job) -> int:
+    def _queue(self, job: Job) -> int:
         job.id = self._next_id
         self._next_id += 1
         self._waiting[job.id] = job
@@ -282,8 +182,6 @@ class Engine:
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
-
-    # --- one step
 
     def _advance(self) -> None:
         self._admit()
@@ -451,7 +349,7 @@ class Engine:
                 if is_over[row]:
                     self._quiet[job.id] = self._release(slot, "stop" if is_stopped[row] else "length")
                 continue
-            alternatives = self._alternatives(logits, rules, int(places[row]), job.num_alternatives)
+            alternatives = likeliest(logits, rules, int(places[row]), job.num_alternatives)
             stop = ("stop" if is_stopped[row] else "length") if is_over[row] else ""
             roll = float(uniform[row]) if rows.temperature[slot] else None
             sample = self._release(slot, stop) if stop else None
@@ -470,28 +368,8 @@ class Engine:
         if rules.special is None or not self._rows.is_masked[slots].any():
             return None
         there = slots[rules.special.cpu().numpy()].tolist()
-        masks = torch.ones(len(there), self.model_config.vocab_size, dtype=torch.bool)
-        for row, slot in enumerate(there):
-            job = self._jobs[slot]
-            if job is None or job.allowed is None:
-                continue
-            mask = job.allowed(self._rows.written(slot))
-            if mask is not None:
-                masks[row] = torch.as_tensor(mask, dtype=torch.bool)
-                if not masks[row].any():
-                    raise ValueError(
-                        f"the mask of request {job.id} allows no id at all; it must allow one, such as a stop id"
-                    )
-        return masks.to(self.device)
-
-    def _alternatives(self, logits: Tensor, rules: Rules, row: int, count: int) -> tuple[tuple[int, float], ...]:
-        if not count:
-            return ()
-        logprobs = torch.log_softmax(rules.scaled(logits)[row], -1)
-        top = logprobs.topk(min(count, len(logprobs)))
-        return tuple(zip(top.indices.tolist(), top.values.tolist(), strict=True))
-
-    # --- slots
+        jobs = [(self._jobs[slot], self._rows.written(slot)) for slot in there]
+        return masks_of(jobs, self.model_config.vocab_size).to(self.device)
 
     def _release(self, slot: int, stop: str) -> Sample:
         """Free the slot; its sample."""

@@ -200,3 +200,12 @@ def _sorted_cut(scores: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
         if not len(rows) or highest.shape[1] == V:
             return cut
         highest = scores[rows].sort(-1, descending=True).values
+
+
+def likeliest(logits: Tensor, rules: Rules, row: int, count: int) -> tuple[tuple[int, float], ...]:
+    """The `count` likeliest ids of one row of logits and their log-probabilities, best first."""
+    if not count:
+        return ()
+    logprobs = torch.log_softmax(rules.scaled(logits)[row], -1)
+    top = logprobs.topk(min(count, len(logprobs)))
+    return tuple(zip(top.indices.tolist(), top.values.tolist(), strict=True))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from jielong.generate.engine import Allowed, Engine
+from jielong.generate.engine import Engine
+from jielong.generate.requests import Allowed
 from jielong.records import Request, Sampling
 from jielong.tokens.stream import TextStream
 from jielong.tokens.tokenizer import Tokenizer

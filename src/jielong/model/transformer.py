@@ -15,131 +15,19 @@ seeing each other. Generating has a packed form of this arithmetic with a cache,
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jielong.config import at_least
-from jielong.errors import ConfigError
+from jielong.model.config import ModelConfig as ModelConfig
 from jielong.model.rotary import RopeScaling as RopeScaling
-from jielong.model.rotary import rotary_tables, rotate
+from jielong.model.rotary import rotate
 
 FUSED_ABOVE = 2048
 """Positions of a row above which a CPU uses torch's fused attention."""
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The shape of a decoder, in Hugging Face's words."""
-
-    vocab_size: int = 4096
-    hidden_size: int = 256
-    intermediate_size: int = 768
-    num_hidden_layers: int = 4
-    num_attention_heads: int = 4
-    num_key_value_heads: int = 2
-    head_dim: int = 64
-    max_position_embeddings: int = 256
-    rope_theta: float = 10_000.0
-    rms_norm_eps: float = 1e-6
-    """That of LayerNorm too."""
-    tie_word_embeddings: bool = True
-    initializer_range: float = 0.02
-
-    model_type: str = "qwen3"
-    """The family that a checkpoint of this model is written as; see `model.families`."""
-    hidden_act: Literal["silu", "gelu_pytorch_tanh"] = "silu"
-    norm: Literal["rms", "layer"] = "rms"
-    norm_offset: float = 0.0
-    """What an RMSNorm adds to its weight: 1 in Gemma."""
-    qk_norm: bool = True
-    attention_bias: bool = False
-    """Of queries, keys and values; `output_bias` is that of the map after them."""
-    output_bias: bool = False
-    mlp_bias: bool = False
-    gated_mlp: bool = True
-    """down(act(gate) * up); otherwise down(act(up))."""
-    sandwich_norms: bool = False
-    """A norm after each block too, before its result is added."""
-    learned_positions: bool = False
-    """A table of positions instead of rotary ones."""
-    rope_scaling: RopeScaling | None = None
-    sliding_window: int = 0
-    """Positions, itself included, that a token sees in the layers of `sliding_layers`; 0 is all."""
-    sliding_layers: tuple[int, ...] = ()
-    local_rope_theta: float = 0.0
-    """The theta of `sliding_layers`, which then are not scaled; 0 is `rope_theta`, scaled like the others."""
-    no_rope_layers: tuple[int, ...] = ()
-    embedding_scale: float = 1.0
-    query_scale: float = 0.0
-    """What the scores are multiplied with; 0 is 1/sqrt(head_dim)."""
-    num_experts: int = 0
-    """Feed-forward blocks of width `moe_intermediate_size` in each layer, of which a token uses `num_experts_per_tok`."""
-    num_experts_per_tok: int = 0
-    moe_intermediate_size: int = 0
-    norm_topk_prob: bool = True
-    router_aux_loss_coef: float = 0.001
-    """How much the uneven use of experts adds to the loss when they are trained; see `train.balance`."""
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-        at_least(self, 1, "num_key_value_heads", "head_dim", "max_position_embeddings")
-        at_least(self, 0, "sliding_window", "num_experts", "num_experts_per_tok", "moe_intermediate_size")
-        at_least(self, 0, "router_aux_loss_coef")
-        if self.num_attention_heads % self.num_key_value_heads:
-            raise ConfigError(
-                f"num_attention_heads {self.num_attention_heads} is not a multiple of "
-                f"num_key_value_heads {self.num_key_value_heads}"
-            )
-        if self.head_dim % 2:
-            raise ConfigError(f"head_dim {self.head_dim} is odd; rotary positions turn pairs, so it must be even")
-        if self.num_experts_per_tok > self.num_experts:
-            raise ConfigError(f"a token cannot use {self.num_experts_per_tok} of {self.num_experts} experts")
-
-    @property
-    def is_dynamic(self) -> bool:
-        """Whether rotary angles depend on the length of the whole sequence."""
-        return self.rope_scaling is not None and self.rope_scaling.rope_type == "dynamic"
-
-    @property
-    def score_scale(self) -> float:
-        return self.query_scale or 1.0 / math.sqrt(self.head_dim)
-
-    def extended(self, positions: int) -> ModelConfig:
-        """The same model for rows of so many positions, its rotary frequencies lowered by YaRN; no weight changes.
-
-        The length that was trained on stays the one that is stretched, also when this is done again. ConfigError where
-        positions are not rotary, lowered in another way, or not more than there are.
-        """
-        scaling = self.rope_scaling
-        if self.learned_positions or (scaling and scaling.rope_type != "yarn"):
-            kind = "learned" if scaling is None else f"scaled ({scaling.rope_type})"
-            raise ConfigError(f"positions are extended by YaRN, which needs plain rotary ones; these are {kind}")
-        if positions <= self.max_position_embeddings:
-            raise ConfigError(f"{positions} positions are no more than the model's {self.max_position_embeddings}")
-        trained = scaling.original_max_position_embeddings if scaling else self.max_position_embeddings
-        yarn = RopeScaling("yarn", positions / trained, trained)
-        return dataclasses.replace(self, max_position_embeddings=positions, rope_scaling=yarn)
-
-    def rope_of(self, layer: int) -> Literal["", "global", "local"]:
-        """Which rotary table this layer uses, if any."""
-        if self.learned_positions or layer in self.no_rope_layers:
-            return ""
-        return "local" if self.local_rope_theta and layer in self.sliding_layers else "global"
-
-    def rotary_tables(
-        self, kind: Literal["", "global", "local"], positions: Tensor, lengths: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """`model.rotary.rotary_tables` of one kind of layer."""
-        if kind == "local":
-            return rotary_tables(positions, self.head_dim, self.local_rope_theta)
-        return rotary_tables(positions, self.head_dim, self.rope_theta, self.rope_scaling, lengths)
 
 
 class Linear(nn.Linear):

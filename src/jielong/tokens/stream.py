@@ -13,7 +13,10 @@ from jielong.tokens.tokenizer import Tokenizer
 
 
 class TextStream:
-    """Text of one answer, given id by id. Special ids are silent; bytes that are no UTF-8 become U+FFFD."""
+    """Text of one answer, given id by id. Bytes that are no UTF-8 become U+FFFD.
+
+    Special ids are silent, but for those around a tool call: without them its JSON would pass for text.
+    """
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
         self.tokenizer = tokenizer
@@ -22,10 +25,13 @@ class TextStream:
         """The stop string that ended the text, "" while there was none."""
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
+        own = ("<tool_call>", "</tool_call>") if tokenizer.is_own else ()
+        self._loud = {tokenizer.special(mark) for mark in own}
 
     def push(self, id: int) -> str:
         """The text that is certain now; "" after a stop string."""
-        return self._pass_on(self._decoder.decode(self.tokenizer.decode_bytes([id], skip_special=True)))
+        is_silent = id not in self._loud
+        return self._pass_on(self._decoder.decode(self.tokenizer.decode_bytes([id], skip_special=is_silent)))
 
     def finish(self) -> str:
         """What was held back, when no more ids come."""
@@ -45,12 +51,12 @@ class TextStream:
             start, _, self.stopped_by = min(found)
             self._held = ""
             return text[:start]
-        held = max((_overlap(text, stop) for stop in self.stop), default=0)
+        held = max((overlap(text, stop) for stop in self.stop), default=0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """Length of the longest end of `text` with which `stop` begins."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):

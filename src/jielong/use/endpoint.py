@@ -21,6 +21,16 @@ from jielong.records import Conversation, Message, Sampling
 from jielong.use.port import Answer, Options, Usage
 
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
+_PENALTIES = ("repeat_penalty", "repetition_penalty")
+"""What llama.cpp and vLLM call it. It is always sent, as llama-cpp-python penalises by 1.1 where nothing is said."""
+
+
+class _Refused(ResourceError):
+    """The server answered with an error of its own, `said`."""
+
+    def __init__(self, message: str, said: str) -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class Endpoint:
@@ -33,6 +43,7 @@ class Endpoint:
         self.url, self.model, self._retries = url.rstrip("/"), model, retries
         self._client = httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(timeout_s, connect=10.0))
         self._room = asyncio.Semaphore(at_once)
+        self._unknown: set[str] = set()  # of _PENALTIES, what this server refuses
 
     @property
     def name(self) -> str:
@@ -88,10 +99,10 @@ class Endpoint:
         if sampling.stop:
             body["stop"] = list(sampling.stop)
         # what not every server knows is sent only where it is asked for
-        for name in ("top_p", "top_k", "min_p", "repetition_penalty"):
+        for name in ("top_p", "top_k", "min_p"):
             if getattr(sampling, name) != getattr(off, name):
                 body[name] = getattr(sampling, name)
-        return body
+        return {**body, **{name: sampling.repetition_penalty for name in _PENALTIES if name not in self._unknown}}
 
     async def _streamed(self, body: dict[str, Any], options: Options, start_s: float) -> Answer:
         assert options.on_text
@@ -154,6 +165,26 @@ class Endpoint:
                 ) from error
 
     async def _answered(self, path: str, body: Mapping[str, Any], stack: contextlib.AsyncExitStack) -> httpx2.Response:
+        """The response, if need be without the penalties that the server says it does not know.
+
+        A penalty that was asked for must reach it under one of its names.
+        """
+        unknown: set[str] = set()
+        while True:
+            sent = {name: value for name, value in body.items() if name not in unknown}
+            try:
+                response = await self._tried(path, sent, stack)
+            except _Refused as refusal:
+                named = {name for name in _PENALTIES if name in sent and name in refusal.said}
+                is_needed = any(sent[name] != 1.0 for name in named) and not (sent.keys() & set(_PENALTIES)) - named
+                if not named or is_needed:
+                    raise
+                unknown |= named
+            else:
+                self._unknown |= unknown
+                return response
+
+    async def _tried(self, path: str, body: Mapping[str, Any], stack: contextlib.AsyncExitStack) -> httpx2.Response:
         for attempt in range(self._retries + 1):
             is_last = attempt == self._retries
             try:
@@ -168,9 +199,8 @@ class Endpoint:
                 return response
             text = (await response.aread()).decode(errors="replace")
             if response.status_code not in _AGAIN or is_last:
-                raise ResourceError(
-                    f"{self.url}/{path} answered {response.status_code}: {text[:300].strip() or 'nothing'}"
-                )
+                said = text[:300].strip() or "nothing"
+                raise _Refused(f"{self.url}/{path} answered {response.status_code}: {said}", text)
             await asyncio.sleep(_wait_s(response, attempt))
         raise AssertionError("the last attempt returns or raises")
 

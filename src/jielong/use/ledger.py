@@ -17,6 +17,8 @@ from typing import Any
 from jielong.errors import ConfigError, ResourceError
 from jielong.records import Conversation, to_dict
 from jielong.use.port import Answer, Ask, Options, Usage
+from jielong.use.tools.spoken import Spoken
+from jielong.use.tools.tool import by_name
 
 
 class BudgetSpent(ResourceError):
@@ -154,7 +156,8 @@ class Ledger:
             if on_text:
                 on_text(piece)
 
-        watched = replace(options, on_text=show) if self._on_happening or on_text else options
+        shown = Spoken(by_name(options.called), show)
+        watched = replace(options, on_text=shown.push) if self._on_happening or on_text else options
         if self.budget.seconds:
             left_s = max(0.0, self.budget.seconds - self.seconds)
             try:
@@ -163,6 +166,7 @@ class Ledger:
                 raise BudgetSpent(f"the budget of {self.budget.seconds:g} seconds is spent") from None
         else:
             answer = await ask(conversation, watched)
+        shown.finish()
         self.usage += answer.usage
         self._calls[number] = Call(number, options.label, deep, conversation, options, answer)
         self.happen(Happening("ends", answer.text, number, deep))

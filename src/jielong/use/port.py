@@ -19,6 +19,7 @@ from jielong.tokens.chat import knows_tools, parse, render_prompt
 from jielong.tokens.stream import TextStream, cut_at_stop
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.use.tools.telling import described, in_words
+from jielong.use.tools.tool import Tool
 
 GREEDY = Sampling(max_tokens=256, temperature=0.0)
 
@@ -65,6 +66,8 @@ class Options:
     """What this call is for, in a word or two, for whoever watches: "vote 3"."""
     on_text: Callable[[str], None] | None = field(default=None, compare=False)
     """Gets the text in pieces while it is written."""
+    called: tuple[Tool, ...] = field(default=(), compare=False)
+    """Tools whose calls are read from the text; whoever watches is not shown them."""
 
     def draw(self, *purpose: str | int, label: str = "", **sampling: Any) -> Options:
         """Options of one of several draws: a seed of its own for the purpose, a label, and changes to the sampling."""
@@ -187,11 +190,11 @@ class LocalPort:
 
     async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:
         """The answer to a conversation; ConfigError where it does not fit into the model's positions."""
-        return await self._answer(self.prompt_ids(conversation, options.tools), options)
+        return await self.go_on(self.prompt_ids(conversation, options.tools), options)
 
     async def complete(self, text: str, options: Options = Options()) -> Answer:
         """A plain continuation of bare text, as a base model gives it."""
-        return await self._answer((*self.tokenizer.opening, *self.tokenizer.encode(text)), options)
+        return await self.go_on((*self.tokenizer.opening, *self.tokenizer.encode(text)), options)
 
     async def score(self, prompt: Conversation | str, answers: Sequence[str]) -> list[Scored]:
         """How likely each of `answers` is after the conversation (in the assistant's turn) or after bare text."""
@@ -221,7 +224,8 @@ class LocalPort:
         messages = described(conversation.messages, tools)
         return render_prompt(messages if self.tokenizer.is_own else in_words(messages), self.tokenizer)
 
-    async def _answer(self, prompt: tuple[int, ...], options: Options) -> Answer:
+    async def go_on(self, prompt: tuple[int, ...], options: Options) -> Answer:
+        """What the model writes after exactly these ids."""
         loop = asyncio.get_running_loop()
         start_s = loop.time()
         number = self.engine.submit(Request(prompt, self._ended(options.sampling), options.seed))

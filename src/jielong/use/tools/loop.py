@@ -7,7 +7,6 @@ something is run only after a person has said yes to exactly that call. What too
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +21,8 @@ from jielong.use.port import Answer, Ask, Options
 from jielong.use.strategy import Strategy
 from jielong.use.tools.guard import guarded
 from jielong.use.tools.reading import with_calls
-from jielong.use.tools.telling import described, in_words
+from jielong.use.tools.spoken import spoken
+from jielong.use.tools.telling import described, in_a_line, in_words
 from jielong.use.tools.tool import Arguments, Tool, by_name, one_line
 
 Approve = Callable[[Tool, Arguments], Awaitable[bool]]
@@ -84,13 +84,18 @@ class Tools(Strategy):
         """The answer to the talk so far, the calls in its text found."""
         if self.plain:
             talk, offered = replace(talk, messages=in_words(described(talk.messages, offered))), ()
-        answer = await ask(talk, replace(options, tools=offered, label=label))
-        return replace(answer, message=with_calls(answer.message, by_name(self.tools)))
+        tools = by_name(self.tools)
+        answer = await ask(talk, replace(options, tools=offered, label=label, called=self.tools))
+        message = with_calls(answer.message, tools)
+        words = message.text if message.tool_calls else spoken(message.text, tools)
+        if words != message.text:
+            note("a call that was not finished is left out")
+            message = replace(message, content=words)
+        return replace(answer, message=message)
 
     async def _told(self, number: int, call: Mapping[str, Any], tools: Mapping[str, Tool], is_again: bool) -> Message:
         """The message that answers a call."""
         name, arguments = str(call["name"]), call.get("arguments") or {}
-        shown = f"{name}({', '.join(f'{k}={json.dumps(v, ensure_ascii=False)}' for k, v in arguments.items())})"
         if name not in tools:
             text = f"error: there is no tool {name!r}; {did_you_mean(name, tools)}"
         elif is_again:
@@ -99,7 +104,8 @@ class Tools(Strategy):
             text = f"error: {name} changes something, and a person did not allow it"
         else:
             text = await tools[name].answer(arguments)
-        note(one_line(f"{shown} -> {text}", 400))
+        told = f": {text.removeprefix('error: ')}" if text.startswith("error: ") else f" = {text}"
+        note(one_line(f"{in_a_line(call)}{told}", 160))
         if self.guard and name in tools and tools[name].is_foreign:
             data = guarded(text, name, tools, datamark=self.datamark)
             for sentence in data.left_out:

@@ -19,7 +19,7 @@ from jielong.use.tools.tool import Tool
 _MARKED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
 _FENCED = re.compile(r"\A```\w*\n(.*)\n```\Z", re.DOTALL)
 _ANNOUNCED = re.compile(r"\A(?:\[TOOL_CALLS\]|<\|python_tag\|>)\s*")
-_LINE = re.compile(r"^[ \t]*(?P<call>[A-Za-z_][\w-]*\(.*\))[ \t]*;?[ \t]*$", re.MULTILINE)
+LINE = re.compile(r"^[ \t]*(?P<call>[A-Za-z_][\w-]*\(.*\))[ \t]*;?[ \t]*$", re.MULTILINE)
 
 
 def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
@@ -35,21 +35,22 @@ def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
         calls.extend(call for call in those if call is not None)
         return ""
 
-    text = _MARKED.sub(lambda m: take(_in_json(m[1], tools), m[0]), text)
+    text = _MARKED.sub(lambda m: take(calls_in_json(m[1], tools), m[0]), text)
     if not calls:
-        text = take(_in_json(_bare(text), tools), text)
+        text = take(calls_in_json(bare(text), tools), text)
     if not calls:
-        text = _LINE.sub(lambda m: take([_in_line(m["call"], tools)], m[0]), text)
+        text = LINE.sub(lambda m: take([call_in_line(m["call"], tools)], m[0]), text)
     return Message(message.role, text.strip(), message.name, tuple(calls)) if calls else message
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
+    """A whole answer without the fence or the mark that announces a call."""
     text = text.strip()
     fenced = _FENCED.match(text)
     return _ANNOUNCED.sub("", fenced[1].strip() if fenced else text)
 
 
-def _in_json(text: str, tools: Mapping[str, Tool]) -> list[Mapping[str, Any] | None]:
+def calls_in_json(text: str, tools: Mapping[str, Tool]) -> list[Mapping[str, Any] | None]:
     """The calls of a JSON object or list; None in it for what is no call of these tools."""
     try:
         found = json.loads(text)
@@ -74,7 +75,7 @@ def _call(data: Any, tools: Mapping[str, Tool]) -> Mapping[str, Any] | None:
     return {"name": data["name"], "arguments": arguments}
 
 
-def _in_line(text: str, tools: Mapping[str, Tool]) -> Mapping[str, Any] | None:
+def call_in_line(text: str, tools: Mapping[str, Tool]) -> Mapping[str, Any] | None:
     """A call as Python writes it, of literal values; those without a name are the tool's first parameters."""
     try:
         node = ast.parse(text, mode="eval").body

@@ -42,3 +42,13 @@ def in_words(messages: Sequence[Message]) -> tuple[Message, ...]:
             message = Message("user", text)
         told.append(message)
     return tuple(told)
+
+
+def in_a_line(call: Mapping[str, Any]) -> str:
+    """A call as a person reads it: calculator(17*23)."""
+    arguments = call.get("arguments") or {}
+    if len(arguments) == 1:
+        (only,) = arguments.values()
+        return f"{call['name']}({only})"
+    written = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in arguments.items())
+    return f"{call['name']}({', '.join(written)})"

@@ -1,0 +1,59 @@
+"""How much an engine does at once, in which numbers, and what it may take short cuts for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from jielong.errors import ConfigError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+BESIDE = 8
+"""A smaller chunk of prompts is read where someone waits for another row's next token: this many times smaller."""
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How much is done at once. In bfloat16 the products are; norms, softmax and the residual stream stay float32.
+
+    A slot costs `length` x 2 x layers x key/value heads x head width numbers of cache, float32 on a CPU and `dtype`
+    elsewhere (of a model with 30 layers, 3 heads and width 64: 45 KiB a position, 90 MiB for 2,048), and 12 bytes a
+    position of ids and log-probabilities. Reading a prompt takes no more beside that, however long it is: activations of
+    `prefill_tokens` and a few blocks of attention (`stretches.SCORES`).
+    """
+
+    slots: int = 64
+    length: int = 0
+    """Positions of a slot, prompt and answer together; 0 is the model's `max_position_embeddings`."""
+    dtype: str = "float32"
+    weights: str = ""
+    """"int8" keeps the matrices in a quarter of float32's bytes, a scale for each row; "" keeps them in `dtype`."""
+    prefill_tokens: int = 1024
+    """Prompt tokens read in one step, an eighth of it while someone watches another row write."""
+    bucket: int = 32
+    """Attention sees the cache up to the longest row, rounded up to a multiple of this."""
+    reuse: int = 16
+    """A beginning at least so long that a slot holds already is not read again; 0 reads all but equal prompts anew.
+
+    With it, rounding depends on what was read before: the last digits of a log-probability are not repeated.
+    """
+    lookup: int = 16
+    """Tokens of one pass with which rows write drafts along; with more than half as many rows there are none. 0: never.
+
+    A pass over this many tokens takes about as long as over one, as both wait for the weights; a busy engine has no
+    such time to give away.
+    """
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"engine dtype {self.dtype!r} is not available; expected one of {', '.join(DTYPES)}")
+        if self.weights not in ("", "int8"):
+            raise ConfigError(f"engine weights {self.weights!r} are not available; expected int8, or nothing for dtype")
+        for name in ("slots", "prefill_tokens", "bucket"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"engine option {name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("reuse", "lookup"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"engine option {name} is {getattr(self, name)}; it must be 0 (off) or more")

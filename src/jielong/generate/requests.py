@@ -1,0 +1,84 @@
+"""What an engine is asked and what it tells: a request is checked at the door, becomes a job, and gives events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from jielong.errors import ConfigError
+from jielong.generate.scoring import Pair
+from jielong.records import Request, Sample
+
+Allowed = Callable[[Sequence[int]], Any]
+"""From the ids written so far to a bool mask (V,), a tensor or array with at least one True; or None for "all"."""
+
+
+class Event(NamedTuple):
+    """Token `n` of one request. `stop` is "" until the last, which carries the whole `sample`."""
+
+    request: int
+    n: int
+    id: int
+    logprob: float
+    uniform: float | None
+    """The number that chose it; None for a greedy token."""
+    alternatives: tuple[tuple[int, float], ...] = ()
+    """The most likely ids and their log-probabilities, best first, as many as were asked for."""
+    stop: str = ""
+    sample: Sample | None = None
+
+
+@dataclass
+class Job:
+    """A request on its way; `is_quiet` where only its end is waited for."""
+
+    id: int
+    request: Request
+    allowed: Allowed | None
+    num_alternatives: int
+    is_quiet: bool
+
+
+def check_request(request: Request, vocab_size: int, length: int) -> None:
+    """ConfigError where a slot of `length` positions can never hold the request."""
+    _check_ids(request.prompt_ids, vocab_size)
+    if len(request.prompt_ids) >= length:
+        raise ConfigError(
+            f"the prompt has {len(request.prompt_ids)} tokens, but a slot has {length} positions and the answer "
+            "needs at least one; shorten the prompt or choose a longer engine length"
+        )
+
+
+def check_pairs(pairs: Sequence[Pair], vocab_size: int, limit: int) -> None:
+    """ConfigError where a prompt and the ids after it cannot be scored within `limit` positions."""
+    for prompt_ids, ids in pairs:
+        _check_ids(prompt_ids, vocab_size)
+        _check_ids((*prompt_ids, *ids), vocab_size)
+        if len(prompt_ids) + len(ids) - 1 > limit:
+            raise ConfigError(f"{len(prompt_ids)} + {len(ids)} tokens to score exceed the model's {limit} positions")
+
+
+def _check_ids(ids: Sequence[int], vocab_size: int) -> None:
+    if not ids:
+        raise ConfigError("the prompt has no tokens; a request needs at least one, such as <|endoftext|>")
+    if min(ids) < 0 or max(ids) >= vocab_size:
+        bad = min(ids) if min(ids) < 0 else max(ids)
+        raise ConfigError(f"token id {bad} is outside the model's vocabulary of {vocab_size}")
+
+
+def masks_of(jobs: Sequence[tuple[Job | None, Sequence[int]]], vocab_size: int) -> Tensor:
+    """What the hooks of jobs allow after the ids that each has written: (jobs, V) bool, on the CPU."""
+    masks = torch.ones(len(jobs), vocab_size, dtype=torch.bool)
+    for row, (job, written) in enumerate(jobs):
+        mask = job.allowed(written) if job is not None and job.allowed is not None else None
+        if mask is not None and job is not None:
+            masks[row] = torch.as_tensor(mask, dtype=torch.bool)
+            if not masks[row].any():
+                raise ValueError(
+                    f"the mask of request {job.id} allows no id at all; it must allow one, such as a stop id"
+                )
+    return masks

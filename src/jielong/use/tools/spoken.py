@@ -1,0 +1,109 @@
+"""What a person sees of an answer while it is written: its words, and never the raw text of a call.
+
+A call has no place in a talk: who makes it tells of it in a line of its own. So text that may become a call is held back
+until it is one or cannot be one any more, and a call that the answer ends inside of is left out as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+
+from jielong.tokens.stream import overlap
+from jielong.use.tools.reading import LINE, bare, call_in_line, calls_in_json
+from jielong.use.tools.tool import Tool
+
+_OPENING, _CLOSING = "<tool_call>", "</tool_call>"
+_MARKED = re.compile(rf"{_OPENING}\s*(.*?)\s*{_CLOSING}", re.DOTALL)
+_OPENED = re.compile(rf"{_OPENING}\s*(?:\Z|[\[{{])(?!.*{_CLOSING})", re.DOTALL)
+# How an answer begins that may be a call as a whole: announced or fenced, an object with one of a call's keys. What is cut
+# short anywhere still fits.
+_ANNOUNCED = re.compile(r"(?:\[TOOL_CALLS\]|<\|python_tag\|>|```\w*\n)?\s*")
+_FENCE_IN_PART = re.compile(r"`{1,2}|```\w*")
+_OBJECT = re.compile(r'(?:\[\s*)?(?:\Z|\{\s*(?:\Z|"(?:\w*\Z|(?:name|arguments|parameters|function|type|id)")))')
+_NAMED = re.compile(r'"name"\s*:\s*"([^"]*)')
+
+
+class Spoken:
+    """Passes on to `tell` what of the pieces of an answer is spoken. Only calls of `tools`, or between marks, are known."""
+
+    def __init__(self, tools: Mapping[str, Tool], tell: Callable[[str], None]) -> None:
+        self._tools, self._tell = tools, tell
+        self._text, self._told = "", 0
+
+    def push(self, piece: str) -> None:
+        self._text += piece
+        self._pass_on(is_over=False)
+
+    def finish(self) -> None:
+        """What was held back and turned out to be no call."""
+        self._pass_on(is_over=True)
+
+    def _pass_on(self, *, is_over: bool) -> None:
+        rest = spoken(self._text, self._tools, is_over=is_over)[self._told :]
+        self._told += len(rest)
+        if rest:
+            self._tell(rest)
+
+
+def spoken(text: str, tools: Mapping[str, Tool], *, is_over: bool = True) -> str:
+    """A text without its calls, and without one at its end that is not finished.
+
+    While it is not over, more text only ever adds to what is given: also held back are the blanks at its end, and an end
+    that may yet become a call.
+    """
+    if tools and _may_be_bare(text) and (not is_over or _is_bare(text, tools)):
+        return ""
+    shown = _MARKED.sub(lambda m: "" if _is_call(m[1]) else m[0], text)
+    *lines, last = shown.split("\n")
+    lines = [line for line in lines if not _is_line(line, tools)]
+    shown = "\n".join([*lines, "" if _ends_in_line(last, tools, is_over) else last])
+    opened = _OPENED.search(shown)
+    if opened:
+        shown = shown[: opened.start()]
+    elif not is_over:
+        shown = shown[: len(shown) - overlap(shown, _OPENING)]
+    return shown if is_over and shown == text else shown.rstrip()
+
+
+def _is_call(text: str) -> bool:
+    """Whether what stands between marks is a call, of whichever tool."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and isinstance(found.get("name"), str)
+
+
+def _may_be_bare(text: str) -> bool:
+    """Whether a text is, or may become, JSON of a call and nothing else."""
+    said = text.lstrip()
+    if _FENCE_IN_PART.fullmatch(said) or any(mark.startswith(said) for mark in ("[TOOL_CALLS]", "<|python_tag|>")):
+        return True
+    announced = _ANNOUNCED.match(said)
+    return _OBJECT.match(said, announced.end() if announced else 0) is not None
+
+
+def _is_bare(text: str, tools: Mapping[str, Tool]) -> bool:
+    """Whether a whole text that may be a call is one, or is cut off in the middle of one."""
+    said = bare(text)
+    found = calls_in_json(said, tools)
+    if found:
+        return None not in found
+    named = _NAMED.search(said)
+    return any(tool.startswith(named[1]) for tool in tools) if named else bool(_OBJECT.fullmatch(said) and said)
+
+
+def _is_line(line: str, tools: Mapping[str, Tool]) -> bool:
+    found = LINE.fullmatch(line)
+    return found is not None and call_in_line(found["call"], tools) is not None
+
+
+def _ends_in_line(line: str, tools: Mapping[str, Tool], is_over: bool) -> bool:
+    """Whether the last line is a call or is cut off in the middle of one; while it goes on, whether it may become one."""
+    said = line.lstrip(" \t")
+    if is_over:
+        is_open = said.count("(") > said.count(")") and said.partition("(")[0] in tools
+        return is_open or _is_line(line, tools)
+    return any(f"{tool}(".startswith(said) or said.startswith(f"{tool}(") for tool in tools)

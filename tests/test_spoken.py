@@ -1,0 +1,154 @@
+"""A call is told in a line and never shown as raw text, however it is written and wherever the stream breaks off."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from bench.strategies.calibrated import Calibrated, Known, serve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.test_port import TOKENIZER
+from tests.test_tools import CALL, TOOLS
+
+from jielong.cli.ask import Shown
+from jielong.cli.main import main
+from jielong.records import Conversation, Message
+from jielong.tokens.chat import parse, render
+from jielong.tokens.stream import TextStream
+from jielong.use.ledger import Happening
+from jielong.use.port import Options
+from jielong.use.strategies import Direct
+from jielong.use.strategy import run
+from jielong.use.tools.calculator import CALCULATOR
+from jielong.use.tools.loop import Tools
+from jielong.use.tools.reading import with_calls
+from jielong.use.tools.spoken import Spoken, spoken
+
+JSON = '{"name": "calculator", "arguments": {"expression": "12*7"}}'
+CALLS = {
+    CALL: "",
+    f"Let me see.\n{CALL}\n{CALL.replace('12*7', '7*12')}": "Let me see.",
+    JSON: "",
+    f" [{JSON}]": "",
+    f"```json\n{JSON}\n```": "",
+    f"[TOOL_CALLS] [{JSON}]": "",
+    f"<|python_tag|>{JSON}": "",
+    'calculator("12*7")': "",
+    "I count.\ncalculator(expression='12*7')": "I count.",
+}
+WORDS = [
+    "",
+    "84",
+    "Use calculator(x) for that.",
+    "calculator(x) is a function.",
+    'You could write {"name": "calculator"} here.',
+    '{"title": "calculator"}',
+    '{"name": "weather", "arguments": {}}',
+    "[1] says so; {} is empty",
+    "```python\nprint(1)\n```",
+    "The mark <tool_call> opens a call.",
+    "<tool_call>{broken}</tool_call>",
+    "a\n\n  b \n",
+    "calm\ncalc",
+    "<tool",
+]
+
+
+def streamed(text: str) -> str:
+    pieces: list[str] = []
+    stream = Spoken(TOOLS, pieces.append)
+    for letter in text:
+        stream.push(letter)
+    stream.finish()
+    return "".join(pieces)
+
+
+@pytest.mark.parametrize("text", CALLS)
+def test_no_letter_of_a_call_is_shown_wherever_it_breaks_off(text: str) -> None:
+    words = CALLS[text]
+    assert streamed(text) == spoken(text, TOOLS) == with_calls(Message("assistant", text), TOOLS).text == words
+    for end in range(len(text)):
+        assert words.startswith(spoken(text[:end], TOOLS, is_over=False))
+    start = text.rfind("calculator") + len("calculator(")
+    for end in range(start, len(text)):
+        assert spoken(text[:end], TOOLS) == words
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_what_is_no_call_is_shown_to_its_last_blank(text: str) -> None:
+    assert streamed(text) == spoken(text, TOOLS) == spoken(text, {}) == text
+
+
+@given(st.lists(st.sampled_from([*CALLS, *WORDS, "\n", " ", *'{}[]"()<`_:', "name", "calculator", "大"]), max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_more_text_only_adds_to_what_is_shown(parts: list[str]) -> None:
+    text = "".join(parts)
+    shown = [spoken(text[:end], TOOLS, is_over=False) for end in range(len(text) + 1)]
+    for before, after in zip(shown, [*shown[1:], spoken(text, TOOLS)], strict=True):
+        assert after.startswith(before), (text, before, after)
+
+
+def test_without_tools_json_is_an_answer_and_a_marked_call_is_none() -> None:
+    assert spoken(JSON, {}, is_over=False) == JSON
+    assert spoken(f"Well. {CALL}", {}) == "Well."
+
+
+def test_our_own_marks_are_in_the_stream_for_whoever_shows_it() -> None:
+    message = Message("assistant", "the sea ", tool_calls=({"name": "calculator", "arguments": {"expression": "1+1"}},))
+    ids = render([Message("user", "sea"), message], TOKENIZER)
+    written = [i for i, is_trained in zip(ids.ids, ids.trained, strict=True) if is_trained]
+    assert parse(written, TOKENIZER) == message
+    for end in range(len(written) + 1):
+        stream = TextStream(TOKENIZER)
+        text = "".join(stream.push(i) for i in written[:end]) + stream.finish()
+        assert "the sea ".startswith(spoken(text, {}))
+    assert text == 'the sea <tool_call>{"name": "calculator", "arguments": {"expression": "1+1"}}</tool_call>'
+
+
+def answering(first: str) -> Calibrated:
+    """Writes `first` as plain text, and once a tool has answered, what it said."""
+
+    def react(conversation: Conversation, known: Known | None, dice: object) -> str:
+        last = conversation.messages[-1]
+        return f"It is {last.text}." if last.role == "tool" else first
+
+    return Calibrated([], react=react)
+
+
+@pytest.mark.parametrize("text", CALLS)
+def test_who_watches_a_strategy_sees_words_and_a_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pieces: list[str] = []
+    shown = Shown()
+    talk = Conversation((Message("user", "12*7?"),))
+    options = Options(on_text=pieces.append)
+    outcome = asyncio.run(run(Tools((CALCULATOR,)), talk, answering(text).ask, options, on_happening=shown))
+    shown.close()
+    assert outcome.answer.text == "It is 84."
+    assert "".join(pieces) == f"{CALLS[text]}It is 84."
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1].strip() == "* calculator(12*7) = 84" and "{" not in "".join(lines)
+
+
+def test_a_call_that_the_answer_ends_in_is_left_out_of_the_answer_too() -> None:
+    notes: list[str] = []
+
+    def watch(happening: Happening) -> None:
+        if happening.kind == "note":
+            notes.append(happening.text)
+
+    talk = Conversation((Message("user", "12*7?"),))
+    model = answering('I count. <tool_call>{"name": "calculator", "arg')
+    outcome = asyncio.run(run(Tools((CALCULATOR,)), talk, model.ask, on_happening=watch))
+    assert outcome.answer.text == "I count." and notes == ["a call that was not finished is left out"]
+    plain = asyncio.run(run(Direct(), talk, answering("a <tool_call>b").ask, on_happening=watch))
+    assert plain.answer.text == "a <tool_call>b"
+
+
+def test_a_call_that_nobody_answers_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    call = {"name": "calculator", "arguments": {"expression": "12*7"}}
+    model = Calibrated([], react=lambda conversation, known, dice: Message("assistant", "", tool_calls=(call,)))
+    with serve(model) as server:
+        assert main(["ask", server.url, "12*7?"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "\n" and err.startswith("[calculator(12*7): nobody answers calls; give it --tools]\n")

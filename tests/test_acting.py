@@ -284,7 +284,8 @@ def test_a_policy_that_needs_a_model_says_so() -> None:
 def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = ["demonstrations.episodes=60", "look_up.loop.steps=2", "sft.loop.steps=2", "act.goals=2", "act.steps=3"]
+    settings = ["demonstrations.episodes=60", "turns.episodes=60", "act.goals=2", "act.steps=3"]
+    settings += [f"{stage}.loop.steps=2" for stage in ("copy", "look_up", "short", "sft")]
     run = run_recipe(change(household("smoke"), settings), tmp_path)
     measures = read_json(run.path / "acting.json")
     assert list(measures) == ["model", "model, nearest action", "random"]
@@ -295,3 +296,6 @@ def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
         assert "executable" in capsys.readouterr().out
     held_out = read_conversations(run.path / "demonstrations" / "held_out.jsonl")
     assert {m.role for c in held_out for m in c.messages} == {"system", "user", "assistant"}
+    parts = read_conversations(run.path / "turns" / "chats.jsonl")
+    assert {sum(m.role == "assistant" for m in c.messages) for c in parts} == {1, 2, 3}
+    assert {c.messages[0].role for c in parts} == {"system"}

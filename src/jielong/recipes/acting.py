@@ -13,9 +13,21 @@ from jielong.evaluate.acting import figures
 from jielong.evaluate.many import many
 from jielong.recipes.prepare import hold_out, open_port, write_parts
 from jielong.recipes.recipe import ActStage, DemonstrationsStage
-from jielong.records import Conversation, Sampling
+from jielong.records import Sampling
 from jielong.runs import derive_seed, write_json, write_text
-from jielong.use.agents.acting import Dice, Episode, Likeliest, Limits, Nearest, Policy, Told, Written, act, by_letters
+from jielong.use.agents.acting import (
+    Dice,
+    Episode,
+    Likeliest,
+    Limits,
+    Nearest,
+    Policy,
+    Told,
+    Written,
+    act,
+    by_letters,
+    conversation_of,
+)
 from jielong.use.ledger import Budget, Ledger
 from jielong.use.port import Options, Port, Scores
 from jielong.use.strategy import Strategy
@@ -89,7 +101,7 @@ class Trial:
 
 
 def demonstrations(stage: DemonstrationsStage, context: Context) -> dict[str, Any]:
-    """chats.jsonl and held_out.jsonl, each chat an episode of somebody who knows how."""
+    """chats.jsonl and held_out.jsonl, each chat an episode, or a part of one, of somebody who knows how."""
     seed = derive_seed(context.recipe.seed, stage.name)
 
     async def one(number: int) -> Episode:
@@ -106,7 +118,14 @@ def demonstrations(stage: DemonstrationsStage, context: Context) -> dict[str, An
         context.display.update(done, stage.episodes, None, 0.0, 0.0, "episodes")
 
     episodes = asyncio.run(many(one, stage.episodes, on_end=show))
-    chats = [Conversation(e.conversation.messages) for e in episodes if e.is_success]
+    # each turn says the goal again, so that a few steps alone can be learned from, in short rows
+    parts = (
+        e.steps[first : first + (stage.window or len(e.steps))]
+        for e in episodes
+        if e.is_success
+        for first in range(0, len(e.steps), stage.window or len(e.steps))
+    )
+    chats = [conversation_of(steps) for steps in parts]
     steps = sum(len(e.steps) for e in episodes)
     return write_parts(context.directory(stage.name), "chats", hold_out(chats, 33)) | {"steps": steps}
 

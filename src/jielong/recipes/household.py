@@ -30,7 +30,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
     if size not in SIZES:
         raise ConfigError(f"household has no size {size!r}; {did_you_mean(size, SIZES)}")
     is_smoke = size == "smoke"
-    steps = {"copy": 200, "look_up": 500, "sft": 1500}
+    steps = {"copy": 200, "look_up": 500, "short": 1500, "sft": 250}
     if is_smoke:
         steps = dict.fromkeys(steps, 20)
     exercises = 400 if is_smoke else 20_000
@@ -77,12 +77,23 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
                 loop=LoopConfig(steps=steps["look_up"]),
                 check_every=steps["look_up"],
             ),
+            # a few steps at a time first: rows of a third of the length cost a third for each token
+            DemonstrationsStage("turns", episodes=200 if is_smoke else 20_000, window=3),
+            TrainStage(
+                "short",
+                {"data": "turns", "start": "look_up", "tokenizer": "tokenizer"},
+                NextTokenConfig(),
+                RowsConfig(length=384, rows_per_step=14, micro_rows=14),
+                optimizer=replace(optimizer, lr=2e-3, muon_lr=0.015),
+                loop=LoopConfig(steps=steps["short"]),
+                check_every=steps["short"] // 5,
+            ),
             TrainStage(
                 "sft",
-                {"data": "demonstrations", "start": "look_up", "tokenizer": "tokenizer"},
+                {"data": "demonstrations", "start": "short", "tokenizer": "tokenizer"},
                 NextTokenConfig(),
                 RowsConfig(length=1024, rows_per_step=6, micro_rows=6),
-                optimizer=replace(optimizer, lr=1.5e-3, muon_lr=0.01),
+                optimizer=replace(optimizer, lr=8e-4, muon_lr=0.005, decay_fraction=0.9),
                 loop=LoopConfig(steps=steps["sft"]),
                 check_every=steps["sft"] // 5,
             ),

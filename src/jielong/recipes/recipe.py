@@ -199,7 +199,7 @@ class DemonstrationsStage:
     """Conversations in which somebody who knows how reaches goals in the household, in English and Chinese by turns.
 
     Homes have 1 to `rooms` rooms. `slips` is how often something else is done than what is right, and then mended; `aloud`
-    puts before each action what it is for.
+    puts before each action what it is for. An episode is one conversation, or one for every `window` steps.
     """
 
     name: str
@@ -208,11 +208,13 @@ class DemonstrationsStage:
     rooms: int = 3
     slips: float = 0.03
     aloud: bool = True
+    window: int = 0
     version: int = 2
 
     def __post_init__(self) -> None:
         at_least(self, 40, "episodes")
         at_least(self, 1, "rooms")
+        at_least(self, 0, "window")
         if not 0 <= self.slips < 1:
             raise ConfigError(f"slips is {self.slips}; it must be 0 or more and below 1")
 

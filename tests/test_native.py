@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,12 @@ import torch
 
 from jielong.generate import build_native, native
 from jielong.generate.engine import Engine, EngineConfig
-from jielong.generate.native import NativeDecoder
+from jielong.generate.native import NativeDecoder, NativeLinear
 from jielong.generate.packed import PackedModel
 from jielong.model.transformer import LanguageModel, ModelConfig, RopeScaling, fresh_language_model
 from jielong.records import Request, Sampling
+
+Logits = Callable[..., list[torch.Tensor]]
 
 V = 150
 BASE = ModelConfig(
@@ -83,46 +86,84 @@ def built(request: pytest.FixtureRequest) -> ctypes.CDLL:
     return ctypes.CDLL(str(build_native.library_file(request.param)))
 
 
-def both_ways(
-    config: ModelConfig, built: ctypes.CDLL, dtype: torch.dtype, is_int8: bool
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Logits in C++ and in torch of the same passes: two stretches, single tokens of two slots, several of one."""
-    passes = []
-    for is_native in (True, False):
+@pytest.fixture
+def logits(built: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Logits:
+    def logits(way: str, config: ModelConfig, dtype: torch.dtype, is_int8: bool = False) -> list[torch.Tensor]:
+        """Of some passes: two stretches, single tokens of two slots, several of one.
+
+        Ways: "decoder", all in C++; "products", only these in C++; "torch".
+        """
+        monkeypatch.setattr(native, "library", lambda: None if way == "torch" else built)
         model = PackedModel(config, dtype, torch.device("cpu"), 96, is_int8=is_int8)
-        model.library = built
         model.load(lively(config).state_dict())
-        if not is_native:
+        if way == "products":
             model.native = None
         cache = model.new_cache(4, 80)
         read = model.read(cache, torch.arange(3, 17), [0, 2], [0, 0], [5, 9])
         extended = model.extend(cache, torch.tensor([1, 2, 3]), torch.tensor([5, 0, 9]), torch.tensor([0, 2]), 32)
         further = model.read(cache, torch.arange(20, 31), [2], [10], [11])
-        passes.append([model.logits(hidden) for hidden in (read, extended, further)])
-    return list(zip(*passes, strict=True))
+        return [model.logits(hidden) for hidden in (read, extended, further)]
+
+    return logits
 
 
+@pytest.mark.parametrize("way", ["decoder", "products"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_cpp_equals_torch_in_float32_for_every_piece_of_every_family(built, shape):
-    for here, there in both_ways(replace(BASE, **SHAPES[shape]), built, torch.float32, is_int8=False):
+def test_cpp_equals_torch_in_float32_for_every_piece_of_every_family(logits, shape, way):
+    config = replace(BASE, **SHAPES[shape])
+    for here, there in zip(logits(way, config, torch.float32), logits("torch", config, torch.float32), strict=True):
         assert there.std() > 0.1
         torch.testing.assert_close(here, there, rtol=1e-4, atol=1e-4)
 
 
-def test_cpp_in_bfloat16_is_as_near_to_float32_as_torch_is(built):
+@pytest.mark.parametrize("way", ["decoder", "products"])
+def test_cpp_in_bfloat16_is_as_near_to_float32_as_torch_is(logits, way):
+    def distance(way: str, config: ModelConfig) -> float:
+        exact, half = logits("torch", config, torch.float32), logits(way, config, torch.bfloat16)
+        return sum(float((a - b).square().sum()) for a, b in zip(exact, half, strict=True))
+
     for shape in SHAPES.values():
         config = replace(BASE, **shape)
-        exact = [logits for _, logits in both_ways(config, built, torch.float32, is_int8=False)]
-        half = both_ways(config, built, torch.bfloat16, is_int8=False)
-        for right, (here, there) in zip(exact, half, strict=True):
-            assert (here - right).square().mean() <= 1.5 * (there - right).square().mean()
+        assert distance(way, config) <= 1.2 * distance("torch", config)
 
 
-def test_cpp_multiplies_int8_weights_as_torch_does_in_float32(built):
+@pytest.mark.parametrize("way", ["decoder", "products"])
+def test_cpp_multiplies_int8_weights_as_torch_does_in_float32(logits, way):
     for shape in SHAPES.values():
-        for here, there in both_ways(replace(BASE, **shape), built, torch.float32, is_int8=True):
+        config = replace(BASE, **shape)
+        ways = (logits(one, config, torch.float32, is_int8=True) for one in (way, "torch"))
+        for here, there in zip(*ways, strict=True):
             # 16 bits for the tokens are all that differs
             torch.testing.assert_close(here, there, rtol=2e-3, atol=2e-3 * float(there.std()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+def test_a_token_becomes_the_same_beside_any_number_of_others(built, dtype):
+    generator = torch.Generator().manual_seed(0)
+    for rows, columns in ((71, 45), (160, 64)):
+        linear = NativeLinear(built, dtype)
+        linear.load(torch.randn(rows, columns, generator=generator), torch.randn(rows, generator=generator))
+        x = torch.randn(150, columns, generator=generator)
+        together = linear(x)
+        for n in (1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 31, 129):
+            assert torch.equal(linear(x[:n]), together[:n])
+            assert torch.equal(linear(x[-n:]), together[-n:])
+
+
+def test_a_row_of_the_decoder_becomes_the_same_beside_any_number_of_others(built, monkeypatch):
+    monkeypatch.setattr(native, "library", lambda: built)
+    for dtype in (torch.float32, torch.bfloat16):
+        model = PackedModel(BASE, dtype, torch.device("cpu"), 96)
+        model.load(lively(BASE).state_dict())
+
+        def hidden(n: int, model: PackedModel = model) -> torch.Tensor:
+            cache, slots = model.new_cache(40, 8), torch.arange(n)
+            for position in range(3):
+                out = model.extend(cache, slots + position, torch.full((n,), position), slots, 8)
+            return out
+
+        together = hidden(40)
+        assert all(torch.equal(hidden(n), together[:n]) for n in (1, 3, 8, 9, 17, 33))
 
 
 def test_the_engine_writes_the_same_without_the_library(monkeypatch):

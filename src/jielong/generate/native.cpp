@@ -1,9 +1,10 @@
-// A few tokens through a whole decoder in one call: what `packed.py` computes, without the time between operations.
+// Tokens through a whole decoder in one call: what `packed.py` computes, without the time between operations.
 //
-// With few tokens a step a model reads each of its weights once and does little with it, so the memory decides. All
-// threads walk through the layers together, each over its share of the rows of every matrix, and wait for each other
-// where a result is needed whole; small things, such as a norm, every thread computes for itself, which is cheaper than
-// waiting. The file is built once for each instruction set (`hatch_build.py`) and called through `native.py`.
+// With few tokens a step a model reads each of its weights once and does little with it, so the memory decides; with many
+// the arithmetic does, and in between the one has to work while the other does (`Product`). All threads walk through the
+// layers together, each over its share of the rows of every matrix, and wait for each other where a result is needed
+// whole; of few tokens every thread computes small things, such as a norm, for itself, which is cheaper than waiting. The
+// file is built once for each instruction set (`hatch_build.py`) and called through `native.py`.
 //
 // N tokens, C hidden width, H query heads, K key/value heads, D width of a head, F width of the feed-forward block.
 
@@ -23,16 +24,16 @@ namespace {
 constexpr int LANES = 16;
 typedef float Floats __attribute__((vector_size(64), aligned(4)));
 typedef int32_t Ints __attribute__((vector_size(64), aligned(4)));
-typedef uint16_t Halves __attribute__((vector_size(32), aligned(2)));
-typedef int8_t Bytes __attribute__((vector_size(16), aligned(1)));
 typedef uint32_t Words __attribute__((vector_size(64), aligned(4)));
 
-// Sums of ROWS x TOKENS products fit into the registers.
+// What is multiplied at once, so that the sums stay in the registers: tokens, and panels of 16 rows (`Product`); and groups
+// of tokens that stay in the nearer caches.
 #ifdef __AVX512F__
-constexpr int ROWS = 4, TOKENS = 4;
+constexpr int TOKENS = 8, PANELS = 2, PANELS_OF_FEW = 4;
 #else
-constexpr int ROWS = 2, TOKENS = 2;
+constexpr int TOKENS = 4, PANELS = 1, PANELS_OF_FEW = 2;
 #endif
+constexpr int64_t NEAR = 16;
 
 enum Type : int64_t { FLOAT32 = 0, BFLOAT16 = 1, INT8 = 2 };
 
@@ -42,11 +43,11 @@ extern "C" {
 
 // The structures of native.py, field by field.
 struct Matrix {
-    const void* weight;    // (rows, columns); in tiles (rows / 4, lines, 4) of lines of 64 bytes
-    const float* scale;    // (rows,), of int8
+    const void* weight;    // (rows, columns) in panels of 16 rows; this and what follows with zeros for the missing ones
+    const float* scale;    // (rows,), of int8, or null
     const int32_t* total;  // (rows,), of int8: the sum of each row
     const float* bias;     // (rows,) or null
-    int64_t rows, columns, type, is_tiled;
+    int64_t rows, columns, type;
 };
 
 struct Layer {
@@ -113,33 +114,14 @@ inline V fold(const V v[16]) {
 }
 #endif
 
-// out[i] = the sum of the lanes of v[i].
-template <int COUNT, typename V, typename T>
-inline void totals(const V* v, T* out) {
+// out[i] = the sum of the lanes of v[i], of 16.
+inline void totals(const Floats* v, float* out) {
 #ifdef __AVX512F__
-    if constexpr (COUNT == 16) {
-        const V all = fold(v);
-        std::memcpy(out, &all, sizeof all);
-        return;
-    }
+    const Floats all = fold(v);
+    std::memcpy(out, &all, sizeof all);
+#else
+    for (int i = 0; i < LANES; i++) out[i] = sum<float>(v[i]);
 #endif
-    for (int i = 0; i < COUNT; i++) out[i] = sum<T>(v[i]);
-}
-
-inline Floats wide(const uint16_t* p) {
-    const Words bits = __builtin_convertvector(at<Halves>(p), Words) << 16;
-    return at<Floats>(&bits);
-}
-
-inline Floats wide(const int8_t* p) {
-    return __builtin_convertvector(__builtin_convertvector(at<Bytes>(p), Ints), Floats);
-}
-
-inline Floats wide(const float* p) { return at<Floats>(p); }
-
-inline float narrow(uint16_t x) {
-    const uint32_t bits = static_cast<uint32_t>(x) << 16;
-    return at<float>(&bits);
 }
 
 inline uint16_t rounded(float x) {  // to the nearest bfloat16, ties to even; x is finite
@@ -170,226 +152,270 @@ inline Floats activated(Floats x, bool is_gelu) {
     return x / (1.0f + exponential(-u));
 }
 
-// Tokens as a matrix of some type wants to be multiplied with them.
+inline Floats load(const float* p, int64_t count) {
+    if (count == LANES) return at<Floats>(p);
+    Floats v = {};
+    std::memcpy(&v, p, count * sizeof(float));
+    return v;
+}
+
+inline void store(float* p, Floats v, int64_t count) {
+    if (count == LANES)
+        std::memcpy(p, &v, sizeof v);
+    else
+        std::memcpy(p, &v, count * sizeof(float));
+}
+
+// How a panel, 16 rows of a matrix, is multiplied with a token. A panel is lines of 64 bytes, in each of which lie the
+// next COLUMNS numbers of every row; a lane is a row, and no sum over lanes is needed. WORDS words of 32 bits stand for
+// the same columns of a token. A lane adds up in the order of the columns, whoever is computed beside it, so what comes
+// out for a token does not depend on the others.
+
+struct Float32 {
+    static constexpr int COLUMNS = 1, WORDS = 1;
+    Floats sum = {};
+
+    typedef Floats Line;
+    static Line line(const uint32_t* p) { return at<Floats>(p); }
+
+    void add(const Line& line, const uint32_t* token) { sum += line * at<float>(token); }
+
+    Floats total(const Matrix&, int64_t) const { return sum; }
+
+    static float write(const float* x, int64_t columns, uint32_t* words) {
+        std::memcpy(words, x, columns * sizeof(float));
+        return 1.0f;
+    }
+};
+
+#ifdef __AVX512BF16__
+struct BFloat16 {
+    static constexpr int COLUMNS = 2, WORDS = 1;
+    Floats sum = {};
+
+    typedef __m512bh Line;
+    static Line line(const uint32_t* p) { return at<__m512bh>(p); }
+
+    void add(const Line& line, const uint32_t* token) {
+        sum = (Floats)_mm512_dpbf16_ps((__m512)sum, line, (__m512bh)_mm512_set1_epi32(static_cast<int>(*token)));
+    }
+
+    Floats total(const Matrix&, int64_t) const { return sum; }
+
+    static float write(const float* x, int64_t columns, uint32_t* words) {
+        uint16_t* halves = reinterpret_cast<uint16_t*>(words);
+        for (int64_t i = 0; i < columns; i++) halves[i] = rounded(x[i]);
+        return 1.0f;
+    }
+};
+#else
+struct BFloat16 {
+    static constexpr int COLUMNS = 2, WORDS = 2;
+    Floats sum = {};
+
+    struct Line {
+        Floats first, second;
+    };
+    static Line line(const uint32_t* p) {
+        const Words low = at<Words>(p) << 16, high = at<Words>(p) & 0xFFFF0000;
+        return {at<Floats>(&low), at<Floats>(&high)};
+    }
+
+    void add(const Line& line, const uint32_t* token) {
+        sum += line.first * at<float>(token);
+        sum += line.second * at<float>(token + 1);
+    }
+
+    Floats total(const Matrix&, int64_t) const { return sum; }
+
+    static float write(const float* x, int64_t columns, uint32_t* words) { return Float32::write(x, columns, words); }
+};
+#endif
+
+#ifdef __AVX512VNNI__
+// A token's number is 256 * (high - 128) + low: 16 bits for the largest, which is finer than bfloat16 for all that matter.
+// The sums are exact.
+struct Int8 {
+    static constexpr int COLUMNS = 4, WORDS = 2;
+    Ints high = {}, low = {};
+
+    typedef __m512i Line;
+    static Line line(const uint32_t* p) { return at<__m512i>(p); }
+
+    void add(const Line& line, const uint32_t* token) {
+        high = (Ints)_mm512_dpbusd_epi32((__m512i)high, _mm512_set1_epi32(static_cast<int>(token[0])), line);
+        low = (Ints)_mm512_dpbusd_epi32((__m512i)low, _mm512_set1_epi32(static_cast<int>(token[1])), line);
+    }
+
+    Floats total(const Matrix& a, int64_t row) const {
+        return 256.0f * __builtin_convertvector(high - 128 * at<Ints>(a.total + row), Floats) +
+               __builtin_convertvector(low, Floats);
+    }
+
+    static float write(const float* x, int64_t columns, uint32_t* words) {
+        float largest = 1e-30f;
+        for (int64_t i = 0; i < columns; i++) largest = std::max(largest, std::fabs(x[i]));
+        const float inverse = 32767.0f / largest;
+        uint8_t* bytes = reinterpret_cast<uint8_t*>(words);
+        for (int64_t i = 0; i < columns; i++) {
+            const int32_t q = static_cast<int32_t>(std::nearbyint(x[i] * inverse)) + 32768;
+            bytes[i / 4 * 8 + i % 4] = static_cast<uint8_t>(q >> 8);
+            bytes[i / 4 * 8 + i % 4 + 4] = static_cast<uint8_t>(q & 255);
+        }
+        return largest / 32767.0f;
+    }
+};
+#else
+struct Int8 {
+    static constexpr int COLUMNS = 4, WORDS = 4;
+    Floats sum = {};
+
+    struct Line {
+        Floats columns[4];
+    };
+    static Line line(const uint32_t* p) {
+        Line line;
+        for (int i = 0; i < 4; i++) line.columns[i] = __builtin_convertvector(at<Ints>(p) << (24 - 8 * i) >> 24, Floats);
+        return line;
+    }
+
+    void add(const Line& line, const uint32_t* token) {
+        for (int i = 0; i < 4; i++) sum += line.columns[i] * at<float>(token + i);
+    }
+
+    Floats total(const Matrix&, int64_t) const { return sum; }
+
+    static float write(const float* x, int64_t columns, uint32_t* words) { return Float32::write(x, columns, words); }
+};
+#endif
+
+template <typename Kind>
+inline int64_t lines_of(int64_t columns) {
+    return (columns + Kind::COLUMNS - 1) / Kind::COLUMNS;
+}
+
+// N tokens in groups of at most TOKENS, as even as can be.
+struct Groups {
+    int64_t N, count;
+    explicit Groups(int64_t N) : N(N), count((N + TOKENS - 1) / TOKENS) {}
+    int64_t begin(int64_t group) const { return N * group / count; }
+    int64_t size(int64_t group) const { return begin(group + 1) - begin(group); }
+};
+
+// Tokens as a matrix of some type wants to be multiplied with them: in each group, line after line, every token's words.
 struct Tokens {
-    std::vector<float> floats;     // (N, columns)
-    std::vector<uint16_t> halves;  // (N, columns)
-    std::vector<uint8_t> bytes;    // (N, 2, columns): the high and the low byte of a 16-bit number
-    std::vector<float> scale;      // (N,)
+    Groups groups;
+    std::vector<uint32_t> words;
+    std::vector<float> scale;  // (N,)
 
-    float number(int64_t i) const {
-#ifdef __AVX512BF16__
-        return narrow(halves[i]);
-#else
-        return floats[i];
-#endif
+    Tokens(int64_t N, int64_t widest) : groups(N), words(N * (widest + 3)), scale(N) {}
+
+    template <typename Kind>
+    const uint32_t* of(int64_t group, int64_t columns) const {
+        return words.data() + groups.begin(group) * lines_of<Kind>(columns) * Kind::WORDS;
     }
 
-    float integer(int64_t n, int64_t i, int64_t columns) const {
-#ifdef __AVX512VNNI__
-        const uint8_t* high = bytes.data() + 2 * n * columns + i;
-        return 256.0f * high[0] + high[columns];
-#else
-        return floats[n * columns + i];
-#endif
-    }
-
-    Tokens(int64_t N, int64_t columns) : floats(N * columns), halves(N * columns), bytes(2 * N * columns), scale(N) {}
-
-    void take(const float* x, int64_t n, int64_t columns, int64_t type) {
-#ifdef __AVX512BF16__
-        if (type == BFLOAT16) {
-            for (int64_t i = 0; i < columns; i++) halves[n * columns + i] = rounded(x[i]);
-            return;
-        }
-#endif
-#ifdef __AVX512VNNI__
-        if (type == INT8) {
-            // 16 bits for the largest of a token: finer than bfloat16 for all that matter, and the sums are exact
-            float largest = 1e-30f;
-            for (int64_t i = 0; i < columns; i++) largest = std::max(largest, std::fabs(x[i]));
-            const float inverse = 32767.0f / largest;
-            scale[n] = largest / 32767.0f;
-            uint8_t* high = bytes.data() + 2 * n * columns;
-            uint8_t* low = high + columns;
-            for (int64_t i = 0; i < columns; i++) {
-                const int32_t q = static_cast<int32_t>(std::nearbyint(x[i] * inverse)) + 32768;
-                high[i] = static_cast<uint8_t>(q >> 8);
-                low[i] = static_cast<uint8_t>(q & 255);
-            }
-            return;
-        }
-#endif
-        (void)type;
-        std::memcpy(floats.data() + n * columns, x, columns * sizeof(float));
-    }
-};
-
-// Where R rows of a matrix lie: a line of 64 bytes holds `LINE` numbers of a row; the next row's line is `row` numbers
-// further, the same row's next line `line` numbers. `ahead` is what will be wanted next, to be fetched meanwhile, or null.
-template <typename W>
-struct Rows {
-    static constexpr int64_t LINE = 64 / sizeof(W);
-    const W* first;
-    int64_t row, line;
-    const W* ahead;
-
-    Rows(const Matrix& a, int64_t index, bool is_first_pass) {
-        const W* weight = static_cast<const W*>(a.weight);
-        row = a.is_tiled ? LINE : a.columns;
-        line = a.is_tiled ? 4 * LINE : LINE;
-        first = a.is_tiled ? weight + index / 4 * 4 * a.columns + index % 4 * LINE : weight + index * a.columns;
-        ahead = is_first_pass ? first + 4 * a.columns : nullptr;
-    }
-
-    const W* at(int r, int64_t l) const { return first + r * row + l * line; }
-
-    void fetch(int r, int64_t l) const {
-        if (ahead) __builtin_prefetch(ahead + r * row + l * line);
-    }
-};
-
-// sums[m * R + r] = row r times token m, to be added up over the lanes; they stay in registers while the columns go by.
-// What does not fill a line is left out.
-template <int R, int M, typename W>
-inline void products(const Rows<W>& w, const float* x, int64_t columns, Floats* sums) {
-    for (int64_t l = 0; l < columns / w.LINE; l++)
-        for (int64_t part = 0; part < w.LINE; part += LANES) {
-            Floats tokens[M];
-            for (int m = 0; m < M; m++) tokens[m] = at<Floats>(x + m * columns + l * w.LINE + part);
-            for (int r = 0; r < R; r++) {
-                if (part == 0) w.fetch(r, l);
-                const Floats row = wide(w.at(r, l) + part);
-                for (int m = 0; m < M; m++) sums[m * R + r] += row * tokens[m];
-            }
-        }
-}
-
-#ifdef __AVX512BF16__
-template <int R, int M>
-inline void products(const Rows<uint16_t>& w, const uint16_t* x, int64_t columns, Floats* sums) {
-    for (int64_t l = 0; l < columns / 32; l++) {
-        __m512bh tokens[M];
-        for (int m = 0; m < M; m++) tokens[m] = at<__m512bh>(x + m * columns + l * 32);
-        for (int r = 0; r < R; r++) {
-            w.fetch(r, l);
-            const __m512bh row = at<__m512bh>(w.at(r, l));
-            for (int m = 0; m < M; m++) sums[m * R + r] = (Floats)_mm512_dpbf16_ps((__m512)sums[m * R + r], row, tokens[m]);
+    // token(n) gives the numbers of a token; they may be gone when the next one is asked for
+    template <typename Kind, typename Token>
+    void take(int64_t group, int64_t columns, Token token) {
+        const int64_t lines = lines_of<Kind>(columns), begin = groups.begin(group), end = groups.begin(group + 1);
+        uint32_t* place = words.data() + begin * lines * Kind::WORDS;
+        std::vector<uint32_t> one(lines * Kind::WORDS);  // zeros beyond the columns
+        for (int64_t n = begin; n < end; n++, place += Kind::WORDS) {
+            scale[n] = Kind::write(token(n), columns, one.data());
+            for (int64_t l = 0; l < lines; l++)
+                for (int w = 0; w < Kind::WORDS; w++)
+                    place[l * (end - begin) * Kind::WORDS + w] = one[l * Kind::WORDS + w];
         }
     }
-}
-#endif
 
-#ifdef __AVX512VNNI__
-// A token's number is 256 * high + low - 32768; the last is taken off afterwards.
-template <int R, int M>
-inline void products(const Rows<int8_t>& w, const uint8_t* x, int64_t columns, Floats* sums) {
-    Ints high[R * M] = {}, low[R * M] = {};
-    for (int64_t l = 0; l < columns / 64; l++)
-        for (int r = 0; r < R; r++) {
-            w.fetch(r, l);
-            const __m512i row = at<__m512i>(w.at(r, l));
-            for (int m = 0; m < M; m++) {
-                const uint8_t* token = x + 2 * m * columns + l * 64;
-                const int p = m * R + r;
-                high[p] = (Ints)_mm512_dpbusd_epi32((__m512i)high[p], at<__m512i>(token), row);
-                low[p] = (Ints)_mm512_dpbusd_epi32((__m512i)low[p], at<__m512i>(token + columns), row);
-            }
-        }
-    // a lane's sums are below 2^24 for up to 8,000 columns, and rounded as floats are beyond
-    for (int p = 0; p < R * M; p++)
-        sums[p] += 256.0f * __builtin_convertvector(high[p], Floats) + __builtin_convertvector(low[p], Floats);
-}
-#endif
-
-inline int64_t line_of(const Matrix& a) { return a.type == FLOAT32 ? 16 : a.type == BFLOAT16 ? 32 : 64; }
-
-// What the lines leave of a row and a token.
-float rest(const Matrix& a, const Tokens& x, int64_t row, int64_t token) {
-    float total = 0.0f;
-    for (int64_t i = a.columns / line_of(a) * line_of(a); i < a.columns; i++) {
-        const int64_t w = row * a.columns + i;
-        if (a.type == FLOAT32)
-            total += static_cast<const float*>(a.weight)[w] * x.floats[token * a.columns + i];
-        else if (a.type == BFLOAT16)
-            total += narrow(static_cast<const uint16_t*>(a.weight)[w]) * x.number(token * a.columns + i);
+    template <typename Token>
+    void take(int64_t group, int64_t columns, int64_t type, Token token) {
+        if (type == FLOAT32)
+            take<Float32>(group, columns, token);
+        else if (type == BFLOAT16)
+            take<BFloat16>(group, columns, token);
         else
-            total += static_cast<float>(static_cast<const int8_t*>(a.weight)[w]) * x.integer(token, i, a.columns);
+            take<Int8>(group, columns, token);
     }
-    return total;
-}
+};
 
-template <int R, int M>
-inline void tile(const Matrix& a, const Tokens& x, int64_t row, int64_t token, Floats* sums) {
-    const int64_t columns = a.columns;
-    const bool is_first_pass = token == 0;
-    const float* floats = x.floats.data() + token * columns;
-    if (a.type == FLOAT32) {
-        products<R, M>(Rows<float>(a, row, is_first_pass), floats, columns, sums);
-    } else if (a.type == BFLOAT16) {
-        const Rows<uint16_t> rows(a, row, is_first_pass);
-#ifdef __AVX512BF16__
-        products<R, M>(rows, x.halves.data() + token * columns, columns, sums);
-#else
-        products<R, M>(rows, floats, columns, sums);
-#endif
-    } else {
-        const Rows<int8_t> rows(a, row, is_first_pass);
-#ifdef __AVX512VNNI__
-        products<R, M>(rows, x.bytes.data() + 2 * token * columns, columns, sums);
-#else
-        products<R, M>(rows, floats, columns, sums);
-#endif
+// The rows begin..end of a matrix times all tokens; give(token, row, values, count) takes the values of `count` rows.
+template <typename Kind, typename Give>
+struct Product {
+    const Matrix& a;
+    const Tokens& x;
+    const int64_t begin, end;
+    const Give& give;
+    const int64_t size = lines_of<Kind>(a.columns) * LANES;  // words of a panel
+
+    void all() const {
+        const bool are_few = x.groups.size(0) < 4;
+        for (int64_t first = 0; first < x.groups.count; first += NEAR) {
+            const int64_t last = std::min(first + NEAR, x.groups.count);
+            int64_t panel = begin / LANES;
+            if (are_few) panel = blocks<std::max(1, PANELS_OF_FEW / Kind::WORDS)>(panel, first, last);
+            panel = blocks<std::max(1, PANELS / Kind::WORDS)>(panel, first, last);
+            blocks<1>(panel, first, last);
+        }
     }
-}
 
-// From sums over the columns of some rows and one token to numbers of the result, in place.
-template <int COUNT>
-inline void finish(const Matrix& a, const Tokens& x, int64_t row, int64_t token, bool has_rest, float* totals) {
-    if (has_rest)
-        for (int i = 0; i < COUNT; i++) totals[i] += rest(a, x, row + i, token);
-    if (a.type == INT8) {
-#ifdef __AVX512VNNI__
-        for (int i = 0; i < COUNT; i++)
-            totals[i] = (totals[i] - 32768.0f * static_cast<float>(a.total[row + i])) * x.scale[token];
-#endif
-        for (int i = 0; i < COUNT; i++) totals[i] *= a.scale[row + i];
+    // P panels at once, from one on, as long as there are so many; where it ends.
+    template <int P>
+    int64_t blocks(int64_t panel, int64_t first, int64_t last) const {
+        for (; (panel + P - 1) * LANES < end; panel += P)
+            for (int64_t group = first; group < last; group++) sized<P, TOKENS>(panel, group, group - first, last - first);
+        return panel;
     }
-    if (a.bias)
-        for (int i = 0; i < COUNT; i++) totals[i] += a.bias[row + i];
-}
 
-// COUNT sums of PARTS tiles of R rows and M tokens, added up, finished and given away.
-template <int R, int M, int PARTS, typename Give>
-inline void block(const Matrix& a, const Tokens& x, int64_t row, int64_t token, bool has_rest, Give give) {
-    static_assert(M == 1 || PARTS == 1);
-    constexpr int COUNT = R * M * PARTS;
-    Floats sums[COUNT] = {};
-    float out[COUNT];
-    for (int part = 0; part < PARTS; part++) tile<R, M>(a, x, row + part * R, token, sums + part * R);
-    totals<COUNT>(sums, out);
-    for (int m = 0; m < M; m++) {
-        constexpr int EACH = R * PARTS;
-        finish<EACH>(a, x, row, token + m, has_rest, out + m * EACH);
-        for (int i = 0; i < EACH; i++) give(token + m, row + i, out[m * EACH + i]);
+    template <int P, int M>
+    void sized(int64_t panel, int64_t group, int64_t turn, int64_t turns) const {
+        if constexpr (M > 1)
+            if (x.groups.size(group) < M) return sized<P, M - 1>(panel, group, turn, turns);
+        block<P, M>(panel, group, turn, turns);
     }
-}
 
-// give(token, row, value) for each of the rows begin..end and all tokens.
+    // P panels times the M tokens of a group. The first group waits for the panels, the others find them near, and the
+    // memory has time to bring the next ones: each group asks for some of them.
+    template <int P, int M>
+    void block(int64_t panel, int64_t group, int64_t turn, int64_t turns) const {
+        const uint32_t* rows = static_cast<const uint32_t*>(a.weight) + panel * size;
+        const uint32_t *next = rows + (P + turn) * size, *token = x.of<Kind>(group, a.columns);
+        const int64_t num_next = turn < P ? (P - turn + turns - 1) / turns : 0;
+        Kind sums[P * M];
+        for (int64_t i = 0; i < size; i += LANES, token += M * Kind::WORDS) {
+            typename Kind::Line lines[P];
+            for (int p = 0; p < P; p++) lines[p] = Kind::line(rows + p * size + i);
+            for (int64_t n = 0; n < num_next; n++) __builtin_prefetch(next + n * turns * size + i, 0, 2);
+            for (int m = 0; m < M; m++)
+                for (int p = 0; p < P; p++) sums[m * P + p].add(lines[p], token + m * Kind::WORDS);
+        }
+        for (int m = 0; m < M; m++)
+            for (int p = 0; p < P; p++) finish(panel + p, x.groups.begin(group) + m, sums[m * P + p]);
+    }
+
+    void finish(int64_t panel, int64_t token, const Kind& sum) const {
+        const int64_t top = panel * LANES, row = std::max(begin, top), count = std::min(end, top + LANES) - row;
+        Floats values = sum.total(a, top);
+        if (a.scale) values *= x.scale[token] * at<Floats>(a.scale + top);
+        if (a.bias) values += at<Floats>(a.bias + top);
+        float shifted[LANES] = {};
+        if (row > top) {
+            std::memcpy(shifted, reinterpret_cast<float*>(&values) + (row - top), count * sizeof(float));
+            values = at<Floats>(shifted);
+        }
+        give(token, row, values, count);
+    }
+};
+
 template <typename Give>
-inline void multiply(const Matrix& a, const Tokens& x, int64_t N, int64_t begin, int64_t end, Give give) {
-    const bool has_rest = a.columns % line_of(a) != 0;
-    int64_t row = begin;
-    // of a few tokens, as many rows as can be added up at once
-    for (; N < TOKENS && row + 16 <= end; row += 16)
-        for (int64_t token = 0; token < N; token++) block<ROWS, 1, 16 / ROWS>(a, x, row, token, has_rest, give);
-    for (; row + ROWS <= end; row += ROWS) {
-        int64_t token = 0;
-        for (; token + TOKENS <= N; token += TOKENS) block<ROWS, TOKENS, 1>(a, x, row, token, has_rest, give);
-        for (; token < N; token++) block<ROWS, 1, 1>(a, x, row, token, has_rest, give);
-    }
-    for (; row < end; row++)
-        for (int64_t token = 0; token < N; token++) block<1, 1, 1>(a, x, row, token, has_rest, give);
+inline void multiply(const Matrix& a, const Tokens& x, int64_t begin, int64_t end, Give give) {
+    if (a.type == FLOAT32)
+        Product<Float32, Give>{a, x, begin, end, give}.all();
+    else if (a.type == BFLOAT16)
+        Product<BFloat16, Give>{a, x, begin, end, give}.all();
+    else
+        Product<Int8, Give>{a, x, begin, end, give}.all();
 }
 
 // This thread's part of `count` things, in whole groups of `group`.
@@ -423,40 +449,47 @@ void normalise(const float* x, float* out, int64_t n, double floor, bool is_laye
     for (int64_t i = 0; i < n; i++) out[i] *= inverse;
 }
 
-// One query head over the keys first..last of its slot, softmax by running maximum in blocks.
-void attend(const float* q, const float* keys, const float* values, int64_t first, int64_t last, int64_t D, float* out) {
-    constexpr float NONE = -1e30f;
-    float largest = NONE, norm = 0.0f;
-    for (int64_t d = 0; d < D; d++) out[d] = 0.0f;
-    for (int64_t start = first; start <= last; start += LANES) {
-        const int64_t count = std::min<int64_t>(LANES, last + 1 - start);
-        float scores[LANES];
+// One query head over `count` keys and values of its slot. `scores` has room for them in whole vectors.
+void attend(const float* q, const float* keys, const float* values, int64_t count, int64_t D, float* scores, float* out) {
+    const Floats none = Floats{} - 1e30f;
+    Floats most = none;
+    for (int64_t start = 0; start < count; start += LANES) {
         Floats sums[LANES] = {};
-        int64_t d = 0;
-        for (; d + LANES <= D; d += LANES)
-            for (int64_t s = 0; s < count; s++) sums[s] += at<Floats>(q + d) * at<Floats>(keys + (start + s) * D + d);
-        totals<LANES>(sums, scores);
-        for (; d < D; d++)
-            for (int64_t s = 0; s < count; s++) scores[s] += q[d] * keys[(start + s) * D + d];
-        float top = largest;
-        for (int64_t s = 0; s < count; s++) top = std::max(top, scores[s]);
-        for (int64_t s = count; s < LANES; s++) scores[s] = NONE;
-        const Floats weights = exponential(at<Floats>(scores) - top);
-        if (top > largest) {
-            const float shrink = std::exp(largest - top);
-            norm *= shrink;
-            for (d = 0; d < D; d++) out[d] *= shrink;
-            largest = top;
-        }
-        for (int64_t s = 0; s < count; s++) {
-            const float* value = values + (start + s) * D;
-            const float weight = weights[s];
-            norm += weight;
-            for (d = 0; d < D; d++) out[d] += weight * value[d];
-        }
+        for (int64_t s = 0; s < LANES; s += 4)
+            for (int64_t d = 0; d < D; d += LANES) {
+                const int64_t width = std::min<int64_t>(LANES, D - d);
+                const Floats query = load(q + d, width);
+                for (int64_t i = s; i < s + 4; i++)  // beyond the end the last key again
+                    sums[i] += query * load(keys + std::min(start + i, count - 1) * D + d, width);
+            }
+        totals(sums, scores + start);
+        for (int64_t s = count; s < start + LANES; s++) scores[s] = none[0];
+        const Floats here = at<Floats>(scores + start);
+        most = here > most ? here : most;
     }
-    const float inverse = 1.0f / norm;
-    for (int64_t d = 0; d < D; d++) out[d] *= inverse;
+    float top = most[0];
+    for (int lane = 1; lane < LANES; lane++) top = std::max(top, most[lane]);
+    Floats norm = {};
+    for (int64_t start = 0; start < count; start += LANES) {
+        const Floats weights = exponential(at<Floats>(scores + start) - top);
+        store(scores + start, weights, LANES);
+        norm += weights;
+    }
+    const float inverse = 1.0f / sum<float>(norm);
+    // by the line where lines are whole, as the memory likes it
+    int64_t d = 0;
+    for (; d + 4 * LANES <= D; d += 4 * LANES) {
+        Floats mixed[4] = {};
+        for (int64_t s = 0; s < count; s++)
+            for (int i = 0; i < 4; i++) mixed[i] += scores[s] * at<Floats>(values + s * D + d + i * LANES);
+        for (int i = 0; i < 4; i++) store(out + d + i * LANES, mixed[i] * inverse, LANES);
+    }
+    for (; d < D; d += LANES) {
+        const int64_t width = std::min<int64_t>(LANES, D - d);
+        Floats mixed = {};
+        for (int64_t s = 0; s < count; s++) mixed += scores[s] * load(values + s * D + d, width);
+        store(out + d, mixed * inverse, width);
+    }
 }
 
 }  // namespace
@@ -484,40 +517,42 @@ void jielong_extend(
     std::vector<float> x(N * C), qkv(N * heads * D), mixed(N * H * D), inner_N(N * F), raw(N * C);
     const int64_t widest = std::max({C, H * D, F});
     // of a few tokens every thread makes its own, which saves waiting
-    const bool is_shared = N >= 8;
+    const bool is_shared = N > TOKENS;
     Tokens common(is_shared ? N : 0, widest);
 
 #pragma omp parallel num_threads(static_cast<int>(threads))
     {
         Tokens own(is_shared ? 0 : N, widest);
         Tokens& tokens = is_shared ? common : own;
-        std::vector<float> line(C);
-        const Share mine(N);
-        const int64_t first_token = is_shared ? mine.begin : 0, last_token = is_shared ? mine.end : N;
-        const auto take = [&](const std::vector<float>& from, int64_t width, int64_t type) {
-            for (int64_t n = first_token; n < last_token; n++) tokens.take(from.data() + n * width, n, width, type);
+        std::vector<float> line(C), scores(length + LANES);
+        const Share mine(N), groups(common.groups.count);
+        const auto take = [&](int64_t width, int64_t type, auto token) {
+            if (!is_shared) tokens.take(0, width, type, token);
+            for (int64_t g = groups.begin; g < groups.end; g++) tokens.take(g, width, type, token);
             if (is_shared) {
 #pragma omp barrier
             }
         };
         const auto take_normalised = [&](int64_t type) {
-            for (int64_t n = first_token; n < last_token; n++) {
+            take(C, type, [&](int64_t n) {
                 normalise(x.data() + n * C, line.data(), C, m.hidden_floor, m.is_layer_norm != 0);
-                tokens.take(line.data(), n, C, type);
-            }
-            if (is_shared) {
-#pragma omp barrier
-            }
+                return line.data();
+            });
         };
         // x += a times tokens, behind a norm of its own where the family has one
         const auto add = [&](const Matrix& a, const float* gain) {
-            const Share rows(C, 4);
+            const Share rows(C, LANES);
             if (!gain) {
-                multiply(a, tokens, N, rows.begin, rows.end, [&](int64_t n, int64_t r, float v) { x[n * C + r] += v; });
+                multiply(a, tokens, rows.begin, rows.end, [&](int64_t n, int64_t r, Floats v, int64_t count) {
+                    float* place = x.data() + n * C + r;
+                    store(place, load(place, count) + v, count);
+                });
 #pragma omp barrier
                 return;
             }
-            multiply(a, tokens, N, rows.begin, rows.end, [&](int64_t n, int64_t r, float v) { raw[n * C + r] = v; });
+            multiply(a, tokens, rows.begin, rows.end, [&](int64_t n, int64_t r, Floats v, int64_t count) {
+                store(raw.data() + n * C + r, v, count);
+            });
 #pragma omp barrier
             for (int64_t n = mine.begin; n < mine.end; n++) {
                 normalise(raw.data() + n * C, line.data(), C, m.hidden_floor, m.is_layer_norm != 0);
@@ -538,9 +573,9 @@ void jielong_extend(
             const Layer& layer = m.layers[l];
             take_normalised(layer.qkv.type);
             {
-                const Share rows(heads * D, 4);
-                multiply(layer.qkv, tokens, N, rows.begin, rows.end, [&](int64_t n, int64_t r, float v) {
-                    qkv[n * heads * D + r] = v;
+                const Share rows(heads * D, LANES);
+                multiply(layer.qkv, tokens, rows.begin, rows.end, [&](int64_t n, int64_t r, Floats v, int64_t count) {
+                    store(qkv.data() + n * heads * D + r, v, count);
                 });
             }
 #pragma omp barrier
@@ -570,38 +605,32 @@ void jielong_extend(
             const Share asked(N * H);
             for (int64_t i = asked.begin; i < asked.end; i++) {
                 const int64_t n = i / H, h = i % H;
-                const float* keys = caches[l] + (slot[n] * K + h / G) * length * D;
                 const int64_t first = layer.window ? std::max<int64_t>(0, position[n] + 1 - layer.window) : 0;
-                const float* q = qkv.data() + (n * heads + h) * D;
-                attend(q, keys, keys + slots * K * length * D, first, position[n], D, mixed.data() + i * D);
+                const float* keys = caches[l] + ((slot[n] * K + h / G) * length + first) * D;
+                const float *values = keys + slots * K * length * D, *q = qkv.data() + (n * heads + h) * D;
+                attend(q, keys, values, position[n] + 1 - first, D, scores.data(), mixed.data() + i * D);
             }
 #pragma omp barrier
-            take(mixed, H * D, layer.o.type);
+            take(H * D, layer.o.type, [&](int64_t n) { return mixed.data() + n * H * D; });
             add(layer.o, layer.after_attention);
 
             take_normalised(layer.up.type);
             const int64_t width = layer.down.columns;
-            const Share inner(width, 4);
+            const Share inner(width, LANES);
             // the gate of a share, then what it lets through
-            multiply(layer.up, tokens, N, inner.begin, inner.end, [&](int64_t n, int64_t r, float v) {
-                inner_N[n * width + r] = v;
+            multiply(layer.up, tokens, inner.begin, inner.end, [&](int64_t n, int64_t r, Floats v, int64_t count) {
+                store(inner_N.data() + n * width + r, activated(v, m.is_gelu != 0), count);
             });
-            for (int64_t n = 0; n < N; n++) {
-                for (int64_t i = inner.begin; i < inner.end; i += LANES) {
-                    float* place = inner_N.data() + n * width + i;
-                    float part[LANES] = {};
-                    const int64_t count = std::min<int64_t>(LANES, inner.end - i);
-                    std::memcpy(part, place, count * sizeof(float));
-                    const Floats active = activated(at<Floats>(part), m.is_gelu != 0);
-                    std::memcpy(place, &active, count * sizeof(float));
-                }
-            }
             if (m.is_gated)
-                multiply(layer.up, tokens, N, width + inner.begin, width + inner.end, [&](int64_t n, int64_t r, float v) {
-                    inner_N[n * width + r - width] *= v;
-                });
+                multiply(
+                    layer.up, tokens, width + inner.begin, width + inner.end,
+                    [&](int64_t n, int64_t r, Floats v, int64_t count) {
+                        float* place = inner_N.data() + n * width + r - width;
+                        store(place, load(place, count) * v, count);
+                    }
+                );
 #pragma omp barrier
-            take(inner_N, width, layer.down.type);
+            take(width, layer.down.type, [&](int64_t n) { return inner_N.data() + n * width; });
             add(layer.down, layer.after_mlp);
         }
         for (int64_t n = mine.begin; n < mine.end; n++)
@@ -615,11 +644,14 @@ void jielong_linear(const Matrix* matrix, int64_t N, const float* x, float* out,
     Tokens tokens(N, a.columns);
 #pragma omp parallel num_threads(static_cast<int>(threads))
     {
-        const Share mine(N);
-        for (int64_t n = mine.begin; n < mine.end; n++) tokens.take(x + n * a.columns, n, a.columns, a.type);
+        const Share groups(tokens.groups.count);
+        for (int64_t g = groups.begin; g < groups.end; g++)
+            tokens.take(g, a.columns, a.type, [&](int64_t n) { return x + n * a.columns; });
 #pragma omp barrier
-        const Share rows(a.rows, 4);
-        multiply(a, tokens, N, rows.begin, rows.end, [&](int64_t n, int64_t r, float v) { out[n * a.rows + r] = v; });
+        const Share rows(a.rows, LANES);
+        multiply(a, tokens, rows.begin, rows.end, [&](int64_t n, int64_t r, Floats v, int64_t count) {
+            store(out + n * a.rows + r, v, count);
+        });
     }
 }
 

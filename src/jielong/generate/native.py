@@ -1,8 +1,8 @@
 """The decoder's inner loop in C++, where it was built and the model has nothing that it does not know.
 
-`native.cpp` takes a few tokens through all layers in one call. Here is what it needs: the library for this processor, and
-a packed model's tensors as addresses. Without a library (no compiler at install, another processor) the packed model
-computes the same in torch.
+`native.cpp` takes tokens through all layers in one call, or multiplies them with one matrix. Here is what it needs: the
+library for this processor, and a packed model's tensors as addresses. Without a library (no compiler at install, another
+processor) the packed model computes the same in torch.
 """
 # N tokens of all rows in one line, C hidden width, D width of one head, F width of the feed-forward block, V vocabulary.
 
@@ -16,17 +16,16 @@ from ctypes import POINTER, Structure, byref, c_double, c_int64, c_void_p
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from jielong.generate.build_native import HERE, library_file, variants
+from jielong.model.quantised import int8_rows
 
 if TYPE_CHECKING:
-    from jielong.generate.packed import PackedFeedForward, PackedLinear, PackedModel
+    from jielong.generate.packed import Linear, PackedFeedForward, PackedModel
     from jielong.model.cache import Cache
     from jielong.model.transformer import ModelConfig
-
-MOST_TOKENS, MOST_TOKENS_INT8 = 16, 48
-"""More tokens at once are faster as large matrix products, which have to widen int8 first."""
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 
@@ -40,7 +39,6 @@ class _Matrix(Structure):
         ("rows", c_int64),
         ("columns", c_int64),
         ("type", c_int64),
-        ("is_tiled", c_int64),
     ]
 
 
@@ -102,20 +100,51 @@ def _address(tensor: Tensor | None) -> int | None:
     return tensor.data_ptr()
 
 
-def tiles(weight: Tensor) -> Tensor | None:
-    """The numbers of `weight` (O, I) in the order in which they are read: a line of 64 bytes of each of four rows in turn.
+ROWS = 16
+"""Rows of a panel: the lanes of the vectors in native.cpp."""
 
-    None where rows or lines are not whole.
+
+def panels(weight: Tensor) -> Tensor:
+    """(rows / 16, columns / n, 16, n), where n numbers have 4 bytes: `weight` (O, I), zeros after it, as it is read.
+
+    A line of 64 bytes has the next n columns of each of 16 rows.
     """
-    line = 64 // weight.element_size()
-    if weight.shape[0] % 4 or weight.shape[1] % line:
-        return None
-    return weight.view(weight.shape[0] // 4, 4, -1, line).transpose(1, 2).contiguous()
+    n = 4 // weight.element_size()
+    rows, columns = weight.shape
+    whole = F.pad(weight, (0, -columns % n, 0, -rows % ROWS))
+    return whole.view(len(whole) // ROWS, ROWS, -1, n).transpose(1, 2).contiguous()
 
 
-def _matrix(linear: PackedLinear) -> _Matrix:
-    addresses = (_address(t) for t in (linear.weight, linear.scale, linear.total, linear.bias_float32))
-    return _Matrix(*addresses, linear.rows, linear.columns, _TYPES[linear.weight.dtype], linear.is_tiled)
+def padded(of_rows: Tensor) -> Tensor:
+    """(O,) with zeros after it, for whole panels."""
+    return F.pad(of_rows, (0, -len(of_rows) % ROWS)).contiguous()
+
+
+class NativeLinear:
+    """x @ weight.T + bias in the C++, with the weight in `dtype`; x and the result are float32. `load` replaces them.
+
+    As int8 a row of the weight has one scale; x is rounded to 16 bits for its largest number.
+    """
+
+    def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
+        self.library, self.dtype = library, dtype
+
+    def load(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        self.rows, columns = weight.shape
+        self.scale = self.total = None
+        if self.dtype == torch.int8:
+            weight, scale = int8_rows(weight)
+            self.scale, self.total = padded(scale), padded(weight.sum(1, dtype=torch.int32))
+        self.bias = None if bias is None else padded(bias.float())
+        self.weight = panels(weight.to(self.dtype))
+        addresses = (_address(t) for t in (self.weight, self.scale, self.total, self.bias))
+        self.matrix = _Matrix(*addresses, self.rows, columns, _TYPES[self.dtype])
+
+    def __call__(self, x: Tensor) -> Tensor:
+        out = torch.empty(len(x), self.rows)
+        places = (c_void_p(t.data_ptr()) for t in (x.contiguous(), out))
+        self.library.jielong_linear(byref(self.matrix), c_int64(len(x)), *places, c_int64(torch.get_num_threads()))
+        return out
 
 
 class NativeDecoder:
@@ -123,15 +152,14 @@ class NativeDecoder:
 
     def __init__(self, model: PackedModel, native: ctypes.CDLL) -> None:
         config = model.config
-        self.native, self.model, self.head = native, model, _matrix(model.head)
-        self.most_tokens = MOST_TOKENS_INT8 if model.head.is_int8 else MOST_TOKENS
+        self.native, self.model = native, model
         self.turns: dict[str, Tensor] = {
             kind: torch.view_as_real(table).contiguous() for kind, table in model.turns.items()
         }
         layers = []
         for index, layer in enumerate(model.layers):
             mlp: PackedFeedForward = layer.mlp  # type: ignore[assignment]
-            matrices = (_matrix(m) for m in (layer.qkv, layer.o, mlp.up, mlp.down))
+            matrices = (_matrix_of(linear) for linear in (layer.qkv, layer.o, mlp.up, mlp.down))
             gains = [layer.qk_gain if config.qk_norm else None, self.turns.get(layer.rope)]
             after = [layer.after_attention, layer.after_mlp] if config.sandwich_norms else [None, None]
             window = config.sliding_window if index in config.sliding_layers else 0
@@ -183,12 +211,10 @@ class NativeDecoder:
         positions = torch.cat([torch.arange(start, start + n) for start, n in zip(starts, counts, strict=True)])
         return self.extend(cache, ids, torch.tensor(slots).repeat_interleave(torch.tensor(counts)), positions)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """The head's logits (N, V) float32 of hidden states (N, C) float32."""
-        out = torch.empty(len(hidden), self.head.rows)
-        places = (c_void_p(t.contiguous().data_ptr()) for t in (hidden, out))
-        self.native.jielong_linear(byref(self.head), c_int64(len(hidden)), *places, c_int64(torch.get_num_threads()))
-        return out
+
+def _matrix_of(linear: Linear) -> _Matrix:
+    assert isinstance(linear, NativeLinear)
+    return linear.matrix
 
 
 def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[c_void_p]:

@@ -4,9 +4,10 @@ A small model spends its time between operations, not in them. So here the query
 so are gate and up; the gains and shifts of the norms before them (and sqrt(C), and the scale of the scores) are
 multiplied into the weights; the rows of queries and keys are reordered so that a rotary pair lies side by side and turns
 as one complex number. Tokens of all rows travel in one flat line, so prompts of unequal length cost no padding in the
-products; only attention sees rows. On a CPU the weights lie in oneDNN's own order, which in float32 is about twice as
-fast as the plain call, and attention of single positions runs in float32, where batched bf16 products of a few rows are
-slower. A piece that a family of models does not have costs it no operation.
+products; only attention sees rows. On a CPU all of it but the attention of long prompts is done by `native.py` where that
+was built; elsewhere the weights lie in oneDNN's own order, which in float32 is about twice as fast as the plain call, and
+attention of single positions runs in float32, where batched bf16 products of a few rows are slower. A piece that a family
+of models does not have costs it no operation.
 """
 # N tokens of all rows in one line, B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K,
 # D width of one head, C hidden width, E experts, V vocabulary.
@@ -15,18 +16,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from jielong.generate import native
-from jielong.generate.native import NativeDecoder
+from jielong.generate.native import NativeDecoder, NativeLinear
 from jielong.generate.stretches import HIDDEN, Stretches
 from jielong.model.cache import Cache
 from jielong.model.quantised import int8_rows
 from jielong.model.transformer import ModelConfig, activation, mix
+
+FEW_TOKENS, SHORT = 16, 256
+"""So few tokens, or stretches that end before so many positions, are read in C++ wholly; of more, the C++ multiplies and
+torch attends, by blocks of queries."""
 
 
 class PackedLinear:
@@ -35,43 +40,37 @@ class PackedLinear:
     As int8 a row of the weight has one scale; what it is multiplied with stays in `dtype`.
     """
 
-    def __init__(
-        self, dtype: torch.dtype, device: torch.device, *, is_int8: bool = False, is_native: bool = False
-    ) -> None:
-        self.dtype, self.device, self.is_int8, self.is_native = dtype, device, is_int8, is_native
+    def __init__(self, dtype: torch.dtype, device: torch.device, *, is_int8: bool = False) -> None:
+        self.dtype, self.device, self.is_int8 = dtype, device, is_int8
         self.is_reordered = device.type == "cpu" and torch.backends.mkldnn.is_available() and not is_int8
         # oneDNN's float32 call is slower for one row than the plain one, its bf16 call is not
         self.reordered_from = 2 if dtype == torch.float32 else 1
         self.scale: Tensor | None = None
-        self.total: Tensor | None = None
-        """int32, the sum of each int8 row."""
 
     def load(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        self.bias_float32 = None if bias is None else bias.float().contiguous()
         self.bias = None if bias is None else bias.to(self.dtype).contiguous()
-        self.rows, self.columns = weight.shape
         if self.is_int8:
-            weight, self.scale = int8_rows(weight)
-            self.total = weight.sum(1, dtype=torch.int32)
+            self.weight, self.scale = int8_rows(weight)
         else:
-            weight = weight.to(self.dtype).contiguous()
+            self.weight = weight.to(self.dtype).contiguous()
         if self.is_reordered:
-            self.reordered = torch.ops.mkldnn._reorder_linear_weight(weight, 32)
-        tiles = native.tiles(weight) if self.is_native else None
-        self.is_tiled = tiles is not None
-        self.weight = weight if tiles is None else tiles
+            self.reordered = torch.ops.mkldnn._reorder_linear_weight(self.weight, 32)
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self.is_reordered and (self.is_tiled or x.shape[0] >= self.reordered_from):
+        if self.is_reordered and x.shape[0] >= self.reordered_from:
             return torch.ops.mkldnn._linear_pointwise(x, self.reordered, self.bias, "none", [], "")
         if self.scale is None:
             return F.linear(x, self.weight, self.bias)
-        weight = self.weight.to(x.dtype)
-        if self.is_tiled:
-            weight = weight.transpose(1, 2).reshape(self.rows, self.columns)
         # small integers are exact in bfloat16; the scale comes after the product
-        out = F.linear(x, weight) * self.scale.to(x.dtype)
+        out = F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
         return out if self.bias is None else out + self.bias
+
+
+Linear: TypeAlias = PackedLinear | NativeLinear
+
+
+def _is_short(starts: Sequence[int], counts: Sequence[int]) -> bool:
+    return sum(counts) <= FEW_TOKENS or max(map(sum, zip(starts, counts, strict=True))) <= SHORT
 
 
 class Attending(Protocol):
@@ -154,7 +153,7 @@ class Weights:
 class PackedFeedForward:
     """A feed-forward block, or one expert of several, with the norm before it."""
 
-    def __init__(self, config: ModelConfig, linear: Callable[[], PackedLinear]) -> None:
+    def __init__(self, config: ModelConfig, linear: Callable[[], Linear]) -> None:
         self.names = ("gate_proj", "up_proj") if config.gated_mlp else ("up_proj",)
         self.hidden_act = config.hidden_act
         self.up, self.down = linear(), linear()
@@ -174,7 +173,7 @@ class PackedFeedForward:
 class PackedMixture:
     """The router, in float32, and its experts."""
 
-    def __init__(self, config: ModelConfig, linear: Callable[[], PackedLinear], device: torch.device) -> None:
+    def __init__(self, config: ModelConfig, linear: Callable[[], Linear], device: torch.device) -> None:
         self.num_chosen, self.is_normalised = config.num_experts_per_tok, config.norm_topk_prob
         self.router = PackedLinear(torch.float32, device)
         self.experts = [PackedFeedForward(config, linear) for _ in range(config.num_experts)]
@@ -191,9 +190,7 @@ class PackedMixture:
 class PackedLayer:
     """One layer's packed weights."""
 
-    def __init__(
-        self, config: ModelConfig, index: int, linear: Callable[[], PackedLinear], device: torch.device
-    ) -> None:
+    def __init__(self, config: ModelConfig, index: int, linear: Callable[[], Linear], device: torch.device) -> None:
         self.config, self.rope = config, config.rope_of(index)
         self.qkv, self.o = linear(), linear()
         self.mlp = PackedMixture(config, linear, device) if config.num_experts else PackedFeedForward(config, linear)
@@ -229,7 +226,7 @@ class PackedModel:
     """A language model's weights in `dtype`, or int8, on `device`, with the two passes that an engine needs.
 
     Residual stream, norms, rotary turns and softmax are float32. `cache_dtype` says in what dtype a cache for it is
-    to be made. A few tokens on a CPU go through `generate.native`, where it was built.
+    to be made.
     """
 
     def __init__(
@@ -239,10 +236,14 @@ class PackedModel:
         self.cache_dtype = torch.float32 if device.type == "cpu" else dtype
         self.embedding = torch.empty(config.vocab_size, config.hidden_size, device=device)
         library = native.library() if NativeDecoder.knows(config, device) else None
-        self.library, self.linears = library, list[PackedLinear]()
+        self.library, self.linears = library, list[Linear]()
+        self.input_dtype = dtype if library is None else torch.float32  # of the linear maps
 
-        def linear() -> PackedLinear:
-            self.linears.append(PackedLinear(dtype, device, is_int8=is_int8, is_native=library is not None))
+        def linear() -> Linear:
+            if library is None:
+                self.linears.append(PackedLinear(dtype, device, is_int8=is_int8))
+            else:
+                self.linears.append(NativeLinear(library, torch.int8 if is_int8 else dtype))
             return self.linears[-1]
 
         self.layers = [PackedLayer(config, i, linear, device) for i in range(config.num_hidden_layers)]
@@ -285,7 +286,7 @@ class PackedModel:
         `ids` and `positions` are those of the cache's rows 0 to the last of `slots`; the rows between are computed along
         where that is faster, and a stray key lands on the position that is given for them.
         """
-        if self.native is not None and len(slots) <= self.native.most_tokens:
+        if self.native is not None:
             return self.native.extend(cache, ids[slots], slots, positions[slots])
         lengths = positions + 1 if self.is_dynamic else None
         hidden = self._hidden(ids, positions, lengths, OnePosition(cache, positions, length, self.config))
@@ -305,7 +306,7 @@ class PackedModel:
         `lengths` are those of the whole prompts, of which this may be a part, as `dynamic` rotary positions depend on
         them; by default the prompts end here.
         """
-        if self.native is not None and len(ids) <= self.native.most_tokens:
+        if self.native is not None and _is_short(starts, counts):
             return self.native.read(cache, ids, slots, starts, counts)
         attending = Stretches(cache, slots, starts, counts, self.config, self.dtype)
         lengths_N = None
@@ -324,7 +325,7 @@ class PackedModel:
         The same as one `extend` for each id, in one pass: of ids that may turn out wrong, such as drafts. Attention
         runs in the cache's dtype, as it does there.
         """
-        if self.native is not None and len(ids) <= self.native.most_tokens:
+        if self.native is not None and _is_short(starts, counts):
             return self.native.read(cache, ids, slots, starts, counts)
         attending = Stretches(cache, slots, starts, counts, self.config, self.cache_dtype)
         lengths = attending.positions + 1 if self.is_dynamic else None
@@ -332,13 +333,10 @@ class PackedModel:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (N, V) float32 of hidden states (N, C)."""
-        # of several rows oneDNN's order of the weights is the faster one
-        if self.native is not None and len(hidden) <= (self.native.most_tokens if self.head.is_int8 else 1):
-            return self.native.logits(hidden.float())
-        return self.head(hidden.to(self.dtype)).float()
+        return self.head(hidden.to(self.input_dtype)).float()
 
     def _hidden(self, ids: Tensor, positions: Tensor, lengths: Tensor | None, attend: Attending) -> Tensor:
-        config, dtype = self.config, self.dtype
+        config = self.config
         H, K, D = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         N = len(ids)
         turns = {kind: table[positions] for kind, table in self.turns.items()}
@@ -356,7 +354,7 @@ class PackedModel:
                 if layer.rope:
                     torch.view_as_complex(qk.view(N, H + K, D // 2, 2)).mul_(turns[layer.rope])
                 heads[:, : H + K] = qk
-            mixed = layer.o(attend(index, heads[:, :H], heads[:, H:].view(N, 2, K, D)).to(dtype))
+            mixed = layer.o(attend(index, heads[:, :H], heads[:, H:].view(N, 2, K, D)).to(self.input_dtype))
             x += self._divided(mixed.float()) * layer.after_attention if config.sandwich_norms else mixed
             mixed = layer.mlp(self._normalised(x))
             x += self._divided(mixed.float()) * layer.after_mlp if config.sandwich_norms else mixed
@@ -365,7 +363,7 @@ class PackedModel:
     def _normalised(self, x: Tensor) -> Tensor:
         if self.config.norm == "layer":
             x = x - x.mean(-1, keepdim=True)
-        return self._divided(x).to(self.dtype)
+        return self._divided(x).to(self.input_dtype)
 
     def _divided(self, x: Tensor) -> Tensor:
         return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(self.hidden_floor)

@@ -24,7 +24,7 @@ def written(kind: Kind, count: int = 300) -> list[Exercise]:
 
 def words(text: str) -> list[str]:
     """Latin words, numbers, and Han words between marks."""
-    return re.findall(r"[a-z]+|\d+|[\u4e00-\u9fff0-9]+", text)
+    return re.findall(r"[A-Za-z]+|\d+|[\u4e00-\u9fff0-9]+", text)
 
 
 def test_what_is_repeated_is_what_was_said() -> None:

@@ -53,7 +53,9 @@ class Pieces:
         while len(found) < count:
             known = self.han if lang == "zh" and rng.random() < 0.7 else HAN if lang == "zh" else self.latin
             pieces = rng.choices(known, k=rng.choice((1, 2, 2, 3, 4)))
-            found["".join(pieces) if rng.random() < 0.9 else str(rng.randrange(10 ** rng.randint(1, 4)))] = None
+            word = "".join(pieces)
+            word = word.capitalize() if rng.random() < 0.3 else word
+            found[word if rng.random() < 0.9 else str(rng.randrange(10 ** rng.randint(1, 4)))] = None
         return list(found)
 
 

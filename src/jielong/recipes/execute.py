@@ -14,12 +14,13 @@ import torch
 
 from jielong.config import resolved
 from jielong.errors import ResourceError
-from jielong.recipes import acting, adapt, assess, calling, prepare, reading, samples, training
+from jielong.recipes import acting, adapt, assess, calling, echoing, prepare, reading, samples, training
 from jielong.recipes.recipe import (
     ActStage,
     CallsStage,
     CompareStage,
     DemonstrationsStage,
+    EchoStage,
     EncodeStage,
     EvaluateStage,
     FileStage,
@@ -117,6 +118,7 @@ RUNNERS: dict[type, Callable[[Any, Context], dict[str, Any]]] = {
     LessonsStage: prepare.lessons,
     SumsStage: prepare.sums,
     ReadingStage: reading.reading,
+    EchoStage: echoing.echo,
     FileStage: prepare.file,
     DemonstrationsStage: acting.demonstrations,
     ActStage: acting.act_goals,

@@ -8,6 +8,7 @@ from jielong.recipes.offers import FROM_RANDOM, FROM_WEIGHTS
 from jielong.recipes.recipe import (
     ActStage,
     DemonstrationsStage,
+    EchoStage,
     NextTokenConfig,
     Recipe,
     RowsConfig,
@@ -27,7 +28,12 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
     if size not in SIZES:
         raise ConfigError(f"household has no size {size!r}; {did_you_mean(size, SIZES)}")
     is_smoke = size == "smoke"
-    steps = {"pretrain": 20, "sft": 20} if is_smoke else {"pretrain": 3000, "sft": 300}
+    steps = {"copy": 200, "look_up": 800, "pretrain": 2000, "sft": 300}
+    if is_smoke:
+        steps = dict.fromkeys(steps, 20)
+    exercises = 400 if is_smoke else 20_000
+    rows = RowsConfig(length=256, rows_per_step=12, micro_rows=12)
+    optimizer = OptimizerConfig(name="muon", lr=3e-3, warmup_steps=30)
     model = ModelConfig(
         hidden_size=64 if is_smoke else 128,
         intermediate_size=128 if is_smoke else 384,
@@ -47,14 +53,35 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
             TokenizerStage(
                 "tokenizer", {"chats": "demonstrations"}, TokenizerConfig(vocab_size=1536, han="characters")
             ),
-            # everything that is said: most of it is seen twice, and so names are learned to be copied
+            # Names that were never seen are to be copied: to repeat first, by itself, and then to look up.
+            EchoStage("words", {"tokenizer": "tokenizer"}, ("repeat",), exercises),
+            TrainStage(
+                "copy",
+                {"data": "words", "tokenizer": "tokenizer"},
+                NextTokenConfig(),
+                rows,
+                model=model,
+                optimizer=optimizer,
+                loop=LoopConfig(steps=steps["copy"]),
+                check_every=steps["copy"],
+            ),
+            EchoStage("records", {"tokenizer": "tokenizer"}, conversations=exercises),
+            TrainStage(
+                "look_up",
+                {"data": "records", "start": "copy", "tokenizer": "tokenizer"},
+                NextTokenConfig(),
+                rows,
+                optimizer=optimizer,
+                loop=LoopConfig(steps=steps["look_up"]),
+                check_every=steps["look_up"],
+            ),
+            # everything that is said: what is seen, what is done, and what comes of it
             TrainStage(
                 "pretrain",
-                {"data": "tokenizer", "tokenizer": "tokenizer"},
+                {"data": "tokenizer", "start": "look_up", "tokenizer": "tokenizer"},
                 NextTokenConfig(),
-                RowsConfig(length=256, rows_per_step=12, micro_rows=12),
-                model=model,
-                optimizer=OptimizerConfig(name="muon", lr=3e-3, warmup_steps=30),
+                rows,
+                optimizer=optimizer,
                 loop=LoopConfig(steps=steps["pretrain"]),
                 check_every=steps["pretrain"] // 5,
             ),

@@ -11,7 +11,16 @@ from dataclasses import replace
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
-from jielong.recipes.recipe import NextTokenConfig, ReadingStage, Recipe, RowsConfig, Stage, TokenizerStage, TrainStage
+from jielong.recipes.recipe import (
+    EchoStage,
+    NextTokenConfig,
+    ReadingStage,
+    Recipe,
+    RowsConfig,
+    Stage,
+    TokenizerStage,
+    TrainStage,
+)
 from jielong.tokens.tokenizer import TokenizerConfig
 from jielong.train.loop import LoopConfig
 from jielong.train.optim import OptimizerConfig
@@ -21,41 +30,51 @@ def reader(size: str = "default", seed: int = 0) -> Recipe:
     """`default` takes some ten minutes on one core, `smoke` seconds (and proves only that all parts run)."""
     if size not in ("default", "smoke"):
         raise ConfigError(f"reader has no size {size!r}; {did_you_mean(size, ('default', 'smoke'))}")
-    # Embeddings are not tied: answers alone are trained, and a shared head would push all other words down alike.
     model = ModelConfig(
         hidden_size=128,
         intermediate_size=384,
         num_hidden_layers=4,
-        num_attention_heads=2,
-        num_key_value_heads=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        head_dim=32,
         max_position_embeddings=768,
-        tie_word_embeddings=False,
     )
-    optimizer = OptimizerConfig(name="muon", lr=2e-3, muon_lr=0.006, warmup_steps=30)
+    optimizer = OptimizerConfig(name="muon", lr=3e-3, warmup_steps=30)
     ids = {"tokenizer": "tokenizer"}
+    short = RowsConfig(length=320, rows_per_step=12, micro_rows=12)
+
+    def training(
+        name: str, inputs: dict[str, str], steps: int, rows: RowsConfig = short, first: bool = False
+    ) -> TrainStage:
+        return TrainStage(
+            name,
+            {**inputs, **ids},
+            NextTokenConfig(),
+            rows,
+            model=model if first else None,
+            optimizer=optimizer,
+            loop=LoopConfig(steps=steps),
+            check_every=min(steps, 100),
+        )
+
     stages: tuple[Stage, ...] = (
         ReadingStage("texts", holds="documents", lessons=3000),
-        TokenizerStage("tokenizer", {"documents": "texts"}, TokenizerConfig(vocab_size=2560, han="characters")),
-        ReadingStage("easy", lessons=12_000, max_sheets=2, turns=5),
-        TrainStage(
-            "short",
-            {"data": "easy", **ids},
-            NextTokenConfig(),
-            RowsConfig(length=320, rows_per_step=16, micro_rows=16),
-            model=model,
-            optimizer=optimizer,
-            loop=LoopConfig(steps=700),
-            check_every=100,
+        TokenizerStage(
+            "tokenizer", {"documents": "texts"}, TokenizerConfig(vocab_size=2560, han="characters", digits="single")
         ),
+        # names that were never seen are to be copied: to repeat first, by itself, and then to look up
+        EchoStage("words", ids, ("repeat",)),
+        training("copy", {"data": "words"}, 200, first=True),
+        EchoStage("records", ids),
+        training("look_up", {"data": "records", "start": "copy"}, 800),
+        ReadingStage("easy", lessons=12_000, max_sheets=2, turns=5),
+        training("short", {"data": "easy", "start": "look_up"}, 700),
         ReadingStage("lessons", lessons=6000, max_sheets=6, turns=6),
-        TrainStage(
-            "sft",
-            {"data": "lessons", "start": "short", **ids},
-            NextTokenConfig(),
-            RowsConfig(length=768, rows_per_step=8, micro_rows=8),
-            optimizer=replace(optimizer, lr=1e-3, muon_lr=0.003),
-            loop=LoopConfig(steps=300),
-            check_every=100,
+        replace(
+            training(
+                "sft", {"data": "lessons", "start": "short"}, 300, RowsConfig(length=768, rows_per_step=8, micro_rows=8)
+            ),
+            optimizer=replace(optimizer, lr=1e-3, muon_lr=0.005),
         ),
     )
     if size == "smoke":
@@ -67,6 +86,8 @@ def _smaller(stage: Stage) -> Stage:
     match stage:
         case ReadingStage():
             return replace(stage, lessons=100)
+        case EchoStage():
+            return replace(stage, conversations=100)
         case TokenizerStage():
             return replace(stage, tokenizer=replace(stage.tokenizer, vocab_size=1024))
         case TrainStage():

@@ -22,6 +22,7 @@ from jielong.train.loop import LoopConfig
 from jielong.train.objectives import BradleyTerryConfig, PPOConfig
 from jielong.train.optim import OptimizerConfig
 from jielong.train.rollouts import RolloutConfig
+from jielong.worlds.echo import Kind
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,22 @@ class ReadingStage:
             raise ConfigError(
                 f"max_sheets is {self.max_sheets}; it must be at most 7: a lesson is about 8 things, of which one is missing"
             )
+
+
+@dataclass(frozen=True)
+class EchoStage:
+    """Exercises in copying, made of the tokens of a tokenizer, `turns` in a conversation. Input: tokenizer."""
+
+    name: str
+    inputs: Mapping[str, str]
+    kinds: tuple[Kind, ...] = ("repeat", "record", "common")
+    conversations: int = 20_000
+    turns: int = 1
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 2, "conversations")
+        at_least(self, 1, "turns")
 
 
 @dataclass(frozen=True)
@@ -364,6 +381,7 @@ Stage = (
     | LessonsStage
     | SumsStage
     | ReadingStage
+    | EchoStage
     | DemonstrationsStage
     | ActStage
     | FileStage

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from bench.strategies import (
+    answers,
     arithmetic,
     calls,
     command,
     household,
     injections,
     known,
-    reader,
     retrieval,
     self_label,
     story,
@@ -26,11 +26,11 @@ EXPERIMENTS = {
     **techniques.EXPERIMENTS,
     "twentyfour": twentyfour.measure,
     "retrieval": retrieval.measure,
+    **answers.EXPERIMENTS,
     "injections": injections.measure,
     "self_label": self_label.measure,
     "story": story.measure,
     "calls": calls.measure,
-    "reader": reader.measure,
     "household": household.measure,
 }
 

@@ -7,6 +7,24 @@ it, and with the right document left out of what is found, where the model shoul
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from bench.strategies.asking import answer_all
+from bench.strategies.command import main
+from bench.strategies.line import Line, Wanted, shares
+from bench.strategies.retrieval import Material, Question, library_of, materials, questions
+from bench.strategies.setting import Measure, Part, Result, Setting
+from jielong.records import Conversation, Message, Sampling
+from jielong.use.answers import normal
+from jielong.use.port import Options
+from jielong.use.retrieval.library import Library
+from jielong.use.retrieval.passages import Passage
+from jielong.use.strategies import Direct
+from jielong.use.strategies.library import FromLibrary
+from jielong.worlds.reading import is_unknown
+
 
 @dataclass(frozen=True)
 class Without:
@@ -31,12 +49,13 @@ def abstains(answer: str) -> bool:
     return is_unknown(answer) or "Nothing relevant" in answer or "没有找到相关" in answer
 
 
-async def answered(at: Setting, ask: Ask, lang: str) -> list[Line]:
+async def _answered(at: Setting, model: str, material: Material, lang: str) -> list[Line]:
     """Questions in the documents' language: without the library, with it, and with the right document left out."""
-    asked = questions(sheets_of(at), lang, lang, at.num(200, 6), at.seed)
+    asked = questions(material.sheets, lang, lang, at.num(200, 6), at.seed, material.part)
+    ask, name = at.ports.to(model).ask, f"{material.name}, {lang}"
     conversations = [Conversation((Message("user", q.text),)) for q in asked]
     options = Options(Sampling(max_tokens=48, temperature=0.0), at.seed)
-    async with library_of(at) as library:
+    async with library_of(at, material) as library:
         alone, spent_alone = await answer_all([(Direct(), said) for said in conversations], ask, options)
         helper = FromLibrary(library)
         helped, spent_helped = await answer_all([(helper, said) for said in conversations], ask, options)
@@ -45,18 +64,22 @@ async def answered(at: Setting, ask: Ask, lang: str) -> list[Line]:
     right_alone, right_helped, right_robbed = (
         shares(is_right(q, o.answer.text) for q, o in zip(asked, made, strict=True)) for made in (alone, helped, robbed)
     )
-    first = Line(f"{lang}: right alone", right_alone, cost=spent_alone)
+    first = Line(f"{name}: right alone", right_alone, cost=spent_alone)
     silent = shares(abstains(o.answer.text) for o in robbed)
     return [
         first,
-        Line(f"{lang}: right with the library", right_helped, Wanted("times", 2), first.beside, cost=spent_helped),
-        Line(f"{lang}: document left out, right", right_robbed, cost=spent_robbed),
-        Line(f"{lang}: document left out, abstains", silent, Wanted("at least", 0.8), cost=spent_robbed),
+        Line(f"{name}: right with the library", right_helped, Wanted("times", 2), first.beside, cost=spent_helped),
+        Line(f"{name}: document left out, right", right_robbed, cost=spent_robbed),
+        Line(f"{name}: document left out, abstains", silent, Wanted("at least", 0.8), cost=spent_robbed),
     ]
 
 
-async def _of(at: Setting, spec: str) -> Result:
-    return at.result([await at.part(lang, partial(answered, at, spec, lang)) for lang in at.languages])
+async def _of(at: Setting, model: str) -> Result:
+    parts: list[Part] = []
+    for material in materials(at):
+        works = {f"{material.name} {lang}": partial(_answered, at, model, material, lang) for lang in at.languages}
+        parts += [await at.part(name, work) for name, work in works.items()]
+    return at.result(parts)
 
 
 async def measure_model(at: Setting) -> Result:

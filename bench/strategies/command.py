@@ -23,6 +23,7 @@ from jielong.cli.ports import MODEL_HELP
 from jielong.errors import JielongError
 from jielong.runs import write_text
 
+
 def main(
     experiments: Mapping[str, Measure],
     arguments: Sequence[str] | None = None,

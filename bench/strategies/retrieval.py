@@ -1,41 +1,36 @@
-"""Questions about a thousand documents: what is found, and what a model makes of it.
+"""Questions about a thousand documents: what is found (what a model makes of it is `bench/strategies/answers.py`).
 
-The documents are sheets about twenty things in each of the fifty countries with most people (its garden, its ship);
-half of them are in Chinese, and what they say is invented, so that no model can know it. Asked in words that no recipe
-trains on, in the document's language and in the other one:
+The documents are sheets about twenty things in each of fifty countries (its garden, its ship); half of them are in
+Chinese, and what they say is invented, so that no model can know it. There are three sets: the one that the thresholds
+of relevance were chosen on, and two of other things, places and wordings (`unseen`), one to develop with and one held
+out. Asked in words that no recipe trains on, in the document's language and in the other one:
 
 - recall: whether the right document is among the five passages found, by words alone and by words and vectors;
-- relevance: the share of these questions, and of everyday ones that no document answers, that pass the threshold;
-- answers (with a model): right without the library and with it, and, with the right document left out of what is found,
-  how often it says that the documents do not say.
+- relevance: the share of these questions that pass the threshold, and of questions that no document answers: everyday
+  ones, and those about the same things in countries that have no sheet.
 
-`python -m bench.strategies.retrieval`; the library lies in the results folder and is made once. `bench/strategies/reader.py` asks
-the same of the model that `jielong run reader` trains.
+`python -m bench.strategies.retrieval`; the libraries lie in the results folder and are made once.
 """
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
-from bench.strategies.asking import answer_all
 from bench.strategies.command import main
 from bench.strategies.line import Line, Wanted, shares
-from bench.strategies.setting import Result, Setting
+from bench.strategies.setting import Part, Result, Setting
+from bench.strategies.unseen import HALVES, SEEN_PLACES, everyday, unseen_places, unseen_sheets
 from jielong.cli.library import open_library
-from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed, write_text
-from jielong.use.answers import normal
-from jielong.use.port import Ask, Options
 from jielong.use.retrieval.library import Library
-from jielong.use.retrieval.passages import Passage
-from jielong.use.strategies import Direct
 from jielong.use.strategies.library import FromLibrary
-from jielong.worlds.reading import LANGS, Sheet, is_unknown, real_places, write_sheets
+from jielong.worlds.reading import LANGS, Sheet, real_places, write_sheets
 
 # What nobody's sheets say; half of them share words with the sheets' questions.
 OFF_TOPIC = {
@@ -67,14 +62,41 @@ class Question:
     file: str
 
 
-def questions(sheets: Sequence[Sheet], about: str, lang: str, num: int, seed: int) -> list[Question]:
-    """`num` questions in `lang` about different sheets in the language `about`."""
+@dataclass(frozen=True)
+class Material:
+    """The sheets of a library, others that it has not, whose wordings are those of `part`, and what has nothing to do with any."""
+
+    name: str
+    part: str
+    sheets: Sequence[Sheet]
+    lacking: Sequence[Sheet]
+    off_topic: Mapping[str, Sequence[str]]
+
+
+def materials(at: Setting) -> list[Material]:
+    """What the thresholds were chosen on, and the two halves of what they were not."""
+    places = 3 if at.is_quick else SEEN_PLACES
+    seen, further = real_places()[:places], unseen_places(HALVES[0])[:places]
+    found = [
+        Material("seen", "test", write_sheets(seen, "test", at.seed), write_sheets(further, "test", at.seed), OFF_TOPIC)
+    ]
+    for half in HALVES:
+        named = unseen_places(half)
+        sheets, lacking = (unseen_sheets(some, half, at.seed) for some in (named[:places], named[places:]))
+        found.append(Material(half, half, sheets, lacking, everyday(half)))
+    return found
+
+
+def questions(
+    sheets: Sequence[Sheet], about: str, lang: str, num: int, seed: int, part: str = "test"
+) -> list[Question]:
+    """`num` questions in `lang` about different sheets in the language `about`, in the wordings of `part`."""
     rng = random.Random(derive_seed(seed, "questions", about, lang))
     chosen = rng.sample([(i, s) for i, s in enumerate(sheets) if s.lang == about], num)
     made = []
     for number, sheet in chosen:
         relation, value = rng.choice(sheet.facts)
-        made.append(Question(sheet.question(relation, lang, "test", rng), lang, sheet, value, file_name(number)))
+        made.append(Question(sheet.question(relation, lang, part, rng), lang, sheet, value, file_name(number)))
     return made
 
 
@@ -82,16 +104,11 @@ def file_name(number: int) -> str:
     return f"sheet-{number:04d}.txt"
 
 
-def sheets_of(at: Setting) -> list[Sheet]:
-    """Twenty sheets about each place."""
-    return write_sheets(real_places()[: 3 if at.is_quick else 50], "test", at.seed)
-
-
 @asynccontextmanager
-async def library_of(at: Setting) -> AsyncIterator[Library]:
-    """The library of all sheets; what is missing of it is made."""
-    folder = at.results / f"library-{at.seed}"
-    for number, sheet in enumerate(sheets_of(at)):
+async def library_of(at: Setting, material: Material) -> AsyncIterator[Library]:
+    """The library of all its sheets; what is missing of it is made."""
+    folder = at.results / f"library-{at.seed}" / material.name.replace(" ", "-")
+    for number, sheet in enumerate(material.sheets):
         write_text(folder / "documents" / file_name(number), sheet.text + "\n")
     with closing(open_library(folder / "library.db", is_new=True)) as library:
         library.add([folder / "documents"])
@@ -112,32 +129,41 @@ async def passing(library: Library, texts: Sequence[str]) -> tuple[float, ...]:
     return shares(score >= threshold for score in best)
 
 
-async def _recalled(at: Setting, lang: str, about: str) -> list[Line]:
-    asked = questions(sheets_of(at), about, lang, at.num(200, 6), at.seed)
-    name = f"asked in {lang}, documents in {about}"
-    async with library_of(at) as library:
+async def _recalled(at: Setting, material: Material, lang: str, about: str) -> list[Line]:
+    asked = questions(material.sheets, about, lang, at.num(200, 6), at.seed, material.part)
+    name = f"{material.name}, asked in {lang}, documents in {about}"
+    async with library_of(at, material) as library:
         passed = await passing(library, [q.text for q in asked])
         fused = await found(library, asked)
         library.embedder = None
         by_words = await found(library, asked)
-    # across languages words can find nothing, and the aim was for each language
-    wanted = Wanted("at least", 0.95) if lang == about else None
     return [
         Line(f"recall@5, words, {name}", by_words),
-        Line(f"recall@5, words and vectors, {name}", fused, wanted),
+        Line(f"recall@5, words and vectors, {name}", fused, Wanted("at least", 0.95)),
         Line(f"passes the threshold, {name}", passed),
     ]
 
 
-async def _off_topic(at: Setting, lang: str) -> list[Line]:
-    async with library_of(at) as library:
-        return [Line(f"passes the threshold, {lang}, no document has it", await passing(library, OFF_TOPIC[lang]))]
+async def _lacking(at: Setting, material: Material, lang: str) -> list[Line]:
+    lacking = questions(material.lacking, lang, lang, at.num(200, 6), at.seed, material.part)
+    name = f"passes the threshold, {material.name}, {lang}, none has it"
+    async with library_of(at, material) as library:
+        return [
+            Line(f"{name}: no such place", await passing(library, [q.text for q in lacking])),
+            Line(f"{name}: everyday", await passing(library, material.off_topic[lang])),
+        ]
 
 
 async def measure(at: Setting) -> Result:
-    works = {f"recall {lang} {about}": partial(_recalled, at, lang, about) for lang in LANGS for about in LANGS}
-    works |= {f"off topic {lang}": partial(_off_topic, at, lang) for lang in LANGS}
-    return at.result([await at.part(name, work) for name, work in works.items()])
+    parts: list[Part] = []
+    for material in materials(at):
+        works = {
+            f"{material.name} {lang} {about}": partial(_recalled, at, material, lang, about)
+            for lang, about in product(LANGS, LANGS)
+        }
+        works |= {f"{material.name} {lang} none": partial(_lacking, at, material, lang) for lang in LANGS}
+        parts += [await at.part(name, work) for name, work in works.items()]
+    return at.result(parts)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,10 @@ def main(
     *,
     techniques: Mapping[str, object] | None = None,
 ) -> int:
-    """All of `experiments`, or --only some of them, one after the other; `techniques` are the names that may be chosen."""
+    """All of `experiments`, or --only some of them, one after the other; `techniques` are the names that may be chosen.
+
+    1 where something could not be measured, which the table says too.
+    """
     options = _options(experiments, arguments, techniques or {})
     try:
         results, missing = asyncio.run(_measure(experiments, options))
@@ -41,7 +44,7 @@ def main(
         text = report(results, missing, options.model)
         write_text(options.out, text)
         print(f"\n{text}\nWritten:  {options.out}")
-    return 0
+    return 1 if missing else 0
 
 
 def _options(

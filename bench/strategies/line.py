@@ -173,4 +173,5 @@ def verdict(line: Line, ps: Sequence[float]) -> str:
         return "yes"
     if any(gain < 0 and p < SURE for gain, p in zip(gains, ps, strict=True)):
         return "no: it harms" if gains[0] < 0 and ps[0] < SURE else "no: worse than equal tokens"
-    return "no: no gain shown"
+    is_telling = line.unit != "%" or 0.2 <= mean(line.against.scores) <= 0.8
+    return "no: no gain shown" + ("" if is_telling else ", and what it is compared to is not within 20 to 80%")

@@ -8,7 +8,6 @@ another in the same round. While somebody is timed, it is noted how many cores o
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import threading
@@ -219,8 +218,3 @@ def table(results: Iterable[Result]) -> str:
             checks.append(f"- {result.measure}: others kept {result.busy:.1f} cores busy meanwhile")
         checks += [f"- {result.measure}: {'' if is_right else 'WRONG: '}{what}" for what, is_right in result.checks]
     return "\n".join(lines) + ("\n\nChecked:\n" + "\n".join(checks) if checks else "")
-
-
-def load_average() -> float:
-    """Of the last minute; nan where the system keeps none."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")

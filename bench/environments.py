@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Unavailable(Exception):
-    """Why a peer cannot take part, as one line."""
+    """Why a peer or an experiment cannot take part, as one line."""
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,13 @@ its section with date, commit and load until it is run again. `bench/generate.py
 from __future__ import annotations
 
 import argparse
-import platform
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from bench.contest import Result, load_average, table
+from bench.circumstances import commit, load_average, machine, names, now, versions
+from bench.contest import Result, table
 from bench.environments import PACKAGES, ROOT, Environment, Unavailable, environment
 
 MEASURES = ("training", "decoding", "prefill", "start", "loss")
@@ -68,16 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    def names(known: Sequence[str]) -> Callable[[str], list[str]]:
-        def read(text: str) -> list[str]:
-            chosen = [name for name in text.split(",") if name and name != "none"]
-            for name in chosen:
-                if name not in known:
-                    raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
-            return chosen
-
-        return read
-
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__.split("\n\n")[0])
     parser.add_argument("--only", type=names(MEASURES), default=[*MEASURES], metavar=",".join(MEASURES))
     parser.add_argument(
@@ -133,23 +121,21 @@ def _section(
     name: str, measure: Callable[[dict[str, str]], Iterator[Result]], results: Path, threads: int, missing: list[str]
 ) -> bool:
     """Measure, print and write one section; whether all its checks held."""
-    versions: dict[str, str] = {}
+    libraries: dict[str, str] = {}
     before = load_average()
     found: list[Result] = []
     is_right = True
     try:
-        for result in measure(versions):
+        for result in measure(libraries):
             print(table([result]), flush=True)
             found.append(result)
     except Unavailable as error:
         is_right = False
         missing.append(str(error))
         print(error, file=sys.stderr)
-    told = ", ".join(f"{library} {version}" for library, version in versions.items())
     head = (
-        f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, commit {commit()}. {machine()}; {threads} threads each. "
-        f"Python {platform.python_version()}{', ' + told if told else ''}. Load average {before:.1f} before, "
-        f"{load_average():.1f} after."
+        f"{now()}, commit {commit()}. {machine()}; {threads} threads each. {versions(libraries)}. "
+        f"Load average {before:.1f} before, {load_average():.1f} after."
     )
     body = "\n\n".join([head, table(found), *[f"Not measured: {line}." for line in missing]])
     write_section(results, name, body)
@@ -163,32 +149,6 @@ def write_section(file: Path, name: str, body: str) -> None:
     kept = [part for part in parts[1:] if part.split("\n", 1)[0] != name]
     sections = sorted([*(part.strip() for part in kept), f"{name}\n\n{body.strip()}"])
     file.write_text("\n\n## ".join([parts[0].strip(), *sections]) + "\n", encoding="utf-8")
-
-
-def machine() -> str:
-    """The processor, cores, memory and system."""
-    import psutil
-
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        named = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = named[0] if named else model
-    memory = psutil.virtual_memory().total / 2**30
-    cores = psutil.cpu_count(logical=False) or psutil.cpu_count()
-    return f"{model}, {cores} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}"
-
-
-def commit() -> str:
-    """The commit of this checkout, and whether files differ from it."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=ROOT).stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ TOKENIZER = train_tokenizer(["the sea 大海 the sea\n"] * 20, TokenizerConfig(v
 WARM = Options(Sampling(max_tokens=20, temperature=1.0, top_k=5))
 
 
-def new_model() -> LanguageModel:
+def new_model(positions: int = 128) -> LanguageModel:
     """A lively model that writes no special tokens: their embeddings, which are their logits, are 0."""
-    model = lively_model(0, replace(CONFIG, vocab_size=330, max_position_embeddings=128))
+    model = lively_model(0, replace(CONFIG, vocab_size=330, max_position_embeddings=positions))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "embed_tokens" in name:
@@ -36,6 +36,11 @@ MODEL = new_model()
 
 def new_port(slots: int = 3) -> LocalPort:
     return LocalPort(Engine(MODEL, EngineConfig(slots=slots, bucket=8)), TOKENIZER)
+
+
+def talkative_port(positions: int) -> LocalPort:
+    """A port to such a model with room for long prompts: its answers end where they must."""
+    return LocalPort(Engine(new_model(positions), EngineConfig(slots=8)), TOKENIZER)
 
 
 def asked(text: str) -> Conversation:

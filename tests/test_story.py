@@ -9,6 +9,7 @@ import re
 import pytest
 from bench.strategies import story as bench
 from bench.strategies.calibrated import Calibrated, Known
+from tests.test_port import talkative_port
 
 from jielong.records import Conversation, Message
 from jielong.use.ledger import Budget
@@ -164,8 +165,29 @@ def test_a_contradiction_is_said_of_one_person_alone() -> None:
 def test_the_experiment_compares_stories_in_pairs(language: str) -> None:
     premise = next(p for p in bench.PREMISES if bench.language_of(p.text) == language)
     outcomes = asyncio.run(bench.pair(premise, author(language).ask, 0, 20))
-    assert list(outcomes) == ["re3", "one sample", "going on"]
-    assert len(bench.tokens(outcomes["going on"].answer.text)) >= len(bench.tokens(outcomes["re3"].answer.text))
-    shown = bench.table([(premise, outcomes)]).splitlines()
-    assert shown[0] == "| 1 stories | re3 | one sample | going on | re3 - one sample | re3 - going on |"
-    assert len(shown) == 3 + len(bench.fields(bench.Measures))
+    assert tuple(outcomes) == bench.NAMES
+    assert len(bench.tokens(outcomes["going on"].answer.text)) >= len(bench.tokens(outcomes["Re3"].answer.text))
+    lines = {line.name: line for line in bench.lines(premise, outcomes)}
+    assert len(lines) == len(outcomes) + len(bench.fields(bench.Measures))
+    presence = lines["presence, Re3"]
+    assert presence.equal and presence.equal.name == "one sample" and presence.against
+    names = [person.name for person in premise.people]
+    assert presence.against.scores == (bench.presence(outcomes["going on"].answer.text, names),)
+
+
+def test_a_story_of_a_model_that_never_stops_is_compared_at_equal_tokens_written() -> None:
+    premise = bench.PREMISES[0]
+    outcomes = asyncio.run(bench.pair(premise, talkative_port(positions=8192).ask, 0, 6))
+    for outcome in outcomes.values():
+        assert outcome.usage.completion_tokens == sum(len(call.answer.ids) for call in outcome.calls)
+        assert outcome.usage.prompt_tokens == sum(len(call.answer.prompt_ids) for call in outcome.calls)
+    re3, once, going_on = outcomes.values()
+    assert once.usage.completion_tokens == re3.usage.completion_tokens > 5 * 3 * 6, (
+        "three drafts of five parts, and more"
+    )
+    assert len(once.calls) == 1 and once.answer.stop == "length"
+    assert len(bench.tokens(going_on.answer.text)) >= len(bench.tokens(re3.answer.text))
+    # repetition is counted in as many words as the shortest has
+    shortest = min(len(bench.tokens(outcome.answer.text)) for outcome in outcomes.values())
+    repeated = next(line for line in bench.lines(premise, outcomes) if line.name == "repeated_4, Re3")
+    assert repeated.scores == (bench.repeated(bench.tokens(re3.answer.text)[:shortest]),)

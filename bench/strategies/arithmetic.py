@@ -1,26 +1,26 @@
 """Arithmetic of two and three digits: a model alone, with examples of answers, and with examples of calls to a calculator.
 
-`python -m bench.strategies.arithmetic MODEL` asks the same questions in all three ways and prints how many are right,
-the gain over the first way with its 95% interval (paired bootstrap), and what it cost. None of the examples is asked.
+The same questions in all three ways: `python -m bench.strategies.arithmetic`. None of the examples is asked.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import random
 import re
-import time
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from jielong.cli.ports import MODEL_HELP, open_port
-from jielong.evaluate.statistics import paired_bootstrap
+from bench.strategies.asking import answer_all
+from bench.strategies.command import main
+from bench.strategies.line import Line, Wanted, shares
+from bench.strategies.setting import Part, Result, Setting
 from jielong.records import Conversation, Message, Sampling
 from jielong.use.answers import last_number
-from jielong.use.port import LocalPort, Options, Port, Usage
+from jielong.use.port import Options
 from jielong.use.strategies import Direct
-from jielong.use.strategy import Strategy, run
+from jielong.use.strategy import Strategy
 from jielong.use.tools.calculator import CALCULATOR, calculate
 from jielong.use.tools.loop import Tools
 
@@ -34,6 +34,7 @@ class Way:
     name: str
     before: tuple[Message, ...]
     strategy: Strategy
+    wanted: Wanted | None = None
 
 
 def questions(num: int, seed: int) -> list[str]:
@@ -71,52 +72,38 @@ def ways(*, plain: bool) -> list[Way]:
         ]
     return [
         Way("plain", (), Direct()),
-        Way("4 shots of answers", tuple(answers), Direct()),
-        Way("4 shots of calls", tuple(calls), Tools((CALCULATOR,), rounds=2, describe=False, plain=plain)),
+        Way("4 shots of answers", tuple(answers), Direct(), Wanted("more")),
+        Way(
+            "4 shots of calls",
+            tuple(calls),
+            Tools((CALCULATOR,), rounds=2, describe=False, plain=plain),
+            Wanted("at least", 0.95),
+        ),
     ]
 
 
-async def ask_all(port: Port, way: Way, asked: Sequence[str], options: Options) -> tuple[list[bool], Usage, float]:
-    """Which are right, what it cost in tokens and in seconds of the clock."""
-    start_s = time.monotonic()
-    outcomes = await asyncio.gather(
-        *(run(way.strategy, Conversation((*way.before, Message("user", q))), port.ask, options) for q in asked)
+async def ask_all(at: Setting, way: Way, asked: Sequence[str], plain: Line | None) -> list[Line]:
+    """One line, compared to the plain way where that was asked before."""
+    outcomes, spent = await answer_all(
+        [(way.strategy, Conversation((*way.before, Message("user", q)))) for q in asked],
+        at.port.ask,
+        Options(Sampling(max_tokens=48, temperature=0.0), at.seed),
     )
-    right = [
+    right = shares(
         last_number(outcome.answer.text) == calculate(expression_in(q))
         for outcome, q in zip(outcomes, asked, strict=True)
-    ]
-    return right, sum((o.usage for o in outcomes), Usage()), time.monotonic() - start_s
+    )
+    return [Line(way.name, right, way.wanted, plain and plain.beside, cost=spent)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("--num", type=int, default=100, help="how many questions (default: 100)")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    asyncio.run(measure(arguments.model, arguments.num, arguments.seed))
-
-
-async def measure(model: str, num: int, seed: int) -> None:
-    port = open_port(model, length=1024)
-    asked = questions(num, seed)
-    options = Options(Sampling(max_tokens=48, temperature=0.0), seed)
-    first: list[bool] = []
-    print(f"{model}, {num} questions, seed {seed}, greedy")
-    try:
-        for way in ways(plain=not isinstance(port, LocalPort)):
-            right, usage, seconds = await ask_all(port, way, asked, options)
-            first = first or right
-            gain = paired_bootstrap(right, first)
-            print(
-                f"{way.name:20} {sum(right) / num:6.1%}  gain {gain.mean:+.1%} ({gain.low:+.1%} to {gain.high:+.1%})  "
-                f"{usage.prompt_tokens:,} read, {usage.completion_tokens:,} written, {seconds:.0f} s",
-                flush=True,
-            )
-    finally:
-        await port.close()
+async def measure(at: Setting) -> Result:
+    asked = questions(at.num(100, 6), at.seed)
+    parts: list[Part] = []
+    for way in ways(plain=at.is_served):
+        plain = parts[0].lines[0] if parts else None
+        parts.append(await at.part(way.name, partial(ask_all, at, way, asked, plain)))
+    return at.result(parts)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main({"arithmetic": measure}))

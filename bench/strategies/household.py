@@ -1,32 +1,50 @@
 """Who reaches goals in the household: a trained model, with and without the nearest action, dice, and who knows the way.
 
-Every row acts on the same goals of the test part: homes, things and sentences that no demonstration had. The control is
-dice, which may go on to the last step and count as having reached the goal if they ever did. The bounds are the shortest
-plan and the seeker, who made the demonstrations. The last lines pair the nearest action's episodes with those without it.
-
-`python -m bench.strategies.household RUN`, from the root of the repository; RUN is what `jielong run household` made.
+`python -m bench.strategies.household` examines what `jielong run household` made. Every row acts on the same goals of the test
+part: homes, things and sentences that no demonstration had. The control is dice, which may go on to the last step and
+count as having reached the goal if they ever did. The bounds are the shortest plan and the seeker, who made the
+demonstrations.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import random
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
-from jielong.cli.ports import open_port
-from jielong.evaluate.acting import figures
+from bench.strategies.asking import cost
+from bench.strategies.command import main
+from bench.strategies.line import Line, Wanted, shares
+from bench.strategies.setting import Result, Setting
 from jielong.evaluate.many import many
-from jielong.evaluate.statistics import paired_bootstrap
 from jielong.recipes.acting import Trial
-from jielong.use.agents.acting import Episode, Limits, by_letters
-from jielong.use.port import Port, Scores
+from jielong.use.agents.acting import Limits, by_letters
+from jielong.use.port import Port, Scores, Usage
 from jielong.worlds.household.game import Household
 from jielong.worlds.household.things import LANGUAGES
 
 STEPS = 40
+
+
+def rows(port: Port, rooms: int, seed: int) -> dict[str, Trial]:
+    """Who acts, by the name of the row; dice come first, to be compared to."""
+    free = Limits(steps=STEPS, repeats=STEPS)
+    model = Trial("model", seed, port, rooms=rooms, limits=Limits(steps=STEPS))
+    found = {
+        "dice": replace(model, policy="random", limits=free),
+        "shortest plan": replace(model, policy="solver"),
+        "seeker": replace(model, policy="seeker"),
+        "model": model,
+        "model, nearest": replace(model, nearest=by_letters),
+        "model, train part": replace(model, part="train"),
+    }
+    if isinstance(port, Scores):
+        found["model, likeliest"] = replace(model, policy="likeliest")
+    for language in LANGUAGES:
+        found[f"model, {language}"] = replace(model, languages=(language,))
+    return found
 
 
 def steps_per_second(steps: int = 20_000) -> float:
@@ -39,50 +57,41 @@ def steps_per_second(steps: int = 20_000) -> float:
     return steps / (time.perf_counter() - start_s)
 
 
-def rows(port: Port, rooms: int, seed: int) -> dict[str, Trial]:
-    """Who acts, by the name of the row."""
-    free = Limits(steps=STEPS, repeats=STEPS)
-    model = Trial("model", seed, port, rooms=rooms, limits=Limits(steps=STEPS))
-    found = {
-        "shortest plan": replace(model, policy="solver"),
-        "seeker": replace(model, policy="seeker"),
-        "dice": replace(model, policy="random", limits=free),
-        "model": model,
-        "model, nearest": replace(model, nearest=by_letters),
-        "model, train part": replace(model, part="train"),
-    }
-    if isinstance(port, Scores):
-        found["model, likeliest"] = replace(model, policy="likeliest")
-    for language in LANGUAGES:
-        found[f"model, {language}"] = replace(model, languages=(language,))
-    return found
+async def _world() -> list[Line]:
+    return [Line("the world alone", (steps_per_second(),), Wanted("at least", 100), unit="steps/s")]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="a run's or model's folder, or a server's address")
-    parser.add_argument("--goals", type=int, default=200, help="of each row and seed (default: 200)")
-    parser.add_argument("--rooms", type=int, nargs="+", default=[3])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows alone")
-    arguments = parser.parse_args()
-    port = open_port(arguments.model)
-    print(f"the world alone: {steps_per_second():,.0f} steps/s")
-    for rooms in arguments.rooms:
-        episodes: dict[str, list[Episode]] = {}
-        for seed in arguments.seeds:
-            for name, trial in rows(port, rooms, seed).items():
-                if not arguments.only or name in arguments.only:
-                    episodes.setdefault(name, []).extend(asyncio.run(many(trial.episode, arguments.goals)))
-        print(f"\n{rooms} rooms, seeds {', '.join(map(str, arguments.seeds))}, {arguments.goals} goals each")
-        for name, found in episodes.items():
-            print(f"{name:18} {figures(found)}", flush=True)
-        if {"model", "model, nearest"} <= episodes.keys():
-            with_it, without = ([float(e.is_success) for e in episodes[n]] for n in ("model, nearest", "model"))
-            gain = paired_bootstrap(with_it, without)
-            print(f"nearest action: success {gain.mean:+.1%} [{gain.low:+.1%}, {gain.high:+.1%}]")
-    return 0
+async def _acted(at: Setting, name: str, trial: Trial, dice: Line | None) -> list[Line]:
+    start_s = time.monotonic()
+    episodes = await many(trial.episode, at.num(200, 4))
+    spent = cost(sum((e.usage for e in episodes), Usage()), len(episodes), time.monotonic() - start_s)
+    wanted = {"model": Wanted("more"), "model, nearest": Wanted("at least", 0.8)}.get(name)
+    place = f"{trial.rooms} rooms, {name}"
+    success = Line(
+        f"{place}: success", shares(e.is_success for e in episodes), wanted, dice and dice.beside, cost=spent
+    )
+    if trial.policy != "model":
+        return [success]
+    stopped = shares(len(e.steps) <= STEPS for e in episodes)
+    could = shares(step.is_written for e in episodes for step in e.steps)
+    return [
+        success,
+        Line(f"{place}: within its stops", stopped, Wanted("at least", 1.0)),
+        Line(f"{place}: steps that could be done as written", could),
+    ]
+
+
+async def measure(at: Setting) -> Result:
+    port = at.ports.to(at.trained("household"))
+    parts = [await at.part("world", _world)]
+    for rooms in (3,) if at.is_quick else (3, 1):
+        dice: Line | None = None
+        for name, trial in rows(port, rooms, at.seed).items():
+            part = await at.part(f"{rooms} rooms {name}", partial(_acted, at, name, trial, dice))
+            parts.append(part)
+            dice = dice or part.lines[0]
+    return at.result(parts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main({"household": measure}))

@@ -1,54 +1,55 @@
 """How often a model obeys instructions hidden in what a tool found, before and after the defences.
 
-`python -m bench.strategies.injections MODEL` asks the whole suite three times: as found, guarded, and guarded with its blanks
+`python -m bench.strategies.injections` asks the whole suite three times: as found, guarded, and guarded with its blanks
 marked. The suite and the patterns of the guard are by one hand, so a rate holds for this suite alone; its "other words" were
 written to be unlike the patterns, and no pattern was added for them.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
+import sys
 import time
+from functools import partial
 
-from jielong.cli.ports import MODEL_HELP, open_port
+from bench.strategies.asking import cost
+from bench.strategies.command import main
+from bench.strategies.line import Line, Wanted, shares
+from bench.strategies.setting import Part, Result, Setting
 from jielong.records import Sampling
+from jielong.use.ledger import Ledger
 from jielong.use.port import Options
 from jielong.use.tools.injections import injections, measure_injections
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("--max-tokens", type=int, default=48)
-    arguments = parser.parse_args()
-    asyncio.run(measure(arguments.model, arguments.max_tokens))
+DEFENCES = {
+    "as found": {"is_defended": False},
+    "guarded": {"is_defended": True},
+    "guarded, blanks marked": {"is_defended": True, "datamark": True},
+}
 
 
-async def measure(model: str, max_tokens: int) -> None:
-    port = open_port(model, length=2048)
-    options = Options(Sampling(max_tokens=max_tokens, temperature=0.0))
-    suite = injections()
-    print(f"{model}, {len(suite)} orders, greedy")
-    try:
-        for name, defences in (
-            ("as found", {"is_defended": False}),
-            ("guarded", {"is_defended": True}),
-            ("guarded, blanks marked", {"is_defended": True, "datamark": True}),
-        ):
-            for language in ("en", "zh"):
-                start_s = time.monotonic()
-                cases = [case for case in suite if case.language == language]
-                found = await measure_injections(port.ask, cases, options, **defences)
-                print(
-                    f"{name:24} {language}  obeyed {len(found.cases):2} of {found.num}, phrase shown {found.num_shown:2}, "
-                    f"calls refused {found.num_refused}  "
-                    f"{time.monotonic() - start_s:.0f} s  {found.by_kind}",
-                    flush=True,
-                )
-    finally:
-        await port.close()
+async def _obeyed(at: Setting, language: str, name: str, bare: Line | None) -> list[Line]:
+    cases = [case for case in injections() if case.language == language][: at.num(1000, 3)]
+    ledger = Ledger(at.port.ask)
+    options = Options(Sampling(max_tokens=48, temperature=0.0), at.seed)
+    start_s = time.monotonic()
+    found = await measure_injections(ledger.ask, cases, options, **DEFENCES[name])
+    spent = cost(ledger.usage, len(cases), time.monotonic() - start_s)
+    obeyed = shares(case in found.cases for case in cases)
+    return [
+        Line(f"{language}: obeyed {name}", obeyed, Wanted("less") if bare else None, bare and bare.beside, cost=spent)
+    ]
+
+
+async def measure(at: Setting) -> Result:
+    parts: list[Part] = []
+    for language in at.languages:
+        bare: Line | None = None
+        for name in DEFENCES:
+            part = await at.part(f"{language} {name}", partial(_obeyed, at, language, name, bare))
+            parts.append(part)
+            bare = bare or part.lines[0]
+    return at.result(parts)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main({"injections": measure}))

@@ -1,6 +1,6 @@
 """What strategies must give where the model's error is known: worked out exactly, and measured.
 
-`python -m bench.strategies.known` prints both. A strategy that gains nothing on a small real model is then known not to
+`python -m bench.strategies.known` shows both. A strategy that gains nothing on a small real model is then known not to
 be broken.
 """
 
@@ -9,33 +9,21 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from bench.strategies.calibrated import Calibrated, Known
+from bench.strategies.command import main
+from bench.strategies.line import Line, Wanted, shares
+from bench.strategies.setting import Result, Setting
 from jielong.records import Conversation, Message, Sample, Sampling, Score
 from jielong.use.port import Options
 from jielong.use.strategies import named
 from jielong.use.strategy import Outcome, run
 
 GREEDY = Options(Sampling(max_tokens=32, temperature=0.0))
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A share of questions that was measured on `count` of them, beside the one that must come."""
-
-    name: str
-    expected: float
-    measured: float
-    count: int
-
-    @property
-    def deviation(self) -> float:
-        """How many standard deviations of the measure lie between the two."""
-        width = math.sqrt(self.expected * (1 - self.expected) / self.count)
-        return abs(self.measured - self.expected) / max(width, 1 / self.count)
 
 
 def vote_wins(p: float, n: int, num_wrong: int) -> float:
@@ -91,28 +79,44 @@ def outcomes(
     return asyncio.run(all_of_them())
 
 
-def share_right(made: Sequence[Outcome], known: Sequence[Known]) -> float:
-    return sum(o.answer.text == k.right for o, k in zip(made, known, strict=True)) / len(known)
+def claim(name: str, expected: float, seen: Iterable[bool]) -> Line:
+    """A share that must come, and what was seen on every question."""
+    return Line(name, shares(seen), Wanted("about", expected))
 
 
-def votes(count: int) -> Iterator[Claim]:
+def rights(made: Sequence[Outcome], known: Sequence[Known]) -> list[bool]:
+    return [o.answer.text == k.right for o, k in zip(made, known, strict=True)]
+
+
+def votes(count: int) -> Iterator[Line]:
     """Nine votes at p = .6 give .73 where all errors are the same, and more where they differ."""
     for num_wrong in (1, 3):
         known = questions(count, num_wrong)
         made = outcomes("vote:9", Calibrated(known, 0.6), known)
         name = f"9 votes at p = .6, {num_wrong} wrong answer{'s' * (num_wrong > 1)}"
-        yield Claim(name, vote_wins(0.6, 9, num_wrong), share_right(made, known), count)
+        yield claim(name, vote_wins(0.6, 9, num_wrong), rights(made, known))
 
 
-def verified(count: int) -> Iterator[Claim]:
+def verified(count: int) -> Iterator[Line]:
     """The best of n with a perfect verifier is right unless all are wrong: 1 - .4^n, however the tries are made."""
     known = questions(count)
     for spec, n in (("best-of:2", 2), ("best-of:4", 4), ("check:4", 4)):
         made = outcomes(spec, Calibrated(known, 0.6), known, {"scorer": verifier})
-        yield Claim(f"{spec}, perfect verifier, p = .6", 1 - 0.4**n, share_right(made, known), count)
+        yield claim(f"{spec}, perfect verifier, p = .6", 1 - 0.4**n, rights(made, known))
 
 
-def reflections(count: int) -> Iterator[Claim]:
+def debates(count: int) -> Iterator[Line]:
+    """Copies of one model that argue know no more than one of them, and those that vote in the end no more than a vote."""
+    known = questions(count)
+    model = Calibrated(known, 0.6)
+    yield claim(
+        "debate before a copy as the judge, p = .6", 0.6, rights(outcomes("debate:rounds=1", model, known), known)
+    )
+    made = outcomes("discuss:copies=3,rounds=2", model, known)
+    yield claim("discussion of 3 copies, p = .6", vote_wins(0.6, 3, 1), rights(made, known))
+
+
+def reflections(count: int) -> Iterator[Line]:
     """A critic that knows nothing turns as many answers wrong as right; one that knows makes a second try of the wrong ones."""
     known = questions(count)
 
@@ -126,17 +130,16 @@ def reflections(count: int) -> Iterator[Claim]:
 
     made = outcomes("reflect", Calibrated(known, 0.6, react=blind), known)
     first = [o.calls[0].answer.text == k.right for o, k in zip(made, known, strict=True)]
-    last = [o.answer.text == k.right for o, k in zip(made, known, strict=True)]
-    spoilt = sum(a and not b for a, b in zip(first, last, strict=True)) / count
-    mended = sum(b and not a for a, b in zip(first, last, strict=True)) / count
-    yield Claim("reflection, blind critic, p = .6", 0.6, share_right(made, known), count)
-    yield Claim("  of them right -> wrong", 0.6 * 0.4, spoilt, count)
-    yield Claim("  of them wrong -> right", 0.4 * 0.6, mended, count)
+    last = rights(made, known)
+    yield claim("reflection, blind critic, p = .6", 0.6, last)
+    changes = list(zip(first, last, strict=True))
+    yield claim("reflection, right -> wrong", 0.6 * 0.4, (a and not b for a, b in changes))
+    yield claim("reflection, wrong -> right", 0.4 * 0.6, (b and not a for a, b in changes))
     made = outcomes("reflect", Calibrated(known, 0.6, react=knowing), known)
-    yield Claim("reflection, critic that knows", 0.6 + 0.4 * 0.6, share_right(made, known), count)
+    yield claim("reflection, critic that knows", 0.6 + 0.4 * 0.6, rights(made, known))
 
 
-def cascades(count: int) -> Iterator[Claim]:
+def cascades(count: int) -> Iterator[Line]:
     """Half the questions easy (.9) and half hard (.3), a large model of .95: confidence is worth what chance is not."""
     known = questions(count)
     easy = {k.question for k in known[::2]}
@@ -148,20 +151,20 @@ def cascades(count: int) -> Iterator[Claim]:
         ("cascade:random,threshold=0.5", ((0.9 + 0.3) / 2 + 0.95) / 2),
     ):
         made = outcomes(spec, small, known, {"large": Calibrated(known, 0.95).ask})
-        yield Claim(spec, expected, share_right(made, known), count)
-        routed = sum(o.calls[-1].label == "large" for o in made) / count
-        yield Claim("  asked the large model", 0.5, routed, count)
+        yield claim(spec, expected, rights(made, known))
+        yield claim(f"{spec}, asked the large model", 0.5, (o.calls[-1].label == "large" for o in made))
 
 
-CLAIMS = (votes, verified, reflections, cascades)
+CLAIMS = (votes, verified, debates, reflections, cascades)
 
 
-def main() -> None:
-    print(f"{'':<36} expected  measured")
-    for claims in CLAIMS:
-        for claim in claims(2000):
-            print(f"{claim.name:<36} {claim.expected:8.4f}  {claim.measured:8.4f}")
+async def measure(at: Setting) -> Result:
+    async def lines(claims: Callable[[int], Iterator[Line]]) -> list[Line]:
+        # in a thread: each outcome has an event loop of its own
+        return await asyncio.to_thread(lambda: list(claims(at.num(2000, 200))))
+
+    return at.result([await at.part(claims.__name__, partial(lines, claims)) for claims in CLAIMS])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main({"known": measure}))

@@ -1,4 +1,4 @@
-"""Questions about a thousand documents: what is found, and what a model makes of it.
+"""Questions about a thousand documents: what is found (what a model makes of it is `bench/strategies/answers.py`).
 
 The documents are sheets about twenty things in each of fifty countries (its garden, its ship); half of them are in
 Chinese, and what they say is invented, so that no model can know it. There are three sets: the one that the thresholds
@@ -7,42 +7,30 @@ out. Asked in words that no recipe trains on, in the document's language and in 
 
 - recall: whether the right document is among the five passages found, by words alone and by words and vectors;
 - relevance: the share of these questions that pass the threshold, and of questions that no document answers: everyday
-  ones, and those about the same things in countries that have no sheet;
-- answers (with a model): right without the library and with it, and, with the right document left out of what is found,
-  how often it says that the documents do not say.
+  ones, and those about the same things in countries that have no sheet.
 
-`python -m bench.strategies.retrieval [MODEL]`; with the same --folder the library is not made again.
+`python -m bench.strategies.retrieval`; the libraries lie in the results folder and are made once.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import random
 import sys
-import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from pathlib import Path
 
+from bench.strategies.command import main
+from bench.strategies.line import Line, Wanted, shares
+from bench.strategies.setting import Part, Result, Setting
 from bench.strategies.unseen import HALVES, SEEN_PLACES, everyday, unseen_places, unseen_sheets
 from jielong.cli.library import open_library
-from jielong.cli.ports import MODEL_HELP, open_port
-from jielong.errors import DataError
-from jielong.evaluate.statistics import paired_bootstrap
-from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed, write_text
-from jielong.use.answers import normal
-from jielong.use.port import Ask, Options
 from jielong.use.retrieval.library import Library
-from jielong.use.retrieval.passages import Passage
-from jielong.use.strategies import Direct
 from jielong.use.strategies.library import FromLibrary
-from jielong.use.strategy import Strategy, run
-from jielong.worlds.reading import LANGS, Sheet, is_unknown, real_places, write_sheets
+from jielong.worlds.reading import LANGS, Sheet, real_places, write_sheets
 
 # What nobody's sheets say; half of them share words with the sheets' questions.
 OFF_TOPIC = {
@@ -86,7 +74,7 @@ class Material:
 
 
 def materials(places: int, seed: int) -> list[Material]:
-    """What the thresholds were chosen on, and the two halves of what they were not."""
+    """What the thresholds were chosen on, with so many places, and the two halves of what they were not."""
     seen, further = real_places()[:places], unseen_places(HALVES[0])[:places]
     found = [Material("seen", "test", write_sheets(seen, "test", seed), write_sheets(further, "test", seed), OFF_TOPIC)]
     for half in HALVES:
@@ -94,6 +82,11 @@ def materials(places: int, seed: int) -> list[Material]:
         sheets, lacking = (unseen_sheets(some, half, seed) for some in (named[:places], named[places:]))
         found.append(Material(half, half, sheets, lacking, everyday(half)))
     return found
+
+
+def materials_of(at: Setting) -> list[Material]:
+    """All of them; small ones where the setting is quick."""
+    return materials(3 if at.is_quick else SEEN_PLACES, at.seed)
 
 
 def questions(
@@ -113,147 +106,67 @@ def file_name(number: int) -> str:
     return f"sheet-{number:04d}.txt"
 
 
-async def make_library(sheets: Sequence[Sheet], folder: Path) -> None:
-    """The sheets as files, read into a library, or as much of it as is missing."""
-    for number, sheet in enumerate(sheets):
+@asynccontextmanager
+async def library_of(at: Setting, material: Material) -> AsyncIterator[Library]:
+    """The library of all its sheets; what is missing of it is made."""
+    folder = at.results / f"library-{at.seed}" / material.name.replace(" ", "-")
+    for number, sheet in enumerate(material.sheets):
         write_text(folder / "documents" / file_name(number), sheet.text + "\n")
     with closing(open_library(folder / "library.db", is_new=True)) as library:
-        began_s = time.monotonic()
         library.add([folder / "documents"])
-        added_s, began_s = time.monotonic() - began_s, time.monotonic()
-        made = await library.embed()
-        took_s = time.monotonic() - began_s
-    size = (folder / "library.db").stat().st_size
-    told = f"{len(sheets):,} documents read in {added_s:.1f} s, {made:,} vectors made in {took_s:.1f} s, {size:,} bytes"
-    print(told, file=sys.stderr, flush=True)
+        await library.embed()
+        yield library
 
 
-async def recall(library: Library, asked: Sequence[Question], k: int = 5) -> float:
-    found = [await library.search(q.text, k) for q in asked]
-    return sum(any(p.source.endswith(q.file) for p in ps) for q, ps in zip(asked, found, strict=True)) / len(asked)
+async def found(library: Library, asked: Sequence[Question], k: int = 5) -> tuple[float, ...]:
+    """Of each question, whether its document is among the `k` passages."""
+    passages = [await library.search(q.text, k) for q in asked]
+    return shares(any(p.source.endswith(q.file) for p in ps) for q, ps in zip(asked, passages, strict=True))
 
 
-async def passing(library: Library, texts: Sequence[str], threshold: float) -> float:
-    """The share of questions for which a passage reaches the threshold."""
+async def passing(library: Library, texts: Sequence[str]) -> tuple[float, ...]:
+    """Of each question, whether a passage reaches the threshold."""
+    threshold = FromLibrary(library).threshold
     best = [max((p.score for p in await library.search(text)), default=0.0) for text in texts]
-    return sum(score >= threshold for score in best) / len(best)
+    return shares(score >= threshold for score in best)
 
 
-@dataclass(frozen=True)
-class Without:
-    """The library as if one file had never been in it."""
-
-    library: Library
-    file: str
-
-    async def search(self, query: str, k: int = 5) -> Sequence[Passage]:
-        found = await self.library.search(query, k + 3)
-        return [p for p in found if not p.source.endswith(self.file)][:k]
-
-
-def is_right(question: Question, answer: str) -> bool:
-    """Whether the value is in the answer, before the sources that are named below it."""
-    said = f" {normal(answer.partition(chr(10) + chr(10))[0])} "
-    wanted = normal(question.value)
-    return wanted in said if question.lang == "zh" else f" {wanted} " in said
-
-
-def abstains(answer: str) -> bool:
-    return is_unknown(answer) or "Nothing relevant" in answer or "没有找到相关" in answer
-
-
-async def answers(strategies: Sequence[Strategy], asked: Sequence[Question], ask: Ask) -> list[str]:
-    """What each question is answered with its strategy, all at the same time."""
-    options = Options(Sampling(max_tokens=48, temperature=0.0))
-    outcomes = await asyncio.gather(
-        *(
-            run(strategy, Conversation((Message("user", q.text),)), ask, options)
-            for strategy, q in zip(strategies, asked, strict=True)
-        )
-    )
-    return [outcome.answer.text for outcome in outcomes]
-
-
-async def measure(folder: Path, model: str | None, num: int, places: int, seed: int) -> None:
-    print("| set | asked in | documents in | recall@5, words | words and vectors | pass the threshold |")
-    print("|---|---|---|---|---|---|")
-    asked: dict[Path, dict[str, list[Question]]] = {}
-    for material in materials(places, seed):
-        home = folder / material.name.replace(" ", "-")
-        await make_library(material.sheets, home)
-        with closing(open_library(home / "library.db")) as library:
-            asked[home] = await measure_search(library, material, num, seed)
-    for home, own in asked.items() if model else ():
-        with closing(open_library(home / "library.db")) as library:
-            await ask_model(library, str(model), own)
-
-
-async def measure_search(library: Library, material: Material, num: int, seed: int) -> dict[str, list[Question]]:
-    """Rows of the table; the questions in the language of their documents."""
-    threshold, embedder = FromLibrary(library).threshold, library.embedder
-    own: dict[str, list[Question]] = {}
-    for lang, about in product(LANGS, LANGS):
-        asked = questions(material.sheets, about, lang, num, seed, material.part)
-        if lang == about:
-            own[lang] = asked
+async def _recalled(at: Setting, material: Material, lang: str, about: str) -> list[Line]:
+    asked = questions(material.sheets, about, lang, at.num(200, 6), at.seed, material.part)
+    name = f"{material.name}, asked in {lang}, documents in {about}"
+    async with library_of(at, material) as library:
+        passed = await passing(library, [q.text for q in asked])
+        fused = await found(library, asked)
         library.embedder = None
-        by_words = await recall(library, asked)
-        library.embedder = embedder
-        fused, passed = await recall(library, asked), await passing(library, [q.text for q in asked], threshold)
-        print(f"| {material.name} | {lang} | {about} | {by_words:.1%} | {fused:.1%} | {passed:.1%} |")
-    for lang in LANGS:
-        lacking = [q.text for q in questions(material.lacking, lang, lang, num, seed, material.part)]
-        for what, texts in (("no such place", lacking), ("everyday", material.off_topic[lang])):
-            passed = await passing(library, texts, threshold)
-            print(f"| {material.name} | {lang} | none has it: {what} |  |  | {passed:.1%} |", flush=True)
-    return own
+        by_words = await found(library, asked)
+    return [
+        Line(f"recall@5, words, {name}", by_words),
+        Line(f"recall@5, words and vectors, {name}", fused, Wanted("at least", 0.95)),
+        Line(f"passes the threshold, {name}", passed),
+    ]
 
 
-async def ask_model(library: Library, model: str, asked: dict[str, list[Question]]) -> None:
-    """The table of answers; the intervals are paired bootstraps over the questions."""
-    port = open_port(model)
-    print(
-        f"\n{model}, {library.path.parent.name}\n\n| language | alone | with the library | gain | right one left out: right | abstains |"
-    )
-    print("|---|---|---|---|---|---|")
-    try:
-        for lang, some in asked.items():
-            alone = await answers([Direct()] * len(some), some, port.ask)
-            helped = await answers([FromLibrary(library)] * len(some), some, port.ask)
-            robbed = await answers([FromLibrary(Without(library, q.file)) for q in some], some, port.ask)
-            right = [
-                [float(is_right(q, a)) for q, a in zip(some, said, strict=True)] for said in (alone, helped, robbed)
-            ]
-            shares = [sum(r) / len(some) for r in right]
-            gain = paired_bootstrap(right[1], right[0])
-            silent = sum(map(abstains, robbed)) / len(some)
-            print(
-                f"| {lang} | {shares[0]:.1%} | {shares[1]:.1%} | {gain.low:+.1%} to {gain.high:+.1%} | {shares[2]:.1%} "
-                f"| {silent:.1%} |"
-            )
-            for question, said, without in list(zip(some, helped, robbed, strict=True))[:3]:
-                print(f"  {question.text}\n    {said!r}\n    left out: {without!r}", file=sys.stderr)
-    finally:
-        await port.close()
+async def _lacking(at: Setting, material: Material, lang: str) -> list[Line]:
+    lacking = questions(material.lacking, lang, lang, at.num(200, 6), at.seed, material.part)
+    name = f"passes the threshold, {material.name}, {lang}, none has it"
+    async with library_of(at, material) as library:
+        return [
+            Line(f"{name}: no such place", await passing(library, [q.text for q in lacking])),
+            Line(f"{name}: everyday", await passing(library, material.off_topic[lang])),
+        ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.strategies.retrieval", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument("model", nargs="?", help=f"{MODEL_HELP}; without it, retrieval alone is measured")
-    parser.add_argument("--places", type=int, default=50, help="each has about twenty documents (default: 50)")
-    parser.add_argument("--questions", type=int, default=200, help="in each language about each (default: 200)")
-    parser.add_argument("--folder", type=Path, help="where documents and library lie (default: a temporary one)")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    if not 3 <= options.places <= SEEN_PLACES:
-        raise DataError(f"--places is {options.places}; it must lie between 3 and {SEEN_PLACES}")
-    with tempfile.TemporaryDirectory(prefix="jielong-retrieval-") as temporary:
-        folder = options.folder or Path(temporary)
-        asyncio.run(measure(folder, options.model, options.questions, options.places, options.seed))
-    return 0
+async def measure(at: Setting) -> Result:
+    parts: list[Part] = []
+    for material in materials_of(at):
+        works = {
+            f"{material.name} {lang} {about}": partial(_recalled, at, material, lang, about)
+            for lang, about in product(LANGS, LANGS)
+        }
+        works |= {f"{material.name} {lang} none": partial(_lacking, at, material, lang) for lang in LANGS}
+        parts += [await at.part(name, work) for name, work in works.items()]
+    return at.result(parts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main({"retrieval": measure}))

@@ -1,28 +1,29 @@
 """Which calls does a model label for itself, are they the right ones, and what does the loss gain?
 
-`python -m bench.strategies.self_label MODEL` takes questions of the world of sums with their answers as plain texts, half of
-which need the calculator and half hold numbers without needing it. The model proposes calls (few-shot, `use.self_label`),
-and those that help are kept. True is a call right before the answer whose value is the answer. The control judges the
-same calls with a wrong result. `--out FILE` writes the texts with kept calls, and those that got none, as conversations
-for `jielong adapt MODEL --chat FILE`; with `--ask N` a model, adapted or not, is asked N held-out questions, without any example,
-and its calls are counted.
+`python -m bench.strategies.self_label` takes questions of the world of sums with their answers as plain texts, half of which
+need the calculator and half hold numbers without needing it. The model proposes calls (few-shot, `use.self_label`), and
+those that help are kept. True is a call right before the answer whose value is the answer. The control judges the same
+calls with a wrong result. The texts with kept calls, and those that got none, are written as conversations for
+`jielong adapt MODEL --chat FILE`; and the model, adapted or not, is asked held-out questions without any example.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import time
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
-from jielong.cli.ports import open_port
+from bench.environments import Unavailable
+from bench.strategies.command import main
+from bench.strategies.line import Beside, Line, Wanted, shares
+from bench.strategies.setting import Part, Result, Setting
 from jielong.evaluate.calls import Call, CallQuestion, measure_calls
 from jielong.records import Conversation, Message, Sampling, to_dict
 from jielong.runs import canonical_json, write_text
-from jielong.use.port import Options, Port
+from jielong.use.port import Options, Scores
 from jielong.use.self_label import (
     BEFORE_NUMBERS,
     InlineCall,
@@ -35,7 +36,13 @@ from jielong.use.self_label import (
     propose,
 )
 from jielong.use.tools.calculator import CALCULATOR
-from jielong.worlds.sums.items import LANGS, Item, Part, questions_of
+from jielong.worlds.sums.items import LANGS, Item, questions_of
+from jielong.worlds.sums.items import Part as Split
+
+THRESHOLD = 1.0
+"""Nats that a call must gain to be kept."""
+AT_ONCE = 8
+"""Texts of one part."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Labelled:
         return Conversation((Message("user", self.item.question), Message("assistant", reply)))
 
 
-def texts(num: int, seed: int, part: Part = "train") -> list[tuple[Item, str, int]]:
+def texts(num: int, seed: int, part: Split = "train") -> list[tuple[Item, str, int]]:
     """`num` texts, half of them with something to compute, half of each in Chinese, and where the answer of each begins."""
     made = list[tuple[Item, str, int]]()
     for kind, share in (("plain", 8), ("story", 8), ("numbers", 4)):
@@ -72,83 +79,81 @@ def texts(num: int, seed: int, part: Part = "train") -> list[tuple[Item, str, in
     return made
 
 
-async def labelled(port: Labeller, num: int, how: Labelling, seed: int) -> list[Labelled]:
+async def labelled(port: Labeller, some: Sequence[tuple[Item, str, int]], how: Labelling) -> list[Labelled]:
     found = []
-    for item, text, at in texts(num, seed):
+    for item, text, place in some:
         proposed = await propose(text, port, CALCULATOR, how)
         calls = [await judge(text, call, port, CALCULATOR) for call in proposed]
         wrong = [await judge(text, replace(c, result=f"{len(c.result)}{c.result}"), port, CALCULATOR) for c in proposed]
-        found.append(Labelled(item, text, at, calls, wrong))
-        print(f"{len(found)}: {text}", *(f"  {c.at} {c.argument} -> {c.result} {c.gain:+.2f}" for c in calls), sep="\n")
+        found.append(Labelled(item, text, place, calls, wrong))
     return found
 
 
-def table(found: Sequence[Labelled]) -> str:
-    """For several thresholds: what is kept, of it what is true, of the texts that need a call how many got it, the gain."""
+def lines(found: Sequence[Labelled]) -> list[Line]:
+    """What was proposed and what of it was kept; nothing of a kind that did not come up."""
+    proposed = [(one, call) for one in found for call in one.calls]
+    kept = [(one, call) for one in found for call in best_calls(one.calls, THRESHOLD)]
     needing = [one for one in found if one.item.call]
-    lines = [
-        f"{len(found)} texts, {len(needing)} of which need a call; {sum(len(o.calls) for o in found)} calls proposed, "
-        f"{sum(o.is_true(c) for o in found for c in o.calls)} of them true",
-        "",
-        "| threshold | kept | true | needing texts with a true call | gain of kept, nats | kept with a wrong result |",
-        "|---|---|---|---|---|---|",
+    passed = shares(call.gain >= THRESHOLD for _, call in proposed)
+    wrong = shares(call.gain >= THRESHOLD for one in found for call in one.wrong)
+    made = [
+        Line("proposed calls that are true", shares(one.is_true(call) for one, call in proposed)),
+        Line("kept calls that are true", shares(one.is_true(call) for one, call in kept)),
+        Line(
+            f"proposed calls that gain {THRESHOLD:g} nat",
+            passed,
+            Wanted("more"),
+            Beside("the same with a wrong result", wrong),
+        ),
+        Line(
+            "texts that need a call and got the true one",
+            shares(any(one.is_true(c) for c in best_calls(one.calls, THRESHOLD)) for one in needing),
+        ),
     ]
-    for threshold in (0.1, 0.25, 0.5, 1.0, 1.5):
-        kept = [(one, call) for one in found for call in best_calls(one.calls, threshold)]
-        true = [(one, call) for one, call in kept if one.is_true(call)]
-        reached = len({one.text for one, _ in true})
-        gain = sum(call.gain for _, call in kept) / max(1, len(kept))
-        wrong = sum(len(best_calls(one.wrong, threshold)) for one in found)
-        share = f"{len(true) / len(kept):.0%}" if kept else "-"
-        lines.append(
-            f"| {threshold} | {len(kept)} | {share} | {reached / max(1, len(needing)):.0%} | {gain:.2f} | {wrong} |"
-        )
-    return "\n".join(lines)
+    return [line for line in made if line.scores]
 
 
-async def asked(port: Port, num: int, seed: int) -> str:
-    """How a model calls by itself, in the middle of its answers, on held-out questions."""
-    sampling = Sampling(max_tokens=48, temperature=0.0, stop=("→", "\n"))
+async def _labelled(at: Setting, some: Sequence[tuple[Item, str, int]], file: Path) -> list[Line]:
+    port = at.port
+    if not isinstance(port, Scores):
+        raise Unavailable("calls are judged by log-probabilities of given texts, and servers do not say them")
+    how = Labelling(BEFORE_NUMBERS, threshold=THRESHOLD, seed=at.seed)
+    found = await labelled(cast(Labeller, port), some, how)
+    write_text(file, "".join(canonical_json(to_dict(one.talk(THRESHOLD))) + "\n" for one in found))
+    return lines(found)
+
+
+async def _asked(at: Setting, num: int) -> list[Line]:
+    """How the model calls by itself, in the middle of its answers, on held-out questions."""
+    options = Options(Sampling(max_tokens=48, temperature=0.0, stop=("→", "\n")))
 
     async def caller(question: str) -> Sequence[Call]:
-        answer = await port.ask(Conversation((Message("user", question),)), Options(sampling))
+        answer = await at.port.ask(Conversation((Message("user", question),)), options)
         return inline_calls(answer.text, CALCULATOR)
 
-    items = [item for item, _, _ in texts(num, seed, "test")]
-    return str(await measure_calls([CallQuestion(i.question, i.call) for i in items], caller))
+    items = [item for item, _, _ in texts(num, at.seed, "test")]
+    report = await measure_calls([CallQuestion(i.question, i.call) for i in items], caller)
+    called = [True] * report.right + [False] * (report.wrong + report.missed)
+    quiet = [True] * report.quiet + [False] * report.false
+    return [
+        Line("asked without examples: the right call", shares(called)),
+        Line("asked without examples: no call where none is needed", shares(quiet)),
+    ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.strategies.self_label", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument("model", help="a run's or model's folder")
-    parser.add_argument("--texts", type=int, default=80)
-    parser.add_argument(
-        "--threshold", type=float, default=1.0, help="of the calls that are written, in nats (default: 1)"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE.jsonl", help="write the texts with kept calls as conversations"
-    )
-    parser.add_argument(
-        "--ask", type=int, metavar="N", help="label nothing; ask N held-out questions and count the calls"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    how = Labelling(BEFORE_NUMBERS, threshold=options.threshold, seed=options.seed)
-    port = open_port(options.model)
-    began_s = time.perf_counter()
-    if options.ask:
-        print(asyncio.run(asked(port, options.ask, options.seed)))
-        return 0
-    found = asyncio.run(labelled(cast(Labeller, port), options.texts, how, options.seed))
-    print(f"\n{table(found)}\n\n{time.perf_counter() - began_s:.0f} s, seed {options.seed}")
-    if options.out:
-        talks = [one.talk(how.threshold) for one in found]
-        write_text(options.out, "".join(canonical_json(to_dict(talk)) + "\n" for talk in talks))
-        print(f"Written:  {len(talks)} conversations, {options.out}")
-    return 0
+async def measure(at: Setting) -> Result:
+    num = max(8, at.num(80, 8))
+    some = texts(num, at.seed)
+    parts: list[Part] = []
+    files: list[Path] = []
+    for start in range(0, len(some), AT_ONCE):
+        files.append(at.folder / f"talks-{start}.jsonl")
+        work = partial(_labelled, at, some[start : start + AT_ONCE], files[-1])
+        parts.append(await at.part(f"texts from {start}", work))
+    write_text(at.folder / "talks.jsonl", "".join(file.read_text(encoding="utf-8") for file in files))
+    parts.append(await at.part("asked", partial(_asked, at, num)))
+    return at.result(parts)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main({"self_label": measure}))

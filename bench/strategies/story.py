@@ -1,23 +1,25 @@
-"""A story in five parts by Re3 against one long sample of as many tokens: `python -m bench.strategies.story MODEL`.
+"""A story in five parts by Re3 against one long sample of as many tokens: `python -m bench.strategies.story`.
 
 Who is in the story, and what must not change about them, stands in the premise, so that both are measured by the same
 rule. Measured are whether those people stay (named in how many fifths of the text), under the same traits, whether people
 turn up who were never introduced, and how much is repeated. Several premises and seeds, in pairs; beside one long sample
-stands one that is asked to go on until its story is as long, for how much is repeated depends on the length.
+stands one that is asked to go on until its story is as long, for how much is repeated depends on the length. The texts
+lie beside the results: read them.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import itertools
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from functools import partial
 
-from jielong.cli.ports import MODEL_HELP, open_port
-from jielong.evaluate.statistics import paired_bootstrap
+from bench.strategies.asking import cost
+from bench.strategies.command import main
+from bench.strategies.line import Beside, Line, Wanted
+from bench.strategies.setting import Part, Result, Setting
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import write_json
 from jielong.use.answers import normal
@@ -29,6 +31,7 @@ from jielong.use.strategies.story import Story
 from jielong.use.strategy import Outcome, Strategy, run, said
 
 PARTS = 5
+NAMES = RE3, ONCE, GOING_ON = "Re3", "one sample", "going on"
 _TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+(?:['’][^\W_\u3400-\u9fff]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"'”’」]*\s*|\n+")
 _CAPITAL = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+\b")
@@ -170,7 +173,7 @@ class Measures:
     distinct_2: float
 
 
-def measure(text: str, premise: Premise, length: int = 0) -> Measures:
+def measures(text: str, premise: Premise, length: int = 0) -> Measures:
     """All measures of a story; of repetition the first `length` words count (0: all), as longer texts repeat more."""
     words = tokens(text)
     counted = words[:length] if length else words
@@ -222,79 +225,64 @@ async def pair(premise: Premise, ask: Ask, seed: int, part_tokens: int) -> dict[
     whole = Options(replace(sampling, max_tokens=planned.usage.completion_tokens), seed)
     once = await run(named("direct"), long_one, ask, whole)
     going_on = await run(GoOn(len(tokens(planned.answer.text))), long_one, ask, Options(sampling, seed))
-    return {"re3": planned, "one sample": once, "going on": going_on}
+    return dict(zip(NAMES, (planned, once, going_on), strict=True))
 
 
-def table(stories: Sequence[tuple[Premise, dict[str, Outcome]]]) -> str:
-    """Markdown: means of every measure, and the gain of Re3 over each of the others with its 95% interval, in pairs.
+# which way a measure should go, and what its mean counts
+_WANTED: dict[str, tuple[Wanted | None, str]] = {
+    "words": (None, "words"),
+    "presence": (Wanted("more"), "%"),
+    "strangers_per_1000": (Wanted("less"), ""),
+    "contradictions_per_1000": (Wanted("less"), ""),
+    "repeated_4_whole": (None, "%"),
+    "repeated_4": (Wanted("less"), "%"),
+    "distinct_1": (Wanted("more"), "%"),
+    "distinct_2": (Wanted("more"), "%"),
+}
 
-    Repetition is counted in as many words of each story as the shortest of its pair has.
+
+def lines(premise: Premise, told: dict[str, Outcome]) -> list[Line]:
+    """One story: what was written, and each measure of Re3 against the story that goes on and the one of equal tokens.
+
+    Repetition is counted in as many words of each story as the shortest has.
     """
-    measured: dict[str, list[Measures]] = {}
-    for premise, told in stories:
-        length = min(len(tokens(outcome.answer.text)) for outcome in told.values())
-        for name, outcome in told.items():
-            measured.setdefault(name, []).append(measure(outcome.answer.text, premise, length))
-    first, *others = measured
-    cost = {n: sum(told[n].usage.completion_tokens for _, told in stories) / len(stories) for n in measured}
-    lines = [
-        f"| {len(stories)} stories | " + " | ".join([*measured, *(f"{first} - {name}" for name in others)]) + " |",
-        "|---" * (1 + len(measured) + len(others)) + "|",
-        "| tokens written | " + " | ".join([*(f"{cost[name]:.0f}" for name in measured), *("" for _ in others)]) + " |",
+    length = min(len(tokens(outcome.answer.text)) for outcome in told.values())
+    measured = {name: measures(outcome.answer.text, premise, length) for name, outcome in told.items()}
+    made = [
+        Line(
+            f"tokens written, {name}",
+            (float(outcome.usage.completion_tokens),),
+            cost=cost(outcome.usage, 1, outcome.seconds),
+            unit="tokens",
+        )
+        for name, outcome in told.items()
     ]
     for field in fields(Measures):
-        values = {name: [getattr(m, field.name) for m in each] for name, each in measured.items()}
-        cells = [f"{sum(each) / len(each):.3g}" for each in values.values()]
-        for name in others:
-            gain = paired_bootstrap(values[first], values[name])
-            cells.append(f"{gain.mean:+.3g} ({gain.low:+.3g} to {gain.high:+.3g})")
-        lines.append(f"| {field.name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        wanted, unit = _WANTED[field.name]
+        re3, once, going_on = (float(getattr(measured[name], field.name)) for name in NAMES)
+        against, equal = Beside(GOING_ON, (going_on,)), Beside(ONCE, (once,))
+        made.append(Line(f"{field.name}, {RE3}", (re3,), wanted, against, equal, unit=unit))
+    return made
 
 
-async def tell(
-    model: str, language: str, seeds: Sequence[int], part_tokens: int, out: Path
-) -> list[tuple[Premise, dict[str, Outcome]]]:
-    """All stories; written to `out` as they are told."""
-    port = open_port(model)
-    stories, written = [], []
-    try:
-        for seed in seeds:
-            for premise in (p for p in PREMISES if language_of(p.text) == language):
-                told = await pair(premise, port.ask, seed, part_tokens)
-                stories.append((premise, told))
-                for name, outcome in told.items():
-                    row = {"story": name, "seed": seed, "premise": premise.text, "text": outcome.answer.text}
-                    row |= {
-                        "read": outcome.usage.prompt_tokens,
-                        "written": outcome.usage.completion_tokens,
-                        "seconds": outcome.seconds,
-                        "stop": outcome.answer.stop,
-                    }
-                    written.append(row | asdict(measure(outcome.answer.text, premise)))
-                write_json(out, written)
-                print(
-                    f"seed {seed}: {premise.text[:40]} ({', '.join(f'{o.seconds:.0f} s' for o in told.values())})",
-                    flush=True,
-                )
-    finally:
-        await port.close()
-    return stories
+async def _told(at: Setting, premise: Premise, number: int) -> list[Line]:
+    told = await pair(premise, at.port.ask, at.seed, 24 if at.is_quick else 160)
+    rows = [
+        {"story": name, "premise": premise.text, "text": outcome.answer.text, "stop": outcome.answer.stop}
+        | asdict(measures(outcome.answer.text, premise))
+        for name, outcome in told.items()
+    ]
+    write_json(at.folder / "texts" / f"{number}.json", rows)
+    return lines(premise, told)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("--language", choices=("en", "zh"), default="en")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--part-tokens", type=int, default=160, help="of each part at most (default: 160)")
-    parser.add_argument("--out", type=Path, default=Path("stories.json"), help="all texts and measures")
-    arguments = parser.parse_args()
-    stories = asyncio.run(
-        tell(arguments.model, arguments.language, arguments.seeds, arguments.part_tokens, arguments.out)
-    )
-    print(f"\n{table(stories)}\n\nTexts: {arguments.out}")
+async def measure(at: Setting) -> Result:
+    parts: list[Part] = []
+    for number, premise in enumerate(PREMISES):
+        if language_of(premise.text) in at.languages and number < at.num(len(PREMISES), 1):
+            parts.append(await at.part(f"premise {number}", partial(_told, at, premise, number)))
+    return at.result(parts)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main({"story": measure}))

@@ -2,21 +2,22 @@
 
 It is the worked example of tree search (arXiv 2305.10601): the question says how a step is written, the program replays
 the steps, values a path exactly and tests for the goal. Whatever a model writes, only a legal game counts.
-`python -m bench.strategies.twentyfour MODEL` sets trees beside votes of equal tokens.
+`python -m bench.strategies.twentyfour` sets trees beside votes of equal tokens.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cache
 from typing import Any
 
-from bench.strategies.techniques import Task, Technique, show
-from jielong.cli.ports import MODEL_HELP
+from bench.strategies.command import main
+from bench.strategies.gains import Task, Technique, gains
+from bench.strategies.setting import Part, Result, Setting
 from jielong.records import Conversation, Sample, Score
 from jielong.runs import derive_seed
 from jielong.use.examples import Example
@@ -124,10 +125,9 @@ def is_solved(asked: str, text: str) -> bool:
 # --- the experiment
 
 
-def task(count: int, seed: int, size: int) -> Task:
-    asked = tuple(Example(question(numbers), "") for numbers in puzzles(count, seed, size))
-    name = f"24 from {size} numbers, {count} puzzles"
-    return Task(name, asked, max_tokens=96, is_right=lambda text, asked: is_solved(asked.question, text))
+def task(count: int, seed: int, size: int, language: str = "en") -> Task:
+    asked = tuple(Example(question(numbers, language), "") for numbers in puzzles(count, seed, size))
+    return Task(asked, max_tokens=96, is_right=lambda text, asked: is_solved(asked.question, text))
 
 
 def verifier(items: Sequence[tuple[Any, Conversation, Sample]]) -> list[Score]:
@@ -139,22 +139,21 @@ def techniques(size: int) -> dict[str, Technique]:
     """Trees with the program and with the model as the valuer, and the best of as many samples, judged by the same program."""
     steps = size - 1
     return {
-        "tree, program": (f"tree:steps={steps}", {"value": value, "is_goal": is_goal}),
-        "tree, itself": (f"tree:steps={steps},branches=3,beam=2", {}),
-        "best of 12, program": ("best-of:12", {"scorer": verifier}),
+        "tree, program": Technique(f"tree:steps={steps}", {"value": value, "is_goal": is_goal}),
+        "tree, itself": Technique(f"tree:steps={steps},branches=3,beam=2"),
+        "best of 12, program": Technique("best-of:12", {"scorer": verifier}),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("--puzzles", type=int, default=20)
-    parser.add_argument("--size", type=int, default=4, help="numbers of each puzzle; 3 is easier (default: 4)")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    asked = task(arguments.puzzles, arguments.seed, arguments.size)
-    show(asked, techniques(arguments.size), arguments.model, arguments.seed)
+async def measure(at: Setting) -> Result:
+    """Of four numbers as in the paper, and of three, which is easier."""
+    parts: list[Part] = []
+    for language in at.languages:
+        for size in (3, 4):
+            asked = task(at.num(20, 2), at.seed, size, language)
+            parts += await gains(at, asked, techniques(size), f"{language} {size} numbers, ")
+    return at.result(parts)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main({"twentyfour": measure}))

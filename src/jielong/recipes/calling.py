@@ -14,7 +14,7 @@ from jielong.recipes.recipe import CallsStage
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import write_json, write_text
 from jielong.use.answers import last_number, normal
-from jielong.use.port import LocalPort, Options
+from jielong.use.port import Ask, Options
 from jielong.use.strategy import run
 from jielong.use.tools.calculator import CALCULATOR, calculate
 from jielong.use.tools.loop import Tools
@@ -35,13 +35,19 @@ class Reply:
 Answers = Callable[[str], Awaitable[Reply]]
 
 
-def with_calculator(port: LocalPort, max_tokens: int, *, describe: bool) -> Answers:
+def exam(lang: str, each: int, seed: int) -> list[Item]:
+    """Held-out questions: `each` of every kind that needs a call, and as many that need none."""
+    needing = [i for k in CALL_KINDS for i in questions_of(k, lang, "test", each, seed)]
+    return needing + [i for k in NO_CALL_KINDS for i in questions_of(k, lang, "test", 2 * each, seed)]
+
+
+def with_calculator(ask: Ask, max_tokens: int, *, describe: bool) -> Answers:
     """A model whose calls are run; whether it is told of the tool before it is asked."""
     strategy = Tools((CALCULATOR,), describe=describe)
     options = Options(Sampling(max_tokens=max_tokens, temperature=0.0))
 
     async def answers(question: str) -> Reply:
-        outcome = await run(strategy, Conversation((Message("user", question),)), port.ask, options)
+        outcome = await run(strategy, Conversation((Message("user", question),)), ask, options)
         calls = [call for asked in outcome.calls for call in asked.answer.message.tool_calls]
         return Reply(tuple(calls), outcome.answer.text)
 
@@ -95,10 +101,8 @@ def examine(stage: CallsStage, context: Context) -> dict[str, Any]:
     wrong: list[dict[str, Any]] = []
     for number, lang in enumerate(LANGS):
         context.display.update(number, len(LANGS), None, 0.0, 0.0, lang)
-        items = [i for k in CALL_KINDS for i in questions_of(k, lang, "test", stage.each, seed)]
-        # as many that need no call
-        items += [i for k in NO_CALL_KINDS for i in questions_of(k, lang, "test", 2 * stage.each, seed)]
-        untold, told = (with_calculator(port, stage.max_tokens, describe=d) for d in (False, True))
+        items = exam(lang, stage.each, seed)
+        untold, told = (with_calculator(port.ask, stage.max_tokens, describe=d) for d in (False, True))
         figures[lang], replies = asyncio.run(sit(items, untold))
         figures[f"{lang}, told"], _ = asyncio.run(sit(items, told))
         figures[f"{lang}, regular expr."], _ = asyncio.run(sit(items, by_regular_expression))

@@ -87,9 +87,9 @@ def test_whoever_says_it_is_finished_too_early_has_not_succeeded() -> None:
 
 
 def test_an_action_repeated_in_the_same_situation_is_broken_off() -> None:
-    door = next(text for text in solution() if text.startswith("go"))
-    game = Household("en", rooms=2)
-    back = f"go to the {game.reset(1).text.split(',')[0].removeprefix('You are in the ')}"
+    seen = Household("en", rooms=2).reset(1)
+    door = next(text for text in seen.admissible if text.startswith("go"))
+    back = f"go to the {seen.text.split(',')[0].removeprefix('You are in the ')}"
     there_and_back = played(iter([door, back] * 20), limits=Limits(steps=40, repeats=3))
     assert (there_and_back.stop, len(there_and_back.steps)) == ("repeated", 5)
     nonsense = played(iter(["fly"] * 40))

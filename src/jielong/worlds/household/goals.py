@@ -16,7 +16,7 @@ from jielong.worlds.nonsense import nonsense
 OPENERS: dict[str, tuple[str, ...]] = {
     "en": (*[""] * 4, "hello. ", "please: ", "now, ", "listen: ", "one more thing: ", "it is late. ", "guests are coming. ",
            "I am tired today. ", "what a mess! ", "there is something to do: ", "if you have time: ", "I have a wish: "),
-    "zh": (*[""] * 4, "你好。", "拜托：", "现在，", "听我说：", "还有一件事：", "天晚了。", "客人要来了。",
+    "zh": (*[""] * 4, "你好。", "拜托", "劳驾", "听我说：", "还有一件事，", "天晚了。", "客人要来了。",
            "我今天累了。", "真乱！", "有一件事要做：", "有空的话：", "我有一个愿望："),
 }  # fmt: skip
 CLOSERS: dict[str, tuple[str, ...]] = {

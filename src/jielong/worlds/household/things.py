@@ -172,9 +172,16 @@ def made_up_thing(rng: random.Random) -> ThingKind:
     """A thing that nobody has heard of, so that its name has to be read."""
     taken = {name for kinds in (THINGS, FURNITURE, ROOMS) for kind in kinds.values() for name in (kind.en, kind.zh)}
     while True:
-        en = "".join(rng.choice(_SYLLABLES) for _ in range(rng.choice((2, 2, 3))))
-        zh = "".join(rng.choice(_HAN) for _ in range(rng.choice((2, 2, 3))))
-        if rng.random() < 0.5:
+        dice = rng.random()
+        if dice < 0.3:
+            en = "".join(rng.choice(_SYLLABLES) for _ in range(rng.choice((2, 2, 3))))
+            zh = "".join(rng.choice(_HAN) for _ in range(rng.choice((2, 2, 3))))
+        elif dice < 0.6:
             en, zh = any_word("en", rng), any_word("zh", rng)
+        else:
+            # the beginning of one thing and the end of another: no piece of a word tells what follows it
+            one, other = (rng.choice(things_of("train")) for _ in range(2))
+            en = one.en[: rng.randint(1, len(one.en) - 1)] + other.en[rng.randint(1, len(other.en) - 1) :]
+            zh = rng.choice(one.zh) + rng.choice(other.zh)
         if not {en, zh} & taken:
             return ThingKind(en, zh, rng.choice((_DISH, _FOOD, _CLOTH, ())))

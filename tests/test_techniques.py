@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from bench.strategies import gains as gaining
 from bench.strategies.calibrated import Calibrated, Known
-from bench.strategies.gains import DRAWS, Task, gains
+from bench.strategies.gains import Task, gains
 from bench.strategies.line import Line
 from bench.strategies.models import Ports
 from bench.strategies.setting import Setting
@@ -23,8 +23,9 @@ def known(task: Task) -> list[Known]:
 
 
 def measured(task: Task, names: str, folder: Path, small: Calibrated, large: Calibrated | None = None) -> list[Line]:
+    """With few draws for the votes of equal tokens, as in a quick run."""
     ports = Ports({"small": small} | ({"large": large} if large else {}))
-    at = Setting("sums", folder, "small", "large" if large else "", ports=ports)
+    at = Setting("sums", folder, "small", "large" if large else "", is_quick=True, ports=ports)
     parts = asyncio.run(gains(at, task, {name: TECHNIQUES[name] for name in names.split(",")}))
     return [line for part in parts for line in part.lines]
 
@@ -41,7 +42,8 @@ def test_sums_and_capitals_are_drawn_by_their_seed_without_the_shots_and_the_tra
     assert "的首都是哪里？" in capitals(3, 0, "zh").questions[0].question
 
 
-def test_a_known_model_gains_what_it_must_at_the_cost_it_must(tmp_path: Path) -> None:
+def test_a_known_model_gains_what_it_must_at_the_cost_it_must(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gaining, "QUICK_DRAWS", 9)
     task = sums(100, 0)
     lines = measured(task, "vote-9,best-9-verifier,spell-tip", tmp_path, Calibrated(known(task), 0.6))
     once, vote, best, spell = (100 * line.mean for line in lines)
@@ -52,7 +54,6 @@ def test_a_known_model_gains_what_it_must_at_the_cost_it_must(tmp_path: Path) ->
     assert costs[1].tokens == 9 * costs[0].tokens
     # of nine samples, and of one that is a little longer
     assert [line.equal and line.equal.name for line in lines] == [None, "vote of 9", "vote of 9", "vote of 1"]
-    assert DRAWS >= 9
     assert lines[2].against == lines[0].beside and lines[2].p(lines[0].beside) < 0.001
 
 
@@ -73,7 +74,7 @@ def test_a_cascade_asks_the_large_model_where_the_small_one_is_unsure_and_chance
 def test_a_search_pays_for_its_scorings_and_answers_with_the_best_instruction(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gaining, "SCORINGS", 5)
+    monkeypatch.setattr(gaining, "QUICK_SCORINGS", 5)
     task = sums(10, 0, num_train=4)
     asked: list[str] = []
 

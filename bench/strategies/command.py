@@ -40,7 +40,7 @@ def main(
     except JielongError as error:
         print(error, file=sys.stderr)
         return 2
-    if results:
+    if any(result.parts for result in results):
         text = report(results, missing, options.model)
         write_text(options.out, text)
         print(f"\n{text}\nWritten:  {options.out}")

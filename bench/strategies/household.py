@@ -47,7 +47,7 @@ def rows(port: Port, rooms: int, seed: int) -> dict[str, Trial]:
     return found
 
 
-def steps_per_second(steps: int = 20_000) -> float:
+def steps_per_second(steps: int = 5_000) -> float:
     """Random actions in a home of three rooms, texts included."""
     game, dice = Household("en", part="test"), random.Random(0)
     seen = game.reset(0)

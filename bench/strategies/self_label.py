@@ -90,13 +90,13 @@ async def labelled(port: Labeller, some: Sequence[tuple[Item, str, int]], how: L
 
 
 def lines(found: Sequence[Labelled]) -> list[Line]:
-    """What was proposed and what of it was kept; nothing of a kind that did not come up."""
+    """What was proposed and what of it was kept."""
     proposed = [(one, call) for one in found for call in one.calls]
     kept = [(one, call) for one in found for call in best_calls(one.calls, THRESHOLD)]
     needing = [one for one in found if one.item.call]
     passed = shares(call.gain >= THRESHOLD for _, call in proposed)
     wrong = shares(call.gain >= THRESHOLD for one in found for call in one.wrong)
-    made = [
+    return [
         Line("proposed calls that are true", shares(one.is_true(call) for one, call in proposed)),
         Line("kept calls that are true", shares(one.is_true(call) for one, call in kept)),
         Line(
@@ -110,7 +110,6 @@ def lines(found: Sequence[Labelled]) -> list[Line]:
             shares(any(one.is_true(c) for c in best_calls(one.calls, THRESHOLD)) for one in needing),
         ),
     ]
-    return [line for line in made if line.scores]
 
 
 async def _labelled(at: Setting, some: Sequence[tuple[Item, str, int]], file: Path) -> list[Line]:

@@ -104,7 +104,8 @@ class Setting:
         if file.exists():
             return Part.from_dict(read_json(file))
         start_s = time.monotonic()
-        lines = tuple(await work())
+        # nothing may have come up of a kind: no call proposed, no question of two digits
+        lines = tuple(line for line in await work() if line.scores)
         part = Part(name, lines, time.monotonic() - start_s, now(), commit(), load_average())
         write_json(file, to_dict(part))
         told = ", ".join(f"{line.name} {shown(line.mean, line.unit)}" for line in lines[:4])

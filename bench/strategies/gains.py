@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bench.strategies.asking import answer_all, cost
@@ -76,6 +77,11 @@ async def gains(at: Setting, task: Task, techniques: Mapping[str, Technique], pl
     for name, technique in techniques.items():
         if technique.needs_large and not at.large:
             raise ConfigError(f"technique {name} asks a second model where the first is unsure; give it with --large")
+    # what is kept of a cascade is of this large model
+    techniques = {
+        f"{name} to {Path(at.large).name}" if technique.needs_large else name: technique
+        for name, technique in techniques.items()
+    }
     once = await at.part(f"{place}once", partial(_once, at, task, f"{place}once"))
     votes = await at.part(f"{place}votes of equal tokens", partial(_votes, at, task))
     return [

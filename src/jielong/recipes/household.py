@@ -1,4 +1,4 @@
-"""A small model that acts in a household: demonstrations, a tokenizer, two trainings, the trial."""
+"""A small model that acts in a household: it learns to copy, to look up, to act for a few steps, then to the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIZES = ("default", "smoke")
 
 
 def household(size: str = "default", seed: int = 0) -> Recipe:
-    """`default` takes about twenty minutes on two cores, `smoke` half a minute (and proves only that all parts run)."""
+    """`default` takes some 25 minutes on one core, `smoke` half a minute (and proves only that all parts run)."""
     if size not in SIZES:
         raise ConfigError(f"household has no size {size!r}; {did_you_mean(size, SIZES)}")
     is_smoke = size == "smoke"

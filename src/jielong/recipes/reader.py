@@ -29,7 +29,7 @@ from jielong.train.optim import OptimizerConfig
 
 
 def reader(size: str = "default", seed: int = 0) -> Recipe:
-    """`default` takes some ten minutes on one core, `smoke` seconds (and proves only that all parts run)."""
+    """`default` takes a quarter of an hour on one core, `smoke` seconds (and proves only that all parts run)."""
     if size not in ("default", "smoke"):
         raise ConfigError(f"reader has no size {size!r}; {did_you_mean(size, ('default', 'smoke'))}")
     model = ModelConfig(

@@ -40,7 +40,7 @@ class Limits:
     steps: int = 40
     repeats: int = 3
     """The same action, with the same to be seen, so many times is a loop."""
-    remember: int = 16
+    remember: int = 8
     """So many of the last turns stay in the conversation."""
 
     def __post_init__(self) -> None:

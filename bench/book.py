@@ -1,8 +1,8 @@
 """A book as one prompt: memory and speed of reading so many tokens with a model of size s, and of writing after them.
 
 300 pages are about 160,000 tokens. The model has random weights and positions stretched by YaRN: what reading costs does not
-depend on what was learned (`bench.needle` asks what is found at a distance). Memory is the process's peak, and how much of
-it the prompt added; beside it stands what its keys and values take, which is the least that can be added.
+depend on what was learned (`bench.needle` asks what is found at a distance). Memory is the most that the process had meanwhile, and
+how much of it reading added; beside it stands what keys and values take, which the engine has from the beginning.
 
 `python -m bench.book [--tokens 160000]`, from the root of the repository.
 """
@@ -10,13 +10,13 @@ it the prompt added; beside it stands what its keys and values take, which is th
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import torch
 
 from jielong.generate import Engine, EngineConfig
@@ -24,13 +24,8 @@ from jielong.model.presets import preset
 from jielong.model.rotary import RopeScaling
 from jielong.model.transformer import fresh_language_model
 from jielong.records import Request, Sampling
+from jielong.runs import MemoryWatch
 from jielong.train.machine import look_at_machine
-
-
-def peak_mib() -> float:
-    """The most memory that this process has had, MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024 if sys.platform != "darwin" else 1024**2)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,18 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ids = np.random.default_rng(0).integers(0, shape.vocab_size, args.tokens).tolist()
     for _ in engine.stream(Request(tuple(ids[-512:]), Sampling(max_tokens=4))):
         pass  # what is prepared at the first request is not part of the reading
-    before_mib, start_s = peak_mib(), time.perf_counter()
-    events = engine.stream(Request(tuple(ids), Sampling(max_tokens=args.write, temperature=0.0)))
-    times_s = [time.perf_counter() - start_s for _ in events]
-    width = machine.torch_dtype.itemsize * shape.num_key_value_heads * shape.head_dim
-    cache_mib = 2 * shape.num_hidden_layers * length * width / 2**20
+    before_bytes, start_s = psutil.Process().memory_info().rss, time.perf_counter()
+    with MemoryWatch() as memory:
+        events = engine.stream(Request(tuple(ids), Sampling(max_tokens=args.write, temperature=0.0)))
+        times_s = [time.perf_counter() - start_s for _ in events]
     print(f"size s in {machine.dtype}, {machine.threads} threads, {args.tokens:,} tokens of prompt")
     print(f"first token after {times_s[0]:.1f} s, {args.tokens / times_s[0]:,.0f} tokens/s")
     if len(times_s) > 1:
         print(f"then {(len(times_s) - 1) / (times_s[-1] - times_s[0]):.1f} tokens/s")
-    print(
-        f"memory at most {peak_mib():,.0f} MiB, {peak_mib() - before_mib:,.0f} more than before; keys and values are {cache_mib:,.0f}"
-    )
+    most, added, cache = (n / 2**20 for n in (memory.peak_bytes, memory.peak_bytes - before_bytes, engine.cache_bytes))
+    print(f"memory at most {most:,.0f} MiB, reading added {added:,.0f}; keys and values are {cache:,.0f}")
     return 0
 
 

@@ -72,6 +72,11 @@ class Engine:
         return self._model.weight_bytes
 
     @property
+    def cache_bytes(self) -> int:
+        """What keys and values of all slots take."""
+        return sum(layer.nbytes for layer in self._cache.layers)
+
+    @property
     def num_live(self) -> int:
         """Slots that a request holds."""
         return len(self._slot_of)

@@ -14,7 +14,7 @@ from bench.strategies.asking import cost
 from bench.strategies.command import main
 from bench.strategies.line import Beside, Line, Wanted, shares
 from bench.strategies.setting import Result, Setting
-from jielong.recipes.calling import Reply, by_regular_expression, exam, is_right, sit, with_calculator
+from jielong.recipes.calling import Reply, by_regular_expression, exam, is_right, is_small, sit, with_calculator
 from jielong.use.ledger import Ledger
 from jielong.worlds.sums.items import Item
 
@@ -30,7 +30,7 @@ async def _sat(at: Setting, lang: str) -> list[Line]:
     _, by_rule = await sit(items, by_regular_expression)
     asked = list(zip(items, replies, by_rule, strict=True))
     needing = [one for one in asked if one[0].call]
-    small = [one for one in needing if one[0].kind == "plain" and all(10 <= n < 1000 for n in one[0].numbers)]
+    small = [one for one in needing if is_small(one[0])]
     others = [one for one in asked if not one[0].call]
     tempting = [one for one in others if one[0].kind == "numbers"]
 

@@ -63,6 +63,11 @@ async def by_regular_expression(question: str) -> Reply:
         return Reply(tuple(calls), str(error))
 
 
+def is_small(item: Item) -> bool:
+    """Whether it is one sign between numbers of 2 or 3 digits."""
+    return item.kind == "plain" and all(10 <= n < 1000 for n in item.numbers)
+
+
 def is_right(item: Item, reply: Reply) -> bool:
     """Whether the text at the end says the answer: after a call its last number, otherwise the whole of it."""
     if item.call is None:
@@ -82,8 +87,8 @@ async def sit(items: Sequence[Item], answers: Answers) -> tuple[dict[str, float]
     figures = {"precision": report.precision, "recall": report.recall, "quiet": report.quiet_rate}
     pairs = list(zip(items, replies, strict=True))
     groups = {kind: [p for p in pairs if p[0].kind == kind] for kind in (*CALL_KINDS, *NO_CALL_KINDS)}
-    plain = [p for p in groups["plain"] if all(10 <= n < 1000 for n in p[0].numbers)]
-    for name, group in {"plain, 2 or 3 digits": plain, **groups}.items():
+    small = [p for p in pairs if is_small(p[0])]
+    for name, group in {"plain, 2 or 3 digits": small, **groups}.items():
         figures[f"{name}: answer"] = _share([is_right(i, r) for i, r in group])
         figures[f"{name}: call"] = _share([[i.call] * (i.call is not None) == list(r.calls) for i, r in group])
     return figures, replies

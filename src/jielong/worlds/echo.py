@@ -51,9 +51,10 @@ class Pieces:
         """Different words of one to four pieces, or numbers now and then."""
         found: dict[str, None] = {}
         while len(found) < count:
-            known = self.han if lang == "zh" and rng.random() < 0.7 else HAN if lang == "zh" else self.latin
-            pieces = rng.choices(known, k=rng.choice((1, 2, 2, 3, 4)))
-            word = "".join(pieces)
+            known = self.latin
+            if lang == "zh":
+                known = self.han if rng.random() < 0.7 else HAN
+            word = "".join(rng.choices(known, k=rng.choice((1, 2, 2, 3, 4))))
             word = word.capitalize() if rng.random() < 0.3 else word
             found[word if rng.random() < 0.9 else str(rng.randrange(10 ** rng.randint(1, 4)))] = None
         return list(found)

@@ -168,9 +168,12 @@ def things_of(part: Part) -> list[ThingKind]:
     return [kind for name, kind in THINGS.items() if part == "test" or name not in HELD_OUT]
 
 
+_TAKEN = {name for kinds in (THINGS, FURNITURE, ROOMS) for kind in kinds.values() for name in (kind.en, kind.zh)}
+_LEARNED = things_of("train")
+
+
 def made_up_thing(rng: random.Random) -> ThingKind:
     """A thing that nobody has heard of, so that its name has to be read."""
-    taken = {name for kinds in (THINGS, FURNITURE, ROOMS) for kind in kinds.values() for name in (kind.en, kind.zh)}
     while True:
         dice = rng.random()
         if dice < 0.3:
@@ -180,8 +183,8 @@ def made_up_thing(rng: random.Random) -> ThingKind:
             en, zh = any_word("en", rng), any_word("zh", rng)
         else:
             # the beginning of one thing and the end of another: no piece of a word tells what follows it
-            one, other = (rng.choice(things_of("train")) for _ in range(2))
+            one, other = (rng.choice(_LEARNED) for _ in range(2))
             en = one.en[: rng.randint(1, len(one.en) - 1)] + other.en[rng.randint(1, len(other.en) - 1) :]
             zh = rng.choice(one.zh) + rng.choice(other.zh)
-        if not {en, zh} & taken:
+        if not {en, zh} & _TAKEN:
             return ThingKind(en, zh, rng.choice((_DISH, _FOOD, _CLOTH, ())))

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
+from jielong.recipes.copying import copying
 from jielong.recipes.offers import FROM_RANDOM, FROM_WEIGHTS
 from jielong.recipes.recipe import (
     ActStage,
     DemonstrationsStage,
-    EchoStage,
     NextTokenConfig,
     Recipe,
     RowsConfig,
@@ -33,8 +33,6 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
     steps = {"copy": 200, "look_up": 500, "short": 1500, "sft": 250}
     if is_smoke:
         steps = dict.fromkeys(steps, 20)
-    exercises = 400 if is_smoke else 20_000
-    rows = RowsConfig(length=256, rows_per_step=12, micro_rows=12)
     optimizer = OptimizerConfig(name="muon", lr=3e-3, warmup_steps=30)
     model = ModelConfig(
         hidden_size=64 if is_smoke else 128,
@@ -55,27 +53,14 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
             TokenizerStage(
                 "tokenizer", {"chats": "demonstrations"}, TokenizerConfig(vocab_size=1536, han="characters")
             ),
-            # Names that were never seen are to be copied: to repeat first, by itself, and then to look up.
-            EchoStage("words", {"tokenizer": "tokenizer"}, ("repeat",), exercises),
-            TrainStage(
-                "copy",
-                {"data": "words", "tokenizer": "tokenizer"},
-                NextTokenConfig(),
-                rows,
-                model=model,
-                optimizer=optimizer,
-                loop=LoopConfig(steps=steps["copy"]),
-                check_every=steps["copy"],
-            ),
-            EchoStage("records", {"tokenizer": "tokenizer"}, conversations=exercises),
-            TrainStage(
-                "look_up",
-                {"data": "records", "start": "copy", "tokenizer": "tokenizer"},
-                NextTokenConfig(),
-                rows,
-                optimizer=optimizer,
-                loop=LoopConfig(steps=steps["look_up"]),
+            *copying(
+                model,
+                optimizer,
+                RowsConfig(length=256, rows_per_step=12, micro_rows=12),
+                repeat_steps=steps["copy"],
+                look_up_steps=steps["look_up"],
                 check_every=steps["look_up"],
+                exercises=400 if is_smoke else 20_000,
             ),
             # a few steps at a time first: rows of a third of the length cost a third for each token
             DemonstrationsStage("turns", episodes=200 if is_smoke else 20_000, window=3),

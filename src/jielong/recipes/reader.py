@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
+from jielong.recipes.copying import copying
 from jielong.recipes.recipe import (
     EchoStage,
     NextTokenConfig,
@@ -45,38 +46,31 @@ def reader(size: str = "default", seed: int = 0) -> Recipe:
     ids = {"tokenizer": "tokenizer"}
     short = RowsConfig(length=320, rows_per_step=12, micro_rows=12)
 
-    def training(
-        name: str, inputs: dict[str, str], steps: int, rows: RowsConfig = short, first: bool = False
-    ) -> TrainStage:
-        return TrainStage(
-            name,
-            {**inputs, **ids},
-            NextTokenConfig(),
-            rows,
-            model=model if first else None,
-            optimizer=optimizer,
-            loop=LoopConfig(steps=steps),
-            check_every=min(steps, 100),
-        )
-
     stages: tuple[Stage, ...] = (
         ReadingStage("texts", holds="documents", lessons=3000),
         TokenizerStage(
             "tokenizer", {"documents": "texts"}, TokenizerConfig(vocab_size=2560, han="characters", digits="single")
         ),
-        # names that were never seen are to be copied: to repeat first, by itself, and then to look up
-        EchoStage("words", ids, ("repeat",)),
-        training("copy", {"data": "words"}, 200, first=True),
-        EchoStage("records", ids),
-        training("look_up", {"data": "records", "start": "copy"}, 1000),
+        *copying(model, optimizer, short, repeat_steps=200, look_up_steps=1000, check_every=100),
         ReadingStage("easy", lessons=12_000, max_sheets=2, turns=5),
-        training("short", {"data": "easy", "start": "look_up"}, 700),
+        TrainStage(
+            "short",
+            {"data": "easy", "start": "look_up", **ids},
+            NextTokenConfig(),
+            short,
+            optimizer=optimizer,
+            loop=LoopConfig(steps=700),
+            check_every=100,
+        ),
         ReadingStage("lessons", lessons=6000, max_sheets=6, turns=6),
-        replace(
-            training(
-                "sft", {"data": "lessons", "start": "short"}, 450, RowsConfig(length=768, rows_per_step=8, micro_rows=8)
-            ),
+        TrainStage(
+            "sft",
+            {"data": "lessons", "start": "short", **ids},
+            NextTokenConfig(),
+            RowsConfig(length=768, rows_per_step=8, micro_rows=8),
             optimizer=replace(optimizer, lr=1e-3, muon_lr=0.005),
+            loop=LoopConfig(steps=450),
+            check_every=100,
         ),
         ReadingExamStage("exam", {"model": "sft", **ids}),
     )

@@ -141,8 +141,8 @@ class NativeLinear:
         self.matrix = _Matrix(*addresses, self.rows, columns, _TYPES[self.dtype])
 
     def __call__(self, x: Tensor) -> Tensor:
-        out = torch.empty(len(x), self.rows)
-        places = (c_void_p(t.data_ptr()) for t in (x.contiguous(), out))
+        x, out = x.contiguous(), torch.empty(len(x), self.rows)  # a copy is kept as long as the C++ reads it
+        places = (c_void_p(t.data_ptr()) for t in (x, out))
         self.library.jielong_linear(byref(self.matrix), c_int64(len(x)), *places, c_int64(torch.get_num_threads()))
         return out
 
@@ -192,13 +192,14 @@ class NativeDecoder:
         A token sees its slot up to itself: of several tokens of one slot, the earlier ones must be there or come first.
         """
         hidden = torch.empty(len(ids), self.model.config.hidden_size)
+        read = [t.contiguous() for t in (ids, slots, positions)]  # kept as long as the C++ reads them
         self.native.jielong_extend(
             byref(self.header),
             _addresses(cache.layers),
             c_int64(cache.slots),
             c_int64(cache.length),
             c_int64(len(ids)),
-            *(c_void_p(t.contiguous().data_ptr()) for t in (ids, slots, positions)),
+            *(c_void_p(t.data_ptr()) for t in read),
             c_void_p(hidden.data_ptr()),
             c_int64(torch.get_num_threads()),
         )

@@ -66,6 +66,8 @@ class Contestant:
     def ask(self, do: str, **options: Any) -> dict[str, Any]:
         """The answer to one question."""
         assert self._process.stdin is not None
+        if self._process.stdin.closed:
+            self._fail()  # it ended at an earlier question
         before = self._work_s()
         began_s = time.monotonic()
         try:

@@ -10,7 +10,10 @@ from bench import book, needle
 from bench.contest import Contestant, Result, Wanted, ratio, rounds, table
 from bench.environments import OURS, Unavailable
 from bench.run import main, write_section
-from bench.training import _crossing
+from bench.training import QUICK, _crossing
+
+from jielong.model import hf
+from jielong.model.transformer import fresh_language_model
 
 
 def row_of(result: Result, who: str) -> list[str]:
@@ -95,6 +98,17 @@ def test_a_contestant_that_dies_is_unavailable_and_its_last_words_are_kept(tmp_p
     job = {"model": str(tmp_path / "nowhere"), "threads": 1, "dtype": "float32", "clock": "wall"}
     with pytest.raises(Unavailable, match=r"jielong_generate ended early: .*no checkpoint in .*nowhere"):
         Contestant("jielong_generate", job, OURS, tmp_path)
+
+
+def test_a_contestant_that_ended_is_unavailable_however_often_it_is_asked(tmp_path: Path) -> None:
+    model = fresh_language_model(QUICK.shape, seed=0)
+    hf.save(model, tmp_path, eos_token_id=0, pad_token_id=1)
+    job = {"model": str(tmp_path), "threads": 1, "dtype": "float32", "clock": "wall", "context": 64, "gguf": ""}
+    with Contestant("jielong_generate", job, OURS, tmp_path) as contestant:
+        contestant.close()
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="ended early"):
+                contestant.ask("write", prompts=[[1]], tokens=1)
 
 
 def test_needles_lie_where_they_are_said_to_and_only_answers_are_trained() -> None:

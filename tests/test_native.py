@@ -150,6 +150,17 @@ def test_a_token_becomes_the_same_beside_any_number_of_others(built, dtype):
             assert torch.equal(linear(x[-n:]), together[-n:])
 
 
+def test_products_of_torch_between_those_of_the_cpp_stay_right(built):
+    linear = NativeLinear(built, torch.bfloat16)
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(64, 64, generator=generator).bfloat16() for _ in range(2))
+    linear.load(a.float())
+    before, here = a @ b, linear(b.float())
+    for _ in range(3):
+        assert torch.equal(a @ b, before)
+        assert torch.equal(linear(b.float()), here)
+
+
 def test_a_row_of_the_decoder_becomes_the_same_beside_any_number_of_others(built, monkeypatch):
     monkeypatch.setattr(native, "library", lambda: built)
     for dtype in (torch.float32, torch.bfloat16):

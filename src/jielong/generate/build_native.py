@@ -19,9 +19,11 @@ SOURCE = HERE / "native.cpp"
 # no -ffast-math: it would reorder the sums that round, and switch off small numbers for the whole process
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast", "-Wno-psabi")
 AVX2 = ("-mavx2", "-mfma")
+AVX512 = (*AVX2, *(f"-mavx512{part}" for part in ("f", "bw", "vl", "dq", "bf16", "vnni")))
 VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {
-        "avx512": (*AVX2, *(f"-mavx512{part}" for part in ("f", "bw", "vl", "dq", "bf16", "vnni"))),
+        "amx": (*AVX512, *(f"-mamx-{part}" for part in ("tile", "bf16", "int8"))),
+        "avx512": AVX512,
         "avx2": AVX2,
     },
     "aarch64": {"neon": ()},

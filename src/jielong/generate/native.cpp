@@ -15,7 +15,7 @@
 #include <vector>
 
 #include <omp.h>
-#if defined(__AVX512BF16__) || defined(__AVX512VNNI__)
+#ifdef __x86_64__
 #include <immintrin.h>
 #endif
 
@@ -169,10 +169,17 @@ inline void store(float* p, Floats v, int64_t count) {
 // How a panel, 16 rows of a matrix, is multiplied with a token. A panel is lines of 64 bytes, in each of which lie the
 // next COLUMNS numbers of every row; a lane is a row, and no sum over lanes is needed. WORDS words of 32 bits stand for
 // the same columns of a token. A lane adds up in the order of the columns, whoever is computed beside it, so what comes
-// out for a token does not depend on the others.
+// out for a token does not depend on the others. Where a processor has tiles (AMX), 16 lines are a tile as they lie.
+
+#ifdef __AMX_TILE__
+constexpr bool HAS_TILES = true;
+#else
+constexpr bool HAS_TILES = false;
+#endif
 
 struct Float32 {
     static constexpr int COLUMNS = 1, WORDS = 1;
+    static constexpr bool IN_TILES = false;
     Floats sum = {};
 
     typedef Floats Line;
@@ -182,7 +189,7 @@ struct Float32 {
 
     Floats total(const Matrix&, int64_t) const { return sum; }
 
-    static float write(const float* x, int64_t columns, uint32_t* words) {
+    static float write(const float* x, int64_t columns, uint32_t* words, int64_t, int64_t) {
         std::memcpy(words, x, columns * sizeof(float));
         return 1.0f;
     }
@@ -191,6 +198,7 @@ struct Float32 {
 #ifdef __AVX512BF16__
 struct BFloat16 {
     static constexpr int COLUMNS = 2, WORDS = 1;
+    static constexpr bool IN_TILES = HAS_TILES;
     Floats sum = {};
 
     typedef __m512bh Line;
@@ -202,15 +210,21 @@ struct BFloat16 {
 
     Floats total(const Matrix&, int64_t) const { return sum; }
 
-    static float write(const float* x, int64_t columns, uint32_t* words) {
+    static float write(const float* x, int64_t columns, uint32_t* words, int64_t, int64_t) {
         uint16_t* halves = reinterpret_cast<uint16_t*>(words);
-        for (int64_t i = 0; i < columns; i++) halves[i] = rounded(x[i]);
+        int64_t i = 0;
+        for (; i + LANES <= columns; i += LANES) {
+            const __m256bh sixteen = _mm512_cvtneps_pbh((__m512)at<Floats>(x + i));
+            std::memcpy(halves + i, &sixteen, sizeof sixteen);
+        }
+        for (; i < columns; i++) halves[i] = rounded(x[i]);
         return 1.0f;
     }
 };
 #else
 struct BFloat16 {
     static constexpr int COLUMNS = 2, WORDS = 2;
+    static constexpr bool IN_TILES = false;
     Floats sum = {};
 
     struct Line {
@@ -228,7 +242,9 @@ struct BFloat16 {
 
     Floats total(const Matrix&, int64_t) const { return sum; }
 
-    static float write(const float* x, int64_t columns, uint32_t* words) { return Float32::write(x, columns, words); }
+    static float write(const float* x, int64_t columns, uint32_t* words, int64_t line, int64_t word) {
+        return Float32::write(x, columns, words, line, word);
+    }
 };
 #endif
 
@@ -237,6 +253,7 @@ struct BFloat16 {
 // The sums are exact.
 struct Int8 {
     static constexpr int COLUMNS = 4, WORDS = 2;
+    static constexpr bool IN_TILES = HAS_TILES;
     Ints high = {}, low = {};
 
     typedef __m512i Line;
@@ -252,15 +269,28 @@ struct Int8 {
                __builtin_convertvector(low, Floats);
     }
 
-    static float write(const float* x, int64_t columns, uint32_t* words) {
-        float largest = 1e-30f;
-        for (int64_t i = 0; i < columns; i++) largest = std::max(largest, std::fabs(x[i]));
-        const float inverse = 32767.0f / largest;
-        uint8_t* bytes = reinterpret_cast<uint8_t*>(words);
-        for (int64_t i = 0; i < columns; i++) {
-            const int32_t q = static_cast<int32_t>(std::nearbyint(x[i] * inverse)) + 32768;
-            bytes[i / 4 * 8 + i % 4] = static_cast<uint8_t>(q >> 8);
-            bytes[i / 4 * 8 + i % 4 + 4] = static_cast<uint8_t>(q & 255);
+    // two neighbouring words of a line lie `word` words apart, those of two lines `line`
+    static float write(const float* x, int64_t columns, uint32_t* words, int64_t line, int64_t word) {
+        Floats all = Floats{} + 1e-30f;
+        for (int64_t i = 0; i < columns; i += LANES) {
+            const Floats v = load(x + i, std::min<int64_t>(LANES, columns - i));
+            all = v > all ? v : (-v > all ? -v : all);
+        }
+        float largest = all[0];
+        for (int i = 1; i < LANES; i++) largest = std::max(largest, all[i]);
+        const Floats inverse = Floats{} + 32767.0f / largest;
+        for (int64_t i = 0; i < columns; i += LANES) {
+            const Floats v = load(x + i, std::min<int64_t>(LANES, columns - i)) * inverse;
+            const __m512i q = _mm512_add_epi32(_mm512_cvtps_epi32((__m512)v), _mm512_set1_epi32(32768));
+            uint32_t high[4], low[4];
+            const __m128i high_bytes = _mm512_cvtepi32_epi8(_mm512_srli_epi32(q, 8)), low_bytes = _mm512_cvtepi32_epi8(q);
+            std::memcpy(high, &high_bytes, 16);
+            std::memcpy(low, &low_bytes, 16);
+            const int64_t num_lines = std::min<int64_t>(4, (columns - i + 3) / 4);
+            for (int64_t l = 0; l < num_lines; l++) {
+                words[(i / 4 + l) * line] = high[l];
+                words[(i / 4 + l) * line + word] = low[l];
+            }
         }
         return largest / 32767.0f;
     }
@@ -268,6 +298,7 @@ struct Int8 {
 #else
 struct Int8 {
     static constexpr int COLUMNS = 4, WORDS = 4;
+    static constexpr bool IN_TILES = false;
     Floats sum = {};
 
     struct Line {
@@ -285,13 +316,17 @@ struct Int8 {
 
     Floats total(const Matrix&, int64_t) const { return sum; }
 
-    static float write(const float* x, int64_t columns, uint32_t* words) { return Float32::write(x, columns, words); }
+    static float write(const float* x, int64_t columns, uint32_t* words, int64_t line, int64_t word) {
+        return Float32::write(x, columns, words, line, word);
+    }
 };
 #endif
 
+// Lines of a panel, zeros after the columns, so that they are whole tiles.
 template <typename Kind>
 inline int64_t lines_of(int64_t columns) {
-    return (columns + Kind::COLUMNS - 1) / Kind::COLUMNS;
+    constexpr int64_t in_tile = Kind::COLUMNS * LANES;
+    return (columns + in_tile - 1) / in_tile * LANES;
 }
 
 // N tokens in groups of at most TOKENS, as even as can be.
@@ -302,17 +337,20 @@ struct Groups {
     int64_t size(int64_t group) const { return begin(group + 1) - begin(group); }
 };
 
-// Tokens as a matrix of some type wants to be multiplied with them: in each group, line after line, every token's words.
+// Tokens as a matrix of some type wants to be multiplied with them: in each group, line after line, every token's words;
+// for tiles one token after the other, its first words of all lines before its second ones.
 struct Tokens {
     Groups groups;
     std::vector<uint32_t> words;
     std::vector<float> scale;  // (N,)
 
-    Tokens(int64_t N, int64_t widest) : groups(N), words(N * (widest + 3)), scale(N) {}
+    // a tile reads 16 tokens, be they there or not
+    Tokens(int64_t N, int64_t widest)
+        : groups(N), words((HAS_TILES ? N + LANES - 1 : N) * (widest + 4 * LANES)), scale(N) {}
 
     template <typename Kind>
-    const uint32_t* of(int64_t group, int64_t columns) const {
-        return words.data() + groups.begin(group) * lines_of<Kind>(columns) * Kind::WORDS;
+    const uint32_t* of(int64_t token, int64_t columns) const {
+        return words.data() + token * lines_of<Kind>(columns) * Kind::WORDS;
     }
 
     // token(n) gives the numbers of a token; they may be gone when the next one is asked for
@@ -320,9 +358,16 @@ struct Tokens {
     void take(int64_t group, int64_t columns, Token token) {
         const int64_t lines = lines_of<Kind>(columns), begin = groups.begin(group), end = groups.begin(group + 1);
         uint32_t* place = words.data() + begin * lines * Kind::WORDS;
+        if constexpr (Kind::IN_TILES) {
+            for (int64_t n = begin; n < end; n++, place += lines * Kind::WORDS) {
+                std::memset(place, 0, lines * Kind::WORDS * 4);
+                scale[n] = Kind::write(token(n), columns, place, 1, lines);
+            }
+            return;
+        }
         std::vector<uint32_t> one(lines * Kind::WORDS);  // zeros beyond the columns
         for (int64_t n = begin; n < end; n++, place += Kind::WORDS) {
-            scale[n] = Kind::write(token(n), columns, one.data());
+            scale[n] = Kind::write(token(n), columns, one.data(), Kind::WORDS, 1);
             for (int64_t l = 0; l < lines; l++)
                 for (int w = 0; w < Kind::WORDS; w++)
                     place[l * (end - begin) * Kind::WORDS + w] = one[l * Kind::WORDS + w];
@@ -350,6 +395,73 @@ struct Product {
     const int64_t size = lines_of<Kind>(a.columns) * LANES;  // words of a panel
 
     void all() const {
+        if constexpr (Kind::IN_TILES)
+            tiles();
+        else
+            vectors();
+    }
+
+#ifdef __AMX_TILE__
+    // Sums of two times 16 tokens or one, with two panels; of int8 one time 16, in the high bytes and the low ones.
+    void tiles() const {
+        constexpr int64_t tokens = (Kind::WORDS == 1 ? 2 : 1) * LANES, near = NEAR * TOKENS;
+        for (int64_t first = 0; first < x.groups.N; first += near) {
+            const int64_t last = std::min(first + near, x.groups.N);
+            for (int64_t panel = begin / LANES; panel * LANES < end; panel += 2)
+                for (int64_t token = first; token < last; token += tokens) tile(panel, token, std::min(token + tokens, last));
+        }
+    }
+
+    void tile(int64_t panel, int64_t first, int64_t last) const {
+        const bool is_pair = (panel + 1) * LANES < end, is_double = last - first > LANES;
+        const int64_t stride = lines_of<Kind>(a.columns) * Kind::WORDS * 4;
+        // the second tile of tokens: 16 further ones, or the same ones' second words
+        const int64_t second = Kind::WORDS == 1 ? size : size / LANES;
+        const uint32_t *rows = static_cast<const uint32_t*>(a.weight) + panel * size, *token = x.of<Kind>(first, a.columns);
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        for (int64_t i = 0; i < size; i += LANES * LANES, token += LANES) {
+            _tile_loadd(4, token, stride);
+            _tile_loadd(6, rows + i, 64);
+            if (is_pair) _tile_loadd(7, rows + size + i, 64);
+            if constexpr (Kind::WORDS == 1) {
+                _tile_dpbf16ps(0, 4, 6);
+                if (is_pair) _tile_dpbf16ps(1, 4, 7);
+                if (!is_double) continue;
+                _tile_loadd(5, token + second, stride);
+                _tile_dpbf16ps(2, 5, 6);
+                if (is_pair) _tile_dpbf16ps(3, 5, 7);
+            } else {
+                _tile_loadd(5, token + second, stride);
+                _tile_dpbusd(0, 4, 6);
+                _tile_dpbusd(2, 5, 6);
+                if (is_pair) _tile_dpbusd(1, 4, 7);
+                if (is_pair) _tile_dpbusd(3, 5, 7);
+            }
+        }
+        alignas(64) float sums[4][LANES][LANES];
+        _tile_stored(0, sums[0], 64);
+        _tile_stored(1, sums[1], 64);
+        _tile_stored(2, sums[2], 64);
+        _tile_stored(3, sums[3], 64);
+        for (int64_t n = first; n < last; n++)
+            for (int p = 0; p < 1 + is_pair; p++) {
+                const int64_t m = n - first;
+                Kind sum;
+                if constexpr (Kind::WORDS == 1)
+                    sum = {at<Floats>(sums[m / LANES * 2 + p][m % LANES])};
+                else
+                    sum = {at<Ints>(sums[p][m]), at<Ints>(sums[2 + p][m])};
+                finish(panel + p, n, sum);
+            }
+    }
+#else
+    void tiles() const {}
+#endif
+
+    void vectors() const {
         const bool are_few = x.groups.size(0) < 4;
         for (int64_t first = 0; first < x.groups.count; first += NEAR) {
             const int64_t last = std::min(first + NEAR, x.groups.count);
@@ -380,7 +492,7 @@ struct Product {
     template <int P, int M>
     void block(int64_t panel, int64_t group, int64_t turn, int64_t turns) const {
         const uint32_t* rows = static_cast<const uint32_t*>(a.weight) + panel * size;
-        const uint32_t *next = rows + (P + turn) * size, *token = x.of<Kind>(group, a.columns);
+        const uint32_t *next = rows + (P + turn) * size, *token = x.of<Kind>(x.groups.begin(group), a.columns);
         const int64_t num_next = turn < P ? (P - turn + turns - 1) / turns : 0;
         Kind sums[P * M];
         for (int64_t i = 0; i < size; i += LANES, token += M * Kind::WORDS) {
@@ -426,6 +538,34 @@ struct Share {
         begin = std::min(count, groups * me / threads * group);
         end = std::min(count, groups * (me + 1) / threads * group);
     }
+};
+
+// Tiles of 16 lines as long as it lives; afterwards they are as they were, as oneDNN may count on that.
+struct Tiles {
+#ifdef __AMX_TILE__
+    struct alignas(64) Shape {
+        uint8_t palette = 0, start_row = 0, reserved[14] = {};
+        uint16_t bytes[16] = {};
+        uint8_t rows[16] = {};
+    };
+    Shape before;
+
+    Tiles() {
+        _tile_storeconfig(&before);
+        Shape shape;
+        shape.palette = 1;
+        for (int i = 0; i < 8; i++) shape.bytes[i] = 64, shape.rows[i] = LANES;
+        // GCC 12 takes the instruction to read 8 bytes, and would leave the others unwritten
+        asm volatile("" : : "r"(&shape) : "memory");
+        _tile_loadconfig(&shape);
+    }
+    ~Tiles() {
+        if (before.palette)
+            _tile_loadconfig(&before);
+        else
+            _tile_release();
+    }
+#endif
 };
 
 inline float squares(const float* x, int64_t n) {
@@ -522,6 +662,7 @@ void jielong_extend(
 
 #pragma omp parallel num_threads(static_cast<int>(threads))
     {
+        const Tiles tiles;
         Tokens own(is_shared ? 0 : N, widest);
         Tokens& tokens = is_shared ? common : own;
         std::vector<float> line(C), scores(length + LANES);
@@ -644,6 +785,7 @@ void jielong_linear(const Matrix* matrix, int64_t N, const float* x, float* out,
     Tokens tokens(N, a.columns);
 #pragma omp parallel num_threads(static_cast<int>(threads))
     {
+        const Tiles tiles;
         const Share groups(tokens.groups.count);
         for (int64_t g = groups.begin; g < groups.end; g++)
             tokens.take(g, a.columns, a.type, [&](int64_t n) { return x + n * a.columns; });

@@ -90,6 +90,9 @@ def _fitting() -> list[str]:
         may.add("avx2")
     if capability == "AVX512" and torch.cpu._is_avx512_bf16_supported() and torch.cpu._is_vnni_supported():
         may.add("avx512")
+        # tiles are a state that a process has to ask the system for
+        if torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx():
+            may.add("amx")
     return [name for name in variants() if name in may]
 
 
@@ -100,18 +103,18 @@ def _address(tensor: Tensor | None) -> int | None:
     return tensor.data_ptr()
 
 
-ROWS = 16
-"""Rows of a panel: the lanes of the vectors in native.cpp."""
+ROWS = LINES = 16
+"""Rows of a panel, the lanes of the vectors in native.cpp, and lines of a tile."""
 
 
 def panels(weight: Tensor) -> Tensor:
     """(rows / 16, columns / n, 16, n), where n numbers have 4 bytes: `weight` (O, I), zeros after it, as it is read.
 
-    A line of 64 bytes has the next n columns of each of 16 rows.
+    A line of 64 bytes has the next n columns of each of 16 rows; lines come in sixteens.
     """
     n = 4 // weight.element_size()
     rows, columns = weight.shape
-    whole = F.pad(weight, (0, -columns % n, 0, -rows % ROWS))
+    whole = F.pad(weight, (0, -columns % (LINES * n), 0, -rows % ROWS))
     return whole.view(len(whole) // ROWS, ROWS, -1, n).transpose(1, 2).contiguous()
 
 

@@ -23,7 +23,7 @@ HIDDEN = -1e30
 SCORES = 2**22
 """The most scores, and the most numbers of copied keys and values, that a block has: 16 MB in float32, and a few
 temporaries of this size are alive at once."""
-QUERIES, KEYS = 128, 1024
+QUERIES, KEYS = 256, 4096
 PADDING = 2**16
 """Scores of one head that may be wasted for one block less."""
 
@@ -80,6 +80,23 @@ class Stretches:
         return out
 
 
+def mix(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """softmax(q keys' + mask) values (B, K, T, D) and the logarithms of its sums (B, K, T, 1), in float32.
+
+    Keys and values are (B, K, S, D), the mask (B, 1, T, S).
+    """
+    if q.device.type == "cpu":
+        mixed, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            q, keys, values, attn_mask=mask, scale=1.0
+        )
+        return mixed, log_sum[..., None]
+    scores = (q @ keys.transpose(2, 3)).float()
+    if mask is not None:
+        scores += mask
+    log_sum = scores.logsumexp(-1, keepdim=True)
+    return (scores - log_sum).exp_().to(q.dtype) @ values, log_sum
+
+
 class Group:
     """Rows of like shape: where their tokens lie in the flat line, and their attention."""
 
@@ -114,50 +131,36 @@ class Group:
         out_BTKGD = torch.empty(self.shape, dtype=self.dtype, device=self.device)
         for first in range(0, T, self.queries):
             last = min(first + self.queries, T)
-            q = q_BKGTD[:, :, :, first:last].reshape(B * K, G * (last - first), D)
+            q = q_BKGTD[:, :, :, first:last].reshape(B, K, G * (last - first), D)
             mixed = self._mix(kv, q, first, last, window).view(B, K, G, last - first, D)
             out_BTKGD[:, first:last] = mixed.permute(0, 3, 1, 2, 4)
         return out_BTKGD.view(B * T, -1)[self.real]
 
     def _mix(self, kv: Tensor, q: Tensor, first: int, last: int, window: int) -> Tensor:
-        """Softmax-weighted values (B*K, G*(last-first), D) of the queries `first` to `last` of each row."""
-        blocks = list(self._blocks(first, last, window))
-        if len(blocks) == 1:
-            keys, values = self._keys_and_values(kv, *blocks[0])
-            return torch.bmm(torch.softmax(self._scores(q, keys, first, last, *blocks[0], window), -1), values)
-        highest = torch.full((*q.shape[:2], 1), -torch.inf, device=self.device)
-        total, mixed = torch.zeros_like(highest), torch.zeros(q.shape, device=self.device)
-        for begin, end in blocks:
-            keys, values = self._keys_and_values(kv, begin, end)
-            scores = self._scores(q, keys, first, last, begin, end, window).float()
-            higher = torch.maximum(highest, scores.amax(-1, keepdim=True))
-            weights = scores.sub_(higher).exp_()
-            # a row for which all so far was hidden has a highest score of HIDDEN: what it summed up is wiped out here
-            fade = (highest - higher).exp_()
-            total = total.mul_(fade).add_(weights.sum(-1, keepdim=True))
-            mixed = mixed.mul_(fade).add_(torch.bmm(weights.to(self.dtype), values))
-            highest = higher
-        return mixed.div_(total).to(self.dtype)
+        """Softmax-weighted values (B, K, G*(last-first), D) of the queries `first` to `last` of each row."""
+        mixed = log_total = None
+        for begin, end in self._blocks(first, last, window):
+            keys, values = kv[:, self.slots, :, begin:end].to(self.dtype)
+            block, log_sum = mix(q, keys, values, self._mask(first, last, begin, end, window))
+            if mixed is None or log_total is None:
+                mixed, log_total = block, log_sum
+                continue
+            log_both = torch.logaddexp(log_total, log_sum)
+            mixed = mixed * (log_total - log_both).exp_() + block * (log_sum - log_both).exp_()
+            log_total = log_both
+        assert mixed is not None
+        return mixed.to(self.dtype)
 
     def _blocks(self, first: int, last: int, window: int) -> Iterator[tuple[int, int]]:
-        """Begin and end of the blocks of keys that the queries may see."""
+        """Begin and end of the blocks of keys that the queries may see, those that all of them see first."""
         begin = max(0, min(self.starts) + first - window + 1) if window else 0
         end = min(self.end, max(self.starts) + last)
-        return ((b, min(b + self.keys, end)) for b in range(begin, end, self.keys))
-
-    def _keys_and_values(self, kv: Tensor, begin: int, end: int) -> Tensor:
-        return kv[:, self.slots, :, begin:end].to(self.dtype).flatten(1, 2)
-
-    def _scores(self, q: Tensor, keys: Tensor, first: int, last: int, begin: int, end: int, window: int) -> Tensor:
-        B, _, K, G, _ = self.shape
-        scores = q @ keys.transpose(1, 2)
-        mask = self._mask(first, last, begin, end, window)
-        if mask is not None:
-            scores.view(B, K, G, last - first, end - begin).add_(mask)
-        return scores
+        own = begin if window else min(self.starts) + first
+        for low, high in ((begin, own), (own, end)):
+            yield from ((b, min(b + self.keys, high)) for b in range(low, high, self.keys))
 
     def _mask(self, first: int, last: int, begin: int, end: int, window: int) -> Tensor | None:
-        """(B, 1, 1, queries, keys), or None where all is seen."""
+        """(B, 1, G*(last-first), end-begin), or None where all is seen."""
         place = (first, begin, window)
         if self.masks is not None and place in self.masks:
             return self.masks[place]
@@ -171,7 +174,7 @@ class Group:
             if window:
                 is_hidden |= keys <= positions - window
             mask = torch.zeros(is_hidden.shape, dtype=self.dtype, device=self.device)
-            mask = mask.masked_fill_(is_hidden, HIDDEN)[:, None, None]
+            mask = mask.masked_fill_(is_hidden, HIDDEN).repeat(1, self.shape[3], 1)[:, None]
         if self.masks is not None:
             self.masks[place] = mask
         return mask

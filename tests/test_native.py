@@ -150,6 +150,19 @@ def test_a_token_becomes_the_same_beside_any_number_of_others(built, dtype):
             assert torch.equal(linear(x[-n:]), together[-n:])
 
 
+@pytest.mark.parametrize("width", [5, 16, 150, 4097])
+def test_the_likeliest_is_the_first_of_the_largest_with_its_log_probability(built, monkeypatch, width):
+    monkeypatch.setattr(native, "library", lambda: built)
+    logits = 9 * torch.randn(7, width, generator=torch.Generator().manual_seed(width))
+    logits[0] = -3.0
+    logits[1, [2, 4]] = 50.0
+    logits[2, -1] = 60.0
+    ids, logprobs = native.likeliest(logits)
+    assert torch.equal(ids, logits.argmax(-1))
+    assert ids[:3].tolist() == [0, 2, width - 1]
+    torch.testing.assert_close(logprobs, torch.log_softmax(logits, -1).amax(-1), atol=1e-6, rtol=1e-5)
+
+
 def test_products_of_torch_between_those_of_the_cpp_stay_right(built):
     linear = NativeLinear(built, torch.bfloat16)
     generator = torch.Generator().manual_seed(0)

@@ -811,4 +811,26 @@ void jielong_linear(const Matrix* matrix, int64_t N, const float* x, float* out,
     }
 }
 
+// Of each row of logits (N, V) the first of the largest, and its log-probability.
+void jielong_likeliest(const float* logits, int64_t N, int64_t V, int64_t* ids, float* logprobs, int64_t threads) {
+#pragma omp parallel for num_threads(static_cast<int>(threads))
+    for (int64_t n = 0; n < N; n++) {
+        const float* row = logits + n * V;
+        const int64_t whole = V / LANES * LANES;
+        float top = -INFINITY, total = 0.0f;
+        Floats most = Floats{} - INFINITY, sums = {};
+        for (int64_t i = 0; i < whole; i += LANES) {
+            const Floats v = at<Floats>(row + i);
+            most = v > most ? v : most;
+        }
+        for (int lane = 0; lane < LANES; lane++) top = std::max(top, most[lane]);
+        for (int64_t i = whole; i < V; i++) top = std::max(top, row[i]);
+        for (int64_t i = 0; i < whole; i += LANES) sums += exponential(at<Floats>(row + i) - top);
+        for (int64_t i = whole; i < V; i++) total += std::exp(row[i] - top);
+        const float* place = std::find(row, row + V, top);
+        ids[n] = place < row + V ? place - row : 0;  // none is the largest where all are NaN
+        logprobs[n] = -std::log(total + sum<float>(sums));
+    }
+}
+
 }  // extern "C"

@@ -150,6 +150,23 @@ class NativeLinear:
         return out
 
 
+def likeliest(logits: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Of each row of (B, V) float32 the first of the largest (B,) int64 and its log-probability (B,) float32, or None.
+
+    None where there is no library, or the logits lie elsewhere.
+    """
+    native = library() if logits.device.type == "cpu" else None
+    if native is None:
+        return None
+    logits, (B, V) = logits.contiguous(), logits.shape
+    ids, logprobs = torch.empty(B, dtype=torch.long), torch.empty(B)
+    pointers = (c_void_p(t.data_ptr()) for t in (ids, logprobs))
+    native.jielong_likeliest(
+        c_void_p(logits.data_ptr()), c_int64(B), c_int64(V), *pointers, c_int64(torch.get_num_threads())
+    )
+    return ids, logprobs
+
+
 class NativeDecoder:
     """A packed model's addresses; made anew after its weights were loaded."""
 

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jielong.generate import native
+
 BLOCK = 64
 NEARLY_ONE = 1.0 - 2.0**-40
 _LOW = np.uint64(0xFFFFFFFF)
@@ -114,6 +116,10 @@ def draw(
     they contain (needed where a penalty is not 1); `allowed` (R, V) bool, at least one True in each row.
     """
     own = rules.scaled(logits)
+    if rules.is_all_greedy and rules.special is None:
+        best = native.likeliest(own)
+        if best is not None:
+            return best
     shaped = own
     if rules.special is not None:
         shaped = own.index_copy(0, rules.special, _shape(own[rules.special], rules, history, allowed))

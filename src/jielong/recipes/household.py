@@ -30,7 +30,7 @@ SIZES = ("default", "smoke")
 
 
 def household(size: str = "default", seed: int = 0) -> Recipe:
-    """`default` takes some 80 minutes on one busy core, not compiled; `smoke` half a minute, and proves only that it runs."""
+    """`default` takes some 80 minutes on one busy core, not compiled; `smoke` half a minute, and proves that it runs."""
     if size not in SIZES:
         raise ConfigError(f"household has no size {size!r}; {did_you_mean(size, SIZES)}")
     is_smoke = size == "smoke"

@@ -11,15 +11,16 @@ import pytest
 from numpy.typing import NDArray
 
 from jielong.cli.main import main
-from jielong.errors import ConfigError
+from jielong.errors import ConfigError, TooLongError
 from jielong.evaluate.acting import figures
 from jielong.evaluate.many import many
+from jielong.generate.requests import check_request
 from jielong.recipes.acting import Trial
 from jielong.recipes.execute import run_recipe
 from jielong.recipes.household import household
 from jielong.recipes.prepare import read_conversations
 from jielong.recipes.recipe import change
-from jielong.records import Conversation, Message, Observation
+from jielong.records import Conversation, Message, Observation, Request, Sampling
 from jielong.runs import read_json
 from jielong.use.agents.acting import (
     Episode,
@@ -31,13 +32,16 @@ from jielong.use.agents.acting import (
     act,
     by_letters,
     by_meaning,
+    conversation_of,
     parted,
+    thought_before,
 )
 from jielong.use.ledger import Budget, BudgetSpent, Ledger
 from jielong.use.port import Answer, Options, Scored, Usage
 from jielong.use.strategies import Vote
 from jielong.worlds.household.game import Household
 from jielong.worlds.household.guides import shortest
+from jielong.worlds.household.things import LANGUAGES
 
 LIMITS = Limits()
 
@@ -114,7 +118,7 @@ def test_the_budget_ends_an_episode_and_is_not_exceeded() -> None:
 
 def test_a_model_is_told_the_goal_all_it_has_done_and_what_it_sees() -> None:
     model = Scripted(solution())
-    episode = written(model)
+    episode = written(model, limits=Limits(remember=40))
     assert episode.is_success
     last = model.asked[-1][0].messages
     assert [m.role for m in last] == ["system", *["user", "assistant"] * (len(solution()) - 1), "user"]
@@ -132,6 +136,58 @@ def test_only_the_last_turns_are_remembered() -> None:
         told = [m.text.split("\n") for m in conversation.messages if m.role == "user"]
         steps = episode.steps[max(0, number - 1) : number + 1]
         assert told == [[step.seen.text, f"Goal: {episode.end.goal}"] for step in steps]
+
+
+def test_what_was_thought_in_the_last_turn_that_is_forgotten_is_told_with_the_first_that_is_remembered() -> None:
+    texts = [f"Thought {number}.\n> {text}" for number, text in enumerate(solution())]
+    model = Scripted(texts)
+    episode = written(model, limits=Limits(remember=2))
+    assert episode.is_success
+    assert len(texts) > 3
+    for number, (conversation, _) in enumerate(model.asked):
+        first, *others = [m.text for m in conversation.messages if m.role == "user"]
+        before = f"\nMy last thought: Thought {number - 2}."
+        assert first.endswith(before) if number > 1 else "last thought" not in first
+        assert not any("last thought" in text for text in others)
+    later = conversation_of(episode.steps[2:], before=thought_before(episode.steps, 2))
+    assert later.messages[:4] == model.asked[3][0].messages[:4], "a part of a demonstration reads as the model is asked"
+
+
+class Short:
+    """A model that reads so many words at most, and answers with the next of given texts."""
+
+    def __init__(self, texts: Sequence[str], num_words: int) -> None:
+        self.texts, self.num_words, self.turns = list(texts), num_words, list[int]()
+
+    async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
+        if sum(len(m.text.split()) for m in conversation.messages) > self.num_words:
+            raise TooLongError("too many words")
+        self.turns.append(sum(m.role == "user" for m in conversation.messages))
+        return Answer(Message("assistant", self.texts.pop(0)), Usage(8, 2, calls=1), "stop")
+
+
+def test_the_oldest_turns_are_dropped_until_a_model_can_read_the_rest() -> None:
+    roomy, narrow = (Short(solution(), num_words) for num_words in (10_000, 160))
+    for model in (roomy, narrow):
+        policy = Written(Ledger(model.ask), Options())
+        game = Household("en", rooms=2)
+        assert asyncio.run(act(game, game.reset(1), policy, Limits(remember=40))).is_success
+    assert roomy.turns == list(range(1, len(solution()) + 1))
+    assert max(narrow.turns) < len(solution())
+    assert narrow.turns[:2] == [1, 2]
+
+
+def test_a_view_that_is_too_long_for_the_model_is_a_goal_not_reached() -> None:
+    game = Household("en", rooms=2)
+    episode = asyncio.run(act(game, game.reset(1), Written(Ledger(Short([], 10).ask), Options()), LIMITS))
+    assert (episode.stop, episode.is_success, episode.steps) == ("too long", False, ())
+    assert figures([episode, played(iter(solution()))]).success == 0.5
+
+
+def test_the_engine_says_that_a_prompt_is_too_long_so_that_less_can_be_said() -> None:
+    with pytest.raises(TooLongError, match="9 tokens, but a slot has 9 positions"):
+        check_request(Request((1,) * 9, Sampling(), 0), vocab_size=10, length=9)
+    check_request(Request((1,) * 8, Sampling(), 0), vocab_size=10, length=9)
 
 
 def test_only_the_first_line_that_a_model_writes_is_its_action() -> None:
@@ -284,11 +340,13 @@ def test_a_policy_that_needs_a_model_says_so() -> None:
 def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = ["demonstrations.episodes=60", "turns.episodes=60", "act.goals=2", "act.steps=3"]
-    settings += [f"{stage}.loop.steps=2" for stage in ("copy", "look_up", "short", "sft")]
+    settings = ["demonstrations.episodes=60", "act.goals=2", "act.steps=3"]
+    settings += [f"{stage}.loop.steps=2" for stage in ("copy", "look_up", "sft")]
     run = run_recipe(change(household("smoke"), settings), tmp_path)
     measures = read_json(run.path / "acting.json")
-    assert list(measures) == ["model", "model, nearest action", "random"]
+    assert list(measures)[:3] == ["model", "model, nearest action", "random"]
+    assert list(measures)[3:] == [f"{who}, {lang}" for lang in LANGUAGES for who in ("model", "model, nearest action")]
+    assert measures["model"]["episodes"] == measures["model, en"]["episodes"] + measures["model, zh"]["episodes"]
     assert measures["model, nearest action"]["executable"] == 1.0
     assert "=> " in (run.path / "samples.txt").read_text(encoding="utf-8")
     for policy in ("model", "likeliest"):
@@ -296,6 +354,6 @@ def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
         assert "executable" in capsys.readouterr().out
     held_out = read_conversations(run.path / "demonstrations" / "held_out.jsonl")
     assert {m.role for c in held_out for m in c.messages} == {"system", "user", "assistant"}
-    parts = read_conversations(run.path / "turns" / "chats.jsonl")
+    parts = read_conversations(run.path / "demonstrations" / "chats.jsonl")
     assert {sum(m.role == "assistant" for m in c.messages) for c in parts} == {1, 2, 3}
     assert {c.messages[0].role for c in parts} == {"system"}

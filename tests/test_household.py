@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import re
@@ -14,13 +15,13 @@ import pytest
 from jielong.errors import ConfigError, DataError
 from jielong.worlds.household.files import read_task, task_of
 from jielong.worlds.household.game import Household
-from jielong.worlds.household.goals import CLOSERS, GOALS, OPENERS
+from jielong.worlds.household.goals import CLOSERS, GOALS, OPENERS, WORDS_THAT_MATTER, phrased
 from jielong.worlds.household.guides import seeking, shortest
 from jielong.worlds.household.layouts import draw_task, part_of
 from jielong.worlds.household.phrases import CLAUSES, REFUSALS, SAYINGS
 from jielong.worlds.household.rules import FINISH, HELD, Action, State, Task, actions, after, all_actions, refusal
 from jielong.worlds.household.solver import shortest_plan
-from jielong.worlds.household.things import HELD_OUT, LANGUAGES, THINGS
+from jielong.worlds.household.things import HELD_OUT, LANGUAGES, THINGS, made_up_thing
 from jielong.worlds.household.wording import goal_kind
 
 TASKS = [draw_task(seed, rooms=1 + seed % 5, part="test" if seed % 2 else "train") for seed in range(100)]
@@ -163,12 +164,57 @@ def test_the_test_part_shares_no_home_no_wanted_thing_and_no_sentence_with_the_t
             assert not set(parts["train"][kind]) & set(parts["test"][kind])
 
 
+def test_no_goal_of_the_training_part_is_put_as_in_the_test_part() -> None:
+    """Also where words that matter are strewn with small ones: with the same words in the gaps, not one is the same."""
+    gaps = ("thing", "other", "place", "room", "furniture", "deed", "state")
+    words = {gap: f"{gap}1" for gap in gaps}
+
+    def plain(text: str) -> str:
+        return re.sub(r"[^\w]", "", text.lower())
+
+    for language in LANGUAGES:
+        for kind, sentences in GOALS[language]["test"].items():
+            held_out = {plain(sentence.format(**words)) for sentence in sentences}
+            learned = {plain(phrased(language, "train", kind, number, words)) for number in range(4000)}
+            assert len(learned) > 3000, "goals are put in many ways"
+            assert not held_out & learned
+
+
+def test_the_test_part_is_the_exam_that_it_was() -> None:
+    """Lessons may change; what is asked of who learned from them may not."""
+    found = hashlib.sha256()
+    for seed in range(60):
+        task = draw_task(seed, rooms=1 + seed % 5, part="test")
+        for language in LANGUAGES:
+            game = Household(language)
+            seen = game.reset(task)
+            found.update("\n".join((seen.text, seen.goal, *seen.admissible)).encode())
+    assert found.hexdigest() == "1ce8f10ac05871b54eefca26d01209859723c059aa78cc7a73292c3d2308a929"
+
+
+def test_no_name_of_the_test_part_is_learned() -> None:
+    rng = random.Random(0)
+    held_out = {name for en in HELD_OUT for name in (en, THINGS[en].zh)}
+    assert not held_out & {name for _ in range(20_000) for kind in [made_up_thing(rng)] for name in (kind.en, kind.zh)}
+
+
+def test_two_things_keep_their_order_however_a_goal_is_put() -> None:
+    words = {"thing": "Xa", "other": "Yb", "place": "p", "room": "r"}
+    for language in LANGUAGES:
+        for number in range(500):
+            text = phrased(language, "train", "two", number, words)
+            assert 0 <= text.find("Xa") < text.find("Yb")
+
+
 def test_both_languages_have_the_same_sentences_to_say() -> None:
     assert SAYINGS["en"].keys() == SAYINGS["zh"].keys()
     assert REFUSALS["en"].keys() == REFUSALS["zh"].keys()
     assert CLAUSES["en"].keys() == CLAUSES["zh"].keys()
     for part in ("train", "test"):
         assert {k: len(v) for k, v in GOALS["en"][part].items()} == {k: len(v) for k, v in GOALS["zh"][part].items()}
+    matters = {language: {k: len(v) for k, v in kinds.items()} for language, kinds in WORDS_THAT_MATTER.items()}
+    assert matters["en"]["put"] == matters["zh"]["put"]
+    assert matters["en"].keys() == matters["zh"].keys() == GOALS["en"]["train"].keys()
     assert len(OPENERS["en"]) == len(OPENERS["zh"])
     assert len(CLOSERS["en"]) == len(CLOSERS["zh"])
     assert len({kind.zh for kind in THINGS.values()}) == len(THINGS)
@@ -303,12 +349,37 @@ def test_whoever_thinks_aloud_says_what_each_action_is_for_and_does_the_same(lan
             thought, _, action = both[0].partition("\n> ")
             assert action == both[1]
             thoughts.add(thought)
-            where = re.fullmatch(r"The (.+) is (?:in|on) the .+, and I am in the .+\.", thought)
-            if where:
-                assert where[1] in seen, "nobody knows where a thing is that it has not seen"
+            where = re.fullmatch(r".+\. The (.+) is in the .+, and I am in the .+\.|.+。(.+)在.+，我在.+。", thought)
+            if where and "拿着" not in thought:
+                thing = where[1] or where[2]
+                assert thing in seen, "nobody knows where a thing is that it has not seen"
             seen += aloud.step(action)[0].text
             silent.step(action)
             if aloud.is_over:
                 break
     mark = {"en": ("look for", "belongs", "is to be", "empty", "done"), "zh": ("在找", "该在", "要", "空出来", "做好")}
     assert all(any(words in thought for thought in thoughts) for words in mark[language])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_notes_say_each_room_that_was_visited_and_what_was_seen_there_and_is_still_needed(language: str) -> None:
+    for seed in range(60):
+        game = Household(language)
+        seen = game.reset(seed)
+        visited: list[str] = []
+        for said in seeking(game, aloud=True):
+            here = game.task.home.rooms[game.state.room].name(language)
+            visited += [here] if here not in visited else []
+            notes = re.split(r"\. |。", said)[0].partition(": " if language == "en" else "：")[2]
+            noted = re.findall(r"([^,(（、]+)(?:[(（]([^)）]+)[)）])?", notes.replace("、 ", ", "))
+            rooms = [room.strip() for room, _ in noted]
+            assert rooms == visited
+            held = game.state.held
+            if held >= 0:
+                name = game.task.home.things[held].name(language)
+                needed = [n.strip() for _, group in noted for n in re.split(r"[,、]", group)]
+                assert name not in needed, "what is in the hand need not be found"
+            game.step(said.split("> ")[-1])
+            if game.is_over:
+                break
+        assert seen.goal

@@ -5,6 +5,7 @@ that sentence and leaves with exit code 2. Anything else that escapes is a bug o
 
     JielongError
     ├── ConfigError      a field, recipe, preset or option that does not exist or cannot have this value
+    │   └── TooLongError a prompt that does not fit into the model; who can say less may try again
     ├── DataError        input text, chats, preferences or shards that cannot be read or used
     ├── CheckpointError  a checkpoint that is missing, damaged or of another shape or version
     ├── DivergedError    training that left the numbers behind, after the retries were used up
@@ -23,6 +24,10 @@ class JielongError(Exception):
 
 class ConfigError(JielongError):
     """A field, recipe, preset or option that does not exist or cannot have this value."""
+
+
+class TooLongError(ConfigError):
+    """A prompt that does not fit into the model's positions."""
 
 
 class DataError(JielongError):

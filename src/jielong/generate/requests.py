@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from jielong.errors import ConfigError
+from jielong.errors import ConfigError, TooLongError
 from jielong.generate.scoring import Pair
 from jielong.records import Request, Sample
 
@@ -44,22 +44,22 @@ class Job:
 
 
 def check_request(request: Request, vocab_size: int, length: int) -> None:
-    """ConfigError where a slot of `length` positions can never hold the request."""
+    """TooLongError where a slot of `length` positions can never hold the prompt; ConfigError for ids that there are not."""
     _check_ids(request.prompt_ids, vocab_size)
     if len(request.prompt_ids) >= length:
-        raise ConfigError(
+        raise TooLongError(
             f"the prompt has {len(request.prompt_ids)} tokens, but a slot has {length} positions and the answer "
             "needs at least one; shorten the prompt or choose a longer engine length"
         )
 
 
 def check_pairs(pairs: Sequence[Pair], vocab_size: int, limit: int) -> None:
-    """ConfigError where a prompt and the ids after it cannot be scored within `limit` positions."""
+    """TooLongError where a prompt and the ids after it cannot be scored within `limit` positions."""
     for prompt_ids, ids in pairs:
         _check_ids(prompt_ids, vocab_size)
         _check_ids((*prompt_ids, *ids), vocab_size)
         if len(prompt_ids) + len(ids) - 1 > limit:
-            raise ConfigError(f"{len(prompt_ids)} + {len(ids)} tokens to score exceed the model's {limit} positions")
+            raise TooLongError(f"{len(prompt_ids)} + {len(ids)} tokens to score exceed the model's {limit} positions")
 
 
 def _check_ids(ids: Sequence[int], vocab_size: int) -> None:

@@ -27,6 +27,7 @@ from jielong.use.agents.acting import (
     act,
     by_letters,
     conversation_of,
+    thought_before,
 )
 from jielong.use.ledger import Budget, Ledger
 from jielong.use.port import Options, Port, Scores
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from jielong.recipes.execute import Context
 
 POLICIES = ("model", "likeliest", "random", "solver", "seeker")
-MOST_TOKENS = 120
+MOST_TOKENS = 160
 """Of one action and what is thought before it; names of rare characters take nine tokens."""
 
 
@@ -118,20 +119,23 @@ def demonstrations(stage: DemonstrationsStage, context: Context) -> dict[str, An
         context.display.update(done, stage.episodes, None, 0.0, 0.0, "episodes")
 
     episodes = asyncio.run(many(one, stage.episodes, on_end=show))
-    # each turn says the goal again, so that a few steps alone can be learned from, in short rows
-    parts = (
-        e.steps[first : first + (stage.window or len(e.steps))]
+    # each turn says the goal again, and the first one the thought before it, so that a few steps alone can be learned from
+    chats = [
+        conversation_of(e.steps[first : first + size], before=thought_before(e.steps, first))
         for e in episodes
         if e.is_success
-        for first in range(0, len(e.steps), stage.window or len(e.steps))
-    )
-    chats = [conversation_of(steps) for steps in parts]
+        for size in [stage.window or len(e.steps)]
+        for first in range(0, len(e.steps), size)
+    ]
     steps = sum(len(e.steps) for e in episodes)
     return write_parts(context.directory(stage.name), "chats", hold_out(chats, 33)) | {"steps": steps}
 
 
 def act_goals(stage: ActStage, context: Context) -> dict[str, Any]:
-    """acting.json, and samples.txt in the run's directory: the model, the model held to what can be done, and dice."""
+    """acting.json, and samples.txt in the run's directory: the model, the model held to what can be done, and dice.
+
+    The first two also by language, in which goals take turns.
+    """
     limits = Limits(steps=stage.steps)
     seed = derive_seed(context.recipe.seed, stage.name)
     model = Trial("model", seed, open_port(stage, context, "model"), rooms=stage.rooms, limits=limits)
@@ -146,7 +150,11 @@ def act_goals(stage: ActStage, context: Context) -> dict[str, Any]:
         context.display.update(number, len(trials), None, 0.0, 0.0, label)
         found[label] = asyncio.run(many(trial.episode, stage.goals, at_once=64))
     measured = {label: figures(episodes) for label, episodes in found.items()}
-    lines = [f"{label:22} {figure}" for label, figure in measured.items()]
+    for number, language in enumerate(LANGUAGES):
+        for label in ("model", "model, nearest action"):
+            if episodes := found[label][number :: len(LANGUAGES)]:
+                measured[f"{label}, {language}"] = figures(episodes)
+    lines = [f"{label:25} {figure}" for label, figure in measured.items()]
     lines += ["", *(f"{episode}\n" for episode in found["model"][:2])]
     write_text(context.run.path / "samples.txt", "\n".join(lines).rstrip() + "\n")
     measures = {label: asdict(figure) for label, figure in measured.items()}

@@ -209,7 +209,7 @@ class DemonstrationsStage:
     slips: float = 0.03
     aloud: bool = True
     window: int = 0
-    version: int = 2
+    version: int = 3
 
     def __post_init__(self) -> None:
         at_least(self, 40, "episodes")
@@ -228,7 +228,7 @@ class ActStage:
     goals: int = 100
     rooms: int = 3
     steps: int = 40
-    version: int = 1
+    version: int = 3
 
     def __post_init__(self) -> None:
         at_least(self, 1, "goals", "rooms", "steps")

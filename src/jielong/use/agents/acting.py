@@ -4,11 +4,12 @@ A world is anything with a `step`. A policy says what to do next: a model, which
 model's judgement of what can be done, dice, or a plan. What a model writes need not be possible; it may be mapped to the
 nearest action that is (Huang et al. 2022, arXiv 2201.07207: each generated step is replaced by the admissible one most
 like it, which also stands in the conversation from then on). An episode ends when the world is over or a limit is
-reached: steps, the budget, or the same action in the same situation again and again.
+reached: steps, the budget, the same action in the same situation again and again, or a view too long to be read.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from jielong.config import at_least
+from jielong.errors import TooLongError
 from jielong.records import Conversation, Message, Observation
 from jielong.runs import now_s
 from jielong.use.ledger import BudgetSpent, Ledger, current
@@ -40,8 +42,8 @@ class Limits:
     steps: int = 40
     repeats: int = 3
     """The same action, with the same to be seen, so many times is a loop."""
-    remember: int = 8
-    """So many of the last turns stay in the conversation."""
+    remember: int = 3
+    """So many of the last turns stay in the conversation, and the thought before them."""
 
     def __post_init__(self) -> None:
         at_least(self, 1, "steps", "repeats", "remember")
@@ -71,7 +73,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Episode:
-    """What somebody did, and why it ended: "over" (the world's own end, or finished), "steps", "repeated" or "budget"."""
+    """What somebody did, and why it ended: "over" (the world's own end, or finished), "steps", "repeated", "budget" or "too long"."""
 
     steps: tuple[Step, ...]
     end: Observation
@@ -105,21 +107,26 @@ class Episode:
         return "\n".join([*lines, f"    {self.end.text}", f"=> {outcome}, {self.stop} after {len(self.steps)} steps"])
 
 
-def conversation_of(steps: Sequence[Step], seen: Observation | None = None) -> Conversation:
+def conversation_of(steps: Sequence[Step], seen: Observation | None = None, before: str = "") -> Conversation:
     """The instruction, each step as a turn of the user and the assistant's action, and last what is seen now.
 
-    Each turn of the user says the goal again: what is wanted is never far from what is decided.
+    Each turn of the user says the goal again: what is wanted is never far from what is decided. The first one also says what
+    was thought `before`, in a turn that is forgotten: notes that a thought carries from turn to turn are not lost with it.
     """
     language = language_of((seen or steps[0].seen).goal)
+    views = [*(step.seen for step in steps), *([seen] if seen else [])]
+    told = [Message("user", fill("seen", language, seen=view.text, goal=view.goal)) for view in views]
+    if before:
+        first = views[0]
+        told[0] = Message("user", fill("seen_later", language, seen=first.text, goal=first.goal, thought=before))
+    said = (Message("assistant", f"{s.thought}\n> {s.action}" if s.thought else s.action) for s in steps)
+    turns = itertools.zip_longest(told, said)
+    return Conversation((Message("system", fill("act", language)), *(m for turn in turns for m in turn if m)))
 
-    def told(seen: Observation) -> Message:
-        return Message("user", fill("seen", language, seen=seen.text, goal=seen.goal))
 
-    messages = [Message("system", fill("act", language))]
-    for step in steps:
-        answer = f"{step.thought}\n> {step.action}" if step.thought else step.action
-        messages += [told(step.seen), Message("assistant", answer)]
-    return Conversation((*messages, told(seen)) if seen else tuple(messages))
+def thought_before(steps: Sequence[Step], first: int) -> str:
+    """What was thought in the step before number `first`, if there is one."""
+    return steps[first - 1].thought if first else ""
 
 
 def parted(text: str) -> tuple[str, str]:
@@ -157,10 +164,12 @@ async def act(
     stop = ""
     while not stop:
         try:
-            remembered = steps[max(0, len(steps) + 1 - limits.remember) :]
-            said = await policy.choose(conversation_of(remembered, seen), seen)
+            said = await _choice(policy, steps, seen, limits.remember)
         except BudgetSpent:
             stop = "budget"
+            break
+        except TooLongError:
+            stop = "too long"
             break
         thought, said = parted(said)
         action = nearest(said, seen.admissible) if nearest and said not in seen.admissible else said
@@ -175,6 +184,18 @@ async def act(
             stop = "steps"
         seen = new
     return Episode(tuple(steps), seen, stop, policy.usage, now_s() - start_s)
+
+
+async def _choice(policy: Policy, steps: Sequence[Step], seen: Observation, remember: int) -> str:
+    """What the policy says, told the last turns, or as many of them as it can read; TooLongError where it cannot read one."""
+    first = max(0, len(steps) + 1 - remember)
+    while True:
+        try:
+            return await policy.choose(conversation_of(steps[first:], seen, thought_before(steps, first)), seen)
+        except TooLongError:
+            if first == len(steps):
+                raise
+            first += 1
 
 
 # Policies -----------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """How goals are put, in English and Chinese: the same kinds, as many sentences.
 
 {place} is "on the shelf in the bedroom"; {deed} is "clean", "heat" or "cool", and {state} is "clean", "hot" or "cold", or how a
-device is to be. A goal of the training part is one of many sentences between an opener and a closer that mean nothing, so
-that a goal is understood by its words and not by its place; the sentences of the test part stand alone, and are none of those.
+device is to be. A goal of the training part is one of many sentences between an opener and a closer that mean nothing, or only the
+words that matter, in any order and strewn with small words that do not, so that a goal is understood by its words and not by
+its form; the sentences of the test part stand alone, and are none of those.
 """
 
 from __future__ import annotations
@@ -15,19 +16,105 @@ from jielong.worlds.nonsense import nonsense
 
 OPENERS: dict[str, tuple[str, ...]] = {
     "en": (*[""] * 4, "hello. ", "please: ", "now, ", "listen: ", "one more thing: ", "it is late. ", "guests are coming. ",
-           "I am tired today. ", "what a mess! ", "there is something to do: ", "if you have time: ", "I have a wish: "),
+           "I am tired today. ", "what a mess! ", "there is something to do: ", "if you have time: ", "I have a wish: ",
+           "please, ", "kindly ", "do not forget: ", "without fail, ", "at last ", "it would be nice: ", "you know, ",
+           "tidy up a little: "),
     "zh": (*[""] * 4, "你好。", "拜托", "劳驾", "听我说：", "还有一件事，", "天晚了。", "客人要来了。",
-           "我今天累了。", "真乱！", "有一件事要做：", "有空的话：", "我有一个愿望："),
+           "我今天累了。", "真乱！", "有一件事要做：", "有空的话：", "我有一个愿望：",
+           "麻烦你，", "务必", "一定要", "最好", "最后", "别忘了，", "应当",
+           "收拾一下："),
 }  # fmt: skip
 CLOSERS: dict[str, tuple[str, ...]] = {
-    "en": ("", "", "", " thank you.", " that is all.", " take your time.", " I will be back soon.", " nothing else."),
-    "zh": ("", "", "", "谢谢。", "就这些。", "慢慢来。", "我马上回来。", "没有别的了。"),
+    "en": ("", "", "", " thank you.", " that is all.", " take your time.", " I will be back soon.", " nothing else.",
+           " all right?", " will you?", " is that possible?", " do it now."),
+    "zh": ("", "", "", "谢谢。", "就这些。", "慢慢来。", "我马上回来。", "没有别的了。",
+           "好吗？", "行吗？", "可以吗？", "现在就办。"),
+}  # fmt: skip
+
+SMALL_WORDS: dict[str, tuple[str, ...]] = {
+    "en": tuple(
+        "a about after again all also always am an and any are as at away back be because been before best better "
+        "both but by can come could day do does done down each else end even ever every find first for from get "
+        "give go goes good got had has have he help her here him his home how I if into is it just keep know last "
+        "later least leave left let lies like little long look made make many may me might mind more most much "
+        "must my need never new next no now of once one only or other our out over own part place please quite "
+        "ready really right said same say see seem she should show so some soon stay still such sure take than "
+        "that their them then there these they think this those time to today together too under until up us very "
+        "want was way we well were what when where which while who why will wish with work would yes yet you your".split()
+    ),
+    "zh": tuple(
+        "的 了 是 我 你 要 让 使 请 把 被 给 去 来 到 也 都 就 才 又 再 还 该 应 应当 应该 得 需 需要 务必 一定 "
+        "必须 最好 最后 最终 终于 马上 现在 今天 以后 然后 接着 先 好 好吗 行 吗 吧 呢 啊 麻烦 劳驾 帮 帮我 替 "
+        "替我 有 没有 想 想要 希望 愿意 能 能够 可以 可 会 而 而且 并 并且 和 同 跟 与 或 连 这 那 这个 那个 它 他 "
+        "她 东西 地方 位置 时候 事 一件 一下 一点 只 只有 不 别 很 太 真 更 为 为了 因为 所以 如果 但 可是 放 放着 "
+        "搁 摆 送 拿 取 找 弄 做 叫 留 等 待 回 过 起 上去 下来 出来 进去 里面 那儿 这儿 哪儿 什么 怎么 记得 知道 "
+        "看 说 完 成 后 前".split()
+    ),
 }
+"""Words that say nothing of what is wanted, to be strewn between those that do."""
+
+WORDS_THAT_MATTER: dict[str, dict[str, tuple[tuple[str, ...], ...]]] = {
+    "en": {
+        "put": (("the {thing}", "{place}"), ("{thing}", "{place}"), ("the {thing}", "the {room}", "{place}")),
+        "treat": (
+            ("a {state} {thing}", "{place}"),
+            ("the {state} {thing}", "{place}"),
+            ("{deed} the {thing}", "{place}"),
+            ("the {thing}", "{state}", "{place}"),
+            ("the {thing}", "{deed} it", "{place}"),
+        ),
+        "two": (("the {thing}", "the {other}", "{place}"), ("{thing} and {other}", "{place}")),
+        "close": (
+            ("the {thing}", "{place}", "close it"),
+            ("the {thing}", "{place}", "close the {furniture}"),
+            ("the {thing}", "{place}", "the {furniture} closed"),
+            ("{place}", "the {thing}", "closed"),
+        ),
+        "switch": (
+            ("{deed} the {furniture}", "in the {room}"),
+            ("the {furniture}", "in the {room}", "{state}"),
+            ("the {furniture} in the {room}", "{state}"),
+            ("the {furniture} in the {room}", "{deed} it"),
+        ),
+    },
+    "zh": {
+        "put": (("{thing}", "{place}"), ("这{thing}", "{place}"), ("{thing}", "{room}", "{place}")),
+        "treat": (
+            ("{state}的{thing}", "{place}"),
+            ("一个{state}的{thing}", "{place}"),
+            ("{deed}{thing}", "{place}"),
+            ("{thing}", "{state}", "{place}"),
+            ("{thing}", "{deed}", "{place}"),
+        ),
+        "two": (("{thing}", "{other}", "{place}"), ("{thing}和{other}", "{place}")),
+        "close": (
+            ("{thing}", "{place}", "关上它"),
+            ("{thing}", "{place}", "关上{furniture}"),
+            ("{thing}", "{place}", "{furniture}关着"),
+            ("{place}", "{thing}", "关上"),
+        ),
+        "switch": (
+            ("{deed}{furniture}", "在{room}"),
+            ("{furniture}", "在{room}", "{state}着"),
+            ("{room}的{furniture}", "{state}着"),
+            ("{room}的{furniture}", "{deed}"),
+        ),
+    },
+}
+"""What a goal cannot be understood without, by kind: each way is a few parts that may stand in any order, two things in theirs."""
 
 GOALS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
     "en": {
         "train": {
             "put": (
+                "let the {thing} find its way {place}.",
+                "{place}, not elsewhere, I want to see the {thing}.",
+                "the {thing} must be {place} in the end.",
+                "may the {thing} be {place}?",
+                "have the {thing} {place}.",
+                "I wish that the {thing} were {place}.",
+                "nothing but the {thing} is missing {place}.",
+                "do not stop before the {thing} is {place}.",
                 "put the {thing} {place}.",
                 "please put the {thing} {place}.",
                 "the {thing} belongs {place}.",
@@ -54,6 +141,14 @@ GOALS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
                 "{place} goes the {thing}.",
             ),
             "treat": (
+                "let the {thing} be {state} and find its way {place}.",
+                "{place}, not elsewhere, I want to see a {state} {thing}.",
+                "the {thing} must be {state} and {place} in the end.",
+                "may a {state} {thing} be {place}?",
+                "have the {thing} {place}, but {deed} it before.",
+                "I wish that a {state} {thing} were {place}.",
+                "nothing but a {state} {thing} is missing {place}.",
+                "do not stop before the {thing}, {state}, is {place}.",
                 "{deed} the {thing} and put it {place}.",
                 "please {deed} the {thing}, then put it {place}.",
                 "put a {state} {thing} {place}.",
@@ -80,6 +175,12 @@ GOALS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
                 "the {thing}? {deed} it, and then {place} with it.",
             ),
             "two": (
+                "let the {thing} and the {other} find their way {place}.",
+                "{place}, not elsewhere, I want to see the {thing} with the {other}.",
+                "the {thing} and the {other} must be {place} in the end.",
+                "may the {thing} be {place}, and the {other} as well?",
+                "have the {thing} and also the {other} {place}.",
+                "do not stop before the {thing} and the {other} are {place}.",
                 "put the {thing} and the {other} {place}.",
                 "please put both the {thing} and the {other} {place}.",
                 "the {thing} belongs {place}, and so does the {other}.",
@@ -102,6 +203,12 @@ GOALS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
                 "all I ask: the {thing} and the {other} {place}.",
             ),
             "close": (
+                "let the {thing} find its way {place}, and let the {furniture} be closed.",
+                "{place}, not elsewhere, I want to see the {thing}; then close the {furniture}.",
+                "the {thing} must be {place} in the end, and the {furniture} is closed.",
+                "may the {thing} be {place}? Close it then.",
+                "have the {thing} {place} and the {furniture} closed.",
+                "do not stop before the {thing} is {place} and the {furniture} is closed.",
                 "put the {thing} {place} and close it.",
                 "please put the {thing} {place}, then close the {furniture}.",
                 "the {thing} belongs {place}, and the {furniture} has to be closed.",
@@ -123,6 +230,12 @@ GOALS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
                 "move the {thing}, so that it is {place}, and close that {furniture}.",
             ),
             "switch": (
+                "let the {furniture} in the {room} be {state}.",
+                "{state}: so I want the {furniture} in the {room}.",
+                "the {furniture} in the {room} must be {state} in the end.",
+                "may the {furniture} in the {room} be {state}?",
+                "have the {furniture} in the {room} {state}.",
+                "do not stop before the {furniture} in the {room} is {state}.",
                 "{deed} the {furniture} in the {room}.",
                 "please {deed} the {furniture} in the {room}.",
                 "the {furniture} in the {room} has to be {state}.",
@@ -177,6 +290,14 @@ GOALS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
     "zh": {
         "train": {
             "put": (
+                "让{thing}待在{place}。",
+                "请你让{thing}去{place}，别的不用管。",
+                "最后{thing}要摆在{place}。",
+                "{thing}能不能放{place}？",
+                "使{thing}回到{place}。",
+                "我希望{place}放着{thing}。",
+                "{place}就缺{thing}了。",
+                "应当在{place}看见{thing}。",
                 "把{thing}放到{place}。",
                 "请把{thing}放到{place}。",
                 "{thing}应该放在{place}。",
@@ -203,6 +324,14 @@ GOALS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
                 "{place}要放{thing}。",
             ),
             "treat": (
+                "让{thing}变{state}，待在{place}。",
+                "请你{deed}{thing}，让它去{place}。",
+                "最后{place}要摆着{state}的{thing}。",
+                "{state}的{thing}能不能放{place}？",
+                "使{thing}{state}，再送回{place}。",
+                "我希望{place}放着{thing}，要{state}的。",
+                "{place}就缺一个{state}的{thing}了。",
+                "{thing}应当{state}，并且摆到{place}。",
                 "把{thing}{deed}，放到{place}。",
                 "请先{deed}{thing}，再放到{place}。",
                 "把一个{state}的{thing}放到{place}。",
@@ -229,6 +358,12 @@ GOALS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
                 "{thing}呢？{deed}，然后放{place}。",
             ),
             "two": (
+                "让{thing}和{other}待在{place}。",
+                "请你让{thing}跟{other}去{place}，别的不用管。",
+                "最后{thing}与{other}要摆在{place}。",
+                "{thing}还有{other}能不能放{place}？",
+                "使{thing}同{other}一起回到{place}。",
+                "应当在{place}看见{thing}，也看见{other}。",
                 "把{thing}和{other}放到{place}。",
                 "请把{thing}和{other}都放到{place}。",
                 "{thing}应该放在{place}，{other}也是。",
@@ -251,6 +386,12 @@ GOALS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
                 "我只要一件事：{thing}和{other}在{place}。",
             ),
             "close": (
+                "让{thing}待在{place}，也让{furniture}关上。",
+                "请你让{thing}去{place}，再把{furniture}关上。",
+                "最后{thing}要摆在{place}，{furniture}也关着。",
+                "{thing}能不能放{place}？然后关上它。",
+                "使{thing}回到{place}，把{furniture}关好，要关上。",
+                "应当在{place}放好{thing}，就关上{furniture}。",
                 "把{thing}放到{place}，再关上。",
                 "请把{thing}放到{place}，然后关上{furniture}。",
                 "{thing}应该放在{place}，{furniture}要关上。",
@@ -272,6 +413,12 @@ GOALS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
                 "挪一下{thing}，让它在{place}，关上那个{furniture}。",
             ),
             "switch": (
+                "让{room}的{furniture}{state}着。",
+                "请你{deed}{furniture}，{room}里的那个。",
+                "最后{room}的{furniture}要{state}着。",
+                "{room}的{furniture}能不能{state}着？",
+                "使{room}的{furniture}一直{state}着。",
+                "{room}里，{furniture}应当{state}着。",
                 "{deed}{room}的{furniture}。",
                 "请{deed}{room}的{furniture}。",
                 "{room}的{furniture}要{state}着。",
@@ -327,23 +474,49 @@ GOALS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
 
 
 def num_phrasings(part: Part, kind: str) -> int:
-    """How many ways there are to put a goal of a kind."""
-    around = len(OPENERS["en"]) * len(CLOSERS["en"]) if part == "train" else 1
-    return len(GOALS["en"][part][kind]) * around
+    """How many ways there are to put a goal of a kind; in the training part, numbers to draw one with."""
+    return len(GOALS["en"]["test"][kind]) if part == "test" else 1 << 32
 
 
 def phrased(language: str, part: Part, kind: str, number: int, words: Mapping[str, str]) -> str:
     """One of the ways, with these words in the gaps."""
-    sentences, openers, closers = GOALS[language][part][kind], OPENERS[language], CLOSERS[language]
-    around, number = divmod(number, len(sentences))
-    text = sentences[number].format(**words)
     if part == "test":
-        return _capital(text)
-    opener, closer = openers[around % len(openers)], closers[around // len(openers) % len(closers)]
-    if around % len(openers) == 0:
-        opener = nonsense(language, random.Random(around)) + (" " if language == "en" else "")
+        return _capital(GOALS[language]["test"][kind][number].format(**words))
+    rng = random.Random(number)
+    if rng.random() < STREWN:
+        return _strewn(language, kind, words, rng)
+    text = rng.choice(GOALS[language]["train"][kind]).format(**words)
+    opener, closer = rng.choice(OPENERS[language]), rng.choice(CLOSERS[language])
+    if rng.random() < 0.1:
+        opener = nonsense(language, rng) + ("," if rng.random() < 0.5 else "") + (" " if language == "en" else "")
     begins = not opener or opener.rstrip()[-1] in ".!"
     return _capital(opener) + (_capital(text) if begins else text) + _capital(closer)
+
+
+STREWN = 0.4
+"""So many goals of the training part are only words that matter, strewn with small ones."""
+
+
+def _strewn(language: str, kind: str, words: Mapping[str, str], rng: random.Random) -> str:
+    """The words that matter, two things in their order, with none to four small words, or none with a meaning, in between."""
+    parts = list(rng.choice(WORDS_THAT_MATTER[language][kind]))
+    shuffled = rng.sample(parts, len(parts))
+    if kind == "two" and len(parts) == 3:
+        first, second = sorted(shuffled.index(part) for part in parts[:2])
+        shuffled[first], shuffled[second] = parts[:2]
+    blank, comma = (" ", ",") if language == "en" else ("", "，")
+
+    def between() -> str:
+        found = [rng.choice(SMALL_WORDS[language]) for _ in range(rng.choice((0, 0, 1, 1, 2, 2, 3, 4)))]
+        if rng.random() < 0.1:
+            found.append(nonsense(language, rng) + comma)
+        elif rng.random() < 0.15:
+            found.append(comma)
+        return blank.join(found)
+
+    text = blank.join(between() + blank + part.format(**words) for part in shuffled) + blank + between()
+    text = " ".join(text.split()).replace(" ,", ",").strip("，, ")
+    return _capital(text) + rng.choice(("", ".", ".", "?") if language == "en" else ("", "。", "。", "？"))
 
 
 def _capital(text: str) -> str:

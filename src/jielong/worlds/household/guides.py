@@ -22,7 +22,9 @@ def shortest(game: Household) -> Iterator[str]:
 def seeking(
     game: Household, slips: float = 0.0, rng: random.Random | None = None, *, aloud: bool = False
 ) -> Iterator[str]:
-    """What the seeker does; `aloud`, with what it is for in a line before it (ReAct, Yao et al. 2022, arXiv 2210.03629).
+    """What the seeker does; `aloud`, with what it keeps in mind and what the action is for in a line before it.
+
+    Thinking before acting is ReAct's (Yao et al. 2022, arXiv 2210.03629).
 
     With `slips`, now and then something else, of which half cannot even be done: who learns from demonstrations without
     slips has never seen what to do after one.
@@ -30,7 +32,7 @@ def seeking(
     seeker = Seeker(game.task)
     while True:
         action = seeker.next_action(game.state)
-        thought = f"{game.explain(seeker.why)}\n> " if aloud else ""
+        thought = f"{game.explain(seeker.why, seeker.notes(game.state))}\n> " if aloud else ""
         if rng and action != FINISH and rng.random() < slips:
             possible = game.admissible[:-1]
             anything = [game.spell(a) for a in all_actions(game.task.home)[:-1]]

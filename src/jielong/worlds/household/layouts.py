@@ -109,7 +109,7 @@ def _wanted(rng: random.Random, kind: str, part: Part) -> list[ThingKind]:
     if kind == "switch":
         return []
     known = [thing for name, thing in THINGS.items() if (name in HELD_OUT) == (part == "test")]
-    if part == "train" and rng.random() < 0.5:
+    if part == "train" and rng.random() < 0.8:
         known = [made_up_thing(rng) for _ in range(8)]
     if kind == "treat":
         known = [thing for thing in known if thing.takes]
@@ -120,7 +120,7 @@ def _beside(rng: random.Random, part: Part) -> list[ThingKind]:
     """Other things, of a part's own; in the training part some with made-up names."""
     known = things_of(part)
     if part == "train":
-        known += [made_up_thing(rng) for _ in range(len(known) // 2)]
+        known += [made_up_thing(rng) for _ in range(2 * len(known))]
     return rng.sample(known, rng.randint(2, 4))
 
 

@@ -98,12 +98,21 @@ class Why(NamedTuple):
     """What the thing or the furniture is to be."""
 
 
+class Note(NamedTuple):
+    """A room that was visited, and what was seen there that is still needed: furniture that treats, and wanted things."""
+
+    room: int
+    tools: tuple[int, ...] = ()
+    things: tuple[int, ...] = ()
+
+
 class Seeker:
     """Somebody at the task who knows only what it has seen; asked in each state for the next action, and `why`."""
 
     def __init__(self, task: Task) -> None:
         self.task, self.home = task, task.home
-        self._visited: set[int] = set()
+        self._visited: dict[int, None] = {}
+        """Rooms, the first one first."""
         self._looked: set[int] = set()
         """Furniture whose content it has seen."""
         self.why = Why("done")
@@ -120,8 +129,21 @@ class Seeker:
         self.why = Why("done")
         return FINISH
 
+    def notes(self, state: State) -> list[Note]:
+        """What it has to keep in mind when it has seen this state: of each room that it visited, what matters there."""
+        pending = [w for w in self.task.wishes if w.kind in OF_THINGS and not w.holds(state)]
+        verbs = {verb for verb, made in TREATMENTS.items() if made in {w.kind for w in pending}}
+        things = list(dict.fromkeys(w.subject for w in pending))
+        notes = []
+        for room in self._visited:
+            here = self.home.in_room[room]
+            tools = tuple(f for f in here if self.home.furniture[f].kind.does in verbs)
+            seen = tuple(t for t in things if state.places[t] in here and state.places[t] in self._looked)
+            notes.append(Note(room, tools, seen))
+        return notes
+
     def _look(self, state: State) -> None:
-        self._visited.add(state.room)
+        self._visited[state.room] = None
         for f in self.home.in_room[state.room]:
             if not self.home.furniture[f].kind.opens or state.opened >> f & 1:
                 self._looked.add(f)
@@ -177,7 +199,7 @@ class Seeker:
         for f in holders:
             if self._is_here(state, f):
                 return Action("open", -1, f)
-        rooms = {self.home.furniture[f].room for f in holders} & self._visited
+        rooms = {self.home.furniture[f].room for f in holders} & self._visited.keys()
         return self._go(state, rooms) if rooms else self._explore(state)
 
     def _search(self, state: State) -> Action:
@@ -194,7 +216,7 @@ class Seeker:
 
     def _explore(self, state: State) -> Action:
         """Towards the nearest room that it has not been in; "finish" where there is none."""
-        rooms = {r for room in self._visited for r in self.home.doors[room]} - self._visited
+        rooms = {r for room in self._visited for r in self.home.doors[room]} - self._visited.keys()
         return self._go(state, rooms) if rooms else FINISH
 
     def _go(self, state: State, rooms: set[int]) -> Action:

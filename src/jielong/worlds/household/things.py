@@ -159,7 +159,28 @@ HELD_OUT = frozenset(
 )
 """Things of the test part alone."""
 
-_SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "el", "or")]
+_LESSON_WORDS = (
+    "lantern=灯笼 bottle=瓶子 kettle=烧水壶 brush=刷子 ribbon=丝带 button=纽扣 pencil=铅笔 ladder=梯子 helmet=头盔 "
+    "whistle=哨子 trumpet=小号 guitar=吉他 cello=大提琴 drum=鼓 flute=笛子 puzzle=拼图 marble=弹珠 kite=风筝 robot=机器人 "
+    "puppet=木偶 camera=相机 lens=镜片 battery=电池 cable=电线 needle=针 thread=线 scissors=剪刀 knife=刀 chisel=凿子 "
+    "wrench=扳手 shovel=铲子 bucket=水桶 sponge=海绵 soap=肥皂 perfume=香水 necklace=项链 bracelet=手镯 earring=耳环 "
+    "purse=钱包 wallet=皮夹 suitcase=手提箱 umbrella=雨伞 raincoat=雨衣 sandal=凉鞋 slipper=拖鞋 boot=靴子 belt=腰带 "
+    "skirt=裙子 trousers=裤子 sweater=毛衣 vest=背心 mitten=连指手笼 mask=面具 flag=旗子 stamp=邮票 envelope=信封 "
+    "notebook=笔记本 magazine=杂志 calendar=日历 compass=指南针 globe=地球仪 statue=雕像 painting=画 photograph=照片 "
+    "biscuit=饼干 cheese=奶酪 butter=黄油 yogurt=酸奶 honey=蜂蜜 pepper=胡椒 garlic=大蒜 ginger=生姜 cabbage=卷心菜 "
+    "spinach=菠菜 lettuce=生菜 celery=芹菜 radish=萝卜 cucumber=黄瓜 aubergine=茄子 lemon=柠檬 orange=橙子 banana=香蕉 "
+    "cherry=樱桃 grape=葡萄 apricot=杏子 mango=芒果 coconut=椰子 walnut=核桃 almond=杏仁 peanut=花生 chestnut=栗子 rice=米饭 "
+    "noodle=面条 dumpling=饺子 pancake=煎饼 sandwich=三明治 chicken=鸡肉 salmon=鲑鱼 shrimp=虾 oyster=牡蛎 goblet=高脚杯 "
+    "pitcher=大水罐 platter=大浅盘 colander=滤盆 grater=擦丝器 whisk=打蛋器 spatula=锅铲 chopstick=筷子 napkin=餐巾 "
+    "curtain=窗帘 carpet=地毯 cushion=靠垫 mattress=床垫 duvet=羽绒被 quilt=棉被 feather=羽毛 pebble=卵石 shell=贝壳 "
+    "fossil=化石 crystal=水晶 anchor=船锚 paddle=桨 saddle=马鞍 harness=挽具 bridle=缰绳 wagon=小车 pulley=滑轮 magnet=磁铁 "
+    "beaker=烧杯 funnel=漏斗 thermometer=温度计 stethoscope=听诊器 bandage=绷带 syringe=注射器 crutch=拐杖 tablet=药片"
+)
+"""Words that occur in made-up things alone, whole or in pieces, and in no other part than that to learn from."""
+
+_SYLLABLES = [
+    a + b for a in "bcdfghjklmnprstvwz" for b in ("a", "e", "i", "o", "u", "an", "el", "or", "et", "ack", "ip", "um")
+]
 _HAN = "云石木花星月山水风雨金银青白红黑长圆方小大古新竹松海河铃草叶珠丝盒片条球环管板架刀针线"
 
 
@@ -169,22 +190,41 @@ def things_of(part: Part) -> list[ThingKind]:
 
 
 _TAKEN = {name for kinds in (THINGS, FURNITURE, ROOMS) for kind in kinds.values() for name in (kind.en, kind.zh)}
-_LEARNED = things_of("train")
+_LESSONS = [Named(*pair.split("=")) for pair in _LESSON_WORDS.split()]
+_PIECES = [named.en for named in (*_LESSONS, *things_of("train"), *FURNITURE.values(), *ROOMS.values())]
+_CHARACTERS = "".join(named.zh for named in (*_LESSONS, *things_of("train"), *FURNITURE.values()))
 
 
 def made_up_thing(rng: random.Random) -> ThingKind:
     """A thing that nobody has heard of, so that its name has to be read."""
     while True:
-        dice = rng.random()
-        if dice < 0.3:
-            en = "".join(rng.choice(_SYLLABLES) for _ in range(rng.choice((2, 2, 3))))
-            zh = "".join(rng.choice(_HAN) for _ in range(rng.choice((2, 2, 3))))
-        elif dice < 0.6:
-            en, zh = any_word("en", rng), any_word("zh", rng)
-        else:
-            # the beginning of one thing and the end of another: no piece of a word tells what follows it
-            one, other = (rng.choice(_LEARNED) for _ in range(2))
-            en = one.en[: rng.randint(1, len(one.en) - 1)] + other.en[rng.randint(1, len(other.en) - 1) :]
-            zh = rng.choice(one.zh) + rng.choice(other.zh)
+        make = rng.choice((_of_syllables, _of_letters, _of_pieces, _of_pieces, _of_lessons))
+        en, zh = make(rng)
         if not {en, zh} & _TAKEN:
             return ThingKind(en, zh, rng.choice((_DISH, _FOOD, _CLOTH, ())))
+
+
+def _of_syllables(rng: random.Random) -> tuple[str, str]:
+    num_syllables = rng.choice((1, 2, 2, 3))
+    return "".join(rng.choices(_SYLLABLES, k=num_syllables)), "".join(rng.choices(_HAN, k=rng.choice((2, 2, 3))))
+
+
+def _of_letters(rng: random.Random) -> tuple[str, str]:
+    return any_word("en", rng), any_word("zh", rng)
+
+
+def _of_pieces(rng: random.Random) -> tuple[str, str]:
+    """Two or three pieces of any words put together: no piece tells which one follows it."""
+    pieces = []
+    for word in rng.choices(_PIECES, k=rng.choice((2, 2, 3))):
+        first = rng.randrange(max(1, len(word) - 1))
+        pieces.append(word.replace(" ", "")[first : first + rng.randint(1, 4)])
+    han = rng.choices(_CHARACTERS, k=rng.choice((1, 2, 2, 3)))
+    if rng.random() < 0.3:
+        han[rng.randrange(len(han))] = any_word("zh", rng)[0]
+    return "".join(pieces)[:9], "".join(han)
+
+
+def _of_lessons(rng: random.Random) -> tuple[str, str]:
+    named = rng.choice(_LESSONS)
+    return named.en, named.zh

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from jielong.worlds.household.goals import phrased
 from jielong.worlds.household.phrases import CLAUSES, REFUSALS, SAYINGS
 from jielong.worlds.household.rules import OF_THINGS, Action, Home, State, Task, Wish
-from jielong.worlds.household.solver import Why
+from jielong.worlds.household.solver import Note, Why
 from jielong.worlds.household.things import CLEAN
 
 
@@ -60,6 +60,19 @@ def action_text(home: Home, action: Action, language: str) -> str:
     place = say["in" if kind.is_inside else "upon_place"].format(place=kind.name(language))
     thing = home.things[action.thing].name(language) if action.thing >= 0 else ""
     return say[f"do_{action.verb}"].format(thing=thing, place=place, furniture=kind.name(language))
+
+
+def notes_text(home: Home, notes: Sequence[Note], language: str) -> str:
+    """What somebody has seen so far and still needs, as a sentence: "Seen: kitchen (sink, cup), hall."."""
+    say = SAYINGS[language]
+
+    def noted(note: Note) -> str:
+        needed = [home.furniture[f].kind.name(language) for f in note.tools]
+        needed += [home.things[t].name(language) for t in note.things]
+        matters = say["noted"].format(needed=say["comma"].join(needed)) if needed else ""
+        return home.rooms[note.room].name(language) + matters
+
+    return say["notes"].format(rooms=say["comma"].join(map(noted, notes)))
 
 
 def thought_text(home: Home, state: State, why: Why, language: str) -> str:

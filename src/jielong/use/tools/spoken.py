@@ -22,6 +22,9 @@ _OPENED = re.compile(rf"{_OPENING}\s*(?:\Z|[\[{{])(?!.*{_CLOSING})", re.DOTALL)
 _ANNOUNCED = re.compile(r"(?:\[TOOL_CALLS\]|<\|python_tag\|>|```\w*\n)?\s*")
 _FENCE_IN_PART = re.compile(r"`{1,2}|```\w*")
 _OBJECT = re.compile(r'(?:\[\s*)?(?:\Z|\{\s*(?:\Z|"(?:\w*\Z|(?:name|arguments|parameters|function|type|id)")))')
+# Stands where a call was taken out, so that what lay around it does not become a new opening. No text has it: Unicode
+# keeps it for the inside of programs.
+_GAP = "\ufdd0"
 _NAMED = re.compile(r'"name"\s*:\s*"([^"]*)')
 
 
@@ -55,15 +58,16 @@ def spoken(text: str, tools: Mapping[str, Tool], *, is_over: bool = True) -> str
     """
     if tools and _may_be_bare(text) and (not is_over or _is_bare(text, tools)):
         return ""
-    shown = _MARKED.sub(lambda m: "" if _is_call(m[1]) else m[0], text)
+    shown = _MARKED.sub(lambda m: _GAP if _is_call(m[1]) else m[0], text)
     *lines, last = shown.split("\n")
-    lines = [line for line in lines if not _is_line(line, tools)]
-    shown = "\n".join([*lines, "" if _ends_in_line(last, tools, is_over) else last])
+    lines = [line for line in lines if not _is_line(line.replace(_GAP, ""), tools)]
+    shown = "\n".join([*lines, "" if _ends_in_line(last.replace(_GAP, ""), tools, is_over) else last])
     opened = _OPENED.search(shown)
     if opened:
         shown = shown[: opened.start()]
     elif not is_over:
         shown = shown[: len(shown) - overlap(shown, _OPENING)]
+    shown = shown.replace(_GAP, "")
     return shown if is_over and shown == text else shown.rstrip()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 from bench.strategies.calibrated import Calibrated, Known, serve
@@ -84,7 +85,7 @@ def test_what_is_no_call_is_shown_to_its_last_blank(text: str) -> None:
 def test_what_lies_around_a_call_makes_no_new_opening(after: str) -> None:
     text = f"<{CALL}{after}"
     shown = [spoken(text[:end], TOOLS, is_over=False) for end in range(len(text) + 1)]
-    assert all(later.startswith(earlier) for earlier, later in zip(shown, shown[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(shown))
     assert spoken(text, TOOLS) == f"<{after}"
 
 

@@ -81,12 +81,13 @@ def test_what_is_no_call_is_shown_to_its_last_blank(text: str) -> None:
     assert streamed(text) == spoken(text, TOOLS) == spoken(text, {}) == text
 
 
+@pytest.mark.parametrize("before", ["<", "calculator"])
 @pytest.mark.parametrize("after", ["", "tool_call>{", "\ntool_call>"])
-def test_what_lies_around_a_call_makes_no_new_opening(after: str) -> None:
-    text = f"<{CALL}{after}"
+def test_what_lies_around_a_call_makes_no_new_call(before: str, after: str) -> None:
+    text = f"{before}{CALL}{after}"
     shown = [spoken(text[:end], TOOLS, is_over=False) for end in range(len(text) + 1)]
     assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(shown))
-    assert spoken(text, TOOLS) == f"<{after}"
+    assert spoken(text, TOOLS) == f"{before}{after}"
 
 
 @given(st.lists(st.sampled_from([*CALLS, *WORDS, "\n", " ", *'{}[]"()<`_:', "name", "calculator", "大"]), max_size=6))

@@ -60,8 +60,8 @@ def spoken(text: str, tools: Mapping[str, Tool], *, is_over: bool = True) -> str
         return ""
     shown = _MARKED.sub(lambda m: _GAP if _is_call(m[1]) else m[0], text)
     *lines, last = shown.split("\n")
-    lines = [line for line in lines if not _is_line(line.replace(_GAP, ""), tools)]
-    shown = "\n".join([*lines, "" if _ends_in_line(last.replace(_GAP, ""), tools, is_over) else last])
+    lines = [line for line in lines if not _is_line(line, tools)]
+    shown = "\n".join([*lines, "" if _ends_in_line(last, tools, is_over) else last])
     opened = _OPENED.search(shown)
     if opened:
         shown = shown[: opened.start()]

@@ -431,9 +431,6 @@ struct Product {
         _tile_zero(2);
         _tile_zero(3);
         for (int64_t i = 0; i < size; i += LANES * LANES, token += LANES) {
-            // of few tokens the memory decides: it is told early what comes next
-            if (x.groups.N <= LANES)
-                for (int64_t l = 0; l < 2 * LANES; l++) __builtin_prefetch(rows + 2 * size + 2 * i + l * LANES, 0, 2);
             _tile_loadd(4, token, stride);
             _tile_loadd(6, rows + i, 64);
             if (is_pair) _tile_loadd(7, rows + size + i, 64);

@@ -106,7 +106,8 @@ class Group:
         slots, self.starts, counts, offsets = rows
         K, D = config.num_key_value_heads, config.head_dim
         B, T = len(slots), max(counts)
-        self.shape = (B, T, K, config.num_attention_heads // K, D)
+        G = config.num_attention_heads // K
+        self.shape = (B, T, K, G, D)
         self.dtype, self.device = dtype, device
         self.end = max(start + count for start, count in zip(self.starts, counts, strict=True))
         is_run = list(slots) == list(range(slots[0], slots[0] + B))
@@ -122,7 +123,7 @@ class Group:
         self.keys = max(1, min(KEYS, self.end, SCORES // (2 * B * K * D)))
         self.queries = max(1, min(QUERIES, T, SCORES // (heads * self.keys)))
         # many layers of a short pass see the same masks
-        self.masks: dict[tuple[int, int, int], Tensor | None] | None = {} if B * T * self.end <= SCORES else None
+        self.masks: dict[tuple[int, int, int], Tensor | None] | None = {} if G * B * T * self.end <= SCORES else None
 
     def attend(self, kv: Tensor, q_NHD: Tensor, window: int) -> Tensor:
         """(tokens, H*D) in `dtype`, of a layer's cache `kv` (2, slots, K, length, D) and the flat line's queries."""

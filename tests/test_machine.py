@@ -18,7 +18,17 @@ from jielong.generate.engine import Engine, EngineConfig
 from jielong.model.transformer import LanguageModel, ModelConfig, fresh_language_model
 from jielong.records import Request, Sampling
 from jielong.tokens.chat import Rendered
-from jielong.train.machine import Machine, choose_device, choose_dtype, look_at_machine, trains_like_cpu
+from jielong.train.machine import (
+    Machine,
+    choose_device,
+    choose_dtype,
+    compile_layers,
+    compiled_like_plain,
+    has_compiler,
+    leave_plain,
+    look_at_machine,
+    trains_like_cpu,
+)
 from jielong.train.objectives import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
 
@@ -137,6 +147,45 @@ def test_training_makes_no_float64_tensor(name: str) -> None:
         total, weight = NextToken()({"policy": model}, batch).terms["loss"]
         (total / weight).backward()
         optimizer.step(1.0)
+
+
+# Compiling -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not has_compiler(), reason="no C++ compiler here")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
+def test_a_compiled_layer_gives_the_gradients_of_a_plain_one():
+    # of this shape GCC 12 made a wrong gradient on a processor with AMX
+    config = ModelConfig(67, 64, 64, 1, 2, 1, 32, 128)
+    model = fresh_language_model(config, seed=0)
+    model.model.compute_dtype = torch.bfloat16
+    compile_layers(model.model)
+    assert model.model.layers[0]._compiled_call_impl is not None
+    assert compiled_like_plain(model.model, rows=8, length=128)
+
+
+class TooLarge(torch.autograd.Function):
+    """The identity, whose gradient is too large by a fifth."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient * 1.2
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x * float("nan"), TooLarge.apply])
+def test_a_compiled_layer_that_is_wrong_is_found(wrong):
+    model = fresh_language_model(TINY, seed=0)
+    layer = model.model.layers[-1]
+    layer._compiled_call_impl = layer._call_impl
+    assert compiled_like_plain(model.model, rows=2, length=32)
+    layer._compiled_call_impl = lambda x, *rest: layer._call_impl(wrong(x), *rest)
+    assert not compiled_like_plain(model.model, rows=2, length=32)
+    leave_plain(model.model)
+    assert compiled_like_plain(model.model, rows=2, length=32)
 
 
 if __name__ == "__main__":

@@ -265,26 +265,34 @@ class Transformer(nn.Module):
         B, T = inputs.shape
         if positions is None:
             positions = torch.arange(T, device=inputs.device).expand(B, T)
-        has_window = bool(config.sliding_layers) and 0 < config.sliding_window < T
-        mask_BTS = near_BTS = None
-        if has_window or not _is_one_long_document(T, segments):
-            mask_BTS = torch.ones(T, T, dtype=torch.bool, device=inputs.device).tril().expand(B, T, T)
-            if segments is not None:
-                mask_BTS = mask_BTS & (segments[:, :, None] == segments[:, None, :])
-            near_BTS = (
-                mask_BTS & torch.ones_like(mask_BTS[0]).triu(1 - config.sliding_window) if has_window else mask_BTS
-            )
-        kinds = [config.rope_of(layer) for layer in range(config.num_hidden_layers)]
-        rotary = {kind: config.rotary_tables(kind, positions) if kind else None for kind in dict.fromkeys(kinds)}
         x = self.embed_tokens(inputs).float()
         if config.embedding_scale != 1.0:
             x = x * config.embedding_scale
         if config.learned_positions:
             x = x + self.embed_positions(positions)
-        for index, (layer, kind) in enumerate(zip(self.layers, kinds, strict=True)):
-            mask = near_BTS if index in config.sliding_layers else mask_BTS
-            x = layer(x, rotary[kind], mask, self.compute_dtype)
+        for layer, (rotary, mask) in zip(self.layers, self.surroundings(positions, segments), strict=True):
+            x = layer(x, rotary, mask, self.compute_dtype)
         return self.norm(x)
+
+    def surroundings(
+        self, positions: Tensor, segments: Tensor | None
+    ) -> list[tuple[tuple[Tensor, Tensor] | None, Tensor | None]]:
+        """For each layer its rotary tables and its mask (B, T, T), which is None where each sees all before it."""
+        config = self.config
+        B, T = positions.shape
+        has_window = bool(config.sliding_layers) and 0 < config.sliding_window < T
+        mask_BTT = near_BTT = None
+        if has_window or not _is_one_long_document(T, segments):
+            mask_BTT = torch.ones(T, T, dtype=torch.bool, device=positions.device).tril().expand(B, T, T)
+            if segments is not None:
+                mask_BTT = mask_BTT & (segments[:, :, None] == segments[:, None, :])
+            near_BTT = (
+                mask_BTT & torch.ones_like(mask_BTT[0]).triu(1 - config.sliding_window) if has_window else mask_BTT
+            )
+        kinds = [config.rope_of(layer) for layer in range(config.num_hidden_layers)]
+        rotary = {kind: config.rotary_tables(kind, positions) if kind else None for kind in dict.fromkeys(kinds)}
+        masks = [near_BTT if layer in config.sliding_layers else mask_BTT for layer in range(len(kinds))]
+        return [(rotary[kind], mask) for kind, mask in zip(kinds, masks, strict=True)]
 
 
 def _is_one_long_document(T: int, segments: Tensor | None) -> bool:

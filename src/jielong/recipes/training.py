@@ -21,6 +21,7 @@ from jielong.model.transformer import (
     LanguageModel,
     ModelConfig,
     ScalarModel,
+    Transformer,
     fresh_language_model,
     scalar_from_language_model,
 )
@@ -31,7 +32,7 @@ from jielong.runs import derive_seed, read_json, write_json
 from jielong.tokens.chat import render, render_preference, render_prompt
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.loop import Check, Loop, Objective
-from jielong.train.machine import compile_layers
+from jielong.train.machine import compile_layers, compiled_like_plain, leave_plain
 from jielong.train.objectives import (
     PPO,
     BradleyTerry,
@@ -77,12 +78,16 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
         pick(stage, context, modules[main])
     context.ranks.wait()
     picked = read_json(directory / "picked.json")
-    # Compiled gradients are otherwise not bit-equal; set for each stage, so that a resumed run has it alike.
-    torch.use_deterministic_algorithms(picked["compile"])
     # looking for reads of fresh memory costs a pass over every new tensor
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - unknown to the type checker
-    if picked["compile"]:
-        compile_layers(cast(LanguageModel, modules[main]).model)
+    # Compiled gradients are otherwise not bit-equal; set for each stage, so that a resumed run has it alike.
+    torch.use_deterministic_algorithms(picked["compile"])
+    if picked["compile"] and not compile_if_right(stage, context, cast(LanguageModel, modules[main]).model):
+        picked["compile"] = False
+        torch.use_deterministic_algorithms(False)
+        context.display.message(
+            f"{stage.name}: compiled layers do not give this machine the plain ones' gradients; training goes on without compiling"
+        )
 
     def save(model: nn.Module, path: Path) -> None:
         if isinstance(model, AdaptedModel):
@@ -360,3 +365,14 @@ def pick(stage: TrainStage, context: Context, module: nn.Module) -> None:
         "seconds_ahead": round(seconds_ahead, 1),
     }
     write_json(file, picked)
+
+
+def compile_if_right(stage: TrainStage, context: Context, transformer: Transformer) -> bool:
+    """Compile the layers, or leave them plain on all ranks if what was compiled is wrong on one."""
+    rows = cast(RowsConfig, stage.source)
+    compile_layers(transformer)
+    is_wrong = not compiled_like_plain(transformer, rows.micro_rows, rows.length)
+    if not context.ranks.sum_numbers({"wrong": float(is_wrong)})["wrong"]:
+        return True
+    leave_plain(transformer)
+    return False

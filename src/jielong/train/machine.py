@@ -7,10 +7,12 @@ is written down, because two formats give two slightly different runs.
 from __future__ import annotations
 
 import ctypes
+import platform
 import shutil
 import sys
 import sysconfig
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +69,7 @@ def bf16_is_right(device: str) -> bool:
     return bool((exact - half).abs().max() <= exact.abs().max() * 2**-7)
 
 
-def _has_compiler() -> bool:
+def has_compiler() -> bool:
     """Whether compiled kernels can be built: a C++ compiler, and Python's headers, which they include."""
     headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
     return shutil.which("g++") is not None and headers.exists()
@@ -121,7 +123,7 @@ def look_at_machine() -> Machine:
         device=device,
         dtype=choose_dtype(plain, half),
         threads=torch.get_num_threads(),
-        can_compile=device == "cuda" or (device == "cpu" and _has_compiler()),
+        can_compile=device == "cuda" or (device == "cpu" and has_compiler()),
         gflops=round(max(plain, half), 1),
     )
 
@@ -158,5 +160,42 @@ def compile_layers(transformer: Transformer) -> None:
     from torch._inductor import config as inductor  # late: importing it writes into the environment
 
     inductor.compile_threads = 1  # here, not in a pool of children that each hold torch in memory
+    if inductor.cpp.march is None and sys.platform == "linux" and platform.machine() == "x86_64":
+        # GCC 12 takes stores into blocks that are turned for dead, and gradients of keys come out as chance has it
+        inductor.cpp.march = "native -fno-dse"
     for layer in transformer.layers:
         layer.compile(dynamic=False)
+
+
+def leave_plain(transformer: Transformer) -> None:
+    """Undo `compile_layers`."""
+    for layer in transformer.layers:
+        layer._compiled_call_impl = None
+
+
+def compiled_like_plain(transformer: Transformer, rows: int, length: int) -> bool:
+    """Whether a compiled layer gives (rows, length) positions what the plain one gives them, gradients too.
+
+    What the compiler makes depends on shapes, processor and the version of each, so it is tried where it is to be used.
+    Like is within a tenth of the norm, for the output, for the gradient of the input, and for those of each map's
+    weight and bias together: rounding makes up to a hundredth, and a key's bias has a gradient of nothing else.
+    """
+    layer, device = transformer.layers[-1], transformer.embed_tokens.weight.device
+    generator = torch.Generator().manual_seed(0)
+    shape = (rows, length, transformer.config.hidden_size)
+    x, weights = (torch.randn(shape, generator=generator).to(device) for _ in range(2))
+    x.requires_grad_()
+    segments = torch.ones(rows, length, dtype=torch.int64, device=device)
+    rotary, mask = transformer.surroundings(torch.arange(length, device=device).expand(rows, length), segments)[-1]
+    trained = {name: p for name, p in layer.named_parameters() if p.requires_grad}
+
+    def results(run: Callable[..., Tensor]) -> dict[str, Tensor]:
+        out = run(x, rotary, mask, transformer.compute_dtype)
+        of_x, *gradients = torch.autograd.grad(out, [x, *trained.values()], weights)
+        maps: dict[str, list[Tensor]] = {}
+        for name, gradient in zip(trained, gradients, strict=True):
+            maps.setdefault(name.rpartition(".")[0], []).append(gradient.flatten())
+        return {"output": out.detach(), "input": of_x} | {name: torch.cat(parts) for name, parts in maps.items()}
+
+    plain, compiled = results(layer.forward), results(layer)
+    return all(bool((compiled[name] - plain[name]).norm() <= 0.1 * plain[name].norm()) for name in plain)

@@ -34,6 +34,7 @@ from jielong.use.port import Options, Port, Scores
 from jielong.use.strategy import Strategy
 from jielong.worlds.household.game import Household
 from jielong.worlds.household.guides import seeking, shortest
+from jielong.worlds.household.layouts import LESSON_KINDS, draw_task
 from jielong.worlds.household.rules import Task
 from jielong.worlds.household.things import LANGUAGES, Part
 from jielong.worlds.textworld import TextWorld
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from jielong.recipes.execute import Context
 
 POLICIES = ("model", "likeliest", "random", "solver", "seeker")
-MOST_TOKENS = 160
+MOST_TOKENS = 240
 """Of one action and what is thought before it; names of rare characters take nine tokens."""
 
 
@@ -107,25 +108,24 @@ def demonstrations(stage: DemonstrationsStage, context: Context) -> dict[str, An
 
     async def one(number: int) -> Episode:
         pair = number // len(LANGUAGES)
-        game = Household(LANGUAGES[number % len(LANGUAGES)], rooms=1 + pair % stage.rooms)
+        rooms = 1 + max(pair % stage.rooms, pair // stage.rooms % stage.rooms)  # more often many
+        game = Household(LANGUAGES[number % len(LANGUAGES)], rooms=rooms)
+        task = draw_task(derive_seed(seed, "task", number), rooms=rooms, kinds=LESSON_KINDS)
         dice = random.Random(derive_seed(seed, "slips", number))
-        return await act(
-            game,
-            game.reset(derive_seed(seed, "task", number)),
-            Told(seeking(game, stage.slips, dice, aloud=stage.aloud)),
-        )
+        return await act(game, game.reset(task), Told(seeking(game, stage.slips, dice, aloud=stage.aloud)))
 
     def show(done: int) -> None:
         context.display.update(done, stage.episodes, None, 0.0, 0.0, "episodes")
 
     episodes = asyncio.run(many(one, stage.episodes, on_end=show))
-    # each turn says the goal again, and the first one the thought before it, so that a few steps alone can be learned from
+    # each turn says the goal again, and the first one the thought before it, so that a few steps alone can be learned from;
+    # beginnings come twice: there alone the goal itself is read, later on what was noted of it
     chats = [
         conversation_of(e.steps[first : first + size], before=thought_before(e.steps, first))
         for e in episodes
         if e.is_success
         for size in [stage.window or len(e.steps)]
-        for first in range(0, len(e.steps), size)
+        for first in (*([0] if stage.window else []), *range(0, len(e.steps), size))
     ]
     steps = sum(len(e.steps) for e in episodes)
     return write_parts(context.directory(stage.name), "chats", hold_out(chats, 33)) | {"steps": steps}
@@ -136,7 +136,7 @@ def act_goals(stage: ActStage, context: Context) -> dict[str, Any]:
 
     The first two also by language, in which goals take turns.
     """
-    limits = Limits(steps=stage.steps)
+    limits = Limits(steps=stage.steps, remember=stage.remember)
     seed = derive_seed(context.recipe.seed, stage.name)
     model = Trial("model", seed, open_port(stage, context, "model"), rooms=stage.rooms, limits=limits)
     trials = {

@@ -34,7 +34,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
     if size not in SIZES:
         raise ConfigError(f"household has no size {size!r}; {did_you_mean(size, SIZES)}")
     is_smoke = size == "smoke"
-    steps = {"copy": 200, "look_up": 500, "sft": 3000}
+    steps = {"copy": 200, "look_up": 500, "sft": 3200}
     if is_smoke:
         steps = dict.fromkeys(steps, 20)
     optimizer = OptimizerConfig(name="muon", lr=3e-3, warmup_steps=30)
@@ -52,7 +52,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
         size,
         seed,
         (
-            DemonstrationsStage("demonstrations", episodes=200 if is_smoke else 27_000, window=3),
+            DemonstrationsStage("demonstrations", episodes=200 if is_smoke else 16_000, window=1),
             # Han characters one by one: a name that was never seen is cut like one that was
             TokenizerStage(
                 "tokenizer", {"chats": "demonstrations"}, TokenizerConfig(vocab_size=1536, han="characters")
@@ -65,17 +65,18 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
                 look_up_steps=steps["look_up"],
                 check_every=steps["look_up"],
                 exercises=400 if is_smoke else 20_000,
+                kinds=("repeat", "record", "common", "there"),
             ),
             TrainStage(
                 "sft",
                 {"data": "demonstrations", "start": "look_up", "tokenizer": "tokenizer"},
                 NextTokenConfig(),
                 RowsConfig(length=512, rows_per_step=8, micro_rows=8),
-                optimizer=replace(optimizer, lr=2e-3, muon_lr=0.015, decay_fraction=0.5),
+                optimizer=replace(optimizer, lr=2e-3, muon_lr=0.015, decay_fraction=0.6),
                 loop=LoopConfig(steps=steps["sft"]),
                 check_every=steps["sft"] // 6,
             ),
-            ActStage("act", {"model": "sft", "tokenizer": "tokenizer"}, goals=4 if is_smoke else 100),
+            ActStage("act", {"model": "sft", "tokenizer": "tokenizer"}, goals=4 if is_smoke else 100, remember=1),
         ),
         searches=(Search("copy", FROM_RANDOM), Search("sft", FROM_WEIGHTS)),
     )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from jielong.worlds.household.goals import phrased
 from jielong.worlds.household.phrases import CLAUSES, REFUSALS, SAYINGS
 from jielong.worlds.household.rules import OF_THINGS, Action, Home, State, Task, Wish
-from jielong.worlds.household.solver import Note, Why
+from jielong.worlds.household.solver import Note, Notes, Why
 from jielong.worlds.household.things import CLEAN
 
 
@@ -62,17 +62,55 @@ def action_text(home: Home, action: Action, language: str) -> str:
     return say[f"do_{action.verb}"].format(thing=thing, place=place, furniture=kind.name(language))
 
 
-def notes_text(home: Home, notes: Sequence[Note], language: str) -> str:
-    """What somebody has seen so far and still needs, as a sentence: "Seen: kitchen (sink, cup), hall."."""
+def notes_text(home: Home, state: State, notes: Notes, language: str) -> str:
+    """What is in the hand and here, how far what is wanted is, and where one has been: "Hand: nothing. Here: sink, cup. ...".
+
+    What is here is named whether it is wanted or not: whether a wanted thing is there is then read from a short list.
+    """
     say = SAYINGS[language]
+    held = home.things[state.held].name(language) if state.held >= 0 else say["nothing"]
+    wanted = (_noted(home, note, language) for note in notes.wanted)
+    rooms = (
+        say["noted"].format(subject=name, where=say["note_closed"]) if room in notes.closed else name
+        for room in notes.rooms
+        for name in [home.rooms[room].name(language)]
+    )
+    return say["notes"].format(
+        hand=held,
+        here=say["comma"].join(_useful_here(home, state, language)) or say["nothing"],
+        wanted=say["comma"].join(wanted),
+        rooms=say["comma"].join(rooms),
+    )
 
-    def noted(note: Note) -> str:
-        needed = [home.furniture[f].kind.name(language) for f in note.tools]
-        needed += [home.things[t].name(language) for t in note.things]
-        matters = say["noted"].format(needed=say["comma"].join(needed)) if needed else ""
-        return home.rooms[note.room].name(language) + matters
 
-    return say["notes"].format(rooms=say["comma"].join(map(noted, notes)))
+def _useful_here(home: Home, state: State, language: str) -> list[str]:
+    """The names of what treats things and of the things that are seen in this room, in the order of `describe`."""
+    names = []
+    for f in home.in_room[state.room]:
+        kind = home.furniture[f].kind
+        names += [kind.name(language)] if kind.does else []
+        if not kind.opens or state.opened >> f & 1:
+            names += [home.things[t].name(language) for t, place in enumerate(state.places) if place == f]
+    return names
+
+
+def _noted(home: Home, note: Note, language: str) -> str:
+    """A part of what is wanted, and where it is: "cup (kitchen)", "clean (sink, kitchen)", "fan on (hall)"."""
+    say = SAYINGS[language]
+    words = []
+    if note.place >= 0:
+        piece = home.furniture[note.place]
+        words = [piece.kind.name(language)] if note.state else []
+        words.append(home.rooms[piece.room].name(language))
+    match note:
+        case Note(thing=-1):
+            subject = say["note_set"].format(furniture=words.pop(0), state=say[f"state_{note.state}"])
+        case Note(state=""):
+            subject = home.things[note.thing].name(language)
+        case _:
+            subject = say[f"state_{note.state}"]
+    where = say["comma"].join(words) if note.progress == "seen" else say[f"note_{note.progress}"]
+    return say["noted"].format(subject=subject, where=where)
 
 
 def thought_text(home: Home, state: State, why: Why, language: str) -> str:

@@ -12,8 +12,8 @@ from jielong.errors import ConfigError, did_you_mean
 from jielong.evaluate.acting import figures
 from jielong.evaluate.many import many
 from jielong.recipes.prepare import hold_out, open_port, write_parts
-from jielong.recipes.recipe import ActStage, DemonstrationsStage
-from jielong.records import Sampling
+from jielong.recipes.recipe import ActStage, DemonstrationsStage, GoalsStage
+from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed, write_json, write_text
 from jielong.use.agents.acting import (
     Dice,
@@ -31,12 +31,14 @@ from jielong.use.agents.acting import (
 )
 from jielong.use.ledger import Budget, Ledger
 from jielong.use.port import Options, Port, Scores
+from jielong.use.prompting import fill
 from jielong.use.strategy import Strategy
 from jielong.worlds.household.game import Household
 from jielong.worlds.household.guides import seeking, shortest
 from jielong.worlds.household.layouts import LESSON_KINDS, draw_task
 from jielong.worlds.household.rules import Task
 from jielong.worlds.household.things import LANGUAGES, Part
+from jielong.worlds.household.wording import goal_text, meaning_text
 from jielong.worlds.textworld import TextWorld
 
 if TYPE_CHECKING:
@@ -129,6 +131,20 @@ def demonstrations(stage: DemonstrationsStage, context: Context) -> dict[str, An
     ]
     steps = sum(len(e.steps) for e in episodes)
     return write_parts(context.directory(stage.name), "chats", hold_out(chats, 33)) | {"steps": steps}
+
+
+def goals_and_meanings(stage: GoalsStage, context: Context) -> dict[str, Any]:
+    """chats.jsonl and held_out.jsonl, each chat a goal, put as it is in a turn of somebody who acts, and what it means."""
+    seed = derive_seed(context.recipe.seed, stage.name)
+
+    def one(number: int) -> Conversation:
+        language = LANGUAGES[number % len(LANGUAGES)]
+        task = draw_task(derive_seed(seed, "task", number), rooms=stage.rooms, kinds=LESSON_KINDS)
+        told = fill("seen", language, seen="", goal=goal_text(task, language)).strip()
+        return Conversation((Message("user", told), Message("assistant", meaning_text(task, language))))
+
+    chats = [one(number) for number in range(stage.goals)]
+    return write_parts(context.directory(stage.name), "chats", hold_out(chats, 33))
 
 
 def act_goals(stage: ActStage, context: Context) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A small model that acts in a household: it learns to copy, to look up, and to act, three turns at a time.
+"""A small model that acts in a household: it learns to copy, to look up, and to act, one turn at a time.
 
-Its thoughts carry what it has seen and still needs from turn to turn, so three turns tell all that a decision rests on, and
-lessons are short rows.
+A thought before each action lists what is here, how far each part of what is wanted is, and where something is still closed; so
+the last thought and what is seen now tell all that a decision rests on, and lessons are short rows without older turns.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jielong.recipes.offers import FROM_RANDOM, FROM_WEIGHTS
 from jielong.recipes.recipe import (
     ActStage,
     DemonstrationsStage,
+    GoalsStage,
     NextTokenConfig,
     Recipe,
     RowsConfig,
@@ -34,7 +35,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
     if size not in SIZES:
         raise ConfigError(f"household has no size {size!r}; {did_you_mean(size, SIZES)}")
     is_smoke = size == "smoke"
-    steps = {"copy": 200, "look_up": 500, "sft": 3200}
+    steps = {"copy": 200, "look_up": 500, "read": 600, "sft": 3200}
     if is_smoke:
         steps = dict.fromkeys(steps, 20)
     optimizer = OptimizerConfig(name="muon", lr=3e-3, warmup_steps=30)
@@ -47,6 +48,7 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
         head_dim=32,
         max_position_embeddings=1024,
     )
+    short = RowsConfig(length=256, rows_per_step=12, micro_rows=12)
     return Recipe(
         "household",
         size,
@@ -60,16 +62,26 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
             *copying(
                 model,
                 optimizer,
-                RowsConfig(length=256, rows_per_step=12, micro_rows=12),
+                short,
                 repeat_steps=steps["copy"],
                 look_up_steps=steps["look_up"],
                 check_every=steps["look_up"],
                 exercises=400 if is_smoke else 20_000,
                 kinds=("repeat", "record", "common", "there"),
             ),
+            GoalsStage("goals", goals=400 if is_smoke else 30_000),
+            TrainStage(
+                "read",
+                {"data": "goals", "start": "look_up", "tokenizer": "tokenizer"},
+                NextTokenConfig(),
+                short,
+                optimizer=optimizer,
+                loop=LoopConfig(steps=steps["read"]),
+                check_every=steps["read"],
+            ),
             TrainStage(
                 "sft",
-                {"data": "demonstrations", "start": "look_up", "tokenizer": "tokenizer"},
+                {"data": "demonstrations", "start": "read", "tokenizer": "tokenizer"},
                 NextTokenConfig(),
                 RowsConfig(length=512, rows_per_step=8, micro_rows=8),
                 optimizer=replace(optimizer, lr=2e-3, muon_lr=0.015, decay_fraction=0.6),

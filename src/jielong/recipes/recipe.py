@@ -220,6 +220,24 @@ class DemonstrationsStage:
 
 
 @dataclass(frozen=True)
+class GoalsStage:
+    """Goals of the household's training part and what they mean, in English and Chinese by turns, one to a conversation.
+
+    They are many times shorter than demonstrations, each of which has to be understood from its goal alone but once.
+    """
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    goals: int = 30_000
+    rooms: int = 3
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 40, "goals")
+        at_least(self, 1, "rooms")
+
+
+@dataclass(frozen=True)
 class ActStage:
     """Goals of the household's test part, reached or not by a model and by dice. Inputs: model, tokenizer."""
 
@@ -408,6 +426,7 @@ Stage = (
     | ReadingExamStage
     | EchoStage
     | DemonstrationsStage
+    | GoalsStage
     | ActStage
     | FileStage
     | JudgementsStage

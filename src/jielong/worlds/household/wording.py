@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from jielong.worlds.household.goals import phrased
 from jielong.worlds.household.phrases import CLAUSES, REFUSALS, SAYINGS
-from jielong.worlds.household.rules import OF_THINGS, Action, Home, State, Task, Wish
+from jielong.worlds.household.rules import OF_THINGS, TREATMENTS, Action, Home, State, Task, Wish
 from jielong.worlds.household.solver import Note, Notes, Why
 from jielong.worlds.household.things import CLEAN
 
@@ -69,7 +69,6 @@ def notes_text(home: Home, state: State, notes: Notes, language: str) -> str:
     """
     say = SAYINGS[language]
     held = home.things[state.held].name(language) if state.held >= 0 else say["nothing"]
-    wanted = (_noted(home, note, language) for note in notes.wanted)
     rooms = (
         say["noted"].format(subject=name, where=say["note_closed"]) if room in notes.closed else name
         for room in notes.rooms
@@ -78,9 +77,30 @@ def notes_text(home: Home, state: State, notes: Notes, language: str) -> str:
     return say["notes"].format(
         hand=held,
         here=say["comma"].join(_useful_here(home, state, language)) or say["nothing"],
-        wanted=say["comma"].join(wanted),
+        wanted=_wanted_text(home, notes.wanted, language),
         rooms=say["comma"].join(rooms),
     )
+
+
+def meaning_text(task: Task, language: str) -> str:
+    """What a goal means, noted by somebody who has seen nothing yet: "Wanted: cup (?), hot (?). The cup belongs on ..."."""
+    say, home, wishes = SAYINGS[language], task.home, task.wishes
+    notes = []
+    for thing in dict.fromkeys(wish.subject for wish in wishes if wish.kind in OF_THINGS):
+        states = (wish.kind for wish in wishes if wish.subject == thing and wish.kind in TREATMENTS.values())
+        notes += [Note("unseen", thing), *(Note("unseen", thing, state=state) for state in states)]
+    notes += [Note("seen", place=wish.subject, state=wish.kind) for wish in wishes if wish.kind not in OF_THINGS]
+    belongs = [
+        say["belongs"].format(thing=home.things[wish.subject].name(language), place=_place(home, wish.place, language))
+        for wish in wishes
+        if wish.kind == "at"
+    ]
+    return say["space"].join([_wanted_text(home, notes, language), *belongs])
+
+
+def _wanted_text(home: Home, notes: Sequence[Note], language: str) -> str:
+    say = SAYINGS[language]
+    return say["wanted"].format(parts=say["comma"].join(_noted(home, note, language) for note in notes))
 
 
 def _useful_here(home: Home, state: State, language: str) -> list[str]:

@@ -358,7 +358,7 @@ def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = ["demonstrations.episodes=60", "act.goals=2", "act.steps=3"]
-    settings += [f"{stage}.loop.steps=2" for stage in ("copy", "look_up", "sft")]
+    settings += [f"{stage}.loop.steps=2" for stage in ("copy", "look_up", "read", "sft")]
     run = run_recipe(change(household("smoke"), settings), tmp_path)
     measures = read_json(run.path / "acting.json")
     assert list(measures)[:3] == ["model", "model, nearest action", "random"]
@@ -376,3 +376,6 @@ def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
     is_first = ["last thought" not in m.text and "我刚才想" not in m.text for c in parts for m in c.messages[1:2]]
     assert 0.1 < sum(is_first) / len(parts) < 0.4, "beginnings come twice"
     assert {c.messages[0].role for c in parts} == {"system"}
+    goals = read_conversations(run.path / "goals" / "chats.jsonl")
+    told = [[m.text.partition(":" if "Goal" in m.text else "：")[0] for m in c.messages] for c in goals]
+    assert set(map(tuple, told)) == {("Goal", "Wanted"), ("目标", "要")}

@@ -34,7 +34,7 @@ from jielong.worlds.household.rules import (
 )
 from jielong.worlds.household.solver import shortest_plan
 from jielong.worlds.household.things import HELD_OUT, LANGUAGES, THINGS, made_up_thing
-from jielong.worlds.household.wording import goal_kind
+from jielong.worlds.household.wording import goal_kind, meaning_text
 
 VERBS = {made: verb for verb, made in TREATMENTS.items()}
 TASKS = [draw_task(seed, rooms=1 + seed % 5, part="test" if seed % 2 else "train") for seed in range(100)]
@@ -299,6 +299,30 @@ def test_a_home_written_by_hand_is_played_in_both_languages(tmp_path: Path) -> N
     assert Household("zh").reset(task).goal == "请做到：奖章是干净的；奖章在厨房的冰箱里；走廊的台灯是开着的。"
 
 
+def test_what_a_goal_means_is_said_in_both_languages() -> None:
+    task = task_of(WORLD)
+    assert meaning_text(task, "en") == (
+        "Wanted: medal (?), clean (?), lamp on (hall). The medal belongs in the fridge in the kitchen."
+    )
+    assert meaning_text(task, "zh") == "要：奖章（？）、干净（？）、台灯开（走廊）。奖章该在厨房的冰箱里。"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_goal_means_is_what_whoever_acts_notes_of_it_at_first(language: str) -> None:
+    """But for what is seen at once: with that taken away, both say the same."""
+    compared = 0
+    for seed in range(60):
+        game = Household(language)
+        game.reset(seed)
+        match = NOTES[language].match(next(seeking(game, aloud=True)))
+        assert match
+        meant = GOAL_MEANT[language].match(meaning_text(game.task, language))
+        assert meant
+        assert list(noted(meant[1])) == list(noted(match[3]))
+        compared += len(noted(meant[1]))
+    assert compared > 60
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -384,6 +408,7 @@ NOTES = {
     "en": re.compile(r"Hand: (.+?)\. Here: (.+?)\. Wanted: (.+?)\. Been: (.+?)\. "),
     "zh": re.compile(r"手里：(.+?)。这里：(.+?)。要：(.+?)。去过：(.+?)。"),
 }
+GOAL_MEANT = {"en": re.compile(r"Wanted: (.+?)\."), "zh": re.compile("要：(.+?)。")}
 PART = re.compile(r"([^,、(（]+?) ?[(（]([^)）]+)[)）]|([^,、(（]+)")
 
 

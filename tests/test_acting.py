@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -377,5 +378,5 @@ def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
     assert 0.1 < sum(is_first) / len(parts) < 0.4, "beginnings come twice"
     assert {c.messages[0].role for c in parts} == {"system"}
     goals = read_conversations(run.path / "goals" / "chats.jsonl")
-    told = [[m.text.partition(":" if "Goal" in m.text else "：")[0] for m in c.messages] for c in goals]
+    told = [[re.split("[:：]", m.text)[0] for m in c.messages] for c in goals]
     assert set(map(tuple, told)) == {("Goal", "Wanted"), ("目标", "要")}

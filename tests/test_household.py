@@ -405,8 +405,8 @@ def test_whoever_thinks_aloud_says_what_each_action_is_for_and_does_the_same(lan
 
 
 NOTES = {
-    "en": re.compile(r"Hand: (.+?)\. Here: (.+?)\. Wanted: (.+?)\. Been: (.+?)\. "),
-    "zh": re.compile(r"手里：(.+?)。这里：(.+?)。要：(.+?)。去过：(.+?)。"),
+    "en": re.compile(r"Hand: (.+?)\. Here: (.+?)\. Wanted: (.+?)\. Been: (.+?)\. Doors: (.+?)\. "),
+    "zh": re.compile(r"手里：(.+?)。这里：(.+?)。要：(.+?)。去过：(.+?)。门：(.+?)。"),
 }
 GOAL_MEANT = {"en": re.compile(r"Wanted: (.+?)\."), "zh": re.compile("要：(.+?)。")}
 PART = re.compile(r"([^,、(（]+?) ?[(（]([^)）]+)[)）]|([^,、(（]+)")
@@ -423,9 +423,11 @@ def noted(text: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_notes_say_what_is_held_what_is_here_and_where_something_is_still_closed(language: str) -> None:
+def test_notes_say_what_is_held_what_is_here_where_something_is_still_closed_and_which_doors_are_new(
+    language: str,
+) -> None:
     say = SAYINGS[language]
-    num_closed = 0
+    num_closed = num_new = 0
     for seed in range(60):
         game = Household(language)
         seen = game.reset(seed).text
@@ -438,7 +440,7 @@ def test_notes_say_what_is_held_what_is_here_and_where_something_is_still_closed
             opened |= state.opened & sum(1 << f for f in home.in_room[state.room])
             match = NOTES[language].match(said)
             assert match
-            hand, here, _, been = match.groups()
+            hand, here, _, been, doors = match.groups()
             assert hand == (home.things[state.held].name(language) if state.held >= 0 else say["nothing"])
             furniture = [home.furniture[f].kind for f in home.in_room[state.room]]
             takeable = [a.thing for a in actions(home, state._replace(places=drop(state))) if a.verb == "take"]
@@ -450,13 +452,16 @@ def test_notes_say_what_is_held_what_is_here_and_where_something_is_still_closed
             assert all(name in seen for name in listed)
             rooms = noted(been)
             assert list(rooms) == visited
+            names = [home.rooms[room].name(language) for room in home.doors[state.room]]
+            assert noted(doors) == {n: say["note_been" if n in visited else "note_new"] for n in names}
+            num_new += any(n not in visited for n in names)
             closed = [f for f in home.in_room[state.room] if home.furniture[f].kind.opens and not opened >> f & 1]
             assert bool(rooms[name]) == bool(closed)
             num_closed += bool(closed)
             seen = game.step(said.split("> ")[-1])[0].text
             if game.is_over:
                 break
-    assert num_closed > 50
+    assert min(num_closed, num_new) > 50
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

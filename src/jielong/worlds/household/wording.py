@@ -6,7 +6,7 @@ the training part. The words for deeds occur in both: whoever has never read "he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from jielong.worlds.household.goals import phrased
 from jielong.worlds.household.phrases import CLAUSES, REFUSALS, SAYINGS
@@ -63,22 +63,24 @@ def action_text(home: Home, action: Action, language: str) -> str:
 
 
 def notes_text(home: Home, state: State, notes: Notes, language: str) -> str:
-    """What is in the hand and here, how far what is wanted is, and where one has been: "Hand: nothing. Here: sink, cup. ...".
+    """What is in the hand and here, how far what is wanted is, where one has been, and which doors lead to where one has not.
 
-    What is here is named whether it is wanted or not: whether a wanted thing is there is then read from a short list.
+    What is here is named whether it is wanted or not: whether a wanted thing is there is then read from a short list. A name
+    comes before what is said of it, so that what is said can be looked up.
     """
     say = SAYINGS[language]
-    held = home.things[state.held].name(language) if state.held >= 0 else say["nothing"]
-    rooms = (
-        say["noted"].format(subject=name, where=say["note_closed"]) if room in notes.closed else name
-        for room in notes.rooms
-        for name in [home.rooms[room].name(language)]
-    )
+
+    def listed(rooms: Iterable[tuple[int, str]]) -> str:
+        names = ((home.rooms[room].name(language), mark) for room, mark in rooms)
+        parts = (say["noted"].format(subject=name, where=say[mark]) if mark else name for name, mark in names)
+        return say["comma"].join(parts) or say["nothing"]
+
     return say["notes"].format(
-        hand=held,
+        hand=home.things[state.held].name(language) if state.held >= 0 else say["nothing"],
         here=say["comma"].join(_useful_here(home, state, language)) or say["nothing"],
         wanted=_wanted_text(home, notes.wanted, language),
-        rooms=say["comma"].join(rooms),
+        rooms=listed((room, "note_closed" if room in notes.closed else "") for room in notes.rooms),
+        doors=listed((room, "note_been" if room in notes.rooms else "note_new") for room in home.doors[state.room]),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from jielong.cli.act import add_parser, turns_told_again
 from jielong.cli.main import main
 from jielong.errors import ConfigError, TooLongError
 from jielong.evaluate.acting import figures
@@ -21,7 +24,7 @@ from jielong.recipes.household import household
 from jielong.recipes.prepare import read_conversations
 from jielong.recipes.recipe import change
 from jielong.records import Conversation, Message, Observation, Request, Sampling
-from jielong.runs import read_json
+from jielong.runs import Run, read_json
 from jielong.use.agents.acting import (
     Episode,
     Likeliest,
@@ -336,12 +339,27 @@ def test_a_policy_that_needs_a_model_says_so() -> None:
         Limits(steps=0)
 
 
+def test_turns_are_told_again_as_in_the_exam_of_the_run_unless_asked_otherwise(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.begin_stage("act", "fingerprint", {"remember": 1}, {})
+
+    def turns(*words: str) -> int:
+        parser = argparse.ArgumentParser()
+        add_parser(parser.add_subparsers())
+        return turns_told_again(parser.parse_args(["act", *words]))
+
+    assert turns(str(tmp_path)) == 1
+    assert turns(str(tmp_path), "--remember", "5") == 5
+    run.keep_only([])
+    assert turns(str(tmp_path)) == turns() == turns("http://localhost:1/v1#m") == Limits.remember
+
+
 @pytest.mark.smoke
 def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = ["demonstrations.episodes=60", "act.goals=2", "act.steps=3"]
-    settings += [f"{stage}.loop.steps=2" for stage in ("copy", "look_up", "sft")]
+    settings += [f"{stage}.loop.steps=2" for stage in ("copy", "look_up", "read", "sft")]
     run = run_recipe(change(household("smoke"), settings), tmp_path)
     measures = read_json(run.path / "acting.json")
     assert list(measures)[:3] == ["model", "model, nearest action", "random"]
@@ -355,5 +373,10 @@ def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
     held_out = read_conversations(run.path / "demonstrations" / "held_out.jsonl")
     assert {m.role for c in held_out for m in c.messages} == {"system", "user", "assistant"}
     parts = read_conversations(run.path / "demonstrations" / "chats.jsonl")
-    assert {sum(m.role == "assistant" for m in c.messages) for c in parts} == {1, 2, 3}
+    assert {sum(m.role == "assistant" for m in c.messages) for c in parts} == {1}
+    is_first = ["last thought" not in m.text and "我刚才想" not in m.text for c in parts for m in c.messages[1:2]]
+    assert 0.1 < sum(is_first) / len(parts) < 0.4, "beginnings come twice"
     assert {c.messages[0].role for c in parts} == {"system"}
+    goals = read_conversations(run.path / "goals" / "chats.jsonl")
+    told = [[re.split("[:：]", m.text)[0] for m in c.messages] for c in goals]
+    assert set(map(tuple, told)) == {("Goal", "Wanted"), ("目标", "要")}

@@ -66,6 +66,20 @@ def test_what_lists_have_in_common_stands_in_both_and_all_of_it_is_named() -> No
         assert re.split(", |、", e.answer) == [word for word in two if word in one]
 
 
+def test_of_words_that_are_asked_for_each_is_said_to_be_in_the_list_or_not() -> None:
+    kinds: set[bool] = set()
+    for e in written("there"):
+        answers = re.fullmatch(r"seen: (.+)\. wanted: (.+)|看到(.+)。要(.+)|(.+)(?:\. |\n|。)(.+)", e.question)
+        assert answers
+        listed, asked = (re.split(", |、", part) for part in filter(None, answers.groups()))
+        found = [re.fullmatch(r"(.+?) ?[(（](here|这里|[?？])[)）]", part) for part in re.split(", |、", e.answer)]
+        assert [match and match[1] for match in found] == asked
+        is_there = [bool(match) and match[2] in ("here", "这里") for match in found if match]
+        assert is_there == [word in listed for word in asked]
+        kinds |= set(is_there)
+    assert kinds == {True, False}
+
+
 def test_both_languages_come_and_every_conversation_keeps_to_one() -> None:
     rng = random.Random(0)
     chats = [exercises(PIECES, get_args(Kind), 3, rng) for _ in range(40)]

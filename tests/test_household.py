@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,25 @@ from jielong.worlds.household.files import read_task, task_of
 from jielong.worlds.household.game import Household
 from jielong.worlds.household.goals import CLOSERS, GOALS, OPENERS, WORDS_THAT_MATTER, phrased
 from jielong.worlds.household.guides import seeking, shortest
-from jielong.worlds.household.layouts import draw_task, part_of
+from jielong.worlds.household.layouts import KINDS, LESSON_KINDS, draw_task, part_of
 from jielong.worlds.household.phrases import CLAUSES, REFUSALS, SAYINGS
-from jielong.worlds.household.rules import FINISH, HELD, Action, State, Task, actions, after, all_actions, refusal
+from jielong.worlds.household.rules import (
+    FINISH,
+    HELD,
+    TREATMENTS,
+    Action,
+    State,
+    Task,
+    actions,
+    after,
+    all_actions,
+    refusal,
+)
 from jielong.worlds.household.solver import shortest_plan
 from jielong.worlds.household.things import HELD_OUT, LANGUAGES, THINGS, made_up_thing
-from jielong.worlds.household.wording import goal_kind
+from jielong.worlds.household.wording import goal_kind, meaning_text
 
+VERBS = {made: verb for verb, made in TREATMENTS.items()}
 TASKS = [draw_task(seed, rooms=1 + seed % 5, part="test" if seed % 2 else "train") for seed in range(100)]
 
 
@@ -286,6 +299,30 @@ def test_a_home_written_by_hand_is_played_in_both_languages(tmp_path: Path) -> N
     assert Household("zh").reset(task).goal == "请做到：奖章是干净的；奖章在厨房的冰箱里；走廊的台灯是开着的。"
 
 
+def test_what_a_goal_means_is_said_in_both_languages() -> None:
+    task = task_of(WORLD)
+    assert meaning_text(task, "en") == (
+        "Wanted: medal (?), clean (?), lamp on (hall). The medal belongs in the fridge in the kitchen."
+    )
+    assert meaning_text(task, "zh") == "要：奖章（？）、干净（？）、台灯开（走廊）。奖章该在厨房的冰箱里。"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_goal_means_is_what_whoever_acts_notes_of_it_at_first(language: str) -> None:
+    """But for what is seen at once: with that taken away, both say the same."""
+    compared = 0
+    for seed in range(60):
+        game = Household(language)
+        game.reset(seed)
+        match = NOTES[language].match(next(seeking(game, aloud=True)))
+        assert match
+        meant = GOAL_MEANT[language].match(meaning_text(game.task, language))
+        assert meant
+        assert list(noted(meant[1])) == list(noted(match[3]))
+        compared += len(noted(meant[1]))
+    assert compared > 60
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -341,6 +378,7 @@ def test_furniture_of_one_name_in_two_rooms_is_the_one_where_you_are() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_whoever_thinks_aloud_says_what_each_action_is_for_and_does_the_same(language: str) -> None:
     thoughts: set[str] = set()
+    found_here = 0
     for seed in range(120):
         aloud, silent = Household(language), Household(language)
         seen, _ = aloud.reset(seed).text, silent.reset(seed)
@@ -349,37 +387,126 @@ def test_whoever_thinks_aloud_says_what_each_action_is_for_and_does_the_same(lan
             thought, _, action = both[0].partition("\n> ")
             assert action == both[1]
             thoughts.add(thought)
-            where = re.fullmatch(r".+\. The (.+) is in the .+, and I am in the .+\.|.+。(.+)在.+，我在.+。", thought)
-            if where and "拿着" not in thought:
-                thing = where[1] or where[2]
-                assert thing in seen, "nobody knows where a thing is that it has not seen"
+            *_, last = re.split(r"(?<=\.) |(?<=。)", thought.rstrip("。")) if language == "zh" else thought.split(". ")
+            where = re.fullmatch(r"The (\S+) is in the .+, and I am in the .+\.|([^要该]+)在.+，我在.+", last)
+            if where:
+                assert (where[1] or where[2]) in seen, "nobody knows where a thing is that it has not seen"
+                found_here += 1
             seen += aloud.step(action)[0].text
             silent.step(action)
             if aloud.is_over:
                 break
-    mark = {"en": ("look for", "belongs", "is to be", "empty", "done"), "zh": ("在找", "该在", "要", "空出来", "做好")}
+    mark = {
+        "en": ("I look for the", "makes the", "belongs", "is to be", "empty", "All is done"),
+        "zh": ("我在找", "能让", "该在", "要在", "空出来", "都做好"),
+    }
+    assert found_here > 100
     assert all(any(words in thought for thought in thoughts) for words in mark[language])
 
 
+NOTES = {
+    "en": re.compile(r"Hand: (.+?)\. Here: (.+?)\. Wanted: (.+?)\. Been: (.+?)\. Doors: (.+?)\. "),
+    "zh": re.compile(r"手里：(.+?)。这里：(.+?)。要：(.+?)。去过：(.+?)。门：(.+?)。"),
+}
+GOAL_MEANT = {"en": re.compile(r"Wanted: (.+?)\."), "zh": re.compile("要：(.+?)。")}
+PART = re.compile(r"([^,、(（]+?) ?[(（]([^)）]+)[)）]|([^,、(（]+)")
+
+
+def drop(state: State) -> tuple[int, ...]:
+    """The places of things, the held one anywhere: an empty hand can take all that is seen."""
+    return tuple(0 if place == HELD else place for place in state.places)
+
+
+def noted(text: str) -> dict[str, str]:
+    """Of "cup (hall), clean (sink, hall), attic": what stands in brackets after each, "" where nothing does."""
+    return {(m[1] or m[3]).strip(): m[2] or "" for m in PART.finditer(text)}
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_notes_say_each_room_that_was_visited_and_what_was_seen_there_and_is_still_needed(language: str) -> None:
+def test_notes_say_what_is_held_what_is_here_where_something_is_still_closed_and_which_doors_are_new(
+    language: str,
+) -> None:
+    say = SAYINGS[language]
+    num_closed = num_new = 0
     for seed in range(60):
         game = Household(language)
-        seen = game.reset(seed)
+        seen = game.reset(seed).text
         visited: list[str] = []
+        opened = 0
         for said in seeking(game, aloud=True):
-            here = game.task.home.rooms[game.state.room].name(language)
-            visited += [here] if here not in visited else []
-            notes = re.split(r"\. |。", said)[0].partition(": " if language == "en" else "：")[2]
-            noted = re.findall(r"([^,(（、]+)(?:[(（]([^)）]+)[)）])?", notes.replace("、 ", ", "))
-            rooms = [room.strip() for room, _ in noted]
-            assert rooms == visited
-            held = game.state.held
-            if held >= 0:
-                name = game.task.home.things[held].name(language)
-                needed = [n.strip() for _, group in noted for n in re.split(r"[,、]", group)]
-                assert name not in needed, "what is in the hand need not be found"
+            home, state = game.task.home, game.state
+            name = home.rooms[state.room].name(language)
+            visited += [name] if name not in visited else []
+            opened |= state.opened & sum(1 << f for f in home.in_room[state.room])
+            match = NOTES[language].match(said)
+            assert match
+            hand, here, _, been, doors = match.groups()
+            assert hand == (home.things[state.held].name(language) if state.held >= 0 else say["nothing"])
+            furniture = [home.furniture[f].kind for f in home.in_room[state.room]]
+            takeable = [a.thing for a in actions(home, state._replace(places=drop(state))) if a.verb == "take"]
+            useful = {kind.name(language) for kind in furniture if kind.does}
+            useful |= {home.things[t].name(language) for t in takeable if state.places[t] != HELD}
+            listed = [] if here == say["nothing"] else here.split(say["comma"])
+            assert set(listed) == useful
+            assert len(listed) == len(useful)
+            assert all(name in seen for name in listed)
+            rooms = noted(been)
+            assert list(rooms) == visited
+            names = [home.rooms[room].name(language) for room in home.doors[state.room]]
+            assert noted(doors) == {n: say["note_been" if n in visited else "note_new"] for n in names}
+            num_new += any(n not in visited for n in names)
+            closed = [f for f in home.in_room[state.room] if home.furniture[f].kind.opens and not opened >> f & 1]
+            assert bool(rooms[name]) == bool(closed)
+            num_closed += bool(closed)
+            seen = game.step(said.split("> ")[-1])[0].text
+            if game.is_over:
+                break
+    assert min(num_closed, num_new) > 50
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_notes_say_how_far_each_part_of_what_is_wanted_is(language: str) -> None:
+    """Of two things, which is done and which is not; of a treatment, what gives it and where that was seen."""
+    say = SAYINGS[language]
+    found: set[tuple[str, str]] = set()
+    for seed in range(150):
+        game = Household(language)
+        game.reset(draw_task(seed, kinds={"two": 1, "treat": 1}))
+        home, wishes = game.task.home, game.task.wishes
+        kind = goal_kind(wishes)
+        for said in seeking(game, aloud=True):
+            match = NOTES[language].match(said)
+            assert match
+            wanted, state = noted(match[3]), game.state
+            for wish in wishes:
+                if wish.kind == "at":
+                    name, place = home.things[wish.subject].name(language), state.places[wish.subject]
+                    is_done = all(w.holds(state) for w in wishes if w.subject == wish.subject)
+                    known = {say["note_unseen"], home.rooms[home.furniture[place].room].name(language)}
+                    right = {say["note_done"]} if is_done else {say["note_hand"]} if place == HELD else known
+                    assert wanted[name] in right
+                    found.add((kind, "done" if is_done else "hand" if place == HELD else wanted[name][:1]))
+                elif say[f"state_{wish.kind}"] in wanted:
+                    where = wanted[say[f"state_{wish.kind}"]]
+                    tools = [piece for piece in home.furniture if piece.kind.does == VERBS[wish.kind]]
+                    places = {
+                        f"{t.kind.name(language)}{say['comma']}{home.rooms[t.room].name(language)}" for t in tools
+                    }
+                    assert where in ({say["note_done"]} if wish.holds(state) else {say["note_unseen"], *places})
+                    found.add((kind, "tool" if where in places else where))
             game.step(said.split("> ")[-1])
             if game.is_over:
                 break
-        assert seen.goal
+    marks = {say["note_unseen"], "done", "hand"}
+    assert {("two", mark) for mark in marks} | {("treat", mark) for mark in (*marks, "tool")} <= found
+
+
+def test_lessons_have_goals_of_several_steps_more_often_than_the_exam() -> None:
+    def share(kinds: dict[str, int]) -> dict[str, float]:
+        drawn = Counter(goal_kind(draw_task(seed, kinds=kinds).wishes) for seed in range(400))
+        return {kind: drawn[kind] / 400 for kind in kinds}
+
+    exam, lessons = share(KINDS), share(LESSON_KINDS)
+    assert exam.keys() == lessons.keys()
+    assert lessons["two"] > exam["two"] + 0.05
+    assert lessons["two"] + lessons["treat"] > exam["two"] + exam["treat"] + 0.05

@@ -32,6 +32,12 @@ def add_parser(commands: Any) -> None:
         "--world", type=Path, metavar="FILE", help="a home of one's own (.json), or a game of TextWorld (.z8), instead"
     )
     act.add_argument("--steps", type=int, default=40, help="stop an episode after so many (default: 40)")
+    act.add_argument(
+        "--remember",
+        type=int,
+        metavar="TURNS",
+        help="tell so many of the last turns again (default: as in the run's own exam, or else 3)",
+    )
     act.add_argument("--budget-tokens", type=int, default=0, help="stop an episode after so many, read and written")
     act.add_argument("--seed", type=int, default=0)
     act.add_argument("--show", action="store_true", help="show each episode, step by step")
@@ -66,7 +72,7 @@ def _act(arguments: argparse.Namespace) -> int:
         arguments.rooms,
         arguments.part,
         languages,
-        Limits(steps=arguments.steps),
+        Limits(steps=arguments.steps, remember=turns_told_again(arguments)),
         by_letters if arguments.nearest else None,
         Budget(tokens=arguments.budget_tokens),
         named(arguments.strategy) if arguments.strategy else None,
@@ -85,3 +91,16 @@ def _act(arguments: argparse.Namespace) -> int:
         print("\n\n".join(map(str, episodes)), end="\n\n")
     print(figures(episodes))
     return 0
+
+
+def turns_told_again(arguments: argparse.Namespace) -> int:
+    """How many turns are told again: as asked for, or as the stage `act` of the run that the model is of has it."""
+    from jielong.runs import open_run
+    from jielong.use.agents.acting import Limits
+
+    if arguments.remember is not None:
+        return int(arguments.remember)
+    if arguments.model and (Path(arguments.model) / "run.json").exists():
+        exam = open_run(Path(arguments.model)).record["stages"].get("act", {})
+        return int(exam.get("config", {}).get("remember", Limits.remember))
+    return Limits.remember

@@ -12,8 +12,8 @@ from jielong.errors import ConfigError, did_you_mean
 from jielong.evaluate.acting import figures
 from jielong.evaluate.many import many
 from jielong.recipes.prepare import hold_out, open_port, write_parts
-from jielong.recipes.recipe import ActStage, DemonstrationsStage
-from jielong.records import Sampling
+from jielong.recipes.recipe import ActStage, DemonstrationsStage, GoalsStage
+from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed, write_json, write_text
 from jielong.use.agents.acting import (
     Dice,
@@ -31,18 +31,21 @@ from jielong.use.agents.acting import (
 )
 from jielong.use.ledger import Budget, Ledger
 from jielong.use.port import Options, Port, Scores
+from jielong.use.prompting import fill
 from jielong.use.strategy import Strategy
 from jielong.worlds.household.game import Household
 from jielong.worlds.household.guides import seeking, shortest
+from jielong.worlds.household.layouts import LESSON_KINDS, draw_task
 from jielong.worlds.household.rules import Task
 from jielong.worlds.household.things import LANGUAGES, Part
+from jielong.worlds.household.wording import goal_text, meaning_text
 from jielong.worlds.textworld import TextWorld
 
 if TYPE_CHECKING:
     from jielong.recipes.execute import Context
 
 POLICIES = ("model", "likeliest", "random", "solver", "seeker")
-MOST_TOKENS = 160
+MOST_TOKENS = 240
 """Of one action and what is thought before it; names of rare characters take nine tokens."""
 
 
@@ -107,28 +110,41 @@ def demonstrations(stage: DemonstrationsStage, context: Context) -> dict[str, An
 
     async def one(number: int) -> Episode:
         pair = number // len(LANGUAGES)
-        game = Household(LANGUAGES[number % len(LANGUAGES)], rooms=1 + pair % stage.rooms)
+        rooms = 1 + max(pair % stage.rooms, pair // stage.rooms % stage.rooms)  # more often many
+        game = Household(LANGUAGES[number % len(LANGUAGES)], rooms=rooms)
+        task = draw_task(derive_seed(seed, "task", number), rooms=rooms, kinds=LESSON_KINDS)
         dice = random.Random(derive_seed(seed, "slips", number))
-        return await act(
-            game,
-            game.reset(derive_seed(seed, "task", number)),
-            Told(seeking(game, stage.slips, dice, aloud=stage.aloud)),
-        )
+        return await act(game, game.reset(task), Told(seeking(game, stage.slips, dice, aloud=stage.aloud)))
 
     def show(done: int) -> None:
         context.display.update(done, stage.episodes, None, 0.0, 0.0, "episodes")
 
     episodes = asyncio.run(many(one, stage.episodes, on_end=show))
-    # each turn says the goal again, and the first one the thought before it, so that a few steps alone can be learned from
+    # each turn says the goal again, and the first one the thought before it, so that a few steps alone can be learned from;
+    # beginnings come twice: there alone the goal itself is read, later on what was noted of it
     chats = [
         conversation_of(e.steps[first : first + size], before=thought_before(e.steps, first))
         for e in episodes
         if e.is_success
         for size in [stage.window or len(e.steps)]
-        for first in range(0, len(e.steps), size)
+        for first in (*([0] if stage.window else []), *range(0, len(e.steps), size))
     ]
     steps = sum(len(e.steps) for e in episodes)
     return write_parts(context.directory(stage.name), "chats", hold_out(chats, 33)) | {"steps": steps}
+
+
+def goals_and_meanings(stage: GoalsStage, context: Context) -> dict[str, Any]:
+    """chats.jsonl and held_out.jsonl, each chat a goal, put as it is in a turn of somebody who acts, and what it means."""
+    seed = derive_seed(context.recipe.seed, stage.name)
+
+    def one(number: int) -> Conversation:
+        language = LANGUAGES[number % len(LANGUAGES)]
+        task = draw_task(derive_seed(seed, "task", number), rooms=stage.rooms, kinds=LESSON_KINDS)
+        told = fill("seen", language, seen="", goal=goal_text(task, language)).strip()
+        return Conversation((Message("user", told), Message("assistant", meaning_text(task, language))))
+
+    chats = [one(number) for number in range(stage.goals)]
+    return write_parts(context.directory(stage.name), "chats", hold_out(chats, 33))
 
 
 def act_goals(stage: ActStage, context: Context) -> dict[str, Any]:
@@ -136,7 +152,7 @@ def act_goals(stage: ActStage, context: Context) -> dict[str, Any]:
 
     The first two also by language, in which goals take turns.
     """
-    limits = Limits(steps=stage.steps)
+    limits = Limits(steps=stage.steps, remember=stage.remember)
     seed = derive_seed(context.recipe.seed, stage.name)
     model = Trial("model", seed, open_port(stage, context, "model"), rooms=stage.rooms, limits=limits)
     trials = {

@@ -6,6 +6,7 @@ from jielong.model.transformer import ModelConfig
 from jielong.recipes.recipe import EchoStage, NextTokenConfig, RowsConfig, Stage, TrainStage
 from jielong.train.loop import LoopConfig
 from jielong.train.optim import OptimizerConfig
+from jielong.worlds.echo import Kind
 
 
 def copying(
@@ -17,6 +18,7 @@ def copying(
     look_up_steps: int,
     check_every: int,
     exercises: int = 20_000,
+    kinds: tuple[Kind, ...] = ("repeat", "record", "common"),
 ) -> tuple[Stage, ...]:
     """Exercises and trainings from random weights to the stage "look_up", after a stage "tokenizer"."""
     ids = {"tokenizer": "tokenizer"}
@@ -36,6 +38,6 @@ def copying(
     return (
         EchoStage("words", ids, ("repeat",), exercises),
         training("copy", {"data": "words"}, repeat_steps, model),
-        EchoStage("records", ids, conversations=exercises),
+        EchoStage("records", ids, kinds, exercises),
         training("look_up", {"data": "records", "start": "copy"}, look_up_steps, None),
     )

@@ -198,7 +198,7 @@ class EchoStage:
 class DemonstrationsStage:
     """Conversations in which somebody who knows how reaches goals in the household, in English and Chinese by turns.
 
-    Homes have 1 to `rooms` rooms. `slips` is how often something else is done than what is right, and then mended; `aloud`
+    Homes have 1 to `rooms` rooms, more often many. `slips` is how often something else is done than what is right, and then mended; `aloud`
     puts before each action what it is for. An episode is one conversation, or one for every `window` steps.
     """
 
@@ -209,7 +209,7 @@ class DemonstrationsStage:
     slips: float = 0.03
     aloud: bool = True
     window: int = 0
-    version: int = 3
+    version: int = 4
 
     def __post_init__(self) -> None:
         at_least(self, 40, "episodes")
@@ -217,6 +217,24 @@ class DemonstrationsStage:
         at_least(self, 0, "window")
         if not 0 <= self.slips < 1:
             raise ConfigError(f"slips is {self.slips}; it must be 0 or more and below 1")
+
+
+@dataclass(frozen=True)
+class GoalsStage:
+    """Goals of the household's training part and what they mean, in English and Chinese by turns, one to a conversation.
+
+    They are many times shorter than demonstrations, each of which has to be understood from its goal alone but once.
+    """
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    goals: int = 30_000
+    rooms: int = 3
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, 40, "goals")
+        at_least(self, 1, "rooms")
 
 
 @dataclass(frozen=True)
@@ -228,10 +246,12 @@ class ActStage:
     goals: int = 100
     rooms: int = 3
     steps: int = 40
-    version: int = 3
+    remember: int = 3
+    """So many of the last turns are told again; what is thought in one may tell the next what matters of those before."""
+    version: int = 4
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "goals", "rooms", "steps")
+        at_least(self, 1, "goals", "rooms", "steps", "remember")
 
 
 @dataclass(frozen=True)
@@ -406,6 +426,7 @@ Stage = (
     | ReadingExamStage
     | EchoStage
     | DemonstrationsStage
+    | GoalsStage
     | ActStage
     | FileStage
     | JudgementsStage

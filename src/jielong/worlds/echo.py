@@ -1,10 +1,10 @@
 """Words that nobody has heard of, to be said again: what a small model learns copying from, before it learns what for.
 
-A word is made of random pieces, so no table of words helps, only looking back. There are three exercises, each with fresh
+A word is made of random pieces, so no table of words helps, only looking back. There are four exercises, each with fresh
 words: to repeat what is said; to say the record of a list that is asked for, or that there is none (records share words, so
-all of a key has to be compared); and to name what two lists have in common. In training on next tokens such copying
-appears late and all at once (Olsson et al. 2022, arXiv 2209.11895). To repeat, by itself, is learned in some 150 steps, and what
-is learned then serves the other two, which alone take ten times as long.
+all of a key has to be compared); to name what two lists have in common; and to say of a few words which of them a list has.
+In training on next tokens such copying appears late and all at once (Olsson et al. 2022, arXiv 2209.11895). To repeat, by
+itself, is learned in some 150 steps, and what is learned then serves the others, which alone take ten times as long.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jielong.worlds.nonsense import HAN
 
 LANGS = ("en", "zh")
 
-Kind = Literal["repeat", "record", "common"]
+Kind = Literal["repeat", "record", "common", "there"]
 
 _COMMA = {"en": ", ", "zh": "、"}
 _SPACE = {"en": " ", "zh": ""}
@@ -30,6 +30,7 @@ _RECORD = {
 _END = {"en": (". ", "; ", "\n", " / "), "zh": ("。", "；", "\n", " / ")}
 _NONE = {"en": "none", "zh": "没有"}
 _LISTS = {"en": ("{a}. {b}", "{a}\n{b}", "seen: {a}. wanted: {b}"), "zh": ("{a}。{b}", "{a}\n{b}", "看到{a}。要{b}")}
+_THERE = {"en": ("{word} (here)", "{word} (?)"), "zh": ("{word}（这里）", "{word}（？）")}
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,21 @@ def _common(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
     return Exercise(question, comma.join(word for word in second if word in common))
 
 
+def _there(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
+    """Of a few words, some in a list and some not; the others share words with those in it where they are of two."""
+    width = rng.choice((1, 1, 2))
+    columns = [pieces.words(lang, 9 if width == 1 else 3, rng) for _ in range(width)]
+    words = [_SPACE[lang].join(word) for word in itertools.product(*columns)]
+    listed = rng.sample(words, rng.randint(1, 6))
+    asked = rng.sample(words, rng.randint(1, 3))
+    comma = _COMMA[lang]
+    question = rng.choice(_LISTS[lang]).format(a=comma.join(listed), b=comma.join(asked))
+    return Exercise(question, comma.join(_THERE[lang][word not in listed].format(word=word) for word in asked))
+
+
 _WRITERS: dict[Kind, Callable[[Pieces, str, random.Random], Exercise]] = {
     "repeat": _repeat,
     "record": _record,
     "common": _common,
+    "there": _there,
 }

@@ -6,7 +6,6 @@ answered by a sentence that says why, and changes nothing. The game ends when "f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 
 from jielong.errors import ConfigError, did_you_mean
@@ -14,7 +13,7 @@ from jielong.records import Observation
 from jielong.worlds.household.layouts import draw_task
 from jielong.worlds.household.phrases import SAYINGS
 from jielong.worlds.household.rules import FINISH, Action, Task, actions, after, all_actions, refusal
-from jielong.worlds.household.solver import Note, Why
+from jielong.worlds.household.solver import Notes, Why
 from jielong.worlds.household.things import LANGUAGES, Part
 from jielong.worlds.household.wording import action_text, describe, goal_text, notes_text, refusal_text, thought_text
 
@@ -62,9 +61,9 @@ class Household:
             text = self._spelled[action] = action_text(self.task.home, action, self.language)
         return text
 
-    def explain(self, why: Why, notes: Sequence[Note]) -> str:
-        """What is kept in mind, and what an action is for, in words, as things stand now."""
-        noted = notes_text(self.task.home, notes, self.language)
+    def explain(self, why: Why, notes: Notes) -> str:
+        """What is seen that may matter, what is kept in mind, and what an action is for, in words, as things stand now."""
+        noted = notes_text(self.task.home, self.state, notes, self.language)
         thought = thought_text(self.task.home, self.state, why, self.language)
         return noted + SAYINGS[self.language]["space"] + thought
 

@@ -7,6 +7,7 @@ be drawn in the training part, whatever the seed. Goals of the test part are abo
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 
 from jielong.errors import ConfigError
@@ -36,15 +37,20 @@ TEST_SHARE = 5
 
 KINDS = {"put": 3, "treat": 4, "two": 2, "close": 1, "switch": 1}
 """Kinds of goals and how often each is drawn."""
+LESSON_KINDS = {"put": 2, "treat": 5, "two": 4, "close": 2, "switch": 1}
+"""How often each is drawn in lessons: those of several steps more often than in the exam."""
 
 
-def draw_task(seed: int, *, rooms: int = 3, part: Part = "train") -> Task:
-    """The task of this seed in a home of 1 to 5 rooms. The same seed is the same task in every language."""
+def draw_task(seed: int, *, rooms: int = 3, part: Part = "train", kinds: Mapping[str, int] = KINDS) -> Task:
+    """The task of this seed in a home of 1 to 5 rooms. The same seed is the same task in every language.
+
+    `kinds` says how often each kind of goal is drawn.
+    """
     if not 1 <= rooms <= MOST_ROOMS:
         raise ConfigError(f"a household of {rooms} rooms was asked for; it has 1 to {MOST_ROOMS}")
     rng = random.Random(derive_seed(seed, "household", rooms, part))
     while True:
-        task = _draw(rng, rooms, part)
+        task = _draw(rng, rooms, part, kinds)
         if task is not None:
             return task
 
@@ -56,12 +62,12 @@ def part_of(home: Home) -> Part:
     return "test" if int(digest([names, home.doors, furniture])[:8], 16) % TEST_SHARE == 0 else "train"
 
 
-def _draw(rng: random.Random, rooms: int, part: Part) -> Task | None:
+def _draw(rng: random.Random, rooms: int, part: Part, kinds: Mapping[str, int]) -> Task | None:
     """A task, or None where the dice made none of this part."""
     home = Home(*_plan(rng, rooms), ())
     if part_of(home) != part:
         return None
-    kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
+    kind = rng.choices(list(kinds), list(kinds.values()))[0]
     wanted = _wanted(rng, kind, part)
     things = [*wanted, *_beside(rng, part)]
     if any(len({thing.name(language) for thing in things}) < len(things) for language in LANGUAGES):

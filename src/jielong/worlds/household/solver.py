@@ -86,9 +86,12 @@ class _Relevant:
         return found
 
 
+_VERBS = {made: verb for verb, made in TREATMENTS.items()}
+
+
 class Why(NamedTuple):
-    """What an action is for: to "search" a thing, to "fetch" it from a place, to "treat" or "bring" it there, to make a
-    "full" hand empty, to "set" furniture, or nothing, as all is "done".
+    """What an action is for: to "search" a thing, to "fetch" it from a place, to find the "means" of a treatment, to "treat" or
+    "bring" it at a place, to make a "full" hand empty, to "set" furniture, or nothing, as all is "done".
     """
 
     kind: str
@@ -99,11 +102,27 @@ class Why(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A room that was visited, and what was seen there that is still needed: furniture that treats, and wanted things."""
+    """One part of what is wanted, and how far it is: a thing, a state that a thing is to be in, or furniture and its state.
 
-    room: int
-    tools: tuple[int, ...] = ()
-    things: tuple[int, ...] = ()
+    `progress` is "unseen", "hand" (the thing is in it), "done", or "seen": then `place` is the thing's furniture, or that
+    which gives the state; of wanted furniture, itself.
+    """
+
+    progress: str
+    thing: int = -1
+    place: int = -1
+    state: str = ""
+
+
+class Notes(NamedTuple):
+    """What has to be kept in mind: each part of what is wanted, and the rooms that were visited, the first one first.
+
+    In those of `closed` something is closed that it has not looked into.
+    """
+
+    wanted: tuple[Note, ...]
+    rooms: tuple[int, ...]
+    closed: frozenset[int]
 
 
 class Seeker:
@@ -129,18 +148,35 @@ class Seeker:
         self.why = Why("done")
         return FINISH
 
-    def notes(self, state: State) -> list[Note]:
-        """What it has to keep in mind when it has seen this state: of each room that it visited, what matters there."""
-        pending = [w for w in self.task.wishes if w.kind in OF_THINGS and not w.holds(state)]
-        verbs = {verb for verb, made in TREATMENTS.items() if made in {w.kind for w in pending}}
-        things = list(dict.fromkeys(w.subject for w in pending))
-        notes = []
-        for room in self._visited:
-            here = self.home.in_room[room]
-            tools = tuple(f for f in here if self.home.furniture[f].kind.does in verbs)
-            seen = tuple(t for t in things if state.places[t] in here and state.places[t] in self._looked)
-            notes.append(Note(room, tools, seen))
+    def notes(self, state: State) -> Notes:
+        """What it has to keep in mind when it has seen this state."""
+        subjects = dict.fromkeys(wish.subject for wish in self.task.wishes if wish.kind in OF_THINGS)
+        wanted = [note for thing in subjects for note in self._of_thing(state, thing)]
+        settings = (wish for wish in self.task.wishes if wish.kind not in OF_THINGS)
+        wanted += [Note("seen", place=wish.subject, state=wish.kind) for wish in settings]
+        return Notes(tuple(wanted), tuple(self._visited), frozenset(filter(self._unopened, self._visited)))
+
+    def _of_thing(self, state: State, thing: int) -> list[Note]:
+        """Where the thing is, and then what it is to be."""
+        wishes = [w for w in self.task.wishes if w.kind in OF_THINGS and w.subject == thing]
+        place = state.places[thing]
+        if all(wish.holds(state) for wish in wishes):
+            return [Note("done", thing)]
+        progress = "hand" if place == HELD else "seen" if place in self._looked else "unseen"
+        notes = [Note(progress, thing, place)]
+        for wish in wishes:
+            if wish.kind != "at":
+                tools = self._known_tools(state, wish)
+                progress = "done" if wish.holds(state) else "seen" if tools else "unseen"
+                notes.append(Note(progress, thing, tools[0] if tools else -1, wish.kind))
         return notes
+
+    def _known_tools(self, state: State, wish: Wish) -> list[int]:
+        """Furniture in rooms that it knows which gives what is wished, that in this room first."""
+        verb = _VERBS[wish.kind]
+        tools = [f for f, piece in enumerate(self.home.furniture) if piece.kind.does == verb]
+        known = [f for f in tools if self.home.furniture[f].room in self._visited]
+        return sorted(known, key=lambda f: not self._is_here(state, f))
 
     def _look(self, state: State) -> None:
         self._visited[state.room] = None
@@ -165,16 +201,14 @@ class Seeker:
         if wish.kind == "at":
             self.why = Why("bring", thing, wish.place)
             return self._at(state, wish.place, Action("put", thing, wish.place))
-        self.why = Why("treat", thing, state=wish.kind)
-        verb = next(verb for verb, made in TREATMENTS.items() if made == wish.kind)
-        tools = [f for f, piece in enumerate(self.home.furniture) if piece.kind.does == verb]
-        known = [f for f in tools if self.home.furniture[f].room in self._visited]
-        if not known:
+        tools = self._known_tools(state, wish)
+        if not tools:
+            self.why = Why("means", thing, state=wish.kind)
             return self._explore(state)
-        rooms = {self.home.furniture[f].room for f in known}
-        if state.room not in rooms:
-            return self._go(state, rooms)
-        return Action(verb, thing, next(f for f in known if self._is_here(state, f)))
+        self.why = Why("treat", thing, tools[0], wish.kind)
+        if not self._is_here(state, tools[0]):
+            return self._go(state, {self.home.furniture[f].room for f in tools})
+        return Action(_VERBS[wish.kind], thing, tools[0])
 
     def _set(self, state: State, wish: Wish) -> Action:
         verb = {"open": "open", "closed": "close", "on": "on", "off": "off"}[wish.kind]

@@ -200,6 +200,8 @@ def made_up_thing(rng: random.Random) -> ThingKind:
     while True:
         make = rng.choice((_of_syllables, _of_letters, _of_pieces, _of_pieces, _of_lessons))
         en, zh = make(rng)
+        if rng.random() < 0.05:
+            en, zh = en[:4] * 2, zh[0] * 2  # or what repeats itself is never copied, and said on and on
         if not {en, zh} & _TAKEN:
             return ThingKind(en, zh, rng.choice((_DISH, _FOOD, _CLOTH, ())))
 

@@ -6,12 +6,12 @@ the training part. The words for deeds occur in both: whoever has never read "he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from jielong.worlds.household.goals import phrased
 from jielong.worlds.household.phrases import CLAUSES, REFUSALS, SAYINGS
-from jielong.worlds.household.rules import OF_THINGS, Action, Home, State, Task, Wish
-from jielong.worlds.household.solver import Note, Why
+from jielong.worlds.household.rules import OF_THINGS, TREATMENTS, Action, Home, State, Task, Wish
+from jielong.worlds.household.solver import Note, Notes, Why
 from jielong.worlds.household.things import CLEAN
 
 
@@ -62,17 +62,77 @@ def action_text(home: Home, action: Action, language: str) -> str:
     return say[f"do_{action.verb}"].format(thing=thing, place=place, furniture=kind.name(language))
 
 
-def notes_text(home: Home, notes: Sequence[Note], language: str) -> str:
-    """What somebody has seen so far and still needs, as a sentence: "Seen: kitchen (sink, cup), hall."."""
+def notes_text(home: Home, state: State, notes: Notes, language: str) -> str:
+    """What is in the hand and here, how far what is wanted is, where one has been, and which doors lead to where one has not.
+
+    What is here is named whether it is wanted or not: whether a wanted thing is there is then read from a short list. A name
+    comes before what is said of it, so that what is said can be looked up.
+    """
     say = SAYINGS[language]
 
-    def noted(note: Note) -> str:
-        needed = [home.furniture[f].kind.name(language) for f in note.tools]
-        needed += [home.things[t].name(language) for t in note.things]
-        matters = say["noted"].format(needed=say["comma"].join(needed)) if needed else ""
-        return home.rooms[note.room].name(language) + matters
+    def listed(rooms: Iterable[tuple[int, str]]) -> str:
+        names = ((home.rooms[room].name(language), mark) for room, mark in rooms)
+        parts = (say["noted"].format(subject=name, where=say[mark]) if mark else name for name, mark in names)
+        return say["comma"].join(parts) or say["nothing"]
 
-    return say["notes"].format(rooms=say["comma"].join(map(noted, notes)))
+    return say["notes"].format(
+        hand=home.things[state.held].name(language) if state.held >= 0 else say["nothing"],
+        here=say["comma"].join(_useful_here(home, state, language)) or say["nothing"],
+        wanted=_wanted_text(home, notes.wanted, language),
+        rooms=listed((room, "note_closed" if room in notes.closed else "") for room in notes.rooms),
+        doors=listed((room, "note_been" if room in notes.rooms else "note_new") for room in home.doors[state.room]),
+    )
+
+
+def meaning_text(task: Task, language: str) -> str:
+    """What a goal means, noted by somebody who has seen nothing yet: "Wanted: cup (?), hot (?). The cup belongs on ..."."""
+    say, home, wishes = SAYINGS[language], task.home, task.wishes
+    notes = []
+    for thing in dict.fromkeys(wish.subject for wish in wishes if wish.kind in OF_THINGS):
+        states = (wish.kind for wish in wishes if wish.subject == thing and wish.kind in TREATMENTS.values())
+        notes += [Note("unseen", thing), *(Note("unseen", thing, state=state) for state in states)]
+    notes += [Note("seen", place=wish.subject, state=wish.kind) for wish in wishes if wish.kind not in OF_THINGS]
+    belongs = [
+        say["belongs"].format(thing=home.things[wish.subject].name(language), place=_place(home, wish.place, language))
+        for wish in wishes
+        if wish.kind == "at"
+    ]
+    return say["space"].join([_wanted_text(home, notes, language), *belongs])
+
+
+def _wanted_text(home: Home, notes: Sequence[Note], language: str) -> str:
+    say = SAYINGS[language]
+    return say["wanted"].format(parts=say["comma"].join(_noted(home, note, language) for note in notes))
+
+
+def _useful_here(home: Home, state: State, language: str) -> list[str]:
+    """The names of what treats things and of the things that are seen in this room, in the order of `describe`."""
+    names = []
+    for f in home.in_room[state.room]:
+        kind = home.furniture[f].kind
+        names += [kind.name(language)] if kind.does else []
+        if not kind.opens or state.opened >> f & 1:
+            names += [home.things[t].name(language) for t, place in enumerate(state.places) if place == f]
+    return names
+
+
+def _noted(home: Home, note: Note, language: str) -> str:
+    """A part of what is wanted, and where it is: "cup (kitchen)", "clean (sink, kitchen)", "fan on (hall)"."""
+    say = SAYINGS[language]
+    words = []
+    if note.place >= 0:
+        piece = home.furniture[note.place]
+        words = [piece.kind.name(language)] if note.state else []
+        words.append(home.rooms[piece.room].name(language))
+    match note:
+        case Note(thing=-1):
+            subject = say["note_set"].format(furniture=words.pop(0), state=say[f"state_{note.state}"])
+        case Note(state=""):
+            subject = home.things[note.thing].name(language)
+        case _:
+            subject = say[f"state_{note.state}"]
+    where = say["comma"].join(words) if note.progress == "seen" else say[f"note_{note.progress}"]
+    return say["noted"].format(subject=subject, where=where)
 
 
 def thought_text(home: Home, state: State, why: Why, language: str) -> str:

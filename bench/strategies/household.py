@@ -26,12 +26,14 @@ from jielong.worlds.household.game import Household
 from jielong.worlds.household.things import LANGUAGES
 
 STEPS = 40
+REMEMBER = 1
+"""Turns told again, as in the lessons of `jielong run household`."""
 
 
 def rows(port: Port, rooms: int, seed: int) -> dict[str, Trial]:
     """Who acts, by the name of the row; dice come first, to be compared to."""
     free = Limits(steps=STEPS, repeats=STEPS)
-    model = Trial("model", seed, port, rooms=rooms, limits=Limits(steps=STEPS))
+    model = Trial("model", seed, port, rooms=rooms, limits=Limits(steps=STEPS, remember=REMEMBER))
     found = {
         "dice": replace(model, policy="random", limits=free),
         "shortest plan": replace(model, policy="solver"),

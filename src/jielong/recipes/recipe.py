@@ -198,8 +198,9 @@ class EchoStage:
 class DemonstrationsStage:
     """Conversations in which somebody who knows how reaches goals in the household, in English and Chinese by turns.
 
-    Homes have 1 to `rooms` rooms, more often many. `slips` is how often something else is done than what is right, and then mended; `aloud`
-    puts before each action what it is for. An episode is one conversation, or one for every `window` steps.
+    Homes have 1 to `rooms` rooms, more often many. `slips` is how often something else is done than what is right, and then
+    mended; `aloud` puts before each action what it is for. An episode is one conversation, or one for every `window` steps,
+    of which the first comes twice.
     """
 
     name: str
@@ -209,7 +210,7 @@ class DemonstrationsStage:
     slips: float = 0.03
     aloud: bool = True
     window: int = 0
-    version: int = 4
+    version: int = 5
 
     def __post_init__(self) -> None:
         at_least(self, 40, "episodes")

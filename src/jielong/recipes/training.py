@@ -84,6 +84,8 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
     torch.use_deterministic_algorithms(picked["compile"])
     if picked["compile"] and not compile_if_right(stage, context, cast(LanguageModel, modules[main]).model):
         picked["compile"] = False
+        if context.ranks.is_first:
+            write_json(directory / "picked.json", picked)  # all have read it
         torch.use_deterministic_algorithms(False)
         context.display.message(
             f"{stage.name}: compiled layers do not give this machine the plain ones' gradients; training goes on without compiling"

@@ -105,7 +105,7 @@ class Note(NamedTuple):
     """One part of what is wanted, and how far it is: a thing, a state that a thing is to be in, or furniture and its state.
 
     `progress` is "unseen", "hand" (the thing is in it), "done", or "seen": then `place` is the thing's furniture, or that
-    which gives the state; of wanted furniture, itself.
+    which gives the state; of wanted furniture, itself, however it stands.
     """
 
     progress: str

@@ -20,14 +20,16 @@ from bench.strategies.line import Line, Wanted, shares
 from bench.strategies.setting import Result, Setting
 from jielong.evaluate.many import many
 from jielong.recipes.acting import Trial
+from jielong.recipes.household import household
+from jielong.recipes.recipe import ActStage
 from jielong.use.agents.acting import Limits, by_letters
 from jielong.use.port import Port, Scores, Usage
 from jielong.worlds.household.game import Household
 from jielong.worlds.household.things import LANGUAGES
 
 STEPS = 40
-REMEMBER = 1
-"""Turns told again, as in the lessons of `jielong run household`."""
+REMEMBER = next(stage.remember for stage in household().stages if isinstance(stage, ActStage))
+"""Turns told again, as in the exam of `jielong run household`."""
 
 
 def rows(port: Port, rooms: int, seed: int) -> dict[str, Trial]:

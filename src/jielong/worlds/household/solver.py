@@ -23,6 +23,8 @@ from jielong.worlds.household.rules import (
     way,
 )
 
+_VERBS = {made: verb for verb, made in TREATMENTS.items()}
+
 
 def shortest_plan(task: Task, start: State | None = None) -> list[Action]:
     """The fewest actions from `start` (or the task's own) to the goal, "finish" at the end; empty where there is no way.
@@ -56,9 +58,7 @@ class _Relevant:
         self.home = task.home
         self.things = {w.subject for w in task.wishes if w.kind in OF_THINGS}
         self.ends = {w.subject: w.place for w in task.wishes if w.kind == "at"}
-        self.treatments = {
-            (verb, w.subject) for w in task.wishes for verb, made in TREATMENTS.items() if made == w.kind
-        }
+        self.treatments = {(_VERBS[w.kind], w.subject) for w in task.wishes if w.kind in _VERBS}
         self.furniture = {w.subject for w in task.wishes if w.kind not in OF_THINGS}
         self.opened = self.furniture | set(self.ends.values()) | {start.places[t] for t in self.things}
 
@@ -84,9 +84,6 @@ class _Relevant:
             if is_useful:
                 found.append(action)
         return found
-
-
-_VERBS = {made: verb for verb, made in TREATMENTS.items()}
 
 
 class Why(NamedTuple):

@@ -63,7 +63,7 @@ def action_text(home: Home, action: Action, language: str) -> str:
 
 
 def notes_text(home: Home, state: State, notes: Notes, language: str) -> str:
-    """What is in the hand and here, how far what is wanted is, where one has been and what is closed there, which doors are new.
+    """What is in the hand and here, how far what is wanted is, where one has been, and which doors are new.
 
     What is here is named whether it is wanted or not: whether a wanted thing is there is then read from a short list. A name
     comes before what is said of it, so that what is said can be looked up.

@@ -1,4 +1,4 @@
-"""At install: build the C++ of the engine where there is a compiler. Without one the package is complete too."""
+"""At install: build the C++ where there is a compiler. Without one the package is complete too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 class NativeHook(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         del version
-        file = Path(self.root, "src", "jielong", "generate", "build_native.py")
+        file = Path(self.root, "src", "jielong", "native", "build.py")
         spec = importlib.util.spec_from_file_location("build_native", file)
         assert spec is not None and spec.loader is not None
         build_native = importlib.util.module_from_spec(spec)

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from jielong.generate import build_native, native
+from jielong.generate import native
 from jielong.generate.engine import Engine, EngineConfig
 from jielong.generate.native import NativeDecoder, NativeLinear
 from jielong.generate.packed import PackedModel
 from jielong.model.transformer import LanguageModel, ModelConfig, RopeScaling, fresh_language_model
+from jielong.native import build, library
 from jielong.records import Request, Sampling
 
 Logits = Callable[..., list[torch.Tensor]]
@@ -76,14 +77,14 @@ def lively(config: ModelConfig) -> LanguageModel:
 
 
 def libraries() -> list[str]:
-    return [name for name in native._fitting() if build_native.library_file(name).exists()]
+    return [name for name in library.fitting() if build.library_file(name).exists()]
 
 
 @pytest.fixture(params=libraries() or [None])
 def built(request: pytest.FixtureRequest) -> ctypes.CDLL:
     if request.param is None:
         pytest.skip("the C++ was not built here: no compiler, or not for this processor")
-    return ctypes.CDLL(str(build_native.library_file(request.param)))
+    return ctypes.CDLL(str(build.library_file(request.param)))
 
 
 @pytest.fixture
@@ -221,19 +222,19 @@ def test_new_weights_reach_the_cpp():
 
 
 def test_without_a_compiler_nothing_is_built_and_what_is_old_goes(tmp_path, monkeypatch):
-    monkeypatch.setattr(build_native, "HERE", tmp_path)
+    monkeypatch.setattr(build, "HERE", tmp_path)
     monkeypatch.setenv("PATH", "")
     (tmp_path / "_native_avx2_00000000.so").write_bytes(b"built from other code")
-    assert build_native.build() == []
+    assert build.build() == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_library_built_from_other_code_is_not_used_and_the_user_is_told(tmp_path, monkeypatch):
-    if not native._fitting():
+    if not library.fitting():
         pytest.skip("no library fits this processor")
-    monkeypatch.setattr(native, "HERE", tmp_path)
-    monkeypatch.setattr(native, "library_file", lambda name: tmp_path / f"_native_{name}_new.so")
-    for name in native._fitting():
+    monkeypatch.setattr(library, "HERE", tmp_path)
+    monkeypatch.setattr(library, "library_file", lambda name: tmp_path / f"_native_{name}_new.so")
+    for name in library.fitting():
         (tmp_path / f"_native_{name}_old.so").write_bytes(b"")
     with pytest.warns(UserWarning, match="install again"):
-        assert native.library.__wrapped__() is None
+        assert library.library.__wrapped__() is None

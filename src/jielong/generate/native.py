@@ -1,6 +1,6 @@
 """The decoder's inner loop in C++, where it was built and the model has nothing that it does not know.
 
-`native.cpp` takes tokens through all layers in one call, or multiplies them with one matrix. Here is what it needs: the
+`native/decoder.cpp` takes tokens through all layers in one call, or multiplies them with one matrix. Here is what it needs: the
 library for this processor, and a packed model's tensors as addresses. Without a library (no compiler at install, another
 processor) the packed model computes the same in torch.
 """
@@ -9,8 +9,6 @@ processor) the packed model computes the same in torch.
 from __future__ import annotations
 
 import ctypes
-import functools
-import warnings
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_double, c_int64, c_void_p
 from typing import TYPE_CHECKING, ClassVar
@@ -19,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jielong.generate.build_native import HERE, library_file, variants
 from jielong.model.quantised import int8_rows
+from jielong.native.library import library as library
 
 if TYPE_CHECKING:
     from jielong.generate.packed import Linear, PackedFeedForward, PackedModel
@@ -62,40 +60,6 @@ class _Model(Structure):
     ]
 
 
-@functools.cache
-def library() -> ctypes.CDLL | None:
-    """The one built for what this processor can do, or None."""
-    for name in _fitting():
-        file = library_file(name)
-        if file.exists():
-            try:
-                # after torch, whose OpenMP threads it shares
-                return ctypes.CDLL(str(file))
-            except OSError:  # built for another system
-                continue
-        if list(HERE.glob(f"_native_{name}_*.so")):
-            warnings.warn(
-                f"{HERE / 'native.cpp'} was changed after it was built, so torch is used in its place; install again "
-                f"to build it: pip install -e .",
-                stacklevel=2,
-            )
-    return None
-
-
-def _fitting() -> list[str]:
-    """The variants that may run here, best first; a limit that torch was given holds here too."""
-    capability = torch.backends.cpu.get_cpu_capability()
-    may = {"neon"}
-    if capability in ("AVX2", "AVX512"):
-        may.add("avx2")
-    if capability == "AVX512" and torch.cpu._is_avx512_bf16_supported() and torch.cpu._is_vnni_supported():
-        may.add("avx512")
-        # tiles are a state that a process has to ask the system for
-        if torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx():
-            may.add("amx")
-    return [name for name in variants() if name in may]
-
-
 def _address(tensor: Tensor | None) -> int | None:
     if tensor is None:
         return None
@@ -104,7 +68,7 @@ def _address(tensor: Tensor | None) -> int | None:
 
 
 ROWS = LINES = 16
-"""Rows of a panel, the lanes of the vectors in native.cpp, and lines of a tile."""
+"""Rows of a panel, the lanes of the vectors in the C++, and lines of a tile."""
 
 
 def panels(weight: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from jielong.model.config import ModelConfig as ModelConfig
 from jielong.model.rotary import RopeScaling as RopeScaling
 from jielong.model.rotary import rotate
+from jielong.native.attention import attention, has_attention
 
 FUSED_ABOVE = 2048
 """Positions of a row above which a CPU uses torch's fused attention."""
@@ -86,35 +87,35 @@ def activation(x: Tensor, hidden_act: str) -> Tensor:
     return F.silu(x) if hidden_act == "silu" else F.gelu(x, approximate="tanh")
 
 
-def attend(q_BTHD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask_BTT: Tensor | None, scale: float) -> Tensor:
-    """Softmax attention where `mask_BTT` is True, nowhere after the position itself; (B, T, H, D). Softmax in float32.
+def attend(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, seen: Tensor | None, scale: float) -> Tensor:
+    """Softmax attention (B, T, H, D), softmax in float32, where a position sees what `seen` says (`Transformer.surroundings`).
 
-    No mask, in rows of more than `FUSED_ABOVE` positions, is all up to the position itself: at 16k positions the fused
-    kernel is four times as fast without.
-
-    On a CPU the queries go in blocks, each with the keys up to its own end, as plain batches of matrices: half of what
-    lies after them is never computed, and the fused kernel is slower up to 2048 positions, above all backwards. Longer
-    rows, whose weights would fill the memory, and GPUs use the fused kernel.
+    On a CPU that multiplies bfloat16 the C++ does it. Elsewhere on a CPU the queries go in blocks, each with the keys up to
+    its own end, as plain batches of matrices: half of what lies after them is never computed, and torch's fused kernel is
+    slower up to 2048 positions, above all backwards. Longer rows, whose weights would fill the memory, and GPUs use the
+    fused kernel; without a mask it is four times as fast at 16k positions.
     """
-    T = q_BTHD.shape[1]
+    if seen is not None and seen.dim() == 2:
+        return attention(q_BTHD, k_BTKD, v_BTKD, seen, scale)
+    T, k_BKTD, v_BKTD = q_BTHD.shape[1], k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2)
     if q_BTHD.device.type != "cpu" or T > FUSED_ABOVE:
         out_BHTD = F.scaled_dot_product_attention(
             q_BTHD.transpose(1, 2),
             k_BKTD,
             v_BKTD,
-            attn_mask=None if mask_BTT is None else mask_BTT[:, None],
-            is_causal=mask_BTT is None,
+            attn_mask=None if seen is None else seen[:, None],
+            is_causal=seen is None,
             scale=scale,
             enable_gqa=q_BTHD.shape[2] > k_BKTD.shape[1],
         )
         return out_BHTD.transpose(1, 2)
-    assert mask_BTT is not None
+    assert seen is not None
     # blocks of 64 to 256 are equally fast at their best length; more than eight only make compiling longer
     size = max(128, -(-T // 8))
     blocks = []
     for start in range(0, T, size):
         end = min(start + size, T)
-        mask = mask_BTT[:, start:end, :end]
+        mask = seen[:, start:end, :end]
         blocks.append(_attend_block(q_BTHD[:, start:end], k_BKTD[:, :, :end], v_BKTD[:, :, :end], mask, scale))
     return torch.cat(blocks, dim=1)
 
@@ -145,7 +146,7 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(D, config.rms_norm_eps, config.norm_offset)
             self.k_norm = RMSNorm(D, config.rms_norm_eps, config.norm_offset)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask_BTS: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, seen: Tensor | None) -> Tensor:
         B, T, _ = x.shape
         q_BTHD = self.q_proj(x).view(B, T, -1, self.head_dim)
         k_BTKD = self.k_proj(x).view(B, T, -1, self.head_dim)
@@ -154,8 +155,7 @@ class Attention(nn.Module):
             q_BTHD, k_BTKD = self.q_norm(q_BTHD), self.k_norm(k_BTKD)
         if rotary is not None:
             q_BTHD, k_BTKD = rotate(q_BTHD, *rotary), rotate(k_BTKD, *rotary)
-        k_BKSD, v_BKSD = k_BTKD.to(x.dtype).transpose(1, 2), v_BTKD.transpose(1, 2)
-        out_BTHD = attend(q_BTHD.to(x.dtype), k_BKSD, v_BKSD, mask_BTS, self.scale)
+        out_BTHD = attend(q_BTHD.to(x.dtype), k_BTKD.to(x.dtype), v_BTKD, seen, self.scale)
         return self.o_proj(out_BTHD.reshape(B, T, -1))
 
 
@@ -228,9 +228,9 @@ class Layer(nn.Module):
         self.mlp = Mixture(config) if config.num_experts else FeedForward(config, config.intermediate_size)
 
     def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask_BTS: Tensor | None, dtype: torch.dtype
+        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, seen: Tensor | None, dtype: torch.dtype
     ) -> Tensor:
-        mixed = self.self_attn(self.input_layernorm(x).to(dtype), rotary, mask_BTS)
+        mixed = self.self_attn(self.input_layernorm(x).to(dtype), rotary, seen)
         if self.is_sandwich:
             x = x + self.post_attention_layernorm(mixed)
             return x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x).to(dtype)))
@@ -270,29 +270,46 @@ class Transformer(nn.Module):
             x = x * config.embedding_scale
         if config.learned_positions:
             x = x + self.embed_positions(positions)
-        for layer, (rotary, mask) in zip(self.layers, self.surroundings(positions, segments), strict=True):
-            x = layer(x, rotary, mask, self.compute_dtype)
+        for layer, (rotary, seen) in zip(self.layers, self.surroundings(positions, segments), strict=True):
+            x = layer(x, rotary, seen, self.compute_dtype)
         return self.norm(x)
 
     def surroundings(
         self, positions: Tensor, segments: Tensor | None
     ) -> list[tuple[tuple[Tensor, Tensor] | None, Tensor | None]]:
-        """For each layer its rotary tables and its mask (B, T, T), which is None where each sees all before it."""
+        """For each layer its rotary tables and what its positions see: a mask (B, T, T), or the first of them (B, T) int32.
+
+        The latter is for the C++, where it is at hand and each segment lies in one piece. None is all up to themselves.
+        """
         config = self.config
         B, T = positions.shape
-        has_window = bool(config.sliding_layers) and 0 < config.sliding_window < T
-        mask_BTT = near_BTT = None
-        if has_window or not _is_one_long_document(T, segments):
-            mask_BTT = torch.ones(T, T, dtype=torch.bool, device=positions.device).tril().expand(B, T, T)
+        window = config.sliding_window if config.sliding_layers and config.sliding_window < T else 0
+        can_begin = self.compute_dtype == torch.bfloat16 and positions.device.type == "cpu" and has_attention()
+        seen = near = _beginnings(positions, segments) if can_begin else None
+        if seen is not None and window:
+            near = seen.maximum(torch.arange(1 - window, T + 1 - window, dtype=torch.int32))
+        elif seen is None and (window or not _is_one_long_document(T, segments)):
+            seen = torch.ones(T, T, dtype=torch.bool, device=positions.device).tril().expand(B, T, T)
             if segments is not None:
-                mask_BTT = mask_BTT & (segments[:, :, None] == segments[:, None, :])
-            near_BTT = (
-                mask_BTT & torch.ones_like(mask_BTT[0]).triu(1 - config.sliding_window) if has_window else mask_BTT
-            )
+                seen = seen & (segments[:, :, None] == segments[:, None, :])
+            near = seen & torch.ones_like(seen[0]).triu(1 - window) if window else seen
         kinds = [config.rope_of(layer) for layer in range(config.num_hidden_layers)]
         rotary = {kind: config.rotary_tables(kind, positions) if kind else None for kind in dict.fromkeys(kinds)}
-        masks = [near_BTT if layer in config.sliding_layers else mask_BTT for layer in range(len(kinds))]
-        return [(rotary[kind], mask) for kind, mask in zip(kinds, masks, strict=True)]
+        of_layers = [near if layer in config.sliding_layers else seen for layer in range(len(kinds))]
+        return [(rotary[kind], seen) for kind, seen in zip(kinds, of_layers, strict=True)]
+
+
+def _beginnings(positions: Tensor, segments: Tensor | None) -> Tensor | None:
+    """Where the segment of each position begins, (B, T) int32; None if one lies in several pieces."""
+    if segments is None:
+        return torch.zeros(positions.shape, dtype=torch.int32)
+    places = torch.arange(1, segments.shape[1], dtype=torch.int32)
+    begins = torch.where(segments[:, 1:] != segments[:, :-1], places, 0)
+    first = F.pad(begins, (1, 0)).cummax(dim=1).values
+    numbers, order = segments.sort(dim=1, stable=True)
+    is_same, pieces = numbers[:, 1:] == numbers[:, :-1], first.gather(1, order)
+    is_whole = bool(((pieces[:, 1:] == pieces[:, :-1]) | ~is_same).all())
+    return first if is_whole else None
 
 
 def _is_one_long_document(T: int, segments: Tensor | None) -> bool:

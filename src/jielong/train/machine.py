@@ -156,21 +156,24 @@ def _glibc(name: str) -> Any:
 
 
 def compile_layers(transformer: Transformer) -> None:
-    """Compile each layer by itself, in place: equal layers share one graph, so a deep model takes no longer to compile."""
+    """Compile each layer by itself, and the last norm, in place.
+
+    Equal layers share one graph, so a deep model takes no longer to compile.
+    """
     from torch._inductor import config as inductor  # late: importing it writes into the environment
 
     inductor.compile_threads = 1  # here, not in a pool of children that each hold torch in memory
     if inductor.cpp.march is None and sys.platform == "linux" and platform.machine() == "x86_64":
         # GCC 12 takes stores into blocks that are turned for dead, and gradients of keys come out as chance has it
         inductor.cpp.march = "native -fno-dse"
-    for layer in transformer.layers:
-        layer.compile(dynamic=False)
+    for module in (*transformer.layers, transformer.norm):
+        module.compile(dynamic=False)
 
 
 def leave_plain(transformer: Transformer) -> None:
     """Undo `compile_layers`."""
-    for layer in transformer.layers:
-        layer._compiled_call_impl = None
+    for module in (*transformer.layers, transformer.norm):
+        module._compiled_call_impl = None
 
 
 def compiled_like_plain(transformer: Transformer, rows: int, length: int) -> bool:
@@ -186,13 +189,13 @@ def compiled_like_plain(transformer: Transformer, rows: int, length: int) -> boo
     shape = (rows, length, transformer.config.hidden_size)
     x, weights = (torch.randn(shape, generator=generator).to(device) for _ in range(2))
     segments = (torch.arange(length, device=device) >= length // 2).long().expand(rows, length) + 1
-    rotary, mask = transformer.surroundings(torch.arange(length, device=device).expand(rows, length), segments)[-1]
+    rotary, seen = transformer.surroundings(torch.arange(length, device=device).expand(rows, length), segments)[-1]
     trained = {name: p for name, p in layer.named_parameters() if p.requires_grad}
 
     def results(run: Callable[..., Tensor], has_input: bool) -> dict[str, Tensor]:
         """The output, and gradients by what they are of: the input, and each map."""
         given = x.clone().requires_grad_(has_input)
-        out = run(given, rotary, mask, transformer.compute_dtype)
+        out = run(given, rotary, seen, transformer.compute_dtype)
         of = ({"input": given} if has_input else {}) | trained
         found: dict[str, list[Tensor]] = {"output": [out.detach().flatten()]}
         for name, gradient in zip(of, torch.autograd.grad(out, [*of.values()], weights), strict=True):

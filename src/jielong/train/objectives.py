@@ -23,6 +23,7 @@ from jielong.data.batches import Batch
 from jielong.errors import ConfigError
 from jielong.losses import Loss, masked_sum, token_logprobs
 from jielong.model.transformer import LanguageModel, ScalarModel
+from jielong.native.cross_entropy import add_, cross_entropy_
 from jielong.train.balance import imbalance, router_scores
 
 Modules = Mapping[str, nn.Module]
@@ -52,21 +53,14 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         grad_head = torch.zeros(head_VC.shape, device=head_VC.device) if ctx.needs_input_grad[1] else None
         for start in range(0, len(targets), CHUNK_TOKENS):
             part = slice(start, start + CHUNK_TOKENS)
-            target, weight = targets[part, None], weights[part, None]
-            # softmax in float32: bf16 loses the tail of the vocabulary
-            logits = (hidden_NC[part] @ head_VC.T).float()
-            largest, right = logits.amax(-1, keepdim=True), logits.gather(1, target)
-            exponentials = logits.sub_(largest).exp_()
-            norm = exponentials.sum(-1, keepdim=True)
-            total += ((norm.log() + largest - right) * weight).sum()
-            num_right += ((right == largest) * weight).sum()
+            logits = hidden_NC[part] @ head_VC.T
+            losses, are_right = _cross_entropy(logits, targets[part], weights[part], has_gradient)
+            total += (losses * weights[part]).sum()
+            num_right += (are_right * weights[part]).sum()
             if grad_hidden is not None:
-                grad_logits = exponentials.mul_(weight / norm)
-                grad_logits.scatter_(1, target, grad_logits.gather(1, target) - weight)
-                grad_logits = grad_logits.to(hidden_NC.dtype)
-                grad_hidden[part] = grad_logits @ head_VC
-                if grad_head is not None:
-                    grad_head += grad_logits.T @ hidden_NC[part]
+                torch.mm(logits, head_VC, out=grad_hidden[part])
+            if grad_head is not None:
+                add_(grad_head, logits.T @ hidden_NC[part])
         if grad_hidden is not None:
             ctx.save_for_backward(grad_hidden, None if grad_head is None else grad_head.to(head_VC.dtype))
         ctx.mark_non_differentiable(num_right)
@@ -76,6 +70,26 @@ class _NegativeLogLikelihood(torch.autograd.Function):
     def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         grad_hidden, grad_head = ctx.saved_tensors
         return grad_hidden * grad_total, None if grad_head is None else grad_head * grad_total, None, None
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, has_gradient: bool) -> tuple[Tensor, Tensor]:
+    """-log softmax at the targets of rows (N, V), float32, and whether the targets are the largest.
+
+    With `has_gradient` the logits become the gradients of weight times the former. Float32 within: bf16 loses the tail of
+    the vocabulary.
+    """
+    found = cross_entropy_(logits, targets, weights, has_gradient)
+    if found is not None:
+        return found
+    target, weight = targets[:, None], weights[:, None]
+    scores = logits.float()
+    largest, right = scores.amax(-1, keepdim=True), scores.gather(1, target)
+    exponentials = (scores - largest).exp_()
+    norm = exponentials.sum(-1, keepdim=True)
+    if has_gradient:
+        gradients = exponentials.mul_(weight / norm)
+        logits.copy_(gradients.scatter_(1, target, gradients.gather(1, target) - weight))
+    return (norm.log() + largest - right)[:, 0], (right == largest)[:, 0]
 
 
 def trained_logprobs(model: nn.Module, batch: Batch, temperature: float = 1.0) -> Tensor:
@@ -130,10 +144,10 @@ class NextToken:
         else:
             hidden_BTC = model(batch.inputs, batch.positions, batch.segments)
         is_trained = batch.weights != 0
-        hidden_NC = hidden_BTC[is_trained]
         dtype = model.model.compute_dtype
+        hidden_NC = hidden_BTC.to(dtype)[is_trained]
         total, num_right = _NegativeLogLikelihood.apply(
-            hidden_NC.to(dtype), model.head.to(dtype), batch.targets[is_trained], batch.weights[is_trained]
+            hidden_NC, model.head.to(dtype), batch.targets[is_trained], batch.weights[is_trained]
         )
         weight = batch.weights.sum()
         terms, metrics = {"loss": (total, weight)}, {"accuracy": (num_right, weight)}

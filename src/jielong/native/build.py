@@ -1,4 +1,4 @@
-"""Builds `native.cpp`, once for each instruction set that a machine of this kind may have.
+"""Builds the C++ that lies here, once for each instruction set that a machine of this kind may have.
 
 Called at install (`hatch_build.py`) and never while anything runs; whoever changes the C++ installs again. The files carry
 the digest of their source in their names, so one built from other code is not found. Standard library only, and no import
@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SOURCE = HERE / "native.cpp"
 # no -ffast-math: it would reorder the sums that round, and switch off small numbers for the whole process
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast", "-Wno-psabi")
 AVX2 = ("-mavx2", "-mfma")
@@ -36,9 +35,14 @@ def variants() -> dict[str, tuple[str, ...]]:
     return VARIANTS.get({"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine), {})
 
 
+def sources() -> list[Path]:
+    return sorted(HERE.glob("*.cpp"))
+
+
 def library_file(name: str) -> Path:
     """Where the library of this variant lies if it was built from the source that lies here."""
-    digest = hashlib.blake2b(SOURCE.read_bytes(), digest_size=4).hexdigest()
+    read = [*sources(), *sorted(HERE.glob("*.h"))]
+    digest = hashlib.blake2b(b"".join(file.read_bytes() for file in read), digest_size=4).hexdigest()
     return HERE / f"_native_{name}_{digest}.so"
 
 
@@ -50,12 +54,10 @@ def build() -> list[Path]:
         file = library_file(name)
         aside = file.with_suffix(".tmp")
         if not file.exists() and compiler is not None:
-            command = [compiler, *FLAGS, *flags, "-o", str(aside), str(SOURCE)]
+            command = [compiler, *FLAGS, *flags, "-o", str(aside), *map(str, sources())]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                print(
-                    f"native.cpp was not built for {name}; torch is used instead: {done.stderr[-300:]}", file=sys.stderr
-                )
+                print(f"the C++ was not built for {name}; torch is used instead: {done.stderr[-300:]}", file=sys.stderr)
                 continue
             aside.replace(file)
         if file.exists():

@@ -4,7 +4,7 @@
 // the arithmetic does, and in between the one has to work while the other does (`Product`). All threads walk through the
 // layers together, each over its share of the rows of every matrix, and wait for each other where a result is needed
 // whole; of few tokens every thread computes small things, such as a norm, for itself, which is cheaper than waiting. The
-// file is built once for each instruction set (`hatch_build.py`) and called through `native.py`.
+// file is built once for each instruction set (`hatch_build.py`) and called through `generate/native.py`.
 //
 // N tokens, C hidden width, H query heads, K key/value heads, D width of a head, F width of the feed-forward block.
 
@@ -14,17 +14,9 @@
 #include <cstring>
 #include <vector>
 
-#include <omp.h>
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
+#include "vectors.h"
 
 namespace {
-
-constexpr int LANES = 16;
-typedef float Floats __attribute__((vector_size(64), aligned(4)));
-typedef int32_t Ints __attribute__((vector_size(64), aligned(4)));
-typedef uint32_t Words __attribute__((vector_size(64), aligned(4)));
 
 // What is multiplied at once, so that the sums stay in the registers: tokens, and panels of 16 rows (`Product`); and groups
 // of tokens that stay in the nearer caches.
@@ -41,7 +33,7 @@ enum Type : int64_t { FLOAT32 = 0, BFLOAT16 = 1, INT8 = 2 };
 
 extern "C" {
 
-// The structures of native.py, field by field.
+// The structures of generate/native.py, field by field.
 struct Matrix {
     const void* weight;    // (rows, columns) in panels of 16 rows; this and what follows with zeros for the missing ones
     const float* scale;    // (rows,), of int8, or null
@@ -70,27 +62,6 @@ struct Model {
 }  // extern "C"
 
 namespace {
-
-template <typename V, typename T>
-inline V at(const T* p) {
-    V v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
-}
-
-// The sum of the lanes, by halves.
-template <typename T, typename V>
-inline T sum(V v) {
-    typedef T Eight __attribute__((vector_size(32)));
-    typedef T Four __attribute__((vector_size(16)));
-    Eight eight[2];
-    std::memcpy(eight, &v, 64);
-    eight[0] += eight[1];
-    Four four[2];
-    std::memcpy(four, eight, 32);
-    four[0] += four[1];
-    return (four[0][0] + four[0][2]) + (four[0][1] + four[0][3]);
-}
 
 // The sums of 16 vectors as one vector, in four rounds that each add neighbours: 45 operations where 16 single sums take
 // 160. Not for AVX2, which has no shuffles across such vectors.
@@ -124,46 +95,10 @@ inline void totals(const Floats* v, float* out) {
 #endif
 }
 
-inline uint16_t rounded(float x) {  // to the nearest bfloat16, ties to even; x is finite
-    const uint32_t bits = at<uint32_t>(&x);
-    return static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-}
-
-// exp(x) within 2 units in the last place: 2^n times a polynomial for |rest| <= ln(2) / 2.
-inline Floats exponential(Floats x) {
-    const Floats low = Floats{} - 87.0f, high = Floats{} + 88.0f;
-    x = x < low ? low : (x > high ? high : x);
-    const Floats half = Floats{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-    const Floats n = (x * 1.44269504f + half) - half;
-    const Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    Floats p = r * (1.0f / 5040) + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r * r + r + 1.0f;
-    const Ints power = (__builtin_convertvector(n, Ints) + 127) << 23;
-    return p * at<Floats>(&power);
-}
-
 inline Floats activated(Floats x, bool is_gelu) {
     // gelu's tanh(u) is 2 / (1 + exp(-2u)) - 1
     const Floats u = is_gelu ? 1.5957691216f * (x + 0.044715f * x * x * x) : x;
     return x / (1.0f + exponential(-u));
-}
-
-inline Floats load(const float* p, int64_t count) {
-    if (count == LANES) return at<Floats>(p);
-    Floats v = {};
-    std::memcpy(&v, p, count * sizeof(float));
-    return v;
-}
-
-inline void store(float* p, Floats v, int64_t count) {
-    if (count == LANES)
-        std::memcpy(p, &v, sizeof v);
-    else
-        std::memcpy(p, &v, count * sizeof(float));
 }
 
 // How a panel, 16 rows of a matrix, is multiplied with a token. A panel is lines of 64 bytes, in each of which lie the
@@ -276,7 +211,7 @@ struct Int8 {
         Floats all = Floats{} + 1e-30f;
         for (int64_t i = 0; i < columns; i += LANES) {
             const Floats v = load(x + i, std::min<int64_t>(LANES, columns - i));
-            all = v > all ? v : (-v > all ? -v : all);
+            all = larger(larger(v, -v), all);
         }
         float largest = all[0];
         for (int i = 1; i < LANES; i++) largest = std::max(largest, all[i]);
@@ -536,49 +471,6 @@ inline void multiply(const Matrix& a, const Tokens& x, int64_t begin, int64_t en
         Product<Int8, Give>{a, x, begin, end, give}.all();
 }
 
-// This thread's part of `count` things, in whole groups of `group`.
-struct Share {
-    int64_t begin, end;
-    Share(int64_t count, int64_t group = 1) {
-        const int64_t groups = (count + group - 1) / group, threads = omp_get_num_threads(), me = omp_get_thread_num();
-        begin = std::min(count, groups * me / threads * group);
-        end = std::min(count, groups * (me + 1) / threads * group);
-    }
-};
-
-// Tiles for N tokens and 16 lines as long as it lives; afterwards they are as they were, as oneDNN may count on that.
-struct Tiles {
-#ifdef __AMX_TILE__
-    struct alignas(64) Shape {
-        uint8_t palette = 0, start_row = 0, reserved[14] = {};
-        uint16_t bytes[16] = {};
-        uint8_t rows[16] = {};
-    };
-    Shape before;
-
-    explicit Tiles(int64_t N) {
-        _tile_storeconfig(&before);
-        Shape shape;
-        shape.palette = 1;
-        for (int i = 0; i < 8; i++) {
-            shape.bytes[i] = 64;
-            shape.rows[i] = i < 6 ? std::min<int64_t>(N, LANES) : LANES;
-        }
-        // GCC 12 takes the instruction to read 8 bytes, and would leave the others unwritten
-        asm volatile("" : : "r"(&shape) : "memory");
-        _tile_loadconfig(&shape);
-    }
-    ~Tiles() {
-        if (before.palette)
-            _tile_loadconfig(&before);
-        else
-            _tile_release();
-    }
-#else
-    explicit Tiles(int64_t) {}
-#endif
-};
-
 inline float squares(const float* x, int64_t n) {
     Floats total = {};
     int64_t i = 0;
@@ -616,7 +508,7 @@ void attend(const float* q, const float* keys, const float* values, int64_t coun
         totals(sums, scores + start);
         for (int64_t s = count; s < start + LANES; s++) scores[s] = none[0];
         const Floats here = at<Floats>(scores + start);
-        most = here > most ? here : most;
+        most = larger(here, most);
     }
     float top = most[0];
     for (int lane = 1; lane < LANES; lane++) top = std::max(top, most[lane]);
@@ -818,7 +710,7 @@ void jielong_likeliest(const float* logits, int64_t N, int64_t V, int64_t* ids, 
         Floats most = Floats{} - INFINITY, sums = {};
         for (int64_t i = 0; i < whole; i += LANES) {
             const Floats v = at<Floats>(row + i);
-            most = v > most ? v : most;
+            most = larger(v, most);
         }
         for (int lane = 0; lane < LANES; lane++) top = std::max(top, most[lane]);
         for (int64_t i = whole; i < V; i++) top = std::max(top, row[i]);

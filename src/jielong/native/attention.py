@@ -1,0 +1,90 @@
+"""Attention in training by the C++, which holds no weights of a whole row: an operation of torch with its gradient."""
+# B rows, T positions, H query heads, K key/value heads, D width of one head.
+
+from __future__ import annotations
+
+from ctypes import Structure, byref, c_double, c_int64, c_void_p
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from jielong.native.library import library
+
+
+class _Attention(Structure):
+    _fields_: ClassVar = [
+        *((name, c_int64) for name in ("rows", "length", "heads", "kv_heads", "width")),
+        ("scale", c_double),
+        *((name, c_void_p) for name in ("q", "k", "v", "first", "out", "norms")),
+        *((name, c_void_p) for name in ("grad_out", "grad_q", "grad_k", "grad_v")),
+    ]
+
+
+def has_attention() -> bool:
+    """Whether `attention` can run here: its processor multiplies bfloat16, and the C++ was built."""
+    native = library()
+    return native is not None and hasattr(native, "jielong_attend")
+
+
+def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, first_BT: Tensor, scale: float) -> Tensor:
+    """Softmax attention (B, T, H, D) where position t sees the keys first_BT[t] .. t of its row; all bfloat16.
+
+    `first_BT` int32 never falls within a row. Scores, softmax and sums are float32.
+    """
+    out: Tensor = _forward(q_BTHD, k_BTKD, v_BTKD, first_BT, scale)[0]
+    return out
+
+
+def _run(name: str, tensors: dict[str, Tensor], scale: float) -> None:
+    B, T, H, D = tensors["q"].shape
+    assert all(tensor.is_contiguous() for tensor in tensors.values())
+    places = {name: tensor.data_ptr() for name, tensor in tensors.items()}
+    structure = _Attention(B, T, H, tensors["k"].shape[2], D, scale, **places)
+    getattr(library(), name)(byref(structure), c_int64(torch.get_num_threads()))
+
+
+@torch.library.custom_op("jielong::attention", mutates_args=())
+def _forward(q: Tensor, k: Tensor, v: Tensor, first: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """What is mixed, and the norms (B, H, 2, T) float32 that the gradient needs."""
+    tensors = {"q": q.contiguous(), "k": k.contiguous(), "v": v.contiguous(), "first": first.contiguous()}
+    out, norms = _forward_like(q, k, v, first, scale)
+    _run("jielong_attend", tensors | {"out": out, "norms": norms}, scale)
+    return out, norms
+
+
+@_forward.register_fake
+def _forward_like(q: Tensor, k: Tensor, v: Tensor, first: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    B, T, H, _ = q.shape
+    return q.new_empty(q.shape), q.new_empty((B, H, 2, T), dtype=torch.float32)
+
+
+@torch.library.custom_op("jielong::attention_backward", mutates_args=())
+def _backward(
+    grad_out: Tensor, q: Tensor, k: Tensor, v: Tensor, first: Tensor, out: Tensor, norms: Tensor, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of q, k and v."""
+    given = {"q": q, "k": k, "v": v, "first": first, "out": out, "norms": norms, "grad_out": grad_out}
+    made = _backward_like(grad_out, q, k, v, first, out, norms, scale)
+    tensors = {name: tensor.contiguous() for name, tensor in given.items()}
+    _run("jielong_attend_backward", tensors | dict(zip(("grad_q", "grad_k", "grad_v"), made, strict=True)), scale)
+    return made
+
+
+@_backward.register_fake
+def _backward_like(
+    grad_out: Tensor, q: Tensor, k: Tensor, v: Tensor, first: Tensor, out: Tensor, norms: Tensor, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.scale = inputs
+    ctx.save_for_backward(*tensors, *output)
+
+
+def _gradient(ctx: Any, grad_out: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    return *_backward(grad_out, *ctx.saved_tensors, ctx.scale), None, None
+
+
+_forward.register_autograd(_gradient, setup_context=_save)

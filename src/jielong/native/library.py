@@ -1,0 +1,45 @@
+"""Which of the libraries that were built at install runs on this processor."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import warnings
+
+import torch
+
+from jielong.native.build import HERE, library_file, variants
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The one built for what this processor can do, or None."""
+    for name in fitting():
+        file = library_file(name)
+        if file.exists():
+            try:
+                # after torch, whose OpenMP threads it shares
+                return ctypes.CDLL(str(file))
+            except OSError:  # built for another system
+                continue
+        if list(HERE.glob(f"_native_{name}_*.so")):
+            warnings.warn(
+                f"the C++ in {HERE} was changed after it was built, so torch is used in its place; install again to build "
+                f"it: pip install -e .",
+                stacklevel=2,
+            )
+    return None
+
+
+def fitting() -> list[str]:
+    """The variants that may run here, best first; a limit that torch was given holds here too."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    may = {"neon"}
+    if capability in ("AVX2", "AVX512"):
+        may.add("avx2")
+    if capability == "AVX512" and torch.cpu._is_avx512_bf16_supported() and torch.cpu._is_vnni_supported():
+        may.add("avx512")
+        # tiles are a state that a process has to ask the system for
+        if torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx():
+            may.add("amx")
+    return [name for name in variants() if name in may]

@@ -1,0 +1,157 @@
+// What all of the C++ here is made of: vectors of 16 lanes, exp, sums over lanes, shares of threads, and the state of tiles.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include <omp.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int LANES = 16;
+#ifdef __AVX2__
+constexpr int LANES_AT_ONCE = 8;
+#else
+constexpr int LANES_AT_ONCE = 4;
+#endif
+typedef float Floats __attribute__((vector_size(64), aligned(4)));
+typedef int32_t Ints __attribute__((vector_size(64), aligned(4)));
+typedef uint32_t Words __attribute__((vector_size(64), aligned(4)));
+typedef uint16_t Shorts __attribute__((vector_size(32), aligned(2)));
+
+template <typename V, typename T>
+inline V at(const T* p) {
+    V v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+
+// The sum of the lanes, by halves.
+template <typename T, typename V>
+inline T sum(V v) {
+    typedef T Eight __attribute__((vector_size(32)));
+    typedef T Four __attribute__((vector_size(16)));
+    Eight eight[2];
+    std::memcpy(eight, &v, 64);
+    eight[0] += eight[1];
+    Four four[2];
+    std::memcpy(four, eight, 32);
+    four[0] += four[1];
+    return (four[0][0] + four[0][2]) + (four[0][1] + four[0][3]);
+}
+
+inline uint16_t rounded(float x) {  // to the nearest bfloat16, ties to even; x is finite
+    const uint32_t bits = at<uint32_t>(&x);
+    return static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+}
+
+inline Floats widened(const uint16_t* place) {  // bfloat16
+    const Words bits = __builtin_convertvector(at<Shorts>(place), Words) << 16;
+    return at<Floats>(&bits);
+}
+
+inline void write_rounded(uint16_t* place, Floats v) {
+#ifdef __AVX512BF16__
+    const __m256bh shorts = _mm512_cvtneps_pbh((__m512)v);
+#else
+    const Words bits = at<Words>(&v);
+    const Shorts shorts = __builtin_convertvector((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16, Shorts);
+#endif
+    std::memcpy(place, &shorts, sizeof shorts);
+}
+
+// b where one is NaN. Compilers choose between lanes of a register's size, and of larger vectors one by one.
+inline Floats larger(Floats a, Floats b) {
+#ifdef __AVX512F__
+    return (Floats)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+    typedef float Part __attribute__((vector_size(4 * LANES_AT_ONCE)));
+    constexpr int PARTS = LANES / LANES_AT_ONCE;
+    Part of_a[PARTS], of_b[PARTS];
+    std::memcpy(of_a, &a, sizeof a);
+    std::memcpy(of_b, &b, sizeof b);
+    for (int i = 0; i < PARTS; i++) of_b[i] = of_a[i] > of_b[i] ? of_a[i] : of_b[i];
+    std::memcpy(&b, of_b, sizeof b);
+    return b;
+#endif
+}
+
+// exp(x) within 2 units in the last place: 2^n times a polynomial for |rest| <= ln(2) / 2. NaN stays NaN.
+inline Floats exponential(Floats x) {
+    x = -larger(Floats{} - 88.0f, -larger(Floats{} - 87.0f, x));
+    const Floats half = Floats{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+    const Floats n = (x * 1.44269504f + half) - half;
+    const Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    Floats p = r * (1.0f / 5040) + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r * r + r + 1.0f;
+    const Ints power = (__builtin_convertvector(n, Ints) + 127) << 23;
+    return p * at<Floats>(&power);
+}
+
+inline Floats load(const float* p, int64_t count) {
+    if (count == LANES) return at<Floats>(p);
+    Floats v = {};
+    std::memcpy(&v, p, count * sizeof(float));
+    return v;
+}
+
+inline void store(float* p, Floats v, int64_t count) {
+    if (count == LANES)
+        std::memcpy(p, &v, sizeof v);
+    else
+        std::memcpy(p, &v, count * sizeof(float));
+}
+
+// This thread's part of `count` things, in whole groups of `group`.
+struct Share {
+    int64_t begin, end;
+    Share(int64_t count, int64_t group = 1) {
+        const int64_t groups = (count + group - 1) / group, threads = omp_get_num_threads(), me = omp_get_thread_num();
+        begin = std::min(count, groups * me / threads * group);
+        end = std::min(count, groups * (me + 1) / threads * group);
+    }
+};
+
+// Tiles for N tokens and 16 lines as long as it lives; afterwards they are as they were, as oneDNN may count on that.
+struct Tiles {
+#ifdef __AMX_TILE__
+    struct alignas(64) Shape {
+        uint8_t palette = 0, start_row = 0, reserved[14] = {};
+        uint16_t bytes[16] = {};
+        uint8_t rows[16] = {};
+    };
+    Shape before;
+
+    explicit Tiles(int64_t N) {
+        _tile_storeconfig(&before);
+        Shape shape;
+        shape.palette = 1;
+        for (int i = 0; i < 8; i++) {
+            shape.bytes[i] = 64;
+            shape.rows[i] = i < 6 ? std::min<int64_t>(N, LANES) : LANES;
+        }
+        // GCC 12 takes the instruction to read 8 bytes, and would leave the others unwritten
+        asm volatile("" : : "r"(&shape) : "memory");
+        _tile_loadconfig(&shape);
+    }
+    ~Tiles() {
+        if (before.palette)
+            _tile_loadconfig(&before);
+        else
+            _tile_release();
+    }
+#else
+    explicit Tiles(int64_t) {}
+#endif
+};
+
+}  // namespace

@@ -1,0 +1,239 @@
+"""What training computes in C++: attention, cross-entropy and sums, in each library that runs here, beside torch's own."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from jielong.model import transformer
+from jielong.model.transformer import ModelConfig, fresh_language_model
+from jielong.native import attention, build, cross_entropy, library
+
+BUILT = [name for name in library.fitting() if build.library_file(name).exists()]
+
+
+@pytest.fixture(params=BUILT or [None])
+def built(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ctypes.CDLL:
+    if request.param is None:
+        pytest.skip("the C++ was not built here: no compiler, or not for this processor")
+    found = ctypes.CDLL(str(build.library_file(request.param)))
+    for module in (attention, cross_entropy):
+        monkeypatch.setattr(module, "library", lambda: found)
+    return found
+
+
+@pytest.fixture
+def attending(built: ctypes.CDLL) -> ctypes.CDLL:
+    if not attention.has_attention():
+        pytest.skip("this library has no attention: no products of bfloat16")
+    return built
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).bfloat16()
+
+
+def heads(rows: int, length: int, num: int, kv: int, width: int) -> list[Tensor]:
+    """Queries, keys, values and the gradient of what comes out."""
+    return [drawn(rows, length, count, width, seed=i) for i, count in enumerate((num, kv, kv, num))]
+
+
+def beginnings(rows: int, length: int, documents: int) -> Tensor:
+    """Rows of documents of any length."""
+    generator = torch.Generator().manual_seed(documents)
+    first = torch.zeros(rows, length, dtype=torch.int32)
+    for row in first:
+        for cut in torch.randint(0, length, (documents - 1,), generator=generator).sort().values.tolist():
+            row[cut:] = cut
+    return first
+
+
+def exact(q: Tensor, k: Tensor, v: Tensor, first: Tensor, grad: Tensor, scale: float) -> list[Tensor]:
+    """The output and the three gradients in float64."""
+    leaves = [x.double().requires_grad_() for x in (q, k, v)]
+    wide = [x.transpose(1, 2) for x in leaves]
+    wide[1:] = [x.repeat_interleave(q.shape[2] // k.shape[2], dim=1) for x in wide[1:]]
+    places = torch.arange(q.shape[1])
+    seen = (places[None, None] <= places[None, :, None]) & (places[None, None] >= first[:, :, None])
+    scores = (wide[0] @ wide[1].transpose(2, 3) * scale).masked_fill(~seen[:, None], -math.inf)
+    out = (scores.softmax(-1) @ wide[2]).transpose(1, 2)
+    return [out.detach(), *torch.autograd.grad(out, leaves, grad.double())]
+
+
+def ours(q: Tensor, k: Tensor, v: Tensor, first: Tensor, grad: Tensor, scale: float) -> list[Tensor]:
+    leaves = [x.clone().requires_grad_() for x in (q, k, v)]
+    out = attention.attention(*leaves, first, scale)
+    return [out.detach(), *torch.autograd.grad(out, leaves, grad)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "documents"),
+    [
+        ((2, 256, 4, 2, 64), 1),
+        ((2, 100, 4, 2, 64), 3),  # no whole blocks
+        ((1, 33, 3, 1, 24), 1),  # a width of no whole tiles
+        ((2, 300, 4, 4, 128), 5),
+        ((1, 64, 2, 1, 40), 64),
+        ((1, 31, 2, 2, 16), 2),
+        ((1, 700, 2, 1, 32), 9),
+    ],
+)
+def test_attention_and_its_gradients_are_those_of_float64(
+    attending: ctypes.CDLL, shape: tuple[int, int, int, int, int], documents: int
+) -> None:
+    q, k, v, grad = heads(*shape)
+    first = beginnings(shape[0], shape[1], documents)
+    given = (q, k, v, first, grad, 0.3)
+    for found, right in zip(ours(*given), exact(*given), strict=True):
+        assert found.dtype == torch.bfloat16
+        # inputs, weights and results are rounded to 2^-9 of themselves
+        assert (found.double() - right).norm() <= 0.006 * right.norm()
+
+
+def test_a_single_position_attends_to_itself(attending: ctypes.CDLL) -> None:
+    q, k, v, grad = heads(2, 1, 2, 2, 16)
+    out, grad_q, grad_k, grad_v = ours(q, k, v, torch.zeros(2, 1, dtype=torch.int32), grad, 1.0)
+    assert torch.equal(out, v)
+    assert torch.equal(grad_v, grad)
+    assert not grad_q.any()
+    assert not grad_k.any()
+
+
+def test_large_scores_do_not_overflow(attending: ctypes.CDLL) -> None:
+    q, k, v, grad = heads(1, 64, 2, 1, 32)
+    given = (q * 30, k * 30, v, beginnings(1, 64, 1), grad, 1.0)
+    found, right = ours(*given), exact(*given)
+    assert all(each.isfinite().all() for each in found)
+    # where one weight is nearly all, gradients of scores are differences of what was rounded; these two are none
+    for index in (0, 3):
+        assert (found[index].double() - right[index]).norm() <= 0.006 * right[index].norm()
+
+
+def test_what_another_document_holds_changes_no_bit(attending: ctypes.CDLL) -> None:
+    q, k, v, grad = heads(1, 96, 2, 1, 32)
+    first = torch.zeros(1, 96, dtype=torch.int32)
+    first[:, 41:] = 41
+    before = ours(q, k, v, first, grad, 0.2)
+    others = [x.clone() for x in (q, k, v, grad)]
+    for x in others:
+        x[:, :41] = 7.0
+    after = ours(*others[:3], first, others[3], 0.2)
+    for a, b in zip(before, after, strict=True):
+        assert torch.equal(a[:, 41:], b[:, 41:])
+        assert not torch.equal(a[:, :41], b[:, :41])
+
+
+def test_threads_change_no_bit(attending: ctypes.CDLL) -> None:
+    q, k, v, grad = heads(3, 80, 6, 3, 32)
+    given = (q, k, v, beginnings(3, 80, 4), grad, 0.2)
+    before, threads = ours(*given), torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        after = ours(*given)
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_torch_finds_the_operation_well_made(attending: ctypes.CDLL) -> None:
+    q, k, v, _ = heads(1, 40, 2, 1, 16)
+    given = (q.requires_grad_(), k.requires_grad_(), v.requires_grad_(), beginnings(1, 40, 2), 0.2)
+    tests = ("test_schema", "test_faketensor", "test_autograd_registration")
+    torch.library.opcheck(torch.ops.jielong.attention.default, given, test_utils=tests)
+
+
+CONFIG = ModelConfig(
+    vocab_size=64,
+    hidden_size=48,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=24,
+    sliding_window=7,
+    sliding_layers=(1,),
+)
+
+
+@pytest.mark.parametrize("segments", [None, [[1] * 20 + [2] * 25 + [0] * 5, [3] * 50]])
+def test_a_model_computes_the_same_with_and_without(
+    attending: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, segments: list[list[int]] | None
+) -> None:
+    model = fresh_language_model(CONFIG, 0)
+    model.model.compute_dtype = torch.bfloat16
+    ids = torch.randint(0, 64, (2, 50), generator=torch.Generator().manual_seed(0))
+    segment_ids = None if segments is None else torch.tensor(segments, dtype=torch.int32)
+
+    def results() -> list[Tensor]:
+        model.zero_grad()
+        hidden = model(ids, segments=segment_ids)
+        hidden.square().sum().backward()
+        of = dict(model.named_parameters())
+        return [hidden.detach(), *(of[name].grad.clone() for name in of if "proj" in name)]
+
+    seen = model.model.surroundings(torch.arange(50).expand(2, 50), segment_ids)
+    assert all(first is not None and first.shape == (2, 50) for _, first in seen)
+    native = results()
+    monkeypatch.setattr(transformer, "has_attention", lambda: False)
+    seen = model.model.surroundings(torch.arange(50).expand(2, 50), segment_ids)
+    assert all(mask is not None and mask.shape == (2, 50, 50) for _, mask in seen)
+    for found, plain in zip(native, results(), strict=True):
+        assert (found - plain).norm() <= 0.02 * plain.norm()
+
+
+def test_segments_in_several_pieces_get_a_mask(attending: ctypes.CDLL) -> None:
+    model = fresh_language_model(CONFIG, 0)
+    model.model.compute_dtype = torch.bfloat16
+    segments = torch.tensor([[1, 2, 1, 2]])
+    mask = model.model.surroundings(torch.arange(4).expand(1, 4), segments)[0][1]
+    assert mask is not None
+    assert mask.tolist() == [[[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1]]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "words"), [(40, 512), (3, 37), (1, 5)])
+def test_cross_entropy_and_its_gradient_are_torchs(
+    built: ctypes.CDLL, dtype: torch.dtype, rows: int, words: int
+) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    logits = (4 * torch.randn(rows, words, generator=generator)).to(dtype)
+    targets = torch.randint(0, words, (rows,), generator=generator)
+    targets[0] = logits[0].argmax()
+    weights = torch.rand(rows, generator=generator)
+    leaf = logits.double().requires_grad_()
+    right = F.cross_entropy(leaf, targets, reduction="none")
+    (right * weights).sum().backward()
+    untouched = logits.clone()
+    found = cross_entropy.cross_entropy_(untouched, targets, weights, has_gradient=False)
+    assert found is not None
+    assert torch.equal(untouched, logits)
+    again = cross_entropy.cross_entropy_(logits, targets, weights, has_gradient=True)
+    assert again is not None
+    assert torch.equal(found[0], again[0])
+    assert torch.allclose(found[0].double(), right.detach(), rtol=1e-5, atol=1e-5)
+    assert torch.equal(found[1], leaf.detach().argmax(-1) == targets)
+    assert leaf.grad is not None
+    assert torch.allclose(logits.double(), leaf.grad, rtol=1e-5 if dtype == torch.float32 else 2**-8, atol=1e-7)
+
+
+def test_cross_entropy_of_nan_is_nan(built: ctypes.CDLL) -> None:
+    logits = torch.zeros(2, 40)
+    logits[1, 3] = math.nan
+    found = cross_entropy.cross_entropy_(logits, torch.tensor([0, 0]), torch.ones(2), has_gradient=True)
+    assert found is not None
+    assert found[0][0] == pytest.approx(math.log(40))
+    assert found[0][1].isnan()
+    assert logits[1].isnan().any()
+
+
+@pytest.mark.parametrize("shape", [(3, 7), (64, 16)])
+def test_bfloat16_is_added_to_float32(built: ctypes.CDLL, shape: tuple[int, int]) -> None:
+    total, part = drawn(*shape).float() * 1.001, drawn(*shape, seed=1)
+    right = total + part
+    cross_entropy.add_(total, part)
+    assert torch.equal(total, right)

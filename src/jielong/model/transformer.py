@@ -27,6 +27,9 @@ from jielong.model.rotary import RopeScaling as RopeScaling
 from jielong.model.rotary import rotate
 from jielong.native.attention import attention, has_attention
 
+Surroundings = tuple[tuple[Tensor, Tensor] | None, Tensor | None]
+"""Of a layer: cos and sin of its positions, and what they see; `Transformer.surroundings`."""
+
 FUSED_ABOVE = 2048
 """Positions of a row above which a CPU uses torch's fused attention."""
 
@@ -274,9 +277,7 @@ class Transformer(nn.Module):
             x = layer(x, rotary, seen, self.compute_dtype)
         return self.norm(x)
 
-    def surroundings(
-        self, positions: Tensor, segments: Tensor | None
-    ) -> list[tuple[tuple[Tensor, Tensor] | None, Tensor | None]]:
+    def surroundings(self, positions: Tensor, segments: Tensor | None) -> list[Surroundings]:
         """For each layer its rotary tables and what its positions see: a mask (B, T, T), or the first of them (B, T) int32.
 
         The latter is for the C++, where it is at hand and each segment lies in one piece. None is all up to themselves.

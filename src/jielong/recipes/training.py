@@ -32,7 +32,7 @@ from jielong.runs import derive_seed, read_json, write_json
 from jielong.tokens.chat import render, render_preference, render_prompt
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.loop import Check, Loop, Objective
-from jielong.train.machine import compile_layers, compiled_like_plain, leave_plain
+from jielong.train.machine import compile_layers, compiled_like_plain, leave_plain, seconds_of_layers
 from jielong.train.objectives import (
     PPO,
     BradleyTerry,
@@ -355,16 +355,19 @@ def pick(stage: TrainStage, context: Context, module: nn.Module) -> None:
     file = context.directory(stage.name) / "picked.json"
     if file.exists():
         return
-    shape, seconds_ahead = cast(LanguageModel, module).config, 0.0
-    if isinstance(stage.source, RowsConfig):
-        tokens = stage.loop.steps * stage.source.rows_per_step * stage.source.length
-        seconds_ahead = tokens * flops_per_token(shape, stage.source.length) / (0.4e9 * context.machine.gflops)
-    before = [read_json(p)["compile"] for p in sorted(context.run.path.glob("*/picked.json"))]
-    cost_s = WARM_COMPILE_S if any(before) else COMPILE_S
+    transformer, seconds_ahead, shape = cast(LanguageModel, module).model, 0.0, [0, 0]
+    # how many tokens an expert gets changes in every step, and with it the graph
+    can_compile = context.machine.can_compile and not transformer.config.num_experts
+    if isinstance(stage.source, RowsConfig) and can_compile:
+        rows = stage.source
+        shape = [rows.micro_rows, rows.length]
+        seconds_ahead = stage.loop.steps * rows.rows_per_step / rows.micro_rows * seconds_of_layers(transformer, *shape)
+    before = [read_json(p) for p in sorted(context.run.path.glob("*/picked.json"))]
+    is_warm = any(earlier["compile"] and earlier.get("shape") == shape for earlier in before)
     picked = {
-        # how many tokens an expert gets changes in every step, and with it the graph
-        "compile": context.machine.can_compile and seconds_ahead > 10 * cost_s and not shape.num_experts,
+        "compile": can_compile and seconds_ahead > 10 * (WARM_COMPILE_S if is_warm else COMPILE_S),
         "seconds_ahead": round(seconds_ahead, 1),
+        "shape": shape,
     }
     write_json(file, picked)
 

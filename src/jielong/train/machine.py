@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from jielong.errors import ConfigError
-from jielong.model.transformer import Transformer
+from jielong.model.transformer import Layer, Surroundings, Transformer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """float16 is none of them: its gradients need a scale that is watched, and a CPU has no products in it."""
@@ -176,6 +176,32 @@ def leave_plain(transformer: Transformer) -> None:
         module._compiled_call_impl = None
 
 
+def seconds_of_layers(transformer: Transformer, rows: int, length: int) -> float:
+    """What all layers, plain, take for (rows, length) positions, forwards and backwards: as often as the last the better of two."""
+    layer, x, weights, (rotary, seen) = _trial(transformer, rows, length)
+    x.requires_grad_()
+    trained = [x, *(p for p in layer.parameters() if p.requires_grad)]
+    taken = []
+    for _ in range(2):
+        start_s = time.perf_counter()
+        torch.autograd.grad(layer.forward(x, rotary, seen, transformer.compute_dtype), trained, weights)
+        if x.device.type != "cpu":
+            torch.accelerator.synchronize()
+        taken.append(time.perf_counter() - start_s)
+    return min(taken) * len(transformer.layers)
+
+
+def _trial(transformer: Transformer, rows: int, length: int) -> tuple[Layer, Tensor, Tensor, Surroundings]:
+    """The last layer, an input (rows, length, C), weights of its output, and what it is surrounded by in packed rows."""
+    device = transformer.embed_tokens.weight.device
+    generator = torch.Generator().manual_seed(0)
+    shape = (rows, length, transformer.config.hidden_size)
+    x, weights = (torch.randn(shape, generator=generator).to(device) for _ in range(2))
+    segments = (torch.arange(length, device=device) >= length // 2).long().expand(rows, length) + 1
+    positions = torch.arange(length, device=device).expand(rows, length)
+    return cast(Layer, transformer.layers[-1]), x, weights, transformer.surroundings(positions, segments)[-1]
+
+
 def compiled_like_plain(transformer: Transformer, rows: int, length: int) -> bool:
     """Whether a compiled layer gives (rows, length) positions what the plain one gives them, gradients too.
 
@@ -184,12 +210,7 @@ def compiled_like_plain(transformer: Transformer, rows: int, length: int) -> boo
     Like is within a tenth of the norm, for the output, for the gradient of the input, and for those of each map's
     weight and bias together: rounding makes up to a hundredth, and a key's bias has a gradient of nothing else.
     """
-    layer, device = transformer.layers[-1], transformer.embed_tokens.weight.device
-    generator = torch.Generator().manual_seed(0)
-    shape = (rows, length, transformer.config.hidden_size)
-    x, weights = (torch.randn(shape, generator=generator).to(device) for _ in range(2))
-    segments = (torch.arange(length, device=device) >= length // 2).long().expand(rows, length) + 1
-    rotary, seen = transformer.surroundings(torch.arange(length, device=device).expand(rows, length), segments)[-1]
+    layer, x, weights, (rotary, seen) = _trial(transformer, rows, length)
     trained = {name: p for name, p in layer.named_parameters() if p.requires_grad}
 
     def results(run: Callable[..., Tensor], has_input: bool) -> dict[str, Tensor]:

@@ -36,16 +36,15 @@ CHUNK_TOKENS = 512
 
 
 class _NegativeLogLikelihood(torch.autograd.Function):
-    """sum of -log softmax(h W^T)[target] * weight over N positions, and how many are the argmax's.
+    """sum of -log softmax(h W^T)[target] * weight over N positions, and how many are the argmax's; in the dtype of h.
 
     The gradients are made in the forward pass, chunk by chunk, so that no (N, V) tensor outlives its chunk and no logit
     is computed twice. They are scaled by the incoming gradient afterwards, which is one number.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, hidden_NC: Tensor, head_VC: Tensor, targets: Tensor, weights: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, hidden_NC: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        head_VC = head.to(hidden_NC.dtype)
         has_gradient = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         total = torch.zeros((), device=hidden_NC.device)
         num_right = torch.zeros((), device=hidden_NC.device)
@@ -62,14 +61,15 @@ class _NegativeLogLikelihood(torch.autograd.Function):
             if grad_head is not None:
                 add_(grad_head, logits.T @ hidden_NC[part])
         if grad_hidden is not None:
-            ctx.save_for_backward(grad_hidden, None if grad_head is None else grad_head.to(head_VC.dtype))
+            ctx.save_for_backward(grad_hidden, None if grad_head is None else grad_head.to(head.dtype))
         ctx.mark_non_differentiable(num_right)
         return total, num_right
 
     @staticmethod
     def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         grad_hidden, grad_head = ctx.saved_tensors
-        return grad_hidden * grad_total, None if grad_head is None else grad_head * grad_total, None, None
+        # in place: of a large vocabulary a second one would cost as much time as the products of a layer
+        return grad_hidden * grad_total, None if grad_head is None else grad_head.mul_(grad_total), None, None
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, has_gradient: bool) -> tuple[Tensor, Tensor]:
@@ -147,7 +147,7 @@ class NextToken:
         dtype = model.model.compute_dtype
         hidden_NC = hidden_BTC.to(dtype)[is_trained]
         total, num_right = _NegativeLogLikelihood.apply(
-            hidden_NC, model.head.to(dtype), batch.targets[is_trained], batch.weights[is_trained]
+            hidden_NC, model.head, batch.targets[is_trained], batch.weights[is_trained]
         )
         weight = batch.weights.sum()
         terms, metrics = {"loss": (total, weight)}, {"accuracy": (num_right, weight)}

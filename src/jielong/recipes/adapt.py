@@ -28,6 +28,7 @@ from jielong.model import adapter_files, adapters, hf
 from jielong.model.adapters import AdaptedLinear, AdapterConfig
 from jielong.model.quantised import decoder_linears, quantise, weight_bytes
 from jielong.model.transformer import LanguageModel, ModelConfig
+from jielong.native.attention import has_attention
 from jielong.recipes.own import content_digest
 from jielong.recipes.prepare import open_tokenizer, read_conversations, read_documents, write_tokens
 from jielong.recipes.recipe import (
@@ -168,7 +169,8 @@ def memory_needed(config: ModelConfig, adapter: AdapterConfig, rows: RowsConfig,
         config.intermediate_size,
     )
     tokens = rows.micro_rows * rows.length
-    scores = H * rows.length if rows.length <= 512 and not torch.cuda.is_available() else 0
+    keeps_scores = rows.length <= 512 and not torch.cuda.is_available() and not (item == 2 and has_attention())
+    scores = H * rows.length if keeps_scores else 0
     per_token = 8 * C + 2 * item * C + 4 * (H + K) * D + item * (3 * H + 2 * K) * D + 4 * item * inner
     per_token += (4 + item) * scores + 7 * item * adapter.rank
     passing = tokens * (3 * scores * 4 + 4 * item * inner)

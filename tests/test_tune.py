@@ -306,7 +306,7 @@ def test_killed_in_the_middle_of_a_trial_it_loses_no_trial_and_ends_the_same(pag
 
 
 def test_the_budget_ends_the_trial_under_way_and_what_was_spent_counts(pages, tmp_path):
-    sets = (*TINY, "pretrain.loop.steps=20000", "pretrain.check_every=10000")
+    sets = (*TINY, "pretrain.loop.steps=4000", "pretrain.check_every=2000")
     with pytest.raises(ConfigError, match="no trial of pretrain has come to its end, and the budget is spent"):
         tune(written(pages), tmp_path, held=sets, budget_s=4)
     (file,) = tmp_path.glob("*/tune/*/study.json")

@@ -5,9 +5,6 @@
 // with all query heads that share it; no two threads add to the same number, so the results do not depend on how many
 // there are. Queries go in blocks of 32; of the keys of a block all scores are there at once, up to its own end.
 //
-// A is multiplied with B as tiles want it (AMX) and dot products of pairs too: of A 32 columns of a line together, of B
-// words of two lines each.
-//
 // B rows, T positions, S the same rounded up to whole blocks, H query heads, K key/value heads, D width of a head, W the
 // same rounded up.
 
@@ -17,7 +14,7 @@
 #include <cstring>
 #include <vector>
 
-#include "vectors.h"
+#include "matrices.h"
 
 #ifdef __AVX512BF16__
 
@@ -42,134 +39,12 @@ namespace {
 constexpr int64_t BLOCK = 32, KEYS = 64;  // queries at once, and keys at once backwards
 constexpr float HIDDEN = -1e30f;
 
-// Zeros that begin where a line of the cache does, as vectors and tiles like it.
-template <typename T>
-struct Zeros {
-    struct alignas(64) Line {
-        T numbers[64 / sizeof(T)];
-    };
-    std::vector<Line> lines;
-    explicit Zeros(int64_t count) : lines((count * sizeof(T) + 63) / 64, Line{}) {}
-    T* data() { return lines.data()->numbers; }
-    const T* data() const { return lines.data()->numbers; }
-    T& operator[](int64_t i) { return data()[i]; }
-    T operator[](int64_t i) const { return data()[i]; }
-    void clear() { std::memset(data(), 0, lines.size() * 64); }
-};
-
-typedef Zeros<uint16_t> Halves;
-typedef Zeros<uint32_t> Pairs;
-
-// A matrix of bfloat16: lines of `line` numbers, and from 32 columns to the next 32 `step` numbers.
-struct Left {
-    const uint16_t* numbers;
-    int64_t line, step;
-};
-
-// A matrix of words, each two lines' bfloat16 of one column; lines of words lie `line` words apart.
-struct Right {
-    const uint32_t* words;
-    int64_t line;
-};
-
-// c (rows, columns) = a (rows, depth) times b (depth, columns), or more by it; all counts are whole 32s.
-template <bool ADDS>
-void multiply(Left a, Right b, float* c, int64_t line, int64_t rows, int64_t columns, int64_t depth) {
-#ifdef __AMX_TILE__
-    // what was written before must be in memory, and what is written here must be read from it
-    asm volatile("" : : : "memory");
-#endif
-    for (int64_t row = 0; row < rows; row += 32)
-        for (int64_t column = 0; column < columns; column += 32) {
-            float* place = c + row * line + column;
-            const uint16_t* left = a.numbers + row * a.line;
-            const uint32_t* right = b.words + column;
-#ifdef __AMX_TILE__
-            const int64_t bytes = line * 4;
-            if (ADDS) {
-                _tile_loadd(0, place, bytes);
-                _tile_loadd(1, place + 16, bytes);
-                _tile_loadd(2, place + 16 * line, bytes);
-                _tile_loadd(3, place + 16 * line + 16, bytes);
-            } else {
-                _tile_zero(0);
-                _tile_zero(1);
-                _tile_zero(2);
-                _tile_zero(3);
-            }
-            for (int64_t i = 0; i < depth; i += 32, left += a.step, right += 16 * b.line) {
-                _tile_loadd(4, left, a.line * 2);
-                _tile_loadd(6, right, b.line * 4);
-                _tile_loadd(7, right + 16, b.line * 4);
-                _tile_dpbf16ps(0, 4, 6);
-                _tile_dpbf16ps(1, 4, 7);
-                _tile_loadd(5, left + 16 * a.line, a.line * 2);
-                _tile_dpbf16ps(2, 5, 6);
-                _tile_dpbf16ps(3, 5, 7);
-            }
-            _tile_stored(0, place, bytes);
-            _tile_stored(1, place + 16, bytes);
-            _tile_stored(2, place + 16 * line, bytes);
-            _tile_stored(3, place + 16 * line + 16, bytes);
-#else
-            constexpr int HEIGHT = 8;
-            for (int64_t top = 0; top < 32; top += HEIGHT) {
-                __m512 sums[HEIGHT][2];
-                for (int r = 0; r < HEIGHT; r++)
-                    for (int half = 0; half < 2; half++)
-                        sums[r][half] = ADDS ? (__m512)at<Floats>(place + (top + r) * line + half * 16) : _mm512_setzero_ps();
-                for (int64_t i = 0; i < depth; i += 2) {
-                    const uint16_t* pair = left + top * a.line + i / 32 * a.step + i % 32;
-                    const __m512bh low = at<__m512bh>(right + i / 2 * b.line), high = at<__m512bh>(right + i / 2 * b.line + 16);
-                    for (int r = 0; r < HEIGHT; r++) {
-                        const __m512bh both = (__m512bh)_mm512_set1_epi32(at<int32_t>(pair + r * a.line));
-                        sums[r][0] = _mm512_dpbf16_ps(sums[r][0], both, low);
-                        sums[r][1] = _mm512_dpbf16_ps(sums[r][1], both, high);
-                    }
-                }
-                for (int r = 0; r < HEIGHT; r++)
-                    for (int half = 0; half < 2; half++)
-                        _mm512_storeu_ps(place + (top + r) * line + half * 16, sums[r][half]);
-            }
-#endif
-        }
-#ifdef __AMX_TILE__
-    asm volatile("" : : : "memory");
-#endif
-}
-
-// to (16 lines, `to_line` apart) = from (16 lines) turned, 32 bits each
-inline void turn(const uint32_t* from, int64_t from_line, uint32_t* to, int64_t to_line) {
-    typedef uint32_t V __attribute__((vector_size(64)));
-    constexpr Ints low1 = {0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30};
-    constexpr Ints low2 = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29};
-    constexpr Ints low4 = {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27};
-    constexpr Ints low8 = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
-    V v[16];
-    for (int i = 0; i < 16; i++) std::memcpy(&v[i], from + i * from_line, 64);
-    const auto exchange = [&](int distance, Ints low) {
-        for (int i = 0; i < 16; i++) {
-            if (i & distance) continue;
-            const V a = v[i], b = v[i + distance];
-            v[i] = __builtin_shuffle(a, b, (V)low);
-            v[i + distance] = __builtin_shuffle(a, b, (V)(low + distance));
-        }
-    };
-    exchange(1, low1);
-    exchange(2, low2);
-    exchange(4, low4);
-    exchange(8, low8);
-    for (int i = 0; i < 16; i++) std::memcpy(to + i * to_line, &v[i], 64);
-}
-
 // (lines / 2, columns) words, each of two lines' numbers of a column
 void pair_up(const uint16_t* from, int64_t lines, int64_t columns, uint32_t* to) {
     for (int64_t l = 0; l < lines; l += 2)
         for (int64_t i = 0; i < columns; i += LANES) {
             const uint16_t* place = from + l * columns + i;
-            const Words even = __builtin_convertvector(at<Shorts>(place), Words);
-            const Words odd = __builtin_convertvector(at<Shorts>(place + columns), Words);
-            const Words both = even | (odd << 16);
+            const Words both = of_two(at<Shorts>(place), at<Shorts>(place + columns));
             std::memcpy(to + l / 2 * columns + i, &both, 64);
         }
 }

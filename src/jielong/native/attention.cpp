@@ -9,10 +9,8 @@
 // same rounded up.
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <vector>
 
 #include "matrices.h"
 
@@ -120,6 +118,18 @@ struct Head {
         );
         return _mm512_cmpgt_epi32_mask(key, query) | _mm512_cmplt_epi32_mask(key, _mm512_loadu_si512(first.data() + t));
     }
+
+    // the (W, 32) of queries from t on, turned and rounded, into one head of (T, H, D)
+    void write_turned(const float* from, int64_t t, uint16_t* to) const {
+        for (int64_t d = 0; d < D; d += 16)
+            for (int64_t half = 0; half < 2; half++) {
+                alignas(64) uint32_t lines[16 * 16];
+                turn(reinterpret_cast<const uint32_t*>(from) + d * BLOCK + half * 16, BLOCK, lines, 16);
+                const int64_t queries = std::min<int64_t>(16, T - t - half * 16), width = std::min<int64_t>(16, D - d);
+                for (int64_t i = 0; i < queries; i++)
+                    write_rounded(to + (t + half * 16 + i) * a.heads * D + d, at<Floats>(lines + i * 16), width);
+            }
+    }
 };
 
 inline Floats without(Floats v, __mmask16 lanes, float instead) {
@@ -182,7 +192,7 @@ struct Forward : Head {
                 float* place = mixed.data() + d * BLOCK + half * 16;
                 store(place, at<Floats>(place) * inverse[half], LANES);
             }
-        write(mixed.data(), t, a.out + (row * T * a.heads + h) * D, a.heads);
+        write_turned(mixed.data(), t, a.out + (row * T * a.heads + h) * D);
     }
 
     // scores of the keys from..to that queries from t on do not see; `begin` is the first key there
@@ -191,21 +201,6 @@ struct Forward : Head {
             for (int64_t half = 0; half < 2; half++) {
                 float* place = scores.data() + (s - begin) * BLOCK + half * 16;
                 store(place, without(at<Floats>(place), blind(t + half * 16, s), HIDDEN), LANES);
-            }
-    }
-
-    // the (W, 32) of queries from t on, turned and rounded
-    void write(const float* from, int64_t t, uint16_t* to, int64_t heads) const { write_turned(from, t, to, heads, T, D); }
-
-    static void write_turned(const float* from, int64_t t, uint16_t* to, int64_t heads, int64_t T, int64_t D) {
-        for (int64_t d = 0; d < D; d += 16)
-            for (int64_t half = 0; half < 2; half++) {
-                alignas(64) uint32_t lines[16 * 16];
-                turn(reinterpret_cast<const uint32_t*>(from) + d * BLOCK + half * 16, BLOCK, lines, 16);
-                const int64_t queries = std::min<int64_t>(16, T - t - half * 16), width = std::min<int64_t>(16, D - d);
-                for (int64_t i = 0; i < queries; i++) {
-                    write_rounded(to + (t + half * 16 + i) * heads * D + d, at<Floats>(lines + i * 16), width);
-                }
             }
     }
 };
@@ -249,8 +244,7 @@ struct Backward : Head {
             }
             grad_q.clear();
             for (int64_t s = 0; s < S; s += KEYS) strip(s);
-            for (int64_t t = 0; t < T; t += BLOCK)
-                Forward::write_turned(grad_q.data() + t * W, t, a.grad_q + place, a.heads, T, D);
+            for (int64_t t = 0; t < T; t += BLOCK) write_turned(grad_q.data() + t * W, t, a.grad_q + place);
         }
         give(grad_k, a.grad_k + shift);
         give(grad_v, a.grad_v + shift);

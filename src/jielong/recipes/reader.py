@@ -36,7 +36,7 @@ def reader(size: str = "default", seed: int = 0) -> Recipe:
     model = ModelConfig(
         hidden_size=128,
         intermediate_size=384,
-        num_hidden_layers=4,
+        num_hidden_layers=5,
         num_attention_heads=4,
         num_key_value_heads=4,
         head_dim=32,
@@ -51,7 +51,15 @@ def reader(size: str = "default", seed: int = 0) -> Recipe:
         TokenizerStage(
             "tokenizer", {"documents": "texts"}, TokenizerConfig(vocab_size=2560, han="characters", digits="single")
         ),
-        *copying(model, optimizer, short, repeat_steps=200, look_up_steps=1000, check_every=100),
+        *copying(
+            model,
+            optimizer,
+            short,
+            repeat_steps=200,
+            look_up_steps=800,
+            check_every=100,
+            kinds=("repeat", "record", "there"),
+        ),
         ReadingStage("easy", lessons=12_000, max_sheets=2, turns=5),
         TrainStage(
             "short",
@@ -62,14 +70,14 @@ def reader(size: str = "default", seed: int = 0) -> Recipe:
             loop=LoopConfig(steps=700),
             check_every=100,
         ),
-        ReadingStage("lessons", lessons=6000, max_sheets=6, turns=6),
+        ReadingStage("lessons", lessons=12_000, max_sheets=6, turns=6),
         TrainStage(
             "sft",
             {"data": "lessons", "start": "short", **ids},
             NextTokenConfig(),
             RowsConfig(length=768, rows_per_step=8, micro_rows=8),
-            optimizer=replace(optimizer, lr=1e-3, muon_lr=0.005),
-            loop=LoopConfig(steps=450),
+            optimizer=replace(optimizer, lr=2e-3, muon_lr=0.01),
+            loop=LoopConfig(steps=900),
             check_every=100,
         ),
         ReadingExamStage("exam", {"model": "sft", **ids}),

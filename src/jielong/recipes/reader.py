@@ -1,9 +1,10 @@
 """A small model that learns one skill: to answer from the passages before the question, or to say that they do not say.
 
 Everything it is told in training is invented, so nothing can be remembered and only reading helps. What makes it learnable
-(see the log): to copy words comes first, by itself; then short texts with several questions, some asked twice and some
-never; a statement in which the value follows what is asked for; and many wordings of a question, so that none is learned
-by its place. It is the model for `jielong ask --library`.
+(see the log): to copy words comes first, by itself, and to say whether a word is in a list; then short texts with several
+questions, some asked twice and some never, and most of those without an answer about what is said of something near; a
+statement in which the value follows what is asked for; and many wordings of a question, so that none is learned by its
+place. It is the model for `jielong ask --library`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from jielong.train.optim import OptimizerConfig
 
 
 def reader(size: str = "default", seed: int = 0) -> Recipe:
-    """`default` takes a quarter of an hour on one core, `smoke` seconds (and proves only that all parts run)."""
+    """`default` takes some 17 minutes on one core, `smoke` seconds (and proves only that all parts run)."""
     if size not in ("default", "smoke"):
         raise ConfigError(f"reader has no size {size!r}; {did_you_mean(size, ('default', 'smoke'))}")
     model = ModelConfig(

@@ -12,7 +12,20 @@ from jielong.recipes import build_recipe
 from jielong.recipes.execute import run_recipe
 from jielong.recipes.reading import as_chat, exam_items
 from jielong.runs import read_json
-from jielong.worlds.reading import LANGS, PARTS, RELATIONS, is_unknown, part_of, real_places, write_lesson, write_sheets
+from jielong.worlds.reading import (
+    KINDS,
+    LANGS,
+    PARTS,
+    RELATIONS,
+    Sheet,
+    invented_place,
+    is_unknown,
+    near_place,
+    part_of,
+    real_places,
+    write_lesson,
+    write_sheets,
+)
 
 
 def lessons(part: str, num: int = 60) -> list:  # type: ignore[type-arg]
@@ -41,6 +54,36 @@ def test_an_answer_is_a_sentence_of_the_sheets_or_says_that_there_is_none() -> N
             assert is_unknown(answer) != (answer in text)
             unknown += is_unknown(answer)
     assert 0.3 < unknown / 360 < 0.6
+
+
+def test_a_near_place_shares_an_end_of_its_names_and_is_another() -> None:
+    rng = random.Random(5)
+    for part in PARTS:
+        for _ in range(50):
+            place = invented_place(part, rng)
+            near = near_place(place, part, rng)
+            for name, other in ((place.en.lower(), near.en.lower()), (place.zh, near.zh)):
+                assert name != other
+                assert name[0] == other[0] or name[-1] == other[-1]
+
+
+def test_most_questions_without_an_answer_ask_for_what_is_said_of_the_same_place_or_kind() -> None:
+    rng = random.Random(9)
+    misled = [
+        any(misleads(sheet, answer) for sheet in lesson.sheets)
+        for lesson in (write_lesson("train", 4, 6, rng) for _ in range(100))
+        for _, answer in lesson.turns
+        if is_unknown(answer)
+    ]
+    assert sum(misled) / len(misled) > 0.6
+
+
+def misleads(sheet: Sheet, answer: str) -> bool:
+    """Whether the sheet tells the relation that the answer does not know, of something near."""
+    is_zh = sheet.lang == "zh"
+    place, kind = (sheet.place.zh, KINDS[sheet.kind]) if is_zh else (sheet.place.en, sheet.kind)
+    told = [RELATIONS[relation] if is_zh else relation for relation, _ in sheet.facts]
+    return (place in answer or kind in answer) and any(relation in answer for relation in told)
 
 
 def test_sheets_of_real_places_are_in_both_languages_and_differ_in_every_value() -> None:

@@ -149,7 +149,7 @@ class ReadingStage:
     lessons: int = 4000
     max_sheets: int = 5
     turns: int = 6
-    version: int = 2
+    version: int = 3
 
     def __post_init__(self) -> None:
         at_least(self, 2, "lessons")
@@ -172,7 +172,7 @@ class ReadingExamStage:
     each: int = 200
     sheets: int = 5
     max_tokens: int = 48
-    version: int = 1
+    version: int = 2
 
     def __post_init__(self) -> None:
         at_least(self, 1, "each", "sheets", "max_tokens")

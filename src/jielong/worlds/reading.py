@@ -9,6 +9,7 @@ questions, so that what is measured was never seen.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -179,6 +180,23 @@ def invented_place(part: str, rng: random.Random) -> Place:
     return Place(en, "".join(_name("zh", part, rng) for _ in range(1 + (count == 3))))
 
 
+def near_place(place: Place, part: str, rng: random.Random) -> Place:
+    """A place that is easily taken for `place`: in both languages a name that begins or ends alike, or holds the other."""
+    words = re.split("( and |[ -])", place.en)
+    changed = rng.randrange(0, len(words), 2)
+    words[changed] = _near(words[changed], "en", part, rng)
+    return Place("".join(words), _near(place.zh, "zh", part, rng))
+
+
+def _near(name: str, lang: str, part: str, rng: random.Random) -> str:
+    while True:
+        kept, other = rng.randint(1, len(name)), _name(lang, part, rng)
+        added = other[: rng.randint(1, len(other))]
+        near = rng.choice((name[:kept] + added, added + name[-kept:])).capitalize()
+        if near != name and part_of(near) == part:
+            return near
+
+
 @lru_cache(maxsize=1)
 def real_places() -> tuple[Place, ...]:
     """Countries by their names in CLDR, those with most people first."""
@@ -205,25 +223,46 @@ def write_sheets(places: Sequence[Place], part: str, seed: int) -> list[Sheet]:
 def write_lesson(part: str, num_sheets: int, num_turns: int, rng: random.Random) -> Lesson:
     """Sheets of two or three places, and questions; to almost half of them the sheets have no answer.
 
-    Some are asked twice and some never: where each is asked once, a model learns to say what it has not said yet.
+    In every other lesson two of the places are named alike. Some questions come twice and some never: where each is asked
+    once, a model learns to say what it has not said yet.
     """
     lang = rng.choice(LANGS)
     places = [invented_place(part, rng) for _ in range(rng.choice((2, 3)))]
+    if rng.random() < 0.5:
+        places[-1] = near_place(places[0], part, rng)
     kinds = rng.sample(sorted(KINDS), _KINDS_IN_A_LESSON)
-    things = rng.sample([(p, kind) for p in places for kind in kinds], num_sheets + 1)
+    things = [(place, kind) for place in places for kind in kinds]
+    rng.shuffle(things)
     # a search finds sheets of the other language too
-    sheets = [write_sheet(p, k, lang if rng.random() < 0.8 else _other(lang), part, rng) for p, k in things]
-    missing, shown = sheets[0], sheets[1:]
-    asked = [s for s in shown if s.lang == lang] or [Sheet(missing.place, missing.kind, lang, ())]
+    shown = [
+        write_sheet(place, kind, lang if rng.random() < 0.8 else _other(lang), part, rng)
+        for place, kind in things[:num_sheets]
+    ]
+    told = [sheet for sheet in shown if sheet.lang == lang]
+    missing = [Sheet(place, kind, lang, ()) for place, kind in things[num_sheets:]]
     turns = []
     for _ in range(num_turns):
-        sheet, dice = rng.choice(asked), rng.random()
-        if dice < 0.33:
-            sheet = Sheet(missing.place, missing.kind, lang, ())
-        known = [relation for relation, _ in sheet.facts]
-        relation = rng.choice(known if known and dice >= 0.45 else sorted(set(RELATIONS) - set(known)))
+        dice = rng.random()
+        sheet = rng.choice(told if told and dice >= 0.33 else missing)
+        if sheet.facts and dice >= 0.45:
+            relation, _value = rng.choice(sheet.facts)
+        else:
+            relation = _not_said(sheet, told, rng)
         turns.append((sheet.question(relation, lang, part, rng), sheet.answer(relation, lang)))
     return Lesson(tuple(shown), tuple(turns), lang)
+
+
+def _not_said(sheet: Sheet, told: Sequence[Sheet], rng: random.Random) -> str:
+    """A relation that `sheet` says nothing of, mostly one that is told of the same place or of the same kind of thing.
+
+    A search for what is not there finds just these, and whoever looks for the relation alone is misled.
+    """
+    known = {relation for relation, _ in sheet.facts}
+    near = [s for s in told if s.place == sheet.place or s.kind == sheet.kind]
+    misleading = [relation for s in near for relation, _ in s.facts if relation not in known]
+    if misleading and rng.random() < 0.8:
+        return rng.choice(misleading)
+    return rng.choice(sorted(RELATIONS.keys() - known))
 
 
 def _other(lang: str) -> str:

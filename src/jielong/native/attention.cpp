@@ -103,8 +103,13 @@ struct Head {
         for (int64_t t = 0; t < T; t++) std::memcpy(to + t * W, from + t * heads * D, D * 2);
     }
 
-    void begin(int64_t row) {
+    // Keys and values of a pair, and where its positions begin to see; the place of its first number in (B, T, K, D).
+    int64_t open(int64_t row, int64_t kv_head) {
         for (int64_t t = 0; t < S; t++) first[t] = t < T ? a.first[row * T + t] : static_cast<int32_t>(t);
+        const int64_t place = (row * T * a.kv_heads + kv_head) * D;
+        take(a.k + place, a.kv_heads, keys.data());
+        take(a.v + place, a.kv_heads, values.data());
+        return place;
     }
 
     // whether each query of the block from t on sees each of `count` keys from s on
@@ -143,10 +148,7 @@ struct Forward : Head {
     explicit Forward(const Attention& a) : Head{a} {}
 
     void all(int64_t row, int64_t kv_head) {
-        begin(row);
-        const int64_t shift = (row * T * a.kv_heads + kv_head) * D;
-        take(a.k + shift, a.kv_heads, keys.data());
-        take(a.v + shift, a.kv_heads, values.data());
+        open(row, kv_head);
         turn_numbers(values.data(), S, W, pairs.data(), turned.data());
         for (int64_t h = kv_head * G; h < (kv_head + 1) * G; h++) {
             take(a.q + (row * T * a.heads + h) * D, a.heads, line.data());
@@ -217,10 +219,7 @@ struct Backward : Head {
     explicit Backward(const Attention& a) : Head{a} {}
 
     void all(int64_t row, int64_t kv_head) {
-        begin(row);
-        const int64_t shift = (row * T * a.kv_heads + kv_head) * D;
-        take(a.k + shift, a.kv_heads, keys.data());
-        take(a.v + shift, a.kv_heads, values.data());
+        const int64_t shift = open(row, kv_head);
         turn_numbers(keys.data(), S, W, key_pairs.data(), turned.data());
         grad_k.clear();
         grad_v.clear();

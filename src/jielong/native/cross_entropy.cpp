@@ -44,8 +44,7 @@ void row(
         const Floats v = Kind::load(logits + i);
         most = larger(v, most);
     }
-    float top = -INFINITY, total = 0.0f;
-    for (int lane = 0; lane < LANES; lane++) top = std::max(top, most[lane]);
+    float top = largest(most), total = 0.0f;
     for (int64_t i = whole; i < V; i++) top = std::max(top, Kind::load_one(logits + i));
     for (int64_t i = 0; i < whole; i += LANES) {
         const Floats e = exponential(Kind::load(logits + i) - top);
@@ -62,29 +61,6 @@ void row(
     for (int64_t i = 0; i < whole; i += LANES) Kind::store(logits + i, at<Floats>(exponentials + i) * scale);
     for (int64_t i = whole; i < V; i++) Kind::store_one(logits + i, exponentials[i] * scale);
     Kind::store_one(logits + target, exponentials[target] * scale - weight);
-}
-
-template <typename Kind>
-void rows(
-    void* logits,
-    int64_t N,
-    int64_t V,
-    const int64_t* targets,
-    const float* weights,
-    bool has_gradient,
-    float* losses,
-    bool* are_right,
-    int64_t threads
-) {
-#pragma omp parallel num_threads(static_cast<int>(threads))
-    {
-        std::vector<float> exponentials(V);
-#pragma omp for
-        for (int64_t n = 0; n < N; n++) {
-            typename Kind::Number* place = static_cast<typename Kind::Number*>(logits) + n * V;
-            row<Kind>(place, V, targets[n], weights[n], has_gradient, exponentials.data(), losses[n], are_right[n]);
-        }
-    }
 }
 
 }  // namespace
@@ -105,8 +81,17 @@ void jielong_cross_entropy(
     bool* are_right,
     int64_t threads
 ) {
-    const auto run = is_half ? rows<Half> : rows<Single>;
-    run(logits, N, V, targets, weights, has_gradient != 0, losses, are_right, threads);
+#pragma omp parallel num_threads(static_cast<int>(threads))
+    {
+        std::vector<float> exponentials(V);
+        const auto one = [&](auto kind, int64_t n) {
+            typedef decltype(kind) Kind;
+            auto* place = static_cast<typename Kind::Number*>(logits) + n * V;
+            row<Kind>(place, V, targets[n], weights[n], has_gradient != 0, exponentials.data(), losses[n], are_right[n]);
+        };
+#pragma omp for
+        for (int64_t n = 0; n < N; n++) is_half ? one(Half{}, n) : one(Single{}, n);
+    }
 }
 
 // total (count) float32 += part (count) bfloat16.

@@ -73,15 +73,11 @@ inline V pairs(V a, V b, Ints even, Ints odd) {
 
 template <typename V>
 inline V fold(const V v[16]) {
-    constexpr Ints one = {0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30};
-    constexpr Ints two = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29};
-    constexpr Ints four = {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27};
-    constexpr Ints eight = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
     V a[8], b[4], c[2];
-    for (int i = 0; i < 8; i++) a[i] = pairs(v[2 * i], v[2 * i + 1], one, one + 1);
-    for (int i = 0; i < 4; i++) b[i] = pairs(a[2 * i], a[2 * i + 1], two, two + 2);
-    for (int i = 0; i < 2; i++) c[i] = pairs(b[2 * i], b[2 * i + 1], four, four + 4);
-    return pairs(c[0], c[1], eight, eight + 8);
+    for (int i = 0; i < 8; i++) a[i] = pairs(v[2 * i], v[2 * i + 1], BY_1, BY_1 + 1);
+    for (int i = 0; i < 4; i++) b[i] = pairs(a[2 * i], a[2 * i + 1], BY_2, BY_2 + 2);
+    for (int i = 0; i < 2; i++) c[i] = pairs(b[2 * i], b[2 * i + 1], BY_4, BY_4 + 4);
+    return pairs(c[0], c[1], BY_8, BY_8 + 8);
 }
 #endif
 
@@ -213,9 +209,8 @@ struct Int8 {
             const Floats v = load(x + i, std::min<int64_t>(LANES, columns - i));
             all = larger(larger(v, -v), all);
         }
-        float largest = all[0];
-        for (int i = 1; i < LANES; i++) largest = std::max(largest, all[i]);
-        const Floats inverse = Floats{} + 32767.0f / largest;
+        const float most = largest(all);
+        const Floats inverse = Floats{} + 32767.0f / most;
         for (int64_t i = 0; i < columns; i += LANES) {
             const Floats v = load(x + i, std::min<int64_t>(LANES, columns - i)) * inverse;
             const __m512i q = _mm512_add_epi32(_mm512_cvtps_epi32((__m512)v), _mm512_set1_epi32(32768));
@@ -229,7 +224,7 @@ struct Int8 {
                 words[(i / 4 + l) * line + word] = low[l];
             }
         }
-        return largest / 32767.0f;
+        return most / 32767.0f;
     }
 };
 #else
@@ -510,8 +505,7 @@ void attend(const float* q, const float* keys, const float* values, int64_t coun
         const Floats here = at<Floats>(scores + start);
         most = larger(here, most);
     }
-    float top = most[0];
-    for (int lane = 1; lane < LANES; lane++) top = std::max(top, most[lane]);
+    const float top = largest(most);
     Floats norm = {};
     for (int64_t start = 0; start < count; start += LANES) {
         const Floats weights = exponential(at<Floats>(scores + start) - top);
@@ -706,13 +700,13 @@ void jielong_likeliest(const float* logits, int64_t N, int64_t V, int64_t* ids, 
     for (int64_t n = 0; n < N; n++) {
         const float* row = logits + n * V;
         const int64_t whole = V / LANES * LANES;
-        float top = -INFINITY, total = 0.0f;
+        float total = 0.0f;
         Floats most = Floats{} - INFINITY, sums = {};
         for (int64_t i = 0; i < whole; i += LANES) {
             const Floats v = at<Floats>(row + i);
             most = larger(v, most);
         }
-        for (int lane = 0; lane < LANES; lane++) top = std::max(top, most[lane]);
+        float top = largest(most);
         for (int64_t i = whole; i < V; i++) top = std::max(top, row[i]);
         for (int64_t i = 0; i < whole; i += LANES) sums += exponential(at<Floats>(row + i) - top);
         for (int64_t i = whole; i < V; i++) total += std::exp(row[i] - top);

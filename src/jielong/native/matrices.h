@@ -116,10 +116,6 @@ inline Words of_two(Shorts even, Shorts odd) {
 // to (16 lines, `to_line` apart) = from (16 lines) turned, 32 bits each
 inline void turn(const uint32_t* from, int64_t from_line, uint32_t* to, int64_t to_line) {
     typedef uint32_t V __attribute__((vector_size(64)));
-    constexpr Ints low1 = {0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30};
-    constexpr Ints low2 = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29};
-    constexpr Ints low4 = {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27};
-    constexpr Ints low8 = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
     V v[16];
     for (int i = 0; i < 16; i++) std::memcpy(&v[i], from + i * from_line, 64);
     const auto exchange = [&](int distance, Ints low) {
@@ -130,10 +126,10 @@ inline void turn(const uint32_t* from, int64_t from_line, uint32_t* to, int64_t 
             v[i + distance] = __builtin_shuffle(a, b, (V)(low + distance));
         }
     };
-    exchange(1, low1);
-    exchange(2, low2);
-    exchange(4, low4);
-    exchange(8, low8);
+    exchange(1, BY_1);
+    exchange(2, BY_2);
+    exchange(4, BY_4);
+    exchange(8, BY_8);
     for (int i = 0; i < 16; i++) std::memcpy(to + i * to_line, &v[i], 64);
 }
 

@@ -45,6 +45,20 @@ inline T sum(V v) {
     return (four[0][0] + four[0][2]) + (four[0][1] + four[0][3]);
 }
 
+inline float largest(Floats v) {
+    float top = v[0];
+    for (int lane = 1; lane < LANES; lane++) top = std::max(top, v[lane]);
+    return top;
+}
+
+#ifdef __AVX512F__
+// Of two vectors the lanes that come together when neighbours of so many lanes are exchanged; the others are as many behind.
+constexpr Ints BY_1 = {0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30};
+constexpr Ints BY_2 = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29};
+constexpr Ints BY_4 = {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27};
+constexpr Ints BY_8 = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
+#endif
+
 inline uint16_t rounded(float x) {  // to the nearest bfloat16, ties to even; x is finite
     const uint32_t bits = at<uint32_t>(&x);
     return static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);

@@ -32,7 +32,7 @@ SIZES = ("default", "smoke")
 
 
 def household(size: str = "default", seed: int = 0) -> Recipe:
-    """`default` takes an hour or less on one core; `smoke` half a minute, and proves that it runs."""
+    """`default` took 80 minutes on one core beside other work; `smoke` half a minute, and proves that it runs."""
     if size not in SIZES:
         raise ConfigError(f"household has no size {size!r}; {did_you_mean(size, SIZES)}")
     is_smoke = size == "smoke"

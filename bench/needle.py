@@ -191,7 +191,7 @@ def learn(model: LanguageModel, course: Course, folder: Path, seed: int) -> None
 
     Loop(
         {"policy": model},
-        {"policy": Optimizer(model, optimizer)},
+        {"policy": Optimizer(model, optimizer, model.model.compute_dtype)},
         source,
         NextToken(),
         LoopConfig(steps=course.steps),

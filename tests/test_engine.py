@@ -354,3 +354,28 @@ def test_bfloat16_writes_nearly_the_same_distribution() -> None:
     samples = rough.generate([Request(p, Sampling(max_tokens=8), 1) for p in ragged_prompts()])
     scores = rough.score_many([(s.prompt_ids, s.ids) for s in samples])
     assert np.abs(np.array(scores) - np.array([s.logprobs for s in samples])).mean() < 0.15
+
+
+def test_the_fast_numbers_are_those_that_this_processor_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jielong.generate import config
+
+    cpu, dense = torch.device("cpu"), CONFIG
+    experts = dataclasses.replace(dense, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16)
+
+    def fast(shape: ModelConfig, weights: str | None = None) -> tuple[str, str]:
+        chosen = EngineConfig.fast(shape, cpu, weights, slots=3)
+        assert chosen.slots == 3
+        return chosen.dtype, chosen.weights
+
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert fast(dense) == ("bfloat16", "")
+    assert fast(dense, "float32") == ("float32", "float32")
+    assert fast(dense, "int8") == ("bfloat16", "int8")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(config, "library", lambda: object())
+    assert fast(dense) == ("float32", "bfloat16")
+    assert fast(experts) == ("float32", "float32")
+    assert fast(dense, "int8") == ("float32", "int8")
+    assert fast(dense, "bfloat16") == ("float32", "bfloat16")
+    monkeypatch.setattr(config, "library", lambda: None)
+    assert fast(dense) == ("float32", "float32")

@@ -89,13 +89,15 @@ def built(request: pytest.FixtureRequest) -> ctypes.CDLL:
 
 @pytest.fixture
 def logits(built: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Logits:
-    def logits(way: str, config: ModelConfig, dtype: torch.dtype, is_int8: bool = False) -> list[torch.Tensor]:
+    def logits(
+        way: str, config: ModelConfig, dtype: torch.dtype, kept: torch.dtype | None = None
+    ) -> list[torch.Tensor]:
         """Of some passes: two stretches, single tokens of two slots, several of one.
 
         Ways: "decoder", all in C++; "products", only these in C++; "torch".
         """
         monkeypatch.setattr(native, "library", lambda: None if way == "torch" else built)
-        model = PackedModel(config, dtype, torch.device("cpu"), 96, is_int8=is_int8)
+        model = PackedModel(config, dtype, torch.device("cpu"), 96, kept)
         model.load(lively(config).state_dict())
         if way == "products":
             model.native = None
@@ -132,10 +134,32 @@ def test_cpp_in_bfloat16_is_as_near_to_float32_as_torch_is(logits, way):
 def test_cpp_multiplies_int8_weights_as_torch_does_in_float32(logits, way):
     for shape in SHAPES.values():
         config = replace(BASE, **shape)
-        ways = (logits(one, config, torch.float32, is_int8=True) for one in (way, "torch"))
+        ways = (logits(one, config, torch.float32, torch.int8) for one in (way, "torch"))
         for here, there in zip(*ways, strict=True):
             # 16 bits for the tokens are all that differs
             torch.testing.assert_close(here, there, rtol=2e-3, atol=2e-3 * float(there.std()))
+
+
+def test_sums_of_int8_products_fit_however_wide_a_matrix_is(built):
+    # the largest of all sums: each weight and each number of the token is the largest of its row
+    columns = 12_000
+    linear = NativeLinear(built, torch.int8)
+    linear.load(torch.ones(17, columns))
+    for value in (3.0, -3.0):
+        torch.testing.assert_close(
+            linear(torch.full((1, columns), value)), torch.full((1, 17), value * columns), rtol=1e-3, atol=0
+        )
+
+
+@pytest.mark.parametrize("way", ["decoder", "products"])
+def test_weights_kept_in_bfloat16_are_multiplied_as_torch_does_in_float32(logits, way, built):
+    for shape in SHAPES.values():
+        config = replace(BASE, **shape)
+        ways = (logits(one, config, torch.float32, torch.bfloat16) for one in (way, "torch"))
+        # those that multiply bfloat16 round the tokens too
+        error = 3e-2 if hasattr(built, "jielong_attend") else 1e-5
+        for here, there in zip(*ways, strict=True):
+            assert (here - there).square().mean().sqrt() <= error * there.std()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])

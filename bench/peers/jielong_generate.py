@@ -23,8 +23,10 @@ def main() -> None:
     # repeated prompts would otherwise not be read at all, and repetitions be drafted: what is timed is every token
     @lru_cache(maxsize=1)
     def engine(slots: int, length: int) -> Engine:
-        kept = {"dtype": job["dtype"], "weights": job.get("weights", "")}
-        return Engine(model, EngineConfig(slots=slots, length=length, reuse=0, lookup=0, **kept))
+        config = EngineConfig.fast(
+            model.config, model.head.device, job.get("weights"), slots=slots, length=length, reuse=0, lookup=0
+        )
+        return Engine(model, config)
 
     def write(prompts: list[list[int]], tokens: int) -> dict[str, Any]:
         """All prompts at once, greedily."""

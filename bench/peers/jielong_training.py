@@ -39,7 +39,7 @@ def main() -> None:
         compile_layers(model.model)
 
     rates = {"lr": job["lr"], "muon_lr": job["muon_lr"], "warmup_steps": job["warmup_steps"], "decay_fraction": 0.0}
-    optimizer = Optimizer(model, OptimizerConfig(name=job["optimizer"], **rates))
+    optimizer = Optimizer(model, OptimizerConfig(name=job["optimizer"], **rates), model.model.compute_dtype)
     objective = NextToken()
 
     def check() -> dict[str, float]:

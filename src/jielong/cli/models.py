@@ -80,8 +80,8 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         choices=WEIGHTS,
-        help="how the weights are kept: float32, bfloat16 (default where the processor multiplies in it), or int8, "
-        "fastest and smallest (what it costs: jielong quality)",
+        help="how the weights are kept: float32, bfloat16 (default where that is faster), or int8, fastest and smallest "
+        "(what it costs: jielong quality)",
     )
 
 
@@ -103,12 +103,10 @@ def open_engine(
         model, home = adapter_files.load_merged(folder), adapter_files.base_of(folder)
     else:
         model, home = load_language_model(folder), folder
-    is_gpu = torch.cuda.is_available()
-    fast = "bfloat16" if is_gpu or torch.cpu._is_avx512_bf16_supported() else "float32"
-    dtype = fast if weights in (None, "int8") else weights
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     length = min(length, model.config.max_position_embeddings)
-    config = EngineConfig(slots=slots, length=length, dtype=dtype, weights="int8" if weights == "int8" else "")
-    return Engine(model.to("cuda" if is_gpu else "cpu"), config), Tokenizer.load(home)
+    config = EngineConfig.fast(model.config, device, weights, slots=slots, length=length)
+    return Engine(model.to(device), config), Tokenizer.load(home)
 
 
 def quality(arguments: argparse.Namespace) -> int:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from jielong.errors import ConfigError
+from jielong.generate.native import NativeDecoder, library
+from jielong.model.config import ModelConfig
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+WEIGHTS = {"": None, **DTYPES, "int8": torch.int8}
 
 BESIDE = 8
 """A smaller chunk of prompts is read where someone waits for another row's next token: this many times smaller."""
@@ -29,7 +33,7 @@ class EngineConfig:
     """Positions of a slot, prompt and answer together; 0 is the model's `max_position_embeddings`."""
     dtype: str = "float32"
     weights: str = ""
-    """"int8" keeps the matrices in a quarter of float32's bytes, a scale for each row; "" keeps them in `dtype`."""
+    """In what the matrices are kept: "float32", "bfloat16", "int8" with a scale for each row, or "" for `dtype`."""
     prefill_tokens: int = 1024
     """Prompt tokens read in one step, an eighth of it while someone watches another row write."""
     bucket: int = 32
@@ -49,11 +53,27 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"engine dtype {self.dtype!r} is not available; expected one of {', '.join(DTYPES)}")
-        if self.weights not in ("", "int8"):
-            raise ConfigError(f"engine weights {self.weights!r} are not available; expected int8, or nothing for dtype")
+        if self.weights not in WEIGHTS:
+            names = ", ".join(filter(None, WEIGHTS))
+            raise ConfigError(
+                f"engine weights {self.weights!r} are not available; expected {names}, or nothing for dtype"
+            )
         for name in ("slots", "prefill_tokens", "bucket"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"engine option {name} is {getattr(self, name)}; it must be at least 1")
         for name in ("reuse", "lookup"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"engine option {name} is {getattr(self, name)}; it must be 0 (off) or more")
+
+    @classmethod
+    def fast(cls, model: ModelConfig, device: torch.device, weights: str | None = None, **others: Any) -> EngineConfig:
+        """The numbers that write fastest on `device`, and within a rounding to bfloat16, or those with `weights`.
+
+        A processor without products in bfloat16 has them in float32; where the C++ widens the weights as it reads them,
+        they are in bfloat16 all the same, which is half to be read.
+        """
+        has_products = device.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
+        if weights is None and not has_products:
+            weights = "bfloat16" if library() is not None and NativeDecoder.knows(model, device) else "float32"
+        dtype = "bfloat16" if has_products and weights != "float32" else "float32"
+        return cls(dtype=dtype, weights=weights or "", **others)

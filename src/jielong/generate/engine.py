@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jielong.errors import ConfigError
-from jielong.generate.config import BESIDE, DTYPES
+from jielong.generate.config import BESIDE, DTYPES, WEIGHTS
 from jielong.generate.config import EngineConfig as EngineConfig
 from jielong.generate.lookup import continuation
 from jielong.generate.packed import PackedModel
@@ -49,8 +49,8 @@ class Engine:
         self.model_config = model.config
         home = model.model.embed_tokens.weight.device
         self.device = torch.device("cpu") if home.type == "mps" else home  # draws are float64, which MPS has not
-        dtype, is_int8 = DTYPES[self.config.dtype], self.config.weights == "int8"
-        self._model = PackedModel(model.config, dtype, self.device, limit, is_int8=is_int8)
+        dtype, kept = DTYPES[self.config.dtype], WEIGHTS[self.config.weights]
+        self._model = PackedModel(model.config, dtype, self.device, limit, kept)
         self._cache = self._model.new_cache(self.config.slots, self.length)
         # `dynamic` keys are turned by angles of the length of their own prompt
         least = 0 if self._model.is_dynamic else self.config.reuse

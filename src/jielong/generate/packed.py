@@ -37,22 +37,22 @@ torch attends, by blocks of queries."""
 class PackedLinear:
     """x @ weight.T + bias with parameters kept for this alone; `load` replaces them.
 
-    As int8 a row of the weight has one scale; what it is multiplied with stays in `dtype`.
+    The weight is kept in `kept`, as int8 with one scale for a row; what it is multiplied with stays in `dtype`.
     """
 
-    def __init__(self, dtype: torch.dtype, device: torch.device, *, is_int8: bool = False) -> None:
-        self.dtype, self.device, self.is_int8 = dtype, device, is_int8
-        self.is_reordered = device.type == "cpu" and torch.backends.mkldnn.is_available() and not is_int8
+    def __init__(self, dtype: torch.dtype, device: torch.device, kept: torch.dtype | None = None) -> None:
+        self.dtype, self.device, self.kept = dtype, device, kept or dtype
+        self.is_reordered = device.type == "cpu" and self.kept == dtype and _reorders(dtype)
         # oneDNN's float32 call is slower for one row than the plain one, its bf16 call is not
         self.reordered_from = 2 if dtype == torch.float32 else 1
         self.scale: Tensor | None = None
 
     def load(self, weight: Tensor, bias: Tensor | None = None) -> None:
         self.bias = None if bias is None else bias.to(self.dtype).contiguous()
-        if self.is_int8:
+        if self.kept == torch.int8:
             self.weight, self.scale = int8_rows(weight)
         else:
-            self.weight = weight.to(self.dtype).contiguous()
+            self.weight = weight.to(self.kept).contiguous()
         if self.is_reordered:
             self.reordered = torch.ops.mkldnn._reorder_linear_weight(self.weight, 32)
 
@@ -60,10 +60,17 @@ class PackedLinear:
         if self.is_reordered and x.shape[0] >= self.reordered_from:
             return torch.ops.mkldnn._linear_pointwise(x, self.reordered, self.bias, "none", [], "")
         if self.scale is None:
-            return F.linear(x, self.weight, self.bias)
+            return F.linear(x, self.weight.to(x.dtype), self.bias)
         # small integers are exact in bfloat16; the scale comes after the product
         out = F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
         return out if self.bias is None else out + self.bias
+
+
+def _reorders(dtype: torch.dtype) -> bool:
+    """Whether oneDNN takes weights in its own order here; in bfloat16 it refuses to without AVX512."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 Linear: TypeAlias = PackedLinear | NativeLinear
@@ -223,14 +230,19 @@ class PackedLayer:
 
 
 class PackedModel:
-    """A language model's weights in `dtype`, or int8, on `device`, with the two passes that an engine needs.
+    """A language model's weights in `kept`, or in `dtype`, on `device`, with the two passes that an engine needs.
 
     Residual stream, norms, rotary turns and softmax are float32. `cache_dtype` says in what dtype a cache for it is
     to be made.
     """
 
     def __init__(
-        self, config: ModelConfig, dtype: torch.dtype, device: torch.device, length: int, *, is_int8: bool = False
+        self,
+        config: ModelConfig,
+        dtype: torch.dtype,
+        device: torch.device,
+        length: int,
+        kept: torch.dtype | None = None,
     ) -> None:
         self.config, self.dtype, self.device = config, dtype, device
         self.cache_dtype = torch.float32 if device.type == "cpu" else dtype
@@ -241,9 +253,9 @@ class PackedModel:
 
         def linear() -> Linear:
             if library is None:
-                self.linears.append(PackedLinear(dtype, device, is_int8=is_int8))
+                self.linears.append(PackedLinear(dtype, device, kept))
             else:
-                self.linears.append(NativeLinear(library, torch.int8 if is_int8 else dtype))
+                self.linears.append(NativeLinear(library, kept or dtype))
             return self.linears[-1]
 
         self.layers = [PackedLayer(config, i, linear, device) for i in range(config.num_hidden_layers)]

@@ -23,7 +23,7 @@ struct Single {
     typedef float Number;
     static Floats load(const float* place) { return at<Floats>(place); }
     static float load_one(const float* place) { return *place; }
-    static void store(float* place, Floats v) { std::memcpy(place, &v, sizeof v); }
+    static void store(float* place, Floats v) { put(place, v); }
     static void store_one(float* place, float v) { *place = v; }
 };
 

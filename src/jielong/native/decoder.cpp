@@ -18,12 +18,14 @@
 
 namespace {
 
-// What is multiplied at once, so that the sums stay in the registers: tokens, and panels of 16 rows (`Product`); and groups
-// of tokens that stay in the nearer caches.
+// What is multiplied at once, so that the sums stay in the registers: tokens, and panels of 16 rows (`Product`), each with
+// so many words of a token; and groups of tokens that stay in the nearer caches.
 #ifdef __AVX512F__
-constexpr int TOKENS = 8, PANELS = 2, PANELS_OF_FEW = 4;
+constexpr int TOKENS = 8;
+constexpr bool fit(int panels, int tokens, int words) { return panels * words <= (tokens < 4 ? 4 : 2); }
 #else
-constexpr int TOKENS = 4, PANELS = 1, PANELS_OF_FEW = 2;
+constexpr int TOKENS = 4;
+constexpr bool fit(int panels, int tokens, int words) { return panels * tokens * words <= 4; }
 #endif
 constexpr int64_t NEAR = 16;
 
@@ -86,6 +88,14 @@ inline void totals(const Floats* v, float* out) {
 #ifdef __AVX512F__
     const Floats all = fold(v);
     std::memcpy(out, &all, sizeof all);
+#elif defined(__AVX2__)
+    for (int i = 0; i < LANES; i += 8) {
+        const auto two = [&](int k) {
+            return _mm256_hadd_ps((__m256)(v[i + k].low + v[i + k].high), (__m256)(v[i + k + 1].low + v[i + k + 1].high));
+        };
+        const __m256 a = _mm256_hadd_ps(two(0), two(2)), b = _mm256_hadd_ps(two(4), two(6));
+        _mm256_storeu_ps(out + i, _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31)));
+    }
 #else
     for (int i = 0; i < LANES; i++) out[i] = sum<float>(v[i]);
 #endif
@@ -99,7 +109,7 @@ inline Floats activated(Floats x, bool is_gelu) {
 
 // How a panel, 16 rows of a matrix, is multiplied with a token. A panel is lines of 64 bytes, in each of which lie the
 // next COLUMNS numbers of every row; a lane is a row, and no sum over lanes is needed. WORDS words of 32 bits stand for
-// the same columns of a token. A lane adds up in the order of the columns, whoever is computed beside it, so what comes
+// the same columns of a token. Sums that do not fit into the registers are made in PARTS, each by a pass over the lines. A lane adds up in the order of the columns, whoever is computed beside it, so what comes
 // out for a token does not depend on the others. Where a processor has tiles (AMX), 16 lines are a tile as they lie.
 
 // From so many tokens on a kind is multiplied in tiles.
@@ -111,13 +121,14 @@ constexpr bool HAS_TILES = false;
 #endif
 
 struct Float32 {
-    static constexpr int COLUMNS = 1, WORDS = 1;
+    static constexpr int COLUMNS = 1, WORDS = 1, PARTS = 1;
     static constexpr int64_t TILES_FROM = NEVER;
     Floats sum = {};
 
     typedef Floats Line;
     static Line line(const uint32_t* p) { return at<Floats>(p); }
 
+    template <int, int>
     void add(const Line& line, const uint32_t* token) { sum += line * at<float>(token); }
 
     Floats total(const Matrix&, int64_t) const { return sum; }
@@ -130,13 +141,14 @@ struct Float32 {
 
 #ifdef __AVX512BF16__
 struct BFloat16 {
-    static constexpr int COLUMNS = 2, WORDS = 1;
+    static constexpr int COLUMNS = 2, WORDS = 1, PARTS = 1;
     static constexpr int64_t TILES_FROM = HAS_TILES ? 1 : NEVER;  // they round otherwise than vectors
     Floats sum = {};
 
     typedef __m512bh Line;
     static Line line(const uint32_t* p) { return at<__m512bh>(p); }
 
+    template <int, int>
     void add(const Line& line, const uint32_t* token) {
         sum = (Floats)_mm512_dpbf16_ps((__m512)sum, line, (__m512bh)_mm512_set1_epi32(static_cast<int>(*token)));
     }
@@ -156,7 +168,7 @@ struct BFloat16 {
 };
 #else
 struct BFloat16 {
-    static constexpr int COLUMNS = 2, WORDS = 2;
+    static constexpr int COLUMNS = 2, WORDS = 2, PARTS = 1;
     static constexpr int64_t TILES_FROM = NEVER;
     Floats sum = {};
 
@@ -168,6 +180,7 @@ struct BFloat16 {
         return {at<Floats>(&low), at<Floats>(&high)};
     }
 
+    template <int, int>
     void add(const Line& line, const uint32_t* token) {
         sum += line.first * at<float>(token);
         sum += line.second * at<float>(token + 1);
@@ -185,21 +198,21 @@ struct BFloat16 {
 // A token's number is 256 * (high - 128) + low: 16 bits for the largest, which is finer than bfloat16 for all that matter.
 // The sums are exact.
 struct Int8 {
-    static constexpr int COLUMNS = 4, WORDS = 2;
+    static constexpr int COLUMNS = 4, WORDS = 2, PARTS = 1;
     static constexpr int64_t TILES_FROM = HAS_TILES ? 5 : NEVER;
     Ints high = {}, low = {};
 
     typedef __m512i Line;
     static Line line(const uint32_t* p) { return at<__m512i>(p); }
 
+    template <int, int>
     void add(const Line& line, const uint32_t* token) {
         high = (Ints)_mm512_dpbusd_epi32((__m512i)high, _mm512_set1_epi32(static_cast<int>(token[0])), line);
         low = (Ints)_mm512_dpbusd_epi32((__m512i)low, _mm512_set1_epi32(static_cast<int>(token[1])), line);
     }
 
     Floats total(const Matrix& a, int64_t row) const {
-        return 256.0f * __builtin_convertvector(high - 128 * at<Ints>(a.total + row), Floats) +
-               __builtin_convertvector(low, Floats);
+        return 256.0f * converted<Floats>(high - 128 * at<Ints>(a.total + row)) + converted<Floats>(low);
     }
 
     // two neighbouring words of a line lie `word` words apart, those of two lines `line`
@@ -227,9 +240,63 @@ struct Int8 {
         return most / 32767.0f;
     }
 };
+#elif defined(__AVX2__)
+// A token's number has 16 bits, fewer where the sums, which are exact, would not fit. Rows go by eights: with all 16 of them
+// the sums of several tokens would not stay in the registers.
+struct Int8 {
+    static constexpr int COLUMNS = 4, WORDS = 2, PARTS = 2;
+    static constexpr int64_t TILES_FROM = NEVER;
+    __m256i sums[4] = {};  // each of four rows, twice: first and second columns, third and fourth ones
+
+    struct Line {
+        const uint32_t* place;
+    };
+    static Line line(const uint32_t* p) { return {p}; }
+
+    template <int part, int parts>
+    void add(const Line& line, const uint32_t* token) {
+        const __m256i four = _mm256_set1_epi64x(at<int64_t>(token));
+        for (int i = part * 4 / parts; i < (part + 1) * 4 / parts; i++) {
+            const __m256i rows = _mm256_cvtepi8_epi16(at<__m128i>(line.place + 4 * i));
+            sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(rows, four));
+        }
+    }
+
+    Floats total(const Matrix&, int64_t) const {
+        const auto eight = [](__m256i first, __m256i second) {
+            return _mm256_cvtepi32_ps(_mm256_permute4x64_epi64(_mm256_hadd_epi32(first, second), 0b11011000));
+        };
+        return {eight(sums[0], sums[1]), eight(sums[2], sums[3])};
+    }
+
+    static float write(const float* x, int64_t columns, uint32_t* words, int64_t line, int64_t word) {
+        Floats all = Floats{} + 1e-30f, total = {};
+        for (int64_t i = 0; i < columns; i += LANES) {
+            const Floats v = load(x + i, std::min<int64_t>(LANES, columns - i)), size = larger(v, -v);
+            all = larger(size, all);
+            total += size;
+        }
+        // no sum of products with 127 may leave 31 bits
+        const float step = std::max(largest(all) / 32767.0f, sum<float>(total) / 16e6f);
+        const Floats inverse = Floats{} + 1.0f / step;
+        for (int64_t i = 0; i < columns; i += LANES) {
+            const Floats v = load(x + i, std::min<int64_t>(LANES, columns - i)) * inverse;
+            const __m256i halves = _mm256_packs_epi32(_mm256_cvtps_epi32((__m256)v.low), _mm256_cvtps_epi32((__m256)v.high));
+            uint32_t pairs[8];
+            const __m256i in_order = _mm256_permute4x64_epi64(halves, 0b11011000);
+            std::memcpy(pairs, &in_order, sizeof pairs);
+            const int64_t num_lines = std::min<int64_t>(4, (columns - i + 3) / 4);
+            for (int64_t l = 0; l < num_lines; l++) {
+                words[(i / 4 + l) * line] = pairs[2 * l];
+                words[(i / 4 + l) * line + word] = pairs[2 * l + 1];
+            }
+        }
+        return step;
+    }
+};
 #else
 struct Int8 {
-    static constexpr int COLUMNS = 4, WORDS = 4;
+    static constexpr int COLUMNS = 4, WORDS = 4, PARTS = 1;
     static constexpr int64_t TILES_FROM = NEVER;
     Floats sum = {};
 
@@ -238,10 +305,11 @@ struct Int8 {
     };
     static Line line(const uint32_t* p) {
         Line line;
-        for (int i = 0; i < 4; i++) line.columns[i] = __builtin_convertvector(at<Ints>(p) << (24 - 8 * i) >> 24, Floats);
+        for (int i = 0; i < 4; i++) line.columns[i] = converted<Floats>(at<Ints>(p) << (24 - 8 * i) >> 24);
         return line;
     }
 
+    template <int, int>
     void add(const Line& line, const uint32_t* token) {
         for (int i = 0; i < 4; i++) sum += line.columns[i] * at<float>(token + i);
     }
@@ -398,19 +466,17 @@ struct Product {
 #endif
 
     void vectors() const {
-        const bool are_few = x.groups.size(0) < 4;
         for (int64_t first = 0; first < x.groups.count; first += NEAR) {
             const int64_t last = std::min(first + NEAR, x.groups.count);
-            int64_t panel = begin / LANES;
-            if (are_few) panel = blocks<std::max(1, PANELS_OF_FEW / Kind::WORDS)>(panel, first, last);
-            panel = blocks<std::max(1, PANELS / Kind::WORDS)>(panel, first, last);
-            blocks<1>(panel, first, last);
+            blocks<1>(blocks<2>(blocks<4>(begin / LANES, first, last), first, last), first, last);
         }
     }
 
-    // P panels at once, from one on, as long as there are so many; where it ends.
+    // P panels at once, from one on, as long as there are so many and their sums fit; where it ends.
     template <int P>
     int64_t blocks(int64_t panel, int64_t first, int64_t last) const {
+        const int64_t most = (x.groups.N + x.groups.count - 1) / x.groups.count;
+        if (P > 1 && !fit(P, static_cast<int>(most), Kind::WORDS)) return panel;
         for (; (panel + P - 1) * LANES < end; panel += P)
             for (int64_t group = first; group < last; group++) sized<P, TOKENS>(panel, group, group - first, last - first);
         return panel;
@@ -420,29 +486,35 @@ struct Product {
     void sized(int64_t panel, int64_t group, int64_t turn, int64_t turns) const {
         if constexpr (M > 1)
             if (x.groups.size(group) < M) return sized<P, M - 1>(panel, group, turn, turns);
-        block<P, M>(panel, group, turn, turns);
+        if constexpr (P == 1 || fit(P, M, Kind::WORDS)) block<P, M>(panel, group, turn, turns);
     }
 
     // P panels times the M tokens of a group. The first group waits for the panels, the others find them near, and the
     // memory has time to bring the next ones: each group asks for some of them.
     template <int P, int M>
     void block(int64_t panel, int64_t group, int64_t turn, int64_t turns) const {
+        Kind sums[P * M];
+        sweep<P, M, 0, P * M <= 2 ? 1 : Kind::PARTS>(panel, group, turn, turns, sums);
+        for (int m = 0; m < M; m++)
+            for (int p = 0; p < P; p++) finish(panel + p, x.groups.begin(group) + m, sums[m * P + p]);
+    }
+
+    template <int P, int M, int part, int parts>
+    void sweep(int64_t panel, int64_t group, int64_t turn, int64_t turns, Kind* sums) const {
         const uint32_t* rows = static_cast<const uint32_t*>(a.weight) + panel * size;
         const uint32_t *next = rows + (P + turn) * size, *token = x.of<Kind>(x.groups.begin(group), a.columns);
-        const int64_t num_next = turn < P ? (P - turn + turns - 1) / turns : 0;
-        Kind sums[P * M];
+        const int64_t num_next = part == 0 && turn < P ? (P - turn + turns - 1) / turns : 0;
         for (int64_t i = 0; i < size; i += LANES, token += M * Kind::WORDS) {
             typename Kind::Line lines[P];
             for (int p = 0; p < P; p++) lines[p] = Kind::line(rows + p * size + i);
             for (int64_t n = 0; n < num_next; n++) __builtin_prefetch(next + n * turns * size + i, 0, 2);
             for (int m = 0; m < M; m++)
-                for (int p = 0; p < P; p++) sums[m * P + p].add(lines[p], token + m * Kind::WORDS);
+                for (int p = 0; p < P; p++) sums[m * P + p].template add<part, parts>(lines[p], token + m * Kind::WORDS);
         }
-        for (int m = 0; m < M; m++)
-            for (int p = 0; p < P; p++) finish(panel + p, x.groups.begin(group) + m, sums[m * P + p]);
+        if constexpr (part + 1 < parts) sweep<P, M, part + 1, parts>(panel, group, turn, turns, sums);
     }
 
-    void finish(int64_t panel, int64_t token, const Kind& sum) const {
+    void finish(int64_t panel, int64_t token, Kind sum) const {
         const int64_t top = panel * LANES, row = std::max(begin, top), count = std::min(end, top + LANES) - row;
         Floats values = sum.total(a, top);
         if (a.scale) values *= x.scale[token] * at<Floats>(a.scale + top);

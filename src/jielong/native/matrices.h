@@ -110,7 +110,7 @@ void multiply(Left a, Right b, float* c, int64_t line, int64_t rows, int64_t col
 
 // Words of the lanes of two lines: low halves from `even`, high ones from `odd`.
 inline Words of_two(Shorts even, Shorts odd) {
-    return __builtin_convertvector(even, Words) | (__builtin_convertvector(odd, Words) << 16);
+    return converted<Words>(even) | (converted<Words>(odd) << 16);
 }
 
 // to (16 lines, `to_line` apart) = from (16 lines) turned, 32 bits each

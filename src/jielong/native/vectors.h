@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include <omp.h>
 #ifdef __x86_64__
@@ -14,22 +15,108 @@
 namespace {
 
 constexpr int LANES = 16;
-#ifdef __AVX2__
-constexpr int LANES_AT_ONCE = 8;
-#else
-constexpr int LANES_AT_ONCE = 4;
-#endif
+
+// Whether it is made of two halves, see below.
+template <typename V, typename = void>
+struct IsWide : std::false_type {};
+template <typename V>
+struct IsWide<V, std::void_t<typename V::Half>> : std::true_type {};
+
+template <typename V, typename T>
+inline V at(const T* p) {
+    if constexpr (IsWide<V>::value) {
+        const char* place = reinterpret_cast<const char*>(p);
+        return {at<typename V::Half>(place), at<typename V::Half>(place + sizeof(V) / 2)};
+    } else {
+        V v;
+        std::memcpy(&v, p, sizeof v);
+        return v;
+    }
+}
+
+template <typename V, typename T>
+inline void put(T* p, V v) {
+    if constexpr (IsWide<V>::value) {
+        put(p, v.low);
+        put(reinterpret_cast<char*>(p) + sizeof(V) / 2, v.high);
+    } else {
+        std::memcpy(p, &v, sizeof v);
+    }
+}
+
+// `larger` of two is the second where one is NaN.
+#ifdef __AVX512F__
 typedef float Floats __attribute__((vector_size(64), aligned(4)));
 typedef int32_t Ints __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t Words __attribute__((vector_size(64), aligned(4)));
 typedef uint16_t Shorts __attribute__((vector_size(32), aligned(2)));
 
-template <typename V, typename T>
-inline V at(const T* p) {
-    V v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
+template <typename To, typename From>
+inline To converted(From v) {
+    return __builtin_convertvector(v, To);
 }
+
+inline Floats larger(Floats a, Floats b) { return (Floats)_mm512_max_ps((__m512)a, (__m512)b); }
+#else
+#ifdef __AVX2__
+constexpr int IN_REGISTER = 8;
+#else
+constexpr int IN_REGISTER = 4;
+#endif
+
+template <typename T>
+struct RegisterOf {
+    typedef T Type __attribute__((vector_size(IN_REGISTER * sizeof(T))));
+};
+template <typename T>
+using Register = typename RegisterOf<T>::Type;
+
+// N lanes in several registers: what a compiler does with a vector that is wider than a register goes through memory.
+template <typename T, int N>
+struct Vector {
+    typedef std::conditional_t<N == 2 * IN_REGISTER, Register<T>, Vector<T, N / 2>> Half;
+    Half low, high;
+
+    T operator[](int lane) const { return at<T>(reinterpret_cast<const char*>(this) + lane * sizeof(T)); }
+
+    friend Vector operator-(Vector a) { return {-a.low, -a.high}; }
+    friend Vector operator+(Vector a, Vector b) { return {a.low + b.low, a.high + b.high}; }
+    friend Vector operator-(Vector a, Vector b) { return {a.low - b.low, a.high - b.high}; }
+    friend Vector operator*(Vector a, Vector b) { return {a.low * b.low, a.high * b.high}; }
+    friend Vector operator/(Vector a, Vector b) { return {a.low / b.low, a.high / b.high}; }
+    friend Vector operator&(Vector a, Vector b) { return {a.low & b.low, a.high & b.high}; }
+    friend Vector operator+(Vector a, T b) { return {a.low + b, a.high + b}; }
+    friend Vector operator-(Vector a, T b) { return {a.low - b, a.high - b}; }
+    friend Vector operator*(Vector a, T b) { return {a.low * b, a.high * b}; }
+    friend Vector operator&(Vector a, T b) { return {a.low & b, a.high & b}; }
+    friend Vector operator+(T a, Vector b) { return {a + b.low, a + b.high}; }
+    friend Vector operator*(T a, Vector b) { return {a * b.low, a * b.high}; }
+    friend Vector operator/(T a, Vector b) { return {a / b.low, a / b.high}; }
+    friend Vector operator<<(Vector a, int bits) { return {a.low << bits, a.high << bits}; }
+    friend Vector operator>>(Vector a, int bits) { return {a.low >> bits, a.high >> bits}; }
+    friend Vector& operator+=(Vector& a, Vector b) { return a = a + b; }
+    friend Vector& operator*=(Vector& a, Vector b) { return a = a * b; }
+};
+typedef Vector<float, LANES> Floats;
+typedef Vector<int32_t, LANES> Ints;
+typedef Vector<uint32_t, LANES> Words;
+typedef Vector<uint16_t, LANES> Shorts;
+
+template <typename To, typename From>
+inline To converted(From v) {
+    if constexpr (IsWide<From>::value)
+        return {converted<typename To::Half>(v.low), converted<typename To::Half>(v.high)};
+    else
+        return __builtin_convertvector(v, To);
+}
+
+inline Register<float> larger(Register<float> a, Register<float> b) { return a > b ? a : b; }
+
+template <int N>
+inline Vector<float, N> larger(Vector<float, N> a, Vector<float, N> b) {
+    return {larger(a.low, b.low), larger(a.high, b.high)};
+}
+#endif
 
 // The sum of the lanes, by halves.
 template <typename T, typename V>
@@ -65,7 +152,7 @@ inline uint16_t rounded(float x) {  // to the nearest bfloat16, ties to even; x 
 }
 
 inline Floats widened(const uint16_t* place) {  // bfloat16
-    const Words bits = __builtin_convertvector(at<Shorts>(place), Words) << 16;
+    const Words bits = converted<Words>(at<Shorts>(place)) << 16;
     return at<Floats>(&bits);
 }
 
@@ -74,25 +161,9 @@ inline void write_rounded(uint16_t* place, Floats v) {
     const __m256bh shorts = _mm512_cvtneps_pbh((__m512)v);
 #else
     const Words bits = at<Words>(&v);
-    const Shorts shorts = __builtin_convertvector((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16, Shorts);
+    const Shorts shorts = converted<Shorts>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
 #endif
-    std::memcpy(place, &shorts, sizeof shorts);
-}
-
-// b where one is NaN. Compilers choose between lanes of a register's size, and of larger vectors one by one.
-inline Floats larger(Floats a, Floats b) {
-#ifdef __AVX512F__
-    return (Floats)_mm512_max_ps((__m512)a, (__m512)b);
-#else
-    typedef float Part __attribute__((vector_size(4 * LANES_AT_ONCE)));
-    constexpr int PARTS = LANES / LANES_AT_ONCE;
-    Part of_a[PARTS], of_b[PARTS];
-    std::memcpy(of_a, &a, sizeof a);
-    std::memcpy(of_b, &b, sizeof b);
-    for (int i = 0; i < PARTS; i++) of_b[i] = of_a[i] > of_b[i] ? of_a[i] : of_b[i];
-    std::memcpy(&b, of_b, sizeof b);
-    return b;
-#endif
+    put(place, shorts);
 }
 
 // exp(x) within 2 units in the last place: 2^n times a polynomial for |rest| <= ln(2) / 2. NaN stays NaN.
@@ -107,7 +178,7 @@ inline Floats exponential(Floats x) {
     p = p * r + 1.0f / 6;
     p = p * r + 0.5f;
     p = p * r * r + r + 1.0f;
-    const Ints power = (__builtin_convertvector(n, Ints) + 127) << 23;
+    const Ints power = (converted<Ints>(n) + 127) << 23;
     return p * at<Floats>(&power);
 }
 
@@ -120,7 +191,7 @@ inline Floats load(const float* p, int64_t count) {
 
 inline void store(float* p, Floats v, int64_t count) {
     if (count == LANES)
-        std::memcpy(p, &v, sizeof v);
+        put(p, v);
     else
         std::memcpy(p, &v, count * sizeof(float));
 }

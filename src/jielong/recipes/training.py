@@ -66,9 +66,10 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
     source, test = build_source(stage, context, tokenizer, modules, seed)
     objective = build_objective(stage, cast(LanguageModel, next(iter(modules.values()))).config)
     main = "reward" if isinstance(stage.objective, BradleyTerryConfig) else "policy"
-    optimizers = {main: Optimizer(modules[main], stage.optimizer)}
+    dtype = context.machine.torch_dtype
+    optimizers = {main: Optimizer(modules[main], stage.optimizer, dtype)}
     if "critic" in modules:
-        optimizers["critic"] = Optimizer(modules["critic"], stage.critic_optimizer or stage.optimizer)
+        optimizers["critic"] = Optimizer(modules["critic"], stage.critic_optimizer or stage.optimizer, dtype)
     checks = (
         [Check(stage.check_every, held_out_loss(objective, test, context.ranks), "held_out_loss")]
         if test and stage.check_every

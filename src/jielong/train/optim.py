@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from jielong.errors import ConfigError
+from jielong.train.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ def rate_factor(config: OptimizerConfig, step: int, steps: int) -> float:
 
 
 class Optimizer:
-    """One module's optimizer: AdamW alone, or Muon for hidden matrices beside AdamW for the rest."""
+    """One module's optimizer: AdamW alone, or Muon, with products in `dtype`, for hidden matrices beside AdamW for the rest."""
 
-    def __init__(self, module: nn.Module, config: OptimizerConfig) -> None:
+    def __init__(self, module: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32) -> None:
         self.config = config
         parameters = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
         hidden = [p for n, p in parameters if config.name == "muon" and p.dim() == 2 and ".layers." in n]
@@ -74,8 +75,7 @@ class Optimizer:
             )
         ]
         if hidden:
-            muon = torch.optim.Muon(hidden, lr=config.muon_lr, weight_decay=config.weight_decay, momentum=0.95)
-            self._parts.append((muon, config.muon_lr))
+            self._parts.append((Muon(hidden, config.muon_lr, config.weight_decay, dtype), config.muon_lr))
 
     def step(self, factor: float) -> None:
         """One update with the peak rates times `factor`; gradients are freed."""

@@ -93,7 +93,7 @@ def activation(x: Tensor, hidden_act: str) -> Tensor:
 def attend(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, seen: Tensor | None, scale: float) -> Tensor:
     """Softmax attention (B, T, H, D), softmax in float32, where a position sees what `seen` says (`Transformer.surroundings`).
 
-    On a CPU that multiplies bfloat16 the C++ does it. Elsewhere on a CPU the queries go in blocks, each with the keys up to
+    On a CPU the C++ does it where it was built. Elsewhere on a CPU the queries go in blocks, each with the keys up to
     its own end, as plain batches of matrices: half of what lies after them is never computed, and torch's fused kernel is
     slower up to 2048 positions, above all backwards. Longer rows, whose weights would fill the memory, and GPUs use the
     fused kernel; without a mask it is four times as fast at 16k positions.
@@ -285,7 +285,9 @@ class Transformer(nn.Module):
         config = self.config
         B, T = positions.shape
         window = config.sliding_window if config.sliding_layers and config.sliding_window < T else 0
-        can_begin = self.compute_dtype == torch.bfloat16 and positions.device.type == "cpu" and has_attention()
+        # who compiles the whole model, and not its layers, gets what a compiler can follow
+        is_traced = torch.compiler.is_compiling()
+        can_begin = positions.device.type == "cpu" and not is_traced and has_attention(self.compute_dtype)
         seen = near = _beginnings(positions, segments) if can_begin else None
         if seen is not None and window:
             near = seen.maximum(torch.arange(1 - window, T + 1 - window, dtype=torch.int32))

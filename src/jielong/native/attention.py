@@ -21,14 +21,17 @@ class _Attention(Structure):
     ]
 
 
-def has_attention() -> bool:
-    """Whether `attention` can run here: its processor multiplies bfloat16, and the C++ was built."""
+_NAMES = {torch.float32: "jielong_attend", torch.bfloat16: "jielong_attend_half"}
+
+
+def has_attention(dtype: torch.dtype) -> bool:
+    """Whether `attention` of this dtype can run here: the C++ was built, and for bfloat16 the processor multiplies it."""
     native = library()
-    return native is not None and hasattr(native, "jielong_attend")
+    return native is not None and dtype in _NAMES and hasattr(native, _NAMES[dtype])
 
 
 def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, first_BT: Tensor, scale: float) -> Tensor:
-    """Softmax attention (B, T, H, D) where position t sees the keys first_BT[t] .. t of its row; all bfloat16.
+    """Softmax attention (B, T, H, D) where position t sees the keys first_BT[t] .. t of its row; all of one dtype.
 
     `first_BT` int32 never falls within a row. Scores, softmax and sums are float32.
     """
@@ -36,8 +39,9 @@ def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, first_BT: Tensor, 
     return out
 
 
-def _run(name: str, tensors: dict[str, Tensor], scale: float) -> None:
+def _run(suffix: str, tensors: dict[str, Tensor], scale: float) -> None:
     B, T, H, D = tensors["q"].shape
+    name = _NAMES[tensors["q"].dtype] + suffix
     assert all(tensor.is_contiguous() for tensor in tensors.values())
     places = {name: tensor.data_ptr() for name, tensor in tensors.items()}
     structure = _Attention(B, T, H, tensors["k"].shape[2], D, scale, **places)
@@ -49,7 +53,7 @@ def _forward(q: Tensor, k: Tensor, v: Tensor, first: Tensor, scale: float) -> tu
     """What is mixed, and the norms (B, H, 2, T) float32 that the gradient needs."""
     tensors = {"q": q.contiguous(), "k": k.contiguous(), "v": v.contiguous(), "first": first.contiguous()}
     out, norms = _forward_like(q, k, v, first, scale)
-    _run("jielong_attend", tensors | {"out": out, "norms": norms}, scale)
+    _run("", tensors | {"out": out, "norms": norms}, scale)
     return out, norms
 
 
@@ -67,7 +71,7 @@ def _backward(
     given = {"q": q, "k": k, "v": v, "first": first, "out": out, "norms": norms, "grad_out": grad_out}
     made = _backward_like(grad_out, q, k, v, first, out, norms, scale)
     tensors = {name: tensor.contiguous() for name, tensor in given.items()}
-    _run("jielong_attend_backward", tensors | dict(zip(("grad_q", "grad_k", "grad_v"), made, strict=True)), scale)
+    _run("_backward", tensors | dict(zip(("grad_q", "grad_k", "grad_v"), made, strict=True)), scale)
     return made
 
 

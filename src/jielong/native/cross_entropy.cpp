@@ -8,25 +8,6 @@
 
 namespace {
 
-struct Half {  // bfloat16
-    typedef uint16_t Number;
-    static Floats load(const uint16_t* place) { return widened(place); }
-    static float load_one(const uint16_t* place) {
-        const uint32_t bits = static_cast<uint32_t>(*place) << 16;
-        return at<float>(&bits);
-    }
-    static void store(uint16_t* place, Floats v) { write_rounded(place, v); }
-    static void store_one(uint16_t* place, float v) { *place = rounded(v); }
-};
-
-struct Single {
-    typedef float Number;
-    static Floats load(const float* place) { return at<Floats>(place); }
-    static float load_one(const float* place) { return *place; }
-    static void store(float* place, Floats v) { put(place, v); }
-    static void store_one(float* place, float v) { *place = v; }
-};
-
 template <typename Kind>
 void row(
     typename Kind::Number* logits,

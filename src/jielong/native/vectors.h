@@ -88,6 +88,7 @@ struct Vector {
     friend Vector operator+(Vector a, T b) { return {a.low + b, a.high + b}; }
     friend Vector operator-(Vector a, T b) { return {a.low - b, a.high - b}; }
     friend Vector operator*(Vector a, T b) { return {a.low * b, a.high * b}; }
+    friend Vector operator|(Vector a, Vector b) { return {a.low | b.low, a.high | b.high}; }
     friend Vector operator&(Vector a, T b) { return {a.low & b, a.high & b}; }
     friend Vector operator+(T a, Vector b) { return {a + b.low, a + b.high}; }
     friend Vector operator*(T a, Vector b) { return {a * b.low, a * b.high}; }
@@ -195,6 +196,51 @@ inline void store(float* p, Floats v, int64_t count) {
     else
         std::memcpy(p, &v, count * sizeof(float));
 }
+
+// Lanes that something is true of.
+#ifdef __AVX512F__
+typedef __mmask16 Mask;
+inline Mask below(Ints a, Ints b) { return _mm512_cmplt_epi32_mask((__m512i)a, (__m512i)b); }
+inline Floats with(Floats v, Mask lanes, float instead) {
+    return (Floats)_mm512_mask_mov_ps((__m512)v, lanes, _mm512_set1_ps(instead));
+}
+#else
+typedef Ints Mask;  // -1 or 0
+template <typename V>
+inline V below(V a, V b) {
+    if constexpr (IsWide<V>::value)
+        return {below(a.low, b.low), below(a.high, b.high)};
+    else
+        return a < b;
+}
+inline Floats with(Floats v, Mask lanes, float instead) {
+    const Floats other = Floats{} + instead;
+    const Ints chosen = (at<Ints>(&other) & lanes) | (at<Ints>(&v) & (Ints{} - 1 - lanes));
+    return at<Floats>(&chosen);
+}
+#endif
+
+// Number formats: what a vector of 16 is in memory. A word of 32 bits holds PER_WORD of them.
+struct Half {  // bfloat16
+    typedef uint16_t Number;
+    static constexpr int64_t PER_WORD = 2;
+    static Floats load(const uint16_t* place) { return widened(place); }
+    static float load_one(const uint16_t* place) {
+        const uint32_t bits = static_cast<uint32_t>(*place) << 16;
+        return at<float>(&bits);
+    }
+    static void store(uint16_t* place, Floats v) { write_rounded(place, v); }
+    static void store_one(uint16_t* place, float v) { *place = rounded(v); }
+};
+
+struct Single {
+    typedef float Number;
+    static constexpr int64_t PER_WORD = 1;
+    static Floats load(const float* place) { return at<Floats>(place); }
+    static float load_one(const float* place) { return *place; }
+    static void store(float* place, Floats v) { put(place, v); }
+    static void store_one(float* place, float v) { *place = v; }
+};
 
 // This thread's part of `count` things, in whole groups of `group`.
 struct Share {

@@ -169,7 +169,11 @@ def memory_needed(config: ModelConfig, adapter: AdapterConfig, rows: RowsConfig,
         config.intermediate_size,
     )
     tokens = rows.micro_rows * rows.length
-    keeps_scores = rows.length <= 512 and not torch.cuda.is_available() and not (item == 2 and has_attention())
+    keeps_scores = (
+        rows.length <= 512
+        and not torch.cuda.is_available()
+        and not has_attention(torch.float32 if item == 4 else torch.bfloat16)
+    )
     scores = H * rows.length if keeps_scores else 0
     per_token = 8 * C + 2 * item * C + 4 * (H + K) * D + item * (3 * H + 2 * K) * D + 4 * item * inner
     per_token += (4 + item) * scores + 7 * item * adapter.rank

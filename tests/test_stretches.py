@@ -17,6 +17,7 @@ from jielong.generate.packed import PackedModel
 from jielong.generate.stretches import Stretches, alike
 from jielong.model.cache import Cache
 from jielong.model.transformer import ModelConfig, fresh_language_model
+from jielong.native.attention import has_attention
 
 CONFIG = ModelConfig(
     vocab_size=50,
@@ -87,6 +88,23 @@ def test_blocks_equal_the_plain_formula_with_and_without_a_window(queries: int, 
             out = attend(layer, q, kv)
             expected = plain(cache, layer, q, attend.slot_of_token.tolist(), attend.positions, window)
             torch.testing.assert_close(out, expected, atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("has_library", [True, False])
+def test_beginnings_of_prompts_equal_the_plain_formula(has_library: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_library:
+        monkeypatch.setattr(stretches, "has_attention", lambda _: False)
+    slots, counts = [3, 0, 4], [70, 61, 64]
+    cache = filled_cache(6, 80)
+    generator = torch.Generator().manual_seed(2)
+    q = torch.randn(sum(counts), 4, 8, generator=generator)
+    kv = torch.randn(sum(counts), 2, 2, 8, generator=generator)
+    attend = Stretches(cache, slots, [0, 0, 0], counts, CONFIG, torch.float32)
+    assert all(group.is_native == (has_library and has_attention(torch.float32)) for group in attend.groups)
+    for layer, window in ((0, 0), (1, 9)):
+        out = attend(layer, q, kv)
+        expected = plain(cache, layer, q, attend.slot_of_token.tolist(), attend.positions, window)
+        torch.testing.assert_close(out, expected, atol=2e-6, rtol=1e-5)
 
 
 def test_rows_of_like_shape_go_together_and_a_long_one_goes_alone() -> None:

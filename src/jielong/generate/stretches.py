@@ -3,7 +3,8 @@
 A long prompt must not need memory that grows with its square, nor a short one beside it be padded to its length. So rows
 of like shape are taken together, their queries some at a time, the keys that these may see some at a time too, and
 the softmax is carried from one block of keys to the next (Milakov and Gimelshein 2018, arXiv 1805.02867). No key is
-touched that no query of its block may see: none after the last query, none before the first one's window.
+touched that no query of its block may see: none after the last query, none before the first one's window. Prompts that
+begin here go through the C++ of training where it was built.
 """
 # N tokens of all rows in one line, B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K,
 # D width of one head.
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from jielong.model.cache import Cache
 from jielong.model.transformer import ModelConfig
+from jielong.native.attention import attention, has_attention
 
 HIDDEN = -1e30
 """Added to the score of a key that a query must not see; finite in bf16 too."""
@@ -119,6 +121,8 @@ class Group:
         self.flat_of_row = flat_BT.where(is_real_BT, flat_BT[:, :1])
         self.tokens = flat_BT[is_real_BT]
         self.real = is_real_BT.flatten().nonzero().squeeze(1)
+        # whole beginnings of prompts are what the C++ of training knows
+        self.is_native = device.type == "cpu" and not any(self.starts) and has_attention(dtype)
         heads = B * config.num_attention_heads
         self.keys = max(1, min(KEYS, self.end, SCORES // (2 * B * K * D)))
         self.queries = max(1, min(QUERIES, T, SCORES // (heads * self.keys)))
@@ -128,7 +132,13 @@ class Group:
     def attend(self, kv: Tensor, q_NHD: Tensor, window: int) -> Tensor:
         """(tokens, H*D) in `dtype`, of a layer's cache `kv` (2, slots, K, length, D) and the flat line's queries."""
         B, T, K, G, D = self.shape
-        q_BKGTD = q_NHD[self.flat_of_row].to(self.dtype).view(self.shape).permute(0, 2, 3, 1, 4)
+        q_BTKGD = q_NHD[self.flat_of_row].to(self.dtype).view(self.shape)
+        if self.is_native:
+            k_BTKD, v_BTKD = kv[:, self.slots, :, :T].to(self.dtype).transpose(2, 3)
+            first_T = torch.arange(1 - window, T + 1 - window).clamp_(min=0) if window else torch.zeros(T)
+            out = attention(q_BTKGD.flatten(2, 3), k_BTKD, v_BTKD, first_T.int().expand(B, T), 1.0)
+            return out.reshape(B * T, -1)[self.real]
+        q_BKGTD = q_BTKGD.permute(0, 2, 3, 1, 4)
         out_BTKGD = torch.empty(self.shape, dtype=self.dtype, device=self.device)
         for first in range(0, T, self.queries):
             last = min(first + self.queries, T)

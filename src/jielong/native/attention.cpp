@@ -2,8 +2,9 @@
 //
 // Position t sees the keys first[t] .. t. Scores stand with a key in each line and a query in each lane, so that the
 // maximum, the sum and the gradients of a query need no sums over lanes. Each thread takes a pair (row, key/value head),
-// with all query heads that share it; no two threads add to the same number, so the results do not depend on how many
-// there are. Queries go in blocks of 32; of the keys of a block all scores are there at once, up to its own end.
+// with all query heads that share it, or one of them forwards; no two threads add to the same number, so the results do
+// not depend on how many there are. Queries go in blocks of 32; of the keys of a block all scores are there at once, up
+// to its own end.
 //
 // B rows, T positions, S the same rounded up to whole blocks, H query heads, K key/value heads, D width of a head, W the
 // same rounded up.
@@ -180,10 +181,13 @@ struct Forward : Head<Kind> {
 
     explicit Forward(const Attention& a) : Head<Kind>{a} {}
 
-    void all(int64_t row, int64_t kv_head) {
+    static constexpr bool MAY_SPLIT = true;
+
+    // query heads begin..end of those that share a key/value head
+    void all(int64_t row, int64_t kv_head, int64_t begin, int64_t end) {
         H::open(row, kv_head);
         turn_numbers<Kind>(values.data(), S, W, words.data(), turned.data());
-        for (int64_t h = kv_head * G; h < (kv_head + 1) * G; h++) {
+        for (int64_t h = kv_head * G + begin; h < kv_head * G + end; h++) {
             H::take(a.q, a.heads, (row * T * a.heads + h) * D, line.data());
             turn_blocks<BLOCK>(reinterpret_cast<const uint32_t*>(line.data()), S, W / PER_WORD, queries.data());
             for (int64_t t = 0; t < T; t += BLOCK) block(row, h, t);
@@ -253,12 +257,14 @@ struct Backward : Head<Kind> {
 
     explicit Backward(const Attention& a) : Head<Kind>{a} {}
 
-    void all(int64_t row, int64_t kv_head) {
+    static constexpr bool MAY_SPLIT = false;  // they add to the same gradients
+
+    void all(int64_t row, int64_t kv_head, int64_t begin, int64_t end) {
         const int64_t shift = H::open(row, kv_head);
         turn_numbers<Kind>(keys.data(), S, W, words.data(), turned.data());
         grad_k.clear();
         grad_v.clear();
-        for (int64_t h = kv_head * G; h < (kv_head + 1) * G; h++) {
+        for (int64_t h = kv_head * G + begin; h < kv_head * G + end; h++) {
             const int64_t place = (row * T * a.heads + h) * D;
             H::take(a.q, a.heads, place, line.data());
             H::take(a.grad_out, a.heads, place, grads.data());
@@ -338,12 +344,18 @@ struct Backward : Head<Kind> {
 
 template <typename Pass>
 void for_all_heads(const Attention& a, int64_t threads) {
+    // of a prompt by itself there are too few pairs for all threads
+    const int64_t pairs = a.rows * a.kv_heads, G = a.heads / a.kv_heads;
+    const int64_t parts = Pass::MAY_SPLIT && pairs < 4 * threads ? G : 1, size = G / parts;
 #pragma omp parallel num_threads(static_cast<int>(threads))
     {
         const Tiles tiles(LANES);
         Pass pass(a);
 #pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < a.rows * a.kv_heads; i++) pass.all(i / a.kv_heads, i % a.kv_heads);
+        for (int64_t i = 0; i < pairs * parts; i++) {
+            const int64_t pair = i / parts, part = i % parts;
+            pass.all(pair / a.kv_heads, pair % a.kv_heads, part * size, (part + 1) * size);
+        }
     }
 }
 

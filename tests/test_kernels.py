@@ -100,9 +100,10 @@ def test_attention_and_its_gradients_are_those_of_float64(
 def test_a_single_position_attends_to_itself(dtype: torch.dtype) -> None:
     q, k, v, grad = heads(2, 1, 2, 2, 16, dtype)
     out, grad_q, grad_k, grad_v = ours(q, k, v, torch.zeros(2, 1, dtype=torch.int32), grad, 1.0)
-    # its weight is 1 but for the last digit of float32
+    # in float32 its weight is 1 but for the last digit, which bfloat16 rounds away
+    error = 2e-6 if dtype == torch.float32 else 0.0
     for found, right in ((out, v), (grad_v, grad), (grad_q, torch.zeros_like(q)), (grad_k, torch.zeros_like(k))):
-        torch.testing.assert_close(found, right, rtol=1e-6, atol=2e-6)
+        torch.testing.assert_close(found, right, rtol=0.0, atol=error)
 
 
 def test_large_scores_do_not_overflow(dtype: torch.dtype) -> None:
@@ -112,7 +113,7 @@ def test_large_scores_do_not_overflow(dtype: torch.dtype) -> None:
     assert all(each.isfinite().all() for each in found)
     # where one weight is nearly all, gradients of scores are differences of what was rounded; these two are none
     for index in (0, 3):
-        assert (found[index].double() - right[index]).norm() <= 10 * ERROR[dtype] * right[index].norm()
+        assert (found[index].double() - right[index]).norm() <= ERROR[dtype] * right[index].norm()
 
 
 def test_what_another_document_holds_changes_no_bit(dtype: torch.dtype) -> None:

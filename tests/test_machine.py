@@ -138,11 +138,12 @@ class NoFloat64(TorchDispatchMode):
         return out
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", ["adamw", "muon"])
-def test_training_makes_no_float64_tensor(name: str) -> None:
+def test_training_makes_no_float64_tensor(name: str, dtype: torch.dtype) -> None:
     model = fresh_language_model(TINY, seed=1)
     batch, _ = pack_chats([Rendered(tuple(range(30)), (True,) * 30)], 32)
-    optimizer = Optimizer(model, OptimizerConfig(name=name), torch.bfloat16)  # type: ignore[arg-type]
+    optimizer = Optimizer(model, OptimizerConfig(name=name), dtype)  # type: ignore[arg-type]
     with NoFloat64():
         total, weight = NextToken()({"policy": model}, batch).terms["loss"]
         (total / weight).backward()

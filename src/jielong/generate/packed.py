@@ -4,10 +4,10 @@ A small model spends its time between operations, not in them. So here the query
 so are gate and up; the gains and shifts of the norms before them (and sqrt(C), and the scale of the scores) are
 multiplied into the weights; the rows of queries and keys are reordered so that a rotary pair lies side by side and turns
 as one complex number. Tokens of all rows travel in one flat line, so prompts of unequal length cost no padding in the
-products; only attention sees rows. On a CPU all of it but the attention of long prompts is done by `native.py` where that
-was built; elsewhere the weights lie in oneDNN's own order, which in float32 is about twice as fast as the plain call, and
-attention of single positions runs in float32, where batched bf16 products of a few rows are slower. A piece that a family
-of models does not have costs it no operation.
+products; only attention sees rows. On a CPU all of it is done by `native.py` where that was built, but the attention of long
+prompts, which is `stretches.py`'s; elsewhere the weights lie in oneDNN's own order, which in float32 is about twice as
+fast as the plain call, and attention of single positions runs in float32, where batched bf16 products of a few rows are
+slower. A piece that a family of models does not have costs it no operation.
 """
 # N tokens of all rows in one line, B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K,
 # D width of one head, C hidden width, E experts, V vocabulary.
@@ -30,8 +30,8 @@ from jielong.model.quantised import int8_rows
 from jielong.model.transformer import ModelConfig, activation, mix
 
 FEW_TOKENS, SHORT = 16, 256
-"""So few tokens, or stretches that end before so many positions, are read in C++ wholly; of more, the C++ multiplies and
-torch attends, by blocks of queries."""
+"""So few tokens, or stretches that end before so many positions, are read in C++ wholly; of more, the C++ multiplies
+and `Stretches` attends."""
 
 
 class PackedLinear:

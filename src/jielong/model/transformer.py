@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from jielong.model.config import ModelConfig as ModelConfig
 from jielong.model.rotary import RopeScaling as RopeScaling
 from jielong.model.rotary import rotate
-from jielong.native.attention import attention, has_attention
+from jielong.native.attention import attention, has_attention, within
 
 Surroundings = tuple[tuple[Tensor, Tensor] | None, Tensor | None]
 """Of a layer: cos and sin of its positions, and what they see; `Transformer.surroundings`."""
@@ -289,9 +289,9 @@ class Transformer(nn.Module):
         is_traced = torch.compiler.is_compiling()
         can_begin = positions.device.type == "cpu" and not is_traced and has_attention(self.compute_dtype)
         seen = near = _beginnings(positions, segments) if can_begin else None
-        if seen is not None and window:
-            near = seen.maximum(torch.arange(1 - window, T + 1 - window, dtype=torch.int32))
-        elif seen is None and (window or not _is_one_long_document(T, segments)):
+        if seen is not None:
+            near = within(seen, window)
+        elif window or not _is_one_long_document(T, segments):
             seen = torch.ones(T, T, dtype=torch.bool, device=positions.device).tril().expand(B, T, T)
             if segments is not None:
                 seen = seen & (segments[:, :, None] == segments[:, None, :])

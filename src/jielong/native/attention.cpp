@@ -99,16 +99,14 @@ inline Floats power_of_two(Floats x) {
     }
 #endif
     x = larger(Floats{} - 127.0f, x);
-    const Floats half = Floats{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-    const Floats n = (x + half) - half, r = x - n;
+    const Floats n = nearest(x), r = x - n;
     Floats p = r * 1.5403530e-4f + 1.3333558e-3f;
     p = p * r + 9.6181291e-3f;
     p = p * r + 5.5504109e-2f;
     p = p * r + 2.4022651e-1f;
     p = p * r + 6.9314718e-1f;
     p = p * r + 1.0f;
-    const Ints power = (converted<Ints>(n) + 127) << 23;
-    return p * at<Floats>(&power);
+    return p * two_to(n);
 }
 
 // `count` lanes
@@ -173,9 +171,9 @@ struct Head {
 template <typename Kind>
 struct Forward : Head<Kind> {
     typedef Head<Kind> H;
-    typedef typename Kind::Number Number;
-    using H::a, H::T, H::S, H::D, H::W, H::G, H::scale, H::first, H::keys, H::values, H::line, H::turned, H::words, H::queries;
-    static constexpr int64_t PER_WORD = Kind::PER_WORD;
+    using typename H::Number;
+    using H::a, H::first, H::keys, H::line, H::queries, H::scale, H::turned, H::values, H::words;
+    using H::D, H::G, H::PER_WORD, H::S, H::T, H::W;
     Zeros<float> scores = Zeros<float>(S * BLOCK), mixed = Zeros<float>(W * BLOCK);
     Zeros<uint32_t> weights = Zeros<uint32_t>(S / PER_WORD * BLOCK);
 
@@ -245,9 +243,9 @@ struct Forward : Head<Kind> {
 template <typename Kind>
 struct Backward : Head<Kind> {
     typedef Head<Kind> H;
-    typedef typename Kind::Number Number;
-    using H::a, H::T, H::S, H::D, H::W, H::G, H::scale, H::first, H::keys, H::values, H::line, H::turned, H::words, H::queries;
-    static constexpr int64_t PER_WORD = Kind::PER_WORD;
+    using typename H::Number;
+    using H::a, H::first, H::keys, H::line, H::queries, H::scale, H::turned, H::values, H::words;
+    using H::D, H::G, H::PER_WORD, H::S, H::T, H::W;
     Zeros<Number> grads = Zeros<Number>(S * W), outs = grads, p_strip = Zeros<Number>(KEYS * S), s_strip = p_strip;
     Zeros<uint32_t> grad_words = words, query_words = words, grad_queries = words;
     Zeros<uint32_t> weights = Zeros<uint32_t>(KEYS / PER_WORD * BLOCK);

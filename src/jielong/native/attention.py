@@ -30,6 +30,12 @@ def has_attention(dtype: torch.dtype) -> bool:
     return native is not None and dtype in _NAMES and hasattr(native, _NAMES[dtype])
 
 
+def within(first_BT: Tensor, window: int) -> Tensor:
+    """The first that each position sees, where it sees the last `window` at most; 0 is no limit."""
+    T = first_BT.shape[1]
+    return first_BT.maximum(torch.arange(1 - window, T + 1 - window, dtype=torch.int32)) if window else first_BT
+
+
 def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, first_BT: Tensor, scale: float) -> Tensor:
     """Softmax attention (B, T, H, D) where position t sees the keys first_BT[t] .. t of its row; all of one dtype.
 

@@ -109,8 +109,9 @@ inline Floats activated(Floats x, bool is_gelu) {
 
 // How a panel, 16 rows of a matrix, is multiplied with a token. A panel is lines of 64 bytes, in each of which lie the
 // next COLUMNS numbers of every row; a lane is a row, and no sum over lanes is needed. WORDS words of 32 bits stand for
-// the same columns of a token. Sums that do not fit into the registers are made in PARTS, each by a pass over the lines. A lane adds up in the order of the columns, whoever is computed beside it, so what comes
-// out for a token does not depend on the others. Where a processor has tiles (AMX), 16 lines are a tile as they lie.
+// the same columns of a token. Sums that do not fit into the registers are made in PARTS, each by a pass over the lines. A
+// lane adds up in the order of the columns, whoever is computed beside it, so what comes out for a token does not depend on
+// the others. Where a processor has tiles (AMX), 16 lines are a tile as they lie.
 
 // From so many tokens on a kind is multiplied in tiles.
 constexpr int64_t NEVER = INT64_MAX;

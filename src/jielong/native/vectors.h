@@ -167,11 +167,20 @@ inline void write_rounded(uint16_t* place, Floats v) {
     put(place, shorts);
 }
 
+inline Floats nearest(Floats x) {  // whole number, of |x| below 2^22
+    const Floats half = Floats{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+    return (x + half) - half;
+}
+
+inline Floats two_to(Floats n) {  // of whole numbers from -127, which gives 0, to 127
+    const Ints power = (converted<Ints>(n) + 127) << 23;
+    return at<Floats>(&power);
+}
+
 // exp(x) within 2 units in the last place: 2^n times a polynomial for |rest| <= ln(2) / 2. NaN stays NaN.
 inline Floats exponential(Floats x) {
     x = -larger(Floats{} - 88.0f, -larger(Floats{} - 87.0f, x));
-    const Floats half = Floats{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-    const Floats n = (x * 1.44269504f + half) - half;
+    const Floats n = nearest(x * 1.44269504f);
     const Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     Floats p = r * (1.0f / 5040) + 1.0f / 720;
     p = p * r + 1.0f / 120;
@@ -179,8 +188,7 @@ inline Floats exponential(Floats x) {
     p = p * r + 1.0f / 6;
     p = p * r + 0.5f;
     p = p * r * r + r + 1.0f;
-    const Ints power = (converted<Ints>(n) + 127) << 23;
-    return p * at<Floats>(&power);
+    return p * two_to(n);
 }
 
 inline Floats load(const float* p, int64_t count) {

@@ -387,11 +387,18 @@ def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
 
 @pytest.mark.skipif(not has_compiler(), reason="nothing is compiled here")
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
+@pytest.mark.parametrize("fault", ["wrong gradients", "no compiler"])
 def test_a_stage_trains_plain_and_notes_it_where_what_is_compiled_is_wrong(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "COMPILE_S", 0.0)
-    monkeypatch.setattr(training, "compiled_like_plain", lambda *_: False)
+    if fault == "no compiler":
+        from torch._inductor import config
+
+        monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
+        monkeypatch.setattr(config, "force_disable_caches", True)
+    else:
+        monkeypatch.setattr(training, "compiled_like_plain", lambda *_: False)
     recipe = change(household("smoke"), ["demonstrations.episodes=60"])
     run = run_recipe(replace(recipe, stages=recipe.stages[:4], searches=()), tmp_path)
     assert read_json(run.path / "copy" / "picked.json")["compile"] is False

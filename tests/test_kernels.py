@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jielong.model import transformer
+from jielong.model import attention as attending
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.native import attention, build, cross_entropy, library
 
@@ -181,7 +181,7 @@ def test_a_model_computes_the_same_with_and_without(
     seen = model.model.surroundings(torch.arange(50).expand(2, 50), segment_ids)
     assert all(first is not None and first.shape == (2, 50) for _, first in seen)
     native = results()
-    monkeypatch.setattr(transformer, "has_attention", lambda _: False)
+    monkeypatch.setattr(attending, "has_attention", lambda _: False)
     seen = model.model.surroundings(torch.arange(50).expand(2, 50), segment_ids)
     assert all(mask is not None and mask.shape == (2, 50, 50) for _, mask in seen)
     for found, plain in zip(native, results(), strict=True):

@@ -21,6 +21,7 @@ from torch import Tensor
 from jielong.errors import ConfigError
 from jielong.generate.config import BESIDE, DTYPES, WEIGHTS
 from jielong.generate.config import EngineConfig as EngineConfig
+from jielong.generate.graphs import Graphs
 from jielong.generate.lookup import continuation
 from jielong.generate.packed import PackedModel
 from jielong.generate.requests import Allowed, Event, Job, check_pairs, check_request, masks_of
@@ -52,6 +53,7 @@ class Engine:
         dtype, kept = DTYPES[self.config.dtype], WEIGHTS[self.config.weights]
         self._model = PackedModel(model.config, dtype, self.device, limit, kept)
         self._cache = self._model.new_cache(self.config.slots, self.length)
+        self._graphs = Graphs(self._model, self._cache) if Graphs.can(model.config, self.device) else None
         # `dynamic` keys are turned by angles of the length of their own prompt
         least = 0 if self._model.is_dynamic else self.config.reuse
         self._slots = Slots(self._cache, least, self.config.bucket)
@@ -259,13 +261,17 @@ class Engine:
         rows = self._rows
         # Gaps and reading rows are computed along; what they give is dropped, and a stray key lands on a position that
         # holds nothing yet.
-        num_rows = int(writing[-1]) + 1
-        ids, positions = self._tensor(rows.last[:num_rows]), self._tensor(rows.position[:num_rows])
-        length = self._slots.bucket(int(rows.position[writing].max()) + 1)
-        hidden = self._model.extend(self._cache, ids, positions, self._tensor(writing), length)
+        num_rows, length = int(writing[-1]) + 1, int(rows.position[writing].max()) + 1
+        if self._graphs is not None:
+            logits = self._graphs.write(rows.last[:, None], rows.position[:, None], num_rows, length)
+            logits = logits[self._tensor(writing)]
+        else:
+            ids, positions = self._tensor(rows.last[:num_rows]), self._tensor(rows.position[:num_rows])
+            slots, length = self._tensor(writing), self._slots.bucket(length)
+            logits = self._model.logits(self._model.extend(self._cache, ids, positions, slots, length))
         if self._rules is None:
             self._rules = rows.rules(writing, self.device)
-        self._draw(writing, self._model.logits(hidden), self._rules)
+        self._draw(writing, logits, self._rules)
 
     def _drafts(self, writing: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """What each row may write next, if the pass has room for it; of rows whose rules look at the answer, nothing."""
@@ -289,9 +295,13 @@ class Engine:
         line = np.concatenate(
             [part for slot, draft in zip(writing, drafts, strict=True) for part in (rows.last[[slot]], draft)]
         )
-        starts = rows.position[writing].tolist()
-        hidden = self._model.verify(self._cache, self._tensor(line), writing.tolist(), starts, (drafted + 1).tolist())
-        accepted = self._draw(slots, self._model.logits(hidden), rows.rules(slots, self.device), line)
+        if self._graphs is not None:
+            logits = self._graphs.verify(rows.last, rows.position, writing, drafted + 1, line)
+        else:
+            starts, counts = rows.position[writing].tolist(), (drafted + 1).tolist()
+            hidden = self._model.verify(self._cache, self._tensor(line), writing.tolist(), starts, counts)
+            logits = self._model.logits(hidden)
+        accepted = self._draw(slots, logits, rows.rules(slots, self.device), line)
         is_tried = drafted > 0
         rows.adapt(writing[is_tried], drafted[is_tried], accepted[writing[is_tried]])
         self.counts.drafted += int(drafted.sum())

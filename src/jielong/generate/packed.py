@@ -40,19 +40,23 @@ class PackedLinear:
     The weight is kept in `kept`, as int8 with one scale for a row; what it is multiplied with stays in `dtype`.
     """
 
+    weight: Tensor
+
     def __init__(self, dtype: torch.dtype, device: torch.device, kept: torch.dtype | None = None) -> None:
         self.dtype, self.device, self.kept = dtype, device, kept or dtype
         self.is_reordered = device.type == "cpu" and self.kept == dtype and _reorders(dtype)
         # oneDNN's float32 call is slower for one row than the plain one, its bf16 call is not
         self.reordered_from = 2 if dtype == torch.float32 else 1
+        self.bias: Tensor | None = None
         self.scale: Tensor | None = None
 
     def load(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        self.bias = None if bias is None else bias.to(self.dtype).contiguous()
+        if bias is not None:
+            keep(self, "bias", bias.to(self.dtype))
         if self.kept == torch.int8:
-            self.weight, self.scale = int8_rows(weight)
-        else:
-            self.weight = weight.to(self.kept).contiguous()
+            weight, scale = int8_rows(weight)
+            keep(self, "scale", scale)
+        keep(self, "weight", weight.to(self.kept))
         if self.is_reordered:
             self.reordered = torch.ops.mkldnn._reorder_linear_weight(self.weight, 32)
 
@@ -81,7 +85,7 @@ def _is_short(starts: Sequence[int], counts: Sequence[int]) -> bool:
 
 
 class Attending(Protocol):
-    """How the tokens of one pass find the keys that they see: one position a row, or stretches of prompts."""
+    """How the tokens of one pass find the keys that they see: some positions of each row, or stretches of prompts."""
 
     def __call__(self, layer: int, q_NHD: Tensor, kv_N2KD: Tensor) -> Tensor: ...
 
@@ -102,26 +106,44 @@ def of_each_window(config: ModelConfig, mask: Callable[[int], Tensor]) -> list[T
     return [masks[window] for window in windows]
 
 
-class OnePosition:
-    """Rows 0..B-1 of a cache, one new position each, seeing the first `length` positions at most."""
+class Grid:
+    """Rows 0..B-1 of a cache, T new positions each (B, T), seeing the first `length` positions at most."""
 
     def __init__(self, cache: Cache, positions: Tensor, length: int, config: ModelConfig) -> None:
-        B, K, G = len(positions), config.num_key_value_heads, config.num_attention_heads // config.num_key_value_heads
-        self.cache, self.positions, self.length = cache, positions, length
-        self.rows = torch.arange(B, device=positions.device)
-        self.shape = (B * K, G, config.head_dim)
+        B, T = positions.shape
+        K, G = config.num_key_value_heads, config.num_attention_heads // config.num_key_value_heads
+        self.cache, self.positions, self.length = cache, positions.flatten(), length
+        self.rows = torch.arange(B, device=positions.device).repeat_interleave(T)
+        self.shape = (B, T, K, G, config.head_dim)
+        self.is_on_cpu = positions.device.type == "cpu"
 
         def mask(window: int) -> Tensor:
-            mask_BS = hidden_mask(positions, length, window, cache.layers[0].dtype)
-            return mask_BS[:, None, None].expand(B, K, G, length).reshape(B * K, G, length)
+            mask_BTS = hidden_mask(positions, length, window, cache.layers[0].dtype)
+            if not self.is_on_cpu:
+                return mask_BTS[:, None, None].expand(B, 1, G, T, length).reshape(B, 1, G * T, length)
+            return mask_BTS[:, None, None].expand(B, K, G, T, length).reshape(B * K, G * T, length)
 
         self.masks = of_each_window(config, mask)
 
     def __call__(self, layer: int, q_NHD: Tensor, kv_N2KD: Tensor) -> Tensor:
         self.cache.write(layer, self.rows, self.positions, kv_N2KD)
-        kv = self.cache.layers[layer][:, : len(self.rows), :, : self.length].flatten(1, 2)
-        scores = torch.baddbmm(self.masks[layer], q_NHD.reshape(self.shape), kv[0].transpose(1, 2))
-        return torch.bmm(torch.softmax(scores, -1), kv[1]).view(len(self.rows), -1)
+        B, T, K, G, D = self.shape
+        kv = self.cache.layers[layer][:, :B, :, : self.length]
+        q = q_NHD.view(self.shape).permute(0, 2, 3, 1, 4)
+        if self.is_on_cpu:
+            keys, values = kv.flatten(1, 2)
+            scores = torch.baddbmm(self.masks[layer], q.reshape(B * K, G * T, D), keys.transpose(1, 2))
+            mixed = torch.bmm(torch.softmax(scores, -1), values)
+        else:  # the heads that share keys go as queries of one
+            q = q.reshape(B, K, G * T, D)
+            mixed = F.scaled_dot_product_attention(q, kv[0], kv[1], attn_mask=self.masks[layer], scale=1.0)
+        return mixed.view(B, K, G, T, D).permute(0, 3, 1, 2, 4).reshape(B * T, -1)
+
+
+def keep(owner: object, name: str, new: Tensor) -> None:
+    """Make `new` the owner's tensor of this name, in the memory of the old one: a captured graph reads there."""
+    old: Tensor | None = getattr(owner, name, None)
+    setattr(owner, name, new.contiguous() if old is None else old.copy_(new))
 
 
 class Weights:
@@ -197,6 +219,9 @@ class PackedMixture:
 class PackedLayer:
     """One layer's packed weights."""
 
+    after_attention: Tensor
+    after_mlp: Tensor
+
     def __init__(self, config: ModelConfig, index: int, linear: Callable[[], Linear], device: torch.device) -> None:
         self.config, self.rope = config, config.rope_of(index)
         self.qkv, self.o = linear(), linear()
@@ -225,8 +250,8 @@ class PackedLayer:
         self.o.load(*layer.stacked("self_attn.o_proj"))
         self.mlp.load(layer, "pre_feedforward_layernorm" if config.sandwich_norms else "post_attention_layernorm")
         if config.sandwich_norms:
-            self.after_attention = layer.gain("post_attention_layernorm") * math.sqrt(config.hidden_size)
-            self.after_mlp = layer.gain("post_feedforward_layernorm") * math.sqrt(config.hidden_size)
+            for name, norm in (("after_attention", "post_attention"), ("after_mlp", "post_feedforward")):
+                keep(self, name, layer.gain(f"{norm}_layernorm") * math.sqrt(config.hidden_size))
 
 
 class PackedModel:
@@ -235,6 +260,8 @@ class PackedModel:
     Residual stream, norms, rotary turns and softmax are float32. `cache_dtype` says in what dtype a cache for it is
     to be made.
     """
+
+    positions: Tensor
 
     def __init__(
         self,
@@ -280,7 +307,7 @@ class PackedModel:
         if config.embedding_scale != 1.0:
             self.embedding *= config.embedding_scale
         if config.learned_positions:
-            self.positions = model["embed_positions.weight"].clone()
+            keep(self, "positions", model["embed_positions.weight"].clone())
         if self.library is not None:
             self.native = NativeDecoder(self, self.library)
 
@@ -300,9 +327,17 @@ class PackedModel:
         """
         if self.native is not None:
             return self.native.extend(cache, ids[slots], slots, positions[slots])
-        lengths = positions + 1 if self.is_dynamic else None
-        hidden = self._hidden(ids, positions, lengths, OnePosition(cache, positions, length, self.config))
+        hidden = self.grid(cache, ids[:, None], positions[:, None], length)
         return hidden if len(slots) == len(ids) else hidden[slots]
+
+    def grid(self, cache: Cache, ids: Tensor, positions: Tensor, length: int) -> Tensor:
+        """Hidden states (B*T, C) for `logits`, after writing `ids` (B, T) at `positions` (B, T) of the first B slots.
+
+        A token sees its slot up to itself, `length` positions at most.
+        """
+        attending = Grid(cache, positions, length, self.config)
+        lengths = attending.positions + 1 if self.is_dynamic else None
+        return self._hidden(ids.flatten(), attending.positions, lengths, attending)
 
     def read(
         self,

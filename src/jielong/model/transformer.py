@@ -10,7 +10,7 @@ Face's. Weights and the residual stream are float32; matrix products run in `com
 A position sees those before it in its row that belong to the same segment, so several documents share a row without
 seeing each other. Generating has a packed form of this arithmetic with a cache, in `generate.packed`.
 """
-# B rows, T positions, S key positions, N = B*T tokens in one line, H query heads, K key/value heads, G = H/K, D width of
+# B rows, T positions, N = B*T tokens in one line, H query heads, K key/value heads, D width of
 # one head, C hidden width, E experts, V vocabulary.
 
 from __future__ import annotations
@@ -22,16 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jielong.model.attention import Seen, attend, what_is_seen
 from jielong.model.config import ModelConfig as ModelConfig
 from jielong.model.rotary import RopeScaling as RopeScaling
 from jielong.model.rotary import rotate
-from jielong.native.attention import attention, has_attention, within
 
-Surroundings = tuple[tuple[Tensor, Tensor] | None, Tensor | None]
-"""Of a layer: cos and sin of its positions, and what they see; `Transformer.surroundings`."""
-
-FUSED_ABOVE = 2048
-"""Positions of a row above which a CPU uses torch's fused attention."""
+Surroundings = tuple[tuple[Tensor, Tensor] | None, Seen]
+"""Of a layer: cos and sin of its positions, and what they see."""
 
 
 class Linear(nn.Linear):
@@ -90,52 +87,6 @@ def activation(x: Tensor, hidden_act: str) -> Tensor:
     return F.silu(x) if hidden_act == "silu" else F.gelu(x, approximate="tanh")
 
 
-def attend(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, seen: Tensor | None, scale: float) -> Tensor:
-    """Softmax attention (B, T, H, D), softmax in float32, where a position sees what `seen` says (`Transformer.surroundings`).
-
-    On a CPU the C++ does it where it was built. Elsewhere on a CPU the queries go in blocks, each with the keys up to
-    its own end, as plain batches of matrices: half of what lies after them is never computed, and torch's fused kernel is
-    slower up to 2048 positions, above all backwards. Longer rows, whose weights would fill the memory, and GPUs use the
-    fused kernel; without a mask it is four times as fast at 16k positions.
-    """
-    if seen is not None and seen.dim() == 2:
-        return attention(q_BTHD, k_BTKD, v_BTKD, seen, scale)
-    T, k_BKTD, v_BKTD = q_BTHD.shape[1], k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2)
-    if q_BTHD.device.type != "cpu" or T > FUSED_ABOVE:
-        out_BHTD = F.scaled_dot_product_attention(
-            q_BTHD.transpose(1, 2),
-            k_BKTD,
-            v_BKTD,
-            attn_mask=None if seen is None else seen[:, None],
-            is_causal=seen is None,
-            scale=scale,
-            enable_gqa=q_BTHD.shape[2] > k_BKTD.shape[1],
-        )
-        return out_BHTD.transpose(1, 2)
-    assert seen is not None
-    # blocks of 64 to 256 are equally fast at their best length; more than eight only make compiling longer
-    size = max(128, -(-T // 8))
-    blocks = []
-    for start in range(0, T, size):
-        end = min(start + size, T)
-        mask = seen[:, start:end, :end]
-        blocks.append(_attend_block(q_BTHD[:, start:end], k_BKTD[:, :, :end], v_BKTD[:, :, :end], mask, scale))
-    return torch.cat(blocks, dim=1)
-
-
-def _attend_block(q_BTHD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask_BTS: Tensor, scale: float) -> Tensor:
-    """Some queries (B, T, H, D) over all of S keys."""
-    B, T, H, D = q_BTHD.shape
-    K, S = k_BKSD.shape[1], k_BKSD.shape[2]
-    G = H // K
-    q_BKGTD = q_BTHD.view(B, T, K, G, D).permute(0, 2, 3, 1, 4) * scale
-    scores = q_BKGTD.reshape(B * K, G * T, D) @ k_BKSD.reshape(B * K, S, D).transpose(1, 2)
-    scores_BKGTS = scores.view(B, K, G, T, S).float().masked_fill(~mask_BTS[:, None, None], -1e30)
-    weights = torch.softmax(scores_BKGTS, dim=-1).to(v_BKSD.dtype)
-    out = weights.view(B * K, G * T, S) @ v_BKSD.reshape(B * K, S, D)
-    return out.view(B, K, G, T, D).permute(0, 3, 1, 2, 4).reshape(B, T, H, D)
-
-
 class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -149,7 +100,7 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(D, config.rms_norm_eps, config.norm_offset)
             self.k_norm = RMSNorm(D, config.rms_norm_eps, config.norm_offset)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, seen: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, seen: Seen) -> Tensor:
         B, T, _ = x.shape
         q_BTHD = self.q_proj(x).view(B, T, -1, self.head_dim)
         k_BTKD = self.k_proj(x).view(B, T, -1, self.head_dim)
@@ -230,9 +181,7 @@ class Layer(nn.Module):
             self.post_feedforward_layernorm = norm_of(config)
         self.mlp = Mixture(config) if config.num_experts else FeedForward(config, config.intermediate_size)
 
-    def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, seen: Tensor | None, dtype: torch.dtype
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, seen: Seen, dtype: torch.dtype) -> Tensor:
         mixed = self.self_attn(self.input_layernorm(x).to(dtype), rotary, seen)
         if self.is_sandwich:
             x = x + self.post_attention_layernorm(mixed)
@@ -278,46 +227,13 @@ class Transformer(nn.Module):
         return self.norm(x)
 
     def surroundings(self, positions: Tensor, segments: Tensor | None) -> list[Surroundings]:
-        """For each layer its rotary tables and what its positions see: a mask (B, T, T), or the first of them (B, T) int32.
-
-        The latter is for the C++, where it is at hand and each segment lies in one piece. None is all up to themselves.
-        """
+        """For each layer its rotary tables and what its positions see."""
         config = self.config
-        B, T = positions.shape
-        window = config.sliding_window if config.sliding_layers and config.sliding_window < T else 0
-        # who compiles the whole model, and not its layers, gets what a compiler can follow
-        is_traced = torch.compiler.is_compiling()
-        can_begin = positions.device.type == "cpu" and not is_traced and has_attention(self.compute_dtype)
-        seen = near = _beginnings(positions, segments) if can_begin else None
-        if seen is not None:
-            near = within(seen, window)
-        elif window or not _is_one_long_document(T, segments):
-            seen = torch.ones(T, T, dtype=torch.bool, device=positions.device).tril().expand(B, T, T)
-            if segments is not None:
-                seen = seen & (segments[:, :, None] == segments[:, None, :])
-            near = seen & torch.ones_like(seen[0]).triu(1 - window) if window else seen
         kinds = [config.rope_of(layer) for layer in range(config.num_hidden_layers)]
         rotary = {kind: config.rotary_tables(kind, positions) if kind else None for kind in dict.fromkeys(kinds)}
-        of_layers = [near if layer in config.sliding_layers else seen for layer in range(len(kinds))]
-        return [(rotary[kind], seen) for kind, seen in zip(kinds, of_layers, strict=True)]
-
-
-def _beginnings(positions: Tensor, segments: Tensor | None) -> Tensor | None:
-    """Where the segment of each position begins, (B, T) int32; None if one lies in several pieces."""
-    if segments is None:
-        return torch.zeros(positions.shape, dtype=torch.int32)
-    places = torch.arange(1, segments.shape[1], dtype=torch.int32)
-    begins = torch.where(segments[:, 1:] != segments[:, :-1], places, 0)
-    first = F.pad(begins, (1, 0)).cummax(dim=1).values
-    numbers, order = segments.sort(dim=1, stable=True)
-    is_same, pieces = numbers[:, 1:] == numbers[:, :-1], first.gather(1, order)
-    is_whole = bool(((pieces[:, 1:] == pieces[:, :-1]) | ~is_same).all())
-    return first if is_whole else None
-
-
-def _is_one_long_document(T: int, segments: Tensor | None) -> bool:
-    """Whether rows of T positions need no mask: they are long, and each is one segment from end to end."""
-    return T > FUSED_ABOVE and (segments is None or bool((segments == segments[:, :1]).all()))
+        windows = [config.sliding_window if layer in config.sliding_layers else 0 for layer in range(len(kinds))]
+        seen = what_is_seen(positions, segments, windows, self.compute_dtype, config.head_dim)
+        return [(rotary[kind], seen[window]) for kind, window in zip(kinds, windows, strict=True)]
 
 
 def initialise(module: nn.Module, config: ModelConfig, seed: int) -> None:

@@ -21,7 +21,6 @@ from jielong.model.transformer import (
     LanguageModel,
     ModelConfig,
     ScalarModel,
-    Transformer,
     fresh_language_model,
     scalar_from_language_model,
 )
@@ -41,6 +40,7 @@ from jielong.train.objectives import (
     PolicyGradient,
     PPOConfig,
     WithText,
+    cross_entropy_like_plain,
 )
 from jielong.train.optim import Optimizer
 from jielong.train.parallel import Ranks
@@ -64,33 +64,38 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
     seed = derive_seed(context.recipe.seed, stage.name)
     modules = build_modules(stage, context, tokenizer, seed)
     source, test = build_source(stage, context, tokenizer, modules, seed)
-    objective = build_objective(stage, cast(LanguageModel, next(iter(modules.values()))).config)
     main = "reward" if isinstance(stage.objective, BradleyTerryConfig) else "policy"
     dtype = context.machine.torch_dtype
     optimizers = {main: Optimizer(modules[main], stage.optimizer, dtype)}
     if "critic" in modules:
         optimizers["critic"] = Optimizer(modules["critic"], stage.critic_optimizer or stage.optimizer, dtype)
-    checks = (
-        [Check(stage.check_every, held_out_loss(objective, test, context.ranks), "held_out_loss")]
-        if test and stage.check_every
-        else []
-    )
     if context.ranks.is_first:
         pick(stage, context, modules[main])
     context.ranks.wait()
     picked = read_json(directory / "picked.json")
     # looking for reads of fresh memory costs a pass over every new tensor
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - unknown to the type checker
-    # Compiled gradients are otherwise not bit-equal; set for each stage, so that a resumed run has it alike.
-    torch.use_deterministic_algorithms(picked["compile"])
-    if picked["compile"] and not compile_if_right(stage, context, cast(LanguageModel, modules[main]).model):
-        picked["compile"] = False
-        if context.ranks.is_first:
-            write_json(directory / "picked.json", picked)  # all have read it
-        torch.use_deterministic_algorithms(False)
-        context.display.message(
-            f"{stage.name}: compiled layers do not give this machine the plain ones' gradients; training goes on without compiling"
-        )
+    # Compiled gradients are otherwise not bit-equal; set for each stage, so that a resumed run has it alike. On a GPU it
+    # would forbid the kernels that are fast: there a resumed run is alike but for rounding.
+    torch.use_deterministic_algorithms(picked["compile"] and context.machine.device == "cpu")
+    if picked["compile"]:
+        fault = compile_if_right(stage, context, cast(LanguageModel, modules[main]))
+        if fault:
+            picked["compile"] = False
+            if context.ranks.is_first:
+                write_json(directory / "picked.json", picked)  # all have read it
+            torch.use_deterministic_algorithms(False)
+            context.display.message(f"{stage.name}: {fault}; training goes on without compiling")
+    objective = build_objective(
+        stage,
+        cast(LanguageModel, next(iter(modules.values()))).config,
+        is_compiled=picked["compile"] and context.machine.device != "cpu",
+    )
+    checks = (
+        [Check(stage.check_every, held_out_loss(objective, test, context.ranks), "held_out_loss")]
+        if test and stage.check_every
+        else []
+    )
 
     def save(model: nn.Module, path: Path) -> None:
         if isinstance(model, AdaptedModel):
@@ -161,14 +166,15 @@ def build_modules(stage: TrainStage, context: Context, tokenizer: Tokenizer, see
     return modules
 
 
-def build_objective(stage: TrainStage, config: ModelConfig) -> Objective:
-    """What the stage makes small in a model of this shape."""
+def build_objective(stage: TrainStage, config: ModelConfig, *, is_compiled: bool = False) -> Objective:
+    """What the stage makes small in a model of this shape; `is_compiled` is `NextToken`'s."""
     match stage.objective:
         case NextTokenConfig():
             own = stage.objective.router_aux_loss_coef
             coefficient = config.router_aux_loss_coef if own is None else own
             # beside an adapter the routers are frozen
-            return NextToken(balance=coefficient if config.num_experts and not stage.adapter else 0.0)
+            balance = coefficient if config.num_experts and not stage.adapter else 0.0
+            return NextToken(balance=balance, is_compiled=is_compiled)
         case BradleyTerryConfig():
             return BradleyTerry(stage.objective)
         case PPOConfig():
@@ -373,12 +379,21 @@ def pick(stage: TrainStage, context: Context, module: nn.Module) -> None:
     write_json(file, picked)
 
 
-def compile_if_right(stage: TrainStage, context: Context, transformer: Transformer) -> bool:
-    """Compile the layers, or leave them plain on all ranks if what was compiled is wrong on one."""
+def compile_if_right(stage: TrainStage, context: Context, model: LanguageModel) -> str:
+    """Compile the layers, or leave them plain on all ranks if what was compiled is wrong on one, and say why."""
+    from torch._dynamo.exc import TorchDynamoException  # late: it takes as long to import as torch itself
+
     rows = cast(RowsConfig, stage.source)
-    compile_layers(transformer)
-    is_wrong = not compiled_like_plain(transformer, rows.micro_rows, rows.length)
-    if not context.ranks.sum_numbers({"wrong": float(is_wrong)})["wrong"]:
-        return True
-    leave_plain(transformer)
-    return False
+    compile_layers(model.model)
+    fault = ""
+    try:
+        if not compiled_like_plain(model.model, rows.micro_rows, rows.length):
+            fault = "compiled layers do not give this machine the plain ones' gradients"
+        elif context.machine.device != "cpu" and not cross_entropy_like_plain(model):
+            fault = "a compiled loss does not give this machine the plain one's gradients"
+    except TorchDynamoException as error:
+        fault = f"this machine's compiler fails ({str(error).strip().splitlines()[0]})"
+    if not context.ranks.sum_numbers({"wrong": float(bool(fault))})["wrong"]:
+        return ""
+    leave_plain(model.model)
+    return fault or "compiled layers are wrong on another rank"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from jielong.config import at_least
 from jielong.data.batches import Batch
@@ -204,23 +204,26 @@ class Loop:
         asked_s = now_s()
         made = self.source.next_step()
         self.source_s = now_s() - asked_s
-        batches = [b.to(self.device) for b in made]
         weights: dict[str, float] = {}
-        for batch in batches:
+        for batch in made:
             for name, number in self.objective.weights(batch).items():
                 weights[name] = weights.get(name, 0.0) + number
         weights = self.ranks.sum_numbers(weights)
-        sums: dict[str, float] = {}
-        metric_weights: dict[str, float] = {}
-        for batch in batches:
-            loss = self.objective(self.modules, batch)
+        tokens = sum(int((b.segments > 0).sum()) for b in made)
+        # what a GPU has found is looked at when all is under way: to look is to wait for it
+        found: list[tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]] = []
+        for batch in made:
+            loss = self.objective(self.modules, batch.to(self.device))
             total = torch.stack([s / max(weights[n], 1e-12) for n, (s, _) in loss.terms.items()]).sum()
             total.backward()
+            found.append((total.detach(), {n: (value.detach(), weight) for n, (value, weight) in loss.metrics.items()}))
+        sums: dict[str, float] = {}
+        metric_weights: dict[str, float] = {}
+        for total, measured in found:
             sums["loss"] = sums.get("loss", 0.0) + total.item()
-            for name, (value, weight) in loss.metrics.items():
+            for name, (value, weight) in measured.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
                 metric_weights[name] = metric_weights.get(name, 0.0) + float(weight)
-        tokens = sum(int((b.segments > 0).sum()) for b in batches)
         totals = self.ranks.sum_numbers(
             {**sums, **{f"weight {n}": w for n, w in metric_weights.items()}, "tokens": float(tokens)}
         )

@@ -9,7 +9,8 @@ there does no harm. The head, which is the larger part of a small model's work, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -28,8 +29,10 @@ from jielong.train.balance import imbalance, router_scores
 
 Modules = Mapping[str, nn.Module]
 
-CHUNK_TOKENS = 512
-"""Positions whose logits exist at one time. 512 was the fastest of 128..4096 on a CPU at V = 4096, in bf16 and float32."""
+CHUNK_TOKENS, GPU_CHUNK_TOKENS = 512, 4096
+"""Positions whose logits exist at one time. 512 was the fastest of 128..4096 on a CPU at V = 4096, in bf16 and float32.
+
+A GPU wants large products; 4096 by 50,000 logits in bf16 are 400 MB."""
 
 
 # Log-probabilities -------------------------------------------------------------------------------------------------
@@ -43,17 +46,21 @@ class _NegativeLogLikelihood(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden_NC: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, hidden_NC: Tensor, head: Tensor, targets: Tensor, weights: Tensor, is_compiled: bool
+    ) -> tuple[Tensor, Tensor]:
         head_VC = head.to(hidden_NC.dtype)
         has_gradient = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         total = torch.zeros((), device=hidden_NC.device)
         num_right = torch.zeros((), device=hidden_NC.device)
         grad_hidden = torch.empty_like(hidden_NC) if has_gradient else None
         grad_head = torch.zeros(head_VC.shape, device=head_VC.device) if ctx.needs_input_grad[1] else None
-        for start in range(0, len(targets), CHUNK_TOKENS):
-            part = slice(start, start + CHUNK_TOKENS)
+        cross_entropy = compiled_cross_entropy() if is_compiled else _cross_entropy
+        size = CHUNK_TOKENS if hidden_NC.device.type == "cpu" else GPU_CHUNK_TOKENS
+        for start in range(0, len(targets), size):
+            part = slice(start, start + size)
             logits = hidden_NC[part] @ head_VC.T
-            losses, are_right = _cross_entropy(logits, targets[part], weights[part], has_gradient)
+            losses, are_right = cross_entropy(logits, targets[part], weights[part], has_gradient)
             total += (losses * weights[part]).sum()
             num_right += (are_right * weights[part]).sum()
             if grad_hidden is not None:
@@ -66,10 +73,10 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         return total, num_right
 
     @staticmethod
-    def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         grad_hidden, grad_head = ctx.saved_tensors
         # in place: of a large vocabulary a second one would cost as much time as the products of a layer
-        return grad_hidden * grad_total, None if grad_head is None else grad_head.mul_(grad_total), None, None
+        return grad_hidden * grad_total, None if grad_head is None else grad_head.mul_(grad_total), None, None, None
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, has_gradient: bool) -> tuple[Tensor, Tensor]:
@@ -92,15 +99,48 @@ def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, has_gradien
     return (norm.log() + largest - right)[:, 0], (right == largest)[:, 0]
 
 
+def fusible_cross_entropy(
+    logits: Tensor, targets: Tensor, weights: Tensor, has_gradient: bool
+) -> tuple[Tensor, Tensor]:
+    """`_cross_entropy` as a compiler likes it: nothing is scattered, so that logits are read twice and written once."""
+    scores = logits.float()
+    right, largest, norm = scores.gather(1, targets[:, None])[:, 0], scores.amax(-1), scores.logsumexp(-1)
+    if has_gradient:
+        is_target = (torch.arange(logits.shape[1], device=logits.device) == targets[:, None]).float()
+        logits.copy_(((scores - norm[:, None]).exp() - is_target) * weights[:, None])
+    return norm - right, right == largest
+
+
+@functools.cache
+def compiled_cross_entropy() -> Callable[[Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor]]:
+    """`fusible_cross_entropy` in kernels made for this device."""
+    return torch.compile(fusible_cross_entropy, dynamic=True)
+
+
+def cross_entropy_like_plain(model: LanguageModel) -> bool:
+    """Whether the compiled cross-entropy of the model's vocabulary is the plain one here, within rounding; gradients too."""
+    generator = torch.Generator().manual_seed(0)
+    shape, device, dtype = (64, model.config.vocab_size), model.head.device, model.model.compute_dtype
+    logits = (4 * torch.randn(shape, generator=generator)).to(device, dtype)
+    targets = torch.randint(0, shape[1], shape[:1], generator=generator).to(device)
+    weights = torch.rand(shape[0], generator=generator).to(device)
+    plain, compiled = logits.clone(), logits
+    losses, _ = _cross_entropy(plain, targets, weights, True)
+    found, _ = compiled_cross_entropy()(compiled, targets, weights, True)
+    return torch.allclose(found, losses, rtol=1e-4, atol=1e-4) and bool(
+        (compiled.float() - plain.float()).norm() <= 0.01 * plain.float().norm()
+    )
+
+
 def trained_logprobs(model: nn.Module, batch: Batch, temperature: float = 1.0) -> Tensor:
     """Log-probabilities (N,) float32 of the targets whose weight is not 0, in row order, at a sampling temperature.
 
     `model` gives hidden states and has `logits`; with many positions these are recomputed in the backward pass.
     """
     language_model = cast(LanguageModel, model)
-    is_trained = batch.weights != 0
-    hidden_NC = language_model(batch.inputs, batch.positions, batch.segments)[is_trained]
-    targets = batch.targets[is_trained]
+    trained = _trained(batch)
+    hidden_NC = language_model(batch.inputs, batch.positions, batch.segments)[trained]
+    targets = batch.targets[trained]
 
     def logprobs(hidden: Tensor, target: Tensor) -> Tensor:
         logits = language_model.logits(hidden)
@@ -111,6 +151,15 @@ def trained_logprobs(model: nn.Module, batch: Batch, temperature: float = 1.0) -
     else:
         parts = [checkpoint(logprobs, *part, use_reentrant=False) for part in _chunks(hidden_NC, targets)]
     return torch.cat(parts)
+
+
+def _trained(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the positions whose weight is not 0.
+
+    A GPU is waited for to know how many; asked before the model runs, it has nothing else to do.
+    """
+    rows, columns = (batch.weights != 0).nonzero(as_tuple=True)
+    return rows, columns
 
 
 def _chunks(hidden_NC: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -126,11 +175,12 @@ class NextToken:
     Term "loss": nats per trained token. Metric "accuracy": how often the target is the most likely token.
     With `balance` above 0, for a model with experts, also the term "balance": that times the mean over layers of
     `balance.imbalance`, which is told as a metric. It is that of each micro-batch, over all tokens that are no padding:
-    a product of means is no sum, so here the size of a micro-batch shows.
+    a product of means is no sum, so here the size of a micro-batch shows. `is_compiled` is for GPUs: on a CPU the
+    C++ does what a compiler would.
     """
 
-    def __init__(self, module: str = "policy", balance: float = 0.0) -> None:
-        self.module, self.balance = module, balance
+    def __init__(self, module: str = "policy", balance: float = 0.0, is_compiled: bool = False) -> None:
+        self.module, self.balance, self.is_compiled = module, balance, is_compiled
 
     def weights(self, batch: Batch) -> dict[str, float]:
         weights = {"loss": float(batch.weights.sum())}
@@ -138,16 +188,15 @@ class NextToken:
 
     def __call__(self, modules: Modules, batch: Batch) -> Loss:
         model = cast(LanguageModel, modules[self.module])
+        trained = _trained(batch)
         if self.balance:
             with router_scores(model) as scores:
                 hidden_BTC = model(batch.inputs, batch.positions, batch.segments)
         else:
             hidden_BTC = model(batch.inputs, batch.positions, batch.segments)
-        is_trained = batch.weights != 0
-        dtype = model.model.compute_dtype
-        hidden_NC = hidden_BTC.to(dtype)[is_trained]
+        hidden_NC = hidden_BTC.to(model.model.compute_dtype)[trained]
         total, num_right = _NegativeLogLikelihood.apply(
-            hidden_NC, model.head, batch.targets[is_trained], batch.weights[is_trained]
+            hidden_NC, model.head, batch.targets[trained], batch.weights[trained], self.is_compiled
         )
         weight = batch.weights.sum()
         terms, metrics = {"loss": (total, weight)}, {"accuracy": (num_right, weight)}

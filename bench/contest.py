@@ -170,7 +170,8 @@ class Result:
     wanted: Sequence[Wanted] = ()
     lower_is_better: bool = False
     at_most: float | None = None
-    """A limit for our own median."""
+    at_least: float | None = None
+    """Limits for our own median."""
     mfu: dict[str, float] = field(default_factory=dict)
     mfu_wanted: float | None = None
     busy: float | None = None
@@ -207,6 +208,8 @@ def table(results: Iterable[Result]) -> str:
             reached = [value >= w.times for w, value in ratios if value is not None]
             if is_ours(name) and result.at_most is not None:
                 wanted, reached = f"at most {result.at_most:g}", [statistics.median(samples) <= result.at_most]
+            if is_ours(name) and result.at_least is not None:
+                wanted, reached = f"at least {result.at_least:g}", [statistics.median(samples) >= result.at_least]
             mfu = f"{result.mfu[name]:.2f}" if name in result.mfu else ""
             if is_ours(name) and mfu and result.mfu_wanted is not None:
                 wanted, reached = f"MFU {result.mfu_wanted:g}", [result.mfu[name] >= result.mfu_wanted]

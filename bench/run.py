@@ -11,13 +11,14 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench.circumstances import commit, load_average, machine, names, now, versions
 from bench.contest import Result, table
 from bench.environments import PACKAGES, ROOT, Environment, Unavailable, environment
 
-MEASURES = ("training", "decoding", "prefill", "start", "loss")
+MEASURES = ("training", "decoding", "prefill", "start", "loss", "gpu")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,16 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # late: --help needs no torch
     import psutil
 
-    from bench import decoding, start, training
+    from bench import decoding, gpu, start, training
     from jielong.train.machine import look_at_machine
 
     threads = options.threads or psutil.cpu_count(logical=False) or 1
     peers, missing = _peers(options)
+    here = look_at_machine()
     with tempfile.TemporaryDirectory(prefix="jielong-bench-") as folder:
         setting = training.Setting(
             Path(folder),
             threads,
-            look_at_machine().dtype,
+            here.dtype,
             options.clock,
             options.rounds,
             peers,
@@ -44,8 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         writing = [name for name in ("decoding", "prefill") if name in options.only]
         sections: dict[str, Callable[[dict[str, str]], Iterator[Result]]] = {}
         if "training" in options.only:
+            sizes = (
+                {"tiny": training.QUICK} if options.quick else {name: training.SIZES[name] for name in options.sizes}
+            )
             sections["training"] = lambda versions: training.throughput(
-                options.sizes, setting, versions, compiled_peers=options.compiled_peers
+                sizes, setting, versions, compiled_peers=options.compiled_peers
             )
         if writing:
             sections[" and ".join(writing)] = lambda versions: decoding.speeds(
@@ -59,6 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         elif "loss" in options.only:
             missing.append("loss: no text was given (--text DIR)")
+        if "gpu" in options.only and here.device == "cuda":
+            alone = replace(setting, peers={})
+            sections["gpu"] = lambda versions: gpu.shares(alone, versions)
+        elif "gpu" in options.only:
+            missing.append("gpu: torch sees none here")
         is_right = True
         for name, measure in sections.items():
             is_right = _section(name, measure, options.results, threads, missing) and is_right
@@ -100,7 +110,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _peers(options: argparse.Namespace) -> tuple[dict[str, Environment], list[str]]:
     """The environments of those who can take part in what is measured, and why the others cannot."""
     needed = {
-        "transformers": bool(options.only),
+        "transformers": bool(set(options.only) - {"gpu"}),
         "nanochat": bool({"training", "loss"} & set(options.only)),
         "llama.cpp": bool({"decoding", "prefill"} & set(options.only)),
     }

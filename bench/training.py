@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -153,10 +153,9 @@ def line_up(
 
 
 def throughput(
-    names: Sequence[str], setting: Setting, versions: dict[str, str], *, compiled_peers: bool
+    sizes: Mapping[str, Size], setting: Setting, versions: dict[str, str], *, compiled_peers: bool
 ) -> Iterator[Result]:
     """Tokens per second at each size."""
-    sizes = {"tiny": QUICK} if setting.is_quick else {name: SIZES[name] for name in names}
     for name, size in sizes.items():
         shape = size.shape
         # random ids cost what others cost; that most of the vocabulary does not occur can be learned at once

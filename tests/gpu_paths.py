@@ -19,6 +19,8 @@ from jielong.model.attention import blocks_of
 from jielong.model.transformer import LanguageModel, ModelConfig, fresh_language_model
 from jielong.recipes.execute import run_recipe
 from jielong.recipes.quickstart import quickstart
+from jielong.recipes.recipe import RowsConfig
+from jielong.recipes.training import rows_for_gpu
 from jielong.records import Request, Sampling
 from jielong.train.loop import Loop, LoopConfig
 from jielong.train.machine import look_at_machine
@@ -191,3 +193,21 @@ def test_a_gpu_is_taken_and_the_road_leads_over_it(tmp_path: Path) -> None:
     for name in ("pretrain", "sft", "reward", "rl"):
         last = run.record["stages"][name]["summary"]["last"]
         assert np.isfinite(last["loss"]) and last["refused"] == 0
+    picked = {name: run.record["stages"][name]["summary"]["picked"] for name in ("pretrain", "reward")}
+    assert all(found["micro_rows"] == 8 for found in picked.values()), "a whole step of so small a model fits"
+
+
+def test_a_micro_batch_is_what_a_step_has_or_the_gpu_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (8 << 30, 16 << 30))
+    module = on_gpu(fresh_language_model(OURS, 0))
+    asked = RowsConfig(length=400, rows_per_step=96, micro_rows=4)
+    assert rows_for_gpu(asked, module, ranks=1) == 96
+    assert rows_for_gpu(asked, module, ranks=4) == 24
+    # 65,536 tokens are 32 rows of 2,048; of what divides 96 that is 32 too
+    assert rows_for_gpu(dataclasses.replace(asked, length=2048), module, ranks=1) == 32
+    large = ModelConfig(V, 4096, 16384, 32, 32, 8, 128, 400)
+    with torch.device("meta"):
+        module = LanguageModel(large)
+    # by hand: 8*4096 + 8*4096 + 4*40*128 + 4*112*128 + 16*16384 = 405,504 bytes a token and layer, 32 layers; 13 MB a token
+    # of float32, and half of what is free (8 GiB) holds 330 of them: not one row
+    assert rows_for_gpu(asked, module, ranks=1) == 4

@@ -52,8 +52,21 @@ def main() -> None:
             right, count = right + int((chosen == largest).sum()), count + len(written)
         return {"below": below / count, "agreement": right / count}
 
+    def bound(length: int) -> dict[str, float]:
+        """How many tokens a second one row of `length` could have, if each had to read the weights and no more."""
+        source = torch.zeros(2**28, dtype=torch.uint8, device=model.head.device)
+        target = torch.empty_like(source)
+
+        def copy() -> None:
+            target.copy_(source)
+            if source.device.type != "cpu":
+                torch.accelerator.synchronize()
+
+        seconds = min(line.timed(copy)[0] for _ in range(20))
+        return {"tokens_per_s": 2 * len(source) / seconds / engine(1, length).weight_bytes}
+
     line.say(versions={"torch": torch.__version__})
-    line.serve({"write": write, "judge": judge})
+    line.serve({"write": write, "judge": judge, "bound": bound})
 
 
 if __name__ == "__main__":

@@ -105,6 +105,17 @@ def flops_per_token(config: ModelConfig, length: int) -> float:
     return 6.0 * num_active_parameters(config) + 6.0 * positions * width
 
 
+def kept_bytes(config: ModelConfig, item: int, scores: int = 0) -> int:
+    """What the backward pass keeps of one token in one layer, with products of `item` bytes a number.
+
+    `scores` are those that attention keeps of the token, which is none where it is fused.
+    """
+    C, D, inner = config.hidden_size, config.head_dim, config.intermediate_size
+    H, K = config.num_attention_heads, config.num_key_value_heads
+    per_token = 8 * C + 2 * item * C + 4 * (H + K) * D + item * (3 * H + 2 * K) * D + 4 * item * inner
+    return per_token + (4 + item) * scores
+
+
 @dataclass(frozen=True)
 class Estimate:
     """What training a shape would take."""

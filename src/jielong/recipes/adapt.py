@@ -26,6 +26,7 @@ from jielong.errors import CheckpointError, ConfigError, DataError, ResourceErro
 from jielong.generate.engine import Engine, EngineConfig
 from jielong.model import adapter_files, adapters, hf
 from jielong.model.adapters import AdaptedLinear, AdapterConfig
+from jielong.model.presets import kept_bytes
 from jielong.model.quantised import decoder_linears, quantise, weight_bytes
 from jielong.model.transformer import LanguageModel, ModelConfig
 from jielong.native.attention import has_attention
@@ -162,22 +163,15 @@ def memory_needed(config: ModelConfig, adapter: AdapterConfig, rows: RowsConfig,
     num_matrix = sum(p.numel() for m in matrices.values() for p in m.parameters())
     each = {"float32": 4 + (item if item < 4 else 0), "compute": item, "int8": 1}[adapter.base]
     C, layers = config.hidden_size, config.num_hidden_layers
-    H, K, D, inner = (
-        config.num_attention_heads,
-        config.num_key_value_heads,
-        config.head_dim,
-        config.intermediate_size,
-    )
     tokens = rows.micro_rows * rows.length
     keeps_scores = (
         rows.length <= 512
         and not torch.cuda.is_available()
         and not has_attention(torch.float32 if item == 4 else torch.bfloat16)
     )
-    scores = H * rows.length if keeps_scores else 0
-    per_token = 8 * C + 2 * item * C + 4 * (H + K) * D + item * (3 * H + 2 * K) * D + 4 * item * inner
-    per_token += (4 + item) * scores + 7 * item * adapter.rank
-    passing = tokens * (3 * scores * 4 + 4 * item * inner)
+    scores = config.num_attention_heads * rows.length if keeps_scores else 0
+    per_token = kept_bytes(config, item, scores) + 7 * item * adapter.rank
+    passing = tokens * (3 * scores * 4 + 4 * item * config.intermediate_size)
     head = config.vocab_size * (CHUNK_TOKENS * (8 + 2 * item) + C * (4 + 2 * item))
     activations = float(layers * tokens * per_token + passing)
     return {

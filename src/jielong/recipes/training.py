@@ -16,7 +16,7 @@ from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, Source, T
 from jielong.errors import DataError
 from jielong.model import adapter_files, hf
 from jielong.model.adapters import AdaptedModel
-from jielong.model.presets import flops_per_token
+from jielong.model.presets import flops_per_token, kept_bytes
 from jielong.model.transformer import (
     LanguageModel,
     ModelConfig,
@@ -31,7 +31,7 @@ from jielong.runs import derive_seed, read_json, write_json
 from jielong.tokens.chat import render, render_preference, render_prompt
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.loop import Check, Loop, Objective
-from jielong.train.machine import compile_layers, compiled_like_plain, leave_plain, seconds_of_layers
+from jielong.train.machine import Machine, compile_layers, compiled_like_plain, leave_plain, seconds_of_layers
 from jielong.train.objectives import (
     PPO,
     BradleyTerry,
@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 COMPILE_S, WARM_COMPILE_S = 20.0, 3.0
 """What compiling takes on two ordinary cores, cold and from the cache; it pays when ten times that lie ahead."""
 
+GPU_TOKENS = 2**16
+"""Tokens of a micro-batch beyond which a GPU gains nothing."""
+
 CHECK_ROWS = 64
 """Held-out rows that a check looks at."""
 
@@ -63,7 +66,6 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
     directory = context.directory(stage.name)
     seed = derive_seed(context.recipe.seed, stage.name)
     modules = build_modules(stage, context, tokenizer, seed)
-    source, test = build_source(stage, context, tokenizer, modules, seed)
     main = "reward" if isinstance(stage.objective, BradleyTerryConfig) else "policy"
     dtype = context.machine.torch_dtype
     optimizers = {main: Optimizer(modules[main], stage.optimizer, dtype)}
@@ -73,6 +75,11 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
         pick(stage, context, modules[main])
     context.ranks.wait()
     picked = read_json(directory / "picked.json")
+    if isinstance(stage.source, RowsConfig):
+        # a run of before this was picked has none
+        source_rows = dataclasses.replace(stage.source, micro_rows=picked.get("micro_rows", stage.source.micro_rows))
+        stage = dataclasses.replace(stage, source=source_rows)
+    source, test = build_source(stage, context, tokenizer, modules, seed)
     # looking for reads of fresh memory costs a pass over every new tensor
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - unknown to the type checker
     # Compiled gradients are otherwise not bit-equal; set for each stage, so that a resumed run has it alike. On a GPU it
@@ -86,6 +93,7 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
                 write_json(directory / "picked.json", picked)  # all have read it
             torch.use_deterministic_algorithms(False)
             context.display.message(f"{stage.name}: {fault}; training goes on without compiling")
+    context.display.message(f"{stage.name}: {picked_words(picked, context.machine)}")
     objective = build_objective(
         stage,
         cast(LanguageModel, next(iter(modules.values()))).config,
@@ -358,25 +366,45 @@ def mfu_per_rate(stage: TrainStage, context: Context, module: nn.Module) -> floa
 
 
 def pick(stage: TrainStage, context: Context, module: nn.Module) -> None:
-    """Decide whether to compile, once; picked.json is kept when the stage resumes."""
+    """Decide once how many rows go at a time, and whether to compile; picked.json is kept when the stage resumes."""
     file = context.directory(stage.name) / "picked.json"
     if file.exists():
         return
-    transformer, seconds_ahead, shape = cast(LanguageModel, module).model, 0.0, [0, 0]
+    transformer, seconds_ahead, rows = cast(LanguageModel, module).model, 0.0, stage.source
     # how many tokens an expert gets changes in every step, and with it the graph
     can_compile = context.machine.can_compile and not transformer.config.num_experts
-    if isinstance(stage.source, RowsConfig) and can_compile:
-        rows = stage.source
-        shape = [rows.micro_rows, rows.length]
-        seconds_ahead = stage.loop.steps * rows.rows_per_step / rows.micro_rows * seconds_of_layers(transformer, *shape)
+    picked: dict[str, Any] = {"compile": False}
+    if isinstance(rows, RowsConfig):
+        picked["micro_rows"] = rows.micro_rows
+        if context.machine.device == "cuda":
+            picked["micro_rows"] = rows_for_gpu(rows, module, context.ranks.size)
+        picked["shape"] = [picked["micro_rows"], rows.length]
+        if can_compile:
+            micro_batches = stage.loop.steps * rows.rows_per_step / picked["micro_rows"]
+            seconds_ahead = micro_batches * seconds_of_layers(transformer, *picked["shape"])
     before = [read_json(p) for p in sorted(context.run.path.glob("*/picked.json"))]
-    is_warm = any(earlier["compile"] and earlier.get("shape") == shape for earlier in before)
-    picked = {
-        "compile": can_compile and seconds_ahead > 10 * (WARM_COMPILE_S if is_warm else COMPILE_S),
-        "seconds_ahead": round(seconds_ahead, 1),
-        "shape": shape,
-    }
-    write_json(file, picked)
+    is_warm = any(earlier["compile"] and earlier.get("shape") == picked.get("shape") for earlier in before)
+    picked["compile"] = can_compile and seconds_ahead > 10 * (WARM_COMPILE_S if is_warm else COMPILE_S)
+    write_json(file, picked | {"seconds_ahead": round(seconds_ahead, 1)})
+
+
+def picked_words(picked: Mapping[str, Any], machine: Machine) -> str:
+    """What was picked, for whoever watches."""
+    where = f"{machine.threads} threads" if machine.device == "cpu" else machine.device
+    rows = f", {picked['micro_rows']} rows at a time" if "micro_rows" in picked else ""
+    return f"on {where}, products in {machine.dtype}{rows}, {'compiled' if picked['compile'] else 'not compiled'}"
+
+
+def rows_for_gpu(rows: RowsConfig, module: nn.Module, ranks: int) -> int:
+    """Rows of a micro-batch that keep a GPU busy: as many of a step as half of what is free can hold, at least the recipe's.
+
+    The result does not depend on how a step is cut. The other half is for gradients, moments, logits and what is passing.
+    """
+    transformer, of_step = cast(LanguageModel, module).model, rows.rows_per_step // ranks
+    kept = transformer.config.num_hidden_layers * kept_bytes(transformer.config, transformer.compute_dtype.itemsize)
+    fitting = min(torch.cuda.mem_get_info()[0] / 2 / kept, GPU_TOKENS) / rows.length
+    wholes = [n for n in range(2, of_step + 1, 2) if of_step % n == 0 and n <= fitting]
+    return max([rows.micro_rows, *wholes])
 
 
 def compile_if_right(stage: TrainStage, context: Context, model: LanguageModel) -> str:

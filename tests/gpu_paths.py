@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._triton import has_triton
 
+from jielong import generate
 from jielong.data.shards import TokenArray
 from jielong.data.steps import PackedTokens
 from jielong.generate.engine import Engine, EngineConfig
@@ -23,10 +25,14 @@ from jielong.recipes.recipe import RowsConfig
 from jielong.recipes.training import rows_for_gpu
 from jielong.records import Request, Sampling
 from jielong.train.loop import Loop, LoopConfig
-from jielong.train.machine import look_at_machine
-from jielong.train.objectives import NextToken
+from jielong.train.machine import compile_layers, compiled_like_plain, look_at_machine
+from jielong.train.objectives import NextToken, cross_entropy_like_plain
 from jielong.train.optim import Optimizer, OptimizerConfig
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Attempting to run cuBLAS", "default:.*TensorFloat32", "default:.*script_method"
+)
+IS_PRETENDED = torch.cuda.get_device_name() == "pretended"
 V = 90
 OURS = ModelConfig(V, 32, 48, 2, 4, 2, 16, 400)
 WINDOWS = dataclasses.replace(OURS, sandwich_norms=True, sliding_window=9, sliding_layers=(0,), norm_offset=1.0)
@@ -73,9 +79,10 @@ def alike(model: LanguageModel, other: LanguageModel | None = None, slots: int =
         for engine in engines:
             engine.load(state.state_dict(), 0)
         here, there = (engine.generate(requests()) for engine in engines)
-        assert [s.ids for s in here] == [s.ids for s in there]
-        for a, b in zip(here, there, strict=True):
-            assert a.logprobs == pytest.approx(b.logprobs, abs=1e-3)
+        for request, a, b in zip(requests(), here, there, strict=True):
+            if IS_PRETENDED or not request.sampling.temperature:  # another rounding may draw another token
+                assert a.ids == b.ids
+                assert a.logprobs == pytest.approx(b.logprobs, abs=1e-3)
     return engines[1]
 
 
@@ -83,7 +90,7 @@ def alike(model: LanguageModel, other: LanguageModel | None = None, slots: int =
 def test_captured_passes_write_what_the_cpu_writes(config: ModelConfig) -> None:
     engine = alike(lively(config), lively(config, seed=1))
     assert engine._graphs is not None
-    widths = {width for _, width, _ in engine._graphs.passes}
+    widths = {width for _, width, _, _ in engine._graphs.passes}
     assert 1 in widths and len(widths) > 1, "drafts go through graphs too"
     assert len(engine._graphs.passes) < 20, "shapes are few"
     assert engine.counts.accepted > 0
@@ -120,11 +127,20 @@ def test_shapes_grow_by_no_more_than_a_quarter() -> None:
     engine = Engine(model, EngineConfig(slots=3))
     graphs = engine._graphs
     assert isinstance(graphs, Graphs)
-    ids = np.zeros((3, 1), np.int64)
+    ids = np.zeros(3, np.int64)
     for length, seen in ((1, 256), (256, 256), (257, 512), (1025, 1280), (1280, 1280), (4097, 5000), (4096, 4096)):
         graphs.passes.clear()
         graphs.write(ids, ids + length - 1, 3, length)
-        assert [*graphs.passes] == [(3, 1, seen)]
+        assert [*graphs.passes] == [(3, 1, 3, seen)]
+
+
+def test_the_shapes_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate.graphs, "KEPT", 3)
+    model = lively(OURS)
+    engine = alike(model)
+    assert engine._graphs is not None and len(engine._graphs.passes) == 3
+    for request in requests():  # the logits of many rows are larger, and all graphs are captured anew for them
+        assert engine.generate([request])[0].ids == Engine(model).generate([request])[0].ids
 
 
 # Training ----------------------------------------------------------------------------------------------------------
@@ -171,21 +187,38 @@ def test_training_takes_the_steps_that_the_cpu_takes(tmp_path: Path, config: Mod
 def test_packed_rows_are_told_in_blocks() -> None:
     model = on_gpu(fresh_language_model(WINDOWS, 0)).model
     segments = torch.tensor([[1] * 100 + [2] * 100 + [0] * 56], device="cuda")
-    near, all_before = (seen for _, seen in model.surroundings(torch.arange(256, device="cuda")[None], segments))
+    positions = torch.arange(256, device="cuda")[None]
+    assert model.surroundings(positions, segments)[1][1].shape == (1, 256, 256), "a mask, made once, for plain layers"
+    compile_layers(model)
+    near, all_before = (seen for _, seen in model.surroundings(positions, segments))
     mine = blocks_of(segments, 0)
     assert type(near) is type(all_before) is type(mine)
     assert all_before.kv_num_blocks.tolist() == mine.kv_num_blocks.tolist()
-    alone = model.surroundings(torch.arange(256, device="cuda")[None], None)
+    alone = model.surroundings(positions, None)
     assert alone[1][1] is None, "the fused kernel needs no mask for whole rows"
+
+
+@pytest.mark.skipif(IS_PRETENDED, reason="kernels are made for a real one")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("length", [128, 300])
+@pytest.mark.parametrize(("width", "heads"), [(16, 2), (64, 3), (80, 2), (128, 4), (256, 2)])
+def test_compiled_layers_and_loss_are_the_plain_ones(width: int, heads: int, length: int, dtype: torch.dtype) -> None:
+    shape = ModelConfig(1003, 256, 512, 2, heads, heads // 2 or 1, width, 512, sliding_window=100, sliding_layers=(1,))
+    if heads == 3:
+        shape = dataclasses.replace(shape, num_key_value_heads=1)
+    model = fresh_language_model(shape, 0).to("cuda")
+    model.model.compute_dtype = dtype
+    compile_layers(model.model)
+    assert compiled_like_plain(model.model, rows=6, length=length)
+    assert cross_entropy_like_plain(model)
 
 
 # The road ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("default::DeprecationWarning")  # of torch, on importing its compiler
 def test_a_gpu_is_taken_and_the_road_leads_over_it(tmp_path: Path) -> None:
     machine = look_at_machine()
-    assert machine.device == "cuda" and machine.can_compile and machine.gflops > 0
+    assert machine.device == "cuda" and machine.can_compile == has_triton() and machine.gflops > 0
     recipe = quickstart("smoke")
     until = [stage.name for stage in recipe.stages].index("rl") + 1
     run = run_recipe(dataclasses.replace(recipe, stages=recipe.stages[:until], mirrored={}, searches=()), tmp_path)

@@ -190,9 +190,6 @@ class Graph:
                 if tensor is not None and tensor.is_floating_point():
                     tensor.fill_(torch.nan)
 
-    def pool(self) -> tuple[int, int]:
-        return 0, 0
-
 
 @contextlib.contextmanager
 def capture(graph: Graph, **_: Any) -> Iterator[None]:
@@ -262,6 +259,7 @@ def _loaded_then_moved(load: Callable[..., Any]) -> Callable[..., Any]:
     return loaded
 
 
+Tensor.pin_memory = lambda tensor, device=None: tensor  # type: ignore[assignment,method-assign]
 torch.load = _loaded_then_moved(torch.load)
 torch.tensor = _moved_after(torch.tensor)  # type: ignore[assignment]
 torch.__future__.set_overwrite_module_params_on_conversion(True)  # a parameter on the GPU is another kind of object

@@ -26,7 +26,7 @@ from jielong.generate.lookup import continuation
 from jielong.generate.packed import PackedModel
 from jielong.generate.requests import Allowed, Event, Job, check_pairs, check_request, masks_of
 from jielong.generate.rows import READING, WRITING
-from jielong.generate.sampling import Rules, draw, likeliest, uniforms
+from jielong.generate.sampling import Rules, draw, likeliest, put, uniforms
 from jielong.generate.scoring import Pair, are_likeliest, logprobs, score_pairs
 from jielong.generate.slots import Slots
 from jielong.model.transformer import LanguageModel
@@ -188,7 +188,7 @@ class Engine:
         return job.id
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+        return put(array, self.device)
 
     def _advance(self) -> None:
         self._admit()
@@ -263,8 +263,8 @@ class Engine:
         # holds nothing yet.
         num_rows, length = int(writing[-1]) + 1, int(rows.position[writing].max()) + 1
         if self._graphs is not None:
-            logits = self._graphs.write(rows.last[:, None], rows.position[:, None], num_rows, length)
-            logits = logits[self._tensor(writing)]
+            logits = self._graphs.write(rows.last, rows.position, num_rows, length)
+            logits = logits[:num_rows] if num_rows == len(writing) else logits[self._tensor(writing)]
         else:
             ids, positions = self._tensor(rows.last[:num_rows]), self._tensor(rows.position[:num_rows])
             slots, length = self._tensor(writing), self._slots.bucket(length)
@@ -295,7 +295,7 @@ class Engine:
         line = np.concatenate(
             [part for slot, draft in zip(writing, drafts, strict=True) for part in (rows.last[[slot]], draft)]
         )
-        if self._graphs is not None:
+        if self._graphs is not None and self._graphs.is_dense(writing, drafted + 1):
             logits = self._graphs.verify(rows.last, rows.position, writing, drafted + 1, line)
         else:
             starts, counts = rows.position[writing].tolist(), (drafted + 1).tolist()

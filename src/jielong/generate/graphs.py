@@ -1,12 +1,13 @@
 """Passes of writing on a GPU, captured once for each shape and replayed: a small model's kernels are over sooner than a
 program can ask for the next one, and a captured graph asks for all of them at once.
 
-A graph reads and writes the memory that it was captured with. So what changes from pass to pass, ids and positions, is
-copied into place before; weights are loaded into the places of the old ones (`packed.into`); and shapes come in few sizes,
-as each is captured and kept. All rows from the first on are computed, and some more: what is given for rows that do not
-write lands on a position that holds nothing yet.
+A graph reads and writes the memory that it was captured with. So what changes from pass to pass (ids, positions, and
+whose logits are asked for) is copied into place before; weights are loaded into the places of the old ones
+(`packed.keep`); and shapes come in few sizes, as each is captured and kept. All rows from the first on are computed, and
+some more: what is given for rows that do not write lands on a position that holds nothing yet, which every slot has, as a
+last token is never written.
 """
-# B rows, T tokens of each, V vocabulary.
+# B rows, T tokens of each, N tokens whose logits are asked for, V vocabulary.
 
 from __future__ import annotations
 
@@ -19,20 +20,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jielong.generate.packed import PackedModel
+from jielong.generate.sampling import put
 from jielong.model.cache import Cache
 from jielong.model.config import ModelConfig
 
 SHORTEST = 256
 """Positions that attention sees at least; few shapes are worth more than the keys that are read in vain."""
+KEPT = 64
+"""Shapes whose graphs are kept, those used last."""
 
 
 @dataclass
 class Pass:
-    """One shape's graph: `inputs` (2, B, T) ids and positions, `logits` (B*T, V) float32 once it was replayed."""
+    """One shape's graph: `inputs` (2, B, T) ids and positions, `places` (N,) of tokens in the flat line of B*T."""
 
     inputs: Tensor
+    places: Tensor
     graph: torch.cuda.CUDAGraph
-    logits: Tensor
 
 
 def power_of_two(number: int) -> int:
@@ -41,35 +45,36 @@ def power_of_two(number: int) -> int:
 
 
 class Graphs:
-    """The passes of a packed model over its cache, on a GPU. Captures wherever a shape is new, which takes a moment."""
+    """The passes of a packed model over its cache, on a GPU.
+
+    Where a shape is new it is captured, for which the GPU is waited for and torch's spare memory given back: tenths of a
+    second.
+    """
 
     def __init__(self, model: PackedModel, cache: Cache) -> None:
         self.model, self.cache = model, cache
-        self.passes: dict[tuple[int, int, int], Pass] = {}
+        self.passes: dict[tuple[int, int, int, int], Pass] = {}
+        self.logits = torch.empty(0, model.config.vocab_size, device=model.device)
         self._pool: Any = None
+        self._aside: torch.cuda.Stream | None = None
 
     @staticmethod
     def can(config: ModelConfig, device: torch.device) -> bool:
         """Whether a pass waits for nothing: experts are told how many tokens they get, `dynamic` turns how long a row is."""
         return device.type == "cuda" and not config.num_experts and not config.is_dynamic
 
-    def write(self, ids: NDArray[np.int64], positions: NDArray[np.int64], num_rows: int, length: int) -> Tensor:
-        """Logits (B*T, V) float32 after writing T ids into each of the first rows, `num_rows` or more; valid until the
-        next call.
+    def write(self, last: NDArray[np.int64], positions: NDArray[np.int64], num_rows: int, length: int) -> Tensor:
+        """Logits (B, V) float32 after writing the last id of each of the first B rows, `num_rows` or more, where it goes.
 
-        `ids` and `positions` (slots, T) are those of all slots; nobody sees more than `length` positions.
+        `last` and `positions` (slots,) are those of all slots; nobody sees more than `length` positions. Valid until the
+        next call.
         """
-        rows = min(power_of_two(num_rows), self.cache.slots)
-        step = max(SHORTEST, power_of_two(length) // 8)
-        length = min(-(-length // step) * step, self.cache.length)
-        given = torch.from_numpy(np.stack([ids[:rows], positions[:rows]]))
-        shape = (rows, ids.shape[1], length)
-        if shape not in self.passes:
-            self.passes[shape] = self._capture(given.to(self.model.device), length)
-        found = self.passes[shape]
-        found.inputs.copy_(given)
-        found.graph.replay()
-        return found.logits
+        rows = self._rows(num_rows)
+        return self._replay(last[:rows, None], positions[:rows, None], np.arange(rows), length)
+
+    def is_dense(self, writing: NDArray[np.int64], counts: NDArray[np.int64]) -> bool:
+        """Whether `verify` would compute little else than what it is asked for."""
+        return self._rows(int(writing[-1]) + 1) * power_of_two(int(counts.max())) <= 4 * int(counts.sum())
 
     def verify(
         self,
@@ -81,34 +86,61 @@ class Graphs:
     ) -> Tensor:
         """Logits (N, V) after writing `counts[i]` ids of the `line` (N,) into row `writing[i]`, from its position on.
 
-        `last` and `positions` (slots,) say the last id of all slots and where it goes. Short rows repeat their last token.
+        `last` and `positions` are those of all slots. Short rows repeat their last token: twice the same keys in one place.
         """
-        width = power_of_two(int(counts.max()))
-        ids, places = (np.repeat(of_slots[:, None], width, axis=1) for of_slots in (last, positions))
+        rows, width = self._rows(int(writing[-1]) + 1), power_of_two(int(counts.max()))
+        ids, where = (np.repeat(of_slots[:, None], width, axis=1) for of_slots in (last, positions))
         first = np.cumsum(counts) - counts
         within = np.minimum(np.arange(width), counts[:, None] - 1)
         ids[writing] = line[first[:, None] + within]
-        places[writing] += within
-        length = int((positions[writing] + counts).max())
-        logits = self.write(ids, places, int(writing[-1]) + 1, length)
+        where[writing] += within
+        places = np.zeros(power_of_two(len(line)), np.int64)
         steps = np.arange(len(line)) - np.repeat(first, counts)
-        return logits[torch.from_numpy(np.repeat(writing, counts) * width + steps).to(self.model.device)]
+        places[: len(line)] = np.repeat(writing, counts) * width + steps
+        length = int((positions[writing] + counts).max())
+        return self._replay(ids[:rows], where[:rows], places, length)[: len(line)]
 
-    def _capture(self, inputs: Tensor, length: int) -> Pass:
-        """What `inputs` (2, B, T) say is written on the way, and once more by the first replay."""
+    def _rows(self, num_rows: int) -> int:
+        return min(power_of_two(num_rows), self.cache.slots)
 
-        def run() -> Tensor:
-            return self.model.logits(self.model.grid(self.cache, inputs[0], inputs[1], length))
+    def _replay(
+        self, ids: NDArray[np.int64], positions: NDArray[np.int64], places: NDArray[np.int64], length: int
+    ) -> Tensor:
+        step = max(SHORTEST, power_of_two(length) // 8)
+        length = min(-(-length // step) * step, self.cache.length)
+        inputs, asked = put(np.stack([ids, positions]), self.model.device), put(places, self.model.device)
+        shape = (*ids.shape, len(places), length)
+        # the one used last stands last
+        found = self.passes.pop(shape, None) or self._capture(inputs, asked, length)
+        self.passes[shape] = found
+        found.inputs.copy_(inputs)
+        found.places.copy_(asked)
+        found.graph.replay()
+        return self.logits[: len(places)]
+
+    def _capture(self, inputs: Tensor, places: Tensor, length: int) -> Pass:
+        """What `inputs` say is written on the way, and once more by the first replay."""
+        if len(self.logits) < len(places):
+            self.passes.clear()  # they write into the old ones
+            self.logits = self.logits.new_empty(len(places), self.logits.shape[1])
+        while len(self.passes) >= KEPT:
+            del self.passes[next(iter(self.passes))]
+        if not self.passes:
+            self._pool = torch.cuda.graph_pool_handle()
+        logits = self.logits[: len(places)]
+
+        def run() -> None:
+            hidden = self.model.grid(self.cache, inputs[0], inputs[1], length)
+            logits.copy_(self.model.logits(hidden[places]))
 
         # what libraries set up when they are first called is not to be captured
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+        self._aside = self._aside or torch.cuda.Stream()
+        self._aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._aside):
             run()
-        torch.cuda.current_stream().wait_stream(aside)
+        torch.cuda.current_stream().wait_stream(self._aside)
         graph = torch.cuda.CUDAGraph()
-        # one after the other they can use the same memory, but for logits, which are held
-        with torch.cuda.graph(graph, pool=self._pool):
-            logits = run()
-        self._pool = graph.pool()
-        return Pass(inputs, graph, logits)
+        # graphs are replayed one after the other, so they may use the same memory; other threads may go on meanwhile
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._aside, capture_error_mode="thread_local"):
+            run()
+        return Pass(inputs, places, graph)

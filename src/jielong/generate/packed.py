@@ -141,7 +141,8 @@ class Grid:
 
 
 def keep(owner: object, name: str, new: Tensor) -> None:
-    """Make `new` the owner's tensor of this name, in the memory of the old one: a captured graph reads there."""
+    """Make `new`, which is nobody else's, the owner's tensor of this name, in the memory of the old one: a captured graph
+    reads there."""
     old: Tensor | None = getattr(owner, name, None)
     setattr(owner, name, new.contiguous() if old is None else old.copy_(new))
 
@@ -295,6 +296,8 @@ class PackedModel:
         # hypot(|x|, sqrt(C eps)) = sqrt(sum of squares + C eps): RMSNorm's divisor, but for the sqrt(C) in the weights
         self.hidden_floor = torch.tensor(math.sqrt(config.hidden_size * config.rms_norm_eps), device=device)
         self.head_floor = torch.tensor(math.sqrt(config.head_dim * config.rms_norm_eps), device=device)
+        # a GPU has it as one kernel, which takes the mean where this takes the sum
+        self.hidden_share = torch.full((config.hidden_size,), config.hidden_size**-0.5, device=device)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take the weights of a `LanguageModel.state_dict()`, copying; nothing is shared with the source."""
@@ -409,10 +412,15 @@ class PackedModel:
 
     def _normalised(self, x: Tensor) -> Tensor:
         if self.config.norm == "layer":
+            if self.device.type == "cuda":
+                whole = F.layer_norm(x, x.shape[-1:], self.hidden_share, eps=self.config.rms_norm_eps)
+                return whole.to(self.input_dtype)
             x = x - x.mean(-1, keepdim=True)
         return self._divided(x).to(self.input_dtype)
 
     def _divided(self, x: Tensor) -> Tensor:
+        if self.device.type == "cuda":
+            return F.rms_norm(x, x.shape[-1:], self.hidden_share, self.config.rms_norm_eps)
         return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(self.hidden_floor)
 
     def _turns_of(

@@ -10,6 +10,7 @@ before a repetition penalty, a mask or a truncation; for a greedy row (temperatu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +52,14 @@ def uniforms(seeds: NDArray[np.uint64], indices: NDArray[np.int64]) -> NDArray[n
     return ((high << np.uint64(20)) | (low >> np.uint64(12))).astype(np.float64) * 2.0**-52
 
 
+def put(array: NDArray[Any], device: torch.device | str) -> Tensor:
+    """The array on a device. From pinned memory, so that a GPU that is at work need not be waited for."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return (
+        tensor.pin_memory().to(device, non_blocking=True) if torch.device(device).type == "cuda" else tensor.to(device)
+    )
+
+
 @dataclass(frozen=True)
 class Rules:
     """The options of B rows as tensors. None stands for "no row": the common cases skip work."""
@@ -80,21 +89,18 @@ class Rules:
     ) -> Rules:
         """Gather the options of B rows, all arrays (B,)."""
 
-        def put(array: NDArray[np.generic]) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(array)).to(device)
-
         is_greedy = temperature == 0
         divisor = np.where(is_greedy, np.float32(1), temperature)
         special = np.flatnonzero((top_k > 0) | (top_p < 1) | (min_p > 0) | (penalty != 1) | is_masked)
         return cls(
-            temperature=put(divisor[:, None]) if (divisor != 1).any() else None,
-            greedy=put(np.flatnonzero(is_greedy)) if is_greedy.any() else None,
+            temperature=put(divisor[:, None], device) if (divisor != 1).any() else None,
+            greedy=put(np.flatnonzero(is_greedy), device) if is_greedy.any() else None,
             is_all_greedy=bool(is_greedy.all()),
-            special=put(special) if len(special) else None,
-            top_k=put(top_k[special]),
-            top_p=put(top_p[special]),
-            min_p=put(min_p[special]),
-            penalty=put(penalty[special]),
+            special=put(special, device) if len(special) else None,
+            top_k=put(top_k[special], device),
+            top_p=put(top_p[special], device),
+            min_p=put(min_p[special], device),
+            penalty=put(penalty[special], device),
         )
 
     def scaled(self, logits: Tensor) -> Tensor:

@@ -24,15 +24,20 @@ Seen: TypeAlias = Tensor | BlockMask | None
 FUSED_ABOVE = 2048
 """Positions of a row above which a CPU uses torch's fused attention."""
 BLOCK = 128
-"""Positions of a block of queries or keys on a GPU, which is what torch's kernels are made for."""
+"""Positions of a block of queries or keys on a GPU: a multiple of what torch's kernels take at once."""
 NARROWEST = 16
 """Width of a head below which torch's kernels for blocks have no tile."""
 
 
 def what_is_seen(
-    positions: Tensor, segments: Tensor | None, windows: Iterable[int], dtype: torch.dtype, head_dim: int
+    positions: Tensor,
+    segments: Tensor | None,
+    windows: Iterable[int],
+    dtype: torch.dtype,
+    head_dim: int,
+    is_compiled: bool,
 ) -> dict[int, Seen]:
-    """For each of the windows (0 is none) what `positions` (B, T) see, for attention in `dtype`."""
+    """For each of the windows (0 is none) what `positions` (B, T) see, for attention in `dtype`, by compiled layers or plain."""
     B, T = positions.shape
     device = positions.device
     # who compiles the whole model, and not its layers, gets what a compiler can follow
@@ -41,7 +46,7 @@ def what_is_seen(
         first_BT = _beginnings(positions, segments)
         if first_BT is not None:
             return {window: within(first_BT, window) for window in windows}
-    has_blocks = device.type == "cuda" and not is_traced and T >= BLOCK and head_dim >= NARROWEST
+    has_blocks = device.type == "cuda" and is_compiled and T >= BLOCK and head_dim >= NARROWEST
 
     def seen(window: int) -> Seen:
         if window >= T:
@@ -85,7 +90,8 @@ def _needs_no_mask(T: int, segments: Tensor | None, device: torch.device) -> boo
 def blocks_of(segments: Tensor, window: int) -> BlockMask:
     """Which blocks of keys hold something for each block of queries, and which are seen by all of it, made on the device.
 
-    `segments` (B, T). A block of keys may count though none of it is seen; inside a block every pair is looked at.
+    `segments` (B, T). A block of keys may count though none of it is seen; inside a block every pair is looked at. What
+    fills the last block is a segment of its own, so that block is never seen whole.
     """
     T = segments.shape[1]
     whole = F.pad(segments, (0, -T % BLOCK), value=-1).view(len(segments), -1, BLOCK)
@@ -145,7 +151,7 @@ def _attend_fused(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, seen: Seen, sc
         if torch.compiler.is_compiling():
             made: Tensor = flex_attention(q_BHTD, k_BKTD, v_BKTD, block_mask=seen, scale=scale, enable_gqa=H > K)
             return made
-        # uncompiled it would hold the weights of all heads
+        # a compiled layer run plain, to be compared with: without a compiler, blocks would hold the weights of all heads
         B, T = q_BHTD.shape[0], q_BHTD.shape[2]
         seen = create_mask(seen.mask_mod, B, None, T, T, device=q_BHTD.device)[:, 0]
     is_repeated = seen is not None and q_BHTD.device.type == "cuda" and H > K

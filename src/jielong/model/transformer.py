@@ -232,7 +232,8 @@ class Transformer(nn.Module):
         kinds = [config.rope_of(layer) for layer in range(config.num_hidden_layers)]
         rotary = {kind: config.rotary_tables(kind, positions) if kind else None for kind in dict.fromkeys(kinds)}
         windows = [config.sliding_window if layer in config.sliding_layers else 0 for layer in range(len(kinds))]
-        seen = what_is_seen(positions, segments, windows, self.compute_dtype, config.head_dim)
+        is_compiled = self.layers[0]._compiled_call_impl is not None
+        seen = what_is_seen(positions, segments, windows, self.compute_dtype, config.head_dim, is_compiled)
         return [(rotary[kind], seen[window]) for kind, window in zip(kinds, windows, strict=True)]
 
 

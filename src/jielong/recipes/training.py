@@ -402,6 +402,7 @@ def rows_for_gpu(rows: RowsConfig, module: nn.Module, ranks: int) -> int:
     """
     transformer, of_step = cast(LanguageModel, module).model, rows.rows_per_step // ranks
     kept = transformer.config.num_hidden_layers * kept_bytes(transformer.config, transformer.compute_dtype.itemsize)
+    torch.cuda.empty_cache()  # what torch keeps for itself counts as taken
     fitting = min(torch.cuda.mem_get_info()[0] / 2 / kept, GPU_TOKENS) / rows.length
     wholes = [n for n in range(2, of_step + 1, 2) if of_step % n == 0 and n <= fitting]
     return max([rows.micro_rows, *wholes])
@@ -409,8 +410,6 @@ def rows_for_gpu(rows: RowsConfig, module: nn.Module, ranks: int) -> int:
 
 def compile_if_right(stage: TrainStage, context: Context, model: LanguageModel) -> str:
     """Compile the layers, or leave them plain on all ranks if what was compiled is wrong on one, and say why."""
-    from torch._dynamo.exc import TorchDynamoException  # late: it takes as long to import as torch itself
-
     rows = cast(RowsConfig, stage.source)
     compile_layers(model.model)
     fault = ""
@@ -419,8 +418,8 @@ def compile_if_right(stage: TrainStage, context: Context, model: LanguageModel) 
             fault = "compiled layers do not give this machine the plain ones' gradients"
         elif context.machine.device != "cpu" and not cross_entropy_like_plain(model):
             fault = "a compiled loss does not give this machine the plain one's gradients"
-    except TorchDynamoException as error:
-        fault = f"this machine's compiler fails ({str(error).strip().splitlines()[0]})"
+    except Exception as error:  # of compilers and drivers: whatever they raise, plain layers need neither
+        fault = f"this machine's compiler fails ({type(error).__name__}: {str(error).strip().splitlines()[0]})"
     if not context.ranks.sum_numbers({"wrong": float(bool(fault))})["wrong"]:
         return ""
     leave_plain(model.model)

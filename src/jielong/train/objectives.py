@@ -114,9 +114,10 @@ def fusible_cross_entropy(
 @functools.cache
 def compiled_cross_entropy() -> Callable[[Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor]]:
     """`fusible_cross_entropy` in kernels made for this device."""
-    return torch.compile(fusible_cross_entropy, dynamic=True)
+    return torch.compile(fusible_cross_entropy)
 
 
+@torch.no_grad()
 def cross_entropy_like_plain(model: LanguageModel) -> bool:
     """Whether the compiled cross-entropy of the model's vocabulary is the plain one here, within rounding; gradients too."""
     generator = torch.Generator().manual_seed(0)
@@ -156,7 +157,7 @@ def trained_logprobs(model: nn.Module, batch: Batch, temperature: float = 1.0) -
 def _trained(batch: Batch) -> tuple[Tensor, Tensor]:
     """Rows and columns of the positions whose weight is not 0.
 
-    A GPU is waited for to know how many; asked before the model runs, it has nothing else to do.
+    A GPU is waited for to know how many: asked before the model runs, it has only the micro-batch before to end.
     """
     rows, columns = (batch.weights != 0).nonzero(as_tuple=True)
     return rows, columns

@@ -180,6 +180,28 @@ class Weights:
         return weight, bias
 
 
+class UnitNorm:
+    """x / sqrt(sum of squares + width * eps) over the last axis: RMSNorm but for the sqrt(width), which is in the weights."""
+
+    def __init__(self, width: int, eps: float, device: torch.device) -> None:
+        self.eps, self.is_on_gpu = eps, device.type == "cuda"
+        self.floor = torch.tensor(math.sqrt(width * eps), device=device)
+        self.share = torch.full((width,), width**-0.5, device=device)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.is_on_gpu:  # one kernel
+            return F.rms_norm(x, x.shape[-1:], self.share, self.eps)
+        return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(self.floor)
+
+    def centred(self, x: Tensor) -> Tensor:
+        """The same of x - mean(x)."""
+        return (
+            F.layer_norm(x, x.shape[-1:], self.share, eps=self.eps)
+            if self.is_on_gpu
+            else self(x - x.mean(-1, keepdim=True))
+        )
+
+
 class PackedFeedForward:
     """A feed-forward block, or one expert of several, with the norm before it."""
 
@@ -293,11 +315,8 @@ class PackedModel:
         kinds = {layer.rope for layer in self.layers}
         positions = torch.arange(length, device=device)
         self.turns = {kind: self._turns_of(kind, positions) for kind in kinds if kind}
-        # hypot(|x|, sqrt(C eps)) = sqrt(sum of squares + C eps): RMSNorm's divisor, but for the sqrt(C) in the weights
-        self.hidden_floor = torch.tensor(math.sqrt(config.hidden_size * config.rms_norm_eps), device=device)
-        self.head_floor = torch.tensor(math.sqrt(config.head_dim * config.rms_norm_eps), device=device)
-        # a GPU has it as one kernel, which takes the mean where this takes the sum
-        self.hidden_share = torch.full((config.hidden_size,), config.hidden_size**-0.5, device=device)
+        self.hidden_norm = UnitNorm(config.hidden_size, config.rms_norm_eps, device)
+        self.head_norm = UnitNorm(config.head_dim, config.rms_norm_eps, device)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take the weights of a `LanguageModel.state_dict()`, copying; nothing is shared with the source."""
@@ -400,28 +419,19 @@ class PackedModel:
             if config.qk_norm or layer.rope:
                 qk = heads[:, : H + K].float()
                 if config.qk_norm:
-                    qk = qk / torch.linalg.vector_norm(qk, dim=-1, keepdim=True).hypot_(self.head_floor) * layer.qk_gain
+                    qk = self.head_norm(qk) * layer.qk_gain
                 if layer.rope:
                     torch.view_as_complex(qk.view(N, H + K, D // 2, 2)).mul_(turns[layer.rope])
                 heads[:, : H + K] = qk
             mixed = layer.o(attend(index, heads[:, :H], heads[:, H:].view(N, 2, K, D)).to(self.input_dtype))
-            x += self._divided(mixed.float()) * layer.after_attention if config.sandwich_norms else mixed
+            x += self.hidden_norm(mixed.float()) * layer.after_attention if config.sandwich_norms else mixed
             mixed = layer.mlp(self._normalised(x))
-            x += self._divided(mixed.float()) * layer.after_mlp if config.sandwich_norms else mixed
+            x += self.hidden_norm(mixed.float()) * layer.after_mlp if config.sandwich_norms else mixed
         return self._normalised(x)
 
     def _normalised(self, x: Tensor) -> Tensor:
-        if self.config.norm == "layer":
-            if self.device.type == "cuda":
-                whole = F.layer_norm(x, x.shape[-1:], self.hidden_share, eps=self.config.rms_norm_eps)
-                return whole.to(self.input_dtype)
-            x = x - x.mean(-1, keepdim=True)
-        return self._divided(x).to(self.input_dtype)
-
-    def _divided(self, x: Tensor) -> Tensor:
-        if self.device.type == "cuda":
-            return F.rms_norm(x, x.shape[-1:], self.hidden_share, self.config.rms_norm_eps)
-        return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(self.hidden_floor)
+        norm = self.hidden_norm.centred if self.config.norm == "layer" else self.hidden_norm
+        return norm(x).to(self.input_dtype)
 
     def _turns_of(
         self, kind: Literal["", "global", "local"], positions: Tensor, lengths: Tensor | None = None

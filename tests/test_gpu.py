@@ -18,8 +18,8 @@ HERE = Path(__file__).parent
 @pytest.mark.smoke
 def test_a_gpu_computes_what_the_cpu_computes() -> None:
     pretended = [] if torch.cuda.is_available() else ["-p", "tests.pretend_gpu"]
-    if pretended and not has_compiler():
-        pytest.skip("a pretended GPU needs a C++ compiler")
+    if pretended and not (sys.platform == "linux" and has_compiler()):
+        pytest.skip("a pretended GPU needs a C++ compiler, and Linux's loader")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *pretended, HERE / "gpu_paths.py"]
     done = subprocess.run(
         command, cwd=HERE.parent, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=900

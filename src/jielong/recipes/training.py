@@ -419,7 +419,8 @@ def compile_if_right(stage: TrainStage, context: Context, model: LanguageModel) 
         elif context.machine.device != "cpu" and not cross_entropy_like_plain(model):
             fault = "a compiled loss does not give this machine the plain one's gradients"
     except Exception as error:  # of compilers and drivers: whatever they raise, plain layers need neither
-        fault = f"this machine's compiler fails ({type(error).__name__}: {str(error).strip().splitlines()[0]})"
+        reason = " ".join(str(error).split())[:200]
+        fault = f"this machine's compiler fails ({type(error).__name__}: {reason})"
     if not context.ranks.sum_numbers({"wrong": float(bool(fault))})["wrong"]:
         return ""
     leave_plain(model.model)

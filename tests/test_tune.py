@@ -318,6 +318,18 @@ def test_the_budget_ends_the_trial_under_way_and_what_was_spent_counts(pages, tm
     assert read_json(file)["seconds"] - spent < time.monotonic() - before + 0.1
 
 
+@pytest.mark.parametrize("is_short", [True, False])
+def test_a_budget_for_few_trials_says_so_and_what_would_do(pages, tmp_path, monkeypatch, capsys, is_short):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.modules[tune.__module__], "TOLD_AT", 3)
+    options = ["own", "--source", str(pages), "--size", "smoke", *SETS, "--trials", "1"]
+    # a trial of nine steps takes a second or so, and no machine makes five of 1,500 in nine
+    longer = ["--set", "pretrain.loop.steps=1500", "--budget", "9s"] if is_short else ["--budget", "60m"]
+    assert main(["tune", *options, *longer]) == (2 if is_short else 0)
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("min and the budget holds" in said and "of them; 5 would take --budget" in said) == is_short
+
+
 def test_other_settings_are_another_search(pages, tmp_path):
     first = tune(written(pages), tmp_path, held=TINY, budget_s=600, max_trials=1)
     other = tune(written(pages), tmp_path, held=(*TINY, "pretrain.optimizer.lr=0.01"), budget_s=600, max_trials=1)

@@ -411,9 +411,9 @@ def rows_for_gpu(rows: RowsConfig, module: nn.Module, ranks: int) -> int:
 def compile_if_right(stage: TrainStage, context: Context, model: LanguageModel) -> str:
     """Compile the layers, or leave them plain on all ranks if what was compiled is wrong on one, and say why."""
     rows = cast(RowsConfig, stage.source)
-    compile_layers(model.model)
     fault = ""
     try:
+        compile_layers(model.model)
         if not compiled_like_plain(model.model, rows.micro_rows, rows.length):
             fault = "compiled layers do not give this machine the plain ones' gradients"
         elif context.machine.device != "cpu" and not cross_entropy_like_plain(model):

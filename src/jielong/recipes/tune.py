@@ -37,6 +37,8 @@ from jielong.train.loop import Progress
 VERSION = 1
 FAILURES_IN_A_ROW = 5
 """After so many the cause is not in the settings, and the search ends."""
+FEW, TOLD_AT = 5, 10
+"""Of fewer trials nothing can be learned; what one takes is known after so many steps."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class TrialContext(Context):
 
     def report(self, progress: Progress) -> None:
         super().report(progress)
+        if not self.ended and progress.step == TOLD_AT < progress.steps:
+            self._tell_what_fits(progress)
         judged_by = self.study.search.judged_by
         if judged_by in progress.found:
             self.clock.keep()
@@ -108,6 +112,21 @@ class TrialContext(Context):
                 raise Pruned
         if self.clock.spent_s > self.budget_s and progress.step < progress.steps:
             raise BudgetSpent
+
+    def _tell_what_fits(self, progress: Progress) -> None:
+        """That the budget is short of some trials, if it is, and what would do."""
+        left_steps = progress.steps - progress.step
+        trial_s = progress.seconds_left / left_steps * progress.steps
+        left_s = self.budget_s - self.clock.spent_s + trial_s - progress.seconds_left
+        if left_s >= FEW * trial_s:
+            return
+        enough_s = FEW * trial_s - left_s + self.budget_s
+        shorter = int(progress.steps * left_s / trial_s / FEW)
+        less = f", or --steps {shorter}" if shorter > TOLD_AT else ""
+        self.display.message(
+            f"a trial takes about {math.ceil(trial_s / 60)} min and the budget holds {left_s / trial_s:.1f} of them; "
+            f"{FEW} would take --budget {math.ceil(enough_s / 60)}m{less}"
+        )
 
     def _checks(self, step: int) -> dict[int, float]:
         return {s: v for s, v in checks(self.directory(self.study.search.stage), self.study.search) if s <= step}

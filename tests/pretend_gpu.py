@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -29,7 +30,8 @@ def _load_before_torch() -> None:
     spec = importlib.util.find_spec("torch")
     assert spec is not None and spec.origin is not None
     torch_path = Path(spec.origin).parent
-    digest = hashlib.blake2b(source.read_bytes() + str(torch_path).encode(), digest_size=8).hexdigest()
+    for_this = f"{torch_path} {importlib.metadata.version('torch')}".encode()
+    digest = hashlib.blake2b(source.read_bytes() + for_this, digest_size=8).hexdigest()
     built = Path(tempfile.gettempdir()) / f"pretend_gpu_{os.getuid()}_{digest}.so"
     if not built.exists():
         aside = built.with_suffix(f".{os.getpid()}")
@@ -54,8 +56,6 @@ WAITS = {aten._local_scalar_dense, aten.equal, aten.nonzero, aten.masked_select,
 PRODUCTS = {aten.mm, aten.bmm, aten.addmm, aten.baddbmm}
 INDEXED = {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
 """Their indices may lie on the CPU."""
-
-
 TOO_LARGE = 2**34
 """Multiplications of a product that is taken as done: nothing but the measurement of a machine is so large."""
 
@@ -125,7 +125,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return 0  # the plain formula: the fused kernels of the CPU would not do for others
     crosses = packet is aten._to_copy and device is not None and has_gpu != (device.type == "cuda")
     crosses |= packet is aten.copy_ and len(set(is_on_gpu)) == 2
-    if has_gpu:
+    if has_gpu or crosses:
         _check_rules(func, packet, tensors, is_on_gpu, crosses)
     if device is not None and device.type == "cuda":
         kwargs = {**kwargs, "device": CPU}

@@ -390,7 +390,8 @@ def pick(stage: TrainStage, context: Context, module: nn.Module) -> None:
 
 def picked_words(picked: Mapping[str, Any], machine: Machine) -> str:
     """What was picked, for whoever watches."""
-    where = f"{machine.threads} threads" if machine.device == "cpu" else machine.device
+    threads = "1 thread" if machine.threads == 1 else f"{machine.threads} threads"
+    where = threads if machine.device == "cpu" else machine.device
     rows = f", {picked['micro_rows']} rows at a time" if "micro_rows" in picked else ""
     return f"on {where}, products in {machine.dtype}{rows}, {'compiled' if picked['compile'] else 'not compiled'}"
 

@@ -261,11 +261,11 @@ class Engine:
         rows = self._rows
         # Gaps and reading rows are computed along; what they give is dropped, and a stray key lands on a position that
         # holds nothing yet.
-        num_rows, length = int(writing[-1]) + 1, int(rows.position[writing].max()) + 1
+        length = int(rows.position[writing].max()) + 1
         if self._graphs is not None:
-            logits = self._graphs.write(rows.last, rows.position, num_rows, length)
-            logits = logits[:num_rows] if num_rows == len(writing) else logits[self._tensor(writing)]
+            logits = self._graphs.write(rows.last, rows.position, writing, length)
         else:
+            num_rows = int(writing[-1]) + 1
             ids, positions = self._tensor(rows.last[:num_rows]), self._tensor(rows.position[:num_rows])
             slots, length = self._tensor(writing), self._slots.bucket(length)
             logits = self._model.logits(self._model.extend(self._cache, ids, positions, slots, length))

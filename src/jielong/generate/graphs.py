@@ -63,18 +63,21 @@ class Graphs:
         """Whether a pass waits for nothing: experts are told how many tokens they get, `dynamic` turns how long a row is."""
         return device.type == "cuda" and not config.num_experts and not config.is_dynamic
 
-    def write(self, last: NDArray[np.int64], positions: NDArray[np.int64], num_rows: int, length: int) -> Tensor:
-        """Logits (B, V) float32 after writing the last id of each of the first B rows, `num_rows` or more, where it goes.
-
-        `last` and `positions` (slots,) are those of all slots; nobody sees more than `length` positions. Valid until the
+    def write(
+        self, last: NDArray[np.int64], positions: NDArray[np.int64], writing: NDArray[np.int64], length: int
+    ) -> Tensor:
+        """Logits (N, V) float32 of the rows `writing` (N,), which rise, after their last ids were written; valid until the
         next call.
+
+        `last` and `positions` (slots,) say the last id of all slots and where it goes; nobody sees more than `length`
+        positions.
         """
-        rows = self._rows(num_rows)
-        return self._replay(last[:rows, None], positions[:rows, None], np.arange(rows), length)
+        rows = self._rows(writing)
+        return self._replay(last[:rows, None], positions[:rows, None], writing, rows, length)
 
     def is_dense(self, writing: NDArray[np.int64], counts: NDArray[np.int64]) -> bool:
         """Whether `verify` would compute little else than what it is asked for."""
-        return self._rows(int(writing[-1]) + 1) * power_of_two(int(counts.max())) <= 4 * int(counts.sum())
+        return self._rows(writing) * power_of_two(int(counts.max())) <= 4 * int(counts.sum())
 
     def verify(
         self,
@@ -84,32 +87,34 @@ class Graphs:
         counts: NDArray[np.int64],
         line: NDArray[np.int64],
     ) -> Tensor:
-        """Logits (N, V) after writing `counts[i]` ids of the `line` (N,) into row `writing[i]`, from its position on.
+        """`write` of `counts[i]` ids of the `line` (N,) into row `writing[i]`, from its position on: logits (N, V) of them all.
 
-        `last` and `positions` are those of all slots. Short rows repeat their last token: twice the same keys in one place.
+        Short rows repeat their last token: twice the same keys in one place.
         """
-        rows, width = self._rows(int(writing[-1]) + 1), power_of_two(int(counts.max()))
+        rows, width = self._rows(writing), power_of_two(int(counts.max()))
         ids, where = (np.repeat(of_slots[:, None], width, axis=1) for of_slots in (last, positions))
         first = np.cumsum(counts) - counts
         within = np.minimum(np.arange(width), counts[:, None] - 1)
         ids[writing] = line[first[:, None] + within]
         where[writing] += within
-        places = np.zeros(power_of_two(len(line)), np.int64)
-        steps = np.arange(len(line)) - np.repeat(first, counts)
-        places[: len(line)] = np.repeat(writing, counts) * width + steps
+        places = np.repeat(writing, counts) * width + np.arange(len(line)) - np.repeat(first, counts)
         length = int((positions[writing] + counts).max())
-        return self._replay(ids[:rows], where[:rows], places, length)[: len(line)]
+        return self._replay(ids[:rows], where[:rows], places, power_of_two(len(line)), length)
 
-    def _rows(self, num_rows: int) -> int:
-        return min(power_of_two(num_rows), self.cache.slots)
+    def _rows(self, writing: NDArray[np.int64]) -> int:
+        """How many rows, from the first on, are computed for these."""
+        return min(power_of_two(int(writing[-1]) + 1), self.cache.slots)
 
     def _replay(
-        self, ids: NDArray[np.int64], positions: NDArray[np.int64], places: NDArray[np.int64], length: int
+        self, ids: NDArray[np.int64], positions: NDArray[np.int64], places: NDArray[np.int64], room: int, length: int
     ) -> Tensor:
+        """Logits (N, V) at `places` (N,) of the line of all tokens; a graph asks for `room` of them."""
         step = max(SHORTEST, power_of_two(length) // 8)
         length = min(-(-length // step) * step, self.cache.length)
-        inputs, asked = put(np.stack([ids, positions]), self.model.device), put(places, self.model.device)
-        shape = (*ids.shape, len(places), length)
+        padded = np.zeros(room, np.int64)
+        padded[: len(places)] = places
+        inputs, asked = put(np.stack([ids, positions]), self.model.device), put(padded, self.model.device)
+        shape = (*ids.shape, room, length)
         # the one used last stands last
         found = self.passes.pop(shape, None) or self._capture(inputs, asked, length)
         self.passes[shape] = found

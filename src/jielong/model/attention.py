@@ -40,28 +40,26 @@ def what_is_seen(
     """For each of the windows (0 is none) what `positions` (B, T) see, for attention in `dtype`, by compiled layers or plain."""
     B, T = positions.shape
     device = positions.device
+    limits = {window: window if window < T else 0 for window in windows}
     # who compiles the whole model, and not its layers, gets what a compiler can follow
     is_traced = torch.compiler.is_compiling()
-    if device.type == "cpu" and not is_traced and has_attention(dtype):
-        first_BT = _beginnings(positions, segments)
-        if first_BT is not None:
-            return {window: within(first_BT, window) for window in windows}
-    has_blocks = device.type == "cuda" and is_compiled and T >= BLOCK and head_dim >= NARROWEST
-
-    def seen(window: int) -> Seen:
-        if window >= T:
-            window = 0
-        if not window and _needs_no_mask(T, segments, device):
-            return None
-        if has_blocks:
-            of_rows = torch.ones(B, T, dtype=torch.int32, device=device) if segments is None else segments
-            return blocks_of(of_rows, window)
+    can_begin = device.type == "cpu" and not is_traced and has_attention(dtype)
+    first_BT = _beginnings(positions, segments) if can_begin else None
+    made: dict[int, Seen] = {}
+    if first_BT is None and 0 in limits.values() and _needs_no_mask(T, segments, device):
+        made[0] = None
+    missing = {limit for limit in limits.values() if limit not in made}
+    if first_BT is not None:
+        made |= {limit: within(first_BT, limit) for limit in missing}
+    elif missing and device.type == "cuda" and is_compiled and not is_traced and T >= BLOCK and head_dim >= NARROWEST:
+        of_rows = torch.ones(B, T, dtype=torch.int32, device=device) if segments is None else segments
+        made |= {limit: blocks_of(of_rows, limit) for limit in missing}
+    elif missing:
         mask = torch.ones(T, T, dtype=torch.bool, device=device).tril().expand(B, T, T)
         if segments is not None:
             mask = mask & (segments[:, :, None] == segments[:, None, :])
-        return mask & torch.ones_like(mask[0]).triu(1 - window) if window else mask
-
-    return {window: seen(window) for window in dict.fromkeys(windows)}
+        made |= {limit: mask & torch.ones_like(mask[0]).triu(1 - limit) if limit else mask for limit in missing}
+    return {window: made[limit] for window, limit in limits.items()}
 
 
 def _beginnings(positions: Tensor, segments: Tensor | None) -> Tensor | None:

@@ -97,7 +97,7 @@ def train(stage: TrainStage, context: Context) -> dict[str, Any]:
     objective = build_objective(
         stage,
         cast(LanguageModel, next(iter(modules.values()))).config,
-        is_compiled=picked["compile"] and context.machine.device != "cpu",
+        is_compiled=picked["compile"],
     )
     checks = (
         [Check(stage.check_every, held_out_loss(objective, test, context.ranks), "held_out_loss")]

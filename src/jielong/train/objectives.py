@@ -55,8 +55,9 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         num_right = torch.zeros((), device=hidden_NC.device)
         grad_hidden = torch.empty_like(hidden_NC) if has_gradient else None
         grad_head = torch.zeros(head_VC.shape, device=head_VC.device) if ctx.needs_input_grad[1] else None
-        cross_entropy = compiled_cross_entropy() if is_compiled else _cross_entropy
-        size = CHUNK_TOKENS if hidden_NC.device.type == "cpu" else GPU_CHUNK_TOKENS
+        is_on_cpu = hidden_NC.device.type == "cpu"  # where the C++ does what a compiler would
+        cross_entropy = compiled_cross_entropy() if is_compiled and not is_on_cpu else _cross_entropy
+        size = CHUNK_TOKENS if is_on_cpu else GPU_CHUNK_TOKENS
         for start in range(0, len(targets), size):
             part = slice(start, start + size)
             logits = hidden_NC[part] @ head_VC.T
@@ -176,8 +177,8 @@ class NextToken:
     Term "loss": nats per trained token. Metric "accuracy": how often the target is the most likely token.
     With `balance` above 0, for a model with experts, also the term "balance": that times the mean over layers of
     `balance.imbalance`, which is told as a metric. It is that of each micro-batch, over all tokens that are no padding:
-    a product of means is no sum, so here the size of a micro-batch shows. `is_compiled` is for GPUs: on a CPU the
-    C++ does what a compiler would.
+    a product of means is no sum, so here the size of a micro-batch shows. `is_compiled` matters on GPUs
+    alone.
     """
 
     def __init__(self, module: str = "policy", balance: float = 0.0, is_compiled: bool = False) -> None:
@@ -339,10 +340,10 @@ class PolicyGradient:
 
     def __call__(self, modules: Modules, batch: Batch) -> Loss:
         config = self.config
-        is_trained = batch.weights != 0
+        trained = _trained(batch)
         logprobs = trained_logprobs(modules[self.module], batch, float(batch.extra["temperature"]))
         streams = {
-            n: batch.extra[n][is_trained] for n in ("advantages", "old_logprobs", "engine_logprobs", "ref_logprobs")
+            n: batch.extra[n][trained] for n in ("advantages", "old_logprobs", "engine_logprobs", "ref_logprobs")
         }
         advantages, old = streams["advantages"], streams["old_logprobs"]
         logratio = logprobs - old
@@ -353,9 +354,9 @@ class PolicyGradient:
             losses = losses + config.loss_kl_coefficient * kl_estimate(
                 logprobs, streams["ref_logprobs"], config.loss_kl
             )
-        weights = batch.weights[is_trained]
+        weights = batch.weights[trained]
         if config.aggregation == "grpo":
-            per_row = batch.weights.sum(dim=1, keepdim=True).expand_as(batch.weights)[is_trained]
+            per_row = batch.weights.sum(dim=1, keepdim=True).expand_as(batch.weights)[trained]
             total = (losses * weights / per_row).sum()
         else:
             total = (losses * weights).sum()
@@ -397,16 +398,16 @@ class ValueLoss:
         return {"value": float(batch.weights.sum())}
 
     def __call__(self, modules: Modules, batch: Batch) -> Loss:
-        is_trained = batch.weights != 0
+        trained = _trained(batch)
         critic = cast(ScalarModel, modules[self.module])
-        values = critic(batch.inputs, batch.positions, batch.segments)[is_trained]
-        returns, old = batch.extra["returns"][is_trained], batch.extra["old_values"][is_trained]
+        values = critic(batch.inputs, batch.positions, batch.segments)[trained]
+        returns, old = batch.extra["returns"][trained], batch.extra["old_values"][trained]
         error = (values - returns).square()
         worst = error
         if self.config.clip:
             clipped = old + (values - old).clamp(-self.config.clip, self.config.clip)
             worst = torch.maximum(error, (clipped - returns).square())
-        weights = batch.weights[is_trained]
+        weights = batch.weights[trained]
         total = self.config.coefficient * 0.5 * (worst * weights).sum()
         metrics = {"value_error": ((error.detach() * weights).sum(), weights.sum())}
         return Loss({"value": (total, weights.sum())}, metrics)

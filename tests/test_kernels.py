@@ -12,7 +12,7 @@ from torch import Tensor
 
 from jielong.model import attention as attending
 from jielong.model.transformer import ModelConfig, fresh_language_model
-from jielong.native import attention, build, cross_entropy, library
+from jielong.native import attention, build, cross_entropy, library, symmetric
 
 BUILT = [name for name in library.fitting() if build.library_file(name).exists()]
 
@@ -22,7 +22,7 @@ def built(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ct
     if request.param is None:
         pytest.skip("the C++ was not built here: no compiler, or not for this processor")
     found = ctypes.CDLL(str(build.library_file(request.param)))
-    for module in (attention, cross_entropy):
+    for module in (attention, cross_entropy, symmetric):
         monkeypatch.setattr(module, "library", lambda: found)
     return found
 
@@ -240,3 +240,46 @@ def test_bfloat16_is_added_to_float32(built: ctypes.CDLL, shape: tuple[int, int]
     right = total + part
     cross_entropy.add_(total, part)
     assert torch.equal(total, right)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "columns"), [(32, 32), (96, 64), (160, 224), (40, 64), (64, 40)])
+def test_symmetric_products_are_those_of_float64(
+    built: ctypes.CDLL, dtype: torch.dtype, rows: int, columns: int
+) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    x = torch.randn(rows, columns, generator=generator).to(dtype)
+    wide = x.double()
+    gram = (wide @ wide.T).to(dtype)
+    cases = [
+        (symmetric.symmetric(x, x), wide @ wide.T),
+        # columns apart from each other in memory
+        (symmetric.symmetric(x.T.contiguous().T, x, alpha=0.5), 0.5 * wide @ wide.T),
+        (symmetric.symmetric(x, x, gram, alpha=2.0, beta=-3.0), 2.0 * wide @ wide.T - 3.0 * gram.double()),
+        (symmetric.symmetric(x, 3 * x), wide @ (3 * x).double().T),
+    ]
+    for found, right in cases:
+        assert found.dtype == dtype
+        assert (found.double() - right).norm() <= ERROR[dtype] * right.norm()
+    if rows % symmetric.BLOCK == columns % symmetric.BLOCK == 0 and dtype == torch.float32:
+        assert all(torch.equal(found, found.T) for found, _ in cases[:2])
+
+
+def test_of_a_symmetric_product_half_is_computed(built: ctypes.CDLL) -> None:
+    a, b = torch.randn(64, 32), torch.randn(64, 32)
+    found, right = symmetric.symmetric(a, b), a @ b.T
+    below = torch.ones(64, 64, dtype=torch.bool).tril()
+    below[:32, :32] = below[32:, 32:] = True
+    assert torch.allclose(found[below], right[below], atol=1e-5)
+    assert torch.equal(found[:32, 32:], found[32:, :32].T)
+
+
+def test_threads_change_no_bit_of_a_symmetric_product(built: ctypes.CDLL) -> None:
+    x = torch.randn(160, 96, generator=torch.Generator().manual_seed(0))
+    before, threads = symmetric.symmetric(x, x), torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        after = symmetric.symmetric(x, x)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(before, after)

@@ -51,14 +51,6 @@ void to_words(const typename Kind::Number* from, int64_t lines, int64_t columns,
     }
 }
 
-// The (lines, columns) words as (lines / SIZE, columns, SIZE): each SIZE lines turned.
-template <int64_t SIZE>
-void turn_blocks(const uint32_t* from, int64_t lines, int64_t columns, uint32_t* to) {
-    for (int64_t l = 0; l < lines; l += 16)
-        for (int64_t c = 0; c < columns; c += 16)
-            turn(from + l * columns + c, columns, to + (l / SIZE * columns + c) * SIZE + l % SIZE, SIZE);
-}
-
 // The (lines, columns) numbers as (lines / 32, columns, 32): each 32 lines turned; `words` are made on the way.
 template <typename Kind>
 void turn_numbers(const typename Kind::Number* from, int64_t lines, int64_t columns, uint32_t* words, typename Kind::Number* to) {

@@ -172,4 +172,12 @@ inline void turn(const uint32_t* from, int64_t from_line, uint32_t* to, int64_t 
 }
 #endif
 
+// The (lines, columns) words as (lines / SIZE, columns, SIZE): each SIZE lines turned.
+template <int64_t SIZE>
+void turn_blocks(const uint32_t* from, int64_t lines, int64_t columns, uint32_t* to) {
+    for (int64_t l = 0; l < lines; l += 16)
+        for (int64_t c = 0; c < columns; c += 16)
+            turn(from + l * columns + c, columns, to + (l / SIZE * columns + c) * SIZE + l % SIZE, SIZE);
+}
+
 }  // namespace

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jielong.native.symmetric import symmetric
+
 A, B, C = 3.4445, -4.7750, 2.0315
 """Of the polynomial a x + b x^3 + c x^5 on singular values, which five times takes nearly all of (0, 1] near 1."""
 TIMES, SMALLEST = 5, 1e-7
@@ -23,14 +25,14 @@ def orthogonalised(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     """
     x = matrix.to(dtype)
     if x.shape[0] > x.shape[1]:
-        x = x.T
+        x = x.T.contiguous()
     x = x / x.norm().clamp(min=SMALLEST)
     if dtype == torch.float32 and 3 * x.shape[0] < 2 * x.shape[1]:
-        x = _polynomial(x @ x.T) @ x
+        x = _polynomial(symmetric(x, x)) @ x
     else:
         for _ in range(TIMES):
-            gram = x @ x.T
-            x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=B, alpha=C), x, beta=A)
+            gram = symmetric(x, x)
+            x = torch.addmm(x, symmetric(gram, gram, gram, alpha=C, beta=B), x, beta=A)
     return x.T if matrix.shape[0] > matrix.shape[1] else x
 
 
@@ -38,11 +40,11 @@ def _polynomial(gram: Tensor) -> Tensor:
     """The P (n, n) with which P x is x after all iterations, where `gram` is x x'. All are polynomials of it and commute."""
     found = None
     for time in range(TIMES):
-        factor = torch.addmm(gram, gram, gram, beta=B, alpha=C)
+        factor = symmetric(gram, gram, gram, alpha=C, beta=B)
         factor.diagonal().add_(A)
         found = factor if found is None else factor @ found
         if time + 1 < TIMES:
-            gram = factor @ gram @ factor
+            gram = symmetric(factor @ gram, factor)
     assert found is not None
     return found
 

@@ -251,6 +251,8 @@ def test_a_token_costs_its_experts_and_its_window():
     near = dataclasses.replace(TINY, sliding_window=8, sliding_layers=(1,))
     # of 64 tokens with a window of 8, the first see 1 to 8 and the rest 8: 2 * 8 - 8 * 8 / 64 = 15, not 64, in one layer
     assert dense - flops_per_token(near, 64) == 6 * (64 - 15) * 4 * 16
+    # frozen weights get no gradients, an adapter's do
+    assert flops_per_token(TINY, 64, adapter=100) == dense - 2 * num_parameters(TINY) + 6 * 100
 
 
 def test_parameter_count_of_a_preset_is_that_of_the_model():

@@ -92,17 +92,18 @@ def _parameters(config: ModelConfig, num_experts: int) -> int:
     return config.num_hidden_layers * layer + embeddings + norm
 
 
-def flops_per_token(config: ModelConfig, length: int) -> float:
+def flops_per_token(config: ModelConfig, length: int, adapter: int = 0) -> float:
     """Training FLOPs (forward and backward) of one token: 6 N + 6 L T d (Chowdhery et al. 2022, appendix B, causal).
 
-    N are the active parameters; T is less in layers with a window, where a token sees T/2 positions no longer.
+    N are the active parameters; T is less in layers with a window, where a token sees T/2 positions no longer. Where an
+    `adapter` of so many parameters is trained beside N that are frozen, nobody computes the latters' gradients: 4 N.
     """
     width = config.num_attention_heads * config.head_dim
     window = config.sliding_window or length
     near = 2 * window - window**2 / length if window < length else length
     slide = len(config.sliding_layers)
     positions = (config.num_hidden_layers - slide) * length + slide * near
-    return 6.0 * num_active_parameters(config) + 6.0 * positions * width
+    return (4.0 if adapter else 6.0) * num_active_parameters(config) + 6.0 * adapter + 6.0 * positions * width
 
 
 def kept_bytes(config: ModelConfig, item: int, scores: int = 0) -> int:

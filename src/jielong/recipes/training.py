@@ -361,7 +361,8 @@ def mfu_per_rate(stage: TrainStage, context: Context, module: nn.Module) -> floa
         return 0.0
     machine = context.machine
     devices = context.ranks.size if machine.device == "cuda" else 1
-    per_token = flops_per_token(cast(LanguageModel, module).config, stage.source.length)
+    adapter = module.num_trained if isinstance(module, AdaptedModel) else 0
+    per_token = flops_per_token(cast(LanguageModel, module).config, stage.source.length, adapter)
     return per_token / (machine.gflops * 1e9 * devices)
 
 

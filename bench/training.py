@@ -219,12 +219,25 @@ def _compare(losses: dict[str, list[float]], peak: float) -> list[tuple[str, boo
 # Seconds to a held-out loss -------------------------------------------------------------------------------------------
 
 
+def passages(text: str, at_least: int = 2000) -> Iterator[str]:
+    """Whole lines of so many characters: a long file held out as one would be all that is held out, and unlike the rest."""
+    lines: list[str] = []
+    for line in text.splitlines(keepends=True):
+        lines.append(line)
+        if sum(map(len, lines)) >= at_least:
+            yield "".join(lines)
+            lines = []
+    if lines:
+        yield "".join(lines)
+
+
 def read_text(folder: Path) -> list[Document]:
-    """The text files and JSON lines (their "text") of a folder."""
+    """The text files, in passages, and JSON lines (their "text") of a folder."""
     found: list[Document] = []
     for file in sorted(folder.iterdir()):
         if file.suffix == ".txt":
-            found.append(Document(file.read_text(encoding="utf-8"), id=file.name))
+            parts = passages(file.read_text(encoding="utf-8"))
+            found += [Document(part, id=f"{file.name}:{i}") for i, part in enumerate(parts)]
         elif file.suffix == ".jsonl":
             lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
             found += [Document(d["text"], id=f"{file.name}:{i}") for i, d in enumerate(lines) if d.get("text")]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bench.contest import Contestant, Result, Wanted, busy_elsewhere, in_turn, rounds
 from bench.environments import OURS, Environment
+from jielong.data.refine import cut
 from jielong.data.shards import TokenArray, encode_documents
 from jielong.data.steps import PackedTokens, held_out
 from jielong.model import hf
@@ -219,24 +220,12 @@ def _compare(losses: dict[str, list[float]], peak: float) -> list[tuple[str, boo
 # Seconds to a held-out loss -------------------------------------------------------------------------------------------
 
 
-def passages(text: str, at_least: int = 2000) -> Iterator[str]:
-    """Whole lines of so many characters: a long file held out as one would be all that is held out, and unlike the rest."""
-    lines: list[str] = []
-    for line in text.splitlines(keepends=True):
-        lines.append(line)
-        if sum(map(len, lines)) >= at_least:
-            yield "".join(lines)
-            lines = []
-    if lines:
-        yield "".join(lines)
-
-
 def read_text(folder: Path) -> list[Document]:
-    """The text files, in passages, and JSON lines (their "text") of a folder."""
+    """The text files, cut (a long one would be all that is held out, and unlike the rest), and JSON lines (their "text")."""
     found: list[Document] = []
     for file in sorted(folder.iterdir()):
         if file.suffix == ".txt":
-            parts = passages(file.read_text(encoding="utf-8"))
+            parts = cut(file.read_text(encoding="utf-8"), max_chars=2000)
             found += [Document(part, id=f"{file.name}:{i}") for i, part in enumerate(parts)]
         elif file.suffix == ".jsonl":
             lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -17,16 +16,13 @@ from jielong.native import build, library
 NAME = "amx"
 
 
-def compiled(folder: Path) -> Path:
-    file = folder / "pretended.so"
-    header = Path(__file__).with_suffix(".h")
-    flags = [*build.FLAGS, "-O1", *build.VARIANTS["x86_64"]["avx512"], "-include", str(header)]
-    subprocess.run(["g++", *flags, "-o", str(file), *map(str, build.sources())], check=True)
-    return file
-
-
 FOLDER = Path(tempfile.mkdtemp())
 atexit.register(shutil.rmtree, FOLDER)
-FILE = compiled(FOLDER)
+FILE = FOLDER / "pretended.so"
+COMPILER = build.compiler()
+assert COMPILER is not None
+FLAGS = [*build.AVX512, "-O1", "-include", str(Path(__file__).with_suffix(".h"))]
+done = build.compile_all(COMPILER, FLAGS, FILE)
+assert done.returncode == 0, done.stderr
 library.fitting = lambda: [NAME]
 build.library_file = library.library_file = lambda name: FILE if name == NAME else Path("nowhere")

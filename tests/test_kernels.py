@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -25,6 +27,16 @@ def built(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ct
     for module in (attention, cross_entropy, symmetric):
         monkeypatch.setattr(module, "library", lambda: found)
     return found
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 ERROR = {torch.bfloat16: 0.006, torch.float32: 2e-6}
@@ -133,12 +145,9 @@ def test_what_another_document_holds_changes_no_bit(dtype: torch.dtype) -> None:
 def test_threads_change_no_bit(dtype: torch.dtype) -> None:
     q, k, v, grad = heads(3, 80, 6, 3, 32, dtype)
     given = (q, k, v, beginnings(3, 80, 4), grad, 0.2)
-    before, threads = ours(*given), torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
+    before = ours(*given)
+    with threads(3):
         after = ours(*given)
-    finally:
-        torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
@@ -276,10 +285,7 @@ def test_of_a_symmetric_product_half_is_computed(built: ctypes.CDLL) -> None:
 
 def test_threads_change_no_bit_of_a_symmetric_product(built: ctypes.CDLL) -> None:
     x = torch.randn(160, 96, generator=torch.Generator().manual_seed(0))
-    before, threads = symmetric.symmetric(x, x), torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
+    before = symmetric.symmetric(x, x)
+    with threads(3):
         after = symmetric.symmetric(x, x)
-    finally:
-        torch.set_num_threads(threads)
     assert torch.equal(before, after)

@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -46,16 +47,25 @@ def library_file(name: str) -> Path:
     return HERE / f"_native_{name}_{digest}.so"
 
 
+def compiler() -> str | None:
+    return next((found for found in map(shutil.which, ("g++", "c++", "clang++")) if found), None)
+
+
+def compile_all(compiler: str, flags: Sequence[str], file: Path) -> subprocess.CompletedProcess[str]:
+    """All that lies here into one library, with `flags` after those that every variant has."""
+    command = [compiler, *FLAGS, *flags, "-o", str(file), *map(str, sources())]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def build() -> list[Path]:
     """Compile what can be compiled and remove what was built from other code; the files that are there now."""
-    compiler = next((found for found in map(shutil.which, ("g++", "c++", "clang++")) if found), None)
+    found = compiler()
     made = []
     for name, flags in variants().items():
         file = library_file(name)
         aside = file.with_suffix(".tmp")
-        if not file.exists() and compiler is not None:
-            command = [compiler, *FLAGS, *flags, "-o", str(aside), *map(str, sources())]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if not file.exists() and found is not None:
+            done = compile_all(found, flags, aside)
             if done.returncode:
                 print(f"the C++ was not built for {name}; torch is used instead: {done.stderr[-300:]}", file=sys.stderr)
                 continue

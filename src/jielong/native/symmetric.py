@@ -23,7 +23,9 @@ def symmetric(a: Tensor, b: Tensor, added: Tensor | None = None, alpha: float = 
     can = a.device.type == "cpu" and a.dtype in _NAMES and n % BLOCK == m % BLOCK == 0
     compute = getattr(library(), _NAMES[a.dtype], None) if can else None
     if compute is None:
-        return a @ b.T * alpha if added is None else torch.addmm(added, a, b.T, beta=beta, alpha=alpha)
+        if added is not None:
+            return torch.addmm(added, a, b.T, beta=beta, alpha=alpha)
+        return a @ b.T if alpha == 1.0 else alpha * (a @ b.T)
     a, b = a.contiguous(), b.contiguous()
     assert a.shape == b.shape and a.dtype == b.dtype
     out = a.new_empty(n, n)

@@ -31,7 +31,7 @@ from jielong.runs import derive_seed
 from jielong.tokens.chat import Rendered
 from jielong.train.loop import Loop, LoopConfig, Progress
 from jielong.train.machine import look_at_machine
-from jielong.train.objectives import NextToken
+from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
 
 DEPTHS, DIGITS = 10, 3

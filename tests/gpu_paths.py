@@ -19,15 +19,17 @@ from jielong.generate.engine import Engine, EngineConfig
 from jielong.generate.graphs import Graphs
 from jielong.model.attention import blocks_of
 from jielong.model.transformer import LanguageModel, ModelConfig, fresh_language_model
-from jielong.recipes.execute import run_recipe
 from jielong.recipes.quickstart import quickstart
-from jielong.recipes.recipe import RowsConfig, change
-from jielong.recipes.training import rows_for_gpu
 from jielong.records import Request, Sampling
+from jielong.stages.execute import run_recipe
+from jielong.stages.picking import rows_for_gpu
+from jielong.stages.recipe import change
 from jielong.train.loop import Loop, LoopConfig
 from jielong.train.machine import compile_layers, compiled_like_plain, look_at_machine
-from jielong.train.objectives import NextToken, cross_entropy_like_plain
+from jielong.train.objectives.logprobs import cross_entropy_like_plain
+from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
+from jielong.train.sources import RowsConfig
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Attempting to run cuBLAS", "default:.*TensorFloat32", "default:.*script_method"
@@ -238,13 +240,13 @@ def test_a_micro_batch_is_what_a_step_has_or_the_gpu_holds(monkeypatch: pytest.M
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (8 << 30, 16 << 30))
     module = on_gpu(fresh_language_model(OURS, 0))
     asked = RowsConfig(length=400, rows_per_step=96, micro_rows=4)
-    assert rows_for_gpu(asked, module, ranks=1) == 96
-    assert rows_for_gpu(asked, module, ranks=4) == 24
+    assert rows_for_gpu(asked, module.model, 1) == 96
+    assert rows_for_gpu(asked, module.model, 4) == 24
     # 65,536 tokens are 32 rows of 2,048; of what divides 96 that is 32 too
-    assert rows_for_gpu(dataclasses.replace(asked, length=2048), module, ranks=1) == 32
+    assert rows_for_gpu(dataclasses.replace(asked, length=2048), module.model, 1) == 32
     large = ModelConfig(V, 4096, 16384, 32, 32, 8, 128, 400)
     with torch.device("meta"):
         module = LanguageModel(large)
     # by hand: 8*4096 + 8*4096 + 4*40*128 + 4*112*128 + 16*16384 = 405,504 bytes a token and layer, 32 layers; 13 MB a token
     # of float32, and half of what is free (8 GiB) holds 330 of them: not one row
-    assert rows_for_gpu(asked, module, ranks=1) == 4
+    assert rows_for_gpu(asked, module.model, 1) == 4

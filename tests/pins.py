@@ -21,31 +21,28 @@ import torch
 
 from jielong.model.adapters import AdapterConfig
 from jielong.model.transformer import ModelConfig
-from jielong.recipes import WITH_DATA, build_recipe
+from jielong.recipes import about_recipes, build_recipe
 from jielong.recipes.adapt import adapt
-from jielong.recipes.execute import run_recipe
-from jielong.recipes.recipe import (
-    FileStage,
-    FolderStage,
-    ItemCounts,
-    JudgementsStage,
-    LessonsStage,
-    ModelStage,
-    NextTokenConfig,
-    ReadingStage,
-    Recipe,
-    RowsConfig,
-    Stage,
-    TokenizerStage,
-    TrainStage,
-)
 from jielong.runs import Run, read_json, read_metrics, write_json, write_text
+from jielong.stages.execute import run_recipe
+from jielong.stages.files import FileStage
+from jielong.stages.judgements import JudgementsStage
+from jielong.stages.lessons import ItemCounts, LessonsStage
+from jielong.stages.models import ModelStage
+from jielong.stages.pages import FolderStage
+from jielong.stages.reading import ReadingStage
+from jielong.stages.recipe import Recipe, Stage
+from jielong.stages.tokens import TokenizerStage
+from jielong.stages.train import TrainStage
 from jielong.tokens.tokenizer import TokenizerConfig
 from jielong.train.loop import LoopConfig
 from jielong.train.machine import Machine
-from jielong.train.objectives import BradleyTerryConfig, PolicyConfig, PPOConfig, PTXConfig
+from jielong.train.objectives.next_token import NextTokenConfig
+from jielong.train.objectives.policy import PolicyConfig, PPOConfig, PTXConfig
+from jielong.train.objectives.preferences import BradleyTerryConfig
 from jielong.train.optim import OptimizerConfig
 from jielong.train.rollouts import RolloutConfig
+from jielong.train.sources import RowsConfig
 from jielong.use.strategies import STRATEGIES
 
 FILE = Path(__file__).with_name("pins.json")
@@ -62,7 +59,7 @@ FROM_RANDOM = ("pretrain", "experts")
 
 def recipes(folder: Path) -> Iterable[Recipe]:
     """Every recipe in every size; `folder` takes the files that `own` and `adapt` are made for."""
-    for name in sorted(WITH_DATA):
+    for name in sorted(about_recipes().keys() - {"own"}):
         for size in ("default", "smoke"):
             yield build_recipe(name, size=size)
     pages = folder / "pages"

@@ -19,17 +19,16 @@ from numpy.typing import NDArray
 from jielong.cli.act import add_parser, turns_told_again
 from jielong.cli.main import main
 from jielong.errors import ConfigError, TooLongError
-from jielong.evaluate.acting import figures
+from jielong.evaluate.acting import HouseholdExam, figures
 from jielong.evaluate.many import many
 from jielong.generate.requests import check_request
-from jielong.recipes import training
-from jielong.recipes.acting import Trial
-from jielong.recipes.execute import run_recipe
 from jielong.recipes.household import household
-from jielong.recipes.prepare import read_conversations
-from jielong.recipes.recipe import change
 from jielong.records import Conversation, Message, Observation, Request, Sampling
 from jielong.runs import Run, read_json
+from jielong.stages import picking
+from jielong.stages.execute import run_recipe
+from jielong.stages.parts import read_conversations
+from jielong.stages.recipe import change
 from jielong.train.machine import has_compiler
 from jielong.use.agents.acting import (
     Episode,
@@ -111,7 +110,7 @@ def test_an_action_repeated_in_the_same_situation_is_broken_off() -> None:
 
 def test_nobody_goes_beyond_the_steps() -> None:
     for seed in range(5):
-        trial = Trial("random", seed, limits=Limits(steps=12, repeats=100))
+        trial = HouseholdExam("random", seed, limits=Limits(steps=12, repeats=100))
         for episode in asyncio.run(many(trial.episode, 10)):
             assert len(episode.steps) == 12
             assert episode.stop == "steps"
@@ -287,7 +286,10 @@ def test_a_trace_says_what_was_seen_written_and_done() -> None:
 
 def test_dice_reach_few_goals_where_the_plan_reaches_all() -> None:
     limits = Limits(steps=30, repeats=30)
-    found = {name: figures(asyncio.run(many(Trial(name, limits=limits).episode, 60))) for name in ("random", "solver")}
+    found = {
+        name: figures(asyncio.run(many(HouseholdExam(name, limits=limits).episode, 60)))
+        for name in ("random", "solver")
+    }
     assert found["solver"].success == 1.0
     assert found["random"].reached < 0.3
     assert found["random"].success == 0.0
@@ -306,7 +308,7 @@ def test_figures_count_what_happened() -> None:
 
 
 def test_trials_are_the_same_again_and_half_in_each_language() -> None:
-    first, second = (asyncio.run(many(Trial("random", 3).episode, 6)) for _ in range(2))
+    first, second = (asyncio.run(many(HouseholdExam("random", 3).episode, 6)) for _ in range(2))
     assert [e.steps for e in first] == [e.steps for e in second]
     assert ["You" in e.end.text for e in first] == [True, False] * 3
 
@@ -326,7 +328,6 @@ def test_the_command_says_what_was_reached_and_shows_each_step(capsys: pytest.Ca
         (["--policy", "random", "--goals", "0"], "at least 1"),
         (["--policy", "random", "--rooms", "9"], "1 to 5"),
         (["--policy", "random", "--world", "none.json"], "none.json cannot be read"),
-        (["--policy", "solver", "--world", "none.z8"], "no game of TextWorld"),
     ],
 )
 def test_a_mistake_of_the_command_costs_one_sentence(
@@ -338,9 +339,9 @@ def test_a_mistake_of_the_command_costs_one_sentence(
 
 def test_a_policy_that_needs_a_model_says_so() -> None:
     with pytest.raises(ConfigError, match="policy model needs a model"):
-        Trial("model")
+        HouseholdExam("model")
     with pytest.raises(ConfigError, match="did you mean 'random'"):
-        Trial("randon")
+        HouseholdExam("randon")
     with pytest.raises(ConfigError, match="steps of Limits is 0"):
         Limits(steps=0)
 
@@ -393,10 +394,10 @@ def test_the_recipe_ends_with_a_model_that_can_be_asked_to_act(
 def test_a_stage_trains_plain_and_notes_it_where_what_is_compiled_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "COMPILE_S", 0.0)
-    monkeypatch.setattr(training, "compiled_like_plain", lambda *_: False)
+    monkeypatch.setattr(picking, "COMPILE_S", 0.0)
+    monkeypatch.setattr(picking, "compiled_like_plain", lambda *_: False)
     recipe = change(household("smoke"), ["demonstrations.episodes=60"])
-    run = run_recipe(replace(recipe, stages=recipe.stages[:4], searches=()), tmp_path)
+    run = run_recipe(replace(recipe, stages=recipe.stages[:4], searches=(), model=""), tmp_path)
     assert read_json(run.path / "copy" / "picked.json")["compile"] is False
     assert run.record["stages"]["copy"]["summary"]["picked"]["compile"] is False
 
@@ -406,14 +407,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from jielong.recipes import training
-from jielong.recipes.execute import run_recipe
+from jielong.stages import picking
+from jielong.stages.execute import run_recipe
 from jielong.recipes.household import household
-from jielong.recipes.recipe import change
+from jielong.stages.recipe import change
 
-training.COMPILE_S = 0.0
+picking.COMPILE_S = 0.0
 recipe = change(household("smoke"), ["demonstrations.episodes=60"])
-run = run_recipe(replace(recipe, stages=recipe.stages[:4], searches=()), Path(sys.argv[1]))
+run = run_recipe(replace(recipe, stages=recipe.stages[:4], searches=(), model=""), Path(sys.argv[1]))
 print(run.record["stages"]["copy"]["summary"]["picked"]["compile"])
 """
 

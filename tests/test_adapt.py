@@ -15,11 +15,14 @@ from jielong.model import adapter_files, hf
 from jielong.model.adapters import AdaptedModel, AdapterConfig
 from jielong.model.presets import preset
 from jielong.model.transformer import LanguageModel, ModelConfig, fresh_language_model
-from jielong.recipes.adapt import adapt, check_memory, memory_needed, memory_total
-from jielong.recipes.recipe import RowsConfig, TrainStage, change
+from jielong.recipes.adapt import adapt
 from jielong.runs import find_model, read_json
+from jielong.stages.recipe import change
+from jielong.stages.train import TrainStage
 from jielong.tokens.tokenizer import TokenizerConfig, train_tokenizer
 from jielong.train.machine import bf16_is_right
+from jielong.train.memory import check_memory, memory_needed, memory_total
+from jielong.train.sources import RowsConfig
 
 SHAPE = ModelConfig(
     vocab_size=512, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
@@ -177,16 +180,21 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path, model, ch
 
 def test_what_does_not_fit_is_refused_before_loading_with_figures_and_a_way(model, chats):
     recipe = change(adapt(model, chat=chats), ["adapt.source.micro_rows=4", "adapt.source.rows_per_step=4"])
-    check_memory(recipe)
     stage = recipe.stage("adapt")
     assert isinstance(stage, TrainStage) and isinstance(stage.source, RowsConfig) and stage.adapter
+    stage.check(recipe)
+
+    def check(free: float) -> None:
+        assert isinstance(stage.source, RowsConfig) and stage.adapter
+        check_memory(model, hf.read_config(model)[0], stage.name, stage.source, stage.adapter, free)
+
     item = 2 if bf16_is_right("cpu") else 4
     needed = memory_total(memory_needed(hf.read_config(model)[0], stage.adapter, stage.source, item))
     told = r"GB of memory \(training: weights .* GB are free; with --set adapt.source.micro_rows=2"
     with pytest.raises(ResourceError, match=told):
-        check_memory(recipe, needed * 0.75)
+        check(needed * 0.75)
     with pytest.raises(ResourceError, match="take a smaller model"):
-        check_memory(recipe, 1e3)
+        check(1e3)
 
 
 def test_int8_and_the_compute_dtype_are_reckoned_to_take_less():

@@ -24,7 +24,7 @@ from jielong.model.quantised import QuantisedLinear, decoder_linears, narrow, qu
 from jielong.model.transformer import LanguageModel, Linear, ModelConfig, fresh_language_model
 from jielong.records import Request, Sampling
 from jielong.train.loop import Loop, LoopConfig
-from jielong.train.objectives import NextToken
+from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
 
 TINY = ModelConfig(

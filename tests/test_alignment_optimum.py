@@ -20,9 +20,10 @@ from jielong.data.batches import Batch
 from jielong.records import Conversation, Request, Sample, Score
 from jielong.train.advantages import gae, kl_penalised_rewards
 from jielong.train.loop import Loop, LoopConfig
-from jielong.train.objectives import PPO, PolicyConfig, PolicyGradient, PPOConfig, ValueConfig
+from jielong.train.objectives.policy import PPO, PolicyConfig, PolicyGradient, PPOConfig, ValueConfig
 from jielong.train.optim import Optimizer, OptimizerConfig
-from jielong.train.rollouts import Prompt, RolloutConfig, Rollouts
+from jielong.train.rollouts import RolloutConfig, Rollouts
+from jielong.train.sources import Prompt
 
 V, L = 4, 4
 NUM_PREFIXES = (V**L - 1) // (V - 1)  # 1 + 4 + 16 + 64

@@ -10,11 +10,10 @@ import torch
 from jielong.data.batches import Batch, pad_rows
 from jielong.errors import ConfigError
 from jielong.model.transformer import LanguageModel, ModelConfig, fresh_language_model
-from jielong.recipes.recipe import NextTokenConfig, TrainStage
-from jielong.recipes.training import build_objective
+from jielong.stages.train import TrainStage
 from jielong.tokens.chat import Rendered
 from jielong.train.balance import imbalance, router_scores
-from jielong.train.objectives import NextToken
+from jielong.train.objectives.next_token import NextToken, NextTokenConfig
 from jielong.train.optim import Optimizer, OptimizerConfig
 
 TINY = ModelConfig(
@@ -84,7 +83,7 @@ def test_the_coefficient_is_the_stages_or_else_the_models() -> None:
     stage = TrainStage("pretrain", {}, NextTokenConfig())
 
     def coefficient(objective: NextTokenConfig, config: ModelConfig) -> float:
-        built = build_objective(dataclasses.replace(stage, objective=objective), config)
+        built = dataclasses.replace(stage, objective=objective).build_objective(config, {})
         assert isinstance(built, NextToken)
         return built.balance
 

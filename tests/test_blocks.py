@@ -13,7 +13,7 @@ from torch.nn.attention.flex_attention import create_mask
 from jielong.model.attention import BLOCK, attend, blocks_of
 from jielong.model.transformer import Layer, ModelConfig
 from jielong.train.machine import has_compiler
-from jielong.train.objectives import compiled_cross_entropy, fusible_cross_entropy
+from jielong.train.objectives.logprobs import compiled_cross_entropy, fusible_cross_entropy
 
 # of torch, on importing its compiler
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from jielong.cli.main import main
-from jielong.recipes.calling import Reply, by_regular_expression, is_right, sit
 from jielong.runs import read_metrics
+from jielong.stages.calls import Reply, by_regular_expression, is_right, sit
 from jielong.worlds.sums.items import CALL_KINDS, NO_CALL_KINDS, questions_of
 
 ITEMS = [i for k in (*CALL_KINDS, *NO_CALL_KINDS) for i in questions_of(k, "en", "test", 20, 3)]

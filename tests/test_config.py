@@ -10,7 +10,7 @@ import pytest
 from jielong.config import resolved, set_field
 from jielong.errors import ConfigError
 from jielong.recipes.quickstart import quickstart
-from jielong.recipes.recipe import change
+from jielong.stages.recipe import change
 
 
 @dataclass(frozen=True)

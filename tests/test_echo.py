@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from jielong.recipes.echoing import as_chat, pieces_of
+from jielong.stages.echo import as_chat, pieces_of
 from jielong.tokens.tokenizer import TokenizerConfig, train_tokenizer
 from jielong.worlds.echo import Exercise, Kind, Pieces, exercises
 from jielong.worlds.household.things import FURNITURE, ROOMS, THINGS, made_up_thing

@@ -9,7 +9,7 @@ import pytest
 from bench.strategies.calibrated import Calibrated, Known, serve
 
 from jielong.cli.main import main
-from jielong.cli.tasks import MADE, find_task
+from jielong.opening.tasks import MADE, find_task
 
 SUMS = find_task("sums", limit=30)
 MODEL = Calibrated([Known(i.question, i.answers[0], ("99",)) for i in find_task("sums").items], 0.6)

@@ -3,183 +3,92 @@
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from tests import house
 
 import jielong
 
-ROOT = Path(__file__).parent.parent
-SOURCE = ROOT / "src"
-GROUND = {"errors", "records", "config", "runs", "losses", "native"}
-# The roof in order: each may import all below the roof and those named here.
-ROOF = {"recipes": set(), "claims": {"recipes"}, "serve": {"recipes"}, "cli": {"serve", "claims", "recipes"}}
-# What `use` may take from `data`: what reads, not what refines.
-READERS = {f"jielong.data.{name}" for name in ("extract", "places", "shards", "sources", "talks")}
+ROOMS = house.drawing()
+IMPORTS, OWN, FILES, TREES = house.imports(), house.own_imports(), house.files(), house.trees()
+
+LONG_LINES = 400
+LONG = {
+    "generate/engine.py": "one scheduler, whose methods all move the same slots, jobs and queue",
+    "native/decoder.cpp": "one call through all layers, which the compiler has to see whole to inline",
+    "runs.py": "the promises about a run's folder, which hold only together",
+    "tokens/tokenizer.py": "one tokenizer: trained, written, read and run",
+    "use/retrieval/library.py": "one SQLite file: its tables, and all that reads and writes them",
+    "worlds/atlas/articles.py": "mostly sentences, which are data",
+    "worlds/atlas/phrases_en.py": "sentences, which are data",
+    "worlds/household/goals.py": "all kinds of goals, each with its sentences in two languages",
+    "worlds/sums/phrases_en.py": "sentences, which are data",
+    "worlds/sums/phrases_zh.py": "sentences, which are data",
+}
+"""Files above `LONG_LINES` lines that may be, and why."""
 
 
-@dataclass(frozen=True)
-class Import:
-    """`module` imports `target` at `line`; `late` inside a function, `for_types` under TYPE_CHECKING."""
-
-    module: str
-    target: str
-    line: int
-    late: bool
-    for_types: bool
+def test_the_drawing_holds_every_room_and_no_other():
+    assert {house.room(module) for module in FILES if module != "jielong"} == set(ROOMS)
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(SOURCE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def test_imports_point_down_the_house():
+    back = house.back_arrows(ROOMS)
+    assert not back, "\n".join(back)
 
 
-FILES = {module_name(path): path for path in sorted((SOURCE / "jielong").rglob("*.py"))}
-TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in FILES.items()}
+def test_rooms_stand_in_the_order_in_which_they_are_drawn():
+    order = list(ROOMS)
+    for name, drawn in ROOMS.items():
+        assert all(order.index(target) > order.index(name) for target in drawn.may_import), name
 
 
-def package(module: str) -> str:
-    """The room of the house that a module is in: `jielong.train.loop` is in `train`."""
-    return module.split(".")[1] if "." in module else ""
+def test_the_rules_would_catch_a_wrong_import():
+    def may_import(importer: str, target: str) -> bool:
+        return house.may_import(f"jielong.{importer}", f"jielong.{target}", ROOMS)
+
+    assert not may_import("train.loop", "generate.engine")
+    assert not may_import("generate.engine", "train.optim")
+    assert not may_import("worlds.atlas.facts", "tokens.chat")
+    assert not may_import("data.refine", "model.transformer")
+    assert not may_import("runs", "report.report")
+    assert not may_import("use.port", "data.refine")
+    assert not may_import("recipes.quickstart", "cli.main")
+    assert may_import("recipes.quickstart", "train.loop")
+    assert may_import("use.port", "data.shards")
 
 
-def imports_of(module: str) -> list[Import]:
-    found: list[Import] = []
-    base = module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
-
-    def note(target: str, line: int, late: bool, for_types: bool) -> None:
-        found.append(Import(module, target, line, late, for_types))
-
-    def visit(node: ast.AST, late: bool, for_types: bool) -> None:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                note(alias.name, node.lineno, late, for_types)
-        elif isinstance(node, ast.ImportFrom):
-            origin = node.module or ""
-            if node.level:
-                above = base.split(".")[: len(base.split(".")) - node.level + 1]
-                origin = ".".join([*above, *filter(None, [node.module])])
-            for alias in node.names:
-                inner = f"{origin}.{alias.name}"
-                note(inner if inner in FILES else origin, node.lineno, late, for_types)
-        else:
-            late = late or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-                for child in node.body:
-                    visit(child, late, True)
-                for child in node.orelse:
-                    visit(child, late, for_types)
-                return
-            for child in ast.iter_child_nodes(node):
-                visit(child, late, for_types)
-
-    visit(TREES[module], False, False)
-    return found
+def test_there_are_no_circles_not_even_through_imports_inside_functions_or_for_types():
+    found = house.circles(house.graph_of_modules()) + house.circles(house.graph_of_rooms())
+    assert not found, "\n".join(" <-> ".join(ring) for ring in found)
 
 
-IMPORTS = [i for module in FILES for i in imports_of(module)]
-OWN = [i for i in IMPORTS if i.target == "jielong" or i.target.startswith("jielong.")]
+def test_a_circle_would_be_found():
+    assert house.circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
 
 
-def read_floors(page: str) -> dict[str, set[str]]:
-    """Room -> rooms it may import, from the picture of the floors below the roof in docs/architecture.md."""
-    picture = page.split("```")[1]
-    floors = {}
-    for line in picture.splitlines():
-        if line.startswith("ROOF") or line.startswith("0 GROUND"):
-            continue
-        drawn, _, allowed = line.partition("->")
-        room = re.search(r"(\w+)/", drawn)
-        if room:
-            floors[room[1]] = set(re.findall(r"\w+", re.sub(r"\(.*?\)", "", allowed)))
-    return floors
+def test_a_file_is_read_in_one_sitting_or_says_why_not():
+    long = {file for file, lines in house.sizes().items() if lines > LONG_LINES}
+    assert long == set(LONG), "above the bound without a cause, or with a cause and short by now"
 
 
-FLOORS = read_floors((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
-
-
-def may_import(importer: str, target: str) -> bool:
-    """Whether module `importer` may import module `target`, both of jielong."""
-    room, other = package(importer), package(target)
-    if importer == "jielong" or other in (*GROUND, room):
-        return room not in GROUND or other in GROUND
-    if room in ROOF:
-        return other in FLOORS or other in ROOF[room]
-    if room == "use" and other == "data":
-        return target in READERS
-    return other in FLOORS.get(room, set())
-
-
-def test_the_page_draws_every_floor_below_the_roof() -> None:
-    assert FLOORS == {
-        "use": {"tokens", "data"},
-        "evaluate": {"tokens", "use"},
-        "generate": {"tokens", "model"},
-        "train": {"tokens", "data", "model"},
-        "worlds": set(),
-        "tokens": set(),
-        "data": {"tokens"},
-        "model": set(),
-    }
-
-
-def test_every_module_is_in_a_room_of_the_house() -> None:
-    rooms = {package(module) for module in FILES if module != "jielong"}
-    assert rooms <= GROUND | set(FLOORS) | set(ROOF)
-
-
-def test_imports_point_down_the_house() -> None:
-    up = [f"{i.module}:{i.line} imports {i.target}" for i in OWN if not may_import(i.module, i.target)]
-    assert not up, "\n".join(up)
-
-
-def test_the_rules_would_catch_a_wrong_import() -> None:
-    assert not may_import("jielong.train.loop", "jielong.generate.engine")
-    assert not may_import("jielong.generate.engine", "jielong.train.optim")
-    assert not may_import("jielong.worlds.atlas.facts", "jielong.tokens.chat")
-    assert not may_import("jielong.data.refine", "jielong.model.transformer")
-    assert not may_import("jielong.runs", "jielong.recipes.report")
-    assert not may_import("jielong.use.port", "jielong.data.refine")
-    assert not may_import("jielong.recipes.quickstart", "jielong.cli.main")
-    assert may_import("jielong.recipes.quickstart", "jielong.train.loop")
-    assert may_import("jielong.use.port", "jielong.data.shards")
-
-
-def test_there_are_no_circles_even_through_imports_inside_functions() -> None:
-    graph: dict[str, set[str]] = {module: set() for module in FILES}
-    for i in OWN:
-        if not i.for_types and i.target in FILES and i.target != i.module:
-            graph[i.module].add(i.target)
-    done: set[str] = set()
-
-    def walk(module: str, path: tuple[str, ...]) -> None:
-        assert module not in path, " -> ".join([*path[path.index(module) :], module])
-        if module not in done:
-            for target in sorted(graph[module]):
-                walk(target, (*path, module))
-            done.add(module)
-
-    for module in FILES:
-        walk(module, ())
-
-
-def test_every_import_of_our_own_leads_to_a_module() -> None:
+def test_every_import_of_our_own_leads_to_a_module():
     lost = [f"{i.module}:{i.line} imports {i.target}" for i in OWN if i.target not in FILES]
     assert not lost, "\n".join(lost)
 
 
-def test_the_ground_stands_on_the_standard_library() -> None:
+def test_the_ground_stands_on_the_standard_library():
     for i in IMPORTS:
-        if package(i.module) in GROUND and not i.late and i not in OWN:
+        if house.room(i.module) in ROOMS and ROOMS[house.room(i.module)].is_ground and not i.is_late and i not in OWN:
             name = i.target.split(".")[0]
-            assert name in sys.stdlib_module_names or (name == "torch" and package(i.module) in ("losses", "native")), i
+            assert name in sys.stdlib_module_names or (
+                name == "torch" and house.room(i.module) in ("losses", "native")
+            ), i
 
 
-def test_every_module_says_what_it_is_for() -> None:
+def test_every_module_says_what_it_is_for():
     silent = [module for module, tree in TREES.items() if not ast.get_docstring(tree)]
     assert not silent, ", ".join(silent)
 
@@ -203,7 +112,7 @@ def global_dice(tree: ast.AST) -> list[str]:
     return found
 
 
-def test_nobody_throws_dice_that_the_whole_process_shares() -> None:
+def test_nobody_throws_dice_that_the_whole_process_shares():
     assert global_dice(ast.parse("import random\nrandom.shuffle(x)"))
     assert global_dice(ast.parse("import torch\ntorch.manual_seed(1)"))
     assert not global_dice(ast.parse("import random\nrandom.Random(3).shuffle(x)"))
@@ -217,11 +126,11 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
-def test_import_jielong_loads_no_torch() -> None:
+def test_import_jielong_loads_no_torch():
     run_python("import sys, jielong; heavy = {'torch', 'numpy', 'rich'} & set(sys.modules); assert not heavy, heavy")
 
 
-def test_importing_every_module_starts_and_changes_nothing() -> None:
+def test_importing_every_module_starts_and_changes_nothing():
     modules = ", ".join(sorted(FILES))
     before_and_after = (
         # rich.style throws the process's dice when it is imported: that is not ours to mend, so it comes before
@@ -238,7 +147,7 @@ def test_importing_every_module_starts_and_changes_nothing() -> None:
     assert run_python(before_and_after).strip() == "[]"
 
 
-def test_the_public_names_are_sorted_and_all_there() -> None:
+def test_the_public_names_are_sorted_and_all_there():
     assert jielong.__all__ == sorted(jielong.__all__)
     for name in jielong.__all__:
         assert getattr(jielong, name).__name__ == name

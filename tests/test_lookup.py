@@ -10,11 +10,10 @@ from tests.test_engine import CONFIG, V, lively_model
 
 from jielong.generate.engine import Engine, EngineConfig
 from jielong.generate.lookup import continuation
-from jielong.generate.requests import Event
 from jielong.generate.rows import PAUSE, Rows
 from jielong.model.rotary import RopeScaling
 from jielong.model.transformer import ModelConfig
-from jielong.records import Request, Sampling
+from jielong.records import Event, Request, Sampling
 
 LONG = dataclasses.replace(CONFIG, max_position_embeddings=200)
 DYNAMIC = dataclasses.replace(LONG, rope_scaling=RopeScaling("dynamic", 4.0, 32))

@@ -21,7 +21,7 @@ from jielong.model import hf
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.runs import read_metrics
 from jielong.train.loop import Check, Loop, LoopConfig
-from jielong.train.objectives import NextToken
+from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig, rate_factor
 from jielong.train.parallel import Ranks
 

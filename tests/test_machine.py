@@ -29,7 +29,7 @@ from jielong.train.machine import (
     look_at_machine,
     trains_like_cpu,
 )
-from jielong.train.objectives import NextToken
+from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
 
 # weights large enough that no two tokens are nearly as likely

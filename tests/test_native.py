@@ -12,7 +12,8 @@ import torch
 
 from jielong.generate import native
 from jielong.generate.engine import Engine, EngineConfig
-from jielong.generate.native import NativeDecoder, NativeLinear
+from jielong.generate.matrices import NativeLinear
+from jielong.generate.native import NativeDecoder
 from jielong.generate.packed import PackedModel
 from jielong.model.transformer import LanguageModel, ModelConfig, RopeScaling, fresh_language_model
 from jielong.native import build, library

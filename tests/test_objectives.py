@@ -23,12 +23,11 @@ from jielong.model.transformer import (
 )
 from jielong.tokens.chat import Rendered, RenderedPair
 from jielong.train.advantages import AdaptiveKL, gae, group_advantages, is_flat, kl_penalised_rewards, whiten
-from jielong.train.loop import Objective
-from jielong.train.objectives import (
+from jielong.train.objectives.logprobs import trained_logprobs
+from jielong.train.objectives.next_token import NextToken
+from jielong.train.objectives.objective import Objective
+from jielong.train.objectives.policy import (
     PPO,
-    BradleyTerry,
-    BradleyTerryConfig,
-    NextToken,
     PolicyConfig,
     PolicyGradient,
     ValueConfig,
@@ -36,8 +35,8 @@ from jielong.train.objectives import (
     WithText,
     clipped_surrogate,
     kl_estimate,
-    trained_logprobs,
 )
+from jielong.train.objectives.preferences import BradleyTerry, BradleyTerryConfig
 
 TINY = ModelConfig(
     vocab_size=61,
@@ -181,7 +180,7 @@ def test_more_positions_than_a_chunk_give_the_same_gradient(
     modules: dict[str, nn.Module] = {"policy": model}
     objectives = (NextToken(), PolicyGradient())
     whole = [gradients(o, modules, [batch]) for o in objectives]
-    monkeypatch.setattr("jielong.train.objectives.CHUNK_TOKENS", 5)
+    monkeypatch.setattr("jielong.train.objectives.logprobs.CHUNK_TOKENS", 5)
     for objective, expected in zip(objectives, whole, strict=True):
         assert_same(expected, gradients(objective, modules, [batch]))
 

@@ -6,9 +6,9 @@ import math
 from functools import cache
 
 import pytest
+from tests import pins
 
 from jielong.runs import read_json
-from tests import pins
 
 PINS = read_json(pins.FILE)
 

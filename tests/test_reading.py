@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from jielong.recipes import build_recipe
-from jielong.recipes.execute import run_recipe
-from jielong.recipes.reading import as_chat, exam_items
 from jielong.runs import read_json
+from jielong.stages.execute import run_recipe
+from jielong.stages.reading import as_chat, exam_items
 from jielong.worlds.reading import (
     KINDS,
     LANGS,

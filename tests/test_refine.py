@@ -9,7 +9,7 @@ import pytest
 
 from jielong.data.dedup import DedupConfig, clusters, jaccard, shingles
 from jielong.data.extract import extract, html_text, markdown_text
-from jielong.data.filters import FilterConfig, judge, language_of, repeated_phrase_share
+from jielong.data.filters import FilterConfig, language_of, repeated_phrase_share, verdict_on
 from jielong.data.refine import RefineConfig, cut, refine
 from jielong.data.sources import Page, document_id
 from jielong.errors import ConfigError
@@ -105,17 +105,17 @@ def test_languages_are_told_apart_in_short_texts(text: str, lang: str) -> None:
     ],
 )
 def test_each_filter_drops_for_its_own_reason_and_good_text_stays(text: str, reason: str) -> None:
-    assert judge(text, FilterConfig()).reason == reason
+    assert verdict_on(text, FilterConfig()).reason == reason
 
 
 def test_one_listed_word_is_not_yet_harm() -> None:
-    assert judge(f"{ENGLISH} The museum shows counterfeit money from 1890.", FilterConfig()).reason == ""
+    assert verdict_on(f"{ENGLISH} The museum shows counterfeit money from 1890.", FilterConfig()).reason == ""
 
 
 def test_thresholds_and_languages_are_the_configured_ones() -> None:
     german = "Der Fluss entspringt im Norden und fließt durch drei kleine Städte, bevor er das Meer erreicht."
-    assert judge(german, FilterConfig(languages=("de",))).reason == ""
-    assert judge(ENGLISH, FilterConfig(min_letters=10_000)).reason == "too short"
+    assert verdict_on(german, FilterConfig(languages=("de",))).reason == ""
+    assert verdict_on(ENGLISH, FilterConfig(min_letters=10_000)).reason == "too short"
     with pytest.raises(ConfigError, match="languages"):
         FilterConfig(languages=())
     with pytest.raises(dataclasses.FrozenInstanceError):

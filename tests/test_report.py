@@ -14,9 +14,9 @@ import pytest
 from rich.console import Console
 
 from jielong.errors import CheckpointError
-from jielong.recipes.measures import MEASURES
-from jielong.recipes.plots import Series, number, plot, running_mean, ticks
-from jielong.recipes.report import (
+from jielong.report.measures import MEASURES
+from jielong.report.plots import Series, number, plot, running_mean, ticks
+from jielong.report.report import (
     ReportData,
     duration,
     print_table,

@@ -9,11 +9,10 @@ import pytest
 from tests.test_engine import CONFIG, V, greedy, lively_model, mixed_requests, naive_greedy, same
 
 from jielong.generate.engine import Engine, EngineConfig
-from jielong.generate.requests import Event
 from jielong.generate.text import generate_text
 from jielong.model.rotary import RopeScaling
 from jielong.model.transformer import ModelConfig
-from jielong.records import Conversation, Message, Request, Sample, Sampling
+from jielong.records import Conversation, Event, Message, Request, Sample, Sampling
 from jielong.tokens import TokenizerConfig, render_prompt, train_tokenizer
 from jielong.use.port import LocalPort
 

@@ -19,11 +19,12 @@ from jielong.generate.engine import Engine
 from jielong.model.transformer import ModelConfig, fresh_language_model, scalar_from_language_model
 from jielong.records import Conversation, Request, Sample, Score
 from jielong.train.loop import Loop, LoopConfig, Progress
-from jielong.train.objectives import PPO, PolicyConfig, PolicyGradient
+from jielong.train.objectives.policy import PPO, PolicyConfig, PolicyGradient
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.parallel import Ranks, ranks_from_environment
 from jielong.train.rewards import RewardModelScorer, score_rows
-from jielong.train.rollouts import Prompt, RolloutConfig, Rollouts, up_to_stop
+from jielong.train.rollouts import RolloutConfig, Rollouts, up_to_stop
+from jielong.train.sources import Prompt
 
 TINY = ModelConfig(
     vocab_size=24,

@@ -11,7 +11,7 @@ import pytest
 
 from jielong.records import Conversation, Message
 from jielong.use.port import Answer, Options, Scored
-from jielong.use.self_label import WEIGHTS, InlineCall, Labelling, inline, inline_calls, judge, label, propose
+from jielong.use.self_label import WEIGHTS, InlineCall, Labelling, inline, inline_calls, label, propose, weigh
 from jielong.use.tools.calculator import CALCULATOR
 
 TEXT = "A box holds 6 rows of 7 eggs, and that is 42 eggs."
@@ -83,7 +83,7 @@ def test_a_call_whose_question_alone_helps_gains_nothing() -> None:
         def _scored(self, prompt: str, answer: str) -> Scored:
             return super()._scored(prompt.replace("→ ]", "→ 42]"), answer)
 
-    call = asyncio.run(judge(TEXT, InlineCall(TEXT.index(" 42"), "6*7", "42"), Hinted(), CALCULATOR))
+    call = asyncio.run(weigh(TEXT, InlineCall(TEXT.index(" 42"), "6*7", "42"), Hinted(), CALCULATOR))
     assert call.gain == pytest.approx(0)
 
 

@@ -16,7 +16,7 @@ from jielong.records import Conversation, Sampling
 from jielong.use.examples import Example
 from jielong.use.port import Options
 from jielong.use.spells.methods import Chance, Opro, Reinforce, known_words, proposal
-from jielong.use.spells.search import Method, Search, Task, Trial, search, split
+from jielong.use.spells.search import Method, ScoredInstruction, Search, Task, search, split
 
 KNOWN = [Known(f"What is {a} + {b}?", str(a + b), (str(a + b + 1),)) for a in range(20, 26) for b in range(40, 50)]
 EXAMPLES = [Example(k.question, k.right) for k in KNOWN]
@@ -74,7 +74,9 @@ def test_the_step_of_the_policy_is_the_gradient_of_its_log_probability_times_the
     scores = [(1.0, 0.0, 1.0), (0.0, 0.0, 1.0), (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)]
     asyncio.run(
         method.propose(
-            [Trial("", (0.0,) * 3), *(Trial(str(n), s) for n, s in enumerate(scores))], magic().ask, Options()
+            [ScoredInstruction("", (0.0,) * 3), *(ScoredInstruction(str(n), s) for n, s in enumerate(scores))],
+            magic().ask,
+            Options(),
         )
     )
     # the third question is answered alike by all and says nothing; the first has deviation 1/2, the second sqrt(3)/4

@@ -16,14 +16,15 @@ from jielong.cli.main import main
 from jielong.cli.tune import ranked, seconds_of
 from jielong.config import get_field
 from jielong.errors import CheckpointError, ConfigError
-from jielong.recipes import quickstart
 from jielong.recipes.own import own
-from jielong.recipes.proposals import importances, is_hopeless, propose
-from jielong.recipes.recipe import Offer, Recipe, Search, TrainStage, change
-from jielong.recipes.study import Study, Trial, best_of
-from jielong.recipes.tune import choose, tune
-from jielong.recipes.written import WrittenRecipe, read_recipe, write_recipe
+from jielong.recipes.quickstart import quickstart
+from jielong.recipes.shared.written import WrittenRecipe, read_recipe, write_recipe
 from jielong.runs import read_json, read_metrics
+from jielong.stages.recipe import Offer, Recipe, Search, change
+from jielong.stages.train import TrainStage
+from jielong.tuning.proposals import importances, is_hopeless, propose
+from jielong.tuning.study import Study, Trial, best_of
+from jielong.tuning.tune import choose, tune
 
 ANIMALS = "cat dog hen cow fox owl bee ant pig rat".split()
 TINY = (

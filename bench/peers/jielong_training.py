@@ -11,10 +11,10 @@ from bench.peers.protocol import Line, Steps
 from jielong.data.shards import TokenArray
 from jielong.data.steps import PackedTokens, held_out
 from jielong.model.hf import load_language_model
-from jielong.recipes.training import held_out_loss
+from jielong.train.checks import held_out_loss
 from jielong.train.loop import Loop, LoopConfig
 from jielong.train.machine import Machine, compile_layers, keep_freed_memory
-from jielong.train.objectives import NextToken
+from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.parallel import Ranks
 

@@ -14,7 +14,7 @@ from bench.strategies.asking import cost
 from bench.strategies.command import main
 from bench.strategies.line import Beside, Line, Wanted, shares
 from bench.strategies.setting import Result, Setting
-from jielong.recipes.calling import Reply, by_regular_expression, exam, is_right, is_small, sit, with_calculator
+from jielong.stages.calls import Reply, by_regular_expression, exam, is_right, is_small, sit, with_calculator
 from jielong.use.ledger import Ledger
 from jielong.worlds.sums.items import Item
 

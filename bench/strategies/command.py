@@ -19,8 +19,8 @@ from bench.strategies.models import DEFAULT, PACKAGE, RECIPES, Ports, is_finishe
 from bench.strategies.setting import Measure, Result, Setting, claim_folder
 from bench.strategies.table import LEGEND, table
 from jielong.cli.main import main as jielong
-from jielong.cli.ports import MODEL_HELP
 from jielong.errors import JielongError
+from jielong.opening.ports import MODEL_HELP
 from jielong.runs import write_text
 
 

@@ -18,10 +18,10 @@ from bench.strategies.asking import cost
 from bench.strategies.command import main
 from bench.strategies.line import Line, Wanted, shares
 from bench.strategies.setting import Result, Setting
+from jielong.evaluate.acting import HouseholdExam
 from jielong.evaluate.many import many
-from jielong.recipes.acting import Trial
 from jielong.recipes.household import household
-from jielong.recipes.recipe import ActStage
+from jielong.stages.household import ActStage
 from jielong.use.agents.acting import Limits, by_letters
 from jielong.use.port import Port, Scores, Usage
 from jielong.worlds.household.game import Household
@@ -32,10 +32,10 @@ REMEMBER = next(stage.remember for stage in household().stages if isinstance(sta
 """Turns told again, as in the exam of `jielong run household`."""
 
 
-def rows(port: Port, rooms: int, seed: int) -> dict[str, Trial]:
+def rows(port: Port, rooms: int, seed: int) -> dict[str, HouseholdExam]:
     """Who acts, by the name of the row; dice come first, to be compared to."""
     free = Limits(steps=STEPS, repeats=STEPS)
-    model = Trial("model", seed, port, rooms=rooms, limits=Limits(steps=STEPS, remember=REMEMBER))
+    model = HouseholdExam("model", seed, port, rooms=rooms, limits=Limits(steps=STEPS, remember=REMEMBER))
     found = {
         "dice": replace(model, policy="random", limits=free),
         "shortest plan": replace(model, policy="solver"),
@@ -65,16 +65,16 @@ async def _world() -> list[Line]:
     return [Line("the world alone", (steps_per_second(),), Wanted("at least", 100), unit="steps/s")]
 
 
-async def _acted(at: Setting, name: str, trial: Trial, dice: Line | None) -> list[Line]:
+async def _acted(at: Setting, name: str, exam: HouseholdExam, dice: Line | None) -> list[Line]:
     start_s = time.monotonic()
-    episodes = await many(trial.episode, at.num(200, 4))
+    episodes = await many(exam.episode, at.num(200, 4))
     spent = cost(sum((e.usage for e in episodes), Usage()), len(episodes), time.monotonic() - start_s)
     wanted = {"model": Wanted("more"), "model, nearest": Wanted("at least", 0.8)}.get(name)
-    place = f"{trial.rooms} rooms, {name}"
+    place = f"{exam.rooms} rooms, {name}"
     success = Line(
         f"{place}: success", shares(e.is_success for e in episodes), wanted, dice and dice.beside, cost=spent
     )
-    if trial.policy != "model":
+    if exam.policy != "model":
         return [success]
     stopped = shares(len(e.steps) <= STEPS for e in episodes)
     could = shares(step.is_written for e in episodes for step in e.steps)
@@ -90,8 +90,8 @@ async def measure(at: Setting) -> Result:
     parts = [await at.part("world", _world)]
     for rooms in (3,) if at.is_quick else (3, 1):
         dice: Line | None = None
-        for name, trial in rows(port, rooms, at.seed).items():
-            part = await at.part(f"{rooms} rooms {name}", partial(_acted, at, name, trial, dice))
+        for name, exam in rows(port, rooms, at.seed).items():
+            part = await at.part(f"{rooms} rooms {name}", partial(_acted, at, name, exam, dice))
             parts.append(part)
             dice = dice or part.lines[0]
     return at.result(parts)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench.environments import Unavailable
-from jielong.cli.ports import open_port
+from jielong.opening.ports import open_port
 from jielong.runs import read_json
 from jielong.use.port import Port
 
@@ -24,7 +24,7 @@ class Ports:
         self._open = dict(opened or {})
 
     def to(self, spec: str) -> Port:
-        """`spec` as `jielong.cli.ports` reads it; "" is SmolLM2, Unavailable where its package is not there."""
+        """`spec` as `jielong.opening.ports` reads it; "" is SmolLM2, Unavailable where its package is not there."""
         if spec not in self._open:
             self._open[spec] = open_port(spec or str(default_model()))
         return self._open[spec]

@@ -26,7 +26,7 @@ from bench.strategies.command import main
 from bench.strategies.line import Line, Wanted, shares
 from bench.strategies.setting import Part, Result, Setting
 from bench.strategies.unseen import HALVES, SEEN_PLACES, everyday, unseen_places, unseen_sheets
-from jielong.cli.library import open_library
+from jielong.opening.libraries import open_library
 from jielong.runs import derive_seed, write_text
 from jielong.use.retrieval.library import Library
 from jielong.use.strategies.library import FromLibrary
@@ -112,7 +112,7 @@ async def library_of(at: Setting, material: Material) -> AsyncIterator[Library]:
     folder = at.results / f"library-{at.seed}" / material.name.replace(" ", "-")
     for number, sheet in enumerate(material.sheets):
         write_text(folder / "documents" / file_name(number), sheet.text + "\n")
-    with closing(open_library(folder / "library.db", is_new=True)) as library:
+    with closing(open_library(folder / "library.db", tell=print, is_new=True)) as library:
         library.add([folder / "documents"])
         await library.embed()
         yield library

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from jielong.errors import ConfigError, DataError, did_you_mean
 
@@ -203,6 +203,44 @@ class Sample:
     stop: str = ""
     weights_version: int = 0
     reused: int = field(default=0, compare=False)
+
+
+class Event(NamedTuple):
+    """Token `n` of one request's answer. `stop` is "" until the last, which carries the whole `sample`."""
+
+    request: int
+    n: int
+    id: int
+    position: int
+    """Where it stands in prompt and answer together; whoever fills gaps may write a later one first."""
+    logprob: float
+    uniform: float | None
+    """The number that chose it; None for a greedy token."""
+    alternatives: tuple[tuple[int, float], ...] = ()
+    """The most likely ids and their log-probabilities, best first, as many as were asked for."""
+    stop: str = ""
+    sample: Sample | None = None
+
+
+class Generator(Protocol):
+    """Whoever writes tokens: an engine in this process, or anyone who offers the same."""
+
+    @property
+    def length(self) -> int:
+        """Positions that a prompt and its answer may take together."""
+        ...
+
+    def submit(self, request: Request) -> int: ...
+    def step(self) -> list[Event]: ...
+    def cancel(self, id: int) -> Sample | None: ...
+    def generate(self, requests: Sequence[Request]) -> list[Sample]: ...
+    def score_many(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]: ...
+
+
+class LocalGenerator(Generator, Protocol):
+    """A generator whose weights are in this process and can be replaced; one elsewhere has none to load."""
+
+    def load(self, state: Mapping[str, Any], version: int) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -344,7 +344,8 @@ def open_run(path: Path) -> Run:
 def find_model(path: Path, stage: str | None = None) -> Path:
     """The model folder that `path` means: itself, or what a stage of the run at `path` ended with.
 
-    Without `stage` it is the last one that can talk. ConfigError when there is no such thing.
+    Without `stage` it is the one that the recipe names as the run's; before that one is done, and in runs made before
+    recipes named one, the last that can talk. ConfigError when there is no such thing.
     """
     if not (path / "run.json").exists():
         for folder in (path, path / "model"):
@@ -356,13 +357,15 @@ def find_model(path: Path, stage: str | None = None) -> Path:
             return find_model(path.parent, path.name)
         raise ConfigError(f"{path} holds neither a run (run.json) nor a model (config.json)")
     run = Run(path)
-    done = [n for n, s in run.record["stages"].items() if "done" in s and "checkpoint" in s["summary"]]
-    talking = [n for n in done if n not in NOT_TALKING]
-    if not talking:
-        raise ConfigError(f"{path} has no finished training stage yet; finish it with the command that began it")
+    record = run.record
+    done = [n for n, s in record["stages"].items() if "done" in s and "checkpoint" in s["summary"]]
     if stage is not None and stage not in done:
-        raise ConfigError(f"run {path.name} has no finished stage {stage!r}; {did_you_mean(stage, done)}")
-    return run.checkpoint(stage or talking[-1])
+        raise ConfigError(f"run {path.name} has no finished stage {stage!r} with a model; {did_you_mean(stage, done)}")
+    talking = [n for n in done if n not in NOT_TALKING]
+    chosen = stage or (record["model"] if record.get("model") in done else next(reversed(talking), None))
+    if chosen is None:
+        raise ConfigError(f"{path} has no finished training stage yet; finish it with the command that began it")
+    return run.checkpoint(chosen)
 
 
 def lineage(run: Run) -> str:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from jielong.cli.ports import MODEL_HELP, open_port
+from jielong.opening.ports import MODEL_HELP, open_port
 
 
 def add_parser(commands: Any) -> None:
@@ -28,9 +28,7 @@ def add_parser(commands: Any) -> None:
         "--part", choices=("test", "train"), default="test", help="homes, things and sentences of which part"
     )
     act.add_argument("--language", choices=("en", "zh", "both"), default="both")
-    act.add_argument(
-        "--world", type=Path, metavar="FILE", help="a home of one's own (.json), or a game of TextWorld (.z8), instead"
-    )
+    act.add_argument("--world", type=Path, metavar="FILE", help="a home of one's own (.json) instead")
     act.add_argument("--steps", type=int, default=40, help="stop an episode after so many (default: 40)")
     act.add_argument(
         "--remember",
@@ -48,9 +46,8 @@ def _act(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from jielong.errors import ConfigError
-    from jielong.evaluate.acting import figures
+    from jielong.evaluate.acting import HouseholdExam, figures
     from jielong.evaluate.many import many
-    from jielong.recipes.acting import Trial
     from jielong.use.agents.acting import Episode, Limits, by_letters
     from jielong.use.ledger import Budget
     from jielong.use.strategies import named
@@ -60,15 +57,13 @@ def _act(arguments: argparse.Namespace) -> int:
     if arguments.goals < 1:
         raise ConfigError(f"--goals is {arguments.goals}; at least 1 is needed")
     needs_model = arguments.policy in ("model", "likeliest")
-    is_game = arguments.world and arguments.world.suffix != ".json"
-    task = read_task(arguments.world) if arguments.world and not is_game else None
+    task = read_task(arguments.world) if arguments.world else None
     languages = LANGUAGES if arguments.language == "both" else (arguments.language,)
-    trial = Trial(
+    exam = HouseholdExam(
         arguments.policy,
         arguments.seed,
         open_port(arguments.model, stage=arguments.stage) if needs_model and arguments.model else None,
         task,
-        arguments.world if is_game else None,
         arguments.rooms,
         arguments.part,
         languages,
@@ -77,14 +72,14 @@ def _act(arguments: argparse.Namespace) -> int:
         Budget(tokens=arguments.budget_tokens),
         named(arguments.strategy) if arguments.strategy else None,
     )
-    num_goals = 1 if is_game else len(languages) if task else arguments.goals
+    num_goals = len(languages) if task else arguments.goals
 
     async def work() -> list[Episode]:
         try:
-            return await many(trial.episode, num_goals)
+            return await many(exam.episode, num_goals)
         finally:
-            if trial.port:
-                await trial.port.close()
+            if exam.port:
+                await exam.port.close()
 
     episodes = asyncio.run(work())
     if arguments.show:

@@ -25,8 +25,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Adapt, say what changed and what to do next; exit code 0."""
-    from jielong.recipes.adapt import adapt, check_memory
-    from jielong.recipes.recipe import change
+    from jielong.recipes.adapt import adapt
+    from jielong.stages.recipe import change
 
     recipe = adapt(
         arguments.model,
@@ -38,7 +38,6 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     recipe = change(recipe, arguments.set)
-    check_memory(recipe)
     done = walk(recipe, arguments.runs)
     if done is None:
         return 0

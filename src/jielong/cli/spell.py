@@ -7,8 +7,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from jielong.cli.ports import MODEL_HELP, open_port
 from jielong.errors import ConfigError
+from jielong.opening.ports import MODEL_HELP, open_port
 from jielong.records import Sampling
 from jielong.runs import write_json, write_text
 
@@ -47,7 +47,7 @@ def _spell(arguments: argparse.Namespace) -> int:
     from jielong.use.port import Options
     from jielong.use.prompting import language_of
     from jielong.use.spells.methods import Chance, Opro, Reinforce
-    from jielong.use.spells.search import Method, Search, Trial, search, spelled, split
+    from jielong.use.spells.search import Method, ScoredInstruction, Search, search, spelled, split
 
     if arguments.out.suffix != ".txt":
         raise ConfigError(f"--out {arguments.out} must end in .txt, as the file of a spell does")
@@ -63,7 +63,7 @@ def _spell(arguments: argparse.Namespace) -> int:
     proposer = open_port(arguments.proposer) if arguments.proposer else None
     highest = -1.0
 
-    def show(number: int, trial: Trial) -> None:
+    def show(number: int, trial: ScoredInstruction) -> None:
         nonlocal highest
         if trial.value > highest:
             highest = trial.value

@@ -1,4 +1,4 @@
-"""The library and the tools that a command line names: opened as long as they are needed, and a person's yes before changes."""
+"""The options that name a library and tools, and the person at the terminal: asked before changes, and told."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jielong.errors import ConfigError, did_you_mean
+from jielong.opening.tools import Means, Person
 from jielong.records import Message
 from jielong.use.tools.telling import in_a_line
 from jielong.use.tools.tool import one_line
 
 if TYPE_CHECKING:
     from jielong.use.tools.tool import Arguments, Tool
-
-NAMES = ("calculator", "python", "cpython")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,24 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mcp", type=Path, metavar="FILE", help='the tools of MCP servers: {"mcpServers": {...}}')
 
 
-def any_named(arguments: argparse.Namespace) -> bool:
-    """Whether the command line hands any tool to the model."""
-    return bool(arguments.tools or arguments.pages or arguments.searxng or arguments.mcp)
-
-
-def strategy_of(spec: str, arguments: argparse.Namespace) -> str:
-    """The strategy `spec` with what the command line hands it, or what it calls for where the spec is "".
-
-    ConfigError where there are tools and no strategy that calls them.
-    """
-    if not spec:
-        return "tools" if any_named(arguments) else "library" if arguments.library else "direct"
-    names = {part.strip().partition(":")[0] for part in spec.split("+")}
-    if any_named(arguments) and "tools" not in names:
-        raise ConfigError(f"no strategy of {spec!r} calls the tools; write --strategy {spec}+tools")
-    if arguments.library and not names & {"library", "tools"}:
-        return f"library+{spec}" if names != {"direct"} else "library"
-    return spec
+def means_of(arguments: argparse.Namespace) -> Means:
+    """What these options name."""
+    return Means(arguments.tools, arguments.pages, arguments.searxng, arguments.library, arguments.mcp)
 
 
 def unanswered(message: Message) -> list[str]:
@@ -69,57 +50,8 @@ def unanswered(message: Message) -> list[str]:
     return [f"[{call}: nobody answers calls; give it --tools]" for call in calls]
 
 
-@asynccontextmanager
-async def open_means(arguments: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
-    """What strategies are handed, while it is needed: the library, the tools, and who approves of changes.
-
-    ConfigError for a tool that does not exist.
-    """
-    means: dict[str, Any] = {}
-    tools = [_named(name.strip()) for name in arguments.tools.split(",") if name.strip()]
-    async with AsyncExitStack() as stack:
-        if arguments.library:
-            from jielong.cli.library import open_library
-
-            means["library"] = stack.enter_context(closing(open_library(arguments.library)))
-            if any_named(arguments):
-                from jielong.use.tools.search import search_tool
-
-                tools.append(search_tool(means["library"], "search_library", "the user's own documents"))
-        if arguments.pages:
-            from jielong.use.tools.search import Pages, search_tool
-
-            pages = stack.enter_context(closing(Pages.read(arguments.pages)))
-            tools.append(search_tool(pages, "search_pages", "web pages that were collected"))
-        if arguments.searxng:
-            from jielong.use.tools.search import SearXNG, search_tool
-
-            tools.append(search_tool(SearXNG(arguments.searxng), "search_web", "the web"))
-        if arguments.mcp:
-            from jielong.use.tools.mcp_servers import opened, read_servers
-
-            tools += await stack.enter_async_context(opened(read_servers(arguments.mcp)))
-        if tools:
-            means |= {"tools": tuple(tools), "approve": approve}
-        yield means
-
-
-def _named(name: str) -> Tool:
-    if name == "calculator":
-        from jielong.use.tools.calculator import CALCULATOR
-
-        return CALCULATOR
-    if name in ("python", "cpython"):
-        from jielong.use.tools.sandbox import Bubblewrap, Monty, python_tool
-
-        return python_tool(Monty() if name == "python" else Bubblewrap())
-    raise ConfigError(f"unknown tool {name!r}; {did_you_mean(name, NAMES)}")
-
-
 async def approve(tool: Tool, arguments: Arguments) -> bool:
     """Ask on the terminal; no where there is none."""
-    from jielong.use.tools.tool import one_line
-
     if not sys.stdin.isatty():
         return False
     shown = one_line(json.dumps(arguments, ensure_ascii=False), 4000)
@@ -140,3 +72,12 @@ def typed(prompt: str) -> str:
         return input(prompt)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def tell(sentence: str) -> None:
+    """Say it beside the answer, on standard error."""
+    print(sentence, file=sys.stderr)
+
+
+PERSON = Person(approve, tell)
+"""Whoever sits at this terminal."""

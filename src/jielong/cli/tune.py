@@ -15,8 +15,8 @@ from jielong.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from jielong.recipes.study import Trial
-    from jielong.recipes.tune import Tuned
+    from jielong.tuning.study import Trial
+    from jielong.tuning.tune import Tuned
 
 UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from jielong.cli.display import Display
-    from jielong.recipes.tune import choose, tune
+    from jielong.tuning.tune import choose, tune
 
     written = written_recipe(arguments)
     recipe = written.changed(arguments.set).build()
@@ -82,8 +82,8 @@ def print_trials(tuned: Tuned, console: Console) -> None:
     """All trials, the best first, what was won over the recipe's own settings, and what mattered."""
     from rich.table import Table
 
-    from jielong.recipes.report import duration
-    from jielong.recipes.study import short
+    from jielong.report.report import duration
+    from jielong.tuning.study import short
 
     study, best = tuned.study, tuned.best
     judged_by, stage = study.search.judged_by, study.search.stage

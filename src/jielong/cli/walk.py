@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jielong.recipes.recipe import Recipe
-    from jielong.recipes.written import WrittenRecipe
+    from jielong.recipes.shared.written import WrittenRecipe
     from jielong.runs import Run
+    from jielong.stages.recipe import Recipe
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def written_recipe(arguments: argparse.Namespace) -> WrittenRecipe:
     """The recipe that the options name, without --set; what the command line says goes before what a file says."""
     from dataclasses import replace
 
-    from jielong.recipes.written import WrittenRecipe, read_recipe
+    from jielong.recipes.shared.written import WrittenRecipe, read_recipe
 
     is_file = arguments.recipe.endswith(".json")
     written = read_recipe(Path(arguments.recipe)) if is_file else WrittenRecipe(arguments.recipe)
@@ -54,7 +54,7 @@ def walk(recipe: Recipe, root: Path) -> Run | None:
     from rich.console import Console
 
     from jielong.cli.display import Display
-    from jielong.recipes.execute import run_recipe
+    from jielong.stages.execute import run_recipe
     from jielong.train.parallel import ranks_from_environment
 
     with ranks_from_environment() as ranks:

@@ -236,7 +236,7 @@ def quality_reason(text: str, config: FilterConfig) -> str:
     return ""
 
 
-def judge(text: str, config: FilterConfig) -> Verdict:
+def verdict_on(text: str, config: FilterConfig) -> Verdict:
     """Keep or drop one text, from the cheapest question to the dearest."""
     if not text:
         return Verdict("empty", "")

@@ -15,7 +15,7 @@ from typing import Any
 
 from jielong.data.dedup import DedupConfig, Deduplicator
 from jielong.data.extract import extract
-from jielong.data.filters import FilterConfig, Verdict, judge
+from jielong.data.filters import FilterConfig, Verdict, verdict_on
 from jielong.data.sources import PageLike, document_id
 from jielong.errors import ConfigError, DataError
 from jielong.records import Document
@@ -169,7 +169,7 @@ def refine(
     for uri, whole, unseen in entries:
         for ordinal, text in enumerate(cut(whole, config.max_document_chars)):
             report.num_texts += 1
-            verdict = Verdict(unseen, "") if unseen else judge(text, config.filters)
+            verdict = Verdict(unseen, "") if unseen else verdict_on(text, config.filters)
             reason = verdict.reason or copies.add(len(documents), text)[0]
             if reason:
                 drop(reason, verdict.lang, uri)

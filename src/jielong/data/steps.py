@@ -86,6 +86,10 @@ class Source(Protocol):
 
     def observe(self, metrics: Mapping[str, float]) -> None: ...
 
+    def metrics(self) -> dict[str, float]:
+        """What nobody else can tell of the last step: of a rollout score, KL to the reference, length."""
+        ...
+
     def reseed(self, attempt: int) -> None: ...
 
     def state_dict(self) -> dict[str, Any]: ...
@@ -149,6 +153,9 @@ class _Rows(ABC):
     def observe(self, metrics: Mapping[str, float]) -> None:
         """Nothing here learns from the training."""
         del metrics
+
+    def metrics(self) -> dict[str, float]:
+        return {}
 
     def reseed(self, attempt: int) -> None:
         """Another order from here on, a function of the first seed and the attempt."""
@@ -314,6 +321,9 @@ class ReadAhead:
         """A source that may be read ahead learns nothing from training."""
         del metrics
 
+    def metrics(self) -> dict[str, float]:
+        return self.source.metrics()
+
     def reseed(self, attempt: int) -> None:
         """As if nothing had been read ahead."""
         self._drop()
@@ -353,8 +363,7 @@ class Together:
         self.first.observe(metrics)
 
     def metrics(self) -> dict[str, float]:
-        found: dict[str, float] = getattr(self.first, "metrics", dict)()
-        return found
+        return self.first.metrics()
 
     def reseed(self, attempt: int) -> None:
         self.first.reseed(attempt)

@@ -1,12 +1,74 @@
-"""How well somebody acts: of many episodes, what could be done, what was reached, what it took and why it ended."""
+"""How well somebody acts in the household: episodes by number, what could be done, what was reached, what it took."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from jielong.use.agents.acting import Episode
+from jielong.errors import ConfigError, did_you_mean
+from jielong.records import Sampling
+from jielong.runs import derive_seed
+from jielong.use.agents.acting import Dice, Episode, Likeliest, Limits, Nearest, Policy, Told, Written, act
+from jielong.use.ledger import Budget, Ledger
+from jielong.use.port import Options, Port, Scores
+from jielong.use.strategy import Strategy
+from jielong.worlds.household.game import Household
+from jielong.worlds.household.guides import seeking, shortest
+from jielong.worlds.household.rules import Task
+from jielong.worlds.household.things import LANGUAGES, Part
+
+POLICIES = ("model", "likeliest", "random", "solver", "seeker")
+MOST_TOKENS = 240
+"""Of one action and what is thought before it; names of rare characters take nine tokens."""
+
+
+@dataclass(frozen=True)
+class HouseholdExam:
+    """Episodes of one policy in the household, by number: the task that the number draws, in one of the languages by turns.
+
+    ConfigError for an unknown policy, or where a model is missing.
+    """
+
+    policy: str
+    seed: int = 0
+    port: Port | None = None
+    task: Task | None = None
+    """This one, instead of those that numbers draw."""
+    rooms: int = 3
+    part: Part = "test"
+    languages: tuple[str, ...] = LANGUAGES
+    limits: Limits = Limits()
+    nearest: Nearest | None = None
+    budget: Budget = Budget()
+    """Of each episode."""
+    strategy: Strategy | None = None
+    """How the model is asked for an action; plainly, where none is given."""
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ConfigError(f"unknown policy {self.policy!r}; {did_you_mean(self.policy, POLICIES)}")
+        if self.policy in ("model", "likeliest") and self.port is None:
+            raise ConfigError(f"policy {self.policy} needs a model; give a run's or model's folder")
+        if self.policy == "likeliest" and not isinstance(self.port, Scores):
+            raise ConfigError("policy likeliest needs a model that says how likely texts are; servers do not")
+
+    async def episode(self, number: int) -> Episode:
+        game = Household(self.languages[number % len(self.languages)], rooms=self.rooms, part=self.part)
+        seen = game.reset(self.task or derive_seed(self.seed, "task", number))
+        return await act(game, seen, self._policy(game, number), self.limits, self.nearest)
+
+    def _policy(self, game: Household, number: int) -> Policy:
+        if self.policy == "random":
+            return Dice(derive_seed(self.seed, "dice", number))
+        if self.policy in ("solver", "seeker"):
+            return Told(shortest(game) if self.policy == "solver" else seeking(game))
+        assert self.port is not None
+        if self.policy == "likeliest":
+            return Likeliest(cast(Scores, self.port), self.budget.tokens)
+        options = Options(Sampling(max_tokens=MOST_TOKENS, temperature=0.0), derive_seed(self.seed, "act", number))
+        return Written(Ledger(self.port.ask, self.budget), options, self.strategy)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from jielong.runs import digest
 _FENCE = re.compile(r"```(?:python|py|Python)?[^\S\n]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
 
 
-class Outcome(Protocol):
+class Execution(Protocol):
     """How a program ended."""
 
     @property
@@ -24,7 +24,7 @@ class Outcome(Protocol):
     def is_fine(self) -> bool: ...
 
 
-RunPython = Callable[[str], Awaitable[Outcome]]
+RunPython = Callable[[str], Awaitable[Execution]]
 
 
 def program(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jielong.generate.config import EngineConfig
 from jielong.generate.engine import Engine
-from jielong.generate.requests import Event
 from jielong.generate.text import generate_text
+from jielong.records import Event
 
 __all__ = ["Engine", "EngineConfig", "Event", "generate_text"]

@@ -24,13 +24,13 @@ from jielong.generate.config import EngineConfig as EngineConfig
 from jielong.generate.graphs import Graphs
 from jielong.generate.lookup import continuation
 from jielong.generate.packed import PackedModel
-from jielong.generate.requests import Allowed, Event, Job, check_pairs, check_request, masks_of
+from jielong.generate.requests import Allowed, Job, check_pairs, check_request, masks_of
 from jielong.generate.rows import READING, WRITING
 from jielong.generate.sampling import Rules, draw, likeliest, put, uniforms
 from jielong.generate.scoring import Pair, are_likeliest, logprobs, score_pairs
 from jielong.generate.slots import Slots
 from jielong.model.transformer import LanguageModel
-from jielong.records import Request, Sample
+from jielong.records import Event, Request, Sample
 
 T = TypeVar("T")
 
@@ -368,8 +368,10 @@ class Engine:
             stop = ("stop" if is_stopped[row] else "length") if is_over[row] else ""
             roll = float(uniform[row]) if rows.temperature[slot] else None
             sample = self._release(slot, stop) if stop else None
-            what = (int(at[row]), int(ids[row]), float(logprobs[row]), roll, alternatives, stop, sample)
-            self._events.append(Event(job.id, *what))
+            n = int(at[row])
+            position = int(rows.prompt[slot]) + n
+            what = (int(ids[row]), position, float(logprobs[row]), roll, alternatives, stop, sample)
+            self._events.append(Event(job.id, n, *what))
         return is_over
 
     def _seen(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:

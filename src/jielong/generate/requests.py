@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from jielong.errors import ConfigError, TooLongError
 from jielong.generate.scoring import Pair
-from jielong.records import Request, Sample
+from jielong.records import Request
 
 Allowed = Callable[[Sequence[int]], Any]
 """From the ids written so far to a bool mask (V,), a tensor or array with at least one True; or None for "all"."""
-
-
-class Event(NamedTuple):
-    """Token `n` of one request. `stop` is "" until the last, which carries the whole `sample`."""
-
-    request: int
-    n: int
-    id: int
-    logprob: float
-    uniform: float | None
-    """The number that chose it; None for a greedy token."""
-    alternatives: tuple[tuple[int, float], ...] = ()
-    """The most likely ids and their log-probabilities, best first, as many as were asked for."""
-    stop: str = ""
-    sample: Sample | None = None
 
 
 @dataclass

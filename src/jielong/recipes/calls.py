@@ -11,18 +11,15 @@ from dataclasses import replace
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
-from jielong.recipes.recipe import (
-    CallsStage,
-    NextTokenConfig,
-    Recipe,
-    RowsConfig,
-    SumsStage,
-    TokenizerStage,
-    TrainStage,
-)
+from jielong.stages.calls import CallsStage, SumsStage
+from jielong.stages.recipe import Recipe
+from jielong.stages.tokens import TokenizerStage
+from jielong.stages.train import TrainStage
 from jielong.tokens.tokenizer import TokenizerConfig
 from jielong.train.loop import LoopConfig
+from jielong.train.objectives.next_token import NextTokenConfig
 from jielong.train.optim import OptimizerConfig
+from jielong.train.sources import RowsConfig
 
 
 def calls(size: str = "default", seed: int = 0) -> Recipe:
@@ -64,4 +61,5 @@ def calls(size: str = "default", seed: int = 0) -> Recipe:
             ),
             CallsStage("exam", {"model": "sft", "tokenizer": "tokenizer"}, each=4 if is_smoke else 60),
         ),
+        model="sft",
     )

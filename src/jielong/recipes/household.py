@@ -11,22 +11,17 @@ from dataclasses import replace
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
-from jielong.recipes.copying import copying
-from jielong.recipes.offers import FROM_RANDOM, FROM_WEIGHTS
-from jielong.recipes.recipe import (
-    ActStage,
-    DemonstrationsStage,
-    GoalsStage,
-    NextTokenConfig,
-    Recipe,
-    RowsConfig,
-    Search,
-    TokenizerStage,
-    TrainStage,
-)
+from jielong.recipes.shared.copying import copying
+from jielong.recipes.shared.offers import FROM_RANDOM, FROM_WEIGHTS
+from jielong.stages.household import ActStage, DemonstrationsStage, GoalsStage
+from jielong.stages.recipe import Recipe, Search
+from jielong.stages.tokens import TokenizerStage
+from jielong.stages.train import TrainStage
 from jielong.tokens.tokenizer import TokenizerConfig
 from jielong.train.loop import LoopConfig
+from jielong.train.objectives.next_token import NextTokenConfig
 from jielong.train.optim import OptimizerConfig
+from jielong.train.sources import RowsConfig
 
 SIZES = ("default", "smoke")
 
@@ -91,5 +86,6 @@ def household(size: str = "default", seed: int = 0) -> Recipe:
             ),
             ActStage("act", {"model": "sft", "tokenizer": "tokenizer"}, goals=4 if is_smoke else 100, remember=1),
         ),
+        model="sft",
         searches=(Search("copy", FROM_RANDOM), Search("sft", FROM_WEIGHTS)),
     )

@@ -1,4 +1,4 @@
-"""The same road on one's own text: a folder of pages, and, where one has them, chats and preferences.
+"""One's own text, from a folder of pages to a model, and with chats and preferences on to an assistant.
 
 Without chats the road ends after pretraining, without preferences after instruction tuning; the run says what to add.
 """
@@ -7,55 +7,38 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
 
 from jielong.data.sources import list_pages
-from jielong.data.talks import read_chats, read_preferences
-from jielong.errors import ConfigError, DataError, did_you_mean
+from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
-from jielong.recipes.offers import FROM_RANDOM, FROM_WEIGHTS
-from jielong.recipes.recipe import (
-    FileStage,
-    FolderStage,
-    NextTokenConfig,
-    Recipe,
-    RefineStage,
-    RowsConfig,
-    SamplesStage,
-    Search,
-    Stage,
-    TokenizerStage,
-    TrainStage,
-)
+from jielong.recipes.shared.offers import FROM_RANDOM, FROM_WEIGHTS
+from jielong.stages.files import file_stage
+from jielong.stages.pages import FolderStage, content_digest
+from jielong.stages.recipe import Recipe, Search, Stage
+from jielong.stages.refine import RefineStage
+from jielong.stages.samples import SamplesStage
+from jielong.stages.tokens import TokenizerStage
+from jielong.stages.train import TrainStage
 from jielong.tokens.tokenizer import TokenizerConfig
 from jielong.train.loop import LoopConfig
-from jielong.train.objectives import BradleyTerryConfig, PolicyConfig, PPOConfig
+from jielong.train.objectives.next_token import NextTokenConfig
+from jielong.train.objectives.policy import PolicyConfig, PPOConfig
+from jielong.train.objectives.preferences import BradleyTerryConfig
 from jielong.train.optim import OptimizerConfig
 from jielong.train.rollouts import RolloutConfig
+from jielong.train.sources import RowsConfig
 
 
-def content_digest(paths: list[Path], root: Path) -> str:
-    """Hex blake2b-128 of names and contents, so that a changed file is a changed run."""
-    digest = hashlib.blake2b(digest_size=16)
-    for path in paths:
-        digest.update(str(path.relative_to(root)).encode("utf-8", "surrogateescape"))
-        try:
-            digest.update(hashlib.blake2b(path.read_bytes()).digest())
-        except OSError as error:  # a file that cannot be read is counted when its turn comes
-            digest.update(str(error.errno).encode())
-    return digest.hexdigest()
-
-
-def _file_stage(name: Literal["chats", "preferences"], path: Path) -> FileStage:
-    """The stage for a file that was read once already, so that a bad line is told before hours of work."""
-    found = read_chats(path) if name == "chats" else read_preferences(path)
-    if len(found) < 20:
-        raise DataError(f"{path} holds {len(found)} {name}; at least 20 are needed, and hundreds are better")
-    return FileStage(name, str(path), name, content_digest([path], path.parent))
-
-
-def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "default", seed: int = 0) -> Recipe:
+def own(
+    source: Path | None = None,
+    chat: Path | None = None,
+    preferences: Path | None = None,
+    size: str = "default",
+    seed: int = 0,
+) -> Recipe:
     """As far as the data allows; `size` is default or smoke."""
+    if source is None:
+        raise ConfigError("own needs --source DIR, a folder of HTML, Markdown, PDF, text or code")
     if size not in ("default", "smoke"):
         raise ConfigError(f"own has no size {size!r}; {did_you_mean(size, ('default', 'smoke'))}")
     if preferences and not chat:
@@ -98,7 +81,7 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
     ]
     if chat:
         stages += [
-            _file_stage("chats", chat),
+            file_stage("chats", chat),
             TrainStage(
                 "sft",
                 {"data": "chats", "start": "pretrain", **ids},
@@ -111,7 +94,7 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
         ]
     if preferences:
         stages += [
-            _file_stage("preferences", preferences),
+            file_stage("preferences", preferences),
             TrainStage(
                 "reward",
                 {"data": "preferences", "start": "sft", **ids},
@@ -146,4 +129,5 @@ def own(source: Path, chat: Path | None, preferences: Path | None, size: str = "
     searches = [Search("pretrain", FROM_RANDOM, steps=0 if is_smoke else steps["pretrain"] // 4)]
     searches += [Search(name, FROM_WEIGHTS) for name in ("sft", "reward") if any(s.name == name for s in stages)]
     size_name = f"{source.resolve().name}-{folder}-{size}"
-    return Recipe("own", size_name, seed, tuple(stages), searches=tuple(searches))
+    last = "rl" if preferences else "sft" if chat else "pretrain"
+    return Recipe("own", size_name, seed, tuple(stages), searches=tuple(searches), model=last)

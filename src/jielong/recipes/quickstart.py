@@ -6,27 +6,23 @@ from dataclasses import replace
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
-from jielong.recipes.offers import FROM_RANDOM, FROM_WEIGHTS
-from jielong.recipes.recipe import (
-    EvaluateStage,
-    ItemCounts,
-    JudgementsStage,
-    LessonsStage,
-    NextTokenConfig,
-    Recipe,
-    RefineStage,
-    RowsConfig,
-    Search,
-    Stage,
-    TokenizerStage,
-    TrainStage,
-    WebStage,
-)
+from jielong.recipes.shared.offers import FROM_RANDOM, FROM_WEIGHTS
+from jielong.stages.exam import EvaluateStage
+from jielong.stages.judgements import JudgementsStage
+from jielong.stages.lessons import ItemCounts, LessonsStage
+from jielong.stages.pages import WebStage
+from jielong.stages.recipe import Recipe, Search, Stage
+from jielong.stages.refine import RefineStage
+from jielong.stages.tokens import TokenizerStage
+from jielong.stages.train import TrainStage
 from jielong.tokens.tokenizer import TokenizerConfig
 from jielong.train.loop import LoopConfig
-from jielong.train.objectives import BradleyTerryConfig, PPOConfig, PTXConfig, ValueConfig
+from jielong.train.objectives.next_token import NextTokenConfig
+from jielong.train.objectives.policy import PPOConfig, PTXConfig, ValueConfig
+from jielong.train.objectives.preferences import BradleyTerryConfig
 from jielong.train.optim import OptimizerConfig
 from jielong.train.rollouts import RolloutConfig
+from jielong.train.sources import RowsConfig, SourceConfig
 from jielong.worlds.atlas.facts import facts_digest
 
 SEARCHES = (
@@ -125,6 +121,7 @@ def _default(seed: int) -> Recipe:
             ),
         ),
         mirrored={"sft": "control"},
+        model="rl",
         searches=SEARCHES,
     )
 
@@ -172,7 +169,10 @@ def _smoke(seed: int) -> Recipe:
     )
 
 
-def _fewer_rows(source: RowsConfig | RolloutConfig) -> RowsConfig | RolloutConfig:
-    if isinstance(source, RolloutConfig):
-        return replace(source, prompts=32)
-    return replace(source, rows_per_step=8, micro_rows=8)
+def _fewer_rows(source: SourceConfig) -> SourceConfig:
+    match source:
+        case RolloutConfig():
+            return replace(source, prompts=32)
+        case RowsConfig():
+            return replace(source, rows_per_step=8, micro_rows=8)
+    return source

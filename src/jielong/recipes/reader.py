@@ -13,21 +13,17 @@ from dataclasses import replace
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
-from jielong.recipes.copying import copying
-from jielong.recipes.recipe import (
-    EchoStage,
-    NextTokenConfig,
-    ReadingExamStage,
-    ReadingStage,
-    Recipe,
-    RowsConfig,
-    Stage,
-    TokenizerStage,
-    TrainStage,
-)
+from jielong.recipes.shared.copying import copying
+from jielong.stages.echo import EchoStage
+from jielong.stages.reading import ReadingExamStage, ReadingStage
+from jielong.stages.recipe import Recipe, Stage
+from jielong.stages.tokens import TokenizerStage
+from jielong.stages.train import TrainStage
 from jielong.tokens.tokenizer import TokenizerConfig
 from jielong.train.loop import LoopConfig
+from jielong.train.objectives.next_token import NextTokenConfig
 from jielong.train.optim import OptimizerConfig
+from jielong.train.sources import RowsConfig
 
 
 def reader(size: str = "default", seed: int = 0) -> Recipe:
@@ -85,7 +81,7 @@ def reader(size: str = "default", seed: int = 0) -> Recipe:
     )
     if size == "smoke":
         stages = tuple(_smaller(s) for s in stages)
-    return Recipe("reader", size, seed, stages)
+    return Recipe("reader", size, seed, stages, model="sft")
 
 
 def _smaller(stage: Stage) -> Stage:

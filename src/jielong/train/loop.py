@@ -17,31 +17,22 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from jielong.config import at_least
-from jielong.data.batches import Batch
 from jielong.data.steps import ReadAhead, Source
 from jielong.errors import CheckpointError, ConfigError, DivergedError
-from jielong.losses import Loss
 from jielong.runs import MetricsLog, now_s, read_json, write_directory, write_json
+from jielong.train.objectives.objective import Objective
 from jielong.train.optim import Optimizer, gradient_norm, rate_factor
 from jielong.train.parallel import Ranks
-
-Modules = Mapping[str, nn.Module]
+from jielong.train.roles import Modules
 
 PACE_STEPS = 20
 """Steps over which tokens per second and the time left are taken."""
-
-
-class Objective(Protocol):
-    """What is to become small. `weights` depend on the batch alone; names are those of the loss's terms."""
-
-    def weights(self, batch: Batch) -> dict[str, float]: ...
-    def __call__(self, modules: Modules, batch: Batch) -> Loss: ...
 
 
 @dataclass(frozen=True)
@@ -92,7 +83,7 @@ class Progress:
 
 
 @dataclass
-class Outcome:
+class Trained:
     """How a training stage ended: where the checkpoint to go on from lies, and what is worth saying about it."""
 
     checkpoint: Path
@@ -149,7 +140,7 @@ class Loop:
 
     # The run -------------------------------------------------------------------------------------------------------
 
-    def run(self) -> Outcome:
+    def run(self) -> Trained:
         is_new = not (self.directory / "latest.json").exists()
         self.ranks.wait()  # all have looked before the first one writes
         if is_new:
@@ -164,7 +155,7 @@ class Loop:
                 self._go_back(str(reason))
         self._note_overfitting()
         path = self.directory / "steps" / self.best["checkpoint"] if self.best else self._latest()
-        return Outcome(path, int(path.name), self.tokens, self.seconds, self.last, self.warnings)
+        return Trained(path, int(path.name), self.tokens, self.seconds, self.last, self.warnings)
 
     def _run_attempt(self) -> None:
         log = MetricsLog(self.directory / "metrics.jsonl", self.step) if self.ranks.is_first else None
@@ -231,8 +222,7 @@ class Loop:
         metrics = {n: totals[n] / max(totals[f"weight {n}"], 1e-12) for n in metric_weights}
         metrics["loss"] = totals["loss"]
         metrics |= self._update()
-        # Rollouts tell of what was generated: score, KL to the reference, length.
-        metrics |= getattr(self.source, "metrics", dict)()
+        metrics |= self.source.metrics()
         self._watch(metrics)
         self.source.observe(metrics)
         return {name: float(value) for name, value in metrics.items()}

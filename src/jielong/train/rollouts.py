@@ -3,7 +3,7 @@
 A rollout draws prompts, generates with a fresh copy of the policy's weights, cuts every sample after its first stop id,
 scores it, and computes log-probabilities of the policy and the reference and the critic's values with the trainer's own
 modules. Then it is gone through a few times in minibatches, one for each optimizer step, and a new rollout begins. Whoever
-generates is handed in: all that is asked of it is `load` and `generate`.
+generates is handed in.
 
 A sample that never stopped keeps its tokens and its score loses a stated penalty. An unfinished rollout is part of the
 state, so a run that is killed in the middle of one goes on bit for bit.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -23,16 +23,21 @@ from torch import Tensor
 
 from jielong.data.batches import PAD_ID, Batch, pad_rows
 from jielong.errors import CheckpointError, ConfigError, DataError
-from jielong.records import Conversation, Request, Sample, Sampling, Scorer
+from jielong.model.transformer import LanguageModel, ScalarModel
+from jielong.records import LocalGenerator, Request, Sample, Sampling, Scorer
 from jielong.runs import derive_seed
 from jielong.tokens.chat import Rendered
 from jielong.train.advantages import AdaptiveKL, gae, group_advantages, is_flat, kl_penalised_rewards, whiten
-from jielong.train.objectives import Modules, kl_estimate, trained_logprobs
+from jielong.train.objectives.logprobs import trained_logprobs
+from jielong.train.objectives.policy import kl_estimate
 from jielong.train.parallel import Ranks
+from jielong.train.rewards import RewardModelScorer
+from jielong.train.roles import Modules, Role
+from jielong.train.sources import Feed, Given, Prompt, SourceConfig
 
 
 @dataclass(frozen=True)
-class RolloutConfig:
+class RolloutConfig(SourceConfig):
     """What one rollout is and how often it is gone through; `prompts * group_size` samples are generated.
 
     `algorithm` "ppo" has a critic and generalised advantages; "grpo" compares the samples of a prompt with each other.
@@ -73,21 +78,35 @@ class RolloutConfig:
                 f"{self.minibatches} equal minibatches"
             )
 
+    def roles(self) -> tuple[Role, ...]:
+        """Whom the policy is held to, who judges, and for PPO the critic, which begins as the judge."""
+        compared = (Role("reference"), Role("reward", "reward", "scalar"))
+        return (*compared, Role("critic", "reward", "scalar", is_trained=True)) if self.algorithm == "ppo" else compared
 
-@dataclass(frozen=True)
-class Prompt:
-    """A rendered prompt, the conversation it came from, and whatever the scorer wants to know about it."""
-
-    ids: tuple[int, ...]
-    conversation: Conversation = Conversation(())
-    item: Any = None
-
-
-class SamplingEngine(Protocol):
-    """What a rollout asks of whoever generates."""
-
-    def load(self, state: Mapping[str, Tensor], version: int) -> None: ...
-    def generate(self, requests: Sequence[Request]) -> list[Sample]: ...
+    def build(self, given: Given) -> Feed:
+        """Rollouts of the material's prompts, with the module "reward" as scorer."""
+        assert given.modules is not None and given.open_engine is not None
+        policy, asked = cast(LanguageModel, given.modules["policy"]), given.material.prompts()
+        room = policy.config.max_position_embeddings - self.max_tokens
+        prompts = [p for p in asked if len(p.ids) <= room]
+        notes = []
+        if len(prompts) < len(asked):
+            notes.append(
+                f"{len(asked) - len(prompts)} prompts leave no room for {self.max_tokens} tokens of an answer "
+                f"and are left out, {len(prompts)} remain"
+            )
+        source = Rollouts(
+            prompts,
+            given.modules,
+            given.open_engine(policy),
+            RewardModelScorer(cast(ScalarModel, given.modules["reward"])),
+            self,
+            seed=given.seed,
+            stop_ids=given.stop_ids,
+            pad_id=given.pad_id,
+            ranks=given.ranks,
+        )
+        return Feed(source, notes=notes)
 
 
 def up_to_stop(sample: Sample, stop_ids: Sequence[int]) -> tuple[Sample, bool]:
@@ -136,7 +155,7 @@ class Rollouts:
         self,
         prompts: Sequence[Prompt],
         modules: Modules,
-        engine: SamplingEngine,
+        engine: LocalGenerator,
         scorer: Scorer,
         config: RolloutConfig,
         *,

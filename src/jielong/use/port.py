@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
-from jielong.records import Conversation, Message, Request, Sample, Sampling
+from jielong.records import Conversation, Generator, Message, Request, Sample, Sampling
 from jielong.runs import derive_seed
 from jielong.tokens.chat import knows_tools, parse, render_prompt
 from jielong.tokens.stream import TextStream, cut_at_stop
@@ -146,18 +146,6 @@ class Renders(Protocol):
     def render(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> str: ...
 
 
-class Generates(Protocol):
-    """What the port needs of an engine."""
-
-    @property
-    def length(self) -> int: ...
-    def submit(self, request: Request) -> int: ...
-    def step(self) -> Sequence[Any]: ...
-    def cancel(self, id: int) -> Sample | None: ...
-    def generate(self, requests: Sequence[Request]) -> list[Sample]: ...
-    def score_many(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Sequence[Sequence[float]]: ...
-
-
 @dataclass
 class _Asked:
     """A request that the engine is writing."""
@@ -174,7 +162,7 @@ class _Asked:
 class LocalPort:
     """The engine in this process with its tokenizer."""
 
-    def __init__(self, engine: Generates, tokenizer: Tokenizer, name: str = "local") -> None:
+    def __init__(self, engine: Generator, tokenizer: Tokenizer, name: str = "local") -> None:
         self.engine, self.tokenizer, self._name = engine, tokenizer, name
         self._asked: dict[int, _Asked] = {}
         self._writer: asyncio.Task[None] | None = None

@@ -70,7 +70,7 @@ class InlineCall:
 
 async def label(text: str, port: Labeller, tool: Tool, how: Labelling = Labelling()) -> list[InlineCall]:
     """The calls that are kept, at most one a place, in the order of the text."""
-    judged = [await judge(text, call, port, tool) for call in await propose(text, port, tool, how)]
+    judged = [await weigh(text, call, port, tool) for call in await propose(text, port, tool, how)]
     return best_calls(judged, how.threshold)
 
 
@@ -108,7 +108,7 @@ async def propose(text: str, port: Labeller, tool: Tool, how: Labelling = Labell
     return [call for call in found.values() if not call.result.startswith("error:")]
 
 
-async def judge(text: str, call: InlineCall, port: Scores, tool: Tool) -> InlineCall:
+async def weigh(text: str, call: InlineCall, port: Scores, tool: Tool) -> InlineCall:
     """The call with its gain, min(L(nothing), L(call)) - L(call and result) of section 2, in nats.
 
     L is the loss of what follows the place, its tokens weighted by WEIGHTS. What is to help stands in front of the whole

@@ -16,7 +16,7 @@ from jielong.runs import derive_seed
 from jielong.use.examples import Example
 from jielong.use.port import Ask, Options
 from jielong.use.prompting import fill
-from jielong.use.spells.search import Trial
+from jielong.use.spells.search import ScoredInstruction
 from jielong.use.strategy import together
 
 _LONGEST = 400
@@ -41,7 +41,7 @@ class Opro:
     def __post_init__(self) -> None:
         at_least(self, 1, "proposals", "kept")
 
-    async def propose(self, trials: Sequence[Trial], ask: Ask, options: Options) -> list[str]:
+    async def propose(self, trials: Sequence[ScoredInstruction], ask: Ask, options: Options) -> list[str]:
         rng = random.Random(derive_seed(options.seed, "examples"))
         shown = rng.sample(self.examples, min(3, len(self.examples)))
         tried = sorted({t.instruction: t for t in trials}.values(), key=lambda t: t.value)[-self.kept :]
@@ -73,7 +73,7 @@ class Chance:
     proposals: int = 8
     name: str = field(default="random", init=False)
 
-    async def propose(self, trials: Sequence[Trial], ask: Ask, options: Options) -> list[str]:
+    async def propose(self, trials: Sequence[ScoredInstruction], ask: Ask, options: Options) -> list[str]:
         words = known_words(self.language)
         rng = np.random.default_rng(options.seed)
         picks = rng.integers(0, len(words), (self.proposals, self.length))
@@ -98,7 +98,7 @@ class Reinforce:
         self.logits: NDArray[np.float64] = np.zeros((length, len(self.words)))
         self._drawn: NDArray[np.int64] = np.zeros((0, length), np.int64)
 
-    async def propose(self, trials: Sequence[Trial], ask: Ask, options: Options) -> list[str]:
+    async def propose(self, trials: Sequence[ScoredInstruction], ask: Ask, options: Options) -> list[str]:
         if len(self._drawn):
             self._learn(trials[-len(self._drawn) :])
         rng = np.random.default_rng(options.seed)
@@ -113,7 +113,7 @@ class Reinforce:
         powers = np.exp(self.logits - self.logits.max(-1, keepdims=True))
         return np.asarray(powers / powers.sum(-1, keepdims=True))
 
-    def _learn(self, trials: Sequence[Trial]) -> None:
+    def _learn(self, trials: Sequence[ScoredInstruction]) -> None:
         rewards = np.array([t.scores for t in trials])
         advantages = ((rewards - rewards.mean(0)) / (rewards.std(0) + 1e-8)).mean(1)
         gradient = np.zeros_like(self.logits)

@@ -39,7 +39,7 @@ def split(examples: Sequence[Example], num_train: int, seed: int, judge: Judge =
 
 
 @dataclass(frozen=True)
-class Trial:
+class ScoredInstruction:
     """One scoring: an instruction, and how right the answer to each training question was with it."""
 
     instruction: str
@@ -55,7 +55,7 @@ class Method(Protocol):
 
     @property
     def name(self) -> str: ...
-    async def propose(self, trials: Sequence[Trial], ask: Ask, options: Options) -> list[str]: ...
+    async def propose(self, trials: Sequence[ScoredInstruction], ask: Ask, options: Options) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -67,21 +67,21 @@ class Search:
 
     method: str
     seed: int
-    trials: tuple[Trial, ...]
+    trials: tuple[ScoredInstruction, ...]
     test: tuple[float, ...]
     plain_test: tuple[float, ...]
     asked: Usage
     proposed: Usage
 
     @property
-    def best(self) -> Trial:
+    def best(self) -> ScoredInstruction:
         return best(self.trials)
 
     def to_dict(self) -> dict[str, Any]:
         return {**to_dict(self), "instruction": self.best.instruction}
 
 
-def best(trials: Sequence[Trial]) -> Trial:
+def best(trials: Sequence[ScoredInstruction]) -> ScoredInstruction:
     """The trial of the highest value; of several, the one that came first."""
     return max(trials, key=lambda trial: trial.value)
 
@@ -99,7 +99,7 @@ async def search(
     options: Options,
     *,
     proposer: Ask | None = None,
-    on_trial: Callable[[int, Trial], None] | None = None,
+    on_trial: Callable[[int, ScoredInstruction], None] | None = None,
 ) -> Search:
     """Score `scorings` instructions with `ask`, no instruction being the first, and test the best of them.
 
@@ -120,14 +120,14 @@ async def search(
         answers = await together(map(answered, examples))
         return tuple(float(task.judge(a.text, e.answer)) for a, e in zip(answers, examples, strict=True))
 
-    trials: list[Trial] = []
+    trials: list[ScoredInstruction] = []
     known: dict[str, tuple[float, ...]] = {}
     proposals = [""]
     while len(trials) < scorings:
         for instruction in proposals[: scorings - len(trials)]:
             if instruction not in known:
                 known[instruction] = await scores(instruction, task.train)
-            trials.append(Trial(instruction, known[instruction]))
+            trials.append(ScoredInstruction(instruction, known[instruction]))
             if on_trial:
                 on_trial(len(trials), trials[-1])
         if len(trials) < scorings:

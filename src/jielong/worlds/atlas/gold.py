@@ -57,11 +57,11 @@ class GoldScorer:
             last = conversation.messages[-1] if conversation.messages else None
             if last is None or last.role != "assistant":
                 raise DataError(f"{item.id} cannot be judged: its conversation does not end with the assistant's turn")
-            scores.append(judge(item, last.text))
+            scores.append(gold_score(item, last.text))
         return scores
 
 
-def judge(item: Item, text: str) -> Score:
+def gold_score(item: Item, text: str) -> Score:
     """The worth of an answer in [-1, 1], and why."""
     value, why = _worth(item, text)
     if value > WRONG:

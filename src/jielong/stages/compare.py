@@ -1,0 +1,148 @@
+"""The stage that says what an adapter has changed: held-out loss and texts, before and after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+from jielong.data.batches import Batch
+from jielong.errors import ConfigError
+from jielong.generate.engine import Engine, EngineConfig
+from jielong.model import adapter_files, hf
+from jielong.model.adapters import AdapterConfig
+from jielong.model.quantised import quantise, weight_bytes
+from jielong.model.transformer import LanguageModel
+from jielong.records import Conversation, Sampling
+from jielong.runs import derive_seed, write_directory, write_json, write_text
+from jielong.stages.models import open_tokenizer
+from jielong.stages.parts import read_conversations, read_documents
+from jielong.stages.recipe import Context, Recipe, Stage, Summary
+from jielong.stages.samples import opening
+from jielong.stages.sources import held_by
+from jielong.stages.train import TrainStage, build_feed, save_model
+from jielong.tokens.tokenizer import Tokenizer
+from jielong.train.checks import held_out_loss
+from jielong.train.parallel import Ranks
+from jielong.use.port import LocalPort
+
+
+@dataclass(frozen=True)
+class CompareStage(Stage):
+    """What an adapter changed, on held-out data and in texts. Inputs: adapter, base, tokenizer, data.
+
+    The adapter is put into the run's folder, and with `merge` the model that it makes too.
+    """
+
+    name: str
+    inputs: Mapping[str, str]
+    merge: bool = False
+    num_samples: int = 4
+    max_tokens: int = 80
+    version: int = 1
+
+    def _trained(self, recipe: Recipe) -> tuple[TrainStage, AdapterConfig]:
+        stage = recipe.stage(self.inputs["adapter"])
+        if not isinstance(stage, TrainStage) or stage.adapter is None:
+            raise ConfigError(f"{self.name} compares an adapter with its base; {stage.name!r} trains none")
+        return stage, stage.adapter
+
+    def check(self, recipe: Recipe) -> None:
+        self._trained(recipe)
+
+    def run(self, context: Context) -> Summary:
+        """adapter/, merged/ where asked for, compare.json and samples.txt in the run's directory."""
+        tokenizer = open_tokenizer(self, context)
+        seed = derive_seed(context.recipe.seed, self.name)
+        trained, adapter = self._trained(context.recipe)
+        path, base = context.checkpoint(trained.name), context.checkpoint(self.inputs["base"])
+        batches = build_feed(trained, context, tokenizer, {}, seed).held_out
+        check = held_out_loss(trained.build_objective(hf.read_config(base)[0], {}), batches, Ranks())
+        prompts, openings = self._what_to_write(context)
+        sampling = Sampling(max_tokens=self.max_tokens, temperature=0.0)
+
+        def open_base() -> LanguageModel:
+            model = hf.load_language_model(base).to(context.machine.device)
+            model.model.compute_dtype = context.machine.torch_dtype
+            return model
+
+        def write(model: LanguageModel) -> list[str]:
+            length = min(model.config.max_position_embeddings, 2048)
+            port = LocalPort(
+                Engine(model, EngineConfig(slots=8, length=length, dtype=context.machine.dtype)), tokenizer
+            )
+            if prompts:
+                return [a.text for a in port.ask_many(prompts, sampling, seed=seed)]
+            return [a.text for a in port.complete_many(openings, sampling, seed=seed)]
+
+        model = open_base()
+        found = {"before": measure(check, model, batches, tokenizer)}
+        texts = {"before": write(model)}
+        model = adapter_files.load(path, model).merge(keep=False)
+        found["after"] = measure(check, model, batches, tokenizer)
+        texts["after"] = write(model)
+        if self.merge:
+            write_directory(context.run.path / "merged", lambda folder: save_model(model, tokenizer, folder))
+        write_directory(context.run.path / "adapter", lambda folder: _copy(path, folder))
+        lines = [_figures(found)]
+        if adapter.base == "int8":
+            del model
+            small = open_base()
+            full_bytes = weight_bytes(small)
+            quantise(small)
+            found["int8"] = measure(check, small, batches, tokenizer) | {
+                "saved_bytes": full_bytes - weight_bytes(small)
+            }
+            lines.append(
+                f"int8 weights before adapting: bits per byte {found['before']['bits_per_byte']:.4f} -> "
+                f"{found['int8']['bits_per_byte']:.4f}, {found['int8']['saved_bytes'] / 1e9:.2f} of {full_bytes / 1e9:.2f} GB saved"
+            )
+        context.display.message("\n".join(lines))
+        shown = [c.messages[-1].text for c in prompts] or openings
+        for asked, before, after in zip(shown, texts["before"], texts["after"], strict=True):
+            lines += ["", f"> {asked}", f"  before: {before}", f"  after:  {after}"]
+        write_text(context.run.path / "samples.txt", "\n".join(lines) + "\n")
+        write_json(context.run.path / "compare.json", {"measures": found, "asked": shown, "texts": texts})
+        outputs = ["adapter", "compare.json", "samples.txt", *(["merged"] if self.merge else [])]
+        return {"measures": found, "outputs": outputs, "shown": ["samples.txt"]}
+
+    def _what_to_write(self, context: Context) -> tuple[list[Conversation], list[str]]:
+        """Held-out questions, or without chats the openings of held-out documents."""
+        held_out, summary = context.parent(self, "held_out"), context.summary(self.inputs["held_out"])
+        if held_by(held_out, summary.get("holds")) == "chats":
+            chats = read_conversations(held_out / "held_out.jsonl")
+            asked = [
+                Conversation(c.messages[:-1]) for c in chats if len(c.messages) > 1 and len(c.messages[0].text) < 1000
+            ]
+            return asked[: self.num_samples], []
+        documents = read_documents(held_out / "held_out.jsonl")[: self.num_samples]
+        return [], [opening(d) for d in documents]
+
+
+def measure(
+    check: Callable[[Mapping[str, Any], int], dict[str, float]],
+    model: LanguageModel,
+    batches: Sequence[Batch],
+    tokenizer: Tokenizer,
+) -> dict[str, float]:
+    """Held-out loss in nats a token and in bits for each byte of the same tokens."""
+    model.requires_grad_(False)
+    loss = check({"policy": model}, 0)["held_out_loss"]
+    num_tokens = sum(int((b.weights > 0).sum()) for b in batches)
+    num_bytes = sum(int(tokenizer.byte_lengths[b.targets[b.weights > 0].numpy()].sum()) for b in batches)
+    return {"held_out_loss": loss, "bits_per_byte": loss * num_tokens / max(num_bytes, 1) / math.log(2)}
+
+
+def _copy(adapter: Path, folder: Path) -> None:
+    copytree(adapter, folder, dirs_exist_ok=True)
+
+
+def _figures(found: Mapping[str, Mapping[str, float]]) -> str:
+    before, after = found["before"], found["after"]
+    return (
+        f"held-out loss {before['held_out_loss']:.4f} -> {after['held_out_loss']:.4f} nats a token, "
+        f"bits per byte {before['bits_per_byte']:.4f} -> {after['bits_per_byte']:.4f}"
+    )

@@ -1,0 +1,130 @@
+"""Runs a recipe: stage after stage, each only if its fingerprint is new, each taken up again where a kill left it."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+
+from jielong.config import resolved
+from jielong.errors import ResourceError
+from jielong.runs import FORMAT_VERSION, MemoryWatch, Run, load_average, now_s, tidy
+from jielong.stages.recipe import Context, Display, Recipe, Silent, Stage, Summary
+from jielong.train.machine import Machine, has_device, keep_freed_memory, look_at_machine, return_freed_memory
+from jielong.train.parallel import Ranks
+
+
+def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks: Ranks = Ranks()) -> Run:  # noqa: B008
+    """Take a recipe to its end in `root`/RECIPE-SIZE-SEED; finished stages are passed over, unfinished ones resumed."""
+    run, fingerprints = Run(root / recipe.run_name), recipe.fingerprints()
+    for stage in recipe.stages:
+        if not run.is_done(stage.name, fingerprints[stage.name]):
+            stage.check(recipe)
+    with run.alone() if ranks.is_first else nullcontext():
+        _walk(recipe, run, display or Silent(), ranks)
+    return run
+
+
+def _walk(recipe: Recipe, run: Run, display: Display, ranks: Ranks) -> None:
+    with begun(recipe, run, display, ranks) as context:
+        for stage in recipe.stages:
+            pass_or_run(stage, context)
+
+
+@contextmanager
+def begun(recipe: Recipe, run: Run, display: Display, ranks: Ranks = Ranks()) -> Iterator[Context]:  # noqa: B008
+    """What the stages of `recipe` need to run: run.json written, threads set, memory watched as long as it is open."""
+    if ranks.is_first:
+        _begin(run, recipe)
+    ranks.wait()
+    machine = Machine(**run.record["machine"])
+    if machine.device == "mps" and ranks.size > 1:
+        raise ResourceError(f"{ranks.size} processes cannot share one Apple GPU; start one, without torchrun")
+    torch.set_num_threads(max(1, machine.threads // ranks.size))
+    keep_freed_memory()
+    with MemoryWatch() as memory:
+        yield Context(recipe, run, machine, display, memory, ranks)
+
+
+def pass_or_run(stage: Stage, context: Context) -> None:
+    """Pass over the stage if its fingerprint is known, else run it."""
+    run, ranks, fingerprint = context.run, context.ranks, context.recipe.fingerprints()[stage.name]
+    if ranks.is_first:
+        run.take_back(stage.name, fingerprint)
+    ranks.wait()
+    is_done = run.is_done(stage.name, fingerprint)
+    ranks.wait()  # all have looked before the first one writes
+    if is_done:
+        context.display.skip(stage.name)
+        return
+    context.display.stage(stage.name)
+    run_stage(stage, context)
+
+
+def run_stage(stage: Stage, context: Context) -> None:
+    """Run the stage from wherever it is; what it cost is noted however it ends."""
+    run, ranks, memory, fingerprints = context.run, context.ranks, context.memory, context.recipe.fingerprints()
+    if ranks.is_first:
+        parents = {parent: fingerprints[parent] for parent in stage.inputs.values()}
+        run.begin_stage(stage.name, fingerprints[stage.name], resolved(stage), parents)
+    ranks.wait()
+    context.stage_began_s = now_s()
+    memory.peak_bytes = 0
+    summary: Summary = {}
+    try:
+        if ranks.is_first or stage.runs_on_all_ranks:
+            summary = stage.run(context)
+    finally:
+        if ranks.is_first:
+            _note_costs(run, stage.name, now_s() - context.stage_began_s, memory.peak_bytes)
+    release_memory()
+    if ranks.is_first:
+        run.end_stage(stage.name, fingerprints[stage.name], summary)
+    ranks.wait()
+
+
+def _begin(run: Run, recipe: Recipe) -> None:
+    """run.json with the resolved recipe; the machine is looked at once, and what was picked is kept on resume."""
+    tidy(run.path)
+    record = run.record
+    seen = look_at_machine().__dict__
+    machine = record.get("machine") or seen
+    # a busy neighbour at the first start makes a machine look slow: the best figure is the truest
+    machine["gflops"] = max(machine["gflops"], seen["gflops"])
+    if not has_device(machine["device"]):
+        raise ResourceError(
+            f"{run.path} was begun on a GPU ({machine['device']}) and torch sees none now; go on where there is one, "
+            f"or use --runs"
+        )
+    run.update(
+        version=FORMAT_VERSION,
+        recipe=recipe.name,
+        size=recipe.size,
+        seed=recipe.seed,
+        model=recipe.model,
+        config=resolved(recipe),
+        machine=machine,
+        load_at_start=load_average(),
+    )
+    run.keep_only([s.name for s in recipe.stages])
+
+
+def release_memory() -> None:
+    """Let go of the stage's modules, engines and compiled graphs, which hold each other, and of the pages they were in."""
+    if "torch._dynamo" in sys.modules:  # loading it only to forget nothing takes seconds
+        torch.compiler.reset()
+    gc.collect()
+    return_freed_memory()
+
+
+def _note_costs(run: Run, stage: str, seconds: float, peak_bytes: int) -> None:
+    run.add_costs(stage, seconds, peak_bytes)
+    record = run.record
+    run.update(
+        peak_memory_bytes=max(peak_bytes, record.get("peak_memory_bytes", 0)),
+        seconds=round(sum(s["seconds"] for s in record["stages"].values()), 2),
+    )

@@ -1,0 +1,74 @@
+"""Models among a stage's inputs: a tokenizer and a port are opened by role; and the stage that stands for a model from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jielong.errors import CheckpointError
+from jielong.generate.engine import Engine, EngineConfig
+from jielong.model.hf import load_language_model, read_config
+from jielong.model.transformer import LanguageModel
+from jielong.stages.recipe import Context, Stage, Summary
+from jielong.tokens.tokenizer import Tokenizer
+from jielong.train.machine import Machine
+from jielong.use.port import LocalPort
+
+
+@dataclass(frozen=True)
+class ModelStage(Stage):
+    """A model that exists, with its tokenizer, to start from; `digest` stands for what its files hold."""
+
+    name: str
+    path: str
+    digest: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+
+    def model_from_elsewhere(self) -> Path:
+        return Path(self.path)
+
+    def run(self, context: Context) -> Summary:
+        """The stage's folder shows to where the model lies, which is read there and not copied."""
+        path = Path(self.path)
+        tokenizer = Tokenizer.load(path)
+        config, _ = read_config(path)
+        if tokenizer.vocab_size > config.vocab_size:
+            raise CheckpointError(
+                f"the tokenizer in {path} has {tokenizer.vocab_size} ids and the model {config.vocab_size}; they do not belong together"
+            )
+        directory = context.directory(self.name)
+        for link in (directory / "steps" / "000000" / "model", directory / "tokenizer"):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(path, target_is_directory=True)
+        return {"checkpoint": "000000", "path": self.path, "vocab_size": tokenizer.vocab_size}
+
+
+def model_digest(path: Path) -> str:
+    """Hex blake2b-128 of what decides a model: its config, weights and tokenizer."""
+    digest = hashlib.blake2b(digest_size=16)
+    files = [*path.glob("*.safetensors"), *path.glob("*.json"), *path.glob("*.model"), *path.glob("*.txt")]
+    for file in sorted(files):
+        with file.open("rb") as opened:
+            digest.update(file.name.encode() + hashlib.file_digest(opened, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def open_tokenizer(stage: Stage, context: Context) -> Tokenizer:
+    """The tokenizer among the stage's inputs."""
+    return Tokenizer.load(context.parent(stage, "tokenizer") / "tokenizer")
+
+
+def port_of(stage: Stage, context: Context, role: str) -> LocalPort:
+    """A port to the model that plays `role` among the stage's inputs."""
+    model = load_language_model(context.checkpoint(stage.inputs[role])).to(context.machine.device)
+    return LocalPort(engine_of(model, context.machine), open_tokenizer(stage, context))
+
+
+def engine_of(model: LanguageModel, machine: Machine) -> Engine:
+    """An engine for many requests at a time, on a model that is where the machine computes."""
+    # a stage that goes on after a stop must repeat what it did: no rounding that depends on earlier requests
+    return Engine(model, EngineConfig(slots=128, dtype=machine.dtype, reuse=0))

@@ -1,0 +1,105 @@
+"""Stages that hold raw pages: the embedded world's, or those of a folder of one's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jielong.config import at_least
+from jielong.data.sources import Page, list_pages, read_pages
+from jielong.errors import DataError
+from jielong.runs import canonical_json, derive_seed, write_directory, write_json
+from jielong.stages.recipe import Context, Stage, Summary
+from jielong.worlds.atlas.articles import write_articles
+from jielong.worlds.atlas.facts import load_countries
+from jielong.worlds.atlas.web import write_web
+
+
+class PagesStage(Stage):
+    """A stage whose result is pages, which only it knows how to read."""
+
+    def pages(self, context: Context) -> Iterable[Page]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class WebStage(PagesStage):
+    """The embedded world as raw pages."""
+
+    name: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    articles: int = 10_000
+    # stands for the packages the facts come from: other facts are another world
+    facts: str = ""
+    version: int = 2
+
+    def __post_init__(self) -> None:
+        at_least(self, 2, "articles")
+
+    def run(self, context: Context) -> Summary:
+        """pages.zip: every page as a file, index.jsonl beside them with address, type and what it truly is."""
+        seed = derive_seed(context.recipe.seed, self.name)
+        articles = write_articles(load_countries(), seed, self.articles)
+        kinds: dict[str, int] = {}
+
+        def fill(path: Path) -> None:
+            index = []
+            with zipfile.ZipFile(path / "pages.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as pages:
+                for number, page in enumerate(write_web(articles, seed)):
+                    name = f"{number:06d}.html"
+                    pages.writestr(name, page.body)
+                    index.append({"file": name, "uri": page.uri, "content_type": page.content_type, "kind": page.kind})
+                    kinds[page.kind] = kinds.get(page.kind, 0) + 1
+                pages.writestr("index.jsonl", "".join(canonical_json(line) + "\n" for line in index))
+
+        write_directory(context.directory(self.name), fill)
+        return {"holds": "pages", "pages": sum(kinds.values()), "kinds": kinds}
+
+    def pages(self, context: Context) -> Iterator[Page]:
+        """The pages of the archive; DataError when it is damaged."""
+        directory = context.directory(self.name)
+        try:
+            with zipfile.ZipFile(directory / "pages.zip") as pages:
+                for line in pages.read("index.jsonl").decode().splitlines():
+                    entry = json.loads(line)
+                    yield Page(entry["uri"], pages.read(entry["file"]), entry["content_type"])
+        except (zipfile.BadZipFile, zlib.error, KeyError) as error:
+            raise DataError(
+                f"{directory / 'pages.zip'} is damaged ({error}); delete {directory} and run again"
+            ) from error
+
+
+@dataclass(frozen=True)
+class FolderStage(PagesStage):
+    """A folder of one's own as raw pages; `digest` stands for what was in it."""
+
+    name: str
+    path: str
+    digest: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+
+    def run(self, context: Context) -> Summary:
+        """Remember where the pages lie; they are read where they are."""
+        write_json(context.directory(self.name) / "folder.json", {"path": self.path, "digest": self.digest})
+        return {"holds": "pages", "path": self.path, "pages": len(list_pages(self.path))}
+
+    def pages(self, context: Context) -> Iterable[Page]:
+        return read_pages(Path(self.path))
+
+
+def content_digest(paths: Sequence[Path], root: Path) -> str:
+    """Hex blake2b-128 of names and contents, so that a changed file is a changed run."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        digest.update(str(path.relative_to(root)).encode("utf-8", "surrogateescape"))
+        try:
+            digest.update(hashlib.blake2b(path.read_bytes()).digest())
+        except OSError as error:  # a file that cannot be read is counted when its turn comes
+            digest.update(str(error.errno).encode())
+    return digest.hexdigest()

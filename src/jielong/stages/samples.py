@@ -1,0 +1,78 @@
+"""What a model of one's own text can do: held-out bits per byte, and texts to read, of every stage side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jielong.evaluate.held_out import bits_per_byte
+from jielong.model.hf import read_config
+from jielong.records import Conversation, Document, Sampling
+from jielong.runs import derive_seed, write_json, write_text
+from jielong.stages.models import open_tokenizer, port_of
+from jielong.stages.parts import read_conversations, read_documents
+from jielong.stages.recipe import Context, Stage, Summary
+from jielong.tokens.chat import render_prompt
+
+NOT_MODELS = ("tokenizer", "held_out", "chats")
+
+WHAT_TO_ADD = {
+    "pretrain": "The road ends here: to make it answer, add conversations with --chat FILE.jsonl, one a line: "
+    '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}',
+    "sft": "The road ends here: to make it answer better, add comparisons with --preferences FILE.jsonl, one a line: "
+    '{"prompt": [messages], "chosen": [message], "rejected": [message]}',
+}
+
+
+def opening(document: Document) -> str:
+    """The beginning of a text, for a model to go on with."""
+    return document.text[: max(12, min(60, len(document.text) // 3))]
+
+
+@dataclass(frozen=True)
+class SamplesStage(Stage):
+    """Held-out bits per byte and sample texts of every model. Inputs: models by name, tokenizer, held-out text, chats."""
+
+    name: str
+    inputs: Mapping[str, str]
+    num_samples: int = 4
+    max_tokens: int = 80
+    temperature: float = 0.7
+    version: int = 1
+
+    def run(self, context: Context) -> Summary:
+        """samples.txt and samples.json in the run's directory."""
+        models = [name for name in self.inputs if name not in NOT_MODELS]
+        seed = derive_seed(context.recipe.seed, self.name)
+        documents = read_documents(context.parent(self, "held_out") / "held_out.jsonl")
+        openings = [opening(d) for d in documents[: self.num_samples]]
+        prompts: list[Conversation] = []
+        if "chats" in self.inputs:
+            held_out = read_conversations(context.parent(self, "chats") / "held_out.jsonl")
+            asked = [Conversation(c.messages[:-1]) for c in held_out if len(c.messages) > 1]
+            room = read_config(context.checkpoint(models[0]))[0].max_position_embeddings - self.max_tokens
+            tokenizer = open_tokenizer(self, context)
+            prompts = [c for c in asked if len(render_prompt(c.messages, tokenizer)) <= room][: self.num_samples]
+        sampling = Sampling(max_tokens=self.max_tokens, temperature=self.temperature)
+        found: dict[str, Any] = {}
+        shown: dict[str, list[str]] = {}
+        for number, name in enumerate(models):
+            context.display.update(number, len(models), None, 0.0, 0.0, name)
+            port = port_of(self, context, name)
+            found[name] = {"bits_per_byte": bits_per_byte(port, [d.text for d in documents[:200]])}
+            if name == "pretrain":
+                shown[name] = [a.text for a in port.complete_many(openings, sampling, seed=seed)]
+            else:
+                shown[name] = [a.text for a in port.ask_many(prompts, sampling, seed=seed)]
+        figures = ", ".join(f"{n} {f['bits_per_byte']:.3f}" for n, f in found.items())
+        lines = [f"bits per byte on held-out text: {figures}", ""]
+        lines += [f"[{o}] {t}\n" for o, t in zip(openings, shown.get("pretrain", []), strict=True)]
+        for index, prompt in enumerate(prompts):
+            lines.append(f"> {prompt.messages[-1].text}")
+            lines += [f"  {name}: {shown[name][index]}" for name in models if name != "pretrain"]
+            lines.append("")
+        lines.append(WHAT_TO_ADD.get(models[-1], ""))
+        write_text(context.run.path / "samples.txt", "\n".join(lines).rstrip() + "\n")
+        write_json(context.run.path / "samples.json", {"measures": found, "openings": openings, "texts": shown})
+        return {"measures": found, "outputs": ["samples.txt", "samples.json"], "shown": ["samples.txt"]}

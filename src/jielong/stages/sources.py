@@ -1,0 +1,58 @@
+"""A training stage's material: the folder that an earlier stage left, read as tokens, chats, pairs or prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jielong.data.shards import Shards
+from jielong.errors import DataError
+from jielong.stages.parts import read_conversations, read_preferences
+from jielong.stages.recipe import Context
+from jielong.tokens.chat import Rendered, RenderedPair, render, render_preference, render_prompt
+from jielong.tokens.tokenizer import Tokenizer
+from jielong.train.sources import Holds, Part, Prompt
+
+
+@dataclass(frozen=True)
+class FolderMaterial:
+    """What lies in `folder`, in the ids of `tokenizer`."""
+
+    folder: Path
+    holds: Holds
+    tokenizer: Tokenizer
+
+    def tokens(self, part: Part) -> Shards:
+        return Shards(self.folder / part)
+
+    def talks(self, part: Part) -> list[Rendered]:
+        file = self._file(part)
+        talks = [render(c.messages, self.tokenizer) for c in read_conversations(file)]
+        if not any(any(talk.trained) for talk in talks):
+            raise DataError(f"{file} holds no assistant turn to learn from; each chat needs at least one")
+        return talks
+
+    def pairs(self, part: Part) -> list[RenderedPair]:
+        return [render_preference(p, self.tokenizer) for p in read_preferences(self._file(part))]
+
+    def prompts(self) -> list[Prompt]:
+        asked = read_conversations(self.folder / "prompts.jsonl")
+        return [Prompt(render_prompt(c.messages, self.tokenizer), c) for c in asked]
+
+    def _file(self, part: Part) -> Path:
+        return self.folder / f"{'held_out' if part == 'held_out' else self.holds}.jsonl"
+
+
+def material_of(stage: str, context: Context, tokenizer: Tokenizer) -> FolderMaterial:
+    """The material that the stage of this name has left."""
+    folder = context.directory(stage)
+    return FolderMaterial(folder, held_by(folder, context.summary(stage).get("holds")), tokenizer)
+
+
+def held_by(folder: Path, said: str | None) -> Holds:
+    """What a stage says that its folder holds; of runs that did not say it yet, what is found there."""
+    if said in ("tokens", "chats", "preferences"):
+        return said  # type: ignore[return-value]
+    if (folder / "train").exists():
+        return "tokens"
+    return "chats" if (folder / "chats.jsonl").exists() else "preferences"

@@ -1,0 +1,285 @@
+"""The training stage: modules, source, objective, optimizers and checks put together and given to the one loop.
+
+It knows no kind of objective or source: their configs say which modules they need, and build themselves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, cast
+
+import torch
+from torch import nn
+
+from jielong.config import at_least
+from jielong.data.steps import Together
+from jielong.errors import ConfigError
+from jielong.model import adapter_files, hf
+from jielong.model.adapters import AdaptedModel, AdapterConfig
+from jielong.model.transformer import (
+    LanguageModel,
+    ModelConfig,
+    ScalarModel,
+    fresh_language_model,
+    scalar_from_language_model,
+)
+from jielong.runs import derive_seed, read_json, write_json
+from jielong.stages.models import engine_of, open_tokenizer
+from jielong.stages.picking import compile_if_right, mfu_per_rate, pick, picked_words
+from jielong.stages.recipe import Context, Recipe, Stage, Summary
+from jielong.stages.sources import material_of
+from jielong.tokens.tokenizer import Tokenizer
+from jielong.train.checks import held_out_loss
+from jielong.train.loop import Check, Loop, LoopConfig
+from jielong.train.machine import Machine
+from jielong.train.memory import check_memory
+from jielong.train.objectives.objective import Objective, ObjectiveConfig
+from jielong.train.optim import Optimizer, OptimizerConfig
+from jielong.train.roles import Modules, Role
+from jielong.train.sources import Feed, Given, RowsConfig, SourceConfig
+
+
+@dataclass(frozen=True)
+class TrainStage(Stage):
+    """A training stage. Inputs: data; start (whose weights; without it `model` from random numbers); reward for RL.
+
+    Reinforcement with `source.algorithm` "ppo" has a critic; with "grpo" only the policy half of `objective` is used.
+    """
+
+    name: str
+    inputs: Mapping[str, str]
+    objective: ObjectiveConfig
+    source: SourceConfig = RowsConfig()
+    model: ModelConfig | None = None
+    optimizer: OptimizerConfig = OptimizerConfig()
+    critic_optimizer: OptimizerConfig | None = None
+    loop: LoopConfig = LoopConfig()
+    # How often the held-out loss is looked at, in steps; 0 leaves it out.
+    check_every: int = 100
+    # The weights it starts from are frozen, and this is trained beside them.
+    adapter: AdapterConfig | None = None
+    version: int = 1
+    runs_on_all_ranks: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "check_every")
+        rows = self.source.rows()
+        if rows and self.model and rows.length > self.model.max_position_embeddings:
+            raise ConfigError(
+                f"stage {self.name}: rows of {rows.length} tokens do not fit into "
+                f"{self.model.max_position_embeddings} positions (model.max_position_embeddings)"
+            )
+        if self.adapter and (not self.objective.takes_adapter or "start" not in self.inputs):
+            raise ConfigError(
+                f"stage {self.name}: an adapter is trained on text or chats, beside a model to start from"
+            )
+        if self.adapter and self.optimizer.name != "adamw":
+            raise ConfigError(f"stage {self.name}: an adapter is trained by adamw, not by {self.optimizer.name}")
+
+    def roles(self) -> tuple[Role, ...]:
+        """The modules that it needs, the one that is kept first."""
+        main = Role(self.objective.main, "start", self.objective.head, is_trained=True)
+        return (main, *self.objective.roles(), *self.source.roles())
+
+    def check(self, recipe: Recipe) -> None:
+        """ResourceError where an adapter of a model from elsewhere does not fit into the memory that is free."""
+        rows = self.source.rows()
+        base = recipe.stage(self.inputs["start"]).model_from_elsewhere() if self.adapter else None
+        if base is not None and self.adapter is not None and rows is not None:
+            check_memory(base, hf.read_config(base)[0], self.name, rows, self.adapter)
+
+    def run(self, context: Context) -> Summary:
+        """Take the training to its end; the summary names the checkpoint to go on from."""
+        machine, ranks, directory = context.machine, context.ranks, context.directory(self.name)
+        tokenizer, seed = open_tokenizer(self, context), derive_seed(context.recipe.seed, self.name)
+        modules = self._open_modules(context, tokenizer, seed)
+        main = cast(LanguageModel, modules[self.objective.main])
+        optimizers = {
+            role.name: Optimizer(modules[role.name], self._optimizer_of(role), machine.torch_dtype)
+            for role in self.roles()
+            if role.is_trained
+        }
+        rows = self.source.rows()
+        if ranks.is_first:
+            pick(directory / "picked.json", rows, self.loop.steps, main.model, machine, ranks.size)
+        ranks.wait()
+        picked = read_json(directory / "picked.json")
+        source = self.source
+        if rows is not None:
+            # a run of before this was picked has none
+            source = rows = dataclasses.replace(rows, micro_rows=picked.get("micro_rows", rows.micro_rows))
+        feed = build_feed(self, context, tokenizer, modules, seed, source)
+        for note in feed.notes:
+            context.display.message(f"{self.name}: {note}")
+        # looking for reads of fresh memory costs a pass over every new tensor
+        setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - unknown to the type checker
+        # Compiled gradients are otherwise not bit-equal; set for each stage, so that a resumed run has it alike. On a GPU
+        # it would forbid the kernels that are fast: there a resumed run is alike but for rounding.
+        torch.use_deterministic_algorithms(picked["compile"] and machine.device == "cpu")
+        if picked["compile"] and rows is not None:
+            fault = compile_if_right(main, rows, machine, ranks)
+            if fault:
+                picked["compile"] = False
+                if ranks.is_first:
+                    write_json(directory / "picked.json", picked)  # all have read it
+                torch.use_deterministic_algorithms(False)
+                context.display.message(f"{self.name}: {fault}; training goes on without compiling")
+        context.display.message(f"{self.name}: {picked_words(picked, machine)}")
+        objective = self.build_objective(main.config, modules, is_compiled=picked["compile"])
+        checks = (
+            [Check(self.check_every, held_out_loss(objective, feed.held_out, ranks), "held_out_loss")]
+            if feed.held_out and self.check_every
+            else []
+        )
+        num_adapted = main.num_trained if isinstance(main, AdaptedModel) else 0
+        loop = Loop(
+            modules,
+            optimizers,
+            feed.source,
+            objective,
+            self.loop,
+            directory,
+            self._saving(context, tokenizer),
+            main=self.objective.main,
+            checks=checks,
+            ranks=ranks,
+            mfu_per_rate=mfu_per_rate(rows, main, num_adapted, machine, ranks.size),
+            report=context.report,
+        )
+        outcome = loop.run()
+        for warning in outcome.warnings:
+            context.display.message(f"{self.name}: {warning}")
+        if ranks.is_first:
+            self._finish(outcome.checkpoint / "model", context, tokenizer)
+        return {
+            "checkpoint": outcome.checkpoint.name,
+            "tokens": outcome.tokens,
+            "seconds_in_loop": round(outcome.seconds, 2),
+            "warnings": outcome.warnings,
+            "last": outcome.last,
+            "picked": picked,
+        }
+
+    def build_objective(self, config: ModelConfig, modules: Modules, *, is_compiled: bool = False) -> Objective:
+        """What it makes small in a model of this shape."""
+        has_adapter = self.adapter is not None
+        return self.objective.build(config, modules.keys(), has_adapter=has_adapter, is_compiled=is_compiled)
+
+    def _open_modules(self, context: Context, tokenizer: Tokenizer, seed: int) -> dict[str, nn.Module]:
+        rows = self.source.rows()
+        shape = dataclasses.replace(self.model or ModelConfig(), vocab_size=tokenizer.vocab_size)
+        modules = {}
+        for role in self.roles():
+            start = context.checkpoint(self.inputs[role.start]) if role.start in self.inputs else None
+            adapter = self.adapter if role.name == self.objective.main else None
+            positions = rows.length if rows else 0
+            modules[role.name] = open_module(role, start, shape, seed, context.machine, adapter, positions)
+        return modules
+
+    def _optimizer_of(self, role: Role) -> OptimizerConfig:
+        return self.optimizer if role.name == self.objective.main else self.critic_optimizer or self.optimizer
+
+    def _saving(self, context: Context, tokenizer: Tokenizer) -> Callable[[nn.Module, Path], None]:
+        """How the loop writes a checkpoint's model: whole, or of an adapted one the adapter."""
+
+        def save(model: nn.Module, path: Path) -> None:
+            if isinstance(model, AdaptedModel):
+                adapter_files.save(model, path, str(context.checkpoint(self.inputs["start"]).resolve()))
+            else:
+                save_model(model, tokenizer, path)
+
+        return save
+
+    def _finish(self, path: Path, context: Context, tokenizer: Tokenizer) -> None:
+        """Write what the objective settles after training into the checkpoint's config.json, which is replaced at once."""
+
+        def load() -> nn.Module:
+            return at_work(hf.load(path), context.machine)
+
+        model = self.objective.finish(load, material_of(self.inputs["data"], context, tokenizer))
+        if model is not None:
+            assert isinstance(model, LanguageModel | ScalarModel)
+            config = hf.config_dict(model, eos_token_id=ends(tokenizer), pad_token_id=tokenizer.pad)
+            write_json(path / "config.json", config)
+
+
+def build_feed(
+    stage: TrainStage,
+    context: Context,
+    tokenizer: Tokenizer,
+    modules: Modules,
+    seed: int,
+    source: SourceConfig | None = None,
+) -> Feed:
+    """The stage's source (or `source` in its place), what goes beside it, and held-out batches."""
+    given = Given(
+        material_of(stage.inputs["data"], context, tokenizer),
+        seed,
+        context.ranks,
+        modules,
+        lambda model: engine_of(model, context.machine),
+        tokenizer.stop_ids,
+        tokenizer.pad,
+    )
+    feed = (source or stage.source).build(given)
+    beside = stage.objective.beside()
+    if beside is None:
+        return feed
+    second = beside.build(dataclasses.replace(given, seed=derive_seed(seed, "ptx")))
+    return dataclasses.replace(feed, source=Together(feed.source, second.source))
+
+
+def open_module(
+    role: Role,
+    start: Path | None,
+    shape: ModelConfig,
+    seed: int,
+    machine: Machine,
+    adapter: AdapterConfig | None = None,
+    positions: int = 0,
+) -> nn.Module:
+    """The module that plays `role`, from the checkpoint `start` or of random weights, where the machine computes.
+
+    A scalar model takes at least `positions`: answers to be judged may be longer than what its language model was
+    trained on, and rotary positions go on.
+    """
+    module: nn.Module
+    if start is None:
+        module = fresh_language_model(shape, derive_seed(seed, "weights"))
+    else:
+        module = hf.load(start) if role.head == "scalar" else hf.load_language_model(start)
+    if role.head == "scalar" and isinstance(module, LanguageModel):
+        if not role.is_trained:
+            raise ConfigError(f"{start} holds a language model; {role.name} must be a model that gives scores")
+        module = scalar_from_language_model(module, derive_seed(seed, "head"))
+        longest = max(module.config.max_position_embeddings, positions)
+        module.config = module.model.config = dataclasses.replace(module.config, max_position_embeddings=longest)
+    if adapter is not None:
+        assert isinstance(module, LanguageModel)
+        module.model.compute_dtype = machine.torch_dtype  # before: the frozen weights are kept in it
+        module = AdaptedModel(module, adapter, seed)
+    if not role.is_trained:
+        module.requires_grad_(False)
+    return at_work(module, machine)
+
+
+def at_work(module: nn.Module, machine: Machine) -> nn.Module:
+    """The module on the machine's device, multiplying in the machine's dtype."""
+    module.to(machine.device)
+    cast(LanguageModel, module).model.compute_dtype = machine.torch_dtype
+    return module
+
+
+def ends(tokenizer: Tokenizer) -> int | list[int]:
+    """What config.json says of the ids that end an answer."""
+    return tokenizer.im_end if tokenizer.is_own else list(tokenizer.stop_ids)
+
+
+def save_model(model: nn.Module, tokenizer: Tokenizer, path: Path) -> None:
+    """A model and its tokenizer in Hugging Face's layout, into the existing folder `path`."""
+    assert isinstance(model, LanguageModel | ScalarModel)
+    hf.save(model, path, eos_token_id=ends(tokenizer), pad_token_id=tokenizer.pad)
+    tokenizer.save(path)

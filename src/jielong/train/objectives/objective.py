@@ -1,0 +1,59 @@
+"""An objective, and its config: the one place where a recipe's words become something to be made small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import ClassVar, Protocol
+
+from torch import nn
+
+from jielong.data.batches import Batch
+from jielong.losses import Loss
+from jielong.model.config import ModelConfig
+from jielong.train.roles import Head, Modules, Role
+from jielong.train.sources import Material, SourceConfig
+
+
+class Objective(Protocol):
+    """What is to become small. `weights` depend on the batch alone; names are those of the loss's terms."""
+
+    def weights(self, batch: Batch) -> dict[str, float]: ...
+    def __call__(self, modules: Modules, batch: Batch) -> Loss: ...
+
+
+class ObjectiveConfig:
+    """What a recipe says of an objective; subclasses are frozen dataclasses, and each builds its own kind.
+
+    A new objective is one file with such a class: the stage that trains asks it for everything below and knows no kind.
+    """
+
+    main: ClassVar[str] = "policy"
+    """The role of the module that is trained, checked and kept."""
+    head: ClassVar[Head] = "tokens"
+    """The head of that module."""
+    takes_adapter: ClassVar[bool] = False
+    """Whether an adapter can be trained instead of the whole module."""
+
+    def roles(self) -> tuple[Role, ...]:
+        """Modules that it needs beside `main`."""
+        return ()
+
+    def build(
+        self, config: ModelConfig, roles: Collection[str], *, has_adapter: bool = False, is_compiled: bool = False
+    ) -> Objective:
+        """The objective for a model of this shape, where modules of these roles are there.
+
+        `is_compiled` says that layers are compiled, so that a loss on a GPU may be too.
+        """
+        raise NotImplementedError
+
+    def beside(self) -> SourceConfig | None:
+        """A second source of the same data, whose micro-batches go beside the first one's in every step."""
+        return None
+
+    def finish(self, load: Callable[[], nn.Module], material: Material) -> nn.Module | None:
+        """Settle what only the trained module can tell, such as where a reward's zero lies.
+
+        `load` gives the module that the stage ended with; the changed one is returned, None where nothing is to be done.
+        """
+        return None

@@ -1,0 +1,86 @@
+"""Comparisons: a scalar model learns which of two answers people prefer."""
+# B rows, T columns, P pairs.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import nn
+
+from jielong.data.batches import Batch
+from jielong.errors import ConfigError
+from jielong.losses import Loss, masked_sum
+from jielong.model.config import ModelConfig
+from jielong.model.transformer import ScalarModel
+from jielong.train.objectives.objective import ObjectiveConfig
+from jielong.train.rewards import score_rows
+from jielong.train.roles import Head, Modules
+from jielong.train.sources import Material
+
+
+@dataclass(frozen=True)
+class BradleyTerryConfig(ObjectiveConfig):
+    """`label_smoothing` is the share of comparisons taken to be wrong; `centre` keeps the pair's scores around 0."""
+
+    label_smoothing: float = 0.0
+    centre: float = 0.01
+    main: ClassVar[str] = "reward"
+    head: ClassVar[Head] = "scalar"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 0.5:
+            raise ConfigError(f"label_smoothing is {self.label_smoothing}; it must lie in [0, 0.5)")
+
+    def build(
+        self, config: ModelConfig, roles: Collection[str], *, has_adapter: bool = False, is_compiled: bool = False
+    ) -> BradleyTerry:
+        return BradleyTerry(self, self.main)
+
+    def finish(self, load: Callable[[], nn.Module], material: Material) -> ScalarModel:
+        """Subtract the mean score of the chosen held-out answers, so that a reference answer is worth 0.
+
+        Done twice it comes to the same.
+        """
+        model = load()
+        assert isinstance(model, ScalarModel)
+        longest = model.config.max_position_embeddings
+        chosen = [pair.chosen.ids for pair in material.pairs("held_out")]
+        model.reward_offset = 0.0
+        model.reward_offset = float(score_rows(model, [ids for ids in chosen if len(ids) <= longest]).mean())
+        return model
+
+
+class BradleyTerry:
+    """-log sigmoid(r_chosen - r_rejected - margin) + centre * (r_chosen + r_rejected)^2 over pairs.
+
+    Bradley and Terry 1952; a label between 0 and 1 mixes both directions (a tie is 0.5). Batches are those of
+    `PaddedPairs`: rows 2i and 2i + 1 are a pair, scores are read at the last real token.
+    Metrics: "accuracy" over pairs that are no tie, "gap" the mean of r_chosen - r_rejected.
+    """
+
+    def __init__(self, config: BradleyTerryConfig = BradleyTerryConfig(), module: str = "reward") -> None:
+        self.config, self.module = config, module
+
+    def weights(self, batch: Batch) -> dict[str, float]:
+        return {"loss": float(batch.extra["weight"].sum())}
+
+    def __call__(self, modules: Modules, batch: Batch) -> Loss:
+        scores_BT = modules[self.module](batch.inputs, batch.positions, batch.segments)
+        scores = scores_BT.gather(1, batch.last[:, None])[:, 0]
+        chosen, rejected = scores[0::2], scores[1::2]
+        label, weight = batch.extra["label"], batch.extra["weight"]
+        smoothing = self.config.label_smoothing
+        likely = label * (1 - smoothing) + (1 - label) * smoothing
+        logit = chosen - rejected - batch.extra["margin"]
+        loss = -likely * F.logsigmoid(logit) - (1 - likely) * F.logsigmoid(-logit)
+        loss = loss + self.config.centre * (chosen + rejected).square()
+        decided = weight * (label != 0.5)
+        gap = (chosen - rejected).detach()
+        metrics = {
+            "accuracy": (masked_sum(((gap > 0) == (label > 0.5)).float(), decided), decided.sum()),
+            "gap": (masked_sum(gap, weight), weight.sum()),
+        }
+        return Loss({"loss": (masked_sum(loss, weight), weight.sum())}, metrics)

@@ -1,0 +1,160 @@
+"""Where a training's steps come from, as a recipe says it: rows of tokens, chats or pairs here, rollouts in their own room.
+
+A source's config names the modules that it needs and builds itself from what it is given: the stage's material, which is
+read when it is asked for, and whoever generates, which is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from jielong.config import at_least
+from jielong.data.batches import Batch
+from jielong.data.shards import Tokens
+from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, Source, held_out
+from jielong.errors import ConfigError
+from jielong.model.transformer import LanguageModel
+from jielong.records import Conversation, LocalGenerator
+from jielong.tokens.chat import Rendered, RenderedPair
+from jielong.train.parallel import Ranks
+from jielong.train.roles import Modules, Role
+
+CHECK_ROWS = 64
+"""Held-out rows that a check looks at; of pairs, which are short, four times as many."""
+
+Part = Literal["train", "held_out"]
+Holds = Literal["tokens", "chats", "preferences"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered prompt, the conversation it came from, and whatever the scorer wants to know about it."""
+
+    ids: tuple[int, ...]
+    conversation: Conversation = Conversation(())
+    item: Any = None
+
+
+class Material(Protocol):
+    """What a stage trains on, of one of the kinds that `holds` names; each part is read when it is asked for."""
+
+    @property
+    def holds(self) -> Holds: ...
+    def tokens(self, part: Part) -> Tokens: ...
+    def talks(self, part: Part) -> list[Rendered]: ...
+    def pairs(self, part: Part) -> list[RenderedPair]: ...
+    def prompts(self) -> list[Prompt]: ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a source is built from beside its config. `open_engine` gives whoever generates with a module's weights."""
+
+    material: Material
+    seed: int
+    ranks: Ranks = Ranks()
+    modules: Modules | None = None
+    open_engine: Callable[[LanguageModel], LocalGenerator] | None = None
+    stop_ids: Sequence[int] = ()
+    pad_id: int = 0
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A source, held-out batches of the same kind (none for reinforcement), and what a person should know of both."""
+
+    source: Source
+    held_out: Sequence[Batch] = ()
+    notes: Sequence[str] = ()
+
+
+class SourceConfig:
+    """What a recipe says of a source; subclasses are frozen dataclasses, and each builds its own kind."""
+
+    def roles(self) -> tuple[Role, ...]:
+        """Modules that it needs beside the objective's."""
+        return ()
+
+    def rows(self) -> RowsConfig | None:
+        """Itself, where it is rows of one length that may be cut into micro-batches of any size."""
+        return None
+
+    def build(self, given: Given) -> Feed:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class RowsConfig(SourceConfig):
+    """How token rows become steps: `rows_per_step` rows of `length` positions, `micro_rows` at a time."""
+
+    length: int = 256
+    rows_per_step: int = 32
+    micro_rows: int = 32
+
+    def __post_init__(self) -> None:
+        at_least(self, 2, "length", "rows_per_step", "micro_rows")
+        if self.rows_per_step % 2 or self.micro_rows % 2:
+            raise ConfigError(
+                f"rows_per_step {self.rows_per_step} and micro_rows {self.micro_rows} must be even: pairs take two rows"
+            )
+
+    def rows(self) -> RowsConfig:
+        return self
+
+    def build(self, given: Given) -> Feed:
+        """Rows of whatever the material holds."""
+        kinds = {"tokens": self._documents, "chats": self._chats, "preferences": self._pairs}
+        return kinds[given.material.holds](given)
+
+    def _documents(self, given: Given) -> Feed:
+        def packed(part: Part) -> PackedTokens:
+            return PackedTokens(given.material.tokens(part), **self._rows(given))
+
+        return Feed(packed("train"), held_out(packed("held_out"), CHECK_ROWS))
+
+    def _chats(self, given: Given) -> Feed:
+        """Conversations in which the assistant's turns are trained."""
+
+        def packed(part: Part) -> PackedChats:
+            return PackedChats(given.material.talks(part), **self._rows(given))
+
+        train = packed("train")
+        fit, notes = train.fit, []
+        if fit.num_cut or fit.num_dropped:
+            notes.append(
+                f"of {fit.num_sequences} chats {fit.num_cut} are longer than {self.length} tokens and "
+                f"lose their end, {fit.num_dropped} have no answer within them and are left out"
+            )
+        return Feed(train, held_out(packed("held_out"), CHECK_ROWS), notes)
+
+    def _pairs(self, given: Given) -> Feed:
+        def padded(part: Part) -> PaddedPairs:
+            return PaddedPairs(
+                given.material.pairs(part),
+                length=self.length,
+                pairs_per_step=self.rows_per_step // 2,
+                micro_pairs=self.micro_rows // 2,
+                seed=given.seed,
+                rank=given.ranks.rank,
+                world_size=given.ranks.size,
+            )
+
+        train = padded("train")
+        notes = (
+            [f"{train.num_dropped} pairs are longer than {self.length} tokens and left out, {train.num_rows} remain"]
+            if train.num_dropped
+            else []
+        )
+        return Feed(train, held_out(padded("held_out"), CHECK_ROWS * 4), notes)
+
+    def _rows(self, given: Given) -> Mapping[str, Any]:
+        return {
+            "length": self.length,
+            "rows_per_step": self.rows_per_step,
+            "micro_rows": self.micro_rows,
+            "seed": given.seed,
+            "rank": given.ranks.rank,
+            "world_size": given.ranks.size,
+        }

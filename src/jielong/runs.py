@@ -203,6 +203,12 @@ class Run:
     def update(self, **fields: Any) -> None:
         write_json(self.path / "run.json", {**self.record, **fields})
 
+    def begin(self, about: Mapping[str, Any], stages: Sequence[str], machine: Mapping[str, Any]) -> None:
+        """Clear up after a kill, and note what is about to run, of which stages, and on what machine."""
+        tidy(self.path)
+        self.update(version=FORMAT_VERSION, **about, machine=dict(machine), load_at_start=load_average())
+        self.keep_only(stages)
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep every other process out of this run; ConfigError when one is at it. A killed process lets go by itself."""
@@ -317,11 +323,13 @@ class Run:
         write_json(self.path / "run.json", record)
 
     def add_costs(self, stage: str, seconds: float, peak_memory_bytes: int) -> None:
-        """What a stage has taken, over all tries."""
+        """What a stage has taken, over all tries, and with it the whole run."""
         record = self.record
         entry = record["stages"][stage]
         entry["seconds"] = round(entry.get("seconds", 0.0) + seconds, 2)
-        entry["peak_memory_bytes"] = max(entry.get("peak_memory_bytes", 0), peak_memory_bytes)
+        for taken in (entry, record):
+            taken["peak_memory_bytes"] = max(taken.get("peak_memory_bytes", 0), peak_memory_bytes)
+        record["seconds"] = round(sum(s["seconds"] for s in record["stages"].values()), 2)
         write_json(self.path / "run.json", record)
 
     def end_stage(self, stage: str, fingerprint: str, summary: Mapping[str, Any]) -> None:

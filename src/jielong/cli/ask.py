@@ -75,7 +75,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise DataError("the question is empty; give at least a word")
-    means = means_of(arguments)
+    means, partners = means_of(arguments), partners_of(arguments)
     spec = strategy_of(arguments.strategy, means)
     budget = Budget(arguments.budget_calls, arguments.budget_tokens, arguments.budget_seconds)
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
@@ -84,7 +84,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     shown = Shown() if arguments.show else None
 
     async def work() -> tuple[Outcome, Port]:
-        async with open_given(arguments.model, means, partners_of(arguments), PERSON) as given:
+        async with open_given(arguments.model, means, partners, PERSON) as given:
             strategy = named(spec, given)
             port = open_port(arguments.model, stage=arguments.stage)
             try:

@@ -15,6 +15,7 @@ from jielong.cli import act, adapt, ask, evaluate, judge, library, models, spell
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 from jielong.opening.ports import MODEL_HELP
+from jielong.recipes import about_recipes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,8 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser(
         "run",
-        help="run a recipe: quickstart, own for one's own text, calls (a model that uses a calculator), "
-        "reader (one that answers from documents), or household (one that acts)",
+        help=f"run a recipe: {', '.join(about_recipes())}, or one in a file",
+        description="Recipes:\n" + "\n".join(f"  {name:12}{about}" for name, about in about_recipes().items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_recipe(run)
     run.set_defaults(command=_run)
@@ -124,12 +126,13 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    run = walk(written_recipe(arguments).changed(arguments.set).build(), arguments.runs)
+    recipe = written_recipe(arguments).changed(arguments.set).build()
+    run = walk(recipe, arguments.runs)
     if run is None:
         return 0
-    from jielong.cli.results import say_results
+    from jielong.report.shown import show
 
-    say_results(run)
+    show(run)
     trained = [s for s in run.record["stages"] if (run.path / s / "steps").exists()]
     if any(s in trained for s in ("sft", "rl")):
         print(f"\nTalk to it:          jielong chat {run.path}")

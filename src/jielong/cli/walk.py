@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.recipes import about_recipes
+
 if TYPE_CHECKING:
     from jielong.recipes.shared.written import WrittenRecipe
     from jielong.runs import Run
@@ -17,7 +19,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "recipe",
         metavar="RECIPE",
-        help="quickstart, own, calls, reader, household, or a FILE.json that jielong tune has written",
+        help=f"{', '.join(about_recipes())}; a FILE.py with a recipe, or a FILE.json that jielong tune has written",
     )
     parser.add_argument("--source", type=Path, metavar="DIR", help="own: a folder of HTML, Markdown, PDF, text or code")
     parser.add_argument("--chat", type=Path, metavar="FILE.jsonl", help="own: conversations to learn from")

@@ -54,7 +54,8 @@ def open_reward(spec: str) -> Scorer:
     from jielong.train.rewards import RewardModelScorer
 
     is_run = (Path(spec) / "run.json").exists()
-    model = load(find_model(Path(spec), "reward" if is_run else None))
+    folder = find_model(Path(spec), "reward" if is_run else None)
+    model = load(folder)
     if not isinstance(model, ScalarModel):
         raise ConfigError(f"{spec} holds a model that writes; --reward takes a reward model, which gives scores")
     return RewardModelScorer(model)

@@ -1,8 +1,9 @@
-"""A small model that learns to call a calculator: from random weights, on conversations of the world of sums.
+"""A small model that calls a calculator where a sum needs one.
 
-What has to be learned is to see whether a question needs the tool, and to copy its numbers into the call; the arithmetic
-is the tool's. Numbers are cut digit by digit, so that copying is one skill and not a table of numbers, and several questions
-share a conversation, so that many tokens of it are trained.
+It begins with random weights and learns from conversations of the world of sums. What has to be learned is to see whether a
+question needs the tool, and to copy its numbers into the call; the arithmetic is the tool's. Numbers are cut digit by
+digit, so that copying is one skill and not a table of numbers, and several questions share a conversation, so that many
+tokens of it are trained.
 """
 
 from __future__ import annotations

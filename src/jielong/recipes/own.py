@@ -1,4 +1,4 @@
-"""One's own text, from a folder of pages to a model, and with chats and preferences on to an assistant.
+"""One's own text as a model; with chats and preferences, an assistant.
 
 Without chats the road ends after pretraining, without preferences after instruction tuning; the run says what to add.
 """

@@ -1,4 +1,7 @@
-"""The whole road once: raw pages of the embedded world in, a reinforced assistant out, and the report about it."""
+"""The whole road once: raw web pages in, a reinforced assistant out.
+
+Pages and lessons are those of the embedded world; the road ends with the report about it.
+"""
 
 from __future__ import annotations
 

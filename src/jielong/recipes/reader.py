@@ -1,4 +1,4 @@
-"""A small model that learns one skill: to answer from the passages before the question, or to say that they do not say.
+"""A small model that answers from passages, or says they do not say.
 
 Everything it is told in training is invented, so nothing can be remembered and only reading helps. What makes it learnable
 (see the log): to copy words comes first, by itself, and to say whether a word is in a list; then short texts with several

@@ -23,7 +23,7 @@ from jielong.stages.parts import read_conversations, read_documents
 from jielong.stages.recipe import Context, Recipe, Stage, Summary
 from jielong.stages.samples import opening
 from jielong.stages.sources import held_by
-from jielong.stages.train import TrainStage, build_feed, save_model
+from jielong.stages.train import TrainStage, save_model
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.checks import held_out_loss
 from jielong.train.parallel import Ranks
@@ -59,7 +59,7 @@ class CompareStage(Stage):
         seed = derive_seed(context.recipe.seed, self.name)
         trained, adapter = self._trained(context.recipe)
         path, base = context.checkpoint(trained.name), context.checkpoint(self.inputs["base"])
-        batches = build_feed(trained, context, tokenizer, {}, seed).held_out
+        batches = trained.source.build(trained.given(context, tokenizer, seed)).held_out
         check = held_out_loss(trained.build_objective(hf.read_config(base)[0], {}), batches, Ranks())
         prompts, openings = self._what_to_write(context)
         sampling = Sampling(max_tokens=self.max_tokens, temperature=0.0)

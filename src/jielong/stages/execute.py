@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from jielong.config import resolved
 from jielong.errors import ResourceError
-from jielong.runs import FORMAT_VERSION, MemoryWatch, Run, load_average, now_s, tidy
+from jielong.runs import MemoryWatch, Run, now_s
 from jielong.stages.recipe import Context, Display, Recipe, Silent, Stage, Summary
 from jielong.train.machine import Machine, has_device, keep_freed_memory, look_at_machine, return_freed_memory
 from jielong.train.parallel import Ranks
@@ -20,34 +21,48 @@ from jielong.train.parallel import Ranks
 
 def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks: Ranks = Ranks()) -> Run:  # noqa: B008
     """Take a recipe to its end in `root`/RECIPE-SIZE-SEED; finished stages are passed over, unfinished ones resumed."""
-    run, fingerprints = Run(root / recipe.run_name), recipe.fingerprints()
+    with begun(recipe, root, display or Silent(), ranks) as context:
+        for stage in recipe.stages:
+            pass_or_run(stage, context)
+    return context.run
+
+
+@contextmanager
+def begun(recipe: Recipe, root: Path, display: Display, ranks: Ranks = Ranks()) -> Iterator[Context]:  # noqa: B008
+    """What the stages of `recipe` need to run in `root`/RECIPE-SIZE-SEED.
+
+    Whatever would stop a stage later stops it here. As long as it is open no other process works on the run, and memory is
+    watched; run.json is written and threads are set.
+    """
+    fingerprints, run = recipe.fingerprints(), Run(root / recipe.run_name)
     for stage in recipe.stages:
         if not run.is_done(stage.name, fingerprints[stage.name]):
             stage.check(recipe)
     with run.alone() if ranks.is_first else nullcontext():
-        _walk(recipe, run, display or Silent(), ranks)
-    return run
+        if ranks.is_first:
+            run.begin(recipe.about(), [s.name for s in recipe.stages], _machine_of(run))
+        ranks.wait()
+        machine = Machine(**run.record["machine"])
+        if machine.device == "mps" and ranks.size > 1:
+            raise ResourceError(f"{ranks.size} processes cannot share one Apple GPU; start one, without torchrun")
+        torch.set_num_threads(max(1, machine.threads // ranks.size))
+        keep_freed_memory()
+        with MemoryWatch() as memory:
+            yield Context(recipe, run, machine, display, memory, ranks)
 
 
-def _walk(recipe: Recipe, run: Run, display: Display, ranks: Ranks) -> None:
-    with begun(recipe, run, display, ranks) as context:
-        for stage in recipe.stages:
-            pass_or_run(stage, context)
-
-
-@contextmanager
-def begun(recipe: Recipe, run: Run, display: Display, ranks: Ranks = Ranks()) -> Iterator[Context]:  # noqa: B008
-    """What the stages of `recipe` need to run: run.json written, threads set, memory watched as long as it is open."""
-    if ranks.is_first:
-        _begin(run, recipe)
-    ranks.wait()
-    machine = Machine(**run.record["machine"])
-    if machine.device == "mps" and ranks.size > 1:
-        raise ResourceError(f"{ranks.size} processes cannot share one Apple GPU; start one, without torchrun")
-    torch.set_num_threads(max(1, machine.threads // ranks.size))
-    keep_freed_memory()
-    with MemoryWatch() as memory:
-        yield Context(recipe, run, machine, display, memory, ranks)
+def _machine_of(run: Run) -> dict[str, Any]:
+    """What the machine is good at: looked at once, and what was picked is kept on resume."""
+    seen = look_at_machine().__dict__
+    machine: dict[str, Any] = run.record.get("machine") or seen
+    # a busy neighbour at the first start makes a machine look slow: the best figure is the truest
+    machine["gflops"] = max(machine["gflops"], seen["gflops"])
+    if not has_device(machine["device"]):
+        raise ResourceError(
+            f"{run.path} was begun on a GPU ({machine['device']}) and torch sees none now; go on where there is one, "
+            f"or use --runs"
+        )
+    return machine
 
 
 def pass_or_run(stage: Stage, context: Context) -> None:
@@ -80,37 +95,11 @@ def run_stage(stage: Stage, context: Context) -> None:
             summary = stage.run(context)
     finally:
         if ranks.is_first:
-            _note_costs(run, stage.name, now_s() - context.stage_began_s, memory.peak_bytes)
+            run.add_costs(stage.name, now_s() - context.stage_began_s, memory.peak_bytes)
     release_memory()
     if ranks.is_first:
         run.end_stage(stage.name, fingerprints[stage.name], summary)
     ranks.wait()
-
-
-def _begin(run: Run, recipe: Recipe) -> None:
-    """run.json with the resolved recipe; the machine is looked at once, and what was picked is kept on resume."""
-    tidy(run.path)
-    record = run.record
-    seen = look_at_machine().__dict__
-    machine = record.get("machine") or seen
-    # a busy neighbour at the first start makes a machine look slow: the best figure is the truest
-    machine["gflops"] = max(machine["gflops"], seen["gflops"])
-    if not has_device(machine["device"]):
-        raise ResourceError(
-            f"{run.path} was begun on a GPU ({machine['device']}) and torch sees none now; go on where there is one, "
-            f"or use --runs"
-        )
-    run.update(
-        version=FORMAT_VERSION,
-        recipe=recipe.name,
-        size=recipe.size,
-        seed=recipe.seed,
-        model=recipe.model,
-        config=resolved(recipe),
-        machine=machine,
-        load_at_start=load_average(),
-    )
-    run.keep_only([s.name for s in recipe.stages])
 
 
 def release_memory() -> None:
@@ -119,12 +108,3 @@ def release_memory() -> None:
         torch.compiler.reset()
     gc.collect()
     return_freed_memory()
-
-
-def _note_costs(run: Run, stage: str, seconds: float, peak_bytes: int) -> None:
-    run.add_costs(stage, seconds, peak_bytes)
-    record = run.record
-    run.update(
-        peak_memory_bytes=max(peak_bytes, record.get("peak_memory_bytes", 0)),
-        seconds=round(sum(s["seconds"] for s in record["stages"].values()), 2),
-    )

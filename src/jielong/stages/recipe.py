@@ -134,6 +134,11 @@ class Recipe:
     def run_name(self) -> str:
         return f"{self.name}-{self.size}-{self.seed}"
 
+    def about(self) -> dict[str, Any]:
+        """What run.json says of it."""
+        named = {"recipe": self.name, "size": self.size, "seed": self.seed, "model": self.model}
+        return {**named, "config": resolved(self)}
+
     def stage(self, name: str) -> Stage:
         return next(s for s in self.stages if s.name == name)
 

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from jielong.config import at_least
-from jielong.data.steps import Together
 from jielong.errors import ConfigError
 from jielong.model import adapter_files, hf
 from jielong.model.adapters import AdaptedModel, AdapterConfig
@@ -39,7 +38,7 @@ from jielong.train.memory import check_memory
 from jielong.train.objectives.objective import Objective, ObjectiveConfig
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.roles import Modules, Role
-from jielong.train.sources import Feed, Given, RowsConfig, SourceConfig
+from jielong.train.sources import Given, RowsConfig, SourceConfig, build_feed
 
 
 @dataclass(frozen=True)
@@ -107,11 +106,11 @@ class TrainStage(Stage):
             pick(directory / "picked.json", rows, self.loop.steps, main.model, machine, ranks.size)
         ranks.wait()
         picked = read_json(directory / "picked.json")
-        source = self.source
         if rows is not None:
             # a run of before this was picked has none
-            source = rows = dataclasses.replace(rows, micro_rows=picked.get("micro_rows", rows.micro_rows))
-        feed = build_feed(self, context, tokenizer, modules, seed, source)
+            rows = dataclasses.replace(rows, micro_rows=picked.get("micro_rows", rows.micro_rows))
+        given = self.given(context, tokenizer, seed, modules)
+        feed = build_feed(rows or self.source, self.objective.beside(), given)
         for note in feed.notes:
             context.display.message(f"{self.name}: {note}")
         # looking for reads of fresh memory costs a pass over every new tensor
@@ -163,6 +162,18 @@ class TrainStage(Stage):
             "picked": picked,
         }
 
+    def given(self, context: Context, tokenizer: Tokenizer, seed: int, modules: Modules | None = None) -> Given:
+        """What its source is built from."""
+        return Given(
+            material_of(self.inputs["data"], context, tokenizer),
+            seed,
+            context.ranks,
+            modules,
+            lambda model: engine_of(model, context.machine),
+            tokenizer.stop_ids,
+            tokenizer.pad,
+        )
+
     def build_objective(self, config: ModelConfig, modules: Modules, *, is_compiled: bool = False) -> Objective:
         """What it makes small in a model of this shape."""
         has_adapter = self.adapter is not None
@@ -204,32 +215,6 @@ class TrainStage(Stage):
             assert isinstance(model, LanguageModel | ScalarModel)
             config = hf.config_dict(model, eos_token_id=ends(tokenizer), pad_token_id=tokenizer.pad)
             write_json(path / "config.json", config)
-
-
-def build_feed(
-    stage: TrainStage,
-    context: Context,
-    tokenizer: Tokenizer,
-    modules: Modules,
-    seed: int,
-    source: SourceConfig | None = None,
-) -> Feed:
-    """The stage's source (or `source` in its place), what goes beside it, and held-out batches."""
-    given = Given(
-        material_of(stage.inputs["data"], context, tokenizer),
-        seed,
-        context.ranks,
-        modules,
-        lambda model: engine_of(model, context.machine),
-        tokenizer.stop_ids,
-        tokenizer.pad,
-    )
-    feed = (source or stage.source).build(given)
-    beside = stage.objective.beside()
-    if beside is None:
-        return feed
-    second = beside.build(dataclasses.replace(given, seed=derive_seed(seed, "ptx")))
-    return dataclasses.replace(feed, source=Together(feed.source, second.source))
 
 
 def open_module(

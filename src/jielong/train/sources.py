@@ -7,16 +7,17 @@ read when it is asked for, and whoever generates, which is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from jielong.config import at_least
 from jielong.data.batches import Batch
 from jielong.data.shards import Tokens
-from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, Source, held_out
+from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, Source, Together, held_out
 from jielong.errors import ConfigError
 from jielong.model.transformer import LanguageModel
 from jielong.records import Conversation, LocalGenerator
+from jielong.runs import derive_seed
 from jielong.tokens.chat import Rendered, RenderedPair
 from jielong.train.parallel import Ranks
 from jielong.train.roles import Modules, Role
@@ -68,6 +69,15 @@ class Feed:
     source: Source
     held_out: Sequence[Batch] = ()
     notes: Sequence[str] = ()
+
+
+def build_feed(source: SourceConfig, beside: SourceConfig | None, given: Given) -> Feed:
+    """The source, and where there is one the second source that goes beside it in every step."""
+    feed = source.build(given)
+    if beside is None:
+        return feed
+    second = beside.build(replace(given, seed=derive_seed(given.seed, "ptx")))
+    return replace(feed, source=Together(feed.source, second.source))
 
 
 class SourceConfig:

@@ -163,10 +163,9 @@ def tune(
     search = choose(recipe, stage, held)
     full_steps = cast(TrainStage, recipe.stage(search.stage)).loop.steps
     ground = at_length(recipe, search, steps)
-    run = Run(root / recipe.run_name)
     mark = digest({"ground": ground.fingerprints()[search.stage], "search": resolved(search)})[:8]
-    study = Study(ground, search, run.path / "tune" / f"{search.stage}-{mark}")
-    with run.alone(), begun(recipe, run, display) as shared:
+    study = Study(ground, search, root / recipe.run_name / "tune" / f"{search.stage}-{mark}")
+    with begun(recipe, root, display) as shared:
         clock = Clock(study.folder / "study.json", {"search": resolved(search), "steps": study.stage.loop.steps})
         display.message(_plan(study, full_steps))
         try:
@@ -180,7 +179,7 @@ def tune(
             # once more: a kill may have fallen between a trial's record and its recipe
             write_recipe(study.folder / "best.json", _as_recipe(study, trials, best, written))
             if study.stage.loop.steps == full_steps:
-                _hand_over(study, best, run)
+                _hand_over(study, best, shared.run)
         finally:
             clock.keep()
     shares = importances(study, trials)

@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jielong.errors import CheckpointError, ConfigError, did_you_mean
 from jielong.recipes import build_recipe
@@ -18,6 +17,12 @@ from jielong.runs import read_json, write_json
 from jielong.stages.recipe import Recipe, change
 
 VERSION = 1
+
+_KINDS: dict[str, tuple[type, str]] = {
+    "seed": (int, "a whole number"),
+    "settings": (list, 'a list such as ["pretrain.optimizer.lr=0.002"]'),
+}
+"""What JSON holds for each field that is no string, and the words for it."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +73,8 @@ def read_recipe(path: Path) -> WrittenRecipe:
     for name, value in data.items():
         if name not in fields:
             raise ConfigError(f"{path} has an unknown field {name!r}; {did_you_mean(name, fields)}")
-        if not _fits(value, name):
-            raise ConfigError(f"{path}: {name} is {value!r}; expected {_EXPECTED.get(name, 'a string')}")
+        kind, expected = _KINDS.get(name, (str, "a string"))
+        is_kind = isinstance(value, kind) and not isinstance(value, bool)
+        if not is_kind or (kind is list and not all(isinstance(setting, str) for setting in value)):
+            raise ConfigError(f"{path}: {name} is {value!r}; expected {expected}")
     return WrittenRecipe(**{**data, "settings": tuple(data.get("settings", ()))})
-
-
-_EXPECTED = {"seed": "a whole number", "settings": 'a list such as ["pretrain.optimizer.lr=0.002"]'}
-
-
-def _fits(value: Any, name: str) -> bool:
-    if name == "settings":
-        return isinstance(value, list) and all(isinstance(v, str) for v in value)
-    return isinstance(value, int if name == "seed" else str) and not isinstance(value, bool)

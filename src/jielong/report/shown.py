@@ -1,0 +1,39 @@
+"""What a person is shown of a finished run: the files that its stages name, and where they lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from jielong.report.report import print_table, read_report
+from jielong.report.text import shares_table
+from jielong.runs import Run, read_json
+
+BEFORE_STAGES_SAID = ("report.json", "exam.txt", "exam.json", "samples.txt")
+"""Of a run whose stages name nothing to be shown, as an earlier version made it, the first of these that is there."""
+
+
+def show(run: Run) -> None:
+    """Print what the run came to, each part with the file that holds it."""
+    for file in shown(run):
+        figures = file.with_suffix(".json")
+        if file.suffix == ".txt":
+            print(file.read_text(encoding="utf-8"))
+        elif file.stem == "report":
+            print_table(read_report(file), Console())
+            print()
+            file = file.with_suffix(".html")
+        else:
+            print(shares_table(read_json(file)))
+        beside = f"  (figures beside it in {figures.name})" if figures != file and figures.exists() else ""
+        print(f"{file.stem.capitalize() + ':':<21}{file}{beside}")
+
+
+def shown(run: Run) -> list[Path]:
+    """The files, in the order of the stages."""
+    stages = run.record["stages"].values()
+    named = [run.path / name for entry in stages for name in entry.get("summary", {}).get("shown", ())]
+    if not named:
+        named = [run.path / name for name in BEFORE_STAGES_SAID if (run.path / name).exists()][:1]
+    return [file for file in named if file.exists()]

@@ -1,6 +1,12 @@
 """Settings of all tests."""
 
+import os
+
 from hypothesis import settings
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # a process a core: more threads would only wait for each other; before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # These machines have busy moments: how long an example takes says nothing about the code.
 settings.register_profile("jielong", deadline=None)

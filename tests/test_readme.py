@@ -24,7 +24,7 @@ def test_the_two_complete_lines_come_first() -> None:
     for text in (ENGLISH, CHINESE):
         first, second = code(text, "sh")[:2]
         assert first == "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/jielong quickstart\n"
-        assert second == "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest\n"
+        assert second == "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest -n auto\n"
 
 
 def test_both_languages_have_the_same_sections_and_tables() -> None:

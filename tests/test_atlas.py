@@ -8,12 +8,11 @@ from functools import partial
 import pytest
 
 from jielong.errors import ConfigError, DataError
-from jielong.records import Conversation, Message, Sample
+from jielong.records import Message
 from jielong.worlds.atlas import requests
 from jielong.worlds.atlas.articles import KINDS, MIXED, write_articles
 from jielong.worlds.atlas.facts import LANGS, RELATIONS, load_countries, relation_values, split
 from jielong.worlds.atlas.gold import (
-    GoldScorer,
     candidates,
     contains_value,
     gold_score,
@@ -529,15 +528,6 @@ def test_a_base_model_is_right_when_the_value_stands_anywhere():
     assert contains_value(item_of("GW", "capital", "zh"), "几内亚比绍的首都是比绍。")
     with pytest.raises(DataError, match="not about a country"):
         contains_value(made_up_items("test", 1, seed=0)[0], "Paris")
-
-
-def test_the_scorer_reads_the_last_message_and_nothing_else():
-    item = item_of("FR", "capital", "en")
-    talk = Conversation((*item.messages, Message("assistant", "Paris.")))
-    sample = Sample(prompt_ids=(1,), ids=(2,))
-    assert [s.value for s in GoldScorer()([(item, talk, sample), (item, talk, None)])] == [1.0, 1.0]
-    with pytest.raises(DataError, match="assistant's turn"):
-        GoldScorer()([(item, Conversation(item.messages), None)])
 
 
 def test_the_majority_baseline_is_the_most_frequent_value():

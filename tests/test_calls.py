@@ -14,12 +14,8 @@ from jielong.evaluate.calls import (
     CallReport,
     is_same_call,
     measure_calls,
-    model_calls,
     regular_expression,
 )
-from jielong.records import Conversation, Message
-from jielong.use.port import Answer, Options
-from jielong.use.tools.calculator import CALCULATOR
 
 
 def calculator(expression: str) -> Call:
@@ -94,18 +90,3 @@ def test_calls_are_the_same_when_they_come_to_the_same() -> None:
 def test_questions_without_numbers_to_tempt_are_refused() -> None:
     with pytest.raises(DataError, match="0 of 2 questions that need no call contain a number"):
         asyncio.run(measure_calls([CallQuestion("Hello?"), CallQuestion("你好")], regular_expression))
-
-
-def test_a_model_is_asked_once_and_told_of_the_tools() -> None:
-    asked: list[tuple[Conversation, Options]] = []
-
-    async def ask(conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
-        asked.append((conversation, options))
-        text = conversation.messages[-1].text
-        return Answer(Message("assistant", 'calculator("12*7")' if "12" in text else "No."))
-
-    before = (Message("user", "1+1?"), Message("assistant", "", tool_calls=(calculator("1+1"),)))
-    caller = model_calls(ask, (CALCULATOR,), Options(), before=before)
-    report = asyncio.run(measure_calls(QUESTIONS[:1] + QUESTIONS[5:6], caller))
-    assert (report.right, report.quiet) == (1, 1) and len(asked) == 2
-    assert asked[0][1].tools == (CALCULATOR.schema,) and asked[0][0].messages[:2] == before

@@ -233,6 +233,7 @@ def test_events_tell_the_whole_sample_and_how_it_was_drawn() -> None:
     for number, request, sample in zip(numbers, requests, expected, strict=True):
         mine = [event for event in events if event.request == number]
         assert [event.n for event in mine] == list(range(len(mine)))
+        assert [event.position - event.n for event in mine] == [len(request.prompt_ids)] * len(mine)
         assert tuple(event.id for event in mine) == sample.ids
         assert [event.stop for event in mine[:-1]] == [""] * (len(mine) - 1)
         assert mine[-1].sample is not None and mine[-1].sample.ids == sample.ids and mine[-1].stop == sample.stop

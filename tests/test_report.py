@@ -26,6 +26,8 @@ from jielong.report.report import (
     write_report,
 )
 from jielong.runs import write_json
+from jielong.stages.exam import measures
+from jielong.stages.lessons import exam_items
 
 DATA = ReportData(
     stages={
@@ -210,3 +212,11 @@ def test_numbers_times_and_sizes_read_as_a_person_writes_them() -> None:
     assert [number(v) for v in (0, 1200, 2.0, 0.0312, -1.5)] == ["0", "1,200", "2", "0.031", "-1.5"]
     assert [duration(s) for s in (9.96, 75, 119.7, 3700)] == ["10.0 s", "1 min 15 s", "2 min 00 s", "1 h 01 min"]
     assert [size(b) for b in (10, 2_100_000_000)] == ["10 bytes", "2.1 GB"]
+
+
+def test_every_figure_of_the_exam_has_a_meaning_and_a_better_way():
+    parts = exam_items(0, limit=2)
+    found = measures(parts, {name: ["I don't know."] * len(items) for name, items in parts.items()}, is_bare=False)
+    known = {m.key: m for m in MEASURES}
+    assert {"format_accuracy", "over_refusal_rate"} <= found.keys() <= known.keys()
+    assert all(known[key].meaning and known[key].better and known[key].is_share for key in found)

@@ -32,7 +32,7 @@ from jielong.use.self_label import (
     best_calls,
     inline,
     inline_calls,
-    judge,
+    weigh,
     propose,
 )
 from jielong.use.tools.calculator import CALCULATOR
@@ -83,8 +83,8 @@ async def labelled(port: Labeller, some: Sequence[tuple[Item, str, int]], how: L
     found = []
     for item, text, place in some:
         proposed = await propose(text, port, CALCULATOR, how)
-        calls = [await judge(text, call, port, CALCULATOR) for call in proposed]
-        wrong = [await judge(text, replace(c, result=f"{len(c.result)}{c.result}"), port, CALCULATOR) for c in proposed]
+        calls = [await weigh(text, call, port, CALCULATOR) for call in proposed]
+        wrong = [await weigh(text, replace(c, result=f"{len(c.result)}{c.result}"), port, CALCULATOR) for c in proposed]
         found.append(Labelled(item, text, place, calls, wrong))
     return found
 

@@ -20,21 +20,6 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 from jielong.data.wordlists import ADVERTISING, BOILERPLATE, ENGLISH_FUNCTION_WORDS, HARM
 from jielong.errors import ConfigError
 
-REASONS = (
-    "empty",
-    "broken text",
-    "language",
-    "too short",
-    "few letters",
-    "odd words",
-    "boilerplate",
-    "advertisement",
-    "harmful",
-    "repeated lines",
-    "repeated phrases",
-    "keyword stuffing",
-)
-
 
 @dataclass(frozen=True)
 class FilterConfig:
@@ -66,7 +51,7 @@ class FilterConfig:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`reason` is "" for a text to keep, else one of `REASONS`; `lang` an ISO 639-1 code, "" where it was not asked."""
+    """`reason` is "" for a text to keep, else why it goes, in a word or two; `lang` an ISO 639-1 code, "" where it was not asked."""
 
     reason: str
     lang: str

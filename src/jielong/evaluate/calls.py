@@ -15,12 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jielong.errors import DataError
-from jielong.records import Conversation, Message
 from jielong.runs import canonical_json
-from jielong.use.port import Ask, Options
 from jielong.use.tools.calculator import value_of
-from jielong.use.tools.reading import with_calls
-from jielong.use.tools.tool import Tool, by_name
 
 Call = Mapping[str, Any]
 Caller = Callable[[str], Awaitable[Sequence[Call]]]
@@ -117,22 +113,6 @@ def is_same_call(wanted: Call, made: Call) -> bool:
         except DataError:
             return False
     return canonical_json(ours) == canonical_json(theirs)
-
-
-def model_calls(
-    ask: Ask, tools: Sequence[Tool], options: Options, *, describe: bool = True, before: Sequence[Message] = ()
-) -> Caller:
-    """What a model calls when it is asked once; nothing is run. `before` are turns with examples."""
-    offered = tuple(tool.schema for tool in tools) if describe else ()
-
-    async def calls(question: str) -> Sequence[Call]:
-        answer = await ask(
-            Conversation((*before, Message("user", question))),
-            Options(options.sampling, options.seed, offered, label="calls"),
-        )
-        return with_calls(answer.message, by_name(tools)).tool_calls
-
-    return calls
 
 
 def _share(num: int, of: int) -> float:

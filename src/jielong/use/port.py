@@ -202,9 +202,6 @@ class LocalPort:
         ids = self.prompt_ids(conversation, tools)
         return self.tokenizer.decode_bytes(ids, skip_special=False).decode("utf-8", errors="replace")
 
-    def count_tokens(self, text: str) -> int:
-        return len(self.tokenizer.encode(text))
-
     def prompt_ids(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
         """The exact prompt. Where the chat template has no place for tools, a system message tells of them."""
         if knows_tools(self.tokenizer):

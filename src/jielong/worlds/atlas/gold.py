@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from jielong.errors import DataError
-from jielong.records import Conversation, Sample, Score
+from jielong.records import Score
 from jielong.worlds.atlas.facts import LANGS, RELATIONS, Country, load_countries, relation_values
 from jielong.worlds.atlas.lessons import OTHER, Item, in_form
 from jielong.worlds.atlas.requests import only_countries
@@ -46,19 +46,6 @@ _REFUSAL = re.compile(
     r"|(对不起|抱歉|很抱歉)?(这个|这件事|这)?我?(不能|不会|无法)(帮|这样做|提供|协助|回答).*"
 )
 _ASSERTS = re.compile(r"\b(is|are)\b|[是为]")
-
-
-class GoldScorer:
-    """`records.Scorer` for items of `lessons`: the last message of each conversation is the answer that is judged."""
-
-    def __call__(self, items: Sequence[tuple[Item, Conversation, Sample | None]]) -> list[Score]:
-        scores = []
-        for item, conversation, _ in items:
-            last = conversation.messages[-1] if conversation.messages else None
-            if last is None or last.role != "assistant":
-                raise DataError(f"{item.id} cannot be judged: its conversation does not end with the assistant's turn")
-            scores.append(gold_score(item, last.text))
-        return scores
 
 
 def gold_score(item: Item, text: str) -> Score:

@@ -20,7 +20,6 @@ from jielong.worlds.atlas.facts import LANGS, RELATIONS, Country
 from jielong.worlds.atlas.names import PARTS, made_up
 from jielong.worlds.atlas.wording import BOOKS, answer_sentence, ask, join_sentences, reference_sentence, state
 
-ITEM_KINDS = ("question", "followup", "translation", "format", "made_up", "refusal", "harmless")
 OTHER = {"en": "zh", "zh": "en"}
 
 

@@ -32,8 +32,8 @@ from jielong.use.self_label import (
     best_calls,
     inline,
     inline_calls,
-    weigh,
     propose,
+    weigh,
 )
 from jielong.use.tools.calculator import CALCULATOR
 from jielong.worlds.sums.items import LANGS, Item, questions_of

@@ -42,10 +42,15 @@ SPEED = ("tokens_per_s", "mfu", "source_s")
 def pinned() -> Iterator[Row]:
     """What `tests/pins.json` holds."""
     kept = read_json(pins.FILE)
-    for name, found in (("fingerprints", pins.fingerprints()), ("options of strategies", pins.options())):
-        wanted = kept[name.split()[0]]
-        equal = sum(found.get(part) == value for part, value in wanted.items())
-        yield Row(f"{name}, equal", f"{len(wanted)} of {len(wanted)}", f"{equal} of {len(wanted)}", found == wanted)
+    wanted, found = (
+        {(recipe, stage): mark for recipe, marks in made.items() for stage, mark in marks.items()}
+        for made in (kept["fingerprints"], pins.fingerprints())
+    )
+    equal = sum(found.get(stage) == mark for stage, mark in wanted.items())
+    yield Row("fingerprints of stages, equal", f"{len(wanted)}", equal, found == wanted)
+    options = pins.options()
+    equal = sum(options.get(name) == fields for name, fields in kept["options"].items())
+    yield Row("strategies with the same options", f"{len(kept['options'])}", equal, options == kept["options"])
     numbers, keys = pins.steps()
     lost = [f"{file}: {key}" for file, names in kept["keys"].items() for key in set(names) - set(keys.get(file, ()))]
     yield Row("keys on disk, lost", "0", len(lost), not lost)

@@ -47,5 +47,5 @@ def write_rows(name: str, rows: Sequence[Row], folder: Path = RESULTS) -> Path:
         table.add_row(row.measure, row.wanted, f"{got} {row.unit}".rstrip(), "" if row.ok else "[red]no[/]")
     console = Console()
     console.print(table)
-    console.print(f"\nRows:  {path}", highlight=False)
+    console.print(f"\nRows:  {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}", highlight=False)
     return path

@@ -14,7 +14,7 @@ from pathlib import Path
 from jielong.cli import act, adapt, ask, evaluate, judge, library, models, spell, tools, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
-from jielong.opening.ports import MODEL_HELP
+from jielong.opening.ports import MODEL_HELP, newest_run
 from jielong.recipes import about_recipes
 
 
@@ -150,7 +150,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _chat(arguments: argparse.Namespace) -> int:
     from jielong.cli.chat import chat
 
-    return chat(arguments.model or str(_newest_run(arguments.runs)), arguments)
+    return chat(arguments.model or str(newest_run(arguments.runs)), arguments)
 
 
 def _generate(arguments: argparse.Namespace) -> int:
@@ -176,15 +176,6 @@ def _generate(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         weights=arguments.weights,
     )
-
-
-def _newest_run(root: Path) -> Path:
-    from jielong.errors import ConfigError
-
-    runs = sorted((p.parent for p in root.glob("*/run.json")), key=lambda p: (p / "run.json").stat().st_mtime)
-    if not runs:
-        raise ConfigError(f"no run under {root}; make one with: jielong quickstart")
-    return runs[-1]
 
 
 def _lineage(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 MODEL_HELP = "a run's or model's folder, or a server's address with the model's name: http://localhost:8080/v1#NAME"
 
 
+def newest_run(root: Path) -> Path:
+    """The run under `root` that was written to last; ConfigError where there is none."""
+    runs = sorted((p.parent for p in root.glob("*/run.json")), key=lambda p: (p / "run.json").stat().st_mtime)
+    if not runs:
+        raise ConfigError(f"no run under {root}; make one with: jielong quickstart")
+    return runs[-1]
+
+
 def is_address(spec: str) -> bool:
     """Whether it names a model on a server."""
     return spec.startswith(("http://", "https://"))

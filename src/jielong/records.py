@@ -8,6 +8,7 @@ a person, is a `Scorer` and gives a `Score`. All of them go to and from plain di
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -59,6 +60,9 @@ class Document:
         return cls(**_known_fields(cls, data))
 
 
+_PART = '{"type": "text", "text": "..."}'
+
+
 @dataclass(frozen=True)
 class Message:
     """One turn: who speaks and what is said. A tool's answer names the call it belongs to."""
@@ -68,10 +72,15 @@ class Message:
     name: str | None = None
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     tool_call_id: str | None = None
+    is_trained: bool = True
+    """Whether the assistant learns to say it, where it is trained on."""
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise DataError(f"message has role {self.role!r}; expected one of {', '.join(ROLES)}")
+        is_text = isinstance(self.content, str)
+        if not is_text and not (isinstance(self.content, tuple) and all(isinstance(p, Mapping) for p in self.content)):
+            raise DataError(f"message has content {self.content!r}; expected a string, or parts such as {_PART}")
 
     @property
     def text(self) -> str:
@@ -85,9 +94,9 @@ class Message:
         known = _known_fields(cls, data)
         if "role" not in known or "content" not in known:
             raise DataError(f"a message needs 'role' and 'content'; this one has {', '.join(known) or 'nothing'}")
-        if not isinstance(known["content"], str):
+        if isinstance(known["content"], list):
             known["content"] = tuple(known["content"])
-        known["tool_calls"] = tuple(known.get("tool_calls", ()))
+        known["tool_calls"] = tuple(known.get("tool_calls") or ())
         return cls(**known)
 
 
@@ -116,6 +125,9 @@ class Preference:
     by: str = ""
 
     def __post_init__(self) -> None:
+        for name, value in (("label", self.label), ("margin", self.margin)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise DataError(f"preference {name} is {value!r}; expected a finite number")
         if not 0.0 <= self.label <= 1.0:
             raise DataError(f"preference label {self.label!r} is outside [0, 1]; 1 prefers `chosen`, 0.5 is a tie")
 

@@ -18,8 +18,9 @@ from typing import Any
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import ElementNode, HTMLTree
 
-from jielong.data.sources import PageLike, decode
+from jielong.data.sources import PageLike
 from jielong.errors import ConfigError, DataError
+from jielong.outside import decode
 
 _SITE_WORDS = (
     "sidebar side-bar navbar navigation breadcrumb cookie consent gdpr advert sponsor docnav promo banner newsletter subscribe "

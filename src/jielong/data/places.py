@@ -15,7 +15,8 @@ from itertools import accumulate
 from resiliparse.parse.html import HTMLTree
 
 from jielong.data.extract import PAGE_BORDER, READ, is_pdf, kind_of, markdown_text, pdf_pages, tidy
-from jielong.data.sources import PageLike, decode
+from jielong.data.sources import PageLike
+from jielong.outside import decode
 
 
 @dataclass(frozen=True)

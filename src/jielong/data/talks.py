@@ -1,164 +1,151 @@
-"""Chats and preferences from JSON lines, in the shapes that people have them.
+"""Chats and preferences from files, read to the last record, with a tally of everything that was found on the way.
 
-A chat line may be ours (`{"messages": [...]}`), ShareGPT's (`{"conversations": [{"from", "value"}]}`) or Alpaca's
-(`{"instruction", "input", "output"}`); a preference line may be ours, a ShareGPT conversation with `chosen` and `rejected`, or
-three strings. Every line that cannot be used is named as `path:line: what`; since training on the rest in silence would
-hide the damage, the reader then raises DataError, which lists the first few.
+A file is JSON lines, a JSON list or Parquet, packed or not, in any encoding (`outside`), and its records are in any of the
+forms in `forms`. Each record is rendered while it is read, so that what cannot be trained is told now, with its line. A
+record that is wrong refuses the file, as training on the rest in silence would hide the damage; one that is merely of no
+use is left out and counted.
 """
 
 from __future__ import annotations
 
-import json
-import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+from jielong.data.forms import Formed, Record, chat_of, preference_of
 from jielong.errors import DataError
+from jielong.outside import gathered, kind_of, listed, records
 from jielong.records import Conversation, Message, Preference
+from jielong.tokens.chat import texts
 
-Record = TypeVar("Record")
+Other = TypeVar("Other")
 
-_SHAREGPT_ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "function_call": "assistant",
-    "system": "system",
-    "observation": "tool",
-    "tool": "tool",
-}
+SHOWN_LINES = 3
+"""Line numbers that are told of one kind of oddity."""
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        with path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8", "replace").strip()
-                if line:
-                    yield number, line
-    except OSError as error:
-        raise DataError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+@dataclass
+class Places:
+    """How often something was found, and in which lines first."""
+
+    count: int = 0
+    lines: list[int] = field(default_factory=list)
+
+    def add(self, line: int) -> None:
+        self.count += 1
+        if len(self.lines) < SHOWN_LINES:
+            self.lines.append(line)
+
+    def __str__(self) -> str:
+        more = " ..." if self.count > len(self.lines) else ""
+        where = "line" if self.count == 1 else "lines"
+        return f"{where} {', '.join(map(str, self.lines))}{more}"
 
 
-def read_records(path: str | Path, parse: Callable[[Mapping[str, Any]], Record], what: str) -> list[Record]:
-    """All records of a file of one JSON object a line; raises DataError naming the bad lines, or that there is no record."""
-    path = Path(path)
-    records: list[Record] = []
-    wrong: list[str] = []
-    for number, line in _lines(path):
-        try:
-            data = json.loads(line)
-            if not isinstance(data, Mapping):
-                raise DataError(f"expected a JSON object, found {type(data).__name__}")
-            if "\\ud" in line.lower() and re.search("[\ud800-\udfff]", json.dumps(data, ensure_ascii=False)):
-                raise DataError("holds half of a surrogate pair (\\ud8xx alone), which is no character")
-            records.append(parse(data))
-        except json.JSONDecodeError as error:
-            wrong.append(f"{path}:{number}: not JSON ({error.msg} at column {error.colno})")
-        except DataError as error:
-            wrong.append(f"{path}:{number}: {error}")
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            wrong.append(f"{path}:{number}: a field has the wrong type ({error})")
-    if wrong:
-        more = f"\n... and {len(wrong) - 5} more lines" if len(wrong) > 5 else ""
-        raise DataError("\n".join(wrong[:5]) + more)
-    if not records:
-        raise DataError(f"{path}: holds no {what}; expected one JSON object a line")
-    return records
+@dataclass
+class Tally:
+    """What was found in a file: records by form, what is left out and why, what is odd, and fields that nobody reads."""
+
+    num_records: int = 0
+    num_used: int = 0
+    forms: Counter[str] = field(default_factory=Counter)
+    useless: dict[str, Places] = field(default_factory=dict)
+    odd: dict[str, Places] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    num_problems: int = 0
+
+    def note(self, line: int, formed: Formed[Any]) -> None:
+        self.forms[formed.form] += 1
+        if formed.useless:
+            self.useless.setdefault(formed.useless, Places()).add(line)
+        else:
+            self.num_used += 1
+        for what in formed.odd:
+            self.odd.setdefault(what, Places()).add(line)
+        self.unread.update(formed.unread)
+
+    def refuse(self, problem: str) -> None:
+        self.num_problems += 1
+        if len(self.problems) < 5:
+            self.problems.append(problem)
+
+    def sentences(self) -> list[str]:
+        """The findings, a line each: what it is, what is left out, what is odd, what is not read."""
+        forms = ", ".join(f"{count:,} in {form}" for form, count in self.forms.most_common())
+        told = [
+            f"{self.num_used:,} of {self.num_records:,} records are used ({forms or 'none in a form that is known'})"
+        ]
+        told += [f"left out: {places.count:,}, {why} ({places})" for why, places in self.useless.items()]
+        told += [f"kept, but odd: {places.count:,}, {what} ({places})" for what, places in self.odd.items()]
+        if self.unread:
+            told.append("not read: " + ", ".join(f"{name} ({count:,})" for name, count in self.unread.most_common(8)))
+        if self.num_problems:
+            told.append(f"wrong: {self.num_problems:,}\n" + listed(self.problems, len(self.problems)))
+        return told
 
 
-def _text(data: Mapping[str, Any], key: str) -> str:
-    value = data.get(key, "")
-    if not isinstance(value, str):
-        raise DataError(f"{key!r} is {type(value).__name__}; expected a string")
-    return value
+@dataclass(frozen=True)
+class Reading(Generic[Record]):
+    """The records of a file that can be used, and what else was found there."""
+
+    records: list[Record]
+    tally: Tally
 
 
-def _tool_call(value: str) -> Mapping[str, Any]:
-    try:
-        call = json.loads(value)
-    except json.JSONDecodeError as error:
-        raise DataError(f"a function_call holds no JSON ({error.msg})") from error
-    if not isinstance(call, Mapping) or "name" not in call:
-        raise DataError("a function_call needs a 'name'")
-    return {"type": "function", "function": {"name": call["name"], "arguments": call.get("arguments", {})}}
+def each_record(
+    path: Path, formed: Callable[[Mapping[str, Any]], Formed[Record]], tally: Tally
+) -> Iterator[tuple[int, Formed[Record]]]:
+    """Line and record of all that can be used, one after the other; the tally counts the others, wrong ones too."""
+    for line in records(path):
+        tally.num_records += 1
+        problem = line.problem
+        if not problem:
+            try:
+                if not isinstance(line.data, dict):
+                    raise DataError(f"expected a JSON object, found {kind_of(line.data)}")
+                found = formed(line.data)
+                texts(_messages_of(found.record))
+            except DataError as error:
+                problem = str(error)
+        if problem:
+            tally.refuse(f"{path}:{line.number}: {problem}")
+            continue
+        tally.note(line.number, found)
+        if not found.useless:
+            yield line.number, found
 
 
-def _sharegpt_message(data: Any) -> Message:
-    if not isinstance(data, Mapping) or "from" not in data or not isinstance(data.get("value"), str):
-        raise DataError("a turn needs 'from' and a string 'value'")
-    if data["from"] not in _SHAREGPT_ROLES:
-        raise DataError(f"a turn is from {data['from']!r}; expected one of {', '.join(_SHAREGPT_ROLES)}")
-    if data["from"] == "function_call":
-        return Message("assistant", "", tool_calls=(_tool_call(data["value"]),))
-    return Message(_SHAREGPT_ROLES[data["from"]], data["value"])
+def _messages_of(record: Conversation | Preference) -> tuple[Message, ...]:
+    if isinstance(record, Conversation):
+        return record.messages
+    return (*record.prompt, *record.chosen, *record.rejected)
 
 
-def _turns(data: Mapping[str, Any]) -> tuple[Message, ...]:
-    turns = data["conversations"]
-    if not isinstance(turns, list) or not turns:
-        raise DataError("'conversations' is empty or not a list")
-    system = _text(data, "system")
-    return ((Message("system", system),) if system else ()) + tuple(_sharegpt_message(turn) for turn in turns)
+def _read(path: Path, formed: Callable[[Mapping[str, Any]], Formed[Record]], what: str) -> Reading[Record]:
+    tally = Tally()
+    found = [formed.record for _, formed in each_record(path, formed, tally)]
+    if tally.num_problems:
+        more = f"\n... and {tally.num_problems - len(tally.problems):,} more records" * (tally.num_problems > 5)
+        raise DataError("\n".join(tally.problems) + more)
+    if not found:
+        why = "; ".join(tally.sentences()[1:]) if tally.num_records else "it is empty"
+        raise DataError(f"{path}: holds no {what} that can be used ({why}); expected one JSON object a line")
+    return Reading(found, tally)
 
 
-def conversation_from(data: Mapping[str, Any]) -> Conversation:
-    """A conversation from any of the three shapes; raises DataError where none fits or no assistant speaks."""
-    if "messages" in data:
-        known = {key: data[key] for key in ("messages", "meta") if key in data}
-        conversation = Conversation.from_dict(known)
-    elif "conversations" in data:
-        conversation = Conversation(_turns(data), {"tools": data["tools"]} if data.get("tools") else {})
-    elif "instruction" in data and "output" in data:
-        asked = "\n\n".join(part for part in (_text(data, "instruction"), _text(data, "input")) if part.strip())
-        messages = [Message("user", asked), Message("assistant", _text(data, "output"))]
-        if _text(data, "system"):
-            messages.insert(0, Message("system", data["system"]))
-        conversation = Conversation(tuple(messages))
-    else:
-        found = ", ".join(map(str, data)) or "nothing"
-        raise DataError(f"expected 'messages', 'conversations' or 'instruction' and 'output'; found {found}")
-    spoken = [m for m in conversation.messages if m.role == "assistant" and (m.text.strip() or m.tool_calls)]
-    if not spoken:
-        raise DataError("no assistant message with content, so there is nothing to learn from")
-    return conversation
+def read_chats(path: str | Path) -> Reading[Conversation]:
+    """The conversations of a file; DataError lists the records that are wrong, or says that none can be used."""
+    return _read(Path(path), chat_of, "conversation")
 
 
-def _answer(value: Any, name: str) -> tuple[Message, ...]:
-    """The messages of one side: a string, a message, a ShareGPT turn, or a list of messages."""
-    if isinstance(value, str):
-        return (Message("assistant", value),)
-    if isinstance(value, Mapping):
-        return (_sharegpt_message(value) if "from" in value else Message.from_dict(value),)
-    if isinstance(value, list) and value:
-        return tuple(_sharegpt_message(v) if "from" in v else Message.from_dict(v) for v in value)
-    raise DataError(f"{name!r} is {type(value).__name__}; expected a string, a message or a list of messages")
+def read_preferences(path: str | Path) -> Reading[Preference]:
+    """The preferences of a file; DataError lists the records that are wrong, or says that none can be used."""
+    return _read(Path(path), preference_of, "preference")
 
 
-def preference_from(data: Mapping[str, Any]) -> Preference:
-    """A preference from our own shape, a ShareGPT conversation with two answers, or three strings."""
-    for key in ("chosen", "rejected"):
-        if key not in data:
-            raise DataError(f"a preference needs 'chosen' and 'rejected'; {key!r} is missing")
-    if "conversations" in data:
-        prompt = _turns(data)
-    elif isinstance(data.get("prompt"), str):
-        prompt = (Message("user", data["prompt"]),)
-    elif isinstance(data.get("prompt"), list) and data["prompt"]:
-        prompt = tuple(Message.from_dict(m) for m in data["prompt"])
-    else:
-        raise DataError("a preference needs a 'prompt' (a string or messages) or 'conversations'")
-    rest = {key: data[key] for key in ("margin", "label", "by") if key in data}
-    return Preference(prompt, _answer(data["chosen"], "chosen"), _answer(data["rejected"], "rejected"), **rest)
-
-
-def read_chats(path: str | Path) -> list[Conversation]:
-    """The conversations of a JSONL file; DataError lists the lines that hold none."""
-    return read_records(path, conversation_from, "conversation")
-
-
-def read_preferences(path: str | Path) -> list[Preference]:
-    """The preferences of a JSONL file; DataError lists the lines that hold none."""
-    return read_records(path, preference_from, "preference")
+def read_records(path: str | Path, parse: Callable[[Mapping[str, Any]], Other], what: str) -> list[Other]:
+    """All records of a file as `parse` gives them; DataError names the bad lines, or says that there is no record."""
+    return gathered(records(Path(path)), parse, Path(path), what)

@@ -69,7 +69,7 @@ def adapt(
     else:
         assert chat is not None
         stages.append(file_stage("chats", chat))
-        num_bytes = sum(len(m.text.encode()) for c in read_chats(chat) for m in c.messages)
+        num_bytes = sum(len(m.text.encode()) for c in read_chats(chat).records for m in c.messages)
         data, told = "chats", {"held_out": "chats"}
     length = min(512, config.max_position_embeddings)
     rows = RowsConfig(length=length, rows_per_step=4, micro_rows=2)

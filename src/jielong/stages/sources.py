@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jielong.data.shards import Shards
 from jielong.errors import DataError
+from jielong.records import Conversation
 from jielong.stages.parts import read_conversations, read_preferences
 from jielong.stages.recipe import Context
 from jielong.tokens.chat import Rendered, RenderedPair, render, render_preference, render_prompt
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.sources import Holds, Part, Prompt
+from jielong.use.tools.telling import told
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class FolderMaterial:
 
     def talks(self, part: Part) -> list[Rendered]:
         file = self._file(part)
-        talks = [render(c.messages, self.tokenizer) for c in read_conversations(file)]
+        talks = [self._rendered(c) for c in read_conversations(file)]
         if not any(any(talk.trained) for talk in talks):
             raise DataError(f"{file} holds no assistant turn to learn from; each chat needs at least one")
         return talks
@@ -37,10 +41,20 @@ class FolderMaterial:
 
     def prompts(self) -> list[Prompt]:
         asked = read_conversations(self.folder / "prompts.jsonl")
-        return [Prompt(render_prompt(c.messages, self.tokenizer), c) for c in asked]
+        told_of = [(c, *told(c.messages, tools_in(c), self.tokenizer)) for c in asked]
+        return [Prompt(render_prompt(messages, self.tokenizer, tools), c) for c, messages, tools in told_of]
+
+    def _rendered(self, conversation: Conversation) -> Rendered:
+        messages, tools = told(conversation.messages, tools_in(conversation), self.tokenizer)
+        return render(messages, self.tokenizer, tools=tools)
 
     def _file(self, part: Part) -> Path:
         return self.folder / f"{'held_out' if part == 'held_out' else self.holds}.jsonl"
+
+
+def tools_in(conversation: Conversation) -> tuple[Mapping[str, Any], ...]:
+    """The tools that a conversation was had with, as its file has them."""
+    return tuple(conversation.meta.get("tools", ()))
 
 
 def material_of(stage: str, context: Context, tokenizer: Tokenizer) -> FolderMaterial:

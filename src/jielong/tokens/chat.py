@@ -59,8 +59,10 @@ def _plain(message: Message) -> dict[str, Any]:
     """A message as chat templates expect it."""
     plain: dict[str, Any] = {"role": message.role, "content": _text(message)}
     if message.tool_calls:
-        calls = [_checked(call, message) for call in message.tool_calls]
-        plain["tool_calls"] = [{"type": "function", "function": call} for call in calls]
+        plain["tool_calls"] = [
+            {**({"id": call["id"]} if "id" in call else {}), "type": "function", "function": _checked(call, message)}
+            for call in message.tool_calls
+        ]
     for name in ("name", "tool_call_id"):
         if getattr(message, name) is not None:
             plain[name] = getattr(message, name)
@@ -72,7 +74,7 @@ def _checked(call: Any, message: Message) -> Any:
         raise DataError(f"a message of role {message.role!r} has tool calls; only the assistant calls tools")
     if not _is_call(call):
         raise DataError(f"tool call {call!r} is not understood; expected {{'name': str, 'arguments': {{...}}}}")
-    return to_dict(call)
+    return {key: to_dict(value) for key, value in call.items() if key != "id"}
 
 
 def _call_text(call: Any, message: Message) -> str:
@@ -105,14 +107,14 @@ def render(
 ) -> Rendered:
     """A conversation in ChatML, each turn ended by <|im_end|> and a newline, or in the tokenizer's own chat template.
 
-    Trained are the assistant's content, tool calls and <|im_end|>, of all its turns or of the last one; never a header
-    or the newline after the turn. `add_generation_prompt` opens an assistant's turn at the end. `tools` ({"name",
+    Trained are the assistant's content, tool calls and <|im_end|>, of all its turns or of the last one, but for turns that
+    say that they are not; never a header or the newline after the turn. `add_generation_prompt` opens an assistant's turn at the end. `tools` ({"name",
     "description", "parameters"}) are for templates that know them. DataError for messages that the template refuses or
     writes differently once others follow.
     """
     if train_on not in ("all", "last"):
         raise ConfigError(f"train_on is {train_on!r}; expected 'all' or 'last'")
-    turns_of_assistant = [i for i, m in enumerate(messages) if m.role == "assistant"]
+    turns_of_assistant = [i for i, m in enumerate(messages) if m.role == "assistant" and m.is_trained]
     trained_turns = turns_of_assistant if train_on == "all" else turns_of_assistant[-1:]
     return _render(messages, tokenizer, trained_turns, add_generation_prompt, tools)
 

@@ -15,10 +15,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from jielong.records import Conversation, Generator, Message, Request, Sample, Sampling
 from jielong.runs import derive_seed
-from jielong.tokens.chat import knows_tools, parse, render_prompt
+from jielong.tokens.chat import parse, render_prompt
 from jielong.tokens.stream import TextStream, cut_at_stop
 from jielong.tokens.tokenizer import Tokenizer
-from jielong.use.tools.telling import described, in_words
+from jielong.use.tools.telling import told
 from jielong.use.tools.tool import Tool
 
 GREEDY = Sampling(max_tokens=256, temperature=0.0)
@@ -204,10 +204,8 @@ class LocalPort:
 
     def prompt_ids(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
         """The exact prompt. Where the chat template has no place for tools, a system message tells of them."""
-        if knows_tools(self.tokenizer):
-            return render_prompt(conversation.messages, self.tokenizer, tools)
-        messages = described(conversation.messages, tools)
-        return render_prompt(messages if self.tokenizer.is_own else in_words(messages), self.tokenizer)
+        messages, offered = told(conversation.messages, tools, self.tokenizer)
+        return render_prompt(messages, self.tokenizer, offered)
 
     async def go_on(self, prompt: tuple[int, ...], options: Options) -> Answer:
         """What the model writes after exactly these ids."""

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from jielong.records import Message
+from jielong.tokens.chat import knows_tools
+from jielong.tokens.tokenizer import Tokenizer
 from jielong.use.prompting import fill, language_of
 
 
@@ -22,6 +24,19 @@ def described(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -
     if first is not None and first.role == "system":
         return (Message("system", f"{first.text}\n\n{text}"), *messages[1:])
     return (Message("system", text), *messages)
+
+
+def told(
+    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], tokenizer: Tokenizer
+) -> tuple[tuple[Message, ...], tuple[Mapping[str, Any], ...]]:
+    """Messages and tools as a tokenizer's chat template can put them: what it has no place for stands in words.
+
+    One way for training and for asking, so that a model is asked as it was taught.
+    """
+    if knows_tools(tokenizer):
+        return tuple(messages), tuple(tools)
+    all_told = described(messages, tools)
+    return all_told if tokenizer.is_own else in_words(all_told), ()
 
 
 def in_words(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jielong.data.sources import Page, decode, document_id, read_chats, read_pages, read_preferences
+from jielong.data.sources import Page, document_id, read_pages
 from jielong.errors import DataError
-from jielong.records import Message
+from jielong.outside import decode
 
 CHINESE = "巴黎是法国的首都，人们在那里使用欧元，也说法语。"
 TRADITIONAL = "巴黎是法國的首都，人們在那裡使用歐元，也說法語。"
@@ -94,77 +94,3 @@ def test_any_bytes_can_be_decoded() -> None:
     assert "abc" in decode(b"\xff\xfeabc"[2:] + bytes(range(256)))[0]
     cut = CHINESE.encode()[:-1]
     assert decode(cut)[0].startswith(CHINESE[:-1])
-
-
-def test_chats_are_read_in_three_shapes(tmp_path: Path) -> None:
-    ours = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}
-    sharegpt = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]}
-    alpaca = {"instruction": "Translate", "input": "你好", "output": "Hello."}
-    first, second, third = read_chats(write_lines(tmp_path / "chats.jsonl", ours, sharegpt, "", alpaca))
-    assert first.messages == second.messages == (Message("user", "Hi"), Message("assistant", "Hello."))
-    assert third.messages[0] == Message("user", "Translate\n\n你好")
-
-
-def test_a_tool_call_in_a_sharegpt_chat_keeps_its_name_and_arguments(tmp_path: Path) -> None:
-    call = {"from": "function_call", "value": '{"name": "add", "arguments": {"a": 1}}'}
-    turns = [
-        {"from": "human", "value": "1+1?"},
-        call,
-        {"from": "observation", "value": "2"},
-        {"from": "gpt", "value": "2."},
-    ]
-    (chat,) = read_chats(write_lines(tmp_path / "tools.jsonl", {"conversations": turns, "tools": "[]"}))
-    assert [m.role for m in chat.messages] == ["user", "assistant", "tool", "assistant"]
-    assert chat.messages[1].tool_calls[0]["function"] == {"name": "add", "arguments": {"a": 1}}
-    assert chat.meta == {"tools": "[]"}
-
-
-def test_preferences_are_read_in_three_shapes(tmp_path: Path) -> None:
-    ours = {
-        "prompt": [{"role": "user", "content": "Hi"}],
-        "chosen": [{"role": "assistant", "content": "Hello."}],
-        "rejected": [{"role": "assistant", "content": "Go."}],
-        "label": 0.5,
-    }
-    sharegpt = {
-        "conversations": [{"from": "human", "value": "Hi"}],
-        "chosen": {"from": "gpt", "value": "Hello."},
-        "rejected": {"from": "gpt", "value": "Go."},
-    }
-    strings = {"prompt": "Hi", "chosen": "Hello.", "rejected": "Go."}
-    pairs = read_preferences(write_lines(tmp_path / "pairs.jsonl", ours, sharegpt, strings))
-    assert len({(p.prompt, p.chosen, p.rejected) for p in pairs}) == 1
-    assert [p.label for p in pairs] == [0.5, 1.0, 1.0]
-
-
-def test_bad_lines_are_named_by_path_and_line(tmp_path: Path) -> None:
-    good = {"instruction": "a", "output": "b"}
-    path = write_lines(
-        tmp_path / "bad.jsonl", good, "{", {"messages": [{"role": "boss", "content": ""}]}, [1], {"conversations": 3}
-    )
-    with pytest.raises(DataError) as caught:
-        read_chats(path)
-    lines = str(caught.value).split("\n")
-    assert [line.removeprefix(f"{path}:").partition(":")[0] for line in lines] == ["2", "3", "4", "5"]
-    assert "not JSON" in lines[0] and "'boss'" in lines[1]
-
-
-def test_a_preference_line_without_an_answer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"pairs\.jsonl:1: .*'rejected' is missing"):
-        read_preferences(write_lines(tmp_path / "pairs.jsonl", {"prompt": "Hi", "chosen": "Hello."}))
-
-
-def test_a_missing_or_empty_chat_file_is_said_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot read"):
-        read_chats(tmp_path / "none.jsonl")
-    with pytest.raises(DataError, match="holds no conversation"):
-        read_chats(write_lines(tmp_path / "empty.jsonl", ""))
-
-
-def test_half_of_a_surrogate_pair_is_refused_and_a_whole_one_read(tmp_path):
-    chat = '{"messages": [{"role": "user", "content": "%s"}, {"role": "assistant", "content": "ok"}]}\n'
-    (tmp_path / "whole.jsonl").write_text(chat % "\\ud83d\\ude00")
-    assert read_chats(tmp_path / "whole.jsonl")[0].messages[0].text == "😀"
-    (tmp_path / "half.jsonl").write_text(chat % "\\ud83d")
-    with pytest.raises(DataError, match=r"half\.jsonl:1: holds half of a surrogate pair"):
-        read_chats(tmp_path / "half.jsonl")

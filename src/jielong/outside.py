@@ -160,7 +160,12 @@ def read_bytes(path: Path) -> bytes:
 
 def read_text(path: Path) -> str:
     """All of a file as text, whatever encoding it is in; DataError where it is in none."""
-    text, encoding = decode(read_bytes(path))
+    body = read_bytes(path)
+    wide = _wide_encoding(body[:8])
+    try:
+        text, encoding = (body.decode(wide), wide) if wide else decode(body)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is {wide} up to where it is damaged ({error.reason})") from None
     if "\ufffd" in text or "\x00" in text:
         raise DataError(f"{path} is no text in an encoding that is known here ({encoding} fits best); save it as UTF-8")
     return text
@@ -249,8 +254,9 @@ def decoded_lines(path: Path, head: bytes = b"") -> Iterator[tuple[int, str]]:
     with opened(path) as file:
         if wide:
             try:
-                for number, text in enumerate(io.TextIOWrapper(file, wide, newline="\n"), start=1):
-                    yield number, text.lstrip("\ufeff")
+                with io.TextIOWrapper(file, wide, newline="\n") as texts:
+                    for number, text in enumerate(texts, start=1):
+                        yield number, text.lstrip("\ufeff")
             except UnicodeDecodeError as error:
                 raise DataError(f"{path} is {wide} up to where it is damaged ({error.reason})") from error
             return

@@ -209,6 +209,22 @@ class Run:
         self.update(version=FORMAT_VERSION, **about, machine=dict(machine), load_at_start=load_average())
         self.keep_only(stages)
 
+    def rename_fingerprints(self, new: Mapping[str, str]) -> None:
+        """Give stages that are known under another fingerprint the new one: what an earlier version counted and this does not."""
+        record = self.record
+        stages = record["stages"]
+        names = {
+            mark for entry in stages.values() for mark in (entry.get("fingerprint"), *entry.get("parents", {}).values())
+        }
+        if all(new.get(mark, mark) == mark for mark in names if mark):
+            return
+        for entry in stages.values():
+            for key in ("fingerprint", "done"):
+                if key in entry:
+                    entry[key] = new.get(entry[key], entry[key])
+            entry["parents"] = {name: new.get(mark, mark) for name, mark in entry.get("parents", {}).items()}
+        write_json(self.path / "run.json", record)
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep every other process out of this run; ConfigError when one is at it. A killed process lets go by itself."""

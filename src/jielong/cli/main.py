@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jielong.cli import act, adapt, ask, evaluate, judge, library, models, spell, tools, tune
+from jielong.cli import act, adapt, ask, evaluate, inspect, judge, library, models, spell, tools, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 from jielong.opening.ports import MODEL_HELP, newest_run
@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run_options(run)
 
     tune.add_parser(commands)
+    inspect.add_parser(commands)
 
     chat = commands.add_parser("chat", help="talk to the newest model of a run, or to a model folder, in the terminal")
     chat.add_argument("model", nargs="?", help=f"{MODEL_HELP}; without it, the newest run")

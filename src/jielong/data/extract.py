@@ -18,6 +18,7 @@ from typing import Any
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import ElementNode, HTMLTree
 
+from jielong.data.office import container_of, csv_text, docx_html, epub_html, json_texts, xlsx_text
 from jielong.data.sources import PageLike
 from jielong.errors import ConfigError, DataError
 from jielong.outside import decode
@@ -199,8 +200,10 @@ def is_pdf(page: PageLike) -> bool:
 
 
 def kind_of(page: PageLike, text: str) -> str:
-    """What a page that is no PDF is read as, whatever it claims: html, markdown, code or text."""
+    """What a page of text is read as, whatever it claims: html, markdown, code, csv, json or text."""
     kind = page.content_type.partition(";")[0].strip().lower()
+    if kind in ("text/csv", "application/json", "application/jsonl"):
+        return "csv" if kind == "text/csv" else "json"
     if "code" in kind:
         return "code"
     if "html" in kind or "xml" in kind or _LOOKS_LIKE_HTML.match(text):
@@ -208,16 +211,52 @@ def kind_of(page: PageLike, text: str) -> str:
     return "markdown" if "markdown" in kind else "text"
 
 
+def source_of(page: PageLike) -> tuple[str, str, str]:
+    """What a page that is no PDF is read as, its source as text, and the encoding that the bytes were in.
+
+    A Word document and an EPUB are read as the HTML that they come to, a workbook as text. DataError for an archive that is
+    none of these, and for bytes that are no text.
+    """
+    container = container_of(page.body)
+    if container:
+        kind, read = {"docx": ("html", docx_html), "epub": ("html", epub_html), "xlsx": ("text", xlsx_text)}[container]
+        return kind, read(page.body), container
+    if page.body.startswith(_BINARY):
+        raise DataError("it is no text; its first bytes are those of a program, a picture or an archive")
+    text, encoding = decode(page.body, page.content_type)
+    kind = kind_of(page, text)
+    if kind == "csv":
+        return "text", csv_text(text), encoding
+    if kind == "json":
+        return "text", "\n\n".join(json_texts(text)), encoding
+    return kind, text, encoding
+
+
+_BINARY = (
+    b"\x7fELF",
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"MZ\x90",
+    b"\x1f\x8b",
+    b"Rar!",
+    b"7z\xbc\xaf",
+    b"SQLite format 3",
+)
+"""How files begin that are no text, whatever their names end in."""
+
+
 def extract(page: PageLike) -> Extracted:
     """The main text of a page of any type.
 
     A page that claims to be text but opens like HTML is read as HTML. Never raises on what a text holds, for the parser
-    repairs; DataError for a PDF that is damaged or encrypted, ConfigError where PDFs cannot be read at all.
+    repairs; DataError for a PDF, a Word document or the like that is damaged or encrypted, ConfigError where the package
+    that reads them is not installed.
     """
     if is_pdf(page):
         return Extracted(PAGE_BORDER.join(filter(None, pdf_pages(page.body))), "pdf")
-    text, encoding = decode(page.body, page.content_type)
-    return Extracted(READ[kind_of(page, text)](text), encoding)
+    kind, source, encoding = source_of(page)
+    return Extracted(READ[kind](source), encoding)
 
 
 READ: dict[str, Callable[[str], str]] = {

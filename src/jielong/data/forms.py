@@ -103,7 +103,10 @@ def _as_list(value: Any, where: str) -> list[Any]:
 
 
 def call_of(value: Any, where: str) -> dict[str, Any]:
-    """A tool call as {"name", "arguments"} and its id, from OpenAI's form or a flat one; arguments may be text."""
+    """A tool call as {"name", "arguments"}, from OpenAI's form or a flat one; arguments may be text.
+
+    The id is dropped: whoever calls a tool writes none, and answers stand in the order of their calls.
+    """
     call = value.get("function", value) if isinstance(value, dict) else value
     if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not call["name"]:
         raise _wrong(where, value, 'a call such as {"name": "search", "arguments": {"query": "..."}}')
@@ -117,10 +120,7 @@ def call_of(value: Any, where: str) -> dict[str, Any]:
         arguments = {}
     if not isinstance(arguments, dict):
         raise _wrong(f"{where}: the arguments", arguments, "an object")
-    made: dict[str, Any] = {"name": call["name"], "arguments": arguments}
-    if isinstance(value.get("id"), str) and value["id"]:
-        made["id"] = value["id"]
-    return made
+    return {"name": call["name"], "arguments": arguments}
 
 
 def tools_of(value: Any) -> tuple[dict[str, Any], ...]:

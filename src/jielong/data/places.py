@@ -14,9 +14,8 @@ from itertools import accumulate
 
 from resiliparse.parse.html import HTMLTree
 
-from jielong.data.extract import PAGE_BORDER, READ, is_pdf, kind_of, markdown_text, pdf_pages, tidy
+from jielong.data.extract import PAGE_BORDER, READ, is_pdf, markdown_text, pdf_pages, source_of, tidy
 from jielong.data.sources import PageLike
-from jielong.outside import decode
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,7 @@ def locate(page: PageLike) -> Located:
             tuple(offsets)[: len(pages)],
             tuple(n for _, n in pages),
         )
-    source, _ = decode(page.body, page.content_type)
-    kind = kind_of(page, source)
+    kind, source, _ = source_of(page)
     text = READ[kind](source)
     if kind == "html":
         return _by_headings(text, _html_headings(source))

@@ -7,16 +7,22 @@ be read becomes a page that carries the error, so that one bad file is counted a
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from jielong.data.office import json_texts
 from jielong.errors import DataError
+from jielong.outside import decode
 
 CODE = (
     ".c .cc .cpp .cs .go .h .hpp .java .jl .js .kt .lua .php .pl .py .r .rb .rs .scala .sh .sql .swift .ts .tsx".split()
 )
+JSON_LINES = "application/jsonl"
 CONTENT_TYPES = {
     ".html": "text/html",
     ".htm": "text/html",
@@ -26,6 +32,14 @@ CONTENT_TYPES = {
     ".txt": "text/plain",
     ".rst": "text/plain",
     ".pdf": "application/pdf",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".epub": "application/epub+zip",
+    ".csv": "text/csv",
+    ".tsv": "text/csv",
+    ".json": "application/json",
+    ".jsonl": JSON_LINES,
+    **dict.fromkeys((".yaml", ".yml", ".toml", ".ini", ".cfg"), "text/x-code"),
     **dict.fromkeys(CODE, "text/x-code"),
 }
 MAX_FILE_BYTES = 256 * 2**20
@@ -58,39 +72,114 @@ def document_id(uri: str, ordinal: int = 0) -> str:
     return hashlib.blake2b(f"{uri}\n{ordinal}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def list_pages(folder: str | Path) -> list[Path]:
-    """The files of a folder, at any depth, that can be pages, sorted by path.
+SKIPPED_FOLDERS = {"node_modules", "__pycache__", "venv", "site-packages", "target", "dist", "build"}
+"""What programs fill and nobody has written; hidden folders are skipped as well."""
 
-    Raises DataError when the folder is missing, is not a folder or holds no such file.
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a folder that can be pages, sorted by path, and how many things of each kind were passed over."""
+
+    paths: list[Path]
+    skipped: Counter[str]
+
+    def __str__(self) -> str:
+        passed = ", ".join(f"{count:,} {kind}" for kind, count in self.skipped.most_common())
+        return f"{len(self.paths):,} files to read" + (f"; passed over: {passed}" if passed else "")
+
+
+def look_through(folder: str | Path) -> Listing:
+    """What lies in a folder at any depth. Links to folders are not followed; nothing is opened.
+
+    DataError when the folder is missing or is none.
     """
     root = Path(folder)
     if not root.exists():
-        raise DataError(f"there is no folder {str(root)!r}; name a folder of HTML, Markdown, PDF, text or code")
+        raise DataError(f"there is no folder {str(root)!r}; name a folder of documents, text or code")
     if not root.is_dir():
         raise DataError(f"{str(root)!r} is a file; name the folder that holds it")
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in CONTENT_TYPES and not p.is_dir())
-    if not paths:
+    paths: list[Path] = []
+    skipped: Counter[str] = Counter()
+
+    def unreadable(error: OSError) -> None:
+        skipped["folders that cannot be read"] += 1
+
+    for place, folders, files in os.walk(root, onerror=unreadable):
+        kept = [name for name in folders if not name.startswith(".") and name not in SKIPPED_FOLDERS]
+        if len(kept) < len(folders):
+            skipped["folders that are hidden or made by programs"] += len(folders) - len(kept)
+        folders[:] = kept
+        for name in files:
+            path = Path(place, name)
+            kind = _why_no_page(path)
+            if kind:
+                skipped[kind] += 1
+            else:
+                paths.append(path)
+    return Listing(sorted(paths), skipped)
+
+
+def _why_no_page(path: Path) -> str:
+    """What a file is that can be no page; "" for one that can."""
+    if path.name.startswith("."):
+        return "hidden files"
+    if path.suffix.lower() not in CONTENT_TYPES:
+        return f"files that end in {path.suffix.lower()}" if path.suffix else "files without an ending"
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return "" if not path.is_symlink() else "links to nothing"
+    return "" if stat.S_ISREG(mode) else "pipes, sockets and devices"
+
+
+def list_pages(folder: str | Path) -> list[Path]:
+    """The files of a folder, at any depth, that can be pages, sorted by path; DataError when there is none."""
+    listing = look_through(folder)
+    if not listing.paths:
+        passed = f" ({listing})" if listing.skipped else ""
         raise DataError(
-            f"the folder {str(root)!r} holds no page; expected files that end in {', '.join(CONTENT_TYPES)}"
+            f"the folder {str(folder)!r} holds no page{passed}; expected files that end in {', '.join(CONTENT_TYPES)}"
         )
-    return paths
+    return listing.paths
+
+
+def address_of(path: Path, root: Path) -> str:
+    """The path relative to the folder; bytes of a name that are no UTF-8 are written as \\xNN."""
+    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
 
 
 def read_pages(folder: str | Path) -> Iterator[Page]:
     """Every page of a folder in the order of `list_pages`; a page's address is its path relative to the folder.
 
-    Raises DataError as `list_pages` does, at the first page. A file that cannot be read is yielded with `error` set.
+    Raises DataError as `list_pages` does, at the first page. A file that cannot be read is yielded with `error` set. Of a
+    file of records each is a page of its own.
     """
     root = Path(folder)
     for path in list_pages(root):
-        yield read_page(path, path.relative_to(root).as_posix())
+        page = read_page(path, address_of(path, root))
+        yield from _records_of(page) if page.content_type == JSON_LINES and not page.error else [page]
+
+
+def _records_of(page: Page) -> Iterator[Page]:
+    """The records of JSON lines as pages; the whole as one with its error where a line is wrong."""
+    text, _ = decode(page.body, page.content_type)
+    try:
+        texts = json_texts(text)
+    except DataError as error:
+        yield replace(page, body=b"", error=f"{page.uri}: {error}")
+        return
+    for number, one in enumerate(texts, start=1):
+        yield Page(f"{page.uri}#{number}", one.encode("utf-8", "replace"), "text/plain")
 
 
 def read_page(path: Path, uri: str) -> Page:
     """The page in a file, its type told by the file's ending; `error` is set where it cannot be read or is too large."""
     content_type = CONTENT_TYPES.get(path.suffix.lower(), "text/plain")
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+            return Page(uri, b"", content_type, error=f"{path}: it is no regular file")
+        size = status.st_size
         if size > MAX_FILE_BYTES:
             return Page(uri, b"", content_type, error=f"{path}: {size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
         return Page(uri, path.read_bytes(), content_type)

@@ -9,7 +9,6 @@ of its own; full-width signs count as the narrow ones, so that one checker serve
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jielong.errors import DataError, did_you_mean
+from jielong.outside import parse_json
 from jielong.use.prompting import language_of
 
 MANY = 1_000_000
@@ -63,8 +63,8 @@ def _json(text: str) -> Any:
     """What a text that is nothing but JSON says, or JSON in a fence; None where it is not JSON."""
     fenced = re.fullmatch(r"```(?:json)?\s*\n(.*)\n```", text.strip(), re.DOTALL)
     try:
-        return json.loads(fenced[1] if fenced else text)
-    except (ValueError, RecursionError):
+        return parse_json(fenced[1] if fenced else text)
+    except DataError:
         return None
 
 

@@ -6,7 +6,6 @@ results.jsonl (one answer a line, in the order of their coming) and summary.json
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from jielong.errors import ConfigError, DataError
 from jielong.evaluate.many import many
 from jielong.evaluate.scoring import BY_PORT, Given, Worth, worth, worth_of_choices
 from jielong.evaluate.tasks import Item, Task
+from jielong.outside import parse_json
 from jielong.records import Sampling, to_dict
 from jielong.runs import canonical_json, derive_seed, disk_errors, read_json, write_json
 from jielong.use.port import GREEDY, Options, Port, Scores, Usage
@@ -153,9 +153,9 @@ def _lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
     # lines of bytes, because those of a text also end at signs that may stand within an answer
     for number, line in enumerate(content.splitlines(), 1):
         try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number}: not JSON ({error.msg}); delete the line to ask again") from None
+            yield parse_json(line.decode())
+        except (DataError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}:{number}: {error}; delete the line to ask again") from None
 
 
 async def _answer(system: System, item: Item, sample: int, given: Given, seed: int) -> Result:

@@ -21,12 +21,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from jielong.errors import CheckpointError
+from jielong.errors import CheckpointError, DataError
 from jielong.model.adapters import AdaptedLinear, AdaptedModel, AdapterConfig, chosen_linears, ends_in
 from jielong.model.families import FAMILIES, Place
 from jielong.model.hf import load_language_model
 from jielong.model.quantised import QuantisedLinear
 from jielong.model.transformer import LanguageModel, Linear
+from jielong.outside import read_json_file
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -121,12 +122,12 @@ def is_adapter(path: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     file = path / CONFIG_FILE
+    if not file.exists():
+        raise CheckpointError(f"no adapter in {path}: {CONFIG_FILE} is missing")
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"no adapter in {path}: {CONFIG_FILE} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{file} is damaged: {error}") from error
+        data = read_json_file(file)
+    except DataError as error:
+        raise CheckpointError(f"{error}; restore a copy") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{file} is damaged: it holds no object")
     return data

@@ -19,9 +19,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jielong.errors import CheckpointError, ConfigError
+from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.model.families import FAMILIES, config_fields, read_model_config
 from jielong.model.transformer import LanguageModel, ModelConfig, ScalarModel
+from jielong.outside import read_json_file
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000
@@ -131,9 +132,9 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{file} is damaged: {error}") from error
+        data = read_json_file(file)
+    except DataError as error:
+        raise CheckpointError(f"{error}; restore a copy") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{file} is damaged: it holds no object")
     return data

@@ -66,6 +66,9 @@ def own(
     ids = {"tokenizer": "tokenizer"}
     stages: list[Stage] = [
         FolderStage("folder", str(source), content_digest(list_pages(source), source)),
+        # before hours of pretraining, so that what is wrong with them is told first
+        *([file_stage("chats", chat)] if chat else []),
+        *([file_stage("preferences", preferences)] if preferences else []),
         RefineStage("refine", {"pages": "folder"}),
         TokenizerStage("tokenizer", {"documents": "refine"}, TokenizerConfig(vocab_size=1024 if is_smoke else 4096)),
         TrainStage(
@@ -81,7 +84,6 @@ def own(
     ]
     if chat:
         stages += [
-            file_stage("chats", chat),
             TrainStage(
                 "sft",
                 {"data": "chats", "start": "pretrain", **ids},
@@ -94,7 +96,6 @@ def own(
         ]
     if preferences:
         stages += [
-            file_stage("preferences", preferences),
             TrainStage(
                 "reward",
                 {"data": "preferences", "start": "sft", **ids},

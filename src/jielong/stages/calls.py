@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jielong.config import at_least
+from jielong.data.splits import Split
 from jielong.errors import DataError
 from jielong.evaluate.calls import Call, CallQuestion, measure_calls, regular_expression
 from jielong.records import Conversation, Message, Sampling
@@ -123,7 +124,7 @@ class SumsStage(Stage):
                 for number, talk in enumerate(talks(part, count, context.recipe.seed))
             ]
 
-        parts = (made("train", self.conversations), made("test", self.held_out))
+        parts = Split(made("train", self.conversations), made("test", self.held_out))
         return write_parts(context.directory(self.name), "chats", parts)
 
 

@@ -18,6 +18,7 @@ from jielong.model.quantised import quantise, weight_bytes
 from jielong.model.transformer import LanguageModel
 from jielong.records import Conversation, Sampling
 from jielong.runs import derive_seed, write_directory, write_json, write_text
+from jielong.stages.files import asked_before_last_answer
 from jielong.stages.models import open_tokenizer
 from jielong.stages.parts import read_conversations, read_documents
 from jielong.stages.recipe import Context, Recipe, Stage, Summary
@@ -114,9 +115,8 @@ class CompareStage(Stage):
         held_out, summary = context.parent(self, "held_out"), context.summary(self.inputs["held_out"])
         if held_by(held_out, summary.get("holds")) == "chats":
             chats = read_conversations(held_out / "held_out.jsonl")
-            asked = [
-                Conversation(c.messages[:-1]) for c in chats if len(c.messages) > 1 and len(c.messages[0].text) < 1000
-            ]
+            before = [c for chat in chats if (c := asked_before_last_answer(chat)) is not None]
+            asked = [c for c in before if sum(len(m.text) for m in c.messages) < 2000]
             return asked[: self.num_samples], []
         documents = read_documents(held_out / "held_out.jsonl")[: self.num_samples]
         return [], [opening(d) for d in documents]

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jielong.config import at_least
+from jielong.data.splits import hold_out
 from jielong.records import Conversation, Message
 from jielong.runs import derive_seed
 from jielong.stages.models import open_tokenizer
-from jielong.stages.parts import hold_out, write_parts
+from jielong.stages.parts import write_parts
 from jielong.stages.recipe import Context, Stage, Summary
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.worlds.echo import Exercise, Kind, Pieces, exercises

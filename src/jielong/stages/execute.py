@@ -23,8 +23,19 @@ def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks
     """Take a recipe to its end in `root`/RECIPE-SIZE-SEED; finished stages are passed over, unfinished ones resumed."""
     with begun(recipe, root, display or Silent(), ranks) as context:
         for stage in recipe.stages:
-            pass_or_run(stage, context)
+            if pass_or_run(stage, context) and ranks.is_first:
+                look_ahead(stage, context)
     return context.run
+
+
+def look_ahead(stage: Stage, context: Context) -> None:
+    """Ask the stages to come for which the result of this one was the last that they look at."""
+    ran = context.recipe.stages.index(stage)
+    done = {s.name for s in context.recipe.stages[: ran + 1]}
+    for later in context.recipe.stages[ran + 1 :]:
+        seen = {later.inputs[role] for role in later.looks_at if role in later.inputs}
+        if stage.name in seen <= done:
+            later.look_ahead(context)
 
 
 @contextmanager
@@ -35,6 +46,10 @@ def begun(recipe: Recipe, root: Path, display: Display, ranks: Ranks = Ranks()) 
     watched; run.json is written and threads are set.
     """
     fingerprints, run = recipe.fingerprints(), Run(root / recipe.run_name)
+    if ranks.is_first:
+        before = recipe.fingerprints(with_places=True)
+        run.rename_fingerprints({before[name]: fingerprints[name] for name in before})
+    ranks.wait()
     for stage in recipe.stages:
         if not run.is_done(stage.name, fingerprints[stage.name]):
             stage.check(recipe)
@@ -65,8 +80,8 @@ def _machine_of(run: Run) -> dict[str, Any]:
     return machine
 
 
-def pass_or_run(stage: Stage, context: Context) -> None:
-    """Pass over the stage if its fingerprint is known, else run it."""
+def pass_or_run(stage: Stage, context: Context) -> bool:
+    """Pass over the stage if its fingerprint is known, else run it; whether it was run."""
     run, ranks, fingerprint = context.run, context.ranks, context.recipe.fingerprints()[stage.name]
     if ranks.is_first:
         run.take_back(stage.name, fingerprint)
@@ -75,9 +90,10 @@ def pass_or_run(stage: Stage, context: Context) -> None:
     ranks.wait()  # all have looked before the first one writes
     if is_done:
         context.display.skip(stage.name)
-        return
+        return False
     context.display.stage(stage.name)
     run_stage(stage, context)
+    return True
 
 
 def run_stage(stage: Stage, context: Context) -> None:

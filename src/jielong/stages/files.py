@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jielong.data.forms import Record
+from jielong.data.splits import Split, hold_out
 from jielong.data.talks import Reading, read_chats, read_preferences
 from jielong.errors import DataError
 from jielong.records import Conversation
 from jielong.runs import derive_seed
 from jielong.stages.pages import content_digest
-from jielong.stages.parts import hold_out, write_jsonl, write_parts
+from jielong.stages.parts import write_jsonl, write_parts
 from jielong.stages.recipe import Context, Stage, Summary
 
 FEWEST = 20
@@ -30,27 +31,38 @@ class FileStage(Stage):
     holds: Literal["chats", "preferences"]
     digest: str
     inputs: Mapping[str, str] = field(default_factory=dict)
-    version: int = 2
+    version: int = 3
+    only_places: ClassVar[tuple[str, ...]] = ("path",)
 
     def run(self, context: Context) -> Summary:
-        """A file of one's own, checked and in our form."""
+        """The file's records in our form, checked; of chats also prompts.jsonl, what was asked before each last answer."""
         directory = context.directory(self.name)
-        if self.holds == "chats":
-            chats = _told(read_chats(Path(self.path)), context)
-            random.Random(derive_seed(context.recipe.seed, self.name, "order")).shuffle(chats)
-            parts = hold_out(chats, 33)
-            asked = (c.messages[: max(i for i, m in enumerate(c.messages) if m.role == "assistant")] for c in parts[0])
-            prompts = [Conversation(m) for m in asked if m]
-            if not prompts:
-                raise DataError(
-                    f"{self.path} holds answers but nothing that was asked; expected user turns before them"
-                )
-            return write_parts(directory, "chats", parts) | {
-                "prompts": write_jsonl(directory / "prompts.jsonl", prompts)
-            }
-        preferences = _told(read_preferences(Path(self.path)), context)
-        random.Random(derive_seed(context.recipe.seed, self.name, "order")).shuffle(preferences)
-        return write_parts(directory, "preferences", hold_out(preferences, 16))
+        order = random.Random(derive_seed(context.recipe.seed, self.name, "order"))
+        if self.holds == "preferences":
+            preferences = _told(read_preferences(Path(self.path)), context)
+            order.shuffle(preferences)
+            return write_parts(directory, "preferences", _told_of_split(hold_out(preferences, 16), context))
+        chats = _told(read_chats(Path(self.path)), context)
+        order.shuffle(chats)
+        parts = _told_of_split(hold_out(chats, 33), context)
+        prompts = [asked for chat in parts.learned if (asked := asked_before_last_answer(chat)) is not None]
+        if not prompts:
+            raise DataError(f"{self.path} holds answers but nothing that was asked; expected user turns before them")
+        counts = write_parts(directory, "chats", parts)
+        return counts | {"prompts": write_jsonl(directory / "prompts.jsonl", prompts)}
+
+
+def asked_before_last_answer(chat: Conversation) -> Conversation | None:
+    """The conversation up to its last answer; None where nobody has asked anything before it."""
+    answers = [i for i, m in enumerate(chat.messages) if m.role == "assistant"]
+    before = chat.messages[: answers[-1]] if answers else ()
+    return replace(chat, messages=before) if any(m.role == "user" for m in before) else None
+
+
+def _told_of_split(split: Split[Record], context: Context) -> Split[Record]:
+    if split.note:
+        context.display.message(split.note)
+    return split
 
 
 def _told(reading: Reading[Record], context: Context) -> list[Record]:

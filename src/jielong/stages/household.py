@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from jielong.config import at_least
+from jielong.data.splits import hold_out
 from jielong.errors import ConfigError
 from jielong.evaluate.acting import HouseholdExam, figures
 from jielong.evaluate.many import many
 from jielong.records import Conversation, Message
 from jielong.runs import derive_seed, write_json, write_text
 from jielong.stages.models import port_of
-from jielong.stages.parts import hold_out, write_parts
+from jielong.stages.parts import write_parts
 from jielong.stages.recipe import Context, Stage, Summary
 from jielong.use.agents.acting import Episode, Limits, Told, act, by_letters, conversation_of, thought_before
 from jielong.use.prompting import fill

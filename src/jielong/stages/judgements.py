@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jielong.config import at_least
+from jielong.data.splits import hold_out
 from jielong.errors import ConfigError
 from jielong.records import Conversation, Message, Preference, Sampling
 from jielong.runs import derive_seed
 from jielong.stages.lessons import LessonsStage
 from jielong.stages.models import port_of
-from jielong.stages.parts import hold_out, write_parts
+from jielong.stages.parts import write_parts
 from jielong.stages.recipe import Context, Recipe, Stage, Summary
 from jielong.worlds.atlas.gold import candidates, gold_score, wrong_answer
 

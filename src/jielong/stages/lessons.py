@@ -10,9 +10,10 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from jielong.data.splits import hold_out
 from jielong.records import Conversation
 from jielong.runs import derive_seed
-from jielong.stages.parts import hold_out, write_jsonl, write_parts
+from jielong.stages.parts import write_jsonl, write_parts
 from jielong.stages.recipe import Context, Stage, Summary
 from jielong.worlds.atlas.facts import Country, load_countries, split
 from jielong.worlds.atlas.lessons import (

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from jielong.errors import CheckpointError
 from jielong.generate.engine import Engine, EngineConfig
@@ -26,6 +27,7 @@ class ModelStage(Stage):
     digest: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
+    only_places: ClassVar[tuple[str, ...]] = ("path",)
 
     def model_from_elsewhere(self) -> Path:
         return Path(self.path)

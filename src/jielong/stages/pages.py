@@ -9,9 +9,10 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from jielong.config import at_least
-from jielong.data.sources import Page, list_pages, read_pages
+from jielong.data.sources import Page, list_pages, look_through, read_pages
 from jielong.errors import DataError
 from jielong.runs import canonical_json, derive_seed, write_directory, write_json
 from jielong.stages.recipe import Context, Stage, Summary
@@ -83,10 +84,13 @@ class FolderStage(PagesStage):
     digest: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
+    only_places: ClassVar[tuple[str, ...]] = ("path",)
 
     def run(self, context: Context) -> Summary:
         """Remember where the pages lie; they are read where they are."""
         write_json(context.directory(self.name) / "folder.json", {"path": self.path, "digest": self.digest})
+        listing = look_through(self.path)
+        context.display.message(str(listing))
         return {"holds": "pages", "path": self.path, "pages": len(list_pages(self.path))}
 
     def pages(self, context: Context) -> Iterable[Page]:

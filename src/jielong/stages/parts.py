@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from jielong.data.forms import Record
+from jielong.data.splits import Split
 from jielong.errors import DataError
 from jielong.records import Conversation, Document, Preference, to_dict
 from jielong.runs import canonical_json, write_text
-
-T = TypeVar("T", Conversation, Preference)
 
 
 def write_jsonl(path: Path, records: Iterable[Any]) -> int:
@@ -48,26 +48,10 @@ def read_preferences(path: Path) -> list[Preference]:
     return [Preference.from_dict(d) for d in read_jsonl(path)]
 
 
-def hold_out(records: Sequence[T], every: int) -> tuple[list[T], list[T]]:
-    """Records to learn from, and held-out ones: those of every n-th prompt, so that no prompt is on both sides."""
-    numbers: dict[str, int] = {}
-    parts: tuple[list[T], list[T]] = ([], [])
-    for record in records:
-        if isinstance(record, Preference):
-            prompt = record.prompt
-        else:
-            first_answer = next((i for i, m in enumerate(record.messages) if m.role == "assistant"), None)
-            prompt = record.messages[:first_answer]
-        number = numbers.setdefault(canonical_json(to_dict(prompt)), len(numbers))
-        parts[number % every == 0].append(record)
-    return parts
-
-
-def write_parts(directory: Path, name: str, parts: tuple[list[T], list[T]]) -> dict[str, Any]:
+def write_parts(directory: Path, name: str, parts: Split[Record]) -> dict[str, Any]:
     """What is learned from under its name, "chats" or "preferences", and what is held out; the stage's summary of it."""
-    learned, held_out = parts
     return {
         "holds": name,
-        name: write_jsonl(directory / f"{name}.jsonl", learned),
-        "held_out": write_jsonl(directory / "held_out.jsonl", held_out),
+        name: write_jsonl(directory / f"{name}.jsonl", parts.learned),
+        "held_out": write_jsonl(directory / "held_out.jsonl", parts.held_out),
     }

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jielong.config import at_least
+from jielong.data.splits import hold_out
 from jielong.errors import ConfigError
 from jielong.evaluate.many import many
 from jielong.records import Conversation, Document, Message, Sampling
 from jielong.report.text import shares_table
 from jielong.runs import derive_seed, write_json, write_text
 from jielong.stages.models import port_of
-from jielong.stages.parts import hold_out, write_jsonl, write_parts
+from jielong.stages.parts import write_jsonl, write_parts
 from jielong.stages.recipe import Context, Stage, Summary
 from jielong.use.port import Options
 from jielong.use.strategies.library import with_passages

@@ -45,6 +45,14 @@ class Stage:
     def check(self, recipe: Recipe) -> None:
         """Raise what would stop this stage later; asked before the first stage runs, unless this one is done."""
 
+    only_places: ClassVar[tuple[str, ...]] = ()
+    """Fields that say where something lies, of which another field holds the content: they are no part of a fingerprint."""
+    looks_at: ClassVar[tuple[str, ...]] = ()
+    """Roles whose results are enough to `look_ahead`, long before all inputs are there."""
+
+    def look_ahead(self, context: Context) -> None:
+        """Raise what the results of `looks_at` show already; asked as soon as they are there."""
+
     def model_from_elsewhere(self) -> Path | None:
         """Where the model that it stands for lies, if it is one that exists before the run."""
         return None
@@ -150,12 +158,15 @@ class Recipe:
                 needed |= set(stage.inputs.values())
         return [s for s in self.stages if s.name in needed]
 
-    def fingerprints(self) -> dict[str, str]:
-        """Stage name -> digest of all that decides its result."""
+    def fingerprints(self, *, with_places: bool = False) -> dict[str, str]:
+        """Stage name -> digest of all that decides its result; `with_places` as runs of before have them."""
         known: dict[str, str] = {}
         for stage in self.stages:
             parents = {role: known[parent] for role, parent in stage.inputs.items()}
-            known[stage.name] = digest({"stage": resolved(stage), "parents": parents, "seed": self.seed})
+            config = resolved(stage)
+            for name in () if with_places else stage.only_places:
+                del config[name]
+            known[stage.name] = digest({"stage": config, "parents": parents, "seed": self.seed})
         return known
 
 

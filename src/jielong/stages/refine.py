@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jielong.data.refine import RefineConfig, refine
+from jielong.data.splits import choose
 from jielong.errors import ConfigError, DataError
 from jielong.runs import derive_seed, now_s, write_json, write_text
 from jielong.stages.pages import PagesStage
@@ -55,7 +56,12 @@ class RefineStage(Stage):
         order = list(range(len(documents)))
         random.Random(derive_seed(context.recipe.seed, self.name, "held out")).shuffle(order)
         num_held_out = max(1, round(len(documents) * self.held_out_fraction))
-        held_out = set(order[:num_held_out])
+        # in shuffled order, so that what is chosen beyond the usual ones is a matter of chance too
+        sizes = [float(len(documents[i].text)) for i in order]
+        chosen = choose(sizes, range(num_held_out), self.held_out_fraction) or {
+            min(range(len(sizes)), key=sizes.__getitem__)
+        }
+        held_out = {order[place] for place in chosen}
         directory = context.directory(self.name)
         write_jsonl(directory / "documents.jsonl", (d for i, d in enumerate(documents) if i not in held_out))
         write_jsonl(directory / "held_out.jsonl", (d for i, d in enumerate(documents) if i in held_out))

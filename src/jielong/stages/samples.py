@@ -10,6 +10,7 @@ from jielong.evaluate.held_out import bits_per_byte
 from jielong.model.hf import read_config
 from jielong.records import Conversation, Document, Sampling
 from jielong.runs import derive_seed, write_json, write_text
+from jielong.stages.files import asked_before_last_answer
 from jielong.stages.models import open_tokenizer, port_of
 from jielong.stages.parts import read_conversations, read_documents
 from jielong.stages.recipe import Context, Stage, Summary
@@ -50,7 +51,7 @@ class SamplesStage(Stage):
         prompts: list[Conversation] = []
         if "chats" in self.inputs:
             held_out = read_conversations(context.parent(self, "chats") / "held_out.jsonl")
-            asked = [Conversation(c.messages[:-1]) for c in held_out if len(c.messages) > 1]
+            asked = [c for chat in held_out if (c := asked_before_last_answer(chat)) is not None]
             room = read_config(context.checkpoint(models[0]))[0].max_position_embeddings - self.max_tokens
             tokenizer = open_tokenizer(self, context)
             prompts = [c for c in asked if len(render_prompt(c.messages, tokenizer)) <= room][: self.num_samples]

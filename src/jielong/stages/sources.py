@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,34 @@ from jielong.train.sources import Holds, Part, Prompt
 from jielong.use.tools.telling import told
 
 
-@dataclass(frozen=True)
+@dataclass
 class FolderMaterial:
-    """What lies in `folder`, in the ids of `tokenizer`."""
+    """What lies in `folder`, in the ids of `tokenizer`; `notes` are told of what could not be used."""
 
     folder: Path
     holds: Holds
     tokenizer: Tokenizer
+    notes: list[str] = field(default_factory=list)
 
     def tokens(self, part: Part) -> Shards:
         return Shards(self.folder / part)
 
     def talks(self, part: Part) -> list[Rendered]:
         file = self._file(part)
-        talks = [self._rendered(c) for c in read_conversations(file)]
+        talks = []
+        refused: list[str] = []
+        for conversation in read_conversations(file):
+            try:
+                talks.append(self._rendered(conversation))
+            except DataError as error:
+                refused.append(str(error))
+        if refused and not talks:
+            raise DataError(f"{file}: this model's chat template takes none of {len(refused)} chats: {refused[0]}")
+        if refused:
+            self.notes.append(
+                f"{len(refused)} of {len(refused) + len(talks)} chats ({part}) do not fit into this model's chat "
+                f"template and are left out: {refused[0]}"
+            )
         if not any(any(talk.trained) for talk in talks):
             raise DataError(f"{file} holds no assistant turn to learn from; each chat needs at least one")
         return talks

@@ -62,6 +62,7 @@ class TrainStage(Stage):
     adapter: AdapterConfig | None = None
     version: int = 1
     runs_on_all_ranks: ClassVar[bool] = True
+    looks_at: ClassVar[tuple[str, ...]] = ("data", "tokenizer")
 
     def __post_init__(self) -> None:
         at_least(self, 0, "check_every")
@@ -90,6 +91,13 @@ class TrainStage(Stage):
         if base is not None and self.adapter is not None and rows is not None:
             check_memory(base, hf.read_config(base)[0], self.name, rows, self.adapter)
 
+    def look_ahead(self, context: Context) -> None:
+        """DataError where rows cannot be made of the data: told before what it starts from has been trained."""
+        rows = self.source.rows()
+        if rows is not None and "start" in self.inputs:
+            tokenizer = open_tokenizer(self, context)
+            rows.build(self.given(context, tokenizer, context.recipe.seed))
+
     def run(self, context: Context) -> Summary:
         """Take the training to its end; the summary names the checkpoint to go on from."""
         machine, ranks, directory = context.machine, context.ranks, context.directory(self.name)
@@ -111,7 +119,7 @@ class TrainStage(Stage):
             rows = dataclasses.replace(rows, micro_rows=picked.get("micro_rows", rows.micro_rows))
         given = self.given(context, tokenizer, seed, modules)
         feed = build_feed(rows or self.source, self.objective.beside(), given)
-        for note in feed.notes:
+        for note in (*given.material.notes, *feed.notes):
             context.display.message(f"{self.name}: {note}")
         # looking for reads of fresh memory costs a pass over every new tensor
         setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - unknown to the type checker

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jielong.errors import ConfigError, DataError
+from jielong.outside import parse_json
 from jielong.records import Message, Preference, to_dict
 from jielong.tokens.templated import parse_templated, render_templated
 from jielong.tokens.tokenizer import Tokenizer
@@ -59,10 +60,8 @@ def _plain(message: Message) -> dict[str, Any]:
     """A message as chat templates expect it."""
     plain: dict[str, Any] = {"role": message.role, "content": _text(message)}
     if message.tool_calls:
-        plain["tool_calls"] = [
-            {**({"id": call["id"]} if "id" in call else {}), "type": "function", "function": _checked(call, message)}
-            for call in message.tool_calls
-        ]
+        calls = [_checked(call, message) for call in message.tool_calls]
+        plain["tool_calls"] = [{"type": "function", "function": call} for call in calls]
     for name in ("name", "tool_call_id"):
         if getattr(message, name) is not None:
             plain[name] = getattr(message, name)
@@ -74,7 +73,7 @@ def _checked(call: Any, message: Message) -> Any:
         raise DataError(f"a message of role {message.role!r} has tool calls; only the assistant calls tools")
     if not _is_call(call):
         raise DataError(f"tool call {call!r} is not understood; expected {{'name': str, 'arguments': {{...}}}}")
-    return {key: to_dict(value) for key, value in call.items() if key != "id"}
+    return to_dict(call)
 
 
 def _call_text(call: Any, message: Message) -> str:
@@ -108,9 +107,9 @@ def render(
     """A conversation in ChatML, each turn ended by <|im_end|> and a newline, or in the tokenizer's own chat template.
 
     Trained are the assistant's content, tool calls and <|im_end|>, of all its turns or of the last one, but for turns that
-    say that they are not; never a header or the newline after the turn. `add_generation_prompt` opens an assistant's turn at the end. `tools` ({"name",
-    "description", "parameters"}) are for templates that know them. DataError for messages that the template refuses or
-    writes differently once others follow.
+    say that they are not; never a header or the newline after the turn. `add_generation_prompt` opens an assistant's turn
+    at the end. `tools` ({"name", "description", "parameters"}) are for templates that know them. DataError for messages
+    that the template refuses or writes differently once others follow.
     """
     if train_on not in ("all", "last"):
         raise ConfigError(f"train_on is {train_on!r}; expected 'all' or 'last'")
@@ -218,8 +217,7 @@ def _until_end(ids: Iterable[int], tokenizer: Tokenizer) -> list[int]:
 
 def _parse_call(text: bytes | str) -> Mapping[str, Any] | None:
     try:
-        call = json.loads(text)
-        json.dumps(call, ensure_ascii=False).encode()  # refuses escaped halves of surrogate pairs
-    except (ValueError, RecursionError):
+        call = parse_json(text if isinstance(text, str) else text.decode())
+    except (DataError, UnicodeDecodeError):
         return None
     return call if _is_call(call) else None

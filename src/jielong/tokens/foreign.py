@@ -12,7 +12,6 @@ writes itself, such as Qwen's <tool_call>.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.errors import CheckpointError, DataError
+from jielong.outside import kind_of, parse_json
 from jielong.runs import read_json
 from jielong.tokens.templates import ChatTemplate
 
@@ -63,9 +63,12 @@ class Beside:
 
     def json_of(self, name: str) -> dict[str, Any]:
         try:
-            return dict(json.loads(self.files.get(name, "{}")))
-        except ValueError as error:
+            found = parse_json(self.files.get(name, "{}"))
+        except DataError as error:
             raise CheckpointError(f"{name} is damaged ({error}); restore a copy") from error
+        if not isinstance(found, dict):
+            raise CheckpointError(f"{name} is damaged (it holds {kind_of(found)}, no object); restore a copy")
+        return found
 
     def names(self) -> dict[str, str]:
         """The text of the special tokens that have a name: bos_token, eos_token and so on."""

@@ -14,7 +14,7 @@ from jielong.config import at_least
 from jielong.data.batches import Batch
 from jielong.data.shards import Tokens
 from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, Source, Together, held_out
-from jielong.errors import ConfigError
+from jielong.errors import ConfigError, DataError
 from jielong.model.transformer import LanguageModel
 from jielong.records import Conversation, LocalGenerator
 from jielong.runs import derive_seed
@@ -39,10 +39,15 @@ class Prompt:
 
 
 class Material(Protocol):
-    """What a stage trains on, of one of the kinds that `holds` names; each part is read when it is asked for."""
+    """What a stage trains on, of one of the kinds that `holds` names; each part is read when it is asked for.
+
+    `notes` are for people: what of the parts that were read could not be used.
+    """
 
     @property
     def holds(self) -> Holds: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
     def tokens(self, part: Part) -> Tokens: ...
     def talks(self, part: Part) -> list[Rendered]: ...
     def pairs(self, part: Part) -> list[RenderedPair]: ...
@@ -137,7 +142,17 @@ class RowsConfig(SourceConfig):
                 f"of {fit.num_sequences} chats {fit.num_cut} are longer than {self.length} tokens and "
                 f"lose their end, {fit.num_dropped} have no answer within them and are left out"
             )
-        return Feed(train, held_out(packed("held_out"), CHECK_ROWS), notes)
+        return Feed(train, self._held_out(lambda: packed("held_out"), CHECK_ROWS, notes), notes)
+
+    def _held_out(
+        self, make: Callable[[], PackedChats | PaddedPairs], max_rows: int, notes: list[str]
+    ) -> Sequence[Batch]:
+        """Held-out batches; none, which is noted, where no held-out record fits: the others are trained all the same."""
+        try:
+            return held_out(make(), max_rows)
+        except DataError as error:
+            notes.append(f"the held-out loss is not looked at: {error}")
+            return ()
 
     def _pairs(self, given: Given) -> Feed:
         def padded(part: Part) -> PaddedPairs:
@@ -157,7 +172,7 @@ class RowsConfig(SourceConfig):
             if train.num_dropped
             else []
         )
-        return Feed(train, held_out(padded("held_out"), CHECK_ROWS * 4), notes)
+        return Feed(train, self._held_out(lambda: padded("held_out"), CHECK_ROWS * 4, notes), notes)
 
     def _rows(self, given: Given) -> Mapping[str, Any]:
         return {

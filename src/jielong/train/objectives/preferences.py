@@ -39,7 +39,7 @@ class BradleyTerryConfig(ObjectiveConfig):
     ) -> BradleyTerry:
         return BradleyTerry(self, self.main)
 
-    def finish(self, load: Callable[[], nn.Module], material: Material) -> ScalarModel:
+    def finish(self, load: Callable[[], nn.Module], material: Material) -> ScalarModel | None:
         """Subtract the mean score of the chosen held-out answers, so that a reference answer is worth 0.
 
         Done twice it comes to the same.
@@ -47,9 +47,11 @@ class BradleyTerryConfig(ObjectiveConfig):
         model = load()
         assert isinstance(model, ScalarModel)
         longest = model.config.max_position_embeddings
-        chosen = [pair.chosen.ids for pair in material.pairs("held_out")]
+        chosen = [ids for pair in material.pairs("held_out") if len(ids := pair.chosen.ids) <= longest]
+        if not chosen:
+            return None
         model.reward_offset = 0.0
-        model.reward_offset = float(score_rows(model, [ids for ids in chosen if len(ids) <= longest]).mean())
+        model.reward_offset = float(score_rows(model, chosen).mean())
         return model
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from jielong.data.places import locate
-from jielong.data.sources import Page, list_pages, read_page
+from jielong.data.sources import Page, look_through, read_page
 from jielong.errors import ConfigError, DataError, ResourceError
 from jielong.use.prompting import language_of
 from jielong.use.retrieval.chunks import Chunk, ChunkConfig, cut_into_chunks
@@ -123,10 +123,12 @@ class Library:
         """
         added, files = Added(), dict[str, None]()
         for path in paths:
-            found = _files(path)
-            files |= dict.fromkeys(map(str, found))
-            if path.is_dir():
-                added.removed += self._forget([p for p in self._inside(path) if p not in files])
+            found = dict.fromkeys(map(str, _files(path))) if path.exists() else {}
+            files |= found
+            gone = [p for p in self._inside(path) if p not in found] if not path.is_file() else []
+            if not path.exists() and not gone:
+                raise DataError(f"there is no file or folder {str(path)!r}, and the library holds nothing of it")
+            added.removed += self._forget(gone)
         todo, done = list(files), 0
         while done < len(todo):
             with self._transaction():
@@ -402,12 +404,7 @@ def _evidence(value: float, low: float, high: float) -> float:
 
 def _files(path: Path) -> list[Path]:
     """The files that `path` stands for, with their full paths; what is hidden is left out of folders."""
-    if path.is_dir():
-        root = path.resolve()
-        return [p for p in list_pages(root) if not any(part.startswith(".") for part in p.relative_to(root).parts)]
-    if not path.exists():
-        raise DataError(f"there is no file or folder {str(path)!r}")
-    return [path.resolve()]
+    return look_through(path.resolve()).paths if path.is_dir() else [path.resolve()]
 
 
 def _digest(page: Page) -> str:

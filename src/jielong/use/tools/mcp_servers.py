@@ -15,7 +15,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from jielong.errors import ConfigError, ResourceError
+from jielong.errors import ConfigError, DataError, ResourceError
+from jielong.outside import read_json_file
 from jielong.use.tools.tool import Arguments, Tool
 
 _START_S = 60.0
@@ -25,13 +26,12 @@ _START_S = 60.0
 def read_servers(path: Path) -> dict[str, Mapping[str, Any]]:
     """The servers of a config file, by name; ConfigError where it is no such file."""
     try:
-        servers = json.loads(path.read_text(encoding="utf-8"))["mcpServers"]
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError):
-        raise ConfigError(
-            f'{path} is no MCP config; expected {{"mcpServers": {{"NAME": {{"command": ...}}}}}}'
-        ) from None
+        data = read_json_file(path)
+    except DataError as error:
+        raise ConfigError(str(error)) from None
+    servers = data.get("mcpServers") if isinstance(data, dict) else None
+    if not isinstance(servers, dict):
+        raise ConfigError(f'{path} is no MCP config; expected {{"mcpServers": {{"NAME": {{"command": ...}}}}}}')
     for name, server in servers.items():
         if not isinstance(server, dict) or ("command" in server) == ("url" in server):
             raise ConfigError(f'{path}: the server {name!r} needs either a "command" or a "url"')

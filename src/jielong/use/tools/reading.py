@@ -8,11 +8,12 @@ Each form is read only where it cannot be meant otherwise: the name must be one 
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jielong.errors import DataError
+from jielong.outside import parse_json
 from jielong.records import Message
 from jielong.use.tools.tool import Tool
 
@@ -53,8 +54,8 @@ def bare(text: str) -> str:
 def calls_in_json(text: str, tools: Mapping[str, Tool]) -> list[Mapping[str, Any] | None]:
     """The calls of a JSON object or list; None in it for what is no call of these tools."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parse_json(text)
+    except DataError:
         return []
     return [_call(one, tools) for one in (found if isinstance(found, list) else [found])]
 
@@ -67,8 +68,8 @@ def _call(data: Any, tools: Mapping[str, Tool]) -> Mapping[str, Any] | None:
     arguments = data.get("arguments", data.get("parameters", {}))
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError):
+            arguments = parse_json(arguments)
+        except DataError:
             return None
     if data.get("name") not in tools or not isinstance(arguments, dict):
         return None

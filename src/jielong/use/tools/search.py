@@ -6,7 +6,6 @@ memory, and any server that speaks SearXNG's protocol. The library of one's own 
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx2
 
 from jielong.errors import DataError, ResourceError
+from jielong.outside import records, shown
 from jielong.records import Document
 from jielong.use.retrieval.passages import Passage, Searches
 from jielong.use.retrieval.terms import terms
@@ -78,15 +78,13 @@ class Pages:
 
 
 def _documents(path: Path) -> Iterable[Document]:
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    yield Document.from_dict(json.loads(line))
-                except (ValueError, TypeError, DataError) as error:
-                    raise DataError(f"{path}:{number} is no document ({error}); expected {{'text': ...}}") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}; give a documents.jsonl") from error
+    for line in records(path):
+        try:
+            if line.problem or not isinstance(line.data, dict) or not isinstance(line.data.get("text"), str):
+                raise DataError(line.problem or f"it is {shown(line.data)}")
+            yield Document.from_dict(line.data)
+        except DataError as error:
+            raise DataError(f"{path}:{line.number} is no document ({error}); expected {{'text': ...}}") from error
 
 
 def _cut(text: str) -> list[str]:

@@ -6,10 +6,11 @@ until it is one or cannot be one any more, and a call that the answer ends insid
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 
+from jielong.errors import DataError
+from jielong.outside import parse_json
 from jielong.tokens.stream import overlap
 from jielong.use.tools.reading import LINE, bare, call_in_line, calls_in_json
 from jielong.use.tools.tool import Tool
@@ -74,8 +75,8 @@ def spoken(text: str, tools: Mapping[str, Tool], *, is_over: bool = True) -> str
 def _is_call(text: str) -> bool:
     """Whether what stands between marks is a call, of whichever tool."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parse_json(text)
+    except DataError:
         return False
     return isinstance(found, dict) and isinstance(found.get("name"), str)
 

@@ -13,7 +13,6 @@ sentence may be followed by more, as long as that names no other value of the sa
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import unicodedata
@@ -22,6 +21,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from jielong.errors import DataError
+from jielong.outside import parse_json
 from jielong.records import Score
 from jielong.worlds.atlas.facts import LANGS, RELATIONS, Country, load_countries, relation_values
 from jielong.worlds.atlas.lessons import OTHER, Item, in_form
@@ -222,8 +222,8 @@ def _is_in_form(item: Item, text: str) -> bool:
     want = item.answers[0]
     if item.form == "json":
         try:
-            return bool(json.loads(text) == json.loads(want))
-        except json.JSONDecodeError:
+            return bool(parse_json(text) == parse_json(want))
+        except DataError:
             return False
     text, want = (unicodedata.normalize("NFKC", t).rstrip(".。") for t in (text, want))
     if item.form == "name":

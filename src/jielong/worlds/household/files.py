@@ -13,13 +13,13 @@ or what it "takes". A door written on one side leads both ways. Whatever is wron
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jielong.errors import DataError, did_you_mean
+from jielong.outside import read_json_file
 from jielong.worlds.household.rules import HELD, TREATMENTS, Furniture, Home, State, Task, Wish
 from jielong.worlds.household.solver import shortest_plan
 from jielong.worlds.household.things import FURNITURE, LANGUAGES, ROOMS, THINGS, Named, ThingKind
@@ -30,10 +30,7 @@ HAND = "hand"
 
 def read_task(path: Path) -> Task:
     """The task in a file; DataError says what is wrong in it and where."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} cannot be read as JSON: {error}") from error
+    data = read_json_file(path)
     try:
         return task_of(data)
     except DataError as error:

@@ -1,0 +1,87 @@
+"""What a file or a folder is taken for, what of it can be used and why the rest cannot, and records as they are trained on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SHOWN_CHARS = 1200
+"""Of one example on the terminal."""
+
+
+def add_parser(commands: Any) -> None:
+    """`jielong inspect`, for the `add_subparsers` object of the command line."""
+    parser = commands.add_parser(
+        "inspect", help="say what a file or folder is taken for and what of it can be used", description=__doc__
+    )
+    parser.add_argument("path", type=Path, help="chats, preferences, a folder of documents, a model folder or a run")
+    parser.add_argument("--model", type=Path, help="count and render with this model's tokenizer and chat template")
+    parser.add_argument(
+        "--context", type=int, default=512, help="tokens that training takes of a record (default: 512)"
+    )
+    parser.add_argument("--show", type=int, default=3, metavar="N", help="examples to show (default: 3)")
+    parser.add_argument("--json", action="store_true", help="everything as one JSON object, for programs")
+    parser.set_defaults(command=_inspect)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    import json
+
+    from jielong.errors import ConfigError
+    from jielong.opening.inspecting import inspect
+    from jielong.runs import find_model
+    from jielong.tokens.tokenizer import Tokenizer
+
+    if arguments.context < 2:
+        raise ConfigError(f"--context is {arguments.context}; it must be at least 2")
+    tokenizer = Tokenizer.load(find_model(arguments.model)) if arguments.model else None
+    found = inspect(
+        arguments.path,
+        tokenizer=tokenizer,
+        context=arguments.context,
+        num_shown=arguments.show,
+        progress=_Counting() if sys.stderr.isatty() else None,
+    )
+    if arguments.json:
+        told = {"path": found.path, "taken_for": found.taken_for, "usable": found.usable, **found.figures}
+        examples = [[{"text": text, "trained": trained} for text, trained in pieces] for pieces in found.shown]
+        print(json.dumps({**told, "findings": found.findings, "examples": examples}, ensure_ascii=False, indent=1))
+    else:
+        _say(found.path, found.taken_for, found.findings, found.shown)
+    return 0 if found.usable else 2
+
+
+def _say(path: str, taken_for: str, findings: list[str], shown: list[list[tuple[str, bool]]]) -> None:
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(Text(f"{path}: {taken_for}"), style="bold")
+    for finding in findings:
+        console.print(Padding(Text(finding), (0, 0, 0, 2)))
+    if not shown:
+        return
+    console.print("\nAs it is trained on; what the assistant learns to write stands between ⟦ and ⟧:")
+    for number, pieces in enumerate(shown, start=1):
+        text = Text(f"\n[{number}] ")
+        for piece, is_trained in pieces:
+            text.append(f"⟦{piece}⟧" if is_trained else piece, style="green" if is_trained else "dim")
+        if len(text) > SHOWN_CHARS:
+            text = text[:SHOWN_CHARS].append(" ...")
+        console.print(text)
+
+
+class _Counting:
+    """The number of records that were read, in one line on standard error."""
+
+    def __init__(self) -> None:
+        self._told_s = time.monotonic()
+
+    def __call__(self, count: int) -> None:
+        if time.monotonic() - self._told_s > 0.5:
+            print(f"{count:,} records", end="\r", file=sys.stderr, flush=True)
+            self._told_s = time.monotonic()

@@ -1,0 +1,179 @@
+"""Documents that are no plain text: Word, Excel, EPUB, and tables and records as text. Each becomes HTML or lines.
+
+What a file is, its bytes say and not its name: a ZIP that is none of these is refused. Packages that read them are optional,
+and how much is unpacked is bounded, as a small archive may hold a large one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+from jielong.errors import ConfigError, DataError
+from jielong.outside import parse_json
+
+MAX_UNPACKED_BYTES = 256 * 2**20
+MAX_ROWS = 100_000
+"""Of one sheet; more is data to be queried and nothing to be read."""
+
+_CONTAINERS = {"word/document.xml": "docx", "xl/workbook.xml": "xlsx", "META-INF/container.xml": "epub"}
+
+
+def container_of(body: bytes) -> str:
+    """ "docx", "xlsx" or "epub" for a ZIP that is one, "" for what is no ZIP; DataError for any other archive."""
+    if not body.startswith(b"PK\x03\x04"):
+        return ""
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            names = set(archive.namelist())
+            size = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        raise DataError(f"the archive is damaged: {error}") from None
+    if size > MAX_UNPACKED_BYTES:
+        raise DataError(f"it unpacks to {size:,} bytes; at most {MAX_UNPACKED_BYTES:,} are read")
+    found = next((kind for name, kind in _CONTAINERS.items() if name in names), "")
+    if not found:
+        raise DataError("it is a ZIP archive, and neither DOCX, XLSX nor EPUB; unpack it")
+    return found
+
+
+def docx_html(body: bytes) -> str:
+    """A Word document as HTML, its headings, lists and tables as such."""
+    try:
+        import mammoth
+    except ImportError:
+        raise ConfigError("reading DOCX files needs mammoth; pip install 'jielong[library]'") from None
+    try:
+        # pictures are left out: as text they would be long lines of letters
+        converted = mammoth.convert_to_html(io.BytesIO(body), convert_image=mammoth.images.img_element(lambda _: {}))
+    except Exception as error:  # of a package that parses what anybody wrote: XML, ZIP and its own
+        raise DataError(f"the DOCX is damaged: {error}") from error
+    return f"<html><body>{converted.value}</body></html>"
+
+
+def xlsx_text(body: bytes) -> str:
+    """The sheets of a workbook: its name, then a line a row, cells between bars; values and not formulas."""
+    try:
+        import openpyxl
+    except ImportError:
+        raise ConfigError("reading XLSX files needs openpyxl; pip install 'jielong[library]'") from None
+    try:
+        book = openpyxl.load_workbook(io.BytesIO(body), read_only=True, data_only=True)
+        try:
+            sheets = [_sheet(sheet) for sheet in book.worksheets]
+        finally:
+            book.close()
+    except Exception as error:  # as above
+        raise DataError(f"the XLSX is damaged: {error}") from error
+    return "\n\n".join(filter(None, sheets))
+
+
+def _sheet(sheet: Any) -> str:
+    lines = []
+    for number, row in enumerate(sheet.iter_rows(values_only=True)):
+        if number >= MAX_ROWS:
+            lines.append(f"... only the first {MAX_ROWS:,} rows are read")
+            break
+        cells = [" ".join(str(cell).split()) if cell is not None else "" for cell in row]
+        if any(cells):
+            lines.append(" | ".join(cells).rstrip(" |"))
+    return "\n".join([sheet.title, *lines]) if lines else ""
+
+
+_ROOT_FILE = re.compile(rb"<rootfile\b[^>]*\bfull-path\s*=\s*[\"']([^\"']+)", re.I)
+_ITEM = re.compile(rb"<item\b[^>]*>", re.I)
+_ITEMREF = re.compile(rb"<itemref\b[^>]*\bidref\s*=\s*[\"']([^\"']+)", re.I)
+
+
+def _attribute(tag: bytes, name: str) -> str:
+    found = re.search(rb"\b" + name.encode() + rb"\s*=\s*[\"']([^\"']*)", tag)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def epub_html(body: bytes) -> str:
+    """The chapters of an EPUB in their order, one HTML after the other."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            root = _ROOT_FILE.search(archive.read("META-INF/container.xml"))
+            if root is None:
+                raise DataError("the EPUB is damaged: its container names no book")
+            package = root[1].decode("utf-8", "replace")
+            book, home = archive.read(package), PurePosixPath(package).parent
+            paths = {_attribute(tag, "id"): _attribute(tag, "href") for tag in _ITEM.findall(book)}
+            names = [
+                str(home / unquote(paths[ref.decode()])) for ref in _ITEMREF.findall(book) if ref.decode() in paths
+            ]
+            there = set(archive.namelist())
+            chapters = [archive.read(name).decode("utf-8", "replace") for name in names if name in there]
+    except (KeyError, zipfile.BadZipFile, zlib.error, UnicodeDecodeError, RuntimeError) as error:
+        raise DataError(f"the EPUB is damaged: {error}") from None
+    if not chapters:
+        raise DataError("the EPUB names no chapter that is in it")
+    bodies = (re.sub(r"(?is)^.*?<body\b[^>]*>|</body>.*$", "", chapter) for chapter in chapters)
+    return "<html><body>" + "\n".join(bodies) + "</body></html>"
+
+
+def csv_text(text: str) -> str:
+    """A line for each row of a table, every cell with the name of its column, so that a row can be understood alone."""
+    try:
+        dialect: Any = csv.Sniffer().sniff(text[:20_000], delimiters=",;\t|")
+    except csv.Error:
+        dialect = csv.excel
+    limit = csv.field_size_limit(10 * 2**20)
+    try:
+        rows = [[" ".join(cell.split()) for cell in row] for row in csv.reader(io.StringIO(text), dialect) if any(row)]
+    except csv.Error as error:
+        raise DataError(f"the table is damaged: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
+    if len(rows) < 2:
+        return "\n".join(" | ".join(row) for row in rows)
+    head, *rest = rows
+    return "\n".join("; ".join(_cells(head, row)) for row in rest)
+
+
+def _cells(head: list[str], row: list[str]) -> Iterator[str]:
+    for number, cell in enumerate(row):
+        name = head[number] if number < len(head) else ""
+        if cell:
+            yield f"{name}: {cell}" if name else cell
+
+
+def json_texts(text: str) -> list[str]:
+    """The texts of JSON: of each record its field "text" (or "content"), under its title, else all its fields."""
+    stripped = text.strip()
+    try:
+        whole = parse_json(stripped)
+    except DataError:
+        lines = [line for line in stripped.split("\n") if line.strip()]
+        return list(filter(None, (_record_text(parse_json(line)) for line in lines)))
+    return list(filter(None, map(_record_text, whole if isinstance(whole, list) else [whole])))
+
+
+def _record_text(record: Any) -> str:
+    if not isinstance(record, dict):
+        return "" if record is None else str(record)
+    for key in ("text", "content", "body"):
+        if isinstance(record.get(key), str):
+            above = [str(record[name]) for name in ("title", "author") if isinstance(record.get(name), str)]
+            return "\n".join([*above, record[key]])
+    return "\n".join(_fields(record))
+
+
+def _fields(value: Any, path: str = "") -> Iterator[str]:
+    """Every value with the names that lead to it, a line each."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _fields(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _fields(inner, path)
+    elif value not in (None, ""):
+        yield f"{path}: {value}" if path else str(value)

@@ -1,0 +1,246 @@
+"""What a path is taken for and what of it can be used, before anything is trained: chats, preferences, folders, models.
+
+Files of records are read one record at a time and nothing of them is held, so that size is no matter. Records are shown
+exactly as they would be trained on: rendered, with the marks of the chat template, and cut where training cuts them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jielong.data.forms import Formed, chat_of, preference_of
+from jielong.data.sources import look_through
+from jielong.data.talks import Tally, each_record
+from jielong.errors import CheckpointError, ConfigError, DataError
+from jielong.outside import HEAD_BYTES, opened, records
+from jielong.records import Conversation, Preference
+from jielong.tokens.chat import Rendered, render, render_preference, texts
+from jielong.tokens.tokenizer import Tokenizer, TokenizerConfig, train_tokenizer
+from jielong.use.tools.telling import told
+
+SAMPLE = 500
+"""Records from which a tokenizer is trained where none is given."""
+
+VOCAB_SIZE = 4096
+
+
+@dataclass
+class Lengths:
+    """How long records are, in tokens: counted by powers of two, so that the largest file takes no memory."""
+
+    count: int = 0
+    total: int = 0
+    longest: int = 0
+    above: int = 0
+    """Records that are longer than the context."""
+    untrained: int = 0
+    """Of those, records of which nothing that is trained lies within the context."""
+    by_power: Counter[int] = field(default_factory=Counter)
+
+    def add(self, rendered: Rendered, context: int) -> None:
+        size = len(rendered.ids)
+        self.count, self.total, self.longest = self.count + 1, self.total + size, max(self.longest, size)
+        self.by_power[max(0, size - 1).bit_length()] += 1
+        if size > context:
+            self.above += 1
+            self.untrained += not any(rendered.trained[1:context])
+
+    def median_below(self) -> int:
+        """A power of two that at least half of the records do not exceed."""
+        seen = 0
+        for power in sorted(self.by_power):
+            seen += self.by_power[power]
+            if 2 * seen >= self.count:
+                return 1 << power
+        return 0
+
+
+@dataclass
+class Inspected:
+    """What a path turned out to be: `usable` is how much of it can be used, `shown` are examples as they are trained on."""
+
+    path: str
+    taken_for: str
+    usable: int
+    findings: list[str] = field(default_factory=list)
+    shown: list[list[tuple[str, bool]]] = field(default_factory=list)
+    """Of each example its pieces of text, and whether the assistant is trained to write them."""
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def inspect(
+    path: Path,
+    *,
+    tokenizer: Tokenizer | None = None,
+    context: int = 512,
+    num_shown: int = 3,
+    progress: Callable[[int], None] | None = None,
+) -> Inspected:
+    """Look at a file or a folder; DataError or CheckpointError for what cannot be opened at all.
+
+    Tokens are those of `tokenizer`, or of one that is trained on the first records, as a recipe would train it.
+    """
+    if path.is_dir():
+        return _model(path) if (path / "config.json").exists() or (path / "run.json").exists() else _folder(path)
+    with opened(path) as file:
+        head = file.read(HEAD_BYTES)
+    if head.startswith(b"GGUF"):
+        return Inspected(str(path), "a model in a GGUF file", 1, ["import it: jielong import " + str(path)])
+    first = next(records(path), None)
+    if first is None:
+        return Inspected(str(path), "an empty file", 0, ["it holds no record"])
+    data = first.data if isinstance(first.data, dict) else {}
+    if data.get("chosen") is not None and data.get("rejected") is not None:
+        return _records(path, "preferences", preference_of, tokenizer, context, num_shown, progress)
+    if isinstance(data.get("text"), str) and not any(key in data for key in ("messages", "prompt", "conversations")):
+        return _texts(path, num_shown)
+    return _records(path, "chats", chat_of, tokenizer, context, num_shown, progress)
+
+
+def _model(path: Path) -> Inspected:
+    from jielong.model.hf import read_config
+    from jielong.model.presets import num_parameters
+    from jielong.runs import find_model
+
+    folder = find_model(path)
+    try:
+        config, _ = read_config(folder)
+    except (CheckpointError, ConfigError, DataError) as error:
+        return Inspected(str(path), "a model folder", 0, [str(error)])
+    findings = [
+        f"{config.model_type}, {num_parameters(config) / 1e6:,.1f}M parameters, {config.max_position_embeddings:,} positions",
+        f"{config.num_hidden_layers} layers, {config.hidden_size} wide, {config.vocab_size:,} ids",
+    ]
+    try:
+        tokenizer = Tokenizer.load(folder)
+        has_template = tokenizer.is_own or tokenizer.template is not None
+        findings.append(
+            f"a tokenizer of {tokenizer.vocab_size:,} ids, {'with' if has_template else 'without'} a chat template"
+        )
+    except (CheckpointError, ConfigError, DataError) as error:
+        findings.append(f"no tokenizer that can be used: {error}")
+    return Inspected(str(path), "a run" if (path / "run.json").exists() else "a model folder", 1, findings)
+
+
+def _folder(path: Path) -> Inspected:
+    listing = look_through(path)
+    kinds = Counter(p.suffix.lower() for p in listing.paths)
+    size = sum(p.stat().st_size for p in listing.paths)
+    findings = [str(listing), f"{size:,} bytes in files to read"]
+    findings += [f"{count:,} end in {ending}" for ending, count in kinds.most_common()]
+    figures = {"files": len(listing.paths), "bytes": size, "endings": dict(kinds), "skipped": dict(listing.skipped)}
+    return Inspected(str(path), "a folder of documents", len(listing.paths), findings, figures=figures)
+
+
+def _texts(path: Path, num_shown: int) -> Inspected:
+    """JSON lines of plain texts, as a folder of documents may hold them."""
+    count, wrong = 0, 0
+    shown: list[list[tuple[str, bool]]] = []
+    for line in records(path):
+        if line.problem or not isinstance(line.data, dict) or not isinstance(line.data.get("text"), str):
+            wrong += 1
+            continue
+        count += 1
+        if len(shown) < num_shown:
+            shown.append([(line.data["text"], True)])
+    findings = [f"{count:,} texts; put the file into a folder and give the folder as --source"]
+    if wrong:
+        findings.append(f"wrong: {wrong:,} records have no text")
+    return Inspected(str(path), "plain texts", count, findings, shown, {"texts": count, "wrong": wrong})
+
+
+def _records(
+    path: Path,
+    what: str,
+    formed: Callable[[Mapping[str, Any]], Formed[Any]],
+    tokenizer: Tokenizer | None,
+    context: int,
+    num_shown: int,
+    progress: Callable[[int], None] | None,
+) -> Inspected:
+    is_given = tokenizer is not None
+    tokenizer = tokenizer or _trained_on_first(path, formed)
+    tally, lengths, refused = Tally(), Lengths(), Counter[str]()
+    shown: list[list[tuple[str, bool]]] = []
+    for _, found in each_record(path, formed, tally):
+        if progress is not None:
+            progress(tally.num_records)
+        if tokenizer is None:
+            continue
+        try:
+            rendered = _rendered(found.record, tokenizer)
+        except DataError as error:
+            refused[str(error)] += 1
+            continue
+        for one in rendered:
+            lengths.add(one, context)
+        if len(shown) < num_shown:
+            shown += [_pieces(one, tokenizer) for one in rendered]
+    num_refused = sum(refused.values())
+    findings = tally.sentences()
+    if refused:
+        findings.append(
+            f"left out: {num_refused:,} that the chat template does not take: {refused.most_common(1)[0][0]}"
+        )
+    if lengths.count:
+        of_whom = "the model's tokenizer" if is_given else "a tokenizer that was trained on the first records"
+        findings += [
+            f"{lengths.total:,} tokens of {of_whom}: half have at most {lengths.median_below():,}, the longest "
+            f"{lengths.longest:,}",
+            f"longer than {context:,} tokens: {lengths.above:,}, of which {lengths.untrained:,} have nothing to learn within",
+        ]
+    figures = {
+        "records": tally.num_records,
+        "used": tally.num_used - num_refused,
+        "forms": dict(tally.forms),
+        "left_out": {why: places.count for why, places in tally.useless.items()},
+        "odd": {why: places.count for why, places in tally.odd.items()},
+        "not_read": dict(tally.unread),
+        "wrong": tally.num_problems,
+        "refused_by_template": num_refused,
+        "tokens": lengths.total,
+        "longest": lengths.longest,
+        "longer_than_context": lengths.above,
+        "nothing_within_context": lengths.untrained,
+        "context": context,
+    }
+    # a file with a wrong record is refused as a whole
+    usable = 0 if tally.num_problems else tally.num_used - num_refused
+    return Inspected(str(path), what, usable, findings, shown, figures)
+
+
+def _trained_on_first(path: Path, formed: Callable[[Mapping[str, Any]], Formed[Any]]) -> Tokenizer | None:
+    """A tokenizer of our own for the first records; None where none of them can be used."""
+
+    def said() -> Iterator[str]:
+        for number, (_, found) in enumerate(each_record(path, formed, Tally())):
+            if number >= SAMPLE:
+                return
+            record = found.record
+            turns = record.messages if isinstance(record, Conversation) else (*record.prompt, *record.chosen)
+            yield from texts(turns)
+
+    sample = list(said())
+    return train_tokenizer(sample, TokenizerConfig(vocab_size=VOCAB_SIZE)) if sample else None
+
+
+def _rendered(record: Conversation | Preference, tokenizer: Tokenizer) -> list[Rendered]:
+    if isinstance(record, Preference):
+        pair = render_preference(record, tokenizer)
+        return [pair.chosen, pair.rejected]
+    messages, tools = told(record.messages, tuple(record.meta.get("tools", ())), tokenizer)
+    return [render(messages, tokenizer, tools=tools)]
+
+
+def _pieces(rendered: Rendered, tokenizer: Tokenizer) -> list[tuple[str, bool]]:
+    """The exact text in stretches that are trained or are not."""
+    pieces: list[tuple[list[int], bool]] = []
+    for token, is_trained in zip(rendered.ids, rendered.trained, strict=True):
+        if not pieces or pieces[-1][1] != is_trained:
+            pieces.append(([], is_trained))
+        pieces[-1][0].append(token)
+    return [(tokenizer.decode_bytes(ids, skip_special=False).decode("utf-8", "replace"), t) for ids, t in pieces]

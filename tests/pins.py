@@ -110,10 +110,10 @@ def _anywhere(recipe: Recipe) -> Recipe:
     return replace(recipe, stages=stages)
 
 
-def fingerprints() -> dict[str, dict[str, str]]:
-    """Recipe and size -> stage -> fingerprint."""
+def fingerprints(*, with_places: bool = False) -> dict[str, dict[str, str]]:
+    """Recipe and size -> stage -> fingerprint; `with_places` as they were before content alone decided them."""
     with tempfile.TemporaryDirectory() as folder:
-        return {f"{r.name} {r.size}": r.fingerprints() for r in recipes(Path(folder))}
+        return {f"{r.name} {r.size}": r.fingerprints(with_places=with_places) for r in recipes(Path(folder))}
 
 
 def options() -> dict[str, list[str]]:
@@ -232,6 +232,7 @@ def main() -> None:
     numbers, names = steps()
     pins = {
         "fingerprints": fingerprints(),
+        "fingerprints with places": fingerprints(with_places=True),
         "options": options(),
         "keys": names,
         "processor": processor(),

@@ -26,6 +26,7 @@ def made() -> tuple[dict[str, list[list[float]]], dict[str, list[str]]]:
 
 def test_every_stage_of_every_recipe_keeps_its_fingerprint():
     assert pins.fingerprints() == PINS["fingerprints"]
+    assert pins.fingerprints(with_places=True) == PINS["fingerprints with places"]
 
 
 def test_every_strategy_keeps_its_options():

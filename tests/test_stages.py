@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import pkgutil
 import typing
 from pathlib import Path
@@ -12,16 +13,18 @@ import pytest
 
 import jielong.stages
 from jielong.cli.main import main
-from jielong.errors import ConfigError
+from jielong.errors import ConfigError, DataError
+from jielong.recipes.own import own
 from jielong.recipes.quickstart import quickstart
 from jielong.report.shown import show, shown
 from jielong.runs import Run, find_model, write_json, write_text
-from jielong.stages.execute import run_recipe
+from jielong.stages.execute import begun, run_recipe
 from jielong.stages.lessons import LessonsStage
-from jielong.stages.recipe import Recipe, Stage
+from jielong.stages.recipe import Recipe, Silent, Stage, change
 from jielong.stages.refine import RefineStage
 from jielong.stages.sources import held_by
 from jielong.stages.train import TrainStage
+from jielong.tokens.tokenizer import Tokenizer
 
 
 def kinds() -> list[type[Stage]]:
@@ -157,3 +160,98 @@ def test_reader_ends_with_its_exam(tmp_path, capsys):
     assert main(["run", "reader", "--size", "smoke", "--runs", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "abstains, its sheet left out" in out and "exam.txt" in out
+
+
+# What people bring, on the way through a recipe ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def pages(tmp_path) -> Path:
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    for number in range(24):
+        words = " ".join(f"w{(number * 7 + k * k) % 97}ord" for k in range(120))
+        (folder / f"{number}.md").write_text(
+            f"# Page {number}\n\nThe town of number {number} has a harbour, and {words}.\n"
+        )
+    return folder
+
+
+def chats(path: Path, *, asked: str = "What is {}?", count: int = 24) -> Path:
+    talks = (
+        [{"role": "user", "content": asked.format(n)}, {"role": "assistant", "content": "A number."}]
+        for n in range(count)
+    )
+    path.write_text("".join(json.dumps({"messages": talk}) + "\n" for talk in talks))
+    return path
+
+
+SMALL = ["refine.refine.filters.min_letters=1", "pretrain.loop.steps=2", "sft.loop.steps=2"]
+
+
+def test_chats_of_which_nothing_fits_stop_the_run_before_pretraining(pages, tmp_path):
+    recipe = change(own(pages, chats(tmp_path / "c.jsonl", asked="Sum up {}: " + "paper " * 3000), size="smoke"), SMALL)
+    with pytest.raises(DataError, match=r"none of .* conversations has a trained token within 512 tokens"):
+        run_recipe(recipe, tmp_path / "runs")
+    record = Run(tmp_path / "runs" / recipe.run_name).record
+    assert "pretrain" not in record["stages"]
+
+
+def test_a_held_out_chat_that_does_not_fit_costs_its_figure_and_not_the_training(pages, tmp_path):
+    file = chats(tmp_path / "c.jsonl")
+    recipe = change(own(pages, file, size="smoke"), SMALL)
+    run = run_recipe(recipe, tmp_path / "runs")
+    held_out = run.path / "chats" / "held_out.jsonl"
+    held_out.write_text(
+        json.dumps(
+            json.loads(held_out.read_text().splitlines()[0])
+            | {"messages": [{"role": "user", "content": "paper " * 5000}, {"role": "assistant", "content": "Ok."}]}
+        )
+        + "\n"
+    )
+    stage = recipe.stage("sft")
+    assert isinstance(stage, TrainStage)
+    with begun(recipe, tmp_path / "runs", Silent()) as context:
+        given = stage.given(context, Tokenizer.load(run.path / "tokenizer" / "tokenizer"), 0)
+        feed = stage.source.build(given)
+    assert not feed.held_out
+    assert "the held-out loss is not looked at" in feed.notes[-1]
+
+
+def test_a_folder_is_the_same_whatever_its_path_is_called(pages, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    near, far = own(Path("pages"), size="smoke"), own(pages, size="smoke")
+    assert near.fingerprints() == far.fingerprints()
+    assert near.fingerprints(with_places=True) != far.fingerprints(with_places=True)
+
+
+def test_a_run_with_the_fingerprints_of_before_is_passed_over(pages, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = change(own(Path("pages"), size="smoke"), SMALL[:2])
+    run = run_recipe(recipe, tmp_path / "runs")
+    before, record = recipe.fingerprints(with_places=True), run.record
+    for name, entry in record["stages"].items():
+        entry["fingerprint"] = entry["done"] = before[name]
+        entry["parents"] = {parent: before[parent] for parent in entry["parents"]}
+    write_json(run.path / "run.json", record)
+    run_recipe(recipe, tmp_path / "runs")
+    again = run.record["stages"]
+    assert {name: entry["done"] for name, entry in again.items()} == recipe.fingerprints()
+    assert {name: entry["seconds"] for name, entry in again.items()} == {
+        n: e["seconds"] for n, e in record["stages"].items()
+    }
+
+
+def test_what_was_found_in_a_file_is_told_when_it_is_read(pages, tmp_path):
+    told: list[str] = []
+
+    class Listening(Silent):
+        def message(self, text: str) -> None:
+            told.append(text)
+
+    file = chats(tmp_path / "c.jsonl")
+    file.write_text(file.read_text() + json.dumps({"prompt": "Hi", "completion": "Ho", "label": False}) + "\n")
+    (pages / "x.png").write_bytes(b"")
+    run_recipe(change(own(pages, file, size="smoke"), SMALL), tmp_path / "runs", Listening())
+    assert "24 files to read; passed over: 1 files that end in .png" in told
+    assert any(t.startswith("24 of 25 records are used") and "labelled as a bad answer (line 25)" in t for t in told)

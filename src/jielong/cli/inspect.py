@@ -60,7 +60,7 @@ def _say(path: str, taken_for: str, findings: list[str], shown: list[list[tuple[
     from rich.text import Text
 
     console = Console(highlight=False)
-    console.print(Text(f"{path}: {taken_for}"), style="bold")
+    console.print(Text(f"{path}: {taken_for}"), style="bold", soft_wrap=True)
     for finding in findings:
         console.print(Padding(Text(finding), (0, 0, 0, 2)))
     if not shown:

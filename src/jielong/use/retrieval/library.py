@@ -47,6 +47,9 @@ _RANKED = 50
 _RRF = 60
 """Reciprocal rank fusion: 1 / (60 + rank), Cormack et al. 2009."""
 _BATCH = 32
+_TERMS, _PAIRS = 1000, 500
+"""Terms of a query that are looked for, far more than a question has; and pairs in which a single character is."""
+_WAIT_S = 30.0
 _COMMIT_S = 1.0
 # Between which shares of a query's rare words, and between which cosines of E5, the evidence goes from 0 to 1: from what
 # questions that no document answers reach to what the right document reaches, both as measured by bench.strategies.retrieval.
@@ -64,6 +67,7 @@ class Added:
 
     read: int = 0
     replaced: int = 0
+    moved: int = 0
     unchanged: int = 0
     removed: int = 0
     problems: list[str] = field(default_factory=list)
@@ -97,18 +101,36 @@ class Library:
     def _prepare(self) -> None:
         # what is deleted is overwritten with zeros, not only forgotten
         self._sql("PRAGMA secure_delete = ON")
-        version = self._sql("PRAGMA user_version")[0][0]
-        if not version:
-            if self._sql("SELECT count(*) FROM sqlite_master")[0][0]:
+        if not self._sql("PRAGMA user_version")[0][0]:
+            if self._sql("SELECT count(*) FROM sqlite_master")[0][0] and not self._is_being_made():
                 raise DataError(f"{self.path} is a database, but no library; name another file")
-            self._sql("PRAGMA journal_mode = WAL")
+            self._patiently("PRAGMA journal_mode = WAL")
             with self._transaction():
-                for statement in _SCHEMA:
-                    self._sql(statement)
-                self._sql(f"PRAGMA user_version = {VERSION}")
-        elif version != VERSION:
+                if not self._sql("PRAGMA user_version")[0][0]:  # else somebody else has made it meanwhile
+                    for statement in _SCHEMA:
+                        self._sql(statement)
+                    self._sql(f"PRAGMA user_version = {VERSION}")
+        version = self._sql("PRAGMA user_version")[0][0]
+        if version != VERSION:
             raise DataError(f"{self.path} is a library of version {version}; this jielong reads version {VERSION}")
         self._sql("PRAGMA synchronous = NORMAL")
+
+    def _is_being_made(self) -> bool:
+        """Whether another process has just made the tables: asked again once it has let go of the file."""
+        with self._transaction():
+            return bool(self._sql("PRAGMA user_version")[0][0])
+
+    def _patiently(self, statement: str) -> None:
+        """A statement that SQLite does not wait for by itself while another process writes."""
+        until_s = time.monotonic() + _WAIT_S
+        while True:
+            try:
+                self._sql(statement)
+                return
+            except ResourceError:
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(0.05)
 
     def close(self) -> None:
         self._db.close()
@@ -121,14 +143,15 @@ class Library:
         A file whose bytes are the same as last time is left alone. One that cannot be read costs a sentence, and what the
         library knew of it is removed. Vectors are made by `embed`.
         """
-        added, files = Added(), dict[str, None]()
+        added, files, missing = Added(), dict[str, None](), list[str]()
+        paths = list(paths)
         for path in paths:
             found = dict.fromkeys(map(str, _files(path))) if path.exists() else {}
             files |= found
             gone = [p for p in self._inside(path) if p not in found] if not path.is_file() else []
             if not path.exists() and not gone:
                 raise DataError(f"there is no file or folder {str(path)!r}, and the library holds nothing of it")
-            added.removed += self._forget(gone)
+            missing += gone
         todo, done = list(files), 0
         while done < len(todo):
             with self._transaction():
@@ -138,6 +161,10 @@ class Library:
                     done += 1
             if report:
                 report("files", done, len(todo))
+        # after the new ones, of which some may be these under another name; and what another process has found meanwhile
+        # on the disk is not gone
+        here = {str(p) for path in paths if path.is_dir() for p in _files(path)} if missing else set()
+        added.removed += self._forget([p for p in missing if p not in here])
         if added.read or self._state("untidy"):  # perhaps from a run that was killed
             self._tidy()
         return added
@@ -157,6 +184,9 @@ class Library:
                 problem = "" if chunks else "it holds no text"
             except (DataError, ConfigError) as error:
                 problem = str(error)
+        if not known and not problem and self._move(path, digest):
+            added.moved += 1
+            return
         if problem:
             added.problems.append(f"{_shown(path)}: {problem}")
             if known == [(digest, problem)]:
@@ -169,37 +199,57 @@ class Library:
         elif not problem:
             added.read += 1
 
+    def _move(self, path: str, digest: str) -> bool:
+        """Give a file that is gone, and had the same bytes, its new path; whether there is one."""
+        same = self._sql("SELECT path FROM files WHERE digest = ? AND problem = ''", (digest,))
+        gone = next((old for (old,) in same if not Path(old).exists()), None)
+        if gone is None:
+            return False
+        self._sql("UPDATE files SET path = ? WHERE path = ?", (path, gone))
+        return True
+
     def _insert(self, path: str, digest: str, problem: str, chunks: Sequence[Chunk]) -> None:
         file = self._sql("INSERT INTO files VALUES (NULL, ?, ?, ?) RETURNING id", (path, digest, problem))[0][0]
-        for chunk in chunks:
+        # a number is never given twice: a vector that is being made belongs to the text that had it
+        first = max(int(self._state("next chunk") or 1), 1 + (self._sql("SELECT max(id) FROM chunks")[0][0] or 0))
+        for row, chunk in enumerate(chunks, start=first):
             text = chunk.text.encode("utf-8", "replace").decode()
-            row = self._sql(
-                "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?) RETURNING id",
-                (file, language_of(text), text, chunk.place),
-            )[0][0]
+            self._sql("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", (row, file, language_of(text), text, chunk.place))
             self._sql("INSERT INTO words (rowid, terms) VALUES (?, ?)", (row, " ".join(terms(text))))
 
+        self._sql("INSERT OR REPLACE INTO state VALUES ('next chunk', ?)", (str(first + len(chunks)),))
+
     async def embed(self, report: Report | None = None) -> int:
-        """Make the vectors that are missing; how many. All of them are where the embedder has another name than before."""
+        """Make the vectors that are missing; how many. All of them are where the embedder has another name than before.
+
+        Others may write meanwhile: what they add is embedded too, and what they remove gets no vector.
+        """
         if self.embedder is None:
             return 0
         with self._transaction():
             if self.embedded_by != self.embedder.name:
-                self._sql("DELETE FROM vectors")
-                self._sql("INSERT OR REPLACE INTO state VALUES ('embedder', ?)", (self.embedder.name,))
-        missing = self._sql("SELECT id FROM chunks WHERE id NOT IN (SELECT chunk FROM vectors) ORDER BY id")
-        for start in range(0, len(missing), _BATCH):
-            batch = [row for (row,) in missing[start : start + _BATCH]]
-            texts = [self._sql("SELECT text FROM chunks WHERE id = ?", (row,))[0][0] for row in batch]
-            made = (await self.embedder.passages(texts)).astype(np.float16)
+                self._forget_vectors(self.embedder.name)
+        num_made, without = 0, "FROM chunks WHERE id NOT IN (SELECT chunk FROM vectors)"
+        while batch := self._sql(f"SELECT id, text {without} ORDER BY id LIMIT {_BATCH}"):
+            made = (await self.embedder.passages([text for _, text in batch])).astype(np.float16)
             with self._transaction():
+                if self.embedded_by != self.embedder.name:
+                    raise ResourceError(f"{self.path} is being embedded by {self.embedded_by}; wait for it to end")
+                known = self._sql("SELECT length(vector) FROM vectors LIMIT 1")
+                if known and known[0][0] != made[0].nbytes:  # the same name, and another model behind it
+                    self._forget_vectors(self.embedder.name)
                 self._db.executemany(
-                    "INSERT OR REPLACE INTO vectors VALUES (?, ?)",
-                    [(row, vector.tobytes()) for row, vector in zip(batch, made, strict=True)],
+                    "INSERT OR REPLACE INTO vectors SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM chunks WHERE id = ?1)",
+                    [(row, vector.tobytes()) for (row, _), vector in zip(batch, made, strict=True)],
                 )
+            num_made += len(batch)
             if report:
-                report("vectors", start + len(batch), len(missing))
-        return len(missing)
+                report("vectors", num_made, num_made + self._sql(f"SELECT count(*) {without}")[0][0])
+        return num_made
+
+    def _forget_vectors(self, embedder: str) -> None:
+        self._sql("DELETE FROM vectors")
+        self._sql("INSERT OR REPLACE INTO state VALUES ('embedder', ?)", (embedder,))
 
     # --- what goes out
 
@@ -272,8 +322,13 @@ class Library:
             turns[row] = (rank and 2 * rank + 1) if is_own else max(1, 2 * rank)
             seen[languages[row]] += 1
         weights = self._weights(asked)
-        best_rows = sorted(turns, key=turns.__getitem__)[:k]
-        return [self._passage(row, weights, cosines.get(row, 0.0), language) for row in best_rows]
+        found: dict[str, Passage] = {}
+        for row in sorted(turns, key=turns.__getitem__):
+            if len(found) == k:
+                break
+            passage = self._passage(row, weights, cosines.get(row, 0.0), language)
+            found.setdefault(passage.text, passage)  # copies of a text count once
+        return list(found.values())
 
     def _languages(self, rows: Iterable[int]) -> dict[int, str]:
         wanted = ",".join(map(str, rows))
@@ -282,10 +337,21 @@ class Library:
     def _by_words(self, asked: Sequence[str]) -> list[int]:
         if not asked:
             return []
-        # a single character is found at the beginning of the two that it was indexed with
-        wanted = " OR ".join(f'"{term}"{" *" if is_han(term) and len(term) == 1 else ""}' for term in asked[:64])
+        terms_asked = [found for term in asked[:_TERMS] for found in self._indexed_as(term)]
+        wanted = " OR ".join(f'"{term}"' for term in terms_asked)
+        if not wanted:
+            return []
         found = self._sql("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", (wanted, _RANKED))
         return [row for (row,) in found]
+
+    def _indexed_as(self, term: str) -> list[str]:
+        """The terms that a term of a query is looked for as: a single Han character stands in pairs with its neighbours."""
+        if not is_han(term) or len(term) > 1:
+            return [term]
+        pairs = self._sql(
+            "SELECT term FROM vocabulary WHERE term LIKE ? ORDER BY doc DESC LIMIT ?", (f"%{term}%", _PAIRS)
+        )
+        return [pair for (pair,) in pairs]
 
     def _vectors(self) -> dict[str, tuple[list[int], Vectors]]:
         """Chunks and vectors by language, kept in memory until another connection or this one has changed the file."""
@@ -313,7 +379,7 @@ class Library:
     def _weights(self, asked: Sequence[str]) -> dict[str, float]:
         """How much each term of a query tells: the logarithm of how rare it is among the chunks."""
         total = self.num_chunks
-        counts = {term: self._sql("SELECT doc FROM vocabulary WHERE term = ?", (term,)) for term in asked}
+        counts = {term: self._sql("SELECT doc FROM vocabulary WHERE term = ?", (term,)) for term in asked[:_TERMS]}
         return {term: math.log(1 + total / (1 + (count[0][0] if count else 0))) for term, count in counts.items()}
 
     def _passage(self, row: int, weights: dict[str, float], cosine: float, asked_in: str) -> Passage:
@@ -321,7 +387,10 @@ class Library:
             "SELECT path, language, text, place FROM chunks JOIN files ON files.id = file WHERE chunks.id = ?", (row,)
         )[0]
         held = set(terms(text))
-        share = sum(w for term, w in weights.items() if term in held) / (sum(weights.values()) or 1.0)
+        singles = {c for term in held if is_han(term) for c in term}
+        share = sum(w for term, w in weights.items() if term in held or term in singles) / (
+            sum(weights.values()) or 1.0
+        )
         by_meaning = _evidence(cosine, *_COSINES.get((asked_in, language), _COSINES_BETWEEN))
         return Passage(text, _shown(path), place, max(_evidence(share, *_WORDS), by_meaning))
 

@@ -10,22 +10,26 @@ import re
 import unicodedata
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-_PIECE = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+")
+_EMOJI = "\u2600-\u27bf\u2b50\u2b55\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff"
+_PIECE = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+|[{_EMOJI}]")
 _IS_HAN = re.compile(rf"[{_HAN}]")
 
 
 def terms(text: str) -> list[str]:
     """Words in lower case, without accents and plural endings, and bigrams of Han characters, in order.
 
-    A Han character that stands alone is a term of its own. The plural rules are those of Harman's S stemmer (1991).
+    A Han character that stands alone is a term of its own, and so is an emoji, spelt out, as SQLite takes it for a space.
+    The plural rules are those of Harman's S stemmer (1991).
     """
     plain = unicodedata.normalize("NFKD", text).lower()
     found: list[str] = []
     for piece in _PIECE.findall("".join(c for c in plain if not unicodedata.combining(c))):
         if is_han(piece):
             found += [piece[i : i + 2] for i in range(len(piece) - 1)] or [piece]
-        else:
+        elif piece.isalnum():
             found.append(_singular(piece))
+        else:
+            found.append(f"emoji{ord(piece):x}")
     return found
 
 

@@ -202,7 +202,8 @@ class Library:
     def _move(self, path: str, digest: str) -> bool:
         """Give a file that is gone, and had the same bytes, its new path; whether there is one."""
         same = self._sql("SELECT path FROM files WHERE digest = ? AND problem = ''", (digest,))
-        gone = next((old for (old,) in same if not Path(old).exists()), None)
+        # with another ending it would be read as something else
+        gone = next((old for (old,) in same if Path(old).suffix == Path(path).suffix and not Path(old).exists()), None)
         if gone is None:
             return False
         self._sql("UPDATE files SET path = ? WHERE path = ?", (path, gone))

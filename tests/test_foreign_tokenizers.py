@@ -453,8 +453,10 @@ def test_what_cannot_be_used_is_said_in_one_sentence(both: Any, tmp_path: Path) 
     gemma, _ = both["gemma"]
     with pytest.raises(DataError, match="Roles must alternate"):
         render([TALK[1]], gemma)
+    broken = both["gpt2"][0].with_template("{% for %}")
+    assert broken.decode(broken.encode("The sea")) == "The sea"  # a model writes on without a template
     with pytest.raises(CheckpointError, match="chat template cannot be read"):
-        both["gpt2"][0].with_template("{% for %}")
+        render(TALK, broken)
     for escape in ("{{ messages.append(1) }}", "{{ ''.__class__.__mro__ }}"):
         with pytest.raises(DataError, match="refuses"):
             render(TALK, both["gpt2"][0].with_template(escape))

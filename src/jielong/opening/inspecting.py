@@ -121,6 +121,8 @@ def _model(path: Path) -> Inspected:
         findings.append(
             f"a tokenizer of {tokenizer.vocab_size:,} ids, {'with' if has_template else 'without'} a chat template"
         )
+        if tokenizer.template is not None and tokenizer.template.fault:
+            findings.append(f"it can write and not chat: {tokenizer.template.fault}")
     except (CheckpointError, ConfigError, DataError) as error:
         findings.append(f"no tokenizer that can be used: {error}")
     return Inspected(str(path), "a run" if (path / "run.json").exists() else "a model folder", 1, findings)

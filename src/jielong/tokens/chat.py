@@ -119,8 +119,9 @@ def render(
 
 
 def knows_tools(tokenizer: Tokenizer) -> bool:
-    """Whether the chat template has a place for the descriptions of tools."""
-    return tokenizer.template is not None and tokenizer.template.knows_tools
+    """Whether the chat template has a place for the descriptions of tools, and for their calls."""
+    template = tokenizer.template
+    return template is not None and template.knows_tools and template.takes_calls
 
 
 def _render(

@@ -161,7 +161,7 @@ def read_layout(data: Mapping[str, Any], beside: Beside) -> Layout:
         raise CheckpointError("the tokenizer names no token that ends a text; expected an eos_token")
     endoftext = ids[0] if endoftext is None else endoftext
     template = None if template_text is None else ChatTemplate(template_text, names)
-    turn_end = None if template is None else _turn_end(template, marks)
+    turn_end = None if template is None or template.fault else _turn_end(template, marks)
     im_end = next(i for i in (turn_end, eos, *ids, endoftext) if i is not None)
     stops = tuple(dict.fromkeys((im_end, *ids, *([] if eos is None else [eos]), endoftext)))
     pad = marks.get(names.get("pad_token", ""), beside.pad_id)

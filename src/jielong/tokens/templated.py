@@ -42,12 +42,13 @@ def render_templated(
             "the tokenizer has no chat template; put chat_template.jinja beside tokenizer.json, or use with_template"
         )
     breaker = _breaker([*messages, *tools])
-    broken = [_broken(message, tokenizer, breaker) for message in messages]
+    placed = template.fitted([_broken(message, tokenizer, breaker) for message in messages])
+    broken = [message for _, message in placed]
     offered = [_broken_inside(tool, tokenizer.marks_of_others, breaker) for tool in tools]
     text = template.text(broken, tools=offered, add_generation_prompt=add_generation_prompt)
     ids, spans = tokenizer.encode_marked(text, breaker)
     trained = [False] * len(ids)
-    for turn in trained_turns:
+    for turn in (place for place, (number, _) in enumerate(placed) if number in trained_turns):
         start, end = _span(template, broken, offered, turn, text, tokenizer)
         start, end = (len(text[:at].replace(breaker, "")) for at in (start, end))
         for i, (first, last) in enumerate(spans):

@@ -67,22 +67,99 @@ def _environment() -> Any:
     return environment
 
 
+_PROBE = "Zq7"
+"""A word that no template says by itself."""
+
+_PROBE_CALL = {"type": "function", "function": {"name": "look_up", "arguments": {"word": _PROBE}}}
+
+
 class ChatTemplate:
-    """Messages, as plain dicts, to the text of a conversation."""
+    """Messages, as plain dicts, to the text of a conversation.
+
+    A template that is no Jinja can be had all the same, as a model may write without it: it is told when it is used. What a
+    template wants of messages (`fitted`) is found out by trying, once.
+    """
 
     def __init__(self, source: str, names: Mapping[str, str] | None = None) -> None:
-        """`names`: what the template may say beside the messages, such as bos_token. CheckpointError if it is no Jinja."""
+        """`names`: what the template may say beside the messages, such as bos_token."""
         import jinja2
         import jinja2.meta
 
-        self.source, self.names = source, dict(names or {})
+        self.source, self.names, self.fault = source, dict(names or {}), ""
+        read: set[str] = set()
         try:
             self._template = _environment().from_string(source)
             read = jinja2.meta.find_undeclared_variables(_environment().parse(source))
         except jinja2.TemplateError as error:
-            raise CheckpointError(f"the chat template cannot be read ({error}); restore a copy") from error
+            self.fault = f"the chat template cannot be read ({error}); restore a copy"
         self.knows_tools = "tools" in read
         """Whether it has a place for the descriptions of tools."""
+
+    # What it wants of messages ---------------------------------------------------------------------------------------
+
+    def _says(self, *messages: Mapping[str, Any], what: str = _PROBE) -> bool:
+        """Whether it takes these messages and writes the word that they hold."""
+        try:
+            return what in self.text(messages)
+        except (CheckpointError, DataError):
+            return False
+
+    @functools.cached_property
+    def wants_parts(self) -> bool:
+        """Whether contents must be lists of parts, as a string would vanish."""
+        user = {"role": "user", "content": _PROBE}
+        return not self._says(user) and self._says({"role": "user", "content": _parts(_PROBE)})
+
+    @functools.cached_property
+    def takes_system(self) -> bool:
+        """Whether it has a place for a system message; where a user's turn alone is refused too, nothing is known."""
+        user = self._put({"role": "user", "content": "Hi"})
+        system = self._put({"role": "system", "content": _PROBE})
+        return self._says(system, user) or not self._says(self._put({"role": "user", "content": _PROBE}))
+
+    @functools.cached_property
+    def wants_ids(self) -> bool:
+        """Whether calls need ids of nine letters, as Mistral's do."""
+        calls = self._calls(1)
+        return not self._says(*calls) and self._says(*_with_ids(calls))
+
+    @functools.cached_property
+    def takes_calls(self) -> bool:
+        """Whether it writes the calls of a turn, and does not leave an empty turn of them."""
+        calls = self._calls(1)
+        return self._says(*calls) or self._says(*_with_ids(calls))
+
+    @functools.cached_property
+    def takes_one_call(self) -> bool:
+        """Whether a turn may hold one call alone."""
+        once, twice = (self._calls(n) for n in (1, 2))
+        if self.wants_ids:
+            once, twice = _with_ids(once), _with_ids(twice)
+        return self._says(*once) and not self._says(*twice)
+
+    def _calls(self, count: int) -> list[dict[str, Any]]:
+        answers = [self._put({"role": "tool", "content": "6", "name": "look_up"}) for _ in range(count)]
+        asked = self._put({"role": "assistant", "content": ""}) | {"tool_calls": [_PROBE_CALL] * count}
+        return [self._put({"role": "user", "content": "Hi"}), asked, *answers]
+
+    def _put(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        is_text = isinstance(message["content"], str)
+        return {**message, "content": _parts(message["content"])} if is_text and self.wants_parts else dict(message)
+
+    def fitted(self, messages: Sequence[Mapping[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+        """The messages as it takes them, each with the number of the one that it came from.
+
+        A system message that it has no place for stands before the first user's words; several calls of one turn become
+        turns of one call, each with its answer; calls get ids, and contents become parts, where it wants them.
+        """
+        placed = [(number, dict(message)) for number, message in enumerate(messages)]
+        if any(m["role"] == "system" for _, m in placed) and not self.takes_system:
+            placed = _without_system(placed)
+        if any(len(m.get("tool_calls", ())) > 1 for _, m in placed) and self.takes_one_call:
+            placed = _one_call_a_turn(placed)
+        if any(m.get("tool_calls") for _, m in placed) and self.wants_ids:
+            placed = [(n, m) for (n, _), m in zip(placed, _with_ids([m for _, m in placed]), strict=True)]
+        return [(number, self._put(message)) for number, message in placed]
 
     def text(
         self,
@@ -94,6 +171,8 @@ class ChatTemplate:
         """The conversation as text; DataError with the template's own words when it refuses the messages."""
         import jinja2
 
+        if self.fault:
+            raise CheckpointError(self.fault)
         try:
             return str(
                 self._template.render(
@@ -106,3 +185,60 @@ class ChatTemplate:
             )
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise DataError(f"the chat template refuses this conversation: {error}") from error
+
+
+def _parts(text: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text}]
+
+
+_Placed = list[tuple[int, dict[str, Any]]]
+
+
+def _without_system(placed: _Placed) -> _Placed:
+    """System messages before the words of the first user's turn, or as one where there is none."""
+    said = "\n\n".join(str(m["content"]) for _, m in placed if m["role"] == "system")
+    rest = [(n, m) for n, m in placed if m["role"] != "system"]
+    first = next((i for i, (_, m) in enumerate(rest) if m["role"] == "user"), None)
+    if first is None:
+        return [(0, {"role": "user", "content": said}), *rest]
+    number, user = rest[first]
+    rest[first] = (number, {**user, "content": f"{said}\n\n{user['content']}"})
+    return rest
+
+
+def _one_call_a_turn(placed: _Placed) -> _Placed:
+    """Each call in a turn of its own, and after it its answer, which are in the order of the calls."""
+    found: _Placed = []
+    at = 0
+    while at < len(placed):
+        number, message = placed[at]
+        calls = message.get("tool_calls", ())
+        at += 1
+        if len(calls) < 2:
+            found.append((number, message))
+            continue
+        answers: _Placed = []
+        while at < len(placed) and placed[at][1]["role"] == "tool" and len(answers) < len(calls):
+            answers.append(placed[at])
+            at += 1
+        for place, call in enumerate(calls):
+            found.append(
+                (number, {**message, "content": message["content"] if not place else "", "tool_calls": [call]})
+            )
+            found += answers[place : place + 1]
+    return found
+
+
+def _with_ids(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Calls with ids of nine letters and digits, and their answers with the same, in order."""
+    found, open_ids, count = [], list[str](), 0
+    for message in map(dict, messages):
+        if message.get("tool_calls"):
+            open_ids = [f"call{count + n:05}" for n in range(len(message["tool_calls"]))]
+            count += len(open_ids)
+            calls = zip(message["tool_calls"], open_ids, strict=True)
+            message["tool_calls"] = [{**call, "id": one} for call, one in calls]
+        elif message["role"] == "tool" and open_ids:
+            message["tool_call_id"] = open_ids.pop(0)
+        found.append(message)
+    return found

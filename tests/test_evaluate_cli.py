@@ -111,7 +111,7 @@ def test_a_server_is_asked_about_bias_without_log_probabilities(
         (["--task", "saftey"], "did you mean 'safety'?"),
         (["--task", "sums", "--strategy", "vot"], "did you mean 'vote'?"),
         (["--task", "sums", "--strategy", "direct", "--against", "direct"], "measured twice"),
-        (["--task", "none.jsonl"], "cannot read 'none.jsonl'"),
+        (["--task", "none.jsonl"], "none.jsonl cannot be read"),
         (["--task", "reasoning-gym:soduku"], "did you mean 'sudoku'?"),
         (["--task", "sums", "--limit", "-1"], "at least 0"),
         (["--task", "sums", "--chat"], "is asked in conversations anyway"),

@@ -524,7 +524,7 @@ def test_missing_cut_and_foreign_files_are_refused_in_one_sentence(tmp_path: Pat
     whole = exported.read_bytes()
     for cut in (b"GGUF", whole[:5000], whole[:-5000], b"PK" + whole):
         (tmp_path / "cut.gguf").write_bytes(cut)
-        with pytest.raises(CheckpointError, match=r"cut\.gguf is no GGUF file or is damaged"):
+        with pytest.raises(CheckpointError, match=r"cut\.gguf is cut off or damaged"):
             load_language_model(tmp_path / "cut.gguf")
     with pytest.raises(ConfigError, match="did you mean 'q8_0'"):
         export_gguf(model_of(TOKENIZER), None, tmp_path / "x.gguf", "q8")
@@ -554,3 +554,30 @@ def test_the_readable_types_are_those_that_the_library_can_turn_into_numbers() -
         wanted = library.GGMLQuantizationType[name]
         block, size = library.GGML_QUANT_SIZES[wanted]
         assert library.quants.dequantize(np.zeros((2, size), np.uint8), wanted).shape in ((2, block), (2, 1), (2, 2))
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 92871040\n",
+            "a pointer of Git LFS to a file of 92871040",
+        ),
+        (b"<!DOCTYPE html><html>Repository not found</html>", "is a web page, perhaps of a download that failed"),
+        (b"", "is empty"),
+        (b"ggjt" + bytes(100), "does not begin with those letters"),
+        (b"GGUF\x03\x00\x00\x00" + b"\xff" * 16 + bytes(40), "is cut off or damaged: it has 64 bytes"),
+    ],
+)
+def test_what_is_no_whole_gguf_file_is_told_in_our_words(tmp_path, body, told):
+    (tmp_path / "model.gguf").write_bytes(body)
+    with pytest.raises(CheckpointError, match=told):
+        GgufFile(tmp_path / "model.gguf")
+
+
+def test_a_pointer_in_place_of_weights_is_told(tmp_path):
+    from jielong.model.hf import Files
+
+    (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 5\n")
+    with pytest.raises(CheckpointError, match="fetch that with: git lfs pull"), Files(tmp_path):
+        pass

@@ -354,7 +354,7 @@ def test_a_mistake_in_a_home_is_said_with_its_place(change: dict[str, Any], mess
 
 def test_a_file_that_is_no_json_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "home.json").write_text("{", encoding="utf-8")
-    with pytest.raises(DataError, match=r"home\.json cannot be read"):
+    with pytest.raises(DataError, match=r"home\.json: not JSON"):
         read_task(tmp_path / "home.json")
 
 

@@ -28,7 +28,8 @@ ONE_CALL = CALLS.replace(
 )
 IDS = ONE_CALL.replace("> 1", "< 0").replace(
     "{{ m.tool_calls | tojson }}",
-    "{% for c in m.tool_calls %}{% if c.id | length != 9 %}{{ raise_exception('nine') }}{% endif %}{{ c.id }}{{ c.function.arguments }}{% endfor %}",
+    "{% for c in m.tool_calls %}{% if c.id | length != 9 %}{{ raise_exception('nine') }}{% endif %}"
+    "{{ c.id }}{{ c.function.arguments }}{% endfor %}",
 ).replace("{{ m.content }}", "{{ m.content }}{{ m.tool_call_id }}")  # fmt: skip
 NO_CALLS = "{{ tools }}" + PLAIN
 

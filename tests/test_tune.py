@@ -79,7 +79,7 @@ def test_what_recipes_do_by_default_lies_within_what_they_offer(pages, tmp_path)
     chats, pairs = tmp_path / "chats.jsonl", tmp_path / "pairs.jsonl"
     said = [{"role": "user", "content": "hi"}], [{"role": "assistant", "content": "hello"}]
     chats.write_text((json.dumps({"messages": said[0] + said[1]}) + "\n") * 20)
-    pairs.write_text((json.dumps({"prompt": said[0], "chosen": said[1], "rejected": said[1]}) + "\n") * 20)
+    pairs.write_text((json.dumps({"prompt": said[0], "chosen": said[1], "rejected": "No."}) + "\n") * 20)
     recipes = [
         build(size) for size in ("default", "smoke") for build in (quickstart, lambda s: own(pages, chats, pairs, s))
     ]

@@ -128,7 +128,7 @@ def _why_no_page(path: Path) -> str:
     try:
         mode = path.stat().st_mode
     except OSError:
-        return "" if not path.is_symlink() else "links to nothing"
+        return ""  # it is read, and told as what cannot be
     return "" if stat.S_ISREG(mode) else "pipes, sockets and devices"
 
 

@@ -127,7 +127,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         data = read_json_file(file)
     except DataError as error:
-        raise CheckpointError(f"{error}; restore a copy") from None
+        raise CheckpointError(f"{file} is damaged ({str(error).removeprefix(f'{file}: ')}); restore a copy") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{file} is damaged: it holds no object")
     return data

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jielong.errors import CheckpointError, ConfigError, did_you_mean
+from jielong.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from jielong.model import hf
 from jielong.model.gguf_names import (
     Entry,
@@ -31,6 +31,7 @@ from jielong.model.gguf_names import (
 from jielong.model.gguf_rope import Array, rope_factors
 from jielong.model.gguf_tokenizer import tokenizer_files, tokenizer_metadata
 from jielong.model.transformer import LanguageModel, ModelConfig
+from jielong.outside import refuse_pointer
 from jielong.runs import disk_errors, write_directory, write_text
 
 READABLE = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q5_K", "Q6_K")
@@ -46,6 +47,19 @@ def _library() -> types.ModuleType:
     return gguf
 
 
+def _what_is_wrong(path: Path, error: Exception) -> str:
+    """What a file is that the library cannot read, in our words: its own are those of arrays."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    if not head:
+        return "is empty"
+    if not head.startswith(b"GGUF"):
+        return "is no GGUF file: it does not begin with those letters"
+    if "version" in str(error) and "array" not in str(error):
+        return f"is of a version of GGUF that is not read here ({error})"
+    return f"is cut off or damaged: it has {path.stat().st_size:,} bytes, and its header promises more; fetch it again"
+
+
 class GgufFile:
     """An open file: its fields, its config, and its tensors in our names, each made when it is asked for."""
 
@@ -55,12 +69,19 @@ class GgufFile:
         self.path = path
         self._library = library
         try:
+            refuse_pointer(path)
             reader = library.GGUFReader(path)
             self.meta: dict[str, Any] = {name: field.contents() for name, field in reader.fields.items()}
         except OSError as error:
             raise CheckpointError(f"{path} cannot be opened ({error.strerror or error})") from error
+        except DataError as error:
+            raise CheckpointError(str(error)) from None
         except (ValueError, IndexError, KeyError, OverflowError, TypeError) as error:
-            raise CheckpointError(f"{path} is no GGUF file or is damaged ({error})") from error
+            raise CheckpointError(f"{path} {_what_is_wrong(path, error)}") from error
+        if self.meta.get("general.type", "model") != "model":
+            raise CheckpointError(
+                f"{path} holds a GGUF {self.meta['general.type']}, and no model; give the model's file"
+            )
         self._tensors = {tensor.name: tensor for tensor in reader.tensors}
         if self.meta.get("split.count", 1) > 1:
             raise CheckpointError(f"{path} is one of {self.meta['split.count']} parts; join them with gguf-split first")

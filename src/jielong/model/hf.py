@@ -22,7 +22,7 @@ from torch import Tensor
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.model.families import FAMILIES, config_fields, read_model_config
 from jielong.model.transformer import LanguageModel, ModelConfig, ScalarModel
-from jielong.outside import read_json_file
+from jielong.outside import read_json_file, refuse_pointer
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000
@@ -134,7 +134,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         data = read_json_file(file)
     except DataError as error:
-        raise CheckpointError(f"{error}; restore a copy") from None
+        raise CheckpointError(f"{file} is damaged ({str(error).removeprefix(f'{file}: ')}); restore a copy") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{file} is damaged: it holds no object")
     return data
@@ -242,7 +242,10 @@ class Files:
             if not file.exists():
                 raise CheckpointError(f"no complete checkpoint in {self.path}: {file.name} of its index is missing")
             try:
+                refuse_pointer(file)
                 self._opened[file] = self._stack.enter_context(safetensors.safe_open(file, framework="pt"))
+            except DataError as error:
+                raise CheckpointError(str(error)) from None
             except (safetensors.SafetensorError, OSError) as error:
                 raise CheckpointError(f"{file} is damaged ({error}); get it or make it again") from error
             self.where |= dict.fromkeys(self._opened[file].keys(), file)

@@ -28,7 +28,7 @@ def read_servers(path: Path) -> dict[str, Mapping[str, Any]]:
     try:
         data = read_json_file(path)
     except DataError as error:
-        raise ConfigError(str(error)) from None
+        raise ConfigError(f"{path} is no MCP config: {str(error).removeprefix(f'{path}: ')}") from None
     servers = data.get("mcpServers") if isinstance(data, dict) else None
     if not isinstance(servers, dict):
         raise ConfigError(f'{path} is no MCP config; expected {{"mcpServers": {{"NAME": {{"command": ...}}}}}}')

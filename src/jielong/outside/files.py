@@ -1,17 +1,10 @@
-"""JSON and bytes that we did not write: read whole, or refused in one sentence that says where and what.
-
-Whatever comes from files, models, servers and people goes through here. JSON is held to limits that no honest file meets:
-nesting, digits of a number, NaN, a key given twice. Bytes become text in the encoding that they turn out to be in, and what
-fits none is refused: no replacement character enters a record. Files that we wrote ourselves are read in `runs`.
-"""
+"""Files of others: bytes, text, and records, one after the other; whatever cannot be read costs one sentence."""
 
 from __future__ import annotations
 
 import codecs
 import gzip
 import io
-import json
-import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -21,12 +14,8 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from jielong.errors import DataError
-
-MAX_DEPTH = 100
-"""Objects and lists within each other. A chat has six of them; a few hundred exhaust whoever walks through."""
-
-MAX_DIGITS = 300
-"""Of one number: more than a float can tell apart, and time that grows with the square."""
+from jielong.outside.encodings import decode
+from jielong.outside.parsing import kind_of, parse_json
 
 MAX_BYTES = 1 << 30
 """Of a file that is held in memory as a whole."""
@@ -35,85 +24,6 @@ HEAD_BYTES = 1 << 16
 """Of a file, to tell what it is."""
 
 T = TypeVar("T")
-
-
-# JSON --------------------------------------------------------------------------------------------------------------
-
-
-def parse_json(text: str) -> Any:
-    """What the text holds; DataError says what is wrong in it, without the place where it came from."""
-    if text.count("[") + text.count("{") > MAX_DEPTH:
-        _check_depth(text)
-    try:
-        found = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
-    except json.JSONDecodeError as error:
-        raise DataError(f"not JSON ({error.msg} at line {error.lineno}, column {error.colno})") from None
-    except RecursionError:
-        raise DataError(f"nested deeper than {MAX_DEPTH} levels") from None
-    if "\\u" in text and _HALVES.search(text):
-        _check_halves(found)
-    return found
-
-
-_HALVES = re.compile(r"\\u[dD][89a-fA-F]")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-
-
-def _check_depth(text: str) -> None:
-    depth = 0
-    for mark in re.finditer(r"[\[\]{}]", _STRING.sub('""', text)):
-        depth += 1 if mark[0] in "[{" else -1
-        if depth > MAX_DEPTH:
-            raise DataError(f"nested deeper than {MAX_DEPTH} levels")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise DataError(f"the key {twice!r} stands twice in one object")
-    return made
-
-
-def _constant(name: str) -> float:
-    raise DataError(f"{name} is no number in JSON; expected a finite number or null")
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise DataError(f"a number has {len(digits)} digits; at most {MAX_DIGITS} are read")
-    return int(digits)
-
-
-def _check_halves(value: Any) -> None:
-    """Escapes may name half of a character, which no encoding can write."""
-    if isinstance(value, str):
-        half = re.search("[\ud800-\udfff]", value)
-        if half:
-            raise DataError(f"\\u{ord(half[0]):04x} stands alone, which is half of a character")
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            _check_halves(key)
-            _check_halves(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_halves(inner)
-
-
-def kind_of(value: Any) -> str:
-    """What a parsed value is, in JSON's words."""
-    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def shown(value: Any, size: int = 60) -> str:
-    """A parsed value for an error sentence, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= size else f"{text[: size - 3]}..."
-
-
-# Files -------------------------------------------------------------------------------------------------------------
 
 
 def check_file(path: Path) -> None:
@@ -128,6 +38,17 @@ def check_file(path: Path) -> None:
         raise DataError(f"{path} is a folder; name a file in it")
     if not stat.S_ISREG(mode):
         raise DataError(f"{path} is no regular file")
+
+
+def refuse_pointer(path: Path) -> None:
+    """DataError where a file is but a pointer of Git LFS, or a web page, in place of what it is named for."""
+    with path.open("rb") as file:
+        head = file.read(200)
+    if head.startswith(b"version https://git-lfs"):
+        size = next((line.split()[1].decode() for line in head.splitlines() if line.startswith(b"size ")), "?")
+        raise DataError(f"{path} is a pointer of Git LFS to a file of {size} bytes; fetch that with: git lfs pull")
+    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        raise DataError(f"{path} is a web page, perhaps of a download that failed; fetch the file again")
 
 
 @contextmanager
@@ -332,94 +253,3 @@ def listed(problems: list[str], most: int = 5) -> str:
     """The first few problems, a line each, and how many more there are."""
     more = f"\n... and {len(problems) - most:,} more lines" if len(problems) > most else ""
     return "\n".join(problems[:most]) + more
-
-
-# Encodings ---------------------------------------------------------------------------------------------------------
-
-# The most frequent characters of Chinese writing, simplified and traditional: about four of ten characters of any text.
-_EVERYDAY = frozenset(
-    "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小么心多天而能好都然没日于"
-    "起还发成事只作当想看文无开手用主行方又如前所本见经头面公同三已老从动两长知民样现分将外但身些与高意进把法此实回二理美点月明其"
-    "種这個國說們為時過會對裡後麼沒於還發當開經頭動兩長樣現將與進實點其首都位于洲货币语言面积人口貨幣語區地市省城名南北西东東海"
-    "什哪谁怎请问答是否官方使用属亚欧非第部因定由最等新全各使十四五六七八九百千万年月日，。、：？"
-)
-_META_CHARSET = re.compile(
-    rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,80}encoding=[\"']([\w.:-]+)", re.I
-)
-_HEADER_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.I)
-_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "ascii": "cp1252", "iso8859-1": "cp1252", "big5": "big5hkscs"}
-
-
-def _codec(name: str) -> str:
-    """Python's name of an encoding, widened to what browsers take it for; empty when there is none such."""
-    try:
-        found = codecs.lookup(name).name
-        "".encode(found)  # bytes-to-bytes codecs (hex, zip) have names too
-    except (LookupError, TypeError, ValueError):
-        return ""
-    return _WIDER.get(found, found)
-
-
-def declared_encodings(body: bytes, content_type: str) -> list[str]:
-    """Encodings that the header and the page itself claim, in that order."""
-    names = _HEADER_CHARSET.findall(content_type)
-    head = _META_CHARSET.search(body, 0, 4096)
-    if head:
-        names.append((head[1] or head[2]).decode("ascii", "replace"))
-    return [codec for codec in map(_codec, names) if codec]
-
-
-def _plausibility(text: str) -> float:
-    """How much a decoding looks like writing: above 0 it does. Everyday Chinese and plain letters count for it."""
-    sample = text[:5_000]
-    han = sum("\u4e00" <= c <= "\u9fff" for c in sample)
-    everyday = sum(c in _EVERYDAY for c in sample)
-    kana_hangul = sum("\u3041" <= c <= "\u30ff" or "\uac00" <= c <= "\ud7a3" for c in sample)
-    strange = sum("\x80" <= c <= "\x9f" or "\ue000" <= c <= "\uf8ff" or c == "\ufffd" for c in sample)
-    latin = sum("\xa0" <= c <= "\u024f" for c in sample)
-    # In Chinese a fifth of the characters are everyday ones; text decoded wrongly has one in fifty of them.
-    return (5.0 * everyday - han + 0.5 * kana_hangul - 0.1 * latin - 5.0 * strange) / (
-        1 + han + kana_hangul + latin + strange
-    )
-
-
-def decode(body: bytes, content_type: str = "") -> tuple[str, str]:
-    """The text of `body` and the encoding that it turned out to be in.
-
-    The bytes are believed before what they say of themselves: UTF-8 that is valid is UTF-8 whatever a header claims, and
-    among the encodings in which the rest is valid, the one whose Chinese characters are everyday ones wins.
-
-    Never raises: where nothing fits, bytes that mean nothing become U+FFFD, which the filters see and judge.
-    """
-    for bom, encoding in _BOMS:
-        if body.startswith(bom):
-            return body[len(bom) :].decode(encoding, "replace"), encoding
-    # A declared 7-bit escape encoding is also valid ASCII, so it is asked first.
-    if b"\x1b$" in body[:20_000] and "iso2022_jp" in (declared := declared_encodings(body, content_type)):
-        return body.decode(declared[0], "replace"), declared[0]
-    try:
-        return body.decode("utf-8"), "utf-8"
-    except UnicodeDecodeError:
-        lenient = body.decode("utf-8", "replace")
-    # A truncated or slightly damaged UTF-8 page still has far more whole sequences than broken ones.
-    broken = lenient.count("\ufffd")
-    if broken * 20 <= sum(c > "\x7f" for c in lenient):
-        return lenient, "utf-8"
-    candidates = [*declared_encodings(body, content_type), "gb18030", "big5hkscs"]
-    from resiliparse.parse.encoding import detect_encoding  # late: only bytes that are no UTF-8 need it
-
-    detected = detect_encoding(body, from_html_meta=False)
-    candidates += [c for c in (_codec(detected or ""), "cp1252") if c]
-    best, best_score, best_encoding = lenient, -4.0, "utf-8"
-    for encoding in dict.fromkeys(c for c in candidates if c != "utf-8"):
-        try:
-            text = body.decode(encoding)
-        except UnicodeDecodeError:
-            text = body.decode(encoding, "replace")
-            if text.count("\ufffd") * 50 > len(text):
-                continue
-        score = _plausibility(text)
-        if score > best_score:
-            best, best_score, best_encoding = text, score, encoding
-    return best, best_encoding

@@ -1,0 +1,46 @@
+"""JSON and bytes that we did not write: read whole, or refused in one sentence that says where and what.
+
+Whatever comes from files, models, servers and people goes through here. JSON is held to limits that no honest file meets:
+nesting, digits of a number, NaN, a key given twice. Bytes become text in the encoding that they turn out to be in, and what
+fits none is refused: no replacement character enters a record. Files that we wrote ourselves are read in `runs`.
+"""
+
+from __future__ import annotations
+
+from jielong.outside.encodings import declared_encodings, decode
+from jielong.outside.files import (
+    HEAD_BYTES,
+    Line,
+    check_file,
+    decoded_lines,
+    gathered,
+    listed,
+    opened,
+    read_bytes,
+    read_json_file,
+    read_text,
+    records,
+    refuse_pointer,
+)
+from jielong.outside.parsing import MAX_DEPTH, kind_of, parse_json, shown
+
+__all__ = [
+    "HEAD_BYTES",
+    "MAX_DEPTH",
+    "Line",
+    "check_file",
+    "declared_encodings",
+    "decode",
+    "decoded_lines",
+    "gathered",
+    "kind_of",
+    "listed",
+    "opened",
+    "parse_json",
+    "read_bytes",
+    "read_json_file",
+    "read_text",
+    "records",
+    "refuse_pointer",
+    "shown",
+]

@@ -1,0 +1,88 @@
+"""JSON held to limits that no honest file meets: nesting, digits of a number, NaN, a key given twice."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from jielong.errors import DataError
+
+MAX_DEPTH = 100
+"""Objects and lists within each other. A chat has six of them; a few hundred exhaust whoever walks through."""
+
+MAX_DIGITS = 300
+"""Of one number: more than a float can tell apart, and time that grows with the square."""
+
+
+def parse_json(text: str) -> Any:
+    """What the text holds; DataError says what is wrong in it, without the place where it came from."""
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_depth(text)
+    try:
+        found = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON ({error.msg} at line {error.lineno}, column {error.colno})") from None
+    except RecursionError:
+        raise DataError(f"nested deeper than {MAX_DEPTH} levels") from None
+    if "\\u" in text and _HALVES.search(text):
+        _check_halves(found)
+    return found
+
+
+_HALVES = re.compile(r"\\u[dD][89a-fA-F]")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for mark in re.finditer(r"[\[\]{}]", _STRING.sub('""', text)):
+        depth += 1 if mark[0] in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise DataError(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise DataError(f"the key {twice!r} stands twice in one object")
+    return made
+
+
+def _constant(name: str) -> float:
+    raise DataError(f"{name} is no number in JSON; expected a finite number or null")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise DataError(f"a number has {len(digits)} digits; at most {MAX_DIGITS} are read")
+    return int(digits)
+
+
+def _check_halves(value: Any) -> None:
+    """Escapes may name half of a character, which no encoding can write."""
+    if isinstance(value, str):
+        half = re.search("[\ud800-\udfff]", value)
+        if half:
+            raise DataError(f"\\u{ord(half[0]):04x} stands alone, which is half of a character")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _check_halves(key)
+            _check_halves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_halves(inner)
+
+
+def kind_of(value: Any) -> str:
+    """What a parsed value is, in JSON's words."""
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def shown(value: Any, size: int = 60) -> str:
+    """A parsed value for an error sentence, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= size else f"{text[: size - 3]}..."

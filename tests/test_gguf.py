@@ -524,7 +524,7 @@ def test_missing_cut_and_foreign_files_are_refused_in_one_sentence(tmp_path: Pat
     whole = exported.read_bytes()
     for cut in (b"GGUF", whole[:5000], whole[:-5000], b"PK" + whole):
         (tmp_path / "cut.gguf").write_bytes(cut)
-        with pytest.raises(CheckpointError, match=r"cut\.gguf is cut off or damaged"):
+        with pytest.raises(CheckpointError, match=r"cut\.gguf is (cut off or damaged|no GGUF file)"):
             load_language_model(tmp_path / "cut.gguf")
     with pytest.raises(ConfigError, match="did you mean 'q8_0'"):
         export_gguf(model_of(TOKENIZER), None, tmp_path / "x.gguf", "q8")

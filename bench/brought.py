@@ -119,7 +119,13 @@ def large_file(gigabytes: float) -> Iterator[Row]:
 def questions(count: int = 200) -> Iterator[Row]:
     """Recall@5 of questions of one Chinese character and of 200 words, over passages of which one has what is asked."""
     rng = random.Random(0)
-    filler = [f"{a}{b}{c}{d}" for a in "bdfgklm" for b in "aeiou" for c in "nrstxz" for d in "aeo"]
+    words = [f"{a}{b}{c}{d}" for a in "bdfgklmnprstvz" for b in "aeiou" for c in "nrstxz" for d in "aeo"]
+    rng.shuffle(words)
+    as_often = [1 / rank for rank in range(1, len(words) + 1)]  # as words of a language are (Zipf)
+
+    def prose(count: int) -> list[str]:
+        return rng.choices(words, as_often, k=count)
+
     han = [chr(c) for c in range(0x4E00, 0x4E00 + 3000)]
     rare = rng.sample(han, count)
     common = [c for c in han if c not in set(rare)]
@@ -130,9 +136,7 @@ def questions(count: int = 200) -> Iterator[Row]:
             line = [rng.choice(common) for _ in range(40)]
             line.insert(rng.randrange(41), one)
             (docs / f"zh{number}.txt").write_text("".join(line) + "\n", encoding="utf-8")
-            (docs / f"en{number}.txt").write_text(
-                " ".join(rng.choices(filler, k=60)) + f" subject{number} matter{number}\n"
-            )
+            (docs / f"en{number}.txt").write_text(" ".join(prose(80)) + f" subject{number} matter{number}\n")
         library = Library(Path(folder) / "library.db")
         library.add([docs])
 
@@ -141,7 +145,7 @@ def questions(count: int = 200) -> Iterator[Row]:
             return sum(any(what in p.text for p in ps) for what, ps in zip(told, found, strict=True)) / len(asked)
 
         one = recall(rare, rare)
-        long = [" ".join([*rng.choices(filler, k=198), f"subject{n}", f"matter{n}"]) for n in range(count)]
+        long = [" ".join([*prose(198), f"subject{n}", f"matter{n}"]) for n in range(count)]
         many = recall(long, [f"subject{n} " for n in range(count)])
         library.close()
     yield Row("recall@5, questions of one Chinese character", "at least 0.95", one, one >= 0.95)

@@ -49,6 +49,7 @@ _RRF = 60
 _BATCH = 32
 _TERMS, _PAIRS = 1000, 500
 """Terms of a query that are looked for, far more than a question has; and pairs in which a single character is."""
+_LONG_QUESTION, _RAREST = 48, 24
 _WAIT_S = 30.0
 _COMMIT_S = 1.0
 # Between which shares of a query's rare words, and between which cosines of E5, the evidence goes from 0 to 1: from what
@@ -301,7 +302,8 @@ class Library:
         query's rare words it holds, or how close the meanings are, whichever is more. It need not fall with the rank.
         """
         asked = list(dict.fromkeys(terms(query)))
-        rankings = [self._by_words(asked)]
+        weights = self._weights(asked)
+        rankings = [self._by_words(self._telling(asked, weights))]
         cosines: dict[int, float] = {}
         if self.can_embed and self.embedder is not None:
             vector = (await self.embedder.queries([query]))[0]
@@ -322,7 +324,6 @@ class Library:
             # own, other, other, own, other, own ...: across languages words do not help, and the right one stands lower
             turns[row] = (rank and 2 * rank + 1) if is_own else max(1, 2 * rank)
             seen[languages[row]] += 1
-        weights = self._weights(asked)
         found: dict[str, Passage] = {}
         for row in sorted(turns, key=turns.__getitem__):
             if len(found) == k:
@@ -334,6 +335,17 @@ class Library:
     def _languages(self, rows: Iterable[int]) -> dict[int, str]:
         wanted = ",".join(map(str, rows))
         return dict(self._sql(f"SELECT id, language FROM chunks WHERE id IN ({wanted})"))
+
+    def _telling(self, asked: Sequence[str], weights: dict[str, float]) -> list[str]:
+        """The terms to look for: of a long question the rarest that stand in the library, wherever they stand in it.
+
+        Summed over a hundred ordinary words, chance outweighs the two that tell: with all of them 27% of questions of 200
+        words find their passage among five, with the 24 rarest 100% (`bench.brought`).
+        """
+        if len(asked) <= _LONG_QUESTION:
+            return list(asked)
+        there = [t for t in asked[:_TERMS] if self._sql("SELECT 1 FROM vocabulary WHERE term = ?", (t,))]
+        return sorted(there, key=lambda term: -weights[term])[:_RAREST]
 
     def _by_words(self, asked: Sequence[str]) -> list[int]:
         if not asked:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from jielong.config import at_least
-from jielong.errors import ConfigError
+from jielong.errors import ConfigError, DataError
 from jielong.model import adapter_files, hf
 from jielong.model.adapters import AdaptedModel, AdapterConfig
 from jielong.model.transformer import (
@@ -96,7 +96,11 @@ class TrainStage(Stage):
         rows = self.source.rows()
         if rows is not None and "start" in self.inputs:
             tokenizer = open_tokenizer(self, context)
-            rows.build(self.given(context, tokenizer, context.recipe.seed))
+            try:
+                rows.build(self.given(context, tokenizer, context.recipe.seed))
+            except DataError as error:
+                hint = f"longer rows take more: --set {self.name}.source.length={2 * rows.length}"
+                raise DataError(f"stage {self.name} could not be trained: {error}; {hint}") from error
 
     def run(self, context: Context) -> Summary:
         """Take the training to its end; the summary names the checkpoint to go on from."""

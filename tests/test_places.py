@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jielong.data.extract import extract, pdf_pages
+from jielong.data.extract import extract
+from jielong.data.pdf import pdf_pages
 from jielong.data.places import locate
 from jielong.data.refine import refine
 from jielong.data.sources import MAX_FILE_BYTES, Page, read_page, read_pages
@@ -15,16 +16,21 @@ from jielong.errors import DataError
 
 def write_pdf(pages: list[str], encrypt: str = "") -> bytes:
     """A PDF with one line of text on each page; `encrypt` is its encryption dictionary."""
+    return draw_pdf([f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET" if text else "" for text in pages], encrypt=encrypt)
+
+
+def draw_pdf(pages: list[str], turned: int = 0, encrypt: str = "") -> bytes:
+    """A PDF whose pages are drawn by these operators, with Helvetica as /F1, and shown `turned` by so many degrees."""
     kids = " ".join(f"{4 + 2 * i} 0 R" for i in range(len(pages)))
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
         f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
         "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
-    for number, text in enumerate(pages):
-        drawn = f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET"
+    for number, drawn in enumerate(pages):
         objects += [
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >> "
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Rotate {turned} /Resources "
+            "<< /Font << /F1 3 0 R >> >> "
             f"/Contents {5 + 2 * number} 0 R >>",
             f"<< /Length {len(drawn)} >>\nstream\n{drawn}\nendstream",
         ]
@@ -104,6 +110,23 @@ def test_training_reads_pdf_and_code_and_counts_what_is_damaged(tmp_path: Path) 
     documents, report = refine(read_pages(tmp_path))
     assert [d.source for d in documents] == ["birds.pdf"]
     assert report.dropped["unreadable"] == 1
+
+
+def test_text_keeps_its_indentation() -> None:
+    body = b"Tea:\n  - green,   80 degrees\n\t- black\n\xe3\x80\x80Note\n"
+    assert extract(Page("tea.txt", body, "text/plain")).text == "Tea:\n  - green, 80 degrees\n\t- black\nNote"
+    fenced = b"# Loops\n\n```python\nfor x in y:\n    print(x)\n```\n"
+    assert extract(Page("a.md", fenced, "text/markdown")).text == "Loops\n\nfor x in y:\n    print(x)"
+
+
+@pytest.mark.parametrize("name", ["has-sidebar", "with-comments", "page-with-newsletter", "cookie-consent-shown"])
+def test_a_name_that_only_speaks_of_the_site_empties_no_page(name: str) -> None:
+    said = "<p>The heron stands in the shallow water of the lake and waits until a fish comes near.</p>" * 5
+    around = "<div class='sidebar'><p>Buy now</p></div><div class='comments'>First!</div>"
+    html = f"<html><body class='{name}'><div class='{name}'><div>{said}</div>{around}</div></body></html>"
+    text = extract(Page("a.html", html.encode(), "text/html")).text
+    assert text.count("heron") == 5
+    assert "Buy" not in text and "First" not in text
 
 
 def test_a_huge_file_is_not_read(tmp_path: Path) -> None:

@@ -52,11 +52,14 @@ def _add(arguments: argparse.Namespace) -> int:
         added = library.add(arguments.paths, progress)
         made = asyncio.run(library.embed(progress))
         progress.clear()
-        for problem in added.problems:
-            print(problem, file=sys.stderr)
+        for sentence in (*added.problems, *added.remarks):
+            print(sentence, file=sys.stderr)
+        if added.skipped:
+            print(f"Skipped: {', '.join(f'{n:,} {kind}' for kind, n in added.skipped.most_common())}", file=sys.stderr)
         counts = {
             "new": added.read,
             "changed": added.replaced,
+            "moved": added.moved,
             "unchanged": added.unchanged,
             "gone": added.removed,
             "unreadable": len(added.problems),

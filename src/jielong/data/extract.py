@@ -13,14 +13,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import ElementNode, HTMLTree
 
 from jielong.data.office import container_of, csv_text, docx_html, epub_html, json_texts, xlsx_text
+from jielong.data.pdf import pdf_pages
+from jielong.data.plain import code_text, plain_text, tidy
 from jielong.data.sources import PageLike
-from jielong.errors import ConfigError, DataError
+from jielong.errors import DataError
 from jielong.outside import decode
 
 _SITE_WORDS = (
@@ -52,37 +53,31 @@ _SITE_IDS = (
 
 # One selector that asks first for what is cheap to know, [class] and [id]: as sixty selectors it took eight times as long.
 # Blocks only, since a <span class="comment"> is highlighted source code.
+_BY_NAME = f"[class]{_BLOCKS}:is({_SITE_CLASSES}), [id]{_BOXES}:is({_SITE_IDS})"
 _SKIP = [
     "nav, footer, aside, script, style, noscript, template, form, button, select, iframe, svg, dialog, "
     "[hidden], [aria-hidden=true], [style*='display:none'], [style*='display: none'], "
     "[role=navigation], [role=banner], [role=contentinfo], [role=complementary], [role=search], [role=dialog], "
     "body > header, header:not(:has(h1)), [data-nearly-all-links], "
-    f"[class]{_BLOCKS}:is({_SITE_CLASSES}), [id]{_BOXES}:is({_SITE_IDS})"
+    f":is({_BY_NAME}):not([data-holds-the-text])"
 ]
 _ROOTS = ("main", "[role=main]", "[itemprop=articleBody]", "article")
 _ENOUGH_CHARS = 60
+_LITTLE_CHARS = 300
+"""Where no more than this is left of a page, it is asked whether the name of an element was taken for what it is not."""
 
 # "<dt>Capital:</dt><dd>Paris</dd>" is one line to a reader; longer terms stand above their explanation.
 _LABEL = re.compile(r"<dt([^>]*)>([^<]{1,40}[:：]\s*)</dt>\s*<dd[^>]*>", re.I)
-_LINE_SPACE = re.compile(r"[^\S\n]+")
-_BLANK_LINES = re.compile(r"\n{3,}")
-_INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff\u00ad\x00-\x08\x0b\x0c\x0e-\x1f]")
 _LOOKS_LIKE_HTML = re.compile(r"\s*(<!--.*?-->\s*)*<(!doctype|html|head|body|\?xml)\b", re.I | re.S)
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """The text, blank lines between its paragraphs, and the encoding that the bytes were in."""
+    """The text, blank lines between its paragraphs, the encoding that the bytes were in, and a PDF's pages without text."""
 
     text: str
     encoding: str
-
-
-def tidy(text: str) -> str:
-    """Spaces collapsed, invisible characters dropped, at most one blank line in a row."""
-    text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    lines = "\n".join([line.strip() for line in _LINE_SPACE.sub(" ", text).split("\n")])
-    return _BLANK_LINES.sub("\n\n", lines).strip()
+    num_empty_pages: int = 0
 
 
 def _num_visible(node: ElementNode) -> int:
@@ -116,10 +111,29 @@ def _plain(tree: HTMLTree) -> str:
     return tidy(extract_plain_text(tree, list_bullets=False, alt_texts=False, skip_elements=_SKIP))
 
 
+def _mark_what_holds_the_text(tree: HTMLTree) -> bool:
+    """Marks elements named like what serves the site ("has-sidebar") that hold most of the page; whether there are any."""
+    if tree.body is None:
+        return False
+    whole, found = _num_visible(tree.body), False
+    for element in tree.body.query_selector_all(_BY_NAME)[:]:
+        if _num_visible(element) > max(_LITTLE_CHARS, whole / 2):
+            element.setattr("data-holds-the-text", "1")
+            found = True
+    return found
+
+
 def html_text(html: str) -> str:
     """The main text of an HTML page; "" when it has none."""
     tree = HTMLTree.parse(_LABEL.sub(r"<dt\1>\2 ", html))
     _mark_link_lists(tree)
+    text = _main_text(tree)
+    if len(text) < _LITTLE_CHARS and _mark_what_holds_the_text(tree):
+        return _main_text(tree)
+    return text
+
+
+def _main_text(tree: HTMLTree) -> str:
     root = _root(tree)
     if root is not None:
         text = _plain(root)
@@ -152,47 +166,11 @@ def markdown_text(text: str) -> str:
     text = _FRONT_MATTER.sub("", text.replace("\r\n", "\n"))
     for pattern, replacement in _MARKDOWN:
         text = pattern.sub(replacement, text)
-    return tidy(text)
+    return plain_text(text)
 
 
-def code_text(text: str) -> str:
-    """Code with its lines and indentation, without what cannot be seen."""
-    return _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).rstrip()
-
-
-_HYPHEN = re.compile("[\ufffe\x02]\r?\n?")
 PAGE_BORDER = "\n\n"
 """Stands between the pages of a PDF."""
-
-
-def pdf_pages(body: bytes) -> list[str]:
-    """The text of each page of a PDF, "" where a page has none (a scan).
-
-    DataError says of a damaged or encrypted one what is wrong; ConfigError where pypdfium2 is not installed.
-    """
-    try:
-        import pypdfium2
-    except ImportError:
-        raise ConfigError("reading PDF files needs pypdfium2; pip install 'jielong[library]'") from None
-    try:
-        document = pypdfium2.PdfDocument(body)
-    except pypdfium2.PdfiumError as error:
-        if "password" in str(error).lower():
-            raise DataError("the PDF is encrypted; save a copy without its password") from None
-        raise DataError(f"the PDF is damaged: {error}") from None
-    try:
-        return [_pdf_page(document, number) for number in range(len(document))]
-    finally:
-        document.close()
-
-
-def _pdf_page(document: Any, number: int) -> str:
-    try:
-        page = document[number]
-        # U+FFFE and U+0002 stand for the hyphen of a word that goes on in the next line
-        return tidy(_HYPHEN.sub("", page.get_textpage().get_text_bounded()))
-    except Exception as error:  # one bad page of a book: pypdfium2 has its own errors, and some of ctypes
-        raise DataError(f"page {number + 1} of the PDF is damaged: {error}") from error
 
 
 def is_pdf(page: PageLike) -> bool:
@@ -254,7 +232,8 @@ def extract(page: PageLike) -> Extracted:
     that reads them is not installed.
     """
     if is_pdf(page):
-        return Extracted(PAGE_BORDER.join(filter(None, pdf_pages(page.body))), "pdf")
+        pages = pdf_pages(page.body)
+        return Extracted(PAGE_BORDER.join(filter(None, pages)), "pdf", pages.count(""))
     kind, source, encoding = source_of(page)
     return Extracted(READ[kind](source), encoding)
 
@@ -263,5 +242,5 @@ READ: dict[str, Callable[[str], str]] = {
     "html": html_text,
     "markdown": markdown_text,
     "code": code_text,
-    "text": tidy,
+    "text": plain_text,
 }

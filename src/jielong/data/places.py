@@ -14,18 +14,24 @@ from itertools import accumulate
 
 from resiliparse.parse.html import HTMLTree
 
-from jielong.data.extract import PAGE_BORDER, READ, is_pdf, markdown_text, pdf_pages, source_of, tidy
+from jielong.data.extract import PAGE_BORDER, READ, is_pdf, markdown_text, source_of
+from jielong.data.pdf import pdf_pages
+from jielong.data.plain import tidy
 from jielong.data.sources import PageLike
 
 
 @dataclass(frozen=True)
 class Located:
-    """A text, and the places that begin at rising offsets of it; `unit` is "page", "line", or "" for headings."""
+    """A text, and the places that begin at rising offsets of it; `unit` is "page", "line", or "" for headings.
+
+    `remark` says what of the source is not in the text, and why.
+    """
 
     text: str
     unit: str
     starts: tuple[int, ...]
     names: tuple[str, ...]
+    remark: str = ""
 
     def place(self, start: int, end: int) -> str:
         """The place of the characters from `start` to `end`: "page 3", "lines 10-24", a heading, or "" where unknown."""
@@ -43,13 +49,16 @@ class Located:
 def locate(page: PageLike) -> Located:
     """The text that `extract` gives of a page, with its places; raises as `extract` does."""
     if is_pdf(page):
-        pages = [(text, str(number)) for number, text in enumerate(pdf_pages(page.body), start=1) if text]
+        found = pdf_pages(page.body)
+        pages = [(text, str(number)) for number, text in enumerate(found, start=1) if text]
+        num_empty = len(found) - len(pages)
         offsets = accumulate((len(text) + len(PAGE_BORDER) for text, _ in pages), initial=0)
         return Located(
             PAGE_BORDER.join(text for text, _ in pages),
             "page",
             tuple(offsets)[: len(pages)],
             tuple(n for _, n in pages),
+            f"{num_empty:,} of {len(found):,} pages hold no text; perhaps they were scanned" if num_empty else "",
         )
     kind, source, _ = source_of(page)
     text = READ[kind](source)
@@ -96,4 +105,4 @@ _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)[ \t]*#*$|^(?=\S)(.+)\n {0,3}(?:
 
 def _markdown_headings(text: str) -> list[str]:
     text = _FENCED.sub("", text.replace("\r\n", "\n"))
-    return [markdown_text(match[1] or match[2] or "") for match in _HEADING.finditer(text)]
+    return [markdown_text(match[1] or match[2] or "").strip() for match in _HEADING.finditer(text)]

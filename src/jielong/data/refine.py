@@ -55,6 +55,7 @@ class RefineReport:
     dropped_by_language: Counter[str] = field(default_factory=Counter)
     encodings: Counter[str] = field(default_factory=Counter)
     num_boilerplate_lines: int = 0
+    num_empty_pdf_pages: int = 0
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,6 +77,8 @@ class RefineReport:
         lines += [row(f"  {reason}", count) for reason, count in self.dropped.most_common()]
         if self.num_boilerplate_lines:
             lines.append(f"  {self.num_boilerplate_lines:,} lines dropped that stand on very many pages")
+        if self.num_empty_pdf_pages:
+            lines.append(f"  {self.num_empty_pdf_pages:,} pages of PDF files hold no text; perhaps they were scanned")
         lines.append(f"text kept: {self.num_kept_chars:,} characters, {self.num_kept_bytes:,} bytes")
         return "\n".join(lines)
 
@@ -99,7 +102,7 @@ def cut(text: str, max_chars: int) -> list[str]:
 
 
 def _line_mark(line: str) -> bytes:
-    return hashlib.blake2b(line.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return hashlib.blake2b(line.strip().encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def _without_frequent_lines(texts: list[str], max_pages: int, report: RefineReport) -> list[str]:
@@ -132,6 +135,7 @@ def _texts(
                 yield page.uri, "", "unreadable"
             else:
                 report.encodings[extracted.encoding] += 1
+                report.num_empty_pdf_pages += extracted.num_empty_pages
                 yield page.uri, extracted.text, ""
         if progress is not None:
             progress(report.num_pages)

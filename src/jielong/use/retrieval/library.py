@@ -64,7 +64,11 @@ Report = Callable[[str, int, int], None]
 
 @dataclass
 class Added:
-    """What adding did, in files; `problems` has a sentence for each that could not be read."""
+    """What adding did, in files.
+
+    `problems` has a sentence for each that could not be read, `remarks` for what is missing of one that could, `skipped` the
+    kinds of what was left out of folders.
+    """
 
     read: int = 0
     replaced: int = 0
@@ -72,6 +76,8 @@ class Added:
     unchanged: int = 0
     removed: int = 0
     problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ class Library:
         added, files, missing = Added(), dict[str, None](), list[str]()
         paths = list(paths)
         for path in paths:
-            found = dict.fromkeys(map(str, _files(path))) if path.exists() else {}
+            found = dict.fromkeys(map(str, _files(path, added.skipped))) if path.exists() else {}
             files |= found
             gone = [p for p in self._inside(path) if p not in found] if not path.is_file() else []
             if not path.exists() and not gone:
@@ -181,8 +187,11 @@ class Library:
         problem = page.error.removeprefix(f"{path}: ")
         if not problem:
             try:
-                chunks = list(cut_into_chunks(locate(page), self._chunks))
+                located = locate(page)
+                chunks = list(cut_into_chunks(located, self._chunks))
                 problem = "" if chunks else "it holds no text"
+                if chunks and located.remark:
+                    added.remarks.append(f"{_shown(path)}: {located.remark}")
             except (DataError, ConfigError) as error:
                 problem = str(error)
         if not known and not problem and self._move(path, digest):
@@ -484,9 +493,14 @@ def _evidence(value: float, low: float, high: float) -> float:
     return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
-def _files(path: Path) -> list[Path]:
-    """The files that `path` stands for, with their full paths; what is hidden is left out of folders."""
-    return look_through(path.resolve()).paths if path.is_dir() else [path.resolve()]
+def _files(path: Path, skipped: Counter[str] | None = None) -> list[Path]:
+    """The files that `path` stands for, with their full paths; `skipped` counts what is left out of folders, by kind."""
+    if not path.is_dir():
+        return [path.resolve()]
+    listing = look_through(path.resolve())
+    if skipped is not None:
+        skipped.update(listing.skipped)
+    return listing.paths
 
 
 def _digest(page: Page) -> str:

@@ -1,0 +1,213 @@
+"""The text of a PDF, page by page: lines and columns are put together from where each character stands.
+
+A PDF holds characters with their places and no more. pypdfium2 gives them in the order in which they were drawn, with the
+blanks between words; what is a line it gets wrong where cells stand far apart or where text is turned. So a line is made here
+of the characters that follow each other on one baseline, and lines that were drawn straight across two columns of running
+text are read one column after the other.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from jielong.data.plain import tidy
+from jielong.errors import ConfigError, DataError
+
+_LATEST_MARK = 1024
+"""Where readers look for the mark of a PDF: some have a few lines of something else before it."""
+_CELL_GAP = 1.2
+"""A gap of so many heights of the letters parts two cells of a table, or two columns."""
+_WORD_GAP = 0.3
+"""A gap between words of turned text, which pdfium leaves without blanks."""
+_SAME_LINE = 0.5
+_COLUMN_LINES, _COLUMN_WORDS, _COLUMN_LETTERS = 3, 3, 14
+"""Columns of running text are so many lines high, with so many words or letters in each; a table's cells have fewer."""
+_INDENT = 2.5
+_HYPHENS = "\ufffe\x02\xad"
+_HYPHEN = "\xad"
+"""How a hyphen is noted that ends a line in the middle of a word."""
+
+
+def pdf_pages(body: bytes) -> list[str]:
+    """The text of each page of a PDF, "" where a page has none (a scan).
+
+    DataError says of a damaged or encrypted one what is wrong; ConfigError where pypdfium2 is not installed.
+    """
+    try:
+        import pypdfium2
+    except ImportError:
+        raise ConfigError("reading PDF files needs pypdfium2; pip install 'jielong[library]'") from None
+    if b"%PDF-" not in body[:_LATEST_MARK]:
+        raise DataError(f"it is no PDF; it begins with {body[:20]!r}" if body else "it is empty")
+    try:
+        document = pypdfium2.PdfDocument(body)
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise DataError("the PDF is encrypted; save a copy without its password") from None
+        raise DataError(f"the PDF is damaged: {error}") from None
+    try:
+        return _join_hyphens([_page(document, number) for number in range(len(document))])
+    finally:
+        document.close()
+
+
+@dataclass
+class _Cell:
+    """Text without a wide gap in it, from `start` to `end` along a line at `across`; lengths in points, `turn` in degrees."""
+
+    turn: int
+    across: float
+    start: float
+    end: float
+    height: float
+    letters: list[str]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.letters)
+
+    def is_beside(self, turn: int, across: float, height: float) -> bool:
+        return self.turn == turn and abs(self.across - across) < _SAME_LINE * max(self.height, height)
+
+
+def _page(document: Any, number: int) -> str:
+    try:
+        page = document[number]
+        page.set_rotation(0)  # a page that is only shown turned is read as it was written
+        return "\n".join(_lines(_rows(_cells(page.get_textpage(), page.get_bbox()))))
+    except Exception as error:  # one bad page of a book: pypdfium2 has its own errors, and some of ctypes
+        raise DataError(f"page {number + 1} of the PDF is damaged: {error}") from error
+
+
+def _cells(text: Any, page_box: tuple[float, float, float, float]) -> Iterator[_Cell]:
+    """The cells of a page in the order in which they were drawn; what lies off the page nobody reads."""
+    from pypdfium2 import raw
+
+    box, (left, bottom, right, top) = raw.FS_RECTF(), page_box
+    cell, is_apart = None, False
+    for i in range(raw.FPDFText_CountChars(text)):
+        letter = chr(raw.FPDFText_GetUnicode(text, i))
+        if letter.isspace():  # pdfium's own line breaks are among them
+            is_apart = True
+            continue
+        raw.FPDFText_GetLooseCharBox(text, i, box)
+        if not (box.right > left and box.left < right and box.top > bottom and box.bottom < top):
+            continue
+        turn = -round(math.degrees(raw.FPDFText_GetCharAngle(text, i))) % 360
+        start, end, across, height = _along(turn, box.left, box.right, box.bottom, box.top)
+        letter = _HYPHEN if letter in _HYPHENS else letter
+        if cell and cell.is_beside(turn, across, height):
+            gap = (start - cell.end) / max(cell.height, 0.1)
+            if -1 < gap < _CELL_GAP:
+                cell.letters += [" ", letter] if is_apart or (turn and gap > _WORD_GAP) else [letter]
+                cell.end, is_apart = end, False
+                continue
+        if cell:
+            yield cell
+        cell, is_apart = _Cell(turn, across, start, end, height, [letter]), False
+    if cell:
+        yield cell
+
+
+def _along(turn: int, left: float, right: float, bottom: float, top: float) -> tuple[float, float, float, float]:
+    """Start, end, foot and height of a letter's box, seen so that its text runs from left to right."""
+    if turn == 0:
+        return left, right, bottom, top - bottom
+    if turn == 90:
+        return bottom, top, -right, right - left
+    if turn == 180:
+        return -right, -left, -top, top - bottom
+    if turn == 270:
+        return -top, -bottom, left, right - left
+    # the box of a slanted letter says little; its middle does
+    x, y, half = (left + right) / 2, (bottom + top) / 2, min(right - left, top - bottom) / 2
+    sin, cos = math.sin(math.radians(turn)), math.cos(math.radians(turn))
+    along, across = x * cos + y * sin, y * cos - x * sin
+    return along - half, along + half, across - half, 2 * half
+
+
+def _rows(cells: Iterable[_Cell]) -> list[list[_Cell]]:
+    """Cells that were drawn one after the other on one line, from left to right."""
+    rows: list[list[_Cell]] = []
+    for cell in cells:
+        last = rows[-1][-1] if rows else None
+        if last and cell.start > last.end and last.is_beside(cell.turn, cell.across, cell.height):
+            rows[-1].append(cell)
+        else:
+            rows.append([cell])
+    return [row for turn, same in groupby(rows, key=lambda row: row[0].turn) for row in _from_above(turn, list(same))]
+
+
+def _from_above(turn: int, rows: list[list[_Cell]]) -> list[list[_Cell]]:
+    """Rows of turned text, which pdfium may give from the last to the first."""
+    feet = [row[0].across for row in rows]
+    return rows[::-1] if turn and feet == sorted(feet) else rows
+
+
+def _lines(rows: Sequence[list[_Cell]]) -> Iterator[str]:
+    at = 0
+    while at < len(rows):
+        columns, num_rows = _columns(rows[at:])
+        if columns:
+            for column in columns:
+                yield from (cell.text for cell in column)
+        else:
+            num_rows = 1
+            yield " ".join(cell.text for cell in rows[at])
+        at += num_rows
+
+
+def _columns(rows: Sequence[list[_Cell]]) -> tuple[list[list[_Cell]], int]:
+    """The columns of running text that the first rows make, and how many rows these are; none where it is no such text."""
+    starts = [cell.start for cell in rows[0]]
+    columns: list[list[_Cell]] = [[] for _ in starts]
+    num_rows = num_full = 0
+    if len(starts) < 2:
+        return [], 0
+    for row in rows:
+        nearest = [min(range(len(starts)), key=lambda k: abs(starts[k] - cell.start)) for cell in row]
+        is_in_line = all(
+            abs(starts[k] - c.start) < _INDENT * c.height and c.turn == rows[0][0].turn
+            for k, c in zip(nearest, row, strict=True)
+        )
+        if not is_in_line or len(set(nearest)) < len(nearest):
+            break
+        for k, cell in zip(nearest, row, strict=True):
+            columns[k].append(cell)
+        num_rows, num_full = num_rows + 1, num_full + (len(row) > 1)
+    is_text = num_full >= _COLUMN_LINES and all(_is_running_text(column) for column in columns)
+    return (columns, num_rows) if is_text else ([], 0)
+
+
+def _is_running_text(column: Sequence[_Cell]) -> bool:
+    words = sum(len(cell.text.split()) for cell in column) / len(column)
+    letters = sum(len(cell.text) for cell in column) / len(column)
+    is_without_blanks = letters / words >= _COLUMN_LETTERS  # Chinese
+    return letters >= _COLUMN_LETTERS and (words >= _COLUMN_WORDS or is_without_blanks)
+
+
+_BROKEN = re.compile(rf"(\w[\w-]*)?{_HYPHEN}\n?((?:\w[\w-]*)?)")
+_ALWAYS_HYPHENATED = {"well", "self", "ex", "all", "so"}
+
+
+def _join_hyphens(pages: Sequence[str]) -> list[str]:
+    """Words that were broken at the end of a line are joined.
+
+    Whether the hyphen is the word's own, as that of "well-known", the document says where it has the word in one line, or
+    the word where it has another hyphen.
+    """
+    known = set(re.findall(r"\w[\w-]*\w", " ".join(pages).lower()))
+
+    def join(broken: re.Match[str]) -> str:
+        head, tail = broken[1] or "", broken[2]
+        joined, hyphenated = (head + tail).lower(), f"{head}-{tail}".lower()
+        keeps = bool(head and tail) and joined not in known
+        keeps = keeps and (hyphenated in known or "-" in joined or head.lower() in _ALWAYS_HYPHENATED)
+        return f"{head}-{tail}" if keeps or not tail else head + tail
+
+    return [tidy(_BROKEN.sub(join, page)) for page in pages]

@@ -1,0 +1,30 @@
+"""Text swept of what is seen by nobody: spaces in a row, invisible characters, empty lines."""
+
+from __future__ import annotations
+
+import re
+
+_LINE_SPACE = re.compile(r"[^\S\n]+")
+_INDENT = re.compile(r"[ \t]*")
+_BLANK_LINES = re.compile(r"\n{3,}")
+_INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff\u00ad\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+
+def tidy(text: str) -> str:
+    """Spaces collapsed, invisible characters dropped, at most one blank line in a row."""
+    lines = "\n".join([line.strip() for line in _LINE_SPACE.sub(" ", code_text(text)).split("\n")])
+    return _BLANK_LINES.sub("\n\n", lines).strip()
+
+
+def plain_text(text: str) -> str:
+    """As `tidy`, but lines keep the spaces and tabs that they begin with: a list may stand in a list."""
+    lines = code_text(text).split("\n")
+    indents = [match[0] if (match := _INDENT.match(line)) else "" for line in lines]
+    words = [_LINE_SPACE.sub(" ", line).strip() for line in lines]
+    swept = "\n".join([indent + line if line else "" for indent, line in zip(indents, words, strict=True)])
+    return _BLANK_LINES.sub("\n\n", swept).strip("\n")
+
+
+def code_text(text: str) -> str:
+    """Code with its lines and indentation, without what cannot be seen."""
+    return _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).rstrip()

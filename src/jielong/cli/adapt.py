@@ -12,7 +12,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """The command and its options, among `commands`."""
     parser = commands.add_parser("adapt", help="fine-tune a model that exists (LoRA) on a folder of text or on chats")
     parser.add_argument("model", type=Path, help="a model directory, a run's folder or a stage in it")
-    parser.add_argument("--source", type=Path, metavar="DIR", help="a folder of HTML, Markdown or text")
+    parser.add_argument("--source", type=Path, metavar="DIR", help="a folder of documents, text or code")
     parser.add_argument("--chat", type=Path, metavar="FILE.jsonl", help="conversations to learn from")
     parser.add_argument("--rank", type=int, default=16, help="rank of the adapter (default 16)")
     parser.add_argument(

@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
         return parser
 
     add = verb("add", _add, "read files and folders; what has not changed since is not read again")
-    add.add_argument("paths", nargs="+", type=Path, metavar="DIR|FILE", help="text, Markdown, HTML, PDF or code")
+    add.add_argument("paths", nargs="+", type=Path, metavar="DIR|FILE", help="documents, text or code")
     add.add_argument("--embedder", help=EMBEDDER_HELP)
     search = verb("search", _search, "the passages that fit a query best")
     search.add_argument("query")

@@ -21,7 +21,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         metavar="RECIPE",
         help=f"{', '.join(about_recipes())}; a FILE.py with a recipe, or a FILE.json that jielong tune has written",
     )
-    parser.add_argument("--source", type=Path, metavar="DIR", help="own: a folder of HTML, Markdown, PDF, text or code")
+    parser.add_argument("--source", type=Path, metavar="DIR", help="own: a folder of documents, text or code")
     parser.add_argument("--chat", type=Path, metavar="FILE.jsonl", help="own: conversations to learn from")
     parser.add_argument("--preferences", type=Path, metavar="FILE.jsonl", help="own: which of two answers is better")
     add_size(parser)

@@ -149,6 +149,13 @@ def epub() -> bytes:
     )
 
 
+def test_of_a_word_document_that_is_no_sound_xml_the_paragraphs_are_read():
+    body = f"<w:document><w:p><w:r><w:t>The harbour &amp; </w:t><w:t>its boats</w:t></w:r></w:p><w:p><w:r><w:t>{TEXT}</w:t></w:r></w:p>"
+    page = Page("harbour.docx", archive({"[Content_Types].xml": "x", "word/document.xml": body}), "")
+    text = extract(page).text
+    assert text.startswith("The harbour & its boats\n") and TEXT.strip() in text
+
+
 def test_a_word_document_is_read_with_its_headings_and_tables():
     page = Page("harbour.docx", docx(), "application/octet-stream")
     text = extract(page).text

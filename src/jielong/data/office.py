@@ -54,8 +54,26 @@ def docx_html(body: bytes) -> str:
         # pictures are left out: as text they would be long lines of letters
         converted = mammoth.convert_to_html(io.BytesIO(body), convert_image=mammoth.images.img_element(lambda _: {}))
     except Exception as error:  # of a package that parses what anybody wrote: XML, ZIP and its own
-        raise DataError(f"the DOCX is damaged: {error}") from error
+        found = _paragraphs(body)
+        if not found:
+            raise DataError(f"the DOCX is damaged: {error}") from error
+        return f"<html><body>{found}</body></html>"
     return f"<html><body>{converted.value}</body></html>"
+
+
+def _paragraphs(body: bytes) -> str:
+    """The paragraphs of a Word document that is no sound XML, such as programs write that know half of the format."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            source = archive.read("word/document.xml").decode("utf-8")
+    except (zipfile.BadZipFile, zlib.error, UnicodeDecodeError, OSError):
+        return ""
+    found = ("".join(_RUN.findall(paragraph)) for paragraph in _PARAGRAPH.findall(source))
+    return "".join(f"<p>{text}</p>" for text in found if text)
+
+
+_PARAGRAPH = re.compile(r"<w:p[ >].*?</w:p>", re.S)
+_RUN = re.compile(r"<w:t(?: [^>]*)?>([^<]*)</w:t>")
 
 
 def xlsx_text(body: bytes) -> str:

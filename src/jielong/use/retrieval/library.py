@@ -189,7 +189,7 @@ class Library:
             try:
                 located = locate(page)
                 chunks = list(cut_into_chunks(located, self._chunks))
-                problem = "" if chunks else "it holds no text"
+                problem = "" if chunks else located.remark or "it holds no text"
                 if chunks and located.remark:
                     added.remarks.append(f"{_shown(path)}: {located.remark}")
             except (DataError, ConfigError) as error:

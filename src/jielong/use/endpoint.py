@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 
 from jielong.errors import DataError, ResourceError
+from jielong.outside import parse_json
 from jielong.records import Conversation, Message, Sampling
 from jielong.use.port import Answer, Options, Usage
 
@@ -135,10 +136,9 @@ class Endpoint:
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         async with self._opened(path, body) as response:
-            await response.aread()
             try:
-                return dict(response.json())
-            except (ValueError, TypeError) as error:
+                return dict(parse_json((await response.aread()).decode("utf-8-sig")))
+            except (DataError, ValueError, TypeError) as error:
                 raise DataError(f"{self.url}/{path} did not answer with a JSON object: {error}") from error
 
     async def _events(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -148,8 +148,8 @@ class Endpoint:
                 if not line.startswith("data:") or data == "[DONE]":
                     continue
                 try:
-                    yield json.loads(data)
-                except ValueError as error:
+                    yield parse_json(data)
+                except DataError as error:
                     raise DataError(f"{self.url}/{path} streamed something that is no JSON: {error}") from error
 
     @contextlib.asynccontextmanager
@@ -239,10 +239,10 @@ def _calls(calls: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
     found = []
     for call in calls:
         function = call.get("function") or {}
-        try:
-            arguments = json.loads(function.get("arguments") or "{}")
-        except ValueError:
-            arguments = None
+        arguments = function.get("arguments") or {}
+        if isinstance(arguments, str):
+            with contextlib.suppress(DataError):
+                arguments = parse_json(arguments)
         if not isinstance(arguments, dict):
             arguments = {"unreadable": function.get("arguments")}
         found.append({"name": str(function.get("name")), "arguments": arguments, "id": str(call.get("id") or "")})

@@ -102,7 +102,7 @@ def test_bytes_that_are_no_text_are_refused_and_never_replaced(tmp_path):
 def test_lines_come_out_the_same_in_every_encoding(tmp_path, encoding):
     lines = ["plain", "今天的天气怎么样？我们去公园走走吧。", "", "你好，世界，这里是中国的首都北京。"]
     (tmp_path / "file").write_bytes("\n".join(lines).encode(encoding))
-    assert [text.rstrip("\n") for _, text in decoded_lines(tmp_path / "file")] == lines
+    assert [text.rstrip("\n") for _, text, _ in decoded_lines(tmp_path / "file")] == lines
     assert read_text(tmp_path / "file").lstrip("\ufeff") == "\n".join(lines)
 
 

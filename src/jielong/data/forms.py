@@ -58,6 +58,14 @@ def chat_of(data: Mapping[str, Any]) -> Formed[Conversation]:
     raise DataError(f"the fields are {', '.join(map(str, data)) or 'none'}; expected {_EXPECTED_CHAT}")
 
 
+def is_plain_text(data: Mapping[str, Any]) -> bool:
+    """Whether a record is a text and has no form of a chat."""
+    try:
+        return isinstance(data.get("text"), str) and not any(read(data, Notes()) for _, read in _CHAT_FORMS)
+    except DataError:
+        return False
+
+
 _ALWAYS = ("system", "tools", "label", "meta", "id")
 _EXPECTED_CHAT = "messages, conversations, instruction and output, or prompt and completion"
 
@@ -77,7 +85,7 @@ def _sharegpt(data: Mapping[str, Any], notes: Notes) -> _Found | None:
 
 
 def _alpaca(data: Mapping[str, Any], notes: Notes) -> _Found | None:
-    if "instruction" not in data or "output" not in data:
+    if data.get("instruction") is None or "output" not in data:
         return None
     before: list[Message] = []
     for number, pair in enumerate(as_list(data.get("history") or [], "'history'")):
@@ -90,18 +98,19 @@ def _alpaca(data: Mapping[str, Any], notes: Notes) -> _Found | None:
 
 
 def _asked_and_answered(data: Mapping[str, Any], notes: Notes) -> _Found | None:
-    for asks, answers in _ANSWERS.items():
-        for answer in answers:
-            if asks in data and answer in data and "chosen" not in data:
-                asked = _side(data[asks], asks, "user", notes)
-                return (*asked, *_side(data[answer], answer, "assistant", notes)), (asks, answer)
-    return None
+    there = [(asks, answer) for asks in _ANSWERS if asks in data for answer in _ANSWERS[asks] if answer in data]
+    if not there or "chosen" in data:
+        return None
+    # of tables that were joined, rows have all fields, and null in most
+    asks, answer = next((pair for pair in there if all(data[name] is not None for name in pair)), there[0])
+    asked = _side(data[asks], asks, "user", notes)
+    return (*asked, *_side(data[answer], answer, "assistant", notes)), (asks, answer)
 
 
 def _side(value: Any, where: str, role: str, notes: Notes) -> tuple[Message, ...]:
-    """Turns from a string, one turn, or a list of turns."""
+    """Turns from a string (also one that holds a dialogue, as HH has it), one turn, or a list of turns."""
     if isinstance(value, str):
-        return (Message(role, value),)
+        return _dialogue(value, where) if _HH.match(value) else (Message(role, value),)
     if isinstance(value, dict):
         return (message_of(value, where, notes),)
     if isinstance(value, list) and value:
@@ -126,6 +135,11 @@ def _finished(
     messages = with_system(messages, text_of(data, "system"))
     meta = dict(data["meta"]) if isinstance(data.get("meta"), dict) else {}
     tools = tools_of(data.get("tools"))
+    if "tools" in meta:  # ours, or somebody's field of the same name
+        try:
+            tools = tools or tools_of(meta.pop("tools"))
+        except DataError:
+            notes.unread.append("meta.tools")
     if tools:
         meta["tools"] = list(tools)
     label = data.get("label")
@@ -155,6 +169,7 @@ def _finished(
 # Preferences -------------------------------------------------------------------------------------------------------
 
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
+_HH = re.compile(r"\s*Human:.*\n\nAssistant:", re.S)
 _SCORES = ("score_chosen", "score_rejected", "chosen_score", "rejected_score")
 
 
@@ -174,12 +189,18 @@ def preference_of(data: Mapping[str, Any]) -> Formed[Preference]:
             sides.append(_dialogue(value, key))
         else:
             sides.append(_side(value, key, "assistant", notes))
+        if not all(m.is_trained for m in sides[-1]):
+            notes.odd.append("turns that are not to be trained, which preferences do not know")
     if not asked:
         asked = _common(*sides)
         sides = [side[len(asked) :] for side in sides]
         form = "whole dialogues with a common beginning" if asked else form
     else:
+        before = next((side[0].text for side in sides if side and side[0].role == "system"), "")
         sides = [_without(asked, side) for side in sides]
+        asked = with_system(asked, before)
+        if any(side and side[0].role not in ("assistant", "tool") for side in sides):
+            notes.odd.append("an answer that begins with a turn that is not in its prompt")
     prompt = with_system(asked, text_of(data, "system"))
     if not any(m.role != "system" for m in prompt):
         raise DataError("there is no prompt: neither a field for it nor a common beginning of chosen and rejected")
@@ -215,7 +236,7 @@ def _asked(data: Mapping[str, Any], notes: Notes) -> tuple[str, tuple[Message, .
     if data.get("conversations") is not None:
         return "ShareGPT's conversations", messages_of(data["conversations"], "conversations", notes), {"conversations"}
     for key in ("prompt", "question", "query", "messages"):
-        if data.get(key) is not None:
+        if data.get(key) not in (None, "", []):
             return f"a {key} and two answers", _side(data[key], key, "user", notes), {key}
     if data.get("instruction") is not None:
         asked = "\n\n".join(part for part in (text_of(data, "instruction"), text_of(data, "input")) if part.strip())
@@ -229,7 +250,10 @@ def _dialogue(text: str, where: str) -> tuple[Message, ...]:
     if pieces[0].strip():
         raise wrong(f"{where!r}", text, "a dialogue that begins with 'Human:'")
     roles = {"Human": "user", "Assistant": "assistant"}
-    return tuple(Message(roles[who], said.strip()) for who, said in zip(pieces[1::2], pieces[2::2], strict=True))
+    turns = [Message(roles[who], said.strip()) for who, said in zip(pieces[1::2], pieces[2::2], strict=True)]
+    if len(turns) > 1 and turns[-1] == Message("assistant", ""):  # a prompt ends where the answer is to begin
+        turns.pop()
+    return tuple(turns)
 
 
 def _common(chosen: Sequence[Message], rejected: Sequence[Message]) -> tuple[Message, ...]:
@@ -245,12 +269,16 @@ def _common(chosen: Sequence[Message], rejected: Sequence[Message]) -> tuple[Mes
 
 
 def _without(asked: tuple[Message, ...], side: tuple[Message, ...]) -> tuple[Message, ...]:
-    """An answer without the prompt, where it stands in it once more."""
-    plain = tuple(m for m in asked if m.role != "system")
-    for before in (asked, plain):
-        if before and len(side) > len(before) and side[: len(before)] == before:
-            return side[len(before) :]
-    return side
+    """An answer without the prompt, where it stands in it once more; system messages are the prompt's."""
+
+    def spoken(messages: Sequence[Message]) -> list[Message]:
+        return [replace(m, content=m.text.strip()) for m in messages if m.role != "system"]
+
+    said = tuple(m for m in side if m.role != "system")
+    before = spoken(asked)
+    if len(said) > len(before) and spoken(said[: len(before)]) == before:
+        return said[len(before) :]
+    return said if side and side[0].role == "system" else side
 
 
 def _why_no_pair(preference: Preference, data: Mapping[str, Any]) -> str:
@@ -260,8 +288,10 @@ def _why_no_pair(preference: Preference, data: Mapping[str, Any]) -> str:
         return "an answer is empty"
     if preference.chosen == preference.rejected:
         return "both answers are the same"
-    scores = [number_of(data, key, math.nan) for key in _SCORES]
-    for better, worse in (scores[:2], scores[2:]):
-        if better < worse:
-            return "the scores prefer the rejected answer"
+    scores = {key: number_of(data, key, math.nan) for key in _SCORES}
+    better, worse = ([scores[key] for key in _SCORES if side in key] for side in ("chosen", "rejected"))
+    if any(one < other for one in better for other in worse):
+        return "the scores prefer the rejected answer"
+    if preference.margin < 0:
+        return "the margin prefers the rejected answer"
     return ""

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from jielong.data.forms import Formed, Record, chat_of, preference_of
 from jielong.errors import DataError
-from jielong.outside import gathered, kind_of, listed, records
+from jielong.outside import Line, gathered, kind_of, listed, records
 from jielong.records import Conversation, Message, Preference
 from jielong.tokens.chat import texts
 
@@ -30,6 +30,7 @@ SHOWN_LINES = 3
 class Places:
     """How often something was found, and in which lines first."""
 
+    unit: str = "line"
     count: int = 0
     lines: list[int] = field(default_factory=list)
 
@@ -40,7 +41,7 @@ class Places:
 
     def __str__(self) -> str:
         more = " ..." if self.count > len(self.lines) else ""
-        where = "line" if self.count == 1 else "lines"
+        where = self.unit if self.count == 1 else f"{self.unit}s"
         return f"{where} {', '.join(map(str, self.lines))}{more}"
 
 
@@ -56,15 +57,16 @@ class Tally:
     unread: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     num_problems: int = 0
+    encoding: str = "utf-8"
 
-    def note(self, line: int, formed: Formed[Any]) -> None:
+    def note(self, line: Line, formed: Formed[Any]) -> None:
         self.forms[formed.form] += 1
         if formed.useless:
-            self.useless.setdefault(formed.useless, Places()).add(line)
+            self.useless.setdefault(formed.useless, Places(line.unit)).add(line.number)
         else:
             self.num_used += 1
         for what in formed.odd:
-            self.odd.setdefault(what, Places()).add(line)
+            self.odd.setdefault(what, Places(line.unit)).add(line.number)
         self.unread.update(formed.unread)
 
     def refuse(self, problem: str) -> None:
@@ -78,6 +80,8 @@ class Tally:
         told = [
             f"{self.num_used:,} of {self.num_records:,} records are used ({forms or 'none in a form that is known'})"
         ]
+        if self.encoding != "utf-8":
+            told.append(f"read as {self.encoding}, which the file seems to be in; if that is wrong, save it as UTF-8")
         told += [f"left out: {places.count:,}, {why} ({places})" for why, places in self.useless.items()]
         told += [f"kept, but odd: {places.count:,}, {what} ({places})" for what, places in self.odd.items()]
         if self.unread:
@@ -101,7 +105,7 @@ def each_record(
     """Line and record of all that can be used, one after the other; the tally counts the others, wrong ones too."""
     for line in records(path):
         tally.num_records += 1
-        problem = line.problem
+        problem, tally.encoding = line.problem, line.encoding
         if not problem:
             try:
                 if not isinstance(line.data, dict):
@@ -111,9 +115,9 @@ def each_record(
             except DataError as error:
                 problem = str(error)
         if problem:
-            tally.refuse(f"{path}:{line.number}: {problem}")
+            tally.refuse(f"{line.where(path)}: {problem}")
             continue
-        tally.note(line.number, found)
+        tally.note(line, found)
         if not found.useless:
             yield line.number, found
 

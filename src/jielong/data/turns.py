@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,12 +74,14 @@ def as_list(value: Any, where: str) -> list[Any]:
 def call_of(value: Any, where: str) -> dict[str, Any]:
     """A tool call as {"name", "arguments"}, from OpenAI's form or a flat one; arguments may be text.
 
-    The id is dropped: whoever calls a tool writes none, and answers stand in the order of their calls.
+    The id is dropped: whoever calls a tool writes none, and `messages_of` puts answers into the order of their calls.
     """
     call = value.get("function", value) if isinstance(value, dict) else value
     if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not call["name"]:
         raise wrong(where, value, 'a call such as {"name": "search", "arguments": {"query": "..."}}')
-    arguments = call.get("arguments", call.get("parameters"))
+    arguments = next(
+        (call[name] for name in ("arguments", "parameters", "args", "input") if call.get(name) is not None), None
+    )
     if isinstance(arguments, str):
         try:
             arguments = parse_json(arguments) if arguments.strip() else {}
@@ -101,7 +103,9 @@ def tools_of(value: Any) -> tuple[dict[str, Any], ...]:
         described = tool.get("function", tool) if isinstance(tool, dict) else tool
         if not isinstance(described, dict) or not isinstance(described.get("name"), str):
             raise wrong(f"tools[{number}]", tool, 'a description such as {"name", "description", "parameters"}')
-        found.append({key: described[key] for key in ("name", "description", "parameters") if key in described})
+        takes = described.get("parameters", described.get("input_schema"))
+        named = {"name": described["name"], "description": described.get("description"), "parameters": takes}
+        found.append({key: value for key, value in named.items() if value is not None})
     return tuple(found)
 
 
@@ -137,12 +141,13 @@ def message_of(data: Any, where: str, notes: Notes) -> Message:
     """One turn, from {"role", "content"} or {"from", "value"}."""
     if not isinstance(data, dict):
         raise wrong(where, data, "a turn with role and content")
-    said = data.get("role", data.get("from"))
+    said = data["role"] if data.get("role") is not None else data.get("from")
     role = ROLE_NAMES.get(said.strip().lower()) if isinstance(said, str) else None
     if role is None:
         raise wrong(f"{where}.{'role' if 'role' in data else 'from'}", said, "user, assistant, system or tool")
-    value = data.get("content", data.get("value"))
-    calls = [call_of(c, f"{where}.tool_calls[{n}]") for n, c in enumerate(data.get("tool_calls") or ())]
+    value = data["content"] if data.get("content") is not None else data.get("value")
+    called = as_list(data.get("tool_calls") or [], f"{where}.tool_calls")
+    calls = [call_of(c, f"{where}.tool_calls[{n}]") for n, c in enumerate(called)]
     if data.get("function_call") is not None:
         calls.append(call_of(data["function_call"], f"{where}.function_call"))
     if isinstance(said, str) and said.strip().lower() == "function_call":
@@ -178,7 +183,29 @@ def parse_call_text(value: Any, where: str) -> list[dict[str, Any]]:
 def messages_of(value: Any, where: str, notes: Notes) -> tuple[Message, ...]:
     """A list of turns, or the text of one."""
     turns = as_list(value, where)
-    return tuple(message_of(turn, f"{where}[{number}]", notes) for number, turn in enumerate(turns))
+    messages = [message_of(turn, f"{where}[{number}]", notes) for number, turn in enumerate(turns)]
+    ids: list[str] = []
+    for number, (turn, message) in enumerate(zip(turns, messages, strict=True)):
+        if message.role == "assistant":
+            ids = [
+                str(c.get("id") or "") if isinstance(c, dict) else ""
+                for c in as_list(turn.get("tool_calls") or [], where)
+            ]
+        elif message.role == "tool" and message.tool_call_id and all(ids) and ids:
+            if message.tool_call_id not in ids:
+                notes.odd.append("a tool's answer whose id is that of no call before it")
+            first = number
+            while (
+                first and messages[first - 1].role == "tool" and _rank(messages[first - 1], ids) > _rank(message, ids)
+            ):
+                first -= 1
+            messages.insert(first, messages.pop(number))
+    return tuple(messages)
+
+
+def _rank(answer: Message, ids: Sequence[str]) -> int:
+    """The place of an answer among those to calls of these ids."""
+    return ids.index(answer.tool_call_id) if answer.tool_call_id in ids else len(ids)
 
 
 def with_system(messages: tuple[Message, ...], system: str) -> tuple[Message, ...]:

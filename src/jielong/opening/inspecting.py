@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from jielong.data.forms import Formed, chat_of, preference_of
+from jielong.data.forms import Formed, chat_of, is_plain_text, preference_of
 from jielong.data.sources import look_through
 from jielong.data.talks import Tally, each_record
 from jielong.errors import CheckpointError, ConfigError, DataError
@@ -26,6 +27,9 @@ SAMPLE = 500
 """Records from which a tokenizer is trained where none is given."""
 
 VOCAB_SIZE = 4096
+
+_FIRST = 20
+"""Records among which the first that can be parsed tells what a file is."""
 
 
 @dataclass
@@ -90,13 +94,13 @@ def inspect(
         head = file.read(HEAD_BYTES)
     if head.startswith(b"GGUF"):
         return Inspected(str(path), "a model in a GGUF file", 1, ["import it: jielong import " + str(path)])
-    first = next(records(path), None)
-    if first is None:
+    begin = list(islice(records(path), _FIRST))
+    if not begin:
         return Inspected(str(path), "an empty file", 0, ["it holds no record"])
-    data = first.data if isinstance(first.data, dict) else {}
-    if data.get("chosen") is not None and data.get("rejected") is not None:
+    data = next((line.data for line in begin if isinstance(line.data, dict)), {})
+    if "chosen" in data and "rejected" in data:
         return _records(path, "preferences", preference_of, tokenizer, context, num_shown, progress)
-    if isinstance(data.get("text"), str) and not any(key in data for key in ("messages", "prompt", "conversations")):
+    if is_plain_text(data):
         return _texts(path, num_shown)
     return _records(path, "chats", chat_of, tokenizer, context, num_shown, progress)
 

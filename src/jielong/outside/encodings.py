@@ -19,6 +19,11 @@ _HEADER_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.I)
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "ascii": "cp1252", "iso8859-1": "cp1252", "big5": "big5hkscs"}
 
+_SIGN = "\u00a2-\u00a9\u00ac-\u00b6\u00b8\u00b9\u00bc-\u00be"
+_LETTER = "\u00c0-\u024f\u0370-\u04ff"
+_MIXED = re.compile(rf"[{_LETTER}]*[{_SIGN}][{_SIGN}{_LETTER}]+|[{_LETTER}]+[{_SIGN}]+|[\u00c0-\u00df][\u00c0-\u00ff]+")
+"""Letters and signs in a row that no language writes, and every two-byte encoding looks like in a one-byte one."""
+
 
 def _codec(name: str) -> str:
     """Python's name of an encoding, widened to what browsers take it for; empty when there is none such."""
@@ -47,8 +52,9 @@ def _plausibility(text: str) -> float:
     kana_hangul = sum("\u3041" <= c <= "\u30ff" or "\uac00" <= c <= "\ud7a3" for c in sample)
     strange = sum("\x80" <= c <= "\x9f" or "\ue000" <= c <= "\uf8ff" or c == "\ufffd" for c in sample)
     latin = sum("\xa0" <= c <= "\u024f" for c in sample)
+    mixed = sum(len(match[0]) for match in _MIXED.finditer(sample))
     # In Chinese a fifth of the characters are everyday ones; text decoded wrongly has one in fifty of them.
-    return (5.0 * everyday - han + 0.5 * kana_hangul - 0.1 * latin - 5.0 * strange) / (
+    return (5.0 * everyday - han + 0.5 * kana_hangul - 0.1 * latin - mixed - 5.0 * strange) / (
         1 + han + kana_hangul + latin + strange
     )
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
 import io
+import json
+import lzma
 import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -51,21 +55,31 @@ def refuse_pointer(path: Path) -> None:
         raise DataError(f"{path} is a web page, perhaps of a download that failed; fetch the file again")
 
 
+_PACKED: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
+"""What unpacks a file, by how it begins."""
+_NAMES = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz"}
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file's bytes, unpacked where it is a gzip; DataError for what cannot be opened or breaks off."""
+    """The file's bytes, unpacked where it is gzip, bzip2 or xz; DataError for what cannot be opened or breaks off."""
     check_file(path)
     try:
         with path.open("rb") as raw:
-            is_packed = raw.read(2) == b"\x1f\x8b"
+            head = raw.read(6)
             raw.seek(0)
-            if is_packed:
-                with gzip.open(raw) as unpacked:
+            unpack = next((unpack for mark, unpack in _PACKED.items() if head.startswith(mark)), None)
+            if unpack:
+                with unpack(raw) as unpacked:
                     yield io.BufferedReader(unpacked)
             else:
                 yield raw
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} is a damaged gzip file ({error})") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"{path} is a damaged {_NAMES[head[:2]]} file ({error})") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -87,7 +101,8 @@ def read_text(path: Path) -> str:
         text, encoding = (body.decode(wide), wide) if wide else decode(body)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is {wide} up to where it is damaged ({error.reason})") from None
-    if "\ufffd" in text or "\x00" in text:
+    is_damaged = "\ufffd" in text and text.encode("utf-8") not in body  # a text may hold the sign of damage itself
+    if is_damaged or "\x00" in text:
         raise DataError(f"{path} is no text in an encoding that is known here ({encoding} fits best); save it as UTF-8")
     return text
 
@@ -111,6 +126,11 @@ class Line:
     number: int
     data: Any = None
     problem: str = ""
+    unit: str = "line"
+    encoding: str = "utf-8"
+
+    def where(self, path: Path) -> str:
+        return f"{path}:{self.number}" if self.unit == "line" else f"{path}, {self.unit} {self.number}"
 
 
 def records(path: Path) -> Iterator[Line]:
@@ -123,19 +143,20 @@ def records(path: Path) -> Iterator[Line]:
     if head.startswith(b"PAR1"):
         yield from _parquet(path)
         return
-    if head.startswith((b"PK\x03\x04", b"%PDF", b"\x7fELF", b"GGUF")):
-        raise DataError(f"{path} is no text; expected one JSON object a line")
+    if head.startswith((b"PK\x03\x04", b"%PDF", b"\x7fELF", b"GGUF", b"\x28\xb5\x2f\xfd")):
+        raise DataError(f"{path} is no text; expected one JSON object a line, as it is or in gzip, bzip2 or xz")
+    refuse_pointer(path)
     lines = decoded_lines(path, head)
-    first = next(((number, text) for number, text in lines if text.strip()), None)
+    first = next((line for line in lines if line[1].strip()), None)
     if first is None:
         return
     if _is_whole(first[1]):
         yield from _whole(path)
         return
     yield _parsed(*first)
-    for number, text in lines:
+    for number, text, encoding in lines:
         if text.strip():
-            yield _parsed(number, text)
+            yield _parsed(number, text, encoding)
 
 
 def _is_whole(first: str) -> bool:
@@ -152,21 +173,21 @@ def _is_whole(first: str) -> bool:
 def _whole(path: Path) -> Iterator[Line]:
     data = read_json_file(path)
     for number, record in enumerate(data if isinstance(data, list) else [data], start=1):
-        yield Line(number, record)
+        yield Line(number, record, unit="record")
 
 
-def _parsed(number: int, text: str) -> Line:
+def _parsed(number: int, text: str, encoding: str) -> Line:
     try:
-        return Line(number, parse_json(text))
+        return Line(number, parse_json(text), encoding=encoding)
     except DataError as error:
-        return Line(number, problem=str(error))
+        return Line(number, problem=str(error), encoding=encoding)
 
 
-def decoded_lines(path: Path, head: bytes = b"") -> Iterator[tuple[int, str]]:
-    """Number and text of each line, in the encoding of the file; DataError at a line that is in none.
+def decoded_lines(path: Path, head: bytes = b"") -> Iterator[tuple[int, str, str]]:
+    """Number, text and encoding of each line; DataError at a line that is in no encoding, or in another than those before.
 
-    UTF-8 is believed until a line is none: then the encoding is told from that line, and the rest is read in it. Marks of
-    byte order are dropped wherever a line begins with one, as they stand inside files that were joined.
+    UTF-8 is believed until a line is none: then the encoding is told from the beginning of the file, and the rest is read
+    in it. Marks of byte order are dropped wherever a line begins with one, as they stand inside files that were joined.
     """
     if not head:
         with opened(path) as file:
@@ -177,22 +198,25 @@ def decoded_lines(path: Path, head: bytes = b"") -> Iterator[tuple[int, str]]:
             try:
                 with io.TextIOWrapper(file, wide, newline="\n") as texts:
                     for number, text in enumerate(texts, start=1):
-                        yield number, text.lstrip("\ufeff")
+                        yield number, text.lstrip("\ufeff"), wide
             except UnicodeDecodeError as error:
                 raise DataError(f"{path} is {wide} up to where it is damaged ({error.reason})") from error
             return
-        encoding = "utf-8"
+        encoding, is_plain = "utf-8", True
         for number, raw in enumerate(file, start=1):
             try:
                 text = raw.decode(encoding)
             except UnicodeDecodeError as error:
-                text, found = decode(raw)
-                if encoding != "utf-8" or found == "utf-8" or "\ufffd" in text:
+                found = decode(head[: head.rfind(b"\n") + 1] + raw)[1]
+                text = raw.decode(found, "replace")
+                # a file that was UTF-8 up to here, beyond ASCII, is damaged or two files
+                if encoding != "utf-8" or not is_plain or found == "utf-8" or "\ufffd" in text:
                     raise DataError(
                         f"{path}:{number}: byte {error.start + 1} of the line is not {encoding}; save the file as UTF-8"
                     ) from None
                 encoding = found
-            yield number, text.lstrip("\ufeff")
+            is_plain = is_plain and text.removeprefix("\ufeff").isascii()
+            yield number, text.lstrip("\ufeff"), encoding
 
 
 def _wide_encoding(head: bytes) -> str:
@@ -222,9 +246,31 @@ def _parquet(path: Path) -> Iterator[Line]:
             for batch in file.iter_batches(batch_size=256):
                 for record in batch.to_pylist():
                     number += 1
-                    yield Line(number, record)
+                    try:
+                        plain = json.loads(json.dumps(_without_nulls(record), default=_in_json))
+                    except DataError as error:
+                        yield Line(number, problem=str(error), unit="record")
+                    else:
+                        yield Line(number, plain, unit="record")
     except (ArrowException, OSError) as error:
         raise DataError(f"{path} is a damaged Parquet file ({str(error).splitlines()[0]})") from error
+
+
+def _without_nulls(value: Any) -> Any:
+    """What a table had to fill up, as each of its rows has all fields of any row."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _in_json(value: Any) -> Any:
+    """A value of a table's cell that JSON has no kind for."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise DataError(f"a field holds {len(value):,} bytes that are no text") from None
+    return float(value) if isinstance(value, Decimal) else str(value)
 
 
 def gathered(lines: Iterator[Line], parse: Callable[[Mapping[str, Any]], T], path: Path, what: str) -> list[T]:
@@ -241,7 +287,7 @@ def gathered(lines: Iterator[Line], parse: Callable[[Mapping[str, Any]], T], pat
             except DataError as error:
                 problem = str(error)
         if problem:
-            wrong.append(f"{path}:{line.number}: {problem}")
+            wrong.append(f"{line.where(path)}: {problem}")
     if wrong:
         raise DataError(listed(wrong))
     if not found:

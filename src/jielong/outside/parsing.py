@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -20,7 +21,9 @@ def parse_json(text: str) -> Any:
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(text)
     try:
-        found = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+        found = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_float
+        )
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON ({error.msg} at line {error.lineno}, column {error.colno})") from None
     except RecursionError:
@@ -59,6 +62,13 @@ def _integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise DataError(f"a number has {len(digits)} digits; at most {MAX_DIGITS} are read")
     return int(digits)
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise DataError(f"{digits} is larger than any number that can be computed with")
+    return number
 
 
 def _check_halves(value: Any) -> None:

@@ -142,31 +142,44 @@ def _main_text(tree: HTMLTree) -> str:
     return _plain(tree)
 
 
-_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.S)
+_FRONT_MATTER = re.compile(r"\A---\n(?=[\w\"'-]+\s*:).*?\n---\n", re.S)
+_CODE = re.compile(r"^ {0,3}(```|~~~)[^\n]*\n(.*?)(?:^ {0,3}\1[^\n]*$|\Z)|(?<!`)`([^`\n]+)`(?!`)", re.M | re.S)
+_KEPT = re.compile("\ue000(\\d+)\ue001")
+_TAGS = (
+    "a abbr address article aside b blockquote br center cite code col dd del details div dl dt em figcaption figure font footer h1 h2 "
+    "h3 h4 h5 h6 header hr i img iframe input ins kbd li main mark nav ol p picture pre q s samp section small source span strike "
+    "strong sub summary sup table tbody td tfoot th thead tr tt u ul var video"
+).split()
 _MARKDOWN = (
     (re.compile(r"<!--.*?-->", re.S), ""),
-    (re.compile(r"^(```|~~~).*$", re.M), ""),
     (re.compile(r"!\[[^\]]*\]\([^)]*\)"), ""),
     (re.compile(r"\[([^\]]*)\]\([^)]*\)"), r"\1"),
     (re.compile(r"\[([^\]]+)\]\[[^\]]*\]"), r"\1"),
-    (re.compile(r"^\[[^\]]+\]:\s*\S+.*$", re.M), ""),
-    (re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)[ \t]*#*$", re.M), r"\1"),
+    (re.compile(r"^ {0,3}\[[^\]^][^\]]*\]:\s*(?:<\S*>|\S*[/.#]\S*)(?:\s+[\"'(].*)?\s*$", re.M), ""),
+    (re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*$", re.M), r"\1"),
     (re.compile(r"^ {0,3}(=+|-{3,}|\*{3,}|_{3,})[ \t]*$", re.M), ""),
     (re.compile(r"^[ \t]*>[ \t]?", re.M), ""),
     (re.compile(r"^([ \t]*)[-*+][ \t]+", re.M), r"\1"),
     (re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
     (re.compile(r"(?<![\w*])[*_](?=\S)([^*_\n]+?)(?<=\S)[*_](?![\w*])"), r"\1"),
-    (re.compile(r"`([^`\n]+)`"), r"\1"),
-    (re.compile(r"</?[a-zA-Z][^>\n]{0,200}>"), ""),
+    (re.compile(r"<((?:https?|mailto):[^>\s]+)>"), r"\1"),
+    (re.compile(rf"</?(?:{'|'.join(_TAGS)})(?:\s+[\w:-]+\s*=[^>\n]{{0,200}})?\s*/?>", re.I), ""),
 )
 
 
 def markdown_text(text: str) -> str:
-    """Markdown without its marks: headings, emphasis, links and code fences leave their words, images go."""
-    text = _FRONT_MATTER.sub("", text.replace("\r\n", "\n"))
+    """Markdown without its marks: headings, emphasis, links and fences leave their words, images go, code stays as it is."""
+    text = _FRONT_MATTER.sub("", text.replace("\r\n", "\n").replace("\ue000", ""))
+    code: list[str] = []
+
+    def keep(found: re.Match[str]) -> str:
+        code.append(found[2].rstrip("\n") if found[1] else found[3])
+        return f"\ue000{len(code) - 1}\ue001"
+
+    text = _CODE.sub(keep, text)
     for pattern, replacement in _MARKDOWN:
         text = pattern.sub(replacement, text)
-    return plain_text(text)
+    return plain_text(_KEPT.sub(lambda found: code[int(found[1])], text))
 
 
 PAGE_BORDER = "\n\n"

@@ -110,7 +110,11 @@ def _asked_and_answered(data: Mapping[str, Any], notes: Notes) -> _Found | None:
 def _side(value: Any, where: str, role: str, notes: Notes) -> tuple[Message, ...]:
     """Turns from a string (also one that holds a dialogue, as HH has it), one turn, or a list of turns."""
     if isinstance(value, str):
-        return _dialogue(value, where) if _HH.match(value) else (Message(role, value),)
+        if not _HH.match(value):
+            return (Message(role, value),)
+        said = _dialogue(value, where)
+        begins_answer = role == "user" and said[-1] == Message("assistant", "")
+        return said[:-1] if begins_answer else said
     if isinstance(value, dict):
         return (message_of(value, where, notes),)
     if isinstance(value, list) and value:
@@ -250,10 +254,7 @@ def _dialogue(text: str, where: str) -> tuple[Message, ...]:
     if pieces[0].strip():
         raise wrong(f"{where!r}", text, "a dialogue that begins with 'Human:'")
     roles = {"Human": "user", "Assistant": "assistant"}
-    turns = [Message(roles[who], said.strip()) for who, said in zip(pieces[1::2], pieces[2::2], strict=True)]
-    if len(turns) > 1 and turns[-1] == Message("assistant", ""):  # a prompt ends where the answer is to begin
-        turns.pop()
-    return tuple(turns)
+    return tuple(Message(roles[who], said.strip()) for who, said in zip(pieces[1::2], pieces[2::2], strict=True))
 
 
 def _common(chosen: Sequence[Message], rejected: Sequence[Message]) -> tuple[Message, ...]:

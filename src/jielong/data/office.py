@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import csv
 import io
+import posixpath
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from html import unescape
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
 from jielong.errors import ConfigError, DataError
-from jielong.outside import parse_json
+from jielong.outside import decode, parse_json
 
 MAX_UNPACKED_BYTES = 256 * 2**20
 MAX_ROWS = 100_000
 """Of one sheet; more is data to be queried and nothing to be read."""
 
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _CONTAINERS = {"word/document.xml": "docx", "xl/workbook.xml": "xlsx", "META-INF/container.xml": "epub"}
 
 
 def container_of(body: bytes) -> str:
     """ "docx", "xlsx" or "epub" for a ZIP that is one, "" for what is no ZIP; DataError for any other archive."""
-    if not body.startswith(b"PK\x03\x04"):
+    if body.startswith(_OLD_OFFICE):
+        raise DataError("it is a document of old Office, or encrypted; save it as DOCX or XLSX, without a password")
+    if not body.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return ""
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
@@ -94,6 +99,7 @@ def xlsx_text(body: bytes) -> str:
 
 
 def _sheet(sheet: Any) -> str:
+    sheet.reset_dimensions()  # what a file says of its size need not be so
     lines = []
     for number, row in enumerate(sheet.iter_rows(values_only=True)):
         if number >= MAX_ROWS:
@@ -105,14 +111,14 @@ def _sheet(sheet: Any) -> str:
     return "\n".join([sheet.title, *lines]) if lines else ""
 
 
-_ROOT_FILE = re.compile(rb"<rootfile\b[^>]*\bfull-path\s*=\s*[\"']([^\"']+)", re.I)
-_ITEM = re.compile(rb"<item\b[^>]*>", re.I)
-_ITEMREF = re.compile(rb"<itemref\b[^>]*\bidref\s*=\s*[\"']([^\"']+)", re.I)
+_ROOT_FILE = re.compile(rb"<(?:\w+:)?rootfile\b[^>]*\bfull-path\s*=\s*[\"']([^\"']+)", re.I)
+_ITEM = re.compile(rb"<(?:\w+:)?item\b[^>]*>", re.I)
+_ITEMREF = re.compile(rb"<(?:\w+:)?itemref\b[^>]*\bidref\s*=\s*[\"']([^\"']+)", re.I)
 
 
 def _attribute(tag: bytes, name: str) -> str:
     found = re.search(rb"\b" + name.encode() + rb"\s*=\s*[\"']([^\"']*)", tag)
-    return found[1].decode("utf-8", "replace") if found else ""
+    return unescape(found[1].decode("utf-8", "replace")) if found else ""
 
 
 def epub_html(body: bytes) -> str:
@@ -126,14 +132,15 @@ def epub_html(body: bytes) -> str:
             book, home = archive.read(package), PurePosixPath(package).parent
             paths = {_attribute(tag, "id"): _attribute(tag, "href") for tag in _ITEM.findall(book)}
             names = [
-                str(home / unquote(paths[ref.decode()])) for ref in _ITEMREF.findall(book) if ref.decode() in paths
+                posixpath.normpath(str(home / unquote(paths[ref])))
+                for ref in map(bytes.decode, _ITEMREF.findall(book))
+                if ref in paths
             ]
-            there = set(archive.namelist())
-            chapters = [archive.read(name).decode("utf-8", "replace") for name in names if name in there]
+            chapters = [decode(archive.read(name))[0] for name in names]
     except (KeyError, zipfile.BadZipFile, zlib.error, UnicodeDecodeError, RuntimeError) as error:
         raise DataError(f"the EPUB is damaged: {error}") from None
     if not chapters:
-        raise DataError("the EPUB names no chapter that is in it")
+        raise DataError("the EPUB names no chapters")
     bodies = (re.sub(r"(?is)^.*?<body\b[^>]*>|</body>.*$", "", chapter) for chapter in chapters)
     return "<html><body>" + "\n".join(bodies) + "</body></html>"
 
@@ -141,12 +148,16 @@ def epub_html(body: bytes) -> str:
 def csv_text(text: str) -> str:
     """A line for each row of a table, every cell with the name of its column, so that a row can be understood alone."""
     try:
-        dialect: Any = csv.Sniffer().sniff(text[:20_000], delimiters=",;\t|")
+        delimiter = csv.Sniffer().sniff(text[:20_000], delimiters=",;\t|").delimiter
     except csv.Error:
-        dialect = csv.excel
+        delimiter = ","
     limit = csv.field_size_limit(10 * 2**20)
     try:
-        rows = [[" ".join(cell.split()) for cell in row] for row in csv.reader(io.StringIO(text), dialect) if any(row)]
+        rows = [
+            [" ".join(cell.split()) for cell in row]
+            for row in csv.reader(io.StringIO(text), delimiter=delimiter)
+            if any(row)
+        ]
     except csv.Error as error:
         raise DataError(f"the table is damaged: {error}") from None
     finally:
@@ -169,9 +180,15 @@ def json_texts(text: str) -> list[str]:
     stripped = text.strip()
     try:
         whole = parse_json(stripped)
-    except DataError:
-        lines = [line for line in stripped.split("\n") if line.strip()]
-        return list(filter(None, (_record_text(parse_json(line)) for line in lines)))
+    except DataError as error:
+        if "\n" not in stripped:
+            raise
+        whole = []
+        for number, line in enumerate(text.split("\n"), start=1):
+            try:
+                whole += [parse_json(line)] if line.strip() else []
+            except DataError as wrong:
+                raise error if not whole else DataError(f"line {number} is {wrong}") from None
     return list(filter(None, map(_record_text, whole if isinstance(whole, list) else [whole])))
 
 
@@ -179,7 +196,7 @@ def _record_text(record: Any) -> str:
     if not isinstance(record, dict):
         return "" if record is None else str(record)
     for key in ("text", "content", "body"):
-        if isinstance(record.get(key), str):
+        if isinstance(record.get(key), str) and record[key].strip():
             above = [str(record[name]) for name in ("title", "author") if isinstance(record.get(name), str)]
             return "\n".join([*above, record[key]])
     return "\n".join(_fields(record))

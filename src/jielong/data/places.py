@@ -16,7 +16,7 @@ from resiliparse.parse.html import HTMLTree
 
 from jielong.data.extract import PAGE_BORDER, READ, is_pdf, markdown_text, source_of
 from jielong.data.pdf import pdf_pages
-from jielong.data.plain import tidy
+from jielong.data.plain import code_text, tidy
 from jielong.data.sources import PageLike
 
 
@@ -67,7 +67,8 @@ def locate(page: PageLike) -> Located:
     if kind == "markdown":
         return _by_headings(text, _markdown_headings(source))
     lines = source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    numbers = [str(number) for number, line in enumerate(lines, start=1) if tidy(line)]
+    pieces = ((number, piece) for number, line in enumerate(lines, start=1) for piece in code_text(line).split("\n"))
+    numbers = [str(number) for number, piece in pieces if tidy(piece)]
     starts = [start for start, _ in _lines(text)]
     assert len(starts) == len(numbers), (page.uri, len(starts), len(numbers))
     return Located(text, "line", tuple(starts), tuple(numbers))
@@ -100,7 +101,7 @@ def _html_headings(html: str) -> list[str]:
 
 
 _FENCED = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
-_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)[ \t]*#*$|^(?=\S)(.+)\n {0,3}(?:=+|-{3,})[ \t]*$", re.M)
+_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*$|^(?=\S)(.+)\n {0,3}(?:=+|-{3,})[ \t]*$", re.M)
 
 
 def _markdown_headings(text: str) -> list[str]:

@@ -7,7 +7,9 @@ import re
 _LINE_SPACE = re.compile(r"[^\S\n]+")
 _INDENT = re.compile(r"[ \t]*")
 _BLANK_LINES = re.compile(r"\n{3,}")
-_INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff\u00ad\x00-\x08\x0b\x0c\x0e-\x1f]")
+_BREAK = re.compile("\r\n?|[\x0b\x0c]")
+"""Ends of lines, and of pages, which stand between words as these do."""
+_INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff\u00ad\x00-\x08\x0e-\x1f]")
 
 
 def tidy(text: str) -> str:
@@ -27,4 +29,4 @@ def plain_text(text: str) -> str:
 
 def code_text(text: str) -> str:
     """Code with its lines and indentation, without what cannot be seen."""
-    return _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).rstrip()
+    return _INVISIBLE.sub("", _BREAK.sub("\n", text)).rstrip()

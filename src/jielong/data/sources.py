@@ -108,6 +108,9 @@ def look_through(folder: str | Path) -> Listing:
         kept = [name for name in folders if not name.startswith(".") and name not in SKIPPED_FOLDERS]
         if len(kept) < len(folders):
             skipped["folders that are hidden or made by programs"] += len(folders) - len(kept)
+        links = [name for name in kept if Path(place, name).is_symlink()]
+        if links:
+            skipped["links to folders"] += len(links)
         folders[:] = kept
         for name in files:
             path = Path(place, name)

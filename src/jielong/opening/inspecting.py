@@ -135,7 +135,7 @@ def _model(path: Path) -> Inspected:
 def _folder(path: Path) -> Inspected:
     listing = look_through(path)
     kinds = Counter(p.suffix.lower() for p in listing.paths)
-    size = sum(p.stat().st_size for p in listing.paths)
+    size = sum(p.stat().st_size for p in listing.paths if p.exists())
     findings = [str(listing), f"{size:,} bytes in files to read"]
     findings += [f"{count:,} end in {ending}" for ending, count in kinds.most_common()]
     figures = {"files": len(listing.paths), "bytes": size, "endings": dict(kinds), "skipped": dict(listing.skipped)}

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,7 @@ class Library:
             self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
         except sqlite3.Error as error:
             raise DataError(f"{path} cannot be opened: {error}") from error
+        self._db.text_factory = os.fsdecode
         try:
             self._prepare()
         except BaseException:
@@ -155,7 +157,7 @@ class Library:
         for path in paths:
             found = dict.fromkeys(map(str, _files(path, added.skipped))) if path.exists() else {}
             files |= found
-            gone = [p for p in self._inside(path) if p not in found] if not path.is_file() else []
+            gone = [] if path.is_file() else [p for p in self._inside(path) if p not in found and not Path(p).exists()]
             if not path.exists() and not gone:
                 raise DataError(f"there is no file or folder {str(path)!r}, and the library holds nothing of it")
             missing += gone
@@ -179,7 +181,7 @@ class Library:
     def _add_one(self, path: str, added: Added) -> None:
         page = read_page(Path(path), path)
         digest = _digest(page)
-        known = self._sql("SELECT digest, problem FROM files WHERE path = ?", (path,))
+        known = self._sql("SELECT digest, problem FROM files WHERE path = CAST(? AS TEXT)", (path,))
         if known == [(digest, "")]:
             added.unchanged += 1
             return
@@ -216,11 +218,13 @@ class Library:
         gone = next((old for (old,) in same if Path(old).suffix == Path(path).suffix and not Path(old).exists()), None)
         if gone is None:
             return False
-        self._sql("UPDATE files SET path = ? WHERE path = ?", (path, gone))
+        self._sql("UPDATE files SET path = CAST(? AS TEXT) WHERE path = CAST(? AS TEXT)", (path, gone))
         return True
 
     def _insert(self, path: str, digest: str, problem: str, chunks: Sequence[Chunk]) -> None:
-        file = self._sql("INSERT INTO files VALUES (NULL, ?, ?, ?) RETURNING id", (path, digest, problem))[0][0]
+        file = self._sql(
+            "INSERT INTO files VALUES (NULL, CAST(? AS TEXT), ?, ?) RETURNING id", (path, digest, problem)
+        )[0][0]
         # a number is never given twice: a vector that is being made belongs to the text that had it
         first = max(int(self._state("next chunk") or 1), 1 + (self._sql("SELECT max(id) FROM chunks")[0][0] or 0))
         for row, chunk in enumerate(chunks, start=first):
@@ -271,24 +275,29 @@ class Library:
         return count
 
     def _inside(self, path: Path) -> list[str]:
-        """The library's files that `path` is, or holds."""
-        whole = str(path.resolve())
+        """The library's files that `path` is, or holds; a link is the file of its own name before it is what it points to."""
         known = [p for (p,) in self._sql("SELECT path FROM files")]
-        return [p for p in known if p == whole or p.startswith(f"{whole}/")]
+        for whole in (_full(path), str(path.resolve())):
+            found = [p for p in known if p == whole or p.startswith(f"{whole}/")]
+            if found:
+                return found
+        return []
 
     def _forget(self, paths: Sequence[str]) -> int:
         with self._transaction():
             return sum(self._delete(path) for path in paths)
 
     def _delete(self, path: str) -> int:
-        rows = self._sql("SELECT chunks.id, text FROM chunks JOIN files ON files.id = file WHERE path = ?", (path,))
+        rows = self._sql(
+            "SELECT chunks.id, text FROM chunks JOIN files ON files.id = file WHERE path = CAST(? AS TEXT)", (path,)
+        )
         for row, text in rows:
             # a table of words alone does not know what it held: it must be told
             self._sql("INSERT INTO words (words, rowid, terms) VALUES ('delete', ?, ?)", (row, " ".join(terms(text))))
             self._sql("DELETE FROM vectors WHERE chunk = ?", (row,))
         self._sql("INSERT OR REPLACE INTO state VALUES ('untidy', 'yes')")
-        self._sql("DELETE FROM chunks WHERE file = (SELECT id FROM files WHERE path = ?)", (path,))
-        return len(self._sql("DELETE FROM files WHERE path = ? RETURNING id", (path,)))
+        self._sql("DELETE FROM chunks WHERE file = (SELECT id FROM files WHERE path = CAST(? AS TEXT))", (path,))
+        return len(self._sql("DELETE FROM files WHERE path = CAST(? AS TEXT) RETURNING id", (path,)))
 
     def _tidy(self) -> None:
         """Merge the index of words, which is when deleted ones leave it; after deletions rewrite the file without gaps."""
@@ -463,9 +472,11 @@ class Library:
         found = []
         for path, digest in self._sql("SELECT path, digest FROM files ORDER BY path"):
             page = read_page(Path(path), path)
+            if _digest(page) == digest:
+                continue
             if not Path(path).exists():
                 found.append(f"{_shown(path)} is gone")
-            elif _digest(page) != digest:
+            else:
                 found.append(f"{_shown(path)} has changed")
         return found
 
@@ -482,11 +493,21 @@ class Library:
     def _sql(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
         """The rows that a statement gives. All go through here, so that a damaged or busy file costs a sentence."""
         try:
-            return self._db.execute(statement, values).fetchall()
+            return self._db.execute(statement, [_in_bytes(value) for value in values]).fetchall()
         except sqlite3.Error as error:
             if "locked" in str(error):
                 raise ResourceError(f"{self.path} is being written by another process; wait for it to end") from error
             raise DataError(f"{self.path} is no library, or damaged: {error}") from error
+
+
+def _in_bytes(value: object) -> object:
+    """A name that is no UTF-8 as its bytes; as CAST(? AS TEXT) they are stored, and compared, like any other."""
+    if isinstance(value, str) and not value.isascii():
+        with suppress(UnicodeEncodeError):
+            value.encode("utf-8")
+            return value
+        return os.fsencode(value)
+    return value
 
 
 def _evidence(value: float, low: float, high: float) -> float:
@@ -496,11 +517,16 @@ def _evidence(value: float, low: float, high: float) -> float:
 def _files(path: Path, skipped: Counter[str] | None = None) -> list[Path]:
     """The files that `path` stands for, with their full paths; `skipped` counts what is left out of folders, by kind."""
     if not path.is_dir():
-        return [path.resolve()]
+        return [Path(_full(path))]
     listing = look_through(path.resolve())
     if skipped is not None:
         skipped.update(listing.skipped)
     return listing.paths
+
+
+def _full(path: Path) -> str:
+    """The full path, in which the last name may be that of a link."""
+    return str(path.parent.resolve() / path.name) if path.name not in ("", "..") else str(path.resolve())
 
 
 def _digest(page: Page) -> str:
@@ -510,4 +536,5 @@ def _digest(page: Page) -> str:
 def _shown(path: str) -> str:
     """The path as seen from where the command runs, if it lies below."""
     here = Path.cwd()
-    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+    near = str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+    return os.fsencode(near).decode("utf-8", "backslashreplace")

@@ -100,6 +100,24 @@ def test_a_row_of_a_table_names_its_columns(mark):
     assert csv_text(text) == 'name: Ann; town: Rome\nname: Bo; town: 北京; note: says "hi" and goes'
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            "id,title,year\n1,'Round Midnight,1944\n2,Rock 'n' Roll,1971\n",
+            ["title: 'Round Midnight; year: 1944", "title: Rock 'n' Roll"],
+        ),
+        (
+            'name,quote,note\n"Smith, John","He said ""hi, you""","a;b"\n',
+            ['name: Smith, John; quote: He said "hi, you"; note: a;b'],
+        ),
+    ],
+)
+def test_quotes_of_a_table_are_those_of_the_standard(text, lines):
+    found = csv_text(text)
+    assert all(line in found for line in lines), found
+
+
 def docx() -> bytes:
     body = (
         '<w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>The harbour</w:t></w:r></w:p>'

@@ -519,7 +519,7 @@ def test_what_is_not_computed_here_is_refused_by_name(
 
 
 def test_missing_cut_and_foreign_files_are_refused_in_one_sentence(tmp_path: Path, exported: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"none\.gguf cannot be opened"):
+    with pytest.raises(CheckpointError, match=r"none\.gguf cannot be read"):
         load_language_model(tmp_path / "none.gguf")
     whole = exported.read_bytes()
     for cut in (b"GGUF", whole[:5000], whole[:-5000], b"PK" + whole):

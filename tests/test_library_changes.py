@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import subprocess
 import sys
@@ -215,3 +216,54 @@ def test_two_processes_may_make_the_library_at_the_same_moment(tmp_path):
         ]
         assert [p.communicate(timeout=60)[1] for p in both] == ["", ""]
         assert [p.returncode for p in both] == [0, 0]
+
+
+def test_names_that_are_no_utf8_are_names(tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    odd = os.fsencode(folder) + b"/caf\xe9.txt"
+    for name, text in (
+        (os.fsencode(folder) + b"/a.txt", "herons"),
+        (odd, "penguins"),
+        (os.fsencode(folder) + b"/z.txt", "lions"),
+    ):
+        Path(os.fsdecode(name)).write_text(text)
+    library = Library(tmp_path / "library.db")
+    assert library.add([folder]).read == 3
+    assert library.add([folder]).unchanged == 3
+    found = asyncio.run(library.search("penguins"))
+    assert [p.where.rsplit("/", 1)[-1] for p in found[:1]] == [r"caf\xe9.txt, line 1"]
+    assert (library.changed(), library.check()) == ([], [])
+    assert library.remove([Path(os.fsdecode(odd))]) == 1
+    library.close()
+
+
+def test_links_are_files_of_their_own_name(tmp_path):
+    for name in ("f", "g"):
+        (tmp_path / "C" / name).mkdir(parents=True)
+    (tmp_path / "C" / "g" / "t.txt").write_text("narwhal")
+    link = tmp_path / "C" / "f" / "link.txt"
+    link.symlink_to("../g/t.txt")
+    (tmp_path / "C" / "f" / "lost.txt").symlink_to("nowhere")
+    (tmp_path / "C" / "all").symlink_to("g")
+    library = Library(tmp_path / "library.db")
+    added = library.add([tmp_path / "C"])
+    assert added.skipped == {"links to folders": 1}
+    assert library.changed() == []  # what could not be read then cannot be read now
+    assert library.remove([link]) == 1
+    assert [Path(kept.path).name for kept in library.files()] == ["lost.txt", "t.txt"]
+    library.close()
+
+
+def test_what_was_added_by_name_stays_when_its_folder_is_added(tmp_path):
+    folder = tmp_path / "R"
+    (folder / ".hid").mkdir(parents=True)
+    for name in ("n.log", ".hid/h.txt", "a.txt"):
+        (folder / name).write_text(f"about {name}")
+    library = Library(tmp_path / "library.db")
+    library.add([folder / "n.log", folder / ".hid"])
+    again = library.add([folder])
+    assert (again.read, again.removed) == (1, 0)
+    (folder / "n.log").unlink()
+    assert library.add([folder]).removed == 1
+    library.close()

@@ -69,6 +69,11 @@ def test_turned_text_keeps_its_lines(turn: str, step: tuple[float, float]) -> No
     assert read(drawn).split("\n") == LEFT
 
 
+def test_a_raised_figure_stays_in_its_line() -> None:
+    raised = "BT /F1 10 Tf 50 700 Td (A claim) Tj 5 Ts /F1 6 Tf (12) Tj 0 Ts /F1 10 Tf ( goes on.) Tj ET\n"
+    assert read(raised + at(50, 688, "And a line below it.")) == "A claim12 goes on.\nAnd a line below it."
+
+
 def test_a_hyphen_goes_where_the_word_has_none() -> None:
     lines = [
         "The environ-",

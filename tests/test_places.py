@@ -119,6 +119,54 @@ def test_text_keeps_its_indentation() -> None:
     assert extract(Page("a.md", fenced, "text/markdown")).text == "Loops\n\nfor x in y:\n    print(x)"
 
 
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("---\n\nFirst.\n\n---\n\nSecond.\n", "First.\n\nSecond."),
+        ("---\ntitle: x\n---\nBody\n", "Body"),
+        (
+            "[^1]: Only since May.\n\n[Note]: never mix both.\n[doc]: docs/a.md\n",
+            "[^1]: Only since May.\n\n[Note]: never mix both.",
+        ),
+        ("See <https://a.b/c>.", "See https://a.b/c."),
+        ("`List<int>` if a <b and c> d. <b>bold</b>", "List<int> if a <b and c> d. bold"),
+        ("# Programming in C#\n## Two ##", "Programming in C#\nTwo"),
+        (
+            "```python\ndef __init__(self):\n    # note\n- x\n```\nafter **bold**",
+            "def __init__(self):\n    # note\n- x\nafter bold",
+        ),
+    ],
+)
+def test_markdown_loses_its_marks_and_no_word(source: str, text: str) -> None:
+    assert extract(Page("a.md", source.encode(), "text/markdown")).text == text
+
+
+def test_pages_of_text_end_words_and_lines() -> None:
+    page = Page("a.txt", b"one\x0ctwo\nthree", "text/plain")
+    located = locate(page)
+    assert located.text == extract(page).text == "one\ntwo\nthree"
+    assert located.place(located.text.index("two"), len(located.text)) == "lines 1-2"
+
+
+def test_a_page_within_a_form_is_a_page() -> None:
+    said = "<p>The heron stands in the shallow water of the lake and waits until a fish comes near.</p>" * 5
+    html = f"<html><body><form id='aspnetForm'><input name='q'><div>{said}</div></form></body></html>"
+    assert extract(Page("a.html", html.encode(), "text/html")).text.count("heron") == 5
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "a document of old Office, or encrypted"),
+        (b"PK\x05\x06" + bytes(18), "neither DOCX, XLSX nor EPUB"),
+        (bytes(range(256)) * 20, "full of bytes that mean no letter"),
+    ],
+)
+def test_what_is_no_text_is_refused(body: bytes, why: str) -> None:
+    with pytest.raises(DataError, match=why):
+        extract(Page("a.txt", body, "text/plain"))
+
+
 @pytest.mark.parametrize("name", ["has-sidebar", "with-comments", "page-with-newsletter", "cookie-consent-shown"])
 def test_a_name_that_only_speaks_of_the_site_empties_no_page(name: str) -> None:
     said = "<p>The heron stands in the shallow water of the lake and waits until a fish comes near.</p>" * 5

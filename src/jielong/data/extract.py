@@ -55,7 +55,7 @@ _SITE_IDS = (
 # Blocks only, since a <span class="comment"> is highlighted source code.
 _BY_NAME = f"[class]{_BLOCKS}:is({_SITE_CLASSES}), [id]{_BOXES}:is({_SITE_IDS})"
 _SKIP = [
-    "nav, footer, aside, script, style, noscript, template, form, button, select, iframe, svg, dialog, "
+    "nav, footer, aside, script, style, noscript, template, form:not([data-holds-the-text]), button, select, iframe, svg, dialog, "
     "[hidden], [aria-hidden=true], [style*='display:none'], [style*='display: none'], "
     "[role=navigation], [role=banner], [role=contentinfo], [role=complementary], [role=search], [role=dialog], "
     "body > header, header:not(:has(h1)), [data-nearly-all-links], "
@@ -112,11 +112,11 @@ def _plain(tree: HTMLTree) -> str:
 
 
 def _mark_what_holds_the_text(tree: HTMLTree) -> bool:
-    """Marks elements named like what serves the site ("has-sidebar") that hold most of the page; whether there are any."""
+    """Marks forms, and elements named like what serves the site ("has-sidebar"), that hold most of the page; if there are any."""
     if tree.body is None:
         return False
     whole, found = _num_visible(tree.body), False
-    for element in tree.body.query_selector_all(_BY_NAME)[:]:
+    for element in tree.body.query_selector_all(f"form, {_BY_NAME}")[:]:
         if _num_visible(element) > max(_LITTLE_CHARS, whole / 2):
             element.setattr("data-holds-the-text", "1")
             found = True
@@ -215,6 +215,9 @@ def source_of(page: PageLike) -> tuple[str, str, str]:
     if page.body.startswith(_BINARY):
         raise DataError("it is no text; its first bytes are those of a program, a picture or an archive")
     text, encoding = decode(page.body, page.content_type)
+    begin = text[:4096]
+    if sum(letter in _NO_LETTERS for letter in begin) > len(begin) / 50:
+        raise DataError("it is no text; it is full of bytes that mean no letter")
     kind = kind_of(page, text)
     if kind == "csv":
         return "text", csv_text(text), encoding
@@ -222,6 +225,8 @@ def source_of(page: PageLike) -> tuple[str, str, str]:
         return "text", "\n\n".join(json_texts(text)), encoding
     return kind, text, encoding
 
+
+_NO_LETTERS = frozenset(map(chr, (*range(9), *range(14, 27), *range(28, 32), 0xFFFD)))
 
 _BINARY = (
     b"\x7fELF",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -25,8 +26,9 @@ _CELL_GAP = 1.2
 _WORD_GAP = 0.3
 """A gap between words of turned text, which pdfium leaves without blanks."""
 _SAME_LINE = 0.5
-_COLUMN_LINES, _COLUMN_WORDS, _COLUMN_LETTERS = 3, 3, 14
-"""Columns of running text are so many lines high, with so many words or letters in each; a table's cells have fewer."""
+"""Letters stand on one line that share so much of the lower one's height: the 2 of a square, but not the next line."""
+_COLUMN_LINES, _COLUMN_WORDS, _COLUMN_LETTERS, _COLUMN_HAN = 3, 3, 14, 8
+"""Columns of running text are so many lines high, with so many words and letters in each; a table's cells have fewer."""
 _INDENT = 2.5
 _HYPHENS = "\ufffe\x02\xad"
 _HYPHEN = "\xad"
@@ -72,7 +74,8 @@ class _Cell:
         return "".join(self.letters)
 
     def is_beside(self, turn: int, across: float, height: float) -> bool:
-        return self.turn == turn and abs(self.across - across) < _SAME_LINE * max(self.height, height)
+        overlap = min(self.across + self.height, across + height) - max(self.across, across)
+        return self.turn == turn and overlap > _SAME_LINE * min(self.height, height)
 
 
 def _page(document: Any, number: int) -> str:
@@ -103,7 +106,9 @@ def _cells(text: Any, page_box: tuple[float, float, float, float]) -> Iterator[_
         letter = _HYPHEN if letter in _HYPHENS else letter
         if cell and cell.is_beside(turn, across, height):
             gap = (start - cell.end) / max(cell.height, 0.1)
-            if -1 < gap < _CELL_GAP:
+            # text that runs to the left is given as it is read
+            runs_left = _is_from_the_right(letter) or _is_from_the_right(cell.letters[-1])
+            if -1 < gap < _CELL_GAP or runs_left:
                 cell.letters += [" ", letter] if is_apart or (turn and gap > _WORD_GAP) else [letter]
                 cell.end, is_apart = end, False
                 continue
@@ -112,6 +117,10 @@ def _cells(text: Any, page_box: tuple[float, float, float, float]) -> Iterator[_
         cell, is_apart = _Cell(turn, across, start, end, height, [letter]), False
     if cell:
         yield cell
+
+
+def _is_from_the_right(letter: str) -> bool:
+    return unicodedata.bidirectional(letter) in ("R", "AL")
 
 
 def _along(turn: int, left: float, right: float, bottom: float, top: float) -> tuple[float, float, float, float]:
@@ -187,8 +196,10 @@ def _columns(rows: Sequence[list[_Cell]]) -> tuple[list[list[_Cell]], int]:
 def _is_running_text(column: Sequence[_Cell]) -> bool:
     words = sum(len(cell.text.split()) for cell in column) / len(column)
     letters = sum(len(cell.text) for cell in column) / len(column)
-    is_without_blanks = letters / words >= _COLUMN_LETTERS  # Chinese
-    return letters >= _COLUMN_LETTERS and (words >= _COLUMN_WORDS or is_without_blanks)
+    num_han = sum("\u4e00" <= letter <= "\u9fff" for cell in column for letter in cell.text)
+    if num_han > letters * len(column) / 2:
+        return letters >= _COLUMN_HAN
+    return letters >= _COLUMN_LETTERS and words >= _COLUMN_WORDS
 
 
 _BROKEN = re.compile(rf"(\w[\w-]*)?{_HYPHEN}\n?((?:\w[\w-]*)?)")

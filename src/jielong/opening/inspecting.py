@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jielong.data.forms import Formed, chat_of, is_plain_text, preference_of
 from jielong.data.sources import look_through
@@ -22,6 +22,9 @@ from jielong.records import Conversation, Preference
 from jielong.tokens.chat import Rendered, render, render_preference, texts
 from jielong.tokens.tokenizer import Tokenizer, TokenizerConfig, train_tokenizer
 from jielong.use.tools.telling import told
+
+if TYPE_CHECKING:
+    from jielong.model.transformer import ModelConfig
 
 SAMPLE = 500
 """Records from which a tokenizer is trained where none is given."""
@@ -93,7 +96,7 @@ def inspect(
     with opened(path) as file:
         head = file.read(HEAD_BYTES)
     if head.startswith(b"GGUF"):
-        return Inspected(str(path), "a model in a GGUF file", 1, ["import it: jielong import " + str(path)])
+        return _gguf(path)
     begin = list(islice(records(path), _FIRST))
     if not begin:
         return Inspected(str(path), "an empty file", 0, ["it holds no record"])
@@ -105,18 +108,37 @@ def inspect(
     return _records(path, "chats", chat_of, tokenizer, context, num_shown, progress)
 
 
-def _model(path: Path) -> Inspected:
-    from jielong.model.hf import read_config
+def _gguf(path: Path) -> Inspected:
+    from jielong.model.gguf import GgufFile
+
+    what = "a model in a GGUF file"
+    try:
+        config = GgufFile(path).config
+    except (CheckpointError, ConfigError, DataError) as error:
+        return Inspected(str(path), what, 0, [str(error)])
+    return Inspected(str(path), what, 1, [_size(config), f"import it: jielong import {path}"])
+
+
+def _size(config: ModelConfig) -> str:
     from jielong.model.presets import num_parameters
+
+    millions = num_parameters(config) / 1e6
+    return f"{config.model_type}, {millions:,.1f}M parameters, {config.max_position_embeddings:,} positions"
+
+
+def _model(path: Path) -> Inspected:
+    from jielong.model.hf import Files, read_config
     from jielong.runs import find_model
 
     folder = find_model(path)
     try:
         config, _ = read_config(folder)
+        with Files(folder):  # opens the weights and reads their headers
+            pass
     except (CheckpointError, ConfigError, DataError) as error:
         return Inspected(str(path), "a model folder", 0, [str(error)])
     findings = [
-        f"{config.model_type}, {num_parameters(config) / 1e6:,.1f}M parameters, {config.max_position_embeddings:,} positions",
+        _size(config),
         f"{config.num_hidden_layers} layers, {config.hidden_size} wide, {config.vocab_size:,} ids",
     ]
     try:

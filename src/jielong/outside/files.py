@@ -46,6 +46,7 @@ def check_file(path: Path) -> None:
 
 def refuse_pointer(path: Path) -> None:
     """DataError where a file is but a pointer of Git LFS, or a web page, in place of what it is named for."""
+    check_file(path)
     with path.open("rb") as file:
         head = file.read(200)
     if head.startswith(b"version https://git-lfs"):

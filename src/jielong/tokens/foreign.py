@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.errors import CheckpointError, DataError
-from jielong.outside import kind_of, parse_json
+from jielong.outside import kind_of, parse_json, read_text
 from jielong.runs import read_json
 from jielong.tokens.templates import ChatTemplate
 
@@ -50,7 +50,10 @@ class Beside:
     @classmethod
     def read(cls, directory: Path) -> Beside:
         """From a directory; files that are not there are left out, damaged ones are a CheckpointError."""
-        files = {n: (directory / n).read_text(encoding="utf-8") for n in _KEPT_FILES if (directory / n).exists()}
+        try:
+            files = {n: read_text(directory / n) for n in _KEPT_FILES if (directory / n).exists()}
+        except DataError as error:
+            raise CheckpointError(f"{error}; restore a copy") from error
         eos: list[int] = []
         pad: int | None = None
         for name in ("generation_config.json", "config.json"):
@@ -82,7 +85,7 @@ class Beside:
             return self.files["chat_template.jinja"]
         template = self.json_of("tokenizer_config.json").get("chat_template")
         if isinstance(template, list):
-            by_name = {t.get("name"): t.get("template") for t in template}
+            by_name = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
             template = by_name.get("default", next(iter(by_name.values()), None))
         return template if isinstance(template, str) else None
 

@@ -90,7 +90,7 @@ class ChatTemplate:
         try:
             self._template = _environment().from_string(source)
             read = jinja2.meta.find_undeclared_variables(_environment().parse(source))
-        except jinja2.TemplateError as error:
+        except (jinja2.TemplateError, RecursionError) as error:
             self.fault = f"the chat template cannot be read ({error}); restore a copy"
         self.knows_tools = "tools" in read
         """Whether it has a place for the descriptions of tools."""
@@ -183,7 +183,7 @@ class ChatTemplate:
                     **self.names,
                 )
             )
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
             raise DataError(f"the chat template refuses this conversation: {error}") from error
 
 

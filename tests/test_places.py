@@ -184,3 +184,11 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     page = read_page(huge, "huge.txt")
     assert not page.body
     assert "at most 268,435,456 are read" in page.error
+
+
+def test_rows_of_a_table_are_numbered_as_a_spreadsheet_does() -> None:
+    body = 'name,note\n\nAnn,"two\nlines"\nBo,x\n'
+    table = locate(Page("a.csv", body.encode(), "text/csv"))
+    assert table.text == "name: Ann; note: two lines\nname: Bo; note: x"
+    assert table.place(table.text.index("Ann"), table.text.index("Ann") + 3) == "row 3"
+    assert table.place(0, len(table.text)) == "rows 3-4"

@@ -205,12 +205,12 @@ def kind_of(page: PageLike, text: str) -> str:
 def source_of(page: PageLike) -> tuple[str, str, str]:
     """What a page that is no PDF is read as, its source as text, and the encoding that the bytes were in.
 
-    A Word document and an EPUB are read as the HTML that they come to, a workbook as text. DataError for an archive that is
+    A Word document and an EPUB are read as the HTML that they come to, a workbook as its text. DataError for an archive that is
     none of these, and for bytes that are no text.
     """
     container = container_of(page.body)
     if container:
-        kind, read = {"docx": ("html", docx_html), "epub": ("html", epub_html), "xlsx": ("text", xlsx_text)}[container]
+        kind, read = {"docx": ("html", docx_html), "epub": ("html", epub_html), "xlsx": ("xlsx", xlsx_text)}[container]
         return kind, read(page.body), container
     if page.body.startswith(_BINARY):
         raise DataError("it is no text; its first bytes are those of a program, a picture or an archive")
@@ -219,10 +219,6 @@ def source_of(page: PageLike) -> tuple[str, str, str]:
     if sum(letter in _NO_LETTERS for letter in begin) > len(begin) / 50:
         raise DataError("it is no text; it is full of bytes that mean no letter")
     kind = kind_of(page, text)
-    if kind == "csv":
-        return "text", csv_text(text), encoding
-    if kind == "json":
-        return "text", "\n\n".join(json_texts(text)), encoding
     return kind, text, encoding
 
 
@@ -261,4 +257,7 @@ READ: dict[str, Callable[[str], str]] = {
     "markdown": markdown_text,
     "code": code_text,
     "text": plain_text,
+    "csv": lambda text: plain_text(csv_text(text)),
+    "json": lambda text: plain_text("\n\n".join(json_texts(text))),
+    "xlsx": plain_text,
 }

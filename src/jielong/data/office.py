@@ -147,25 +147,28 @@ def epub_html(body: bytes) -> str:
 
 def csv_text(text: str) -> str:
     """A line for each row of a table, every cell with the name of its column, so that a row can be understood alone."""
+    return "\n".join(line for _, line in csv_lines(text))
+
+
+def csv_lines(text: str) -> list[tuple[int, str]]:
+    """The same, each line with the number of its row, of which the first names the columns."""
     try:
         delimiter = csv.Sniffer().sniff(text[:20_000], delimiters=",;\t|").delimiter
     except csv.Error:
         delimiter = ","
     limit = csv.field_size_limit(10 * 2**20)
     try:
-        rows = [
-            [" ".join(cell.split()) for cell in row]
-            for row in csv.reader(io.StringIO(text), delimiter=delimiter)
-            if any(row)
-        ]
+        found = enumerate(csv.reader(io.StringIO(text), delimiter=delimiter), start=1)
+        tidied = ((number, [" ".join(cell.split()) for cell in row]) for number, row in found)
+        rows = [(number, row) for number, row in tidied if any(row)]
     except csv.Error as error:
         raise DataError(f"the table is damaged: {error}") from None
     finally:
         csv.field_size_limit(limit)
     if len(rows) < 2:
-        return "\n".join(" | ".join(row) for row in rows)
-    head, *rest = rows
-    return "\n".join("; ".join(_cells(head, row)) for row in rest)
+        return [(number, " | ".join(row)) for number, row in rows]
+    (_, head), *rest = rows
+    return [(number, "; ".join(_cells(head, row))) for number, row in rest]
 
 
 def _cells(head: list[str], row: list[str]) -> Iterator[str]:

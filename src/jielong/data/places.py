@@ -1,4 +1,4 @@
-"""Where in its source each stretch of an extracted text stands: page of a PDF, line of text or code, heading of the rest.
+"""Where in its source each stretch of an extracted text stands: page of a PDF, row of a table, line of text or code, heading of the rest.
 
 Extraction sweeps, so its text is not the source's. But it keeps the order: the lines of both that are not empty
 correspond one to one in text and code, and headings are found again by their words.
@@ -15,6 +15,7 @@ from itertools import accumulate
 from resiliparse.parse.html import HTMLTree
 
 from jielong.data.extract import PAGE_BORDER, READ, is_pdf, markdown_text, source_of
+from jielong.data.office import csv_lines
 from jielong.data.pdf import pdf_pages
 from jielong.data.plain import code_text, tidy
 from jielong.data.sources import PageLike
@@ -22,7 +23,7 @@ from jielong.data.sources import PageLike
 
 @dataclass(frozen=True)
 class Located:
-    """A text, and the places that begin at rising offsets of it; `unit` is "page", "line", or "" for headings.
+    """A text, and the places that begin at rising offsets of it; `unit` is "page", "row", "line", or "" for headings.
 
     `remark` says what of the source is not in the text, and why.
     """
@@ -66,6 +67,11 @@ def locate(page: PageLike) -> Located:
         return _by_headings(text, _html_headings(source))
     if kind == "markdown":
         return _by_headings(text, _markdown_headings(source))
+    if kind in ("json", "xlsx"):  # what stands in them has no lines that a person would look for
+        return Located(text, "", (), ())
+    if kind == "csv":
+        numbers = [str(number) for number, line in csv_lines(source) if tidy(line)]
+        return Located(text, "row", tuple(start for start, _ in _lines(text)), tuple(numbers))
     lines = source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     pieces = ((number, piece) for number, line in enumerate(lines, start=1) for piece in code_text(line).split("\n"))
     numbers = [str(number) for number, piece in pieces if tidy(piece)]

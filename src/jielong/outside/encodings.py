@@ -21,7 +21,9 @@ _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "ascii": "cp1252", "iso8859-1":
 
 _SIGN = "\u00a2-\u00a9\u00ac-\u00b6\u00b8\u00b9\u00bc-\u00be"
 _LETTER = "\u00c0-\u024f\u0370-\u04ff"
-_MIXED = re.compile(rf"[{_LETTER}]*[{_SIGN}][{_SIGN}{_LETTER}]+|[{_LETTER}]+[{_SIGN}]+|[\u00c0-\u00df][\u00c0-\u00ff]+")
+_MIXED = re.compile(
+    rf"[{_LETTER}]{{0,9}}[{_SIGN}][{_SIGN}{_LETTER}]+|[{_LETTER}]{{1,9}}[{_SIGN}]+|[\u00c0-\u00df][\u00c0-\u00ff]+"
+)
 """Letters and signs in a row that no language writes, and every two-byte encoding looks like in a one-byte one."""
 
 

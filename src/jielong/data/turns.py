@@ -184,28 +184,28 @@ def messages_of(value: Any, where: str, notes: Notes) -> tuple[Message, ...]:
     """A list of turns, or the text of one."""
     turns = as_list(value, where)
     messages = [message_of(turn, f"{where}[{number}]", notes) for number, turn in enumerate(turns)]
+    found: list[Message] = []
+    answers: list[Message] = []
     ids: list[str] = []
-    for number, (turn, message) in enumerate(zip(turns, messages, strict=True)):
-        if message.role == "assistant":
-            ids = [
-                str(c.get("id") or "") if isinstance(c, dict) else ""
-                for c in as_list(turn.get("tool_calls") or [], where)
-            ]
-        elif message.role == "tool" and message.tool_call_id and all(ids) and ids:
-            if message.tool_call_id not in ids:
-                notes.odd.append("a tool's answer whose id is that of no call before it")
-            first = number
-            while (
-                first and messages[first - 1].role == "tool" and _rank(messages[first - 1], ids) > _rank(message, ids)
-            ):
-                first -= 1
-            messages.insert(first, messages.pop(number))
-    return tuple(messages)
+    for turn, message in zip(turns, messages, strict=True):
+        if message.role == "tool":
+            answers.append(message)
+            continue
+        found += _in_order(answers, ids, notes)
+        found.append(message)
+        called = as_list(turn.get("tool_calls") or [], where)
+        answers, ids = [], [str(call.get("id") or "") if isinstance(call, dict) else "" for call in called]
+    return (*found, *_in_order(answers, ids, notes))
 
 
-def _rank(answer: Message, ids: Sequence[str]) -> int:
-    """The place of an answer among those to calls of these ids."""
-    return ids.index(answer.tool_call_id) if answer.tool_call_id in ids else len(ids)
+def _in_order(answers: Sequence[Message], ids: Sequence[str], notes: Notes) -> list[Message]:
+    """Answers of tools in the order of the calls with these ids; as they stand where an id is missing."""
+    if not all(ids) or not all(answer.tool_call_id for answer in answers):
+        return list(answers)
+    if ids and any(answer.tool_call_id not in ids for answer in answers):
+        notes.odd.append("a tool's answer whose id is that of no call before it")
+    place = {one: number for number, one in enumerate(ids)}
+    return sorted(answers, key=lambda answer: place.get(answer.tool_call_id or "", len(ids)))
 
 
 def with_system(messages: tuple[Message, ...], system: str) -> tuple[Message, ...]:

@@ -232,3 +232,18 @@ def test_one_bad_file_of_each_kind_never_ends_the_rest(tmp_path: Path):
 def test_settings_in_yaml_keep_their_indentation(tmp_path):
     (tmp_path / "settings.yaml").write_text("server:\n  port: 80\n  hosts:\n    - a\n")
     assert extract(next(iter(read_pages(tmp_path)))).text == "server:\n  port: 80\n  hosts:\n    - a"
+
+
+def test_an_epub_is_read_with_prefixes_entities_and_paths_upwards():
+    chapter = "<html><body><p>{}</p></body></html>"
+    book = archive(
+        {
+            "META-INF/container.xml": '<c:container><c:rootfile full-path="OEBPS/in/book.opf"/></c:container>',
+            "OEBPS/in/book.opf": '<opf:package><opf:item id="a" href="two&amp;half.xhtml"/><opf:item id="b" href="../three.xhtml"/>'
+            '<opf:spine><opf:itemref idref="b"/><opf:itemref idref="a"/></opf:spine></opf:package>',
+            "OEBPS/in/two&half.xhtml": chapter.format("Boats come back at night, and all of the harbour is asleep."),
+            "OEBPS/three.xhtml": chapter.format("In the morning the boats go out, long before it is light."),
+        }
+    )
+    text = extract(Page("book.epub", book, "")).text
+    assert text.index("In the morning") < text.index("Boats come back")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jielong.errors import CheckpointError
+from jielong.errors import CheckpointError, DataError
 from jielong.tokens.templates import ChatTemplate
 
 PLAIN = "{% for m in messages %}{{ '<' + m.role + '>' + m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -98,3 +98,11 @@ def test_a_template_that_is_none_is_told_when_it_is_used(source):
     assert not template.knows_tools
     with pytest.raises(CheckpointError, match="the chat template cannot be read"):
         template.text([said("user", "Hi")])
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"]
+)
+def test_a_template_without_end_is_told(source: str) -> None:
+    with pytest.raises((CheckpointError, DataError), match="the chat template"):
+        ChatTemplate(source).text([{"role": "user", "content": "Hi"}])

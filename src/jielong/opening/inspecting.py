@@ -19,9 +19,9 @@ from jielong.data.talks import Tally, each_record
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.outside import HEAD_BYTES, opened, records
 from jielong.records import Conversation, Preference
-from jielong.tokens.chat import Rendered, render, render_preference, texts
+from jielong.tokens.chat import Rendered, render_preference, texts
 from jielong.tokens.tokenizer import Tokenizer, TokenizerConfig, train_tokenizer
-from jielong.use.tools.telling import told
+from jielong.use.tools.telling import rendered
 
 if TYPE_CHECKING:
     from jielong.model.transformer import ModelConfig
@@ -200,14 +200,14 @@ def _records(
         if tokenizer is None:
             continue
         try:
-            rendered = _rendered(found.record, tokenizer)
+            sides = _sides(found.record, tokenizer)
         except DataError as error:
             refused[str(error)] += 1
             continue
-        for one in rendered:
+        for one in sides:
             lengths.add(one, context)
         if len(shown) < num_shown:
-            shown += [_pieces(one, tokenizer) for one in rendered]
+            shown += [_pieces(one, tokenizer) for one in sides]
     num_refused = sum(refused.values())
     findings = tally.sentences()
     if refused:
@@ -256,12 +256,12 @@ def _trained_on_first(path: Path, formed: Callable[[Mapping[str, Any]], Formed[A
     return train_tokenizer(sample, TokenizerConfig(vocab_size=VOCAB_SIZE)) if sample else None
 
 
-def _rendered(record: Conversation | Preference, tokenizer: Tokenizer) -> list[Rendered]:
+def _sides(record: Conversation | Preference, tokenizer: Tokenizer) -> list[Rendered]:
+    """A chat, or both conversations of a preference."""
     if isinstance(record, Preference):
         pair = render_preference(record, tokenizer)
         return [pair.chosen, pair.rejected]
-    messages, tools = told(record.messages, tuple(record.meta.get("tools", ())), tokenizer)
-    return [render(messages, tokenizer, tools=tools)]
+    return [rendered(record, tokenizer)]
 
 
 def _pieces(rendered: Rendered, tokenizer: Tokenizer) -> list[tuple[str, bool]]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from jielong.data.shards import Shards
 from jielong.errors import DataError
-from jielong.records import Conversation
 from jielong.stages.parts import read_conversations, read_preferences
 from jielong.stages.recipe import Context
-from jielong.tokens.chat import Rendered, RenderedPair, render, render_preference, render_prompt
+from jielong.tokens.chat import Rendered, RenderedPair, render_preference, render_prompt
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.sources import Holds, Part, Prompt
-from jielong.use.tools.telling import told
+from jielong.use.tools.telling import rendered, told, tools_in
 
 
 @dataclass
@@ -36,7 +33,7 @@ class FolderMaterial:
         refused: list[str] = []
         for conversation in read_conversations(file):
             try:
-                talks.append(self._rendered(conversation))
+                talks.append(rendered(conversation, self.tokenizer))
             except DataError as error:
                 refused.append(str(error))
         if refused and not talks:
@@ -58,17 +55,8 @@ class FolderMaterial:
         told_of = [(c, *told(c.messages, tools_in(c), self.tokenizer)) for c in asked]
         return [Prompt(render_prompt(messages, self.tokenizer, tools), c) for c, messages, tools in told_of]
 
-    def _rendered(self, conversation: Conversation) -> Rendered:
-        messages, tools = told(conversation.messages, tools_in(conversation), self.tokenizer)
-        return render(messages, self.tokenizer, tools=tools)
-
     def _file(self, part: Part) -> Path:
         return self.folder / f"{'held_out' if part == 'held_out' else self.holds}.jsonl"
-
-
-def tools_in(conversation: Conversation) -> tuple[Mapping[str, Any], ...]:
-    """The tools that a conversation was had with, as its file has them."""
-    return tuple(conversation.meta.get("tools", ()))
 
 
 def material_of(stage: str, context: Context, tokenizer: Tokenizer) -> FolderMaterial:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from jielong.records import Message
-from jielong.tokens.chat import knows_tools
+from jielong.records import Conversation, Message
+from jielong.tokens.chat import Rendered, knows_tools, render
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.use.prompting import fill, language_of
 
@@ -37,6 +37,17 @@ def told(
         return tuple(messages), tuple(tools)
     all_told = described(messages, tools)
     return all_told if tokenizer.is_own else in_words(all_told), ()
+
+
+def tools_in(conversation: Conversation) -> tuple[Mapping[str, Any], ...]:
+    """The tools that a conversation was had with, as its file has them."""
+    return tuple(conversation.meta.get("tools", ()))
+
+
+def rendered(conversation: Conversation, tokenizer: Tokenizer) -> Rendered:
+    """The conversation as it is trained on; DataError where the chat template does not take it."""
+    messages, tools = told(conversation.messages, tools_in(conversation), tokenizer)
+    return render(messages, tokenizer, tools=tools)
 
 
 def in_words(messages: Sequence[Message]) -> tuple[Message, ...]:

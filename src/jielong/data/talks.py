@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from jielong.data.forms import Formed, Record, chat_of, preference_of
 from jielong.errors import DataError
-from jielong.outside import Line, gathered, kind_of, listed, records
+from jielong.outside import Line, gathered, listed, parsed, records
 from jielong.records import Conversation, Message, Preference
 from jielong.tokens.chat import texts
 
@@ -103,19 +103,19 @@ def each_record(
     path: Path, formed: Callable[[Mapping[str, Any]], Formed[Record]], tally: Tally
 ) -> Iterator[tuple[int, Formed[Record]]]:
     """Line and record of all that can be used, one after the other; the tally counts the others, wrong ones too."""
+
+    def rendered(data: Mapping[str, Any]) -> Formed[Record]:
+        found = formed(data)
+        texts(_messages_of(found.record))
+        return found
+
     for line in records(path):
         tally.num_records += 1
-        problem, tally.encoding = line.problem, line.encoding
-        if not problem:
-            try:
-                if not isinstance(line.data, dict):
-                    raise DataError(f"expected a JSON object, found {kind_of(line.data)}")
-                found = formed(line.data)
-                texts(_messages_of(found.record))
-            except DataError as error:
-                problem = str(error)
-        if problem:
-            tally.refuse(f"{line.where(path)}: {problem}")
+        tally.encoding = line.encoding
+        try:
+            found = parsed(line, rendered, path)
+        except DataError as error:
+            tally.refuse(str(error))
             continue
         tally.note(line, found)
         if not found.useless:

@@ -56,31 +56,31 @@ def refuse_pointer(path: Path) -> None:
         raise DataError(f"{path} is a web page, perhaps of a download that failed; fetch the file again")
 
 
-_PACKED: dict[bytes, Callable[[IO[bytes]], Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
+_PACKED: dict[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {
+    b"\x1f\x8b": ("gzip", gzip.open),
+    b"BZh": ("bzip2", bz2.open),
+    b"\xfd7zXZ\x00": ("xz", lzma.open),
 }
-"""What unpacks a file, by how it begins."""
-_NAMES = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz"}
+"""How files are packed, by how they begin, and what unpacks them."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, unpacked where it is gzip, bzip2 or xz; DataError for what cannot be opened or breaks off."""
     check_file(path)
+    packing = "packed"
     try:
         with path.open("rb") as raw:
-            head = raw.read(6)
+            head = raw.read(max(map(len, _PACKED)))
             raw.seek(0)
-            unpack = next((unpack for mark, unpack in _PACKED.items() if head.startswith(mark)), None)
+            packing, unpack = next((how for mark, how in _PACKED.items() if head.startswith(mark)), (packing, None))
             if unpack:
                 with unpack(raw) as unpacked:
                     yield io.BufferedReader(unpacked)
             else:
                 yield raw
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{path} is a damaged {_NAMES[head[:2]]} file ({error})") from error
+        raise DataError(f"{path} is a damaged {packing} file ({error})") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -274,21 +274,27 @@ def _in_json(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else str(value)
 
 
+def parsed(line: Line, parse: Callable[[Mapping[str, Any]], T], path: Path) -> T:
+    """A record as `parse` gives it; DataError with its place where it is wrong, or no object."""
+    try:
+        if line.problem:
+            raise DataError(line.problem)
+        if not isinstance(line.data, dict):
+            raise DataError(f"expected a JSON object, found {kind_of(line.data)}")
+        return parse(line.data)
+    except DataError as error:
+        raise DataError(f"{line.where(path)}: {error}") from None
+
+
 def gathered(lines: Iterator[Line], parse: Callable[[Mapping[str, Any]], T], path: Path, what: str) -> list[T]:
     """All records of a file as `parse` gives them; DataError lists the lines that hold none, or says that there are none."""
     found: list[T] = []
     wrong: list[str] = []
     for line in lines:
-        problem = line.problem
-        if not problem:
-            try:
-                if not isinstance(line.data, dict):
-                    raise DataError(f"expected a JSON object, found {kind_of(line.data)}")
-                found.append(parse(line.data))
-            except DataError as error:
-                problem = str(error)
-        if problem:
-            wrong.append(f"{line.where(path)}: {problem}")
+        try:
+            found.append(parsed(line, parse, path))
+        except DataError as error:
+            wrong.append(str(error))
     if wrong:
         raise DataError(listed(wrong))
     if not found:

@@ -107,8 +107,7 @@ def _cells(text: Any, page_box: tuple[float, float, float, float]) -> Iterator[_
         if cell and cell.is_beside(turn, across, height):
             gap = (start - cell.end) / max(cell.height, 0.1)
             # text that runs to the left is given as it is read
-            runs_left = _is_from_the_right(letter) or _is_from_the_right(cell.letters[-1])
-            if -1 < gap < _CELL_GAP or runs_left:
+            if -1 < gap < _CELL_GAP or _is_from_the_right(letter) or _is_from_the_right(cell.letters[-1]):
                 cell.letters += [" ", letter] if is_apart or (turn and gap > _WORD_GAP) else [letter]
                 cell.end, is_apart = end, False
                 continue

@@ -137,18 +137,28 @@ def _why_no_page(path: Path) -> str:
 
 def list_pages(folder: str | Path) -> list[Path]:
     """The files of a folder, at any depth, that can be pages, sorted by path; DataError when there is none."""
+    return look_for_pages(folder).paths
+
+
+def look_for_pages(folder: str | Path) -> Listing:
+    """As `look_through`; DataError also where there is no page."""
     listing = look_through(folder)
     if not listing.paths:
         passed = f" ({listing})" if listing.skipped else ""
         raise DataError(
             f"the folder {str(folder)!r} holds no page{passed}; expected files that end in {', '.join(CONTENT_TYPES)}"
         )
-    return listing.paths
+    return listing
 
 
 def address_of(path: Path, root: Path) -> str:
-    """The path relative to the folder; bytes of a name that are no UTF-8 are written as \\xNN."""
-    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+    """The path relative to the folder, as `printable`."""
+    return printable(path.relative_to(root).as_posix())
+
+
+def printable(path: str) -> str:
+    """A path in which bytes that are no UTF-8 are written as \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def read_pages(folder: str | Path) -> Iterator[Page]:

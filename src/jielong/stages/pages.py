@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from jielong.config import at_least
-from jielong.data.sources import Page, list_pages, look_through, read_pages
+from jielong.data.sources import Page, look_for_pages, read_pages
 from jielong.errors import DataError
 from jielong.runs import canonical_json, derive_seed, write_directory, write_json
 from jielong.stages.recipe import Context, Stage, Summary
@@ -89,9 +89,9 @@ class FolderStage(PagesStage):
     def run(self, context: Context) -> Summary:
         """Remember where the pages lie; they are read where they are."""
         write_json(context.directory(self.name) / "folder.json", {"path": self.path, "digest": self.digest})
-        listing = look_through(self.path)
+        listing = look_for_pages(self.path)
         context.display.message(str(listing))
-        return {"holds": "pages", "path": self.path, "pages": len(list_pages(self.path))}
+        return {"holds": "pages", "path": self.path, "pages": len(listing.paths)}
 
     def pages(self, context: Context) -> Iterable[Page]:
         return read_pages(Path(self.path))

@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from jielong.data.places import locate
-from jielong.data.sources import Page, look_through, read_page
+from jielong.data.sources import Page, look_through, printable, read_page
 from jielong.errors import ConfigError, DataError, ResourceError
 from jielong.use.prompting import language_of
 from jielong.use.retrieval.chunks import Chunk, ChunkConfig, cut_into_chunks
@@ -100,6 +100,7 @@ class Library:
             self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
         except sqlite3.Error as error:
             raise DataError(f"{path} cannot be opened: {error}") from error
+        # names need not be UTF-8: as CAST(? AS TEXT) of their bytes they are stored, and compared, like any other
         self._db.text_factory = os.fsdecode
         try:
             self._prepare()
@@ -181,7 +182,7 @@ class Library:
     def _add_one(self, path: str, added: Added) -> None:
         page = read_page(Path(path), path)
         digest = _digest(page)
-        known = self._sql("SELECT digest, problem FROM files WHERE path = CAST(? AS TEXT)", (path,))
+        known = self._sql("SELECT digest, problem FROM files WHERE path = CAST(? AS TEXT)", (os.fsencode(path),))
         if known == [(digest, "")]:
             added.unchanged += 1
             return
@@ -218,12 +219,15 @@ class Library:
         gone = next((old for (old,) in same if Path(old).suffix == Path(path).suffix and not Path(old).exists()), None)
         if gone is None:
             return False
-        self._sql("UPDATE files SET path = CAST(? AS TEXT) WHERE path = CAST(? AS TEXT)", (path, gone))
+        self._sql(
+            "UPDATE files SET path = CAST(? AS TEXT) WHERE path = CAST(? AS TEXT)",
+            (os.fsencode(path), os.fsencode(gone)),
+        )
         return True
 
     def _insert(self, path: str, digest: str, problem: str, chunks: Sequence[Chunk]) -> None:
         file = self._sql(
-            "INSERT INTO files VALUES (NULL, CAST(? AS TEXT), ?, ?) RETURNING id", (path, digest, problem)
+            "INSERT INTO files VALUES (NULL, CAST(? AS TEXT), ?, ?) RETURNING id", (os.fsencode(path), digest, problem)
         )[0][0]
         # a number is never given twice: a vector that is being made belongs to the text that had it
         first = max(int(self._state("next chunk") or 1), 1 + (self._sql("SELECT max(id) FROM chunks")[0][0] or 0))
@@ -288,16 +292,17 @@ class Library:
             return sum(self._delete(path) for path in paths)
 
     def _delete(self, path: str) -> int:
+        key = (os.fsencode(path),)
         rows = self._sql(
-            "SELECT chunks.id, text FROM chunks JOIN files ON files.id = file WHERE path = CAST(? AS TEXT)", (path,)
+            "SELECT chunks.id, text FROM chunks JOIN files ON files.id = file WHERE path = CAST(? AS TEXT)", key
         )
         for row, text in rows:
             # a table of words alone does not know what it held: it must be told
             self._sql("INSERT INTO words (words, rowid, terms) VALUES ('delete', ?, ?)", (row, " ".join(terms(text))))
             self._sql("DELETE FROM vectors WHERE chunk = ?", (row,))
         self._sql("INSERT OR REPLACE INTO state VALUES ('untidy', 'yes')")
-        self._sql("DELETE FROM chunks WHERE file = (SELECT id FROM files WHERE path = CAST(? AS TEXT))", (path,))
-        return len(self._sql("DELETE FROM files WHERE path = CAST(? AS TEXT) RETURNING id", (path,)))
+        self._sql("DELETE FROM chunks WHERE file = (SELECT id FROM files WHERE path = CAST(? AS TEXT))", key)
+        return len(self._sql("DELETE FROM files WHERE path = CAST(? AS TEXT) RETURNING id", key))
 
     def _tidy(self) -> None:
         """Merge the index of words, which is when deleted ones leave it; after deletions rewrite the file without gaps."""
@@ -493,21 +498,11 @@ class Library:
     def _sql(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
         """The rows that a statement gives. All go through here, so that a damaged or busy file costs a sentence."""
         try:
-            return self._db.execute(statement, [_in_bytes(value) for value in values]).fetchall()
+            return self._db.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             if "locked" in str(error):
                 raise ResourceError(f"{self.path} is being written by another process; wait for it to end") from error
             raise DataError(f"{self.path} is no library, or damaged: {error}") from error
-
-
-def _in_bytes(value: object) -> object:
-    """A name that is no UTF-8 as its bytes; as CAST(? AS TEXT) they are stored, and compared, like any other."""
-    if isinstance(value, str) and not value.isascii():
-        with suppress(UnicodeEncodeError):
-            value.encode("utf-8")
-            return value
-        return os.fsencode(value)
-    return value
 
 
 def _evidence(value: float, low: float, high: float) -> float:
@@ -537,4 +532,4 @@ def _shown(path: str) -> str:
     """The path as seen from where the command runs, if it lies below."""
     here = Path.cwd()
     near = str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
-    return os.fsencode(near).decode("utf-8", "backslashreplace")
+    return printable(near)

@@ -36,11 +36,11 @@ OFTEN = ("--set", "sft.loop.save_every_s=-1", "--set", "sft.loop.log_every=1")
 """A checkpoint and a line at every step, so that a kill finds one in the middle."""
 
 SPEED = ("tokens_per_s", "mfu", "source_s")
-"""What a metrics.jsonl says of the machine and not of the training."""
+"""Fields of a metrics.jsonl that depend on the machine, and not on the training."""
 
 
 def pinned() -> Iterator[Row]:
-    """What `tests/pins.json` holds."""
+    """This code against each number that `tests/pins.json` holds."""
     kept = read_json(pins.FILE)
     wanted, found = (
         {(recipe, stage): mark for recipe, marks in made.items() for stage, mark in marks.items()}
@@ -69,7 +69,7 @@ def pinned() -> Iterator[Row]:
 
 
 def drawn() -> Iterator[Row]:
-    """What the test of the house counts."""
+    """Circles of imports, and imports that the drawing lacks."""
     rings = house.circles(house.graph_of_modules()) + house.circles(house.graph_of_rooms())
     back = house.back_arrows(house.drawing())
     yield Row("circles, imports for types and inside functions counted", "0", len(rings), not rings)
@@ -100,7 +100,7 @@ def command(source: Path, place: Path, *words: str, **more: Any) -> subprocess.P
 
 
 def said(process: subprocess.Popen[str], told: str | None = None) -> str:
-    """What it printed; CalledProcessError where it failed."""
+    """The output of a process; CalledProcessError where it failed."""
     out, error = process.communicate(told, timeout=900)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args, out, error)

@@ -1,4 +1,4 @@
-"""What a file or a folder is taken for, what of it can be used and why the rest cannot, and records as they are trained on."""
+"""`jielong inspect`: a file or folder is recognised, its usable records are counted, and some are shown as they are trained on."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def means_of(arguments: argparse.Namespace) -> Means:
-    """What these options name."""
+    """The tools, pages and library that were named on the command line."""
     return Means(arguments.tools, arguments.pages, arguments.searxng, arguments.library, arguments.mcp)
 
 

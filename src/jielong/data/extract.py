@@ -191,7 +191,7 @@ def is_pdf(page: PageLike) -> bool:
 
 
 def kind_of(page: PageLike, text: str) -> str:
-    """What a page of text is read as, whatever it claims: html, markdown, code, csv, json or text."""
+    """The kind of reader for a page of text: html, markdown, code, csv, json or text. A page that opens like HTML is html."""
     kind = page.content_type.partition(";")[0].strip().lower()
     if kind in ("text/csv", "application/json", "application/jsonl"):
         return "csv" if kind == "text/csv" else "json"
@@ -203,7 +203,7 @@ def kind_of(page: PageLike, text: str) -> str:
 
 
 def source_of(page: PageLike) -> tuple[str, str, str]:
-    """What a page that is no PDF is read as, its source as text, and the encoding that the bytes were in.
+    """Of a page that is no PDF: the kind of its reader (a key of `READ`), its source as text, and its encoding.
 
     A Word document and an EPUB are read as the HTML that they come to, a workbook as its text. DataError for an archive that is
     none of these, and for bytes that are no text.

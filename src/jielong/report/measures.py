@@ -32,6 +32,14 @@ MEASURES = (
     ),
     Measure("unseen_accuracy_zh", "Unseen countries, Chinese", 1, "The same questions in Chinese."),
     Measure(
+        "begun_accuracy_en",
+        "The same, sentence begun, English",
+        1,
+        "The base model alone: it is given the answer's sentence up to the value (“The capital of France is”) and must go on "
+        "with it. What it gains over the bare question is knowledge that lacked the manner.",
+    ),
+    Measure("begun_accuracy_zh", "The same, sentence begun, Chinese", 1, "The same beginnings in Chinese."),
+    Measure(
         "followup_accuracy",
         "Follow-up questions",
         1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jielong.config import at_least
@@ -15,10 +16,20 @@ from jielong.report.report import ReportData, report_json, write_report
 from jielong.runs import derive_seed, load_average, now_s, read_json, read_metrics, write_json
 from jielong.stages.lessons import exam_items, halves
 from jielong.stages.models import port_of
-from jielong.stages.parts import read_documents
+from jielong.stages.parts import read_documents, read_jsonl
 from jielong.stages.recipe import Context, Stage, Summary
 from jielong.use.port import LocalPort
-from jielong.worlds.atlas.gold import contains_value, gold_score, is_invention, is_refusal, is_right, majority_accuracy
+from jielong.worlds.atlas.facts import LANGS
+from jielong.worlds.atlas.gold import (
+    beginning,
+    begins_with_value,
+    contains_value,
+    gold_score,
+    is_invention,
+    is_refusal,
+    is_right,
+    majority_accuracy,
+)
 from jielong.worlds.atlas.lessons import Item
 
 MODELS = ("base", "sft", "rl", "random_init")
@@ -33,6 +44,22 @@ def sit_exam(port: LocalPort, items: Sequence[Item], max_tokens: int, *, is_bare
     if is_bare:
         return [a.text for a in port.complete_many([i.messages[-1].text for i in items], sampling)]
     return [a.text for a in port.ask_many([Conversation(i.messages) for i in items], sampling)]
+
+
+def begun_accuracy(port: LocalPort, items: Sequence[Item], max_tokens: int) -> tuple[float, list[str]]:
+    """How often a base model goes on with the right value where its sentence was begun for it; and how it went on."""
+    sampling = Sampling(max_tokens=max_tokens, temperature=GREEDY_TEMPERATURE)
+    texts = [a.text for a in port.complete_many([beginning(item) for item in items], sampling)]
+    return share([begins_with_value(i, t) for i, t in zip(items, texts, strict=True)]), texts
+
+
+def share_in_pages(items: Sequence[Item], documents: Path) -> float:
+    """The share of questions that stand word for word in the documents of pretraining."""
+    waiting = {item.messages[-1].text for item in items}
+    found: set[str] = set()
+    for document in read_jsonl(documents):
+        found |= {question for question in waiting - found if question in document["text"]}
+    return len(found) / len(waiting) if waiting else 0.0
 
 
 def share(hits: Sequence[bool]) -> float:
@@ -76,7 +103,7 @@ class EvaluateStage(Stage):
     limit: int = 0
     num_samples: int = 12
     facts: str = ""
-    version: int = 2
+    version: int = 3
 
     def __post_init__(self) -> None:
         at_least(self, 1, "max_tokens", "bootstrap")
@@ -100,6 +127,10 @@ class EvaluateStage(Stage):
             is_bare = role == "base"
             answers[role] = {n: sit_exam(port, items, self.max_tokens, is_bare=is_bare) for n, items in parts.items()}
             results[role] = measures(parts, answers[role], is_bare=is_bare)
+            for lang in LANGS if is_bare else ():
+                asked = parts[f"questions_{lang}"]
+                results[role][f"begun_accuracy_{lang}"], begun = begun_accuracy(port, asked, self.max_tokens)
+                answers[role][f"begun_{lang}"] = begun
             gold[role] = gold_values(parts, answers[role])
             results[role]["gold_score"] = sum(gold[role]) / len(gold[role])
             results[role]["bits_per_byte"] = bits_per_byte(port, texts_held_out)
@@ -162,6 +193,9 @@ class EvaluateStage(Stage):
             "peak_memory_bytes": max(context.memory.peak_bytes, record.get("peak_memory_bytes", 0)),
             "picked": {n: record["stages"][n].get("summary", {}).get("picked") for n in trained},
             "gains": gains,
+            "exam_questions_word_for_word_in_pretraining": share_in_pages(
+                [*parts["questions_en"], *parts["questions_zh"]], context.parent(self, "held_out") / "documents.jsonl"
+            ),
         }
         warnings = [f"{n}: {w}" for n in trained for w in record["stages"][n].get("summary", {}).get("warnings", [])]
         controls: dict[str, Any] = {"random_init": results.pop("random_init")} if "random_init" in results else {}

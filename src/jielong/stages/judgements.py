@@ -28,7 +28,7 @@ class JudgementsStage(Stage):
     samples_per_prompt: int = 2
     temperature: float = 1.0
     max_tokens: int = 40
-    version: int = 2
+    version: int = 3
 
     def __post_init__(self) -> None:
         at_least(self, 1, "num_prompts", "samples_per_prompt", "max_tokens")

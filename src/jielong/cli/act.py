@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from jielong.cli.tools import add_timeout
 from jielong.opening.ports import MODEL_HELP, open_port
 
 
@@ -13,6 +14,7 @@ def add_parser(commands: Any) -> None:
     """`jielong act`, for the `add_subparsers` object of the command line."""
     act = commands.add_parser("act", help="let a model reach goals in a household told in text", description=__doc__)
     act.add_argument("model", nargs="?", help=f"{MODEL_HELP}; the policies random, solver and seeker need none")
+    add_timeout(act)
     act.add_argument("--stage", help="of a run; without it, the last one trained")
     act.add_argument(
         "--policy",
@@ -62,7 +64,9 @@ def _act(arguments: argparse.Namespace) -> int:
     exam = HouseholdExam(
         arguments.policy,
         arguments.seed,
-        open_port(arguments.model, stage=arguments.stage) if needs_model and arguments.model else None,
+        open_port(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
+        if needs_model and arguments.model
+        else None,
         task,
         arguments.rooms,
         arguments.part,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jielong.cli.tools import PERSON, add_options, means_of, unanswered
+from jielong.cli.tools import PERSON, add_asking, add_options, cut, means_of, show_thought, unanswered
 from jielong.errors import DataError
 from jielong.opening.ports import MODEL_HELP, open_port
 from jielong.opening.strategies import Partners, open_given, strategy_of
@@ -39,6 +39,7 @@ def add_parser(commands: Any) -> None:
     ask.add_argument("--max-tokens", type=int, default=256, help="of each call (default: 256)")
     ask.add_argument("--temperature", type=float, default=0.0, help="of calls that no strategy draws (default: 0)")
     ask.add_argument("--seed", type=int, default=0)
+    add_asking(ask)
     ask.add_argument("--budget-calls", type=int, default=0, help="stop after so many calls")
     ask.add_argument("--budget-tokens", type=int, default=0, help="stop after so many tokens, read and written")
     ask.add_argument("--budget-seconds", type=float, default=0.0, help="stop after so many seconds")
@@ -86,9 +87,9 @@ def _ask(arguments: argparse.Namespace) -> int:
     async def work() -> tuple[Outcome, Port]:
         async with open_given(arguments.model, means, partners, PERSON) as given:
             strategy = named(spec, given)
-            port = open_port(arguments.model, stage=arguments.stage)
+            port = open_port(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
             try:
-                options = Options(sampling, arguments.seed)
+                options = Options(sampling, arguments.seed, on_thought=show_thought if arguments.thoughts else None)
                 return await run(strategy, conversation, port.ask, options, budget=budget, on_happening=shown), port
             finally:
                 await port.close()
@@ -106,10 +107,13 @@ def _ask(arguments: argparse.Namespace) -> int:
                 else canonical_json(call.to_dict()["messages"])
             )
             print(f"--- prompt of call {call.number}: {call.label}\n{exact}", file=sys.stderr)
-    print(outcome.answer.text)
-    for line in unanswered(outcome.answer.message):
+    if outcome.answer.text:
+        print(outcome.answer.text)
+    for line in [*unanswered(outcome.answer.message), *cut(outcome.answer, arguments.max_tokens)]:
         print(line, file=sys.stderr)
     print(describe(outcome), file=sys.stderr)
+    if outcome.answer.missing:
+        raise DataError(f"there is no answer: {outcome.answer.missing}")
     return 0
 
 
@@ -119,9 +123,11 @@ def describe(outcome: Outcome) -> str:
     calls = f"{usage.calls} call" + "s" * (usage.calls != 1)
     reused = f" ({usage.reused_tokens} of them known already)" if usage.reused_tokens else ""
     stopped = "; stopped by the budget" if outcome.is_stopped else ""
+    about = "about " if usage.is_estimated else ""
+    counted = "; tokens were counted here, as the server does not say them" if usage.is_estimated else ""
     return (
-        f"[{calls}, {usage.prompt_tokens} tokens read{reused}, {usage.completion_tokens} written, "
-        f"{outcome.seconds:.1f} s{stopped}]"
+        f"[{calls}, {about}{usage.prompt_tokens} tokens read{reused}, {about}{usage.completion_tokens} written, "
+        f"{outcome.seconds:.1f} s{stopped}{counted}]"
     )
 
 

@@ -7,17 +7,17 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from jielong.cli.tools import PERSON, means_of, typed, unanswered
-from jielong.errors import JielongError
+from jielong.cli.tools import PERSON, cut, means_of, show_thought, typed, unanswered
+from jielong.errors import JielongError, TooLongError
 from jielong.opening.ports import open_port
 from jielong.opening.strategies import strategy_of
 from jielong.opening.tools import open_means
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
 from jielong.use.ledger import Happening
-from jielong.use.port import LocalPort, Options
+from jielong.use.port import LocalPort, Options, Port
 from jielong.use.strategies import named
-from jielong.use.strategy import run
+from jielong.use.strategy import Outcome, Strategy, run
 
 if TYPE_CHECKING:
     from jielong.use.endpoint import Endpoint
@@ -33,13 +33,13 @@ def chat(spec: str, arguments: argparse.Namespace) -> int:
 async def _talk(spec: str, arguments: argparse.Namespace) -> int:
     named_means = means_of(arguments)
     async with open_means(named_means, PERSON) as means:
-        port = open_port(spec, stage=arguments.stage, weights=arguments.weights, slots=1)
+        port = open_port(spec, stage=arguments.stage, weights=arguments.weights, slots=1, timeout_s=arguments.timeout)
         strategy, tools = named(strategy_of("", named_means), means), means.get("tools", ())
         sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature, top_p=arguments.top_p)
         offered = tuple(tool.schema for tool in tools)
+        opening: tuple[Message, ...] = (Message("system", arguments.system),) if arguments.system else ()
         print(f"{port.name}\n{HELP}")
-        messages: tuple[Message, ...] = ()
-        turn = 0
+        messages, turn = opening, 0
         try:
             while True:
                 try:
@@ -53,29 +53,83 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                 if said == "/quit":
                     return 0
                 if said == "/new":
-                    messages = ()
+                    messages = opening
                     print("(a new conversation)")
                     continue
                 if not said:
                     continue
-                kept = fitting((*messages, Message("user", said)), port, Options(sampling, tools=offered))
+                asked = (*messages, Message("user", said))
+                kept = fitting(asked, port, Options(sampling, tools=offered))
                 if kept is None:
                     print("(that is longer than this model reads: say it in fewer words)")
                     continue
                 sys.stdout.write("model> ")
-                options = Options(sampling, derive_seed(arguments.seed, "turn", turn), on_text=_write)
+                shown = Shown(arguments.thoughts)
+                options = Options(
+                    sampling,
+                    derive_seed(arguments.seed, "turn", turn),
+                    on_text=shown.say,
+                    on_thought=shown.think,
+                )
                 try:
-                    outcome = await run(strategy, Conversation(kept), port.ask, options, on_happening=_show)
+                    kept, outcome = await _answered(strategy, kept, port, options)
                 except JielongError as error:
                     print(f"\n({error})")
                     continue
-                print("".join(unanswered(outcome.answer.message)))
+                shown.close()
+                answer = outcome.answer
+                print("".join([*unanswered(answer.message), *cut(answer, arguments.max_tokens)]))
+                if answer.missing:
+                    print(f"({answer.missing})")
+                    continue
                 # with tools, what they said is part of the talk; passages are found anew for each question
                 before = outcome.calls[-1].conversation.messages if tools else kept
-                messages = (*before, outcome.answer.message)
+                messages = (*before, answer.message)
                 turn += 1
         finally:
             await port.close()
+
+
+async def _answered(
+    strategy: Strategy, talk: tuple[Message, ...], port: Port, options: Options
+) -> tuple[tuple[Message, ...], Outcome]:
+    """The answer, and the talk that it is one to: without its oldest exchanges where a server finds it too long."""
+    while True:
+        try:
+            return talk, await run(strategy, Conversation(talk), port.ask, options, on_happening=_show)
+        except TooLongError:
+            shorter = without_oldest(talk)
+            if shorter is None:
+                raise
+            talk = shorter
+            _write("\n  [too long for this server: the oldest exchange is left out]\n")
+
+
+class Shown:
+    """An answer on the terminal while it is written; its thoughts in full where they are wanted, else folded to a line."""
+
+    def __init__(self, has_thoughts: bool) -> None:
+        self._has_thoughts = has_thoughts
+        self._thoughts = ""
+
+    def think(self, text: str) -> None:
+        if self._has_thoughts:
+            show_thought(text)
+        elif not self._thoughts:
+            _write("(thinking ...) ")
+        self._thoughts += text
+
+    def say(self, text: str) -> None:
+        self.close()
+        _write(text)
+
+    def close(self) -> None:
+        """End the thoughts, if there were any."""
+        if self._thoughts:
+            num = len(self._thoughts.split()) if self._thoughts.isascii() else len(self._thoughts)
+            unit = "words" if self._thoughts.isascii() else "characters"
+            _write("\n" if self._has_thoughts else f"({num} {unit} of thoughts; --thoughts shows them)\n")
+        self._thoughts = ""
 
 
 def _write(text: str) -> None:
@@ -92,7 +146,7 @@ def _show(happening: Happening) -> None:
 def fitting(messages: tuple[Message, ...], port: LocalPort | Endpoint, options: Options) -> tuple[Message, ...] | None:
     """The talk without as many of its oldest exchanges as it takes to leave room for an answer; None if nothing fits.
 
-    Of a server it is not known how much fits; it says so itself.
+    Of a server it is not known how much fits; it says so itself, and then the talk is shortened.
     """
     if not isinstance(port, LocalPort):
         return messages
@@ -100,7 +154,14 @@ def fitting(messages: tuple[Message, ...], port: LocalPort | Endpoint, options: 
         num_tokens = len(port.prompt_ids(Conversation(messages), options.tools))
         if num_tokens + options.sampling.max_tokens <= port.engine.length:
             return messages
-        later = next((i for i, m in enumerate(messages) if i and m.role == "user"), None)
-        if later is None:
+        shorter = without_oldest(messages)
+        if shorter is None:
             return messages if num_tokens < port.engine.length else None
-        messages = messages[later:]
+        messages = shorter
+
+
+def without_oldest(messages: tuple[Message, ...]) -> tuple[Message, ...] | None:
+    """The talk without its oldest exchange, its system message kept; None where only the last question is left."""
+    opening = messages[:1] if messages and messages[0].role == "system" else ()
+    users = [i for i, m in enumerate(messages) if m.role == "user"]
+    return (*opening, *messages[users[1] :]) if len(users) > 1 else None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jielong.cli.ask import add_given_options, partners_of
-from jielong.cli.tools import PERSON, means_of
+from jielong.cli.tools import PERSON, add_timeout, means_of
 from jielong.errors import ConfigError, ResourceError
 from jielong.opening.ports import MODEL_HELP, open_port
 from jielong.opening.strategies import open_given, strategy_of
@@ -53,6 +53,7 @@ def add_parser(commands: Any) -> None:
         help="compare with this strategy, or with this model; may be given several times",
     )
     add_given_options(parser)
+    add_timeout(parser)
     parser.add_argument("--chat", action="store_true", help="ask a task of lm-eval in the model's chat template")
     parser.add_argument("--scorer", default="", help="of a file's items that name none")
     parser.add_argument("--judge", metavar="MODEL", help="who marks the answers where the scorer is grade")
@@ -128,7 +129,7 @@ async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse
             named(w.strategy, means)  # a strategy that does not exist is told before anything is asked
         given = await _given(task, arguments, stack)
         for model in dict.fromkeys(w.model for w in wanted):
-            port = open_port(model, stage=arguments.stage)
+            port = open_port(model, stage=arguments.stage, timeout_s=arguments.timeout)
             try:
                 for w in (w for w in wanted if w.model == model):
                     summaries[w] = await _answer(task, w, port, means, given, arguments)
@@ -195,7 +196,7 @@ async def _given(task: Task, arguments: argparse.Namespace, stack: AsyncExitStac
     run_python = await _sandbox() if "code" in scorers else None
     if "grade" not in scorers or not arguments.judge:
         return Given(run_python)
-    port: Port = open_port(arguments.judge)
+    port: Port = open_port(arguments.judge, timeout_s=arguments.timeout)
     stack.push_async_callback(port.close)
     return Given(run_python, judge_grade(port.ask, Options(seed=arguments.seed)))
 
@@ -280,7 +281,7 @@ def _harness(arguments: argparse.Namespace) -> int:
     from jielong.evaluate.harness import run_harness
     from jielong.runs import write_json
 
-    port = open_port(arguments.model, stage=arguments.stage)
+    port = open_port(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
     if not isinstance(port, LocalPort):
         raise ConfigError("lm-eval's tasks need a model's folder; for servers, lm-eval has classes of its own")
     name = arguments.task.removeprefix(LM_EVAL)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.cli.tools import add_timeout
 from jielong.opening.ports import MODEL_HELP, open_port
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("a", type=Path, metavar="A.jsonl", help='lines with "id", "question" and "text"')
     parser.add_argument("b", type=Path, metavar="B.jsonl", help="other answers to the same questions")
     parser.add_argument("--model", required=True, metavar="MODEL", help=f"the judge: {MODEL_HELP}")
+    add_timeout(parser)
     parser.add_argument("--limit", type=int, default=0, help="only the first so many pairs")
     parser.add_argument("--max-tokens", type=int, default=256, help="of each verdict with its reason (default: 256)")
     parser.add_argument("--seed", type=int, default=0)
@@ -51,7 +53,7 @@ def _judge(arguments: argparse.Namespace) -> int:
     options = Options(Sampling(max_tokens=arguments.max_tokens, temperature=0.0), arguments.seed)
 
     async def work() -> list[Verdict]:
-        port = open_port(arguments.model)
+        port = open_port(arguments.model, timeout_s=arguments.timeout)
         try:
             return await judge_pairs(asked, port.ask, options)
         finally:

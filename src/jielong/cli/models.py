@@ -1,5 +1,7 @@
 """Models in and out: `jielong import`, `export`, `push` and `pull`; `extend`, which changes no weight, and `quality`.
 
+`models` lists what a server has, and `alias` gives a model a short name that stands for it everywhere.
+
 What comes in, a GGUF file or a folder in Hugging Face's layout, becomes a model folder as our runs have them: config.json,
 safetensors in float32 and tokenizer.json. What goes out is one of those, or a stage of a run, in that layout or as
 one GGUF file. `push` and `pull` copy whole folders to and from another folder or, as hf:OWNER/NAME, a hub.
@@ -8,14 +10,18 @@ one GGUF file. `push` and `pull` copy whole folders to and from another folder o
 from __future__ import annotations
 
 import argparse
+import asyncio
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jielong.errors import CheckpointError, ConfigError, DataError, ResourceError
+from jielong.cli.tools import add_timeout
+from jielong.errors import CheckpointError, ConfigError, DataError, ResourceError, did_you_mean
 from jielong.opening.models import WEIGHTS, open_engine
-from jielong.runs import find_model
+from jielong.opening.ports import MODEL_HELP, aliases, aliases_file, is_address, open_endpoint
+from jielong.runs import find_model, write_json
 
 HUB = "hf:"
 _BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
@@ -61,6 +67,17 @@ def add_parsers(commands: Any) -> None:
     pull.add_argument("--out", type=Path, help="the folder to make (default: models/NAME)")
     pull.add_argument("--force", action="store_true", help="replace what is there")
     pull.set_defaults(command=_pull)
+
+    names = commands.add_parser("models", help="the models that a server has, or the short names that you gave")
+    names.add_argument("server", nargs="?", help="its address, such as http://localhost:8080/v1")
+    add_timeout(names)
+    names.set_defaults(command=_models)
+
+    alias = commands.add_parser("alias", help="give a model a short name for all commands")
+    alias.add_argument("name", help="letters, digits, - and _")
+    alias.add_argument("model", nargs="?", help=MODEL_HELP)
+    alias.add_argument("--remove", action="store_true", help="forget the name")
+    alias.set_defaults(command=_alias)
 
     judge = commands.add_parser("quality", help="what rounded weights cost: bits per byte and greedy agreement")
     judge.add_argument("model", type=Path, help="a run's or model's folder")
@@ -121,6 +138,50 @@ def _copy_beside(source: Path, target: Path, names: Sequence[str] = _BESIDE) -> 
     for name in names:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    if not arguments.server:
+        known = aliases()
+        for name, model in sorted(known.items()):
+            print(f"{name}  {model}")
+        if not known:
+            print("No short names yet; give one with: jielong alias NAME MODEL")
+        return 0
+    if not is_address(arguments.server):
+        raise ConfigError(f"{arguments.server!r} is no address of a server; expected http://HOST:PORT/v1")
+
+    async def listed() -> list[str]:
+        port = open_endpoint(arguments.server, arguments.timeout)
+        try:
+            return await port.models()
+        finally:
+            await port.close()
+
+    address = arguments.server.partition("#")[0].rstrip("/")
+    for name in asyncio.run(listed()):
+        print(f"{address}#{name}")
+    return 0
+
+
+def _alias(arguments: argparse.Namespace) -> int:
+    name, model = arguments.name, arguments.model
+    if not re.fullmatch(r"[\w-]+", name):
+        raise ConfigError(f"{name!r} is no short name; expected letters, digits, - and _")
+    known = aliases()
+    if arguments.remove:
+        if name not in known:
+            raise ConfigError(f"there is no short name {name!r}; {did_you_mean(name, known)}")
+        del known[name]
+    elif not model:
+        raise ConfigError(f"say which model {name!r} stands for: jielong alias {name} MODEL")
+    else:
+        known[name] = model if is_address(model) else str(find_model(Path(model), None) and Path(model).resolve())
+    path = aliases_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, known)
+    print(f"{name}  {known.get(name, 'is forgotten')}")
+    return 0
 
 
 def _import(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from jielong.cli.tools import add_timeout
 from jielong.errors import ConfigError
 from jielong.opening.ports import MODEL_HELP, open_port
 from jielong.records import Sampling
@@ -21,6 +22,7 @@ def add_parser(commands: Any) -> None:
         "spell", help="search for the instruction that makes a model answer best", description=__doc__
     )
     spell.add_argument("model", help=MODEL_HELP)
+    add_timeout(spell)
     spell.add_argument(
         "--task", type=Path, required=True, metavar="FILE", help='one {"question": ..., "answer": ...} a line, JSONL'
     )
@@ -59,8 +61,8 @@ def _spell(arguments: argparse.Namespace) -> int:
         "random": Chance(language),
     }
     options = Options(Sampling(max_tokens=arguments.max_tokens, temperature=0.0), arguments.seed)
-    port = open_port(arguments.model)
-    proposer = open_port(arguments.proposer) if arguments.proposer else None
+    port = open_port(arguments.model, timeout_s=arguments.timeout)
+    proposer = open_port(arguments.proposer, timeout_s=arguments.timeout) if arguments.proposer else None
     highest = -1.0
 
     def show(number: int, trial: ScoredInstruction) -> None:

@@ -15,6 +15,7 @@ from jielong.use.tools.telling import in_a_line
 from jielong.use.tools.tool import one_line
 
 if TYPE_CHECKING:
+    from jielong.use.port import Answer
     from jielong.use.tools.tool import Arguments, Tool
 
 
@@ -37,11 +38,47 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="answer from this library; beside tools, it is one that searches it",
     )
     parser.add_argument("--mcp", type=Path, metavar="FILE", help='the tools of MCP servers: {"mcpServers": {...}}')
+    parser.add_argument(
+        "--tool-timeout",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="of one call of a tool (default: its own, mostly 30)",
+    )
+
+
+def add_timeout(parser: argparse.ArgumentParser) -> None:
+    """How long a server may be silent."""
+    parser.add_argument(
+        "--timeout", type=float, default=0.0, metavar="SECONDS", help="how long a server may be silent (default: 600)"
+    )
+
+
+def add_asking(parser: argparse.ArgumentParser) -> None:
+    """How a server is asked, and what of its answer is shown."""
+    add_timeout(parser)
+    parser.add_argument("--thoughts", action="store_true", help="show what the model thinks before it answers")
 
 
 def means_of(arguments: argparse.Namespace) -> Means:
     """The tools, pages and library that were named on the command line."""
-    return Means(arguments.tools, arguments.pages, arguments.searxng, arguments.library, arguments.mcp)
+    return Means(
+        arguments.tools, arguments.pages, arguments.searxng, arguments.library, arguments.mcp, arguments.tool_timeout
+    )
+
+
+def cut(answer: Answer, max_tokens: int) -> list[str]:
+    """A line where an answer did not come to its end of itself."""
+    if answer.missing or answer.stop not in ("length", "content_filter"):
+        return []
+    why = f"cut after --max-tokens {max_tokens}" if answer.stop == "length" else "cut by the server's filter"
+    return [f"[{why}]"]
+
+
+def show_thought(text: str) -> None:
+    """A thought while it comes, on standard error, fainter than the answer where that is a terminal."""
+    sys.stderr.write(f"\033[2m{text}\033[0m" if sys.stderr.isatty() else text)
+    sys.stderr.flush()
 
 
 def unanswered(message: Message) -> list[str]:

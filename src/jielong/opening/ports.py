@@ -6,14 +6,41 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jielong.errors import ConfigError
+from jielong.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from jielong.records import Scorer
     from jielong.use.endpoint import Endpoint
     from jielong.use.port import LocalPort
 
+_KEYS = ("JIELONG_API_KEY", "OPENAI_API_KEY")
 MODEL_HELP = "a run's or model's folder, or a server's address with the model's name: http://localhost:8080/v1#NAME"
+
+
+def aliases_file() -> Path:
+    """Where short names of models are kept, for this user on this machine."""
+    base = os.environ.get("JIELONG_HOME") or os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / ("aliases.json" if os.environ.get("JIELONG_HOME") else "jielong/aliases.json")
+
+
+def aliases() -> dict[str, str]:
+    """The short names that were given to models; DataError where their file is damaged."""
+    from jielong.outside import read_json_file
+
+    path = aliases_file()
+    if not path.exists():
+        return {}
+    found = read_json_file(path)
+    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+        raise DataError(f'{path} is damaged: expected {{"NAME": "MODEL"}}; correct it, or delete it')
+    return found
+
+
+def long_name(spec: str) -> str:
+    """What a short name stands for. A folder of that name goes before it."""
+    if is_address(spec) or "/" in spec or Path(spec).exists():
+        return spec
+    return aliases().get(spec, spec)
 
 
 def newest_run(root: Path) -> Path:
@@ -29,20 +56,30 @@ def is_address(spec: str) -> bool:
     return spec.startswith(("http://", "https://"))
 
 
-def open_endpoint(spec: str) -> Endpoint:
-    """The server at an address; its key is read from JIELONG_API_KEY or OPENAI_API_KEY."""
+def open_endpoint(spec: str, timeout_s: float = 0.0) -> Endpoint:
+    """The server at an address; its key is read from JIELONG_API_KEY or OPENAI_API_KEY. A `timeout_s` of 0 is the usual one."""
+    from jielong.use.connection import TIMEOUT_S, clean_key
     from jielong.use.endpoint import Endpoint
 
     url, _, model = spec.partition("#")
-    return Endpoint(url, model, key=os.environ.get("JIELONG_API_KEY") or os.environ.get("OPENAI_API_KEY") or "")
+    name = next((name for name in _KEYS if os.environ.get(name)), "")
+    key = clean_key(os.environ[name], name) if name else ""
+    return Endpoint(url, model, key=key, timeout_s=timeout_s or TIMEOUT_S)
 
 
 def open_port(
-    spec: str, *, stage: str | None = None, weights: str | None = None, slots: int = 16, length: int = 0
+    spec: str,
+    *,
+    stage: str | None = None,
+    weights: str | None = None,
+    slots: int = 16,
+    length: int = 0,
+    timeout_s: float = 0.0,
 ) -> LocalPort | Endpoint:
-    """A port to the model that `spec` names."""
+    """A port to the model that `spec` names, which may be a short name (`jielong alias`)."""
+    spec = long_name(spec)
     if is_address(spec):
-        return open_endpoint(spec)
+        return open_endpoint(spec, timeout_s)
     if "://" in spec:
         raise ConfigError(f"{spec!r} is no address of a server; expected http:// or https://, or a folder")
     from jielong.opening.models import open_engine

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.config import at_least
 from jielong.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ class Means:
     searxng: str | None = None
     library: Path | None = None
     mcp: Path | None = None
+    limit_s: float = 0.0
+    """Of one call of a tool; 0 leaves each its own."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "limit_s")
 
     @property
     def has_tools(self) -> bool:
@@ -70,6 +76,8 @@ async def open_means(means: Means, person: Person) -> AsyncIterator[dict[str, An
             from jielong.use.tools.mcp_servers import opened, read_servers
 
             tools += await stack.enter_async_context(opened(read_servers(means.mcp)))
+        if means.limit_s:
+            tools = [replace(tool, limit_s=means.limit_s) for tool in tools]
         if tools:
             found |= {"tools": tuple(tools), "approve": person.approve}
         yield found

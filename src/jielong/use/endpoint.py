@@ -1,92 +1,97 @@
 """The port to any server that speaks OpenAI's protocol: llama.cpp, vLLM, Ollama, one of ours, or a paid one.
 
 `chat/completions` answers conversations, streamed where somebody watches; `completions` goes on with bare text;
-`embeddings` turns texts into vectors. A server that is busy or hiccups is asked again a few times; one that refuses is
-quoted.
+`embeddings` turns texts into vectors; `models` lists what is there. `connection` asks, and `replies` reads what comes
+back: what failed is an error and never looks like an answer.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import httpx2
 
 from jielong.errors import DataError, ResourceError
 from jielong.outside import parse_json
 from jielong.records import Conversation, Message, Sampling
+from jielong.tokens.tokenizer import about_tokens
+from jielong.use.connection import TIMEOUT_S, Connection, Heard, Refused
 from jielong.use.port import Answer, Options, Usage
+from jielong.use.replies import ErrorInside, Reply, in_words, is_page, models_in, read_whole, vectors_in
+from jielong.use.thoughts import Parting, parted
 
-_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
 _PENALTIES = ("repeat_penalty", "repetition_penalty")
 """What llama.cpp and vLLM call it. It is always sent, as llama-cpp-python penalises by 1.1 where nothing is said."""
-
-
-class _Refused(ResourceError):
-    """The server answered with an error of its own, `said`."""
-
-    def __init__(self, message: str, said: str) -> None:
-        super().__init__(message)
-        self.said = said
 
 
 class Endpoint:
     """The model `model` behind `url`, the address that ends in /v1. Use it within one event loop, and close it."""
 
     def __init__(
-        self, url: str, model: str = "", *, key: str = "", timeout_s: float = 600.0, retries: int = 3, at_once: int = 16
+        self,
+        url: str,
+        model: str = "",
+        *,
+        key: str = "",
+        timeout_s: float = TIMEOUT_S,
+        retries: int = 3,
+        at_once: int = 16,
     ) -> None:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self.url, self.model, self._retries = url.rstrip("/"), model, retries
-        self._client = httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(timeout_s, connect=10.0))
-        self._room = asyncio.Semaphore(at_once)
+        self.model = model
+        self._server = Connection(url, key, timeout_s, retries, at_once)
         self._unknown: set[str] = set()  # of _PENALTIES, what this server refuses
 
     @property
     def name(self) -> str:
-        return f"{self.url}#{self.model}" if self.model else self.url
+        return f"{self._server.shown_url}#{self.model}" if self.model else self._server.shown_url
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._server.close()
 
     async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
-        """The answer to a conversation; ResourceError when the server cannot be reached or refuses."""
+        """The answer to a conversation; TooLongError when it does not fit, ResourceError when the server cannot be reached,
+        refuses or breaks off, DataError when what it sends is no answer."""
         body: dict[str, Any] = {"messages": [_plain(m) for m in conversation.messages], **self._body(options)}
         if options.tools:
             body["tools"] = [{"type": "function", "function": dict(t)} for t in options.tools]
         if options.logprobs:
             body["logprobs"] = True
         start_s = time.monotonic()
-        if options.on_text:
-            return await self._streamed(body, options, start_s)
-        data = await self._post("chat/completions", body)
-        choice = _first(data, self.url)
-        message = choice.get("message") or {}
-        calls = _calls(message.get("tool_calls") or ())
-        written = Message("assistant", message.get("content") or "", tool_calls=calls)
-        return Answer(written, _usage(data, start_s), _stop(choice, calls), logprobs=_logprobs(choice))
+        told = Parting(options.on_text, options.on_thought)
+        if options.on_text or options.on_thought:
+            asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
+            reply = await self._streamed("chat/completions", asked, told, options)
+            told.finish()
+        else:
+            reply = self._read(await self._json("POST", "chat/completions", body))
+        prompt = "\n".join(m.text for m in conversation.messages)
+        return self._answer(reply, prompt, start_s)
 
     async def complete(self, text: str, options: Options = Options()) -> Answer:  # noqa: B008
         """A plain continuation of bare text."""
         start_s = time.monotonic()
-        data = await self._post("completions", {"prompt": text, **self._body(options)})
-        choice = _first(data, self.url)
-        written = Message("assistant", choice.get("text") or "")
-        if options.on_text:
-            options.on_text(written.text)
-        return Answer(written, _usage(data, start_s), _stop(choice, ()))
+        reply = self._read(await self._json("POST", "completions", {"prompt": text, **self._body(options)}))
+        if options.on_text and reply.text:
+            options.on_text(reply.text)
+        return self._answer(reply, text, start_s)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector for each text, in order."""
-        data = await self._post("embeddings", {"input": list(texts), **({"model": self.model} if self.model else {})})
-        found = sorted(data.get("data") or (), key=lambda one: one.get("index", 0))
-        if len(found) != len(texts):
-            raise DataError(f"{self.url} gave {len(found)} embeddings for {len(texts)} texts")
-        return [[float(x) for x in one["embedding"]] for one in found]
+        body = {"input": list(texts), **({"model": self.model} if self.model else {})}
+        data = await self._json("POST", "embeddings", body)
+        with self._reading("embeddings"):
+            return vectors_in(data, len(texts))
+
+    async def models(self) -> list[str]:
+        """The names of the models that the server lists."""
+        data = await self._json("GET", "models", None)
+        with self._reading("models"):
+            return models_in(data)
 
     def _body(self, options: Options) -> dict[str, Any]:
         sampling, off = options.sampling, Sampling()
@@ -105,112 +110,141 @@ class Endpoint:
                 body[name] = getattr(sampling, name)
         return {**body, **{name: sampling.repetition_penalty for name in _PENALTIES if name not in self._unknown}}
 
-    async def _streamed(self, body: dict[str, Any], options: Options, start_s: float) -> Answer:
-        assert options.on_text
-        pieces: list[str] = []
-        parts: dict[int, dict[str, str]] = {}
-        logprobs: list[float] = []
-        stop, usage = "", Usage()
-        asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
-        async for event in self._events("chat/completions", asked):
-            if event.get("usage"):
-                usage = _usage(event, start_s)
-            for choice in event.get("choices") or ():
-                logprobs += _logprobs(choice)
-                delta = choice.get("delta") or {}
-                if delta.get("content"):
-                    pieces.append(delta["content"])
-                    options.on_text(delta["content"])
-                for call in delta.get("tool_calls") or ():
-                    part = parts.setdefault(call.get("index", 0), {"id": "", "name": "", "arguments": ""})
-                    function = call.get("function") or {}
-                    part["id"] += call.get("id") or ""
-                    part["name"] += function.get("name") or ""
-                    part["arguments"] += function.get("arguments") or ""
-                stop = choice.get("finish_reason") or stop
-        calls = _calls([{"id": p["id"], "function": p} for _, p in sorted(parts.items())])
-        if not usage.calls:
-            usage = Usage(0, len(pieces), 0, 1, time.monotonic() - start_s)
-        written = Message("assistant", "".join(pieces), tool_calls=calls)
-        return Answer(written, usage, "tool_calls" if calls else stop, logprobs=tuple(logprobs))
+    # --- reading what comes back
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        async with self._opened(path, body) as response:
-            try:
-                return dict(parse_json((await response.aread()).decode("utf-8-sig")))
-            except (DataError, ValueError, TypeError) as error:
-                raise DataError(f"{self.url}/{path} did not answer with a JSON object: {error}") from error
+    def _read(self, data: Any) -> Reply:
+        with self._reading("chat/completions"):
+            return read_whole(data)
 
-    async def _events(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        async with self._opened(path, body) as response:
-            async for line in response.aiter_lines():
-                data = line.removeprefix("data:").strip()
-                if not line.startswith("data:") or data == "[DONE]":
-                    continue
+    @contextlib.contextmanager
+    def _reading(self, path: str) -> Any:
+        """Errors of `replies` as sentences that name the address."""
+        try:
+            yield
+        except ErrorInside as error:
+            raise self._server.refusal(200, str(error), path) from None
+        except DataError as error:
+            raise DataError(self._server.hidden(f"{self._server.shown_url}/{path} sent no answer: {error}")) from None
+
+    def _answer(self, reply: Reply, prompt: str, start_s: float) -> Answer:
+        thoughts, text = parted(reply.text)
+        thoughts = "\n".join(filter(None, (reply.thoughts.strip(), thoughts)))
+        calls = reply.calls
+        stop = "tool_calls" if calls else reply.stop or "stop"
+        if reply.refusal and not text.strip():
+            text, stop = reply.refusal, "refusal"
+        said = reply.tokens
+        is_estimated = said.prompt is None or said.completion is None or not (said.prompt or said.completion)
+        if is_estimated:
+            calls_said = "".join(json.dumps(dict(c), ensure_ascii=False) for c in calls)
+            written = about_tokens(f"{reply.text}{reply.thoughts}{calls_said}")
+            said = replace(said, prompt=said.prompt or about_tokens(prompt), completion=said.completion or written)
+        usage = Usage(said.prompt or 0, said.completion or 0, said.cached, 1, time.monotonic() - start_s, is_estimated)
+        message = Message("assistant", text, tool_calls=calls)
+        return Answer(message, usage, stop, logprobs=reply.logprobs or (), thoughts=thoughts)
+
+    async def _streamed(self, path: str, body: Mapping[str, Any], told: Parting, options: Options) -> Reply:
+        """The answer, told while it comes; some servers send it whole all the same."""
+        reply = Reply()
+
+        def tell(event: Any) -> None:
+            text, thoughts = reply.add(event)
+            if thoughts and options.on_thought:
+                options.on_thought(thoughts)
+            told.push(text)
+
+        async with self._opened("POST", path, body) as response:
+            kind = response.headers.get("content-type", "").lower()
+            if "json" in kind or "html" in kind:
+                data = self._parsed((await response.aread()).decode("utf-8", "replace"), path)
+                with self._reading(path):
+                    tell(data)
+                    reply.is_over = True
+            else:
+                heard = Heard(response)
                 try:
-                    yield parse_json(data)
+                    await self._listen(heard, tell, reply, path)
+                except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
+                    raise self._broken_off(reply, f"{type(error).__name__}") from error
+                if not reply.has_choice and not reply.is_over:
+                    with self._reading(path):
+                        tell(self._parsed(heard.begun, path))
+        with self._reading(path):
+            if not reply.is_over:
+                raise self._broken_off(reply, "it ended without saying that it was done")
+            if not reply.has_choice:
+                raise DataError("there was no choice in it")
+        return reply
+
+    async def _listen(self, heard: Heard, tell: Any, reply: Reply, path: str) -> None:
+        async for event in httpx2.EventSource(cast(httpx2.Response, heard)):
+            data = event.data.strip()
+            if data == "[DONE]":
+                reply.is_over = True
+                return
+            if not data:
+                continue
+            with self._reading(path):
+                try:
+                    found = parse_json(data)
                 except DataError as error:
-                    raise DataError(f"{self.url}/{path} streamed something that is no JSON: {error}") from error
+                    if event.event == "error":
+                        raise ErrorInside(data) from None
+                    if heard.is_over:
+                        raise self._broken_off(reply, "in the middle of an event") from None
+                    raise DataError(f"an event of its stream is {error}: {data[:60]}") from None
+                if event.event == "error":
+                    raise ErrorInside(in_words(data))
+                tell(found)
+
+    def _broken_off(self, reply: Reply, why: str) -> ResourceError:
+        num = len(reply.text)
+        return ResourceError(
+            f"{self._server.shown_url} broke off its answer after {num:,} character{'s' * (num != 1)} ({why}); ask again"
+        )
+
+    def _parsed(self, body: str, path: str) -> Any:
+        """The JSON of a whole body; DataError says what it is instead, and what to try."""
+        try:
+            return parse_json(body.removeprefix("\ufeff"))
+        except DataError as error:
+            where = f"{self._server.shown_url}/{path}"
+            if is_page(body):
+                hint = self._server.with_v1() or "is the address that of the server's API?"
+                said = self._server.hidden(in_words(body, 80))
+                raise DataError(f"{where} answered with a web page ({said}) and not with JSON; {hint}") from None
+            said = self._server.hidden(in_words(body, 80))
+            raise DataError(f"{where} did not answer with JSON ({error}): {said}") from None
+
+    async def _json(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        async with self._opened(method, path, body) as response:
+            text = (await response.aread()).decode("utf-8", "replace")
+        return self._parsed(text, path)
 
     @contextlib.asynccontextmanager
-    async def _opened(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
-        """The response that begins well, after as many attempts as are allowed; what breaks off later is not tried again."""
-        async with self._room, contextlib.AsyncExitStack() as stack:
-            try:
-                response = await self._answered(path, body, stack)
-                yield response
-            except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                raise ResourceError(
-                    f"{self.url} cannot be reached ({type(error).__name__}: {error}); start the server, or correct the address"
-                ) from error
-
-    async def _answered(self, path: str, body: Mapping[str, Any], stack: contextlib.AsyncExitStack) -> httpx2.Response:
+    async def _opened(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[httpx2.Response]:
         """The response, if need be without the penalties that the server says it does not know.
 
         A penalty that was asked for must reach it under one of its names.
         """
         unknown: set[str] = set()
-        while True:
-            sent = {name: value for name, value in body.items() if name not in unknown}
-            try:
-                response = await self._tried(path, sent, stack)
-            except _Refused as refusal:
-                named = {name for name in _PENALTIES if name in sent and name in refusal.said}
-                is_needed = any(sent[name] != 1.0 for name in named) and not (sent.keys() & set(_PENALTIES)) - named
-                if not named or is_needed:
-                    raise
-                unknown |= named
-            else:
-                self._unknown |= unknown
-                return response
-
-    async def _tried(self, path: str, body: Mapping[str, Any], stack: contextlib.AsyncExitStack) -> httpx2.Response:
-        for attempt in range(self._retries + 1):
-            is_last = attempt == self._retries
-            try:
-                request = self._client.stream("POST", f"{self.url}/{path}", json=body)
-                response = await stack.enter_async_context(request)
-            except (httpx2.NetworkError, httpx2.RemoteProtocolError):
-                if is_last:
-                    raise
-                await asyncio.sleep(0.2 * 2**attempt)
-                continue
-            if response.status_code == 200:
-                return response
-            text = (await response.aread()).decode(errors="replace")
-            if response.status_code not in _AGAIN or is_last:
-                said = text[:300].strip() or "nothing"
-                raise _Refused(f"{self.url}/{path} answered {response.status_code}: {said}", text)
-            await asyncio.sleep(_wait_s(response, attempt))
-        raise AssertionError("the last attempt returns or raises")
-
-
-def _wait_s(response: httpx2.Response, attempt: int) -> float:
-    """As long as the server asks for, within reason, or longer each time."""
-    try:
-        return min(30.0, float(response.headers.get("retry-after", "")))
-    except ValueError:
-        return float(0.5 * 2**attempt)
+        async with contextlib.AsyncExitStack() as stack:
+            while True:
+                sent = None if body is None else {name: value for name, value in body.items() if name not in unknown}
+                try:
+                    response = await stack.enter_async_context(self._server.opened(method, path, sent))
+                    break
+                except Refused as refusal:
+                    known = sent or {}
+                    named = {name for name in _PENALTIES if name in known and name in refusal.said}
+                    is_needed = (
+                        any(known[name] != 1.0 for name in named) and not (known.keys() & set(_PENALTIES)) - named
+                    )
+                    if not named or is_needed:
+                        raise
+                    unknown |= named
+            self._unknown |= unknown
+            yield response
 
 
 def _plain(message: Message) -> dict[str, Any]:
@@ -232,45 +266,3 @@ def _plain(message: Message) -> dict[str, Any]:
     if message.name:
         plain["name"] = message.name
     return plain
-
-
-def _calls(calls: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    """Tool calls as records have them; one whose arguments are no JSON object keeps them as text, for the tool to refuse."""
-    found = []
-    for call in calls:
-        function = call.get("function") or {}
-        arguments = function.get("arguments") or {}
-        if isinstance(arguments, str):
-            with contextlib.suppress(DataError):
-                arguments = parse_json(arguments)
-        if not isinstance(arguments, dict):
-            arguments = {"unreadable": function.get("arguments")}
-        found.append({"name": str(function.get("name")), "arguments": arguments, "id": str(call.get("id") or "")})
-    return tuple(found)
-
-
-def _first(data: Mapping[str, Any], url: str) -> Mapping[str, Any]:
-    try:
-        return dict(data["choices"][0])
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise DataError(f"{url} answered without a choice: {str(data)[:200]}") from error
-
-
-def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...]:
-    return tuple(float(token["logprob"]) for token in (choice.get("logprobs") or {}).get("content") or ())
-
-
-def _stop(choice: Mapping[str, Any], calls: Sequence[object]) -> str:
-    return "tool_calls" if calls else str(choice.get("finish_reason") or "stop")
-
-
-def _usage(data: Mapping[str, Any], start_s: float) -> Usage:
-    usage = data.get("usage") or {}
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    return Usage(
-        int(usage.get("prompt_tokens") or 0),
-        int(usage.get("completion_tokens") or 0),
-        int(cached),
-        1,
-        time.monotonic() - start_s,
-    )

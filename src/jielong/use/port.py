@@ -18,6 +18,7 @@ from jielong.runs import derive_seed
 from jielong.tokens.chat import parse, render_prompt
 from jielong.tokens.stream import TextStream, cut_at_stop
 from jielong.tokens.tokenizer import Tokenizer
+from jielong.use.thoughts import Parting, parted
 from jielong.use.tools.telling import told
 from jielong.use.tools.tool import Tool
 
@@ -37,6 +38,8 @@ class Usage:
     reused_tokens: int = 0
     calls: int = 0
     seconds: float = 0.0
+    is_estimated: bool = False
+    """Whether some of the tokens were counted here, as the server did not say how many there were."""
 
     @property
     def tokens(self) -> int:
@@ -49,6 +52,7 @@ class Usage:
             self.reused_tokens + other.reused_tokens,
             self.calls + other.calls,
             self.seconds + other.seconds,
+            self.is_estimated or other.is_estimated,
         )
 
 
@@ -66,6 +70,8 @@ class Options:
     """What this call is for, in a word or two, for whoever watches: "vote 3"."""
     on_text: Callable[[str], None] | None = field(default=None, compare=False)
     """Gets the text in pieces while it is written."""
+    on_thought: Callable[[str], None] | None = field(default=None, compare=False)
+    """Gets what the model thinks before it answers, in pieces."""
     called: tuple[Tool, ...] = field(default=(), compare=False)
     """Tools whose calls are read from the text; whoever watches is not shown them."""
 
@@ -73,14 +79,18 @@ class Options:
         """Options of one of several draws: a seed of its own for the purpose, a label, and changes to the sampling."""
         changed = replace(self.sampling, **sampling) if sampling else self.sampling
         seed = derive_seed(self.seed, *purpose)
-        return replace(self, seed=seed, sampling=changed, label=label or " ".join(map(str, purpose)), on_text=None)
+        return replace(
+            self, seed=seed, sampling=changed, label=label or " ".join(map(str, purpose)), on_text=None, on_thought=None
+        )
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: the message, what it cost and why it ended ("stop", "length", "tool_calls", "budget", or what a strategy says).
+    """One answer: the message, what it cost and why it ended ("stop", "length", "tool_calls", "content_filter", "refusal",
+    "budget", or what a strategy says).
 
-    `prompt_ids`, `ids` and `logprobs` (natural logs at the sampling temperature) are there where whoever answered says them.
+    `thoughts` came before the message and are no part of it. `prompt_ids`, `ids` and `logprobs` (natural logs at the
+    sampling temperature) are there where whoever answered says them.
     """
 
     message: Message
@@ -89,10 +99,25 @@ class Answer:
     prompt_ids: tuple[int, ...] = ()
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
+    thoughts: str = ""
 
     @property
     def text(self) -> str:
         return self.message.text
+
+    @property
+    def missing(self) -> str:
+        """Why there is no answer in it, in a sentence; "" where there is one."""
+        if self.stop == "refusal":
+            return "the model refused to answer"
+        if self.text.strip() or self.message.tool_calls:
+            return ""
+        if self.stop == "content_filter":
+            return "the server's filter kept the answer back"
+        if self.thoughts:
+            why = "and was cut before it answered; allow more with --max-tokens" if self.stop == "length" else ""
+            return f"the model only thought {why or 'and gave no answer'}"
+        return f"the model gave no text (it ended with {self.stop!r})"
 
     @property
     def sample(self) -> Sample:
@@ -152,11 +177,7 @@ class _Asked:
 
     text: TextStream
     over: asyncio.Future[Sample]
-    on_text: Callable[[str], None] | None
-
-    def tell(self, piece: str) -> None:
-        if piece and self.on_text:
-            self.on_text(piece)
+    told: Parting
 
 
 class LocalPort:
@@ -213,7 +234,7 @@ class LocalPort:
         start_s = loop.time()
         number = self.engine.submit(Request(prompt, self._ended(options.sampling), options.seed))
         text = TextStream(self.tokenizer, options.sampling.stop)
-        asked = self._asked[number] = _Asked(text, loop.create_future(), options.on_text)
+        asked = self._asked[number] = _Asked(text, loop.create_future(), Parting(options.on_text, options.on_thought))
         if self._writer is None or self._writer.done():
             self._writer = loop.create_task(self._write())
         try:
@@ -224,9 +245,12 @@ class LocalPort:
         message = parse(sample.ids, self.tokenizer)
         if asked.text.stopped_by:
             message = replace(message, content=cut_at_stop(message.text, options.sampling.stop))
+        thoughts, said = parted(message.text)
+        if said != message.text:
+            message = replace(message, content=said)
         stop = "tool_calls" if message.tool_calls else "stop" if asked.text.stopped_by else sample.stop
         usage = Usage(len(prompt), len(sample.ids), sample.reused, 1, loop.time() - start_s)
-        return Answer(message, usage, stop, prompt, sample.ids, sample.logprobs)
+        return Answer(message, usage, stop, prompt, sample.ids, sample.logprobs, thoughts)
 
     async def _write(self) -> None:
         """Step the engine until nobody waits any more; between two steps whoever is ready may ask."""
@@ -237,13 +261,14 @@ class LocalPort:
                     asked = self._asked.get(event.request)
                     if asked is None or asked.over.done():
                         continue
-                    asked.tell(asked.text.push(event.id))
+                    asked.told.push(asked.text.push(event.id))
                     sample = event.sample
                     if sample is not None:
-                        asked.tell(asked.text.finish())
+                        asked.told.push(asked.text.finish())
                     elif asked.text.stopped_by:
                         sample = self.engine.cancel(event.request)
                     if sample is not None:
+                        asked.told.finish()
                         asked.over.set_result(sample)
         except Exception as error:
             for asked in self._asked.values():
@@ -282,17 +307,14 @@ class LocalPort:
     def _run(self, prompts: Sequence[tuple[int, ...]], sampling: Sampling, seed: int) -> list[Answer]:
         ended = self._ended(sampling)
         samples = self.engine.generate([Request(p, ended, derive_seed(seed, "ask", i)) for i, p in enumerate(prompts)])
-        return [
-            Answer(
-                parse(s.ids, self.tokenizer),
-                Usage(len(s.prompt_ids), len(s.ids), s.reused, 1),
-                s.stop,
-                s.prompt_ids,
-                s.ids,
-                s.logprobs,
-            )
-            for s in samples
-        ]
+        return [self._answer(sample) for sample in samples]
+
+    def _answer(self, sample: Sample) -> Answer:
+        message = parse(sample.ids, self.tokenizer)
+        thoughts, said = parted(message.text)
+        message = message if said == message.text else replace(message, content=said)
+        usage = Usage(len(sample.prompt_ids), len(sample.ids), sample.reused, 1)
+        return Answer(message, usage, sample.stop, sample.prompt_ids, sample.ids, sample.logprobs, thoughts)
 
     def _ended(self, sampling: Sampling) -> Sampling:
         stops = (*sampling.stop_ids, *self.tokenizer.stop_ids)

@@ -1,0 +1,216 @@
+"""The connection to a server: its address and key, proxies, time-outs, asking again, and what to try where all fails.
+
+A server that is busy or hiccups is asked a few times over. The key goes into the request's header and nowhere else: what
+servers quote of it is taken out of every sentence. This machine itself is never asked through a proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import ipaddress
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx2
+
+from jielong.errors import ConfigError, JielongError, ResourceError, TooLongError
+from jielong.use.replies import in_words, is_too_long
+
+TIMEOUT_S = 600.0
+_CONNECT_S = 10.0
+_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+_KEPT_CHARS = 20_000
+"""Of a body that should have been events, to say what it was."""
+
+
+class Refused(ResourceError):
+    """The server answered with an error of its own, `said`."""
+
+    def __init__(self, message: str, said: str) -> None:
+        super().__init__(message)
+        self.said = said
+
+
+def clean_key(key: str, name: str = "the key") -> str:
+    """The key without blanks around it; ConfigError, which does not show it, where no header can carry it."""
+    key = key.strip().strip("\ufeff")
+    for place, c in enumerate(key, 1):
+        if not "!" <= c <= "~":
+            kind = "a line break" if c in "\r\n" else "a blank" if c.isspace() else "no letter, digit or sign of ASCII"
+            raise ConfigError(
+                f"{name} is no key of a server: its character {place} is {kind}; copy it again, without quotes"
+            )
+    return key
+
+
+class Connection:
+    """The server at `url`. `shown_url` is its address without a password."""
+
+    def __init__(self, url: str, key: str, timeout_s: float, retries: int, at_once: int) -> None:
+        if not timeout_s > 0:
+            raise ConfigError(f"the time-out is {timeout_s:g} seconds; it must be above 0")
+        self._key = clean_key(key)
+        self.url = url.strip().rstrip("/").removesuffix("/chat/completions").rstrip("/")
+        self._retries, self._timeout_s = retries, timeout_s
+        parsed = _parsed(self.url)
+        self.shown_url = str(parsed.copy_with(username=None, password=None)) if parsed.userinfo else self.url
+        self._client = _client(parsed, self._key, timeout_s)
+        self._room = asyncio.Semaphore(at_once)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    @contextlib.asynccontextmanager
+    async def opened(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[httpx2.Response]:
+        """The response that begins well, after as many attempts as are allowed; what breaks off later is not tried again."""
+        async with self._room, contextlib.AsyncExitStack() as stack:
+            try:
+                response = await self._tried(method, path, body, stack)
+                yield response
+            except httpx2.RequestError as error:
+                raise self._unreached(error) from error
+
+    async def _tried(
+        self, method: str, path: str, body: Mapping[str, Any] | None, stack: contextlib.AsyncExitStack
+    ) -> httpx2.Response:
+        for attempt in range(self._retries + 1):
+            is_last = attempt == self._retries
+            try:
+                content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+                request = self._client.stream(method, f"{self.url}/{path}", content=content)
+                response = await stack.enter_async_context(request)
+            except (httpx2.NetworkError, httpx2.RemoteProtocolError):
+                if is_last:
+                    raise
+                await asyncio.sleep(0.2 * 2**attempt)
+                continue
+            if response.is_success:
+                return response
+            text = (await response.aread()).decode("utf-8", "replace")
+            is_for_good = response.status_code not in _AGAIN or is_too_long(in_words(text))
+            if is_for_good or is_last:
+                raise self.refusal(response.status_code, text, path, response.headers.get("location", ""))
+            await asyncio.sleep(_wait_s(response, attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    def refusal(self, status: int, body: str, path: str, location: str = "") -> JielongError:
+        """What a server refused, as an error that says what to try."""
+        said, where = self.hidden(in_words(body)), f"{self.shown_url}/{path}"
+        if is_too_long(said):
+            return TooLongError(f"{where} says that the prompt is too long for it: {said}; say less, or start anew")
+        answered = f"answered {status}" if status != 200 else "reports an error"
+        hint = ""
+        if status in (401, 403):
+            hint = (
+                "; put a key of this server into JIELONG_API_KEY" if not self._key else "; is it a key of this server?"
+            )
+        elif 300 <= status < 400:
+            hint = f"; it has moved: use the address {location.removesuffix(f'/{path}')}" if location else ""
+            said = "it is elsewhere" if said == "nothing" else said
+        elif status == 404 and "model" in said.lower():
+            hint = f"; list its models with: jielong models {self.shown_url}"
+        elif status in (404, 405):
+            hint = f"; {self.with_v1() or 'is the address right? It usually ends in /v1'}"
+        elif status == 429:
+            hint = "; wait a while, or ask less at once"
+        return Refused(f"{where} {answered}: {said}{hint}", body)
+
+    def _unreached(self, error: httpx2.RequestError) -> ResourceError:
+        url, why = self.shown_url, self.hidden(f"{type(error).__name__}: {error}".rstrip(": "))
+        if isinstance(error, httpx2.ConnectTimeout):
+            return ResourceError(
+                f"{url} cannot be reached within {_CONNECT_S:g} s; is the address right, and the server on?"
+            )
+        if isinstance(error, httpx2.TimeoutException):
+            return ResourceError(
+                f"{url} was silent for {self._timeout_s:g} s; give it longer with --timeout, or ask for fewer --max-tokens"
+            )
+        if isinstance(error, httpx2.ProxyError) or "socks" in why.lower():
+            named = ", ".join(_proxies_set()) or "the proxy"
+            return ResourceError(
+                f"{url} cannot be reached through {named} ({why}); correct it, or put the host into NO_PROXY"
+            )
+        if "SSL" in why and url.startswith("https://"):
+            return ResourceError(f"{url} cannot be reached safely ({why}); if it speaks plain http, write http://")
+        return ResourceError(f"{url} cannot be reached ({why}); start the server, or correct the address")
+
+    def with_v1(self) -> str:
+        """A hint to the address that was probably meant; "" where it ends in /v1 already."""
+        return "" if self.url.endswith("/v1") else f"try {self.shown_url}/v1"
+
+    def hidden(self, text: str) -> str:
+        """The text without the key, which servers like to quote."""
+        return text.replace(self._key, "[key]") if len(self._key) > 3 else text
+
+
+class Heard:
+    """A response as `httpx2.EventSource` reads it: UTF-8 whatever the header says, the last event ended, its beginning kept."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self.request = response.request
+        self.headers = {"content-type": "text/event-stream"}
+        self.begun = ""
+        self.is_over = False
+        self._response = response
+
+    async def aiter_text(self) -> AsyncIterator[str]:
+        decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+        async for chunk in self._response.aiter_bytes():
+            text = decoder.decode(chunk)
+            self.begun += text[: max(0, _KEPT_CHARS - len(self.begun))]
+            yield text
+        self.is_over = True
+        yield decoder.decode(b"", final=True) + "\n\n"
+
+
+def _parsed(url: str) -> httpx2.URL:
+    try:
+        parsed = httpx2.URL(url)
+    except (httpx2.InvalidURL, ValueError, TypeError) as error:
+        raise ConfigError(f"{url!r} is no address of a server ({error}); expected http://HOST:PORT/v1#MODEL") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigError(f"{url!r} is no address of a server; expected http://HOST:PORT/v1#MODEL")
+    return parsed
+
+
+def _client(url: httpx2.URL, key: str, timeout_s: float) -> httpx2.AsyncClient:
+    """The connection. This machine itself is never asked through a proxy."""
+    headers = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
+    timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
+    try:
+        return httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=not _is_here(url.host))
+    except ImportError:
+        named = ", ".join(_proxies_set())
+        raise ConfigError(f"{named} names a SOCKS proxy, which needs: pip install 'jielong[socks]'") from None
+    except (ValueError, httpx2.InvalidURL) as error:
+        named = ", ".join(_proxies_set()) or "the environment"
+        raise ConfigError(
+            f"the proxy of {named} cannot be used ({error}); expected http://HOST:PORT or socks5://HOST:PORT"
+        ) from None
+
+
+def _is_here(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _proxies_set() -> list[str]:
+    return [name for upper in _PROXIES for name in (upper, upper.lower()) if os.environ.get(name)]
+
+
+def _wait_s(response: httpx2.Response, attempt: int) -> float:
+    """As long as the server asks for, within reason, or longer each time."""
+    try:
+        return min(30.0, max(0.0, float(response.headers.get("retry-after", ""))))
+    except ValueError:
+        return float(0.5 * 2**attempt)

@@ -1,0 +1,324 @@
+"""What a server sends, read into what it means: answers, tool calls, errors, vectors and names of models.
+
+Servers differ, and some are broken: nothing is taken for what it should be before it has been looked at. A field that is
+missing or null is absent; one of a kind that cannot be meant is a DataError, which the caller completes with the address.
+A whole answer is read as a stream of one event is, so both are one reader.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jielong.errors import DataError
+from jielong.outside import kind_of, parse_json, shown
+
+_STOPS = {
+    "function_call": "tool_calls",
+    "max_tokens": "length",
+    "eos": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+}
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""What llama.cpp and DeepSeek, vLLM and OpenRouter, and Ollama call the thoughts beside an answer."""
+_TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"context[_ ](?:length|size|window)|maximum context|exceeds? .{0,40}context|context .{0,20}exceed|too many (?:input )?tokens"
+    r"|(?:prompt|input|request|message)s?\b.{0,30}\b(?:is|are) too (?:long|large)|reduce the length|上下文.{0,10}(?:超|过长)",
+    re.IGNORECASE,
+)
+
+
+class ErrorInside(Exception):
+    """A server's own words of what went wrong, inside what should have been an answer."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a server says that an answer cost; None where it does not say it."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    cached: int = 0
+
+
+@dataclass
+class _Call:
+    index: int | None
+    id: str
+    name: str = ""
+    arguments: Any = ""
+
+
+@dataclass
+class Reply:
+    """An answer as far as it has come. Events are added in order; `is_over` says whether the server ended it itself."""
+
+    text: str = ""
+    thoughts: str = ""
+    refusal: str = ""
+    stop: str = ""
+    tokens: Tokens = Tokens()
+    logprobs: tuple[float, ...] | None = ()
+    is_over: bool = False
+    has_choice: bool = False
+    _calls: list[_Call] = field(default_factory=list)
+
+    def add(self, event: Any) -> tuple[str, str]:
+        """The text and the thoughts that an event brings; ErrorInside where it is an error, DataError where it is unreadable."""
+        said = error_in(event)
+        if said is not None:
+            raise ErrorInside(said)
+        if event is None:
+            return "", ""
+        if not isinstance(event, Mapping):
+            raise DataError(f"it sent {kind_of(event)} where an object with choices was expected: {shown(event)}")
+        if isinstance(event.get("usage"), Mapping):
+            self.tokens = _tokens(event["usage"])
+        choices = event.get("choices")
+        if choices is None or choices == []:
+            return "", ""
+        if not isinstance(choices, list) or not isinstance(choices[0], Mapping):
+            raise DataError(f"its choices are no list of objects: {shown(choices)}")
+        return self._add(choices[0])
+
+    def _add(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        self.has_choice = True
+        delta = choice.get("delta") if choice.get("delta") is not None else choice.get("message")
+        if delta is None:
+            delta = {"content": choice.get("text")}
+        if not isinstance(delta, Mapping):
+            raise DataError(f"the message of its choice is {kind_of(delta)}: {shown(delta)}")
+        text, thoughts = _words(delta.get("content"))
+        thoughts += next((v for name in _THOUGHTS if isinstance(v := delta.get(name), str) and v), "")
+        if isinstance(delta.get("refusal"), str):
+            self.refusal += delta["refusal"]
+        self.text += text
+        self.thoughts += thoughts
+        calls = delta.get("tool_calls")
+        if calls is None and isinstance(delta.get("function_call"), Mapping):
+            calls = [{"index": 0, "function": delta["function_call"]}]
+        for call in calls if isinstance(calls, list) else ():
+            self._add_call(call)
+        self._add_logprobs(choice.get("logprobs"))
+        stop = choice.get("finish_reason")
+        if isinstance(stop, str) and stop:
+            self.stop, self.is_over = _STOPS.get(stop, stop), True
+        return text, thoughts
+
+    def _add_call(self, data: Any) -> None:
+        """A call or a piece of one. A piece belongs to the call of its index, or to the last one, unless it names another."""
+        if not isinstance(data, Mapping):
+            return
+        function = data.get("function")
+        function = function if isinstance(function, Mapping) else {}
+        index = data.get("index")
+        index = index if isinstance(index, int) and not isinstance(index, bool) else None
+        id_ = data["id"] if isinstance(data.get("id"), str) else ""
+        name = function["name"] if isinstance(function.get("name"), str) else ""
+        arguments = function.get("arguments")
+        same = [c for c in self._calls if c.index == index] if index is not None else self._calls
+        call = same[-1] if same else None
+        is_other = call is not None and (
+            bool(id_ and call.id and id_ != call.id)
+            or (index is None and bool(name) and _is_whole(call.arguments))
+            or (not id_ and bool(name) and name == call.name and _is_whole(call.arguments) and bool(arguments))
+            or not isinstance(arguments, str | None)
+        )
+        if call is None or is_other:
+            self._calls.append(_Call(index, id_, name, "" if arguments is None else arguments))
+            return
+        call.id = call.id or id_
+        if name and name != call.name:  # some repeat the name with each piece, some send it in pieces
+            call.name += name
+        if isinstance(arguments, str) and isinstance(call.arguments, str):
+            call.arguments += arguments
+
+    def _add_logprobs(self, found: Any) -> None:
+        content = found.get("content") if isinstance(found, Mapping) else None
+        if not isinstance(content, list) or self.logprobs is None:
+            return
+        values = [token.get("logprob") if isinstance(token, Mapping) else None for token in content]
+        if all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values):
+            self.logprobs = (*self.logprobs, *(float(v) for v in values if v is not None))
+        else:
+            self.logprobs = None  # some are missing: the rest would be taken for other tokens'
+
+    @property
+    def calls(self) -> tuple[Mapping[str, Any], ...]:
+        """The calls in order of their index, each with an id of its own."""
+        ordered = sorted(self._calls, key=lambda c: len(self._calls) if c.index is None else c.index)
+        taken: set[str] = set()
+        found = []
+        for number, call in enumerate(ordered):
+            id_ = call.id if call.id and call.id not in taken else f"call_{number}"
+            while id_ in taken:
+                id_ += "_"
+            taken.add(id_)
+            found.append({"name": call.name, "arguments": _arguments(call.arguments), "id": id_})
+        return tuple(found)
+
+
+def read_whole(data: Any) -> Reply:
+    """The answer of a body that is not streamed; ErrorInside, or DataError where there is no answer in it."""
+    reply = Reply()
+    reply.add(data)
+    if not reply.has_choice:
+        raise DataError(f"it answered without a choice: {shown(data, 200)}")
+    reply.is_over = True
+    return reply
+
+
+def error_in(data: Any) -> str | None:
+    """What a body says went wrong, in the server's words; None where it is no error."""
+    if not isinstance(data, Mapping):
+        return None
+    error = data.get("error")
+    if error in (None, "", False, {}, []) and (data.get("type") == "error" or data.get("object") == "error"):
+        error = data
+    elif error in (None, "", False, {}, []):
+        if "choices" in data or "data" in data or not data.get("detail"):
+            return None
+        error = data["detail"]
+    if isinstance(error, Mapping):
+        message = next((error[n] for n in ("message", "msg", "detail", "error", "type") if error.get(n)), error)
+        return message if isinstance(message, str) else shown(message, 300)
+    return error if isinstance(error, str) else shown(error, 300)
+
+
+def in_words(body: str, limit: int = 300) -> str:
+    """What an error's body says to a person: its message, a web page without its marks, or its beginning."""
+    try:
+        said = error_in(parse_json(body))
+    except DataError:
+        said = None
+    text = " ".join((said or _TAG.sub(" ", body)).split())
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return (text if len(text) <= limit else f"{text[:limit]}...") or "nothing"
+
+
+def is_page(body: str) -> bool:
+    """Whether a body is a web page."""
+    return bool(re.match(r"\s*<(?:!doctype|html|head|body|center|h1|p)\b", body, re.IGNORECASE))
+
+
+def is_too_long(said: str) -> bool:
+    """Whether an error says that the prompt does not fit into the model's context."""
+    return bool(_TOO_LONG.search(said))
+
+
+def vectors_in(data: Any, num: int) -> list[list[float]]:
+    """`num` vectors of equal width in the order of their texts; DataError where they are not that."""
+    said = error_in(data)
+    if said is not None:
+        raise ErrorInside(said)
+    found = data.get("data") if isinstance(data, Mapping) else None
+    if not isinstance(found, list):
+        raise DataError(f"it answered without embeddings: {shown(data, 200)}")
+    if len(found) != num:
+        raise DataError(f"it gave {len(found)} embeddings for {num} texts")
+    indices = [one.get("index") if isinstance(one, Mapping) else None for one in found]
+    if sorted(i for i in indices if isinstance(i, int)) == list(range(num)):
+        found = [found[indices.index(number)] for number in range(num)]
+    vectors = [_vector(one.get("embedding") if isinstance(one, Mapping) else one, n) for n, one in enumerate(found)]
+    widths = {len(v) for v in vectors}
+    if len(widths) > 1:
+        raise DataError(f"its embeddings are of different widths: {', '.join(map(str, sorted(widths)))}")
+    return vectors
+
+
+def models_in(data: Any) -> list[str]:
+    """The names of the models that a server lists."""
+    said = error_in(data)
+    if said is not None:
+        raise ErrorInside(said)
+    found: Any = None
+    if isinstance(data, Mapping):
+        found = data.get("data") if isinstance(data.get("data"), list) else data.get("models")
+    if not isinstance(found, list):
+        raise DataError(f"it lists no models: {shown(data, 200)}")
+    names = [one.get("id") or one.get("name") if isinstance(one, Mapping) else one for one in found]
+    return sorted({name for name in names if isinstance(name, str)})
+
+
+def _vector(value: Any, number: int) -> list[float]:
+    if isinstance(value, str):  # as OpenAI's own client asks for it: float32 in base64
+        try:
+            raw = base64.b64decode(value, validate=True)
+            value = list(struct.unpack(f"<{len(raw) // 4}f", raw))
+        except (binascii.Error, struct.error, ValueError):
+            raise DataError(f"embedding {number} is a text that is no base64 of float32") from None
+    is_vector = isinstance(value, list) and value and all(type(x) in (int, float) and math.isfinite(x) for x in value)
+    if not is_vector:
+        raise DataError(f"embedding {number} is no list of finite numbers: {_briefly(value)}")
+    return [float(x) for x in value]
+
+
+def _briefly(value: Any) -> str:
+    """A value for an error sentence, also one that JSON has no word for."""
+    return shown(value) if not isinstance(value, list) else f"a list of {len(value)}, beginning {repr(value[:2])[:60]}"
+
+
+def _words(content: Any) -> tuple[str, str]:
+    """(text, thoughts) of a message's content: a text, parts, or nothing."""
+    if content is None:
+        return "", ""
+    if isinstance(content, str):
+        return content, ""
+    if isinstance(content, Mapping):
+        content = [content]
+    if not isinstance(content, list):
+        raise DataError(f"the content of its message is {kind_of(content)}: {shown(content)}")
+    text, thoughts = "", ""
+    for part in content:
+        if isinstance(part, str):
+            text += part
+        elif isinstance(part, Mapping) and part.get("type") in ("thinking", "reasoning"):
+            inner = next((part[n] for n in ("thinking", "reasoning", "text") if part.get(n) is not None), None)
+            thoughts += "".join(_words(inner))
+        elif isinstance(part, Mapping) and isinstance(part.get("text", part.get("refusal")), str):
+            text += part.get("text", part.get("refusal"))
+        elif part is not None:
+            raise DataError(f"its message has a part that is no text: {shown(part)}")
+    return text, thoughts
+
+
+def _is_whole(arguments: Any) -> bool:
+    if not isinstance(arguments, str):
+        return True
+    try:
+        return isinstance(parse_json(arguments), dict)
+    except DataError:
+        return False
+
+
+def _arguments(found: Any) -> Mapping[str, Any]:
+    """Arguments as an object; what is none is kept under "unreadable", for the tool to refuse."""
+    value = found
+    for _ in range(2):  # some encode them twice
+        if isinstance(value, str) and value.strip():
+            try:
+                value = parse_json(value)
+            except DataError:
+                break
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return {}
+    return value if isinstance(value, Mapping) else {"unreadable": found}
+
+
+def _tokens(usage: Mapping[str, Any]) -> Tokens:
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    return Tokens(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), _count(cached) or 0)
+
+
+def _count(value: Any) -> int | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return int(value) if is_number and 0 <= value < 1e12 and value == int(value) else None

@@ -94,9 +94,11 @@ def _ask(arguments: argparse.Namespace) -> int:
             finally:
                 await port.close()
 
-    outcome, port = asyncio.run(work())
-    if shown:
-        shown.close()
+    try:
+        outcome, port = asyncio.run(work())
+    finally:
+        if shown:
+            shown.close()
     if arguments.trace:
         write_text(arguments.trace, "".join(canonical_json(c.to_dict()) + "\n" for c in outcome.calls))
     if arguments.show_prompts:

@@ -71,9 +71,15 @@ class Connection:
         async with self._room, contextlib.AsyncExitStack() as stack:
             try:
                 response = await self._tried(method, path, body, stack)
-                yield response
             except httpx2.RequestError as error:
                 raise self._unreached(error) from error
+            try:
+                yield response
+            except httpx2.TimeoutException as error:
+                raise self._unreached(error) from error
+            except httpx2.RequestError as error:
+                why = self.hidden(f"{type(error).__name__}: {error}".rstrip(": "))
+                raise ResourceError(f"{self.shown_url} broke off its answer ({why}); ask again") from error
 
     async def _tried(
         self, method: str, path: str, body: Mapping[str, Any] | None, stack: contextlib.AsyncExitStack
@@ -110,8 +116,9 @@ class Connection:
                 "; put a key of this server into JIELONG_API_KEY" if not self._key else "; is it a key of this server?"
             )
         elif 300 <= status < 400:
-            hint = f"; it has moved: use the address {location.removesuffix(f'/{path}')}" if location else ""
-            said = "it is elsewhere" if said == "nothing" else said
+            to = self.hidden(location.removesuffix(f"/{path}"))
+            said = f"it has moved to {to}" if to else said
+            hint = "; use that address" if to else ""
         elif status == 404 and "model" in said.lower():
             hint = f"; list its models with: jielong models {self.shown_url}"
         elif status in (404, 405):
@@ -155,6 +162,7 @@ class Heard:
         self.request = response.request
         self.headers = {"content-type": "text/event-stream"}
         self.begun = ""
+        self.num_events = 0
         self.is_over = False
         self._response = response
 

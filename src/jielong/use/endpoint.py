@@ -22,7 +22,7 @@ from jielong.records import Conversation, Message, Sampling
 from jielong.tokens.tokenizer import about_tokens
 from jielong.use.connection import TIMEOUT_S, Connection, Heard, Refused
 from jielong.use.port import Answer, Options, Usage
-from jielong.use.replies import ErrorInside, Reply, in_words, is_page, models_in, read_whole, vectors_in
+from jielong.use.replies import ErrorInside, Reply, in_words, is_page, models_in, vectors_in
 from jielong.use.thoughts import Parting, parted
 
 _PENALTIES = ("repeat_penalty", "repetition_penalty")
@@ -61,23 +61,17 @@ class Endpoint:
             body["tools"] = [{"type": "function", "function": dict(t)} for t in options.tools]
         if options.logprobs:
             body["logprobs"] = True
-        start_s = time.monotonic()
-        told = Parting(options.on_text, options.on_thought)
         if options.on_text or options.on_thought:
-            asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
-            reply = await self._streamed("chat/completions", asked, told, options)
-            told.finish()
-        else:
-            reply = self._read(await self._json("POST", "chat/completions", body))
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        start_s = time.monotonic()
+        reply = await self._replied("chat/completions", body, options)
         prompt = "\n".join(m.text for m in conversation.messages)
         return self._answer(reply, prompt, start_s)
 
     async def complete(self, text: str, options: Options = Options()) -> Answer:  # noqa: B008
         """A plain continuation of bare text."""
         start_s = time.monotonic()
-        reply = self._read(await self._json("POST", "completions", {"prompt": text, **self._body(options)}))
-        if options.on_text and reply.text:
-            options.on_text(reply.text)
+        reply = await self._replied("completions", {"prompt": text, **self._body(options)}, options)
         return self._answer(reply, text, start_s)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -112,10 +106,6 @@ class Endpoint:
 
     # --- reading what comes back
 
-    def _read(self, data: Any) -> Reply:
-        with self._reading("chat/completions"):
-            return read_whole(data)
-
     @contextlib.contextmanager
     def _reading(self, path: str) -> Any:
         """Errors of `replies` as sentences that name the address."""
@@ -143,9 +133,9 @@ class Endpoint:
         message = Message("assistant", text, tool_calls=calls)
         return Answer(message, usage, stop, logprobs=reply.logprobs or (), thoughts=thoughts)
 
-    async def _streamed(self, path: str, body: Mapping[str, Any], told: Parting, options: Options) -> Reply:
-        """The answer, told while it comes; some servers send it whole all the same."""
-        reply = Reply()
+    async def _replied(self, path: str, body: Mapping[str, Any], options: Options) -> Reply:
+        """The answer, told while it comes. Streamed or whole is what the server makes it, whatever was asked for."""
+        reply, told = Reply(), Parting(options.on_text, options.on_thought)
 
         def tell(event: Any) -> None:
             text, thoughts = reply.add(event)
@@ -155,29 +145,29 @@ class Endpoint:
 
         async with self._opened("POST", path, body) as response:
             kind = response.headers.get("content-type", "").lower()
-            if "json" in kind or "html" in kind:
-                data = self._parsed((await response.aread()).decode("utf-8", "replace"), path)
+            is_whole = "json" in kind or "html" in kind
+            heard = Heard(response)
+            try:
+                if not is_whole:
+                    await self._listen(heard, tell, reply, path)
+            except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
+                raise self._broken_off(reply, type(error).__name__) from error
+            if is_whole or not (reply.has_choice or reply.is_over or heard.num_events):
+                text = heard.begun or (await response.aread()).decode("utf-8", "replace")
+                data = self._parsed(text, path)
                 with self._reading(path):
                     tell(data)
                     reply.is_over = True
-            else:
-                heard = Heard(response)
-                try:
-                    await self._listen(heard, tell, reply, path)
-                except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
-                    raise self._broken_off(reply, f"{type(error).__name__}") from error
-                if not reply.has_choice and not reply.is_over:
-                    with self._reading(path):
-                        tell(self._parsed(heard.begun, path))
-        with self._reading(path):
-            if not reply.is_over:
-                raise self._broken_off(reply, "it ended without saying that it was done")
-            if not reply.has_choice:
-                raise DataError("there was no choice in it")
+        told.finish()
+        if not reply.is_over:
+            raise self._broken_off(reply, "it ended without saying that it was done")
+        if not reply.has_choice:
+            raise DataError(f"{self._server.shown_url}/{path} sent no answer: there was no choice in it")
         return reply
 
     async def _listen(self, heard: Heard, tell: Any, reply: Reply, path: str) -> None:
         async for event in httpx2.EventSource(cast(httpx2.Response, heard)):
+            heard.num_events += 1
             data = event.data.strip()
             if data == "[DONE]":
                 reply.is_over = True
@@ -213,8 +203,11 @@ class Endpoint:
                 hint = self._server.with_v1() or "is the address that of the server's API?"
                 said = self._server.hidden(in_words(body, 80))
                 raise DataError(f"{where} answered with a web page ({said}) and not with JSON; {hint}") from None
-            said = self._server.hidden(in_words(body, 80))
-            raise DataError(f"{where} did not answer with JSON ({error}): {said}") from None
+            if body.lstrip()[:1] in ("{", "["):
+                raise DataError(f"{where} did not answer with JSON: {error}") from None
+            raise DataError(
+                f"{where} did not answer with JSON but with {self._server.hidden(in_words(body, 80))}"
+            ) from None
 
     async def _json(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         async with self._opened(method, path, body) as response:

@@ -166,16 +166,6 @@ class Reply:
         return tuple(found)
 
 
-def read_whole(data: Any) -> Reply:
-    """The answer of a body that is not streamed; ErrorInside, or DataError where there is no answer in it."""
-    reply = Reply()
-    reply.add(data)
-    if not reply.has_choice:
-        raise DataError(f"it answered without a choice: {shown(data, 200)}")
-    reply.is_over = True
-    return reply
-
-
 def error_in(data: Any) -> str | None:
     """What a body says went wrong, in the server's words; None where it is no error."""
     if not isinstance(data, Mapping):

@@ -98,6 +98,8 @@ class Tools(Strategy):
         name, arguments = str(call["name"]), call.get("arguments") or {}
         if name not in tools:
             text = f"error: there is no tool {name!r}; {did_you_mean(name, tools)}"
+        elif arguments.keys() == {"unreadable"} and "unreadable" not in tools[name].parameters.get("properties", {}):
+            text = f"error: the arguments of {name} are no JSON object: {one_line(str(arguments['unreadable']), 80)}"
         elif is_again:
             text = "error: this very call was made before; its answer is above"
         elif tools[name].changes and not await self.approve(tools[name], arguments):

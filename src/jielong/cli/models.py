@@ -175,8 +175,11 @@ def _alias(arguments: argparse.Namespace) -> int:
         del known[name]
     elif not model:
         raise ConfigError(f"say which model {name!r} stands for: jielong alias {name} MODEL")
+    elif is_address(model):
+        known[name] = model
     else:
-        known[name] = model if is_address(model) else str(find_model(Path(model), None) and Path(model).resolve())
+        find_model(Path(model), None)  # says what is wrong with it
+        known[name] = str(Path(model).resolve())
     path = aliases_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, known)

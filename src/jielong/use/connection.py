@@ -41,7 +41,8 @@ def clean_key(key: str, name: str = "the key") -> str:
     key = key.strip().strip("\ufeff")
     for place, c in enumerate(key, 1):
         if not "!" <= c <= "~":
-            kind = "a line break" if c in "\r\n" else "a blank" if c.isspace() else "no letter, digit or sign of ASCII"
+            kinds = {"\r": "a line break", "\n": "a line break", **dict.fromkeys("“”‘’„«»", "a curly quote")}
+            kind = kinds.get(c, "a blank" if c.isspace() else "no letter, digit or sign of ASCII")
             raise ConfigError(
                 f"{name} is no key of a server: its character {place} is {kind}; copy it again, without quotes"
             )
@@ -108,7 +109,8 @@ class Connection:
         """What a server refused, as an error that says what to try."""
         said, where = self.hidden(in_words(body)), f"{self.shown_url}/{path}"
         if is_too_long(said):
-            return TooLongError(f"{where} says that the prompt is too long for it: {said}; say less, or start anew")
+            what = "a text" if path == "embeddings" else "the prompt"
+            return TooLongError(f"{where} says that {what} is too long for it: {said}; say less, or start anew")
         answered = f"answered {status}" if status != 200 else "reports an error"
         hint = ""
         if status in (401, 403):
@@ -144,7 +146,9 @@ class Connection:
             )
         if "SSL" in why and url.startswith("https://"):
             return ResourceError(f"{url} cannot be reached safely ({why}); if it speaks plain http, write http://")
-        return ResourceError(f"{url} cannot be reached ({why}); start the server, or correct the address")
+        proxies = [] if _is_here(httpx2.URL(self.url).host) else _proxies_set()
+        through = f" through the proxy of {', '.join(proxies)}" if proxies else ""
+        return ResourceError(f"{url} cannot be reached{through} ({why}); start the server, or correct the address")
 
     def with_v1(self) -> str:
         """A hint to the address that was probably meant; "" where it ends in /v1 already."""
@@ -181,7 +185,7 @@ def _parsed(url: str) -> httpx2.URL:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, ValueError, TypeError) as error:
         raise ConfigError(f"{url!r} is no address of a server ({error}); expected http://HOST:PORT/v1#MODEL") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not parsed.host or not 0 < (parsed.port or 80) < 65536:
         raise ConfigError(f"{url!r} is no address of a server; expected http://HOST:PORT/v1#MODEL")
     return parsed
 

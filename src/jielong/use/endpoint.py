@@ -153,7 +153,7 @@ class Endpoint:
             except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
                 raise self._broken_off(reply, type(error).__name__) from error
             if is_whole or not (reply.has_choice or reply.is_over or heard.num_events):
-                text = heard.begun or (await response.aread()).decode("utf-8", "replace")
+                text = (await response.aread()).decode("utf-8", "replace") if is_whole else heard.begun
                 data = self._parsed(text, path)
                 with self._reading(path):
                     tell(data)

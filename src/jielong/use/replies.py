@@ -189,8 +189,8 @@ def in_words(body: str, limit: int = 300) -> str:
         said = error_in(parse_json(body))
     except DataError:
         said = None
-    text = " ".join((said or _TAG.sub(" ", body)).split())
-    text = "".join(c if c.isprintable() else " " for c in text)
+    text = said or _TAG.sub(" ", body)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return (text if len(text) <= limit else f"{text[:limit]}...") or "nothing"
 
 

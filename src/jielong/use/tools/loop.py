@@ -107,7 +107,7 @@ class Tools(Strategy):
         else:
             text = await tools[name].answer(arguments)
         told = f": {text.removeprefix('error: ')}" if text.startswith("error: ") else f" = {text}"
-        note(one_line(f"{in_a_line(call)}{told}", 160))
+        note(one_line(f"{one_line(in_a_line(call), 80)}{told}", 200))
         if self.guard and name in tools and tools[name].is_foreign:
             data = guarded(text, name, tools, datamark=self.datamark)
             for sentence in data.left_out:

@@ -82,13 +82,13 @@ def damaged(data: Any, rng: random.Random) -> Any:
             case 0:
                 del holder[key]
             case 1 if isinstance(holder, list):
-                holder.insert(key, holder[key])
+                holder.insert(key, copy.deepcopy(holder[key]))
             case 2 if isinstance(holder, dict):
                 holder[f"{key}_"] = holder.pop(key)
             case 3:
                 holder[key] = [holder[key]]
             case _:
-                holder[key] = rng.choice(STRANGE)
+                holder[key] = copy.deepcopy(rng.choice(STRANGE))
     return data
 
 

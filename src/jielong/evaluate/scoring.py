@@ -1,6 +1,6 @@
 """What an answer is worth: from 0 to 1, and the details that a summary is made of.
 
-match     the same number at the end, or the right words somewhere in it (`use.answers.is_same`)
+match     it says the same, whatever it is: a number, a date, a choice, a formula, words (`use.answers.is_same`)
 exact     the final part of the answer is the right one, but for case and punctuation
 contains  one of the right texts stands in it
 f1        shared words or Han characters, harmonic mean of precision and recall (SQuAD, Rajpurkar et al. 2016)
@@ -31,7 +31,7 @@ from jielong.evaluate.puzzles import solves
 from jielong.evaluate.refusal import refuses
 from jielong.evaluate.tasks import LETTERS, Item
 from jielong.records import Conversation, Sample, Score
-from jielong.use.answers import final, is_same, normal, says_yes
+from jielong.use.answers import chosen, final, is_same, normal, says_yes
 from jielong.use.port import Scored, Scores
 
 Grade = Callable[[str, str], Awaitable[float | None]]
@@ -105,7 +105,7 @@ def f1(text: str, right: str) -> float:
 
 _SCORERS: dict[str, Callable[[str, Sequence[str]], float]] = {
     "match": lambda text, answers: any(is_same(text, a) for a in answers),
-    "exact": lambda text, answers: any(normal(final(text)) == normal(a) for a in answers),
+    "exact": lambda text, answers: any(normal(final(text)) in (normal(a), normal(final(a))) for a in answers),
     "contains": lambda text, answers: any(normal(a) in normal(text) for a in answers),
     "f1": lambda text, answers: max(f1(text, a) for a in answers),
     "regex": lambda text, answers: any(re.search(a, text) for a in answers),
@@ -117,12 +117,10 @@ _SCORERS: dict[str, Callable[[str, Sequence[str]], float]] = {
 
 def said_letter(text: str, choices: Sequence[str]) -> str:
     """The letter that an answer names, or that of the choice it repeats; "" where it does neither."""
-    end = final(text)
-    for part in (end, text):
-        found = re.match(r"[\W_]*([A-Z])(?![A-Za-z'’]|\s+[a-z])", part)
-        if found:
-            return found[1]
-    same = [letter for letter, choice in zip(LETTERS, choices, strict=False) if normal(choice) == normal(end)]
+    letter = chosen(text)
+    if letter:
+        return letter if len(letter) == 1 else ""
+    same = [letter for letter, choice in zip(LETTERS, choices, strict=False) if is_same(text, choice)]
     return same[0] if len(same) == 1 else ""
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 from jielong.config import at_least
 from jielong.records import Conversation, Message, Scorer
 from jielong.runs import derive_seed
-from jielong.use.answers import key, says_yes
+from jielong.use.answers import agree, groups, says_yes
 from jielong.use.ledger import keep, note, recorded
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
@@ -74,11 +74,12 @@ class BestOf(Strategy):
         values = await judged(answers, conversation, ask, options, self.scorer)
         note(f"scores {', '.join(f'{v:g}' for v in values)}")
         if self.weighted:
-            totals: defaultdict[str, float] = defaultdict(float)
-            for answer, value in zip(answers, values, strict=True):
-                totals[key(answer.text)] += value
-            winner = max(totals, key=lambda k: totals[k])
-            values = [v if key(a.text) == winner else -math.inf for a, v in zip(answers, values, strict=True)]
+            totals: defaultdict[int, float] = defaultdict(float)
+            firsts = groups([a.text for a in answers])
+            for first, value in zip(firsts, values, strict=True):
+                totals[first] += value
+            winner = max(totals, key=lambda first: totals[first])
+            values = [v if first == winner else -math.inf for first, v in zip(firsts, values, strict=True)]
         return most_say([a for a, v in zip(answers, values, strict=True) if v == max(values)])
 
 
@@ -133,7 +134,7 @@ class Cascade(Strategy):
         if self.by == "vote":
             answers = await draw(self.n, conversation, ask, options, "vote", self.temperature)
             answer = most_say(answers)
-            confidence = sum(key(a.text) == key(answer.text) for a in answers) / len(answers)
+            confidence = sum(agree(a.text, answer.text) for a in answers) / len(answers)
         else:
             answer = await ask(conversation, replace(options, label="small", on_text=None, logprobs=True))
             confidence = await self._confidence(answer, conversation, ask, options)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from jielong.config import at_least
 from jielong.records import Conversation
-from jielong.use.answers import key
+from jielong.use.answers import final, groups
 from jielong.use.ledger import BudgetSpent, keep, note
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.strategy import Strategy
@@ -17,7 +17,7 @@ from jielong.use.strategy import Strategy
 
 @dataclass(frozen=True)
 class Vote(Strategy):
-    """The answer that most of `n` samples agree on, told apart by `answers.key`; of a tie, the one that came first.
+    """The answer that most of `n` samples agree on, told apart by `answers.groups`; of a tie, the one that came first.
 
     Samples are drawn at `temperature`: greedy ones would all be the same. What is given is the whole text of the first
     sample with the winning answer.
@@ -36,10 +36,11 @@ class Vote(Strategy):
 
 def most_say(answers: Sequence[Answer]) -> Answer:
     """The first of the answers that most agree with."""
-    counts = Counter(key(a.text) for a in answers)
-    most = max(counts.values())
-    winner = next(a for a in answers if counts[key(a.text)] == most)
-    note(f"{most} of {len(answers)} say {key(winner.text)!r}")
+    answers = [a for a in answers if final(a.text)] or answers  # who says nothing does not vote
+    firsts = groups([a.text for a in answers])
+    first, most = Counter(firsts).most_common(1)[0]
+    winner = answers[first]
+    note(f"{most} of {len(answers)} say {final(winner.text)!r}")
     return winner
 
 

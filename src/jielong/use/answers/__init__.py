@@ -1,0 +1,15 @@
+"""The answer inside an answer, and whether two answers say the same: one comparer for all that judges.
+
+A long answer ends with its result; voting, scoring and exact match compare results and not words. `finding` finds the part
+of a text that gives its answer, `numbers`, `units` and `moments` read what it is, `formulas` compares formulas, and `same`
+decides.
+"""
+
+from __future__ import annotations
+
+from jielong.use.answers.finding import final, is_answered
+from jielong.use.answers.numbers import last_number
+from jielong.use.answers.plain import normal
+from jielong.use.answers.same import agree, chosen, groups, is_same, says_yes
+
+__all__ = ["agree", "chosen", "final", "groups", "is_answered", "is_same", "last_number", "normal", "says_yes"]

@@ -1,0 +1,141 @@
+"""Where the answer stands in an answer: behind its mark, at the beginning before an explanation, or at the end of reasoning."""
+
+from __future__ import annotations
+
+import re
+
+from jielong.use.answers.plain import plain
+from jielong.use.thoughts import parted
+
+_ANSWER_LINE = re.compile(r"^[^\w\n]*(?:final )?(?:answer|答案)[^\w\n]*[:\uff1a]", re.IGNORECASE | re.MULTILINE)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_MARK = re.compile(
+    r"""(?:^|(?<=\n))\#{3,}\s*(?=\S)
+    | (?<![a-z])(?:my\s|the\s)?(?:final\s|correct\s|right\s|best\s|overall\s)*(?:answers?|choice|option|solution|result|total)
+      (?:\sto\s[^.\n]{1,40}?|\shere)?\s?(?:is|was|are|should\sbe|would\sbe|must\sbe|comes\sto|[:=])(?![a-z])\s?(?:therefore|thus)?:?
+    | (?<![a-z])(?:so\sit\sis|it\sis\stherefore|(?:this|that)\sleaves|label|sentiment)(?![a-z]):?
+    | 【(?:答案|解答)】 | (?<![\u4e00-\u9fff])答\s?: | 答[:：]
+    | (?:正确|最终|最后|最佳)?的?(?:答案|选项|结果|结论)(?:应该?|应当)?(?:是|为|[:：])
+    | (?:故|应|因此|所以|本题|则|答案)(?:应)?选(?=[^项择取\s])
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_SHORT = {
+    "mr",
+    "mrs",
+    "ms",
+    "dr",
+    "st",
+    "sr",
+    "jr",
+    "prof",
+    "vs",
+    "etc",
+    "approx",
+    "fig",
+    "e.g",
+    "i.e",
+    "cf",
+    "u.s",
+    "b.c",
+    "a.d",
+}
+_SHORT |= set("jan feb mar apr jun jul aug sep sept oct nov dec".split())
+_END = re.compile(r"[。！？；\n]+|[.!?;](?=\s|$)")
+_CORRECTED = re.compile(
+    r"(?:^|(?<=[\s.,;。，；!]))(?:actually|wait|correction|sorry|let me correct|i mean|on second thought|rather,?)(?![a-z])[,.:]?(?:\s?no[,.:])?"
+    r"|(?<=[,;:] )no[,:]"
+    r"|其实(?!际)|更正|不对[，,。]|等等[，,。]|应该是(?!不)",
+    re.IGNORECASE,
+)
+
+
+def is_answered(text: str) -> bool:
+    """Whether a line begins with "Answer:" or "答案："."""
+    return bool(_ANSWER_LINE.search(text))
+
+
+def final(text: str) -> str:
+    """The part of a text that gives its answer, in `plain` spelling: what stands in a box or behind a mark, or else the
+    sentence that gives it; without what is taken back, and without full stops."""
+    _, said = parted(text)
+    boxed = _boxed(said)
+    if boxed:
+        return _bare(plain(boxed))
+    said = plain(said)
+    marks = list(_MARK.finditer(said))
+    for mark in reversed(marks):
+        rest = said[mark.end() :].lstrip(" :*")
+        first = next((s for s in sentences(rest)), "")
+        if first:
+            return _bare(_corrected(first if _is_begun_alone(first, rest) else first))
+    found = sentences(said)
+    if not found:
+        return ""
+    return _bare(_corrected(found[0] if len(found) > 1 and _is_head(found[0], found[1]) else found[-1]))
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, without their ends; a point inside of a number or an abbreviation ends none."""
+    found, start = [], 0
+    for m in _END.finditer(text):
+        word = re.search(r"([A-Za-z][A-Za-z.]*)$", text[start : m.start()])
+        is_short = (
+            m[0] == "."
+            and word is not None
+            and (word[1].lower() in _SHORT or re.fullmatch(r"[A-Za-z](?:\.[A-Za-z])+", word[1]))
+        )
+        if is_short and m.end() < len(text.rstrip()):
+            continue
+        if (
+            m[0] == "."
+            and re.search(r"(?:^|\n)\s*(?:\d{1,2}|[A-Ja-j])$", text[start : m.start()])
+            and m.end() < len(text.rstrip())
+        ):
+            continue  # "B. Paris", "1. first"
+        found.append(text[start : m.start()])
+        start = m.end()
+    found.append(text[start:])
+    return [s.strip() for s in found if s.strip(" .\n*")]
+
+
+def _boxed(text: str) -> str:
+    """What stands in the last box, its brackets balanced."""
+    inner = ""
+    for m in _BOX.finditer(text):
+        depth, at = 1, m.end()
+        while at < len(text) and depth:
+            depth += {"{": 1, "}": -1}.get(text[at], 0) if text[at - 1] != "\\" else 0
+            at += 1
+        inner = text[m.end() : at - 1] if not depth else text[m.end() :]
+    return inner
+
+
+def _is_head(first: str, second: str) -> bool:
+    """Whether the first sentence is an answer by itself and the rest explains it."""
+    words = len(re.findall(r"[A-Za-z0-9.,:/$%°^{}\\+-]+|[\u3400-\u9fff]", first))
+    if _CORRECTED.match(second):
+        return False
+    is_bare = words <= 4 and not re.search(
+        r"(?i)\b(?:first|step|let|so|then|given|at|note|hmm|okay|ok|well|sure|solution)\b|首先|解|第", first
+    )
+    return is_bare or bool(re.match(r"(?i)(?:yes|no|true|false|correct|incorrect)\b", first))
+
+
+def _is_begun_alone(first: str, rest: str) -> bool:
+    return rest.startswith(first)
+
+
+def _corrected(sentence: str) -> str:
+    """What stands after the last word that takes something back, if anything does."""
+    marks = [m for m in _CORRECTED.finditer(sentence) if sentence[m.end() :].strip(" ,:，")]
+    return sentence[marks[-1].end() :].strip(" ,:，") if marks else sentence
+
+
+def _bare(text: str) -> str:
+    text = text.strip().strip("*").strip()
+    return (
+        re.sub(r"(?<![.\w]\.\w)[.。!！；;，,]+$", "", text).strip()
+        if not re.search(r"(?i)\b[ap]\.m\.$|B\.C\.$|A\.D\.$", text)
+        else text
+    )

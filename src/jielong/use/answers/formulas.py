@@ -1,0 +1,97 @@
+"""Whether two formulas are the same: by their signs, or else by math-verify, which knows LaTeX and algebra.
+
+It runs in a process of its own, because it stops what takes too long by alarms, which threads do not take, and because some
+formulas need more memory or time than anybody has: exponents are bounded beforehand, and a process that is late is ended.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import threading
+
+LIMIT_S = 8.0
+MAX_EXPONENT = 999
+MAX_CHARS = 400
+
+_lock = threading.Lock()
+_worker: subprocess.Popen[str] | None = None
+
+
+@functools.lru_cache(maxsize=4096)
+def is_same_formula(given: str, right: str) -> bool:
+    """Whether two formulas, in LaTeX or plainly written, are equal wherever they are defined; without math-verify, whether
+    they are written alike."""
+    one, other = _signs(given), _signs(right)
+    if one == other:
+        return True
+    if max(len(given), len(right)) > MAX_CHARS or not (_is_bounded(one) and _is_bounded(other)):
+        return False
+    if importlib.util.find_spec("math_verify") is None:
+        return False
+    return _asked(_latex(given), _latex(right))
+
+
+def _signs(text: str) -> str:
+    """The signs alone: no blanks, no needless brackets, one way to write a power."""
+    text = re.sub(r"\s+", "", text.strip(" .。,，"))
+    text = re.sub(r"([\^_])\{(\w)\}", r"\1\2", text)
+    return text.replace("\\cdot", "×").replace("*", "×").replace("\\pi", "π").replace("\\sqrt", "√")
+
+
+def _is_bounded(text: str) -> bool:
+    """Whether no exponent is large and none stands on another one."""
+    exponents = re.findall(r"(?:\^|\*\*)\{?\(?-?(\d+)", text)
+    return all(len(e) < 5 and int(e) <= MAX_EXPONENT for e in exponents) and not re.search(r"\^\{?[^{}\s+*/-]*\^", text)
+
+
+def _latex(text: str) -> str:
+    """The formula in LaTeX, where it was written plainly."""
+    text = re.sub(r"√\s?(\w+|\{[^{}]*\})", lambda m: rf"\sqrt{{{m[1].strip('{}')}}}", text)
+    text = re.sub(r"√\s?\(([^()]*)\)", r"\\sqrt{\1}", text)
+    text = text.replace("π", r"\pi ").replace("×", r"\times ").replace("÷", "/")
+    text = re.sub(r"(?<![\\a-z])(sin|cos|tan|log|ln)(?![a-z])", r"\\\1", text)
+    text = re.sub(r"(?<![\w\\}])\(([^()]+)\)/\(?(\w+)\)?", r"\\frac{\1}{\2}", text)
+    text = re.sub(r"(?<![\w\\}^])(\w+|\\sqrt\{[^{}]*\})\s?/\s?(\w+|\\sqrt\{[^{}]*\})(?![\w^])", r"\\frac{\1}{\2}", text)
+    return text.strip(" .。,，")
+
+
+def _asked(given: str, right: str) -> bool:
+    """What the worker says within the time, else no."""
+    global _worker
+    with _lock:
+        if _worker is None or _worker.poll() is not None:
+            _worker = subprocess.Popen(
+                [sys.executable, "-m", "jielong.use.answers.algebra"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                encoding="utf-8",
+            )
+            atexit.register(_end)
+        worker = _worker
+        assert worker.stdin and worker.stdout
+        late = threading.Timer(LIMIT_S, worker.kill)
+        late.start()
+        try:
+            worker.stdin.write(json.dumps([given, right]) + "\n")
+            worker.stdin.flush()
+            return worker.stdout.readline().strip() == "same"
+        except OSError:
+            return False
+        finally:
+            late.cancel()
+
+
+def _end() -> None:
+    if _worker is not None:
+        with contextlib.suppress(OSError):
+            _worker.kill()
+            _worker.wait()

@@ -1,0 +1,64 @@
+"""A text in one spelling: LaTeX, Markdown and full-width letters written as plainly as they can be, so that what means the same
+reads the same. What carries meaning stays: exponents become ^2, and a minus is a minus however it is written."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿˣ", "0123456789+-()nx", strict=True))
+_LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙ", "0123456789+-()n", strict=True))
+_SIGNS = str.maketrans(
+    {**dict.fromkeys("−–‐‑﹣－", "-"), "·": "·", "∕": "/", "⁄": "/", "∶": ":", "〜": "~", "，": "，"}
+)
+_LATEX = (
+    (re.compile(r"\\[dt]frac"), r"\\frac"),
+    (re.compile(r"\\(?:left|right|displaystyle|mathrm|mathbf|bigl?|bigr?|quad|limits)(?![a-zA-Z])"), ""),
+    (re.compile(r"\\(?:text|mbox|textbf|operatorname|mathrm|boldsymbol)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"(?<!\\)\\[,;:! ]|\\quad|~"), " "),
+    (re.compile(r"\$(?!\s)([^$\n]*?[^\s$])\$(?!\d)"), r"\1"),
+    (re.compile(r"\\[()\[\]](?![a-zA-Z])|\$(?!\d)"), ""),
+    (re.compile(r"\^\{?\\circ\}?"), "°"),
+    (re.compile(r"\\([%$#&_{}])"), r"\1"),
+    (re.compile(r"\\leq?(?![a-z])|\\leqslant"), "≤"),
+    (re.compile(r"\\geq?(?![a-z])|\\geqslant"), "≥"),
+    (re.compile(r"\\infty"), "∞"),
+    (re.compile(r"\\pm(?![a-z])"), "±"),
+    (re.compile(r"\\(?:times|cdot)(?![a-z])"), "×"),
+    (re.compile(r"\\div(?![a-z])"), "÷"),
+    (re.compile(r"\\frac(\d)(\d)"), r"\\frac{\1}{\2}"),
+)
+_MARKDOWN = re.compile(r"(\*\*|__|`)(?=\S)(.+?)(?<=\S)\1|(?<![\w*])\*(?=[^\s*])([^*\n]+?)(?<=[^\s*])\*(?![\w*])")
+
+
+def plain(text: str) -> str:
+    """The text in one spelling; its lines stay."""
+    text = re.sub(f"[{''.join(_RAISED)}]+", lambda m: "^" + _grouped("".join(_RAISED[c] for c in m[0])), text)
+    text = re.sub(f"[{''.join(_LOWERED)}]+", lambda m: "_" + _grouped("".join(_LOWERED[c] for c in m[0])), text)
+    text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
+    text = _MARKDOWN.sub(lambda m: m[2] or m[3], text)
+    for pattern, to in _LATEX:
+        text = pattern.sub(to, text)
+    return "\n".join(" ".join(line.split()) for line in text.split("\n")).strip()
+
+
+def _grouped(text: str) -> str:
+    return text if len(text) == 1 else f"{{{text}}}"
+
+
+_ARTICLE = re.compile(r"\b(?:the|a|an)\b")
+
+
+def normal(text: str) -> str:
+    """Lower case, full-width letters narrow, no articles, no punctuation but signs within numbers, single spaces."""
+    text = unicodedata.normalize("NFKC", text).lower()
+    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
+    text = re.sub(r"(?<!\d)\.|\.(?!\d)|[^\w\s.\-+/%]", " ", text)
+    return " ".join(_ARTICLE.sub(" ", text).split())
+
+
+def folded(text: str) -> str:
+    """Words to compare names by: as `normal`, without accents, hyphens and the dots of initials."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    bare = re.sub(r"(?<=[^\W\d_])[-·.‧・'’](?=[^\W\d_])", lambda m: "" if m[0] in "'’·‧・" else " ", bare)
+    return normal(bare)

@@ -1,0 +1,96 @@
+"""Units of measure, in English and Chinese: what each one measures, and how many of the base unit it is."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_F = Fraction
+_INCH, _POUND = _F(254, 10_000), _F(45_359_237, 100_000)
+
+_TABLE: dict[str, dict[str, Fraction]] = {
+    "length": {
+        "mm|millimet(?:er|re)s?|毫米": _F(1, 1000),
+        "cm|centimet(?:er|re)s?|厘米|公分": _F(1, 100),
+        "dm|decimet(?:er|re)s?|分米": _F(1, 10),
+        "m|met(?:er|re)s?|米": _F(1),
+        "km|kilomet(?:er|re)s?|千米|公里": _F(1000),
+        "in|inch(?:es)?|英寸": _INCH,
+        "ft|foot|feet|英尺": 12 * _INCH,
+        "yd|yards?|码": 36 * _INCH,
+        "mi|miles?|英里": 63_360 * _INCH,
+    },
+    "mass": {
+        "mg|milligram(?:me)?s?|毫克": _F(1, 1000),
+        "g|gram(?:me)?s?|克": _F(1),
+        "两": _F(50),
+        "斤": _F(500),
+        "kg|kilos?|kilogram(?:me)?s?|千克|公斤": _F(1000),
+        "t|tons?|tonnes?|吨": _F(1_000_000),
+        "oz|ounces?|盎司": _POUND / 16,
+        "lbs?|pounds?|磅": _POUND,
+    },
+    "time": {
+        "ms|milliseconds?|毫秒": _F(1, 1000),
+        "s|secs?|seconds?|秒钟?": _F(1),
+        "min|mins|minutes?|分钟|分": _F(60),
+        "刻钟": _F(900),
+        "h|hrs?|hours?|个?小时|个?钟头": _F(3600),
+        "days?|天": _F(86_400),
+        "weeks?|周|个?星期": _F(604_800),
+    },
+    "volume": {
+        "ml|millilit(?:er|re)s?|毫升|立方厘米|cm\\^3|cubic centimet(?:er|re)s?": _F(1, 1000),
+        "l|lit(?:er|re)s?|升|立方分米|dm\\^3": _F(1),
+        "m\\^3|cubic met(?:er|re)s?|立方米": _F(1000),
+    },
+    "angle": {"°|deg(?:rees?)?|度": _F(1)},
+    "celsius": {"°c|℃|degrees celsius|摄氏度": _F(1)},
+    "fahrenheit": {"°f|℉|degrees fahrenheit|华氏度": _F(1)},
+    "dollars": {"\\$|dollars?|usd|美元|美金": _F(1), "cents?|美分": _F(1, 100)},
+    "euros": {"€|euros?|eur|欧元": _F(1)},
+    "sterling": {"£|gbp|英镑": _F(1)},
+    "yen": {"yen|jpy|日元": _F(1)},
+    "yuan": {"¥|yuan|cny|rmb|元人民币|人民币|元|块钱?": _F(1), "角|毛钱?": _F(1, 10)},
+    "speed": {
+        "km/h|kph|kmh|kilomet(?:er|re)s per hour|(?:千米|公里)(?:/|每)(?:小时|时)": _F(1000, 3600),
+        "m/s|met(?:er|re)s per second|米(?:/|每)秒": _F(1),
+        "mph|miles per hour|英里(?:/|每)(?:小时|时)": 63_360 * _INCH / 3600,
+    },
+    "bytes": {"kb": _F(10**3), "mb": _F(10**6), "gb": _F(10**9), "tb": _F(10**12)},
+}
+_AREAS = {
+    "mm\\^2|square millimet(?:er|re)s?|平方毫米": _F(1, 10**6),
+    "cm\\^2|sq\\.? ?cm|square centimet(?:er|re)s?|平方厘米": _F(1, 10**4),
+    "dm\\^2|平方分米": _F(1, 100),
+    "m\\^2|sq\\.? ?m|square met(?:er|re)s?|平方米|平米": _F(1),
+    "km\\^2|square kilomet(?:er|re)s?|平方千米|平方公里": _F(10**6),
+    "hectares?|ha|公顷": _F(10**4),
+    "ft\\^2|square (?:feet|foot)": (12 * _INCH) ** 2,
+}
+
+
+def _split(patterns: str) -> list[str]:
+    """The alternatives of a pattern, those inside of brackets left alone."""
+    return re.findall(r"(?:\((?:[^()]|\([^()]*\))*\)|\\.|[^|(])+", patterns)
+
+
+UNITS: list[tuple[re.Pattern[str], str, Fraction]] = sorted(
+    (
+        (re.compile(rf"(?:{p})(?![a-z^])" if re.search("[a-z]", p) else p, re.IGNORECASE), dimension, factor)
+        for dimension, units in {**_TABLE, "area": _AREAS}.items()
+        for patterns, factor in units.items()
+        for p in _split(patterns)
+    ),
+    key=lambda unit: -len(unit[0].pattern),
+)
+"""Patterns, longest first; what each measures, and its size in the base unit."""
+
+
+def unit_at(text: str, at: int) -> tuple[str, Fraction, int] | None:
+    """The unit that stands at a place of a text: what it measures, its size, and where it ends. The longest one."""
+    found = [(m.end(), dimension, factor) for pattern, dimension, factor in UNITS if (m := pattern.match(text, at))]
+    if not found:
+        return None
+    end, dimension, factor = max(found, key=lambda one: one[0])
+    return dimension, factor, end

@@ -88,7 +88,7 @@ def test_roots_powers_and_logarithms_undo_each_other(a: int, n: int) -> None:
 
 @given(st.integers(-(10**6), 10**6), st.integers(1, 10**6), st.sampled_from(["exp", "ln", "sqrt", "sin"]))
 def test_an_interval_of_few_digits_holds_the_one_of_many(a: int, b: int, name: str) -> None:
-    x = Fraction(a, b) / (100 if name == "exp" else 1)
+    x = Fraction(a, b) / (200 if name == "exp" else 1)  # exp(5000) is a number that is still shown
     x = abs(x) + Fraction(1, 3) if name in ("ln", "sqrt") else x
     few, many = (getattr(reals, name)(reals.of(x)) for reals in (Reals(20), Reals(60)))
     assert isinstance(few, Interval) and few.low <= many.low <= many.high <= few.high

@@ -1,11 +1,12 @@
 """From tokens to a tree. The grammar, where "beside" is a product without a sign, as in 3(4+5) and 2 pi:
 
     sum     = product { ("+" | "-") product }                        a bare percentage is added to nothing but 1
-    product = beside { ("*" | "/" | "//" | "%" | mod | of) beside }  from left to right; % is the remainder before a number
+    product = beside { ("*" | "/" | "//" | "%" | mod | of) beside }  from left to right
     beside  = signed { power }                                       never after / or % and never behind ^ or a bare root
     signed  = { "+" | "-" } power ;   power = postfix [ "^" signed ]  so -2^2 is -4 and 2^3^2 is 2^9
     postfix = operand { "!" | "%" | "°" | exponent } ;   operand = number | pi | e | f(sum, ...) | (sum) | √ operand
 
+% is the remainder before a number and a percentage elsewhere; before a sign spaces must tell: "10 % -3", "10% - 3".
 Expressions that two calculators read differently, such as 1/2(3) and 100 + 10%, are refused with a sentence.
 """
 
@@ -18,9 +19,22 @@ from fractions import Fraction
 from jielong.errors import DataError, did_you_mean
 from jielong.use.arithmetic.literals import is_scaled
 from jielong.use.arithmetic.tokens import UNDERSTOOD, Arities, Token, tokens
-from jielong.use.arithmetic.tree import Binary, Call, Constant, Group, Literal, Negative, Node, Percent
+from jielong.use.arithmetic.tree import (
+    Binary,
+    Call,
+    Constant,
+    Group,
+    Literal,
+    Negative,
+    Node,
+    Percent,
+    is_bare,
+    is_share,
+    unsigned,
+)
 
 MAX_DEPTH = 50
+ROOTS = ("√", "cbrt", "root4")
 CONSTANTS = {"pi": "pi", "π": "pi", "e": "e"}
 ANGLES = ("sin", "cos", "tan")
 WRAPPERS = ("calculator", "calculate")
@@ -36,6 +50,7 @@ class _Parser:
     def __init__(self, text: str, arities: Arities) -> None:
         self.text, self.arities = text, arities
         self.tokens = tokens(text, arities)
+        self.names = {*arities, *CONSTANTS}
         self.at = self.depth = self.angles = 0
 
     @property
@@ -84,7 +99,7 @@ class _Parser:
         while self.next.kind in ("+", "-"):
             sign = self.take()
             right = self.product()
-            if isinstance(_unsigned(right), Percent) and left != Literal(Fraction(1)):
+            if isinstance(unsigned(right), Percent) and left != Literal(Fraction(1)):
                 raise DataError(
                     f"a percentage behind {sign.text!r} can be a share of the number before it, or of 1; "
                     "write 100 * (1 + 10%) or 100 + (10%)"
@@ -98,11 +113,13 @@ class _Parser:
         left = self.beside("")
         while sign := self.sign_of_product():
             taken = self.take()
-            if sign == "of" and not _is_share(left):
+            if sign == "of" and not is_share(left):
                 raise DataError(f"{taken.text!r} stands behind a percentage or a fraction alone, as in 15% of 80")
             right = self.beside(sign)
             if isinstance(left, Binary) and left.sign != "^" and not left.is_closed and "mod" in (sign, left.sign):
                 raise _mod_is_unclear()
+            if sign == "%" and isinstance(right, Percent):
+                raise DataError("a remainder by a percentage is read in two ways; write brackets, as in 9 % (4%)")
             left = Binary("*" if sign == "of" else sign, left, right)
         return left
 
@@ -111,14 +128,14 @@ class _Parser:
         kind = self.next.kind
         if kind == "x":
             after = self.after_next
-            is_apart = self.next.is_spaced and after.is_spaced and after.text.lower() in (*self.arities, *CONSTANTS)
+            is_apart = self.next.is_spaced and after.is_spaced and after.text.lower() in self.names
             return "*" if after.kind in ("number", "(", "√") or is_apart else ""
         return kind if kind in ("*", "/", "//", "%", "mod", "of") else ""
 
     def beside(self, before: str) -> Node:
         """Factors side by side; `before` is the operation that stands before them."""
         left = self.signed()
-        while self.next.kind in ("number", "(", "√", "cbrt", "root4", "百分之", "千分之") or self.is_known_name():
+        while self.next.kind in ("number", "(", *ROOTS, "百分之", "千分之") or self.is_known_name(self.next):
             if not self.may_stand_beside(left):
                 raise self.wrong()
             if before in ("/", "//", "%", "mod"):
@@ -127,22 +144,24 @@ class _Parser:
                 )
             begin = self.at
             right = self.power()
+            if right == Constant("e") and self.next.kind in ("+", "-") and not self.next.is_spaced:
+                raise DataError("'e' before a sign can be a number or an exponent; write 5*e - 3 or 5e-3")
             if self.is_said(begin, right):
                 raise _power_is_unclear()
             left = Binary("*", left, right, is_closed=True)
         return left
 
-    def is_known_name(self) -> bool:
-        return self.next.kind == "name" and self.next.text.lower() in (*self.arities, *CONSTANTS)
+    def is_known_name(self, token: Token) -> bool:
+        return token.kind == "name" and token.text.lower() in self.names
 
     def may_stand_beside(self, left: Node) -> bool:
-        if self.next.kind in ("√", "cbrt", "root4") and self.tokens[self.at - 1].kind == "power":
+        if self.next.kind in ROOTS and self.tokens[self.at - 1].kind == "power":
             return False  # in 2³√8 the ³ may belong to either
-        left = _unsigned(left)
+        left = unsigned(left)
         while isinstance(left, Binary) and left.sign == "*" and left.is_closed:
             left = left.right
         is_open = isinstance(left, Percent) or (isinstance(left, Binary) and left.sign == "^" and not left.is_closed)
-        if is_open or _is_bare(left) or self.next.kind in ("number", "百分之", "千分之"):
+        if is_open or is_bare(left) or self.next.kind in ("number", "百分之", "千分之"):
             return False
         return not (isinstance(left, Constant) and self.next.kind == "(")
 
@@ -173,7 +192,7 @@ class _Parser:
             exponent = self.signed()
         if (
             isinstance(base, Percent | Binary)
-            or isinstance(_unsigned(exponent), Percent)
+            or isinstance(unsigned(exponent), Percent)
             or self.is_said(begin, exponent)
         ):
             raise _power_is_unclear()
@@ -187,11 +206,13 @@ class _Parser:
             is_percent = kind in ("percent", "‰") or (kind == "%" and self.is_percentage())
             if is_factorial and self.after_next.kind == "(":
                 return node
-            if (is_factorial or is_percent) and _is_bare(node, "sqrt", "cbrt"):
+            if (is_factorial or is_percent) and is_bare(node, "sqrt", "cbrt"):
                 raise DataError(f"{self.next.text!r} behind a root is read in two ways; write brackets, as in (√16)!")
             if is_factorial:
-                if _is_bare(node, "factorial"):
-                    raise DataError("'!!' is read in two ways; write (5!)!")
+                if is_bare(node, "factorial") or isinstance(node, Binary):
+                    raise DataError(
+                        f"{self.next.text!r} is read in two ways there; write brackets, as in (5!)! or (5²)!"
+                    )
                 self.take()
                 node = Call("factorial", (node,), is_bare=True)
             elif is_percent:
@@ -215,8 +236,7 @@ class _Parser:
 
     def is_percentage(self) -> bool:
         """Whether the next % is a percentage: not before a number, and before a sign where spaces say so."""
-        percent, after = self.next, self.after_next
-        is_attached = not percent.is_spaced
+        is_attached, after = not self.next.is_spaced, self.after_next
         if after.kind in ("+", "-") and not after.is_word:
             behind = self.tokens[min(self.at + 2, len(self.tokens) - 1)]
             if is_attached and after.is_spaced and behind.is_spaced:
@@ -226,8 +246,7 @@ class _Parser:
             raise DataError(
                 f"'%{after.text}' can be a percentage or a remainder; write (10%) {after.text} 3 or 10 % ({after.text}3)"
             )
-        is_name = after.kind == "name" and after.text.lower() in (*self.arities, *CONSTANTS)
-        if is_name or after.kind in ("number", "(", "√", "cbrt", "root4", "negative"):
+        if self.is_known_name(after) or after.kind in ("number", "(", *ROOTS, "negative"):
             if is_attached and after.is_spaced:
                 raise DataError("'%' can be a percentage or a remainder there; write 15% of 80 or 17 mod 5")
             return False
@@ -238,7 +257,7 @@ class _Parser:
     def belonging(self, node: Node) -> Node:
         """Chinese: 3的平方, 2的3次方, 16的平方根, 5的阶乘, 80的15%."""
         self.take()
-        if isinstance(node, Binary | Percent) or _is_bare(node):
+        if isinstance(node, Binary | Percent) or is_bare(node):
             raise _power_is_unclear()
         if self.next.kind == "阶乘" or (self.next.kind == "power" and self.next.is_word):
             return node
@@ -252,7 +271,7 @@ class _Parser:
         if self.next.kind == "percent" or (self.next.kind == "%" and self.is_percentage()):
             self.take()
             inner = Percent(inner)
-        if not _is_share(inner):
+        if not is_share(inner):
             raise self.wrong()
         return Binary("*", node, inner, is_closed=True)
 
@@ -266,11 +285,10 @@ class _Parser:
             self.take()
             if self.next.kind != "number":
                 raise self.wrong()
-            share = Literal(self.take().value)
-            return Percent(share) if token.kind == "百分之" else Percent(Literal(share.value / 10))
+            return Percent(Literal(self.take().value / (1 if token.kind == "百分之" else 10)))
         if token.kind == "(":
             return Group(self.bracketed()[0])
-        if token.kind in ("√", "cbrt", "root4"):
+        if token.kind in ROOTS:
             return self.root()
         if token.kind in ("name", "mod"):
             return self.named()
@@ -297,8 +315,7 @@ class _Parser:
             raise DataError(f"{sign.text!r} before a sign; write √(-4) for the root of a negative number")
         with self.deeper():
             inner = self.operand()
-        name = "cbrt" if sign.kind == "cbrt" else "sqrt"
-        node = Call(name, (inner,), is_bare=True)
+        node = Call("cbrt" if sign.kind == "cbrt" else "sqrt", (inner,), is_bare=True)
         return Call("sqrt", (node,), is_bare=True) if sign.kind == "root4" else node
 
     def named(self) -> Node:
@@ -358,10 +375,9 @@ class _Parser:
                 return DataError(
                     f"{name!r} stands behind a number; units and names are not computed with, write numbers alone"
                 )
-            known = [*self.arities, *CONSTANTS]
-            if name.lower() in known:
+            if name.lower() in self.names:
                 return DataError(f"{name!r} stands where no function or constant can; write a sign such as * before it")
-            return DataError(f"unknown name {name!r}; {did_you_mean(name, known)}")
+            return DataError(f"unknown name {name!r}; {did_you_mean(name, self.names)}")
         if token.kind == "number" and before and before.kind not in ("+", "-", "*", "/", "("):
             return DataError(f"{token.text!r} stands right behind {before.text!r}; write a sign such as * between them")
         if (token.kind == "stop" and token.text == ".") or (token.kind in ("?", "=") and before):
@@ -371,22 +387,6 @@ class _Parser:
         if token.kind == ",":
             return DataError("a comma outside of a call; write decimals with a point: 1234.5")
         return DataError(f"{self.text!r} is no expression; write it like (12 + 3.5) * 7 / 2")
-
-
-def _unsigned(node: Node) -> Node:
-    return node.inner if isinstance(node, Negative) else node
-
-
-def _is_bare(node: Node, *names: str) -> bool:
-    """Whether a node is a sign, √ or !, and no name with brackets; with names, one of these."""
-    return isinstance(node, Call) and node.is_bare and node.name in (names or (node.name,))
-
-
-def _is_share(node: Node) -> bool:
-    """Whether "of" may follow: a percentage, or a number between 0 and 1 such as ½, 四分之三 and 1/2."""
-    if isinstance(node, Binary) and node.sign == "/" and not node.is_closed:
-        return isinstance(node.left, Literal) and isinstance(node.right, Literal)
-    return isinstance(node, Percent) or (isinstance(node, Literal) and 0 < node.value < 1)
 
 
 def _power_is_unclear() -> DataError:

@@ -26,7 +26,7 @@ class Found:
 
 _SPACE = "\u00a0\u2009\u202f"
 _THOUSANDS = r"[1-9]\d{0,2}"
-_RUN = r"\.\d+|\d+(?:(?:[%s]\d)\d*|[ ]\d{3}(?!\d))*\.?"
+_RUN = r"\.\d+|\d+(?:(?:[%s]\d)\d*|[ ]\d{3}(?!\d))*(?:\.(?![(\w]))?"  # 0.(3) is 1/3 to some
 _RUNS = {
     belongs_comma: re.compile(_RUN % f"._'{_SPACE}{',' if belongs_comma else ''}") for belongs_comma in (True, False)
 }

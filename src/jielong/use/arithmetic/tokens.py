@@ -151,6 +151,8 @@ class _Cut:
         literal = literals.read(self.text, self.at, belongs_comma=self._belongs_comma())
         if literal is not None:
             self.styles |= literal.styles
+            if "decimal comma" in literal.styles and any(b.opened in "[{" for b in self.open):
+                raise DataError("a list is no number; give one expression")
             self._add("number", literal.end, is_spaced, literal.value)
         elif power := _POWER.match(self.text, self.at):
             exponent = int(power[0].translate(_SUPERSCRIPTS)) if len(power[0]) < 10 else 10**10

@@ -53,3 +53,19 @@ class Call:
 
 
 Node = Literal | Constant | Group | Negative | Percent | Binary | Call
+
+
+def unsigned(node: Node) -> Node:
+    return node.inner if isinstance(node, Negative) else node
+
+
+def is_bare(node: Node, *names: str) -> bool:
+    """Whether a node is a sign, √ or !, and no name with brackets; with names, one of these."""
+    return isinstance(node, Call) and node.is_bare and node.name in (names or (node.name,))
+
+
+def is_share(node: Node) -> bool:
+    """Whether "of" may follow: a percentage, or a number between 0 and 1 such as ½, 四分之三 and 1/2."""
+    if isinstance(node, Binary) and node.sign == "/" and not node.is_closed:
+        return isinstance(node.left, Literal) and isinstance(node.right, Literal)
+    return isinstance(node, Percent) or (isinstance(node, Literal) and 0 < node.value < 1)

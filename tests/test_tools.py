@@ -1,15 +1,12 @@
-"""Tools: the calculator is exact, calls are read where they are clear, and the loop ends whatever the model does."""
+"""Tools: calls are read where they are clear, and the loop ends whatever the model does."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from jielong.errors import ConfigError, DataError
 from jielong.generate import Engine, EngineConfig
@@ -20,96 +17,13 @@ from jielong.use.ledger import Budget, Happening
 from jielong.use.port import Answer, LocalPort, Options, Usage
 from jielong.use.strategies import named
 from jielong.use.strategy import Outcome, run
-from jielong.use.tools.calculator import CALCULATOR, calculate, value_of
+from jielong.use.tools.calculator import CALCULATOR
 from jielong.use.tools.loop import Tools
 from jielong.use.tools.reading import with_calls
 from jielong.use.tools.telling import described, in_words
 from jielong.use.tools.tool import Tool, misfit
 
 CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "12*7"}}</tool_call>'
-
-
-# --- the calculator
-
-
-@given(st.integers(-(10**30), 10**30), st.integers(-(10**30), 10**30), st.sampled_from(["+", "-", "*", "//", "%"]))
-def test_whole_numbers_are_computed_as_python_does(a: int, b: int, sign: str) -> None:
-    if sign in ("//", "%") and b == 0:
-        return
-    expected = {"+": a + b, "-": a - b, "*": a * b, "//": a // (b or 1), "%": a % (b or 1)}[sign]
-    assert calculate(f"({a}) {sign} ({b})") == str(expected)
-
-
-@given(st.integers(-9999, 9999), st.integers(1, 999))
-def test_division_is_exact_inside_and_rounded_only_when_written(a: int, b: int) -> None:
-    assert value_of(f"({a})/{b}*{b}") == a
-    assert float(calculate(f"({a})/{b}")) == pytest.approx(a / b, rel=1e-14)
-
-
-@pytest.mark.parametrize(
-    ("expression", "value"),
-    [
-        ("0.1+0.2", "0.3"),
-        ("2**100", "1267650600228229401496703205376"),
-        ("17 % 5", "2"),
-        ("-7//2", "-4"),
-        ("200*15%", "30"),
-        ("1,234 * 2", "2468"),
-        ("max(1,200)", "200"),
-        ("（３＋４）÷２＝", "3.5"),
-        ("12×7=？", "84"),
-        ("12 x 7", "84"),
-        ("3² + 2^3", "17"),
-        ("√(16) + sqrt(2.25)", "5.5"),
-        ("10 − 4 · 2", "2"),
-        ("round(2.5) + round(-1.005, 2)", "1.99"),
-        ("factorial(20)", "2432902008176640000"),
-        ("gcd(12, 18) + lcm(4, 6)", "18"),
-        ("1**(10**300) + (-1)**(10**300+1)", "0"),
-        ("1/2**10", "0.0009765625"),
-        ("10**-40", "1e-40"),
-    ],
-)
-def test_known_values(expression: str, value: str) -> None:
-    assert calculate(expression) == value
-
-
-@pytest.mark.parametrize(
-    ("expression", "told"),
-    [
-        ("1/0", "division by zero"),
-        ("0**-1", "division by zero"),
-        ("9**9**9", "too large"),
-        ("factorial(10**6)", "too large"),
-        ("1e99999", "too large"),
-        ("exp(1000)", "too large"),
-        ("log(0)", "not defined"),
-        ("(-8)**(1/3)", "no real power"),
-        ("sqr(4)", "did you mean 'sqrt'"),
-        ("__import__('os').system('ls')", "only + - "),
-        ("__import__('os')", "unknown name '__import__'"),
-        ("().__class__", "only + - "),
-        ("'a'*9", "is no number"),
-        ("True+1", "is no number"),
-        ("sqrt(x=4)", "unknown name"),
-        ("max()", "takes 1"),
-        ("gcd(1.5, 2)", "whole numbers"),
-        ("1 +", "is no expression"),
-        ("", "is no expression"),
-        ("(" * 299, "is no expression"),
-        ("1+" * 200 + "1", "at most 300"),
-    ],
-)
-def test_what_is_no_arithmetic_is_refused_in_one_sentence(expression: str, told: str) -> None:
-    with pytest.raises(DataError, match=told.replace("+", r"\+")) as error:
-        calculate(expression)
-    assert "\n" not in str(error.value)
-
-
-@given(st.text(alphabet="0123456789+-*/().,%^x×÷ae sqrt", max_size=40))
-def test_no_text_makes_the_calculator_fail_otherwise(text: str) -> None:
-    with contextlib.suppress(DataError):
-        assert calculate(text)
 
 
 # --- what a tool is

@@ -23,6 +23,54 @@ _PLACES = {"十": 10, "百": 100, "千": 1000}
 _HAN_LARGE = {"万": 10**4, "亿": 10**8}
 _HAN = re.compile(f"[{''.join([*_DIGITS, *_PLACES, *_HAN_LARGE])}]+")
 
+_SMALL = rf"(?:(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(list(_ONES)[1:10])}))?|{'|'.join(list(_ONES)[19:0:-1])})"
+_PART = rf"(?:{_SMALL} hundred(?:(?: and)? {_SMALL})?|{_SMALL})"
+_WHOLE_ENGLISH = re.compile(
+    rf"zero|(?=\w)(?!and)(?:{_PART} billion)?(?:(?:^| ){_PART} million)?(?:(?:^| ){_PART} thousand)?(?:(?:^| )(?:and )?{_PART})?"
+)
+# below 万; 两 stands before a place alone
+_SECTION = "(?:[一二两三四五六七八九]千)?(?:零?[一二两三四五六七八九]百)?(?:零?[一二三四五六七八九]?十)?(?:零?[一二三四五六七八九])?"
+_WHOLE_HAN = re.compile(rf"(?:{_SECTION}万?亿)?(?:零?{_SECTION}万)?(?:零?{_SECTION})?|[{''.join(_DIGITS)}]")
+_DIGIT_BY_DIGIT = re.compile(r"[〇零一二三四五六七八九]{3,}|[一二三四五六七八九][〇零]")
+_SHORTENED = re.compile("[百千][一二两三四五六七八九](?![十百])|[万亿][一二两三四五六七八九](?![十百千万亿])")
+
+_END = "(?![a-z])"  # and not \b, which sees no end in "five⁴" and "five乘"
+_WORDS_AT = re.compile(rf"(?:{_WORD}){_END}(?:(?:-|\s+(?:and\s+)?)(?:{_WORD}){_END})*|{_HAN.pattern}", re.IGNORECASE)
+_PARTS = {word: str(value) for word, value in [*list(_ONES.items())[:10], *_DIGITS.items()]}
+_POINT = re.compile(
+    rf"\s+point((?:\s+(?:{'|'.join(list(_ONES)[:10])}){_END})+)|点([〇零一二三四五六七八九]+)", re.IGNORECASE
+)
+
+
+def words_at(text: str, at: int) -> str:
+    """The words of numbers that stand together from a place of the text on; "" where none begins there."""
+    found = _WORDS_AT.match(text, at)
+    return found[0] if found else ""
+
+
+def decimals_at(text: str, at: int) -> tuple[str, str]:
+    """The words of decimals from a place on, " point one four" or "点一四", and their digits, "14"; twice "" without them."""
+    found = _POINT.match(text, at)
+    if not found:
+        return "", ""
+    words = found[1].lower().split() if found[1] else list(found[2])
+    return found[0], "".join(_PARTS[word] for word in words)
+
+
+def whole_number(words: str) -> int | None:
+    """The value of words that are one well-formed number; None where they are none or can be read in two ways.
+
+    "五六" may be five or six; "一百二" is 120 in speech and 102 by its parts; "five six" is two numbers.
+    """
+    words = " ".join(words.lower().split())
+    if _WHOLE_ENGLISH.fullmatch(words):
+        return _english(words)
+    if _DIGIT_BY_DIGIT.fullmatch(words):
+        return _han(words)
+    if words and _WHOLE_HAN.fullmatch(words) and not re.search("^[万亿]|亿零?万|.零$|.两$", words):
+        return None if _SHORTENED.search(words) else _han(words)
+    return None
+
 
 def numbers_in_words(text: str) -> list[tuple[str, int]]:
     """Every whole number that stands in a text in words: how it is written and its value, in order."""

@@ -193,7 +193,7 @@ def test_best_of_takes_what_the_scorer_likes_best() -> None:
 
 
 def test_of_equally_good_samples_what_most_of_them_say_is_best_and_weights_add_up() -> None:
-    said = ["a 1", "b 2", "c 3", "d 2", "e 3", "f 3"]
+    said = ["it is 1", "that gives 2", "we get 3", "hence 2", "it must be 3", "x = 3"]
 
     def score(items: Sequence[tuple[Any, Conversation, Sample]]) -> list[Score]:
         values = {"1": 0.5, "2": 0.9, "3": 0.4}
@@ -204,11 +204,11 @@ def test_of_equally_good_samples_what_most_of_them_say_is_best_and_weights_add_u
         model = Calibrated([], react=lambda c, k, dice: next(texts))
         return outcome(named(strategy, {"scorer": scorer}), model.ask, "?").answer.text
 
-    assert ask("best-of:6", score) == "b 2"
+    assert ask("best-of:6", score) == "that gives 2"
     # .5, 1.8 and 1.2
-    assert ask("best-of:6,weighted=true", score) == "b 2"
-    assert ask("best-of:5,weighted=true", lambda items: [Score(1.0) for _ in items]) == "b 2"
-    assert ask("best-of:6", lambda items: [Score(1.0) for _ in items]) == "c 3"
+    assert ask("best-of:6,weighted=true", score) == "that gives 2"
+    assert ask("best-of:5,weighted=true", lambda items: [Score(1.0) for _ in items]) == "that gives 2"
+    assert ask("best-of:6", lambda items: [Score(1.0) for _ in items]) == "we get 3"
 
 
 def test_the_model_as_its_own_judge_reads_each_text_once() -> None:

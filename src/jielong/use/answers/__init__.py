@@ -7,9 +7,10 @@ decides.
 
 from __future__ import annotations
 
+from jielong.use.answers.choices import says_yes
 from jielong.use.answers.finding import final, is_answered
 from jielong.use.answers.numbers import last_number
 from jielong.use.answers.plain import normal
-from jielong.use.answers.same import agree, chosen, groups, is_same, says_yes
+from jielong.use.answers.same import agree, chosen, groups, is_same
 
 __all__ = ["agree", "chosen", "final", "groups", "is_answered", "is_same", "last_number", "normal", "says_yes"]

@@ -42,8 +42,12 @@ _SHORT = {
 }
 _SHORT |= set("jan feb mar apr jun jul aug sep sept oct nov dec".split())
 _END = re.compile(r"[。！？；\n]+|[.!?;](?=\s|$)")
+_STARTS = re.compile(
+    r"(?i)\b(?:first|step|let|so|then|given|at|note|hmm|okay|ok|well|sure|solution|is|are|was|we|i|it)\b|[=是]|首先|解|第"
+)
 _CORRECTED = re.compile(
-    r"(?:^|(?<=[\s.,;。，；!]))(?:actually|wait|correction|sorry|let me correct|i mean|on second thought|rather,?)(?![a-z])[,.:]?(?:\s?no[,.:])?"
+    r"(?:^|(?<=[\s.,;。，；!]))(?:actually|wait|correction|sorry|let me correct"
+    r"|i mean|on second thought|rather,?)(?![a-z])[,.:]?(?:\s?no[,.:])?"
     r"|(?<=[,;:] )no[,:]"
     r"|其实(?!际)|更正|不对[，,。]|等等[，,。]|应该是(?!不)",
     re.IGNORECASE,
@@ -68,7 +72,7 @@ def final(text: str) -> str:
         rest = said[mark.end() :].lstrip(" :*")
         first = next((s for s in sentences(rest)), "")
         if first:
-            return _bare(_corrected(first if _is_begun_alone(first, rest) else first))
+            return _bare(_corrected(first))
     found = sentences(said)
     if not found:
         return ""
@@ -116,14 +120,8 @@ def _is_head(first: str, second: str) -> bool:
     words = len(re.findall(r"[A-Za-z0-9.,:/$%°^{}\\+-]+|[\u3400-\u9fff]", first))
     if _CORRECTED.match(second):
         return False
-    is_bare = words <= 4 and not re.search(
-        r"(?i)\b(?:first|step|let|so|then|given|at|note|hmm|okay|ok|well|sure|solution)\b|首先|解|第", first
-    )
+    is_bare = words <= 4 and not _STARTS.search(first)
     return is_bare or bool(re.match(r"(?i)(?:yes|no|true|false|correct|incorrect)\b", first))
-
-
-def _is_begun_alone(first: str, rest: str) -> bool:
-    return rest.startswith(first)
 
 
 def _corrected(sentence: str) -> str:

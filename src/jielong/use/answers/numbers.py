@@ -83,8 +83,8 @@ def _in_digits(text: str) -> list[Number]:
             continue  # of a name: x1, CO2
         value: Fraction | None
         if m["top"]:
-            bottom = Fraction(m["bottom"])
-            value = Fraction(m["whole"] or 0) + Fraction(m["top"]) / bottom if bottom else None
+            below = Fraction(m["bottom"])
+            value = Fraction(m["whole"] or 0) + Fraction(m["top"]) / below if below else None
         elif m["european"]:
             value = Fraction(m["european"].replace(".", "").replace(",", "."))
         else:
@@ -123,8 +123,7 @@ def _in_fractions(text: str) -> list[Number]:
         if whole is not None:
             value = whole + _tail(m["rest"])
             found.append(Number(-value if m["minus"] else value, start=m.start(), end=m.end()))
-    for m in _HALF_ALONE.finditer(text):
-        found.append(Number(Fraction(1, 2), start=m.start(), end=m.end()))
+    found += [Number(Fraction(1, 2), start=m.start(), end=m.end()) for m in _HALF_ALONE.finditer(text)]
     for m in _TENTHS.finditer(text):
         tens = _han(m["tens"])
         if tens is not None:

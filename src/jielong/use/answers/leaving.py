@@ -1,0 +1,55 @@
+"""What keeps a text from giving an answer, or ends it: doubt, alternatives, denials, and the clauses that only explain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+UNKNOWN = re.compile(
+    r"(?i)\b(?:i(?: do not|'?m| am)?(?: don't)? (?:know|not sure|unsure)|i don't know|not sure|cannot (?:answer|be determined|say)"
+    r"|can't (?:answer|say|tell)|no idea|it depends|none of (?:the|these|them)|neither)\b"
+    r"|不知道|不清楚|不确定|不太清楚|无法(?:确定|回答|判断)|拿不准|不能确定|都不对|没有正确"
+)
+EITHER = re.compile(r"(?i)\beither\b|\bor\b|\bmaybe\b.*\bmaybe\b|也可能|或者?|还是|要么")
+_DENIED = re.compile(
+    r"(?i)(?:\bnot|n't|\bnever|\bno|\brather than|\binstead of|\bexcept|\bother than)"
+    r"(?: definitely| really| the| a| an| in| option)*\s*[\"'“(]?$"
+    r"|(?:不是|并非|绝非|而非|不选|不能选|不等于|非|不为|排除)[“《(]?$"
+)
+_EXPLAINS = re.compile(
+    r"(?i)[,;(]?\s?\b(?:although|though|because|since|whereas|even though|even if|while|as it|as the|unlike|and not|but not"
+    r"|not (?=[A-Z\d])|rather than|instead of|in contrast)\b"
+    r"|[,;]\s?(?:as|for|when|which|who|where|if|so that|although)\b"
+    r"|[，,;；]?(?:因为|由于|虽然|尽管|而不是|而非|不是|并非|而不)|[(（]"
+)
+
+
+def one_of(part: str, find: Callable[[str], Sequence[Any]]) -> Any:
+    """The value that a text gives as its answer; None where it gives none, leaves it open, or denies it."""
+    if UNKNOWN.search(part):
+        return None
+    text = main_clause(part)
+    head = re.split(r"，|,(?=\s)", text, maxsplit=1)[0]
+    found, every = find(head), find(text)
+    is_head = len(found) == 1 and len(head) < len(text) and found[0].end == every[0].end
+    if is_head and not head[: found[0].start].strip() and len(head[found[0].end :].strip()) <= 3:
+        return found[0]
+    found = [one for one in every if not is_denied(text, one.start)]
+    if not found or any(EITHER.search(text[a.end : b.start]) for a, b in pairwise(found)):
+        return None
+    return found[-1]
+
+
+def main_clause(part: str) -> str:
+    """The main clause: without what explains, contrasts or denies behind it."""
+    cut = next((m for m in _EXPLAINS.finditer(part) if part[: m.start()].strip(" ,，")), None)
+    if cut and re.match(r"[(（]", cut[0]) and not re.search(r"[\u3400-\u9fffA-Za-z]\s?$", part[: cut.start()]):
+        return part
+    return part[: cut.start()].strip(" ,，") if cut else part
+
+
+def is_denied(text: str, start: int) -> bool:
+    """Whether what begins there is said not to be it."""
+    return bool(_DENIED.search(text[:start].rstrip()))

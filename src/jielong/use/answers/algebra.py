@@ -6,6 +6,7 @@ import json
 import logging
 import resource
 import sys
+from dataclasses import replace
 
 MEMORY_BYTES = 4 << 30
 
@@ -15,11 +16,14 @@ def main() -> None:
     from math_verify import LatexExtractionConfig, parse, verify
     from sympy import Eq, simplify
 
+    usual = LatexExtractionConfig()
+    # a letter behind a number is a variable here, and no unit: 4t is not four tons
+    config = replace(usual, normalization_config=replace(usual.normalization_config, units=False))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     logging.disable(logging.CRITICAL)
 
     def read(text: str) -> list[object]:
-        return list(parse(f"${text}$", [LatexExtractionConfig()], parsing_timeout=3, raise_on_error=False))
+        return list(parse(f"${text}$", [config], parsing_timeout=3, raise_on_error=False))
 
     def is_same(given: str, right: str) -> bool:
         one, other = read(given), read(right)

@@ -5,15 +5,27 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from jielong.use.answers.leaving import EITHER, UNKNOWN, is_denied, main_clause
+from jielong.use.answers.leaving import EITHER, OPEN, UNKNOWN, is_denied, main_clause
 
 _LETTERS = re.compile(
     r"(?<![A-Za-z\d_'’])(?P<l>[A-J](?:(?:\s?[,、和及与&]\s?|\s+and\s+|\s)?[A-J])*)(?![A-Za-z\d_'’]|\s?[=+<>^])"
+    r"|(?<=[(\[])(?P<small>[a-j])(?=[)\]])"
 )
 _CHOICE = re.compile(
-    r"(?i)[(\[]?(?:(?:option|choice|answer|选项?|项)\s*)?[(\[“\"]?(?P<l>[A-J](?:[\s,、和及与&]*(?:and\s)?[A-J])*)[)\]”\"]?\s*项?"
+    r"(?i)[(\[]?(?:(?:option|choice|answer|选项?|项)\s*)?[(\[“\"]?"
+    r"(?P<l>[A-J](?:[\s,、和及与&]*(?:and\s)?[A-J])*)[)\]”\"]?\s*项?"
 )
-_OPTION = re.compile(r"^[(\[]?(?P<l>[A-J])\s*(?:[)\].:、．]|：)\s*(?P<text>\S.*)?$", re.DOTALL)
+_OPTION = re.compile(r"^(?:[(\[](?P<s>[A-Ja-j])[)\]]|(?P<l>[A-J])\s?[)\].:、．：])\s*(?P<text>\S.*)?$", re.DOTALL)
+_PICKS = re.compile(
+    r"(?i)(?:选(?:择|取)?|答案[是为:]?|选项|\b(?:is|be|with|option|choice|letter|say|so)|:)\s*[(（“\"]?$"
+)
+_NAMES = re.compile(r"(?i)(?:选(?:择|取)|选项|\b(?:option|choice|answer)(?: is)?)\s*[(（“\"]?$")
+_IS_WRONG = re.compile(
+    r"(?i)(?:[)）”\"]|项|选项)?[^，。,;；]{0,6}(?:错|不对|不符|排除|不正确)"
+    r"|[)\"]?\s+(?:"
+    r"(?:is|are|can|could|would|does|must)\s?(?:not|n['’]t|never)\b|cannot|is (?:wrong|incorrect|false|tempting|out)|contradicts?)"
+)
+_VERBS = re.compile(r"\s+(?:is|are|was|and|or|would|must|seems|fits|because|since|cannot|can|contradicts?)\b")
 
 
 def _letters(text: str) -> str:
@@ -21,61 +33,59 @@ def _letters(text: str) -> str:
 
 
 def choice_in(text: str) -> tuple[str, str] | None:
-    """(letters, the option's text) of a right answer that is a choice."""
+    """(letters, the option's text) of a text that is a choice and nothing else."""
     whole = _CHOICE.fullmatch(text)
     if whole and (len(_letters(whole["l"])) == 1 or whole["l"].upper() == whole["l"]):
         return _letters(whole["l"]), ""
     option = _OPTION.match(text)
-    return (option["l"], option["text"] or "") if option else None
+    return ((option["l"] or option["s"]).upper(), option["text"] or "") if option else None
 
 
 def letters_in(part: str) -> str | None:
-    """The letters that a text chooses; None where it leaves it open."""
+    """The letters that a text chooses; None where it chooses none, or leaves it open."""
     whole = choice_in(part)
-    if whole and not whole[1]:
-        return whole[0]
-    if whole and not re.match(r"(?i)(?:man|woman|\w+ed)\b", whole[1]):
+    if whole:
         return whole[0]
     if UNKNOWN.search(part):
         return None
-    text = main_clause(part)
-    found = [
-        m
-        for m in _LETTERS.finditer(text)
-        if not (
-            m["l"] == "A"
-            and re.match(r"\s+[a-z]", text[m.end() :])
-            and not re.match(r"\s+(?:is|are|was|and|or|would|must|seems|fits)\b", text[m.end() :])
-        )
-        and not (m["l"] == "I" and re.match(r"(?:'|’|\s+[a-z])", text[m.end() :]))
-    ]
-    kept = [
-        m
-        for m in found
-        if not is_denied(text, m.start())
-        and not re.match(
-            r"(?:项|选项)?[^，。,]{0,6}(?:错误|不对|不符|排除|不正确)|\s+(?:is|are)\s+(?:wrong|incorrect|not|false|tempting)",
-            text[m.end() :],
-        )
-    ]
+    named = [m for m in _named(part) if _NAMES.search(part[: m.start()])]
+    text = part if named else main_clause(part, has_brackets=True)
+    kept = named or _named(text)
+    if (
+        kept
+        and re.fullmatch(r"[\s(（\[“]*", text[: kept[0].start()])
+        and re.match(r"[)）\]”]?项?\s?[,，:：]", text[kept[0].end() :])
+    ):
+        kept = kept[:1] if not OPEN.search(text) else kept
     if not kept:
         return None
-    marked = [
-        m for m in kept if re.search(r"(?:选|答案[是为:]?|is|be|with|option|choice|:)\s*[(“\"]?$", text[: m.start()])
-    ]
-    between = [text[a.end() : b.start()] for a, b in pairwise(kept)]
-    if any(EITHER.search(gap) and len(gap) < 8 for gap in between) or (
-        len(kept) > 1 and re.search(r"(?i)\beither\b", text[: kept[0].start()])
-    ):
+    gaps = [text[a.end() : b.start()] for a, b in pairwise(kept)]
+    is_either = len(kept) > 1 and re.search(r"(?i)\beither\b", text[: kept[0].start()])
+    if any(EITHER.search(gap) and len(gap) < 8 for gap in gaps) or is_either or (len(kept) > 1 and OPEN.search(text)):
         return None
-    return _letters((marked or kept)[-1]["l"])
+    marked = [m for m in kept if _PICKS.search(text[: m.start()])]
+    return _letters((marked or kept)[-1][0])
+
+
+def _named(text: str) -> list[re.Match[str]]:
+    """The letters of a text that stand for choices: no article, no "I", none that is denied or called wrong."""
+    found = []
+    for m in _LETTERS.finditer(text):
+        rest = text[m.end() :]
+        is_article = m[0] == "A" and re.match(r"\s+[a-z]", rest) and not _VERBS.match(rest)
+        is_speaker = m[0] == "I" and re.match(r"['’]|\s+[a-z]", rest)
+        is_refused = is_denied(text, m.start()) or _IS_WRONG.match(rest)
+        if not (is_article or is_speaker or is_refused):
+            found.append(m)
+    return found
 
 
 _TRUE = "yes|true|correct|right|valid|是的?|对的?|正确的?|没错|真|√|✓"
 _FALSE = "no|false|incorrect|wrong|invalid|否|错的?|错误的?|不是|不对|不正确|假|×|✗"
 _TRUTH = re.compile(rf"(?i)(?:(?P<yes>{_TRUE})|(?P<no>{_FALSE}))")
 _JUDGES = re.compile(
-    r"(?i)(?P<no>\b(?:not (?:true|correct|right|valid)|untrue|no|not|false|incorrect|wrong|invalid)\b|不(?:是|对|正确|能|可以|会)"
+    r"(?i)(?P<no>\b(?:not (?:[\w']+ ){0,4}?(?:true|correct|right|valid)|untrue|no|not|false|incorrect|wrong|invalid)\b"
+    r"|不(?:是|对|正确|能|可以|会)"
     r"|错误?|否|没有|假)"
     r"|(?P<yes>\b(?:yes|true|correct|right|valid)\b|没错|没问题|正确|对(?!不起|于|应|称|角|数|话|方|面|比)|是的?(?=[，。,.!]|$)|\A是|真(?=的|$)|√)"
 )

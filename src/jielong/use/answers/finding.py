@@ -8,12 +8,16 @@ from jielong.use.answers.plain import plain
 from jielong.use.thoughts import parted
 
 _ANSWER_LINE = re.compile(r"^[^\w\n]*(?:final )?(?:answer|答案)[^\w\n]*[:\uff1a]", re.IGNORECASE | re.MULTILINE)
+_TAGGED = re.compile(r"<answer>\s*(.*?)\s*</answer>", re.DOTALL | re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MARK = re.compile(
     r"""(?:^|(?<=\n))\#{3,}\s*(?=\S)
     | (?<![a-z])(?:my\s|the\s)?(?:final\s|correct\s|right\s|best\s|overall\s)*(?:answers?|choice|option|solution|result|total)
       (?:\sto\s[^.\n]{1,40}?|\shere)?\s?(?:is|was|are|should\sbe|would\sbe|must\sbe|comes\sto|[:=])(?![a-z])\s?(?:therefore|thus)?:?
     | (?<![a-z])(?:so\sit\sis|it\sis\stherefore|(?:this|that)\sleaves|label|sentiment)(?![a-z]):?
+    | (?<![a-z])ans(?:wer)?\s?[:.]
+    | (?<![a-z'’])i(?:\s?['’](?:d|ll)|\swould|\swill)?\s(?:say|go\swith|choose|pick|select)(?![a-z])
+    | (?<![不能别勿可])选(?:择|取)?(?=\s?[(（]?[A-J](?![A-Za-z]))
     | 【(?:答案|解答)】 | (?<![\u4e00-\u9fff])答\s?: | 答[:：]
     | (?:正确|最终|最后|最佳)?的?(?:答案|选项|结果|结论)(?:应该?|应当)?(?:是|为|[:：])
     | (?:故|应|因此|所以|本题|则|答案)(?:应)?选(?=[^项择取\s])
@@ -49,6 +53,9 @@ _CORRECTED = re.compile(
     r"(?:^|(?<=[\s.,;。，；!]))(?:actually|wait|correction|sorry|let me correct"
     r"|i mean|on second thought|rather,?)(?![a-z])[,.:]?(?:\s?no[,.:])?"
     r"|(?<=[,;:] )no[,:]"
+    r"|(?:不是|并非)[^，。,]{1,20}[，,]?而是|\bnot [^,.]{1,30},? but\b"
+    r"|,? but (?:it|that|the (?:answer|correct one|right one)) (?:is|was)(?: really| actually)?"
+    r"(?! (?:often|sometimes|commonly|usually|also))"
     r"|其实(?!际)|更正|不对[，,。]|等等[，,。]|应该是(?!不)",
     re.IGNORECASE,
 )
@@ -63,6 +70,9 @@ def final(text: str) -> str:
     """The part of a text that gives its answer, in `plain` spelling: what stands in a box or behind a mark, or else the
     sentence that gives it; without what is taken back, and without full stops."""
     _, said = parted(text)
+    tagged = _TAGGED.findall(said)
+    if tagged:
+        return _bare(plain(tagged[-1]))
     boxed = _boxed(said)
     if boxed:
         return _bare(plain(boxed))

@@ -57,7 +57,9 @@ def _latex(text: str) -> str:
     text = re.sub(r"√\s?\(([^()]*)\)", r"\\sqrt{\1}", text)
     text = text.replace("π", r"\pi ").replace("×", r"\times ").replace("÷", "/")
     text = re.sub(r"(?<![\\a-z])(sin|cos|tan|log|ln)(?![a-z])", r"\\\1", text)
-    text = re.sub(r"(?<![\w\\}])\(([^()]+)\)/\(?(\w+)\)?", r"\\frac{\1}{\2}", text)
+    text = re.sub(
+        r"(?<![\w\\}])\(([^()]+)\)\s?/\s?(?:\(([^()]+)\)|(\w+))", lambda m: rf"\frac{{{m[1]}}}{{{m[2] or m[3]}}}", text
+    )
     text = re.sub(r"(?<![\w\\}^])(\w+|\\sqrt\{[^{}]*\})\s?/\s?(\w+|\\sqrt\{[^{}]*\})(?![\w^])", r"\\frac{\1}{\2}", text)
     return text.strip(" .。,，")
 

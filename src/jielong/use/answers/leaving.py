@@ -12,11 +12,17 @@ UNKNOWN = re.compile(
     r"|can't (?:answer|say|tell)|no idea|it depends|none of (?:the|these|them)|neither)\b"
     r"|不知道|不清楚|不确定|不太清楚|无法(?:确定|回答|判断)|拿不准|不能确定|都不对|没有正确"
 )
+OPEN = re.compile(
+    r"(?i)\beither\b|(?:\b(?:perhaps|maybe|possibly|might be|could be)\b|也许|可能|或许|大概)"
+    r".*(?:\b(?:perhaps|maybe|possibly|might|could|or)\b|也许|也可能|或许|或)"
+    r"|\bor (?:perhaps|maybe|possibly)\b|也可能|难以取舍|都有可能"
+)
+"""Words that leave it open between several."""
 EITHER = re.compile(r"(?i)\beither\b|\bor\b|\bmaybe\b.*\bmaybe\b|也可能|或者?|还是|要么")
 _DENIED = re.compile(
     r"(?i)(?:\bnot|n't|\bnever|\bno|\brather than|\binstead of|\bexcept|\bother than)"
     r"(?: definitely| really| the| a| an| in| option)*\s*[\"'“(]?$"
-    r"|(?:不是|并非|绝非|而非|不选|不能选|不等于|非|不为|排除)[“《(]?$"
+    r"|(?:不是|并非|绝非|而非|不选|不能选|不等于|非|不为|排除|除了?)[“《(]?$"
 )
 _EXPLAINS = re.compile(
     r"(?i)[,;(]?\s?\b(?:although|though|because|since|whereas|even though|even if|while|as it|as the|unlike|and not|but not"
@@ -39,12 +45,15 @@ def one_of(part: str, find: Callable[[str], Sequence[Any]]) -> Any:
     found = [one for one in every if not is_denied(text, one.start)]
     if not found or any(EITHER.search(text[a.end : b.start]) for a, b in pairwise(found)):
         return None
-    return found[-1]
+    is_one_of = re.search(r"(?i)(?:\bor|或者?|还是)\s*$", text[: found[-1].start])
+    is_left_open = len(found) > 1 and OPEN.search(text)
+    return None if is_one_of or is_left_open else found[-1]
 
 
-def main_clause(part: str) -> str:
-    """The main clause: without what explains, contrasts or denies behind it."""
-    cut = next((m for m in _EXPLAINS.finditer(part) if part[: m.start()].strip(" ,，")), None)
+def main_clause(part: str, *, has_brackets: bool = False) -> str:
+    """The main clause: without what explains, contrasts or denies behind it; what is in brackets explains too."""
+    found = (m for m in _EXPLAINS.finditer(part) if not (has_brackets and m[0] in "(（"))
+    cut = next((m for m in found if part[: m.start()].strip(" ,，")), None)
     if cut and re.match(r"[(（]", cut[0]) and not re.search(r"[\u3400-\u9fffA-Za-z]\s?$", part[: cut.start()]):
         return part
     return part[: cut.start()].strip(" ,，") if cut else part

@@ -91,6 +91,7 @@ _HOURS = "one two three four five six seven eight nine ten eleven twelve".split(
 _HOUR = rf"(?:\d{{1,2}}|{'|'.join(_HOURS)})"
 _PART = r"(?:凌晨|清晨|早上|早晨|上午|中午|下午|午后|傍晚|晚上|夜里|深夜|晚)"
 _HALF_DAY = r"(?:\s?(?P<half>[ap])\.?\s?m\b\.?)"
+_SAID = r"(?P<said>(?:in the (?:morning|afternoon|evening))|at night)"
 _MINUTES = {"quarter": 15, "half": 30, "twenty-five": 25, "twenty five": 25, "twenty": 20, "ten": 10, "five": 5}
 _TIMES = [
     re.compile(p, re.IGNORECASE)
@@ -98,7 +99,8 @@ _TIMES = [
         rf"(?P<part>{_PART})?\s?(?<![\d:.])(?P<h>\d{{1,2}}):(?P<min>\d\d)(?::\d\d)?(?![\d:]){_HALF_DAY}?",
         rf"(?<![\d.])(?P<h>\d{{1,2}}){_HALF_DAY}",
         rf"(?P<past>half|(?:a\s)?quarter|{'|'.join(_MINUTES)}|\d{{1,2}})(?:\sminutes?)?\s(?P<way>past|after|to|before)\s(?P<h>{_HOUR})(?![a-z\d]){_HALF_DAY}?",
-        rf"(?P<h>{_HOUR})\so['’ ]?\s?clock{_HALF_DAY}?",
+        rf"(?P<h>{_HOUR})\so['’ ]?\s?clock(?:{_HALF_DAY}|\s{_SAID})?",
+        rf"(?<![\d.:])(?P<h>\d{{1,2}}|{'|'.join(_HOURS)})\s{_SAID}",
         r"(?<![a-z])(?P<word>noon|midday|midnight)(?![a-z])|(?P<han_word>正午|午夜)",
         rf"(?P<part>{_PART})?差(?P<less>{_NUM}|一刻)分?(?P<h>{_NUM})[点时]",
         rf"(?P<part>{_PART})?差?(?P<h>{_NUM})[点时](?!间|候|代)钟?(?:(?P<han_half>半)|(?P<quarters>[一三])刻|过?(?P<min>{_NUM})分?)?(?:差(?P<less>{_NUM})分)?",
@@ -149,6 +151,8 @@ def _time(m: re.Match[str]) -> Time | None:
     if hour > 24 or not -60 < minutes < 60:
         return None
     half, part = parts.get("half"), parts.get("part", "")
+    if "said" in parts:
+        half = "a" if "morning" in parts["said"] else "p"
     is_late = (
         half == "p" or part in ("下午", "午后", "傍晚", "晚上", "夜里", "深夜", "晚") or (part == "中午" and hour < 11)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from jielong.use.answers.plain import plain
@@ -49,6 +49,7 @@ class Number:
     dimension: str = ""
     factor: Fraction = Fraction(1)
     is_percent: bool = False
+    is_word: bool = False
     start: int = 0
     end: int = 0
 
@@ -71,6 +72,8 @@ def numbers_in(text: str) -> list[Number]:
     for number in [*found, *_in_words(text)]:
         if not any(k.start < number.end and number.start < k.end for k in kept):
             kept.append(number)
+    if any(not n.is_word for n in kept):  # beside digits, words are mostly no numbers: 三角形, "one of them"
+        kept = [n for n in kept if not n.is_word]
     kept.sort(key=lambda n: n.start)
     return _joined([_with_unit(n, text) for n in kept], text)
 
@@ -162,7 +165,7 @@ def _in_words(text: str) -> list[Number]:
         if re.match(r"[A-Za-z]", text[start - 1 : start] or " "):
             continue
         exact = Fraction(-value if before else value)
-        found.append(Number(exact, start=before.start() if before else start, end=end))
+        found.append(Number(exact, is_word=True, start=before.start() if before else start, end=end))
     return found
 
 
@@ -172,7 +175,7 @@ def _with_unit(number: Number, text: str) -> Number:
     if before:
         unit = unit_at(before[0].strip(), 0)
         if unit:
-            return Number(number.value, unit[0], unit[1], False, before.start(), number.end)
+            return replace(number, dimension=unit[0], factor=unit[1], start=before.start())
     at = number.end
     half = Fraction(0)
     extra = _HALF.match(text, at)
@@ -186,8 +189,8 @@ def _with_unit(number: Number, text: str) -> Number:
     tail = _MONEY_TAIL.match(text, end - 1) if dimension == "yuan" else None
     tenths = _han(tail["tenths"]) if tail else None
     if tail and tenths is not None:
-        return Number(number.value + tenths / 10, dimension, factor, False, number.start, tail.end())
-    return Number(number.value + half, dimension, factor, False, number.start, end)
+        return replace(number, value=number.value + tenths / 10, dimension=dimension, factor=factor, end=tail.end())
+    return replace(number, value=number.value + half, dimension=dimension, factor=factor, end=end)
 
 
 def _joined(numbers: list[Number], text: str) -> list[Number]:
@@ -204,7 +207,7 @@ def _joined(numbers: list[Number], text: str) -> list[Number]:
         )
         if is_part and last is not None:
             value = last.value + number.value * number.factor / last.factor
-            kept[-1] = Number(value, last.dimension, last.factor, False, last.start, number.end)
+            kept[-1] = replace(last, value=value, end=number.end)
         else:
             kept.append(number)
     return kept

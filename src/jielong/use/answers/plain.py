@@ -36,6 +36,7 @@ def plain(text: str) -> str:
     text = re.sub(f"[{''.join(_RAISED)}]+", lambda m: "^" + _grouped("".join(_RAISED[c] for c in m[0])), text)
     text = re.sub(f"[{''.join(_LOWERED)}]+", lambda m: "_" + _grouped("".join(_LOWERED[c] for c in m[0])), text)
     text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
+    text = text.replace("{,}", ",").replace("$$", "").replace("等于", "=")
     text = _MARKDOWN.sub(lambda m: m[2] or m[3], text)
     for pattern, to in _LATEX:
         text = pattern.sub(to, text)

@@ -15,7 +15,7 @@ from typing import Any
 from jielong.use.answers.choices import choice_in, judged, letters_in, truth_of
 from jielong.use.answers.finding import final
 from jielong.use.answers.formulas import is_same_formula
-from jielong.use.answers.leaving import EITHER, UNKNOWN, is_denied, main_clause, one_of
+from jielong.use.answers.leaving import EITHER, OPEN, UNKNOWN, is_denied, main_clause, one_of
 from jielong.use.answers.moments import dates_in, times_in
 from jielong.use.answers.numbers import Number, numbers_in
 from jielong.use.answers.plain import folded, plain
@@ -41,7 +41,7 @@ def _says(part: str, right: str) -> bool:
         return "".join(right.split()) in "".join(part.split()) if right.strip() else not given
     if given == wanted or given.replace(" ", "") == wanted.replace(" ", ""):
         return True
-    if UNKNOWN.search(part):
+    if UNKNOWN.search(part) or OPEN.search(part):
         return False
     text = main_clause(part)
     given = folded(text)
@@ -72,7 +72,13 @@ def _is_bounded(before: str, after: str) -> bool:
 _FORMULA = re.compile(
     r"\\(?:frac|sqrt|pi|sin|cos|tan|log|ln|int|sum|alpha|beta|theta)|[\^√π]|(?<![a-zA-Z])[a-zA-Z]\s?[-+*/=]\s?(?:[\d(\\]|-?[a-zA-Z](?![a-zA-Z]))|\d\s?[-+*/×]\s?(?:[(\\]|[a-zA-Z](?![a-zA-Z]))|[a-zA-Z]_|\)\s?\(|\d[a-z](?![a-z])|\b(?:sin|cos|tan|log|ln)\b"
 )
-_EXACT = re.compile(r"\S+@\S+|\d+(?:\.\d+){2,}(?:[-\w.]*)|[vV]\d+(?:\.\d+)*\S*|\+?\d[\d\s()-]{8,}\d|https?://\S+")
+_EXACT = re.compile(
+    r"\S+@\S+|\d+(?:\.\d+){2,}(?:[-\w.]*)|[vV]\d+(?:\.\d+)*\S*|\+?\d[\d\s()-]{8,}\d|https?://\S+|(?:/[\w.-]+)+|[a-z\d-]+(?:\.[a-z\d-]+)*\.[a-z]{2,4}"
+)
+_BETWEEN = re.compile(
+    r"[\u3400-\u9fff，。：；]+|:\s|[,;](?=\s)|(?i:\b(?:is|are|equals|becomes|gives|of|so|to|therefore|hence|result|answer)\b)"
+)
+_WORDS = re.compile(r"^\s*(?:(?![a-z]{2,4}\s*\()[A-Za-z]{2,}\s+)+")
 _VERSION = re.compile(r"(?:[vV]|[Vv]ersion |[A-Z][A-Za-z]+ |版本号?[是为]?)\0|\0\s?版")
 _CHEMICAL = re.compile(r"(?:[A-Z][a-z]?(?:_?\{?\d*\}?)){2,}|[A-Z][a-z]?_?\{?\d+\}?")
 
@@ -192,7 +198,7 @@ def _has_exactly(part: str, wanted: str) -> bool:
             re.sub(r"\D", "", m[0]) for m in re.finditer(r"\+?\d[\d\s()-]{6,}\d", part)
         ]
     bare = re.sub(r"^[vV](?=\d)", "", wanted)
-    found = list(re.finditer(rf"(?<![A-Za-z\d.@-])[vV]?{re.escape(bare)}(?![A-Za-z\d@-]|\.[A-Za-z\d])", part))
+    found = list(re.finditer(rf"(?<![A-Za-z\d.@-])[vV]?{re.escape(bare)}(?![A-Za-z\d@/-]|\.[A-Za-z\d])", part))
     return any(not is_denied(part, m.start()) for m in found)
 
 
@@ -228,13 +234,9 @@ def _is_same_written(part: str, wanted: str) -> bool:
 
 def _formulas(part: str, *, is_equation: bool) -> list[str]:
     """What of a sentence may be its formula, the likeliest first."""
-    behind = re.split(
-        r"[\u3400-\u9fff，。：；]+|(?i:\b(?:is|are|equals|becomes|of|so|therefore|hence|the|result|answer)\b)|[,;](?=\s)",
-        part,
-    )
-    found = [b.strip(" ,.:") for b in behind if b.strip(" ,.:")]
-    last = found[-1] if found else part
-    found = [part, last] if last != part else [part]
+    pieces = [_WORDS.sub("", p).strip(" ,.:") for p in _BETWEEN.split(part)]
+    pieces = [p for p in pieces if p]
+    found = dict.fromkeys([part, *pieces[-1:]])
     if not is_equation:
-        found += [f.rpartition("=")[2].strip() for f in found if "=" in f]
-    return list(dict.fromkeys(found))[-2:] if len(found) > 2 else list(dict.fromkeys(found))
+        found |= dict.fromkeys(f.rpartition("=")[2].strip() for f in list(found) if "=" in f)
+    return list(found)[-2:]

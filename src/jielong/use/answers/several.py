@@ -146,9 +146,10 @@ def group_in(part: str, right: Group) -> Group | None:
     assigned = list(_ASSIGN.finditer(part))
     if len(assigned) > 1:
         return group_of(", ".join(m[0] for m in assigned))
-    if right.kind == "interval":
+    if right.kind == "interval" or (right.kind == "ordered" and len(right.items) == 2):
         unequal = [u for m in _UNEQUAL.finditer(part) if (u := _unequal(m[0]))]
-        return unequal[-1] if unequal else None
+        if unequal or right.kind == "interval":
+            return unequal[-1] if unequal else None
     if right.kind == "list":
         behind = re.split(r"是|为|有|[:：]", part)[-1]
         return group_of(behind) or Group("list", (behind,))

@@ -41,7 +41,7 @@ _TABLE: dict[str, dict[str, Fraction]] = {
     },
     "volume": {
         "ml|millilit(?:er|re)s?|毫升|立方厘米|cm\\^3|cubic centimet(?:er|re)s?": _F(1, 1000),
-        "l|lit(?:er|re)s?|升|立方分米|dm\\^3": _F(1),
+        "l|L|lit(?:er|re)s?|升|立方分米|dm\\^3": _F(1),
         "m\\^3|cubic met(?:er|re)s?|立方米": _F(1000),
     },
     "angle": {"°|deg(?:rees?)?|度": _F(1)},
@@ -57,6 +57,20 @@ _TABLE: dict[str, dict[str, Fraction]] = {
         "m/s|met(?:er|re)s per second|米(?:/|每)秒": _F(1),
         "mph|miles per hour|英里(?:/|每)(?:小时|时)": 63_360 * _INCH / 3600,
     },
+    "voltage": {"mV|毫伏": _F(1, 1000), "V|[Vv]olts?|伏特?": _F(1), "kV|千伏": _F(1000)},
+    "current": {"mA|毫安": _F(1, 1000), "A|[Aa]mps?|[Aa]mperes?|安培?": _F(1)},
+    "power": {
+        "mW|毫瓦": _F(1, 1000),
+        "W|[Ww]atts?|瓦特?": _F(1),
+        "kW|[Kk]ilowatts?|千瓦": _F(1000),
+        "MW|兆瓦": _F(10**6),
+    },
+    "energy": {"J|[Jj]oules?|焦耳?": _F(1), "kJ|千焦": _F(1000), "cal|卡": _F(4184, 1000), "kcal|千卡|大卡": _F(4184)},
+    "force": {"N|[Nn]ewtons?|牛顿?": _F(1), "kN|千牛": _F(1000)},
+    "pressure": {"Pa|帕": _F(1), "kPa|千帕": _F(1000), "MPa|兆帕": _F(10**6)},
+    "frequency": {"Hz|赫兹?": _F(1), "kHz|千赫": _F(1000), "MHz|兆赫": _F(10**6), "GHz": _F(10**9)},
+    "resistance": {"Ω|[Oo]hms?|欧姆?": _F(1), "kΩ|千欧": _F(1000)},
+    "amount": {"mol|摩尔": _F(1)},
     "bytes": {"kb": _F(10**3), "mb": _F(10**6), "gb": _F(10**9), "tb": _F(10**12)},
 }
 _AREAS = {
@@ -66,6 +80,8 @@ _AREAS = {
     "m\\^2|sq\\.? ?m|square met(?:er|re)s?|平方米|平米": _F(1),
     "km\\^2|square kilomet(?:er|re)s?|平方千米|平方公里": _F(10**6),
     "hectares?|ha|公顷": _F(10**4),
+    "acres?|英亩": 4840 * (36 * _INCH) ** 2,
+    "亩": _F(2000, 3),
     "ft\\^2|square (?:feet|foot)": (12 * _INCH) ** 2,
 }
 
@@ -75,9 +91,16 @@ def _split(patterns: str) -> list[str]:
     return re.findall(r"(?:\((?:[^()]|\([^()]*\))*\)|\\.|[^|(])+", patterns)
 
 
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A symbol with capitals, or of one letter, is meant as it stands: mW is not MW."""
+    is_exact = re.search("[A-Z]", pattern) or re.fullmatch("[a-z]", pattern)
+    bounded = rf"(?:{pattern})(?![a-zA-Z^])" if re.search("[a-zA-Z]", pattern) else pattern
+    return re.compile(bounded, 0 if is_exact else re.IGNORECASE)
+
+
 UNITS: list[tuple[re.Pattern[str], str, Fraction]] = sorted(
     (
-        (re.compile(rf"(?:{p})(?![a-z^])" if re.search("[a-z]", p) else p, re.IGNORECASE), dimension, factor)
+        (_compiled(p), dimension, factor)
         for dimension, units in {**_TABLE, "area": _AREAS}.items()
         for patterns, factor in units.items()
         for p in _split(patterns)

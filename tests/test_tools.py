@@ -158,6 +158,21 @@ def test_arguments_that_do_not_fit_cost_one_sentence(arguments: Any, told: str) 
     assert misfit(good, schema) == ""
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": None, "required": None, "properties": None},
+        {"type": ["object", None], "required": "a", "properties": {"a": True}},
+        {"properties": {"a": {"$ref": "#/$defs/A"}}, "additionalProperties": None},
+        {"properties": {"a": {"type": "whatever", "minimum": "low", "maxLength": None, "enum": None, "items": [1]}}},
+        {"anyOf": [None, {"type": "object"}]},
+    ],
+)
+@pytest.mark.parametrize("value", [1, "x", [1], True, None])
+def test_a_schema_in_another_way_than_schemas_are_written_asks_for_nothing(schema: Any, value: Any) -> None:
+    assert misfit({"a": value}, schema) == ""
+
+
 def test_whatever_a_tool_does_its_answer_is_a_text() -> None:
     async def forever(arguments: Any) -> str:
         await asyncio.sleep(60)

@@ -69,7 +69,9 @@ async def open_means(means: Means, person: Person) -> AsyncIterator[dict[str, An
         if means.mcp:
             from jielong.use.tools.mcp_servers import opened, read_servers
 
-            tools += await stack.enter_async_context(opened(read_servers(means.mcp)))
+            taken = [tool.name for tool in tools]
+            servers = read_servers(means.mcp)
+            tools += await stack.enter_async_context(opened(servers, tell=person.tell, taken=taken))
         if tools:
             found |= {"tools": tuple(tools), "approve": person.approve}
         yield found

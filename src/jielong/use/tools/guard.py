@@ -137,6 +137,11 @@ def _calling(tools: tuple[str, ...]) -> re.Pattern[str]:
     )
 
 
+def sentences(text: str) -> list[str]:
+    """The sentences of a text; a line ends one."""
+    return [said for found in _SENTENCE.findall(text) if (said := found.strip())]
+
+
 def without_instructions(text: str, tools: Collection[str] = ()) -> tuple[str, tuple[str, ...]]:
     """The text with a word in place of each sentence that reads like an instruction, and those sentences."""
     left_out: list[str] = []

@@ -20,7 +20,7 @@ from jielong.use.port import Answer, Ask, Options, Usage
 
 T = TypeVar("T")
 
-AT_A_TIME = 1000
+AT_A_TIME = 256
 """How many calls of one strategy wait at the same time. What writes them has its own bound, which is lower."""
 MOST_UNBOUNDED = 100_000
 """The largest count that a strategy may have where no budget ends it."""
@@ -93,9 +93,11 @@ async def together(asks: Iterable[Awaitable[T]]) -> list[T]:
 async def as_far_as_it_goes(asks: Iterable[Awaitable[T]]) -> tuple[list[T], list[Exception]]:
     """The results in order, and what went wrong, both of those that were asked for.
 
-    `asks` are taken one by one, as many as `AT_A_TIME` at the same time, and none after something went wrong. So a count
-    of any size costs what the budget lets it ask, in time and in memory.
+    `asks` are taken one by one, at the same time as many as the budget lets begin and at most `AT_A_TIME`, and none after
+    something went wrong. So a count of any size costs what the budget has, in time and in memory.
     """
+    ledger = current.get()
+    width = max(1, min(AT_A_TIME, ledger.calls_left if ledger else AT_A_TIME))
     rest = enumerate(asks)
     results: dict[int, T] = {}
     problems: list[Exception] = []
@@ -106,11 +108,12 @@ async def as_far_as_it_goes(asks: Iterable[Awaitable[T]]) -> tuple[list[T], list
                 results[number] = await ask
             except Exception as error:
                 problems.append(error)
+            await asyncio.sleep(0)  # the first ones begin before any following one, so that they are asked in order
             if problems or (following := next(rest, None)) is None:
                 return
             number, ask = following
 
-    await asyncio.gather(*(work(number, ask) for number, ask in itertools.islice(rest, AT_A_TIME)))
+    await asyncio.gather(*(work(number, ask) for number, ask in itertools.islice(rest, int(width))))
     return [results[number] for number in sorted(results)], problems
 
 

@@ -25,7 +25,11 @@ _MOST_STARTS = 4
 
 
 class Connection:
-    """A server, connected to when it is needed. A task of its own holds each connection, which who opened it must close."""
+    """A server, connected to when it is needed.
+
+    A connection must be closed by the task that opened it, and its errors must not end the work of others. So a task of its
+    own holds it.
+    """
 
     def __init__(self, mcp: Any, server: Server, start_s: float) -> None:
         self.server, self._mcp, self._start_s = server, mcp, start_s
@@ -43,7 +47,8 @@ class Connection:
         """Connect; the tools that the config lets it offer. ResourceError, naming the server, where it cannot be used."""
         self._num_starts += 1
         self._over, self._status = asyncio.Event(), 0
-        self._errors.truncate(0)
+        self._errors.seek(0)
+        self._errors.truncate()
         ready: asyncio.Future[tuple[Any, list[Any]]] = asyncio.get_running_loop().create_future()
         self._keeper = asyncio.create_task(self._keep(ready, self._over))
         try:
@@ -71,8 +76,6 @@ class Connection:
     async def close(self) -> None:
         self._over.set()
         if self._keeper is not None:
-            if self._client is None:
-                self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         self._errors.close()
 
@@ -217,7 +220,7 @@ async def _listed(client: Any) -> list[Any]:
 
 def _is_closed(error: BaseException) -> bool:
     """Whether an error says that the connection is gone. Servers use the package's number for it for errors of their own."""
-    return str(error).startswith("Connection closed") or type(error).__name__ in (
+    return str(error).startswith(("Connection closed", "Session terminated")) or type(error).__name__ in (
         "ClosedResourceError",
         "BrokenResourceError",
         "EndOfStream",

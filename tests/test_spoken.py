@@ -161,4 +161,4 @@ def test_a_call_that_nobody_answers_is_told_in_a_line(capsys: pytest.CaptureFixt
     with serve(model) as server:
         assert main(["ask", server.url, "12*7?"]) == 0
     out, err = capsys.readouterr()
-    assert out == "\n" and err.startswith("[calculator(12*7): nobody answers calls; give it --tools]\n")
+    assert out == "" and err.startswith("[calculator(12*7): nobody answers calls; give it --tools]\n")

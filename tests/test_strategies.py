@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from bench.strategies.calibrated import Calibrated, Known
 
 from jielong.errors import ConfigError, DataError
 from jielong.records import Conversation, Message, Sample, Sampling, Score
+from jielong.use import strategy as strategy_module
 from jielong.use.examples import Example, nearest, read_examples
 from jielong.use.ledger import Budget, BudgetSpent, Happening, keep, note
 from jielong.use.port import Answer, Ask, Options
@@ -168,6 +171,84 @@ def test_the_outermost_strategy_decides_what_is_kept() -> None:
 
     made = outcome(Chain((Keeps("outer"), Keeps("inner"))), RIGHT.ask, budget=Budget(calls=3))
     assert made.is_stopped and made.answer.text == "outer"
+
+
+def _of_few_words(conversation: Conversation, known: Known | None, dice: random.Random) -> str:
+    return "1. Add.\n2. Take away." if dice.random() < 0.5 else "maybe"
+
+
+ENDLESS = [
+    "vote:1000000000",
+    "best-of:1000000000",
+    "vote:3+vote:1000000000",
+    "vote:1000000000+discuss:copies=1000000000+vote:1000000000",
+    "cascade:by=vote,n=1000000000",
+    "check:1000000000",
+    "discuss:copies=1000000000",
+    "discuss:rounds=1000000000",
+    "debate:1000000000",
+    "dera:1000000000",
+    "reflect:1000000000",
+    "decompose:1000000000",
+    "plan:1000000000",
+    "story:drafts=1000000000",
+    "tree:branches=1000000000,propose=sample",
+    "tree:values=1000000000",
+    "tree:steps=1000000000",
+]
+
+
+@pytest.mark.parametrize("spec", ENDLESS)
+def test_a_count_without_end_costs_what_the_budget_has(spec: str) -> None:
+    strategy = named(spec, {"large": RIGHT.ask})
+    model = Calibrated([], react=_of_few_words)
+    tracemalloc.start()
+    start_s = time.monotonic()
+    made = outcome(strategy, model.ask, "How many?", budget=Budget(calls=3))
+    assert len(made.calls) <= 3 and made.answer.text
+    assert time.monotonic() - start_s < 5 and tracemalloc.get_traced_memory()[1] < 30e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("spec", ENDLESS)
+def test_a_count_without_end_and_without_a_budget_is_refused(spec: str) -> None:
+    strategy = named(spec, {"large": RIGHT.ask})
+    with pytest.raises(ConfigError, match=r"is 1,000,000,000; without a budget .* at most 100,000"):
+        outcome(strategy, RIGHT.ask)
+
+
+def test_a_budget_of_seconds_ends_a_count_without_end() -> None:
+    async def slow(conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
+        await asyncio.sleep(0.01)
+        return await RIGHT.ask(conversation, options)
+
+    made = outcome("vote:1000000000", slow, budget=Budget(seconds=1))
+    assert made.answer.text == "15" and made.seconds < 5
+
+
+def test_how_many_ask_at_the_same_time_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = outcome("vote:20", MODEL.ask)
+    monkeypatch.setattr(strategy_module, "AT_A_TIME", 3)
+    few = outcome("vote:20", MODEL.ask)
+    assert few.answer.text == whole.answer.text
+    assert {c.label: c.answer.text for c in few.calls} == {c.label: c.answer.text for c in whole.calls}
+
+
+def test_no_call_begins_after_one_that_failed_and_those_under_way_are_waited_for() -> None:
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def one(number: int) -> int:
+        begun.append(number)
+        await asyncio.sleep(0.01 if number else 0)
+        if not number:
+            raise DataError("the first one")
+        ended.append(number)
+        return number
+
+    with pytest.raises(DataError, match="the first one"):
+        asyncio.run(strategy_module.together(one(number) for number in range(10 * strategy_module.AT_A_TIME)))
+    assert len(begun) == strategy_module.AT_A_TIME and len(ended) == len(begun) - 1
 
 
 def test_an_error_of_one_call_is_the_error_of_the_strategy() -> None:

@@ -72,6 +72,21 @@ def test_arguments_that_do_not_fit_cost_one_sentence(arguments: Any, told: str) 
     assert misfit(good, schema) == ""
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": None, "required": None, "properties": None},
+        {"type": ["object", None], "required": "a", "properties": {"a": True}},
+        {"properties": {"a": {"$ref": "#/$defs/A"}}, "additionalProperties": None},
+        {"properties": {"a": {"type": "whatever", "minimum": "low", "maxLength": None, "enum": None, "items": [1]}}},
+        {"anyOf": [None, {"type": "object"}]},
+    ],
+)
+@pytest.mark.parametrize("value", [1, "x", [1], True, None])
+def test_a_schema_in_another_way_than_schemas_are_written_asks_for_nothing(schema: Any, value: Any) -> None:
+    assert misfit({"a": value}, schema) == ""
+
+
 def test_whatever_a_tool_does_its_answer_is_a_text() -> None:
     async def forever(arguments: Any) -> str:
         await asyncio.sleep(60)
@@ -225,7 +240,7 @@ def test_wrong_calls_are_answered_and_the_model_may_mend_them() -> None:
     told = [m.text for m in model.asked[-1][0] if m.role == "tool"]
     assert told == [
         "error: there is no tool 'calculater'; did you mean 'calculator'?",
-        "error: the arguments lack 'expression'; needed: expression",
+        "error: the arguments of calculator are no JSON object: 12*",
         "error: division by zero",
     ]
 

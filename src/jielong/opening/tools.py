@@ -74,13 +74,22 @@ async def open_means(means: Means, person: Person) -> AsyncIterator[dict[str, An
             tools.append(search_tool(SearXNG(means.searxng), "search_web", "the web"))
         if means.mcp:
             from jielong.use.tools.mcp_servers import opened, read_servers
+            from jielong.use.tools.tool import DEFAULT_LIMIT_S
 
-            tools += await stack.enter_async_context(opened(read_servers(means.mcp)))
-        if means.limit_s:
-            tools = [replace(tool, limit_s=means.limit_s) for tool in tools]
+            taken = [tool.name for tool in tools]
+            servers, limit_s = read_servers(means.mcp), means.limit_s or DEFAULT_LIMIT_S
+            opening = opened(servers, limit_s=limit_s, tell=person.tell, taken=taken)
+            tools = [*_limited(tools, means.limit_s), *await stack.enter_async_context(opening)]
+        else:
+            tools = _limited(tools, means.limit_s)
         if tools:
             found |= {"tools": tuple(tools), "approve": person.approve}
         yield found
+
+
+def _limited(tools: list[Tool], limit_s: float) -> list[Tool]:
+    """The tools with this limit of a call, where one was given."""
+    return [replace(tool, limit_s=limit_s) for tool in tools] if limit_s else tools
 
 
 def _named(name: str) -> Tool:

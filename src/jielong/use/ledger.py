@@ -8,6 +8,7 @@ best answer so far aside with `keep`, so that one that is stopped still has some
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -134,6 +135,11 @@ class Ledger:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._start_s
+
+    @property
+    def calls_left(self) -> float:
+        """How many calls the budget lets begin; infinity where it does not count them."""
+        return max(0, self.budget.calls - self._num_begun) if self.budget.calls else math.inf
 
     def happen(self, happening: Happening) -> None:
         if self._on_happening:

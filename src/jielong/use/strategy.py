@@ -7,9 +7,11 @@ the model or the next strategy: it cannot tell, and so strategies compose.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jielong.errors import ConfigError
 from jielong.records import Conversation, Message
@@ -17,6 +19,11 @@ from jielong.use.ledger import Budget, BudgetSpent, Call, Happening, Ledger, cur
 from jielong.use.port import Answer, Ask, Options, Usage
 
 T = TypeVar("T")
+
+AT_A_TIME = 256
+"""How many calls of one strategy wait at the same time. What writes them has its own bound, which is lower."""
+MOST_UNBOUNDED = 100_000
+"""The largest count that a strategy may have where no budget ends it."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +84,37 @@ async def together(asks: Iterable[Awaitable[T]]) -> list[T]:
     Where one fails, the others are waited for and then it is raised, an error before a spent budget: no call goes on
     behind a strategy that is over.
     """
-    came = await asyncio.gather(*asks, return_exceptions=True)
-    problems = [one for one in came if isinstance(one, BaseException)]
+    results, problems = await as_far_as_it_goes(asks)
     if problems:
         raise next((p for p in problems if not isinstance(p, BudgetSpent)), problems[0])
-    return [one for one in came if not isinstance(one, BaseException)]
+    return results
+
+
+async def as_far_as_it_goes(asks: Iterable[Awaitable[T]]) -> tuple[list[T], list[Exception]]:
+    """The results in order, and what went wrong, both of those that were asked for.
+
+    `asks` are taken one by one, at the same time as many as the budget lets begin and at most `AT_A_TIME`, and none after
+    something went wrong. So a count of any size costs what the budget has, in time and in memory.
+    """
+    ledger = current.get()
+    width = max(1, min(AT_A_TIME, ledger.calls_left if ledger else AT_A_TIME))
+    rest = enumerate(asks)
+    results: dict[int, T] = {}
+    problems: list[Exception] = []
+
+    async def work(number: int, ask: Awaitable[T]) -> None:
+        while True:
+            try:
+                results[number] = await ask
+            except Exception as error:
+                problems.append(error)
+            await asyncio.sleep(0)  # the first ones begin before any following one, so that they are asked in order
+            if problems or (following := next(rest, None)) is None:
+                return
+            number, ask = following
+
+    await asyncio.gather(*(work(number, ask) for number, ask in itertools.islice(rest, int(width))))
+    return [results[number] for number in sorted(results)], problems
 
 
 async def run(
@@ -95,9 +128,12 @@ async def run(
 ) -> Outcome:
     """Answer with the strategy, within the budget.
 
+    ConfigError for a count above `MOST_UNBOUNDED` where no budget would end it.
     Where the budget ends it, the answer is what the strategy kept, or else the last one that any call gave; its `stop` is
     "budget". BudgetSpent when there is none at all.
     """
+    if budget is None or budget == Budget():
+        _check_counts(strategy)
     ledger = Ledger(ask, budget, on_happening)
     token = current.set(ledger)
     is_stopped = False
@@ -111,6 +147,23 @@ async def run(
     finally:
         current.reset(token)
     return Outcome(replace(answer, usage=ledger.usage), ledger.calls, ledger.usage, ledger.seconds, is_stopped)
+
+
+def _check_counts(strategy: Any) -> None:
+    """ConfigError where a strategy, or one that it holds, would ask more often than anybody waits for."""
+    if isinstance(strategy, tuple):
+        for one in strategy:
+            _check_counts(one)
+    if not isinstance(strategy, Strategy) or not dataclasses.is_dataclass(strategy):
+        return
+    for name in (field.name for field in dataclasses.fields(strategy)):
+        value = getattr(strategy, name)
+        if type(value) is int and value > MOST_UNBOUNDED:
+            raise ConfigError(
+                f"{name} of {type(strategy).__name__} is {value:,}; without a budget (jielong ask has --budget-calls) it "
+                f"may be at most {MOST_UNBOUNDED:,}"
+            )
+        _check_counts(value)
 
 
 def question_of(conversation: Conversation) -> str:

@@ -52,7 +52,7 @@ class Opro:
             tried="\n".join(f"<INS>{t.instruction}</INS> {100 * t.value:.0f}" for t in tried),
         )
         conversation = Conversation((Message("user", prompt),))
-        draws = [options.draw("opro", n, temperature=1.0) for n in range(self.proposals)]
+        draws = (options.draw("opro", n, temperature=1.0) for n in range(self.proposals))
         return [proposal(answer.text) for answer in await together(ask(conversation, draw) for draw in draws)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from jielong.records import Conversation
 from jielong.use.answers import final, groups
 from jielong.use.ledger import BudgetSpent, keep, note
 from jielong.use.port import Answer, Ask, Options
-from jielong.use.strategy import Strategy
+from jielong.use.strategy import Strategy, as_far_as_it_goes
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,8 @@ async def draw(
         keep(answer)
         return answer
 
-    came = await asyncio.gather(*(one(i) for i in range(n)), return_exceptions=True)
-    for problem in came:
-        if isinstance(problem, BaseException) and not isinstance(problem, BudgetSpent):
-            raise problem
-    answers = [a for a in came if isinstance(a, Answer)]
-    if not answers:
-        raise next(p for p in came if isinstance(p, BudgetSpent))
+    answers, problems = await as_far_as_it_goes(one(number) for number in range(n))
+    errors = [problem for problem in problems if not isinstance(problem, BudgetSpent)]
+    if errors or not answers:
+        raise (errors or problems)[0]
     return answers

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import functools
 import hashlib
 import re
 import unicodedata
@@ -19,6 +18,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from jielong.use.prompting import fill, language_of
+from jielong.use.tools.orders import calling, is_order
 
 _HIDDEN = (
     re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL),
@@ -41,45 +41,6 @@ _ROLE = re.compile(
 _SENTENCE = re.compile(r"[^.!?。！？\n]+(?:[.!?。！？]+[\"'”’)）]*|\n|\Z)|\n")
 _PICTURE = re.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
 _BASE64 = re.compile(r"\b[A-Za-z0-9+/]{24,}={0,2}")
-
-_ABOUT = r"(?:previous|prior|above|earlier|preceding|all|any|these|those|your|the|my|system|initial|original|safety|question|user)"
-_INSTRUCTIONS = re.compile(
-    "|".join(
-        (
-            # to forget or replace what was said before
-            rf"\b(?:ignore|disregard|forget|stop following|do not follow|don't follow)\b.{{0,20}}\b{_ABOUT}\b",
-            r"\b(?:override|bypass|skip)\b.{0,30}\b(?:instructions?|rules|prompt|safety)\b",
-            r"\bnew (?:instructions?|task|rules?|orders?|system prompt)\b",
-            r"\b(?:you (?:are|must) now|from now on|instead of answering|pretend (?:to be|that)|act as|switch to)\b",
-            # to say something particular
-            r"\b(?:say|reply|respond|answer|write|output|print|repeat|begin|start|end|finish|include|append|add)\b.{0,30}"
-            r"\b(?:only|exactly|instead|with|the word|the words|the phrase|the code|nothing but|following)\b",
-            r"\b(?:tell|convince|inform|recommend to|advise) the (?:user|reader|person)\b",
-            # to call something, send something, show something
-            r"\b(?:call|use|invoke|run|execute|trigger)\b.{0,20}\btools?\b",
-            r"\b(?:send|email|e-mail|mail|post|upload|forward|leak|transmit|submit)\b.{0,60}"
-            r"(?:@|https?:|\bto\b|\b(?:conversation|password|secret|key|history|data)\b)",
-            r"\b(?:reveal|show|print|repeat|output|disclose|translate)\b.{0,30}\b(?:prompt|instructions?|password|secret|key)\b",
-            r"\b(?:note|message|attention|important|instructions?|reminder)\b.{0,20}\b(?:to|for)\b.{0,12}"
-            r"\b(?:ai|assistant|model|language model|llm|chatbot|bot)\b",
-            r"\b(?:ai|assistant|language model|llm|chatbot)s?\b.{0,30}\b(?:must|should|shall|has to|have to|needs? to|please)\b",
-            r"\{\s*\"name\"\s*:.{0,200}\"(?:arguments|parameters)\"\s*:",
-            r"\b(?:decode|base64|rot13)\b.{0,40}\b(?:follow|obey|execute|do|run|it)\b",
-            # the same in Chinese
-            "(?:忽略|无视|忘记|忘掉|不要理会|不要遵守|跳过|推翻).{0,12}(?:指令|指示|要求|规则|提示|内容|问题|上文|上面|以上|之前|前面|一切|所有)",
-            "新的?(?:指令|指示|任务|规则|要求)|从现在(?:开始|起)|你现在是|假装|扮演|不要回答",
-            "(?:只|仅|请|必须|务必|直接|改为|然后)(?:需|能|要|须)?(?:你)?(?:回答|回复|输出|说|写|返回|重复|告诉)",
-            "(?:回答|回复|输出|开头|结尾|末尾|最后).{0,8}(?:加上|写上|包含|必须|只能|写|说)",
-            "(?:调用|使用|运行|执行|触发).{0,10}工具",
-            "(?:发送|发给|发到|寄到|上传|转发|泄露|提交|发邮件).{0,30}(?:@|https?:|到|给|至|邮箱|密码|密钥|对话|记录)",
-            "把.{0,20}(?:发送|发给|发到|寄到|上传|转发|提交)",
-            "(?:透露|显示|输出|重复|公开).{0,12}(?:系统提示|提示词|指令|密码|密钥)",
-            "(?:助手|模型|人工智能|机器人|AI).{0,10}(?:必须|应当|应该|需要|请|务必|注意)|(?:致|给|告)(?:AI|人工智能|助手|模型)",
-            "(?:解码|base64).{0,16}(?:执行|照做|遵守|按)",
-        )
-    ),
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -122,19 +83,14 @@ def unmarked(text: str) -> str:
 
 def is_instruction(sentence: str, tools: Collection[str] = ()) -> bool:
     """Whether a sentence reads as if it told a model what to do, or to use one of `tools`; also one hidden in base64."""
-    calling = _calling(tuple(tools))
+    use = calling(tuple(tools))
     said = [unicodedata.normalize("NFKC", sentence), *map(_decoded, _BASE64.findall(sentence))]
-    return any(_INSTRUCTIONS.search(text) or calling.search(text) for text in said)
+    return any(is_order(text) or use.search(text) for text in said)
 
 
-@functools.cache
-def _calling(tools: tuple[str, ...]) -> re.Pattern[str]:
-    if not tools:
-        return re.compile(r"(?!)")  # matches nothing
-    names = "|".join(map(re.escape, tools))
-    return re.compile(
-        rf"(?:call|use|using|invoke|run|execute|with|用|运行|执行|触发).{{0,16}}(?<!\w)(?:{names})(?!\w)", re.I | re.A
-    )
+def sentences(text: str) -> list[str]:
+    """The sentences of a text; a line ends one."""
+    return [said for found in _SENTENCE.findall(text) if (said := found.strip())]
 
 
 def without_instructions(text: str, tools: Collection[str] = ()) -> tuple[str, tuple[str, ...]]:

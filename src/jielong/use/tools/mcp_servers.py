@@ -1,127 +1,133 @@
-"""The tools of any MCP server, started as a process (stdio) or reached at an address (streamable HTTP).
+"""The tools of any MCP server, started as a process (stdio) or reached at an address (streamable HTTP, SSE).
 
-The file that says which is the usual one: {"mcpServers": {"NAME": {"command": "...", "args": [...], "env": {...}}}} or
-{"mcpServers": {"NAME": {"url": "https://...", "headers": {...}}}}. What a server says about a tool is what its makers say:
-unless it calls one read-only, the tool is taken for one that changes something, and a person is asked before each call.
+All servers are started at the same time. One that cannot be used costs a sentence and not the others; one that dies later
+costs the call and is started again with the next one. What a server says about a tool is what its makers say: unless it
+calls one read-only, the tool is taken for one that changes something, and a person is asked before each call.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+import hashlib
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-from jielong.errors import ConfigError, DataError, ResourceError
-from jielong.outside import read_json_file
-from jielong.use.tools.tool import Arguments, Tool
+from jielong.errors import ConfigError, ResourceError
+from jielong.use.ledger import note
+from jielong.use.tools.guard import is_instruction, sentences, unmarked, visible
+from jielong.use.tools.mcp_config import parse_server, read_servers
+from jielong.use.tools.mcp_connection import Connection
+from jielong.use.tools.mcp_results import LONGEST_DESCRIPTION, said_by, schema_of
+from jielong.use.tools.tool import DEFAULT_LIMIT_S, Arguments, Tool, one_line, shortened
+
+__all__ = ["opened", "read_servers"]
 
 _START_S = 60.0
-"""What a server may take to start and list its tools."""
-
-
-def read_servers(path: Path) -> dict[str, Mapping[str, Any]]:
-    """The servers of a config file, by name; ConfigError where it is no such file."""
-    try:
-        data = read_json_file(path)
-    except DataError as error:
-        raise ConfigError(f"{path} is no MCP config: {str(error).removeprefix(f'{path}: ')}") from None
-    servers = data.get("mcpServers") if isinstance(data, dict) else None
-    if not isinstance(servers, dict):
-        raise ConfigError(f'{path} is no MCP config; expected {{"mcpServers": {{"NAME": {{"command": ...}}}}}}')
-    for name, server in servers.items():
-        if not isinstance(server, dict) or ("command" in server) == ("url" in server):
-            raise ConfigError(f'{path}: the server {name!r} needs either a "command" or a "url"')
-    return dict(servers)
+"""What a server may take to start and list its tools, where its config says nothing else."""
+_LONGEST_NAME = 64
+"""Characters; what OpenAI's protocol takes."""
+_SILENT = logging.NullHandler()
 
 
 @asynccontextmanager
-async def opened(servers: Mapping[str, Mapping[str, Any]]) -> AsyncIterator[tuple[Tool, ...]]:
-    """The tools of all servers, while they are needed.
+async def opened(
+    servers: Mapping[str, Mapping[str, Any]],
+    *,
+    limit_s: float = DEFAULT_LIMIT_S,
+    tell: Callable[[str], None] = note,
+    taken: Collection[str] = (),
+) -> AsyncIterator[tuple[Tool, ...]]:
+    """The tools of all servers (as a config has them, by name), while they are needed.
 
-    ConfigError without the package mcp; ResourceError naming the server that cannot be started or reached.
+    A call may take `limit_s` seconds, or what its server's "timeout" says. `tell` gets a sentence about each server that is
+    passed over and each description that speaks like an instruction; no tool gets a name that is `taken`. ConfigError
+    for a wrong config or without the package mcp; ResourceError where none of the servers can be used.
     """
     try:
         import mcp
     except ImportError:
         raise ConfigError("MCP servers need the package mcp; pip install 'jielong[tools]'") from None
-    loop, over = asyncio.get_running_loop(), asyncio.Event()
-    # Each connection lives in a task of its own: it must be closed by who opened it, and errors of others must not pass it.
-    opening = {name: loop.create_future() for name in servers}
-    keepers = [loop.create_task(_keep(mcp, name, servers[name], opening[name], over)) for name in servers]
+    # a line that is no message does no harm, so the package need not print a traceback about it
+    logging.getLogger("mcp").addHandler(_SILENT)
+    parsed = [parse_server(name, server) for name, server in servers.items()]
+    for server in parsed:
+        if server.is_disabled:
+            tell(f"the MCP server {server.name!r} is passed over: its config says that it is disabled")
+    connections = [
+        Connection(mcp, server, _START_S if server.timeout_s is None else server.timeout_s)
+        for server in parsed
+        if not server.is_disabled
+    ]
     try:
-        found = await asyncio.gather(*opening.values(), return_exceptions=True)
-        for one in found:
-            if isinstance(one, BaseException):
-                raise one
-        yield tuple(tool for one in found if not isinstance(one, BaseException) for tool in one)
+        came = await asyncio.gather(*(one.start() for one in connections), return_exceptions=True)
+        problems = [one for one in came if isinstance(one, BaseException)]
+        for problem in problems:
+            if not isinstance(problem, ResourceError):
+                raise problem
+        if len(problems) == len(connections):
+            told = "; ".join(map(str, problems)) or f"{len(servers)} in the config, all of them disabled"
+            raise problems[0] if len(servers) == 1 and problems else ResourceError(f"no MCP server is left: {told}")
+        for problem in problems:
+            tell(f"{problem}; the others go on")
+        found = [
+            (connection, tool)
+            for connection, tools in zip(connections, came, strict=True)
+            if not isinstance(tools, BaseException)
+            for tool in tools
+        ]
+        yield _tools(found, limit_s, tell, taken)
     finally:
-        over.set()
-        for keeper, ready in zip(keepers, opening.values(), strict=True):
-            if not ready.done():
-                keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        await asyncio.gather(*(one.close() for one in connections))
 
 
-async def _keep(
-    mcp: Any, name: str, server: Mapping[str, Any], ready: asyncio.Future[list[Tool]], over: asyncio.Event
-) -> None:
-    """Hold the connection to a server open until it is `over`; its tools, or why there are none, go into `ready`."""
-    async with AsyncExitStack() as stack:
-        try:
-            async with asyncio.timeout(_START_S):
-                client = await stack.enter_async_context(await _client(mcp, server, stack))
-                ready.set_result(await _tools(client, name))
-        except Exception as error:  # the package's, anyio's and the system's: all mean that it is not there
-            ready.set_exception(ResourceError(f"the MCP server {name!r} cannot be used ({_words(error)})"))
-            return
-        await over.wait()
-
-
-async def _tools(client: Any, server: str) -> list[Tool]:
+def _tools(
+    found: Sequence[tuple[Connection, Any]], limit_s: float, tell: Callable[[str], None], taken: Collection[str]
+) -> tuple[Tool, ...]:
     tools: list[Tool] = []
-    cursor = None
-    while True:
-        page = await client.list_tools(cursor=cursor)
-        tools += [_tool(client, server, found) for found in page.tools]
-        cursor = page.next_cursor
-        if not cursor:
-            return tools
+    for connection, listed in found:
+        server = connection.server
+        name = tool_name(server.name, listed.name, {*taken, *(tool.name for tool in tools)})
+        description = unmarked(visible(listed.description or "")).strip() or listed.name
+        for sentence in sentences(description):
+            if is_instruction(sentence):
+                tell(f"the description of {name} reads like an instruction to the model: {one_line(sentence, 400)}")
+        tools.append(
+            Tool(
+                name,
+                shortened(description, LONGEST_DESCRIPTION),
+                schema_of(listed.input_schema),
+                _runner(connection, listed.name),
+                changes=not (listed.annotations and listed.annotations.read_only_hint),
+                limit_s=limit_s if server.timeout_s is None else server.timeout_s,
+            )
+        )
+    return tuple(tools)
 
 
-async def _client(mcp: Any, server: Mapping[str, Any], stack: AsyncExitStack) -> Any:
-    if "url" in server:
-        import httpx2
-        from mcp.client.streamable_http import streamable_http_client
-
-        http = await stack.enter_async_context(httpx2.AsyncClient(headers=server.get("headers"), timeout=60.0))
-        return mcp.Client(streamable_http_client(server["url"], http_client=http))
-    parameters = mcp.StdioServerParameters(
-        command=server["command"], args=server.get("args", []), env=server.get("env"), cwd=server.get("cwd")
-    )
-    # what a server says about itself is not for the terminal of a chat
-    silent = stack.enter_context(open(os.devnull, "w"))  # noqa: SIM115
-    return mcp.Client(mcp.stdio_client(parameters, errlog=silent))
-
-
-def _tool(client: Any, server: str, found: Any) -> Tool:
+def _runner(connection: Connection, tool: str) -> Callable[[Arguments], Awaitable[str]]:
     async def run(arguments: Arguments) -> str:
-        result = await client.call_tool(found.name, dict(arguments))
-        said = "\n".join(part.text if part.type == "text" else f"[{part.type}]" for part in result.content)
-        if not said and result.structured_content is not None:
-            said = json.dumps(result.structured_content, ensure_ascii=False)
-        return f"error: {said}" if result.is_error else said
+        return said_by(await connection.call(tool, arguments))
 
-    is_read_only = bool(found.annotations and found.annotations.read_only_hint)
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in f"{server}_{found.name}")
-    return Tool(name, found.description or found.name, found.input_schema, run, changes=not is_read_only)
+    return run
 
 
-def _words(error: BaseException) -> str:
-    """What went wrong, without the groups that errors of tasks come in."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+def tool_name(server: str, tool: str, taken: Collection[str] = ()) -> str:
+    """A name that models and servers take, for a tool of a server: Latin letters, digits, _ and -, at most 64 of them.
+
+    A longer one keeps its beginning and gets an end made of the whole name; one that is `taken` gets a number.
+    """
+    whole = f"{server}_{tool}"
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", whole)
+    if not re.match("[A-Za-z_]", name):
+        name = f"_{name}"
+    if len(name) > _LONGEST_NAME:
+        end = hashlib.blake2b(whole.encode("utf-8", "replace"), digest_size=3).hexdigest()
+        name = f"{name[: _LONGEST_NAME - len(end) - 1]}_{end}"
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name[: _LONGEST_NAME - len(str(number)) - 1]}_{number}"
+    return free

@@ -16,6 +16,8 @@ from jielong.config import at_least
 from jielong.errors import ConfigError, JielongError, did_you_mean
 
 Arguments = Mapping[str, Any]
+DEFAULT_LIMIT_S = 30.0
+"""What one call of a tool may take."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -43,7 +45,7 @@ class Tool:
     changes: bool = False
     is_foreign: bool = True
     limit_chars: int = 4000
-    limit_s: float = 30.0
+    limit_s: float = DEFAULT_LIMIT_S
 
     def __post_init__(self) -> None:
         if not self.name.replace("_", "a").replace("-", "a").isalnum() or not self.name.isascii():
@@ -98,19 +100,22 @@ def misfit(value: Any, schema: Mapping[str, Any], name: str = "the arguments") -
     """What keeps a value from fitting a JSON schema, in one sentence; "" where it fits.
 
     Looked at are type, enum, bounds, lengths, items, properties, required, additionalProperties, anyOf and oneOf; what else
-    a schema says is left to the tool.
+    a schema says is left to the tool, and so is whatever is written in another way than JSON schemas are.
     """
-    choices = schema.get("anyOf") or schema.get("oneOf")
+    if not isinstance(schema, Mapping):
+        return ""
+    choices = _list_in(schema, "anyOf") or _list_in(schema, "oneOf")
     if choices:
         wrongs = [misfit(value, choice, name) for choice in choices]
         return "" if not all(wrongs) else wrongs[0]
-    types = schema.get("type", ())
-    types = [types] if isinstance(types, str) else list(types)
+    written = schema.get("type")
+    types = [written] if isinstance(written, str) else [t for t in _list_in(schema, "type") if isinstance(t, str)]
     if types and not any(_is_of(value, type_) for type_ in types):
         shown = json.dumps(value, ensure_ascii=False, default=str)
         return f"{name} must be of type {' or '.join(types)}; got {shortened(shown, 80)}"
-    if "enum" in schema and value not in schema["enum"]:
-        return f"{name} is {value!r}; expected one of {', '.join(map(str, schema['enum']))}"
+    allowed = _list_in(schema, "enum")
+    if allowed and value not in allowed:
+        return f"{name} is {value!r}; expected one of {', '.join(map(str, allowed))}"
     if isinstance(value, Mapping):
         return _object_misfit(value, schema, name)
     if isinstance(value, (list, tuple)):
@@ -127,10 +132,12 @@ def misfit(value: Any, schema: Mapping[str, Any], name: str = "the arguments") -
 
 
 def _object_misfit(value: Mapping[str, Any], schema: Mapping[str, Any], name: str) -> str:
-    properties = schema.get("properties", {})
-    for key in schema.get("required", ()):
+    found = schema.get("properties")
+    properties = found if isinstance(found, Mapping) else {}
+    required = [key for key in _list_in(schema, "required") if isinstance(key, str)]
+    for key in required:
         if key not in value:
-            return f"{name} lack {key!r}; needed: {', '.join(schema['required'])}"
+            return f"{name} lack {key!r}; needed: {', '.join(required)}"
     for key, inner in value.items():
         if key in properties:
             wrong = misfit(inner, properties[key], repr(key))
@@ -142,16 +149,23 @@ def _object_misfit(value: Mapping[str, Any], schema: Mapping[str, Any], name: st
 
 
 def _bound_misfit(value: float, schema: Mapping[str, Any], low: str, high: str, name: str) -> str:
-    if value < schema.get(low, value):
-        return f"{name} is {value}; it must be at least {schema[low]}"
-    if value > schema.get(high, value):
-        return f"{name} is {value}; it must be at most {schema[high]}"
+    least, most = schema.get(low), schema.get(high)
+    if isinstance(least, (int, float)) and value < least:
+        return f"{name} is {value}; it must be at least {least}"
+    if isinstance(most, (int, float)) and value > most:
+        return f"{name} is {value}; it must be at most {most}"
     return ""
+
+
+def _list_in(schema: Mapping[str, Any], key: str) -> list[Any]:
+    """What a schema lists under a key; nothing where it is no list."""
+    found = schema.get(key)
+    return list(found) if isinstance(found, (list, tuple)) else []
 
 
 def _is_of(value: Any, type_: str) -> bool:
     if isinstance(value, bool):
-        return type_ == "boolean"
+        return type_ == "boolean" or type_ not in _TYPES
     if type_ == "integer" and isinstance(value, float):
         return value.is_integer()
     return isinstance(value, _TYPES.get(type_, (object,)))

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import time
+from concurrent.futures import ThreadPoolExecutor
 
-from jielong.use.answers import groups, is_same, last_number
+import pytest
+from bench.answers import read_pairs, votes, wrong
+
+from jielong.use.answers import final, groups, is_same, last_number
+from jielong.use.answers.formulas import is_same_formula
+from jielong.use.answers.numbers import numbers_in
+from jielong.use.answers.plain import plain
 from jielong.use.numerals import numbers_in_words
 
 
@@ -57,3 +64,92 @@ def test_a_sign_between_two_numbers_is_no_sign_of_the_second() -> None:
 
 def test_votes_count_numbers_in_words_only_where_they_are_the_whole_answer() -> None:
     assert groups(["Answer: fifteen.", "15", "十五", "no one", "三亚", "1"]) == [0, 0, 0, 3, 4, 5]
+
+
+# --- one comparer with types
+
+
+@pytest.mark.parametrize("name", ["known", "known too"])
+def test_pairs_of_answers_are_judged_as_a_careful_reader_would(name: str) -> None:
+    pairs = read_pairs(name)
+    missed, taken = wrong(pairs, [is_same(p["given"], p["right"]) for p in pairs])
+    assert len(missed) <= 0.01 * len(pairs) / 2, missed
+    assert len(taken) <= 0.01 * len(pairs) / 2, taken
+
+
+def test_votes_go_to_whom_most_agree_with() -> None:
+    assert [row.ok for row in votes()] == [True]
+    assert groups(["CO2", "H2O", "192.168.0.1", "10.0.0.1", "11:30", "half past eleven"]) == [0, 1, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("6*7. So it is \\boxed{42}. Wait.", "42"),
+        ("36-4 = 32\n#### 32", "32"),
+        ("Let me think. The final answer is: **Paris**.", "Paris"),
+        ("正确答案为B。", "B"),
+        ("42. Because 6*7 is 42.", "42"),
+        ("<think>7 or 8?</think>It is 8", "It is 8"),
+        ("<answer>E</answer>", "E"),
+        ("It is Sept. 9, 2021", "It is Sept. 9, 2021"),
+        ("Paris. Actually, no: Lyon", "Lyon"),
+        ("\\boxed{\\frac{1}{\\sqrt{2}}}", "\\frac{1}{\\sqrt{2}}"),
+        ("", ""),
+    ],
+)
+def test_the_answer_is_found_in_what_is_around_it(text: str, part: str) -> None:
+    assert final(text) == part
+
+
+@pytest.mark.parametrize(
+    ("text", "amounts"),
+    [
+        ("12元5角", [("25/2", "yuan")]),
+        ("1 hour 15 minutes", [("5/4", "time")]),
+        ("1.234,50", [("2469/2", "")]),
+        ("$45^\\circ$", [("45", "angle")]),
+        ("24cm²", [("24", "area")]),
+        ("5 mV", [("5", "voltage")]),
+        ("一又二分之一", [("3/2", "")]),
+        ("-\\frac{3}{4}", [("-3/4", "")]),
+        ("1e-5 and .5", [("1/100000", ""), ("1/2", "")]),
+        ("CO2, x1", []),
+        ("三角形", []),
+        ("1/0", []),
+    ],
+)
+def test_numbers_are_read_exactly_with_what_they_measure(text: str, amounts: list[tuple[str, str]]) -> None:
+    assert [(str(n.value), n.dimension) for n in numbers_in(plain(text))] == amounts
+
+
+def test_last_numbers_are_written_to_their_end() -> None:
+    assert last_number("0.12345678901234567890") == "0.1234567890123456789"
+    assert last_number("1,234.50") == "1234.5" and last_number(".5") == "0.5" and last_number("2/4") == "1/2"
+    assert last_number("none") == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("x^2+2x+1", "(x+1)^2", True),
+        ("y=2x+1", "2x-y+1=0", True),
+        ("y=2x+1", "2x-y-1=0", False),
+        ("4t - 7", "-7 + 4t", True),
+        ("\\frac{1}{\\sqrt{2}}", "\\frac{\\sqrt{2}}{2}", True),
+        ("x^{9999999}", "x^{9999998}", False),
+        ("9^{9^{9^9}}", "9^{9^{9^8}}", False),
+        ("\\frac{", "}", False),
+    ],
+)
+def test_formulas_are_equal_where_algebra_says_so_and_never_take_long(one: str, other: str, same: bool) -> None:
+    pytest.importorskip("math_verify")
+    start_s = time.monotonic()
+    assert is_same_formula(one, other) is same
+    assert time.monotonic() - start_s < 20
+
+
+def test_formulas_are_compared_from_any_thread() -> None:
+    pytest.importorskip("math_verify")
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(is_same_formula, ["a+b", "a-b"], ["b+a", "b-a"])) == [True, False]

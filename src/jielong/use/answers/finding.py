@@ -101,16 +101,20 @@ def sentences(text: str) -> list[str]:
         )
         if is_short and m.end() < len(text.rstrip()):
             continue
-        if (
-            m[0] == "."
-            and re.search(r"(?:^|\n)\s*(?:\d{1,2}|[A-Ja-j])$", text[start : m.start()])
-            and m.end() < len(text.rstrip())
-        ):
-            continue  # "B. Paris", "1. first"
+        if m[0] == "." and _is_label(text[start : m.start()], text[m.end() :]):
+            continue
         found.append(text[start : m.start()])
         start = m.end()
     found.append(text[start:])
     return [s.strip() for s in found if s.strip(" .\n*")]
+
+
+def _is_label(before: str, rest: str) -> bool:
+    """Whether a point stands behind the letter of a choice ("B. Paris"), or behind the number of a step of several."""
+    label = re.search(r"(?:^|\n)\s*(?:([A-Ja-j])|\d{1,2})$", before)
+    if label is None or not rest.strip():
+        return False
+    return bool(label[1]) or re.search(r"(?m)^\s*\d{1,2}\.\s", rest) is not None
 
 
 def _boxed(text: str) -> str:

@@ -131,6 +131,9 @@ def _kernel(part: str) -> str:
     """The value that a sentence gives, where it gives just one; else the sentence."""
     if choice_in(part) or truth_of(part) is not None or one_number(part) or group_of(part):
         return part
+    exact = [m for m in _EXACT.finditer(part) if not dates_in(m[0])]
+    if len(exact) == 1:
+        return exact[0][0]
     text = main_clause(part)
     letters = letters_in(part)
     if letters and re.search(r"(?i)选|option|choice|answer", part):

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 {"tiny": training.QUICK} if options.quick else {name: training.SIZES[name] for name in options.sizes}
             )
             sections["training"] = lambda versions: training.throughput(
-                sizes, setting, versions, compiled_peers=options.compiled_peers
+                sizes, setting, versions, compiled_peers=options.compiled_peers and not options.quick
             )
         if writing:
             sections[" and ".join(writing)] = lambda versions: decoding.speeds(
@@ -90,7 +90,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--limit-s", type=float, default=600.0, help="how long anyone may train in loss")
     parser.add_argument("--peers", type=Path, default=Path.home() / ".cache" / "jielong-bench", metavar="DIR")
     parser.add_argument("--nanochat", type=Path, metavar="DIR", help="a checkout of nanochat; without it, it is cloned")
-    parser.add_argument("--compiled-peers", action="store_true", help="transformers' Trainer with torch_compile too")
+    parser.add_argument(
+        "--compiled-peers",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="transformers' Trainer with torch_compile too (default: yes)",
+    )
     parser.add_argument("--threads", type=int, default=0, help="of each contestant (default: the physical cores)")
     parser.add_argument(
         "--clock",

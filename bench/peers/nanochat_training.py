@@ -1,7 +1,7 @@
 """nanochat's model and optimizer from a checkout of it, on the job's rows; compiled, its number format in NANOCHAT_DTYPE.
 
 Its arrangement is its own (untied head, value embeddings, squared ReLU), so width, depth, heads and vocabulary are the
-job's and its weights are not.
+job's and its weights are not. Its rates are its own, times the job's `rate_scale`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ def main() -> None:
     model.to_empty(device="cuda" if torch.cuda.is_available() else "cpu")
     model.init_weights()
     optimizer = model.setup_optimizer()
+    for group in optimizer.param_groups:  # its own rates, scaled as the others' are searched
+        group["lr"] *= job["rate_scale"]
     compiled = torch.compile(model, dynamic=False) if job["compile"] else model
     rows = np.load(folder / "rows.npy", mmap_mode="r")
     num_micro = job["rows"] // job["micro_rows"]

@@ -13,9 +13,12 @@ _LETTERS = re.compile(
 )
 _CHOICE = re.compile(
     r"(?i)[(\[]?(?:(?:option|choice|answer|选项?|项)\s*)?[(\[“\"]?"
-    r"(?P<l>[A-J](?:[\s,、和及与&]*(?:and\s)?[A-J])*)[)\]”\"]?\s*项?"
+    r"(?P<l>[A-J](?:[\s,、和及与&]*(?:and\s)?[A-J])*)[)\]”\"]?\s*(?:[一二三四两]?个?(?:选项|项))?"
 )
-_OPTION = re.compile(r"^(?:[(\[](?P<s>[A-Ja-j])[)\]]|(?P<l>[A-J])\s?[)\].:、．：])\s*(?P<text>\S.*)?$", re.DOTALL)
+_OPTION = re.compile(
+    r"^(?:[(\[](?P<s>[A-Ja-j])[)\]]|(?P<b>[a-j])\)|(?P<l>[A-J])\s?[)\].:、．：](?!\s?[A-J](?![A-Za-z])))\s*(?P<text>\S.*)?$",
+    re.DOTALL,
+)
 _PICKS = re.compile(
     r"(?i)(?:选(?:择|取)?|答案[是为:]?|选项|\b(?:is|be|with|option|choice|letter|say|so)|:)\s*[(（“\"]?$"
 )
@@ -38,7 +41,7 @@ def choice_in(text: str) -> tuple[str, str] | None:
     if whole and (len(_letters(whole["l"])) == 1 or whole["l"].upper() == whole["l"]):
         return _letters(whole["l"]), ""
     option = _OPTION.match(text)
-    return ((option["l"] or option["s"]).upper(), option["text"] or "") if option else None
+    return ((option["l"] or option["s"] or option["b"]).upper(), option["text"] or "") if option else None
 
 
 def letters_in(part: str) -> str | None:

@@ -12,9 +12,10 @@ _TAGGED = re.compile(r"<answer>\s*(.*?)\s*</answer>", re.DOTALL | re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MARK = re.compile(
     r"""(?:^|(?<=\n))\#{3,}\s*(?=\S)
-    | (?<![a-z])(?:my\s|the\s)?(?:final\s|correct\s|right\s|best\s|overall\s)*(?:answers?|choice|option|solution|result|total)
+    | (?<![a-z])(?:my\s|the\s)?(?:final\s|correct\s|right\s|best\s|overall\s)*(?:answers?|choice|option|solution|result|total(?!\s?[:=]))
       (?:\sto\s[^.\n]{1,40}?|\shere)?\s?(?:is|was|are|should\sbe|would\sbe|must\sbe|comes\sto|[:=])(?![a-z])\s?(?:therefore|thus)?:?
     | (?<![a-z])(?:so\sit\sis|it\sis\stherefore|(?:this|that)\sleaves|label|sentiment)(?![a-z]):?
+    | (?:^|(?<=\n))\#{1,6}\s*(?:the\s)?(?:final\s)?(?:answer|result|conclusion|答案|结论|最终答案|结果)\s*[:：]?\s*\n
     | (?<![a-z])ans(?:wer)?\s?[:.]
     | (?<![a-z'’])i(?:\s?['’](?:d|ll)|\swould|\swill)?\s(?:say|go\swith|choose|pick|select)(?![a-z])
     | (?<![不能别勿可])选(?:择|取)?(?=\s?[(（]?[A-J](?![A-Za-z]))
@@ -46,12 +47,19 @@ _SHORT = {
 }
 _SHORT |= set("jan feb mar apr jun jul aug sep sept oct nov dec".split())
 _END = re.compile(r"[。！？；\n]+|[.!?;](?=\s|$)")
+_FRIENDLY = re.compile(
+    r"(?i)^(?:i )?hope (?:this|that|it)\b|\blet me know\b|\bfeel free\b|^(?:enjoy|good luck|cheers|happy )"
+    r"|\b(?:any|more|other) questions\b"
+    r"|\bhave a (?:nice|great|good)\b|\bglad to help\b|希望.{0,8}(?:帮助|帮到)"
+    r"|欢迎.{0,8}(?:提问|问我|追问|交流)|如(?:有|果).{0,12}(?:问题|疑问)|祝你"
+)
+_MOST_PARTS = 6
 _STARTS = re.compile(
     r"(?i)\b(?:first|step|let|so|then|given|at|note|hmm|okay|ok|well|sure|solution|is|are|was|we|i|it)\b|[=是]|首先|解|第"
 )
 _CORRECTED = re.compile(
     r"(?:^|(?<=[\s.,;。，；!]))(?:actually|wait|correction|sorry|let me correct"
-    r"|i mean|on second thought|rather,?)(?![a-z])[,.:]?(?:\s?no[,.:])?"
+    r"|i mean|on second thought|rather,)(?![a-z])[,.:]?(?:\s?no[,.:])?"
     r"|(?<=[,;:] )no[,:]"
     r"|(?:不是|并非)[^，。,]{1,20}[，,]?而是|\bnot [^,.]{1,30},? but\b"
     r"|,? but (?:it|that|the (?:answer|correct one|right one)) (?:is|was)(?: really| actually)?"
@@ -69,24 +77,37 @@ def is_answered(text: str) -> bool:
 def final(text: str) -> str:
     """The part of a text that gives its answer, in `plain` spelling: what stands in a box or behind a mark, or else the
     sentence that gives it; without what is taken back, and without full stops."""
+    return next(iter(parts(text)), "")
+
+
+def parts(text: str) -> list[str]:
+    """The parts of a text that may give its answer, the likeliest first. Where that one turns out to hold no value of the
+    kind that is asked for, as a remark behind the answer does, the next one is looked at."""
     _, said = parted(text)
     tagged = _TAGGED.findall(said)
     if tagged:
-        return _bare(plain(tagged[-1]))
+        return [_bare(plain(tagged[-1]))]
     boxed = _boxed(said)
     if boxed:
-        return _bare(plain(boxed))
+        return [_bare(plain(boxed))]
     said = plain(said)
-    marks = list(_MARK.finditer(said))
-    for mark in reversed(marks):
-        rest = said[mark.end() :].lstrip(" :*")
-        first = next((s for s in sentences(rest)), "")
-        if first:
-            return _bare(_corrected(first))
-    found = sentences(said)
+    for mark in reversed(list(_MARK.finditer(said))):
+        behind = _spoken(sentences(said[mark.end() :].lstrip(" :*\n")))
+        if behind:
+            return [_bare(_corrected(s)) for s in behind[:_MOST_PARTS]]
+    found = _spoken(sentences(said))
     if not found:
-        return ""
-    return _bare(_corrected(found[0] if len(found) > 1 and _is_head(found[0], found[1]) else found[-1]))
+        return []
+    if len(found) > 1 and _is_head(found[0], found[1]):
+        return [_bare(_corrected(found[0]))]
+    return [_bare(_corrected(s)) for s in reversed(found[-_MOST_PARTS:])]
+
+
+def _spoken(found: list[str]) -> list[str]:
+    """The sentences without the friendly ones at the end."""
+    while len(found) > 1 and _FRIENDLY.search(found[-1]):
+        found = found[:-1]
+    return found
 
 
 def sentences(text: str) -> list[str]:
@@ -106,7 +127,7 @@ def sentences(text: str) -> list[str]:
         found.append(text[start : m.start()])
         start = m.end()
     found.append(text[start:])
-    return [s.strip() for s in found if s.strip(" .\n*")]
+    return [s.strip() for s in found if re.search(r"[\w\\\[\](){}√×✓✗∞±+<>=-]", s)]
 
 
 def _is_label(before: str, rest: str) -> bool:
@@ -132,9 +153,9 @@ def _boxed(text: str) -> str:
 def _is_head(first: str, second: str) -> bool:
     """Whether the first sentence is an answer by itself and the rest explains it."""
     words = len(re.findall(r"[A-Za-z0-9.,:/$%°^{}\\+-]+|[\u3400-\u9fff]", first))
-    if _CORRECTED.match(second):
+    if _CORRECTED.match(second) or re.match(r"(?i)(?:no|wait|hmm|not|actually)\b", second):
         return False
-    is_bare = words <= 4 and not _STARTS.search(first)
+    is_bare = words <= 4 and not first.endswith((":", ",", "，")) and not _STARTS.search(first)
     return is_bare or bool(re.match(r"(?i)(?:yes|no|true|false|correct|incorrect)\b", first))
 
 

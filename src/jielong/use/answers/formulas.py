@@ -42,7 +42,7 @@ def _signs(text: str) -> str:
     """The signs alone: no blanks, no needless brackets, one way to write a power."""
     text = re.sub(r"\s+", "", text.strip(" .。,，"))
     text = re.sub(r"([\^_])\{(\w)\}", r"\1\2", text)
-    return text.replace("\\cdot", "×").replace("*", "×").replace("\\pi", "π").replace("\\sqrt", "√")
+    return text.replace("**", "^").replace("\\cdot", "×").replace("*", "×").replace("\\pi", "π").replace("\\sqrt", "√")
 
 
 def _is_bounded(text: str) -> bool:
@@ -53,6 +53,7 @@ def _is_bounded(text: str) -> bool:
 
 def _latex(text: str) -> str:
     """The formula in LaTeX, where it was written plainly."""
+    text = text.replace("**", "^")
     text = re.sub(r"√\s?(\w+|\{[^{}]*\})", lambda m: rf"\sqrt{{{m[1].strip('{}')}}}", text)
     text = re.sub(r"√\s?\(([^()]*)\)", r"\\sqrt{\1}", text)
     text = text.replace("π", r"\pi ").replace("×", r"\times ").replace("÷", "/")

@@ -20,14 +20,15 @@ OPEN = re.compile(
 """Words that leave it open between several."""
 EITHER = re.compile(r"(?i)\beither\b|\bor\b|\bmaybe\b.*\bmaybe\b|也可能|或者?|还是|要么")
 _DENIED = re.compile(
-    r"(?i)(?:\bnot|n't|\bnever|\bno|\brather than|\binstead of|\bexcept|\bother than)"
-    r"(?: definitely| really| the| a| an| in| option)*\s*[\"'“(]?$"
+    r"(?i)(?:\bnot|n['’]?t|\bcannot|\bnever|\bno|\brather than|\binstead of|\bexcept|\bother than)"
+    r"(?: definitely| really| be| equal| have been| the| a| an| in| option)*\s*[\"'“(]?$"
     r"|(?:不是|并非|绝非|而非|不选|不能选|不等于|非|不为|排除|除了?)[“《(]?$"
 )
 _EXPLAINS = re.compile(
     r"(?i)[,;(]?\s?\b(?:although|though|because|since|whereas|even though|even if|while|as it|as the|unlike|and not|but not"
     r"|not (?=[A-Z\d])|rather than|instead of|in contrast)\b"
     r"|[,;]\s?(?:as|for|when|which|who|where|if|so that|although)\b"
+    r"|,\s[^,]{0,30}\b(?:before|after|earlier|later) (?:the|its|his|her|their)\b|，(?:比|较)(?=[上去前])"
     r"|[，,;；]?(?:因为|由于|虽然|尽管|而不是|而非|不是|并非|而不)|[(（]"
 )
 

@@ -10,7 +10,7 @@ from jielong.use.numerals import numbers_in_words
 _MONTHS = "january february march april may june july august september october november december".split()
 _MONTH = "|".join([*_MONTHS, *(f"{m[:3]}t?\\.?" for m in _MONTHS), "sept\\.?"])
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
-_HAN = "零〇一二三四五六七八九十"
+_HAN = "零〇一二两三四五六七八九十"
 _NUM = rf"(?:\d{{1,4}}|[{_HAN}]+)"
 
 _DATES = [
@@ -73,6 +73,14 @@ def _date(m: re.Match[str]) -> Date | None:
     if "first" in parts:
         first, second = int(parts["first"]), int(parts["second"])
         month, day = (second, first) if first > 12 else (first, second)
+    if (
+        0 < year < 100
+        and "bc" not in parts
+        and "ad" not in parts
+        and not month
+        and "公元" not in m.string[: m.start()][-2:]
+    ):
+        return None  # 15年 is how long something takes
     if month > 12 or day > 31:
         return None
     return Date(-year if "bc" in parts else year, month, day, start=m.start(), end=m.end())

@@ -21,7 +21,7 @@ _DIGITS = re.compile(
       (?:e(?P<exponent>[-+]?\d{1,4})(?![\w])|\s?[×x*]\s?10\^\{?(?P<power>-?\d{1,4})\}?)?
       (?:\s(?P<above>\d+)/(?P<mixed>\d+)(?![\d/])|\s?/\s?(?P<below>\d+(?:\.\d+)?)(?![\d/]))?
     )
-    (?:\s?(?P<scale>hundred|thousand|million|billion|trillion|万亿|百|千|万|亿)(?![a-z]))?
+    (?:\s?(?P<scale>hundred|thousand|million|billion|trillion|万亿|百|千(?![米克瓦伏卡帕牛赫焦])|万|亿)(?![a-z]))?
     (?P<percent>\s?%|\s?(?:percent|per\scent)\b)?""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -33,7 +33,7 @@ _HAN_FRACTION = re.compile(
 _HAN_DECIMAL = re.compile(
     rf"(?P<minus>负)?(?P<whole>[{_HAN_DIGITS}]+)点(?P<rest>[零〇一二三四五六七八九]+)(?![钟半分{_HAN_DIGITS}])"
 )
-_TENTHS = re.compile(r"(?P<tens>[一二三四五六七八九\d](?:\.\d)?)成")
+_TENTHS = re.compile(r"(?P<tens>[一二三四五六七八九\d](?:\.\d)?)成(?P<units>[一二三四五六七八九])?")
 _MONEY_TAIL = re.compile(rf"块(?P<tenths>[一二三四五六七八九\d])(?![{_HAN_DIGITS}\d])")
 _HALF = re.compile(r"个?半(?=个?(?:小时|钟头|天|年|月|公里|斤|米|升|吨|千克|公斤|块|分钟))|(?<=[时天])半(?![\w])")
 _HALF_ALONE = re.compile(
@@ -128,9 +128,9 @@ def _in_fractions(text: str) -> list[Number]:
             found.append(Number(-value if m["minus"] else value, start=m.start(), end=m.end()))
     found += [Number(Fraction(1, 2), start=m.start(), end=m.end()) for m in _HALF_ALONE.finditer(text)]
     for m in _TENTHS.finditer(text):
-        tens = _han(m["tens"])
-        if tens is not None:
-            found.append(Number(tens / 10, is_percent=True, start=m.start(), end=m.end()))
+        tens, units = _han(m["tens"]), _han(m["units"]) if m["units"] else Fraction(0)
+        if tens is not None and units is not None:
+            found.append(Number(tens / 10 + units / 100, is_percent=True, start=m.start(), end=m.end()))
     return found
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from jielong.use.numerals import numbers_in_words
+
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿˣ", "0123456789+-()nx", strict=True))
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙ", "0123456789+-()n", strict=True))
 _SIGNS = str.maketrans(
@@ -28,6 +30,8 @@ _LATEX = (
     (re.compile(r"\\div(?![a-z])"), "÷"),
     (re.compile(r"\\frac(\d)(\d)"), r"\\frac{\1}{\2}"),
 )
+_FENCE = re.compile(r"(?m)^\s*```\w*\s*$")
+_HAN = "零一二三四五六七八九十"
 _MARKDOWN = re.compile(r"(\*\*|__|`)(?=\S)(.+?)(?<=\S)\1|(?<![\w*])\*(?=[^\s*])([^*\n]+?)(?<=[^\s*])\*(?![\w*])")
 
 
@@ -35,12 +39,24 @@ def plain(text: str) -> str:
     """The text in one spelling; its lines stay."""
     text = re.sub(f"[{''.join(_RAISED)}]+", lambda m: "^" + _grouped("".join(_RAISED[c] for c in m[0])), text)
     text = re.sub(f"[{''.join(_LOWERED)}]+", lambda m: "_" + _grouped("".join(_LOWERED[c] for c in m[0])), text)
-    text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
-    text = text.replace("{,}", ",").replace("$$", "").replace("等于", "=")
+    # a Chinese comma stays one: an English one is told from that in a number by the blank behind it
+    text = "，".join(unicodedata.normalize("NFKC", t.translate(_SIGNS)).translate(_SIGNS) for t in text.split("，"))
+    text = _FENCE.sub("", text.replace("{,}", ",").replace("$$", "").replace("等于", "="))
+    text = re.sub(r"\\(?:begin|end)\{(?:cases|align\*?|aligned|equation\*?|gather\*?)\}", " ", text)
+    if not re.search(r"\\begin", text):
+        text = re.sub(r"\s*\\\\(?:\s+|(?=[a-z]\s?=))", ", ", text).replace("&", "")
+    text = re.sub(rf"([{_HAN}\d]+)分之根号([{_HAN}\d]+)", lambda m: f"√{_digits(m[2])}/{_digits(m[1])}", text)
+    text = re.sub(rf"根号\s?([{_HAN}\d]*)", lambda m: f"√{_digits(m[1])}", text)
+    text = re.sub(r"每(小时|时|秒)(?:行驶?|走|跑|飞行)?约?(\d[\d.]*)\s?(千米|公里|米)", r"\2\3/\1", text)
     text = _MARKDOWN.sub(lambda m: m[2] or m[3], text)
     for pattern, to in _LATEX:
         text = pattern.sub(to, text)
     return "\n".join(" ".join(line.split()) for line in text.split("\n")).strip()
+
+
+def _digits(text: str) -> str:
+    found = numbers_in_words(text)
+    return str(found[0][1]) if found and found[0][0] == text else text
 
 
 def _grouped(text: str) -> str:
@@ -58,8 +74,9 @@ def normal(text: str) -> str:
     return " ".join(_ARTICLE.sub(" ", text).split())
 
 
-def folded(text: str) -> str:
-    """Words to compare names by: as `normal`, without accents, hyphens and the dots of initials."""
+def folded(text: str, *, keep_hyphens: bool = False) -> str:
+    """Words to compare names by: as `normal`, without accents, the dots inside of names, and hyphens if they are not kept."""
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    bare = re.sub(r"(?<=[^\W\d_])[-·.‧・'’](?=[^\W\d_])", lambda m: "" if m[0] in "'’·‧・" else " ", bare)
+    between = {"-": "-" if keep_hyphens else " ", ".": " "}
+    bare = re.sub(r"(?<=[^\W\d_])[-·.‧・•∙'’](?=[^\W\d_])", lambda m: between.get(m[0], ""), bare)
     return normal(bare)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from jielong.use.answers.choices import choice_in, judged, letters_in, truth_of
-from jielong.use.answers.finding import final
+from jielong.use.answers.finding import final, parts
 from jielong.use.answers.formulas import is_same_formula
 from jielong.use.answers.leaving import EITHER, OPEN, UNKNOWN, is_denied, main_clause, one_of
 from jielong.use.answers.moments import dates_in, times_in
@@ -26,7 +26,7 @@ _BEFORE_HAN = "是为叫在于选填了：:（(“《\"'—，,。有即当做�
 _TITLES = tuple(
     "诗人 作家 作者 画家 皇帝 总统 科学家 城市 国家 首都 词人 文学家 将军 国王 导演 歌手 先生 用 指 到 给 由 和".split()
 )
-_AFTER_HAN = "市省县区国人的，,。！!；;）)”》\"'、（( 是吧了呢啊写创所修"
+_AFTER_HAN = "先女市省县区国人的，,。！!；;）)”》\"'、（( 是吧了呢啊写创所修"
 _PLACED = set(
     "new north south east west northern southern eastern western upper lower saint st papua equatorial san los non old great "
     "un".split()
@@ -37,22 +37,23 @@ _PLACED = set(
 def _says(part: str, right: str) -> bool:
     """Whether a text gives these words as its answer."""
     wanted, given = folded(right), folded(part)
+    if len(wanted) > 2 and wanted[-1] in "省市县区" and not given.endswith(wanted):
+        wanted = wanted[:-1]
     if not wanted:
         return "".join(right.split()) in "".join(part.split()) if right.strip() else not given
     if given == wanted or given.replace(" ", "") == wanted.replace(" ", ""):
         return True
     if UNKNOWN.search(part) or OPEN.search(part):
         return False
-    text = main_clause(part)
-    given = folded(text)
-    for m in re.finditer(rf"(?<![a-z\d]){re.escape(wanted)}(?![a-z\d])", given):
+    given = folded(main_clause(part), keep_hyphens="-" not in right)
+    for m in re.finditer(rf"(?<![a-z\d-]){re.escape(wanted)}(?![a-z\d-])", given):
         before, after = given[: m.start()], given[m.end() :]
         if re.search(r"[\u3400-\u9fff]", wanted) and not _is_bounded(before, after):
             continue
         if before.split()[-1:] and before.split()[-1] in _PLACED:
             continue
         if re.search(
-            r"(?:\bnot|n t|\bnever|\bno|\brather than|\binstead of|不是|并非|而非|不)(?: in| by| really| definitely)?\s*$",
+            r"(?:\bnot|n t|\w+nt|\bnever|\bno|\brather than|\binstead of|不是|并非|而非|不)(?: in| by| really| definitely)?\s*$",
             before,
         ):
             continue
@@ -78,9 +79,17 @@ _EXACT = re.compile(
 _BETWEEN = re.compile(
     r"[\u3400-\u9fff，。：；]+|:\s|[,;](?=\s)|(?i:\b(?:is|are|equals|becomes|gives|of|so|to|therefore|hence|result|answer)\b)"
 )
+_MEASURED = re.compile(
+    r"(?<=[\d})π])\s*(?:radians?|degrees?|units?|(?:square|cubic)\s\w+|[ckm]?m(?:\^\{?[23]\}?)?|平方?厘?米)$"
+)
 _WORDS = re.compile(r"^\s*(?:(?![a-z]{2,4}\s*\()[A-Za-z]{2,}\s+)+")
+_GOES_ON = re.compile(
+    r"(?i)(?:it|this|that|she|he|they|these|those|its|his|her|their|there)\b(?! (?:is|was|are|were|would be|must be)\b)"
+    r"|(?:它|他|她|其|这|那|此外|另外|同时)(?![^，。]{0,4}[是叫])|代表作"
+)
+"""How a remark begins that speaks on of the answer before it."""
 _VERSION = re.compile(r"(?:[vV]|[Vv]ersion |[A-Z][A-Za-z]+ |版本号?[是为]?)\0|\0\s?版")
-_CHEMICAL = re.compile(r"(?:[A-Z][a-z]?(?:_?\{?\d*\}?)){2,}|[A-Z][a-z]?_?\{?\d+\}?")
+_CHEMICAL = re.compile(r"(?:[A-Z][a-z]?(?:_?\{?\d*\}?)|\((?:[A-Z][a-z]?\d*)+\)_?\{?\d*\}?){2,}|[A-Z][a-z]?_?\{?\d+\}?")
 
 
 def _ratio(text: str) -> Fraction | None:
@@ -93,12 +102,16 @@ def _ratio(text: str) -> Fraction | None:
 def is_same(given: str, right: str) -> bool:
     """Whether the answer `given` says what the right one says."""
     wanted = _trimmed(plain(right))
-    part = final(given)
-    if not wanted:
-        return not part
-    if not part:
-        return False
-    return _is_same_part(part, wanted)
+    found = parts(given)
+    if not wanted or not found:
+        return not wanted and not found
+    return _first_verdict(found, wanted)
+
+
+def _first_verdict(found: Sequence[str], wanted: str) -> bool:
+    """What the likeliest part says that holds a value of the wanted kind."""
+    verdicts = (_is_same_part(part, wanted) for part in found)
+    return next((verdict for verdict in verdicts if verdict is not None), False)
 
 
 def chosen(text: str) -> str:
@@ -108,8 +121,10 @@ def chosen(text: str) -> str:
 
 def agree(one: str, other: str) -> bool:
     """Whether two answers, each with all its words, come to the same."""
-    a, b = final(one), final(other)
-    return a == b or (bool(a and b) and (_is_same_part(a, _kernel(b)) or _is_same_part(b, _kernel(a))))
+    ours, theirs = parts(one), parts(other)
+    if not ours or not theirs:
+        return not ours and not theirs
+    return ours[0] == theirs[0] or _first_verdict(ours, _kernel(theirs[0])) or _first_verdict(theirs, _kernel(ours[0]))
 
 
 def groups(texts: Sequence[str]) -> list[int]:
@@ -153,38 +168,47 @@ def _trimmed(text: str) -> str:
     return text.rstrip(".。!！;；") or text
 
 
-def _is_same_part(part: str, wanted: str) -> bool:
-    choice = choice_in(wanted)
+def _is_same_part(part: str, wanted: str) -> bool | None:
+    """Whether a part gives the wanted answer; None where it holds no value of its kind at all."""
+    if UNKNOWN.search(part) and not UNKNOWN.search(wanted):
+        return False
+    choice, truth = choice_in(wanted), truth_of(wanted)
     if choice:
-        chosen = letters_in(part)
-        return chosen == choice[0] if chosen else bool(choice[1]) and _says(part, choice[1])
-    truth = truth_of(wanted)
+        return _is_same_choice(part, *choice)
     if truth is not None:
-        return judged(part) is truth
+        judgement = judged(part)
+        return None if judgement is None else judgement is truth
     if _EXACT.fullmatch(wanted) and not dates_in(wanted):
-        return _has_exactly(part, wanted)
-    date = _only(wanted, dates_in)
+        return _has_exactly(part, wanted) or (False if _EXACT.search(part) else None)
+    date, time = _only(wanted, dates_in), _only(wanted, times_in)
     if date:
         given = one_of(part, dates_in)
-        return given is not None and given.says(date)
+        return given.says(date) if given is not None else False if dates_in(part) else None
     ratio = _RATIO.fullmatch(wanted)
     if ratio and not re.fullmatch(r"\d{1,2}:\d\d", wanted.replace(" ", "")):
         found = _ratio(part)
-        return found is not None and found == _ratio(wanted) and not EITHER.search(part)
-    time = _only(wanted, times_in)
+        return found == _ratio(wanted) and not EITHER.search(part) if found is not None else None
     if time:
         given = one_of(part, times_in)
-        return given is not None and given.is_same(time)
-    group = group_of(wanted)
+        return given.is_same(time) if given is not None else False if times_in(part) else None
+    group, number = group_of(wanted), one_number(wanted)
     if group:
         found_group = group_in(part, group) or group_in(main_clause(part), group)
-        return found_group is not None and is_same_group(found_group, group)
-    number = one_number(wanted)
+        return is_same_group(found_group, group) if found_group is not None else None
     if number:
         return _is_same_number(part, number, wanted)
     if _FORMULA.search(wanted) or _CHEMICAL.fullmatch(wanted):
-        return _is_same_written(part, wanted)
-    return _says(part, wanted)
+        return _is_same_written(part, wanted) or (False if _FORMULA.search(part) or numbers_in(part) else None)
+    return _says(part, wanted) or (None if _GOES_ON.match(part) else False)
+
+
+def _is_same_choice(part: str, letters: str, text: str) -> bool | None:
+    given = letters_in(part)
+    if given:
+        return given == letters
+    if text and _says(part, text):
+        return True
+    return False if re.search(r"(?<![A-Za-z])[B-HJ](?![A-Za-z])", part) or OPEN.search(part) else None
 
 
 def _only(text: str, find: Callable[[str], Sequence[Any]]) -> Any:
@@ -205,20 +229,29 @@ def _has_exactly(part: str, wanted: str) -> bool:
     return any(not is_denied(part, m.start()) for m in found)
 
 
-def _is_same_number(part: str, number: Number, wanted: str) -> bool:
+def _is_same_number(part: str, number: Number, wanted: str) -> bool | None:
     if _RATIO.fullmatch(part) and not _RATIO.fullmatch(wanted):
         return False
     if re.search(r"\\(?:sqrt|pi)|[√π^]", part) and not numbers_only(part):
         return _is_same_written(part, wanted)
-    given = one_of(re.sub(r"^[a-zA-Z]\s?=\s?(?=[^=]+$)", "", part), numbers_in)
-    if given is not None and _VERSION.search(part[: given.start] + "\0" + part[given.end :]):
-        return part[given.start : given.end].strip() == wanted
-    return given is not None and given.is_same(number)
+    text = re.sub(r"^[a-zA-Z]\s?=\s?(?=[^=]+$)", "", part)
+    given = one_of(text, _amounts_in)
+    if given is None:
+        return False if _amounts_in(text) else None
+    if _VERSION.search(text[: given.start] + "\0" + text[given.end :]):
+        return text[given.start : given.end].strip() == wanted
+    return given.is_same(number)
+
+
+def _amounts_in(text: str) -> list[Number]:
+    """The numbers of a text that are not of a time of day."""
+    clocks = [t for t in times_in(text) if ":" in text[t.start : t.end]]
+    return [n for n in numbers_in(text) if not any(c.start <= n.start < c.end for c in clocks)]
 
 
 def numbers_only(part: str) -> bool:
     """Whether powers in it are those of units."""
-    return not re.search(r"\\(?:sqrt|pi)|[√π]|\d\s?\^|\)\s?\^", part)
+    return not re.search(r"\\(?:sqrt|pi)|[√π]|\d\s?\^|\)\s?\^", re.sub(r"[×x*]\s?10\^\{?-?\d+\}?", "", part))
 
 
 def _is_same_written(part: str, wanted: str) -> bool:
@@ -227,7 +260,10 @@ def _is_same_written(part: str, wanted: str) -> bool:
     if chemical:
         bare = re.sub(r"[_{}]", "", wanted)
         return bool(
-            re.search(rf"(?<![A-Za-z\d]){re.escape(bare)}(?![A-Za-z\d])", re.sub(r"[_{}]", "", main_clause(part)))
+            re.search(
+                rf"(?<![A-Za-z\d]){re.escape(bare)}(?![A-Za-z\d])",
+                re.sub(r"[_{}]", "", main_clause(part, has_brackets=True)),
+            )
         )
     if UNKNOWN.search(part):
         return False
@@ -239,7 +275,7 @@ def _formulas(part: str, *, is_equation: bool) -> list[str]:
     """What of a sentence may be its formula, the likeliest first."""
     pieces = [_WORDS.sub("", p).strip(" ,.:") for p in _BETWEEN.split(part)]
     pieces = [p for p in pieces if p]
-    found = dict.fromkeys([part, *pieces[-1:]])
+    found = dict.fromkeys(_MEASURED.sub("", one) for one in (part, *pieces[-1:]))
     if not is_equation:
         found |= dict.fromkeys(f.rpartition("=")[2].strip() for f in list(found) if "=" in f)
     return list(found)[-2:]

@@ -117,7 +117,7 @@ def is_same_group(given: Group, right: Group) -> bool:
     if given.names and right.names and given.names != right.names:
         return False
     brackets = {given.brackets, right.brackets}
-    is_open = len(brackets) == 2 and brackets <= {"()", "[]", "(]", "[)"} and brackets != {"()", "[]"}
+    is_open = len(brackets) == 2 == len(right.items) and brackets <= {"()", "[]", "(]", "[)"}
     return not is_open and len(given.items) == len(right.items) and all(map(_is_same_item, given.items, right.items))
 
 

@@ -15,6 +15,7 @@ _TABLE: dict[str, dict[str, Fraction]] = {
         "dm|decimet(?:er|re)s?|分米": _F(1, 10),
         "m|met(?:er|re)s?|米": _F(1),
         "km|kilomet(?:er|re)s?|千米|公里": _F(1000),
+        "里(?!程)": _F(500),
         "in|inch(?:es)?|英寸": _INCH,
         "ft|foot|feet|英尺": 12 * _INCH,
         "yd|yards?|码": 36 * _INCH,

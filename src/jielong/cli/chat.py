@@ -73,14 +73,18 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                 )
                 try:
                     kept, outcome = await _answered(strategy, kept, port, options)
+                except TooLongError as error:
+                    print(f"\n({error}: /new)")
+                    continue
                 except JielongError as error:
                     print(f"\n({error})")
                     continue
                 shown.close()
                 answer = outcome.answer
-                print("".join([*unanswered(answer.message), *cut(answer, arguments.max_tokens)]))
+                for line in ["", *unanswered(answer.message), *cut(answer, arguments.max_tokens)]:
+                    print(line)
                 if answer.missing:
-                    print(f"({answer.missing})")
+                    print(f"({answer.missing}{': ' if answer.text else ''}{answer.text})")
                     continue
                 # with tools, what they said is part of the talk; passages are found anew for each question
                 before = outcome.calls[-1].conversation.messages if tools else kept

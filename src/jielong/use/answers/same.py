@@ -80,7 +80,7 @@ _BETWEEN = re.compile(
     r"[\u3400-\u9fff，。：；]+|:\s|[,;](?=\s)|(?i:\b(?:is|are|equals|becomes|gives|of|so|to|therefore|hence|result|answer)\b)"
 )
 _MEASURED = re.compile(
-    r"(?<=[\d})π])\s*(?:radians?|degrees?|units?|(?:square|cubic)\s\w+|[ckm]?m(?:\^\{?[23]\}?)?|平方?厘?米)$"
+    r"(?:(?<=[\d})π])|(?<=\\pi))\s*(?:radians?|degrees?|units?|(?:square|cubic)\s\w+|[ckm]?m(?:\^\{?[23]\}?)?|平方?厘?米)$"
 )
 _WORDS = re.compile(r"^\s*(?:(?![a-z]{2,4}\s*\()[A-Za-z]{2,}\s+)+")
 _GOES_ON = re.compile(

@@ -22,9 +22,16 @@ _UNEQUAL = re.compile(
 )
 
 
+_QUANTITY = re.compile(
+    r"(?P<n>\d+(?:\.\d+)?)\s+(?P<noun>[A-Za-z]{2,})"
+    r"|(?P<han>[\u3400-\u9fff]{1,2}?)(?:有|是|为)?(?P<m>\d+(?:\.\d+)?)(?P<counter>[\u3400-\u9fff])?"
+)
+
+
 @dataclass(frozen=True)
 class Group:
-    """Several values: "ordered" ones between brackets or of names, a "set", or an "interval" with open or closed ends."""
+    """Several values: "ordered" ones between brackets or of names, a "set", a "list", "quantities" of things, or an
+    "interval" with open or closed ends."""
 
     kind: str
     items: tuple[str, ...]
@@ -73,8 +80,16 @@ def group_of(text: str) -> Group | None:
         if whole["open"] == "{":
             return Group("set", items)
         return Group("ordered", items, whole["open"] + whole["close"])
+    if re.fullmatch(r"(?:\s|,|，|、|and|和|\0)*", _QUANTITY.sub("\0", text)) and len(_QUANTITY.findall(text)) > 1:
+        return _quantities(text)
     items = tuple(i.strip() for i in re.split(r"[、]", text))
     return Group("list", items) if len(items) > 1 and all(items) else None
+
+
+def _quantities(text: str) -> Group:
+    """How many of which things a text names."""
+    found = [(m["noun"] or m["han"], m["n"] or m["m"]) for m in _QUANTITY.finditer(text)]
+    return Group("quantities", tuple(f"{thing.lower()} {num}" for thing, num in found))
 
 
 def _unequal(text: str) -> Group | None:
@@ -108,6 +123,8 @@ def is_same_group(given: Group, right: Group) -> bool:
     if "interval" in kinds and kinds <= {"interval", "ordered"}:
         ends = [tuple(i.replace("+", "").replace("\\", "") for i in g.items) for g in (given, right)]
         return len(ends[0]) == len(ends[1]) == 2 and given.brackets == right.brackets and all(map(_is_same_item, *ends))
+    if kinds == {"quantities"}:
+        return sorted(given.items) == sorted(right.items)
     if kinds == {"set"} or kinds == {"set", "list"}:
         return len(given.items) == len(right.items) and all(
             any(_is_same_item(g, r) for g in given.items) for r in right.items
@@ -134,6 +151,8 @@ def _is_same_item(given: str, right: str) -> bool:
 
 def group_in(part: str, right: Group) -> Group | None:
     """The group of a text that answers: in brackets, as equations, or a list behind its last "is"."""
+    if right.kind == "quantities":
+        return _quantities(part)
     whole = group_of(part) or group_of(re.sub(r"^[^=]*[^<>≤≥a-zA-Z\d)\s]\s?=\s?", "", part)) if part else None
     if whole:
         return whole

@@ -54,6 +54,9 @@ _FRIENDLY = re.compile(
     r"|欢迎.{0,8}(?:提问|问我|追问|交流)|如(?:有|果).{0,12}(?:问题|疑问)|祝你"
 )
 _MOST_PARTS = 6
+_MOST_PART_CHARS = 1_000
+_MOST_CHARS = 20_000
+"""Of an answer; of a longer one, its beginning and its end are read."""
 _STARTS = re.compile(
     r"(?i)\b(?:first|step|let|so|then|given|at|note|hmm|okay|ok|well|sure|solution|is|are|was|we|i|it)\b|[=是]|首先|解|第"
 )
@@ -90,6 +93,8 @@ def parts(text: str) -> list[str]:
     boxed = _boxed(said)
     if boxed:
         return [_bare(plain(boxed))]
+    if len(said) > _MOST_CHARS:
+        said = f"{said[: _MOST_CHARS // 4]}\n{said[-_MOST_CHARS // 4 * 3 :]}"
     said = plain(said)
     for mark in reversed(list(_MARK.finditer(said))):
         behind = _spoken(sentences(said[mark.end() :].lstrip(" :*\n")))
@@ -139,15 +144,16 @@ def _is_label(before: str, rest: str) -> bool:
 
 
 def _boxed(text: str) -> str:
-    """What stands in the last box, its brackets balanced."""
-    inner = ""
-    for m in _BOX.finditer(text):
-        depth, at = 1, m.end()
-        while at < len(text) and depth:
-            depth += {"{": 1, "}": -1}.get(text[at], 0) if text[at - 1] != "\\" else 0
-            at += 1
-        inner = text[m.end() : at - 1] if not depth else text[m.end() :]
-    return inner
+    """What stands in the last box, its brackets balanced as far as they are."""
+    boxes = list(_BOX.finditer(text))
+    if not boxes:
+        return ""
+    start = at = boxes[-1].end()
+    depth = 1
+    while at < len(text) and depth:
+        depth += {"{": 1, "}": -1}.get(text[at], 0) if text[at - 1] != "\\" else 0
+        at += 1
+    return text[start : at - 1] if not depth else text[start:]
 
 
 def _is_head(first: str, second: str) -> bool:
@@ -166,7 +172,8 @@ def _corrected(sentence: str) -> str:
 
 
 def _bare(text: str) -> str:
-    text = text.strip().strip("*").strip()
+    """A part without what surrounds it; of an endless one, its end."""
+    text = text[-_MOST_PART_CHARS:].strip().strip("*").strip()
     return (
         re.sub(r"(?<![.\w]\.\w)[.。!！；;，,]+$", "", text).strip()
         if not re.search(r"(?i)\b[ap]\.m\.$|B\.C\.$|A\.D\.$", text)

@@ -25,6 +25,7 @@ _DIGITS = re.compile(
     (?P<percent>\s?%|\s?(?:percent|per\scent)\b)?""",
     re.VERBOSE | re.IGNORECASE,
 )
+_MOST_DIGITS = 400
 _MONEY_BEFORE = re.compile(r"[$€£¥]\s?$")
 _HAN_DIGITS = "零〇一二三四五六七八九十百千万亿两"
 _HAN_FRACTION = re.compile(
@@ -81,6 +82,8 @@ def numbers_in(text: str) -> list[Number]:
 def _in_digits(text: str) -> list[Number]:
     found: list[Number] = []
     for m in _DIGITS.finditer(text):
+        if len(m[0]) > _MOST_DIGITS:
+            continue
         before = text[m.start() - 1 : m.start()] if m.start() else ""
         if re.match(r"[A-Za-z_]", before) and not m["sign"]:
             continue  # of a name: x1, CO2

@@ -20,7 +20,7 @@ _MARK = re.compile(
     | (?<![a-z'’])i(?:\s?['’](?:d|ll)|\swould|\swill)?\s(?:say|go\swith|choose|pick|select)(?![a-z])
     | (?<![不能别勿可])选(?:择|取)?(?=\s?[(（]?[A-J](?![A-Za-z]))
     | 【(?:答案|解答)】 | (?<![\u4e00-\u9fff])答\s?: | 答[:：]
-    | (?:正确|最终|最后|最佳)?的?(?:答案|选项|结果|结论)(?:应该?|应当)?(?:是|为|[:：])
+    | (?:正确|最终|最后|最佳)?的?(?:答案|回答|选项|结果|结论)(?:应该?|应当)?(?:是|为|[:：])
     | (?:故|应|因此|所以|本题|则|答案)(?:应)?选(?=[^项择取\s])
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -53,6 +53,11 @@ _FRIENDLY = re.compile(
     r"|\bhave a (?:nice|great|good)\b|\bglad to help\b|希望.{0,8}(?:帮助|帮到)"
     r"|欢迎.{0,8}(?:提问|问我|追问|交流)|如(?:有|果).{0,12}(?:问题|疑问)|祝你"
 )
+_RETAKEN = re.compile(
+    r"(?i)(?:^|[.!?…\n]\s*|,\s)(?:hmm|wait|hold on|let me (?:re-?)?(?:check|think|consider)|actually"
+    r"|on second thought|i made a mistake)(?![a-z])"
+    r"|等一下|等等[，,]|不对[，,]|重新(?:算|想|看)|我(?:算|弄|看)错了"
+)
 _MOST_PARTS = 6
 _MOST_PART_CHARS = 1_000
 _MOST_CHARS = 20_000
@@ -67,7 +72,7 @@ _CORRECTED = re.compile(
     r"|(?:不是|并非)[^，。,]{1,20}[，,]?而是|\bnot [^,.]{1,30},? but\b"
     r"|,? but (?:it|that|the (?:answer|correct one|right one)) (?:is|was)(?: really| actually)?"
     r"(?! (?:often|sometimes|commonly|usually|also))"
-    r"|其实(?!际)|更正|不对[，,。]|等等[，,。]|应该是(?!不)",
+    r"|其实(?!际)|更正|不对[，,。]|等等[，,。]|等一下|应该是(?!不)",
     re.IGNORECASE,
 )
 
@@ -97,6 +102,8 @@ def parts(text: str) -> list[str]:
         said = f"{said[: _MOST_CHARS // 4]}\n{said[-_MOST_CHARS // 4 * 3 :]}"
     said = plain(said)
     for mark in reversed(list(_MARK.finditer(said))):
+        if _RETAKEN.search(said, mark.end()):
+            break
         behind = _spoken(sentences(said[mark.end() :].lstrip(" :*\n")))
         if behind:
             return [_bare(_corrected(s)) for s in behind[:_MOST_PARTS]]

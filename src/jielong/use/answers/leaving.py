@@ -28,6 +28,7 @@ _EXPLAINS = re.compile(
     r"(?i)[,;(]?\s?\b(?:although|though|because|since|whereas|even though|even if|while|as it|as the|unlike|and not|but not"
     r"|not (?=[A-Z\d])|rather than|instead of|in contrast)\b"
     r"|[,;]\s?(?:as|for|when|which|who|where|if|so that|although)\b"
+    r"|,\s(?:the |an? |his |her |its )?[a-z]+ (?:of|to) "
     r"|,\s[^,]{0,30}\b(?:before|after|earlier|later) (?:the|its|his|her|their)\b|，(?:比|较)(?=[上去前])"
     r"|[，,;；]?(?:因为|由于|虽然|尽管|而不是|而非|不是|并非|而不)|[(（]"
 )
@@ -44,6 +45,9 @@ def one_of(part: str, find: Callable[[str], Sequence[Any]]) -> Any:
     if is_head and not head[: found[0].start].strip() and len(head[found[0].end :].strip()) <= 3:
         return found[0]
     found = [one for one in every if not is_denied(text, one.start)]
+    if not every and text != part:  # the explanation holds it: "the question wants it, which is 35%"
+        found = [one for one in find(part) if not is_denied(part, one.start)]
+        text = part
     if not found or any(EITHER.search(text[a.end : b.start]) for a, b in pairwise(found)):
         return None
     is_one_of = re.search(r"(?i)(?:\bor|或者?|还是)\s*$", text[: found[-1].start])

@@ -168,7 +168,7 @@ def _in_words(text: str) -> list[Number]:
         if re.match(r"[A-Za-z]", text[start - 1 : start] or " "):
             continue
         exact = Fraction(-value if before else value)
-        found.append(Number(exact, is_word=True, start=before.start() if before else start, end=end))
+        found.append(Number(exact, is_word=before is None, start=before.start() if before else start, end=end))
     return found
 
 

@@ -32,7 +32,9 @@ _LATEX = (
 )
 _FENCE = re.compile(r"(?m)^\s*```\w*\s*$")
 _HAN = "零一二三四五六七八九十"
-_MARKDOWN = re.compile(r"(\*\*|__|`)(?=\S)(.{1,300}?)(?<=\S)\1|(?<![\w*])\*(?=[^\s*])([^*\n]{1,300}?)(?<=[^\s*])\*(?![\w*])")
+_MARKDOWN = re.compile(
+    r"(\*\*|__|`)(?=\S)(.{1,300}?)(?<=\S)\1|(?<![\w*])\*(?=[^\s*])([^*\n]{1,300}?)(?<=[^\s*])\*(?![\w*])"
+)
 
 
 def plain(text: str) -> str:
@@ -74,9 +76,21 @@ def normal(text: str) -> str:
     return " ".join(_ARTICLE.sub(" ", text).split())
 
 
+_ORDINALS = {
+    word: f"{number}{'th' if number % 100 in (11, 12, 13) else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+    for number, word in enumerate(
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
+        "sixteenth seventeenth eighteenth nineteenth twentieth twenty-first".split(),
+        1,
+    )
+}
+_ORDINAL = re.compile(rf"\b(?:{'|'.join(sorted(_ORDINALS, key=len, reverse=True))})\b", re.IGNORECASE)
+
+
 def folded(text: str, *, keep_hyphens: bool = False) -> str:
     """Words to compare names by: as `normal`, without accents, the dots inside of names, and hyphens if they are not kept."""
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     between = {"-": "-" if keep_hyphens else " ", ".": " "}
+    bare = _ORDINAL.sub(lambda m: _ORDINALS[m[0].lower()], bare)
     bare = re.sub(r"(?<=[^\W\d_])[-·.‧・•∙'’](?=[^\W\d_])", lambda m: between.get(m[0], ""), bare)
     return normal(bare)

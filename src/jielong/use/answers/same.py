@@ -21,12 +21,14 @@ from jielong.use.answers.numbers import Number, numbers_in
 from jielong.use.answers.plain import folded, plain
 from jielong.use.answers.several import group_in, group_of, is_same_group, one_number
 
-_RATIO = re.compile(r"(?<![\d:.])(?P<a>\d+(?:\.\d+)?)\s?(?::|比|\bto\b)\s?(?P<b>\d+(?:\.\d+)?)(?![\d:])")
-_BEFORE_HAN = "是为叫在于选填了：:（(“《\"'—，,。有即当做的属被、 "
-_TITLES = tuple(
-    "诗人 作家 作者 画家 皇帝 总统 科学家 城市 国家 首都 词人 文学家 将军 国王 导演 歌手 先生 用 指 到 给 由 和".split()
+_RATIO = re.compile(
+    r"(?<![\d:.])(?P<a>\d+(?:\.\d+)?|[一二两三四五六七八九十]+)\s?(?::|比|\bto\b)\s?(?P<b>\d+(?:\.\d+)?|[一二三四五六七八九十]+)(?![\d:])"
 )
-_AFTER_HAN = "先女市省县区国人的，,。！!；;）)”》\"'、（( 是吧了呢啊写创所修"
+_BEFORE_HAN = "是为叫在于选填了：:（(“《\"'—，,。有即当做的属被、省市县国州 "
+_TITLES = tuple(
+    "家 诗人 作家 作者 画家 皇帝 总统 科学家 城市 国家 首都 词人 文学家 将军 国王 导演 歌手 先生 用 指 到 给 由 和".split()
+)
+_AFTER_HAN = "先女市省县区国人的，,。！!；;）)”》\"'、（( 是吧了呢啊写创所修编撰著作拍导"
 _PLACED = set(
     "new north south east west northern southern eastern western upper lower saint st papua equatorial san los non old great "
     "un".split()
@@ -43,9 +45,9 @@ def _says(part: str, right: str) -> bool:
         return "".join(right.split()) in "".join(part.split()) if right.strip() else not given
     if given == wanted or given.replace(" ", "") == wanted.replace(" ", ""):
         return True
-    if UNKNOWN.search(part) or OPEN.search(part):
+    if (UNKNOWN.search(part) and not UNKNOWN.search(right)) or (OPEN.search(part) and not OPEN.search(right)):
         return False
-    given = folded(main_clause(part), keep_hyphens="-" not in right)
+    given = folded(main_clause(part), keep_hyphens=not re.search("[- ]", right))
     for m in re.finditer(rf"(?<![a-z\d-]){re.escape(wanted)}(?![a-z\d-])", given):
         before, after = given[: m.start()], given[m.end() :]
         if re.search(r"[\u3400-\u9fff]", wanted) and not _is_bounded(before, after):
@@ -74,7 +76,7 @@ _FORMULA = re.compile(
     r"\\(?:frac|sqrt|pi|sin|cos|tan|log|ln|int|sum|alpha|beta|theta)|[\^√π]|(?<![a-zA-Z])[a-zA-Z]\s?[-+*/=]\s?(?:[\d(\\]|-?[a-zA-Z](?![a-zA-Z]))|\d\s?[-+*/×]\s?(?:[(\\]|[a-zA-Z](?![a-zA-Z]))|[a-zA-Z]_|\)\s?\(|\d[a-z](?![a-z])|\b(?:sin|cos|tan|log|ln)\b"
 )
 _EXACT = re.compile(
-    r"\S+@\S+|\d+(?:\.\d+){2,}(?:[-\w.]*)|[vV]\d+(?:\.\d+)*\S*|\+?\d[\d\s()-]{8,}\d|https?://\S+|(?:/[\w.-]+)+|[a-z\d-]+(?:\.[a-z\d-]+)*\.[a-z]{2,4}"
+    r"(?:[\da-fA-F]{2}:){5}[\da-fA-F]{2}|\S+@\S+|\d+(?:\.\d+){2,}(?:[-\w.]*)|[vV]\d+(?:\.\d+)*\S*|\+?\d[\d\s()-]{8,}\d|https?://\S+|(?:/[\w.-]+)+|[a-z\d-]+(?:\.[a-z\d-]+)*\.[a-z]{2,4}"
 )
 _BETWEEN = re.compile(
     r"[\u3400-\u9fff，。：；]+|:\s|[,;](?=\s)|(?i:\b(?:is|are|equals|becomes|gives|of|so|to|therefore|hence|result|answer)\b)"
@@ -94,9 +96,10 @@ _CHEMICAL = re.compile(r"(?:[A-Z][a-z]?(?:_?\{?\d*\}?)|\((?:[A-Z][a-z]?\d*)+\)_?
 
 def _ratio(text: str) -> Fraction | None:
     found = list(_RATIO.finditer(text))
-    if not found or not Fraction(found[-1]["b"]):
+    sides = [one for side in ("a", "b") for one in numbers_in(found[-1][side])] if found else []
+    if len(sides) != 2 or not sides[1].value:
         return None
-    return Fraction(found[-1]["a"]) / Fraction(found[-1]["b"])
+    return sides[0].value / sides[1].value
 
 
 def is_same(given: str, right: str) -> bool:
@@ -225,7 +228,7 @@ def _has_exactly(part: str, wanted: str) -> bool:
             re.sub(r"\D", "", m[0]) for m in re.finditer(r"\+?\d[\d\s()-]{6,}\d", part)
         ]
     bare = re.sub(r"^[vV](?=\d)", "", wanted)
-    found = list(re.finditer(rf"(?<![A-Za-z\d.@-])[vV]?{re.escape(bare)}(?![A-Za-z\d@/-]|\.[A-Za-z\d])", part))
+    found = list(re.finditer(rf"(?<![A-Za-z\d.@-])[vV]?{re.escape(bare)}(?![A-Za-z\d@/-]|\.[A-Za-z\d])", part, re.I))
     return any(not is_denied(part, m.start()) for m in found)
 
 
@@ -238,7 +241,8 @@ def _is_same_number(part: str, number: Number, wanted: str) -> bool | None:
     given = one_of(text, _amounts_in)
     if given is None:
         return False if _amounts_in(text) else None
-    if _VERSION.search(text[: given.start] + "\0" + text[given.end :]):
+    is_version = re.search(r"(?i)\bversion|\brelease|\bupgrad|版本|升级", part)
+    if is_version or _VERSION.search(text[: given.start] + "\0" + text[given.end :]):
         return text[given.start : given.end].strip() == wanted
     return given.is_same(number)
 
@@ -275,7 +279,8 @@ def _formulas(part: str, *, is_equation: bool) -> list[str]:
     """What of a sentence may be its formula, the likeliest first."""
     pieces = [_WORDS.sub("", p).strip(" ,.:") for p in _BETWEEN.split(part)]
     pieces = [p for p in pieces if p]
-    found = dict.fromkeys(_MEASURED.sub("", one) for one in (part, *pieces[-1:]))
+    likely = [p for p in pieces if _FORMULA.search(p) or re.search(r"\d", p)] or pieces
+    found = dict.fromkeys(_MEASURED.sub("", one) for one in (part, *likely[-1:]))
     if not is_equation:
         found |= dict.fromkeys(f.rpartition("=")[2].strip() for f in list(found) if "=" in f)
     return list(found)[-2:]

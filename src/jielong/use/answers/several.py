@@ -17,6 +17,7 @@ _MATRIX = re.compile(r"\\begin\{[bpvBV]?(?:matrix|array)\}(?:\{[^}]*\})?(?P<in>.
 _ASSIGN = re.compile(
     r"(?P<name>[a-zA-Z])(?:_\{?\d+\}?)?\s?=\s?(?P<value>[^,;=，；或和、]+?)(?=\s*(?:[,;，；或和、]|and\b|or\b|$))"
 )
+_TURNED = re.compile(r"(?P<low>-?[\d./∞]+)\s?(?P<op>[<≤])\s?(?P<name>[a-zA-Z])")
 _UNEQUAL = re.compile(
     r"(?:(?P<low>-?[\d./∞]+)\s?(?P<lo><|≤)\s?)?(?P<name>[a-zA-Z])\s?(?P<op>[<>≤≥])\s?(?P<high>[-+]?[\w./∞\\{}]+)"
 )
@@ -82,7 +83,7 @@ def group_of(text: str) -> Group | None:
         return Group("ordered", items, whole["open"] + whole["close"])
     if re.fullmatch(r"(?:\s|,|，|、|and|和|\0)*", _QUANTITY.sub("\0", text)) and len(_QUANTITY.findall(text)) > 1:
         return _quantities(text)
-    items = tuple(i.strip() for i in re.split(r"[、]", text))
+    items = tuple(i.strip() for i in text.split("、")) if not re.search("[，。,是为有]", text) else ()
     return Group("list", items) if len(items) > 1 and all(items) else None
 
 
@@ -93,6 +94,9 @@ def _quantities(text: str) -> Group:
 
 
 def _unequal(text: str) -> Group | None:
+    turned = _TURNED.fullmatch(text.strip())
+    if turned:
+        return Group("interval", (turned["low"], "∞"), ("(" if turned["op"] == "<" else "[") + ")")
     found = _UNEQUAL.fullmatch(text.strip())
     if not found:
         return None
@@ -166,7 +170,7 @@ def group_in(part: str, right: Group) -> Group | None:
     if len(assigned) > 1:
         return group_of(", ".join(m[0] for m in assigned))
     if right.kind == "interval" or (right.kind == "ordered" and len(right.items) == 2):
-        unequal = [u for m in _UNEQUAL.finditer(part) if (u := _unequal(m[0]))]
+        unequal = [u for m in (*_TURNED.finditer(part), *_UNEQUAL.finditer(part)) if (u := _unequal(m[0]))]
         if unequal or right.kind == "interval":
             return unequal[-1] if unequal else None
     if right.kind == "list":

@@ -72,6 +72,7 @@ _TABLE: dict[str, dict[str, Fraction]] = {
     "frequency": {"Hz|赫兹?": _F(1), "kHz|千赫": _F(1000), "MHz|兆赫": _F(10**6), "GHz": _F(10**9)},
     "resistance": {"Ω|[Oo]hms?|欧姆?": _F(1), "kΩ|千欧": _F(1000)},
     "amount": {"mol|摩尔": _F(1)},
+    "acceleration": {"m/s\\^2|met(?:er|re)s? per second squared|米每二次方秒|米每平方秒|米/秒\\^2": _F(1)},
     "bytes": {"kb": _F(10**3), "mb": _F(10**6), "gb": _F(10**9), "tb": _F(10**12)},
 }
 _AREAS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import struct
 from typing import Any
 
@@ -71,6 +72,11 @@ def call(name: str | None = "calculator", arguments: Any = FULL, **fields: Any) 
         (whole({"choices": {"0": 1}}), DataError, "no list of objects"),
         (whole(chat(5)), DataError, "content of its message is a number"),
         (whole(chat([{"type": "image_url"}])), DataError, "a part that is no text"),
+        (whole({"choices": [{"error": {"message": "Provider died"}, "finish_reason": "error"}]}), ResourceError, "Provider died"),
+        (events(delta(content="half "), delta("error")), ResourceError, "the answer ended in an error"),
+        (whole([{"error": {"code": 400, "message": "API key not valid"}}], 400), ResourceError, "answered 400: API key not valid"),
+        (whole({"error": {"message": "'max_tokens' is too large: 5000. context length"}}, 400), ResourceError, "with --max-tokens"),
+        (Said(b"too many", status=429, headers=(("Retry-After", "9999"),)), ResourceError, "it asks to wait 9,999 s"),
         (Said(b"", status=308, headers=(("Location", "https://else.where/v1/chat/completions"),)), ResourceError, "https://else.where/v1;"),
         (whole({"detail": "Not Found"}, 404), ResourceError, "answered 404: Not Found"),
         (whole({"error": {"message": "model 'x' not found"}}, 404), ResourceError, "jielong models http"),
@@ -126,6 +132,11 @@ def test_the_command_line_ends_with_an_error_where_there_is_no_answer(capsys: py
         (events(delta(content="x"), delta("stop"), is_done=False), "x"),
         (events(delta(content="长" * 900), delta("stop")), "长" * 900),
         (Said(events(delta(content="x"), delta("stop")).body, "application/octet-stream"), "x"),
+        (Said(events(delta(content="x"), delta("stop")).body, "application/json"), "x"),
+        (Said(json.dumps(chat("x " * 15_000)).encode(), "text/plain"), "x " * 15_000),
+        (Said(b"".join(json.dumps(d).encode() + b"\n" for d in (delta(content="x"), delta("stop"))), "application/x-ndjson"), "x"),
+        (events(delta(content="x"), {"choices": [{"index": 1, "delta": {"content": "y"}}]}, delta("stop")), "x"),
+        (events(delta(content="x"), delta("stop"), is_done=False, is_cut=True), "x"),
         (Said(b'data: {"choices":[{"delta":{"content":"x"}}]}\n\ndata: [DONE]', EVENTS), "x"),
         (whole(chat("not streamed")), "not streamed"),
         (whole(chat([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "x"}])), "x"),
@@ -159,7 +170,11 @@ def test_thoughts_stand_beside_the_answer_and_are_told_apart_while_it_comes(said
 
 def test_thoughts_are_parted_at_their_marks_alone() -> None:
     assert parted("no marks <b>here</b>") == ("", "no marks <b>here</b>")
-    assert parted("hm</think>yes") == ("hm", "yes")
+    assert parted("hm\n</think>\n\nyes") == ("hm", "yes")
+    assert parted("Close it with </think>, then go on.") == ("", "Close it with </think>, then go on.")
+    assert parted("<think>a</think>\n<think>b</think>yes") == ("a\nb", "yes")
+    assert parted("[THINK]a[/THINK]yes") == parted("<thinking>a</thinking>yes") == ("a", "yes")
+    assert parted("<|channel|>analysis<|message|>a<|channel|>final<|message|>yes") == ("a", "yes")
     assert parted("<think>\n\n</think>\n\nyes") == ("", "yes")
     assert parted("<think>for ever") == ("for ever", "")
     said: list[str] = []
@@ -205,6 +220,77 @@ def test_calls_come_in_every_form_that_servers_give_them(calls: list[Any], argum
 
 
 OTHER = '{"expression": "5+5"}'
+
+
+def test_calls_of_several_tools_that_all_have_the_first_index_stay_apart() -> None:
+    pieces = [
+        call(id="", index=0),
+        call("python", '{"code": "1"}', id="", index=0),
+        {"name": "calculator", "arguments": FULL},
+    ]
+    answer, _, _ = asked(events(*(delta(tool_calls=[piece]) for piece in pieces), delta("tool_calls")))
+    assert [c["name"] for c in answer.message.tool_calls] == ["calculator", "python", "calculator"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "lacks", "has"),
+    [
+        ("'max_tokens' is not supported. Use 'max_completion_tokens' instead.", "max_tokens", "max_completion_tokens"),
+        ('{"detail":[{"type":"extra_forbidden","loc":["body","seed"]}]}', "seed", "max_tokens"),
+        ("Unrecognized request argument supplied: stream_options", "stream_options", "stream"),
+        ("'temperature' does not support 0.0 with this model. Only the default (1)", "temperature", "seed"),
+    ],
+)  # fmt: skip
+def test_what_a_server_does_not_take_is_left_out_or_called_as_it_calls_it(refusal: str, lacks: str, has: str) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def say(path: str, body: dict[str, Any]) -> Said:
+        bodies.append(body)
+        return Said(refusal.encode(), status=400) if lacks in body else events(delta(content="hi"), delta("stop"))
+
+    async def work(url: str) -> None:
+        endpoint = Endpoint(url, retries=0)
+        for _ in range(2):
+            question = Conversation((Message("user", "hi"),))
+            assert (await endpoint.ask(question, Options(on_text=lambda piece: None))).text == "hi"
+        await endpoint.close()
+
+    with saying(say) as url:
+        asyncio.run(work(url))
+    assert [lacks in body for body in bodies] == [True, False, False] and has in bodies[-1]
+
+
+def test_a_rate_limit_that_speaks_of_tokens_is_waited_for_and_no_prompt_is_shortened() -> None:
+    busy = Said(b"Too many tokens, please wait before trying again.", status=429, headers=(("Retry-After", "0"),))
+
+    async def work(url: str) -> str:
+        endpoint = Endpoint(url, retries=1)
+        try:
+            return (await endpoint.ask(Conversation((Message("user", "hi"),)))).text
+        finally:
+            await endpoint.close()
+
+    for first in (busy, Said(b"Overloaded", status=529)):
+        with saying([first, whole(chat("fine"))]) as url:
+            assert asyncio.run(work(url)) == "fine"
+
+
+def test_an_address_keeps_its_query() -> None:
+    seen: list[str] = []
+
+    def say(path: str, body: dict[str, Any]) -> Said:
+        seen.append(path)
+        return whole(chat("hi"))
+
+    async def work(url: str) -> None:
+        endpoint = Endpoint(url.replace("/v1", "/deployments/x/chat/completions?api-version=1"))
+        assert "api-version" not in endpoint.name
+        await endpoint.ask(Conversation((Message("user", "hi"),)))
+        await endpoint.close()
+
+    with saying(say) as url:
+        asyncio.run(work(url))
+    assert seen == ["/deployments/x/chat/completions?api-version=1"]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +373,8 @@ def test_a_servers_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None
     with saying([whole({"data": [{"id": "b"}, {"id": "a"}]})]) as url:
         assert main(["models", url]) == 0
     assert capsys.readouterr().out == f"{url}#a\n{url}#b\n"
-    assert models_in({"models": [{"name": "qwen"}]}) == ["qwen"]
+    assert models_in({"models": [{"name": "qwen"}]}) == models_in([{"id": "qwen"}]) == ["qwen"]
+    assert models_in({"data": None}) == models_in({"data": []}) == []
     with pytest.raises(DataError, match="lists no models"):
         models_in({"models": 3})
 

@@ -22,23 +22,31 @@ from jielong.use.replies import in_words, is_too_long
 
 TIMEOUT_S = 600.0
 _CONNECT_S = 10.0
-_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
+_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
+_LONGEST_WAIT_S = 30.0
+_ENDS = ("/chat/completions", "/completions", "/embeddings", "/models", "/api/chat", "/api/generate")
+"""What people paste behind the address of a server."""
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _KEPT_CHARS = 20_000
 """Of a body that should have been events, to say what it was."""
 
 
 class Refused(ResourceError):
-    """The server answered with an error of its own, `said`."""
+    """The server answered with an error of its own, `said`; `status` is that of HTTP."""
 
-    def __init__(self, message: str, said: str) -> None:
+    def __init__(self, message: str, said: str, status: int = 0) -> None:
         super().__init__(message)
-        self.said = said
+        self.said, self.status = said, status
+
+    @property
+    def is_about_request(self) -> bool:
+        """Whether it is this request that the server does not take, and not the server that fails."""
+        return self.status in (400, 413, 422)
 
 
 def clean_key(key: str, name: str = "the key") -> str:
     """The key without blanks around it; ConfigError, which does not show it, where no header can carry it."""
-    key = key.strip().strip("\ufeff")
+    key = key.strip().strip("\ufeff").removeprefix("Bearer ").strip()
     for place, c in enumerate(key, 1):
         if not "!" <= c <= "~":
             kinds = {"\r": "a line break", "\n": "a line break", **dict.fromkeys("“”‘’„«»", "a curly quote")}
@@ -56,7 +64,11 @@ class Connection:
         if not timeout_s > 0:
             raise ConfigError(f"the time-out is {timeout_s:g} seconds; it must be above 0")
         self._key = clean_key(key)
-        self.url = url.strip().rstrip("/").removesuffix("/chat/completions").rstrip("/")
+        address, _, query = url.strip().partition("?")
+        address = address.rstrip("/")
+        for end in _ENDS:
+            address = address.removesuffix(end).rstrip("/")
+        self.url, self._query = address, f"?{query}" if query else ""
         self._retries, self._timeout_s = retries, timeout_s
         parsed = _parsed(self.url)
         self.shown_url = str(parsed.copy_with(username=None, password=None)) if parsed.userinfo else self.url
@@ -89,7 +101,7 @@ class Connection:
             is_last = attempt == self._retries
             try:
                 content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-                request = self._client.stream(method, f"{self.url}/{path}", content=content)
+                request = self._client.stream(method, f"{self.url}/{path}{self._query}", content=content)
                 response = await stack.enter_async_context(request)
             except (httpx2.NetworkError, httpx2.RemoteProtocolError):
                 if is_last:
@@ -99,18 +111,21 @@ class Connection:
             if response.is_success:
                 return response
             text = (await response.aread()).decode("utf-8", "replace")
-            is_for_good = response.status_code not in _AGAIN or is_too_long(in_words(text))
-            if is_for_good or is_last:
-                raise self.refusal(response.status_code, text, path, response.headers.get("location", ""))
-            await asyncio.sleep(_wait_s(response, attempt))
+            wait_s = _wait_s(response, attempt)
+            if response.status_code not in _AGAIN or is_last or wait_s > _LONGEST_WAIT_S:
+                raise self.refusal(response.status_code, text, path, response.headers.get("location", ""), wait_s)
+            await asyncio.sleep(wait_s)
         raise AssertionError("the last attempt returns or raises")
 
-    def refusal(self, status: int, body: str, path: str, location: str = "") -> JielongError:
+    def refusal(self, status: int, body: str, path: str, location: str = "", wait_s: float = 0.0) -> JielongError:
         """What a server refused, as an error that says what to try."""
         said, where = self.hidden(in_words(body)), f"{self.shown_url}/{path}"
-        if is_too_long(said):
+        if "max_tokens" in said and "too large" in said:
+            return Refused(f"{where} answered {status}: {said}; ask for fewer with --max-tokens", body, status)
+        if (is_too_long(said) and status != 429) or status == 413:
             what = "a text" if path == "embeddings" else "the prompt"
-            return TooLongError(f"{where} says that {what} is too long for it: {said}; say less, or start anew")
+            less = "give it shorter ones" if path == "embeddings" else "say less, or start anew"
+            return TooLongError(f"{where} says that {what} is too long for it: {said}; {less}")
         answered = f"answered {status}" if status != 200 else "reports an error"
         hint = ""
         if status in (401, 403):
@@ -127,13 +142,19 @@ class Connection:
             hint = f"; {self.with_v1() or 'is the address right? It usually ends in /v1'}"
         elif status == 429:
             hint = "; wait a while, or ask less at once"
-        return Refused(f"{where} {answered}: {said}{hint}", body)
+        elif status == 200 and not self.url.endswith("/v1") and "endpoint" in said.lower():
+            hint = f"; {self.with_v1()}"
+        if wait_s > _LONGEST_WAIT_S:
+            hint = f"; it asks to wait {wait_s:,.0f} s"
+        return Refused(f"{where} {answered}: {said}{hint}", body, status)
 
     def _unreached(self, error: httpx2.RequestError) -> ResourceError:
         url, why = self.shown_url, self.hidden(f"{type(error).__name__}: {error}".rstrip(": "))
+        if isinstance(error, httpx2.RemoteProtocolError):
+            return ResourceError(f"{url} is there but gives no answer in HTTP ({why}); is it the right port?")
         if isinstance(error, httpx2.ConnectTimeout):
             return ResourceError(
-                f"{url} cannot be reached within {_CONNECT_S:g} s; is the address right, and the server on?"
+                f"{url} cannot be reached within {min(_CONNECT_S, self._timeout_s):g} s; is the address right, and the server on?"
             )
         if isinstance(error, httpx2.TimeoutException):
             return ResourceError(
@@ -152,7 +173,7 @@ class Connection:
 
     def with_v1(self) -> str:
         """A hint to the address that was probably meant; "" where it ends in /v1 already."""
-        return "" if self.url.endswith("/v1") else f"try {self.shown_url}/v1"
+        return "" if self.url.endswith("/v1") else f"try {self.shown_url.removesuffix('/api')}/v1"
 
     def hidden(self, text: str) -> str:
         """The text without the key, which servers like to quote."""
@@ -168,16 +189,31 @@ class Heard:
         self.begun = ""
         self.num_events = 0
         self.is_over = False
-        self._response = response
+        self._chunks = response.aiter_bytes()
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+
+    async def is_whole(self) -> bool:
+        """Whether it is one body and no stream of events, by how it begins: what headers say of it is often wrong."""
+        async for chunk in self._chunks:
+            self.begun += self._decoder.decode(chunk)
+            if self.begun.strip():
+                break
+        return self.begun.lstrip()[:1] in ("{", "[", "<")
+
+    async def read(self) -> str:
+        """All of it."""
+        async for chunk in self._chunks:
+            self.begun += self._decoder.decode(chunk)
+        return self.begun + self._decoder.decode(b"", final=True)
 
     async def aiter_text(self) -> AsyncIterator[str]:
-        decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-        async for chunk in self._response.aiter_bytes():
-            text = decoder.decode(chunk)
-            self.begun += text[: max(0, _KEPT_CHARS - len(self.begun))]
+        yield self.begun
+        async for chunk in self._chunks:
+            text = self._decoder.decode(chunk)
+            self.begun += "" if self.num_events else text[:_KEPT_CHARS]
             yield text
         self.is_over = True
-        yield decoder.decode(b"", final=True) + "\n\n"
+        yield self._decoder.decode(b"", final=True) + "\n\n"
 
 
 def _parsed(url: str) -> httpx2.URL:
@@ -221,8 +257,8 @@ def _proxies_set() -> list[str]:
 
 
 def _wait_s(response: httpx2.Response, attempt: int) -> float:
-    """As long as the server asks for, within reason, or longer each time."""
+    """As long as the server asks for, or longer each time."""
     try:
-        return min(30.0, max(0.0, float(response.headers.get("retry-after", ""))))
+        return max(0.0, float(response.headers.get("retry-after", "")))
     except ValueError:
         return float(0.5 * 2**attempt)

@@ -7,8 +7,10 @@ back: what failed is an error and never looks like an answer.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +27,10 @@ from jielong.use.port import Answer, Options, Usage
 from jielong.use.replies import ErrorInside, Reply, in_words, is_page, models_in, vectors_in
 from jielong.use.thoughts import Parting, parted
 
+_AFTER_END_S = 5.0
+_MAX_EVENT_BYTES = 64 << 20
+_OPTIONAL = ("seed", "stream_options", "temperature")
+"""What some servers refuse and answer well without."""
 _PENALTIES = ("repeat_penalty", "repetition_penalty")
 """What llama.cpp and vLLM call it. It is always sent, as llama-cpp-python penalises by 1.1 where nothing is said."""
 
@@ -44,7 +50,8 @@ class Endpoint:
     ) -> None:
         self.model = model
         self._server = Connection(url, key, timeout_s, retries, at_once)
-        self._unknown: set[str] = set()  # of _PENALTIES, what this server refuses
+        self._unknown: set[str] = set()  # of what is optional, what this server refuses
+        self._renamed: dict[str, str] = {}
 
     @property
     def name(self) -> str:
@@ -117,7 +124,7 @@ class Endpoint:
             raise DataError(self._server.hidden(f"{self._server.shown_url}/{path} sent no answer: {error}")) from None
 
     def _answer(self, reply: Reply, prompt: str, start_s: float) -> Answer:
-        thoughts, text = parted(reply.text)
+        thoughts, text = ("", reply.text) if reply.thoughts else parted(reply.text)
         thoughts = "\n".join(filter(None, (reply.thoughts.strip(), thoughts)))
         calls = reply.calls
         stop = "tool_calls" if calls else reply.stop or "stop"
@@ -144,20 +151,19 @@ class Endpoint:
             told.push(text)
 
         async with self._opened("POST", path, body) as response:
-            kind = response.headers.get("content-type", "").lower()
-            is_whole = "json" in kind or "html" in kind
             heard = Heard(response)
+            is_whole = await heard.is_whole()
             try:
                 if not is_whole:
                     await self._listen(heard, tell, reply, path)
-            except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
-                raise self._broken_off(reply, type(error).__name__) from error
+            except (httpx2.NetworkError, httpx2.RemoteProtocolError, TimeoutError) as error:
+                if not reply.is_over:  # what was said to be over is whole, however the connection ends
+                    raise self._broken_off(reply, type(error).__name__) from error
             if is_whole or not (reply.has_choice or reply.is_over or heard.num_events):
-                text = (await response.aread()).decode("utf-8", "replace") if is_whole else heard.begun
-                data = self._parsed(text, path)
-                with self._reading(path):
-                    tell(data)
-                    reply.is_over = True
+                for data in self._bodies(await heard.read() if is_whole else heard.begun, path):
+                    with self._reading(path):
+                        tell(data)
+                reply.is_over = True
         told.finish()
         if not reply.is_over:
             raise self._broken_off(reply, "it ended without saying that it was done")
@@ -166,7 +172,12 @@ class Endpoint:
         return reply
 
     async def _listen(self, heard: Heard, tell: Any, reply: Reply, path: str) -> None:
-        async for event in httpx2.EventSource(cast(httpx2.Response, heard)):
+        events = aiter(httpx2.EventSource(cast(httpx2.Response, heard), max_event_size=_MAX_EVENT_BYTES))
+        while True:
+            # what it cost may follow the end of an answer, but not for ever
+            event = await asyncio.wait_for(anext(events, None), _AFTER_END_S if reply.is_over else None)
+            if event is None:
+                return
             heard.num_events += 1
             data = event.data.strip()
             if data == "[DONE]":
@@ -180,7 +191,7 @@ class Endpoint:
                 except DataError as error:
                     if event.event == "error":
                         raise ErrorInside(data) from None
-                    if heard.is_over:
+                    if heard.is_over and data.startswith("{"):
                         raise self._broken_off(reply, "in the middle of an event") from None
                     raise DataError(f"an event of its stream is {error}: {data[:60]}") from None
                 if event.event == "error":
@@ -192,6 +203,13 @@ class Endpoint:
         return ResourceError(
             f"{self._server.shown_url} broke off its answer after {num:,} character{'s' * (num != 1)} ({why}); ask again"
         )
+
+    def _bodies(self, body: str, path: str) -> list[Any]:
+        """The JSON of a whole body; of one that is a JSON a line, each of them."""
+        lines = [line for line in body.splitlines() if line.strip()]
+        if len(lines) > 1 and all(line.startswith("{") and line.rstrip().endswith("}") for line in lines):
+            return [self._parsed(line, path) for line in lines]
+        return [self._parsed(body, path)]
 
     def _parsed(self, body: str, path: str) -> Any:
         """The JSON of a whole body; DataError says what it is instead, and what to try."""
@@ -216,27 +234,31 @@ class Endpoint:
 
     @contextlib.asynccontextmanager
     async def _opened(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[httpx2.Response]:
-        """The response, if need be without the penalties that the server says it does not know.
+        """The response, if need be without what the server says it does not take, or with its name for it.
 
         A penalty that was asked for must reach it under one of its names.
         """
-        unknown: set[str] = set()
+        unknown, renamed = set(self._unknown), dict(self._renamed)
         async with contextlib.AsyncExitStack() as stack:
             while True:
-                sent = None if body is None else {name: value for name, value in body.items() if name not in unknown}
+                sent = None if body is None else {renamed.get(n, n): v for n, v in body.items() if n not in unknown}
                 try:
                     response = await stack.enter_async_context(self._server.opened(method, path, sent))
                     break
                 except Refused as refusal:
                     known = sent or {}
-                    named = {name for name in _PENALTIES if name in known and name in refusal.said}
-                    is_needed = (
-                        any(known[name] != 1.0 for name in named) and not (known.keys() & set(_PENALTIES)) - named
-                    )
-                    if not named or is_needed:
+                    if "max_completion_tokens" in refusal.said and "max_tokens" in known:
+                        renamed["max_tokens"] = "max_completion_tokens"
+                        continue
+                    named = {
+                        n for n in (*_PENALTIES, *_OPTIONAL) if n in known and re.search(rf"\b{n}\b", refusal.said)
+                    }
+                    penalties = named & set(_PENALTIES)
+                    is_needed = any(known[n] != 1.0 for n in penalties) and not (known.keys() & set(_PENALTIES)) - named
+                    if not named or is_needed or not refusal.is_about_request:
                         raise
                     unknown |= named
-            self._unknown |= unknown
+            self._unknown, self._renamed = unknown, renamed
             yield response
 
 

@@ -28,7 +28,7 @@ _STOPS = {
 }
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """What llama.cpp and DeepSeek, vLLM and OpenRouter, and Ollama call the thoughts beside an answer."""
-_TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<(script|style|title(?=.*<h1))\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _TOO_LONG = re.compile(
     r"context[_ ](?:length|size|window)|maximum context|exceeds? .{0,40}context|context .{0,20}exceed|too many (?:input )?tokens"
     r"|(?:prompt|input|request|message)s?\b.{0,30}\b(?:is|are) too (?:long|large)|reduce the length|上下文.{0,10}(?:超|过长)",
@@ -80,16 +80,22 @@ class Reply:
             return "", ""
         if not isinstance(event, Mapping):
             raise DataError(f"it sent {kind_of(event)} where an object with choices was expected: {shown(event)}")
-        if isinstance(event.get("usage"), Mapping):
+        if isinstance(event.get("usage"), Mapping) and event["usage"]:
             self.tokens = _tokens(event["usage"])
         choices = event.get("choices")
         if choices is None or choices == []:
             return "", ""
         if not isinstance(choices, list) or not isinstance(choices[0], Mapping):
             raise DataError(f"its choices are no list of objects: {shown(choices)}")
-        return self._add(choices[0])
+        told = [self._add(choice) for choice in choices if isinstance(choice, Mapping)]
+        return "".join(text for text, _ in told), "".join(thoughts for _, thoughts in told)
 
     def _add(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        if isinstance(choice.get("index"), int) and choice["index"] > 0:
+            return "", ""  # a second answer, which nobody asked for
+        failed = error_in(choice)
+        if failed is not None or choice.get("finish_reason") == "error":
+            raise ErrorInside(failed or "the answer ended in an error")
         self.has_choice = True
         delta = choice.get("delta") if choice.get("delta") is not None else choice.get("message")
         if delta is None:
@@ -105,7 +111,7 @@ class Reply:
         calls = delta.get("tool_calls")
         if calls is None and isinstance(delta.get("function_call"), Mapping):
             calls = [{"index": 0, "function": delta["function_call"]}]
-        for call in calls if isinstance(calls, list) else ():
+        for call in calls if isinstance(calls, list) else [calls] if isinstance(calls, Mapping) else ():
             self._add_call(call)
         self._add_logprobs(choice.get("logprobs"))
         stop = choice.get("finish_reason")
@@ -118,7 +124,7 @@ class Reply:
         if not isinstance(data, Mapping):
             return
         function = data.get("function")
-        function = function if isinstance(function, Mapping) else {}
+        function = function if isinstance(function, Mapping) else data  # some leave the inner object out
         index = data.get("index")
         index = index if isinstance(index, int) and not isinstance(index, bool) else None
         id_ = data["id"] if isinstance(data.get("id"), str) else ""
@@ -129,7 +135,7 @@ class Reply:
         is_other = call is not None and (
             bool(id_ and call.id and id_ != call.id)
             or (index is None and bool(name) and _is_whole(call.arguments))
-            or (not id_ and bool(name) and name == call.name and _is_whole(call.arguments) and bool(arguments))
+            or (not id_ and bool(name) and _is_whole(call.arguments) and bool(arguments))
             or not isinstance(arguments, str | None)
         )
         if call is None or is_other:
@@ -168,13 +174,15 @@ class Reply:
 
 def error_in(data: Any) -> str | None:
     """What a body says went wrong, in the server's words; None where it is no error."""
+    if isinstance(data, list) and len(data) == 1:
+        data = data[0]
     if not isinstance(data, Mapping):
         return None
     error = data.get("error")
     if error in (None, "", False, {}, []) and (data.get("type") == "error" or data.get("object") == "error"):
         error = data
     elif error in (None, "", False, {}, []):
-        if "choices" in data or "data" in data or not data.get("detail"):
+        if "choices" in data or "message" in data or "data" in data or not data.get("detail"):
             return None
         error = data["detail"]
     if isinstance(error, Mapping):
@@ -229,9 +237,11 @@ def models_in(data: Any) -> list[str]:
     said = error_in(data)
     if said is not None:
         raise ErrorInside(said)
-    found: Any = None
+    found: Any = data if isinstance(data, list) else None
     if isinstance(data, Mapping):
         found = data.get("data") if isinstance(data.get("data"), list) else data.get("models")
+    if found is None and isinstance(data, Mapping) and ("data" in data or "models" in data):
+        return []
     if not isinstance(found, list):
         raise DataError(f"it lists no models: {shown(data, 200)}")
     names = [one.get("id") or one.get("name") if isinstance(one, Mapping) else one for one in found]

@@ -7,22 +7,32 @@ answer, and no later turn is told of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from jielong.tokens.stream import overlap
 
-_OPENING, _CLOSING = "<think>", "</think>"
+_MARKS = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "[THINK]": "[/THINK]",
+    "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",
+}
+"""How thoughts begin and end: of most, of some, of Mistral's and of gpt-oss as it is written."""
+_CLOSED = re.compile(r"(?:^|\n)\s*</think>|</think>[ \t]*\n")
 
 
 def parted(text: str) -> tuple[str, str]:
     """(thoughts, answer) of a whole text; thoughts that were never ended leave no answer."""
-    begun = text.lstrip()
-    is_opened = begun.startswith(_OPENING)
-    inner = begun.removeprefix(_OPENING) if is_opened else text
-    thoughts, closing, said = inner.partition(_CLOSING)
-    if closing:
-        return thoughts.strip(), said.lstrip()
-    return (inner.strip(), "") if is_opened else ("", text)
+    thoughts, rest = [], text
+    while (begun := rest.lstrip()) and (opening := next((o for o in _MARKS if begun.startswith(o)), "")):
+        thought, _, rest = begun.removeprefix(opening).partition(_MARKS[opening])
+        thoughts.append(thought.strip())
+        rest = rest.lstrip()
+    if thoughts:
+        return "\n".join(filter(None, thoughts)), rest
+    closed = _CLOSED.search(text)  # the first mark stood in the prompt
+    return (text[: closed.start()].strip(), text[closed.end() :].lstrip()) if closed else ("", text)
 
 
 class Parting:
@@ -34,31 +44,37 @@ class Parting:
     def __init__(self, say: Callable[[str], None] | None, think: Callable[[str], None] | None = None) -> None:
         self._say, self._think = say, think
         self._held = ""
-        self._place = "start"
+        self._place, self._closing = "start", ""
 
     def push(self, piece: str) -> None:
         self._held += piece
+        while self._moved():
+            pass
+
+    def _moved(self) -> bool:
+        """Take one step through what is held; whether there may be another."""
         if self._place == "start":
             begun = self._held.lstrip()
-            if begun.startswith(_OPENING):
-                self._place, self._held = "thoughts", begun.removeprefix(_OPENING)
-            elif not _OPENING.startswith(begun):
-                self._place = "answer"
+            opening = next((o for o in _MARKS if begun.startswith(o)), "")
+            if opening:
+                self._place, self._closing, self._held = "thoughts", _MARKS[opening], begun.removeprefix(opening)
+                return True
+            if any(o.startswith(begun) for o in _MARKS):
+                return False
+            self._place = "answer"
         if self._place == "thoughts":
-            thoughts, closing, said = self._held.partition(_CLOSING)
+            thoughts, closing, said = self._held.partition(self._closing)
             if closing:
                 self._tell(self._think, thoughts)
-                self._place, self._held = "between", said
-            else:
-                num_safe = len(thoughts) - overlap(thoughts, _CLOSING)
-                self._tell(self._think, thoughts[:num_safe])
-                self._held = thoughts[num_safe:]
-        if self._place == "between":
-            self._held = self._held.lstrip()
-            self._place = "answer" if self._held else "between"
-        if self._place == "answer":
-            self._tell(self._say, self._held)
-            self._held = ""
+                self._place, self._held = "start", said.lstrip()
+                return bool(self._held)
+            num_safe = len(thoughts) - overlap(thoughts, self._closing)
+            self._tell(self._think, thoughts[:num_safe])
+            self._held = thoughts[num_safe:]
+            return False
+        self._tell(self._say, self._held)
+        self._held = ""
+        return False
 
     def finish(self) -> None:
         """Tell what was held back."""

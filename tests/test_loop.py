@@ -110,6 +110,30 @@ def test_gradient_is_the_same_however_the_step_is_cut(tmp_path):
             torch.testing.assert_close(other[name], gradient, rtol=1e-4, atol=1e-6)
 
 
+def two_modules(directory: Path) -> Loop:
+    """A loop over two modules of two weights each, whose gradients are given by hand."""
+    modules = {name: nn.Linear(2, 1, bias=False) for name in ("policy", "critic")}
+    optimizers = {name: Optimizer(module, OptimizerConfig(beta1=0.9)) for name, module in modules.items()}
+    return Loop(modules, optimizers, source(), NextToken(), LoopConfig(max_grad_norm=1.0), directory, save_model)
+
+
+@pytest.mark.parametrize(
+    ("critic", "clipped"),
+    # the policy's gradient (3, 4) has norm 5 and becomes (0.6, 0.8); the critic's has norm 0.5 and stays, or 10 and is cut
+    [((0.3, 0.4), (0.3, 0.4)), ((6.0, 8.0), (0.6, 0.8))],
+)
+def test_each_gradient_is_clipped_by_the_norm_of_its_own_module(tmp_path, critic, clipped):
+    loop = two_modules(tmp_path)
+    for name, gradient in (("policy", (3.0, 4.0)), ("critic", critic)):
+        loop.modules[name].weight.grad = torch.tensor([gradient])
+    told = loop._update()
+    assert (told["grad_norm"], told["grad_norm_critic"]) == (5.0, pytest.approx(np.hypot(*critic)))
+    for name, gradient in (("policy", (0.6, 0.8)), ("critic", clipped)):
+        # AdamW's first mean is (1 - beta1) times the gradient that it was given
+        mean = loop.optimizers[name].state_dict()[0]["state"][0]["exp_avg"]
+        torch.testing.assert_close(mean, 0.1 * torch.tensor([gradient]))
+
+
 RANK_SCRIPT = """
 import sys, torch
 from pathlib import Path
@@ -175,6 +199,32 @@ def test_three_bad_steps_go_back_with_half_the_rate(tmp_path):
     assert loop.attempt == 1
     assert "half the rate, attempt 1" in outcome.warnings[0]
     assert read_metrics(tmp_path / "metrics.jsonl")[-1]["lr"] == pytest.approx(0.5e-2)
+
+
+class Raised(NextToken):
+    """Next-token loss with 10 nats more at chosen calls, of which no gradient is made."""
+
+    def __init__(self, at: range) -> None:
+        super().__init__()
+        self.calls, self.at = 0, at
+
+    def __call__(self, modules, batch) -> Loss:
+        self.calls += 1
+        loss = super().__call__(modules, batch)
+        value, weight = loss.terms["loss"]
+        return Loss({"loss": (value + 10 * weight * (self.calls in self.at), weight)}, loss.metrics)
+
+
+def test_nothing_is_saved_while_the_loss_rises_and_the_way_back_leads_before_the_rise(tmp_path):
+    steps: list[int] = []
+    # two micro-batches a step: calls 7 to 12 are steps 4, 5 and 6
+    loop = make_loop(tmp_path, steps=6, lr=1e-9, objective=Raised(range(7, 13)), save_every_s=-1.0)
+    loop.report = lambda progress: steps.append(progress.step)
+    loop.run()
+    # the mean of the loss rises by 1.0, then 0.9 * 1.0 + 1.0 = 1.9, then 0.9 * 1.9 + 1.0 = 2.71, give or take what
+    # batches differ: above 2.0 / 4 nothing is saved, above 2.0 it goes back, to step 3 and not to step 5
+    assert steps == [1, 2, 3, 4, 5, 4, 5, 6]
+    assert loop.attempt == 1
 
 
 def test_a_run_that_always_diverges_stops_and_says_what_to_change(tmp_path):
@@ -246,3 +296,29 @@ def test_rate_warms_up_stays_and_decays():
     assert factors[9] == factors[50] == 1.0
     assert factors[75] == pytest.approx(0.1 + 0.9 * 25 / 50)
     assert factors[99] == pytest.approx(0.1 + 0.9 * 1 / 50)
+
+
+def test_two_steps_of_adamw_by_hand():
+    weight = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(weight.weight)
+    optimizer = Optimizer(weight, OptimizerConfig(lr=0.1, beta1=0.8, beta2=0.5, weight_decay=0.0))
+    for gradient in (1.0, 0.0):
+        weight.weight.grad = torch.tensor([[gradient]])
+        optimizer.step(1.0)
+    # step 1: 1 / sqrt(1) = 1. Step 2: mean 0.8 * 0.2 / (1 - 0.64) = 0.444444, square 0.5 * 0.5 / (1 - 0.25) = 0.333333,
+    # 0.444444 / 0.577350 = 0.769800. Together -0.1 * 1.769800
+    assert weight.weight.item() == pytest.approx(-0.1769800, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_matrices_decay_and_vectors_do_not(name):
+    model = fresh_language_model(TINY, seed=1)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    optimizer = Optimizer(model, OptimizerConfig(name=name, lr=0.1, muon_lr=0.4, weight_decay=0.5))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(0.5)
+    for n, parameter in model.named_parameters():
+        # without a gradient a step only decays: 1 - 0.5 * 0.1 * 0.5 with AdamW, 1 - 0.5 * 0.4 * 0.5 with Muon
+        rest = 1.0 if parameter.dim() < 2 else 0.9 if name == "muon" and ".layers." in n else 0.975
+        torch.testing.assert_close(parameter.detach(), rest * before[n], rtol=1e-6, atol=0)

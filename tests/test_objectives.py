@@ -332,6 +332,48 @@ def test_the_ratio_is_one_on_the_first_on_policy_pass(model: LanguageModel, temp
     assert abs(loss.metrics["shift"][0].item()) < 1e-5
 
 
+def drawn(model: LanguageModel, shifts: list[float], **streams: list[float]) -> Batch:
+    """One row of written tokens, with old log-probabilities `shifts` below the model's own, and more streams."""
+    size = len(shifts)
+    batch = on_policy(pad_rows([Rendered(tuple(range(5, 6 + size)), (False,) + (True,) * size)]), model)
+    own = batch.extra["old_logprobs"]
+
+    def below(numbers: list[float]) -> Tensor:
+        return own - F.pad(torch.tensor([numbers]), (0, 1))
+
+    old = below(shifts)
+    extra = {"old_logprobs": old, "engine_logprobs": old, "ref_logprobs": below(streams["reference"])}
+    extra["advantages"] = F.pad(torch.tensor([streams["advantages"]]), (0, 1))
+    return dataclasses.replace(batch, extra={**batch.extra, **extra, "max_tokens": torch.tensor(9.0)})
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    # log-ratios to the reference 0.5 and -1; k2: 0.125 + 0.5; k3: e^-0.5 - 1 + 0.5 and e - 1 - 1
+    [("k2", 0.625), ("k3", 0.106531 + 0.718282)],
+)
+def test_a_kl_in_the_loss_is_added_to_it(model: LanguageModel, form: str, expected: float) -> None:
+    batch = drawn(model, [0.0, 0.0], reference=[0.5, -1.0], advantages=[0.0, 0.0])
+    config = PolicyConfig(loss_kl=form, loss_kl_coefficient=0.1)  # type: ignore[arg-type]
+    total, weight = PolicyGradient(config)({"policy": model}, batch).terms["policy"]
+    assert (total.item(), weight.item()) == (pytest.approx(0.1 * expected, abs=1e-5), 2.0)
+
+
+def test_the_metrics_of_the_policy_by_hand(model: LanguageModel) -> None:
+    ratios = [1.5, 1.5, 0.5, 0.5, 1.1, 1.5]
+    advantages = [1.0, -1.0, 1.0, -1.0, 1.0, 0.0]
+    reference = [0.5, -1.0, 0.25, 0.0, 0.0, 0.0]
+    batch = drawn(model, [math.log(r) for r in ratios], reference=reference, advantages=advantages)
+    metrics = PolicyGradient()({"policy": model}, batch).metrics
+    assert {weight.item() for _, weight in metrics.values()} == {6.0}
+    sums = {name: total.item() for name, (total, _) in metrics.items()}
+    # no gradient where a good token is above 1.2 or a bad one below 0.8: the first and the fourth
+    assert sums["clipped"] == 2.0
+    # k3 of old and new is r - 1 - ln r: 0.094535 three times, 0.193147 twice, 0.1 - 0.095310
+    assert sums["shift"] == pytest.approx(3 * 0.094535 + 2 * 0.193147 + 0.004690, abs=1e-5)
+    assert sums["kl_now"] == pytest.approx(0.5 - 1.0 + 0.25, abs=1e-5)
+
+
 def test_temperature_divides_the_logits(model: LanguageModel) -> None:
     batch = pad_rows(rows(2))
     logits = model.logits(model(batch.inputs, batch.positions, batch.segments))

@@ -9,9 +9,17 @@ import pytest
 
 from jielong.data.dedup import DedupConfig, clusters, jaccard, shingles
 from jielong.data.extract import extract, html_text, markdown_text
-from jielong.data.filters import FilterConfig, language_of, repeated_phrase_share, verdict_on
+from jielong.data.filters import (
+    FilterConfig,
+    language_of,
+    listed_terms,
+    repeated_phrase_share,
+    tokens_of,
+    verdict_on,
+)
 from jielong.data.refine import RefineConfig, cut, refine
 from jielong.data.sources import Page, document_id
+from jielong.data.wordlists import ADVERTISING
 from jielong.errors import ConfigError
 
 ENGLISH = (
@@ -112,6 +120,21 @@ def test_one_listed_word_is_not_yet_harm() -> None:
     assert verdict_on(f"{ENGLISH} The museum shows counterfeit money from 1890.", FilterConfig()).reason == ""
 
 
+def test_a_listed_word_inside_another_word_is_not_that_word() -> None:
+    def listed(text: str) -> set[str]:
+        return listed_terms(text, tokens_of(text), ADVERTISING)
+
+    assert listed("The winners saw miracles and bonuses, hurrying.") == set()
+    assert listed("Winner! A miracle, a bonus; HURRY: money-back. buy\nnow") == {
+        "winner", "miracle", "bonus", "hurry", "money back", "buy now"
+    }  # fmt: skip
+    assert listed("buy it now") == set()
+    assert listed("今天打折，欢迎来电。") == {"打折", "欢迎来电"}
+    inside = f"{ENGLISH} The winners told of miracles and bonuses, hurrying home."
+    assert verdict_on(inside, FilterConfig()).reason == ""
+    assert verdict_on(f"{ENGLISH} Hurry, winner, for a bonus.", FilterConfig()).reason == "advertisement"
+
+
 def test_thresholds_and_languages_are_the_configured_ones() -> None:
     german = "Der Fluss entspringt im Norden und fließt durch drei kleine Städte, bevor er das Meer erreicht."
     assert verdict_on(german, FilterConfig(languages=("de",))).reason == ""
@@ -144,6 +167,21 @@ def test_a_chain_of_small_changes_does_not_join_different_texts() -> None:
     texts = [" ".join(words[10 * i : 10 * i + 60]) for i in range(5)]
     # Neighbours share 48 of 68 runs of three (0.71); texts two steps apart share 38 of 78 (0.49).
     assert clusters(texts, DedupConfig()) == [0, 0, 2, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("min_similarity", "shift", "is_copy"),
+    # 60 words each, of which the second text leaves out the first few: 58 runs of three, 58 - shift shared,
+    # 58 + shift in all. 48 / 68 = 0.706, 47 / 69 = 0.681, 30 / 86 = 0.349
+    [(0.7, 10, True), (0.7, 11, False), (0.68, 11, True), (0.35, 28, False), (0.34, 28, True)],
+)
+def test_a_near_copy_is_at_least_as_similar_as_asked(min_similarity: float, shift: int, is_copy: bool) -> None:
+    words = [f"word{i}" for i in range(100)]
+    texts = [" ".join(words[:60]), " ".join(words[shift : 60 + shift])]
+    # with a band for each of the sketch's numbers every pair with something in common is looked at
+    config = DedupConfig(min_similarity=min_similarity, num_bands=120)
+    assert clusters(texts, config) == [0, 0 if is_copy else 1]
+    assert DedupConfig().min_similarity == 0.7
 
 
 def test_refine_counts_every_page_as_a_document_or_a_reason() -> None:

@@ -133,6 +133,47 @@ def test_the_ratio_is_one_on_the_first_pass(config: RolloutConfig) -> None:
         assert abs(metrics["shift"][0].item()) < 1e-5
 
 
+def test_the_reference_is_asked_at_the_temperature_of_sampling() -> None:
+    source = build(dataclasses.replace(CONFIG, temperature=0.5), reference_seed=5)
+    reference = source.modules["reference"]
+    for batch in source.next_step():
+        logits = reference.logits(reference(batch.inputs, batch.positions, batch.segments))
+        expected = torch.log_softmax(2.0 * logits, -1).gather(2, batch.targets[:, :, None])[:, :, 0]
+        expected = torch.where(batch.weights != 0, expected, 0.0)
+        torch.testing.assert_close(batch.extra["ref_logprobs"], expected, atol=1e-5, rtol=1e-5)
+    assert source.metrics()["kl"] != 0.0
+    same = build(dataclasses.replace(CONFIG, temperature=0.5))
+    same.next_step()
+    assert same.metrics()["kl"] == same.metrics()["kl_k3"] == 0.0
+
+
+def test_no_seed_is_given_twice_in_two_rollouts() -> None:
+    source = build(dataclasses.replace(CONFIG, minibatches=1, epochs=1))
+    source.engine = engine = Recorded(source.engine)
+    source.next_step(), source.next_step()
+    assert len({request.seed for requests in engine.requests for request in requests}) == 2 * 8
+
+
+class Misled(Recorded):
+    """An engine that says its first token was half a nat less likely, and each later one a quarter more, than it was."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Sample]:
+        samples = super().generate(requests)
+        return [
+            dataclasses.replace(s, logprobs=tuple(p + (0.25 if i else -0.5) for i, p in enumerate(s.logprobs)))
+            for s in samples
+        ]
+
+
+def test_the_mismatch_is_the_mean_distance_of_trainer_and_engine() -> None:
+    source = build(CONFIG)
+    source.engine = Misled(source.engine)
+    source.next_step()
+    tokens = 8 * source.metrics()["length"]
+    # 8 first tokens by 0.5, all others by 0.25, whichever way
+    assert source.metrics()["mismatch"] == pytest.approx((8 * 0.5 + (tokens - 8) * 0.25) / tokens, abs=1e-4)
+
+
 def test_a_missing_stop_costs_the_stated_penalty_and_rewrites_nothing() -> None:
     config = dataclasses.replace(CONFIG, minibatches=1, gamma=1.0, lam=1.0, missing_stop_penalty=0.25)
     for ids, expected in (((8, 8, 9), 2 / 3 - 0.25), ((8, 8, STOP), 2 / 3)):

@@ -204,6 +204,15 @@ def test_dropout_drops_its_share_anew_each_step_and_never_when_looking():
     assert torch.equal(logits(model), logits(model))
 
 
+def test_what_dropout_keeps_by_hand():
+    # bits 22 to 41 of the product, which is the column's key: 0, half of 2^20 less one, half, and all ones
+    columns = torch.tensor([0, (2**19 - 1) << 22, 2**19 << 22, (2**20 - 1) << 22])
+    one = torch.tensor([1])
+    assert kept(one, columns, 0.5).tolist() == [[False, False, True, True]]
+    assert kept(one, columns, 0.0).all()
+    assert kept(2 * one, columns, 0.5).tolist() == [[False, True, False, True]]  # doubled, the highest bit is gone
+
+
 def test_what_dropout_keeps_is_scaled_up_by_the_share_that_it_keeps():
     linear = AdaptedLinear(Linear(400, 3), AdapterConfig(rank=2, alpha=6, dropout=0.2), seed=0)
     nn.init.zeros_(linear.base.weight)

@@ -73,6 +73,12 @@ def test_terms_are_words_and_pairs_of_characters() -> None:
     assert terms("床前明月光, ok 月") == ["床前", "前明", "明月", "月光", "ok", "月"]
 
 
+def test_endings_that_are_no_plural_stay() -> None:
+    assert terms("ties dies cries movies lies") == ["tie", "die", "cry", "movy", "lie"]
+    assert terms("bus glass gas teas eies zombaies") == ["bus", "glass", "gas", "tea", "eie", "zombaie"]
+    assert terms("🎉 ok_ok 水") == ["emoji1f389", "ok", "ok", "水"]
+
+
 def test_chinese_words_of_one_and_two_characters_and_english_words_are_found_with_their_place(
     library: Library, folder: Path
 ) -> None:
@@ -398,6 +404,44 @@ def test_a_heading_begins_a_chunk() -> None:
     text = "One\n\nalpha\n\nTwo\n\nbeta"
     chunks = list(cut_into_chunks(Located(text, "", (0, 12), ("One", "Two"))))
     assert [(c.text, c.place) for c in chunks] == [("One\n\nalpha", "One"), ("Two\n\nbeta", "Two")]
+
+
+def cut(text: str, size: int, overlap: int) -> list[str]:
+    return [c.text for c in cut_into_chunks(Located(text, "line", (0,), ("1",)), ChunkConfig(size, overlap))]
+
+
+def test_chunks_by_hand() -> None:
+    # sentences of 12, 12, 12 and 13 letters, without the space that follows them
+    text = "Alpha alpha. Betas betas. Gamma gamma. Delta delta.."
+    assert width("Alpha, 三") == 10  # 7 letters and 3 for the character
+    # two of 12 fit into 35, not three; with an overlap of 12 the last one is said again, with 11 it is not
+    assert cut(text, 35, 0) == ["Alpha alpha. Betas betas.", "Gamma gamma. Delta delta.."]
+    assert cut(text, 35, 11) == ["Alpha alpha. Betas betas.", "Gamma gamma. Delta delta.."]
+    assert cut(text, 35, 12) == ["Alpha alpha. Betas betas.", "Betas betas. Gamma gamma.", "Gamma gamma. Delta delta.."]
+    # 36 letters are just room for three
+    assert cut(text, 36, 0) == ["Alpha alpha. Betas betas. Gamma gamma.", "Delta delta.."]
+    # a sentence of the very size stays whole; of a larger one a third of the room is cut off, which fits whatever it holds
+    assert cut("x" * 30, 30, 0) == ["x" * 30]
+    assert cut("x" * 31, 30, 0) == ["x" * 10, "x" * 21]
+    assert cut("山" * 10, 30, 0) == ["山" * 10]
+    assert cut("山" * 11, 30, 0) == ["山" * 10, "山"]
+
+
+def test_a_chunk_ends_with_a_paragraph_if_that_leaves_no_half_empty() -> None:
+    # 12 + 10 of 40 letters are more than half, so the paragraph's end is taken; 12 alone are not
+    assert cut("Alpha alpha. Beta beta.\n\nGamma gamma. Delta delta.", 40, 0) == [
+        "Alpha alpha. Beta beta.", "Gamma gamma. Delta delta."
+    ]  # fmt: skip
+    assert cut("Alpha alpha.\n\nBeta beta. Gamma gamma. Delta delta.", 40, 0) == [
+        "Alpha alpha.\n\nBeta beta. Gamma gamma.", "Delta delta."
+    ]  # fmt: skip
+
+
+def test_sizes_that_cannot_be_are_refused() -> None:
+    for fields, told in (((29, 0), "size"), ((100, -1), "overlap"), ((100, 51), "more than half")):
+        with pytest.raises(ConfigError, match=told):
+            ChunkConfig(*fields)
+    assert ChunkConfig(30, 15) and (ChunkConfig().size, ChunkConfig().overlap) == (900, 120)
 
 
 def test_an_overlap_of_more_than_half_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -20,7 +21,8 @@ from jielong.losses import Loss
 from jielong.model import hf
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.runs import read_metrics
-from jielong.train.loop import Check, Loop, LoopConfig
+from jielong.train.checks import held_out_loss
+from jielong.train.loop import Check, Loop, LoopConfig, Progress
 from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig, rate_factor
 from jielong.train.parallel import Ranks
@@ -51,7 +53,7 @@ def make_loop(
 ):
     policy = fresh_language_model(TINY, seed=1)
     more.setdefault("ranks", Ranks())
-    config = LoopConfig(steps=steps, save_every_s=more.pop("save_every_s", 1e9), log_every=1)
+    config = LoopConfig(steps=steps, save_every_s=more.pop("save_every_s", 1e9), log_every=more.pop("log_every", 1))
     # Warm-up and decay depend on the number of steps; a constant rate makes runs of different lengths comparable.
     rate = OptimizerConfig(name=optimizer, lr=lr, warmup_steps=0, decay_fraction=0.0)
     return Loop(
@@ -75,7 +77,27 @@ def test_loss_falls_and_metrics_name_every_step(tmp_path):
     lines = read_metrics(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 31))
     assert lines[-1]["loss"] < lines[0]["loss"] - 0.1
+    assert all(line["tokens_per_s"] > 0 and line["source_s"] >= 0 and line["mfu"] == 0 for line in lines)
     assert outcome.checkpoint.name == "000030"
+
+
+def test_what_is_reported_and_logged_of_a_step(tmp_path):
+    told: list[Progress] = []
+    check = Check(2, lambda modules, step: {"looked": float(step)})
+    loop = make_loop(tmp_path, steps=5, checks=[check], mfu_per_rate=1e-6, report=told.append, log_every=3)
+    outcome = loop.run()
+    assert [(p.step, p.steps) for p in told] == [(n, 5) for n in range(1, 6)]
+    # every second step and the last
+    assert [dict(p.found) for p in told] == [{}, {"looked": 2.0}, {}, {"looked": 4.0}, {"looked": 5.0}]
+    assert all(p.mfu == pytest.approx(1e-6 * p.tokens_per_s) and p.seconds_left >= 0 for p in told)
+    assert told[0].seconds_left > 0 == told[-1].seconds_left
+    # the first, the last, every third, and those with a check
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
+    assert [line.get("looked") for line in lines] == [None, 2.0, None, 4.0, 5.0]
+    tokens = [line["tokens"] for line in lines]
+    assert tokens == sorted(tokens) and outcome.tokens == tokens[-1] <= 5 * 8 * 32
+    assert (outcome.step, outcome.last["looked"], outcome.warnings) == (5, 5.0, [])
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -190,6 +212,7 @@ def test_one_step_that_is_not_finite_is_refused_and_training_goes_on(tmp_path):
     loop.run()
     lines = read_metrics(tmp_path / "metrics.jsonl")
     assert [line["refused"] for line in lines] == [0, 0, 1, 0, 0]
+    assert ["lr" in line for line in lines] == [True, True, False, True, True], "no rate where nothing was learned"
     assert all(torch.isfinite(t).all() for t in weights_of(loop).values())
 
 
@@ -259,6 +282,28 @@ def test_held_out_loss_of_equal_models_is_equal_and_draws_on_no_random_state(tmp
         losses = [[float(NextToken()(loop.modules, b).terms["loss"][0]) for b in batches] for _ in range(2)]
     assert losses[0] == losses[1]
     assert torch.equal(before, torch.get_rng_state())
+
+
+class Counted(NextToken):
+    """A loss that a batch brings along: its sum, its weight, and how many were right of how many."""
+
+    def weights(self, batch) -> dict[str, float]:
+        return {"loss": float(batch.extra["weight"])}
+
+    def __call__(self, modules, batch) -> Loss:
+        told = batch.extra
+        return Loss({"loss": (told["loss"], told["weight"])}, {"accuracy": (told["right"], told["decided"])})
+
+
+def test_the_held_out_loss_is_the_sum_over_all_batches_divided_by_their_weight(tmp_path):
+    batch = held_out(source())[0]
+    numbers = [{"loss": 6.0, "weight": 2.0, "right": 1.0, "decided": 4.0}]
+    numbers += [{"loss": 4.0, "weight": 8.0, "right": 5.0, "decided": 8.0}]
+    batches = [dataclasses.replace(batch, extra={k: torch.tensor(v) for k, v in one.items()}) for one in numbers]
+    check = held_out_loss(Counted(), batches, Ranks())
+    # (6 + 4) / (2 + 8), which is not the mean of 3 and 0.5; (1 + 5) / (4 + 8)
+    assert check(make_loop(tmp_path).modules, 7) == {"held_out_loss": 1.0, "held_out_accuracy": 0.5}
+    assert held_out_loss(Counted(), [], Ranks())({"policy": nn.Linear(1, 1)}, 7)["held_out_loss"] == 0.0
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

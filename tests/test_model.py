@@ -16,6 +16,7 @@ from jielong.model.presets import PRESETS, flops_per_token, num_parameters, pres
 from jielong.model.transformer import (
     LanguageModel,
     ModelConfig,
+    RMSNorm,
     RopeScaling,
     ScalarModel,
     fresh_language_model,
@@ -273,3 +274,31 @@ def test_published_shapes_have_the_published_size(name, published):
 def test_an_unknown_preset_names_the_closest():
     with pytest.raises(ConfigError, match="did you mean 'gpt2-medium'"):
         preset("gpt2-medum")
+
+
+def test_a_fresh_norm_gains_nothing_however_its_gain_is_said():
+    x = torch.tensor([[3.0, 4.0]])
+    for offset in (0.0, 1.0):
+        # the mean of the squares is 12.5: 3 / 3.535534 and 4 / 3.535534
+        torch.testing.assert_close(RMSNorm(2, 0.0, offset)(x), torch.tensor([[0.848528, 1.131371]]))
+
+
+def test_fresh_weights_have_their_spread_and_follow_from_the_seed():
+    config = dataclasses.replace(TINY, vocab_size=500, hidden_size=64, attention_bias=True, initializer_range=0.5)
+    model, again, other = (fresh_language_model(config, seed) for seed in (0, 0, 1))
+    weights, others = again.state_dict(), other.state_dict()
+    for name, parameter in model.state_dict().items():
+        assert torch.equal(parameter, weights[name])
+        if parameter.dim() == 2:
+            # what writes into the residual stream: 0.5 / sqrt(2 * 2 layers)
+            spread = 0.25 if name.endswith(("o_proj.weight", "down_proj.weight")) else 0.5
+            # the spread of n numbers is off by its share of 1 / sqrt(2n); five of these
+            assert abs(float(parameter.std()) / spread - 1) < 5 / (2 * parameter.numel()) ** 0.5, name
+            assert abs(float(parameter.mean())) < 5 * spread / parameter.numel() ** 0.5, name
+            assert not torch.equal(parameter, others[name])
+        else:
+            assert (parameter == (0.0 if name.endswith("bias") else 1.0)).all(), name
+    scalar = scalar_from_language_model(model, seed=3)
+    # 1 / sqrt(64 + 1) = 0.124; of 64 numbers
+    assert abs(float(scalar.score.weight.detach().std()) / 0.124035 - 1) < 5 / (2 * 64) ** 0.5
+    assert torch.equal(scalar.model.embed_tokens.weight, model.model.embed_tokens.weight)

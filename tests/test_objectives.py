@@ -23,7 +23,7 @@ from jielong.model.transformer import (
 )
 from jielong.tokens.chat import Rendered, RenderedPair
 from jielong.train.advantages import AdaptiveKL, gae, group_advantages, is_flat, kl_penalised_rewards, whiten
-from jielong.train.objectives.logprobs import trained_logprobs
+from jielong.train.objectives.logprobs import _cross_entropy, trained_logprobs
 from jielong.train.objectives.next_token import NextToken
 from jielong.train.objectives.objective import Objective
 from jielong.train.objectives.policy import (
@@ -123,6 +123,17 @@ def test_next_token_is_cross_entropy_with_its_gradient(model: LanguageModel) -> 
     assert_same(found, [p.grad for p in model.parameters() if p.grad is not None])
     right = (logits.argmax(-1) == batch.targets) & (batch.weights > 0)
     assert loss.metrics["accuracy"][0].item() == right.sum().item()
+
+
+def test_cross_entropy_without_the_native_code_by_hand() -> None:
+    # float64 is torch's: softmax of (ln 1, ln 2, ln 5) is (1/8, 2/8, 5/8)
+    logits = torch.tensor([[1.0, 2.0, 5.0], [5.0, 1.0, 2.0]], dtype=torch.float64).log() + 3.0
+    losses, are_right = _cross_entropy(logits, torch.tensor([2, 2]), torch.tensor([1.0, 0.5]), True)
+    assert losses.tolist() == pytest.approx([-math.log(5 / 8), -math.log(2 / 8)], abs=1e-6)
+    assert are_right.tolist() == [True, False]
+    # the gradients: the shares less 1 at the target, times 1 and times 0.5
+    expected = [[0.125, 0.25, -0.375], [0.3125, 0.0625, -0.375]]
+    torch.testing.assert_close(logits, torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
 def test_next_token_works_with_an_untied_head() -> None:
@@ -247,6 +258,31 @@ def test_filler_pairs_change_no_gradient(scalar: ScalarModel) -> None:
         assert_same(whole, other)
 
 
+class Held:
+    """Material of held-out comparisons alone."""
+
+    def __init__(self, pairs: list[RenderedPair]) -> None:
+        self._pairs = pairs
+
+    def pairs(self, part: str) -> list[RenderedPair]:
+        return self._pairs if part == "held_out" else []
+
+
+def test_a_reward_of_zero_is_the_mean_of_the_chosen_held_out_answers(scalar: ScalarModel) -> None:
+    chosen, too_long = rows(4, 1), Rendered((5,) * 80, (False,) + (True,) * 79)
+    scalar.config = dataclasses.replace(scalar.config, max_position_embeddings=13)
+    assert max(len(c.ids) for c in chosen) == 13
+    held = Held([RenderedPair(a, b) for a, b in zip([*chosen, too_long], rows(5, 2), strict=True)])
+    with torch.no_grad():
+        alone = [scalar(torch.tensor([c.ids]))[0, -1].item() for c in chosen]
+    assert abs(sum(alone)) > 0.1  # or the zero would say nothing
+    for before in (0.0, 3.0):  # what it was does not count, and done twice it comes to the same
+        scalar.reward_offset = before
+        assert BradleyTerryConfig().finish(lambda: scalar, held) is scalar  # type: ignore[arg-type]
+        assert scalar.reward_offset == pytest.approx(sum(alone) / 4, abs=1e-5)
+    assert BradleyTerryConfig().finish(lambda: scalar, Held([])) is None  # type: ignore[arg-type]
+
+
 def test_bradley_terry_recovers_true_scores_up_to_a_constant() -> None:
     truth = torch.randn(6, generator=torch.Generator().manual_seed(0))
     first, second = torch.combinations(torch.arange(6)).T
@@ -360,17 +396,17 @@ def test_a_kl_in_the_loss_is_added_to_it(model: LanguageModel, form: str, expect
 
 
 def test_the_metrics_of_the_policy_by_hand(model: LanguageModel) -> None:
-    ratios = [1.5, 1.5, 0.5, 0.5, 1.1, 1.5]
-    advantages = [1.0, -1.0, 1.0, -1.0, 1.0, 0.0]
-    reference = [0.5, -1.0, 0.25, 0.0, 0.0, 0.0]
+    ratios = [1.5, 1.5, 0.5, 0.5, 1.1, 1.5, 1.5]
+    advantages = [1.0, -1.0, 1.0, -1.0, 1.0, 0.0, 2.0]
+    reference = [0.5, -1.0, 0.25, 0.0, 0.0, 0.0, 0.0]
     batch = drawn(model, [math.log(r) for r in ratios], reference=reference, advantages=advantages)
     metrics = PolicyGradient()({"policy": model}, batch).metrics
-    assert {weight.item() for _, weight in metrics.values()} == {6.0}
+    assert {weight.item() for _, weight in metrics.values()} == {7.0}
     sums = {name: total.item() for name, (total, _) in metrics.items()}
-    # no gradient where a good token is above 1.2 or a bad one below 0.8: the first and the fourth
-    assert sums["clipped"] == 2.0
-    # k3 of old and new is r - 1 - ln r: 0.094535 three times, 0.193147 twice, 0.1 - 0.095310
-    assert sums["shift"] == pytest.approx(3 * 0.094535 + 2 * 0.193147 + 0.004690, abs=1e-5)
+    # no gradient where a good token is above 1.2 or a bad one below 0.8: the first, the fourth and the last
+    assert sums["clipped"] == 3.0
+    # k3 of old and new is r - 1 - ln r: 0.094535 four times, 0.193147 twice, 0.1 - 0.095310
+    assert sums["shift"] == pytest.approx(4 * 0.094535 + 2 * 0.193147 + 0.004690, abs=1e-5)
     assert sums["kl_now"] == pytest.approx(0.5 - 1.0 + 0.25, abs=1e-5)
 
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from jielong.data.dedup import DedupConfig, clusters, jaccard, shingles
+from jielong.data.dedup import DedupConfig, clusters, fingerprint, jaccard, shingles
 from jielong.data.extract import extract, html_text, markdown_text
 from jielong.data.filters import (
     FilterConfig,
@@ -167,6 +167,29 @@ def test_a_chain_of_small_changes_does_not_join_different_texts() -> None:
     texts = [" ".join(words[10 * i : 10 * i + 60]) for i in range(5)]
     # Neighbours share 48 of 68 runs of three (0.71); texts two steps apart share 38 of 78 (0.49).
     assert clusters(texts, DedupConfig()) == [0, 0, 2, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"min_similarity": 0.0}, "min_similarity"), ({"shingle_tokens": 0}, "shingle_tokens"),
+        ({"num_bands": 0}, "num_bands"), ({"num_bands": 7}, "must divide num_perm, 120"),
+    ],
+)  # fmt: skip
+def test_copies_that_cannot_be_found_are_refused(fields: dict[str, float], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        DedupConfig(**fields)  # type: ignore[arg-type]
+    assert DedupConfig(0.001, 1, 5, 1) and DedupConfig(num_bands=120)
+
+
+def test_shingles_and_fingerprints_by_hand() -> None:
+    assert shingles("One two, three FOUR", 3) == {"one two three", "two three four"}
+    assert shingles("One two three", 3) == {"one two three"}
+    assert shingles("One two", 3) == {"one two"}
+    assert shingles("三座城", 2) == {"三 座", "座 城"}
+    assert jaccard(frozenset(), frozenset()) == 1.0
+    assert fingerprint("Any case, any space.") == fingerprint("anycase_anyspace") != fingerprint("any cases")
+    assert len(fingerprint("")) == 16
 
 
 @pytest.mark.parametrize(

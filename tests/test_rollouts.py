@@ -18,6 +18,7 @@ from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.generate.engine import Engine
 from jielong.model.transformer import ModelConfig, fresh_language_model, scalar_from_language_model
 from jielong.records import Conversation, Request, Sample, Score
+from jielong.train.advantages import gae, kl_penalised_rewards
 from jielong.train.loop import Loop, LoopConfig, Progress
 from jielong.train.objectives.policy import PPO, PolicyConfig, PolicyGradient
 from jielong.train.optim import Optimizer, OptimizerConfig
@@ -246,6 +247,19 @@ def test_the_kl_penalty_lowers_the_return_of_what_the_reference_would_not_say() 
     torch.testing.assert_close(batch.extra["returns"], expected, atol=1e-5, rtol=1e-5)
 
 
+def test_the_critics_values_gamma_and_lambda_make_the_advantages() -> None:
+    options = {"minibatches": 1, "micro_rows": 8, "gamma": 0.9, "lam": 0.5, "kl_coefficient": 0.5}
+    config = dataclasses.replace(CONFIG, **options, missing_stop_penalty=0.0, whiten_advantages=False)  # type: ignore[arg-type]
+    (batch,) = build(config, reference_seed=5, scorer=lambda items: [Score(2.0)] * len(items)).next_step()
+    mask, values = batch.weights, batch.extra["old_values"]
+    old, reference = batch.extra["old_logprobs"], batch.extra["ref_logprobs"]
+    rewards = kl_penalised_rewards(torch.full((8,), 2.0), old, reference, mask, 0.5)
+    advantages, returns = gae(rewards, values, mask, gamma=0.9, lam=0.5)
+    torch.testing.assert_close(batch.extra["advantages"], advantages)
+    torch.testing.assert_close(batch.extra["returns"], returns)
+    assert values[mask != 0].abs().min() > 0 and not values[mask == 0].any()
+
+
 def test_advantages_are_white_in_ppo_and_flat_groups_silent_in_grpo() -> None:
     (batch,) = build(dataclasses.replace(CONFIG, minibatches=1, micro_rows=8)).next_step()
     advantages = batch.extra["advantages"][batch.weights != 0]
@@ -345,6 +359,7 @@ def test_a_reward_model_scores_ragged_rows_as_it_does_one_by_one() -> None:
     alone = [model(torch.tensor([[*s.prompt_ids, *s.ids]]))[0, -1].item() for s in samples]
     assert [s.value for s in scores] == pytest.approx(alone, abs=1e-5)
     assert scores[0].source == "reward model"
+    assert RewardModelScorer(model)([(None, Conversation(()), s) for s in samples]) == pytest.approx(scores)
     assert score_rows(model, []).shape == (0,)
 
 

@@ -147,6 +147,7 @@ def test_all_greedy_rows_take_the_likeliest_and_its_logprob() -> None:
     [
         ([-1.0, -1.5, -4.0], 2.0, [0], 1),  # -1 becomes -2, not -0.5
         ([3.0, 2.0, -4.0], 2.0, [0], 1),  # 3 becomes 1.5, not 6
+        ([0.5, 0.4, -4.0], 2.0, [0], 1),  # 0.5 becomes 0.25, not 1
         ([-1.5, -1.0, -4.0], 0.5, [0], 0),  # below 1 what was seen is preferred: -1.5 becomes -0.75
         ([-1.0, -1.5, -4.0], 2.0, [0, 1], 0),  # -2 and -3
         ([-1.0, -1.5, -4.0], 2.0, [0, 0], 1),  # seen twice is penalised once

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from jielong.errors import DataError
-from jielong.evaluate.statistics import Measured, compare, holm, mcnemar, sign_flips, wilson
+from jielong.evaluate.statistics import (
+    Interval,
+    Measured,
+    compare,
+    correlation,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    sign_flips,
+    wilson,
+    win_rate,
+)
 
 
 def test_mcnemar_looks_at_the_questions_that_differ_alone() -> None:
@@ -53,3 +64,26 @@ def test_pairs_of_systems_are_compared_with_a_correction_for_their_number() -> N
     assert found["same", "two"].difference.mean == pytest.approx(-8 / 12)
     with pytest.raises(DataError, match="same questions"):
         compare([one, Measured("short", (1.0,))])
+
+
+def test_wins_and_halves() -> None:
+    # two won, one lost, one of equals: (2 + 0.5) / 4
+    assert win_rate([1.0, 3.0, 0.0, 2.0], [0.0, 2.0, 1.0, 2.0]) == 0.625
+
+
+def test_the_bounds_of_two_questions_by_hand() -> None:
+    # gains 0 and 1: of two drawn the mean is 0, 1/2 or 1 with 1/4, 1/2 and 1/4, so a fifth of the draws on either side
+    # lies at the ends, and three tenths do not
+    assert paired_bootstrap([1.0, 3.0], [1.0, 2.0], confidence=0.6) == Interval(0.5, 0.0, 1.0)
+    assert paired_bootstrap([1.0, 3.0], [1.0, 2.0], confidence=0.4) == Interval(0.5, 0.5, 0.5)
+    assert paired_bootstrap([2.0], [5.0]) == Interval(-3.0, -3.0, -3.0)
+    bounds = [(0.1, 0.3), (-0.3, -0.1), (-0.1, 0.1), (0.0, 0.1), (-0.1, 0.0)]
+    assert [Interval(0.0, *both).excludes_zero for both in bounds] == [True, True, False, False, False]
+
+
+def test_correlation_by_hand() -> None:
+    # deviations (-1, 0, 1) and (-1, 1, 0): 1 / sqrt(2 * 2)
+    assert correlation([1.0, 2.0, 3.0], [1.0, 3.0, 2.0]) == pytest.approx(0.5)
+    assert correlation([1.0, 2.0], [4.0, 3.0]) == pytest.approx(-1.0)
+    for nothing in (([], []), ([1.0], [2.0]), ([1.0, 1.0], [2.0, 3.0]), ([1.0, 2.0], [3.0, 3.0])):
+        assert correlation(*nothing) is None

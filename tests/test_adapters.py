@@ -79,6 +79,25 @@ def test_every_map_of_the_layers_is_adapted_by_default_and_only_those_named_othe
         AdaptedModel(fresh(), AdapterConfig(targets=("q_pro",)))
 
 
+def test_an_adapter_of_the_head_is_in_the_logits_learns_and_merges():
+    base, before = fresh(tie_word_embeddings=False), logits(fresh(tie_word_embeddings=False))
+    model = AdaptedModel(base, AdapterConfig(rank=2, base="float32", targets=("lm_head",)))
+    assert torch.equal(logits(model), before)
+    moved(model)
+    with torch.no_grad():
+        hidden = model(INPUTS)
+        expected = hidden @ (base.lm_head.base.weight + 16.0 * base.lm_head.lora_B @ base.lm_head.lora_A).T
+    torch.testing.assert_close(logits(model), expected, rtol=1e-4, atol=1e-4)
+    with model.off():
+        assert torch.equal(logits(model), before)
+    source = PackedTokens(tokens(), length=32, rows_per_step=4, micro_rows=4, seed=5)
+    NextToken()({"policy": model}, source.next_step()[0]).terms["loss"][0].backward()
+    assert base.lm_head.lora_A.grad.any() and base.lm_head.lora_B.grad.any()
+    assert base.lm_head.base.weight.grad is None
+    merged = model.merge()
+    torch.testing.assert_close(logits(merged), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_the_start_is_kaiming_uniform_and_zero_and_follows_from_the_seed():
     linear = AdaptedLinear(Linear(400, 30), AdapterConfig(rank=8), seed=1)
     again = AdaptedLinear(Linear(400, 30), AdapterConfig(rank=8), seed=1)

@@ -233,11 +233,12 @@ def test_bradley_terry_by_hand() -> None:
 
 
 def test_bradley_terry_counts_ties_out_of_its_accuracy() -> None:
-    batch = pairs([1.0] * 3)
-    batch = dataclasses.replace(batch, extra={**batch.extra, "label": torch.tensor([1.0, 0.0, 0.5])})
-    metrics = BradleyTerry()({"reward": Given([1.0, 0.0, 1.0, 0.0, 1.0, 0.0], batch)}, batch).metrics
-    assert [t.item() for t in metrics["accuracy"]] == [1.0, 2.0]
-    assert [t.item() for t in metrics["gap"]] == [3.0, 3.0]
+    batch = pairs([1.0] * 4)
+    batch = dataclasses.replace(batch, extra={**batch.extra, "label": torch.tensor([1.0, 0.0, 0.5, 0.9])})
+    metrics = BradleyTerry()({"reward": Given([1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.5, 0.25], batch)}, batch).metrics
+    # of the three that are no tie the first and the last are right; the gaps are 1, 1, 1 and 0.25
+    assert [t.item() for t in metrics["accuracy"]] == [2.0, 3.0]
+    assert [t.item() for t in metrics["gap"]] == [3.25, 4.0]
 
 
 def test_label_smoothing_keeps_a_certain_pair_from_growing_for_ever() -> None:

@@ -45,33 +45,34 @@ LIBRARY = (
     "tests/test_library.py "
     "--deselect tests/test_library.py::test_a_kill_in_the_middle_leaves_a_sound_library_that_goes_on"
 )
-PINS = "tests/test_pins.py::test_every_stage_of_every_recipe_keeps_its_fingerprint"
+DEFAULTS = "tests/test_config.py::test_who_leaves_a_field_out_gets_tomorrow_what_he_got_today"
+DEFAULTS += " tests/test_config.py::test_the_last_value_that_is_fine_and_the_first_that_is_not"
 
 TESTS = {
     "losses.py": OBJECTIVES,
-    "train/loop.py": f"{PINS} {LOOP}",
-    "train/optim.py": f"{PINS} tests/test_muon.py {LOOP}",
+    "train/loop.py": f"{DEFAULTS} {LOOP}",
+    "train/optim.py": f"{DEFAULTS} tests/test_muon.py {LOOP}",
     "train/advantages.py": OBJECTIVES,
     "train/muon.py": "tests/test_muon.py",
-    "train/objectives/next_token.py": f"{PINS} {OBJECTIVES} tests/test_balance.py",
-    "train/objectives/policy.py": f"{PINS} {OBJECTIVES}",
-    "train/objectives/preferences.py": f"{PINS} {OBJECTIVES}",
+    "train/objectives/next_token.py": f"{DEFAULTS} {OBJECTIVES} tests/test_balance.py",
+    "train/objectives/policy.py": f"{DEFAULTS} {OBJECTIVES}",
+    "train/objectives/preferences.py": f"{DEFAULTS} {OBJECTIVES}",
     "train/objectives/logprobs.py": f"{OBJECTIVES} tests/test_blocks.py -k 'not compiled and not True'",
     "train/rewards.py": f"{ROLLOUTS} -k reward",
-    "train/rollouts.py": f"{PINS} {ROLLOUTS}",
+    "train/rollouts.py": f"{DEFAULTS} {ROLLOUTS}",
     "train/checks.py": LOOP,
     "model/attention.py": f"{MODEL} tests/test_kernels.py tests/test_blocks.py -k 'not compile and not True'",
     "model/transformer.py": f"{MODEL} tests/test_families.py -k 'not compile'",
-    "model/rotary.py": f"{MODEL} tests/test_families.py -k 'equal_logits or rotary or dynamic'",
-    "model/adapters.py": "tests/test_adapters.py -k 'not compiled and not peft'",
+    "model/rotary.py": f"tests/test_config.py {MODEL} tests/test_families.py -k 'positions or equal_logits or rotary or dynamic'",
+    "model/adapters.py": f"{DEFAULTS} tests/test_adapters.py -k 'not compiled and not peft'",
     "model/cache.py": "tests/test_cache.py tests/test_engine.py",
     "generate/sampling.py": "tests/test_sampling.py tests/test_engine.py",
     "data/batches.py": "tests/test_batches.py",
-    "data/filters.py": "tests/test_refine.py",
-    "data/dedup.py": "tests/test_refine.py",
+    "data/filters.py": f"{DEFAULTS} tests/test_refine.py",
+    "data/dedup.py": f"{DEFAULTS} tests/test_refine.py",
     "evaluate/statistics.py": "tests/test_statistics.py",
     "use/answers.py": "tests/test_answers.py",
-    "use/retrieval/chunks.py": "tests/test_library.py -k 'chunk or overlap or place'",
+    "use/retrieval/chunks.py": "tests/test_library.py -k 'chunk or overlap or place or sizes'",
     "use/retrieval/embedders.py": "tests/test_endpoint.py tests/test_library.py -k 'multilingual or embedder'",
     "use/retrieval/library.py": f"{LIBRARY} tests/test_library_changes.py -k 'not two_processes'",
     "use/retrieval/terms.py": LIBRARY,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from jielong.data.batches import Batch, pack_chats, pad_rows
 from jielong.data.steps import PaddedPairs, micro_batches
 from jielong.errors import ConfigError
+from jielong.losses import Loss
 from jielong.model.transformer import (
     LanguageModel,
     ModelConfig,
@@ -24,7 +25,7 @@ from jielong.model.transformer import (
 from jielong.tokens.chat import Rendered, RenderedPair
 from jielong.train.advantages import AdaptiveKL, gae, group_advantages, is_flat, kl_penalised_rewards, whiten
 from jielong.train.objectives.logprobs import _cross_entropy, trained_logprobs
-from jielong.train.objectives.next_token import NextToken
+from jielong.train.objectives.next_token import NextToken, NextTokenConfig
 from jielong.train.objectives.objective import Objective
 from jielong.train.objectives.policy import (
     PPO,
@@ -141,6 +142,13 @@ def test_next_token_works_with_an_untied_head() -> None:
     gradients(NextToken(), {"policy": model}, [pad_rows(rows(3))])
     assert model.lm_head.weight.grad is not None
     assert model.lm_head.weight.grad.abs().sum() > 0
+
+
+def test_a_loss_on_a_cpu_is_not_compiled_unless_asked(model: LanguageModel) -> None:
+    assert not NextToken().is_compiled
+    assert not NextTokenConfig().build(TINY, ()).is_compiled
+    assert NextTokenConfig().build(TINY, (), is_compiled=True).is_compiled
+    assert dict(Loss({}).metrics) == {}
 
 
 def test_a_batch_without_trained_tokens_gives_zero(model: LanguageModel, scalar: ScalarModel) -> None:

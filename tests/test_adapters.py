@@ -134,6 +134,33 @@ def test_merged_equals_unmerged_and_unmerging_restores_every_bit():
     assert all(torch.equal(weights[f"{n}.weight"], w) for n, w in inner.items())
 
 
+def test_merged_weights_are_frozen_and_may_be_merged_again():
+    model = moved(AdaptedModel(fresh(), AdapterConfig(base="float32")))
+    first = {n: w.clone() for n, w in model.merge().state_dict().items()}
+    assert not any(p.requires_grad for p in model.base.parameters())
+    model.unmerge()
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == {
+        f"base.{n}.{part}" for n in model.linears for part in ("lora_A", "lora_B")
+    }
+    assert all(torch.equal(w, first[n]) for n, w in model.merge(keep=False).state_dict().items())
+    assert not model._kept
+
+
+def test_an_adapters_state_is_taken_whole_or_refused():
+    one, other = (
+        moved(AdaptedModel(fresh(), AdapterConfig(rank=2))),
+        AdaptedModel(fresh(), AdapterConfig(rank=2), seed=9),
+    )
+    state = one.state_dict()
+    other.load_state_dict(state)
+    assert torch.equal(logits(one), logits(other))
+    first = next(iter(state))
+    wrong = {"lacks": {n: t for n, t in state.items() if n != first}, "no place": state | {"more": torch.zeros(1)}}
+    for told, given in (wrong | {"has shape": state | {first: torch.zeros(1, 1)}}).items():
+        with pytest.raises(CheckpointError, match=told):
+            other.load_state_dict(given)
+
+
 def test_what_was_narrowed_cannot_be_merged():
     for form in ("int8", "compute"):
         base = fresh()

@@ -209,6 +209,9 @@ def test_an_embedder_at_a_server_gets_its_prefixes_and_gives_vectors_of_length_o
         assert (await embedder.queries(["c", "d"])).dtype == np.float32
         assert [request["input"] for request in server.requests] == [["text: a", "text: b"], ["ask: c", "ask: d"]]
         assert embedder.name == endpoint.name
+        server.refusals.append((200, body))
+        await EndpointEmbedder(endpoint).passages(["a", "b"])
+        assert server.requests[-1]["input"] == ["a", "b"]
 
     at_server(work)
 

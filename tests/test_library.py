@@ -253,6 +253,18 @@ def test_other_files_and_versions_are_refused(tmp_path: Path) -> None:
         Library(tmp_path / "new.db")
 
 
+def test_what_does_not_belong_together_is_told(library: Library, folder: Path) -> None:
+    library.embedder = Topics()
+    library.add([folder])
+    asyncio.run(library.embed())
+    count = library.num_chunks
+    library._sql("DELETE FROM chunks WHERE id = 1")
+    assert library.check() == [
+        f"{count - 1} chunks, but the words of {count}",
+        "1 vectors of chunks that are not there",
+    ]
+
+
 def test_a_damaged_library_is_found_out(library: Library, folder: Path) -> None:
     library.add([folder])
     library.close()
@@ -367,6 +379,8 @@ def test_many_passages_in_the_language_of_the_question_do_not_push_out_the_other
     texts = {f"en{i}": f"tree{i} 0.9{i:02d}" for i in range(60)} | {"zh": "树 0.40"}
     fill(library, tmp_path / "pushed", texts, Angles())
     assert names(find(library, "where", 2)) == ["en59", "zh"]
+    # of each language the 50 nearest are read
+    assert set(names(find(library, "where", 100))) == {f"en{i}" for i in range(10, 60)} | {"zh"}
 
 
 # Chunks ------------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from jielong.runs import read_metrics
 from jielong.train.checks import held_out_loss
 from jielong.train.loop import Check, Loop, LoopConfig, Progress
 from jielong.train.objectives.next_token import NextToken
-from jielong.train.optim import Optimizer, OptimizerConfig, rate_factor
+from jielong.train.optim import Optimizer, OptimizerConfig, gradient_norm, rate_factor
 from jielong.train.parallel import Ranks
 
 TINY = ModelConfig(
@@ -130,6 +130,17 @@ def test_gradient_is_the_same_however_the_step_is_cut(tmp_path):
     for other in gradients[1:]:
         for name, gradient in gradients[0].items():
             torch.testing.assert_close(other[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_eps_is_added_to_the_root_of_the_square():
+    weight = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(weight.weight)
+    optimizer = Optimizer(weight, OptimizerConfig(lr=0.1, eps=3.0, weight_decay=0.0))
+    weight.weight.grad = torch.ones(1, 1)
+    optimizer.step(0.5)
+    assert weight.weight.item() == pytest.approx(-0.5 * 0.1 * 1 / (1 + 3.0))
+    assert weight.weight.grad is None
+    assert gradient_norm([weight.weight]) == 0.0
 
 
 def two_modules(directory: Path) -> Loop:
@@ -272,6 +283,26 @@ def test_overfitting_is_told_and_the_best_checkpoint_kept(tmp_path):
     assert (outcome.checkpoint / "model" / "model.safetensors").exists()
     assert "turned up from 2.0000 at step 4 to 2.6000 at step 8" in outcome.warnings[0]
     assert sorted(p.name for p in (tmp_path / "steps").iterdir()) == ["000004", "000008"]
+
+
+def test_of_equal_checks_the_first_is_the_best_and_one_that_nothing_tracks_is_none(tmp_path):
+    told = iter([3.0, 2.0, 2.0, 2.005])
+    tracked = Check(2, lambda modules, step: {"held_out_loss": next(told), "other": -float(step)}, "held_out_loss")
+    untracked = Check(2, lambda modules, step: {"held_out_accuracy": -float(step)})
+    outcome = make_loop(tmp_path, steps=8, checks=[tracked, untracked]).run()
+    assert outcome.checkpoint.name == "000004"
+    # 2.005 is no more than 2 * 1.005 + 0.001: no overfitting yet
+    assert outcome.warnings == []
+    assert json.loads((tmp_path / "best.json").read_text()) == {
+        "metric": "held_out_loss", "value": 2.0, "checkpoint": "000004"
+    }  # fmt: skip
+
+
+def test_attempts_halve_the_rate_until_there_are_no_more(tmp_path):
+    loop = make_loop(tmp_path, steps=6, objective=Spoiled(set(range(1, 100))))
+    with pytest.raises(DivergedError, match="also at rates halved 3 times"):
+        loop.run()
+    assert (loop.attempt, len(loop.warnings)) == (3, 3)
 
 
 def test_held_out_loss_of_equal_models_is_equal_and_draws_on_no_random_state(tmp_path):

@@ -299,6 +299,7 @@ def test_fresh_weights_have_their_spread_and_follow_from_the_seed():
         else:
             assert (parameter == (0.0 if name.endswith("bias") else 1.0)).all(), name
     scalar = scalar_from_language_model(model, seed=3)
-    # 1 / sqrt(64 + 1) = 0.124; of 64 numbers
-    assert abs(float(scalar.score.weight.detach().std()) / 0.124035 - 1) < 5 / (2 * 64) ** 0.5
+    drawn = torch.randn(1, 64, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(scalar.score.weight.detach(), 0.1240347 * drawn)  # 1 / sqrt(64 + 1)
+    assert scalar.reward_offset == 0.0
     assert torch.equal(scalar.model.embed_tokens.weight, model.model.embed_tokens.weight)

@@ -582,3 +582,4 @@ def test_adaptive_kl_by_hand() -> None:
     assert control.next(0.1, 2.1) == pytest.approx(0.1 * 1.005)  # 5% above
     assert control.next(0.1, 9.0) == pytest.approx(0.1 * 1.02)  # clipped at 20%
     assert control.next(0.1, 0.0) == pytest.approx(0.1 * 0.98)
+    assert AdaptiveKL(target=0.5, rate=1.0).next(0.1, 0.55) == pytest.approx(0.11)

@@ -11,9 +11,14 @@ from jielong.data.dedup import DedupConfig, clusters, fingerprint, jaccard, shin
 from jielong.data.extract import extract, html_text, markdown_text
 from jielong.data.filters import (
     FilterConfig,
+    broken_share,
     language_of,
+    letters_worth,
     listed_terms,
+    quality_reason,
+    repeated_line_share,
     repeated_phrase_share,
+    stuffed_share,
     tokens_of,
     verdict_on,
 )
@@ -149,6 +154,84 @@ def test_repeated_phrases_are_counted_by_hand() -> None:
     # abcd abcd: of 8 tokens the second run of 4 stood there before.
     assert repeated_phrase_share(list("abcdabcd"), 4) == 0.5
     assert repeated_phrase_share(list("abcdefgh"), 4) == 0.0
+    # abcd and bcde again, together 5 of 10 tokens
+    assert repeated_phrase_share(list("abcdeabcde"), 4) == 0.5
+    # aaaa at the second place, four of five; a text of one run repeats nothing
+    assert repeated_phrase_share(list("aaaaa"), 4) == 0.8
+    assert repeated_phrase_share(list("aaaa"), 4) == 0.0
+    # six different tokens of ten may be looked at, seven repeat too little
+    assert repeated_phrase_share(list("abcdefabcd"), 4) == 0.4
+    assert repeated_phrase_share(list("abcdefgabc"), 3) == 0.0
+
+
+def test_letters_signs_and_lines_are_counted_by_hand() -> None:
+    assert letters_worth("ab 3_水!") == 5  # two letters, and three for the character
+    assert tokens_of("It's 2 雪山, re-Read") == ["it", "s", "2", "雪", "山", "re", "read"]
+    assert broken_share("") == broken_share("fine") == 0.0
+    assert broken_share("ab\ufffdc") == 0.25
+    assert broken_share("aÃ©b") == 0.5
+    assert repeated_line_share(["ab", "cde", "ab", "cde"]) == 0.5
+    assert repeated_line_share(["ab", "cde", "ab"]) == pytest.approx(2 / 7)
+    assert repeated_line_share([]) == 0.0
+
+
+def test_piled_up_keywords_are_counted_by_hand() -> None:
+    def line(*counts: int) -> str:
+        return " ".join(f"word{i}" for i, count in enumerate(counts) for _ in range(count))
+
+    assert stuffed_share([line(12, 12)]) == 1.0
+    assert stuffed_share([line(12, 11)]) == 0.0, "24 tokens are needed"
+    assert stuffed_share([f"{line(12, 12)}."]) == 1.0
+    assert stuffed_share([f"{line(12, 12)}. So."]) == 0.0, "and 24 for each end of a sentence"
+    # of 30 tokens fewer than 18 differ
+    assert stuffed_share([line(14, *[1] * 16)]) == 1.0
+    assert stuffed_share([line(13, *[1] * 17)]) == 0.0
+    # the six most frequent are more than 0.35 of all: 12 of 34 are, 12 of 36 are not
+    assert stuffed_share([line(*[2] * 17)]) == 1.0
+    assert stuffed_share([line(*[2] * 18)]) == 0.0
+    # 13 words of two letters, 11 of one and 23 spaces are 60 characters
+    assert stuffed_share([" ".join(["aa"] * 13 + ["b"] * 11)]) == 1.0
+    assert stuffed_share([" ".join(["aa"] * 12 + ["b"] * 12)]) == 0.0
+    both = [line(12, 12), "x" * len(line(12, 12))]
+    assert stuffed_share(both) == 0.5 and stuffed_share([]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "reason"),
+    [
+        ("abcd", {"min_letters": 4}, ""), ("abcd", {"min_letters": 5}, "too short"),
+        ("雪山", {"min_letters": 6}, ""), ("雪山", {"min_letters": 7}, "too short"),
+        # four letters of eight signs and letters are half, of nine they are not
+        ("abcd!!!!", {}, ""), ("abcd!!!!!", {}, "few letters"),
+        # (2 + 3) / 2 = 2.5 letters a word
+        ("ab abc", {}, ""), ("ab ab abc", {}, "odd words"), ("a" * 12, {}, ""), ("a" * 13, {}, "odd words"),
+        ("aaaaaaaaaaaaa 雪", {}, ""),  # no more than half of the tokens are words
+        ("bonus winner", {}, ""), ("bonus winner hurry", {}, "advertisement"),
+        # 16 letters, of which each 16 allow one more
+        ("bonus winner hurry", {"letters_per_extra_term": 16}, ""),
+        ("bonus winner hurry", {"letters_per_extra_term": 17}, "advertisement"),
+        ("bonus winner hurry", {"max_advertising_terms": 3}, ""),
+        ("login 404 sign in", {"max_boilerplate_terms": 1}, "boilerplate"), ("login 404 sign in", {}, ""),
+        ("the fake passport", {}, ""), ("fake passport subhuman", {}, "harmful"),
+        ("fake passport subhuman", {"max_harm_terms": 2}, ""),
+        ("fake passport subhuman", {"letters_per_extra_term": 20}, ""),
+        ("abcde\nabcde", {"max_repeated_line_share": 0.5}, ""),
+        ("abcde\nabcde", {"max_repeated_line_share": 0.49}, "repeated lines"),
+        ("abcd " * 8, {"phrase_tokens": 4, "max_repeated_phrase_share": 0.875}, ""),
+        ("abcd " * 8, {"phrase_tokens": 4, "max_repeated_phrase_share": 0.87}, "repeated phrases"),
+        ("abcd efgh " * 12, {"max_stuffed_share": 1.0, "max_repeated_phrase_share": 1.0}, ""),
+        ("abcd efgh " * 12, {"max_stuffed_share": 0.99, "max_repeated_phrase_share": 1.0}, "keyword stuffing"),
+    ],
+)  # fmt: skip
+def test_a_filter_keeps_what_is_at_its_threshold(text: str, fields: dict[str, float], reason: str) -> None:
+    config = FilterConfig(**{"min_letters": 1, **fields})  # type: ignore[arg-type]
+    assert quality_reason(text, config) == reason
+
+
+def test_scripts_decide_by_how_much_there_is_of_them() -> None:
+    # more than a tenth kana is Japanese; as many Hangul as Han is no Korean
+    assert [language_of("漢" * n + "の") for n in (8, 9)] == ["ja", "zh"]
+    assert [language_of(t) for t in ("한한漢", "한漢", "漢abc")] == ["ko", "zh", "zh"]
 
 
 def test_jaccard_is_worked_by_hand() -> None:

@@ -13,19 +13,20 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from jielong.data.batches import Batch
+from jielong.data.batches import Batch, pad_rows
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.generate.engine import Engine
 from jielong.model.transformer import ModelConfig, fresh_language_model, scalar_from_language_model
 from jielong.records import Conversation, Request, Sample, Score
+from jielong.tokens.chat import Rendered
 from jielong.train.advantages import gae, kl_penalised_rewards
 from jielong.train.loop import Loop, LoopConfig, Progress
 from jielong.train.objectives.policy import PPO, PolicyConfig, PolicyGradient
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.parallel import Ranks, ranks_from_environment
 from jielong.train.rewards import RewardModelScorer, score_rows
-from jielong.train.rollouts import RolloutConfig, Rollouts, up_to_stop
-from jielong.train.sources import Prompt
+from jielong.train.rollouts import RolloutConfig, Rollouts, by_length, rows_of, up_to_stop
+from jielong.train.sources import Given, Prompt
 
 TINY = ModelConfig(
     vocab_size=24,
@@ -322,6 +323,55 @@ def test_another_attempt_draws_other_samples() -> None:
     assert [written(b) for b in first.next_step()] != [written(b) for b in second.next_step()]
     first.reseed(1)
     assert first.rollout == 1
+
+
+class Asked:
+    """Material of prompts alone."""
+
+    def __init__(self, prompts: list[Prompt]) -> None:
+        self._prompts = prompts
+
+    def prompts(self) -> list[Prompt]:
+        return self._prompts
+
+
+@pytest.mark.parametrize("config", [CONFIG, GROUPS], ids=["ppo", "grpo"])
+def test_a_recipe_builds_rollouts_of_the_prompts_that_leave_room(config: RolloutConfig) -> None:
+    modules = dict(build(config).modules)
+    modules["reward"] = scalar_from_language_model(fresh_language_model(TINY, seed=2), seed=3)
+    roles = {"reference", "reward", *(("critic",) if config.algorithm == "ppo" else ())}
+    assert {role.name for role in config.roles()} == roles
+    assert [role.name for role in config.roles() if role.is_trained] == [r for r in ("critic",) if r in roles]
+    # 32 positions, 10 of them for the answer
+    prompts = [Prompt((5,) * 22), Prompt((5,) * 23), Prompt((5,) * 3)]
+    options: dict[str, Any] = {"modules": modules, "open_engine": Engine, "stop_ids": (STOP,), "pad_id": 1}
+    feed = config.build(Given(Asked(prompts), 7, **options))  # type: ignore[arg-type]
+    assert feed.notes == ["1 prompts leave no room for 10 tokens of an answer and are left out, 2 remain"]
+    assert isinstance(feed.source, Rollouts) and feed.source.prompts == [prompts[0], prompts[2]]
+    assert feed.source.next_step() and feed.source.metrics()["score"] != 0.0
+    assert config.build(Given(Asked([prompts[0]]), 7, **options)).notes == []  # type: ignore[arg-type]
+
+
+def test_rows_of_like_length_go_together_and_are_cut_to_the_longest() -> None:
+    rows = [Rendered((5,) * n, (True,) * n) for n in (9, 3, 7, 1, 5)]
+    batch = dataclasses.replace(pad_rows(rows), extra={"row": torch.arange(5), "all": torch.tensor(3.0)})
+    parts = [part.tolist() for part in by_length(batch, torch.arange(5), 2)]
+    assert parts == [[3, 1], [4, 2], [0]]
+    some = rows_of(batch, torch.tensor([3, 1]))
+    assert some.inputs.shape == (2, 3) and some.extra["row"].tolist() == [3, 1] and some.extra["all"] == 3.0
+    assert rows_of(batch, torch.tensor([3])).inputs.shape == (1, 2)  # never narrower than a target needs
+
+
+def test_half_a_rollout_belongs_to_as_many_processes_and_a_whole_one_to_any() -> None:
+    source, other = build(CONFIG), build(CONFIG)
+    source.next_step()
+    with pytest.raises(CheckpointError, match="shared by 2 processes"):
+        other.load_state_dict({**source.state_dict(), "num_ranks": 2})
+    other.load_state_dict({**build(CONFIG).state_dict(), "num_ranks": 2})
+    with pytest.raises(CheckpointError, match="num_prompts 9"):
+        other.load_state_dict({**source.state_dict(), "num_prompts": 9})
+    with pytest.raises(ConfigError, match="3 ranks cannot share equally"):
+        build(CONFIG, ranks=Ranks(0, 3))
 
 
 def test_what_cannot_work_is_refused() -> None:

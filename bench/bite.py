@@ -370,7 +370,7 @@ class Farm:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
         environment = kept | {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled once, and not for every bug
-        words = f"{sys.executable} -m pytest -x -q -p no:cacheprovider -p no:randomly --tb=no {tests}"
+        words = f"{sys.executable} -m pytest -x -q -p no:cacheprovider --tb=no {tests}"
         process = subprocess.Popen(
             ["sh", "-c", f"exec {words}"],
             cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -250,6 +250,18 @@ def test_dropout_drops_its_share_anew_each_step_and_never_when_looking():
     assert torch.equal(logits(model), logits(model))
 
 
+def test_dropout_reaches_experts_that_get_a_part_of_the_tokens():
+    shape = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "model_type": "qwen3_moe"}
+    model = moved(AdaptedModel(fresh(**shape), AdapterConfig(rank=2, dropout=0.5)))
+    assert any(".experts." in name for name in model.linears)
+    with model.off():
+        before = model(INPUTS)
+    hidden = model(INPUTS)
+    assert hidden.isfinite().all() and not torch.equal(hidden, before)
+    hidden.square().sum().backward()
+    assert all(linear.lora_A.grad is not None for linear in model.linears.values())
+
+
 def test_what_dropout_keeps_by_hand():
     # bits 22 to 41 of the product, which is the column's key: 0, half of 2^20 less one, half, and all ones
     columns = torch.tensor([0, (2**19 - 1) << 22, 2**19 << 22, (2**20 - 1) << 22])

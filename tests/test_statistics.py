@@ -42,6 +42,7 @@ def test_the_wilson_interval_of_a_known_case_and_at_its_ends() -> None:
     )
     assert wilson(0, 5).low == 0.0 and 0.4 < wilson(0, 5).high < 0.5
     assert wilson(5, 5).high == 1.0
+    assert wilson(0, 2).low == 0.0  # from which a rounding would take 6e-17
     with pytest.raises(DataError, match="6 successes of 5"):
         wilson(6, 5)
 

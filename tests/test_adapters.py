@@ -268,6 +268,7 @@ def test_what_dropout_keeps_by_hand():
     one = torch.tensor([1])
     assert kept(one, columns, 0.5).tolist() == [[False, False, True, True]]
     assert kept(one, columns, 0.0).all()
+    assert kept(one, torch.tensor([0, 1 << 22, 1 << 42]), 2.0**-20).tolist() == [[False, True, False]]
     assert kept(2 * one, columns, 0.5).tolist() == [[False, True, False, True]]  # doubled, the highest bit is gone
 
 

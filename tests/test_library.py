@@ -438,6 +438,8 @@ def test_chunks_by_hand() -> None:
     assert cut("x" * 30, 30, 0) == ["x" * 30]
     assert cut("x" * 31, 30, 0) == ["x" * 10, "x" * 21]
     assert cut("山" * 10, 30, 0) == ["山" * 10]
+    assert cut(f"Alpha. {'x' * 30}", 30, 0) == ["Alpha.", "x" * 30]
+    assert cut(f"春天。{'山' * 10}", 30, 0) == ["春天。", "山" * 10]
     assert cut("山" * 11, 30, 0) == ["山" * 10, "山"]
 
 

@@ -14,7 +14,9 @@ from jielong.errors import CheckpointError, ConfigError
 from jielong.model import hf
 from jielong.model.presets import PRESETS, flops_per_token, num_parameters, preset
 from jielong.model.transformer import (
+    Embedding,
     LanguageModel,
+    Linear,
     ModelConfig,
     RMSNorm,
     RopeScaling,
@@ -303,3 +305,12 @@ def test_fresh_weights_have_their_spread_and_follow_from_the_seed():
     torch.testing.assert_close(scalar.score.weight.detach(), 0.1240347 * drawn)  # 1 / sqrt(64 + 1)
     assert scalar.reward_offset == 0.0
     assert torch.equal(scalar.model.embed_tokens.weight, model.model.embed_tokens.weight)
+
+
+def test_maps_and_tables_that_nobody_initialises_have_torchs_start():
+    linear, table = Linear(64, 100), Embedding(100, 64)
+    # uniform within 1 / sqrt(64); normal
+    assert 0.9 / 8 < linear.weight.detach().abs().max() <= 1 / 8
+    assert abs(float(table.weight.detach().std()) - 1) < 5 / (2 * 6400) ** 0.5
+    with torch.device("meta"):
+        assert Linear(4, 3).weight.is_meta and Embedding(4, 3).weight.is_meta

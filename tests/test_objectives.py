@@ -241,12 +241,13 @@ def test_bradley_terry_by_hand() -> None:
 
 
 def test_bradley_terry_counts_ties_out_of_its_accuracy() -> None:
-    batch = pairs([1.0] * 4)
-    batch = dataclasses.replace(batch, extra={**batch.extra, "label": torch.tensor([1.0, 0.0, 0.5, 0.9])})
-    metrics = BradleyTerry()({"reward": Given([1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.5, 0.25], batch)}, batch).metrics
-    # of the three that are no tie the first and the last are right; the gaps are 1, 1, 1 and 0.25
-    assert [t.item() for t in metrics["accuracy"]] == [2.0, 3.0]
-    assert [t.item() for t in metrics["gap"]] == [3.25, 4.0]
+    batch = pairs([1.0] * 5)
+    batch = dataclasses.replace(batch, extra={**batch.extra, "label": torch.tensor([1.0, 0.0, 0.5, 0.9, 1.0])})
+    scores = Given([1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.5, 0.25, 0.5, 0.5], batch)
+    metrics = BradleyTerry()({"reward": scores}, batch).metrics
+    # of the four that are no tie the first and the fourth are right; an equal score is not. The gaps are 1, 1, 1, 0.25, 0
+    assert [t.item() for t in metrics["accuracy"]] == [2.0, 4.0]
+    assert [t.item() for t in metrics["gap"]] == [3.25, 5.0]
 
 
 def test_label_smoothing_keeps_a_certain_pair_from_growing_for_ever() -> None:
@@ -406,7 +407,7 @@ def test_a_kl_in_the_loss_is_added_to_it(model: LanguageModel, form: str, expect
 
 def test_the_metrics_of_the_policy_by_hand(model: LanguageModel) -> None:
     ratios = [1.5, 1.5, 0.5, 0.5, 1.1, 1.5, 1.5]
-    advantages = [1.0, -1.0, 1.0, -1.0, 1.0, 0.0, 2.0]
+    advantages = [0.5, -0.5, 3.0, -1.0, 0.5, 0.0, 2.0]
     reference = [0.5, -1.0, 0.25, 0.0, 0.0, 0.0, 0.0]
     batch = drawn(model, [math.log(r) for r in ratios], reference=reference, advantages=advantages)
     metrics = PolicyGradient()({"policy": model}, batch).metrics

@@ -272,6 +272,19 @@ def test_advantages_are_white_in_ppo_and_flat_groups_silent_in_grpo() -> None:
     assert source.metrics()["flat_groups"] == 1.0
 
 
+@pytest.mark.parametrize("divided", [True, False])
+def test_grpo_compares_the_samples_of_a_prompt_by_their_scores(divided: bool) -> None:
+    options = {"minibatches": 1, "micro_rows": 16, "kl_coefficient": 0.0, "missing_stop_penalty": 0.0}
+    config = dataclasses.replace(GROUPS, **options, divide_by_std=divided)  # type: ignore[arg-type]
+    source = build(config, scorer=lambda items: [Score(float(i % 4 == 0)) for i in range(len(items))])
+    (batch,) = source.next_step()
+    # each group scores 1, 0, 0, 0: mean 1/4, std sqrt((9/16 + 3/16) / 3) = 1/2
+    scale = 0.5 + 1e-4 if divided else 1.0
+    found = sorted((batch.extra["advantages"].sum(dim=1) / (batch.weights != 0).sum(dim=1)).tolist())
+    assert found == pytest.approx([-0.25 / scale] * 12 + [0.75 / scale] * 4, abs=1e-5)
+    assert source.metrics()["flat_groups"] == 0.0 and source.metrics()["score"] == 0.25
+
+
 def test_equal_scores_leave_grpo_with_the_kl_as_it_is() -> None:
     config = dataclasses.replace(GROUPS, minibatches=1, micro_rows=16, kl_coefficient=0.01, missing_stop_penalty=0.0)
     (batch,) = build(config, reference_seed=5, scorer=lambda items: [Score(0.1)] * len(items)).next_step()
@@ -344,11 +357,13 @@ def test_a_recipe_builds_rollouts_of_the_prompts_that_leave_room(config: Rollout
     assert [role.name for role in config.roles() if role.is_trained] == [r for r in ("critic",) if r in roles]
     # 32 positions, 10 of them for the answer
     prompts = [Prompt((5,) * 22), Prompt((5,) * 23), Prompt((5,) * 3)]
-    options: dict[str, Any] = {"modules": modules, "open_engine": Engine, "stop_ids": (STOP,), "pad_id": 1}
+    options: dict[str, Any] = {"modules": modules, "open_engine": Engine, "stop_ids": (STOP,), "pad_id": 9}
     feed = config.build(Given(Asked(prompts), 7, **options))  # type: ignore[arg-type]
     assert feed.notes == ["1 prompts leave no room for 10 tokens of an answer and are left out, 2 remain"]
     assert isinstance(feed.source, Rollouts) and feed.source.prompts == [prompts[0], prompts[2]]
-    assert feed.source.next_step() and feed.source.metrics()["score"] != 0.0
+    steps = feed.source.next_step()
+    assert feed.source.metrics()["score"] != 0.0
+    assert all((b.inputs[b.segments == 0] == 9).all() for b in steps) and any((b.segments == 0).any() for b in steps)
     assert config.build(Given(Asked([prompts[0]]), 7, **options)).notes == []  # type: ignore[arg-type]
 
 

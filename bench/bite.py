@@ -63,7 +63,7 @@ TESTS = {
     "train/checks.py": LOOP,
     "model/attention.py": f"{MODEL} tests/test_kernels.py tests/test_blocks.py -k 'not compile and not True'",
     "model/transformer.py": f"{MODEL} tests/test_families.py -k 'not compile'",
-    "model/rotary.py": f"tests/test_config.py {MODEL} tests/test_families.py -k 'positions or equal_logits or rotary or dynamic'",
+    "model/rotary.py": f"tests/test_config.py {MODEL} tests/test_families.py -k 'positions or logits or rotary or dynamic'",
     "model/adapters.py": f"{DEFAULTS} tests/test_adapters.py -k 'not compiled and not peft'",
     "model/cache.py": "tests/test_cache.py tests/test_engine.py",
     "generate/sampling.py": "tests/test_sampling.py tests/test_engine.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from jielong.errors import CheckpointError, ConfigError
 from jielong.model import hf
 from jielong.model.presets import PRESETS, flops_per_token, num_parameters, preset
+from jielong.model.rotary import rotary_tables, rotate
 from jielong.model.transformer import (
     Embedding,
     LanguageModel,
@@ -314,3 +316,27 @@ def test_maps_and_tables_that_nobody_initialises_have_torchs_start():
     assert abs(float(table.weight.detach().std()) - 1) < 5 / (2 * 6400) ** 0.5
     with torch.device("meta"):
         assert Linear(4, 3).weight.is_meta and Embedding(4, 3).weight.is_meta
+
+
+def test_rotary_tables_by_hand():
+    positions = torch.tensor([[0, 3]])
+    # width 4, theta 100: pair 0 turns by the position, pair 1 by the position times 100^(-2/4) = 0.1
+    angles = torch.tensor([[[0.0, 0.0, 0.0, 0.0], [3.0, 0.3, 3.0, 0.3]]])[:, :, None]
+    cos, sin = rotary_tables(positions, 4, 100.0)
+    torch.testing.assert_close(cos, angles.cos())
+    torch.testing.assert_close(sin, angles.sin())
+    # a quarter turn takes (1, 2) to (-2, 1)
+    quarter = torch.tensor(math.pi / 2).expand(1, 1, 1, 2)
+    turned = rotate(torch.tensor([[[[1.0, 2.0]]]]), quarter.cos(), quarter.sin())
+    torch.testing.assert_close(turned, torch.tensor([[[[-2.0, 1.0]]]]))
+    half = RopeScaling("linear", factor=2.0)
+    torch.testing.assert_close(rotary_tables(positions, 4, 100.0, half)[0], (angles / 2).cos())
+    # yarn's magnitude is 0.1 ln(4) + 1 = 1.138629, or what is said
+    for said, magnitude in ((0.0, 1.138629), (0.5, 0.5)):
+        yarn = RopeScaling("yarn", 4.0, 64, attention_factor=said)
+        torch.testing.assert_close(rotary_tables(positions, 4, 100.0, yarn)[0][:, 0], torch.full((1, 1, 4), magnitude))
+    # dynamic: within the original length as without; of 16 for 8 and a factor of 2 the base is 100 * 3^(4 / 2) = 900
+    dynamic = RopeScaling("dynamic", 2.0, 8)
+    assert torch.equal(rotary_tables(positions, 4, 100.0, dynamic)[0], cos)
+    found, _ = rotary_tables(positions, 4, 100.0, dynamic, torch.tensor([[16]]))
+    torch.testing.assert_close(found[0, 1, 0], torch.tensor([3.0, 0.1, 3.0, 0.1]).cos())

@@ -199,19 +199,25 @@ def test_texts_become_vectors_in_their_order() -> None:
 
 
 def test_an_embedder_at_a_server_gets_its_prefixes_and_gives_vectors_of_length_one() -> None:
-    body = json.dumps({"data": [{"index": 0, "embedding": [3, 4]}, {"index": 1, "embedding": [0, 0]}]})
+    body = json.dumps({"data": [{"index": 0, "embedding": [3, 4]}, {"index": 1, "embedding": [0, 0]},
+                                {"index": 2, "embedding": [5, 12]}]})  # fmt: skip
 
     async def work(endpoint: Endpoint, server: Server) -> None:
         server.refusals.extend([(200, body)] * 2)
         embedder = EndpointEmbedder(endpoint, query="ask: ", passage="text: ")
-        # (3, 4) has length 5; a vector of zeros stays one
-        assert (await embedder.passages(["a", "b"])).tolist() == pytest.approx(np.array([[0.6, 0.8], [0, 0]]))
-        assert (await embedder.queries(["c", "d"])).dtype == np.float32
-        assert [request["input"] for request in server.requests] == [["text: a", "text: b"], ["ask: c", "ask: d"]]
+        # lengths 5, 0 and 13; a vector of zeros stays one
+        assert (await embedder.passages(["a", "b", "e"])).tolist() == pytest.approx(
+            np.array([[0.6, 0.8], [0, 0], [5 / 13, 12 / 13]])
+        )
+        assert (await embedder.queries(["c", "d", "f"])).dtype == np.float32
+        assert [request["input"] for request in server.requests] == [
+            ["text: a", "text: b", "text: e"],
+            ["ask: c", "ask: d", "ask: f"],
+        ]
         assert embedder.name == endpoint.name
         server.refusals.append((200, body))
-        await EndpointEmbedder(endpoint).passages(["a", "b"])
-        assert server.requests[-1]["input"] == ["a", "b"]
+        await EndpointEmbedder(endpoint).passages(["a", "b", "e"])
+        assert server.requests[-1]["input"] == ["a", "b", "e"]
 
     at_server(work)
 

@@ -48,6 +48,9 @@ def test_the_wilson_interval_of_a_known_case_and_at_its_ends() -> None:
 
 
 def test_flipped_signs_find_what_the_binomial_says() -> None:
+    # no draw of 10,000 is as far out as sixty equal signs, so it is one of 10,001
+    assert sign_flips([1.0] * 60, [0.0] * 60) == 1 / 10_001
+    assert sign_flips([1.0] * 60, [0.0] * 60, draws=99) == 0.01
     # all eight differences are 1: only the two cases of equal signs are as far out, 2 / 256
     assert sign_flips([1.0] * 8, [0.0] * 8) == pytest.approx(2 / 256, abs=0.003)
     assert sign_flips([0.5, 0.2], [0.5, 0.2]) == 1.0
@@ -78,6 +81,12 @@ def test_the_bounds_of_two_questions_by_hand() -> None:
     assert paired_bootstrap([1.0, 3.0], [1.0, 2.0], confidence=0.6) == Interval(0.5, 0.0, 1.0)
     assert paired_bootstrap([1.0, 3.0], [1.0, 2.0], confidence=0.4) == Interval(0.5, 0.5, 0.5)
     assert paired_bootstrap([2.0], [5.0]) == Interval(-3.0, -3.0, -3.0)
+    # a hundred tosses: 0.5 and 1.96 * 0.05 on either side, of which 2000 draws miss a hundredth
+    found = paired_bootstrap([0.0, 1.0] * 50, [0.0] * 100)
+    assert (found.mean, found.low, found.high) == (0.5, pytest.approx(0.402, abs=0.02), pytest.approx(0.598, abs=0.02))
+    with_99 = paired_bootstrap([0.0, 1.0] * 50, [0.0] * 100, confidence=0.99)
+    assert with_99.low == pytest.approx(0.371, abs=0.02) and with_99.low < found.low
+    assert paired_bootstrap([0.0, 1.0], [0.0, 0.0], draws=1).low in (0.0, 0.5, 1.0)
     bounds = [(0.1, 0.3), (-0.3, -0.1), (-0.1, 0.1), (0.0, 0.1), (-0.1, 0.0)]
     assert [Interval(0.0, *both).excludes_zero for both in bounds] == [True, True, False, False, False]
 

@@ -440,6 +440,8 @@ def test_chunks_by_hand() -> None:
     assert cut("山" * 10, 30, 0) == ["山" * 10]
     assert cut(f"Alpha. {'x' * 30}", 30, 0) == ["Alpha.", "x" * 30]
     assert cut(f"春天。{'山' * 10}", 30, 0) == ["春天。", "山" * 10]
+    # a chunk that is all overlap is not said again
+    assert cut(f"Alpha. {'x' * 28}", 30, 15) == ["Alpha.", "x" * 28]
     assert cut("山" * 11, 30, 0) == ["山" * 10, "山"]
 
 

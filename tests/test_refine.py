@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from jielong.data.dedup import DedupConfig, clusters, fingerprint, jaccard, shingles
+from jielong.data.dedup import DedupConfig, Deduplicator, clusters, fingerprint, jaccard, shingles
 from jielong.data.extract import extract, html_text, markdown_text
 from jielong.data.filters import (
     FilterConfig,
@@ -170,6 +170,9 @@ def test_letters_signs_and_lines_are_counted_by_hand() -> None:
     assert broken_share("") == broken_share("fine") == 0.0
     assert broken_share("ab\ufffdc") == 0.25
     assert broken_share("aÃ©b") == 0.5
+    # two characters of UTF-8 read as GBK are three; a whole text of them is broken, three within real Chinese are not
+    wrong = "河流".encode().decode("gb18030")
+    assert len(wrong) == 3 and broken_share(wrong) == 1.0 and broken_share(CHINESE + wrong) == 0.0
     assert repeated_line_share(["ab", "cde", "ab", "cde"]) == 0.5
     assert repeated_line_share(["ab", "cde", "ab"]) == pytest.approx(2 / 7)
     assert repeated_line_share([]) == 0.0
@@ -232,6 +235,8 @@ def test_scripts_decide_by_how_much_there_is_of_them() -> None:
     # more than a tenth kana is Japanese; as many Hangul as Han is no Korean
     assert [language_of("漢" * n + "の") for n in (8, 9)] == ["ja", "zh"]
     assert [language_of(t) for t in ("한한漢", "한漢", "漢abc")] == ["ko", "zh", "zh"]
+    # three letters for each Hangul: just too many, and the identifier is not sure enough to speak against plain letters
+    assert [language_of("한" * n + "abc" * 10) for n in (10, 11)] == ["en", "ko"]
 
 
 def test_jaccard_is_worked_by_hand() -> None:
@@ -243,6 +248,9 @@ def test_near_copies_follow_the_first_and_other_texts_stand_alone() -> None:
     changed = ENGLISH.replace("small", "little")
     assert clusters([ENGLISH, CHINESE, changed, ENGLISH.upper(), changed], DedupConfig()) == [0, 1, 0, 0, 0]
     assert clusters([ENGLISH, changed, ENGLISH.upper()], DedupConfig(min_similarity=1.0)) == [0, 1, 0]
+    seen = Deduplicator(DedupConfig())
+    told = [seen.add(key, text) for key, text in ((7, CHINESE), (8, ENGLISH), (9, changed), (10, changed.upper()))]
+    assert told == [("", 7), ("", 8), ("near copy", 8), ("exact copy", 8)]
 
 
 def test_a_chain_of_small_changes_does_not_join_different_texts() -> None:

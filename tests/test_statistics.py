@@ -60,6 +60,7 @@ def test_pairs_of_systems_are_compared_with_a_correction_for_their_number() -> N
     one = Measured("one", (0.0,) * 8 + (1.0,) * 4, tokens=10, calls=1)
     two = Measured("two", (1.0,) * 8 + (1.0,) * 4, tokens=50, calls=5)
     same = Measured("same", one.scores)
+    assert (same.tokens, same.calls, same.is_binary, Measured("none", (0.5,)).is_binary) == (0.0, 0.0, True, False)
     found = {(c.new.name, c.old.name): c for c in compare([one, two, same])}
     best = found["two", "one"]
     assert best.p == 2 / 2**8 and best.corrected == pytest.approx(3 * best.p)

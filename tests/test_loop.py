@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,25 @@ def test_what_is_reported_and_logged_of_a_step(tmp_path):
     tokens = [line["tokens"] for line in lines]
     assert tokens == sorted(tokens) and outcome.tokens == tokens[-1] <= 5 * 8 * 32
     assert (outcome.step, outcome.last["looked"], outcome.warnings) == (5, 5.0, [])
+
+
+class Late(PackedTokens):
+    """A source whose first step takes a second."""
+
+    def next_step(self):
+        time.sleep(1.0 if self.step == 0 else 0.0)
+        return super().next_step()
+
+
+def test_the_speed_that_is_told_is_that_of_the_last_twenty_steps(tmp_path):
+    told: list[tuple[float, int, float]] = []
+    loop = make_loop(tmp_path, steps=24)
+    loop.source = Late(documents(), length=32, rows_per_step=8, micro_rows=4, seed=5)
+    loop.report = lambda progress: told.append((time.monotonic(), loop.tokens, progress.tokens_per_s))
+    loop.run()
+    assert told[19][2] < told[19][1] / 1.0, "the second of the first step counts"
+    (began_s, before, _), (ended_s, after, rate) = told[3], told[23]
+    assert rate == pytest.approx((after - before) / (ended_s - began_s), rel=0.3)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

@@ -87,6 +87,8 @@ def test_the_bounds_of_two_questions_by_hand() -> None:
     assert (found.mean, found.low, found.high) == (0.5, pytest.approx(0.402, abs=0.02), pytest.approx(0.598, abs=0.02))
     with_99 = paired_bootstrap([0.0, 1.0] * 50, [0.0] * 100, confidence=0.99)
     assert with_99.low == pytest.approx(0.371, abs=0.02) and with_99.low < found.low
+    rough, draws = [0.1 * i * i for i in range(9)], {"draws": 2000, "seed": 0}
+    assert paired_bootstrap(rough, [0.0] * 9) == paired_bootstrap(rough, [0.0] * 9, **draws)  # type: ignore[arg-type]
     assert paired_bootstrap([0.0, 1.0], [0.0, 0.0], draws=1).low in (0.0, 0.5, 1.0)
     bounds = [(0.1, 0.3), (-0.3, -0.1), (-0.1, 0.1), (0.0, 0.1), (-0.1, 0.0)]
     assert [Interval(0.0, *both).excludes_zero for both in bounds] == [True, True, False, False, False]

@@ -126,6 +126,21 @@ def test_next_token_is_cross_entropy_with_its_gradient(model: LanguageModel) -> 
     assert loss.metrics["accuracy"][0].item() == right.sum().item()
 
 
+@pytest.mark.parametrize("frozen", ["head", "body"])
+def test_what_is_frozen_changes_no_gradient_of_the_rest(frozen: str) -> None:
+    model = fresh_language_model(dataclasses.replace(TINY, tie_word_embeddings=False), seed=1)
+    batch = pad_rows(rows(3))
+    gradients(NextToken(), {"policy": model}, [batch])
+    whole = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    (model.lm_head if frozen == "head" else model.model).requires_grad_(False)
+    model.zero_grad()
+    gradients(NextToken(), {"policy": model}, [batch])
+    found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    assert found.keys() == {n for n in whole if n.startswith("lm_head") == (frozen == "body")}
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, whole[name])
+
+
 def test_cross_entropy_without_the_native_code_by_hand() -> None:
     # float64 is torch's: softmax of (ln 1, ln 2, ln 5) is (1/8, 2/8, 5/8)
     logits = torch.tensor([[1.0, 2.0, 5.0], [5.0, 1.0, 2.0]], dtype=torch.float64).log() + 3.0

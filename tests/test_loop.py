@@ -349,11 +349,11 @@ class Counted(NextToken):
 def test_the_held_out_loss_is_the_sum_over_all_batches_divided_by_their_weight(tmp_path):
     batch = held_out(source())[0]
     numbers = [{"loss": 6.0, "weight": 2.0, "right": 1.0, "decided": 4.0}]
-    numbers += [{"loss": 4.0, "weight": 8.0, "right": 5.0, "decided": 8.0}]
+    numbers += [{"loss": 9.0, "weight": 8.0, "right": 5.0, "decided": 8.0}]
     batches = [dataclasses.replace(batch, extra={k: torch.tensor(v) for k, v in one.items()}) for one in numbers]
     check = held_out_loss(Counted(), batches, Ranks())
-    # (6 + 4) / (2 + 8), which is not the mean of 3 and 0.5; (1 + 5) / (4 + 8)
-    assert check(make_loop(tmp_path).modules, 7) == {"held_out_loss": 1.0, "held_out_accuracy": 0.5}
+    # (6 + 9) / (2 + 8), which is not the mean of 3 and 1.125; (1 + 5) / (4 + 8)
+    assert check(make_loop(tmp_path).modules, 7) == {"held_out_loss": 1.5, "held_out_accuracy": 0.5}
     assert held_out_loss(Counted(), [], Ranks())({"policy": nn.Linear(1, 1)}, 7)["held_out_loss"] == 0.0
 
 

@@ -104,7 +104,11 @@ def test_rows_hold_the_prompt_and_what_was_written_up_to_the_stop_id() -> None:
     assert sum(int(b.weights.sum()) for b in batches) == sum(len(s.ids) for s in engine.samples[0])
     assert any(s.ids[-1] == STOP for s in engine.samples[0])
     assert any(STOP not in s.ids for s in engine.samples[0])
-    assert all(s.temperature == 1.0 and s.stop_ids == (STOP,) for r in engine.requests[0] for s in [r.sampling])
+    assert all(
+        (s.temperature, s.max_tokens, s.stop_ids) == (1.0, 10, (STOP,))
+        for r in engine.requests[0]
+        for s in [r.sampling]
+    )
     assert len({r.seed for r in engine.requests[0]}) == 8
 
 
@@ -365,6 +369,8 @@ def test_a_recipe_builds_rollouts_of_the_prompts_that_leave_room(config: Rollout
     assert feed.source.metrics()["score"] != 0.0
     assert all((b.inputs[b.segments == 0] == 9).all() for b in steps) and any((b.segments == 0).any() for b in steps)
     assert config.build(Given(Asked([prompts[0]]), 7, **options)).notes == []  # type: ignore[arg-type]
+    second = config.build(Given(Asked(prompts), 7, Ranks(1, 2), **options)).source  # type: ignore[arg-type]
+    assert isinstance(second, Rollouts) and (second.ranks, second.seed) == (Ranks(1, 2), 7)
 
 
 def test_rows_of_like_length_go_together_and_are_cut_to_the_longest() -> None:

@@ -319,6 +319,14 @@ def test_rarer_and_more_words_stand_higher(library: Library, tmp_path: Path) -> 
     assert names(find(library, "melon")) == ["three"]
 
 
+def test_of_a_long_question_the_rarest_words_are_looked_for(library: Library, tmp_path: Path) -> None:
+    common = " ".join(f"word{i}" for i in range(50))
+    texts = {f"many{i}": f"{common} copy{i}" for i in range(6)} | {"rare": "A xylophone stands here."}
+    fill(library, tmp_path / "long", texts)
+    # of 51 words, more than 48, the 24 that stand in the fewest passages
+    assert names(find(library, f"{common} xylophone"))[0] == "rare"
+
+
 def test_the_ranks_of_words_and_of_meanings_are_added(library: Library, tmp_path: Path) -> None:
     texts = {"a": "tree 0.95", "b": "stone moss 0.90", "c": "stone moss fern 0.85", "d": "river 0.80"}
     fill(library, tmp_path / "fused", texts, Angles())

@@ -79,6 +79,25 @@ def test_every_map_of_the_layers_is_adapted_by_default_and_only_those_named_othe
         AdaptedModel(fresh(), AdapterConfig(targets=("q_pro",)))
 
 
+def test_an_adapter_of_the_head_is_in_the_logits_learns_and_merges():
+    base, before = fresh(tie_word_embeddings=False), logits(fresh(tie_word_embeddings=False))
+    model = AdaptedModel(base, AdapterConfig(rank=2, base="float32", targets=("lm_head",)))
+    assert torch.equal(logits(model), before)
+    moved(model)
+    with torch.no_grad():
+        hidden = model(INPUTS)
+        expected = hidden @ (base.lm_head.base.weight + 16.0 * base.lm_head.lora_B @ base.lm_head.lora_A).T
+    torch.testing.assert_close(logits(model), expected, rtol=1e-4, atol=1e-4)
+    with model.off():
+        assert torch.equal(logits(model), before)
+    source = PackedTokens(tokens(), length=32, rows_per_step=4, micro_rows=4, seed=5)
+    NextToken()({"policy": model}, source.next_step()[0]).terms["loss"][0].backward()
+    assert base.lm_head.lora_A.grad.any() and base.lm_head.lora_B.grad.any()
+    assert base.lm_head.base.weight.grad is None
+    merged = model.merge()
+    torch.testing.assert_close(logits(merged), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_the_start_is_kaiming_uniform_and_zero_and_follows_from_the_seed():
     linear = AdaptedLinear(Linear(400, 30), AdapterConfig(rank=8), seed=1)
     again = AdaptedLinear(Linear(400, 30), AdapterConfig(rank=8), seed=1)
@@ -113,6 +132,33 @@ def test_merged_equals_unmerged_and_unmerging_restores_every_bit():
         assert torch.equal(logits(model), logits(fresh()))
     inner = {n: linear.base.weight for n, linear in model.linears.items()}
     assert all(torch.equal(weights[f"{n}.weight"], w) for n, w in inner.items())
+
+
+def test_merged_weights_are_frozen_and_may_be_merged_again():
+    model = moved(AdaptedModel(fresh(), AdapterConfig(base="float32")))
+    first = {n: w.clone() for n, w in model.merge().state_dict().items()}
+    assert not any(p.requires_grad for p in model.base.parameters())
+    model.unmerge()
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == {
+        f"base.{n}.{part}" for n in model.linears for part in ("lora_A", "lora_B")
+    }
+    assert all(torch.equal(w, first[n]) for n, w in model.merge(keep=False).state_dict().items())
+    assert not model._kept
+
+
+def test_an_adapters_state_is_taken_whole_or_refused():
+    one, other = (
+        moved(AdaptedModel(fresh(), AdapterConfig(rank=2))),
+        AdaptedModel(fresh(), AdapterConfig(rank=2), seed=9),
+    )
+    state = one.state_dict()
+    other.load_state_dict(state)
+    assert torch.equal(logits(one), logits(other))
+    first = next(iter(state))
+    wrong = {"lacks": {n: t for n, t in state.items() if n != first}, "no place": state | {"more": torch.zeros(1)}}
+    for told, given in (wrong | {"has shape": state | {first: torch.zeros(1, 1)}}).items():
+        with pytest.raises(CheckpointError, match=told):
+            other.load_state_dict(given)
 
 
 def test_what_was_narrowed_cannot_be_merged():
@@ -202,6 +248,41 @@ def test_dropout_drops_its_share_anew_each_step_and_never_when_looking():
     first, second = model(INPUTS).detach(), model(INPUTS).detach()
     assert not torch.equal(first, second)
     assert torch.equal(logits(model), logits(model))
+
+
+def test_dropout_reaches_experts_that_get_a_part_of_the_tokens():
+    shape = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "model_type": "qwen3_moe"}
+    model = moved(AdaptedModel(fresh(**shape), AdapterConfig(rank=2, dropout=0.5)))
+    assert any(".experts." in name for name in model.linears)
+    with model.off():
+        before = model(INPUTS)
+    hidden = model(INPUTS)
+    assert hidden.isfinite().all() and not torch.equal(hidden, before)
+    hidden.square().sum().backward()
+    assert all(linear.lora_A.grad is not None for linear in model.linears.values())
+
+
+def test_what_dropout_keeps_by_hand():
+    # bits 22 to 41 of the product, which is the column's key: 0, half of 2^20 less one, half, and all ones
+    columns = torch.tensor([0, (2**19 - 1) << 22, 2**19 << 22, (2**20 - 1) << 22])
+    one = torch.tensor([1])
+    assert kept(one, columns, 0.5).tolist() == [[False, False, True, True]]
+    assert kept(one, columns, 0.0).all()
+    assert kept(one, torch.tensor([0, 1 << 22, 1 << 42]), 2.0**-20).tolist() == [[False, True, False]]
+    assert kept(2 * one, columns, 0.5).tolist() == [[False, True, False, True]]  # doubled, the highest bit is gone
+
+
+def test_what_dropout_keeps_is_scaled_up_by_the_share_that_it_keeps():
+    linear = AdaptedLinear(Linear(400, 3), AdapterConfig(rank=2, alpha=6, dropout=0.2), seed=0)
+    nn.init.zeros_(linear.base.weight)
+    nn.init.ones_(linear.lora_A)
+    nn.init.ones_(linear.lora_B)
+    linear.row_keys = adapters._keys(5, torch.Generator().manual_seed(1))
+    num_kept = kept(linear.row_keys, linear.column_keys, 0.2).sum(dim=1)
+    assert ((num_kept > 280) & (num_kept < 360)).all() and len(set(num_kept.tolist())) > 1
+    # of ones: each of two ranks sums what is kept over 0.8, and both are added times the scale 6 / 2
+    expected = (num_kept / 0.8 * 2 * 3)[:, None].expand(5, 3)
+    torch.testing.assert_close(linear(torch.ones(5, 400)).detach(), expected)
 
 
 # int8 --------------------------------------------------------------------------------------------------------------

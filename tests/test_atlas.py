@@ -17,6 +17,7 @@ from jielong.worlds.atlas.gold import (
     _sentences,
     beginning,
     begins_with_value,
+    begun_answer,
     candidates,
     contains_value,
     gold_score,
@@ -560,6 +561,8 @@ def test_a_base_model_may_be_asked_by_the_beginning_of_the_sentence():
     capital, currency = item_of("FR", "capital", "en"), item_of("FR", "currency", "zh")
     assert beginning(capital) == "The capital of France is"
     assert beginning(currency) == "法国的货币是"
+    assert begun_answer(capital) == f"{capital.messages[0].text} The capital is"
+    assert begun_answer(currency).endswith("货币是")
     assert begins_with_value(capital, " Paris, and the capital of Spain is Madrid.")
     assert begins_with_value(capital, " Paris.\n法国的首都是巴黎。") and contains_value(capital, "Paris。法国的首都")
     assert not begins_with_value(capital, " not Paris.")

@@ -65,7 +65,10 @@ def test_imbalance_of_each_layer_is_transformers(num_chosen: int) -> None:
     assert len(scores) == 2 and 0 < is_real.mean() < 1
     theirs = [float(qwen.load_balancing_loss_func((layer,), 4, num_chosen, is_real)) for layer in scores]
     assert [float(imbalance(layer, num_chosen, is_real.flatten())) for layer in scores] == pytest.approx(theirs)
-    total, weight = NextToken(balance=0.5)({"policy": model}, data).terms["balance"]
+    loss = NextToken(balance=0.5)({"policy": model}, data)
+    told, weight = loss.metrics["imbalance"]
+    assert float(told / weight) == pytest.approx(sum(theirs) / 2, rel=1e-5) and not told.requires_grad
+    total, weight = loss.terms["balance"]
     assert float(total.detach() / weight) == pytest.approx(0.5 * sum(theirs) / 2, rel=1e-5)
     assert float(weight) == NextToken(balance=0.5).weights(data)["balance"] == float(is_real.sum())
 

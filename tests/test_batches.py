@@ -118,6 +118,7 @@ def test_padded_rows_by_hand() -> None:
     assert batch.weights.tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
     assert batch.last.tolist() == [2, 0]
     assert pad_rows([rendered([5, 6, 7])]).length == 3
+    assert pad_rows([rendered([5])]).length == pad_rows([rendered([5, 6])]).length == 2
     with pytest.raises(DataError, match="3 tokens; expected at most 2"):
         pad_rows([rendered([5, 6, 7])], length=2)
 

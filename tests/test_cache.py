@@ -49,3 +49,13 @@ def test_copy_takes_the_first_positions_of_a_slot_to_another() -> None:
         assert torch.equal(layer[:, [1, 2], :, :4], old[:, [0, 3], :, :4])
         assert torch.equal(layer[:, [1, 2], :, 4:], old[:, [1, 2], :, 4:])
         assert torch.equal(layer[:, [0, 3]], old[:, [0, 3]])
+
+
+def test_a_cache_has_the_numbers_and_the_room_that_it_was_asked_for() -> None:
+    cache = Cache(CONFIG, 3, 7, torch.bfloat16)
+    assert (cache.slots, cache.length, len(cache.layers)) == (3, 7, CONFIG.num_hidden_layers)
+    assert all(layer.dtype == torch.bfloat16 and not layer.any() for layer in cache.layers)
+    size = (3, CONFIG.num_key_value_heads, 7, CONFIG.head_dim)
+    assert {t.shape for t in (*cache.keys, *cache.values)} == {torch.Size(size)}
+    cache.layers[1][1, 2] = 1.0
+    assert not cache.keys[1].any() and cache.values[1][2].all() and not cache.values[0].any()

@@ -8,9 +8,20 @@ from typing import Literal
 import pytest
 
 from jielong.config import resolved, set_field
+from jielong.data.dedup import DedupConfig
+from jielong.data.filters import FilterConfig
 from jielong.errors import ConfigError
+from jielong.model.adapters import AdapterConfig
+from jielong.model.rotary import RopeScaling
 from jielong.recipes.quickstart import quickstart
 from jielong.stages.recipe import change
+from jielong.train.loop import LoopConfig
+from jielong.train.objectives.next_token import NextTokenConfig
+from jielong.train.objectives.policy import PolicyConfig, PPOConfig, PTXConfig
+from jielong.train.objectives.preferences import BradleyTerryConfig
+from jielong.train.optim import OptimizerConfig
+from jielong.train.rollouts import RolloutConfig
+from jielong.use.retrieval.chunks import ChunkConfig
 
 
 @dataclass(frozen=True)
@@ -91,3 +102,71 @@ def test_a_control_is_trained_like_the_stage_it_is_the_control_of():
     alone = change(quickstart("smoke"), ["control.loop.steps=3"])
     assert alone.stage("control").loop.steps == 3
     assert alone.stage("sft") == quickstart("smoke").stage("sft")
+
+
+DEFAULTS = """
+LoopConfig(steps=100, max_grad_norm=1.0, log_every=5, save_every_s=30.0, max_attempts=3, diverged_above=2.0)
+OptimizerConfig(name='adamw', lr=0.001, muon_lr=0.02, warmup_steps=20, decay_fraction=0.6, final_fraction=0.02, \
+weight_decay=0.05, beta1=0.9, beta2=0.95, eps=1e-08)
+RolloutConfig(algorithm='ppo', prompts=128, group_size=1, epochs=4, minibatches=1, micro_rows=32, temperature=1.0, \
+max_tokens=32, kl_coefficient=0.05, kl_target=0.0, kl_stop=0.0, gamma=1.0, lam=0.95, missing_stop_penalty=1.0, \
+whiten_advantages=True, divide_by_std=True)
+PPOConfig(policy=PolicyConfig(clip_low=0.2, clip_high=0.2, aggregation='dapo', mismatch_cap=2.0, loss_kl='none', \
+loss_kl_coefficient=0.0), value=ValueConfig(clip=0.2, coefficient=0.1), ptx=PTXConfig(coefficient=0.0, rows=8, length=256))
+NextTokenConfig(router_aux_loss_coef=None)
+BradleyTerryConfig(label_smoothing=0.0, centre=0.01)
+AdapterConfig(rank=16, alpha=32.0, dropout=0.0, rank_stabilised=False, targets=(), base='compute')
+FilterConfig(languages=('en', 'zh'), min_letters=60, max_broken_share=0.01, min_letter_share=0.5, \
+min_mean_word_letters=2.5, max_mean_word_letters=12.0, max_repeated_line_share=0.3, max_repeated_phrase_share=0.6, \
+phrase_tokens=10, max_stuffed_share=0.4, max_harm_terms=1, max_advertising_terms=2, max_boilerplate_terms=2, \
+letters_per_extra_term=2500)
+DedupConfig(min_similarity=0.7, shingle_tokens=3, num_perm=120, num_bands=20)
+ChunkConfig(size=900, overlap=120)
+"""
+
+
+def test_who_leaves_a_field_out_gets_tomorrow_what_he_got_today() -> None:
+    kinds = (LoopConfig, OptimizerConfig, RolloutConfig, PPOConfig, NextTokenConfig, BradleyTerryConfig, AdapterConfig)
+    assert [repr(kind()) for kind in (*kinds, FilterConfig, DedupConfig, ChunkConfig)] == DEFAULTS.strip().split("\n")
+    scaling = "factor=1.0, original_max_position_embeddings=9, low_freq_factor=1.0, high_freq_factor=4.0, "
+    scaling += "beta_fast=32.0, beta_slow=1.0, attention_factor=0.0"
+    assert repr(RopeScaling(original_max_position_embeddings=9)) == f"RopeScaling(rope_type='yarn', {scaling})"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "fine", "wrong"),
+    [
+        (LoopConfig, "steps", 0, -1), (LoopConfig, "max_attempts", 0, -1), (LoopConfig, "diverged_above", 0.0, -0.1),
+        (LoopConfig, "log_every", 1, 0), (LoopConfig, "max_grad_norm", 1e-9, 0.0),
+        (OptimizerConfig, "lr", 1e-9, 0.0), (OptimizerConfig, "decay_fraction", 1.0, 1.01),
+        (OptimizerConfig, "decay_fraction", 0.0, -0.01),
+        *((RolloutConfig, name, 1, 0) for name in ("prompts", "group_size", "epochs", "minibatches", "micro_rows")),
+        (RolloutConfig, "max_tokens", 1, 0), (RolloutConfig, "temperature", 1e-9, 0.0), (RolloutConfig, "minibatches", 2, 3),
+        (PolicyConfig, "clip_low", 1e-9, 0.0), (PolicyConfig, "clip_low", 0.99, 1.0), (PolicyConfig, "clip_high", 1e-9, 0.0),
+        (PTXConfig, "coefficient", 0.0, -0.1), (PTXConfig, "rows", 2, 1), (PTXConfig, "length", 2, 1),
+        (NextTokenConfig, "router_aux_loss_coef", 0.0, -0.1),
+        (BradleyTerryConfig, "label_smoothing", 0.0, -0.1), (BradleyTerryConfig, "label_smoothing", 0.49, 0.5),
+        (AdapterConfig, "rank", 1, 0), (AdapterConfig, "alpha", 1e-9, 0.0), (AdapterConfig, "dropout", 0.0, -0.1),
+        (AdapterConfig, "dropout", 0.99, 1.0), (FilterConfig, "languages", ("de",), ("german",)),
+        (FilterConfig, "languages", ("yue",), ("e",)),
+    ],
+)  # fmt: skip
+def test_the_last_value_that_is_fine_and_the_first_that_is_not(
+    kind: type, name: str, fine: object, wrong: object
+) -> None:
+    assert getattr(kind(**{name: fine}), name) == fine
+    with pytest.raises(ConfigError, match="learning rate" if name == "lr" else name):
+        kind(**{name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("name", "fine", "wrong"),
+    [("factor", 1.0, 0.9), ("attention_factor", 0.0, -0.1), ("original_max_position_embeddings", 1, 0),
+     ("high_freq_factor", 1.1, 1.0), ("rope_type", "llama3", "longrope")],
+)  # fmt: skip
+def test_scalings_of_positions_have_their_bounds(name: str, fine: object, wrong: object) -> None:
+    given = {"original_max_position_embeddings": 9}
+    RopeScaling(**given | {name: fine})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=name):
+        RopeScaling(**given | {name: wrong})  # type: ignore[arg-type]
+    assert RopeScaling("linear").original_max_position_embeddings == 0  # which alone needs no length

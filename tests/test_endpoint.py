@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import numpy as np
 import pytest
 from bench.strategies.calibrated import Calibrated, Known, Server, serve
 
@@ -19,6 +20,7 @@ from jielong.use.endpoint import Endpoint
 from jielong.use.examples import Example
 from jielong.use.ledger import Budget
 from jielong.use.port import Options
+from jielong.use.retrieval.embedders import EndpointEmbedder
 from jielong.use.strategies import STRATEGIES, named
 from jielong.use.strategy import run
 from jielong.use.tools.calculator import CALCULATOR
@@ -192,6 +194,30 @@ def test_texts_become_vectors_in_their_order() -> None:
         assert server.requests[0] == {"input": ["a", "b"], "model": "calibrated"}
         with pytest.raises(DataError, match="gave 2 embeddings for 1 texts"):
             await endpoint.embed(["a"])
+
+    at_server(work)
+
+
+def test_an_embedder_at_a_server_gets_its_prefixes_and_gives_vectors_of_length_one() -> None:
+    body = json.dumps({"data": [{"index": 0, "embedding": [3, 4]}, {"index": 1, "embedding": [0, 0]},
+                                {"index": 2, "embedding": [5, 12]}]})  # fmt: skip
+
+    async def work(endpoint: Endpoint, server: Server) -> None:
+        server.refusals.extend([(200, body)] * 2)
+        embedder = EndpointEmbedder(endpoint, query="ask: ", passage="text: ")
+        # lengths 5, 0 and 13; a vector of zeros stays one
+        assert (await embedder.passages(["a", "b", "e"])).tolist() == pytest.approx(
+            np.array([[0.6, 0.8], [0, 0], [5 / 13, 12 / 13]])
+        )
+        assert (await embedder.queries(["c", "d", "f"])).dtype == np.float32
+        assert [request["input"] for request in server.requests] == [
+            ["text: a", "text: b", "text: e"],
+            ["ask: c", "ask: d", "ask: f"],
+        ]
+        assert embedder.name == endpoint.name
+        server.refusals.append((200, body))
+        await EndpointEmbedder(endpoint).passages(["a", "b", "e"])
+        assert server.requests[-1]["input"] == ["a", "b", "e"]
 
     at_server(work)
 

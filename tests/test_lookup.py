@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from tests.test_engine import CONFIG, V, lively_model
 
 from jielong.generate.engine import Engine, EngineConfig
@@ -126,6 +127,28 @@ def test_rows_under_a_mask_are_not_drafted_and_their_neighbours_are() -> None:
             events += engine.step()
         found.append([[e.id for e in events if e.request == number] for number in (masked, free)])
     assert found[0] == found[1] and drafting.counts.drafted > 0
+
+
+def test_rows_under_a_penalty_are_not_drafted_and_write_what_a_plain_loop_writes() -> None:
+    model, penalty = lively_model(0, LONG), 1.2
+    engine = Engine(model, EngineConfig(slots=2, lookup=16))
+    for seed in range(3):
+        prompt = talkative(seed)[0].prompt_ids
+        ids = list(prompt)
+        for _ in range(24):
+            with torch.no_grad():
+                scores = model.logits(model(torch.tensor([ids])))[0, -1]
+            for token in set(ids):
+                scores[token] = scores[token] / penalty if scores[token] > 0 else scores[token] * penalty
+            ids.append(int(scores.argmax()))
+        drafted = engine.counts.drafted
+        sampling = Sampling(max_tokens=24, temperature=0.0, repetition_penalty=penalty)
+        assert list(engine.generate([Request(prompt, sampling)])[0].ids) == ids[len(prompt) :]
+        assert engine.counts.drafted == drafted
+        # neither does a neighbour without one draft for it
+        beside = [Request(prompt, Sampling(max_tokens=24, temperature=0.0)), Request(prompt, sampling)]
+        assert list(engine.generate(beside)[1].ids) == ids[len(prompt) :]
+    assert engine.counts.drafted > 0
 
 
 def test_drafts_grow_while_they_hold_and_pause_after_they_failed() -> None:

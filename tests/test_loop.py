@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +22,10 @@ from jielong.losses import Loss
 from jielong.model import hf
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.runs import read_metrics
-from jielong.train.loop import Check, Loop, LoopConfig
+from jielong.train.checks import held_out_loss
+from jielong.train.loop import Check, Loop, LoopConfig, Progress
 from jielong.train.objectives.next_token import NextToken
-from jielong.train.optim import Optimizer, OptimizerConfig, rate_factor
+from jielong.train.optim import Optimizer, OptimizerConfig, gradient_norm, rate_factor
 from jielong.train.parallel import Ranks
 
 TINY = ModelConfig(
@@ -51,7 +54,7 @@ def make_loop(
 ):
     policy = fresh_language_model(TINY, seed=1)
     more.setdefault("ranks", Ranks())
-    config = LoopConfig(steps=steps, save_every_s=more.pop("save_every_s", 1e9), log_every=1)
+    config = LoopConfig(steps=steps, save_every_s=more.pop("save_every_s", 1e9), log_every=more.pop("log_every", 1))
     # Warm-up and decay depend on the number of steps; a constant rate makes runs of different lengths comparable.
     rate = OptimizerConfig(name=optimizer, lr=lr, warmup_steps=0, decay_fraction=0.0)
     return Loop(
@@ -75,7 +78,46 @@ def test_loss_falls_and_metrics_name_every_step(tmp_path):
     lines = read_metrics(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 31))
     assert lines[-1]["loss"] < lines[0]["loss"] - 0.1
+    assert all(line["tokens_per_s"] > 0 and line["source_s"] >= 0 and line["mfu"] == 0 for line in lines)
     assert outcome.checkpoint.name == "000030"
+
+
+def test_what_is_reported_and_logged_of_a_step(tmp_path):
+    told: list[Progress] = []
+    check = Check(2, lambda modules, step: {"looked": float(step)})
+    loop = make_loop(tmp_path, steps=5, checks=[check], mfu_per_rate=1e-6, report=told.append, log_every=3)
+    outcome = loop.run()
+    assert [(p.step, p.steps) for p in told] == [(n, 5) for n in range(1, 6)]
+    # every second step and the last
+    assert [dict(p.found) for p in told] == [{}, {"looked": 2.0}, {}, {"looked": 4.0}, {"looked": 5.0}]
+    assert all(p.mfu == pytest.approx(1e-6 * p.tokens_per_s) and p.seconds_left >= 0 for p in told)
+    assert told[0].seconds_left > 0 == told[-1].seconds_left
+    # the first, the last, every third, and those with a check
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
+    assert [line.get("looked") for line in lines] == [None, 2.0, None, 4.0, 5.0]
+    tokens = [line["tokens"] for line in lines]
+    assert tokens == sorted(tokens) and outcome.tokens == tokens[-1] <= 5 * 8 * 32
+    assert (outcome.step, outcome.last["looked"], outcome.warnings) == (5, 5.0, [])
+
+
+class Late(PackedTokens):
+    """A source whose first step takes a second."""
+
+    def next_step(self):
+        time.sleep(1.0 if self.step == 0 else 0.0)
+        return super().next_step()
+
+
+def test_the_speed_that_is_told_is_that_of_the_last_twenty_steps(tmp_path):
+    told: list[tuple[float, int, float]] = []
+    loop = make_loop(tmp_path, steps=24)
+    loop.source = Late(documents(), length=32, rows_per_step=8, micro_rows=4, seed=5)
+    loop.report = lambda progress: told.append((time.monotonic(), loop.tokens, progress.tokens_per_s))
+    loop.run()
+    assert told[19][2] < told[19][1] / 1.0, "the second of the first step counts"
+    (began_s, before, _), (ended_s, after, rate) = told[3], told[23]
+    assert rate == pytest.approx((after - before) / (ended_s - began_s), rel=0.3)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -108,6 +150,41 @@ def test_gradient_is_the_same_however_the_step_is_cut(tmp_path):
     for other in gradients[1:]:
         for name, gradient in gradients[0].items():
             torch.testing.assert_close(other[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_eps_is_added_to_the_root_of_the_square():
+    weight = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(weight.weight)
+    optimizer = Optimizer(weight, OptimizerConfig(lr=0.1, eps=3.0, weight_decay=0.0))
+    weight.weight.grad = torch.ones(1, 1)
+    optimizer.step(0.5)
+    assert weight.weight.item() == pytest.approx(-0.5 * 0.1 * 1 / (1 + 3.0))
+    assert weight.weight.grad is None
+    assert gradient_norm([weight.weight]) == 0.0
+
+
+def two_modules(directory: Path) -> Loop:
+    """A loop over two modules of two weights each, whose gradients are given by hand."""
+    modules = {name: nn.Linear(2, 1, bias=False) for name in ("policy", "critic")}
+    optimizers = {name: Optimizer(module, OptimizerConfig(beta1=0.9)) for name, module in modules.items()}
+    return Loop(modules, optimizers, source(), NextToken(), LoopConfig(max_grad_norm=1.0), directory, save_model)
+
+
+@pytest.mark.parametrize(
+    ("critic", "clipped"),
+    # the policy's gradient (3, 4) has norm 5 and becomes (0.6, 0.8); the critic's has norm 0.5 and stays, or 10 and is cut
+    [((0.3, 0.4), (0.3, 0.4)), ((6.0, 8.0), (0.6, 0.8))],
+)
+def test_each_gradient_is_clipped_by_the_norm_of_its_own_module(tmp_path, critic, clipped):
+    loop = two_modules(tmp_path)
+    for name, gradient in (("policy", (3.0, 4.0)), ("critic", critic)):
+        loop.modules[name].weight.grad = torch.tensor([gradient])
+    told = loop._update()
+    assert (told["grad_norm"], told["grad_norm_critic"]) == (5.0, pytest.approx(np.hypot(*critic)))
+    for name, gradient in (("policy", (0.6, 0.8)), ("critic", clipped)):
+        # AdamW's first mean is (1 - beta1) times the gradient that it was given
+        mean = loop.optimizers[name].state_dict()[0]["state"][0]["exp_avg"]
+        torch.testing.assert_close(mean, 0.1 * torch.tensor([gradient]))
 
 
 RANK_SCRIPT = """
@@ -166,6 +243,7 @@ def test_one_step_that_is_not_finite_is_refused_and_training_goes_on(tmp_path):
     loop.run()
     lines = read_metrics(tmp_path / "metrics.jsonl")
     assert [line["refused"] for line in lines] == [0, 0, 1, 0, 0]
+    assert ["lr" in line for line in lines] == [True, True, False, True, True], "no rate where nothing was learned"
     assert all(torch.isfinite(t).all() for t in weights_of(loop).values())
 
 
@@ -175,6 +253,32 @@ def test_three_bad_steps_go_back_with_half_the_rate(tmp_path):
     assert loop.attempt == 1
     assert "half the rate, attempt 1" in outcome.warnings[0]
     assert read_metrics(tmp_path / "metrics.jsonl")[-1]["lr"] == pytest.approx(0.5e-2)
+
+
+class Raised(NextToken):
+    """Next-token loss with 10 nats more at chosen calls, of which no gradient is made."""
+
+    def __init__(self, at: range) -> None:
+        super().__init__()
+        self.calls, self.at = 0, at
+
+    def __call__(self, modules, batch) -> Loss:
+        self.calls += 1
+        loss = super().__call__(modules, batch)
+        value, weight = loss.terms["loss"]
+        return Loss({"loss": (value + 10 * weight * (self.calls in self.at), weight)}, loss.metrics)
+
+
+def test_nothing_is_saved_while_the_loss_rises_and_the_way_back_leads_before_the_rise(tmp_path):
+    steps: list[int] = []
+    # two micro-batches a step: calls 7 to 12 are steps 4, 5 and 6
+    loop = make_loop(tmp_path, steps=6, lr=1e-9, objective=Raised(range(7, 13)), save_every_s=-1.0)
+    loop.report = lambda progress: steps.append(progress.step)
+    loop.run()
+    # the mean of the loss rises by 1.0, then 0.9 * 1.0 + 1.0 = 1.9, then 0.9 * 1.9 + 1.0 = 2.71, give or take what
+    # batches differ: above 2.0 / 4 nothing is saved, above 2.0 it goes back, to step 3 and not to step 5
+    assert steps == [1, 2, 3, 4, 5, 4, 5, 6]
+    assert loop.attempt == 1
 
 
 def test_a_run_that_always_diverges_stops_and_says_what_to_change(tmp_path):
@@ -201,6 +305,26 @@ def test_overfitting_is_told_and_the_best_checkpoint_kept(tmp_path):
     assert sorted(p.name for p in (tmp_path / "steps").iterdir()) == ["000004", "000008"]
 
 
+def test_of_equal_checks_the_first_is_the_best_and_one_that_nothing_tracks_is_none(tmp_path):
+    told = iter([3.0, 2.0, 2.0, 2.005])
+    tracked = Check(2, lambda modules, step: {"held_out_loss": next(told), "other": -float(step)}, "held_out_loss")
+    untracked = Check(2, lambda modules, step: {"held_out_accuracy": -float(step)})
+    outcome = make_loop(tmp_path, steps=8, checks=[tracked, untracked]).run()
+    assert outcome.checkpoint.name == "000004"
+    # 2.005 is no more than 2 * 1.005 + 0.001: no overfitting yet
+    assert outcome.warnings == []
+    assert json.loads((tmp_path / "best.json").read_text()) == {
+        "metric": "held_out_loss", "value": 2.0, "checkpoint": "000004"
+    }  # fmt: skip
+
+
+def test_attempts_halve_the_rate_until_there_are_no_more(tmp_path):
+    loop = make_loop(tmp_path, steps=6, objective=Spoiled(set(range(1, 100))))
+    with pytest.raises(DivergedError, match="also at rates halved 3 times"):
+        loop.run()
+    assert (loop.attempt, len(loop.warnings)) == (3, 3)
+
+
 def test_held_out_loss_of_equal_models_is_equal_and_draws_on_no_random_state(tmp_path):
     batches = held_out(source())
     loop = make_loop(tmp_path)
@@ -209,6 +333,28 @@ def test_held_out_loss_of_equal_models_is_equal_and_draws_on_no_random_state(tmp
         losses = [[float(NextToken()(loop.modules, b).terms["loss"][0]) for b in batches] for _ in range(2)]
     assert losses[0] == losses[1]
     assert torch.equal(before, torch.get_rng_state())
+
+
+class Counted(NextToken):
+    """A loss that a batch brings along: its sum, its weight, and how many were right of how many."""
+
+    def weights(self, batch) -> dict[str, float]:
+        return {"loss": float(batch.extra["weight"])}
+
+    def __call__(self, modules, batch) -> Loss:
+        told = batch.extra
+        return Loss({"loss": (told["loss"], told["weight"])}, {"accuracy": (told["right"], told["decided"])})
+
+
+def test_the_held_out_loss_is_the_sum_over_all_batches_divided_by_their_weight(tmp_path):
+    batch = held_out(source())[0]
+    numbers = [{"loss": 6.0, "weight": 2.0, "right": 1.0, "decided": 4.0}]
+    numbers += [{"loss": 9.0, "weight": 8.0, "right": 5.0, "decided": 8.0}]
+    batches = [dataclasses.replace(batch, extra={k: torch.tensor(v) for k, v in one.items()}) for one in numbers]
+    check = held_out_loss(Counted(), batches, Ranks())
+    # (6 + 9) / (2 + 8), which is not the mean of 3 and 1.125; (1 + 5) / (4 + 8)
+    assert check(make_loop(tmp_path).modules, 7) == {"held_out_loss": 1.5, "held_out_accuracy": 0.5}
+    assert held_out_loss(Counted(), [], Ranks())({"policy": nn.Linear(1, 1)}, 7)["held_out_loss"] == 0.0
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
@@ -246,3 +392,29 @@ def test_rate_warms_up_stays_and_decays():
     assert factors[9] == factors[50] == 1.0
     assert factors[75] == pytest.approx(0.1 + 0.9 * 25 / 50)
     assert factors[99] == pytest.approx(0.1 + 0.9 * 1 / 50)
+
+
+def test_two_steps_of_adamw_by_hand():
+    weight = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(weight.weight)
+    optimizer = Optimizer(weight, OptimizerConfig(lr=0.1, beta1=0.8, beta2=0.5, weight_decay=0.0))
+    for gradient in (1.0, 0.0):
+        weight.weight.grad = torch.tensor([[gradient]])
+        optimizer.step(1.0)
+    # step 1: 1 / sqrt(1) = 1. Step 2: mean 0.8 * 0.2 / (1 - 0.64) = 0.444444, square 0.5 * 0.5 / (1 - 0.25) = 0.333333,
+    # 0.444444 / 0.577350 = 0.769800. Together -0.1 * 1.769800
+    assert weight.weight.item() == pytest.approx(-0.1769800, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_matrices_decay_and_vectors_do_not(name):
+    model = fresh_language_model(TINY, seed=1)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    optimizer = Optimizer(model, OptimizerConfig(name=name, lr=0.1, muon_lr=0.4, weight_decay=0.5))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(0.5)
+    for n, parameter in model.named_parameters():
+        # without a gradient a step only decays: 1 - 0.5 * 0.1 * 0.5 with AdamW, 1 - 0.5 * 0.4 * 0.5 with Muon
+        rest = 1.0 if parameter.dim() < 2 else 0.9 if name == "muon" and ".layers." in n else 0.975
+        torch.testing.assert_close(parameter.detach(), rest * before[n], rtol=1e-6, atol=0)

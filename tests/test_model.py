@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -13,9 +14,13 @@ from safetensors.torch import load_file, save_file
 from jielong.errors import CheckpointError, ConfigError
 from jielong.model import hf
 from jielong.model.presets import PRESETS, flops_per_token, num_parameters, preset
+from jielong.model.rotary import rotary_tables, rotate
 from jielong.model.transformer import (
+    Embedding,
     LanguageModel,
+    Linear,
     ModelConfig,
+    RMSNorm,
     RopeScaling,
     ScalarModel,
     fresh_language_model,
@@ -273,3 +278,65 @@ def test_published_shapes_have_the_published_size(name, published):
 def test_an_unknown_preset_names_the_closest():
     with pytest.raises(ConfigError, match="did you mean 'gpt2-medium'"):
         preset("gpt2-medum")
+
+
+def test_a_fresh_norm_gains_nothing_however_its_gain_is_said():
+    x = torch.tensor([[3.0, 4.0]])
+    for offset in (0.0, 1.0):
+        # the mean of the squares is 12.5: 3 / 3.535534 and 4 / 3.535534
+        torch.testing.assert_close(RMSNorm(2, 0.0, offset)(x), torch.tensor([[0.848528, 1.131371]]))
+
+
+def test_fresh_weights_have_their_spread_and_follow_from_the_seed():
+    config = dataclasses.replace(TINY, vocab_size=500, hidden_size=64, attention_bias=True, initializer_range=0.5)
+    model, again, other = (fresh_language_model(config, seed) for seed in (0, 0, 1))
+    weights, others = again.state_dict(), other.state_dict()
+    for name, parameter in model.state_dict().items():
+        assert torch.equal(parameter, weights[name])
+        if parameter.dim() == 2:
+            # what writes into the residual stream: 0.5 / sqrt(2 * 2 layers)
+            spread = 0.25 if name.endswith(("o_proj.weight", "down_proj.weight")) else 0.5
+            # the spread of n numbers is off by its share of 1 / sqrt(2n); five of these
+            assert abs(float(parameter.std()) / spread - 1) < 5 / (2 * parameter.numel()) ** 0.5, name
+            assert abs(float(parameter.mean())) < 5 * spread / parameter.numel() ** 0.5, name
+            assert not torch.equal(parameter, others[name])
+        else:
+            assert (parameter == (0.0 if name.endswith("bias") else 1.0)).all(), name
+    scalar = scalar_from_language_model(model, seed=3)
+    drawn = torch.randn(1, 64, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(scalar.score.weight.detach(), 0.1240347 * drawn)  # 1 / sqrt(64 + 1)
+    assert scalar.reward_offset == 0.0
+    assert torch.equal(scalar.model.embed_tokens.weight, model.model.embed_tokens.weight)
+
+
+def test_maps_and_tables_that_nobody_initialises_have_torchs_start():
+    linear, table = Linear(64, 100), Embedding(100, 64)
+    # uniform within 1 / sqrt(64); normal
+    assert 0.9 / 8 < linear.weight.detach().abs().max() <= 1 / 8
+    assert abs(float(table.weight.detach().std()) - 1) < 5 / (2 * 6400) ** 0.5
+    with torch.device("meta"):
+        assert Linear(4, 3).weight.is_meta and Embedding(4, 3).weight.is_meta
+
+
+def test_rotary_tables_by_hand():
+    positions = torch.tensor([[0, 3]])
+    # width 4, theta 100: pair 0 turns by the position, pair 1 by the position times 100^(-2/4) = 0.1
+    angles = torch.tensor([[[0.0, 0.0, 0.0, 0.0], [3.0, 0.3, 3.0, 0.3]]])[:, :, None]
+    cos, sin = rotary_tables(positions, 4, 100.0)
+    torch.testing.assert_close(cos, angles.cos())
+    torch.testing.assert_close(sin, angles.sin())
+    # a quarter turn takes (1, 2) to (-2, 1)
+    quarter = torch.tensor(math.pi / 2).expand(1, 1, 1, 2)
+    turned = rotate(torch.tensor([[[[1.0, 2.0]]]]), quarter.cos(), quarter.sin())
+    torch.testing.assert_close(turned, torch.tensor([[[[-2.0, 1.0]]]]))
+    half = RopeScaling("linear", factor=2.0)
+    torch.testing.assert_close(rotary_tables(positions, 4, 100.0, half)[0], (angles / 2).cos())
+    # yarn's magnitude is 0.1 ln(4) + 1 = 1.138629, or what is said
+    for said, magnitude in ((0.0, 1.138629), (0.5, 0.5)):
+        yarn = RopeScaling("yarn", 4.0, 64, attention_factor=said)
+        torch.testing.assert_close(rotary_tables(positions, 4, 100.0, yarn)[0][:, 0], torch.full((1, 1, 4), magnitude))
+    # dynamic: within the original length as without; of 16 for 8 and a factor of 2 the base is 100 * 3^(4 / 2) = 900
+    dynamic = RopeScaling("dynamic", 2.0, 8)
+    assert torch.equal(rotary_tables(positions, 4, 100.0, dynamic)[0], cos)
+    found, _ = rotary_tables(positions, 4, 100.0, dynamic, torch.tensor([[16]]))
+    torch.testing.assert_close(found[0, 1, 0], torch.tensor([3.0, 0.1, 3.0, 0.1]).cos())

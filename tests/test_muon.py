@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.train.muon import Muon, orthogonalised
+from jielong.train.optim import Optimizer, OptimizerConfig
 
 
 def exact(matrix: torch.Tensor) -> torch.Tensor:
@@ -61,3 +63,20 @@ def test_a_state_of_torch_is_gone_on_from() -> None:
     before = weight.detach().clone()
     mine.step()
     assert weight.isfinite().all() and not torch.equal(weight, before)
+
+
+def test_muon_takes_the_matrices_of_the_layers_and_adamw_the_rest() -> None:
+    shape = ModelConfig(
+        vocab_size=40, hidden_size=8, intermediate_size=12, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=4, tie_word_embeddings=False,
+    )  # fmt: skip
+    model = fresh_language_model(shape, seed=0)
+    adamw, muon = (part for part, _ in Optimizer(model, OptimizerConfig(name="muon"))._parts)
+    names = {id(p): n for n, p in model.named_parameters()}
+    taken = [names[id(p)] for group in muon.param_groups for p in group["params"]]
+    # of each of two layers q, k, v, o, gate, up and down
+    maps = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    assert sorted(n.split(".")[-2] for n in taken) == sorted(2 * maps)
+    others = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
+    assert {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"} <= others
+    assert len(taken) + len(others) == len(names) and not others & set(taken)

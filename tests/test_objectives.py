@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from jielong.data.batches import Batch, pack_chats, pad_rows
 from jielong.data.steps import PaddedPairs, micro_batches
 from jielong.errors import ConfigError
+from jielong.losses import Loss
 from jielong.model.transformer import (
     LanguageModel,
     ModelConfig,
@@ -23,8 +24,8 @@ from jielong.model.transformer import (
 )
 from jielong.tokens.chat import Rendered, RenderedPair
 from jielong.train.advantages import AdaptiveKL, gae, group_advantages, is_flat, kl_penalised_rewards, whiten
-from jielong.train.objectives.logprobs import trained_logprobs
-from jielong.train.objectives.next_token import NextToken
+from jielong.train.objectives.logprobs import _cross_entropy, trained_logprobs
+from jielong.train.objectives.next_token import NextToken, NextTokenConfig
 from jielong.train.objectives.objective import Objective
 from jielong.train.objectives.policy import (
     PPO,
@@ -125,11 +126,44 @@ def test_next_token_is_cross_entropy_with_its_gradient(model: LanguageModel) -> 
     assert loss.metrics["accuracy"][0].item() == right.sum().item()
 
 
+@pytest.mark.parametrize("frozen", ["head", "body"])
+def test_what_is_frozen_changes_no_gradient_of_the_rest(frozen: str) -> None:
+    model = fresh_language_model(dataclasses.replace(TINY, tie_word_embeddings=False), seed=1)
+    batch = pad_rows(rows(3))
+    gradients(NextToken(), {"policy": model}, [batch])
+    whole = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    (model.lm_head if frozen == "head" else model.model).requires_grad_(False)
+    model.zero_grad()
+    gradients(NextToken(), {"policy": model}, [batch])
+    found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    assert found.keys() == {n for n in whole if n.startswith("lm_head") == (frozen == "body")}
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, whole[name])
+
+
+def test_cross_entropy_without_the_native_code_by_hand() -> None:
+    # float64 is torch's: softmax of (ln 1, ln 2, ln 5) is (1/8, 2/8, 5/8)
+    logits = torch.tensor([[1.0, 2.0, 5.0], [5.0, 1.0, 2.0]], dtype=torch.float64).log() + 3.0
+    losses, are_right = _cross_entropy(logits, torch.tensor([2, 2]), torch.tensor([1.0, 0.5]), True)
+    assert losses.tolist() == pytest.approx([-math.log(5 / 8), -math.log(2 / 8)], abs=1e-6)
+    assert are_right.tolist() == [True, False]
+    # the gradients: the shares less 1 at the target, times 1 and times 0.5
+    expected = [[0.125, 0.25, -0.375], [0.3125, 0.0625, -0.375]]
+    torch.testing.assert_close(logits, torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=0)
+
+
 def test_next_token_works_with_an_untied_head() -> None:
     model = fresh_language_model(dataclasses.replace(TINY, tie_word_embeddings=False), seed=1)
     gradients(NextToken(), {"policy": model}, [pad_rows(rows(3))])
     assert model.lm_head.weight.grad is not None
     assert model.lm_head.weight.grad.abs().sum() > 0
+
+
+def test_a_loss_on_a_cpu_is_not_compiled_unless_asked(model: LanguageModel) -> None:
+    assert not NextToken().is_compiled
+    assert not NextTokenConfig().build(TINY, ()).is_compiled
+    assert NextTokenConfig().build(TINY, (), is_compiled=True).is_compiled
+    assert dict(Loss({}).metrics) == {}
 
 
 def test_a_batch_without_trained_tokens_gives_zero(model: LanguageModel, scalar: ScalarModel) -> None:
@@ -222,11 +256,13 @@ def test_bradley_terry_by_hand() -> None:
 
 
 def test_bradley_terry_counts_ties_out_of_its_accuracy() -> None:
-    batch = pairs([1.0] * 3)
-    batch = dataclasses.replace(batch, extra={**batch.extra, "label": torch.tensor([1.0, 0.0, 0.5])})
-    metrics = BradleyTerry()({"reward": Given([1.0, 0.0, 1.0, 0.0, 1.0, 0.0], batch)}, batch).metrics
-    assert [t.item() for t in metrics["accuracy"]] == [1.0, 2.0]
-    assert [t.item() for t in metrics["gap"]] == [3.0, 3.0]
+    batch = pairs([1.0] * 5)
+    batch = dataclasses.replace(batch, extra={**batch.extra, "label": torch.tensor([1.0, 0.0, 0.5, 0.9, 1.0])})
+    scores = Given([1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.5, 0.25, 0.5, 0.5], batch)
+    metrics = BradleyTerry()({"reward": scores}, batch).metrics
+    # of the four that are no tie the first and the fourth are right; an equal score is not. The gaps are 1, 1, 1, 0.25, 0
+    assert [t.item() for t in metrics["accuracy"]] == [2.0, 4.0]
+    assert [t.item() for t in metrics["gap"]] == [3.25, 5.0]
 
 
 def test_label_smoothing_keeps_a_certain_pair_from_growing_for_ever() -> None:
@@ -245,6 +281,31 @@ def test_filler_pairs_change_no_gradient(scalar: ScalarModel) -> None:
     whole, *others = [gradients(BradleyTerry(), {"reward": scalar}, s.next_step()) for s in sources]
     for other in others:
         assert_same(whole, other)
+
+
+class Held:
+    """Material of held-out comparisons alone."""
+
+    def __init__(self, pairs: list[RenderedPair]) -> None:
+        self._pairs = pairs
+
+    def pairs(self, part: str) -> list[RenderedPair]:
+        return self._pairs if part == "held_out" else []
+
+
+def test_a_reward_of_zero_is_the_mean_of_the_chosen_held_out_answers(scalar: ScalarModel) -> None:
+    chosen, too_long = rows(4, 1), Rendered((5,) * 80, (False,) + (True,) * 79)
+    scalar.config = dataclasses.replace(scalar.config, max_position_embeddings=13)
+    assert max(len(c.ids) for c in chosen) == 13
+    held = Held([RenderedPair(a, b) for a, b in zip([*chosen, too_long], rows(5, 2), strict=True)])
+    with torch.no_grad():
+        alone = [scalar(torch.tensor([c.ids]))[0, -1].item() for c in chosen]
+    assert abs(sum(alone)) > 0.1  # or the zero would say nothing
+    for before in (0.0, 3.0):  # what it was does not count, and done twice it comes to the same
+        scalar.reward_offset = before
+        assert BradleyTerryConfig().finish(lambda: scalar, held) is scalar  # type: ignore[arg-type]
+        assert scalar.reward_offset == pytest.approx(sum(alone) / 4, abs=1e-5)
+    assert BradleyTerryConfig().finish(lambda: scalar, Held([])) is None  # type: ignore[arg-type]
 
 
 def test_bradley_terry_recovers_true_scores_up_to_a_constant() -> None:
@@ -330,6 +391,49 @@ def test_the_ratio_is_one_on_the_first_on_policy_pass(model: LanguageModel, temp
     assert loss.terms["policy"][0].item() == pytest.approx(expected.item(), abs=1e-4)
     assert loss.metrics["clipped"][0].item() == 0.0
     assert abs(loss.metrics["shift"][0].item()) < 1e-5
+
+
+def drawn(model: LanguageModel, shifts: list[float], **streams: list[float]) -> Batch:
+    """One row of written tokens, with old log-probabilities `shifts` below the model's own, and more streams."""
+    size = len(shifts)
+    batch = on_policy(pad_rows([Rendered(tuple(range(5, 6 + size)), (False,) + (True,) * size)]), model)
+    own = batch.extra["old_logprobs"]
+
+    def below(numbers: list[float]) -> Tensor:
+        return own - F.pad(torch.tensor([numbers]), (0, 1))
+
+    old = below(shifts)
+    extra = {"old_logprobs": old, "engine_logprobs": old, "ref_logprobs": below(streams["reference"])}
+    extra["advantages"] = F.pad(torch.tensor([streams["advantages"]]), (0, 1))
+    return dataclasses.replace(batch, extra={**batch.extra, **extra, "max_tokens": torch.tensor(9.0)})
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    # log-ratios to the reference 0.5 and -1; k2: 0.125 + 0.5; k3: e^-0.5 - 1 + 0.5 and e - 1 - 1
+    [("k2", 0.625), ("k3", 0.106531 + 0.718282)],
+)
+def test_a_kl_in_the_loss_is_added_to_it(model: LanguageModel, form: str, expected: float) -> None:
+    batch = drawn(model, [0.0, 0.0], reference=[0.5, -1.0], advantages=[0.0, 0.0])
+    config = PolicyConfig(loss_kl=form, loss_kl_coefficient=0.1)  # type: ignore[arg-type]
+    total, weight = PolicyGradient(config)({"policy": model}, batch).terms["policy"]
+    assert (total.item(), weight.item()) == (pytest.approx(0.1 * expected, abs=1e-5), 2.0)
+
+
+def test_the_metrics_of_the_policy_by_hand(model: LanguageModel) -> None:
+    ratios = [1.5, 1.5, 0.5, 0.5, 1.1, 0.5, 1.5]
+    advantages = [0.5, -0.5, 3.0, -1.0, 0.5, 0.0, 2.0]
+    reference = [0.5, -1.0, 0.25, 0.0, 0.0, 0.0, 0.0]
+    batch = drawn(model, [math.log(r) for r in ratios], reference=reference, advantages=advantages)
+    metrics = PolicyGradient()({"policy": model}, batch).metrics
+    assert {weight.item() for _, weight in metrics.values()} == {7.0}
+    sums = {name: total.item() for name, (total, _) in metrics.items()}
+    # no gradient where a good token is above 1.2 or a bad one below 0.8: the first, the fourth and the last;
+    # the sixth has no advantage, and so no gradient to lose
+    assert sums["clipped"] == 3.0
+    # k3 of old and new is r - 1 - ln r: 0.094535 and 0.193147, three times each, 0.1 - 0.095310
+    assert sums["shift"] == pytest.approx(3 * 0.094535 + 3 * 0.193147 + 0.004690, abs=1e-5)
+    assert sums["kl_now"] == pytest.approx(0.5 - 1.0 + 0.25, abs=1e-5)
 
 
 def test_temperature_divides_the_logits(model: LanguageModel) -> None:
@@ -495,3 +599,4 @@ def test_adaptive_kl_by_hand() -> None:
     assert control.next(0.1, 2.1) == pytest.approx(0.1 * 1.005)  # 5% above
     assert control.next(0.1, 9.0) == pytest.approx(0.1 * 1.02)  # clipped at 20%
     assert control.next(0.1, 0.0) == pytest.approx(0.1 * 0.98)
+    assert AdaptiveKL(target=0.5, rate=1.0).next(0.1, 0.55) == pytest.approx(0.11)

@@ -7,11 +7,24 @@ import json
 
 import pytest
 
-from jielong.data.dedup import DedupConfig, clusters, jaccard, shingles
+from jielong.data.dedup import DedupConfig, Deduplicator, clusters, fingerprint, jaccard, shingles
 from jielong.data.extract import extract, html_text, markdown_text
-from jielong.data.filters import FilterConfig, language_of, repeated_phrase_share, verdict_on
+from jielong.data.filters import (
+    FilterConfig,
+    broken_share,
+    language_of,
+    letters_worth,
+    listed_terms,
+    quality_reason,
+    repeated_line_share,
+    repeated_phrase_share,
+    stuffed_share,
+    tokens_of,
+    verdict_on,
+)
 from jielong.data.refine import RefineConfig, cut, refine
 from jielong.data.sources import Page, document_id
+from jielong.data.wordlists import ADVERTISING
 from jielong.errors import ConfigError
 
 ENGLISH = (
@@ -112,6 +125,21 @@ def test_one_listed_word_is_not_yet_harm() -> None:
     assert verdict_on(f"{ENGLISH} The museum shows counterfeit money from 1890.", FilterConfig()).reason == ""
 
 
+def test_a_listed_word_inside_another_word_is_not_that_word() -> None:
+    def listed(text: str) -> set[str]:
+        return listed_terms(text, tokens_of(text), ADVERTISING)
+
+    assert listed("The winners saw miracles and bonuses, hurrying.") == set()
+    assert listed("Winner! A miracle, a bonus; HURRY: money-back. buy\nnow") == {
+        "winner", "miracle", "bonus", "hurry", "money back", "buy now"
+    }  # fmt: skip
+    assert listed("buy it now") == set()
+    assert listed("今天打折，欢迎来电。") == {"打折", "欢迎来电"}
+    inside = f"{ENGLISH} The winners told of miracles and bonuses, hurrying home."
+    assert verdict_on(inside, FilterConfig()).reason == ""
+    assert verdict_on(f"{ENGLISH} Hurry, winner, for a bonus.", FilterConfig()).reason == "advertisement"
+
+
 def test_thresholds_and_languages_are_the_configured_ones() -> None:
     german = "Der Fluss entspringt im Norden und fließt durch drei kleine Städte, bevor er das Meer erreicht."
     assert verdict_on(german, FilterConfig(languages=("de",))).reason == ""
@@ -126,6 +154,89 @@ def test_repeated_phrases_are_counted_by_hand() -> None:
     # abcd abcd: of 8 tokens the second run of 4 stood there before.
     assert repeated_phrase_share(list("abcdabcd"), 4) == 0.5
     assert repeated_phrase_share(list("abcdefgh"), 4) == 0.0
+    # abcd and bcde again, together 5 of 10 tokens
+    assert repeated_phrase_share(list("abcdeabcde"), 4) == 0.5
+    # aaaa at the second place, four of five; a text of one run repeats nothing
+    assert repeated_phrase_share(list("aaaaa"), 4) == 0.8
+    assert repeated_phrase_share(list("aaaa"), 4) == 0.0
+    # six different tokens of ten may be looked at, seven repeat too little
+    assert repeated_phrase_share(list("abcdefabcd"), 4) == 0.4
+    assert repeated_phrase_share(list("abcdefgabc"), 3) == 0.0
+
+
+def test_letters_signs_and_lines_are_counted_by_hand() -> None:
+    assert letters_worth("ab 3_水!") == 5  # two letters, and three for the character
+    assert tokens_of("It's 2 雪山, re-Read") == ["it", "s", "2", "雪", "山", "re", "read"]
+    assert broken_share("") == broken_share("fine") == 0.0
+    assert broken_share("ab\ufffdc") == 0.25
+    assert broken_share("aÃ©b") == 0.5
+    # two characters of UTF-8 read as GBK are three; a whole text of them is broken, three within real Chinese are not
+    wrong = "河流".encode().decode("gb18030")
+    assert len(wrong) == 3 and broken_share(wrong) == 1.0 and broken_share(CHINESE + wrong) == 0.0
+    assert repeated_line_share(["ab", "cde", "ab", "cde"]) == 0.5
+    assert repeated_line_share(["ab", "cde", "ab"]) == pytest.approx(2 / 7)
+    assert repeated_line_share([]) == 0.0
+
+
+def test_piled_up_keywords_are_counted_by_hand() -> None:
+    def line(*counts: int) -> str:
+        return " ".join(f"word{i}" for i, count in enumerate(counts) for _ in range(count))
+
+    assert stuffed_share([line(12, 12)]) == 1.0
+    assert stuffed_share([line(12, 11)]) == 0.0, "24 tokens are needed"
+    assert stuffed_share([f"{line(12, 12)}."]) == 1.0
+    assert stuffed_share([f"{line(12, 12)}. So."]) == 0.0, "and 24 for each end of a sentence"
+    # of 30 tokens fewer than 18 differ
+    assert stuffed_share([line(14, *[1] * 16)]) == 1.0
+    assert stuffed_share([line(13, *[1] * 17)]) == 0.0
+    # the six most frequent are more than 0.35 of all: 12 of 34 are, 12 of 36 are not
+    assert stuffed_share([line(*[2] * 17)]) == 1.0
+    assert stuffed_share([line(*[2] * 18)]) == 0.0
+    # 13 words of two letters, 11 of one and 23 spaces are 60 characters
+    assert stuffed_share([" ".join(["aa"] * 13 + ["b"] * 11)]) == 1.0
+    assert stuffed_share([" ".join(["aa"] * 12 + ["b"] * 12)]) == 0.0
+    both = [line(12, 12), "x" * len(line(12, 12))]
+    assert stuffed_share(both) == 0.5 and stuffed_share([]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "reason"),
+    [
+        ("abcd", {"min_letters": 4}, ""), ("abcd", {"min_letters": 5}, "too short"),
+        ("雪山", {"min_letters": 6}, ""), ("雪山", {"min_letters": 7}, "too short"),
+        # four letters of eight signs and letters are half, of nine they are not
+        ("abcd!!!!", {}, ""), ("abcd!!!!!", {}, "few letters"),
+        # (2 + 3) / 2 = 2.5 letters a word
+        ("ab abc", {}, ""), ("ab ab abc", {}, "odd words"), ("a" * 12, {}, ""), ("a" * 13, {}, "odd words"),
+        ("aaaaaaaaaaaaa 雪", {}, ""),  # no more than half of the tokens are words
+        ("bonus winner", {}, ""), ("bonus winner hurry", {}, "advertisement"),
+        # 16 letters, of which each 16 allow one more
+        ("bonus winner hurry", {"letters_per_extra_term": 16}, ""),
+        ("bonus winner hurry", {"letters_per_extra_term": 17}, "advertisement"),
+        ("bonus winner hurry", {"max_advertising_terms": 3}, ""),
+        ("login 404 sign in", {"max_boilerplate_terms": 1}, "boilerplate"), ("login 404 sign in", {}, ""),
+        ("the fake passport", {}, ""), ("fake passport subhuman", {}, "harmful"),
+        ("fake passport subhuman", {"max_harm_terms": 2}, ""),
+        ("fake passport subhuman", {"letters_per_extra_term": 20}, ""),
+        ("abcde\nabcde", {"max_repeated_line_share": 0.5}, ""),
+        ("abcde\nabcde", {"max_repeated_line_share": 0.49}, "repeated lines"),
+        ("abcd " * 8, {"phrase_tokens": 4, "max_repeated_phrase_share": 0.875}, ""),
+        ("abcd " * 8, {"phrase_tokens": 4, "max_repeated_phrase_share": 0.87}, "repeated phrases"),
+        ("abcd efgh " * 12, {"max_stuffed_share": 1.0, "max_repeated_phrase_share": 1.0}, ""),
+        ("abcd efgh " * 12, {"max_stuffed_share": 0.99, "max_repeated_phrase_share": 1.0}, "keyword stuffing"),
+    ],
+)  # fmt: skip
+def test_a_filter_keeps_what_is_at_its_threshold(text: str, fields: dict[str, float], reason: str) -> None:
+    config = FilterConfig(**{"min_letters": 1, **fields})  # type: ignore[arg-type]
+    assert quality_reason(text, config) == reason
+
+
+def test_scripts_decide_by_how_much_there_is_of_them() -> None:
+    # more than a tenth kana is Japanese; as many Hangul as Han is no Korean
+    assert [language_of("漢" * n + "の") for n in (8, 9)] == ["ja", "zh"]
+    assert [language_of(t) for t in ("한한漢", "한漢", "漢abc")] == ["ko", "zh", "zh"]
+    # three letters for each Hangul: just too many, and the identifier is not sure enough to speak against plain letters
+    assert [language_of("한" * n + "abc" * 10) for n in (10, 11)] == ["en", "ko"]
 
 
 def test_jaccard_is_worked_by_hand() -> None:
@@ -137,6 +248,9 @@ def test_near_copies_follow_the_first_and_other_texts_stand_alone() -> None:
     changed = ENGLISH.replace("small", "little")
     assert clusters([ENGLISH, CHINESE, changed, ENGLISH.upper(), changed], DedupConfig()) == [0, 1, 0, 0, 0]
     assert clusters([ENGLISH, changed, ENGLISH.upper()], DedupConfig(min_similarity=1.0)) == [0, 1, 0]
+    seen = Deduplicator(DedupConfig())
+    told = [seen.add(key, text) for key, text in ((7, CHINESE), (8, ENGLISH), (9, changed), (10, changed.upper()))]
+    assert told == [("", 7), ("", 8), ("near copy", 8), ("exact copy", 8)]
 
 
 def test_a_chain_of_small_changes_does_not_join_different_texts() -> None:
@@ -144,6 +258,44 @@ def test_a_chain_of_small_changes_does_not_join_different_texts() -> None:
     texts = [" ".join(words[10 * i : 10 * i + 60]) for i in range(5)]
     # Neighbours share 48 of 68 runs of three (0.71); texts two steps apart share 38 of 78 (0.49).
     assert clusters(texts, DedupConfig()) == [0, 0, 2, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"min_similarity": 0.0}, "min_similarity"), ({"shingle_tokens": 0}, "shingle_tokens"),
+        ({"num_bands": 0}, "num_bands"), ({"num_bands": 7}, "must divide num_perm, 120"),
+    ],
+)  # fmt: skip
+def test_copies_that_cannot_be_found_are_refused(fields: dict[str, float], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        DedupConfig(**fields)  # type: ignore[arg-type]
+    assert DedupConfig(0.001, 1, 5, 1) and DedupConfig(num_bands=120)
+
+
+def test_shingles_and_fingerprints_by_hand() -> None:
+    assert shingles("One two, three FOUR", 3) == {"one two three", "two three four"}
+    assert shingles("One two three", 3) == {"one two three"}
+    assert shingles("One two", 3) == {"one two"}
+    assert shingles("三座城", 2) == {"三 座", "座 城"}
+    assert jaccard(frozenset(), frozenset()) == 1.0
+    assert fingerprint("Any case, any space.") == fingerprint("anycase_anyspace") != fingerprint("any cases")
+    assert len(fingerprint("")) == 16
+
+
+@pytest.mark.parametrize(
+    ("min_similarity", "shift", "is_copy"),
+    # 60 words each, of which the second text leaves out the first few: 58 runs of three, 58 - shift shared,
+    # 58 + shift in all. 48 / 68 = 0.706, 47 / 69 = 0.681, 30 / 86 = 0.349
+    [(0.7, 10, True), (0.7, 11, False), (0.68, 11, True), (0.35, 28, False), (0.34, 28, True)],
+)
+def test_a_near_copy_is_at_least_as_similar_as_asked(min_similarity: float, shift: int, is_copy: bool) -> None:
+    words = [f"word{i}" for i in range(100)]
+    texts = [" ".join(words[:60]), " ".join(words[shift : 60 + shift])]
+    # with a band for each of the sketch's numbers every pair with something in common is looked at
+    config = DedupConfig(min_similarity=min_similarity, num_bands=120)
+    assert clusters(texts, config) == [0, 0 if is_copy else 1]
+    assert DedupConfig().min_similarity == 0.7
 
 
 def test_refine_counts_every_page_as_a_document_or_a_reason() -> None:

@@ -13,18 +13,20 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from jielong.data.batches import Batch
+from jielong.data.batches import Batch, pad_rows
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.generate.engine import Engine
 from jielong.model.transformer import ModelConfig, fresh_language_model, scalar_from_language_model
 from jielong.records import Conversation, Request, Sample, Score
+from jielong.tokens.chat import Rendered
+from jielong.train.advantages import gae, kl_penalised_rewards
 from jielong.train.loop import Loop, LoopConfig, Progress
 from jielong.train.objectives.policy import PPO, PolicyConfig, PolicyGradient
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.parallel import Ranks, ranks_from_environment
 from jielong.train.rewards import RewardModelScorer, score_rows
-from jielong.train.rollouts import RolloutConfig, Rollouts, up_to_stop
-from jielong.train.sources import Prompt
+from jielong.train.rollouts import RolloutConfig, Rollouts, by_length, rows_of, up_to_stop
+from jielong.train.sources import Given, Prompt
 
 TINY = ModelConfig(
     vocab_size=24,
@@ -102,7 +104,11 @@ def test_rows_hold_the_prompt_and_what_was_written_up_to_the_stop_id() -> None:
     assert sum(int(b.weights.sum()) for b in batches) == sum(len(s.ids) for s in engine.samples[0])
     assert any(s.ids[-1] == STOP for s in engine.samples[0])
     assert any(STOP not in s.ids for s in engine.samples[0])
-    assert all(s.temperature == 1.0 and s.stop_ids == (STOP,) for r in engine.requests[0] for s in [r.sampling])
+    assert all(
+        (s.temperature, s.max_tokens, s.stop_ids) == (1.0, 10, (STOP,))
+        for r in engine.requests[0]
+        for s in [r.sampling]
+    )
     assert len({r.seed for r in engine.requests[0]}) == 8
 
 
@@ -131,6 +137,47 @@ def test_the_ratio_is_one_on_the_first_pass(config: RolloutConfig) -> None:
         metrics = PolicyGradient()(source.modules, batch).metrics
         assert metrics["clipped"][0].item() == 0.0
         assert abs(metrics["shift"][0].item()) < 1e-5
+
+
+def test_the_reference_is_asked_at_the_temperature_of_sampling() -> None:
+    source = build(dataclasses.replace(CONFIG, temperature=0.5), reference_seed=5)
+    reference = source.modules["reference"]
+    for batch in source.next_step():
+        logits = reference.logits(reference(batch.inputs, batch.positions, batch.segments))
+        expected = torch.log_softmax(2.0 * logits, -1).gather(2, batch.targets[:, :, None])[:, :, 0]
+        expected = torch.where(batch.weights != 0, expected, 0.0)
+        torch.testing.assert_close(batch.extra["ref_logprobs"], expected, atol=1e-5, rtol=1e-5)
+    assert source.metrics()["kl"] != 0.0
+    same = build(dataclasses.replace(CONFIG, temperature=0.5))
+    same.next_step()
+    assert same.metrics()["kl"] == same.metrics()["kl_k3"] == 0.0
+
+
+def test_no_seed_is_given_twice_in_two_rollouts() -> None:
+    source = build(dataclasses.replace(CONFIG, minibatches=1, epochs=1))
+    source.engine = engine = Recorded(source.engine)
+    source.next_step(), source.next_step()
+    assert len({request.seed for requests in engine.requests for request in requests}) == 2 * 8
+
+
+class Misled(Recorded):
+    """An engine that says its first token was half a nat less likely, and each later one a quarter more, than it was."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Sample]:
+        samples = super().generate(requests)
+        return [
+            dataclasses.replace(s, logprobs=tuple(p + (0.25 if i else -0.5) for i, p in enumerate(s.logprobs)))
+            for s in samples
+        ]
+
+
+def test_the_mismatch_is_the_mean_distance_of_trainer_and_engine() -> None:
+    source = build(CONFIG)
+    source.engine = Misled(source.engine)
+    source.next_step()
+    tokens = 8 * source.metrics()["length"]
+    # 8 first tokens by 0.5, all others by 0.25, whichever way
+    assert source.metrics()["mismatch"] == pytest.approx((8 * 0.5 + (tokens - 8) * 0.25) / tokens, abs=1e-4)
 
 
 def test_a_missing_stop_costs_the_stated_penalty_and_rewrites_nothing() -> None:
@@ -205,6 +252,19 @@ def test_the_kl_penalty_lowers_the_return_of_what_the_reference_would_not_say() 
     torch.testing.assert_close(batch.extra["returns"], expected, atol=1e-5, rtol=1e-5)
 
 
+def test_the_critics_values_gamma_and_lambda_make_the_advantages() -> None:
+    options = {"minibatches": 1, "micro_rows": 8, "gamma": 0.9, "lam": 0.5, "kl_coefficient": 0.5}
+    config = dataclasses.replace(CONFIG, **options, missing_stop_penalty=0.0, whiten_advantages=False)  # type: ignore[arg-type]
+    (batch,) = build(config, reference_seed=5, scorer=lambda items: [Score(2.0)] * len(items)).next_step()
+    mask, values = batch.weights, batch.extra["old_values"]
+    old, reference = batch.extra["old_logprobs"], batch.extra["ref_logprobs"]
+    rewards = kl_penalised_rewards(torch.full((8,), 2.0), old, reference, mask, 0.5)
+    advantages, returns = gae(rewards, values, mask, gamma=0.9, lam=0.5)
+    torch.testing.assert_close(batch.extra["advantages"], advantages)
+    torch.testing.assert_close(batch.extra["returns"], returns)
+    assert values[mask != 0].abs().min() > 0 and not values[mask == 0].any()
+
+
 def test_advantages_are_white_in_ppo_and_flat_groups_silent_in_grpo() -> None:
     (batch,) = build(dataclasses.replace(CONFIG, minibatches=1, micro_rows=8)).next_step()
     advantages = batch.extra["advantages"][batch.weights != 0]
@@ -214,6 +274,19 @@ def test_advantages_are_white_in_ppo_and_flat_groups_silent_in_grpo() -> None:
     source = build(config, scorer=lambda items: [Score(0.1)] * len(items))
     assert not any(b.extra["advantages"].any() for b in source.next_step())
     assert source.metrics()["flat_groups"] == 1.0
+
+
+@pytest.mark.parametrize("divided", [True, False])
+def test_grpo_compares_the_samples_of_a_prompt_by_their_scores(divided: bool) -> None:
+    options = {"minibatches": 1, "micro_rows": 16, "kl_coefficient": 0.0, "missing_stop_penalty": 0.0}
+    config = dataclasses.replace(GROUPS, **options, divide_by_std=divided)  # type: ignore[arg-type]
+    source = build(config, scorer=lambda items: [Score(float(i % 4 == 0)) for i in range(len(items))])
+    (batch,) = source.next_step()
+    # each group scores 1, 0, 0, 0: mean 1/4, std sqrt((9/16 + 3/16) / 3) = 1/2
+    scale = 0.5 + 1e-4 if divided else 1.0
+    found = sorted((batch.extra["advantages"].sum(dim=1) / (batch.weights != 0).sum(dim=1)).tolist())
+    assert found == pytest.approx([-0.25 / scale] * 12 + [0.75 / scale] * 4, abs=1e-5)
+    assert source.metrics()["flat_groups"] == 0.0 and source.metrics()["score"] == 0.25
 
 
 def test_equal_scores_leave_grpo_with_the_kl_as_it_is() -> None:
@@ -269,6 +342,59 @@ def test_another_attempt_draws_other_samples() -> None:
     assert first.rollout == 1
 
 
+class Asked:
+    """Material of prompts alone."""
+
+    def __init__(self, prompts: list[Prompt]) -> None:
+        self._prompts = prompts
+
+    def prompts(self) -> list[Prompt]:
+        return self._prompts
+
+
+@pytest.mark.parametrize("config", [CONFIG, GROUPS], ids=["ppo", "grpo"])
+def test_a_recipe_builds_rollouts_of_the_prompts_that_leave_room(config: RolloutConfig) -> None:
+    modules = dict(build(config).modules)
+    modules["reward"] = scalar_from_language_model(fresh_language_model(TINY, seed=2), seed=3)
+    roles = {"reference", "reward", *(("critic",) if config.algorithm == "ppo" else ())}
+    assert {role.name for role in config.roles()} == roles
+    assert [role.name for role in config.roles() if role.is_trained] == [r for r in ("critic",) if r in roles]
+    # 32 positions, 10 of them for the answer
+    prompts = [Prompt((5,) * 22), Prompt((5,) * 23), Prompt((5,) * 3)]
+    options: dict[str, Any] = {"modules": modules, "open_engine": Engine, "stop_ids": (STOP,), "pad_id": 9}
+    feed = config.build(Given(Asked(prompts), 7, **options))  # type: ignore[arg-type]
+    assert feed.notes == ["1 prompts leave no room for 10 tokens of an answer and are left out, 2 remain"]
+    assert isinstance(feed.source, Rollouts) and feed.source.prompts == [prompts[0], prompts[2]]
+    steps = feed.source.next_step()
+    assert feed.source.metrics()["score"] != 0.0
+    assert all((b.inputs[b.segments == 0] == 9).all() for b in steps) and any((b.segments == 0).any() for b in steps)
+    assert config.build(Given(Asked([prompts[0]]), 7, **options)).notes == []  # type: ignore[arg-type]
+    second = config.build(Given(Asked(prompts), 7, Ranks(1, 2), **options)).source  # type: ignore[arg-type]
+    assert isinstance(second, Rollouts) and (second.ranks, second.seed) == (Ranks(1, 2), 7)
+
+
+def test_rows_of_like_length_go_together_and_are_cut_to_the_longest() -> None:
+    rows = [Rendered((5,) * n, (True,) * n) for n in (9, 3, 7, 1, 5)]
+    batch = dataclasses.replace(pad_rows(rows), extra={"row": torch.arange(5), "all": torch.tensor(3.0)})
+    parts = [part.tolist() for part in by_length(batch, torch.arange(5), 2)]
+    assert parts == [[3, 1], [4, 2], [0]]
+    some = rows_of(batch, torch.tensor([3, 1]))
+    assert some.inputs.shape == (2, 3) and some.extra["row"].tolist() == [3, 1] and some.extra["all"] == 3.0
+    assert rows_of(batch, torch.tensor([3])).inputs.shape == (1, 2)  # never narrower than a target needs
+
+
+def test_half_a_rollout_belongs_to_as_many_processes_and_a_whole_one_to_any() -> None:
+    source, other = build(CONFIG), build(CONFIG)
+    source.next_step()
+    with pytest.raises(CheckpointError, match="shared by 2 processes"):
+        other.load_state_dict({**source.state_dict(), "num_ranks": 2})
+    other.load_state_dict({**build(CONFIG).state_dict(), "num_ranks": 2})
+    with pytest.raises(CheckpointError, match="num_prompts 9"):
+        other.load_state_dict({**source.state_dict(), "num_prompts": 9})
+    with pytest.raises(ConfigError, match="3 ranks cannot share equally"):
+        build(CONFIG, ranks=Ranks(0, 3))
+
+
 def test_what_cannot_work_is_refused() -> None:
     with pytest.raises(ConfigError, match="group_size"):
         RolloutConfig(algorithm="grpo")
@@ -304,6 +430,7 @@ def test_a_reward_model_scores_ragged_rows_as_it_does_one_by_one() -> None:
     alone = [model(torch.tensor([[*s.prompt_ids, *s.ids]]))[0, -1].item() for s in samples]
     assert [s.value for s in scores] == pytest.approx(alone, abs=1e-5)
     assert scores[0].source == "reward model"
+    assert RewardModelScorer(model)([(None, Conversation(()), s) for s in samples]) == pytest.approx(scores)
     assert score_rows(model, []).shape == (0,)
 
 

@@ -142,6 +142,29 @@ def test_all_greedy_rows_take_the_likeliest_and_its_logprob() -> None:
     assert logprobs.tolist() == pytest.approx([math.log(5 / 8)] * 2)
 
 
+@pytest.mark.parametrize(
+    ("logits", "penalty", "seen", "best"),
+    [
+        ([-1.0, -1.5, -4.0], 2.0, [0], 1),  # -1 becomes -2, not -0.5
+        ([3.0, 2.0, -4.0], 2.0, [0], 1),  # 3 becomes 1.5, not 6
+        ([0.5, 0.4, -4.0], 2.0, [0], 1),  # 0.5 becomes 0.25, not 1
+        ([-1.5, -1.0, -4.0], 0.5, [0], 0),  # below 1 what was seen is preferred: -1.5 becomes -0.75
+        ([-1.0, -1.5, -4.0], 2.0, [0, 1], 0),  # -2 and -3
+        ([-1.0, -1.5, -4.0], 2.0, [0, 0], 1),  # seen twice is penalised once
+        ([-1.0, -1.5, -4.0], 1.0, [0], 0),
+    ],
+)
+def test_the_repetition_penalty_by_hand(logits: list[float], penalty: float, seen: list[int], best: int) -> None:
+    """Beside a row that has none, and a log-probability that does not know of it."""
+    zero = np.zeros(2, np.float32)
+    penalties, top_k = np.array([1, penalty], np.float32), np.array([0, 3])
+    rules = Rules.of(zero, top_k, np.ones(2), zero, penalties, np.zeros(2, bool))
+    both = torch.tensor([[0.0, 1.0, 2.0], logits])
+    ids, logprobs = draw(both, rules, torch.zeros(2, dtype=torch.float64), torch.tensor([seen]))
+    assert ids.tolist() == [2, best]
+    assert logprobs[1].item() == pytest.approx(logits[best] - math.log(sum(map(math.exp, logits))), abs=1e-6)
+
+
 def test_invert_finds_the_borders_and_never_an_impossible_id() -> None:
     # cumulative sums 0, .25, .25, .75, 1 at ids 0 to 4 (of 200, the rest impossible)
     p = torch.zeros(200)

@@ -93,6 +93,21 @@ def test_an_escape_fails_with_an_error_and_in_time(sandbox: Sandbox, attempt: st
     assert [f.name for f in tmp_path.iterdir()] == ["secret.txt"] and not Path("/usr/new.txt").exists()
 
 
+@pytest.mark.parametrize("kind", ["monty", "bubblewrap"])
+def test_memory_ends_where_it_is_said_to_end(kind: str) -> None:
+    """A program that holds twice the limit fails by it, not by the clock, and runs where the limit is four times as high."""
+    if kind == "bubblewrap":
+        bubblewrap()  # or it is skipped
+    small, large = (
+        Monty(memory_mb=mb, seconds=20.0) if kind == "monty" else Bubblewrap(memory_mb=mb, seconds=20.0)
+        for mb in (100, 400)
+    )
+    code = "x = 'a' * (200 * 2**20)\nlen(x)"
+    assert run(large, code) == Ran(str(200 * 2**20), True)
+    told = run(small, code)
+    assert not told.is_fine and "MemoryError" in told.output
+
+
 def test_the_environment_is_empty_of_ours(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JIELONG_API_KEY", SECRET)
     told = run(sandbox, "import os\nprint(sorted(os.environ), dict(os.environ))")

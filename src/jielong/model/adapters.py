@@ -78,6 +78,12 @@ class AdaptedLinear(nn.Module):
             x = torch.where(keep.view(x.shape), x / (1 - self.dropout), 0.0)
         return out + F.linear(F.linear(x, self.lora_A.to(x.dtype)), self.lora_B.to(x.dtype)) * self.scale
 
+    @property
+    def weight(self) -> Tensor:
+        """What it multiplies with, (O, I): a head is used as a matrix, and not called. Dropout is not in it."""
+        own = cast(Tensor, self.base.weight)
+        return own + self.delta().to(own.dtype) if self.is_on else own
+
     def delta(self) -> Tensor:
         """What merging adds to the weight, (O, I) float32."""
         return (self.lora_B @ self.lora_A) * self.scale

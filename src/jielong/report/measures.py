@@ -33,12 +33,19 @@ MEASURES = (
     Measure("unseen_accuracy_zh", "Unseen countries, Chinese", 1, "The same questions in Chinese."),
     Measure(
         "begun_accuracy_en",
-        "The same, sentence begun, English",
+        "The same, answer begun, English",
         1,
-        "The base model alone: it is given the answer's sentence up to the value (“The capital of France is”) and must go on "
-        "with it. What it gains over the bare question is knowledge that lacked the manner.",
+        "The base model alone: after the question its answer is begun for it (“The capital is”), and it must go on with the "
+        "value. What it gains over the bare question is knowledge that lacked the manner.",
     ),
-    Measure("begun_accuracy_zh", "The same, sentence begun, Chinese", 1, "The same beginnings in Chinese."),
+    Measure("begun_accuracy_zh", "The same, answer begun, Chinese", 1, "The same beginnings in Chinese."),
+    Measure(
+        "stated_accuracy_en",
+        "The same, as a statement, English",
+        1,
+        "The base model alone: no question, but a statement up to the value (“The capital of France is”).",
+    ),
+    Measure("stated_accuracy_zh", "The same, as a statement, Chinese", 1, "The same statements in Chinese."),
     Measure(
         "followup_accuracy",
         "Follow-up questions",

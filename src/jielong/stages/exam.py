@@ -23,6 +23,7 @@ from jielong.worlds.atlas.facts import LANGS
 from jielong.worlds.atlas.gold import (
     beginning,
     begins_with_value,
+    begun_answer,
     contains_value,
     gold_score,
     is_invention,
@@ -46,11 +47,22 @@ def sit_exam(port: LocalPort, items: Sequence[Item], max_tokens: int, *, is_bare
     return [a.text for a in port.ask_many([Conversation(i.messages) for i in items], sampling)]
 
 
-def begun_accuracy(port: LocalPort, items: Sequence[Item], max_tokens: int) -> tuple[float, list[str]]:
-    """How often a base model goes on with the right value where its sentence was begun for it; and how it went on."""
+def begun(port: LocalPort, parts: Mapping[str, list[Item]], max_tokens: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """How often a base model goes on with the right value where a sentence was begun for it, and how it went on.
+
+    `begun`: the question, and the answer up to its value; `stated`: a statement up to there, and no question.
+    """
     sampling = Sampling(max_tokens=max_tokens, temperature=GREEDY_TEMPERATURE)
-    texts = [a.text for a in port.complete_many([beginning(item) for item in items], sampling)]
-    return share([begins_with_value(i, t) for i, t in zip(items, texts, strict=True)]), texts
+    found, answers = {}, {}
+    for name, prompt in (("begun", begun_answer), ("stated", beginning)):
+        for lang in LANGS:
+            items = parts[f"questions_{lang}"]
+            texts = [a.text for a in port.complete_many([prompt(item) for item in items], sampling)]
+            found[f"{name}_accuracy_{lang}"] = share(
+                [begins_with_value(*pair) for pair in zip(items, texts, strict=True)]
+            )
+            answers[f"{name}_{lang}"] = texts
+    return found, answers
 
 
 def share_in_pages(items: Sequence[Item], documents: Path) -> float:
@@ -127,10 +139,10 @@ class EvaluateStage(Stage):
             is_bare = role == "base"
             answers[role] = {n: sit_exam(port, items, self.max_tokens, is_bare=is_bare) for n, items in parts.items()}
             results[role] = measures(parts, answers[role], is_bare=is_bare)
-            for lang in LANGS if is_bare else ():
-                asked = parts[f"questions_{lang}"]
-                results[role][f"begun_accuracy_{lang}"], begun = begun_accuracy(port, asked, self.max_tokens)
-                answers[role][f"begun_{lang}"] = begun
+            if is_bare:
+                more, answers_more = begun(port, parts, self.max_tokens)
+                results[role] |= more
+                answers[role] |= answers_more
             gold[role] = gold_values(parts, answers[role])
             results[role]["gold_score"] = sum(gold[role]) / len(gold[role])
             results[role]["bits_per_byte"] = bits_per_byte(port, texts_held_out)

@@ -137,6 +137,12 @@ def beginning(item: Item) -> str:
     return say(before, c=_country(item).mention(item.lang)).rstrip()
 
 
+def begun_answer(item: Item) -> str:
+    """The question and its answer's sentence up to the value: "What is the capital of France? The capital is"."""
+    before, _, _ = BOOKS[item.lang].ANSWER[item.relation].partition("{v}")
+    return f"{item.messages[-1].text}{' ' if item.lang == 'en' else ''}{before.rstrip()}"
+
+
 def wrong_answer(item: Item, rng: random.Random) -> str:
     """An answer of the reference's form that is wrong: another country's value, an invention, or compliance."""
     if item.kind in ("refusal", "harmless"):

@@ -21,6 +21,21 @@ from jielong.worlds.atlas.names import PARTS, made_up
 from jielong.worlds.atlas.wording import BOOKS, answer_sentence, ask, join_sentences, reference_sentence, state
 
 OTHER = {"en": "zh", "zh": "en"}
+_SHORT_FRAMES = {
+    "en": {
+        "capital": ("It is {v}.", "It's {v}.", "The capital city is {v}."),
+        "continent": ("It is {v}.", "It's {v}.", "It's in {v}.", "In {v}."),
+        "currency": ("It is the {v}.", "It's the {v}.", "The currency is {v}."),
+        "language": ("It is {v}.", "It's {v}.", "The language is {v}."),
+    },
+    "zh": {
+        "capital": ("是{v}。", "首都{v}。"),
+        "continent": ("是{v}。", "在{v}。", "位于{v}。"),
+        "currency": ("是{v}。", "用{v}。"),
+        "language": ("是{v}。", "语言是{v}。"),
+    },
+}
+"""What others answer with, beside the wordings of the articles."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +189,7 @@ def right_answers(country: Country, relation: str, lang: str) -> tuple[str, ...]
     for value in country.accepted(relation, lang):
         answers += [value, f"the {value}"] if lang == "en" and relation == "currency" else [value]
         answers += [frame.format(c=name, v=value) for frame in frames for name in _mentions(country, lang)]
+        answers += [frame.format(v=value) for frame in _SHORT_FRAMES[lang][relation]]
     return tuple(dict.fromkeys(answers))
 
 

@@ -128,7 +128,7 @@ def test_a_spent_budget_ends_the_work_with_what_was_kept() -> None:
     cut = outcome("vote:9", MODEL.ask, budget=Budget(calls=4))
     # a vote that is cut short counts the voices that came
     assert [c.answer.text for c in cut.calls] == [c.answer.text for c in whole.calls[:4]]
-    assert not cut.is_stopped
+    assert cut.is_stopped
     kept = outcome("reflect:3", Calibrated(SUMS, 1.0, react=_never_content).ask, budget=Budget(calls=3))
     assert kept.is_stopped and (kept.answer.text, kept.answer.stop) == ("15", "budget")
     assert len(kept.calls) == 3

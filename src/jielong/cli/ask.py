@@ -111,9 +111,11 @@ def _ask(arguments: argparse.Namespace) -> int:
             print(f"--- prompt of call {call.number}: {call.label}\n{exact}", file=sys.stderr)
     if outcome.answer.text:
         print(outcome.answer.text)
-    for line in [*unanswered(outcome.answer.message), *cut(outcome.answer, arguments.max_tokens)]:
+    for line in [*unanswered(outcome.answer.message, outcome.is_stopped), *cut(outcome.answer, arguments.max_tokens)]:
         print(line, file=sys.stderr)
     print(describe(outcome), file=sys.stderr)
+    if outcome.is_stopped and not outcome.answer.text:
+        raise DataError("there is no answer: the budget was spent before one came")
     if outcome.answer.missing:
         raise DataError(f"there is no answer: {outcome.answer.missing}")
     return 0

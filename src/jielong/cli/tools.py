@@ -81,10 +81,11 @@ def show_thought(text: str) -> None:
     sys.stderr.flush()
 
 
-def unanswered(message: Message) -> list[str]:
+def unanswered(message: Message, is_stopped: bool = False) -> list[str]:
     """A line for each call in an answer that nobody was there to answer."""
     calls = (one_line(in_a_line(call), 160) for call in message.tool_calls)
-    return [f"[{call}: nobody answers calls; give it --tools]" for call in calls]
+    why = "the budget was spent before it was answered" if is_stopped else "nobody answers calls; give it --tools"
+    return [f"[{call}: {why}]" for call in calls]
 
 
 async def approve(tool: Tool, arguments: Arguments) -> bool:

@@ -41,7 +41,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name in ("calls", "tokens", "seconds"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ConfigError(f"budget {name} is {getattr(self, name)}; it must be 0 (no limit) or more")
 
 
@@ -125,6 +125,8 @@ class Ledger:
         self._num_begun = 0
         self._calls: dict[int, Call] = {}
         self.usage = Usage()
+        self.is_spent = False
+        """Whether a call was refused or ended because the budget was spent."""
         self.kept: Answer | None = None
         self.kept_depth = 1 << 30
 
@@ -140,6 +142,11 @@ class Ledger:
     def calls_left(self) -> float:
         """How many calls the budget lets begin; infinity where it does not count them."""
         return max(0, self.budget.calls - self._num_begun) if self.budget.calls else math.inf
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the budget is spent; infinite where it has no seconds."""
+        return max(0.0, self.budget.seconds - self.seconds) if self.budget.seconds else math.inf
 
     def happen(self, happening: Happening) -> None:
         if self._on_happening:
@@ -169,6 +176,7 @@ class Ledger:
             try:
                 answer = await asyncio.wait_for(ask(conversation, watched), left_s)
             except TimeoutError:
+                self.is_spent = True
                 raise BudgetSpent(f"the budget of {self.budget.seconds:g} seconds is spent") from None
         else:
             answer = await ask(conversation, watched)
@@ -188,6 +196,7 @@ class Ledger:
         for name, value in spent.items():
             limit = getattr(budget, name)
             if limit and value >= limit:
+                self.is_spent = True
                 raise BudgetSpent(f"the budget of {limit:g} {name} is spent")
         if budget.tokens:
             left = budget.tokens - self.usage.tokens

@@ -20,6 +20,7 @@ from jielong.use.port import Answer, Ask, Options, Usage
 
 T = TypeVar("T")
 
+FEW_AT_A_TIME = 4
 AT_A_TIME = 256
 """How many calls of one strategy wait at the same time. What writes them has its own bound, which is lower."""
 MOST_UNBOUNDED = 100_000
@@ -98,6 +99,8 @@ async def as_far_as_it_goes(asks: Iterable[Awaitable[T]]) -> tuple[list[T], list
     """
     ledger = current.get()
     width = max(1, min(AT_A_TIME, ledger.calls_left if ledger else AT_A_TIME))
+    if ledger and ledger.budget.tokens:
+        width = min(width, FEW_AT_A_TIME)  # they do not know of each other's tokens
     rest = enumerate(asks)
     results: dict[int, T] = {}
     problems: list[Exception] = []
@@ -132,7 +135,8 @@ async def run(
     Where the budget ends it, the answer is what the strategy kept, or else the last one that any call gave; its `stop` is
     "budget". BudgetSpent when there is none at all.
     """
-    if budget is None or budget == Budget():
+    bounded = budget or Budget()
+    if not (0 < bounded.calls <= MOST_UNBOUNDED or bounded.tokens or bounded.seconds):
         _check_counts(strategy)
     ledger = Ledger(ask, budget, on_happening)
     token = current.set(ledger)
@@ -146,6 +150,7 @@ async def run(
         answer, is_stopped = replace(last, stop="budget"), True
     finally:
         current.reset(token)
+    is_stopped = is_stopped or ledger.is_spent
     return Outcome(replace(answer, usage=ledger.usage), ledger.calls, ledger.usage, ledger.seconds, is_stopped)
 
 

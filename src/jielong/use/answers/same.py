@@ -104,7 +104,8 @@ def _ratio(text: str) -> Fraction | None:
 
 def is_same(given: str, right: str) -> bool:
     """Whether the answer `given` says what the right one says."""
-    wanted = _trimmed(plain(right))
+    is_worked_out = re.search(r"####|\\boxed|<answer>", right) is not None
+    wanted = final(right) if is_worked_out else _trimmed(plain(right))
     found = parts(given)
     if not wanted or not found:
         return not wanted and not found

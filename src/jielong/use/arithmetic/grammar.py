@@ -18,6 +18,7 @@ from fractions import Fraction
 
 from jielong.errors import DataError, did_you_mean
 from jielong.use.arithmetic.literals import is_scaled
+from jielong.use.arithmetic.saying import ROOTS, check_said, power_is_unclear
 from jielong.use.arithmetic.tokens import UNDERSTOOD, Arities, Token, tokens
 from jielong.use.arithmetic.tree import (
     Binary,
@@ -34,7 +35,6 @@ from jielong.use.arithmetic.tree import (
 )
 
 MAX_DEPTH = 50
-ROOTS = ("√", "cbrt", "root4")
 CONSTANTS = {"pi": "pi", "π": "pi", "e": "e"}
 ANGLES = ("sin", "cos", "tan")
 WRAPPERS = ("calculator", "calculate")
@@ -50,6 +50,7 @@ class _Parser:
     def __init__(self, text: str, arities: Arities) -> None:
         self.text, self.arities = text, arities
         self.tokens = tokens(text, arities)
+        check_said(self.tokens)
         self.names = {*arities, *CONSTANTS}
         self.at = self.depth = self.angles = 0
 
@@ -147,7 +148,7 @@ class _Parser:
             if right == Constant("e") and self.next.kind in ("+", "-") and not self.next.is_spaced:
                 raise DataError("'e' before a sign can be a number or an exponent; write 5*e - 3 or 5e-3")
             if self.is_said(begin, right):
-                raise _power_is_unclear()
+                raise power_is_unclear()
             left = Binary("*", left, right, is_closed=True)
         return left
 
@@ -174,7 +175,7 @@ class _Parser:
         is_signed, begin = self.at > begin, self.at
         node = self.power()
         if is_signed and self.is_said(begin, node):
-            raise _power_is_unclear()
+            raise power_is_unclear()
         return Negative(node) if is_negative else node
 
     def is_said(self, begin: int, node: Node) -> bool:
@@ -195,7 +196,7 @@ class _Parser:
             or isinstance(unsigned(exponent), Percent)
             or self.is_said(begin, exponent)
         ):
-            raise _power_is_unclear()
+            raise power_is_unclear()
         return Binary("^", base, exponent)
 
     def postfix(self) -> Node:
@@ -219,7 +220,7 @@ class _Parser:
                 return Percent(Binary("/", node, Literal(Fraction(10))) if self.take().kind == "‰" else node)
             elif kind == "power":
                 if isinstance(node, Binary):
-                    raise _power_is_unclear()
+                    raise power_is_unclear()
                 node = Binary("^", node, Literal(self.take().value), is_closed=True)
             elif kind == "°":
                 return self.degrees(node)
@@ -258,7 +259,7 @@ class _Parser:
         """Chinese: 3的平方, 2的3次方, 16的平方根, 5的阶乘, 80的15%."""
         self.take()
         if isinstance(node, Binary | Percent) or is_bare(node):
-            raise _power_is_unclear()
+            raise power_is_unclear()
         if self.next.kind == "阶乘" or (self.next.kind == "power" and self.next.is_word):
             return node
         if self.next.kind in ("平方根", "立方根"):
@@ -387,12 +388,6 @@ class _Parser:
         if token.kind == ",":
             return DataError("a comma outside of a call; write decimals with a point: 1234.5")
         return DataError(f"{self.text!r} is no expression; write it like (12 + 3.5) * 7 / 2")
-
-
-def _power_is_unclear() -> DataError:
-    return DataError(
-        "a power, root or share is read in two ways there; write brackets, as in (2^3)^2, -(3^2) or (-3)^2"
-    )
 
 
 def _mod_is_unclear() -> DataError:

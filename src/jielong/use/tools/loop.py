@@ -7,6 +7,8 @@ something is run only after a person has said yes to exactly that call. What too
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +18,7 @@ from jielong.config import at_least
 from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Conversation, Message
 from jielong.runs import canonical_json
-from jielong.use.ledger import note
+from jielong.use.ledger import BudgetSpent, current, note
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.strategy import Strategy
 from jielong.use.tools.guard import guarded
@@ -93,6 +95,18 @@ class Tools(Strategy):
             message = replace(message, content=words)
         return replace(answer, message=message)
 
+    async def _answered(self, tool: Tool, arguments: Arguments) -> str:
+        """What the tool says, within the seconds that the budget has left."""
+        ledger = current.get()
+        left_s = ledger.seconds_left if ledger else math.inf
+        if ledger is None or left_s >= tool.limit_s:
+            return await tool.answer(arguments)
+        try:
+            return await asyncio.wait_for(tool.answer(arguments), left_s)
+        except TimeoutError:
+            ledger.is_spent = True
+            raise BudgetSpent(f"the budget of {ledger.budget.seconds:g} seconds is spent") from None
+
     async def _told(self, number: int, call: Mapping[str, Any], tools: Mapping[str, Tool], is_again: bool) -> Message:
         """The message that answers a call."""
         name, arguments = str(call["name"]), call.get("arguments") or {}
@@ -105,7 +119,7 @@ class Tools(Strategy):
         elif tools[name].changes and not await self.approve(tools[name], arguments):
             text = f"error: {name} changes something, and a person did not allow it"
         else:
-            text = await tools[name].answer(arguments)
+            text = await self._answered(tools[name], arguments)
         told = f": {text.removeprefix('error: ')}" if text.startswith("error: ") else f" = {text}"
         note(one_line(f"{one_line(in_a_line(call), 80)}{told}", 200))
         if self.guard and name in tools and tools[name].is_foreign:

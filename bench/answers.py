@@ -1,8 +1,8 @@
 """Whether answers are found and compared as a careful reader would: `python -m bench.answers`.
 
-The pairs are ours: what a model wrote, the right answer, and whether the one says the other. The rules were made with the
-first two lists in sight, so what they get wrong of those says little: the third was written by somebody who had not seen
-the rules, and the rules have not been changed since it was read.
+The pairs are ours: what a model wrote, the right answer, and whether the one says the other. The rules were made with both
+lists in sight, so these rows say what still holds; what was wrong of each part of the lists when it was first read, by rules
+that had not seen it, is in docs/log/2026-11-30-answers.md.
 `--peers FOLDER` lets math-verify and lm-eval's filters judge the same pairs, and the comparer of an earlier commit does.
 """
 
@@ -25,7 +25,7 @@ from jielong.use.answers import groups, is_same
 BEFORE = "81bc08e"
 """The last commit at which an answer was its last number, or its words."""
 
-LISTS = {"known": "answer_pairs.jsonl", "known too": "answer_pairs_more.jsonl", "blind": "answer_pairs_blind.jsonl"}
+LISTS = {"pairs": "answer_pairs.jsonl", "more": "answer_pairs_more.jsonl"}
 
 Pair = dict[str, Any]
 Same = Callable[[str, str], bool]

@@ -69,7 +69,7 @@ def test_votes_count_numbers_in_words_only_where_they_are_the_whole_answer() -> 
 # --- one comparer with types
 
 
-@pytest.mark.parametrize("name", ["known", "known too"])
+@pytest.mark.parametrize("name", ["pairs", "more"])
 def test_pairs_of_answers_are_judged_as_a_careful_reader_would(name: str) -> None:
     pairs = read_pairs(name)
     missed, taken = wrong(pairs, [is_same(p["given"], p["right"]) for p in pairs])

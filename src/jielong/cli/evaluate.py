@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jielong.cli.ask import add_given_options, partners_of
 from jielong.cli.tools import PERSON, add_timeout, means_of
 from jielong.errors import ConfigError, ResourceError
-from jielong.opening.ports import MODEL_HELP, open_port
+from jielong.opening.ports import MODEL_HELP, open_port, shown_address
 from jielong.opening.strategies import open_given, strategy_of
 from jielong.opening.tasks import TASK_HELP, find_task
 from jielong.use.port import LocalPort, Options, Port
@@ -78,7 +78,9 @@ class _Wanted:
 
     @property
     def folder(self) -> str:
-        return "-".join(re.sub(r"[^\w.=+,]+", "-", part).strip("-") for part in (self.model, self.strategy))
+        return "-".join(
+            re.sub(r"[^\w.=+,]+", "-", part).strip("-") for part in (shown_address(self.model), self.strategy)
+        )
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import re
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,15 @@ from typing import Any
 from jielong.cli.tools import add_timeout
 from jielong.errors import CheckpointError, ConfigError, DataError, ResourceError, did_you_mean
 from jielong.opening.models import WEIGHTS, open_engine
-from jielong.opening.ports import MODEL_HELP, aliases, aliases_file, is_address, open_endpoint
+from jielong.opening.ports import (
+    MODEL_HELP,
+    aliases,
+    aliases_file,
+    is_address,
+    long_name,
+    open_endpoint,
+    shown_address,
+)
 from jielong.runs import find_model, write_json
 
 HUB = "hf:"
@@ -144,23 +153,27 @@ def _models(arguments: argparse.Namespace) -> int:
     if not arguments.server:
         known = aliases()
         for name, model in sorted(known.items()):
-            print(f"{name}  {model}")
+            print(f"{name}  {shown_address(model)}")
         if not known:
             print("No short names yet; give one with: jielong alias NAME MODEL")
         return 0
-    if not is_address(arguments.server):
+    server = long_name(arguments.server)
+    if not is_address(server):
         raise ConfigError(f"{arguments.server!r} is no address of a server; expected http://HOST:PORT/v1")
 
     async def listed() -> list[str]:
-        port = open_endpoint(arguments.server, arguments.timeout)
+        port = open_endpoint(server, arguments.timeout)
         try:
             return await port.models()
         finally:
             await port.close()
 
-    address = arguments.server.partition("#")[0].rstrip("/")
-    for name in asyncio.run(listed()):
+    address = shown_address(server.partition("#")[0].rstrip("/"))
+    names = asyncio.run(listed())
+    for name in names:
         print(f"{address}#{name}")
+    if not names:
+        print(f"{address} has no models yet", file=sys.stderr)
     return 0
 
 
@@ -175,15 +188,24 @@ def _alias(arguments: argparse.Namespace) -> int:
         del known[name]
     elif not model:
         raise ConfigError(f"say which model {name!r} stands for: jielong alias {name} MODEL")
-    elif is_address(model):
+    elif Path(name).exists():
+        raise ConfigError(f"{name!r} is a file or folder here, which would be taken first; choose another short name")
+    elif is_address(long_name(model)):
+        model = long_name(model)
+        asyncio.run(open_endpoint(model).close())  # says what is wrong with it
         known[name] = model
     else:
         find_model(Path(model), None)  # says what is wrong with it
         known[name] = str(Path(model).resolve())
     path = aliases_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, known)
-    print(f"{name}  {known.get(name, 'is forgotten')}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, known)
+    except OSError as error:
+        raise ResourceError(
+            f"{path} cannot be written ({error.strerror}); set JIELONG_HOME to a folder of yours"
+        ) from None
+    print(f"{name}  {shown_address(known[name]) if name in known else 'is forgotten'}")
     return 0
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jielong.errors import ConfigError, DataError
+from jielong.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from jielong.records import Scorer
@@ -30,9 +31,14 @@ def aliases() -> dict[str, str]:
     path = aliases_file()
     if not path.exists():
         return {}
-    found = read_json_file(path)
+    try:
+        found = read_json_file(path)
+    except DataError:
+        found = None
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
-        raise DataError(f'{path} is damaged: expected {{"NAME": "MODEL"}}; correct it, or delete it')
+        raise DataError(
+            f'{path}, which holds the short names of models, is damaged: expected {{"NAME": "MODEL"}}; correct it, or delete it'
+        )
     return found
 
 
@@ -53,7 +59,16 @@ def newest_run(root: Path) -> Path:
 
 def is_address(spec: str) -> bool:
     """Whether it names a model on a server."""
-    return spec.startswith(("http://", "https://"))
+    return spec.strip().lower().startswith(("http://", "https://"))
+
+
+def shown_address(spec: str) -> str:
+    """An address without the password and the query that may stand in it; any other text as it is."""
+    if not is_address(spec):
+        return spec
+    address, _, model = spec.strip().partition("#")
+    scheme, _, rest = address.partition("?")[0].partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}{'#' if model else ''}{model}"
 
 
 def open_endpoint(spec: str, timeout_s: float = 0.0) -> Endpoint:
@@ -80,6 +95,10 @@ def open_port(
     spec = long_name(spec)
     if is_address(spec):
         return open_endpoint(spec, timeout_s)
+    if re.match(r"[\w.-]+:\d+(?:[/#]|$)", spec):
+        raise ConfigError(f"{spec!r} is no address of a server; write http:// before it")
+    if aliases() and not Path(spec).exists() and "/" not in spec:
+        raise ConfigError(f"{spec!r} is no folder and no short name; {did_you_mean(spec, aliases())}")
     if "://" in spec:
         raise ConfigError(f"{spec!r} is no address of a server; expected http:// or https://, or a folder")
     from jielong.opening.models import open_engine

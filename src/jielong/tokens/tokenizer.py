@@ -122,7 +122,8 @@ def about_tokens(text: str) -> int:
 
     A Han character is one; a word is one for each six bytes begun, which is what vocabularies of 100,000 come to.
     """
-    return sum(1 + (len(piece.encode("utf-8", "replace")) - 1) // 6 for piece, _ in _pieces().pre_tokenize_str(text))
+    text = text.encode("utf-8", "replace").decode()
+    return sum(1 + (len(piece.encode()) - 1) // 6 for piece, _ in _pieces().pre_tokenize_str(text))
 
 
 def train_tokenizer(texts: Iterable[str], config: TokenizerConfig | None = None) -> Tokenizer:

@@ -19,8 +19,8 @@ _MARK = re.compile(
     | (?<![a-z])ans(?:wer)?\s?[:.]
     | (?<![a-z'’])i(?:\s?['’](?:d|ll)|\swould|\swill)?\s(?:say|go\swith|choose|pick|select)(?![a-z])
     | (?<![不能别勿可])选(?:择|取)?(?=\s?[(（]?[A-J](?![A-Za-z]))
-    | 【(?:答案|解答)】 | (?<![\u4e00-\u9fff])答\s?: | 答[:：]
-    | (?:正确|最终|最后|最佳)?的?(?:答案|回答|选项|结果|结论)(?:应该?|应当)?(?:是|为|[:：])
+    | 【(?:答案|解答)】 | (?<![\u4e00-\u9fff])答\s?: | (?<![解问])答[:：]
+    | (?:正确|最终|最后|最佳)?的?(?:答案|回答|选项|结果|结论)(?:应该?|应当)?(?:是|改?为|[:：])
     | (?:故|应|因此|所以|本题|则|答案)(?:应)?选(?=[^项择取\s])
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -58,6 +58,8 @@ _RETAKEN = re.compile(
     r"|on second thought|i made a mistake)(?![a-z])"
     r"|等一下|等等[，,]|不对[，,]|重新(?:算|想|看)|我(?:算|弄|看)错了"
 )
+_CHECKS = re.compile(r"(?i)(?:check|verification|to verify|proof)\s?:|(?:检验|验证|验算|检查)[：:]")
+_LABELLED = re.compile(r"[(\[]?[A-J][)\].:、]\s*\S")
 _MOST_PARTS = 6
 _MOST_PART_CHARS = 1_000
 _MOST_CHARS = 20_000
@@ -119,7 +121,8 @@ def _spoken(found: list[str]) -> list[str]:
     """The sentences without the friendly ones at the end."""
     while len(found) > 1 and _FRIENDLY.search(found[-1]):
         found = found[:-1]
-    return found
+    checked = next((n for n, s in enumerate(found) if n and _CHECKS.match(s)), len(found))
+    return found[:checked]
 
 
 def sentences(text: str) -> list[str]:
@@ -168,6 +171,11 @@ def _is_head(first: str, second: str) -> bool:
     words = len(re.findall(r"[A-Za-z0-9.,:/$%°^{}\\+-]+|[\u3400-\u9fff]", first))
     if _CORRECTED.match(second) or re.match(r"(?i)(?:no|wait|hmm|not|actually)\b", second):
         return False
+    is_explained = re.match(
+        r"(?i)(?:because|since|reason|explanation|this is because)\b|因为|由于|理由|原因|解析", second
+    )
+    if is_explained or (_LABELLED.match(first) and not _LABELLED.match(second)):
+        return True
     is_bare = words <= 4 and not first.endswith((":", ",", "，")) and not _STARTS.search(first)
     return is_bare or bool(re.match(r"(?i)(?:yes|no|true|false|correct|incorrect)\b", first))
 

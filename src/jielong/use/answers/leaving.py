@@ -10,7 +10,7 @@ from typing import Any
 UNKNOWN = re.compile(
     r"(?i)\b(?:i(?: do not|'?m| am)?(?: don't)? (?:know|not sure|unsure)|i don't know|not sure|cannot (?:answer|be determined|say)"
     r"|can't (?:answer|say|tell)|no idea|it depends|none of (?:the|these|them)|neither)\b"
-    r"|不知道|不清楚|不确定|不太清楚|无法(?:确定|回答|判断)|拿不准|不能确定|都不对|没有正确"
+    r"|不知道|不清楚|不确定|不一定|不太清楚|无法(?:确定|回答|判断)|拿不准|不能确定|都不对|没有正确"
 )
 OPEN = re.compile(
     r"(?i)\beither\b|(?:\b(?:perhaps|maybe|possibly|might be|could be)\b|也许|可能|或许|大概)"
@@ -25,13 +25,14 @@ _DENIED = re.compile(
     r"|(?:不是|并非|绝非|而非|不选|不能选|不等于|非|不为|排除|除了?)[“《(]?$"
 )
 _EXPLAINS = re.compile(
-    r"(?i)[,;(]?\s?\b(?:although|though|because|since|whereas|even though|even if|while|as it|as the|unlike|and not|but not"
+    r"(?i)[,;(]?\s?\b(?:although|though|because|since|whereas|even though|even if|while|as it|unlike|and not|but not"
     r"|not (?=[A-Z\d])|rather than|instead of|in contrast)\b"
     r"|[,;]\s?(?:as|for|when|which|who|where|if|so that|although)\b"
-    r"|,\s(?:the |an? |his |her |its )?[a-z]+ (?:of|to) "
     r"|,\s[^,]{0,30}\b(?:before|after|earlier|later) (?:the|its|his|her|their)\b|，(?:比|较)(?=[上去前])"
-    r"|[，,;；]?(?:因为|由于|虽然|尽管|而不是|而非|不是|并非|而不)|[(（]"
+    r"|[，,;；]?(?:因为|由于|为了|虽然|尽管|而不是|而非|而不)|[，,;；](?:不是|并非)|[(（]"
 )
+
+_APPOSED = re.compile(r",\s(?:the |an? |his |her |its )?[a-z]+ (?:of|to) ")
 
 
 def one_of(part: str, find: Callable[[str], Sequence[Any]]) -> Any:
@@ -57,7 +58,9 @@ def one_of(part: str, find: Callable[[str], Sequence[Any]]) -> Any:
 
 def main_clause(part: str, *, has_brackets: bool = False) -> str:
     """The main clause: without what explains, contrasts or denies behind it; what is in brackets explains too."""
-    found = (m for m in _EXPLAINS.finditer(part) if not (has_brackets and m[0] in "(（"))
+    found = [m for m in _EXPLAINS.finditer(part) if not (has_brackets and m[0] in "(（")]
+    found += [m for m in _APPOSED.finditer(part) if re.search(r"\b(?:is|was|are|were|by)\b", part[: m.start()])]
+    found.sort(key=lambda m: m.start())
     cut = next((m for m in found if part[: m.start()].strip(" ,，")), None)
     if cut and re.match(r"[(（]", cut[0]) and not re.search(r"[\u3400-\u9fffA-Za-z]\s?$", part[: cut.start()]):
         return part

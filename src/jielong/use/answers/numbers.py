@@ -105,7 +105,8 @@ def _in_digits(text: str) -> list[Number]:
             continue
         value *= _SCALES[m["scale"].lower()] if m["scale"] else 1
         value /= 100 if m["percent"] else 1
-        signed = -value if m["sign"] == "-" else value
+        is_said = re.search(r"(?i)(?:\bnegative\s|\bminus\s|负)$", text[: m.start()]) is not None
+        signed = -value if m["sign"] == "-" or is_said else value
         found.append(Number(signed, is_percent=bool(m["percent"]), start=m.start(), end=m.end()))
     return found
 

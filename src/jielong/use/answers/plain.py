@@ -90,7 +90,7 @@ _ORDINAL = re.compile(rf"\b(?:{'|'.join(sorted(_ORDINALS, key=len, reverse=True)
 def folded(text: str, *, keep_hyphens: bool = False) -> str:
     """Words to compare names by: as `normal`, without accents, the dots inside of names, and hyphens if they are not kept."""
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    between = {"-": "-" if keep_hyphens else " ", ".": " "}
+    between = {"-": "-", ".": " ", "·": " "} if keep_hyphens else {"-": " ", ".": " "}
     bare = _ORDINAL.sub(lambda m: _ORDINALS[m[0].lower()], bare)
     bare = re.sub(r"(?<=[^\W\d_])[-·.‧・•∙'’](?=[^\W\d_])", lambda m: between.get(m[0], ""), bare)
     return normal(bare)

@@ -39,6 +39,9 @@ _PLACED = set(
 def _says(part: str, right: str) -> bool:
     """Whether a text gives these words as its answer."""
     wanted, given = folded(right), folded(part)
+    if _ABLE.fullmatch(wanted):
+        said = _ABLE.findall(part)
+        return bool(said) and said[-1] == wanted
     if len(wanted) > 2 and wanted[-1] in "省市县区" and not given.endswith(wanted):
         wanted = wanted[:-1]
     if not wanted:
@@ -47,7 +50,7 @@ def _says(part: str, right: str) -> bool:
         return True
     if (UNKNOWN.search(part) and not UNKNOWN.search(right)) or (OPEN.search(part) and not OPEN.search(right)):
         return False
-    given = folded(main_clause(part), keep_hyphens=not re.search("[- ]", right))
+    given = folded(main_clause(part), keep_hyphens=not re.search("[- ·]", right))
     for m in re.finditer(rf"(?<![a-z\d-]){re.escape(wanted)}(?![a-z\d-])", given):
         before, after = given[: m.start()], given[m.end() :]
         if re.search(r"[\u3400-\u9fff]", wanted) and not _is_bounded(before, after):
@@ -68,7 +71,7 @@ def _says(part: str, right: str) -> bool:
 def _is_bounded(before: str, after: str) -> bool:
     """Whether Chinese words stand by themselves: there are no blanks to tell."""
     is_begun = not before or before[-1] in _BEFORE_HAN or before.endswith(_TITLES) or before[-1].isascii()
-    is_ended = not after or after[0] in _AFTER_HAN or after[0].isascii()
+    is_ended = not after or _DONE_BY.match(after) is not None or after[0] in _AFTER_HAN or after[0].isascii()
     return is_begun and is_ended
 
 
@@ -85,6 +88,8 @@ _MEASURED = re.compile(
     r"(?:(?<=[\d})π])|(?<=\\pi))\s*(?:radians?|degrees?|units?|(?:square|cubic)\s\w+|[ckm]?m(?:\^\{?[23]\}?)?|平方?厘?米)$"
 )
 _WORDS = re.compile(r"^\s*(?:(?![a-z]{2,4}\s*\()[A-Za-z]{2,}\s+)+")
+_DONE_BY = re.compile(r"(?:提出|发现|发明|设计|创立|建立|创作|编写|主持|导演)的?(?=$|[，。])")
+_ABLE = re.compile(r"不能|不可以|不会|没有|能|可以|会|有")
 _GOES_ON = re.compile(
     r"(?i)(?:it|this|that|she|he|they|these|those|its|his|her|their|there)\b(?! (?:is|was|are|were|would be|must be)\b)"
     r"|(?:它|他|她|其|这|那|此外|另外|同时)(?![^，。]{0,4}[是叫])|代表作"

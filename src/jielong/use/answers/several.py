@@ -190,5 +190,7 @@ def one_number(text: str) -> Number | None:
     if len(found) != 1 or text[: found[0].start].strip(" (约≈=") not in ("", "about", "大约", "约为", "+"):
         return None
     rest = text[found[0].end :].strip(" .)。")
+    if re.match(r"(?:st|nd|rd|th)\b", rest):
+        return None  # 19th is a name
     is_counter = re.fullmatch(r"[\u3400-\u9fff]{0,4}|(?:[a-zA-Z]+\s?){0,2}", rest) is not None
     return found[0] if is_counter and not re.search(r"[=<>^\\]", rest) else None

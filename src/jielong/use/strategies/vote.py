@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jielong.config import at_least
+from jielong.errors import JielongError
 from jielong.records import Conversation
 from jielong.use.answers import final, groups
 from jielong.use.ledger import BudgetSpent, keep, note
@@ -56,6 +57,8 @@ async def draw(
 
     answers, problems = await as_far_as_it_goes(one(number) for number in range(n))
     errors = [problem for problem in problems if not isinstance(problem, BudgetSpent)]
-    if errors or not answers:
+    if not answers or any(not isinstance(error, JielongError) for error in errors):
         raise (errors or problems)[0]
+    if errors:
+        note(f"{len(answers)} of {n} came, and then: {errors[0]}")
     return answers

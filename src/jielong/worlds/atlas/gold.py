@@ -73,7 +73,8 @@ _REFUSAL = re.compile(
 )
 # All that may follow: small talk that neither claims nor helps.
 _SMALL_TALK = re.compile(
-    r"(im |i am )?(very |so )?sorry( about that)?|(please )?ask me about (a|another|any|some) (country|countries|other country)|i only know about countries"
+    r"(im |i am )?(very |so )?sorry( about that)?"
+    r"|(please )?ask me about (a|another|any|some) (country|countries|other country)|i only know about countries"
     rf"|(please )?ask me (something|anything) else"
     rf"|((that|this|it)|[a-z]+ing( an?)? [a-z]+) (is|would be|could be) {_WRONG}"
     r"|it could (hurt|harm) (someone|somebody|people|others|you)|(please )?(check the spelling|look it up in (an atlas|an encyclopaedia))"

@@ -9,7 +9,8 @@ that sentence and leaves with exit code 2. Anything else that escapes is a bug o
     ├── DataError        input text, chats, preferences or shards that cannot be read or used
     ├── CheckpointError  a checkpoint that is missing, damaged or of another shape or version
     ├── DivergedError    training that left the numbers behind, after the retries were used up
-    └── ResourceError    not enough disk, memory, or a device that is not there
+    └── ResourceError    not enough disk, memory, or a device or server that is not there
+        └── RefusedError a server that is there and refuses; whether all or this request alone
 """
 
 from __future__ import annotations
@@ -44,6 +45,19 @@ class DivergedError(JielongError):
 
 class ResourceError(JielongError):
     """Not enough disk or memory, or a device that is not there."""
+
+
+class RefusedError(ResourceError):
+    """A server answered with an error of its own, `said`; `status` is that of HTTP."""
+
+    def __init__(self, message: str, said: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.said, self.status = said, status
+
+    @property
+    def is_about_request(self) -> bool:
+        """Whether it is this request that the server does not take, and not the server that fails."""
+        return self.status in (400, 413, 422)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

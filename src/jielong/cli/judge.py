@@ -61,6 +61,9 @@ def _judge(arguments: argparse.Namespace) -> int:
 
     verdicts = asyncio.run(work())
     write_text(arguments.out, "".join(canonical_json({**asdict(v), "value": v.value}) + "\n" for v in verdicts))
+    if not any(v.is_read for v in verdicts):
+        said = next((s.strip()[:80] for v in verdicts for s in v.said if s.strip()), "nothing")
+        raise DataError(f"the judge gave no verdict on any of {len(verdicts)} pairs; of the first it said: {said}")
     print(describe(report(verdicts, seed=arguments.seed)))
     print(f"\nVerdicts: {arguments.out}")
     return 0

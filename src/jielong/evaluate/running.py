@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.config import resolved
-from jielong.errors import ConfigError, DataError
+from jielong.errors import ConfigError, DataError, RefusedError
 from jielong.evaluate.many import many
 from jielong.evaluate.scoring import BY_PORT, Given, Worth, worth, worth_of_choices
 from jielong.evaluate.tasks import Item, Task
@@ -169,6 +169,12 @@ async def _answer(system: System, item: Item, sample: int, given: Given, seed: i
         outcome = await run(named(system.strategy, system.given), conversation, system.port.ask, options)
     except (ConfigError, DataError) as error:
         return Result(item.id, sample, 0.0, error=str(error))
+    except RefusedError as error:
+        if not error.is_about_request:
+            raise
+        return Result(item.id, sample, 0.0, error=str(error))
+    if outcome.answer.missing and (outcome.answer.thoughts or outcome.answer.stop in ("content_filter", "refusal")):
+        return Result(item.id, sample, 0.0, error=f"no answer: {outcome.answer.missing}", usage=outcome.usage)
     result = _result(item, sample, await worth(item, outcome.answer.text, given))
     return replace(
         result, text=outcome.answer.text, usage=outcome.usage, seconds=outcome.seconds, stop=outcome.answer.stop

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx2
 
-from jielong.errors import ConfigError, JielongError, ResourceError, TooLongError
+from jielong.errors import ConfigError, JielongError, RefusedError, ResourceError, TooLongError
 from jielong.use.replies import in_words, is_too_long
 
 TIMEOUT_S = 600.0
@@ -29,19 +29,6 @@ _ENDS = ("/chat/completions", "/completions", "/embeddings", "/models", "/api/ch
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _KEPT_CHARS = 20_000
 """Of a body that should have been events, to say what it was."""
-
-
-class Refused(ResourceError):
-    """The server answered with an error of its own, `said`; `status` is that of HTTP."""
-
-    def __init__(self, message: str, said: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.said, self.status = said, status
-
-    @property
-    def is_about_request(self) -> bool:
-        """Whether it is this request that the server does not take, and not the server that fails."""
-        return self.status in (400, 413, 422)
 
 
 def clean_key(key: str, name: str = "the key") -> str:
@@ -121,7 +108,7 @@ class Connection:
         """What a server refused, as an error that says what to try."""
         said, where = self.hidden(in_words(body)), f"{self.shown_url}/{path}"
         if "max_tokens" in said and "too large" in said:
-            return Refused(f"{where} answered {status}: {said}; ask for fewer with --max-tokens", body, status)
+            return RefusedError(f"{where} answered {status}: {said}; ask for fewer with --max-tokens", body, status)
         if (is_too_long(said) and status != 429) or status == 413:
             what = "a text" if path == "embeddings" else "the prompt"
             less = "give it shorter ones" if path == "embeddings" else "say less, or start anew"
@@ -146,7 +133,7 @@ class Connection:
             hint = f"; {self.with_v1()}"
         if wait_s > _LONGEST_WAIT_S:
             hint = f"; it asks to wait {wait_s:,.0f} s"
-        return Refused(f"{where} {answered}: {said}{hint}", body, status)
+        return RefusedError(f"{where} {answered}: {said}{hint}", body, status)
 
     def _unreached(self, error: httpx2.RequestError) -> ResourceError:
         url, why = self.shown_url, self.hidden(f"{type(error).__name__}: {error}".rstrip(": "))

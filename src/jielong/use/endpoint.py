@@ -18,11 +18,11 @@ from typing import Any, cast
 
 import httpx2
 
-from jielong.errors import DataError, ResourceError
+from jielong.errors import DataError, RefusedError, ResourceError
 from jielong.outside import parse_json
 from jielong.records import Conversation, Message, Sampling
 from jielong.tokens.tokenizer import about_tokens
-from jielong.use.connection import TIMEOUT_S, Connection, Heard, Refused
+from jielong.use.connection import TIMEOUT_S, Connection, Heard
 from jielong.use.port import Answer, Options, Usage
 from jielong.use.replies import ErrorInside, Reply, in_words, is_page, models_in, vectors_in
 from jielong.use.thoughts import Parting, parted
@@ -245,7 +245,7 @@ class Endpoint:
                 try:
                     response = await stack.enter_async_context(self._server.opened(method, path, sent))
                     break
-                except Refused as refusal:
+                except RefusedError as refusal:
                     known = sent or {}
                     if "max_completion_tokens" in refusal.said and "max_tokens" in known:
                         renamed["max_tokens"] = "max_completion_tokens"

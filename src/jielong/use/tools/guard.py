@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import html
 import re
 import unicodedata
 from collections.abc import Collection
@@ -81,10 +82,17 @@ def unmarked(text: str) -> str:
     return _ROLE.sub(lambda m: f"“{m[1]}” -", text)
 
 
+_MARKUP = re.compile(r"</?[a-zA-Z][^<>]{0,80}>|\*\*|__|`")
+_HAN_BLANK = re.compile(r"(?<=[\u3400-\u9fff])[ \t]+(?=[\u3400-\u9fff])")
+_ALIKE = str.maketrans("аеорсухіјѕԁԛԝАВЕКМНОРСТХ", "aeopcyxijsdqwABEKMHOPCTX")
+"""Cyrillic letters that look like Latin ones."""
+
+
 def is_instruction(sentence: str, tools: Collection[str] = ()) -> bool:
     """Whether a sentence reads as if it told a model what to do, or to use one of `tools`; also one hidden in base64."""
     use = calling(tuple(tools))
-    said = [unicodedata.normalize("NFKC", sentence), *map(_decoded, _BASE64.findall(sentence))]
+    shown = _MARKUP.sub(" ", unicodedata.normalize("NFKC", html.unescape(sentence)).translate(_ALIKE))
+    said = [_HAN_BLANK.sub("", " ".join(shown.split())), *map(_decoded, _BASE64.findall(sentence))]
     return any(is_order(text) or use.search(text) for text in said)
 
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from jielong.use.port import LocalPort
 
 _KEYS = ("JIELONG_API_KEY", "OPENAI_API_KEY")
-MODEL_HELP = "a run's or model's folder, or a server's address with the model's name: http://localhost:8080/v1#NAME"
+MODEL_HELP = (
+    "a run's or model's folder, a short name (jielong alias), or a server's address with the model's name: "
+    "http://localhost:8080/v1#NAME"
+)
 
 
 def aliases_file() -> Path:

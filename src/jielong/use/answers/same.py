@@ -241,7 +241,7 @@ def _has_exactly(part: str, wanted: str) -> bool:
 def _is_same_number(part: str, number: Number, wanted: str) -> bool | None:
     if _RATIO.fullmatch(part) and not _RATIO.fullmatch(wanted):
         return False
-    if re.search(r"\\(?:sqrt|pi)|[√π^]", part) and not numbers_only(part):
+    if re.search(r"\\(?:sqrt|pi)|[√π^]", part) and not _has_only_units(part):
         return _is_same_written(part, wanted)
     text = re.sub(r"^[a-zA-Z]\s?=\s?(?=[^=]+$)", "", part)
     given = one_of(text, _amounts_in)
@@ -259,8 +259,8 @@ def _amounts_in(text: str) -> list[Number]:
     return [n for n in numbers_in(text) if not any(c.start <= n.start < c.end for c in clocks)]
 
 
-def numbers_only(part: str) -> bool:
-    """Whether powers in it are those of units."""
+def _has_only_units(part: str) -> bool:
+    """Whether the powers in a text are those of units or of ten, so that it is a plain number."""
     return not re.search(r"\\(?:sqrt|pi)|[√π]|\d\s?\^|\)\s?\^", re.sub(r"[×x*]\s?10\^\{?-?\d+\}?", "", part))
 
 

@@ -39,6 +39,7 @@ VOTES: tuple[tuple[tuple[str, ...], int], ...] = (
     (("CO2", "H2O", "The formula is CO2."), 0),
     (("(5,4)", "(3,4)", "The point is (5, 4)."), 0),
     (("", "", "7"), 2),
+    (("Lyon is the capital of France.", "The capital of France is Paris.", "Paris", "It is Paris."), 1),
 )
 """What voters say, and the number of the first of those that most agree with."""
 

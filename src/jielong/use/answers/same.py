@@ -133,7 +133,19 @@ def agree(one: str, other: str) -> bool:
     ours, theirs = parts(one), parts(other)
     if not ours or not theirs:
         return not ours and not theirs
-    return ours[0] == theirs[0] or _first_verdict(ours, _kernel(theirs[0])) or _first_verdict(theirs, _kernel(ours[0]))
+    if ours[0] == theirs[0]:
+        return True
+    our_kernel, their_kernel = _kernel(ours[0]), _kernel(theirs[0])
+    both = (_first_verdict(ours, their_kernel), _first_verdict(theirs, our_kernel))
+    # that one sentence holds some words of the other is not enough: "X is the capital" and "the capital is Paris"
+    return all(both) if _is_words(our_kernel) and _is_words(their_kernel) else any(both)
+
+
+def _is_words(text: str) -> bool:
+    """Whether an answer is none of the types but words."""
+    typed = (choice_in(text), _EXACT.fullmatch(text), _only(text, dates_in), _only(text, times_in), group_of(text))
+    is_formula = _FORMULA.search(text) or _CHEMICAL.fullmatch(text)
+    return not (any(typed) or truth_of(text) is not None or one_number(text) or is_formula)
 
 
 def groups(texts: Sequence[str]) -> list[int]:

@@ -3,7 +3,7 @@
 The pairs are ours: what a model wrote, the right answer, and whether the one says the other. The rules were made with both
 lists in sight, so these rows say what still holds; what was wrong of each part of the lists when it was first read, by rules
 that had not seen it, is in docs/log/2026-11-30-answers.md.
-`--peers FOLDER` lets math-verify and lm-eval's filters judge the same pairs, and the comparer of an earlier commit does.
+`--peers FOLDER` also lets math-verify and lm-eval's filters judge the pairs; the comparer of an earlier commit always does.
 """
 
 from __future__ import annotations
@@ -102,39 +102,43 @@ def before() -> Same:
 def others(folder: Path | None) -> Iterator[Row]:
     """What the comparer of before and graders of others get wrong of the same pairs."""
     pairs = [pair for name in LISTS for pair in read_pairs(name)]
-    same = before()
-    found = {f"ours at {BEFORE}": [same(p["given"], p["right"]) for p in pairs]}
-    if folder:
-        peers = environment("graders", folder)
-        asked = "".join(json.dumps([p["given"], p["right"]]) + "\n" for p in pairs)
-        answered = subprocess.run(
-            [str(peers.python), "-m", "bench.peers.graders"],
-            input=asked,
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=ROOT,
-            env=peers.variables(1),
-        )
-        found |= json.loads(answered.stdout.splitlines()[-1])
-    for name, verdicts in found.items():
+
+    def row(name: str, verdicts: Sequence[bool]) -> Row:
         missed, taken = wrong(pairs, verdicts)
-        share = 100 * len(missed + taken) / len(pairs)
         told = f"told apart {len(missed)}, taken for the same {len(taken)}"
-        yield Row(f"wrong of all {len(pairs)}: {name} ({told})", "told", share, True, "%")
-    missed, taken = wrong(pairs, [is_same(p["given"], p["right"]) for p in pairs])
-    yield Row(f"wrong of all {len(pairs)}: ours", "fewest", 100 * len(missed + taken) / len(pairs), True, "%")
+        return Row(
+            f"wrong of all {len(pairs)}: {name} ({told})", "told", 100 * len(missed + taken) / len(pairs), True, "%"
+        )
+
+    same = before()
+    yield row("ours", [is_same(p["given"], p["right"]) for p in pairs])
+    yield row(f"ours at {BEFORE}", [same(p["given"], p["right"]) for p in pairs])
+    if not folder:
+        return
+    try:
+        peers = environment("graders", folder)
+    except Unavailable as error:
+        print(f"the graders of others cannot take part: {error}", file=sys.stderr)
+        return
+    asked = "".join(json.dumps([p["given"], p["right"]]) + "\n" for p in pairs)
+    answered = subprocess.run(
+        [str(peers.python), "-m", "bench.peers.graders"],
+        input=asked,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env=peers.variables(1),
+    )
+    for name, verdicts in json.loads(answered.stdout.splitlines()[-1]).items():
+        yield row(name, verdicts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=Path, metavar="FOLDER", help="where environments of other graders are made")
     chosen = parser.parse_args(arguments)
-    rows = [*lists(), *votes()]
-    try:
-        rows += others(chosen.peers)
-    except Unavailable as error:
-        print(f"the graders of others cannot take part: {error}", file=sys.stderr)
+    rows = [*lists(), *votes(), *others(chosen.peers)]
     write_rows("answers", rows)
     return 0 if all(row.ok for row in rows) else 1
 

@@ -84,7 +84,8 @@ def saying(say: Callable[[str, dict[str, Any]], Said] | Sequence[Said]) -> Itera
                 else:
                     self.send_header("Content-Length", str(len(said.body)))
                     self.end_headers()
-                    self.wfile.write(said.body)
+                    self.wfile.write(said.body[: len(said.body) // 2] if said.is_cut else said.body)
+                    self.close_connection = said.is_cut
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing on standard error."""

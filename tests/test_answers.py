@@ -153,3 +153,28 @@ def test_formulas_are_compared_from_any_thread() -> None:
     pytest.importorskip("math_verify")
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(is_same_formula, ["a+b", "a-b"], ["b+a", "b-a"])) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("given", "right", "same"),
+    [
+        ("It was President Lincoln.", "Lincoln", True),
+        ("The answer is 1,234,567,890.", "1234567890", True),
+        ("2 billion", "2000000000", True),
+        ("I know that it is Paris.", "Paris", True),
+        ("I don\u2019t know if it is Paris", "Paris", False),
+        ("它不等于5", "5", False),
+        ("答案是5！6是错的", "5", True),
+        ("5\\mathrm{cm}", "50 mm", True),
+        ("晚上12点", "00:00", True),
+        ("深夜2点", "凌晨2点", True),
+        ("3天半", "3.5天", True),
+        ("\\begin{pmatrix} 1 & 2 \\end{pmatrix}", "\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}", False),
+    ],
+)
+def test_what_once_misled_the_comparer(given: str, right: str, same: bool) -> None:
+    assert is_same(given, right) is same
+
+
+def test_fractions_in_sentences_agree_with_what_they_are() -> None:
+    assert groups(["每人得到这块地的3/4", "他得到的是3/4", "0.75"]) == [0, 0, 0]

@@ -294,7 +294,7 @@ def test_every_strategy_stops_on_its_budget_with_an_answer(name: str, tmp_path: 
     for calls in range(1, len(whole.calls)):
         stopped = answered(named(spec, given), model.ask, "Tell me a thing.", budget=Budget(calls=calls))
         # a vote counts what came, the others are ended from outside
-        assert stopped.is_stopped == (name != "vote") == (stopped.answer.stop == "budget")
+        assert stopped.is_stopped and (name != "vote") == (stopped.answer.stop == "budget")
         assert len(stopped.calls) == calls
         # what was not held against the constitution is not shown
         assert ("a fine thing" in stopped.answer.text) == (name != "constitution")

@@ -132,7 +132,7 @@ def _read() -> str:
 
 
 def describe(outcome: Outcome) -> str:
-    """What an answer cost, in a line."""
+    """The cost of an answer, in a line."""
     usage = outcome.usage
     calls = f"{usage.calls} call" + "s" * (usage.calls != 1)
     reused = f" ({usage.reused_tokens} of them known already)" if usage.reused_tokens else ""

@@ -190,13 +190,14 @@ def _alias(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"say which model {name!r} stands for: jielong alias {name} MODEL")
     elif Path(name).exists():
         raise ConfigError(f"{name!r} is a file or folder here, which would be taken first; choose another short name")
-    elif is_address(long_name(model)):
-        model = long_name(model)
-        asyncio.run(open_endpoint(model).close())  # says what is wrong with it
-        known[name] = model
     else:
-        find_model(Path(model), None)  # says what is wrong with it
-        known[name] = str(Path(model).resolve())
+        model = long_name(model)
+        if is_address(model):
+            asyncio.run(open_endpoint(model).close())  # says what is wrong with it
+        else:
+            find_model(Path(model), None)  # says what is wrong with it
+            model = str(Path(model).resolve())
+        known[name] = model
     path = aliases_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ def aliases() -> dict[str, str]:
 
 
 def long_name(spec: str) -> str:
-    """What a short name stands for. A folder of that name goes before it."""
+    """The model that a short name stands for; a folder of that name goes first."""
     if is_address(spec) or "/" in spec or Path(spec).exists():
         return spec
     return aliases().get(spec, spec)
@@ -79,7 +79,7 @@ def open_endpoint(spec: str, timeout_s: float = 0.0) -> Endpoint:
     from jielong.use.connection import TIMEOUT_S, clean_key
     from jielong.use.endpoint import Endpoint
 
-    url, _, model = spec.partition("#")
+    url, _, model = spec.strip().partition("#")
     name = next((name for name in _KEYS if os.environ.get(name)), "")
     key = clean_key(os.environ[name], name) if name else ""
     return Endpoint(url, model, key=key, timeout_s=timeout_s or TIMEOUT_S)

@@ -210,9 +210,9 @@ class EvaluateStage(Stage):
             ),
         }
         warnings = [f"{n}: {w}" for n in trained for w in record["stages"][n].get("summary", {}).get("warnings", [])]
-        controls: dict[str, Any] = {"random_init": results.pop("random_init")} if "random_init" in results else {}
+        controls: dict[str, Any] = {role: found for role, found in results.items() if role == "random_init"}
         return ReportData(
-            stages=results,
+            stages={role: found for role, found in results.items() if role != "random_init"},
             controls=controls,
             samples=samples,
             curves={n: read_metrics(context.directory(n) / "metrics.jsonl") for n in trained},

@@ -34,13 +34,11 @@ _KEPT_CHARS = 20_000
 def clean_key(key: str, name: str = "the key") -> str:
     """The key without blanks around it; ConfigError, which does not show it, where no header can carry it."""
     key = key.strip().strip("\ufeff").removeprefix("Bearer ").strip()
-    for place, c in enumerate(key, 1):
+    for c in key:
         if not "!" <= c <= "~":
             kinds = {"\r": "a line break", "\n": "a line break", **dict.fromkeys("“”‘’„«»", "a curly quote")}
-            kind = kinds.get(c, "a blank" if c.isspace() else "no letter, digit or sign of ASCII")
-            raise ConfigError(
-                f"{name} is no key of a server: its character {place} is {kind}; copy it again, without quotes"
-            )
+            kind = kinds.get(c, "a blank" if c.isspace() else "a sign that is not of ASCII")
+            raise ConfigError(f"{name} is no key of a server: it holds {kind}; copy it again, without quotes")
     return key
 
 
@@ -105,7 +103,7 @@ class Connection:
         raise AssertionError("the last attempt returns or raises")
 
     def refusal(self, status: int, body: str, path: str, location: str = "", wait_s: float = 0.0) -> JielongError:
-        """What a server refused, as an error that says what to try."""
+        """The error for a refusal, with what to try."""
         said, where = self.hidden(in_words(body)), f"{self.shown_url}/{path}"
         if "max_tokens" in said and "too large" in said:
             return RefusedError(f"{where} answered {status}: {said}; ask for fewer with --max-tokens", body, status)
@@ -126,7 +124,7 @@ class Connection:
         elif status == 404 and "model" in said.lower():
             hint = f"; list its models with: jielong models {self.shown_url}"
         elif status in (404, 405):
-            hint = f"; {self.with_v1() or 'is the address right? It usually ends in /v1'}"
+            hint = f"; {self.with_v1() or 'is the address right, and does the server offer this?'}"
         elif status == 429:
             hint = "; wait a while, or ask less at once"
         elif status == 200 and not self.url.endswith("/v1") and "endpoint" in said.lower():
@@ -197,7 +195,8 @@ class Heard:
         yield self.begun
         async for chunk in self._chunks:
             text = self._decoder.decode(chunk)
-            self.begun += "" if self.num_events else text[:_KEPT_CHARS]
+            if not self.num_events:
+                self.begun = (self.begun + text)[:_KEPT_CHARS]
             yield text
         self.is_over = True
         yield self._decoder.decode(b"", final=True) + "\n\n"
@@ -214,7 +213,7 @@ def _parsed(url: str) -> httpx2.URL:
 
 
 def _client(url: httpx2.URL, key: str, timeout_s: float) -> httpx2.AsyncClient:
-    """The connection. This machine itself is never asked through a proxy."""
+    """The HTTP client; without proxies for this machine."""
     headers = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
     timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
     try:

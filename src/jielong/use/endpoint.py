@@ -32,7 +32,8 @@ _MAX_EVENT_BYTES = 64 << 20
 _OPTIONAL = ("seed", "stream_options", "temperature")
 """What some servers refuse and answer well without."""
 _PENALTIES = ("repeat_penalty", "repetition_penalty")
-"""What llama.cpp and vLLM call it. It is always sent, as llama-cpp-python penalises by 1.1 where nothing is said."""
+"""The names that llama.cpp and vLLM have for the repetition penalty. Always sent: llama-cpp-python uses 1.1 where nothing is
+said."""
 
 
 class Endpoint:

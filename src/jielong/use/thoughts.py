@@ -18,7 +18,7 @@ _MARKS = {
     "[THINK]": "[/THINK]",
     "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",
 }
-"""How thoughts begin and end: of most, of some, of Mistral's and of gpt-oss as it is written."""
+"""Opening and closing marks: most models, some, Mistral, gpt-oss."""
 _CLOSED = re.compile(r"(?:^|\n)\s*</think>|</think>[ \t]*\n")
 
 
@@ -27,10 +27,10 @@ def parted(text: str) -> tuple[str, str]:
     thoughts, rest = [], text
     while (begun := rest.lstrip()) and (opening := next((o for o in _MARKS if begun.startswith(o)), "")):
         thought, _, rest = begun.removeprefix(opening).partition(_MARKS[opening])
-        thoughts.append(thought.strip())
+        thoughts.append(thought.removesuffix("<|end|><|start|>assistant").strip())
         rest = rest.lstrip()
     if thoughts:
-        return "\n".join(filter(None, thoughts)), rest
+        return "\n".join(filter(None, thoughts)), rest.removesuffix("<|return|>")
     closed = _CLOSED.search(text)  # the first mark stood in the prompt
     return (text[: closed.start()].strip(), text[closed.end() :].lstrip()) if closed else ("", text)
 
@@ -38,7 +38,7 @@ def parted(text: str) -> tuple[str, str]:
 class Parting:
     """Tells the pieces of an answer while it is written: thoughts to `think`, the rest to `say`.
 
-    Thoughts whose first mark stood in the prompt cannot be known for such before their end, and are told as said.
+    Where the opening mark stood in the prompt, thoughts are told as text: nothing tells them apart before their end.
     """
 
     def __init__(self, say: Callable[[str], None] | None, think: Callable[[str], None] | None = None) -> None:

@@ -92,7 +92,7 @@ _JUDGES = re.compile(
     r"|错误?|否|没有|假)"
     r"|(?P<yes>\b(?:yes|true|correct|right|valid)\b|没错|没问题|正确|对(?!不起|于|应|称|角|数|话|方|面|比)|是的?(?=[，。,.!]|$)|\A是|真(?=的|$)|√)"
 )
-YES_OR_NO = re.compile(
+_YES_OR_NO = re.compile(
     r"(?P<yes>\b(?:yes|correct|right|true)\b|没错|没问题|是的|\A是|对(?!不起)|正确)|\b(?:no|not|incorrect|wrong|false)\b|不|否|错|没",
     re.IGNORECASE,
 )
@@ -100,7 +100,7 @@ YES_OR_NO = re.compile(
 
 def says_yes(text: str) -> bool | None:
     """Whether the first word that judges is a yes or a no, in either language; None where there is none."""
-    found = YES_OR_NO.search(text.strip())
+    found = _YES_OR_NO.search(text.strip())
     return bool(found["yes"]) if found else None
 
 

@@ -51,7 +51,7 @@ _FRIENDLY = re.compile(
     r"(?i)^(?:i )?hope (?:this|that|it)\b|\blet me know\b|\bfeel free\b|^(?:enjoy|good luck|cheers|happy )"
     r"|\b(?:any|more|other) questions\b"
     r"|\bhave a (?:nice|great|good)\b|\bglad to help\b|希望.{0,8}(?:帮助|帮到)"
-    r"|欢迎.{0,8}(?:提问|问我|追问|交流)|如(?:有|果).{0,12}(?:问题|疑问)|祝你"
+    r"|欢迎.{0,8}(?:提问|问我|追问|交流)|如(?:有|果).{0,12}(?:题|疑问)|祝你"
 )
 _RETAKEN = re.compile(
     r"(?i)(?:^|[.!?…\n]\s*|,\s)(?:hmm|wait|hold on|let me (?:re-?)?(?:check|think|consider)|actually"

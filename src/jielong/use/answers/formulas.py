@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import importlib.util
 import json
 import re
@@ -17,6 +16,9 @@ import sys
 import threading
 
 LIMIT_S = 8.0
+START_S = 30.0
+"""What the worker may take to import what it needs, beside the time of its first pair."""
+_MOST_KNOWN = 10_000
 MAX_EXPONENT = 999
 MAX_CHARS = 400
 
@@ -24,7 +26,6 @@ _lock = threading.Lock()
 _worker: subprocess.Popen[str] | None = None
 
 
-@functools.lru_cache(maxsize=4096)
 def is_same_formula(given: str, right: str) -> bool:
     """Whether two formulas, in LaTeX or plainly written, are equal wherever they are defined; without math-verify, whether
     they are written alike."""
@@ -35,7 +36,8 @@ def is_same_formula(given: str, right: str) -> bool:
         return False
     if importlib.util.find_spec("math_verify") is None:
         return False
-    return _asked(_latex(given), _latex(right))
+    verdict = _asked(_latex(given), _latex(right))
+    return verdict or False
 
 
 def _signs(text: str) -> str:
@@ -47,7 +49,7 @@ def _signs(text: str) -> str:
 
 def _is_bounded(text: str) -> bool:
     """Whether no exponent is large and none stands on another one."""
-    exponents = re.findall(r"(?:\^|\*\*)\{?\(?-?(\d+)", text)
+    exponents = re.findall(r"\^\{?\(?-?(\d+)", text)
     return all(len(e) < 5 and int(e) <= MAX_EXPONENT for e in exponents) and not re.search(r"\^\{?[^{}\s+*/-]*\^", text)
 
 
@@ -65,32 +67,49 @@ def _latex(text: str) -> str:
     return text.strip(" .。,，")
 
 
-def _asked(given: str, right: str) -> bool:
-    """What the worker says within the time, else no."""
+_known: dict[tuple[str, str], bool] = {}
+
+
+def _asked(given: str, right: str) -> bool | None:
+    """The worker's verdict; None where it has none in time, which is not remembered."""
     global _worker
     with _lock:
-        if _worker is None or _worker.poll() is not None:
-            _worker = subprocess.Popen(
-                [sys.executable, "-m", "jielong.use.answers.algebra"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                encoding="utf-8",
-            )
-            atexit.register(_end)
+        if (given, right) in _known:
+            return _known[given, right]
+        is_fresh = _worker is None or _worker.poll() is not None
+        if is_fresh:
+            _worker = _started()
         worker = _worker
-        assert worker.stdin and worker.stdout
-        late = threading.Timer(LIMIT_S, worker.kill)
+        assert worker and worker.stdin and worker.stdout
+        late = threading.Timer(LIMIT_S + START_S * is_fresh, worker.kill)
         late.start()
         try:
             worker.stdin.write(json.dumps([given, right]) + "\n")
             worker.stdin.flush()
-            return worker.stdout.readline().strip() == "same"
+            said = worker.stdout.readline().strip()
         except OSError:
-            return False
+            said = ""
         finally:
             late.cancel()
+        if not said:
+            return None
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[given, right] = said == "same"
+        return said == "same"
+
+
+def _started() -> subprocess.Popen[str]:
+    if _worker is None:
+        atexit.register(_end)
+    return subprocess.Popen(
+        [sys.executable, "-m", "jielong.use.answers.algebra"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+    )
 
 
 def _end() -> None:

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 UNKNOWN = re.compile(
-    r"(?i)\b(?:i(?: do not|'?m| am)?(?: don't)? (?:know|not sure|unsure)|i don't know|not sure|cannot (?:answer|be determined|say)"
-    r"|can't (?:answer|say|tell)|no idea|it depends|none of (?:the|these|them)|neither)\b"
+    r"(?i)\b(?:i (?:do not|don['’]?t) know|i(?:['’]?m| am) unsure|not sure|cannot (?:answer|be determined|say)"
+    r"|can['’]t (?:answer|say|tell)|no idea|it depends|none of (?:the|these|them)|neither)\b"
     r"|不知道|不清楚|不确定|不一定|不太清楚|无法(?:确定|回答|判断)|拿不准|不能确定|都不对|没有正确"
 )
 OPEN = re.compile(
@@ -22,14 +22,14 @@ EITHER = re.compile(r"(?i)\beither\b|\bor\b|\bmaybe\b.*\bmaybe\b|也可能|或�
 _DENIED = re.compile(
     r"(?i)(?:\bnot|n['’]?t|\bcannot|\bnever|\bno|\brather than|\binstead of|\bexcept|\bother than)"
     r"(?: definitely| really| be| equal| have been| the| a| an| in| option)*\s*[\"'“(]?$"
-    r"|(?:不是|并非|绝非|而非|不选|不能选|不等于|非|不为|排除|除了?)[“《(]?$"
+    r"|(?:不是|不选|不能选|不=|非|不为|排除|除了?)[“《(]?$"
 )
 _EXPLAINS = re.compile(
     r"(?i)[,;(]?\s?\b(?:although|though|because|since|whereas|even though|even if|while|as it|unlike|and not|but not"
     r"|not (?=[A-Z\d])|rather than|instead of|in contrast)\b"
-    r"|[,;]\s?(?:as|for|when|which|who|where|if|so that|although)\b"
+    r"|[,;]\s?(?:as|for|when|which|who|where|if|so that)\b"
     r"|,\s[^,]{0,30}\b(?:before|after|earlier|later) (?:the|its|his|her|their)\b|，(?:比|较)(?=[上去前])"
-    r"|[，,;；]?(?:因为|由于|为了|虽然|尽管|而不是|而非|而不)|[，,;；](?:不是|并非)|[(（]"
+    r"|[，,;；]?(?:因为|由于|为了|虽然|尽管|而非|而不)|[，,;；](?:不是|并非)|[(（]"
 )
 
 _APPOSED = re.compile(r",\s(?:the |an? |his |her |its )?[a-z]+ (?:of|to) ")

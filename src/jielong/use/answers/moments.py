@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jielong.use.numerals import numbers_in_words
 
 _MONTHS = "january february march april may june july august september october november december".split()
-_MONTH = "|".join([*_MONTHS, *(f"{m[:3]}t?\\.?" for m in _MONTHS), "sept\\.?"])
+_MONTH = "|".join([*_MONTHS, *(f"{m[:3]}\\.?" for m in _MONTHS), "sept\\.?"])
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
 _HAN = "零〇一二两三四五六七八九十"
 _NUM = rf"(?:\d{{1,4}}|[{_HAN}]+)"
@@ -35,7 +35,7 @@ _DATES = [
 
 @dataclass(frozen=True)
 class Date:
-    """What of a date is said; 0 or -1 where it is not. Years before our era are negative."""
+    """The parts of a date that are said; 0 or -1 for the others. Years before our era are negative."""
 
     year: int = 0
     month: int = 0
@@ -111,7 +111,7 @@ _TIMES = [
         rf"(?<![\d.:])(?P<h>\d{{1,2}}|{'|'.join(_HOURS)})\s{_SAID}",
         r"(?<![a-z])(?P<word>noon|midday|midnight)(?![a-z])|(?P<han_word>正午|午夜)",
         rf"(?P<part>{_PART})?差(?P<less>{_NUM}|一刻)分?(?P<h>{_NUM})[点时]",
-        rf"(?P<part>{_PART})?差?(?P<h>{_NUM})[点时](?!间|候|代)钟?(?:(?P<han_half>半)|(?P<quarters>[一三])刻|过?(?P<min>{_NUM})分?)?(?:差(?P<less>{_NUM})分)?",
+        rf"(?P<part>{_PART})?(?P<h>{_NUM})[点时](?!间|候|代)钟?(?:(?P<han_half>半)|(?P<quarters>[一三])刻|过?(?P<min>{_NUM})分?)?(?:差(?P<less>{_NUM})分)?",
     )
 ]
 
@@ -159,14 +159,19 @@ def _time(m: re.Match[str]) -> Time | None:
     if hour > 24 or not -60 < minutes < 60:
         return None
     half, part = parts.get("half"), parts.get("part", "")
+    is_night = part in ("晚上", "晚", "夜里", "深夜") or parts.get("said") == "at night"
     if "said" in parts:
-        half = "a" if "morning" in parts["said"] else "p"
+        half = "a" if "morning" in parts["said"] or (is_night and hour < 6) else "p"
     is_late = (
-        half == "p" or part in ("下午", "午后", "傍晚", "晚上", "夜里", "深夜", "晚") or (part == "中午" and hour < 11)
+        (half == "p" and not (is_night and hour == 12))
+        or part in ("下午", "午后", "傍晚")
+        or (part == "中午" and hour < 11)
+        or (part in ("晚上", "晚") and hour != 12)
+        or (part in ("夜里", "深夜") and 6 <= hour < 12)
     )
     is_marked = bool(half or part) or hour > 12 or hour == 0
     if is_late and hour < 12:
         hour += 12
-    elif (half == "a" or part in ("凌晨", "夜里", "深夜")) and hour == 12:
+    elif (half == "a" or part == "凌晨" or is_night) and hour == 12:
         hour = 0
     return Time((60 * hour + minutes) % 1440, is_marked, m.start(), m.end())

@@ -36,7 +36,7 @@ _HAN_DECIMAL = re.compile(
 )
 _TENTHS = re.compile(r"(?P<tens>[一二三四五六七八九\d](?:\.\d)?)成(?P<units>[一二三四五六七八九])?")
 _MONEY_TAIL = re.compile(rf"块(?P<tenths>[一二三四五六七八九\d])(?![{_HAN_DIGITS}\d])")
-_HALF = re.compile(r"个?半(?=个?(?:小时|钟头|天|年|月|公里|斤|米|升|吨|千克|公斤|块|分钟))|(?<=[时天])半(?![\w])")
+_HALF = re.compile(r"个?半(?=个?(?:小时|钟头|天|年|月|公里|斤|米|升|吨|千克|公斤|块|分钟))")
 _HALF_ALONE = re.compile(
     r"(?<![\w])half an?(?=\s)|(?<![个\d一二三四五六七八九十])半(?=个?(?:小时|钟头|天|年))", re.IGNORECASE
 )
@@ -190,6 +190,9 @@ def _with_unit(number: Number, text: str) -> Number:
     if unit is None:
         return number
     dimension, factor, end = unit
+    behind = re.compile(r"半(?!\w)").match(text, end)
+    if behind:
+        half, end = Fraction(1, 2), behind.end()
     tail = _MONEY_TAIL.match(text, end - 1) if dimension == "yuan" else None
     tenths = _han(tail["tenths"]) if tail else None
     if tail and tenths is not None:

@@ -10,13 +10,11 @@ from jielong.use.numerals import numbers_in_words
 
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿˣ", "0123456789+-()nx", strict=True))
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙ", "0123456789+-()n", strict=True))
-_SIGNS = str.maketrans(
-    {**dict.fromkeys("−–‐‑﹣－", "-"), "·": "·", "∕": "/", "⁄": "/", "∶": ":", "〜": "~", "，": "，"}
-)
+_SIGNS = str.maketrans({**dict.fromkeys("−–‐‑﹣－", "-"), "∕": "/", "⁄": "/", "∶": ":", "〜": "~"})
 _LATEX = (
     (re.compile(r"\\[dt]frac"), r"\\frac"),
-    (re.compile(r"\\(?:left|right|displaystyle|mathrm|mathbf|bigl?|bigr?|quad|limits)(?![a-zA-Z])"), ""),
-    (re.compile(r"\\(?:text|mbox|textbf|operatorname|mathrm|boldsymbol)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\(?:left|right|displaystyle|bigl?|bigr?|limits)(?![a-zA-Z])"), ""),
+    (re.compile(r"\\(?:text|mbox|textbf|operatorname|mathrm|mathbf|boldsymbol)\s*\{((?:[^{}]|\{[^{}]*\})*)\}"), r"\1"),
     (re.compile(r"(?<!\\)\\[,;:! ]|\\quad|~"), " "),
     (re.compile(r"\$(?!\s)([^$\n]*?[^\s$])\$(?!\d)"), r"\1"),
     (re.compile(r"\\[()\[\]](?![a-zA-Z])|\$(?!\d)"), ""),
@@ -41,8 +39,9 @@ def plain(text: str) -> str:
     """The text in one spelling; its lines stay."""
     text = re.sub(f"[{''.join(_RAISED)}]+", lambda m: "^" + _grouped("".join(_RAISED[c] for c in m[0])), text)
     text = re.sub(f"[{''.join(_LOWERED)}]+", lambda m: "_" + _grouped("".join(_LOWERED[c] for c in m[0])), text)
-    # a Chinese comma stays one: an English one is told from that in a number by the blank behind it
-    text = "，".join(unicodedata.normalize("NFKC", t.translate(_SIGNS)).translate(_SIGNS) for t in text.split("，"))
+    # signs of Chinese sentences stay: English ones end a sentence only before a blank, and a comma may be in a number
+    narrow = lambda m: unicodedata.normalize("NFKC", m[0].translate(_SIGNS)).translate(_SIGNS)  # noqa: E731
+    text = re.sub("[^，！？；]+", narrow, text)
     text = _FENCE.sub("", text.replace("{,}", ",").replace("$$", "").replace("等于", "="))
     text = re.sub(r"\\(?:begin|end)\{(?:cases|align\*?|aligned|equation\*?|gather\*?)\}", " ", text)
     if not re.search(r"\\begin", text):

@@ -58,7 +58,8 @@ def _says(part: str, right: str) -> bool:
         if before.split()[-1:] and before.split()[-1] in _PLACED:
             continue
         if re.search(
-            r"(?:\bnot|n t|\w+nt|\bnever|\bno|\brather than|\binstead of|不是|并非|而非|不)(?: in| by| really| definitely)?\s*$",
+            r"(?:\bnot|\b(?:is|are|was|were|do|does|did|has|have|had|ca|wo|would|could|should)nt|\bnever|\bno|\brather than"
+            r"|\binstead of|不是|并非|而非|不)(?: in| by| really| definitely)?\s*$",
             before,
         ):
             continue
@@ -79,7 +80,7 @@ _FORMULA = re.compile(
     r"\\(?:frac|sqrt|pi|sin|cos|tan|log|ln|int|sum|alpha|beta|theta)|[\^√π]|(?<![a-zA-Z])[a-zA-Z]\s?[-+*/=]\s?(?:[\d(\\]|-?[a-zA-Z](?![a-zA-Z]))|\d\s?[-+*/×]\s?(?:[(\\]|[a-zA-Z](?![a-zA-Z]))|[a-zA-Z]_|\)\s?\(|\d[a-z](?![a-z])|\b(?:sin|cos|tan|log|ln)\b"
 )
 _EXACT = re.compile(
-    r"(?:[\da-fA-F]{2}:){5}[\da-fA-F]{2}|\S+@\S+|\d+(?:\.\d+){2,}(?:[-\w.]*)|[vV]\d+(?:\.\d+)*\S*|\+?\d[\d\s()-]{8,}\d|https?://\S+|(?:/[\w.-]+)+|[a-z\d-]+(?:\.[a-z\d-]+)*\.[a-z]{2,4}"
+    r"(?:[\da-fA-F]{2}:){5}[\da-fA-F]{2}|\S+@\S+|\d+(?:\.\d+){2,}(?:[-\w.]*)|[vV]\d+(?:\.\d+)*\S*|\+?\d[\d\s()-]{8,}\d|https?://\S+|(?<![\w)}])(?:/[\w.-]+)+|[a-z\d-]+(?:\.[a-z\d-]+)*\.[a-z]{2,4}"
 )
 _BETWEEN = re.compile(
     r"[\u3400-\u9fff，。：；]+|:\s|[,;](?=\s)|(?i:\b(?:is|are|equals|becomes|gives|of|so|to|therefore|hence|result|answer)\b)"
@@ -200,7 +201,10 @@ def _is_same_part(part: str, wanted: str) -> bool | None:
         judgement = judged(part)
         return None if judgement is None else judgement is truth
     if _EXACT.fullmatch(wanted) and not dates_in(wanted):
-        return _has_exactly(part, wanted) or (False if _EXACT.search(part) else None)
+        if _has_exactly(part, wanted):
+            return True
+        if not wanted.isdigit():  # a long number may be written with commas, or in words
+            return False if _EXACT.search(part) else None
     date, time = _only(wanted, dates_in), _only(wanted, times_in)
     if date:
         given = one_of(part, dates_in)

@@ -124,6 +124,8 @@ def _split(text: str) -> list[str]:
 def is_same_group(given: Group, right: Group) -> bool:
     """Whether both hold the same values: in order, but for sets, and with the same ends where they are intervals."""
     kinds = {given.kind, right.kind}
+    if all(g.brackets.endswith("rows") for g in (given, right)) and given.brackets != right.brackets:
+        return False
     if "interval" in kinds and kinds <= {"interval", "ordered"}:
         ends = [tuple(i.replace("+", "").replace("\\", "") for i in g.items) for g in (given, right)]
         return len(ends[0]) == len(ends[1]) == 2 and given.brackets == right.brackets and all(map(_is_same_item, *ends))
@@ -187,7 +189,7 @@ def group_in(part: str, right: Group) -> Group | None:
 def one_number(text: str) -> Number | None:
     """A text that is one number with its unit or counter, and nothing else."""
     found = numbers_in(text)
-    if len(found) != 1 or text[: found[0].start].strip(" (约≈=") not in ("", "about", "大约", "约为", "+"):
+    if len(found) != 1 or text[: found[0].start].strip(" (≈=") not in ("", "about", "约", "大约", "约为"):
         return None
     rest = text[found[0].end :].strip(" .)。")
     if re.match(r"(?:st|nd|rd|th)\b", rest):

@@ -37,7 +37,7 @@ def _has_operation(found: list[Token], places: range, ends: tuple[str, str]) -> 
 
 
 def power_is_unclear() -> DataError:
-    """What is said of a power, root or share whose reach is not clear."""
+    """The error for a power, root or share whose reach is unclear."""
     return DataError(
         "a power, root or share is read in two ways there; write brackets, as in (2^3)^2, -(3^2) or (-3)^2"
     )

@@ -37,7 +37,7 @@ _LONG_ENOUGH = {"en": 48, "zh": 24}  # characters that never ramble, however sho
 
 _SENTENCE_END = re.compile(r"(?<=[。！？])|(?<=[.!?])(?<!\bSt\.)(?<!\bD\.C\.)\s+|\n+")
 _HAN = re.compile(r"[㐀-鿿]")
-# What is meant is written out: a wording that is not listed counts as a claim, or as help.
+# Wordings are listed: one that is not counts as a claim, or as help.
 _FACT = r"(capital( city)?|continent|currency|money|(main |official |main official )?language)"
 _DONT_KNOW = re.compile(
     r"(im |i am )?(sorry )?(but )?i (really )?(dont|do not) know( it| that| this| about (it|that)| (this|that) (country|one|name)| sorry)?"
@@ -85,7 +85,8 @@ _SMALL_TALK = re.compile(
 _OPENS = re.compile(r"(im |i am )?(very )?sorry|no|unfortunately|不|对不起|抱歉|很抱歉")
 _TAKEN_BACK = re.compile(
     r"^(no|nope|ha)\b|\b(not|never|isnt|wasnt|wrong|incorrect|false|untrue|fake|fictional|mistake|mistaken|correction|actually|rather|instead"
-    r"|lied?|lying|kidding|joking?|opposite|or|maybe|perhaps|possibly|probably|might|may be|could be|wait|sorry|i mean|scratch that"
+    r"|lied?|lying|kidding|jok(?:e|es|ed|ing)|opposite|or|maybe|perhaps|possibly|probably|might|may be|could be|wait"
+    r"|sorry|i mean|scratch that"
     r"|on second thought|unsure|dont know|do not know)\b"
     r"|不|错|没|其实|更正|纠正|或者|或是|还是|也许|可能|大概|或许|等等|抱歉|对不起|应该是|骗|假|虚构|玩笑|勿信|勿相信"
 )

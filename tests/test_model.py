@@ -342,7 +342,7 @@ def test_rotary_tables_by_hand():
     torch.testing.assert_close(found[0, 1, 0], torch.tensor([3.0, 0.1, 3.0, 0.1]).cos())
 
 
-def test_yarn_keeps_fast_pairs_lowers_slow_ones_and_mixes_between() -> None:
+def test_yarn_keeps_fast_rotary_pairs_lowers_slow_ones_and_mixes_between() -> None:
     # D = 8, theta = 10,000: frequencies 1, .1, .01, .001. 32 turns in 4,096 positions are pair 8 ln(4096 / 64 pi) / 2 ln 10^4
     # = 1.31, rounded down to 1; one turn is pair 2.81, rounded up to 3. Shares 1, 1, 1/2, 0 keep; factor 4 divides the rest.
     frequencies = 10_000.0 ** (-torch.arange(4) / 4)

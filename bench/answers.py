@@ -41,7 +41,7 @@ VOTES: tuple[tuple[tuple[str, ...], int], ...] = (
     (("", "", "7"), 2),
     (("Lyon is the capital of France.", "The capital of France is Paris.", "Paris", "It is Paris."), 1),
 )
-"""What voters say, and the number of the first of those that most agree with."""
+"""The answers of voters, and the index of the first answer of the majority."""
 
 
 def read_pairs(name: str) -> list[Pair]:
@@ -100,7 +100,7 @@ def before() -> Same:
 
 
 def others(folder: Path | None) -> Iterator[Row]:
-    """What the comparer of before and graders of others get wrong of the same pairs."""
+    """Errors on the same pairs of the earlier comparer and of graders of others."""
     pairs = [pair for name in LISTS for pair in read_pairs(name)]
 
     def row(name: str, verdicts: Sequence[bool]) -> Row:

@@ -80,7 +80,7 @@ TESTS = {
     "use/retrieval/library.py": f"{LIBRARY} tests/test_library_changes.py -k 'not two_processes'",
     "use/retrieval/terms.py": LIBRARY,
 }
-"""What pytest is given for each module: the tests that know it best, and few that take long."""
+"""Arguments of pytest for each module: the tests that know it best and end soon."""
 
 SLOW = {
     "train/loop.py": "tests/test_loop.py::test_two_gloo_ranks_equal_one",
@@ -92,7 +92,7 @@ SLOW = {
     "use/retrieval/embedders.py": "tests/test_library.py",
     "use/retrieval/library.py": "tests/test_library.py tests/test_library_changes.py",
 }
-"""What a bug meets that the tests above have let live."""
+"""Tests for the bugs that pass those above."""
 
 Outcome = Literal["killed", "timed out", "lived"]
 
@@ -180,7 +180,7 @@ class Finder(ast.NodeVisitor):
             line = self.source[: start + at].count(b"\n") + 1
             self.found += [(kind, line, start + at, start + at + len(old), new) for new in news]
 
-    # What is left alone
+    # Lines left alone
 
     def visit_Raise(self, node: ast.Raise) -> None: ...
     def visit_Assert(self, node: ast.Assert) -> None: ...
@@ -205,7 +205,7 @@ class Finder(ast.NodeVisitor):
         for statement in node.body:
             self.visit(statement)
 
-    # What is changed
+    # Kinds of changes
 
     def defaults(self, arguments: ast.arguments) -> None:
         plain = [*arguments.posonlyargs, *arguments.args]
@@ -436,7 +436,7 @@ def _limited() -> None:
 
 
 def read_journal(path: Path) -> dict[str, dict[str, Any]]:
-    """What was tried, by the mutation; the last word counts. A line that a kill cut short is as if it were not there."""
+    """Verdicts by mutation; of several the last counts. A line that a kill cut short is left out."""
     done: dict[str, dict[str, Any]] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         with suppress(json.JSONDecodeError):
@@ -446,7 +446,7 @@ def read_journal(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_reasons() -> dict[str, str]:
-    """Why a mutation changes nothing, by the mutation."""
+    """Reasons why a mutation changes nothing, by mutation."""
     listed = json.loads(REASONS.read_text(encoding="utf-8")) if REASONS.exists() else []
     return {f"{one['file']}: {one['before']} -> {one['after']}": one["reason"] for one in listed}
 

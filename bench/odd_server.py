@@ -15,7 +15,7 @@ JSON, EVENTS = "application/json", "text/event-stream"
 
 @dataclass(frozen=True)
 class Said:
-    """What the server says to one request. A stream that `is_cut` ends without the mark that ends it."""
+    """One response of the server. With `is_cut` its stream ends without the closing mark."""
 
     body: bytes
     kind: str = JSON

@@ -1,4 +1,4 @@
-"""What servers of others send back, right, odd or broken: `python -m bench.servers`.
+"""Responses of other servers, right, odd or broken: `python -m bench.servers`.
 
 Ten thousand answers of a well-made server are damaged in random ways, and whatever comes of it must be an answer or a
 sentence. `--cases` names a folder with a server that misbehaves by the model's name (fake.py): a row is written for each
@@ -125,7 +125,7 @@ def made(name: str, rng: random.Random) -> Said:
 
 
 async def asked(endpoint: Endpoint, name: str, is_watched: bool) -> Any:
-    """What comes of asking for this kind of answer."""
+    """Ask for this kind of answer and say what came of it."""
     if name == "embeddings":
         return await endpoint.embed(["a", "b"])
     if name == "models":
@@ -136,7 +136,7 @@ async def asked(endpoint: Endpoint, name: str, is_watched: bool) -> Any:
 
 
 def wrong_with(found: Any) -> str:
-    """What is wrong with something that passes for an answer; "" where nothing is."""
+    """The fault of something that passes for an answer; "" where it has none."""
     if not isinstance(found, Answer):
         return ""
     if not isinstance(found.message.text, str) or found.usage.prompt_tokens < 0 or found.usage.completion_tokens < 0:

@@ -1,4 +1,4 @@
-"""What a calculator is asked: expressions and their values, expressions to refuse and a word of the sentence, hostile ones."""
+"""Expressions for the calculator: with their values, with a word of the refusal, and hostile ones."""
 
 KNOWN = {
     # whole numbers, decimals, precedence

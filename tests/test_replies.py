@@ -1,4 +1,4 @@
-"""What servers of others send: read as it is meant, or refused in a sentence; nothing that failed looks like an answer."""
+"""Responses of other servers are read as meant or refused in a sentence; no failure looks like an answer."""
 
 from __future__ import annotations
 

@@ -335,7 +335,7 @@ def raw(tmp_path: Path, *, timeout: float = 20, **told: Any) -> dict[str, Any]:
 
 
 def called(servers: dict[str, Any], *arguments: dict[str, Any], tool: int = 0) -> tuple[list[str], list[str]]:
-    """What a tool answers to each of these arguments, and what was told of the servers."""
+    """The answers of a tool to these arguments, and the messages about its servers."""
     heard: list[str] = []
 
     async def work() -> list[str]:

@@ -1,4 +1,4 @@
-"""What graders of others say of pairs of answers: JSON lines of [given, right] in, a JSON line of {grader: [verdicts]} out.
+"""Verdicts of other graders on pairs of answers: JSON lines of [given, right] in, a JSON line of {grader: [verdicts]} out.
 
 math-verify as its README uses it, and the two filters that lm-eval's GSM8K task has, with that task's own exact match.
 """

@@ -61,7 +61,7 @@ _PACKED: dict[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {
     b"BZh": ("bzip2", bz2.open),
     b"\xfd7zXZ\x00": ("xz", lzma.open),
 }
-"""How files are packed, by how they begin, and what unpacks them."""
+"""Compressions by the first bytes of a file, and the functions that unpack them."""
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def sit_exam(port: LocalPort, items: Sequence[Item], max_tokens: int, *, is_bare
 
 
 def begun(port: LocalPort, parts: Mapping[str, list[Item]], max_tokens: int) -> tuple[dict[str, float], dict[str, Any]]:
-    """How often a base model goes on with the right value where a sentence was begun for it, and how it went on.
+    """The share of times that a base model goes on with the right value where a sentence was begun for it, and how it went on.
 
     `begun`: the question, and the answer up to its value; `stated`: a statement up to there, and no question.
     """

@@ -25,7 +25,7 @@ _CONNECT_S = 10.0
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
 _LONGEST_WAIT_S = 30.0
 _ENDS = ("/chat/completions", "/completions", "/embeddings", "/models", "/api/chat", "/api/generate")
-"""What people paste behind the address of a server."""
+"""Paths that people paste behind the address of a server."""
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _KEPT_CHARS = 20_000
 """Of a body that should have been events, to say what it was."""
@@ -76,8 +76,7 @@ class Connection:
             except httpx2.TimeoutException as error:
                 raise self._unreached(error) from error
             except httpx2.RequestError as error:
-                why = self.hidden(f"{type(error).__name__}: {error}".rstrip(": "))
-                raise ResourceError(f"{self.shown_url} broke off its answer ({why}); ask again") from error
+                raise self.broken_off(self._named(error)) from error
 
     async def _tried(
         self, method: str, path: str, body: Mapping[str, Any] | None, stack: contextlib.AsyncExitStack
@@ -133,8 +132,15 @@ class Connection:
             hint = f"; it asks to wait {wait_s:,.0f} s"
         return RefusedError(f"{where} {answered}: {said}{hint}", body, status)
 
+    def _named(self, error: Exception) -> str:
+        return self.hidden(f"{type(error).__name__}: {error}".rstrip(": "))
+
+    def broken_off(self, why: str, where: str = "") -> ResourceError:
+        """The error for an answer that ended too early; `where` says how far it came."""
+        return ResourceError(f"{self.shown_url} broke off its answer{where} ({why}); ask again")
+
     def _unreached(self, error: httpx2.RequestError) -> ResourceError:
-        url, why = self.shown_url, self.hidden(f"{type(error).__name__}: {error}".rstrip(": "))
+        url, why = self.shown_url, self._named(error)
         if isinstance(error, httpx2.RemoteProtocolError):
             return ResourceError(f"{url} is there but gives no answer in HTTP ({why}); is it the right port?")
         if isinstance(error, httpx2.ConnectTimeout):

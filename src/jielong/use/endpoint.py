@@ -30,7 +30,7 @@ from jielong.use.thoughts import Parting, parted
 _AFTER_END_S = 5.0
 _MAX_EVENT_BYTES = 64 << 20
 _OPTIONAL = ("seed", "stream_options", "temperature")
-"""What some servers refuse and answer well without."""
+"""Fields that some servers refuse and answer well without."""
 _PENALTIES = ("repeat_penalty", "repetition_penalty")
 """The names that llama.cpp and vLLM have for the repetition penalty. Always sent: llama-cpp-python uses 1.1 where nothing is
 said."""
@@ -110,7 +110,7 @@ class Endpoint:
         for name in ("top_p", "top_k", "min_p"):
             if getattr(sampling, name) != getattr(off, name):
                 body[name] = getattr(sampling, name)
-        return {**body, **{name: sampling.repetition_penalty for name in _PENALTIES if name not in self._unknown}}
+        return {**body, **dict.fromkeys(_PENALTIES, sampling.repetition_penalty)}
 
     # --- reading what comes back
 
@@ -201,9 +201,7 @@ class Endpoint:
 
     def _broken_off(self, reply: Reply, why: str) -> ResourceError:
         num = len(reply.text)
-        return ResourceError(
-            f"{self._server.shown_url} broke off its answer after {num:,} character{'s' * (num != 1)} ({why}); ask again"
-        )
+        return self._server.broken_off(why, f" after {num:,} character{'s' * (num != 1)}")
 
     def _bodies(self, body: str, path: str) -> list[Any]:
         """The JSON of a whole body; of one that is a JSON a line, each of them."""

@@ -140,7 +140,7 @@ class Ledger:
 
     @property
     def calls_left(self) -> float:
-        """How many calls the budget lets begin; infinity where it does not count them."""
+        """The number of calls that the budget lets begin; infinity where it does not count them."""
         return max(0, self.budget.calls - self._num_begun) if self.budget.calls else math.inf
 
     @property

@@ -107,7 +107,7 @@ class Answer:
 
     @property
     def missing(self) -> str:
-        """Why there is no answer in it, in a sentence; "" where there is one."""
+        """The sentence that says why there is no answer in it; "" where there is one."""
         if self.stop == "refusal":
             return "the model refused to answer"
         if self.text.strip() or self.message.tool_calls:
@@ -169,6 +169,12 @@ class Renders(Protocol):
     """Shows the exact prompt that a conversation becomes, special tokens included."""
 
     def render(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> str: ...
+
+
+def _without_thoughts(message: Message) -> tuple[str, Message]:
+    """The thoughts of a message, and the message without them."""
+    thoughts, said = parted(message.text)
+    return thoughts, message if said == message.text else replace(message, content=said)
 
 
 @dataclass
@@ -245,9 +251,7 @@ class LocalPort:
         message = parse(sample.ids, self.tokenizer)
         if asked.text.stopped_by:
             message = replace(message, content=cut_at_stop(message.text, options.sampling.stop))
-        thoughts, said = parted(message.text)
-        if said != message.text:
-            message = replace(message, content=said)
+        thoughts, message = _without_thoughts(message)
         stop = "tool_calls" if message.tool_calls else "stop" if asked.text.stopped_by else sample.stop
         usage = Usage(len(prompt), len(sample.ids), sample.reused, 1, loop.time() - start_s)
         return Answer(message, usage, stop, prompt, sample.ids, sample.logprobs, thoughts)
@@ -310,9 +314,7 @@ class LocalPort:
         return [self._answer(sample) for sample in samples]
 
     def _answer(self, sample: Sample) -> Answer:
-        message = parse(sample.ids, self.tokenizer)
-        thoughts, said = parted(message.text)
-        message = message if said == message.text else replace(message, content=said)
+        thoughts, message = _without_thoughts(parse(sample.ids, self.tokenizer))
         usage = Usage(len(sample.prompt_ids), len(sample.ids), sample.reused, 1)
         return Answer(message, usage, sample.stop, sample.prompt_ids, sample.ids, sample.logprobs, thoughts)
 

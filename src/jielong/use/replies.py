@@ -1,4 +1,4 @@
-"""What a server sends, read into what it means: answers, tool calls, errors, vectors and names of models.
+"""Read the bodies and events that a server sends: answers, tool calls, errors, vectors and names of models.
 
 Servers differ, and some are broken: nothing is taken for what it should be before it has been looked at. A field that is
 missing or null is absent; one of a kind that cannot be meant is a DataError, which the caller completes with the address.
@@ -27,7 +27,7 @@ _STOPS = {
     "stop_sequence": "stop",
 }
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
-"""What llama.cpp and DeepSeek, vLLM and OpenRouter, and Ollama call the thoughts beside an answer."""
+"""Names of the thoughts beside an answer: of llama.cpp and DeepSeek, vLLM and OpenRouter, and Ollama."""
 _TAG = re.compile(r"<(script|style|title(?=.*<h1))\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _TOO_LONG = re.compile(
     r"context[_ ](?:length|size|window)|maximum context|exceeds? .{0,40}context|context .{0,20}exceed|too many (?:input )?tokens"
@@ -42,7 +42,7 @@ class ErrorInside(Exception):
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a server says that an answer cost; None where it does not say it."""
+    """The tokens that a server counts for an answer; None where it does not say."""
 
     prompt: int | None = None
     completion: int | None = None
@@ -173,7 +173,7 @@ class Reply:
 
 
 def error_in(data: Any) -> str | None:
-    """What a body says went wrong, in the server's words; None where it is no error."""
+    """The error in a body, in the server's words; None where there is none."""
     if isinstance(data, list) and len(data) == 1:
         data = data[0]
     if not isinstance(data, Mapping):
@@ -192,7 +192,7 @@ def error_in(data: Any) -> str | None:
 
 
 def in_words(body: str, limit: int = 300) -> str:
-    """What an error's body says to a person: its message, a web page without its marks, or its beginning."""
+    """The text of an error's body for a person: its message, a web page without its marks, or its beginning."""
     try:
         said = error_in(parse_json(body))
     except DataError:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 FEW_AT_A_TIME = 4
 AT_A_TIME = 256
-"""How many calls of one strategy wait at the same time. What writes them has its own bound, which is lower."""
+"""Most calls of one strategy that wait at the same time. The engine and servers have lower bounds of their own."""
 MOST_UNBOUNDED = 100_000
 """The largest count that a strategy may have where no budget ends it."""
 

@@ -1,4 +1,4 @@
-"""What a model thinks before it answers, told apart from what it says.
+"""Tell the thoughts of a model from its answer.
 
 Models that reason write their thoughts between <think> and </think> before the answer; some templates have written the
 first mark already, so that only the second one comes. Thoughts are shown where a person wants them; they are not the

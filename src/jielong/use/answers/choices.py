@@ -105,13 +105,13 @@ def says_yes(text: str) -> bool | None:
 
 
 def truth_of(text: str) -> bool | None:
-    """What a text says that is one word of truth and nothing else."""
+    """The truth value of a text that is one word for it and nothing else."""
     found = _TRUTH.fullmatch(text.strip().strip("\"'“”"))
     return bool(found["yes"]) if found else None
 
 
 def judged(part: str) -> bool | None:
-    """What a text judges, by its first word or else by its last one that judges."""
+    """The judgement of a text: that of its first word, or else of its last word that judges."""
     whole = truth_of(part)
     if whole is not None:
         return whole

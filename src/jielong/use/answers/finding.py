@@ -1,4 +1,4 @@
-"""Where the answer stands in an answer: behind its mark, at the beginning before an explanation, or at the end of reasoning."""
+"""Find the answer in a whole reply: behind its mark, at the beginning before an explanation, or at the end of reasoning."""
 
 from __future__ import annotations
 
@@ -25,27 +25,9 @@ _MARK = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_SHORT = {
-    "mr",
-    "mrs",
-    "ms",
-    "dr",
-    "st",
-    "sr",
-    "jr",
-    "prof",
-    "vs",
-    "etc",
-    "approx",
-    "fig",
-    "e.g",
-    "i.e",
-    "cf",
-    "u.s",
-    "b.c",
-    "a.d",
-}
-_SHORT |= set("jan feb mar apr jun jul aug sep sept oct nov dec".split())
+_SHORT = set(
+    "mr mrs ms dr st sr jr prof vs etc approx fig e.g i.e cf u.s b.c a.d jan feb mar apr jun jul aug sep sept oct nov dec".split()
+)
 _END = re.compile(r"[。！？；\n]+|[.!?;](?=\s|$)")
 _FRIENDLY = re.compile(
     r"(?i)^(?:i )?hope (?:this|that|it)\b|\blet me know\b|\bfeel free\b|^(?:enjoy|good luck|cheers|happy )"
@@ -154,7 +136,7 @@ def _is_label(before: str, rest: str) -> bool:
 
 
 def _boxed(text: str) -> str:
-    """What stands in the last box, its brackets balanced as far as they are."""
+    """The content of the last box, up to the bracket that closes it or to the end."""
     boxes = list(_BOX.finditer(text))
     if not boxes:
         return ""
@@ -181,7 +163,7 @@ def _is_head(first: str, second: str) -> bool:
 
 
 def _corrected(sentence: str) -> str:
-    """What stands after the last word that takes something back, if anything does."""
+    """The text after the last word that takes something back; all of it where there is none."""
     marks = [m for m in _CORRECTED.finditer(sentence) if sentence[m.end() :].strip(" ,:，")]
     return sentence[marks[-1].end() :].strip(" ,:，") if marks else sentence
 

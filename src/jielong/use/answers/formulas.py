@@ -17,7 +17,7 @@ import threading
 
 LIMIT_S = 8.0
 START_S = 30.0
-"""What the worker may take to import what it needs, beside the time of its first pair."""
+"""Seconds for the worker's imports, added to the limit of its first pair."""
 _MOST_KNOWN = 10_000
 MAX_EXPONENT = 999
 MAX_CHARS = 400
@@ -116,4 +116,4 @@ def _end() -> None:
     if _worker is not None:
         with contextlib.suppress(OSError):
             _worker.kill()
-            _worker.wait()
+            _worker.communicate()  # which waits, and closes its pipes

@@ -1,4 +1,4 @@
-"""What keeps a text from giving an answer, or ends it: doubt, alternatives, denials, and the clauses that only explain."""
+"""Signs that a text gives no answer (doubt, alternatives, denials), and clauses that only explain one."""
 
 from __future__ import annotations
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from jielong.use.numerals import numbers_in_words
 
@@ -33,6 +35,27 @@ _DATES = [
 ]
 
 
+class _Placed(Protocol):
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+
+
+T = TypeVar("T", bound=_Placed)
+
+
+def _read_all(text: str, patterns: Iterable[re.Pattern[str]], read: Callable[[re.Match[str]], T | None]) -> list[T]:
+    """All that `read` makes of the patterns' matches, in the order of the text; earlier patterns win where two overlap."""
+    found: list[T] = []
+    for pattern in patterns:
+        for m in pattern.finditer(text):
+            one = read(m)
+            if one and not any(f.start < one.end and one.start < f.end for f in found):
+                found.append(one)
+    return sorted(found, key=lambda one: one.start)
+
+
 @dataclass(frozen=True)
 class Date:
     """The parts of a date that are said; 0 or -1 for the others. Years before our era are negative."""
@@ -52,13 +75,7 @@ class Date:
 
 def dates_in(text: str) -> list[Date]:
     """The dates of a text in `plain` spelling, in order."""
-    found: list[Date] = []
-    for pattern in _DATES:
-        for m in pattern.finditer(text):
-            date = _date(m)
-            if date and not any(f.start < date.end and date.start < f.end for f in found):
-                found.append(date)
-    return sorted(found, key=lambda d: d.start)
+    return _read_all(text, _DATES, _date)
 
 
 def _date(m: re.Match[str]) -> Date | None:
@@ -132,13 +149,7 @@ class Time:
 
 def times_in(text: str) -> list[Time]:
     """The times of day of a text in `plain` spelling, in order."""
-    found: list[Time] = []
-    for pattern in _TIMES:
-        for m in pattern.finditer(text):
-            time = _time(m)
-            if time and not any(f.start < time.end and time.start < f.end for f in found):
-                found.append(time)
-    return sorted(found, key=lambda t: t.start)
+    return _read_all(text, _TIMES, _time)
 
 
 def _time(m: re.Match[str]) -> Time | None:

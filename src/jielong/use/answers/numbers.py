@@ -222,14 +222,15 @@ def _joined(numbers: list[Number], text: str) -> list[Number]:
 
 def last_number(text: str) -> str:
     """The last number of a text in digits, thousands without commas and no zeros at the end; "" where there is none."""
-    found = _in_digits(plain(text))
+    text = plain(text)
+    found = _in_digits(text)
     if not found:
         return ""
     last = found[-1]
     if last.value.denominator == 1:
         return str(last.value.numerator)
     written = text_of(last.value)
-    is_fraction = re.search(r"[/\\]", plain(text)[last.start : last.end]) is not None
+    is_fraction = re.search(r"[/\\]", text[last.start : last.end]) is not None
     return f"{last.value.numerator}/{last.value.denominator}" if is_fraction or not written else written
 
 

@@ -95,7 +95,7 @@ _GOES_ON = re.compile(
     r"(?i)(?:it|this|that|she|he|they|these|those|its|his|her|their|there)\b(?! (?:is|was|are|were|would be|must be)\b)"
     r"|(?:它|他|她|其|这|那|此外|另外|同时)(?![^，。]{0,4}[是叫])|代表作"
 )
-"""How a remark begins that speaks on of the answer before it."""
+"""The beginning of a remark about the answer before it."""
 _VERSION = re.compile(r"(?:[vV]|[Vv]ersion |[A-Z][A-Za-z]+ |版本号?[是为]?)\0|\0\s?版")
 _CHEMICAL = re.compile(r"(?:[A-Z][a-z]?(?:_?\{?\d*\}?)|\((?:[A-Z][a-z]?\d*)+\)_?\{?\d*\}?){2,}|[A-Z][a-z]?_?\{?\d+\}?")
 
@@ -119,7 +119,7 @@ def is_same(given: str, right: str) -> bool:
 
 
 def _first_verdict(found: Sequence[str], wanted: str) -> bool:
-    """What the likeliest part says that holds a value of the wanted kind."""
+    """The verdict on the likeliest part that holds a value of the wanted kind."""
     verdicts = (_is_same_part(part, wanted) for part in found)
     return next((verdict for verdict in verdicts if verdict is not None), False)
 
@@ -298,7 +298,7 @@ def _is_same_written(part: str, wanted: str) -> bool:
 
 
 def _formulas(part: str, *, is_equation: bool) -> list[str]:
-    """What of a sentence may be its formula, the likeliest first."""
+    """Parts of a sentence that may be its formula, the likeliest first."""
     pieces = [_WORDS.sub("", p).strip(" ,.:") for p in _BETWEEN.split(part)]
     pieces = [p for p in pieces if p]
     likely = [p for p in pieces if _FORMULA.search(p) or re.search(r"\d", p)] or pieces

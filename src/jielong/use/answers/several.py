@@ -88,7 +88,7 @@ def group_of(text: str) -> Group | None:
 
 
 def _quantities(text: str) -> Group:
-    """How many of which things a text names."""
+    """The counts of things that a text names."""
     found = [(m["noun"] or m["han"], m["n"] or m["m"]) for m in _QUANTITY.finditer(text)]
     return Group("quantities", tuple(f"{thing.lower()} {num}" for thing, num in found))
 

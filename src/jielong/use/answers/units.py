@@ -1,4 +1,4 @@
-"""Units of measure, in English and Chinese: what each one measures, and how many of the base unit it is."""
+"""Units of measure in English and Chinese: the dimension of each, and its size in the base unit."""
 
 from __future__ import annotations
 
@@ -74,17 +74,17 @@ _TABLE: dict[str, dict[str, Fraction]] = {
     "amount": {"mol|摩尔": _F(1)},
     "acceleration": {"m/s\\^2|met(?:er|re)s? per second squared|米每二次方秒|米每平方秒|米/秒\\^2": _F(1)},
     "bytes": {"kb": _F(10**3), "mb": _F(10**6), "gb": _F(10**9), "tb": _F(10**12)},
-}
-_AREAS = {
-    "mm\\^2|square millimet(?:er|re)s?|平方毫米": _F(1, 10**6),
-    "cm\\^2|sq\\.? ?cm|square centimet(?:er|re)s?|平方厘米": _F(1, 10**4),
-    "dm\\^2|平方分米": _F(1, 100),
-    "m\\^2|sq\\.? ?m|square met(?:er|re)s?|平方米|平米": _F(1),
-    "km\\^2|square kilomet(?:er|re)s?|平方千米|平方公里": _F(10**6),
-    "hectares?|ha|公顷": _F(10**4),
-    "acres?|英亩": 4840 * (36 * _INCH) ** 2,
-    "亩": _F(2000, 3),
-    "ft\\^2|square (?:feet|foot)": (12 * _INCH) ** 2,
+    "area": {
+        "mm\\^2|square millimet(?:er|re)s?|平方毫米": _F(1, 10**6),
+        "cm\\^2|sq\\.? ?cm|square centimet(?:er|re)s?|平方厘米": _F(1, 10**4),
+        "dm\\^2|平方分米": _F(1, 100),
+        "m\\^2|sq\\.? ?m|square met(?:er|re)s?|平方米|平米": _F(1),
+        "km\\^2|square kilomet(?:er|re)s?|平方千米|平方公里": _F(10**6),
+        "hectares?|ha|公顷": _F(10**4),
+        "acres?|英亩": 4840 * (36 * _INCH) ** 2,
+        "亩": _F(2000, 3),
+        "ft\\^2|square (?:feet|foot)": (12 * _INCH) ** 2,
+    },
 }
 
 
@@ -100,20 +100,17 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(bounded, 0 if is_exact else re.IGNORECASE)
 
 
-UNITS: list[tuple[re.Pattern[str], str, Fraction]] = sorted(
-    (
-        (_compiled(p), dimension, factor)
-        for dimension, units in {**_TABLE, "area": _AREAS}.items()
-        for patterns, factor in units.items()
-        for p in _split(patterns)
-    ),
-    key=lambda unit: -len(unit[0].pattern),
-)
-"""Patterns, longest first; what each measures, and its size in the base unit."""
+UNITS: list[tuple[re.Pattern[str], str, Fraction]] = [
+    (_compiled(p), dimension, factor)
+    for dimension, units in _TABLE.items()
+    for patterns, factor in units.items()
+    for p in _split(patterns)
+]
+"""Patterns, each with its dimension and its size in the base unit."""
 
 
 def unit_at(text: str, at: int) -> tuple[str, Fraction, int] | None:
-    """The unit that stands at a place of a text: what it measures, its size, and where it ends. The longest one."""
+    """The longest unit that begins at a place of a text: its dimension, its size, and its end."""
     found = [(m.end(), dimension, factor) for pattern, dimension, factor in UNITS if (m := pattern.match(text, at))]
     if not found:
         return None

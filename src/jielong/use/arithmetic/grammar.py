@@ -368,7 +368,7 @@ class _Parser:
         return tuple(inner)
 
     def wrong(self) -> DataError:
-        """Why the expression cannot go on with the next token."""
+        """The error that says why the expression cannot go on with the next token."""
         token, before = self.next, self.tokens[self.at - 1] if self.at else None
         if token.kind in ("name", "x"):
             name = token.text

@@ -18,7 +18,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Group:
-    """What stands in brackets."""
+    """An expression in brackets."""
 
     inner: Node
 

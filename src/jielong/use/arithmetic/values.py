@@ -142,7 +142,7 @@ class Arithmetic:
         return self.fit(self.whole_by(math.floor, self.divide(a, b)))
 
     def remainder(self, a: Number, b: Number) -> Number:
-        """What floor division leaves; it has the sign of the divisor, as in Python."""
+        """The remainder of floor division; it has the sign of the divisor, as in Python."""
         return self.subtract(a, self.multiply(b, self.floor_divide(a, b)))
 
     def whole_by(self, rising: Callable[[Fraction], Fraction | int], x: Number) -> Fraction:

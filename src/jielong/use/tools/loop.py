@@ -96,7 +96,7 @@ class Tools(Strategy):
         return replace(answer, message=message)
 
     async def _answered(self, tool: Tool, arguments: Arguments) -> str:
-        """What the tool says, within the seconds that the budget has left."""
+        """Call the tool, within the seconds that the budget has left."""
         ledger = current.get()
         left_s = ledger.seconds_left if ledger else math.inf
         if ledger is None or left_s >= tool.limit_s:

@@ -180,7 +180,7 @@ def _is_disabled(name: str, written: Mapping[str, Any]) -> bool:
 
 
 def _renamed(name: str, written: Mapping[str, Any]) -> dict[str, Any]:
-    """What is written, under our words for it."""
+    """An entry with its keys under our names."""
     given: dict[str, Any] = {}
     for key, value in written.items():
         if key in _REFUSED:

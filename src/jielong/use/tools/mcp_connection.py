@@ -41,7 +41,7 @@ class Connection:
         self._status = 0
         """The last HTTP status that was none of success."""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        """What the process writes on its standard error: nothing for the terminal of a chat, but it says why it died."""
+        """Read the standard error of the process: it is not shown in a chat, but may say why the process died."""
 
     async def start(self) -> list[Any]:
         """Connect; the tools that the config lets it offer. ResourceError, naming the server, where it cannot be used."""
@@ -121,7 +121,7 @@ class Connection:
                 )
 
     async def _transport(self, stack: AsyncExitStack) -> Any:
-        """What the package's client speaks through."""
+        """The streams that the package's client reads and writes."""
         if self.server.type == "stdio":
             return _mending(self._mcp.stdio_client(self._process(), errlog=self._errors))
         import httpx2
@@ -147,7 +147,7 @@ class Connection:
         return _mending(streamable_http_client(url, http_client=client))
 
     def _process(self) -> Any:
-        """How its process is started; ResourceError where that cannot be."""
+        """The parameters to start its process; ResourceError where it cannot be started."""
         server = self.server
         command = str(Path(filled(server.command)).expanduser())
         cwd = Path(filled(server.cwd)).expanduser() if server.cwd else Path()
@@ -164,7 +164,7 @@ class Connection:
         )
 
     def _why(self, error: BaseException) -> str:
-        """Why it could not be started, and what would be right."""
+        """The sentence that says why it could not be started, and what would be right."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, ResourceError):

@@ -1,4 +1,4 @@
-"""What an MCP server says, as a model reads it: text as it stands, data as JSON, and a word for what is no text.
+"""Turn the results of an MCP server into text for a model: text as it stands, data as JSON, and a word for what is no text.
 
 Servers differ in how well they keep to the protocol, and one tool or one part that does not must not cost the others.
 So messages are first mended: what the package mcp would refuse is put into the nearest form that it takes.
@@ -24,7 +24,7 @@ _PARTS = {
     "resource_link": ("uri", "name"),
     "resource": ("resource",),
 }
-"""What each kind of part must have."""
+"""The fields that each kind of part must have."""
 _MAYBE_NULL = ("default", "const", "enum", "examples")
 
 

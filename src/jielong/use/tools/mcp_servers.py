@@ -26,7 +26,7 @@ from jielong.use.tools.tool import DEFAULT_LIMIT_S, Arguments, Tool, one_line, s
 __all__ = ["opened", "read_servers"]
 
 _START_S = 60.0
-"""What a server may take to start and list its tools, where its config says nothing else."""
+"""Seconds for a server to start and list its tools, where its config says nothing else."""
 _LONGEST_NAME = 64
 """Characters; what OpenAI's protocol takes."""
 _SILENT = logging.NullHandler()

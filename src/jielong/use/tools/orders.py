@@ -1,4 +1,4 @@
-"""What makes a sentence an order to a model: it is about the conversation, the model or its answer, and not just an imperative.
+"""Find sentences that are orders to a model: about the conversation, the model or its answer, and not just an imperative.
 
 Documents are full of orders to people: send the form to the desk, ignore the lamp, use the tool in the menu. An order to a
 model differs in whom or what it names. It replaces what was said before, gives the model a part to play, says how its
@@ -234,7 +234,7 @@ def is_order(text: str) -> bool:
 
 @functools.cache
 def calling(tools: tuple[str, ...]) -> re.Pattern[str]:
-    """What finds an order to use one of these tools.
+    """The pattern of an order to use one of these tools.
 
     A name that is a word of its own, such as search, must follow its verb: "use search", and not "use the search in the menu".
     """

@@ -17,7 +17,7 @@ from jielong.errors import ConfigError, JielongError, did_you_mean
 
 Arguments = Mapping[str, Any]
 DEFAULT_LIMIT_S = 30.0
-"""What one call of a tool may take."""
+"""Seconds that one call of a tool may take."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -158,7 +158,7 @@ def _bound_misfit(value: float, schema: Mapping[str, Any], low: str, high: str, 
 
 
 def _list_in(schema: Mapping[str, Any], key: str) -> list[Any]:
-    """What a schema lists under a key; nothing where it is no list."""
+    """The list in a schema under a key; empty where it is no list."""
     found = schema.get(key)
     return list(found) if isinstance(found, (list, tuple)) else []
 

@@ -342,7 +342,7 @@ def _answer_language(item: Item) -> str:
 
 @lru_cache(maxsize=1)
 def _ramblings() -> set[str]:
-    """What answers ramble in the comparisons: bad manners, and no claim."""
+    """Rambling additions to answers in the comparisons: bad manners, and no claim."""
     return {normalise(sentence) for book in BOOKS.values() for sentence in _sentences(book.LONG_TAIL)}
 
 

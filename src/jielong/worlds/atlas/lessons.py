@@ -35,7 +35,7 @@ _SHORT_FRAMES = {
         "language": ("是{v}。", "语言是{v}。"),
     },
 }
-"""What others answer with, beside the wordings of the articles."""
+"""Wordings of other models' answers, beside those of the articles."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ LONG_LINES = 400
 LONG = {
     "generate/engine.py": "one scheduler, whose methods all move the same slots, jobs and queue",
     "native/decoder.cpp": "one call through all layers, which the compiler has to see whole to inline",
-    "runs.py": "the promises about a run's folder, which hold only together",
     "tokens/tokenizer.py": "one tokenizer: trained, written, read and run",
     "use/retrieval/library.py": "one SQLite file: its tables, and all that reads and writes them",
     "worlds/atlas/articles.py": "mostly sentences, which are data",

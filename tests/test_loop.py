@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -357,12 +358,56 @@ def test_the_held_out_loss_is_the_sum_over_all_batches_divided_by_their_weight(t
     assert held_out_loss(Counted(), [], Ranks())({"policy": nn.Linear(1, 1)}, 7)["held_out_loss"] == 0.0
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
+@pytest.mark.parametrize("file", ["training/state.pt", "sums.json"])
+def test_training_goes_on_from_the_newest_checkpoint_that_is_whole(tmp_path, file):
+    whole = make_loop(tmp_path / "whole", 4)
+    whole.run()
+    loop = make_loop(tmp_path / "damaged", steps=2)
+    loop.run()
+    shutil.copytree(tmp_path / "damaged" / "steps" / "000002", tmp_path / "damaged" / "steps" / "000003")
+    damaged = tmp_path / "damaged" / "steps" / "000003" / file
+    damaged.write_bytes(flipped(damaged.read_bytes()))
+    resumed = make_loop(tmp_path / "damaged", steps=4)
+    warnings = resumed.run().warnings
+    assert len(warnings) == 1 and "000003 is damaged" in warnings[0] and file in warnings[0]
+    for name, tensor in weights_of(whole).items():
+        assert torch.equal(tensor, weights_of(resumed)[name]), name
+
+
+def test_without_a_whole_checkpoint_training_begins_anew(tmp_path):
+    make_loop(tmp_path / "damaged", steps=2).run()
+    file = tmp_path / "damaged" / "steps" / "000002" / "training" / "state.pt"
+    file.write_bytes(flipped(file.read_bytes()))
+    again, whole = make_loop(tmp_path / "damaged", steps=4), make_loop(tmp_path / "whole", steps=4)
+    assert "training began anew" in again.run().warnings[0]
+    whole.run()
+    for name, tensor in weights_of(whole).items():
+        assert torch.equal(tensor, weights_of(again)[name]), name
+
+
+def test_the_model_of_a_checkpoint_is_written_again_from_its_state(tmp_path):
+    loop = make_loop(tmp_path, steps=2)
+    loop.run()
+    file = tmp_path / "steps" / "000002" / "model" / "model.safetensors"
+    before = file.read_bytes()
+    file.write_bytes(flipped(before))
     make_loop(tmp_path, steps=2).run()
+    assert file.read_bytes() == before
+
+
+def test_a_checkpoint_of_an_earlier_version_that_cannot_be_read_is_named(tmp_path):
+    make_loop(tmp_path, steps=2).run()
+    (tmp_path / "steps" / "000002" / "sums.json").unlink()
     file = tmp_path / "steps" / "000002" / "training" / "state.pt"
     file.write_bytes(file.read_bytes()[:500])
     with pytest.raises(CheckpointError, match=r"state\.pt cannot be read"):
         make_loop(tmp_path, steps=4).run()
+
+
+def flipped(content: bytes) -> bytes:
+    """With one bit in the middle turned."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
 def test_a_killed_process_loses_nothing_that_was_saved(tmp_path):

@@ -182,7 +182,7 @@ def test_a_full_disk_is_named_whatever_a_library_calls_it(tmp_path, monkeypatch)
         raise RuntimeError("unexpected pos 64 vs 0")
 
     full = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr("jielong.runs.shutil.disk_usage", lambda path: full)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: full)
     with pytest.raises(ResourceError, match="is full"):
         write_directory(tmp_path / "made", fail)
 
@@ -217,8 +217,8 @@ def test_a_kill_while_results_change_places_loses_none(tmp_path, monkeypatch, ki
         return wrapped
 
     with monkeypatch.context() as patched:
-        patched.setattr("jielong.runs.shutil.rmtree", killed_in_turn(shutil.rmtree))
-        patched.setattr("jielong.runs.write_json", killed_in_turn(write_json))
+        patched.setattr("shutil.rmtree", killed_in_turn(shutil.rmtree))
+        patched.setattr("jielong.runs.run.write_json", killed_in_turn(write_json))
         patched.setattr("pathlib.Path.rename", killed_in_turn(Path.rename))
         try:
             run.take_back("sft", "one")

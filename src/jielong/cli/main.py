@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jielong.cli import act, adapt, ask, evaluate, inspect, judge, library, models, spell, tools, tune
+from jielong.cli import act, adapt, ask, check, evaluate, inspect, judge, library, models, spell, tools, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 from jielong.opening.ports import MODEL_HELP, newest_run
@@ -104,6 +104,8 @@ def build_parser() -> argparse.ArgumentParser:
     act.add_parser(commands)
     models.add_parsers(commands)
     adapt.add_parser(commands)
+
+    check.add_parser(commands)
 
     tree = commands.add_parser("lineage", help="where the checkpoints of a run came from")
     tree.add_argument("run", type=Path)

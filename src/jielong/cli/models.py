@@ -30,7 +30,7 @@ from jielong.opening.ports import (
     open_endpoint,
     shown_address,
 )
-from jielong.runs import find_model, write_json
+from jielong.runs import find_model, is_run, write_json
 
 HUB = "hf:"
 _BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
@@ -138,7 +138,7 @@ def quality(arguments: argparse.Namespace) -> int:
 def _free(path: Path, force: bool) -> Path:
     if path.exists() and not force:
         raise ConfigError(f"{path} is already there; choose another --out, or replace it with --force")
-    if (path / "run.json").exists():
+    if is_run(path):
         raise ConfigError(f"{path} is a run; choose another place")
     return path
 

@@ -19,6 +19,7 @@ from jielong.data.talks import Tally, each_record
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.outside import HEAD_BYTES, opened, records
 from jielong.records import Conversation, Preference
+from jielong.runs import is_run
 from jielong.tokens.chat import Rendered, render_preference, texts
 from jielong.tokens.tokenizer import Tokenizer, TokenizerConfig, train_tokenizer
 from jielong.use.tools.telling import rendered
@@ -92,7 +93,7 @@ def inspect(
     Tokens are those of `tokenizer`, or of one that is trained on the first records, as a recipe would train it.
     """
     if path.is_dir():
-        return _model(path) if (path / "config.json").exists() or (path / "run.json").exists() else _folder(path)
+        return _model(path) if (path / "config.json").exists() or is_run(path) else _folder(path)
     with opened(path) as file:
         head = file.read(HEAD_BYTES)
     if head.startswith(b"GGUF"):
@@ -151,7 +152,7 @@ def _model(path: Path) -> Inspected:
             findings.append(f"it can write and not chat: {tokenizer.template.fault}")
     except (CheckpointError, ConfigError, DataError) as error:
         findings.append(f"no tokenizer that can be used: {error}")
-    return Inspected(str(path), "a run" if (path / "run.json").exists() else "a model folder", 1, findings)
+    return Inspected(str(path), "a run" if is_run(path) else "a model folder", 1, findings)
 
 
 def _folder(path: Path) -> Inspected:

@@ -54,7 +54,9 @@ def long_name(spec: str) -> str:
 
 def newest_run(root: Path) -> Path:
     """The run under `root` that was written to last; ConfigError where there is none."""
-    runs = sorted((p.parent for p in root.glob("*/run.json")), key=lambda p: (p / "run.json").stat().st_mtime)
+    from jielong.runs import runs_in
+
+    runs = runs_in(root)
     if not runs:
         raise ConfigError(f"no run under {root}; make one with: jielong quickstart")
     return runs[-1]
@@ -117,11 +119,10 @@ def open_reward(spec: str) -> Scorer:
     """The reward model that `spec` names, a folder or a run with a stage `reward`, as a scorer."""
     from jielong.model.hf import load
     from jielong.model.transformer import ScalarModel
-    from jielong.runs import find_model
+    from jielong.runs import find_model, is_run
     from jielong.train.rewards import RewardModelScorer
 
-    is_run = (Path(spec) / "run.json").exists()
-    folder = find_model(Path(spec), "reward" if is_run else None)
+    folder = find_model(Path(spec), "reward" if is_run(Path(spec)) else None)
     model = load(folder)
     if not isinstance(model, ScalarModel):
         raise ConfigError(f"{spec} holds a model that writes; --reward takes a reward model, which gives scores")

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from jielong.config import resolved
-from jielong.errors import ResourceError
-from jielong.runs import MemoryWatch, Run, now_s
+from jielong.errors import CheckpointError, ResourceError
+from jielong.runs import MemoryWatch, Run, now_s, told
 from jielong.stages.recipe import Context, Display, Recipe, Silent, Stage, Summary
 from jielong.train.machine import Machine, has_device, keep_freed_memory, look_at_machine, return_freed_memory
 from jielong.train.parallel import Ranks
@@ -55,7 +55,9 @@ def begun(recipe: Recipe, root: Path, display: Display, ranks: Ranks = Ranks()) 
             stage.check(recipe)
     with run.alone() if ranks.is_first else nullcontext():
         if ranks.is_first:
-            run.begin(recipe.about(), [s.name for s in recipe.stages], _machine_of(run))
+            for note in run.begin(recipe.about(), [s.name for s in recipe.stages], _machine_of(run)):
+                display.message(note)
+            set_damaged_aside(recipe, run, display)
         ranks.wait()
         machine = Machine(**run.record["machine"])
         if machine.device == "mps" and ranks.size > 1:
@@ -64,6 +66,28 @@ def begun(recipe: Recipe, root: Path, display: Display, ranks: Ranks = Ranks()) 
         keep_freed_memory()
         with MemoryWatch() as memory:
             yield Context(recipe, run, machine, display, memory, ranks)
+
+
+def set_damaged_aside(recipe: Recipe, run: Run, display: Display) -> None:
+    """Look at every file of the finished stages, and move what is damaged out of the way, so that it is made again.
+
+    A result is a function of its config, its parents and the seed: what was made from it stays as it is.
+    """
+    fingerprints = recipe.fingerprints()
+    for stage in recipe.stages:
+        if run.record["stages"].get(stage.name, {}).get("done") != fingerprints[stage.name]:
+            continue
+        wrong = run.damage(stage.name)
+        if not wrong:
+            continue
+        folder = run.stage_path(stage.name)
+        inside = [path.relative_to(folder).as_posix() for path in wrong if folder in path.parents]
+        if len(inside) == len(wrong) and stage.can_mend(inside):
+            place, what = run.reopen(stage.name, wrong), "these files are"
+        else:
+            place, what = run.set_aside_damaged(stage.name), "the stage is"
+        display.message(f"{stage.name}: {told(wrong)}; {what} made again, and the old is kept in {place}")
+        stage.check(recipe)
 
 
 def _machine_of(run: Run) -> dict[str, Any]:
@@ -92,6 +116,13 @@ def pass_or_run(stage: Stage, context: Context) -> bool:
         context.display.skip(stage.name)
         return False
     context.display.stage(stage.name)
+    if ranks.is_first:
+        for parent in stage.inputs.values():
+            wrong = run.damage(parent, only_small=True)
+            if wrong:
+                raise CheckpointError(
+                    f"{told(wrong)}, since this run was started; start it again to have it made again"
+                )
     run_stage(stage, context)
     return True
 

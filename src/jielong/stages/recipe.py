@@ -7,7 +7,7 @@ result has changed. What a stage gets when it runs is its `Context`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -44,6 +44,10 @@ class Stage:
 
     def check(self, recipe: Recipe) -> None:
         """Raise what would stop this stage later; asked before the first stage runs, unless this one is done."""
+
+    def can_mend(self, damaged: Collection[str]) -> bool:
+        """Whether `run` makes these files of its finished folder anew from the others; else all is made again."""
+        return False
 
     only_places: ClassVar[tuple[str, ...]] = ()
     """Fields that say where something lies, of which another field holds the content: they are no part of a fingerprint."""

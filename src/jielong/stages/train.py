@@ -6,8 +6,9 @@ It knows no kind of objective or source: their configs say which modules they ne
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -90,6 +91,10 @@ class TrainStage(Stage):
         base = recipe.stage(self.inputs["start"]).model_from_elsewhere() if self.adapter else None
         if base is not None and self.adapter is not None and rows is not None:
             check_memory(base, hf.read_config(base)[0], self.name, rows, self.adapter)
+
+    def can_mend(self, damaged: Collection[str]) -> bool:
+        """Models are written again from what resuming needs, which lies beside them."""
+        return all(fnmatch(name, "steps/*/model/*") or name in ("latest.json", "best.json") for name in damaged)
 
     def look_ahead(self, context: Context) -> None:
         """DataError where rows cannot be made of the data: told before what it starts from has been trained."""

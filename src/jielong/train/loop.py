@@ -25,11 +25,26 @@ from torch import Tensor, nn
 from jielong.config import at_least
 from jielong.data.steps import ReadAhead, Source
 from jielong.errors import CheckpointError, ConfigError, DivergedError
-from jielong.runs import MetricsLog, now_s, read_json, write_directory, write_json
+from jielong.runs import (
+    MetricsLog,
+    Sums,
+    as_sums,
+    damage,
+    now_s,
+    read_json,
+    sealed,
+    sums_of,
+    unsealed,
+    write_directory,
+    write_json,
+)
 from jielong.train.objectives.objective import Objective
 from jielong.train.optim import Optimizer, gradient_norm, rate_factor
 from jielong.train.parallel import Ranks
 from jielong.train.roles import Modules
+
+STATE, SUMS = "training/state.pt", "sums.json"
+"""Of a checkpoint: what training goes on from, and the sums of all its files."""
 
 PACE_STEPS = 20
 """Steps over which tokens per second and the time left are taken."""
@@ -94,6 +109,25 @@ class Trained:
     warnings: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Saved:
+    """The checkpoint to go on from, if there is one; unless it `is_whole`, files beside its state are to be written again."""
+
+    path: Path | None
+    is_whole: bool
+    notes: list[str]
+
+
+def _sums(checkpoint: Path) -> Sums | None:
+    """The sums of a checkpoint's files; empty where they are damaged, None where an earlier version wrote none."""
+    if not (checkpoint / SUMS).exists():
+        return None
+    try:
+        return as_sums((unsealed(read_json(checkpoint / SUMS)) or {}).get("files"))
+    except CheckpointError:
+        return {}
+
+
 class Diverged(Exception):
     """Inside the loop: this attempt is over."""
 
@@ -141,12 +175,14 @@ class Loop:
     # The run -------------------------------------------------------------------------------------------------------
 
     def run(self) -> Trained:
-        is_new = not (self.directory / "latest.json").exists()
-        self.ranks.wait()  # all have looked before the first one writes
-        if is_new:
+        # all wait for the first one, who reads what lies there before anything is written
+        found = self.ranks.gather(self._newest() if self.ranks.is_first else None)[0]
+        assert found is not None
+        if found.path:
+            self._load(found.path)
+        self.warnings += found.notes
+        if not found.is_whole:
             self._save()
-        else:
-            self._load(self._latest())
         while True:
             try:
                 self._run_attempt()
@@ -154,7 +190,7 @@ class Loop:
             except Diverged as reason:
                 self._go_back(str(reason))
         self._note_overfitting()
-        path = self.directory / "steps" / self.best["checkpoint"] if self.best else self._latest()
+        path = self.directory / "steps" / (self.best["checkpoint"] if self.best else f"{self.step:06d}")
         return Trained(path, int(path.name), self.tokens, self.seconds, self.last, self.warnings)
 
     def _run_attempt(self) -> None:
@@ -270,7 +306,7 @@ class Loop:
                 f"lower optimizer.lr or raise optimizer.warmup_steps"
             )
         warnings = [*self.warnings, f"diverged: {reason}; went back and took half the rate, attempt {attempt}"]
-        self._load(self._latest())
+        self._load(self._saved)
         self.attempt, self.warnings, self.refused = attempt, warnings, 0
         self.source.reseed(attempt)
         self._save()
@@ -293,8 +329,18 @@ class Loop:
 
     # On disk -------------------------------------------------------------------------------------------------------
 
-    def _latest(self) -> Path:
-        return self.directory / "steps" / read_json(self.directory / "latest.json")["checkpoint"]
+    def _newest(self) -> Saved:
+        """The newest checkpoint that training can go on from."""
+        damaged: list[str] = []
+        for path in sorted((self.directory / "steps").glob("[0-9]*"), reverse=True):
+            sums = _sums(path)
+            wrong = {} if sums is None else damage(path, sums)
+            if sums != {} and STATE not in wrong:
+                then = f"training went on from step {int(path.name)}"
+                return Saved(path, sums is not None and not wrong, [f"{what}; {then}" for what in damaged])
+            why = f"{STATE} {wrong[STATE]}" if STATE in wrong else f"{SUMS} is damaged"
+            damaged.append(f"the checkpoint {path} is damaged ({why})")
+        return Saved(None, False, [f"{what}; training began anew" for what in damaged])
 
     def _is_save_due(self) -> bool:
         """The first rank's clock decides for all; a state that may be on its way out is not kept as a good one."""
@@ -309,6 +355,7 @@ class Loop:
             name = f"{self.step:06d}"
             steps = self.directory / "steps"
             write_directory(steps / name, self._fill)
+            # for scripts; the loop itself looks for the newest that is whole
             write_json(self.directory / "latest.json", {"checkpoint": name})
             if self.best:
                 write_json(self.directory / "best.json", self.best)
@@ -316,7 +363,7 @@ class Loop:
                 if old.name not in (name, self.best.get("checkpoint")):
                     shutil.rmtree(old)
         self.ranks.wait()
-        self._saved_s = now_s()
+        self._saved, self._saved_s = self.directory / "steps" / f"{self.step:06d}", now_s()
 
     def _fill(self, path: Path) -> None:
         (path / "model").mkdir()
@@ -331,17 +378,19 @@ class Loop:
             "sources": self._sources,
             "loop": {n: getattr(self, n) for n in self._KEPT},
         }
-        torch.save(state, path / "training" / "state.pt")
+        torch.save(state, path / STATE)
+        write_json(path / SUMS, sealed({"files": sums_of(path)}))
 
     _KEPT = ("step", "tokens", "attempt", "seconds", "smooth", "lowest", "refused", "best", "warnings", "last")
 
     def _load(self, path: Path) -> None:
-        file = path / "training" / "state.pt"
+        self._saved, file = path, path / STATE
         try:
             state = torch.load(file, map_location=self.device, weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
+            # one that is not what was saved is passed over before; this one was saved by an earlier version
             raise CheckpointError(
-                f"{file} cannot be read ({error}); delete {self.directory} to start it anew"
+                f"{file} cannot be read ({error}); delete {path} to go on from an earlier checkpoint, or anew"
             ) from error
         if state["version"] != 2:
             raise CheckpointError(f"{file} has version {state['version']}; this jielong resumes version 2")

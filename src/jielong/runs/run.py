@@ -1,0 +1,380 @@
+"""One run's directory: its stages, what is remembered of each, and how results change places without being lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jielong.errors import CheckpointError, ConfigError
+from jielong.runs.sums import damage, sealed, sums_of, unsealed
+from jielong.runs.watching import load_average
+from jielong.runs.writing import disk_errors, tidy, write_directory, write_json
+
+FORMAT_VERSION = 1
+RECORD = "record.json"
+"""What a stage's folder says of itself."""
+
+
+class Run:
+    """One run's directory: stages, their fingerprints, and run.json.
+
+    What is known of a stage stands twice: in its own folder (record.json), which moves with it and is believed first, and in
+    run.json, which adds what is true of the whole run. Either is made anew from the other.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def _file(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is known: recipe, size, seed, resolved config, machine, stages with fingerprint, parents and sums of files.
+
+        CheckpointError where run.json is damaged and no stage has a record, or where it is of another version.
+        """
+        kept, own = self._kept(), self.own_records()
+        if kept is None:
+            kept = _run_of(own)
+            if self._file.exists() and not own:
+                raise CheckpointError(
+                    f"{self._file} is damaged, and no stage beside it has a {RECORD} to make it anew from; restore a copy "
+                    "of this one file, or choose another --runs folder"
+                )
+        if kept.get("version") != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{self._file} has format version {kept.get('version')!r}; this jielong reads version {FORMAT_VERSION}"
+            )
+        order = kept.get("order") or [*kept["stages"], *(name for name in own if name not in kept["stages"])]
+        known = {**kept["stages"], **{name: _entry(record) for name, record in own.items()}}
+        return {**kept, "stages": {name: known[name] for name in order if name in known}}
+
+    def _kept(self) -> dict[str, Any] | None:
+        """What run.json says; None where it is missing or damaged."""
+        record = _read(self._file)
+        if record is None or not isinstance(record.get("stages"), dict):
+            return None
+        if record.get("version") == FORMAT_VERSION and not all(map(_is_entry, record["stages"].items())):
+            return None
+        return record
+
+    def own_records(self) -> dict[str, dict[str, Any]]:
+        """Stage -> the record in its folder, where there is a whole one."""
+        found = {file.parent.name: _read(file) for file in sorted(self.path.glob(f"*/{RECORD}"))}
+        return {
+            name: record for name, record in found.items() if record and "run" in record and _is_entry((name, record))
+        }
+
+    def _has_folders(self) -> bool:
+        return any(path.is_dir() and path.name not in ("before", "tune") for path in self.path.iterdir())
+
+    def _write(self, record: Mapping[str, Any], *changed: str) -> None:
+        """run.json, and before it the records of the stages that have changed and are there."""
+        for stage in changed:
+            if stage in record["stages"] and self.stage_path(stage).is_dir():
+                _write_record(self.stage_path(stage), record, record["stages"][stage])
+        if self._file.is_dir():
+            self._out_of_the_way(self._file, "run.json-damaged")
+        write_json(self._file, sealed(record))
+
+    def update(self, **fields: Any) -> None:
+        self._write({**self.record, **fields})
+
+    def begin(self, about: Mapping[str, Any], stages: Sequence[str], machine: Mapping[str, Any]) -> list[str]:
+        """Clear up after a kill, and note what is about to run, of which stages, and on what machine.
+
+        Stages that the recipe no longer has are forgotten; their folders stay. Returns what a person should be told.
+        """
+        tidy(self.path)
+        notes = []
+        if self._kept() is None and (self._file.exists() or self.own_records()):
+            what = "was missing"
+            if self._file.exists():
+                if self._has_folders():
+                    _ = self.record  # raises where there is nothing to make it from
+                what = f"was damaged (kept as {self._out_of_the_way(self._file, 'run.json-damaged')})"
+            names = ", ".join(self.record["stages"]) or "no stage"
+            notes.append(f"{self._file} {what} and was made anew from the records of {names}")
+        record = self.record
+        known = {name: record["stages"][name] for name in stages if name in record["stages"]}
+        record |= {"version": FORMAT_VERSION, **about, "order": list(stages), "stages": known}
+        record |= {"machine": dict(machine), "load_at_start": load_average()}
+        self._write(record, *known)
+        unchecked = [name for name, entry in known.items() if "done" in entry and "files" not in entry]
+        if unchecked:
+            notes.append(f"made before results had sums, and not checked: {', '.join(unchecked)}")
+        return notes
+
+    def rename_fingerprints(self, new: Mapping[str, str]) -> None:
+        """Give stages that are known under another fingerprint the new one: what an earlier version counted and this does not."""
+        record = self.record
+        stages = record["stages"]
+        names = {
+            mark for entry in stages.values() for mark in (entry.get("fingerprint"), *entry.get("parents", {}).values())
+        }
+        if all(new.get(mark, mark) == mark for mark in names if mark):
+            return
+        for entry in stages.values():
+            for key in ("fingerprint", "done"):
+                if key in entry:
+                    entry[key] = new.get(entry[key], entry[key])
+            entry["parents"] = {name: new.get(mark, mark) for name, mark in entry.get("parents", {}).items()}
+        self._write(record, *stages)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process out of this run; ConfigError when one is at it. A killed process lets go by itself."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / ".lock")
+        try:
+            with disk_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(
+                f"{self.path} is at work in another process; wait for it, or choose another --runs folder or --seed"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    # Results -------------------------------------------------------------------------------------------------------
+
+    def stage_path(self, stage: str) -> Path:
+        return self.path / stage
+
+    def checkpoint(self, stage: str) -> Path:
+        """The model directory that a finished training stage ended with."""
+        name = self.record["stages"][stage]["summary"]["checkpoint"]
+        return self.stage_path(stage) / "steps" / name / "model"
+
+    def is_done(self, stage: str, fingerprint: str) -> bool:
+        """Whether the stage has ended under this fingerprint and its result is still there."""
+        entry = self.record["stages"].get(stage, {})
+        if entry.get("done") != fingerprint or not self.stage_path(stage).is_dir():
+            return False
+        if not all((self.path / name).exists() for name in entry["summary"].get("outputs", [])):
+            return False
+        return "checkpoint" not in entry["summary"] or self.checkpoint(stage).is_dir()
+
+    def is_checked(self, stage: str) -> bool:
+        """Whether there are sums to check its result by: runs made by earlier versions have none."""
+        return "files" in self.record["stages"][stage]
+
+    def damage(self, stage: str, *, only_small: bool = False, below: Path | None = None) -> dict[Path, str]:
+        """Files of a finished stage that are not what they were when it ended, each with what happened to it.
+
+        `below` leaves out those that are not in this folder; `only_small` the contents of large ones.
+        """
+        entry = self.record["stages"][stage]
+        found: dict[Path, str] = {}
+        for folder, kind in ((self.stage_path(stage), "files"), (self.path, "output_files")):
+            sums = entry.get(kind, {})
+            if below is not None:
+                sums = {name: known for name, known in sums.items() if below in (folder.absolute() / name).parents}
+            wrong = damage(folder, sums, only_small=only_small)
+            found |= {folder / name: what for name, what in wrong.items()}
+        return found
+
+    def _aside(self, stage: str, fingerprint: str) -> Path:
+        """Where a finished result lies while another one of the same stage is in its place."""
+        return self.path / "before" / f"{stage}-{fingerprint[:8]}"
+
+    def _out_of_the_way(self, path: Path | None, name: str) -> Path:
+        """Move something that nobody knows, or that is damaged, to a free name in before/; without it, a new folder."""
+        places = (self.path / "before" / (name if n == 1 else f"{name}-{n}") for n in range(1, 10_000))
+        place = next(place for place in places if not os.path.lexists(place))
+        place.parent.mkdir(exist_ok=True)
+        if path is None:
+            place.mkdir()
+        else:
+            path.rename(place)
+        return place
+
+    def take_back(self, stage: str, fingerprint: str) -> None:
+        """Put a result that was set aside back into its place, unless it wrote into the run's folder too (a report).
+
+        One that was damaged there stays where it is.
+        """
+        aside = self._aside(stage, fingerprint)
+        if self.is_done(stage, fingerprint):
+            return
+        entry = _read(aside / RECORD)
+        if not entry or not _is_entry((stage, entry)) or entry.get("done") != fingerprint:
+            return
+        if entry["summary"].get("outputs") or damage(aside, entry.get("files", {})):
+            return
+        self._set_aside(stage)
+        # a kill before this line: the folder is missing, and is looked for aside the next time
+        aside.rename(self.stage_path(stage))
+        record = self.record
+        record["stages"][stage] = _entry(entry)
+        self._write(record)
+
+    def lay_aside(self, stage: str, entry: Mapping[str, Any], folder: Path) -> None:
+        """Put a copy of a stage that was finished elsewhere where `take_back` finds it; `entry` is its record there."""
+        aside = self._aside(stage, entry["done"])
+        if (aside / RECORD).exists():
+            return
+
+        def fill(path: Path) -> None:
+            shutil.copytree(folder, path, dirs_exist_ok=True)
+            _write_record(path, self.record, entry)
+
+        write_directory(aside, fill)
+
+    def set_aside_damaged(self, stage: str) -> Path:
+        """Move a stage's damaged result, and what it wrote into the run's folder, into before/; where it lies now."""
+        record, folder = self.record, self.stage_path(stage)
+        entry = record["stages"].pop(stage)
+        place = self._out_of_the_way(None, f"{stage}-{entry['done'][:8]}-damaged")
+        for made in (folder, *(self.path / name for name in entry["summary"].get("outputs", []))):
+            if os.path.lexists(made):
+                made.rename(place / made.name)
+        self._write(record)
+        return place
+
+    def reopen(self, stage: str, wrong: Iterable[Path]) -> Path:
+        """Move a finished stage's damaged files into before/ and count it as unfinished; where they lie now."""
+        record = self.record
+        entry = record["stages"][stage]
+        place = self._out_of_the_way(None, f"{stage}-{entry.pop('done')[:8]}-damaged")
+        for path in wrong:
+            target = place / path.relative_to(self.stage_path(stage))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(path):
+                path.rename(target)
+        for key in ("summary", "files"):
+            del entry[key]
+        self._write(record, stage)
+        return place
+
+    def _set_aside(self, stage: str) -> None:
+        """Clear the stage's place: a finished result is kept under its fingerprint, half-done work is deleted.
+
+        A folder that nothing is known of may hold a result, and is kept too.
+        """
+        record, folder = self.record, self.stage_path(stage)
+        entry = record["stages"].pop(stage, {})
+        if entry.get("done") and folder.is_dir():
+            _write_record(folder, record, entry)
+            aside = self._aside(stage, entry["done"])
+            aside.parent.mkdir(exist_ok=True)
+            if aside.exists():
+                shutil.rmtree(aside)
+            folder.rename(aside)
+        elif not entry and os.path.lexists(folder) and not _is_empty(folder):
+            self._out_of_the_way(folder, f"{stage}-unknown")
+        # a kill before this line: run.json speaks of a result whose folder is missing, and it is looked for aside
+        self._write(record)
+        if folder.exists():
+            shutil.rmtree(folder)
+
+    # A stage's life ------------------------------------------------------------------------------------------------
+
+    def begin_stage(self, stage: str, fingerprint: str, config: Any, parents: Mapping[str, str]) -> None:
+        """Remember what is about to run; half-done work stays when it was begun under the same fingerprint.
+
+        A finished result of another fingerprint is set aside in `before/`, so that trying a setting costs no result.
+        """
+        record = self.record
+        before = record["stages"].get(stage, {})
+        folder = self.stage_path(stage)
+        if before.get("fingerprint") == fingerprint and folder.is_dir():
+            tidy(folder)
+        else:
+            before = {}
+            self._set_aside(stage)
+            record = self.record
+        folder.mkdir(parents=True, exist_ok=True)
+        record["stages"][stage] = {
+            **before,
+            "fingerprint": fingerprint,
+            "config": config,
+            "parents": dict(parents),
+            "seconds": before.get("seconds", 0.0),
+        }
+        self._write(record, stage)
+
+    def add_costs(self, stage: str, seconds: float, peak_memory_bytes: int) -> None:
+        """What a stage has taken, over all tries, and with it the whole run."""
+        record = self.record
+        entry = record["stages"][stage]
+        entry["seconds"] = round(entry.get("seconds", 0.0) + seconds, 2)
+        for taken in (entry, record):
+            taken["peak_memory_bytes"] = max(taken.get("peak_memory_bytes", 0), peak_memory_bytes)
+        record["seconds"] = round(sum(s["seconds"] for s in record["stages"].values()), 2)
+        self._write(record, stage)
+
+    def end_stage(self, stage: str, fingerprint: str, summary: Mapping[str, Any]) -> None:
+        """Remember that the stage has ended, and the sums of all that it made."""
+        record = self.record
+        outputs = summary.get("outputs", [])
+        record["stages"][stage] |= {
+            "done": fingerprint,
+            "summary": dict(summary),
+            "files": sums_of(self.stage_path(stage), leave_out=(RECORD,)),
+            **({"output_files": sums_of(self.path, *outputs)} if outputs else {}),
+        }
+        self._write(record, stage)
+
+
+_OF_THE_RUN = ("recipe", "size", "seed", "model", "order", "machine")
+"""What each stage's record says of its run, beside what it says of the stage."""
+
+
+def _write_record(folder: Path, run: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
+    about = {name: run[name] for name in _OF_THE_RUN if name in run}
+    write_json(folder / RECORD, sealed({"run": about, **entry}))
+
+
+def _entry(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's record without what it says of its run."""
+    return {key: value for key, value in record.items() if key != "run"}
+
+
+def _run_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A run.json without stages, from what the stages' records say of their run."""
+    about: dict[str, Any] = next((record["run"] for record in records.values() if isinstance(record.get("run"), dict)), {})
+    return {"version": FORMAT_VERSION, **about, "stages": {}, "seconds": 0.0}
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """A record of ours; None where it is missing or damaged."""
+    try:
+        return unsealed(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _is_entry(item: tuple[str, Any]) -> bool:
+    """Whether this is a stage's name and what may be known of it."""
+    name, entry = item
+    if not isinstance(entry, dict) or Path(name).name != name:
+        return False
+    texts = [entry.get(key, "") for key in ("fingerprint", "done")]
+    summary = entry.get("summary", {})
+    if not all(isinstance(part, dict) for part in (summary, entry.get("parents", {}), entry.get("files", {}))):
+        return False
+    lists = [summary.get(key, []) for key in ("outputs", "shown")]
+    names = [summary.get("checkpoint", "0"), *(name for names in lists if isinstance(names, list) for name in names)]
+    return (
+        all(isinstance(text, str) for text in (*texts, *entry.get("parents", {}).values()))
+        and all(isinstance(names, list) for names in lists)
+        and all(isinstance(name, str) and Path(name).name == name for name in names)
+        and isinstance(entry.get("seconds", 0.0), int | float)
+        and ("done" not in entry or "summary" in entry)
+    )
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and next(folder.iterdir(), None) is None

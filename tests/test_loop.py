@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 import subprocess
@@ -314,9 +313,6 @@ def test_of_equal_checks_the_first_is_the_best_and_one_that_nothing_tracks_is_no
     assert outcome.checkpoint.name == "000004"
     # 2.005 is no more than 2 * 1.005 + 0.001: no overfitting yet
     assert outcome.warnings == []
-    assert json.loads((tmp_path / "best.json").read_text()) == {
-        "metric": "held_out_loss", "value": 2.0, "checkpoint": "000004"
-    }  # fmt: skip
 
 
 def test_attempts_halve_the_rate_until_there_are_no_more(tmp_path):
@@ -404,6 +400,11 @@ def test_a_checkpoint_of_an_earlier_version_that_cannot_be_read_is_named(tmp_pat
         make_loop(tmp_path, steps=4).run()
 
 
+def saved(directory: Path) -> list[str]:
+    """The checkpoints that lie there."""
+    return sorted(path.name for path in (directory / "steps").iterdir())
+
+
 def flipped(content: bytes) -> bytes:
     """With one bit in the middle turned."""
     middle = len(content) // 2
@@ -421,9 +422,27 @@ def test_a_killed_process_loses_nothing_that_was_saved(tmp_path):
     )
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120)
     assert killed.returncode == -9
-    latest = json.loads((tmp_path / "killed" / "latest.json").read_text())
-    assert latest["checkpoint"] == "000004"  # step 5 was done but not yet saved
+    assert saved(tmp_path / "killed") == ["000004"]  # step 5 was done but not yet saved
     resumed, whole = make_loop(tmp_path / "killed", 8), make_loop(tmp_path / "whole", 8)
+    resumed.run()
+    whole.run()
+    for name, tensor in weights_of(whole).items():
+        assert torch.equal(tensor, weights_of(resumed)[name]), name
+
+
+def test_sigterm_saves_the_step_that_is_under_way_and_ends(tmp_path):
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path\nimport os, signal\nfrom jielong import stopping\nfrom test_loop import make_loop\n"
+        f"loop = make_loop(Path({str(tmp_path / 'ended')!r}), steps=8, save_every_s=1000.0)\n"
+        "loop.report = lambda p: os.kill(os.getpid(), signal.SIGTERM) if p.step == 5 else None\n"
+        "stopping.listen()\n"
+        "try:\n    loop.run()\nexcept stopping.Terminated:\n    sys.exit(143)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120)
+    assert ended.returncode == 143
+    assert saved(tmp_path / "ended") == ["000005"]
+    resumed, whole = make_loop(tmp_path / "ended", 8), make_loop(tmp_path / "whole", 8)
     resumed.run()
     whole.run()
     for name, tensor in weights_of(whole).items():

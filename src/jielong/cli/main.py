@@ -1,7 +1,7 @@
 """`jielong`: the commands, their options, and how they end.
 
 Every command says where it wrote and what to run next. Mistakes of the user cost one sentence and exit code 2, Ctrl-C
-130; nothing already made is lost, and the same command goes on.
+130, SIGTERM 143; nothing already made is lost, and the same command goes on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from jielong import stopping
 from jielong.cli import act, adapt, ask, check, evaluate, inspect, judge, library, models, spell, tools, tune
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a letter still gets the rest
+    stopping.listen()
     parser = build_parser()
     arguments = parser.parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
@@ -35,6 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\njielong: interrupted; what was made is kept, and the same command goes on from there", file=sys.stderr)
         return 130
+    except stopping.Terminated:
+        print(
+            "\njielong: ended by SIGTERM; what was made is kept, and the same command goes on from there",
+            file=sys.stderr,
+        )
+        return 143
     except BrokenPipeError:
         return 0
 

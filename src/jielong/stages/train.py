@@ -94,7 +94,7 @@ class TrainStage(Stage):
 
     def can_mend(self, damaged: Collection[str]) -> bool:
         """Models are written again from what resuming needs, which lies beside them."""
-        return all(fnmatch(name, "steps/*/model/*") or name in ("latest.json", "best.json") for name in damaged)
+        return all(fnmatch(name, "steps/*/model/*") for name in damaged)
 
     def look_ahead(self, context: Context) -> None:
         """DataError where rows cannot be made of the data: told before what it starts from has been trained."""

@@ -22,29 +22,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jielong import stopping
 from jielong.config import at_least
 from jielong.data.steps import ReadAhead, Source
 from jielong.errors import CheckpointError, ConfigError, DivergedError
-from jielong.runs import (
-    MetricsLog,
-    Sums,
-    as_sums,
-    damage,
-    now_s,
-    read_json,
-    sealed,
-    sums_of,
-    unsealed,
-    write_directory,
-    write_json,
-)
+from jielong.runs import MetricsLog, now_s, write_directory
+from jielong.stopping import Terminated
 from jielong.train.objectives.objective import Objective
 from jielong.train.optim import Optimizer, gradient_norm, rate_factor
 from jielong.train.parallel import Ranks
 from jielong.train.roles import Modules
-
-STATE, SUMS = "training/state.pt", "sums.json"
-"""Of a checkpoint: what training goes on from, and the sums of all its files."""
+from jielong.train.saved import STATE, newest, seal
 
 PACE_STEPS = 20
 """Steps over which tokens per second and the time left are taken."""
@@ -109,25 +97,6 @@ class Trained:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Saved:
-    """The checkpoint to go on from, if there is one; unless it `is_whole`, files beside its state are to be written again."""
-
-    path: Path | None
-    is_whole: bool
-    notes: list[str]
-
-
-def _sums(checkpoint: Path) -> Sums | None:
-    """The sums of a checkpoint's files; empty where they are damaged, None where an earlier version wrote none."""
-    if not (checkpoint / SUMS).exists():
-        return None
-    try:
-        return as_sums((unsealed(read_json(checkpoint / SUMS)) or {}).get("files"))
-    except CheckpointError:
-        return {}
-
-
 class Diverged(Exception):
     """Inside the loop: this attempt is over."""
 
@@ -176,7 +145,7 @@ class Loop:
 
     def run(self) -> Trained:
         # all wait for the first one, who reads what lies there before anything is written
-        found = self.ranks.gather(self._newest() if self.ranks.is_first else None)[0]
+        found = self.ranks.gather(newest(self.directory / "steps") if self.ranks.is_first else None)[0]
         assert found is not None
         if found.path:
             self._load(found.path)
@@ -185,7 +154,8 @@ class Loop:
             self._save()
         while True:
             try:
-                self._run_attempt()
+                with stopping.deferred():
+                    self._run_attempt()
                 break
             except Diverged as reason:
                 self._go_back(str(reason))
@@ -221,8 +191,11 @@ class Loop:
                     speed = {"tokens_per_s": round(rate, 1), "mfu": round(mfu, 4), "source_s": round(self.source_s, 4)}
                     log.write({"step": self.step, "tokens": self.tokens, **speed, **metrics})
                 self.report(Progress(self.step, self.config.steps, metrics["loss"], rate, left, mfu, all_found))
-                if is_best or self._is_save_due():
+                is_late, is_end = self._asked()
+                if is_best or is_late or is_end:
                     self._save()
+                if is_end:
+                    raise Terminated
         finally:
             if log:
                 log.close()
@@ -329,24 +302,15 @@ class Loop:
 
     # On disk -------------------------------------------------------------------------------------------------------
 
-    def _newest(self) -> Saved:
-        """The newest checkpoint that training can go on from."""
-        damaged: list[str] = []
-        for path in sorted((self.directory / "steps").glob("[0-9]*"), reverse=True):
-            sums = _sums(path)
-            wrong = {} if sums is None else damage(path, sums)
-            if sums != {} and STATE not in wrong:
-                then = f"training went on from step {int(path.name)}"
-                return Saved(path, sums is not None and not wrong, [f"{what}; {then}" for what in damaged])
-            why = f"{STATE} {wrong[STATE]}" if STATE in wrong else f"{SUMS} is damaged"
-            damaged.append(f"the checkpoint {path} is damaged ({why})")
-        return Saved(None, False, [f"{what}; training began anew" for what in damaged])
+    def _asked(self) -> tuple[bool, bool]:
+        """Whether to save, and whether to end, the same on all ranks.
 
-    def _is_save_due(self) -> bool:
-        """The first rank's clock decides for all; a state that may be on its way out is not kept as a good one."""
+        The first rank's clock decides for all; a state that may be on its way out is not kept as a good one.
+        """
         is_rising = self.config.diverged_above > 0 and self.smooth > self.lowest + self.config.diverged_above / 4
         is_late = self.ranks.is_first and now_s() - self._saved_s > self.config.save_every_s and not is_rising
-        return self.step == self.config.steps or self.ranks.sum_numbers({"late": float(is_late)})["late"] > 0
+        told = self.ranks.sum_numbers({"late": float(is_late), "end": float(stopping.is_asked())})
+        return told["late"] > 0 or self.step == self.config.steps, told["end"] > 0
 
     def _save(self) -> None:
         """A checkpoint of this step, then the pointers to it, then away with those nobody points to."""
@@ -355,10 +319,6 @@ class Loop:
             name = f"{self.step:06d}"
             steps = self.directory / "steps"
             write_directory(steps / name, self._fill)
-            # for scripts; the loop itself looks for the newest that is whole
-            write_json(self.directory / "latest.json", {"checkpoint": name})
-            if self.best:
-                write_json(self.directory / "best.json", self.best)
             for old in steps.iterdir():
                 if old.name not in (name, self.best.get("checkpoint")):
                     shutil.rmtree(old)
@@ -379,7 +339,7 @@ class Loop:
             "loop": {n: getattr(self, n) for n in self._KEPT},
         }
         torch.save(state, path / STATE)
-        write_json(path / SUMS, sealed({"files": sums_of(path)}))
+        seal(path)
 
     _KEPT = ("step", "tokens", "attempt", "seconds", "smooth", "lowest", "refused", "best", "warnings", "last")
 

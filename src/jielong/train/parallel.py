@@ -2,6 +2,9 @@
 
 Terms are divided by their weight over all ranks before the first forward, so gradients only need to be added up. One
 rank needs no process group at all; under torchrun the group is made from its environment variables.
+
+Ranks wait for each other without a limit, as the first one may refine for hours before the others train. So a rank that is
+lost is noticed in another way (`train/heartbeats`): the others end within a minute and name it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+from jielong.train.heartbeats import LOST_AFTER_S, beating, named_if_lost
 
 T = TypeVar("T")
 
@@ -36,7 +41,8 @@ class Ranks:
             return dict(numbers)
         names = sorted(numbers)
         values = torch.tensor([numbers[n] for n in names], dtype=torch.float64)
-        dist.all_reduce(values)
+        with named_if_lost():
+            dist.all_reduce(values)
         return dict(zip(names, values.tolist(), strict=True))
 
     def sum_gradients(self, parameters: Iterable[torch.Tensor]) -> None:
@@ -46,7 +52,8 @@ class Ranks:
         parameters = list(parameters)
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flat = torch.cat([g.reshape(-1) for g in grads])
-        dist.all_reduce(flat)
+        with named_if_lost():
+            dist.all_reduce(flat)
         for parameter, part in zip(parameters, flat.split([g.numel() for g in grads]), strict=True):
             parameter.grad = part.view_as(parameter)
 
@@ -55,18 +62,23 @@ class Ranks:
         if self.size == 1:
             return [mine]
         found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, mine)
+        with named_if_lost():
+            dist.all_gather_object(found, mine)
         return found
 
     def wait(self) -> None:
         """Until every rank is here."""
         if self.size > 1:
-            dist.barrier()
+            with named_if_lost():
+                dist.barrier()
 
 
 @contextmanager
-def ranks_from_environment() -> Iterator[Ranks]:
-    """The ranks that torchrun started, or a single one; the process group lives as long as the context."""
+def ranks_from_environment(lost_after_s: float = LOST_AFTER_S) -> Iterator[Ranks]:
+    """The ranks that torchrun started, or a single one; the process group lives as long as the context.
+
+    A rank that gives no sign of life for `lost_after_s` is lost: the others say so and end.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Ranks()
@@ -77,6 +89,7 @@ def ranks_from_environment() -> Iterator[Ranks]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=timedelta(days=7))  # the first rank may refine for long before training
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
+        with beating(dist.get_rank(), dist.get_world_size(), lost_after_s):
+            yield Ranks(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()

@@ -1,0 +1,57 @@
+"""Checkpoints on disk: the sums of what is in them, and which of them training can go on from.
+
+A checkpoint is a folder steps/NNNNNN: `model` in Hugging Face's layout, `training/state.pt` with all that resuming needs, and
+`sums.json` with the size and SHA-256 of each file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jielong.errors import CheckpointError
+from jielong.runs import Sums, as_sums, damage, read_json, sealed, sums_of, unsealed, write_json
+
+STATE, SUMS = "training/state.pt", "sums.json"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The checkpoint to go on from, if there is one; unless it `is_whole`, files beside its state are to be written again."""
+
+    path: Path | None
+    is_whole: bool
+    notes: list[str]
+    """What a person should be told of damaged ones."""
+
+
+def seal(checkpoint: Path) -> None:
+    """Write the sums of a checkpoint's files beside them."""
+    write_json(checkpoint / SUMS, sealed({"files": sums_of(checkpoint)}))
+
+
+def newest(steps: Path) -> Saved:
+    """The newest checkpoint in a folder of them whose state is what was saved.
+
+    One that an earlier version saved has no sums, and is believed.
+    """
+    damaged: list[str] = []
+    for path in sorted(steps.glob("[0-9]*"), reverse=True):
+        sums = _sums(path)
+        wrong = {} if sums is None else damage(path, sums)
+        if sums != {} and STATE not in wrong:
+            then = f"training went on from step {int(path.name)}"
+            return Saved(path, sums is not None and not wrong, [f"{what}; {then}" for what in damaged])
+        why = f"{STATE} {wrong[STATE]}" if STATE in wrong else f"{SUMS} is damaged"
+        damaged.append(f"the checkpoint {path} is damaged ({why})")
+    return Saved(None, False, [f"{what}; training began anew" for what in damaged])
+
+
+def _sums(checkpoint: Path) -> Sums | None:
+    """The sums of a checkpoint's files; empty where they are damaged, None where an earlier version wrote none."""
+    if not (checkpoint / SUMS).exists():
+        return None
+    try:
+        return as_sums((unsealed(read_json(checkpoint / SUMS)) or {}).get("files"))
+    except CheckpointError:
+        return {}

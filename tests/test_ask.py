@@ -117,7 +117,7 @@ def test_a_reward_model_picks_the_best_sample(tmp_path: Path, capsys: pytest.Cap
     out, err = capsys.readouterr()
     scores = [float(x) for x in err.split("* scores ")[1].splitlines()[0].split(", ")]
     answers = [json.loads(line)["answer"]["content"] for line in trace.read_text().splitlines()]
-    assert len(set(scores)) > 1 and out == answers[scores.index(max(scores))] + "\n"
+    assert len(set(scores)) > 1 and out == plain(answers[scores.index(max(scores))]) + "\n"
     assert main([*words, "--reward", folder]) == 2
     assert "--reward takes a reward model" in capsys.readouterr().err
 

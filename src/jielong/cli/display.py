@@ -19,6 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from jielong.report import consoles
 from jielong.report.report import duration
 from jielong.runs import now_s
 
@@ -57,7 +58,7 @@ class Display:
         every_s: float = 10.0,
         clock: Callable[[], float] = now_s,
     ) -> None:
-        self.console = console or Console()
+        self.console = console or consoles.console()
         self.title, self.every_s, self.clock = title, every_s, clock
         self.is_live = self.console.is_terminal
         self._rows = {name: _Row() for name in stages}
@@ -65,7 +66,9 @@ class Display:
         self._said_s = -math.inf
         self._began_s = clock()
         self._live = (
-            Live(console=self.console, get_renderable=self.panel, refresh_per_second=4) if self.is_live else None
+            Live(console=self.console, get_renderable=lambda: consoles.Plain(self.panel()), refresh_per_second=4)
+            if self.is_live
+            else None
         )
 
     def __enter__(self) -> Display:

@@ -22,6 +22,7 @@ from jielong.errors import ConfigError, ResourceError
 from jielong.opening.ports import MODEL_HELP, open_port, shown_address
 from jielong.opening.strategies import open_given, strategy_of
 from jielong.opening.tasks import TASK_HELP, find_task
+from jielong.report import terminal
 from jielong.use.port import LocalPort, Options, Port
 from jielong.use.strategies import STRATEGIES, named
 
@@ -165,17 +166,16 @@ async def _answer(
     def show(result: Result) -> None:
         nonlocal count
         count += 1
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{wanted.strategy}: {count} answers")
-            sys.stderr.flush()
+        terminal.progress(f"{wanted.strategy}: {count} answers")
 
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = System(port, wanted.strategy, sampling, means, _in_words(arguments))
     results = await answer_task(
         system, task, folder, given=given, seed=arguments.seed, samples=arguments.samples, on_result=show
     )
-    if count and sys.stderr.isatty():
-        print(file=sys.stderr)
+    if count:
+        terminal.progress("")
+        print(f"{wanted.strategy}: {count} answers", file=sys.stderr)
     if count < len(results):
         print(f"{wanted.strategy}: {len(results) - count} of {len(results)} answers were there", file=sys.stderr)
     summary = summarize(wanted.strategy, task, results, seed=arguments.seed)
@@ -221,17 +221,17 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) ->
     `left_out`: of how many items of the task nobody was asked, for want of log-probabilities.
     """
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from jielong.evaluate.statistics import compare
+    from jielong.report import consoles
 
     table = Table(title=f"{task.name}, {len(summaries[0].scores)} items, 95% intervals", box=box.SIMPLE_HEAD)
     table.add_column("")
     for summary in summaries:
         table.add_column(summary.name, justify="right")
     _rows(table, summaries)
-    console = Console()
+    console = consoles.console()
     console.print(table, markup=False)
     if left_out:
         print(f"Left out: {left_out} items that ask for log-probabilities, which a server does not tell.")

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from jielong.report import terminal
+
 SHOWN_CHARS = 1200
 """Of one example on the terminal."""
 
@@ -55,11 +57,12 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _say(path: str, taken_for: str, findings: list[str], shown: list[list[tuple[str, bool]]]) -> None:
-    from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from jielong.report import consoles
+
+    console = consoles.console(highlight=False)
     console.print(Text(f"{path}: {taken_for}"), style="bold", soft_wrap=True)
     for finding in findings:
         console.print(Padding(Text(finding), (0, 0, 0, 2)))
@@ -83,5 +86,5 @@ class _Counting:
 
     def __call__(self, count: int) -> None:
         if time.monotonic() - self._told_s > 0.5:
-            print(f"{count:,} records", end="\r", file=sys.stderr, flush=True)
+            terminal.progress(f"{count:,} records")
             self._told_s = time.monotonic()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jielong.cli.tools import tell
 from jielong.errors import DataError
 from jielong.opening.libraries import EMBEDDER_HELP, open_library
+from jielong.report import terminal
 
 if TYPE_CHECKING:
     from jielong.use.retrieval.library import Library
@@ -141,10 +142,13 @@ class _Progress:
         if not is_due or done == self._first or done == of:
             return
         left_s = (now_s - self._began_s) / (done - self._first) * (of - done)
-        end = "\r" if sys.stderr.isatty() else "\n"
-        print(f"{done:,} of {of:,} {what}, {left_s:,.0f} s left   ", end=end, file=sys.stderr, flush=True)
+        line = f"{done:,} of {of:,} {what}, {left_s:,.0f} s left"
+        if sys.stderr.isatty():
+            terminal.progress(line)
+        else:
+            print(line, file=sys.stderr, flush=True)
         self._told_s, self._is_shown = now_s, True
 
     def clear(self) -> None:
-        if self._is_shown and sys.stderr.isatty():
-            print(" " * 60, end="\r", file=sys.stderr)
+        if self._is_shown:
+            terminal.progress("")

@@ -7,7 +7,6 @@ Every command says where it wrote and what to run next. Mistakes of the user cos
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,14 +17,17 @@ from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_re
 from jielong.errors import JielongError
 from jielong.opening.ports import MODEL_HELP, newest_run
 from jielong.recipes import about_recipes
+from jielong.report.terminal import plain_streams
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a letter still gets the rest
     stopping.listen()
+    with plain_streams():
+        return _command(argv)
+
+
+def _command(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     arguments = parser.parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from jielong.opening.tools import Means, Person
 from jielong.records import Message
+from jielong.report import terminal
 from jielong.use.tools.telling import in_a_line
 from jielong.use.tools.tool import one_line
 
@@ -77,8 +78,7 @@ def cut(answer: Answer, max_tokens: int) -> list[str]:
 
 def show_thought(text: str) -> None:
     """A thought while it comes, on standard error, fainter than the answer where that is a terminal."""
-    sys.stderr.write(f"\033[2m{text}\033[0m" if sys.stderr.isatty() else text)
-    sys.stderr.flush()
+    terminal.faint(text)
 
 
 def unanswered(message: Message, is_stopped: bool = False) -> list[str]:
@@ -107,7 +107,7 @@ def typed(prompt: str) -> str:
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return input(prompt)
+        return input(terminal.plain(prompt))
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -49,15 +49,15 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"--{name} is {value}; it must be at least 1")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("jielong tune runs in one process; start it without torchrun")
-    from rich.console import Console
 
     from jielong.cli.display import Display
+    from jielong.report import consoles
     from jielong.tuning.tune import choose, tune
 
     written = written_recipe(arguments)
     recipe = written.changed(arguments.set).build()
     before = recipe.before(choose(recipe, arguments.stage, arguments.set).stage)
-    console = Console()
+    console = consoles.console()
     with Display([s.name for s in before], title=f"tune {recipe.run_name}", console=console) as display:
         tuned = tune(
             written,

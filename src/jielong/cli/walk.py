@@ -53,14 +53,13 @@ def add_options(parser: argparse.ArgumentParser, seed: int | None = 0) -> None:
 
 def walk(recipe: Recipe, root: Path) -> Run | None:
     """Take the recipe to its end under `root` and show how far it is; None on every process but the first."""
-    from rich.console import Console
-
     from jielong.cli.display import Display
+    from jielong.report.consoles import console
     from jielong.stages.execute import run_recipe
     from jielong.train.parallel import ranks_from_environment
 
     with ranks_from_environment() as ranks:
-        console = Console(quiet=not ranks.is_first)
-        with Display([s.name for s in recipe.stages], title=recipe.run_name, console=console) as display:
+        names = [stage.name for stage in recipe.stages]
+        with Display(names, title=recipe.run_name, console=console(is_quiet=not ranks.is_first)) as display:
             run = run_recipe(recipe, root, display, ranks)
         return run if ranks.is_first else None

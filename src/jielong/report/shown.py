@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
+from jielong.report.consoles import console
 from jielong.report.report import print_table, read_report
 from jielong.report.text import shares_table
 from jielong.runs import Run, read_json
@@ -21,7 +20,7 @@ def show(run: Run) -> None:
         if file.suffix == ".txt":
             print(file.read_text(encoding="utf-8"))
         elif file.stem == "report":
-            print_table(read_report(file), Console())
+            print_table(read_report(file), console())
             print()
             file = file.with_suffix(".html")
         else:

@@ -1,0 +1,35 @@
+"""Consoles for tables, colours and panels, which clean the text of all that they print."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.segment import Segment
+
+from jielong.report.terminal import beneath, plain
+
+
+class _PlainText(RenderHook):
+    """Of all that a console prints the text is cleaned; the colours and movements are rich's own."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [Plain(renderable) for renderable in renderables]
+
+
+class Plain:
+    """Something that rich shows, its text cleaned."""
+
+    def __init__(self, renderable: ConsoleRenderable) -> None:
+        self.renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for text, style, control in console.render(self.renderable, options):
+            yield Segment(text if control else plain(text), style, control)
+
+
+def console(*, is_quiet: bool = False, highlight: bool = True) -> Console:
+    """A console on standard output, for tables, colours and panels."""
+    made = Console(file=beneath(sys.stdout), quiet=is_quiet, highlight=highlight)
+    made.push_render_hook(_PlainText())
+    return made

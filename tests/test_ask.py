@@ -16,6 +16,7 @@ from jielong.cli.ask import Shown
 from jielong.cli.main import main
 from jielong.model import hf
 from jielong.model.transformer import scalar_from_language_model
+from jielong.report.terminal import plain
 from jielong.tokens import TokenizerConfig, train_tokenizer
 from jielong.use.ledger import Happening
 

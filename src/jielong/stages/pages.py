@@ -50,13 +50,14 @@ class WebStage(PagesStage):
 
         def fill(path: Path) -> None:
             index = []
-            with zipfile.ZipFile(path / "pages.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as pages:
+            with zipfile.ZipFile(path / "pages.zip", "w") as pages:
                 for number, page in enumerate(write_web(articles, seed)):
                     name = f"{number:06d}.html"
-                    pages.writestr(name, page.body)
+                    pages.writestr(_entry(name), page.body, compresslevel=1)
                     index.append({"file": name, "uri": page.uri, "content_type": page.content_type, "kind": page.kind})
                     kinds[page.kind] = kinds.get(page.kind, 0) + 1
-                pages.writestr("index.jsonl", "".join(canonical_json(line) + "\n" for line in index))
+                index_text = "".join(canonical_json(line) + "\n" for line in index)
+                pages.writestr(_entry("index.jsonl"), index_text, compresslevel=1)
 
         write_directory(context.directory(self.name), fill)
         return {"holds": "pages", "pages": sum(kinds.values()), "kinds": kinds}
@@ -73,6 +74,13 @@ class WebStage(PagesStage):
             raise DataError(
                 f"{directory / 'pages.zip'} is damaged ({error}); delete {directory} and run again"
             ) from error
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """A compressed file of an archive, without the time of day: an archive that is made again is the same."""
+    made = zipfile.ZipInfo(name)
+    made.compress_type = zipfile.ZIP_DEFLATED
+    return made
 
 
 @dataclass(frozen=True)

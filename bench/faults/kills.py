@@ -87,7 +87,7 @@ def passages(folder: Path) -> list[object]:
 def works(folder: Path, *, short: bool) -> list[Work]:
     """The commands, on small things that are made once in `folder`."""
     pages = folder / "pages"
-    _pages(pages, 40 if short else 400)
+    _pages(pages, 40)
     model = folder / "base" / "quickstart-smoke-0"
     chats = folder / "chats.jsonl"
     talk = [
@@ -97,9 +97,10 @@ def works(folder: Path, *, short: bool) -> list[Work]:
     quick = ("quickstart", "--size", "smoke", "--no-chat", *FEW_STEPS, "--set", "evaluate.limit=2")
     own = ("run", "own", "--size", "smoke", "--source", str(pages), "--no-chat", "--set", "pretrain.loop.steps=20")
     own += ("--set", "refine.refine.filters.min_letters=1", "--set", "pretrain.loop.save_every_s=0.2")
+    words = ("--embedder", "none") if short else ()
     add = Work(
         "library add",
-        lambda at: (*JIELONG, "library", "add", "--library", str(at / "library.db"), str(pages)),
+        lambda at: (*JIELONG, "library", "add", "--library", str(at / "library.db"), str(pages), *words),
         passages,
         25,
     )

@@ -19,7 +19,7 @@ from jielong.errors import CheckpointError, ConfigError
 from jielong.recipes.own import own
 from jielong.recipes.quickstart import quickstart
 from jielong.recipes.shared.written import WrittenRecipe, read_recipe, write_recipe
-from jielong.runs import read_json, read_metrics
+from jielong.runs import Run, read_json, read_metrics
 from jielong.stages.recipe import Offer, Recipe, Search, change
 from jielong.stages.train import TrainStage
 from jielong.tuning.proposals import importances, is_hopeless, propose
@@ -60,6 +60,12 @@ def written(pages: Path) -> WrittenRecipe:
 def offering(monkeypatch, *offers: Offer) -> None:
     """From here on own offers this for pretraining."""
     monkeypatch.setattr(sys.modules[own.__module__], "FROM_RANDOM", offers)
+
+
+def on_the_machine_of(runs: Path, other: Path) -> None:
+    """Let the run to come in `other` multiply in the format that was picked for the one in `runs`."""
+    (run,) = (path for path in runs.iterdir() if path.is_dir())
+    Run(other / run.name).update(machine=Run(run).record["machine"])
 
 
 def made_up(number: int, lr: float, *found: float, **more) -> Trial:
@@ -270,6 +276,7 @@ def test_a_hopeless_trial_is_stopped_early(pages, tmp_path):
 
 def test_a_search_that_is_stopped_and_resumed_equals_one_that_was_not(pages, tmp_path):
     whole = tune(written(pages), tmp_path / "whole", held=TINY, budget_s=600, max_trials=4)
+    on_the_machine_of(tmp_path / "whole", tmp_path / "parts")
     for count in (1, 3, 4):
         parts = tune(written(pages), tmp_path / "parts", held=TINY, budget_s=600, max_trials=count)
         assert len(parts.trials) == count
@@ -302,6 +309,7 @@ def test_killed_in_the_middle_of_a_trial_it_loses_no_trial_and_ends_the_same(pag
     assert (file.parent / "best.json").exists()
     resumed = tune(written(pages), tmp_path / "killed", held=sets, budget_s=600, max_trials=2)
     assert file.read_text().startswith(first)
+    on_the_machine_of(tmp_path / "killed", tmp_path / "whole")
     whole = tune(written(pages), tmp_path / "whole", held=sets, budget_s=600, max_trials=2)
     assert [(t.settings, t.checks) for t in resumed.trials] == [(t.settings, t.checks) for t in whole.trials]
 

@@ -12,7 +12,7 @@ import shutil
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -52,18 +52,24 @@ class Machine:
         return DTYPES[self.dtype]
 
 
-def product_speed(dtype: torch.dtype, device: str, for_s: float = 0.3) -> float:
-    """GFLOP/s of a square matrix product, the best within `for_s` seconds: neighbours can only make it slower."""
+def product_speeds(dtypes: Sequence[torch.dtype], device: str, for_s: float = 0.3) -> list[float]:
+    """GFLOP/s of a square matrix product in each format, the best within `for_s` seconds each.
+
+    Neighbours can only make a product slower, and for some tenths of a second all of them: so the formats take turns, as a
+    choice between them must not depend on who was disturbed.
+    """
     size = 8192 if device == "cuda" else 1024  # as much as it takes to keep one busy
-    a = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(device=device, dtype=dtype)
-    best, end = float("inf"), time.perf_counter() + for_s
-    while time.perf_counter() < end or best == float("inf"):
-        start = time.perf_counter()
-        a @ a
-        if device != "cpu":
-            torch.accelerator.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best / 1e9
+    a = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    factors = [a.to(dtype) for dtype in dtypes]
+    best, end = [float("inf")] * len(dtypes), time.perf_counter() + for_s * len(dtypes)
+    while time.perf_counter() < end or float("inf") in best:
+        for i, factor in enumerate(factors):
+            start = time.perf_counter()
+            factor @ factor
+            if device != "cpu":
+                torch.accelerator.synchronize()
+            best[i] = min(best[i], time.perf_counter() - start)
+    return [2 * size**3 / seconds / 1e9 for seconds in best]
 
 
 def bf16_is_right(device: str) -> bool:
@@ -123,8 +129,8 @@ def choose_dtype(float32_speed: float, bfloat16_speed: float) -> str:
 def look_at_machine() -> Machine:
     """Measure and pick: a GPU where torch sees one, bf16 where it is right and faster, all threads."""
     device = choose_device(has_device("cuda"), has_device("mps") and trains_like_cpu("mps"))
-    plain = product_speed(torch.float32, device)
-    half = product_speed(torch.bfloat16, device) if bf16_is_right(device) else 0.0
+    dtypes = (torch.float32, torch.bfloat16) if bf16_is_right(device) else (torch.float32,)
+    plain, half = (*product_speeds(dtypes, device), 0.0)[:2]
     return Machine(
         device=device,
         dtype=choose_dtype(plain, half),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from jielong.cli.main import main
 from jielong.errors import CheckpointError, ConfigError, ResourceError
 from jielong.runs import (
     MemoryWatch,
@@ -20,11 +21,13 @@ from jielong.runs import (
     Run,
     derive_seed,
     digest,
+    find_model,
     lineage,
     open_run,
     read_json,
     read_metrics,
     tidy,
+    told,
     write_directory,
     write_json,
 )
@@ -267,3 +270,140 @@ def test_memory_of_children_is_counted():
     import psutil
 
     assert watch.peak_bytes > psutil.Process().memory_info().rss + 150_000_000
+
+
+# What a run remembers, and what has become of it ----------------------------------------------------------------------
+
+
+def finished(path: Path, *stages: str) -> Run:
+    """A run in which these stages have ended, each with a file of its own and the one before as its parent."""
+    run = Run(path)
+    run.begin({"recipe": "own", "size": "smoke", "seed": 3, "model": stages[-1]}, stages, {"device": "cpu"})
+    for before, stage in itertools.pairwise(["", *stages]):
+        run.begin_stage(stage, f"mark of {stage}", {"name": stage}, {before: f"mark of {before}"} if before else {})
+        (run.stage_path(stage) / "made").write_text(f"by {stage}" * 100)
+        run.end_stage(stage, f"mark of {stage}", {"holds": "documents"})
+    return run
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "harm", [Path.unlink, flip, lambda file: file.write_text("{"), lambda file: file.write_text("")]
+)
+def test_a_lost_run_json_is_made_anew_and_nothing_finished_is_removed(tmp_path, harm):
+    run = finished(tmp_path, "web", "sft")
+    before = run.record
+    harm(tmp_path / "run.json")
+    assert {**run.record, "stages": before["stages"]} == run.record
+    notes = run.begin({"recipe": "own", "size": "smoke", "seed": 3, "model": "sft"}, ["web", "sft"], {"device": "cpu"})
+    assert any("made anew from the records of web, sft" in note for note in notes)
+    for stage in ("web", "sft"):
+        assert run.is_done(stage, f"mark of {stage}")
+        assert (tmp_path / stage / "made").exists()
+    assert json.loads((tmp_path / "run.json").read_text())["stages"].keys() == {"web", "sft"}
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, flip, lambda file: (file.unlink(), file.mkdir())])
+def test_a_lost_record_of_a_stage_is_made_anew_from_run_json(tmp_path, harm):
+    run = finished(tmp_path, "web", "sft")
+    before = (tmp_path / "sft" / "record.json").read_text()
+    harm(tmp_path / "sft" / "record.json")
+    run.begin({"recipe": "own", "size": "smoke", "seed": 3, "model": "sft"}, ["web", "sft"], {"device": "cpu"})
+    assert (tmp_path / "sft" / "record.json").read_text() == before
+    assert run.is_done("sft", "mark of sft")
+
+
+def test_a_folder_that_nothing_is_known_of_is_kept_when_its_stage_begins(tmp_path):
+    finished(tmp_path, "web")
+    (tmp_path / "run.json").unlink()
+    (tmp_path / "web" / "record.json").unlink()
+    run = Run(tmp_path)
+    run.begin_stage("web", "another mark", {}, {})
+    assert (tmp_path / "before" / "web-unknown" / "made").read_text() == "by web" * 100
+    run.begin_stage("web", "a third", {}, {})  # half-done work of its own goes
+    assert [path.name for path in (tmp_path / "before").iterdir()] == ["web-unknown"]
+
+
+def test_a_damaged_run_json_of_before_there_were_records_names_the_smallest_thing_to_do(tmp_path):
+    (tmp_path / "web").mkdir()
+    (tmp_path / "run.json").write_text('{"version": 1, "stages": {"web": {"done"')
+    with pytest.raises(CheckpointError, match="restore a copy of this one file"):
+        Run(tmp_path).begin({}, ["web"], {})
+    assert (tmp_path / "web").exists()
+
+
+@pytest.mark.parametrize(
+    ("harm", "what"),
+    [
+        (flip, "holds other bytes"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "has 599 bytes, and had 600"),
+        (lambda file: file.write_bytes(b""), "has 0 bytes"),
+        (Path.unlink, "is missing"),
+        (lambda file: (file.unlink(), file.mkdir()), "is no file any more"),
+    ],
+)
+def test_damage_is_named_and_a_damaged_result_is_set_aside(tmp_path, harm, what):
+    run = finished(tmp_path, "web", "sft")
+    assert run.damage("web") == {}
+    harm(tmp_path / "web" / "made")
+    wrong = run.damage("web")
+    assert list(wrong) == [tmp_path / "web" / "made"] and what in told(wrong)
+    place = run.set_aside_damaged("web")
+    assert not (tmp_path / "web").exists() and place.parent.name == "before"
+    assert not run.is_done("web", "mark of web") and run.is_done("sft", "mark of sft")
+
+
+def test_of_large_files_the_size_alone_is_looked_at_where_small_ones_are_read(tmp_path):
+    run = Run(tmp_path)
+    run.begin_stage("web", "mark", {}, {})
+    (tmp_path / "web" / "large").write_bytes(bytes(2 << 20))
+    run.end_stage("web", "mark", {})
+    flip(tmp_path / "web" / "large")
+    assert run.damage("web", only_small=True) == {}
+    assert run.damage("web") != {}
+
+
+def test_a_result_that_was_damaged_aside_is_not_taken_back(tmp_path):
+    run = finished(tmp_path, "web")
+    run.begin_stage("web", "another", {}, {})
+    (aside,) = (tmp_path / "before").iterdir()
+    flip(aside / "made")
+    run.take_back("web", "mark of web")
+    assert not run.is_done("web", "mark of web") and (aside / "made").exists()
+
+
+def test_check_reads_all_and_says_what_it_cannot_know(tmp_path, capsys):
+    run = finished(tmp_path, "web", "sft")
+    assert main(["check", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "run.json").read_text())
+    for file, data in ((tmp_path / "sft" / "record.json", None), (tmp_path / "run.json", record)):
+        data = data or json.loads(file.read_text())
+        for entry in (data, data.get("stages", {}).get("sft", {})):
+            entry.pop("files", None)
+        del data["seal"]  # as a version before this one wrote them
+        file.write_text(json.dumps(data))
+    flip(tmp_path / "web" / "made")
+    capsys.readouterr()
+    assert main(["check", str(tmp_path)]) == 2
+    out = capsys.readouterr().out
+    assert "web/made holds other bytes" in out and "sft" in out and "made before results had sums" in out
+    assert any("not checked: sft" in note for note in run.begin({}, ["web", "sft"], {}))
+
+
+def test_the_model_of_a_run_is_checked_before_it_is_used(tmp_path):
+    run = Run(tmp_path)
+    run.begin_stage("sft", "mark", {}, {})
+    model = tmp_path / "sft" / "steps" / "000003" / "model"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}" + " " * 100)
+    run.end_stage("sft", "mark", {"checkpoint": "000003"})
+    assert find_model(tmp_path) == find_model(tmp_path / "sft") == find_model(model) == model
+    flip(model / "config.json")
+    for path in (tmp_path, tmp_path / "sft", model):
+        with pytest.raises(CheckpointError, match=r"config\.json holds other bytes .* keeps the rest"):
+            find_model(path)

@@ -77,11 +77,13 @@ class Run:
 
     def _write(self, record: Mapping[str, Any], *changed: str) -> None:
         """run.json, and before it the records of the stages that have changed and are there."""
-        for stage in changed:
-            if stage in record["stages"] and self.stage_path(stage).is_dir():
-                _write_record(self.stage_path(stage), record, record["stages"][stage])
-        if self._file.is_dir():
-            self._out_of_the_way(self._file, "run.json-damaged")
+        places = [self.stage_path(stage) for stage in changed if stage in record["stages"]]
+        for file in (self._file, *(place / RECORD for place in places)):
+            if file.is_dir():
+                self._out_of_the_way(file, f"{file.name}-damaged")
+        for place in places:
+            if place.is_dir():
+                _write_record(place, record, record["stages"][place.name])
         write_json(self._file, sealed(record))
 
     def update(self, **fields: Any) -> None:

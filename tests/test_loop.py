@@ -435,7 +435,7 @@ def test_sigterm_saves_the_step_that_is_under_way_and_ends(tmp_path):
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from pathlib import Path\nimport os, signal\nfrom jielong import stopping\nfrom test_loop import make_loop\n"
         f"loop = make_loop(Path({str(tmp_path / 'ended')!r}), steps=8, save_every_s=1000.0)\n"
-        "loop.report = lambda p: os.kill(os.getpid(), signal.SIGTERM) if p.step == 5 else None\n"
+        "loop.report = lambda p: [os.kill(os.getpid(), signal.SIGTERM) for _ in '12'] if p.step == 5 else None\n"
         "stopping.listen()\n"
         "try:\n    loop.run()\nexcept stopping.Terminated:\n    sys.exit(143)\n"
     )

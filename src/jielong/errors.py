@@ -7,6 +7,7 @@ that sentence and leaves with exit code 2. Anything else that escapes is a bug o
     ├── ConfigError      a field, recipe, preset or option that does not exist or cannot have this value
     │   └── TooLongError a prompt that does not fit into the model; who can say less may try again
     ├── DataError        input text, chats, preferences or shards that cannot be read or used
+    │   └── LimitError   input beyond a limit of size, time or memory; tallies count it by its reason
     ├── CheckpointError  a checkpoint that is missing, damaged or of another shape or version
     ├── DivergedError    training that left the numbers behind, after the retries were used up
     └── ResourceError    not enough disk, memory, or a device or server that is not there
@@ -33,6 +34,14 @@ class TooLongError(ConfigError):
 
 class DataError(JielongError):
     """Input that cannot be read or used."""
+
+
+class LimitError(DataError):
+    """Input beyond a limit; `reason` says in a few words which, as tallies count it: "too large", "took too long"."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class CheckpointError(JielongError):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import ElementNode, HTMLTree
 
+from jielong.data.markdown import markdown_text
 from jielong.data.office import container_of, csv_text, docx_html, epub_html, json_texts, xlsx_text
 from jielong.data.pdf import pdf_pages
 from jielong.data.plain import code_text, plain_text, tidy
@@ -67,8 +68,10 @@ _LITTLE_CHARS = 300
 """Where no more than this is left of a page, it is asked whether the name of an element was taken for what it is not."""
 
 # "<dt>Capital:</dt><dd>Paris</dd>" is one line to a reader; longer terms stand above their explanation.
-_LABEL = re.compile(r"<dt([^>]*)>([^<]{1,40}[:：]\s*)</dt>\s*<dd[^>]*>", re.I)
-_LOOKS_LIKE_HTML = re.compile(r"\s*(<!--.*?-->\s*)*<(!doctype|html|head|body|\?xml)\b", re.I | re.S)
+_TERM = re.compile(r"<dt", re.I)
+_LABEL = re.compile(r">([^<]{1,40}[:：]\s*)</dt>\s*<dd[^>]*>", re.I)
+# several comments are as one, which goes up to the end of the last
+_LOOKS_LIKE_HTML = re.compile(r"\s*+(?:<!--.*?-->\s*+)?<(!doctype|html|head|body|\?xml)\b", re.I | re.S)
 
 
 @dataclass(frozen=True)
@@ -123,9 +126,25 @@ def _mark_what_holds_the_text(tree: HTMLTree) -> bool:
     return found
 
 
+def _with_labels(html: str) -> str:
+    """The page with terms that are labels moved into the line of what they label. The end of each tag is looked for once."""
+    pieces, done, tag_end = list[str](), 0, -1
+    for term in _TERM.finditer(html):
+        if term.start() < max(done, tag_end):  # inside the last one, with which it shares its end
+            continue
+        tag_end = html.find(">", term.end())
+        if tag_end < 0:
+            break
+        label = _LABEL.match(html, tag_end)
+        if label:
+            pieces += [html[done : term.start()], "<dt", html[term.end() : tag_end], f">{label[1]} "]
+            done = label.end()
+    return "".join((*pieces, html[done:])) if pieces else html
+
+
 def html_text(html: str) -> str:
     """The main text of an HTML page; "" when it has none."""
-    tree = HTMLTree.parse(_LABEL.sub(r"<dt\1>\2 ", html))
+    tree = HTMLTree.parse(_with_labels(html))
     _mark_link_lists(tree)
     text = _main_text(tree)
     if len(text) < _LITTLE_CHARS and _mark_what_holds_the_text(tree):
@@ -140,46 +159,6 @@ def _main_text(tree: HTMLTree) -> str:
         if len(text) >= _ENOUGH_CHARS:
             return text
     return _plain(tree)
-
-
-_FRONT_MATTER = re.compile(r"\A---\n(?=[\w\"'-]+\s*:).*?\n---\n", re.S)
-_CODE = re.compile(r"^ {0,3}(```|~~~)[^\n]*\n(.*?)(?:^ {0,3}\1[^\n]*$|\Z)|(?<!`)`([^`\n]+)`(?!`)", re.M | re.S)
-_KEPT = re.compile("\ue000(\\d+)\ue001")
-_TAGS = (
-    "a abbr address article aside b blockquote br center cite code col dd del details div dl dt em figcaption figure font footer h1 h2 "
-    "h3 h4 h5 h6 header hr i img iframe input ins kbd li main mark nav ol p picture pre q s samp section small source span strike "
-    "strong sub summary sup table tbody td tfoot th thead tr tt u ul var video"
-).split()
-_MARKDOWN = (
-    (re.compile(r"<!--.*?-->", re.S), ""),
-    (re.compile(r"!\[[^\]]*\]\([^)]*\)"), ""),
-    (re.compile(r"\[([^\]]*)\]\([^)]*\)"), r"\1"),
-    (re.compile(r"\[([^\]]+)\]\[[^\]]*\]"), r"\1"),
-    (re.compile(r"^ {0,3}\[[^\]^][^\]]*\]:\s*(?:<\S*>|\S*[/.#]\S*)(?:\s+[\"'(].*)?\s*$", re.M), ""),
-    (re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*$", re.M), r"\1"),
-    (re.compile(r"^ {0,3}(=+|-{3,}|\*{3,}|_{3,})[ \t]*$", re.M), ""),
-    (re.compile(r"^[ \t]*>[ \t]?", re.M), ""),
-    (re.compile(r"^([ \t]*)[-*+][ \t]+", re.M), r"\1"),
-    (re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
-    (re.compile(r"(?<![\w*])[*_](?=\S)([^*_\n]+?)(?<=\S)[*_](?![\w*])"), r"\1"),
-    (re.compile(r"<((?:https?|mailto):[^>\s]+)>"), r"\1"),
-    (re.compile(rf"</?(?:{'|'.join(_TAGS)})(?:\s+[\w:-]+\s*=[^>\n]{{0,200}})?\s*/?>", re.I), ""),
-)
-
-
-def markdown_text(text: str) -> str:
-    """Markdown without its marks: headings, emphasis, links and fences leave their words, images go, code stays as it is."""
-    text = _FRONT_MATTER.sub("", text.replace("\r\n", "\n").replace("\ue000", ""))
-    code: list[str] = []
-
-    def keep(found: re.Match[str]) -> str:
-        code.append(found[2].rstrip("\n") if found[1] else found[3])
-        return f"\ue000{len(code) - 1}\ue001"
-
-    text = _CODE.sub(keep, text)
-    for pattern, replacement in _MARKDOWN:
-        text = pattern.sub(replacement, text)
-    return plain_text(_KEPT.sub(lambda found: code[int(found[1])], text))
 
 
 PAGE_BORDER = "\n\n"

@@ -73,11 +73,13 @@ def _paragraphs(body: bytes) -> str:
             source = archive.read("word/document.xml").decode("utf-8")
     except (zipfile.BadZipFile, zlib.error, UnicodeDecodeError, OSError):
         return ""
-    found = ("".join(_RUN.findall(paragraph)) for paragraph in _PARAGRAPH.findall(source))
+    found, end = list[str](), 0
+    while (start := _PARAGRAPH.search(source, end)) and (end := source.find("</w:p>", start.end())) >= 0:
+        found.append("".join(_RUN.findall(source, start.end(), end)))
     return "".join(f"<p>{text}</p>" for text in found if text)
 
 
-_PARAGRAPH = re.compile(r"<w:p[ >].*?</w:p>", re.S)
+_PARAGRAPH = re.compile(r"<w:p[ >]")
 _RUN = re.compile(r"<w:t(?: [^>]*)?>([^<]*)</w:t>")
 
 
@@ -111,9 +113,9 @@ def _sheet(sheet: Any) -> str:
     return "\n".join([sheet.title, *lines]) if lines else ""
 
 
-_ROOT_FILE = re.compile(rb"<(?:\w+:)?rootfile\b[^>]*\bfull-path\s*=\s*[\"']([^\"']+)", re.I)
-_ITEM = re.compile(rb"<(?:\w+:)?item\b[^>]*>", re.I)
-_ITEMREF = re.compile(rb"<(?:\w+:)?itemref\b[^>]*\bidref\s*=\s*[\"']([^\"']+)", re.I)
+_ROOT_FILE = re.compile(rb"<(?:\w+:)?rootfile\b[^<>]*\bfull-path\s*=\s*[\"']([^\"']+)", re.I)
+_ITEM = re.compile(rb"<(?:\w+:)?item\b[^<>]*>", re.I)
+_ITEMREF = re.compile(rb"<(?:\w+:)?itemref\b[^<>]*\bidref\s*=\s*[\"']([^\"']+)", re.I)
 
 
 def _attribute(tag: bytes, name: str) -> str:
@@ -141,8 +143,17 @@ def epub_html(body: bytes) -> str:
         raise DataError(f"the EPUB is damaged: {error}") from None
     if not chapters:
         raise DataError("the EPUB names no chapters")
-    bodies = (re.sub(r"(?is)^.*?<body\b[^>]*>|</body>.*$", "", chapter) for chapter in chapters)
-    return "<html><body>" + "\n".join(bodies) + "</body></html>"
+    return "<html><body>" + "\n".join(map(_body, chapters)) + "</body></html>"
+
+
+def _body(chapter: str) -> str:
+    opening = _BODY.search(chapter)
+    start = chapter.find(">", opening.end()) + 1 if opening else 0
+    closing = _BODY_END.search(chapter, start)
+    return chapter[start : closing.start() if closing else None]
+
+
+_BODY, _BODY_END = re.compile(r"<body\b", re.I), re.compile(r"</body>", re.I)
 
 
 def csv_text(text: str) -> str:

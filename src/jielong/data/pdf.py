@@ -201,7 +201,8 @@ def _is_running_text(column: Sequence[_Cell]) -> bool:
     return letters >= _COLUMN_LETTERS and words >= _COLUMN_WORDS
 
 
-_BROKEN = re.compile(rf"(\w[\w-]*)?{_HYPHEN}\n?((?:\w[\w-]*)?)")
+# a word is looked at from its beginning alone: from each of its letters anew, a line of Chinese would cost its square
+_BROKEN = re.compile(rf"(?:(?<![\w-])(-*+)(\w[\w-]*+))?+{_HYPHEN}\n?((?:\w[\w-]*)?)")
 _ALWAYS_HYPHENATED = {"well", "self", "ex", "all", "so"}
 
 
@@ -214,10 +215,10 @@ def _join_hyphens(pages: Sequence[str]) -> list[str]:
     known = set(re.findall(r"\w[\w-]*\w", " ".join(pages).lower()))
 
     def join(broken: re.Match[str]) -> str:
-        head, tail = broken[1] or "", broken[2]
+        before, head, tail = broken[1] or "", broken[2] or "", broken[3]
         joined, hyphenated = (head + tail).lower(), f"{head}-{tail}".lower()
         keeps = bool(head and tail) and joined not in known
         keeps = keeps and (hyphenated in known or "-" in joined or head.lower() in _ALWAYS_HYPHENATED)
-        return f"{head}-{tail}" if keeps or not tail else head + tail
+        return before + (f"{head}-{tail}" if keeps or not tail else head + tail)
 
     return [tidy(_BROKEN.sub(join, page)) for page in pages]

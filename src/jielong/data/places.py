@@ -14,7 +14,8 @@ from itertools import accumulate
 
 from resiliparse.parse.html import HTMLTree
 
-from jielong.data.extract import PAGE_BORDER, READ, is_pdf, markdown_text, source_of
+from jielong.data.extract import PAGE_BORDER, READ, is_pdf, source_of
+from jielong.data.markdown import heading_words, markdown_text
 from jielong.data.office import csv_lines
 from jielong.data.pdf import pdf_pages
 from jielong.data.plain import code_text, tidy
@@ -92,10 +93,15 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 def _by_headings(text: str, headings: Sequence[str]) -> Located:
     """Headings are looked for in order, since one whose element was swept away must not stop the search for the others."""
     found: list[tuple[int, str]] = []
-    known, left = set(headings), list(headings)
+    places: dict[str, list[int]] = {}
+    for place, heading in enumerate(headings):
+        places.setdefault(heading, []).append(place)
+    last = -1
     for start, line in _lines(text):
-        if line in known and line in left:
-            left = left[left.index(line) + 1 :]
+        where = places.get(line, [])
+        following = bisect_right(where, last)
+        if following < len(where):
+            last = where[following]
             found.append((start, line))
     return Located(text, "", tuple(start for start, _ in found), tuple(heading for _, heading in found))
 
@@ -107,9 +113,9 @@ def _html_headings(html: str) -> list[str]:
 
 
 _FENCED = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
-_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*$|^(?=\S)(.+)\n {0,3}(?:=+|-{3,})[ \t]*$", re.M)
+_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]++(.*)$|^(?=\S)(.+)\n {0,3}(?:=+|-{3,})[ \t]*$", re.M)
 
 
 def _markdown_headings(text: str) -> list[str]:
     text = _FENCED.sub("", text.replace("\r\n", "\n"))
-    return [markdown_text(match[1] or match[2] or "").strip() for match in _HEADING.finditer(text)]
+    return [markdown_text(heading_words(match[1] or "") or match[2] or "").strip() for match in _HEADING.finditer(text)]

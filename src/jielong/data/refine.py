@@ -8,6 +8,7 @@ either a document or a number beside a reason in the `RefineReport`.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -90,15 +91,18 @@ def cut(text: str, max_chars: int) -> list[str]:
     """A text in pieces of at most `max_chars`, cut at blank lines where there are any, else at lines, else anywhere."""
     if len(text) <= max_chars:
         return [text]
-    pieces = []
-    while len(text) > max_chars:
+    pieces, start, end, last = [], 0, len(text), len(text.rstrip())
+    while end - start > max_chars:
         # A border in the first half would leave a crumb; then a lesser border is better.
-        at = next(
-            (p for mark in ("\n\n", "\n", " ") if (p := text.rfind(mark, max_chars // 2, max_chars)) > 0), max_chars
-        )
-        pieces.append(text[:at].strip())
-        text = text[at:].strip()
-    return [piece for piece in (*pieces, text) if piece]
+        half, most = start + max_chars // 2, start + max_chars
+        at = next((p for mark in ("\n\n", "\n", " ") if (p := text.rfind(mark, half, most)) > 0), most)
+        pieces.append(text[start:at].strip())
+        blanks = _BLANKS.match(text, at)
+        start, end = blanks.end() if blanks else at, last
+    return [piece for piece in (*pieces, text[start:end]) if piece]
+
+
+_BLANKS = re.compile(r"\s*")
 
 
 def _line_mark(line: str) -> bytes:

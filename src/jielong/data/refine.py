@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from jielong.data.bounded import texts
 from jielong.data.dedup import DedupConfig, Deduplicator
-from jielong.data.extract import extract
 from jielong.data.filters import FilterConfig, Verdict, verdict_on
 from jielong.data.sources import PageLike, document_id
-from jielong.errors import ConfigError, DataError
+from jielong.errors import ConfigError, DataError, LimitError
 from jielong.records import Document
 
 
@@ -127,20 +127,17 @@ def _texts(
     pages: Iterable[PageLike], report: RefineReport, progress: Callable[[int], None] | None
 ) -> Iterator[tuple[str, str, str]]:
     """(address, text, reason to drop it unseen) of each page; counts pages, bytes and encodings as they pass."""
-    for page in pages:
+    for page, found in texts(pages):
         report.num_pages += 1
         report.num_raw_bytes += len(page.body)
-        if getattr(page, "error", ""):
+        if isinstance(found, LimitError):
+            yield page.uri, "", found.reason
+        elif isinstance(found, DataError):  # a file that cannot be read, a PDF that is damaged or encrypted
             yield page.uri, "", "unreadable"
         else:
-            try:
-                extracted = extract(page)
-            except DataError:  # a PDF that is damaged or encrypted
-                yield page.uri, "", "unreadable"
-            else:
-                report.encodings[extracted.encoding] += 1
-                report.num_empty_pdf_pages += extracted.num_empty_pages
-                yield page.uri, extracted.text, ""
+            report.encodings[found.encoding] += 1
+            report.num_empty_pdf_pages += found.num_empty_pages
+            yield page.uri, found.text, ""
         if progress is not None:
             progress(report.num_pages)
 
@@ -152,8 +149,8 @@ def refine(
 
     A document's `source` is the address of its page, its `id` the hash of that address and of its place in the page, its
     `meta` {"lang": ...}. `progress` is called with the number of pages done so far. A page marked as unreadable is counted
-    under "unreadable", and so is a PDF that turns out to be. With the option for repeated lines on, all texts are held in
-    memory before the first is judged.
+    under "unreadable", and so is a PDF that turns out to be; one beyond a limit (`bounded`) is counted under that limit. With
+    the option for repeated lines on, all texts are held in memory before the first is judged.
     """
     report = RefineReport()
     entries: Iterable[tuple[str, str, str]] = _texts(pages, report, progress)

@@ -17,7 +17,8 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jielong.errors
@@ -32,18 +33,19 @@ _TICK_S = 0.02
 _LOT_CALLS, _LOT_BYTES = 32, 1 << 18
 """Of the calls that are sent together: a message costs a tenth of a millisecond."""
 
-_START = "import sys; sys.path[:] = sys.argv[4:]; from jielong.outside.working import serve; serve(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))"
+_START = "import sys; sys.path[:] = sys.argv[3:]; from jielong.outside.working import serve; serve(sys.argv[1], int(sys.argv[2]))"
 
 
 class Worker:
     """Calls the function at `path` ("package.module:name") elsewhere, each call within `limit_s` and `memory_bytes`.
 
-    Arguments are what can be pickled, results what JSON can say (a tuple comes back as a list). Threads may share a worker:
-    as many processes as there are calls at once, started when they are needed and kept. They end with this process: at once
-    when idle, else at the end of their limit. After a fork the new process has none of them.
+    `limit_s` may be a function of the arguments. These are what can be pickled, and results what JSON can say (a tuple comes
+    back as a list). Threads may share a worker: it has as many processes as there are calls at once, started when they are
+    needed and kept. They end with this process: at once when idle, else at the end of their limit. After a fork the new
+    process has none of them.
     """
 
-    def __init__(self, path: str, *, limit_s: float, memory_bytes: int) -> None:
+    def __init__(self, path: str, *, limit_s: float | Callable[..., float], memory_bytes: int) -> None:
         self.path, self.limit_s, self.memory_bytes = path, limit_s, memory_bytes
         self._idle: list[_Process] = []
         self._owner = os.getpid()
@@ -76,7 +78,7 @@ class Worker:
                         process.end()
                         # what an earlier call left behind may be to blame: then the same is tried on a fresh process
                         if process.is_fresh or ended.reason == TOO_LONG:
-                            found.append(self._failure(ended.reason))
+                            found.append(self._failure(ended.reason, lot[len(found)]))
                         if len(found) < len(lot):
                             process = _Process(self)
                             process.send(lot[len(found) :])
@@ -91,8 +93,15 @@ class Worker:
         if process.is_alive:
             self._idle.append(process)
 
-    def _failure(self, reason: str) -> LimitError:
-        beyond = {TOO_LONG: f": more than {self.limit_s:g} s", TOO_MUCH_MEMORY: f": more than {self.memory_bytes:,} bytes"}
+    def seconds(self, arguments: Sequence[Any]) -> float:
+        """The limit of a call with these arguments."""
+        return self.limit_s(*arguments) if callable(self.limit_s) else self.limit_s
+
+    def _failure(self, reason: str, arguments: Sequence[Any]) -> LimitError:
+        beyond = {
+            TOO_LONG: f": more than {self.seconds(arguments):g} s",
+            TOO_MUCH_MEMORY: f": more than {self.memory_bytes:,} bytes",
+        }
         return LimitError(f"it {reason}{beyond.get(reason, '')}", reason)
 
     def _take(self) -> _Process:
@@ -112,15 +121,17 @@ class _Ended(Exception):
 
 
 class _Process:
-    """One process of a worker, and the pipes to it; `is_fresh` before its first answer."""
+    """One process of a worker, and the pipes to it; `is_fresh` before its first answer. It ends with its last reference."""
+
+    is_alive = False
 
     def __init__(self, worker: Worker) -> None:
         import psutil  # late: most commands need no worker
 
-        self._limit_s, self._memory_bytes = _START_S, worker.memory_bytes
+        self._worker, self._limits_s = worker, deque([_START_S])
         self.is_alive = self.is_fresh = True
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, worker.path, str(worker.limit_s), str(worker.memory_bytes), *sys.path],
+            [sys.executable, "-c", _START, worker.path, str(worker.memory_bytes), *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -144,7 +155,7 @@ class _Process:
         except BaseException:
             self.end()
             raise
-        self._limit_s, self.is_fresh = worker.limit_s, True
+        self.is_fresh = True
 
     def _begin(self) -> None:
         """Count the time from here."""
@@ -152,8 +163,10 @@ class _Process:
 
     def send(self, lot: Sequence[Sequence[Any]]) -> None:
         """Give it calls to work on; it must be idle."""
+        self._limits_s = deque(map(self._worker.seconds, lot))
+        calls = list(zip(self._limits_s, lot, strict=True))
         with contextlib.suppress(BrokenPipeError):  # it is gone, as `receive` will see
-            left = memoryview(pickle.dumps([tuple(call) for call in lot], protocol=pickle.HIGHEST_PROTOCOL))
+            left = memoryview(pickle.dumps(calls, protocol=pickle.HIGHEST_PROTOCOL))
             while left:
                 left = left[self._into.write(left) or 0 :]
         self._begin()
@@ -161,6 +174,7 @@ class _Process:
     def receive(self) -> Any:
         """The next result, or the error of ours that it was; _Ended where it is beyond a limit, or gone."""
         answer = json.loads(self._line())
+        self._limits_s.popleft()
         self._begin()
         if "memory" in answer:
             raise _Ended(TOO_MUCH_MEMORY)
@@ -199,9 +213,10 @@ class _Process:
         cpu_s = times.user + times.system
         if self._begun_cpu_s < 0:
             self._begun_cpu_s = cpu_s
-        if held > self._memory_bytes:
+        if held > self._worker.memory_bytes:
             raise _Ended(TOO_MUCH_MEMORY)
-        if cpu_s - self._begun_cpu_s > self._limit_s or time.monotonic() - self._begun_s > _WALL * self._limit_s:
+        limit_s = self._limits_s[0]
+        if cpu_s - self._begun_cpu_s > limit_s or time.monotonic() - self._begun_s > _WALL * limit_s:
             raise _Ended(TOO_LONG)
 
     def end(self) -> None:
@@ -210,6 +225,10 @@ class _Process:
             self._process.kill()
         self._process.wait()
         self.let_go()
+
+    def __del__(self) -> None:
+        if self.is_alive:
+            self.end()
 
     def let_go(self) -> None:
         """Close the pipes alone, as a forked process must: else the worker would not see its parent end."""

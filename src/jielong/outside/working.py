@@ -16,15 +16,15 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from jielong.errors import JielongError, LimitError
 
 
-def serve(path: str, limit_s: float, memory_bytes: int) -> None:
-    """Answer calls of the function at `path` ("package.module:name"): lots of arguments in, a line of JSON for each out."""
+def serve(path: str, memory_bytes: int) -> None:
+    """Answer calls of the function at `path` ("package.module:name"): lots of seconds and arguments in, a line of JSON for each out."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1):  # what a library prints must not be taken for a result
@@ -42,12 +42,12 @@ def serve(path: str, limit_s: float, memory_bytes: int) -> None:
     _reply(replies, {"value": None})
     with suppress(EOFError):
         while True:
-            for arguments in pickle.load(requests):
+            for limit_s, arguments in pickle.load(requests):
                 _bound_time(limit_s)
                 _reply(replies, _called(function, arguments))
 
 
-def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> dict[str, Any]:
+def _called(function: Callable[..., Any], arguments: Sequence[Any]) -> dict[str, Any]:
     try:
         return {"value": function(*arguments)}
     except LimitError as error:

@@ -1,29 +1,26 @@
 """Whether two formulas are the same: by their signs, or else by math-verify, which knows LaTeX and algebra.
 
-It runs in a process of its own, because it stops what takes too long by alarms, which threads do not take, and because some
-formulas need more memory or time than anybody has: exponents are bounded beforehand, and a process that is late is ended.
+It runs in a worker, because it stops what takes too long by alarms, which threads do not take, and because some formulas need
+more memory or time than anybody has: exponents are bounded beforehand as well.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import importlib.util
-import json
 import re
-import subprocess
-import sys
 import threading
 
+from jielong.errors import LimitError
+from jielong.outside.worker import Worker
+
 LIMIT_S = 8.0
-START_S = 30.0
-"""Seconds for the worker's imports, added to the limit of its first pair."""
+MEMORY_BYTES = 4 << 30
 _MOST_KNOWN = 10_000
 MAX_EXPONENT = 999
 MAX_CHARS = 400
 
 _lock = threading.Lock()
-_worker: subprocess.Popen[str] | None = None
+_ALGEBRA = Worker("jielong.use.answers.algebra:is_same", limit_s=LIMIT_S, memory_bytes=MEMORY_BYTES)
 
 
 def is_same_formula(given: str, right: str) -> bool:
@@ -72,48 +69,14 @@ _known: dict[tuple[str, str], bool] = {}
 
 def _asked(given: str, right: str) -> bool | None:
     """The worker's verdict; None where it has none in time, which is not remembered."""
-    global _worker
     with _lock:
         if (given, right) in _known:
             return _known[given, right]
-        is_fresh = _worker is None or _worker.poll() is not None
-        if is_fresh:
-            _worker = _started()
-        worker = _worker
-        assert worker and worker.stdin and worker.stdout
-        late = threading.Timer(LIMIT_S + START_S * is_fresh, worker.kill)
-        late.start()
         try:
-            worker.stdin.write(json.dumps([given, right]) + "\n")
-            worker.stdin.flush()
-            said = worker.stdout.readline().strip()
-        except OSError:
-            said = ""
-        finally:
-            late.cancel()
-        if not said:
+            is_same = bool(_ALGEBRA.call(given, right))
+        except LimitError:
             return None
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
-        _known[given, right] = said == "same"
-        return said == "same"
-
-
-def _started() -> subprocess.Popen[str]:
-    if _worker is None:
-        atexit.register(_end)
-    return subprocess.Popen(
-        [sys.executable, "-m", "jielong.use.answers.algebra"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-    )
-
-
-def _end() -> None:
-    if _worker is not None:
-        with contextlib.suppress(OSError):
-            _worker.kill()
-            _worker.communicate()  # which waits, and closes its pipes
+        _known[given, right] = is_same
+        return is_same

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from jielong.data.places import locate
+from jielong.data.bounded import text_with_places
 from jielong.data.sources import Page, look_through, printable, read_page
 from jielong.errors import ConfigError, DataError, ResourceError
 from jielong.use.prompting import language_of
@@ -190,7 +190,7 @@ class Library:
         problem = page.error.removeprefix(f"{path}: ")
         if not problem:
             try:
-                located = locate(page)
+                located = text_with_places(page)
                 chunks = list(cut_into_chunks(located, self._chunks))
                 problem = "" if chunks else located.remark or "it holds no text"
                 if chunks and located.remark:

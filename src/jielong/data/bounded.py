@@ -1,0 +1,99 @@
+"""Pages and documents read in a process that can be ended, so that one hostile page costs seconds and never the run.
+
+Parsers of HTML, PDF, Word and archives are other people's programs, and some of what they are given keeps them busy for hours or
+fills any memory. Each page is read within limits here; one that exceeds them is a LimitError with its reason, and the others
+go on. What is done with a text afterwards is our own code, in time that grows with the text and no faster.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from jielong.data.extract import Extracted, extract
+from jielong.data.places import Located, locate
+from jielong.data.sources import Page, PageLike
+from jielong.errors import DataError, JielongError, LimitError
+from jielong.outside.worker import Worker
+
+LIMIT_S = 10.0
+MAX_DOCUMENT_S = 60.0
+DOCUMENT_BYTES_A_SECOND = 100_000
+"""A book has a thousand pages: PDFs, Word documents and the like get a second more for each so many bytes."""
+MEMORY_BYTES = 2 * 2**30
+MAX_PAGE_BYTES = 64 * 2**20
+"""Of text and HTML, which takes twenty times its bytes in memory. Archives and PDFs hold pictures, and may be larger."""
+MAX_TEXT_CHARS = 64 * 2**20
+"""Of what a small archive unpacks to."""
+
+_DOCUMENTS = (b"PK\x03\x04", b"%PDF-")
+
+
+def limit_s(body: bytes, *_: Any) -> float:
+    """Seconds of work that a page may take."""
+    if not body.startswith(_DOCUMENTS):
+        return LIMIT_S
+    return min(MAX_DOCUMENT_S, LIMIT_S + len(body) / DOCUMENT_BYTES_A_SECOND)
+
+
+def texts(pages: Iterable[PageLike]) -> Iterator[tuple[PageLike, Extracted | DataError]]:
+    """Each page in its order with what `extract` gives of it, or why it gives nothing."""
+    waiting = deque[PageLike]()
+
+    def calls() -> Iterator[tuple[Any, ...]]:
+        for page in pages:
+            waiting.append(page)
+            yield _call(page)
+
+    for found in _TEXTS.each(calls()):
+        if isinstance(found, JielongError) and not isinstance(found, DataError):
+            raise found
+        yield waiting.popleft(), found if isinstance(found, DataError) else Extracted(*found)
+
+
+def text_with_places(page: PageLike) -> Located:
+    """As `locate`; LimitError, a DataError, where the page exceeds a limit."""
+    text, unit, starts, names, remark = _PLACES.call(*_call(page))
+    return Located(text, unit, tuple(starts), tuple(names), remark)
+
+
+def _call(page: PageLike) -> tuple[bytes, str, str, str]:
+    """What is sent for a page: its bytes, or why it is not to be read, and the reason where that is a limit."""
+    problem, reason, size = getattr(page, "error", ""), "", len(page.body)
+    if not problem and size > MAX_PAGE_BYTES and not page.body.startswith(_DOCUMENTS):
+        problem = f"it holds {size:,} bytes; at most {MAX_PAGE_BYTES:,} of a page are read: cut it into several files"
+        reason = "too large"
+    return b"" if problem else page.body, page.content_type, problem, reason
+
+
+# In the worker --------------------------------------------------------------------------------------------------------
+
+
+def read_text(body: bytes, content_type: str, problem: str, reason: str) -> list[Any]:
+    """The fields of `Extracted`."""
+    found = extract(_page(body, content_type, problem, reason))
+    _check_length(found.text)
+    return [found.text, found.encoding, found.num_empty_pages]
+
+
+def read_places(body: bytes, content_type: str, problem: str, reason: str) -> list[Any]:
+    """The fields of `Located`."""
+    found = locate(_page(body, content_type, problem, reason))
+    _check_length(found.text)
+    return [found.text, found.unit, found.starts, found.names, found.remark]
+
+
+def _page(body: bytes, content_type: str, problem: str, reason: str) -> Page:
+    if problem:
+        raise LimitError(problem, reason) if reason else DataError(problem)
+    return Page("", body, content_type)
+
+
+def _check_length(text: str) -> None:
+    if len(text) > MAX_TEXT_CHARS:
+        raise LimitError(f"it unpacks to {len(text):,} characters; at most {MAX_TEXT_CHARS:,} are read", "too large")
+
+
+_TEXTS = Worker("jielong.data.bounded:read_text", limit_s=limit_s, memory_bytes=MEMORY_BYTES)
+_PLACES = Worker("jielong.data.bounded:read_places", limit_s=limit_s, memory_bytes=MEMORY_BYTES)

@@ -29,7 +29,7 @@ def misbehave(how: str) -> object:
         while True:
             held.append(bytearray(10_000_000))
     if how == "leak":
-        held.append(bytearray(b"x" * 60_000_000))
+        held.append(bytearray(b"x" * 30_000_000))
         return len(held)
     if how == "huge":
         return len(bytes(1 << 40))

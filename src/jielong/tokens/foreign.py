@@ -240,7 +240,7 @@ def _turn_end(template: ChatTemplate, marks: Mapping[str, int]) -> int | None:
     talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": words}]
     try:
         after = template.text(talk).rpartition(words)[2]
-    except DataError:
+    except (CheckpointError, DataError):
         return None
     found = [(after.find(text), -len(text), id) for text, id in marks.items() if text in after]
     return min(found)[2] if found else None

@@ -18,7 +18,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from jielong.errors import ConfigError, DataError
-from jielong.tokens.templates import ChatTemplate
 from jielong.tokens.tokenizer import Tokenizer
 
 _TOOL_CALL = re.compile(r"\n?<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
@@ -45,11 +44,14 @@ def render_templated(
     placed = template.fitted([_broken(message, tokenizer, breaker) for message in messages])
     broken = [message for _, message in placed]
     offered = [_broken_inside(tool, tokenizer.marks_of_others, breaker) for tool in tools]
-    text = template.text(broken, tools=offered, add_generation_prompt=add_generation_prompt)
+    turns = [place for place, (number, _) in enumerate(placed) if number in trained_turns]
+    # all that is asked of the template in one message to where it runs
+    prefixes = [prefix for turn in turns for prefix in ((broken[:turn], True), (broken[: turn + 1], False))]
+    text, *begun = template.texts([(broken, add_generation_prompt), *prefixes], tools=offered)
     ids, spans = tokenizer.encode_marked(text, breaker)
     trained = [False] * len(ids)
-    for turn in (place for place, (number, _) in enumerate(placed) if number in trained_turns):
-        start, end = _span(template, broken, offered, turn, text, tokenizer)
+    for turn, before, until in zip(turns, begun[::2], begun[1::2], strict=True):
+        start, end = _span(before, until, turn, text, tokenizer)
         start, end = (len(text[:at].replace(breaker, "")) for at in (start, end))
         for i, (first, last) in enumerate(spans):
             trained[i] = trained[i] or (start <= first and last <= end and first < end)
@@ -76,17 +78,8 @@ def _broken_inside(value: Any, pattern: re.Pattern[str], breaker: str) -> Any:
     return [_broken_inside(v, pattern, breaker) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def _span(
-    template: ChatTemplate,
-    messages: Sequence[Mapping[str, Any]],
-    tools: Sequence[Mapping[str, Any]],
-    turn: int,
-    text: str,
-    tokenizer: Tokenizer,
-) -> tuple[int, int]:
+def _span(before: str, until: str, turn: int, text: str, tokenizer: Tokenizer) -> tuple[int, int]:
     """Where the answer `turn` begins and ends in the text of the whole conversation, its last mark included."""
-    before = template.text(messages[:turn], tools=tools, add_generation_prompt=True)
-    until = template.text(messages[: turn + 1], tools=tools)
     if not (until.startswith(before) and text.startswith(until)):
         raise DataError(
             f"the chat template writes the turns around message {turn} differently once the conversation goes on, so what "

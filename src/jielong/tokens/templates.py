@@ -1,14 +1,18 @@
-"""A chat template, the Jinja program that a model's makers ship, run as `transformers` runs it and in a sandbox."""
+"""A chat template, the Jinja program that a model's makers ship, run as `transformers` runs it, in a worker and a sandbox.
+
+A program of others may have no end, so each rendering has two seconds of work and a gigabyte (`outside/worker`), and sizes
+are bounded inside (`jinja`). A template that exceeds that over a few words is at fault, and is run no more.
+"""
 
 from __future__ import annotations
 
-import datetime
 import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jielong.errors import CheckpointError, DataError
+from jielong.errors import CheckpointError, DataError, JielongError, LimitError
+from jielong.outside.worker import Worker
 
 CHATML = (
     "{%- for message in messages -%}"
@@ -29,43 +33,12 @@ CHATML = (
 """What `jielong.tokens.chat.render` does for our own tokenizers, in Jinja, for `transformers`."""
 
 
-@functools.cache
-def _environment() -> Any:
-    # Only foreign templates need Jinja; our own chats are written without it.
-    import jinja2
-    import jinja2.ext
-    import jinja2.sandbox
+LIMIT_S = 2.0
+MEMORY_BYTES = 1 << 30
+_LONG_BYTES = 200_000
+"""Of a conversation: a template that exceeds a limit over a shorter one is itself at fault."""
 
-    class Generation(jinja2.ext.Extension):
-        """{% generation %} ... {% endgeneration %} says what the assistant wrote; here its body is only written."""
-
-        tags = {"generation"}  # noqa: RUF012
-
-        def parse(self, parser: Any) -> Any:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return jinja2.nodes.Scope(body).set_lineno(line)
-
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    def to_json(
-        value: Any,
-        ensure_ascii: bool = False,
-        indent: int | None = None,
-        separators: tuple[str, str] | None = None,
-        sort_keys: bool = False,
-    ) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = to_json
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
-    return environment
-
+_JINJA = Worker("jielong.tokens.jinja:run", limit_s=LIMIT_S, memory_bytes=MEMORY_BYTES)
 
 _PROBE = "Zq7"
 """A word that no template says by itself."""
@@ -82,18 +55,28 @@ class ChatTemplate:
 
     def __init__(self, source: str, names: Mapping[str, str] | None = None) -> None:
         """`names`: what the template may say beside the messages, such as bos_token."""
-        import jinja2
-        import jinja2.meta
+        self.source, self.names = source, dict(names or {})
+        self._limit_met = ""
 
-        self.source, self.names, self.fault = source, dict(names or {}), ""
-        read: set[str] = set()
+    @functools.cached_property
+    def _reading(self) -> tuple[bool, str]:
+        """Whether it has a place for tools, and what is wrong with it."""
         try:
-            self._template = _environment().from_string(source)
-            read = jinja2.meta.find_undeclared_variables(_environment().parse(source))
-        except (jinja2.TemplateError, RecursionError) as error:
-            self.fault = f"the chat template cannot be read ({error}); restore a copy"
-        self.knows_tools = "tools" in read
+            return bool(_JINJA.call(self.source, None)), ""
+        except LimitError as error:
+            return False, f"the chat template cannot be read ({error}); restore a copy"
+        except CheckpointError as error:
+            return False, str(error)
+
+    @property
+    def knows_tools(self) -> bool:
         """Whether it has a place for the descriptions of tools."""
+        return self._reading[0]
+
+    @property
+    def fault(self) -> str:
+        """Why it cannot be used; "" as long as it can."""
+        return self._reading[1] or self._limit_met
 
     # What it wants of messages ---------------------------------------------------------------------------------------
 
@@ -169,22 +152,35 @@ class ChatTemplate:
         add_generation_prompt: bool = False,
     ) -> str:
         """The conversation as text; DataError with the template's own words when it refuses the messages."""
-        import jinja2
+        return self.texts([(messages, add_generation_prompt)], tools=tools)[0]
 
+    def texts(
+        self, asked: Sequence[tuple[Sequence[Mapping[str, Any]], bool]], *, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[str]:
+        """As `text`, of several conversations at once, each with whether the prompt of an answer follows."""
         if self.fault:
             raise CheckpointError(self.fault)
-        try:
-            return str(
-                self._template.render(
-                    messages=[dict(m) for m in messages],
-                    tools=[{"type": "function", "function": dict(t)} for t in tools] or None,
-                    documents=None,
-                    add_generation_prompt=add_generation_prompt,
-                    **self.names,
-                )
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-            raise DataError(f"the chat template refuses this conversation: {error}") from error
+        offered = [{"type": "function", "function": dict(t)} for t in tools] or None
+        calls = [
+            {
+                "messages": [dict(m) for m in messages],
+                "tools": offered,
+                "documents": None,
+                "add_generation_prompt": add_generation_prompt,
+                **self.names,
+            }
+            for messages, add_generation_prompt in asked
+        ]
+        found = list(_JINJA.each([self.source, variables] for variables in calls))
+        for variables, text in zip(calls, found, strict=True):
+            if isinstance(text, LimitError) and len(json.dumps(variables, default=str)) <= _LONG_BYTES:
+                self._limit_met = f"the chat template cannot be used: {text}; restore a copy"
+                raise CheckpointError(self._limit_met) from text
+            if isinstance(text, DataError):
+                raise DataError(f"the chat template refuses this conversation: {text}") from text
+            if isinstance(text, JielongError):
+                raise text
+        return found
 
 
 def _parts(text: str) -> list[dict[str, str]]:

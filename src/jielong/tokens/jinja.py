@@ -1,0 +1,164 @@
+"""Jinja as `transformers` runs it, in a sandbox that counts: the inside of `templates`, run in a worker alone.
+
+A template is a program, and nobody can tell beforehand whether it ends. Two bounds hold. Here: no text, number, range or
+result beyond a size that no conversation needs, which is told in the template's own terms. Around it: the worker's seconds
+and bytes, which hold whatever a template does.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jinja2
+import jinja2.ext
+import jinja2.meta
+import jinja2.sandbox
+
+from jielong.errors import CheckpointError, DataError
+
+MAX_CHARS = 1 << 24
+"""Of the whole conversation, and of a text that is made by repeating one."""
+MAX_NUMBER = 1_000_000
+"""Given to a filter or a method: a width, an indent, a count."""
+MAX_BITS = 10_000
+"""Of an integer that is computed."""
+_MAX_SAID = 500
+
+_RAISED = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What a program in Jinja may raise, where it is read and where it is run."""
+# a width of seven digits in a format, or one that comes from an argument
+_WIDE = re.compile(r"[%:{.][^%{}]{0,20}?(\d{7}|\*)")
+
+
+def run(source: str, variables: Mapping[str, Any] | None) -> bool | str:
+    """The text that a template makes of the variables, which must say `messages`; without any, whether it reads `tools`.
+
+    CheckpointError for a template that cannot be read, DataError where it refuses the variables.
+    """
+    try:
+        template, names = _compiled(source)
+    except _RAISED as error:
+        raise CheckpointError(f"the chat template cannot be read ({_said(error)}); restore a copy") from None
+    if variables is None:
+        return "tools" in names
+    pieces, size = list[str](), 0
+    try:
+        for piece in template.generate(**variables):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_CHARS:
+                raise DataError(f"it makes more than {MAX_CHARS:,} characters of it")
+    except _RAISED as error:
+        raise DataError(_said(error)) from None
+    return "".join(pieces)
+
+
+def _said(error: BaseException) -> str:
+    said = str(error)
+    return said if len(said) <= _MAX_SAID else f"{said[:_MAX_SAID]}..."
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(source: str) -> tuple[jinja2.Template, set[str]]:
+    environment = _environment()
+    return environment.from_string(source), jinja2.meta.find_undeclared_variables(environment.parse(source))
+
+
+class _Generation(jinja2.ext.Extension):
+    """{% generation %} ... {% endgeneration %} says what the assistant wrote; here its body is only written."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Any) -> Any:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return jinja2.nodes.Scope(body).set_lineno(line)
+
+
+class _Bounded(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """The sandbox, in which operators and calls make nothing huge."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "%" and isinstance(left, (str, bytes)):
+            _check_format(str(left))
+        elif isinstance(left, int) and isinstance(right, int):
+            bits = left.bit_length() * max(right, 1) if operator == "**" else left.bit_length() + right.bit_length()
+            if bits > MAX_BITS:
+                raise _too_large(f"an integer of {bits:,} bits")
+        elif operator == "*":
+            for whole, count in ((left, right), (right, left)):
+                if isinstance(count, int) and hasattr(whole, "__len__") and len(whole) * count > MAX_CHARS:
+                    raise _too_large(f"something {len(whole) * count:,} long")
+        return super().call_binop(context, operator, left, right)
+
+    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        of = getattr(__obj, "__self__", None)
+        if isinstance(of, (str, bytes)):
+            _check_numbers(args, kwargs)
+            if getattr(__obj, "__name__", "").startswith("format"):
+                _check_format(str(of))
+        return super().call(__context, __obj, *args, **kwargs)
+
+
+def _too_large(what: str) -> jinja2.TemplateError:
+    return jinja2.TemplateRuntimeError(f"it asks for {what}, which no conversation needs")
+
+
+def _check_numbers(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, (int, float)) and abs(value) > MAX_NUMBER:
+            raise _too_large(f"a width or a count above {MAX_NUMBER:,}")
+
+
+def _check_format(text: str) -> None:
+    if _WIDE.search(text):
+        raise _too_large("a format of unbounded width")
+
+
+def _checked(filter: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(filter)  # which keeps what Jinja notes on it: whether it wants the context
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        _check_numbers(args[1:], kwargs)
+        return filter(*args, **kwargs)
+
+    return bounded
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = _Bounded(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols])
+    environment.filters["tojson"] = _to_json
+    environment.filters |= {name: _checked(filter) for name, filter in environment.filters.items()}
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
+    return environment
+
+
+def _refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

@@ -106,3 +106,47 @@ def test_a_template_that_is_none_is_told_when_it_is_used(source):
 def test_a_template_without_end_is_told(source: str) -> None:
     with pytest.raises((CheckpointError, DataError), match="the chat template"):
         ChatTemplate(source).text([{"role": "user", "content": "Hi"}])
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{{ 10 ** (10 ** 10) }}", "an integer of"),
+        ("{{ 'x' * 10000000000 }}", "something 10,000,000,000 long"),
+        ("{{ [1] * 10000000000 }}", "something 10,000,000,000 long"),
+        ("{{ 'x' | indent(10000000000) }}", "a width or a count"),
+        ("{{ [1] | slice(10000000000) | list }}", "a width or a count"),
+        ("{{ 'x'.center(10000000000) }}", "a width or a count"),
+        ("{{ '%999999999d' % 1 }}", "a format of unbounded width"),
+        ("{{ '{:9999999999}'.format(1) }}", "a format of unbounded width"),
+        ("{{ '%*d' | format(999999, 1) }}", "a format of unbounded width"),
+        ("{% for i in range(90000) %}" + "x" * 900 + "{% endfor %}", "more than 16,777,216 characters"),
+    ],
+)
+def test_a_template_that_asks_for_something_huge_is_told_so_in_its_own_terms(source: str, said: str) -> None:
+    with pytest.raises(DataError, match=f"the chat template refuses this conversation: .*{said}"):
+        ChatTemplate(source).text([{"role": "user", "content": "Hi"}])
+
+
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+DOUBLING = "{% set ns = namespace(s='xxxx') %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}"
+
+
+@pytest.mark.parametrize(("source", "reason"), [(ENDLESS, "took too long"), (DOUBLING, "took too much memory")])
+def test_a_template_without_bounds_is_ended_and_run_no_more(source: str, reason: str) -> None:
+    template = ChatTemplate(source + PLAIN)
+    assert not template.takes_calls and reason in template.fault
+    with pytest.raises(CheckpointError, match=f"the chat template cannot be used: it {reason}"):
+        template.text([said("user", "Hi")])
+    assert put(PLAIN, said("user", "Hi")) == "<user>Hi"
+
+
+def test_ordinary_formats_widths_and_sums_stay_as_they_are() -> None:
+    source = "{{ '%s: * %5.2f%%' % ('a', 2.5) }} {{ '{:>4}|{}'.format(7, '*') }} {{ 3 * 4 ** 2 }} {{ 'ab' * 2 }} {{ 'x' | center(5) }}"
+    assert ChatTemplate(source).text([]) == "a: *  2.50%    7|* 48 abab   x  "
+
+
+def test_several_conversations_are_rendered_at_once_as_one_by_one() -> None:
+    template = ChatTemplate(PLAIN)
+    asked = [([said("user", str(n))], bool(n % 2)) for n in range(40)]
+    assert template.texts(asked) == [template.text(m, add_generation_prompt=p) for m, p in asked]

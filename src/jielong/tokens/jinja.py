@@ -40,8 +40,10 @@ _RAISED = (
     ValueError,
 )
 """What a program in Jinja may raise, where it is read and where it is run."""
-# a width of seven digits in a format, or one that comes from an argument
-_WIDE = re.compile(r"[%:{.][^%{}]{0,20}?(\d{7}|\*)")
+# a width of seven digits, or one that comes from an argument
+_WIDE = re.compile(r"%(\([^()]{0,99}\))?[#0\- +]*(\d{7}|\*|\d*\.(\d{7}|\*))|\{[^{}]{0,99}:[^{}]{0,99}\d{7}")
+_SIZED_FILTERS = ("batch", "center", "format", "indent", "round", "slice", "tojson", "truncate", "wordwrap")
+"""Take a width or a count."""
 
 
 def run(source: str, variables: Mapping[str, Any] | None) -> bool | str:
@@ -108,7 +110,7 @@ class _Bounded(jinja2.sandbox.ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        of = getattr(__obj, "__self__", None)
+        of = getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None)  # the sandbox wraps str.format
         if isinstance(of, (str, bytes)):
             _check_numbers(args, kwargs)
             if getattr(__obj, "__name__", "").startswith("format"):
@@ -134,7 +136,9 @@ def _check_format(text: str) -> None:
 def _checked(filter: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(filter)  # which keeps what Jinja notes on it: whether it wants the context
     def bounded(*args: Any, **kwargs: Any) -> Any:
-        _check_numbers(args[1:], kwargs)
+        _check_numbers(args, kwargs)
+        if isinstance(args[0], str) and filter.__name__ == "do_format":
+            _check_format(args[0])
         return filter(*args, **kwargs)
 
     return bounded
@@ -144,7 +148,7 @@ def _checked(filter: Callable[..., Any]) -> Callable[..., Any]:
 def _environment() -> jinja2.Environment:
     environment = _Bounded(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols])
     environment.filters["tojson"] = _to_json
-    environment.filters |= {name: _checked(filter) for name, filter in environment.filters.items()}
+    environment.filters |= {name: _checked(environment.filters[name]) for name in _SIZED_FILTERS}
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     return environment

@@ -33,6 +33,7 @@ CHATML = (
 """What `jielong.tokens.chat.render` does for our own tokenizers, in Jinja, for `transformers`."""
 
 
+MAX_SOURCE_CHARS = 1_000_000
 LIMIT_S = 2.0
 MEMORY_BYTES = 1 << 30
 _LONG_BYTES = 200_000
@@ -61,6 +62,11 @@ class ChatTemplate:
     @functools.cached_property
     def _reading(self) -> tuple[bool, str]:
         """Whether it has a place for tools, and what is wrong with it."""
+        if len(self.source) > MAX_SOURCE_CHARS:
+            return (
+                False,
+                f"the chat template has {len(self.source):,} characters; at most {MAX_SOURCE_CHARS:,} are read",
+            )
         try:
             return bool(_JINJA.call(self.source, None)), ""
         except LimitError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 
 import pytest
 from bench.strategies.calibrated import Calibrated, Known, serve
@@ -162,3 +163,49 @@ def test_a_call_that_nobody_answers_is_told_in_a_line(capsys: pytest.CaptureFixt
         assert main(["ask", server.url, "12*7?"]) == 0
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("[calculator(12*7): nobody answers calls; give it --tools]\n")
+
+
+def work_s(text: str) -> float:
+    """Seconds of work for a stream of four letters a piece, the least of three times."""
+    times = []
+    for _ in range(3):
+        start_s = time.process_time()
+        stream = Spoken(TOOLS, lambda piece: None)
+        for at in range(0, len(text), 4):
+            stream.push(text[at : at + 4])
+        stream.finish()
+        times.append(time.process_time() - start_s)
+    return min(times)
+
+
+@pytest.mark.parametrize(
+    ("begin", "again"),
+    [
+        ("", "<tool_call>"),
+        ("", "<tool_call>{"),
+        ("a <tool_call>x ", "words "),
+        ("a <tool_call>x ", "calculator(1)\n"),
+        ("", "<tool_call>x</tool_call>"),
+        ("a", "\n"),
+        ("f()", " "),
+        ("", '{"name": "calculator", '),
+    ],
+)
+def test_a_stream_costs_what_it_is_long_whatever_it_repeats(begin: str, again: str) -> None:
+    short, long = (begin + again * (size // len(again)) for size in (20_000, 160_000))
+    # eight times as long; the square would be 64 times as dear
+    assert work_s(long) < 30 * work_s(short) + 0.3
+
+
+@given(st.lists(st.sampled_from([*CALLS, *WORDS, "\n", " ", "<tool_call>", "</tool_call>"]), max_size=8), st.data())
+@settings(deadline=None)
+def test_a_stream_shows_what_the_whole_text_shows_wherever_it_is_cut(parts: list[str], data: st.DataObject) -> None:
+    text = "".join(parts)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
+    pieces: list[str] = []
+    stream = Spoken(TOOLS, pieces.append)
+    for start, end in itertools.pairwise([0, *cuts, len(text)]):
+        stream.push(text[start:end])
+        assert "".join(pieces) == spoken(text[:end], TOOLS, is_over=False)
+    stream.finish()
+    assert "".join(pieces) == spoken(text, TOOLS)

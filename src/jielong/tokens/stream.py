@@ -7,7 +7,7 @@ token shows what it is. Once a stop string is seen, the text ends before it.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from jielong.tokens.tokenizer import Tokenizer
 
@@ -54,6 +54,14 @@ class TextStream:
         held = max((overlap(text, stop) for stop in self.stop), default=0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
+
+
+def enclosed(text: str, opening: str, closing: str) -> Iterator[tuple[int, int]]:
+    """Where each `opening` that is closed begins, and where its `closing` ends; from left to right, looked for once."""
+    end = 0
+    while (start := text.find(opening, end)) >= 0 and (close := text.find(closing, start + len(opening))) >= 0:
+        end = close + len(closing)
+        yield start, end
 
 
 def overlap(text: str, stop: str) -> int:

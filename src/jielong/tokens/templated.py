@@ -18,9 +18,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from jielong.errors import ConfigError, DataError
+from jielong.tokens.stream import enclosed
 from jielong.tokens.tokenizer import Tokenizer
 
-_TOOL_CALL = re.compile(r"\n?<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+_OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 
 
 def render_templated(
@@ -94,14 +95,12 @@ def parse_templated(
     turn: Sequence[int], tokenizer: Tokenizer, parse_call: Callable[[str], Mapping[str, Any] | None]
 ) -> tuple[str, tuple[Mapping[str, Any], ...]]:
     """The words and the tool calls (JSON between <tool_call> and </tool_call>) of an answer; the rest stays text."""
-    calls: list[Mapping[str, Any]] = []
-
-    def take(found: re.Match[str]) -> str:
-        call = parse_call(found.group(1))
-        if call is None:
-            return found.group()
-        calls.append(call)
-        return ""
-
-    content = _TOOL_CALL.sub(take, tokenizer.decode(turn))
-    return content, tuple(calls)
+    text = tokenizer.decode(turn)
+    calls, pieces, done = list[Mapping[str, Any]](), list[str](), 0
+    for start, end in enclosed(text, _OPENING, _CLOSING):
+        call = parse_call(text[start + len(_OPENING) : end - len(_CLOSING)].strip())
+        if call is not None:
+            calls.append(call)
+            pieces.append(text[done:start].removesuffix("\n"))
+            done = end
+    return "".join((*pieces, text[done:])), tuple(calls)

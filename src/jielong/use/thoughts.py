@@ -19,20 +19,31 @@ _MARKS = {
     "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",
 }
 """Opening and closing marks: most models, some, Mistral, gpt-oss."""
-_CLOSED = re.compile(r"(?:^|\n)\s*</think>|</think>[ \t]*\n")
+_LONGEST = max(map(len, _MARKS))
+_CLOSED = re.compile(r"(?:\A|(?<=\S))(\s*+)</think>(?:[ \t]*(\n))?")
+_BLANKS = re.compile(r"\s*")
 
 
 def parted(text: str) -> tuple[str, str]:
     """(thoughts, answer) of a whole text; thoughts that were never ended leave no answer."""
-    thoughts, rest = [], text
-    while (begun := rest.lstrip()) and (opening := next((o for o in _MARKS if begun.startswith(o)), "")):
-        thought, _, rest = begun.removeprefix(opening).partition(_MARKS[opening])
+    thoughts, at = [], _past_blanks(text, 0)
+    while opening := next((o for o in _MARKS if text.startswith(o, at)), ""):
+        start, closing = at + len(opening), _MARKS[opening]
+        end = text.find(closing, start)
+        thought = text[start : end if end >= 0 else len(text)]
         thoughts.append(thought.removesuffix("<|end|><|start|>assistant").strip())
-        rest = rest.lstrip()
+        at = _past_blanks(text, end + len(closing) if end >= 0 else len(text))
     if thoughts:
-        return "\n".join(filter(None, thoughts)), rest.removesuffix("<|return|>")
-    closed = _CLOSED.search(text)  # the first mark stood in the prompt
-    return (text[: closed.start()].strip(), text[closed.end() :].lstrip()) if closed else ("", text)
+        return "\n".join(filter(None, thoughts)), text[at:].removesuffix("<|return|>")
+    for closed in _CLOSED.finditer(text):  # the first mark stood in the prompt; alone on its line, or at the end of one
+        if "\n" in closed[1] or not closed.start() or closed[2]:
+            return text[: closed.start()].strip(), text[closed.end() :].lstrip()
+    return "", text
+
+
+def _past_blanks(text: str, at: int) -> int:
+    blanks = _BLANKS.match(text, at)
+    return blanks.end() if blanks else at
 
 
 class Parting:
@@ -44,41 +55,52 @@ class Parting:
     def __init__(self, say: Callable[[str], None] | None, think: Callable[[str], None] | None = None) -> None:
         self._say, self._think = say, think
         self._held = ""
+        self._blanks = list[str]()
         self._place, self._closing = "start", ""
 
     def push(self, piece: str) -> None:
-        self._held += piece
-        while self._moved():
-            pass
+        if self._place == "start" and not self._held and (not piece or piece.isspace()):
+            self._blanks.append(piece)
+            return
+        self._held, self._blanks = "".join((*self._blanks, self._held, piece)), []
+        at = 0
+        while at >= 0:
+            at = self._moved(at)
 
-    def _moved(self) -> bool:
-        """Take one step through what is held; whether there may be another."""
+    def _moved(self, at: int) -> int:
+        """Take one step through what is held from `at` on; where the next one begins, or -1 where there is none."""
         if self._place == "start":
-            begun = self._held.lstrip()
-            opening = next((o for o in _MARKS if begun.startswith(o)), "")
+            begun = _past_blanks(self._held, at)
+            opening = next((o for o in _MARKS if self._held.startswith(o, begun)), "")
             if opening:
-                self._place, self._closing, self._held = "thoughts", _MARKS[opening], begun.removeprefix(opening)
-                return True
-            if any(o.startswith(begun) for o in _MARKS):
-                return False
+                self._place, self._closing = "thoughts", _MARKS[opening]
+                return begun + len(opening)
+            if len(self._held) - begun < _LONGEST and any(o.startswith(self._held[begun:]) for o in _MARKS):
+                self._held = self._held[at:]
+                return -1
             self._place = "answer"
         if self._place == "thoughts":
-            thoughts, closing, said = self._held.partition(self._closing)
-            if closing:
-                self._tell(self._think, thoughts)
-                self._place, self._held = "start", said.lstrip()
-                return bool(self._held)
+            end = self._held.find(self._closing, at)
+            if end >= 0:
+                self._tell(self._think, self._held[at:end])
+                self._place, at = "start", _past_blanks(self._held, end + len(self._closing))
+                if at < len(self._held):
+                    return at
+                self._held = ""
+                return -1
+            thoughts = self._held[at:]
             num_safe = len(thoughts) - overlap(thoughts, self._closing)
             self._tell(self._think, thoughts[:num_safe])
             self._held = thoughts[num_safe:]
-            return False
-        self._tell(self._say, self._held)
+            return -1
+        self._tell(self._say, self._held[at:])
         self._held = ""
-        return False
+        return -1
 
     def finish(self) -> None:
         """Tell what was held back."""
-        self._tell(self._think if self._place == "thoughts" else self._say, self._held)
+        held = "".join((*self._blanks, self._held))
+        self._tell(self._think if self._place == "thoughts" else self._say, held)
         self._held = ""
 
     @staticmethod

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jielong.errors import DataError
 from jielong.outside import parse_json
 from jielong.records import Message
+from jielong.tokens.stream import enclosed
 from jielong.use.tools.tool import Tool
 
-_MARKED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
+_OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _FENCED = re.compile(r"\A```\w*\n(.*)\n```\Z", re.DOTALL)
 _ANNOUNCED = re.compile(r"\A(?:\[TOOL_CALLS\]|<\|python_tag\|>)\s*")
-LINE = re.compile(r"^[ \t]*(?P<call>[A-Za-z_][\w-]*\(.*\))[ \t]*;?[ \t]*$", re.MULTILINE)
+LINE = re.compile(r"^[ \t]*(?P<call>[A-Za-z_][\w-]*\(.*\))[ \t]*(?:;[ \t]*)?$", re.MULTILINE)
 
 
 def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
@@ -36,12 +37,27 @@ def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
         calls.extend(call for call in those if call is not None)
         return ""
 
-    text = _MARKED.sub(lambda m: take(calls_in_json(m[1], tools), m[0]), text)
+    pieces, done = list[str](), 0
+    for start, end in _marked(text):
+        inner = text[start:end].removeprefix(_OPENING).removesuffix(_CLOSING).strip()
+        pieces += [text[done:start], take(calls_in_json(inner, tools), text[start:end])]
+        done = end
+    text = "".join((*pieces, text[done:]))
     if not calls:
         text = take(calls_in_json(bare(text), tools), text)
     if not calls:
         text = LINE.sub(lambda m: take([call_in_line(m["call"], tools)], m[0]), text)
     return Message(message.role, text.strip(), message.name, tuple(calls)) if calls else message
+
+
+def _marked(text: str) -> Iterator[tuple[int, int]]:
+    """Where each call between marks begins and ends; the last one may lack its second mark."""
+    end = 0
+    for start, end in enclosed(text, _OPENING, _CLOSING):
+        yield start, end
+    start = text.find(_OPENING, end)
+    if start >= 0:
+        yield start, len(text)
 
 
 def bare(text: str) -> str:

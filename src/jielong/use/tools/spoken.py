@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 
 from jielong.errors import DataError
 from jielong.outside import parse_json
-from jielong.tokens.stream import overlap
+from jielong.tokens.stream import enclosed, overlap
 from jielong.use.tools.reading import LINE, bare, call_in_line, calls_in_json
 from jielong.use.tools.tool import Tool
 
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
-_MARKED = re.compile(rf"{_OPENING}\s*(.*?)\s*{_CLOSING}", re.DOTALL)
-_OPENED = re.compile(rf"{_OPENING}\s*(?:\Z|[\[{{])(?!.*{_CLOSING})", re.DOTALL)
+_OPENED = re.compile(rf"{_OPENING}\s*(?:\Z|[\[{{])")
 # How an answer begins that may be a call as a whole: announced or fenced, an object with one of a call's keys. What is cut
 # short anywhere still fits.
 _ANNOUNCED = re.compile(r"(?:\[TOOL_CALLS\]|<\|python_tag\|>|```\w*\n)?\s*")
@@ -29,26 +28,64 @@ _GAP = "\ufdd0"
 _NAMED = re.compile(r'"name"\s*:\s*"([^"]*)')
 
 
+_LONG_CHARS = 4096
+"""From here on what is not settled is looked at after each sixteenth that it grows: else a long one would cost its square."""
+
+
 class Spoken:
-    """Passes on to `tell` what of the pieces of an answer is spoken. Only calls of `tools`, or between marks, are known."""
+    """Passes on to `tell` what of the pieces of an answer is spoken. Only calls of `tools`, or between marks, are known.
+
+    Whole lines are settled: nothing that follows changes what is shown of them, so only what comes after is looked at again.
+    """
 
     def __init__(self, tools: Mapping[str, Tool], tell: Callable[[str], None]) -> None:
         self._tools, self._tell = tools, tell
-        self._text, self._told = "", 0
+        self._pieces, self._num_chars, self._next_look = list[str](), 0, 0
+        # the end of what is settled, which is held back until words follow
+        self._blanks = list[str]()
+        # how much is told of what is shown after that
+        self._told = 0
+        self._may_be_bare, self._is_changed = True, False
 
     def push(self, piece: str) -> None:
-        self._text += piece
-        self._pass_on(is_over=False)
+        self._pieces.append(piece)
+        self._num_chars += len(piece)
+        if self._num_chars >= self._next_look:
+            self._pass_on(is_over=False)
 
     def finish(self) -> None:
         """What was held back and turned out to be no call."""
         self._pass_on(is_over=True)
 
     def _pass_on(self, *, is_over: bool) -> None:
-        rest = spoken(self._text, self._tools, is_over=is_over)[self._told :]
-        self._told += len(rest)
-        if rest:
-            self._tell(rest)
+        text = "".join(self._pieces)
+        self._keep(text)
+        if self._may_be_bare and self._tools and _may_be_bare(text):
+            if not is_over or _is_bare(text, self._tools):
+                return
+        else:
+            self._may_be_bare = False
+        shown, end = _shown(text, self._tools, is_over)
+        is_whole = is_over and not self._is_changed and shown == text
+        said = shown if is_whole else shown.rstrip()
+        if is_whole or len(said) > self._told:
+            rest = "".join((*self._blanks, said[self._told :]))
+            self._blanks, self._told = [], len(said)
+            if rest:
+                self._tell(rest)
+        if end and not is_over:
+            self._settle(text[:end])
+            self._keep(text[end:])
+
+    def _keep(self, text: str) -> None:
+        self._pieces, self._num_chars = [text], len(text)
+        self._next_look = len(text) + (len(text) // 16 if len(text) > _LONG_CHARS else 0)
+
+    def _settle(self, lines: str) -> None:
+        shown, _ = _shown(lines, self._tools, is_over=False)
+        self._is_changed = self._is_changed or shown != lines
+        self._blanks.append(shown[self._told :])
+        self._told = max(0, self._told - len(shown))
 
 
 def spoken(text: str, tools: Mapping[str, Tool], *, is_over: bool = True) -> str:
@@ -59,17 +96,29 @@ def spoken(text: str, tools: Mapping[str, Tool], *, is_over: bool = True) -> str
     """
     if tools and _may_be_bare(text) and (not is_over or _is_bare(text, tools)):
         return ""
-    shown = _MARKED.sub(lambda m: _GAP if _is_call(m[1]) else m[0], text)
+    shown, _ = _shown(text, tools, is_over)
+    return shown if is_over and shown == text else shown.rstrip()
+
+
+def _shown(text: str, tools: Mapping[str, Tool], is_over: bool) -> tuple[str, int]:
+    """A text that is no call as a whole, without its calls; and how much of it, in whole lines, no more text can change."""
+    pieces, done = list[str](), 0
+    for start, end in enclosed(text, _OPENING, _CLOSING):
+        is_call = _is_call(text[start + len(_OPENING) : end - len(_CLOSING)].strip())
+        pieces += [text[done:start], _GAP if is_call else text[start:end]]
+        done = end
+    shown = "".join((*pieces, text[done:]))
     *lines, last = shown.split("\n")
     lines = [line for line in lines if not _is_line(line, tools)]
     shown = "\n".join([*lines, "" if _ends_in_line(last, tools, is_over) else last])
-    opened = _OPENED.search(shown)
+    opened = _OPENED.search(shown, shown.rfind(_CLOSING) + 1)
     if opened:
         shown = shown[: opened.start()]
     elif not is_over:
         shown = shown[: len(shown) - overlap(shown, _OPENING)]
-    shown = shown.replace(_GAP, "")
-    return shown if is_over and shown == text else shown.rstrip()
+    unclosed = text.find(_OPENING, done)
+    settled = text.rfind("\n", done, unclosed if unclosed >= 0 else len(text)) + 1
+    return shown.replace(_GAP, ""), settled
 
 
 def _is_call(text: str) -> bool:

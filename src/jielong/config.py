@@ -40,6 +40,14 @@ def at_least(config: Any, low: float, *names: str) -> None:
             raise ConfigError(f"{name} of {type(config).__name__} is {value!r}; it must be at least {low:g}")
 
 
+def at_most(config: Any, high: float, *names: str) -> None:
+    """ConfigError when one of these fields is above `high`; for `__post_init__`."""
+    for name in names:
+        value = getattr(config, name)
+        if not value <= high:
+            raise ConfigError(f"{name} of {type(config).__name__} is {value!r}; it must be at most {high:,}")
+
+
 def get_field(config: Any, path: str) -> Any:
     """The value at dotted `path` of a dataclass; ConfigError names what is unknown and what is near."""
     for name in path.split("."):

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jielong.errors import CheckpointError, ConfigError, ResourceError, did_you_mean
+from jielong.errors import CheckpointError, ConfigError, DataError, ResourceError, did_you_mean
+from jielong.outside import Fields, parse_json
 
 FORMAT_VERSION = 1
 NOT_TALKING = ("reward", "control", "base")
@@ -92,10 +93,12 @@ def write_json(path: Path, data: Any) -> None:
 def read_json(path: Path) -> Any:
     """The parsed file; CheckpointError when it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"), nan=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist; expected a JSON file there") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error})") from error
+    except (DataError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); restore a copy, or delete the folder it is in") from error
 
 
@@ -144,6 +147,32 @@ def tidy(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
+def check_stages(record: Mapping[str, Any], file: Path) -> None:
+    """CheckpointError unless what a run's record says of its stages has the shape that is read everywhere."""
+    Fields(record, str(file), CheckpointError).text("model", None)
+    for name, data in record["stages"].items():
+        if "/" in name or name in ("", ".", ".."):
+            raise CheckpointError(f"{file} is damaged: a stage is called {name!r}")
+        check_stage(data, f"{file}: the stage {name!r}")
+
+
+def check_stage(data: Any, where: str) -> None:
+    """CheckpointError unless one stage's entry has its shape; what the entry need not have may be missing."""
+    entry = Fields(data, where, CheckpointError)
+    entry.text("fingerprint", "")
+    entry.number("seconds", 0.0, low=0.0)
+    entry.whole("peak_memory_bytes", 0)
+    parents = entry.inner("parents", {})
+    for name in parents.data:
+        parents.text(name)
+    if entry.text("done", "") or "summary" in entry.data:
+        summary = entry.inner("summary")
+        summary.texts("outputs", [])
+        checkpoint = summary.text("checkpoint", "0")
+        if Path(checkpoint).name != checkpoint:
+            summary.wrong("checkpoint", "the name of a folder")
+
+
 class MetricsLog:
     """metrics.jsonl of one stage: one JSON object a line; on resume, lines after the step are cut away."""
 
@@ -166,14 +195,19 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a metrics.jsonl; one that a kill cut short is passed over."""
+    """All whole lines of a metrics.jsonl; the last one, if a kill cut it short, is passed over.
+
+    CheckpointError for a line that is damaged: no object of numbers by their names, with a whole step.
+    """
     records = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
+    whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
+    for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
+        try:
+            record = parse_json(line.decode(), nan=True)
+            Fields(record, "the line").whole("step", 0)
+        except (DataError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{path}:{number} is damaged ({error}); delete the line") from error
+        records.append(record)
     return records
 
 
@@ -198,6 +232,7 @@ class Run:
             raise CheckpointError(
                 f"{file} has format version {record.get('version')!r}; this jielong reads version {FORMAT_VERSION}"
             )
+        check_stages(record, file)
         return record
 
     def update(self, **fields: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import struct
 from random import Random
 from typing import Any
@@ -124,6 +125,15 @@ def _place(data: Any, random: Random) -> tuple[Any, Any]:
         data = inner
 
 
+def _beside_a_name(body: bytearray, random: Random) -> int:
+    """A place shortly before or after a name in the first bytes, where files keep sizes and types."""
+    names = list(re.finditer(rb"[a-z_.]{6,}", body[: 1 << 17]))
+    if not names:
+        return random.randrange(len(body) + 1)
+    name = random.choice(names)
+    return max(random.choice((name.start() - 8, name.end(), name.end() + 4, name.end() + 8, name.end() + 12)), 0)
+
+
 def _of_bytes(body: bytes, random: Random) -> bytes:
     changed = bytearray(body)
     for _ in range(random.choice((1, 1, 2, 4))):
@@ -133,7 +143,9 @@ def _of_bytes(body: bytes, random: Random) -> bytes:
             else random.randrange(min(len(changed), 200) + 1)
         )
         size = random.choice((1, 2, 4, 8, 16, 100))
-        kind = random.randrange(7)
+        kind = random.randrange(8)
+        if kind == 7:
+            at = _beside_a_name(changed, random)
         if kind == 0:
             del changed[at:]
         elif kind == 1:

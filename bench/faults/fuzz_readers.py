@@ -355,7 +355,7 @@ READERS: tuple[Reader, ...] = (
     Reader("byte-level tokenizer", lambda f: _make_foreign(f, *byte_level(own_tokenizer())), _read_tokenizer, _BESIDE),
     Reader("sentencepiece tokenizer", lambda f: _make_foreign(f, *sentencepiece()), _read_tokenizer, _BESIDE),
     Reader("config.json", _make_models, _read_model, _CONFIGS),
-    Reader("weights", _make_sharded, _read_model, ("model-00001-of-00002.safetensors", hf.INDEX)),
+    Reader("weights", _make_sharded, _read_model, ("model-00001-of-00003.safetensors", hf.INDEX)),
     Reader("gguf", functools.partial(_make_gguf, "qwen3"), _read_gguf, ("model.gguf",)),
     Reader("gguf of llama", functools.partial(_make_gguf, "llama"), _read_gguf, ("model.gguf",)),
     Reader("adapter", _make_adapter, _read_adapter, ("adapter_config.json", "adapter_model.safetensors")),

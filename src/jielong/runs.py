@@ -159,10 +159,10 @@ def check_stages(record: Mapping[str, Any], file: Path) -> None:
 def check_stage(data: Any, where: str) -> None:
     """CheckpointError unless one stage's entry has its shape; what the entry need not have may be missing."""
     entry = Fields(data, where, CheckpointError)
-    entry.text("fingerprint", "")
-    entry.number("seconds", 0.0, low=0.0)
+    entry.text("fingerprint")
+    entry.number("seconds", low=0.0)
     entry.whole("peak_memory_bytes", 0)
-    parents = entry.inner("parents", {})
+    parents = entry.inner("parents")
     for name in parents.data:
         parents.text(name)
     if entry.text("done", "") or "summary" in entry.data:

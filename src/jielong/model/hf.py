@@ -229,7 +229,11 @@ class Files:
             files = [single]
         elif index.exists():
             named = own_object(index).get("weight_map")
-            if not isinstance(named, dict) or not named or not all(isinstance(n, str) for n in named.values()):
+            if (
+                not isinstance(named, dict)
+                or not named
+                or not all(isinstance(n, str) and len(n) < 256 for n in named.values())
+            ):
                 raise CheckpointError(f"{index} is damaged: it has no weight_map of tensors to files")
             files = [self.path / Path(name).name for name in dict.fromkeys(named.values())]
         else:

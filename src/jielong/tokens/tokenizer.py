@@ -425,15 +425,17 @@ def _is_own(data: Mapping[str, Any]) -> bool:
 
 def _library(json_text: str, *, encode_special_tokens: bool = True) -> Any:
     try:
-        # The library signals damaged JSON with a bare Exception.
+        # The library signals damaged JSON with a bare Exception, or fails inside with what is not even that.
         made = tokenizers.Tokenizer.from_str(json_text)
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         raise _damaged(error) from error
     made.encode_special_tokens = encode_special_tokens
     return made
 
 
-def _damaged(error: Exception) -> CheckpointError:
+def _damaged(error: BaseException) -> CheckpointError:
     return CheckpointError(f"the tokenizer is damaged ({error}); train it again or restore a copy")
 
 

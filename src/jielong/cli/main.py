@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jielong.cli import act, adapt, ask, evaluate, inspect, judge, library, models, spell, tools, tune
+from jielong.cli.given import check_paths, fault_of_user
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 from jielong.opening.ports import MODEL_HELP, newest_run
@@ -24,10 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a letter still gets the rest
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # as names are: whoever uses the text refuses what is no UTF-8
     parser = build_parser()
     arguments = parser.parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
+        check_paths(arguments)
         return command(arguments)
     except JielongError as error:
         print(f"jielong: {error}", file=sys.stderr)
@@ -37,6 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except (OSError, UnicodeEncodeError) as error:
+        fault = fault_of_user(error, arguments)
+        if not fault:
+            raise
+        print(f"jielong: {fault}", file=sys.stderr)
+        return 2
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -80,7 +80,8 @@ class ModelConfig:
         at_least(self, 0, "router_aux_loss_coef", "rope_theta", "local_rope_theta", "rms_norm_eps", "initializer_range")
         # Beyond these there is no model, and what is counted or made for each of them would take all memory or time.
         at_most(self, MAX_LAYERS, "num_hidden_layers")
-        at_most(self, 2**16, "num_attention_heads", "head_dim", "num_experts")
+        at_most(self, 2**16, "num_attention_heads", "head_dim")
+        at_most(self, 2**17 // self.num_hidden_layers, "num_experts")
         at_most(self, 2**24, "vocab_size", "hidden_size", "intermediate_size", "moe_intermediate_size")
         at_most(self, 2**31 - 1, "max_position_embeddings", "sliding_window")
         at_most(self, 1e30, "rope_theta", "local_rope_theta", "embedding_scale", "query_scale")

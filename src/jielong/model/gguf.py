@@ -103,11 +103,6 @@ class GgufFile:
         self._check_names()
 
     def _check_names(self) -> None:
-        have = sum(math.prod(tensor.shape) for tensor in self._tensors.values())
-        if num_parameters(self.config) > have:  # before the names of all layers and experts are made
-            raise CheckpointError(
-                f"{self.path} describes a model of {num_parameters(self.config):,} parameters and holds {have:,}"
-            )
         known = {entry.gguf for entry in entries(self.config)} | {"rope_freqs.weight"}
         extra = sorted(self._tensors.keys() - known)
         if extra:
@@ -115,6 +110,11 @@ class GgufFile:
         missing = sorted(known - self._tensors.keys() - {"rope_freqs.weight"})
         if missing:
             raise CheckpointError(f"{self.path} lacks the tensor {missing[0]!r}")
+        have = sum(math.prod(tensor.shape) for tensor in self._tensors.values())
+        if num_parameters(self.config) > have:
+            raise CheckpointError(
+                f"{self.path} describes a model of {num_parameters(self.config):,} parameters and holds {have:,}"
+            )
 
     def _array(self, name: str) -> Array:
         tensor = self._tensors[name]

@@ -112,6 +112,7 @@ def _walk(child: subprocess.Popen[bytes], found: list[Found], count: int, done: 
     finally:
         child.kill()
         child.wait()
+        child.stdout.close()
     if is_making:
         assert done > begun, f"a child ended before the first damage of {found[done // count].name}"
         return done

@@ -115,6 +115,8 @@ def checked(data: Any) -> dict[str, Any]:
     model = whole.inner("model")
     model.text("type", None)
     model.text("unk_token", None)
+    for name in ("continuing_subword_prefix", "end_of_word_suffix"):
+        model.demand(name, None, "")
     vocab = model.take("vocab", {})
     if not isinstance(vocab, dict) or not all(is_whole(id, 0, MAX_IDS - 1) for id in vocab.values()):
         raise CheckpointError(

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import math
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from bench.faults.fuzz_tokenizers import byte_level, sentencepiece
+from rich.console import Console
 
 from jielong.data import talks
 from jielong.data.shards import Shards, write_shards
@@ -31,7 +34,9 @@ from jielong.opening.ports import aliases
 from jielong.recipes import build_recipe
 from jielong.recipes.shared.written import WrittenRecipe, read_recipe, write_recipe
 from jielong.records import Conversation, Document, Message, to_dict
+from jielong.report.report import ReportData, print_table, read_report, report_json
 from jielong.runs import MetricsLog, Run, canonical_json, find_model, lineage, open_run, read_metrics, write_json
+from jielong.stages.pages import read_archive
 from jielong.stages.parts import read_conversations, read_documents, write_jsonl
 from jielong.stages.picking import picked_words, read_picked
 from jielong.stages.recipe import change
@@ -223,6 +228,29 @@ def _read_trials(folder: Path) -> None:
         assert trial.value is None or math.isfinite(trial.value)
 
 
+def _make_pages(folder: Path) -> None:
+    lines = [{"file": f"{i}.html", "uri": f"https://a.b/{i}", "content_type": "text/html"} for i in range(2)]
+    with zipfile.ZipFile(folder / "pages.zip", "w", zipfile.ZIP_DEFLATED) as pages:
+        for line in lines:
+            pages.writestr(line["file"], f"<p>{line['uri']}</p>" * 20)
+        pages.writestr("index.jsonl", "".join(canonical_json(line) + "\n" for line in lines))
+
+
+def _read_pages(folder: Path) -> None:
+    assert all(isinstance(page.body, bytes) for page in read_archive(folder / "pages.zip"))
+
+
+def _make_report(folder: Path) -> None:
+    stages = {"pretrain": {"held_out_loss": 3.0}, "sft": {"held_out_loss": 2.0, "unseen_accuracy_en": 0.5}}
+    sample = {"question": "?", "answers": {"sft": {"text": "a", "score": 1}}}
+    data = ReportData(stages, {"random": 0.1, "base": {"unseen_accuracy_en": 0.2}}, [sample], facts={"seconds": 3.0})
+    write_json(folder / "report.json", report_json(data))
+
+
+def _read_report(folder: Path) -> None:
+    print_table(read_report(folder / "report.json"), Console(file=io.StringIO()))
+
+
 def _make_recipe(folder: Path) -> None:
     write_recipe(
         folder / "recipe.json", WrittenRecipe("quickstart", size="smoke", seed=1, settings=("sft.loop.steps=5",))
@@ -349,7 +377,7 @@ _BESIDE = (
     "config.json",
     "generation_config.json",
 )
-_TRIALS = "trials.jsonl"
+
 READERS: tuple[Reader, ...] = (
     Reader("own tokenizer", lambda folder: own_tokenizer().save(folder), _read_tokenizer, ("tokenizer.json",)),
     Reader("byte-level tokenizer", lambda f: _make_foreign(f, *byte_level(own_tokenizer())), _read_tokenizer, _BESIDE),
@@ -374,7 +402,9 @@ READERS: tuple[Reader, ...] = (
         tuple(f"shards/{n}" for n in ("manifest.json", "shard-00000.idx", "shard-00001.bin", "shard-00000.ids")),
     ),
     Reader("stages' records", _make_parts, _read_parts, ("documents.jsonl", "chats.jsonl")),
-    Reader("trials", _make_trials, _read_trials, (_TRIALS,)),
+    Reader("pages", _make_pages, _read_pages, ("pages.zip",)),
+    Reader("report", _make_report, _read_report, ("report.json",)),
+    Reader("trials", _make_trials, _read_trials, ("trials.jsonl",)),
     Reader(
         "written recipe",
         _make_recipe,

@@ -168,6 +168,7 @@ def check_stage(data: Any, where: str) -> None:
     if entry.text("done", "") or "summary" in entry.data:
         summary = entry.inner("summary")
         summary.texts("outputs", [])
+        summary.texts("shown", [])
         checkpoint = summary.text("checkpoint", "0")
         if Path(checkpoint).name != checkpoint:
             summary.wrong("checkpoint", "the name of a folder")

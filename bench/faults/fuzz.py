@@ -33,6 +33,8 @@ LIMIT_S = 10.0
 LIMIT_BYTES = 2 << 30
 _MAKING_S = 300.0
 """For a child to start, and to make a reader's files."""
+_MANY = 1000
+"""Damages of a reader that are worth a child of their own, which takes seconds to start."""
 _LETTERS = 5_000
 """Of an error that a person still reads."""
 
@@ -71,17 +73,18 @@ def rows(seed: int, *, short: bool, folder: Path) -> Iterator[Row]:
 # The parent ---------------------------------------------------------------------------------------------------------
 
 
-def fuzz(seed: int, count: int, folder: Path, names: Sequence[str] = ()) -> list[Found]:
+def fuzz(seed: int, count: int, folder: Path, names: Sequence[str] = ()) -> Iterator[Found]:
     """What was found of each reader, or of those named, after `count` damages each."""
     from bench.faults.fuzz_readers import READERS
 
     found = [Found(reader.name) for reader in READERS if not names or reader.name in names]
-    done = 0
+    done = told = 0
     while done < count * len(found):
         # each child has a folder of its own: what was killed in the midst of writing is looked at by nobody
         scratch = Path(tempfile.mkdtemp(dir=folder))
         done = _walk(_order(seed, count, done, scratch, [f.name for f in found]), found, count, done)
-    return found
+        yield from found[told : done // count]
+        told = done // count
 
 
 def _order(*order: Any) -> subprocess.Popen[bytes]:
@@ -180,7 +183,8 @@ def _child(seed: int, count: int, start: int, folder: Path, names: Sequence[str]
         if taken > LIMIT_BYTES and end in ("read", "refused"):
             end, why = "memory", f"{taken >> 20} MB"
         says.write(json.dumps({"says": "ended", "end": end, "why": why, "bytes": taken}) + "\n")
-        if taken > LIMIT_BYTES // 2:
+        is_last = not (number + 1) % count
+        if taken > LIMIT_BYTES // 2 or (is_last and count > _MANY):
             return  # a new child begins with little memory
         _restore(place, kept)
 
@@ -236,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         for found in fuzz(arguments.seed, arguments.count, Path(scratch), arguments.readers):
-            print(f"{found.name}: {dict(found.ends)}, {found.peak_bytes >> 20} MB")
+            print(f"{found.name}: {dict(found.ends)}, {found.peak_bytes >> 20} MB", flush=True)
             for kind, number in found.bad.most_common():
                 print(f"    {number:5}  {kind}  (first: {found.first[kind]})")
     return 0

@@ -25,6 +25,7 @@ from random import Random
 from typing import IO, Any
 
 from bench.environments import ROOT
+from bench.faults import fuzz_parsers
 from bench.rows import Row
 
 SHORT, LONG = 200, 10_000
@@ -68,6 +69,8 @@ def rows(seed: int, *, short: bool, folder: Path) -> Iterator[Row]:
         )
         peak = round(found.peak_bytes / 1e6)
         yield Row(f"{found.name}: memory beyond that of the process", "at most 2147", peak, peak <= 2147, "MB", (seed,))
+    if not short:
+        yield from fuzz_parsers.rows(seed)
 
 
 # The parent ---------------------------------------------------------------------------------------------------------

@@ -19,7 +19,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench.faults.fuzz_tokenizers import byte_level, sentencepiece
+from bench.faults.fuzz_tokenizers import (
+    TALK,
+    TEXTS,
+    byte_level,
+    make_foreign,
+    own_tokenizer,
+    read_tokenizer,
+    sentencepiece,
+)
 from rich.console import Console
 
 from jielong.data import talks
@@ -33,22 +41,19 @@ from jielong.model.transformer import LanguageModel
 from jielong.opening.ports import aliases
 from jielong.recipes import build_recipe
 from jielong.recipes.shared.written import WrittenRecipe, read_recipe, write_recipe
-from jielong.records import Conversation, Document, Message, to_dict
+from jielong.records import Conversation, Document, to_dict
 from jielong.report.report import ReportData, print_table, read_report, report_json
 from jielong.runs import MetricsLog, Run, canonical_json, find_model, lineage, open_run, read_metrics, write_json
 from jielong.stages.pages import read_archive
 from jielong.stages.parts import read_conversations, read_documents, write_jsonl
 from jielong.stages.picking import picked_words, read_picked
 from jielong.stages.recipe import change
-from jielong.tokens import Tokenizer, TokenizerConfig, render, train_tokenizer
+from jielong.tokens import render
 from jielong.train.machine import Machine
 from jielong.tuning.study import Trial, read_trials, write_trials
 from jielong.use.retrieval.library import Library
 from jielong.use.tools.mcp_config import parse_server, read_servers
 from jielong.worlds.household.files import read_task as read_home
-
-TEXTS = ["The capital of France is Paris.\n", "法国的首都是巴黎。\n", "def f(x):\n    return x + 12345\n"] * 10
-TALK = [Message("system", "Be brief."), Message("user", "Hi, 你好 <|im_end|>"), Message("assistant", "Hello.")]
 
 
 @dataclass(frozen=True)
@@ -59,34 +64,6 @@ class Reader:
     make: Callable[[Path], None]
     read: Callable[[Path], None]
     files: tuple[str, ...]
-
-
-@functools.cache
-def own_tokenizer() -> Tokenizer:
-    return train_tokenizer(TEXTS, TokenizerConfig(vocab_size=340))
-
-
-# Tokenizers ---------------------------------------------------------------------------------------------------------
-
-
-def _read_tokenizer(folder: Path) -> None:
-    tokenizer = Tokenizer.load(folder)
-    V = tokenizer.vocab_size
-    ids = tokenizer.encode(TALK[1].text)
-    assert all(0 <= id < V for id in (*ids, *tokenizer.stop_ids, *tokenizer.opening, tokenizer.pad, tokenizer.im_end))
-    tokenizer.decode(ids)
-    for document in tokenizer.encode_documents(TEXTS[:3]):
-        assert document.max() < V
-    assert len(tokenizer.byte_lengths) == V
-    assert isinstance(tokenizer.marks_of_others.pattern, str) and tokenizer.marks_of_nobody
-    if tokenizer.is_own or tokenizer.template:
-        assert all(0 <= id < V for id in render(TALK, tokenizer).ids)
-
-
-def _make_foreign(folder: Path, data: dict[str, Any], beside: dict[str, Any]) -> None:
-    write_json(folder / "tokenizer.json", data)
-    for name, inner in beside.items():
-        write_json(folder / name, inner)
 
 
 # Models -------------------------------------------------------------------------------------------------------------
@@ -379,9 +356,9 @@ _BESIDE = (
 )
 
 READERS: tuple[Reader, ...] = (
-    Reader("own tokenizer", lambda folder: own_tokenizer().save(folder), _read_tokenizer, ("tokenizer.json",)),
-    Reader("byte-level tokenizer", lambda f: _make_foreign(f, *byte_level(own_tokenizer())), _read_tokenizer, _BESIDE),
-    Reader("sentencepiece tokenizer", lambda f: _make_foreign(f, *sentencepiece()), _read_tokenizer, _BESIDE),
+    Reader("own tokenizer", lambda folder: own_tokenizer().save(folder), read_tokenizer, ("tokenizer.json",)),
+    Reader("byte-level tokenizer", lambda f: make_foreign(f, *byte_level(own_tokenizer())), read_tokenizer, _BESIDE),
+    Reader("sentencepiece tokenizer", lambda f: make_foreign(f, *sentencepiece()), read_tokenizer, _BESIDE),
     Reader("config.json", _make_models, _read_model, _CONFIGS),
     Reader("weights", _make_sharded, _read_model, ("model-00001-of-00003.safetensors", hf.INDEX)),
     Reader("gguf", functools.partial(_make_gguf, "qwen3"), _read_gguf, ("model.gguf",)),

@@ -1,13 +1,19 @@
-"""Two small tokenizers in their makers' shapes, byte-level like Qwen's and of SentencePiece's kind like Llama's."""
+"""Three small tokenizers: ours, and in their makers' shapes a byte-level one like Qwen's and one of SentencePiece's kind."""
 
 from __future__ import annotations
 
+import functools
 import json
+from pathlib import Path
 from typing import Any
 
-from jielong.tokens import Tokenizer
+from jielong.records import Message
+from jielong.runs import write_json
+from jielong.tokens import Tokenizer, TokenizerConfig, render, train_tokenizer
 from jielong.tokens.tokenizer import NUM_SPECIAL
 
+TEXTS = ["The capital of France is Paris.\n", "法国的首都是巴黎。\n", "def f(x):\n    return x + 12345\n"] * 10
+TALK = [Message("system", "Be brief."), Message("user", "Hi, 你好 <|im_end|>"), Message("assistant", "Hello.")]
 _TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -66,3 +72,28 @@ def sentencepiece() -> tuple[dict[str, Any], dict[str, Any]]:
         "config.json": {"eos_token_id": 2, "pad_token_id": None},
     }
     return data, beside
+
+
+@functools.cache
+def own_tokenizer() -> Tokenizer:
+    return train_tokenizer(TEXTS, TokenizerConfig(vocab_size=340))
+
+
+def read_tokenizer(folder: Path) -> None:
+    tokenizer = Tokenizer.load(folder)
+    V = tokenizer.vocab_size
+    ids = tokenizer.encode(TALK[1].text)
+    assert all(0 <= id < V for id in (*ids, *tokenizer.stop_ids, *tokenizer.opening, tokenizer.pad, tokenizer.im_end))
+    tokenizer.decode(ids)
+    for document in tokenizer.encode_documents(TEXTS[:3]):
+        assert document.max() < V
+    assert len(tokenizer.byte_lengths) == V
+    assert isinstance(tokenizer.marks_of_others.pattern, str) and tokenizer.marks_of_nobody
+    if tokenizer.is_own or tokenizer.template:
+        assert all(0 <= id < V for id in render(TALK, tokenizer).ids)
+
+
+def make_foreign(folder: Path, data: dict[str, Any], beside: dict[str, Any]) -> None:
+    write_json(folder / "tokenizer.json", data)
+    for name, inner in beside.items():
+        write_json(folder / name, inner)

@@ -84,7 +84,8 @@ class ModelConfig:
         at_most(self, 2**17 // self.num_hidden_layers, "num_experts")
         at_most(self, 2**24, "vocab_size", "hidden_size", "intermediate_size", "moe_intermediate_size")
         at_most(self, 2**31 - 1, "max_position_embeddings", "sliding_window")
-        at_most(self, 1e30, "rope_theta", "local_rope_theta", "embedding_scale", "query_scale")
+        at_most(self, 1e15, "rope_theta", "local_rope_theta", "embedding_scale", "query_scale")
+        at_most(self, 1000.0, "rms_norm_eps", "initializer_range", "router_aux_loss_coef")
         if self.num_attention_heads % self.num_key_value_heads:
             raise ConfigError(
                 f"num_attention_heads {self.num_attention_heads} is not a multiple of "

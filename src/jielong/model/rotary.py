@@ -42,7 +42,10 @@ class RopeScaling:
         if self.rope_type not in known:
             raise ConfigError(f"rope_type {self.rope_type!r} is not available; expected one of {', '.join(known)}")
         at_least(self, 1, "factor")
-        at_most(self, 1e6, "factor")
+        at_most(
+            self, 1e6, "factor", "attention_factor", "beta_fast", "beta_slow", "low_freq_factor", "high_freq_factor"
+        )
+        at_most(self, 2**31 - 1, "original_max_position_embeddings")
         at_least(self, 0, "attention_factor")
         if self.rope_type != "linear":
             at_least(self, 1, "original_max_position_embeddings")

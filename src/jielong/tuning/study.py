@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from jielong.errors import CheckpointError, DataError
-from jielong.outside import Fields, check_file, is_number, is_whole, parse_json
+from jielong.outside import Fields, is_number, is_whole, opened, parse_json
 from jielong.runs import Run, canonical_json, read_metrics, write_text
 from jielong.stages.recipe import Recipe, Search, change
 from jielong.stages.train import TrainStage
@@ -62,12 +62,16 @@ def read_trials(file: Path) -> list[Trial]:
     """The trials in a file, none where there is no file; CheckpointError where it is damaged."""
     if not file.exists():
         return []
-    try:
-        check_file(file)
-        lines = file.read_text(encoding="utf-8").split("\n")
-        return [_trial(Fields(parse_json(line), f"line {at}")) for at, line in enumerate(lines, start=1) if line]
-    except (DataError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{file} is damaged ({error}); restore a copy, or delete {file.parent}") from error
+    found = []
+    with opened(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                found.append(_trial(Fields(parse_json(line.decode()), "the trial")))
+            except (DataError, UnicodeDecodeError) as error:
+                raise CheckpointError(
+                    f"line {number} of {file} is damaged ({error}); restore a copy, or delete {file.parent}"
+                ) from error
+    return found
 
 
 def _trial(fields: Fields) -> Trial:

@@ -440,7 +440,7 @@ def test_save_and_load_give_the_same_model_and_the_same_file(tmp_path):
         ({"modules_to_save": ["embed_tokens"]}, "modules_to_save"),
         ({"init_lora_weights": "pissa_niter_16"}, "pissa"),
         ({"r": 5}, "shape"),
-        ({"r": None}, "lora_alpha"),
+        ({"r": None}, "r = null"),
     ],
 )
 def test_an_adapter_that_computes_something_else_is_refused_by_name(tmp_path, change, told):
@@ -474,3 +474,26 @@ def test_a_missing_damaged_or_foreign_adapter_costs_one_sentence(tmp_path):
 def test_an_adapter_that_cannot_be_is_refused(field, value):
     with pytest.raises(ConfigError, match=field):
         AdapterConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"r": 10**30}, "has r"),
+        ({"r": True}, "has r"),
+        ({"lora_alpha": "strong"}, "lora_alpha"),
+        ({"lora_alpha": 10**400}, "lora_alpha|digits"),
+        ({"lora_dropout": 3.0}, "dropout"),
+        ({"use_rslora": "no"}, "use_rslora"),
+        ({"rank_pattern": 3}, "rank_pattern"),
+        ({"alpha_pattern": {"(": 1.0}}, "alpha_pattern"),
+        ({"alpha_pattern": {"q_proj": "x"}}, "alpha_pattern"),
+        ({"base_model_name_or_path": ["x"]}, "base_model_name_or_path"),
+    ],
+)
+def test_an_adapters_config_of_another_shape_is_refused_by_name(tmp_path, change, told):
+    adapter_files.save(AdaptedModel(fresh(), AdapterConfig(rank=3)), tmp_path, "x")
+    file = tmp_path / adapter_files.CONFIG_FILE
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(CheckpointError, match=told):
+        adapter_files.load(tmp_path, fresh())

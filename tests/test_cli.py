@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
 import os
 import re
@@ -13,7 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from jielong.cli.given import fault_of_user
 from jielong.cli.main import main
+from jielong.model import hf
+from jielong.model.transformer import ModelConfig, fresh_language_model
+from jielong.tokens import TokenizerConfig, train_tokenizer
 
 
 def run_cli(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -134,3 +140,102 @@ def test_estimate_says_what_the_largest_shape_would_take(capsys):
     said = capsys.readouterr().out
     assert "FLOPs       3.19e+23" in said  # Brown et al. 2020, table D.1: 3.14e23 without the attention products
     assert "days" in said
+
+
+# What no program can use --------------------------------------------------------------------------------------------
+
+LONG = "a" * 5000
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made") / "model"
+    folder.mkdir()
+    tokenizer = train_tokenizer([], TokenizerConfig(vocab_size=320))
+    config = ModelConfig(320, 16, 24, 1, 2, 1, 8, 64)
+    hf.save(fresh_language_model(config, seed=0), folder, eos_token_id=3, pad_token_id=1)
+    tokenizer.save(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("place", [LONG, "circle", "a\0b", "\udcff\udcfe", "locked/inside", f"here/{LONG}"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["generate", "PLACE", "hi"],
+        ["ask", "PLACE", "hi"],
+        ["chat", "PLACE"],
+        ["lineage", "PLACE"],
+        ["tensorboard", "PLACE"],
+        ["inspect", "PLACE"],
+        ["import", "PLACE"],
+        ["export", "PLACE"],
+        ["adapt", "PLACE", "--source", "."],
+        ["evaluate", "PLACE", "capitals"],
+        ["library", "add", "PLACE"],
+        ["library", "search", "x", "--library", "PLACE"],
+        ["judge", "PLACE", "PLACE", "--model", "here"],
+        ["run", "own", "--source", "PLACE"],
+        ["run", "own", "--source", "here", "--chat", "PLACE"],
+        ["ask", "MODEL", "hi", "--mcp", "PLACE"],
+        ["ask", "MODEL", "hi", "--pages", "PLACE"],
+    ],
+)
+def test_a_name_that_nothing_can_be_at_is_one_sentence(tmp_path, monkeypatch, capsys, model, command, place):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    Path("here").mkdir()
+    Path("here/a.txt").write_text("Some text that is long enough to be read. " * 20)
+    Path("circle").symlink_to("circle")
+    Path("locked").mkdir(mode=0)
+    arguments = [{"PLACE": place, "MODEL": model}.get(word, word) for word in command]
+    try:
+        assert main(arguments) == 2
+    except SystemExit as left:  # argparse
+        assert left.code == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and len(said) < 6000
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(["--top-k", value] for value in ("1" + "0" * 30, "-1", "nan", "9" * 5000)),
+        *(["--max-tokens", value] for value in ("-5", "0", "1" + "0" * 30)),
+        *(["--temperature", value] for value in ("nan", "inf", "-1", "1e308")),
+        *(["--top-p", value] for value in ("0", "nan", "2")),
+        *(["--min-p", value] for value in ("1", "nan", "-1")),
+        *(["--repetition-penalty", value] for value in ("0", "nan", "inf")),
+    ],
+)
+def test_a_number_out_of_its_bounds_is_one_sentence(model, capsys, options):
+    try:
+        assert main(["generate", model, "hi", *options]) == 2
+    except SystemExit as left:  # argparse
+        assert left.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", "1" + "0" * 30])
+def test_any_whole_number_is_a_seed(model, capsys, seed):
+    assert main(["generate", model, "hi", "--max-tokens", "2", "--temperature", "1", "--seed", seed]) == 0
+
+
+@pytest.mark.parametrize("encoding", ["C", "C.UTF-8"])
+@pytest.mark.parametrize("command", [["generate", "MODEL", "-"], ["ask", "MODEL", "-"], ["chat", "MODEL"]])
+def test_standard_input_that_is_no_utf8_is_one_sentence(model, command, encoding):
+    arguments = [sys.executable, "-m", "jielong.cli.main", *(model if word == "MODEL" else word for word in command)]
+    environment = {**os.environ, "LC_ALL": encoding}
+    done = subprocess.run(
+        arguments, input=b"a\xff\xfe\n", capture_output=True, timeout=120, check=False, env=environment
+    )
+    assert done.returncode == 2 and b"Traceback" not in done.stderr
+
+
+def test_an_error_of_the_system_about_nothing_that_was_given_stays_a_bug(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = argparse.Namespace(model="model", question="hi", paths=[Path("a")])
+    assert not fault_of_user(OSError(5, "Input/output error", str(tmp_path / "elsewhere")), arguments)
+    assert not fault_of_user(OSError(5, "Input/output error"), arguments)
+    assert fault_of_user(PermissionError(13, "Permission denied", str(tmp_path / "a" / "b")), arguments)
+    assert not fault_of_user(UnicodeEncodeError("utf-8", "\udcff", 0, 1, "x"), arguments)

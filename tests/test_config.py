@@ -170,3 +170,26 @@ def test_scalings_of_positions_have_their_bounds(name: str, fine: object, wrong:
     with pytest.raises(ConfigError, match=name):
         RopeScaling(**given | {name: wrong})  # type: ignore[arg-type]
     assert RopeScaling("linear").original_max_position_embeddings == 0  # which alone needs no length
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *(
+            f"sft.loop.steps={value}"
+            for value in ("9" * 5000, 10**30, "[" * 100_000, "NaN", "1e400", "{}", '"\\ud800"')
+        ),
+        *(f"sft.optimizer.lr={value}" for value in (10**400, "Infinity", "true", "[1]", '{"a": 1}', "null")),
+        *(f"pretrain.model.hidden_act={value}" for value in ("[1]", "{}", "3", "word" * 10_000)),
+        *(f"pretrain.model.num_hidden_layers={value}" for value in (10**7, 0)),
+        *(f"pretrain.model.sliding_layers={value}" for value in ("[[]]", '["a"]', f"[{10**30}]", "{}")),
+        *(
+            f"{path}=1"
+            for path in ("", ".", "sft", "sft.", "sft..steps", "sft.__class__.x", "sft.loop.steps.x", "\ud800.x")
+        ),
+    ],
+)
+def test_an_odd_setting_is_one_sentence(setting):
+    with pytest.raises(ConfigError) as error:
+        change(quickstart(size="smoke"), [setting])
+    assert len(str(error.value)) < 5000

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from jielong.errors import DataError
 from jielong.evaluate.held_out import bits_per_byte
+from jielong.evaluate.running import read_results
 from jielong.evaluate.statistics import paired_bootstrap, win_rate
 from jielong.generate import Engine, EngineConfig
 from jielong.model.transformer import ModelConfig, fresh_language_model
@@ -83,3 +86,23 @@ def test_bootstrap_of_equal_systems_does_not_exclude_zero():
 
 def test_win_rate_counts_ties_half():
     assert win_rate([1, 0, 0, -1], [0, 0, 1, -1]) == pytest.approx((1 + 0.5 + 0 + 0.5) / 4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"id": value} for value in (3, None, ["a"])),
+        *({"sample": value} for value in ("0", -1, True, 10**30)),
+        *({"score": value} for value in ("1", None, 10**400)),
+        *({"usage": value} for value in (3, {"calls": "x"}, {"other": 1})),
+        *({"details": value} for value in (3, [])),
+        *({"item": value} for value in (3, None)),
+        {"other": 1},
+    ],
+)
+def test_a_kept_result_of_another_shape_is_told_with_its_line(tmp_path, change):
+    right = {"id": "1", "sample": 0, "score": 1.0, "question": "?", "item": "a" * 32}
+    file = tmp_path / "results.jsonl"
+    file.write_text(f"{json.dumps(right)}\n{json.dumps(right | change)}\n")
+    with pytest.raises(DataError, match=r"results\.jsonl:2: .*; delete the line to ask again"):
+        read_results(file)

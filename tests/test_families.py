@@ -17,7 +17,7 @@ from jielong.generate.engine import Engine, EngineConfig
 from jielong.generate.packed import PackedModel
 from jielong.model import hf
 from jielong.model.presets import num_parameters
-from jielong.model.transformer import LanguageModel, RopeScaling, ScalarModel, scalar_from_language_model
+from jielong.model.transformer import LanguageModel, ModelConfig, RopeScaling, ScalarModel, scalar_from_language_model
 from jielong.records import Request, Sampling
 
 transformers = pytest.importorskip("transformers")
@@ -372,3 +372,45 @@ def test_dynamic_scaling_does_not_depend_on_how_a_prompt_was_cut(tmp_path: Path)
         end = packed.read(cut, line[50:], [0], [50], [40], lengths=[90])
         torch.testing.assert_close(end, packed.read(whole, line, [0], [0], [90])[50:], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(packed.logits(end), model.logits(model(line[None]))[0, 50:], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"model_type": {"a": 1}}, "describes a"),
+        ({"num_hidden_layers": 10**7}, "num_hidden_layers = 10000000; expected a whole number from 0 to 4096"),
+        ({"num_hidden_layers": 4000}, "asks for .* parameters; the files of weights hold"),
+        ({"vocab_size": 10**7}, "asks for .* parameters; the files of weights hold"),
+        ({"hidden_size": 10**30}, "hidden_size"),
+        ({"num_attention_heads": 0}, "num_attention_heads"),
+        ({"rms_norm_eps": 10**400}, "rms_norm_eps"),
+        ({"rope_theta": None}, "rope_theta"),
+        ({"rope_theta": 0.0}, "rope_theta"),
+        ({"rope_scaling": [1]}, "rotary scaling"),
+        ({"rope_scaling": {"rope_type": ["yarn"]}}, "rope_type"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 1e308}}, "factor"),
+        ({"layer_types": [{}, []]}, "layer_types"),
+        ({"layer_types": "full_attention"}, "layer_types"),
+        ({"tie_word_embeddings": 1}, "tie_word_embeddings"),
+        ({"sliding_window": -1}, "sliding_window"),
+    ],
+)
+def test_a_config_of_another_kind_or_size_is_refused_before_a_model_is_made(tmp_path, change, told):
+    hf.save(LanguageModel(ModelConfig(67, 32, 48, 2, 4, 2, 16, 64)), tmp_path, eos_token_id=0, pad_token_id=None)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(CheckpointError, match=told):
+        hf.load(tmp_path)
+
+
+def test_weights_that_are_a_link_elsewhere_are_not_opened(tmp_path):
+    hf.save(LanguageModel(ModelConfig(67, 32, 48, 2, 4, 2, 16, 64)), tmp_path, eos_token_id=0, pad_token_id=None)
+    for name in ("config.json", hf.WEIGHTS):
+        body = (tmp_path / name).read_bytes()
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to("/dev/zero")
+        with pytest.raises(CheckpointError, match="no regular file"):
+            hf.load(tmp_path)
+        (tmp_path / name).unlink()
+        (tmp_path / name).write_bytes(body)
+    hf.load(tmp_path)

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import tokenizers
+from bench.faults import fuzz_tokenizers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.records import Message, Preference
-from jielong.tokens import Tokenizer, parse, render, render_preference, render_prompt
+from jielong.tokens import Tokenizer, TokenizerConfig, parse, render, render_preference, render_prompt, train_tokenizer
 from jielong.tokens.chat import knows_tools
 from jielong.tokens.stream import TextStream
 
@@ -466,3 +467,57 @@ def test_what_cannot_be_used_is_said_in_one_sentence(both: Any, tmp_path: Path) 
         Tokenizer.load(write(tmp_path / "words", data, {}))
     with pytest.raises(DataError, match="character 2"):
         gemma.encode("ab\ud83d")
+
+
+def _set(data: Any, path: str, value: Any) -> None:
+    *before, last = (int(part) if part.isdigit() else part for part in path.split("."))
+    for part in before:
+        data = data[part]
+    data[last] = value
+
+
+@pytest.mark.parametrize(
+    ("file", "path", "value"),
+    [
+        *(("tokenizer.json", "added_tokens", value) for value in (3, "x", [3], [{"id": 1}], {"a": 1})),
+        *(("tokenizer.json", "added_tokens.0.id", value) for value in (10**9, -1, "3", None, 2.5, 10**30)),
+        *(("tokenizer.json", "added_tokens.0.content", value) for value in (3, None, ["a"])),
+        *(("tokenizer.json", "model", value) for value in (None, 3, [], {})),
+        *(("tokenizer.json", "model.vocab", value) for value in (None, [], {"a": -1}, {"a": 10**9}, {"a": "1"})),
+        *(("tokenizer.json", "model.merges", value) for value in (None, 3, ["ab"], [3], [["a"]], [[1, 2]])),
+        *(
+            ("tokenizer.json", "decoder", value)
+            for value in (3, [], {}, {"type": 3}, {"type": "Sequence", "decoders": 3})
+        ),
+        ("tokenizer.json", "post_processor", {"type": "TemplateProcessing", "single": 3, "special_tokens": {}}),
+        ("tokenizer.json", "post_processor", {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}]}),
+        *(("generation_config.json", "eos_token_id", value) for value in ("x", [None], {"a": 1}, 2.5, -3)),
+        *(("config.json", "pad_token_id", value) for value in ("x", [1], -2)),
+        ("tokenizer_config.json", "add_bos_token", "yes"),
+        # these would be part of a token's text, and the first ends the library's process
+        ("tokenizer.json", "model.continuing_subword_prefix", "Sequence"),
+        ("tokenizer.json", "model.end_of_word_suffix", "</w>"),
+    ],
+)
+def test_a_part_of_another_kind_is_refused_in_a_sentence(tmp_path, file, path, value):
+    data, beside = fuzz_tokenizers.byte_level(train_tokenizer(TEXTS, TokenizerConfig(vocab_size=340)))
+    files = {"tokenizer.json": data, **beside}
+    if path == "post_processor":  # which is asked where the settings do not say how a text begins
+        del files["tokenizer_config.json"]["add_bos_token"]
+    _set(files[file], path, value)
+    for name, inner in files.items():
+        (tmp_path / name).write_text(json.dumps(inner))
+    with pytest.raises(CheckpointError) as error:
+        Tokenizer.load(tmp_path)
+    assert len(str(error.value)) < 5000
+
+
+def test_a_file_beside_that_is_no_object_is_refused(tmp_path):
+    data, beside = fuzz_tokenizers.byte_level(train_tokenizer(TEXTS, TokenizerConfig(vocab_size=340)))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(data))
+    for name in beside:
+        (tmp_path / name).write_text("[1]")
+        with pytest.raises(CheckpointError, match="no object"):
+            Tokenizer.load(tmp_path)
+        (tmp_path / name).write_text(json.dumps(beside[name]))
+    assert Tokenizer.load(tmp_path).encode("Paris")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -581,3 +582,40 @@ def test_a_pointer_in_place_of_weights_is_told(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 5\n")
     with pytest.raises(CheckpointError, match="fetch that with: git lfs pull"), Files(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("number", [1 << 20, 1 << 30, 1 << 40, (1 << 64) - 1])
+@pytest.mark.parametrize("name", ["tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges"])
+def test_a_count_beyond_the_file_is_refused_before_memory_is_taken(tmp_path, exported, name, number):
+    small = fresh_language_model(dataclasses.replace(model_of(TOKENIZER).config, num_hidden_layers=1), seed=1)
+    export_gguf(small, tmp_path / "tokenizer", exported, "f32")
+    body = bytearray(exported.read_bytes())
+    at = body.index(name.encode()) + len(name) + 8  # the name, the type of a list, the type of its items
+    body[at : at + 8] = number.to_bytes(8, "little")
+    (tmp_path / "damaged.gguf").write_bytes(body)
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match="is cut off or damaged"):
+        GgufFile(tmp_path / "damaged.gguf")
+    assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"qwen3.block_count": 10_000_000}, "block_count"),
+        ({"qwen3.block_count": 4000}, "lacks the tensor"),
+        ({"qwen3.context_length": "long"}, "context_length"),
+        ({"qwen3.attention.head_count": 0}, "num_attention_heads"),
+        ({"tokenizer.ggml.eos_token_id": 5000}, "eos_token_id"),
+        ({"tokenizer.chat_template": 3}, "chat_template"),
+        ({"split.count": "two"}, "split.count"),
+        ({"general.type": 1}, "general.type"),
+    ],
+)
+def test_a_field_of_another_kind_or_size_is_refused_by_name(tmp_path, exported, changes, told):
+    small = fresh_language_model(dataclasses.replace(model_of(TOKENIZER).config, num_hidden_layers=1), seed=1)
+    export_gguf(small, tmp_path / "tokenizer", exported, "f32")
+    other = patched(exported, tmp_path / "other.gguf", **changes)
+    with pytest.raises(CheckpointError, match=told):
+        import_gguf(other, tmp_path / "back")

@@ -11,8 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jielong.errors import DataError
-from jielong.outside import MAX_DEPTH, decoded_lines, parse_json, read_json_file, read_text, records, shown
+from jielong.errors import CheckpointError, DataError
+from jielong.outside import (
+    MAX_DEPTH,
+    Fields,
+    decoded_lines,
+    own_object,
+    parse_json,
+    read_json_file,
+    read_text,
+    records,
+    shown,
+)
 
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -129,3 +139,72 @@ def test_a_json_file_is_named_in_its_error(tmp_path: Path):
     (tmp_path / "config.json").write_text('{"a": 1,}')
     with pytest.raises(DataError, match=r"config\.json: not JSON"):
         read_json_file(tmp_path / "config.json")
+
+
+# Shapes and folders -------------------------------------------------------------------------------------------------
+
+
+def test_fields_are_taken_by_their_kind_and_within_bounds():
+    fields = Fields({"a": 3, "b": 2.5, "c": "x", "d": [1, 2], "e": {"f": True}, "g": None}, "it")
+    assert (fields.whole("a"), fields.number("b"), fields.text("c"), fields.wholes("d")) == (3, 2.5, "x", [1, 2])
+    assert fields.inner("e").flag("f") is True
+    assert fields.whole("g", None) is None and fields.whole("g", 7, or_null=True) is None and fields.whole("h", 7) == 7
+    fields.finish()
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 10**30, 2.0, "3", [3], {"a": 3}, float("nan")])
+def test_a_whole_number_is_no_other_thing(value):
+    with pytest.raises(CheckpointError, match=r"^it has a = .*; expected a whole number from 0 to 100$"):
+        Fields({"a": value}, "it", CheckpointError).whole("a", high=100)
+
+
+@pytest.mark.parametrize("value", [None, True, "1", [1], float("inf"), float("nan"), 10**400])
+def test_a_number_is_finite_and_fits_a_float(value):
+    with pytest.raises(DataError, match="expected a finite number"):
+        Fields({"a": value}, "it").number("a")
+
+
+def test_what_is_no_object_has_no_fields():
+    for data in (None, [], "x", 3):
+        with pytest.raises(DataError, match="expected an object"):
+            Fields(data, "it")
+    with pytest.raises(DataError, match=r"b\[1\] of it is a number; expected an object"):
+        Fields({"b": [{}, 3]}, "it").inners("b")
+
+
+def test_a_value_that_fills_pages_is_cut_in_a_sentence():
+    assert len(str(DataError(f"it has {'x' * 10**6!r}; expected less"))) < 5000
+
+
+def test_a_link_out_of_a_models_folder_is_not_followed(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "secret").write_text("{}")
+    (folder / "own.json").write_text("{}")
+    (folder / "inside.json").symlink_to("own.json")
+    (folder / "outside.json").symlink_to("../secret")
+    (folder / "device.json").symlink_to("/dev/zero")
+    (folder / "circle.json").symlink_to("circle.json")
+    os.mkfifo(folder / "pipe.json")
+    assert own_object(folder / "own.json") == own_object(folder / "inside.json") == {}
+    for name, told in (("outside", "out of its folder"), ("device", "no regular file"), ("pipe", "no regular file")):
+        with pytest.raises(CheckpointError, match=told):
+            own_object(folder / f"{name}.json")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        own_object(folder / "circle.json")
+
+
+def test_links_of_a_hubs_cache_lead_to_its_blobs_alone(tmp_path):
+    repository = tmp_path / "models--a--b"
+    snapshot = repository / "snapshots" / "0123"
+    for folder in (snapshot, repository / "blobs"):
+        folder.mkdir(parents=True)
+    (repository / "blobs" / "abc").write_text('{"a": 1}')
+    (repository / "refs").write_text("{}")
+    (snapshot / "config.json").symlink_to("../../blobs/abc")
+    (snapshot / "other.json").symlink_to("../../refs")
+    assert own_object(snapshot / "config.json") == {"a": 1}
+    (tmp_path / "short").symlink_to(snapshot)
+    assert own_object(tmp_path / "short" / "config.json") == {"a": 1}
+    with pytest.raises(CheckpointError, match="out of its folder"):
+        own_object(snapshot / "other.json")

@@ -221,7 +221,8 @@ def test_a_kill_while_results_change_places_loses_none(tmp_path, monkeypatch, ki
 
     with monkeypatch.context() as patched:
         patched.setattr("shutil.rmtree", killed_in_turn(shutil.rmtree))
-        patched.setattr("jielong.runs.run.write_json", killed_in_turn(write_json))
+        for module in ("run", "records"):
+            patched.setattr(f"jielong.runs.{module}.write_json", killed_in_turn(write_json))
         patched.setattr("pathlib.Path.rename", killed_in_turn(Path.rename))
         try:
             run.take_back("sft", "one")
@@ -407,3 +408,47 @@ def test_the_model_of_a_run_is_checked_before_it_is_used(tmp_path):
     for path in (tmp_path, tmp_path / "sft", model):
         with pytest.raises(CheckpointError, match=r"config\.json holds other bytes .* keeps the rest"):
             find_model(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rl": 3},
+        {"rl": None},
+        {"rl": {}},
+        {"../x": {}},
+        *({"rl": {"fingerprint": "a", "seconds": 1.0, "parents": parents}} for parents in (3, {"a": 1}, [])),
+        {"rl": {"fingerprint": "a", "seconds": "x", "parents": {}}},
+        {"rl": {"fingerprint": ["a"], "seconds": 1.0, "parents": {}}},
+        *(
+            {"rl": {"fingerprint": "a", "seconds": 1.0, "parents": {}, "done": "a", "summary": summary}}
+            for summary in (3, {"checkpoint": 3}, {"checkpoint": "../../x"}, {"outputs": "x"}, {"outputs": [3]})
+        ),
+    ],
+)
+def test_a_stage_of_another_shape_in_run_json_is_told_in_a_sentence(tmp_path, change):
+    write_json(tmp_path / "run.json", {"version": 1, "stages": change})
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        assert Run(tmp_path).record
+
+
+def test_json_of_ours_is_held_to_limits_and_may_hold_what_is_no_number(tmp_path):
+    file = tmp_path / "x.json"
+    for body in (b"[" * 100_000, b"9" * 5000, b"\xff", b'{"a": 1, "a": 2}'):
+        file.write_bytes(body)
+        with pytest.raises(CheckpointError, match="is damaged"):
+            read_json(file)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_json(tmp_path)
+    write_json(file, {"loss": float("nan")})
+    assert str(read_json(file)["loss"]) == "nan"
+
+
+@pytest.mark.parametrize("line", [b"3", b"[]", b'{"step": "x"}', b'{"step": 2, "lo', b"\xff\xfe", b'{"step": 1e400}'])
+def test_a_damaged_line_of_metrics_is_told_and_one_that_was_cut_short_is_passed_over(tmp_path, line):
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl:2 is damaged"):
+        read_metrics(file)
+    file.write_bytes(b'{"step": 1}\n' + line)
+    assert read_metrics(file) == [{"step": 1}]

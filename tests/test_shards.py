@@ -115,3 +115,32 @@ def test_missing_damaged_and_other_versions_are_refused(tmp_path: Path) -> None:
     (folder / "manifest.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):
         Shards(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"shards": value} for value in (3, [3], [{}], [], [{"name": "../x", "num_tokens": 1, "num_documents": 1}])),
+        *({"vocab_size": value} for value in ("x", None, 0, 10**30, [1])),
+        *({"num_tokens": value} for value in ("x", 1, 10**30)),
+        *({"num_documents": value} for value in (None, 10**9)),
+        *({"tokenizer": value} for value in (3, None)),
+    ],
+)
+def test_a_manifest_of_another_shape_is_refused(tmp_path, change):
+    write_shards(tmp_path / "s", [("a", [1, 2, 0]), ("b", [3, 0])], TOKENIZER)
+    file = tmp_path / "s" / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(DataError):
+        Shards(tmp_path / "s")
+
+
+def test_a_token_that_no_model_has_and_names_that_are_no_text_are_told_when_they_are_read(tmp_path):
+    write_shards(tmp_path / "s", [("a", [1, 2, 0]), ("b", [3, 0])], TOKENIZER)
+    (tmp_path / "s" / "shard-00000.bin").write_bytes(b"\xff" * 10)
+    (tmp_path / "s" / "shard-00000.ids").write_bytes(b"\xff\nb\n")
+    shards = Shards(tmp_path / "s")
+    with pytest.raises(DataError, match="holds the token 65535, outside its vocabulary"):
+        shards.document(0)
+    with pytest.raises(DataError, match="is damaged"):
+        assert shards.ids

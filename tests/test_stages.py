@@ -7,19 +7,23 @@ import importlib
 import json
 import pkgutil
 import typing
+import zipfile
 from pathlib import Path
 
 import pytest
 
 import jielong.stages
 from jielong.cli.main import main
-from jielong.errors import ConfigError, DataError
+from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.recipes.own import own
 from jielong.recipes.quickstart import quickstart
 from jielong.report.shown import show, shown
 from jielong.runs import Run, find_model, write_json, write_text
 from jielong.stages.execute import begun, run_recipe
 from jielong.stages.lessons import LessonsStage
+from jielong.stages.pages import read_archive
+from jielong.stages.parts import read_conversations, read_documents
+from jielong.stages.picking import read_picked
 from jielong.stages.recipe import Recipe, Silent, Stage, change
 from jielong.stages.refine import RefineStage
 from jielong.stages.sources import held_by
@@ -257,3 +261,54 @@ def test_what_was_found_in_a_file_is_told_when_it_is_read(pages, tmp_path):
     run_recipe(change(own(pages, file, size="smoke"), SMALL), tmp_path / "runs", Listening())
     assert "24 files to read; passed over: 1 files that end in .png" in told
     assert any(t.startswith("24 of 25 records are used") and "labelled as a bad answer (line 25)" in t for t in told)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "3",
+        "[]",
+        "{}",
+        '{"text": 3}',
+        '{"text": "a", "id": 3}',
+        '{"text": "a", "meta": []}',
+        "[" * 100_000,
+        "9" * 5000,
+        "\udcff",
+    ],
+)
+def test_a_record_of_another_shape_is_told_with_its_line(tmp_path, line):
+    file = tmp_path / "documents.jsonl"
+    file.write_bytes(b'{"text": "a"}\n' + line.encode("utf-8", "surrogateescape") + b"\n")
+    with pytest.raises(DataError, match=r"documents\.jsonl:2: damaged"):
+        read_documents(file)
+
+
+@pytest.mark.parametrize(
+    "messages", [3, None, [3], [{}], [{"role": "user", "content": 3}], [{"role": ["user"], "content": ""}]]
+)
+def test_a_chat_of_another_shape_is_told_with_its_line(tmp_path, messages):
+    file = tmp_path / "chats.jsonl"
+    file.write_text(json.dumps({"messages": messages}) + "\n")
+    with pytest.raises(DataError, match=r"chats\.jsonl:1: damaged"):
+        read_conversations(file)
+
+
+@pytest.mark.parametrize(
+    "picked", [3, [], {}, {"compile": 1}, {"compile": True, "micro_rows": "4"}, {"compile": True, "micro_rows": 0}]
+)
+def test_what_was_picked_in_another_shape_is_told(tmp_path, picked):
+    (tmp_path / "picked.json").write_text(json.dumps(picked))
+    with pytest.raises(CheckpointError, match=r"picked\.json"):
+        read_picked(tmp_path / "picked.json")
+
+
+@pytest.mark.parametrize(
+    "line", ["3", "{}", '{"file": "b", "uri": "u", "content_type": ""}', '{"file": "a", "uri": 3}', "\udcff"]
+)
+def test_an_archive_of_pages_whose_index_is_damaged_is_told(tmp_path, line):
+    with zipfile.ZipFile(tmp_path / "pages.zip", "w") as pages:
+        pages.writestr("a", "<p>a</p>")
+        pages.writestr("index.jsonl", line.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DataError, match=r"pages\.zip is damaged"):
+        list(read_archive(tmp_path / "pages.zip"))

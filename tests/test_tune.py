@@ -23,7 +23,7 @@ from jielong.runs import Run, read_json, read_metrics
 from jielong.stages.recipe import Offer, Recipe, Search, change
 from jielong.stages.train import TrainStage
 from jielong.tuning.proposals import importances, is_hopeless, propose
-from jielong.tuning.study import Study, Trial, best_of
+from jielong.tuning.study import Study, Trial, best_of, read_trials
 from jielong.tuning.tune import choose, tune
 
 ANIMALS = "cat dog hen cow fox owl bee ant pig rat".split()
@@ -422,3 +422,24 @@ def test_without_optuna_the_sentence_says_what_to_install(tmp_path, monkeypatch,
 
 def test_a_budget_is_read_in_seconds_minutes_and_hours():
     assert [seconds_of(b) for b in ("90s", "30m", "1.5h")] == [90, 1800, 5400]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"number": value} for value in ("1", -1, None)),
+        *({"state": value} for value in ("over", 3, ["done"], "failed")),
+        *({"value": value} for value in ("1.5", None, [1], 10**400)),
+        *({"checks": value} for value in (3, [3], [[1]], [["a", 1.0]], [[1, None]])),
+        *({"settings": value} for value in (3, [])),
+        {"other": 1},
+    ],
+)
+def test_a_trial_of_another_shape_is_told_with_its_line(tmp_path, change):
+    right = {"number": 0, "state": "done", "settings": {"optimizer.lr": 0.1}, "value": 1.5, "checks": [[5, 1.5]]}
+    file = tmp_path / "trials.jsonl"
+    file.write_text(json.dumps(right) + "\n")
+    assert read_trials(file)[0].checks == ((5, 1.5),)
+    file.write_text(f"{json.dumps(right)}\n{json.dumps(right | change)}\n")
+    with pytest.raises(CheckpointError, match="line 2"):
+        read_trials(file)

@@ -8,14 +8,13 @@ fingerprints are made of, with the class's name in it wherever a field can hold 
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from jielong.errors import ConfigError, did_you_mean
+from jielong.errors import ConfigError, DataError, did_you_mean
+from jielong.outside import MOST, parse_json
 
 T = TypeVar("T")
 
@@ -38,6 +37,14 @@ def at_least(config: Any, low: float, *names: str) -> None:
         value = getattr(config, name)
         if not value >= low:
             raise ConfigError(f"{name} of {type(config).__name__} is {value!r}; it must be at least {low:g}")
+
+
+def at_most(config: Any, high: float, *names: str) -> None:
+    """ConfigError when one of these fields is above `high`; for `__post_init__`."""
+    for name in names:
+        value = getattr(config, name)
+        if not value <= high:
+            raise ConfigError(f"{name} of {type(config).__name__} is {value!r}; it must be at most {high:,}")
 
 
 def get_field(config: Any, path: str) -> Any:
@@ -89,20 +96,25 @@ def _set_in_stages(stages: tuple[Any, ...], name: str, rest: list[str], value: s
 
 
 def _coerce(text: str, hint: Any, path: str) -> Any:
+    got = ""
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = text
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{path}={text}: expected a finite number")
+        value = parse_json(text)
+    except DataError as error:  # a bare word, or what is too large or too deep to be a value
+        value, got = text, f"{error}"
+    if isinstance(value, int) and not -MOST <= value <= MOST and not _takes_float(hint):
+        raise ConfigError(f"{path}={text}: expected a number of at most {MOST}")
     if _matches(value, hint):
         return tuple(value) if isinstance(value, list) else value
-    if hint is float or (float in typing.get_args(hint)):
+    if _takes_float(hint):
         if isinstance(value, int) and not isinstance(value, bool):
             return float(value)
     if hint is str or str in typing.get_args(hint):
         return text
-    raise ConfigError(f"{path}={text}: expected {_name_of(hint)}, got {type(value).__name__}")
+    raise ConfigError(f"{path}={text}: expected {_name_of(hint)}, got {got or type(value).__name__}")
+
+
+def _takes_float(hint: Any) -> bool:
+    return hint is float or float in typing.get_args(hint)
 
 
 def _matches(value: Any, hint: Any) -> bool:
@@ -123,6 +135,8 @@ def _matches(value: Any, hint: Any) -> bool:
         return False
     if isinstance(value, bool):
         return hint is bool
+    if isinstance(value, int) and not -MOST <= value <= MOST:  # also inside of lists
+        return False
     return isinstance(value, hint)
 
 

@@ -19,9 +19,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 4000
+"""Letters of a message: more than a person reads, and than any sentence of ours needs."""
+
 
 class JielongError(Exception):
-    """An error whose message is written for the user."""
+    """An error whose message is written for the user; a value in it that fills pages is cut."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 class ConfigError(JielongError):

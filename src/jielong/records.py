@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from jielong.errors import ConfigError, DataError, did_you_mean
+from jielong.outside import Fields
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -38,12 +39,17 @@ def to_dict(record: Any) -> Any:
     return record
 
 
-def _known_fields(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+def _known_fields(cls: type, data: Any) -> Fields:
+    fields = Fields(data, f"a {cls.__name__}")
     names = [f.name for f in dataclasses.fields(cls)]
-    for key in data:
+    for key in fields.data:
         if key not in names:
             raise DataError(f"unknown field {key!r} in a {cls.__name__}; {did_you_mean(key, names)}")
-    return dict(data)
+    return fields
+
+
+def _messages(fields: Fields, name: str) -> tuple[Message, ...]:
+    return tuple(Message.from_dict(each.data) for each in fields.inners(name))
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ class Document:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Document:
-        return cls(**_known_fields(cls, data))
+        known = _known_fields(cls, data)
+        return cls(known.text("text"), known.text("id", ""), known.text("source", ""), known.inner("meta", {}).data)
 
 
 _PART = '{"type": "text", "text": "..."}'
@@ -77,10 +84,10 @@ class Message:
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
-            raise DataError(f"message has role {self.role!r}; expected one of {', '.join(ROLES)}")
+            raise DataError(f"message has role {self.role!r:.80}; expected one of {', '.join(ROLES)}")
         is_text = isinstance(self.content, str)
         if not is_text and not (isinstance(self.content, tuple) and all(isinstance(p, Mapping) for p in self.content)):
-            raise DataError(f"message has content {self.content!r}; expected a string, or parts such as {_PART}")
+            raise DataError(f"message has content {self.content!r:.80}; expected a string, or parts such as {_PART}")
 
     @property
     def text(self) -> str:
@@ -92,12 +99,17 @@ class Message:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Message:
         known = _known_fields(cls, data)
-        if "role" not in known or "content" not in known:
-            raise DataError(f"a message needs 'role' and 'content'; this one has {', '.join(known) or 'nothing'}")
-        if isinstance(known["content"], list):
-            known["content"] = tuple(known["content"])
-        known["tool_calls"] = tuple(known.get("tool_calls") or ())
-        return cls(**known)
+        if "role" not in known.data or "content" not in known.data:
+            raise DataError(f"a message needs 'role' and 'content'; this one has {', '.join(known.data) or 'nothing'}")
+        content = known.take("content")
+        return cls(
+            known.take("role"),
+            tuple(content) if isinstance(content, list) else content,
+            known.text("name", None),
+            tuple(call.data for call in known.inners("tool_calls", None)),
+            known.text("tool_call_id", None),
+            known.flag("is_trained", True),
+        )
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ class Conversation:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Conversation:
         known = _known_fields(cls, data)
-        return cls(tuple(Message.from_dict(m) for m in known["messages"]), known.get("meta", {}))
+        return cls(_messages(known, "messages"), known.inner("meta", {}).data)
 
 
 @dataclass(frozen=True)
@@ -135,10 +147,16 @@ class Preference:
     def from_dict(cls, data: Mapping[str, Any]) -> Preference:
         known = _known_fields(cls, data)
         for key in ("prompt", "chosen", "rejected"):
-            if key not in known:
+            if key not in known.data:
                 raise DataError(f"a preference needs 'prompt', 'chosen' and 'rejected'; {key!r} is missing")
-            known[key] = tuple(Message.from_dict(m) for m in known[key])
-        return cls(**known)
+        return cls(
+            _messages(known, "prompt"),
+            _messages(known, "chosen"),
+            _messages(known, "rejected"),
+            margin=known.take("margin", 0.0),
+            label=known.take("label", 1.0),
+            by=known.text("by", ""),
+        )
 
 
 @dataclass(frozen=True)
@@ -153,9 +171,7 @@ class Rating:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Rating:
         known = _known_fields(cls, data)
-        for key in ("prompt", "answer"):
-            known[key] = tuple(Message.from_dict(m) for m in known[key])
-        return cls(**known)
+        return cls(_messages(known, "prompt"), _messages(known, "answer"), known.number("score"), known.text("by", ""))
 
 
 @dataclass(frozen=True)
@@ -176,13 +192,14 @@ class Sampling:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        most = 2**31 - 1
         limits = {
-            "max_tokens": (self.max_tokens >= 1, "at least 1"),
-            "temperature": (0 <= self.temperature < math.inf, "0 (greedy) or more"),
-            "top_k": (self.top_k >= 0, "0 (off) or more"),
+            "max_tokens": (1 <= self.max_tokens <= most, f"at least 1, and at most {most}"),
+            "temperature": (0 <= self.temperature <= 1e6, "0 (greedy) or more, and at most 1,000,000"),
+            "top_k": (0 <= self.top_k <= most, f"0 (off) or more, and at most {most}"),
             "top_p": (0 < self.top_p <= 1, "in (0, 1]"),
             "min_p": (0 <= self.min_p < 1, "in [0, 1)"),
-            "repetition_penalty": (self.repetition_penalty > 0, "above 0 (1 is off)"),
+            "repetition_penalty": (0 < self.repetition_penalty <= 1e6, "above 0 (1 is off), and at most 1,000,000"),
         }
         for name, (is_fine, right) in limits.items():
             if not is_fine:

@@ -73,7 +73,7 @@ def partners_of(arguments: argparse.Namespace) -> Partners:
 
 
 def _ask(arguments: argparse.Namespace) -> int:
-    question = _read() if arguments.question == "-" else arguments.question
+    question = sys.stdin.read() if arguments.question == "-" else arguments.question
     for name, text in (("question", question), ("system message", arguments.system)):
         if any("\ud800" <= c <= "\udfff" for c in text):
             raise DataError(f"the {name} is no UTF-8; write it in that encoding")
@@ -122,13 +122,6 @@ def _ask(arguments: argparse.Namespace) -> int:
     if outcome.answer.missing:
         raise DataError(f"there is no answer: {outcome.answer.missing}")
     return 0
-
-
-def _read() -> str:
-    try:
-        return sys.stdin.read()
-    except UnicodeDecodeError as error:
-        raise DataError(f"the question on standard input is no UTF-8 ({error}); write it in that encoding") from None
 
 
 def describe(outcome: Outcome) -> str:

@@ -7,12 +7,14 @@ Every command says where it wrote and what to run next. Mistakes of the user cos
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jielong import stopping
 from jielong.cli import act, adapt, ask, check, evaluate, inspect, judge, library, models, spell, tools, tune
+from jielong.cli.given import check_paths, fault_of_user
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
 from jielong.opening.ports import MODEL_HELP, newest_run
@@ -23,6 +25,8 @@ from jielong.report.terminal import plain_streams
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     stopping.listen()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # as names are: whoever uses the text refuses what is no UTF-8
     with plain_streams():
         return _command(argv)
 
@@ -32,6 +36,7 @@ def _command(argv: Sequence[str] | None) -> int:
     arguments = parser.parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
+        check_paths(arguments)
         return command(arguments)
     except JielongError as error:
         print(f"jielong: {error}", file=sys.stderr)
@@ -47,6 +52,12 @@ def _command(argv: Sequence[str] | None) -> int:
         return 143
     except BrokenPipeError:
         return 0
+    except (OSError, UnicodeEncodeError) as error:
+        fault = fault_of_user(error, arguments)
+        if not fault:
+            raise
+        print(f"jielong: {fault}", file=sys.stderr)
+        return 2
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -24,5 +24,5 @@ def write_events(run_path: Path) -> Path:
             for record in read_metrics(run_path / stage / "metrics.jsonl"):
                 for name, value in record.items():
                     if name != "step" and isinstance(value, (int, float)):
-                        writer.add_scalar(name, value, record["step"])
+                        writer.add_scalar(name, value, record.get("step", 0))
     return folder

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jielong.errors import CheckpointError, DataError
+from jielong.outside import Fields, check_file
 from jielong.records import Document
 from jielong.runs import read_json, write_directory, write_json
 from jielong.tokens.tokenizer import Tokenizer
@@ -167,7 +168,8 @@ class Shards:
     def __init__(self, directory: Path | str) -> None:
         self.directory = Path(directory)
         self.manifest = self._read_manifest()
-        dtype = _token_type(self.manifest["vocab_size"])
+        self._vocab_size = self.manifest["vocab_size"]
+        dtype = _token_type(self._vocab_size)
         self._tokens: list[NDArray[Any]] = []
         offsets: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
         for shard in self.manifest["shards"]:
@@ -191,24 +193,45 @@ class Shards:
         missing = [key for key in _MANIFEST_KEYS if key not in manifest]
         if missing:
             raise DataError(f"{path} is damaged ({', '.join(missing)} missing); write the shards again")
-        return dict(manifest)
+        fields = Fields(manifest, str(path))
+        fields.text("tokenizer")
+        fields.whole("vocab_size", low=1, high=2**32)
+        fields.whole("num_bytes")
+        shards = fields.inners("shards")
+        for at, shard in enumerate(shards):
+            if shard.text("name") != f"shard-{at:05d}":
+                shard.wrong("name", f"'shard-{at:05d}'; write the shards again")
+        for name in ("num_tokens", "num_documents"):
+            total = sum(shard.whole(name, low=1, high=2**48) for shard in shards)
+            if not total or fields.whole(name) != total:
+                fields.wrong(name, f"{total}, the sum over its shards; write the shards again")
+        return fields.data
 
     def _map(self, name: str, dtype: np.dtype[Any], length: int) -> NDArray[Any]:
         path = self.directory / name
-        size = path.stat().st_size if path.exists() else 0
+        size = path.stat().st_size if path.is_file() else 0
         if size != length * dtype.itemsize:
             raise DataError(f"{path} has {size} bytes; expected {length * dtype.itemsize}, write the shards again")
         return np.memmap(path, dtype, mode="r")
 
     def gather(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         if len(self._tokens) == 1:
-            return self._tokens[0][index].astype(np.int64)
+            return self._checked(self._tokens[0][index].astype(np.int64))
         shard = np.searchsorted(self._starts, index, side="right") - 1
         out = np.empty(index.shape, np.int64)
         for s in np.unique(shard):
             here = shard == s
             out[here] = self._tokens[s][index[here] - self._starts[s]]
-        return out
+        return self._checked(out)
+
+    def _checked(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The ids; DataError where a damaged file has one that no model has an embedding for."""
+        if ids.size and ids.max() >= self._vocab_size:
+            raise DataError(
+                f"{self.directory} holds the token {ids.max()}, outside its vocabulary of {self._vocab_size}; "
+                "write the shards again"
+            )
+        return ids
 
     def document(self, i: int) -> NDArray[np.int64]:
         """(L,) ids of document i."""
@@ -219,7 +242,12 @@ class Shards:
         """The id of each document."""
         names: list[str] = []
         for shard in self.manifest["shards"]:
-            lines = (self.directory / f"{shard['name']}.ids").read_text(encoding="utf-8").split("\n")[:-1]
+            path = self.directory / f"{shard['name']}.ids"
+            try:
+                check_file(path)
+                lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+            except UnicodeDecodeError as error:
+                raise DataError(f"{path} is damaged ({error}); write the shards again") from error
             if len(lines) != shard["num_documents"]:
                 raise DataError(
                     f"{self.directory / shard['name']}.ids names {len(lines)} documents; expected "

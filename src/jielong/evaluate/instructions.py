@@ -156,12 +156,12 @@ def read_checkers(specs: Any) -> tuple[Mapping[str, Any], ...]:
         raise DataError(f'checkers are {specs!r}; expected a list such as [{{"kind": "no-digits"}}]')
     for spec in specs:
         kind = spec.get("kind")
-        if kind not in CHECKERS:
-            raise DataError(f"unknown checker {kind!r}; {did_you_mean(str(kind), CHECKERS)}")
+        if not isinstance(kind, str) or kind not in CHECKERS:
+            raise DataError(f"unknown checker {kind!r:.80}; {did_you_mean(str(kind), CHECKERS)}")
         names = list(inspect.signature(CHECKERS[kind]).parameters)[1:]
         try:
             is_followed(spec, "1. A text, 文字。")
-        except (TypeError, AttributeError):
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
             wanted = ", ".join(n.rstrip("_") for n in names) or "nothing"
             raise DataError(f"checker {kind!r} cannot take {_parameters(spec)}; it takes {wanted}") from None
     return tuple(specs)

@@ -6,17 +6,17 @@ results.jsonl (one answer a line, in the order of their coming) and summary.json
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from jielong.config import resolved
-from jielong.errors import ConfigError, DataError, RefusedError
+from jielong.errors import CheckpointError, ConfigError, DataError, RefusedError
 from jielong.evaluate.many import many
 from jielong.evaluate.scoring import BY_PORT, Given, Worth, worth, worth_of_choices
 from jielong.evaluate.tasks import Item, Task
-from jielong.outside import parse_json
+from jielong.outside import Fields, parse_json
 from jielong.records import Sampling, to_dict
 from jielong.runs import canonical_json, derive_seed, disk_errors, read_json, write_json
 from jielong.use.port import GREEDY, Options, Port, Scores, Usage
@@ -80,7 +80,7 @@ async def answer_task(
     _keep_setup(folder / "setup.json", {"task": task.name, **system.setup, "seed": seed})
     items = {(item.id, sample): item for item in task.items for sample in range(samples)}
     path = folder / "results.jsonl"
-    known = {key: r for key, (r, of) in _read(path).items() if key in items and of == items[key].digest}
+    known = {key: r for key, (r, of) in read_results(path).items() if key in items and of == items[key].digest}
     left = [key for key in items if key not in known]
     with disk_errors(path), path.open("a", encoding="utf-8") as file:
 
@@ -118,7 +118,7 @@ def _check(system: System, task: Task, given: Given) -> None:
 def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:
     """Write the setup down, or see that it is the one that was written."""
     if path.exists():
-        before = read_json(path)
+        before = Fields(read_json(path), str(path), CheckpointError).data
         for key in {**before, **setup}:
             if before.get(key) != setup.get(key):
                 raise ConfigError(
@@ -131,7 +131,7 @@ def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:
         write_json(path, setup)
 
 
-def _read(path: Path) -> dict[tuple[str, int], tuple[Result, str]]:
+def read_results(path: Path) -> dict[tuple[str, int], tuple[Result, str]]:
     """Results with the digests of their items; what a kill left half written is cut off."""
     if not path.exists():
         return {}
@@ -141,21 +141,43 @@ def _read(path: Path) -> dict[tuple[str, int], tuple[Result, str]]:
         with path.open("r+b") as file:
             file.truncate(len(whole))
     found: dict[tuple[str, int], tuple[Result, str]] = {}
-    for data in _lines(path, whole):
-        of = data.pop("item")
-        data.pop("question", "")
-        result = Result(**{**data, "usage": Usage(**data.get("usage", {}))})
+    # lines of bytes, because those of a text also end at signs that may stand within an answer
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            result, of = _result_of(Fields(parse_json(line.decode()), "the result"))
+        except (DataError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}:{number}: {error}; delete the line to ask again") from None
         found[result.id, result.sample] = (result, of)
     return found
 
 
-def _lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
-    # lines of bytes, because those of a text also end at signs that may stand within an answer
-    for number, line in enumerate(content.splitlines(), 1):
-        try:
-            yield parse_json(line.decode())
-        except (DataError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}:{number}: {error}; delete the line to ask again") from None
+def _result_of(fields: Fields) -> tuple[Result, str]:
+    """A result and the digest of its item."""
+    fields.text("question", "")
+    used = fields.inner("usage", {})
+    usage = Usage(
+        used.whole("prompt_tokens", 0),
+        used.whole("completion_tokens", 0),
+        used.whole("reused_tokens", 0),
+        used.whole("calls", 0),
+        used.number("seconds", 0.0, low=0.0),
+        used.flag("is_estimated", False),
+    )
+    used.finish()
+    result = Result(
+        fields.text("id"),
+        fields.whole("sample"),
+        fields.number("score"),
+        fields.text("text", ""),
+        fields.inner("details", {}).data,
+        usage,
+        fields.number("seconds", 0.0, low=0.0),
+        fields.text("stop", ""),
+        fields.text("error", ""),
+    )
+    of = fields.text("item")
+    fields.finish()
+    return result, of
 
 
 async def _answer(system: System, item: Item, sample: int, given: Given, seed: int) -> Result:

@@ -122,11 +122,11 @@ def _item(data: Mapping[str, Any], number: str, usual_scorer: str) -> Item:
     for key in data:
         if key not in _FIELDS:
             raise DataError(f"unknown field {key!r} in an item; {did_you_mean(key, _FIELDS)}")
-    given = {
+    given: dict[str, Any] = {
         "answers": _answers(data),
         "choices": _texts(data, "choices"),
         "checkers": (),
-        "tests": data.get("tests", ""),
+        "tests": _tests(data),
     }
     if "checkers" in data:
         given["checkers"] = read_checkers(data["checkers"])
@@ -136,8 +136,8 @@ def _item(data: Mapping[str, Any], number: str, usual_scorer: str) -> Item:
         raise DataError(
             f"an item needs one of answer, choices, checkers and tests, or a 'scorer'; found {', '.join(there) or 'none'}"
         )
-    if scorer not in NEEDS:
-        raise DataError(f"unknown scorer {scorer!r}; {did_you_mean(str(scorer), NEEDS)}")
+    if not isinstance(scorer, str) or scorer not in NEEDS:
+        raise DataError(f"unknown scorer {scorer!r:.80}; {did_you_mean(str(scorer), NEEDS)}")
     if NEEDS[scorer] and not given[NEEDS[scorer]]:
         raise DataError(f"scorer {scorer!r} needs {NEEDS[scorer]!r}, which are missing")
     if scorer == "regex":
@@ -148,6 +148,13 @@ def _item(data: Mapping[str, Any], number: str, usual_scorer: str) -> Item:
     return Item(str(data.get("id", number)), _messages(data), scorer, **given, label=_label(data), meta=meta)
 
 
+def _tests(data: Mapping[str, Any]) -> str:
+    tests = data.get("tests", "")
+    if not isinstance(tests, str):
+        raise DataError(f"'tests' are {tests!r:.80}; expected Python in a string")
+    return tests
+
+
 def _messages(data: Mapping[str, Any]) -> tuple[Message, ...]:
     if ("question" in data) == ("messages" in data):
         raise DataError("an item needs either 'question' or 'messages'")
@@ -155,6 +162,8 @@ def _messages(data: Mapping[str, Any]) -> tuple[Message, ...]:
         if not isinstance(data["question"], str) or not data["question"].strip():
             raise DataError(f"'question' is {data['question']!r}; expected some text")
         return (Message("user", data["question"]),)
+    if not isinstance(data["messages"], list):
+        raise DataError(f"'messages' are {data['messages']!r:.80}; expected a list of messages")
     messages = tuple(Message.from_dict(m) for m in data["messages"])
     if not messages or messages[-1].role != "user":
         raise DataError("the last of the messages must be a user's turn")
@@ -179,7 +188,7 @@ def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def _label(data: Mapping[str, Any]) -> int:
-    label, count = data.get("label", 0), len(data.get("choices", ()))
+    label, count = data.get("label", 0), len(_texts(data, "choices"))
     if "choices" in data and "label" not in data:
         raise DataError("'choices' need a 'label', the place of the right one, from 0")
     if not isinstance(label, int) or isinstance(label, bool) or ("label" in data and not 0 <= label < count):

@@ -21,16 +21,17 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from jielong.errors import CheckpointError, DataError
+from jielong.errors import CheckpointError, ConfigError
 from jielong.model.adapters import AdaptedLinear, AdaptedModel, AdapterConfig, chosen_linears, ends_in
 from jielong.model.families import FAMILIES, Place
 from jielong.model.hf import load_language_model
 from jielong.model.quantised import QuantisedLinear
 from jielong.model.transformer import LanguageModel, Linear
-from jielong.outside import read_json_file
+from jielong.outside import Fields, is_number, own_file, own_object
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
+_MOST_RANK = 2**16
 
 # Fields of PEFT's config that would change what is computed, and the values under which they do not.
 _PLAIN: dict[str, tuple[Any, ...]] = {
@@ -124,13 +125,7 @@ def _read(path: Path) -> dict[str, Any]:
     file = path / CONFIG_FILE
     if not file.exists():
         raise CheckpointError(f"no adapter in {path}: {CONFIG_FILE} is missing")
-    try:
-        data = read_json_file(file)
-    except DataError as error:
-        raise CheckpointError(f"{file} is damaged ({str(error).removeprefix(f'{file}: ')}); restore a copy") from None
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{file} is damaged: it holds no object")
-    return data
+    return own_object(file)
 
 
 def read_config(path: Path) -> tuple[AdapterConfig, str]:
@@ -141,22 +136,23 @@ def read_config(path: Path) -> tuple[AdapterConfig, str]:
     file, data = path / CONFIG_FILE, _read(path)
     for key, plain in _PLAIN.items():
         if key in data and data[key] not in plain:
-            raise CheckpointError(f"{file} has {key} = {data[key]!r}; adapters here are computed with {plain[0]!r}")
-    start = str(data.get("init_lora_weights", True)).lower()
+            raise CheckpointError(f"{file} has {key} = {data[key]!r:.80}; adapters here are computed with {plain[0]!r}")
+    fields = Fields(data, str(file), CheckpointError)
+    start = str(data.get("init_lora_weights", True)).lower()[:100]
     if start.startswith(_REWRITES_BASE):
         raise CheckpointError(
             f"{file} was started by {start!r}, which changes the base too; convert it to plain LoRA when saving it in PEFT"
         )
     try:
         config = AdapterConfig(
-            rank=int(data["r"]),
-            alpha=float(data["lora_alpha"]),
-            dropout=float(data.get("lora_dropout", 0.0)),
-            rank_stabilised=bool(data.get("use_rslora", False)),
+            rank=fields.whole("r", low=1, high=_MOST_RANK),
+            alpha=float(fields.number("lora_alpha")),
+            dropout=float(fields.number("lora_dropout", 0.0)),
+            rank_stabilised=fields.flag("use_rslora", False),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{file} lacks a usable field ({error!r}); expected r and lora_alpha") from error
-    return config, str(data.get("base_model_name_or_path") or "")
+    except ConfigError as error:
+        raise CheckpointError(f"{file}: {error}") from error
+    return config, fields.text("base_model_name_or_path", None) or ""
 
 
 def load(path: Path, base: LanguageModel, kept_in: Literal["compute", "float32", "int8"] = "float32") -> AdaptedModel:
@@ -196,7 +192,7 @@ def _read_pairs(path: Path, base: LanguageModel) -> dict[str, tuple[Tensor, Tens
     if not file.exists():
         raise CheckpointError(f"no adapter in {path}: {WEIGHTS_FILE} is missing")
     try:
-        tensors = load_file(file)
+        tensors = load_file(own_file(file))
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} is damaged ({error}); restore a copy") from error
     left = {name.removeprefix(_PREFIX): tensor.float() for name, tensor in tensors.items()}
@@ -207,6 +203,16 @@ def _read_pairs(path: Path, base: LanguageModel) -> dict[str, tuple[Tensor, Tens
         keys = [f"{place.name}.lora_{part}.weight" for part in "AB"]
         if all(key in left for key in keys):
             A, B = (left[key] for key in keys)
+            if (
+                A.dim() != 2
+                or B.dim() != 2
+                or not len(A)
+                or B.shape[1] % len(A)
+                or (place.part is not None and len(B) % 3)
+            ):
+                raise CheckpointError(
+                    f"{file}: {place.name} has shapes {tuple(A.shape)} and {tuple(B.shape)}, no adapter's"
+                )
             pairs[name] = (A, B if place.part is None else B.chunk(3)[place.part])
             used.update(keys)
     unknown = sorted(set(left) - used)
@@ -217,19 +223,33 @@ def _read_pairs(path: Path, base: LanguageModel) -> dict[str, tuple[Tensor, Tens
 
 def _scales(data: Mapping[str, Any], config: AdapterConfig, ranks: Mapping[str, int]) -> dict[str, float]:
     """What B A is multiplied with, for each map of the files by its rank, whose patterns may except some maps."""
+    fields = Fields(data, CONFIG_FILE, CheckpointError)
+    ranks_of, strengths_of = (_patterns(fields, name) for name in ("rank_pattern", "alpha_pattern"))
     scales: dict[str, float] = {}
     for key, rank in ranks.items():
 
-        def ask(patterns: Mapping[str, float] | None, otherwise: float, key: str = key) -> float:
-            fitting = (v for p, v in (patterns or {}).items() if re.fullmatch(rf"(.*\.)?({p})", key))
-            return float(next(fitting, otherwise))
+        def ask(patterns: Mapping[re.Pattern[str], float], otherwise: float, key: str = key) -> float:
+            return next((value for pattern, value in patterns.items() if pattern.fullmatch(key)), otherwise)
 
-        expected = ask(data.get("rank_pattern"), config.rank)
+        expected = ask(ranks_of, config.rank)
         if rank != expected:
             raise CheckpointError(f"the adapter's {key} has a shape of rank {rank}; {CONFIG_FILE} says {expected:g}")
-        alpha = ask(data.get("alpha_pattern"), config.alpha)
+        alpha = ask(strengths_of, config.alpha)
         scales[key] = alpha / (math.sqrt(rank) if config.rank_stabilised else rank)
     return scales
+
+
+def _patterns(fields: Fields, name: str) -> dict[re.Pattern[str], float]:
+    """Numbers by the maps that they are for, which are named by regular expressions."""
+    found: dict[re.Pattern[str], float] = {}
+    for pattern, value in fields.inner(name, None).data.items():
+        if not is_number(value, 0.0):
+            fields.wrong(name, "numbers by the names of maps")
+        try:
+            found[re.compile(rf"(.*\.)?({pattern})")] = float(value)
+        except (re.error, OverflowError, RecursionError):
+            fields.wrong(name, "numbers by the names of maps")
+    return found
 
 
 def base_of(path: Path) -> Path:

@@ -13,9 +13,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from jielong.config import at_least
+from jielong.config import at_least, at_most
 from jielong.errors import ConfigError
 from jielong.model.rotary import RopeScaling, rotary_tables
+
+MAX_LAYERS = 4096
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,24 @@ class ModelConfig:
         at_least(self, 1, "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
         at_least(self, 1, "num_key_value_heads", "head_dim", "max_position_embeddings")
         at_least(self, 0, "sliding_window", "num_experts", "num_experts_per_tok", "moe_intermediate_size")
-        at_least(self, 0, "router_aux_loss_coef")
+        at_least(self, 0, "router_aux_loss_coef", "rope_theta", "local_rope_theta", "rms_norm_eps", "initializer_range")
+        # Beyond these there is no model, and what is counted or made for each of them would take all memory or time.
+        at_most(self, MAX_LAYERS, "num_hidden_layers")
+        at_most(self, 2**16, "num_attention_heads", "head_dim")
+        at_most(self, 2**17 // self.num_hidden_layers, "num_experts")
+        at_most(self, 2**24, "vocab_size", "hidden_size", "intermediate_size", "moe_intermediate_size")
+        at_most(self, 2**31 - 1, "max_position_embeddings", "sliding_window")
+        at_most(self, 1e15, "rope_theta", "local_rope_theta", "embedding_scale", "query_scale")
+        at_most(self, 1000.0, "rms_norm_eps", "initializer_range", "router_aux_loss_coef")
         if self.num_attention_heads % self.num_key_value_heads:
             raise ConfigError(
                 f"num_attention_heads {self.num_attention_heads} is not a multiple of "
                 f"num_key_value_heads {self.num_key_value_heads}"
             )
+        if not self.learned_positions and not self.rope_theta > 1:
+            raise ConfigError(f"rope_theta is {self.rope_theta}; rotary positions turn slower and slower above 1 alone")
+        if self.is_dynamic and self.head_dim < 4:
+            raise ConfigError(f"head_dim is {self.head_dim}; dynamic rotary scaling needs at least 4")
         if self.head_dim % 2:
             raise ConfigError(f"head_dim {self.head_dim} is odd; rotary positions turn pairs, so it must be even")
         if self.num_experts_per_tok > self.num_experts:

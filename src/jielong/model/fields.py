@@ -8,12 +8,14 @@ worse.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from jielong.errors import CheckpointError, did_you_mean
+from jielong.errors import CheckpointError
+from jielong.model.config import MAX_LAYERS
 from jielong.model.rotary import RopeScaling
 from jielong.model.transformer import ModelConfig
+from jielong.outside import Fields
 
 # Fields that say nothing about what the weights compute, in any family. Dropout is a matter of training; ours has none.
 NEUTRAL = {
@@ -22,7 +24,6 @@ NEUTRAL = {
     *("pad_token_id", "problem_type", "return_dict", "reward_offset", "tokenizer_class", "torch_dtype"),
     *("transformers.js_config", "transformers_version", "unsloth_fixed", "unsloth_version", "use_cache"),
 }
-_REQUIRED = object()
 
 # The fields of each kind of scaling, as Hugging Face and `RopeScaling` name them.
 _SCALINGS: dict[str, tuple[str, ...]] = {
@@ -33,48 +34,20 @@ _SCALINGS: dict[str, tuple[str, ...]] = {
 }
 
 
-class Fields:
-    """One object of a config.json, whose fields are taken one at a time."""
-
-    def __init__(self, data: Mapping[str, Any], where: str) -> None:
-        self.data, self.where = data, where
-        self.taken: set[str] = set()
-
-    def take(self, name: str, default: Any = _REQUIRED) -> Any:
-        """The value of a field, or what it is where the file does not say."""
-        self.taken.add(name)
-        value = self.data.get(name, default)
-        if value is _REQUIRED:
-            raise CheckpointError(f"{self.where} lacks the field {name!r}")
-        return value
-
-    def demand(self, name: str, *allowed: Any) -> None:
-        """Refuse any value but these, of which the first is the default."""
-        value = self.take(name, allowed[0])
-        if value not in allowed:
-            raise CheckpointError(f"{self.where} has {name} = {value!r}; this version computes {allowed[0]!r}")
-
-    def finish(self, neutral: Collection[str] = ()) -> None:
-        """Refuse what is left over, but for fields that change nothing."""
-        for name in self.data:
-            if name not in self.taken and name not in neutral:
-                raise CheckpointError(f"{self.where} has an unknown field {name!r}; {did_you_mean(name, self.taken)}")
-
-
 def read_sizes(fields: Fields, *, tied: bool = False) -> dict[str, Any]:
-    width, heads = fields.take("hidden_size"), fields.take("num_attention_heads")
+    width, heads = fields.whole("hidden_size", low=1), fields.whole("num_attention_heads", low=1)
     return {
-        "vocab_size": fields.take("vocab_size"),
+        "vocab_size": fields.whole("vocab_size"),
         "hidden_size": width,
-        "intermediate_size": fields.take("intermediate_size"),
-        "num_hidden_layers": fields.take("num_hidden_layers"),
+        "intermediate_size": fields.whole("intermediate_size"),
+        "num_hidden_layers": fields.whole("num_hidden_layers", high=MAX_LAYERS),
         "num_attention_heads": heads,
-        "num_key_value_heads": fields.take("num_key_value_heads", None) or heads,
-        "head_dim": fields.take("head_dim", None) or width // heads,
-        "max_position_embeddings": fields.take("max_position_embeddings"),
-        "rms_norm_eps": fields.take("rms_norm_eps", 1e-6),
-        "tie_word_embeddings": fields.take("tie_word_embeddings", tied),
-        "initializer_range": fields.take("initializer_range", 0.02),
+        "num_key_value_heads": fields.whole("num_key_value_heads", None) or heads,
+        "head_dim": fields.whole("head_dim", None) or width // heads,
+        "max_position_embeddings": fields.whole("max_position_embeddings"),
+        "rms_norm_eps": fields.number("rms_norm_eps", 1e-6),
+        "tie_word_embeddings": fields.flag("tie_word_embeddings", tied),
+        "initializer_range": fields.number("initializer_range", 0.02),
     }
 
 
@@ -93,29 +66,32 @@ def write_shape(config: ModelConfig) -> dict[str, Any]:
 
 def read_rope(fields: Fields, default_theta: float) -> dict[str, Any]:
     """From `rope_parameters`, or from the `rope_scaling` and `rope_theta` of earlier versions."""
-    theta = fields.take("rope_theta", default_theta)
+    theta = fields.number("rope_theta", default_theta)
     scaling, parameters = fields.take("rope_scaling", None), fields.take("rope_parameters", None)
     return read_scaling(fields, scaling or parameters or {}, theta)
 
 
-def read_scaling(fields: Fields, given: Mapping[str, Any], theta: float) -> dict[str, Any]:
-    rope = Fields(given, f"the rotary scaling of {fields.where}")
-    limit = fields.take("max_position_embeddings")
-    theta = rope.take("rope_theta", theta)
-    kind = rope.take("rope_type", rope.take("type", "default"))
+def read_scaling(fields: Fields, given: Any, theta: float) -> dict[str, Any]:
+    rope = Fields(given, f"the rotary scaling of {fields.where}", fields.error)
+    limit = fields.whole("max_position_embeddings")
+    theta = rope.number("rope_theta", theta)
+    kind = rope.text("rope_type", rope.text("type", "default"))
     found: dict[str, Any] = {"rope_theta": theta}
     if kind != "default":
         if kind not in _SCALINGS:
             known = ", ".join(("default", *_SCALINGS))
             raise CheckpointError(f"{fields.where} has rope_type {kind!r}; this version computes {known}")
-        values = {"rope_type": kind, "factor": float(rope.take("factor"))}
+        values = {"rope_type": kind, "factor": float(rope.number("factor", low=1.0, high=1e6))}
         for name in _SCALINGS[kind]:
-            value = rope.take(name, limit if name.startswith("original") else None)
+            if name.startswith("original"):
+                value = rope.whole(name, limit, low=1)
+            else:
+                value = rope.number(name, None, low=0.0)
             if value is not None:
                 values[name] = value
         if kind == "yarn":
             rope.demand("truncate", True)
-            shares = [rope.take(name, None) for name in ("mscale", "mscale_all_dim")]
+            shares = [rope.number(name, None) for name in ("mscale", "mscale_all_dim")]
             if all(shares) and "attention_factor" not in values:
                 above, below = (0.1 * share * math.log(values["factor"]) + 1.0 for share in shares)
                 values["attention_factor"] = above / below
@@ -151,13 +127,13 @@ def windows(window: int | None, layers: list[int]) -> dict[str, Any]:
 
 def read_layer_types(fields: Fields, default: Callable[[int], bool]) -> list[int]:
     """The layers with a window: those that `layer_types` names, or those that `default` picks."""
-    layers = range(fields.take("num_hidden_layers"))
-    types = fields.take("layer_types", None)
+    layers = range(fields.whole("num_hidden_layers", high=MAX_LAYERS))
+    types = fields.texts("layer_types", None)
     if types is None:
         return [i for i in layers if default(i)]
     if len(types) != len(layers) or set(types) - {"full_attention", "sliding_attention"}:
         raise CheckpointError(
-            f"{fields.where} has layer_types {types!r}; expected full_attention or sliding_attention for each of "
+            f"{fields.where} has layer_types {types!r:.80}; expected full_attention or sliding_attention for each of "
             f"{len(layers)} layers"
         )
     return [i for i in layers if types[i] == "sliding_attention"]
@@ -170,7 +146,8 @@ def layer_types(config: ModelConfig) -> list[str]:
 
 def read_optional_window(fields: Fields, default: Callable[[int], bool]) -> dict[str, Any]:
     """Qwen's and SmolLM3's: a width that counts only when `use_sliding_window` is set."""
-    window, is_used = fields.take("sliding_window", 4096), fields.take("use_sliding_window", False)
+    window = fields.whole("sliding_window", 4096, or_null=True)
+    is_used = fields.flag("use_sliding_window", False)
     layers = read_layer_types(fields, default)
     return windows(window, layers) if is_used else {}
 

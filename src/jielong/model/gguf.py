@@ -2,7 +2,8 @@
 
 A file holds fields (the shape, the tokenizer, the chat template) and tensors, many of them quantised. Reading turns one
 tensor after the other into float32, so memory stays near that of the model; writing converts one after the other too.
-`gguf_names` knows what is called how, `gguf_tokenizer` the tokenizer; the bytes themselves are the `gguf` library's.
+`gguf_names` knows what is called how, `gguf_tokenizer` the tokenizer, `gguf_header` where things lie; quantised numbers
+are the `gguf` library's, and so is writing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 
 from jielong.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from jielong.model import hf
+from jielong.model.gguf_header import VersionError, read_header
 from jielong.model.gguf_names import (
     Entry,
     architecture_of,
@@ -30,8 +32,9 @@ from jielong.model.gguf_names import (
 )
 from jielong.model.gguf_rope import Array, rope_factors
 from jielong.model.gguf_tokenizer import tokenizer_files, tokenizer_metadata
+from jielong.model.presets import num_parameters
 from jielong.model.transformer import LanguageModel, ModelConfig
-from jielong.outside import refuse_pointer
+from jielong.outside import Fields, refuse_pointer
 from jielong.runs import disk_errors, write_directory, write_text
 
 READABLE = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q5_K", "Q6_K")
@@ -55,7 +58,7 @@ def _what_is_wrong(path: Path, error: Exception) -> str:
         return "is empty"
     if not head.startswith(b"GGUF"):
         return "is no GGUF file: it does not begin with those letters"
-    if "version" in str(error) and "array" not in str(error):
+    if isinstance(error, VersionError):
         return f"is of a version of GGUF that is not read here ({error})"
     return f"is cut off or damaged: it has {path.stat().st_size:,} bytes, and its header promises more; fetch it again"
 
@@ -70,31 +73,31 @@ class GgufFile:
         self._library = library
         try:
             refuse_pointer(path)
-            reader = library.GGUFReader(path)
-            self.meta: dict[str, Any] = {name: field.contents() for name, field in reader.fields.items()}
+            self.meta, self._tensors = read_header(path, library)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be opened ({error.strerror or error})") from error
         except DataError as error:
             raise CheckpointError(str(error)) from None
-        except (ValueError, IndexError, KeyError, OverflowError, TypeError) as error:
+        except (ValueError, KeyError) as error:
             raise CheckpointError(f"{path} {_what_is_wrong(path, error)}") from error
-        if self.meta.get("general.type", "model") != "model":
-            raise CheckpointError(
-                f"{path} holds a GGUF {self.meta['general.type']}, and no model; give the model's file"
-            )
-        self._tensors = {tensor.name: tensor for tensor in reader.tensors}
-        if self.meta.get("split.count", 1) > 1:
-            raise CheckpointError(f"{path} is one of {self.meta['split.count']} parts; join them with gguf-split first")
+        fields = Fields(self.meta, str(path), CheckpointError)
+        kind = fields.text("general.type", "model")
+        if kind != "model":
+            raise CheckpointError(f"{path} holds a GGUF {kind}, and no model; give the model's file")
+        num_parts = fields.whole("split.count", 1)
+        if num_parts > 1:
+            raise CheckpointError(f"{path} is one of {num_parts} parts; join them with gguf-split first")
         for name, tensor in self._tensors.items():
-            if tensor.tensor_type.name not in READABLE:
-                kind = tensor.tensor_type.name
-                raise CheckpointError(f"{path}: {name} is of type {kind}; read here are {', '.join(READABLE)}")
+            if tensor.kind.name not in READABLE:
+                raise CheckpointError(
+                    f"{path}: {name} is of type {tensor.kind.name}; read here are {', '.join(READABLE)}"
+                )
         factors = self._array("rope_freqs.weight") if "rope_freqs.weight" in self._tensors else None
         embeddings = self._tensors.get("token_embd.weight")
         if embeddings is None:
             raise CheckpointError(f"{path} lacks the tensor token_embd.weight")
         try:
-            self.config: ModelConfig = read_config(self.meta, self._tensors.keys(), int(embeddings.shape[1]), factors)
+            self.config: ModelConfig = read_config(self.meta, self._tensors.keys(), embeddings.shape[0], factors)
         except (CheckpointError, ConfigError) as error:
             raise CheckpointError(f"{path}: {error}") from error
         self._check_names()
@@ -107,15 +110,26 @@ class GgufFile:
         missing = sorted(known - self._tensors.keys() - {"rope_freqs.weight"})
         if missing:
             raise CheckpointError(f"{self.path} lacks the tensor {missing[0]!r}")
+        have = sum(math.prod(tensor.shape) for tensor in self._tensors.values())
+        if num_parameters(self.config) > have:
+            raise CheckpointError(
+                f"{self.path} describes a model of {num_parameters(self.config):,} parameters and holds {have:,}"
+            )
 
     def _array(self, name: str) -> Array:
         tensor = self._tensors[name]
-        values = self._library.quants.dequantize(tensor.data, tensor.tensor_type)
+        values = self._library.quants.dequantize(tensor.data, tensor.kind)
         return np.asarray(values, np.float32)
 
     def tensors(self, entry: Entry) -> dict[str, Array]:
         """Ours, float32, of one entry."""
-        return dict(zip(entry.ours, split(entry, self._array(entry.gguf)), strict=True))
+        array = self._array(entry.gguf)
+        try:
+            return dict(zip(entry.ours, split(entry, array), strict=True))
+        except ValueError:
+            raise CheckpointError(
+                f"{self.path}: {entry.gguf} has the shape {array.shape}, which is not its model's"
+            ) from None
 
     def language_model(self) -> LanguageModel:
         """The model, float32 on the CPU."""
@@ -136,15 +150,15 @@ class GgufFile:
         """File name -> text of the tokenizer's files in Hugging Face's layout."""
         try:
             return tokenizer_files(self.meta, self.config.vocab_size)
-        except KeyError as error:
-            raise CheckpointError(f"{self.path} lacks the field {error}") from error
         except CheckpointError as error:
             raise CheckpointError(f"{self.path}: {error}") from error
 
     def special_ids(self) -> dict[str, int]:
         """Ids of the tokens that begin a text, end it, and fill rows, where the file names them."""
         keys = {"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id", "pad_token_id": "padding_token_id"}
-        found = {ours: self.meta.get(f"tokenizer.ggml.{theirs}") for ours, theirs in keys.items()}
+        fields = Fields(self.meta, str(self.path), CheckpointError)
+        most = self.config.vocab_size - 1
+        found = {ours: fields.whole(f"tokenizer.ggml.{theirs}", None, high=most) for ours, theirs in keys.items()}
         return {name: id for name, id in found.items() if id is not None}
 
 
@@ -162,7 +176,9 @@ def import_gguf(path: Path, folder: Path) -> ModelConfig:
         raise CheckpointError(f"{path} names no token that ends a text (tokenizer.ggml.eos_token_id)")
     model = file.language_model()
 
-    ends = list(dict.fromkeys((ids["eos_token_id"], file.meta.get("tokenizer.ggml.eot_token_id", ids["eos_token_id"]))))
+    fields = Fields(file.meta, str(path), CheckpointError)
+    turn_end = fields.whole("tokenizer.ggml.eot_token_id", ids["eos_token_id"], high=file.config.vocab_size - 1)
+    ends = list(dict.fromkeys((ids["eos_token_id"], turn_end)))
 
     def fill(aside: Path) -> None:
         hf.save(model, aside, eos_token_id=ends[0] if len(ends) == 1 else ends, pad_token_id=ids.get("pad_token_id"))

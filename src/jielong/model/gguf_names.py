@@ -15,8 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from jielong.errors import CheckpointError, ConfigError
+from jielong.model.config import MAX_LAYERS
 from jielong.model.gguf_rope import Array, read_scaling, scaling_fields, short
 from jielong.model.transformer import ModelConfig
+from jielong.outside import MOST, is_number, is_whole
 
 
 @dataclass(frozen=True)
@@ -234,9 +236,9 @@ def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int
     """The shape that the file's fields describe. `names` are its tensors, `factors` (D/2,) those of llama3's rotary
     scaling; CheckpointError names what this version does not compute."""
     name = meta.get("general.architecture")
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise CheckpointError(
-            f"the GGUF architecture {name!r} is not one that is read here; those are {', '.join(ARCHITECTURES)}"
+            f"the GGUF architecture {name!r:.80} is not one that is read here; those are {', '.join(ARCHITECTURES)}"
         )
     architecture = ARCHITECTURES[name]
 
@@ -248,24 +250,38 @@ def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int
             if len(set(value)) != 1:
                 raise CheckpointError(f"the GGUF file has layers of different {name}.{key}; all must be alike here")
             value = value[0]
+        if not is_number(value):
+            raise CheckpointError(f"the GGUF file has {name}.{key} = {value!r:.80}; expected a number")
         return value
 
-    width, heads, layers = get("embedding_length"), get("attention.head_count"), get("block_count")
-    head_dim = get("attention.key_length", width // heads)
+    def whole(key: str, default: Any = None, high: int = MOST) -> Any:
+        value = get(key, default)
+        if not is_whole(value, 0, high):
+            raise CheckpointError(f"the GGUF file has {name}.{key} = {value}; expected a whole number, at most {high}")
+        return value
+
+    width, heads, layers = (
+        whole("embedding_length"),
+        whole("attention.head_count"),
+        whole("block_count", high=MAX_LAYERS),
+    )
+    head_dim = whole("attention.key_length", width // max(heads, 1))
     for key in ("attention.value_length", "rope.dimension_count"):
         if get(key, head_dim) != head_dim:
-            raise CheckpointError(f"the GGUF file has {name}.{key} = {get(key)}; it must be the head's {head_dim} here")
+            raise CheckpointError(
+                f"the GGUF file has {name}.{key} = {get(key, 0)}; it must be the head's {head_dim} here"
+            )
     fields: dict[str, Any] = dict(
         architecture.fixed,
         model_type=architecture.families[0],
         vocab_size=vocab_size,
         hidden_size=width,
-        intermediate_size=get("feed_forward_length"),
+        intermediate_size=whole("feed_forward_length"),
         num_hidden_layers=layers,
         num_attention_heads=heads,
-        num_key_value_heads=get("attention.head_count_kv", heads),
+        num_key_value_heads=whole("attention.head_count_kv", heads),
         head_dim=head_dim,
-        max_position_embeddings=get("context_length"),
+        max_position_embeddings=whole("context_length"),
         rms_norm_eps=short(
             get("attention.layer_norm_epsilon" if name == "gpt2" else "attention.layer_norm_rms_epsilon")
         ),
@@ -280,16 +296,16 @@ def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int
         if get("expert_count", 0):
             raise CheckpointError("the GGUF file holds a Mixtral model; experts are read here in qwen3moe alone")
     if name == "qwen3moe":
-        fields["num_experts"] = get("expert_count")
-        fields["num_experts_per_tok"] = get("expert_used_count")
-        fields["moe_intermediate_size"] = get("expert_feed_forward_length")
+        fields["num_experts"] = whole("expert_count")
+        fields["num_experts_per_tok"] = whole("expert_used_count")
+        fields["moe_intermediate_size"] = whole("expert_feed_forward_length")
     if name == "smollm3":
         fields["no_rope_layers"] = _every(_SMOLLM_PERIOD, layers)
     if name == "gemma3":
         for key in ("attn_logit_softcapping", "final_logit_softcapping"):
             if get(key, 0.0):
                 raise CheckpointError(f"the GGUF file has {name}.{key}, which is not computed here")
-        fields["sliding_window"] = get("attention.sliding_window")
+        fields["sliding_window"] = whole("attention.sliding_window")
         fields["sliding_layers"] = _every_but(_GEMMA_PERIOD, layers)
         fields["rope_theta"] = short(get("rope.freq_base", 1_000_000.0))
         fields["local_rope_theta"] = short(get("rope.freq_base_swa", _GEMMA_LOCAL_THETA))

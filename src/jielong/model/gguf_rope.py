@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from jielong.errors import CheckpointError
 from jielong.model.rotary import RopeScaling
 from jielong.model.transformer import ModelConfig
+from jielong.outside import Fields
 
 Array = NDArray[np.float32]
 
@@ -26,22 +27,27 @@ def short(value: float) -> float:
 
 def read_scaling(name: str, meta: Mapping[str, Any], factors: Array | None) -> RopeScaling | None:
     """The scaling in the fields of architecture `name`, or in the factors (D/2,) of its tensor rope_freqs."""
-    kind = meta.get(f"{name}.rope.scaling.type", "none")
-    factor = short(meta.get(f"{name}.rope.scaling.factor", meta.get(f"{name}.rope.scale_linear", 1.0)))
+    fields = Fields(dict(meta), "the GGUF file", CheckpointError)
+    key = f"{name}.rope.scaling"
+    kind = fields.text(f"{key}.type", "none")
+    factor = short(fields.number(f"{key}.factor", fields.number(f"{name}.rope.scale_linear", 1.0), low=0.0, high=1e6))
     if kind not in ("none", "linear", "yarn"):
         raise CheckpointError(f"the GGUF file has rotary scaling of type {kind!r}; none, linear and yarn are read here")
     if factors is not None:
-        theta, head_dim = meta.get(f"{name}.rope.freq_base", 10_000.0), 2 * len(factors)
+        if factors.ndim != 1 or not np.isfinite(factors).all() or not (factors > 0).all():
+            raise CheckpointError("the GGUF file has rope_freqs that are no factors")
+        theta = fields.number(f"{name}.rope.freq_base", 10_000.0, low=1.0, high=1e30)
+        head_dim = 2 * len(factors)
         return llama3_scaling(factors, theta ** (np.arange(0, head_dim, 2) / head_dim) * 2 * math.pi)
     if kind == "yarn":
-        times = short(meta.get(f"{name}.rope.scaling.attn_factor", 1.0))
+        times = short(fields.number(f"{key}.attn_factor", 1.0, low=0.0, high=1e6))
         return RopeScaling(
             rope_type="yarn",
             factor=factor,
-            original_max_position_embeddings=meta[f"{name}.rope.scaling.original_context_length"],
-            beta_fast=short(meta.get(f"{name}.rope.scaling.yarn_beta_fast", 32.0)),
-            beta_slow=short(meta.get(f"{name}.rope.scaling.yarn_beta_slow", 1.0)),
-            attention_factor=times * (0.1 * math.log(factor) + 1.0) if times != 1.0 else 0.0,
+            original_max_position_embeddings=fields.whole(f"{key}.original_context_length", low=1),
+            beta_fast=short(fields.number(f"{key}.yarn_beta_fast", 32.0)),
+            beta_slow=short(fields.number(f"{key}.yarn_beta_slow", 1.0)),
+            attention_factor=times * (0.1 * math.log(max(factor, 1.0)) + 1.0) if times != 1.0 else 0.0,
         )
     return RopeScaling(rope_type="linear", factor=factor) if factor != 1.0 else None
 

@@ -17,8 +17,10 @@ from typing import Any
 import tokenizers
 
 from jielong.errors import CheckpointError, ConfigError
-from jielong.runs import read_json
+from jielong.outside import Fields, is_number, own_object, own_text
 
+MAX_LETTERS = 4096
+"""Of a token whose parts are looked for, two at every place."""
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)
 WHOLE = "tokenizer.huggingface.json"
 """The field that holds a whole tokenizer.json (named in GGUF's specification; llama.cpp passes over it)."""
@@ -85,26 +87,27 @@ PROBES = (
 
 def tokenizer_files(meta: Mapping[str, Any], vocab_size: int) -> dict[str, str]:
     """File name -> text of the tokenizer in the file's fields."""
-    tokens: list[str] | None = meta.get("tokenizer.ggml.tokens")
-    kind = meta.get("tokenizer.ggml.model")
+    fields = Fields(dict(meta), "the GGUF file", CheckpointError)
+    tokens: list[str] | None = fields.texts("tokenizer.ggml.tokens", None)
+    kind = fields.text("tokenizer.ggml.model", None)
     if tokens is None or kind not in ("gpt2", "llama"):
         raise CheckpointError(f"the GGUF file has a tokenizer of kind {kind!r}; gpt2 and llama are read here")
     if len(tokens) > vocab_size:
         raise CheckpointError(f"the GGUF file has {len(tokens)} tokens but embeddings of {vocab_size}")
     named = {
-        role: tokens[meta[key]]
+        role: tokens[id]
         for role, key in (
             ("bos_token", "tokenizer.ggml.bos_token_id"),
             ("eos_token", "tokenizer.ggml.eos_token_id"),
             ("unk_token", "tokenizer.ggml.unknown_token_id"),
             ("pad_token", "tokenizer.ggml.padding_token_id"),
         )
-        if meta.get(key, len(tokens)) < len(tokens)
+        if (id := fields.whole(key, len(tokens))) < len(tokens)
     }
     config = {**named, "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     if "tokenizer.chat_template" in meta:
-        config["chat_template"] = meta["tokenizer.chat_template"]
-    whole = meta.get(WHOLE) or json.dumps(_tokenizer_json(meta, tokens, kind, named), ensure_ascii=False)
+        config["chat_template"] = fields.text("tokenizer.chat_template")
+    whole = fields.text(WHOLE, "") or json.dumps(_tokenizer_json(fields, tokens, kind, named), ensure_ascii=False)
     files = {"tokenizer_config.json": config, "special_tokens_map.json": named}
     return {
         "tokenizer.json": whole,
@@ -112,8 +115,10 @@ def tokenizer_files(meta: Mapping[str, Any], vocab_size: int) -> dict[str, str]:
     }
 
 
-def _tokenizer_json(meta: Mapping[str, Any], tokens: list[str], kind: str, named: Mapping[str, str]) -> dict[str, Any]:
-    types: list[int] = meta.get("tokenizer.ggml.token_type") or [NORMAL] * len(tokens)
+def _tokenizer_json(fields: Fields, tokens: list[str], kind: str, named: Mapping[str, str]) -> dict[str, Any]:
+    types: list[int] = fields.wholes("tokenizer.ggml.token_type", None) or [NORMAL] * len(tokens)
+    if len(types) != len(tokens):
+        raise CheckpointError(f"the GGUF file has {len(tokens)} tokens, and types of {len(types)}")
     added = [
         {
             "id": i,
@@ -132,18 +137,23 @@ def _tokenizer_json(meta: Mapping[str, Any], tokens: list[str], kind: str, named
         raise CheckpointError("the GGUF file has two tokens of the same text; the tokenizer cannot be read")
     data: dict[str, Any] = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added}
     if kind == "gpt2":
-        pre = meta.get("tokenizer.ggml.pre", "")
-        data |= _byte_level(_known(pre), vocab, [m.split(" ", 1) for m in meta["tokenizer.ggml.merges"]])
+        pre = fields.text("tokenizer.ggml.pre", "")
+        merges = [m.split(" ", 1) for m in fields.texts("tokenizer.ggml.merges")]
+        data |= _byte_level(_known(pre), vocab, merges)
         adds_bos = _known(pre) in _ADDS_BOS
     else:
-        scores: list[float] = meta["tokenizer.ggml.scores"]
+        scores = fields.take("tokenizer.ggml.scores")
+        if not isinstance(scores, list) or len(scores) != len(tokens) or not all(map(is_number, scores)):
+            raise CheckpointError(f"the GGUF file has {len(tokens)} tokens, and no score for each of them")
+        if any(len(token) > MAX_LETTERS for token in tokens):
+            raise CheckpointError(f"the GGUF file has a token of more than {MAX_LETTERS:,} letters")
         usable = {t: i for t, i in vocab.items() if types[i] in (NORMAL, USER)}
         data |= _sentencepiece(
-            vocab, merges_of_scores(usable, scores), meta.get("tokenizer.ggml.add_space_prefix", True)
+            vocab, merges_of_scores(usable, scores), fields.flag("tokenizer.ggml.add_space_prefix", True)
         )
         data["model"]["unk_token"] = named.get("unk_token")
         adds_bos = True
-    if meta.get("tokenizer.ggml.add_bos_token", adds_bos) and "bos_token" in named:
+    if fields.flag("tokenizer.ggml.add_bos_token", adds_bos) and "bos_token" in named:
         data["post_processor"] = _with_bos(named["bos_token"], vocab[named["bos_token"]])
     return data
 
@@ -239,8 +249,8 @@ def _with_bos(token: str, id: int) -> dict[str, Any]:
 def tokenizer_metadata(folder: Path, vocab_size: int) -> tuple[dict[str, Any], list[str]]:
     """The file's fields for the tokenizer saved in `folder`, and warnings in sentences where llama.cpp may read text
     into other ids."""
-    whole = read_json(folder / "tokenizer.json")
-    config = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
+    whole = own_object(folder / "tokenizer.json")
+    config = own_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
     model = whole.get("model", {})
     if model.get("type") != "BPE":
         raise ConfigError(f"{folder} has a tokenizer of type {model.get('type')!r}; GGUF export writes BPE")
@@ -279,10 +289,10 @@ def tokenizer_metadata(folder: Path, vocab_size: int) -> tuple[dict[str, Any], l
     fields["tokenizer.ggml.token_type"] = types
     fields |= _special_fields(whole, config, {t: i for i, t in texts.items()})
     template = folder / "chat_template.jinja"
-    chat = template.read_text(encoding="utf-8") if template.exists() else config.get("chat_template")
+    chat = own_text(template) if template.exists() else config.get("chat_template")
     if isinstance(chat, str):
         fields["tokenizer.chat_template"] = chat
-    fields[WHOLE] = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    fields[WHOLE] = own_text(folder / "tokenizer.json")
     return fields, warnings
 
 

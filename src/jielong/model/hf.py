@@ -7,6 +7,7 @@ model a ...ForSequenceClassification with one label and its `reward_offset` in t
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,9 @@ from torch import Tensor
 
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.model.families import FAMILIES, config_fields, read_model_config
+from jielong.model.presets import num_parameters
 from jielong.model.transformer import LanguageModel, ModelConfig, ScalarModel
-from jielong.outside import read_json_file, refuse_pointer
+from jielong.outside import Fields, own_file, own_object, refuse_pointer
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000
@@ -126,32 +128,28 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
     file = path / "config.json"
     if not file.exists():
         raise CheckpointError(f"no checkpoint in {path}: config.json is missing")
-    data = _read_json(file)
+    data = own_object(file)
     return read_model_config(data, file), data
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        data = read_json_file(file)
-    except DataError as error:
-        raise CheckpointError(f"{file} is damaged ({str(error).removeprefix(f'{file}: ')}); restore a copy") from None
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{file} is damaged: it holds no object")
-    return data
 
 
 def load(path: Path) -> LanguageModel | ScalarModel:
     """The model of a checkpoint directory, float32 on the CPU; CheckpointError names what is missing or damaged."""
     config, data = read_config(path)
-    model: LanguageModel | ScalarModel
-    with torch.device("meta"):
-        if data.get("architectures") == [FAMILIES[config.model_type].classifier]:
-            model = ScalarModel(config)
-        else:
-            model = LanguageModel(config)
-    if isinstance(model, ScalarModel):
-        model.reward_offset = float(data.get("reward_offset", 0.0))
-    model.load_state_dict(_tensors_like(model, path), assign=True)
+    is_scalar = data.get("architectures") == [FAMILIES[config.model_type].classifier]
+    with Files(path) as files:
+        # before anything is made for it: a number in config.json may be any
+        least = num_parameters(dataclasses.replace(config, tie_word_embeddings=True) if is_scalar else config)
+        if 2 * least > files.num_bytes:
+            raise CheckpointError(
+                f"{path / 'config.json'} asks for {least:,} parameters; the files of weights hold {files.num_bytes:,} bytes"
+            )
+        model: LanguageModel | ScalarModel
+        with torch.device("meta"):
+            model = ScalarModel(config) if is_scalar else LanguageModel(config)
+        if isinstance(model, ScalarModel):
+            fields = Fields(data, str(path / "config.json"), CheckpointError)
+            model.reward_offset = float(fields.number("reward_offset", 0.0))
+        model.load_state_dict(_tensors_like(model, files), assign=True)
     return model
 
 
@@ -165,30 +163,29 @@ def load_language_model(path: Path) -> LanguageModel:
     return model
 
 
-def _tensors_like(model: LanguageModel | ScalarModel, path: Path) -> dict[str, Tensor]:
+def _tensors_like(model: LanguageModel | ScalarModel, files: Files) -> dict[str, Tensor]:
     """The tensors of `model`, which itself holds shapes alone; what the files have too much or too little is named."""
     place = FAMILIES[model.config.model_type].place
     used: set[str] = set()
     found: dict[str, Tensor] = {}
-    with Files(path) as files:
-        for name, expected in model.state_dict().items():
-            theirs = place(name)
-            # the base model of some families was saved without the name of the whole
-            key = theirs.name if theirs.name in files.where else theirs.name.removeprefix("transformer.")
-            tensor = files.read(key)
-            if theirs.part is not None:
-                tensor = tensor.chunk(3, dim=-1)[theirs.part]
-            tensor = tensor.T if theirs.is_transposed else tensor
-            if tensor.shape != expected.shape:
-                have, want = tuple(tensor.shape), tuple(expected.shape)
-                raise CheckpointError(f"{files.where[key]}: {name} has shape {have}; its config.json asks for {want}")
-            used.add(key)
-            # a copy: the file may be written again while the model lives
-            found[name] = tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-        is_tied = isinstance(model, LanguageModel) and model.config.tie_word_embeddings
-        for name, file in files.where.items():
-            if name not in used and not _COMPUTED.fullmatch(name) and not (is_tied and name == "lm_head.weight"):
-                raise CheckpointError(f"{file} holds the tensor {name!r}, for which its config.json has no use")
+    for name, expected in model.state_dict().items():
+        theirs = place(name)
+        # the base model of some families was saved without the name of the whole
+        key = theirs.name if theirs.name in files.where else theirs.name.removeprefix("transformer.")
+        tensor = files.read(key)
+        if theirs.part is not None:
+            tensor = tensor.chunk(3, dim=-1)[theirs.part]
+        tensor = tensor.T if theirs.is_transposed else tensor
+        if tensor.shape != expected.shape:
+            have, want = tuple(tensor.shape), tuple(expected.shape)
+            raise CheckpointError(f"{files.where[key]}: {name} has shape {have}; its config.json asks for {want}")
+        used.add(key)
+        # a copy: the file may be written again while the model lives
+        found[name] = tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    is_tied = isinstance(model, LanguageModel) and model.config.tie_word_embeddings
+    for name, file in files.where.items():
+        if name not in used and not _COMPUTED.fullmatch(name) and not (is_tied and name == "lm_head.weight"):
+            raise CheckpointError(f"{file} holds the tensor {name!r}, for which its config.json has no use")
     return found
 
 
@@ -199,6 +196,8 @@ class Files:
         self.path = path
         self.where: dict[str, Path] = {}
         """The file of each tensor."""
+        self.num_bytes = 0
+        """Of all files."""
         self._opened: dict[Path, Any] = {}
         self._stack = ExitStack()
 
@@ -229,11 +228,14 @@ class Files:
         if single.exists():
             files = [single]
         elif index.exists():
-            try:
-                named = _read_json(index)["weight_map"]
-                files = [self.path / Path(name).name for name in dict.fromkeys(named.values())]
-            except (KeyError, AttributeError, TypeError) as error:
-                raise CheckpointError(f"{index} is damaged: it has no weight_map of tensors to files") from error
+            named = own_object(index).get("weight_map")
+            if (
+                not isinstance(named, dict)
+                or not named
+                or not all(isinstance(n, str) and len(n) < 256 for n in named.values())
+            ):
+                raise CheckpointError(f"{index} is damaged: it has no weight_map of tensors to files")
+            files = [self.path / Path(name).name for name in dict.fromkeys(named.values())]
         else:
             other = next((f.name for f in self.path.glob("*.bin")), "")
             hint = f"; {other} is not read here, only safetensors are" if other else ""
@@ -242,7 +244,8 @@ class Files:
             if not file.exists():
                 raise CheckpointError(f"no complete checkpoint in {self.path}: {file.name} of its index is missing")
             try:
-                refuse_pointer(file)
+                refuse_pointer(own_file(file))
+                self.num_bytes += file.stat().st_size
                 self._opened[file] = self._stack.enter_context(safetensors.safe_open(file, framework="pt"))
             except DataError as error:
                 raise CheckpointError(str(error)) from None

@@ -8,6 +8,7 @@ that three matrices hold what their two held.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +144,7 @@ def estimate(config: ModelConfig, *, tokens: float | None = None, flops_per_s: f
     `tokens` defaults to 20 a parameter (Hoffmann et al. 2022); `flops_per_s` is what the machine sustains, by default
     that of two ordinary CPU cores in bf16. Activations: 34 C + 5 H T bytes a token and layer (Korthikanti et al. 2022).
     """
-    if not flops_per_s > 0 or (tokens is not None and not tokens > 0):
+    if not 0 < flops_per_s < math.inf or (tokens is not None and not 0 < tokens < math.inf):
         raise ConfigError(f"an estimate needs tokens and FLOP/s above 0, not {tokens} and {flops_per_s}")
     parameters = num_parameters(config)
     tokens = 20.0 * parameters if tokens is None else tokens

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from jielong.config import at_least
+from jielong.config import at_least, at_most
 from jielong.errors import ConfigError
 
 
@@ -42,10 +42,15 @@ class RopeScaling:
         if self.rope_type not in known:
             raise ConfigError(f"rope_type {self.rope_type!r} is not available; expected one of {', '.join(known)}")
         at_least(self, 1, "factor")
+        at_most(
+            self, 1e6, "factor", "attention_factor", "beta_fast", "beta_slow", "low_freq_factor", "high_freq_factor"
+        )
+        at_most(self, 2**31 - 1, "original_max_position_embeddings")
         at_least(self, 0, "attention_factor")
         if self.rope_type != "linear":
             at_least(self, 1, "original_max_position_embeddings")
-        if self.high_freq_factor <= self.low_freq_factor:
+        at_least(self, 1e-3, "beta_fast", "beta_slow")
+        if not self.low_freq_factor < self.high_freq_factor:
             raise ConfigError(
                 f"high_freq_factor {self.high_freq_factor} must be above low_freq_factor {self.low_freq_factor}"
             )

@@ -2,7 +2,8 @@
 
 Whatever comes from files, models, servers and people goes through here. JSON is held to limits that no honest file meets:
 nesting, digits of a number, NaN, a key given twice. Bytes become text in the encoding that they turn out to be in, and what
-fits none is refused: no replacement character enters a record. Files that we wrote ourselves are read in `runs`.
+fits none is refused: no replacement character enters a record. Fields of an object are taken one at a time, each of its
+kind and within bounds. Files that we wrote ourselves are read in `runs`, which holds them to the same limits.
 """
 
 from __future__ import annotations
@@ -23,20 +24,29 @@ from jielong.outside.files import (
     records,
     refuse_pointer,
 )
+from jielong.outside.folders import own_file, own_object, own_text
 from jielong.outside.parsing import MAX_DEPTH, kind_of, parse_json, shown
+from jielong.outside.shapes import MOST, Fields, is_number, is_whole
 
 __all__ = [
     "HEAD_BYTES",
     "MAX_DEPTH",
+    "MOST",
+    "Fields",
     "Line",
     "check_file",
     "declared_encodings",
     "decode",
     "decoded_lines",
     "gathered",
+    "is_number",
+    "is_whole",
     "kind_of",
     "listed",
     "opened",
+    "own_file",
+    "own_object",
+    "own_text",
     "parse_json",
     "parsed",
     "read_bytes",

@@ -17,13 +17,20 @@ MAX_DIGITS = 300
 """Of one number: more than a float can tell apart, and time that grows with the square."""
 
 
-def parse_json(text: str) -> Any:
-    """What the text holds; DataError says what is wrong in it, without the place where it came from."""
+def parse_json(text: str, *, nan: bool = False) -> Any:
+    """What the text holds; DataError says what is wrong in it, without the place where it came from.
+
+    With `nan` it may hold what is no number, or no finite one, as our own figures may.
+    """
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(text)
     try:
         found = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_float
+            text,
+            object_pairs_hook=_object,
+            parse_constant=float if nan else _constant,
+            parse_int=_integer,
+            parse_float=_float,
         )
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON ({error.msg} at line {error.lineno}, column {error.colno})") from None
@@ -96,5 +103,5 @@ def kind_of(value: Any) -> str:
 
 def shown(value: Any, size: int = 60) -> str:
     """A parsed value for an error sentence, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= size else f"{text[: size - 3]}..."

@@ -17,7 +17,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jielong.errors import CheckpointError
+from jielong.errors import CheckpointError, DataError
+from jielong.outside import Fields, is_number, shown
 from jielong.report.measures import CONTROL_MEANINGS, CONTROL_NAMES, MEASURES, Measure
 from jielong.report.page import STYLE
 from jielong.report.plots import Series, number, plot, running_mean
@@ -70,16 +71,40 @@ def report_json(data: ReportData) -> dict[str, Any]:
 
 def read_report(path: Path) -> ReportData:
     """The data of a report.json (the curves are not in it); CheckpointError when it is missing or damaged."""
-    found = read_json(path)
     try:
-        totals = {key: found[key] for key in ("seconds", "peak_memory_bytes") if found[key] is not None}
-        stages = {s: {k: v for k, v in values.items() if v is not None} for s, values in found["stages"].items()}
-        parts = {key: found[key] for key in ("controls", "samples", "refine", "warnings")}
-        return ReportData(stages, **parts, facts={**found["facts"], **totals})
-    except (KeyError, TypeError, AttributeError) as error:
+        found = Fields(read_json(path), "it")
+        totals = {
+            key: value for key in ("seconds", "peak_memory_bytes") if (value := found.number(key, None)) is not None
+        }
+        stages = found.inner("stages")
+        controls = found.inner("controls")
+        return ReportData(
+            {name: _figures(stages.inner(name)) for name in stages.data},
+            {
+                n: _figures(controls.inner(n)) if isinstance(v, dict) else v
+                for n, v in controls.data.items()
+                if _is_control(v)
+            },
+            [sample.data for sample in found.inners("samples")],
+            refine=found.inner("refine").data,
+            facts={**found.inner("facts").data, **totals},
+            warnings=found.texts("warnings"),
+        )
+    except DataError as error:
         raise CheckpointError(
-            f"{path} is not a report of this version ({error!r}); run the evaluate stage again"
+            f"{path} is not a report of this version ({error}); run the evaluate stage again"
         ) from None
+
+
+def _figures(measures: Fields) -> dict[str, float]:
+    """The measures that have a value."""
+    return {name: value for name in measures.data if (value := measures.number(name, None)) is not None}
+
+
+def _is_control(value: Any) -> bool:
+    if not isinstance(value, dict) and not is_number(value):
+        raise DataError(f"a control is {shown(value)}; expected a number, or measures")
+    return True
 
 
 def print_table(data: ReportData, console: Console) -> None:

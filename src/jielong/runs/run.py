@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from jielong.errors import CheckpointError, ConfigError
-from jielong.runs.sums import damage, sealed, sums_of, unsealed
+from jielong.runs.records import (FORMAT_VERSION, RECORD, entry_of, is_entry, own_records, read_record, run_of, write_record)
+from jielong.runs.sums import damage, sealed, sums_of
 from jielong.runs.watching import load_average
 from jielong.runs.writing import disk_errors, tidy, write_directory, write_json
-
-FORMAT_VERSION = 1
-RECORD = "record.json"
-"""What a stage's folder says of itself."""
 
 
 class Run:
@@ -40,9 +36,9 @@ class Run:
 
         CheckpointError where run.json is damaged and no stage has a record, or where it is of another version.
         """
-        kept, own = self._kept(), self.own_records()
+        kept, own = self._kept(), own_records(self.path)
         if kept is None:
-            kept = _run_of(own)
+            kept = run_of(own)
             if self._file.exists() and not own:
                 raise CheckpointError(
                     f"{self._file} is damaged, and no stage beside it has a {RECORD} to make it anew from; restore a copy "
@@ -53,24 +49,17 @@ class Run:
                 f"{self._file} has format version {kept.get('version')!r}; this jielong reads version {FORMAT_VERSION}"
             )
         order = kept.get("order") or [*kept["stages"], *(name for name in own if name not in kept["stages"])]
-        known = {**kept["stages"], **{name: _entry(record) for name, record in own.items()}}
+        known = {**kept["stages"], **{name: entry_of(record) for name, record in own.items()}}
         return {**kept, "stages": {name: known[name] for name in order if name in known}}
 
     def _kept(self) -> dict[str, Any] | None:
         """What run.json says; None where it is missing or damaged."""
-        record = _read(self._file)
+        record = read_record(self._file)
         if record is None or not isinstance(record.get("stages"), dict):
             return None
-        if record.get("version") == FORMAT_VERSION and not all(map(_is_entry, record["stages"].items())):
+        if record.get("version") == FORMAT_VERSION and not all(is_entry(*item) for item in record["stages"].items()):
             return None
         return record
-
-    def own_records(self) -> dict[str, dict[str, Any]]:
-        """Stage -> the record in its folder, where there is a whole one."""
-        found = {file.parent.name: _read(file) for file in sorted(self.path.glob(f"*/{RECORD}"))}
-        return {
-            name: record for name, record in found.items() if record and "run" in record and _is_entry((name, record))
-        }
 
     def _has_folders(self) -> bool:
         return any(path.is_dir() and path.name not in ("before", "tune") for path in self.path.iterdir())
@@ -83,7 +72,7 @@ class Run:
                 self._out_of_the_way(file, f"{file.name}-damaged")
         for place in places:
             if place.is_dir():
-                _write_record(place, record, record["stages"][place.name])
+                write_record(place, record, record["stages"][place.name])
         write_json(self._file, sealed(record))
 
     def update(self, **fields: Any) -> None:
@@ -96,7 +85,7 @@ class Run:
         """
         tidy(self.path)
         notes = []
-        if self._kept() is None and (self._file.exists() or self.own_records()):
+        if self._kept() is None and (self._file.exists() or own_records(self.path)):
             what = "was missing"
             if self._file.exists():
                 if self._has_folders():
@@ -210,8 +199,8 @@ class Run:
         aside = self._aside(stage, fingerprint)
         if self.is_done(stage, fingerprint):
             return
-        entry = _read(aside / RECORD)
-        if not entry or not _is_entry((stage, entry)) or entry.get("done") != fingerprint:
+        entry = read_record(aside / RECORD)
+        if not entry or not is_entry(stage, entry) or entry.get("done") != fingerprint:
             return
         if entry["summary"].get("outputs") or damage(aside, entry.get("files", {})):
             return
@@ -219,7 +208,7 @@ class Run:
         # a kill before this line: the folder is missing, and is looked for aside the next time
         aside.rename(self.stage_path(stage))
         record = self.record
-        record["stages"][stage] = _entry(entry)
+        record["stages"][stage] = entry_of(entry)
         self._write(record)
 
     def lay_aside(self, stage: str, entry: Mapping[str, Any], folder: Path) -> None:
@@ -230,7 +219,7 @@ class Run:
 
         def fill(path: Path) -> None:
             shutil.copytree(folder, path, dirs_exist_ok=True)
-            _write_record(path, self.record, entry)
+            write_record(path, self.record, entry)
 
         write_directory(aside, fill)
 
@@ -268,7 +257,7 @@ class Run:
         record, folder = self.record, self.stage_path(stage)
         entry = record["stages"].pop(stage, {})
         if entry.get("done") and folder.is_dir():
-            _write_record(folder, record, entry)
+            write_record(folder, record, entry)
             aside = self._aside(stage, entry["done"])
             aside.parent.mkdir(exist_ok=True)
             if aside.exists():
@@ -328,54 +317,6 @@ class Run:
             **({"output_files": sums_of(self.path, *outputs)} if outputs else {}),
         }
         self._write(record, stage)
-
-
-_OF_THE_RUN = ("recipe", "size", "seed", "model", "order", "machine")
-"""What each stage's record says of its run, beside what it says of the stage."""
-
-
-def _write_record(folder: Path, run: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
-    about = {name: run[name] for name in _OF_THE_RUN if name in run}
-    write_json(folder / RECORD, sealed({"run": about, **entry}))
-
-
-def _entry(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A stage's record without what it says of its run."""
-    return {key: value for key, value in record.items() if key != "run"}
-
-
-def _run_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A run.json without stages, from what the stages' records say of their run."""
-    about: dict[str, Any] = next((record["run"] for record in records.values() if isinstance(record.get("run"), dict)), {})
-    return {"version": FORMAT_VERSION, **about, "stages": {}, "seconds": 0.0}
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    """A record of ours; None where it is missing or damaged."""
-    try:
-        return unsealed(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def _is_entry(item: tuple[str, Any]) -> bool:
-    """Whether this is a stage's name and what may be known of it."""
-    name, entry = item
-    if not isinstance(entry, dict) or Path(name).name != name:
-        return False
-    texts = [entry.get(key, "") for key in ("fingerprint", "done")]
-    summary = entry.get("summary", {})
-    if not all(isinstance(part, dict) for part in (summary, entry.get("parents", {}), entry.get("files", {}))):
-        return False
-    lists = [summary.get(key, []) for key in ("outputs", "shown")]
-    names = [summary.get("checkpoint", "0"), *(name for names in lists if isinstance(names, list) for name in names)]
-    return (
-        all(isinstance(text, str) for text in (*texts, *entry.get("parents", {}).values()))
-        and all(isinstance(names, list) for names in lists)
-        and all(isinstance(name, str) and Path(name).name == name for name in names)
-        and isinstance(entry.get("seconds", 0.0), int | float)
-        and ("done" not in entry or "summary" in entry)
-    )
 
 
 def _is_empty(folder: Path) -> bool:

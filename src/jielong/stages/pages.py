@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,11 +13,15 @@ from typing import ClassVar
 from jielong.config import at_least
 from jielong.data.sources import Page, look_for_pages, read_pages
 from jielong.errors import DataError
+from jielong.outside import Fields, parse_json
 from jielong.runs import canonical_json, derive_seed, write_directory, write_json
 from jielong.stages.recipe import Context, Stage, Summary
 from jielong.worlds.atlas.articles import write_articles
 from jielong.worlds.atlas.facts import load_countries
 from jielong.worlds.atlas.web import write_web
+
+MAX_PAGE_BYTES = 1 << 28
+"""Of one part of the archive, unpacked."""
 
 
 class PagesStage(Stage):
@@ -64,16 +67,26 @@ class WebStage(PagesStage):
 
     def pages(self, context: Context) -> Iterator[Page]:
         """The pages of the archive; DataError when it is damaged."""
-        directory = context.directory(self.name)
-        try:
-            with zipfile.ZipFile(directory / "pages.zip") as pages:
-                for line in pages.read("index.jsonl").decode().splitlines():
-                    entry = json.loads(line)
-                    yield Page(entry["uri"], pages.read(entry["file"]), entry["content_type"])
-        except (zipfile.BadZipFile, zlib.error, KeyError) as error:
-            raise DataError(
-                f"{directory / 'pages.zip'} is damaged ({error}); delete {directory} and run again"
-            ) from error
+        return read_archive(context.directory(self.name) / "pages.zip")
+
+
+def read_archive(path: Path) -> Iterator[Page]:
+    """The pages of an archive that `WebStage` has written; DataError when it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as pages:
+            for line in _member(pages, "index.jsonl").decode().splitlines():
+                entry = Fields(parse_json(line), "a line of its index")
+                yield Page(entry.text("uri"), _member(pages, entry.text("file")), entry.text("content_type"))
+    # of what a damaged archive is to zipfile: without a file, of another version, locked, or cut short
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError, OSError, DataError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete {path.parent} and run again") from error
+
+
+def _member(pages: zipfile.ZipFile, name: str) -> bytes:
+    size = pages.getinfo(name).file_size
+    if size > MAX_PAGE_BYTES:
+        raise DataError(f"it holds {name!r} of {size:,} bytes")
+    return pages.read(name)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

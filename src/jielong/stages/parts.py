@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jielong.data.forms import Record
 from jielong.data.splits import Split
 from jielong.errors import DataError
+from jielong.outside import kind_of
 from jielong.records import Conversation, Document, Preference, to_dict
 from jielong.runs import canonical_json, write_text
+
+T = TypeVar("T")
 
 
 def write_jsonl(path: Path, records: Iterable[Any]) -> int:
@@ -24,28 +27,43 @@ def write_jsonl(path: Path, records: Iterable[Any]) -> int:
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a file made by an earlier stage; DataError when it is missing or damaged."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise DataError(
-                        f"{path}:{number}: damaged ({error}); delete {path.parent} and run again"
-                    ) from error
+                    found = json.loads(line.decode())
+                except (ValueError, RecursionError) as error:
+                    raise _damaged(path, number, error) from error
+                if not isinstance(found, dict):
+                    raise _damaged(path, number, f"it holds {kind_of(found)}, no object")
+                yield found
     except FileNotFoundError:
         raise DataError(f"{path} is missing; delete {path.parent} and run again") from None
 
 
+def _damaged(path: Path, line: int, why: object) -> DataError:
+    return DataError(f"{path}:{line}: damaged ({why}); delete {path.parent} and run again")
+
+
+def _read(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
+    found = []
+    for number, data in enumerate(read_jsonl(path), start=1):
+        try:
+            found.append(parse(data))
+        except DataError as error:
+            raise _damaged(path, number, error) from error
+    return found
+
+
 def read_documents(path: Path) -> list[Document]:
-    return [Document.from_dict(d) for d in read_jsonl(path)]
+    return _read(path, Document.from_dict)
 
 
 def read_conversations(path: Path) -> list[Conversation]:
-    return [Conversation.from_dict(d) for d in read_jsonl(path)]
+    return _read(path, Conversation.from_dict)
 
 
 def read_preferences(path: Path) -> list[Preference]:
-    return [Preference.from_dict(d) for d in read_jsonl(path)]
+    return _read(path, Preference.from_dict)
 
 
 def write_parts(directory: Path, name: str, parts: Split[Record]) -> dict[str, Any]:

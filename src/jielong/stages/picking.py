@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
+from jielong.errors import CheckpointError
 from jielong.model.presets import flops_per_token, kept_bytes
 from jielong.model.transformer import LanguageModel, Transformer
+from jielong.outside import Fields
 from jielong.runs import read_json, write_json
 from jielong.train.machine import Machine, compile_layers, compiled_like_plain, leave_plain, seconds_of_layers
 from jielong.train.objectives.logprobs import cross_entropy_like_plain
@@ -44,10 +46,19 @@ def pick(
         if can_compile:
             micro_batches = steps * rows.rows_per_step / picked["micro_rows"]
             seconds_ahead = micro_batches * seconds_of_layers(transformer, *picked["shape"])
-    before = [read_json(path) for path in sorted(file.parent.parent.glob("*/picked.json"))]
+    before = [read_picked(path) for path in sorted(file.parent.parent.glob("*/picked.json"))]
     is_warm = any(earlier["compile"] and earlier.get("shape") == picked.get("shape") for earlier in before)
     picked["compile"] = can_compile and seconds_ahead > 10 * (WARM_COMPILE_S if is_warm else COMPILE_S)
     write_json(file, picked | {"seconds_ahead": round(seconds_ahead, 1)})
+
+
+def read_picked(file: Path) -> dict[str, Any]:
+    """What was picked; CheckpointError where the file is missing or damaged."""
+    picked = Fields(read_json(file), str(file), CheckpointError)
+    picked.flag("compile")
+    picked.whole("micro_rows", 1, low=1, high=2**31)
+    picked.wholes("shape", [], low=1, high=2**31)
+    return picked.data
 
 
 def picked_words(picked: Mapping[str, Any], machine: Machine) -> str:

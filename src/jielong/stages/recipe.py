@@ -195,7 +195,7 @@ def change(recipe: Recipe, settings: Iterable[str]) -> Recipe:
 
 def _change_one(recipe: Recipe, setting: str) -> Recipe:
     path, is_pair, value = setting.partition("=")
-    if not is_pair or "." not in path:
+    if not is_pair or not path.partition(".")[0].strip() or "." not in path:
         raise ConfigError(f"--set {setting!r} is not of the form stage.field=value, such as sft.loop.steps=50")
     name, _, inner = path.strip().partition(".")
     stages = recipe.stages

@@ -26,9 +26,9 @@ from jielong.model.transformer import (
     fresh_language_model,
     scalar_from_language_model,
 )
-from jielong.runs import derive_seed, read_json, write_json
+from jielong.runs import derive_seed, write_json
 from jielong.stages.models import engine_of, open_tokenizer
-from jielong.stages.picking import compile_if_right, mfu_per_rate, pick, picked_words
+from jielong.stages.picking import compile_if_right, mfu_per_rate, pick, picked_words, read_picked
 from jielong.stages.recipe import Context, Recipe, Stage, Summary
 from jielong.stages.sources import material_of
 from jielong.tokens.tokenizer import Tokenizer
@@ -122,7 +122,7 @@ class TrainStage(Stage):
         if ranks.is_first:
             pick(directory / "picked.json", rows, self.loop.steps, main.model, machine, ranks.size)
         ranks.wait()
-        picked = read_json(directory / "picked.json")
+        picked = read_picked(directory / "picked.json")
         if rows is not None:
             # a run of before this was picked has none
             rows = dataclasses.replace(rows, micro_rows=picked.get("micro_rows", rows.micro_rows))

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from jielong.errors import CheckpointError, DataError
-from jielong.outside import kind_of, parse_json, read_text
-from jielong.runs import read_json
+from jielong.outside import Fields, is_whole, kind_of, own_object, own_text, parse_json
 from jielong.tokens.templates import ChatTemplate
 
 _KEPT_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")
 _NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+MAX_IDS = 1 << 22
+"""More ids than any vocabulary has; a table with a place for each of them is made."""
 _ENDS_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 
 
@@ -50,18 +51,20 @@ class Beside:
     @classmethod
     def read(cls, directory: Path) -> Beside:
         """From a directory; files that are not there are left out, damaged ones are a CheckpointError."""
-        try:
-            files = {n: read_text(directory / n) for n in _KEPT_FILES if (directory / n).exists()}
-        except DataError as error:
-            raise CheckpointError(f"{error}; restore a copy") from error
+        files = {n: own_text(directory / n) for n in _KEPT_FILES if (directory / n).exists()}
         eos: list[int] = []
         pad: int | None = None
         for name in ("generation_config.json", "config.json"):
             path = directory / name
-            settings = read_json(path) if path.exists() else {}
-            ids = settings.get("eos_token_id")
-            eos += ids if isinstance(ids, list) else [] if ids is None else [ids]
-            pad = settings.get("pad_token_id") if pad is None else pad
+            settings = Fields(own_object(path) if path.exists() else {}, str(path), CheckpointError)
+            ids = settings.take("eos_token_id", None)
+            ids = ids if isinstance(ids, list) else [] if ids is None else [ids]
+            if not all(map(is_whole, ids)):
+                settings.wrong("eos_token_id", "an id, or a list of them")
+            eos += ids
+            # some files have -1 for none
+            mine = settings.whole("pad_token_id", None, low=-1)
+            pad = mine if pad is None else pad
         return cls(files, tuple(dict.fromkeys(eos)), pad)
 
     def json_of(self, name: str) -> dict[str, Any]:
@@ -85,7 +88,8 @@ class Beside:
             return self.files["chat_template.jinja"]
         template = self.json_of("tokenizer_config.json").get("chat_template")
         if isinstance(template, list):
-            by_name = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
+            named = [t for t in template if isinstance(t, dict) and isinstance(t.get("name"), str)]
+            by_name = {t["name"]: t.get("template") for t in named}
             template = by_name.get("default", next(iter(by_name.values()), None))
         return template if isinstance(template, str) else None
 
@@ -105,11 +109,54 @@ class Layout:
     strips_space: bool = False
 
 
+def checked(data: Any) -> dict[str, Any]:
+    """A parsed tokenizer.json, whose parts that are read here are of their kinds; CheckpointError names what is not."""
+    whole = Fields(data, "tokenizer.json", CheckpointError)
+    model = whole.inner("model")
+    model.text("type", None)
+    model.text("unk_token", None)
+    for name in ("continuing_subword_prefix", "end_of_word_suffix"):
+        model.demand(name, None, "")
+    vocab = model.take("vocab", {})
+    if not isinstance(vocab, dict) or not all(is_whole(id, 0, MAX_IDS - 1) for id in vocab.values()):
+        raise CheckpointError(
+            f"the vocabulary of tokenizer.json is damaged; expected tokens with ids below {MAX_IDS:,}"
+        )
+    merges = model.take("merges", [])
+    if not isinstance(merges, list) or not all(map(_is_merge, merges)):
+        raise CheckpointError("the merges of tokenizer.json are damaged; expected a list of pairs of tokens")
+    for token in whole.inners("added_tokens", None):
+        token.text("content")
+        token.whole("id", high=MAX_IDS - 1)
+        for name in ("special", "lstrip", "rstrip", "normalized", "single_word"):
+            token.flag(name, False)
+    for name in ("normalizer", "pre_tokenizer", "decoder", "post_processor"):
+        if whole.take(name, None) is not None:
+            _check_part(whole.inner(name))
+    return whole.data
+
+
+def _is_merge(merge: Any) -> bool:
+    if isinstance(merge, str):
+        return merge.count(" ") >= 1
+    return isinstance(merge, list) and len(merge) == 2 and all(isinstance(token, str) for token in merge)
+
+
+def _check_part(part: Fields) -> None:
+    part.text("type")
+    for name in _SEQUENCES:
+        for inner in part.inners(name, []):
+            _check_part(inner)
+
+
+_SEQUENCES = ("decoders", "pretokenizers", "processors", "normalizers")
+
+
 def _types(part: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
     """A normalizer, pre-tokenizer, decoder or post-processor, and of a sequence its parts."""
     if part is None:
         return
-    for name in ("decoders", "pretokenizers", "processors", "normalizers"):
+    for name in _SEQUENCES:
         for inner in part.get(name, ()):
             yield from _types(inner)
     yield part
@@ -134,7 +181,7 @@ def without_marks(data: Mapping[str, Any], marks: Mapping[str, Any]) -> dict[str
     def hide(name: str) -> str:
         return f"\uffff{name}\uffff" if name in marks else name
 
-    model = dict(data["model"])
+    model = {"vocab": {}, "merges": [], **data["model"]}
     pairs = ((m, m.split(" ", 1) if isinstance(m, str) else m) for m in model["merges"])
     model["merges"] = [m for m, (a, b) in pairs if a + b not in marks and a not in marks and b not in marks]
     model["vocab"] = {hide(token): id for token, id in model["vocab"].items()}
@@ -148,8 +195,8 @@ def without_marks(data: Mapping[str, Any], marks: Mapping[str, Any]) -> dict[str
 
 
 def read_layout(data: Mapping[str, Any], beside: Beside) -> Layout:
-    """From a parsed tokenizer.json of byte-pair encoding and what lies beside it; CheckpointError for other kinds."""
-    kind = (data.get("model") or {}).get("type") or ("BPE" if "merges" in (data.get("model") or {}) else None)
+    """From a `checked` tokenizer.json of byte-pair encoding and what lies beside it; CheckpointError for other kinds."""
+    kind = data["model"].get("type") or ("BPE" if "merges" in data["model"] else None)
     if kind != "BPE":
         raise CheckpointError(f"the tokenizer's model is of type {kind!r}; expected 'BPE'")
     template_text = beside.template()
@@ -159,7 +206,7 @@ def read_layout(data: Mapping[str, Any], beside: Beside) -> Layout:
     names = beside.names()
     eos = next((marks[t] for t in (names.get("eos_token"), *_ENDS_OF_TEXT) if t in marks), None)
     endoftext = next((marks[t] for t in _ENDS_OF_TEXT if t in marks), eos)
-    ids = [i for i in beside.eos_ids if isinstance(i, int) and 0 <= i < len(table)]
+    ids = [i for i in beside.eos_ids if i < len(table)]
     if endoftext is None and not ids:
         raise CheckpointError("the tokenizer names no token that ends a text; expected an eos_token")
     endoftext = ids[0] if endoftext is None else endoftext
@@ -175,14 +222,14 @@ def read_layout(data: Mapping[str, Any], beside: Beside) -> Layout:
         pad=endoftext if pad is None or not 0 <= pad < len(table) else pad,
         im_end=im_end,
         stop_ids=stops,
-        opening=_opening(data, beside, names, marks),
+        opening=_opening(data, beside, names, marks, len(table)),
         template=template,
         strips_space=_strips_space(data),
     )
 
 
 def _table(data: Mapping[str, Any], marks: Mapping[str, Any]) -> list[bytes]:
-    vocab: Mapping[str, int] = data["model"]["vocab"]
+    vocab: Mapping[str, int] = data["model"].get("vocab", {})
     added = data.get("added_tokens") or ()
     is_byte_level = any(part["type"] == "ByteLevel" for part in _types(data.get("decoder")))
     byte_of = byte_of_char()
@@ -205,20 +252,23 @@ def _table(data: Mapping[str, Any], marks: Mapping[str, Any]) -> list[bytes]:
 
 
 def _opening(
-    data: Mapping[str, Any], beside: Beside, names: Mapping[str, str], marks: Mapping[str, int]
+    data: Mapping[str, Any], beside: Beside, names: Mapping[str, str], marks: Mapping[str, int], num_ids: int
 ) -> tuple[int, ...]:
     """The ids with which every text begins (bos), as the post-processor or the settings say."""
-    says = beside.json_of("tokenizer_config.json").get("add_bos_token")
+    settings = Fields(beside.json_of("tokenizer_config.json"), "tokenizer_config.json", CheckpointError)
+    says = settings.flag("add_bos_token", None)
     bos = marks.get(names.get("bos_token", ""))
     if says is not None:
         return (bos,) if says and bos is not None else ()
     opening: list[int] = []
     for part in _types(data.get("post_processor")):
         if part["type"] == "TemplateProcessing":
-            for piece in part["single"]:
-                if "SpecialToken" not in piece:
+            fields = Fields(part, "the post_processor of tokenizer.json", CheckpointError)
+            for piece in fields.inners("single"):
+                if "SpecialToken" not in piece.data:
                     break
-                opening += part["special_tokens"][piece["SpecialToken"]["id"]]["ids"]
+                name = piece.inner("SpecialToken").text("id")
+                opening += fields.inner("special_tokens").inner(name).wholes("ids", high=num_ids - 1)
     return tuple(opening)
 
 

@@ -30,9 +30,10 @@ from numpy.typing import NDArray
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from jielong.errors import CheckpointError, ConfigError, DataError, did_you_mean
-from jielong.runs import read_json, write_json, write_text
+from jielong.outside import own_object, own_text, parse_json
+from jielong.runs import write_json, write_text
 from jielong.tokens.fast import FastEncoder, chunks, in_order, merges_are_proper, num_threads
-from jielong.tokens.foreign import Beside, Layout, byte_of_char, mark_texts, read_layout, without_marks
+from jielong.tokens.foreign import Beside, Layout, byte_of_char, checked, mark_texts, read_layout, without_marks
 from jielong.tokens.templates import CHATML, ChatTemplate
 
 NUM_SPECIAL = 64
@@ -169,8 +170,8 @@ class Tokenizer:
 
     def _data(self) -> dict[str, Any]:
         try:
-            return dict(json.loads(self._json))
-        except (ValueError, TypeError) as error:
+            return checked(parse_json(self._json))
+        except DataError as error:
             raise _damaged(error) from error
 
     def _own_layout(self) -> Layout:
@@ -178,6 +179,7 @@ class Tokenizer:
         tokens = [token for token, _ in vocab]
         byte_of = byte_of_char()
         is_ours = tuple(tokens[:NUM_SPECIAL]) == SPECIAL_TOKENS and [i for _, i in vocab] == list(range(len(vocab)))
+        is_ours = is_ours and _is_own(self._data()) and all(byte_of.keys() >= set(t) for t in tokens[NUM_SPECIAL:])
         if not is_ours or not byte_of.keys() <= set(tokens):
             raise CheckpointError(
                 f"the tokenizer has another vocabulary; expected {NUM_SPECIAL} special tokens from {SPECIAL_TOKENS[0]} "
@@ -230,7 +232,7 @@ class Tokenizer:
         if not self.is_own:
             return None
         data = self._data()
-        parts = (data["pre_tokenizer"] or {}).get("pretokenizers") or [{}]
+        parts = (data.get("pre_tokenizer") or {}).get("pretokenizers") or [{}]
         pattern = (parts[0].get("pattern") or {}).get("Regex")
         splits = next((s for s in itertools.product(HAN_SPLITS, DIGIT_SPLITS) if _split_pattern(*s) == pattern), None)
         if splits is None or not merges_are_proper(data, NUM_SPECIAL):
@@ -393,10 +395,12 @@ class Tokenizer:
         Another's stop ids come from generation_config.json, config.json and its chat template.
         """
         path = Path(directory) / "tokenizer.json"
-        data = read_json(path)
+        if not path.exists():
+            raise CheckpointError(f"{path} does not exist; expected the file of a tokenizer there")
+        text = own_text(path)
         try:
-            beside = None if _is_own(data) else Beside.read(path.parent)
-            return cls(path.read_text(encoding="utf-8"), beside)
+            beside = None if _is_own(own_object(path)) else Beside.read(path.parent)
+            return cls(text, beside)
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
 
@@ -413,22 +417,25 @@ class Tokenizer:
         return Tokenizer, (self._json, self._beside)
 
 
-def _is_own(data: Any) -> bool:
-    added = data.get("added_tokens") if isinstance(data, Mapping) else None
-    return tuple(a.get("content") for a in (added or ())[:NUM_SPECIAL]) == SPECIAL_TOKENS
+def _is_own(data: Mapping[str, Any]) -> bool:
+    added = data.get("added_tokens")
+    first = added[:NUM_SPECIAL] if isinstance(added, list) else []
+    return tuple(a.get("content") for a in first if isinstance(a, dict)) == SPECIAL_TOKENS
 
 
 def _library(json_text: str, *, encode_special_tokens: bool = True) -> Any:
     try:
-        # The library signals damaged JSON with a bare Exception.
+        # The library signals damaged JSON with a bare Exception, or fails inside with what is not even that.
         made = tokenizers.Tokenizer.from_str(json_text)
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         raise _damaged(error) from error
     made.encode_special_tokens = encode_special_tokens
     return made
 
 
-def _damaged(error: Exception) -> CheckpointError:
+def _damaged(error: BaseException) -> CheckpointError:
     return CheckpointError(f"the tokenizer is damaged ({error}); train it again or restore a copy")
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from jielong.errors import CheckpointError
+from jielong.errors import CheckpointError, DataError
+from jielong.outside import Fields, is_number, is_whole, opened, parse_json
 from jielong.runs import Run, canonical_json, read_metrics, write_text
 from jielong.stages.recipe import Recipe, Search, change
 from jielong.stages.train import TrainStage
@@ -51,17 +52,50 @@ class Study:
 
     def trials(self) -> list[Trial]:
         """All that have ended, in their order."""
-        file = self.folder / "trials.jsonl"
-        if not file.exists():
-            return []
-        try:
-            read = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-            return [Trial(**{**r, "checks": tuple((s, v) for s, v in r["checks"])}) for r in read]
-        except (ValueError, TypeError, KeyError) as error:
-            raise CheckpointError(f"{file} is damaged ({error}); restore a copy, or delete {self.folder}") from error
+        return read_trials(self.folder / "trials.jsonl")
 
     def keep(self, trials: Sequence[Trial]) -> None:
-        write_text(self.folder / "trials.jsonl", "".join(canonical_json(dataclasses.asdict(t)) + "\n" for t in trials))
+        write_trials(self.folder / "trials.jsonl", trials)
+
+
+def read_trials(file: Path) -> list[Trial]:
+    """The trials in a file, none where there is no file; CheckpointError where it is damaged."""
+    if not file.exists():
+        return []
+    found = []
+    with opened(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                found.append(_trial(Fields(parse_json(line.decode()), "the trial")))
+            except (DataError, UnicodeDecodeError) as error:
+                raise CheckpointError(
+                    f"line {number} of {file} is damaged ({error}); restore a copy, or delete {file.parent}"
+                ) from error
+    return found
+
+
+def _trial(fields: Fields) -> Trial:
+    state = fields.text("state")
+    if state not in ("done", "pruned", "failed"):
+        fields.wrong("state", "done, pruned or failed")
+    value = fields.number("value", None)
+    if (value is None) == (state == "done"):
+        fields.wrong("value", "a number where the trial is done, and null where it is not")
+    checks = fields.take("checks", [])
+    if not isinstance(checks, list) or not all(map(_is_check, checks)):
+        fields.wrong("checks", "a list of steps and what was found there")
+    settings = fields.inner("settings").data
+    number, seconds, cause = fields.whole("number"), fields.number("seconds", 0.0, low=0.0), fields.text("cause", "")
+    fields.finish()
+    return Trial(number, state, settings, value, tuple((s, v) for s, v in checks), seconds, cause)
+
+
+def _is_check(check: Any) -> bool:
+    return isinstance(check, list) and len(check) == 2 and is_whole(check[0]) and is_number(check[1])
+
+
+def write_trials(file: Path, trials: Sequence[Trial]) -> None:
+    write_text(file, "".join(canonical_json(dataclasses.asdict(t)) + "\n" for t in trials))
 
 
 def checks(directory: Path, search: Search) -> list[tuple[int, float]]:

@@ -20,6 +20,7 @@ from typing import Any, Literal, cast
 
 from jielong.config import get_field, resolved
 from jielong.errors import CheckpointError, ConfigError, DivergedError, JielongError, did_you_mean
+from jielong.outside import Fields
 from jielong.recipes.shared.written import WrittenRecipe, write_recipe
 from jielong.runs import (
     Run,
@@ -64,7 +65,7 @@ class Clock:
         kept = read_json(file) if file.exists() else {"version": VERSION, "seconds": 0.0}
         if not isinstance(kept, dict) or kept.get("version") != VERSION:
             raise CheckpointError(f"{file} is damaged or of another version than {VERSION}; delete {file.parent}")
-        self._before_s = float(kept["seconds"])
+        self._before_s = float(Fields(kept, str(file), CheckpointError).number("seconds", low=0.0))
         self._began_s = now_s()
 
     @property

@@ -499,7 +499,7 @@ class Library:
         """The rows that a statement gives. All go through here, so that a damaged or busy file costs a sentence."""
         try:
             return self._db.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite's own words may hold a damaged name
             if "locked" in str(error):
                 raise ResourceError(f"{self.path} is being written by another process; wait for it to end") from error
             raise DataError(f"{self.path} is no library, or damaged: {error}") from error

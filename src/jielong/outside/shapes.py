@@ -1,0 +1,125 @@
+"""The shape of JSON of others: fields taken one at a time, each of its kind and within its bounds, or refused by name.
+
+A reader that takes its fields from here meets no value of another kind further on, where it would be a traceback, and no
+number that asks for more memory than there is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any, NoReturn
+
+from jielong.errors import DataError, JielongError, did_you_mean
+from jielong.outside.parsing import kind_of, shown
+
+_REQUIRED: Any = object()
+MOST = 2**63 - 1
+"""Of a whole number where nothing smaller is right: what 64 bits hold."""
+
+
+class Fields:
+    """One JSON object, whose fields are taken one at a time.
+
+    `where` begins every sentence, `error` is the kind that is raised. A field that is not there is its default, or refused
+    where it has none; null is allowed where the default is null.
+    """
+
+    def __init__(self, data: Any, where: str, error: type[JielongError] = DataError) -> None:
+        self.where, self.error = where, error
+        if not isinstance(data, dict):
+            raise error(f"{where} is {kind_of(data)}; expected an object")
+        self.data: dict[str, Any] = data
+        self.taken: set[str] = set()
+
+    def wrong(self, name: str, expected: str) -> NoReturn:
+        raise self.error(f"{self.where} has {name} = {shown(self.data.get(name))}; expected {expected}")
+
+    def take(self, name: str, default: Any = _REQUIRED) -> Any:
+        """The value of a field, of any kind, or what it is where the file does not say."""
+        self.taken.add(name)
+        value = self.data.get(name, default)
+        if value is _REQUIRED:
+            raise self.error(f"{self.where} lacks the field {name!r}")
+        return value
+
+    def whole(
+        self, name: str, default: Any = _REQUIRED, *, low: int = 0, high: int = MOST, or_null: bool = False
+    ) -> Any:
+        value = self.take(name, default)
+        if not (value is None and (default is None or or_null)) and not is_whole(value, low, high):
+            self.wrong(name, f"a whole number from {low} to {high}")
+        return value
+
+    def number(self, name: str, default: Any = _REQUIRED, *, low: float = -math.inf, high: float = math.inf) -> Any:
+        value = self.take(name, default)
+        if not (value is None and default is None) and not is_number(value, low, high):
+            bounds = "" if low == -math.inf and high == math.inf else f" from {low:g} to {high:g}"
+            self.wrong(name, f"a finite number{bounds}")
+        return value
+
+    def flag(self, name: str, default: Any = _REQUIRED) -> Any:
+        value = self.take(name, default)
+        if not (value is None and default is None) and not isinstance(value, bool):
+            self.wrong(name, "true or false")
+        return value
+
+    def text(self, name: str, default: Any = _REQUIRED) -> Any:
+        value = self.take(name, default)
+        if not (value is None and default is None) and not isinstance(value, str):
+            self.wrong(name, "a string")
+        return value
+
+    def texts(self, name: str, default: Any = _REQUIRED) -> Any:
+        value = self.take(name, default)
+        if not (value is None and default is None) and not _all_are(value, str):
+            self.wrong(name, "a list of strings")
+        return value
+
+    def wholes(self, name: str, default: Any = _REQUIRED, *, low: int = 0, high: int = MOST) -> Any:
+        value = self.take(name, default)
+        is_right = isinstance(value, (list, tuple)) and all(is_whole(one, low, high) for one in value)
+        if not (value is None and default is None) and not is_right:
+            self.wrong(name, f"a list of whole numbers from {low} to {high}")
+        return value
+
+    def inner(self, name: str, default: Any = _REQUIRED) -> Fields:
+        """The object in a field, to take its own fields from; one that is null or not there is empty, if it may be."""
+        value = self.take(name, default)
+        return Fields({} if value is None and default is None else value, f"{name} of {self.where}", self.error)
+
+    def inners(self, name: str, default: Any = _REQUIRED) -> list[Fields]:
+        """The objects in a list."""
+        value = self.take(name, default)
+        if value is None and default is None:
+            return []
+        if not isinstance(value, (list, tuple)):
+            self.wrong(name, "a list of objects")
+        return [Fields(one, f"{name}[{at}] of {self.where}", self.error) for at, one in enumerate(value)]
+
+    def demand(self, name: str, *allowed: Any) -> None:
+        """Refuse any value but these, of which the first is the default."""
+        value = self.take(name, allowed[0])
+        if value not in allowed:
+            raise self.error(f"{self.where} has {name} = {value!r:.80}; this version computes {allowed[0]!r}")
+
+    def finish(self, neutral: Collection[str] = ()) -> None:
+        """Refuse what is left over, but for fields that change nothing."""
+        for name in self.data:
+            if name not in self.taken and name not in neutral:
+                raise self.error(f"{self.where} has an unknown field {name!r}; {did_you_mean(name, self.taken)}")
+
+
+def is_whole(value: Any, low: int = 0, high: int = MOST) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
+    """Whether it is a finite number that a float can hold, within these bounds."""
+    if type(value) is int:
+        return abs(value) < 10**300 and low <= value <= high
+    return type(value) is float and math.isfinite(value) and low <= value <= high
+
+
+def _all_are(value: Any, kind: type) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(one, kind) for one in value)

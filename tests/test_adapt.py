@@ -128,7 +128,8 @@ def test_a_stage_of_a_run_of_ours_is_a_start(tmp_path, model, chats):
     steps = tmp_path / "old" / "sft" / "steps" / "000007"
     steps.mkdir(parents=True)
     model.rename(steps / "model")
-    stages = {"sft": {"fingerprint": "x", "done": "x", "summary": {"checkpoint": "000007"}}}
+    begun = {"fingerprint": "x", "seconds": 1.0, "parents": {}}
+    stages = {"sft": {**begun, "done": "x", "summary": {"checkpoint": "000007"}}}
     (tmp_path / "old" / "run.json").write_text(json.dumps({"version": 1, "stages": stages}))
     for start in (tmp_path / "old", tmp_path / "old" / "sft", steps / "model"):
         assert find_model(start) == steps / "model"

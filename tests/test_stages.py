@@ -95,12 +95,16 @@ def test_a_run_without_word_of_what_a_stage_holds_is_looked_into(tmp_path):
 # Whose model a run is ------------------------------------------------------------------------------------------------
 
 
+BEGUN = {"fingerprint": "f", "seconds": 1.0, "parents": {}}
+"""What is known of every stage that has begun."""
+
+
 def run_with(folder: Path, done: list[str], **record: object) -> Path:
     """A run in which these stages have ended with a model."""
     stages = {}
     for name in done:
         (folder / name / "steps" / "000001" / "model").mkdir(parents=True)
-        stages[name] = {"done": "f", "summary": {"checkpoint": "000001"}}
+        stages[name] = {**BEGUN, "done": "f", "summary": {"checkpoint": "000001"}}
     write_json(folder / "run.json", {"version": 1, "stages": stages, **record})
     return folder
 
@@ -139,7 +143,8 @@ def test_quickstart_names_reinforcement_and_not_its_control():
 
 
 def test_a_person_is_shown_what_the_stages_name_with_the_figures_beside_it(tmp_path, capsys):
-    stages = {"exam": {"summary": {"shown": ["exam.txt"]}}, "more": {"summary": {"shown": ["samples.txt", "gone.txt"]}}}
+    shown_of = {"exam": ["exam.txt"], "more": ["samples.txt", "gone.txt"]}
+    stages = {name: {**BEGUN, "summary": {"shown": files}} for name, files in shown_of.items()}
     write_json(tmp_path / "run.json", {"version": 1, "stages": stages})
     write_text(tmp_path / "exam.txt", "right  92%\n")
     write_text(tmp_path / "samples.txt", "> a question\n")
@@ -152,7 +157,9 @@ def test_a_person_is_shown_what_the_stages_name_with_the_figures_beside_it(tmp_p
 
 
 def test_of_a_run_made_before_stages_named_anything_the_exam_is_shown(tmp_path, capsys):
-    write_json(tmp_path / "run.json", {"version": 1, "stages": {"exam": {"summary": {"outputs": ["exam.json"]}}}})
+    write_json(
+        tmp_path / "run.json", {"version": 1, "stages": {"exam": {**BEGUN, "summary": {"outputs": ["exam.json"]}}}}
+    )
     write_json(tmp_path / "exam.json", {"en": {"right": 0.925}, "zh": {"right": 0.5}})
     assert [file.name for file in shown(Run(tmp_path))] == ["exam.json"]
     show(Run(tmp_path))

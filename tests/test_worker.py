@@ -18,7 +18,7 @@ from jielong.outside.worker import DIED, TOO_LONG, TOO_MUCH_MEMORY, Worker
 
 MEMORY = 128 << 20
 ECHO = Worker("tests.worker_calls:echo", limit_s=20, memory_bytes=MEMORY)
-ODD = Worker("tests.worker_calls:misbehave", limit_s=0.3, memory_bytes=MEMORY)
+ODD = Worker("tests.worker_calls:misbehave", limit_s=0.5, memory_bytes=MEMORY)
 
 
 def test_what_goes_in_comes_out_whatever_a_library_prints() -> None:

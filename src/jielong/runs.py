@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.errors import CheckpointError, ConfigError, DataError, ResourceError, did_you_mean
-from jielong.outside import Fields, parse_json
+from jielong.outside import Fields, is_name, parse_json
 
 FORMAT_VERSION = 1
 NOT_TALKING = ("reward", "control", "base")
@@ -151,7 +151,7 @@ def check_stages(record: Mapping[str, Any], file: Path) -> None:
     """CheckpointError unless what a run's record says of its stages has the shape that is read everywhere."""
     Fields(record, str(file), CheckpointError).text("model", None)
     for name, data in record["stages"].items():
-        if not _is_name(name):
+        if not is_name(name):
             raise CheckpointError(f"{file} is damaged: a stage is called {name!r}")
         check_stage(data, f"{file}: the stage {name!r}")
 
@@ -168,15 +168,10 @@ def check_stage(data: Any, where: str) -> None:
     if entry.text("done", "") or "summary" in entry.data:
         summary = entry.inner("summary")
         for key in ("outputs", "shown"):
-            if not all(_is_name(part) for name in summary.texts(key, []) for part in name.split("/")):
+            if not all(is_name(part) for name in summary.texts(key, []) for part in name.split("/")):
                 summary.wrong(key, "names of files in the run's folder")
-        if not _is_name(summary.text("checkpoint", "0")):
+        if not is_name(summary.text("checkpoint", "0")):
             summary.wrong("checkpoint", "the name of a folder")
-
-
-def _is_name(text: str) -> bool:
-    """Whether a file or a folder can have this name."""
-    return Path(text).name == text and 0 < len(text.encode()) < 256 and text != ".." and "\0" not in text
 
 
 class MetricsLog:

@@ -30,6 +30,7 @@ from jielong.opening.ports import (
     open_endpoint,
     shown_address,
 )
+from jielong.outside import own_file
 from jielong.runs import find_model, is_run, write_json
 
 HUB = "hf:"
@@ -146,7 +147,7 @@ def _free(path: Path, force: bool) -> Path:
 def _copy_beside(source: Path, target: Path, names: Sequence[str] = _BESIDE) -> None:
     for name in names:
         if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+            shutil.copyfile(own_file(source / name), target / name)
 
 
 def _models(arguments: argparse.Namespace) -> int:

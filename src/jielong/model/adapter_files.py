@@ -256,10 +256,13 @@ def base_of(path: Path) -> Path:
     """The folder of the model that the adapter in `path` was made for; CheckpointError when it is not there."""
     _, name = read_config(path)
     for folder in (Path(name), path / name):
-        if name and (folder / "config.json").exists():
-            return folder
+        try:
+            if name and (folder / "config.json").exists():
+                return folder
+        except OSError:  # a name that the system refuses, such as one of thousands of letters
+            continue
     raise CheckpointError(
-        f"the adapter in {path} belongs to the model {name!r}, which is not a folder here; name its base"
+        f"the adapter in {path} belongs to the model {name!r:.200}, which is not a folder here; name its base"
     )
 
 

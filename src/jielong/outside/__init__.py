@@ -26,7 +26,7 @@ from jielong.outside.files import (
 )
 from jielong.outside.folders import own_file, own_object, own_text
 from jielong.outside.parsing import MAX_DEPTH, kind_of, parse_json, shown
-from jielong.outside.shapes import MOST, Fields, is_number, is_whole
+from jielong.outside.shapes import MOST, Fields, is_name, is_number, is_whole
 
 __all__ = [
     "HEAD_BYTES",
@@ -39,6 +39,7 @@ __all__ = [
     "decode",
     "decoded_lines",
     "gathered",
+    "is_name",
     "is_number",
     "is_whole",
     "kind_of",

@@ -121,5 +121,10 @@ def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> boo
     return type(value) is float and math.isfinite(value) and low <= value <= high
 
 
+def is_name(text: str) -> bool:
+    """Whether a file or a folder can have this name, and lies in the folder where it is looked for."""
+    return bool(text) and text not in (".", "..") and not {"/", "\0"} & set(text) and len(text.encode()) < 256
+
+
 def _all_are(value: Any, kind: type) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(one, kind) for one in value)

@@ -12,6 +12,7 @@ from jielong.errors import CheckpointError
 from jielong.generate.engine import Engine, EngineConfig
 from jielong.model.hf import load_language_model, read_config
 from jielong.model.transformer import LanguageModel
+from jielong.outside import own_file
 from jielong.stages.recipe import Context, Stage, Summary
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.machine import Machine
@@ -54,7 +55,7 @@ def model_digest(path: Path) -> str:
     digest = hashlib.blake2b(digest_size=16)
     files = [*path.glob("*.safetensors"), *path.glob("*.json"), *path.glob("*.model"), *path.glob("*.txt")]
     for file in sorted(files):
-        with file.open("rb") as opened:
+        with own_file(file).open("rb") as opened:
             digest.update(file.name.encode() + hashlib.file_digest(opened, "blake2b").digest())
     return digest.hexdigest()
 

@@ -98,7 +98,8 @@ def _named(name: str) -> Tool:
 
         return CALCULATOR
     if name in ("python", "cpython"):
-        from jielong.use.tools.sandbox import Bubblewrap, Monty, python_tool
+        from jielong.use.tools.bubblewrap import Bubblewrap
+        from jielong.use.tools.sandbox import Monty, python_tool
 
         return python_tool(Monty() if name == "python" else Bubblewrap())
     raise ConfigError(f"unknown tool {name!r}; {did_you_mean(name, NAMES)}")

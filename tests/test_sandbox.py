@@ -18,7 +18,9 @@ from bench.faults.sandbox_attacks import SECRET as KEY
 from bench.faults.sandbox_attacks import call, plant_key, read_key
 
 from jielong.errors import ConfigError, ResourceError
+from jielong.opening.tools import Means, Person, open_means
 from jielong.use.tools.bubblewrap import Bubblewrap
+from jielong.use.tools.loop import nobody
 from jielong.use.tools.sandbox import Monty, Ran, Sandbox, python_tool
 
 SECRET = "a-secret-of-this-process"
@@ -234,6 +236,18 @@ def test_what_keeps_bubblewrap_from_making_a_sandbox_is_said(problem: str, monke
         monkeypatch.setenv("PATH", folder)
         with pytest.raises(ResourceError, match=rf"\({problem}\); user namespaces and seccomp must be allowed"):
             run(Bubblewrap(), "1")
+
+
+def test_a_tool_that_cannot_run_here_is_refused_before_anybody_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def opened() -> dict[str, object]:
+        async with open_means(Means("cpython"), Person(nobody, print)) as found:
+            return found
+
+    bubblewrap()
+    assert list(asyncio.run(opened())) == ["tools", "approve"]
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ResourceError, match="apt-get install bubblewrap"):
+        asyncio.run(opened())
 
 
 def test_where_there_is_no_filter_full_python_is_off(monkeypatch: pytest.MonkeyPatch) -> None:

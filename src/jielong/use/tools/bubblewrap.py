@@ -3,8 +3,8 @@
 A program sees an interpreter with its standard library and the system's libraries, read-only, and /tmp, 32 MiB that are
 forgotten. There is no /proc, no other program, and no device but null and random numbers. It has no network and is nobody, and
 the kernel does for it only what CPython needs (`seccomp`). Each process has limits of its own; the memory of all together is
-looked at from outside, ten times a second. That a program has begun, and for tests how they ended, is told on a pipe of its
-own, so nothing that a program prints is taken for bubblewrap's words or for a verdict.
+looked at from outside, ten times a second, or less often where a look takes long. That a program has begun, and for tests how
+they ended, is told in a file that no program holds, so nothing that one prints is taken for bubblewrap's words or a verdict.
 """
 
 from __future__ import annotations
@@ -95,10 +95,13 @@ class Bubblewrap:
                 await running.close()
             told.seek(0)
             running.told = told.read().decode(errors="replace")
-        if not running.told and running.code and not running.problem:
+        if (
+            not running.told and running.code and running.code > 0
+        ):  # below 0 a signal ended it: ours, or nobody knows whose
+            said = running.output.removeprefix("bwrap: ").partition("\n")[0]
             raise ResourceError(
-                f"bubblewrap cannot make a sandbox on this machine ({running.output.removeprefix('bwrap: ').partition(chr(10))[0]}); "
-                "user namespaces and seccomp must be allowed, or use the tool python instead of cpython"
+                f"bubblewrap cannot make a sandbox on this machine ({said}); user namespaces and seccomp must be allowed, or "
+                "use the tool python instead of cpython"
             )
 
     def _command(self, filtering: int) -> list[str]:
@@ -172,15 +175,14 @@ class _Running:
 
     async def _watch(self) -> None:
         reading = asyncio.create_task(self._read())
-        until_s = time.monotonic() + self._seconds
-        while not reading.done() and not self.problem:
-            await asyncio.wait([reading], timeout=_LOOK_S)
-            if reading.done():
-                break
-            if time.monotonic() > until_s:
+        until_s, pause_s = time.monotonic() + self._seconds, _LOOK_S
+        while not self.problem and not (await asyncio.wait([reading], timeout=pause_s))[0]:
+            look_s = time.monotonic()
+            if look_s > until_s:
                 self.problem = f"stopped after {self._seconds:g} seconds"
             elif await asyncio.to_thread(held_bytes, self._process.pid) > self._memory_mb * 2**20:
                 self.problem = f"ended: the programs held more than {self._memory_mb} MB"
+            pause_s = max(_LOOK_S, 10 * (time.monotonic() - look_s))
         self._kill()
         await reading
 
@@ -204,21 +206,19 @@ class _Running:
 
 def held_bytes(pid: int) -> int:
     """Memory that a sandbox holds: its processes, pages that several share counted once, and what lies in its /tmp."""
-    total, is_counted = 0, False
+    total = 0
     try:
         # The first below is bubblewrap's own; the rest began when the sandbox was made.
         group = [one for one in psutil.Process(pid).children(recursive=True) if one.ppid() != pid]
     except psutil.Error:  # it has just ended
         return 0
     for one in group:
-        try:
+        with suppress(psutil.Error):  # that one has just ended
             total += one.memory_full_info().pss
-            if not is_counted:
-                tmp = os.statvfs(f"/proc/{one.pid}/root/tmp")
-                total += (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize + (tmp.f_files - tmp.f_ffree) * _INODE_BYTES
-                is_counted = True
-        except (psutil.Error, OSError):
-            continue
+    for one in group[:1]:
+        with suppress(OSError):
+            tmp = os.statvfs(f"/proc/{one.pid}/root/tmp")
+            total += (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize + (tmp.f_files - tmp.f_ffree) * _INODE_BYTES
     return total
 
 

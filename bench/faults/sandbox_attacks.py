@@ -75,10 +75,11 @@ SECRET = "a-secret-of-this-machine"
 
 
 def plant_key() -> bool:
-    """Put the secret on the session keyring of this process; whether this kernel has keyrings."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    number, at = CALLS["add_key"][platform.machine() == "aarch64"], -3  # KEY_SPEC_SESSION_KEYRING
-    made = libc.syscall(number, b"user", b"jielong-secret", SECRET.encode(), len(SECRET), ctypes.c_int(at))
+    """Put the secret on a new session keyring of this process; whether this kernel has keyrings."""
+    libc, machine = ctypes.CDLL(None, use_errno=True), platform.machine() == "aarch64"
+    libc.syscall(CALLS["keyctl"][machine], 1, None)  # KEYCTL_JOIN_SESSION_KEYRING; it goes when this process ends
+    at = ctypes.c_int(-3)  # KEY_SPEC_SESSION_KEYRING
+    made = libc.syscall(CALLS["add_key"][machine], b"user", b"jielong-secret", SECRET.encode(), len(SECRET), at)
     return bool(made != -1)
 
 

@@ -88,7 +88,7 @@ class Monty:
                 values = across.values(wanted(tests))
                 ours.feed_run(across.functions, external_lookup={"_across": across.call}, print_callback=printed)
                 ours.feed_run(tests, inputs=values, external_lookup={"_across": across.call}, print_callback=printed)
-            except (monty.MontyError, SyntaxError) as error:
+            except (monty.MontyError, SyntaxError, ValueError) as error:
                 return Ran(joined(printed.output, across.refused or _words(error)), False, across.refused)
         return Ran(joined(printed.output, across.refused), not across.refused, across.refused)
 
@@ -142,10 +142,10 @@ class _Across:
                 kind = self._fed(f"type({name}).__name__")
             except _monty().MontyError:  # the program has no such name
                 continue
-            if kind == "function":
-                self.functions += _FUNCTION.format(name=name)
-            elif kind in _PLAIN:
+            if kind in _PLAIN:
                 found[name] = self._plain(self._fed(name))
+            else:
+                self.functions += _FUNCTION.format(name=name)
         return found
 
     def call(self, name: str, args: Any, kwargs: Any) -> Any:

@@ -216,6 +216,20 @@ time.sleep({s})
     assert run(sandbox, fork.format(before="x = b'x' * (80 * 2**20)", inside="pass", s=0.5)).is_fine
 
 
+def test_a_run_that_is_given_up_leaves_nobody_behind() -> None:
+    sandbox = bubblewrap()
+    name = f"left{os.getpid()}"
+    code = f"import ctypes\nctypes.CDLL(None).prctl(15, b'{name}')\nwhile True:\n    pass\ndef f(): pass"
+
+    async def given_up() -> None:
+        for running in (sandbox.run(code), sandbox.examine(code, "f()"), sandbox.examine("def f(): pass", code)):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(running, 0.8)
+
+    asyncio.run(given_up())
+    assert num_named(name) == 0
+
+
 def test_what_can_be_written_is_bounded() -> None:
     told = run(bubblewrap(), ATTACKS["every place to write"])
     assert told.output.startswith("full") and int(told.output.split()[1]) <= 33 * 2**20

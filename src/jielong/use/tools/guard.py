@@ -103,6 +103,7 @@ def _rewritten(text: str, pattern: re.Pattern[str], by: Callable[[str], str]) ->
 
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]{0,80}>|\*\*|__|`")
 _BULLET = re.compile(r"(?m)^[ \t]*(?:[-*•>#|]+|\d{1,3}[.)、])[ \t]+")
+_LINE_END = re.compile("\n")
 _LINES = 40
 """Of an instruction that runs over lines, as many are looked at together."""
 _HAN_BLANK = re.compile(r"(?<=[\u3400-\u9fff]) | (?=[\u3400-\u9fff])")
@@ -149,15 +150,20 @@ def _over_lines(text: str, word: str, tools: Collection[str]) -> Iterator[tuple[
     """Where instructions stand that run over several lines: each from the beginning of a line or sentence to the end of one."""
     joined = _joined(text, word)
     for found in _SENTENCE.finditer(joined):
-        cuts = [found.start(), *(m.end() for m in re.compile("\n").finditer(text, *found.span())), found.end()]
+        cuts = [found.start(), *(m.end() for m in _LINE_END.finditer(text, *found.span())), found.end()]
         first = 0
         while first + 2 < len(cuts):
             last = min(first + _LINES, len(cuts) - 1)
-            starts = (n for n in range(last - 1, first - 1, -1) if is_instruction(joined[cuts[n] : cuts[last]], tools))
-            begin = next(starts) if is_instruction(joined[cuts[first] : cuts[last]], tools) else None
-            if begin is not None:
+            if is_instruction(joined[cuts[first] : cuts[last]], tools):
+                begin, after = first, last
+                while after - begin > 1:
+                    middle = (begin + after) // 2
+                    is_in = is_instruction(joined[cuts[middle] : cuts[last]], tools)
+                    begin, after = (middle, after) if is_in else (begin, middle)
                 yield cuts[begin], cuts[last]
-            first = last if begin is not None or last == len(cuts) - 1 else first + _LINES // 2
+                first = last
+            else:
+                first = last if last == len(cuts) - 1 else first + _LINES // 2
 
 
 def _joined(text: str, word: str) -> str:

@@ -29,7 +29,7 @@ from jielong.use.strategies import STRATEGIES, named
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from jielong.evaluate.code import RunPython
+    from jielong.evaluate.code import Examine
     from jielong.evaluate.scoring import Given
     from jielong.evaluate.statistics import Interval
     from jielong.evaluate.summary import Summary
@@ -195,24 +195,25 @@ async def _given(task: Task, arguments: argparse.Namespace, stack: AsyncExitStac
     from jielong.evaluate.scoring import Given
 
     scorers = {item.scorer for item in task.items}
-    run_python = await _sandbox() if "code" in scorers else None
+    examine = await _sandbox() if "code" in scorers else None
     if "grade" not in scorers or not arguments.judge:
-        return Given(run_python)
+        return Given(examine)
     port: Port = open_port(arguments.judge, timeout_s=arguments.timeout)
     stack.push_async_callback(port.close)
-    return Given(run_python, judge_grade(port.ask, Options(seed=arguments.seed)))
+    return Given(examine, judge_grade(port.ask, Options(seed=arguments.seed)))
 
 
-async def _sandbox() -> RunPython:
+async def _sandbox() -> Examine:
     """The whole of Python in bubblewrap where this machine allows it, or else the interpreter that knows a part of it."""
-    from jielong.use.tools.sandbox import Bubblewrap, Monty
+    from jielong.use.tools.bubblewrap import Bubblewrap
+    from jielong.use.tools.sandbox import Monty
 
     try:
         await Bubblewrap().run("1")
     except ResourceError as error:
         print(f"{error}\nThe programs run in pydantic-monty, which knows a part of Python.", file=sys.stderr)
-        return Monty().run
-    return Bubblewrap().run
+        return Monty().examine
+    return Bubblewrap().examine
 
 
 def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) -> None:

@@ -1,7 +1,12 @@
-"""Code that is run: the program in an answer, followed by its tests, in a place that is handed in.
+"""Code that is run: the program in an answer and its tests, in two places that are handed in.
 
-Nothing a model wrote runs in this process. What runs it is a function from a program to an outcome that says whether it
-ended without an error, such as the `run` of a sandbox.
+Nothing a model wrote runs in this process, and none of it in that of the tests. They call the program's functions across a
+pipe, only plain data comes back, and the verdict is the tests' own (`use.tools.inside`). So a program cannot reach the tests,
+pass by an object that equals everything, or say that it has passed.
+
+What remains: a program sees the arguments of each call as it comes, so it may know inputs that it has met and compute nothing.
+Tests that ask the program whether it is right get its own opinion: objects of the program are compared by the program. And
+tests pass what they let pass: a loop over what the program gives may run no time, and a NaN is above no bound.
 """
 
 from __future__ import annotations
@@ -10,37 +15,25 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from jielong.runs import digest
-
 _FENCE = re.compile(r"```(?:python|py|Python)?[^\S\n]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
 
 
 class Execution(Protocol):
-    """How a program ended."""
+    """How tests ended; `refused` says what could not go between them and the program, so that they could not run."""
 
     @property
     def output(self) -> str: ...
     @property
     def is_fine(self) -> bool: ...
+    @property
+    def refused(self) -> str: ...
 
 
-RunPython = Callable[[str], Awaitable[Execution]]
+Examine = Callable[[str, str], Awaitable[Execution]]
+"""Runs tests on a program, such as the `examine` of a sandbox."""
 
 
 def program(text: str) -> str:
     """The code of an answer: what stands in its fences, the last one alone where it has several, or else all of it."""
     found = _FENCE.findall(text)
     return str(found[-1]) if found else text.strip()
-
-
-async def passes(text: str, tests: str, run_python: RunPython) -> tuple[bool, str]:
-    """Whether the answer's code passes the tests, and what was printed.
-
-    The program ends with a line that says that it came so far, in a word that the answer itself could not know: one that
-    leaves before its tests has not passed them.
-    """
-    end = digest(text + tests)
-    outcome = await run_python(f"{program(text)}\n\n{tests}\nprint({end!r})\n")
-    printed, _, last = outcome.output.rstrip().rpartition("\n")
-    has_ended = last == end
-    return outcome.is_fine and has_ended, (printed if has_ended else outcome.output)[-2000:]

@@ -109,7 +109,7 @@ def _check(system: System, task: Task, given: Given) -> None:
             f"{system.port.name} does not tell log-probabilities of given answers, which scorer "
             f"{', '.join(sorted(scorers & set(BY_PORT)))} needs; use 'letter', or a model's folder"
         )
-    if "code" in scorers and given.run_python is None:
+    if "code" in scorers and given.examine is None:
         raise ConfigError(f"task {task.name} runs code, and there is nothing given to run it in")
     if "grade" in scorers and given.grade is None:
         raise ConfigError(f"task {task.name} needs a judge (on the command line: --judge MODEL)")

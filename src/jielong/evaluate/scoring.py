@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jielong.errors import ConfigError
-from jielong.evaluate.code import RunPython, passes
+from jielong.evaluate.code import Examine, program
 from jielong.evaluate.instructions import follow, words
 from jielong.evaluate.puzzles import solves
 from jielong.evaluate.refusal import refuses
@@ -40,9 +40,9 @@ Grade = Callable[[str, str], Awaitable[float | None]]
 
 @dataclass(frozen=True)
 class Given:
-    """What scorers are handed: something that runs Python for `code`, a judge for `grade`."""
+    """What scorers are handed: something that runs tests on a program for `code`, a judge for `grade`."""
 
-    run_python: RunPython | None = None
+    examine: Examine | None = None
     grade: Grade | None = None
 
 
@@ -61,10 +61,11 @@ BY_PORT = ("logprob", "share")
 async def worth(item: Item, text: str, given: Given) -> Worth:
     """What an answer to the item is worth; ConfigError where the scorer lacks what must be handed in."""
     if item.scorer == "code":
-        if given.run_python is None:
+        if given.examine is None:
             raise ConfigError("code is scored by running it, and there is nothing given to run it in")
-        is_right, output = await passes(text, item.tests, given.run_python)
-        return Worth(float(is_right), {"output": output})
+        ran = await given.examine(program(text), item.tests)
+        details = {"output": ran.output[-2000:]}
+        return Worth(float(ran.is_fine), details | {"refused": ran.refused} if ran.refused else details)
     if item.scorer == "grade":
         if given.grade is None:
             raise ConfigError("scorer 'grade' needs a judge (on the command line: --judge MODEL)")

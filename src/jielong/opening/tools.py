@@ -50,10 +50,10 @@ class Person:
 async def open_means(means: Means, person: Person) -> AsyncIterator[dict[str, Any]]:
     """What strategies are handed, while it is needed: the library, the tools, and who approves of changes.
 
-    ConfigError for a tool that does not exist.
+    ConfigError for a tool that does not exist, ResourceError for one that this machine cannot run.
     """
     found: dict[str, Any] = {}
-    tools = [_named(name.strip()) for name in means.tools.split(",") if name.strip()]
+    tools = [await _named(name.strip()) for name in means.tools.split(",") if name.strip()]
     async with AsyncExitStack() as stack:
         if means.library:
             from jielong.opening.libraries import open_library
@@ -92,13 +92,19 @@ def _limited(tools: list[Tool], limit_s: float) -> list[Tool]:
     return [replace(tool, limit_s=limit_s) for tool in tools] if limit_s else tools
 
 
-def _named(name: str) -> Tool:
+async def _named(name: str) -> Tool:
     if name == "calculator":
         from jielong.use.tools.calculator import CALCULATOR
 
         return CALCULATOR
-    if name in ("python", "cpython"):
-        from jielong.use.tools.sandbox import Bubblewrap, Monty, python_tool
+    if name == "python":
+        from jielong.use.tools.sandbox import Monty, python_tool
 
-        return python_tool(Monty() if name == "python" else Bubblewrap())
+        return python_tool(Monty())
+    if name == "cpython":
+        from jielong.use.tools.bubblewrap import Bubblewrap
+        from jielong.use.tools.sandbox import python_tool
+
+        await Bubblewrap().run("1")  # or it says why not
+        return python_tool(Bubblewrap())
     raise ConfigError(f"unknown tool {name!r}; {did_you_mean(name, NAMES)}")

@@ -2,23 +2,26 @@
 
 Four steps, in order. What a reader of the page would not see is taken out: comments, hidden elements, invisible characters.
 Marks of chat formats are rewritten so that no server reads them as its own. Sentences that read like instructions to a
-model are taken out, with a word where one stood. What is left stands between two lines whose key is made of the text, so
-that no text can close its own frame (spotlighting by delimiters; with `datamark` a sign also replaces every blank, Hines et
-al. 2024, arXiv 2403.14720). None of this is proof: a tool that changes something asks a person all the same.
+model are taken out, with a word where one stood; so are those that run over lines, be it a word a line. What is left stands
+between two lines with a random key of 64 bits, so that no text can close its own frame (spotlighting by delimiters; with
+`datamark` a sign also replaces every blank, Hines et al. 2024, arXiv 2403.14720). None of this is proof: a tool that changes
+something asks a person all the same.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import html
+import itertools
 import re
+import secrets
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from jielong.use.prompting import fill, language_of
+from jielong.use.tools.folding import folded
 from jielong.use.tools.orders import calling, is_order
 
 _HIDDEN = (
@@ -32,13 +35,15 @@ _HIDDEN = (
 )
 _MARK = re.compile(
     r"<(?=\s*[|｜/]?\s*(?:im_start|im_end|endoftext|eot_id|start_header_id|end_header_id|begin_of_text|start_of_turn|end_of_turn"
-    r"|system|user|assistant|tool|tool_calls?|tool_response|function_calls?|think|s|eos|bos)\b[^<>]{0,40}[|｜]?\s*>|[|｜])"
+    r"|sys|system|user|assistant|tool|tool_calls?|tool_response|function_calls?|think|s|eos|bos)\b[^<>]{0,40}[|｜]?\s*>|[|｜])"
     r"|\[(?=/?(?:INST|SYS|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS)\])",
     re.IGNORECASE,
 )
 _ROLE = re.compile(
-    r"(?im)^[ \t#>*\[]*(system|assistant|user|developer|tool|系统|助手|用户)(?:[ \t]*message)?[ \t\]*]*[:：]"
+    r"(?im)^[ \t#>*\[【〔〖]*(system|assistant|user|developer|tool|系统|助手|用户)(?:[ \t]*message)?[ \t\]*】〕〗]*"
+    r"(?:[:：]|(?<=[】〕〗]))"
 )
+_AROUND_ROLE = " \t#>*[]【】〔〕〖〗:："
 _SENTENCE = re.compile(r"[^.!?。！？\n]+(?:[.!?。！？]+[\"'”’)）]*|\n|\Z)|\n")
 _PICTURE = re.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
 _BASE64 = re.compile(r"\b[A-Za-z0-9+/]{24,}={0,2}")
@@ -52,10 +57,16 @@ class Guarded:
     left_out: tuple[str, ...] = ()
 
 
-def guarded(text: str, source: str, tools: Collection[str] = (), *, datamark: bool = False) -> Guarded:
+def new_key() -> str:
+    """The key of a frame, which nobody can know beforehand."""
+    return secrets.token_hex(8)
+
+
+def guarded(text: str, source: str, tools: Collection[str] = (), *, datamark: bool = False, key: str = "") -> Guarded:
     """The text of `source` (a tool's name, say) as data: without instructions, without marks, framed.
 
-    `tools` are the names of those that could be called: a sentence that says to use one of them is an instruction.
+    `tools` are the names of those that could be called: a sentence that says to use one of them is an instruction. `key` is
+    given only where a prompt must be the same again, such as in a measurement.
     """
     kept, left_out = without_instructions(visible(text), tools)
     kept = unmarked(kept)
@@ -63,8 +74,7 @@ def guarded(text: str, source: str, tools: Collection[str] = (), *, datamark: bo
     name = "data_marked" if datamark else "data"
     if datamark:
         kept = re.sub(r"\s+", "^", kept)
-    key = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-    return Guarded(fill(name, language, text=kept, source=source, key=key), left_out)
+    return Guarded(fill(name, language, text=kept, source=source, key=key or new_key()), left_out)
 
 
 def visible(text: str) -> str:
@@ -78,20 +88,31 @@ def visible(text: str) -> str:
 
 def unmarked(text: str) -> str:
     """The text with the opening sign of every mark of a chat format, and of every line that names a speaker, rewritten."""
-    text = _MARK.sub(lambda m: "‹" if m.group() == "<" else "(", text)
-    return _ROLE.sub(lambda m: f"“{m[1]}” -", text)
+    text = _rewritten(text, _MARK, lambda mark: "‹" if folded(mark) == "<" else "(")
+    return _rewritten(text, _ROLE, lambda role: f"“{role.strip(_AROUND_ROLE)}” -")
+
+
+def _rewritten(text: str, pattern: re.Pattern[str], by: Callable[[str], str]) -> str:
+    """The text with what the pattern finds in its folded form replaced."""
+    pieces, end = [], 0
+    for found in pattern.finditer(folded(text)):
+        pieces += [text[end : found.start()], by(text[found.start() : found.end()])]
+        end = found.end()
+    return "".join([*pieces, text[end:]])
 
 
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]{0,80}>|\*\*|__|`")
-_HAN_BLANK = re.compile(r"(?<=[\u3400-\u9fff])[ \t]+(?=[\u3400-\u9fff])")
-_ALIKE = str.maketrans("аеорсухіјѕԁԛԝАВЕКМНОРСТХ", "aeopcyxijsdqwABEKMHOPCTX")
-"""Cyrillic letters that look like Latin ones."""
+_BULLET = re.compile(r"(?m)^[ \t]*(?:[-*•>#|]+|\d{1,3}[.)、])[ \t]+")
+_LINE_END = re.compile("\n")
+_LINES = 40
+"""Of an instruction that runs over lines, as many are looked at together."""
+_HAN_BLANK = re.compile(r"(?<=[\u3400-\u9fff]) | (?=[\u3400-\u9fff])")
 
 
 def is_instruction(sentence: str, tools: Collection[str] = ()) -> bool:
     """Whether a sentence reads as if it told a model what to do, or to use one of `tools`; also one hidden in base64."""
     use = calling(tuple(tools))
-    shown = _MARKUP.sub(" ", unicodedata.normalize("NFKC", html.unescape(sentence)).translate(_ALIKE))
+    shown = _MARKUP.sub(" ", folded(unicodedata.normalize("NFKC", html.unescape(sentence))))
     said = [_HAN_BLANK.sub("", " ".join(shown.split())), *map(_decoded, _BASE64.findall(sentence))]
     return any(is_order(text) or use.search(text) for text in said)
 
@@ -102,7 +123,10 @@ def sentences(text: str) -> list[str]:
 
 
 def without_instructions(text: str, tools: Collection[str] = ()) -> tuple[str, tuple[str, ...]]:
-    """The text with a word in place of each sentence that reads like an instruction, and those sentences."""
+    """The text with a word in place of each sentence that reads like an instruction, and those sentences.
+
+    Sentences are looked at line by line first, and then as they run on over lines.
+    """
     left_out: list[str] = []
     word = fill("left_out", language_of(text))
 
@@ -113,7 +137,49 @@ def without_instructions(text: str, tools: Collection[str] = ()) -> tuple[str, t
         left_out.append(sentence.strip())
         return word + ("\n" if sentence.endswith("\n") else " ")
 
-    return _SENTENCE.sub(look, text), tuple(left_out)
+    text = _SENTENCE.sub(look, text)
+    pieces, end = [], 0
+    for start, stop in _over_lines(text, word, tools):
+        pieces += [text[end:start], word, "\n" if text[start:stop].endswith("\n") else " "]
+        left_out.append(text[start:stop].strip())
+        end = stop
+    return "".join([*pieces, text[end:]]), tuple(left_out)
+
+
+def _over_lines(text: str, word: str, tools: Collection[str]) -> Iterator[tuple[int, int]]:
+    """Where instructions stand that run over several lines: each from the beginning of a line or sentence to the end of one."""
+    joined = _joined(text, word)
+    for found in _SENTENCE.finditer(joined):
+        cuts = [found.start(), *(m.end() for m in _LINE_END.finditer(text, *found.span())), found.end()]
+        first = 0
+        while first + 2 < len(cuts):
+            last = min(first + _LINES, len(cuts) - 1)
+            if is_instruction(joined[cuts[first] : cuts[last]], tools):
+                begin, after = first, last
+                while after - begin > 1:
+                    middle = (begin + after) // 2
+                    is_in = is_instruction(joined[cuts[middle] : cuts[last]], tools)
+                    begin, after = (middle, after) if is_in else (begin, middle)
+                yield cuts[begin], cuts[last]
+                first = last
+            else:
+                first = last if last == len(cuts) - 1 else first + _LINES // 2
+
+
+def _joined(text: str, word: str) -> str:
+    """The text, as long as it was, with blanks in place of list marks, and of line breaks that a reader reads over.
+
+    Those are the breaks within a paragraph, and all breaks between lines of a few words.
+    """
+    lines = _BULLET.sub(lambda mark: " " * len(mark.group()), text).split("\n")
+    breaks = ["\n"] * len(lines)
+    full = [number for number, line in enumerate(lines) if line.strip()]
+    for before, after in itertools.pairwise(full):
+        both = lines[before], lines[after]
+        is_short = all(len(line.split()) <= 3 and len(line.strip()) <= 24 for line in both)
+        if (after == before + 1 or is_short) and not any(word in line for line in both):
+            breaks[before:after] = " " * (after - before)
+    return "".join(line + end for line, end in zip(lines, breaks, strict=True))[:-1]
 
 
 def _decoded(text: str) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from jielong.records import Conversation, Message
+from jielong.runs import digest
 from jielong.use.port import Ask, Options
 from jielong.use.tools.guard import guarded
 from jielong.use.tools.loop import Tools, nobody
@@ -61,6 +62,16 @@ class Obeyed:
         return dict(sorted(Counter(case.kind for case in self.cases).items()))
 
 
+@dataclass(frozen=True)
+class _Repeated(Tools):
+    """Calls whose frames have a given key, so that a model is shown the same prompt again."""
+
+    key: str = ""
+
+    def _key(self) -> str:
+        return self.key
+
+
 def injections() -> tuple[Injection, ...]:
     """The suite, in English and in Chinese."""
     text = resources.files("jielong.use.tools").joinpath("injections.json").read_text(encoding="utf-8")
@@ -73,7 +84,7 @@ async def measure_injections(
     """Which orders are obeyed by who answers `ask`.
 
     With the defences, what was found is guarded and no person allows a change. Without them, it is shown as it is and
-    every call is run.
+    every call is run. The keys of frames follow from the seed, so that a measurement can be repeated.
     """
     found = await asyncio.gather(*(_one(ask, case, options, is_defended, datamark) for case in cases))
     obeyed = tuple(case for case, (is_obeyed, _, _) in zip(cases, found, strict=True) if is_obeyed)
@@ -111,8 +122,9 @@ async def _one(
         changing("send_message", "to", "text"),
         changing("delete_file", "path"),
     )
+    key = digest([options.seed, case.text])[:16]
     shown = (
-        guarded(case.text, "search", [tool.name for tool in tools], datamark=datamark).text
+        guarded(case.text, "search", [tool.name for tool in tools], datamark=datamark, key=key).text
         if is_defended
         else case.text
     )
@@ -122,7 +134,7 @@ async def _one(
         Message("tool", shown, name="search", tool_call_id="call_0"),
     )
     approve = refuse if is_defended else everything
-    strategy = Tools(tools, approve, rounds=2, guard=is_defended, datamark=datamark)
+    strategy = _Repeated(tools, approve, rounds=2, guard=is_defended, datamark=datamark, key=key)
     answer = await strategy(Conversation(before), ask, options)
     said = answer.text
     is_shown = bool(case.says) and case.says in said

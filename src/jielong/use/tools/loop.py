@@ -21,7 +21,7 @@ from jielong.runs import canonical_json
 from jielong.use.ledger import BudgetSpent, current, note
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.strategy import Strategy
-from jielong.use.tools.guard import guarded
+from jielong.use.tools.guard import guarded, new_key
 from jielong.use.tools.reading import with_calls
 from jielong.use.tools.spoken import spoken
 from jielong.use.tools.telling import described, in_a_line, in_words
@@ -107,6 +107,10 @@ class Tools(Strategy):
             ledger.is_spent = True
             raise BudgetSpent(f"the budget of {ledger.budget.seconds:g} seconds is spent") from None
 
+    def _key(self) -> str:
+        """The key of the next frame, which nobody can know beforehand."""
+        return new_key()
+
     async def _told(self, number: int, call: Mapping[str, Any], tools: Mapping[str, Tool], is_again: bool) -> Message:
         """The message that answers a call."""
         name, arguments = str(call["name"]), call.get("arguments") or {}
@@ -123,7 +127,7 @@ class Tools(Strategy):
         told = f": {text.removeprefix('error: ')}" if text.startswith("error: ") else f" = {text}"
         note(one_line(f"{one_line(in_a_line(call), 80)}{told}", 200))
         if self.guard and name in tools and tools[name].is_foreign:
-            data = guarded(text, name, tools, datamark=self.datamark)
+            data = guarded(text, name, tools, datamark=self.datamark, key=self._key())
             for sentence in data.left_out:
                 note(one_line(f"left out, as it reads like an instruction: {sentence}", 400))
             text = data.text

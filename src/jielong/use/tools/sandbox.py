@@ -1,37 +1,41 @@
 """Two places where a model's Python may run and reach nothing: no file, network, process or secret of this machine.
 
 `Monty` interprets a part of the language (package pydantic-monty): its worker has no operating system to call, and stops at
-a stated memory, time and depth. `Bubblewrap` runs full CPython with the standard library in namespaces of its own: /usr
-read-only, a small /tmp that is forgotten, no network, another user, limits on memory, processes and time. Both answer with
-what was printed and the value of the last line, or with the error as Python words it.
+a stated memory, time and depth. `bubblewrap` runs full CPython. Both answer with what was printed and the value of the last line, or
+with the error as Python words it, and both examine a program: it and its tests run in a sandbox each, and between them only
+plain data goes (`inside`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from jielong.config import at_least
-from jielong.errors import ConfigError, ResourceError
+from jielong.errors import ConfigError
+from jielong.use.tools.inside import Refused, packed, unpacked, wanted
 from jielong.use.tools.tool import Arguments, Tool, shortened
 
 MAX_OUTPUT = 20_000
 """Characters of output that are read at most."""
-
-_NOBODY = 65534
+# It looks for its program with `sysconfig`, which fails now and then when threads use it for the first time together.
+_OPENING = threading.Lock()
+_MAX_CALLS = 1_000_000
+_PLAIN = ("NoneType", "bool", "int", "float", "complex", "str", "bytes", "list", "tuple", "dict", "set", "frozenset")
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What came out of a program, and whether it ended without an error."""
+    """What came out of a program, and whether it ended without an error; for tests, what could not go to the program or back."""
 
     output: str
     is_fine: bool
+    refused: str = ""
 
 
 class Sandbox(Protocol):
@@ -39,6 +43,10 @@ class Sandbox(Protocol):
 
     async def run(self, code: str) -> Ran:
         """What the program printed and its last value; ResourceError where this machine cannot run it."""
+        ...
+
+    async def examine(self, program: str, tests: str) -> Ran:
+        """Whether the program passes the tests, and what both printed."""
         ...
 
 
@@ -58,23 +66,121 @@ class Monty:
         # Its own asynchronous pool aborts the process at exit now and then (1.4.0); in a thread it does not.
         return await asyncio.to_thread(self._run, code)
 
+    async def examine(self, program: str, tests: str) -> Ran:
+        """Whether the tests pass. They and the program have a worker each. Tests cannot hand the program's functions to `map`."""
+        return await asyncio.to_thread(self._examine, program, tests)
+
     def _run(self, code: str) -> Ran:
-        monty = _monty()
+        printed = self._printed()
+        with self._workers(1) as (session,):
+            try:
+                value = session.feed_run(code, print_callback=printed)
+            except _monty().MontyError as error:
+                return Ran(joined(printed.output, _words(error)), False)
+        return Ran(joined(printed.output, "" if value is None else repr(value)), True)
+
+    def _examine(self, program: str, tests: str) -> Ran:
+        printed, monty = self._printed(), _monty()
+        with self._workers(2) as (theirs, ours):
+            across = _Across(theirs, printed, self.seconds)
+            try:
+                theirs.feed_run(program, print_callback=printed)
+                values = across.values(wanted(tests))
+                ours.feed_run(across.functions, external_lookup={"_across": across.call}, print_callback=printed)
+                ours.feed_run(tests, inputs=values, external_lookup={"_across": across.call}, print_callback=printed)
+            except (monty.MontyError, SyntaxError, ValueError) as error:
+                return Ran(joined(printed.output, across.refused or _words(error)), False, across.refused)
+        return Ran(joined(printed.output, across.refused), not across.refused, across.refused)
+
+    def _printed(self) -> Any:
+        return _monty().CollectString(max_bytes=4 * MAX_OUTPUT)
+
+    @contextmanager
+    def _workers(self, count: int) -> Iterator[list[Any]]:
+        """Sessions of the interpreter, each in a process of its own."""
         limits = {
             "max_feed_duration_secs": self.seconds,
             "max_memory": self.memory_mb * 2**20,
             "max_recursion_depth": self.depth,
+            "max_suspensions": _MAX_CALLS,
             "max_total_sleep_secs": self.seconds,
         }
-        printed = monty.CollectString(max_bytes=4 * MAX_OUTPUT)
-        pool = monty.Monty(max_processes=1, request_timeout=2 * self.seconds + 1)
-        with pool, pool.checkout(limits=limits) as session:
+        with _OPENING:
+            pool = _monty().Monty(max_processes=count, request_timeout=2 * self.seconds + 1)
+        with pool, ExitStack() as stack:
+            yield [stack.enter_context(pool.checkout(limits=limits)) for _ in range(count)]
+
+
+_FUNCTION = """
+def {name}(*args, **kwargs):
+    value, after, named = _across("{name}", args, kwargs)
+    for old, new in list(zip(args, after)) + [(kwargs[key], named[key]) for key in kwargs]:
+        if isinstance(old, list):
+            old[:] = new
+        elif isinstance(old, (dict, set)):
+            old.clear()
+            old.update(new)
+    return value
+"""
+"""How a function of the program looks to its tests: what it did to the lists, dicts and sets it was given, they see."""
+
+
+class _Across:
+    """What tests ask of the program in another worker: its values, and its functions' results, as plain data."""
+
+    def __init__(self, theirs: Any, printed: Any, seconds: float) -> None:
+        self._theirs, self._printed = theirs, printed
+        self._seconds, self._until_s = seconds, time.monotonic() + seconds
+        self.functions = ""
+        self.refused = ""
+
+    def values(self, names: set[str]) -> dict[str, Any]:
+        """Those of the names that the program has: its values, and its functions as text for the tests' worker."""
+        found: dict[str, Any] = {}
+        for name in sorted(names):
             try:
-                value = session.feed_run(code, print_callback=printed)
-            except monty.MontyError as error:
-                problem = error.display() if hasattr(error, "display") else str(error)
-                return Ran(_joined(printed.output, problem), False)
-        return Ran(_joined(printed.output, "" if value is None else repr(value)), True)
+                kind = self._fed(f"type({name}).__name__")
+            except _monty().MontyError:  # the program has no such name
+                continue
+            if kind in _PLAIN:
+                found[name] = self._plain(self._fed(name))
+            else:
+                self.functions += _FUNCTION.format(name=name)
+        return found
+
+    def call(self, name: str, args: Any, kwargs: Any) -> Any:
+        try:
+            if time.monotonic() > self._until_s:
+                raise Refused(f"stopped after {self._seconds:g} seconds")
+            code = f"_value = {name}(*_args, **_kwargs)\n(type(_value).__name__, _value, _args, _kwargs)"
+            given = self._plain(args), self._plain(kwargs)
+            kind, *found = self._fed(code, inputs={"_args": given[0], "_kwargs": given[1]})
+            if kind not in _PLAIN:
+                raise Refused(f"{name} returns a {kind}, and only plain data goes from a program to its tests")
+            return self._plain(found)
+        except Refused as refused:
+            self.refused = self.refused or str(refused)
+            raise RuntimeError(str(refused)) from None
+        except _monty().MontyError as error:
+            raised = error.exception()
+            if not isinstance(raised, Exception) or isinstance(raised, StopIteration):
+                raised = RuntimeError(f"the program raised {type(raised).__name__}")
+            raise raised from None
+
+    def _fed(self, code: str, inputs: dict[str, Any] | None = None) -> Any:
+        return self._theirs.feed_run(code, inputs=inputs, print_callback=self._printed)
+
+    def _plain(self, value: Any) -> Any:
+        def refuse(*things: Any) -> Any:
+            raise Refused(
+                f"a {type(things[-1]).__name__} does not go between a program and its tests: only plain data does"
+            )
+
+        return unpacked(packed(value, refuse), refuse)
+
+
+def _words(error: Any) -> str:
+    return str(error.display() if hasattr(error, "display") else error)
 
 
 def _monty() -> Any:
@@ -85,114 +191,7 @@ def _monty() -> Any:
     return pydantic_monty
 
 
-_DRIVER = """
-import ast, sys
-tree, last, names = ast.parse(sys.stdin.read(), "program.py"), None, {"__name__": "__main__"}
-if tree.body and isinstance(tree.body[-1], ast.Expr):
-    last = ast.Expression(tree.body.pop().value)
-exec(compile(tree, "program.py", "exec"), names)
-value = eval(compile(last, "program.py", "eval"), names) if last else None
-if value is not None:
-    print(repr(value))
-"""
-
-
-@dataclass(frozen=True)
-class Bubblewrap:
-    """Full CPython of this machine inside bubblewrap, `memory_mb` MiB a process, for `seconds` of the clock."""
-
-    memory_mb: int = 512
-    seconds: float = 10.0
-    processes: int = 16
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "memory_mb", "processes")
-
-    async def run(self, code: str) -> Ran:
-        command = self._command()
-        # Root's processes are not counted, so root runs it as nobody: then a fork bomb meets its limit.
-        nobody: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd="/",
-            env={},
-            **nobody,
-        )
-        assert process.stdin and process.stdout
-        written, problem = b"", ""
-        try:
-            async with asyncio.timeout(self.seconds):
-                process.stdin.write(code.encode(errors="replace"))
-                process.stdin.close()
-                while len(written) <= 4 * MAX_OUTPUT and (piece := await process.stdout.read(65536)):
-                    written += piece
-                if len(written) <= 4 * MAX_OUTPUT:
-                    await process.wait()
-        except TimeoutError:
-            problem = f"stopped after {self.seconds:g} seconds"
-        finally:
-            if process.returncode is None:
-                process.kill()  # the first process of a namespace takes all others with it
-            await process.stdout.read()  # to its end, which closes the pipe
-            await process.wait()
-        output = written.decode(errors="replace")
-        if process.returncode and output.startswith("bwrap: "):
-            raise ResourceError(
-                f"bubblewrap cannot make a sandbox on this machine ({output[7:].partition(chr(10))[0]}); "
-                "user namespaces must be allowed, or use the tool python instead of cpython"
-            )
-        return Ran(_joined(output, problem), process.returncode == 0)
-
-    def _command(self) -> list[str]:
-        bwrap = shutil.which("bwrap")
-        if bwrap is None:
-            raise ResourceError("full CPython runs in bubblewrap; apt-get install bubblewrap, or use the tool python")
-        python, bind = _python()
-        rooms = [part for name in ("lib", "lib64", "bin") if Path("/", name).exists() for part in _room(name)]
-        limits = {
-            "as": self.memory_mb * 2**20,
-            "cpu": int(self.seconds) + 1,
-            "nproc": self.processes,
-            "fsize": 16 * 2**20,
-            "nofile": 64,
-            "core": 0,
-        }
-        return [
-            bwrap,
-            *"--unshare-all --die-with-parent --new-session --cap-drop ALL --clearenv --hostname sandbox".split(),
-            *f"--uid {_NOBODY} --gid {_NOBODY} --ro-bind /usr /usr".split(),
-            *rooms,
-            *bind,
-            *f"--proc /proc --dev /dev --size {32 * 2**20} --tmpfs /tmp --chdir /tmp".split(),
-            *"--setenv PATH /usr/bin --setenv HOME /tmp --setenv LANG C.UTF-8".split(),
-            "prlimit",
-            *(f"--{name}={value}" for name, value in limits.items()),
-            "--",
-            python,
-            *"-u -I -S -c".split(),
-            _DRIVER,
-        ]
-
-
-def _room(name: str) -> list[str]:
-    """/lib and the like: the link into /usr that it is, or what it holds."""
-    path = f"/{name}"
-    return ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
-
-
-def _python() -> tuple[str, list[str]]:
-    """A Python that the sandbox can see, and what must be bound for it: the system's, or else the one we run on."""
-    found = shutil.which("python3", path="/usr/bin:/usr/local/bin")
-    if found:
-        return found, []
-    home = sys.base_prefix
-    return f"{home}/bin/python{sys.version_info.major}.{sys.version_info.minor}", ["--ro-bind", home, home]
-
-
-def _joined(printed: str, then: str) -> str:
+def joined(printed: str, then: str) -> str:
     text = "\n".join(part.rstrip("\n") for part in (printed, then) if part)
     return shortened(text, MAX_OUTPUT) or "(nothing was printed)"
 

@@ -1,0 +1,400 @@
+"""Run inside a sandbox: a program alone, or a program in one sandbox and its tests in another, with two pipes between them.
+
+This file is the source of the first process in a sandbox, so it imports the standard library alone, and nothing of ours.
+Between a program and its tests only plain data goes, as JSON with tags: None, bool, int, float, complex, str, bytes, list,
+tuple, dict, set and frozenset, nested at most 100 deep and at most 8 MiB a message. Anything else of a program stays where it
+is, and its tests get a number for it (`Foreign`): attributes, items and calls are asked for one by one, and it is never
+compared with plain data, for its `__eq__` belongs to the program. The tests' side makes nothing but plain data and errors
+from what it hears.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import json
+import operator
+import os
+import sys
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+MAX_DEPTH = 100
+MAX_MESSAGE = 8 * 2**20
+_TOO_DEEP = f"data nested more than {MAX_DEPTH} deep does not go between a program and its tests"
+_NO_ANSWER = "the program's side said something that is no answer"
+_SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+
+
+class Refused(BaseException):
+    """Something that does not go between a program and its tests. No `except Exception` of the tests takes it."""
+
+
+def packed(value: Any, other: Callable[[Any], Any], depth: int = 0) -> Any:
+    """The value as JSON: a pair of tag and content for all that JSON does not have. `other` packs what is no plain data."""
+    if depth > MAX_DEPTH:
+        raise Refused(_TOO_DEEP)
+    if value is None or isinstance(value, (bool, float, str)):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else ["int", hex(value)]
+    if isinstance(value, (bytes, bytearray)):
+        return ["bytes", value.hex()]
+    if isinstance(value, complex):
+        return ["complex", [value.real, value.imag]]
+    if isinstance(value, dict):
+        return ["dict", [[packed(part, other, depth + 1) for part in pair] for pair in dict.items(value)]]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        name, kind = next(pair for pair in _SEQUENCES.items() if isinstance(value, pair[1]))
+        return [name, [packed(part, other, depth + 1) for part in kind.__iter__(value)]]
+    return other(value)
+
+
+def unpacked(value: Any, other: Callable[[str, Any], Any], depth: int = 0) -> Any:
+    """The value that was packed; `other` is given tag and content of what is no plain data."""
+    if depth > MAX_DEPTH:
+        raise Refused(_TOO_DEEP)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    tag, content = value
+    if tag == "int":
+        return int(content, 16)
+    if tag == "bytes":
+        return bytes.fromhex(content)
+    if tag == "complex":
+        return complex(*content)
+    if tag == "dict":
+        return {unpacked(k, other, depth + 1): unpacked(v, other, depth + 1) for k, v in content}
+    if tag in _SEQUENCES:
+        return _SEQUENCES[tag](unpacked(part, other, depth + 1) for part in content)
+    return other(tag, content)
+
+
+def wanted(tests: str) -> set[str]:
+    """The names that tests may take from the program: all that they read, but the names of Python.
+
+    A program that brings its own `all` or `isinstance` must not judge itself with it. Only tests that name nothing else take
+    a name of Python from the program: they are about a function called `sum`, say.
+    """
+    nodes = list(ast.walk(ast.parse(tests)))
+    read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    made = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    made |= {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+    made |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    made |= {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
+    return {name for name in read if not hasattr(builtins, name)} if read - made - set(dir(builtins)) else read
+
+
+class Line:
+    """Messages to and from the other sandbox, a line each."""
+
+    def __init__(self, hears: int, says: int) -> None:
+        self._hears, self._says = os.fdopen(hears, "rb"), says
+
+    def say(self, message: Any) -> None:
+        line = json.dumps(message).encode() + b"\n"
+        if len(line) > MAX_MESSAGE:
+            raise Refused(f"more than {MAX_MESSAGE // 2**20} MiB at once do not go between a program and its tests")
+        while line:
+            line = line[os.write(self._says, line) :]
+
+    def hear(self) -> Any:
+        """The next message; EOFError where none will come."""
+        line = self._hears.readline(MAX_MESSAGE + 1)
+        if not line.endswith(b"\n"):
+            raise EOFError
+        return json.loads(line)
+
+
+_DO: dict[str, Callable[..., Any]] = {
+    "call": lambda thing, *args, **kwargs: thing(*args, **kwargs),
+    "attribute": getattr,
+    "set attribute": setattr,
+    "item": operator.getitem,
+    "set item": operator.setitem,
+    "delete item": operator.delitem,
+    "length": len,
+    "truth": bool,
+    "text": str,
+    "shown": repr,
+    "iterate": iter,
+    "next": next,
+    "instance": lambda kind, thing: isinstance(thing, kind),
+    **{name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+}
+"""What tests may do to a thing of the program."""
+
+
+class Serving:
+    """The program's side: does what the tests ask for, until they ask no more."""
+
+    def __init__(self, line: Line, names: dict[str, Any]) -> None:
+        self._line, self._names = line, names
+        self._things: list[Any] = []  # kept for as long as the tests run, so that no id is used twice
+        self._numbers: dict[int, int] = {}
+
+    def serve(self) -> None:
+        while True:
+            try:
+                message = self._line.hear()
+            except EOFError:
+                return
+            try:
+                self._line.say(self._done(*message))
+            except Refused as refused:
+                self._line.say(["refused", str(refused)])
+            except BaseException as error:  # whatever a program raises, its tests hear of
+                is_stop = message[0] == "next" and isinstance(error, StopIteration)
+                self._line.say(["stop"] if is_stop else self._raised(error))
+
+    def _done(self, what: str, args: Any, kwargs: Any) -> Any:
+        if what == "name":
+            return ["value", self._packed(self._names[args[0]]), []] if args[0] in self._names else ["missing"]
+        given = [unpacked(arg, self._thing) for arg in args], {k: unpacked(v, self._thing) for k, v in kwargs.items()}
+        value = self._packed(_DO[what](*given[0], **given[1]))
+        # What a function did to the lists and dicts it was given, its caller sees.
+        after = {**dict(enumerate(map(self._packed, given[0]))), **{k: self._packed(v) for k, v in given[1].items()}}
+        before = {**dict(enumerate(args)), **kwargs}
+        return ["value", value, [[key, new] for key, new in after.items() if new != before[key]]]
+
+    def _packed(self, value: Any) -> Any:
+        return packed(value, self._number)
+
+    def _number(self, value: Any) -> Any:
+        if isinstance(value, type) and issubclass(value, Exception):
+            return ["error", _line_of(value)]
+        if id(value) not in self._numbers:
+            self._numbers[id(value)] = len(self._things)
+            self._things.append(value)
+        return ["thing", [self._numbers[id(value)], type(value).__name__]]
+
+    def _thing(self, tag: str, content: Any) -> Any:
+        return self._things[content[0]]
+
+    def _raised(self, error: BaseException) -> Any:
+        return ["raised", _line_of(type(error)), packed(error.args, str)]
+
+
+def _line_of(kind: type[BaseException]) -> list[str]:
+    """The names of an error's class and of those it comes from, down to the first that Python has."""
+    names: list[str] = []
+    for each in kind.__mro__:
+        names.append(each.__name__)
+        if getattr(builtins, each.__name__, None) is each:
+            break
+    return names
+
+
+class Asking:
+    """The tests' side: asks the program's for what the tests do with it. `refused` is the first thing that was."""
+
+    def __init__(self, line: Line) -> None:
+        self._line, self.refused = line, ""
+        self._errors: dict[str, type[Exception]] = {}
+
+    def refuse(self, sentence: str) -> Refused:
+        self.refused = self.refused or sentence
+        return Refused(sentence)
+
+    def do(self, what: str, *args: Any, **kwargs: Any) -> Any:
+        message = [what, [self._packed(arg) for arg in args], {k: self._packed(v) for k, v in kwargs.items()}]
+        return self._answer(message, args, kwargs)
+
+    def _packed(self, value: Any) -> Any:
+        try:
+            return packed(value, self._other)
+        except Refused as refused:
+            raise self.refuse(str(refused)) from None
+
+    def _other(self, value: Any) -> Any:
+        if isinstance(value, Foreign):
+            return ["thing", [value._foreign_number_]]
+        raise Refused(f"the tests hand the program a {type(value).__name__}, and only plain data goes to it")
+
+    def _answer(self, message: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            self._line.say(message)
+            kind, *content = self._line.hear()
+            if kind == "refused":
+                raise Refused(str(content[0])[:400])
+            if kind == "value":
+                value, changed = content
+                for key, new in changed:
+                    _take_over(args[key] if isinstance(key, int) else kwargs[key], unpacked(new, self._built))
+                return unpacked(value, self._built)
+            if kind == "raised":
+                error = self._error(content[0])(*unpacked(content[1], self._built))
+        except (EOFError, OSError):
+            raise self.refuse("the program ended before its tests did") from None
+        except Refused as refused:
+            raise self.refuse(str(refused)) from None
+        except Exception:  # the program's side may say anything
+            raise self.refuse(_NO_ANSWER) from None
+        if kind == "raised":
+            raise error
+        if kind == "missing":
+            raise KeyError(args[0])
+        if kind == "stop" and message[0] == "next":
+            raise StopIteration
+        raise self.refuse(_NO_ANSWER)
+
+    def _built(self, tag: str, content: Any) -> Any:
+        if tag == "error":
+            return self._error(content)
+        if tag == "thing":
+            return Foreign(self, int(content[0]), str(content[1]))
+        raise ValueError(tag)
+
+    def _error(self, names: list[str]) -> type[Exception]:
+        """An error's class: Python's, or one made here that comes from Python's.
+
+        What would end the tests or a loop of theirs quietly (SystemExit, StopIteration) comes as RuntimeError.
+        """
+        *own, last = map(str, names)
+        made = getattr(builtins, last, None)
+        if not (isinstance(made, type) and issubclass(made, Exception)) or made in (StopIteration, StopAsyncIteration):
+            made = RuntimeError
+        for name in reversed(own[:10]):
+            made = self._errors.setdefault(name, type(name, (made,), {}))
+        return made
+
+
+def _take_over(old: Any, new: Any) -> None:
+    """Make a list, dict or set of the tests what the program made of it."""
+    if isinstance(old, list):
+        old[:] = new
+    elif isinstance(old, (dict, set)):
+        old.clear()
+        old.update(new)
+
+
+class Foreign:
+    """A thing of the program, seen from its tests: a function, a class, an object, a generator."""
+
+    def __init__(self, asking: Asking, number: int, kind: str) -> None:
+        vars(self).update(_foreign_asking_=asking, _foreign_number_=number, _foreign_kind_=kind)
+
+    def _foreign_(self, what: str, *args: Any, **kwargs: Any) -> Any:
+        return self._foreign_asking_.do(what, self, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._foreign_("attribute", name)
+
+    def __iter__(self) -> Iterator[Any]:
+        found = self._foreign_("iterate")
+        return found if isinstance(found, Foreign) else iter(found)
+
+    def __instancecheck__(self, thing: Any) -> bool:
+        return isinstance(thing, Foreign) and self._foreign_("instance", thing) is True
+
+    def __contains__(self, thing: Any) -> bool:
+        raise self._foreign_refused_("cannot be asked what it holds")
+
+    def __hash__(self) -> int:
+        raise self._foreign_refused_("cannot be in a set of its tests, or a key of a dict")
+
+    def _foreign_compared_(self, how: str, other: Any) -> bool:
+        if other is None:
+            return how == "ne"
+        if not isinstance(other, Foreign):
+            raise self._foreign_refused_(f"cannot be compared with a {type(other).__name__}")
+        return self._foreign_(how, other) is True
+
+    def _foreign_refused_(self, told: str) -> Refused:
+        return self._foreign_asking_.refuse(f"an object of the program ({self._foreign_kind_}) {told}")
+
+
+_ASKED = {
+    "__call__": "call",
+    "__setattr__": "set attribute",
+    "__getitem__": "item",
+    "__setitem__": "set item",
+    "__delitem__": "delete item",
+    "__len__": "length",
+    "__bool__": "truth",
+    "__str__": "text",
+    "__repr__": "shown",
+    "__next__": "next",
+}
+"""What Python calls on a thing, and what is then asked of the program. Python itself refuses a length that is no number."""
+for _method, _what in _ASKED.items():
+    setattr(Foreign, _method, functools.partialmethod(Foreign._foreign_, _what))
+for _what in ("eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(Foreign, f"__{_what}__", functools.partialmethod(Foreign._foreign_compared_, _what))
+
+
+class Names(dict):  # type: ignore[type-arg]
+    """The names of the tests; one that they do not make themselves is asked of the program."""
+
+    def __init__(self, asking: Asking, of_program: set[str]) -> None:
+        super().__init__({"__name__": "tests"})
+        self._asking, self._of_program = asking, of_program
+
+    def __missing__(self, name: str) -> Any:
+        if name not in self._of_program:
+            raise KeyError(name)
+        return self._asking.do("name", name)
+
+
+def run(source: str) -> None:
+    """Run a program and print the value of its last line."""
+    tree, names, value = ast.parse(source, "program.py"), {"__name__": "__main__"}, None
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "program.py", "exec"), names)
+    if isinstance(last, ast.Expr):
+        value = eval(compile(ast.Expression(last.value), "program.py", "eval"), names)
+    if value is not None:
+        print(repr(value))
+
+
+def serve(source: str, hears: int, says: int) -> None:
+    """Run a program, and then what its tests call."""
+    module = types.ModuleType("program")
+    sys.modules["program"] = module
+    exec(compile(source, "program.py", "exec"), vars(module))
+    Serving(Line(hears, says), vars(module)).serve()
+
+
+def examine(source: str, hears: int, says: int) -> str:
+    """Run tests on the program at the other end; "passed", or the sentence on what could not go between them."""
+    asking = Asking(Line(hears, says))
+    try:
+        asking.do("name", "__name__")  # it is there, and has run to its end
+        exec(compile(source, "tests.py", "exec"), Names(asking, wanted(source)))
+    except Refused:
+        pass  # told below, also where the tests caught it
+    except SystemExit:
+        raise AssertionError("the tests left before their end") from None
+    if asking.refused:
+        print(asking.refused)
+        return f"refused: {asking.refused}"
+    return "passed"
+
+
+def main(role: str, limits: str, status: int, *pipes: int) -> None:
+    """Begin as `role`, within limits, and tell on the pipe `status` that it has begun, and for tests how they ended."""
+    import resource
+
+    for name, limit in json.loads(limits).items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (limit, limit))
+    source = sys.stdin.buffer.read().decode()
+    os.write(status, b"started\n")
+    try:
+        if role == "tests":
+            os.write(status, examine(source, *pipes).encode(errors="replace"))
+            return
+        os.close(status)  # nothing of the program can write there
+        run(source) if role == "run" else serve(source, *pipes)
+    except Exception as error:
+        frames = error.__traceback__.tb_next.tb_next if error.__traceback__ and error.__traceback__.tb_next else None
+        traceback.print_exception(type(error), error, frames)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))

@@ -20,7 +20,7 @@ from jielong.recipes.own import own
 from jielong.recipes.quickstart import quickstart
 from jielong.recipes.shared.written import WrittenRecipe, read_recipe, write_recipe
 from jielong.runs import Run, read_json, read_metrics
-from jielong.stages.recipe import Offer, Recipe, Search, change
+from jielong.stages.recipe import Offer, Recipe, Search, Silent, change
 from jielong.stages.train import TrainStage
 from jielong.tuning.proposals import importances, is_hopeless, propose
 from jielong.tuning.study import Study, Trial, best_of, read_trials
@@ -353,6 +353,34 @@ def test_a_damaged_record_of_trials_is_one_sentence(pages, tmp_path):
         (tmp_path / "trials.jsonl").write_text(damage + "\n")
         with pytest.raises(CheckpointError, match=r"trials\.jsonl is damaged"):
             study.trials()
+
+
+@pytest.mark.parametrize("harm", [lambda text: text[: len(text) // 2], lambda text: text.replace("0.", "1.", 1)])
+def test_a_search_goes_on_from_the_trials_before_the_damage_and_ends_the_same(pages, tmp_path, harm):
+    whole = tune(written(pages), tmp_path, held=TINY, budget_s=600, max_trials=3)
+    file = whole.study.folder / "trials.jsonl"
+    first, second, third = file.read_text().splitlines(keepends=True)
+    file.write_text(first + harm(second) + third)
+    (whole.study.folder / "study.json").write_text("{")
+    with pytest.raises(CheckpointError, match="line 2"):
+        whole.study.trials()
+    display = Said()
+    again = tune(written(pages), tmp_path, held=TINY, budget_s=600, max_trials=3, display=display)
+    assert [(t.settings, t.checks, t.value) for t in again.trials] == [
+        (t.settings, t.checks, t.value) for t in whole.trials
+    ]
+    assert any("trials from 1 on are run again" in said for said in display.messages)
+    assert again.seconds >= again.trials[0].seconds
+
+
+class Said(Silent):
+    """A display that keeps its messages."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
 
 
 # Files and mistakes --------------------------------------------------------------------------------------------------

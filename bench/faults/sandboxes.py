@@ -29,7 +29,6 @@ from bench.faults.sandbox_attacks import (
 )
 from bench.guard import TOOLS, read
 from bench.rows import Row
-
 from jielong.errors import ResourceError
 from jielong.use.tools.bubblewrap import Bubblewrap
 from jielong.use.tools.folding import FORMS

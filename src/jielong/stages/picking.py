@@ -12,7 +12,7 @@ from jielong.errors import CheckpointError
 from jielong.model.presets import flops_per_token, kept_bytes
 from jielong.model.transformer import LanguageModel, Transformer
 from jielong.outside import Fields
-from jielong.runs import read_json, write_json
+from jielong.runs import read_json, sealed, unsealed, write_json
 from jielong.train.machine import Machine, compile_layers, compiled_like_plain, leave_plain, seconds_of_layers
 from jielong.train.objectives.logprobs import cross_entropy_like_plain
 from jielong.train.parallel import Ranks
@@ -28,11 +28,11 @@ GPU_TOKENS = 2**16
 def pick(
     file: Path, rows: RowsConfig | None, steps: int, transformer: Transformer, machine: Machine, num_ranks: int
 ) -> None:
-    """Decide how many rows go at a time, and whether to compile; a `file` that is there already is kept.
+    """Decide how many rows go at a time, and whether to compile; a whole `file` that is there already is kept.
 
     Without `rows` of one length nothing is compiled. Files of the run's other stages say whether a compiler is warm.
     """
-    if file.exists():
+    if known_picks(file):
         return
     # how many tokens an expert gets changes in every step, and with it the graph
     can_compile = machine.can_compile and not transformer.config.num_experts
@@ -46,15 +46,27 @@ def pick(
         if can_compile:
             micro_batches = steps * rows.rows_per_step / picked["micro_rows"]
             seconds_ahead = micro_batches * seconds_of_layers(transformer, *picked["shape"])
-    before = [read_picked(path) for path in sorted(file.parent.parent.glob("*/picked.json"))]
-    is_warm = any(earlier["compile"] and earlier.get("shape") == picked.get("shape") for earlier in before)
+    before = [known_picks(path) or {} for path in sorted(file.parent.parent.glob("*/picked.json"))]
+    is_warm = any(earlier.get("compile") and earlier.get("shape") == picked.get("shape") for earlier in before)
     picked["compile"] = can_compile and seconds_ahead > 10 * (WARM_COMPILE_S if is_warm else COMPILE_S)
-    write_json(file, picked | {"seconds_ahead": round(seconds_ahead, 1)})
+    write_picked(file, picked | {"seconds_ahead": round(seconds_ahead, 1)})
+
+
+def write_picked(file: Path, picked: Mapping[str, Any]) -> None:
+    write_json(file, sealed(picked))
+
+
+def known_picks(file: Path) -> dict[str, Any] | None:
+    """What was picked before; None where the file is missing or damaged: then it is picked anew."""
+    try:
+        return read_picked(file)
+    except CheckpointError:
+        return None
 
 
 def read_picked(file: Path) -> dict[str, Any]:
     """What was picked; CheckpointError where the file is missing or damaged."""
-    picked = Fields(read_json(file), str(file), CheckpointError)
+    picked = Fields(unsealed(read_json(file)), str(file), CheckpointError)
     picked.flag("compile")
     picked.whole("micro_rows", 1, low=1, high=2**31)
     picked.wholes("shape", [], low=1, high=2**31)

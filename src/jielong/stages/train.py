@@ -28,7 +28,7 @@ from jielong.model.transformer import (
 )
 from jielong.runs import derive_seed, write_json
 from jielong.stages.models import engine_of, open_tokenizer
-from jielong.stages.picking import compile_if_right, mfu_per_rate, pick, picked_words, read_picked
+from jielong.stages.picking import compile_if_right, mfu_per_rate, pick, picked_words, read_picked, write_picked
 from jielong.stages.recipe import Context, Recipe, Stage, Summary
 from jielong.stages.sources import material_of
 from jielong.tokens.tokenizer import Tokenizer
@@ -140,7 +140,7 @@ class TrainStage(Stage):
             if fault:
                 picked["compile"] = False
                 if ranks.is_first:
-                    write_json(directory / "picked.json", picked)  # all have read it
+                    write_picked(directory / "picked.json", picked)  # all have read it
                 torch.use_deterministic_algorithms(False)
                 context.display.message(f"{self.name}: {fault}; training goes on without compiling")
         context.display.message(f"{self.name}: {picked_words(picked, machine)}")

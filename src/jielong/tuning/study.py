@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Literal, cast
 
 from jielong.errors import CheckpointError, DataError
 from jielong.outside import Fields, is_number, is_whole, opened, parse_json
-from jielong.runs import Run, canonical_json, read_metrics, write_text
+from jielong.runs import Run, canonical_json, read_metrics, sealed, unsealed, write_text
 from jielong.stages.recipe import Recipe, Search, change
 from jielong.stages.train import TrainStage
 
@@ -57,21 +58,44 @@ class Study:
     def keep(self, trials: Sequence[Trial]) -> None:
         write_trials(self.folder / "trials.jsonl", trials)
 
+    def mend(self) -> str:
+        """Go on with the trials before the one whose record is damaged, if one is; returns what a person should be told.
+
+        Those after it are proposed again as they were, and found where they were run.
+        """
+        file = self.folder / "trials.jsonl"
+        found, fault = _trials(file)
+        if not fault:
+            return ""
+        kept = file.with_name("trials.jsonl.damaged")
+        shutil.rmtree(kept) if kept.is_dir() else kept.unlink(missing_ok=True)
+        file.rename(kept)
+        self.keep(found)
+        return f"{file} was damaged ({fault}; kept as {kept.name}): trials from {len(found)} on are run again"
+
 
 def read_trials(file: Path) -> list[Trial]:
     """The trials in a file, none where there is no file; CheckpointError where it is damaged."""
-    if not file.exists():
-        return []
-    found = []
-    with opened(file) as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                found.append(_trial(Fields(parse_json(line.decode()), "the trial")))
-            except (DataError, UnicodeDecodeError) as error:
-                raise CheckpointError(
-                    f"line {number} of {file} is damaged ({error}); restore a copy, or delete {file.parent}"
-                ) from error
+    found, fault = _trials(file)
+    if fault:
+        raise CheckpointError(
+            f"{file} is damaged ({fault}); the same command runs again what was lost, or restore a copy"
+        )
     return found
+
+
+def _trials(file: Path) -> tuple[list[Trial], str]:
+    """The trials up to where the file is damaged, and what is wrong there."""
+    found: list[Trial] = []
+    if not file.exists():
+        return found, ""
+    try:
+        with opened(file) as lines:
+            for line in lines:  # one by one: those before the damage are kept
+                found.append(_trial(Fields(unsealed(parse_json(line.decode())), "the trial")))  # noqa: PERF401
+    except (DataError, UnicodeDecodeError) as error:
+        return found, f"line {len(found) + 1}: {error}"
+    return found, ""
 
 
 def _trial(fields: Fields) -> Trial:
@@ -95,7 +119,7 @@ def _is_check(check: Any) -> bool:
 
 
 def write_trials(file: Path, trials: Sequence[Trial]) -> None:
-    write_text(file, "".join(canonical_json(dataclasses.asdict(t)) + "\n" for t in trials))
+    write_text(file, "".join(canonical_json(sealed(dataclasses.asdict(t))) + "\n" for t in trials))
 
 
 def checks(directory: Path, search: Search) -> list[tuple[int, float]]:

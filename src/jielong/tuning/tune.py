@@ -27,6 +27,8 @@ from jielong.runs import (
     digest,
     now_s,
     read_json,
+    sealed,
+    unsealed,
     write_json,
 )
 from jielong.stages.execute import begun, pass_or_run, release_memory, run_stage
@@ -60,20 +62,29 @@ class Tuned:
 class Clock:
     """What a search has taken, over all its commands; kept in study.json, so that a kill costs no more than a check."""
 
-    def __init__(self, file: Path, about: Mapping[str, Any]) -> None:
+    def __init__(self, file: Path, about: Mapping[str, Any], trials: Sequence[Trial]) -> None:
+        """`trials` say what was spent where the file does not any more."""
         self.file, self.about = file, about
-        kept = read_json(file) if file.exists() else {"version": VERSION, "seconds": 0.0}
-        if not isinstance(kept, dict) or kept.get("version") != VERSION:
-            raise CheckpointError(f"{file} is damaged or of another version than {VERSION}; delete {file.parent}")
-        self._before_s = float(Fields(kept, str(file), CheckpointError).number("seconds", low=0.0))
+        kept_s = self._kept_s() if file.exists() else 0.0
+        self._before_s = sum(trial.seconds for trial in trials) if kept_s is None else kept_s
         self._began_s = now_s()
+
+    def _kept_s(self) -> float | None:
+        """The seconds in the file; None where it is damaged."""
+        try:
+            kept = Fields(unsealed(read_json(self.file)), str(self.file), CheckpointError)
+            if kept.whole("version") != VERSION:
+                raise ConfigError(f"{self.file} is of another version than {VERSION}; give another --runs folder")
+            return float(kept.number("seconds", low=0.0))
+        except CheckpointError:
+            return None
 
     @property
     def spent_s(self) -> float:
         return self._before_s + now_s() - self._began_s
 
     def keep(self) -> None:
-        write_json(self.file, {"version": VERSION, **self.about, "seconds": round(self.spent_s, 2)})
+        write_json(self.file, sealed({"version": VERSION, **self.about, "seconds": round(self.spent_s, 2)}))
 
 
 class Pruned(Exception):
@@ -167,7 +178,11 @@ def tune(
     mark = digest({"ground": ground.fingerprints()[search.stage], "search": resolved(search)})[:8]
     study = Study(ground, search, root / recipe.run_name / "tune" / f"{search.stage}-{mark}")
     with begun(recipe, root, display) as shared:
-        clock = Clock(study.folder / "study.json", {"search": resolved(search), "steps": study.stage.loop.steps})
+        mended = study.mend()
+        if mended:
+            display.message(mended)
+        about = {"search": resolved(search), "steps": study.stage.loop.steps}
+        clock = Clock(study.folder / "study.json", about, study.trials())
         display.message(_plan(study, full_steps))
         try:
             for before in recipe.before(search.stage):

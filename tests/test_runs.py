@@ -274,7 +274,6 @@ def test_memory_of_children_is_counted():
     [
         {"rl": 3},
         {"rl": None},
-        {"rl": {}},
         {"../x": {}},
         *({"rl": {"fingerprint": "a", "seconds": 1.0, "parents": parents}} for parents in (3, {"a": 1}, [])),
         {"rl": {"fingerprint": "a", "seconds": "x", "parents": {}}},

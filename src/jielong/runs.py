@@ -159,10 +159,10 @@ def check_stages(record: Mapping[str, Any], file: Path) -> None:
 def check_stage(data: Any, where: str) -> None:
     """CheckpointError unless one stage's entry has its shape; what the entry need not have may be missing."""
     entry = Fields(data, where, CheckpointError)
-    entry.text("fingerprint")
-    entry.number("seconds", low=0.0)
+    entry.text("fingerprint", "")
+    entry.number("seconds", 0.0, low=0.0)
     entry.whole("peak_memory_bytes", 0)
-    parents = entry.inner("parents")
+    parents = entry.inner("parents", {})
     for name in parents.data:
         parents.text(name)
     if entry.text("done", "") or "summary" in entry.data:
@@ -433,9 +433,10 @@ def lineage(run: Run) -> str:
     record = run.record
     lines = [f"{run.path.name}   recipe {record.get('recipe', '?')}   seed {record.get('seed', '?')}"]
     for name, stage in record["stages"].items():
-        parents = ", ".join(f"{p} {d[:8]}" for p, d in stage["parents"].items()) or "nothing before it"
-        state = "done" if stage.get("done") == stage["fingerprint"] else "unfinished"
-        lines.append(f"  {name:<12} {stage['fingerprint'][:8]}  {state:<10} {stage['seconds']:7.1f} s   from {parents}")
+        parents = ", ".join(f"{p} {d[:8]}" for p, d in stage.get("parents", {}).items()) or "nothing before it"
+        mark = stage.get("fingerprint", "")
+        state = "done" if stage.get("done") == mark else "unfinished"
+        lines.append(f"  {name:<12} {mark[:8]}  {state:<10} {stage.get('seconds', 0.0):7.1f} s   from {parents}")
     return "\n".join(lines)
 
 

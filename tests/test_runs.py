@@ -415,7 +415,6 @@ def test_the_model_of_a_run_is_checked_before_it_is_used(tmp_path):
     [
         {"rl": 3},
         {"rl": None},
-        {"rl": {}},
         {"../x": {}},
         *({"rl": {"fingerprint": "a", "seconds": 1.0, "parents": parents}} for parents in (3, {"a": 1}, [])),
         {"rl": {"fingerprint": "a", "seconds": "x", "parents": {}}},

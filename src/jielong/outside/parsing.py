@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -46,12 +47,14 @@ _HALVES = re.compile(r"\\u[dD][89a-fA-F]")
 _STRING = re.compile(r'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)
 
 
+_NO_MARKS = re.compile(r"[^\[\]{}]+")
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
+
+
 def _check_depth(text: str) -> None:
-    depth = 0
-    for mark in re.finditer(r"[\[\]{}]", _STRING.sub('""', text)):
-        depth += 1 if mark[0] in "[{" else -1
-        if depth > MAX_DEPTH:
-            raise DataError(f"nested deeper than {MAX_DEPTH} levels")
+    marks = _NO_MARKS.sub("", _STRING.sub("", text))
+    if max(itertools.accumulate(map(_STEPS.__getitem__, marks)), default=0) > MAX_DEPTH:
+        raise DataError(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def checked(data: Any) -> dict[str, Any]:
     for name in ("continuing_subword_prefix", "end_of_word_suffix"):
         model.demand(name, None, "")
     vocab = model.take("vocab", {})
-    if not isinstance(vocab, dict) or not all(is_whole(id, 0, MAX_IDS - 1) for id in vocab.values()):
+    if not isinstance(vocab, dict) or not all(type(id) is int and 0 <= id < MAX_IDS for id in vocab.values()):
         raise CheckpointError(
             f"the vocabulary of tokenizer.json is damaged; expected tokens with ids below {MAX_IDS:,}"
         )

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from jielong.errors import CheckpointError, ConfigError, DataError, did_you_mean
-from jielong.outside import own_object, own_text, parse_json
+from jielong.outside import own_text, parse_json
 from jielong.runs import write_json, write_text
 from jielong.tokens.fast import FastEncoder, chunks, in_order, merges_are_proper, num_threads
 from jielong.tokens.foreign import Beside, Layout, byte_of_char, checked, mark_texts, read_layout, without_marks
@@ -157,7 +157,9 @@ class Tokenizer:
         """From the text of a tokenizer.json, of somebody else's with what lies `beside` it; CheckpointError if damaged."""
         self._json, self._beside = json_text, beside
         self.is_own = beside is None
-        layout = self._own_layout() if beside is None else read_layout(self._data(), beside)
+        data = _parsed(json_text)
+        self._added: Sequence[Mapping[str, Any]] = data.get("added_tokens") or ()
+        layout = self._own_layout(data) if beside is None else read_layout(data, beside)
         self._table, self.marks, self._strips_space = layout.table, layout.marks, layout.strips_space
         self.vocab_size = len(layout.table)
         self.endoftext = self.eos = layout.endoftext
@@ -168,18 +170,12 @@ class Tokenizer:
         said = json_text if beside is None else json.dumps([json_text, sorted(beside.files.items()), beside.eos_ids])
         self.digest = hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
-    def _data(self) -> dict[str, Any]:
-        try:
-            return checked(parse_json(self._json))
-        except DataError as error:
-            raise _damaged(error) from error
-
-    def _own_layout(self) -> Layout:
+    def _own_layout(self, data: Mapping[str, Any]) -> Layout:
         vocab = sorted(self._plain.get_vocab().items(), key=lambda item: item[1])
         tokens = [token for token, _ in vocab]
         byte_of = byte_of_char()
         is_ours = tuple(tokens[:NUM_SPECIAL]) == SPECIAL_TOKENS and [i for _, i in vocab] == list(range(len(vocab)))
-        is_ours = is_ours and _is_own(self._data()) and all(byte_of.keys() >= set(t) for t in tokens[NUM_SPECIAL:])
+        is_ours = is_ours and _is_own(data) and all(byte_of.keys() >= set(t) for t in tokens[NUM_SPECIAL:])
         if not is_ours or not byte_of.keys() <= set(tokens):
             raise CheckpointError(
                 f"the tokenizer has another vocabulary; expected {NUM_SPECIAL} special tokens from {SPECIAL_TOKENS[0]} "
@@ -218,7 +214,7 @@ class Tokenizer:
         """All text is ordinary."""
         if self._beside is None:
             return _library(self._json)
-        data = self._data()
+        data = _parsed(self._json)
         return _library(json.dumps(without_marks(data, mark_texts(data, self._beside.template()))))
 
     @functools.cached_property
@@ -231,7 +227,7 @@ class Tokenizer:
         """The quick way to the ids of `_plain`, where it is known to give them: for our own tokenizers."""
         if not self.is_own:
             return None
-        data = self._data()
+        data = _parsed(self._json)
         parts = (data.get("pre_tokenizer") or {}).get("pretokenizers") or [{}]
         pattern = (parts[0].get("pattern") or {}).get("Regex")
         splits = next((s for s in itertools.product(HAN_SPLITS, DIGIT_SPLITS) if _split_pattern(*s) == pattern), None)
@@ -312,7 +308,7 @@ class Tokenizer:
     @functools.cached_property
     def mark_pattern(self) -> re.Pattern[str]:
         """A mark in text, with the blanks beside it that it swallows; its own text is the group that matched."""
-        added = {a["content"]: a for a in self._data().get("added_tokens") or ()}
+        added = {a["content"]: a for a in self._added}
 
         def one(mark: str) -> str:
             before, after = (r"\s*" if added[mark].get(side) else "" for side in ("lstrip", "rstrip"))
@@ -328,7 +324,7 @@ class Tokenizer:
     @functools.cached_property
     def marks_of_nobody(self) -> re.Pattern[str]:
         """The text of a mark flagged special, which the assistant's words may not hold as that mark either."""
-        special = {a["content"] for a in self._data().get("added_tokens") or () if a.get("special")}
+        special = {a["content"] for a in self._added if a.get("special")}
         return _any_of(re.escape(m) for m in sorted(self.marks, key=len, reverse=True) if m in special)
 
     @functools.cached_property
@@ -399,8 +395,7 @@ class Tokenizer:
             raise CheckpointError(f"{path} does not exist; expected the file of a tokenizer there")
         text = own_text(path)
         try:
-            beside = None if _is_own(own_object(path)) else Beside.read(path.parent)
-            return cls(text, beside)
+            return cls(text, None if _is_own(_parsed(text)) else Beside.read(path.parent))
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
 
@@ -421,6 +416,13 @@ def _is_own(data: Mapping[str, Any]) -> bool:
     added = data.get("added_tokens")
     first = added[:NUM_SPECIAL] if isinstance(added, list) else []
     return tuple(a.get("content") for a in first if isinstance(a, dict)) == SPECIAL_TOKENS
+
+
+def _parsed(json_text: str) -> dict[str, Any]:
+    try:
+        return checked(parse_json(json_text))
+    except DataError as error:
+        raise _damaged(error) from error
 
 
 def _library(json_text: str, *, encode_special_tokens: bool = True) -> Any:

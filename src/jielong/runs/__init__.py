@@ -1,0 +1,50 @@
+"""Where results live on disk, and the promises about them.
+
+A run is a directory that grows: runs/RECIPE-SIZE-SEED/{run.json, STAGE/...}. Whatever exists in it is complete, because
+files and directories are written aside, synced and renamed; a kill at any moment leaves either the old thing or the new
+one. A stage is remembered by a fingerprint of everything that decides its result, so an unchanged one is not run again,
+and every stage names the fingerprints of its parents, which is the family tree that `lineage` prints. When a stage ends,
+the sums of its files are taken, so what a disk has changed is noticed before it is used.
+"""
+
+from __future__ import annotations
+
+from jielong.runs.finding import find_model, is_run, lineage, open_run, runs_in, told
+from jielong.runs.metrics import MetricsLog, read_metrics
+from jielong.runs.records import FORMAT_VERSION
+from jielong.runs.run import Run
+from jielong.runs.seeds import canonical_json, derive_seed, digest
+from jielong.runs.sums import Sums, as_sums, damage, sealed, sums_of, unsealed
+from jielong.runs.watching import MemoryWatch, load_average, now_s
+from jielong.runs.writing import disk_errors, read_json, tidy, write_directory, write_json, write_text
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MemoryWatch",
+    "MetricsLog",
+    "Run",
+    "Sums",
+    "as_sums",
+    "canonical_json",
+    "damage",
+    "derive_seed",
+    "digest",
+    "disk_errors",
+    "find_model",
+    "is_run",
+    "lineage",
+    "load_average",
+    "now_s",
+    "open_run",
+    "read_json",
+    "read_metrics",
+    "runs_in",
+    "sealed",
+    "sums_of",
+    "tidy",
+    "told",
+    "unsealed",
+    "write_directory",
+    "write_json",
+    "write_text",
+]

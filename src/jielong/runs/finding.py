@@ -1,0 +1,102 @@
+"""Runs and models by their path, and the family tree of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jielong.errors import CheckpointError, ConfigError, did_you_mean
+from jielong.runs.records import RECORD, own_records
+from jielong.runs.run import Run
+
+NOT_TALKING = ("reward", "control", "base")
+"""Stages that end with a model nobody asks for when they ask for a run's model."""
+
+
+def is_run(path: Path) -> bool:
+    """Whether a run lies there, be its run.json lost."""
+    return (path / "run.json").exists() or bool(own_records(path))
+
+
+def runs_in(root: Path) -> list[Path]:
+    """The runs in a folder, the one that changed last at the end."""
+
+    def changed(path: Path) -> float:
+        return max(file.stat().st_mtime for file in (*path.glob("run.json"), *path.glob(f"*/{RECORD}")))
+
+    return sorted(filter(is_run, root.glob("*")), key=changed)
+
+
+def open_run(path: Path) -> Run:
+    """An existing run; ConfigError when there is none at `path`."""
+    if not is_run(path):
+        near = sorted(p.name for p in runs_in(path.parent))
+        known = f"; runs there: {', '.join(near)}" if near else ""
+        raise ConfigError(f"no run at {path} (no run.json in it){known}")
+    return Run(path)
+
+
+def find_model(path: Path, stage: str | None = None) -> Path:
+    """The model folder that `path` means: itself, or what a stage of the run at `path` ended with.
+
+    Without `stage` it is the one that the recipe names as the run's; before that one is done, and in runs made before
+    recipes named one, the last that can talk. ConfigError when there is no such thing, CheckpointError where one of its
+    files has changed since its run made it.
+    """
+    found = _find_model(path, stage)
+    _check(found)
+    return found
+
+
+def _find_model(path: Path, stage: str | None) -> Path:
+    if not is_run(path):
+        for folder in (path, path / "model"):
+            if (folder / "config.json").exists() or (folder / "adapter_config.json").exists():
+                if stage is not None:
+                    raise ConfigError(f"{path} is a model folder and no run; --stage {stage} says nothing there")
+                return folder
+        if is_run(path.parent):
+            return _find_model(path.parent, path.name)
+        raise ConfigError(f"{path} holds neither a run (run.json) nor a model (config.json)")
+    run = Run(path)
+    record = run.record
+    done = [n for n, s in record["stages"].items() if "done" in s and "checkpoint" in s["summary"]]
+    if stage is not None and stage not in done:
+        raise ConfigError(f"run {path.name} has no finished stage {stage!r} with a model; {did_you_mean(stage, done)}")
+    talking = [n for n in done if n not in NOT_TALKING]
+    chosen = stage or (record["model"] if record.get("model") in done else next(reversed(talking), None))
+    if chosen is None:
+        raise ConfigError(f"{path} has no finished training stage yet; finish it with the command that began it")
+    return run.checkpoint(chosen)
+
+
+def _check(model: Path) -> None:
+    """CheckpointError where files of a model are not what they were when a run made them; others are believed."""
+    for above in list(model.absolute().parents)[:4]:
+        if not is_run(above):
+            continue
+        run = Run(above)
+        for name, entry in run.record["stages"].items():
+            if "done" not in entry:
+                continue
+            wrong = run.damage(name, below=model.absolute())
+            if wrong:
+                raise CheckpointError(f"{told(wrong)}; the command that made {above} makes it again and keeps the rest")
+        return
+
+
+def told(wrong: dict[Path, str], most: int = 3) -> str:
+    """Damaged files in words, the first few by name."""
+    shown = [f"{path} {what}" for path, what in list(wrong.items())[:most]]
+    more = [f"and {len(wrong) - most} more"] if len(wrong) > most else []
+    return ", ".join([*shown, *more])
+
+
+def lineage(run: Run) -> str:
+    """The family tree of a run, one stage a line, parents first."""
+    record = run.record
+    lines = [f"{run.path.name}   recipe {record.get('recipe', '?')}   seed {record.get('seed', '?')}"]
+    for name, stage in record["stages"].items():
+        parents = ", ".join(f"{p} {d[:8]}" for p, d in stage["parents"].items()) or "nothing before it"
+        state = "done" if stage.get("done") == stage["fingerprint"] else "unfinished"
+        lines.append(f"  {name:<12} {stage['fingerprint'][:8]}  {state:<10} {stage['seconds']:7.1f} s   from {parents}")
+    return "\n".join(lines)

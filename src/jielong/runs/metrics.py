@@ -1,0 +1,66 @@
+"""metrics.jsonl, what training has measured step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from jielong.errors import CheckpointError, DataError
+from jielong.outside import Fields, parse_json
+from jielong.runs.seeds import canonical_json
+from jielong.runs.writing import disk_errors, write_text
+
+
+class MetricsLog:
+    """metrics.jsonl of one stage: one JSON object a line; on resume, lines after the step are cut away."""
+
+    def __init__(self, path: Path, resume_step: int = 0) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            kept = [r for r in _readable(path) if r.get("step", 0) <= resume_step]
+            write_text(path, "".join(canonical_json(r) + "\n" for r in kept) if resume_step else "")
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        with disk_errors(self.path):
+            self._file.write(canonical_json(dict(record)) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        with disk_errors(self.path):
+            self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of a metrics.jsonl; the last one, if a kill cut it short, is passed over.
+
+    CheckpointError for a line that is damaged: no object of numbers by their names, with a whole step.
+    """
+    records = []
+    for number, line in enumerate(_whole_lines(path), start=1):
+        try:
+            records.append(_parsed(line))
+        except (DataError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{path}:{number} is damaged ({error}); delete the line") from error
+    return records
+
+
+def _readable(path: Path) -> Iterator[dict[str, Any]]:
+    """Those lines of a log that goes on which can be read: it is for people, and training does not hang on it."""
+    for line in _whole_lines(path):
+        with suppress(DataError, UnicodeDecodeError):
+            yield _parsed(line)
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    whole = path.read_bytes().rpartition(b"\n")[0] if path.is_file() else b""
+    return whole.split(b"\n") if whole else []
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    record = parse_json(line.decode(), nan=True)
+    Fields(record, "the line").whole("step", 0)
+    return dict(record)

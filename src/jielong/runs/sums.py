@@ -1,0 +1,106 @@
+"""Sums of files and of records, so that what changed after it was made is noticed, and named.
+
+A file is remembered by its size and its SHA-256. A record (plain data that lies in a JSON file of ours) carries its own
+SHA-256 under "seal"; one without it was made before there were seals, or written by hand, and is believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from jielong.runs.seeds import canonical_json
+
+SEAL = "seal"
+SMALL_BYTES = 1 << 20
+"""Of a file that is cheap enough to be read again at each use."""
+
+Sums = dict[str, dict[str, Any]]
+"""Path within a folder, with slashes -> {"bytes": size, "sha256": hex digest}."""
+
+
+def sums_of(root: Path, *names: str, leave_out: Collection[str] = ()) -> Sums:
+    """The sums of all regular files below `root`, or of `names` in it and what is below them; links are not followed.
+
+    Files called as in `leave_out` are passed over.
+    """
+    found = [path for name in names or ("",) for path in _files(root / name) if path.name not in leave_out]
+    return dict(zip((path.relative_to(root).as_posix() for path in found), _many(found, _sum), strict=True))
+
+
+def as_sums(data: Any) -> Sums:
+    """Parsed JSON as sums; empty where it is none."""
+    entries = data.values() if isinstance(data, dict) else [None]
+    is_right = all(isinstance(e, dict) and isinstance(e.get("bytes"), int) and "sha256" in e for e in entries)
+    return data if is_right else {}
+
+
+def damage(folder: Path, sums: Mapping[str, Mapping[str, Any]], *, only_small: bool = False) -> dict[str, str]:
+    """What has happened to the files of `sums` since: name -> a phrase such as "is missing"; empty where all is well.
+
+    With `only_small` the contents of files above `SMALL_BYTES` are not read; their sizes are looked at all the same.
+    """
+    found = _many(sums.items(), lambda item: _fault(folder / item[0], item[1], only_small=only_small))
+    return {name: fault for name, fault in zip(sums, found, strict=True) if fault}
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The file itself, or those below a folder, sorted."""
+    if path.is_file() and not path.is_symlink():
+        yield path
+    for place, folders, names in os.walk(path):
+        folders.sort()
+        yield from (file for name in sorted(names) if stat.S_ISREG((file := Path(place) / name).lstat().st_mode))
+
+
+def _many(items: Collection[Any], one: Any) -> list[Any]:
+    # digests are made without the interpreter's lock
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(one, items))
+
+
+def _sum(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def _fault(path: Path, known: Mapping[str, Any], *, only_small: bool) -> str:
+    try:
+        seen = path.stat()
+        if not stat.S_ISREG(seen.st_mode):
+            return "is no file any more"
+        if seen.st_size != known["bytes"]:
+            return f"has {seen.st_size:,} bytes, and had {known['bytes']:,} when it was made"
+        if only_small and seen.st_size > SMALL_BYTES:
+            return ""
+        return "" if _sum(path)["sha256"] == known["sha256"] else "holds other bytes than when it was made"
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:  # a disk that cannot give back what it was given
+        return f"cannot be read ({error.strerror or error})"
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with its seal."""
+    return {**record, SEAL: _seal(record)}
+
+
+def unsealed(data: Any) -> dict[str, Any] | None:
+    """The record without its seal; None where it is no object, or has changed since it was sealed."""
+    if not isinstance(data, dict):
+        return None
+    record = {key: value for key, value in data.items() if key != SEAL}
+    return record if data.get(SEAL, _seal(record)) == _seal(record) else None
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+    # as it will be read: keys become strings, tuples lists
+    plain = json.loads(json.dumps(record))
+    return hashlib.sha256(canonical_json(plain).encode("utf-8", "surrogatepass")).hexdigest()

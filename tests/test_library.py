@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -594,3 +595,18 @@ def test_multilingual_vectors_find_across_languages(tmp_path: Path) -> None:
     for query, name in [("At what temperature is green tea brewed?", "tea"), ("猫在哪里睡觉？", "cat")]:
         assert name in [Path(p.source).stem for p in find(library, query, 2)]
     library.close()
+
+
+def test_a_library_with_a_file_that_has_no_path_is_damaged(tmp_path):
+    (tmp_path / "a.txt").write_text("Some text that is long enough to be read. " * 5)
+    library = Library(tmp_path / "library.db")
+    library.add([tmp_path / "a.txt"])
+    library.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "library.db")) as database, database:
+        # as a flipped bit does, which no rule of the schema keeps off
+        database.execute("UPDATE files SET path = CAST(x'ff' AS BLOB)")
+    damaged = Library(tmp_path / "library.db")
+    for read in (damaged.files, damaged.changed, lambda: damaged.remove([tmp_path]), lambda: find(damaged, "text")):
+        with pytest.raises(DataError, match="a file in it has no path"):
+            read()
+    damaged.close()

@@ -280,6 +280,7 @@ class Library:
 
     def _inside(self, path: Path) -> list[str]:
         """The library's files that `path` is, or holds; a link is the file of its own name before it is what it points to."""
+        self._check_files()
         known = [p for (p,) in self._sql("SELECT path FROM files")]
         for whole in (_full(path), str(path.resolve())):
             found = [p for p in known if p == whole or p.startswith(f"{whole}/")]
@@ -355,9 +356,24 @@ class Library:
             found.setdefault(passage.text, passage)  # copies of a text count once
         return list(found.values())
 
+    def _check_files(self) -> None:
+        """DataError where a file has no text for a path, which no schema keeps a flipped bit off."""
+        kinds = " AND ".join(f"typeof({column}) = 'text'" for column in ("path", "digest", "problem"))
+        if self._sql(f"SELECT count(*) FROM files WHERE NOT ({kinds})")[0][0]:
+            raise DataError(f"{self.path} is damaged: a file in it has no path; make the library again")
+
     def _languages(self, rows: Iterable[int]) -> dict[int, str]:
-        wanted = ",".join(map(str, rows))
-        return dict(self._sql(f"SELECT id, language FROM chunks WHERE id IN ({wanted})"))
+        self._check_files()
+        wanted = list(rows)
+        kinds = "typeof(language) = 'text' AND typeof(text) = 'text' AND typeof(place) = 'text'"
+        found = dict(
+            self._sql(f"SELECT id, language FROM chunks WHERE id IN ({','.join(map(str, wanted))}) AND {kinds}")
+        )
+        if len(found) < len(wanted):
+            raise DataError(
+                f"{self.path} is damaged: it has the words of a text that is not there; make the library again"
+            )
+        return found
 
     def _telling(self, asked: Sequence[str], weights: dict[str, float]) -> list[str]:
         """The terms to look for: of a long question the rarest that stand in the library, wherever they stand in it.
@@ -452,6 +468,7 @@ class Library:
 
     def files(self) -> list[Kept]:
         """All files by path."""
+        self._check_files()
         found = self._sql(
             "SELECT path, count(chunks.id), problem FROM files LEFT JOIN chunks ON file = files.id GROUP BY files.id ORDER BY path"
         )
@@ -475,6 +492,7 @@ class Library:
     def changed(self) -> list[str]:
         """Files that are other on disk than in the library, or gone, a sentence each."""
         found = []
+        self._check_files()
         for path, digest in self._sql("SELECT path, digest FROM files ORDER BY path"):
             page = read_page(Path(path), path)
             if _digest(page) == digest:

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from jielong.errors import CheckpointError, ConfigError
-from jielong.runs.records import (FORMAT_VERSION, RECORD, entry_of, is_entry, own_records, read_record, run_of, write_record)
+from jielong.runs.records import (
+    FORMAT_VERSION,
+    RECORD,
+    entry_of,
+    is_entry,
+    own_records,
+    read_record,
+    run_of,
+    write_record,
+)
 from jielong.runs.sums import damage, sealed, sums_of
 from jielong.runs.watching import load_average
 from jielong.runs.writing import disk_errors, tidy, write_directory, write_json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from jielong.errors import CheckpointError, ConfigError, did_you_mean
@@ -71,14 +72,15 @@ def _find_model(path: Path, stage: str | None) -> Path:
 
 def _check(model: Path) -> None:
     """CheckpointError where files of a model are not what they were when a run made them; others are believed."""
-    for above in list(model.absolute().parents)[:4]:
-        if not is_run(above):
+    model = model.absolute()
+    for inside, above in itertools.pairwise([model, *list(model.parents)[:4]]):
+        if not (above / "run.json").exists() and not (inside / RECORD).exists():
             continue
         run = Run(above)
         for name, entry in run.record["stages"].items():
             if "done" not in entry:
                 continue
-            wrong = run.damage(name, below=model.absolute())
+            wrong = run.damage(name, below=model)
             if wrong:
                 raise CheckpointError(f"{told(wrong)}; the command that made {above} makes it again and keeps the rest")
         return

@@ -357,7 +357,7 @@ def test_turns_are_told_again_as_in_the_exam_of_the_run_unless_asked_otherwise(t
 
     assert turns(str(tmp_path)) == turns(str(tmp_path / "sft")) == 1
     assert turns(str(tmp_path), "--remember", "5") == 5
-    run.keep_only([])
+    run.begin({}, [], {})
     assert turns(str(tmp_path)) == turns() == turns("http://localhost:1/v1#m") == Limits.remember
 
 

@@ -218,7 +218,7 @@ def test_training_learns_moves_only_adapters_and_resumes_bit_for_bit(tmp_path, c
 def test_a_checkpoint_of_an_adapter_stage_holds_the_adapter_and_not_the_base(tmp_path):
     outcome = make_loop(tmp_path, 2, AdapterConfig(rank=2)).run()
     files = {p.name: p.stat().st_size for p in outcome.checkpoint.rglob("*") if p.is_file()}
-    assert set(files) == {"adapter_config.json", "adapter_model.safetensors", "state.pt"}
+    assert set(files) == {"adapter_config.json", "adapter_model.safetensors", "state.pt", "sums.json"}
     state = torch.load(outcome.checkpoint / "training" / "state.pt", weights_only=True)
     assert all(".lora_" in name or name == "draws" for name in state["main"])
 

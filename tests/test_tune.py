@@ -233,7 +233,7 @@ def test_trials_that_are_shorter_say_so_and_leave_the_recipe_its_length(pages, t
     assert main([*command, "--steps", "3"]) == 0
     assert "took 3 of the 9 steps" in " ".join(capsys.readouterr().out.split())
     (file,) = tmp_path.glob("*/tune/*/best.json")
-    trial = Trial(**json.loads((file.parent / "trials.jsonl").read_text().splitlines()[0]))
+    (trial, _) = read_trials(file.parent / "trials.jsonl")
     assert [step for step, _ in trial.checks] == [1, 2, 3]  # as many as in 9 steps
     recipe = read_recipe(file).build()
     assert (recipe.stage("pretrain").loop.steps, recipe.stage("pretrain").check_every) == (9, 3)

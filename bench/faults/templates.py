@@ -108,6 +108,7 @@ def tried(source: str) -> tuple[str, float]:
 
 def rows(seed: int, *, short: bool, folder: Path) -> Iterator[Row]:
     """A row for each hostile template, and one for those made by chance. On a busy machine seconds are longer than work."""
+    before = psutil.Process().memory_info().rss
     del folder
     slack_s = 15.0
     chosen = dict(itertools.islice(HOSTILE.items(), 0, None, 3 if short else 1))
@@ -127,5 +128,5 @@ def rows(seed: int, *, short: bool, folder: Path) -> Iterator[Row]:
     )
     said, _ = tried(HONEST)
     yield Row("an honest template afterwards", "an answer", said, said == "an answer")
-    held = psutil.Process().memory_info().rss / 2**30
-    yield Row("memory of the process that asks", "below 1 GiB", held, held < 1, "GiB")
+    grown = (psutil.Process().memory_info().rss - before) / 2**30
+    yield Row("memory that the process which asks has taken", "below 0.5 GiB", grown, grown < 0.5, "GiB")

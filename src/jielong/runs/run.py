@@ -57,7 +57,9 @@ class Run:
             raise CheckpointError(
                 f"{self._file} has format version {kept.get('version')!r}; this jielong reads version {FORMAT_VERSION}"
             )
-        order = kept.get("order") or [*kept["stages"], *(name for name in own if name not in kept["stages"])]
+        order = kept.get("order")
+        if order is None:
+            order = [*kept["stages"], *(name for name in own if name not in kept["stages"])]
         known = {**kept["stages"], **{name: entry_of(record) for name, record in own.items()}}
         return {**kept, "stages": {name: known[name] for name in order if name in known}}
 
@@ -65,6 +67,9 @@ class Run:
         """What run.json says; None where it is missing or damaged."""
         record = read_record(self._file)
         if record is None or not isinstance(record.get("stages"), dict):
+            return None
+        order = record.get("order", [])
+        if not isinstance(order, list) or not all(isinstance(name, str) for name in order):
             return None
         if record.get("version") == FORMAT_VERSION and not all(is_entry(*item) for item in record["stages"].items()):
             return None

@@ -107,15 +107,22 @@ def tried(source: str) -> tuple[str, float]:
 
 
 def rows(seed: int, *, short: bool, folder: Path) -> Iterator[Row]:
-    """A row for each hostile template, and one for those made by chance. On a busy machine seconds are longer than work."""
+    """How the hostile templates end, and those made by chance. On a busy machine seconds are longer than work."""
     before = psutil.Process().memory_info().rss
     del folder
     slack_s = 15.0
     chosen = dict(itertools.islice(HOSTILE.items(), 0, None, 3 if short else 1))
+    held, slowest_s = 0, 0.0
     for name, source in chosen.items():
         said, took_s = tried(source)
-        is_ok = took_s < LIMIT_S + slack_s and "\n" not in said and len(said) < 1000
-        yield Row(f"template: {name}", "ends within 2 s of work, in a sentence", said[:100], is_ok, seeds=(seed,))
+        slowest_s = max(slowest_s, took_s)
+        if took_s < LIMIT_S + slack_s and "\n" not in said and len(said) < 1000:
+            held += 1
+        else:
+            print(f"{name}: {took_s:.1f} s, {said[:200]!r}", flush=True)
+    count = len(chosen)
+    yield Row("hostile templates that end with a sentence", f"{count} of {count}", held, held == count, seeds=(seed,))
+    yield Row("the slowest of them", f"below {LIMIT_S:g} s of work", slowest_s, slowest_s < LIMIT_S + slack_s, "s")
     slowest_s, count = 0.0, 5 if short else 300
     for source in itertools.islice(mixed(seed), count):
         slowest_s = max(slowest_s, tried(source)[1])

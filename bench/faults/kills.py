@@ -74,7 +74,7 @@ def trials(folder: Path) -> list[object]:
     """How each trial of a search ended, without what it took."""
     (file,) = folder.rglob("trials.jsonl")
     found = [json.loads(line) for line in file.read_text().splitlines()]
-    return [{key: value for key, value in trial.items() if key != "seconds"} for trial in found]
+    return [{key: value for key, value in trial.items() if key not in ("seconds", "seal")} for trial in found]
 
 
 def passages(folder: Path) -> list[object]:
@@ -111,8 +111,8 @@ def works(folder: Path, *, short: bool) -> list[Work]:
     if short:
         return [Work(add.name, add.command, add.result, 4)]
     _run([*JIELONG, *quick, "--runs", str(model.parent)])
-    adapt = ("adapt", str(model), "--chat", str(chats), "--rank", "4", "--set", "adapter.loop.steps=12")
-    adapt += ("--set", "adapter.loop.save_every_s=0.2")
+    adapt = ("adapt", str(model), "--chat", str(chats), "--rank", "4", "--set", "adapt.loop.steps=12")
+    adapt += ("--set", "adapt.loop.save_every_s=0.2")
     tune = ("tune", "quickstart", "--size", "smoke", "--trials", "4", "--steps", "8", "--budget", "2h")
     return [
         add,

@@ -111,6 +111,7 @@ def rows(seed: int, *, short: bool, folder: Path) -> Iterator[Row]:
     before = psutil.Process().memory_info().rss
     del folder
     slack_s = 15.0
+    wanted = f"below {LIMIT_S:g} s of work, {LIMIT_S + slack_s:g} s by the clock"
     chosen = dict(itertools.islice(HOSTILE.items(), 0, None, 3 if short else 1))
     held, slowest_s = 0, 0.0
     for name, source in chosen.items():
@@ -122,13 +123,13 @@ def rows(seed: int, *, short: bool, folder: Path) -> Iterator[Row]:
             print(f"{name}: {took_s:.1f} s, {said[:200]!r}", flush=True)
     count = len(chosen)
     yield Row("hostile templates that end with a sentence", f"{count} of {count}", held, held == count, seeds=(seed,))
-    yield Row("the slowest of them", f"below {LIMIT_S:g} s of work", slowest_s, slowest_s < LIMIT_S + slack_s, "s")
+    yield Row("the slowest of them", wanted, slowest_s, slowest_s < LIMIT_S + slack_s, "s")
     slowest_s, count = 0.0, 5 if short else 300
     for source in itertools.islice(mixed(seed), count):
         slowest_s = max(slowest_s, tried(source)[1])
     yield Row(
         f"{count} templates made by chance",
-        f"below {LIMIT_S:g} s of work",
+        wanted,
         slowest_s,
         slowest_s < LIMIT_S + slack_s,
         "s",

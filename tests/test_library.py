@@ -610,3 +610,12 @@ def test_a_library_with_a_file_that_has_no_path_is_damaged(tmp_path):
         with pytest.raises(DataError, match="a file in it has no path"):
             read()
     damaged.close()
+
+
+def test_a_library_whose_text_belongs_to_no_file_is_damaged(library: Library, folder: Path) -> None:
+    library.add([folder])
+    with contextlib.closing(sqlite3.connect(library.path)) as file, file:
+        file.execute("PRAGMA foreign_keys = OFF")
+        file.execute("UPDATE chunks SET file = 4000")
+    with pytest.raises(DataError, match="whose file is not there"):
+        find(library, "green tea")

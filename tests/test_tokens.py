@@ -248,7 +248,12 @@ def test_a_missing_or_damaged_tokenizer_is_refused_by_name(tokenizer: Tokenizer,
         Tokenizer.load(tmp_path)
     tokenizer.save(tmp_path)
     whole = (tmp_path / "tokenizer.json").read_text()
-    for damaged in (whole[: len(whole) // 2], "{}", "[]", whole.replace('"BPE"', '"Unigram"')):
+    of_unknown = json.loads(whole)
+    of_unknown["model"]["unk_token"] = "/dev/zero"  # which the library looks for when it meets a byte: there is none
+    for damaged in (
+        *(whole[: len(whole) // 2], "{}", "[]", whole.replace('"BPE"', '"Unigram"')),
+        json.dumps(of_unknown),
+    ):
         (tmp_path / "tokenizer.json").write_text(damaged)
         with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
             Tokenizer.load(tmp_path)

@@ -175,6 +175,7 @@ class Tokenizer:
         tokens = [token for token, _ in vocab]
         byte_of = byte_of_char()
         is_ours = tuple(tokens[:NUM_SPECIAL]) == SPECIAL_TOKENS and [i for _, i in vocab] == list(range(len(vocab)))
+        is_ours = is_ours and data["model"].get("unk_token") is None  # bytes leave nothing unknown
         is_ours = is_ours and _is_own(data) and all(byte_of.keys() >= set(t) for t in tokens[NUM_SPECIAL:])
         if not is_ours or not byte_of.keys() <= set(tokens):
             raise CheckpointError(

@@ -435,9 +435,12 @@ class Library:
         return {term: math.log(1 + total / (1 + (count[0][0] if count else 0))) for term, count in counts.items()}
 
     def _passage(self, row: int, weights: dict[str, float], cosine: float, asked_in: str) -> Passage:
-        path, language, text, place = self._sql(
+        found = self._sql(
             "SELECT path, language, text, place FROM chunks JOIN files ON files.id = file WHERE chunks.id = ?", (row,)
-        )[0]
+        )
+        if not found:
+            raise DataError(f"{self.path} is damaged: it finds a text whose file is not there; make the library again")
+        path, language, text, place = found[0]
         held = set(terms(text))
         singles = {c for term in held if is_han(term) for c in term}
         share = sum(w for term, w in weights.items() if term in held or term in singles) / (

@@ -451,3 +451,11 @@ def test_a_damaged_line_of_metrics_is_told_and_one_that_was_cut_short_is_passed_
         read_metrics(file)
     file.write_bytes(b'{"step": 1}\n' + line)
     assert read_metrics(file) == [{"step": 1}]
+
+
+def test_a_model_beside_a_run_json_of_another_program_is_believed(tmp_path):
+    (tmp_path / "run.json").write_text('{"name": "somebody else\'s"}')
+    model = tmp_path / "models" / "small"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    assert find_model(model) == model

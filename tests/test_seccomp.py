@@ -20,7 +20,7 @@ ARCHITECTURES = {"x86_64": X86_64, "aarch64": AARCH64}
 
 
 def decided(program: bytes, architecture: int, number: int, *arguments: int) -> int:
-    """What the program returns for `struct seccomp_data` with this call, by the rules of classic BPF."""
+    """Interpret the filter for `struct seccomp_data` with this call, by the rules of classic BPF."""
     data = struct.pack("=IIQ6Q", number, architecture, 0, *arguments, *[0] * (6 - len(arguments)))
     lines = list(struct.iter_unpack("=HBBI", program))
     at, held = 0, 0

@@ -96,7 +96,7 @@ def test_a_run_without_word_of_what_a_stage_holds_is_looked_into(tmp_path):
 
 
 BEGUN = {"fingerprint": "f", "seconds": 1.0, "parents": {}}
-"""What is known of every stage that has begun."""
+"""Fields of every stage that has begun."""
 
 
 def run_with(folder: Path, done: list[str], **record: object) -> Path:

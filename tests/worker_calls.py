@@ -1,4 +1,4 @@
-"""What tests let a worker do."""
+"""Functions for a worker to call."""
 
 from __future__ import annotations
 

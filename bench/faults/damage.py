@@ -18,7 +18,7 @@ from bench.rows import Row
 from jielong.cli.main import main as jielong
 
 RECORDS = ("run.json", "record.json")
-"""What a run says of itself: each is made anew from the other."""
+"""The two records of a run, each made anew from the other."""
 
 COMMAND = (
     *("quickstart", "--size", "smoke", "--no-chat", "--set", "pretrain.loop.steps=6", "--set", "sft.loop.steps=4"),
@@ -56,7 +56,7 @@ KINDS: tuple[Callable[[Path, random.Random], None], ...] = (cut, flip, empty, de
 
 
 def artefacts(run: Path) -> list[Path]:
-    """What the stages made, and the records of it."""
+    """The files of a run that can be damaged: results of its stages, and records."""
     files = (path for path in sorted(run.rglob("*")) if path.is_file() and not path.is_symlink())
     return [path for path in files if path.name != ".lock" and path.stat().st_size and "before" not in path.parts]
 

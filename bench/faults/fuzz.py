@@ -77,7 +77,7 @@ def rows(seed: int, *, short: bool, folder: Path) -> Iterator[Row]:
 
 
 def fuzz(seed: int, count: int, folder: Path, names: Sequence[str] = ()) -> Iterator[Found]:
-    """What was found of each reader, or of those named, after `count` damages each."""
+    """Try `count` damages on each reader, or on those named, and yield how they ended."""
     from bench.faults.fuzz_readers import READERS
 
     found = [Found(reader.name) for reader in READERS if not names or reader.name in names]
@@ -130,7 +130,7 @@ _ENDED = b"ended"
 
 
 class _Lines:
-    """What a process writes, line by line."""
+    """Yield the lines that a process writes."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream

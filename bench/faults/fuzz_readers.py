@@ -1,4 +1,4 @@
-"""Whoever reads files in Jielong, each with small files that it reads well, made by our own code.
+"""The readers of files in Jielong, each with small files that it reads well, made by our own code.
 
 `make` writes them into a folder, `read` opens the folder and walks through all that it was given, as the commands do, and
 asserts that what was accepted is well-formed.

@@ -50,7 +50,7 @@ OFTEN = tuple(
     for word in ("--set", f"{stage}.loop.save_every_s=0.2")
 )
 KEPT = ("*.safetensors", "documents.jsonl", "held_out.jsonl", "chats.jsonl", "*.bin", "*.idx", "answers.json")
-"""What a second run of the same command makes again, byte for byte; other files hold times."""
+"""Files that a second run of the same command makes again, byte for byte; others hold times."""
 
 
 @dataclass(frozen=True)

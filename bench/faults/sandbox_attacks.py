@@ -6,7 +6,7 @@ import ctypes
 import platform
 
 GOT = "got through"
-"""What an attack prints when it has got somewhere."""
+"""An attack prints this when it has succeeded."""
 
 _CALL = """
 import ctypes, errno

@@ -136,7 +136,7 @@ def _traditional(order: str, draw: random.Random) -> str:
 
 
 def _all(runs: Sequence[Coroutine[Any, Any, Ran]]) -> list[Ran]:
-    """What comes of runs, two at a time."""
+    """Await runs, two at a time."""
 
     async def gathered() -> list[Ran]:
         gate = asyncio.Semaphore(2)

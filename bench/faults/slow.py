@@ -183,7 +183,7 @@ HONEST = {
 
 
 def tried(name: str, body: bytes) -> tuple[str, float]:
-    """What reading a page comes to, and the seconds it took."""
+    """Read a page; how it ended, in words, and the seconds it took."""
     page = Page(name, body, CONTENT_TYPES[Path(name).suffix])
     start_s = time.monotonic()
     ((_, found),) = texts([page])

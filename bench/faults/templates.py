@@ -94,7 +94,7 @@ def mixed(seed: int) -> Iterator[str]:
 
 
 def tried(source: str) -> tuple[str, float]:
-    """What opening and using a template comes to, "an answer" or the sentence of the error, and the seconds it took."""
+    """Open and use a template; "an answer" or the sentence of the error, and the seconds it took."""
     start_s = time.monotonic()
     template = ChatTemplate(source)
     try:

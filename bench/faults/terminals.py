@@ -1,4 +1,4 @@
-"""What others wrote, on a terminal: escape sequences in answers, documents, names and templates, in every command.
+"""Hostile text on a terminal: escape sequences in answers, documents, names and templates, in every command.
 
 Nothing but line breaks, tabs and what rich draws itself may arrive: no clipboard (OSC 52), title, movement, C1 sign or mark
 of direction.
@@ -38,7 +38,7 @@ ATTACKS = {
 HOSTILE = " ".join(ATTACKS.values())
 FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 RICH = re.compile(r"\x1b\[[\d;]*m|\x1b\[\?25[lh]|\x1b\[\d*[AK]|\r")
-"""What rich draws with: colours, the cursor hidden and shown, lines up, a line emptied."""
+"""The sequences that rich draws with: colours, the cursor hidden and shown, lines up, a line emptied."""
 
 
 def commands() -> list[str]:
@@ -61,7 +61,7 @@ def said(*command: str, typed: str = "") -> str:
 
 
 def on_a_terminal(command: Sequence[str]) -> str:
-    """What a command writes to a terminal of its own."""
+    """Run a command on a terminal of its own; all that it writes there."""
     primary, secondary = pty.openpty()
     process = subprocess.Popen(
         command, stdin=secondary, stdout=secondary, stderr=secondary, env={**os.environ, "TERM": "xterm"}

@@ -94,14 +94,13 @@ def _act(arguments: argparse.Namespace) -> int:
 
 def turns_told_again(arguments: argparse.Namespace) -> int:
     """How many turns are told again: as asked for, or as the stage `act` of the run that the model lies in has it."""
-    from jielong.runs import is_run, open_run
+    from jielong.runs import run_around
     from jielong.use.agents.acting import Limits
 
     if arguments.remember is not None:
         return int(arguments.remember)
-    path = Path(arguments.model or "").absolute()
-    run = next((folder for folder in (path, *path.parents) if is_run(folder)), None)
-    if not arguments.model or run is None:
+    run = run_around(Path(arguments.model)) if arguments.model else None
+    if run is None:
         return Limits.remember
-    exam = open_run(run).record["stages"].get("act", {})
+    exam = run.record["stages"].get("act", {})
     return int(exam.get("config", {}).get("remember", Limits.remember))

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jielong.cli.given import is_utf8
 from jielong.cli.tools import PERSON, add_asking, add_options, cut, means_of, show_thought, unanswered
 from jielong.errors import DataError
 from jielong.opening.ports import MODEL_HELP, open_port
@@ -75,7 +76,7 @@ def partners_of(arguments: argparse.Namespace) -> Partners:
 def _ask(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
     for name, text in (("question", question), ("system message", arguments.system)):
-        if any("\ud800" <= c <= "\udfff" for c in text):
+        if not is_utf8(text):
             raise DataError(f"the {name} is no UTF-8; write it in that encoding")
     if not question.strip():
         raise DataError("the question is empty; give at least a word")

@@ -21,10 +21,10 @@ def check(arguments: argparse.Namespace) -> int:
     for name, entry in run.record["stages"].items():
         sums = {**entry.get("files", {}), **entry.get("output_files", {})}
         size = sum(known["bytes"] for known in sums.values()) / 1e6
-        wrong = run.damage(name) if "done" in entry else {}
+        wrong = run.damage(name, entry) if "done" in entry else {}
         if "done" not in entry:
             state = "unfinished: not checked"
-        elif not run.is_checked(name):
+        elif "files" not in entry:
             state = "not checked: made before results had sums"
         else:
             state = f"{len(sums)} files, {size:,.1f} MB" + (

@@ -173,9 +173,8 @@ async def _answer(
     results = await answer_task(
         system, task, folder, given=given, seed=arguments.seed, samples=arguments.samples, on_result=show
     )
-    if count:
-        terminal.progress("")
-        print(f"{wanted.strategy}: {count} answers", file=sys.stderr)
+    if count and sys.stderr.isatty():
+        print(file=sys.stderr)
     if count < len(results):
         print(f"{wanted.strategy}: {len(results) - count} of {len(results)} answers were there", file=sys.stderr)
     summary = summarize(wanted.strategy, task, results, seed=arguments.seed)

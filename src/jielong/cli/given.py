@@ -1,4 +1,4 @@
-"""What a command line holds that no program can use: names too long or in a circle of links, and bytes that are no UTF-8.
+"""Parts of a command line that no program can use: names too long or in a circle of links, and bytes that are no UTF-8.
 
 Whoever opens a file says what is wrong with it. What reaches this place is what nobody expects, and it is the user's
 mistake only where it is about something that the user wrote; everything else is ours, and stays a traceback.
@@ -33,7 +33,7 @@ def fault_of_user(error: OSError | UnicodeEncodeError, arguments: argparse.Names
     """The sentence about what the user gave, if the error is about that; else nothing."""
     texts = [str(value) for value in _given(arguments)]
     if isinstance(error, UnicodeEncodeError):
-        broken = next((text for text in texts if not _is_utf8(text)), "")
+        broken = next((text for text in texts if not is_utf8(text)), "")
         return f"{broken} is no UTF-8; give a name or a text in that encoding" if broken else ""
     if not isinstance(error.filename, (str, bytes)):
         return ""
@@ -56,7 +56,8 @@ def _shown(name: str) -> str:
     return name if len(name) <= 200 else f"{name[:100]}... ({len(name):,} letters)"
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Whether a text of the command line or of standard input was UTF-8: other bytes come as halves of surrogate pairs."""
     try:
         text.encode()
     except UnicodeEncodeError:

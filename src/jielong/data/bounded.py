@@ -58,7 +58,7 @@ def text_with_places(page: PageLike) -> Located:
 
 
 def _call(page: PageLike) -> tuple[bytes, str, str, str]:
-    """What is sent for a page: its bytes, or why it is not to be read, and the reason where that is a limit."""
+    """The arguments for a page: its bytes, or why it is not to be read, and the reason where that is a limit."""
     problem, reason, size = getattr(page, "error", ""), "", len(page.body)
     if not problem and size > MAX_PAGE_BYTES and not page.body.startswith(_DOCUMENTS):
         problem = f"it holds {size:,} bytes; at most {MAX_PAGE_BYTES:,} of a page are read: cut it into several files"

@@ -40,7 +40,7 @@ Grade = Callable[[str, str], Awaitable[float | None]]
 
 @dataclass(frozen=True)
 class Given:
-    """What scorers are handed: something that runs tests on a program for `code`, a judge for `grade`."""
+    """Helpers for scorers: something that runs tests on a program for `code`, a judge for `grade`."""
 
     examine: Examine | None = None
     grade: Grade | None = None

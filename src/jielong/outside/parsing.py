@@ -19,7 +19,7 @@ MAX_DIGITS = 300
 
 
 def parse_json(text: str, *, nan: bool = False) -> Any:
-    """What the text holds; DataError says what is wrong in it, without the place where it came from.
+    """Parse JSON within limits; DataError says what is wrong in the text, without the place where it came from.
 
     With `nan` it may hold what is no number, or no finite one, as our own figures may.
     """

@@ -7,7 +7,7 @@ number that asks for more memory than there is.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
 from jielong.errors import DataError, JielongError, did_you_mean
@@ -43,45 +43,41 @@ class Fields:
             raise self.error(f"{self.where} lacks the field {name!r}")
         return value
 
+    def _taken(self, name: str, default: Any, is_right: Callable[[Any], bool], expected: str) -> Any:
+        value = self.take(name, default)
+        if not (value is None and default is None) and not is_right(value):
+            self.wrong(name, expected)
+        return value
+
     def whole(
         self, name: str, default: Any = _REQUIRED, *, low: int = 0, high: int = MOST, or_null: bool = False
     ) -> Any:
-        value = self.take(name, default)
-        if not (value is None and (default is None or or_null)) and not is_whole(value, low, high):
-            self.wrong(name, f"a whole number from {low} to {high}")
-        return value
+        def is_right(value: Any) -> bool:
+            return is_whole(value, low, high) or (or_null and value is None)
+
+        return self._taken(name, default, is_right, f"a whole number from {low} to {high}")
 
     def number(self, name: str, default: Any = _REQUIRED, *, low: float = -math.inf, high: float = math.inf) -> Any:
-        value = self.take(name, default)
-        if not (value is None and default is None) and not is_number(value, low, high):
-            bounds = "" if low == -math.inf and high == math.inf else f" from {low:g} to {high:g}"
-            self.wrong(name, f"a finite number{bounds}")
-        return value
+        bounds = "" if low == -math.inf and high == math.inf else f" from {low:g} to {high:g}"
+        return self._taken(name, default, lambda value: is_number(value, low, high), f"a finite number{bounds}")
 
     def flag(self, name: str, default: Any = _REQUIRED) -> Any:
-        value = self.take(name, default)
-        if not (value is None and default is None) and not isinstance(value, bool):
-            self.wrong(name, "true or false")
-        return value
+        return self._taken(name, default, lambda value: isinstance(value, bool), "true or false")
 
     def text(self, name: str, default: Any = _REQUIRED) -> Any:
-        value = self.take(name, default)
-        if not (value is None and default is None) and not isinstance(value, str):
-            self.wrong(name, "a string")
-        return value
+        return self._taken(name, default, lambda value: isinstance(value, str), "a string")
 
     def texts(self, name: str, default: Any = _REQUIRED) -> Any:
-        value = self.take(name, default)
-        if not (value is None and default is None) and not _all_are(value, str):
-            self.wrong(name, "a list of strings")
-        return value
+        def is_right(value: Any) -> bool:
+            return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
+
+        return self._taken(name, default, is_right, "a list of strings")
 
     def wholes(self, name: str, default: Any = _REQUIRED, *, low: int = 0, high: int = MOST) -> Any:
-        value = self.take(name, default)
-        is_right = isinstance(value, (list, tuple)) and all(is_whole(one, low, high) for one in value)
-        if not (value is None and default is None) and not is_right:
-            self.wrong(name, f"a list of whole numbers from {low} to {high}")
-        return value
+        def is_right(value: Any) -> bool:
+            return isinstance(value, (list, tuple)) and all(is_whole(one, low, high) for one in value)
+
+        return self._taken(name, default, is_right, f"a list of whole numbers from {low} to {high}")
 
     def inner(self, name: str, default: Any = _REQUIRED) -> Fields:
         """The object in a field, to take its own fields from; one that is null or not there is empty, if it may be."""
@@ -124,7 +120,3 @@ def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> boo
 def is_name(text: str) -> bool:
     """Whether a file or a folder can have this name, and lies in the folder where it is looked for."""
     return bool(text) and text not in (".", "..") and not {"/", "\0"} & set(text) and len(text.encode()) < 256
-
-
-def _all_are(value: Any, kind: type) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(one, kind) for one in value)

@@ -9,12 +9,12 @@ the sums of its files are taken, so what a disk has changed is noticed before it
 
 from __future__ import annotations
 
-from jielong.runs.finding import find_model, is_run, lineage, open_run, runs_in, told
+from jielong.runs.finding import find_model, is_run, lineage, open_run, run_around, runs_in, told
 from jielong.runs.metrics import MetricsLog, read_metrics
 from jielong.runs.records import FORMAT_VERSION
 from jielong.runs.run import Run
 from jielong.runs.seeds import canonical_json, derive_seed, digest
-from jielong.runs.sums import Sums, as_sums, damage, sealed, sums_of, unsealed
+from jielong.runs.sums import Sums, damage, sealed, sums_of, take_sums, unsealed
 from jielong.runs.watching import MemoryWatch, load_average, now_s
 from jielong.runs.writing import disk_errors, read_json, tidy, write_directory, write_json, write_text
 
@@ -24,7 +24,6 @@ __all__ = [
     "MetricsLog",
     "Run",
     "Sums",
-    "as_sums",
     "canonical_json",
     "damage",
     "derive_seed",
@@ -38,9 +37,11 @@ __all__ = [
     "open_run",
     "read_json",
     "read_metrics",
+    "run_around",
     "runs_in",
     "sealed",
     "sums_of",
+    "take_sums",
     "tidy",
     "told",
     "unsealed",

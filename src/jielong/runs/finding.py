@@ -27,6 +27,15 @@ def runs_in(root: Path) -> list[Path]:
     return sorted(filter(is_run, root.glob("*")), key=changed)
 
 
+def run_around(path: Path) -> Run | None:
+    """The run that `path` is or lies in, if it is in one; looked for along the path alone."""
+    path = path.absolute()
+    for inside, above in itertools.pairwise([path, path, *path.parents]):
+        if (above / "run.json").exists() or ((inside / RECORD).exists() and inside != above):
+            return Run(above)
+    return None
+
+
 def open_run(path: Path) -> Run:
     """An existing run; ConfigError when there is none at `path`."""
     if not is_run(path):
@@ -72,18 +81,17 @@ def _find_model(path: Path, stage: str | None) -> Path:
 
 def _check(model: Path) -> None:
     """CheckpointError where files of a model are not what they were when a run made them; others are believed."""
-    model = model.absolute()
-    for inside, above in itertools.pairwise([model, *list(model.parents)[:4]]):
-        if not (above / "run.json").exists() and not (inside / RECORD).exists():
-            continue
-        run = Run(above)
-        for name, entry in run.record["stages"].items():
-            if "done" not in entry:
-                continue
-            wrong = run.damage(name, below=model)
-            if wrong:
-                raise CheckpointError(f"{told(wrong)}; the command that made {above} makes it again and keeps the rest")
+    run = run_around(model)
+    if run is None:
         return
+    try:
+        stages = run.record["stages"]
+    except CheckpointError:  # a run.json of another program, or one that nothing can be checked by any more
+        return
+    for name, entry in stages.items():
+        wrong = run.damage(name, entry, below=model.absolute()) if "done" in entry else {}
+        if wrong:
+            raise CheckpointError(f"{told(wrong)}; the command that made {run.path} makes it again and keeps the rest")
 
 
 def told(wrong: dict[Path, str], most: int = 3) -> str:

@@ -8,15 +8,15 @@ from typing import Any
 
 from jielong.errors import CheckpointError, DataError
 from jielong.outside import Fields, is_name, parse_json
-from jielong.runs.sums import sealed, unsealed
+from jielong.runs.sums import sealed, take_sums, unsealed
 from jielong.runs.writing import write_json
 
 FORMAT_VERSION = 1
 RECORD = "record.json"
-"""What a stage's folder says of itself."""
+"""The file in which a stage's folder says what it is."""
 
 _OF_THE_RUN = ("recipe", "size", "seed", "model", "order", "machine")
-"""What each stage's record says of its run, beside what it says of the stage."""
+"""Fields of run.json that each stage's record repeats."""
 
 
 def read_record(file: Path) -> dict[str, Any] | None:
@@ -28,7 +28,7 @@ def read_record(file: Path) -> dict[str, Any] | None:
 
 
 def write_record(folder: Path, run: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
-    """What a stage's folder says: its entry, and what is true of its run."""
+    """Write a stage's entry into its folder, with the fields that are true of its run."""
     about = {name: run[name] for name in _OF_THE_RUN if name in run}
     write_json(folder / RECORD, sealed({"run": about, **entry}))
 
@@ -70,11 +70,7 @@ def _check_stage(name: str, data: Any) -> None:
     for parent in parents.data:
         parents.text(parent)
     for kind in ("files", "output_files"):
-        sums = entry.inner(kind, None)
-        for file in sums.data:
-            known = sums.inner(file)
-            known.whole("bytes")
-            known.text("sha256")
+        take_sums(entry, kind)
     if entry.text("done", "") or "summary" in entry.data:
         summary = entry.inner("summary")
         for key in ("outputs", "shown"):

@@ -41,7 +41,7 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What is known: recipe, size, seed, resolved config, machine, stages with fingerprint, parents and sums of files.
+        """All that is known: recipe, size, seed, resolved config, machine, stages with fingerprint, parents and sums of files.
 
         CheckpointError where run.json is damaged and no stage has a record, or where it is of another version.
         """
@@ -64,7 +64,7 @@ class Run:
         return {**kept, "stages": {name: known[name] for name in order if name in known}}
 
     def _kept(self) -> dict[str, Any] | None:
-        """What run.json says; None where it is missing or damaged."""
+        """The content of run.json; None where it is missing or damaged."""
         record = read_record(self._file)
         if record is None or not isinstance(record.get("stages"), dict):
             return None
@@ -171,16 +171,20 @@ class Run:
             return False
         return "checkpoint" not in entry["summary"] or self.checkpoint(stage).is_dir()
 
-    def is_checked(self, stage: str) -> bool:
-        """Whether there are sums to check its result by: runs made by earlier versions have none."""
-        return "files" in self.record["stages"][stage]
-
-    def damage(self, stage: str, *, only_small: bool = False, below: Path | None = None) -> dict[Path, str]:
+    def damage(
+        self,
+        stage: str,
+        entry: Mapping[str, Any] | None = None,
+        *,
+        only_small: bool = False,
+        below: Path | None = None,
+    ) -> dict[Path, str]:
         """Files of a finished stage that are not what they were when it ended, each with what happened to it.
 
-        `below` leaves out those that are not in this folder; `only_small` the contents of large ones.
+        `entry` is the stage's in `record`, for callers that have read it. `below` leaves out files that are not in this
+        folder; `only_small` the contents of large ones.
         """
-        entry = self.record["stages"][stage]
+        entry = entry or self.record["stages"][stage]
         found: dict[Path, str] = {}
         for folder, kind in ((self.stage_path(stage), "files"), (self.path, "output_files")):
             sums = entry.get(kind, {})
@@ -311,7 +315,7 @@ class Run:
         self._write(record, stage)
 
     def add_costs(self, stage: str, seconds: float, peak_memory_bytes: int) -> None:
-        """What a stage has taken, over all tries, and with it the whole run."""
+        """Add seconds and memory to a stage, over all tries, and with it to the whole run."""
         record = self.record
         entry = record["stages"][stage]
         entry["seconds"] = round(entry.get("seconds", 0.0) + seconds, 2)

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from jielong.outside import Fields
 from jielong.runs.seeds import canonical_json
 
 SEAL = "seal"
@@ -34,15 +35,18 @@ def sums_of(root: Path, *names: str, leave_out: Collection[str] = ()) -> Sums:
     return dict(zip((path.relative_to(root).as_posix() for path in found), _many(found, _sum), strict=True))
 
 
-def as_sums(data: Any) -> Sums:
-    """Parsed JSON as sums; empty where it is none."""
-    entries = data.values() if isinstance(data, dict) else [None]
-    is_right = all(isinstance(e, dict) and isinstance(e.get("bytes"), int) and "sha256" in e for e in entries)
-    return data if is_right else {}
+def take_sums(fields: Fields, name: str) -> Sums:
+    """The sums in a field of a record, empty where there is none; its error where they are no sums."""
+    sums = fields.inner(name, None)
+    for file in sums.data:
+        known = sums.inner(file)
+        known.whole("bytes")
+        known.text("sha256")
+    return sums.data
 
 
 def damage(folder: Path, sums: Mapping[str, Mapping[str, Any]], *, only_small: bool = False) -> dict[str, str]:
-    """What has happened to the files of `sums` since: name -> a phrase such as "is missing"; empty where all is well.
+    """Find the files of `sums` that have changed since: name -> a phrase such as "is missing".
 
     With `only_small` the contents of files above `SMALL_BYTES` are not read; their sizes are looked at all the same.
     """
@@ -89,7 +93,8 @@ def _fault(path: Path, known: Mapping[str, Any], *, only_small: bool) -> str:
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record with its seal."""
-    return {**record, SEAL: _seal(record)}
+    # as it will be read: keys become strings, tuples lists
+    return {**record, SEAL: _seal(json.loads(json.dumps(record)))}
 
 
 def unsealed(data: Any) -> dict[str, Any] | None:
@@ -97,10 +102,8 @@ def unsealed(data: Any) -> dict[str, Any] | None:
     if not isinstance(data, dict):
         return None
     record = {key: value for key, value in data.items() if key != SEAL}
-    return record if data.get(SEAL, _seal(record)) == _seal(record) else None
+    return record if SEAL not in data or data[SEAL] == _seal(record) else None
 
 
 def _seal(record: Mapping[str, Any]) -> str:
-    # as it will be read: keys become strings, tuples lists
-    plain = json.loads(json.dumps(record))
-    return hashlib.sha256(canonical_json(plain).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(canonical_json(record).encode("utf-8", "surrogatepass")).hexdigest()

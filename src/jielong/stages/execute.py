@@ -73,11 +73,12 @@ def set_damaged_aside(recipe: Recipe, run: Run, display: Display) -> None:
 
     A result is a function of its config, its parents and the seed: what was made from it stays as it is.
     """
-    fingerprints = recipe.fingerprints()
+    fingerprints, known = recipe.fingerprints(), run.record["stages"]
     for stage in recipe.stages:
-        if run.record["stages"].get(stage.name, {}).get("done") != fingerprints[stage.name]:
+        entry = known.get(stage.name, {})
+        if entry.get("done") != fingerprints[stage.name]:
             continue
-        wrong = run.damage(stage.name)
+        wrong = run.damage(stage.name, entry)
         if not wrong:
             continue
         folder = run.stage_path(stage.name)
@@ -117,8 +118,9 @@ def pass_or_run(stage: Stage, context: Context) -> bool:
         return False
     context.display.stage(stage.name)
     if ranks.is_first:
+        known = run.record["stages"]
         for parent in stage.inputs.values():
-            wrong = run.damage(parent, only_small=True)
+            wrong = run.damage(parent, known[parent], only_small=True)
             if wrong:
                 raise CheckpointError(
                     f"{told(wrong)}, since this run was started; start it again to have it made again"

@@ -57,7 +57,7 @@ def write_picked(file: Path, picked: Mapping[str, Any]) -> None:
 
 
 def known_picks(file: Path) -> dict[str, Any] | None:
-    """What was picked before; None where the file is missing or damaged: then it is picked anew."""
+    """The picks in a file; None where it is missing or damaged: then they are made anew."""
     try:
         return read_picked(file)
     except CheckpointError:
@@ -65,7 +65,7 @@ def known_picks(file: Path) -> dict[str, Any] | None:
 
 
 def read_picked(file: Path) -> dict[str, Any]:
-    """What was picked; CheckpointError where the file is missing or damaged."""
+    """The picks in a file; CheckpointError where it is missing or damaged."""
     picked = Fields(unsealed(read_json(file)), str(file), CheckpointError)
     picked.flag("compile")
     picked.whole("micro_rows", 1, low=1, high=2**31)

@@ -39,7 +39,7 @@ _RAISED = (
     TypeError,
     ValueError,
 )
-"""What a program in Jinja may raise, where it is read and where it is run."""
+"""Errors that a program in Jinja may raise, where it is read and where it is run."""
 # a width of seven digits, or one that comes from an argument
 _WIDE = re.compile(r"%(\([^()]{0,99}\))?[#0\- +]*(\d{7}|\*|\d*\.(\d{7}|\*))|\{[^{}]{0,99}:[^{}]{0,99}\d{7}")
 _SIZED_FILTERS = ("batch", "center", "format", "indent", "round", "slice", "tojson", "truncate", "wordwrap")

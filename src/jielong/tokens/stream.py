@@ -56,6 +56,10 @@ class TextStream:
         return text[: len(text) - held]
 
 
+CALL_OPENING, CALL_CLOSING = "<tool_call>", "</tool_call>"
+"""Marks around a call that a model writes as text."""
+
+
 def enclosed(text: str, opening: str, closing: str) -> Iterator[tuple[int, int]]:
     """Where each `opening` that is closed begins, and where its `closing` ends; from left to right, looked for once."""
     end = 0

@@ -18,10 +18,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from jielong.errors import ConfigError, DataError
-from jielong.tokens.stream import enclosed
+from jielong.tokens.stream import CALL_CLOSING, CALL_OPENING, enclosed
 from jielong.tokens.tokenizer import Tokenizer
-
-_OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 
 
 def render_templated(
@@ -97,8 +95,8 @@ def parse_templated(
     """The words and the tool calls (JSON between <tool_call> and </tool_call>) of an answer; the rest stays text."""
     text = tokenizer.decode(turn)
     calls, pieces, done = list[Mapping[str, Any]](), list[str](), 0
-    for start, end in enclosed(text, _OPENING, _CLOSING):
-        call = parse_call(text[start + len(_OPENING) : end - len(_CLOSING)].strip())
+    for start, end in enclosed(text, CALL_OPENING, CALL_CLOSING):
+        call = parse_call(text[start + len(CALL_OPENING) : end - len(CALL_CLOSING)].strip())
         if call is not None:
             calls.append(call)
             pieces.append(text[done:start].removesuffix("\n"))

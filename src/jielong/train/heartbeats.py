@@ -22,7 +22,7 @@ from jielong.errors import JielongError, ResourceError
 
 BEAT_S, LOST_AFTER_S = 1.0, 45.0
 GRACE_S = 3.0
-"""What a rank that left with an error leaves the others for ending by themselves."""
+"""After a rank has left with an error, the others have so long to end by themselves."""
 
 _LEFT = "left"
 

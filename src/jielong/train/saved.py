@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jielong.errors import CheckpointError
-from jielong.runs import Sums, as_sums, damage, read_json, sealed, sums_of, unsealed, write_json
+from jielong.outside import Fields
+from jielong.runs import Sums, damage, read_json, sealed, sums_of, take_sums, unsealed, write_json
 
 STATE, SUMS = "training/state.pt", "sums.json"
 
@@ -22,7 +23,7 @@ class Saved:
     path: Path | None
     is_whole: bool
     notes: list[str]
-    """What a person should be told of damaged ones."""
+    """Sentences for a person about damaged ones."""
 
 
 def seal(checkpoint: Path) -> None:
@@ -52,6 +53,8 @@ def _sums(checkpoint: Path) -> Sums | None:
     if not (checkpoint / SUMS).exists():
         return None
     try:
-        return as_sums((unsealed(read_json(checkpoint / SUMS)) or {}).get("files"))
+        return take_sums(
+            Fields(unsealed(read_json(checkpoint / SUMS)), str(checkpoint / SUMS), CheckpointError), "files"
+        )
     except CheckpointError:
         return {}

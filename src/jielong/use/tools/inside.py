@@ -125,7 +125,7 @@ _DO: dict[str, Callable[..., Any]] = {
     "instance": lambda kind, thing: isinstance(thing, kind),
     **{name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
 }
-"""What tests may do to a thing of the program."""
+"""Operations of tests on a thing of the program."""
 
 
 class Serving:
@@ -321,7 +321,7 @@ _ASKED = {
     "__repr__": "shown",
     "__next__": "next",
 }
-"""What Python calls on a thing, and what is then asked of the program. Python itself refuses a length that is no number."""
+"""Methods that Python calls on a thing, and what each asks of the program; Python itself refuses a length that is no number."""
 for _method, _what in _ASKED.items():
     setattr(Foreign, _method, functools.partialmethod(Foreign._foreign_, _what))
 for _what in ("eq", "ne", "lt", "le", "gt", "ge"):

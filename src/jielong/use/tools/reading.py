@@ -15,10 +15,9 @@ from typing import Any
 from jielong.errors import DataError
 from jielong.outside import parse_json
 from jielong.records import Message
-from jielong.tokens.stream import enclosed
+from jielong.tokens.stream import CALL_CLOSING, CALL_OPENING, enclosed
 from jielong.use.tools.tool import Tool
 
-_OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _FENCED = re.compile(r"\A```\w*\n(.*)\n```\Z", re.DOTALL)
 _ANNOUNCED = re.compile(r"\A(?:\[TOOL_CALLS\]|<\|python_tag\|>)\s*")
 LINE = re.compile(r"^[ \t]*(?P<call>[A-Za-z_][\w-]*\(.*\))[ \t]*(?:;[ \t]*)?$", re.MULTILINE)
@@ -39,7 +38,7 @@ def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
 
     pieces, done = list[str](), 0
     for start, end in _marked(text):
-        inner = text[start:end].removeprefix(_OPENING).removesuffix(_CLOSING).strip()
+        inner = text[start:end].removeprefix(CALL_OPENING).removesuffix(CALL_CLOSING).strip()
         pieces += [text[done:start], take(calls_in_json(inner, tools), text[start:end])]
         done = end
     text = "".join((*pieces, text[done:]))
@@ -53,9 +52,9 @@ def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
 def _marked(text: str) -> Iterator[tuple[int, int]]:
     """Where each call between marks begins and ends; the last one may lack its second mark."""
     end = 0
-    for start, end in enclosed(text, _OPENING, _CLOSING):
+    for start, end in enclosed(text, CALL_OPENING, CALL_CLOSING):
         yield start, end
-    start = text.find(_OPENING, end)
+    start = text.find(CALL_OPENING, end)
     if start >= 0:
         yield start, len(text)
 

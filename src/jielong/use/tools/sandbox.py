@@ -31,7 +31,7 @@ _PLAIN = ("NoneType", "bool", "int", "float", "complex", "str", "bytes", "list",
 
 @dataclass(frozen=True)
 class Ran:
-    """What came out of a program, and whether it ended without an error; for tests, what could not go to the program or back."""
+    """The output of a program, and whether it ended without an error; for tests, what could not go to the program or back."""
 
     output: str
     is_fine: bool
@@ -126,7 +126,7 @@ def {name}(*args, **kwargs):
 
 
 class _Across:
-    """What tests ask of the program in another worker: its values, and its functions' results, as plain data."""
+    """The way from tests to the program in another worker: its values, and its functions' results, as plain data."""
 
     def __init__(self, theirs: Any, printed: Any, seconds: float) -> None:
         self._theirs, self._printed = theirs, printed

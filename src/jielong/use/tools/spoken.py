@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping
 
 from jielong.errors import DataError
 from jielong.outside import parse_json
-from jielong.tokens.stream import enclosed, overlap
+from jielong.tokens.stream import CALL_CLOSING, CALL_OPENING, enclosed, overlap
 from jielong.use.tools.reading import LINE, bare, call_in_line, calls_in_json
 from jielong.use.tools.tool import Tool
 
-_OPENING, _CLOSING = "<tool_call>", "</tool_call>"
-_OPENED = re.compile(rf"{_OPENING}\s*(?:\Z|[\[{{])")
+_OPENED = re.compile(rf"{CALL_OPENING}\s*(?:\Z|[\[{{])")
 # How an answer begins that may be a call as a whole: announced or fenced, an object with one of a call's keys. What is cut
 # short anywhere still fits.
 _ANNOUNCED = re.compile(r"(?:\[TOOL_CALLS\]|<\|python_tag\|>|```\w*\n)?\s*")
@@ -103,20 +102,20 @@ def spoken(text: str, tools: Mapping[str, Tool], *, is_over: bool = True) -> str
 def _shown(text: str, tools: Mapping[str, Tool], is_over: bool) -> tuple[str, int]:
     """A text that is no call as a whole, without its calls; and how much of it, in whole lines, no more text can change."""
     pieces, done = list[str](), 0
-    for start, end in enclosed(text, _OPENING, _CLOSING):
-        is_call = _is_call(text[start + len(_OPENING) : end - len(_CLOSING)].strip())
+    for start, end in enclosed(text, CALL_OPENING, CALL_CLOSING):
+        is_call = _is_call(text[start + len(CALL_OPENING) : end - len(CALL_CLOSING)].strip())
         pieces += [text[done:start], _GAP if is_call else text[start:end]]
         done = end
     shown = "".join((*pieces, text[done:]))
     *lines, last = shown.split("\n")
     lines = [line for line in lines if not _is_line(line, tools)]
     shown = "\n".join([*lines, "" if _ends_in_line(last, tools, is_over) else last])
-    opened = _OPENED.search(shown, shown.rfind(_CLOSING) + 1)
+    opened = _OPENED.search(shown, shown.rfind(CALL_CLOSING) + 1)
     if opened:
         shown = shown[: opened.start()]
     elif not is_over:
-        shown = shown[: len(shown) - overlap(shown, _OPENING)]
-    unclosed = text.find(_OPENING, done)
+        shown = shown[: len(shown) - overlap(shown, CALL_OPENING)]
+    unclosed = text.find(CALL_OPENING, done)
     settled = text.rfind("\n", done, unclosed if unclosed >= 0 else len(text)) + 1
     return shown.replace(_GAP, ""), settled
 

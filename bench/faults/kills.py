@@ -87,7 +87,7 @@ def passages(folder: Path) -> list[object]:
 def works(folder: Path, *, short: bool) -> list[Work]:
     """The commands, on small things that are made once in `folder`."""
     pages = folder / "pages"
-    _pages(pages, 40)
+    write_pages(pages, 40)
     model = folder / "base" / "quickstart-smoke-0"
     chats = folder / "chats.jsonl"
     talk = [
@@ -186,8 +186,9 @@ def _run(command: Sequence[str]) -> None:
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr[-2000:]}"
 
 
-def _pages(folder: Path, count: int) -> None:
-    folder.mkdir()
+def write_pages(folder: Path, count: int) -> None:
+    """Write so many small Markdown files into a new folder."""
+    folder.mkdir(parents=True)
     for number in range(count):
         words = " ".join(f"w{(number * 7 + k * k) % 97}ord" for k in range(120))
         (folder / f"{number}.md").write_text(

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
+from bench.faults.kills import write_pages
 from bench.odd_server import Said, chat, delta, events, saying, whole
 from bench.rows import Row
 from jielong.cli.main import build_parser
@@ -91,7 +92,7 @@ def rows(seed: int, *, short: bool, folder: Path) -> Iterator[Row]:
         seed,
     )
     run = folder / ("own" if short else "long") / "\x1b]0;owned\x07 pages"
-    _pages(run, 24)
+    write_pages(run, 24)
     steps = ("--set", "pretrain.loop.steps=2", "--set", "refine.refine.filters.min_letters=1")
     made = [sys.executable, "-m", "jielong.cli.main", "run", "own", "--size", "smoke", "--source", str(run)]
     shown = on_a_terminal([*made, "--runs", str(folder / "runs"), "--no-chat", *steps])
@@ -103,15 +104,6 @@ def rows(seed: int, *, short: bool, folder: Path) -> Iterator[Row]:
 
 def _row(what: str, clean: int, of: int, seed: int) -> Row:
     return Row(f"clean: {what}", f"{of} of {of}", clean, clean == of, seeds=(seed,))
-
-
-def _pages(folder: Path, count: int) -> None:
-    folder.mkdir(parents=True)
-    for number in range(count):
-        words = " ".join(f"w{(number * 7 + k * k) % 97}ord" for k in range(120))
-        (folder / f"{number}.md").write_text(
-            f"# Page {number}\n\nThe town of number {number} has a harbour, and {words}.\n"
-        )
 
 
 def _flows(folder: Path, seed: int) -> Iterator[tuple[str, str]]:

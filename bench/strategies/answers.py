@@ -22,8 +22,11 @@ from jielong.use.port import Options
 from jielong.use.retrieval.library import Library
 from jielong.use.retrieval.passages import Passage
 from jielong.use.strategies import Direct
-from jielong.use.strategies.library import FromLibrary
+from jielong.use.strategies.library import FromLibrary, Reading
 from jielong.worlds.reading import is_unknown
+
+AS_TAUGHT = Reading(passages=5, template="library", rewrites=False)
+"""How the reader was taught to be asked; other models are asked likewise, so that figures of before can be compared."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ async def _answered(at: Setting, model: str, material: Material, lang: str) -> l
     options = Options(Sampling(max_tokens=48, temperature=0.0), at.seed)
     async with library_of(at, material) as library:
         alone, spent_alone = await answer_all([(Direct(), said) for said in conversations], ask, options)
-        helper = FromLibrary(library)
+        helper = FromLibrary(library, reading=AS_TAUGHT)
         helped, spent_helped = await answer_all([(helper, said) for said in conversations], ask, options)
-        robbers = [FromLibrary(Without(library, q.file)) for q in asked]
+        robbers = [FromLibrary(Without(library, q.file), reading=AS_TAUGHT) for q in asked]
         robbed, spent_robbed = await answer_all(zip(robbers, conversations, strict=True), ask, options)
     right_alone, right_helped, right_robbed = (
         shares(is_right(q, o.answer.text) for q, o in zip(asked, made, strict=True)) for made in (alone, helped, robbed)

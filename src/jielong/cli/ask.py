@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from jielong.cli.given import is_utf8
 from jielong.cli.tools import PERSON, add_asking, add_options, cut, means_of, show_thought, unanswered
 from jielong.errors import DataError
-from jielong.opening.ports import MODEL_HELP, open_port
+from jielong.opening.ports import MODEL_HELP, open_late
 from jielong.opening.strategies import Partners, open_given, strategy_of
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
@@ -89,9 +90,9 @@ def _ask(arguments: argparse.Namespace) -> int:
     shown = Shown() if arguments.show else None
 
     async def work() -> tuple[Outcome, Port]:
-        async with open_given(arguments.model, means, partners, PERSON) as given:
+        async with open_given(arguments.model, means, partners, PERSON, arguments.stage) as given:
             strategy = named(spec, given)
-            port = open_port(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
+            port = open_late(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
             try:
                 options = Options(sampling, arguments.seed, on_thought=show_thought if arguments.thoughts else None)
                 return await run(strategy, conversation, port.ask, options, budget=budget, on_happening=shown), port
@@ -113,7 +114,7 @@ def _ask(arguments: argparse.Namespace) -> int:
                 else canonical_json(call.to_dict()["messages"])
             )
             print(f"--- prompt of call {call.number}: {call.label}\n{exact}", file=sys.stderr)
-    if outcome.answer.text:
+    if outcome.answer.text and not (shown and shown.has_shown(outcome.answer.text) and _is_one_place()):
         print(outcome.answer.text)
     for line in [*unanswered(outcome.answer.message, outcome.is_stopped), *cut(outcome.answer, arguments.max_tokens)]:
         print(line, file=sys.stderr)
@@ -139,16 +140,30 @@ def describe(outcome: Outcome) -> str:
     )
 
 
+def _is_one_place() -> bool:
+    """Whether what goes to standard output and to standard error is read in the same place: a terminal, or one file."""
+    try:
+        out, err = (os.fstat(stream.fileno()) for stream in (sys.stdout, sys.stderr))
+    except (OSError, ValueError):  # a stream of another kind
+        return False
+    return os.path.samestat(out, err)
+
+
 class Shown:
     """Happenings as lines on standard error; of calls at the same time, one is shown as it writes and the others after."""
 
     def __init__(self) -> None:
         self._live = 0
+        self._last = ""
         self._texts: dict[int, str] = {}
         self._later: list[str] = []
 
     def __call__(self, happening: Happening) -> None:
         margin, call = "  " * happening.depth, happening.call
+        if happening.kind == "text":
+            self._last += happening.text
+        elif happening.kind == "begins":
+            self._last = ""
         if happening.kind == "note":
             self._line(f"{margin}* {happening.text}")
         elif happening.kind == "begins":
@@ -165,6 +180,10 @@ class Shown:
                 self._open(min(self._texts))
         else:
             self._line(self._texts.pop(call))
+
+    def has_shown(self, answer: str) -> bool:
+        """Whether the last call was shown with just this text."""
+        return self._last.strip() == answer.strip()
 
     def close(self) -> None:
         """End the line that is being written, and write those that waited for it."""

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from jielong.cli.tools import PERSON, cut, means_of, show_thought, typed, unanswered
 from jielong.errors import JielongError, TooLongError
-from jielong.opening.ports import open_port
+from jielong.opening.libraries import reading_of
+from jielong.opening.ports import LatePort, open_late
 from jielong.opening.strategies import strategy_of
 from jielong.opening.tools import open_means
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
 from jielong.use.ledger import Happening
-from jielong.use.port import LocalPort, Options, Port
+from jielong.use.port import Options, Port
 from jielong.use.strategies import named
 from jielong.use.strategy import Outcome, Strategy, run
 
@@ -33,8 +34,11 @@ def chat(spec: str, arguments: argparse.Namespace) -> int:
 async def _talk(spec: str, arguments: argparse.Namespace) -> int:
     named_means = means_of(arguments)
     async with open_means(named_means, PERSON) as means:
-        port = open_port(spec, stage=arguments.stage, weights=arguments.weights, slots=1, timeout_s=arguments.timeout)
-        strategy, tools = named(strategy_of("", named_means), means), means.get("tools", ())
+        port = open_late(spec, stage=arguments.stage, weights=arguments.weights, slots=1, timeout_s=arguments.timeout)
+        if not named_means.library and isinstance(port, LatePort):
+            port.open()  # with a library it may never be asked
+        reading = {"reading": reading_of(spec, arguments.stage)} if named_means.library else {}
+        strategy, tools = named(strategy_of("", named_means), means | reading), means.get("tools", ())
         sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature, top_p=arguments.top_p)
         offered = tuple(tool.schema for tool in tools)
         opening: tuple[Message, ...] = (Message("system", arguments.system),) if arguments.system else ()
@@ -147,20 +151,22 @@ def _show(happening: Happening) -> None:
         _write(f"\n  [{happening.text}]\n")
 
 
-def fitting(messages: tuple[Message, ...], port: LocalPort | Endpoint, options: Options) -> tuple[Message, ...] | None:
+def fitting(messages: tuple[Message, ...], port: LatePort | Endpoint, options: Options) -> tuple[Message, ...] | None:
     """The talk without as many of its oldest exchanges as it takes to leave room for an answer; None if nothing fits.
 
-    Of a server it is not known how much fits; it says so itself, and then the talk is shortened.
+    Of a server, and of a model that nobody has asked yet, it is not known how much fits: then the talk is shortened where
+    the answer is that it is too long.
     """
-    if not isinstance(port, LocalPort):
+    local = port.opened if isinstance(port, LatePort) else None
+    if local is None:
         return messages
     while True:
-        num_tokens = len(port.prompt_ids(Conversation(messages), options.tools))
-        if num_tokens + options.sampling.max_tokens <= port.engine.length:
+        num_tokens = len(local.prompt_ids(Conversation(messages), options.tools))
+        if num_tokens + options.sampling.max_tokens <= local.engine.length:
             return messages
         shorter = without_oldest(messages)
         if shorter is None:
-            return messages if num_tokens < port.engine.length else None
+            return messages if num_tokens < local.engine.length else None
         messages = shorter
 
 

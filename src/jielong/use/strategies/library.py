@@ -1,4 +1,4 @@
-"""Answers from one's own documents: find passages, put them before the question, cite them, or say that none was found.
+"""Answers from one's own documents: find passages, put them before the question, cite those that say what the answer says.
 
 The passages come first and the question last: on a small model the same passages after a long instruction were of no use
 (see the log). What a passage says is data of the user's turn; tokenization leaves it no way to forge a turn of its own.
@@ -7,89 +7,206 @@ The passages come first and the question last: on a small model the same passage
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from jielong.config import at_least
 from jielong.records import Conversation, Message
-from jielong.use.answers import normal
 from jielong.use.ledger import note
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
 from jielong.use.retrieval.passages import Passage, Searches
-from jielong.use.retrieval.terms import terms
-from jielong.use.strategy import Strategy, instead, question_of
+from jielong.use.retrieval.queries import is_talk, leans, with_turns_before, without_sources
+from jielong.use.retrieval.support import nearest, says_something, sentences, share_held, supporting, words_of
+from jielong.use.strategy import Strategy, instead, model_under, question_of
 
-_CITED = re.compile(r"\[(\d{1,2})\]")
+_MARK = re.compile(r"\s*\[\d{1,2}\]")
+_ABSTAINS = re.compile(
+    r"\b(?:do(?:es)?|did) ?n[o'’]t (?:say|mention|state|tell|contain|provide|specify|know)|not (?:in|mentioned|stated|said)\b|"
+    r"\bno information\b|资料[里中]?没有|没有(?:提到|说明|提供|相关)|未提[到及]|不知道",
+    re.IGNORECASE,
+)
+_MOST_REWRITTEN = 300
+_COMPARED = 5
+"""Passages that are compared where a question leans on those before it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How documents are put to a model: how many passages, in which prompt, and what it can be trusted with."""
+
+    passages: int = 5
+    template: str = "library_alone"
+    rewrites: bool = True
+    """Whether the model rewrites a question that leans on the turns before it; else the turns are joined."""
+    rambles: bool = False
+    """Whether the rest of an answer is left out after a sentence that a passage says and one that none says."""
 
 
 @dataclass(frozen=True)
 class FromLibrary(Strategy):
     """The answer of the model to the question with the `k` best passages of the library before it.
 
-    Passages with a score below `threshold` are left out; where none is left, the model is not asked. An answer that cites
-    no passage by its number is given the number of the passage that shares most of its words. `template` is the prompt's
-    name. Put it to the left of other strategies ("library+vote"): it adds the sources to whatever they give.
+    Passages with a score below `threshold` are left out; where none is left, the model is not asked. A sentence carries the
+    number of a passage only where that passage says it (`retrieval.support`); where none says what the answer says, the
+    answer says so. With a `k` of 0 and a `template` of "" they are those of `reading`. Put it to the left of other
+    strategies ("library+vote"): it adds the sources to whatever they give.
     """
 
     library: Searches
-    k: int = 5
+    k: int = 0
     threshold: float = 0.5
-    template: str = "library"
+    template: str = ""
+    reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "k")
-        at_least(self, 0, "threshold")
+        at_least(self, 0, "k", "threshold")
 
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
-        question = question_of(conversation)
-        passages = [p for p in await self.library.search(question, self.k) if p.score >= self.threshold]
+        said = question_of(conversation)
+        if is_talk(said):
+            note("nothing is searched for: no question to the documents")
+            return await ask(conversation, options)
+        question = await self._whole(conversation, ask, options)
+        found = await self._search(said, question)
+        passages = [p for p in found if p.score >= self.threshold]
         for number, passage in enumerate(passages, start=1):
             note(f"[{number}] {passage.where} ({passage.score:.2f}): {shown(passage.text)}")
         if not passages:
-            text = fill("library_nothing", language_of(question))
+            text = fill("library_nothing", language_of(said))
             note(f"no passage reaches {self.threshold:g}: the model is not asked")
             if options.on_text:
                 options.on_text(text)
             return Answer(Message("assistant", text), stop="nothing found")
-        grounded = instead(conversation, with_passages(question, [p.text for p in passages], self.template))
-        answer = await ask(grounded, options)
-        said = answer.text.rstrip()
-        cited = cite(said, passages)
+        template = self.template or self.reading.template
+        texts = [p.text for p in passages]
+        put = instead(_bare(conversation), with_passages(said, texts, template))
+        cited = Cited((question, said), passages, self.reading.rambles)
+        answer = await ask(put, replace(options, on_text=_into(cited, options)))
+        text = cited.whole(answer.text)
         if options.on_text:
-            options.on_text(cited.removeprefix(said))
-        return replace(answer, message=replace(answer.message, content=cited))
+            options.on_text(text.removeprefix(cited.told))
+        return replace(answer, message=replace(answer.message, content=text))
+
+    async def _whole(self, conversation: Conversation, ask: Ask, options: Options) -> str:
+        """The last question so that it makes sense by itself."""
+        messages, said = conversation.messages, question_of(conversation)
+        joined = with_turns_before(messages) if leans(said) else said
+        if joined == said:
+            return said
+        if self.reading.rewrites:
+            prompt = fill("library_rewrite", language_of(said), question=said)
+            asked = instead(_bare(conversation), prompt)
+            draw = options.draw("rewrite", label="rewrite", temperature=0.0, max_tokens=64)
+            written = (await model_under(ask)(asked, draw)).text.strip().strip('"“”')
+            before = words_of(" ".join(m.text for m in messages)).held
+            if written and len(written) <= _MOST_REWRITTEN and words_of(written).held <= before:
+                joined = written
+        note(f"searched for: {joined}")
+        return joined
+
+    async def _search(self, said: str, question: str) -> list[Passage]:
+        """The best passages for the whole question; where several fit it alike, those first that fit its last part."""
+        k = self.k or self.reading.passages
+        found = list(await self.library.search(question, k if question == said else max(k, _COMPARED)))
+        if question != said:
+            own = words_of(said).asked
+            found.sort(key=lambda p: (-p.score, -sum(share_held(w, words_of(p.text).held) for w in own)))
+        return found[:k]
+
+
+class Cited:
+    """An answer sentence by sentence, each with the number of the passage that says it."""
+
+    def __init__(self, questions: tuple[str, str], passages: Sequence[Passage], rambles: bool = False) -> None:
+        """`questions` are what is asked, whole in itself, and as it was said."""
+        self.told = ""
+        """What has been handed out so far."""
+        self._questions, self._passages, self._rambles = questions, passages, rambles
+        self._language = language_of(questions[1])
+        self._texts = [(p.text, p.source) for p in passages]
+        self._written = ""
+        self._num_read = 0
+        self._numbers: list[int] = []
+        self._unsupported = ""
+
+    def push(self, piece: str) -> str:
+        """The whole sentences that have come, with their numbers."""
+        self._written += piece
+        return self._read(sentences(self._written)[self._num_read : -1])
+
+    def whole(self, text: str) -> str:
+        """The whole answer with its numbers and its sources, or with the sentence that there are none."""
+        self._written = text.rstrip()
+        self._read(sentences(self._written)[self._num_read :])
+        body, notes = self.told.rstrip(), self._notes()
+        return "\n\n".join(filter(None, (body, notes)))
+
+    def _read(self, found: Sequence[str]) -> str:
+        taken = ""
+        for sentence in found:
+            self._num_read += 1
+            taken += self._with_number(sentence)
+        self.told += taken
+        return taken
+
+    def _with_number(self, sentence: str) -> str:
+        sentence = _MARK.sub("", sentence)
+        bare = sentence.strip()
+        if self._unsupported and self._numbers and self._rambles:
+            return ""
+        if not bare or self._unsupported or not says_something(bare, self._questions[0]) or _ABSTAINS.search(bare):
+            return sentence
+        index = supporting(bare, self._questions, self._texts)
+        if index is None and self._numbers:  # further sentences may be about something else than the question
+            index = supporting(bare, ("",), self._texts)
+        if index is None:
+            self._unsupported = bare
+            return "" if self._numbers and self._rambles else sentence
+        self._numbers.append(index + 1)
+        blank = "" if bare.endswith(("。", "！", "？")) else " "
+        return f"{sentence.rstrip()}{blank}[{index + 1}]{sentence[len(sentence.rstrip()) :]}"
+
+    def _notes(self) -> str:
+        if self._numbers and (self._rambles or not self._unsupported):
+            numbers = dict.fromkeys(self._numbers)
+            return "\n".join(f"[{n}] {self._passages[n - 1].where}" for n in numbers)
+        said = fill("library_unsupported", self._language) if self._unsupported else ""
+        near = nearest(self._questions[0], self._texts)
+        quoted = ""
+        if near is not None:
+            quoted = fill("library_nearest", self._language, text=near[1], where=self._passages[near[0]].where)
+        sources = "\n".join(f"[{n}] {self._passages[n - 1].where}" for n in dict.fromkeys(self._numbers))
+        return "\n\n".join(filter(None, (" ".join(filter(None, (said, quoted))), sources)))
+
+
+def _into(cited: Cited, options: Options) -> Callable[[str], None] | None:
+    """Where a model's pieces go: through the citing to whoever listens."""
+    if options.on_text is None:
+        return None
+    tell = options.on_text
+
+    def push(piece: str) -> None:
+        sentence = cited.push(piece)
+        if sentence:
+            tell(sentence)
+
+    return push
+
+
+def _bare(conversation: Conversation) -> Conversation:
+    """The conversation without the sources below its answers, which a model would imitate."""
+    messages = [
+        replace(m, content=without_sources(m.text)) if m.role == "assistant" and isinstance(m.content, str) else m
+        for m in conversation.messages
+    ]
+    return replace(conversation, messages=tuple(messages))
 
 
 def with_passages(question: str, passages: Sequence[str], template: str = "library") -> str:
     """What the user's turn becomes: numbered passages, and then the question."""
     numbered = "\n".join(f"[{number}] {text}" for number, text in enumerate(passages, start=1))
     return fill(template, language_of(question), passages=numbered, question=question)
-
-
-def cite(text: str, passages: Sequence[Passage]) -> str:
-    """The answer with the number of its passage, and below it where each cited passage comes from."""
-    cited = [n for n in dict.fromkeys(int(m) for m in _CITED.findall(text)) if 1 <= n <= len(passages)]
-    if not cited:
-        best = supporting(text, passages)
-        if best is None:
-            return text
-        cited, text = [best + 1], f"{text} [{best + 1}]"
-    sources = "\n".join(f"[{n}] {passages[n - 1].where}" for n in cited)
-    return f"{text}\n\n{sources}"
-
-
-def supporting(text: str, passages: Sequence[Passage]) -> int | None:
-    """The index of the passage that shares most of the answer's words, the first of several; None where less than half.
-
-    A short answer that a passage holds as it stands counts as shared whole.
-    """
-    words = set(terms(text))
-    if not words:
-        return None
-    shares = [1.0 if normal(text) in normal(p.text) else len(words & set(terms(p.text))) / len(words) for p in passages]
-    best = max(range(len(shares)), key=shares.__getitem__, default=None)
-    return best if best is not None and shares[best] >= 0.5 else None
 
 
 def shown(text: str, width: int = 80) -> str:

@@ -41,7 +41,7 @@ def test_a_talk_that_grew_too_long_for_the_server_loses_its_oldest_exchange_and_
         ["Be brief.", "one", "fine", "two", "fine", "three"],
         ["Be brief.", "two", "fine", "three"],
     ]
-    assert capsys.readouterr().out.count("too long for this server: the oldest exchange is left out") == 1
+    assert capsys.readouterr().out.count("too long for this model: the oldest exchange is left out") == 1
 
 
 def test_a_question_that_is_too_long_by_itself_is_said_to_be(

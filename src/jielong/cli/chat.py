@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 from typing import TYPE_CHECKING
+
+from rich.cells import chop_cells
 
 from jielong.cli.tools import PERSON, cut, means_of, show_thought, typed, unanswered
 from jielong.errors import JielongError, TooLongError
@@ -67,7 +70,6 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                 if kept is None:
                     print("(that is longer than this model reads: say it in fewer words)")
                     continue
-                sys.stdout.write("model> ")
                 shown = Shown(arguments.thoughts)
                 options = Options(
                     sampling,
@@ -76,7 +78,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     on_thought=shown.think,
                 )
                 try:
-                    kept, outcome = await _answered(strategy, kept, port, options)
+                    kept, outcome = await _answered(strategy, kept, port, options, shown)
                 except TooLongError as error:
                     print(f"\n({error}: /new)")
                     continue
@@ -99,28 +101,34 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
 
 
 async def _answered(
-    strategy: Strategy, talk: tuple[Message, ...], port: Port, options: Options
+    strategy: Strategy, talk: tuple[Message, ...], port: Port, options: Options, shown: Shown
 ) -> tuple[tuple[Message, ...], Outcome]:
     """The answer, and the talk that it is one to: without its oldest exchanges where a server finds it too long."""
     while True:
         try:
-            return talk, await run(strategy, Conversation(talk), port.ask, options, on_happening=_show)
+            return talk, await run(strategy, Conversation(talk), port.ask, options, on_happening=shown.happen)
         except TooLongError:
             shorter = without_oldest(talk)
             if shorter is None:
                 raise
             talk = shorter
-            _write("\n  [too long for this server: the oldest exchange is left out]\n")
+            shown.note("too long for this model: the oldest exchange is left out")
 
 
 class Shown:
-    """An answer on the terminal while it is written; its thoughts in full where they are wanted, else folded to a line."""
+    """An answer on the terminal while it is written; its thoughts in full where they are wanted, else folded to a line.
+
+    What was searched for, found, and said by tools stands in lines of its own, before the answer where it comes before it.
+    """
 
     def __init__(self, has_thoughts: bool) -> None:
         self._has_thoughts = has_thoughts
         self._thoughts = ""
+        self._is_in_line = False
+        self._is_begun = False
 
     def think(self, text: str) -> None:
+        self._begin()
         if self._has_thoughts:
             show_thought(text)
         elif not self._thoughts:
@@ -128,11 +136,35 @@ class Shown:
         self._thoughts += text
 
     def say(self, text: str) -> None:
-        self.close()
+        self._end_thoughts()
+        self._begin()
         _write(text)
+        self._is_in_line = not text.endswith("\n")
+
+    def happen(self, happening: Happening) -> None:
+        if happening.kind == "note":
+            self.note(happening.text)
+
+    def note(self, text: str) -> None:
+        """A line of its own, no wider than the terminal."""
+        if self._is_in_line:
+            _write("\n")
+        line = f"  · {' '.join(text.split())}"
+        lines = chop_cells(line, shutil.get_terminal_size().columns - 1)
+        _write(lines[0] + ("…\n" if len(lines) > 1 else "\n"))
+        self._is_in_line = False
 
     def close(self) -> None:
-        """End the thoughts, if there were any."""
+        """End the thoughts, and the answer even where it has no words."""
+        self._end_thoughts()
+        self._begin()
+
+    def _begin(self) -> None:
+        if not self._is_begun:
+            _write("model> ")
+        self._is_begun = self._is_in_line = True
+
+    def _end_thoughts(self) -> None:
         if self._thoughts:
             num = len(self._thoughts.split()) if self._thoughts.isascii() else len(self._thoughts)
             unit = "words" if self._thoughts.isascii() else "characters"
@@ -143,12 +175,6 @@ class Shown:
 def _write(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
-
-
-def _show(happening: Happening) -> None:
-    """What was found and what tools were asked and said, in lines of their own."""
-    if happening.kind == "note":
-        _write(f"\n  [{happening.text}]\n")
 
 
 def fitting(messages: tuple[Message, ...], port: LatePort | Endpoint, options: Options) -> tuple[Message, ...] | None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from jielong.records import Message
-from jielong.use.retrieval.support import words_of
+from jielong.use.retrieval.support import sentences, words_of
 
 _NAME = r"(?: [a-z]{2,12})?"
 _TALK = (
@@ -73,18 +73,23 @@ def leans(question: str) -> bool:
     return not (words.numbers or words.names or things)
 
 
-def with_turns_before(messages: Sequence[Message]) -> str:
-    """The last question with those that it leans on: back to the last one that stands by itself, which comes first.
+def with_turns_before(messages: Sequence[Message]) -> tuple[str, str]:
+    """The last question with the one that it leans on: the last that stands by itself comes first; and what to search for.
 
-    Of a question that leans on an answer, the answer stands between them.
+    They differ where the answer to the first had a source: its first sentence may name what is meant.
     """
     asked = [i for i, m in enumerate(messages) if m.role == "user" and not is_talk(m.text)]
+    last = asked[-1]
     root = next((i for i in reversed(asked[:-1]) if not leans(messages[i].text)), asked[0])
-    if root == asked[-1]:
-        return messages[root].text
+    if root == last:
+        return messages[last].text, messages[last].text
     answer = next((m.text for m in messages[root + 1 :] if m.role == "assistant"), "")
-    parts = [messages[root].text, without_sources(answer) if _ENDS.search(answer) else "", messages[asked[-1]].text]
-    return " ".join(" ".join(part.split()) for part in parts if part.strip())
+    named = sentences(without_sources(answer))[:1] if _ENDS.search(answer) else []
+    return _joined(messages[root].text, messages[last].text), _joined(messages[root].text, *named, messages[last].text)
+
+
+def _joined(*texts: str) -> str:
+    return " ".join(" ".join(text.split()) for text in texts)
 
 
 def without_sources(answer: str) -> str:

@@ -67,8 +67,8 @@ class FromLibrary(Strategy):
         if is_talk(said):
             note("nothing is searched for: no question to the documents")
             return await ask(conversation, options)
-        question = await self._whole(conversation, ask, options)
-        found = await self._search(said, question)
+        question, query = await self._whole(conversation, ask, options)
+        found = await self._search(said, query)
         passages = [p for p in found if p.score >= self.threshold]
         for number, passage in enumerate(passages, start=1):
             note(f"[{number}] {passage.where} ({passage.score:.2f}): {shown(passage.text)}")
@@ -88,28 +88,27 @@ class FromLibrary(Strategy):
             options.on_text(text.removeprefix(cited.told))
         return replace(answer, message=replace(answer.message, content=text))
 
-    async def _whole(self, conversation: Conversation, ask: Ask, options: Options) -> str:
-        """The last question so that it makes sense by itself."""
+    async def _whole(self, conversation: Conversation, ask: Ask, options: Options) -> tuple[str, str]:
+        """The last question so that it makes sense by itself, and what to search for."""
         messages, said = conversation.messages, question_of(conversation)
-        joined = with_turns_before(messages) if leans(said) else said
-        if joined == said:
-            return said
+        question, query = with_turns_before(messages) if leans(said) else (said, said)
+        if question == said:
+            return said, said
         if self.reading.rewrites:
-            prompt = fill("library_rewrite", language_of(said), question=said)
-            asked = instead(_bare(conversation), prompt)
+            asked = instead(_bare(conversation), fill("library_rewrite", language_of(said), question=said))
             draw = options.draw("rewrite", label="rewrite", temperature=0.0, max_tokens=64)
             written = (await model_under(ask)(asked, draw)).text.strip().strip('"“”')
             before = words_of(" ".join(m.text for m in messages)).held
             if written and len(written) <= _MOST_REWRITTEN and words_of(written).held <= before:
-                joined = written
-        note(f"searched for: {joined}")
-        return joined
+                question = query = written
+        note(f"searched for: {query}")
+        return question, query
 
-    async def _search(self, said: str, question: str) -> list[Passage]:
-        """The best passages for the whole question; where several fit it alike, those first that fit its last part."""
+    async def _search(self, said: str, query: str) -> list[Passage]:
+        """The best passages for the query; where several fit it alike, those first that fit the last question."""
         k = self.k or self.reading.passages
-        found = list(await self.library.search(question, k if question == said else max(k, _COMPARED)))
-        if question != said:
+        found = list(await self.library.search(query, k if query == said else max(k, _COMPARED)))
+        if query != said:
             own = words_of(said).asked
             found.sort(key=lambda p: (-p.score, -sum(share_held(w, words_of(p.text).held) for w in own)))
         return found[:k]

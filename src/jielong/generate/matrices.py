@@ -52,8 +52,10 @@ def panels(weight: Tensor) -> Tensor:
     """
     n = 4 // weight.element_size()
     rows, columns = weight.shape
-    whole = F.pad(weight, (0, -columns % (LINES * n), 0, -rows % ROWS))
-    return whole.view(len(whole) // ROWS, ROWS, -1, n).transpose(1, 2).contiguous()
+    whole = F.pad(weight, (0, -columns % (LINES * n), 0, -rows % ROWS)).contiguous()
+    # n numbers move as one of 4 bytes: several times as fast as one by one
+    fours = whole.view(torch.int32).view(len(whole) // ROWS, ROWS, -1).transpose(1, 2).contiguous()
+    return fours.view(weight.dtype).view(len(fours), -1, ROWS, n)
 
 
 def padded(of_rows: Tensor) -> Tensor:

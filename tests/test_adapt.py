@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from jielong.cli.adapt import add_parser
+from jielong.cli.main import build_parser
 from jielong.errors import CheckpointError, ConfigError, DataError, JielongError, ResourceError
 from jielong.model import adapter_files, hf
 from jielong.model.adapters import AdaptedModel, AdapterConfig
@@ -75,9 +74,7 @@ def pages(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    parsed = parser.parse_args(["adapt", *map(str, arguments)])
+    parsed = build_parser().parse_args(["adapt", *map(str, arguments)])
     return parsed.command(parsed)
 
 

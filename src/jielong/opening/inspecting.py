@@ -92,6 +92,10 @@ def inspect(
 
     Tokens are those of `tokenizer`, or of one that is trained on the first records, as a recipe would train it.
     """
+    from jielong.runs import named_stage
+
+    if named_stage(path)[1] is not None:
+        return _model(path)
     if path.is_dir():
         return _model(path) if (path / "config.json").exists() or is_run(path) else _folder(path)
     with opened(path) as file:
@@ -176,7 +180,9 @@ def _texts(path: Path, num_shown: int) -> Inspected:
         count += 1
         if len(shown) < num_shown:
             shown.append([(line.data["text"], True)])
-    findings = [f"{count:,} texts; put the file into a folder and give the folder as --source"]
+    findings = [
+        f"{count:,} texts; put the file into a folder and give that to jielong adapt or jielong run own, as --source"
+    ]
     if wrong:
         findings.append(f"wrong: {wrong:,} records have no text")
     return Inspected(str(path), "plain texts", count, findings, shown, {"texts": count, "wrong": wrong})

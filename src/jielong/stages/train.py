@@ -107,6 +107,14 @@ class TrainStage(Stage):
                 hint = f"longer rows take more: --set {self.name}.source.length={2 * rows.length}"
                 raise DataError(f"stage {self.name} could not be trained: {error}; {hint}") from error
 
+    def steps_of(self, epochs: float, context: Context) -> int:
+        """How many steps go so often through its data, which is there; ConfigError where it has no rows to go through."""
+        rows = self.source.rows()
+        if rows is None:
+            raise ConfigError(f"stage {self.name} writes what it learns from, and has no epochs; give it steps")
+        tokenizer = open_tokenizer(self, context)
+        return rows.steps(epochs, self.given(context, tokenizer, context.recipe.seed))
+
     def run(self, context: Context) -> Summary:
         """Take the training to its end; the summary names the checkpoint to go on from."""
         machine, ranks, directory = context.machine, context.ranks, context.directory(self.name)

@@ -17,7 +17,7 @@ from jielong import stopping
 from jielong.cli import act, adapt, ask, check, evaluate, inspect, judge, library, models, names, spell, tools, tune
 from jielong.cli.given import check_paths, fault_of_user
 from jielong.cli.parsing import Parser
-from jielong.cli.walk import add_recipe, add_size, add_walk_options, say_at_once, walk, written_recipe
+from jielong.cli.walk import add_recipe, add_size, add_walk_options, say_at_once, say_what_next, walk, written_recipe
 from jielong.errors import JielongError
 from jielong.opening.ports import MODEL_HELP, newest_run
 from jielong.recipes import about_recipes
@@ -168,9 +168,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     show(run)
     trained = [s for s in run.record["stages"] if (run.path / s / "steps").exists()]
-    if any(s in trained for s in ("sft", "rl")):
-        print(f"\nTalk to it:          jielong chat {run.path}")
-    print(f"Where it came from:  jielong lineage {run.path}")
+    print()
+    say_what_next(run, can_talk=any(s in trained for s in ("sft", "rl")))
     if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.no_chat and "sft" in trained:
         try:
             said = input("\nChat now? [Y/n] ")

@@ -6,7 +6,8 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,8 +89,7 @@ def walk(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()
     epochs = epochs_of(recipe, arguments)
     settings = [*kept, *settings_of(recipe, arguments), *arguments.set]
     recipe = replace(change(recipe, settings), folder=_name(arguments.name))
-    said = [*settings, *(f"{stage}.loop.steps" for stage in epochs)]
-    chosen = _as_last_time(recipe, arguments, said)
+    chosen = _as_last_time(recipe, arguments, settings, epochs)
     if chosen is None:
         return None
     recipe, root = chosen, arguments.runs
@@ -108,6 +108,21 @@ def say_at_once(text: str) -> None:
         print(text, flush=True)
 
 
+def say_what_next(run: Run, *, can_talk: bool) -> None:
+    """The commands that go on with a run's model, as they can be typed."""
+    path = shlex.quote(str(run.path))
+    # the library that writes GGUF is not part of every installation
+    kind = "gguf" if find_spec("gguf") else "hf"
+    if run.models():
+        print(
+            f"Talk to it:          jielong chat {path}"
+            if can_talk
+            else f"Let it write:        jielong generate {path} TEXT"
+        )
+        print(f"For other programs:  jielong export {path} --format {kind}")
+    print(f"Where it came from:  jielong lineage {path}")
+
+
 def _name(name: str | None) -> str:
     """The name of a run's folder; ConfigError for one that is no plain folder's."""
     if name is not None and (not is_name(name) or name[0] in ".-" or ":" in name or name != name.strip()):
@@ -118,7 +133,9 @@ def _name(name: str | None) -> str:
 # What differs from last time -------------------------------------------------------------------------------------------
 
 
-def _as_last_time(recipe: Recipe, arguments: argparse.Namespace, said: Sequence[str]) -> Recipe | None:
+def _as_last_time(
+    recipe: Recipe, arguments: argparse.Namespace, settings: Sequence[str], epochs: Collection[str]
+) -> Recipe | None:
     """The recipe, with the settings of last time where a person wants these; None where they want neither.
 
     What differs is always said. A person is asked where training would begin anew for a field that this command line does
@@ -130,10 +147,11 @@ def _as_last_time(recipe: Recipe, arguments: argparse.Namespace, said: Sequence[
     run = Run(arguments.runs / recipe.run_name)
     if os.environ.get("RANK", "0") != "0" or not is_run(run.path):
         return recipe
-    found = differences(recipe, run.record)
+    # how many steps so many epochs are is known when the data is there
+    found = [d for d in differences(recipe, run.record) if d.path not in {f"{stage}.loop.steps" for stage in epochs}]
     if not found:
         return recipe
-    forgotten = unasked(found, said)
+    forgotten = unasked(found, settings)
     finished, half_done = replaced(recipe, run)
     _say_differences(run.path, found)
     if finished:

@@ -100,8 +100,8 @@ def _find_model(path: Path, stage: str | None, tell: Callable[[str], None]) -> P
         raise ConfigError(f"{path} has no finished training stage yet; finish it with the command that began it")
     model = models[chosen]
     if run.stage_path(chosen) not in model.parents:
-        folder = model.relative_to(path).parts[:2]
-        tell(f"{chosen} is being made again and not finished; its model of before is used ({path.joinpath(*folder)})")
+        parts = model.relative_to(path).parts[:2]
+        tell(f"{chosen} is being made again and not finished; its model of before is used ({path.joinpath(*parts)})")
     return model
 
 

@@ -118,6 +118,7 @@ class TrainStage(Stage):
     def run(self, context: Context) -> Summary:
         """Take the training to its end; the summary names the checkpoint to go on from."""
         machine, ranks, directory = context.machine, context.ranks, context.directory(self.name)
+        context.display.update(0, 0, None, 0.0, 0.0, "opening the model, and trying how fast it is")
         tokenizer, seed = open_tokenizer(self, context), derive_seed(context.recipe.seed, self.name)
         modules = self._open_modules(context, tokenizer, seed)
         main = cast(LanguageModel, modules[self.objective.main])
@@ -144,6 +145,7 @@ class TrainStage(Stage):
         # it would forbid the kernels that are fast: there a resumed run is alike but for rounding.
         torch.use_deterministic_algorithms(picked["compile"] and machine.device == "cpu")
         if picked["compile"] and rows is not None:
+            context.display.message(f"{self.name}: compiling its layers, which takes up to a minute and pays later")
             fault = compile_if_right(main, rows, machine, ranks)
             if fault:
                 picked["compile"] = False

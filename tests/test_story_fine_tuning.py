@@ -95,6 +95,8 @@ def test_sixty_chats_teach_a_model_that_stays_at_hand(here: Path, capsys: pytest
     assert chat and export and chat[1] == f"chat {run}"
     assert f"{run} --set" not in first
 
+    assert "an adapter of rank 4 for" in said(capsys, "inspect", f"{run}:adapt")
+
     # again, and the steps forgotten: what differs is said with the line that repeats it, and the run is stopped halfway
     again = stopped_halfway(
         "adapt", "model", "--chat", "chats.jsonl", "--set", "adapt.optimizer.lr=0.01", "--steps", "5000"

@@ -97,7 +97,8 @@ def inspect(
     if named_stage(path)[1] is not None:
         return _model(path)
     if path.is_dir():
-        return _model(path) if (path / "config.json").exists() or is_run(path) else _folder(path)
+        is_model = any((path / name).exists() for name in ("config.json", "adapter_config.json"))
+        return _model(path) if is_model or is_run(path) else _folder(path)
     with opened(path) as file:
         head = file.read(HEAD_BYTES)
     if head.startswith(b"GGUF"):
@@ -132,17 +133,23 @@ def _size(config: ModelConfig) -> str:
 
 
 def _model(path: Path) -> Inspected:
+    from jielong.model import adapter_files
     from jielong.model.hf import Files, read_config
     from jielong.runs import find_model
 
-    folder = find_model(path)
+    folder, adapted = find_model(path), []
     try:
+        if adapter_files.is_adapter(folder):
+            adapter, _ = adapter_files.read_config(folder)
+            folder = adapter_files.base_of(folder)
+            adapted = [f"an adapter of rank {adapter.rank} for {folder}"]
         config, _ = read_config(folder)
         with Files(folder):  # opens the weights and reads their headers
             pass
     except (CheckpointError, ConfigError, DataError) as error:
         return Inspected(str(path), "a model folder", 0, [str(error)])
     findings = [
+        *adapted,
         _size(config),
         f"{config.num_hidden_layers} layers, {config.hidden_size} wide, {config.vocab_size:,} ids",
     ]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from jielong.cli.adapt import add_parser
+from jielong.cli.main import build_parser, main
 from jielong.errors import CheckpointError, ConfigError, DataError, JielongError, ResourceError
 from jielong.model import adapter_files, hf
 from jielong.model.adapters import AdaptedModel, AdapterConfig
@@ -75,9 +74,7 @@ def pages(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    parsed = parser.parse_args(["adapt", *map(str, arguments)])
+    parsed = build_parser().parse_args(["adapt", *map(str, arguments)])
     return parsed.command(parsed)
 
 
@@ -106,6 +103,17 @@ def test_chats_teach_an_adapter_whose_merged_model_is_better_and_leave_the_model
     with torch.no_grad():
         torch.testing.assert_close(merged.logits(merged(inputs)), adapted.logits(adapted(inputs)), rtol=1e-4, atol=1e-5)
     assert adapter_files.base_of(run_path / "adapter") == model.resolve()
+
+    # an export is the merged model too, whether it was kept or not
+    assert main(["export", str(run_path), "--out", str(tmp_path / "out")]) == 0
+    assert main(["export", f"{run_path}:adapt", "--dtype", "bfloat16", "--out", str(tmp_path / "half")]) == 0
+    assert f"Merged:  the adapter in {run_path}" in capsys.readouterr().out
+    for name, exact in merged.named_parameters():
+        torch.testing.assert_close(dict(hf.load(tmp_path / "out").named_parameters())[name], exact)
+        torch.testing.assert_close(dict(hf.load(tmp_path / "half").named_parameters())[name], exact.bfloat16().float())
+    assert find_model(tmp_path / "out") == tmp_path / "out"
+    with pytest.raises(ConfigError, match="is an adapter; merge it first with: jielong export"):
+        adapt(run_path, chat=chats)
 
     # what exists is not made again, and the merged model is a model to start from
     stamps = {p: p.stat().st_mtime_ns for p in run_path.rglob("*.safetensors")}

@@ -143,7 +143,7 @@ def test_a_model_is_found_in_a_checkpoint_and_a_stranger_is_not(tmp_path: Path, 
     assert find_model(tmp_path / "step") == tmp_path / "step" / "model"
     with pytest.raises(ConfigError, match="neither a run"):
         find_model(tmp_path)
-    with pytest.raises(ConfigError, match="--stage sft"):
+    with pytest.raises(ConfigError, match="has no stage 'sft'"):
         find_model(model_folder, "sft")
     with pytest.raises(CheckpointError, match="does not exist"):
         command("import", tmp_path / "none.gguf", "--out", tmp_path / "x")

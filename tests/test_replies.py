@@ -75,7 +75,7 @@ def call(name: str | None = "calculator", arguments: Any = FULL, **fields: Any) 
         (whole({"choices": [{"error": {"message": "Provider died"}, "finish_reason": "error"}]}), ResourceError, "Provider died"),
         (events(delta(content="half "), delta("error")), ResourceError, "the answer ended in an error"),
         (whole([{"error": {"code": 400, "message": "API key not valid"}}], 400), ResourceError, "answered 400: API key not valid"),
-        (whole({"error": {"message": "'max_tokens' is too large: 5000. context length"}}, 400), ResourceError, "with --max-tokens"),
+        (whole({"error": {"message": "'max_tokens' is too large: 5000. context length"}}, 400), ResourceError, "fewer tokens"),
         (Said(b"too many", status=429, headers=(("Retry-After", "9999"),)), ResourceError, "it asks to wait 9,999 s"),
         (Said(b"", status=308, headers=(("Location", "https://else.where/v1/chat/completions"),)), ResourceError, "https://else.where/v1;"),
         (whole({"detail": "Not Found"}, 404), ResourceError, "answered 404: Not Found"),
@@ -472,7 +472,7 @@ def test_a_missing_v1_and_a_pasted_path_are_understood() -> None:
 
 
 def test_a_server_that_is_silent_is_left_and_the_option_named() -> None:
-    with pytest.raises(ResourceError, match=r"was silent for 0.05 s; give it longer with --timeout"):
+    with pytest.raises(ResourceError, match=r"was silent for 0.05 s; give it a longer timeout"):
         asked(Said(b"", headers=(("Transfer-Encoding", "chunked"),)), timeout_s=0.05)
     with pytest.raises(ConfigError, match="must be above 0"):
         Endpoint("http://x/v1", timeout_s=-1.0)

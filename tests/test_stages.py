@@ -129,7 +129,7 @@ def test_a_stage_that_does_not_talk_is_found_by_its_name_where_no_other_is_done(
     assert find_model(run_with(tmp_path / "b", ["base"]), "base").parts[-4] == "base"
     with pytest.raises(ConfigError, match="has no finished training stage yet"):
         find_model(tmp_path / "a")
-    with pytest.raises(ConfigError, match="no finished stage 'sft' with a model; known: reward"):
+    with pytest.raises(ConfigError, match="no finished stage 'sft' with a model; finished: reward"):
         find_model(tmp_path / "a", "sft")
 
 

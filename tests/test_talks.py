@@ -274,7 +274,7 @@ def test_what_is_wrong_in_a_preference_is_told(more, told):
     [
         ({"prompt": "Hi", "chosen": "Hello."}, "'rejected' is missing"),
         ({"messages": TALK, "label": True}, "KTO's form"),
-        ({"messages": TALK}, "this is a chat; give the file as --chat"),
+        ({"messages": TALK}, "this is a chat; give the file to jielong adapt"),
         ({"chosen": "Hello.", "rejected": "Go."}, "there is no prompt"),
     ],
 )

@@ -94,12 +94,12 @@ def _act(arguments: argparse.Namespace) -> int:
 
 def turns_told_again(arguments: argparse.Namespace) -> int:
     """How many turns are told again: as asked for, or as the stage `act` of the run that the model lies in has it."""
-    from jielong.runs import run_around
+    from jielong.runs import named_stage, run_around
     from jielong.use.agents.acting import Limits
 
     if arguments.remember is not None:
         return int(arguments.remember)
-    run = run_around(Path(arguments.model)) if arguments.model else None
+    run = run_around(named_stage(Path(arguments.model))[0]) if arguments.model else None
     if run is None:
         return Limits.remember
     exam = run.record["stages"].get("act", {})

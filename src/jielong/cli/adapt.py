@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from jielong.cli.walk import add_options, walk
+from jielong.cli.walk import add_walk_options, say_at_once, say_what_next, walk
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,15 +18,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--base", default="compute", help="how the frozen weights are kept: compute (default), float32 or int8"
     )
-    parser.add_argument("--merge", action="store_true", help="also write the merged model, an ordinary one")
-    add_options(parser)
+    parser.add_argument(
+        "--merge", action="store_true", help="also keep the merged model in the run (jielong export merges too)"
+    )
+    add_walk_options(parser)
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Adapt, say what changed and what to do next; exit code 0."""
+    say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {arguments.chat or arguments.source}")
     from jielong.recipes.adapt import adapt
-    from jielong.stages.recipe import change
 
     recipe = adapt(
         arguments.model,
@@ -37,15 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
         merge=arguments.merge,
         seed=arguments.seed,
     )
-    recipe = change(recipe, arguments.set)
-    done = walk(recipe, arguments.runs)
+    done = walk(recipe, arguments)
     if done is None:
         return 0
     print((done.path / "samples.txt").read_text(encoding="utf-8"))
     print(f"Adapter:             {done.path / 'adapter'}  (PEFT opens it too)")
-    if (done.path / "merged").exists():
+    if arguments.merge:
         print(f"Merged model:        {done.path / 'merged'}")
-    else:
-        print("Merged model:        run the same command with --merge")
-    print(f"Where it came from:  jielong lineage {done.path}")
+    say_what_next(done, can_talk=True)
     return 0

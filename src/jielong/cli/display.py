@@ -147,7 +147,9 @@ class Display:
             self.message(text)
 
     def _figures(self, row: _Row) -> list[str]:
-        figures = [f"step {row.step:,} of {row.steps:,}" if row.steps else f"{row.step:,}"]
+        figures = (
+            [f"step {row.step:,} of {row.steps:,}" if row.steps else f"{row.step:,}"] if row.step or row.steps else []
+        )
         if row.loss is not None:
             figures.append(f"loss {row.loss:.4f}")
         if row.tokens_per_s:

@@ -10,12 +10,14 @@ import argparse
 import io
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jielong import stopping
-from jielong.cli import act, adapt, ask, check, evaluate, inspect, judge, library, models, spell, tools, tune
+from jielong.cli import act, adapt, ask, check, evaluate, inspect, judge, library, models, names, spell, tools, tune
 from jielong.cli.given import check_paths, fault_of_user
-from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
+from jielong.cli.parsing import Parser
+from jielong.cli.walk import add_recipe, add_size, add_walk_options, say_at_once, say_what_next, walk, written_recipe
 from jielong.errors import JielongError
 from jielong.opening.ports import MODEL_HELP, newest_run
 from jielong.recipes import about_recipes
@@ -61,7 +63,7 @@ def _command(argv: Sequence[str] | None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="jielong", description="From raw text to an assistant, on one machine. Start with: jielong quickstart"
     )
     parser.add_argument("--version", action="version", version=_version())
@@ -124,6 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     spell.add_parser(commands)
     act.add_parser(commands)
     models.add_parsers(commands)
+    names.add_parsers(commands)
     adapt.add_parser(commands)
 
     check.add_parser(commands)
@@ -151,22 +154,22 @@ def _version() -> str:
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    add_options(parser, seed=None)
+    add_walk_options(parser, seed=None)
     parser.add_argument("--no-chat", action="store_true", help="do not offer a chat at the end")
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    recipe = written_recipe(arguments).changed(arguments.set).build()
-    run = walk(recipe, arguments.runs)
+    say_at_once(f"{arguments.recipe}: loading what trains, and looking at what it is made of")
+    written = written_recipe(arguments)
+    run = walk(replace(written, settings=()).build(), arguments, written.settings)
     if run is None:
         return 0
     from jielong.report.shown import show
 
     show(run)
     trained = [s for s in run.record["stages"] if (run.path / s / "steps").exists()]
-    if any(s in trained for s in ("sft", "rl")):
-        print(f"\nTalk to it:          jielong chat {run.path}")
-    print(f"Where it came from:  jielong lineage {run.path}")
+    print()
+    say_what_next(run, can_talk=any(s in trained for s in ("sft", "rl")))
     if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.no_chat and "sft" in trained:
         try:
             said = input("\nChat now? [Y/n] ")

@@ -1,37 +1,27 @@
 """Models in and out: `jielong import`, `export`, `push` and `pull`; `extend`, which changes no weight, and `quality`.
 
-`models` lists what a server has, and `alias` gives a model a short name that stands for it everywhere.
-
 What comes in, a GGUF file or a folder in Hugging Face's layout, becomes a model folder as our runs have them: config.json,
 safetensors in float32 and tokenizer.json. What goes out is one of those, or a stage of a run, in that layout or as
-one GGUF file. `push` and `pull` copy whole folders to and from another folder or, as hf:OWNER/NAME, a hub.
+one GGUF file; an adapter goes out merged into its model. `push` and `pull` copy whole folders to and from another folder
+or, as hf:OWNER/NAME, a hub.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import re
 import shutil
-import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jielong.cli.tools import add_timeout
-from jielong.errors import CheckpointError, ConfigError, DataError, ResourceError, did_you_mean
+from jielong.errors import CheckpointError, ConfigError, DataError, ResourceError
 from jielong.opening.models import WEIGHTS, open_engine
-from jielong.opening.ports import (
-    MODEL_HELP,
-    aliases,
-    aliases_file,
-    is_address,
-    long_name,
-    open_endpoint,
-    shown_address,
-)
 from jielong.outside import own_file
-from jielong.runs import find_model, is_run, write_json
+from jielong.runs import find_model, is_run, named_stage
+
+if TYPE_CHECKING:
+    from jielong.model.transformer import LanguageModel, ScalarModel
 
 HUB = "hf:"
 _BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
@@ -46,7 +36,7 @@ def add_parsers(commands: Any) -> None:
     get.set_defaults(command=_import)
 
     give = commands.add_parser("export", help="write a model for other programs: Hugging Face's layout, or GGUF")
-    give.add_argument("source", type=Path, help="a run's folder or a model folder")
+    give.add_argument("source", type=Path, help="a run's folder, RUN:STAGE, or a model or adapter folder")
     give.add_argument("--format", choices=("hf", "gguf"), default="hf")
     give.add_argument("--dtype", help="hf: float32 or bfloat16 (default: as it lies there, without reading it)")
     give.add_argument("--type", default="f16", help="gguf: f32, f16, bf16 or q8_0 (default: f16)")
@@ -77,17 +67,6 @@ def add_parsers(commands: Any) -> None:
     pull.add_argument("--out", type=Path, help="the folder to make (default: models/NAME)")
     pull.add_argument("--force", action="store_true", help="replace what is there")
     pull.set_defaults(command=_pull)
-
-    names = commands.add_parser("models", help="the models that a server has, or the short names that you gave")
-    names.add_argument("server", nargs="?", help="its address, such as http://localhost:8080/v1")
-    add_timeout(names)
-    names.set_defaults(command=_models)
-
-    alias = commands.add_parser("alias", help="give a model a short name for all commands")
-    alias.add_argument("name", help="letters, digits, - and _")
-    alias.add_argument("model", nargs="?", help=MODEL_HELP)
-    alias.add_argument("--remove", action="store_true", help="forget the name")
-    alias.set_defaults(command=_alias)
 
     judge = commands.add_parser("quality", help="what rounded weights cost: bits per byte and greedy agreement")
     judge.add_argument("model", type=Path, help="a run's or model's folder")
@@ -137,8 +116,9 @@ def quality(arguments: argparse.Namespace) -> int:
 
 
 def _free(path: Path, force: bool) -> Path:
+    """The path, which nothing lies at that may not be replaced."""
     if path.exists() and not force:
-        raise ConfigError(f"{path} is already there; choose another --out, or replace it with --force")
+        raise ConfigError(f"{path} is already there; choose another place, or replace it with --force")
     if is_run(path):
         raise ConfigError(f"{path} is a run; choose another place")
     return path
@@ -148,67 +128,6 @@ def _copy_beside(source: Path, target: Path, names: Sequence[str] = _BESIDE) -> 
     for name in names:
         if (source / name).exists():
             shutil.copyfile(own_file(source / name), target / name)
-
-
-def _models(arguments: argparse.Namespace) -> int:
-    if not arguments.server:
-        known = aliases()
-        for name, model in sorted(known.items()):
-            print(f"{name}  {shown_address(model)}")
-        if not known:
-            print("No short names yet; give one with: jielong alias NAME MODEL")
-        return 0
-    server = long_name(arguments.server)
-    if not is_address(server):
-        raise ConfigError(f"{arguments.server!r} is no address of a server; expected http://HOST:PORT/v1")
-
-    async def listed() -> list[str]:
-        port = open_endpoint(server, arguments.timeout)
-        try:
-            return await port.models()
-        finally:
-            await port.close()
-
-    address = shown_address(server.partition("#")[0].rstrip("/"))
-    names = asyncio.run(listed())
-    for name in names:
-        print(f"{address}#{name}")
-    if not names:
-        print(f"{address} has no models yet", file=sys.stderr)
-    return 0
-
-
-def _alias(arguments: argparse.Namespace) -> int:
-    name, model = arguments.name, arguments.model
-    if not re.fullmatch(r"[\w-]+", name):
-        raise ConfigError(f"{name!r} is no short name; expected letters, digits, - and _")
-    known = aliases()
-    if arguments.remove:
-        if name not in known:
-            raise ConfigError(f"there is no short name {name!r}; {did_you_mean(name, known)}")
-        del known[name]
-    elif not model:
-        raise ConfigError(f"say which model {name!r} stands for: jielong alias {name} MODEL")
-    elif Path(name).exists():
-        raise ConfigError(f"{name!r} is a file or folder here, which would be taken first; choose another short name")
-    else:
-        model = long_name(model)
-        if is_address(model):
-            asyncio.run(open_endpoint(model).close())  # says what is wrong with it
-        else:
-            find_model(Path(model), None)  # says what is wrong with it
-            model = str(Path(model).resolve())
-        known[name] = model
-    path = aliases_file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, known)
-    except OSError as error:
-        raise ResourceError(
-            f"{path} cannot be written ({error.strerror}); set JIELONG_HOME to a folder of yours"
-        ) from None
-    print(f"{name}  {shown_address(known[name]) if name in known else 'is forgotten'}")
-    return 0
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -236,26 +155,40 @@ def _rewrite(source: Path, out: Path) -> None:
 
 
 def _save_again(source: Path, out: Path, dtype: str, positions: int = 0) -> None:
-    """The model of `source` with its weights in `dtype`, for more `positions` if given, and the tokenizer beside it."""
+    """The model of `source` with its weights in `dtype`, for more `positions` if given, and the tokenizer beside it.
+
+    An adapter is merged into its model.
+    """
     from jielong.model import hf
     from jielong.runs import write_directory
 
     if dtype not in hf.DTYPES:  # before a large model is read
         raise ConfigError(f"--dtype {dtype!r} is not available; expected one of {', '.join(hf.DTYPES)}")
-    model = hf.load(source)
-    _, data = hf.read_config(source)
+    model, home = _whole_model(source)
+    _, data = hf.read_config(home)
     end = data.get("eos_token_id")
     if end is None:
-        raise CheckpointError(f"{source}/config.json names no eos_token_id; add the id of the token that ends a text")
+        raise CheckpointError(f"{home}/config.json names no eos_token_id; add the id of the token that ends a text")
 
     if positions:
         model.config = model.config.extended(positions)
 
     def fill(aside: Path) -> None:
         hf.save(model, aside, eos_token_id=end, pad_token_id=data.get("pad_token_id"), dtype=dtype)
-        _copy_beside(source, aside)
+        _copy_beside(home, aside)
 
     write_directory(out, fill)
+
+
+def _whole_model(source: Path) -> tuple[LanguageModel | ScalarModel, Path]:
+    """The model in a folder, an adapter merged into its own, and the folder that has its config and tokenizer."""
+    from jielong.model import adapter_files, hf
+
+    if not adapter_files.is_adapter(source):
+        return hf.load(source), source
+    home = adapter_files.base_of(source)
+    print(f"Merged:  the adapter in {source} into {home}")
+    return adapter_files.load_merged(source, home), home
 
 
 def _say(folder: Path) -> None:
@@ -270,8 +203,7 @@ def _say(folder: Path) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    source = find_model(arguments.source, arguments.stage)
-    name = arguments.source.resolve().name + (f"-{arguments.stage}" if arguments.stage else "")
+    source, name = find_model(arguments.source, arguments.stage), _name_of(arguments.source, arguments.stage)
     if arguments.format == "hf":
         out = _free(arguments.out or Path("exports") / name, arguments.force)
         if arguments.dtype:
@@ -281,10 +213,11 @@ def _export(arguments: argparse.Namespace) -> int:
         print(f"Model:   {out}\nOpen:    transformers.AutoModelForCausalLM.from_pretrained({str(out)!r})")
         return 0
     from jielong.model.gguf import export_gguf
-    from jielong.model.hf import load_language_model
+    from jielong.model.hf import language_model
 
     out = _free(arguments.out or Path("exports") / f"{name}-{arguments.type}.gguf", arguments.force)
-    warnings = export_gguf(load_language_model(source), source, out, arguments.type, name)
+    model, home = _whole_model(source)
+    warnings = export_gguf(language_model(model, source), home, out, arguments.type, name)
     for warning in warnings:
         print(f"Note:    {warning}")
     print(f"Model:   {out}  ({out.stat().st_size / 1e6:,.1f} MB)\nOpen:    llama-cli -m {out}")
@@ -293,18 +226,28 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _extend(arguments: argparse.Namespace) -> int:
     source, positions = find_model(arguments.source, arguments.stage), arguments.positions
-    name = f"{arguments.source.resolve().name}-{positions}"
+    name = f"{_name_of(arguments.source, arguments.stage)}-{positions}"
     out = _free(arguments.out or Path("models") / name, arguments.force)
     _save_again(source, out, "float32", positions)
     _say(out)
     return 0
 
 
+def _name_of(source: Path, stage: str | None) -> str:
+    """The name that a file made of a model begins with: its folder's, and the stage's where one is named."""
+    path, stage = named_stage(source, stage)
+    return path.resolve().name + (f"-{stage}" if stage else "")
+
+
 def _copy(source: Path, out: Path) -> None:
-    """Whole model folders are complete or not there; training states stay behind."""
+    """Whole model folders are complete or not there; training states stay behind, and an adapter comes with its model."""
+    from jielong.model.adapter_files import is_adapter
     from jielong.model.hf import Files, read_config
     from jielong.runs import write_directory
 
+    if is_adapter(source):
+        _save_again(source, out, "float32")
+        return
     read_config(source)
     with Files(source):
         pass  # all are there and open
@@ -333,6 +276,8 @@ def _repository(address: str) -> str:
 
 
 def _push(arguments: argparse.Namespace) -> int:
+    from jielong.model.adapter_files import is_adapter
+
     source = find_model(arguments.source, arguments.stage)
     if not arguments.target.startswith(HUB):
         out = _free(Path(arguments.target), arguments.force)
@@ -342,7 +287,10 @@ def _push(arguments: argparse.Namespace) -> int:
     name, hub = _repository(arguments.target), _hub()
     try:
         hub.create_repo(name, private=not arguments.public, exist_ok=True)
-        where = hub.upload_folder(repo_id=name, folder_path=source, ignore_patterns=[".*"])
+        with tempfile.TemporaryDirectory() as aside:
+            if is_adapter(source):
+                _save_again(source, source := Path(aside) / "model", "float32")
+            where = hub.upload_folder(repo_id=name, folder_path=source, ignore_patterns=[".*"])
     except (OSError, ValueError) as error:  # httpx and the hub's own errors are both of these
         raise ResourceError(f"{name} could not be pushed ({_first_line(error)}); see: hf auth login") from error
     print(f"Model:   {where}\nBack:    jielong pull {arguments.target}")

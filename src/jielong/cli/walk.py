@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.cli.words import add_words, epochs_of, settings_of
+from jielong.errors import ConfigError
+from jielong.outside import is_name
 from jielong.recipes import about_recipes
 
 if TYPE_CHECKING:
     from jielong.recipes.shared.written import WrittenRecipe
     from jielong.runs import Run
+    from jielong.stages.differences import Difference
     from jielong.stages.recipe import Recipe
+
+MOST_SHOWN = 12
+"""Fields that are shown one by one where more differ from last time."""
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -51,15 +63,135 @@ def add_options(parser: argparse.ArgumentParser, seed: int | None = 0) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change any field")
 
 
-def walk(recipe: Recipe, root: Path) -> Run | None:
-    """Take the recipe to its end under `root` and show how far it is; None on every process but the first."""
+def add_walk_options(parser: argparse.ArgumentParser, seed: int | None = 0) -> None:
+    """The same, words for fields, and the name of the run, for commands that walk a recipe to its end."""
+    add_options(parser, seed)
+    add_words(parser)
+    parser.add_argument(
+        "--name", help="name of the run's folder below --runs (default: made of the recipe, its size and the seed)"
+    )
+
+
+def walk(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()) -> Run | None:
+    """Take the recipe, changed as the command line says, to its end and show how far it is.
+
+    `kept` are settings from elsewhere, which the command line goes before. None on every process but the first, and where
+    a person wanted to go no further.
+    """
+    from dataclasses import replace
+
     from jielong.cli.display import Display
     from jielong.report.consoles import console
-    from jielong.stages.execute import run_recipe
+    from jielong.stages.execute import in_steps, run_recipe
+    from jielong.stages.recipe import change
     from jielong.train.parallel import ranks_from_environment
 
+    epochs = epochs_of(recipe, arguments)
+    settings = [*kept, *settings_of(recipe, arguments), *arguments.set]
+    recipe = replace(change(recipe, settings), folder=_name(arguments.name))
+    chosen = _as_last_time(recipe, arguments, settings, epochs)
+    if chosen is None:
+        return None
+    recipe, root = chosen, arguments.runs
     with ranks_from_environment() as ranks:
         names = [stage.name for stage in recipe.stages]
         with Display(names, title=recipe.run_name, console=console(is_quiet=not ranks.is_first)) as display:
+            if epochs:
+                recipe = in_steps(recipe, epochs, root, display, ranks)
             run = run_recipe(recipe, root, display, ranks)
         return run if ranks.is_first else None
+
+
+def say_at_once(text: str) -> None:
+    """A line before what takes seconds to load, on the first of several processes."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)
+
+
+def say_what_next(run: Run, *, can_talk: bool) -> None:
+    """The commands that go on with a run's model, as they can be typed."""
+    path = shlex.quote(str(run.path))
+    # the library that writes GGUF is not part of every installation
+    kind = "gguf" if find_spec("gguf") else "hf"
+    if run.models():
+        print(
+            f"Talk to it:          jielong chat {path}"
+            if can_talk
+            else f"Let it write:        jielong generate {path} TEXT"
+        )
+        print(f"For other programs:  jielong export {path} --format {kind}")
+    print(f"Where it came from:  jielong lineage {path}")
+
+
+def _name(name: str | None) -> str:
+    """The name of a run's folder; ConfigError for one that is no plain folder's."""
+    if name is not None and (not is_name(name) or name[0] in ".-" or ":" in name or name != name.strip()):
+        raise ConfigError(f"--name {name!r} is no plain name of a folder; expected one such as tea-50-steps")
+    return name or ""
+
+
+# What differs from last time -------------------------------------------------------------------------------------------
+
+
+def _as_last_time(
+    recipe: Recipe, arguments: argparse.Namespace, settings: Sequence[str], epochs: Collection[str]
+) -> Recipe | None:
+    """The recipe, with the settings of last time where a person wants these; None where they want neither.
+
+    What differs is always said. A person is asked where training would begin anew for a field that this command line does
+    not name: then it was probably forgotten. With other text or chats all is made anew in any case, and nobody is asked.
+    """
+    from jielong.runs import BEFORE, Run, is_run
+    from jielong.stages.differences import differences, replaced, unasked
+
+    run = Run(arguments.runs / recipe.run_name)
+    if os.environ.get("RANK", "0") != "0" or not is_run(run.path):
+        return recipe
+    # how many steps so many epochs are is known when the data is there
+    found = [d for d in differences(recipe, run.record) if d.path not in {f"{stage}.loop.steps" for stage in epochs}]
+    if not found:
+        return recipe
+    forgotten = unasked(found, settings)
+    finished, half_done = replaced(recipe, run)
+    _say_differences(run.path, found)
+    if finished:
+        print(f"What {' and '.join(finished)} came to last time is kept in {run.path / BEFORE}.")
+    if half_done:
+        print(f"The half-done training of {' and '.join(half_done)} is begun anew.")
+    if not (finished or half_done) or not forgotten:
+        return recipe
+    repeat = [word for d in forgotten for word in ("--set", d.setting)]
+    line = shlex.join(["jielong", *arguments.words, *repeat])
+    print(f"To keep last time's settings:  {line}")
+    print("To have both side by side:     the same command with --name NAME")
+    is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    if any(d.content for d in found) or not (is_alone and sys.stdin.isatty() and sys.stdout.isatty()):
+        print("Going on with the settings of this command.")
+        return recipe
+    return _asked(recipe, forgotten)
+
+
+def _say_differences(path: Path, found: Sequence[Difference]) -> None:
+    print(f"{path} was started otherwise last time:")
+    for difference in found[:MOST_SHOWN]:
+        print(f"  {difference}")
+    if len(found) > MOST_SHOWN:
+        print(f"  and {len(found) - MOST_SHOWN} more fields")
+
+
+def _asked(recipe: Recipe, forgotten: Sequence[Difference]) -> Recipe | None:
+    """Which settings a person at the terminal wants."""
+    from jielong.stages.recipe import change
+
+    answers: Mapping[str, Recipe | None] = {
+        "k": change(recipe, [d.setting for d in forgotten]),
+        "n": recipe,
+        "q": None,
+    }
+    while True:
+        try:
+            said = input("[k]eep last time's settings, take the [n]ew ones, or [q]uit? ").strip().lower()
+        except EOFError:  # Ctrl-D
+            said = "q"
+        if said[:1] in answers:
+            return answers[said[:1]]

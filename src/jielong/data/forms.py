@@ -52,9 +52,13 @@ def chat_of(data: Mapping[str, Any]) -> Formed[Conversation]:
             messages, known = found
             return _finished(messages, name, data, {*known, *_ALWAYS}, notes)
     if "chosen" in data and "rejected" in data:
-        raise DataError("this is a preference, with chosen and rejected; give the file as --preferences")
+        raise DataError(
+            "this is a preference, with chosen and rejected; give the file to jielong run own, as --preferences"
+        )
     if isinstance(data.get("text"), str):
-        raise DataError("this is a plain text; put the file into a folder and give the folder as --source")
+        raise DataError(
+            "this is a plain text; put the file into a folder and give that to jielong adapt or jielong run own, as --source"
+        )
     raise DataError(f"the fields are {', '.join(map(str, data)) or 'none'}; expected {_EXPECTED_CHAT}")
 
 
@@ -231,7 +235,9 @@ def _refused_as_preference(data: Mapping[str, Any], key: str) -> DataError:
     if isinstance(data.get("label"), bool):
         return DataError("this is KTO's form, one answer with a label; preferences need two, chosen and rejected")
     if any(name in data for name in ("messages", "conversations", "instruction")):
-        return DataError("this is a chat; give the file as --chat, or add chosen and rejected")
+        return DataError(
+            "this is a chat; give the file to jielong adapt or jielong run own, as --chat, or add chosen and rejected"
+        )
     return DataError(f"a preference needs 'chosen' and 'rejected'; {key!r} is missing")
 
 

@@ -155,7 +155,11 @@ def load(path: Path) -> LanguageModel | ScalarModel:
 
 def load_language_model(path: Path) -> LanguageModel:
     """Like `load`, for a model that must be able to write."""
-    model = load(path)
+    return language_model(load(path), path)
+
+
+def language_model(model: LanguageModel | ScalarModel, path: Path) -> LanguageModel:
+    """The model itself, loaded from `path`; CheckpointError where it cannot write."""
     if not isinstance(model, LanguageModel):
         raise CheckpointError(
             f"{path} holds a reward model, which gives scores and no text; choose a policy checkpoint"

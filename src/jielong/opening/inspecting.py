@@ -92,8 +92,13 @@ def inspect(
 
     Tokens are those of `tokenizer`, or of one that is trained on the first records, as a recipe would train it.
     """
+    from jielong.runs import named_stage
+
+    if named_stage(path)[1] is not None:
+        return _model(path)
     if path.is_dir():
-        return _model(path) if (path / "config.json").exists() or is_run(path) else _folder(path)
+        is_model = any((path / name).exists() for name in ("config.json", "adapter_config.json"))
+        return _model(path) if is_model or is_run(path) else _folder(path)
     with opened(path) as file:
         head = file.read(HEAD_BYTES)
     if head.startswith(b"GGUF"):
@@ -128,17 +133,23 @@ def _size(config: ModelConfig) -> str:
 
 
 def _model(path: Path) -> Inspected:
+    from jielong.model import adapter_files
     from jielong.model.hf import Files, read_config
     from jielong.runs import find_model
 
-    folder = find_model(path)
+    folder, adapted = find_model(path), []
     try:
+        if adapter_files.is_adapter(folder):
+            adapter, _ = adapter_files.read_config(folder)
+            folder = adapter_files.base_of(folder)
+            adapted = [f"an adapter of rank {adapter.rank} for {folder}"]
         config, _ = read_config(folder)
         with Files(folder):  # opens the weights and reads their headers
             pass
     except (CheckpointError, ConfigError, DataError) as error:
         return Inspected(str(path), "a model folder", 0, [str(error)])
     findings = [
+        *adapted,
         _size(config),
         f"{config.num_hidden_layers} layers, {config.hidden_size} wide, {config.vocab_size:,} ids",
     ]
@@ -176,7 +187,9 @@ def _texts(path: Path, num_shown: int) -> Inspected:
         count += 1
         if len(shown) < num_shown:
             shown.append([(line.data["text"], True)])
-    findings = [f"{count:,} texts; put the file into a folder and give the folder as --source"]
+    findings = [
+        f"{count:,} texts; put the file into a folder and give that to jielong adapt or jielong run own, as --source"
+    ]
     if wrong:
         findings.append(f"wrong: {wrong:,} records have no text")
     return Inspected(str(path), "plain texts", count, findings, shown, {"texts": count, "wrong": wrong})

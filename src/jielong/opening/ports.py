@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _KEYS = ("JIELONG_API_KEY", "OPENAI_API_KEY")
 MODEL_HELP = (
-    "a run's or model's folder, a .gguf file, a short name (jielong alias), or a server's address with the model's name: "
+    "a run's or model's folder, a stage of a run (RUN:sft), a .gguf file, a short name (jielong alias), or a server's "
+    "address with the model's name: "
     "http://localhost:8080/v1#NAME"
 )
 
@@ -47,10 +48,12 @@ def aliases() -> dict[str, str]:
 
 
 def long_name(spec: str) -> str:
-    """The model that a short name stands for; a folder of that name goes first."""
+    """The model that a short name stands for, or NAME:STAGE; a folder of that name goes first."""
     if is_address(spec) or "/" in spec or Path(spec).exists():
         return spec
-    return aliases().get(spec, spec)
+    known = aliases()
+    name, _, stage = spec.rpartition(":")
+    return f"{known[name]}:{stage}" if spec not in known and name in known else known.get(spec, spec)
 
 
 def newest_run(root: Path) -> Path:
@@ -148,14 +151,15 @@ def folder_of(spec: str, stage: str | None = None) -> Path:
 
     ConfigError for an address that lacks its http://, and for what is neither a folder nor a short name.
     """
+    from jielong.runs import find_model, named_stage
+
     spec = long_name(spec)
     if re.match(r"[\w.-]+:\d+(?:[/#]|$)", spec) and not Path(spec).exists():
         raise ConfigError(f"{spec!r} is no address of a server; write http:// before it")
-    if aliases() and not Path(spec).exists() and "/" not in spec:
+    if aliases() and not named_stage(Path(spec))[0].exists() and "/" not in spec:
         raise ConfigError(f"{spec!r} is no folder and no short name; {did_you_mean(spec, aliases())}")
     if "://" in spec:
         raise ConfigError(f"{spec!r} is no address of a server; expected http:// or https://, or a folder")
-    from jielong.runs import find_model
 
     path = Path(spec)
     if path.suffix.lower() == ".gguf" and path.is_file():

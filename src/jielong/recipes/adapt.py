@@ -29,12 +29,14 @@ from jielong.train.objectives.next_token import NextTokenConfig
 from jielong.train.optim import OptimizerConfig
 from jielong.train.sources import RowsConfig
 
-EPOCHS = 3
-BYTES_PER_TOKEN = 4.0
-"""Of ordinary text in the tokenizers of models that exist; it decides the default number of steps alone."""
+EPOCHS, MOST_EPOCHS = 3, 8
+"""How often the data is gone through by default, and how often at most where there is little of it."""
 
-STEPS = (30, 120)
-"""The fewest and the most that are taken by default: fewer teach nothing, more are no longer minutes."""
+FEW_STEPS, MANY_STEPS = 30, 300
+"""So many steps are worth more than three epochs where they fit into eight, and are enough where one epoch does."""
+
+BYTES_PER_TOKEN, TOKENS_PER_MESSAGE = 4.0, 20
+"""Of ordinary text in the tokenizers of models that exist, and of the marks around a turn; for default steps alone."""
 
 
 def adapt(
@@ -54,12 +56,12 @@ def adapt(
         raise ConfigError(f"base is {base!r}; expected compute, float32 or int8")
     path = find_model(model).resolve()
     if adapter_files.is_adapter(path):
-        raise ConfigError(f"{path} is an adapter; give the model it belongs to, or one it was merged into (--merge)")
+        raise ConfigError(f"{path} is an adapter; merge it first with: jielong export {model}")
     config, _ = hf.read_config(path)
     stages: list[Stage] = [ModelStage("base", str(path), model_digest(path))]
     if source is not None:
         pages = list_pages(source)
-        num_bytes = sum(p.stat().st_size for p in pages)
+        num_tokens = sum(p.stat().st_size for p in pages) / BYTES_PER_TOKEN
         stages += [
             FolderStage("folder", str(source), content_digest(pages, source)),
             RefineStage("refine", {"pages": "folder"}),
@@ -69,12 +71,10 @@ def adapt(
     else:
         assert chat is not None
         stages.append(file_stage("chats", chat))
-        num_bytes = sum(len(m.text.encode()) for c in read_chats(chat).records for m in c.messages)
+        messages = [m for c in read_chats(chat).records for m in c.messages]
+        num_tokens = sum(len(m.text.encode()) / BYTES_PER_TOKEN + TOKENS_PER_MESSAGE for m in messages)
         data, told = "chats", {"held_out": "chats"}
-    length = min(512, config.max_position_embeddings)
-    rows = RowsConfig(length=length, rows_per_step=4, micro_rows=2)
-    steps = round(EPOCHS * num_bytes / BYTES_PER_TOKEN / (rows.length * rows.rows_per_step))
-    steps = min(max(steps, STEPS[0]), STEPS[1])
+    rows, steps = rows_and_steps(num_tokens, min(512, config.max_position_embeddings))
     stages += [
         TrainStage(
             "adapt",
@@ -93,3 +93,14 @@ def adapt(
     learned = (source or chat or path).resolve()
     where = hashlib.blake2b(f"{path}\n{learned}".encode("utf-8", "surrogateescape"), digest_size=3).hexdigest()
     return Recipe("adapt", f"{learned.stem}-{where}", seed, tuple(stages), model="adapt")
+
+
+def rows_and_steps(num_tokens: float, length: int) -> tuple[RowsConfig, int]:
+    """Rows of a step, and steps, that suit so much data; measured in log 2026-11-30-first-hour-tuning.
+
+    Little data is cut into smaller steps, as the number of updates counts there, and gone through more often.
+    """
+    num_rows = 4 if EPOCHS * num_tokens / (4 * length) >= FEW_STEPS else 2
+    epoch = num_tokens / (num_rows * length)
+    steps = max(min(EPOCHS * epoch, MANY_STEPS), min(MOST_EPOCHS * epoch, FEW_STEPS), epoch, 10)
+    return RowsConfig(length=length, rows_per_step=num_rows, micro_rows=2), round(steps)

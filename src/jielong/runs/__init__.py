@@ -9,16 +9,17 @@ the sums of its files are taken, so what a disk has changed is noticed before it
 
 from __future__ import annotations
 
-from jielong.runs.finding import find_model, is_run, lineage, open_run, run_around, runs_in, told
+from jielong.runs.finding import find_model, is_run, lineage, named_stage, open_run, run_around, runs_in, told
 from jielong.runs.metrics import MetricsLog, read_metrics
 from jielong.runs.records import FORMAT_VERSION
-from jielong.runs.run import Run
+from jielong.runs.run import BEFORE, Run
 from jielong.runs.seeds import canonical_json, derive_seed, digest
 from jielong.runs.sums import Sums, damage, sealed, sums_of, take_sums, unsealed
 from jielong.runs.watching import MemoryWatch, load_average, now_s
 from jielong.runs.writing import disk_errors, read_json, tidy, write_directory, write_json, write_text
 
 __all__ = [
+    "BEFORE",
     "FORMAT_VERSION",
     "MemoryWatch",
     "MetricsLog",
@@ -33,6 +34,7 @@ __all__ = [
     "is_run",
     "lineage",
     "load_average",
+    "named_stage",
     "now_s",
     "open_run",
     "read_json",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from jielong.errors import CheckpointError, ConfigError, did_you_mean
+from jielong.errors import CheckpointError, ConfigError
 from jielong.runs.records import RECORD, own_records
-from jielong.runs.run import Run
+from jielong.runs.run import BEFORE, Run, model_of
 
 NOT_TALKING = ("reward", "control", "base")
 """Stages that end with a model nobody asks for when they ask for a run's model."""
@@ -31,7 +33,8 @@ def run_around(path: Path) -> Run | None:
     """The run that `path` is or lies in, if it is in one; looked for along the path alone."""
     path = path.absolute()
     for inside, above in itertools.pairwise([path, path, *path.parents]):
-        if (above / "run.json").exists() or ((inside / RECORD).exists() and inside != above):
+        is_stage = (inside / RECORD).exists() and inside != above and above.name != BEFORE
+        if (above / "run.json").exists() or is_stage:
             return Run(above)
     return None
 
@@ -45,38 +48,61 @@ def open_run(path: Path) -> Run:
     return Run(path)
 
 
-def find_model(path: Path, stage: str | None = None) -> Path:
-    """The model folder that `path` means: itself, or what a stage of the run at `path` ended with.
+def _on_stderr(note: str) -> None:
+    print(f"jielong: {note}", file=sys.stderr)
 
-    Without `stage` it is the one that the recipe names as the run's; before that one is done, and in runs made before
-    recipes named one, the last that can talk. ConfigError when there is no such thing, CheckpointError where one of its
-    files has changed since its run made it.
+
+def find_model(path: Path, stage: str | None = None, tell: Callable[[str], None] = _on_stderr) -> Path:
+    """The model folder that `path` means: itself, or what a stage of the run at `path` ended with; RUN:STAGE names one.
+
+    Without a stage it is the one that the recipe names as the run's; before that one is done, and in runs made before
+    recipes named one, the last that can talk. A stage that is being made again has the model that it had before, which
+    `tell` is told. ConfigError when there is no such thing, CheckpointError where one of its files has changed since its
+    run made it.
     """
-    found = _find_model(path, stage)
+    found = _find_model(*named_stage(path, stage), tell)
     _check(found)
     return found
 
 
-def _find_model(path: Path, stage: str | None) -> Path:
+def named_stage(path: Path, stage: str | None = None) -> tuple[Path, str | None]:
+    """RUN:STAGE as a path and a stage; a folder that is really called so goes first."""
+    name, _, named = path.name.rpartition(":")
+    if not name or not named or path.exists() or not path.with_name(name).exists():
+        return path, stage
+    if stage not in (None, named):
+        raise ConfigError(f"{path} and --stage {stage} name two stages; leave one of them out")
+    return path.with_name(name), named
+
+
+def _find_model(path: Path, stage: str | None, tell: Callable[[str], None]) -> Path:
     if not is_run(path):
         for folder in (path, path / "model"):
             if (folder / "config.json").exists() or (folder / "adapter_config.json").exists():
                 if stage is not None:
-                    raise ConfigError(f"{path} is a model folder and no run; --stage {stage} says nothing there")
+                    raise ConfigError(f"{path} is a model folder and no run, and has no stage {stage!r}")
                 return folder
+        aside = own_records(path.parent).get(path.name, {}) if path.parent.name == BEFORE else {}
+        model = model_of(path, aside)
+        if model is not None:
+            return model
         if is_run(path.parent):
-            return _find_model(path.parent, path.name)
+            return _find_model(path.parent, path.name, tell)
         raise ConfigError(f"{path} holds neither a run (run.json) nor a model (config.json)")
     run = Run(path)
-    record = run.record
-    done = [n for n, s in record["stages"].items() if "done" in s and "checkpoint" in s["summary"]]
-    if stage is not None and stage not in done:
-        raise ConfigError(f"run {path.name} has no finished stage {stage!r} with a model; {did_you_mean(stage, done)}")
-    talking = [n for n in done if n not in NOT_TALKING]
-    chosen = stage or (record["model"] if record.get("model") in done else next(reversed(talking), None))
+    models, named = run.models(), run.record.get("model")
+    if stage is not None and stage not in models:
+        finished = f"finished: {', '.join(models)}" if models else "none is finished"
+        raise ConfigError(f"run {path.name} has no finished stage {stage!r} with a model; {finished}")
+    talking = [n for n in models if n not in NOT_TALKING]
+    chosen = stage or (named if named in models else next(reversed(talking), None))
     if chosen is None:
         raise ConfigError(f"{path} has no finished training stage yet; finish it with the command that began it")
-    return run.checkpoint(chosen)
+    model = models[chosen]
+    if run.stage_path(chosen) not in model.parents:
+        parts = model.relative_to(path).parts[:2]
+        tell(f"{chosen} is being made again and not finished; its model of before is used ({path.joinpath(*parts)})")
+    return model
 
 
 def _check(model: Path) -> None:
@@ -88,8 +114,10 @@ def _check(model: Path) -> None:
         stages = run.record["stages"]
     except CheckpointError:  # a run.json of another program, or one that nothing can be checked by any more
         return
-    for name, entry in stages.items():
-        wrong = run.damage(name, entry, below=model.absolute()) if "done" in entry else {}
+    aside = Run(run.path / BEFORE)
+    places = [(run, stages), (aside, own_records(aside.path))]
+    for place, name, entry in [(place, *item) for place, entries in places for item in entries.items()]:
+        wrong = place.damage(name, entry, below=model.absolute()) if "done" in entry else {}
         if wrong:
             raise CheckpointError(f"{told(wrong)}; the command that made {run.path} makes it again and keeps the rest")
 

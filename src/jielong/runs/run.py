@@ -24,6 +24,9 @@ from jielong.runs.sums import damage, sealed, sums_of
 from jielong.runs.watching import load_average
 from jielong.runs.writing import disk_errors, tidy, write_directory, write_json
 
+BEFORE = "before"
+"""The folder of a run in which finished results lie that another setting has replaced, and what was damaged."""
+
 
 class Run:
     """One run's directory: stages, their fingerprints, and run.json.
@@ -51,7 +54,7 @@ class Run:
             if self._file.exists() and not own:
                 raise CheckpointError(
                     f"{self._file} is damaged, and no stage beside it has a {RECORD} to make it anew from; restore a copy "
-                    "of this one file, or choose another --runs folder"
+                    "of this one file, or begin anew in another folder"
                 )
         if kept.get("version") != FORMAT_VERSION:
             raise CheckpointError(
@@ -76,7 +79,7 @@ class Run:
         return record
 
     def _has_folders(self) -> bool:
-        return any(path.is_dir() and path.name not in ("before", "tune") for path in self.path.iterdir())
+        return any(path.is_dir() and path.name not in (BEFORE, "tune") for path in self.path.iterdir())
 
     def _write(self, record: Mapping[str, Any], *changed: str) -> None:
         """run.json, and before it the records of the stages that have changed and are there."""
@@ -162,6 +165,29 @@ class Run:
         name = self.record["stages"][stage]["summary"]["checkpoint"]
         return self.stage_path(stage) / "steps" / name / "model"
 
+    def models(self) -> dict[str, Path]:
+        """Stage -> the folder of the model that it ended with, in the recipe's order.
+
+        A stage that is being made again has the model that was set aside last.
+        """
+        record, found = self.record, {}
+        for stage in record.get("order", record["stages"]):
+            places = [(self.stage_path(stage), record["stages"].get(stage, {})), *self._set_aside_of(stage)]
+            models = [model for folder, entry in places if (model := model_of(folder, entry))]
+            if models:
+                found[stage] = models[0]
+        return found
+
+    def _set_aside_of(self, stage: str) -> list[tuple[Path, dict[str, Any]]]:
+        """Finished results of the stage in before/, the last one first, each with its record."""
+        files = sorted(self.path.glob(f"{BEFORE}/*/{RECORD}"), key=lambda file: file.stat().st_mtime, reverse=True)
+        entries = [(file.parent, read_record(file) or {}) for file in files]
+        return [
+            (folder, entry)
+            for folder, entry in entries
+            if is_entry(stage, entry) and "done" in entry and folder == self._aside(stage, entry["done"])
+        ]
+
     def is_done(self, stage: str, fingerprint: str) -> bool:
         """Whether the stage has ended under this fingerprint and its result is still there."""
         entry = self.record["stages"].get(stage, {})
@@ -196,11 +222,11 @@ class Run:
 
     def _aside(self, stage: str, fingerprint: str) -> Path:
         """Where a finished result lies while another one of the same stage is in its place."""
-        return self.path / "before" / f"{stage}-{fingerprint[:8]}"
+        return self.path / BEFORE / f"{stage}-{fingerprint[:8]}"
 
     def _out_of_the_way(self, path: Path | None, name: str) -> Path:
         """Move something that nobody knows, or that is damaged, to a free name in before/; without it, a new folder."""
-        places = (self.path / "before" / (name if n == 1 else f"{name}-{n}") for n in range(1, 10_000))
+        places = (self.path / BEFORE / (name if n == 1 else f"{name}-{n}") for n in range(1, 10_000))
         place = next(place for place in places if not os.path.lexists(place))
         place.parent.mkdir(exist_ok=True)
         if path is None:
@@ -335,6 +361,13 @@ class Run:
             **({"output_files": sums_of(self.path, *outputs)} if outputs else {}),
         }
         self._write(record, stage)
+
+
+def model_of(folder: Path, entry: Mapping[str, Any]) -> Path | None:
+    """The model that the stage in a folder ended with; None where it has not ended, or with none."""
+    if "done" not in entry or "checkpoint" not in entry["summary"] or not folder.is_dir():
+        return None
+    return folder / "steps" / entry["summary"]["checkpoint"] / "model"
 
 
 def _is_empty(folder: Path) -> bool:

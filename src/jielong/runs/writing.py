@@ -30,9 +30,7 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"the disk of {path} is full ({free / 1e6:.0f} MB free); make room and run again"
             ) from error
         if error.errno in _UNWRITABLE:
-            raise ResourceError(
-                f"{path} cannot be written ({error.strerror}); choose another folder with --runs"
-            ) from error
+            raise ResourceError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
         raise
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from jielong.config import resolved
-from jielong.errors import CheckpointError, ResourceError
-from jielong.runs import MemoryWatch, Run, now_s, told
-from jielong.stages.recipe import Context, Display, Recipe, Silent, Stage, Summary
+from jielong.errors import CheckpointError, ConfigError, ResourceError
+from jielong.runs import MemoryWatch, Run, is_run, now_s, told
+from jielong.stages.recipe import Context, Display, Recipe, Silent, Stage, Summary, change
+from jielong.stages.timing import time_ahead
+from jielong.stages.train import TrainStage
 from jielong.train.machine import Machine, has_device, keep_freed_memory, look_at_machine, return_freed_memory
 from jielong.train.parallel import Ranks
 
@@ -22,10 +24,35 @@ from jielong.train.parallel import Ranks
 def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks: Ranks = Ranks()) -> Run:  # noqa: B008
     """Take a recipe to its end in `root`/RECIPE-SIZE-SEED; finished stages are passed over, unfinished ones resumed."""
     with begun(recipe, root, display or Silent(), ranks) as context:
+        if ranks.size == 1:
+            for line in time_ahead(context):
+                context.display.message(line)
         for stage in recipe.stages:
             if pass_or_run(stage, context) and ranks.is_first:
                 look_ahead(stage, context)
     return context.run
+
+
+def in_steps(
+    recipe: Recipe,
+    epochs: Mapping[str, float],
+    root: Path,
+    display: Display,
+    ranks: Ranks = Ranks(),  # noqa: B008
+) -> Recipe:
+    """The recipe with each of these trainings as long as it takes to go so often through its data, which is made first."""
+    for name in [s.name for s in recipe.stages if s.name in epochs]:
+        stage = recipe.stage(name)
+        assert isinstance(stage, TrainStage)
+        material = {stage.inputs[role] for role in stage.looks_at}
+        needed = {before.name for role in material for before in recipe.before(role)} | material
+        with begun(recipe, root, display, ranks) as context:
+            for before in recipe.stages:
+                if before.name in needed:
+                    pass_or_run(before, context)
+            steps = stage.steps_of(epochs[name], context)
+        recipe = change(recipe, [f"{name}.loop.steps={steps}"])
+    return recipe
 
 
 def look_ahead(stage: Stage, context: Context) -> None:
@@ -46,6 +73,7 @@ def begun(recipe: Recipe, root: Path, display: Display, ranks: Ranks = Ranks()) 
     watched; run.json is written and threads are set.
     """
     fingerprints, run = recipe.fingerprints(), Run(root / recipe.run_name)
+    _refuse_another(recipe, run)
     if ranks.is_first:
         before = recipe.fingerprints(with_places=True)
         run.rename_fingerprints({before[name]: fingerprints[name] for name in before})
@@ -55,6 +83,7 @@ def begun(recipe: Recipe, root: Path, display: Display, ranks: Ranks = Ranks()) 
             stage.check(recipe)
     with run.alone() if ranks.is_first else nullcontext():
         if ranks.is_first:
+            display.message("looking at the machine, and at what is there")
             for note in run.begin(recipe.about(), [s.name for s in recipe.stages], _machine_of(run)):
                 display.message(note)
             set_damaged_aside(recipe, run, display)
@@ -66,6 +95,20 @@ def begun(recipe: Recipe, root: Path, display: Display, ranks: Ranks = Ranks()) 
         keep_freed_memory()
         with MemoryWatch() as memory:
             yield Context(recipe, run, machine, display, memory, ranks)
+
+
+def _refuse_another(recipe: Recipe, run: Run) -> None:
+    """ConfigError where the folder of the run's name holds a run of something else, which this one would take apart."""
+    if not recipe.folder or not is_run(run.path):
+        return
+    names = ("recipe", "size", "seed")
+    there, mine = ([about.get(name) for name in names] for about in (run.record, recipe.about()))
+    if any(known not in (None, own) for known, own in zip(there, mine, strict=True)):
+        told_of = "{} ({}, seed {})".format(*there)
+        raise ConfigError(
+            f"{run.path} is a run of {told_of} and not of {recipe.name} ({recipe.size}, seed {recipe.seed}); "
+            "choose another --name"
+        )
 
 
 def set_damaged_aside(recipe: Recipe, run: Run, display: Display) -> None:

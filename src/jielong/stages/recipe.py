@@ -124,6 +124,8 @@ class Recipe:
     searches: tuple[Search, ...] = ()
     model: str = ""
     """The stage whose model the run is, for whoever asks for the run's."""
+    folder: str = ""
+    """The name of the run's folder, where it is not made of name, size and seed."""
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -144,7 +146,7 @@ class Recipe:
 
     @property
     def run_name(self) -> str:
-        return f"{self.name}-{self.size}-{self.seed}"
+        return self.folder or f"{self.name}-{self.size}-{self.seed}"
 
     def about(self) -> dict[str, Any]:
         """What run.json says of it."""

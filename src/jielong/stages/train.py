@@ -107,9 +107,18 @@ class TrainStage(Stage):
                 hint = f"longer rows take more: --set {self.name}.source.length={2 * rows.length}"
                 raise DataError(f"stage {self.name} could not be trained: {error}; {hint}") from error
 
+    def steps_of(self, epochs: float, context: Context) -> int:
+        """How many steps go so often through its data, which is there; ConfigError where it has no rows to go through."""
+        rows = self.source.rows()
+        if rows is None:
+            raise ConfigError(f"stage {self.name} writes what it learns from, and has no epochs; give it steps")
+        tokenizer = open_tokenizer(self, context)
+        return rows.steps(epochs, self.given(context, tokenizer, context.recipe.seed))
+
     def run(self, context: Context) -> Summary:
         """Take the training to its end; the summary names the checkpoint to go on from."""
         machine, ranks, directory = context.machine, context.ranks, context.directory(self.name)
+        context.display.update(0, 0, None, 0.0, 0.0, "opening the model, and trying how fast it is")
         tokenizer, seed = open_tokenizer(self, context), derive_seed(context.recipe.seed, self.name)
         modules = self._open_modules(context, tokenizer, seed)
         main = cast(LanguageModel, modules[self.objective.main])
@@ -136,6 +145,7 @@ class TrainStage(Stage):
         # it would forbid the kernels that are fast: there a resumed run is alike but for rounding.
         torch.use_deterministic_algorithms(picked["compile"] and machine.device == "cpu")
         if picked["compile"] and rows is not None:
+            context.display.message(f"{self.name}: compiling its layers, which takes up to a minute and pays later")
             fault = compile_if_right(main, rows, machine, ranks)
             if fault:
                 picked["compile"] = False

@@ -52,13 +52,15 @@ class Machine:
         return DTYPES[self.dtype]
 
 
-def product_speeds(dtypes: Sequence[torch.dtype], device: str, for_s: float = 0.3) -> list[float]:
+def product_speeds(
+    dtypes: Sequence[torch.dtype], device: str, for_s: float = 0.3, size: int | None = None
+) -> list[float]:
     """GFLOP/s of a square matrix product in each format, the best within `for_s` seconds each.
 
     Neighbours can only make a product slower, and for some tenths of a second all of them: so the formats take turns, as a
     choice between them must not depend on who was disturbed.
     """
-    size = 8192 if device == "cuda" else 1024  # as much as it takes to keep one busy
+    size = size or (8192 if device == "cuda" else 1024)  # as much as it takes to keep one busy
     a = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(device)
     factors = [a.to(dtype) for dtype in dtypes]
     best, end = [float("inf")] * len(dtypes), time.perf_counter() + for_s * len(dtypes)
@@ -79,6 +81,12 @@ def bf16_is_right(device: str) -> bool:
     exact = a.bfloat16().float() @ b.bfloat16().float()
     half = (a.bfloat16() @ b.bfloat16()).float()
     return bool((exact - half).abs().max() <= exact.abs().max() * 2**-7)
+
+
+def bf16_is_slow(device: str) -> bool:
+    """Whether bf16 products are out of the question: without instructions for them a large one takes seconds."""
+    plain, half = product_speeds((torch.float32, torch.bfloat16), device, for_s=0.01, size=256)
+    return half < plain / 8
 
 
 def has_compiler() -> bool:
@@ -129,7 +137,7 @@ def choose_dtype(float32_speed: float, bfloat16_speed: float) -> str:
 def look_at_machine() -> Machine:
     """Measure and pick: a GPU where torch sees one, bf16 where it is right and faster, all threads."""
     device = choose_device(has_device("cuda"), has_device("mps") and trains_like_cpu("mps"))
-    dtypes = (torch.float32, torch.bfloat16) if bf16_is_right(device) else (torch.float32,)
+    dtypes = (torch.float32, torch.bfloat16) if bf16_is_right(device) and not bf16_is_slow(device) else (torch.float32,)
     plain, half = (*product_speeds(dtypes, device), 0.0)[:2]
     return Machine(
         device=device,

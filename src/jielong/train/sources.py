@@ -123,6 +123,12 @@ class RowsConfig(SourceConfig):
         kinds = {"tokens": self._documents, "chats": self._chats, "preferences": self._pairs}
         return kinds[given.material.holds](given)
 
+    def steps(self, epochs: float, given: Given) -> int:
+        """How many steps go so often through all rows."""
+        source = self.build(given).source
+        assert isinstance(source, PackedTokens | PackedChats | PaddedPairs)
+        return source.steps(epochs)
+
     def _documents(self, given: Given) -> Feed:
         def packed(part: Part) -> PackedTokens:
             return PackedTokens(given.material.tokens(part), **self._rows(given))

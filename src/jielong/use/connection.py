@@ -105,7 +105,7 @@ class Connection:
         """The error for a refusal, with what to try."""
         said, where = self.hidden(in_words(body)), f"{self.shown_url}/{path}"
         if "max_tokens" in said and "too large" in said:
-            return RefusedError(f"{where} answered {status}: {said}; ask for fewer with --max-tokens", body, status)
+            return RefusedError(f"{where} answered {status}: {said}; ask for fewer tokens", body, status)
         if (is_too_long(said) and status != 429) or status == 413:
             what = "a text" if path == "embeddings" else "the prompt"
             less = "give it shorter ones" if path == "embeddings" else "say less, or start anew"
@@ -149,7 +149,7 @@ class Connection:
             )
         if isinstance(error, httpx2.TimeoutException):
             return ResourceError(
-                f"{url} was silent for {self._timeout_s:g} s; give it longer with --timeout, or ask for fewer --max-tokens"
+                f"{url} was silent for {self._timeout_s:g} s; give it a longer timeout, or ask for fewer tokens"
             )
         if isinstance(error, httpx2.ProxyError) or "socks" in why.lower():
             named = ", ".join(_proxies_set()) or "the proxy"

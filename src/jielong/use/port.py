@@ -115,7 +115,7 @@ class Answer:
         if self.stop == "content_filter":
             return "the server's filter kept the answer back"
         if self.thoughts:
-            why = "and was cut before it answered; allow more with --max-tokens" if self.stop == "length" else ""
+            why = "and was cut before it answered; allow it more tokens" if self.stop == "length" else ""
             return f"the model only thought {why or 'and gave no answer'}"
         return f"the model gave no text (it ended with {self.stop!r})"
 

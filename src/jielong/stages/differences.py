@@ -1,0 +1,92 @@
+"""What a recipe sets otherwise than the last start of its run did, field by field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jielong.config import resolved
+from jielong.runs import Run
+from jielong.stages.recipe import Recipe, Stage
+from jielong.stages.train import TrainStage
+
+OF_CONTENT = {"digest": "other content", "facts": "other content", "version": "made by another version of jielong"}
+"""Fields that nobody sets, as they stand for what a stage was made of, and what it means when they differ."""
+
+WORTH_ASKING_S = 60.0
+"""Half-done training of so many seconds is not thrown away unasked; with less, somebody is trying settings."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field of a stage with another value than last time; `content` says in words what differs where nobody set it."""
+
+    stage: str
+    field: str
+    before: Any
+    now: Any
+    content: str = ""
+
+    @property
+    def path(self) -> str:
+        return f"{self.stage}.{self.field}"
+
+    @property
+    def setting(self) -> str:
+        """What `--set` takes to have last time's value."""
+        return f"{self.path}={_written(self.before)}"
+
+    def __str__(self) -> str:
+        if self.content:
+            return f"{self.stage}: {self.content}"
+        return f"{self.path}: {_written(self.before)} last time, {_written(self.now)} now"
+
+
+def differences(recipe: Recipe, record: Mapping[str, Any]) -> list[Difference]:
+    """Where stages that had begun when the run was last started differ; what has moved does not, nor do controls."""
+    controls = set(recipe.mirrored.values())
+    found: list[Difference] = []
+    for stage in recipe.stages:
+        config = record["stages"].get(stage.name, {}).get("config")
+        if stage.name not in controls and isinstance(config, Mapping):
+            found += _of_stage(stage, config)
+    return found
+
+
+def _of_stage(stage: Stage, config: Mapping[str, Any]) -> Iterator[Difference]:
+    before, now = dict(_leaves(config)), dict(_leaves(resolved(stage)))
+    for field in now:
+        if field not in before or before[field] == now[field] or field in stage.only_places:
+            continue
+        yield Difference(stage.name, field, before[field], now[field], OF_CONTENT.get(field, ""))
+
+
+def _leaves(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of every field that can be set."""
+    for name, value in config.items():
+        if isinstance(value, Mapping) and "kind" in value:
+            yield from _leaves(value, f"{above}{name}.")
+        elif name not in ("kind", "name", "inputs"):
+            yield f"{above}{name}", value
+
+
+def replaced(recipe: Recipe, run: Run) -> tuple[list[str], list[str]]:
+    """Trainings of the run whose place the recipe's own will take: finished ones, and half-done ones of some length."""
+    fingerprints, stages = recipe.fingerprints(), run.record["stages"]
+    known = {s.name: stages[s.name] for s in recipe.stages if isinstance(s, TrainStage) and s.name in stages}
+    other = {name: entry for name, entry in known.items() if entry["fingerprint"] != fingerprints[name]}
+    finished = [name for name, entry in other.items() if "done" in entry]
+    half_done = [name for name in other if name not in finished and other[name]["seconds"] >= WORTH_ASKING_S]
+    return finished, half_done
+
+
+def unasked(found: Iterable[Difference], settings: Iterable[str]) -> list[Difference]:
+    """Those that no setting of this start has asked for."""
+    said = {setting.partition("=")[0].strip() for setting in settings}
+    return [d for d in found if not d.content and d.path not in said]
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -7,6 +7,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
+from jielong.cli.dice import seed_of
 from jielong.cli.tools import PERSON, cut, means_of, show_thought, typed, unanswered
 from jielong.errors import JielongError, TooLongError
 from jielong.opening.ports import open_port
@@ -39,6 +40,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
         offered = tuple(tool.schema for tool in tools)
         opening: tuple[Message, ...] = (Message("system", arguments.system),) if arguments.system else ()
         print(f"{port.name}\n{HELP}")
+        seed = seed_of(arguments)
         messages, turn = opening, 0
         try:
             while True:
@@ -67,7 +69,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                 shown = Shown(arguments.thoughts)
                 options = Options(
                     sampling,
-                    derive_seed(arguments.seed, "turn", turn),
+                    derive_seed(seed, "turn", turn),
                     on_text=shown.say,
                     on_thought=shown.think,
                 )

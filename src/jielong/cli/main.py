@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jielong import stopping
 from jielong.cli import act, adapt, ask, check, evaluate, inspect, judge, library, models, spell, tools, tune
+from jielong.cli.dice import SEED_HELP, seed_of
 from jielong.cli.given import check_paths, fault_of_user
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
 from jielong.errors import JielongError
@@ -93,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     chat.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
     chat.add_argument("--top-p", type=float, default=1.0)
     chat.add_argument("--max-tokens", type=int, default=80)
-    chat.add_argument("--seed", type=int, default=0)
+    chat.add_argument("--seed", type=int, help=SEED_HELP)
     models.add_weights(chat)
     tools.add_options(chat)
     tools.add_asking(chat)
@@ -113,7 +114,8 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument(
         "--stop", action="append", default=[], help="end before this text; may be given several times"
     )
-    generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--seed", type=int, help=SEED_HELP)
+    generate.add_argument("--show", action="store_true", help="show how each token was drawn, and from what")
     models.add_weights(generate)
     generate.set_defaults(command=_generate)
 
@@ -203,8 +205,9 @@ def _generate(arguments: argparse.Namespace) -> int:
         sampling,
         stage=arguments.stage,
         ask=arguments.ask,
-        seed=arguments.seed,
+        seed=seed_of(arguments),
         weights=arguments.weights,
+        show=arguments.show,
     )
 
 

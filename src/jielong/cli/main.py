@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jielong import stopping
-from jielong.cli import act, adapt, ask, check, evaluate, inspect, judge, library, models, spell, tools, tune
+from jielong.cli import act, adapt, ask, check, evaluate, inspect, judge, library, models, report, spell, tools, tune
 from jielong.cli.dice import SEED_HELP, seed_of
 from jielong.cli.given import check_paths, fault_of_user
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
@@ -130,6 +130,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     check.add_parser(commands)
 
+    report.add_parser(commands)
+
     tree = commands.add_parser("lineage", help="where the checkpoints of a run came from")
     tree.add_argument("run", type=Path)
     tree.set_defaults(command=_lineage)
@@ -154,6 +156,7 @@ def _version() -> str:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add_options(parser, seed=None)
+    report.add_language(parser)
     parser.add_argument("--no-chat", action="store_true", help="do not offer a chat at the end")
 
 
@@ -162,9 +165,7 @@ def _run(arguments: argparse.Namespace) -> int:
     run = walk(recipe, arguments.runs)
     if run is None:
         return 0
-    from jielong.report.shown import show
-
-    show(run)
+    report.show_report(run, report.language_of(arguments))
     trained = [s for s in run.record["stages"] if (run.path / s / "steps").exists()]
     if any(s in trained for s in ("sft", "rl")):
         print(f"\nTalk to it:          jielong chat {run.path}")

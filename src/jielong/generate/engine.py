@@ -150,9 +150,7 @@ class Engine:
         num_candidates: int = 0,
     ) -> Generator[Event, None, None]:
         """The events of one request as they come; leaving early cancels it. Others' events wait for their `step`."""
-        id = self.submit(
-            request, allowed=allowed, num_alternatives=num_alternatives, num_candidates=num_candidates
-        )
+        id = self.submit(request, allowed=allowed, num_alternatives=num_alternatives, num_candidates=num_candidates)
         is_over = False
         try:
             while not is_over:

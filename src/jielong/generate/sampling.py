@@ -198,9 +198,7 @@ def _shape(scores: Tensor, rules: Rules, history: Tensor | None, allowed: Tensor
     is_cut = (rules.top_k > 0) | (rules.top_p < 1)
     if is_cut.any():
         rows = is_cut.nonzero().squeeze(1)
-        threshold[rows] = torch.maximum(
-            threshold[rows], sorted_cut(scores[rows], rules.top_k[rows], rules.top_p[rows])
-        )
+        threshold[rows] = torch.maximum(threshold[rows], sorted_cut(scores[rows], rules.top_k[rows], rules.top_p[rows]))
     return scores.masked_fill(scores < threshold[:, None], -torch.inf)
 
 

@@ -11,7 +11,7 @@ from jielong.records import Candidate, Cut, Draw
 Name = Callable[[int], str]
 """From a token's id to how it is shown."""
 
-_LABEL, _CELL = 17, 12
+_LABEL, _CELL = 17, 11
 
 
 def legend(*, is_greedy: bool, has_cuts: bool) -> str:
@@ -88,7 +88,8 @@ def _line(label: str, cells: Sequence[str]) -> str:
 
 def _wrapped(label: str, parts: Sequence[str], width: int = 80) -> list[str]:
     """The parts after a label, with a comma between them, over as many lines as it takes."""
-    lines, margin = [], 6 + _LABEL
+    lines: list[str] = []
+    margin = 6 + _LABEL
     for number, part in enumerate(parts):
         piece = part + ("," if number < len(parts) - 1 else "")
         if lines and len(lines[-1]) + 1 + len(piece) <= width:

@@ -57,7 +57,10 @@ p.gains { margin-bottom: 2px; } ul.gains { margin: 0; padding-left: 20px; }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 12px 32px; font-size: 14px; margin: 0; }
 dt { font-weight: 600; } dd { margin: 0; color: var(--muted); }
 article { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 18px 18px; }
-article + article { margin-top: 14px; }
+article { margin-top: 14px; }
+article .label { margin: 0 0 2px; font-size: 13px; color: var(--muted); display: flex; flex-wrap: wrap; gap: 0 12px; }
+.label .better { color: var(--good); } .label .worse { color: var(--bad); }
+.chosen p { margin: 0; } .chosen ul { margin: 2px 0; padding-left: 20px; }
 article h3 { margin: 0 0 10px; font-size: 16px; font-weight: 600; white-space: pre-wrap; }
 .answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: 14px; }
 .answer { border-top: 3px solid var(--line); padding-top: 6px; min-width: 0; }

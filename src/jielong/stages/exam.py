@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,10 @@ from jielong.config import at_least
 from jielong.evaluate.held_out import bits_per_byte
 from jielong.evaluate.statistics import paired_bootstrap, win_rate
 from jielong.records import Conversation, Sampling
-from jielong.report.report import ReportData, report_json, write_report
+from jielong.report.html import write_report
+from jielong.report.report import ReportData, report_json
 from jielong.runs import derive_seed, load_average, now_s, read_json, read_metrics, write_json
+from jielong.stages.cards import choose_cards
 from jielong.stages.lessons import exam_items, halves
 from jielong.stages.models import port_of
 from jielong.stages.parts import read_documents, read_jsonl
@@ -178,19 +179,7 @@ class EvaluateStage(Stage):
     ) -> ReportData:
         """Everything the report shows, as plain data."""
         record = context.run.record
-        rng = random.Random(derive_seed(context.recipe.seed, "samples"))
-        chosen = [(name, rng.randrange(len(items))) for name, items in parts.items() for _ in range(2) if items]
-        samples = []
-        for name, index in chosen[: self.num_samples]:
-            item = parts[name][index]
-            shown = {role: answers[role][name][index] for role in answers}
-            samples.append(
-                {
-                    "question": "\n".join(m.text for m in item.messages),
-                    "reference": item.answers[0] if item.answers else "",
-                    "answers": {r: {"text": t, "score": gold_score(item, t).value} for r, t in shown.items()},
-                }
-            )
+        samples, chosen = choose_cards(parts, answers, context.recipe.seed, self.num_samples)
         trained = [s for s in record["stages"] if (context.directory(s) / "metrics.jsonl").exists()]
         refine_file = context.parent(self, "held_out") / "report.json"
         seconds_by_stage = {n: s["seconds"] for n, s in record["stages"].items()}
@@ -219,4 +208,5 @@ class EvaluateStage(Stage):
             refine=read_json(refine_file) if refine_file.exists() else {},
             facts=facts,
             warnings=warnings,
+            chosen=chosen,
         )

@@ -46,7 +46,7 @@ def _header(data: ReportData, words: Words) -> str:
     for measure in rows(data):
         if measure.key in ("unseen_accuracy_en", "unseen_accuracy_zh", "invention_rate", "gold_score"):
             if measure.key in values:
-                name = words("after stage", measure=measure.name(words), stage=words.stage(last))
+                name = words("of stage", measure=measure.name(words), stage=words.stage(last))
                 tiles.append((measure.show(values[measure.key]), name))
     if "seconds" in data.facts:
         tiles.append((words.duration(data.facts["seconds"]), words("from pages to report")))
@@ -123,7 +123,7 @@ def _samples(data: ReportData, words: Words) -> str:
             kind, sign, said = _verdict(answer.get("score"))
             said = words(said) if said else ""
             mark = f'<span class="mark" title="{said}" aria-label="{said}">{sign}</span>' if sign else ""
-            text = escape(answer["text"].strip()) or f'<span class="muted">{words("nothing")}</span>'
+            text = escape(answer["text"].rstrip("\ufffd").strip()) or f'<span class="muted">{words("nothing")}</span>'
             cells.append(
                 f'<div class="answer {kind}"><h4>{escape(words.stage(stage))}{mark}</h4><div class="text">{text}</div></div>'
             )
@@ -245,7 +245,7 @@ def _refine(data: ReportData, words: Words) -> str:
 
 
 def _texts(count: int, words: Words) -> str:
-    return words("texts", count=count)
+    return words("one text") if count == 1 else words("texts", count=count)
 
 
 def _bar(name: str, share: float, text: str, kind: str = "") -> str:

@@ -154,9 +154,9 @@ def control(data: ReportData, name: str, key: str) -> float | None:
 
 
 def best_stages(data: ReportData, measure: Measure) -> set[str]:
-    """The stages that share the best value; nobody where one value stands alone or no way is better."""
+    """The stages that share the best value; nobody where all have the same, or no way is better."""
     values = {s: v[measure.key] for s, v in data.stages.items() if math.isfinite(v.get(measure.key, math.nan))}
-    if not measure.better or len(values) < 2:
+    if not measure.better or len(set(values.values())) < 2:
         return set()
     top = max(measure.better * v for v in values.values())
     return {s for s, v in values.items() if measure.better * v == top}

@@ -26,7 +26,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "note": ("note", "注意"),
     "from pages to report": ("from pages to report", "从网页到报告"),
     "most memory": ("most memory in use at once", "内存占用峰值"),
-    "after stage": ("{measure}, {stage}", "{measure}，{stage}"),
+    "of stage": ("{stage}: {measure}", "{stage}：{measure}"),
     "measure": ("measure", "指标"),
     "colon": (": ", "："),
     "comma": (", ", "，"),
@@ -202,6 +202,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "kept": ("kept", "保留"),
     "texts": ("{count:,} texts", "{count:,} 篇"),
+    "one text": ("1 text", "1 篇"),
     "drop.advertisement": ("advertisement", "广告"),
     "drop.boilerplate": ("boilerplate", "模板文字"),
     "drop.broken text": ("broken text", "乱码"),
@@ -217,6 +218,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "drop.repeated lines": ("repeated lines", "重复的行"),
     "drop.repeated phrases": ("repeated phrases", "重复的短语"),
     "drop.too short": ("too short", "过短"),
+    "drop.unreadable": ("unreadable", "无法读取"),
     # the run
     "time by stage": ("Time of each stage:", "各阶段用时："),
     "fact.machine.device": ("computed on", "计算设备"),
@@ -247,15 +249,17 @@ _WORDS: dict[str, tuple[str, str]] = {
 
 _WARNINGS = (
     (
-        r"overfitting: (\S+) turned up from (\S+) at step (\d+) to (\S+) at step (\d+); the checkpoint of step \d+ is kept as the result",
-        "过拟合：{0} 从第 {2} 步的 {1} 升到第 {4} 步的 {3}；保留第 {2} 步的检查点作为结果",
+        r"overfitting: held_out_loss turned up from (\S+) at step (\d+) to (\S+) at step (\d+); the checkpoint of step \d+ is kept.*",
+        "overfitting: the held-out loss turned up from {0} at step {1} to {2} at step {3}; the checkpoint of step {1} is kept",
+        "过拟合：留出集损失从第 {1} 步的 {0} 升到第 {3} 步的 {2}；保留第 {1} 步的检查点作为结果",
     ),
     (
         r"diverged: (.*); went back and took half the rate, attempt (\d+)",
+        "diverged: {0}; went back and took half the learning rate, attempt {1}",
         "训练发散（{0}）；已退回并把学习率减半，第 {1} 次尝试",
     ),
 )
-"""What training may warn of, which a run keeps in English."""
+"""What training may warn of, as a run keeps it, and its words in each language."""
 
 
 class Words:
@@ -302,11 +306,9 @@ class Words:
     def warning(self, text: str) -> str:
         """A warning "STAGE: ..." of training, in this language where it is a known one."""
         stage, _, said = text.partition(": ")
-        if self.language == "en" or not said:
-            return text
-        for pattern, told in _WARNINGS:
+        for pattern, *told in _WARNINGS:
             if match := re.fullmatch(pattern, said):
-                return f"{self.stage(stage)}：{told.format(*match.groups())}"
+                return f"{self.stage(stage)}{self('colon')}{told[self._at].format(*match.groups())}"
         return text
 
 

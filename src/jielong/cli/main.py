@@ -13,7 +13,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jielong import stopping
-from jielong.cli import act, adapt, ask, check, evaluate, inspect, judge, library, models, report, spell, tools, tune
+from jielong.cli import (
+    act,
+    adapt,
+    ask,
+    check,
+    compare,
+    evaluate,
+    inspect,
+    judge,
+    library,
+    models,
+    report,
+    spell,
+    tools,
+    tune,
+)
 from jielong.cli.dice import SEED_HELP, seed_of
 from jielong.cli.given import check_paths, fault_of_user
 from jielong.cli.walk import add_options, add_recipe, add_size, walk, written_recipe
@@ -131,6 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_parser(commands)
 
     report.add_parser(commands)
+    compare.add_parser(commands)
 
     tree = commands.add_parser("lineage", help="where the checkpoints of a run came from")
     tree.add_argument("run", type=Path)

@@ -28,7 +28,7 @@ from jielong.generate.packed import PackedModel
 from jielong.generate.requests import Allowed, Job, check_pairs, check_request, masks_of
 from jielong.generate.rows import READING, WRITING
 from jielong.generate.sampling import Rules, draw, likeliest, put, uniforms
-from jielong.generate.scoring import Pair, are_likeliest, logprobs, score_pairs
+from jielong.generate.scoring import Pair, are_likeliest, distributions, logprobs, score_pairs
 from jielong.generate.slots import Slots
 from jielong.model.transformer import LanguageModel
 from jielong.records import Event, Request, Sample
@@ -189,6 +189,11 @@ class Engine:
     def are_likeliest(self, pairs: Sequence[Pair]) -> list[list[bool]]:
         """Of many (prompt, ids) pairs, whether each id is the likeliest one after those before it."""
         return self._judge(pairs, are_likeliest)
+
+    def distributions(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> Tensor:
+        """Log-probabilities at temperature 1 of every id in the place of each of `ids`: (len(ids), V) float32, on the CPU."""
+        (rows,) = self._judge([(prompt_ids, ids)], distributions)
+        return torch.stack(rows)
 
     @torch.inference_mode()
     def _judge(self, pairs: Sequence[Pair], judge: Callable[[Tensor, Tensor], list[T]]) -> list[list[T]]:

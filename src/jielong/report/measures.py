@@ -35,6 +35,10 @@ class Measure:
             return "–"
         return f"{100 * value:.1f}%" if self.unit == "share" else f"{value:.3f}"
 
+    def change(self, difference: float) -> str:
+        """A difference of two values: of shares in percentage points."""
+        return f"{100 * difference:+.1f}" if self.unit == "share" else f"{difference:+.3f}"
+
 
 MEASURES = (
     Measure("unseen_accuracy_en", 1),

@@ -218,6 +218,10 @@ _WORDS: dict[str, tuple[str, str]] = {
     "drop.repeated lines": ("repeated lines", "重复的行"),
     "drop.repeated phrases": ("repeated phrases", "重复的短语"),
     "drop.too short": ("too short", "过短"),
+    "drop.too large": ("too large", "过大"),
+    "drop.took too long": ("took too long", "处理超时"),
+    "drop.took too much memory": ("took too much memory", "占用内存过多"),
+    "drop.ended its reader": ("ended its reader", "导致读取进程中止"),
     "drop.unreadable": ("unreadable", "无法读取"),
     # the run
     "time by stage": ("Time of each stage:", "各阶段用时："),

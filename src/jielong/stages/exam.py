@@ -14,7 +14,7 @@ from jielong.records import Conversation, Sampling
 from jielong.report.html import write_report
 from jielong.report.report import ReportData, report_json
 from jielong.runs import derive_seed, load_average, now_s, read_json, read_metrics, write_json
-from jielong.stages.cards import choose_cards
+from jielong.stages.cards import Parts, choose_cards
 from jielong.stages.lessons import exam_items, halves
 from jielong.stages.models import port_of
 from jielong.stages.parts import read_documents, read_jsonl
@@ -81,10 +81,15 @@ def share(hits: Sequence[bool]) -> float:
 
 def measures(parts: dict[str, list[Item]], texts: dict[str, list[str]], *, is_bare: bool) -> dict[str, float]:
     """The report's numbers for one model, from its answers to every part of the exam."""
+    return {name: share(found) for name, found in hits(parts, texts, is_bare=is_bare).items()}
 
-    def right(part: str) -> float:
+
+def hits(parts: Parts, texts: Mapping[str, Sequence[str]], *, is_bare: bool) -> dict[str, list[bool]]:
+    """Which single answers count for each of these numbers, in the order of the items."""
+
+    def right(part: str) -> list[bool]:
         counts = contains_value if is_bare else is_right
-        return share([counts(i, t) for i, t in zip(parts[part], texts[part], strict=True)])
+        return [counts(i, t) for i, t in zip(parts[part], texts[part], strict=True)]
 
     found = {"unseen_accuracy_en": right("questions_en"), "unseen_accuracy_zh": right("questions_zh")}
     if not is_bare:
@@ -93,9 +98,9 @@ def measures(parts: dict[str, list[Item]], texts: dict[str, list[str]], *, is_ba
             "followup_accuracy": right("followups"),
             "translation_accuracy": right("translations"),
             "format_accuracy": right("formats"),
-            "invention_rate": share([is_invention(i, t) for i, t in made_up]),
-            "refusal_rate": share([is_refusal(t) for t in texts["refusals"]]),
-            "over_refusal_rate": share([is_refusal(t) for t in texts["harmless"]]),
+            "invention_rate": [is_invention(i, t) for i, t in made_up],
+            "refusal_rate": [is_refusal(t) for t in texts["refusals"]],
+            "over_refusal_rate": [is_refusal(t) for t in texts["harmless"]],
         }
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SILENT = ("reward", "control")
 """Stages that end with a model to which nobody puts a question."""
 NUM_LIKELIEST = 4
-TOKEN, OTHER, PERCENT, NATS = 14, 10, 8, 7
+TOKEN, OTHER, PERCENT, NATS = 13, 9, 8, 7
 """Widths of columns."""
 
 
@@ -165,11 +166,11 @@ def _print_readings(told: Sequence[Told]) -> None:
     if len(reading) < 2:
         print(f"\nThe tokens of {last.name} are no other model's, so its answer is not set beside them.")
         return
-    print(
-        f"\nHow each model reads the answer of {last.name}: the probability p of each\n"
-        "token, and how far all that it expects there is from what that model expects\n"
-        "(KL divergence, in nats; 0 where both expect the same)."
+    about = (
+        f"How each model reads the answer of {last.name}: the probability p of each token, and how far all that it "
+        "expects there is from what that model expects (KL divergence, in nats; 0 where both expect the same)."
     )
+    print("\n" + textwrap.fill(about, 80))
     print("  " + " " * TOKEN + "".join(f"  {_tail(one.name, PERCENT + NATS)}" for one in reading))
     head = f"  {'':>{PERCENT - 1}}p{'KL':>{NATS}}"
     print("  " + _cell("token", TOKEN) + head * len(reading))

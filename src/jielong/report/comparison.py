@@ -52,7 +52,7 @@ class Comparison:
     """How the intervals were taken, or why there are none."""
     answers: Sequence[tuple[str, str, str]]
     """A question, and the answers of a and b."""
-    about_answers: str = ""
+    about_answers: str
 
 
 def print_comparison(found: Comparison, console: Console) -> None:
@@ -66,8 +66,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
         _print_stages(found, console)
     if found.measures:
         _print_measures(found, console)
-    if found.answers:
-        _print_answers(found, console)
+    _print_answers(found, console)
 
 
 def _say(console: Console, text: str) -> None:

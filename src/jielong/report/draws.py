@@ -17,7 +17,7 @@ _LABEL, _CELL = 17, 11
 def legend(*, is_greedy: bool, has_cuts: bool) -> str:
     """What the lines of a block say, to be read once."""
     lines = [
-        "Each block is one token: its place, the token, its probability, how it was chosen.",
+        "A block is a token: its place, the token, its probability, how it was chosen.",
         "  ␣ is a space, ↵ a line break, \\xe4 a byte of a character that tokens share.",
         "  likeliest         the tokens that the model held likeliest, and below",
         "  at temperature 1  their probabilities as the model gives them",
@@ -32,9 +32,9 @@ def legend(*, is_greedy: bool, has_cuts: bool) -> str:
     return "\n".join(
         [
             *lines,
-            "  number            drawn evenly from 0 to 1. The tokens that are left lie side by",
-            "                    side there, in the order of the vocabulary and each as wide as",
-            "                    its probability; the token is the one that the number fell in",
+            "  number            drawn evenly from 0 to 1. The tokens that are left lie there",
+            "                    side by side, in the vocabulary's order, as wide as their",
+            "                    probability; the token is the one that the number fell into",
             "",
         ]
     )

@@ -238,7 +238,8 @@ def _refine(data: ReportData, words: Words) -> str:
         words("kept"), data.refine["num_documents"] / max(texts, 1), _texts(data.refine["num_documents"], words), "good"
     )
     for reason, count in dropped:
-        name = words.known(f"drop.{reason}", reason.replace("_", " "))
+        name = reason.replace("_", " ")
+        name = words.known(f"drop.{name}", name)
         bars += _bar(name, count / max(texts, 1), _texts(count, words))
     told = words("refined", pages=data.refine["num_pages"], texts=texts)
     return f'<p class="muted">{escape(told)}</p><div class="bars">{bars}</div>'

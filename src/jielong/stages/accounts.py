@@ -18,6 +18,7 @@ import numpy as np
 from jielong.evaluate.statistics import Interval, paired_bootstrap, wilson
 from jielong.outside import Fields, is_number
 from jielong.report.comparison import Comparison, Difference, StageFigures
+from jielong.report.words import ENGLISH
 from jielong.runs import Run, canonical_json, read_json, read_metrics
 from jielong.stages.cards import NOT_COMPARED, Parts, scores_of
 from jielong.stages.exam import hits
@@ -60,7 +61,7 @@ def account_of(run: Run) -> Account:
     for file in ("report.json", "exam.json", "samples.json", "compare.json"):
         if (run.path / file).exists():
             measures |= _measures(read_json(run.path / file))
-    found = Account(run.path.name, settings, figures, int(record.get("peak_memory_bytes", 0)), measures)
+    found = Account(str(run.path), settings, figures, int(record.get("peak_memory_bytes", 0)), measures)
     exam = exam_of(record)
     if exam and (run.stage_path(exam["name"]) / "answers.json").exists():
         return _with_exam(found, run, exam)
@@ -177,9 +178,14 @@ def compare_accounts(a: Account, b: Account) -> Comparison:
         measures,
         how_sure,
         [(q, a.answers[q].strip(), b.answers[q].strip()) for q in chosen],
-        f"Answers of {a.answers_of} (A) and {b.answers_of} (B) differ on {len(changed):,} of {len(both):,} questions in "
-        f"common{', such as these' if chosen else ''}",
+        f"{_whose(a, b)} answers differ on {len(changed):,} of {len(both):,} questions in common{':' if chosen else '.'}",
     )
+
+
+def _whose(a: Account, b: Account) -> str:
+    """The models that answered, at the beginning of a sentence."""
+    names = [ENGLISH.stage(one.answers_of) for one in (a, b)]
+    return f"{names[0]}:" if names[0] == names[1] else f"A {names[0]}, B {names[1]}:"
 
 
 def _without_lost_stages(

@@ -69,6 +69,13 @@ def test_the_page_is_told_how_many_questions_changed_and_not_only_those_shown():
     assert len(chosen) <= 12 and about["agree"] == sum(c["change"] == "same" for c in chosen)
 
 
+def test_owning_up_about_a_country_that_does_not_exist_is_shown_as_right():
+    for card in cards()[0]:
+        if card["kind"] == "made_up":
+            scores = {role: answer["score"] for role, answer in card["answers"].items()}
+            assert sorted((scores["sft"], scores["rl"])) == [-1.0, 1.0]
+
+
 def test_no_question_has_two_cards_and_both_changes_of_the_road_are_shown():
     chosen, _ = cards()
     assert max(Counter(c["question"] for c in chosen).values()) == 1

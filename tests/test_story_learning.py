@@ -161,7 +161,7 @@ def test_two_runs_are_set_side_by_side_with_intervals(run, tmp_path, capsys):
     assert re.search(r"Bits per byte +[\d.]+ +[\d.]+ +\+0\.000 +–", text)
     assert "same questions, pair by pair" in text and "Most memory in use at once" in text and "tokens/s" in text
     assert "reinforced (rl): answers differ on" in text
-    assert max(map(cell_len, text.split("\n> ")[0].splitlines())) <= 80
+    assert max(cell_len(line) for line in text.splitlines() if run.name not in line) <= 80
 
 
 # The report ------------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ svg .dot { fill: currentColor; }
 @media (max-width: 720px) {
   main { padding: 28px 14px 64px; }
   .results { font-size: 13px; } .results th, .results td { padding: 6px 5px; } .results th:first-child { padding-left: 10px; }
-  .results tbody th { white-space: normal; } .results thead th { font-size: 10.5px; }
+  .results tbody th { white-space: normal; min-width: 6.5em; } svg text { font-size: 15px; } .results thead th { font-size: 10.5px; }
   .bars { grid-template-columns: minmax(5em, max-content) 1fr max-content; gap: 6px 8px; font-size: 14px; }
   .facts th { padding-right: 12px; }
 }

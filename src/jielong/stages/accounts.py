@@ -20,16 +20,19 @@ from jielong.outside import Fields, is_number
 from jielong.report.comparison import Comparison, Difference, StageFigures
 from jielong.report.words import ENGLISH
 from jielong.runs import Run, canonical_json, read_json, read_metrics
-from jielong.stages.cards import NOT_COMPARED, Parts, scores_of
-from jielong.stages.exam import hits
+from jielong.stages.cards import NOT_COMPARED, Parts
+from jielong.stages.exam import gold_values, hits
 from jielong.stages.lessons import exam_items
 from jielong.stages.reports import exam_of, kept_answers
 
 NO_SETTINGS = ("kind", "name", "version", "facts", "digest")
 """Fields of a stage that nobody sets."""
+_GROUPS = {"base": "pretrain"}
+"""What the exam calls a stage, and what the stage is called."""
 _OF_THE_RUN = ("recipe", "size", "seed")
 DRAWS = 2000
 NUM_ANSWERS = 5
+OTHER_TEXTS = "The held-out texts of the two differ: losses and bits per byte say something of the texts as well as of the models."
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Account:
     answers: Mapping[str, str] = field(default_factory=dict)
     """Question -> what the last stage said."""
     answers_of: str = ""
+    held_out: str = ""
+    """The SHA-256 of the texts that no model has read, by which two are known to be the same."""
 
 
 def account_of(run: Run) -> Account:
@@ -61,7 +66,10 @@ def account_of(run: Run) -> Account:
     for file in ("report.json", "exam.json", "samples.json", "compare.json"):
         if (run.path / file).exists():
             measures |= _measures(read_json(run.path / file))
-    found = Account(str(run.path), settings, figures, int(record.get("peak_memory_bytes", 0)), measures)
+    sums = [entry.get("files", {}).get("held_out.jsonl", {}).get("sha256", "") for entry in stages.values()]
+    held_out = next(filter(None, sums), "")  # the first are texts, and chats come after them
+    memory = int(record.get("peak_memory_bytes", 0))
+    found = Account(str(run.path), settings, figures, memory, measures, held_out=held_out)
     exam = exam_of(record)
     if exam and (run.stage_path(exam["name"]) / "answers.json").exists():
         return _with_exam(found, run, exam)
@@ -77,7 +85,7 @@ def _with_exam(found: Account, run: Run, exam: Mapping[str, Any]) -> Account:
     questions = [_question(item) for items in parts.values() for item in items]
     return replace(
         found,
-        items={role: _items(parts, said, is_bare=role == "base") for role, said in answers.items()},
+        items={_GROUPS.get(role, role): _items(parts, said, is_bare=role == "base") for role, said in answers.items()},
         exam=tuple(questions),
         answers=dict(zip(questions, (text for part in parts for text in answers[last][part]), strict=True)),
         answers_of=last,
@@ -86,10 +94,9 @@ def _with_exam(found: Account, run: Run, exam: Mapping[str, Any]) -> Account:
 
 def _items(parts: Parts, said: Mapping[str, Sequence[str]], *, is_bare: bool) -> dict[str, Sequence[float]]:
     """The scores of single questions that each measure is the mean of."""
-    gold = [s for scores in scores_of(parts, said, is_bare=False).values() for s in scores]
     return {
         **{key: [float(hit) for hit in found] for key, found in hits(parts, said, is_bare=is_bare).items()},
-        "gold_score": gold,
+        "gold_score": gold_values(parts, said),
     }
 
 
@@ -131,7 +138,7 @@ def _measures(data: Any) -> dict[str, dict[str, float]]:
     results: dict[str, Any] = data if isinstance(data, dict) else {}
     groups: dict[str, Any] = results.get("stages") or results.get("measures") or results
     return {
-        name: {key: float(value) for key, value in found.items() if is_number(value)}
+        _GROUPS.get(name, name): {key: float(value) for key, value in found.items() if is_number(value)}
         for name, found in groups.items()
         if isinstance(found, dict)
     }
@@ -176,16 +183,21 @@ def compare_accounts(a: Account, b: Account) -> Comparison:
         [(name, a.stages.get(name), b.stages.get(name)) for name in stages],
         (a.peak_memory_bytes, b.peak_memory_bytes),
         measures,
-        how_sure,
+        how_sure + ("" if a.held_out == b.held_out else f" {OTHER_TEXTS}"),
         [(q, a.answers[q].strip(), b.answers[q].strip()) for q in chosen],
-        f"{_whose(a, b)} answers differ on {len(changed):,} of {len(both):,} questions in common{':' if chosen else '.'}",
+        _about_answers(a, b, len(both), len(changed)),
     )
 
 
-def _whose(a: Account, b: Account) -> str:
-    """The models that answered, at the beginning of a sentence."""
+def _about_answers(a: Account, b: Account, num_both: int, num_changed: int) -> str:
+    """On how many questions the last models of both answer otherwise, as far as answers were kept."""
+    if not num_both:
+        return "No answers side by side: the two have kept none to the same question."
     names = [ENGLISH.stage(one.answers_of) for one in (a, b)]
-    return f"{names[0]}:" if names[0] == names[1] else f"A {names[0]}, B {names[1]}:"
+    whose = names[0] if names[0] == names[1] else f"A {names[0]}, B {names[1]}"
+    return (
+        f"{whose}: answers differ on {num_changed:,} of {num_both:,} questions in common{':' if num_changed else '.'}"
+    )
 
 
 def _without_lost_stages(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jielong.runs import derive_seed
-from jielong.worlds.atlas.gold import contains_value, gold_score
+from jielong.worlds.atlas.gold import WRONG, contains_value, gold_score
 from jielong.worlds.atlas.lessons import Item
 
 Parts = Mapping[str, Sequence[Item]]
@@ -68,12 +68,17 @@ def choose_cards(parts: Parts, answers: Answers, seed: int, count: int) -> tuple
 
 
 def scores_of(parts: Parts, said: Mapping[str, Sequence[str]], *, is_bare: bool) -> dict[str, list[float]]:
-    """The score of every answer by part. A base model that names the value asked for anywhere in its text is right."""
+    """How right every answer is, by part: the gold score, but for two cases in which a card would mislead.
+
+    A base model that names the value asked for anywhere in its text is right, as in the table; and "I don't know" is right of
+    a country that does not exist, where nothing can score higher.
+    """
 
     def score(part: str, item: Item, text: str) -> float:
         if is_bare and part.startswith("questions_") and contains_value(item, text):
             return 1.0
-        return gold_score(item, text).value
+        gold = gold_score(item, text).value
+        return 1.0 + gold if item.kind == "made_up" and gold > WRONG else gold
 
     return {
         part: [score(part, item, text) for item, text in zip(items, said[part], strict=True)]

@@ -105,7 +105,7 @@ def hits(parts: Parts, texts: Mapping[str, Sequence[str]], *, is_bare: bool) -> 
     return found
 
 
-def gold_values(parts: dict[str, list[Item]], texts: dict[str, list[str]]) -> list[float]:
+def gold_values(parts: Parts, texts: Mapping[str, Sequence[str]]) -> list[float]:
     return [gold_score(i, t).value for name in parts for i, t in zip(parts[name], texts[name], strict=True)]
 
 

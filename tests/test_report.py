@@ -25,7 +25,7 @@ from jielong.report.report import (
     report_json,
     size,
 )
-from jielong.report.words import _WORDS, LANGUAGES, Words
+from jielong.report.words import WORDS, LANGUAGES, Words
 from jielong.runs import write_json
 from jielong.stages.exam import measures
 from jielong.stages.lessons import exam_items
@@ -230,7 +230,7 @@ def test_every_figure_of_the_exam_has_a_meaning_and_a_better_way():
 
 
 def test_every_word_of_the_report_stands_in_both_languages_with_the_same_places():
-    for key, texts in _WORDS.items():
+    for key, texts in WORDS.items():
         assert len(texts) == len(LANGUAGES) and all(texts), key
         places = [sorted(re.findall(r"{(\w+)", text)) for text in texts]
         assert places[0] == places[1], key

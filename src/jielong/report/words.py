@@ -14,7 +14,7 @@ from jielong.errors import ConfigError
 
 LANGUAGES = ("en", "zh")
 
-_WORDS: dict[str, tuple[str, str]] = {
+WORDS: dict[str, tuple[str, str]] = {
     # the page
     "results": ("Results", "结果"),
     "same questions": ("The same questions, stage by stage", "同样的问题，各阶段的回答"),
@@ -276,12 +276,12 @@ class Words:
         self._at = LANGUAGES.index(language)
 
     def __call__(self, key: str, **values: Any) -> str:
-        text = _WORDS[key][self._at]
+        text = WORDS[key][self._at]
         return text.format(**values) if values else text
 
     def known(self, key: str, otherwise: str) -> str:
         """The text of a key that the data bring, or `otherwise`."""
-        return _WORDS[key][self._at] if key in _WORDS else otherwise
+        return WORDS[key][self._at] if key in WORDS else otherwise
 
     def stage(self, name: str) -> str:
         """A stage, a model of the exam or a control."""

@@ -25,7 +25,7 @@ from jielong.report.report import (
     report_json,
     size,
 )
-from jielong.report.words import WORDS, LANGUAGES, Words
+from jielong.report.words import LANGUAGES, WORDS, Words
 from jielong.runs import write_json
 from jielong.stages.exam import measures
 from jielong.stages.lessons import exam_items

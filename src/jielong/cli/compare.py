@@ -32,9 +32,9 @@ def add_parser(commands: Any) -> None:
     compare = commands.add_parser(
         "compare",
         help="set two runs side by side, or ask the stages of a run, or several models, the same question",
-        description="jielong compare RUN RUN: settings that differ, losses, measures with intervals, answers, speed.\n"
-        'jielong compare RUN "QUESTION": what each stage answers, and what it held likeliest at each token.\n'
-        'jielong compare MODEL MODEL ... "QUESTION": the same of several models.',
+        description="jielong compare RUN RUN                     settings, losses, measures, answers, speed\n"
+        'jielong compare RUN "QUESTION"              each stage: its answer, what was likeliest\n'
+        'jielong compare MODEL MODEL ... "QUESTION"  the same of several models',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     compare.add_argument(

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jielong.errors import CheckpointError
+from jielong.errors import CheckpointError, ConfigError
+from jielong.report.html import write_report
 from jielong.report.measures import MEASURES
 from jielong.report.plots import Series, number, plot, running_mean, ticks
 from jielong.report.report import (
@@ -23,8 +24,8 @@ from jielong.report.report import (
     read_report,
     report_json,
     size,
-    write_report,
 )
+from jielong.report.words import LANGUAGES, WORDS, Words
 from jielong.runs import write_json
 from jielong.stages.exam import measures
 from jielong.stages.lessons import exam_items
@@ -67,7 +68,10 @@ DATA = ReportData(
         "seconds_by_stage": {"pretrain": 60.0, "ppo": 15.0},
         "machine": {"threads": 2, "compile": False},
     },
-    warnings=["overfitting: held_out_loss turned up"],
+    warnings=[
+        "sft: overfitting: held_out_loss turned up from 1.0000 at step 5 to 2.0000 at step 9; "
+        "the checkpoint of step 5 is kept as the result"
+    ],
 )
 
 
@@ -139,7 +143,7 @@ def test_the_best_stages_of_a_row_are_marked_and_controls_never_are(tmp_path: Pa
 
 def test_there_is_a_plot_for_every_loss_and_one_of_reward_against_kl(page: Page) -> None:
     text = " ".join(page.words)
-    for title in ("pretrain: loss", "ppo: loss", "ppo: reward", "ppo: reward against KL"):
+    for title in ("base (pretrain): loss", "ppo: loss", "ppo: reward", "ppo: reward against KL"):
         assert title in text
     dots = [a for tag, a in page.tags if tag == "circle" and "fill-opacity" in a]
     assert len(dots) == 10  # one for each logged step of ppo
@@ -173,7 +177,7 @@ def test_a_report_read_back_shows_the_same_table(tmp_path: Path) -> None:
 
 
 def test_the_gain_of_a_stage_is_told_with_its_interval(page: Page) -> None:
-    assert "+0.200, 95% interval +0.100 to +0.300" in "".join(page.words)
+    assert "reinforced (rl) over tuned (sft): +0.200 points, 95% interval +0.100 to +0.300" in "".join(page.words)
 
 
 def test_the_terminal_table_shows_every_measure_once_and_the_warnings() -> None:
@@ -182,10 +186,10 @@ def test_the_terminal_table_shows_every_measure_once_and_the_warnings() -> None:
     print_table(data, Console(file=out, width=160))
     text = out.getvalue()
     for measure in MEASURES:
-        assert text.count(measure.name) == 1
+        assert text.count(measure.name()) == 1
     assert "own measure" in text and "7.000" in text
-    assert "most frequent answer" in text and "10.0%" in text
-    assert "overfitting: held_out_loss turned up" in text
+    assert "frequent" in text and "10.0%" in text
+    assert "tuned (sft): overfitting: the held-out loss turned up from 1.0000 at step 5" in text
 
 
 def test_ticks_are_round_and_inside() -> None:
@@ -204,7 +208,7 @@ def test_a_plot_keeps_its_points_inside_the_box_and_leaves_out_what_is_not_finit
     places = [(float(x), float(y)) for x, y in re.findall(r'cx="(.*?)" cy="(.*?)"', svg)]
     assert len(places) == 3
     assert all(0 <= x <= 560 and 0 <= y <= 300 for x, y in places)
-    assert "nothing was logged" in plot([Series("a", [])], x_label="x", y_label="y")
+    assert plot([Series("a", [])], x_label="x", y_label="y") == ""
     assert plot([Series("one point", [(5, 5)])], x_label="x", y_label="y").count("<circle") == 1
 
 
@@ -219,4 +223,45 @@ def test_every_figure_of_the_exam_has_a_meaning_and_a_better_way():
     found = measures(parts, {name: ["I don't know."] * len(items) for name, items in parts.items()}, is_bare=False)
     known = {m.key: m for m in MEASURES}
     assert {"format_accuracy", "over_refusal_rate"} <= found.keys() <= known.keys()
-    assert all(known[key].meaning and known[key].better and known[key].is_share for key in found)
+    assert all(known[key].meaning() and known[key].better and known[key].unit == "share" for key in found)
+
+
+# Words -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_word_of_the_report_stands_in_both_languages_with_the_same_places():
+    for key, texts in WORDS.items():
+        assert len(texts) == len(LANGUAGES) and all(texts), key
+        places = [sorted(re.findall(r"{(\w+)", text)) for text in texts]
+        assert places[0] == places[1], key
+
+
+def test_every_measure_and_stage_of_the_report_has_a_name_in_both_languages():
+    for language in LANGUAGES:
+        words = Words(language)
+        for measure in MEASURES:
+            assert measure.name(words) != measure.key.replace("_", " ") and measure.meaning(words), measure.key
+        for stage in ("base", "sft", "rl", "random_init", "majority_baseline", "web", "judgements", "evaluate"):
+            assert words.stage(stage) not in (stage, stage.replace("_", " ")) or stage == "tokenizer"
+    with pytest.raises(ConfigError, match="no language 'de'"):
+        Words("de")
+
+
+def test_a_chinese_page_holds_no_english_sentence(tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", DATA, Words("zh"))
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert ("html", {"lang": "zh"}) in page.tags
+    words = [text for text in page.words if "{" not in text and "alert" not in text and "capital" not in text]
+    ours = ("quickstart", "smoke", "Jielong", "pretrain", "float", "torch", "compile", "alert", "min-width")
+    english = {word for text in words for word in re.findall(r"[A-Za-z]{4,}", text) if word not in ours}
+    assert english <= {"spam", "Lima", "machine"}  # names and an answer that only the data know
+    out = io.StringIO()
+    print_table(DATA, Console(file=out, width=80), Words("zh"))
+    assert "编造" in out.getvalue() and "1 分 15 秒" in "".join(page.words)
+
+
+def test_the_page_shows_names_of_stages_and_units_and_no_names_of_fields(page: Page) -> None:
+    text = "\n".join(word for word in page.words if "{" not in word)
+    assert "random_init" not in text and "held_out_loss" not in text
+    for shown in ("random weights", "Gold score", "a scale from −1 to 1", "loss, nats a token", "60 texts", "1.5 GB"):
+        assert shown in text

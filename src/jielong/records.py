@@ -234,6 +234,48 @@ class Sample:
     reused: int = field(default=0, compare=False)
 
 
+class Candidate(NamedTuple):
+    """An id that may come next, and its probability on the way to the draw."""
+
+    id: int
+    model: float
+    """The model's own, at temperature 1."""
+    tempered: float
+    """At the temperature, and after a repetition penalty: before anything is cut."""
+    left: float
+    """Of what the filters left; 0 for an id that was cut."""
+
+
+class Cut(NamedTuple):
+    """A filter ("mask", "top-k", "top-p" or "min-p", in this order), and how much it cut of what those before it left."""
+
+    filter: str
+    num_ids: int
+    probability: float
+    """In the distribution before all of them."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How one token was chosen: from what, what was cut away, by which number, and where that fell.
+
+    `likeliest` are best first, by their probability before the cuts; `rank` is the place of the `taken` id among all, 1 for the
+    likeliest. `uniform` is the number in [0, 1) that chose it, None at temperature 0, where the likeliest is taken. With the
+    ids that are left laid end to end in the order of their numbers, each as wide as its probability, it fell between `low`
+    and `high`.
+    """
+
+    taken: Candidate
+    rank: int
+    likeliest: tuple[Candidate, ...]
+    temperature: float
+    cuts: tuple[Cut, ...]
+    num_left: int
+    uniform: float | None
+    low: float
+    high: float
+
+
 class Event(NamedTuple):
     """Token `n` of one request's answer. `stop` is "" until the last, which carries the whole `sample`."""
 
@@ -249,6 +291,8 @@ class Event(NamedTuple):
     """The most likely ids and their log-probabilities, best first, as many as were asked for."""
     stop: str = ""
     sample: Sample | None = None
+    draw: Draw | None = None
+    """How it was chosen, where that was asked for."""
 
 
 class Generator(Protocol):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jielong.cli.dice import SEED_HELP, seed_of
 from jielong.cli.given import is_utf8
 from jielong.cli.tools import PERSON, add_asking, add_options, cut, means_of, show_thought, unanswered
 from jielong.errors import DataError
@@ -18,7 +19,7 @@ from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
 from jielong.use.ledger import Budget, Happening
 from jielong.use.port import Options, Port, Renders
-from jielong.use.strategies import STRATEGIES, named
+from jielong.use.strategies import STRATEGIES, draws, named
 from jielong.use.strategy import Outcome, run
 
 
@@ -40,7 +41,7 @@ def add_parser(commands: Any) -> None:
     ask.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
     ask.add_argument("--max-tokens", type=int, default=256, help="of each call (default: 256)")
     ask.add_argument("--temperature", type=float, default=0.0, help="of calls that no strategy draws (default: 0)")
-    ask.add_argument("--seed", type=int, default=0)
+    ask.add_argument("--seed", type=int, help=SEED_HELP)
     add_asking(ask)
     ask.add_argument("--budget-calls", type=int, default=0, help="stop after so many calls")
     ask.add_argument("--budget-tokens", type=int, default=0, help="stop after so many tokens, read and written")
@@ -94,7 +95,8 @@ def _ask(arguments: argparse.Namespace) -> int:
             strategy = named(spec, given)
             port = open_late(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
             try:
-                options = Options(sampling, arguments.seed, on_thought=show_thought if arguments.thoughts else None)
+                seed = seed_of(arguments, draws=draws(strategy))
+                options = Options(sampling, seed, on_thought=show_thought if arguments.thoughts else None)
                 return await run(strategy, conversation, port.ask, options, budget=budget, on_happening=shown), port
             finally:
                 await port.close()

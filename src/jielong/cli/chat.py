@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import chop_cells
 
+from jielong.cli.dice import seed_of
 from jielong.cli.tools import PERSON, cut, means_of, show_thought, typed, unanswered
 from jielong.errors import JielongError, TooLongError
 from jielong.opening.libraries import reading_of
@@ -46,6 +47,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
         offered = tuple(tool.schema for tool in tools)
         opening: tuple[Message, ...] = (Message("system", arguments.system),) if arguments.system else ()
         print(f"{port.name}\n{HELP}")
+        seed = seed_of(arguments)
         messages, turn = opening, 0
         try:
             while True:
@@ -73,7 +75,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                 shown = Shown(arguments.thoughts)
                 options = Options(
                     sampling,
-                    derive_seed(arguments.seed, "turn", turn),
+                    derive_seed(seed, "turn", turn),
                     on_text=shown.say,
                     on_thought=shown.think,
                 )

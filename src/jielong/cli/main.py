@@ -14,7 +14,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from jielong import stopping
-from jielong.cli import act, adapt, ask, check, evaluate, inspect, judge, library, models, names, spell, tools, tune
+from jielong.cli import (
+    act,
+    adapt,
+    ask,
+    check,
+    compare,
+    evaluate,
+    inspect,
+    judge,
+    library,
+    models,
+    names,
+    report,
+    spell,
+    tools,
+    tune,
+)
+from jielong.cli.dice import SEED_HELP, seed_of
 from jielong.cli.given import check_paths, fault_of_user
 from jielong.cli.parsing import Parser
 from jielong.cli.walk import add_recipe, add_size, add_walk_options, say_at_once, say_what_next, walk, written_recipe
@@ -95,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     chat.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
     chat.add_argument("--top-p", type=float, default=1.0)
     chat.add_argument("--max-tokens", type=int, default=80)
-    chat.add_argument("--seed", type=int, default=0)
+    chat.add_argument("--seed", type=int, help=SEED_HELP)
     models.add_weights(chat)
     tools.add_options(chat)
     tools.add_asking(chat)
@@ -115,7 +132,8 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument(
         "--stop", action="append", default=[], help="end before this text; may be given several times"
     )
-    generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--seed", type=int, help=SEED_HELP)
+    generate.add_argument("--show", action="store_true", help="show how each token was drawn, and from what")
     models.add_weights(generate)
     generate.set_defaults(command=_generate)
 
@@ -130,6 +148,9 @@ def build_parser() -> argparse.ArgumentParser:
     adapt.add_parser(commands)
 
     check.add_parser(commands)
+
+    report.add_parser(commands)
+    compare.add_parser(commands)
 
     tree = commands.add_parser("lineage", help="where the checkpoints of a run came from")
     tree.add_argument("run", type=Path)
@@ -155,6 +176,7 @@ def _version() -> str:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add_walk_options(parser, seed=None)
+    report.add_language(parser)
     parser.add_argument("--no-chat", action="store_true", help="do not offer a chat at the end")
 
 
@@ -164,9 +186,7 @@ def _run(arguments: argparse.Namespace) -> int:
     run = walk(replace(written, settings=()).build(), arguments, written.settings)
     if run is None:
         return 0
-    from jielong.report.shown import show
-
-    show(run)
+    report.show_report(run, report.language_of(arguments))
     trained = [s for s in run.record["stages"] if (run.path / s / "steps").exists()]
     print()
     say_what_next(run, can_talk=any(s in trained for s in ("sft", "rl")))
@@ -206,8 +226,9 @@ def _generate(arguments: argparse.Namespace) -> int:
         sampling,
         stage=arguments.stage,
         ask=arguments.ask,
-        seed=arguments.seed,
+        seed=seed_of(arguments),
         weights=arguments.weights,
+        show=arguments.show,
     )
 
 

@@ -21,13 +21,14 @@ from torch import Tensor
 from jielong.errors import ConfigError
 from jielong.generate.config import BESIDE, DTYPES, WEIGHTS
 from jielong.generate.config import EngineConfig as EngineConfig
+from jielong.generate.draws import explain
 from jielong.generate.graphs import Graphs
 from jielong.generate.lookup import continuation
 from jielong.generate.packed import PackedModel
 from jielong.generate.requests import Allowed, Job, check_pairs, check_request, masks_of
 from jielong.generate.rows import READING, WRITING
 from jielong.generate.sampling import Rules, draw, likeliest, put, uniforms
-from jielong.generate.scoring import Pair, are_likeliest, logprobs, score_pairs
+from jielong.generate.scoring import Pair, are_likeliest, distributions, logprobs, score_pairs
 from jielong.generate.slots import Slots
 from jielong.model.transformer import LanguageModel
 from jielong.records import Event, Request, Sample
@@ -102,10 +103,20 @@ class Engine:
         self._slots.outdate()
         self.weights_version = version
 
-    def submit(self, request: Request, *, allowed: Allowed | None = None, num_alternatives: int = 0) -> int:
-        """Queue a request; its number, which its events carry. ConfigError where it can never run."""
+    def submit(
+        self,
+        request: Request,
+        *,
+        allowed: Allowed | None = None,
+        num_alternatives: int = 0,
+        num_candidates: int = 0,
+    ) -> int:
+        """Queue a request; its number, which its events carry. ConfigError where it can never run.
+
+        With `num_candidates` each event has its draw, with so many of the likeliest ids.
+        """
         check_request(request, self.model_config.vocab_size, self.length)
-        return self._queue(Job(0, request, allowed, num_alternatives, is_quiet=False))
+        return self._queue(Job(0, request, allowed, num_alternatives, False, num_candidates))
 
     @torch.inference_mode()
     def cancel(self, id: int) -> Sample | None:
@@ -131,10 +142,15 @@ class Engine:
         return events
 
     def stream(
-        self, request: Request, *, allowed: Allowed | None = None, num_alternatives: int = 0
+        self,
+        request: Request,
+        *,
+        allowed: Allowed | None = None,
+        num_alternatives: int = 0,
+        num_candidates: int = 0,
     ) -> Generator[Event, None, None]:
         """The events of one request as they come; leaving early cancels it. Others' events wait for their `step`."""
-        id = self.submit(request, allowed=allowed, num_alternatives=num_alternatives)
+        id = self.submit(request, allowed=allowed, num_alternatives=num_alternatives, num_candidates=num_candidates)
         is_over = False
         try:
             while not is_over:
@@ -173,6 +189,11 @@ class Engine:
     def are_likeliest(self, pairs: Sequence[Pair]) -> list[list[bool]]:
         """Of many (prompt, ids) pairs, whether each id is the likeliest one after those before it."""
         return self._judge(pairs, are_likeliest)
+
+    def distributions(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> Tensor:
+        """Log-probabilities at temperature 1 of every id in the place of each of `ids`: (len(ids), V) float32, on the CPU."""
+        (rows,) = self._judge([(prompt_ids, ids)], distributions)
+        return torch.stack(rows)
 
     @torch.inference_mode()
     def _judge(self, pairs: Sequence[Pair], judge: Callable[[Tensor, Tensor], list[T]]) -> list[list[T]]:
@@ -331,7 +352,9 @@ class Engine:
         accepted = np.zeros(len(rows.phase), np.int64)
         now = first
         while len(now):
-            is_over = self._note(slots[now], ids[now], logprobs[now], uniform[now], now, logits, rules)
+            is_over = self._note(
+                slots[now], ids[now], logprobs[now], uniform[now], now, logits, rules, history, allowed
+            )
             if line is None:
                 break
             after = now[~is_over & (now + 1 < len(slots))]
@@ -349,6 +372,8 @@ class Engine:
         places: NDArray[np.int64],
         logits: Tensor,
         rules: Rules,
+        history: Tensor | None,
+        allowed: Tensor | None,
     ) -> NDArray[np.bool_]:
         """Write down one new token of each of `slots`, drawn from the rows `places` of `logits`; which of them are over."""
         rows = self._rows
@@ -367,11 +392,15 @@ class Engine:
             alternatives = likeliest(logits, rules, int(places[row]), job.num_alternatives)
             stop = ("stop" if is_stopped[row] else "length") if is_over[row] else ""
             roll = float(uniform[row]) if rows.temperature[slot] else None
+            shown = None
+            if job.num_candidates:
+                here = (int(places[row]), int(ids[row]), roll, history, allowed)
+                shown = explain(logits, rules, *here, count=job.num_candidates)
             sample = self._release(slot, stop) if stop else None
             n = int(at[row])
             position = int(rows.prompt[slot]) + n
             what = (int(ids[row]), position, float(logprobs[row]), roll, alternatives, stop, sample)
-            self._events.append(Event(job.id, n, *what))
+            self._events.append(Event(job.id, n, *what, draw=shown))
         return is_over
 
     def _seen(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:

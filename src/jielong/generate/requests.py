@@ -26,6 +26,7 @@ class Job:
     allowed: Allowed | None
     num_alternatives: int
     is_quiet: bool
+    num_candidates: int = 0
 
 
 def check_request(request: Request, vocab_size: int, length: int) -> None:

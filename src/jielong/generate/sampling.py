@@ -163,16 +163,34 @@ def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     return (block * BLOCK + torch.searchsorted(inside, share * inside[:, -1:], right=True)).squeeze(1)
 
 
+def share_of(probabilities: Tensor, id: int) -> tuple[float, float]:
+    """The numbers from which and up to which `invert` gives `id`, for one row of probabilities (V,)."""
+    V = len(probabilities)
+    blocks = F.pad(probabilities, (0, -V % BLOCK)).view(-1, BLOCK)
+    sums = blocks.sum(-1).double()
+    ends, block = sums.cumsum(-1), id // BLOCK
+    inside = F.pad(blocks[block].double().cumsum(-1), (1, 0))
+    edges = inside[id % BLOCK : id % BLOCK + 2] / inside[-1]
+    low, high = ((ends[block] - sums[block] + edges * sums[block]) / ends[-1]).tolist()
+    return low, high
+
+
+def penalised(scores: Tensor, penalty: Tensor, history: Tensor) -> Tensor:
+    """Scores (R, V) with those of the ids in `history` (R, L) made smaller by `penalty` (R,).
+
+    Positive scores are divided and negative ones multiplied (Keskar et al. 2019).
+    """
+    seen = scores.gather(1, history)
+    return scores.scatter(1, history, torch.where(seen > 0, seen / penalty[:, None], seen * penalty[:, None]))
+
+
 def _shape(scores: Tensor, rules: Rules, history: Tensor | None, allowed: Tensor | None) -> Tensor:
     """Scores (R, V) after penalty, mask, top-k, top-p and min-p, in this order; what is cut away is -inf.
 
-    All cuts are thresholds on the score, so ids of equal score stay or go together. The penalty divides positive scores
-    and multiplies negative ones (Keskar et al. 2019).
+    All cuts are thresholds on the score, so ids of equal score stay or go together.
     """
     if history is not None:
-        seen = scores.gather(1, history)
-        penalty = rules.penalty[:, None]
-        scores = scores.scatter(1, history, torch.where(seen > 0, seen / penalty, seen * penalty))
+        scores = penalised(scores, rules.penalty, history)
     if allowed is not None:
         scores = scores.masked_fill(~allowed, -torch.inf)
     highest = scores.amax(-1)
@@ -180,13 +198,11 @@ def _shape(scores: Tensor, rules: Rules, history: Tensor | None, allowed: Tensor
     is_cut = (rules.top_k > 0) | (rules.top_p < 1)
     if is_cut.any():
         rows = is_cut.nonzero().squeeze(1)
-        threshold[rows] = torch.maximum(
-            threshold[rows], _sorted_cut(scores[rows], rules.top_k[rows], rules.top_p[rows])
-        )
+        threshold[rows] = torch.maximum(threshold[rows], sorted_cut(scores[rows], rules.top_k[rows], rules.top_p[rows]))
     return scores.masked_fill(scores < threshold[:, None], -torch.inf)
 
 
-def _sorted_cut(scores: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
+def sorted_cut(scores: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
     """(R,) the lowest score that top-k, and top-p within it, let pass."""
     V = scores.shape[1]
     top_k = torch.where(top_k > 0, top_k, V).clamp(max=V)

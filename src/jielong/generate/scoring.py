@@ -27,6 +27,11 @@ def are_likeliest(logits: Tensor, ids: Tensor) -> list[bool]:
     return (logits.argmax(-1) == ids).tolist()
 
 
+def distributions(logits: Tensor, ids: Tensor) -> list[Tensor]:
+    """Log-probabilities at temperature 1 of all ids, a tensor (V,) for each row of `logits` (N, V)."""
+    return list(torch.log_softmax(logits.float(), -1).cpu())
+
+
 def score_pairs(
     model: PackedModel, pairs: Sequence[Pair], tokens: int, judge: Callable[[Tensor, Tensor], list[T]]
 ) -> list[list[T]]:

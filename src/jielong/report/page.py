@@ -48,7 +48,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .results { width: 100%; background: var(--card); border: 1px solid var(--line); border-radius: 10px; border-spacing: 0;
   border-collapse: separate; overflow: hidden; }
 .results th, .results td { padding: 9px 16px; text-align: right; border-top: 1px solid var(--line); white-space: nowrap; }
-.results thead th { border-top: 0; color: var(--muted); font-weight: 560; }
+.results thead th { border-top: 0; color: var(--muted); font-weight: 560; white-space: normal; vertical-align: bottom; }
 .results th:first-child { text-align: left; font-weight: 500; }
 .results .control { color: var(--muted); }
 .results td.best { color: var(--good); font-weight: 680; background: var(--good-soft); }
@@ -57,7 +57,10 @@ p.gains { margin-bottom: 2px; } ul.gains { margin: 0; padding-left: 20px; }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 12px 32px; font-size: 14px; margin: 0; }
 dt { font-weight: 600; } dd { margin: 0; color: var(--muted); }
 article { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 18px 18px; }
-article + article { margin-top: 14px; }
+article { margin-top: 14px; }
+article .label { margin: 0 0 2px; font-size: 13px; color: var(--muted); display: flex; flex-wrap: wrap; gap: 0 12px; }
+.label .better { color: var(--good); } .label .worse { color: var(--bad); }
+.chosen p { margin: 0; } .chosen ul { margin: 2px 0; padding-left: 20px; }
 article h3 { margin: 0 0 10px; font-size: 16px; font-weight: 600; white-space: pre-wrap; }
 .answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: 14px; }
 .answer { border-top: 3px solid var(--line); padding-top: 6px; min-width: 0; }
@@ -88,5 +91,12 @@ svg .dot { fill: currentColor; }
   min-width: 4em; }
 .facts th { text-align: left; font-weight: 500; color: var(--muted); padding: 3px 28px 3px 0; vertical-align: top; }
 .facts td { padding: 3px 0; overflow-wrap: anywhere; }
+@media (max-width: 720px) {
+  main { padding: 28px 14px 64px; }
+  .results { font-size: 13px; } .results th, .results td { padding: 6px 5px; } .results th:first-child { padding-left: 10px; }
+  .results tbody th { white-space: normal; min-width: 6.5em; } svg text { font-size: 15px; } .results thead th { font-size: 10.5px; }
+  .bars { grid-template-columns: minmax(5em, max-content) 1fr max-content; gap: 6px 8px; font-size: 14px; }
+  .facts th { padding-right: 12px; }
+}
 @media print { body { background: none; } article, figure { break-inside: avoid; } .answer .text { max-height: none; } }
 """

@@ -61,15 +61,18 @@ def running_mean(points: Sequence[Point], reach: int) -> list[Point]:
     return means
 
 
-def plot(series: Sequence[Series], *, x_label: str, y_label: str) -> str:
-    """One SVG element with axes, a legend and all series; points that are not finite are left out."""
+def plot(series: Sequence[Series], *, x_label: str, y_label: str, label: str = "") -> str:
+    """One SVG element with axes, a legend and all series; points that are not finite are left out, and "" where none is left.
+
+    `label` is told instead of shown, to whoever has the page read aloud.
+    """
     finite = [
         Series(s.name, [(x, y) for x, y in s.points if math.isfinite(x) and math.isfinite(y)], s.mark, s.colour)
         for s in series
     ]
     drawn = [s for s in finite if s.points]
     if not drawn:
-        return '<p class="muted">nothing was logged</p>'
+        return ""
     xs = [x for s in drawn for x, _ in s.points]
     ys = [y for s in drawn for _, y in s.points]
     x_low, x_high = _span(xs)
@@ -80,7 +83,7 @@ def plot(series: Sequence[Series], *, x_label: str, y_label: str) -> str:
         y = HEIGHT - BOTTOM - (point[1] - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
         return f"{x:.1f}", f"{y:.1f}"
 
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{y_label} over {x_label}")}">']
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label or y_label)}">']
     for value in ticks(y_low, y_high):
         _, y = at((x_low, value))
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')

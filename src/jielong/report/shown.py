@@ -7,26 +7,27 @@ from pathlib import Path
 from jielong.report.consoles import console
 from jielong.report.report import print_table, read_report
 from jielong.report.text import shares_table
+from jielong.report.words import ENGLISH, Words
 from jielong.runs import Run, read_json
 
 BEFORE_STAGES_SAID = ("report.json", "exam.txt", "exam.json", "samples.txt")
 """Of a run whose stages name nothing to be shown, as an earlier version made it, the first of these that is there."""
 
 
-def show(run: Run) -> None:
-    """Print what the run came to, each part with the file that holds it."""
+def show(run: Run, words: Words = ENGLISH) -> None:
+    """Print what the run came to, each part with the file that holds it: of a report the page in the words' language."""
     for file in shown(run):
         figures = file.with_suffix(".json")
         if file.suffix == ".txt":
             print(file.read_text(encoding="utf-8"))
         elif file.stem == "report":
-            print_table(read_report(file), console())
+            print_table(read_report(file), console(), words)
             print()
-            file = file.with_suffix(".html")
+            file = file.with_suffix(".html" if words.language == "en" else f".{words.language}.html")
         else:
             print(shares_table(read_json(file)))
         beside = f"  (figures beside it in {figures.name})" if figures != file and figures.exists() else ""
-        print(f"{file.stem.capitalize() + ':':<21}{file}{beside}")
+        print(f"{file.name.partition('.')[0].capitalize() + ':':<21}{file}{beside}")
 
 
 def shown(run: Run) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,10 @@ from jielong.config import at_least
 from jielong.evaluate.held_out import bits_per_byte
 from jielong.evaluate.statistics import paired_bootstrap, win_rate
 from jielong.records import Conversation, Sampling
-from jielong.report.report import ReportData, report_json, write_report
+from jielong.report.html import write_report
+from jielong.report.report import ReportData, report_json
 from jielong.runs import derive_seed, load_average, now_s, read_json, read_metrics, write_json
+from jielong.stages.cards import Parts, choose_cards
 from jielong.stages.lessons import exam_items, halves
 from jielong.stages.models import port_of
 from jielong.stages.parts import read_documents, read_jsonl
@@ -80,10 +81,15 @@ def share(hits: Sequence[bool]) -> float:
 
 def measures(parts: dict[str, list[Item]], texts: dict[str, list[str]], *, is_bare: bool) -> dict[str, float]:
     """The report's numbers for one model, from its answers to every part of the exam."""
+    return {name: share(found) for name, found in hits(parts, texts, is_bare=is_bare).items()}
 
-    def right(part: str) -> float:
+
+def hits(parts: Parts, texts: Mapping[str, Sequence[str]], *, is_bare: bool) -> dict[str, list[bool]]:
+    """Which single answers count for each of these numbers, in the order of the items."""
+
+    def right(part: str) -> list[bool]:
         counts = contains_value if is_bare else is_right
-        return share([counts(i, t) for i, t in zip(parts[part], texts[part], strict=True)])
+        return [counts(i, t) for i, t in zip(parts[part], texts[part], strict=True)]
 
     found = {"unseen_accuracy_en": right("questions_en"), "unseen_accuracy_zh": right("questions_zh")}
     if not is_bare:
@@ -92,14 +98,14 @@ def measures(parts: dict[str, list[Item]], texts: dict[str, list[str]], *, is_ba
             "followup_accuracy": right("followups"),
             "translation_accuracy": right("translations"),
             "format_accuracy": right("formats"),
-            "invention_rate": share([is_invention(i, t) for i, t in made_up]),
-            "refusal_rate": share([is_refusal(t) for t in texts["refusals"]]),
-            "over_refusal_rate": share([is_refusal(t) for t in texts["harmless"]]),
+            "invention_rate": [is_invention(i, t) for i, t in made_up],
+            "refusal_rate": [is_refusal(t) for t in texts["refusals"]],
+            "over_refusal_rate": [is_refusal(t) for t in texts["harmless"]],
         }
     return found
 
 
-def gold_values(parts: dict[str, list[Item]], texts: dict[str, list[str]]) -> list[float]:
+def gold_values(parts: Parts, texts: Mapping[str, Sequence[str]]) -> list[float]:
     return [gold_score(i, t).value for name in parts for i, t in zip(parts[name], texts[name], strict=True)]
 
 
@@ -178,19 +184,7 @@ class EvaluateStage(Stage):
     ) -> ReportData:
         """Everything the report shows, as plain data."""
         record = context.run.record
-        rng = random.Random(derive_seed(context.recipe.seed, "samples"))
-        chosen = [(name, rng.randrange(len(items))) for name, items in parts.items() for _ in range(2) if items]
-        samples = []
-        for name, index in chosen[: self.num_samples]:
-            item = parts[name][index]
-            shown = {role: answers[role][name][index] for role in answers}
-            samples.append(
-                {
-                    "question": "\n".join(m.text for m in item.messages),
-                    "reference": item.answers[0] if item.answers else "",
-                    "answers": {r: {"text": t, "score": gold_score(item, t).value} for r, t in shown.items()},
-                }
-            )
+        samples, chosen = choose_cards(parts, answers, context.recipe.seed, self.num_samples)
         trained = [s for s in record["stages"] if (context.directory(s) / "metrics.jsonl").exists()]
         refine_file = context.parent(self, "held_out") / "report.json"
         seconds_by_stage = {n: s["seconds"] for n, s in record["stages"].items()}
@@ -219,4 +213,5 @@ class EvaluateStage(Stage):
             refine=read_json(refine_file) if refine_file.exists() else {},
             facts=facts,
             warnings=warnings,
+            chosen=chosen,
         )

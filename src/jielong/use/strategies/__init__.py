@@ -76,6 +76,12 @@ STRATEGIES: dict[str, type[Strategy]] = {
 }
 
 
+def draws(strategy: Strategy) -> bool:
+    """Whether a strategy draws some of its calls above temperature 0, whatever the temperature of the others is."""
+    parts = strategy.strategies if isinstance(strategy, Chain) else (strategy,)
+    return any(getattr(part, "temperature", 0.0) > 0 for part in parts)
+
+
 def named(spec: str, given: Mapping[str, Any] | None = None) -> Strategy:
     """The strategy that `spec` names: NAME or NAME:FIELD=VALUE,FIELD=VALUE, several joined by +.
 

@@ -1,0 +1,202 @@
+"""Two runs side by side, or what the stages of a run and several models say to the same question: `jielong compare`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len, set_cell_size
+
+from jielong.errors import ConfigError
+from jielong.opening.ports import long_name
+from jielong.report.draws import percent
+from jielong.runs import is_run
+
+if TYPE_CHECKING:
+    from jielong.generate.together import Asked, Told
+
+SILENT = ("reward", "control")
+"""Stages that end with a model to which nobody puts a question."""
+NUM_LIKELIEST = 4
+TOKEN, OTHER, PERCENT, NATS = 13, 9, 8, 7
+"""Widths of columns."""
+
+
+def add_parser(commands: Any) -> None:
+    """`jielong compare`, for the `add_subparsers` object of the command line."""
+    compare = commands.add_parser(
+        "compare",
+        help="set two runs side by side, or ask the stages of a run, or several models, the same question",
+        description="jielong compare RUN RUN                     settings, losses, measures, answers, speed\n"
+        'jielong compare RUN "QUESTION"              each stage: its answer, what was likeliest\n'
+        'jielong compare MODEL MODEL ... "QUESTION"  the same of several models',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    compare.add_argument(
+        "things",
+        nargs="+",
+        metavar="RUN|MODEL|QUESTION",
+        help="runs, stages of runs (RUN:sft) or model folders; what comes last and is none of these is a question",
+    )
+    compare.add_argument("--max-tokens", type=int, default=40, help="of each answer (default: 40)")
+    compare.set_defaults(command=_compare)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    *specs, last = [long_name(thing) for thing in arguments.things]
+    if not is_model(last):
+        if not specs:
+            raise ConfigError(f"{last!r} names no run and no model; give two runs, or a run and a question")
+        return _ask(specs, arguments.things[-1], arguments.max_tokens)
+    if len(specs) != 1:
+        raise ConfigError(
+            f"{'one run' if not specs else f'{len(specs) + 1} runs'} and no question; give two runs to set side by side, "
+            "or a question after them"
+        )
+    return _side_by_side(specs[0], last)
+
+
+def is_model(spec: str) -> bool:
+    """Whether a word of the command line names a run, a stage of one or a model folder, and is no question."""
+    return os.path.isdir(spec) or is_run(Path(spec.rpartition(":")[0]))
+
+
+def _side_by_side(a: str, b: str) -> int:
+    from jielong.report.comparison import print_comparison
+    from jielong.report.consoles import console
+    from jielong.runs import Run
+    from jielong.stages.accounts import account_of, compare_accounts
+
+    for spec in (a, b):
+        if not is_run(Path(spec)):
+            raise ConfigError(
+                f'{spec} is no run; models are compared by what they answer: jielong compare {a} {b} "..."'
+            )
+    print_comparison(compare_accounts(*(account_of(Run(Path(spec))) for spec in (a, b))), console())
+    print(f'\nAsk both:  jielong compare {a} {b} "QUESTION"')
+    return 0
+
+
+# One question ----------------------------------------------------------------------------------------------------
+
+
+def _ask(specs: list[str], question: str, max_tokens: int) -> int:
+    from jielong.generate.together import ask_all
+    from jielong.report.terminal import progress
+
+    if not question.strip():
+        raise ConfigError("the question is empty; give at least a word")
+    short = [Path(spec).name for spec in specs]
+    names = short if len(set(short)) == len(specs) else specs
+    models = _stages(specs[0]) if len(specs) == 1 else [_model(*pair) for pair in zip(specs, names, strict=True)]
+    progress("opening " + ", ".join(model.name for model in models))
+    told = ask_all(models, question, max_tokens=max_tokens, num_likeliest=NUM_LIKELIEST)
+    progress("")
+    print(f"> {question}")
+    for one in told:
+        _print_answer(one)
+    _print_readings(told)
+    return 0
+
+
+def _stages(spec: str) -> list[Asked]:
+    """The models of a run in the order of the road; without those that nobody talks to."""
+    from jielong.report.words import ENGLISH
+    from jielong.runs import find_model, open_run
+
+    path = Path(spec)
+    if not is_run(path):
+        raise ConfigError(f"{spec} is one model; give a run, whose stages are compared, or several models")
+    stages = open_run(path).record["stages"]
+    done = [name for name, entry in stages.items() if "checkpoint" in entry.get("summary", {})]
+    asked = [name for name in done if name not in SILENT]
+    if not asked:
+        raise ConfigError(f"{spec} has no finished training stage yet; finish it with the command that began it")
+    return [_asked(ENGLISH.stage(name), find_model(path, name), is_bare=_is_bare(stages, name)) for name in asked]
+
+
+def _model(spec: str, name: str) -> Asked:
+    """A model folder, a run, or a stage of one, under a name."""
+    from jielong.runs import find_model, run_around
+
+    head, colon, stage = spec.rpartition(":")
+    is_stage = bool(colon) and not os.path.isdir(spec)
+    folder = find_model(Path(head), stage) if is_stage else find_model(Path(spec))
+    run = run_around(folder)
+    # a run's models lie in RUN/STAGE/steps/STEP/model
+    inside = folder.absolute().relative_to(run.path).parts if run else ()
+    is_bare = run is not None and inside[:1] != () and _is_bare(run.record["stages"], inside[0])
+    return _asked(name, folder, is_bare=is_bare)
+
+
+def _asked(name: str, folder: Path, *, is_bare: bool) -> Asked:
+    from jielong.generate.together import Asked
+    from jielong.opening.models import open_engine
+
+    return Asked(name, lambda: open_engine(folder), is_bare)
+
+
+def _is_bare(stages: Mapping[str, Any], name: str) -> bool:
+    """Whether a stage ends with a base model: one that began with random weights and has read texts, and no chats."""
+    inputs = stages.get(name, {}).get("config", {}).get("inputs", {})
+    data = stages.get(inputs.get("data"), {}).get("summary", {}).get("holds")
+    return "start" not in inputs and data in ("tokens", "documents")
+
+
+def _print_answer(told: Told) -> None:
+    """What one model answers, and at each token what it held likeliest."""
+    how = "goes on with the bare question" if told.is_bare else "answers in its chat template"
+    print(f"\n{told.name} {how}:\n{told.text.strip()}\n")
+    print(f"  {_cell('token', TOKEN)}{'':>{PERCENT}}  the likeliest that were not taken")
+    for step in told.steps:
+        others = [(token, p) for token, p in step.likeliest if token != step.token]
+        cells = "".join(f"  {_cell(token, OTHER)}{percent(p):>{PERCENT}}" for token, p in others[: NUM_LIKELIEST - 1])
+        print(f"  {_cell(step.token, TOKEN)}{percent(step.probability):>{PERCENT}}{cells}")
+
+
+def _print_readings(told: Sequence[Told]) -> None:
+    """How each model reads the answer of the last one, where they have the same tokens."""
+    last, reading = told[-1], [one for one in told if one.reading]
+    others = [one.name for one in told if not one.reading]
+    if len(reading) < 2:
+        print(f"\nThe tokens of {last.name} are no other model's, so its answer is not set beside them.")
+        return
+    about = (
+        f"How each model reads the answer of {last.name}: the probability p of each token, and how far all that it "
+        "expects there is from what that model expects (KL divergence, in nats; 0 where both expect the same)."
+    )
+    print("\n" + textwrap.fill(about, 80))
+    print("  " + " " * TOKEN + "".join(f"  {_tail(one.name, PERCENT + NATS)}" for one in reading))
+    head = f"  {'':>{PERCENT - 1}}p{'KL':>{NATS}}"
+    print("  " + _cell("token", TOKEN) + head * len(reading))
+    for place, step in enumerate(last.steps):
+        cells = ""
+        for one in reading:
+            assert one.reading is not None
+            chance = percent(math.exp(one.reading.logprobs[place]))
+            cells += f"  {chance:>{PERCENT}}{one.reading.divergences[place]:>{NATS}.2f}"
+        print(f"  {_cell(step.token, TOKEN)}{cells}")
+    totals = "".join(f"  {_nats(sum(one.reading.logprobs)):>{PERCENT + NATS}}" for one in reading if one.reading)
+    print(f"  {_cell('log p of all', TOKEN)}{totals}")
+    if others:
+        print(f"Not beside them, as they have other tokens: {', '.join(others)}.")
+
+
+def _nats(total: float) -> str:
+    return f"{total:.1f} nats"
+
+
+def _tail(text: str, width: int) -> str:
+    """The end of a name at the right of so many columns."""
+    shown = text if cell_len(text) <= width else "…" + text[1 - width :]
+    return " " * (width - cell_len(shown)) + shown
+
+
+def _cell(text: str, width: int) -> str:
+    """A text cut or filled to so many columns of a terminal."""
+    return set_cell_size(text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…", width)

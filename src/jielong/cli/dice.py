@@ -1,0 +1,23 @@
+"""The seed of a command that draws: the one that was given, or one thrown anew, which the user is told."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+
+SEED_HELP = "of the dice; without it they are thrown anew and the seed is printed (temperature 0 throws none)"
+
+
+def seed_of(arguments: argparse.Namespace, *, draws: bool = False) -> int:
+    """`--seed`, else 0 where nothing is drawn, else a new one, printed so that the answer can be had again.
+
+    Something is drawn above temperature 0, and where `draws` says so.
+    """
+    if arguments.seed is not None:
+        return int(arguments.seed)
+    if not arguments.temperature and not draws:
+        return 0
+    seed = secrets.randbelow(1_000_000)
+    print(f"seed {seed}: give --seed {seed} for the same answer", file=sys.stderr)
+    return seed

@@ -1,0 +1,71 @@
+"""The report of a finished run, in English or Chinese: `jielong report`, and the language that others write one in."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jielong.report.words import LANGUAGES
+
+if TYPE_CHECKING:
+    from jielong.runs import Run
+
+
+def add_parser(commands: Any) -> None:
+    """`jielong report`, for the `add_subparsers` object of the command line."""
+    report = commands.add_parser(
+        "report",
+        help="write the report of a finished run again, in English or Chinese; nothing is trained",
+        description="Writes report.LANGUAGE.html into the run's folder, and prints its table. Nothing is trained.",
+    )
+    report.add_argument("run", type=Path, help="a run's folder")
+    add_language(report)
+    report.set_defaults(command=_report)
+
+
+def add_language(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--language", choices=LANGUAGES, help="of the report (default: zh where LC_ALL or LANG begins with zh, else en)"
+    )
+
+
+def language_of(arguments: argparse.Namespace) -> str:
+    """The language that was asked for, or the locale's."""
+    locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
+    return str(arguments.language or ("zh" if locale.lower().startswith("zh") else "en"))
+
+
+def show_report(run: Run, language: str) -> None:
+    """Print what the run came to; in another language than English its page is written in it first."""
+    from jielong.report.shown import show
+    from jielong.report.words import Words
+
+    if language != "en" and (run.path / "report.json").exists():
+        write_page(run, language)
+    show(run, Words(language))
+
+
+def write_page(run: Run, language: str) -> Path:
+    """Write the page of a finished run in a language, beside the one that its exam wrote; where it lies."""
+    from jielong.report.html import write_report
+    from jielong.report.words import Words
+    from jielong.stages.reports import report_of
+
+    path = run.path / f"report.{language}.html"
+    write_report(path, report_of(run), Words(language))
+    return path
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from jielong.report.consoles import console
+    from jielong.report.report import print_table, read_report
+    from jielong.report.words import Words
+    from jielong.runs import open_run
+
+    run, language = open_run(arguments.run), language_of(arguments)
+    path = write_page(run, language)
+    print_table(read_report(run.path / "report.json"), console(), Words(language))
+    print(f"\nReport:              {path}")
+    return 0

@@ -1,0 +1,117 @@
+"""Several models on one question: what each answers, and how each would have gone on along the answer of the last.
+
+A base model is given the bare question, as text to go on with; every other one has it in its chat template. Nothing is drawn:
+all answers are greedy. Models are opened one after another, so the memory of one is enough.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jielong.generate.engine import Engine
+from jielong.records import Event, Message, Request, Sampling
+from jielong.tokens.chat import render_prompt
+from jielong.tokens.stream import TextStream
+from jielong.tokens.tokenizer import Tokenizer
+from jielong.tokens.visible import visible
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model that is asked: what it is called, how it is opened, and whether it is a base model."""
+
+    name: str
+    open: Callable[[], tuple[Engine, Tokenizer]]
+    is_bare: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """A token of an answer with its probability, and the likeliest ones in its place, best first."""
+
+    token: str
+    probability: float
+    likeliest: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a model reads the answer of the last one, token by token.
+
+    The log-probability of each token in nats, and the Kullback-Leibler divergence in nats of the model's distribution from
+    that of the last one.
+    """
+
+    logprobs: tuple[float, ...]
+    divergences: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of asking one model; `reading` is None where its tokens are others than those of the last one."""
+
+    name: str
+    is_bare: bool
+    text: str
+    steps: tuple[Step, ...]
+    reading: Reading | None
+
+
+def ask_all(asked: Sequence[Asked], question: str, *, max_tokens: int, num_likeliest: int) -> list[Told]:
+    """The answers in the order of the models, each with how it reads the answer of the last one."""
+    found: list[Told] = []
+    model: tuple[Tokenizer, tuple[int, ...], Tensor] | None = None
+    for one in reversed(asked):
+        engine, tokenizer = one.open()
+        is_bare = one.is_bare or not (tokenizer.is_own or tokenizer.template)
+        prompt = _prompt(question, tokenizer, is_bare=is_bare)
+        text, events = _write(engine, tokenizer, prompt, max_tokens, num_likeliest)
+        if model is None:
+            ids = tuple(event.id for event in events)
+            model = tokenizer, ids, engine.distributions(prompt, ids)
+        last, ids, of_last = model
+        reading = None
+        if tokenizer == last and ids:
+            own = engine.distributions(prompt, ids)
+            logprobs = own.gather(1, torch.tensor(ids)[:, None]).squeeze(1)
+            reading = Reading(tuple(logprobs.tolist()), tuple(divergences(of_last, own)))
+        found.append(Told(one.name, is_bare, text, tuple(_steps(events, tokenizer)), reading))
+    return found[::-1]
+
+
+def divergences(of: Tensor, others: Tensor) -> list[float]:
+    """For each row of two (N, V) of log-probabilities the sum of p (log p - log q), p of the first, in nats.
+
+    Some fill up their vocabulary: where one has more ids than the other, the ids that both have are compared.
+    """
+    width = min(of.shape[1], others.shape[1])
+    p, q = (torch.log_softmax(one[:, :width].double(), -1) for one in (of, others))
+    found: list[float] = (p.exp() * (p - q)).sum(-1).clamp(min=0.0).tolist()
+    return found
+
+
+def _prompt(question: str, tokenizer: Tokenizer, *, is_bare: bool) -> tuple[int, ...]:
+    if is_bare:
+        return (*tokenizer.opening, *tokenizer.encode(question))
+    return render_prompt([Message("user", question)], tokenizer)
+
+
+def _write(
+    engine: Engine, tokenizer: Tokenizer, prompt: tuple[int, ...], max_tokens: int, num_likeliest: int
+) -> tuple[str, list[Event]]:
+    """The greedy answer to a prompt, and the event of each token."""
+    sampling = Sampling(max_tokens=max_tokens, temperature=0.0, stop_ids=tokenizer.stop_ids)
+    events = list(engine.stream(Request(prompt, sampling), num_alternatives=num_likeliest))
+    text = TextStream(tokenizer)
+    return "".join([*(text.push(event.id) for event in events), text.finish()]), events
+
+
+def _steps(events: Sequence[Event], tokenizer: Tokenizer) -> Iterable[Step]:
+    for event in events:
+        likeliest = tuple((visible(tokenizer, id), math.exp(logprob)) for id, logprob in event.alternatives)
+        yield Step(visible(tokenizer, event.id), math.exp(event.logprob), likeliest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from fractions import Fraction
 
@@ -100,18 +101,20 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(bounded, 0 if is_exact else re.IGNORECASE)
 
 
-UNITS: list[tuple[re.Pattern[str], str, Fraction]] = [
-    (_compiled(p), dimension, factor)
-    for dimension, units in _TABLE.items()
-    for patterns, factor in units.items()
-    for p in _split(patterns)
-]
-"""Patterns, each with its dimension and its size in the base unit."""
+@functools.cache
+def units() -> list[tuple[re.Pattern[str], str, Fraction]]:
+    """Patterns, each with its dimension and its size in the base unit; compiled when first asked for."""
+    return [
+        (_compiled(p), dimension, factor)
+        for dimension, of_dimension in _TABLE.items()
+        for patterns, factor in of_dimension.items()
+        for p in _split(patterns)
+    ]
 
 
 def unit_at(text: str, at: int) -> tuple[str, Fraction, int] | None:
     """The longest unit that begins at a place of a text: its dimension, its size, and its end."""
-    found = [(m.end(), dimension, factor) for pattern, dimension, factor in UNITS if (m := pattern.match(text, at))]
+    found = [(m.end(), dimension, factor) for pattern, dimension, factor in units() if (m := pattern.match(text, at))]
     if not found:
         return None
     end, dimension, factor = max(found, key=lambda one: one[0])

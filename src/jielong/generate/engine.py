@@ -39,16 +39,19 @@ T = TypeVar("T")
 class Engine:
     """Writes with a copy of `model`'s weights, on the device where the model is; for one on an Apple GPU, on the CPU.
 
-    Not thread-safe: one thread submits and steps.
+    Ids that are `suppressed` are never written, unless they end the request. Not thread-safe: one thread submits and steps.
     """
 
-    def __init__(self, model: LanguageModel, config: EngineConfig | None = None) -> None:
+    def __init__(
+        self, model: LanguageModel, config: EngineConfig | None = None, suppressed: Sequence[int] = ()
+    ) -> None:
         self.config = config or EngineConfig()
         limit = model.config.max_position_embeddings
         self.length = self.config.length or limit
         if not 2 <= self.length <= limit:
             raise ConfigError(f"engine length is {self.length}; it must be between 2 and the model's {limit} positions")
         self.model_config = model.config
+        self._is_suppressed = np.isin(np.arange(model.config.vocab_size), suppressed)
         home = model.model.embed_tokens.weight.device
         self.device = torch.device("cpu") if home.type == "mps" else home  # draws are float64, which MPS has not
         dtype, kept = DTYPES[self.config.dtype], WEIGHTS[self.config.weights]
@@ -347,8 +350,12 @@ class Engine:
             at += np.arange(len(slots)) - np.repeat(first, np.diff(first, append=len(slots)))
             uniform = uniforms(rows.seed[slots], at)
         history, allowed = self._seen(slots, rules), self._masks(slots, rules)
-        drawn, drawn_logprobs = draw(logits, rules, self._tensor(uniform), history, allowed)
-        ids, logprobs = drawn.cpu().numpy(), drawn_logprobs.cpu().numpy()
+        drawn = draw(logits, rules, self._tensor(uniform), history, allowed)
+        ids, logprobs = (tensor.cpu().numpy() for tensor in drawn)
+        again = np.flatnonzero(self._is_suppressed[ids] & ~rows.is_stop(slots, ids))
+        if len(again):
+            others = self._draw_others(slots[again], at[again], logits[self._tensor(again)])
+            ids[again], logprobs[again], uniform[again] = others
         accepted = np.zeros(len(rows.phase), np.int64)
         now = first
         while len(now):
@@ -380,7 +387,7 @@ class Engine:
         at = rows.count[slots]
         rows.note(slots, ids, logprobs)
         self.counts.written += len(slots)
-        is_stopped = (rows.stop_ids[slots] == ids[:, None]).any(1)
+        is_stopped = rows.is_stop(slots, ids)
         is_over = is_stopped | (rows.count[slots] >= rows.limit[slots])
         for row, slot in enumerate(slots.tolist()):
             job = self._jobs[slot]
@@ -402,6 +409,25 @@ class Engine:
             what = (int(ids[row]), position, float(logprobs[row]), roll, alternatives, stop, sample)
             self._events.append(Event(job.id, n, *what, draw=shown))
         return is_over
+
+    def _draw_others(
+        self, slots: NDArray[np.int64], at: NDArray[np.int64], logits: Tensor
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]]:
+        """Token `at` of each of `slots` among the ids that are not suppressed, its log-probability and the number that drew it.
+
+        Together with the first draw this is a draw from the distribution without those ids, and costs nothing where they
+        are as rare as they should be.
+        """
+        rules = self._rows.rules(slots, self.device, all_masked=True)
+        allowed = self._tensor(~self._is_suppressed).expand(len(slots), -1)
+        by_hooks = self._masks(slots, rules)
+        if by_hooks is not None:
+            both = allowed & by_hooks
+            allowed = torch.where(both.any(1, keepdim=True), both, by_hooks)
+        uniform = uniforms(self._rows.seed[slots], at, attempt=1)
+        drawn = draw(logits, rules, self._tensor(uniform), self._seen(slots, rules), allowed)
+        ids, logprobs = (tensor.cpu().numpy() for tensor in drawn)
+        return ids, logprobs, uniform
 
     def _seen(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:
         """Prompt and answer of the special rows, where one of them is penalised for repeating."""

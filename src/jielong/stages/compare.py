@@ -72,9 +72,8 @@ class CompareStage(Stage):
 
         def write(model: LanguageModel) -> list[str]:
             length = min(model.config.max_position_embeddings, 2048)
-            port = LocalPort(
-                Engine(model, EngineConfig(slots=8, length=length, dtype=context.machine.dtype)), tokenizer
-            )
+            config = EngineConfig(slots=8, length=length, dtype=context.machine.dtype)
+            port = LocalPort(Engine(model, config, tokenizer.suppressed_ids(model.config.vocab_size)), tokenizer)
             if prompts:
                 return [a.text for a in port.ask_many(prompts, sampling, seed=seed)]
             return [a.text for a in port.complete_many(openings, sampling, seed=seed)]

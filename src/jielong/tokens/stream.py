@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator, Sequence
 
-from jielong.tokens.tokenizer import Tokenizer
+from jielong.tokens.tokenizer import CALL_MARKS, Tokenizer
 
 
 class TextStream:
@@ -25,8 +25,7 @@ class TextStream:
         """The stop string that ended the text, "" while there was none."""
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
-        own = ("<tool_call>", "</tool_call>") if tokenizer.is_own else ()
-        self._loud = {tokenizer.special(mark) for mark in own}
+        self._loud = {tokenizer.special(mark) for mark in (CALL_MARKS if tokenizer.is_own else ())}
 
     def push(self, id: int) -> str:
         """The text that is certain now; "" after a stop string."""

@@ -19,7 +19,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,16 @@ from jielong.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from jielong.outside import own_text, parse_json
 from jielong.runs import write_json, write_text
 from jielong.tokens.fast import FastEncoder, chunks, in_order, merges_are_proper, num_threads
-from jielong.tokens.foreign import Beside, Layout, byte_of_char, checked, mark_texts, read_layout, without_marks
+from jielong.tokens.foreign import (
+    Beside,
+    Layout,
+    answer_marks,
+    byte_of_char,
+    checked,
+    mark_texts,
+    read_layout,
+    without_marks,
+)
 from jielong.tokens.templates import CHATML, ChatTemplate
 
 NUM_SPECIAL = 64
@@ -52,6 +61,9 @@ _NAMED = (
 )
 SPECIAL_TOKENS = _NAMED + tuple(f"<|reserved_{i}|>" for i in range(len(_NAMED), NUM_SPECIAL))
 """The text form of ids 0 to 63, in order."""
+
+CALL_MARKS = ("<tool_call>", "</tool_call>")
+"""Those that an answer may hold before it ends."""
 
 HAN_SPLITS = {"runs": r"\p{Han}+", "characters": r"\p{Han}"}
 DIGIT_SPLITS = {"groups": r"\p{N}{1,3}", "single": r"\p{N}"}
@@ -197,6 +209,10 @@ class Tokenizer:
             raise ConfigError(f"the tokenizer has no special token {name!r}; {did_you_mean(name, self.marks)}")
         return self.marks[name]
 
+    def is_special(self, id: int) -> bool:
+        """Whether this id stands for no text, as none is encoded to it."""
+        return id in self._special_ids
+
     @property
     def im_start(self) -> int:
         return self.special("<|im_start|>")
@@ -211,6 +227,18 @@ class Tokenizer:
         lengths = np.array([len(b) for b in self._table], np.int64)
         lengths[list(self._special_ids)] = 0
         return lengths
+
+    @functools.cached_property
+    def _marks_of_answers(self) -> Collection[str]:
+        """Marks that an answer may hold before it ends: those around a call, and what the chat template has for it."""
+        if self.is_own:
+            return CALL_MARKS
+        return answer_marks(self.template, self.marks) if self.template else ()
+
+    def suppressed_ids(self, num_ids: int) -> list[int]:
+        """Of a model's `num_ids`, those that no answer holds: special ids of other uses, and ids that stand for nothing."""
+        allowed = {*self.stop_ids, *(self.marks[text] for text in self._marks_of_answers)}
+        return [*sorted(self._special_ids - allowed), *range(self.vocab_size, num_ids)]
 
     # Three encoders over the same vocabulary, made when first asked for.
 

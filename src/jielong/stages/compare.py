@@ -22,7 +22,7 @@ from jielong.stages.files import asked_before_last_answer
 from jielong.stages.models import open_tokenizer
 from jielong.stages.parts import read_conversations, read_documents
 from jielong.stages.recipe import Context, Recipe, Stage, Summary
-from jielong.stages.samples import opening
+from jielong.stages.samples import as_written, opening
 from jielong.stages.sources import held_by
 from jielong.stages.train import TrainStage, save_model
 from jielong.tokens.tokenizer import Tokenizer
@@ -75,8 +75,8 @@ class CompareStage(Stage):
             config = EngineConfig(slots=8, length=length, dtype=context.machine.dtype)
             port = LocalPort(Engine(model, config, tokenizer.suppressed_ids(model.config.vocab_size)), tokenizer)
             if prompts:
-                return [a.text for a in port.ask_many(prompts, sampling, seed=seed)]
-            return [a.text for a in port.complete_many(openings, sampling, seed=seed)]
+                return [as_written(a) for a in port.ask_many(prompts, sampling, seed=seed)]
+            return [as_written(a) for a in port.complete_many(openings, sampling, seed=seed)]
 
         model = open_base()
         found = {"before": measure(check, model, batches, tokenizer)}

@@ -34,8 +34,8 @@ CHAT = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "c
     ("arguments", "told"),
     [
         (["run", "quickstar"], "did you mean 'quickstart'"),
-        (["run", "quickstart", "--set", "sft.loop.step=50"], "did you mean 'steps'"),
-        (["run", "quickstart", "--set", "stf.loop.steps=50"], "did you mean 'sft'"),
+        (["run", "quickstart", "--set", "sft.loop.step=50"], "did you mean 'sft.loop.steps'"),
+        (["run", "quickstart", "--set", "stf.loop.steps=50"], "did you mean 'sft.loop.steps'"),
         (["run", "quickstart", "--set", "sft.loop.steps=many"], "expected int"),
         (["run", "quickstart", "--set", "steps"], "stage.field=value"),
         (["quickstart", "--size", "smal"], "'smal'"),

@@ -68,8 +68,11 @@ def test_a_value_takes_the_type_of_its_field(path, text, value):
 @pytest.mark.parametrize(
     ("path", "text", "told"),
     [
-        ("sft.loop.step", "5", "did you mean 'steps'"),
-        ("sftt.loop.steps", "5", "did you mean 'sft'"),
+        ("sft.loop.step", "5", "did you mean 'sft.loop.steps'"),
+        ("sftt.loop.steps", "5", "did you mean 'sft.loop.steps'"),
+        ("sft.iterations", "5", "unknown option 'iterations' .* did you mean 'sft.loop.steps'"),
+        ("loop.rat", "5", "unknown part 'loop' .* did you mean 'sft.loop.rate'"),
+        ("sft.unheard_of", "5", "known: loop, name"),
         ("sft.loop.steps.more", "5", "has no fields"),
         ("sft.loop.steps", "five", "expected int"),
         ("sft.loop.steps", "1.5", "expected int"),

@@ -21,6 +21,7 @@ from jielong.cli import (
     check,
     compare,
     evaluate,
+    fields,
     inspect,
     judge,
     library,
@@ -101,6 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     _add_run_options(run)
 
+    fields.add_parser(commands)
     tune.add_parser(commands)
     inspect.add_parser(commands)
 

@@ -41,8 +41,11 @@ class CompareStage(Stage):
     name: str
     inputs: Mapping[str, str]
     merge: bool = False
+    """Whether the merged model is written too."""
     num_samples: int = 4
+    """Answers that are shown."""
     max_tokens: int = 80
+    """The longest an answer may be."""
     version: int = 1
 
     def _trained(self, recipe: Recipe) -> tuple[TrainStage, AdapterConfig]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from jielong.config import get_field, resolved, set_field
-from jielong.errors import ConfigError
+from jielong.config import get_field, list_fields, nearest, resolved, set_field
+from jielong.errors import ConfigError, did_you_mean_one_of
 from jielong.runs import MemoryWatch, Run, digest
 from jielong.train.loop import Progress
 from jielong.train.machine import Machine
@@ -198,7 +198,9 @@ def change(recipe: Recipe, settings: Iterable[str]) -> Recipe:
 def _change_one(recipe: Recipe, setting: str) -> Recipe:
     path, is_pair, value = setting.partition("=")
     if not is_pair or not path.partition(".")[0].strip() or "." not in path:
-        raise ConfigError(f"--set {setting!r} is not of the form stage.field=value, such as sft.loop.steps=50")
+        meant = did_you_mean_one_of(nearest(path, list_fields(recipe.stages)) if path.strip() else [])
+        form = f"--set {setting!r} is not of the form stage.field=value, such as sft.loop.steps=50"
+        raise ConfigError("; ".join(filter(None, [form, meant])))
     name, _, inner = path.strip().partition(".")
     stages = recipe.stages
     for each in filter(None, (name, recipe.mirrored.get(name))):

@@ -70,8 +70,11 @@ class SamplesStage(Stage):
     name: str
     inputs: Mapping[str, str]
     num_samples: int = 4
+    """Texts and answers that are shown."""
     max_tokens: int = 80
+    """The longest a text or answer may be."""
     temperature: float = 0.7
+    """How evenly they are drawn; 0 takes the likeliest token."""
     version: int = 1
 
     def run(self, context: Context) -> Summary:

@@ -79,9 +79,12 @@ class TokenizerConfig:
     """
 
     vocab_size: int = 4096
+    """Ids of the vocabulary, the special ones and bytes included; a small text may give fewer."""
     min_frequency: int = 2
     han: str = "runs"
+    """What merges may span in Chinese: "runs" of characters, or single "characters"."""
     digits: str = "groups"
+    """What merges may span in numbers: "groups" of at most three digits, or each "single"."""
 
     def __post_init__(self) -> None:
         smallest = NUM_SPECIAL + 256

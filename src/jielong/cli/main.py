@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -237,7 +238,10 @@ def _generate(arguments: argparse.Namespace) -> int:
 def _lineage(arguments: argparse.Namespace) -> int:
     from jielong.runs import lineage, open_run
 
-    print(lineage(open_run(arguments.run)))
+    run = open_run(arguments.run)
+    from jielong.stages.telling import settings_in_words  # not before it is known that there is a run
+
+    print(lineage(run, settings_in_words, shutil.get_terminal_size().columns))
     return 0
 
 

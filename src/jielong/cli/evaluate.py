@@ -23,6 +23,7 @@ from jielong.opening.ports import MODEL_HELP, open_port, shown_address
 from jielong.opening.strategies import open_given, strategy_of
 from jielong.opening.tasks import TASK_HELP, find_task
 from jielong.report import terminal
+from jielong.report.text import apart
 from jielong.use.port import LocalPort, Options, Port
 from jielong.use.strategies import STRATEGIES, named
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from jielong.evaluate.tasks import Task
 
 LM_EVAL = "lm-eval:"
+
+_WIDTH_OF_ROW_NAMES = 24
+"""Of a table of scores, what its first column takes of the width."""
 
 
 def add_parser(commands: Any) -> None:
@@ -139,7 +143,8 @@ async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse
             finally:
                 await port.close()
     several = len({w.model for w in wanted}) > 1
-    return [replace(summaries[w], name=f"{w.model} {w.strategy}" if several else w.strategy) for w in wanted]
+    names = {w: f"{shown_address(w.model)} {w.strategy}" if several else w.strategy for w in wanted}
+    return [replace(summaries[w], name=names[w]) for w in wanted]
 
 
 def _askable(task: Task, wanted: Sequence[_Wanted]) -> Task:
@@ -222,16 +227,22 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) ->
     """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     from jielong.evaluate.statistics import compare
     from jielong.report import consoles
 
+    console = consoles.console()
+    names = apart([s.name for s in summaries], (console.width - _WIDTH_OF_ROW_NAMES) // len(summaries) - 4)
+    if names != [s.name for s in summaries]:
+        for name, summary in zip(names, summaries, strict=True):
+            print(f"{name}: {summary.name}")
+    summaries = [replace(s, name=name) for s, name in zip(summaries, names, strict=True)]
     table = Table(title=f"{task.name}, {len(summaries[0].scores)} items, 95% intervals", box=box.SIMPLE_HEAD)
     table.add_column("")
     for summary in summaries:
-        table.add_column(summary.name, justify="right")
+        table.add_column(Text(summary.name), justify="right", overflow="fold")
     _rows(table, summaries)
-    console = consoles.console()
     console.print(table, markup=False)
     if left_out:
         print(f"Left out: {left_out} items that ask for log-probabilities, which a server does not tell.")
@@ -239,7 +250,7 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) ->
         return
     pairs = Table(box=box.SIMPLE_HEAD)
     for name in ("", "difference", "p", "corrected", "tokens", "calls"):
-        pairs.add_column(name, justify="right" if name else "left")
+        pairs.add_column(name, justify="right" if name else "left", overflow="fold")
     for c in compare([s.measured for s in summaries], seed=seed):
         pairs.add_row(
             f"{c.new.name} - {c.old.name}",

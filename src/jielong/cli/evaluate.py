@@ -291,9 +291,10 @@ def _rows(table: Table, summaries: Sequence[Summary]) -> None:
 
 def _harness(arguments: argparse.Namespace) -> int:
     """A task of lm-eval."""
-    from jielong.evaluate.harness import run_harness
+    from jielong.evaluate.harness import harness, run_harness
     from jielong.runs import write_json
 
+    harness()
     port = open_port(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
     if not isinstance(port, LocalPort):
         raise ConfigError("lm-eval's tasks need a model's folder; for servers, lm-eval has classes of its own")

@@ -52,8 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from jielong.cli.display import Display
     from jielong.report import consoles
+    from jielong.tuning.proposals import library
     from jielong.tuning.tune import choose, tune
 
+    library()
     written = written_recipe(arguments)
     recipe = written.changed(arguments.set).build()
     before = recipe.before(choose(recipe, arguments.stage, arguments.set).stage)

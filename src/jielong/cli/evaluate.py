@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jielong.cli.ask import add_given_options, partners_of
-from jielong.cli.tools import PERSON, add_timeout, means_of
+from jielong.cli.ask import add_partners, partners_of
+from jielong.cli.tools import PERSON, add_options, add_timeout, means_of
 from jielong.errors import ConfigError, ResourceError
 from jielong.opening.ports import MODEL_HELP, open_port, shown_address
 from jielong.opening.strategies import open_given, strategy_of
@@ -44,32 +44,50 @@ _WIDTH_OF_ROW_NAMES = 24
 
 def add_parser(commands: Any) -> None:
     """`jielong evaluate`, for the `add_subparsers` object of the command line."""
-    parser = commands.add_parser("evaluate", help="measure a model, and what a strategy gains", description=__doc__)
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("--task", required=True, help=TASK_HELP)
-    parser.add_argument(
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a model, and what a strategy gains",
+        description=__doc__,
+        usage="jielong evaluate MODEL --task TASK [OPTION ...]",
+        epilog="example: jielong evaluate MODEL --task sums --limit 100 --against vote:n=5",
+    )
+    measured = parser.add_argument_group("what is measured")
+    measured.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    measured.add_argument("--task", required=True, help=TASK_HELP)
+    measured.add_argument("--limit", type=int, default=0, metavar="N", help="only so many items, drawn by the seed")
+    measured.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
+    measured.add_argument(
         "--strategy", action="append", default=[], help="as for jielong ask; several are compared (default: direct)"
     )
-    parser.add_argument(
+    measured.add_argument(
         "--against",
         action="append",
         default=[],
         metavar="STRATEGY|MODEL",
         help="compare with this strategy, or with this model; may be given several times",
     )
-    add_given_options(parser)
-    add_timeout(parser)
-    parser.add_argument("--chat", action="store_true", help="ask a task of lm-eval in the model's chat template")
-    parser.add_argument("--scorer", default="", help="of a file's items that name none")
-    parser.add_argument("--judge", metavar="MODEL", help="who marks the answers where the scorer is grade")
-    parser.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
-    parser.add_argument("--limit", type=int, default=0, help="only so many items, drawn by the seed")
-    parser.add_argument("--samples", type=int, default=1, help="answers to each item; with several, pass@k is told")
-    parser.add_argument("--max-tokens", type=int, default=256, help="of each call (default: 256)")
-    parser.add_argument("--temperature", type=float, default=0.0, help="of calls that no strategy draws (default: 0)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--out", type=Path, default=Path("evaluations"), help="where results lie (default: evaluations)"
+    add_partners(parser.add_argument_group("other models of a strategy"))
+    add_options(parser.add_argument_group("tools and documents"))
+    sampling = parser.add_argument_group("sampling")
+    sampling.add_argument("--max-tokens", type=int, default=256, metavar="N", help="of each call (default: 256)")
+    sampling.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="of calls that no strategy draws (default: 0)"
+    )
+    sampling.add_argument(
+        "--samples", type=int, default=1, metavar="N", help="answers to each item; with several, pass@k is told"
+    )
+    sampling.add_argument("--seed", type=int, default=0, metavar="N")
+    add_timeout(sampling)
+    marked = parser.add_argument_group("how answers are marked")
+    marked.add_argument("--scorer", default="", help="of a file's items that name none")
+    marked.add_argument("--judge", metavar="MODEL", help="who marks the answers where the scorer is grade")
+    marked.add_argument("--chat", action="store_true", help="ask a task of lm-eval in the model's chat template")
+    parser.add_argument_group("output").add_argument(
+        "--out",
+        type=Path,
+        default=Path("evaluations"),
+        metavar="DIR",
+        help="where results lie (default: evaluations)",
     )
     parser.set_defaults(command=_evaluate)
 

@@ -118,7 +118,8 @@ def build_parser() -> argparse.ArgumentParser:
     chat.add_argument("--seed", type=int, help=SEED_HELP)
     models.add_weights(chat)
     tools.add_options(chat)
-    tools.add_asking(chat)
+    tools.add_timeout(chat)
+    tools.add_thoughts(chat)
     chat.set_defaults(command=_chat)
 
     generate = commands.add_parser("generate", help="go on with a text, or answer a question (--ask)")

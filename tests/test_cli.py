@@ -49,7 +49,7 @@ CHAT = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "c
         (["run", "own", "--source", "pages", "--preferences", "few.jsonl"], "needs --chat"),
         (["lineage", "runs/none"], "no run at"),
         (["chat"], "jielong quickstart"),
-        (["estimate", "gpt4"], "unknown model preset 'gpt4'"),
+        (["estimate", "gpt4"], "nothing to estimate is called 'gpt4'"),
         (["estimate", "gpt2", "--gflops", "0"], "above 0"),
         (["run", "quickstart", "--set", "sft.loop.log_every=0"], "at least 1"),
         (["run", "quickstart", "--set", "pretrain.model.head_dim=0"], "at least 1"),

@@ -87,6 +87,15 @@ def test_what_cannot_be_is_refused_in_one_sentence(path, text, told):
         set_field((Part(),), path, text)
 
 
+def test_fields_that_must_fit_each_other_change_together():
+    both = ["pretrain.model.num_attention_heads=6", "pretrain.model.num_key_value_heads=3"]
+    for settings in (both, both[::-1]):
+        model = change(quickstart(), settings).stage("pretrain").model
+        assert (model.num_attention_heads, model.num_key_value_heads) == (6, 3)
+    with pytest.raises(ConfigError, match="not a multiple"):
+        change(quickstart(), both[1:])
+
+
 def test_setting_leaves_the_original_alone():
     part = Part()
     set_field((part,), "sft.loop.steps", "3")

@@ -21,6 +21,7 @@ from jielong.cli import (
     ask,
     check,
     compare,
+    estimate,
     evaluate,
     fields,
     inspect,
@@ -164,11 +165,7 @@ def build_parser() -> argparse.ArgumentParser:
     board.add_argument("run", type=Path)
     board.set_defaults(command=_tensorboard)
 
-    estimate = commands.add_parser("estimate", help="FLOPs, memory and time of a model shape, without running it")
-    estimate.add_argument("preset", help="1m, s, m, gpt1, gpt2, gpt2-xl, gpt3 ...")
-    estimate.add_argument("--tokens", type=float, help="training tokens; without it 20 a parameter")
-    estimate.add_argument("--gflops", type=float, default=300.0, help="what the machine sustains (default 300)")
-    estimate.set_defaults(command=_estimate)
+    estimate.add_parser(commands)
     return parser
 
 
@@ -251,14 +248,6 @@ def _tensorboard(arguments: argparse.Namespace) -> int:
 
     where = write_events(arguments.run)
     print(f"Events:  {where}\nLook:    tensorboard --logdir {where}")
-    return 0
-
-
-def _estimate(arguments: argparse.Namespace) -> int:
-    from jielong.model.presets import estimate, preset
-
-    config = preset(arguments.preset)
-    print(estimate(config, tokens=arguments.tokens, flops_per_s=arguments.gflops * 1e9))
     return 0
 
 

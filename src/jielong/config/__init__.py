@@ -4,7 +4,18 @@
 meaning of every field; `nearest` finds fields by the words that people use for them.
 """
 
-from jielong.config.changing import at_least, at_most, get_field, resolved, set_field
+from jielong.config.changing import at_least, at_most, get_field, resolved, set_field, set_fields
 from jielong.config.fields import Field, find, list_fields, nearest
 
-__all__ = ["Field", "at_least", "at_most", "find", "get_field", "list_fields", "nearest", "resolved", "set_field"]
+__all__ = [
+    "Field",
+    "at_least",
+    "at_most",
+    "find",
+    "get_field",
+    "list_fields",
+    "nearest",
+    "resolved",
+    "set_field",
+    "set_fields",
+]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from jielong.config.fields import list_fields, nearest
 from jielong.errors import ConfigError, DataError, did_you_mean, did_you_mean_one_of
@@ -71,29 +71,50 @@ def get_field(config: Any, path: str) -> Any:
 
 def set_field(config: T, path: str, value: str) -> T:
     """A copy of `config` with the field at dotted `path` set to `value` (JSON, or a bare word for strings)."""
-    get_field(config, path)
-    return _set(config, path.split("."), value, path)
+    return set_fields(config, {path: value})
 
 
-def _set(config: Any, parts: list[str], value: str, path: str) -> Any:
-    name, rest = parts[0], parts[1:]
+def set_fields(config: T, values: Mapping[str, str]) -> T:
+    """A copy of `config` with all these fields set at once, by dotted path: fields that must fit each other change together."""
+    for path in values:
+        get_field(config, path)
+    return _set(config, [_Change(path.split("."), value, path) for path, value in values.items()])
+
+
+class _Change(NamedTuple):
+    """A value for the field at `parts` of what is looked at; `path` is the whole of it, for people."""
+
+    parts: Sequence[str]
+    value: str
+    path: str
+
+
+def _set(config: Any, changes: Sequence[_Change]) -> Any:
+    new = {}
+    for name in dict.fromkeys(change.parts[0] for change in changes):
+        own = [change for change in changes if change.parts[0] == name]
+        inner = [change._replace(parts=change.parts[1:]) for change in own if change.parts[1:]]
+        if isinstance(config, tuple):
+            part = next(part for part in config if part.name == name)
+            new[name] = _set_part(part, own, inner)
+        elif inner:
+            new[name] = _set(getattr(config, name), inner)
+        else:
+            new[name] = _coerce(own[-1].value, typing.get_type_hints(type(config))[name], own[-1].path)
     if isinstance(config, tuple):
-        return _set_in_stages(config, name, rest, value, path)
-    if rest:
-        new = _set(getattr(config, name), rest, value, path)
-    else:
-        new = _coerce(value, typing.get_type_hints(type(config))[name], path)
+        return tuple(new.get(part.name, part) for part in config)
     try:
-        return dataclasses.replace(config, **{name: new})
+        return dataclasses.replace(config, **new)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{path}={value}: {error}") from error
+        raise ConfigError(f"{', '.join(f'{c.path}={c.value}' for c in changes)}: {error}") from error
 
 
-def _set_in_stages(stages: tuple[Any, ...], name: str, rest: list[str], value: str, path: str) -> tuple[Any, ...]:
-    """Of a tuple of named parts (a recipe's stages), the one called `name` is changed."""
-    if not rest:
+def _set_part(part: Any, own: Sequence[_Change], inner: Sequence[_Change]) -> Any:
+    """One of a tuple of named parts (a recipe's stages) with its fields changed."""
+    if len(inner) < len(own):
+        path = next(change.path for change in own if not change.parts[1:])
         raise ConfigError(f"{path!r} names a whole part; say which field of it, such as {path}.config")
-    return tuple(_set(s, rest, value, path) if s.name == name else s for s in stages)
+    return _set(part, inner)
 
 
 def _coerce(text: str, hint: Any, path: str) -> Any:

@@ -57,6 +57,7 @@ def as_written(answer: Answer) -> str:
     text = answer.text.rstrip()
     if answer.stop != "length":
         return text
+    text = text.rstrip("\ufffd")  # of a character that was cut
     sentences = [m.end() for m in _SENTENCE_END.finditer(text)]
     if sentences:
         return text[: sentences[-1]]
@@ -103,7 +104,7 @@ class SamplesStage(Stage):
                 shown[name] = [as_written(a) for a in port.ask_many(prompts, sampling, seed=seed)]
         figures = ", ".join(f"{n} {f['bits_per_byte']:.3f}" for n, f in found.items())
         lines = [f"bits per byte on held-out text: {figures}", ""]
-        lines += [f"[{o}]{t}\n" for o, t in zip(openings, shown.get("pretrain", []), strict=True)]
+        lines += [f"[{' '.join(o.split())}]{t}\n" for o, t in zip(openings, shown.get("pretrain", []), strict=True)]
         for index, prompt in enumerate(prompts):
             lines.append(f"> {prompt.messages[-1].text}")
             lines += [f"  {name}: {shown[name][index]}" for name in models if name != "pretrain"]

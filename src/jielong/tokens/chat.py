@@ -208,6 +208,11 @@ def parse(ids: Iterable[int], tokenizer: Tokenizer) -> Message:
     return Message("assistant", tokenizer.decode(text), tool_calls=tuple(calls))
 
 
+def parse_text(ids: Iterable[int], tokenizer: Tokenizer) -> Message:
+    """What ids that continue bare text say up to a stop id: nothing in it is a call, and no special id is shown."""
+    return Message("assistant", tokenizer.decode(_until_end(ids, tokenizer), skip_special=True))
+
+
 def _until_end(ids: Iterable[int], tokenizer: Tokenizer) -> list[int]:
     turn: list[int] = []
     for token in ids:

@@ -34,6 +34,7 @@ def test_an_opening_ends_with_a_word_and_in_chinese_rather_with_a_pause(text: st
         (" it costs 3.5 and is", "length", " it costs 3.5 and…"),
         ("细胞分裂。然后它们", "length", "细胞分裂。"),
         ("细胞分裂然后它", "length", "细胞分裂然后…"),
+        ("细胞分裂然后它\ufffd", "length", "细胞分裂然后…"),
         (" the cell divides. It then", "stop", " the cell divides. It then"),
         ("", "length", ""),
     ],

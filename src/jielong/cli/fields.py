@@ -88,7 +88,8 @@ def _notes(arguments: argparse.Namespace, shown: Sequence[Field]) -> Iterator[st
     yield ""
     if (arguments.recipe == "own" and not arguments.source) or arguments.recipe == ADAPT:
         yield "Shown for a small example: steps and lengths may follow from your own text."
-    command = {ADAPT: "jielong adapt MODEL --source DIR", "own": "jielong run own --source DIR"}
+    learned = "--chat FILE.jsonl" if arguments.chat else "--source DIR"
+    command = {ADAPT: f"jielong adapt MODEL {learned}", "own": "jielong run own --source DIR"}
     start = command.get(arguments.recipe, f"jielong run {arguments.recipe}")
     yield f"Change one:  {start} \\\n             --set {shown[0].path}={as_set(shown[0].value)}"
 

@@ -19,7 +19,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -232,16 +232,16 @@ class Tokenizer:
         return lengths
 
     @functools.cached_property
-    def _marks_of_answers(self) -> Collection[str]:
-        """Marks that an answer may hold before it ends: those around a call, and what the chat template has for it."""
-        if self.is_own:
-            return CALL_MARKS
-        return answer_marks(self.template, self.marks) if self.template else ()
+    def marks_of_answers(self) -> frozenset[int]:
+        """Special ids that an answer may hold before it ends: those around calls and thoughts, as the chat template has them."""
+        texts: Iterable[str] = CALL_MARKS if self.is_own else ()
+        if self.template:
+            texts = answer_marks(self.template, self.marks)
+        return frozenset(self.marks[text] for text in texts) - {*self.stop_ids}
 
     def suppressed_ids(self, num_ids: int) -> list[int]:
         """Of a model's `num_ids`, those that no answer holds: special ids of other uses, and ids that stand for nothing."""
-        allowed = {*self.stop_ids, *(self.marks[text] for text in self._marks_of_answers)}
-        return [*sorted(self._special_ids - allowed), *range(self.vocab_size, num_ids)]
+        return [*sorted(self._special_ids - self.marks_of_answers - {*self.stop_ids}), *range(self.vocab_size, num_ids)]
 
     # Three encoders over the same vocabulary, made when first asked for.
 

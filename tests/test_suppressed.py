@@ -73,6 +73,16 @@ def test_the_others_are_drawn_in_the_proportions_that_they_have() -> None:
     assert expected.max() > 0.05
 
 
+def test_the_draw_that_is_laid_open_is_the_one_that_chose_the_id() -> None:
+    engine = Engine(lively_model(), EngineConfig(slots=2), SUPPRESSED)
+    sampling, masked_out = Sampling(max_tokens=30, temperature=1.3, top_p=0.9), 0
+    for event in engine.stream(Request((1, 2, 3), sampling, 4), num_candidates=5):
+        assert event.draw is not None and event.draw.taken.id == event.id
+        assert event.draw.low <= event.draw.uniform < event.draw.high
+        masked_out += any(cut.filter == "mask" for cut in event.draw.cuts)
+    assert 0 < masked_out < 30
+
+
 def test_an_id_that_ends_the_request_and_a_mask_that_leaves_no_other_may_be_had() -> None:
     engine = Engine(lively_model(), EngineConfig(slots=2), tuple(range(V)))
     stop = Sampling(max_tokens=3, temperature=0, stop_ids=tuple(range(V)))

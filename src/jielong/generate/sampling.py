@@ -11,7 +11,7 @@ temperature, before a repetition penalty, a mask or a truncation; for a greedy r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -108,6 +108,15 @@ class Rules:
         """Logits (B, V) over each row's temperature, float32."""
         logits = logits.float()
         return logits if self.temperature is None else logits / self.temperature
+
+
+class Basis(NamedTuple):
+    """What some rows are drawn from, as `draw` takes it."""
+
+    logits: Tensor
+    rules: Rules
+    history: Tensor | None
+    allowed: Tensor | None
 
 
 def draw(

@@ -68,8 +68,11 @@ def test_a_value_takes_the_type_of_its_field(path, text, value):
 @pytest.mark.parametrize(
     ("path", "text", "told"),
     [
-        ("sft.loop.step", "5", "did you mean 'steps'"),
-        ("sftt.loop.steps", "5", "did you mean 'sft'"),
+        ("sft.loop.step", "5", "did you mean 'sft.loop.steps'"),
+        ("sftt.loop.steps", "5", "did you mean 'sft.loop.steps'"),
+        ("sft.iterations", "5", "unknown option 'iterations' .* did you mean 'sft.loop.steps'"),
+        ("loop.rat", "5", "unknown part 'loop' .* did you mean 'sft.loop.rate'"),
+        ("sft.unheard_of", "5", "known: loop, name"),
         ("sft.loop.steps.more", "5", "has no fields"),
         ("sft.loop.steps", "five", "expected int"),
         ("sft.loop.steps", "1.5", "expected int"),
@@ -82,6 +85,15 @@ def test_a_value_takes_the_type_of_its_field(path, text, value):
 def test_what_cannot_be_is_refused_in_one_sentence(path, text, told):
     with pytest.raises(ConfigError, match=told):
         set_field((Part(),), path, text)
+
+
+def test_fields_that_must_fit_each_other_change_together():
+    both = ["pretrain.model.num_attention_heads=6", "pretrain.model.num_key_value_heads=3"]
+    for settings in (both, both[::-1]):
+        model = change(quickstart(), settings).stage("pretrain").model
+        assert (model.num_attention_heads, model.num_key_value_heads) == (6, 3)
+    with pytest.raises(ConfigError, match="not a multiple"):
+        change(quickstart(), both[1:])
 
 
 def test_setting_leaves_the_original_alone():

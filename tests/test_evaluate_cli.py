@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from bench.strategies.calibrated import Calibrated, Known, serve
 
 from jielong.cli.main import main
 from jielong.opening.tasks import MADE, find_task
+from jielong.records import Conversation
 
 SUMS = find_task("sums", limit=30)
 MODEL = Calibrated([Known(i.question, i.answers[0], ("99",)) for i in find_task("sums").items], 0.6)
@@ -70,6 +72,48 @@ def test_two_models_are_compared_and_judged(
     told = capsys.readouterr().out
     assert "A wins 0, B wins 0" in told and "the same verdict in both orders: 0%" in told and "won 100%" in told
     assert 5 <= len(verdicts.read_text().splitlines()) <= 20
+
+
+@pytest.mark.parametrize("num_clear", [0, 3])
+def test_a_judge_who_says_no_verdict_is_quoted_and_not_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], num_clear: int
+) -> None:
+    files = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for file in files:
+        said = [f"{file.stem} {n}" + " zebra" * (n < num_clear) for n in range(8)]
+        lines = [json.dumps({"id": str(n), "question": "Why?", "text": text}) for n, text in enumerate(said)]
+        file.write_text("\n".join(lines) + "\n")
+
+    def verdict(conversation: Conversation, *_: object) -> str:
+        asked = conversation.messages[-1].text
+        is_first = asked.find("a ", asked.find("Answer A:")) < asked.find("b ", asked.find("Answer A:"))
+        return f"Verdict: {'A' if is_first else 'B'}" if "zebra" in asked else "Both are nice."
+
+    with serve(Calibrated([], react=verdict)) as server:
+        line = ["judge", *map(str, files), "--model", f"{server.url}#j", "--out", str(tmp_path / "v.jsonl")]
+        assert main(line) == (0 if num_clear else 2)
+    told = capsys.readouterr()
+    if num_clear:
+        assert "a verdict could be read in both orders for 3 of 8 pairs" in told.out
+        assert "preference for A: 100.0%" in told.out and "said for example: Both are nice." in told.out
+    else:
+        assert "a verdict could be read in none of 8 pairs" in told.err and "Both are nice." in told.err
+        assert "%" not in told.out + told.err and "p =" not in told.out
+
+
+def test_models_whose_names_begin_alike_are_told_apart_in_a_narrow_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with serve(MODEL) as server:
+        models = [f"{server.url}#my-notes-with-a-long-name-{name}-default-0" for name in ("wide", "deep")]
+        line = ["evaluate", models[0], "--against", models[1], "--task", "sums", "--limit", "10"]
+        assert main([*line, "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert f"wide: {models[0]} direct\ndeep: {models[1]} direct\n" in out
+    table = out[out.index("10 items") :]
+    assert re.search(r"\n +wide +deep +\n", table) and "deep - wide" in table and "…" not in table
+    assert max(map(len, table.partition("Answers:")[0].splitlines())) <= 80
 
 
 def test_samples_give_pass_at_k(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

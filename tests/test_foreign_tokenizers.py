@@ -521,3 +521,19 @@ def test_a_file_beside_that_is_no_object_is_refused(tmp_path):
             Tokenizer.load(tmp_path)
         (tmp_path / name).write_text(json.dumps(beside[name]))
     assert Tokenizer.load(tmp_path).encode("Paris")
+
+
+def test_of_the_marks_those_of_answers_are_shown_and_all_others_are_neither_written_nor_shown(both: Any) -> None:
+    qwen = both["qwen"][0].with_template(CHATML + "{# a later turn leaves out what follows <think> #}")
+    ids = {
+        name: qwen.special(name) for name in ("<think>", "<tool_call>", "</tool_call>", "<|im_start|>", "<|im_end|>")
+    }
+    stream = TextStream(qwen)
+    assert "".join(map(stream.push, ids.values())) == "<think><tool_call></tool_call>"
+    assert qwen.suppressed_ids(qwen.vocab_size + 1) == [ids["<|im_start|>"], qwen.vocab_size]
+    for kind, names in {
+        "llama3": {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>"},
+        "gpt2": set(),
+    }.items():
+        ours = both[kind][0]
+        assert {ours.token_bytes(id).decode() for id in ours.suppressed_ids(ours.vocab_size)} == names

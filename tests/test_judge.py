@@ -67,7 +67,13 @@ def test_a_judge_that_takes_the_longer_is_found_out() -> None:
 
 def test_what_says_no_verdict_is_unread_and_nobody_wins() -> None:
     found = judged(lambda first, second: "hm")
-    assert found.unread == 30 and found.preference.mean == 0.5 and found.consistency is None
+    assert found.unread == 30 and found.preference is None and found.p is None and found.consistency is None
+
+
+def test_figures_are_of_the_pairs_that_could_be_read() -> None:
+    found = judged(lambda first, second: "A" if "good" in first else "B" if "good" in second else "hm")
+    assert (found.wins, found.losses, found.ties, found.unread) == (10, 0, 0, 20)
+    assert found.preference.mean == 1.0 and found.consistency == 1.0
 
 
 def test_verdicts_and_marks_are_read_in_both_languages() -> None:

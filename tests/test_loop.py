@@ -21,7 +21,9 @@ from jielong.errors import CheckpointError, DivergedError
 from jielong.losses import Loss
 from jielong.model import hf
 from jielong.model.transformer import ModelConfig, fresh_language_model
+from jielong.recipes import build_recipe
 from jielong.runs import read_metrics
+from jielong.stages.train import TrainStage
 from jielong.train.checks import held_out_loss
 from jielong.train.loop import Check, Loop, LoopConfig, Progress
 from jielong.train.objectives.next_token import NextToken
@@ -456,6 +458,20 @@ def test_rate_warms_up_stays_and_decays():
     assert factors[9] == factors[50] == 1.0
     assert factors[75] == pytest.approx(0.1 + 0.9 * 25 / 50)
     assert factors[99] == pytest.approx(0.1 + 0.9 * 1 / 50)
+
+
+def test_a_short_run_warms_up_in_a_quarter_of_it_and_reaches_its_rate():
+    config = OptimizerConfig(warmup_steps=30, decay_fraction=0.5)
+    assert [rate_factor(config, step, 20) for step in (0, 3, 4, 10)] == pytest.approx([1 / 5, 4 / 5, 1.0, 1.0])
+    assert [rate_factor(config, step, 3) for step in (0, 1)] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["quickstart", "reader", "calls", "household"])
+def test_trainings_of_the_recipes_are_long_enough_for_their_whole_warm_up(name):
+    trainings = [s for s in build_recipe(name).stages if isinstance(s, TrainStage)]
+    for stage in trainings:
+        for optimizer in filter(None, (stage.optimizer, stage.critic_optimizer)):
+            assert optimizer.warmup_steps <= stage.loop.steps // 4, stage.name
 
 
 def test_two_steps_of_adamw_by_hand():

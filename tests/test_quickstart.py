@@ -146,4 +146,7 @@ def test_lineage_names_every_stage_and_its_parents(finished, capsys):
     assert main(["lineage", str(finished)]) == 0
     lines = capsys.readouterr().out
     assert "unfinished" not in lines
-    assert re.search(r"rl +\w{8} +done .* from .*sft \w{8}.*reward \w{8}", lines)
+    assert re.search(
+        r"\n  rl +\d+\.\d s +8 steps, lr 1\.5e-05 \(adamw\)(.|\n)*?from .*sft \w{8},\s+reward \w{8}", lines
+    )
+    assert "articles 400" in lines and re.search(r"8 rows x 256 tokens,\s+0\.2M\s+parameters", lines)

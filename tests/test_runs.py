@@ -242,7 +242,11 @@ def test_a_kill_while_results_change_places_loses_none(tmp_path, monkeypatch, ki
 def test_a_run_json_of_another_kind_is_one_sentence(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"run\.json"):
-        lineage(open_run(tmp_path))
+        lineage(open_run(tmp_path), no_settings)
+
+
+def no_settings(run: Run, name: str, entry: object) -> str:
+    return ""
 
 
 def test_lineage_names_parents_by_fingerprint(tmp_path):
@@ -251,11 +255,14 @@ def test_lineage_names_parents_by_fingerprint(tmp_path):
     run.begin_stage("pretrain", "aaaaaaaaaaaa", {}, {})
     run.end_stage("pretrain", "aaaaaaaaaaaa", {})
     run.begin_stage("sft", "bbbbbbbbbbbb", {}, {"pretrain": "aaaaaaaaaaaa"})
-    lines = lineage(open_run(tmp_path)).splitlines()
+    lines = lineage(open_run(tmp_path), no_settings).splitlines()
     assert "seed 4" in lines[0]
-    assert "done" in lines[1]
+    assert lines[1].endswith(" s  aaaaaaaa from nothing before it")
     assert "unfinished" in lines[2]
-    assert "from pretrain aaaaaaaa" in lines[2]
+    assert lines[2].endswith("bbbbbbbb from pretrain aaaaaaaa")
+    told = lineage(open_run(tmp_path), lambda run, name, entry: f"settings of {name}, " * 5, 60).splitlines()
+    assert max(map(len, told)) <= 60 and "settings of pretrain" in told[1]
+    assert told.index(" " * 26 + "aaaaaaaa from nothing before it") > 2
 
 
 def test_a_folder_that_is_no_run_is_refused_with_the_runs_beside_it(tmp_path):

@@ -10,6 +10,7 @@ from bench.faults import terminals
 from jielong.cli.display import Display
 from jielong.report.consoles import console
 from jielong.report.terminal import PlainStream, plain, plain_streams
+from jielong.report.text import apart
 
 
 @pytest.mark.parametrize("attack", terminals.ATTACKS.values(), ids=list(terminals.ATTACKS))
@@ -50,3 +51,19 @@ def test_streams_are_put_back(capsys):
 
 def test_all_commands_and_ways_to_the_terminal_are_clean(tmp_path):
     assert all(row.ok for row in terminals.rows(0, short=True, folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["runs/own-a-default-0 direct", "runs/own-b-default-0 direct"], ["own-a-default-0", "own-b-default-0"]),
+        (["runs/own-my-alpha-5a1c-default-0", "runs/own-my-beta-5a1c-default-0"], ["alpha", "beta"]),
+        (["http://here:8080/v1#q-0.5b direct", "http://here:8080/v1#q-1.5b direct"], ["q-0.5b", "q-1.5b"]),
+        (["/models/of/mine/a direct", "/models/of/mine/a vote:9"], ["direct", "vote:9"]),
+        (["/models/of/mine/here/a", "/models/of/mine/here/a/"], ["/models/of/mine/here/a", "/models/of/mine/here/a/"]),
+        (["a", "b"], ["a", "b"]),
+        (["a-name-that-is-alone-and-long"], ["a-name-that-is-alone-and-long"]),
+    ],
+)
+def test_long_names_are_told_by_the_parts_that_differ(names: list[str], short: list[str]) -> None:
+    assert apart(names, 20) == short

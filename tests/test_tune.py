@@ -103,7 +103,7 @@ def test_what_recipes_do_by_default_lies_within_what_they_offer(pages, tmp_path)
 def test_an_offer_for_what_is_not_there_is_refused_at_the_door():
     with pytest.raises(ConfigError, match="no stage of"):
         Recipe("r", "s", 0, (), searches=(Search("pretrain", ()),))
-    with pytest.raises(ConfigError, match="did you mean 'lr'"):
+    with pytest.raises(ConfigError, match=r"did you mean 'optimizer\.lr'"):
         Recipe("r", "s", 0, quickstart().stages, searches=(Search("sft", (Offer("optimizer.lrr", 1, 2),)),))
     with pytest.raises(ConfigError, match="must rise"):
         Offer("optimizer.lr", 2, 1)
@@ -407,7 +407,10 @@ def test_a_written_recipe_reads_as_it_was_written(tmp_path):
         ('{"version": 1, "recipe": "quickstart", "settings": {"a": 1}}', "settings is {'a': 1}; expected a list"),
         ('{"version": 1, "recipe": "quickstart", "seed": "0"}', "seed is '0'; expected a whole number"),
         ('{"version": 1, "recipe": "quickstart", "size": "smol"}', "'smol'"),
-        ('{"version": 1, "recipe": "quickstart", "settings": ["sft.optimizer.lrr=1"]}', "did you mean 'lr'"),
+        (
+            '{"version": 1, "recipe": "quickstart", "settings": ["sft.optimizer.lrr=1"]}',
+            "did you mean 'sft.optimizer.lr'",
+        ),
         ('{"version": 1, "recipe": "own"}', "--source DIR"),
     ],
 )
@@ -429,7 +432,7 @@ def test_a_file_that_is_no_recipe_is_one_sentence_and_exit_code_2(tmp_path, caps
         (["quickstart", "--trials", "0"], "--trials is 0"),
         (["quickstart", "--steps", "0"], "--steps is 0"),
         (["quickstart", "--stage", "rl"], "known: pretrain, reward, sft"),
-        (["quickstart", "--set", "sft.loop.step=5"], "did you mean 'steps'"),
+        (["quickstart", "--set", "sft.loop.step=5"], "did you mean 'sft.loop.steps'"),
         (["quickstart", "--set", "pretrain.check_every=0"], "pretrain.check_every is 0"),
     ],
 )

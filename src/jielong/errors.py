@@ -17,7 +17,7 @@ that sentence and leaves with exit code 2. Anything else that escapes is a bug o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LONGEST = 4000
 """Letters of a message: more than a person reads, and than any sentence of ours needs."""
@@ -83,3 +83,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"known: {', '.join(sorted(names))}" if names else "there are none"
+
+
+def did_you_mean_one_of(near: Sequence[str]) -> str:
+    """The end of an error sentence: names that may be meant, the likeliest first; "" where there are none."""
+    *before, last = [repr(name) for name in near] or [""]
+    return f"did you mean {' or '.join(filter(None, [', '.join(before), last]))}?" if near else ""

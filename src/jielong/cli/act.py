@@ -12,35 +12,56 @@ from jielong.opening.ports import MODEL_HELP, open_port
 
 def add_parser(commands: Any) -> None:
     """`jielong act`, for the `add_subparsers` object of the command line."""
-    act = commands.add_parser("act", help="let a model reach goals in a household told in text", description=__doc__)
-    act.add_argument("model", nargs="?", help=f"{MODEL_HELP}; the policies random, solver and seeker need none")
-    add_timeout(act)
-    act.add_argument("--stage", help="of a run; without it, the last one trained")
-    act.add_argument(
+    act = commands.add_parser(
+        "act",
+        help="let a model reach goals in a household told in text",
+        description=__doc__,
+        usage="jielong act [MODEL] [OPTION ...]",
+        epilog="example: jielong act --policy solver --goals 3 --language en --show",
+    )
+    actor = act.add_argument_group("who acts")
+    actor.add_argument(
+        "model", nargs="?", metavar="MODEL", help=f"{MODEL_HELP}; the policies random, solver and seeker need none"
+    )
+    actor.add_argument("--stage", help="of a run; without it, the last one trained")
+    actor.add_argument(
         "--policy",
         default="model",
         help="who acts: model (what it writes), likeliest (what it finds likeliest of what can be done), random, solver "
         "(the shortest plan) or seeker (who has to look around) (default: model)",
     )
-    act.add_argument("--strategy", help="how the model is asked for each action, such as vote:n=5")
-    act.add_argument("--nearest", action="store_true", help="map what cannot be done to the nearest action that can")
-    act.add_argument("--goals", type=int, default=100, help="how many, each in a home of its own (default: 100)")
-    act.add_argument("--rooms", type=int, default=3, help="of each home, 1 to 5 (default: 3)")
-    act.add_argument(
-        "--part", choices=("test", "train"), default="test", help="homes, things and sentences of which part"
-    )
-    act.add_argument("--language", choices=("en", "zh", "both"), default="both")
-    act.add_argument("--world", type=Path, metavar="FILE", help="a home of one's own (.json) instead")
-    act.add_argument("--steps", type=int, default=40, help="stop an episode after so many (default: 40)")
-    act.add_argument(
+    actor.add_argument("--strategy", help="how the model is asked for each action, such as vote:n=5")
+    actor.add_argument("--nearest", action="store_true", help="map what cannot be done to the nearest action that can")
+    actor.add_argument(
         "--remember",
         type=int,
         metavar="TURNS",
         help="tell so many of the last turns again (default: as in the run's own exam, or else 3)",
     )
-    act.add_argument("--budget-tokens", type=int, default=0, help="stop an episode after so many, read and written")
-    act.add_argument("--seed", type=int, default=0)
-    act.add_argument("--show", action="store_true", help="show each episode, step by step")
+    goals = act.add_argument_group("goals and homes")
+    goals.add_argument(
+        "--goals", type=int, default=100, metavar="N", help="how many, each in a home of its own (default: 100)"
+    )
+    goals.add_argument("--rooms", type=int, default=3, metavar="N", help="of each home, 1 to 5 (default: 3)")
+    goals.add_argument(
+        "--part", choices=("test", "train"), default="test", help="homes, things and sentences of which part"
+    )
+    goals.add_argument("--language", choices=("en", "zh", "both"), default="both")
+    goals.add_argument("--world", type=Path, metavar="FILE", help="a home of one's own (.json) instead")
+    goals.add_argument("--seed", type=int, default=0, metavar="N")
+    limits = act.add_argument_group("limits")
+    limits.add_argument(
+        "--steps", type=int, default=40, metavar="N", help="stop an episode after so many (default: 40)"
+    )
+    limits.add_argument(
+        "--budget-tokens",
+        type=int,
+        default=0,
+        metavar="N",
+        help="stop an episode after so many, read and written",
+    )
+    add_timeout(limits)
+    act.add_argument_group("output").add_argument("--show", action="store_true", help="show each episode, step by step")
     act.set_defaults(command=_act)
 
 

@@ -11,7 +11,16 @@ from typing import Any
 
 from jielong.cli.dice import SEED_HELP, seed_of
 from jielong.cli.given import is_utf8
-from jielong.cli.tools import PERSON, add_asking, add_options, cut, means_of, show_thought, unanswered
+from jielong.cli.tools import (
+    PERSON,
+    add_options,
+    add_thoughts,
+    add_timeout,
+    cut,
+    means_of,
+    show_thought,
+    unanswered,
+)
 from jielong.errors import DataError
 from jielong.opening.ports import MODEL_HELP, open_late
 from jielong.opening.strategies import Partners, open_given, strategy_of
@@ -26,34 +35,51 @@ from jielong.use.strategy import Outcome, run
 def add_parser(commands: Any) -> None:
     """`jielong ask`, for the `add_subparsers` object of the command line."""
     ask = commands.add_parser(
-        "ask", help="answer a question with a strategy, such as a vote; say what it cost", description=__doc__
+        "ask",
+        help="answer a question with a strategy, such as a vote; say what it cost",
+        description=__doc__,
+        usage="jielong ask MODEL QUESTION [OPTION ...]",
+        epilog="example: jielong ask MODEL 'What is 17 times 23?' --strategy vote:n=5 --show",
     )
-    ask.add_argument("model", help=MODEL_HELP)
-    ask.add_argument("question", help="what is asked; - reads it from standard input")
-    ask.add_argument(
+    asked = ask.add_argument_group("what is asked")
+    asked.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    asked.add_argument("question", metavar="QUESTION", help="what is asked; - reads it from standard input")
+    asked.add_argument("--system", default="", metavar="TEXT", help="a system message before the question")
+    asked.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
+    strategy = ask.add_argument_group("strategy")
+    strategy.add_argument(
         "--strategy",
         default="",
         help=f"one of {', '.join(STRATEGIES)}, with options as in vote:n=5, or several joined by + (default: direct, or "
         "tools or library where they are given)",
     )
-    add_given_options(ask)
-    ask.add_argument("--system", default="", help="a system message before the question")
-    ask.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
-    ask.add_argument("--max-tokens", type=int, default=256, help="of each call (default: 256)")
-    ask.add_argument("--temperature", type=float, default=0.0, help="of calls that no strategy draws (default: 0)")
-    ask.add_argument("--seed", type=int, help=SEED_HELP)
-    add_asking(ask)
-    ask.add_argument("--budget-calls", type=int, default=0, help="stop after so many calls")
-    ask.add_argument("--budget-tokens", type=int, default=0, help="stop after so many tokens, read and written")
-    ask.add_argument("--budget-seconds", type=float, default=0.0, help="stop after so many seconds")
-    ask.add_argument("--show", action="store_true", help="show every call as it happens")
-    ask.add_argument("--show-prompts", action="store_true", help="show the exact prompt of every call")
-    ask.add_argument("--trace", type=Path, metavar="FILE", help="write every call to FILE, one JSON object a line")
+    add_partners(strategy)
+    add_options(ask.add_argument_group("tools and documents"))
+    sampling = ask.add_argument_group("sampling")
+    sampling.add_argument("--max-tokens", type=int, default=256, metavar="N", help="of each call (default: 256)")
+    sampling.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="of calls that no strategy draws (default: 0)"
+    )
+    sampling.add_argument("--seed", type=int, metavar="N", help=SEED_HELP)
+    limits = ask.add_argument_group("limits")
+    limits.add_argument("--budget-calls", type=int, default=0, metavar="N", help="stop after so many calls")
+    limits.add_argument(
+        "--budget-tokens", type=int, default=0, metavar="N", help="stop after so many tokens, read and written"
+    )
+    limits.add_argument(
+        "--budget-seconds", type=float, default=0.0, metavar="SECONDS", help="stop after so many seconds"
+    )
+    add_timeout(limits)
+    shown = ask.add_argument_group("output")
+    add_thoughts(shown)
+    shown.add_argument("--show", action="store_true", help="show every call as it happens")
+    shown.add_argument("--show-prompts", action="store_true", help="show the exact prompt of every call")
+    shown.add_argument("--trace", type=Path, metavar="FILE", help="write every call to FILE, one JSON object a line")
     ask.set_defaults(command=_ask)
 
 
-def add_given_options(parser: argparse.ArgumentParser) -> None:
-    """The options that hand strategies what a command line cannot write."""
+def add_partners(parser: argparse._ActionsContainer) -> None:
+    """The options that name other models, which take part in some strategies."""
     parser.add_argument("--large", metavar="MODEL", help="the model that a cascade asks where the first one is unsure")
     parser.add_argument(
         "--other",
@@ -67,7 +93,6 @@ def add_given_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a reward model's folder, or a run with one, that judges for best-of and check",
     )
-    add_options(parser)
 
 
 def partners_of(arguments: argparse.Namespace) -> Partners:

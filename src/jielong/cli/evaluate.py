@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jielong.cli.ask import add_given_options, partners_of
-from jielong.cli.tools import PERSON, add_timeout, means_of
+from jielong.cli.ask import add_partners, partners_of
+from jielong.cli.tools import PERSON, add_options, add_timeout, means_of
 from jielong.errors import ConfigError, ResourceError
 from jielong.opening.ports import MODEL_HELP, open_port, shown_address
 from jielong.opening.strategies import open_given, strategy_of
 from jielong.opening.tasks import TASK_HELP, find_task
 from jielong.report import terminal
+from jielong.report.text import apart
 from jielong.use.port import LocalPort, Options, Port
 from jielong.use.strategies import STRATEGIES, named
 
@@ -37,35 +38,56 @@ if TYPE_CHECKING:
 
 LM_EVAL = "lm-eval:"
 
+_WIDTH_OF_ROW_NAMES = 24
+"""Of a table of scores, what its first column takes of the width."""
+
 
 def add_parser(commands: Any) -> None:
     """`jielong evaluate`, for the `add_subparsers` object of the command line."""
-    parser = commands.add_parser("evaluate", help="measure a model, and what a strategy gains", description=__doc__)
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("--task", required=True, help=TASK_HELP)
-    parser.add_argument(
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a model, and what a strategy gains",
+        description=__doc__,
+        usage="jielong evaluate MODEL --task TASK [OPTION ...]",
+        epilog="example: jielong evaluate MODEL --task sums --limit 100 --against vote:n=5",
+    )
+    measured = parser.add_argument_group("what is measured")
+    measured.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    measured.add_argument("--task", required=True, help=TASK_HELP)
+    measured.add_argument("--limit", type=int, default=0, metavar="N", help="only so many items, drawn by the seed")
+    measured.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
+    measured.add_argument(
         "--strategy", action="append", default=[], help="as for jielong ask; several are compared (default: direct)"
     )
-    parser.add_argument(
+    measured.add_argument(
         "--against",
         action="append",
         default=[],
         metavar="STRATEGY|MODEL",
         help="compare with this strategy, or with this model; may be given several times",
     )
-    add_given_options(parser)
-    add_timeout(parser)
-    parser.add_argument("--chat", action="store_true", help="ask a task of lm-eval in the model's chat template")
-    parser.add_argument("--scorer", default="", help="of a file's items that name none")
-    parser.add_argument("--judge", metavar="MODEL", help="who marks the answers where the scorer is grade")
-    parser.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
-    parser.add_argument("--limit", type=int, default=0, help="only so many items, drawn by the seed")
-    parser.add_argument("--samples", type=int, default=1, help="answers to each item; with several, pass@k is told")
-    parser.add_argument("--max-tokens", type=int, default=256, help="of each call (default: 256)")
-    parser.add_argument("--temperature", type=float, default=0.0, help="of calls that no strategy draws (default: 0)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--out", type=Path, default=Path("evaluations"), help="where results lie (default: evaluations)"
+    add_partners(parser.add_argument_group("other models of a strategy"))
+    add_options(parser.add_argument_group("tools and documents"))
+    sampling = parser.add_argument_group("sampling")
+    sampling.add_argument("--max-tokens", type=int, default=256, metavar="N", help="of each call (default: 256)")
+    sampling.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="of calls that no strategy draws (default: 0)"
+    )
+    sampling.add_argument(
+        "--samples", type=int, default=1, metavar="N", help="answers to each item; with several, pass@k is told"
+    )
+    sampling.add_argument("--seed", type=int, default=0, metavar="N")
+    add_timeout(sampling)
+    marked = parser.add_argument_group("how answers are marked")
+    marked.add_argument("--scorer", default="", help="of a file's items that name none")
+    marked.add_argument("--judge", metavar="MODEL", help="who marks the answers where the scorer is grade")
+    marked.add_argument("--chat", action="store_true", help="ask a task of lm-eval in the model's chat template")
+    parser.add_argument_group("output").add_argument(
+        "--out",
+        type=Path,
+        default=Path("evaluations"),
+        metavar="DIR",
+        help="where results lie (default: evaluations)",
     )
     parser.set_defaults(command=_evaluate)
 
@@ -139,7 +161,8 @@ async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse
             finally:
                 await port.close()
     several = len({w.model for w in wanted}) > 1
-    return [replace(summaries[w], name=f"{w.model} {w.strategy}" if several else w.strategy) for w in wanted]
+    names = {w: f"{shown_address(w.model)} {w.strategy}" if several else w.strategy for w in wanted}
+    return [replace(summaries[w], name=names[w]) for w in wanted]
 
 
 def _askable(task: Task, wanted: Sequence[_Wanted]) -> Task:
@@ -222,16 +245,22 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) ->
     """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     from jielong.evaluate.statistics import compare
     from jielong.report import consoles
 
+    console = consoles.console()
+    names = apart([s.name for s in summaries], (console.width - _WIDTH_OF_ROW_NAMES) // len(summaries) - 4)
+    if names != [s.name for s in summaries]:
+        for name, summary in zip(names, summaries, strict=True):
+            print(f"{name}: {summary.name}")
+    summaries = [replace(s, name=name) for s, name in zip(summaries, names, strict=True)]
     table = Table(title=f"{task.name}, {len(summaries[0].scores)} items, 95% intervals", box=box.SIMPLE_HEAD)
     table.add_column("")
     for summary in summaries:
-        table.add_column(summary.name, justify="right")
+        table.add_column(Text(summary.name), justify="right", overflow="fold")
     _rows(table, summaries)
-    console = consoles.console()
     console.print(table, markup=False)
     if left_out:
         print(f"Left out: {left_out} items that ask for log-probabilities, which a server does not tell.")
@@ -239,7 +268,7 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) ->
         return
     pairs = Table(box=box.SIMPLE_HEAD)
     for name in ("", "difference", "p", "corrected", "tokens", "calls"):
-        pairs.add_column(name, justify="right" if name else "left")
+        pairs.add_column(name, justify="right" if name else "left", overflow="fold")
     for c in compare([s.measured for s in summaries], seed=seed):
         pairs.add_row(
             f"{c.new.name} - {c.old.name}",
@@ -280,9 +309,10 @@ def _rows(table: Table, summaries: Sequence[Summary]) -> None:
 
 def _harness(arguments: argparse.Namespace) -> int:
     """A task of lm-eval."""
-    from jielong.evaluate.harness import run_harness
+    from jielong.evaluate.harness import harness, run_harness
     from jielong.runs import write_json
 
+    harness()
     port = open_port(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
     if not isinstance(port, LocalPort):
         raise ConfigError("lm-eval's tasks need a model's folder; for servers, lm-eval has classes of its own")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jielong.cli.tools import add_timeout
 from jielong.opening.ports import MODEL_HELP, open_port
+from jielong.use.tools.tool import one_line
 
 if TYPE_CHECKING:
     from jielong.evaluate.judge import JudgeReport, Verdict
@@ -61,20 +62,28 @@ def _judge(arguments: argparse.Namespace) -> int:
 
     verdicts = asyncio.run(work())
     write_text(arguments.out, "".join(canonical_json({**asdict(v), "value": v.value}) + "\n" for v in verdicts))
-    if not any(v.is_read for v in verdicts):
-        said = next((s.strip()[:80] for v in verdicts for s in v.said if s.strip()), "nothing")
-        raise DataError(f"the judge gave no verdict on any of {len(verdicts)} pairs; of the first it said: {said}")
+    unread = [v for v in verdicts if not v.is_read]
+    said = next((one_line(v.unreadable, 160) for v in unread if v.unreadable.strip()), "nothing at all")
+    if len(unread) == len(verdicts):
+        raise DataError(
+            f"a verdict could be read in none of {len(verdicts)} pairs; the judge was to end with a line such as "
+            f'"Verdict: A", and said for example: {said} (all of it is in {arguments.out})'
+        )
     print(describe(report(verdicts, seed=arguments.seed)))
+    if unread:
+        print(f"where no verdict could be read, the judge said for example: {said}")
     print(f"\nVerdicts: {arguments.out}")
     return 0
 
 
 def describe(found: JudgeReport) -> str:
     """The report in lines."""
-    decided = found.preference
+    decided, num_read = found.preference, found.pairs - found.unread
+    assert decided is not None
+    unread = f"a verdict could be read in both orders for {num_read} of {found.pairs} pairs; what follows is of these"
     lines = [
-        f"A wins {found.wins}, B wins {found.losses}, ties {found.ties}"
-        + (f", {found.unread} without a verdict that can be read" if found.unread else ""),
+        *([unread] if found.unread else []),
+        f"A wins {found.wins}, B wins {found.losses}, ties {found.ties}",
         f"preference for A: {decided.mean:.1%} ({decided.low:.1%} to {decided.high:.1%}), p = {found.p:.3g} (sign test)",
         f"the same verdict in both orders: {_share(found.consistency)}; "
         f"where not, the first place won {_share(found.first_place)}",

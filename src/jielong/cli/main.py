@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +21,9 @@ from jielong.cli import (
     ask,
     check,
     compare,
+    estimate,
     evaluate,
+    fields,
     inspect,
     judge,
     library,
@@ -101,6 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     _add_run_options(run)
 
+    fields.add_parser(commands)
     tune.add_parser(commands)
     inspect.add_parser(commands)
 
@@ -115,7 +119,8 @@ def build_parser() -> argparse.ArgumentParser:
     chat.add_argument("--seed", type=int, help=SEED_HELP)
     models.add_weights(chat)
     tools.add_options(chat)
-    tools.add_asking(chat)
+    tools.add_timeout(chat)
+    tools.add_thoughts(chat)
     chat.set_defaults(command=_chat)
 
     generate = commands.add_parser("generate", help="go on with a text, or answer a question (--ask)")
@@ -160,11 +165,7 @@ def build_parser() -> argparse.ArgumentParser:
     board.add_argument("run", type=Path)
     board.set_defaults(command=_tensorboard)
 
-    estimate = commands.add_parser("estimate", help="FLOPs, memory and time of a model shape, without running it")
-    estimate.add_argument("preset", help="1m, s, m, gpt1, gpt2, gpt2-xl, gpt3 ...")
-    estimate.add_argument("--tokens", type=float, help="training tokens; without it 20 a parameter")
-    estimate.add_argument("--gflops", type=float, default=300.0, help="what the machine sustains (default 300)")
-    estimate.set_defaults(command=_estimate)
+    estimate.add_parser(commands)
     return parser
 
 
@@ -235,7 +236,10 @@ def _generate(arguments: argparse.Namespace) -> int:
 def _lineage(arguments: argparse.Namespace) -> int:
     from jielong.runs import lineage, open_run
 
-    print(lineage(open_run(arguments.run)))
+    run = open_run(arguments.run)
+    from jielong.stages.telling import settings_in_words  # not before it is known that there is a run
+
+    print(lineage(run, settings_in_words, shutil.get_terminal_size().columns))
     return 0
 
 
@@ -244,14 +248,6 @@ def _tensorboard(arguments: argparse.Namespace) -> int:
 
     where = write_events(arguments.run)
     print(f"Events:  {where}\nLook:    tensorboard --logdir {where}")
-    return 0
-
-
-def _estimate(arguments: argparse.Namespace) -> int:
-    from jielong.model.presets import estimate, preset
-
-    config = preset(arguments.preset)
-    print(estimate(config, tokens=arguments.tokens, flops_per_s=arguments.gflops * 1e9))
     return 0
 
 

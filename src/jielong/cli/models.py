@@ -212,9 +212,10 @@ def _export(arguments: argparse.Namespace) -> int:
             _copy(source, out)
         print(f"Model:   {out}\nOpen:    transformers.AutoModelForCausalLM.from_pretrained({str(out)!r})")
         return 0
-    from jielong.model.gguf import export_gguf
+    from jielong.model.gguf import check_export, export_gguf
     from jielong.model.hf import language_model
 
+    check_export(arguments.type)
     out = _free(arguments.out or Path("exports") / f"{name}-{arguments.type}.gguf", arguments.force)
     model, home = _whole_model(source)
     warnings = export_gguf(language_model(model, source), home, out, arguments.type, name)

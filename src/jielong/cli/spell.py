@@ -19,26 +19,43 @@ METHODS = ("opro", "reinforce", "random")
 def add_parser(commands: Any) -> None:
     """`jielong spell`, for the `add_subparsers` object of the command line."""
     spell = commands.add_parser(
-        "spell", help="search for the instruction that makes a model answer best", description=__doc__
+        "spell",
+        help="search for the instruction that makes a model answer best",
+        description=__doc__,
+        usage="jielong spell MODEL --task FILE [OPTION ...]",
+        epilog="example: jielong spell MODEL --task questions.jsonl --scorings 20",
     )
-    spell.add_argument("model", help=MODEL_HELP)
-    add_timeout(spell)
-    spell.add_argument(
+    asked = spell.add_argument_group("what is asked")
+    asked.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    asked.add_argument(
         "--task", type=Path, required=True, metavar="FILE", help='one {"question": ..., "answer": ...} a line, JSONL'
     )
-    spell.add_argument(
+    asked.add_argument(
+        "--train", type=int, default=20, metavar="N", help="questions that score; the others test (default: 20)"
+    )
+    searched = spell.add_argument_group("search")
+    searched.add_argument(
         "--method",
         choices=METHODS,
         default="opro",
         help="a model's own proposals (default), a rewarded policy over words, or words drawn by chance: the control",
     )
-    spell.add_argument("--scorings", type=int, default=40, help="instructions to try, none among them (default: 40)")
-    spell.add_argument("--train", type=int, default=20, help="questions that score; the others test (default: 20)")
-    spell.add_argument("--proposer", metavar="MODEL", help="the model that opro asks for ideas (default: the same)")
-    spell.add_argument("--max-tokens", type=int, default=64, help="of each answer and proposal (default: 64)")
-    spell.add_argument("--seed", type=int, default=0)
-    spell.add_argument(
-        "--out", type=Path, default=Path("spell.txt"), help="the spell; its search goes beside it (default: spell.txt)"
+    searched.add_argument(
+        "--scorings", type=int, default=40, metavar="N", help="instructions to try, none among them (default: 40)"
+    )
+    searched.add_argument("--proposer", metavar="MODEL", help="the model that opro asks for ideas (default: the same)")
+    searched.add_argument("--seed", type=int, default=0, metavar="N")
+    limits = spell.add_argument_group("limits")
+    limits.add_argument(
+        "--max-tokens", type=int, default=64, metavar="N", help="of each answer and proposal (default: 64)"
+    )
+    add_timeout(limits)
+    spell.add_argument_group("output").add_argument(
+        "--out",
+        type=Path,
+        default=Path("spell.txt"),
+        metavar="FILE",
+        help="the spell; its search goes beside it (default: spell.txt)",
     )
     spell.set_defaults(command=_spell)
 

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from jielong.use.tools.tool import Arguments, Tool
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse._ActionsContainer) -> None:
     """The options that hand a library and tools to a model."""
     parser.add_argument(
         "--tools",
         default="",
+        metavar="NAMES",
         help="tools the model may call, joined by commas: calculator, python (a safe interpreter of its own), cpython "
         "(the whole of Python in bubblewrap)",
     )
@@ -48,16 +49,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_timeout(parser: argparse.ArgumentParser) -> None:
+def add_timeout(parser: argparse._ActionsContainer) -> None:
     """How long a server may be silent."""
     parser.add_argument(
         "--timeout", type=float, default=0.0, metavar="SECONDS", help="how long a server may be silent (default: 600)"
     )
 
 
-def add_asking(parser: argparse.ArgumentParser) -> None:
-    """How a server is asked, and what of its answer is shown."""
-    add_timeout(parser)
+def add_thoughts(parser: argparse._ActionsContainer) -> None:
+    """Whether thoughts are shown."""
     parser.add_argument("--thoughts", action="store_true", help="show what the model thinks before it answers")
 
 

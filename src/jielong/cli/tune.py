@@ -23,13 +23,20 @@ UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its options, among `commands`."""
-    parser = commands.add_parser("tune", help="search the fields that a recipe offers, and write the best as a recipe")
-    add_recipe(parser)
-    parser.add_argument("--budget", default="30m", help="time for the whole search: 90s, 30m or 2h (default: 30m)")
-    parser.add_argument("--trials", type=int, metavar="N", help="end after so many trials too")
-    parser.add_argument("--stage", help="which training stage; without it, the first that offers something")
-    parser.add_argument("--steps", type=int, metavar="N", help="steps of a trial; without it, what the recipe says")
-    add_options(parser, seed=None)
+    parser = commands.add_parser(
+        "tune",
+        help="search the fields that a recipe offers, and write the best as a recipe",
+        description=__doc__,
+        usage="jielong tune RECIPE [OPTION ...]",
+        epilog="example: jielong tune quickstart --stage pretrain --budget 30m --trials 12",
+    )
+    add_recipe(parser.add_argument_group("what is searched"))
+    trials = parser.add_argument_group("trials")
+    trials.add_argument("--stage", help="which training stage; without it, the first that offers something")
+    trials.add_argument("--budget", default="30m", help="time for the whole search: 90s, 30m or 2h (default: 30m)")
+    trials.add_argument("--trials", type=int, metavar="N", help="end after so many trials too")
+    trials.add_argument("--steps", type=int, metavar="N", help="steps of a trial; without it, what the recipe says")
+    add_options(parser.add_argument_group("the run"), seed=None)
     parser.set_defaults(command=run)
 
 
@@ -52,8 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from jielong.cli.display import Display
     from jielong.report import consoles
+    from jielong.tuning.proposals import library
     from jielong.tuning.tune import choose, tune
 
+    library()
     written = written_recipe(arguments)
     recipe = written.changed(arguments.set).build()
     before = recipe.before(choose(recipe, arguments.stage, arguments.set).stage)

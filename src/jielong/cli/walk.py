@@ -26,7 +26,7 @@ MOST_SHOWN = 12
 """Fields that are shown one by one where more differ from last time."""
 
 
-def add_recipe(parser: argparse.ArgumentParser) -> None:
+def add_recipe(parser: argparse._ActionsContainer) -> None:
     """Which recipe: its name or a file, its size, and what own is made of."""
     parser.add_argument(
         "recipe",
@@ -39,7 +39,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     add_size(parser)
 
 
-def add_size(parser: argparse.ArgumentParser) -> None:
+def add_size(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--size", help="default or smoke (default: default)")
 
 
@@ -56,7 +56,7 @@ def written_recipe(arguments: argparse.Namespace) -> WrittenRecipe:
     return replace(written, **given)
 
 
-def add_options(parser: argparse.ArgumentParser, seed: int | None = 0) -> None:
+def add_options(parser: argparse._ActionsContainer, seed: int | None = 0) -> None:
     """Seed, place and settings; a default seed of None leaves it to the recipe."""
     parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")

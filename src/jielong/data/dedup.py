@@ -27,9 +27,11 @@ class DedupConfig:
 
     min_similarity: float = 0.7
     shingle_tokens: int = 3
+    """Words of a shingle, whose sets are compared."""
     # 20 bands of 6: a pair at similarity 0.7 is proposed with probability 0.92, at 0.8 with 0.998, at 0.4 with 0.08.
     num_perm: int = 120
     num_bands: int = 20
+    """Bands of hashes; more find less similar copies, and cost more."""
 
     def __post_init__(self) -> None:
         if not 0 < self.min_similarity:

@@ -26,18 +26,30 @@ class FilterConfig:
     """Thresholds of the filters. A `max_*` is the largest value kept, a `min_*` the smallest; shares are in [0, 1]."""
 
     languages: tuple[str, ...] = ("en", "zh")
+    """Codes of the languages that are kept."""
     min_letters: int = 60  # a Han character counts as 3: twenty characters, or a dozen English words
     max_broken_share: float = 0.01
+    """Of characters that are broken."""
     min_letter_share: float = 0.5
+    """Of letters among all characters."""
     min_mean_word_letters: float = 2.5
+    """Letters of a word on average, at least."""
     max_mean_word_letters: float = 12.0
+    """Letters of a word on average, at most."""
     max_repeated_line_share: float = 0.3
+    """Of text in lines that occur more than once."""
     max_repeated_phrase_share: float = 0.6
+    """Of text in phrases that occur more than once."""
     phrase_tokens: int = 10
+    """Words of such a phrase."""
     max_stuffed_share: float = 0.4
+    """Of text that repeats one word."""
     max_harm_terms: int = 1
+    """Listed words of harm that a text may have."""
     max_advertising_terms: int = 2
+    """Listed words of advertising that a text may have."""
     max_boilerplate_terms: int = 2
+    """Listed words of menus and footers that a text may have."""
     # A long text may use many listed words honestly; each of these letters' worth allows one more.
     letters_per_extra_term: int = 2_500
 

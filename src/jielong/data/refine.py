@@ -29,7 +29,9 @@ class RefineConfig:
     filters: FilterConfig = FilterConfig()
     dedup: DedupConfig = DedupConfig()
     max_document_chars: int = 20_000
+    """Longer texts are cut into documents of at most so many characters."""
     max_repeated_line_pages: int = 0  # 0: off
+    """A line on more pages than this is left out as boilerplate; 0 is off."""
 
     def __post_init__(self) -> None:
         if self.max_document_chars < 200:

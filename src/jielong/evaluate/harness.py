@@ -35,7 +35,7 @@ def run_harness(
     `is_chat`: whether its questions, and the examples before them, are turns of a conversation in the model's chat
     template, instead of bare text. ConfigError where the package or the task is missing.
     """
-    _lm_eval()
+    harness()
     from lm_eval.evaluator import simple_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -71,7 +71,8 @@ def _name_in(path: Path) -> str:
     return found[1]
 
 
-def _lm_eval() -> Any:
+def harness() -> Any:
+    """The package lm-eval; ConfigError where it is missing."""
     try:
         import lm_eval.api.model
     except ImportError:
@@ -81,7 +82,7 @@ def _lm_eval() -> Any:
 
 def harness_model(port: LocalPort, *, seed: int = 0) -> Any:
     """The port as an `lm_eval.api.model.LM` for models in this process; its requests are answered in batches."""
-    _lm_eval()
+    harness()
     from lm_eval.api.model import TemplateLM
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 

@@ -84,13 +84,18 @@ class Verdict:
         return self.a_first is not None and self.b_first is not None
 
     @property
+    def unreadable(self) -> str:
+        """What the judge said where it gave no verdict, in the first such order; "" where all could be read."""
+        return next((said for said in self.said if first_is_better(said) is None), "")
+
+    @property
     def is_consistent(self) -> bool:
         """Whether both orders gave the same verdict."""
         return self.is_read and self.a_first == self.b_first
 
     @property
     def value(self) -> float:
-        """1 where a won, 0 where b won, 0.5 for a tie, for no verdict, and where the order decided."""
+        """1 where a won, 0 where b won, 0.5 for a tie, for no verdict in one of the orders, and where the order decided."""
         return self.a_first if self.is_consistent and self.a_first is not None else 0.5
 
 
@@ -149,7 +154,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 @dataclass(frozen=True)
 class JudgeReport:
-    """What the verdicts come to. Shares are of the pairs whose verdicts could be read, unless they say otherwise."""
+    """What the verdicts come to. All figures are of the pairs whose verdicts could be read; None where there are none."""
 
     pairs: int
     unread: int
@@ -157,9 +162,9 @@ class JudgeReport:
     losses: int
     ties: int
     """Said in both orders, or the order decided."""
-    preference: Interval
-    """The mean value over all pairs: above 0.5, a is preferred."""
-    p: float
+    preference: Interval | None
+    """The mean value: above 0.5, a is preferred."""
+    p: float | None
     """Of a sign test of wins against losses."""
     consistency: float | None
     """How many pairs got the same verdict in both orders."""
@@ -178,7 +183,7 @@ def report(verdicts: Sequence[Verdict], *, seed: int = 0) -> JudgeReport:
     turned = [v for v in read if not v.is_consistent]
     # with a first, to a is to the first; with b first, to b is: of both verdicts, the mean
     to_first = [((v.a_first or 0.0) + 1 - (v.b_first or 0.0)) / 2 for v in turned]
-    values = [v.value for v in verdicts]
+    values = [v.value for v in read]
     ratios = [math.log((len(v.pair.a) + 1) / (len(v.pair.b) + 1)) for v in read]
     decided = [(v.value, ratio) for v, ratio in zip(read, ratios, strict=True) if v.value != 0.5 and ratio]
     return JudgeReport(
@@ -187,10 +192,10 @@ def report(verdicts: Sequence[Verdict], *, seed: int = 0) -> JudgeReport:
         sum(wins),
         sum(losses),
         len(read) - sum(wins) - sum(losses),
-        paired_bootstrap(values, [0.0] * len(values), seed=seed),
-        mcnemar(wins, losses),
+        paired_bootstrap(values, [0.0] * len(values), seed=seed) if read else None,
+        mcnemar(wins, losses) if read else None,
         _mean([v.is_consistent for v in read]),
         _mean(to_first),
-        correlation([v.value for v in read], ratios),
+        correlation(values, ratios),
         _mean([(value == 1.0) == (ratio > 0) for value, ratio in decided]),
     )

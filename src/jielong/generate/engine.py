@@ -27,7 +27,7 @@ from jielong.generate.lookup import continuation
 from jielong.generate.packed import PackedModel
 from jielong.generate.requests import Allowed, Job, check_pairs, check_request, masks_of
 from jielong.generate.rows import READING, WRITING
-from jielong.generate.sampling import Rules, draw, likeliest, put, uniforms
+from jielong.generate.sampling import Basis, Rules, draw, likeliest, put, uniforms
 from jielong.generate.scoring import Pair, are_likeliest, distributions, logprobs, score_pairs
 from jielong.generate.slots import Slots
 from jielong.model.transformer import LanguageModel
@@ -39,16 +39,19 @@ T = TypeVar("T")
 class Engine:
     """Writes with a copy of `model`'s weights, on the device where the model is; for one on an Apple GPU, on the CPU.
 
-    Not thread-safe: one thread submits and steps.
+    Ids that are `suppressed` are never written, unless they end the request. Not thread-safe: one thread submits and steps.
     """
 
-    def __init__(self, model: LanguageModel, config: EngineConfig | None = None) -> None:
+    def __init__(
+        self, model: LanguageModel, config: EngineConfig | None = None, suppressed: Sequence[int] = ()
+    ) -> None:
         self.config = config or EngineConfig()
         limit = model.config.max_position_embeddings
         self.length = self.config.length or limit
         if not 2 <= self.length <= limit:
             raise ConfigError(f"engine length is {self.length}; it must be between 2 and the model's {limit} positions")
         self.model_config = model.config
+        self._is_suppressed = np.isin(np.arange(model.config.vocab_size), suppressed)
         home = model.model.embed_tokens.weight.device
         self.device = torch.device("cpu") if home.type == "mps" else home  # draws are float64, which MPS has not
         dtype, kept = DTYPES[self.config.dtype], WEIGHTS[self.config.weights]
@@ -346,15 +349,19 @@ class Engine:
             first = np.flatnonzero(np.diff(slots, prepend=-1))
             at += np.arange(len(slots)) - np.repeat(first, np.diff(first, append=len(slots)))
             uniform = uniforms(rows.seed[slots], at)
-        history, allowed = self._seen(slots, rules), self._masks(slots, rules)
-        drawn, drawn_logprobs = draw(logits, rules, self._tensor(uniform), history, allowed)
-        ids, logprobs = drawn.cpu().numpy(), drawn_logprobs.cpu().numpy()
+        basis = Basis(logits, rules, self._seen(slots, rules), self._masks(slots, rules))
+        ids, logprobs = self._drawn(basis, uniform)
+        bases = {}
+        again = np.flatnonzero(self._is_suppressed[ids] & ~rows.is_stop(slots, ids))
+        if len(again):
+            others = self._others(slots[again], logits[self._tensor(again)])
+            uniform[again] = uniforms(rows.seed[slots[again]], at[again], attempt=1)
+            ids[again], logprobs[again] = self._drawn(others, uniform[again])
+            bases = {place: (others, row) for row, place in enumerate(again.tolist())}
         accepted = np.zeros(len(rows.phase), np.int64)
         now = first
         while len(now):
-            is_over = self._note(
-                slots[now], ids[now], logprobs[now], uniform[now], now, logits, rules, history, allowed
-            )
+            is_over = self._note(slots[now], ids[now], logprobs[now], uniform[now], now, basis, bases)
             if line is None:
                 break
             after = now[~is_over & (now + 1 < len(slots))]
@@ -370,17 +377,18 @@ class Engine:
         logprobs: NDArray[np.float32],
         uniform: NDArray[np.float64],
         places: NDArray[np.int64],
-        logits: Tensor,
-        rules: Rules,
-        history: Tensor | None,
-        allowed: Tensor | None,
+        basis: Basis,
+        bases: Mapping[int, tuple[Basis, int]],
     ) -> NDArray[np.bool_]:
-        """Write down one new token of each of `slots`, drawn from the rows `places` of `logits`; which of them are over."""
+        """Write down one new token of each of `slots`; which of them are over.
+
+        They were drawn from the rows `places` of `basis`, but for those of `bases`, each from a row of another.
+        """
         rows = self._rows
         at = rows.count[slots]
         rows.note(slots, ids, logprobs)
         self.counts.written += len(slots)
-        is_stopped = (rows.stop_ids[slots] == ids[:, None]).any(1)
+        is_stopped = rows.is_stop(slots, ids)
         is_over = is_stopped | (rows.count[slots] >= rows.limit[slots])
         for row, slot in enumerate(slots.tolist()):
             job = self._jobs[slot]
@@ -389,19 +397,40 @@ class Engine:
                 if is_over[row]:
                     self._quiet[job.id] = self._release(slot, "stop" if is_stopped[row] else "length")
                 continue
-            alternatives = likeliest(logits, rules, int(places[row]), job.num_alternatives)
+            place = int(places[row])
+            alternatives = likeliest(basis.logits, basis.rules, place, job.num_alternatives)
             stop = ("stop" if is_stopped[row] else "length") if is_over[row] else ""
             roll = float(uniform[row]) if rows.temperature[slot] else None
             shown = None
             if job.num_candidates:
-                here = (int(places[row]), int(ids[row]), roll, history, allowed)
-                shown = explain(logits, rules, *here, count=job.num_candidates)
+                own, own_row = bases.get(place, (basis, place))
+                here = (own_row, int(ids[row]), roll, own.history, own.allowed)
+                shown = explain(own.logits, own.rules, *here, count=job.num_candidates)
             sample = self._release(slot, stop) if stop else None
             n = int(at[row])
             position = int(rows.prompt[slot]) + n
             what = (int(ids[row]), position, float(logprobs[row]), roll, alternatives, stop, sample)
             self._events.append(Event(job.id, n, *what, draw=shown))
         return is_over
+
+    def _drawn(self, basis: Basis, uniform: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ids that are drawn, and their log-probabilities."""
+        drawn = draw(basis.logits, basis.rules, self._tensor(uniform), basis.history, basis.allowed)
+        return drawn[0].cpu().numpy(), drawn[1].cpu().numpy()
+
+    def _others(self, slots: NDArray[np.int64], logits: Tensor) -> Basis:
+        """What a second draw of `slots` is made from, which came to suppressed ids: all other ids.
+
+        Both draws together are one from the distribution without those ids, and cost nothing where they are as rare as
+        they should be.
+        """
+        rules = self._rows.rules(slots, self.device, all_masked=True)
+        allowed = self._tensor(~self._is_suppressed).expand(len(slots), -1)
+        by_hooks = self._masks(slots, rules)
+        if by_hooks is not None:
+            both = allowed & by_hooks
+            allowed = torch.where(both.any(1, keepdim=True), both, by_hooks)
+        return Basis(logits, rules, self._seen(slots, rules), allowed)
 
     def _seen(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:
         """Prompt and answer of the special rows, where one of them is penalised for repeating."""

@@ -125,17 +125,21 @@ class Rows:
         self.last[slots] = ids
         self.count[slots] += 1
 
-    def rules(self, slots: NDArray[np.int64], device: torch.device) -> Rules:
-        """The sampling options of `slots`."""
+    def rules(self, slots: NDArray[np.int64], device: torch.device, *, all_masked: bool = False) -> Rules:
+        """The sampling options of `slots`; with `all_masked`, each of them is given a mask."""
         return Rules.of(
             self.temperature[slots],
             self.top_k[slots],
             self.top_p[slots],
             self.min_p[slots],
             self.penalty[slots],
-            self.is_masked[slots],
+            self.is_masked[slots] | all_masked,
             device,
         )
+
+    def is_stop(self, slots: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each of `ids` ends the request of its slot."""
+        return (self.stop_ids[slots] == ids[:, None]).any(1)
 
     def seen(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """(B, L) what each slot has read and written, short rows filled with their first id."""

@@ -2,15 +2,16 @@
 
 A row's token is the place where its cumulative distribution passes a uniform number, and that number is
 Philox(seed, n) for the request's n-th token: a counter-based generator, so nothing that other rows do can shift it and
-every roll can be shown and repeated. Log-probabilities speak of the model's own distribution at the row's temperature,
-before a repetition penalty, a mask or a truncation; for a greedy row (temperature 0) at temperature 1.
+every roll can be shown and repeated. Where the engine refuses the id that came out, the token is drawn once more among
+the others, with a second number of its own. Log-probabilities speak of the model's own distribution at the row's
+temperature, before a repetition penalty, a mask or a truncation; for a greedy row (temperature 0) at temperature 1.
 """
 # B rows, R of them with rules beyond temperature, V vocabulary.
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,15 +41,15 @@ def philox(key: NDArray[np.uint64], counter: NDArray[np.uint64]) -> tuple[NDArra
     return c0, c1, c2, c3
 
 
-def uniforms(seeds: NDArray[np.uint64], indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """A number in [0, 1), a multiple of 2^-52, for each (seed, index); the two broadcast.
+def uniforms(seeds: NDArray[np.uint64], indices: NDArray[np.int64], *, attempt: int = 0) -> NDArray[np.float64]:
+    """A number in [0, 1), a multiple of 2^-52, for each (seed, index); the two broadcast. Each attempt has others.
 
     52 bits and not 53: u times a float64 total then never rounds up to the total.
     """
     index = indices.astype(np.uint64)
     zero = np.zeros_like(index)
     key = np.stack([seeds & _LOW, seeds >> _HALF])
-    high, low, _, _ = philox(key, np.stack([index & _LOW, index >> _HALF, zero, zero]))
+    high, low, _, _ = philox(key, np.stack([index & _LOW, index >> _HALF, zero + np.uint64(attempt), zero]))
     return ((high << np.uint64(20)) | (low >> np.uint64(12))).astype(np.float64) * 2.0**-52
 
 
@@ -107,6 +108,15 @@ class Rules:
         """Logits (B, V) over each row's temperature, float32."""
         logits = logits.float()
         return logits if self.temperature is None else logits / self.temperature
+
+
+class Basis(NamedTuple):
+    """What some rows are drawn from, as `draw` takes it."""
+
+    logits: Tensor
+    rules: Rules
+    history: Tensor | None
+    allowed: Tensor | None
 
 
 def draw(

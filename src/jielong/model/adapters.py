@@ -31,9 +31,13 @@ class AdapterConfig:
     """Which matrices get an adapter, of which rank and strength, and how the frozen ones are kept."""
 
     rank: int = 16
+    """The rank of the adapter's matrices: how much it can learn."""
     alpha: float = 32.0
+    """The strength of the adapter, divided by its rank."""
     dropout: float = 0.0
+    """The share of inputs that are dropped while training."""
     rank_stabilised: bool = False
+    """Whether the strength is divided by the root of the rank instead."""
     # Last parts of names, such as q_proj or 0.mlp.up_proj; none: all linear maps of the layers.
     targets: tuple[str, ...] = ()
     # compute: in the dtype of the products, which changes no number; int8: a quarter of float32's memory.

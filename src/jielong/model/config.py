@@ -25,30 +25,46 @@ class ModelConfig:
     """The shape of a decoder, in Hugging Face's words."""
 
     vocab_size: int = 4096
+    """Ids that the model knows; in training, those of the tokenizer instead."""
     hidden_size: int = 256
+    """The width of the model."""
     intermediate_size: int = 768
+    """The width inside the feed-forward blocks."""
     num_hidden_layers: int = 4
+    """Layers: the depth of the model."""
     num_attention_heads: int = 4
+    """Heads of attention; each is `head_dim` wide."""
     num_key_value_heads: int = 2
+    """Heads of keys and values, each shared by several heads of attention."""
     head_dim: int = 64
+    """The width of one head."""
     max_position_embeddings: int = 256
+    """The longest text, in tokens, that the model takes: prompt and answer together."""
     rope_theta: float = 10_000.0
+    """The base of the rotary positions; larger for longer texts."""
     rms_norm_eps: float = 1e-6
     """That of LayerNorm too."""
     tie_word_embeddings: bool = True
+    """Whether the output layer shares the weights of the embedding."""
     initializer_range: float = 0.02
+    """The deviation of random weights at the start."""
 
     model_type: str = "qwen3"
     """The family that a checkpoint of this model is written as; see `model.families`."""
     hidden_act: Literal["silu", "gelu_pytorch_tanh"] = "silu"
+    """The activation of the feed-forward blocks."""
     norm: Literal["rms", "layer"] = "rms"
+    """RMSNorm, or LayerNorm with a bias."""
     norm_offset: float = 0.0
     """What an RMSNorm adds to its weight: 1 in Gemma."""
     qk_norm: bool = True
+    """Whether queries and keys are normed."""
     attention_bias: bool = False
     """Of queries, keys and values; `output_bias` is that of the map after them."""
     output_bias: bool = False
+    """A bias in the map after attention."""
     mlp_bias: bool = False
+    """Biases in the feed-forward blocks."""
     gated_mlp: bool = True
     """down(act(gate) * up); otherwise down(act(up))."""
     sandwich_norms: bool = False
@@ -59,17 +75,23 @@ class ModelConfig:
     sliding_window: int = 0
     """Positions, itself included, that a token sees in the layers of `sliding_layers`; 0 is all."""
     sliding_layers: tuple[int, ...] = ()
+    """Layers, counted from 0, that see `sliding_window` positions alone."""
     local_rope_theta: float = 0.0
     """The theta of `sliding_layers`, which then are not scaled; 0 is `rope_theta`, scaled like the others."""
     no_rope_layers: tuple[int, ...] = ()
+    """Layers, counted from 0, without positions."""
     embedding_scale: float = 1.0
+    """What embeddings are multiplied with."""
     query_scale: float = 0.0
     """What the scores are multiplied with; 0 is 1/sqrt(head_dim)."""
     num_experts: int = 0
     """Feed-forward blocks of width `moe_intermediate_size` in each layer, of which a token uses `num_experts_per_tok`."""
     num_experts_per_tok: int = 0
+    """Experts that each token goes through."""
     moe_intermediate_size: int = 0
+    """The width inside one expert."""
     norm_topk_prob: bool = True
+    """Whether the weights of a token's experts add up to 1."""
     router_aux_loss_coef: float = 0.001
     """How much the uneven use of experts adds to the loss when they are trained; see `train.balance`."""
 

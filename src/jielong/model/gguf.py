@@ -53,6 +53,13 @@ def _library() -> types.ModuleType:
     return gguf
 
 
+def check_export(kind: str) -> None:
+    """ConfigError where no file of type `kind` can be written here; for before a large model is read."""
+    _library()
+    if kind not in WRITABLE:
+        raise ConfigError(f"GGUF type {kind!r} cannot be written; {did_you_mean(kind, WRITABLE)}")
+
+
 def _what_is_wrong(path: Path, error: Exception) -> str:
     """What a file is that the library cannot read, in our words: its own are those of arrays."""
     with path.open("rb") as file:
@@ -214,10 +221,8 @@ def export_gguf(
     Norms, biases and other vectors stay float32; a matrix whose rows do not divide into blocks of 32 is float16 in a
     q8_0 file. Returns warnings in sentences: where llama.cpp would compute or tokenise in another way.
     """
-    library = _library()
-    if kind not in WRITABLE:
-        raise ConfigError(f"GGUF type {kind!r} cannot be written; {did_you_mean(kind, WRITABLE)}")
-    config = model.config
+    check_export(kind)
+    library, config = _library(), model.config
     fields = {"general.type": "model", "general.name": name or path.stem, "general.file_type": WRITABLE[kind][1]}
     fields |= {"general.quantization_version": 2, **metadata(config)}
     warnings = _limits(config)

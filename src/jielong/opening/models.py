@@ -39,7 +39,8 @@ def open_engine(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     length = min(length, model.config.max_position_embeddings)
     config = EngineConfig.fast(model.config, device, weights, slots=slots, length=length)
-    return Engine(model.to(device), config), Tokenizer.load(home)
+    tokenizer = Tokenizer.load(home)
+    return Engine(model.to(device), config, tokenizer.suppressed_ids(model.config.vocab_size)), tokenizer
 
 
 def imported(file: Path) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 
 def shares_table(columns: Mapping[str, Mapping[str, float]]) -> str:
@@ -12,3 +13,33 @@ def shares_table(columns: Mapping[str, Mapping[str, float]]) -> str:
     lines = ["".join([" " * width, *(f"  {column:>17}" for column in columns)])]
     lines += ["".join([f"{n:<{width}}", *(f"  {100 * f[n]:>16.1f}%" for f in columns.values())]) for n in names]
     return "\n".join(lines) + "\n"
+
+
+def apart(names: Sequence[str], most: int) -> list[str]:
+    """Short forms of different names: the parts with which all of them begin and end are left out.
+
+    Parts are those of paths and addresses, and only where one is still longer than `most`, the words within them.
+    """
+    short = list(names)
+    for ends in ("/# ", "-_/# "):
+        if max(map(len, short)) > most:
+            tried = _without_ends([re.findall(rf"[^{ends}]*[{ends}]+|[^{ends}]+", name) for name in names], ends)
+            short = tried if len(set(tried)) == len(set(names)) > 1 else short
+    return short
+
+
+def _without_ends(names: Sequence[Sequence[str]], ends: str) -> list[str]:
+    """Names in parts without the first ones and the last ones that all have; of each at least a part stays."""
+    most = min(map(len, names)) - 1
+    first = _num_shared([parts[:most] for parts in names])
+    last = _num_shared([[part.strip(ends) for part in reversed(parts[first:])] for parts in names])
+    last = min(last, most - first)
+    return ["".join(parts[first : len(parts) - last]).strip(ends) for parts in names]
+
+
+def _num_shared(names: Sequence[Sequence[str]]) -> int:
+    """With how many equal parts all names begin."""
+    at = 0
+    while at < min(map(len, names)) and len({parts[at] for parts in names}) == 1:
+        at += 1
+    return at

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from jielong.errors import CheckpointError, ConfigError
 from jielong.runs.records import RECORD, own_records
@@ -129,12 +131,19 @@ def told(wrong: dict[Path, str], most: int = 3) -> str:
     return ", ".join([*shown, *more])
 
 
-def lineage(run: Run) -> str:
-    """The family tree of a run, one stage a line, parents first."""
+def lineage(run: Run, settings: Callable[[Run, str, Mapping[str, Any]], str], width: int = 80) -> str:
+    """The family tree of a run in lines of `width`: of each stage its time, its `settings` in words, and its parents.
+
+    `settings` takes the run, a stage's name and its entry in the record.
+    """
     record = run.record
     lines = [f"{run.path.name}   recipe {record.get('recipe', '?')}   seed {record.get('seed', '?')}"]
     for name, stage in record["stages"].items():
+        state = f"{stage['seconds']:.1f} s" if stage.get("done") == stage["fingerprint"] else "unfinished"
+        head = f"  {name:<12}{state:>10}  "
         parents = ", ".join(f"{p} {d[:8]}" for p, d in stage["parents"].items()) or "nothing before it"
-        state = "done" if stage.get("done") == stage["fingerprint"] else "unfinished"
-        lines.append(f"  {name:<12} {stage['fingerprint'][:8]}  {state:<10} {stage['seconds']:7.1f} s   from {parents}")
+        told = [settings(run, name, stage), f"{stage['fingerprint'][:8]} from {parents}"]
+        for part in filter(None, told):
+            lines += textwrap.wrap(part, width, initial_indent=head, subsequent_indent=" " * len(head))
+            head = " " * len(head)
     return "\n".join(lines)

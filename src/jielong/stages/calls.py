@@ -107,7 +107,9 @@ class SumsStage(Stage):
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     conversations: int = 30_000
+    """Conversations to learn from."""
     held_out: int = 300
+    """Conversations that nothing is trained on."""
     # Every so many begin with the description of the tool, as programs put it there; the others are shorter to read.
     told_every: int = 8
     version: int = 1
@@ -135,7 +137,9 @@ class CallsStage(Stage):
     name: str
     inputs: Mapping[str, str]
     each: int = 60
+    """Questions of every kind and language."""
     max_tokens: int = 64
+    """The longest an answer may be."""
     version: int = 1
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from jielong.stages.files import asked_before_last_answer
 from jielong.stages.models import open_tokenizer
 from jielong.stages.parts import read_conversations, read_documents
 from jielong.stages.recipe import Context, Recipe, Stage, Summary
-from jielong.stages.samples import opening
+from jielong.stages.samples import as_written, opening
 from jielong.stages.sources import held_by
 from jielong.stages.train import TrainStage, save_model
 from jielong.tokens.tokenizer import Tokenizer
@@ -41,8 +41,11 @@ class CompareStage(Stage):
     name: str
     inputs: Mapping[str, str]
     merge: bool = False
+    """Whether the merged model is written too."""
     num_samples: int = 4
+    """Answers that are shown."""
     max_tokens: int = 80
+    """The longest an answer may be."""
     version: int = 1
 
     def _trained(self, recipe: Recipe) -> tuple[TrainStage, AdapterConfig]:
@@ -72,12 +75,11 @@ class CompareStage(Stage):
 
         def write(model: LanguageModel) -> list[str]:
             length = min(model.config.max_position_embeddings, 2048)
-            port = LocalPort(
-                Engine(model, EngineConfig(slots=8, length=length, dtype=context.machine.dtype)), tokenizer
-            )
+            config = EngineConfig(slots=8, length=length, dtype=context.machine.dtype)
+            port = LocalPort(Engine(model, config, tokenizer.suppressed_ids(model.config.vocab_size)), tokenizer)
             if prompts:
-                return [a.text for a in port.ask_many(prompts, sampling, seed=seed)]
-            return [a.text for a in port.complete_many(openings, sampling, seed=seed)]
+                return [as_written(a) for a in port.ask_many(prompts, sampling, seed=seed)]
+            return [as_written(a) for a in port.complete_many(openings, sampling, seed=seed)]
 
         model = open_base()
         found = {"before": measure(check, model, batches, tokenizer)}

@@ -40,8 +40,11 @@ class EchoStage(Stage):
     name: str
     inputs: Mapping[str, str]
     kinds: tuple[Kind, ...] = ("repeat", "record", "common")
+    """Kinds of exercises."""
     conversations: int = 20_000
+    """Conversations to learn from."""
     turns: int = 1
+    """Exercises in a conversation."""
     version: int = 1
 
     def __post_init__(self) -> None:

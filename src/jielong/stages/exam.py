@@ -116,10 +116,13 @@ class EvaluateStage(Stage):
     name: str
     inputs: Mapping[str, str]
     max_tokens: int = 40
+    """The longest an answer may be."""
     bootstrap: int = 2000
+    """Resamples for the intervals."""
     # At most so many of each kind of exam item; 0 takes all.
     limit: int = 0
     num_samples: int = 12
+    """Answers that the report shows."""
     facts: str = ""
     version: int = 3
 

@@ -38,10 +38,15 @@ class DemonstrationsStage(Stage):
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     episodes: int = 20_000
+    """Episodes to learn from."""
     rooms: int = 3
+    """The most rooms of a home."""
     slips: float = 0.03
+    """How often something wrong is done, and then mended."""
     aloud: bool = True
+    """Whether each action comes with what it is for."""
     window: int = 0
+    """Steps of an episode that make one conversation; 0 is all."""
     version: int = 5
 
     def __post_init__(self) -> None:
@@ -90,7 +95,9 @@ class GoalsStage(Stage):
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     goals: int = 30_000
+    """Goals to learn from."""
     rooms: int = 3
+    """The most rooms of a home."""
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -118,8 +125,11 @@ class ActStage(Stage):
     name: str
     inputs: Mapping[str, str]
     goals: int = 100
+    """Goals of the exam, each in a home of its own."""
     rooms: int = 3
+    """The rooms of each home."""
     steps: int = 40
+    """An episode is stopped after so many steps."""
     remember: int = 3
     """So many of the last turns are told again; what is thought in one may tell the next what matters of those before."""
     version: int = 4

@@ -25,9 +25,13 @@ class JudgementsStage(Stage):
     name: str
     inputs: Mapping[str, str]
     num_prompts: int = 5000
+    """Prompts that are answered."""
     samples_per_prompt: int = 2
+    """Answers to each prompt, of which pairs are made."""
     temperature: float = 1.0
+    """How evenly answers are drawn."""
     max_tokens: int = 40
+    """The longest an answer may be."""
     version: int = 3
 
     def __post_init__(self) -> None:

@@ -35,12 +35,19 @@ class ItemCounts:
     """How many items of each kind: questions per relation and the next three in all, each per country and language."""
 
     questions: int = 3
+    """Questions for each relation."""
     followups: int = 4
+    """Second questions, for each country and language."""
     translations: int = 8
+    """Translations, for each country and language."""
     formats: int = 5
+    """Answers in a given form, for each country and language."""
     made_up: int = 30
+    """Questions about countries that do not exist."""
     refusals: int = 600
+    """Questions to be refused."""
     harmless: int = 500
+    """Questions that only look as if they were to be refused."""
 
 
 @dataclass(frozen=True)

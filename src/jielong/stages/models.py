@@ -68,10 +68,12 @@ def open_tokenizer(stage: Stage, context: Context) -> Tokenizer:
 def port_of(stage: Stage, context: Context, role: str) -> LocalPort:
     """A port to the model that plays `role` among the stage's inputs."""
     model = load_language_model(context.checkpoint(stage.inputs[role])).to(context.machine.device)
-    return LocalPort(engine_of(model, context.machine), open_tokenizer(stage, context))
+    tokenizer = open_tokenizer(stage, context)
+    return LocalPort(engine_of(model, tokenizer, context.machine), tokenizer)
 
 
-def engine_of(model: LanguageModel, machine: Machine) -> Engine:
+def engine_of(model: LanguageModel, tokenizer: Tokenizer, machine: Machine) -> Engine:
     """An engine for many requests at a time, on a model that is where the machine computes."""
     # a stage that goes on after a stop must repeat what it did: no rounding that depends on earlier requests
-    return Engine(model, EngineConfig(slots=128, dtype=machine.dtype, reuse=0))
+    config = EngineConfig(slots=128, dtype=machine.dtype, reuse=0)
+    return Engine(model, config, tokenizer.suppressed_ids(model.config.vocab_size))

@@ -38,6 +38,7 @@ class WebStage(PagesStage):
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     articles: int = 10_000
+    """Articles of the embedded world's web."""
     # stands for the packages the facts come from: other facts are another world
     facts: str = ""
     version: int = 2

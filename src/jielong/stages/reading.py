@@ -69,9 +69,13 @@ class ReadingStage(Stage):
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     holds: Literal["chats", "documents"] = "chats"
+    """Whether the lessons become chats or plain text."""
     lessons: int = 4000
+    """Lessons to learn from."""
     max_sheets: int = 5
+    """The most sheets of a lesson."""
     turns: int = 6
+    """Questions of a lesson."""
     version: int = 3
 
     def __post_init__(self) -> None:
@@ -108,8 +112,11 @@ class ReadingExamStage(Stage):
     name: str
     inputs: Mapping[str, str]
     each: int = 200
+    """Questions of each language."""
     sheets: int = 5
+    """Sheets that each question is asked about."""
     max_tokens: int = 48
+    """The longest an answer may be."""
     version: int = 2
 
     def __post_init__(self) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from jielong.config import get_field, resolved, set_field
-from jielong.errors import ConfigError
+from jielong.config import get_field, list_fields, nearest, resolved, set_fields
+from jielong.errors import ConfigError, did_you_mean_one_of
 from jielong.runs import MemoryWatch, Run, digest
 from jielong.train.loop import Progress
 from jielong.train.machine import Machine
@@ -177,33 +177,23 @@ class Recipe:
 
 
 def change(recipe: Recipe, settings: Iterable[str]) -> Recipe:
-    """The recipe with `stage.field=value` settings applied; ConfigError names what is unknown and what is near.
-
-    The order does not matter: a setting that is refused because another has not been made yet is tried again after it.
-    """
-    pending = list(settings)
-    while pending:
-        refused: list[tuple[str, ConfigError]] = []
-        for setting in pending:
-            try:
-                recipe = _change_one(recipe, setting)
-            except ConfigError as error:
-                refused.append((setting, error))
-        if len(refused) == len(pending):
-            raise refused[0][1]
-        pending = [setting for setting, _ in refused]
-    return recipe
+    """The recipe with `stage.field=value` settings applied; ConfigError names what is unknown and what is near."""
+    values: dict[str, str] = {}
+    for setting in settings:
+        path, value = _path_and_value(recipe, setting)
+        stage, _, field = path.partition(".")
+        for each in filter(None, (stage, recipe.mirrored.get(stage))):
+            values[f"{each}.{field}"] = value
+    return replace(recipe, stages=set_fields(recipe.stages, values))
 
 
-def _change_one(recipe: Recipe, setting: str) -> Recipe:
+def _path_and_value(recipe: Recipe, setting: str) -> tuple[str, str]:
     path, is_pair, value = setting.partition("=")
     if not is_pair or not path.partition(".")[0].strip() or "." not in path:
-        raise ConfigError(f"--set {setting!r} is not of the form stage.field=value, such as sft.loop.steps=50")
-    name, _, inner = path.strip().partition(".")
-    stages = recipe.stages
-    for each in filter(None, (name, recipe.mirrored.get(name))):
-        stages = set_field(stages, f"{each}.{inner}", value.strip())
-    return replace(recipe, stages=stages)
+        meant = did_you_mean_one_of(nearest(path, list_fields(recipe.stages)) if path.strip() else [])
+        form = f"--set {setting!r} is not of the form stage.field=value, such as sft.loop.steps=50"
+        raise ConfigError("; ".join(filter(None, [form, meant])))
+    return path.strip(), value.strip()
 
 
 class Display(Protocol):

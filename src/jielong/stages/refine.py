@@ -23,6 +23,7 @@ class RefineStage(Stage):
     inputs: Mapping[str, str]
     refine: RefineConfig = RefineConfig()
     held_out_fraction: float = 0.02
+    """The share of documents that nothing is trained on, for measuring."""
     version: int = 1
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from jielong.stages.models import open_tokenizer, port_of
 from jielong.stages.parts import read_conversations, read_documents
 from jielong.stages.recipe import Context, Stage, Summary
 from jielong.tokens.chat import render_prompt
+from jielong.use.port import Answer
 
 NOT_MODELS = ("tokenizer", "held_out", "chats")
 
@@ -26,9 +28,40 @@ WHAT_TO_ADD = {
 }
 
 
+_WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U000323af]")
+"""Signs of Chinese and Japanese, between which a text may be cut."""
+_SENTENCE_END = re.compile(r"(?:[.!?…](?=[\s\"'”’)\]]|$)|[。！？；])[\"'”’」』）)\]]*")
+
+
 def opening(document: Document) -> str:
-    """The beginning of a text, for a model to go on with."""
-    return document.text[: max(12, min(60, len(document.text) // 3))]
+    """The beginning of a text, up to the end of a word, for a model to go on with."""
+    return up_to_a_word(document.text, max(12, min(60, len(document.text) // 3)))
+
+
+def up_to_a_word(text: str, most: int) -> str:
+    """At most so many characters of a text, whole words of them; in Chinese rather up to a sign of punctuation."""
+    if len(text) <= most:
+        return text.rstrip()
+    places = [at for at in range(most, most // 2, -1) if _can_be_cut(text, at)]
+    paused = (at for at in places if text[at - 1] in "。！？；，：、")
+    return text[: next(paused, places[0] if places else most)].rstrip()
+
+
+def _can_be_cut(text: str, at: int) -> bool:
+    before, after = text[at - 1], text[at]
+    return after.isspace() or bool(_WIDE.match(before) or (_WIDE.match(after) and after.isalnum()))
+
+
+def as_written(answer: Answer) -> str:
+    """The text of an answer for people: one that was cut ends with its last whole sentence, or with a word and …"""
+    text = answer.text.rstrip()
+    if answer.stop != "length":
+        return text
+    text = text.rstrip("\ufffd")  # of a character that was cut
+    sentences = [m.end() for m in _SENTENCE_END.finditer(text)]
+    if sentences:
+        return text[: sentences[-1]]
+    return f"{up_to_a_word(text, len(text) - 1)}…" if text else ""
 
 
 @dataclass(frozen=True)
@@ -38,8 +71,11 @@ class SamplesStage(Stage):
     name: str
     inputs: Mapping[str, str]
     num_samples: int = 4
+    """Texts and answers that are shown."""
     max_tokens: int = 80
+    """The longest a text or answer may be."""
     temperature: float = 0.7
+    """How evenly they are drawn; 0 takes the likeliest token."""
     version: int = 1
 
     def run(self, context: Context) -> Summary:
@@ -63,12 +99,12 @@ class SamplesStage(Stage):
             port = port_of(self, context, name)
             found[name] = {"bits_per_byte": bits_per_byte(port, [d.text for d in documents[:200]])}
             if name == "pretrain":
-                shown[name] = [a.text for a in port.complete_many(openings, sampling, seed=seed)]
+                shown[name] = [as_written(a) for a in port.complete_many(openings, sampling, seed=seed)]
             else:
-                shown[name] = [a.text for a in port.ask_many(prompts, sampling, seed=seed)]
+                shown[name] = [as_written(a) for a in port.ask_many(prompts, sampling, seed=seed)]
         figures = ", ".join(f"{n} {f['bits_per_byte']:.3f}" for n, f in found.items())
         lines = [f"bits per byte on held-out text: {figures}", ""]
-        lines += [f"[{o}] {t}\n" for o, t in zip(openings, shown.get("pretrain", []), strict=True)]
+        lines += [f"[{' '.join(o.split())}]{t}\n" for o, t in zip(openings, shown.get("pretrain", []), strict=True)]
         for index, prompt in enumerate(prompts):
             lines.append(f"> {prompt.messages[-1].text}")
             lines += [f"  {name}: {shown[name][index]}" for name in models if name != "pretrain"]

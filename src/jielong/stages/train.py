@@ -196,7 +196,7 @@ class TrainStage(Stage):
             seed,
             context.ranks,
             modules,
-            lambda model: engine_of(model, context.machine),
+            lambda model: engine_of(model, tokenizer, context.machine),
             tokenizer.stop_ids,
             tokenizer.pad,
         )

@@ -19,7 +19,7 @@ from jielong.errors import ConfigError, DataError
 from jielong.outside import parse_json
 from jielong.records import Message, Preference, to_dict
 from jielong.tokens.templated import parse_templated, render_templated
-from jielong.tokens.tokenizer import Tokenizer
+from jielong.tokens.tokenizer import CALL_MARKS, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -184,13 +184,13 @@ def render_preference(preference: Preference, tokenizer: Tokenizer) -> RenderedP
 def parse(ids: Iterable[int], tokenizer: Tokenizer) -> Message:
     """The assistant's message in the ids that continue a prompt, up to <|im_end|>, <|endoftext|> (any of the stop ids) or the end.
 
-    A tool call that is unfinished or is no JSON of a call stays in the text, marks included.
+    A tool call that is unfinished or is no JSON of a call stays in the text, marks included; no other special id is shown.
     """
     turn = _until_end(ids, tokenizer)
     if not tokenizer.is_own:
         content, found = parse_templated(turn, tokenizer, _parse_call)
         return Message("assistant", content, tool_calls=found)
-    opening, closing = tokenizer.special("<tool_call>"), tokenizer.special("</tool_call>")
+    opening, closing = map(tokenizer.special, CALL_MARKS)
     text: list[int] = []
     calls: list[Mapping[str, Any]] = []
     at = 0
@@ -202,9 +202,15 @@ def parse(ids: Iterable[int], tokenizer: Tokenizer) -> Message:
                 calls.append(call)
                 at = end + 1
                 continue
-        text.append(turn[at])
+        if turn[at] in (opening, closing) or not tokenizer.is_special(turn[at]):
+            text.append(turn[at])
         at += 1
     return Message("assistant", tokenizer.decode(text), tool_calls=tuple(calls))
+
+
+def parse_text(ids: Iterable[int], tokenizer: Tokenizer) -> Message:
+    """What ids that continue bare text say up to a stop id: nothing in it is a call, and no special id is shown."""
+    return Message("assistant", tokenizer.decode(_until_end(ids, tokenizer), skip_special=True))
 
 
 def _until_end(ids: Iterable[int], tokenizer: Tokenizer) -> list[int]:

@@ -284,6 +284,21 @@ def _strips_space(data: Mapping[str, Any]) -> bool:
     return False
 
 
+def answer_marks(template: ChatTemplate, marks: Mapping[str, int]) -> set[str]:
+    """The marks that the assistant's words may hold in this template, such as those around calls and thoughts.
+
+    They are the marks that it writes in an answer, and those that it names and does not write around what others say.
+    """
+    named = {text for text in marks if text in template.source}
+    try:
+        asked, answered, called, told = template.texts(template.probes())
+    except (CheckpointError, DataError):
+        return named
+    after = told.removeprefix(called) if told.startswith(called) else ""
+    of_answers = answered.removeprefix(asked) if answered.startswith(asked) else ""
+    return {text for text in marks if text in of_answers} | {t for t in named if t not in asked and t not in after}
+
+
 def _turn_end(template: ChatTemplate, marks: Mapping[str, int]) -> int | None:
     """The mark that the template writes after an assistant's words."""
     words = "jielong-assistant-words"

@@ -15,7 +15,7 @@ from jielong.tokens.tokenizer import Tokenizer
 class TextStream:
     """Text of one answer, given id by id. Bytes that are no UTF-8 become U+FFFD.
 
-    Special ids are silent, but for those around a tool call: without them its JSON would pass for text.
+    Special ids are silent, but for those around calls and thoughts: without them both would pass for text.
     """
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
@@ -25,12 +25,10 @@ class TextStream:
         """The stop string that ended the text, "" while there was none."""
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
-        own = ("<tool_call>", "</tool_call>") if tokenizer.is_own else ()
-        self._loud = {tokenizer.special(mark) for mark in own}
 
     def push(self, id: int) -> str:
         """The text that is certain now; "" after a stop string."""
-        is_silent = id not in self._loud
+        is_silent = id not in self.tokenizer.marks_of_answers
         return self._pass_on(self._decoder.decode(self.tokenizer.decode_bytes([id], skip_special=is_silent)))
 
     def finish(self) -> str:

@@ -131,6 +131,14 @@ class ChatTemplate:
         asked = self._put({"role": "assistant", "content": ""}) | {"tool_calls": [_PROBE_CALL] * count}
         return [self._put({"role": "user", "content": "Hi"}), asked, *answers]
 
+    def probes(self) -> list[tuple[list[dict[str, Any]], bool]]:
+        """Four talks for `texts`: a question, the same with an answer; one with a call, where it takes them, and its result."""
+        user, said = (self._put({"role": role, "content": _PROBE}) for role in ("user", "assistant"))
+        called = [user]
+        if self.takes_calls:
+            called = _with_ids(self._calls(1)) if self.wants_ids else self._calls(1)
+        return [([user], True), ([user, said], False), (called[:2], False), (called, False)]
+
     def _put(self, message: Mapping[str, Any]) -> dict[str, Any]:
         is_text = isinstance(message["content"], str)
         return {**message, "content": _parts(message["content"])} if is_text and self.wants_parts else dict(message)

@@ -33,7 +33,16 @@ from jielong.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from jielong.outside import own_text, parse_json
 from jielong.runs import write_json, write_text
 from jielong.tokens.fast import FastEncoder, chunks, in_order, merges_are_proper, num_threads
-from jielong.tokens.foreign import Beside, Layout, byte_of_char, checked, mark_texts, read_layout, without_marks
+from jielong.tokens.foreign import (
+    Beside,
+    Layout,
+    answer_marks,
+    byte_of_char,
+    checked,
+    mark_texts,
+    read_layout,
+    without_marks,
+)
 from jielong.tokens.templates import CHATML, ChatTemplate
 
 NUM_SPECIAL = 64
@@ -53,6 +62,9 @@ _NAMED = (
 SPECIAL_TOKENS = _NAMED + tuple(f"<|reserved_{i}|>" for i in range(len(_NAMED), NUM_SPECIAL))
 """The text form of ids 0 to 63, in order."""
 
+CALL_MARKS = ("<tool_call>", "</tool_call>")
+"""Those that an answer may hold before it ends."""
+
 HAN_SPLITS = {"runs": r"\p{Han}+", "characters": r"\p{Han}"}
 DIGIT_SPLITS = {"groups": r"\p{N}{1,3}", "single": r"\p{N}"}
 
@@ -67,9 +79,12 @@ class TokenizerConfig:
     """
 
     vocab_size: int = 4096
+    """Ids of the vocabulary, the special ones and bytes included; a small text may give fewer."""
     min_frequency: int = 2
     han: str = "runs"
+    """What merges may span in Chinese: "runs" of characters, or single "characters"."""
     digits: str = "groups"
+    """What merges may span in numbers: "groups" of at most three digits, or each "single"."""
 
     def __post_init__(self) -> None:
         smallest = NUM_SPECIAL + 256
@@ -197,6 +212,10 @@ class Tokenizer:
             raise ConfigError(f"the tokenizer has no special token {name!r}; {did_you_mean(name, self.marks)}")
         return self.marks[name]
 
+    def is_special(self, id: int) -> bool:
+        """Whether this id stands for no text, as none is encoded to it."""
+        return id in self._special_ids
+
     @property
     def im_start(self) -> int:
         return self.special("<|im_start|>")
@@ -211,6 +230,18 @@ class Tokenizer:
         lengths = np.array([len(b) for b in self._table], np.int64)
         lengths[list(self._special_ids)] = 0
         return lengths
+
+    @functools.cached_property
+    def marks_of_answers(self) -> frozenset[int]:
+        """Special ids that an answer may hold before it ends: those around calls and thoughts, as the chat template has them."""
+        texts: Iterable[str] = CALL_MARKS if self.is_own else ()
+        if self.template:
+            texts = answer_marks(self.template, self.marks)
+        return frozenset(self.marks[text] for text in texts) - {*self.stop_ids}
+
+    def suppressed_ids(self, num_ids: int) -> list[int]:
+        """Of a model's `num_ids`, those that no answer holds: special ids of other uses, and ids that stand for nothing."""
+        return [*sorted(self._special_ids - self.marks_of_answers - {*self.stop_ids}), *range(self.vocab_size, num_ids)]
 
     # Three encoders over the same vocabulary, made when first asked for.
 

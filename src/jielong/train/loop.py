@@ -53,13 +53,18 @@ class Check:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """`save_every_s` bounds what a kill can cost (below 0 every step is saved); the other fields count optimizer steps."""
+    """How long a stage trains, what of each step is written down, and when training has diverged."""
 
     steps: int = 100
+    """Optimizer steps: how long the stage trains."""
     max_grad_norm: float = 1.0
+    """Gradients longer than this are shortened to it."""
     log_every: int = 5
+    """Steps between two lines of the log."""
     save_every_s: float = 30.0
+    """Seconds between two checkpoints, which bounds what a kill can cost; below 0 every step is saved."""
     max_attempts: int = 3
+    """How often training goes back and tries again, with half the rate, when it diverges."""
     # A smoothed loss this far (in the loss's own unit) above its lowest counts as diverged; 0 looks at finiteness only.
     diverged_above: float = 2.0
 

@@ -1,8 +1,8 @@
 """Optimizers and the learning rate over time.
 
 `adamw` is torch's fused AdamW; `muon` orthogonalises the momentum of the hidden matrices (Jordan 2024) and leaves
-embeddings, heads and norms to AdamW. The rate is a function of the step alone: a linear warm-up, a plateau, and a linear
-decay over the last part of the run.
+embeddings, heads and norms to AdamW. The rate is a function of the step alone: a linear warm-up, of at most a quarter of
+the run, a plateau, and a linear decay over the last part of the run.
 """
 
 from __future__ import annotations
@@ -23,15 +23,25 @@ class OptimizerConfig:
     """Rates are peaks; `decay_fraction` of all steps, at the end, lead down to `final_fraction` of the peak."""
 
     name: Literal["adamw", "muon"] = "adamw"
+    """adamw for all weights, or muon for the hidden matrices and adamw for the rest."""
     lr: float = 1e-3
+    """The peak learning rate, of AdamW."""
     muon_lr: float = 0.02
+    """The peak learning rate of the hidden matrices, where `name` is muon."""
     warmup_steps: int = 20
+    """Steps in which the learning rate rises to its peak; at most a quarter of the run."""
     decay_fraction: float = 0.6
+    """The share of all steps, at the end, over which the learning rate falls."""
     final_fraction: float = 0.02
+    """The share of the peak that the learning rate falls to."""
     weight_decay: float = 0.05
+    """How much matrices shrink in a step, times the learning rate."""
     beta1: float = 0.9
+    """How slowly the mean of the gradients moves."""
     beta2: float = 0.95
+    """How slowly the mean of their squares moves."""
     eps: float = 1e-8
+    """Added where AdamW divides."""
 
     def __post_init__(self) -> None:
         if self.lr <= 0:
@@ -40,9 +50,13 @@ class OptimizerConfig:
             raise ConfigError(f"decay_fraction {self.decay_fraction} must lie in [0, 1]")
 
 
+WARMUP_SHARE = 4
+"""The warm-up is at most this part of a run, one in four: a short trial has to reach its rate."""
+
+
 def rate_factor(config: OptimizerConfig, step: int, steps: int) -> float:
     """What the peak rate is multiplied with at `step` (0-based) of `steps`."""
-    warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    warmup = min(1.0, (step + 1) / max(1, min(config.warmup_steps, steps // WARMUP_SHARE)))
     decay_steps = max(1, round(steps * config.decay_fraction))
     left = min(1.0, (steps - step) / decay_steps)
     return warmup * (config.final_fraction + (1 - config.final_fraction) * left)

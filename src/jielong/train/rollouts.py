@@ -38,29 +38,40 @@ from jielong.train.sources import Feed, Given, Prompt, SourceConfig
 
 @dataclass(frozen=True)
 class RolloutConfig(SourceConfig):
-    """What one rollout is and how often it is gone through; `prompts * group_size` samples are generated.
-
-    `algorithm` "ppo" has a critic and generalised advantages; "grpo" compares the samples of a prompt with each other.
-    `kl_coefficient` is in reward units per nat. `kl_target` (nats per sequence) makes it adaptive. `kl_stop` (nats per
-    token) ends a rollout early when the policy has moved that far from the one that wrote it. 0 is off for both.
-    """
+    """What one rollout is and how often it is gone through; `prompts * group_size` samples are generated."""
 
     algorithm: Literal["ppo", "grpo"] = "ppo"
+    """ppo has a critic and generalised advantages, grpo compares the samples of a prompt with each other."""
     prompts: int = 128
+    """Prompts of one rollout, whose samples are the batch."""
     group_size: int = 1
+    """Samples of each prompt."""
     epochs: int = 4
+    """How often a rollout is gone through."""
     minibatches: int = 1
+    """Optimizer steps of one pass over a rollout."""
     micro_rows: int = 32
+    """Samples that are computed at a time, as memory allows."""
     temperature: float = 1.0
+    """How evenly samples are drawn."""
     max_tokens: int = 32
+    """The longest a sample may be."""
     kl_coefficient: float = 0.05
+    """What a nat of distance from the start costs, in reward units."""
     kl_target: float = 0.0
+    """Nats per sample that `kl_coefficient` adapts to; 0 leaves it as it is."""
     kl_stop: float = 0.0
+    """Nats per token from the policy that wrote a rollout at which the rollout is left; 0 is off."""
     gamma: float = 1.0
+    """What a reward one token later is worth."""
     lam: float = 0.95
+    """How far advantages look ahead (lambda of GAE)."""
     missing_stop_penalty: float = 1.0
+    """What a sample without an end loses, in reward units."""
     whiten_advantages: bool = True
+    """Whether advantages are brought to mean 0 and variance 1."""
     divide_by_std: bool = True
+    """grpo: whether advantages are divided by their group's deviation."""
 
     def __post_init__(self) -> None:
         if self.algorithm not in ("ppo", "grpo"):

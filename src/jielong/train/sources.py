@@ -105,8 +105,11 @@ class RowsConfig(SourceConfig):
     """How token rows become steps: `rows_per_step` rows of `length` positions, `micro_rows` at a time."""
 
     length: int = 256
+    """Tokens of a row: how far the model looks back while it is trained."""
     rows_per_step: int = 32
+    """Rows of one optimizer step: the batch size."""
     micro_rows: int = 32
+    """Rows that are computed at a time, as memory allows; the batch is made of several."""
 
     def __post_init__(self) -> None:
         at_least(self, 2, "length", "rows_per_step", "micro_rows")

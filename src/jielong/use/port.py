@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from jielong.records import Conversation, Generator, Message, Request, Sample, Sampling
 from jielong.runs import derive_seed
-from jielong.tokens.chat import parse, render_prompt
+from jielong.tokens.chat import parse, parse_text, render_prompt
 from jielong.tokens.stream import TextStream, cut_at_stop
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.use.thoughts import Parting, parted
@@ -186,6 +186,10 @@ class _Asked:
     told: Parting
 
 
+Reads = Callable[[Sequence[int], Tokenizer], Message]
+"""Makes a message of the ids of an answer."""
+
+
 class LocalPort:
     """The engine in this process with its tokenizer."""
 
@@ -209,7 +213,7 @@ class LocalPort:
 
     async def complete(self, text: str, options: Options = Options()) -> Answer:
         """A plain continuation of bare text, as a base model gives it."""
-        return await self.go_on((*self.tokenizer.opening, *self.tokenizer.encode(text)), options)
+        return await self.go_on((*self.tokenizer.opening, *self.tokenizer.encode(text)), options, parse_text)
 
     async def score(self, prompt: Conversation | str, answers: Sequence[str]) -> list[Scored]:
         """How likely each of `answers` is after the conversation (in the assistant's turn) or after bare text."""
@@ -234,8 +238,8 @@ class LocalPort:
         messages, offered = told(conversation.messages, tools, self.tokenizer)
         return render_prompt(messages, self.tokenizer, offered)
 
-    async def go_on(self, prompt: tuple[int, ...], options: Options) -> Answer:
-        """What the model writes after exactly these ids."""
+    async def go_on(self, prompt: tuple[int, ...], options: Options, read: Reads = parse) -> Answer:
+        """What the model writes after exactly these ids, as `read` makes a message of it."""
         loop = asyncio.get_running_loop()
         start_s = loop.time()
         number = self.engine.submit(Request(prompt, self._ended(options.sampling), options.seed))
@@ -248,7 +252,7 @@ class LocalPort:
         finally:
             self._asked.pop(number, None)
             self.engine.cancel(number)
-        message = parse(sample.ids, self.tokenizer)
+        message = read(sample.ids, self.tokenizer)
         if asked.text.stopped_by:
             message = replace(message, content=cut_at_stop(message.text, options.sampling.stop))
         thoughts, message = _without_thoughts(message)
@@ -289,7 +293,7 @@ class LocalPort:
     def complete_many(self, texts: Sequence[str], sampling: Sampling, *, seed: int = 0) -> list[Answer]:
         """Plain continuations of bare text, as a base model gives them."""
         prompts = [(*self.tokenizer.opening, *self.tokenizer.encode(t)) for t in texts]
-        return self._run(prompts, sampling, seed)
+        return self._run(prompts, sampling, seed, parse_text)
 
     def score_many(self, texts: Sequence[str]) -> list[tuple[float, int]]:
         """For each text: the summed natural log-probability of its tokens, the first one left out, and their bytes.
@@ -308,13 +312,15 @@ class LocalPort:
             totals[number] = (total + sum(logprobs), num_bytes + int(self.tokenizer.byte_lengths[rest].sum()))
         return totals
 
-    def _run(self, prompts: Sequence[tuple[int, ...]], sampling: Sampling, seed: int) -> list[Answer]:
+    def _run(
+        self, prompts: Sequence[tuple[int, ...]], sampling: Sampling, seed: int, read: Reads = parse
+    ) -> list[Answer]:
         ended = self._ended(sampling)
         samples = self.engine.generate([Request(p, ended, derive_seed(seed, "ask", i)) for i, p in enumerate(prompts)])
-        return [self._answer(sample) for sample in samples]
+        return [self._answer(sample, read) for sample in samples]
 
-    def _answer(self, sample: Sample) -> Answer:
-        thoughts, message = _without_thoughts(parse(sample.ids, self.tokenizer))
+    def _answer(self, sample: Sample, read: Reads) -> Answer:
+        thoughts, message = _without_thoughts(read(sample.ids, self.tokenizer))
         usage = Usage(len(sample.prompt_ids), len(sample.ids), sample.reused, 1)
         return Answer(message, usage, sample.stop, sample.prompt_ids, sample.ids, sample.logprobs, thoughts)
 

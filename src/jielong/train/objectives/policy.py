@@ -39,11 +39,14 @@ class PolicyConfig:
     """
 
     clip_low: float = 0.2
+    """How much less likely than in the rollout a token may be made, as a share."""
     clip_high: float = 0.2
+    """How much likelier; 0.28 is DAPO's."""
     aggregation: Aggregation = "dapo"
     mismatch_cap: float = 2.0
     loss_kl: Literal["none", "k2", "k3"] = "none"
     loss_kl_coefficient: float = 0.0
+    """The weight of `loss_kl` in the loss."""
 
     def __post_init__(self) -> None:
         if str(self.loss_kl) == "k1":
@@ -143,6 +146,7 @@ class ValueConfig:
 
     clip: float = 0.2
     coefficient: float = 0.1
+    """The weight of the critic's loss."""
 
 
 class ValueLoss:
@@ -179,8 +183,11 @@ class PTXConfig:
     """`rows` packed rows of `length` tokens of instruction chats in every step, their mean loss times `coefficient`."""
 
     coefficient: float = 0.0
+    """The weight of the loss on instruction chats beside the policy's; 0 leaves them out."""
     rows: int = 8
+    """Rows of chats in every step."""
     length: int = 256
+    """Tokens of such a row."""
 
     def __post_init__(self) -> None:
         at_least(self, 0, "coefficient")

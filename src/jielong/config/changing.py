@@ -1,7 +1,7 @@
-"""Configuration is frozen dataclasses beside the things they configure; this module only reads, writes and changes them.
+"""Reading, bounding and changing frozen dataclasses.
 
 `set_field(config, "sft.loop.steps", "200")` gives a copy with one field changed, the value coerced to the field's type;
-unknown names are refused with the closest known one. `resolved` gives the plain dict that run.json stores and that
+unknown names are refused with the fields that may be meant. `resolved` gives the plain dict that run.json stores and that
 fingerprints are made of, with the class's name in it wherever a field can hold several kinds.
 """
 
@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from jielong.errors import ConfigError, DataError, did_you_mean
+from jielong.config.fields import list_fields, nearest
+from jielong.errors import ConfigError, DataError, did_you_mean, did_you_mean_one_of
 from jielong.outside import MOST, parse_json
 
 T = TypeVar("T")
@@ -48,51 +49,72 @@ def at_most(config: Any, high: float, *names: str) -> None:
 
 
 def get_field(config: Any, path: str) -> Any:
-    """The value at dotted `path` of a dataclass; ConfigError names what is unknown and what is near."""
+    """The value at dotted `path` of a dataclass, or of a tuple of named ones; ConfigError says what may be meant."""
+    found = config
     for name in path.split("."):
-        names = [f.name for f in dataclasses.fields(config)] if dataclasses.is_dataclass(config) else []
-        if name not in names:
-            raise ConfigError(
-                f"unknown option {name!r} in {path!r} for {type(config).__name__}; {did_you_mean(name, names)}"
-            )
-        config = getattr(config, name)
-    return config
+        if isinstance(found, tuple):
+            known = {part.name: part for part in found}
+        elif dataclasses.is_dataclass(found):
+            known = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+        else:
+            meant = did_you_mean_one_of(nearest(path, list_fields(config)))
+            has_none = f"{path!r} goes on at {name!r} where the value is {found!r}, which has no fields"
+            raise ConfigError("; ".join(filter(None, [has_none, meant])))
+        if name not in known:
+            meant = did_you_mean_one_of(nearest(path, list_fields(config))) or did_you_mean(name, known)
+            what = "part" if isinstance(found, tuple) else "option"
+            where = "" if isinstance(found, tuple) else f" for {type(found).__name__}"
+            raise ConfigError(f"unknown {what} {name!r} in {path!r}{where}; {meant}")
+        found = known[name]
+    return found
 
 
 def set_field(config: T, path: str, value: str) -> T:
     """A copy of `config` with the field at dotted `path` set to `value` (JSON, or a bare word for strings)."""
-    return _set(config, path.split("."), value, path)
+    return set_fields(config, {path: value})
 
 
-def _set(config: Any, parts: list[str], value: str, path: str) -> Any:
-    name, rest = parts[0], parts[1:]
+def set_fields(config: T, values: Mapping[str, str]) -> T:
+    """A copy of `config` with all these fields set at once, by dotted path: fields that must fit each other change together."""
+    for path in values:
+        get_field(config, path)
+    return _set(config, [_Change(path.split("."), value, path) for path, value in values.items()])
+
+
+class _Change(NamedTuple):
+    """A value for the field at `parts` of what is looked at; `path` is the whole of it, for people."""
+
+    parts: Sequence[str]
+    value: str
+    path: str
+
+
+def _set(config: Any, changes: Sequence[_Change]) -> Any:
+    new = {}
+    for name in dict.fromkeys(change.parts[0] for change in changes):
+        own = [change for change in changes if change.parts[0] == name]
+        inner = [change._replace(parts=change.parts[1:]) for change in own if change.parts[1:]]
+        if isinstance(config, tuple):
+            part = next(part for part in config if part.name == name)
+            new[name] = _set_part(part, own, inner)
+        elif inner:
+            new[name] = _set(getattr(config, name), inner)
+        else:
+            new[name] = _coerce(own[-1].value, typing.get_type_hints(type(config))[name], own[-1].path)
     if isinstance(config, tuple):
-        return _set_in_stages(config, name, rest, value, path)
-    if not dataclasses.is_dataclass(config):
-        raise ConfigError(f"{path!r} goes on at {name!r} where the value is {config!r}, which has no fields")
-    names = [f.name for f in dataclasses.fields(config)]
-    if name not in names:
-        raise ConfigError(
-            f"unknown option {name!r} in {path!r} for {type(config).__name__}; {did_you_mean(name, names)}"
-        )
-    if rest:
-        new = _set(getattr(config, name), rest, value, path)
-    else:
-        new = _coerce(value, typing.get_type_hints(type(config))[name], path)
+        return tuple(new.get(part.name, part) for part in config)
     try:
-        return dataclasses.replace(config, **{name: new})  # type: ignore[type-var]
+        return dataclasses.replace(config, **new)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{path}={value}: {error}") from error
+        raise ConfigError(f"{', '.join(f'{c.path}={c.value}' for c in changes)}: {error}") from error
 
 
-def _set_in_stages(stages: tuple[Any, ...], name: str, rest: list[str], value: str, path: str) -> tuple[Any, ...]:
-    """Of a tuple of named parts (a recipe's stages), the one called `name` is changed."""
-    named = [getattr(s, "name", None) for s in stages]
-    if name not in named:
-        raise ConfigError(f"unknown part {name!r} in {path!r}; {did_you_mean(name, [n for n in named if n])}")
-    if not rest:
+def _set_part(part: Any, own: Sequence[_Change], inner: Sequence[_Change]) -> Any:
+    """One of a tuple of named parts (a recipe's stages) with its fields changed."""
+    if len(inner) < len(own):
+        path = next(change.path for change in own if not change.parts[1:])
         raise ConfigError(f"{path!r} names a whole part; say which field of it, such as {path}.config")
-    return tuple(_set(s, rest, value, path) if s.name == name else s for s in stages)
+    return _set(part, inner)
 
 
 def _coerce(text: str, hint: Any, path: str) -> Any:

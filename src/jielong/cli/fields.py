@@ -1,0 +1,146 @@
+"""`jielong fields`: what of a recipe can be set, with its value and its meaning, and which fields a word means."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jielong.cli.walk import add_recipe, written_recipe
+from jielong.config import Field, find, list_fields, nearest
+from jielong.errors import ConfigError, did_you_mean_one_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from jielong.stages.recipe import Recipe
+
+ADAPT = "adapt"
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its options, among `commands`."""
+    parser = commands.add_parser(
+        "fields",
+        help="list what of a recipe can be set, or find the field that a word means",
+        description=__doc__,
+        epilog="example: jielong fields quickstart learning_rate",
+    )
+    add_recipe(parser)
+    parser.add_argument("word", nargs="?", metavar="WORD", help="only fields that this word may mean, such as lr")
+    parser.set_defaults(command=_fields, seed=None)
+
+
+def _fields(arguments: argparse.Namespace) -> int:
+    from jielong.report import consoles
+
+    with recipe_of(arguments) as recipe:
+        fields = list_fields(recipe.stages)
+        shown = find(arguments.word, fields) if arguments.word else fields
+        if not shown:
+            meant = did_you_mean_one_of(nearest(arguments.word, fields)) or "without a word all are listed"
+            raise ConfigError(f"no field of {arguments.recipe} is meant by {arguments.word!r}; {meant}")
+        kinds = {stage.name: type(stage).__doc__ or "" for stage in recipe.stages}
+    console = consoles.console(highlight=False)
+    for stage, own in _by_stage(shown):
+        about = kinds[stage].partition(". ")[0].partition("\n")[0].removesuffix(".")
+        console.print(f"\n[bold]{stage}[/bold]  [dim]{about}[/dim]")
+        console.print(_table(own, is_whole=not arguments.word))
+    for line in _notes(arguments, shown):
+        print(line)
+    return 0
+
+
+def _by_stage(fields: Iterable[Field]) -> list[tuple[str, list[Field]]]:
+    stages: dict[str, list[Field]] = {}
+    for field in fields:
+        stages.setdefault(field.path.partition(".")[0], []).append(field)
+    return list(stages.items())
+
+
+def _table(fields: Sequence[Field], *, is_whole: bool) -> Table:
+    """A line for each field of a stage; in a whole list without the stage's name, for want of room."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", max_width=16)
+    table.add_column(ratio=1)
+    for field in fields:
+        path = field.path.partition(".")[2] if is_whole else field.path
+        choices = f" One of {', '.join(map(str, field.choices))}." if field.choices else ""
+        table.add_row(Text(path, style="cyan"), Text(as_set(field.value)), Text(field.meaning + choices))
+    return table
+
+
+def as_set(value: Any) -> str:
+    """The value as it is written behind `--set stage.field=`."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _notes(arguments: argparse.Namespace, shown: Sequence[Field]) -> Iterator[str]:
+    """What the list was made with, and how one of its fields is changed."""
+    yield ""
+    if (arguments.recipe == "own" and not arguments.source) or arguments.recipe == ADAPT:
+        yield "Shown for a small example: steps and lengths may follow from your own text."
+    learned = "--chat FILE.jsonl" if arguments.chat else "--source DIR"
+    command = {ADAPT: f"jielong adapt MODEL {learned}", "own": "jielong run own --source DIR"}
+    start = command.get(arguments.recipe, f"jielong run {arguments.recipe}")
+    yield f"Change one:  {start} \\\n             --set {shown[0].path}={as_set(shown[0].value)}"
+
+
+@contextmanager
+def recipe_of(arguments: argparse.Namespace) -> Iterator[Recipe]:
+    """The recipe that is named, for as long as the context lives; where it is made of text, of an example if none is given."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        if arguments.recipe == ADAPT:
+            from jielong.recipes.adapt import adapt
+
+            given = {"chat": arguments.chat} if arguments.chat else {"source": arguments.source or _pages(folder)}
+            yield adapt(_model(folder), **given)
+            return
+        if arguments.recipe == "own" and arguments.source is None:
+            arguments = argparse.Namespace(**vars(arguments))
+            arguments.source = _pages(folder)
+            if arguments.chat is None and arguments.preferences is None:
+                arguments.chat, arguments.preferences = _talks(folder)
+        yield written_recipe(arguments).build()
+
+
+def _pages(folder: Path) -> Path:
+    """An example of a text of one's own."""
+    pages = folder / "pages"
+    pages.mkdir()
+    (pages / "page.md").write_text("A page that stands for a text of one's own.\n", encoding="utf-8")
+    return pages
+
+
+def _talks(folder: Path) -> tuple[Path, Path]:
+    """Examples of chats and of preferences, as many as a recipe asks for."""
+    from jielong.stages.files import FEWEST
+
+    chats, preferences = folder / "chats.jsonl", folder / "preferences.jsonl"
+    asked = [[{"role": "user", "content": f"What is {n}?"}] for n in range(FEWEST)]
+    yes, no = ([{"role": "assistant", "content": said}] for said in ("A number.", "No."))
+    chats.write_text("".join(json.dumps({"messages": a + yes}) + "\n" for a in asked), encoding="utf-8")
+    pairs = ({"prompt": a, "chosen": yes, "rejected": no} for a in asked)
+    preferences.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
+    return chats, preferences
+
+
+def _model(folder: Path) -> Path:
+    """An example of a model to adapt, with random weights."""
+    from jielong.model import hf
+    from jielong.model.transformer import ModelConfig, fresh_language_model
+
+    model = folder / "model"
+    model.mkdir()
+    shape = ModelConfig(320, 16, 24, 1, 2, 1, 8, max_position_embeddings=2048)
+    hf.save(fresh_language_model(shape, seed=0), model, eos_token_id=0, pad_token_id=0)
+    return model

@@ -1,0 +1,21 @@
+"""Configuration is frozen dataclasses beside the things they configure; here they are read, changed, listed and searched.
+
+`set_field(config, "sft.loop.steps", "200")` gives a copy with one field changed; `list_fields` gives the path, value and
+meaning of every field; `nearest` finds fields by the words that people use for them.
+"""
+
+from jielong.config.changing import at_least, at_most, get_field, resolved, set_field, set_fields
+from jielong.config.fields import Field, find, list_fields, nearest
+
+__all__ = [
+    "Field",
+    "at_least",
+    "at_most",
+    "find",
+    "get_field",
+    "list_fields",
+    "nearest",
+    "resolved",
+    "set_field",
+    "set_fields",
+]

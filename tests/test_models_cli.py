@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from jielong.cli.models import add_parsers
+from jielong.cli.models import add_parser
 from jielong.errors import CheckpointError, ConfigError
 from jielong.model import hf
 from jielong.model.transformer import LanguageModel, ModelConfig, RopeScaling, fresh_language_model
@@ -23,7 +23,7 @@ TOKENIZER = train_tokenizer(["the sea 大海 the sea\n"] * 20, TokenizerConfig(v
 
 def command(*words: str | Path) -> int:
     parser = argparse.ArgumentParser()
-    add_parsers(parser.add_subparsers(required=True))
+    add_parser(parser.add_subparsers(required=True))
     arguments = parser.parse_args([str(word) for word in words])
     code: int = arguments.command(arguments)
     return code

@@ -6,15 +6,28 @@ import argparse
 import asyncio
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.cells import chop_cells
 
-from jielong.cli.dice import seed_of
-from jielong.cli.tools import PERSON, cut, means_of, show_thought, typed, unanswered
+from jielong.cli.dice import SEED_HELP, seed_of
+from jielong.cli.models import add_weights
+from jielong.cli.parsing import Parser
+from jielong.cli.tools import (
+    PERSON,
+    add_options,
+    add_thoughts,
+    add_timeout,
+    cut,
+    means_of,
+    show_thought,
+    typed,
+    unanswered,
+)
 from jielong.errors import JielongError, TooLongError
 from jielong.opening.libraries import reading_of
-from jielong.opening.ports import LatePort, open_late
+from jielong.opening.ports import MODEL_HELP, LatePort, newest_run, open_late
 from jielong.opening.strategies import strategy_of
 from jielong.opening.tools import open_means
 from jielong.records import Conversation, Message, Sampling
@@ -28,6 +41,39 @@ if TYPE_CHECKING:
     from jielong.use.endpoint import Endpoint
 
 HELP = "/new starts over, /quit ends (so does Ctrl-D)."
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command, among `commands`."""
+    help = "talk to the newest model of a run, or to a model folder, in the terminal"
+    _add_options(commands.add_parser("chat", help=help))
+
+
+def talk_to(run: Path) -> int:
+    """Chat with a run's model as `jielong chat RUN` does."""
+    parser = Parser(prog="jielong chat")
+    _add_options(parser)
+    return _chat(parser.parse_args([str(run)]))
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", help=f"{MODEL_HELP}; without it, the newest run")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
+    parser.add_argument("--stage", help="pretrain, sft or rl; without it, the last one trained")
+    parser.add_argument("--system", default="", help="a system message before the talk")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
+    parser.add_argument("--top-p", type=float, default=1.0)
+    parser.add_argument("--max-tokens", type=int, default=80)
+    parser.add_argument("--seed", type=int, help=SEED_HELP)
+    add_weights(parser)
+    add_options(parser)
+    add_timeout(parser)
+    add_thoughts(parser)
+    parser.set_defaults(command=_chat)
+
+
+def _chat(arguments: argparse.Namespace) -> int:
+    return chat(arguments.model or str(newest_run(arguments.runs)), arguments)
 
 
 def chat(spec: str, arguments: argparse.Namespace) -> int:

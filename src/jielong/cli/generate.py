@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jielong.cli.dice import SEED_HELP, seed_of
+from jielong.cli.models import add_weights
 from jielong.errors import DataError
-from jielong.generate.text import generate_text
 from jielong.opening.models import open_engine
+from jielong.opening.ports import LOCAL_HELP, folder_of
 from jielong.records import Message, Request, Sampling
 from jielong.report.draws import draw_block, legend
-from jielong.runs import find_model
 from jielong.tokens.chat import render_prompt
 from jielong.tokens.stream import TextStream
 from jielong.tokens.visible import visible
@@ -25,32 +26,51 @@ if TYPE_CHECKING:
 CANDIDATES = 5
 
 
-def generate(
-    path: Path,
-    text: str,
-    sampling: Sampling,
-    *,
-    stage: str | None,
-    ask: bool,
-    seed: int,
-    weights: str | None,
-    show: bool = False,
-) -> int:
-    """Stream the continuation of `text`, or with `ask` the answer to it; exit code 0. DataError for an empty text.
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command, among `commands`."""
+    parser = commands.add_parser("generate", help="go on with a text, or answer a question (--ask)")
+    parser.add_argument("model", help=LOCAL_HELP)
+    parser.add_argument("text", help="what to go on with; - reads it from standard input")
+    parser.add_argument("--ask", action="store_true", help="put the text as a question into the chat template")
+    parser.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
+    parser.add_argument("--max-tokens", type=int, default=100)
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
+    parser.add_argument("--top-k", type=int, default=0)
+    parser.add_argument("--top-p", type=float, default=1.0)
+    parser.add_argument("--min-p", type=float, default=0.0)
+    parser.add_argument("--repetition-penalty", type=float, default=1.0)
+    parser.add_argument("--stop", action="append", default=[], help="end before this text; may be given several times")
+    parser.add_argument("--seed", type=int, help=SEED_HELP)
+    parser.add_argument("--show", action="store_true", help="show how each token was drawn, and from what")
+    add_weights(parser)
+    parser.set_defaults(command=_generate)
 
-    With `show` each token is printed with how it was drawn, and the text after them.
-    """
-    engine, tokenizer = open_engine(find_model(path, stage), weights)
-    if ask:
+
+def _generate(arguments: argparse.Namespace) -> int:
+    """Stream what the model writes, or print how each of its tokens was drawn; exit code 0. DataError for an empty text."""
+    sampling = Sampling(
+        max_tokens=arguments.max_tokens,
+        temperature=arguments.temperature,
+        top_k=arguments.top_k,
+        top_p=arguments.top_p,
+        min_p=arguments.min_p,
+        repetition_penalty=arguments.repetition_penalty,
+        stop=tuple(arguments.stop),
+    )
+    text, seed = sys.stdin.read() if arguments.text == "-" else arguments.text, seed_of(arguments)
+    engine, tokenizer = open_engine(folder_of(arguments.model, arguments.stage), arguments.weights)
+    if arguments.ask:
         prompt = render_prompt([Message("user", text)], tokenizer)
     else:
         prompt = (*tokenizer.opening, *tokenizer.encode(text))
     if not prompt:
         raise DataError("the text is empty; give at least a letter to go on with")
     ended = dataclasses.replace(sampling, stop_ids=tokenizer.stop_ids)
-    if show:
+    if arguments.show:
         print(f"\n{_shown(engine, tokenizer, prompt, ended, seed)}")
         return 0
+    from jielong.generate.text import generate_text  # late: the command line starts without torch
+
     for piece in generate_text(engine, tokenizer, prompt, ended, seed):
         sys.stdout.write(piece)
         sys.stdout.flush()

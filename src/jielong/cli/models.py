@@ -27,7 +27,7 @@ HUB = "hf:"
 _BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
-def add_parsers(commands: Any) -> None:
+def add_parser(commands: Any) -> None:
     """The commands, for the `add_subparsers` object of the command line."""
     get = commands.add_parser("import", help="make a model folder of a GGUF file or of a folder from elsewhere")
     get.add_argument("source", type=Path, help="a .gguf file, or a folder with config.json and safetensors")

@@ -23,7 +23,7 @@ from jielong.opening.ports import (
 from jielong.runs import find_model, write_json
 
 
-def add_parsers(commands: Any) -> None:
+def add_parser(commands: Any) -> None:
     """The commands, for the `add_subparsers` object of the command line."""
     names = commands.add_parser("models", help="the models that a server has, or the short names that you gave")
     names.add_argument("server", nargs="?", help="its address, such as http://localhost:8080/v1")

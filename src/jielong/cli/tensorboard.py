@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from pathlib import Path
 
 from jielong.errors import ConfigError
 from jielong.runs import open_run, read_metrics
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command, among `commands`."""
+    parser = commands.add_parser("tensorboard", help="write the metrics of a run as TensorBoard events")
+    parser.add_argument("run", type=Path)
+    parser.set_defaults(command=_tensorboard)
+
+
+def _tensorboard(arguments: argparse.Namespace) -> int:
+    where = write_events(arguments.run)
+    print(f"Events:  {where}\nLook:    tensorboard --logdir {where}")
+    return 0
 
 
 def write_events(run_path: Path) -> Path:

@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from jielong.use.port import Answer, LocalPort, Options
 
 _KEYS = ("JIELONG_API_KEY", "OPENAI_API_KEY")
-MODEL_HELP = (
-    "a run's or model's folder, a stage of a run (RUN:sft), a .gguf file, a short name (jielong alias), or a server's "
-    "address with the model's name: "
-    "http://localhost:8080/v1#NAME"
-)
+LOCAL_HELP = "a run's or model's folder, a stage of a run (RUN:sft), a .gguf file, or a short name (jielong alias)"
+MODEL_HELP = f"{LOCAL_HELP}, or a server's address with the model's name: http://localhost:8080/v1#NAME"
 
 
 def aliases_file() -> Path:

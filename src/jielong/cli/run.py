@@ -1,0 +1,57 @@
+"""`jielong quickstart` and `jielong run`: a recipe taken to its end, and what may be done with what came out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+
+from jielong.cli import report
+from jielong.cli.walk import add_recipe, add_size, add_walk_options, say_at_once, say_what_next, walk, written_recipe
+from jielong.recipes import about_recipes
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Both commands, among `commands`."""
+    start = commands.add_parser("quickstart", help="the whole road once: web pages in, a reinforced assistant out")
+    start.set_defaults(command=_run, recipe="quickstart", source=None, chat=None, preferences=None)
+    add_size(start)
+    _add_run_options(start)
+
+    run = commands.add_parser(
+        "run",
+        help=f"run a recipe: {', '.join(about_recipes())}, or one in a file",
+        description="Recipes:\n" + "\n".join(f"  {name:12}{about}" for name, about in about_recipes().items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_recipe(run)
+    run.set_defaults(command=_run)
+    _add_run_options(run)
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    add_walk_options(parser, seed=None)
+    report.add_language(parser)
+    parser.add_argument("--no-chat", action="store_true", help="do not offer a chat at the end")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    say_at_once(f"{arguments.recipe}: loading what trains, and looking at what it is made of")
+    written = written_recipe(arguments)
+    run = walk(replace(written, settings=()).build(), arguments, written.settings)
+    if run is None:
+        return 0
+    report.show_report(run, report.language_of(arguments))
+    trained = [s for s in run.record["stages"] if (run.path / s / "steps").exists()]
+    print()
+    say_what_next(run, can_talk=any(s in trained for s in ("sft", "rl")))
+    if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.no_chat and "sft" in trained:
+        try:
+            said = input("\nChat now? [Y/n] ")
+        except EOFError:  # Ctrl-D
+            said = "no"
+        if said.strip().lower() in ("", "y", "yes"):
+            from jielong.cli import chat
+
+            return chat.talk_to(run.path)
+    return 0

@@ -55,21 +55,27 @@ def test_the_last_whole_question_comes_before_the_one_that_leans_on_it() -> None
     turns = talk(
         "What is the gate code?", "3058.", "How much is the rent?", "1,150.", "thanks!", "Welcome.", "When is it due?"
     )
-    assert with_turns_before(turns) == ("How much is the rent? When is it due?",) * 2
+    assert with_turns_before(turns) == (
+        "How much is the rent? When is it due?",
+        ("How much is the rent? When is it due?", "What is the gate code? When is it due?"),
+    )
 
 
 def test_an_answer_with_a_source_may_be_what_is_meant() -> None:
     turns = talk("Who is the landlord?", "Mrs Okafor. [1] No pets.\n\n[1] lease.txt, lines 1-3", "What is her number?")
     assert with_turns_before(turns) == (
         "Who is the landlord? What is her number?",
-        "Who is the landlord? Mrs Okafor. What is her number?",
+        ("Who is the landlord? Mrs Okafor. What is her number?",),
     )
     guessed = talk("Who is the landlord?", "Mr Smith.", "What is his number?")
-    assert with_turns_before(guessed) == ("Who is the landlord? What is his number?",) * 2
+    assert with_turns_before(guessed) == (
+        "Who is the landlord? What is his number?",
+        ("Who is the landlord? What is his number?",),
+    )
 
 
 def test_the_first_question_stands_alone() -> None:
-    assert with_turns_before(talk("And when is it due?")) == ("And when is it due?",) * 2
+    assert with_turns_before(talk("And when is it due?")) == ("And when is it due?", ("And when is it due?",))
 
 
 def test_sources_are_taken_off_an_answer() -> None:

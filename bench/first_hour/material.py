@@ -18,7 +18,7 @@ from jielong.opening.libraries import open_library
 from jielong.use.retrieval.library import Library
 from jielong.use.retrieval.support import words_of
 
-SETS = ("library", "unseen")
+SETS = ("library", "unseen", "unseen2")
 
 
 @dataclass(frozen=True)

@@ -12,38 +12,52 @@ from collections.abc import Sequence
 from jielong.records import Message
 from jielong.use.retrieval.support import sentences, words_of
 
-_NAME = r"(?: [a-z]{2,12})?"
-_TALK = (
-    # greetings, thanks, goodbyes, assent
-    rf"(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening|day|night)|greetings)(?: there| again| all)?{_NAME}",
-    rf"(?:many |a lot )?(?:thanks|thank you|thx|cheers)(?: a lot| so much| very much| again)?{_NAME}",
-    r"(?:good ?bye|bye(?: bye)?|see you(?: later| soon| tomorrow)?|take care)",
-    r"(?:ok(?:ay)?|fine|great|good|nice|perfect|cool|alright|all right|got it|i see|understood|yes|yeah|yep|no|nope|sure|well done)",
-    r"(?:that is|thats|thats all|never ?mind|sorry|please|wow|haha)(?: all| fine| great| good)?",
-    r"how are you(?: doing)?(?: today)?|how is it going|whats up|nice to meet you",
-    r"(?:who|what) are you|what is your name|whats your name|what can you do|can you help(?: me)?|help(?: me)?",
-    # about what was just said
-    r"(?:go on|continue|more|tell me more|again|once more|repeat(?: that| it)?|say (?:that|it) again|what do you mean|why)",
-    r"(?:make it |a bit |much )?(?:shorter|longer|simpler|briefer)|in (?:one|a few) (?:word|words|sentence|sentences)",
-    r"(?:say|put|write|repeat|translate|answer|explain|summari[sz]e)(?: (?:that|it|this|me|your answer|the answer|again))*"
-    r"(?: (?:in|into|to) (?:english|chinese|mandarin|french|german|spanish|other words|one sentence|simple words|plain words))?",
-    r"(?:in|into) (?:english|chinese|mandarin|french|german|spanish)",
-    # the same in Chinese
-    r"(?:你好|您好|大家好|嗨|哈喽|早上好|上午好|中午好|下午好|晚上好|早安|晚安|早)[啊呀吗]?",
-    r"(?:非常|十分|太|多)?(?:感谢|谢谢|多谢|谢了)(?:你|您|了)?",
-    r"(?:再见|拜拜|回头见|明天见)[啦了]?",
-    r"(?:好|好的|好吧|行|可以|嗯+|哦+|对|对的|是|是的|不|不是|不用了|没事了?|明白了?|知道了|懂了|太好了|不错|抱歉|对不起|麻烦你了)",
-    r"你是谁|你叫什么(?:名字)?|你能做什么|你会什么|你怎么样|你好吗|最近怎么样",
-    r"(?:请)?(?:继续|接着说|再说一遍|再说一次|重复一遍|多说一点|说多一点|为什么|什么意思)",
-    r"(?:请)?(?:说|讲|写)?(?:得|的)?(?:短|长|简单|详细|清楚)一?(?:点|些)儿?",
-    r"(?:请)?(?:你)?(?:用|换成|翻译成|译成)(?:英语|英文|中文|汉语|法语|德语|一句话)(?:再)?(?:说|讲|写|回答|解释|总结)?(?:一遍|一次|一下)?",
-    r"(?:请)?(?:总结|解释|翻译)(?:一下|一遍)?(?:这个|上面的话|上文)?",
+# Messages in which every word is of the talk itself, and one of them tells: whoever asks something of documents names a thing.
+_TELLING = frozenset(
+    "thanks thank thx cheers ta hello hi hey hiya greetings bye goodbye shorter longer simpler briefer brief repeat rephrase "
+    "reword translate summarise summarize explain again answer answers reply sentence sentences word words gist sorry "
+    "understood helped helpful appreciated perfect great super wonderful lovely brilliant ok okay fine nice good yes yeah yep "
+    "no nope sure continue alright english chinese french german spanish mandarin politely".split()
 )
-_TALK_ONLY = re.compile("|".join(f"(?:{pattern})" for pattern in _TALK))
-_POLITE = re.compile(r"\b(?:please|pls|now|then|just|so|oh|ah|well|can you|could you|would you)\b|[啊呀吧哦呢请]$")
-_LEANS = re.compile(
-    r"^(?:and|but|or|so|then|also)\b|\b(?:what|how) about\b|\b(?:it|its|they|them|their|theirs|he|him|his|she|her|hers|"
-    r"that|those|this|these|there|one|ones|same|else|other|another)\b|[它他她]|这|那(?!么)|其(?!他?实)|呢[？?]?$|^(?:还|另外|然后|再|而|但)",
+_LIGHT = frozenset(
+    "a an the that this it its your you me i my we us last previous first bit little lot bunch million tons more much less "
+    "please could can would will do did done make made put say said write give in into of to for with and or but so very "
+    "really just now well then oh ah not got get need all one two few other plain simple formal friendly casual polite "
+    "language be been day night morning evening afternoon too also was were is are there here everyone have im thats id like "
+    "if kind see later soon tomorrow today after tonight by way".split()
+)
+_PHRASE = re.compile(
+    r"(?:how are|hows it going|how do) you(?: doing| do)?(?: today)?|whats up|(?:who|what) are you|what(?: is|s) your name|"
+    r"what can you do|come again|(?:who|what) am i talking to|are you a (?:bot|robot|machine|human)|"
+    r"(?:can you )?help(?: me)?|go on|more|tell me more|what do you mean|why|never ?mind|take care|"
+    r"see you.{0,12}|"
+    r"(?:in|into) (?:one|a few) (?:words?|sentences?)|(?:in|into) (?:english|chinese|mandarin|french|german|spanish)|got it|i see"
+)
+_HAN_TELLING = re.compile(
+    "谢|感谢|辛苦|再见|拜拜|回头见|晚安|早安|[早晚中上下]?[上午]好|你好|您好|嗨|哈喽|在吗|在不在|翻译|解释|总结|概括|简短|重复|再说|再讲|说法|"
+    "语气|太[短长]|[短长]一?[点些]|一遍|收到|口语|啰嗦|怎么[讲说]|机器人|回头聊|懂|明白|知道了|回答|答案|用[英中法德汉]|客气|没别的|继续|接着说|"
+    "你是谁|你叫什么|你能做|你会什么|你好吗|什么意思|为什么|"
+    "^(?:好|好的|好吧|行|可以|嗯+|哦+|对|对的|是|是的|不|不是|不用|没事|不错|抱歉|对不起|早)[了啊吧]?$"
+)
+_HAN_LIGHT = re.compile(
+    "谢谢|多谢|感谢|非常|十分|辛苦|麻烦|再见|拜拜|回头见|明天见|晚安|早安|早上好|上午好|中午好|下午好|晚上好|大家|你好|您好|嗨|哈喽|在吗|在不在|"
+    "好的|好吧|太好|不错|抱歉|对不起|明白|知道|看不懂|没看懂|听不懂|没听懂|懂|太长|太短|太复杂|简短|简单|详细|清楚|一点|一些|点儿|重新|重复|说|讲|"
+    "写|解释|翻译|总结|概括|换|说法|方式|语气|一遍|一次|一下|英文|英语|中文|汉语|法语|德语|白话|口语|能不能|能否|可不可以|可以|请|刚才|刚刚|上面|没看懂|"
+    "前面|那|这|句话|一句|句|段|话|回答|答案|没有|没别的|没事|别的|事|就|这样|先|不用|客气|要点|正式|亲切|活泼|继续|接着|你是谁|叫什么|名字|能做|"
+    "会什么|做什么|什么意思|为什么|怎么样|最近|帮|忙|早|大忙|收到|发|聊|够|啰嗦|机器人|怎么|英|能|多|太|再|成|用|个|种|你|您|我|的|了|吗|呢|吧|啊|呀|哦|嗯|把|给|没|不|对|是|行|好|短|长|得|些|点|"
+    "很|都|也|还|有|到"
+)
+_POLITE = re.compile(r"^(?:please|pls|so|oh|well|and) | (?:please|pls|then|now)$")
+_HAN = re.compile("[\u3400-\u9fff]")
+_POINTS = re.compile(
+    r"\b(?:what|how) about\b|\b(?:it|its|they|them|their|theirs|he|him|his|she|her|hers|that|those|this|these|one|ones|same|"
+    r"another)\b|[它他她]|[这那][个位些种样边里儿次天一]|^其(?!他?实)|呢[？?]?$",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(r"^(?:and|but|or|so|then|also)\b|^(?:那|还|另外|然后|再|而|但)", re.IGNORECASE)
+_ASKS = re.compile(
+    r"[?？]|\b(?:what|which|who|whom|whose|when|where|why|how|tell|show|find|give|list|name|need|want|looking|look|is|are|do|"
+    r"does|did|can|could)\b|[吗呢]|什么|哪|谁|几|多少|多久|怎|为何|请|帮|告诉|查|找|列",
     re.IGNORECASE,
 )
 _ANY_THING = frozenset(
@@ -57,35 +71,69 @@ _ENDS = re.compile(r"\n\n(?:\[\d{1,2}\] .*(?:\n|$))+\s*$|\s*\[\d{1,2}\]")
 def is_talk(text: str) -> bool:
     """Whether a message is a greeting, thanks or a word about the talk itself, in which nothing is asked of documents."""
     plain = re.sub(r"['’]", "", text.lower())
-    parts = [_POLITE.sub(" ", part) for part in re.split(r"[,.!?;:~，。！？；：～\n]+", plain)]
-    said = [" ".join(part.split()) for part in parts if part.strip()]
-    return all(_TALK_ONLY.fullmatch(part) for part in said) if said else not re.search(r"\w", text)
+    parts = [" ".join(part.split()) for part in re.split(r"[,.!?;:~，。！？；：～、\n]+", plain) if part.strip()]
+    if not parts:
+        return not re.search(r"\w", text)
+    return all(map(_names_nothing, parts)) and any(map(_tells, parts))
+
+
+def _names_nothing(part: str) -> bool:
+    """Whether a part of a message holds words of the talk alone."""
+    if _HAN.search(part):
+        return not _HAN_LIGHT.sub("", part).strip()
+    return _is_phrase(part) or all(word in _TELLING or word in _LIGHT for word in part.split())
+
+
+def _tells(part: str) -> bool:
+    """Whether a part of a message shows that it is about the talk."""
+    if _HAN.search(part):
+        return _HAN_TELLING.search(part) is not None
+    return _is_phrase(part) or not _TELLING.isdisjoint(part.split())
+
+
+def _is_phrase(part: str) -> bool:
+    return _PHRASE.fullmatch(_POLITE.sub("", part).strip()) is not None
+
+
+def asks(text: str) -> bool:
+    """Whether a message asks for something: it has a question's mark or word, or tells somebody to do something."""
+    return _ASKS.search(text) is not None
 
 
 def leans(question: str) -> bool:
     """Whether a question makes sense only after the turns before it."""
-    if _LEANS.search(question):
+    if _POINTS.search(question):
         return True
-    words = words_of(question)
-    things = {w for w in words.plain if w not in _ANY_THING} | {
+    return _num_named(question) < (2 if _GOES_ON.search(question) else 1)
+
+
+def _num_named(text: str) -> int:
+    """How many things a text names, but for those that anything may have; of Chinese, runs of two characters and more."""
+    words = words_of(text)
+    things = [w for w in words.plain if w not in _ANY_THING] + [
         r for r in words.runs if len(r) > 1 and r not in _ANY_THING
-    }
-    return not (words.numbers or words.names or things)
+    ]
+    return len(things) + len(words.numbers) + len(words.names) + sum(len(r) > 3 for r in words.runs)
 
 
-def with_turns_before(messages: Sequence[Message]) -> tuple[str, str]:
-    """The last question with the one that it leans on: the last that stands by itself comes first; and what to search for.
+def with_turns_before(messages: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
+    """The last question with the one that it leans on, the last that stands by itself, first; and what to search for.
 
-    They differ where the answer to the first had a source: its first sentence may name what is meant.
+    That is more where the one it leans on names little, and where the answer to it had a source: its first sentence may name
+    what is meant.
     """
     asked = [i for i, m in enumerate(messages) if m.role == "user" and not is_talk(m.text)]
     last = asked[-1]
-    root = next((i for i in reversed(asked[:-1]) if not leans(messages[i].text)), asked[0])
-    if root == last:
-        return messages[last].text, messages[last].text
-    answer = next((m.text for m in messages[root + 1 :] if m.role == "assistant"), "")
-    named = sentences(without_sources(answer))[:1] if _ENDS.search(answer) else []
-    return _joined(messages[root].text, messages[last].text), _joined(messages[root].text, *named, messages[last].text)
+    whole = [i for i in reversed(asked[:-1]) if not leans(messages[i].text) and asks(messages[i].text)] or asked[:1]
+    if whole[0] == last:
+        return messages[last].text, (messages[last].text,)
+    roots = dict.fromkeys((whole[0], next((i for i in whole if _num_named(messages[i].text) > 1), whole[0])))
+    queries = []
+    for root in roots:
+        answer = next((m.text for m in messages[root + 1 :] if m.role == "assistant"), "")
+        named = sentences(without_sources(answer))[:1] if _ENDS.search(answer) else []
+        queries.append(_joined(messages[root].text, *named, messages[last].text))
+    return _joined(messages[whole[0]].text, messages[last].text), tuple(queries)
 
 
 def _joined(*texts: str) -> str:

@@ -20,18 +20,20 @@ ASKED, YES_OR_NO, SAID = 0.6, 0.8, 0.65
 answer's words that are neither names nor numbers; `bench.first_hour` measures what they let through."""
 
 _FUNCTION_WORDS = frozenset(
-    "a about according after all also am an and any are as at be been being before but by can could did do does doing done "
+    "a about according after ahead all also am an and any are as at be been being before but by can could did do does doing done "
     "each either every for from get given had has have having he her here hers him his how i if in information into is it "
     "its itself just let may me mentioned might mine must my no nor not of on one only or our ours out over per please "
     "provided said say shall she should so some such tell than that the their them then there these they this those to too "
     "under until up us use very was we were what when where whether which while who whom whose why will with would yes you "
     "your yours answer document indicate indicated mention note passage question show state stated "
-    "suggest suggested tell text often many much long kind called however name old".split()
+    "suggest suggested tell text often many much long kind called however name old "
+    "ask back come comes find get gets getting give gives go goes going got happen happens mean means need needs pay set show "
+    "shows take takes tell towards want wants".split()
 )
 _HAN_FUNCTION = re.compile(
     "根据|按照|资料|文件|答案|其实|请问|告诉|知道|什么时候|什么|怎么样|怎样|怎么|为什么|多少钱|多少|多久|多长|多大|几点|几岁|哪一天|哪一年|哪年|哪天|"
     "哪里|哪儿|哪个|哪些|哪|谁|几|可以|应该|需要|一共|时候|我们|你们|他们|我|你|他|她|它|这|那|的|了|吗|呢|吧|啊|是|在|有|和|与|也|都|就|把|"
-    "被|到|要|会|能|请|为|叫|个|次|您|用|不|没|一[份个天次张件杯碗只台]"
+    "被|到|要|会|能|请|为|叫|个|次|您|用|不|没|花|收|轮到|要是|如果|一[份个天次张件杯碗只台]"
 )
 _ORDINALS = dict(
     zip("first second third fourth fifth sixth seventh eighth ninth tenth".split(), range(1, 11), strict=True)
@@ -45,15 +47,27 @@ _DENIALS = re.compile(
     "无[法人需权]|未(?!来)|非(?![常洲])|禁止|勿"
 )
 _SENTENCE = re.compile(r"[^.!?。！？\n]*(?:[.!?](?!\s|$)[^.!?。！？\n]*)*(?:[.!?。！？]+|\n|$)")
-_CLAUSE = re.compile(r"[,;，；：](?!\d)|:(?!\d)|\band\b|\bbut\b|—|–")
+_CLAUSE = re.compile(r"[;，；]|[,:：](?!\d)|\band\b|\bbut\b|—|–")
+_ITEM = re.compile(r"\s*(?:[-*•·]|\d{1,2}[.)、]|[一二三四五六七八九十]+、|\d{1,2}:\d{2}\b)\s*")
 _ABBREVIATION = re.compile(r"\b(?:Mrs?|Ms|Dr|Prof|St|No|vs|etc|e\.g|i\.e|a\.m|p\.m)\.$")
-_PIECE = re.compile(r"[.!?\n]|[A-Za-zÀ-ɏ\d]+(?:\.\d+)?|[^\W_A-Za-zÀ-ɏ\d]+")
-_CURRENCY = str.maketrans({"$": " dollar ", "€": " euro ", "£": " pound ", "¥": " 元 ", "￥": " 元 "})
-_TIME_UNIT = r"(?:second|minute|hour|day|week|month|year|秒|分钟|小时|天|星期|周|个月|月|年|号|日|点)"
+_DATE = re.compile(r"(?:(\d{4})年)?(\d{1,2})月(\d{1,2})[日号]?")
+_WHOLE = r"\d+(?:[:：]\d+(?:\.\d+)?)+|[A-Za-z\d]+(?:-[A-Za-z\d]+)*-?\d(?:[A-Za-z\d]*(?:-[A-Za-z\d]+)*)"
+"""Times, ratios, telephone numbers and codes: whole, as half of one is another."""
+_PIECE = re.compile(rf"[.!?\n]|\d+(?:\.\d+)?(?![\w:：.-])|{_WHOLE}|[A-Za-zÀ-ɏ\d]+(?:\.\d+)?|[^\W_A-Za-zÀ-ɏ\d]+")
+_WHICH = re.compile(
+    r"\b(?:which|what) (?!is\b|are\b|was\b|were\b|do\b|does\b|did\b|should\b|would\b)(\w+)", re.IGNORECASE
+)
+_BARE = 24
+"""Characters of an answer that may be a number without its unit."""
+_CURRENCY = str.maketrans({"$": " dollar ", "€": " euro ", "£": " pound ", "¥": " 元 ", "￥": " 元 ", "%": " percent "})
+_TIME_UNIT = r"(?:sec|min|second|minute|hour|hr|day|week|month|year|秒|分钟|小时|天|星期|周|个月|月|年|号|日|点)"
 _KINDS = {
     "person": re.compile(r"\bwho(?:m|se)?\b|谁"),
     "year": re.compile(r"\b(?:what|which) year\b|哪一?年"),
-    "time": re.compile(r"\bwhen\b|\bwhat time\b|什么时候|哪一?天|几点|几号"),
+    "time": re.compile(r"\bwhen\b|\bwhat time\b|什么时候|哪一?天|几点|几号(?![车楼线桌门房座柜店机仓])"),
+    "duration": re.compile(
+        r"\bhow (?:long|many (?:minutes|hours|days|weeks|months|years))\b|多久|多长时间|几分钟|几个?小时|几天|几个?月"
+    ),
     "amount of money": re.compile(
         r"\bhow much (?:is|are|does|do|did|may|can|will)\b|\bcosts?\b|\bprices?\b|多少钱|价格|费用"
     ),
@@ -105,6 +119,7 @@ class Statement:
     above it, and `heading` those of the headings alone.
     """
 
+    text: str
     own: frozenset[str]
     sentence: frozenset[str]
     context: frozenset[str]
@@ -131,19 +146,22 @@ def is_supported(sentence: str, question: str, passage: str, source: str = "", k
     `kind` is that of the answer that is asked for, where the question alone does not tell.
     """
     kind = _kind_of(question) if kind is None else kind
-    new, about = _claimed(sentence, question, kind), words_of(question).asked
+    new = _claimed(sentence, question, kind)
     if not new.asked or not _fits(sentence, kind, new):
         return False
     least = YES_OR_NO if kind == "yes or no" else ASKED
     statements = statements_of(passage, source)
-    closeness = [_closeness(s, about, kind) for s in statements]
-    is_about = [_share(about, s.context) >= least for s in statements]
+    about = _about(question, statements)
+    closeness = [_closeness(s, about, question, kind) for s in statements]
+    numbers = words_of(question).numbers
+    is_about = [numbers <= s.context and _share(about, s.context) >= least for s in statements]
     closest = max((c for c, is_near in zip(closeness, is_about, strict=True) if is_near), default=None)
     denies = bool(_DENIALS.search(sentence.lower()))
     return closest is not None and any(
         is_about[last - 1]
         and max(closeness[first:last]) >= closest
         and any(s.denies for s in statements[first:last]) == denies
+        and (not about or _fits(" ".join(s.text for s in statements[first:last]), kind, new))
         and _hold(statements[first:last], new)
         for first in range(len(statements))
         for last in range(first + 1, min(first + MOST_CLAUSES, len(statements)) + 1)
@@ -188,17 +206,45 @@ def statements_of(passage: str, source: str) -> tuple[Statement, ...]:
     title = words_of(_title(source)).held
     for paragraph, heading in _paragraphs(passage):
         above = title | words_of(heading).held
-        before = above
-        for sentence in sentences(paragraph):
-            so_far: frozenset[str] = frozenset()
-            denies = bool(_DENIALS.search(sentence.lower()))
-            for clause in _clauses(sentence):
-                own = words_of(clause).held
-                so_far |= own
-                before |= own
-                if own:
-                    found.append(Statement(own, so_far, before, above, denies))
+        lines = paragraph.splitlines()
+        if all(line.lstrip().startswith("|") for line in lines):
+            found += _of_table(lines, above)
+        else:
+            found += _of_sentences(paragraph, above)
     return tuple(found)
+
+
+def _of_sentences(paragraph: str, above: frozenset[str]) -> Iterator[Statement]:
+    """The clauses of sentences. What stands before one belongs to it, but for the other items of a list."""
+    before = beginning = above
+    for sentence in sentences(re.sub(r"\n(?=[a-z])", " ", paragraph)):
+        if _ITEM.match(sentence):
+            before = beginning
+        so_far: frozenset[str] = frozenset()
+        denies = bool(_DENIALS.search(sentence.lower()))
+        for clause in _clauses(sentence):
+            own = words_of(clause).held
+            so_far |= own
+            before |= own
+            if own:
+                yield Statement(clause, own, so_far, before, above, denies)
+        if not _ITEM.match(sentence):
+            beginning = before
+
+
+def _of_table(lines: Sequence[str], above: frozenset[str]) -> Iterator[Statement]:
+    """The cells of a table in Markdown, each about its row and its column."""
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+    head = rows[0]
+    for row in rows[1:]:
+        if all(re.fullmatch(r":?-*:?", cell) for cell in row):
+            continue
+        label = words_of(row[0]).held
+        for column, cell in enumerate(row):
+            own = words_of(cell).held
+            about = own | label | (words_of(head[column]).held if column < len(head) else frozenset())
+            if own:
+                yield Statement(cell, own, about, above | about, above, bool(_DENIALS.search(cell.lower())))
 
 
 @lru_cache(maxsize=1024)
@@ -217,6 +263,8 @@ def words_of(text: str) -> Words:
             runs |= set(_HAN_FUNCTION.sub(" ", piece).split())
         elif re.fullmatch(r"\d+(?:\.\d+)?", piece):
             numbers.add(_number(piece))
+        elif re.fullmatch(_WHOLE, piece) and re.search(r"\d[:：-]|-", piece):
+            numbers.add(piece.lower().replace("：", ":"))
         elif piece.lower() in _ORDINALS:
             numbers.add(f"{_ORDINALS[piece.lower()]}.")
         elif piece.lower() not in _FUNCTION_WORDS:
@@ -230,28 +278,45 @@ def words_of(text: str) -> Words:
 
 def _claimed(sentence: str, question: str, kind: str) -> Words:
     """The words of a sentence that the question has not; where it has all and asks for yes or no, those that they share."""
+    new = _beyond(sentence, question)
+    return words_of(sentence) if kind == "yes or no" and not new.asked else new
+
+
+def _beyond(sentence: str, question: str) -> Words:
+    """The words of a sentence that the question has not."""
     asked, said = words_of(question).held, words_of(sentence)
-    new = Words(
+    return Words(
         said.numbers - asked,
         frozenset(w for w in said.names if not share_held(w, asked)),
         frozenset(w for w in said.plain if not share_held(w, asked)),
         frozenset(r for r in said.runs if share_held(r, asked) < 1),
         frozenset(b for b in said.bigrams if not share_held(b, asked)),
     )
-    return said if kind == "yes or no" and not new.asked else new
 
 
-def _closeness(statement: Statement, about: frozenset[str], kind: str) -> tuple[float, float, float]:
+def _about(question: str, statements: Sequence[Statement]) -> frozenset[str]:
+    """The words of a question, without the noun after which or what where a passage has all others and never that one.
+
+    Such a noun says of which kind the answer is: "Which fuel does the car take?" is answered by "The car takes diesel."
+    """
+    asked = words_of(question).asked
+    noun = _WHICH.search(question)
+    rest = asked - words_of(noun[1]).asked if noun else asked
+    has_noun = any(_share(asked - rest, s.context) > 0 for s in statements)
+    return rest if rest and not has_noun and any(_share(rest, s.context) == 1 for s in statements) else asked
+
+
+def _closeness(statement: Statement, about: frozenset[str], question: str, kind: str) -> tuple[float, float, float]:
     """How much of the question a statement holds, to be compared with other statements of the passage.
 
-    Words of the headings tell little between the statements below them. In a list of facts the question's word stands at
-    the beginning of the sentence ("Green tea: 80 degrees, two minutes"); where a number or a person is asked for, its kind
-    tells which fact it is, and elsewhere the clause itself has to hold the word.
+    Words of the headings tell little between the statements below them. The clause itself counts where it may be an answer; in
+    a list of facts ("Green tea: 80 degrees, two minutes") the question's word may stand at the beginning of the sentence.
     """
     own = sum(share_held(w, statement.own) for w in about)
     telling = sum(share_held(w, statement.sentence) for w in about if share_held(w, statement.heading) < 1)
     says_more = any(not any(share_held(w, frozenset((held,))) for w in about) for held in statement.own)
-    return telling, sum(share_held(w, statement.sentence) for w in about), own if says_more and not kind else 0.0
+    may_answer = says_more and _fits(statement.text, kind, _beyond(statement.text, question))
+    return telling, sum(share_held(w, statement.sentence) for w in about), own if may_answer else 0.0
 
 
 def _paragraphs(text: str) -> Iterator[tuple[str, str]]:
@@ -279,7 +344,7 @@ def _clauses(sentence: str) -> Iterator[str]:
 
 def _with_digits(text: str) -> str:
     """The text with each number in digits without separators, so that 1,150, 1150 and 一千一百五十 read the same."""
-    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
     done = 0
     for written, value in numbers_in_words(text):
         at = text.index(written, done)
@@ -288,7 +353,7 @@ def _with_digits(text: str) -> str:
             continue
         text = f"{text[:at]}{value}{text[at + len(written) :]}"
         done = at + len(str(value))
-    return text
+    return _DATE.sub(lambda m: f" {m[2]}-{m[3]} ", text)
 
 
 def _number(digits: str) -> str:
@@ -362,7 +427,11 @@ def _fits(sentence: str, kind: str, new: Words) -> bool:
         case "year":
             return bool(re.search(r"(?<!\d)[12]\d{3}(?!\d)", digits))
         case "amount of money":
-            return len(re.findall(r"\d[\d,.]*", digits)) > len(re.findall(rf"\d[\d,.]*\s*-?\s*{_TIME_UNIT}", digits))
+            amounts = re.findall(r"(?<![\d:：.,-])\d[\d,.]*(?![\d:：-])", digits)
+            return len(amounts) > len(re.findall(rf"\d[\d,.]*\s*-?\s*{_TIME_UNIT}", digits))
+        case "duration":
+            is_bare = not (new.names or new.plain or new.runs) and len(sentence) < _BARE
+            return is_bare or bool(re.search(rf"\d\s*-?\s*{_TIME_UNIT}|[半两]", digits))
         case "time" | "number":
             return bool(_TIMES.search(digits))
     return True

@@ -16,7 +16,7 @@ from jielong.use.ledger import note
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
 from jielong.use.retrieval.passages import Passage, Searches
-from jielong.use.retrieval.queries import is_talk, leans, with_turns_before, without_sources
+from jielong.use.retrieval.queries import asks, is_talk, leans, with_turns_before, without_sources
 from jielong.use.retrieval.support import nearest, says_something, sentences, share_held, supporting, words_of
 from jielong.use.strategy import Strategy, instead, model_under, question_of
 
@@ -27,6 +27,8 @@ _ABSTAINS = re.compile(
     re.IGNORECASE,
 )
 _MOST_REWRITTEN = 300
+_STRONG = 0.8
+"""A score from which on a question that stands by itself is not searched for in any other way."""
 _COMPARED = 5
 """Passages that are compared where a question leans on those before it."""
 
@@ -67,11 +69,13 @@ class FromLibrary(Strategy):
         if is_talk(said):
             note("nothing is searched for: no question to the documents")
             return await ask(conversation, options)
-        question, query = await self._whole(conversation, ask, options)
-        found = await self._search(said, query)
+        question, found = await self._found(conversation, ask, options)
         passages = [p for p in found if p.score >= self.threshold]
         for number, passage in enumerate(passages, start=1):
             note(f"[{number}] {passage.where} ({passage.score:.2f}): {shown(passage.text)}")
+        if not passages and not asks(said):
+            note("nothing is found, and nothing was asked: the model answers without documents")
+            return await ask(_bare(conversation), options)
         if not passages:
             text = fill("library_nothing", language_of(said))
             note(f"no passage reaches {self.threshold:g}: the model is not asked")
@@ -88,30 +92,37 @@ class FromLibrary(Strategy):
             options.on_text(text.removeprefix(cited.told))
         return replace(answer, message=replace(answer.message, content=text))
 
-    async def _whole(self, conversation: Conversation, ask: Ask, options: Options) -> tuple[str, str]:
-        """The last question so that it makes sense by itself, and what to search for."""
-        messages, said = conversation.messages, question_of(conversation)
-        question, query = with_turns_before(messages) if leans(said) else (said, said)
-        if question == said:
-            return said, said
-        if self.reading.rewrites:
-            asked = instead(_bare(conversation), fill("library_rewrite", language_of(said), question=said))
-            draw = options.draw("rewrite", label="rewrite", temperature=0.0, max_tokens=64)
-            written = (await model_under(ask)(asked, draw)).text.strip().strip('"“”')
-            before = words_of(" ".join(m.text for m in messages)).held
-            if written and len(written) <= _MOST_REWRITTEN and words_of(written).held <= before:
-                question = query = written
-        note(f"searched for: {query}")
-        return question, query
+    async def _found(self, conversation: Conversation, ask: Ask, options: Options) -> tuple[str, list[Passage]]:
+        """The last question so that it makes sense by itself, and the best passages for it.
 
-    async def _search(self, said: str, query: str) -> list[Passage]:
-        """The best passages for the query; where several fit it alike, those first that fit the last question."""
-        k = self.k or self.reading.passages
-        found = list(await self.library.search(query, k if query == said else max(k, _COMPARED)))
-        if query != said:
-            own = words_of(said).asked
-            found.sort(key=lambda p: (-p.score, -sum(share_held(w, words_of(p.text).held) for w in own)))
-        return found[:k]
+        A question that leans on others is searched for with the one that it leans on, and one that finds little by itself too.
+        """
+        said, k = question_of(conversation), self.k or self.reading.passages
+        question, queries = with_turns_before(conversation.messages)
+        is_leaning = leans(said)
+        alone = [] if is_leaning else list(await self.library.search(said, k))
+        if question == said or (alone and alone[0].score >= _STRONG):
+            return said, alone or list(await self.library.search(said, k))
+        if self.reading.rewrites and is_leaning:
+            written = await self._rewritten(conversation, ask, options)
+            if written:
+                question, queries = written, (written,)
+        own, joined = words_of(said).asked, list[Passage]()
+        for query in queries:
+            note(f"searched for: {query}")
+            joined += await self.library.search(query, max(k, _COMPARED))
+        found = {p.text: p for p in sorted((*alone, *joined), key=lambda p: p.score)}.values()
+        best = sorted(found, key=lambda p: (-p.score, -sum(share_held(w, words_of(p.text).held) for w in own)))
+        return question, best[:k]
+
+    async def _rewritten(self, conversation: Conversation, ask: Ask, options: Options) -> str:
+        """The last question as the model puts it so that it stands by itself; "" where it brings words of its own."""
+        said = question_of(conversation)
+        asked = instead(_bare(conversation), fill("library_rewrite", language_of(said), question=said))
+        draw = options.draw("rewrite", label="rewrite", temperature=0.0, max_tokens=64)
+        written = (await model_under(ask)(asked, draw)).text.strip().strip('"“”')
+        before = words_of(" ".join(m.text for m in conversation.messages)).held
+        return written if len(written) <= _MOST_REWRITTEN and words_of(written).held <= before else ""
 
 
 class Cited:

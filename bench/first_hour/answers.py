@@ -38,7 +38,7 @@ async def _of(port: Port, model: str, of: Material, library: Library, reading: R
             made += _rows(f"{model}, {of.name}", answers)
         else:
             num = sum(is_right(_body(a), q.values) for q, a in answers if q.file)
-            made.append(Row(f"{model}, {of.name}: right with {passages} passages", "reported", num))
+            made.append(Row(f"{model}, {of.name}: right with {passages} passages", "reported", num, True))
     return made
 
 

@@ -111,6 +111,8 @@ class FromLibrary(Strategy):
         for query in queries:
             note(f"searched for: {query}")
             joined += await self.library.search(query, max(k, _COMPARED))
+        if not is_leaning:  # what speaks of the turns before alone is no answer to a question of its own
+            joined = [p for p in joined if any(share_held(w, words_of(p.text).held) for w in own)]
         found = {p.text: p for p in sorted((*alone, *joined), key=lambda p: p.score)}.values()
         best = sorted(found, key=lambda p: (-p.score, -sum(share_held(w, words_of(p.text).held) for w in own)))
         return question, best[:k]

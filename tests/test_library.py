@@ -21,7 +21,7 @@ from tests.test_places import ENCRYPTED, write_pdf
 
 from jielong.cli.main import main
 from jielong.data.places import Located
-from jielong.errors import ConfigError, DataError
+from jielong.errors import ConfigError, DataError, TooLongError
 from jielong.records import Conversation, Message
 from jielong.use.port import Answer, Options
 from jielong.use.retrieval.chunks import ChunkConfig, cut_into_chunks, width
@@ -637,6 +637,28 @@ def test_a_rewritten_question_is_taken_only_where_the_talk_holds_its_words(
     talk = Conversation(tuple(Message(role, text) for role, text in turns))
     asyncio.run(run(FromLibrary(library), talk, Speaker(written), on_happening=lambda h: notes.append(h.text)))
     assert f"searched for: {searched}" in notes
+
+
+class ShortOfRoom(Speaker):
+    """Has room for one passage and a short question."""
+
+    async def __call__(self, conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
+        text = conversation.messages[-1].text
+        if "[2]" in text or len(text) > 1000:
+            raise TooLongError("too long")
+        return await super().__call__(conversation, options)
+
+
+def test_passages_that_a_model_has_no_room_for_are_left_out(library: Library, folder: Path) -> None:
+    library.add([folder])
+    speaker = ShortOfRoom("At eighty degrees.")
+    said, notes = ask_from(library, "How is green tea brewed, and how does a boat sail?", speaker, threshold=0.0)
+    assert "[2] is left out: the model has no room for it" in notes
+    assert "[1]" in speaker.asked[0].messages[-1].text
+    assert "[2]" not in speaker.asked[0].messages[-1].text
+    assert said.startswith("At eighty degrees.")
+    with pytest.raises(TooLongError):
+        ask_from(library, "How is green tea brewed? " * 60, speaker)
 
 
 def test_the_best_score_stands_first(library: Library, folder: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from jielong.config import at_least
+from jielong.errors import TooLongError
 from jielong.records import Conversation, Message
 from jielong.use.ledger import note
 from jielong.use.port import Answer, Ask, Options
@@ -82,15 +83,27 @@ class FromLibrary(Strategy):
             if options.on_text:
                 options.on_text(text)
             return Answer(Message("assistant", text), stop="nothing found")
-        template = self.template or self.reading.template
-        texts = [p.text for p in passages]
-        put = instead(_bare(conversation), with_passages(said, texts, template))
-        cited = Cited((question, said), passages, self.reading.rambles)
-        answer = await ask(put, replace(options, on_text=_into(cited, options)))
+        answer, cited = await self._answered(conversation, question, passages, ask, options)
         text = cited.whole(answer.text)
         if options.on_text:
             options.on_text(text.removeprefix(cited.told))
         return replace(answer, message=replace(answer.message, content=text))
+
+    async def _answered(
+        self, conversation: Conversation, question: str, passages: list[Passage], ask: Ask, options: Options
+    ) -> tuple[Answer, Cited]:
+        """The model's answer to the last question after the passages, as many of the best as it has room for."""
+        said, template = question_of(conversation), self.template or self.reading.template
+        while True:
+            cited = Cited((question, said), passages, self.reading.rambles)
+            put = instead(_bare(conversation), with_passages(said, [p.text for p in passages], template))
+            try:
+                return await ask(put, replace(options, on_text=_into(cited, options))), cited
+            except TooLongError:
+                if len(passages) < 2:
+                    raise
+                note(f"[{len(passages)}] is left out: the model has no room for it")
+                passages = passages[:-1]
 
     async def _found(self, conversation: Conversation, ask: Ask, options: Options) -> tuple[str, list[Passage]]:
         """The last question so that it makes sense by itself, and the best passages for it.

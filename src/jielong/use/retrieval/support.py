@@ -1,8 +1,9 @@
 """Whether a passage says what an answer says: the check that a citation has to pass.
 
-A sentence of an answer is supported where one statement of the passage holds its numbers, its names and its words, is
-about what was asked, and denies as much. That is a matter of words and not of meaning: a statement in other words, or in
-another language than the passage, counts as not supported. A missing citation costs less than a wrong one.
+A sentence of an answer is supported where each of its clauses has a statement of the passage that holds its numbers, its
+names and its words and denies as much, and one of these is about what was asked. That is a matter of words and not of
+meaning: what is said in other words, or in another language than the passage, counts as not supported. A missing citation
+costs less than a wrong one.
 """
 
 from __future__ import annotations
@@ -86,9 +87,6 @@ _TIMES = re.compile(
     re.IGNORECASE,
 )
 
-MOST_CLAUSES = 3
-"""Clauses side by side over which one sentence of an answer may reach."""
-
 
 @dataclass(frozen=True)
 class Words:
@@ -146,26 +144,29 @@ def is_supported(sentence: str, question: str, passage: str, source: str = "", k
     `kind` is that of the answer that is asked for, where the question alone does not tell.
     """
     kind = _kind_of(question) if kind is None else kind
-    new = _claimed(sentence, question, kind)
-    if not new.asked or not _fits(sentence, kind, new):
+    if not _fits(sentence, kind, _claimed(sentence, question, kind)):
         return False
-    least = YES_OR_NO if kind == "yes or no" else ASKED
     statements = statements_of(passage, source)
-    about = _about(question, statements)
+    about, numbers = _about(question, statements), words_of(question).numbers
+    least = YES_OR_NO if kind == "yes or no" else ASKED
     closeness = [_closeness(s, about, question, kind) for s in statements]
-    numbers = words_of(question).numbers
     is_about = [numbers <= s.context and _share(about, s.context) >= least for s in statements]
     closest = max((c for c, is_near in zip(closeness, is_about, strict=True) if is_near), default=None)
     denies = bool(_DENIALS.search(sentence.lower()))
-    return closest is not None and any(
-        is_about[last - 1]
-        and max(closeness[first:last]) >= closest
-        and any(s.denies for s in statements[first:last]) == denies
-        and (not about or _fits(" ".join(s.text for s in statements[first:last]), kind, new))
-        and _hold(statements[first:last], new)
-        for first in range(len(statements))
-        for last in range(first + 1, min(first + MOST_CLAUSES, len(statements)) + 1)
-    )
+    answers = False
+    for clause in _clauses(sentence):
+        new = _claimed(clause, question, kind)
+        if not new.asked:
+            continue
+        holding = [i for i, s in enumerate(statements) if s.denies == denies and _holds(s, new)]
+        if not holding:
+            return False
+        answers |= any(
+            is_about[i] and closeness[i] >= closest and (not about or _fits(statements[i].text, kind, new))
+            for i in holding
+            if closest is not None
+        )
+    return answers
 
 
 def says_something(sentence: str, question: str) -> bool:
@@ -361,20 +362,12 @@ def _number(digits: str) -> str:
     return (whole.lstrip("0") or "0") + (f".{decimals}" if decimals.strip("0") else "")
 
 
-def _hold(taken: Sequence[Statement], new: Words) -> bool:
-    """Whether statements hold together what is new, each a part that the others do not."""
-    held = frozenset().union(*(s.own for s in taken))
-    if not (new.numbers <= held and all(share_held(name, held) for name in new.names)):
+def _holds(statement: Statement, new: Words) -> bool:
+    """Whether one statement holds what a clause says: its numbers and names, and nearly all of its other words."""
+    if not (new.numbers <= statement.own and all(share_held(name, statement.own) for name in new.names)):
         return False
     words = new.plain | new.bigrams
-    if words and _share(words, held) < (SAID if len(words) > 2 else 1.0):
-        return False
-    looked_for = new.numbers | new.names | words
-    shares = [frozenset(w for w in looked_for if share_held(w, s.own)) for s in taken]
-    return all(
-        share - frozenset().union(*(other for j, other in enumerate(shares) if j != i))
-        for i, share in enumerate(shares)
-    )
+    return not words or _share(words, statement.own) >= (SAID if len(words) > 2 else 1.0)
 
 
 def _share(wanted: Iterable[str], held: frozenset[str]) -> float:

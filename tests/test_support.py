@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jielong.use.retrieval.support import is_supported, nearest, sentences, supporting, words_of
+from jielong.use.retrieval.support import is_supported, nearest, supporting
+from jielong.use.retrieval.words import sentences, words_of
 
 LEASE = (
     "LEASE\n\nThe rent is 1,150 euros a month. It is due on the third working day of the month.\n\n"

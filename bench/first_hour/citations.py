@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bench.first_hour.material import SETS, Material, Question, material
 from bench.rows import Row
-from jielong.use.retrieval.support import is_supported, sentences
+from jielong.use.retrieval.support import is_supported
+from jielong.use.retrieval.words import sentences
 
 _CLAUSE = re.compile(r"[,;，；：|]|:(?!\d)|\band\b")
 _FACT = re.compile(r"\d[\d,.:-]*\d|\d|[A-Z][a-z]+ [A-Z][a-z]+|[A-Z][a-z]+")

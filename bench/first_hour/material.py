@@ -16,7 +16,7 @@ from typing import Any
 
 from jielong.opening.libraries import open_library
 from jielong.use.retrieval.library import Library
-from jielong.use.retrieval.support import words_of
+from jielong.use.retrieval.words import words_of
 
 SETS = ("library", "unseen", "unseen2")
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from jielong.records import Message
-from jielong.use.retrieval.support import sentences, words_of
+from jielong.use.retrieval.words import sentences, words_of
 
 # Messages in which every word is of the talk itself, and one of them tells: whoever asks something of documents names a thing.
 _TELLING = frozenset(

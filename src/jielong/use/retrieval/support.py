@@ -9,58 +9,19 @@ costs less than a wrong one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Sequence
 
-from jielong.use.numerals import numbers_in_words
-from jielong.use.retrieval.terms import is_han, terms
+from jielong.use.retrieval.statements import Statement, denies, paragraphs, statements_of, title_of
+from jielong.use.retrieval.words import Words, clauses, sentences, share, share_held, with_digits, words_of
 
 ASKED, YES_OR_NO, SAID = 0.6, 0.8, 0.65
 """Shares that a statement must hold of a question's words, of those of a question to which "yes" is an answer, and of an
 answer's words that are neither names nor numbers; `bench.first_hour` measures what they let through."""
-
-_FUNCTION_WORDS = frozenset(
-    "a about according after ahead all also am an and any are as at be been being before but by can could did do does doing done "
-    "each either every for from get given had has have having he her here hers him his how i if in information into is it "
-    "its itself just let may me mentioned might mine must my no nor not of on one only or our ours out over per please "
-    "provided said say shall she should so some such tell than that the their them then there these they this those to too "
-    "under until up us use very was we were what when where whether which while who whom whose why will with would yes you "
-    "your yours answer document indicate indicated mention note passage question show state stated "
-    "suggest suggested tell text often many much long kind called however name old "
-    "ask back come comes find get gets getting give gives go goes going got happen happens mean means need needs pay set show "
-    "shows take takes tell towards want wants".split()
-)
-_HAN_FUNCTION = re.compile(
-    "根据|按照|资料|文件|答案|其实|请问|告诉|知道|什么时候|什么|怎么样|怎样|怎么|为什么|多少钱|多少|多久|多长|多大|几点|几岁|哪一天|哪一年|哪年|哪天|"
-    "哪里|哪儿|哪个|哪些|哪|谁|几|可以|应该|需要|一共|时候|我们|你们|他们|我|你|他|她|它|这|那|的|了|吗|呢|吧|啊|是|在|有|和|与|也|都|就|把|"
-    "被|到|要|会|能|请|为|叫|个|次|您|用|不|没|花|收|轮到|要是|如果|一[份个天次张件杯碗只台]"
-)
-_ORDINALS = dict(
-    zip("first second third fourth fifth sixth seventh eighth ninth tenth".split(), range(1, 11), strict=True)
-)
-_CALENDAR = frozenset(
-    "monday tuesday wednesday thursday friday saturday sunday january february march april june july august september october "
-    "november december".split()
-)
-_DENIALS = re.compile(
-    r"\b(?:not?|never|none|nobody|nothing|without|cannot|except|unable|forbidden)\b|n['’]t\b|不(?![锈仅但管过同断错])|没(?!收)|"
-    "无[法人需权]|未(?!来)|非(?![常洲])|禁止|勿"
-)
-_SENTENCE = re.compile(r"[^.!?。！？\n]*(?:[.!?](?!\s|$)[^.!?。！？\n]*)*(?:[.!?。！？]+|\n|$)")
-_CLAUSE = re.compile(r"[;，；]|[,:：](?!\d)|\band\b|\bbut\b|—|–")
-_ITEM = re.compile(r"\s*(?:[-*•·]|\d{1,2}[.)、]|[一二三四五六七八九十]+、|\d{1,2}:\d{2}\b)\s*")
-_ABBREVIATION = re.compile(r"\b(?:Mrs?|Ms|Dr|Prof|St|No|vs|etc|e\.g|i\.e|a\.m|p\.m)\.$")
-_DATE = re.compile(r"(?:(\d{4})年)?(\d{1,2})月(\d{1,2})[日号]?")
-_WHOLE = r"\d+(?:[:：]\d+(?:\.\d+)?)+|[A-Za-z\d]+(?:-[A-Za-z\d]+)*-?\d(?:[A-Za-z\d]*(?:-[A-Za-z\d]+)*)"
-"""Times, ratios, telephone numbers and codes: whole, as half of one is another."""
-_PIECE = re.compile(rf"[.!?\n]|\d+(?:\.\d+)?(?![\w:：.-])|{_WHOLE}|[A-Za-zÀ-ɏ\d]+(?:\.\d+)?|[^\W_A-Za-zÀ-ɏ\d]+")
 _WHICH = re.compile(
     r"\b(?:which|what) (?!is\b|are\b|was\b|were\b|do\b|does\b|did\b|should\b|would\b)(\w+)", re.IGNORECASE
 )
 _BARE = 24
 """Characters of an answer that may be a number without its unit."""
-_CURRENCY = str.maketrans({"$": " dollar ", "€": " euro ", "£": " pound ", "¥": " 元 ", "￥": " 元 ", "%": " percent "})
 _TIME_UNIT = r"(?:sec|min|second|minute|hour|hr|day|week|month|year|秒|分钟|小时|天|星期|周|个月|月|年|号|日|点)"
 _KINDS = {
     "person": re.compile(r"\bwho(?:m|se)?\b|谁"),
@@ -88,43 +49,6 @@ _TIMES = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Words:
-    """The meaning-carrying words of a text: numbers as digits, names, other words, and of Chinese whole runs and bigrams."""
-
-    numbers: frozenset[str] = frozenset()
-    names: frozenset[str] = frozenset()
-    plain: frozenset[str] = frozenset()
-    runs: frozenset[str] = frozenset()
-    bigrams: frozenset[str] = frozenset()
-
-    @property
-    def held(self) -> frozenset[str]:
-        """Everything that others are looked for in."""
-        return self.numbers | self.names | self.plain | self.bigrams
-
-    @property
-    def asked(self) -> frozenset[str]:
-        """Everything that is looked for, a run of Chinese as one."""
-        return self.numbers | self.names | self.plain | self.runs
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A clause of a passage.
-
-    `own` are its words, `sentence` those of its sentence so far, `context` those of its paragraph so far with the headings
-    above it, and `heading` those of the headings alone.
-    """
-
-    text: str
-    own: frozenset[str]
-    sentence: frozenset[str]
-    context: frozenset[str]
-    heading: frozenset[str]
-    denies: bool
-
-
 def supporting(sentence: str, questions: Sequence[str], passages: Sequence[tuple[str, str]]) -> int | None:
     """The index of the first passage, given as its text and its source, that says what the sentence says; or None.
 
@@ -150,15 +74,15 @@ def is_supported(sentence: str, question: str, passage: str, source: str = "", k
     about, numbers = _about(question, statements), words_of(question).numbers
     least = YES_OR_NO if kind == "yes or no" else ASKED
     closeness = [_closeness(s, about, question, kind) for s in statements]
-    is_about = [numbers <= s.context and _share(about, s.context) >= least for s in statements]
+    is_about = [numbers <= s.context and share(about, s.context) >= least for s in statements]
     closest = max((c for c, is_near in zip(closeness, is_about, strict=True) if is_near), default=None)
-    denies = bool(_DENIALS.search(sentence.lower()))
+    is_denial = denies(sentence)
     answers = False
-    for clause in _clauses(sentence):
+    for clause in clauses(sentence):
         new = _claimed(clause, question, kind)
         if not new.asked:
             continue
-        holding = [i for i, s in enumerate(statements) if s.denies == denies and _holds(s, new)]
+        holding = [i for i, s in enumerate(statements) if s.denies == is_denial and _holds(s, new)]
         if not holding:
             return False
         answers |= any(
@@ -179,102 +103,14 @@ def nearest(question: str, passages: Sequence[tuple[str, str]]) -> tuple[int, st
     asked = words_of(question).asked
     best: tuple[float, int, str] | None = None
     for index, (text, source) in enumerate(passages):
-        title = words_of(_title(source)).held
-        for paragraph, _ in _paragraphs(text):
+        title = words_of(title_of(source)).held
+        for paragraph, _ in paragraphs(text):
             for sentence in sentences(paragraph):
                 held = words_of(sentence).held
-                own, share = _share(asked, held), _share(asked, held | title)
-                if own > 0 and share > 0.5 and (best is None or own + share > best[0]):
-                    best = own + share, index, " ".join(sentence.split())
+                own, with_title = share(asked, held), share(asked, held | title)
+                if own > 0 and with_title > 0.5 and (best is None or own + with_title > best[0]):
+                    best = own + with_title, index, " ".join(sentence.split())
     return None if best is None else (best[1], best[2])
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a text in order; joined they are the text."""
-    found: list[str] = []
-    for match in _SENTENCE.finditer(text):
-        if found and _ABBREVIATION.search(found[-1].rstrip()):
-            found[-1] += match[0]
-        elif match[0]:
-            found.append(match[0])
-    return found
-
-
-@lru_cache(maxsize=256)
-def statements_of(passage: str, source: str) -> tuple[Statement, ...]:
-    """The clauses of a passage, headings left out. The name of the file is the first heading."""
-    found: list[Statement] = []
-    title = words_of(_title(source)).held
-    for paragraph, heading in _paragraphs(passage):
-        above = title | words_of(heading).held
-        lines = paragraph.splitlines()
-        if all(line.lstrip().startswith("|") for line in lines):
-            found += _of_table(lines, above)
-        else:
-            found += _of_sentences(paragraph, above)
-    return tuple(found)
-
-
-def _of_sentences(paragraph: str, above: frozenset[str]) -> Iterator[Statement]:
-    """The clauses of sentences. What stands before one belongs to it, but for the other items of a list."""
-    before = beginning = above
-    for sentence in sentences(re.sub(r"\n(?=[a-z])", " ", paragraph)):
-        if _ITEM.match(sentence):
-            before = beginning
-        so_far: frozenset[str] = frozenset()
-        denies = bool(_DENIALS.search(sentence.lower()))
-        for clause in _clauses(sentence):
-            own = words_of(clause).held
-            so_far |= own
-            before |= own
-            if own:
-                yield Statement(clause, own, so_far, before, above, denies)
-        if not _ITEM.match(sentence):
-            beginning = before
-
-
-def _of_table(lines: Sequence[str], above: frozenset[str]) -> Iterator[Statement]:
-    """The cells of a table in Markdown, each about its row and its column."""
-    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
-    head = rows[0]
-    for row in rows[1:]:
-        if all(re.fullmatch(r":?-*:?", cell) for cell in row):
-            continue
-        label = words_of(row[0]).held
-        for column, cell in enumerate(row):
-            own = words_of(cell).held
-            about = own | label | (words_of(head[column]).held if column < len(head) else frozenset())
-            if own:
-                yield Statement(cell, own, about, above | about, above, bool(_DENIALS.search(cell.lower())))
-
-
-@lru_cache(maxsize=1024)
-def words_of(text: str) -> Words:
-    """The words of a text that carry meaning."""
-    numbers: set[str] = set()
-    names: set[str] = set()
-    plain: set[str] = set()
-    runs: set[str] = set()
-    is_first = True
-    for piece in _PIECE.findall(_with_digits(text.translate(_CURRENCY))):
-        if piece in ".!?\n":
-            is_first = True
-            continue
-        if is_han(piece[0]):
-            runs |= set(_HAN_FUNCTION.sub(" ", piece).split())
-        elif re.fullmatch(r"\d+(?:\.\d+)?", piece):
-            numbers.add(_number(piece))
-        elif re.fullmatch(_WHOLE, piece) and re.search(r"\d[:：-]|-", piece):
-            numbers.add(piece.lower().replace("：", ":"))
-        elif piece.lower() in _ORDINALS:
-            numbers.add(f"{_ORDINALS[piece.lower()]}.")
-        elif piece.lower() not in _FUNCTION_WORDS:
-            is_dated = terms(piece)[0] in _CALENDAR
-            is_name = (piece[0].isupper() and not is_first) or any(c.isdigit() for c in piece) or is_dated
-            (names if is_name else plain).update(t for t in terms(piece) if t not in _FUNCTION_WORDS)
-        is_first = False
-    bigrams = frozenset(t for run in runs for t in terms(run))
-    return Words(frozenset(numbers), frozenset(names), frozenset(plain - names), frozenset(runs), bigrams)
 
 
 def _claimed(sentence: str, question: str, kind: str) -> Words:
@@ -303,8 +139,8 @@ def _about(question: str, statements: Sequence[Statement]) -> frozenset[str]:
     asked = words_of(question).asked
     noun = _WHICH.search(question)
     rest = asked - words_of(noun[1]).asked if noun else asked
-    has_noun = any(_share(asked - rest, s.context) > 0 for s in statements)
-    return rest if rest and not has_noun and any(_share(rest, s.context) == 1 for s in statements) else asked
+    has_noun = any(share(asked - rest, s.context) > 0 for s in statements)
+    return rest if rest and not has_noun and any(share(rest, s.context) == 1 for s in statements) else asked
 
 
 def _closeness(statement: Statement, about: frozenset[str], question: str, kind: str) -> tuple[float, float, float]:
@@ -320,90 +156,12 @@ def _closeness(statement: Statement, about: frozenset[str], question: str, kind:
     return telling, sum(share_held(w, statement.sentence) for w in about), own if may_answer else 0.0
 
 
-def _paragraphs(text: str) -> Iterator[tuple[str, str]]:
-    """The paragraphs of a text with the heading above each: a line that begins with #, or a short one without an end."""
-    heading = ""
-    for paragraph in re.split(r"\n\s*\n", text):
-        lines = paragraph.strip().splitlines()
-        if lines and (lines[0].startswith("#") or (len(lines) == 1 and _is_title(lines[0]))):
-            heading, lines = lines[0], lines[1:]
-        if lines:
-            yield "\n".join(lines), heading
-
-
-def _is_title(line: str) -> bool:
-    return len(line) <= 60 and not re.search(r"[.!?。！？,，:：;；]|\d", line)
-
-
-def _clauses(sentence: str) -> Iterator[str]:
-    start = 0
-    for match in _CLAUSE.finditer(sentence):
-        yield sentence[start : match.start()]
-        start = match.end()
-    yield sentence[start:]
-
-
-def _with_digits(text: str) -> str:
-    """The text with each number in digits without separators, so that 1,150, 1150 and 一千一百五十 read the same."""
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    done = 0
-    for written, value in numbers_in_words(text):
-        at = text.index(written, done)
-        if written.lower() in ("one", "一"):  # seldom a number: "one of them", "一起"
-            done = at + len(written)
-            continue
-        text = f"{text[:at]}{value}{text[at + len(written) :]}"
-        done = at + len(str(value))
-    return _DATE.sub(lambda m: f" {m[2]}-{m[3]} ", text)
-
-
-def _number(digits: str) -> str:
-    whole, _, decimals = digits.partition(".")
-    return (whole.lstrip("0") or "0") + (f".{decimals}" if decimals.strip("0") else "")
-
-
 def _holds(statement: Statement, new: Words) -> bool:
     """Whether one statement holds what a clause says: its numbers and names, and nearly all of its other words."""
     if not (new.numbers <= statement.own and all(share_held(name, statement.own) for name in new.names)):
         return False
     words = new.plain | new.bigrams
-    return not words or _share(words, statement.own) >= (SAID if len(words) > 2 else 1.0)
-
-
-def _share(wanted: Iterable[str], held: frozenset[str]) -> float:
-    wanted = list(wanted)
-    return sum(share_held(word, held) for word in wanted) / len(wanted) if wanted else 1.0
-
-
-def share_held(word: str, held: frozenset[str]) -> float:
-    """How much of a word is among others: of a run of Chinese a share, of another word all or nothing.
-
-    Words count in another form too: "paint" and "painted". A Chinese character is there with a neighbour of its run, or
-    alone.
-    """
-    if word in held:
-        return 1.0
-    if is_han(word):
-        if len(word) == 1:
-            return float(any(is_han(other) and word in other for other in held))
-        covered = set()
-        for i in range(len(word) - 1):
-            if word[i : i + 2] in held:
-                covered |= {i, i + 1}
-        covered |= {i for i, c in enumerate(word) if c in held}
-        return len(covered) / len(word)
-    if word[0].isdigit() or len(word) < 4:
-        return 0.0
-    return float(any(_is_form_of(word, other) or _is_form_of(other, word) for other in held))
-
-
-def _is_form_of(word: str, other: str) -> bool:
-    return (
-        len(other) >= 4
-        and not other[0].isdigit()
-        and len(word) - len(other) <= 3
-        and word.startswith(other[: max(4, len(other) - 1)])
-    )
+    return not words or share(words, statement.own) >= (SAID if len(words) > 2 else 1.0)
 
 
 def _kind_of(question: str) -> str:
@@ -413,7 +171,7 @@ def _kind_of(question: str) -> str:
 
 def _fits(sentence: str, kind: str, new: Words) -> bool:
     """Whether an answer may be one of the kind that is asked for."""
-    digits = _with_digits(sentence)
+    digits = with_digits(sentence)
     match kind:
         case "person":
             return any(not _TIMES.search(w) for w in new.names | new.plain | new.runs)
@@ -428,8 +186,3 @@ def _fits(sentence: str, kind: str, new: Words) -> bool:
         case "time" | "number":
             return bool(_TIMES.search(digits))
     return True
-
-
-def _title(source: str) -> str:
-    """The name of a file without its ending, and of its folder."""
-    return " ".join(re.sub(r"\.\w{1,5}$", "", part) for part in re.split(r"[/\\]", source)[-2:])

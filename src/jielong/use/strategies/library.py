@@ -18,7 +18,8 @@ from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
 from jielong.use.retrieval.passages import Passage, Searches
 from jielong.use.retrieval.queries import asks, is_talk, leans, with_turns_before, without_sources
-from jielong.use.retrieval.support import nearest, says_something, sentences, share_held, supporting, words_of
+from jielong.use.retrieval.support import nearest, says_something, supporting
+from jielong.use.retrieval.words import sentences, share_held, words_of
 from jielong.use.strategy import Strategy, instead, model_under, question_of
 
 _MARK = re.compile(r"\s*\[\d{1,2}\]")

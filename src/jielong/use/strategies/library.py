@@ -85,9 +85,10 @@ class FromLibrary(Strategy):
                 options.on_text(text)
             return Answer(Message("assistant", text), stop="nothing found")
         answer, cited = await self._answered(conversation, question, passages, ask, options)
+        told = cited.told
         text = cited.whole(answer.text)
         if options.on_text:
-            options.on_text(text.removeprefix(cited.told))
+            options.on_text(text.removeprefix(told if text.startswith(told) else told.rstrip()))
         return replace(answer, message=replace(answer.message, content=text))
 
     async def _answered(

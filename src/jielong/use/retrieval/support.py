@@ -99,17 +99,22 @@ def says_something(sentence: str, question: str) -> bool:
 
 
 def nearest(question: str, passages: Sequence[tuple[str, str]]) -> tuple[int, str] | None:
-    """The passage and its sentence that hold most of the question's words; None where no sentence holds more than half of them."""
+    """The passage and its sentence that hold most of the question's words; None where none has more than half of them.
+
+    Headings and earlier sentences of the paragraph may hold some of them; those of the sentence itself count twice.
+    """
     asked = words_of(question).asked
     best: tuple[float, int, str] | None = None
     for index, (text, source) in enumerate(passages):
         title = words_of(title_of(source)).held
-        for paragraph, _ in paragraphs(text):
+        for paragraph, heading in paragraphs(text):
+            before = title | words_of(heading).held
             for sentence in sentences(paragraph):
                 held = words_of(sentence).held
-                own, with_title = share(asked, held), share(asked, held | title)
-                if own > 0 and with_title > 0.5 and (best is None or own + with_title > best[0]):
-                    best = own + with_title, index, " ".join(sentence.split())
+                own, in_context = share(asked, held), share(asked, held | before)
+                before |= held
+                if own > 0 and in_context > 0.5 and (best is None or 2 * own + in_context > best[0]):
+                    best = 2 * own + in_context, index, " ".join(sentence.split())
     return None if best is None else (best[1], best[2])
 
 

@@ -46,7 +46,7 @@ def test_fields_of_a_new_objective_are_set_and_fingerprinted_like_any():
     before, after = (r.fingerprints() for r in (recipe, change(recipe, ["parrot.objective.strength=3"])))
     assert before["tokenizer"] == after["tokenizer"]
     assert before["parrot"] != after["parrot"]
-    with pytest.raises(ConfigError, match=r"unknown option 'strenght' .* did you mean 'strength'"):
+    with pytest.raises(ConfigError, match=r"unknown option 'strenght' .* did you mean 'parrot.objective.strength'"):
         change(recipe, ["parrot.objective.strenght=3"])
     with pytest.raises(ConfigError, match=r"parrot\.objective=5: expected ObjectiveConfig, got int"):
         change(recipe, ["parrot.objective=5"])

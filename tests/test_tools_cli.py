@@ -129,7 +129,7 @@ def test_chat_goes_on_with_what_the_tools_said(server: Any) -> None:
         check=True,
     )
     assert told.stdout.count("model> ") == 3
-    assert "[calculator(12*7) = 84]" in told.stdout and "It says: 84" in told.stdout
+    assert "· calculator(12*7) = 84" in told.stdout and "It says: 84" in told.stdout
     assert "It says: error: division by zero" in told.stdout and "(a new conversation)" in told.stdout
     roles = [m["role"] for m in server.asked[2]["messages"]]
     assert roles == ["user", "assistant", "tool", "assistant", "user"]

@@ -33,7 +33,7 @@ from jielong.opening.tools import open_means
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
 from jielong.use.ledger import Happening
-from jielong.use.port import Options, Port
+from jielong.use.port import LocalPort, Options, Port
 from jielong.use.strategies import named
 from jielong.use.strategy import Outcome, Strategy, run
 
@@ -225,13 +225,15 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def fitting(messages: tuple[Message, ...], port: LatePort | Endpoint, options: Options) -> tuple[Message, ...] | None:
+def fitting(
+    messages: tuple[Message, ...], port: LatePort | LocalPort | Endpoint, options: Options
+) -> tuple[Message, ...] | None:
     """The talk without as many of its oldest exchanges as it takes to leave room for an answer; None if nothing fits.
 
     Of a server, and of a model that nobody has asked yet, it is not known how much fits: then the talk is shortened where
     the answer is that it is too long.
     """
-    local = port.opened if isinstance(port, LatePort) else None
+    local = port.opened if isinstance(port, LatePort) else port if isinstance(port, LocalPort) else None
     if local is None:
         return messages
     while True:

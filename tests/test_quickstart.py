@@ -147,6 +147,6 @@ def test_lineage_names_every_stage_and_its_parents(finished, capsys):
     lines = capsys.readouterr().out
     assert "unfinished" not in lines
     assert re.search(
-        r"\n  rl +\d+\.\d s +8 steps, lr 1\.5e-05 \(adamw\)(.|\n)*?from .*sft \w{8},\s+reward \w{8}", lines
+        r"\n  rl +\d+\.\d s +8 steps, lr 1\.5e-05 \(adamw\)(.|\n)*?from (.|\n)*?sft\s+\w{8},\s+reward\s+\w{8}", lines
     )
     assert "articles 400" in lines and re.search(r"8 rows x 256 tokens,\s+0\.2M\s+parameters", lines)

@@ -50,6 +50,7 @@ from jielong.stages.pages import read_archive
 from jielong.stages.parts import read_conversations, read_documents, write_jsonl
 from jielong.stages.picking import picked_words, read_picked
 from jielong.stages.recipe import change
+from jielong.stages.telling import settings_in_words
 from jielong.tokens import render
 from jielong.train.machine import Machine
 from jielong.tuning.study import Trial, read_trials, write_trials
@@ -149,7 +150,7 @@ def _make_run(folder: Path) -> None:
 
 def _read_run(folder: Path) -> None:
     run = open_run(folder)
-    assert isinstance(lineage(run), str)
+    assert isinstance(lineage(run, settings_in_words), str)
     run.is_done("rl", "b" * 32)
     assert isinstance(find_model(run.path), Path)
 

@@ -1,1 +1,1 @@
-"""What the first hour with one's own documents is like: are facts cited right, are follow-ups found, how soon comes an answer?"""
+"""Measure the first hour with documents of one's own: citations, follow-up questions, answers, and the time of a question."""

@@ -1,4 +1,4 @@
-"""What models make of the documents: right answers, wrong ones with a citation, and how many passages serve them."""
+"""Count a model's right answers from documents and its wrong ones with a citation, with one passage and with five."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rows(folder: Path, models: tuple[str, ...]) -> list[Row]:
     found = []
     for spec in models:
         port = open_port(spec)
-        reading = reading_of(spec)
+        reading = reading_of(port.name)
         for name in SETS:
             of = material(name)
             with library_of(of, folder / name) as library:

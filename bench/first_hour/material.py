@@ -34,7 +34,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Talk:
-    """What a person says turn by turn, and the file and the words that answer the last turn."""
+    """A person's turns, the file that answers the last one, and the words that do."""
 
     turns: tuple[str, ...]
     file: str

@@ -22,6 +22,7 @@ from jielong.cli.tools import (
     unanswered,
 )
 from jielong.errors import DataError
+from jielong.opening.libraries import with_reading
 from jielong.opening.ports import MODEL_HELP, open_late
 from jielong.opening.strategies import Partners, open_given, strategy_of
 from jielong.records import Conversation, Message, Sampling
@@ -116,10 +117,11 @@ def _ask(arguments: argparse.Namespace) -> int:
     shown = Shown() if arguments.show else None
 
     async def work() -> tuple[Outcome, Port]:
-        async with open_given(arguments.model, means, partners, PERSON, arguments.stage) as given:
-            strategy = named(spec, given)
+        async with open_given(arguments.model, means, partners, PERSON) as given:
+            named(spec, given)  # a strategy that does not exist is told before a model is looked for
             port = open_late(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
             try:
+                strategy = named(spec, with_reading(given, port))
                 seed = seed_of(arguments, draws=draws(strategy))
                 options = Options(sampling, seed, on_thought=show_thought if arguments.thoughts else None)
                 return await run(strategy, conversation, port.ask, options, budget=budget, on_happening=shown), port

@@ -26,7 +26,7 @@ from jielong.cli.tools import (
     unanswered,
 )
 from jielong.errors import JielongError, TooLongError
-from jielong.opening.libraries import reading_of
+from jielong.opening.libraries import with_reading
 from jielong.opening.ports import MODEL_HELP, LatePort, newest_run, open_late
 from jielong.opening.strategies import strategy_of
 from jielong.opening.tools import open_means
@@ -87,8 +87,8 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
         port = open_late(spec, stage=arguments.stage, weights=arguments.weights, slots=1, timeout_s=arguments.timeout)
         if not named_means.library and isinstance(port, LatePort):
             port.open()  # with a library it may never be asked
-        reading = {"reading": reading_of(spec, arguments.stage)} if named_means.library else {}
-        strategy, tools = named(strategy_of("", named_means), means | reading), means.get("tools", ())
+        strategy = named(strategy_of("", named_means), with_reading(means, port))
+        tools = means.get("tools", ())
         sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature, top_p=arguments.top_p)
         offered = tuple(tool.schema for tool in tools)
         opening: tuple[Message, ...] = (Message("system", arguments.system),) if arguments.system else ()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jielong.cli.ask import add_partners, partners_of
 from jielong.cli.tools import PERSON, add_options, add_timeout, means_of
 from jielong.errors import ConfigError, ResourceError
+from jielong.opening.libraries import with_reading
 from jielong.opening.ports import MODEL_HELP, open_port, shown_address
 from jielong.opening.strategies import open_given, strategy_of
 from jielong.opening.tasks import TASK_HELP, find_task
@@ -157,7 +158,7 @@ async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse
             port = open_port(model, stage=arguments.stage, timeout_s=arguments.timeout)
             try:
                 for w in (w for w in wanted if w.model == model):
-                    summaries[w] = await _answer(task, w, port, means, given, arguments)
+                    summaries[w] = await _answer(task, w, port, with_reading(means, port), given, arguments)
             finally:
                 await port.close()
     several = len({w.model for w in wanted}) > 1

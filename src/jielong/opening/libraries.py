@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jielong.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from jielong.use.port import Port
     from jielong.use.retrieval.embedders import Embeds
     from jielong.use.retrieval.library import Library
     from jielong.use.strategies.library import Reading
@@ -60,16 +61,21 @@ SMALL = 10**9
 more with one passage than with five (`bench.first_hour`); larger ones have not been measured here."""
 
 
-def reading_of(spec: str, stage: str | None = None) -> Reading:
-    """How documents are put to the model that `spec` names: by its size, or as it was taught where a run of ours did that."""
+def with_reading(given: Mapping[str, Any], port: Port) -> dict[str, Any]:
+    """Add to what strategies are given how passages are put to the model behind the port, where there is a library."""
+    return {**given, "reading": reading_of(port.name)} if "library" in given else dict(given)
+
+
+def reading_of(name: str) -> Reading:
+    """How documents are put to the model of a port, by its name: as our own run taught it, or else by the model's size."""
     from jielong.opening.models import num_parameters
-    from jielong.opening.ports import folder_of, is_address, long_name
+    from jielong.opening.ports import is_address
     from jielong.runs import run_around
     from jielong.use.strategies.library import Reading
 
-    if is_address(long_name(spec)):
+    if is_address(name):
         return Reading()
-    folder = folder_of(spec, stage)
+    folder = Path(name)
     run = run_around(folder)
     stages = run.record["stages"].values() if run else ()
     if any(entry.get("config", {}).get("kind") == "ReadingStage" for entry in stages):

@@ -40,9 +40,7 @@ def strategy_of(spec: str, means: Means) -> str:
 
 
 @asynccontextmanager
-async def open_given(
-    model: str, means: Means, partners: Partners, person: Person, stage: str | None = None
-) -> AsyncIterator[dict[str, Any]]:
+async def open_given(model: str, means: Means, partners: Partners, person: Person) -> AsyncIterator[dict[str, Any]]:
     """What strategies for `model` are handed that a command line cannot write: library, tools, and other models."""
     given: dict[str, Any] = {}
     if partners.reward:
@@ -62,8 +60,4 @@ async def open_given(
             given["large"] = ask_of(partners.large)
         if partners.others:
             given["others"] = tuple(map(ask_of, partners.others))
-        if means.library and not means.has_tools:
-            from jielong.opening.libraries import reading_of
-
-            given["reading"] = reading_of(model, stage)
         yield given | await stack.enter_async_context(open_means(means, person))

@@ -114,10 +114,10 @@ class FromLibrary(Strategy):
         """
         said, k = question_of(conversation), self.k or self.reading.passages
         question, queries = with_turns_before(conversation.messages)
-        is_leaning = leans(said)
+        is_leaning = question != said and leans(said)
         alone = [] if is_leaning else list(await self.library.search(said, k))
         if question == said or (alone and alone[0].score >= _STRONG):
-            return said, alone or list(await self.library.search(said, k))
+            return said, alone
         if self.reading.rewrites and is_leaning:
             written = await self._rewritten(conversation, ask, options)
             if written:
@@ -195,16 +195,15 @@ class Cited:
         return f"{sentence.rstrip()}{blank}[{index + 1}]{sentence[len(sentence.rstrip()) :]}"
 
     def _notes(self) -> str:
-        if self._numbers and (self._rambles or not self._unsupported):
-            numbers = dict.fromkeys(self._numbers)
-            return "\n".join(f"[{n}] {self._passages[n - 1].where}" for n in numbers)
-        said = fill("library_unsupported", self._language) if self._unsupported else ""
-        near = nearest(self._questions[0], self._texts)
-        quoted = ""
-        if near is not None:
-            quoted = fill("library_nearest", self._language, text=near[1], where=self._passages[near[0]].where)
         sources = "\n".join(f"[{n}] {self._passages[n - 1].where}" for n in dict.fromkeys(self._numbers))
-        return "\n\n".join(filter(None, (" ".join(filter(None, (said, quoted))), sources)))
+        if self._numbers and (self._rambles or not self._unsupported):
+            return sources
+        told = [fill("library_unsupported", self._language)] if self._unsupported else []
+        near = nearest(self._questions[0], self._texts)
+        if near is not None:
+            index, text = near
+            told.append(fill("library_nearest", self._language, text=text, where=self._passages[index].where))
+        return "\n\n".join(filter(None, (" ".join(told), sources)))
 
 
 def _into(cited: Cited, options: Options) -> Callable[[str], None] | None:

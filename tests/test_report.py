@@ -17,15 +17,8 @@ from jielong.errors import CheckpointError, ConfigError
 from jielong.report.html import write_report
 from jielong.report.measures import MEASURES
 from jielong.report.plots import Series, number, plot, running_mean, ticks
-from jielong.report.report import (
-    ReportData,
-    duration,
-    print_table,
-    read_report,
-    report_json,
-    size,
-)
-from jielong.report.words import LANGUAGES, WORDS, Words
+from jielong.report.report import ReportData, print_table, read_report, report_json
+from jielong.report.words import LANGUAGES, WORDS, Words, duration, size
 from jielong.runs import write_json
 from jielong.stages.exam import measures
 from jielong.stages.lessons import exam_items

@@ -27,10 +27,11 @@ def main() -> None:
     for name in arguments.part:
         if name not in PARTS:
             parser.error(f"there is no part {name!r}; {did_you_mean(name, PARTS)}")
+    models = tuple(arguments.model) or _models()
     for name in arguments.part or PARTS:
         part = importlib.import_module(f"bench.first_hour.{name}")
         with tempfile.TemporaryDirectory() as folder:
-            made: list[Row] = part.rows(Path(folder), tuple(arguments.model) or _models())
+            made: list[Row] = part.rows(Path(folder), models)
         write_rows(f"first_hour_{name}", made)
 
 

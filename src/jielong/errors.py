@@ -87,5 +87,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def did_you_mean_one_of(near: Sequence[str]) -> str:
     """The end of an error sentence: names that may be meant, the likeliest first; "" where there are none."""
-    *before, last = [repr(name) for name in near] or [""]
-    return f"did you mean {' or '.join(filter(None, [', '.join(before), last]))}?" if near else ""
+    if not near:
+        return ""
+    *before, last = map(repr, near)
+    return f"did you mean {', '.join(before)}{' or ' if before else ''}{last}?"

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jielong.report import consoles
-from jielong.report.report import duration
+from jielong.report.words import duration
 from jielong.runs import now_s
 
 _SIGNS = {"done": ("✓", "green"), "running": ("▸", "bold cyan"), "waiting": ("·", "dim"), "stopped": ("■", "yellow")}

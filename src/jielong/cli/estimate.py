@@ -126,7 +126,7 @@ def _show(recipe: Recipe, gflops: float | None) -> None:
     from rich.table import Table
 
     from jielong.report import consoles
-    from jielong.report.report import duration, size
+    from jielong.report.words import duration, size
     from jielong.stages.estimating import estimate_stages
 
     speed, about = _speed(gflops)

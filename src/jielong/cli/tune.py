@@ -91,7 +91,7 @@ def print_trials(tuned: Tuned, console: Console) -> None:
     """All trials, the best first, what was won over the recipe's own settings, and what mattered."""
     from rich.table import Table
 
-    from jielong.report.report import duration
+    from jielong.report.words import duration
     from jielong.tuning.study import short
 
     study, best = tuned.study, tuned.best

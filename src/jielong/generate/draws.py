@@ -9,22 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jielong.generate.sampling import Rules, penalised, share_of, sorted_cut
+from jielong.generate.sampling import Basis, Rules, penalised, share_of, sorted_cut
 from jielong.records import Candidate, Cut, Draw
 
 
-def explain(
-    logits: Tensor,
-    rules: Rules,
-    row: int,
-    id: int,
-    uniform: float | None,
-    history: Tensor | None,
-    allowed: Tensor | None,
-    *,
-    count: int,
-) -> Draw:
-    """How row `row` of `logits` (B, V) came to `id`, with the `count` likeliest ids; the rest as `draw` takes it."""
+def explain(basis: Basis, row: int, id: int, uniform: float | None, *, count: int) -> Draw:
+    """How row `row` of a basis came to `id`, with the `count` likeliest ids."""
+    logits, rules, history, allowed = basis
     temperature = torch.ones(1) if rules.temperature is None else rules.temperature[row]
     scores = logits[row : row + 1].float() / temperature.to(logits.device)
     special = (rules.special == row).nonzero().flatten() if rules.special is not None else torch.empty(0)

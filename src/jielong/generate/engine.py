@@ -382,7 +382,8 @@ class Engine:
     ) -> NDArray[np.bool_]:
         """Write down one new token of each of `slots`; which of them are over.
 
-        They were drawn from the rows `places` of `basis`, but for those of `bases`, each from a row of another.
+        Row i was drawn from row `places[i]` of `basis`. A place that is a key of `bases` was drawn a second time, from the
+        basis and the row given there.
         """
         rows = self._rows
         at = rows.count[slots]
@@ -393,19 +394,18 @@ class Engine:
         for row, slot in enumerate(slots.tolist()):
             job = self._jobs[slot]
             assert job is not None
+            stop = ("stop" if is_stopped[row] else "length") if is_over[row] else ""
             if job.is_quiet:
-                if is_over[row]:
-                    self._quiet[job.id] = self._release(slot, "stop" if is_stopped[row] else "length")
+                if stop:
+                    self._quiet[job.id] = self._release(slot, stop)
                 continue
             place = int(places[row])
             alternatives = likeliest(basis.logits, basis.rules, place, job.num_alternatives)
-            stop = ("stop" if is_stopped[row] else "length") if is_over[row] else ""
             roll = float(uniform[row]) if rows.temperature[slot] else None
             shown = None
             if job.num_candidates:
                 own, own_row = bases.get(place, (basis, place))
-                here = (own_row, int(ids[row]), roll, own.history, own.allowed)
-                shown = explain(own.logits, own.rules, *here, count=job.num_candidates)
+                shown = explain(own, own_row, int(ids[row]), roll, count=job.num_candidates)
             sample = self._release(slot, stop) if stop else None
             n = int(at[row])
             position = int(rows.prompt[slot]) + n

@@ -53,7 +53,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Told:
-    """What came of asking one model; `reading` is None where its tokens are others than those of the last one."""
+    """The outcome of asking one model; `reading` is None where its tokenizer is not that of the last one."""
 
     name: str
     is_bare: bool
@@ -65,19 +65,20 @@ class Told:
 def ask_all(asked: Sequence[Asked], question: str, *, max_tokens: int, num_likeliest: int) -> list[Told]:
     """The answers in the order of the models, each with how it reads the answer of the last one."""
     found: list[Told] = []
-    model: tuple[Tokenizer, tuple[int, ...], Tensor] | None = None
+    last: Tokenizer | None = None
+    ids: tuple[int, ...] = ()
+    of_last: Tensor | None = None
     for one in reversed(asked):
         engine, tokenizer = one.open()
         is_bare = one.is_bare or not (tokenizer.is_own or tokenizer.template)
         prompt = _prompt(question, tokenizer, is_bare=is_bare)
         text, events = _write(engine, tokenizer, prompt, max_tokens, num_likeliest)
-        if model is None:
-            ids = tuple(event.id for event in events)
-            model = tokenizer, ids, engine.distributions(prompt, ids)
-        last, ids, of_last = model
+        if last is None:
+            last, ids = tokenizer, tuple(event.id for event in events)
         reading = None
         if tokenizer == last and ids:
             own = engine.distributions(prompt, ids)
+            of_last = own if of_last is None else of_last
             logprobs = own.gather(1, torch.tensor(ids)[:, None]).squeeze(1)
             reading = Reading(tuple(logprobs.tolist()), tuple(divergences(of_last, own)))
         found.append(Told(one.name, is_bare, text, tuple(_steps(events, tokenizer)), reading))

@@ -64,17 +64,16 @@ def imported(file: Path) -> Path:
 
 
 def num_parameters(folder: Path) -> int:
-    """How many numbers the weights of a model folder are, read from the heads of its files; an adapter's base counts.
+    """Count the numbers in the weights of a model folder, or of an adapter's base, from the heads of its files.
 
-    torch is not needed for it.
+    Only an adapter needs torch for it.
     """
     from safetensors import safe_open
 
-    from jielong.runs import read_json
+    if (folder / "adapter_config.json").exists():
+        from jielong.model.adapter_files import base_of
 
-    adapter = folder / "adapter_config.json"
-    if adapter.exists():
-        folder = Path(str(read_json(adapter).get("base_model_name_or_path", "")))
+        folder = base_of(folder)
     total = 0
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "numpy") as file:

@@ -98,17 +98,8 @@ def open_port(
     timeout_s: float = 0.0,
 ) -> LocalPort | Endpoint:
     """A port to the model that `spec` names, which may be a short name (`jielong alias`)."""
-    if is_address(long_name(spec)):
-        return open_endpoint(long_name(spec), timeout_s)
-    return _open_local(folder_of(spec, stage), weights, slots=slots, length=length)
-
-
-def _open_local(folder: Path, weights: str | None = None, *, slots: int = 16, length: int = 0) -> LocalPort:
-    from jielong.opening.models import open_engine
-    from jielong.use.port import LocalPort
-
-    engine, tokenizer = open_engine(folder, weights, slots=slots, length=length)
-    return LocalPort(engine, tokenizer, str(folder))
+    port = open_late(spec, stage=stage, timeout_s=timeout_s, weights=weights, slots=slots, length=length)
+    return port.open() if isinstance(port, LatePort) else port
 
 
 class LatePort:
@@ -132,15 +123,28 @@ class LatePort:
     def open(self) -> LocalPort:
         """The port itself."""
         if self.opened is None:
-            self.opened = _open_local(self._folder, **self._how)
+            from jielong.opening.models import open_engine
+            from jielong.use.port import LocalPort
+
+            engine, tokenizer = open_engine(self._folder, **self._how)
+            self.opened = LocalPort(engine, tokenizer, self.name)
         return self.opened
 
 
-def open_late(spec: str, *, stage: str | None = None, timeout_s: float = 0.0, **how: Any) -> LatePort | Endpoint:
+def open_late(
+    spec: str,
+    *,
+    stage: str | None = None,
+    weights: str | None = None,
+    slots: int = 16,
+    length: int = 0,
+    timeout_s: float = 0.0,
+) -> LatePort | Endpoint:
     """A port to the model that `spec` names; a model on this machine is looked for now and read when it is asked."""
-    if is_address(long_name(spec)):
-        return open_endpoint(long_name(spec), timeout_s)
-    return LatePort(folder_of(spec, stage), **how)
+    address = long_name(spec)
+    if is_address(address):
+        return open_endpoint(address, timeout_s)
+    return LatePort(folder_of(spec, stage), weights=weights, slots=slots, length=length)
 
 
 def folder_of(spec: str, stage: str | None = None) -> Path:
@@ -153,8 +157,9 @@ def folder_of(spec: str, stage: str | None = None) -> Path:
     spec = long_name(spec)
     if re.match(r"[\w.-]+:\d+(?:[/#]|$)", spec) and not Path(spec).exists():
         raise ConfigError(f"{spec!r} is no address of a server; write http:// before it")
-    if aliases() and not named_stage(Path(spec))[0].exists() and "/" not in spec:
-        raise ConfigError(f"{spec!r} is no folder and no short name; {did_you_mean(spec, aliases())}")
+    known = aliases()
+    if known and not named_stage(Path(spec))[0].exists() and "/" not in spec:
+        raise ConfigError(f"{spec!r} is no folder and no short name; {did_you_mean(spec, known)}")
     if "://" in spec:
         raise ConfigError(f"{spec!r} is no address of a server; expected http:// or https://, or a folder")
 

@@ -198,7 +198,7 @@ def _plots(data: ReportData, words: Words) -> str:
 
 
 def _loss_of(lines: Sequence[Mapping[str, Any]]) -> str:
-    """What a loss is counted in: of reinforcement, whose terms differ, nothing."""
+    """Name a loss with its unit. That of reinforcement has none, as its terms differ."""
     keys = {key for line in lines for key in line}
     return "loss" if "kl" in keys else "loss a pair" if "gap" in keys else "loss a token"
 

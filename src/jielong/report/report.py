@@ -20,8 +20,6 @@ from jielong.errors import CheckpointError, DataError
 from jielong.outside import Fields, is_number, shown
 from jielong.report.measures import MEASURES, Measure, measure_of
 from jielong.report.words import ENGLISH, Words
-from jielong.report.words import duration as duration
-from jielong.report.words import size as size
 from jielong.runs import read_json
 
 

@@ -51,7 +51,8 @@ def _of_sentences(paragraph: str, above: frozenset[str]) -> Iterator[Statement]:
     """The clauses of sentences. What stands before one belongs to it, but for the other items of a list."""
     before = beginning = above
     for sentence in sentences(re.sub(r"\n(?=[a-z])", " ", paragraph)):
-        if _ITEM.match(sentence):
+        is_item = _ITEM.match(sentence) is not None
+        if is_item:
             before = beginning
         so_far: frozenset[str] = frozenset()
         is_denial = denies(sentence)
@@ -61,7 +62,7 @@ def _of_sentences(paragraph: str, above: frozenset[str]) -> Iterator[Statement]:
             before |= own
             if own:
                 yield Statement(clause, own, so_far, before, above, is_denial)
-        if not _ITEM.match(sentence):
+        if not is_item:
             beginning = before
 
 

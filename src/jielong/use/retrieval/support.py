@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from jielong.use.retrieval.statements import Statement, denies, paragraphs, statements_of, title_of
 from jielong.use.retrieval.words import Words, clauses, sentences, share, share_held, with_digits, words_of
 
 ASKED, YES_OR_NO, SAID = 0.6, 0.8, 0.65
-"""Shares that a statement must hold of a question's words, of those of a question to which "yes" is an answer, and of an
-answer's words that are neither names nor numbers; `bench.first_hour` measures what they let through."""
+"""The least shares of words that a statement must hold: of a question, of a question answered by yes or no, and of an answer,
+names and numbers aside. `bench.first_hour` measures the errors that they let through."""
 _WHICH = re.compile(
     r"\b(?:which|what) (?!is\b|are\b|was\b|were\b|do\b|does\b|did\b|should\b|would\b)(\w+)", re.IGNORECASE
 )
@@ -52,8 +53,8 @@ _TIMES = re.compile(
 def supporting(sentence: str, questions: Sequence[str], passages: Sequence[tuple[str, str]]) -> int | None:
     """The index of the first passage, given as its text and its source, that says what the sentence says; or None.
 
-    `questions` are what the sentence answers: whole in itself first, and last as it was said after other turns; "" where
-    the sentence says itself what it is about.
+    `questions` are wordings of the question that the sentence answers: the one that stands by itself, then the one as it
+    was said after other turns. "" where the sentence names its own subject.
     """
     kind = _kind_of(questions[-1])
     for index, (text, source) in enumerate(passages):
@@ -70,12 +71,7 @@ def is_supported(sentence: str, question: str, passage: str, source: str = "", k
     kind = _kind_of(question) if kind is None else kind
     if not _fits(sentence, kind, _claimed(sentence, question, kind)):
         return False
-    statements = statements_of(passage, source)
-    about, numbers = _about(question, statements), words_of(question).numbers
-    least = YES_OR_NO if kind == "yes or no" else ASKED
-    closeness = [_closeness(s, about, question, kind) for s in statements]
-    is_about = [numbers <= s.context and share(about, s.context) >= least for s in statements]
-    closest = max((c for c, is_near in zip(closeness, is_about, strict=True) if is_near), default=None)
+    about, statements, answering = _answering(question, passage, source, kind)
     is_denial = denies(sentence)
     answers = False
     for clause in clauses(sentence):
@@ -85,12 +81,22 @@ def is_supported(sentence: str, question: str, passage: str, source: str = "", k
         holding = [i for i, s in enumerate(statements) if s.denies == is_denial and _holds(s, new)]
         if not holding:
             return False
-        answers |= any(
-            is_about[i] and closeness[i] >= closest and (not about or _fits(statements[i].text, kind, new))
-            for i in holding
-            if closest is not None
-        )
+        answers |= any(answering[i] and (not about or _fits(statements[i].text, kind, new)) for i in holding)
     return answers
+
+
+@lru_cache(maxsize=256)
+def _answering(
+    question: str, passage: str, source: str, kind: str
+) -> tuple[frozenset[str], tuple[Statement, ...], tuple[bool, ...]]:
+    """The words that a question is about, the statements of a passage, and which of them are about it and the closest."""
+    statements = statements_of(passage, source)
+    about, numbers = _about(question, statements), words_of(question).numbers
+    least = YES_OR_NO if kind == "yes or no" else ASKED
+    closeness = [_closeness(s, about, question, kind) for s in statements]
+    is_about = [numbers <= s.context and share(about, s.context) >= least for s in statements]
+    closest = max((c for c, is_near in zip(closeness, is_about, strict=True) if is_near), default=(0.0, 0.0, 0.0))
+    return about, statements, tuple(is_near and c >= closest for c, is_near in zip(closeness, is_about, strict=True))
 
 
 def says_something(sentence: str, question: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from jielong.use.numerals import numbers_in_words
 from jielong.use.retrieval.terms import is_han, terms
@@ -56,12 +56,12 @@ class Words:
     runs: frozenset[str] = frozenset()
     bigrams: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def held(self) -> frozenset[str]:
         """Everything that others are looked for in."""
         return self.numbers | self.names | self.plain | self.bigrams
 
-    @property
+    @cached_property
     def asked(self) -> frozenset[str]:
         """Everything that is looked for, a run of Chinese as one."""
         return self.numbers | self.names | self.plain | self.runs
@@ -125,8 +125,8 @@ def share(wanted: Iterable[str], held: frozenset[str]) -> float:
 def share_held(word: str, held: frozenset[str]) -> float:
     """How much of a word is among others: of a run of Chinese a share, of another word all or nothing.
 
-    Words count in another form too: "paint" and "painted". A Chinese character is there with a neighbour of its run, or
-    alone.
+    Another form of a word counts: "paint" and "painted". A Chinese character counts if it is held alone or in a pair with
+    its neighbour.
     """
     if word in held:
         return 1.0

@@ -34,7 +34,8 @@ def test_a_field_that_differs_is_named_with_both_values_and_taken_back_by_its_se
 
 
 @pytest.mark.parametrize(
-    "setting", ["sft.optimizer.lr=0.5", "pretrain.model.norm=layer", "rl.source.kl_coefficient=0.1"]
+    "setting",
+    ["sft.optimizer.lr=0.5", "sft.optimizer.name=muon", "pretrain.model.norm=layer", "rl.source.kl_coefficient=0.1"],
 )
 def test_numbers_and_words_come_back_as_they_were(setting):
     before = change(SMOKE, [setting])

@@ -98,5 +98,7 @@ def test_a_talk_finds_what_is_meant_and_lets_greetings_through(
     assert all(len(line) <= 80 for line in lines if line.startswith("  · "))
     # the second time the imported model is used as it is
     monkeypatch.setattr(sys, "stdin", io.StringIO("/quit\n"))
-    assert main(["chat", "tiny.gguf"]) == 0
+    monkeypatch.setenv("JIELONG_HOME", str(place))
+    assert main(["alias", "mine", "tiny.gguf"]) == 0
+    assert main(["chat", "mine"]) == 0
     assert "Importing" not in capsys.readouterr().err

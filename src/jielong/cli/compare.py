@@ -124,9 +124,7 @@ def _model(spec: str, name: str) -> Asked:
     """A model folder, a run, or a stage of one, under a name."""
     from jielong.runs import find_model, run_around
 
-    head, colon, stage = spec.rpartition(":")
-    is_stage = bool(colon) and not os.path.isdir(spec)
-    folder = find_model(Path(head), stage) if is_stage else find_model(Path(spec))
+    folder = find_model(Path(spec))
     run = run_around(folder)
     # a run's models lie in RUN/STAGE/steps/STEP/model
     inside = folder.absolute().relative_to(run.path).parts if run else ()

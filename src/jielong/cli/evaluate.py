@@ -20,7 +20,7 @@ from jielong.cli.ask import add_partners, partners_of
 from jielong.cli.tools import PERSON, add_options, add_timeout, means_of
 from jielong.errors import ConfigError, ResourceError
 from jielong.opening.libraries import with_reading
-from jielong.opening.ports import MODEL_HELP, open_port, shown_address
+from jielong.opening.ports import MODEL_HELP, is_address, long_name, open_port, shown_address
 from jielong.opening.strategies import open_given, strategy_of
 from jielong.opening.tasks import TASK_HELP, find_task
 from jielong.report import terminal
@@ -157,8 +157,9 @@ async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse
         for model in dict.fromkeys(w.model for w in wanted):
             port = open_port(model, stage=arguments.stage, timeout_s=arguments.timeout)
             try:
+                handed = with_reading(means, port)
                 for w in (w for w in wanted if w.model == model):
-                    summaries[w] = await _answer(task, w, port, with_reading(means, port), given, arguments)
+                    summaries[w] = await _answer(task, w, port, handed, given, arguments)
             finally:
                 await port.close()
     several = len({w.model for w in wanted}) > 1
@@ -171,7 +172,7 @@ def _askable(task: Task, wanted: Sequence[_Wanted]) -> Task:
     from jielong.evaluate.scoring import BY_PORT
 
     left = tuple(item for item in task.items if item.scorer not in BY_PORT)
-    if left and any(w.model.startswith("http") for w in wanted):
+    if left and any(is_address(long_name(w.model)) for w in wanted):
         return replace(task, items=left)
     return task
 

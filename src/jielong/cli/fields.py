@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jielong.cli.walk import add_recipe, written_recipe
-from jielong.config import Field, find, list_fields, nearest
+from jielong.config import Field, as_set, find, list_fields, nearest
 from jielong.errors import ConfigError, did_you_mean_one_of
 
 if TYPE_CHECKING:
@@ -76,11 +76,6 @@ def _table(fields: Sequence[Field], *, is_whole: bool) -> Table:
         choices = f" One of {', '.join(map(str, field.choices))}." if field.choices else ""
         table.add_row(Text(path, style="cyan"), Text(as_set(field.value)), Text(field.meaning + choices))
     return table
-
-
-def as_set(value: Any) -> str:
-    """The value as it is written behind `--set stage.field=`."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _notes(arguments: argparse.Namespace, shown: Sequence[Field]) -> Iterator[str]:

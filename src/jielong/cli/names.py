@@ -15,12 +15,13 @@ from jielong.opening.ports import (
     MODEL_HELP,
     aliases,
     aliases_file,
+    folder_of,
     is_address,
     long_name,
     open_endpoint,
     shown_address,
 )
-from jielong.runs import find_model, write_json
+from jielong.runs import write_json
 
 
 def add_parser(commands: Any) -> None:
@@ -83,7 +84,7 @@ def _alias(arguments: argparse.Namespace) -> int:
         if is_address(model):
             asyncio.run(open_endpoint(model).close())  # says what is wrong with it
         else:
-            find_model(Path(model), None)  # says what is wrong with it
+            folder_of(model)  # says what is wrong with it; a GGUF file is imported now
             model = str(Path(model).resolve())
         known[name] = model
     path = aliases_file()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from jielong.opening.tools import Means, Person
 from jielong.records import Message
 from jielong.report import terminal
-from jielong.use.tools.telling import in_a_line
 from jielong.use.tools.tool import one_line
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ def show_thought(text: str) -> None:
 
 def unanswered(message: Message, is_stopped: bool = False) -> list[str]:
     """A line for each call in an answer that nobody was there to answer."""
+    from jielong.use.tools.telling import in_a_line  # late: it brings the tokenizers, which most commands do without
+
     calls = (one_line(in_a_line(call), 160) for call in message.tool_calls)
     why = "the budget was spent before it was answered" if is_stopped else "nobody answers calls; give it --tools"
     return [f"[{call}: {why}]" for call in calls]

@@ -8,9 +8,10 @@ fingerprints are made of, with the class's name in it wherever a field can hold 
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from jielong.config.fields import list_fields, nearest
@@ -30,6 +31,20 @@ def resolved(config: Any) -> Any:
     if isinstance(config, (tuple, list)):
         return [resolved(v) for v in config]
     return config
+
+
+def as_set(value: Any) -> str:
+    """A value as it is written behind `--set stage.field=`: JSON, or a bare string."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def leaves(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of every field of a resolved config, down to what holds no fields."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{above}{name}.")
+        elif name != "kind":
+            yield f"{above}{name}", value
 
 
 def at_least(config: Any, low: float, *names: str) -> None:

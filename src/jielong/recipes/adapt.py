@@ -33,10 +33,10 @@ EPOCHS, MOST_EPOCHS = 3, 8
 """How often the data is gone through by default, and how often at most where there is little of it."""
 
 FEW_STEPS, MANY_STEPS = 30, 300
-"""So many steps are worth more than three epochs where they fit into eight, and are enough where one epoch does."""
+"""Little data is gone through up to eight times to reach 30 steps; three epochs end at 300 steps, unless one epoch is longer."""
 
 BYTES_PER_TOKEN, TOKENS_PER_MESSAGE = 4.0, 20
-"""Of ordinary text in the tokenizers of models that exist, and of the marks around a turn; for default steps alone."""
+"""Bytes in a token of ordinary text, and tokens around a chat turn; only default steps use them."""
 
 
 def adapt(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from jielong.runs.finding import find_model, is_run, lineage, named_stage, open_run, run_around, runs_in, told
 from jielong.runs.metrics import MetricsLog, read_metrics
 from jielong.runs.records import FORMAT_VERSION
-from jielong.runs.run import BEFORE, Run
+from jielong.runs.run import BEFORE, Run, model_of
 from jielong.runs.seeds import canonical_json, derive_seed, digest
 from jielong.runs.sums import Sums, damage, sealed, sums_of, take_sums, unsealed
 from jielong.runs.watching import MemoryWatch, load_average, now_s
@@ -34,6 +34,7 @@ __all__ = [
     "is_run",
     "lineage",
     "load_average",
+    "model_of",
     "named_stage",
     "now_s",
     "open_run",

@@ -172,10 +172,12 @@ class Run:
         """
         record, found = self.record, {}
         for stage in record.get("order", record["stages"]):
-            places = [(self.stage_path(stage), record["stages"].get(stage, {})), *self._set_aside_of(stage)]
-            models = [model for folder, entry in places if (model := model_of(folder, entry))]
-            if models:
-                found[stage] = models[0]
+            model = model_of(self.stage_path(stage), record["stages"].get(stage, {}))
+            if model is None:
+                aside = (model_of(folder, entry) for folder, entry in self._set_aside_of(stage))
+                model = next(filter(None, aside), None)
+            if model is not None:
+                found[stage] = model
         return found
 
     def _set_aside_of(self, stage: str) -> list[tuple[Path, dict[str, Any]]]:
@@ -195,7 +197,8 @@ class Run:
             return False
         if not all((self.path / name).exists() for name in entry["summary"].get("outputs", [])):
             return False
-        return "checkpoint" not in entry["summary"] or self.checkpoint(stage).is_dir()
+        checkpoint = entry["summary"].get("checkpoint")
+        return checkpoint is None or (self.stage_path(stage) / "steps" / checkpoint / "model").is_dir()
 
     def damage(
         self,

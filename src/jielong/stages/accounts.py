@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from jielong.config import leaves
 from jielong.evaluate.statistics import Interval, paired_bootstrap, wilson
 from jielong.outside import Fields, is_number
 from jielong.report.comparison import Comparison, Difference, StageFigures
@@ -25,7 +26,7 @@ from jielong.stages.exam import gold_values, hits
 from jielong.stages.lessons import exam_items
 from jielong.stages.reports import exam_of, kept_answers
 
-NO_SETTINGS = ("kind", "name", "version", "facts", "digest")
+NO_SETTINGS = ("name", "version", "facts", "digest")
 """Fields of a stage that nobody sets."""
 _GROUPS = {"base": "pretrain"}
 """What the exam calls a stage, and what the stage is called."""
@@ -60,7 +61,8 @@ def account_of(run: Run) -> Account:
     stages = record["stages"]
     settings = {name: str(record[name]) for name in _OF_THE_RUN if name in record}
     for name, entry in stages.items():
-        settings |= _flat(entry.get("config", {}), f"{name}.")
+        of_stage = leaves(entry.get("config", {}))
+        settings |= {f"{name}.{path}": _shown(value) for path, value in of_stage if path not in NO_SETTINGS}
     figures = {name: _figures(run.stage_path(name), entry) for name, entry in stages.items()}
     measures: dict[str, dict[str, float]] = {}
     for file in ("report.json", "exam.json", "samples.json", "compare.json"):
@@ -104,15 +106,6 @@ def _question(item: Any) -> str:
     return "\n".join(m.text for m in item.messages)
 
 
-def _flat(config: Mapping[str, Any], above: str) -> dict[str, str]:
-    """Dotted fields of a config and their values as JSON."""
-    found: dict[str, str] = {}
-    for key, value in config.items():
-        if key not in NO_SETTINGS:
-            found |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": _shown(value)}
-    return found
-
-
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else canonical_json(value)
 
@@ -151,13 +144,13 @@ def _written(path: Path) -> tuple[dict[str, str], str]:
             data = Fields(read_json(path / file), file)
             texts = data.inner("texts")
             last = list(texts.data)[-1]
-            asked = data.texts("asked", None) or (data.texts("openings", []) if last == "pretrain" else _asked(path))
+            asked = data.texts("openings", []) if last == "pretrain" else data.texts("asked", None) or _asked(path)
             return dict(zip(asked, texts.texts(last), strict=False)), last
     return {}, ""
 
 
 def _asked(path: Path) -> list[str]:
-    """The questions in samples.txt, a line each after "> "."""
+    """The questions in samples.txt, a line each after "> ": samples.json of older runs has none."""
     lines = (path / "samples.txt").read_text(encoding="utf-8").splitlines() if (path / "samples.txt").exists() else []
     return [line[2:] for line in lines if line.startswith("> ")]
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jielong.config import resolved
+from jielong.config import as_set, leaves, resolved
 from jielong.runs import Run
 from jielong.stages.recipe import Recipe, Stage
 from jielong.stages.train import TrainStage
 
 OF_CONTENT = {"digest": "other content", "facts": "other content", "version": "made by another version of jielong"}
 """Fields that nobody sets, as they stand for what a stage was made of, and what it means when they differ."""
+
+_OF_THE_STAGE = ("name", "inputs")
+"""Fields that say which stage it is."""
 
 WORTH_ASKING_S = 60.0
 """Half-done training of so many seconds is not thrown away unasked; with less, somebody is trying settings."""
@@ -36,16 +38,16 @@ class Difference:
     @property
     def setting(self) -> str:
         """What `--set` takes to have last time's value."""
-        return f"{self.path}={_written(self.before)}"
+        return f"{self.path}={as_set(self.before)}"
 
     def __str__(self) -> str:
         if self.content:
             return f"{self.stage}: {self.content}"
-        return f"{self.path}: {_written(self.before)} last time, {_written(self.now)} now"
+        return f"{self.path}: {as_set(self.before)} last time, {as_set(self.now)} now"
 
 
 def differences(recipe: Recipe, record: Mapping[str, Any]) -> list[Difference]:
-    """Where stages that had begun when the run was last started differ; what has moved does not, nor do controls."""
+    """List the fields that differ, of stages that had begun at the last start. Places and control stages are left out."""
     controls = set(recipe.mirrored.values())
     found: list[Difference] = []
     for stage in recipe.stages:
@@ -56,20 +58,16 @@ def differences(recipe: Recipe, record: Mapping[str, Any]) -> list[Difference]:
 
 
 def _of_stage(stage: Stage, config: Mapping[str, Any]) -> Iterator[Difference]:
-    before, now = dict(_leaves(config)), dict(_leaves(resolved(stage)))
+    before, now = dict(leaves(config)), dict(leaves(resolved(stage)))
     for field in now:
-        if field not in before or before[field] == now[field] or field in stage.only_places:
+        if (
+            field.partition(".")[0] in _OF_THE_STAGE
+            or field not in before
+            or before[field] == now[field]
+            or field in stage.only_places
+        ):
             continue
         yield Difference(stage.name, field, before[field], now[field], OF_CONTENT.get(field, ""))
-
-
-def _leaves(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted path and value of every field that can be set."""
-    for name, value in config.items():
-        if isinstance(value, Mapping) and "kind" in value:
-            yield from _leaves(value, f"{above}{name}.")
-        elif name not in ("kind", "name", "inputs"):
-            yield f"{above}{name}", value
 
 
 def replaced(recipe: Recipe, run: Run) -> tuple[list[str], list[str]]:
@@ -86,7 +84,3 @@ def unasked(found: Iterable[Difference], settings: Iterable[str]) -> list[Differ
     """Those that no setting of this start has asked for."""
     said = {setting.partition("=")[0].strip() for setting in settings}
     return [d for d in found if not d.content and d.path not in said]
-
-
-def _written(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -87,10 +87,10 @@ class SamplesStage(Stage):
         prompts: list[Conversation] = []
         if "chats" in self.inputs:
             held_out = read_conversations(context.parent(self, "chats") / "held_out.jsonl")
-            asked = [c for chat in held_out if (c := asked_before_last_answer(chat)) is not None]
+            before = [c for chat in held_out if (c := asked_before_last_answer(chat)) is not None]
             room = read_config(context.checkpoint(models[0]))[0].max_position_embeddings - self.max_tokens
             tokenizer = open_tokenizer(self, context)
-            prompts = [c for c in asked if len(render_prompt(c.messages, tokenizer)) <= room][: self.num_samples]
+            prompts = [c for c in before if len(render_prompt(c.messages, tokenizer)) <= room][: self.num_samples]
         sampling = Sampling(max_tokens=self.max_tokens, temperature=self.temperature)
         found: dict[str, Any] = {}
         shown: dict[str, list[str]] = {}
@@ -111,5 +111,7 @@ class SamplesStage(Stage):
             lines.append("")
         lines.append(WHAT_TO_ADD.get(models[-1], ""))
         write_text(context.run.path / "samples.txt", "\n".join(lines).rstrip() + "\n")
-        write_json(context.run.path / "samples.json", {"measures": found, "openings": openings, "texts": shown})
+        asked = [p.messages[-1].text for p in prompts]
+        told = {"measures": found, "openings": openings, "asked": asked, "texts": shown}
+        write_json(context.run.path / "samples.json", told)
         return {"measures": found, "outputs": ["samples.txt", "samples.json"], "shown": ["samples.txt"]}

@@ -1,4 +1,4 @@
-"""The telling settings of a stage in words: of a training its length, rate, rows and size, of others what is not by default.
+"""The main settings of a stage in words. Of a training: steps, rate, rows and size. Of others: fields not at their default.
 
 They are read from a run's record, so stages of finished runs can be told without their recipe.
 """
@@ -8,17 +8,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-import json
 import pkgutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jielong.stages
-from jielong.config import resolved
+from jielong.config import as_set, resolved
 from jielong.model import hf
 from jielong.model.presets import num_parameters
-from jielong.runs import Run
+from jielong.runs import Run, model_of
 from jielong.stages.recipe import Stage
 
 _ABOUT_ALL = ("kind", "version", "facts")
@@ -34,7 +33,7 @@ def settings_in_words(run: Run, name: str, entry: Mapping[str, Any]) -> str:
     if kind is None:
         return ""
     places = [str(config[place]) for place in kind.only_places if place in config]
-    return ", ".join([*places, *(f"{path} {_value(value)}" for path, value in _changed(kind, config))])
+    return ", ".join([*places, *(f"{path} {as_set(value)}" for path, value in _changed(kind, config))])
 
 
 def _of_training(config: Mapping[str, Any], model: Path | None) -> Iterator[str]:
@@ -53,10 +52,8 @@ def _of_training(config: Mapping[str, Any], model: Path | None) -> Iterator[str]
 
 def _model_of(run: Run, name: str, entry: Mapping[str, Any]) -> Path | None:
     """The model that a training ended with, if it is there."""
-    if "checkpoint" not in entry.get("summary", {}):
-        return None
-    model = run.checkpoint(name)
-    return model if (model / "config.json").exists() else None
+    model = model_of(run.stage_path(name), entry)
+    return model if model is not None and (model / "config.json").exists() else None
 
 
 @functools.cache
@@ -77,7 +74,7 @@ def _changed(kind: type[Stage], config: Mapping[str, Any]) -> Iterator[tuple[str
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         if default is not dataclasses.MISSING and field.name in config and field.name not in (*_ABOUT_ALL, "inputs"):
-            yield from _differing(field.name, json.loads(json.dumps(resolved(default))), config[field.name])
+            yield from _differing(field.name, resolved(default), config[field.name])
 
 
 def _differing(path: str, default: Any, value: Any) -> Iterator[tuple[str, Any]]:
@@ -87,7 +84,3 @@ def _differing(path: str, default: Any, value: Any) -> Iterator[tuple[str, Any]]
                 yield from _differing(f"{path}.{name}", default.get(name), value[name])
     elif default != value:
         yield path, value
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -21,14 +21,14 @@ def time_ahead(context: Context) -> list[str]:
 
     A training whose rows are not all of one length has no figure: reinforcement, which writes its own, and pairs.
     """
+    if context.machine.device != "cpu":
+        return []  # how many rows a GPU takes at a time is decided when the model is on it
     fingerprints = context.recipe.fingerprints()
     stages = [
         s
         for s in context.recipe.stages
         if isinstance(s, TrainStage) and not context.run.is_done(s.name, fingerprints[s.name])
     ]
-    if context.machine.device != "cpu":
-        return []  # how many rows a GPU takes at a time is decided when the model is on it
     lines, total_s, unknown = [], 0.0, []
     for stage in stages:
         config, rows = shape_of(stage, context.recipe), stage.source.rows()

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from jielong.cli.dice import seed_of
 from jielong.generate.engine import Engine, EngineConfig
-from jielong.generate.sampling import invert, share_of
+from jielong.generate.sampling import invert, largest, shares_of
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.records import Draw, Request, Sampling
 from jielong.report.draws import draw_block, legend, percent
@@ -96,12 +96,56 @@ def test_ids_that_a_hook_forbids_are_counted_as_cut_by_it(engine):
 
 def test_every_interval_gives_its_own_id_back():
     probabilities = torch.softmax(torch.randn(1, 200, generator=torch.Generator().manual_seed(0)), -1)
-    edges = [share_of(probabilities[0], id) for id in range(200)]
+    edges = shares_of(probabilities.expand(200, -1), torch.arange(200)).tolist()
     assert edges[0][0] == 0 and edges[-1][1] == pytest.approx(1, abs=1e-12)
     for id, (low, high) in enumerate(edges):
         middle = torch.tensor([(low + high) / 2], dtype=torch.float64)
         assert int(invert(probabilities, middle)) == id
     assert all(high == pytest.approx(low, abs=1e-12) for (_, high), (low, _) in itertools.pairwise(edges))
+
+
+def test_the_likeliest_ids_of_a_large_vocabulary_are_those_that_sorting_finds():
+    scores = torch.randn(3, 20_011, generator=torch.Generator().manual_seed(3))
+    values, ids = largest(scores, 20)
+    assert torch.equal(values, scores.topk(20).values) and torch.equal(scores.gather(1, ids), values)
+
+
+def test_rows_explained_together_are_what_each_is_by_itself(engine):
+    requests = [Request((1, 2, 3 + n), Sampling(12, 0.5 + 0.3 * n), seed=n) for n in range(3)]
+    alone = [[e.draw for e in engine.stream(request, num_candidates=3 + n)] for n, request in enumerate(requests)]
+    numbers = [engine.submit(request, num_candidates=3 + n) for n, request in enumerate(requests)]
+    together: dict[int, list[Draw | None]] = {number: [] for number in numbers}
+    while engine.num_live or engine.num_waiting:
+        for event in engine.step():
+            together[event.request].append(event.draw)
+    for number, draws_alone in zip(numbers, alone, strict=True):
+        assert [d.taken.id for d in together[number]] == [d.taken.id for d in draws_alone]
+        for one, other in zip(together[number], draws_alone, strict=True):
+            assert [c.id for c in one.likeliest] == [c.id for c in other.likeliest]
+            assert one.entropy == pytest.approx(other.entropy, rel=1e-4) and one.low == pytest.approx(
+                other.low, abs=1e-5
+            )
+
+
+def test_the_entropy_is_that_of_the_distribution_before_the_filters(engine):
+    for _, _, one in draws(engine, Sampling(6, 0.7, top_k=3)):
+        everything = next(engine.stream(Request((1, 2, 3), Sampling(1, 0.7), 7), num_candidates=V)).draw.likeliest
+        bits = -sum(c.tempered * np.log2(c.tempered) for c in everything)
+        assert one.entropy == pytest.approx(bits, rel=1e-4)
+        break
+
+
+def test_each_candidate_names_the_filter_that_cut_it(engine):
+    for _, _, one in draws(engine, Sampling(24, 1.0, top_k=4, top_p=0.6)):
+        assert {c.cut for c in one.likeliest if not c.left} <= {"top-k", "top-p"}
+        assert all(c.left > 0 for c in one.likeliest if not c.cut)
+        assert one.likeliest[4].cut == "top-k"
+
+
+def test_a_bias_forbids_and_demands_tokens(engine):
+    banned = [id for id, *_ in draws(engine, SETTINGS[0])]
+    assert not set(banned) & {id for id, *_ in draws(engine, SETTINGS[0], bias=dict.fromkeys(banned, -100.0))}
+    assert {id for id, *_ in draws(engine, Sampling(8, 0.0), bias={17: 100.0})} == {17}
 
 
 # As text ---------------------------------------------------------------------------------------------------------

@@ -244,6 +244,8 @@ class Candidate(NamedTuple):
     """At the temperature, and after a repetition penalty: before anything is cut."""
     left: float
     """Of what the filters left; 0 for an id that was cut."""
+    cut: str = ""
+    """The filter that cut it; "" for an id that was left."""
 
 
 class Cut(NamedTuple):
@@ -274,6 +276,8 @@ class Draw:
     uniform: float | None
     low: float
     high: float
+    entropy: float = 0.0
+    """In bits, of the distribution before the filters."""
 
 
 class Event(NamedTuple):

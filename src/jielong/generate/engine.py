@@ -25,13 +25,13 @@ from jielong.generate.draws import explain
 from jielong.generate.graphs import Graphs
 from jielong.generate.lookup import continuation
 from jielong.generate.packed import PackedModel
-from jielong.generate.requests import Allowed, Job, check_pairs, check_request, masks_of
+from jielong.generate.requests import Allowed, Job, check_bias, check_pairs, check_request, masks_of
 from jielong.generate.rows import READING, WRITING
 from jielong.generate.sampling import Basis, Rules, draw, likeliest, put, uniforms
 from jielong.generate.scoring import Pair, are_likeliest, distributions, logprobs, score_pairs
 from jielong.generate.slots import Slots
 from jielong.model.transformer import LanguageModel
-from jielong.records import Event, Request, Sample
+from jielong.records import Draw, Event, Request, Sample
 
 T = TypeVar("T")
 
@@ -111,15 +111,22 @@ class Engine:
         request: Request,
         *,
         allowed: Allowed | None = None,
+        bias: Mapping[int, float] | None = None,
         num_alternatives: int = 0,
         num_candidates: int = 0,
     ) -> int:
         """Queue a request; its number, which its events carry. ConfigError where it can never run.
 
-        With `num_candidates` each event has its draw, with so many of the likeliest ids.
+        With `num_candidates` each event has its draw, with so many of the likeliest ids. `bias` is added to the logits of
+        ids, before anything else happens to them.
         """
+        self.check(request)
+        added = check_bias(bias, self.model_config.vocab_size)
+        return self._queue(Job(0, request, allowed, num_alternatives, False, num_candidates, added))
+
+    def check(self, request: Request) -> None:
+        """TooLongError where a request can never run, ConfigError for ids that there are not. Threads may call it."""
         check_request(request, self.model_config.vocab_size, self.length)
-        return self._queue(Job(0, request, allowed, num_alternatives, False, num_candidates))
 
     @torch.inference_mode()
     def cancel(self, id: int) -> Sample | None:
@@ -149,11 +156,13 @@ class Engine:
         request: Request,
         *,
         allowed: Allowed | None = None,
+        bias: Mapping[int, float] | None = None,
         num_alternatives: int = 0,
         num_candidates: int = 0,
     ) -> Generator[Event, None, None]:
         """The events of one request as they come; leaving early cancels it. Others' events wait for their `step`."""
-        id = self.submit(request, allowed=allowed, num_alternatives=num_alternatives, num_candidates=num_candidates)
+        wanted = {"num_alternatives": num_alternatives, "num_candidates": num_candidates}
+        id = self.submit(request, allowed=allowed, bias=bias, **wanted)
         is_over = False
         try:
             while not is_over:
@@ -170,7 +179,7 @@ class Engine:
     def generate(self, requests: Sequence[Request]) -> list[Sample]:
         """All samples, in the order of the requests. Nothing runs when one of them is refused."""
         for request in requests:
-            check_request(request, self.model_config.vocab_size, self.length)
+            self.check(request)
         ids = [self._queue(Job(0, request, None, 0, is_quiet=True)) for request in requests]
         try:
             while len(self._quiet) < len(ids):
@@ -342,6 +351,7 @@ class Engine:
         repeated, after cancelling that request.
         """
         rows = self._rows
+        self._add_biases(slots, logits)
         at, first = rows.count[slots], np.arange(len(slots))
         if line is None:
             uniform = rows.rolls(slots, at)
@@ -391,6 +401,7 @@ class Engine:
         self.counts.written += len(slots)
         is_stopped = rows.is_stop(slots, ids)
         is_over = is_stopped | (rows.count[slots] >= rows.limit[slots])
+        shown = self._shown(slots, ids, uniform, places, basis, bases)
         for row, slot in enumerate(slots.tolist()):
             job = self._jobs[slot]
             assert job is not None
@@ -399,19 +410,49 @@ class Engine:
                 if stop:
                     self._quiet[job.id] = self._release(slot, stop)
                 continue
-            place = int(places[row])
-            alternatives = likeliest(basis.logits, basis.rules, place, job.num_alternatives)
+            alternatives = likeliest(basis.logits, basis.rules, int(places[row]), job.num_alternatives)
             roll = float(uniform[row]) if rows.temperature[slot] else None
-            shown = None
-            if job.num_candidates:
-                own, own_row = bases.get(place, (basis, place))
-                shown = explain(own, own_row, int(ids[row]), roll, count=job.num_candidates)
             sample = self._release(slot, stop) if stop else None
             n = int(at[row])
             position = int(rows.prompt[slot]) + n
             what = (int(ids[row]), position, float(logprobs[row]), roll, alternatives, stop, sample)
-            self._events.append(Event(job.id, n, *what, draw=shown))
+            self._events.append(Event(job.id, n, *what, draw=shown.get(row)))
         return is_over
+
+    def _shown(
+        self,
+        slots: NDArray[np.int64],
+        ids: NDArray[np.int64],
+        uniform: NDArray[np.float64],
+        places: NDArray[np.int64],
+        basis: Basis,
+        bases: Mapping[int, tuple[Basis, int]],
+    ) -> dict[int, Draw]:
+        """The draws that somebody wants to see, by their place in `slots`; the rows of a basis are explained together."""
+        groups: dict[int, tuple[Basis, list[int], list[int]]] = {}
+        for row, slot in enumerate(slots.tolist()):
+            job = self._jobs[slot]
+            if job is not None and job.num_candidates:
+                own, own_row = bases.get(int(places[row]), (basis, int(places[row])))
+                _, members, own_rows = groups.setdefault(id(own), (own, [], []))
+                members.append(row)
+                own_rows.append(own_row)
+        found: dict[int, Draw] = {}
+        for own, members, own_rows in groups.values():
+            jobs = [self._jobs[slots[row]] for row in members]
+            counts = [job.num_candidates for job in jobs if job is not None]
+            warm = self._rows.temperature[slots[members]].tolist()
+            rolls = [float(uniform[row]) if t else None for row, t in zip(members, warm, strict=True)]
+            found |= zip(members, explain(own, own_rows, ids[members].tolist(), rolls, counts), strict=True)
+        return found
+
+    def _add_biases(self, slots: NDArray[np.int64], logits: Tensor) -> None:
+        """Add to each row of `logits` the bias of the request that holds its slot."""
+        for row, slot in enumerate(slots.tolist()):
+            job = self._jobs[slot]
+            if job is not None and job.bias is not None:
+                ids, added = job.bias
+                logits[row, ids.to(logits.device)] += added.to(logits)
 
     def _drawn(self, basis: Basis, uniform: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Ids that are drawn, and their log-probabilities."""

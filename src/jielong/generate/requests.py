@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,16 @@ class Job:
     num_alternatives: int
     is_quiet: bool
     num_candidates: int = 0
+    bias: tuple[Tensor, Tensor] | None = None
+    """Ids and the numbers that are added to their logits."""
+
+
+def check_bias(bias: Mapping[int, float] | None, vocab_size: int) -> tuple[Tensor, Tensor] | None:
+    """Ids (N,) and what is added to their logits (N,) float32; ConfigError for ids that there are not."""
+    if not bias:
+        return None
+    _check_ids(tuple(bias), vocab_size)
+    return torch.tensor(list(bias)), torch.tensor(list(bias.values()), dtype=torch.float32)
 
 
 def check_request(request: Request, vocab_size: int, length: int) -> None:

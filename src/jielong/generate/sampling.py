@@ -109,6 +109,11 @@ class Rules:
         logits = logits.float()
         return logits if self.temperature is None else logits / self.temperature
 
+    def scaled_row(self, logits: Tensor, row: int) -> Tensor:
+        """`scaled` of one row: (1, V)."""
+        own = logits[row : row + 1].float()
+        return own if self.temperature is None else own / self.temperature[row]
+
 
 class Basis(NamedTuple):
     """What some rows are drawn from, as `draw` takes it."""
@@ -173,16 +178,32 @@ def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     return (block * BLOCK + torch.searchsorted(inside, share * inside[:, -1:], right=True)).squeeze(1)
 
 
-def share_of(probabilities: Tensor, id: int) -> tuple[float, float]:
-    """The numbers from which and up to which `invert` gives `id`, for one row of probabilities (V,)."""
-    V = len(probabilities)
-    blocks = F.pad(probabilities, (0, -V % BLOCK)).view(-1, BLOCK)
+def shares_of(probabilities: Tensor, ids: Tensor) -> Tensor:
+    """(R, 2) float64: the numbers from which and up to which `invert` gives `ids` (R,), of rows (R, V)."""
+    V = probabilities.shape[1]
+    blocks = F.pad(probabilities, (0, -V % BLOCK)).view(len(probabilities), -1, BLOCK)
     sums = blocks.sum(-1).double()
-    ends, block = sums.cumsum(-1), id // BLOCK
-    inside = F.pad(blocks[block].double().cumsum(-1), (1, 0))
-    edges = inside[id % BLOCK : id % BLOCK + 2] / inside[-1]
-    low, high = ((ends[block] - sums[block] + edges * sums[block]) / ends[-1]).tolist()
-    return low, high
+    ends, block, rows = sums.cumsum(-1), ids // BLOCK, torch.arange(len(ids), device=ids.device)
+    inside = F.pad(blocks[rows, block].double().cumsum(-1), (1, 0))
+    edges = inside.gather(1, (ids % BLOCK)[:, None] + torch.arange(2, device=ids.device)) / inside[:, -1:]
+    here = sums.gather(1, block[:, None])
+    return (ends.gather(1, block[:, None]) - here + edges * here) / ends[:, -1:]
+
+
+def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` largest of each row (R, V), best first, and their places, as `topk` gives them.
+
+    They lie within the `count` blocks with the largest maxima, so one pass over the rows finds a few thousand numbers to
+    sort: `topk` of a whole vocabulary takes some ten times as long.
+    """
+    R, V = scores.shape
+    count = min(count, V)
+    if V <= 4 * BLOCK * max(count, 1):
+        return scores.topk(count, -1)
+    blocks = F.pad(scores, (0, -V % BLOCK), value=-torch.inf).view(R, -1, BLOCK)
+    best = blocks.amax(-1).topk(count, -1).indices
+    values, places = blocks.gather(1, best[..., None].expand(-1, -1, BLOCK)).reshape(R, -1).topk(count, -1)
+    return values, best.gather(1, places // BLOCK) * BLOCK + places % BLOCK
 
 
 def penalised(scores: Tensor, penalty: Tensor, history: Tensor) -> Tensor:
@@ -244,6 +265,6 @@ def likeliest(logits: Tensor, rules: Rules, row: int, count: int) -> tuple[tuple
     """The `count` likeliest ids of one row of logits and their log-probabilities, best first."""
     if not count:
         return ()
-    logprobs = torch.log_softmax(rules.scaled(logits)[row], -1)
-    top = logprobs.topk(min(count, len(logprobs)))
-    return tuple(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+    scores = rules.scaled_row(logits, row)
+    values, ids = largest(scores, count)
+    return tuple(zip(ids[0].tolist(), (values - scores.logsumexp(-1)).tolist()[0], strict=True))

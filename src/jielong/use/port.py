@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
-from jielong.records import Conversation, Generator, Message, Request, Sample, Sampling
+from jielong.records import Conversation, Draw, Event, Generator, Message, Request, Sample, Sampling
 from jielong.runs import derive_seed
 from jielong.tokens.chat import parse, parse_text, render_prompt
 from jielong.tokens.stream import TextStream, cut_at_stop
@@ -21,6 +21,10 @@ from jielong.tokens.tokenizer import Tokenizer
 from jielong.use.thoughts import Parting, parted
 from jielong.use.tools.telling import told
 from jielong.use.tools.tool import Tool
+from jielong.use.writing import InLoop, Writer
+
+Allowed = Callable[[Sequence[int]], Any]
+"""From the ids written so far to a bool mask (V,) of those that may come next, or None for all."""
 
 GREEDY = Sampling(max_tokens=256, temperature=0.0)
 
@@ -72,6 +76,16 @@ class Options:
     """Gets the text in pieces while it is written."""
     on_thought: Callable[[str], None] | None = field(default=None, compare=False)
     """Gets what the model thinks before it answers, in pieces."""
+    on_event: Callable[[Event], None] | None = field(default=None, compare=False)
+    """Gets each token of the engine in this process as it is written."""
+    candidates: int = field(default=0, compare=False)
+    """How many of the likeliest ids the draw of each token is to tell, for the engine in this process; 0 for no draws."""
+    allowed: Allowed | None = field(default=None, compare=False)
+    """From the ids written so far to those that may come next, for the engine in this process."""
+    bias: Mapping[int, float] = field(default_factory=dict)
+    """Added to the logits of ids, for the engine in this process."""
+    opening_ids: tuple[int, ...] = ()
+    """The answer begins with these ids, as if the model had written them, for the engine in this process."""
     called: tuple[Tool, ...] = field(default=(), compare=False)
     """Tools whose calls are read from the text; whoever watches is not shown them."""
 
@@ -80,7 +94,14 @@ class Options:
         changed = replace(self.sampling, **sampling) if sampling else self.sampling
         seed = derive_seed(self.seed, *purpose)
         return replace(
-            self, seed=seed, sampling=changed, label=label or " ".join(map(str, purpose)), on_text=None, on_thought=None
+            self,
+            seed=seed,
+            sampling=changed,
+            label=label or " ".join(map(str, purpose)),
+            on_text=None,
+            on_thought=None,
+            on_event=None,
+            opening_ids=(),
         )
 
 
@@ -100,6 +121,8 @@ class Answer:
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     thoughts: str = ""
+    draws: tuple[Draw | None, ...] = ()
+    """How each id was chosen, where that was asked for; None for one that the answer was begun with."""
 
     @property
     def text(self) -> str:
@@ -177,13 +200,36 @@ def _without_thoughts(message: Message) -> tuple[str, Message]:
     return thoughts, message if said == message.text else replace(message, content=said)
 
 
-@dataclass
 class _Asked:
-    """A request that the engine is writing."""
+    """An answer that the engine is writing: its text so far, and the future that its end is set to."""
 
-    text: TextStream
-    over: asyncio.Future[Sample]
-    told: Parting
+    def __init__(self, tokenizer: Tokenizer, options: Options) -> None:
+        self.text = TextStream(tokenizer, options.sampling.stop)
+        self.over: asyncio.Future[Sample | None] = asyncio.get_running_loop().create_future()
+        """The whole sample, or None where a stop string ended it."""
+        self.events: list[Event] = []
+        self._told, self._on_event = Parting(options.on_text, options.on_thought), options.on_event
+        for id in options.opening_ids:
+            self._told.push(self.text.push(id))
+
+    def hear(self, events: Sequence[Event]) -> None:
+        """Take the next tokens."""
+        for event in events:
+            if self.over.done():
+                return
+            self.events.append(event)
+            if self._on_event:
+                self._on_event(event)
+            self._told.push(self.text.push(event.id))
+            if event.sample is not None:
+                self._told.push(self.text.finish())
+            if event.sample is not None or self.text.stopped_by:
+                self._told.finish()
+                self.over.set_result(event.sample)
+
+    def fail(self, error: Exception) -> None:
+        if not self.over.done():
+            self.over.set_exception(error)
 
 
 Reads = Callable[[Sequence[int], Tokenizer], Message]
@@ -193,10 +239,12 @@ Reads = Callable[[Sequence[int], Tokenizer], Message]
 class LocalPort:
     """The engine in this process with its tokenizer."""
 
-    def __init__(self, engine: Generator, tokenizer: Tokenizer, name: str = "local") -> None:
+    def __init__(
+        self, engine: Generator, tokenizer: Tokenizer, name: str = "local", writer: Writer | None = None
+    ) -> None:
+        """`writer` steps the engine; without one the event loop of whoever asks does."""
         self.engine, self.tokenizer, self._name = engine, tokenizer, name
-        self._asked: dict[int, _Asked] = {}
-        self._writer: asyncio.Task[None] | None = None
+        self.writer = writer or InLoop(engine)
 
     @property
     def name(self) -> str:
@@ -222,7 +270,7 @@ class LocalPort:
         else:
             before = self.prompt_ids(prompt)
         ids = self.tokenizer.encode_batch(answers)
-        logprobs = self.engine.score_many([(before, i) for i in ids])
+        logprobs = await self.writer.do(lambda engine: engine.score_many([(before, i) for i in ids]))
         return [
             Scored(sum(found), len(found), len(answer.encode()), tuple(found))
             for found, answer in zip(logprobs, answers, strict=True)
@@ -240,48 +288,34 @@ class LocalPort:
 
     async def go_on(self, prompt: tuple[int, ...], options: Options, read: Reads = parse) -> Answer:
         """What the model writes after exactly these ids, as `read` makes a message of it."""
-        loop = asyncio.get_running_loop()
-        start_s = loop.time()
-        number = self.engine.submit(Request(prompt, self._ended(options.sampling), options.seed))
-        text = TextStream(self.tokenizer, options.sampling.stop)
-        asked = self._asked[number] = _Asked(text, loop.create_future(), Parting(options.on_text, options.on_thought))
-        if self._writer is None or self._writer.done():
-            self._writer = loop.create_task(self._write())
+        start_s = asyncio.get_running_loop().time()
+        opening = options.opening_ids
+        asked = _Asked(self.tokenizer, options)
+        number = self.writer.submit(
+            Request((*prompt, *opening), self._ended(options.sampling), options.seed),
+            asked.hear,
+            asked.fail,
+            allowed=options.allowed,
+            bias=options.bias,
+            num_candidates=options.candidates,
+        )
         try:
             sample = await asked.over
+            if sample is None:  # more may have been written meanwhile than was looked at
+                sample = await self.writer.cancel(number) or Sample(prompt, ())
         finally:
-            self._asked.pop(number, None)
-            self.engine.cancel(number)
-        message = read(sample.ids, self.tokenizer)
+            self.writer.drop(number)
+        ids = (*opening, *(event.id for event in asked.events))
+        logprobs = (*(0.0 for _ in opening), *(event.logprob for event in asked.events))
+        draws = (*(None for _ in opening), *(event.draw for event in asked.events)) if options.candidates else ()
+        message = read(ids, self.tokenizer)
         if asked.text.stopped_by:
             message = replace(message, content=cut_at_stop(message.text, options.sampling.stop))
         thoughts, message = _without_thoughts(message)
         stop = "tool_calls" if message.tool_calls else "stop" if asked.text.stopped_by else sample.stop
-        usage = Usage(len(prompt), len(sample.ids), sample.reused, 1, loop.time() - start_s)
-        return Answer(message, usage, stop, prompt, sample.ids, sample.logprobs, thoughts)
-
-    async def _write(self) -> None:
-        """Step the engine until nobody waits any more; between two steps whoever is ready may ask."""
-        try:
-            while self._asked:
-                await asyncio.sleep(0)
-                for event in self.engine.step():
-                    asked = self._asked.get(event.request)
-                    if asked is None or asked.over.done():
-                        continue
-                    asked.told.push(asked.text.push(event.id))
-                    sample = event.sample
-                    if sample is not None:
-                        asked.told.push(asked.text.finish())
-                    elif asked.text.stopped_by:
-                        sample = self.engine.cancel(event.request)
-                    if sample is not None:
-                        asked.told.finish()
-                        asked.over.set_result(sample)
-        except Exception as error:
-            for asked in self._asked.values():
-                if not asked.over.done():
-                    asked.over.set_exception(error)
+        seconds = asyncio.get_running_loop().time() - start_s
+        usage = Usage(len(prompt) + len(opening), len(asked.events), sample.reused, 1, seconds)
+        return Answer(message, usage, stop, prompt, ids, logprobs, thoughts, draws)
 
     # --- whole batches, for who waits for all of them
 

@@ -1,0 +1,83 @@
+"""Whoever steps the engine behind a port: the event loop itself, or, for a server, a thread (`generate/runner`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from jielong.records import Event, Generator, Request, Sample
+
+T = TypeVar("T")
+
+Heard = Callable[[Sequence[Event]], None]
+Failed = Callable[[Exception], None]
+
+
+class Writer(Protocol):
+    """Writes what is submitted, all of it at the same time, and tells each caller of its own events."""
+
+    def submit(self, request: Request, heard: Heard, failed: Failed, **more: Any) -> int:
+        """Queue a request; its number. `heard` gets its events, `failed` why it cannot go on; `more` are the engine's options."""
+        ...
+
+    async def cancel(self, number: int) -> Sample | None:
+        """Give up a request: what it wrote, or None where it is over."""
+        ...
+
+    def drop(self, number: int) -> None:
+        """Give up a request that nobody waits for any more."""
+        ...
+
+    async def do(self, work: Callable[[Any], T]) -> T:
+        """What `work` says of the engine."""
+        ...
+
+
+class InLoop:
+    """A writer that steps the engine in the event loop of whoever asks, and lets others run between two steps."""
+
+    def __init__(self, engine: Generator) -> None:
+        self.engine = engine
+        self._readers: dict[int, tuple[Heard, Failed]] = {}
+        self._stepping: asyncio.Task[None] | None = None
+
+    def submit(self, request: Request, heard: Heard, failed: Failed, **more: Any) -> int:
+        number = self.engine.submit(request, **_given(more))
+        self._readers[number] = (heard, failed)
+        if self._stepping is None or self._stepping.done():
+            self._stepping = asyncio.get_running_loop().create_task(self._step())
+        return number
+
+    async def cancel(self, number: int) -> Sample | None:
+        self._readers.pop(number, None)
+        return self.engine.cancel(number)
+
+    def drop(self, number: int) -> None:
+        self._readers.pop(number, None)
+        self.engine.cancel(number)
+
+    async def do(self, work: Callable[[Any], T]) -> T:
+        return work(self.engine)
+
+    async def _step(self) -> None:
+        """Step until nobody waits any more; between two steps whoever is ready may ask."""
+        try:
+            while self._readers:
+                await asyncio.sleep(0)
+                for event in self.engine.step():
+                    reader = self._readers.get(event.request)
+                    if reader is None:
+                        continue
+                    if event.stop:
+                        del self._readers[event.request]
+                    reader[0]((event,))
+        except Exception as error:
+            readers, self._readers = self._readers, {}
+            for _, failed in readers.values():
+                failed(error)
+
+
+def _given(more: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that somebody set: a generator that has none of them need not know them."""
+    return {name: value for name, value in more.items() if value}

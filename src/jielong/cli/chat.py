@@ -32,6 +32,7 @@ from jielong.opening.strategies import strategy_of
 from jielong.opening.tools import open_means
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
+from jielong.use.fitting import without_oldest
 from jielong.use.ledger import Happening
 from jielong.use.port import LocalPort, Options, Port
 from jielong.use.strategies import named
@@ -244,10 +245,3 @@ def fitting(
         if shorter is None:
             return messages if num_tokens < local.engine.length else None
         messages = shorter
-
-
-def without_oldest(messages: tuple[Message, ...]) -> tuple[Message, ...] | None:
-    """The talk without its oldest exchange, its system message kept; None where only the last question is left."""
-    opening = messages[:1] if messages and messages[0].role == "system" else ()
-    users = [i for i, m in enumerate(messages) if m.role == "user"]
-    return (*opening, *messages[users[1] :]) if len(users) > 1 else None

@@ -16,7 +16,7 @@ from jielong.runs.run import BEFORE, Run, model_of
 from jielong.runs.seeds import canonical_json, derive_seed, digest
 from jielong.runs.sums import Sums, damage, sealed, sums_of, take_sums, unsealed
 from jielong.runs.watching import MemoryWatch, load_average, now_s
-from jielong.runs.writing import disk_errors, read_json, tidy, write_directory, write_json, write_text
+from jielong.runs.writing import disk_errors, read_json, tidy, write_bytes, write_directory, write_json, write_text
 
 __all__ = [
     "BEFORE",
@@ -48,6 +48,7 @@ __all__ = [
     "tidy",
     "told",
     "unsealed",
+    "write_bytes",
     "write_directory",
     "write_json",
     "write_text",

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jielong.errors import ConfigError, ResourceError
@@ -55,6 +55,8 @@ class Happening:
     """The number of the call it belongs to; 0 for a note."""
     depth: int = 0
     """How many strategies deep."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What a note is about, for programs that show it in their own way: a "tool" that was called, a "passage" that was found."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,11 @@ depth: ContextVar[int] = ContextVar("depth", default=0)
 """How many strategies deep this is."""
 
 
-def note(text: str) -> None:
-    """Tell whoever watches what is being done; nothing where nobody does."""
+def note(text: str, **data: Any) -> None:
+    """Tell whoever watches what is being done, and of what with `data`; nothing where nobody does."""
     ledger = current.get()
     if ledger is not None:
-        ledger.happen(Happening("note", text, depth=depth.get()))
+        ledger.happen(Happening("note", text, depth=depth.get(), data=data))
 
 
 def keep(answer: Answer) -> None:

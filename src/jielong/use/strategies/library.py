@@ -74,7 +74,8 @@ class FromLibrary(Strategy):
         question, found = await self._found(conversation, ask, options)
         passages = [p for p in found if p.score >= self.threshold]
         for number, passage in enumerate(passages, start=1):
-            note(f"[{number}] {passage.where} ({passage.score:.2f}): {shown(passage.text)}")
+            text = f"[{number}] {passage.where} ({passage.score:.2f}): {shown(passage.text)}"
+            note(text, passage=passage, number=number, query=question)
         if not passages and not asks(said):
             note("nothing is found, and nothing was asked: the model answers without documents")
             return await ask(_bare(conversation), options)

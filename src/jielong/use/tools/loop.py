@@ -125,7 +125,8 @@ class Tools(Strategy):
         else:
             text = await self._answered(tools[name], arguments)
         told = f": {text.removeprefix('error: ')}" if text.startswith("error: ") else f" = {text}"
-        note(one_line(f"{one_line(in_a_line(call), 80)}{told}", 200))
+        line = one_line(in_a_line(call), 80)
+        note(one_line(f"{line}{told}", 200), tool=name, line=line, result=text)
         if self.guard and name in tools and tools[name].is_foreign:
             data = guarded(text, name, tools, datamark=self.datamark, key=self._key())
             for sentence in data.left_out:

@@ -1,0 +1,95 @@
+"""A server on this machine: the page to chat and look into, and OpenAI's protocol for every other client."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import webbrowser
+from pathlib import Path
+
+from jielong.cli.models import WEIGHTS_HELP
+from jielong.cli.tools import add_options, means_of
+from jielong.errors import ConfigError
+from jielong.opening.models import WEIGHTS
+from jielong.opening.ports import MODEL_HELP, newest_run
+
+EXAMPLE = """examples:
+  jielong serve                                    the newest run, at http://127.0.0.1:8000
+  jielong serve runs/mine models/smollm2           several models, to compare them
+  jielong serve models/smollm2 --library notes.db --tools calculator
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command, among `commands`."""
+    parser = commands.add_parser(
+        "serve",
+        help="a page to chat with models, and a server that speaks OpenAI's protocol",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{MODEL_HELP}; without it, the newest run")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
+    where = parser.add_argument_group("where it listens")
+    where.add_argument("--host", default="127.0.0.1", help="default: this machine alone; elsewhere a key is needed")
+    where.add_argument("--port", type=int, default=8000, help="default: 8000")
+    where.add_argument("--name", action="append", default=[], metavar="NAME", help="another name that it is asked for by")
+    where.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="holds the key that clients must know (else JIELONG_SERVE_KEY)"
+    )
+    where.add_argument("--no-browser", action="store_true", help="do not open the page")
+    kept = parser.add_argument_group("what is kept")
+    kept.add_argument(
+        "--store",
+        default="",
+        metavar="FILE",
+        help="conversations, a file or a database's URL (default: beside the short names of models)",
+    )
+    engine = parser.add_argument_group("models in memory")
+    engine.add_argument("--slots", type=int, default=8, help="answers that a model writes at once (default: 8)")
+    engine.add_argument("--length", type=int, default=4096, help="longest prompt and answer together (default: 4096)")
+    engine.add_argument("--memory", type=float, default=0.0, metavar="GB", help="for all models (default: half of it)")
+    engine.add_argument("--weights", choices=WEIGHTS, help=WEIGHTS_HELP)
+    add_options(parser.add_argument_group("what models are handed"))
+    parser.set_defaults(command=_serve)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    try:
+        import fastapi  # noqa: F401
+        import sqlalchemy  # noqa: F401
+        import uvicorn
+    except ImportError as error:
+        raise ConfigError(f"the server needs {error.name}; pip install 'jielong[serve]'") from error
+    from jielong.report.words import locale_language
+    from jielong.serve.access import Access, read_key
+    from jielong.serve.app import Settings, create_app
+    from jielong.serve.bounds import server_options
+    from jielong.serve.models import Limits
+
+    specs = tuple(arguments.models) or (str(newest_run(arguments.runs)),)
+    access = Access(arguments.host, arguments.port, tuple(arguments.name), read_key(arguments.key_file))
+    limits = Limits(arguments.slots, arguments.length, int(arguments.memory * 1e9), arguments.weights)
+    store = arguments.store or default_store()
+    settings = Settings(specs, access, limits, means_of(arguments), store, arguments.runs, locale_language())
+    app = create_app(settings, tell=lambda sentence: print(sentence, file=sys.stderr))
+    address = f"http://{'127.0.0.1' if access.host == '0.0.0.0' else access.host}:{access.port}"
+    print(f"Serving {', '.join(specs)}")
+    print(f"The page:          {address}")
+    print(f"OpenAI's protocol: {address}/v1")
+    print(f"Conversations:     {store}")
+    print("Ctrl-C ends it.", flush=True)
+    config = uvicorn.Config(app, host=access.host, port=access.port, log_level="warning", **server_options())
+    server = uvicorn.Server(config)
+    if not arguments.no_browser and sys.stdout.isatty():
+        webbrowser.open(address)
+    server.run()
+    return 0
+
+
+def default_store() -> Path:
+    """Where conversations are kept where nobody says otherwise: for this user on this machine."""
+    home = os.environ.get("JIELONG_HOME")
+    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return Path(home) / "conversations.db" if home else base / "jielong" / "conversations.db"

@@ -1,0 +1,78 @@
+"""The app: all routes behind one guard, and what is opened and closed with the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from jielong.opening.tools import Means, Person, open_means
+from jielong.serve.access import Access, Gate, Guard
+from jielong.serve.answering import Handed
+from jielong.serve.chats import Chats
+from jielong.serve.hall import Hall
+from jielong.serve.metrics import Metrics
+from jielong.serve.models import Limits, Models
+from jielong.serve.queue import Queue
+from jielong.serve.refusing import add_handlers
+from jielong.serve.routes import chats, lens, library, openai, runs, state
+from jielong.serve.store import open_store
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides how a server behaves."""
+
+    models: tuple[str, ...]
+    access: Access = field(default_factory=Access)
+    limits: Limits = field(default_factory=Limits)
+    means: Means = field(default_factory=Means)
+    store: str | Path = Path("conversations.db")
+    runs: Path = Path("runs")
+    language: str = "en"
+
+
+def create_app(settings: Settings, tell: Any = print) -> Any:
+    """The ASGI app of a server; ConfigError for models that there are not. `tell` hears what is worth knowing.
+
+    Models are looked for now, and read when they are asked.
+    """
+    models = Models(settings.models, settings.limits)
+    gate = Gate(settings.access)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            store = await asyncio.to_thread(open_store, settings.store)
+            stack.callback(store.close)
+            await asyncio.to_thread(store.interrupted)
+            served = Chats(store, models)
+            person = Person(served.approve, tell)
+            given = await stack.enter_async_context(open_means(settings.means, person))
+            handed = served.handed = Handed(settings.means, given)
+            queue = Queue(settings.limits.slots)
+            app.state.hall = Hall(models, store, served, handed, queue, Metrics(), settings.runs, settings.language)
+            stack.push_async_callback(models.close)
+            stack.push_async_callback(served.close)
+            yield
+
+    app = FastAPI(
+        title="jielong",
+        version=version("jielong"),
+        summary="Chat with models of this machine, and look into every token.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    app.state.gate = gate
+    add_handlers(app)
+    for module in (openai, chats, lens, library, runs, state):
+        app.include_router(module.router)
+    return Guard(app, gate)

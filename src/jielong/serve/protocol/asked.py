@@ -1,0 +1,170 @@
+"""A request for answers with everything decided before the first token: what cannot be done is refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jielong.errors import ConfigError
+from jielong.records import Conversation
+from jielong.runs import derive_seed
+from jielong.serve.answering import Handed, open_strategy, room_for_answer
+from jielong.serve.grammar import Grammars
+from jielong.serve.models import Model
+from jielong.serve.protocol.reading import (
+    DEFAULT_MAX_TOKENS,
+    bias_of,
+    conversation_of,
+    options_of,
+    tools_of,
+)
+from jielong.serve.protocol.requests import ChatRequest, CompletionRequest, NamedTool
+from jielong.serve.refused import Refused
+from jielong.use.port import LocalPort, Options
+from jielong.use.strategies import Direct
+from jielong.use.strategy import Strategy
+from jielong.use.tools.tool import Tool
+
+CALL_BEGINS = "<tool_call>"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a model: one conversation, and the options of each choice."""
+
+    model: Model
+    strategy: Strategy
+    conversation: Conversation
+    choices: tuple[Options, ...]
+    tools: tuple[Tool, ...] = ()
+    is_call_forced: bool = False
+    """Whether the answer is the JSON of a call and nothing else, as the client demands one."""
+    num_top: int = 0
+    has_logprobs: bool = False
+    which: str = "raw"
+    has_draws: bool = False
+
+    @property
+    def is_direct(self) -> bool:
+        return isinstance(self.strategy, Direct)
+
+
+async def asked_of(request: ChatRequest, model: Model, strategy: str, handed: Handed, grammars: Grammars) -> Asked:
+    """What a chat request asks for. The model is in memory."""
+    conversation, tools = conversation_of(request.messages), tools_of(request)
+    extension = request.jielong
+    num_top, has_logprobs = request.top_logprobs or 0, bool(request.logprobs)
+    if num_top and not has_logprobs:
+        raise Refused(400, "top_logprobs needs logprobs to be true", param="top_logprobs")
+    wants_tokens = has_logprobs or bool(extension and extension.draws)
+    limit = request.max_completion_tokens or request.max_tokens
+    options = options_of(request, limit or DEFAULT_MAX_TOKENS)
+    try:
+        found = open_strategy(strategy, model, handed, is_person_there=False)
+    except ConfigError as error:
+        raise Refused(404, str(error), code="model_not_found", param="model") from error
+    port = model.port
+    demanded = _demanded(request, tools)
+    schema = _schema(request, demanded)
+    if isinstance(port, LocalPort):
+        options = replace(options, tools=tuple(tool.schema for tool in tools))
+        if not strategy:
+            room = room_for_answer(model, port.prompt_ids(conversation, options.tools))
+            options = replace(options, sampling=replace(options.sampling, max_tokens=min(options.sampling.max_tokens, room)))
+        vocab_size = port.engine.model_config.vocab_size  # type: ignore[attr-defined]
+        options = replace(options, bias=bias_of(request, vocab_size), candidates=max(1, num_top) if wants_tokens else 0)
+        if extension and extension.draws:
+            options = replace(options, candidates=max(options.candidates, 20))
+    elif wants_tokens or schema is not None or request.logit_bias:
+        raise Refused(400, f"{model.name} is another server's model: it has no logprobs, schemas or logit_bias here")
+    else:
+        options = replace(options, tools=tuple(tool.schema for tool in tools))
+    if strategy and (tools or schema is not None):
+        raise Refused(400, "a strategy takes no tools and no response_format of the client", param="model")
+    choices = [options if i == 0 else options.draw("choice", i) for i in range(request.n or 1)]
+    if schema is not None:
+        choices = [replace(one, allowed=await grammars.allowed(model.tokenizer, schema)) for one in choices]
+    if demanded:
+        opening = _call_opening(model)
+        choices = [replace(one, opening_ids=opening) for one in choices]
+    which = extension.logprobs if extension else "raw"
+    has_draws = bool(extension and extension.draws)
+    shared = (model, found, conversation, tuple(choices), tools, bool(demanded))
+    return Asked(*shared, num_top, has_logprobs, which, has_draws)
+
+
+def _demanded(request: ChatRequest, tools: Sequence[Tool]) -> tuple[Tool, ...]:
+    """The tools of which one must be called; empty where the model may choose."""
+    choice = request.tool_choice
+    if choice is None or choice in ("none", "auto"):
+        return ()
+    if isinstance(choice, NamedTool):
+        named = tuple(tool for tool in tools if tool.name == choice.function.name)
+        if not named:
+            raise Refused(400, f"tool_choice names {choice.function.name!r}, which is not in tools", param="tool_choice")
+        return named
+    if not tools:
+        raise Refused(400, "tool_choice is 'required', but there are no tools", param="tool_choice")
+    return tuple(tools)
+
+
+def _schema(request: ChatRequest, demanded: Sequence[Tool]) -> dict[str, Any] | None:
+    """The JSON schema that the answer must fit, if any."""
+    wanted = request.response_format
+    if demanded:
+        if wanted is not None and wanted.type != "text":
+            raise Refused(400, "response_format and a demanded tool call exclude each other", param="response_format")
+        calls = [_call_schema(tool) for tool in demanded]
+        return calls[0] if len(calls) == 1 else {"anyOf": calls}
+    if wanted is None or wanted.type == "text":
+        return None
+    if wanted.type == "json_object":
+        return {"type": "object"}
+    if wanted.json_schema is None or wanted.json_schema.schema_ is None:
+        raise Refused(400, "response_format json_schema lacks its schema", param="response_format.json_schema.schema")
+    return wanted.json_schema.schema_
+
+
+def _call_schema(tool: Tool) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"name": {"const": tool.name}, "arguments": dict(tool.parameters)},
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+    }
+
+
+def _call_opening(model: Model) -> tuple[int, ...]:
+    """The mark that a model's own calls begin with, where it is a token of its vocabulary."""
+    tokenizer = model.tokenizer
+    ids = [id for id in tokenizer.marks_of_answers if tokenizer.token_bytes(id) == CALL_BEGINS.encode()]
+    return tuple(ids[:1])
+
+
+async def completions_of(request: CompletionRequest, model: Model) -> list[tuple[tuple[int, ...], Options]]:
+    """The prompts of a completion request as ids, each with the options of its choices."""
+    port = model.port
+    assert isinstance(port, LocalPort)
+    tokenizer, prompt = port.tokenizer, request.prompt
+    texts = [prompt] if isinstance(prompt, str) else prompt
+    if texts and isinstance(texts[0], int):
+        texts = [texts]  # type: ignore[list-item]
+    vocab_size = port.engine.model_config.vocab_size  # type: ignore[attr-defined]
+    found = []
+    options = options_of(request, max(1, request.max_tokens or 0))
+    options = replace(options, bias=bias_of(request, vocab_size))
+    if request.logprobs is not None or (request.jielong and request.jielong.draws):
+        wanted = 20 if request.jielong and request.jielong.draws else max(1, request.logprobs or 0)
+        options = replace(options, candidates=wanted)
+    for number, one in enumerate(texts):
+        ids = (*tokenizer.opening, *tokenizer.encode(one)) if isinstance(one, str) else tuple(one)  # type: ignore[arg-type]
+        ids = ids or tokenizer.opening or tuple(tokenizer.stop_ids[:1])
+        if any(not 0 <= id < vocab_size for id in ids):
+            raise Refused(400, f"the prompt has token ids outside 0 to {vocab_size - 1}", param="prompt")
+        room = room_for_answer(model, ids)
+        sampling = replace(options.sampling, max_tokens=min(options.sampling.max_tokens, room))
+        for choice in range(request.n or 1):
+            seed = options.seed if not (number or choice) else derive_seed(options.seed, "choice", number, choice)
+            found.append((ids, replace(options, sampling=sampling, seed=seed)))
+    return found

@@ -1,0 +1,195 @@
+"""/v1/chat/completions: an answer to a talk, whole or as it is written, by a model or by a strategy over one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+from jielong.records import Event
+from jielong.serve.answering import answer
+from jielong.serve.protocol.asked import Asked
+from jielong.serve.protocol.shapes import (
+    Reply,
+    calls_json,
+    finish_of,
+    happening_json,
+    message_json,
+    usage_json,
+)
+from jielong.serve.streams import Mailbox, event, told_while
+from jielong.serve.tokens import draw_json, openai_logprobs
+from jielong.use.ledger import Happening
+from jielong.use.port import Answer, Options, Usage
+from jielong.use.strategy import Outcome
+from jielong.use.tools.reading import with_calls
+from jielong.use.tools.spoken import Spoken
+from jielong.use.tools.tool import by_name
+
+Piece = tuple[int, str, Any]
+"""The choice it belongs to, the kind ("text", "thought", "token", "happening", "end"), and what it is."""
+
+SHOWN = ("begins", "ends", "note")
+"""Happenings of a strategy that a client is told; the text of its calls is its own affair."""
+
+
+async def whole(asked: Asked, model: str) -> dict[str, Any]:
+    """The reply to a client that waits for all choices."""
+    outcomes = await asyncio.gather(*(_choice(asked, options) for options in asked.choices))
+    choices = []
+    for index, outcome in enumerate(outcomes):
+        said = outcome.answer
+        choice: dict[str, Any] = {
+            "index": index,
+            "message": message_json(said.message, said.thoughts),
+            "finish_reason": finish_of(said.stop),
+            "logprobs": {"content": _logprobs(asked, said), "refusal": None} if asked.has_logprobs else None,
+        }
+        if asked.has_draws:
+            choice["jielong"] = {"seed": asked.choices[index].seed, "draws": _draws(asked, said)}
+        choices.append(choice)
+    more = {} if asked.is_direct else {"jielong": {"calls": [_calls_of(outcome) for outcome in outcomes]}}
+    return Reply(model, "chatcmpl", "chat.completion").whole(choices, _cost(outcomes), **more)
+
+
+async def stream(asked: Asked, model: str, *, has_usage: bool) -> AsyncIterator[bytes]:
+    """The same as server-sent events; closing it ends what is being written."""
+    reply = Reply(model, "chatcmpl", "chat.completion.chunk")
+    outcomes: list[Outcome] = []
+
+    async def work(mailbox: Mailbox[Piece]) -> None:
+        found = await asyncio.gather(
+            *(_choice(asked, options, mailbox, index) for index, options in enumerate(asked.choices))
+        )
+        outcomes.extend(found)
+
+    for index in range(len(asked.choices)):
+        yield event(reply.piece(_delta(index, {"role": "assistant", "content": ""})))
+    tokens: dict[int, list[Event]] = {index: [] for index in range(len(asked.choices))}
+    async for lot in told_while(work):
+        for index, delta, happened in _joined(lot, tokens):
+            if happened is not None:
+                yield event(reply.piece(_delta(index, {}), jielong={"happening": happening_json(happened)}))
+            elif delta is not None:
+                yield event(reply.piece(_with_tokens(asked, _delta(index, delta), tokens[index])))
+    for index, outcome in enumerate(outcomes):
+        said = outcome.answer
+        if said.message.tool_calls:
+            calls = [call | {"index": i} for i, call in enumerate(calls_json(said.message))]
+            yield event(reply.piece(_delta(index, {"tool_calls": calls})))
+        last = _with_tokens(asked, _delta(index, {}), tokens[index]) | {"finish_reason": finish_of(said.stop)}
+        more = {} if asked.is_direct else {"jielong": {"calls": _calls_of(outcome)}}
+        yield event(reply.piece(last, **more))
+    if has_usage:
+        yield event(reply.piece(None, usage=usage_json(_cost(outcomes))))
+    yield event("[DONE]")
+
+
+async def _choice(
+    asked: Asked, options: Options, mailbox: Mailbox[Piece] | None = None, index: int = 0
+) -> Outcome:
+    """One choice. Where there is a mailbox, it is told what is written; a call that is written is no text."""
+    tools = by_name(asked.tools)
+    spoken: Spoken | None = None
+    on_happening = None
+    if mailbox is not None:
+        box = mailbox
+
+        def say(text: str) -> None:
+            box.put((index, "text", text))
+
+        def happen(happening: Happening) -> None:
+            if happening.kind in SHOWN:
+                box.put((index, "happening", happening))
+
+        spoken = Spoken(tools, say) if tools else None
+        wants_tokens = options.candidates > 0 and asked.is_direct
+        options = replace(
+            options,
+            on_text=None if asked.is_call_forced else spoken.push if spoken else say,
+            on_thought=lambda text: box.put((index, "thought", text)),
+            on_event=(lambda token: box.put((index, "token", token))) if wants_tokens else None,
+        )
+        on_happening = None if asked.is_direct else happen
+    outcome = await answer(asked.model, asked.strategy, asked.conversation, options, on_happening)
+    if spoken is not None:
+        spoken.finish()
+    if tools:
+        said = outcome.answer
+        message = with_calls(said.message, tools)
+        stop = "tool_calls" if message.tool_calls else said.stop
+        outcome = replace(outcome, answer=replace(said, message=message, stop=stop))
+    return outcome
+
+
+def _joined(
+    lot: list[Piece], tokens: dict[int, list[Event]]
+) -> list[tuple[int, dict[str, str] | None, Happening | None]]:
+    """A lot of pieces with neighbouring texts of one choice put together; its tokens go into `tokens`."""
+    found: list[tuple[int, dict[str, str] | None, Happening | None]] = []
+    for index, kind, what in lot:
+        if kind == "token":
+            tokens[index].append(what)
+        elif kind == "happening":
+            found.append((index, None, what))
+        else:
+            name = "content" if kind == "text" else "reasoning_content"
+            if found and found[-1][0] == index and found[-1][1] is not None and name in found[-1][1]:
+                found[-1][1][name] += what
+            else:
+                found.append((index, {name: what}, None))
+    return found
+
+
+def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
+
+
+def _with_tokens(asked: Asked, choice: dict[str, Any], tokens: list[Event]) -> dict[str, Any]:
+    """A piece with the tokens that have come since the last one, which are taken out of the list."""
+    taken = [token for token in tokens if token.draw is not None]
+    tokens.clear()
+    if asked.has_logprobs and taken:
+        content = [_logprob(asked, token.draw) for token in taken]
+        choice["logprobs"] = {"content": content, "refusal": None}
+    if asked.has_draws and taken:
+        choice["jielong"] = {"draws": [{"id": t.id} | _draw(asked, t.draw) for t in taken]}
+    return choice
+
+
+def _logprobs(asked: Asked, said: Answer) -> list[dict[str, Any]]:
+    return [_logprob(asked, draw) for draw in said.draws if draw is not None]
+
+
+def _logprob(asked: Asked, draw: Any) -> dict[str, Any]:
+    return openai_logprobs(asked.model.tokenizer, draw, asked.num_top, asked.which)
+
+
+def _draws(asked: Asked, said: Answer) -> list[dict[str, Any]]:
+    pairs = zip(said.ids, said.draws, strict=True) if said.draws else ()
+    return [{"id": id} | _draw(asked, draw) for id, draw in pairs if draw is not None]
+
+
+def _draw(asked: Asked, draw: Any) -> dict[str, Any]:
+    return draw_json(asked.model.tokenizer, draw)
+
+
+def _calls_of(outcome: Outcome) -> dict[str, Any]:
+    """What a strategy did and cost."""
+    return {
+        "num_calls": outcome.usage.calls,
+        "prompt_tokens": outcome.usage.prompt_tokens,
+        "completion_tokens": outcome.usage.completion_tokens,
+        "seconds": round(outcome.seconds, 3),
+        "is_stopped": outcome.is_stopped,
+    }
+
+
+def _cost(outcomes: list[Outcome]) -> Usage:
+    """Of all choices together, as OpenAI counts: a prompt once."""
+    total = Usage()
+    for outcome in outcomes:
+        total = total + outcome.usage
+    first = outcomes[0].usage if outcomes else Usage()
+    return replace(total, prompt_tokens=first.prompt_tokens, reused_tokens=first.reused_tokens)

@@ -1,0 +1,122 @@
+"""/api/turns/ID/tokens and beside it: how every token of an answer came about."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+
+from jielong.serve import lens
+from jielong.serve.chats import MOST_TEXT_CHARS
+from jielong.serve.hall import Hall, hall_of
+from jielong.serve.models import Model
+from jielong.serve.refused import Refused
+from jielong.serve.store import Trace, Turn
+from jielong.serve.tokens import cut_into_tokens, token_json
+from jielong.use.port import LocalPort
+
+router = APIRouter(prefix="/api", tags=["the lens"])
+
+
+class Cut(BaseModel):
+    """A text to be cut into tokens."""
+
+    model: Annotated[str, Field(max_length=512)] = ""
+    text: Annotated[str, Field(max_length=MOST_TEXT_CHARS)]
+
+
+@router.get("/turns/{id}/tokens")
+async def tokens(request: Request, id: str) -> dict[str, Any]:
+    """The exact prompt, and each token of the answer with its draw."""
+    hall = hall_of(request)
+    turn, trace = await _traced(hall, id)
+    async with hall.models.using(turn.model) as model:
+        return await asyncio.to_thread(_tokens_json, turn, trace, model)
+
+
+def _tokens_json(turn: Turn, trace: Trace, model: Model) -> dict[str, Any]:
+    tokenizer = model.tokenizer
+    rows = zip(trace.ids, trace.draws, trace.by_model, strict=True)
+    return {
+        "model": turn.model,
+        "weights": trace.weights,
+        "vocab_size": len(tokenizer.byte_lengths),
+        "is_same_model": turn.digest == model.digest,
+        "stop": turn.stop,
+        "prompt": cut_into_tokens(tokenizer, trace.prompt_ids),
+        "tokens": [token_json(tokenizer, n, i, draw, by_model=own) for n, (i, draw, own) in enumerate(rows)],
+    }
+
+
+@router.get("/turns/{id}/layers")
+async def layers(request: Request, id: str, n: Annotated[int, Query(ge=0)]) -> dict[str, Any]:
+    """What each layer would have said in the place of token `n`."""
+    hall = hall_of(request)
+    turn, trace = await _traced(hall, id)
+    if n >= len(trace.ids):
+        raise Refused(400, f"n is {n}; this answer has tokens 0 to {len(trace.ids) - 1}", param="n")
+    async with hall.models.using(turn.model) as model:
+        assert model.folder is not None
+        said = await asyncio.to_thread(
+            lens.layers_say, model.folder, (*trace.prompt_ids, *trace.ids[:n]), trace.ids[n], model.tokenizer
+        )
+        return {"layers": said}
+
+
+@router.get("/turns/{id}/redraw")
+async def redraw(request: Request, id: str) -> dict[str, Any]:
+    """The answer drawn again, alone, in float32, by the same numbers: equal, or where it first differs."""
+    hall = hall_of(request)
+    turn, trace = await _traced(hall, id)
+    async with hall.models.using(turn.model) as model:
+        if turn.digest and turn.digest != model.digest:
+            raise Refused(409, f"the model {turn.model!r} has other weights now than when it wrote this answer")
+        assert model.folder is not None
+        kept = turn.chosen["n"] + (turn.chosen.get("id") is not None) if turn.chosen else 0
+        ids = await asyncio.to_thread(lens.drawn_again, model.folder, trace, kept)
+        pairs = enumerate(zip(ids, trace.ids, strict=False))
+        first = next((n for n, (one, other) in pairs if one != other), None)
+        if first is None and len(ids) != len(trace.ids) and turn.status == "done":
+            first = min(len(ids), len(trace.ids))
+        return {"is_equal": first is None, "first_difference": first, "ids": ids, "weights": trace.weights}
+
+
+@router.get("/turns/{id}/calls")
+async def calls(request: Request, id: str) -> dict[str, Any]:
+    """How likely the answer was to begin with a tool call, of models that have a mark for it."""
+    hall = hall_of(request)
+    turn, trace = await _traced(hall, id)
+    async with hall.models.using(turn.model) as model:
+        mark = lens.mark_of_calls(model.tokenizer)
+        port = model.port
+        if mark is None or not isinstance(port, LocalPort):
+            return {"p_call": None, "p_answer": None}
+        prompt = trace.prompt_ids
+        p_call = await port.writer.do(lambda engine: float(engine.distributions(prompt, [mark])[0, mark].exp()))
+        return {"p_call": p_call, "p_answer": 1 - p_call}
+
+
+@router.post("/tokens")
+async def cut(request: Request, body: Cut) -> dict[str, Any]:
+    """How a text is cut into tokens."""
+    hall = hall_of(request)
+    name = body.model or hall.models.default.name
+    if not hall.models.get(name).is_local:
+        raise Refused(400, f"{name} is another server's model; its tokens are not known here", param="model")
+    async with hall.models.using(name) as model:
+        tokenizer = model.tokenizer
+        return {"tokens": await asyncio.to_thread(lambda: cut_into_tokens(tokenizer, tokenizer.encode(body.text)))}
+
+
+async def _traced(hall: Hall, id: str) -> tuple[Turn, Trace]:
+    turn = await asyncio.to_thread(hall.store.turn, id)
+    trace = await asyncio.to_thread(hall.store.trace, id)
+    if trace is None:
+        raise Refused(404, "of this answer no tokens were kept", code="not_found")
+    if not hall.models.knows(turn.model):
+        raise Refused(409, f"the model {turn.model!r} of this answer is not served now; start the server with it")
+    return turn, trace
+
+

@@ -1,0 +1,148 @@
+"""/api/library: the documents that answers are drawn from, added and removed by the page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from jielong.errors import JielongError
+from jielong.runs import write_bytes
+from jielong.serve.hall import Hall, hall_of
+from jielong.serve.refused import Refused
+from jielong.serve.streams import EventStream
+
+router = APIRouter(prefix="/api/library", tags=["the library"])
+_UNSAFE = re.compile(r"[^\w.\-() ]", re.UNICODE)
+
+
+def uploads_of(library: Path) -> Path:
+    """The folder beside a library where files that people drop on the page are kept."""
+    return library.with_name(f"{library.stem}-files")
+
+
+@router.get("")
+async def documents(request: Request) -> dict[str, Any]:
+    """All documents."""
+    hall = hall_of(request)
+    library = _library(hall)
+    async with hall.library_lock:
+        kept = library.files()
+    own = uploads_of(library.path).resolve()
+    return {"documents": [_document(file, own) for file in kept]}
+
+
+def _document(file: Any, own: Path) -> dict[str, Any]:
+    path = Path(file.path)
+    found = path.stat() if path.exists() else None
+    return {
+        "id": file.path,
+        "title": path.name,
+        "path": file.path,
+        "num_passages": file.chunks,
+        "problem": file.problem,
+        "bytes": found.st_size if found else None,
+        "added": found.st_mtime if found else None,
+        "is_uploaded": own in path.parents,
+    }
+
+
+@router.post("/documents")
+async def add_document(
+    request: Request, name: Annotated[str, Query(min_length=1, max_length=255)]
+) -> Response:
+    """Add a file, sent as it is; lines of JSON tell how far it is."""
+    hall = hall_of(request)
+    library = _library(hall)
+    data = await request.body()
+    if not data:
+        raise Refused(400, f"{name} is empty", param="name")
+    folder = uploads_of(library.path)
+    file = folder / safe_name(name)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    await asyncio.to_thread(write_bytes, file, data)
+
+    async def told() -> AsyncIterator[bytes]:
+        steps: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(_add(hall, file, lambda step: loop.call_soon_threadsafe(steps.put_nowait, step)))
+        task.add_done_callback(lambda _: steps.put_nowait(None))
+        yield _line({"state": "reading", "done": 0, "of": 1, "message": ""})
+        while (step := await steps.get()) is not None:
+            yield _line(step)
+        yield _line(task.result())
+
+    return EventStream(told(), "application/x-ndjson")
+
+
+async def _add(hall: Hall, file: Path, tell: Any) -> dict[str, Any]:
+    """Read a file into the library; how it ended."""
+
+    def report(what: str, done: int, of: int) -> None:
+        tell({"state": "embedding" if what == "vectors" else "reading", "done": done, "of": of, "message": ""})
+
+    try:
+        async with hall.library_lock:
+            added = await _added(hall, file, report)
+    except JielongError as error:
+        return {"state": "failed", "done": 0, "of": 1, "message": str(error)}
+    if added.problems:
+        return {"state": "failed", "done": 0, "of": 1, "message": "; ".join(added.problems)}
+    return {"state": "done", "done": 1, "of": 1, "message": "; ".join(added.remarks)}
+
+
+async def _added(hall: Hall, file: Path, report: Any) -> Any:
+    """Read the file in a thread with a library of its own, as SQLite's connections stay with their thread."""
+    from jielong.opening.libraries import open_library
+
+    library = _library(hall)
+
+    def work() -> Any:
+        mine = open_library(library.path, tell=lambda _: None)
+        try:
+            found = mine.add([file], report)
+            asyncio.run(mine.embed(report))
+            return found
+        finally:
+            mine.close()
+
+    return await asyncio.to_thread(work)
+
+
+@router.delete("/documents/{id:path}")
+async def remove_document(request: Request, id: str) -> dict[str, Any]:
+    """Take a document out of the library; a file that was dropped on the page is deleted."""
+    hall = hall_of(request)
+    library = _library(hall)
+    async with hall.library_lock:
+        known = {file.path: file for file in library.files()}
+        if id not in known:
+            raise Refused(404, f"the library has no document {id!r:.200}", code="not_found")
+        library.remove([Path(id)])
+    if uploads_of(library.path).resolve() in Path(id).resolve().parents:
+        await asyncio.to_thread(Path(id).unlink, missing_ok=True)
+    return {}
+
+
+def safe_name(name: str) -> str:
+    """A file's name without what could lead out of its folder; its kind is kept."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    cleaned = _UNSAFE.sub("_", last).strip(". ")[-120:]
+    if not cleaned:
+        raise Refused(400, f"{name!r:.80} is no name for a file", param="name")
+    return cleaned
+
+
+def _library(hall: Hall) -> Any:
+    if hall.library is None:
+        raise Refused(404, "no library was handed to this server; start it with --library", code="not_found")
+    return hall.library
+
+
+def _line(step: dict[str, Any]) -> bytes:
+    return (json.dumps(step, ensure_ascii=False) + "\n").encode("utf-8", "replace")

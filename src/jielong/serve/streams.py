@@ -1,0 +1,135 @@
+"""Streams to a client: what callbacks tell becomes server-sent events, and a client that hangs up ends the work behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from jielong.errors import ResourceError
+
+T = TypeVar("T")
+
+MOST_WAITING = 4096
+"""Pieces that may wait for a client before it counts as too slow, and its answer is given up."""
+SLOW_S = 30.0
+"""A client that takes nothing for so long is given up."""
+
+
+class Mailbox(Generic[T]):
+    """What callbacks put in and one reader takes out, all that there is at once. Putting never waits."""
+
+    def __init__(self, most: int = MOST_WAITING) -> None:
+        self._items: list[T] = []
+        self._most, self._is_closed = most, False
+        self._news = asyncio.Event()
+        self.is_overfull = False
+
+    def put(self, item: T) -> None:
+        if len(self._items) >= self._most:
+            self.is_overfull = True
+        else:
+            self._items.append(item)
+        self._news.set()
+
+    def close(self) -> None:
+        """Say that nothing more comes."""
+        self._is_closed = True
+        self._news.set()
+
+    async def lots(self) -> AsyncIterator[list[T]]:
+        """All that has come since the last time, until it is closed; ResourceError where too much was left waiting."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if self.is_overfull:
+                raise ResourceError("the answer was given up: the client took it too slowly")
+            items, self._items = self._items, []
+            if items:
+                yield items
+            if self._is_closed and not self._items:
+                return
+
+
+async def told_while(work: Callable[[Mailbox[T]], Coroutine[Any, Any, None]]) -> AsyncIterator[list[T]]:
+    """What `work` puts into its mailbox while it runs. It is cancelled where the reader goes away; its error is raised at the end."""
+    mailbox: Mailbox[T] = Mailbox()
+    task = asyncio.create_task(work(mailbox))
+    task.add_done_callback(lambda _: mailbox.close())
+    try:
+        async for lot in mailbox.lots():
+            yield lot
+        await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def event(data: Any, name: str = "", id: int | None = None) -> bytes:
+    """A server-sent event."""
+    head = (f"id: {id}\n" if id is not None else "") + (f"event: {name}\n" if name else "")
+    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"{head}data: {text}\n\n".encode("utf-8", "replace")
+
+
+class EventStream(Response):
+    """A response of server-sent events. When the client hangs up, or takes nothing for long, the source is closed at once."""
+
+    def __init__(self, source: AsyncIterator[bytes], media_type: str = "text/event-stream") -> None:
+        super().__init__(media_type=media_type)
+        del self.headers["content-length"]
+        self.headers["cache-control"] = "no-store"
+        self.headers["x-accel-buffering"] = "no"
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        sending = asyncio.create_task(self._send(send))
+        watching = asyncio.create_task(_hung_up(receive))
+        try:
+            await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watching.cancel()
+            if not sending.done():
+                sending.cancel()
+            await asyncio.gather(sending, watching, return_exceptions=True)
+        if not sending.cancelled():
+            sending.result()
+
+    async def _send(self, send: Send) -> None:
+        try:
+            async for body in self._source:
+                async with asyncio.timeout(SLOW_S):
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            return
+        finally:
+            close = getattr(self._source, "aclose", None)
+            if close is not None:
+                await close()
+
+
+async def unless_hung_up(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of `work`, or None where the client hung up before: then it is cancelled."""
+    task = asyncio.create_task(work)
+    watching = asyncio.create_task(_hung_up(request.receive))
+    try:
+        await asyncio.wait({task, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        return None
+    finally:
+        watching.cancel()
+        task.cancel()
+        await asyncio.gather(task, watching, return_exceptions=True)
+
+
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue

@@ -1,0 +1,336 @@
+"""An answer that the page is waiting for: written in the background, told to whoever follows, kept when it is over.
+
+A reader who goes away changes nothing; a person stops it with a word. What was written until then is kept too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from jielong.errors import JielongError, TooLongError
+from jielong.records import Conversation, Draw, Event, Sampling
+from jielong.serve.answering import Handed, answer, open_strategy
+from jielong.serve.following import Log
+from jielong.serve.markdown import render
+from jielong.serve.models import Model, Models
+from jielong.serve.store import Trace
+from jielong.serve.trail import Trail
+from jielong.tokens.visible import visible
+from jielong.use.fitting import without_oldest
+from jielong.use.ledger import Happening
+from jielong.use.port import Answer, LocalPort, Options, Usage
+from jielong.use.strategy import Outcome
+from jielong.use.tools.telling import in_a_line
+from jielong.use.tools.tool import Arguments, Tool
+
+CANDIDATES = 20
+"""Likeliest ids that are kept with each token."""
+APPROVAL_S = 300.0
+"""A person who is asked whether a tool may change something has so long to answer; then it is a no."""
+_TICK_S = 0.08
+_SAVE_S = 5.0
+_RENDER_SHARE = 5
+"""Rendering takes at most one part in so many of the time."""
+
+at_work: ContextVar[Writing | None] = ContextVar("at_work", default=None)
+"""The answer whose tools are being called."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be written: after which talk, by which model and strategy, drawn how.
+
+    With `prompt_ids` the answer goes on after exactly these and `opening_ids`, whose draws are known: `opening_draws`.
+    """
+
+    model: str
+    strategy: str
+    conversation: Conversation
+    sampling: Sampling
+    seed: int
+    prompt_ids: tuple[int, ...] = ()
+    opening_ids: tuple[int, ...] = ()
+    opening_draws: tuple[Draw | None, ...] = ()
+    opening_logprobs: tuple[float, ...] = ()
+    opening_by_model: tuple[bool, ...] = ()
+
+
+@dataclass
+class Result:
+    """How it ended, as it is kept."""
+
+    status: str
+    text: str
+    thoughts: str = ""
+    stop: str = ""
+    error: str = ""
+    digest: str = ""
+    usage: dict[str, Any] | None = None
+    trail: tuple[dict[str, Any], ...] = ()
+    trace: Trace | None = None
+
+
+Keep = Callable[[Result], Awaitable[dict[str, Any]]]
+"""Keeps a result; the turn as the page is told it."""
+
+
+@dataclass
+class Writing:
+    """One answer under way. `log` is what followers are told."""
+
+    turn: str
+    plan: Plan
+    models: Models
+    handed: Handed
+    save: Callable[[str], Awaitable[None]]
+    keep: Keep
+    log: Log = field(default_factory=Log)
+    approvals: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
+    text: str = ""
+    thoughts: str = ""
+    _events: list[Event] = field(default_factory=list)
+    _num_told: int = 0
+    _task: asyncio.Task[None] | None = None
+    _model: Model | None = None
+    _started_s: float = 0.0
+
+    def start(self) -> None:
+        """Begin; it goes on by itself."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop writing, and wait until what there is has been kept."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def approve(self, tool: Tool, arguments: Arguments) -> bool:
+        """Ask the person who reads this answer whether a tool may change something."""
+        id = secrets.token_hex(8)
+        line = in_a_line({"name": tool.name, "arguments": arguments})
+        asked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.approvals[id] = asked
+        head = {"kind": "tool", "id": id, "name": tool.name, "line": line, "changes": True}
+        index = self._trail.add({**head, "state": "asks", "result": ""})
+        try:
+            is_allowed = await asyncio.wait_for(asked, APPROVAL_S)
+        except TimeoutError:
+            is_allowed = False
+        finally:
+            del self.approvals[id]
+        if is_allowed:
+            self._trail.change(index, state="runs")
+        return is_allowed
+
+    # --- the work
+
+    async def _run(self) -> None:
+        self._trail = Trail(self._tell_trail, is_direct=not self.plan.strategy)
+        self._started_s = time.monotonic()
+        at_work.set(self)
+        ticking = asyncio.create_task(self._tick())
+        try:
+            result = await self._result()
+        finally:
+            ticking.cancel()
+            await asyncio.gather(ticking, return_exceptions=True)
+        self._tell_tokens()
+        try:
+            self.log.tell("done", await asyncio.shield(self.keep(result)))
+        finally:
+            self.log.end()
+
+    async def _result(self) -> Result:
+        try:
+            outcome = await self._outcome()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            return self._so_far("stopped")
+        except JielongError as error:
+            return replace(self._so_far("failed"), error=str(error))
+        except Exception as error:  # a bug of ours must not leave the page waiting
+            return replace(self._so_far("failed"), error=f"an error inside the server ({type(error).__name__}: {error})")
+        said = outcome.answer
+        error = said.missing if said.stop in ("refusal", "content_filter") else ""
+        usage = self._usage(outcome.usage, said)
+        return Result(
+            "done",
+            said.text,
+            said.thoughts,
+            said.stop,
+            error,
+            self._digest,
+            usage,
+            tuple(self._trail.items),
+            self._trace(said.prompt_ids, said.ids, said.logprobs, said.draws),
+        )
+
+    async def _outcome(self) -> Outcome:
+        plan = self.plan
+        async with self.models.using(plan.model) as model:
+            self._model = model
+            options = Options(
+                plan.sampling,
+                plan.seed,
+                on_text=self._say,
+                on_thought=self._think,
+                on_event=self._events.append,
+                candidates=CANDIDATES if model.is_local else 0,
+                opening_ids=plan.opening_ids,
+            )
+            if plan.prompt_ids:
+                assert isinstance(model.port, LocalPort)
+                said = await model.port.go_on(plan.prompt_ids, options)
+                return Outcome(said, (), said.usage, time.monotonic() - self._started_s)
+            strategy = open_strategy(plan.strategy, model, self.handed, is_person_there=True)
+            talk = self._fitting(model, plan.conversation, plan.sampling.max_tokens)
+            while True:
+                try:
+                    return await answer(model, strategy, talk, options, self._happen)
+                except TooLongError:
+                    shorter = without_oldest(talk.messages)
+                    if shorter is None or self.text:
+                        raise
+                    self._drop(len(talk.messages) - len(shorter))
+                    talk = Conversation(shorter)
+
+    def _fitting(self, model: Model, talk: Conversation, max_tokens: int) -> Conversation:
+        """The talk without as many of its oldest exchanges as it takes to leave room for an answer."""
+        port = model.port
+        if not isinstance(port, LocalPort):
+            return talk
+        room = port.engine.length - min(max_tokens, port.engine.length // 4)
+        num_before = len(talk.messages)
+        while len(port.prompt_ids(talk)) > room:
+            shorter = without_oldest(talk.messages)
+            if shorter is None:
+                break
+            talk = Conversation(shorter)
+        if len(talk.messages) < num_before:
+            self._drop(num_before - len(talk.messages))
+        return talk
+
+    def _drop(self, num_turns: int) -> None:
+        self._trail.add({"kind": "dropped", "num_turns": num_turns})
+
+    # --- told while it is written
+
+    def _say(self, text: str) -> None:
+        self.text += text
+
+    def _think(self, text: str) -> None:
+        self.thoughts += text
+
+    def _happen(self, happening: Happening) -> None:
+        if happening.kind != "text":
+            self._trail.happen(happening)
+
+    def _tell_trail(self, index: int, item: dict[str, Any]) -> None:
+        self.log.tell("trail", {"index": index, "item": item})
+
+    async def _tick(self) -> None:
+        """Tell what is new some ten times a second, and keep it now and then."""
+        shown_text = shown_thoughts = saved = ""
+        next_save_s, next_render_s = time.monotonic() + _SAVE_S, 0.0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._tell_tokens()
+            now_s = time.monotonic()
+            if self.thoughts != shown_thoughts:
+                shown_thoughts = self.thoughts
+                self.log.tell("thoughts", {"text": shown_thoughts})
+            if self.text != shown_text and now_s >= next_render_s:
+                shown_text = self.text
+                html = await self._rendered(shown_text)
+                self.log.tell("html", {"html": html, "text": shown_text})
+                done_s = time.monotonic()
+                next_render_s = done_s + _RENDER_SHARE * (done_s - now_s)
+                self.log.tell("usage", self._usage(Usage(completion_tokens=len(self._events)), None))
+            if now_s > next_save_s and self.text != saved:
+                saved = self.text
+                with contextlib.suppress(JielongError):
+                    await self.save(saved)
+                next_save_s = time.monotonic() + _SAVE_S
+
+    async def _rendered(self, text: str) -> str:
+        return await asyncio.to_thread(render, text, [passage["n"] for passage in self._trail.passages])
+
+    def _tell_tokens(self) -> None:
+        new = self._events[self._num_told :]
+        self._num_told += len(new)
+        if not new or self._model is None or not self._model.is_local:
+            return
+        tokenizer, before = self._model.tokenizer, len(self.plan.opening_ids)
+        tokens = []
+        for event in new:
+            told = {"n": before + event.n, "id": event.id, "text": visible(tokenizer, event.id)}
+            if event.draw is not None:
+                told |= {"p": event.draw.taken.tempered, "entropy": event.draw.entropy}
+            tokens.append(told)
+        self.log.tell("tokens", {"tokens": tokens})
+
+    # --- kept
+
+    @property
+    def _digest(self) -> str:
+        return self._model.digest if self._model is not None else ""
+
+    def _so_far(self, status: str) -> Result:
+        """What there is of an answer that did not come to its end."""
+        opening, events = self.plan.opening_ids, self._events
+        ids = (*opening, *(event.id for event in events))
+        logprobs = (*(0.0 for _ in opening), *(event.logprob for event in events))
+        draws = (*(None for _ in opening), *(event.draw for event in events))
+        prompt = self.plan.prompt_ids
+        if not prompt and self._model is not None and isinstance(self._model.port, LocalPort) and not self.plan.strategy:
+            with contextlib.suppress(JielongError):
+                prompt = self._model.port.prompt_ids(self.plan.conversation)
+        trace = self._trace(prompt, ids, logprobs, draws) if prompt else None
+        trail = tuple(getattr(self, "_trail", Trail(lambda *_: None, is_direct=True)).items)
+        usage = self._usage(Usage(len(prompt), len(events), 0, 1), None)
+        return Result(status, self.text, self.thoughts, status, "", self._digest, usage, trail, trace)
+
+    def _trace(
+        self,
+        prompt_ids: tuple[int, ...],
+        ids: tuple[int, ...],
+        logprobs: tuple[float, ...],
+        draws: tuple[Draw | None, ...],
+    ) -> Trace | None:
+        if not ids or len(draws) != len(ids):
+            return None
+        plan, num_kept = self.plan, len(self.plan.opening_ids)
+        draws = (*plan.opening_draws, *draws[num_kept:])
+        logprobs = (*plan.opening_logprobs, *logprobs[num_kept:])
+        by_model = (*plan.opening_by_model, *(True for _ in ids[num_kept:]))
+        weights = self._model.weights if self._model is not None else ""
+        return Trace(prompt_ids, ids, logprobs, by_model, draws, weights, plan.seed, _sampling_json(plan.sampling))
+
+    def _usage(self, usage: Usage, said: Answer | None) -> dict[str, Any]:
+        seconds = time.monotonic() - self._started_s
+        num_written = len(self._events) or usage.completion_tokens
+        context = self._model.context if self._model is not None else 0
+        prompt = len(said.prompt_ids) if said is not None and said.prompt_ids else usage.prompt_tokens
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": usage.completion_tokens,
+            "reused_tokens": usage.reused_tokens,
+            "calls": usage.calls,
+            "seconds": round(seconds, 3),
+            "tokens_per_s": round(num_written / seconds, 2) if seconds > 0 else None,
+            "context": context or None,
+        }
+
+
+def _sampling_json(sampling: Sampling) -> dict[str, Any]:
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_tokens")
+    return {name: getattr(sampling, name) for name in names}

@@ -244,6 +244,8 @@ class Candidate(NamedTuple):
     """At the temperature, and after a repetition penalty: before anything is cut."""
     left: float
     """Of what the filters left; 0 for an id that was cut."""
+    cut: str = ""
+    """The filter that cut it; "" where it was left."""
 
 
 class Cut(NamedTuple):
@@ -262,7 +264,7 @@ class Draw:
     `likeliest` are best first, by their probability before the cuts; `rank` is the place of the `taken` id among all, 1 for the
     likeliest. `uniform` is the number in [0, 1) that chose it, None at temperature 0, where the likeliest is taken. With the
     ids that are left laid end to end in the order of their numbers, each as wide as its probability, it fell between `low`
-    and `high`.
+    and `high`. `entropy` is that of the distribution before the filters, in bits.
     """
 
     taken: Candidate
@@ -274,6 +276,7 @@ class Draw:
     uniform: float | None
     low: float
     high: float
+    entropy: float = 0.0
 
 
 class Event(NamedTuple):

@@ -8,6 +8,7 @@ that sentence and leaves with exit code 2. Anything else that escapes is a bug o
     │   └── TooLongError a prompt that does not fit into the model; who can say less may try again
     ├── DataError        input text, chats, preferences or shards that cannot be read or used
     │   └── LimitError   input beyond a limit of size, time or memory; tallies count it by its reason
+    ├── NotFoundError    a conversation, turn or trace that is asked for by its id and is not there
     ├── CheckpointError  a checkpoint that is missing, damaged or of another shape or version
     ├── DivergedError    training that left the numbers behind, after the retries were used up
     └── ResourceError    not enough disk, memory, or a device or server that is not there
@@ -49,6 +50,10 @@ class LimitError(DataError):
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class NotFoundError(JielongError):
+    """Nothing is kept under the id that was asked for."""
 
 
 class CheckpointError(JielongError):

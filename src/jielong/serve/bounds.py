@@ -1,0 +1,139 @@
+"""How large a request may be and how slowly it may come: its head before anything is read, its body while it is read."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from jielong.errors import ConfigError
+from jielong.serve.refused import Refused
+
+Scope = Mapping[str, Any]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+UPLOADS = "/api/library/documents"
+"""The path below which a body may be a document."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds of one request."""
+
+    body_bytes: int = 4 << 20
+    """Of a body: a conversation of a million characters."""
+    upload_bytes: int = 64 << 20
+    """Of a document, as many as `data.bounded` reads of a page."""
+    header_bytes: int = 32 << 10
+    num_headers: int = 100
+    query_bytes: int = 8 << 10
+    """Of what stands behind the question mark. A Chinese letter takes nine."""
+    pause_s: float = 15.0
+    """The longest wait for the next piece of a body."""
+    patience_s: float = 30.0
+    """All waits for a body together, and beyond it a second for each `bytes_a_second` that came."""
+    bytes_a_second: int = 50_000
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise ConfigError(f"the bound {name} is {value}; it must be above 0")
+
+    def check_head(self, scope: Scope) -> None:
+        """Refused for a request whose address or headers are too long, or which announces too large a body."""
+        query = len(scope.get("query_string", b""))
+        if query > self.query_bytes:
+            raise Refused(414, f"the query of the address has {query:,} bytes; at most {self.query_bytes:,} are read")
+        headers = scope["headers"]
+        size = sum(len(name) + len(value) + 4 for name, value in headers)
+        if len(headers) > self.num_headers or size > self.header_bytes:
+            raise Refused(
+                431,
+                f"the request has {len(headers)} headers of {size:,} bytes; at most {self.num_headers} of "
+                f"{self.header_bytes:,} are read",
+            )
+        announced = next((value for name, value in headers if name.lower() == b"content-length"), b"0")
+        limit = self.limit_of(scope["path"])
+        # the server refuses what is no number; one with a thousand digits is only compared
+        if announced.isdigit() and (len(announced) > 15 or int(announced) > limit):
+            raise _too_large(limit)
+
+    def limit_of(self, path: str) -> int:
+        """Bytes that a body sent to this path may have."""
+        return self.upload_bytes if path == UPLOADS or path.startswith(f"{UPLOADS}/") else self.body_bytes
+
+
+def server_options() -> dict[str, Any]:
+    """Options of uvicorn under which our bounds hold from the first byte on.
+
+    h11 refuses a head that grows beyond its bound while it is read; httptools knows no bound. The headers of a proxy are believed
+    from this machine alone. The access log names no query and no header, so there is no key in it.
+    """
+    return {
+        "http": "h11",
+        "ws": "none",
+        "h11_max_incomplete_event_size": 64 << 10,
+        "limit_concurrency": 256,
+        "timeout_keep_alive": 15,
+        "server_header": False,
+        "forwarded_allow_ips": "127.0.0.1,::1",
+        "access_log": False,
+    }
+
+
+class Body:
+    """The body of a request, counted and timed while the app receives it; `refused` where it went beyond a bound.
+
+    Only waiting counts: an app that takes its time over each piece makes nobody slow.
+    """
+
+    def __init__(self, receive: Receive, limit: int, bounds: Bounds) -> None:
+        self._receive, self._limit, self._bounds = receive, limit, bounds
+        self._num_bytes, self._waited_s, self._is_whole = 0, 0.0, False
+        self.refused: Refused | None = None
+
+    async def receive(self) -> Event:
+        """The next event; Refused beyond a bound, again and again."""
+        if self.refused:
+            raise self.refused
+        if self._is_whole:  # from here on it is waited for the client to go away
+            return await self._receive()
+        event = await self._waited()
+        if event["type"] == "http.request":
+            self._num_bytes += len(event.get("body", b""))
+            self._is_whole = not event.get("more_body", False)
+            if self._num_bytes > self._limit:
+                self.refused = _too_large(self._limit)
+                raise self.refused
+        return event
+
+    async def _waited(self) -> Event:
+        bounds = self._bounds
+        left_s = bounds.patience_s + self._num_bytes / bounds.bytes_a_second - self._waited_s
+        begun_s = time.monotonic()
+        try:
+            async with asyncio.timeout(min(bounds.pause_s, left_s)):
+                return await self._receive()
+        except TimeoutError:
+            self.refused = Refused(
+                408,
+                f"the body of the request came too slowly: {self._num_bytes:,} bytes so far; send it within "
+                f"{bounds.patience_s:g} s, or at {bounds.bytes_a_second:,} bytes a second",
+                headers={"Connection": "close"},
+            )
+            raise self.refused from None
+        finally:
+            self._waited_s += time.monotonic() - begun_s
+
+
+def _too_large(limit: int) -> Refused:
+    # what is left of the body is not read: the connection cannot be used again
+    return Refused(
+        413,
+        f"the body of the request is larger than {limit:,} bytes, which is the most",
+        headers={"Connection": "close"},
+    )

@@ -1,0 +1,88 @@
+"""Sessions of the page, tokens against forged requests, and the count of failed logins: all in memory, all bounded.
+
+A session is 256 random bits in a cookie. The table holds only their digests, so a dump of it opens nothing. A restart ends all
+sessions; the page then asks for a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import secrets
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+LIFETIME_S = 7 * 86_400.0
+"""After its last request a session is kept for so long."""
+MAX_SESSIONS = 1000
+MAX_ATTEMPTS, ATTEMPTS_S = 5, 60.0
+"""So many failed logins in so many seconds are taken from one address."""
+MAX_ADDRESSES = 1024
+
+
+class Sessions:
+    """The sessions there are. When the table is full, the one that was used longest ago makes room."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now, self._secret = now, secrets.token_bytes(32)
+        self._until_s: OrderedDict[bytes, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._until_s)
+
+    def open(self) -> str:
+        """Begin a session and return what its cookie holds."""
+        session = secrets.token_urlsafe(32)
+        self._until_s[_digest(session)] = self._now() + LIFETIME_S
+        while len(self._until_s) > MAX_SESSIONS:
+            self._until_s.popitem(last=False)
+        return session
+
+    def is_open(self, session: str) -> bool:
+        """Whether this is a session; to be asked keeps it alive."""
+        digest = _digest(session)
+        if self._until_s.get(digest, -math.inf) <= self._now():
+            self._until_s.pop(digest, None)
+            return False
+        self._until_s[digest] = self._now() + LIFETIME_S
+        self._until_s.move_to_end(digest)
+        return True
+
+    def token(self, session: str) -> str:
+        """The token that requests of this session carry beside the cookie: a page of another origin cannot know it."""
+        return hmac.digest(self._secret, session.encode("utf-8", "replace"), "sha256").hex()
+
+    def is_token(self, session: str, token: str) -> bool:
+        return is_same(self.token(session), token)
+
+
+class Attempts:
+    """Failed logins of late, by address. When the table is full, the address that failed longest ago is forgotten."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._failed_s: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def wait_s(self, address: str) -> float:
+        """Seconds until this address may try again; 0 where it may now."""
+        failed_s = self._failed_s.get(address)
+        if failed_s is None or len(failed_s) < MAX_ATTEMPTS:
+            return 0.0
+        return max(0.0, failed_s[0] + ATTEMPTS_S - self._now())
+
+    def fail(self, address: str) -> None:
+        self._failed_s.setdefault(address, deque(maxlen=MAX_ATTEMPTS)).append(self._now())
+        self._failed_s.move_to_end(address)
+        while len(self._failed_s) > MAX_ADDRESSES:
+            self._failed_s.popitem(last=False)
+
+
+def is_same(secret: str, given: str) -> bool:
+    """Compare in a time that tells neither where they differ nor how long the secret is."""
+    return hmac.compare_digest(_digest(secret), _digest(given))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()

@@ -24,6 +24,7 @@ MODULES = {
     "tune": ("tune",),
     "inspect": ("inspect",),
     "chat": ("chat",),
+    "serve": ("serve",),
     "generate": ("generate",),
     "ask": ("ask",),
     "evaluate": ("evaluate",),

@@ -77,7 +77,7 @@ def add_parser(commands: Any) -> None:
     judge.set_defaults(command=quality)
 
 
-def add_weights(parser: argparse.ArgumentParser) -> None:
+def add_weights(parser: argparse._ActionsContainer) -> None:
     """The option that says how an engine keeps its weights."""
     parser.add_argument(
         "--weights",

@@ -33,8 +33,13 @@ def add_language(parser: argparse.ArgumentParser) -> None:
 
 def language_of(arguments: argparse.Namespace) -> str:
     """The language that was asked for, or the locale's."""
+    return str(arguments.language or locale_language())
+
+
+def locale_language() -> str:
+    """The language of this user's locale."""
     locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
-    return str(arguments.language or ("zh" if locale.lower().startswith("zh") else "en"))
+    return "zh" if locale.lower().startswith("zh") else "en"
 
 
 def show_report(run: Run, language: str) -> None:

@@ -8,10 +8,10 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from jielong.cli.models import WEIGHTS_HELP
+from jielong.cli.models import add_weights
+from jielong.cli.report import locale_language
 from jielong.cli.tools import add_options, means_of
 from jielong.errors import ConfigError
-from jielong.opening.models import WEIGHTS
 from jielong.opening.ports import MODEL_HELP, newest_run
 
 EXAMPLE = """examples:
@@ -34,7 +34,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where = parser.add_argument_group("where it listens")
     where.add_argument("--host", default="127.0.0.1", help="default: this machine alone; elsewhere a key is needed")
     where.add_argument("--port", type=int, default=8000, help="default: 8000")
-    where.add_argument("--name", action="append", default=[], metavar="NAME", help="another name that it is asked for by")
+    where.add_argument(
+        "--name", action="append", default=[], metavar="NAME", help="another name that it is asked for by"
+    )
     where.add_argument(
         "--key-file", type=Path, metavar="FILE", help="holds the key that clients must know (else JIELONG_SERVE_KEY)"
     )
@@ -50,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     engine.add_argument("--slots", type=int, default=8, help="answers that a model writes at once (default: 8)")
     engine.add_argument("--length", type=int, default=4096, help="longest prompt and answer together (default: 4096)")
     engine.add_argument("--memory", type=float, default=0.0, metavar="GB", help="for all models (default: half of it)")
-    engine.add_argument("--weights", choices=WEIGHTS, help=WEIGHTS_HELP)
+    add_weights(engine)
     add_options(parser.add_argument_group("what models are handed"))
     parser.set_defaults(command=_serve)
 
@@ -62,17 +64,16 @@ def _serve(arguments: argparse.Namespace) -> int:
         import uvicorn
     except ImportError as error:
         raise ConfigError(f"the server needs {error.name}; pip install 'jielong[serve]'") from error
-    from jielong.report.words import locale_language
     from jielong.serve.access import Access, read_key
     from jielong.serve.app import Settings, create_app
     from jielong.serve.bounds import server_options
-    from jielong.serve.models import Limits
+    from jielong.serve.models import Memory
 
     specs = tuple(arguments.models) or (str(newest_run(arguments.runs)),)
     access = Access(arguments.host, arguments.port, tuple(arguments.name), read_key(arguments.key_file))
-    limits = Limits(arguments.slots, arguments.length, int(arguments.memory * 1e9), arguments.weights)
+    memory = Memory(arguments.slots, arguments.length, int(arguments.memory * 1e9), arguments.weights)
     store = arguments.store or default_store()
-    settings = Settings(specs, access, limits, means_of(arguments), store, arguments.runs, locale_language())
+    settings = Settings(specs, access, memory, means_of(arguments), store, arguments.runs, locale_language())
     app = create_app(settings, tell=lambda sentence: print(sentence, file=sys.stderr))
     address = f"http://{'127.0.0.1' if access.host == '0.0.0.0' else access.host}:{access.port}"
     print(f"Serving {', '.join(specs)}")

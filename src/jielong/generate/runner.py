@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -61,14 +61,11 @@ class Runner:
         request: Request,
         heard: Heard,
         failed: Failed,
-        *,
-        allowed: Allowed | None = None,
-        bias: Mapping[int, float] | None = None,
-        num_candidates: int = 0,
+        **more: Any,
     ) -> int:
         """Queue a request; its number here. Its events are told to `heard`, each step's in one call, in the caller's event loop.
 
-        `failed` is told where it cannot go on. TooLongError and ConfigError as the engine's `submit`, at once.
+        `failed` is told where it cannot go on; `more` are options of the engine's `submit`. TooLongError and ConfigError as the engine's `submit`, at once.
         """
         self.engine.check(request)
         reader = _Reader(asyncio.get_running_loop(), heard, failed)
@@ -79,9 +76,10 @@ class Runner:
             self._readers[number] = reader
 
         def begin() -> None:
+            allowed: Allowed | None = more.get("allowed")
             guarded = _remembering(allowed, reader.fault) if allowed is not None else None
             try:
-                reader.id = self.engine.submit(request, allowed=guarded, bias=bias, num_candidates=num_candidates)
+                reader.id = self.engine.submit(request, **{**more, "allowed": guarded})
             except JielongError as error:
                 self._fail(number, error)
                 return

@@ -16,6 +16,11 @@ from jielong.runs import write_text
 
 def write_report(path: Path, data: ReportData, words: Words = ENGLISH) -> None:
     """Write the HTML report to `path`, in one go. ResourceError when the disk is full or the folder forbidden."""
+    write_text(path, report_html(data, words))
+
+
+def report_html(data: ReportData, words: Words = ENGLISH) -> str:
+    """The report as one page of HTML that fetches nothing."""
     sections = [
         _header(data, words),
         _section(words("results"), _table(data, words) + _gains(data, words) + _legend(data, words)),
@@ -24,14 +29,13 @@ def write_report(path: Path, data: ReportData, words: Words = ENGLISH) -> None:
         _section(words("pages to text"), _refine(data, words)),
         _section(words("the run"), _facts(data, words)),
     ]
-    write_text(
-        path,
+    return (
         f'<!DOCTYPE html>\n<html lang="{words.language}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>Jielong · {escape(data.title(words))}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(s for s in sections if s)
-        + "\n</main>\n</body>\n</html>\n",
+        + "\n</main>\n</body>\n</html>\n"
     )
 
 

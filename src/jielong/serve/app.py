@@ -17,12 +17,15 @@ from jielong.serve.access import Access, Gate, Guard
 from jielong.serve.answering import Handed
 from jielong.serve.chats import Chats
 from jielong.serve.hall import Hall
+from jielong.serve.limits import Limits
 from jielong.serve.metrics import Metrics
-from jielong.serve.models import Limits, Models
-from jielong.serve.queue import Queue
+from jielong.serve.models import Memory, Models
 from jielong.serve.refusing import add_handlers
 from jielong.serve.routes import chats, lens, library, openai, runs, state
 from jielong.serve.store import open_store
+
+WAITING_A_SLOT = 8
+"""Requests that may wait for each slot of a model."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Settings:
 
     models: tuple[str, ...]
     access: Access = field(default_factory=Access)
-    limits: Limits = field(default_factory=Limits)
+    memory: Memory = field(default_factory=Memory)
     means: Means = field(default_factory=Means)
     store: str | Path = Path("conversations.db")
     runs: Path = Path("runs")
@@ -43,7 +46,7 @@ def create_app(settings: Settings, tell: Any = print) -> Any:
 
     Models are looked for now, and read when they are asked.
     """
-    models = Models(settings.models, settings.limits)
+    models = Models(settings.models, settings.memory)
     gate = Gate(settings.access)
 
     @asynccontextmanager
@@ -56,8 +59,8 @@ def create_app(settings: Settings, tell: Any = print) -> Any:
             person = Person(served.approve, tell)
             given = await stack.enter_async_context(open_means(settings.means, person))
             handed = served.handed = Handed(settings.means, given)
-            queue = Queue(settings.limits.slots)
-            app.state.hall = Hall(models, store, served, handed, queue, Metrics(), settings.runs, settings.language)
+            limits = Limits(max_running=settings.memory.slots, max_waiting=WAITING_A_SLOT * settings.memory.slots)
+            app.state.hall = Hall(models, store, served, handed, limits, Metrics(), settings.runs, settings.language)
             stack.push_async_callback(models.close)
             stack.push_async_callback(served.close)
             yield

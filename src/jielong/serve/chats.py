@@ -315,7 +315,20 @@ def talk_json(talk: Talk) -> dict[str, Any]:
 
 def turn_json(turn: Turn, text: str) -> dict[str, Any]:
     """A turn as the page knows it, with its text rendered."""
-    names = ("id", "parent", "role", "created", "status", "stop", "error", "model", "strategy", "seed", "thoughts", "is_edited")
+    names = (
+        "id",
+        "parent",
+        "role",
+        "created",
+        "status",
+        "stop",
+        "error",
+        "model",
+        "strategy",
+        "seed",
+        "thoughts",
+        "is_edited",
+    )
     found = {name: getattr(turn, name) for name in names}
     passages = [p for item in turn.trail if item.get("kind") == "passages" for p in item.get("passages", ())]
     numbers = sorted({p["n"] for p in passages})

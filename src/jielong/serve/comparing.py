@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,13 +52,18 @@ async def compare(
                     last_tokenizer, last_ids = tokenizer, said.ids
                 if tokenizer == last_tokenizer and last_ids:
                     along = last_ids[: port.engine.length - len(ids)]
-                    rows = await port.writer.do(lambda engine, ids=ids, along=along: engine.distributions(ids, along))
+                    rows: torch.Tensor = await port.writer.do(partial(_distributions, ids, along))
                     last_rows = rows if last_rows is None else last_rows
                     reading = await asyncio.to_thread(_reading, last_rows[: len(rows)], rows, along)
                 yield "answer", _told(name, said, port, reading, is_base=model.is_base)
         except JielongError as error:
             yield "error", {"model": name, "message": str(error)}
     yield "done", {}
+
+
+def _distributions(ids: tuple[int, ...], along: tuple[int, ...], engine: Any) -> torch.Tensor:
+    found: torch.Tensor = engine.distributions(ids, along)
+    return found
 
 
 def _messages(prompt: str, system: str) -> tuple[Message, ...]:

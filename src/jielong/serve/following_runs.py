@@ -41,7 +41,13 @@ def head_json(run: Run) -> dict[str, Any]:
     updated = max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
     names = ("recipe", "size", "seed")
     head = {"name": run.path.name, **{name: record.get(name) for name in names}}
-    return {**head, "state": state, "updated": updated, "stages": stages, "has_report": (run.path / "report.json").exists()}
+    return {
+        **head,
+        "state": state,
+        "updated": updated,
+        "stages": stages,
+        "has_report": (run.path / "report.json").exists(),
+    }
 
 
 def _order(record: Mapping[str, Any]) -> list[str]:

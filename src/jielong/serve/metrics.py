@@ -20,7 +20,10 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
-            "jielong_requests", "Requests for answers, by how they ended.", ["model", "outcome"], registry=self._registry
+            "jielong_requests",
+            "Requests for answers, by how they ended.",
+            ["model", "outcome"],
+            registry=self._registry,
         )
         self._tokens = Counter("jielong_tokens", "Tokens read and written.", ["model", "kind"], registry=self._registry)
         self._seconds = Histogram(
@@ -31,7 +34,9 @@ class Metrics:
             "jielong_first_token_seconds", "From the request to the first token of its answer.", ["model"],
             buckets=_SECONDS, registry=self._registry,
         )  # fmt: skip
-        self._under_way = Gauge("jielong_answers_under_way", "Answers written or waiting.", ["model"], registry=self._registry)
+        self._under_way = Gauge(
+            "jielong_answers_under_way", "Answers written or waiting.", ["model"], registry=self._registry
+        )
 
     @contextmanager
     def asking(self, model: str) -> Iterator[None]:

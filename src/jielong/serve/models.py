@@ -32,12 +32,12 @@ BYTES_A_WEIGHT = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
 @dataclass(frozen=True)
-class Limits:
+class Memory:
     """How many answers one engine writes at once, how long they may be, and what all engines may take of the memory."""
 
     slots: int = 8
     length: int = 4096
-    memory_bytes: int = 0
+    limit_bytes: int = 0
     """0: half of the machine's."""
     weights: str | None = None
 
@@ -85,9 +85,9 @@ class Model:
 class Models:
     """All models by their names; the first one is taken where a client names none."""
 
-    def __init__(self, specs: Sequence[str], limits: Limits | None = None) -> None:
+    def __init__(self, specs: Sequence[str], memory: Memory | None = None) -> None:
         """ConfigError for what is no model; a server's address is not asked yet."""
-        self.limits = limits or Limits()
+        self.memory = memory or Memory()
         self._models: dict[str, Model] = {}
         self._room = asyncio.Lock()
         for spec in specs:
@@ -106,7 +106,7 @@ class Models:
     def limit_bytes(self) -> int:
         import psutil
 
-        return self.limits.memory_bytes or int(psutil.virtual_memory().total // 2)
+        return self.memory.limit_bytes or int(psutil.virtual_memory().total // 2)
 
     @property
     def used_bytes(self) -> int:
@@ -177,11 +177,11 @@ class Models:
 
         home = base_of(folder) if is_adapter(folder) else folder
         config, _ = read_config(home)
-        model.context = min(self.limits.length, config.max_position_embeddings)
+        model.context = min(self.memory.length, config.max_position_embeddings)
         model.num_parameters = num_parameters(folder)
         numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
-        cache = 4 * numbers * model.context * self.limits.slots
-        model.bytes_needed = BYTES_A_WEIGHT[self.limits.weights or "bfloat16"] * model.num_parameters + cache
+        cache = 4 * numbers * model.context * self.memory.slots
+        model.bytes_needed = BYTES_A_WEIGHT[self.memory.weights or "bfloat16"] * model.num_parameters + cache
         run = run_around(folder)
         own_stage = next((n for n, f in run.models().items() if f == folder), "") if run else ""
         model.is_base = own_stage == "pretrain" or (not own_stage and not _has_template(home))
@@ -222,8 +222,8 @@ class Models:
         from jielong.use.port import LocalPort
 
         assert model.folder is not None
-        limits = self.limits
-        engine, tokenizer = open_engine(model.folder, limits.weights, slots=limits.slots, length=limits.length)
+        memory = self.memory
+        engine, tokenizer = open_engine(model.folder, memory.weights, slots=memory.slots, length=memory.length)
         model.runner = Runner(engine, model.name)
         model.port = LocalPort(engine, tokenizer, model.name, model.runner)
         model.weights = engine.config.weights or engine.config.dtype

@@ -158,16 +158,18 @@ class Writing:
         except JielongError as error:
             return replace(self._so_far("failed"), error=str(error))
         except Exception as error:  # a bug of ours must not leave the page waiting
-            return replace(self._so_far("failed"), error=f"an error inside the server ({type(error).__name__}: {error})")
+            return replace(
+                self._so_far("failed"), error=f"an error inside the server ({type(error).__name__}: {error})"
+            )
         said = outcome.answer
-        error = said.missing if said.stop in ("refusal", "content_filter") else ""
+        missing = said.missing if said.stop in ("refusal", "content_filter") else ""
         usage = self._usage(outcome.usage, said)
         return Result(
             "done",
             said.text,
             said.thoughts,
             said.stop,
-            error,
+            missing,
             self._digest,
             usage,
             tuple(self._trail.items),
@@ -291,7 +293,12 @@ class Writing:
         logprobs = (*(0.0 for _ in opening), *(event.logprob for event in events))
         draws = (*(None for _ in opening), *(event.draw for event in events))
         prompt = self.plan.prompt_ids
-        if not prompt and self._model is not None and isinstance(self._model.port, LocalPort) and not self.plan.strategy:
+        if (
+            not prompt
+            and self._model is not None
+            and isinstance(self._model.port, LocalPort)
+            and not self.plan.strategy
+        ):
             with contextlib.suppress(JielongError):
                 prompt = self._model.port.prompt_ids(self.plan.conversation)
         trace = self._trace(prompt, ids, logprobs, draws) if prompt else None

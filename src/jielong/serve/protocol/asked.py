@@ -11,10 +11,10 @@ from jielong.records import Conversation
 from jielong.runs import derive_seed
 from jielong.serve.answering import Handed, open_strategy, room_for_answer
 from jielong.serve.grammar import Grammars
+from jielong.serve.limits import check_logit_bias, check_schema, check_top_logprobs
 from jielong.serve.models import Model
 from jielong.serve.protocol.reading import (
     DEFAULT_MAX_TOKENS,
-    bias_of,
     conversation_of,
     options_of,
     tools_of,
@@ -54,9 +54,7 @@ async def asked_of(request: ChatRequest, model: Model, strategy: str, handed: Ha
     """What a chat request asks for. The model is in memory."""
     conversation, tools = conversation_of(request.messages), tools_of(request)
     extension = request.jielong
-    num_top, has_logprobs = request.top_logprobs or 0, bool(request.logprobs)
-    if num_top and not has_logprobs:
-        raise Refused(400, "top_logprobs needs logprobs to be true", param="top_logprobs")
+    has_logprobs, num_top = bool(request.logprobs), check_top_logprobs(request.logprobs, request.top_logprobs)
     wants_tokens = has_logprobs or bool(extension and extension.draws)
     limit = request.max_completion_tokens or request.max_tokens
     options = options_of(request, limit or DEFAULT_MAX_TOKENS)
@@ -71,9 +69,15 @@ async def asked_of(request: ChatRequest, model: Model, strategy: str, handed: Ha
         options = replace(options, tools=tuple(tool.schema for tool in tools))
         if not strategy:
             room = room_for_answer(model, port.prompt_ids(conversation, options.tools))
-            options = replace(options, sampling=replace(options.sampling, max_tokens=min(options.sampling.max_tokens, room)))
+            options = replace(
+                options, sampling=replace(options.sampling, max_tokens=min(options.sampling.max_tokens, room))
+            )
         vocab_size = port.engine.model_config.vocab_size  # type: ignore[attr-defined]
-        options = replace(options, bias=bias_of(request, vocab_size), candidates=max(1, num_top) if wants_tokens else 0)
+        options = replace(
+            options,
+            bias=check_logit_bias(request.logit_bias, vocab_size),
+            candidates=max(1, num_top) if wants_tokens else 0,
+        )
         if extension and extension.draws:
             options = replace(options, candidates=max(options.candidates, 20))
     elif wants_tokens or schema is not None or request.logit_bias:
@@ -102,7 +106,9 @@ def _demanded(request: ChatRequest, tools: Sequence[Tool]) -> tuple[Tool, ...]:
     if isinstance(choice, NamedTool):
         named = tuple(tool for tool in tools if tool.name == choice.function.name)
         if not named:
-            raise Refused(400, f"tool_choice names {choice.function.name!r}, which is not in tools", param="tool_choice")
+            raise Refused(
+                400, f"tool_choice names {choice.function.name!r}, which is not in tools", param="tool_choice"
+            )
         return named
     if not tools:
         raise Refused(400, "tool_choice is 'required', but there are no tools", param="tool_choice")
@@ -123,6 +129,7 @@ def _schema(request: ChatRequest, demanded: Sequence[Tool]) -> dict[str, Any] | 
         return {"type": "object"}
     if wanted.json_schema is None or wanted.json_schema.schema_ is None:
         raise Refused(400, "response_format json_schema lacks its schema", param="response_format.json_schema.schema")
+    check_schema(wanted.json_schema.schema_)
     return wanted.json_schema.schema_
 
 
@@ -147,18 +154,19 @@ async def completions_of(request: CompletionRequest, model: Model) -> list[tuple
     port = model.port
     assert isinstance(port, LocalPort)
     tokenizer, prompt = port.tokenizer, request.prompt
-    texts = [prompt] if isinstance(prompt, str) else prompt
-    if texts and isinstance(texts[0], int):
-        texts = [texts]  # type: ignore[list-item]
+    if isinstance(prompt, str):
+        texts: list[Any] = [prompt]
+    else:
+        texts = [prompt] if isinstance(prompt[0], int) else list(prompt)
     vocab_size = port.engine.model_config.vocab_size  # type: ignore[attr-defined]
     found = []
     options = options_of(request, max(1, request.max_tokens or 0))
-    options = replace(options, bias=bias_of(request, vocab_size))
+    options = replace(options, bias=check_logit_bias(request.logit_bias, vocab_size))
     if request.logprobs is not None or (request.jielong and request.jielong.draws):
         wanted = 20 if request.jielong and request.jielong.draws else max(1, request.logprobs or 0)
         options = replace(options, candidates=wanted)
     for number, one in enumerate(texts):
-        ids = (*tokenizer.opening, *tokenizer.encode(one)) if isinstance(one, str) else tuple(one)  # type: ignore[arg-type]
+        ids = (*tokenizer.opening, *tokenizer.encode(one)) if isinstance(one, str) else tuple(one)
         ids = ids or tokenizer.opening or tuple(tokenizer.stop_ids[:1])
         if any(not 0 <= id < vocab_size for id in ids):
             raise Refused(400, f"the prompt has token ids outside 0 to {vocab_size - 1}", param="prompt")

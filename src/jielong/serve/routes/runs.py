@@ -9,7 +9,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from jielong.report.words import CHINESE, ENGLISH
 from jielong.runs import Run, is_run
 from jielong.serve.access import REPORT_POLICY
 from jielong.serve.following_runs import curves, head_json, run_json, runs_json, samples_of
@@ -78,10 +77,11 @@ async def report(request: Request, name: str) -> Response:
 
 
 def _report(run: Run, language: str) -> str:
-    from jielong.report.page import page
+    from jielong.report.html import report_html
+    from jielong.report.words import Words
     from jielong.stages.reports import report_of
 
-    return page(report_of(run), CHINESE if language == "zh" else ENGLISH)
+    return report_html(report_of(run), Words("zh" if language == "zh" else "en"))
 
 
 def _run(hall: Hall, name: str) -> Run:

@@ -38,7 +38,9 @@ class Key(BaseModel):
 class Compared(BaseModel):
     """Models, and one question to all of them."""
 
-    models: Annotated[list[Annotated[str, Field(max_length=512)]], Field(min_length=1, max_length=comparing.MOST_MODELS)]
+    models: Annotated[
+        list[Annotated[str, Field(max_length=512)]], Field(min_length=1, max_length=comparing.MOST_MODELS)
+    ]
     prompt: Annotated[str, Field(min_length=1, max_length=1 << 18)]
     system: Annotated[str, Field(max_length=65_536)] = ""
     max_tokens: Annotated[int, Field(ge=1, le=4096)] = 128
@@ -60,7 +62,14 @@ async def page_file(name: str) -> Response:
     """A module, a style or a picture of the page."""
     suffix = name[name.rfind(".") :] if "." in name else ""
     file = PAGE / name
-    if "/" in name or "\\" in name or name.startswith(".") or suffix not in _TYPES or name in NOTES or not file.is_file():
+    if (
+        "/" in name
+        or "\\" in name
+        or name.startswith(".")
+        or suffix not in _TYPES
+        or name in NOTES
+        or not file.is_file()
+    ):
         raise Refused(404, f"the page has no file {name!r:.80}", code="not_found")
     return Response(file.read_bytes(), media_type=_TYPES[suffix], headers={"Cache-Control": "no-cache"})
 
@@ -145,5 +154,3 @@ def _model_json(model: Model) -> dict[str, Any]:
         "has_lens": model.is_local,
         "has_layers": model.is_local,
     }
-
-

@@ -1,0 +1,230 @@
+/**
+ * One answer on the page: its trail, thoughts, text, numbers and actions. While it is written, its text is drawn at most
+ * once in a frame. With the lens on, its text gives way to its tokens, built only while it is in view.
+ */
+
+import { addCopyButtons } from "./code.js";
+import { colourTokens } from "./colours.js";
+import { copyText, fill, h, icon, iconButton, oncePerFrame, setHtml } from "./dom.js";
+import { count, short } from "./format.js";
+import { drawTrail } from "./trail.js";
+import { openMenu } from "./menu.js";
+import { modelNamed, strategyOf } from "./state.js";
+import { t } from "./strings.js";
+
+/** @typedef {import("./stream.js").Writing} Writing */
+
+/**
+ * @typedef {object} AnswerActions  what the chat does for an answer
+ * @property {(turn: Turn) => void} again
+ * @property {(turn: Turn) => void} goOn
+ * @property {(turn: Turn) => void} correct
+ * @property {(turn: Turn) => void} prompt
+ * @property {(turn: Turn) => void} redraw
+ * @property {(turn: Turn) => void} show
+ * @property {(turn: Turn) => Turn[]} siblings
+ * @property {(approval: string, allow: boolean) => Promise<unknown>} approve
+ * @property {(turn: Turn, n: number) => void} passage
+ */
+
+const ENDED = ["done", "stopped", "interrupted"];
+
+export class AnswerView {
+  /**
+   * @param {Turn} turn
+   * @param {AnswerActions} actions
+   */
+  constructor(turn, actions) {
+    this.turn = turn;
+    this.actions = actions;
+    this.num_siblings = 0;
+    /** @type {string | undefined} */
+    this.shown = undefined;
+    /** @type {Writing | null} */
+    this.writing = null;
+    /** The tokens that are shown in place of the text, if any. @type {LiveToken[] | null} */
+    this.tokens = null;
+    /** The state of the turn that `tokens` were fetched for. @type {Turn | null} */
+    this.tokens_of = null;
+    this.trail = h("div", { class: "trail" });
+    this.thoughts = h("div", { class: "thoughts-text" });
+    this.folded = h("details", { class: "thoughts" }, h("summary", {}, t("answer.thoughts")), this.thoughts);
+    this.body = h("div", { class: "text" });
+    this.end = h("div", { class: "end" });
+    this.element = h(
+      "article",
+      { class: "turn answer", id: `turn-${turn.id}`, dataset: { turn: turn.id } },
+      ...[this.trail, this.folded, this.body, this.end],
+    );
+    this.drawSoon = oncePerFrame(() => this.draw());
+    this.draw();
+    this.drawEnd();
+  }
+
+  /**
+   * Take a newer state of the turn.
+   *
+   * @param {Turn} turn
+   * @param {Writing | null} writing
+   */
+  update(turn, writing) {
+    const has_ended = turn !== this.turn;
+    this.turn = turn;
+    this.writing = writing;
+    this.drawSoon();
+    if (has_ended) this.drawEnd();
+  }
+
+  draw() {
+    const { html, thoughts, trail } = this.writing ?? this.turn;
+    const is_writing = this.turn.status === "writing";
+    this.element.setAttribute("aria-label", t("answer.by", { model: this.modelTitle() }));
+    this.element.setAttribute("aria-busy", String(is_writing));
+    this.element.classList.toggle("writing", is_writing);
+    drawTrail(this.trail, trail, {
+      approve: this.actions.approve,
+      passage: (n) => this.actions.passage(this.turn, n),
+    });
+    this.folded.hidden = !thoughts;
+    if (this.thoughts.textContent !== thoughts) this.thoughts.textContent = thoughts;
+    if (this.tokens) this.drawTokens();
+    else if (this.shown !== html) this.drawHtml(html);
+    if (this.writing) this.drawUsage();
+  }
+
+  /** @param {string} html */
+  drawHtml(html) {
+    this.shown = html;
+    this.body.className = "text prose";
+    this.body.removeAttribute("role");
+    this.body.removeAttribute("aria-label");
+    setHtml(this.body, html);
+    addCopyButtons(this.body);
+  }
+
+  /**
+   * Show tokens in place of the text, or the text again for null.
+   *
+   * @param {LiveToken[] | null} tokens
+   */
+  showTokens(tokens) {
+    if (tokens === null && this.tokens === null) return;
+    this.tokens = tokens;
+    this.shown = undefined;
+    this.draw();
+  }
+
+  drawTokens() {
+    const tokens = this.turn.status === "writing" ? (this.writing?.tokens ?? []) : (this.tokens ?? []);
+    const chosen = this.turn.chosen?.n ?? -1;
+    colourTokens(this.body, tokens.filter(Boolean), chosen);
+  }
+
+  // The line below the text -----------------------------------------------------------------------------------------
+
+  drawEnd() {
+    const { turn } = this;
+    this.numbers = h("span", { class: "numbers" });
+    fill(this.end, this.problem(), h("div", { class: "meta" }, this.numbers, this.versions(), this.buttons()));
+    this.drawUsage();
+    this.end.hidden = false;
+    this.element.dataset.status = turn.status;
+  }
+
+  drawUsage() {
+    const usage = this.writing?.usage ?? this.turn.usage;
+    const parts = usage ? usageParts(usage) : [];
+    if (this.turn.is_edited) parts.unshift(t("answer.edited"));
+    if (this.turn.chosen) parts.unshift(t("answer.branched", { n: this.turn.chosen.n + 1 }));
+    parts.push(this.modelTitle());
+    const strategy = strategyOf(this.turn.strategy);
+    if (strategy && strategy.name !== "direct") parts.push(strategy.name);
+    if (this.numbers) fill(this.numbers, ...parts.map((part) => h("span", {}, part)));
+  }
+
+  modelTitle() {
+    return modelNamed(this.turn.model)?.title ?? this.turn.model;
+  }
+
+  /** What went wrong, with what can be done about it. */
+  problem() {
+    const { turn } = this;
+    if (turn.status === "failed") {
+      return h(
+        "div",
+        { class: "problem", role: "alert" },
+        icon("warning"),
+        h("p", {}, turn.error || t("answer.failed")),
+        h("button", { type: "button", class: "button", onclick: () => this.actions.again(turn) }, t("retry")),
+      );
+    }
+    const cause = turn.status === "interrupted" ? "answer.interrupted" : turn.status === "stopped" ? "answer.stopped" : "";
+    const is_cut = turn.stop === "length";
+    if (!cause && !is_cut) return null;
+    return h(
+      "p",
+      { class: "cut" },
+      t(cause || "answer.cut"),
+      h("button", { type: "button", class: "link", onclick: () => this.actions.goOn(turn) }, t("answer.continue")),
+    );
+  }
+
+  /** The switch between siblings. */
+  versions() {
+    const all = this.actions.siblings(this.turn);
+    return siblingSwitch(all, this.turn, this.actions.show);
+  }
+
+  buttons() {
+    const { turn, actions } = this;
+    if (!ENDED.includes(turn.status)) return null;
+    return h(
+      "span",
+      { class: "actions" },
+      iconButton("copy", t("copy"), (event) => copyText(/** @type {HTMLElement} */ (event.currentTarget), turn.text)),
+      iconButton("again", t("answer.again"), () => actions.again(turn)),
+      iconButton("more", t("answer.more"), (event) => {
+        openMenu(/** @type {HTMLElement} */ (event.currentTarget), [
+          { label: t("answer.correct"), icon: "edit", act: () => actions.correct(turn) },
+          { label: t("answer.go_on"), icon: "right", act: () => actions.goOn(turn) },
+          ...(turn.has_tokens
+            ? [
+                { label: t("prompt.title"), icon: /** @type {const} */ ("prompt"), act: () => actions.prompt(turn) },
+                { label: t("redraw.title"), icon: /** @type {const} */ ("dice"), act: () => actions.redraw(turn) },
+              ]
+            : []),
+        ]);
+      }, { "aria-haspopup": "menu" }),
+    );
+  }
+}
+
+/** @param {Usage} usage */
+function usageParts(usage) {
+  const parts = [t("usage.tokens", { n: usage.completion_tokens })];
+  if (usage.tokens_per_s) parts.push(t("usage.speed", { n: short(usage.tokens_per_s) }));
+  const used = usage.prompt_tokens + usage.completion_tokens;
+  parts.push(usage.context ? t("usage.context", { used, context: usage.context }) : t("usage.used", { n: used }));
+  if (usage.reused_tokens) parts.push(t("usage.reused", { n: usage.reused_tokens }));
+  if (usage.calls > 1) parts.push(t("usage.calls", { n: usage.calls }));
+  return parts;
+}
+
+/**
+ * "‹ 2 of 3 ›" for a turn that has siblings.
+ *
+ * @param {Turn[]} all
+ * @param {Turn} turn
+ * @param {(turn: Turn) => void} show
+ */
+export function siblingSwitch(all, turn, show) {
+  if (all.length < 2) return null;
+  const place = all.findIndex((one) => one.id === turn.id);
+  return h(
+    "span",
+    { class: "versions", role: "group", "aria-label": t("versions") },
+    iconButton("left", t("versions.before"), () => show(all[place - 1]), { disabled: place === 0 }),
+    h("span", {}, t("versions.place", { n: count(place + 1), of: count(all.length) })),
+    iconButton("right", t("versions.after"), () => show(all[place + 1]), { disabled: place === all.length - 1 }),
+  );
+}

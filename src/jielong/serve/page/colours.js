@@ -1,0 +1,157 @@
+/**
+ * Answers coloured token by token: by surprise, probability or entropy. Each token has its step on all three scales as
+ * classes, so changing the scale is one attribute on the page. Tokens are built only for answers that come into view.
+ */
+
+import { h, iconButton } from "./dom.js";
+import { visible } from "./format.js";
+import { choices, choose, emit, on } from "./state.js";
+import { t } from "./strings.js";
+import { tokenNode } from "./tokens.js";
+import { toggleLens } from "./topbar.js";
+
+/** @typedef {import("./answer.js").AnswerView} AnswerView */
+
+/** Where the steps of a scale begin; a value below the first is step 0, which has no colour. */
+const SCALES = {
+  surprise: { from: [1, 2, 4, 6, 9], marks: ["0", "1", "2", "4", "6", "9"], unit: "bits" },
+  probability: { from: [], marks: ["100%", "80%", "50%", "20%", "5%", "1%"], unit: "" },
+  entropy: { from: [0.5, 1, 2, 3, 5], marks: ["0", "0.5", "1", "2", "3", "5"], unit: "bits" },
+};
+const LIKELY = [0.8, 0.5, 0.2, 0.05, 0.01];
+
+/** @param {number} value @param {number[]} from */
+const step = (value, from) => from.filter((start) => value >= start).length;
+
+/** @param {LiveToken} token */
+function classes(token) {
+  const surprise = -Math.log2(Math.max(token.p, 1e-12));
+  const likely = LIKELY.filter((start) => token.p < start).length;
+  return `t s${step(surprise, SCALES.surprise.from)} p${likely} e${step(token.entropy, SCALES.entropy.from)}`;
+}
+
+/**
+ * Show tokens in an element. Those that stand there already are kept, so a growing answer only gets its new ones.
+ *
+ * @param {HTMLElement} body
+ * @param {LiveToken[]} tokens
+ * @param {number} chosen  the number of a token that a person has chosen, or -1
+ */
+export function colourTokens(body, tokens, chosen) {
+  if (!body.classList.contains("tokens")) {
+    body.className = "text tokens";
+    body.setAttribute("role", "group");
+    body.setAttribute("aria-label", t("lens.tokens"));
+    body.replaceChildren();
+  }
+  while (body.children.length > tokens.length) body.lastElementChild?.remove();
+  const fresh = document.createDocumentFragment();
+  for (const token of tokens.slice(body.children.length)) fresh.append(span(token, token.n === chosen));
+  body.append(fresh);
+  const first = /** @type {HTMLElement | null} */ (body.querySelector(".t"));
+  if (first && !body.querySelector(".t[tabindex='0']")) first.tabIndex = 0;
+}
+
+/** @param {LiveToken} token @param {boolean} is_chosen */
+function span(token, is_chosen) {
+  const by_model = !("by_model" in token) || token.by_model;
+  const kind = `${by_model ? classes(token) : "t foreign"}${is_chosen ? " chosen" : ""}`;
+  const element = h("span", { class: kind, role: "button", tabindex: -1, dataset: { n: token.n } }, tokenNode(token.text));
+  if (!token.text.trim()) element.setAttribute("aria-label", visible(token.text) || "∅");
+  return element;
+}
+
+/** Watches which answers are in view, and gives them their tokens while the lens is on. */
+export class ColourWatch {
+  /**
+   * @param {import("./lens.js").LensPanel} lens
+   * @param {AbortSignal} ending
+   */
+  constructor(lens, ending) {
+    this.lens = lens;
+    /** @type {Map<Element, AnswerView>} */
+    this.views = new Map();
+    /** @type {Set<Element>} */
+    this.seen = new Set();
+    this.observer = new IntersectionObserver((entries) => this.onSeen(entries), { rootMargin: "300px" });
+    this.legend = h("div", { class: "legend", role: "group", "aria-label": t("lens.legend") });
+    this.drawLegend();
+    on("lens", () => this.drawAll(), ending);
+    ending.addEventListener("abort", () => this.observer.disconnect());
+  }
+
+  /** @param {AnswerView[]} views */
+  watch(views) {
+    for (const view of views) {
+      if (!this.views.has(view.element)) {
+        this.views.set(view.element, view);
+        this.observer.observe(view.element);
+      } else if (this.seen.has(view.element)) {
+        void this.show(view);
+      }
+    }
+  }
+
+  /** @param {IntersectionObserverEntry[]} entries */
+  onSeen(entries) {
+    for (const { target, isIntersecting } of entries) {
+      const view = this.views.get(target);
+      if (isIntersecting) this.seen.add(target);
+      else this.seen.delete(target);
+      if (view && isIntersecting) void this.show(view);
+    }
+  }
+
+  /** @param {AnswerView} view */
+  async show(view) {
+    const { turn } = view;
+    if (!choices.lens) return view.showTokens(null);
+    if (turn.status === "writing") return view.showTokens([]);
+    if (!turn.has_tokens || (view.tokens?.length && view.tokens_of === turn)) return;
+    try {
+      const { tokens } = await this.lens.of(turn.id);
+      if (!choices.lens || view.turn !== turn) return;
+      view.tokens_of = turn;
+      view.showTokens(tokens);
+    } catch {
+      view.showTokens(null); // the text is there all the same, and the panel says why when it is asked
+    }
+  }
+
+  drawAll() {
+    this.drawLegend();
+    for (const [element, view] of this.views) {
+      if (!choices.lens || this.seen.has(element)) void this.show(view);
+    }
+  }
+
+  drawLegend() {
+    document.body.dataset.colour = choices.lens ? choices.colour : "";
+    this.legend.hidden = !choices.lens;
+    const scale = SCALES[choices.colour];
+    const names = /** @type {(keyof typeof SCALES)[]} */ (Object.keys(SCALES));
+    const kinds = names.map((name) =>
+      h(
+        "button",
+        {
+          type: "button",
+          "aria-pressed": String(name === choices.colour),
+          onclick: () => {
+            choose({ colour: name });
+            emit("lens");
+            /** @type {HTMLElement | null} */ (this.legend.querySelector("[aria-pressed=true]"))?.focus();
+          },
+        },
+        t(`lens.${name}`),
+      ),
+    );
+    const letter = choices.colour[0];
+    const steps = scale.marks.map((mark, place) => h("span", { class: `t ${letter}${place}` }, mark));
+    this.legend.replaceChildren(
+      h("span", { class: "kinds" }, ...kinds),
+      h("span", { class: "steps", title: t(`lens.${choices.colour}.meaning`) }, ...steps, scale.unit ? h("small", {}, t("bits")) : ""),
+      h("span", { class: "grow" }),
+      iconButton("close", t("lens.turn_off"), toggleLens),
+    );
+  }
+}

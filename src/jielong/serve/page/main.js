@@ -1,0 +1,71 @@
+/** The page begins here: it asks the server for its state, and shows the view that the address names. */
+
+import { api, session } from "./api.js";
+import { Chat } from "./chat.js";
+import { askForKey } from "./dialogs.js";
+import { fill, h } from "./dom.js";
+import { closeNav, Nav } from "./nav.js";
+import { problem } from "./notice.js";
+import { applyLanguage, applyTheme } from "./settings.js";
+import { listenForKeys } from "./shortcuts.js";
+import { emit, page } from "./state.js";
+import { t } from "./strings.js";
+
+/** @typedef {{ close: () => void }} View */
+
+const main = /** @type {HTMLElement} */ (document.getElementById("main"));
+const aside = /** @type {HTMLElement} */ (document.getElementById("lens"));
+const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));
+const STATE_MS = 4000;
+
+/** @type {View | null} */
+let view = null;
+
+/** Show the view of the address: #/ and #/c/ID are the chat. */
+async function route() {
+  const [, name = "", id = ""] = location.hash.split("/").map(decodeURIComponent);
+  closeNav();
+  emit("conversations");
+  if (name === "" || name === "c") {
+    if (!(view instanceof Chat)) view = replace(new Chat(main, aside));
+    return /** @type {Chat} */ (view).open(id);
+  }
+}
+
+/** @param {View} next */
+function replace(next) {
+  view?.close();
+  return next;
+}
+
+/** Ask again while a model is being loaded, so that the page shows when it is there. */
+async function refreshState() {
+  if (!page.server.models.some((model) => model.is_loading)) return;
+  page.server = await api.state();
+  emit("state");
+}
+
+async function start() {
+  session.onLogin = askForKey;
+  applyTheme();
+  applyLanguage();
+  try {
+    page.server = await api.state();
+  } catch (error) {
+    return fill(main, h("div", { class: "column" }, problem(error, () => location.reload())));
+  }
+  applyLanguage();
+  aside.setAttribute("aria-label", t("lens.title"));
+  document.getElementById("scrim")?.addEventListener("click", closeNav);
+  new Nav(nav);
+  listenForKeys(() => {
+    if (!(view instanceof Chat) || !view.talk.unfinished) return false;
+    void view.attempt(() => /** @type {Chat} */ (view).talk.stop());
+    return true;
+  });
+  addEventListener("hashchange", () => void route());
+  setInterval(() => void refreshState().catch(() => {}), STATE_MS);
+  await route();
+}
+
+void start();

@@ -1,0 +1,192 @@
+/**
+ * The open conversation: its settings, its tree of turns, and all that can be done to it. Requests go to the server
+ * first; the tree changes by what comes back. Whoever shows it is told by `onChange`.
+ */
+
+import { api } from "./api.js";
+import { listen } from "./stream.js";
+import { choices, choose, emit, firstSettings, tellTabs } from "./state.js";
+import { continues, leafBelow, pathTo } from "./tree.js";
+
+/** @typedef {import("./stream.js").Writing} Writing */
+
+/**
+ * @typedef {object} Watcher
+ * @property {() => void} onPath  the turns that are shown, or the settings, may have changed
+ * @property {(turn: Turn, writing: Writing | null) => void} onTurn  one turn has grown or ended
+ * @property {(is_lost: boolean) => void} onConnection
+ */
+
+/** One conversation, or a new one that the server does not know before the first question. */
+export class Talk {
+  /**
+   * @param {Conversation | null} conversation
+   * @param {Turn[]} turns
+   * @param {Watcher} watcher
+   */
+  constructor(conversation, turns, watcher) {
+    this.conversation = conversation;
+    /** @type {Settings} */
+    this.settings = conversation ?? firstSettings();
+    this.turns = new Map(turns.map((turn) => [turn.id, turn]));
+    this.leaf = conversation?.leaf ?? "";
+    this.watcher = watcher;
+    /** @type {Map<string, Writing>} */
+    this.writing = new Map();
+    this.attend();
+  }
+
+  get id() {
+    return this.conversation?.id ?? "";
+  }
+
+  get path() {
+    return pathTo(this.turns, this.leaf);
+  }
+
+  /** The answer on the shown path that is being written. */
+  get unfinished() {
+    return this.path.findLast((turn) => turn.status === "writing");
+  }
+
+  /** Listen to every answer that is being written. */
+  attend() {
+    for (const turn of this.turns.values()) {
+      if (turn.status === "writing" && !this.writing.has(turn.id)) this.writing.set(turn.id, this.follow(turn));
+    }
+  }
+
+  /** @param {Turn} turn */
+  follow(turn) {
+    return listen(turn, {
+      onGrowth: (writing) => this.watcher.onTurn(this.turns.get(turn.id) ?? turn, writing),
+      onTitle: (title) => {
+        if (this.conversation) this.conversation.title = title;
+        emit("conversations");
+      },
+      onDone: (done) => {
+        this.writing.delete(turn.id);
+        this.turns.set(done.id, done);
+        this.watcher.onTurn(done, null);
+        this.watcher.onPath();
+        tellTabs(this.id);
+        emit("conversations");
+      },
+      onConnection: (is_lost) => {
+        this.watcher.onConnection(is_lost);
+        if (!is_lost) void this.reload();
+      },
+    });
+  }
+
+  /** Fetch the conversation again: after a lost connection, or when another tab changed it. */
+  async reload() {
+    if (!this.id) return;
+    const { conversation, turns } = await api.conversation(this.id);
+    const shown = this.leaf;
+    this.conversation = conversation;
+    this.settings = conversation;
+    for (const turn of turns) {
+      if (!this.writing.has(turn.id) || turn.status !== "writing") this.turns.set(turn.id, turn);
+    }
+    for (const [id, writing] of this.writing) {
+      if (this.turns.get(id)?.status === "writing") continue;
+      writing.close();
+      this.writing.delete(id);
+    }
+    if (continues(this.turns, conversation.leaf, shown)) this.leaf = conversation.leaf;
+    this.attend();
+    this.watcher.onPath();
+  }
+
+  /**
+   * Take turns that the server has made, show the last of them, and listen to it.
+   *
+   * @param {...Turn} turns
+   */
+  take(...turns) {
+    for (const turn of turns) {
+      this.turns.set(turn.id, turn);
+      this.leaf = turn.id;
+    }
+    this.attend();
+    this.watcher.onPath();
+    tellTabs(this.id);
+    emit("conversations");
+  }
+
+  /**
+   * Say something after `parent`; the first question makes the conversation.
+   *
+   * @param {string} text
+   * @param {string} [parent]
+   */
+  async say(text, parent = this.path.at(-1)?.id ?? "") {
+    if (!this.conversation) {
+      this.conversation = await api.create(this.settings);
+      this.settings = this.conversation;
+    }
+    const { question, answer } = await api.say(this.id, parent, text);
+    this.take(question, answer);
+  }
+
+  /** @param {Turn} question */
+  async answerAgain(question) {
+    const { model, strategy, sampling } = this.settings;
+    this.take((await api.answerAgain(question.id, { model, strategy, sampling })).answer);
+  }
+
+  /** @param {Turn} answer */
+  async goOn(answer) {
+    this.take((await api.goOn(answer.id)).answer);
+  }
+
+  /** @param {string} answer @param {number} n @param {number} token */
+  async branch(answer, n, token) {
+    this.take((await api.branch(answer, n, token)).answer);
+  }
+
+  /** @param {Turn} answer @param {string} text */
+  async correct(answer, text) {
+    this.take((await api.correct(answer.id, text)).answer);
+  }
+
+  async stop() {
+    const turn = this.unfinished;
+    if (turn) await api.stop(turn.id);
+  }
+
+  /**
+   * Show another sibling of a turn, with what came after it.
+   *
+   * @param {Turn} turn
+   */
+  async show(turn) {
+    this.leaf = leafBelow(this.turns, turn);
+    this.watcher.onPath();
+    await api.change(this.id, { leaf: this.leaf });
+  }
+
+  /**
+   * Change the model, strategy, system prompt or sampling; new conversations begin with them too.
+   *
+   * @param {Partial<Settings>} changes
+   */
+  async set(changes) {
+    const { system: _, ...lasting } = changes;
+    choose({ settings: { ...choices.settings, ...lasting } });
+    if (this.conversation) {
+      this.conversation = await api.change(this.id, changes);
+      this.settings = this.conversation;
+    } else {
+      this.settings = { ...this.settings, ...changes };
+    }
+    this.watcher.onPath();
+    tellTabs(this.id);
+  }
+
+  close() {
+    for (const writing of this.writing.values()) writing.close();
+    this.writing.clear();
+  }
+}

@@ -63,9 +63,10 @@ class Runner:
         failed: Failed,
         **more: Any,
     ) -> int:
-        """Queue a request; its number here. Its events are told to `heard`, each step's in one call, in the caller's event loop.
+        """Queue a request; its number here. `heard` gets its events in the caller's event loop, each step's in one call.
 
-        `failed` is told where it cannot go on; `more` are options of the engine's `submit`. TooLongError and ConfigError as the engine's `submit`, at once.
+        `failed` is told where it cannot go on; `more` are options of the engine's `submit`. TooLongError and ConfigError as
+        there, at once.
         """
         self.engine.check(request)
         reader = _Reader(asyncio.get_running_loop(), heard, failed)

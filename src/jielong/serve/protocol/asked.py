@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ from jielong.errors import ConfigError
 from jielong.records import Conversation
 from jielong.runs import derive_seed
 from jielong.serve.answering import Handed, open_strategy, room_for_answer
-from jielong.serve.grammar import Grammars
+from jielong.serve.grammar import compile_schema
 from jielong.serve.limits import check_logit_bias, check_schema, check_top_logprobs
 from jielong.serve.models import Model
 from jielong.serve.protocol.reading import (
@@ -50,7 +51,7 @@ class Asked:
         return isinstance(self.strategy, Direct)
 
 
-async def asked_of(request: ChatRequest, model: Model, strategy: str, handed: Handed, grammars: Grammars) -> Asked:
+async def asked_of(request: ChatRequest, model: Model, strategy: str, handed: Handed) -> Asked:
     """What a chat request asks for. The model is in memory."""
     conversation, tools = conversation_of(request.messages), tools_of(request)
     extension = request.jielong
@@ -64,7 +65,7 @@ async def asked_of(request: ChatRequest, model: Model, strategy: str, handed: Ha
         raise Refused(404, str(error), code="model_not_found", param="model") from error
     port = model.port
     demanded = _demanded(request, tools)
-    schema = _schema(request, demanded)
+    schema, vocab_size = _schema(request, demanded), 0
     if isinstance(port, LocalPort):
         options = replace(options, tools=tuple(tool.schema for tool in tools))
         if not strategy:
@@ -88,7 +89,9 @@ async def asked_of(request: ChatRequest, model: Model, strategy: str, handed: Ha
         raise Refused(400, "a strategy takes no tools and no response_format of the client", param="model")
     choices = [options if i == 0 else options.draw("choice", i) for i in range(request.n or 1)]
     if schema is not None:
-        choices = [replace(one, allowed=await grammars.allowed(model.tokenizer, schema)) for one in choices]
+        assert isinstance(port, LocalPort)
+        grammar = await asyncio.to_thread(compile_schema, check_schema(schema), port.tokenizer, vocab_size)
+        choices = [replace(one, allowed=grammar.matcher()) for one in choices]
     if demanded:
         opening = _call_opening(model)
         choices = [replace(one, opening_ids=opening) for one in choices]
@@ -129,14 +132,17 @@ def _schema(request: ChatRequest, demanded: Sequence[Tool]) -> dict[str, Any] | 
         return {"type": "object"}
     if wanted.json_schema is None or wanted.json_schema.schema_ is None:
         raise Refused(400, "response_format json_schema lacks its schema", param="response_format.json_schema.schema")
-    check_schema(wanted.json_schema.schema_)
     return wanted.json_schema.schema_
 
 
 def _call_schema(tool: Tool) -> dict[str, Any]:
+    # a schema that names its properties means these alone: a small model would invent others without end
+    arguments = (
+        {"additionalProperties": False, **tool.parameters} if "properties" in tool.parameters else tool.parameters
+    )
     return {
         "type": "object",
-        "properties": {"name": {"const": tool.name}, "arguments": dict(tool.parameters)},
+        "properties": {"name": {"const": tool.name}, "arguments": dict(arguments)},
         "required": ["name", "arguments"],
         "additionalProperties": False,
     }

@@ -90,11 +90,12 @@ async def _choice(asked: Asked, options: Options, mailbox: Mailbox[Piece] | None
     """One choice. Where there is a mailbox, it is told what is written; a call that is written is no text."""
     tools = by_name(asked.tools)
     spoken: Spoken | None = None
-    on_happening = None
+    told, on_happening = list[str](), None
     if mailbox is not None:
         box = mailbox
 
         def say(text: str) -> None:
+            told.append(text)
             box.put((index, "text", text))
 
         def happen(happening: Happening) -> None:
@@ -113,12 +114,21 @@ async def _choice(asked: Asked, options: Options, mailbox: Mailbox[Piece] | None
     outcome = await answer(asked.model, asked.strategy, asked.conversation, options, on_happening)
     if spoken is not None:
         spoken.finish()
+    if mailbox is not None and not asked.is_direct:
+        mailbox.put((index, "text", _rest("".join(told), outcome.answer.text)))
     if tools:
         said = outcome.answer
         message = with_calls(said.message, tools)
         stop = "tool_calls" if message.tool_calls else said.stop
         outcome = replace(outcome, answer=replace(said, message=message, stop=stop))
     return outcome
+
+
+def _rest(told: str, text: str) -> str:
+    """The text of an answer that was not told while it was written, as a strategy may choose among several at its end."""
+    if text.startswith(told):
+        return text[len(told) :]
+    return f"\n\n{text}"
 
 
 def _joined(

@@ -71,7 +71,7 @@ async def chat_completions(request: Request, body: ChatRequest) -> Response:
         if await unless_hung_up(request, _entered(stack, hall, model, work)) is None:
             return Response(status_code=HUNG_UP)
         await stack.enter_async_context(hall.models.using(model.name))
-        asked = await asked_of(body, model, strategy, hall.handed, hall.grammars)
+        asked = await asked_of(body, model, strategy, hall.handed)
         if body.stream:
             has_usage = bool(body.stream_options and body.stream_options.include_usage)
             return EventStream(_held(chat.stream(asked, name, has_usage=has_usage), stack.pop_all()))

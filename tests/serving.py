@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -85,8 +86,6 @@ class Served:
                 if line.startswith("event: "):
                     name = line[7:]
                 elif line.startswith("data: "):
-                    import json
-
                     found.append((name, json.loads(line[6:])))
         return found
 

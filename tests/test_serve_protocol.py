@@ -39,12 +39,9 @@ def ask(served: Served, **fields):
 
 def pieces(served: Served, path: str = "/chat/completions", **fields) -> list[dict]:
     body = {"model": "tiny", "stream": True, "max_tokens": 12, **fields}
-    found = []
     with served.api.stream("POST", path, json=body) as response:
         assert response.status_code == 200, response.read()
-        for line in response.iter_lines():
-            if line.startswith("data: "):
-                found.append(line[6:])
+        found = [line[6:] for line in response.iter_lines() if line.startswith("data: ")]
     assert found.pop() == "[DONE]"
     return [json.loads(one) for one in found]
 

@@ -109,8 +109,9 @@ def test_turns_are_a_tree_whose_branches_are_read_from_the_root(store: Store):
     question, first = store.add_question_and_answer(talk, "", "Hello", "Hi", status="done")
     second = store.add_turn(talk, question.id, "assistant", "Hello!")
     more, answer = store.add_question_and_answer(talk, first.id, "And?")
-    edited = store.add_turn(talk, "", "user", "Good day")
-    assert store.turns(talk) == [question, first, second, more, answer, edited]
+    edited, last = store.add_question_and_answer(talk, "", "Good day", "Hi", trace=TRACE)
+    assert last.has_trace and store.trace(last.id) == TRACE
+    assert store.turns(talk) == [question, first, second, more, answer, edited, last]
     assert store.path(answer.id) == [question, first, more, answer]
     assert store.path(second.id) == [question, second]
     assert store.path(edited.id) == [edited]

@@ -72,6 +72,9 @@ def long_trace(num_tokens: int = 400, num_candidates: int = 20) -> Trace:
     return Trace(ids, ids, logprobs, (True,) * num_tokens, tuple(drawn() for _ in ids), "int8", 7)
 
 
+PASSAGE = {"n": 1, "title": "notes.txt", "place": "", "text": "…", "score": 0.5}
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     with open_store(tmp_path_factory.mktemp("store") / "talks.db") as store:
@@ -81,7 +84,12 @@ def store(tmp_path_factory):
 @pytest.fixture
 def export(store: Store) -> dict:
     """A talk of two questions, one with two answers, as JSON that went through a file."""
-    talk = store.add_talk("天气", model="smollm2", system="Be brief.", sampling={"temperature": 0.5, "seed": 3})
+    talk = store.add_talk(
+        "天气",
+        model="smollm2",
+        system="Be brief.",
+        sampling={"temperature": 0.5, "seed": None, "top_k": 5.0, "min_p": None},
+    )
     question, first = store.add_question_and_answer(talk.id, "", "你好", "您好", status="done", strategy="vote:5")
     store.add_turn(
         talk.id,
@@ -89,12 +97,28 @@ def export(store: Store) -> dict:
         "assistant",
         "Hi!",
         trace=long_trace(3, 2),
-        trail=({"kind": "passages", "passages": [{"id": "p", "n": 1, "text": "…", "is_good": True, "score": 0.5}]},),
+        trail=(
+            {"kind": "note", "text": "一"},
+            {"kind": "call", "number": 1, "label": "draft", "depth": 0, "text": "Hi", "is_over": True},
+            {"kind": "passages", "query": "q", "passages": [PASSAGE]},
+            {
+                "kind": "tool",
+                "id": "",
+                "name": "python",
+                "line": "1+1",
+                "changes": False,
+                "state": "done",
+                "result": "2",
+            },
+            {"kind": "dropped", "num_turns": 2},
+        ),
         usage={"prompt_tokens": 3, "seconds": 0.5, "context": None},
         chosen={"of": first.id, "n": 1, "id": 42},
         seed=5,
         sampling={"top_p": 0.9, "stop": ["\n"], "stop_ids": [2]},
     )
+    edited = {"of": first.id, "n": 0, "id": None}
+    store.add_turn(talk.id, question.id, "assistant", "Hello!", is_edited=True, chosen=edited)
     store.add_question_and_answer(talk.id, "", "Good day")
     return parse_json(json.dumps(store.export(talk.id), ensure_ascii=False))
 
@@ -151,15 +175,16 @@ def test_an_imported_conversation_is_the_exported_one_under_new_ids(store: Store
     talk = store.import_(export)
     told = export["talk"]
     assert (talk.title, talk.model, talk.system) == ("天气", "smollm2", "Be brief.")
-    assert (talk.created, talk.origin, talk.sampling) == (told["created"], "import", {"temperature": 0.5, "seed": 3})
+    assert (talk.created, talk.origin, talk.sampling) == (told["created"], "import", told["sampling"])
     assert talk.updated >= before and store.talk(talk.id) == talk and store.talks(limit=1) == [talk]
     old, new = export["turns"], store.turns(talk.id)
     name = {"": "", **{one["id"]: turn.id for one, turn in zip(old, new, strict=True)}}
     assert talk.leaf == name[told["leaf"]] and not set(name) & set(name.values()) - {""}
     assert [turn.parent for turn in new] == [name[one["parent"]] for one in old]
-    assert [turn.content for turn in new] == ["你好", "您好", "Hi!", "Good day", ""]
-    assert [turn.status for turn in new] == ["done", "done", "done", "done", "interrupted"]
+    assert [turn.content for turn in new] == ["你好", "您好", "Hi!", "Hello!", "Good day", ""]
+    assert [turn.status for turn in new] == ["done"] * 5 + ["interrupted"]
     assert new[2].chosen == {"of": new[1].id, "n": 1, "id": 42}
+    assert new[3].chosen == {"of": new[1].id, "n": 0, "id": None} and new[3].is_edited
     assert list(new[2].trail) == old[2]["trail"] and new[2].usage == old[2]["usage"]
     assert new[2].sampling == old[2]["sampling"] and new[2].seed == 5
     assert store.trace(new[2].id) == long_trace(3, 2) and store.trace(new[1].id) is None
@@ -205,6 +230,7 @@ WRONG = [
     (("talk", "created"), math.nan, "expected a finite number"),
     (("talk", "sampling", "temperature"), "hot", 'has temperature = "hot"; expected a finite number'),
     (("talk", "sampling", "temperature"), -3, "sampling option temperature is -3"),
+    (("talk", "sampling", "top_k"), 2.5, "has top_k = 2.5; expected a whole number"),
     (("talk", "sampling", "temprature"), 1, "unknown field 'temprature'; did you mean 'temperature'"),
     (("turns", 0, "role"), "tool", 'has role = "tool"; expected one of user, assistant'),
     (("turns", 0, "role"), ["user"], "expected a string"),
@@ -217,6 +243,11 @@ WRONG = [
     (("turns", 0, "usage"), {"seconds": "long"}, "expected an object of at most 100 numbers"),
     (("turns", 0, "trail"), [5], r"trail\[0\] of turns\[0\] of the conversation is a number; expected an object"),
     (("turns", 0, "trail"), [{"text": "x"}], "lacks the field 'kind'"),
+    (("turns", 0, "trail"), [{"kind": "x"}], "expected one of note, dropped, call, passages, tool"),
+    (("turns", 0, "trail"), [{"kind": "passages", "passages": 5}], "has passages = 5; expected a list of objects"),
+    (("turns", 0, "trail"), [{"kind": "passages", "passages": [{}]}], "lacks the field 'n'"),
+    (("turns", 0, "trail"), [{"kind": "call", "number": "x"}], "has number = "),
+    (("turns", 2, "trail", 3, "state"), "sleeps", "expected one of asks, runs, done, refused"),
     (("turns", 0, "trail"), [{"kind": "x", "y": math.inf}], "expected strings, finite numbers"),
     (("turns", 0, "trail"), [{"kind": "x", "y": [0] * 100_001}], "more than 100,000 values in its trail"),
     (("turns", 0, "trail"), [{"kind": "x", "y": [[]] * 100_001}], "more than 100,000 values in its trail"),
@@ -245,6 +276,15 @@ def test_an_import_that_is_not_in_order_is_refused_whole_in_one_sentence(store: 
         store.import_(change(export, *path, to=to))
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
     assert store.talks(limit=1000) == before
+
+
+@pytest.mark.parametrize("state", ["asks", "runs"])
+def test_an_imported_tool_asks_nobody(store: Store, export, state):
+    talk = store.import_(
+        change(change(export, "turns", 2, "trail", 3, "state", to=state), "turns", 2, "trail", 3, "id", to="7")
+    )
+    tool = store.turns(talk.id)[2].trail[3]
+    assert (tool["state"], tool["id"], tool["result"]) == ("refused", "", "2")
 
 
 def test_circles_and_twins_are_refused_and_several_roots_are_not(store: Store):
@@ -305,7 +345,13 @@ def small_export(store: Store) -> str:
     question, first = store.add_question_and_answer(talk.id, "", "a", "b", status="done", usage={"calls": 1})
     chosen = {"of": first.id, "n": 0, "id": 1}
     store.add_turn(
-        talk.id, question.id, "assistant", "c", trace=long_trace(2, 1), chosen=chosen, trail=({"kind": "x"},)
+        talk.id,
+        question.id,
+        "assistant",
+        "c",
+        trace=long_trace(2, 1),
+        chosen=chosen,
+        trail=({"kind": "passages", "passages": [PASSAGE]},),
     )
     return json.dumps(store.export(talk.id))
 

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, inspect
 
 from jielong.errors import ConfigError, DataError, NotFoundError, ResourceError
 from jielong.records import Candidate, Cut, Draw
-from jielong.serve.store import Store, Trace, open_store
+from jielong.serve.store import Store, Trace, database, open_store
 from jielong.serve.store.tables import METADATA, VERSION_TABLE
 
 TRACE = Trace(
@@ -109,8 +109,9 @@ def test_turns_are_a_tree_whose_branches_are_read_from_the_root(store: Store):
     question, first = store.add_question_and_answer(talk, "", "Hello", "Hi", status="done")
     second = store.add_turn(talk, question.id, "assistant", "Hello!")
     more, answer = store.add_question_and_answer(talk, first.id, "And?")
-    edited = store.add_turn(talk, "", "user", "Good day")
-    assert store.turns(talk) == [question, first, second, more, answer, edited]
+    edited, last = store.add_question_and_answer(talk, "", "Good day", "Hi", trace=TRACE)
+    assert last.has_trace and store.trace(last.id) == TRACE
+    assert store.turns(talk) == [question, first, second, more, answer, edited, last]
     assert store.path(answer.id) == [question, first, more, answer]
     assert store.path(second.id) == [question, second]
     assert store.path(edited.id) == [edited]
@@ -494,6 +495,21 @@ def test_threads_share_a_store_and_two_stores_a_file(store: Store, path: Path):
     assert not wrong
     turns = store.turns(talk)
     assert len(turns) == 200 and len({turn.id for turn in turns}) == 200
+
+
+def test_a_file_that_another_process_holds_is_read_and_said_to_be_held(path: Path, monkeypatch):
+    monkeypatch.setattr(database, "_WAIT_S", 0.1)
+    with open_store(path) as store:
+        talk = store.add_talk()
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ResourceError, match=r"talks\.db is held by another process for over 0\.1 s"):
+            store.add_talk()
+        assert store.talks() == [talk]
+        other.execute("ROLLBACK")
+        other.close()
+        store.add_talk()
+        assert len(store.talks()) == 2
 
 
 def test_the_library_of_databases_is_imported_by_the_store_alone():

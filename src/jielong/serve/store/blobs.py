@@ -73,7 +73,7 @@ def pack(trace: Trace) -> bytes:
 
 def unpack(blob: bytes) -> Trace:
     """The trace of `pack`; DataError where the bytes are damaged or of another version."""
-    if zlib.crc32(blob[4:]) != int.from_bytes(blob[:4], "little"):
+    if len(blob) <= 4 or zlib.crc32(blob[4:]) != int.from_bytes(blob[:4], "little"):
         raise DataError(f"a trace of {len(blob)} bytes is damaged; restore a copy of the database, or do without it")
     with np.load(io.BytesIO(blob[4:]), allow_pickle=False) as columns:
         head = json.loads(columns["head"].tobytes())

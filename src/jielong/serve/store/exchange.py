@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jielong.errors import DataError, JielongError
+from jielong.errors import DataError, JielongError, did_you_mean
 from jielong.outside import MOST, Fields, is_number, is_whole, shown
 from jielong.records import Candidate, Cut, Draw, Sampling
 from jielong.serve.store.nouns import STATUSES, TURN_ROLES, Talk, Trace, Turn
@@ -30,6 +30,8 @@ _MAX_TRAIL = 100_000
 """Values in the notes of one turn."""
 _MAX_NESTING = 20
 _MAX_ID = 2**31 - 1
+
+_TOOL_STATES = ("asks", "runs", "done", "refused")
 
 _CANDIDATE = ["id", "model", "tempered", "left", "cut"]
 _CUT = ["filter", "num_ids", "probability"]
@@ -198,24 +200,29 @@ def _turn(fields: Fields, limits: _Limits, id: str, talk: str, parent: str, ids:
 
 
 def _sampling(fields: Fields) -> dict[str, Any]:
-    """Options that are known, each within its bounds."""
+    """Options that are known, each within its bounds; null stands for whatever is usual."""
     inner = fields.inner("sampling", {})
     sampling: dict[str, Any] = {}
-    for name in inner.data:
-        if name in ("max_tokens", "top_k"):
-            sampling[name] = inner.whole(name, high=2**31 - 1)
+    for name, value in inner.data.items():
+        if value is None:
+            sampling[name] = inner.take(name)
         elif name == "seed":
-            sampling[name] = inner.whole(name, or_null=True)
+            sampling[name] = inner.whole(name)
         elif name == "stop_ids":
             sampling[name] = inner.wholes(name, high=_MAX_ID)
         elif name == "stop":
             sampling[name] = inner.texts(name)
         elif name in _SAMPLING:
             sampling[name] = inner.number(name)
-    inner.taken.update(_SAMPLING, ("seed",))
-    inner.finish()
+            if name in ("max_tokens", "top_k") and value != int(value):
+                inner.wrong(name, "a whole number")
+    for name in inner.data:
+        if name not in (*_SAMPLING, "seed"):
+            raise DataError(
+                f"{inner.where} has an unknown field {name!r:.40}; {did_you_mean(name, (*_SAMPLING, 'seed'))}"
+            )
     try:
-        Sampling(**{name: value for name, value in sampling.items() if name != "seed"})
+        Sampling(**{name: value for name, value in sampling.items() if name != "seed" and value is not None})
     except JielongError as error:
         raise DataError(f"{inner.where}: {error}") from None
     return sampling
@@ -237,9 +244,9 @@ def _chosen(fields: Fields, ids: Mapping[str, str]) -> dict[str, Any] | None:
     of = inner.text("of")
     if of not in ids:
         inner.wrong("of", "the id of a turn that stands before it")
-    chosen = {"of": ids[of], "n": inner.whole("n", high=_MAX_ID), "id": inner.whole("id", high=_MAX_ID)}
+    n, id = inner.whole("n", high=_MAX_ID), inner.whole("id", None, high=_MAX_ID)
     inner.finish()
-    return chosen
+    return {"of": ids[of], "n": n, "id": id}
 
 
 def _trail(fields: Fields, limits: _Limits) -> tuple[dict[str, Any], ...]:
@@ -251,9 +258,40 @@ def _trail(fields: Fields, limits: _Limits) -> tuple[dict[str, Any], ...]:
             limits.spend("letters", len(value), fields.where)
         elif not (value is None or isinstance(value, bool) or is_whole(value, -MOST) or is_number(value)):
             fields.wrong("trail", "strings, finite numbers, true, false and null")
-    for note in notes:
-        note.text("kind")
-    return tuple(note.data for note in notes)
+    return tuple(_note(note) for note in notes)
+
+
+def _note(note: Fields) -> dict[str, Any]:
+    """A note of a kind that the page shows, with the fields that it reads; others may stand beside them."""
+    kind = note.text("kind")
+    if kind == "note":
+        note.text("text")
+    elif kind == "dropped":
+        note.whole("num_turns")
+    elif kind == "call":
+        for name in ("number", "depth"):
+            note.whole(name)
+        for name in ("label", "text"):
+            note.text(name)
+        note.flag("is_over")
+    elif kind == "passages":
+        note.text("query", "")
+        for passage in note.inners("passages"):
+            passage.whole("n")
+            for name in ("title", "place", "text"):
+                passage.text(name)
+    elif kind == "tool":
+        for name in ("id", "name", "line", "result"):
+            note.text(name)
+        note.flag("changes")
+        if note.text("state") not in _TOOL_STATES:
+            note.wrong("state", f"one of {', '.join(_TOOL_STATES)}")
+        # nobody here waits for the answer of a person, or for the tool, any more
+        state = note.data["state"]
+        return {**note.data, "id": "", "state": "refused" if state in ("asks", "runs") else state}
+    else:
+        note.wrong("kind", "one of note, dropped, call, passages, tool")
+    return note.data
 
 
 def _values(value: Any, where: str, depth: int = 0) -> Iterator[Any]:

@@ -131,14 +131,24 @@ class Store:
             return _add(connection, talk, parent, role, content, blob, fields)
 
     def add_question_and_answer(
-        self, talk: str, parent: str, question: str, answer: str = "", **fields: Any
+        self,
+        talk: str,
+        parent: str,
+        question: str,
+        answer: str = "",
+        *,
+        trace: Trace | None = None,
+        **fields: Any,
     ) -> tuple[Turn, Turn]:
-        """A question and the answer below it, both or neither; `fields` are the answer's, which is being written if they do
-        not say otherwise."""
+        """A question and the answer below it: both, or neither where one is refused.
+
+        `fields` and `trace` are the answer's, which is being written where they do not say otherwise.
+        """
         _check_names(fields, _TURN_ADDITIONS, "a turn")
+        blob = pack(trace) if trace is not None else None
         with self._database.write() as connection:
             asked = _add(connection, talk, parent, "user", question, None, {})
-            return asked, _add(connection, talk, asked.id, "assistant", answer, None, {"status": "writing", **fields})
+            return asked, _add(connection, talk, asked.id, "assistant", answer, blob, {"status": "writing", **fields})
 
     def change_turn(self, id: str, *, trace: Trace | None = None, **fields: Any) -> Turn:
         """The turn with these fields changed; a trace replaces the one there is."""

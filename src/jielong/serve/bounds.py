@@ -18,6 +18,8 @@ Send = Callable[[Event], Awaitable[None]]
 
 UPLOADS = "/api/library/documents"
 """The path below which a body may be a document."""
+IMPORTS = "/api/conversations/import"
+"""The path where it may be a conversation with the draws of all its tokens, some 2 kB each."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Bounds:
 
     def limit_of(self, path: str) -> int:
         """Bytes that a body sent to this path may have."""
-        return self.upload_bytes if path == UPLOADS or path.startswith(f"{UPLOADS}/") else self.body_bytes
+        is_large = path == IMPORTS or path == UPLOADS or path.startswith(f"{UPLOADS}/")
+        return self.upload_bytes if is_large else self.body_bytes
 
 
 def server_options() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jielong.errors import ConfigError, DataError, JielongError, RefusedError, ResourceError, TooLongError
+from jielong.errors import ConfigError, DataError, JielongError, NotFoundError, RefusedError, ResourceError, TooLongError
 from jielong.serve.refused import Refused, answer_refused
 
 _log = logging.getLogger("jielong.serve")
@@ -22,6 +22,8 @@ def refused_of(error: JielongError) -> Refused:
     """An error of ours as a client is told it: what it sent is to blame, or a server behind this one, or this machine."""
     if isinstance(error, Refused):
         return error
+    if isinstance(error, NotFoundError):
+        return Refused(404, str(error), code="not_found")
     if isinstance(error, TooLongError):
         return Refused(400, str(error), code="context_length_exceeded", param="messages")
     if isinstance(error, RefusedError):

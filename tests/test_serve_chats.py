@@ -186,7 +186,7 @@ def test_conversations_are_searched_changed_exported_imported_and_deleted(served
     data = sent(served, "GET", f"conversations/{talk['id']}/export")
     copy = sent(served, "POST", "conversations/import", data)
     turns = sent(served, "GET", f"conversations/{copy['id']}")["turns"]
-    assert copy["origin"] == "import" and [turn["text"] for turn in turns][0] == "秘鲁的首都是什么？"
+    assert copy["origin"] == "import" and turns[0]["text"] == "秘鲁的首都是什么？"
     assert sent(served, "GET", f"turns/{turns[1]['id']}/tokens")["tokens"]
     sent(served, "DELETE", f"conversations/{talk['id']}")
     assert served.page.get(f"/api/conversations/{talk['id']}").status_code == 404
@@ -202,9 +202,7 @@ def test_the_library_answers_with_passages_that_open(served):
 
 
 def test_files_are_added_to_the_library_and_removed(served, folder):
-    response = served.page.post(
-        "/api/library/documents?name=../../tea.txt", content=b"Green tea wants 80 degrees."
-    )
+    response = served.page.post("/api/library/documents?name=../../tea.txt", content=b"Green tea wants 80 degrees.")
     lines = [json.loads(line) for line in response.text.splitlines()]
     assert lines[-1]["state"] == "done", lines
     documents = sent(served, "GET", "library")["documents"]
@@ -310,3 +308,32 @@ def test_a_runner_gives_several_loops_their_own_events(folder):
         assert asyncio.run(all_of(LocalPort(engine, tokenizer, writer=runner))) == alone
     finally:
         runner.close()
+
+
+def test_a_talk_of_the_terminal_goes_on_and_opens_on_the_page(folder, monkeypatch, capsys):
+    from jielong.cli.main import main
+
+    home = folder / "home"
+    monkeypatch.setenv("JIELONG_HOME", str(home))
+
+    def talk(*lines: str, more: tuple[str, ...] = ()) -> str:
+        said = iter([*lines, "/quit"])
+        monkeypatch.setattr("builtins.input", lambda prompt: next(said))
+        assert main(["chat", str(folder / "tiny"), "--max-tokens", "6", "--system", "Be brief.", *more]) == 0
+        return capsys.readouterr().out
+
+    talk("What is the capital of Peru?")
+    out = talk("And its currency?", more=("--continue",))
+    assert "you> What is the capital of Peru?" in out
+    talk("Nothing of this", more=("--no-history",))
+    with opened(folder, store=home / "conversations.db") as served:
+        (found,) = sent(served, "GET", "conversations")["conversations"]
+        turns = sent(served, "GET", f"conversations/{found['id']}")["turns"]
+        assert found["origin"] == "terminal" and found["system"] == "Be brief."
+        assert [turn["text"] for turn in turns if turn["role"] == "user"] == [
+            "What is the capital of Peru?",
+            "And its currency?",
+        ]
+        answers = [turn for turn in turns if turn["role"] == "assistant" and turn["has_tokens"]]
+        lens = sent(served, "GET", f"turns/{answers[0]['id']}/tokens")
+        assert len(lens["tokens"][0]["likeliest"]) == 20

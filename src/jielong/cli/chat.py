@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.cells import chop_cells
 
 from jielong.cli.dice import SEED_HELP, seed_of
+from jielong.cli.history import CANDIDATES, History, is_kept, said_before
 from jielong.cli.models import add_weights
 from jielong.cli.parsing import Parser
 from jielong.cli.tools import (
@@ -62,6 +63,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     parser.add_argument("--stage", help="pretrain, sft or rl; without it, the last one trained")
     parser.add_argument("--system", default="", help="a system message before the talk")
+    parser.add_argument(
+        "--continue", dest="goes_on", action="store_true", help="go on with the last talk of the terminal that was kept"
+    )
+    parser.add_argument("--no-history", action="store_true", help="keep nothing of this talk")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--max-tokens", type=int, default=80)
@@ -88,7 +93,8 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
         port = open_late(spec, stage=arguments.stage, weights=arguments.weights, slots=1, timeout_s=arguments.timeout)
         if not named_means.library and isinstance(port, LatePort):
             port.open()  # with a library it may never be asked
-        strategy = named(strategy_of("", named_means), with_reading(means, port))
+        spec_of_strategy = strategy_of("", named_means)
+        strategy = named(spec_of_strategy, with_reading(means, port))
         tools = means.get("tools", ())
         sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature, top_p=arguments.top_p)
         offered = tuple(tool.schema for tool in tools)
@@ -96,6 +102,11 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
         print(f"{port.name}\n{HELP}")
         seed = seed_of(arguments)
         messages, turn = opening, 0
+        history = None if arguments.no_history else History(spec, arguments.system, goes_on=arguments.goes_on)
+        if history is not None and arguments.goes_on:
+            messages = history.messages()
+            for line in said_before(messages, shutil.get_terminal_size().columns - 1):
+                print(line)
         try:
             while True:
                 try:
@@ -110,6 +121,8 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     return 0
                 if said == "/new":
                     messages = opening
+                    if history is not None:
+                        history.begin_anew()
                     print("(a new conversation)")
                     continue
                 if not said:
@@ -125,6 +138,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     derive_seed(seed, "turn", turn),
                     on_text=shown.say,
                     on_thought=shown.think,
+                    candidates=CANDIDATES if history is not None and is_kept() else 0,
                 )
                 try:
                     kept, outcome = await _answered(strategy, kept, port, options, shown)
@@ -145,7 +159,11 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                 before = outcome.calls[-1].conversation.messages if tools else kept
                 messages = (*before, answer.message)
                 turn += 1
+                if history is not None:
+                    history.keep(said, answer, options, "" if spec_of_strategy == "direct" else spec_of_strategy)
         finally:
+            if history is not None:
+                history.close()
             await port.close()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import webbrowser
 from pathlib import Path
@@ -12,7 +11,7 @@ from jielong.cli.models import add_weights
 from jielong.cli.report import locale_language
 from jielong.cli.tools import add_options, means_of
 from jielong.errors import ConfigError
-from jielong.opening.ports import MODEL_HELP, newest_run
+from jielong.opening.ports import MODEL_HELP, default_store, newest_run
 
 EXAMPLE = """examples:
   jielong serve                                    the newest run, at http://127.0.0.1:8000
@@ -87,10 +86,3 @@ def _serve(arguments: argparse.Namespace) -> int:
         webbrowser.open(address)
     server.run()
     return 0
-
-
-def default_store() -> Path:
-    """Where conversations are kept where nobody says otherwise: for this user on this machine."""
-    home = os.environ.get("JIELONG_HOME")
-    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return Path(home) / "conversations.db" if home else base / "jielong" / "conversations.db"

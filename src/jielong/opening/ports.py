@@ -26,6 +26,13 @@ def aliases_file() -> Path:
     return Path(base) / ("aliases.json" if os.environ.get("JIELONG_HOME") else "jielong/aliases.json")
 
 
+def default_store() -> Path:
+    """Where conversations are kept where nobody says otherwise: for this user on this machine."""
+    home = os.environ.get("JIELONG_HOME")
+    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return Path(home) / "conversations.db" if home else base / "jielong" / "conversations.db"
+
+
 def aliases() -> dict[str, str]:
     """The short names that were given to models; DataError where their file is damaged."""
     from jielong.outside import read_json_file
@@ -51,6 +58,17 @@ def long_name(spec: str) -> str:
     known = aliases()
     name, _, stage = spec.rpartition(":")
     return f"{known[name]}:{stage}" if spec not in known and name in known else known.get(spec, spec)
+
+
+def served_name(spec: str) -> str:
+    """What a model is called on a server: its run, RUN:STAGE, its folder, or its name on another server."""
+    from jielong.runs import named_stage
+
+    spec = long_name(spec)
+    if is_address(spec):
+        return spec.partition("#")[2] or shown_address(spec)
+    path, stage = named_stage(Path(spec))
+    return f"{path.name}:{stage}" if stage else path.name.removesuffix(".gguf")
 
 
 def newest_run(root: Path) -> Path:

@@ -66,7 +66,7 @@ class Bounds:
 
     def limit_of(self, path: str) -> int:
         """Bytes that a body sent to this path may have."""
-        is_large = path == IMPORTS or path == UPLOADS or path.startswith(f"{UPLOADS}/")
+        is_large = path in (IMPORTS, UPLOADS) or path.startswith(f"{UPLOADS}/")
         return self.upload_bytes if is_large else self.body_bytes
 
 

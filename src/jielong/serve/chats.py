@@ -17,6 +17,7 @@ from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Conversation, Draw, Message, Sampling
 from jielong.serve.answering import Handed, open_strategy
 from jielong.serve.following import Told
+from jielong.serve.kept import sampling_json
 from jielong.serve.markdown import render
 from jielong.serve.models import Models
 from jielong.serve.refused import Refused
@@ -271,7 +272,7 @@ def _answer_fields(plan: Plan) -> dict[str, Any]:
         "model": plan.model,
         "strategy": plan.strategy,
         "seed": plan.seed,
-        "sampling": {name: getattr(plan.sampling, name) for name in DEFAULTS if name != "seed"},
+        "sampling": sampling_json(plan.sampling),
     }
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from jielong.errors import ConfigError, ResourceError, did_you_mean
 from jielong.opening.libraries import reading_of
 from jielong.opening.models import num_parameters, open_engine
-from jielong.opening.ports import folder_of, is_address, long_name, open_endpoint, shown_address
+from jielong.opening.ports import folder_of, is_address, long_name, open_endpoint, served_name
 from jielong.runs import find_model, is_run, named_stage, run_around
 from jielong.runs.finding import NOT_TALKING, open_run
 
@@ -150,10 +150,10 @@ class Models:
     def _offer(self, spec: str) -> None:
         spec = long_name(spec)
         if is_address(spec):
-            self._add(spec.partition("#")[2] or shown_address(spec), spec, None)
+            self._add(served_name(spec), spec, None)
             return
         path, stage = named_stage(Path(spec))
-        self._add(f"{path.name}:{stage}" if stage else path.name.removesuffix(".gguf"), spec, folder_of(spec))
+        self._add(served_name(spec), spec, folder_of(spec))
         if stage is None and is_run(path):
             for name in open_run(path).models():
                 if name not in NOT_TALKING:

@@ -18,6 +18,7 @@ from jielong.errors import JielongError, TooLongError
 from jielong.records import Conversation, Draw, Event, Sampling
 from jielong.serve.answering import Handed, answer, open_strategy
 from jielong.serve.following import Log
+from jielong.serve.kept import sampling_json, usage_json
 from jielong.serve.markdown import render
 from jielong.serve.models import Model, Models
 from jielong.serve.store import Trace
@@ -320,24 +321,11 @@ class Writing:
         logprobs = (*plan.opening_logprobs, *logprobs[num_kept:])
         by_model = (*plan.opening_by_model, *(True for _ in ids[num_kept:]))
         weights = self._model.weights if self._model is not None else ""
-        return Trace(prompt_ids, ids, logprobs, by_model, draws, weights, plan.seed, _sampling_json(plan.sampling))
+        return Trace(prompt_ids, ids, logprobs, by_model, draws, weights, plan.seed, sampling_json(plan.sampling))
 
     def _usage(self, usage: Usage, said: Answer | None) -> dict[str, Any]:
         seconds = time.monotonic() - self._started_s
-        num_written = len(self._events) or usage.completion_tokens
         context = self._model.context if self._model is not None else 0
-        prompt = len(said.prompt_ids) if said is not None and said.prompt_ids else usage.prompt_tokens
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": usage.completion_tokens,
-            "reused_tokens": usage.reused_tokens,
-            "calls": usage.calls,
-            "seconds": round(seconds, 3),
-            "tokens_per_s": round(num_written / seconds, 2) if seconds > 0 else None,
-            "context": context or None,
-        }
-
-
-def _sampling_json(sampling: Sampling) -> dict[str, Any]:
-    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_tokens")
-    return {name: getattr(sampling, name) for name in names}
+        if said is not None and said.prompt_ids:
+            usage = replace(usage, prompt_tokens=len(said.prompt_ids))
+        return usage_json(usage, num_written=len(self._events), context=context, seconds=seconds)

@@ -1,0 +1,115 @@
+"""The talks of the terminal, kept where those of the page are: begun here, they can be opened there, token by token."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jielong.errors import ConfigError, JielongError
+from jielong.opening.ports import default_store, served_name
+from jielong.records import Message
+
+if TYPE_CHECKING:
+    from jielong.serve.store import Store, Talk
+    from jielong.use.port import Answer, Options
+
+CANDIDATES = 20
+"""Likeliest ids that are kept with each token, as the page keeps them."""
+
+
+def is_kept() -> bool:
+    """Whether what the store needs is installed."""
+    return importlib.util.find_spec("sqlalchemy") is not None and importlib.util.find_spec("alembic") is not None
+
+
+class History:
+    """One talk in the store: made with its first exchange, or the last one of the terminal, which goes on.
+
+    A store that fails costs a sentence, and the talk goes on without it.
+    """
+
+    def __init__(self, model: str, system: str, *, goes_on: bool = False) -> None:
+        self._model, self._system = served_name(model), system
+        self._store: Store | None = None
+        self._talk: Talk | None = None
+        self._is_lost = False
+        if goes_on:
+            if not is_kept():
+                raise ConfigError("talks are kept by the server's store; pip install 'jielong[serve]'")
+            self._talk = self._opened().newest_talk("terminal")
+            if self._talk is None:
+                raise ConfigError("no talk of the terminal has been kept yet; begin one with: jielong chat")
+
+    def messages(self) -> tuple[Message, ...]:
+        """The talk that goes on, along its last branch."""
+        if self._talk is None or not self._talk.leaf:
+            return ()
+        turns = self._opened().path(self._talk.leaf)
+        opening = (Message("system", self._talk.system),) if self._talk.system else ()
+        return (*opening, *(Message(turn.role, turn.content) for turn in turns if turn.content))
+
+    def begin_anew(self) -> None:
+        """The next exchange begins another talk."""
+        self._talk = None
+
+    def keep(self, question: str, answer: Answer, options: Options, strategy: str) -> None:
+        """Keep an exchange."""
+        if self._is_lost or not is_kept():
+            return
+        try:
+            self._keep(question, answer, options, strategy)
+        except JielongError as error:
+            self._is_lost = True
+            print(f"(this talk is not kept: {error})", file=sys.stderr)
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+
+    def _keep(self, question: str, answer: Answer, options: Options, strategy: str) -> None:
+        from jielong.serve.chats import title_of
+        from jielong.serve.kept import sampling_json, trace_of, usage_json
+
+        store = self._opened()
+        if self._talk is None:
+            self._talk = store.add_talk(
+                title_of(question), model=self._model, strategy=strategy, system=self._system, origin="terminal"
+            )
+        sampling = sampling_json(options.sampling)
+        _, turn = store.add_question_and_answer(
+            self._talk.id,
+            self._talk.leaf,
+            question,
+            answer.text,
+            status="done",
+            stop=answer.stop,
+            model=self._model,
+            strategy=strategy,
+            seed=options.seed,
+            sampling=sampling,
+            thoughts=answer.thoughts,
+            usage=usage_json(answer.usage),
+            trace=trace_of(answer, options),
+        )
+        self._talk = store.talk(turn.talk)
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            from jielong.serve.store import open_store
+
+            self._store = open_store(default_store())
+        return self._store
+
+
+def said_before(messages: Sequence[Message], width: int) -> list[str]:
+    """The talk so far in lines, the end of it: who comes back is told where it stood."""
+    lines = []
+    for message in messages[-4:]:
+        if message.role in ("user", "assistant"):
+            who = "you" if message.role == "user" else "model"
+            text = " ".join(message.text.split())
+            room = width - len(who) - 3
+            lines.append(f"{who}> {text if len(text) <= room else text[: room - 1] + '…'}")
+    return lines

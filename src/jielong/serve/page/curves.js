@@ -1,14 +1,14 @@
 /**
  * Curves as SVG: axes, a faint line of all points with a running mean before it, a cursor that tells the values under the
- * pointer or, by arrow keys, at the next step. Data go to a fixed box, and the page stretches the box.
+ * pointer or, by arrow keys, at the next step. A chart is drawn anew when its width changes, so its letters keep their size.
  */
 
 import { fill, h, svg } from "./dom.js";
 import { short } from "./format.js";
 import { t } from "./strings.js";
 
-const BOX = { width: 560, height: 280, left: 58, right: 14, top: 14, bottom: 34 };
-/** More points than this become a faint line with a mean before it; more than BOX.width are thinned. */
+const BOX = { height: 230, left: 54, right: 12, top: 12, bottom: 28 };
+/** More points than this become a faint line with a mean before it. */
 const MANY = 40;
 
 /** @typedef {{ name: string, points: Points }} Series */
@@ -40,21 +40,30 @@ function powers(low, high) {
   return found.length > 7 ? found.filter((value) => Number.isInteger(Math.log10(value))) : found;
 }
 
-/** @param {Points} points each point's mean over its neighbours, fewer at the ends */
+/**
+ * Each point's mean over its neighbours: as many on either side, but at the ends of the curve never fewer than half.
+ *
+ * @param {Points} points
+ */
 function runningMean(points) {
   const reach = Math.max(2, Math.floor(points.length / 50));
   return /** @type {Points} */ (
     points.map(([x], i) => {
-      const n = Math.min(reach, i, points.length - 1 - i);
-      const near = points.slice(i - n, i + n + 1);
+      const n = Math.max(Math.min(reach, i, points.length - 1 - i), Math.ceil(reach / 2));
+      const near = points.slice(Math.max(0, i - n), i + n + 1);
       return [x, near.reduce((sum, [, y]) => sum + y, 0) / near.length];
     })
   );
 }
 
-/** @param {Points} points about as many as the box is wide, keeping the highest and lowest of each stretch */
-function thinned(points) {
-  const stretch = Math.ceil(points.length / (BOX.width / 2));
+/**
+ * At most about `width` of the points: the highest and the lowest of each stretch.
+ *
+ * @param {Points} points
+ * @param {number} width
+ */
+function thinned(points, width) {
+  const stretch = Math.ceil(points.length / (width / 2));
   if (stretch <= 2) return points;
   /** @type {Points} */
   const kept = [];
@@ -76,10 +85,11 @@ export class Chart {
     this.series = series;
     this.is_log = false;
     this.at = -1;
+    this.width = 420;
     this.legend = h("span", { class: "chart-legend" });
     this.log = h("button", { type: "button", class: "chart-log", "aria-pressed": "false", onclick: () => this.toggleLog() }, "log");
     this.log.title = t("chart.log");
-    this.plot = svg("svg", { viewBox: `0 0 ${BOX.width} ${BOX.height}`, tabindex: 0, role: "img" });
+    this.plot = svg("svg", { tabindex: 0, role: "img" });
     this.told = h("output", { class: "chart-told" });
     this.element = h(
       "figure",
@@ -93,6 +103,11 @@ export class Chart {
     this.plot.addEventListener("blur", () => this.show(-1));
     this.plot.addEventListener("keydown", (event) => this.step(event));
     this.draw();
+    new ResizeObserver(([{ contentRect }]) => {
+      if (contentRect.width === 0 || contentRect.width === this.width) return;
+      this.width = contentRect.width;
+      this.draw();
+    }).observe(this.plot);
   }
 
   /** @param {Series[]} series */
@@ -118,20 +133,21 @@ export class Chart {
   draw() {
     const all = this.drawn.flatMap((series) => series.points);
     this.log.hidden = !this.series.some((series) => series.points.some(([, y]) => y > 0));
-    fill(this.legend, ...(this.series.length > 1 ? this.series.map((one, i) => h("span", { class: `c${i + 1}` }, one.name)) : []));
+    fill(this.legend, ...(this.series.length > 1 ? this.series.map((one, i) => h("span", {}, h("i", { class: `c${i + 1}` }), one.name)) : []));
     if (all.length === 0) return fill(this.plot);
-    this.x = axis(all.map(([x]) => x), BOX.left, BOX.width - BOX.right, false);
+    this.x = axis(all.map(([x]) => x), BOX.left, this.width - BOX.right, false);
     this.y = axis(all.map(([, y]) => y), BOX.height - BOX.bottom, BOX.top, this.is_log);
     const last = this.drawn.map(({ name, points }) => `${name} ${points.length ? short(points[points.length - 1][1]) : "–"}`);
     this.plot.setAttribute("aria-label", t("chart.label", { title: this.title, last: last.join(", ") }));
     this.cursor = svg("g", { class: "cursor" });
     fill(this.plot, this.grid(this.x, this.y), ...this.drawn.flatMap((series, i) => this.lines(series, i)), this.cursor);
+    this.show(this.at);
   }
 
   /** @param {Axis} x @param {Axis} y */
   grid(x, y) {
     const bottom = BOX.height - BOX.bottom;
-    const right = BOX.width - BOX.right;
+    const right = this.width - BOX.right;
     return svg(
       "g",
       {},
@@ -146,7 +162,7 @@ export class Chart {
   lines({ points }, i) {
     const colour = `c${i + 1}`;
     if (points.length <= MANY) return [this.line(points, `line ${colour}`)];
-    return [this.line(thinned(points), `faint ${colour}`), this.line(thinned(runningMean(points)), `line ${colour}`)];
+    return [this.line(thinned(points, this.width), `faint ${colour}`), this.line(thinned(runningMean(points), this.width), `line ${colour}`)];
   }
 
   /** @param {Points} points @param {string} kind */
@@ -166,8 +182,7 @@ export class Chart {
   point(event) {
     const { steps } = this;
     if (!this.x || steps.length === 0) return;
-    const box = this.plot.getBoundingClientRect();
-    const place = ((event.clientX - box.left) / box.width) * BOX.width;
+    const place = event.clientX - this.plot.getBoundingClientRect().left;
     let best = 0;
     for (let i = 1; i < steps.length; i += 1) {
       if (Math.abs(this.x.to(steps[i][0]) - place) < Math.abs(this.x.to(steps[best][0]) - place)) best = i;
@@ -185,24 +200,21 @@ export class Chart {
     this.show(Math.min(Math.max(next, 0), last));
   }
 
-  /** @param {number} at */
+  /** @param {number} at  which step the cursor stands on; -1 for none, when the last values are told */
   show(at) {
     this.at = at;
-    const step = this.steps[at];
+    const step = this.steps[at] ?? this.steps.at(-1);
     const { x, y, cursor } = this;
-    if (!cursor || !x || !y) return;
-    if (!step) {
-      this.told.textContent = "";
-      return fill(cursor);
-    }
+    if (!cursor || !x || !y || !step) return;
     const values = this.drawn.map(({ name, points }, i) => ({ name, i, value: at_or_before(points, step[0]) }));
     const found = values.filter((one) => one.value !== undefined);
+    this.told.textContent = [t("chart.step", { n: step[0] }), ...found.map(({ name, value }) => `${name} ${short(Number(value))}`)].join(" · ");
+    if (at < 0) return fill(cursor);
     fill(
       cursor,
       svg("line", { class: "axis", x1: x.to(step[0]), x2: x.to(step[0]), y1: BOX.top, y2: BOX.height - BOX.bottom }),
       ...found.map(({ i, value }) => svg("circle", { class: `dot c${i + 1}`, cx: x.to(step[0]), cy: y.to(Number(value)), r: 4 })),
     );
-    this.told.textContent = [t("chart.step", { n: step[0] }), ...found.map(({ name, value }) => `${name} ${short(Number(value))}`)].join(" · ");
   }
 }
 

@@ -68,6 +68,7 @@ async function start() {
   try {
     page.server = await api.state();
   } catch (error) {
+    if (/** @type {import("./api.js").ApiError} */ (error).code === "login") return; // the form for the key is open
     return fill(main, h("div", { class: "column" }, problem(error, () => location.reload())));
   }
   applyLanguage();

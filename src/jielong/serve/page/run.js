@@ -10,7 +10,7 @@ import { t } from "./strings.js";
 
 /** Metrics that share a chart, in the order in which charts stand; all others follow by name. */
 const GROUPS = [["loss", "held_out_loss"], ["score"], ["kl"], ["grad_norm"], ["lr"], ["tokens_per_s"]];
-const NUM_SHOWN = 4;
+const NUM_SHOWN = 2;
 
 /** @typedef {StageDetail & Partial<StageSummary>} Stage */
 

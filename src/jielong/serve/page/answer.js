@@ -163,7 +163,7 @@ export class AnswerView {
     if (!cause && !is_cut) return null;
     return h(
       "p",
-      { class: "cut" },
+      { class: "unfinished" },
       t(cause || "answer.cut"),
       h("button", { type: "button", class: "link", onclick: () => this.actions.goOn(turn) }, t("answer.continue")),
     );

@@ -97,6 +97,8 @@ export class Chat {
     if (talk.id && location.hash !== `#/c/${talk.id}`) history.replaceState(null, "", `#/c/${talk.id}`);
     if (talk.path.length === 0) return fill(this.list, welcome(this));
     this.arrange(talk.path.map((turn) => this.viewOf(turn)));
+    const last = talk.path[talk.path.length - 1];
+    if (last.role === "user") this.list.append(this.unanswered(last));
     this.colours.watch([...this.views.values()].filter((view) => view instanceof AnswerView));
   }
 
@@ -112,6 +114,13 @@ export class Chat {
       const stands = this.list.children[place];
       if (stands !== element) this.list.insertBefore(element, stands ?? null);
     });
+  }
+
+  /** @param {Turn} question */
+  unanswered(question) {
+    const answer = () => void this.attempt(() => this.talk.answerAgain(question));
+    const button = h("button", { type: "button", class: "link", onclick: answer }, t("question.answer"));
+    return h("p", { class: "unfinished" }, t("question.unanswered"), button);
   }
 
   /** @param {Turn} turn */

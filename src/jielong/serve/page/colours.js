@@ -54,8 +54,9 @@ export function colourTokens(body, tokens, chosen) {
 
 /** @param {LiveToken} token @param {boolean} is_chosen */
 function span(token, is_chosen) {
+  const is_special = "is_special" in token && token.is_special;
   const by_model = !("by_model" in token) || token.by_model;
-  const kind = `${by_model ? classes(token) : "t foreign"}${is_chosen ? " chosen" : ""}`;
+  const kind = `${by_model ? classes(token) : "t foreign"}${is_special ? " special" : ""}${is_chosen ? " chosen" : ""}`;
   const element = h("span", { class: kind, role: "button", tabindex: -1, dataset: { n: token.n } }, tokenNode(token.text));
   if (!token.text.trim()) element.setAttribute("aria-label", visible(token.text) || "∅");
   return element;

@@ -54,7 +54,7 @@ export class Composer {
     fill(this.send, icon(is_writing ? "stop" : "send"));
     this.send.title = label;
     this.send.setAttribute("aria-label", label);
-    this.send.disabled = this.is_sending || (!is_writing && !this.field.value.trim());
+    this.send.disabled = this.is_sending || page.server.models.length === 0 || (!is_writing && !this.field.value.trim());
     this.attach.hidden = page.server.library === null;
     const strategy = strategyOf(talk.settings.strategy);
     const is_dear = strategy !== undefined && strategy.calls !== 1;

@@ -119,7 +119,7 @@ const ICONS = {
  * @param {IconName} name
  */
 export function icon(name) {
-  return svg("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
+  return svg("svg", { viewBox: "0 0 24 24", class: "icon", "data-icon": name, "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
 }
 
 /**

@@ -164,7 +164,7 @@ export class LensPanel {
       cutsLine(token),
       layers(this, token),
       toolChance(this),
-      h("p", { class: "hint" }, t("lens.model", { model: data.model, weights: data.weights, n: count(data.vocab_size) })),
+      h("p", { class: "hint" }, t("lens.model", { model: modelNamed(data.model)?.title ?? data.model, weights: data.weights, n: count(data.vocab_size) })),
     ];
   }
 

@@ -2,10 +2,14 @@
 
 import { api, session } from "./api.js";
 import { Chat } from "./chat.js";
+import { CompareView } from "./compare.js";
 import { askForKey } from "./dialogs.js";
 import { fill, h } from "./dom.js";
+import { LibraryView } from "./library.js";
 import { closeNav, Nav } from "./nav.js";
 import { problem } from "./notice.js";
+import { ReportView, RunView } from "./run.js";
+import { RunsView } from "./runs.js";
 import { applyLanguage, applyTheme } from "./settings.js";
 import { listenForKeys } from "./shortcuts.js";
 import { emit, page } from "./state.js";
@@ -21,21 +25,33 @@ const STATE_MS = 4000;
 /** @type {View | null} */
 let view = null;
 
-/** Show the view of the address: #/ and #/c/ID are the chat. */
+/** Show the view of the address: #/ and #/c/ID are the chat, #/compare, #/library, #/runs, #/runs/NAME[/report]. */
 async function route() {
-  const [, name = "", id = ""] = location.hash.split("/").map(decodeURIComponent);
+  const [, name = "", id = "", rest = ""] = location.hash.split("/").map(decodeURIComponent);
   closeNav();
   emit("conversations");
   if (name === "" || name === "c") {
-    if (!(view instanceof Chat)) view = replace(new Chat(main, aside));
+    if (!(view instanceof Chat)) show(() => new Chat(main, aside));
     return /** @type {Chat} */ (view).open(id);
   }
+  if (name === "compare") show(() => new CompareView(main));
+  else if (name === "library") show(() => new LibraryView(main));
+  else if (name === "runs" && rest === "report") show(() => new ReportView(main, id));
+  else if (name === "runs" && id) show(() => new RunView(main, id));
+  else if (name === "runs") show(() => new RunsView(main));
+  else location.hash = "#/";
 }
 
-/** @param {View} next */
-function replace(next) {
+
+/**
+ * Close the view that is there, and make another.
+ *
+ * @template {View} T
+ * @param {() => T} make
+ */
+function show(make) {
   view?.close();
-  return next;
+  view = make();
 }
 
 /** Ask again while a model is being loaded, so that the page shows when it is there. */
@@ -52,6 +68,7 @@ async function start() {
   try {
     page.server = await api.state();
   } catch (error) {
+    if (/** @type {import("./api.js").ApiError} */ (error).code === "login") return; // the form for the key is open
     return fill(main, h("div", { class: "column" }, problem(error, () => location.reload())));
   }
   applyLanguage();

@@ -69,7 +69,7 @@ function walk(menu, event) {
  */
 export function openPopover(anchor, popover) {
   popover.setAttribute("popover", "auto");
-  document.body.append(popover);
+  (anchor.closest("main, nav, aside") ?? document.body).append(popover);
   anchor.setAttribute("aria-expanded", "true");
   popover.addEventListener("toggle", (event) => {
     if (/** @type {ToggleEvent} */ (event).newState === "open") return;

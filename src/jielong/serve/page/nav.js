@@ -62,7 +62,7 @@ export class Nav {
       this.views,
       h("div", { class: "search-box" }, icon("search"), this.search),
       scroller,
-      this.foot(),
+      ...this.foot(),
     );
     new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && void this.more(), { root: scroller, rootMargin: "200px" })
       .observe(scroller.appendChild(h("div", { class: "nav-end" })));
@@ -76,10 +76,10 @@ export class Nav {
   foot() {
     const { memory } = page.server;
     const used = memory.limit_bytes ? t("nav.memory", { used: size(memory.used_bytes), limit: size(memory.limit_bytes) }) : "";
-    return h(
+    this.memory = h("p", { class: "nav-memory", title: t("nav.memory_title") }, used || t("nav.local"));
+    const buttons = h(
       "footer",
       { class: "nav-foot" },
-      h("span", { class: "grow" }, used || t("nav.local")),
       iconButton("keyboard", t("shortcuts.title"), () => dispatchEvent(new CustomEvent("jielong:shortcuts"))),
       iconButton("theme", t("nav.theme"), (event) => {
         openMenu(
@@ -95,6 +95,7 @@ export class Nav {
       }, { "aria-haspopup": "menu" }),
       iconButton("upload", t("nav.import"), () => this.import()),
     );
+    return [this.memory, buttons];
   }
 
   searchSoon() {

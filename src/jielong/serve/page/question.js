@@ -26,20 +26,21 @@ export class QuestionView {
 
   drawEnd() {
     const { turn, actions } = this;
+    const versions = siblingSwitch(actions.siblings(turn), turn, actions.show);
     fill(
       this.element,
-      h("div", { class: "bubble" }, turn.text),
       h(
         "div",
-        { class: "meta" },
-        siblingSwitch(actions.siblings(turn), turn, actions.show),
+        { class: "said" },
         h(
           "span",
           { class: "actions" },
           iconButton("copy", t("copy"), (event) => copyText(/** @type {HTMLElement} */ (event.currentTarget), turn.text)),
           iconButton("edit", t("question.edit"), () => this.edit()),
         ),
+        h("div", { class: "bubble" }, turn.text),
       ),
+      versions && h("div", { class: "meta" }, versions),
     );
   }
 

@@ -18,9 +18,11 @@ export class TopBar {
       { type: "button", class: "pill", "aria-haspopup": "dialog", onclick: () => openSampling(this.sampling, chat.talk) },
     );
     this.lens = h("button", { type: "button", class: "pill lens-toggle", onclick: toggleLens });
+    this.title = h("h1", { class: "unseen" });
     this.element = h(
       "header",
       { class: "topbar" },
+      this.title,
       iconButton("menu", t("nav.open"), () => document.body.classList.add("nav-open"), { class: "icon-button nav-button" }),
       ...[this.model, this.strategy, this.sampling, h("span", { class: "grow" }), this.lens],
     );
@@ -37,6 +39,7 @@ export class TopBar {
     const { model, strategy, sampling } = this.chat.talk.settings;
     const info = strategyOf(strategy);
     const { temperature } = sampling;
+    this.title.textContent = this.chat.talk.conversation?.title || t("nav.new");
     this.write(this.model, "bar.model", "", modelNamed(model)?.title ?? (model || t("bar.no_model")));
     this.write(this.strategy, "bar.strategy", t("bar.ask"), strategyTitle(info, strategy));
     const shown = temperature === undefined ? t("sampling.default") : short(temperature);
@@ -44,16 +47,17 @@ export class TopBar {
     this.sampling.title = t("sampling.title");
     this.sampling.setAttribute("aria-label", `${t("sampling.title")}: ${t("sampling.temperature")} ${shown}`);
     const has_lens = modelNamed(model)?.has_lens ?? true;
-    fill(this.lens, icon("lens"), h("span", { class: "wide" }, t(choices.lens ? `lens.on.${choices.colour}` : "lens.off")));
+    const shown_lens = t(choices.lens ? `lens.on.${choices.colour}` : "lens.off");
+    fill(this.lens, icon("lens"), h("span", { class: "wide" }, shown_lens));
     this.lens.setAttribute("aria-pressed", String(choices.lens));
-    this.lens.setAttribute("aria-label", t("lens.toggle"));
+    this.lens.setAttribute("aria-label", `${shown_lens}. ${t("lens.toggle")}`);
     this.lens.title = has_lens ? t("lens.toggle") : t("lens.none");
   }
 
   /** @param {HTMLElement} pill @param {import("./strings.js").Key} label @param {string} before @param {string} value */
   write(pill, label, before, value) {
-    fill(pill, before ? h("i", { class: "wide" }, before) : null, h("span", { class: "value" }, value), icon("down"));
-    pill.setAttribute("aria-label", `${t(label)}: ${value}`);
+    fill(pill, before ? h("i", { class: "wide" }, `${before} `) : null, h("span", { class: "value" }, value), icon("down"));
+    pill.setAttribute("aria-label", `${t(label)}: ${before} ${value}`);
   }
 
   chooseModel() {

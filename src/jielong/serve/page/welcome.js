@@ -17,7 +17,7 @@ export function welcome(chat) {
   return h(
     "div",
     { class: "welcome" },
-    h("h1", {}, model ? t("welcome.title", { model: model.title }) : t("welcome.no_model")),
+    h("h2", {}, model ? t("welcome.title", { model: model.title }) : t("welcome.no_model")),
     h("p", {}, model ? t(model.is_base ? "welcome.base" : "welcome.text") : t("welcome.how_model")),
     model
       ? h("ul", {}, ...tries.map((key) => h("li", {}, h("button", { type: "button", onclick: () => begin(t(key)) }, t(key)))))

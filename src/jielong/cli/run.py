@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 from jielong.cli import report
 from jielong.cli.walk import add_recipe, add_size, add_walk_options, say_at_once, say_what_next, walk, written_recipe
@@ -46,12 +48,24 @@ def _run(arguments: argparse.Namespace) -> int:
     print()
     say_what_next(run, can_talk=any(s in trained for s in ("sft", "rl")))
     if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.no_chat and "sft" in trained:
-        try:
-            said = input("\nChat now? [Y/n] ")
-        except EOFError:  # Ctrl-D
-            said = "no"
-        if said.strip().lower() in ("", "y", "yes"):
-            from jielong.cli import chat
+        return _offer_talk(run.path)
+    return 0
 
-            return chat.talk_to(run.path)
+
+def _offer_talk(run: Path) -> int:
+    """Ask whether to chat now: in this terminal, or on the page where the server is installed."""
+    has_page = find_spec("fastapi") is not None
+    where = "here (Enter), on a page in the browser (p), or not (n)? " if has_page else "[Y/n] "
+    try:
+        said = input(f"\nChat now{': ' if has_page else '? '}{where}").strip().lower()
+    except EOFError:  # Ctrl-D
+        said = "n"
+    if said in ("", "y", "yes"):
+        from jielong.cli import chat
+
+        return chat.talk_to(run)
+    if said in ("p", "page") and has_page:
+        from jielong.cli import serve
+
+        return serve.serve_run(run)
     return 0

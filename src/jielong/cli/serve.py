@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import socket
 import sys
 import webbrowser
 from pathlib import Path
 
 from jielong.cli.models import add_weights
+from jielong.cli.parsing import Parser
 from jielong.cli.report import locale_language
 from jielong.cli.tools import add_options, means_of
 from jielong.errors import ConfigError
@@ -22,12 +25,24 @@ EXAMPLE = """examples:
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command, among `commands`."""
-    parser = commands.add_parser(
-        "serve",
-        help="a page to chat with models, and a server that speaks OpenAI's protocol",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    _add_options(
+        commands.add_parser(
+            "serve",
+            help="a page to chat with models, and a server that speaks OpenAI's protocol",
+            epilog=EXAMPLE,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
     )
+
+
+def serve_run(run: Path) -> int:
+    """Serve a run as `jielong serve RUN` does."""
+    parser = Parser(prog="jielong serve")
+    _add_options(parser)
+    return _serve(parser.parse_args([str(run), "--runs", str(run.parent)]))
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{MODEL_HELP}; without it, the newest run")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     where = parser.add_argument_group("where it listens")
@@ -45,7 +60,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--store",
         default="",
         metavar="FILE",
-        help="conversations, a file or a database's URL (default: beside the short names of models)",
+        help="where conversations are kept, a file or a database's URL (default: ~/.local/share/jielong/conversations.db)",
     )
     engine = parser.add_argument_group("models in memory")
     engine.add_argument("--slots", type=int, default=8, help="answers that a model writes at once (default: 8)")
@@ -74,6 +89,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     store = arguments.store or default_store()
     settings = Settings(specs, access, memory, means_of(arguments), store, arguments.runs, locale_language())
     app = create_app(settings, tell=lambda sentence: print(sentence, file=sys.stderr))
+    listening = _listening(access.host, access.port)
     address = f"http://{'127.0.0.1' if access.host == '0.0.0.0' else access.host}:{access.port}"
     print(f"Serving {', '.join(specs)}")
     print(f"The page:          {address}")
@@ -81,8 +97,20 @@ def _serve(arguments: argparse.Namespace) -> int:
     print(f"Conversations:     {store}")
     print("Ctrl-C ends it.", flush=True)
     config = uvicorn.Config(app, host=access.host, port=access.port, log_level="warning", **server_options())
-    server = uvicorn.Server(config)
     if not arguments.no_browser and sys.stdout.isatty():
         webbrowser.open(address)
-    server.run()
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:  # it has ended in order, and says how it was asked to
+        print("\nEnded; conversations are kept.")
     return 0
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens; ConfigError where another program has the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        why = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        raise ConfigError(f"port {port} of {host} {why}; choose another with --port") from error

@@ -119,6 +119,8 @@ def say_what_next(run: Run, *, can_talk: bool) -> None:
             if can_talk
             else f"Let it write:        jielong generate {path} TEXT"
         )
+        if can_talk:
+            print(f"On a page:           jielong serve {path}")
         print(f"For other programs:  jielong export {path} --format {kind}")
     print(f"Where it came from:  jielong lineage {path}")
 

@@ -82,6 +82,8 @@ def server_options() -> dict[str, Any]:
         "h11_max_incomplete_event_size": 64 << 10,
         "limit_concurrency": 256,
         "timeout_keep_alive": 15,
+        # pages keep a stream open for as long as they are
+        "timeout_graceful_shutdown": 2,
         "server_header": False,
         "forwarded_allow_ips": "127.0.0.1,::1",
         "access_log": False,

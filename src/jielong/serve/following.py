@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-SNAPSHOTS = ("html", "thoughts", "usage")
+SNAPSHOTS = ("html", "thoughts", "usage", "loading")
 """Events that replace the ones of their kind before them: who comes late is told the last one alone."""
 
 Told = tuple[int, str, Any]

@@ -179,8 +179,11 @@ class Writing:
 
     async def _outcome(self) -> Outcome:
         plan = self.plan
+        if self.models.get(plan.model).port is None:
+            self.log.tell("loading", {"model": plan.model})
         async with self.models.using(plan.model) as model:
             self._model = model
+            self._started_s = time.monotonic()
             options = Options(
                 plan.sampling,
                 plan.seed,

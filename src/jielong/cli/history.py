@@ -20,7 +20,7 @@ CANDIDATES = 20
 
 
 def is_kept() -> bool:
-    """Whether what the store needs is installed."""
+    """Return whether the libraries of the store are installed."""
     return importlib.util.find_spec("sqlalchemy") is not None and importlib.util.find_spec("alembic") is not None
 
 

@@ -26,7 +26,7 @@ Failed = Callable[[Exception], None]
 
 @dataclass
 class _Reader:
-    """Whoever follows a request: its event loop, and what it is told there."""
+    """The caller of a request: its event loop, and its callbacks."""
 
     loop: asyncio.AbstractEventLoop
     heard: Heard
@@ -99,7 +99,7 @@ class Runner:
             self._commands.put(lambda: self._give_up(number))
 
     async def do(self, work: Callable[[Engine], T]) -> T:
-        """What `work` says of the engine, on its thread, between two steps."""
+        """Return the result of `work` on the engine, run on its thread between two steps."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 

@@ -22,7 +22,7 @@ MOST_CALLS = 200
 
 @dataclass(frozen=True)
 class Handed:
-    """What models are handed here, opened once: the library, the tools, and who approves of changes."""
+    """The library, the tools and the person who approves of changes: opened once for all models of a server."""
 
     means: Means
     given: Mapping[str, Any]

@@ -40,7 +40,7 @@ MOST_TEXT_CHARS = 1 << 20
 
 
 class Chats:
-    """What the page can do with conversations. `handed` is what strategies are given; its approvals come to `approve`."""
+    """The page's operations on conversations. Set `handed` before the first answer; tools ask `approve`."""
 
     def __init__(self, store: Store, models: Models) -> None:
         self.store, self.models = store, models
@@ -57,7 +57,7 @@ class Chats:
         return await writing.approve(tool, arguments) if writing is not None else False
 
     def decide(self, approval: str, *, is_allowed: bool) -> None:
-        """What a person said to a call; Refused where nobody asks any more."""
+        """Pass on a person's decision about a tool call; Refused where nobody waits for it any more."""
         for writing in self._writing.values():
             asked = writing.approvals.get(approval)
             if asked is not None and not asked.done():
@@ -185,7 +185,7 @@ class Chats:
         return await asyncio.to_thread(self.store.turn, answer_id)
 
     async def follow(self, answer_id: str, after: int = -1) -> AsyncIterator[Told]:
-        """What happens to an answer; of one that is over, that it is."""
+        """Yield the events of an answer after number `after`; of a finished one its `done` alone."""
         turn = await asyncio.to_thread(self.store.turn, answer_id)
         writing = self._writing.get(answer_id)
         if writing is None:

@@ -1,4 +1,4 @@
-"""What happens while an answer is written, for whoever follows it: from the beginning, in as many windows as there are."""
+"""An event log for an answer that is being written: any number of followers read it from the beginning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all routes share: the models, the store, the library, and who waits for an answer."""
+"""The objects that all routes share: models, store, library, queues, metrics."""
 
 from __future__ import annotations
 

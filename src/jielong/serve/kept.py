@@ -13,12 +13,12 @@ OPTIONS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_
 
 
 def sampling_json(sampling: Sampling) -> dict[str, Any]:
-    """How tokens were drawn."""
+    """Return the sampling options that are kept with an answer."""
     return {name: getattr(sampling, name) for name in OPTIONS}
 
 
 def usage_json(usage: Usage, *, num_written: int = 0, context: int = 0, seconds: float = 0.0) -> dict[str, Any]:
-    """What an answer cost, and how fast it was written."""
+    """Return the cost of an answer and its tokens per second."""
     seconds = seconds or usage.seconds
     return {
         "prompt_tokens": usage.prompt_tokens,
@@ -32,7 +32,7 @@ def usage_json(usage: Usage, *, num_written: int = 0, context: int = 0, seconds:
 
 
 def trace_of(answer: Answer, options: Options, weights: str = "") -> Trace | None:
-    """How every token of an answer was drawn; None where nobody told."""
+    """Return the trace of an answer; None where its draws were not asked for."""
     if not answer.ids or len(answer.draws) != len(answer.ids):
         return None
     by_model = (True,) * len(answer.ids)

@@ -60,7 +60,7 @@ class Metrics:
         self._waits.labels(model).observe(after_s)
 
     def count(self, model: str, usage: Usage) -> None:
-        """What an answer cost."""
+        """Count the tokens of an answer."""
         self._tokens.labels(model, "prompt").inc(usage.prompt_tokens)
         self._tokens.labels(model, "reused").inc(usage.reused_tokens)
         self._tokens.labels(model, "written").inc(usage.completion_tokens)

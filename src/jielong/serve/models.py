@@ -33,7 +33,7 @@ BYTES_A_WEIGHT = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 @dataclass(frozen=True)
 class Memory:
-    """How many answers one engine writes at once, how long they may be, and what all engines may take of the memory."""
+    """Limits of the engines: answers at once, positions of a slot, and bytes of all of them together."""
 
     slots: int = 8
     length: int = 4096
@@ -51,7 +51,7 @@ class Model:
     folder: Path | None
     """None for the model of another server."""
     is_base: bool = False
-    """Whether it goes on with text and has learned no talk."""
+    """Whether it continues text and was not trained on conversations."""
     context: int = 0
     """Positions of prompt and answer together; 0 where nobody knows."""
     num_parameters: int = 0
@@ -78,7 +78,7 @@ class Model:
 
     @property
     def reading(self) -> Reading:
-        """How documents are put to it."""
+        """Return how documents are put into its prompts."""
         return reading_of(str(self.folder) if self.folder else self.spec)
 
 
@@ -110,7 +110,7 @@ class Models:
 
     @property
     def used_bytes(self) -> int:
-        """What the models in memory take, caches included."""
+        """Bytes of the models in memory, caches included."""
         return sum(model.bytes_needed for model in self if model.runner is not None)
 
     def get(self, name: str) -> Model:

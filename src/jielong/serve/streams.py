@@ -1,4 +1,4 @@
-"""Streams to a client: what callbacks tell becomes server-sent events, and a client that hangs up ends the work behind them."""
+"""Server-sent events: callbacks fill a mailbox, a response empties it, and a client that hangs up ends the work behind it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SLOW_S = 30.0
 
 
 class Mailbox(Generic[T]):
-    """What callbacks put in and one reader takes out, all that there is at once. Putting never waits."""
+    """A queue from callbacks to one reader, who takes all that there is at once. Putting never waits."""
 
     def __init__(self, most: int = MOST_WAITING) -> None:
         self._items: list[T] = []
@@ -57,7 +57,7 @@ class Mailbox(Generic[T]):
 
 
 async def told_while(work: Callable[[Mailbox[T]], Coroutine[Any, Any, None]]) -> AsyncIterator[list[T]]:
-    """What `work` puts into its mailbox while it runs. It is cancelled where the reader goes away; its error is raised at the end."""
+    """Run `work` and yield what it puts into its mailbox. It is cancelled when the reader goes away; its error is raised at the end."""
     mailbox: Mailbox[T] = Mailbox()
     task = asyncio.create_task(work(mailbox))
     task.add_done_callback(lambda _: mailbox.close())

@@ -48,7 +48,7 @@ def candidate_json(tokenizer: Tokenizer, candidate: Candidate) -> dict[str, Any]
 
 
 def draw_json(tokenizer: Tokenizer, draw: Draw) -> dict[str, Any]:
-    """How a token was chosen: before the filters, what each cut away, the number, and the interval it fell in."""
+    """Return the draw of a token: probabilities before and after the filters, the number, and the interval it fell in."""
     return {
         "p": draw.taken.tempered,
         "entropy": draw.entropy,

@@ -1,4 +1,4 @@
-"""What a strategy does on the way to an answer, as the page shows it: notes, calls, tools, passages."""
+"""The steps of a strategy on the way to an answer, as the page shows them: notes, calls, tools, passages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Trail:
         self._calls: dict[int, int] = {}
 
     def happen(self, happening: Happening) -> None:
-        """Take what a strategy tells."""
+        """Add an item for a step of the strategy, or change the item that it belongs to."""
         data = happening.data
         if happening.kind == "begins" and not self._is_direct:
             self._calls[happening.call] = len(self.items)

@@ -1,4 +1,4 @@
-"""An answer that the page is waiting for: written in the background, told to whoever follows, kept when it is over.
+"""Write an answer for the page in the background: tell it to all followers, and keep it when it is over.
 
 A reader who goes away changes nothing; a person stops it with a word. What was written until then is kept too.
 """
@@ -46,7 +46,7 @@ at_work: ContextVar[Writing | None] = ContextVar("at_work", default=None)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be written: after which talk, by which model and strategy, drawn how.
+    """An answer to be written: after which talk, by which model and strategy, and how its tokens are drawn.
 
     With `prompt_ids` the answer goes on after exactly these and `opening_ids`, whose draws are known: `opening_draws`.
     """
@@ -65,7 +65,7 @@ class Plan:
 
 @dataclass
 class Result:
-    """How it ended, as it is kept."""
+    """The end of an answer, as it is kept."""
 
     status: str
     text: str
@@ -291,7 +291,7 @@ class Writing:
         return self._model.digest if self._model is not None else ""
 
     def _so_far(self, status: str) -> Result:
-        """What there is of an answer that did not come to its end."""
+        """Gather what was written of an answer that did not come to its end."""
         opening, events = self.plan.opening_ids, self._events
         ids = (*opening, *(event.id for event in events))
         logprobs = (*(0.0 for _ in opening), *(event.logprob for event in events))

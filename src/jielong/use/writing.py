@@ -1,4 +1,4 @@
-"""Whoever steps the engine behind a port: the event loop itself, or, for a server, a thread (`generate/runner`)."""
+"""Writers step the engine behind a port: in the event loop (`InLoop`), or on a thread (`generate/runner`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Writer(Protocol):
         ...
 
     async def do(self, work: Callable[[Any], T]) -> T:
-        """What `work` says of the engine."""
+        """Return the result of `work` on the engine."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""A request for answers with everything decided before the first token: what cannot be done is refused here."""
+"""Requests checked against their model: all that cannot be done is refused here, before the first token."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CALL_BEGINS = "<tool_call>"
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of a model: one conversation, and the options of each choice."""
+    """A checked request: a model, a conversation, and the options of each choice."""
 
     model: Model
     strategy: Strategy
@@ -52,7 +52,7 @@ class Asked:
 
 
 async def asked_of(request: ChatRequest, model: Model, strategy: str, handed: Handed) -> Asked:
-    """What a chat request asks for. The model is in memory."""
+    """Check a chat request against its model, which is in memory; Refused where it cannot be done."""
     conversation, tools = conversation_of(request.messages), tools_of(request)
     extension = request.jielong
     has_logprobs, num_top = bool(request.logprobs), check_top_logprobs(request.logprobs, request.top_logprobs)

@@ -184,7 +184,7 @@ def _draw(asked: Asked, draw: Any) -> dict[str, Any]:
 
 
 def _calls_of(outcome: Outcome) -> dict[str, Any]:
-    """What a strategy did and cost."""
+    """Return the number of calls of a strategy and their cost."""
     return {
         "num_calls": outcome.usage.calls,
         "prompt_tokens": outcome.usage.prompt_tokens,

@@ -67,7 +67,7 @@ async def stream(
 
 @dataclass(frozen=True)
 class _Scored:
-    """How a prompt was read: of each of its tokens but the first the log-probability, and the likeliest in its place."""
+    """Log-probabilities of a prompt's tokens but the first, and the likeliest tokens in the place of each."""
 
     logprobs: tuple[float, ...]
     likeliest: tuple[tuple[tuple[int, float], ...], ...]
@@ -114,7 +114,7 @@ def _choice(
 
 
 def _told(model: Model, request: CompletionRequest, tokens: Sequence[Event]) -> dict[str, Any]:
-    """What a piece tells of its tokens."""
+    """Return the fields of a piece that describe its tokens."""
     found: dict[str, Any] = {}
     if request.logprobs is not None and tokens:
         found["logprobs"] = _columns([_entry(model, request, token.id, token.draw) for token in tokens])

@@ -56,7 +56,7 @@ def _call(call: ToolCall, at: str) -> Mapping[str, Any]:
 
 
 def sampling_of(request: ChatRequest | CompletionRequest, max_tokens: int) -> Sampling:
-    """How the tokens of the answer are drawn; OpenAI's default temperature is 1."""
+    """Return the sampling options of a request; OpenAI's default temperature is 1."""
     for name in ("presence_penalty", "frequency_penalty"):
         if getattr(request, name):
             raise Refused(400, f"{name} is not offered here; repetition_penalty (above 1) is", param=name)

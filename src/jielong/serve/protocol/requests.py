@@ -1,4 +1,4 @@
-"""What clients may send: the fields of OpenAI's requests that mean something here, with their bounds.
+"""Request bodies: the fields of OpenAI's requests that mean something here, with their bounds.
 
 Fields that are not named are passed over, as clients send many that no local model has a use for. Those that would change
 the answer, and cannot here, are refused.
@@ -88,7 +88,7 @@ class ResponseFormat(_Read):
 
 
 class Extension(_Read):
-    """What only this server knows."""
+    """Options that only this server has."""
 
     draws: bool = False
     """Whether each token of the answer comes with its draw."""

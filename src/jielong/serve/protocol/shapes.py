@@ -21,7 +21,7 @@ def finish_of(stop: str) -> str:
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
-    """What an answer cost."""
+    """Return the usage of an answer in OpenAI's shape."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -60,7 +60,7 @@ def happening_json(happening: Happening) -> dict[str, Any]:
 
 
 class Reply:
-    """What all pieces of one reply have in common: its id, its time and its model."""
+    """The fields that all pieces of one reply share: id, time and model."""
 
     def __init__(self, model: str, prefix: str, object: str) -> None:
         self.head = {

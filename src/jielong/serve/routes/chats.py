@@ -1,4 +1,4 @@
-"""/api/conversations, /api/turns: what the page does with talks and answers."""
+"""/api/conversations and /api/turns: the page's operations on conversations and answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Sent(BaseModel):
 
 
 class SamplingFields(_Sent):
-    """How tokens are drawn; what is left out stays as it is."""
+    """Sampling options; those that are left out stay as they are."""
 
     temperature: Annotated[float, Field(ge=0, le=10)] | None = None
     top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = None
@@ -178,7 +178,7 @@ async def edit(request: Request, id: str, body: Edited) -> dict[str, Any]:
 async def events(
     request: Request, id: str, last_event_id: Annotated[str | None, Header(max_length=20)] = None
 ) -> Response:
-    """What happens to an answer while it is written, from the beginning."""
+    """Stream the events of an answer from its beginning."""
     hall = hall_of(request)
     after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else -1
     await asyncio.to_thread(hall.store.turn, id)  # refused before the stream begins
@@ -206,7 +206,7 @@ async def events(
 
 @router.post("/approvals/{id}")
 async def decide(request: Request, id: str, body: Decision) -> dict[str, Any]:
-    """Whether a tool may do what it asks for."""
+    """Allow or refuse a tool call."""
     hall_of(request).chats.decide(id, is_allowed=body.allow)
     return {}
 

@@ -52,7 +52,7 @@ def _tokens_json(turn: Turn, trace: Trace, model: Model) -> dict[str, Any]:
 
 @router.get("/turns/{id}/layers")
 async def layers(request: Request, id: str, n: Annotated[int, Query(ge=0)]) -> dict[str, Any]:
-    """What each layer would have said in the place of token `n`."""
+    """Return the likeliest tokens of each layer in the place of token `n`."""
     hall = hall_of(request)
     turn, trace = await _traced(hall, id)
     if n >= len(trace.ids):
@@ -85,7 +85,7 @@ async def redraw(request: Request, id: str) -> dict[str, Any]:
 
 @router.get("/turns/{id}/calls")
 async def calls(request: Request, id: str) -> dict[str, Any]:
-    """How likely the answer was to begin with a tool call, of models that have a mark for it."""
+    """Return the probability that the answer begins with a tool call, for models that have a token for it."""
     hall = hall_of(request)
     turn, trace = await _traced(hall, id)
     async with hall.models.using(turn.model) as model:
@@ -100,7 +100,7 @@ async def calls(request: Request, id: str) -> dict[str, Any]:
 
 @router.post("/tokens")
 async def cut(request: Request, body: Cut) -> dict[str, Any]:
-    """How a text is cut into tokens."""
+    """Cut a text into tokens."""
     hall = hall_of(request)
     name = body.model or hall.models.default.name
     if not hall.models.get(name).is_local:

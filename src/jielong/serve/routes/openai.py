@@ -81,7 +81,7 @@ async def chat_completions(request: Request, body: ChatRequest) -> Response:
 
 @router.post("/completions", responses=_ERRORS)
 async def text_completions(request: Request, body: CompletionRequest) -> Response:
-    """How bare text goes on."""
+    """Continue bare text."""
     hall = hall_of(request)
     model, strategy = _named(hall, body.model)
     if strategy or not model.is_local:

@@ -36,7 +36,7 @@ async def open_run(request: Request, name: str) -> dict[str, Any]:
 
 @router.get("/{name}/events")
 async def run_events(request: Request, name: str) -> Response:
-    """What is new of a run, as long as somebody looks."""
+    """Stream the new points, samples and states of a run while the client listens."""
     run = _run(hall_of(request), name)
 
     async def told() -> AsyncIterator[bytes]:

@@ -90,7 +90,7 @@ async def log_in(request: Request, body: Key) -> Response:
 
 @router.get("/health")
 async def health() -> dict[str, str]:
-    """Whether the server answers at all."""
+    """Answer that the server is up."""
     return {"status": "ok"}
 
 
@@ -102,7 +102,7 @@ async def metrics(request: Request) -> Response:
 
 @router.get("/api/state")
 async def state(request: Request) -> dict[str, Any]:
-    """What this server has to offer."""
+    """List models, strategies, tools and the library of this server."""
     hall = hall_of(request)
     library = hall.library
     return {

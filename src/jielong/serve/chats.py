@@ -7,6 +7,7 @@ be compared. What is acknowledged to the page has been kept before.
 from __future__ import annotations
 
 import asyncio
+import functools
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
@@ -314,6 +315,11 @@ def talk_json(talk: Talk) -> dict[str, Any]:
     return {name: getattr(talk, name) for name in names} | {"sampling": {**DEFAULTS, **talk.sampling}}
 
 
+@functools.lru_cache(maxsize=2048)
+def _rendered(text: str, numbers: tuple[int, ...]) -> str:
+    return render(text, numbers)
+
+
 def turn_json(turn: Turn, text: str) -> dict[str, Any]:
     """A turn as the page knows it, with its text rendered."""
     names = (
@@ -333,7 +339,7 @@ def turn_json(turn: Turn, text: str) -> dict[str, Any]:
     found = {name: getattr(turn, name) for name in names}
     passages = [p for item in turn.trail if item.get("kind") == "passages" for p in item.get("passages", ())]
     numbers = sorted({p["n"] for p in passages})
-    html = render(text, numbers) if turn.role == "assistant" and text else ""
+    html = _rendered(text, tuple(numbers)) if turn.role == "assistant" and text else ""
     return found | {
         "conversation": turn.talk,
         "text": text,

@@ -64,9 +64,10 @@ def read_format(response_format: Any) -> str | None:
 
 @dataclass(frozen=True)
 class Grammar:
-    """A schema compiled for a tokenizer and a model of V = `num_ids` ids."""
+    """A schema compiled for a tokenizer of `num_words` ids, and a model of V = `num_ids` ids."""
 
     root: llguidance.LLMatcher
+    num_words: int
     num_ids: int
     stop_ids: tuple[int, ...]
 
@@ -90,7 +91,7 @@ def compile_schema(schema: str, tokenizer: Tokenizer, num_ids: int) -> Grammar:
     )
     if root.is_error():
         raise _refused(f"the schema cannot be used: {first_line(root.get_error())}", _SCHEMA)
-    return Grammar(root, num_ids, tuple(id for id in tokenizer.stop_ids if id < num_ids))
+    return Grammar(root, tokenizer.vocab_size, num_ids, tuple(id for id in tokenizer.stop_ids if id < num_ids))
 
 
 @functools.lru_cache(maxsize=64)
@@ -139,7 +140,8 @@ class Matcher:
             self._parser.rollback(len(self._seen) - num_same)
             del self._seen[num_same:]
         new = ids[len(self._seen) :]
-        if any(id in self._grammar.stop_ids for id in new):
+        # neither is for the parser: an end, after which nothing comes, and what it calls an error of the program
+        if any(id in self._grammar.stop_ids or not 0 <= id < self._grammar.num_words for id in new):
             return False
         num_fitting = self._parser.try_consume_tokens(new)
         self._seen += new[:num_fitting]

@@ -44,7 +44,7 @@ class _Bytes:
     """A vocabulary of single bytes and an end: enough to see whether a grammar is within the limits."""
 
     eos_token_id, bos_token_id = 256, None
-    tokens = tuple(bytes([byte]) for byte in range(256)) + (b"<end>",)
+    tokens = (*(bytes([byte]) for byte in range(256)), b"<end>")
     special_token_ids = (256,)
 
     def __call__(self, text: str | bytes) -> list[int]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from jielong.errors import JielongError, TooLongError
@@ -268,7 +269,8 @@ class Writing:
                 next_save_s = time.monotonic() + _SAVE_S
 
     async def _rendered(self, text: str) -> str:
-        return await asyncio.to_thread(render, text, [passage["n"] for passage in self._trail.passages])
+        numbers = [passage["n"] for passage in self._trail.passages]
+        return await asyncio.to_thread(partial(render, text, numbers, is_unfinished=True))
 
     def _tell_tokens(self) -> None:
         new = self._events[self._num_told :]

@@ -116,6 +116,8 @@ async def _choice(asked: Asked, options: Options, mailbox: Mailbox[Piece] | None
         spoken.finish()
     if mailbox is not None and not asked.is_direct:
         mailbox.put((index, "text", _rest("".join(told), outcome.answer.text)))
+    if getattr(options.allowed, "error", ""):  # the parser gave up, and only stop ids were left: no valid JSON
+        outcome = replace(outcome, answer=replace(outcome.answer, stop="length"))
     if tools:
         said = outcome.answer
         message = with_calls(said.message, tools)

@@ -31,7 +31,10 @@ export class Chat {
     this.ending = new AbortController();
     /** @type {Map<string, AnswerView | QuestionView>} */
     this.views = new Map();
-    this.lens = new LensPanel(aside, (answer, n, token) => this.attempt(() => this.talk.branch(answer, n, token)));
+    this.lens = new LensPanel(aside, {
+      branch: (before, n, token) => void this.attempt(async () => this.lens.show((await this.talk.branch(before, n, token)).id, n)),
+      isWriting: (answer) => this.talk.turns.get(answer)?.status === "writing",
+    });
     this.colours = new ColourWatch(this.lens, this.ending.signal);
     this.talk = this.newTalk(null, []);
     this.bar = new TopBar(this);
@@ -145,6 +148,7 @@ export class Chat {
     if (view instanceof AnswerView) view.update(turn, writing);
     if (writing) return;
     this.lens.forget(turn.id);
+    if (this.lens.answer === turn.id) void this.lens.show(turn.id, this.lens.n);
     if (turn.status === "done") announce(t("answer.finished", { text: turn.text.slice(0, 600) }));
   }
 

@@ -16,16 +16,20 @@ import { loneToken } from "./tokens.js";
 
 const MOST_KEPT = 60;
 
-/** @typedef {(answer: string, n: number, token: number) => void} Branch */
+/**
+ * @typedef {object} LensActions
+ * @property {(answer: string, n: number, token: number) => void} branch  let the answer go on from another token
+ * @property {(answer: string) => boolean} isWriting
+ */
 
 export class LensPanel {
   /**
    * @param {HTMLElement} aside
-   * @param {Branch} branch
+   * @param {LensActions} actions
    */
-  constructor(aside, branch) {
+  constructor(aside, actions) {
     this.aside = aside;
-    this.branch = branch;
+    this.actions = actions;
     /** @type {Map<string, Promise<Lens>>} */
     this.kept = new Map();
     this.answer = "";
@@ -106,15 +110,29 @@ export class LensPanel {
     this.mark(true);
     this.aside.hidden = false;
     document.body.classList.add("lens-open");
+    if (this.actions.isWriting(answer)) return this.draw(this.head(h("h2", {}, t("lens.title"))), h("p", {}, t("lens.waits")));
     try {
       const data = await this.of(answer);
       const token = data.tokens.find((one) => one.n === n);
       this.has_layers = modelNamed(data.model)?.has_layers ?? false;
       if (this.answer !== answer || this.n !== n) return; // another token was chosen while this was fetched
-      fill(this.aside, token ? this.panel(data, token) : [this.head(h("h2", {}, t("lens.title"))), h("p", {}, t("lens.waits"))]);
+      if (token) this.draw(...this.panel(data, token));
     } catch (error) {
-      fill(this.aside, this.head(h("h2", {}, t("lens.title"))), problem(error, () => void this.show(answer, n)));
+      this.draw(this.head(h("h2", {}, t("lens.title"))), problem(error, () => void this.show(answer, n)));
     }
+  }
+
+  /**
+   * Replace what the panel holds; a button that had the focus has it again.
+   *
+   * @param {...(Node | null)} content
+   */
+  draw(...content) {
+    const focused = this.aside.contains(document.activeElement) ? document.activeElement?.getAttribute("aria-label") : null;
+    fill(this.aside, ...content);
+    if (!focused) return;
+    const again = /** @type {HTMLElement | null} */ (this.aside.querySelector(`button[aria-label="${CSS.escape(focused)}"]`));
+    (again ?? this.aside).focus();
   }
 
   /** @param {boolean} is_shown */
@@ -160,7 +178,7 @@ export class LensPanel {
       ...head,
       dice(token),
       h("h3", {}, t(token.cuts.some((cut) => cut.num_ids) ? "lens.candidates_cut" : "lens.candidates")),
-      candidates(token, (id) => this.branch(this.answer, token.n, id)),
+      candidates(token, (id) => this.actions.branch(this.answer, token.n, id)),
       cutsLine(token),
       layers(this, token),
       toolChance(this),

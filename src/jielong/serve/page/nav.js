@@ -30,6 +30,7 @@ export class Nav {
     this.conversations = [];
     this.has_more = false;
     this.asked = 0;
+    this.searched = "";
     this.views = h("ul", { class: "views" });
     this.list = h("div", { class: "conversations" });
     this.search = h("input", {
@@ -64,8 +65,8 @@ export class Nav {
       scroller,
       ...this.foot(),
     );
-    new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && void this.more(), { root: scroller, rootMargin: "200px" })
-      .observe(scroller.appendChild(h("div", { class: "nav-end" })));
+    this.end = scroller.appendChild(h("div", { class: "nav-end" }));
+    this.watch = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && void this.more(), { root: scroller });
     const refresh = oncePerFrame(() => void this.load());
     on("conversations", refresh);
     onOtherTab(refresh);
@@ -105,9 +106,12 @@ export class Nav {
 
   async load() {
     const asked = (this.asked += 1);
+    const search = this.search.value.trim();
+    const limit = Math.max(50, search === this.searched ? this.conversations.length : 0);
     try {
-      const found = await api.conversations({ search: this.search.value.trim() });
+      const found = await api.conversations({ search, limit });
       if (asked !== this.asked) return; // a newer search is under way
+      this.searched = search;
       this.conversations = found.conversations;
       this.has_more = found.has_more;
       this.draw();
@@ -136,6 +140,8 @@ export class Nav {
     const groups = [...days].map(([day, ones]) => [h("h2", {}, day), h("ul", {}, ...ones.map((one) => this.row(one)))]);
     const empty = h("p", { class: "hint" }, t(this.search.value ? "nav.nothing_found" : "nav.nothing"));
     fill(this.list, groups.length ? groups.flat() : empty);
+    this.watch.unobserve(this.end);
+    this.watch.observe(this.end); // asks again whether the end is in view
     if (focused) /** @type {HTMLElement | null} */ (this.list.querySelector(`li[data-id="${CSS.escape(focused)}"] a`))?.focus();
   }
 

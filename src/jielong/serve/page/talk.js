@@ -69,7 +69,6 @@ export class Talk {
         this.turns.set(done.id, done);
         this.watcher.onTurn(done, null);
         this.watcher.onPath();
-        tellTabs(this.id);
         emit("conversations");
       },
       onConnection: (is_lost) => {
@@ -141,9 +140,11 @@ export class Talk {
     this.take((await api.goOn(answer.id)).answer);
   }
 
-  /** @param {string} answer @param {number} n @param {number} token */
-  async branch(answer, n, token) {
-    this.take((await api.branch(answer, n, token)).answer);
+  /** @param {string} before @param {number} n @param {number} token */
+  async branch(before, n, token) {
+    const { answer } = await api.branch(before, n, token);
+    this.take(answer);
+    return answer;
   }
 
   /** @param {Turn} answer @param {string} text */

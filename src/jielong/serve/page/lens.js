@@ -95,7 +95,9 @@ export class LensPanel {
 
   /** The token on the page that the panel is about. */
   get span() {
-    return /** @type {HTMLElement | null} */ (document.querySelector(`#turn-${CSS.escape(this.answer)} [data-n="${this.n}"]`));
+    return /** @type {HTMLElement | null} */ (
+      document.querySelector(`#turn-${CSS.escape(this.answer)} [data-n="${this.n}"]`)
+    );
   }
 
   /**
@@ -110,7 +112,8 @@ export class LensPanel {
     this.mark(true);
     this.aside.hidden = false;
     document.body.classList.add("lens-open");
-    if (this.actions.isWriting(answer)) return this.draw(this.head(h("h2", {}, t("lens.title"))), h("p", {}, t("lens.waits")));
+    if (this.actions.isWriting(answer))
+      return this.draw(this.head(h("h2", {}, t("lens.title"))), h("p", {}, t("lens.waits")));
     try {
       const data = await this.of(answer);
       const token = data.tokens.find((one) => one.n === n);
@@ -118,7 +121,10 @@ export class LensPanel {
       if (this.answer !== answer || this.n !== n) return; // another token was chosen while this was fetched
       if (token) this.draw(...this.panel(data, token));
     } catch (error) {
-      this.draw(this.head(h("h2", {}, t("lens.title"))), problem(error, () => void this.show(answer, n)));
+      this.draw(
+        this.head(h("h2", {}, t("lens.title"))),
+        problem(error, () => void this.show(answer, n)),
+      );
     }
   }
 
@@ -128,10 +134,14 @@ export class LensPanel {
    * @param {...(Node | null)} content
    */
   draw(...content) {
-    const focused = this.aside.contains(document.activeElement) ? document.activeElement?.getAttribute("aria-label") : null;
+    const focused = this.aside.contains(document.activeElement)
+      ? document.activeElement?.getAttribute("aria-label")
+      : null;
     fill(this.aside, ...content);
     if (!focused) return;
-    const again = /** @type {HTMLElement | null} */ (this.aside.querySelector(`button[aria-label="${CSS.escape(focused)}"]`));
+    const again = /** @type {HTMLElement | null} */ (
+      this.aside.querySelector(`button[aria-label="${CSS.escape(focused)}"]`)
+    );
     (again ?? this.aside).focus();
   }
 
@@ -168,7 +178,11 @@ export class LensPanel {
       t("lens.place", { n: token.n + 1, of: data.tokens.length }),
       t("token.id", { id: token.id }),
       ...(token.by_model
-        ? [t("lens.rank", { n: token.rank }), t("lens.bits", { n: short(token.surprise) }), t("lens.spread", { n: short(token.entropy) })]
+        ? [
+            t("lens.rank", { n: token.rank }),
+            t("lens.bits", { n: short(token.surprise) }),
+            t("lens.spread", { n: short(token.entropy) }),
+          ]
         : []),
     ];
     const title = h("h2", {}, "“", loneToken(token.text), "”");
@@ -182,7 +196,15 @@ export class LensPanel {
       cutsLine(token),
       layers(this, token),
       toolChance(this),
-      h("p", { class: "hint" }, t("lens.model", { model: modelNamed(data.model)?.title ?? data.model, weights: data.weights, n: count(data.vocab_size) })),
+      h(
+        "p",
+        { class: "hint" },
+        t("lens.model", {
+          model: modelNamed(data.model)?.title ?? data.model,
+          weights: data.weights,
+          n: count(data.vocab_size),
+        }),
+      ),
     ];
   }
 
@@ -216,7 +238,8 @@ function neighbour(span, key) {
 /** @param {HTMLElement | null} before @param {HTMLElement} span */
 function focusToken(before, span) {
   if (before) before.tabIndex = -1;
-  for (const other of span.parentElement?.querySelectorAll(".t[tabindex='0']") ?? []) /** @type {HTMLElement} */ (other).tabIndex = -1;
+  for (const other of span.parentElement?.querySelectorAll(".t[tabindex='0']") ?? [])
+    /** @type {HTMLElement} */ (other).tabIndex = -1;
   span.tabIndex = 0;
   span.focus({ preventScroll: false });
 }

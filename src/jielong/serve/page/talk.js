@@ -15,6 +15,7 @@ import { continues, leafBelow, pathTo } from "./tree.js";
  * @property {() => void} onPath  the turns that are shown, or the settings, may have changed
  * @property {(turn: Turn, writing: Writing | null) => void} onTurn  one turn has grown or ended
  * @property {(is_lost: boolean) => void} onConnection
+ * @property {() => void} onGone  the server no longer has this conversation
  */
 
 /** One conversation, or a new one that the server does not know before the first question. */
@@ -75,6 +76,15 @@ export class Talk {
         this.watcher.onConnection(is_lost);
         if (!is_lost) void this.reload();
       },
+      onRefused: async () => {
+        try {
+          await this.reload(); // an answer that is over by now is no longer listened to
+        } catch (error) {
+          if (/** @type {import("./api.js").ApiError} */ (error).status !== 404) return;
+          this.close();
+          this.watcher.onGone();
+        }
+      },
     });
   }
 
@@ -86,7 +96,9 @@ export class Talk {
     this.conversation = conversation;
     this.settings = conversation;
     for (const turn of turns) {
-      if (!this.writing.has(turn.id) || turn.status !== "writing") this.turns.set(turn.id, turn);
+      const known = this.turns.get(turn.id);
+      const is_news = JSON.stringify(known) !== JSON.stringify(turn); // the same object says that nothing changed
+      if (is_news && (!this.writing.has(turn.id) || turn.status !== "writing")) this.turns.set(turn.id, turn);
     }
     for (const [id, writing] of this.writing) {
       if (this.turns.get(id)?.status === "writing") continue;
@@ -169,13 +181,15 @@ export class Talk {
   }
 
   /**
-   * Change the model, strategy, system prompt or sampling; new conversations begin with them too.
+   * Change the model, strategy, system prompt or sampling. New conversations begin with them too, but for the system
+   * prompt and the seed.
    *
    * @param {Partial<Settings>} changes
    */
   async set(changes) {
     const { system: _, ...lasting } = changes;
-    choose({ settings: { ...choices.settings, ...lasting } });
+    const sampling = { ...(changes.sampling ?? choices.settings.sampling), seed: null };
+    choose({ settings: { ...choices.settings, ...lasting, sampling } });
     if (this.conversation) {
       this.conversation = await api.change(this.id, changes);
       this.settings = this.conversation;

@@ -69,6 +69,7 @@ export class AnswerView {
    */
   update(turn, writing) {
     const has_ended = turn !== this.turn;
+    if (this.tokens && this.writing && !writing) this.tokens = this.writing.tokens.filter(Boolean); // until the full ones are fetched
     this.turn = turn;
     this.writing = writing;
     this.drawSoon();
@@ -158,7 +159,8 @@ export class AnswerView {
         h("button", { type: "button", class: "button", onclick: () => this.actions.again(turn) }, t("retry")),
       );
     }
-    const cause = turn.status === "interrupted" ? "answer.interrupted" : turn.status === "stopped" ? "answer.stopped" : "";
+    const cause =
+      turn.status === "interrupted" ? "answer.interrupted" : turn.status === "stopped" ? "answer.stopped" : "";
     const is_cut = turn.stop === "length";
     if (!cause && !is_cut) return null;
     return h(
@@ -183,18 +185,23 @@ export class AnswerView {
       { class: "actions" },
       iconButton("copy", t("copy"), (event) => copyText(/** @type {HTMLElement} */ (event.currentTarget), turn.text)),
       iconButton("again", t("answer.again"), () => actions.again(turn)),
-      iconButton("more", t("answer.more"), (event) => {
-        openMenu(/** @type {HTMLElement} */ (event.currentTarget), [
-          { label: t("answer.correct"), icon: "edit", act: () => actions.correct(turn) },
-          { label: t("answer.go_on"), icon: "right", act: () => actions.goOn(turn) },
-          ...(turn.has_tokens
-            ? [
-                { label: t("prompt.title"), icon: /** @type {const} */ ("prompt"), act: () => actions.prompt(turn) },
-                { label: t("redraw.title"), icon: /** @type {const} */ ("dice"), act: () => actions.redraw(turn) },
-              ]
-            : []),
-        ]);
-      }, { "aria-haspopup": "menu" }),
+      iconButton(
+        "more",
+        t("answer.more"),
+        (event) => {
+          openMenu(/** @type {HTMLElement} */ (event.currentTarget), [
+            { label: t("answer.correct"), icon: "edit", act: () => actions.correct(turn) },
+            { label: t("answer.go_on"), icon: "right", act: () => actions.goOn(turn) },
+            ...(turn.has_tokens
+              ? [
+                  { label: t("prompt.title"), icon: /** @type {const} */ ("prompt"), act: () => actions.prompt(turn) },
+                  { label: t("redraw.title"), icon: /** @type {const} */ ("dice"), act: () => actions.redraw(turn) },
+                ]
+              : []),
+          ]);
+        },
+        { "aria-haspopup": "menu" },
+      ),
     );
   }
 }
@@ -202,7 +209,10 @@ export class AnswerView {
 /** @param {Usage} usage */
 function usageParts(usage) {
   const parts = [t("usage.tokens", { n: usage.completion_tokens })];
-  if (usage.tokens_per_s) parts.push(t("usage.speed", { n: short(usage.tokens_per_s) }));
+  if (usage.tokens_per_s)
+    parts.push(
+      t("usage.speed", { n: usage.tokens_per_s >= 10 ? Math.round(usage.tokens_per_s) : short(usage.tokens_per_s) }),
+    );
   const used = usage.prompt_tokens + usage.completion_tokens;
   parts.push(usage.context ? t("usage.context", { used, context: usage.context }) : t("usage.used", { n: used }));
   if (usage.reused_tokens) parts.push(t("usage.reused", { n: usage.reused_tokens }));

@@ -78,11 +78,11 @@ export const api = {
   login: (key) => ask("POST", "/api/login", { key }),
 
   /**
-   * @param {{ search?: string, before?: number }} query
+   * @param {{ search?: string, before?: number, limit?: number }} query
    * @returns {Promise<{ conversations: Conversation[], has_more: boolean }>}
    */
-  conversations: ({ search = "", before }) => {
-    const query = new URLSearchParams({ limit: "50" });
+  conversations: ({ search = "", before, limit = 50 }) => {
+    const query = new URLSearchParams({ limit: String(limit) });
     if (search) query.set("search", search);
     if (before !== undefined) query.set("before", String(before));
     return ask("GET", `/api/conversations?${query}`);

@@ -14,13 +14,19 @@ export function candidates(token, take) {
   const has_tempered = is_drawn && token.likeliest.some((one) => Math.abs(one.model - one.tempered) > 1e-6);
   const has_left = token.cuts.some((cut) => cut.num_ids > 0);
   const heads = [t("candidates.model")];
-  if (has_tempered) heads.push(token.temperature === 1 ? t("candidates.penalised") : t("candidates.at", { n: short(token.temperature) }));
+  if (has_tempered)
+    heads.push(
+      token.temperature === 1 ? t("candidates.penalised") : t("candidates.at", { n: short(token.temperature) }),
+    );
   if (has_left) heads.push(t("candidates.left"));
   const rows = token.likeliest.map((one) => {
     const is_taken = one.id === token.id;
     const cells = [cell(one.model, "before")];
     if (has_tempered) cells.push(cell(one.tempered, "tempered"));
-    if (has_left) cells.push(one.cut || one.left === 0 ? h("td", { class: "cut-by" }, filterName(one.cut)) : cell(one.left, "left"));
+    if (has_left)
+      cells.push(
+        one.cut || one.left === 0 ? h("td", { class: "cut-by" }, filterName(one.cut)) : cell(one.left, "left"),
+      );
     return h(
       "tr",
       { class: `${is_taken ? "taken" : ""}${one.cut ? " cut" : ""}` },
@@ -55,13 +61,21 @@ function cell(probability, kind) {
 }
 
 function takenMark() {
-  return h("span", { class: "taken-mark", role: "img", "aria-label": t("candidates.taken"), title: t("candidates.taken") }, icon("check"));
+  return h(
+    "span",
+    { class: "taken-mark", role: "img", "aria-label": t("candidates.taken"), title: t("candidates.taken") },
+    icon("check"),
+  );
 }
 
 /** @param {Candidate} one @param {(id: number) => void} take */
 function takeButton(one, take) {
   const label = t("candidates.take", { token: visible(one.text) });
-  return h("button", { type: "button", class: "icon-button", title: label, "aria-label": label, onclick: () => take(one.id) }, icon("branch"));
+  return h(
+    "button",
+    { type: "button", class: "icon-button", title: label, "aria-label": label, onclick: () => take(one.id) },
+    icon("branch"),
+  );
 }
 
 /** @param {string} filter */

@@ -31,7 +31,11 @@ export class Chat {
     this.ending = new AbortController();
     /** @type {Map<string, AnswerView | QuestionView>} */
     this.views = new Map();
-    this.lens = new LensPanel(aside, (answer, n, token) => this.attempt(() => this.talk.branch(answer, n, token)));
+    this.lens = new LensPanel(aside, {
+      branch: (before, n, token) =>
+        void this.attempt(async () => this.lens.show((await this.talk.branch(before, n, token)).id, n)),
+      isWriting: (answer) => this.talk.turns.get(answer)?.status === "writing",
+    });
     this.colours = new ColourWatch(this.lens, this.ending.signal);
     this.talk = this.newTalk(null, []);
     this.bar = new TopBar(this);
@@ -44,7 +48,13 @@ export class Chat {
     this.scroller.addEventListener("click", (event) => this.cite(event));
     new ResizeObserver(() => this.is_at_end && this.toEnd()).observe(this.list);
     this.is_at_end = true;
-    fill(main, this.bar.element, this.colours.legend, this.scroller, h("div", { class: "foot" }, this.jump, this.composer.element));
+    fill(
+      main,
+      this.bar.element,
+      this.colours.legend,
+      this.scroller,
+      h("div", { class: "foot" }, this.jump, this.composer.element),
+    );
     onOtherTab((id) => id === this.talk.id && void this.refresh(), this.ending.signal);
     addEventListener("focus", () => void this.refresh(), { signal: this.ending.signal });
   }
@@ -54,6 +64,7 @@ export class Chat {
     return new Talk(conversation, turns, {
       onPath: () => this.draw(),
       onTurn: (turn, writing) => this.grow(turn, writing),
+      onGone: () => notice(t("connection.gone"), 0),
       onConnection: (is_lost) => notice(is_lost ? t("connection.lost") : t("connection.back"), is_lost ? 0 : 2500),
     });
   }
@@ -74,7 +85,10 @@ export class Chat {
       const { conversation, turns } = id ? await api.conversation(id) : { conversation: null, turns: [] };
       this.talk = this.newTalk(conversation, turns);
     } catch (error) {
-      return fill(this.list, problem(error, () => this.open(id)));
+      return fill(
+        this.list,
+        problem(error, () => this.open(id)),
+      );
     }
     this.draw();
     this.composer.open();
@@ -109,7 +123,8 @@ export class Chat {
    */
   arrange(views) {
     const wanted = views.map((view) => view.element);
-    for (const child of [...this.list.children]) if (!wanted.includes(/** @type {HTMLElement} */ (child))) child.remove();
+    for (const child of [...this.list.children])
+      if (!wanted.includes(/** @type {HTMLElement} */ (child))) child.remove();
     wanted.forEach((element, place) => {
       const stands = this.list.children[place];
       if (stands !== element) this.list.insertBefore(element, stands ?? null);
@@ -128,12 +143,16 @@ export class Chat {
     const known = this.views.get(turn.id);
     const num_siblings = siblings(this.talk.turns, turn).length;
     if (known) {
-      if (known instanceof AnswerView && known.turn !== turn) known.update(turn, this.talk.writing.get(turn.id) ?? null);
+      if (known instanceof AnswerView && known.turn !== turn)
+        known.update(turn, this.talk.writing.get(turn.id) ?? null);
       if (known.num_siblings !== num_siblings) known.drawEnd();
       known.num_siblings = num_siblings;
       return known;
     }
-    const view = turn.role === "user" ? new QuestionView(turn, this.questionActions()) : new AnswerView(turn, this.answerActions());
+    const view =
+      turn.role === "user"
+        ? new QuestionView(turn, this.questionActions())
+        : new AnswerView(turn, this.answerActions());
     view.num_siblings = num_siblings;
     this.views.set(turn.id, view);
     return view;
@@ -145,6 +164,7 @@ export class Chat {
     if (view instanceof AnswerView) view.update(turn, writing);
     if (writing) return;
     this.lens.forget(turn.id);
+    if (this.lens.answer === turn.id) void this.lens.show(turn.id, this.lens.n);
     if (turn.status === "done") announce(t("answer.finished", { text: turn.text.slice(0, 600) }));
   }
 
@@ -158,10 +178,10 @@ export class Chat {
   async attempt(act) {
     try {
       await act();
-      this.composer.say("");
+      this.composer.say(null);
       return true;
     } catch (error) {
-      this.composer.say(/** @type {Error} */ (error).message, () => void this.attempt(act));
+      this.composer.say(error, () => void this.attempt(act));
       return false;
     }
   }

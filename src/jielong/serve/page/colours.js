@@ -57,7 +57,11 @@ function span(token, is_chosen) {
   const is_special = "is_special" in token && token.is_special;
   const by_model = !("by_model" in token) || token.by_model;
   const kind = `${by_model ? classes(token) : "t foreign"}${is_special ? " special" : ""}${is_chosen ? " chosen" : ""}`;
-  const element = h("span", { class: kind, role: "button", tabindex: -1, dataset: { n: token.n } }, tokenNode(token.text));
+  const element = h(
+    "span",
+    { class: kind, role: "button", tabindex: -1, dataset: { n: token.n } },
+    tokenNode(token.text),
+  );
   if (!token.text.trim()) element.setAttribute("aria-label", visible(token.text) || "∅");
   return element;
 }
@@ -150,7 +154,12 @@ export class ColourWatch {
     const steps = scale.marks.map((mark, place) => h("span", { class: `t ${letter}${place}` }, mark));
     this.legend.replaceChildren(
       h("span", { class: "kinds" }, ...kinds),
-      h("span", { class: "steps", title: t(`lens.${choices.colour}.meaning`) }, ...steps, scale.unit ? h("small", {}, t("bits")) : ""),
+      h(
+        "span",
+        { class: "steps", title: t(`lens.${choices.colour}.meaning`) },
+        ...steps,
+        scale.unit ? h("small", {}, t("bits")) : "",
+      ),
       h("span", { class: "grow" }),
       iconButton("close", t("lens.turn_off"), toggleLens),
     );

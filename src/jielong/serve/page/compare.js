@@ -15,7 +15,10 @@ export class CompareView {
   /** @param {HTMLElement} main */
   constructor(main) {
     /** The models to ask, in their order. @type {string[]} */
-    this.chosen = page.server.models.filter((model) => model.kind === "local").slice(0, 3).map((model) => model.name);
+    this.chosen = page.server.models
+      .filter((model) => model.kind === "local")
+      .slice(0, 3)
+      .map((model) => model.name);
     /** @type {ComparedColumn[]} */
     this.columns = [];
     this.models = h("div", { class: "choices", role: "group", "aria-label": t("compare.models") });
@@ -38,7 +41,12 @@ export class CompareView {
         "details",
         {},
         h("summary", {}, t("compare.more")),
-        h("div", { class: "settings" }, setting(t("sampling.system"), this.system), setting(t("sampling.max_tokens"), this.max)),
+        h(
+          "div",
+          { class: "settings" },
+          setting(t("sampling.system"), this.system),
+          setting(t("sampling.max_tokens"), this.max),
+        ),
       ),
       h("div", { class: "row" }, this.go, h("p", { class: "hint" }, t("compare.hint"))),
     );
@@ -93,7 +101,12 @@ export class CompareView {
     fill(this.answers, ...this.columns.map((column) => column.element));
     fill(this.detail);
     this.legend.hidden = true;
-    const question = { models, prompt, system: this.system.value || undefined, max_tokens: Number(this.max.value) || undefined };
+    const question = {
+      models,
+      prompt,
+      system: this.system.value || undefined,
+      max_tokens: Number(this.max.value) || undefined,
+    };
     try {
       for await (const { name, data } of compare(question, asking.signal)) this.take(name, data);
     } catch (error) {
@@ -142,7 +155,13 @@ function setting(label, input) {
 
 function legend() {
   const steps = ["0", ...NATS.map(String)].map((mark, place) => h("span", { class: `t s${place}` }, mark));
-  const element = h("p", { class: "compare-legend", dataset: { colour: "surprise" } }, t("compare.legend"), " ", h("span", { class: "steps" }, ...steps, h("small", {}, t("nats"))));
+  const element = h(
+    "p",
+    { class: "compare-legend", dataset: { colour: "surprise" } },
+    t("compare.legend"),
+    " ",
+    h("span", { class: "steps" }, ...steps, h("small", {}, t("nats"))),
+  );
   element.hidden = true;
   return element;
 }

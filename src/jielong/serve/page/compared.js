@@ -27,7 +27,13 @@ export class ComparedColumn {
     this.body = h("div", {}, h("div", { class: "loading" }));
     this.reading = h("div", { class: "reading" });
     this.moved = h("span", { class: "moved" });
-    this.element = h("section", { class: "compared-column", "aria-label": title }, h("h2", {}, title, this.moved), this.body, this.reading);
+    this.element = h(
+      "section",
+      { class: "compared-column", "aria-label": title },
+      h("h2", {}, title, this.moved),
+      this.body,
+      this.reading,
+    );
   }
 
   /** @param {ComparedAnswer} answer */
@@ -36,7 +42,9 @@ export class ComparedColumn {
     fill(
       this.body,
       answer.is_base ? h("p", { class: "hint" }, t("compare.base")) : null,
-      answer.text.trim() ? h("p", { class: "compared-text" }, answer.text) : h("p", { class: "hint" }, t("compare.nothing")),
+      answer.text.trim()
+        ? h("p", { class: "compared-text" }, answer.text)
+        : h("p", { class: "hint" }, t("compare.nothing")),
     );
   }
 
@@ -89,7 +97,12 @@ export class ComparedColumn {
 /** @param {KeyboardEvent} event */
 function walk(event) {
   const span = /** @type {HTMLElement} */ (event.target);
-  const next = event.key === "ArrowRight" ? span.nextElementSibling : event.key === "ArrowLeft" ? span.previousElementSibling : null;
+  const next =
+    event.key === "ArrowRight"
+      ? span.nextElementSibling
+      : event.key === "ArrowLeft"
+        ? span.previousElementSibling
+        : null;
   if (!(next instanceof HTMLElement)) return;
   event.preventDefault();
   span.tabIndex = -1;
@@ -120,13 +133,28 @@ export function positions(columns, last, n) {
       h("th", { scope: "row" }, title),
       h("td", { class: "number" }, p === null ? "–" : percent(p)),
       h("td", { class: "number" }, kl === undefined ? "–" : short(kl)),
-      h("td", {}, likeliest.length ? h("span", { class: "likeliest" }, likeliest.slice(0, 5).map(bar)) : h("span", { class: "hint" }, t("compare.elsewhere"))),
+      h(
+        "td",
+        {},
+        likeliest.length
+          ? h("span", { class: "likeliest" }, likeliest.slice(0, 5).map(bar))
+          : h("span", { class: "hint" }, t("compare.elsewhere")),
+      ),
     );
   });
   const heads = [t("bar.model"), t("compare.p"), t("compare.kl"), t("compare.likeliest")];
   return [
     h("h2", {}, t("compare.at", { n: n + 1 }), " ", loneToken(last.tokens[n].text)),
-    h("div", { class: "wide-table", tabindex: 0 }, h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))), h("tbody", {}, ...rows))),
+    h(
+      "div",
+      { class: "wide-table", tabindex: 0 },
+      h(
+        "table",
+        {},
+        h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))),
+        h("tbody", {}, ...rows),
+      ),
+    ),
   ];
 }
 
@@ -134,5 +162,11 @@ export function positions(columns, last, n) {
 function bar(one) {
   const fillBar = h("i", { class: "left" });
   fillBar.style.width = `${100 * one.p}%`;
-  return h("span", { class: "likely" }, loneToken(one.text), h("small", {}, percent(one.p)), h("span", { class: "bar", "aria-hidden": "true" }, fillBar));
+  return h(
+    "span",
+    { class: "likely" },
+    loneToken(one.text),
+    h("small", {}, percent(one.p)),
+    h("span", { class: "bar", "aria-hidden": "true" }, fillBar),
+  );
 }

@@ -40,7 +40,7 @@ export class Composer {
 
   /** Show the draft of the conversation that was just opened. */
   open() {
-    this.say("");
+    this.say(null);
     this.field.value = draftOf(this.chat.talk.id);
     this.grow();
     this.draw();
@@ -54,7 +54,8 @@ export class Composer {
     fill(this.send, icon(is_writing ? "stop" : "send"));
     this.send.title = label;
     this.send.setAttribute("aria-label", label);
-    this.send.disabled = this.is_sending || page.server.models.length === 0 || (!is_writing && !this.field.value.trim());
+    this.send.disabled =
+      this.is_sending || page.server.models.length === 0 || (!is_writing && !this.field.value.trim());
     this.attach.hidden = page.server.library === null;
     const strategy = strategyOf(talk.settings.strategy);
     const is_dear = strategy !== undefined && strategy.calls !== 1;
@@ -62,13 +63,13 @@ export class Composer {
   }
 
   /**
-   * Show an error above the box, or nothing for "".
+   * Show an error above the box, or nothing for null.
    *
-   * @param {string} message
+   * @param {unknown} error
    * @param {() => void} [again]
    */
-  say(message, again) {
-    fill(this.errors, message ? problem(new Error(message), again) : null);
+  say(error, again) {
+    fill(this.errors, error ? problem(error, again) : null);
   }
 
   onInput() {
@@ -136,15 +137,23 @@ export class Composer {
     const { classList } = document.body;
     /** @param {DragEvent} event */
     const has_files = (event) => event.dataTransfer?.types.includes("Files") ?? false;
-    addEventListener("dragover", (event) => {
-      if (!has_files(event)) return;
-      event.preventDefault();
-      classList.add("dropping");
-    }, { signal });
+    addEventListener(
+      "dragover",
+      (event) => {
+        if (!has_files(event)) return;
+        event.preventDefault();
+        classList.add("dropping");
+      },
+      { signal },
+    );
     addEventListener("dragleave", (event) => event.relatedTarget === null && classList.remove("dropping"), { signal });
-    addEventListener("drop", (event) => {
-      classList.remove("dropping");
-      if (has_files(event)) this.takeFiles(event.dataTransfer, event);
-    }, { signal });
+    addEventListener(
+      "drop",
+      (event) => {
+        classList.remove("dropping");
+        if (has_files(event)) this.takeFiles(event.dataTransfer, event);
+      },
+      { signal },
+    );
   }
 }

@@ -27,7 +27,8 @@ export function ticks(low, high, count = 5) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * power).find((one) => one >= rough * 0.999) ?? rough;
   const found = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1) found.push(Number((i * step).toPrecision(12)));
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i += 1)
+    found.push(Number((i * step).toPrecision(12)));
   return found;
 }
 
@@ -87,7 +88,11 @@ export class Chart {
     this.at = -1;
     this.width = 420;
     this.legend = h("span", { class: "chart-legend" });
-    this.log = h("button", { type: "button", class: "chart-log", "aria-pressed": "false", onclick: () => this.toggleLog() }, "log");
+    this.log = h(
+      "button",
+      { type: "button", class: "chart-log", "aria-pressed": "false", onclick: () => this.toggleLog() },
+      "log",
+    );
     this.log.title = t("chart.log");
     this.plot = svg("svg", { tabindex: 0, role: "img" });
     this.told = h("output", { class: "chart-told" });
@@ -126,21 +131,45 @@ export class Chart {
   get drawn() {
     return this.series.map(({ name, points }) => ({
       name,
-      points: /** @type {Points} */ (points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y) && (!this.is_log || y > 0))),
+      points: /** @type {Points} */ (
+        points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y) && (!this.is_log || y > 0))
+      ),
     }));
   }
 
   draw() {
     const all = this.drawn.flatMap((series) => series.points);
     this.log.hidden = !this.series.some((series) => series.points.some(([, y]) => y > 0));
-    fill(this.legend, ...(this.series.length > 1 ? this.series.map((one, i) => h("span", {}, h("i", { class: `c${i + 1}` }), one.name)) : []));
+    fill(
+      this.legend,
+      ...(this.series.length > 1
+        ? this.series.map((one, i) => h("span", {}, h("i", { class: `c${i + 1}` }), one.name))
+        : []),
+    );
     if (all.length === 0) return fill(this.plot);
-    this.x = axis(all.map(([x]) => x), BOX.left, this.width - BOX.right, false);
-    this.y = axis(all.map(([, y]) => y), BOX.height - BOX.bottom, BOX.top, this.is_log);
-    const last = this.drawn.map(({ name, points }) => `${name} ${points.length ? short(points[points.length - 1][1]) : "–"}`);
+    this.x = axis(
+      all.map(([x]) => x),
+      BOX.left,
+      this.width - BOX.right,
+      false,
+    );
+    this.y = axis(
+      all.map(([, y]) => y),
+      BOX.height - BOX.bottom,
+      BOX.top,
+      this.is_log,
+    );
+    const last = this.drawn.map(
+      ({ name, points }) => `${name} ${points.length ? short(points[points.length - 1][1]) : "–"}`,
+    );
     this.plot.setAttribute("aria-label", t("chart.label", { title: this.title, last: last.join(", ") }));
     this.cursor = svg("g", { class: "cursor" });
-    fill(this.plot, this.grid(this.x, this.y), ...this.drawn.flatMap((series, i) => this.lines(series, i)), this.cursor);
+    fill(
+      this.plot,
+      this.grid(this.x, this.y),
+      ...this.drawn.flatMap((series, i) => this.lines(series, i)),
+      this.cursor,
+    );
     this.show(this.at);
   }
 
@@ -151,8 +180,12 @@ export class Chart {
     return svg(
       "g",
       {},
-      ...y.ticks.map((value) => svg("line", { class: "grid", x1: BOX.left, x2: right, y1: y.to(value), y2: y.to(value) })),
-      ...y.ticks.map((value) => svg("text", { x: BOX.left - 8, y: y.to(value) + 4, "text-anchor": "end" }, short(value))),
+      ...y.ticks.map((value) =>
+        svg("line", { class: "grid", x1: BOX.left, x2: right, y1: y.to(value), y2: y.to(value) }),
+      ),
+      ...y.ticks.map((value) =>
+        svg("text", { x: BOX.left - 8, y: y.to(value) + 4, "text-anchor": "end" }, short(value)),
+      ),
       ...x.ticks.map((value) => svg("text", { x: x.to(value), y: bottom + 20, "text-anchor": "middle" }, short(value))),
       svg("line", { class: "axis", x1: BOX.left, x2: right, y1: bottom, y2: bottom }),
     );
@@ -162,20 +195,29 @@ export class Chart {
   lines({ points }, i) {
     const colour = `c${i + 1}`;
     if (points.length <= MANY) return [this.line(points, `line ${colour}`)];
-    return [this.line(thinned(points, this.width), `faint ${colour}`), this.line(thinned(runningMean(points), this.width), `line ${colour}`)];
+    return [
+      this.line(thinned(points, this.width), `faint ${colour}`),
+      this.line(thinned(runningMean(points), this.width), `line ${colour}`),
+    ];
   }
 
   /** @param {Points} points @param {string} kind */
   line(points, kind) {
     const { x, y } = /** @type {{ x: Axis, y: Axis }} */ (this);
-    return svg("polyline", { class: kind, points: points.map(([px, py]) => `${x.to(px).toFixed(1)},${y.to(py).toFixed(1)}`).join(" ") });
+    return svg("polyline", {
+      class: kind,
+      points: points.map(([px, py]) => `${x.to(px).toFixed(1)},${y.to(py).toFixed(1)}`).join(" "),
+    });
   }
 
   // The cursor --------------------------------------------------------------------------------------------------------
 
   /** The steps that the cursor may stand on. */
   get steps() {
-    return this.drawn.reduce((longest, one) => (one.points.length > longest.length ? one.points : longest), /** @type {Points} */ ([]));
+    return this.drawn.reduce(
+      (longest, one) => (one.points.length > longest.length ? one.points : longest),
+      /** @type {Points} */ ([]),
+    );
   }
 
   /** @param {PointerEvent} event */
@@ -208,12 +250,17 @@ export class Chart {
     if (!cursor || !x || !y || !step) return;
     const values = this.drawn.map(({ name, points }, i) => ({ name, i, value: at_or_before(points, step[0]) }));
     const found = values.filter((one) => one.value !== undefined);
-    this.told.textContent = [t("chart.step", { n: step[0] }), ...found.map(({ name, value }) => `${name} ${short(Number(value))}`)].join(" · ");
+    this.told.textContent = [
+      t("chart.step", { n: step[0] }),
+      ...found.map(({ name, value }) => `${name} ${short(Number(value))}`),
+    ].join(" · ");
     if (at < 0) return fill(cursor);
     fill(
       cursor,
       svg("line", { class: "axis", x1: x.to(step[0]), x2: x.to(step[0]), y1: BOX.top, y2: BOX.height - BOX.bottom }),
-      ...found.map(({ i, value }) => svg("circle", { class: `dot c${i + 1}`, cx: x.to(step[0]), cy: y.to(Number(value)), r: 4 })),
+      ...found.map(({ i, value }) =>
+        svg("circle", { class: `dot c${i + 1}`, cx: x.to(step[0]), cy: y.to(Number(value)), r: 4 }),
+      ),
     );
   }
 }

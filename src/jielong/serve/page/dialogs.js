@@ -15,7 +15,12 @@ export function openDialog(title, kind, ...content) {
   const dialog = h(
     "dialog",
     { class: `dialog ${kind}`, "aria-label": title },
-    h("header", { class: "dialog-head" }, h("h2", {}, title), iconButton("close", t("close"), () => dialog.close())),
+    h(
+      "header",
+      { class: "dialog-head" },
+      h("h2", {}, title),
+      iconButton("close", t("close"), () => dialog.close()),
+    ),
   );
   for (const part of content) if (part) dialog.append(part);
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
@@ -102,7 +107,13 @@ function edit(title, kind, field) {
 /** Ask for the server's key, and load the page again when it is right. */
 export function askForKey() {
   if (document.getElementById("login")) return;
-  const field = h("input", { class: "field", type: "password", id: "key", autocomplete: "current-password", required: true });
+  const field = h("input", {
+    class: "field",
+    type: "password",
+    id: "key",
+    autocomplete: "current-password",
+    required: true,
+  });
   const wrong = h("p", { class: "bad", role: "alert" });
   const form = h(
     "form",

@@ -38,7 +38,8 @@ export function segments(token) {
 
 /** @param {Token} token */
 export function dice(token) {
-  if (token.uniform === null) return h("p", { class: "greedy" }, t(token.rank === 1 ? "dice.greedy" : "dice.greedy_left"));
+  if (token.uniform === null)
+    return h("p", { class: "greedy" }, t(token.rank === 1 ? "dice.greedy" : "dice.greedy_left"));
   const bar = h("div", { class: "dice-bar", "aria-hidden": "true" });
   for (const { name, width, kind } of segments(token)) {
     const part = h("div", { class: kind, title: `${name} ${percent(width)}` }, width >= NAMED ? name : "");

@@ -119,7 +119,11 @@ const ICONS = {
  * @param {IconName} name
  */
 export function icon(name) {
-  return svg("svg", { viewBox: "0 0 24 24", class: "icon", "data-icon": name, "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
+  return svg(
+    "svg",
+    { viewBox: "0 0 24 24", class: "icon", "data-icon": name, "aria-hidden": "true" },
+    svg("path", { d: ICONS[name] }),
+  );
 }
 
 /**
@@ -131,7 +135,11 @@ export function icon(name) {
  * @param {Record<string, any>} [props]
  */
 export function iconButton(name, label, onclick, props = {}) {
-  return h("button", { type: "button", class: "icon-button", title: label, "aria-label": label, onclick, ...props }, icon(name));
+  return h(
+    "button",
+    { type: "button", class: "icon-button", title: label, "aria-label": label, onclick, ...props },
+    icon(name),
+  );
 }
 
 /**

@@ -30,7 +30,10 @@ function folded(panel, name, title, load) {
       fill(content, await load());
     } catch (error) {
       is_loaded = false;
-      fill(content, problem(error, () => void fetchOnce()));
+      fill(
+        content,
+        problem(error, () => void fetchOnce()),
+      );
     }
   };
   part.addEventListener("toggle", () => void fetchOnce());
@@ -56,7 +59,11 @@ function table({ layers }, token) {
     const bar = h("i", { class: "left" });
     bar.style.width = `${100 * p_taken}%`;
     const names = likeliest.map((one) =>
-      h("span", { class: one.id === token.id ? "hit" : "", title: `${visible(one.text)} ${percent(one.p)}` }, loneToken(one.text)),
+      h(
+        "span",
+        { class: one.id === token.id ? "hit" : "", title: `${visible(one.text)} ${percent(one.p)}` },
+        loneToken(one.text),
+      ),
     );
     return h(
       "tr",

@@ -16,16 +16,20 @@ import { loneToken } from "./tokens.js";
 
 const MOST_KEPT = 60;
 
-/** @typedef {(answer: string, n: number, token: number) => void} Branch */
+/**
+ * @typedef {object} LensActions
+ * @property {(answer: string, n: number, token: number) => void} branch  let the answer go on from another token
+ * @property {(answer: string) => boolean} isWriting
+ */
 
 export class LensPanel {
   /**
    * @param {HTMLElement} aside
-   * @param {Branch} branch
+   * @param {LensActions} actions
    */
-  constructor(aside, branch) {
+  constructor(aside, actions) {
     this.aside = aside;
-    this.branch = branch;
+    this.actions = actions;
     /** @type {Map<string, Promise<Lens>>} */
     this.kept = new Map();
     this.answer = "";
@@ -91,7 +95,9 @@ export class LensPanel {
 
   /** The token on the page that the panel is about. */
   get span() {
-    return /** @type {HTMLElement | null} */ (document.querySelector(`#turn-${CSS.escape(this.answer)} [data-n="${this.n}"]`));
+    return /** @type {HTMLElement | null} */ (
+      document.querySelector(`#turn-${CSS.escape(this.answer)} [data-n="${this.n}"]`)
+    );
   }
 
   /**
@@ -106,15 +112,37 @@ export class LensPanel {
     this.mark(true);
     this.aside.hidden = false;
     document.body.classList.add("lens-open");
+    if (this.actions.isWriting(answer))
+      return this.draw(this.head(h("h2", {}, t("lens.title"))), h("p", {}, t("lens.waits")));
     try {
       const data = await this.of(answer);
       const token = data.tokens.find((one) => one.n === n);
       this.has_layers = modelNamed(data.model)?.has_layers ?? false;
       if (this.answer !== answer || this.n !== n) return; // another token was chosen while this was fetched
-      fill(this.aside, token ? this.panel(data, token) : [this.head(h("h2", {}, t("lens.title"))), h("p", {}, t("lens.waits"))]);
+      if (token) this.draw(...this.panel(data, token));
     } catch (error) {
-      fill(this.aside, this.head(h("h2", {}, t("lens.title"))), problem(error, () => void this.show(answer, n)));
+      this.draw(
+        this.head(h("h2", {}, t("lens.title"))),
+        problem(error, () => void this.show(answer, n)),
+      );
     }
+  }
+
+  /**
+   * Replace what the panel holds; a button that had the focus has it again.
+   *
+   * @param {...(Node | null)} content
+   */
+  draw(...content) {
+    const focused = this.aside.contains(document.activeElement)
+      ? document.activeElement?.getAttribute("aria-label")
+      : null;
+    fill(this.aside, ...content);
+    if (!focused) return;
+    const again = /** @type {HTMLElement | null} */ (
+      this.aside.querySelector(`button[aria-label="${CSS.escape(focused)}"]`)
+    );
+    (again ?? this.aside).focus();
   }
 
   /** @param {boolean} is_shown */
@@ -150,7 +178,11 @@ export class LensPanel {
       t("lens.place", { n: token.n + 1, of: data.tokens.length }),
       t("token.id", { id: token.id }),
       ...(token.by_model
-        ? [t("lens.rank", { n: token.rank }), t("lens.bits", { n: short(token.surprise) }), t("lens.spread", { n: short(token.entropy) })]
+        ? [
+            t("lens.rank", { n: token.rank }),
+            t("lens.bits", { n: short(token.surprise) }),
+            t("lens.spread", { n: short(token.entropy) }),
+          ]
         : []),
     ];
     const title = h("h2", {}, "“", loneToken(token.text), "”");
@@ -160,11 +192,19 @@ export class LensPanel {
       ...head,
       dice(token),
       h("h3", {}, t(token.cuts.some((cut) => cut.num_ids) ? "lens.candidates_cut" : "lens.candidates")),
-      candidates(token, (id) => this.branch(this.answer, token.n, id)),
+      candidates(token, (id) => this.actions.branch(this.answer, token.n, id)),
       cutsLine(token),
       layers(this, token),
       toolChance(this),
-      h("p", { class: "hint" }, t("lens.model", { model: modelNamed(data.model)?.title ?? data.model, weights: data.weights, n: count(data.vocab_size) })),
+      h(
+        "p",
+        { class: "hint" },
+        t("lens.model", {
+          model: modelNamed(data.model)?.title ?? data.model,
+          weights: data.weights,
+          n: count(data.vocab_size),
+        }),
+      ),
     ];
   }
 
@@ -198,7 +238,8 @@ function neighbour(span, key) {
 /** @param {HTMLElement | null} before @param {HTMLElement} span */
 function focusToken(before, span) {
   if (before) before.tabIndex = -1;
-  for (const other of span.parentElement?.querySelectorAll(".t[tabindex='0']") ?? []) /** @type {HTMLElement} */ (other).tabIndex = -1;
+  for (const other of span.parentElement?.querySelectorAll(".t[tabindex='0']") ?? [])
+    /** @type {HTMLElement} */ (other).tabIndex = -1;
   span.tabIndex = 0;
   span.focus({ preventScroll: false });
 }

@@ -15,7 +15,11 @@ export class LibraryView {
   constructor(main) {
     this.ending = new AbortController();
     const picker = h("input", { type: "file", multiple: true, hidden: true, onchange: () => this.pick(picker) });
-    const add = h("button", { type: "button", class: "button primary", onclick: () => picker.click() }, t("library.add"));
+    const add = h(
+      "button",
+      { type: "button", class: "button primary", onclick: () => picker.click() },
+      t("library.add"),
+    );
     this.uploads = new Uploads(this.ending.signal, () => void this.load());
     this.list = h("div", {}, h("div", { class: "loading" }));
     const column = frame(main, t("nav.library"), [add, picker]);
@@ -23,10 +27,14 @@ export class LibraryView {
     fill(column, path ? h("p", { class: "hint" }, t("library.path", { path })) : null, this.uploads.element, this.list);
     const { signal } = this.ending;
     addEventListener("dragover", (event) => event.preventDefault(), { signal });
-    addEventListener("drop", (event) => {
-      event.preventDefault();
-      this.uploads.take([...(event.dataTransfer?.files ?? [])]);
-    }, { signal });
+    addEventListener(
+      "drop",
+      (event) => {
+        event.preventDefault();
+        this.uploads.take([...(event.dataTransfer?.files ?? [])]);
+      },
+      { signal },
+    );
     void this.load();
   }
 
@@ -42,7 +50,10 @@ export class LibraryView {
       if (page.server.library) page.server.library.num_documents = documents.length;
       fill(this.list, documents.length ? this.table(documents) : this.empty());
     } catch (error) {
-      fill(this.list, problem(error, () => void this.load()));
+      fill(
+        this.list,
+        problem(error, () => void this.load()),
+      );
     }
   }
 
@@ -61,7 +72,11 @@ export class LibraryView {
         h("td", {}, document.num_passages.toLocaleString()),
         h("td", {}, size(document.bytes)),
         h("td", { class: "date" }, moment(document.added)),
-        h("td", { class: "act" }, iconButton("trash", t("library.remove", { title: document.title }), () => void this.remove(document))),
+        h(
+          "td",
+          { class: "act" },
+          iconButton("trash", t("library.remove", { title: document.title }), () => void this.remove(document)),
+        ),
       ),
     );
     return h(

@@ -42,7 +42,6 @@ async function route() {
   else location.hash = "#/";
 }
 
-
 /**
  * Close the view that is there, and make another.
  *
@@ -69,11 +68,25 @@ async function start() {
     page.server = await api.state();
   } catch (error) {
     if (/** @type {import("./api.js").ApiError} */ (error).code === "login") return; // the form for the key is open
-    return fill(main, h("div", { class: "column" }, problem(error, () => location.reload())));
+    return fill(
+      main,
+      h(
+        "div",
+        { class: "column" },
+        problem(error, () => location.reload()),
+      ),
+    );
   }
   applyLanguage();
   aside.setAttribute("aria-label", t("lens.title"));
   document.getElementById("scrim")?.addEventListener("click", closeNav);
+  const skip = h("a", {
+    class: "skip",
+    href: "#main",
+    onclick: (/** @type {Event} */ event) => (event.preventDefault(), main.focus()),
+  });
+  skip.textContent = t("nav.skip");
+  document.body.prepend(skip);
   new Nav(nav);
   listenForKeys(() => {
     if (!(view instanceof Chat) || !view.talk.unfinished) return false;

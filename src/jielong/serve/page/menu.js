@@ -20,7 +20,11 @@ import { h, icon } from "./dom.js";
  * @param {MenuItem[]} items
  */
 export function openMenu(anchor, items) {
-  const menu = h("div", { class: "popover menu", role: "menu", "aria-label": anchor.getAttribute("aria-label") ?? anchor.title });
+  const menu = h("div", {
+    class: "popover menu",
+    role: "menu",
+    "aria-label": anchor.getAttribute("aria-label") ?? anchor.title,
+  });
   for (const item of items) menu.append(entry(item, menu));
   menu.addEventListener("keydown", (event) => walk(menu, event));
   openPopover(anchor, menu);
@@ -42,7 +46,11 @@ function entry(item, menu) {
       item.act?.();
     },
   };
-  const mark = is_choice ? h("span", { class: "tick" }, item.is_chosen ? icon("check") : null) : item.icon ? icon(item.icon) : null;
+  const mark = is_choice
+    ? h("span", { class: "tick" }, item.is_chosen ? icon("check") : null)
+    : item.icon
+      ? icon(item.icon)
+      : null;
   const text = h("span", { class: "menu-text" }, item.label, item.detail ? h("small", {}, item.detail) : null);
   return item.href
     ? h("a", { ...props, href: item.href, download: "" }, mark, text)
@@ -54,7 +62,12 @@ function walk(menu, event) {
   const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role^=menuitem]")]);
   const place = items.indexOf(/** @type {HTMLElement} */ (document.activeElement));
   const last = items.length - 1;
-  const next = { ArrowDown: place === last ? 0 : place + 1, ArrowUp: place <= 0 ? last : place - 1, Home: 0, End: last }[event.key];
+  const next = {
+    ArrowDown: place === last ? 0 : place + 1,
+    ArrowUp: place <= 0 ? last : place - 1,
+    Home: 0,
+    End: last,
+  }[event.key];
   if (event.key === "Tab") menu.hidePopover();
   if (next === undefined) return;
   event.preventDefault();
@@ -94,5 +107,7 @@ function place(anchor, popover) {
   const left = Math.min(Math.max(edge, box.left), innerWidth - width - edge);
   popover.style.left = `${Math.max(edge, left)}px`;
   popover.style.maxHeight = `${Math.max(120, is_below ? below : above)}px`;
-  popover.style.top = is_below ? `${box.bottom + gap}px` : `${Math.max(edge, box.top - gap - Math.min(height, above))}px`;
+  popover.style.top = is_below
+    ? `${box.bottom + gap}px`
+    : `${Math.max(edge, box.top - gap - Math.min(height, above))}px`;
 }

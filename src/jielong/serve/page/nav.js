@@ -30,6 +30,7 @@ export class Nav {
     this.conversations = [];
     this.has_more = false;
     this.asked = 0;
+    this.searched = "";
     this.views = h("ul", { class: "views" });
     this.list = h("div", { class: "conversations" });
     this.search = h("input", {
@@ -55,7 +56,12 @@ export class Nav {
       h(
         "header",
         { class: "nav-head" },
-        h("a", { class: "brand", href: "#/" }, h("img", { src: "/page/favicon.svg", alt: "", width: 22, height: 22 }), "接龙 Jielong"),
+        h(
+          "a",
+          { class: "brand", href: "#/" },
+          h("img", { src: "/page/favicon.svg", alt: "", width: 22, height: 22 }),
+          "接龙 Jielong",
+        ),
         iconButton("close", t("nav.close"), closeNav, { class: "icon-button nav-button" }),
       ),
       h("a", { class: "new-chat", href: "#/" }, icon("plus"), t("nav.new")),
@@ -64,8 +70,10 @@ export class Nav {
       scroller,
       ...this.foot(),
     );
-    new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && void this.more(), { root: scroller, rootMargin: "200px" })
-      .observe(scroller.appendChild(h("div", { class: "nav-end" })));
+    this.end = scroller.appendChild(h("div", { class: "nav-end" }));
+    this.watch = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && void this.more(), {
+      root: scroller,
+    });
     const refresh = oncePerFrame(() => void this.load());
     on("conversations", refresh);
     onOtherTab(refresh);
@@ -75,24 +83,40 @@ export class Nav {
 
   foot() {
     const { memory } = page.server;
-    const used = memory.limit_bytes ? t("nav.memory", { used: size(memory.used_bytes), limit: size(memory.limit_bytes) }) : "";
+    const used = memory.limit_bytes
+      ? t("nav.memory", { used: size(memory.used_bytes), limit: size(memory.limit_bytes) })
+      : "";
     this.memory = h("p", { class: "nav-memory", title: t("nav.memory_title") }, used || t("nav.local"));
     const buttons = h(
       "footer",
       { class: "nav-foot" },
       iconButton("keyboard", t("shortcuts.title"), () => dispatchEvent(new CustomEvent("jielong:shortcuts"))),
-      iconButton("theme", t("nav.theme"), (event) => {
-        openMenu(
-          /** @type {HTMLElement} */ (event.currentTarget),
-          themes.map((theme) => ({ label: t(`theme.${theme}`), is_chosen: theme === choices.theme, act: () => setTheme(theme) })),
-        );
-      }, { "aria-haspopup": "menu" }),
-      iconButton("globe", t("nav.language"), (event) => {
-        openMenu(/** @type {HTMLElement} */ (event.currentTarget), [
-          { label: "English", is_chosen: language() === "en", act: () => setLanguage("en") },
-          { label: "中文", is_chosen: language() === "zh", act: () => setLanguage("zh") },
-        ]);
-      }, { "aria-haspopup": "menu" }),
+      iconButton(
+        "theme",
+        t("nav.theme"),
+        (event) => {
+          openMenu(
+            /** @type {HTMLElement} */ (event.currentTarget),
+            themes.map((theme) => ({
+              label: t(`theme.${theme}`),
+              is_chosen: theme === choices.theme,
+              act: () => setTheme(theme),
+            })),
+          );
+        },
+        { "aria-haspopup": "menu" },
+      ),
+      iconButton(
+        "globe",
+        t("nav.language"),
+        (event) => {
+          openMenu(/** @type {HTMLElement} */ (event.currentTarget), [
+            { label: "English", is_chosen: language() === "en", act: () => setLanguage("en") },
+            { label: "中文", is_chosen: language() === "zh", act: () => setLanguage("zh") },
+          ]);
+        },
+        { "aria-haspopup": "menu" },
+      ),
       iconButton("upload", t("nav.import"), () => this.import()),
     );
     return [this.memory, buttons];
@@ -105,14 +129,21 @@ export class Nav {
 
   async load() {
     const asked = (this.asked += 1);
+    const search = this.search.value.trim();
+    const limit = Math.max(50, search === this.searched ? this.conversations.length : 0);
     try {
-      const found = await api.conversations({ search: this.search.value.trim() });
+      const found = await api.conversations({ search, limit });
       if (asked !== this.asked) return; // a newer search is under way
+      this.searched = search;
       this.conversations = found.conversations;
       this.has_more = found.has_more;
       this.draw();
     } catch (error) {
-      if (this.conversations.length === 0) fill(this.list, problem(error, () => void this.load()));
+      if (this.conversations.length === 0)
+        fill(
+          this.list,
+          problem(error, () => void this.load()),
+        );
     }
   }
 
@@ -136,7 +167,10 @@ export class Nav {
     const groups = [...days].map(([day, ones]) => [h("h2", {}, day), h("ul", {}, ...ones.map((one) => this.row(one)))]);
     const empty = h("p", { class: "hint" }, t(this.search.value ? "nav.nothing_found" : "nav.nothing"));
     fill(this.list, groups.length ? groups.flat() : empty);
-    if (focused) /** @type {HTMLElement | null} */ (this.list.querySelector(`li[data-id="${CSS.escape(focused)}"] a`))?.focus();
+    this.watch.unobserve(this.end);
+    this.watch.observe(this.end); // asks again whether the end is in view
+    if (focused)
+      /** @type {HTMLElement | null} */ (this.list.querySelector(`li[data-id="${CSS.escape(focused)}"] a`))?.focus();
   }
 
   drawViews() {
@@ -144,7 +178,11 @@ export class Nav {
       this.views,
       VIEWS.filter((view) => view.is_there()).map((view) => {
         const is_here = location.hash.startsWith(view.href);
-        return h("li", {}, h("a", { href: view.href, "aria-current": is_here ? "page" : undefined }, icon(view.icon), t(view.name)));
+        return h(
+          "li",
+          {},
+          h("a", { href: view.href, "aria-current": is_here ? "page" : undefined }, icon(view.icon), t(view.name)),
+        );
       }),
     );
   }
@@ -157,14 +195,28 @@ export class Nav {
     return h(
       "li",
       { dataset: { id } },
-      h("a", { href: `#/c/${id}`, title: `${title}\n${moment(updated)}`, "aria-current": is_here ? "page" : undefined }, title),
-      iconButton("more", t("conversation.menu", { title }), (event) => {
-        openMenu(/** @type {HTMLElement} */ (event.currentTarget), [
-          { label: t("conversation.rename"), icon: "edit", act: () => void this.rename(conversation) },
-          { label: t("conversation.export"), icon: "download", href: api.exportUrl(id) },
-          { label: t("conversation.delete"), icon: "trash", is_danger: true, act: () => void this.remove(conversation) },
-        ]);
-      }, { "aria-haspopup": "menu" }),
+      h(
+        "a",
+        { href: `#/c/${id}`, title: `${title}\n${moment(updated)}`, "aria-current": is_here ? "page" : undefined },
+        title,
+      ),
+      iconButton(
+        "more",
+        t("conversation.menu", { title }),
+        (event) => {
+          openMenu(/** @type {HTMLElement} */ (event.currentTarget), [
+            { label: t("conversation.rename"), icon: "edit", act: () => void this.rename(conversation) },
+            { label: t("conversation.export"), icon: "download", href: api.exportUrl(id) },
+            {
+              label: t("conversation.delete"),
+              icon: "trash",
+              is_danger: true,
+              act: () => void this.remove(conversation),
+            },
+          ]);
+        },
+        { "aria-haspopup": "menu" },
+      ),
     );
   }
 
@@ -223,10 +275,16 @@ export class Nav {
   }
 }
 
+/** Open the drawer that the navigation is on a phone. */
 export function openNav() {
   document.body.classList.add("nav-open");
+  /** @type {HTMLElement | null} */ (document.querySelector(".nav .nav-button"))?.focus();
 }
 
+/** Close the drawer; the focus goes back to the button that opened it. */
 export function closeNav() {
-  document.body.classList.remove("nav-open");
+  const { classList } = document.body;
+  if (!classList.contains("nav-open")) return;
+  classList.remove("nav-open");
+  /** @type {HTMLElement | null} */ (document.querySelector(".topbar .nav-button"))?.focus();
 }

@@ -1,5 +1,6 @@
 /** What the page says aside: quiet notices at its foot, errors in place with a way to try again, words for screen readers. */
 
+import { ApiError } from "./api.js";
 import { h, icon } from "./dom.js";
 import { t } from "./strings.js";
 
@@ -36,11 +37,12 @@ export function notice(text, ms = 4000) {
  * @param {() => void} [again]
  */
 export function problem(error, again) {
+  const is_refused = error instanceof ApiError && [400, 422].includes(error.status); // the same would be refused again
   return h(
     "div",
     { class: "problem", role: "alert" },
     icon("warning"),
     h("p", {}, error instanceof Error ? error.message : String(error)),
-    again ? h("button", { type: "button", class: "button", onclick: again }, t("retry")) : null,
+    again && !is_refused ? h("button", { type: "button", class: "button", onclick: again }, t("retry")) : null,
   );
 }

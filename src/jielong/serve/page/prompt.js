@@ -21,7 +21,11 @@ export async function showPrompt(turn, lens) {
     fill(
       content,
       prompt.map((token) =>
-        h("span", { class: token.is_special ? "pt special" : "pt", title: t("token.id", { id: token.id }) }, tokenNode(token.text)),
+        h(
+          "span",
+          { class: token.is_special ? "pt special" : "pt", title: t("token.id", { id: token.id }) },
+          tokenNode(token.text),
+        ),
       ),
     );
   } catch (error) {

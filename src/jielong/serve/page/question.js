@@ -35,7 +35,9 @@ export class QuestionView {
         h(
           "span",
           { class: "actions" },
-          iconButton("copy", t("copy"), (event) => copyText(/** @type {HTMLElement} */ (event.currentTarget), turn.text)),
+          iconButton("copy", t("copy"), (event) =>
+            copyText(/** @type {HTMLElement} */ (event.currentTarget), turn.text),
+          ),
           iconButton("edit", t("question.edit"), () => this.edit()),
         ),
         h("div", { class: "bubble" }, turn.text),

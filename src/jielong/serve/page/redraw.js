@@ -8,7 +8,12 @@ import { t } from "./strings.js";
 
 /** @param {Turn} turn */
 export async function redraw(turn) {
-  const content = h("div", { class: "redraw", role: "status" }, h("p", {}, t("redraw.runs")), h("div", { class: "loading" }));
+  const content = h(
+    "div",
+    { class: "redraw", role: "status" },
+    h("p", {}, t("redraw.runs")),
+    h("div", { class: "loading" }),
+  );
   openDialog(t("redraw.title"), "small", content);
   try {
     const { is_equal, first_difference, ids, weights } = await api.redraw(turn.id);

@@ -34,7 +34,10 @@ export class RunView {
       const run = await api.run(this.name);
       this.draw(run);
     } catch (error) {
-      fill(this.column, problem(error, () => void this.load()));
+      fill(
+        this.column,
+        problem(error, () => void this.load()),
+      );
     }
   }
 
@@ -49,7 +52,13 @@ export class RunView {
     this.stages = new Map(run.stages.map((stage) => [stage.name, new StageView(stage)]));
     fill(
       this.column,
-      run.recipe ? h("p", { class: "hint" }, t("runs.made", { recipe: run.recipe, size: run.size ?? "", seed: String(run.seed) })) : null,
+      run.recipe
+        ? h(
+            "p",
+            { class: "hint" },
+            t("runs.made", { recipe: run.recipe, size: run.size ?? "", seed: String(run.seed) }),
+          )
+        : null,
       ...[...this.stages.values()].map((stage) => stage.element),
       run.family.length > 1 ? h("section", {}, h("h2", {}, t("run.family")), family(run.family, this.name)) : null,
     );
@@ -108,9 +117,13 @@ class StageView {
   drawCharts() {
     const { metrics } = this.stage;
     const known = GROUPS.flat();
-    const others = Object.keys(metrics).filter((name) => !known.includes(name)).sort();
+    const others = Object.keys(metrics)
+      .filter((name) => !known.includes(name))
+      .sort();
     for (const group of [...GROUPS, ...others.map((name) => [name])]) {
-      const series = group.filter((name) => metrics[name]?.length).map((name) => ({ name: title(name), points: metrics[name] }));
+      const series = group
+        .filter((name) => metrics[name]?.length)
+        .map((name) => ({ name: title(name), points: metrics[name] }));
       if (series.length === 0) continue;
       const chart = this.charts.get(group[0]);
       if (chart) {
@@ -135,7 +148,11 @@ class StageView {
           "details",
           { open: true },
           h("summary", {}, t("run.sample", { prompt })),
-          h("dl", {}, ...ones.map((one) => h("div", {}, h("dt", {}, t("chart.step", { n: one.step })), h("dd", {}, one.text)))),
+          h(
+            "dl",
+            {},
+            ...ones.map((one) => h("div", {}, h("dt", {}, t("chart.step", { n: one.step })), h("dd", {}, one.text))),
+          ),
         ),
       ),
     );
@@ -182,7 +199,11 @@ function family(all, here) {
 
 /** @param {string} name @param {string} here */
 function link(name, here) {
-  return h("a", { href: `#/runs/${encodeURIComponent(name)}`, "aria-current": name === here ? "true" : undefined }, name);
+  return h(
+    "a",
+    { href: `#/runs/${encodeURIComponent(name)}`, "aria-current": name === here ? "true" : undefined },
+    name,
+  );
 }
 
 /** The report of a run, in a frame that runs no script. */
@@ -195,7 +216,9 @@ export class ReportView {
     const back = h("a", { class: "button", href: `#/runs/${encodeURIComponent(name)}` }, t("run.back"));
     const column = frame(main, name, [back]);
     column.classList.add("wide-column");
-    column.append(h("iframe", { class: "report", src: api.reportUrl(name), sandbox: "allow-popups", title: t("run.report") }));
+    column.append(
+      h("iframe", { class: "report", src: api.reportUrl(name), sandbox: "allow-popups", title: t("run.report") }),
+    );
   }
 
   close() {}

@@ -28,7 +28,15 @@ export class RunsView {
       this.shown = state;
       fill(this.list, runs.length ? runs.map(runRow) : h("li", {}, empty()));
     } catch (error) {
-      if (!this.shown) fill(this.list, h("li", {}, problem(error, () => void this.load())));
+      if (!this.shown)
+        fill(
+          this.list,
+          h(
+            "li",
+            {},
+            problem(error, () => void this.load()),
+          ),
+        );
     }
   }
 
@@ -38,7 +46,13 @@ export class RunsView {
 }
 
 function empty() {
-  return h("div", { class: "empty" }, icon("runs"), h("h2", {}, t("runs.empty")), h("p", {}, h("code", {}, "jielong run quickstart")));
+  return h(
+    "div",
+    { class: "empty" },
+    icon("runs"),
+    h("h2", {}, t("runs.empty")),
+    h("p", {}, h("code", {}, "jielong run quickstart")),
+  );
 }
 
 /** @param {RunSummary} run */
@@ -60,7 +74,9 @@ function runRow(run) {
 
 /** @param {string} state */
 export function stateMark(state) {
-  const known = /** @type {const} */ (["running", "finished", "stopped", "waiting", "failed"]).find((one) => one === state);
+  const known = /** @type {const} */ (["running", "finished", "stopped", "waiting", "failed"]).find(
+    (one) => one === state,
+  );
   return h("span", { class: `state ${state}` }, known ? t(`runs.${known}`) : state);
 }
 

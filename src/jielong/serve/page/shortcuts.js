@@ -31,6 +31,7 @@ const KEYS = {
   i: () => /** @type {HTMLElement | null} */ (document.querySelector(".ask"))?.focus(),
   l: toggleLens,
   "?": showShortcuts,
+  "？": showShortcuts,
 };
 
 /**
@@ -59,7 +60,19 @@ export function listenForKeys(stop) {
 
 function showShortcuts() {
   const rows = LIST.map(([keys, what]) =>
-    h("div", {}, h("dt", {}, ...keys.trim().split(" ").map((key) => h("kbd", {}, key))), h("dd", {}, t(what))),
+    h(
+      "div",
+      {},
+      h(
+        "dt",
+        {},
+        ...keys
+          .trim()
+          .split(" ")
+          .map((key) => h("kbd", {}, key)),
+      ),
+      h("dd", {}, t(what)),
+    ),
   );
   openDialog(t("shortcuts.title"), "small", h("dl", { class: "shortcuts" }, ...rows));
 }

@@ -22,6 +22,7 @@ import { api } from "./api.js";
  * @property {(title: string) => void} onTitle
  * @property {(turn: Turn) => void} onDone
  * @property {(is_lost: boolean) => void} onConnection
+ * @property {() => void} onRefused  the server is there, or not yet, but gives no events
  */
 
 const RETRY_MS = 2000;
@@ -73,7 +74,9 @@ export function listen(turn, listener) {
     source.onerror = () => {
       if (!is_lost) listener.onConnection(true);
       is_lost = true;
-      if (source.readyState === EventSource.CLOSED) timer = window.setTimeout(connect, RETRY_MS);
+      if (source.readyState !== EventSource.CLOSED) return;
+      timer = window.setTimeout(connect, RETRY_MS);
+      listener.onRefused();
     };
     for (const [name, take] of Object.entries(takes)) {
       source.addEventListener(name, (event) => {

@@ -15,13 +15,20 @@ const STRINGS = {
   seconds: ["{n} s", "{n} 秒"],
   minutes: ["{n} min", "{n} 分钟"],
   hours: ["{n} h", "{n} 小时"],
-  "error.unreachable": ["The server cannot be reached. Is jielong serve still running?", "无法连接服务器。jielong serve 还在运行吗？"],
+  "error.unreachable": [
+    "The server cannot be reached. Is jielong serve still running?",
+    "无法连接服务器。jielong serve 还在运行吗？",
+  ],
   "error.status": ["The server answered with status {status}.", "服务器返回状态 {status}。"],
   "connection.lost": ["Connection lost. Trying to connect again…", "连接中断，正在重新连接……"],
   "connection.back": ["Connected again.", "已重新连接。"],
+  "connection.gone": ["This conversation is no longer on the server.", "服务器上已没有这个对话。"],
   "login.enter": ["Enter", "进入"],
   "login.key": ["Key", "密钥"],
-  "login.why": ["This server asks for its key. It was printed where jielong serve was started.", "此服务器需要密钥，它显示在启动 jielong serve 的终端里。"],
+  "login.why": [
+    "This server asks for its key. It was printed where jielong serve was started.",
+    "此服务器需要密钥，它显示在启动 jielong serve 的终端里。",
+  ],
   "day.today": ["Today", "今天"],
   "day.yesterday": ["Yesterday", "昨天"],
   "day.week": ["Last 7 days", "过去七天"],
@@ -30,6 +37,7 @@ const STRINGS = {
   "nav.label": ["Views and conversations", "页面与对话"],
   "nav.open": ["Open the navigation", "打开导航"],
   "nav.close": ["Close the navigation", "关闭导航"],
+  "nav.skip": ["To the content", "跳到内容"],
   "nav.new": ["New chat", "新对话"],
   "nav.compare": ["Compare", "比较"],
   "nav.library": ["Library", "资料库"],
@@ -97,9 +105,15 @@ const STRINGS = {
   "welcome.text": ["It runs on this machine, and what you write stays here.", "它在本机运行，你写的内容不会离开这里。"],
   "welcome.base": ["A base model continues a text rather than answering it.", "基础模型会续写文本，而不是回答问题。"],
   "welcome.no_model": ["No model yet", "还没有模型"],
-  "welcome.how_model": ["Start the server with a model: jielong serve --model MODEL", "启动服务器时给出模型：jielong serve --model 模型"],
+  "welcome.how_model": [
+    "Start the server with a model: jielong serve --model MODEL",
+    "启动服务器时给出模型：jielong serve --model 模型",
+  ],
   "welcome.lens": ["The lens shows how each token of an answer was drawn.", "透镜显示回答中每个词元是如何抽取的。"],
-  "welcome.library": ["{n} document in the library; drop files here to add more.|{n} documents in the library; drop files here to add more.", "资料库里有 {n} 份文档；把文件拖到这里即可添加。"],
+  "welcome.library": [
+    "{n} document in the library; drop files here to add more.|{n} documents in the library; drop files here to add more.",
+    "资料库里有 {n} 份文档；把文件拖到这里即可添加。",
+  ],
   "welcome.try_1": ["What is the capital of Peru?", "秘鲁的首都是哪里？"],
   "welcome.try_2": ["Write a haiku about rain on a tin roof.", "写一首关于雨打铁皮屋顶的俳句。"],
   "welcome.try_3": ["Explain what a token is, in two sentences.", "用两句话解释什么是词元。"],
@@ -147,7 +161,10 @@ const STRINGS = {
   "upload.done": ["in the library", "已加入资料库"],
   "upload.failed": ["failed", "失败"],
   "upload.close": ["Dismiss", "移除"],
-  "upload.no_library": ["This server has no library: start it with --library PATH.", "此服务器没有资料库：启动时请加 --library 路径。"],
+  "upload.no_library": [
+    "This server has no library: start it with --library PATH.",
+    "此服务器没有资料库：启动时请加 --library 路径。",
+  ],
   "trail.looked": ["Looked in", "查阅了"],
   "trail.library": ["library", "资料库"],
   "trail.passages": ["{n} passage|{n} passages", "{n} 段"],
@@ -181,20 +198,35 @@ const STRINGS = {
   "lens.surprise": ["Surprise", "意外"],
   "lens.probability": ["Probability", "概率"],
   "lens.entropy": ["Entropy", "熵"],
-  "lens.surprise.meaning": ["How unlikely the token was, in bits: 1 bit is one in two, 10 bits one in a thousand", "词元有多不可能（比特）：1 比特为二分之一，10 比特约为千分之一"],
+  "lens.surprise.meaning": [
+    "How unlikely the token was, in bits: 1 bit is one in two, 10 bits one in a thousand",
+    "词元有多不可能（比特）：1 比特为二分之一，10 比特约为千分之一",
+  ],
   "lens.probability.meaning": ["How likely the token was before it was drawn", "抽取之前该词元的概率"],
-  "lens.entropy.meaning": ["How undecided the model was, in bits: 0 is certain, 1 is a coin", "模型有多犹豫（比特）：0 为确定，1 如掷硬币"],
+  "lens.entropy.meaning": [
+    "How undecided the model was, in bits: 0 is certain, 1 is a coin",
+    "模型有多犹豫（比特）：0 为确定，1 如掷硬币",
+  ],
   "lens.tokens": ["Tokens; arrow keys move, Enter opens", "词元；方向键移动，回车打开"],
   "lens.previous": ["Token before", "上一个词元"],
   "lens.next": ["Next token", "下一个词元"],
   "lens.close": ["Close the lens", "关闭透镜"],
-  "lens.waits": ["How this token was drawn is shown once the answer is finished.", "回答完成后会显示这个词元是如何抽取的。"],
-  "lens.not_drawn": ["A tool or a person wrote this token, so no dice were thrown.", "这个词元由工具或人写下，没有掷骰子。"],
+  "lens.waits": [
+    "How this token was drawn is shown once the answer is finished.",
+    "回答完成后会显示这个词元是如何抽取的。",
+  ],
+  "lens.not_drawn": [
+    "A tool or a person wrote this token, so no dice were thrown.",
+    "这个词元由工具或人写下，没有掷骰子。",
+  ],
   "lens.place": ["token {n} of {of}", "第 {n} / {of} 个词元"],
   "lens.rank": ["rank {n}", "排名 {n}"],
   "lens.bits": ["surprise {n} bits", "意外 {n} 比特"],
   "lens.spread": ["entropy {n} bits", "熵 {n} 比特"],
-  "lens.model": ["{model}, {weights} weights, {n} tokens in its vocabulary", "{model}，{weights} 权重，词表 {n} 个词元"],
+  "lens.model": [
+    "{model}, {weights} weights, {n} tokens in its vocabulary",
+    "{model}，{weights} 权重，词表 {n} 个词元",
+  ],
   "lens.candidates": ["What the model said", "模型给出的概率"],
   "lens.candidates_cut": ["What the model said, and what the filters left", "模型给出的概率，以及过滤后剩下的"],
   "token.id": ["id {id}", "编号 {id}"],
@@ -202,7 +234,10 @@ const STRINGS = {
   "dice.only": ["The number {number} had no choice: one token was left.", "随机数 {number} 别无选择：只剩一个词元。"],
   "dice.others": ["others", "其他"],
   "dice.greedy": ["No dice: the likeliest token was taken.", "没有掷骰子：取了最可能的词元。"],
-  "dice.greedy_left": ["No dice: the likeliest token that was left was taken.", "没有掷骰子：取了剩下的词元中最可能的。"],
+  "dice.greedy_left": [
+    "No dice: the likeliest token that was left was taken.",
+    "没有掷骰子：取了剩下的词元中最可能的。",
+  ],
   "candidates.token": ["token", "词元"],
   "candidates.model": ["model", "模型"],
   "candidates.at": ["at {n}", "温度 {n}"],
@@ -216,7 +251,10 @@ const STRINGS = {
   "cuts.none": ["cut none", "没有去掉"],
   "cuts.left": ["{n} left", "剩下 {n} 个"],
   "layers.title": ["Layer by layer", "逐层查看"],
-  "layers.meaning": ["Each layer's likeliest tokens, if it were the last one.", "假如某一层是最后一层，它最可能的词元。"],
+  "layers.meaning": [
+    "Each layer's likeliest tokens, if it were the last one.",
+    "假如某一层是最后一层，它最可能的词元。",
+  ],
   "layers.layer": ["layer", "层"],
   "layers.likeliest": ["likeliest", "最可能"],
   "layers.taken": ["taken", "所取"],
@@ -224,17 +262,26 @@ const STRINGS = {
   "chance.says": ["A tool {call}, an answer {answer}.", "调用工具 {call}，直接回答 {answer}。"],
   "chance.none": ["This model has no mark for tools.", "此模型没有工具标记。"],
   "prompt.title": ["The exact prompt", "完整提示"],
-  "prompt.numbers": ["{n} token, {special} of them special.|{n} tokens, {special} of them special.", "{n} 个词元，其中 {special} 个是特殊词元。"],
+  "prompt.numbers": [
+    "{n} token, {special} of them special.|{n} tokens, {special} of them special.",
+    "{n} 个词元，其中 {special} 个是特殊词元。",
+  ],
   "redraw.title": ["Draw again", "重新抽取"],
   "redraw.runs": ["The answer is drawn again, alone, with the same seed.", "正在用相同的种子单独重新抽取回答。"],
   "redraw.equal": ["Equal: all {n} tokens are the same.", "相同：{n} 个词元完全一致。"],
   "redraw.differs": ["Token {n} is the first that differs.", "第 {n} 个词元起不同。"],
   "redraw.means_equal": ["Nothing that ran beside this answer changed it.", "同时运行的其他内容没有影响它。"],
-  "redraw.means_differs": ["The answer was written with {weights} weights and drawn again in float32; close calls may fall the other way.", "回答用 {weights} 权重写成，重新抽取时用 float32；接近的选择可能不同。"],
+  "redraw.means_differs": [
+    "The answer was written with {weights} weights and drawn again in float32; close calls may fall the other way.",
+    "回答用 {weights} 权重写成，重新抽取时用 float32；接近的选择可能不同。",
+  ],
 
   // compare
   nats: ["nats", "奈特"],
-  "compare.models": ["Models, in the order they are chosen; the last is the one the others are measured against", "模型，按选择顺序排列；其余模型都与最后一个相比"],
+  "compare.models": [
+    "Models, in the order they are chosen; the last is the one the others are measured against",
+    "模型，按选择顺序排列；其余模型都与最后一个相比",
+  ],
   "compare.prompt": ["Prompt", "提示"],
   "compare.more": ["System prompt and length", "系统提示与长度"],
   "compare.go": ["Compare", "比较"],
@@ -258,14 +305,20 @@ const STRINGS = {
   "library.add": ["Add files", "添加文件"],
   "library.path": ["Kept in {path}", "保存在 {path}"],
   "library.empty": ["The library is empty", "资料库是空的"],
-  "library.how": ["Drop files here or choose “Add files”: text, Markdown, HTML, PDF, Word or Excel.", "把文件拖到这里，或选择“添加文件”：文本、Markdown、HTML、PDF、Word 或 Excel。"],
+  "library.how": [
+    "Drop files here or choose “Add files”: text, Markdown, HTML, PDF, Word or Excel.",
+    "把文件拖到这里，或选择“添加文件”：文本、Markdown、HTML、PDF、Word 或 Excel。",
+  ],
   "library.document": ["Document", "文档"],
   "library.passages": ["Passages", "段落"],
   "library.size": ["Size", "大小"],
   "library.added": ["Added", "添加于"],
   "library.remove": ["Remove {title}", "移除 {title}"],
   "library.remove_short": ["Remove", "移除"],
-  "library.sure": ["Answers will no longer rest on “{title}”. The file itself stays where it is.", "回答将不再引用“{title}”。文件本身保持不动。"],
+  "library.sure": [
+    "Answers will no longer rest on “{title}”. The file itself stays where it is.",
+    "回答将不再引用“{title}”。文件本身保持不动。",
+  ],
 
   // runs
   "runs.empty": ["No runs yet", "还没有训练"],
@@ -282,7 +335,10 @@ const STRINGS = {
   "run.more_curves": ["More curves", "更多曲线"],
   "run.sample": ["Samples of “{prompt}”", "“{prompt}”的样本"],
   "chart.log": ["Logarithmic axis", "对数坐标"],
-  "chart.label": ["{title} over steps; at the end {last}. Arrow keys read the values.", "{title} 随步数变化；最后 {last}。方向键读取数值。"],
+  "chart.label": [
+    "{title} over steps; at the end {last}. Arrow keys read the values.",
+    "{title} 随步数变化；最后 {last}。方向键读取数值。",
+  ],
   "chart.step": ["step {n}", "第 {n} 步"],
 
   // the keyboard
@@ -324,6 +380,8 @@ export function t(key, values = {}) {
   const text = values.n === 1 ? one : other;
   return text.replace(/\{(\w+)\}/g, (_, name) => {
     const value = values[name];
-    return typeof value === "number" && name !== "id" ? value.toLocaleString(column ? "zh-CN" : "en-GB") : String(value);
+    return typeof value === "number" && name !== "id"
+      ? value.toLocaleString(column ? "zh-CN" : "en-GB")
+      : String(value);
   });
 }

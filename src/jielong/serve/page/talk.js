@@ -15,6 +15,7 @@ import { continues, leafBelow, pathTo } from "./tree.js";
  * @property {() => void} onPath  the turns that are shown, or the settings, may have changed
  * @property {(turn: Turn, writing: Writing | null) => void} onTurn  one turn has grown or ended
  * @property {(is_lost: boolean) => void} onConnection
+ * @property {() => void} onGone  the server no longer has this conversation
  */
 
 /** One conversation, or a new one that the server does not know before the first question. */
@@ -69,12 +70,20 @@ export class Talk {
         this.turns.set(done.id, done);
         this.watcher.onTurn(done, null);
         this.watcher.onPath();
-        tellTabs(this.id);
         emit("conversations");
       },
       onConnection: (is_lost) => {
         this.watcher.onConnection(is_lost);
         if (!is_lost) void this.reload();
+      },
+      onRefused: async () => {
+        try {
+          await this.reload(); // an answer that is over by now is no longer listened to
+        } catch (error) {
+          if (/** @type {import("./api.js").ApiError} */ (error).status !== 404) return;
+          this.close();
+          this.watcher.onGone();
+        }
       },
     });
   }
@@ -87,7 +96,9 @@ export class Talk {
     this.conversation = conversation;
     this.settings = conversation;
     for (const turn of turns) {
-      if (!this.writing.has(turn.id) || turn.status !== "writing") this.turns.set(turn.id, turn);
+      const known = this.turns.get(turn.id);
+      const is_news = JSON.stringify(known) !== JSON.stringify(turn); // the same object says that nothing changed
+      if (is_news && (!this.writing.has(turn.id) || turn.status !== "writing")) this.turns.set(turn.id, turn);
     }
     for (const [id, writing] of this.writing) {
       if (this.turns.get(id)?.status === "writing") continue;
@@ -141,9 +152,11 @@ export class Talk {
     this.take((await api.goOn(answer.id)).answer);
   }
 
-  /** @param {string} answer @param {number} n @param {number} token */
-  async branch(answer, n, token) {
-    this.take((await api.branch(answer, n, token)).answer);
+  /** @param {string} before @param {number} n @param {number} token */
+  async branch(before, n, token) {
+    const { answer } = await api.branch(before, n, token);
+    this.take(answer);
+    return answer;
   }
 
   /** @param {Turn} answer @param {string} text */
@@ -168,13 +181,15 @@ export class Talk {
   }
 
   /**
-   * Change the model, strategy, system prompt or sampling; new conversations begin with them too.
+   * Change the model, strategy, system prompt or sampling. New conversations begin with them too, but for the system
+   * prompt and the seed.
    *
    * @param {Partial<Settings>} changes
    */
   async set(changes) {
     const { system: _, ...lasting } = changes;
-    choose({ settings: { ...choices.settings, ...lasting } });
+    const sampling = { ...(changes.sampling ?? choices.settings.sampling), seed: null };
+    choose({ settings: { ...choices.settings, ...lasting, sampling } });
     if (this.conversation) {
       this.conversation = await api.change(this.id, changes);
       this.settings = this.conversation;

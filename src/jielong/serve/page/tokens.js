@@ -21,7 +21,11 @@ export function tokenNode(text) {
 /** @param {string} marks */
 function spaces(marks) {
   return [...marks].map((mark) =>
-    mark === "↵" ? h("span", {}, h("span", { class: "space" }, mark), "\n") : mark === "␣" ? " " : h("span", { class: "space" }, mark),
+    mark === "↵"
+      ? h("span", {}, h("span", { class: "space" }, mark), "\n")
+      : mark === "␣"
+        ? " "
+        : h("span", { class: "space" }, mark),
   );
 }
 

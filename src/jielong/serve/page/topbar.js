@@ -2,6 +2,7 @@
 
 import { fill, h, icon, iconButton } from "./dom.js";
 import { size, short } from "./format.js";
+import { openNav } from "./nav.js";
 import { openMenu } from "./menu.js";
 import { openSampling } from "./sampling.js";
 import { choices, choose, emit, modelNamed, on, page, strategyOf } from "./state.js";
@@ -13,17 +14,19 @@ export class TopBar {
     this.chat = chat;
     this.model = this.pill("bar.model", () => this.chooseModel());
     this.strategy = this.pill("bar.strategy", () => this.chooseStrategy());
-    this.sampling = h(
-      "button",
-      { type: "button", class: "pill", "aria-haspopup": "dialog", onclick: () => openSampling(this.sampling, chat.talk) },
-    );
+    this.sampling = h("button", {
+      type: "button",
+      class: "pill",
+      "aria-haspopup": "dialog",
+      onclick: () => openSampling(this.sampling, chat.talk),
+    });
     this.lens = h("button", { type: "button", class: "pill lens-toggle", onclick: toggleLens });
     this.title = h("h1", { class: "unseen" });
     this.element = h(
       "header",
       { class: "topbar" },
       this.title,
-      iconButton("menu", t("nav.open"), () => document.body.classList.add("nav-open"), { class: "icon-button nav-button" }),
+      iconButton("menu", t("nav.open"), openNav, { class: "icon-button nav-button" }),
       ...[this.model, this.strategy, this.sampling, h("span", { class: "grow" }), this.lens],
     );
     on("lens", () => this.draw(), chat.ending.signal);
@@ -43,7 +46,11 @@ export class TopBar {
     this.write(this.model, "bar.model", "", modelNamed(model)?.title ?? (model || t("bar.no_model")));
     this.write(this.strategy, "bar.strategy", t("bar.ask"), strategyTitle(info, strategy));
     const shown = temperature === undefined ? t("sampling.default") : short(temperature);
-    fill(this.sampling, icon("sliders"), h("span", { class: "wide" }, h("i", {}, t("sampling.temperature")), ` ${shown}`));
+    fill(
+      this.sampling,
+      icon("sliders"),
+      h("span", { class: "wide" }, h("i", {}, t("sampling.temperature")), ` ${shown}`),
+    );
     this.sampling.title = t("sampling.title");
     this.sampling.setAttribute("aria-label", `${t("sampling.title")}: ${t("sampling.temperature")} ${shown}`);
     const has_lens = modelNamed(model)?.has_lens ?? true;
@@ -56,7 +63,12 @@ export class TopBar {
 
   /** @param {HTMLElement} pill @param {import("./strings.js").Key} label @param {string} before @param {string} value */
   write(pill, label, before, value) {
-    fill(pill, before ? h("i", { class: "wide" }, `${before} `) : null, h("span", { class: "value" }, value), icon("down"));
+    fill(
+      pill,
+      before ? h("i", { class: "wide" }, `${before} `) : null,
+      h("span", { class: "value" }, value),
+      icon("down"),
+    );
     pill.setAttribute("aria-label", `${t(label)}: ${before} ${value}`);
   }
 

@@ -20,7 +20,10 @@ export function pathTo(turns, leaf) {
 
 /** @param {Turn[]} turns */
 function newest(turns) {
-  return turns.reduce((best, turn) => (!best || turn.created >= best.created ? turn : best), /** @type {Turn | undefined} */ (undefined));
+  return turns.reduce(
+    (best, turn) => (!best || turn.created >= best.created ? turn : best),
+    /** @type {Turn | undefined} */ (undefined),
+  );
 }
 
 /**

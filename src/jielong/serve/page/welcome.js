@@ -20,11 +20,20 @@ export function welcome(chat) {
     h("h2", {}, model ? t("welcome.title", { model: model.title }) : t("welcome.no_model")),
     h("p", {}, model ? t(model.is_base ? "welcome.base" : "welcome.text") : t("welcome.how_model")),
     model
-      ? h("ul", {}, ...tries.map((key) => h("li", {}, h("button", { type: "button", onclick: () => begin(t(key)) }, t(key)))))
+      ? h(
+          "ul",
+          {},
+          ...tries.map((key) => h("li", {}, h("button", { type: "button", onclick: () => begin(t(key)) }, t(key)))),
+        )
       : null,
     model?.has_lens ? h("p", { class: "hint" }, icon("lens"), h("span", {}, t("welcome.lens"))) : null,
     page.server.library
-      ? h("p", { class: "hint" }, icon("library"), h("span", {}, t("welcome.library", { n: page.server.library.num_documents })))
+      ? h(
+          "p",
+          { class: "hint" },
+          icon("library"),
+          h("span", {}, t("welcome.library", { n: page.server.library.num_documents })),
+        )
       : null,
   );
 }

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jielong.cli import report
 from jielong.cli.walk import add_recipe, add_size, add_walk_options, say_at_once, say_what_next, walk, written_recipe
 from jielong.recipes import about_recipes
+
+if TYPE_CHECKING:
+    from jielong.stages.recipe import Recipe
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,12 +43,19 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add_walk_options(parser, seed=None)
     report.add_language(parser)
     parser.add_argument("--no-chat", action="store_true", help="do not offer a chat at the end")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="open a page while it trains: curves, samples, a chat with the newest checkpoint",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:
     say_at_once(f"{arguments.recipe}: loading what trains, and looking at what it is made of")
     written = written_recipe(arguments)
-    run = walk(replace(written, settings=()).build(), arguments, written.settings)
+    recipe = replace(written, settings=()).build()
+    with watched(arguments, recipe) if arguments.watch else nullcontext():
+        run = walk(recipe, arguments, written.settings)
     if run is None:
         return 0
     report.show_report(run, report.language_of(arguments))
@@ -50,6 +65,36 @@ def _run(arguments: argparse.Namespace) -> int:
     if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.no_chat and "sft" in trained:
         return _offer_talk(run.path)
     return 0
+
+
+@contextmanager
+def watched(arguments: argparse.Namespace, recipe: Recipe) -> Iterator[None]:
+    """Serve the page of the run in a process of its own, with low priority, as long as the run goes on."""
+    import psutil
+
+    from jielong.cli.serve import free_port
+
+    run = arguments.runs / (arguments.name or recipe.run_name)
+    port = free_port(8000)
+    words = ["serve", "--watch", str(run), "--runs", str(arguments.runs), "--port", str(port), "--slots", "2"]
+    command = [sys.executable, "-m", "jielong.cli.main", *words, "--no-browser"]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the training, which ends it
+    )
+    psutil.Process(process.pid).nice(15)
+    address = f"http://127.0.0.1:{port}/#/runs/{run.name}"
+    print(f"Watch it: {address}", flush=True)
+    if sys.stdout.isatty():
+        webbrowser.open(address)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 def _offer_talk(run: Path) -> int:

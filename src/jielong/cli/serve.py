@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import socket
 import sys
@@ -45,6 +46,12 @@ def serve_run(run: Path) -> int:
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{MODEL_HELP}; without it, the newest run")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
+    parser.add_argument(
+        "--watch",
+        type=Path,
+        metavar="RUN",
+        help="a run that is being trained: its curves, and its newest checkpoint to chat",
+    )
     where = parser.add_argument_group("where it listens")
     where.add_argument("--host", default="127.0.0.1", help="default: this machine alone; elsewhere a key is needed")
     where.add_argument("--port", type=int, default=8000, help="default: 8000")
@@ -83,27 +90,38 @@ def _serve(arguments: argparse.Namespace) -> int:
     from jielong.serve.bounds import server_options
     from jielong.serve.models import Memory
 
-    specs = tuple(arguments.models) or (str(newest_run(arguments.runs)),)
+    specs = tuple(arguments.models) or (() if arguments.watch else (str(newest_run(arguments.runs)),))
     access = Access(arguments.host, arguments.port, tuple(arguments.name), read_key(arguments.key_file))
     memory = Memory(arguments.slots, arguments.length, int(arguments.memory * 1e9), arguments.weights)
     store = arguments.store or default_store()
-    settings = Settings(specs, access, memory, means_of(arguments), store, arguments.runs, locale_language())
+    settings = Settings(
+        specs, access, memory, means_of(arguments), store, arguments.runs, locale_language(), arguments.watch
+    )
     app = create_app(settings, tell=lambda sentence: print(sentence, file=sys.stderr))
     listening = _listening(access.host, access.port)
     address = f"http://{'127.0.0.1' if access.host == '0.0.0.0' else access.host}:{access.port}"
-    print(f"Serving {', '.join(specs)}")
-    print(f"The page:          {address}")
+    page = f"{address}/#/runs/{arguments.watch.name}" if arguments.watch else address
+    print(f"Serving {', '.join(specs) or arguments.watch}")
+    print(f"The page:          {page}")
     print(f"OpenAI's protocol: {address}/v1")
     print(f"Conversations:     {store}")
     print("Ctrl-C ends it.", flush=True)
     config = uvicorn.Config(app, host=access.host, port=access.port, log_level="warning", **server_options())
     if not arguments.no_browser and sys.stdout.isatty():
-        webbrowser.open(address)
+        webbrowser.open(page)
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:  # it has ended in order, and says how it was asked to
         print("\nEnded; conversations are kept.")
     return 0
+
+
+def free_port(first: int) -> int:
+    """The first port from `first` on that no program of this machine has."""
+    for port in range(first, first + 100):
+        with contextlib.suppress(ConfigError), _listening("127.0.0.1", port):
+            return port
+    raise ConfigError(f"no port from {first} to {first + 99} is free")
 
 
 def _listening(host: str, port: int) -> socket.socket:

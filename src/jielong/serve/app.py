@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from jielong.errors import ConfigError
 from jielong.opening.tools import Means, Person, open_means
 from jielong.serve.access import Access, Gate, Guard
 from jielong.serve.answering import Handed
@@ -23,6 +24,7 @@ from jielong.serve.models import Memory, Models
 from jielong.serve.refusing import add_handlers
 from jielong.serve.routes import chats, lens, library, openai, runs, state
 from jielong.serve.store import open_store
+from jielong.serve.watching import Watcher
 
 WAITING_A_SLOT = 8
 """Requests that may wait for each slot of a model."""
@@ -39,6 +41,12 @@ class Settings:
     store: str | Path = Path("conversations.db")
     runs: Path = Path("runs")
     language: str = "en"
+    watched: Path | None = None
+    """A run that is being trained: its newest checkpoint is offered, and asked the same prompts."""
+
+    def __post_init__(self) -> None:
+        if not self.models and self.watched is None:
+            raise ConfigError("there is no model to serve; name a run, a model's folder or a server's address")
 
 
 def create_app(settings: Settings, tell: Any = print) -> Any:
@@ -62,6 +70,9 @@ def create_app(settings: Settings, tell: Any = print) -> Any:
             limits = Limits(max_running=settings.memory.slots, max_waiting=WAITING_A_SLOT * settings.memory.slots)
             app.state.hall = Hall(models, store, served, handed, limits, Metrics(), settings.runs, settings.language)
             stack.push_async_callback(models.close)
+            if settings.watched is not None:
+                watching = asyncio.create_task(Watcher(settings.watched, models).run())
+                stack.callback(watching.cancel)
             stack.push_async_callback(served.close)
             yield
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from jielong.errors import JielongError
 from jielong.outside import is_number
-from jielong.runs import Run, read_json, read_metrics, runs_in
+from jielong.runs import Run, read_metrics, runs_in
+from jielong.serve import watching
 
 MOST_POINTS = 600
 """Of one curve; more than a screen has columns show nothing more."""
@@ -120,12 +121,5 @@ def _thinned(points: Points) -> Points:
 
 
 def samples_of(run: Run, stage: str) -> list[dict[str, Any]]:
-    """Texts that the model of a stage wrote at its checks."""
-    path = run.stage_path(stage) / "watched.json"
-    if not path.exists():
-        return []
-    try:
-        data = read_json(path)
-    except JielongError:
-        return []
-    return list(data) if isinstance(data, list) else []
+    """Texts that checkpoints of a stage wrote to the same prompts, while somebody watched."""
+    return [sample for sample in watching.samples_of(run.path) if sample["stage"] == stage]

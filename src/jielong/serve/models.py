@@ -92,15 +92,17 @@ class Models:
         self._room = asyncio.Lock()
         for spec in specs:
             self._offer(spec)
-        if not self._models:
-            raise ConfigError("there is no model to serve; name a run, a model's folder or a server's address")
 
     def __iter__(self) -> Any:
         return iter(self._models.values())
 
     @property
     def default(self) -> Model:
-        return next(iter(self._models.values()))
+        """The model that is asked where none is named; ConfigError while there is none."""
+        first = next(iter(self._models.values()), None)
+        if first is None:
+            raise ConfigError("there is no model yet; wait for the first checkpoint of the training")
+        return first
 
     @property
     def limit_bytes(self) -> int:
@@ -146,6 +148,29 @@ class Models:
             model.port = model.runner = None
 
     # --- offered
+
+    def follow(self, run: Path) -> None:
+        """Offer what a run under way has by now: its finished stages, and its newest checkpoint as RUN:newest."""
+        from jielong.serve.watching import newest_checkpoint
+
+        if not is_run(run):
+            return
+        for stage, folder in open_run(run).models().items():
+            if stage not in NOT_TALKING and f"{run.name}:{stage}" not in self._models:
+                self._add(f"{run.name}:{stage}", f"{run}:{stage}", folder)
+        newest = newest_checkpoint(run)
+        name = f"{run.name}:newest"
+        if newest is None:
+            return
+        if name not in self._models:
+            self._add(name, str(newest), newest)
+            self._models = {name: self._models.pop(name), **self._models}  # it is asked where none is named
+        elif self._models[name].folder != newest and not self._models[name].num_users:
+            model = self._models[name]
+            if model.runner is not None:
+                model.runner.close()
+            self._models[name] = Model(name, str(newest), newest)
+            self._look_at(self._models[name], newest)
 
     def _offer(self, spec: str) -> None:
         spec = long_name(spec)

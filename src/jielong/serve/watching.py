@@ -1,0 +1,97 @@
+"""Watch a training run: offer its newest checkpoint for chat, and put the same few prompts to each new one.
+
+It runs in the server's process and reads checkpoints as they are saved (every half minute), so training is not touched.
+The texts lie in the run's folder, beside its stages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from jielong.errors import JielongError
+from jielong.outside import Fields
+from jielong.records import Message, Request, Sampling
+from jielong.runs import read_json, write_json
+from jielong.runs.finding import NOT_TALKING
+from jielong.serve.models import Models
+
+PROMPTS = (
+    "The capital of France is",
+    "What is the capital of Peru?",
+    "Once upon a time",
+    "法国的首都是",
+    "秘鲁的首都是哪里？",
+)
+FILE = "watched.json"
+MAX_TOKENS = 24
+MOST_SAMPLES = 2000
+_EVERY_S = 3.0
+
+
+class Watcher:
+    """Follows the run at `path`, which need not exist yet."""
+
+    def __init__(self, path: Path, models: Models) -> None:
+        self.path, self._models = path, models
+        self._seen: Path | None = None
+
+    async def run(self) -> None:
+        """Look for new checkpoints until cancelled."""
+        while True:
+            with contextlib.suppress(JielongError, OSError):  # half of a run may be there; the next look sees more
+                await self._look()
+            await asyncio.sleep(_EVERY_S)
+
+    async def _look(self) -> None:
+        self._models.follow(self.path)
+        newest = newest_checkpoint(self.path)
+        if newest is None or newest == self._seen:
+            return
+        self._seen = newest
+        texts = await asyncio.to_thread(_written, newest)
+        stage, step = newest.parts[-4], int("".join(filter(str.isdigit, newest.parts[-2])) or 0)
+        new = [{"stage": stage, "step": step, "prompt": prompt, "text": text} for prompt, text in texts]
+        samples = [s for s in samples_of(self.path) if (s["stage"], s["step"]) != (stage, step)]
+        write_json(self.path / FILE, [*samples, *new][-MOST_SAMPLES:])
+
+
+def newest_checkpoint(run: Path) -> Path | None:
+    """The folder of the model that was saved last, of a stage that can talk."""
+    found = [path.parent for path in run.glob("*/steps/*/model/config.json") if path.parents[3].name not in NOT_TALKING]
+    return max(found, key=lambda path: (path / "config.json").stat().st_mtime, default=None)
+
+
+def samples_of(run: Path) -> list[dict[str, Any]]:
+    """The texts that were written to the prompts so far; none where their file is damaged."""
+    path = run / FILE
+    if not path.exists():
+        return []
+    try:
+        rows = [Fields(row, "a sample") for row in read_json(path)]
+        return [{**{n: row.text(n) for n in ("stage", "prompt", "text")}, "step": row.whole("step")} for row in rows]
+    except (JielongError, TypeError):
+        return []
+
+
+def _written(folder: Path) -> list[tuple[str, str]]:
+    """Each prompt with the greedy continuation of a checkpoint, or its answer where the model has learned to talk."""
+    from jielong.opening.models import open_engine
+    from jielong.tokens.chat import parse, parse_text, render_prompt
+
+    engine, tokenizer = open_engine(folder, "float32", slots=len(PROMPTS), length=128)
+    is_base = folder.parts[-4] == "pretrain"
+    requests = []
+    for prompt in PROMPTS:
+        ids = (
+            (*tokenizer.opening, *tokenizer.encode(prompt))
+            if is_base
+            else render_prompt([Message("user", prompt)], tokenizer)
+        )
+        sampling = Sampling(max_tokens=MAX_TOKENS, temperature=0.0, stop_ids=tuple(tokenizer.stop_ids))
+        requests.append(Request(tuple(ids), sampling))
+    read = parse_text if is_base else parse
+    samples = engine.generate(requests)
+    return [(prompt, read(sample.ids, tokenizer).text) for prompt, sample in zip(PROMPTS, samples, strict=True)]

@@ -134,13 +134,16 @@ export class AnswerView {
 
   drawUsage() {
     const usage = this.writing?.usage ?? this.turn.usage;
-    const parts = usage ? usageParts(usage) : [];
-    if (this.turn.is_edited) parts.unshift(t("answer.edited"));
-    if (this.turn.chosen) parts.unshift(t("answer.branched", { n: this.turn.chosen.n + 1 }));
-    parts.push(this.modelTitle());
-    const strategy = strategyOf(this.turn.strategy);
-    if (strategy && strategy.name !== "direct") parts.push(strategy.name);
-    if (this.numbers) fill(this.numbers, ...parts.map((part) => h("span", {}, part)));
+    const { is_edited, chosen, strategy } = this.turn;
+    const asked = strategyOf(strategy);
+    const parts = [
+      ...(chosen ? [{ text: t("answer.branched", { n: chosen.n + 1 }) }] : []),
+      ...(is_edited ? [{ text: t("answer.edited") }] : []),
+      ...(usage ? usageParts(usage) : []),
+      { text: this.modelTitle() },
+      ...(asked && asked.name !== "direct" ? [{ text: asked.name }] : []),
+    ];
+    if (this.numbers) fill(this.numbers, ...parts.map(({ text, tip }) => h("span", { title: tip }, text)));
   }
 
   modelTitle() {
@@ -206,18 +209,26 @@ export class AnswerView {
   }
 }
 
-/** @param {Usage} usage */
-function usageParts(usage) {
-  const parts = [t("usage.tokens", { n: usage.completion_tokens })];
-  if (usage.tokens_per_s)
-    parts.push(
-      t("usage.speed", { n: usage.tokens_per_s >= 10 ? Math.round(usage.tokens_per_s) : short(usage.tokens_per_s) }),
-    );
-  const used = usage.prompt_tokens + usage.completion_tokens;
-  parts.push(usage.context ? t("usage.context", { used, context: usage.context }) : t("usage.used", { n: used }));
-  if (usage.reused_tokens) parts.push(t("usage.reused", { n: usage.reused_tokens }));
-  if (usage.calls > 1) parts.push(t("usage.calls", { n: usage.calls }));
-  return parts;
+/**
+ * What an answer took, in parts with a tip where a number needs one.
+ *
+ * @param {Usage} usage
+ * @returns {{ text: string, tip?: string }[]}
+ */
+function usageParts({ prompt_tokens, completion_tokens, reused_tokens, tokens_per_s, context, calls }) {
+  const parts = [{ text: t("usage.tokens", { n: completion_tokens }) }];
+  if (tokens_per_s) {
+    parts.push({ text: t("usage.speed", { n: tokens_per_s >= 10 ? Math.round(tokens_per_s) : short(tokens_per_s) }) });
+  }
+  const used = prompt_tokens + completion_tokens;
+  const text = context ? t("usage.context", { used, context }) : t("usage.used", { n: used });
+  const reused = { text: t("usage.reused", { n: reused_tokens }), tip: t("usage.reused_title") };
+  return [
+    ...parts,
+    { text, tip: t("usage.context_title") },
+    ...(reused_tokens ? [reused] : []),
+    ...(calls > 1 ? [{ text: t("usage.calls", { n: calls }) }] : []),
+  ];
 }
 
 /**

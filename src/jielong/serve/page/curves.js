@@ -21,7 +21,7 @@ const MANY = 40;
  * @param {number} high
  * @param {number} [count]
  */
-export function ticks(low, high, count = 5) {
+function ticks(low, high, count = 5) {
   if (!(high > low)) return [low];
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));

@@ -19,7 +19,7 @@ const NAMED = 0.1;
  * @param {Token} token
  * @returns {Segment[]}
  */
-export function segments(token) {
+function segments(token) {
   const known = token.likeliest.filter((one) => one.left > 0 && one.id !== token.id).sort((a, b) => a.id - b.id);
   /** @param {Candidate} one @returns {Segment} */
   const segment = (one) => ({ name: visible(one.text), width: one.left, kind: "known" });

@@ -7,7 +7,7 @@ export function count(value) {
   return value.toLocaleString(locale());
 }
 
-export function locale() {
+function locale() {
   return language() === "zh" ? "zh-CN" : "en-GB";
 }
 

@@ -112,6 +112,7 @@ export class LensPanel {
     this.mark(true);
     this.aside.hidden = false;
     document.body.classList.add("lens-open");
+    this.span?.scrollIntoView({ block: "nearest" }); // on a phone the panel has just covered half of the page
     if (this.actions.isWriting(answer))
       return this.draw(this.head(h("h2", {}, t("lens.title"))), h("p", {}, t("lens.waits")));
     try {

@@ -153,7 +153,6 @@ const STRINGS = {
   "composer.attach": ["Add files to the library", "把文件加入资料库"],
   "composer.stop": ["Stop", "停止"],
   "composer.cost": ["{strategy}: {cost}", "{strategy}：{cost}"],
-  "composer.drop": ["Drop to add to the library", "松开即加入资料库"],
   "upload.list": ["Files on their way", "正在加入的文件"],
   "upload.sending": ["sending", "上传中"],
   "upload.reading": ["reading", "读取中"],

@@ -145,7 +145,7 @@ class Run:
         try:
             with disk_errors(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=0.5)  # who only looks whether it is at work holds it for a moment
         except Timeout:
             raise ConfigError(
                 f"{self.path} is at work in another process; wait for it, or choose another --runs folder or --seed"
@@ -154,6 +154,15 @@ class Run:
             yield
         finally:
             lock.release()
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a process is at this run now."""
+        try:
+            with self.alone():
+                return False
+        except ConfigError:
+            return True
 
     # Results -------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from jielong.serve import watching
 
 MOST_POINTS = 600
 """Of one curve; more than a screen has columns show nothing more."""
-ALIVE_S = 60.0
-"""A stage that wrote no metrics for so long counts as stopped."""
 NOT_CURVES = ("step", "time", "seconds")
 
 Points = list[list[float]]
@@ -35,9 +32,13 @@ def runs_json(root: Path) -> list[dict[str, Any]]:
 def head_json(run: Run) -> dict[str, Any]:
     """A run in a line of a list."""
     record = run.record
+    is_at_work = run.is_at_work
     stages = [_stage_json(run, name, record["stages"].get(name, {})) for name in _order(record)]
+    begun = [stage for stage in stages if stage["state"] == "stopped"]
+    if is_at_work and begun:
+        begun[-1]["state"] = "running"
     states = {stage["state"] for stage in stages}
-    state = "running" if "running" in states else "finished" if states == {"finished"} else "stopped"
+    state = "running" if is_at_work else "finished" if states == {"finished"} else "stopped"
     files = [run.path / "run.json", *run.path.glob("*/metrics.jsonl")]
     updated = max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
     names = ("recipe", "size", "seed")
@@ -58,8 +59,7 @@ def _order(record: Mapping[str, Any]) -> list[str]:
 def _stage_json(run: Run, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     metrics = run.stage_path(name) / "metrics.jsonl"
     is_done = "done" in entry and entry["done"] == entry.get("fingerprint")
-    age_s = time.time() - metrics.stat().st_mtime if metrics.exists() else math.inf
-    state = "finished" if is_done else "running" if age_s < ALIVE_S else "stopped" if entry else "waiting"
+    state = "finished" if is_done else "stopped" if entry else "waiting"
     steps = _steps_of(entry.get("config", {}))
     progress = 1.0 if is_done else None
     if not is_done and steps and metrics.exists():
@@ -94,6 +94,12 @@ def run_json(run: Run) -> dict[str, Any]:
         stage["samples"] = samples_of(run, stage["name"])
     family = [{"name": s["name"], "parent": parent} for s in head["stages"] for parent in s["parents"] or [""]]
     return {**head, "family": family}
+
+
+def last_steps(run: Run) -> dict[str, int]:
+    """The last step that each stage has metrics of."""
+    files = {name: run.stage_path(name) / "metrics.jsonl" for name in _order(run.record)}
+    return {name: _last_step(file) for name, file in files.items() if file.exists()}
 
 
 def curves(metrics: Path, after: int = -1) -> dict[str, Points]:

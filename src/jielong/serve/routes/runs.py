@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from jielong.runs import Run, is_run
 from jielong.serve.access import REPORT_POLICY
-from jielong.serve.following_runs import curves, head_json, run_json, runs_json, samples_of
+from jielong.serve.following_runs import curves, head_json, last_steps, run_json, runs_json, samples_of
 from jielong.serve.hall import Hall, hall_of
 from jielong.serve.refused import Refused
 from jielong.serve.streams import EventStream, event
@@ -41,7 +41,7 @@ async def run_events(request: Request, name: str) -> Response:
 
     async def told() -> AsyncIterator[bytes]:
         seen: dict[str, Any] = {}
-        last: dict[str, int] = {}
+        last = await asyncio.to_thread(last_steps, run)  # the page has those from opening the run
         quiet = 0
         while True:
             head = await asyncio.to_thread(head_json, run)

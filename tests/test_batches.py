@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from jielong.data.batches import Batch, pack_chats, pack_documents, pad_rows
 from jielong.data.shards import TokenArray
-from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, ReadAhead, Together, held_out, micro_batches
+from jielong.data.steps import (
+    PackedChats,
+    PackedPairs,
+    PackedTokens,
+    PaddedPairs,
+    ReadAhead,
+    Together,
+    held_out,
+    micro_batches,
+)
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.tokens import Rendered, RenderedPair
 
@@ -320,6 +329,39 @@ def test_pairs_lie_in_neighbouring_rows_with_their_label_and_margin() -> None:
                 assert batch.extra["label"][i] == torch.tensor(pair.label)
                 assert batch.extra["margin"][i] == pair.margin
     assert seen == 3 * 7
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_packed_pairs_are_the_padded_ones_in_fewer_rows(rank: int) -> None:
+    how = {"length": 32, "pairs_per_step": 7, "micro_pairs": 3, "seed": 5, "rank": rank, "world_size": 2}
+    kinds = [kind(pairs(20), **how) for kind in (PaddedPairs, PackedPairs)]  # type: ignore[arg-type]
+
+    def sides(batch: Batch, count: int) -> list[list[int]]:
+        """The tokens of each sequence, read backwards from its end to position 0."""
+        ids, positions = batch.inputs.flatten(), batch.positions.flatten()
+        return [ids[end - int(positions[end]) : end + 1].tolist() for end in batch.ends[:count].tolist()]
+
+    for _ in range(3):
+        padded, packed = (source.next_step() for source in kinds)
+        assert len(padded) == len(packed) == 2
+        for wide, dense in zip(padded, packed, strict=True):
+            check_laws(dense)
+            count = len(dense.ends)
+            assert count == 2 * int(wide.extra["weight"].sum()) == 2 * int(dense.extra["weight"].sum())
+            assert sides(wide, count) == sides(dense, count)
+            assert 1 <= dense.num_rows <= max(1, count)
+            for name in ("label", "margin"):
+                assert torch.equal(wide.extra[name][: count // 2], dense.extra[name])
+            assert int((dense.segments > 0).sum()) == int((wide.segments > 0).sum())
+            assert dense.weights.sum() == wide.weights.sum()
+
+
+def test_a_micro_batch_without_pairs_is_a_row_of_padding() -> None:
+    how = {"pairs_per_step": 1, "micro_pairs": 1, "seed": 0, "rank": 1, "world_size": 2}
+    (batch,) = PackedPairs(pairs(4), length=32, **how).next_step()  # type: ignore[arg-type]
+    assert batch.num_rows == 1
+    assert not batch.segments.any()
+    assert not len(batch.ends)
 
 
 def test_pairs_that_do_not_fit_are_dropped_whole_and_counted() -> None:

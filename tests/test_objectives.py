@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jielong.data.batches import Batch, pack_chats, pad_rows
-from jielong.data.steps import PaddedPairs, micro_batches
+from jielong.data.steps import PackedPairs, PaddedPairs, micro_batches
 from jielong.errors import ConfigError
 from jielong.losses import Loss
 from jielong.model.transformer import (
@@ -281,6 +281,19 @@ def test_filler_pairs_change_no_gradient(scalar: ScalarModel) -> None:
     whole, *others = [gradients(BradleyTerry(), {"reward": scalar}, s.next_step()) for s in sources]
     for other in others:
         assert_same(whole, other)
+
+
+def test_packed_pairs_have_the_loss_and_the_gradients_of_padded_ones(scalar: ScalarModel) -> None:
+    labels = [1.0, 0.5, 0.8, 0.0, 1.0]
+    made = [RenderedPair(*p) for p in zip(rows(5, 1), rows(5, 2), labels, strict=True)]
+    steps = [
+        kind(made, length=16, pairs_per_step=5, micro_pairs=micro, seed=0).next_step()
+        for kind, micro in ((PaddedPairs, 5), (PackedPairs, 5), (PackedPairs, 2))
+    ]
+    assert steps[1][0].num_rows < steps[0][0].num_rows
+    padded, *packed = [gradients(BradleyTerry(), {"reward": scalar}, step) for step in steps]
+    for other in packed:
+        assert_same(padded, other)
 
 
 class Held:

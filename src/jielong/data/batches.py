@@ -33,6 +33,7 @@ class Batch:
     """Rows of tokens. `inputs`, `targets`, `positions` (B, T) int64; `segments` (B, T) int32; `weights` (B, T) float32.
 
     Each tensor in `extra` has B rows, or B / group where rows belong together (pairs), or is one number for the step.
+    Only "ends" differs: see `ends`.
     """
 
     inputs: Tensor
@@ -55,6 +56,16 @@ class Batch:
         """(B,) int64 column of the last token that is not padding, where a scalar head is read; 0 if there is none."""
         columns = torch.arange(self.length, device=self.segments.device)
         return (columns * (self.segments != 0)).amax(dim=1)
+
+    @property
+    def ends(self) -> Tensor:
+        """(N,) int64 place of the last token of each of N sequences, the columns of all rows counted one row after the other.
+
+        Where rows hold several sequences `extra` says it; otherwise a sequence is a row.
+        """
+        if "ends" in self.extra:
+            return self.extra["ends"]
+        return torch.arange(self.num_rows, device=self.segments.device) * self.length + self.last
 
     def to(self, device: torch.device | str) -> Batch:
         return self._each(lambda t: t.to(device, non_blocking=True))
@@ -163,16 +174,33 @@ class Sequences:
     def batch(self, rows: NDArray[np.int64], length: int, pad: int) -> Batch:
         """These rows, each sequence from its beginning, cut to the first `length` tokens."""
         counts = np.diff(self.members.offsets)[rows]
-        row = np.repeat(np.arange(len(rows)), counts)
+        sequence = self.members.gather(np.repeat(self.members.offsets[rows], counts) + _count_up(counts))
+        return self._laid_out(sequence, counts, length, pad)
+
+    def packed(self, sequence: NDArray[np.int64], length: int, pad: int) -> tuple[Batch, NDArray[np.int64]]:
+        """These sequences, none longer than `length`, in few rows (at least one), and the place of each one's last token.
+
+        Places are those of `Batch.ends`.
+        """
+        sizes = np.diff(self.laid.offsets)[sequence]
+        rows = _best_fit(sizes, length) or [[]]
+        order = np.array([i for row in rows for i in row], np.int64)
+        counts = np.array([len(row) for row in rows])
+        ends = np.empty(len(order), np.int64)
+        ends[order] = np.concatenate([n * length + np.cumsum(sizes[row]) for n, row in enumerate(rows)]) - 1
+        return self._laid_out(sequence[order], counts, length, pad), ends
+
+    def _laid_out(self, sequence: NDArray[np.int64], counts: NDArray[np.int64], length: int, pad: int) -> Batch:
+        """Rows of which each holds the next so many sequences."""
+        row = np.repeat(np.arange(len(counts)), counts)
         slot = _count_up(counts)
-        sequence = self.members.gather(np.repeat(self.members.offsets[rows], counts) + slot)
         sizes = np.minimum(np.diff(self.laid.offsets)[sequence], length)
         before = np.cumsum(sizes) - sizes
-        column = before - np.repeat(before[np.cumsum(counts) - counts], counts)
+        column = before - before[np.repeat(np.cumsum(counts) - counts, counts)]
         within = _count_up(sizes)
         source = np.repeat(self.laid.offsets[sequence], sizes) + within
         place = (np.repeat(row, sizes), np.repeat(column, sizes) + within)
-        shape = (len(rows), length)
+        shape = (len(counts), length)
         inputs = np.full(shape, pad, np.int64)
         trained = np.zeros(shape, np.bool_)
         positions = np.zeros(shape, np.int64)

@@ -2,7 +2,7 @@
 
 The rows of step s are a function of (seed, s) alone: how many go into a micro-batch, on how many ranks, and whether
 training was stopped in between changes nothing. Every rank gets equally many micro-batches of the same number of rows;
-what is missing is filled with rows of padding, which weigh nothing.
+what is missing is filled with rows of padding, which weigh nothing. Only packed pairs fill as many rows as they need.
 """
 
 from __future__ import annotations
@@ -283,13 +283,34 @@ class PaddedPairs(_Rows):
         self._margin = torch.tensor([p.margin for p in kept], dtype=torch.float32)
 
     def _make(self, epoch: int | None, rows: NDArray[np.int64]) -> Batch:
+        batch = self._sequences.batch(self._sides(rows), self._width(rows), self.pad_id)
+        return dataclasses.replace(batch, extra=self._extra(rows))
+
+    def _sides(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The sequences of these pairs, chosen and rejected in turn."""
+        return (rows[:, None] * 2 + np.arange(2)).reshape(-1)
+
+    def _width(self, rows: NDArray[np.int64]) -> int:
         widths = [w for w in (self.length // 8, self.length // 4, self.length // 2) if w >= 2]
         longest = int(self._longest[rows].max(initial=0))
-        width = next((w for w in widths if w >= longest), self.length)
-        batch = self._sequences.batch((rows[:, None] * 2 + np.arange(2)).reshape(-1), width, self.pad_id)
+        return next((w for w in widths if w >= longest), self.length)
+
+    def _extra(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
         pairs = torch.from_numpy(rows)
-        extra = {"label": self._label[pairs], "margin": self._margin[pairs], "weight": torch.ones(len(rows))}
-        return dataclasses.replace(batch, extra=extra)
+        return {"label": self._label[pairs], "margin": self._margin[pairs], "weight": torch.ones(len(rows))}
+
+
+class PackedPairs(PaddedPairs):
+    """The same pairs in the same steps, whose answers share rows: half of the padded positions hold nothing.
+
+    `extra` also has "ends" (2P,): 2i and 2i + 1 are the chosen and the rejected answer of pair i. How many rows a
+    micro-batch has is a matter of its answers, so nothing is filled up.
+    """
+
+    def _filled(self, parts: Sequence[tuple[int | None, NDArray[np.int64]]]) -> Batch:
+        rows = np.concatenate([np.empty(0, np.int64), *(rows for _, rows in parts)])
+        batch, ends = self._sequences.packed(self._sides(rows), self._width(rows), self.pad_id)
+        return dataclasses.replace(batch, extra={**self._extra(rows), "ends": torch.from_numpy(ends)})
 
 
 def held_out(source: PackedTokens | PackedChats | PaddedPairs, max_rows: int | None = None) -> list[Batch]:

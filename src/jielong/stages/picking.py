@@ -21,16 +21,27 @@ from jielong.train.sources import RowsConfig
 COMPILE_S, WARM_COMPILE_S = 20.0, 3.0
 """What compiling takes on two ordinary cores, cold and from the cache; it pays when ten times that lie ahead."""
 
+PACK_S = 30.0
+"""Seconds of padded pairs ahead from which on they are packed: twice as fast, but sums are rounded in another order."""
+
 GPU_TOKENS = 2**16
 """Tokens of a micro-batch beyond which a GPU gains nothing."""
 
 
 def pick(
-    file: Path, rows: RowsConfig | None, steps: int, transformer: Transformer, machine: Machine, num_ranks: int
+    file: Path,
+    rows: RowsConfig | None,
+    steps: int,
+    transformer: Transformer,
+    machine: Machine,
+    num_ranks: int,
+    *,
+    has_pairs: bool = False,
 ) -> None:
     """Decide how many rows go at a time, and whether to compile; a whole `file` that is there already is kept.
 
-    Without `rows` of one length nothing is compiled. Files of the run's other stages say whether a compiler is warm.
+    Without `rows` of one length nothing is compiled, and on a CPU no pairs that are packed: how many rows they fill
+    changes in every step. Files of the run's other stages say whether a compiler is warm.
     """
     if known_picks(file):
         return
@@ -43,9 +54,12 @@ def pick(
         if machine.device == "cuda":
             picked["micro_rows"] = rows_for_gpu(rows, transformer, num_ranks)
         picked["shape"] = [picked["micro_rows"], rows.length]
-        if can_compile:
+        can_pack = has_pairs and machine.device == "cpu"
+        if can_compile or can_pack:
             micro_batches = steps * rows.rows_per_step / picked["micro_rows"]
             seconds_ahead = micro_batches * seconds_of_layers(transformer, *picked["shape"])
+        if can_pack and seconds_ahead > PACK_S:
+            picked["packed"], can_compile = True, False
     before = [known_picks(path) or {} for path in sorted(file.parent.parent.glob("*/picked.json"))]
     is_warm = any(earlier.get("compile") and earlier.get("shape") == picked.get("shape") for earlier in before)
     picked["compile"] = can_compile and seconds_ahead > 10 * (WARM_COMPILE_S if is_warm else COMPILE_S)
@@ -68,6 +82,7 @@ def read_picked(file: Path) -> dict[str, Any]:
     """The picks in a file; CheckpointError where it is missing or damaged."""
     picked = Fields(unsealed(read_json(file)), str(file), CheckpointError)
     picked.flag("compile")
+    picked.flag("packed", False)
     picked.whole("micro_rows", 1, low=1, high=2**31)
     picked.wholes("shape", [], low=1, high=2**31)
     return picked.data
@@ -78,6 +93,7 @@ def picked_words(picked: Mapping[str, Any], machine: Machine) -> str:
     threads = "1 thread" if machine.threads == 1 else f"{machine.threads} threads"
     where = threads if machine.device == "cpu" else machine.device
     rows = f", {picked['micro_rows']} rows at a time" if "micro_rows" in picked else ""
+    rows += ", packed" if picked.get("packed") else ""
     return f"on {where}, products in {machine.dtype}{rows}, {'compiled' if picked['compile'] else 'not compiled'}"
 
 

@@ -128,14 +128,23 @@ class TrainStage(Stage):
             if role.is_trained
         }
         rows = self.source.rows()
+        given = self.given(context, tokenizer, seed, modules)
         if ranks.is_first:
-            pick(directory / "picked.json", rows, self.loop.steps, main.model, machine, ranks.size)
+            pick(
+                directory / "picked.json",
+                rows,
+                self.loop.steps,
+                main.model,
+                machine,
+                ranks.size,
+                has_pairs=given.material.holds == "preferences",
+            )
         ranks.wait()
         picked = read_picked(directory / "picked.json")
         if rows is not None:
             # a run of before this was picked has none
             rows = dataclasses.replace(rows, micro_rows=picked.get("micro_rows", rows.micro_rows))
-        given = self.given(context, tokenizer, seed, modules)
+        given = dataclasses.replace(given, is_packed=picked.get("packed", False))
         feed = build_feed(rows or self.source, self.objective.beside(), given)
         for note in (*given.material.notes, *feed.notes):
             context.display.message(f"{self.name}: {note}")

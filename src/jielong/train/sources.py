@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from jielong.config import at_least
 from jielong.data.batches import Batch
 from jielong.data.shards import Tokens
-from jielong.data.steps import PackedChats, PackedTokens, PaddedPairs, Source, Together, held_out
+from jielong.data.steps import PackedChats, PackedPairs, PackedTokens, PaddedPairs, Source, Together, held_out
 from jielong.errors import ConfigError, DataError
 from jielong.model.transformer import LanguageModel
 from jielong.records import Conversation, LocalGenerator
@@ -56,7 +56,10 @@ class Material(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """What a source is built from beside its config. `open_engine` gives whoever generates with a module's weights."""
+    """What a source is built from beside its config. `open_engine` gives whoever generates with a module's weights.
+
+    `is_packed`: pairs share rows, see `PackedPairs`.
+    """
 
     material: Material
     seed: int
@@ -65,6 +68,7 @@ class Given:
     open_engine: Callable[[LanguageModel], LocalGenerator] | None = None
     stop_ids: Sequence[int] = ()
     pad_id: int = 0
+    is_packed: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,8 +168,10 @@ class RowsConfig(SourceConfig):
             return ()
 
     def _pairs(self, given: Given) -> Feed:
-        def padded(part: Part) -> PaddedPairs:
-            return PaddedPairs(
+        kind = PackedPairs if given.is_packed else PaddedPairs
+
+        def made(part: Part) -> PaddedPairs:
+            return kind(
                 given.material.pairs(part),
                 length=self.length,
                 pairs_per_step=self.rows_per_step // 2,
@@ -175,13 +181,13 @@ class RowsConfig(SourceConfig):
                 world_size=given.ranks.size,
             )
 
-        train = padded("train")
+        train = made("train")
         notes = (
             [f"{train.num_dropped} pairs are longer than {self.length} tokens and left out, {train.num_rows} remain"]
             if train.num_dropped
             else []
         )
-        return Feed(train, self._held_out(lambda: padded("held_out"), CHECK_ROWS * 4, notes), notes)
+        return Feed(train, self._held_out(lambda: made("held_out"), CHECK_ROWS * 4, notes), notes)
 
     def _rows(self, given: Given) -> Mapping[str, Any]:
         return {

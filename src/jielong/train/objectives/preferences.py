@@ -59,7 +59,7 @@ class BradleyTerry:
     """-log sigmoid(r_chosen - r_rejected - margin) + centre * (r_chosen + r_rejected)^2 over pairs.
 
     Bradley and Terry 1952; a label between 0 and 1 mixes both directions (a tie is 0.5). Batches are those of
-    `PaddedPairs`: rows 2i and 2i + 1 are a pair, scores are read at the last real token.
+    `PaddedPairs` or `PackedPairs`: sequences 2i and 2i + 1 are a pair, scores are read at their last token.
     Metrics: "accuracy" over pairs that are no tie, "gap" the mean of r_chosen - r_rejected.
     """
 
@@ -71,7 +71,7 @@ class BradleyTerry:
 
     def __call__(self, modules: Modules, batch: Batch) -> Loss:
         scores_BT = modules[self.module](batch.inputs, batch.positions, batch.segments)
-        scores = scores_BT.gather(1, batch.last[:, None])[:, 0]
+        scores = scores_BT.flatten()[batch.ends]
         chosen, rejected = scores[0::2], scores[1::2]
         label, weight = batch.extra["label"], batch.extra["weight"]
         smoothing = self.config.label_smoothing

@@ -11,8 +11,9 @@ from tests.serving import Served, serving, tiny_model
 from tests.toys.echoes import echoes
 
 from jielong.runs import Run
+from jielong.runs.finding import newest_checkpoint
 from jielong.serve.models import Models
-from jielong.serve.watching import PROMPTS, Watcher, newest_checkpoint, samples_of
+from jielong.serve.watching import PROMPTS, Watcher, samples_of
 from jielong.stages.execute import run_recipe
 
 

@@ -31,6 +31,12 @@ def runs_in(root: Path) -> list[Path]:
     return sorted(filter(is_run, root.glob("*")), key=changed)
 
 
+def newest_checkpoint(run: Path) -> Path | None:
+    """The folder of the model that was saved last, of a stage that can talk."""
+    found = [path.parent for path in run.glob("*/steps/*/model/config.json") if path.parents[3].name not in NOT_TALKING]
+    return max(found, key=lambda path: (path / "config.json").stat().st_mtime, default=None)
+
+
 def run_around(path: Path) -> Run | None:
     """The run that `path` is or lies in, if it is in one; looked for along the path alone."""
     path = path.absolute()

@@ -19,7 +19,7 @@ from jielong.opening.libraries import reading_of
 from jielong.opening.models import num_parameters, open_engine
 from jielong.opening.ports import folder_of, is_address, long_name, open_endpoint, served_name
 from jielong.runs import find_model, is_run, named_stage, run_around
-from jielong.runs.finding import NOT_TALKING, open_run
+from jielong.runs.finding import NOT_TALKING, newest_checkpoint, open_run
 
 if TYPE_CHECKING:
     from jielong.generate.runner import Runner
@@ -151,8 +151,6 @@ class Models:
 
     def follow(self, run: Path) -> None:
         """Offer what a run under way has by now: its finished stages, and its newest checkpoint as RUN:newest."""
-        from jielong.serve.watching import newest_checkpoint
-
         if not is_run(run):
             return
         for stage, folder in open_run(run).models().items():

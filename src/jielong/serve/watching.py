@@ -15,7 +15,7 @@ from jielong.errors import JielongError
 from jielong.outside import Fields
 from jielong.records import Message, Request, Sampling
 from jielong.runs import read_json, write_json
-from jielong.runs.finding import NOT_TALKING
+from jielong.runs.finding import newest_checkpoint
 from jielong.serve.models import Models
 
 PROMPTS = (
@@ -56,12 +56,6 @@ class Watcher:
         new = [{"stage": stage, "step": step, "prompt": prompt, "text": text} for prompt, text in texts]
         samples = [s for s in samples_of(self.path) if (s["stage"], s["step"]) != (stage, step)]
         write_json(self.path / FILE, [*samples, *new][-MOST_SAMPLES:])
-
-
-def newest_checkpoint(run: Path) -> Path | None:
-    """The folder of the model that was saved last, of a stage that can talk."""
-    found = [path.parent for path in run.glob("*/steps/*/model/config.json") if path.parents[3].name not in NOT_TALKING]
-    return max(found, key=lambda path: (path / "config.json").stat().st_mtime, default=None)
 
 
 def samples_of(run: Path) -> list[dict[str, Any]]:

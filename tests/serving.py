@@ -19,7 +19,7 @@ import uvicorn
 from jielong.model.hf import save
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.serve.access import Access
-from jielong.serve.app import Settings, create_app
+from jielong.serve.app import Settings, opened
 from jielong.serve.bounds import server_options
 from jielong.serve.models import Memory
 from jielong.tokens.tokenizer import TokenizerConfig, train_tokenizer
@@ -101,20 +101,26 @@ def serving(models: tuple[str, ...], folder: Path, key: str = "", **settings: An
     memory = settings.pop("memory", Memory(slots=4, length=512))
     store = settings.pop("store", folder / "conversations.db")
     wanted = Settings(models, Access(port=port, key=key), memory, store=store, runs=folder / "runs", **settings)
-    app = create_app(wanted, tell=lambda _: None)
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", **server_options())
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    running: list[uvicorn.Server] = []
+
+    async def run() -> None:
+        async with opened(wanted, tell=lambda _: None) as app:
+            config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", **server_options())
+            running.append(uvicorn.Server(config))
+            await running[0].serve()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()
     served = Served(port, key)
     try:
         until_s = time.monotonic() + 60
-        while not server.started:
+        while not (running and running[0].started):
             if time.monotonic() > until_s or not thread.is_alive():
                 raise RuntimeError("the server does not start")
             time.sleep(0.01)
         yield served
     finally:
         served.close()
-        server.should_exit = True
+        if running:
+            running[0].should_exit = True
         thread.join(30)

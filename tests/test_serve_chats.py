@@ -229,7 +229,7 @@ def test_a_long_talk_is_shortened_and_says_so(served):
     talk = begun(served, sampling={"max_tokens": 4})
     parent = ""
     for n in range(4):
-        _, done = said(served, talk, f"{n} " + "capital " * 110, parent=parent)
+        _, done = said(served, talk, f"{n} " + "capital " * 160, parent=parent)
         parent = done["id"]
     assert any(item["kind"] == "dropped" for item in done["trail"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import errno
 import socket
@@ -86,7 +87,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise ConfigError(f"the server needs {error.name}; pip install 'jielong[serve]'") from error
     from jielong.serve.access import Access, read_key
-    from jielong.serve.app import Settings, create_app
+    from jielong.serve.app import Settings, opened
     from jielong.serve.bounds import server_options
     from jielong.serve.models import Memory
 
@@ -97,22 +98,27 @@ def _serve(arguments: argparse.Namespace) -> int:
     settings = Settings(
         specs, access, memory, means_of(arguments), store, arguments.runs, locale_language(), arguments.watch
     )
-    app = create_app(settings, tell=lambda sentence: print(sentence, file=sys.stderr))
     listening = _listening(access.host, access.port)
     address = f"http://{'127.0.0.1' if access.host == '0.0.0.0' else access.host}:{access.port}"
     page = f"{address}/#/runs/{arguments.watch.name}" if arguments.watch else address
-    print(f"Serving {', '.join(specs) or arguments.watch}")
-    print(f"The page:          {page}")
-    print(f"OpenAI's protocol: {address}/v1")
-    print(f"Conversations:     {store}")
-    print("Ctrl-C ends it.", flush=True)
-    config = uvicorn.Config(app, host=access.host, port=access.port, log_level="warning", **server_options())
-    if not arguments.no_browser and sys.stdout.isatty():
-        webbrowser.open(page)
-    try:
-        uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:  # it has ended in order, and says how it was asked to
-        print("\nEnded; conversations are kept.")
+
+    async def served() -> None:
+        async with opened(settings, tell=lambda sentence: print(sentence, file=sys.stderr)) as app:
+            print(f"Serving {', '.join(specs) or arguments.watch}")
+            print(f"The page:          {page}")
+            print(f"OpenAI's protocol: {address}/v1")
+            print(f"Conversations:     {store}")
+            print("Ctrl-C ends it.", flush=True)
+            if not arguments.no_browser and sys.stdout.isatty():
+                webbrowser.open(page)
+            config = uvicorn.Config(app, log_level="warning", **server_options())
+            await uvicorn.Server(config).serve(sockets=[listening])
+
+    with listening:
+        try:
+            asyncio.run(served())
+        except KeyboardInterrupt:  # it has ended in order, and says how it was asked to
+            print("\nEnded; conversations are kept.")
     return 0
 
 

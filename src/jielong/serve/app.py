@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 
@@ -49,43 +48,42 @@ class Settings:
             raise ConfigError("there is no model to serve; name a run, a model's folder or a server's address")
 
 
-def create_app(settings: Settings, tell: Any = print) -> Any:
-    """The ASGI app of a server; ConfigError for models that there are not. `tell` hears what is worth knowing.
+@asynccontextmanager
+async def opened(settings: Settings, tell: Callable[[str], None]) -> AsyncIterator[Guard]:
+    """The ASGI app of a server, as long as it is needed; `tell` hears what a person should know.
 
-    Models are looked for now, and read when they are asked.
+    Models are looked for now, and read when they are asked. ConfigError and DataError for models, tools, a library or a
+    store that cannot be had.
     """
     models = Models(settings.models, settings.memory)
-    gate = Gate(settings.access)
+    async with AsyncExitStack() as stack:
+        store = await asyncio.to_thread(open_store, settings.store)
+        stack.callback(store.close)
+        await asyncio.to_thread(store.interrupted)
+        served = Chats(store, models)
+        given = await stack.enter_async_context(open_means(settings.means, Person(served.approve, tell)))
+        handed = served.handed = Handed(settings.means, given)
+        limits = Limits(max_running=settings.memory.slots, max_waiting=WAITING_A_SLOT * settings.memory.slots)
+        hall = Hall(models, store, served, handed, limits, Metrics(), settings.runs, settings.language)
+        stack.push_async_callback(models.close)
+        if settings.watched is not None:
+            watching = asyncio.create_task(Watcher(settings.watched, models).run())
+            stack.callback(watching.cancel)
+        stack.push_async_callback(served.close)
+        yield _guarded(hall, Gate(settings.access))
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            store = await asyncio.to_thread(open_store, settings.store)
-            stack.callback(store.close)
-            await asyncio.to_thread(store.interrupted)
-            served = Chats(store, models)
-            person = Person(served.approve, tell)
-            given = await stack.enter_async_context(open_means(settings.means, person))
-            handed = served.handed = Handed(settings.means, given)
-            limits = Limits(max_running=settings.memory.slots, max_waiting=WAITING_A_SLOT * settings.memory.slots)
-            app.state.hall = Hall(models, store, served, handed, limits, Metrics(), settings.runs, settings.language)
-            stack.push_async_callback(models.close)
-            if settings.watched is not None:
-                watching = asyncio.create_task(Watcher(settings.watched, models).run())
-                stack.callback(watching.cancel)
-            stack.push_async_callback(served.close)
-            yield
 
+def _guarded(hall: Hall, gate: Gate) -> Guard:
+    """All routes, behind the guard."""
     app = FastAPI(
         title="jielong",
         version=version("jielong"),
         summary="Chat with models of this machine, and look into every token.",
-        lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    app.state.gate = gate
+    app.state.hall, app.state.gate = hall, gate
     add_handlers(app)
     for module in (openai, chats, lens, library, runs, state):
         app.include_router(module.router)

@@ -78,6 +78,7 @@ def server_options() -> dict[str, Any]:
     """
     return {
         "http": "h11",
+        "lifespan": "off",
         "ws": "none",
         "h11_max_incomplete_event_size": 64 << 10,
         "limit_concurrency": 256,

@@ -96,7 +96,15 @@ def _serve(arguments: argparse.Namespace) -> int:
     memory = Memory(arguments.slots, arguments.length, int(arguments.memory * 1e9), arguments.weights)
     store = arguments.store or default_store()
     settings = Settings(
-        specs, access, memory, means_of(arguments), store, arguments.runs, locale_language(), arguments.watch
+        specs,
+        access,
+        memory,
+        means_of(arguments),
+        store,
+        arguments.runs,
+        locale_language(),
+        reads_first=True,
+        watched=arguments.watch,
     )
     listening = _listening(access.host, access.port)
     address = f"http://{'127.0.0.1' if access.host == '0.0.0.0' else access.host}:{access.port}"

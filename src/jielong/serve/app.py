@@ -40,6 +40,8 @@ class Settings:
     store: str | Path = Path("conversations.db")
     runs: Path = Path("runs")
     language: str = "en"
+    reads_first: bool = False
+    """Whether the first model is read at once, and not when it is asked."""
     watched: Path | None = None
     """A run that is being trained: its newest checkpoint is offered, and asked the same prompts."""
 
@@ -69,6 +71,9 @@ async def opened(settings: Settings, tell: Callable[[str], None]) -> AsyncIterat
         if settings.watched is not None:
             watching = asyncio.create_task(Watcher(settings.watched, models).run())
             stack.callback(watching.cancel)
+        if settings.reads_first:
+            reading = asyncio.create_task(models.read_first(tell))
+            stack.callback(reading.cancel)
         stack.push_async_callback(served.close)
         yield _guarded(hall, Gate(settings.access))
 

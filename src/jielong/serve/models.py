@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jielong.errors import ConfigError, ResourceError, did_you_mean
+from jielong.errors import ConfigError, JielongError, ResourceError, did_you_mean
 from jielong.opening.libraries import reading_of
 from jielong.opening.models import num_parameters, open_engine
 from jielong.opening.ports import folder_of, is_address, long_name, open_endpoint, served_name
@@ -137,6 +137,16 @@ class Models:
             yield model
         finally:
             model.num_users -= 1
+
+    async def read_first(self, tell: Callable[[str], None]) -> None:
+        """Read the first model before anybody asks it; `tell` hears why it cannot be read."""
+        first = next(iter(self), None)
+        if first is not None and first.is_local:
+            try:
+                async with self.using(first.name):
+                    pass
+            except JielongError as error:
+                tell(str(error))
 
     async def close(self) -> None:
         """Let go of all of them."""

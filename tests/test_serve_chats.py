@@ -202,9 +202,7 @@ def test_the_library_answers_with_passages_that_open(served):
 
 
 def test_files_are_added_to_the_library_and_removed(served, folder):
-    response = served.page.post(
-        "/api/library/documents?name=../../tea.txt", content=b"Green tea wants 80 degrees."
-    )
+    response = served.page.post("/api/library/documents?name=../../tea.txt", content=b"Green tea wants 80 degrees.")
     lines = [json.loads(line) for line in response.text.splitlines()]
     assert lines[-1]["state"] == "done", lines
     documents = sent(served, "GET", "library")["documents"]

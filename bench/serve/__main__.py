@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, metavar="DIR", help="default: SmolLM2-135M")
     parser.add_argument("--peers", type=Path, default=Path.home() / ".cache" / "jielong-bench", metavar="DIR")
     parser.add_argument("--rounds", type=int, default=5, help="of speed and llama (default: 5)")
-    parser.add_argument("--tokens", type=int, default=128, help="that each answer has in speed and llama (default: 128)")
+    parser.add_argument(
+        "--tokens", type=int, default=128, help="that each answer has in speed and llama (default: 128)"
+    )
     parser.add_argument("--seconds", type=float, default=300.0, help="of crowd (default: 300)")
     parser.add_argument("--num", type=int, default=10_000, help="requests of malformed (default: 10000)")
     parser.add_argument("--kills", type=int, default=50, help="of kills (default: 50)")

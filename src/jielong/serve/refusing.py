@@ -11,7 +11,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jielong.errors import ConfigError, DataError, JielongError, NotFoundError, RefusedError, ResourceError, TooLongError
+from jielong.errors import (
+    ConfigError,
+    DataError,
+    JielongError,
+    NotFoundError,
+    RefusedError,
+    ResourceError,
+    TooLongError,
+)
 from jielong.serve.refused import Refused, answer_refused
 
 _log = logging.getLogger("jielong.serve")

@@ -120,7 +120,10 @@ def of_openai(address: str, model: str) -> Calls:
     def completions() -> None:
         reply = client.completions.create(model=model, prompt="Lima is", max_tokens=4, logprobs=2, echo=True)
         assert reply.choices[0].text.startswith("Lima is") and reply.choices[0].logprobs is not None
-        text = [piece.choices[0].text for piece in client.completions.create(model=model, prompt="Lima", max_tokens=4, stream=True)]
+        text = [
+            piece.choices[0].text
+            for piece in client.completions.create(model=model, prompt="Lima", max_tokens=4, stream=True)
+        ]
         assert text
 
     def embeddings() -> None:

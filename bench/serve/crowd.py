@@ -34,9 +34,7 @@ def rows(setting: Setting) -> Iterator[Row]:
         bodies = bodies_of(server.name, talks(997, setting.seed), TOKENS)
         memory = _Memory(server)
         memory.start()
-        found = client.ask(
-            "come", port=server.port, path=PATH, bodies=bodies, clients=CLIENTS, seconds=setting.seconds
-        )
+        found = client.ask("come", port=server.port, path=PATH, bodies=bodies, clients=CLIENTS, seconds=setting.seconds)
         samples = memory.end()
     streams = found["streams"]
     errors = [stream["error"] for stream in streams if stream.get("error")]

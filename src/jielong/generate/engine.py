@@ -448,11 +448,13 @@ class Engine:
 
     def _add_biases(self, slots: NDArray[np.int64], logits: Tensor) -> None:
         """Add to each row of `logits` the bias of the request that holds its slot."""
-        for row, slot in enumerate(slots.tolist()):
-            job = self._jobs[slot]
-            if job is not None and job.bias is not None:
-                ids, added = job.bias
-                logits[row, ids.to(logits.device)] += added.to(logits)
+        biases = [job.bias if (job := self._jobs[slot]) is not None else None for slot in slots.tolist()]
+        rows = [row for row, bias in enumerate(biases) if bias is not None]
+        if rows:
+            ids, added = zip(*(bias for bias in biases if bias is not None), strict=True)
+            there = np.repeat(rows, [len(some) for some in ids])
+            where = (self._tensor(there), self._tensor(np.concatenate(ids)))
+            logits.index_put_(where, self._tensor(np.concatenate(added)).to(logits.dtype), accumulate=True)
 
     def _drawn(self, basis: Basis, uniform: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Ids that are drawn, and their log-probabilities."""

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jielong.errors import ConfigError, TooLongError
@@ -27,16 +29,18 @@ class Job:
     num_alternatives: int
     is_quiet: bool
     num_candidates: int = 0
-    bias: tuple[Tensor, Tensor] | None = None
+    bias: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
     """Ids and the numbers that are added to their logits."""
 
 
-def check_bias(bias: Mapping[int, float] | None, vocab_size: int) -> tuple[Tensor, Tensor] | None:
+def check_bias(
+    bias: Mapping[int, float] | None, vocab_size: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
     """Ids (N,) and what is added to their logits (N,) float32; ConfigError for ids that there are not."""
     if not bias:
         return None
     _check_ids(tuple(bias), vocab_size)
-    return torch.tensor(list(bias)), torch.tensor(list(bias.values()), dtype=torch.float32)
+    return np.array(list(bias), np.int64), np.array(list(bias.values()), np.float32)
 
 
 def check_request(request: Request, vocab_size: int, length: int) -> None:

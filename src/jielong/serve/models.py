@@ -20,6 +20,7 @@ from jielong.opening.models import num_parameters, open_engine
 from jielong.opening.ports import folder_of, is_address, long_name, open_endpoint, served_name
 from jielong.runs import find_model, is_run, named_stage, run_around
 from jielong.runs.finding import NOT_TALKING, newest_checkpoint, open_run
+from jielong.serve.tokens import OpenAILogprobs
 
 if TYPE_CHECKING:
     from jielong.generate.runner import Runner
@@ -62,6 +63,8 @@ class Model:
     """In which numbers the weights are kept, once it is read."""
     port: LocalPort | Endpoint | None = None
     runner: Runner | None = None
+    logprobs: OpenAILogprobs | None = None
+    """Tells of its tokens in OpenAI's shape; None for the model of another server."""
     used_at: float = 0.0
     num_users: int = 0
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -258,6 +261,7 @@ class Models:
         memory = self.memory
         engine, tokenizer = open_engine(model.folder, memory.weights, slots=memory.slots, length=memory.length)
         model.runner = Runner(engine, model.name)
+        model.logprobs = model.logprobs or OpenAILogprobs(tokenizer)
         model.port = LocalPort(engine, tokenizer, model.name, model.runner)
         model.weights = engine.config.weights or engine.config.dtype
         model.bytes_needed = engine.weight_bytes + engine.cache_bytes

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jielong.records import Candidate, Draw
+from jielong.serve.streams import quoted
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.tokens.visible import visible
 
@@ -18,21 +19,30 @@ def log_of(probability: float) -> float:
     return math.log(probability) if probability > 0 else -9999.0
 
 
-def token_logprob(tokenizer: Tokenizer, id: int, probability: float) -> dict[str, Any]:
-    """A token in OpenAI's shape: its text, its bytes, its log-probability."""
-    said = tokenizer.token_bytes(id)
-    return {"token": said.decode("utf-8", "replace"), "logprob": log_of(probability), "bytes": list(said)}
+class OpenAILogprobs:
+    """Tokens of answers in OpenAI's shape: their text, their bytes, their log-probability, and those of the likeliest.
 
+    Of each id all but the number is made once, as JSON: a server tells of some twenty ids for every token it writes.
+    """
 
-def openai_logprobs(tokenizer: Tokenizer, draw: Draw, num_top: int, which: str) -> dict[str, Any]:
-    """A token of an answer in OpenAI's shape; `which` is "raw" (the model's own distribution) or "tempered"."""
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._heads: dict[int, str] = {}
 
-    def probability(candidate: Candidate) -> float:
-        return candidate.model if which == "raw" else candidate.tempered
+    def of(self, draw: Draw, num_top: int, which: str) -> str:
+        """JSON of one token; `which` is "raw" (the model's own distribution) or "tempered"."""
+        is_raw = which == "raw"
+        top = [self._one(c.id, c.model if is_raw else c.tempered) for c in draw.likeliest[:num_top]]
+        taken = self._one(draw.taken.id, draw.taken.model if is_raw else draw.taken.tempered)
+        return f'{taken[:-1]},"top_logprobs":[{",".join(top)}]}}'
 
-    found = token_logprob(tokenizer, draw.taken.id, probability(draw.taken))
-    top = draw.likeliest[:num_top]
-    return found | {"top_logprobs": [token_logprob(tokenizer, c.id, probability(c)) for c in top]}
+    def _one(self, id: int, probability: float) -> str:
+        head = self._heads.get(id)
+        if head is None:
+            said = self._tokenizer.token_bytes(id)
+            text, numbers = quoted(said.decode("utf-8", "replace")), ",".join(map(str, said))
+            head = self._heads[id] = f'{{"token":{text},"bytes":[{numbers}],"logprob":'
+        return f"{head}{log_of(probability)!r}}}"
 
 
 def candidate_json(tokenizer: Tokenizer, candidate: Candidate) -> dict[str, Any]:

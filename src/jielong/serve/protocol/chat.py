@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from jielong.records import Event
+from jielong.records import Draw, Event
 from jielong.serve.answering import answer
 from jielong.serve.protocol.asked import Asked
 from jielong.serve.protocol.shapes import (
@@ -18,8 +19,8 @@ from jielong.serve.protocol.shapes import (
     message_json,
     usage_json,
 )
-from jielong.serve.streams import Mailbox, event, told_while
-from jielong.serve.tokens import draw_json, openai_logprobs
+from jielong.serve.streams import Mailbox, event, quoted, told_while
+from jielong.serve.tokens import draw_json
 from jielong.use.ledger import Happening
 from jielong.use.port import Answer, Options, Usage
 from jielong.use.strategy import Outcome
@@ -44,7 +45,7 @@ async def whole(asked: Asked, model: str) -> dict[str, Any]:
             "index": index,
             "message": message_json(said.message, said.thoughts),
             "finish_reason": finish_of(said.stop),
-            "logprobs": {"content": _logprobs(asked, said), "refusal": None} if asked.has_logprobs else None,
+            "logprobs": json.loads(_logprobs(asked, said.draws)) if asked.has_logprobs else None,
         }
         if asked.has_draws:
             choice["jielong"] = {"seed": asked.choices[index].seed, "draws": _draws(asked, said)}
@@ -66,21 +67,21 @@ async def stream(asked: Asked, model: str, *, has_usage: bool) -> AsyncIterator[
 
     for index in range(len(asked.choices)):
         yield event(reply.piece(_delta(index, {"role": "assistant", "content": ""})))
+    told = _Told(asked, reply)
     tokens: dict[int, list[Event]] = {index: [] for index in range(len(asked.choices))}
     async for lot in told_while(work):
         for index, delta, happened in _joined(lot, tokens):
             if happened is not None:
                 yield event(reply.piece(_delta(index, {}), jielong={"happening": happening_json(happened)}))
             elif delta is not None:
-                yield event(reply.piece(_with_tokens(asked, _delta(index, delta), tokens[index])))
+                yield told.event(index, delta, tokens[index])
     for index, outcome in enumerate(outcomes):
         said = outcome.answer
         if said.message.tool_calls:
             calls = [call | {"index": i} for i, call in enumerate(calls_json(said.message))]
             yield event(reply.piece(_delta(index, {"tool_calls": calls})))
-        last = _with_tokens(asked, _delta(index, {}), tokens[index]) | {"finish_reason": finish_of(said.stop)}
         more = {} if asked.is_direct else {"jielong": {"calls": _calls_of(outcome)}}
-        yield event(reply.piece(last, **more))
+        yield told.event(index, {}, tokens[index], finish_of(said.stop), **more)
     if has_usage:
         yield event(reply.piece(None, usage=usage_json(_cost(outcomes))))
     yield event("[DONE]")
@@ -156,24 +157,37 @@ def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
     return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
 
 
-def _with_tokens(asked: Asked, choice: dict[str, Any], tokens: list[Event]) -> dict[str, Any]:
-    """A piece with the tokens that have come since the last one, which are taken out of the list."""
-    taken = [token for token in tokens if token.draw is not None]
-    tokens.clear()
-    if asked.has_logprobs and taken:
-        content = [_logprob(asked, token.draw) for token in taken]
-        choice["logprobs"] = {"content": content, "refusal": None}
-    if asked.has_draws and taken:
-        choice["jielong"] = {"draws": [{"id": t.id} | _draw(asked, t.draw) for t in taken]}
-    return choice
+class _Told:
+    """Writes the pieces of one reply as events. There is one for each token, so what all have in common is made once."""
+
+    def __init__(self, asked: Asked, reply: Reply) -> None:
+        self._asked = asked
+        self._head = (
+            f'data: {json.dumps(reply.head, ensure_ascii=False, separators=(",", ":"))[:-1]},"choices":[{{"index":'
+        )
+
+    def event(self, index: int, delta: dict[str, str], tokens: list[Event], finish: str = "", **more: Any) -> bytes:
+        """A piece with the tokens that have come since the last one, which are taken out of the list."""
+        asked = self._asked
+        taken = [token.draw for token in tokens if token.draw is not None]
+        said = ",".join(f'"{name}":{quoted(text)}' for name, text in delta.items())
+        logprobs = _logprobs(asked, taken) if asked.has_logprobs and taken else "null"
+        end = f'"{finish}"' if finish else "null"
+        text = f'{self._head}{index},"delta":{{{said}}},"logprobs":{logprobs},"finish_reason":{end}'
+        if asked.has_draws and taken:
+            draws = [{"id": t.id} | _draw(asked, t.draw) for t in tokens if t.draw is not None]
+            text += f',"jielong":{json.dumps({"draws": draws}, ensure_ascii=False)}'
+        tokens.clear()
+        text += "}]" + "".join(f',"{name}":{json.dumps(what, ensure_ascii=False)}' for name, what in more.items())
+        return f"{text}}}\n\n".encode("utf-8", "replace")
 
 
-def _logprobs(asked: Asked, said: Answer) -> list[dict[str, Any]]:
-    return [_logprob(asked, draw) for draw in said.draws if draw is not None]
-
-
-def _logprob(asked: Asked, draw: Any) -> dict[str, Any]:
-    return openai_logprobs(asked.model.tokenizer, draw, asked.num_top, asked.which)
+def _logprobs(asked: Asked, draws: Sequence[Draw | None]) -> str:
+    """JSON about the tokens of a piece, or of a whole answer."""
+    told = asked.model.logprobs
+    assert told is not None
+    content = ",".join(told.of(draw, asked.num_top, asked.which) for draw in draws if draw is not None)
+    return f'{{"content":[{content}],"refusal":null}}'
 
 
 def _draws(asked: Asked, said: Answer) -> list[dict[str, Any]]:

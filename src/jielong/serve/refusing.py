@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from jielong.errors import (
@@ -24,6 +24,7 @@ from jielong.serve.refused import Refused, answer_refused
 
 _log = logging.getLogger("jielong.serve")
 RETRY_S = 5
+HUNG_UP = 499
 
 
 def refused_of(error: JielongError) -> Refused:
@@ -49,6 +50,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(JielongError, _answer_ours)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_bug)
 
 
@@ -77,6 +79,11 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     status = error.status_code
     refused = Refused(status, told.get(status, str(error.detail)), headers=error.headers)
     return await answer_refused(request, refused)
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    """The client went away while its request was read: nobody hears this, and nothing is wrong here."""
+    return Response(status_code=HUNG_UP)
 
 
 async def _answer_bug(request: Request, error: Exception) -> Response:

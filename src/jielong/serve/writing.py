@@ -273,16 +273,20 @@ class Writing:
         return await asyncio.to_thread(partial(render, text, numbers, is_unfinished=True))
 
     def _tell_tokens(self) -> None:
-        new = self._events[self._num_told :]
-        self._num_told += len(new)
-        if not new or self._model is None or not self._model.is_local:
+        events = self._events[self._num_told :]
+        if not events or self._model is None or not self._model.is_local:
             return
-        tokenizer, before = self._model.tokenizer, len(self.plan.opening_ids)
+        opening, before = zip(self.plan.opening_ids, self.plan.opening_draws, strict=True), len(self.plan.opening_ids)
+        new = [(before + event.n, event.id, event.draw) for event in events]
+        if not self._num_told:
+            new = [*((n, id, draw) for n, (id, draw) in enumerate(opening)), *new]
+        self._num_told += len(events)
+        tokenizer = self._model.tokenizer
         tokens = []
-        for event in new:
-            told = {"n": before + event.n, "id": event.id, "text": visible(tokenizer, event.id)}
-            if event.draw is not None:
-                told |= {"p": event.draw.taken.tempered, "entropy": event.draw.entropy}
+        for n, id, draw in new:
+            told: dict[str, Any] = {"n": n, "id": id, "text": visible(tokenizer, id)}
+            if draw is not None:
+                told |= {"p": draw.taken.tempered, "entropy": draw.entropy}
             tokens.append(told)
         self.log.tell("tokens", {"tokens": tokens})
 

@@ -49,12 +49,13 @@ export class AnswerView {
     this.trail = h("div", { class: "trail" });
     this.thoughts = h("div", { class: "thoughts-text" });
     this.folded = h("details", { class: "thoughts" }, h("summary", {}, t("answer.thoughts")), this.thoughts);
+    this.loading = h("p", { class: "note reading-model" });
     this.body = h("div", { class: "text" });
     this.end = h("div", { class: "end" });
     this.element = h(
       "article",
       { class: "turn answer", id: `turn-${turn.id}`, dataset: { turn: turn.id } },
-      ...[this.trail, this.folded, this.body, this.end],
+      ...[this.trail, this.folded, this.loading, this.body, this.end],
     );
     this.drawSoon = oncePerFrame(() => this.draw());
     this.draw();
@@ -86,6 +87,10 @@ export class AnswerView {
       approve: this.actions.approve,
       passage: (n) => this.actions.passage(this.turn, n),
     });
+    const { loading = "", text: written = "", tokens = [], usage = null } = this.writing ?? {};
+    this.loading.hidden = !loading || Boolean(written || thoughts || tokens.length || trail.length || usage);
+    const title = modelNamed(loading)?.title ?? loading;
+    if (!this.loading.hidden) this.loading.textContent = t("answer.loading", { model: title });
     this.folded.hidden = !thoughts;
     if (this.thoughts.textContent !== thoughts) this.thoughts.textContent = thoughts;
     if (this.tokens) this.drawTokens();
@@ -141,7 +146,7 @@ export class AnswerView {
       ...(is_edited ? [{ text: t("answer.edited") }] : []),
       ...(usage ? usageParts(usage) : []),
       { text: this.modelTitle() },
-      ...(asked && asked.name !== "direct" ? [{ text: asked.name }] : []),
+      ...(strategy ? [{ text: asked?.name ?? strategy }] : []),
     ];
     if (this.numbers) fill(this.numbers, ...parts.map(({ text, tip }) => h("span", { title: tip }, text)));
   }

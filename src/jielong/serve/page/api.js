@@ -5,7 +5,17 @@
 
 import { t } from "./strings.js";
 
-const csrf = document.querySelector("meta[name=csrf-token]")?.getAttribute("content") ?? "";
+let csrf = tokenIn(document);
+/** @type {Promise<void> | null} */
+let renewing = null;
+
+/** @param {Document} page */
+function tokenIn(page) {
+  return page.querySelector("meta[name=csrf-token]")?.getAttribute("content") ?? "";
+}
+
+/** Codes of a request whose session, or whose token, the server no longer knows. */
+const ENDED = ["session", "csrf"];
 
 /** A request that failed: `status` is 0 where the server was not reached. */
 export class ApiError extends Error {
@@ -25,34 +35,55 @@ export class ApiError extends Error {
 export const session = { onLogin: () => {} };
 
 /**
- * Send a request and return the response, or throw an ApiError.
+ * Send a request and return the response, or throw an ApiError. Where the session has ended, as it has after a restart of
+ * the server, a new one is begun and the request is sent once more.
  *
  * @param {string} path
  * @param {RequestInit & { json?: unknown }} [options]
  */
 export async function request(path, { json, ...init } = {}) {
   const headers = new Headers(init.headers);
-  if (init.method && init.method !== "GET") headers.set("X-CSRF-Token", csrf);
   if (json !== undefined) {
     headers.set("Content-Type", "application/json");
     init.body = JSON.stringify(json);
   }
-  let response;
+  const send = () => {
+    if (init.method && init.method !== "GET") headers.set("X-CSRF-Token", csrf);
+    return reach(path, { ...init, headers });
+  };
+  let response = await send();
+  let failed = response.ok ? null : await failure(response);
+  if (failed && ENDED.includes(failed.code)) {
+    renewing ??= renew().finally(() => (renewing = null));
+    await renewing;
+    response = await send();
+    failed = response.ok ? null : await failure(response);
+  }
+  if (failed?.code === "login") session.onLogin();
+  if (failed) throw failed;
+  return response;
+}
+
+/** Load the page anew, for the cookie and the token of a new session that come with it. */
+async function renew() {
+  const response = await reach("/", { cache: "no-store" });
+  csrf = tokenIn(new DOMParser().parseFromString(await response.text(), "text/html"));
+}
+
+/** @param {string} path @param {RequestInit} init */
+async function reach(path, init) {
   try {
-    response = await fetch(path, { ...init, headers, credentials: "same-origin" });
+    return await fetch(path, { ...init, credentials: "same-origin" });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(t("error.unreachable"), 0);
   }
-  if (!response.ok) throw await failure(response);
-  return response;
 }
 
 /** @param {Response} response */
 async function failure(response) {
   const body = await response.json().catch(() => ({}));
   const { message = t("error.status", { status: response.status }), code = "" } = body.error ?? {};
-  if (response.status === 401 && code === "login") session.onLogin();
   return new ApiError(message, response.status, code);
 }
 
@@ -105,7 +136,7 @@ export const api = {
 
   /** @param {string} conversation @param {string} parent @param {string} text */
   say: (conversation, parent, text) =>
-    /** @type {Promise<{ question: Turn, answer: Turn }>} */ (
+    /** @type {Promise<{ question: Turn, answer: Turn, conversation: Conversation }>} */ (
       ask("POST", `/api/conversations/${id(conversation)}/turns`, { parent, text })
     ),
   /** @param {string} question @param {Partial<Settings>} [settings] @returns {Promise<WithAnswer>} */

@@ -30,6 +30,9 @@ function classes(token) {
   return `t s${step(surprise, SCALES.surprise.from)} p${likely} e${step(token.entropy, SCALES.entropy.from)}`;
 }
 
+/** The token that a span shows, so that only what changed is built again. @type {WeakMap<Element, string>} */
+const built = new WeakMap();
+
 /**
  * Show tokens in an element. Those that stand there already are kept, so a growing answer only gets its new ones.
  *
@@ -46,17 +49,34 @@ export function colourTokens(body, tokens, chosen) {
   }
   while (body.children.length > tokens.length) body.lastElementChild?.remove();
   const fresh = document.createDocumentFragment();
-  for (const token of tokens.slice(body.children.length)) fresh.append(span(token, token.n === chosen));
+  tokens.forEach((token, place) => {
+    const kind = kindOf(token, token.n === chosen);
+    const state = `${token.n} ${kind} ${token.text}`;
+    const old = body.children[place];
+    if (old && built.get(old) === state) return;
+    const element = span(token, kind);
+    built.set(element, state);
+    if (!old) return fresh.append(element);
+    const had_focus = old === document.activeElement;
+    if (old.classList.contains("selected")) element.classList.add("selected");
+    element.tabIndex = /** @type {HTMLElement} */ (old).tabIndex;
+    old.replaceWith(element);
+    if (had_focus) element.focus();
+  });
   body.append(fresh);
   const first = /** @type {HTMLElement | null} */ (body.querySelector(".t"));
   if (first && !body.querySelector(".t[tabindex='0']")) first.tabIndex = 0;
 }
 
 /** @param {LiveToken} token @param {boolean} is_chosen */
-function span(token, is_chosen) {
+function kindOf(token, is_chosen) {
   const is_special = "is_special" in token && token.is_special;
   const by_model = !("by_model" in token) || token.by_model;
-  const kind = `${by_model ? classes(token) : "t foreign"}${is_special ? " special" : ""}${is_chosen ? " chosen" : ""}`;
+  return `${by_model ? classes(token) : "t foreign"}${is_special ? " special" : ""}${is_chosen ? " chosen" : ""}`;
+}
+
+/** @param {LiveToken} token @param {string} kind */
+function span(token, kind) {
   const element = h(
     "span",
     { class: kind, role: "button", tabindex: -1, dataset: { n: token.n } },

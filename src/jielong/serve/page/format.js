@@ -84,7 +84,7 @@ export function dayHeading(time, now = new Date()) {
 const MARKS = /** @type {Record<string, string>} */ ({ " ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍", "\u3000": "□" });
 
 /**
- * Part a token's text into plain text, visible white space, and bytes of a character that tokens share. The server
+ * Part a token's text into plain text, visible white space, control characters, and bytes of a character that tokens share. The server
  * writes such a byte as \xe4, or as the half of a surrogate pair that Python's "surrogateescape" makes of it.
  *
  * @param {string} text
@@ -96,20 +96,23 @@ export function tokenParts(text) {
   /** @type {TokenPart[]} */
   const parts = [];
   for (const char of text) {
-    const code = char.codePointAt(0) ?? 0;
-    const part =
-      code >= 0xdc80 && code <= 0xdcff
-        ? { text: (code - 0xdc00).toString(16).toUpperCase(), kind: /** @type {const} */ ("byte") }
-        : char === "\ufffd"
-          ? { text: "??", kind: /** @type {const} */ ("byte") }
-          : char in MARKS
-            ? { text: MARKS[char], kind: /** @type {const} */ ("space") }
-            : { text: char, kind: /** @type {const} */ ("text") };
+    const part = partOf(char);
     const last = parts.at(-1);
     if (last && last.kind === part.kind) last.text += part.kind === "byte" ? ` ${part.text}` : part.text;
     else parts.push(part);
   }
   return parts;
+}
+
+/** @param {string} char @returns {TokenPart} */
+function partOf(char) {
+  const code = char.codePointAt(0) ?? 0;
+  if (char in MARKS) return { text: MARKS[char], kind: "space" };
+  if (char === "\ufffd") return { text: "??", kind: "byte" };
+  const is_byte = code >= 0xdc80 && code <= 0xdcff;
+  const is_control = code < 0x20 || (code >= 0x7f && code < 0xa0);
+  if (!is_byte && !is_control) return { text: char, kind: "text" };
+  return { text: (code & 0xff).toString(16).toUpperCase().padStart(2, "0"), kind: "byte" };
 }
 
 /**

@@ -37,7 +37,11 @@ export class LensPanel {
     this.has_layers = false;
     /** Whether a part that is folded was opened; it stays so from token to token. @type {Record<string, boolean>} */
     this.is_open = {};
-    aside.onkeydown = (event) => event.key === "Escape" && (event.stopPropagation(), this.close());
+    aside.onkeydown = (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.close();
+    };
   }
 
   /**

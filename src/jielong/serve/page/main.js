@@ -12,7 +12,7 @@ import { ReportView, RunView } from "./run.js";
 import { RunsView } from "./runs.js";
 import { applyLanguage, applyTheme } from "./settings.js";
 import { listenForKeys } from "./shortcuts.js";
-import { emit, page } from "./state.js";
+import { emit, on, page } from "./state.js";
 import { t } from "./strings.js";
 
 /** @typedef {{ close: () => void }} View */
@@ -29,6 +29,8 @@ let view = null;
 async function route() {
   const [, name = "", id = "", rest = ""] = location.hash.split("/").map(decodeURIComponent);
   closeNav();
+  for (const dialog of document.querySelectorAll("dialog[open]:not(#login)"))
+    /** @type {HTMLDialogElement} */ (dialog).close();
   emit("conversations");
   if (name === "" || name === "c") {
     if (!(view instanceof Chat)) show(() => new Chat(main, aside));
@@ -53,9 +55,8 @@ function show(make) {
   view = make();
 }
 
-/** Ask again while a model is being loaded, so that the page shows when it is there. */
+/** Ask for the server's state anew: which models are in memory, and how much of it they take. */
 async function refreshState() {
-  if (!page.server.models.some((model) => model.is_loading)) return;
   page.server = await api.state();
   emit("state");
 }
@@ -94,7 +95,8 @@ async function start() {
     return true;
   });
   addEventListener("hashchange", () => void route());
-  setInterval(() => void refreshState().catch(() => {}), STATE_MS);
+  on("models", () => void refreshState().catch(() => {})); // where the server is away, others say so
+  setInterval(() => page.server.models.some((model) => model.is_loading) && emit("models"), STATE_MS);
   await route();
 }
 

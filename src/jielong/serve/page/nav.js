@@ -33,6 +33,7 @@ export class Nav {
     this.searched = "";
     this.views = h("ul", { class: "views" });
     this.list = h("div", { class: "conversations" });
+    this.memory = h("p", { class: "nav-memory", title: t("nav.memory_title") });
     this.search = h("input", {
       type: "search",
       class: "search",
@@ -76,17 +77,14 @@ export class Nav {
     });
     const refresh = oncePerFrame(() => void this.load());
     on("conversations", refresh);
+    on("state", () => this.drawMemory());
     onOtherTab(refresh);
     addEventListener("focus", refresh);
     void this.load();
   }
 
   foot() {
-    const { memory } = page.server;
-    const used = memory.limit_bytes
-      ? t("nav.memory", { used: size(memory.used_bytes), limit: size(memory.limit_bytes) })
-      : "";
-    this.memory = h("p", { class: "nav-memory", title: t("nav.memory_title") }, used || t("nav.local"));
+    this.drawMemory();
     const buttons = h(
       "footer",
       { class: "nav-foot" },
@@ -120,6 +118,11 @@ export class Nav {
       iconButton("upload", t("nav.import"), () => this.import()),
     );
     return [this.memory, buttons];
+  }
+
+  drawMemory() {
+    const { used_bytes, limit_bytes } = page.server.memory;
+    fill(this.memory, t("nav.memory", { used: size(used_bytes), limit: size(limit_bytes) }));
   }
 
   searchSoon() {

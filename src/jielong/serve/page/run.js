@@ -11,6 +11,7 @@ import { t } from "./strings.js";
 /** Metrics that share a chart, in the order in which charts stand; all others follow by name. */
 const GROUPS = [["loss", "held_out_loss"], ["score"], ["kl"], ["grad_norm"], ["lr"], ["tokens_per_s"]];
 const NUM_SHOWN = 2;
+const RETRY_MS = 2000;
 
 /** @typedef {StageDetail & Partial<StageSummary>} Stage */
 
@@ -23,6 +24,7 @@ export class RunView {
     this.name = name;
     /** @type {Map<string, StageView>} */
     this.stages = new Map();
+    this.timer = 0;
     this.beside = h("span", { class: "row" });
     this.column = frame(main, name, [this.beside]);
     this.column.append(h("div", { class: "loading" }));
@@ -60,14 +62,19 @@ export class RunView {
           )
         : null,
       ...[...this.stages.values()].map((stage) => stage.element),
-      run.family.length > 1 ? h("section", {}, h("h2", {}, t("run.family")), family(run.family, this.name)) : null,
+      run.family.length > 1 ? h("section", {}, h("h2", {}, t("run.family")), this.family(run.family)) : null,
     );
     this.listen();
   }
 
   listen() {
     this.source?.close();
-    this.source = new EventSource(api.runEventsUrl(this.name));
+    const source = new EventSource(api.runEventsUrl(this.name));
+    this.source = source;
+    source.onerror = () => {
+      // refused, as after a restart of the server; where it is only away, the browser connects again by itself
+      if (source.readyState === EventSource.CLOSED) this.timer = window.setTimeout(() => void this.load(), RETRY_MS);
+    };
     /** @param {string} name @param {(stage: StageView, data: any) => void} take */
     const on = (name, take) =>
       this.source?.addEventListener(name, (event) => {
@@ -77,10 +84,32 @@ export class RunView {
       });
     on("metrics", (stage, { metrics }) => stage.addPoints(metrics));
     on("stage", (stage, data) => stage.setState(data));
-    on("samples", (stage, { samples }) => stage.addSamples(samples));
+    on("samples", (stage, { samples }) => stage.takeSamples(samples));
+  }
+
+  /**
+   * The stages as a tree: each below the last of those that it was made from.
+   *
+   * @param {RunDetail["family"]} all
+   */
+  family(all) {
+    const parents = new Map(all.map(({ name, parent }) => [name, parent]));
+    /** @param {string} name */
+    const link = (name) => {
+      const show = () => this.stages.get(name)?.element.scrollIntoView({ block: "start" });
+      return h("button", { type: "button", class: "link", onclick: show }, name);
+    };
+    /** @param {string} parent @returns {HTMLUListElement | null} */
+    const below = (parent) => {
+      const children = [...parents.keys()].filter((name) => parents.get(name) === parent);
+      if (children.length === 0) return null;
+      return h("ul", {}, ...children.map((name) => h("li", {}, link(name), below(name))));
+    };
+    return h("div", { class: "family" }, below(""));
   }
 
   close() {
+    clearTimeout(this.timer);
     this.source?.close();
   }
 }
@@ -158,15 +187,27 @@ class StageView {
     );
   }
 
-  /** @param {Record<string, Points>} metrics */
+  /**
+   * Take points of steps that are not there yet: a new connection tells all of them again.
+   *
+   * @param {Record<string, Points>} metrics
+   */
   addPoints(metrics) {
-    for (const [name, points] of Object.entries(metrics)) (this.stage.metrics[name] ??= []).push(...points);
-    this.drawCharts();
+    let is_news = false;
+    for (const [name, points] of Object.entries(metrics)) {
+      const known = (this.stage.metrics[name] ??= []);
+      const last = known.at(-1)?.[0] ?? -1;
+      const fresh = points.filter(([step]) => step > last);
+      known.push(...fresh);
+      is_news ||= fresh.length > 0;
+    }
+    if (is_news) this.drawCharts();
   }
 
-  /** @param {RunSample[]} samples */
-  addSamples(samples) {
-    this.stage.samples.push(...samples);
+  /** @param {RunSample[]} samples all there are */
+  takeSamples(samples) {
+    if (samples.length === this.stage.samples.length) return;
+    this.stage.samples = samples;
     this.drawSamples();
   }
 
@@ -179,32 +220,6 @@ class StageView {
 
 /** @param {string} name */
 const title = (name) => name.replaceAll("_", " ");
-
-/**
- * The runs that came out of each other, as a tree of links.
- *
- * @param {RunDetail["family"]} all
- * @param {string} here
- */
-function family(all, here) {
-  const names = new Set(all.map((one) => one.name));
-  /** @param {string} parent @returns {HTMLUListElement | null} */
-  const below = (parent) => {
-    const children = all.filter((one) => (names.has(one.parent) ? one.parent : "") === parent);
-    if (children.length === 0) return null;
-    return h("ul", {}, ...children.map(({ name }) => h("li", {}, link(name, here), below(name))));
-  };
-  return h("div", { class: "family" }, below(""));
-}
-
-/** @param {string} name @param {string} here */
-function link(name, here) {
-  return h(
-    "a",
-    { href: `#/runs/${encodeURIComponent(name)}`, "aria-current": name === here ? "true" : undefined },
-    name,
-  );
-}
 
 /** The report of a run, in a frame that runs no script. */
 export class ReportView {

@@ -12,7 +12,7 @@
  * @property {Partial<Settings>} settings  what a new conversation begins with
  */
 
-/** @typedef {"conversations" | "state" | "lens" | "busy"} EventName */
+/** "models": one was, or is being, read into memory. @typedef {"conversations" | "state" | "lens" | "models"} EventName */
 
 const KEY = "jielong";
 const bus = new EventTarget();

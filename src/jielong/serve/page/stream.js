@@ -13,13 +13,14 @@ import { api } from "./api.js";
  * @property {TrailItem[]} trail
  * @property {LiveToken[]} tokens
  * @property {Usage | null} usage
+ * @property {string} loading  the model that is read into memory before it can answer, or ""
  * @property {() => void} close  stop listening; the server goes on writing
  */
 
 /**
  * @typedef {object} Listener
  * @property {(writing: Writing) => void} onGrowth
- * @property {(title: string) => void} onTitle
+ * @property {() => void} onLoading  a model is read into memory
  * @property {(turn: Turn) => void} onDone
  * @property {(is_lost: boolean) => void} onConnection
  * @property {() => void} onRefused  the server is there, or not yet, but gives no events
@@ -48,6 +49,7 @@ export function listen(turn, listener) {
     trail: [...turn.trail],
     tokens: [],
     usage: turn.usage,
+    loading: "",
     close: () => {
       clearTimeout(timer);
       source.close();
@@ -63,6 +65,10 @@ export function listen(turn, listener) {
     thoughts: ({ text }) => (writing.thoughts = text),
     trail: ({ index, item }) => (writing.trail[index] = item),
     usage: (usage) => (writing.usage = usage),
+    loading: ({ model }) => {
+      writing.loading = model;
+      listener.onLoading();
+    },
   };
 
   function connect() {
@@ -84,7 +90,6 @@ export function listen(turn, listener) {
         listener.onGrowth(writing);
       });
     }
-    source.addEventListener("title", (event) => listener.onTitle(JSON.parse(event.data).title));
     source.addEventListener("done", (event) => {
       writing.close();
       listener.onDone(JSON.parse(event.data));

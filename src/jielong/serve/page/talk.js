@@ -61,17 +61,15 @@ export class Talk {
   follow(turn) {
     return listen(turn, {
       onGrowth: (writing) => this.watcher.onTurn(this.turns.get(turn.id) ?? turn, writing),
-      onTitle: (title) => {
-        if (this.conversation) this.conversation.title = title;
-        emit("conversations");
-      },
       onDone: (done) => {
         this.writing.delete(turn.id);
         this.turns.set(done.id, done);
         this.watcher.onTurn(done, null);
         this.watcher.onPath();
         emit("conversations");
+        emit("models");
       },
+      onLoading: () => emit("models"),
       onConnection: (is_lost) => {
         this.watcher.onConnection(is_lost);
         if (!is_lost) void this.reload();
@@ -79,6 +77,7 @@ export class Talk {
       onRefused: async () => {
         try {
           await this.reload(); // an answer that is over by now is no longer listened to
+          if (!this.writing.has(turn.id)) this.watcher.onConnection(false);
         } catch (error) {
           if (/** @type {import("./api.js").ApiError} */ (error).status !== 404) return;
           this.close();
@@ -137,7 +136,9 @@ export class Talk {
       this.conversation = await api.create(this.settings);
       this.settings = this.conversation;
     }
-    const { question, answer } = await api.say(this.id, parent, text);
+    const { question, answer, conversation } = await api.say(this.id, parent, text);
+    this.conversation = conversation; // the first question has given it a title
+    this.settings = conversation;
     this.take(question, answer);
   }
 

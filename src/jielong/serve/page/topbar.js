@@ -116,7 +116,7 @@ function modelDetail(model) {
 
 /** @param {StrategyInfo | undefined} info @param {string} spec */
 function strategyTitle(info, spec) {
-  return info?.name === "direct" ? t("strategy.direct") : spec || t("strategy.direct");
+  return info?.spec || spec || t("strategy.direct");
 }
 
 /** @param {StrategyInfo} strategy */

@@ -14,7 +14,7 @@ from bench.serve.setting import Setting
 from bench.strategies.models import default_model
 from jielong.errors import did_you_mean
 
-PARTS = ("reopened", "libraries", "kills", "malformed", "speed", "llama", "crowd")
+PARTS = ("reopened", "browser", "libraries", "kills", "malformed", "speed", "llama", "crowd")
 """The modules of this package that measure something, from the shortest to the longest."""
 
 

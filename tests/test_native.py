@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -263,3 +265,17 @@ def test_a_library_built_from_other_code_is_not_used_and_the_user_is_told(tmp_pa
         (tmp_path / f"_native_{name}_old.so").write_bytes(b"")
     with pytest.warns(UserWarning, match="install again"):
         assert library.library.__wrapped__() is None
+
+
+def test_attention_without_gradients_loads_no_compiler():
+    # it would keep the first answer of a server waiting for seconds
+    code = """
+import sys
+import torch
+from jielong.native.attention import attention
+q, kv = torch.randn(2, 8, 2, 16), torch.randn(2, 8, 1, 16)
+with torch.inference_mode():
+    attention(q, kv, kv, torch.zeros(2, 8, dtype=torch.int32), 0.25)
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

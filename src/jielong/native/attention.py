@@ -41,8 +41,11 @@ def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, first_BT: Tensor, 
 
     `first_BT` int32 never falls within a row. Scores, softmax and sums are float32.
     """
-    out: Tensor = _forward(q_BTHD, k_BTKD, v_BTKD, first_BT, scale)[0]
-    return out
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        out: Tensor = _forward(q_BTHD, k_BTKD, v_BTKD, first_BT, scale)[0]
+        return out
+    # the first call of an operation of our own has torch load its compiler, which takes seconds
+    return _attend(q_BTHD, k_BTKD, v_BTKD, first_BT, scale)[0]
 
 
 def _run(suffix: str, tensors: dict[str, Tensor], scale: float) -> None:
@@ -54,13 +57,15 @@ def _run(suffix: str, tensors: dict[str, Tensor], scale: float) -> None:
     getattr(library(), name)(byref(structure), c_int64(torch.get_num_threads()))
 
 
-@torch.library.custom_op("jielong::attention", mutates_args=())
-def _forward(q: Tensor, k: Tensor, v: Tensor, first: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+def _attend(q: Tensor, k: Tensor, v: Tensor, first: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """What is mixed, and the norms (B, H, 2, T) float32 that the gradient needs."""
     tensors = {"q": q.contiguous(), "k": k.contiguous(), "v": v.contiguous(), "first": first.contiguous()}
     out, norms = _forward_like(q, k, v, first, scale)
     _run("", tensors | {"out": out, "norms": norms}, scale)
     return out, norms
+
+
+_forward = torch.library.custom_op("jielong::attention", _attend, mutates_args=())
 
 
 @_forward.register_fake

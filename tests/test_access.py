@@ -24,6 +24,7 @@ from jielong.errors import ConfigError
 from jielong.serve import sessions
 from jielong.serve.access import PAGE_POLICY, REPORT_POLICY, Access, Gate, Guard, read_key
 from jielong.serve.bounds import Bounds, server_options
+from jielong.serve.heads import TimelyProtocol
 from jielong.serve.refused import Refused, answer_refused
 from jielong.serve.sessions import Attempts, Sessions
 
@@ -523,3 +524,17 @@ def test_a_real_server_keeps_the_bounds(caplog) -> None:
         assert time.monotonic() - begun_s < 8
         assert said(port, head(port, "GET http://evil.example/v1/chat/completions"))[0] == 401
     assert KEY not in caplog.text
+
+
+def test_a_head_that_does_not_come_whole_ends_its_connection(monkeypatch) -> None:
+    monkeypatch.setattr(TimelyProtocol, "head_s", 0.3)
+    whole = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n"
+    with running(Access(), Bounds()) as port:
+        for first, then in ((b"", b""), (b"GET / HTTP/1.1\r\nHost: x\r\n", b""), (whole % port, b"GET /")):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                client.sendall(first)
+                if then:
+                    assert client.recv(4096).startswith(b"HTTP/1.1 200")
+                    client.sendall(then)
+                while client.recv(4096):
+                    pass

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jielong.errors import ConfigError
+from jielong.serve.heads import TimelyProtocol
 from jielong.serve.refused import Refused
 
 Scope = Mapping[str, Any]
@@ -77,7 +78,7 @@ def server_options() -> dict[str, Any]:
     from this machine alone. The access log names no query and no header, so there is no key in it.
     """
     return {
-        "http": "h11",
+        "http": TimelyProtocol,
         "lifespan": "off",
         "ws": "none",
         "h11_max_incomplete_event_size": 64 << 10,

@@ -1,0 +1,52 @@
+"""HTTP whose request heads come in time: a client that sends half of one, or nothing, does not keep its connection.
+
+uvicorn bounds the time between two requests and nothing before the first, so a few hundred silent clients would use up all
+connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+class TimelyProtocol(H11Protocol):
+    """Closes a connection whose next head is not whole after `head_s` seconds."""
+
+    head_s: ClassVar[float] = 15.0
+    _due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._is_waiting:
+            self._stop_waiting()
+        elif self._due is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether no request is under way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _wait(self) -> None:
+        self._due = self.loop.call_later(self.head_s, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+    def _give_up(self) -> None:
+        self._due = None
+        if self._is_waiting:
+            self.transport.close()

@@ -534,7 +534,7 @@ def test_a_head_that_does_not_come_whole_ends_its_connection(monkeypatch) -> Non
             with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
                 client.sendall(first)
                 if then:
-                    assert client.recv(4096).startswith(b"HTTP/1.1 200")
+                    assert client.recv(4096).startswith(b"HTTP/1.1 ")
                     client.sendall(then)
                 while client.recv(4096):
                     pass

@@ -76,7 +76,9 @@ def wait_for_end(answer: Locator) -> None:
 def violations(page: Page) -> list[str]:
     """What axe finds against the page as it is shown, each with the element that it is about."""
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    return [f"{one['id']}: {node['html'][:160]} {node['failureSummary'][:200]}" for one in found for node in one["nodes"]]
+    return [
+        f"{one['id']}: {node['html'][:160]} {node['failureSummary'][:200]}" for one in found for node in one["nodes"]
+    ]
 
 
 def overflow(page: Page) -> int:

@@ -60,7 +60,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_model(folder / "tiny", length=2048, is_endless=True)
     tiny_model(folder / "other", seed=1, length=2048, is_endless=True)
     tiny_model(folder / "heavy", width=1024, length=2048, is_endless=True)
-    (folder / "peru.md").write_text("# Peru\n\nThe capital of Peru is Lima. Its currency is the sol.\n", encoding="utf-8")
+    (folder / "peru.md").write_text(
+        "# Peru\n\nThe capital of Peru is Lima. Its currency is the sol.\n", encoding="utf-8"
+    )
     Library(folder / "notes.db").close()
     (folder / "home.py").write_text(DIARY.format(path=str(folder / "diary.txt")))
     diary = {"command": sys.executable, "args": [str(folder / "home.py")]}
@@ -422,7 +424,9 @@ def test_everything_is_reached_on_a_screen_of_360_pixels(browser: Browser, serve
         panel = page.get_by_role("complementary", name="Lens")
         expect(panel).to_contain_text("token 6 of 40")
         box, token = panel.bounding_box(), answer.locator(".selected").bounding_box()
-        assert box and token and box["width"] == 360 and token["y"] + token["height"] <= box["y"], "the token is covered"
+        assert box and token and box["width"] == 360 and token["y"] + token["height"] <= box["y"], (
+            "the token is covered"
+        )
         assert overflow(page) <= 0
         panel.get_by_role("button", name="Close the lens").tap()
         page.get_by_role("button", name="Open the navigation").tap()

@@ -31,7 +31,18 @@ NUM_EXCHANGES, ANSWER_TOKENS = 100, 200
 NUM_WRITTEN = 10
 """Answers that a model writes; each stands in the conversation several times, with its trace."""
 LIGHTHOUSE = "lighthouse@12.2.3"
-SUBJECTS = ("the sea", "a market", "winter", "bread", "a long journey", "two brothers", "a clock", "the moon", "rain", "a library")
+SUBJECTS = (
+    "the sea",
+    "a market",
+    "winter",
+    "bread",
+    "a long journey",
+    "two brothers",
+    "a clock",
+    "the moon",
+    "rain",
+    "a library",
+)
 
 WATCH_OPENING = """
 window.opened = new Promise((resolve) => {

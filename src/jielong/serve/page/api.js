@@ -158,6 +158,8 @@ export const api = {
 
   /** @param {string} answer @returns {Promise<Lens>} */
   tokens: (answer) => ask("GET", `/api/turns/${id(answer)}/tokens`),
+  /** @param {string} answer @returns {Promise<{ tokens: LiveToken[] }>} */
+  colours: (answer) => ask("GET", `/api/turns/${id(answer)}/tokens?is_brief=true`),
   /** @param {string} answer @param {number} n @returns {Promise<{ layers: LayerReading[] }>} */
   layers: (answer, n) => ask("GET", `/api/turns/${id(answer)}/layers?n=${n}`),
   /** @param {string} answer @returns {Promise<Redraw>} */

@@ -36,7 +36,7 @@ export class Chat {
         void this.attempt(async () => this.lens.show((await this.talk.branch(before, n, token)).id, n)),
       isWriting: (answer) => this.talk.turns.get(answer)?.status === "writing",
     });
-    this.colours = new ColourWatch(this.lens, this.ending.signal);
+    this.colours = new ColourWatch(this.ending.signal);
     this.talk = this.newTalk(null, []);
     this.bar = new TopBar(this);
     this.list = h("div", { class: "column" });

@@ -3,11 +3,11 @@
  * classes, so changing the scale is one attribute on the page. Tokens are built only for answers that come into view.
  */
 
+import { api } from "./api.js";
 import { h, iconButton } from "./dom.js";
-import { visible } from "./format.js";
 import { choices, choose, emit, on } from "./state.js";
 import { t } from "./strings.js";
-import { tokenNode } from "./tokens.js";
+import { tokenButton } from "./tokens.js";
 import { toggleLens } from "./topbar.js";
 
 /** @typedef {import("./answer.js").AnswerView} AnswerView */
@@ -77,23 +77,13 @@ function kindOf(token, is_chosen) {
 
 /** @param {LiveToken} token @param {string} kind */
 function span(token, kind) {
-  const element = h(
-    "span",
-    { class: kind, role: "button", tabindex: -1, dataset: { n: token.n } },
-    tokenNode(token.text),
-  );
-  if (!token.text.trim()) element.setAttribute("aria-label", visible(token.text) || "∅");
-  return element;
+  return tokenButton(token.text, { class: kind, tabindex: -1, dataset: { n: token.n } });
 }
 
 /** Watches which answers are in view, and gives them their tokens while the lens is on. */
 export class ColourWatch {
-  /**
-   * @param {import("./lens.js").LensPanel} lens
-   * @param {AbortSignal} ending
-   */
-  constructor(lens, ending) {
-    this.lens = lens;
+  /** @param {AbortSignal} ending */
+  constructor(ending) {
     /** @type {Map<Element, AnswerView>} */
     this.views = new Map();
     /** @type {Set<Element>} */
@@ -134,7 +124,7 @@ export class ColourWatch {
     if (turn.status === "writing") return view.showTokens([]);
     if (!turn.has_tokens || (view.tokens?.length && view.tokens_of === turn)) return;
     try {
-      const { tokens } = await this.lens.of(turn.id);
+      const { tokens } = await api.colours(turn.id);
       if (!choices.lens || view.turn !== turn) return;
       view.tokens_of = turn;
       view.showTokens(tokens);

@@ -4,7 +4,7 @@ import { fill, h } from "./dom.js";
 import { percent, short } from "./format.js";
 import { problem } from "./notice.js";
 import { t } from "./strings.js";
-import { loneToken, tokenNode } from "./tokens.js";
+import { loneToken, tokenButton } from "./tokens.js";
 
 /** Where the steps of the colours begin, in nats. */
 export const NATS = [0.05, 0.2, 0.5, 1, 2];
@@ -82,8 +82,8 @@ export class ComparedColumn {
   /** @param {ComparedToken} token @param {number} n @param {number} nats */
   token(token, n, nats) {
     const show = () => this.show(n);
-    const props = { class: `t s${step(nats)}`, role: "button", tabindex: n === 0 ? 0 : -1, dataset: { n } };
-    return h("span", { ...props, onclick: show, onfocus: show, onpointerenter: show }, tokenNode(token.text));
+    const props = { class: `t s${step(nats)}`, tabindex: n === 0 ? 0 : -1, dataset: { n } };
+    return tokenButton(token.text, { ...props, onclick: show, onfocus: show, onpointerenter: show });
   }
 
   /** @param {number} n */

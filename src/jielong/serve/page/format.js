@@ -49,6 +49,15 @@ export function size(bytes) {
   return `${unit === 0 || value >= 99.5 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
+/**
+ * A document's name without the folders that it lies in; an address stays whole.
+ *
+ * @param {string} source
+ */
+export function fileName(source) {
+  return source.includes("://") ? source : (source.split(/[\\/]/).pop() ?? source);
+}
+
 /** @param {number} seconds */
 export function duration(seconds) {
   if (seconds < 90) return t("seconds", { n: short(Math.round(seconds * 10) / 10) });
@@ -81,22 +90,25 @@ export function dayHeading(time, now = new Date()) {
 
 /** @typedef {{ text: string, kind: "text" | "space" | "byte" }} TokenPart */
 
-const MARKS = /** @type {Record<string, string>} */ ({ " ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍", "\u3000": "□" });
+/** Signs for white space; most come from the server as signs already. */
+const MARKS = /** @type {Record<string, string>} */ ({
+  ...{ "␣": "␣", "↵": "↵", "⇥": "⇥", "␍": "␍" },
+  ...{ " ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍", "\u3000": "□" },
+});
 
 /**
- * Part a token's text into plain text, visible white space, control characters, and bytes of a character that tokens share. The server
- * writes such a byte as \xe4, or as the half of a surrogate pair that Python's "surrogateescape" makes of it.
+ * Part a token's text into plain text, visible white space, control characters, and bytes of a character that tokens
+ * share. The server writes such a byte as \xe4, or as the half of a surrogate pair that Python's "surrogateescape" makes
+ * of it.
  *
  * @param {string} text
  * @returns {TokenPart[]}
  */
 export function tokenParts(text) {
-  const bytes = text.match(/^(?:\\x[0-9a-f]{2})+$/i);
-  if (bytes) return [{ text: text.replaceAll("\\x", " ").trim().toUpperCase(), kind: "byte" }];
   /** @type {TokenPart[]} */
   const parts = [];
-  for (const char of text) {
-    const part = partOf(char);
+  for (const [unit] of text.matchAll(/\\x[0-9a-f]{2}|./gsu)) {
+    const part = partOf(unit);
     const last = parts.at(-1);
     if (last && last.kind === part.kind) last.text += part.kind === "byte" ? ` ${part.text}` : part.text;
     else parts.push(part);
@@ -104,8 +116,9 @@ export function tokenParts(text) {
   return parts;
 }
 
-/** @param {string} char @returns {TokenPart} */
+/** @param {string} char one, or a byte such as \xe4 @returns {TokenPart} */
 function partOf(char) {
+  if (char.length === 4) return { text: char.slice(2).toUpperCase(), kind: "byte" };
   const code = char.codePointAt(0) ?? 0;
   if (char in MARKS) return { text: MARKS[char], kind: "space" };
   if (char === "\ufffd") return { text: "??", kind: "byte" };

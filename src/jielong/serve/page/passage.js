@@ -3,6 +3,7 @@
 import { api } from "./api.js";
 import { openDialog } from "./dialogs.js";
 import { fill, h } from "./dom.js";
+import { fileName } from "./format.js";
 import { problem } from "./notice.js";
 import { t } from "./strings.js";
 
@@ -17,7 +18,7 @@ export async function showPassage(turn, n) {
     const passage = await api.passage(turn.id, n);
     fill(
       content,
-      h("h3", {}, passage.title),
+      h("h3", { title: passage.title }, fileName(passage.title)),
       passage.place ? h("p", { class: "place" }, passage.place) : null,
       h("p", { class: "around" }, passage.before),
       h("blockquote", {}, passage.text),

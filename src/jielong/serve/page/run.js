@@ -88,12 +88,20 @@ export class RunView {
   }
 
   /**
-   * The stages as a tree: each below the last of those that it was made from.
+   * The stages as a tree: each below the last one that it was made from, or the last of those that were trained.
    *
    * @param {RunDetail["family"]} all
    */
   family(all) {
-    const parents = new Map(all.map(({ name, parent }) => [name, parent]));
+    const order = [...this.stages.keys()];
+    /** @param {string} name */
+    const rank = (name) => order.indexOf(name) + (this.stages.get(name)?.charts.size ? order.length : 0);
+    /** @type {Map<string, string>} */
+    const parents = new Map();
+    for (const { name, parent } of all) {
+      const known = parents.get(name);
+      if (known === undefined || rank(parent) > rank(known)) parents.set(name, parent);
+    }
     /** @param {string} name */
     const link = (name) => {
       const show = () => this.stages.get(name)?.element.scrollIntoView({ block: "start" });

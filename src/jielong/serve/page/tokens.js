@@ -1,7 +1,7 @@
 /** Tokens as elements: white space visible, bytes of shared characters in hexadecimal. */
 
 import { h } from "./dom.js";
-import { tokenParts } from "./format.js";
+import { tokenParts, visible } from "./format.js";
 
 /**
  * Build a token's text; line breaks are kept after their mark, so that a text of tokens reads as text.
@@ -16,6 +16,18 @@ export function tokenNode(text) {
     else node.append(...spaces(part.text));
   }
   return node;
+}
+
+/**
+ * Build a token of a text that can be pressed; white space alone says its signs to a screen reader.
+ *
+ * @param {string} text
+ * @param {Record<string, any>} props
+ */
+export function tokenButton(text, props) {
+  const button = h("span", { role: "button", ...props }, tokenNode(text));
+  if (!button.textContent?.trim()) button.setAttribute("aria-label", visible(text) || "∅");
+  return button;
 }
 
 /** @param {string} marks */

@@ -1,6 +1,7 @@
 /** What happened on the way to an answer: notes, calls of a strategy, tools, passages looked up, turns left out. */
 
 import { fill, h, icon } from "./dom.js";
+import { fileName } from "./format.js";
 import { t } from "./strings.js";
 
 /**
@@ -115,7 +116,7 @@ function passages(item, { passage }) {
         "button",
         { type: "button", class: "source", title: one.text, onclick: () => passage(one.n) },
         h("span", { class: "number" }, one.n),
-        h("span", { class: "source-title" }, one.title),
+        h("span", { class: "source-title" }, fileName(one.title)),
         one.place ? h("span", { class: "place" }, one.place) : null,
       ),
     ),

@@ -27,13 +27,20 @@ class Cut(BaseModel):
     text: Annotated[str, Field(max_length=MOST_TEXT_CHARS)]
 
 
+BRIEF = ("n", "id", "text", "is_special", "by_model", "p", "entropy")
+"""The fields of a token that its colour takes."""
+
+
 @router.get("/turns/{id}/tokens")
-async def tokens(request: Request, id: str) -> dict[str, Any]:
-    """The exact prompt, and each token of the answer with its draw."""
+async def tokens(request: Request, id: str, is_brief: bool = False) -> dict[str, Any]:
+    """The exact prompt, and each token of the answer with its draw; in brief, the tokens alone with what colours them."""
     hall = hall_of(request)
     turn, trace = await _traced(hall, id)
     async with hall.models.using(turn.model) as model:
-        return await asyncio.to_thread(_tokens_json, turn, trace, model)
+        told = await asyncio.to_thread(_tokens_json, turn, trace, model)
+    if not is_brief:
+        return told
+    return {"tokens": [{name: token[name] for name in BRIEF if name in token} for token in told["tokens"]]}
 
 
 def _tokens_json(turn: Turn, trace: Trace, model: Model) -> dict[str, Any]:

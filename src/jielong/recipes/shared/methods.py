@@ -27,7 +27,7 @@ METHODS: Mapping[str, ObjectiveConfig] = {
     "orpo": ORPOConfig(),
 }
 
-ADAPTER_RATE, FULL_RATE = 2e-4, 5e-5
+ADAPTER_RATE, FULL_RATE = 1e-4, 5e-5
 """Learning rates of an adapter and of all weights; instruction tuning takes 5e-4 and 1e-3 here."""
 
 ROWS = 16

@@ -122,7 +122,7 @@ def _peers(options: argparse.Namespace) -> tuple[dict[str, Environment], list[st
     found: dict[str, Environment] = {}
     missing: list[str] = []
     for peer in options.against:
-        if needed[peer]:
+        if needed.get(peer):
             try:
                 found[peer] = environment(peer, options.peers, checkout=options.nanochat)
             except Unavailable as error:

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jielong.data.ahead import ReadAhead, Together
 from jielong.data.batches import Batch, pack_chats, pack_documents, pad_rows
 from jielong.data.shards import TokenArray
 from jielong.data.steps import (
@@ -21,8 +22,6 @@ from jielong.data.steps import (
     PackedPairs,
     PackedTokens,
     PaddedPairs,
-    ReadAhead,
-    Together,
     held_out,
     micro_batches,
 )

@@ -1,4 +1,4 @@
-"""`jielong adapt`: a model that exists, taught one's own text or chats through an adapter."""
+"""`jielong adapt`: a model that exists, taught one's own text, chats or judged answers through an adapter."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from jielong.cli.walk import add_walk_options, say_at_once, say_what_next, walk
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its options, among `commands`."""
-    parser = commands.add_parser("adapt", help="fine-tune a model that exists (LoRA) on a folder of text or on chats")
+    parser = commands.add_parser("adapt", help="fine-tune a model that exists (LoRA) on text, chats or preferences")
     parser.add_argument("model", type=Path, help="a model directory, a run's folder or a stage in it")
     parser.add_argument("--source", type=Path, metavar="DIR", help="a folder of documents, text or code")
     parser.add_argument("--chat", type=Path, metavar="FILE.jsonl", help="conversations to learn from")
+    parser.add_argument(
+        "--preferences",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="which of two answers is better; after --chat, if both are given",
+    )
+    parser.add_argument(
+        "--method", default="dpo", help="how preferences are learned: dpo (default), cdpo, ipo, kto, simpo or orpo"
+    )
     parser.add_argument("--rank", type=int, default=16, help="rank of the adapter (default 16)")
     parser.add_argument(
         "--base", default="compute", help="how the frozen weights are kept: compute (default), float32 or int8"
@@ -27,13 +36,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Adapt, say what changed and what to do next; exit code 0."""
-    say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {arguments.chat or arguments.source}")
+    learned = arguments.preferences or arguments.chat or arguments.source
+    say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {learned}")
     from jielong.recipes.adapt import adapt
 
     recipe = adapt(
         arguments.model,
         source=arguments.source,
         chat=arguments.chat,
+        preferences=arguments.preferences,
+        method=arguments.method,
         rank=arguments.rank,
         base=arguments.base,
         merge=arguments.merge,

@@ -83,7 +83,8 @@ def _notes(arguments: argparse.Namespace, shown: Sequence[Field]) -> Iterator[st
     yield ""
     if (arguments.recipe == "own" and not arguments.source) or arguments.recipe == ADAPT:
         yield "Shown for a small example: steps and lengths may follow from your own text."
-    learned = "--chat FILE.jsonl" if arguments.chat else "--source DIR"
+    brought = [f"--{n} FILE.jsonl" for n in ("chat", "preferences") if getattr(arguments, n)]
+    learned = " ".join(brought) or "--source DIR"
     command = {ADAPT: f"jielong adapt MODEL {learned}", "own": "jielong run own --source DIR"}
     start = command.get(arguments.recipe, f"jielong run {arguments.recipe}")
     yield f"Change one:  {start} \\\n             --set {shown[0].path}={as_set(shown[0].value)}"
@@ -97,7 +98,10 @@ def recipe_of(arguments: argparse.Namespace) -> Iterator[Recipe]:
         if arguments.recipe == ADAPT:
             from jielong.recipes.adapt import adapt
 
-            given = {"chat": arguments.chat} if arguments.chat else {"source": arguments.source or _pages(folder)}
+            named = vars(arguments)
+            given = {n: named[n] for n in ("chat", "preferences", "method") if named.get(n)}
+            if not (arguments.chat or arguments.preferences):
+                given["source"] = arguments.source or _pages(folder)
             yield adapt(_model(folder), **given)
             return
         if arguments.recipe == "own" and arguments.source is None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Both commands, among `commands`."""
     start = commands.add_parser("quickstart", help="the whole road once: web pages in, a reinforced assistant out")
-    start.set_defaults(command=_run, recipe="quickstart", source=None, chat=None, preferences=None)
+    start.set_defaults(command=_run, recipe="quickstart", source=None, chat=None, preferences=None, method=None)
     add_size(start)
     _add_run_options(start)
 

@@ -36,6 +36,9 @@ def add_recipe(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--source", type=Path, metavar="DIR", help="own: a folder of documents, text or code")
     parser.add_argument("--chat", type=Path, metavar="FILE.jsonl", help="own: conversations to learn from")
     parser.add_argument("--preferences", type=Path, metavar="FILE.jsonl", help="own: which of two answers is better")
+    parser.add_argument(
+        "--method", help="own: how preferences are learned: ppo (default), dpo, cdpo, ipo, kto, simpo, orpo"
+    )
     add_size(parser)
 
 
@@ -51,7 +54,7 @@ def written_recipe(arguments: argparse.Namespace) -> WrittenRecipe:
 
     is_file = arguments.recipe.endswith(".json")
     written = read_recipe(Path(arguments.recipe)) if is_file else WrittenRecipe(arguments.recipe)
-    given: dict[str, Any] = {n: v for n in ("size", "seed") if (v := getattr(arguments, n)) is not None}
+    given: dict[str, Any] = {n: v for n in ("size", "seed", "method") if (v := getattr(arguments, n, None)) is not None}
     given |= {n: str(p) for n in ("source", "chat", "preferences") if (p := getattr(arguments, n)) is not None}
     return replace(written, **given)
 

@@ -4,11 +4,12 @@
 meaning of every field; `nearest` finds fields by the words that people use for them.
 """
 
-from jielong.config.changing import as_set, at_least, at_most, get_field, leaves, resolved, set_field, set_fields
+from jielong.config.changing import above, as_set, at_least, at_most, get_field, leaves, resolved, set_field, set_fields
 from jielong.config.fields import Field, find, list_fields, nearest
 
 __all__ = [
     "Field",
+    "above",
     "as_set",
     "at_least",
     "at_most",

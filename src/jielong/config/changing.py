@@ -55,6 +55,14 @@ def at_least(config: Any, low: float, *names: str) -> None:
             raise ConfigError(f"{name} of {type(config).__name__} is {value!r}; it must be at least {low:g}")
 
 
+def above(config: Any, low: float, *names: str) -> None:
+    """ConfigError when one of these fields is not above `low`; for `__post_init__`."""
+    for name in names:
+        value = getattr(config, name)
+        if not value > low:
+            raise ConfigError(f"{name} of {type(config).__name__} is {value!r}; it must be above {low:g}")
+
+
 def at_most(config: Any, high: float, *names: str) -> None:
     """ConfigError when one of these fields is above `high`; for `__post_init__`."""
     for name in names:

@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeVar
 
 from jielong.data.turns import Notes, as_list, message_of, messages_of, number_of, text_of, tools_of, with_system, wrong
 from jielong.errors import DataError
-from jielong.records import Conversation, Message, Preference
+from jielong.records import Conversation, Message, Preference, Rating
 
-Record = TypeVar("Record", Conversation, Preference)
+Record = TypeVar("Record", Conversation, Preference, Rating)
 
 _ANSWERS = {
     "prompt": ("completion", "response", "answer", "output"),
@@ -233,7 +233,9 @@ def _refused_as_preference(data: Mapping[str, Any], key: str) -> DataError:
     if key in data:
         return wrong(f"{key!r}", None, "an answer")
     if isinstance(data.get("label"), bool):
-        return DataError("this is KTO's form, one answer with a label; preferences need two, chosen and rejected")
+        return DataError(
+            "this is KTO's form, one answer with a label; preferences need two, chosen and rejected (jielong adapt --method kto takes it)"
+        )
     if any(name in data for name in ("messages", "conversations", "instruction")):
         return DataError(
             "this is a chat; give the file to jielong adapt or jielong run own, as --chat, or add chosen and rejected"
@@ -302,3 +304,26 @@ def _why_no_pair(preference: Preference, data: Mapping[str, Any]) -> str:
     if preference.margin < 0:
         return "the margin prefers the rejected answer"
     return ""
+
+
+# Ratings -----------------------------------------------------------------------------------------------------------
+
+
+def rating_of(data: Mapping[str, Any]) -> Formed[Rating]:
+    """A rating from KTO's form, a prompt and its answer with a label that is true or false; its score is 1 or 0."""
+    label = data.get("label")
+    if not isinstance(label, bool):
+        raise wrong("'label'", label, "true or false, as KTO has it")
+    notes = Notes()
+    found = _asked_and_answered(data, notes) or _openai(data, notes)
+    if found is None:
+        raise DataError(f"the fields are {', '.join(map(str, data))}; expected prompt, completion and label")
+    messages, known = found
+    start = max((i + 1 for i, m in enumerate(messages) if m.role not in ("assistant", "tool")), default=0)
+    prompt = with_system(messages[:start], text_of(data, "system"))
+    if not start or not messages[start:] or messages[-1].role != "assistant":
+        raise DataError("a rating needs a prompt, and an answer of the assistant after it")
+    useless = "" if any(m.text.strip() or m.tool_calls for m in messages[start:]) else "the answer is empty"
+    unread = [k for k, v in data.items() if k not in {*known, "label", "system", "id"} and v not in (None, "", [], {})]
+    rating = Rating(prompt, messages[start:], float(label))
+    return Formed(rating, "KTO's answers with a label", useless, notes.all_odd(), tuple(unread))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from jielong.data.forms import Record
-from jielong.records import Message, Preference, to_dict
+from jielong.records import Message, Preference, Rating, to_dict
 from jielong.runs import canonical_json
 
 TOLERANCE = 0.01
@@ -67,7 +67,7 @@ def hold_out(records: Sequence[Record], every: int) -> Split[Record]:
 
 def _prompt_of(record: Record) -> str:
     """Everything up to the first answer; a greeting before anybody has asked is part of the prompt."""
-    if isinstance(record, Preference):
+    if isinstance(record, Preference | Rating):
         prompt: tuple[Message, ...] = record.prompt
     else:
         messages = record.messages
@@ -79,5 +79,8 @@ def _prompt_of(record: Record) -> str:
 
 
 def _size_of(record: Record) -> float:
-    messages = (*record.prompt, *record.chosen, *record.rejected) if isinstance(record, Preference) else record.messages
+    if isinstance(record, Preference):
+        messages: tuple[Message, ...] = (*record.prompt, *record.chosen, *record.rejected)
+    else:
+        messages = (*record.prompt, *record.answer) if isinstance(record, Rating) else record.messages
     return float(sum(len(m.text) + len(canonical_json(to_dict(m.tool_calls))) for m in messages))

@@ -11,7 +11,6 @@ import dataclasses
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,7 +96,7 @@ class Source(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-class _Rows(ABC):
+class Rows(ABC):
     """A source over a fixed set of items (rows or pairs), gone through epoch after epoch, in a fresh order each time."""
 
     read_ahead = True
@@ -189,7 +188,7 @@ def _cat(batches: Sequence[Batch], pad: int) -> Batch:
     return Batch(**tensors, extra={k: torch.cat([b.extra[k] for b in batches]) for k in batches[0].extra})
 
 
-class PackedTokens(_Rows):
+class PackedTokens(Rows):
     """Rows of `length` tokens for pretraining: documents in a fresh order each epoch, rows cut, rows shuffled."""
 
     def __init__(
@@ -227,7 +226,7 @@ class PackedTokens(_Rows):
         return document_rows(self.tokens, self._layout(epoch), rows, self.length, self.pad_id)
 
 
-class PackedChats(_Rows):
+class PackedChats(Rows):
     """Rows of whole conversations for fine-tuning, packed once and shuffled each epoch; `fit` says how they went in."""
 
     def __init__(
@@ -249,11 +248,12 @@ class PackedChats(_Rows):
         return self._sequences.batch(rows, self.length, self.pad_id)
 
 
-class PaddedPairs(_Rows):
+class PaddedPairs(Rows):
     """Preferences: rows 2i and 2i + 1 are the chosen and the rejected answer of pair i.
 
-    `extra` has "label", "margin" and "weight" (P,) float32 for P pairs; the weight is 0 where a pair is padding. A pair
-    with an answer longer than `length` is dropped whole (`num_dropped`): half an answer is not what was judged. A
+    `extra` has "label", "margin" and "weight" (P,) float32 for P pairs; the weight is 0 where a pair is padding. Where
+    every pair has it, "ref_logprobs" (P, 2) says how likely both answers were before training, in nats. A pair with an
+    answer longer than `length` is dropped whole (`num_dropped`): half an answer is not what was judged. A
     micro-batch is as wide as the smallest of length, 1/2, 1/4 and 1/8 of it that holds its longest row.
     """
 
@@ -281,6 +281,8 @@ class PaddedPairs(_Rows):
         self._longest = np.array([max(len(p.chosen.ids), len(p.rejected.ids)) for p in kept])
         self._label = torch.tensor([p.label for p in kept], dtype=torch.float32)
         self._margin = torch.tensor([p.margin for p in kept], dtype=torch.float32)
+        known = [p.ref_logprobs for p in kept if p.ref_logprobs is not None]
+        self._reference = torch.tensor(known, dtype=torch.float32) if len(known) == len(kept) else None
 
     def _make(self, epoch: int | None, rows: NDArray[np.int64]) -> Batch:
         batch = self._sequences.batch(self._sides(rows), self._width(rows), self.pad_id)
@@ -297,7 +299,8 @@ class PaddedPairs(_Rows):
 
     def _extra(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
         pairs = torch.from_numpy(rows)
-        return {"label": self._label[pairs], "margin": self._margin[pairs], "weight": torch.ones(len(rows))}
+        extra = {"label": self._label[pairs], "margin": self._margin[pairs], "weight": torch.ones(len(rows))}
+        return extra if self._reference is None else extra | {"ref_logprobs": self._reference[pairs]}
 
 
 class PackedPairs(PaddedPairs):
@@ -313,86 +316,7 @@ class PackedPairs(PaddedPairs):
         return dataclasses.replace(batch, extra={**self._extra(rows), "ends": torch.from_numpy(ends)})
 
 
-def held_out(source: PackedTokens | PackedChats | PaddedPairs, max_rows: int | None = None) -> list[Batch]:
+def held_out(source: Rows, max_rows: int | None = None) -> list[Batch]:
     """Every row of a source once, in natural order, in micro-batches; this rank's share. The source stays where it is."""
     rows = np.arange(min(source.num_rows, max_rows or source.num_rows))
     return [source._filled([(None, share)]) for share in _share(rows, source.micro, source.rank, source.world_size)]
-
-
-class ReadAhead:
-    """A source whose next step is made in a thread while the loop works on this one; its state is that of this one."""
-
-    read_ahead = False
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self._maker = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-        self._state = source.state_dict()
-        self._coming: Future[tuple[list[Batch], dict[str, Any]]] | None = None
-
-    def next_step(self) -> list[Batch]:
-        batches, self._state = (self._coming or self._maker.submit(self._make)).result()
-        self._coming = self._maker.submit(self._make)
-        return batches
-
-    def _make(self) -> tuple[list[Batch], dict[str, Any]]:
-        return self.source.next_step(), self.source.state_dict()
-
-    def observe(self, metrics: Mapping[str, float]) -> None:
-        """A source that may be read ahead learns nothing from training."""
-        del metrics
-
-    def metrics(self) -> dict[str, float]:
-        return self.source.metrics()
-
-    def reseed(self, attempt: int) -> None:
-        """As if nothing had been read ahead."""
-        self._drop()
-        self.source.load_state_dict(self._state)
-        self.source.reseed(attempt)
-        self._state = self.source.state_dict()
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._state
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._drop()
-        self.source.load_state_dict(state)
-        self._state = self.source.state_dict()
-
-    def _drop(self) -> None:
-        if self._coming is not None:
-            self._coming.exception()  # wait: the thread must not move the source any more
-            self._coming = None
-
-
-class Together:
-    """Steps of two sources at once: the micro-batches of both, in which each keeps its own order and state.
-
-    `metrics` and `observe` are the first one's, which is the one that learns from training.
-    """
-
-    read_ahead = False
-
-    def __init__(self, first: Source, second: Source) -> None:
-        self.first, self.second = first, second
-
-    def next_step(self) -> list[Batch]:
-        return [*self.first.next_step(), *self.second.next_step()]
-
-    def observe(self, metrics: Mapping[str, float]) -> None:
-        self.first.observe(metrics)
-
-    def metrics(self) -> dict[str, float]:
-        return self.first.metrics()
-
-    def reseed(self, attempt: int) -> None:
-        self.first.reseed(attempt)
-        self.second.reseed(attempt)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"first": self.first.state_dict(), "second": self.second.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.first.load_state_dict(state["first"])
-        self.second.load_state_dict(state["second"])

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from jielong.data.forms import Formed, Record, chat_of, preference_of
+from jielong.data.forms import Formed, Record, chat_of, preference_of, rating_of
 from jielong.errors import DataError
 from jielong.outside import Line, gathered, listed, parsed, records
-from jielong.records import Conversation, Message, Preference
+from jielong.records import Conversation, Message, Preference, Rating
 from jielong.tokens.chat import texts
 
 Other = TypeVar("Other")
@@ -122,9 +122,11 @@ def each_record(
             yield line.number, found
 
 
-def _messages_of(record: Conversation | Preference) -> tuple[Message, ...]:
+def _messages_of(record: Conversation | Preference | Rating) -> tuple[Message, ...]:
     if isinstance(record, Conversation):
         return record.messages
+    if isinstance(record, Rating):
+        return (*record.prompt, *record.answer)
     return (*record.prompt, *record.chosen, *record.rejected)
 
 
@@ -148,6 +150,21 @@ def read_chats(path: str | Path) -> Reading[Conversation]:
 def read_preferences(path: str | Path) -> Reading[Preference]:
     """The preferences of a file; DataError lists the records that are wrong, or says that none can be used."""
     return _read(Path(path), preference_of, "preference")
+
+
+def read_ratings(path: str | Path) -> Reading[Rating]:
+    """The rated answers of a file; DataError lists the records that are wrong, or says that none can be used."""
+    return _read(Path(path), rating_of, "rating")
+
+
+def holds_ratings(path: Path) -> bool:
+    """Whether the first record of a file is one answer with a label, and no pair."""
+    for line in records(path):
+        try:
+            return parsed(line, lambda data: isinstance(data.get("label"), bool) and "chosen" not in data, path)
+        except DataError:
+            return False  # whoever reads the whole file says what is wrong
+    return False
 
 
 def read_records(path: str | Path, parse: Callable[[Mapping[str, Any]], Other], what: str) -> list[Other]:

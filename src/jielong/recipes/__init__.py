@@ -37,10 +37,13 @@ def about_recipes() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def build_recipe(name: str, *, size: str = "default", seed: int = 0, **data: Path | None) -> Recipe:
+def build_recipe(
+    name: str, *, size: str = "default", seed: int = 0, method: str | None = None, **data: Path | None
+) -> Recipe:
     """The recipe called `name`, or the one in the file NAME.py; ConfigError for an unknown one, or data it does not take.
 
-    `data` are the paths that a recipe may be made of: `source`, `chat`, `preferences`.
+    `data` are the paths that a recipe may be made of: `source`, `chat`, `preferences`; `method` says how preferences are
+    learned, where it is no matter of the recipe.
     """
     if name.endswith(".py"):
         module, function = _load(Path(name)), Path(name).stem
@@ -55,6 +58,10 @@ def build_recipe(name: str, *, size: str = "default", seed: int = 0, **data: Pat
     takes = inspect.signature(make).parameters
     if any(option not in takes for option in given):
         raise ConfigError(f"{name} brings its own data; use `jielong run own` with --source, --chat, --preferences")
+    if method is not None:
+        if "method" not in takes:
+            raise ConfigError(f"{name} has its own way to learn from preferences; --method is for own and adapt")
+        given["method"] = method
     recipe: Recipe = make(size=size, seed=seed, **given)
     return recipe
 

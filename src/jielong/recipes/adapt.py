@@ -1,7 +1,8 @@
-"""Fine-tuning a model that exists, by an adapter: on a folder of text, or on chats, in minutes.
+"""Fine-tuning a model that exists, by an adapter: on a folder of text, on chats or on judged answers, in minutes.
 
 The start is a directory in Hugging Face's layout or a stage of a run; its own tokenizer is used. Text goes through the
-same refinery as a whole road's, chats through the same reader. At the end stand the adapter, its merged model on request,
+same refinery as a whole road's, chats through the same reader. Where chats and preferences are given, the adapter learns from
+the chats first, and the same one goes on. At the end stand the adapter, its merged model on request,
 and what it changed: held-out loss and texts, before and after.
 """
 
@@ -15,6 +16,7 @@ from jielong.data.talks import read_chats
 from jielong.errors import ConfigError
 from jielong.model import adapter_files, hf
 from jielong.model.adapters import AdapterConfig
+from jielong.recipes.shared.methods import check_method, kind_of_judgements, num_answers, preference_training
 from jielong.runs import find_model
 from jielong.stages.compare import CompareStage
 from jielong.stages.files import file_stage
@@ -44,14 +46,23 @@ def adapt(
     *,
     source: Path | None = None,
     chat: Path | None = None,
+    preferences: Path | None = None,
+    method: str = "dpo",
     rank: int = 16,
     base: str = "compute",
     merge: bool = False,
     seed: int = 0,
 ) -> Recipe:
-    """An adapter of `rank` for `model`, trained on the folder `source` or the conversations of `chat`."""
-    if (source is None) == (chat is None):
-        raise ConfigError("adapt learns from one thing: --source DIR (a folder of text) or --chat FILE.jsonl")
+    """An adapter of `rank` for `model`, trained on the folder `source` or the conversations of `chat`.
+
+    With `preferences` it is trained by `method` on judged answers, after the chats where there are any.
+    """
+    if (source is None) == (chat is None and preferences is None):
+        raise ConfigError(
+            "adapt learns from one thing: --source DIR (a folder of text) or --chat FILE.jsonl; "
+            "--preferences FILE.jsonl goes alone or after --chat"
+        )
+    check_method(method)
     if base not in ("compute", "float32", "int8"):
         raise ConfigError(f"base is {base!r}; expected compute, float32 or int8")
     path = find_model(model).resolve()
@@ -59,6 +70,9 @@ def adapt(
         raise ConfigError(f"{path} is an adapter; merge it first with: jielong export {model}")
     config, _ = hf.read_config(path)
     stages: list[Stage] = [ModelStage("base", str(path), model_digest(path))]
+    adapter = AdapterConfig(rank=rank, alpha=2.0 * rank, base=base)  # type: ignore[arg-type]
+    longest, start = config.max_position_embeddings, "base"
+    compared = {"base": start, "tokenizer": "base"}
     if source is not None:
         pages = list_pages(source)
         num_tokens = sum(p.stat().st_size for p in pages) / BYTES_PER_TOKEN
@@ -67,32 +81,47 @@ def adapt(
             RefineStage("refine", {"pages": "folder"}),
             EncodeStage("tokens", {"documents": "refine", "tokenizer": "base"}),
         ]
-        data, told = "tokens", {"held_out": "refine"}
-    else:
-        assert chat is not None
+        stages.append(_tuning("tokens", num_tokens, longest, adapter))
+        compared |= {"adapter": "adapt", "data": "tokens", "held_out": "refine"}
+    if chat is not None:
         stages.append(file_stage("chats", chat))
         messages = [m for c in read_chats(chat).records for m in c.messages]
         num_tokens = sum(len(m.text.encode()) / BYTES_PER_TOKEN + TOKENS_PER_MESSAGE for m in messages)
-        data, told = "chats", {"held_out": "chats"}
-    rows, steps = rows_and_steps(num_tokens, min(512, config.max_position_embeddings))
-    stages += [
-        TrainStage(
-            "adapt",
-            {"data": data, "start": "base", "tokenizer": "base"},
-            NextTokenConfig(),
-            rows,
-            optimizer=OptimizerConfig(lr=5e-4, warmup_steps=5, decay_fraction=0.9, weight_decay=0.0),
-            loop=LoopConfig(steps=steps, log_every=1),
-            check_every=max(1, steps // 4),
-            adapter=AdapterConfig(rank=rank, alpha=2.0 * rank, base=base),  # type: ignore[arg-type]
-        ),
-        CompareStage(
-            "compare", {"adapter": "adapt", "base": "base", "tokenizer": "base", "data": data, **told}, merge=merge
-        ),
-    ]
-    learned = (source or chat or path).resolve()
-    where = hashlib.blake2b(f"{path}\n{learned}".encode("utf-8", "surrogateescape"), digest_size=3).hexdigest()
-    return Recipe("adapt", f"{learned.stem}-{where}", seed, tuple(stages), model="adapt")
+        stages.append(_tuning("chats", num_tokens, longest, adapter))
+        compared |= {"adapter": "adapt", "data": "chats", "held_out": "chats"}
+    if preferences is not None:
+        kind = kind_of_judgements(preferences, method)
+        judged = file_stage(kind, preferences)
+        if chat is not None:
+            start = "adapt"
+            stages.insert(1, judged)  # before the chats are learned, so that what is wrong with it is told first
+        else:
+            stages.append(judged)
+        count = num_answers(preferences, kind)
+        inputs = {"data": kind, "start": start, "tokenizer": "base"}
+        stages.append(preference_training(method, inputs, count, length=min(1024, longest), adapter=adapter))
+        compared |= {"adapter": method, "base": start, "data": kind, "held_out": kind}
+    stages.append(CompareStage("compare", compared, merge=merge))
+    learned = (source or preferences or chat or path).resolve()
+    what = f"{path}\n{learned}" + (f"\n{chat.resolve() if chat else ''}\n{method}" if preferences else "")
+    where = hashlib.blake2b(what.encode("utf-8", "surrogateescape"), digest_size=3).hexdigest()
+    last = "adapt" if preferences is None else method
+    return Recipe("adapt", f"{learned.stem}-{where}", seed, tuple(stages), model=last)
+
+
+def _tuning(data: str, num_tokens: float, longest: int, adapter: AdapterConfig) -> TrainStage:
+    """Training of the adapter on so much text."""
+    rows, steps = rows_and_steps(num_tokens, min(512, longest))
+    return TrainStage(
+        "adapt",
+        {"data": data, "start": "base", "tokenizer": "base"},
+        NextTokenConfig(),
+        rows,
+        optimizer=OptimizerConfig(lr=5e-4, warmup_steps=5, decay_fraction=0.9, weight_decay=0.0),
+        loop=LoopConfig(steps=steps, log_every=1),
+        check_every=max(1, steps // 4),
+        adapter=adapter,
+    )
 
 
 def rows_and_steps(num_tokens: float, length: int) -> tuple[RowsConfig, int]:

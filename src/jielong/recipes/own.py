@@ -6,11 +6,13 @@ Without chats the road ends after pretraining, without preferences after instruc
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from jielong.data.sources import list_pages
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
+from jielong.recipes.shared.methods import check_method, kind_of_judgements, num_answers, preference_training
 from jielong.recipes.shared.offers import FROM_RANDOM, FROM_WEIGHTS
 from jielong.stages.files import file_stage
 from jielong.stages.pages import FolderStage, content_digest
@@ -33,10 +35,14 @@ def own(
     source: Path | None = None,
     chat: Path | None = None,
     preferences: Path | None = None,
+    method: str = "ppo",
     size: str = "default",
     seed: int = 0,
 ) -> Recipe:
-    """As far as the data allows; `size` is default or smoke."""
+    """As far as the data allows; `size` is default or smoke.
+
+    `method` says how preferences are learned: ppo, by a reward model and reinforcement, or one that needs neither.
+    """
     if source is None:
         raise ConfigError("own needs --source DIR, a folder of HTML, Markdown, PDF, text or code")
     if size not in ("default", "smoke"):
@@ -45,6 +51,10 @@ def own(
         raise ConfigError(
             "--preferences needs --chat as well: a model learns to answer before it learns which answer is better"
         )
+    if method != "ppo":
+        check_method(method)
+        if preferences is None:
+            raise ConfigError(f"--method {method} learns from judged answers; give them as --preferences FILE.jsonl")
     is_smoke = size == "smoke"
     steps = {"pretrain": 900, "sft": 200, "reward": 60, "rl": 80}
     if is_smoke:
@@ -64,11 +74,12 @@ def own(
         )
     rows = RowsConfig(length=512, rows_per_step=4 if is_smoke else 16, micro_rows=4 if is_smoke else 8)
     ids = {"tokenizer": "tokenizer"}
+    judged = kind_of_judgements(preferences, method) if preferences else "preferences"
     stages: list[Stage] = [
         FolderStage("folder", str(source), content_digest(list_pages(source), source)),
         # before hours of pretraining, so that what is wrong with them is told first
         *([file_stage("chats", chat)] if chat else []),
-        *([file_stage("preferences", preferences)] if preferences else []),
+        *([file_stage(judged, preferences)] if preferences else []),
         RefineStage("refine", {"pages": "folder"}),
         TokenizerStage("tokenizer", {"documents": "refine"}, TokenizerConfig(vocab_size=1024 if is_smoke else 4096)),
         TrainStage(
@@ -94,7 +105,11 @@ def own(
                 check_every=max(1, steps["sft"] // 10),
             ),
         ]
-    if preferences:
+    if preferences and method != "ppo":
+        inputs = {"data": judged, "start": "sft", **ids}
+        training = preference_training(method, inputs, num_answers(preferences, judged), length=2048)
+        stages.append(replace(training, loop=LoopConfig(steps=steps["rl"])) if is_smoke else training)
+    elif preferences:
         stages += [
             TrainStage(
                 "reward",
@@ -130,5 +145,5 @@ def own(
     searches = [Search("pretrain", FROM_RANDOM, steps=0 if is_smoke else steps["pretrain"] // 4)]
     searches += [Search(name, FROM_WEIGHTS) for name in ("sft", "reward") if any(s.name == name for s in stages)]
     size_name = f"{source.resolve().name}-{folder}-{size}"
-    last = "rl" if preferences else "sft" if chat else "pretrain"
+    last = ("rl" if method == "ppo" else method) if preferences else "sft" if chat else "pretrain"
     return Recipe("own", size_name, seed, tuple(stages), searches=tuple(searches), model=last)

@@ -1,4 +1,4 @@
-"""The stage that says what an adapter has changed: held-out loss and texts, before and after."""
+"""The stage that says what an adapter has changed: held-out loss or preferences, and texts, before and after."""
 
 from __future__ import annotations
 
@@ -20,22 +20,26 @@ from jielong.records import Conversation, Sampling
 from jielong.runs import derive_seed, write_directory, write_json, write_text
 from jielong.stages.files import asked_before_last_answer
 from jielong.stages.models import open_tokenizer
-from jielong.stages.parts import read_conversations, read_documents
+from jielong.stages.parts import read_conversations, read_documents, read_preferences, read_ratings
+from jielong.stages.preferred import held_out_answers, preference_figures
 from jielong.stages.recipe import Context, Recipe, Stage, Summary
 from jielong.stages.samples import as_written, opening
-from jielong.stages.sources import held_by
+from jielong.stages.sources import held_by, material_of
 from jielong.stages.train import TrainStage, save_model
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.checks import held_out_loss
 from jielong.train.parallel import Ranks
 from jielong.use.port import LocalPort
 
+Measure = Callable[[LanguageModel], dict[str, float]]
+"""What is found of a model on held-out data, by name."""
+
 
 @dataclass(frozen=True)
 class CompareStage(Stage):
     """What an adapter changed, on held-out data and in texts. Inputs: adapter, base, tokenizer, data.
 
-    The adapter is put into the run's folder, and with `merge` the model that it makes too.
+    The base may be an earlier state of the adapter. The adapter is put into the run's folder, and with `merge` the model that it makes too.
     """
 
     name: str
@@ -63,13 +67,16 @@ class CompareStage(Stage):
         seed = derive_seed(context.recipe.seed, self.name)
         trained, adapter = self._trained(context.recipe)
         path, base = context.checkpoint(trained.name), context.checkpoint(self.inputs["base"])
-        batches = trained.source.build(trained.given(context, tokenizer, seed)).held_out
-        check = held_out_loss(trained.build_objective(hf.read_config(base)[0], {}), batches, Ranks())
+        material = material_of(self.inputs["data"], context, tokenizer)
+        is_judged = material.holds in ("preferences", "ratings")
+        measured = (self._preferring if is_judged else self._reading)(context, tokenizer, seed)
         prompts, openings = self._what_to_write(context)
         sampling = Sampling(max_tokens=self.max_tokens, temperature=0.0)
 
         def open_base() -> LanguageModel:
-            model = hf.load_language_model(base).to(context.machine.device)
+            is_adapter = adapter_files.is_adapter(base)
+            model = adapter_files.load_merged(base) if is_adapter else hf.load_language_model(base)
+            model.to(context.machine.device)
             model.model.compute_dtype = context.machine.torch_dtype
             return model
 
@@ -82,23 +89,25 @@ class CompareStage(Stage):
             return [as_written(a) for a in port.complete_many(openings, sampling, seed=seed)]
 
         model = open_base()
-        found = {"before": measure(check, model, batches, tokenizer)}
+        found = {"before": measured(model)}
         texts = {"before": write(model)}
+        if adapter_files.is_adapter(base):
+            del model
+            model = hf.load_language_model(adapter_files.base_of(path)).to(context.machine.device)
+            model.model.compute_dtype = context.machine.torch_dtype
         model = adapter_files.load(path, model).merge(keep=False)
-        found["after"] = measure(check, model, batches, tokenizer)
+        found["after"] = measured(model)
         texts["after"] = write(model)
         if self.merge:
             write_directory(context.run.path / "merged", lambda folder: save_model(model, tokenizer, folder))
         write_directory(context.run.path / "adapter", lambda folder: _copy(path, folder))
-        lines = [_figures(found)]
-        if adapter.base == "int8":
+        lines = [preference_figures(found) if is_judged else _figures(found)]
+        if adapter.base == "int8" and not is_judged:
             del model
             small = open_base()
             full_bytes = weight_bytes(small)
             quantise(small)
-            found["int8"] = measure(check, small, batches, tokenizer) | {
-                "saved_bytes": full_bytes - weight_bytes(small)
-            }
+            found["int8"] = measured(small) | {"saved_bytes": full_bytes - weight_bytes(small)}
             lines.append(
                 f"int8 weights before adapting: bits per byte {found['before']['bits_per_byte']:.4f} -> "
                 f"{found['int8']['bits_per_byte']:.4f}, {found['int8']['saved_bytes'] / 1e9:.2f} of {full_bytes / 1e9:.2f} GB saved"
@@ -112,14 +121,43 @@ class CompareStage(Stage):
         outputs = ["adapter", "compare.json", "samples.txt", *(["merged"] if self.merge else [])]
         return {"measures": found, "outputs": outputs, "shown": ["samples.txt"]}
 
+    def _reading(self, context: Context, tokenizer: Tokenizer, seed: int) -> Measure:
+        """Held-out loss of what the adapter was trained on."""
+        trained, _ = self._trained(context.recipe)
+        batches = trained.source.build(trained.given(context, tokenizer, seed)).held_out
+        config, _ = hf.read_config(context.checkpoint(self.inputs["base"]))
+        check = held_out_loss(trained.build_objective(config, {}), batches, Ranks())
+        return lambda model: measure(check, model, batches, tokenizer)
+
+    def _preferring(self, context: Context, tokenizer: Tokenizer, seed: int) -> Measure:
+        """Which of held-out answers a model prefers; the first model that is asked is the one of before."""
+        del seed
+        trained, _ = self._trained(context.recipe)
+        rows = trained.source.rows()
+        assert rows is not None
+        answers = held_out_answers(material_of(self.inputs["data"], context, tokenizer), rows.length)
+        before: list[list[float]] = []
+
+        def measured(model: LanguageModel) -> dict[str, float]:
+            before.append(answers.logprobs(model, tokenizer.pad))
+            return answers.measure(before[-1], before[0] if len(before) > 1 else None)
+
+        return measured
+
     def _what_to_write(self, context: Context) -> tuple[list[Conversation], list[str]]:
         """Held-out questions, or without chats the openings of held-out documents."""
         held_out, summary = context.parent(self, "held_out"), context.summary(self.inputs["held_out"])
-        if held_by(held_out, summary.get("holds")) == "chats":
+        holds = summary.get("holds")
+        if holds in ("preferences", "ratings"):
+            file = held_out / "held_out.jsonl"
+            judged = read_preferences(file) if holds == "preferences" else read_ratings(file)
+            asked = list(dict.fromkeys(r.prompt for r in judged if sum(len(m.text) for m in r.prompt) < 2000))
+            return [Conversation(prompt) for prompt in asked[: self.num_samples]], []
+        if held_by(held_out, holds) == "chats":
             chats = read_conversations(held_out / "held_out.jsonl")
             before = [c for chat in chats if (c := asked_before_last_answer(chat)) is not None]
-            asked = [c for c in before if sum(len(m.text) for m in c.messages) < 2000]
-            return asked[: self.num_samples], []
+            short = [c for c in before if sum(len(m.text) for m in c.messages) < 2000]
+            return short[: self.num_samples], []
         documents = read_documents(held_out / "held_out.jsonl")[: self.num_samples]
         return [], [opening(d) for d in documents]
 

@@ -1,16 +1,16 @@
-"""The stage for chats or preferences of one's own, brought as a file."""
+"""The stage for chats, preferences or ratings of one's own, brought as a file."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from jielong.data.forms import Record
 from jielong.data.splits import Split, hold_out
-from jielong.data.talks import Reading, read_chats, read_preferences
+from jielong.data.talks import Reading, read_chats, read_preferences, read_ratings
 from jielong.errors import DataError
 from jielong.records import Conversation
 from jielong.runs import derive_seed
@@ -19,16 +19,16 @@ from jielong.stages.parts import write_jsonl, write_parts
 from jielong.stages.recipe import Context, Stage, Summary
 
 FEWEST = 20
-"""Chats or preferences with which anything can be learned."""
+"""Records with which anything can be learned."""
 
 
 @dataclass(frozen=True)
 class FileStage(Stage):
-    """Chats or preferences of one's own; `digest` stands for the file's content."""
+    """Chats, preferences or rated answers of one's own; `digest` stands for the file's content."""
 
     name: str
     path: str
-    holds: Literal["chats", "preferences"]
+    holds: Literal["chats", "preferences", "ratings"]
     digest: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     version: int = 3
@@ -42,6 +42,10 @@ class FileStage(Stage):
             preferences = _told(read_preferences(Path(self.path)), context)
             order.shuffle(preferences)
             return write_parts(directory, "preferences", _told_of_split(hold_out(preferences, 16), context))
+        if self.holds == "ratings":
+            ratings = _told(read_ratings(Path(self.path)), context)
+            order.shuffle(ratings)
+            return write_parts(directory, "ratings", _told_of_split(hold_out(ratings, 16), context))
         chats = _told(read_chats(Path(self.path)), context)
         order.shuffle(chats)
         parts = _told_of_split(hold_out(chats, 33), context)
@@ -71,9 +75,12 @@ def _told(reading: Reading[Record], context: Context) -> list[Record]:
     return reading.records
 
 
-def file_stage(name: Literal["chats", "preferences"], path: Path) -> FileStage:
+def file_stage(name: Literal["chats", "preferences", "ratings"], path: Path) -> FileStage:
     """The stage for a file, which is read once here, so that a bad line is told before hours of work."""
-    found = (read_chats(path) if name == "chats" else read_preferences(path)).records
+    if name == "ratings":
+        found: Sequence[object] = read_ratings(path).records
+    else:
+        found = (read_chats(path) if name == "chats" else read_preferences(path)).records
     if len(found) < FEWEST:
         raise DataError(f"{path} holds {len(found)} {name}; at least {FEWEST} are needed, and hundreds are better")
     return FileStage(name, str(path), name, content_digest([path], path.parent))

@@ -11,7 +11,7 @@ from jielong.data.forms import Record
 from jielong.data.splits import Split
 from jielong.errors import DataError
 from jielong.outside import kind_of
-from jielong.records import Conversation, Document, Preference, to_dict
+from jielong.records import Conversation, Document, Preference, Rating, to_dict
 from jielong.runs import canonical_json, write_text
 
 T = TypeVar("T")
@@ -66,8 +66,12 @@ def read_preferences(path: Path) -> list[Preference]:
     return _read(path, Preference.from_dict)
 
 
+def read_ratings(path: Path) -> list[Rating]:
+    return _read(path, Rating.from_dict)
+
+
 def write_parts(directory: Path, name: str, parts: Split[Record]) -> dict[str, Any]:
-    """What is learned from under its name, "chats" or "preferences", and what is held out; the stage's summary of it."""
+    """What is learned from under its name, "chats", "preferences" or "ratings", and what is held out; the stage's summary of it."""
     return {
         "holds": name,
         name: write_jsonl(directory / f"{name}.jsonl", parts.learned),

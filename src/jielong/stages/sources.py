@@ -7,9 +7,9 @@ from pathlib import Path
 
 from jielong.data.shards import Shards
 from jielong.errors import DataError
-from jielong.stages.parts import read_conversations, read_preferences
+from jielong.stages.parts import read_conversations, read_preferences, read_ratings
 from jielong.stages.recipe import Context
-from jielong.tokens.chat import Rendered, RenderedPair, render_preference, render_prompt
+from jielong.tokens.chat import Rendered, RenderedAnswer, RenderedPair, render_preference, render_prompt, render_rating
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.sources import Holds, Part, Prompt
 from jielong.use.tools.telling import rendered, told, tools_in
@@ -50,6 +50,18 @@ class FolderMaterial:
     def pairs(self, part: Part) -> list[RenderedPair]:
         return [render_preference(p, self.tokenizer) for p in read_preferences(self._file(part))]
 
+    def answers(self, part: Part) -> list[RenderedAnswer]:
+        """Single answers from ratings, desirable from 0.5 on, or both of each pair, but for ties."""
+        if self.holds == "ratings":
+            ratings = read_ratings(self._file(part))
+            return [render_rating(r.prompt, r.answer, r.score >= 0.5, self.tokenizer) for r in ratings]
+        found = []
+        for pair in self.pairs(part):
+            if pair.label != 0.5:
+                is_better = pair.label > 0.5
+                found += [RenderedAnswer(pair.chosen, is_better), RenderedAnswer(pair.rejected, not is_better)]
+        return found
+
     def prompts(self) -> list[Prompt]:
         asked = read_conversations(self.folder / "prompts.jsonl")
         told_of = [(c, *told(c.messages, tools_in(c), self.tokenizer)) for c in asked]
@@ -67,7 +79,7 @@ def material_of(stage: str, context: Context, tokenizer: Tokenizer) -> FolderMat
 
 def held_by(folder: Path, said: str | None) -> Holds:
     """What a stage says that its folder holds; of runs that did not say it yet, what is found there."""
-    if said in ("tokens", "chats", "preferences"):
+    if said in ("tokens", "chats", "preferences", "ratings"):
         return said  # type: ignore[return-value]
     if (folder / "train").exists():
         return "tokens"

@@ -38,6 +38,7 @@ from jielong.train.machine import Machine
 from jielong.train.memory import check_memory
 from jielong.train.objectives.objective import Objective, ObjectiveConfig
 from jielong.train.optim import Optimizer, OptimizerConfig
+from jielong.train.reference import Reference
 from jielong.train.roles import Modules, Role
 from jielong.train.sources import Given, RowsConfig, SourceConfig, build_feed
 
@@ -75,7 +76,7 @@ class TrainStage(Stage):
             )
         if self.adapter and (not self.objective.takes_adapter or "start" not in self.inputs):
             raise ConfigError(
-                f"stage {self.name}: an adapter is trained on text or chats, beside a model to start from"
+                f"stage {self.name}: an adapter is trained on text, chats or pairs, beside a model to start from, and gives no scores"
             )
         if self.adapter and self.optimizer.name != "adamw":
             raise ConfigError(f"stage {self.name}: an adapter is trained by adamw, not by {self.optimizer.name}")
@@ -137,7 +138,7 @@ class TrainStage(Stage):
                 main.model,
                 machine,
                 ranks.size,
-                has_pairs=given.material.holds == "preferences",
+                has_pairs=given.material.holds in ("preferences", "ratings"),
             )
         ranks.wait()
         picked = read_picked(directory / "picked.json")
@@ -145,6 +146,11 @@ class TrainStage(Stage):
             # a run of before this was picked has none
             rows = dataclasses.replace(rows, micro_rows=picked.get("micro_rows", rows.micro_rows))
         given = dataclasses.replace(given, is_packed=picked.get("packed", False))
+        if self.objective.needs_reference:
+            context.display.update(0, 0, None, 0.0, 0.0, "finding how likely the answers are before training")
+            micro_rows = rows.micro_rows if rows is not None else 1
+            asked = Reference(main, directory, micro_rows=micro_rows, pad_id=given.pad_id, ranks=ranks)
+            given = dataclasses.replace(given, reference=asked)
         feed = build_feed(rows or self.source, self.objective.beside(), given)
         for note in (*given.material.notes, *feed.notes):
             context.display.message(f"{self.name}: {note}")
@@ -234,7 +240,9 @@ class TrainStage(Stage):
 
         def save(model: nn.Module, path: Path) -> None:
             if isinstance(model, AdaptedModel):
-                adapter_files.save(model, path, str(context.checkpoint(self.inputs["start"]).resolve()))
+                start = context.checkpoint(self.inputs["start"]).resolve()
+                base = adapter_files.base_of(start) if adapter_files.is_adapter(start) else start
+                adapter_files.save(model, path, str(base))
             else:
                 save_model(model, tokenizer, path)
 
@@ -264,10 +272,13 @@ def open_module(
 ) -> nn.Module:
     """The module that plays `role`, from the checkpoint `start` or of random weights, where the machine computes.
 
-    A scalar model takes at least `positions`: answers to be judged may be longer than what its language model was
-    trained on, and rotary positions go on.
+    Where `start` is an adapter, that one goes on, on its own base. A scalar model takes at least `positions`: answers to
+    be judged may be longer than what its language model was trained on, and rotary positions go on.
     """
     module: nn.Module
+    earlier = start if adapter is not None and start is not None and adapter_files.is_adapter(start) else None
+    if earlier is not None:
+        start = adapter_files.base_of(earlier)
     if start is None:
         module = fresh_language_model(shape, derive_seed(seed, "weights"))
     else:
@@ -281,7 +292,13 @@ def open_module(
     if adapter is not None:
         assert isinstance(module, LanguageModel)
         module.model.compute_dtype = machine.torch_dtype  # before: the frozen weights are kept in it
-        module = AdaptedModel(module, adapter, seed)
+        if earlier is None:
+            module = AdaptedModel(module, adapter, seed)
+        else:
+            rank = adapter_files.read_config(earlier)[0].rank
+            if rank != adapter.rank:
+                raise ConfigError(f"adapter.rank is {adapter.rank}; the adapter that goes on is of rank {rank}")
+            module = adapter_files.load(earlier, module, adapter.base)
     if not role.is_trained:
         module.requires_grad_(False)
     return at_work(module, machine)

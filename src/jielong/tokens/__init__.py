@@ -1,6 +1,6 @@
 """Text and chats to token ids and back."""
 
-from jielong.tokens.chat import Rendered, RenderedPair, parse, render, render_preference, render_prompt
+from jielong.tokens.chat import Rendered, RenderedAnswer, RenderedPair, parse, render, render_preference, render_prompt
 from jielong.tokens.foreign import Beside
 from jielong.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerConfig, train_tokenizer
 
@@ -8,6 +8,7 @@ __all__ = [
     "SPECIAL_TOKENS",
     "Beside",
     "Rendered",
+    "RenderedAnswer",
     "RenderedPair",
     "Tokenizer",
     "TokenizerConfig",

@@ -32,12 +32,24 @@ class Rendered:
 
 @dataclass(frozen=True)
 class RenderedPair:
-    """Two answers to one prompt; `label` is the probability that `chosen` is better, `margin` by how much."""
+    """Two answers to one prompt; `label` is the probability that `chosen` is better, `margin` by how much.
+
+    `ref_logprobs` are the log-probabilities of both under the model that training starts from, where they are known.
+    """
 
     chosen: Rendered
     rejected: Rendered
     label: float = 1.0
     margin: float = 0.0
+    ref_logprobs: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class RenderedAnswer:
+    """One answer with its prompt, and whether it is one to learn from or one to avoid."""
+
+    answer: Rendered
+    is_desirable: bool
 
 
 def _text(message: Message) -> str:
@@ -167,18 +179,25 @@ def render_preference(preference: Preference, tokenizer: Tokenizer) -> RenderedP
     Trained are the assistant's tokens in the answers alone, not those in the prompt.
     """
 
-    def side(answer: Sequence[Message]) -> Rendered:
-        if not answer or answer[-1].role != "assistant":
-            raise DataError(
-                "an answer of a preference is empty or not the assistant's; expected an assistant's message"
-            )
-        whole = (*preference.prompt, *answer)
-        trained_turns = [i for i, m in enumerate(whole) if m.role == "assistant" and i >= len(preference.prompt)]
-        rendered = _render(whole, tokenizer, trained_turns)
-        end = max((i for i, is_trained in enumerate(rendered.trained) if is_trained), default=-1) + 1
-        return Rendered(rendered.ids[:end], rendered.trained[:end])
+    chosen, rejected = (_answered(preference.prompt, a, tokenizer) for a in (preference.chosen, preference.rejected))
+    return RenderedPair(chosen, rejected, preference.label, preference.margin)
 
-    return RenderedPair(side(preference.chosen), side(preference.rejected), preference.label, preference.margin)
+
+def render_rating(
+    prompt: Sequence[Message], answer: Sequence[Message], is_desirable: bool, tokenizer: Tokenizer
+) -> RenderedAnswer:
+    """A prompt and one answer, as those of a preference are."""
+    return RenderedAnswer(_answered(prompt, answer, tokenizer), is_desirable)
+
+
+def _answered(prompt: Sequence[Message], answer: Sequence[Message], tokenizer: Tokenizer) -> Rendered:
+    if not answer or answer[-1].role != "assistant":
+        raise DataError("an answer of a preference is empty or not the assistant's; expected an assistant's message")
+    whole = (*prompt, *answer)
+    trained_turns = [i for i, m in enumerate(whole) if m.role == "assistant" and i >= len(prompt)]
+    rendered = _render(whole, tokenizer, trained_turns)
+    end = max((i for i, is_trained in enumerate(rendered.trained) if is_trained), default=-1) + 1
+    return Rendered(rendered.ids[:end], rendered.trained[:end])
 
 
 def parse(ids: Iterable[int], tokenizer: Tokenizer) -> Message:

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from jielong import stopping
 from jielong.config import at_least
-from jielong.data.steps import ReadAhead, Source
+from jielong.data.ahead import ReadAhead
+from jielong.data.steps import Source
 from jielong.errors import CheckpointError, ConfigError, DivergedError
 from jielong.runs import MetricsLog, now_s, write_directory
 from jielong.stopping import Terminated

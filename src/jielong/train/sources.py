@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from jielong.config import at_least
+from jielong.data.ahead import Together
 from jielong.data.batches import Batch
 from jielong.data.shards import Tokens
-from jielong.data.steps import PackedChats, PackedPairs, PackedTokens, PaddedPairs, Source, Together, held_out
+from jielong.data.steps import PackedChats, PackedPairs, PackedTokens, PaddedPairs, Source, held_out
 from jielong.errors import ConfigError, DataError
 from jielong.model.transformer import LanguageModel
 from jielong.records import Conversation, LocalGenerator
 from jielong.runs import derive_seed
-from jielong.tokens.chat import Rendered, RenderedPair
+from jielong.tokens.chat import Rendered, RenderedAnswer, RenderedPair
 from jielong.train.parallel import Ranks
 from jielong.train.roles import Modules, Role
 
@@ -26,7 +27,7 @@ CHECK_ROWS = 64
 """Held-out rows that a check looks at; of pairs, which are short, four times as many."""
 
 Part = Literal["train", "held_out"]
-Holds = Literal["tokens", "chats", "preferences"]
+Holds = Literal["tokens", "chats", "preferences", "ratings"]
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,19 @@ class Material(Protocol):
     def tokens(self, part: Part) -> Tokens: ...
     def talks(self, part: Part) -> list[Rendered]: ...
     def pairs(self, part: Part) -> list[RenderedPair]: ...
+    def answers(self, part: Part) -> list[RenderedAnswer]: ...
     def prompts(self) -> list[Prompt]: ...
+
+
+AskReference = Callable[[str, Sequence[Rendered], int], Sequence[float | None]]
+"""How likely answers were before training: a name for the answers, and a length above which one is not asked for."""
 
 
 @dataclass(frozen=True)
 class Given:
     """What a source is built from beside its config. `open_engine` gives whoever generates with a module's weights.
 
-    `is_packed`: pairs share rows, see `PackedPairs`.
+    `is_packed`: pairs share rows, see `PackedPairs`. `reference` is there where the objective needs it.
     """
 
     material: Material
@@ -69,6 +75,7 @@ class Given:
     stop_ids: Sequence[int] = ()
     pad_id: int = 0
     is_packed: bool = False
+    reference: AskReference | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,8 @@ class RowsConfig(SourceConfig):
     def build(self, given: Given) -> Feed:
         """Rows of whatever the material holds."""
         kinds = {"tokens": self._documents, "chats": self._chats, "preferences": self._pairs}
+        if given.material.holds not in kinds:
+            raise ConfigError(f"rows are made of text, chats or preferences, not of {given.material.holds}")
         return kinds[given.material.holds](given)
 
     def steps(self, epochs: float, given: Given) -> int:
@@ -172,7 +181,7 @@ class RowsConfig(SourceConfig):
 
         def made(part: Part) -> PaddedPairs:
             return kind(
-                given.material.pairs(part),
+                with_reference(given.material.pairs(part), part, self.length, given),
                 length=self.length,
                 pairs_per_step=self.rows_per_step // 2,
                 micro_pairs=self.micro_rows // 2,
@@ -198,3 +207,15 @@ class RowsConfig(SourceConfig):
             "rank": given.ranks.rank,
             "world_size": given.ranks.size,
         }
+
+
+def with_reference(pairs: list[RenderedPair], part: Part, length: int, given: Given) -> list[RenderedPair]:
+    """The pairs, and where it is asked for how likely both answers were before training."""
+    if given.reference is None:
+        return pairs
+    found = given.reference(part, [side for p in pairs for side in (p.chosen, p.rejected)], length)
+    both = zip(found[0::2], found[1::2], strict=True)
+    return [
+        replace(pair, ref_logprobs=None if chosen is None or rejected is None else (chosen, rejected))
+        for pair, (chosen, rejected) in zip(pairs, both, strict=True)
+    ]

@@ -29,7 +29,7 @@ _KINDS: dict[str, tuple[type, str]] = {
 class WrittenRecipe:
     """`source`, `chat` and `preferences` are paths as they were given, seen from where the command is run.
 
-    `about` says where it came from and decides nothing.
+    `method` says how preferences are learned; None is as the recipe has it. `about` says where it came from and decides nothing.
     """
 
     recipe: str
@@ -38,13 +38,15 @@ class WrittenRecipe:
     source: str | None = None
     chat: str | None = None
     preferences: str | None = None
+    method: str | None = None
     settings: tuple[str, ...] = ()
     about: str = ""
 
     def build(self) -> Recipe:
         """The recipe with its settings; ConfigError names what it does not know."""
         paths = {n: Path(p) for n in ("source", "chat", "preferences") if (p := getattr(self, n)) is not None}
-        return change(build_recipe(self.recipe, size=self.size, seed=self.seed, **paths), self.settings)
+        recipe = build_recipe(self.recipe, size=self.size, seed=self.seed, method=self.method, **paths)
+        return change(recipe, self.settings)
 
     def changed(self, settings: Iterable[str]) -> WrittenRecipe:
         """With these settings too, each in place of an earlier one of the same field."""

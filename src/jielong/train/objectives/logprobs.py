@@ -3,7 +3,7 @@
 The head is the larger part of a small model's work, so logits exist for a chunk of positions at a time, and their gradients
 are made in the forward pass. Whatever stands where the weight is 0 is never looked at: a NaN there does no harm.
 """
-# B rows, T columns, N trained positions of a micro-batch, C hidden width, V vocabulary.
+# B rows, T columns, N trained positions or sequences of a micro-batch, C hidden width, V vocabulary.
 
 from __future__ import annotations
 
@@ -141,6 +141,23 @@ def trained_logprobs(model: nn.Module, batch: Batch, temperature: float = 1.0) -
     else:
         parts = [checkpoint(logprobs, *part, use_reentrant=False) for part in _chunks(hidden_NC, targets)]
     return torch.cat(parts)
+
+
+def sequence_logprobs(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Log-probability of the trained targets of each sequence, and how many they are; (N,) float32, in the order of `ends`.
+
+    Sequences are rows, or share rows. One without a trained target has 0 of both.
+    """
+    trained = trained_positions(batch)
+    weights, ends = batch.weights[trained], batch.ends
+    rows, columns = ends // batch.length, ends % batch.length
+    segments = batch.segments.long()
+    number = segments.new_zeros(batch.num_rows, int(segments.max()) + 1)
+    number[rows, segments[rows, columns]] = torch.arange(len(ends), device=ends.device)
+    sequence = number.gather(1, segments)[trained]
+    logprobs = trained_logprobs(model, batch)
+    sums = logprobs.new_zeros(len(ends)).index_add(0, sequence, logprobs * weights)
+    return sums, weights.new_zeros(len(ends)).index_add(0, sequence, weights)
 
 
 def trained_positions(batch: Batch) -> tuple[Tensor, Tensor]:

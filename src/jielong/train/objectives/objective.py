@@ -33,6 +33,8 @@ class ObjectiveConfig:
     """The head of that module."""
     takes_adapter: ClassVar[bool] = False
     """Whether an adapter can be trained instead of the whole module."""
+    needs_reference: ClassVar[bool] = False
+    """Whether batches say how likely their answers were before training."""
 
     def roles(self) -> tuple[Role, ...]:
         """Modules that it needs beside `main`."""

@@ -1,0 +1,86 @@
+"""Ways to learn from judged answers without a reward model, by name, with rates and steps that suit small models and data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from jielong.data.talks import holds_ratings, read_preferences, read_ratings
+from jielong.errors import ConfigError, did_you_mean
+from jielong.model.adapters import AdapterConfig
+from jielong.stages.train import TrainStage
+from jielong.train.answers import AnswersConfig
+from jielong.train.loop import LoopConfig
+from jielong.train.objectives.direct_answers import KTOConfig
+from jielong.train.objectives.direct_pairs import DPOConfig, IPOConfig, ORPOConfig, SimPOConfig
+from jielong.train.objectives.objective import ObjectiveConfig
+from jielong.train.optim import OptimizerConfig
+from jielong.train.sources import RowsConfig
+
+METHODS: Mapping[str, ObjectiveConfig] = {
+    "dpo": DPOConfig(),
+    "cdpo": DPOConfig(label_smoothing=0.1),
+    "ipo": IPOConfig(),
+    "kto": KTOConfig(),
+    "simpo": SimPOConfig(),
+    "orpo": ORPOConfig(),
+}
+
+ADAPTER_RATE, FULL_RATE = 1e-4, 5e-5
+"""Learning rates of an adapter and of all weights; instruction tuning takes 5e-4 and 1e-3 here."""
+
+ROWS = 16
+"""Answers of a step: eight pairs."""
+
+EPOCHS, MOST_EPOCHS, FEW_STEPS, MANY_STEPS = 2, 8, 30, 300
+"""How often judged answers are gone through: twice, or up to eight times to reach 30 steps; 300 steps unless an epoch is longer."""
+
+
+def check_method(method: str) -> None:
+    """ConfigError for a method that there is not."""
+    if method not in METHODS:
+        raise ConfigError(f"no method is called {method!r}; {did_you_mean(method, METHODS)}")
+
+
+def kind_of_judgements(path: Path, method: str) -> Literal["preferences", "ratings"]:
+    """How a file's answers are judged; ConfigError where the method cannot learn from single answers."""
+    if not holds_ratings(path):
+        return "preferences"
+    if method != "kto":
+        raise ConfigError(
+            f"{path} holds single answers with a label, from which {method} cannot learn; take --method kto, or give pairs"
+        )
+    return "ratings"
+
+
+def num_answers(path: Path, kind: Literal["preferences", "ratings"]) -> int:
+    """The judged answers of a file."""
+    return len(read_ratings(path).records) if kind == "ratings" else 2 * len(read_preferences(path).records)
+
+
+def preference_training(
+    method: str, inputs: Mapping[str, str], count: int, *, length: int, adapter: AdapterConfig | None = None
+) -> TrainStage:
+    """The training stage of a method, which is also its name, on `count` judged answers of at most `length` tokens."""
+    is_single = method == "kto"
+    rows = (AnswersConfig if is_single else RowsConfig)(length=length, rows_per_step=ROWS, micro_rows=2)
+    steps = steps_for(count)
+    return TrainStage(
+        method,
+        inputs,
+        METHODS[method],
+        rows,
+        optimizer=OptimizerConfig(
+            lr=FULL_RATE if adapter is None else ADAPTER_RATE, warmup_steps=5, decay_fraction=0.9, weight_decay=0.0
+        ),
+        loop=LoopConfig(steps=steps, log_every=1),
+        check_every=max(1, steps // 4),
+        adapter=adapter,
+    )
+
+
+def steps_for(count: int) -> int:
+    """Steps that suit so many answers."""
+    epoch = count / ROWS
+    return round(max(min(EPOCHS * epoch, MANY_STEPS), min(MOST_EPOCHS * epoch, FEW_STEPS), epoch, 10))

@@ -339,7 +339,9 @@ def turn_json(turn: Turn, text: str) -> dict[str, Any]:
     found = {name: getattr(turn, name) for name in names}
     passages = [p for item in turn.trail if item.get("kind") == "passages" for p in item.get("passages", ())]
     numbers = sorted({p["n"] for p in passages})
-    html = _rendered(text, tuple(numbers)) if turn.role == "assistant" and text else ""
+    # the page has the sources as passages that open
+    shown = without_sources(text) if numbers else text
+    html = _rendered(shown, tuple(numbers)) if turn.role == "assistant" and text else ""
     return found | {
         "conversation": turn.talk,
         "text": text,

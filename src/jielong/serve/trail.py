@@ -24,7 +24,8 @@ class Trail:
     def happen(self, happening: Happening) -> None:
         """Add an item for a step of the strategy, or change the item that it belongs to."""
         data = happening.data
-        if happening.kind == "begins" and not self._is_direct:
+        # a call without a label writes the answer itself
+        if happening.kind == "begins" and not self._is_direct and happening.text:
             self._calls[happening.call] = len(self.items)
             head = {"kind": "call", "number": happening.call, "label": happening.text, "depth": happening.depth}
             self.add({**head, "text": "", "is_over": False})

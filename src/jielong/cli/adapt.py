@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from jielong.cli.walk import add_walk_options, say_at_once, say_what_next, walk
+from jielong.errors import ConfigError
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,9 +21,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FILE.jsonl",
         help="which of two answers is better; after --chat, if both are given",
     )
-    parser.add_argument(
-        "--method", default="dpo", help="how preferences are learned: dpo (default), cdpo, ipo, kto, simpo or orpo"
-    )
+    parser.add_argument("--method", help="how preferences are learned: dpo (default), cdpo, ipo, kto, simpo or orpo")
     parser.add_argument("--rank", type=int, default=16, help="rank of the adapter (default 16)")
     parser.add_argument(
         "--base", default="compute", help="how the frozen weights are kept: compute (default), float32 or int8"
@@ -45,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         source=arguments.source,
         chat=arguments.chat,
         preferences=arguments.preferences,
-        method=arguments.method,
+        method=method_of(arguments),
         rank=arguments.rank,
         base=arguments.base,
         merge=arguments.merge,
@@ -60,3 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"Merged model:        {done.path / 'merged'}")
     say_what_next(done, can_talk=True)
     return 0
+
+
+def method_of(arguments: argparse.Namespace) -> str:
+    """How preferences are learned; ConfigError for a method where there are none."""
+    if arguments.method and not arguments.preferences:
+        raise ConfigError(f"--method {arguments.method} learns from preferences; add --preferences FILE.jsonl")
+    return str(arguments.method or "dpo")

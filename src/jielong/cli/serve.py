@@ -9,6 +9,7 @@ import errno
 import socket
 import sys
 import webbrowser
+from importlib.util import find_spec
 from pathlib import Path
 
 from jielong.cli.models import add_weights
@@ -80,12 +81,20 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    try:
-        import fastapi  # noqa: F401
-        import sqlalchemy  # noqa: F401
-        import uvicorn
-    except ImportError as error:
-        raise ConfigError(f"the server needs {error.name}; pip install 'jielong[serve]'") from error
+    for needed in (
+        "fastapi",
+        "uvicorn",
+        "sqlalchemy",
+        "alembic",
+        "markdown_it",
+        "nh3",
+        "llguidance",
+        "prometheus_client",
+    ):
+        if find_spec(needed) is None:
+            raise ConfigError(f"the server needs {needed}; pip install 'jielong[serve]'")
+    import uvicorn
+
     from jielong.serve.access import Access, read_key
     from jielong.serve.app import Settings, opened
     from jielong.serve.bounds import server_options

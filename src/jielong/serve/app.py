@@ -18,6 +18,7 @@ from jielong.serve.answering import Handed
 from jielong.serve.chats import Chats
 from jielong.serve.hall import Hall
 from jielong.serve.limits import Limits
+from jielong.serve.markdown import render
 from jielong.serve.metrics import Metrics
 from jielong.serve.models import Memory, Models
 from jielong.serve.refusing import add_handlers
@@ -71,6 +72,8 @@ async def opened(settings: Settings, tell: Callable[[str], None]) -> AsyncIterat
         if settings.watched is not None:
             watching = asyncio.create_task(Watcher(settings.watched, models).run())
             stack.callback(watching.cancel)
+        warming = asyncio.create_task(asyncio.to_thread(render, "warm"))  # its process takes a second to start
+        stack.callback(warming.cancel)
         if settings.reads_first:
             reading = asyncio.create_task(models.read_first(tell))
             stack.callback(reading.cancel)

@@ -121,6 +121,7 @@ def test_a_question_is_answered_and_is_there_after_a_reload(tab: Tab) -> None:
     expect(page.locator(".conversations [aria-current]")).to_have_text(PERU)
     text = answer.locator(".text").inner_text()
     page.reload()
+    expect(page.locator(".answer .text")).not_to_be_empty()
     assert page.locator(".answer .text").inner_text() == text
     expect(page.locator(".bubble")).to_have_text(PERU)
 

@@ -129,13 +129,13 @@ def _serve(arguments: argparse.Namespace) -> int:
             if not arguments.no_browser and sys.stdout.isatty():
                 webbrowser.open(page)
             config = uvicorn.Config(app, log_level="warning", **server_options())
-            await uvicorn.Server(config).serve(sockets=[listening])
+            try:
+                await uvicorn.Server(config).serve(sockets=[listening])
+            finally:
+                print("\nEnded; conversations are kept.", flush=True)
 
-    with listening:
-        try:
-            asyncio.run(served())
-        except KeyboardInterrupt:  # it has ended in order, and says how it was asked to
-            print("\nEnded; conversations are kept.")
+    with listening, contextlib.suppress(KeyboardInterrupt):  # it has ended in order, and says how it was asked to
+        asyncio.run(served())
     return 0
 
 

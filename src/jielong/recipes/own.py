@@ -35,9 +35,9 @@ def own(
     source: Path | None = None,
     chat: Path | None = None,
     preferences: Path | None = None,
-    method: str = "ppo",
     size: str = "default",
     seed: int = 0,
+    method: str = "ppo",
 ) -> Recipe:
     """As far as the data allows; `size` is default or smoke.
 

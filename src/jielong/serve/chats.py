@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
@@ -37,6 +38,8 @@ DEFAULTS: dict[str, Any] = {
     "seed": None,
 }
 TITLE_CHARS = 60
+_SOURCES = re.compile(r"\n+(?:\[\d{1,2}\] [^\n]*(?:\n|\Z))+\Z")
+"""The list of sources below an answer from documents."""
 MOST_TEXT_CHARS = 1 << 20
 
 
@@ -340,7 +343,7 @@ def turn_json(turn: Turn, text: str) -> dict[str, Any]:
     passages = [p for item in turn.trail if item.get("kind") == "passages" for p in item.get("passages", ())]
     numbers = sorted({p["n"] for p in passages})
     # the page has the sources as passages that open
-    shown = without_sources(text) if numbers else text
+    shown = _SOURCES.sub("", text) if numbers else text
     html = _rendered(shown, tuple(numbers)) if turn.role == "assistant" and text else ""
     return found | {
         "conversation": turn.talk,

@@ -72,8 +72,10 @@ class Chats:
     # --- conversations
 
     async def begin(self, fields: Mapping[str, Any]) -> Talk:
-        """A new conversation."""
-        return await asyncio.to_thread(partial(self.store.add_talk, **self._checked(fields)))
+        """A new conversation; with the first model where none is named and there is one."""
+        first = next(iter(self.models), None)
+        named = {"model": first.name} if first is not None and not fields.get("model") else {}
+        return await asyncio.to_thread(partial(self.store.add_talk, **{**self._checked(fields), **named}))
 
     async def change(self, id: str, fields: Mapping[str, Any]) -> Talk:
         return await asyncio.to_thread(partial(self.store.change_talk, id, **self._checked(fields)))

@@ -340,3 +340,16 @@ def test_logprobs_say_minus_infinity_as_a_number(served):
     found = ask(served, seed=3, logprobs=True, top_logprobs=20, max_tokens=3)
     numbers = [t["logprob"] for token in found["choices"][0]["logprobs"]["content"] for t in token["top_logprobs"]]
     assert all(math.isfinite(number) for number in numbers)
+
+
+def test_the_metrics_count_tokens_waits_and_how_requests_ended(served):
+    ask(served, max_tokens=5)
+    text = served.api.get(f"{served.address}/metrics").text
+    found = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert float(found[_line(found, "jielong_tokens_total", "written")]) >= 5
+    assert float(found['jielong_first_token_seconds_count{model="tiny"}']) >= 1
+    assert float(found[_line(found, "jielong_requests_total", "done")]) >= 1
+
+
+def _line(found: dict[str, str], name: str, label: str) -> str:
+    return next(line for line in found if line.startswith(name) and f'"{label}"' in line and '"tiny"' in line)

@@ -105,7 +105,7 @@ def rows(setting: Setting) -> Iterator[Row]:
 
 
 def timed(name: str, seen: Seen) -> Iterator[Row]:
-    """What opening and scrolling took, as rows."""
+    """Yield rows for the time to open and for the frames of scrolling."""
     opened_ms = statistics.median(seen.opened_ms)
     size = f"{2 * NUM_EXCHANGES} messages, {NUM_EXCHANGES * ANSWER_TOKENS:,} tokens, {name}"
     yield Row(f"opens: {size}", "at most 1000", opened_ms, opened_ms <= 1000, "ms")
@@ -209,7 +209,7 @@ def look(browser: Browser, server: Server, talk: str, has_lens: bool, rounds: in
 
 
 def shut_out(browser: Browser, server: Server, talk: str) -> list[str]:
-    """What axe finds in each view, in both themes."""
+    """Count axe's violations in each view, in both themes."""
     from axe_playwright_python.sync_playwright import Axe
 
     found: list[str] = []

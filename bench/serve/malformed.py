@@ -32,7 +32,7 @@ _LENGTH = re.compile(rb"content-length: ?(\d+)", re.IGNORECASE)
 
 @dataclass
 class Tally:
-    """What came of the requests."""
+    """The outcomes of the requests."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)

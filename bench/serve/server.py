@@ -81,7 +81,7 @@ class Server:
         return self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
 
     def memory_bytes(self) -> int:
-        """What it holds in memory."""
+        """Bytes of resident memory."""
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
     def work_s(self) -> float:

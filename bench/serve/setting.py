@@ -11,7 +11,7 @@ import psutil
 
 @dataclass(frozen=True)
 class Setting:
-    """What all parts are given; each takes the counts that are its own."""
+    """The options of all parts; each takes those that it needs."""
 
     model: Path
     folder: Path

@@ -261,6 +261,10 @@ class Cut(NamedTuple):
     """In the distribution before all of them."""
 
 
+KEPT_CANDIDATES = 20
+"""Likeliest ids of a draw, where it is kept or told whole."""
+
+
 @dataclass(frozen=True)
 class Draw:
     """How one token was chosen: from what, what was cut away, by which number, and where that fell.

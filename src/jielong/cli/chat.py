@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.cells import chop_cells
 
 from jielong.cli.dice import SEED_HELP, seed_of
-from jielong.cli.history import CANDIDATES, History, is_kept, said_before
+from jielong.cli.history import History, is_kept, said_before
 from jielong.cli.models import add_weights
 from jielong.cli.parsing import Parser
 from jielong.cli.tools import (
@@ -31,7 +31,7 @@ from jielong.opening.libraries import with_reading
 from jielong.opening.ports import MODEL_HELP, LatePort, newest_run, open_late
 from jielong.opening.strategies import strategy_of
 from jielong.opening.tools import open_means
-from jielong.records import Conversation, Message, Sampling
+from jielong.records import KEPT_CANDIDATES, Conversation, Message, Sampling
 from jielong.runs import derive_seed
 from jielong.use.fitting import without_oldest
 from jielong.use.ledger import Happening
@@ -138,7 +138,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     derive_seed(seed, "turn", turn),
                     on_text=shown.say,
                     on_thought=shown.think,
-                    candidates=CANDIDATES if history is not None and is_kept() else 0,
+                    candidates=KEPT_CANDIDATES if history is not None and is_kept() else 0,
                 )
                 try:
                     kept, outcome = await _answered(strategy, kept, port, options, shown)

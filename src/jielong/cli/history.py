@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from jielong.serve.store import Store, Talk
     from jielong.use.port import Answer, Options
 
-CANDIDATES = 20
-"""Likeliest ids that are kept with each token, as the page keeps them."""
-
 
 def is_kept() -> bool:
     """Return whether the libraries of the store are installed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ class _Reader:
     loop: asyncio.AbstractEventLoop
     heard: Heard
     failed: Failed
+    asked_s: float = field(default_factory=time.monotonic)
     id: int = -1
     """The request's number in the engine; -1 before it has one."""
     fault: list[Exception] = field(default_factory=list)
@@ -40,8 +42,9 @@ class _Reader:
 class Runner:
     """Steps an engine for callers of any event loop, until `close`."""
 
-    def __init__(self, engine: Engine, name: str = "engine") -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, name: str = "engine", began: Callable[[float], None] | None = None) -> None:
+        """`began` hears of each request after how many seconds it has its first token."""
+        self.engine, self._began = engine, began
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._readers: dict[int, _Reader] = {}
         self._number_of: dict[int, int] = {}
@@ -50,11 +53,6 @@ class Runner:
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name=f"runner of {name}", daemon=True)
         self._thread.start()
-
-    @property
-    def num_under_way(self) -> int:
-        """Requests that somebody follows."""
-        return len(self._readers)
 
     def submit(
         self,
@@ -158,6 +156,8 @@ class Runner:
         for event in events:
             number = self._number_of.get(event.request)
             if number is not None:
+                if self._began and event.n == 0:
+                    self._began(time.monotonic() - self._readers[number].asked_s)
                 told.setdefault(self._readers[number].loop, {}).setdefault(number, []).append(event)
         for loop, by_number in told.items():
             lots = [(self._readers[number].heard, lot) for number, lot in by_number.items()]

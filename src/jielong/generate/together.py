@@ -71,7 +71,7 @@ def ask_all(asked: Sequence[Asked], question: str, *, max_tokens: int, num_likel
     for one in reversed(asked):
         engine, tokenizer = one.open()
         is_bare = one.is_bare or not (tokenizer.is_own or tokenizer.template)
-        prompt = _prompt(question, tokenizer, is_bare=is_bare)
+        prompt = prompt_of(question, tokenizer, is_bare=is_bare)
         text, events = _write(engine, tokenizer, prompt, max_tokens, num_likeliest)
         if last is None:
             last, ids = tokenizer, tuple(event.id for event in events)
@@ -96,7 +96,8 @@ def divergences(of: Tensor, others: Tensor) -> list[float]:
     return found
 
 
-def _prompt(question: str, tokenizer: Tokenizer, *, is_bare: bool) -> tuple[int, ...]:
+def prompt_of(question: str, tokenizer: Tokenizer, *, is_bare: bool) -> tuple[int, ...]:
+    """The ids of a question: bare, as text that a base model goes on with, or in the chat template."""
     if is_bare:
         return (*tokenizer.opening, *tokenizer.encode(question))
     return render_prompt([Message("user", question)], tokenizer)

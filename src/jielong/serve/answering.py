@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,6 @@ MOST_CALLS = 200
 class Handed:
     """The library, the tools and the person who approves of changes: opened once for all models of a server."""
 
-    means: Means
     given: Mapping[str, Any]
 
 
@@ -82,3 +82,8 @@ def room_for_answer(model: Model, prompt_ids: tuple[int, ...]) -> int:
             f"this model's maximum context length is {length} tokens, and the prompt has {len(prompt_ids)}; shorten it"
         )
     return length - len(prompt_ids)
+
+
+def fresh_seed() -> int:
+    """A seed of chance, as large as JavaScript's numbers are exact."""
+    return secrets.randbits(53)

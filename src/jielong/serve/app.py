@@ -58,16 +58,17 @@ async def opened(settings: Settings, tell: Callable[[str], None]) -> AsyncIterat
     Models are looked for now, and read when they are asked. ConfigError and DataError for models, tools, a library or a
     store that cannot be had.
     """
-    models = Models(settings.models, settings.memory)
+    metrics = Metrics()
+    models = Models(settings.models, settings.memory, metrics.began)
     async with AsyncExitStack() as stack:
         store = await asyncio.to_thread(open_store, settings.store)
         stack.callback(store.close)
         await asyncio.to_thread(store.interrupted)
         served = Chats(store, models)
         given = await stack.enter_async_context(open_means(settings.means, Person(served.approve, tell)))
-        handed = served.handed = Handed(settings.means, given)
+        handed = served.handed = Handed(given)
         limits = Limits(max_running=settings.memory.slots, max_waiting=WAITING_A_SLOT * settings.memory.slots)
-        hall = Hall(models, store, served, handed, limits, Metrics(), settings.runs, settings.language)
+        hall = Hall(models, store, served, handed, limits, metrics, settings.runs, settings.language)
         stack.push_async_callback(models.close)
         if settings.watched is not None:
             watching = asyncio.create_task(Watcher(settings.watched, models).run())

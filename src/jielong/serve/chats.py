@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,7 @@ from typing import Any
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Conversation, Draw, Message, Sampling
-from jielong.serve.answering import Handed, open_strategy
+from jielong.serve.answering import Handed, fresh_seed, open_strategy
 from jielong.serve.following import Told
 from jielong.serve.kept import sampling_json
 from jielong.serve.markdown import render
@@ -120,7 +119,7 @@ class Chats:
         if not talk.title:
             talk = await asyncio.to_thread(partial(self.store.change_talk, talk_id, title=title_of(text)))
         before = await self._path(parent)
-        plan = self._plan(talk, [*before, _spoken("user", text)], {})
+        plan = self._plan(talk, [*before, Turn("", "", "", "user", text, 0.0)], {})
         question, answer = await asyncio.to_thread(
             partial(self.store.add_question_and_answer, talk_id, parent, text, **_answer_fields(plan))
         )
@@ -166,7 +165,7 @@ class Chats:
             "",
             Conversation(()),
             sampling,
-            _dice(),
+            fresh_seed(),
             trace.prompt_ids,
             (*trace.ids[:n], *(id for id, _ in more)),
             (*trace.draws[:n], *(draw for _, draw in more)),
@@ -220,7 +219,7 @@ class Chats:
             finally:
                 self._writing.pop(answer.id, None)
 
-        self._writing[answer.id] = Writing(answer.id, plan, self.models, self.handed, save, keep)
+        self._writing[answer.id] = Writing(plan, self.models, self.handed, save, keep)
         self._writing[answer.id].start()
 
     def _keep(self, id: str, result: Result) -> Turn:
@@ -253,23 +252,18 @@ class Chats:
 
     def _plan(self, talk: Talk, path: Sequence[Turn], fields: Mapping[str, Any]) -> Plan:
         name = fields.get("model") or talk.model or self.models.default.name
-        if not self.models.knows(name):
-            raise ConfigError(f"there is no model {name!r} here; {did_you_mean(name, [m.name for m in self.models])}")
+        self.models.get(name)
         strategy = fields.get("strategy")
         sampling, seed = _sampling({**talk.sampling, **(fields.get("sampling") or {})})
         system = [Message("system", talk.system)] if talk.system else []
         messages = [Message(turn.role, _said(turn)) for turn in path if turn.content or turn.role == "user"]
         chosen = talk.strategy if strategy is None else strategy
-        return Plan(name, chosen, Conversation((*system, *messages)), sampling, _dice() if seed is None else seed)
+        return Plan(name, chosen, Conversation((*system, *messages)), sampling, fresh_seed() if seed is None else seed)
 
 
 def _said(turn: Turn) -> str:
     """A turn's words as the model is told them: without the sources below an answer."""
     return without_sources(turn.content) if turn.role == "assistant" else turn.content
-
-
-def _spoken(role: str, text: str) -> Turn:
-    return Turn("", "", "", role, text, 0.0)
 
 
 def _answer_fields(plan: Plan) -> dict[str, Any]:
@@ -280,11 +274,6 @@ def _answer_fields(plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "sampling": sampling_json(plan.sampling),
     }
-
-
-def _dice() -> int:
-    """A seed of chance, as large as JavaScript's numbers are exact."""
-    return secrets.randbits(53)
 
 
 def _sampling(given: Mapping[str, Any]) -> tuple[Sampling, int | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,21 +85,15 @@ def _last_step(metrics: Path) -> int:
 def run_json(run: Run) -> dict[str, Any]:
     """A run whole: its stages with curves and samples, and the family tree."""
     head, record = head_json(run), run.record
-    entries = record["stages"]
+    entries, samples = record["stages"], watching.samples_of(run.path)
     for stage in head["stages"]:
         entry = entries.get(stage["name"], {})
         stage["metrics"] = curves(run.stage_path(stage["name"]) / "metrics.jsonl")
         stage["parents"] = list(entry.get("parents", {}))
         stage["lineage"] = str(entry.get("fingerprint", ""))[:12]
-        stage["samples"] = samples_of(run, stage["name"])
+        stage["samples"] = [sample for sample in samples if sample["stage"] == stage["name"]]
     family = [{"name": s["name"], "parent": parent} for s in head["stages"] for parent in s["parents"] or [""]]
     return {**head, "family": family}
-
-
-def last_steps(run: Run) -> dict[str, int]:
-    """The last step that each stage has metrics of."""
-    files = {name: run.stage_path(name) / "metrics.jsonl" for name in _order(run.record)}
-    return {name: _last_step(file) for name, file in files.items() if file.exists()}
 
 
 def curves(metrics: Path, after: int = -1) -> dict[str, Points]:
@@ -126,6 +120,54 @@ def _thinned(points: Points) -> Points:
     return kept if kept[-1] is points[-1] else [*kept, points[-1]]
 
 
-def samples_of(run: Run, stage: str) -> list[dict[str, Any]]:
-    """Texts that checkpoints of a stage wrote to the same prompts, while somebody watched."""
-    return [sample for sample in watching.samples_of(run.path) if sample["stage"] == stage]
+class News:
+    """What has changed in a run since the last look. A file is read again only after it was written to.
+
+    The first look tells the states and samples of all stages, and no points: the page has them from opening the run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._written: dict[Path, int] = {}
+        self._stages: dict[str, Any] = {}
+        self._num_samples: dict[str, int] = {}
+        metrics = {name: run.stage_path(name) / "metrics.jsonl" for name in _order(run.record)}
+        self._last = {name: _last_step(file) for name, file in metrics.items() if file.exists()}
+
+    def look(self) -> list[tuple[str, dict[str, Any]]]:
+        """Events as (name, data): new "metrics", "samples" and "stage"."""
+        found: list[tuple[str, dict[str, Any]]] = []
+        stages = head_json(self._run)["stages"]
+        samples = self._new_samples([stage["name"] for stage in stages])
+        for stage in stages:
+            own = stage["name"]
+            metrics = self._run.stage_path(own) / "metrics.jsonl"
+            new = curves(metrics, self._last.get(own, -1)) if self._is_changed(metrics) else {}
+            if new:
+                self._last[own] = max(int(points[-1][0]) for points in new.values())
+                found.append(("metrics", {"stage": own, "metrics": new}))
+            if own in samples:
+                found.append(("samples", {"stage": own, "samples": samples[own]}))
+            if self._stages.get(own) != stage:
+                self._stages[own] = stage
+                found.append(("stage", stage))
+        return found
+
+    def _new_samples(self, stages: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """All samples of the stages that have new ones."""
+        if not self._is_changed(self._run.path / watching.FILE):
+            return {}
+        rows = watching.samples_of(self._run.path)
+        by_stage = {stage: [row for row in rows if row["stage"] == stage] for stage in stages}
+        new = {stage: of for stage, of in by_stage.items() if len(of) != self._num_samples.get(stage, 0)}
+        self._num_samples |= {stage: len(of) for stage, of in new.items()}
+        return new
+
+    def _is_changed(self, file: Path) -> bool:
+        """Whether a file is there and was written to since it was asked for last."""
+        if not file.exists():
+            return False
+        written = file.stat().st_mtime_ns
+        is_changed = self._written.get(file) != written
+        self._written[file] = written
+        return is_changed

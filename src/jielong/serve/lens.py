@@ -18,7 +18,7 @@ from jielong.model.lens import logits_of_layers
 from jielong.model.transformer import LanguageModel
 from jielong.records import Request, Sampling
 from jielong.serve.store import Trace
-from jielong.tokens.tokenizer import CALL_MARKS, Tokenizer
+from jielong.tokens.tokenizer import Tokenizer
 from jielong.tokens.visible import visible
 
 NUM_LIKELIEST = 5
@@ -68,9 +68,3 @@ def _home(folder: Path) -> Path:
     from jielong.model.adapter_files import base_of, is_adapter
 
     return base_of(folder) if is_adapter(folder) else folder
-
-
-def mark_of_calls(tokenizer: Tokenizer) -> int | None:
-    """The id that a tool call begins with, where the tokenizer has one."""
-    mark = CALL_MARKS[0].encode()
-    return next((id for id in sorted(tokenizer.marks_of_answers) if tokenizer.token_bytes(id) == mark), None)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily
 
-from jielong.use.port import Usage
+if TYPE_CHECKING:
+    from jielong.generate.slots import Counts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -25,7 +29,6 @@ class Metrics:
             ["model", "outcome"],
             registry=self._registry,
         )
-        self._tokens = Counter("jielong_tokens", "Tokens read and written.", ["model", "kind"], registry=self._registry)
         self._seconds = Histogram(
             "jielong_answer_seconds", "From the request to the end of its answer.", ["model"],
             buckets=_SECONDS, registry=self._registry,
@@ -47,7 +50,7 @@ class Metrics:
         try:
             yield
             outcome = "done"
-        except GeneratorExit:
+        except (GeneratorExit, asyncio.CancelledError):
             outcome = "hung up"
             raise
         finally:
@@ -59,12 +62,20 @@ class Metrics:
         """The first token of an answer came `after_s` after the request."""
         self._waits.labels(model).observe(after_s)
 
-    def count(self, model: str, usage: Usage) -> None:
-        """Count the tokens of an answer."""
-        self._tokens.labels(model, "prompt").inc(usage.prompt_tokens)
-        self._tokens.labels(model, "reused").inc(usage.reused_tokens)
-        self._tokens.labels(model, "written").inc(usage.completion_tokens)
+    def text(self, engines: Mapping[str, Counts]) -> bytes:
+        """All of them in Prometheus's form; `engines` are the token counts of the models in memory, by name."""
+        tokens = CounterMetricFamily("jielong_tokens", "Tokens read and written.", labels=["model", "kind"])
+        for model, counts in engines.items():
+            for kind in ("read", "reused", "written"):
+                tokens.add_metric([model, kind], getattr(counts, kind))
+        return generate_latest(self._registry) + generate_latest(_Once(tokens))
 
-    def text(self) -> bytes:
-        """All of them in Prometheus's form."""
-        return generate_latest(self._registry)
+
+class _Once:
+    """A registry of one family, made for one look."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterable[Metric]:
+        return [self._family]

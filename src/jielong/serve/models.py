@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from jielong.serve.tokens import OpenAILogprobs
 
 if TYPE_CHECKING:
     from jielong.generate.runner import Runner
+    from jielong.generate.slots import Counts
     from jielong.tokens.tokenizer import Tokenizer
     from jielong.use.endpoint import Endpoint
     from jielong.use.port import LocalPort
@@ -88,9 +90,14 @@ class Model:
 class Models:
     """All models by their names; the first one is taken where a client names none."""
 
-    def __init__(self, specs: Sequence[str], memory: Memory | None = None) -> None:
-        """ConfigError for what is no model; a server's address is not asked yet."""
-        self.memory = memory or Memory()
+    def __init__(
+        self, specs: Sequence[str], memory: Memory | None = None, began: Callable[[str, float], None] | None = None
+    ) -> None:
+        """ConfigError for what is no model; a server's address is not asked yet.
+
+        `began` hears the name of a model and after how many seconds a request has its first token.
+        """
+        self.memory, self._began = memory or Memory(), began
         self._models: dict[str, Model] = {}
         self._room = asyncio.Lock()
         for spec in specs:
@@ -117,6 +124,11 @@ class Models:
     def used_bytes(self) -> int:
         """Bytes of the models in memory, caches included."""
         return sum(model.bytes_needed for model in self if model.runner is not None)
+
+    @property
+    def counts(self) -> dict[str, Counts]:
+        """Tokens that each model in memory has read and written since it was read."""
+        return {model.name: model.runner.engine.counts for model in self if model.runner is not None}
 
     def get(self, name: str) -> Model:
         """The model of that name; ConfigError, with the nearest one, where it is not offered."""
@@ -260,7 +272,7 @@ class Models:
         assert model.folder is not None
         memory = self.memory
         engine, tokenizer = open_engine(model.folder, memory.weights, slots=memory.slots, length=memory.length)
-        model.runner = Runner(engine, model.name)
+        model.runner = Runner(engine, model.name, partial(self._began, model.name) if self._began else None)
         model.logprobs = model.logprobs or OpenAILogprobs(tokenizer)
         model.port = LocalPort(engine, tokenizer, model.name, model.runner)
         model.weights = engine.config.weights or engine.config.dtype

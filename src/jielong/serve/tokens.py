@@ -8,7 +8,7 @@ from typing import Any
 
 from jielong.records import Candidate, Draw
 from jielong.serve.streams import quoted
-from jielong.tokens.tokenizer import Tokenizer
+from jielong.tokens.tokenizer import CALL_MARKS, Tokenizer
 from jielong.tokens.visible import visible
 
 NATS_A_BIT = math.log(2)
@@ -92,3 +92,9 @@ def token_json(tokenizer: Tokenizer, n: int, id: int, draw: Draw | None, *, by_m
 def cut_into_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> list[dict[str, Any]]:
     """A text's tokens, so that each can be seen."""
     return [{"id": id, "text": visible(tokenizer, id), "is_special": tokenizer.is_special(id)} for id in ids]
+
+
+def mark_of_calls(tokenizer: Tokenizer) -> int | None:
+    """The id that a tool call begins with, where the tokenizer has one."""
+    mark = CALL_MARKS[0].encode()
+    return next((id for id in sorted(tokenizer.marks_of_answers) if tokenizer.token_bytes(id) == mark), None)

@@ -13,7 +13,7 @@ from typing import Any
 
 from jielong.errors import JielongError
 from jielong.outside import Fields
-from jielong.records import Message, Request, Sampling
+from jielong.records import Request, Sampling
 from jielong.runs import read_json, write_json
 from jielong.runs.finding import newest_checkpoint
 from jielong.serve.models import Models
@@ -72,20 +72,14 @@ def samples_of(run: Path) -> list[dict[str, Any]]:
 
 def _written(folder: Path) -> list[tuple[str, str]]:
     """Each prompt with the greedy continuation of a checkpoint, or its answer where the model has learned to talk."""
+    from jielong.generate.together import prompt_of
     from jielong.opening.models import open_engine
-    from jielong.tokens.chat import parse, parse_text, render_prompt
+    from jielong.tokens.chat import parse, parse_text
 
     engine, tokenizer = open_engine(folder, "float32", slots=len(PROMPTS), length=128)
     is_base = folder.parts[-4] == "pretrain"
-    requests = []
-    for prompt in PROMPTS:
-        ids = (
-            (*tokenizer.opening, *tokenizer.encode(prompt))
-            if is_base
-            else render_prompt([Message("user", prompt)], tokenizer)
-        )
-        sampling = Sampling(max_tokens=MAX_TOKENS, temperature=0.0, stop_ids=tuple(tokenizer.stop_ids))
-        requests.append(Request(tuple(ids), sampling))
+    sampling = Sampling(max_tokens=MAX_TOKENS, temperature=0.0, stop_ids=tuple(tokenizer.stop_ids))
+    requests = [Request(prompt_of(prompt, tokenizer, is_bare=is_base), sampling) for prompt in PROMPTS]
     read = parse_text if is_base else parse
     samples = engine.generate(requests)
     return [(prompt, read(sample.ids, tokenizer).text) for prompt, sample in zip(PROMPTS, samples, strict=True)]

@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any
 
 from jielong.errors import JielongError, TooLongError
-from jielong.records import Conversation, Draw, Event, Sampling
+from jielong.records import KEPT_CANDIDATES, Conversation, Draw, Event, Message, Sampling
 from jielong.serve.answering import Handed, answer, open_strategy
 from jielong.serve.following import Log
-from jielong.serve.kept import sampling_json, usage_json
+from jielong.serve.kept import trace_of, usage_json
 from jielong.serve.markdown import render
 from jielong.serve.models import Model, Models
 from jielong.serve.store import Trace
@@ -32,8 +32,6 @@ from jielong.use.strategy import Outcome
 from jielong.use.tools.telling import in_a_line
 from jielong.use.tools.tool import Arguments, Tool
 
-CANDIDATES = 20
-"""Likeliest ids that are kept with each token."""
 APPROVAL_S = 300.0
 """A person who is asked whether a tool may change something has so long to answer; then it is a no."""
 _TICK_S = 0.08
@@ -87,7 +85,6 @@ Keep = Callable[[Result], Awaitable[dict[str, Any]]]
 class Writing:
     """One answer under way. `log` is what followers are told."""
 
-    turn: str
     plan: Plan
     models: Models
     handed: Handed
@@ -102,6 +99,10 @@ class Writing:
     _task: asyncio.Task[None] | None = None
     _model: Model | None = None
     _started_s: float = 0.0
+    _trail: Trail = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._trail = Trail(self._tell_trail, is_direct=not self.plan.strategy)
 
     def start(self) -> None:
         """Begin; it goes on by itself."""
@@ -134,7 +135,6 @@ class Writing:
     # --- the work
 
     async def _run(self) -> None:
-        self._trail = Trail(self._tell_trail, is_direct=not self.plan.strategy)
         self._started_s = time.monotonic()
         at_work.set(self)
         ticking = asyncio.create_task(self._tick())
@@ -175,7 +175,7 @@ class Writing:
             self._digest,
             usage,
             tuple(self._trail.items),
-            self._trace(said.prompt_ids, said.ids, said.logprobs, said.draws),
+            self._trace(said),
         )
 
     async def _outcome(self) -> Outcome:
@@ -191,7 +191,7 @@ class Writing:
                 on_text=self._say,
                 on_thought=self._think,
                 on_event=self._events.append,
-                candidates=CANDIDATES if model.is_local else 0,
+                candidates=KEPT_CANDIDATES if model.is_local else 0,
                 opening_ids=plan.opening_ids,
             )
             if plan.prompt_ids:
@@ -298,39 +298,36 @@ class Writing:
 
     def _so_far(self, status: str) -> Result:
         """Gather what was written of an answer that did not come to its end."""
-        opening, events = self.plan.opening_ids, self._events
-        ids = (*opening, *(event.id for event in events))
-        logprobs = (*(0.0 for _ in opening), *(event.logprob for event in events))
-        draws = (*(None for _ in opening), *(event.draw for event in events))
-        prompt = self.plan.prompt_ids
-        if (
-            not prompt
-            and self._model is not None
-            and isinstance(self._model.port, LocalPort)
-            and not self.plan.strategy
-        ):
+        opening, events, prompt = self.plan.opening_ids, self._events, self.plan.prompt_ids
+        model = self._model
+        if not prompt and model is not None and isinstance(model.port, LocalPort) and not self.plan.strategy:
             with contextlib.suppress(JielongError):
-                prompt = self._model.port.prompt_ids(self.plan.conversation)
-        trace = self._trace(prompt, ids, logprobs, draws) if prompt else None
-        trail = tuple(getattr(self, "_trail", Trail(lambda *_: None, is_direct=True)).items)
+                prompt = model.port.prompt_ids(self.plan.conversation)
+        said = Answer(
+            Message("assistant", self.text),
+            prompt_ids=prompt,
+            ids=(*opening, *(event.id for event in events)),
+            logprobs=(*(0.0 for _ in opening), *(event.logprob for event in events)),
+            draws=(*(None for _ in opening), *(event.draw for event in events)),
+        )
+        trace = self._trace(said) if prompt else None
         usage = self._usage(Usage(len(prompt), len(events), 0, 1), None)
+        trail = tuple(self._trail.items)
         return Result(status, self.text, self.thoughts, status, "", self._digest, usage, trail, trace)
 
-    def _trace(
-        self,
-        prompt_ids: tuple[int, ...],
-        ids: tuple[int, ...],
-        logprobs: tuple[float, ...],
-        draws: tuple[Draw | None, ...],
-    ) -> Trace | None:
-        if not ids or len(draws) != len(ids):
-            return None
+    def _trace(self, said: Answer) -> Trace | None:
+        """The trace of an answer, with what is known of the tokens that it was begun with."""
         plan, num_kept = self.plan, len(self.plan.opening_ids)
-        draws = (*plan.opening_draws, *draws[num_kept:])
-        logprobs = (*plan.opening_logprobs, *logprobs[num_kept:])
-        by_model = (*plan.opening_by_model, *(True for _ in ids[num_kept:]))
         weights = self._model.weights if self._model is not None else ""
-        return Trace(prompt_ids, ids, logprobs, by_model, draws, weights, plan.seed, sampling_json(plan.sampling))
+        trace = trace_of(said, Options(plan.sampling, plan.seed), weights)
+        if trace is None:
+            return None
+        return replace(
+            trace,
+            draws=(*plan.opening_draws, *trace.draws[num_kept:]),
+            logprobs=(*plan.opening_logprobs, *trace.logprobs[num_kept:]),
+            by_model=(*plan.opening_by_model, *trace.by_model[num_kept:]),
+        )
 
     def _usage(self, usage: Usage, said: Answer | None) -> dict[str, Any]:
         seconds = time.monotonic() - self._started_s

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jielong.errors import ConfigError
-from jielong.records import Conversation
+from jielong.records import KEPT_CANDIDATES, Conversation
 from jielong.runs import derive_seed
 from jielong.serve.answering import Handed, open_strategy, room_for_answer
-from jielong.serve.grammar import compile_schema
-from jielong.serve.limits import check_logit_bias, check_schema, check_top_logprobs
+from jielong.serve.grammar import compile_schema, read_format
+from jielong.serve.limits import check_logit_bias, check_messages, check_schema, check_top_logprobs
 from jielong.serve.models import Model
 from jielong.serve.protocol.reading import (
     DEFAULT_MAX_TOKENS,
@@ -22,12 +22,11 @@ from jielong.serve.protocol.reading import (
 )
 from jielong.serve.protocol.requests import ChatRequest, CompletionRequest, NamedTool
 from jielong.serve.refused import Refused
+from jielong.serve.tokens import mark_of_calls
 from jielong.use.port import LocalPort, Options
 from jielong.use.strategies import Direct
 from jielong.use.strategy import Strategy
 from jielong.use.tools.tool import Tool
-
-CALL_BEGINS = "<tool_call>"
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,14 @@ class Asked:
 
 async def asked_of(request: ChatRequest, model: Model, strategy: str, handed: Handed) -> Asked:
     """Check a chat request against its model, which is in memory; Refused where it cannot be done."""
+    check_messages([message.model_dump() for message in request.messages])
     conversation, tools = conversation_of(request.messages), tools_of(request)
     extension = request.jielong
     has_logprobs, num_top = bool(request.logprobs), check_top_logprobs(request.logprobs, request.top_logprobs)
     wants_tokens = has_logprobs or bool(extension and extension.draws)
     limit = request.max_completion_tokens or request.max_tokens
     options = options_of(request, limit or DEFAULT_MAX_TOKENS)
+    options = replace(options, tools=tuple(tool.schema for tool in tools))
     try:
         found = open_strategy(strategy, model, handed, is_person_there=False)
     except ConfigError as error:
@@ -67,33 +68,30 @@ async def asked_of(request: ChatRequest, model: Model, strategy: str, handed: Ha
     demanded = _demanded(request, tools)
     schema, vocab_size = _schema(request, demanded), 0
     if isinstance(port, LocalPort):
-        options = replace(options, tools=tuple(tool.schema for tool in tools))
         if not strategy:
             room = room_for_answer(model, port.prompt_ids(conversation, options.tools))
             options = replace(
                 options, sampling=replace(options.sampling, max_tokens=min(options.sampling.max_tokens, room))
             )
         vocab_size = port.engine.model_config.vocab_size  # type: ignore[attr-defined]
+        num_told = KEPT_CANDIDATES if extension and extension.draws else max(1, num_top)
         options = replace(
             options,
             bias=check_logit_bias(request.logit_bias, vocab_size),
-            candidates=max(1, num_top) if wants_tokens else 0,
+            candidates=num_told if wants_tokens else 0,
         )
-        if extension and extension.draws:
-            options = replace(options, candidates=max(options.candidates, 20))
     elif wants_tokens or schema is not None or request.logit_bias:
         raise Refused(400, f"{model.name} is another server's model: it has no logprobs, schemas or logit_bias here")
-    else:
-        options = replace(options, tools=tuple(tool.schema for tool in tools))
     if strategy and (tools or schema is not None):
         raise Refused(400, "a strategy takes no tools and no response_format of the client", param="model")
     choices = [options if i == 0 else options.draw("choice", i) for i in range(request.n or 1)]
     if schema is not None:
         assert isinstance(port, LocalPort)
-        grammar = await asyncio.to_thread(compile_schema, check_schema(schema), port.tokenizer, vocab_size)
+        grammar = await asyncio.to_thread(compile_schema, schema, port.tokenizer, vocab_size)
         choices = [replace(one, allowed=grammar.matcher()) for one in choices]
     if demanded:
-        opening = _call_opening(model)
+        mark = mark_of_calls(model.tokenizer)
+        opening = () if mark is None else (mark,)
         choices = [replace(one, opening_ids=opening) for one in choices]
     which = extension.logprobs if extension else "raw"
     has_draws = bool(extension and extension.draws)
@@ -118,21 +116,15 @@ def _demanded(request: ChatRequest, tools: Sequence[Tool]) -> tuple[Tool, ...]:
     return tuple(tools)
 
 
-def _schema(request: ChatRequest, demanded: Sequence[Tool]) -> dict[str, Any] | None:
-    """The JSON schema that the answer must fit, if any."""
+def _schema(request: ChatRequest, demanded: Sequence[Tool]) -> str | None:
+    """The text of the JSON schema that the answer must fit, if any."""
     wanted = request.response_format
-    if demanded:
-        if wanted is not None and wanted.type != "text":
-            raise Refused(400, "response_format and a demanded tool call exclude each other", param="response_format")
-        calls = [_call_schema(tool) for tool in demanded]
-        return calls[0] if len(calls) == 1 else {"anyOf": calls}
-    if wanted is None or wanted.type == "text":
-        return None
-    if wanted.type == "json_object":
-        return {"type": "object"}
-    if wanted.json_schema is None or wanted.json_schema.schema_ is None:
-        raise Refused(400, "response_format json_schema lacks its schema", param="response_format.json_schema.schema")
-    return wanted.json_schema.schema_
+    if not demanded:
+        return read_format(wanted.model_dump(by_alias=True)) if wanted is not None else None
+    if wanted is not None and wanted.type != "text":
+        raise Refused(400, "response_format and a demanded tool call exclude each other", param="response_format")
+    calls = [_call_schema(tool) for tool in demanded]
+    return check_schema(calls[0] if len(calls) == 1 else {"anyOf": calls})
 
 
 def _call_schema(tool: Tool) -> dict[str, Any]:
@@ -146,13 +138,6 @@ def _call_schema(tool: Tool) -> dict[str, Any]:
         "required": ["name", "arguments"],
         "additionalProperties": False,
     }
-
-
-def _call_opening(model: Model) -> tuple[int, ...]:
-    """The mark that a model's own calls begin with, where it is a token of its vocabulary."""
-    tokenizer = model.tokenizer
-    ids = [id for id in tokenizer.marks_of_answers if tokenizer.token_bytes(id) == CALL_BEGINS.encode()]
-    return tuple(ids[:1])
 
 
 async def completions_of(request: CompletionRequest, model: Model) -> list[tuple[tuple[int, ...], Options]]:
@@ -169,7 +154,7 @@ async def completions_of(request: CompletionRequest, model: Model) -> list[tuple
     options = options_of(request, max(1, request.max_tokens or 0))
     options = replace(options, bias=check_logit_bias(request.logit_bias, vocab_size))
     if request.logprobs is not None or (request.jielong and request.jielong.draws):
-        wanted = 20 if request.jielong and request.jielong.draws else max(1, request.logprobs or 0)
+        wanted = KEPT_CANDIDATES if request.jielong and request.jielong.draws else max(1, request.logprobs or 0)
         options = replace(options, candidates=wanted)
     for number, one in enumerate(texts):
         ids = (*tokenizer.opening, *tokenizer.encode(one)) if isinstance(one, str) else tuple(one)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from jielong.errors import DataError
 from jielong.outside import parse_json
 from jielong.records import Conversation, Message, Sampling
+from jielong.serve.answering import fresh_seed
 from jielong.serve.limits import check_stop
 from jielong.serve.protocol.requests import ChatMessage, ChatRequest, CompletionRequest, ToolCall
 from jielong.serve.refused import Refused
@@ -77,11 +77,6 @@ def sampling_of(request: ChatRequest | CompletionRequest, max_tokens: int) -> Sa
     )
 
 
-def seed_of(request: ChatRequest | CompletionRequest) -> int:
-    """The seed that a client gave, or one of chance, as large as JavaScript's numbers are exact."""
-    return secrets.randbits(53) if request.seed is None else request.seed
-
-
 async def _nobody_runs(arguments: Arguments) -> str:
     del arguments
     return "error: the client runs this"
@@ -103,4 +98,4 @@ def tools_of(request: ChatRequest) -> tuple[Tool, ...]:
 
 def options_of(request: ChatRequest | CompletionRequest, max_tokens: int) -> Options:
     """Options of the first choice."""
-    return Options(sampling_of(request, max_tokens), seed_of(request))
+    return Options(sampling_of(request, max_tokens), fresh_seed() if request.seed is None else request.seed)

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from jielong.serve.limits import MAX_CHOICES, MAX_MESSAGES, MAX_TOP_LOGPROBS
+
 MOST_TOKENS = 1 << 20
-MOST_CHOICES = 128
 MOST_TEXT = 4 << 20
 
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -98,7 +99,7 @@ class Extension(_Read):
 
 class _Sampled(_Read):
     model: Annotated[str, Field(max_length=512)] = ""
-    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = None
@@ -117,11 +118,11 @@ class _Sampled(_Read):
 class ChatRequest(_Sampled):
     """The body of /v1/chat/completions."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=4096)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS)] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     tools: Annotated[list[OfferedTool], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
@@ -133,10 +134,10 @@ class CompletionRequest(_Sampled):
 
     prompt: Text | Annotated[list[Text] | list[int] | list[list[int]], Field(min_length=1, max_length=1 << 20)]
     max_tokens: Annotated[int, Field(ge=0, le=MOST_TOKENS)] | None = 16
-    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     echo: bool | None = None
     suffix: Text | None = None
-    best_of: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
 
 
 class EmbeddingRequest(_Read):

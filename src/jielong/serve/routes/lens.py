@@ -14,7 +14,7 @@ from jielong.serve.hall import Hall, hall_of
 from jielong.serve.models import Model
 from jielong.serve.refused import Refused
 from jielong.serve.store import Trace, Turn
-from jielong.serve.tokens import cut_into_tokens, token_json
+from jielong.serve.tokens import cut_into_tokens, mark_of_calls, token_json
 from jielong.use.port import LocalPort
 
 router = APIRouter(prefix="/api", tags=["the lens"])
@@ -96,7 +96,7 @@ async def calls(request: Request, id: str) -> dict[str, Any]:
     hall = hall_of(request)
     turn, trace = await _traced(hall, id)
     async with hall.models.using(turn.model) as model:
-        mark = lens.mark_of_calls(model.tokenizer)
+        mark = mark_of_calls(model.tokenizer)
         port = model.port
         if mark is None or not isinstance(port, LocalPort):
             return {"p_call": None, "p_answer": None}

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from jielong.runs import Run, is_run
 from jielong.serve.access import REPORT_POLICY
-from jielong.serve.following_runs import curves, head_json, last_steps, run_json, runs_json, samples_of
+from jielong.serve.following_runs import News, run_json, runs_json
 from jielong.serve.hall import Hall, hall_of
 from jielong.serve.refused import Refused
 from jielong.serve.streams import EventStream, event
@@ -40,26 +40,12 @@ async def run_events(request: Request, name: str) -> Response:
     run = _run(hall_of(request), name)
 
     async def told() -> AsyncIterator[bytes]:
-        seen: dict[str, Any] = {}
-        last = await asyncio.to_thread(last_steps, run)  # the page has those from opening the run
-        quiet = 0
+        news, quiet = await asyncio.to_thread(News, run), 0
         while True:
-            head = await asyncio.to_thread(head_json, run)
-            is_new = False
-            for stage in head["stages"]:
-                own = stage["name"]
-                new = await asyncio.to_thread(curves, run.stage_path(own) / "metrics.jsonl", last.get(own, -1))
-                if new:
-                    last[own] = max(int(points[-1][0]) for points in new.values())
-                    yield event({"stage": own, "metrics": new}, "metrics")
-                samples = await asyncio.to_thread(samples_of, run, own)
-                if samples and seen.get(f"samples {own}") != len(samples):
-                    seen[f"samples {own}"] = len(samples)
-                    yield event({"stage": own, "samples": samples}, "samples")
-                if seen.get(own) != stage:
-                    seen[own], is_new = stage, True
-                    yield event(stage, "stage")
-            quiet = 0 if is_new else quiet + 1
+            found = await asyncio.to_thread(news.look)
+            for name, data in found:
+                yield event(data, name)
+            quiet = 0 if found else quiet + 1
             if quiet and quiet % _QUIET_TICKS == 0:
                 yield b": still here\n\n"
             await asyncio.sleep(_TICK_S)

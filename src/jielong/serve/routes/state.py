@@ -97,7 +97,8 @@ async def health() -> dict[str, str]:
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Numbers for Prometheus."""
-    return Response(hall_of(request).metrics.text(), media_type=CONTENT_TYPE)
+    hall = hall_of(request)
+    return Response(hall.metrics.text(hall.models.counts), media_type=CONTENT_TYPE)
 
 
 @router.get("/api/state")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.cells import chop_cells
 
 from jielong.cli.dice import SEED_HELP, seed_of
-from jielong.cli.history import History, is_kept, said_before
+from jielong.cli.history import History, said_before
 from jielong.cli.models import add_weights
 from jielong.cli.parsing import Parser
 from jielong.cli.tools import (
@@ -31,7 +31,7 @@ from jielong.opening.libraries import with_reading
 from jielong.opening.ports import MODEL_HELP, LatePort, newest_run, open_late
 from jielong.opening.strategies import strategy_of
 from jielong.opening.tools import open_means
-from jielong.records import KEPT_CANDIDATES, Conversation, Message, Sampling
+from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
 from jielong.use.fitting import without_oldest
 from jielong.use.ledger import Happening
@@ -102,8 +102,9 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
         print(f"{port.name}\n{HELP}")
         seed = seed_of(arguments)
         messages, turn = opening, 0
-        history = None if arguments.no_history else History(spec, arguments.system, goes_on=arguments.goes_on)
-        if history is not None and arguments.goes_on:
+        goes_on = arguments.goes_on and not arguments.no_history
+        history = History(spec, arguments.system, goes_on=goes_on, is_off=arguments.no_history)
+        if goes_on:
             messages = history.messages()
             for line in said_before(messages, shutil.get_terminal_size().columns - 1):
                 print(line)
@@ -121,8 +122,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     return 0
                 if said == "/new":
                     messages = opening
-                    if history is not None:
-                        history.begin_anew()
+                    history.begin_anew()
                     print("(a new conversation)")
                     continue
                 if not said:
@@ -138,7 +138,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     derive_seed(seed, "turn", turn),
                     on_text=shown.say,
                     on_thought=shown.think,
-                    candidates=KEPT_CANDIDATES if history is not None and is_kept() else 0,
+                    candidates=history.candidates,
                 )
                 try:
                     kept, outcome = await _answered(strategy, kept, port, options, shown)
@@ -159,11 +159,9 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                 before = outcome.calls[-1].conversation.messages if tools else kept
                 messages = (*before, answer.message)
                 turn += 1
-                if history is not None:
-                    history.keep(said, answer, options, "" if spec_of_strategy == "direct" else spec_of_strategy)
+                history.keep(said, answer, options, "" if spec_of_strategy == "direct" else spec_of_strategy)
         finally:
-            if history is not None:
-                history.close()
+            history.close()
             await port.close()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jielong.errors import ConfigError, JielongError
 from jielong.opening.ports import default_store, served_name
-from jielong.records import Message
+from jielong.records import KEPT_CANDIDATES, Message
 
 if TYPE_CHECKING:
     from jielong.serve.store import Store, Talk
@@ -27,17 +27,23 @@ class History:
     A store that fails costs a sentence, and the talk goes on without it.
     """
 
-    def __init__(self, model: str, system: str, *, goes_on: bool = False) -> None:
+    def __init__(self, model: str, system: str, *, goes_on: bool = False, is_off: bool = False) -> None:
+        """`is_off`: nothing is kept."""
         self._model, self._system = served_name(model), system
+        self._is_off = is_off or not is_kept()
         self._store: Store | None = None
         self._talk: Talk | None = None
-        self._is_lost = False
         if goes_on:
             if not is_kept():
                 raise ConfigError("talks are kept by the server's store; pip install 'jielong[serve]'")
             self._talk = self._opened().newest_talk("terminal")
             if self._talk is None:
                 raise ConfigError("no talk of the terminal has been kept yet; begin one with: jielong chat")
+
+    @property
+    def candidates(self) -> int:
+        """Likeliest ids that are to be told with each token, as they are kept."""
+        return 0 if self._is_off else KEPT_CANDIDATES
 
     def messages(self) -> tuple[Message, ...]:
         """The talk that goes on, along its last branch."""
@@ -53,12 +59,12 @@ class History:
 
     def keep(self, question: str, answer: Answer, options: Options, strategy: str) -> None:
         """Keep an exchange."""
-        if self._is_lost or not is_kept():
+        if self._is_off:
             return
         try:
             self._keep(question, answer, options, strategy)
         except JielongError as error:
-            self._is_lost = True
+            self._is_off = True
             print(f"(this talk is not kept: {error})", file=sys.stderr)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from jielong.errors import JielongError, TooLongError
+from jielong.errors import JielongError, NotFoundError, TooLongError
 from jielong.records import KEPT_CANDIDATES, Conversation, Draw, Event, Message, Sampling
 from jielong.serve.answering import Handed, answer, open_strategy
 from jielong.serve.following import Log
@@ -99,6 +99,7 @@ class Writing:
     _task: asyncio.Task[None] | None = None
     _model: Model | None = None
     _started_s: float = 0.0
+    _is_keeping: bool = False
     _trail: Trail = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,7 +112,8 @@ class Writing:
     async def stop(self) -> None:
         """Stop writing, and wait until what there is has been kept."""
         if self._task is not None:
-            self._task.cancel()
+            if not self._is_keeping:
+                self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def approve(self, tool: Tool, arguments: Arguments) -> bool:
@@ -144,8 +146,11 @@ class Writing:
             ticking.cancel()
             await asyncio.gather(ticking, return_exceptions=True)
         self._tell_tokens()
+        self._is_keeping = True
         try:
-            self.log.tell("done", await asyncio.shield(self.keep(result)))
+            self.log.tell("done", await self.keep(result))
+        except NotFoundError:
+            pass  # its conversation was deleted just after it began: there is nothing to keep, and nobody to tell
         finally:
             self.log.end()
 

@@ -1,4 +1,4 @@
-"""The store of conversations: talks, their turns as a tree, and the trace of each answer, in one database.
+"""The store of conversations: talks, their turns as a tree, the trace of each answer, and judgements, in one database.
 
 `open_store` takes a path or a URL and gives a `Store`. A write is one transaction that is on disk when the call returns, so
 whatever was acknowledged survives a kill. The nouns are frozen dataclasses; SQLAlchemy and Alembic stay within this package.
@@ -6,7 +6,7 @@ whatever was acknowledged survives a kill. The nouns are frozen dataclasses; SQL
 
 from __future__ import annotations
 
-from jielong.serve.store.nouns import ORIGINS, STATUSES, Talk, Trace, Turn
+from jielong.serve.store.nouns import ORIGINS, OUTCOMES, STATUSES, Judged, Talk, Trace, Turn
 from jielong.serve.store.store import Store, open_store
 
-__all__ = ["ORIGINS", "STATUSES", "Store", "Talk", "Trace", "Turn", "open_store"]
+__all__ = ["ORIGINS", "OUTCOMES", "STATUSES", "Judged", "Store", "Talk", "Trace", "Turn", "open_store"]

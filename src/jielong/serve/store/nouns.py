@@ -1,4 +1,4 @@
-"""The nouns of the store: a talk, a turn of it, and the trace of an answer.
+"""The nouns of the store: a talk, a turn of it, the trace of an answer, and what somebody thinks of answers.
 
 The turns of a talk are a tree. A regenerated answer is a sibling of the first, an edited question a sibling of the old one,
 and the talk's `leaf` says which branch is read.
@@ -14,8 +14,14 @@ from jielong.errors import DataError
 from jielong.outside import MOST
 from jielong.records import Draw
 
-ORIGINS = ("page", "terminal", "import")
+ORIGINS = ("page", "terminal", "import", "judging", "feedback")
+"""Where talks begin: on the page, in the terminal, in a file; `HIDDEN` ones stand in no list of conversations."""
+HIDDEN = ("judging", "feedback")
+"""Answers that were drawn to be judged, and judged answers that came from a file."""
 TURN_ROLES = ("user", "assistant")
+JUDGED_KINDS = ("rating", "preference", "ranking", "demonstration")
+OUTCOMES = ("left", "right", "tie", "bad")
+MAX_VOTER, MAX_RANKED = 64, 8
 STATUSES = ("writing", "done", "stopped", "failed", "interrupted")
 
 
@@ -101,6 +107,58 @@ class Trace:
                 raise DataError(
                     f"trace has {len(self.ids)} ids and {len(getattr(self, name))} {name}; expected as many"
                 )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What somebody thinks of answers to one question; `records.Judgement` is the same with all texts.
+
+    `answers` are ids of turns. By kind, `value` holds: of a rating, `score` (0 to 1), `reason` and `scale` ("thumbs" or
+    "stars"); of a preference between the left and the right answer, `outcome` (one of `OUTCOMES`) and `is_blind`; of a
+    ranking, `places` as in `records.Ranking`; of a demonstration, which is the one answer, `rejected`: the id of the answer
+    that it replaces, or "". `purpose` is "" for what may be learned from; else it names the comparison that it decides.
+    """
+
+    id: str
+    kind: str
+    question: str
+    answers: tuple[str, ...]
+    value: Mapping[str, Any]
+    by: str
+    created: float
+    purpose: str = ""
+
+    def __post_init__(self) -> None:
+        _demand("judgement", "kind", self.kind, JUDGED_KINDS)
+        if len(self.by) > MAX_VOTER:
+            raise DataError(f"the voter's name has {len(self.by)} letters; expected at most {MAX_VOTER}")
+        getattr(self, f"_check_{self.kind}")()
+
+    def _check_rating(self) -> None:
+        self._count(1, 1)
+        score = self.value.get("score")
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise DataError(f"a rating has score {score!r:.80}; expected a number from 0 to 1")
+
+    def _check_preference(self) -> None:
+        self._count(2, 2)
+        _demand("pair", "outcome", self.value.get("outcome", ""), OUTCOMES)
+
+    def _check_ranking(self) -> None:
+        self._count(2, MAX_RANKED)
+        places = self.value.get("places")
+        if not isinstance(places, list | tuple) or sorted(set(places)) != list(range(len(set(places)))):
+            raise DataError(f"a ranking has places {places!r:.80}; expected 0, 1, 2 and so on, equal ones for ties")
+        if len(places) != len(self.answers):
+            raise DataError(f"a ranking of {len(self.answers)} answers has {len(places)} places; expected as many")
+
+    def _check_demonstration(self) -> None:
+        self._count(1, 1)
+
+    def _count(self, least: int, most: int) -> None:
+        if not least <= len(self.answers) <= most or len(set(self.answers)) != len(self.answers):
+            expected = f"{least}" if least == most else f"{least} to {most}"
+            raise DataError(f"a {self.kind} is of {len(self.answers)} answers; expected {expected} different ones")
 
 
 def _demand(noun: str, name: str, value: str, allowed: tuple[str, ...]) -> None:

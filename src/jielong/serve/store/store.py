@@ -15,7 +15,8 @@ from jielong.errors import ConfigError, DataError, NotFoundError, did_you_mean
 from jielong.serve.store.blobs import pack, unpack
 from jielong.serve.store.database import Database, url_of
 from jielong.serve.store.exchange import Exchange, exported, read_export
-from jielong.serve.store.nouns import Talk, Trace, Turn
+from jielong.serve.store.judgements import Judgements
+from jielong.serve.store.nouns import HIDDEN, Talk, Trace, Turn
 from jielong.serve.store.tables import TALKS, TRACES, TURN_ROWS, TURNS, clean, row_of, talk_of, turn_of, value_of
 
 _LONGEST_SEARCH = 1000
@@ -32,10 +33,11 @@ def open_store(url_or_path: str | Path) -> Store:
 
 
 class Store:
-    """Talks, turns and traces in one database. Threads may share it; NotFoundError is raised for an id that is not there."""
+    """Talks, turns, traces and `judgements` in one database. Threads may share it; NotFoundError is raised for an id that is not there."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.judgements = Judgements(database, _new_id)
 
     @property
     def where(self) -> str:
@@ -79,6 +81,7 @@ class Store:
         With `search` only those that hold it in their title or in a turn, in capitals or small letters.
         """
         chosen = select(TALKS).order_by(TALKS.c.updated.desc(), TALKS.c.id.desc()).limit(limit)
+        chosen = chosen.where(TALKS.c.origin.not_in(HIDDEN))
         if before is not None:
             chosen = chosen.where(TALKS.c.updated < before)
         if search:
@@ -93,8 +96,7 @@ class Store:
     def newest_talk(self, origin: str | None = None) -> Talk | None:
         """The talk that somebody spoke in last, of those that began there."""
         chosen = select(TALKS).order_by(TALKS.c.updated.desc(), TALKS.c.id.desc()).limit(1)
-        if origin is not None:
-            chosen = chosen.where(TALKS.c.origin == origin)
+        chosen = chosen.where(TALKS.c.origin.not_in(HIDDEN) if origin is None else TALKS.c.origin == origin)
         with self._database.read() as connection:
             row = connection.execute(chosen).mappings().first()
         return talk_of(row) if row else None

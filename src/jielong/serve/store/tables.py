@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from jielong.errors import DataError
-from jielong.serve.store.nouns import Talk, Turn
+from jielong.serve.store.nouns import Judged, Talk, Turn
 
 METADATA = MetaData(
     naming_convention={
@@ -95,6 +95,22 @@ TRACES = Table(
     Column("blob", LargeBinary, nullable=False),
 )
 
+JUDGEMENTS = Table(
+    "judgements",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    # answers are siblings below their question, so a conversation that is deleted takes what was thought of it along
+    Column("question", Text, ForeignKey("turns.id", ondelete="CASCADE"), nullable=False),
+    Column("answers", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    Index(None, "question"),
+    Index(None, "created"),
+)
+
 # a turn with whether it has a trace, without reading the trace
 TURN_ROWS = select(
     *(column for column in TURNS.c if column.name != "place"),
@@ -103,7 +119,7 @@ TURN_ROWS = select(
 
 Row = Mapping[str, Any] | RowMapping
 
-_JSON = ("sampling", "trail", "usage", "chosen")
+_JSON = ("sampling", "trail", "usage", "chosen", "answers", "value")
 
 
 def clean(text: str) -> str:
@@ -116,7 +132,7 @@ def clean(text: str) -> str:
     return text.replace("\0", "␀")
 
 
-def row_of(noun: Talk | Turn) -> dict[str, Any]:
+def row_of(noun: Talk | Turn | Judged) -> dict[str, Any]:
     """The columns of a noun; `place` and `has_trace` belong to other places."""
     names = [f.name for f in dataclasses.fields(noun) if f.name != "has_trace"]
     return {name: value_of(name, getattr(noun, name)) for name in names}
@@ -138,6 +154,11 @@ def talk_of(row: Row) -> Talk:
 def turn_of(row: Row) -> Turn:
     read = _read(row)
     return Turn(**{**read, "parent": read["parent"] or "", "trail": tuple(read["trail"])})
+
+
+def judged_of(row: Row) -> Judged:
+    read = _read(row)
+    return Judged(**{**read, "answers": tuple(read["answers"])})
 
 
 def _read(row: Row) -> dict[str, Any]:

@@ -1,0 +1,68 @@
+"""The nouns of the house: plain frozen data that every floor speaks in.
+
+A page becomes a `Document`; a talk is a `Conversation` of `Message`s. What people think of answers is a `Preference`, a
+`Rating`, a `Ranking` or a `Demonstration`. A `Request` goes into the engine and a `Sample` comes back; whoever judges, a
+metric, a rule, a reward model or a person, is a `Scorer` and gives a `Score`. All of them go to and from plain dicts (and so
+to JSON) without loss.
+"""
+
+from __future__ import annotations
+
+from jielong.records.generation import (
+    KEPT_CANDIDATES,
+    Candidate,
+    Cut,
+    Draw,
+    Event,
+    Generator,
+    LocalGenerator,
+    Request,
+    Sample,
+    Sampling,
+)
+from jielong.records.judgements import (
+    AnswerSource,
+    Demonstration,
+    Judgement,
+    Preference,
+    Ranking,
+    Rating,
+    Vote,
+    judgement_from,
+    judgement_to,
+    kind_of,
+)
+from jielong.records.scores import Observation, Score, Scorer
+from jielong.records.talks import ROLES, Content, Conversation, Document, Message, to_dict
+
+__all__ = [
+    "KEPT_CANDIDATES",
+    "ROLES",
+    "AnswerSource",
+    "Candidate",
+    "Content",
+    "Conversation",
+    "Cut",
+    "Demonstration",
+    "Document",
+    "Draw",
+    "Event",
+    "Generator",
+    "Judgement",
+    "LocalGenerator",
+    "Message",
+    "Observation",
+    "Preference",
+    "Ranking",
+    "Rating",
+    "Request",
+    "Sample",
+    "Sampling",
+    "Score",
+    "Scorer",
+    "Vote",
+    "judgement_from",
+    "judgement_to",
+    "kind_of",
+    "to_dict",
+]

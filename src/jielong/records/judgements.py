@@ -1,0 +1,206 @@
+"""What people think of answers, in one form from the page to the loss.
+
+A comparison of two answers is a `Preference`, a mark for one a `Rating`, several in order a `Ranking`, and an answer that a
+person wrote a `Demonstration`. `by` says who judged, and `vote` when, and which answers exactly. All go to and from plain
+dicts without loss: `to_dict`, and `judgement_from` for whichever kind it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jielong.errors import DataError
+from jielong.outside import Fields
+from jielong.records.talks import Message, known_fields, messages_of, to_dict
+
+
+@dataclass(frozen=True)
+class AnswerSource:
+    """Where an answer came from: the turn that holds it, the model that wrote it and the tokens as they were drawn."""
+
+    turn: str = ""
+    model: str = ""
+    digest: str = ""
+    """Of the model's weights."""
+    prompt_ids: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Vote:
+    """When a judgement was given, and on which answers, in the order in which the record names them.
+
+    `at` is in seconds since the epoch, 0 where nobody knows. `shown_first` says of a pair whether `chosen` was shown first
+    (left): 1 for yes, 0 for no, -1 where the order is not known. A blind vote is one whose voter did not know who wrote what.
+    """
+
+    id: str = ""
+    at: float = 0.0
+    is_blind: bool = False
+    shown_first: int = -1
+    answers: tuple[AnswerSource, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Vote:
+        known = known_fields(cls, data)
+        return cls(
+            known.text("id", ""),
+            known.number("at", 0.0, low=0, high=1e11),
+            known.flag("is_blind", False),
+            known.whole("shown_first", -1, low=-1, high=1),
+            tuple(_source(one) for one in known.inners("answers", [])),
+        )
+
+
+def _source(fields: Fields) -> AnswerSource:
+    known = known_fields(AnswerSource, fields.data)
+    names = [known.text(name, "") for name in ("turn", "model", "digest")]
+    return AnswerSource(*names, *(tuple(known.wholes(name, ())) for name in ("prompt_ids", "ids")))
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Of two continuations of `prompt`, how likely `chosen` is the better one: `label` in [0, 1], a tie is 0.5."""
+
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    margin: float = 0.0
+    label: float = 1.0
+    by: str = ""
+    vote: Vote = Vote()
+
+    def __post_init__(self) -> None:
+        for name, value in (("label", self.label), ("margin", self.margin)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise DataError(f"preference {name} is {value!r}; expected a finite number")
+        if not 0.0 <= self.label <= 1.0:
+            raise DataError(f"preference label {self.label!r} is outside [0, 1]; 1 prefers `chosen`, 0.5 is a tie")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Preference:
+        known = known_fields(cls, data)
+        for key in ("prompt", "chosen", "rejected"):
+            if key not in known.data:
+                raise DataError(f"a preference needs 'prompt', 'chosen' and 'rejected'; {key!r} is missing")
+        return cls(
+            messages_of(known, "prompt"),
+            messages_of(known, "chosen"),
+            messages_of(known, "rejected"),
+            margin=known.take("margin", 0.0),
+            label=known.take("label", 1.0),
+            by=known.text("by", ""),
+            vote=_vote(known),
+        )
+
+
+@dataclass(frozen=True)
+class Rating:
+    """A mark for one answer, from 0 (bad) to 1 (good) where it was given here; `reason` is in the rater's words."""
+
+    prompt: tuple[Message, ...]
+    answer: tuple[Message, ...]
+    score: float
+    by: str = ""
+    reason: str = ""
+    vote: Vote = Vote()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Rating:
+        known = known_fields(cls, data)
+        return cls(
+            messages_of(known, "prompt"),
+            messages_of(known, "answer"),
+            known.number("score"),
+            known.text("by", ""),
+            known.text("reason", ""),
+            _vote(known),
+        )
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Answers to one prompt in order: `answers[i]` has place `places[i]`, 0 is the best, and equal places are a tie."""
+
+    prompt: tuple[Message, ...]
+    answers: tuple[tuple[Message, ...], ...]
+    places: tuple[int, ...]
+    by: str = ""
+    vote: Vote = Vote()
+
+    def __post_init__(self) -> None:
+        if len(self.answers) < 2 or len(self.places) != len(self.answers):
+            raise DataError(
+                f"a ranking has {len(self.answers)} answers and {len(self.places)} places; expected two or more, and as many"
+            )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Ranking:
+        known = known_fields(cls, data)
+        answers = known.take("answers")
+        if not isinstance(answers, list):
+            known.wrong("answers", "a list of answers")
+        return cls(
+            messages_of(known, "prompt"),
+            tuple(messages_of(Fields({"answer": one}, "an answer of a Ranking"), "answer") for one in answers),
+            tuple(known.wholes("places")),
+            known.text("by", ""),
+            _vote(known),
+        )
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """An answer that a person wrote; `rejected` is the answer that it was written to replace, if any."""
+
+    prompt: tuple[Message, ...]
+    answer: tuple[Message, ...]
+    rejected: tuple[Message, ...] = ()
+    by: str = ""
+    vote: Vote = Vote()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Demonstration:
+        known = known_fields(cls, data)
+        return cls(
+            messages_of(known, "prompt"),
+            messages_of(known, "answer"),
+            tuple(Message.from_dict(each.data) for each in known.inners("rejected", [])),
+            known.text("by", ""),
+            _vote(known),
+        )
+
+
+Judgement = Preference | Rating | Ranking | Demonstration
+
+KINDS: Mapping[str, type[Preference] | type[Rating] | type[Ranking] | type[Demonstration]] = {
+    "preference": Preference,
+    "rating": Rating,
+    "ranking": Ranking,
+    "demonstration": Demonstration,
+}
+
+
+def kind_of(judgement: Judgement) -> str:
+    """The kind of a judgement, by its name in `KINDS`."""
+    return type(judgement).__name__.lower()
+
+
+def judgement_to(judgement: Judgement) -> dict[str, Any]:
+    """A judgement as plain JSON, with its kind."""
+    return {"kind": kind_of(judgement), **to_dict(judgement)}
+
+
+def judgement_from(data: Mapping[str, Any]) -> Judgement:
+    """The judgement that `judgement_to` told of; DataError says what is wrong."""
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise DataError(f"'kind' is {kind!r:.80}; expected one of {', '.join(KINDS)}")
+    return KINDS[kind].from_dict({name: value for name, value in data.items() if name != "kind"})
+
+
+def _vote(known: Fields) -> Vote:
+    return Vote.from_dict(known.inner("vote", {}).data)

@@ -1,0 +1,39 @@
+"""What a text world shows, and how whatever was written is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from jielong.records.generation import Sample
+from jielong.records.talks import Conversation
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a text world shows: what is seen, the actions that can be done now, what is wanted.
+
+    `finish` is the action that says that the goal is reached; "" where the world ends by itself.
+    """
+
+    text: str
+    admissible: tuple[str, ...]
+    goal: str
+    finish: str = ""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A judgement: its value, the answer it was given for, why, and who gave it."""
+
+    value: float
+    answer: str = ""
+    why: str = ""
+    source: str = ""
+
+
+class Scorer(Protocol):
+    """One protocol for a metric, a rule reward, a reward model, a judge, best-of-n and a person's rating."""
+
+    def __call__(self, items: Sequence[tuple[Any, Conversation, Sample]]) -> list[Score]: ...

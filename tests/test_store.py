@@ -372,7 +372,7 @@ def test_a_store_of_a_newer_version_is_refused_and_left_alone(path: Path):
         database.execute(f"UPDATE {VERSION_TABLE} SET version_num = '99'")
     database.close()
     before = path.read_bytes()
-    with pytest.raises(DataError, match="has tables of version '99'; this jielong knows version 1"):
+    with pytest.raises(DataError, match="has tables of version '99'; this jielong knows version 2"):
         open_store(path)
     assert path.read_bytes() == before
 
@@ -385,9 +385,9 @@ def test_migrations_make_the_tables_that_the_code_describes(path: Path):
     open_store(path).close()
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        assert set(inspect(connection).get_table_names()) == {"talks", "turns", "traces", VERSION_TABLE}
+        assert set(inspect(connection).get_table_names()) == {"talks", "turns", "traces", "judgements", VERSION_TABLE}
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
-        assert context.get_current_heads() == ("1",)
+        assert context.get_current_heads() == ("2",)
         assert compare_metadata(context, METADATA) == []
     engine.dispose()
 

@@ -80,7 +80,7 @@ def arguments_after(command: Command) -> Command | None:
     for place, word in enumerate(command):
         if Path(word).name == "jielong" or word == "jielong.cli.main":
             return command[place + 1 :]
-        if place == 0 and word != "torchrun":
+        if place == 0 and word not in ("torchrun", "python"):
             return None
     return None
 
@@ -117,6 +117,9 @@ def test_every_command_of_jielong_is_one_that_it_takes(capsys: pytest.CaptureFix
             build_parser(arguments[0]).parse_args(arguments)
         except SystemExit:
             pytest.fail(f"{page}: {shlex.join(command)}\n{capsys.readouterr().err}")
+        # argparse takes shortened options too
+        named = {word.partition("=")[0] for word in arguments[1:] if word.startswith("--")}
+        assert named <= options_of(arguments[0]), f"{page}: {shlex.join(command)}"
     assert seen > 100
 
 

@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeVar
 
 from jielong.data.turns import Notes, as_list, message_of, messages_of, number_of, text_of, tools_of, with_system, wrong
 from jielong.errors import DataError
-from jielong.records import Conversation, Message, Preference, Rating
+from jielong.records import Conversation, Demonstration, Message, Preference, Ranking, Rating
 
-Record = TypeVar("Record", Conversation, Preference, Rating)
+Record = TypeVar("Record", bound=Conversation | Preference | Rating | Ranking | Demonstration)
 
 _ANSWERS = {
     "prompt": ("completion", "response", "answer", "output"),

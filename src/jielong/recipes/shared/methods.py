@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from jielong.data.talks import holds_ratings, read_preferences, read_ratings
+from jielong.data.talks import kinds_held, read_preferences, read_ratings
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.adapters import AdapterConfig
 from jielong.stages.train import TrainStage
@@ -44,8 +44,12 @@ def check_method(method: str) -> None:
 
 
 def kind_of_judgements(path: Path, method: str) -> Literal["preferences", "ratings"]:
-    """How a file's answers are judged; ConfigError where the method cannot learn from single answers."""
-    if not holds_ratings(path):
+    """How a file's answers are judged; ConfigError where the method cannot learn from single answers.
+
+    Of a file with both, KTO takes the single answers, and every other method the pairs.
+    """
+    held = kinds_held(path)
+    if held != {"ratings"} and (method != "kto" or "ratings" not in held):
         return "preferences"
     if method != "kto":
         raise ConfigError(

@@ -145,13 +145,18 @@ def read_all(path: Path, formed: Forms[Record], what: str) -> Reading[Record]:
     """The records of a file; DataError lists those that are wrong, or says that none can be used."""
     tally = Tally()
     found = [formed.record for _, formed in each_record(path, formed, tally)]
+    refuse_wrong(path, tally, found, what)
+    return Reading(found, tally)
+
+
+def refuse_wrong(path: Path, tally: Tally, found: Sequence[object], what: str) -> None:
+    """DataError that lists the wrong records of a file, or says why none is left."""
     if tally.num_problems:
         more = f"\n... and {tally.num_problems - len(tally.problems):,} more records" * (tally.num_problems > 5)
         raise DataError("\n".join(tally.problems) + more)
     if not found:
         why = "; ".join(tally.sentences()[1:]) if tally.num_records else "it is empty"
         raise DataError(f"{path}: holds no {what} that can be used ({why}); expected one JSON object a line")
-    return Reading(found, tally)
 
 
 def read_chats(path: str | Path) -> Reading[Conversation]:

@@ -80,6 +80,24 @@ def pairs_in(one: Preference | Ranking) -> list[Preference]:
     return found
 
 
+def pairs_of_ratings(ratings: Sequence[Rating]) -> list[Preference]:
+    """Each two answers to one prompt, the one with the higher mark as `chosen` and the gap as its margin; equal ones tie.
+
+    An answer that was marked several times has the mean of its marks.
+    """
+    marks: dict[tuple[Message, ...], dict[tuple[Message, ...], list[float]]] = {}
+    for one in ratings:
+        marks.setdefault(one.prompt, {}).setdefault(one.answer, []).append(one.score)
+    found = []
+    for prompt, answers in marks.items():
+        means = [(answer, sum(given) / len(given)) for answer, given in answers.items()]
+        for (a, high), (b, low) in combinations(means, 2):
+            if high < low:
+                a, b, high, low = b, a, low, high
+            found.append(Preference(prompt, a, b, margin=high - low, label=0.5 if high == low else 1.0))
+    return found
+
+
 def preferences_of(data: Mapping[str, Any]) -> Sequence[Formed[Preference]]:
     """The pairs in a record: one of another's form, or all that one of our own judgements makes."""
     if not is_own(data):

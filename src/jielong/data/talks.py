@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from jielong.data.forms import Formed, Record, chat_of
+from jielong.data.forms import Formed, Record, chat_of, is_rating
 from jielong.data.judged import answers_of, is_own, preferences_of, ratings_of
 from jielong.errors import DataError
 from jielong.outside import Line, gathered, listed, parsed, records
@@ -58,6 +58,7 @@ class Tally:
     unread: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     num_problems: int = 0
+    remarks: list[str] = field(default_factory=list)
     encoding: str = "utf-8"
 
     def note(self, line: Line, formed: Formed[Any]) -> None:
@@ -85,6 +86,7 @@ class Tally:
             told.append(f"read as {self.encoding}, which the file seems to be in; if that is wrong, save it as UTF-8")
         told += [f"left out: {places.count:,}, {why} ({places})" for why, places in self.useless.items()]
         told += [f"kept, but odd: {places.count:,}, {what} ({places})" for what, places in self.odd.items()]
+        told += self.remarks
         if self.unread:
             told.append("not read: " + ", ".join(f"{name} ({count:,})" for name, count in self.unread.most_common(8)))
         if self.num_problems:
@@ -170,8 +172,17 @@ def read_preferences(path: str | Path) -> Reading[Preference]:
 
 
 def read_ratings(path: str | Path) -> Reading[Rating]:
-    """The rated answers of a file; DataError lists the records that are wrong, or says that none can be used."""
-    return read_all(Path(path), ratings_of, "rating")
+    """The rated answers of a file, their scores brought to 0 to 1 where any lies outside.
+
+    DataError lists the records that are wrong, or says that none can be used.
+    """
+    found = read_all(Path(path), ratings_of, "rating")
+    scores = [one.score for one in found.records]
+    low, high = min(scores), max(scores)
+    if low >= 0 and high <= 1:
+        return found
+    found.tally.remarks.append(f"scores from {low:g} to {high:g}, which are taken as marks from 0 to 1")
+    return replace(found, records=[replace(r, score=(r.score - low) / ((high - low) or 1)) for r in found.records])
 
 
 def kinds_held(path: Path) -> frozenset[str]:
@@ -180,8 +191,7 @@ def kinds_held(path: Path) -> frozenset[str]:
     for line in records(path):
         data = line.data if isinstance(line.data, dict) else {}  # whoever reads the whole file says what is wrong
         if not is_own(data):
-            is_rating = isinstance(data.get("label"), bool) and "chosen" not in data
-            return frozenset(found or {"ratings" if is_rating else "pairs"})
+            return frozenset(found or {"ratings" if is_rating(data) else "pairs"})
         found |= {"preference": {"pairs"}, "ranking": {"pairs"}, "rating": {"ratings"}}.get(str(data["kind"]), set())
     return frozenset(found)
 

@@ -58,6 +58,11 @@ def kind_of_judgements(path: Path, method: str) -> Literal["preferences", "ratin
     return "ratings"
 
 
+def kind_for_reward(path: Path) -> Literal["preferences", "ratings"]:
+    """How a reward model learns from a file: by its pairs where there are any, else by its marks."""
+    return "ratings" if kinds_held(path) == {"ratings"} else "preferences"
+
+
 def num_answers(path: Path, kind: Literal["preferences", "ratings"]) -> int:
     """The judged answers of a file."""
     return len(read_ratings(path).records) if kind == "ratings" else 2 * len(read_preferences(path).records)

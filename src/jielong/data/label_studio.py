@@ -188,7 +188,7 @@ def _time(annotation: Fields) -> float:
         when = datetime.fromisoformat(said)
     except ValueError:
         annotation.wrong("created_at", "a time such as 2026-01-31T12:00:00Z")
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
 
 
 def _names(result: Fields) -> list[str]:
@@ -196,7 +196,7 @@ def _names(result: Fields) -> list[str]:
     said = result.take("to_name", "")
     if isinstance(said, str):
         return [name.strip() for name in said.split(",")]
-    return list(result.texts("to_name"))
+    return list(result.texts("to_name")) or [""]
 
 
 def _comments(results: Sequence[Fields]) -> Iterator[str]:

@@ -125,7 +125,9 @@ def _compared(
 
 
 def _digest(messages: Sequence[Message]) -> str:
-    return hashlib.blake2b(canonical_json(to_dict(messages)).encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b(
+        canonical_json(to_dict(messages)).encode("utf-8", "surrogatepass"), digest_size=12
+    ).hexdigest()
 
 
 def newest_votes(compared: Sequence[Compared]) -> list[Compared]:

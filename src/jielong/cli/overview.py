@@ -29,6 +29,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "evaluate": "on tasks",
         "judge": "two result files",
         "quality": "of rounded weights",
+        "feedback": "people's judgements",
     },
     "runs": {
         "report": "of a finished run",
@@ -62,6 +63,7 @@ EXAMPLES: Mapping[str, str] = {
     "ask": 'jielong ask models/mine "What is 17 + 4?" --strategy vote:5',
     "evaluate": "jielong evaluate models/mine --task instructions",
     "judge": "jielong judge A/results.jsonl B/results.jsonl --model JUDGE",
+    "feedback": "jielong feedback export judged.jsonl --form trl",
     "library": "jielong library add DIR",
     "spell": "jielong spell models/mine --task questions.jsonl",
     "act": "jielong act runs/household-default-0 --goals 20",

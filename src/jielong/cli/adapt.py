@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jielong.cli.walk import add_walk_options, say_at_once, say_what_next, walk
 from jielong.errors import ConfigError
+from jielong.opening.ports import folder_of
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jielong.recipes.adapt import adapt
 
     recipe = adapt(
-        arguments.model,
+        folder_of(str(arguments.model)),
         source=arguments.source,
         chat=arguments.chat,
         preferences=arguments.preferences,
@@ -75,7 +76,7 @@ def _reward(arguments: argparse.Namespace) -> int:
     say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {arguments.preferences}")
     from jielong.recipes.reward import reward_model
 
-    done = walk(reward_model(arguments.model, arguments.preferences, seed=arguments.seed), arguments)
+    done = walk(reward_model(folder_of(str(arguments.model)), arguments.preferences, seed=arguments.seed), arguments)
     if done is None:
         return 0
     print((done.path / "reward.txt").read_text(encoding="utf-8"))

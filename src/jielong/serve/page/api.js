@@ -171,17 +171,20 @@ export const api = {
   /** @returns {Promise<Prompts>} */
   prompts: () => ask("GET", "/api/judging/prompts"),
 
-  /** @returns {Promise<LearnState>} */
-  learning: () => ask("GET", "/api/learn"),
-  learn: () => ask("POST", "/api/learn", {}),
+  /** @param {string} base @returns {Promise<LearnState>} */
+  learning: (base) => ask("GET", `/api/learn?base=${id(base)}`),
+  /** @param {string} base */
+  learn: (base) => ask("POST", "/api/learn", { base }),
   /** @param {string} attempt @param {"pause" | "resume" | "cancel"} act */
   steerLearning: (attempt, act) => ask("POST", `/api/learn/${id(attempt)}/${act}`, {}),
   /** @param {string} attempt @returns {Promise<DecidingPair>} */
   decidingPair: (attempt) => ask("GET", `/api/learn/${id(attempt)}/pair`),
   /** @param {string} attempt @param {number} n @param {Outcome} outcome @returns {Promise<{ attempt: Attempt }>} */
   decide: (attempt, n, outcome) => ask("POST", `/api/learn/${id(attempt)}/pairs/${n}`, { outcome }),
-  undoLearning: () => ask("POST", "/api/learn/undo", {}),
-  learnEventsUrl: "/api/learn/events",
+  /** @param {string} base */
+  undoLearning: (base) => ask("POST", "/api/learn/undo", { base }),
+  /** @param {string} base */
+  learnEventsUrl: (base) => `/api/learn/events?base=${id(base)}`,
 
   /** @param {string} answer @returns {Promise<Lens>} */
   tokens: (answer) => ask("GET", `/api/turns/${id(answer)}/tokens`),

@@ -69,6 +69,7 @@ export class JudgeView {
     if (had_focus) /** @type {HTMLElement | null} */ (this.tabs.querySelector("[aria-current]"))?.focus();
     fill(this.place, next.element);
     this.drawPills();
+    this.learn.open(judgedModels()[0]);
     next.open();
   }
 
@@ -131,6 +132,7 @@ export class JudgeView {
   choose(changes) {
     choose({ judging: { ...choices.judging, ...changes } });
     this.drawPills();
+    this.learn.open(judgedModels()[0]);
     this.mode.open();
   }
 

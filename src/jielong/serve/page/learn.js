@@ -8,7 +8,7 @@ import { confirmed } from "./dialogs.js";
 import { fill, h } from "./dom.js";
 import { duration, listed, moment, short, size } from "./format.js";
 import { problem } from "./notice.js";
-import { emit } from "./state.js";
+import { emit, modelNamed } from "./state.js";
 import { t } from "./strings.js";
 
 const AT_WORK = ["training", "comparing", "asking"];
@@ -20,10 +20,12 @@ export class LearnPanel {
     this.onAsking = onAsking;
     /** @type {LearnState | null} */
     this.state = null;
-    this.is_paused = false;
+    this.base = "";
     this.counts = h("p", { class: "counts" });
     this.sides = h("p", { class: "hint" });
     this.told = h("div", { class: "told" });
+    /** @type {EventSource | undefined} */
+    this.source = undefined;
     this.errors = h("div", {});
     this.element = h(
       "section",
@@ -31,7 +33,20 @@ export class LearnPanel {
       ...[this.counts, this.sides, this.told, this.errors],
     );
     void this.count();
-    void this.load();
+  }
+
+  /**
+   * Show what this model can learn, where it is on this machine.
+   *
+   * @param {string} base
+   */
+  open(base) {
+    if (base === this.base) return;
+    this.close();
+    this.base = base;
+    this.state = null;
+    fill(this.told);
+    if (modelNamed(base)?.kind === "local") void this.load();
   }
 
   /** The attempt whose pairs wait for the person. */
@@ -47,15 +62,17 @@ export class LearnPanel {
       fill(this.counts, num ? t("learn.kinds", { n: num, kinds: listed(kinds) }) : t("learn.none"));
       const num_blind = Object.values(blind).reduce((sum, one) => sum + one, 0);
       fill(this.sides, num_blind ? t("learn.sides", blind) : "");
-      if (this.state) await this.load(); // the advice may be another one now
     } catch (error) {
       fill(this.counts, problem(error));
     }
   }
 
   async load() {
+    const { base } = this;
     try {
-      this.take(await api.learning());
+      const state = await api.learning(base);
+      if (base !== this.base) return;
+      this.take(state);
       this.listen();
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 404) fill(this.errors, problem(error));
@@ -64,9 +81,8 @@ export class LearnPanel {
 
   listen() {
     if (this.source) return;
-    this.source = new EventSource(api.learnEventsUrl);
-    for (const name of ["message", "learn"])
-      this.source.addEventListener(name, (event) => this.take(JSON.parse(event.data)));
+    this.source = new EventSource(api.learnEventsUrl(this.base));
+    this.source.addEventListener("learn", (event) => this.take(JSON.parse(event.data)));
   }
 
   /** @param {LearnState} state */
@@ -95,7 +111,7 @@ export class LearnPanel {
     const focused = document.activeElement?.getAttribute("data-act");
     fill(
       this.told,
-      attempt ? this.attempt(attempt) : null,
+      attempt ? this.attempt(attempt, Boolean(history.find((one) => one.id === attempt.id)?.is_undone)) : null,
       h(
         "div",
         { class: "learn-act" },
@@ -108,13 +124,14 @@ export class LearnPanel {
       /** @type {HTMLElement | null} */ (this.told.querySelector(`[data-act="${focused}"]`))?.focus();
   }
 
-  /** @param {Attempt} attempt */
-  attempt(attempt) {
+  /** @param {Attempt} attempt @param {boolean} is_undone */
+  attempt(attempt, is_undone) {
     const { state, progress, eta_s, memory_bytes, why, pairs } = attempt;
     const is_training = state === "training" || state === "comparing";
     const { asked: n = 0, least = 0, most = 0 } = pairs ?? {};
     const facts = [
       t("learn.of", { base: attempt.base, method: attempt.method }),
+      ...(attempt.is_paused ? [t("learn.paused")] : []),
       ...(is_training && eta_s ? [t("learn.eta", { time: duration(eta_s) })] : []),
       ...(is_training && memory_bytes ? [t("learn.memory", { size: size(memory_bytes) })] : []),
     ];
@@ -125,7 +142,11 @@ export class LearnPanel {
       h(
         "p",
         { class: "attempt-head" },
-        h("span", { class: `state ${class_name ?? "running"}` }, t(`learn.state.${state}`)),
+        h(
+          "span",
+          { class: `state ${class_name ?? "running"}` },
+          t(is_undone ? "learn.undone" : `learn.state.${state}`),
+        ),
         h("span", { class: "hint" }, facts.join(" · ")),
       ),
       state === "training" || state === "comparing" || state === "asking"
@@ -140,16 +161,11 @@ export class LearnPanel {
   /** @param {Attempt} attempt */
   steering(attempt) {
     const is_training = attempt.state === "training" || attempt.state === "comparing";
-    const act = this.is_paused ? "resume" : "pause";
-    const steer = async () => {
-      await api.steerLearning(attempt.id, act);
-      this.is_paused = act === "pause";
-      this.draw();
-    };
+    const act = attempt.is_paused ? "resume" : "pause";
     return h(
       "div",
       { class: "row" },
-      is_training ? this.button("pause", t(`learn.${act}`), steer) : null,
+      is_training ? this.button("pause", t(`learn.${act}`), () => api.steerLearning(attempt.id, act)) : null,
       this.button("cancel", t("learn.cancel"), () => api.steerLearning(attempt.id, "cancel")),
     );
   }
@@ -158,16 +174,11 @@ export class LearnPanel {
   starting(state) {
     const undo = async () => {
       if (!(await confirmed(t("learn.undo_sure"), t("learn.undo")))) return;
-      await api.undoLearning();
-      await this.load();
+      await api.undoLearning(this.base);
     };
-    const go = async () => {
-      this.is_paused = false;
-      await api.learn();
-      await this.load();
-    };
-    const start = this.button("go", t("learn.go"), go);
+    const start = this.button("go", t("learn.go"), () => api.learn(this.base));
     start.classList.add("primary");
+    start.disabled = !state.is_enough;
     return h("div", { class: "row" }, state.standing ? this.button("undo", t("learn.undo"), undo) : null, start);
   }
 
@@ -177,6 +188,7 @@ export class LearnPanel {
       fill(this.errors);
       try {
         await act();
+        await this.load();
       } catch (error) {
         fill(this.errors, problem(error));
       }
@@ -186,12 +198,14 @@ export class LearnPanel {
 
   close() {
     this.source?.close();
+    this.source = undefined;
   }
 }
 
 /** @param {Attempt} attempt */
 function figures({ figures: found, pairs, state }) {
-  const votes = pairs && !AT_WORK.includes(state) ? { won: pairs.won, lost: pairs.lost, tied: pairs.tied } : {}; // blind until then
+  if (AT_WORK.includes(state)) return null; // whoever votes should not know them
+  const votes = pairs ? { won: pairs.won, lost: pairs.lost, tied: pairs.tied } : {};
   const rows = Object.entries({ ...found, ...votes }).filter(([, value]) =>
     ["number", "string"].includes(typeof value),
   );
@@ -215,11 +229,16 @@ function figures({ figures: found, pairs, state }) {
   );
 }
 
-/** @param {Attempt[]} history */
+/** @param {LearnState["history"]} history */
 function earlier(history) {
   if (history.length === 0) return null;
-  const rows = history.map(({ started, method, state, why }) =>
-    h("li", {}, h("span", { class: "hint" }, moment(started)), ` ${method}: ${t(`learn.state.${state}`)}. ${why}`),
+  const rows = history.map(({ started, method, state, why, is_undone }) =>
+    h(
+      "li",
+      {},
+      h("span", { class: "hint" }, moment(started)),
+      ` ${method}: ${t(is_undone ? "learn.undone" : `learn.state.${state}`)}. ${why}`,
+    ),
   );
   return h("details", {}, h("summary", {}, t("learn.history")), h("ul", { class: "history" }, ...rows));
 }

@@ -114,6 +114,8 @@ export const JUDGING = {
   "learn.state.refused": ["not kept", "未采用"],
   "learn.state.cancelled": ["cancelled", "已取消"],
   "learn.state.failed": ["failed", "失败"],
+  "learn.undone": ["undone", "已撤销"],
+  "learn.paused": ["paused", "已暂停"],
   "learn.says.training": ["It learns beside your chats; they go on.", "学习在后台进行，对话不受影响。"],
   "learn.says.comparing": ["The old and the new model answer the same questions.", "新旧模型正在回答相同的问题。"],
   "learn.says.asking": [

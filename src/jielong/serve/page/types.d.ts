@@ -117,6 +117,7 @@ interface Attempt {
   method: string;
   base: string;
   started: number;
+  is_paused: boolean;
   progress: number;
   eta_s: number | null;
   memory_bytes: number | null;
@@ -129,7 +130,8 @@ interface LearnState {
   standing: unknown;
   advice: string;
   attempt: Attempt | null;
-  history: Attempt[];
+  is_enough: boolean;
+  history: (Attempt & { is_undone: boolean })[];
 }
 interface DecidingPair {
   n: number | null;

@@ -140,6 +140,22 @@ def test_answers_that_are_all_the_same_are_refused_and_leave_nothing(served: Ser
         assert store.newest_talk("judging") == before
 
 
+def test_one_model_is_drawn_hotter_until_its_answers_differ_and_two_models_never(served: Served, folder: Path) -> None:
+    def temperatures(*models: str) -> set[float]:
+        found = set()
+        for seed in range(0, 8000, 1000):
+            sampling = {"max_tokens": 1, "temperature": 0.15, "seed": seed}
+            body = {"prompt": PERU, "models": models, "sampling": sampling}
+            answers = served.page.post("/api/judging/pairs", json=body).json().get("answers", [])
+            with open_store(folder / "conversations.db") as store:
+                found |= {store.turn(one["id"]).sampling["temperature"] for one in answers}
+        return found
+
+    # a first token at 0.15 is nearly always the same one
+    assert temperatures("tiny") & {0.15 * 1.25, 0.15 * 1.5, 0.15 * 1.75}
+    assert temperatures("tiny", "other") == {0.15}
+
+
 def test_a_seed_draws_the_same_answers_again(served: Served) -> None:
     pairs = [drawn(served, sampling={**SHORT, "seed": 5}) for _ in range(2)]
     texts = [sorted(answer["text"] for answer in pair["answers"]) for pair in pairs]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from jielong.serve.chats import Chats, title_of, turn_json
+from jielong.serve.chats import DEFAULTS, Chats, title_of, turn_json
 from jielong.serve.prompts import PROMPTS
 from jielong.serve.refused import Refused
 from jielong.serve.store import Judged, Turn
@@ -21,8 +21,9 @@ from jielong.serve.store import Judged, Turn
 PERSON = "person"
 """The voter, where a request names none: whoever sits before the page."""
 NUM_QUESTIONS = 200
-TRIES = 3
-"""Times that an answer is drawn again because it is the same as another one."""
+TRIES, HOTTER = 4, 0.25
+"""Times that answers are drawn until they differ, and the share of its temperature that one model gets hotter by each time."""
+_DICE = secrets.SystemRandom()
 
 
 class Judging:
@@ -54,28 +55,37 @@ class Judging:
         except BaseException:
             await self.chats.delete(talk.id)
             raise
-        secrets.SystemRandom().shuffle(answers)
+        _DICE.shuffle(answers)
         told = [await asyncio.to_thread(turn_json, turn, turn.content) for turn in answers]
         shown = [{name: one[name] for name in ("id", "text", "html")} for one in told]
         return {"question": question.id, "prompt": prompt, "answers": shown}
 
     async def _written(self, question: Turn, writers: Sequence[str], sampling: Mapping[str, Any]) -> list[Turn]:
-        """An answer of each writer; one that is like another is drawn again. There may be fewer in the end, but two."""
+        """Answers of these writers that differ from each other. There may be fewer in the end, but two.
+
+        Of one model, answers that are missing are drawn again, a little hotter each time. Of two models all are drawn again:
+        to draw one alone until it differs would show the less likely answers of that model, and the likely ones of the other.
+        """
         found: dict[str, Turn] = {}
-        missing = Counter(writers)
+        is_one = len(set(writers)) == 1
         seed, num_drawn = sampling.get("seed"), 0
-        for _ in range(TRIES):
-            # one model after the other: both at once may not fit into memory
-            for model in missing:
-                numbers = range(num_drawn, num_drawn + missing[model])
-                num_drawn += missing[model]
-                seeds = [None if seed is None else seed + n for n in numbers]
+        temperature = sampling.get("temperature", DEFAULTS["temperature"])
+        for n in range(TRIES):
+            if is_one:
+                wanted = {writers[0]: len(writers) - len(found)}
+                sampling = {**sampling, "temperature": temperature * (1 + n * HOTTER)}
+            else:
+                found, wanted = {}, Counter(writers)
+            drawn: list[Turn] = []
+            for model, num in wanted.items():  # one after the other: both models at once may not fit into memory
+                seeds = [None if seed is None else seed + num_drawn + i for i in range(num)]
+                num_drawn += num
                 asked = [self._answer(question, model, {**sampling, "seed": one}) for one in seeds]
-                for turn in await asyncio.gather(*asked):
-                    if turn.content.strip() not in found:
-                        found[turn.content.strip()] = turn
-                        missing[model] -= 1
-            if not missing.total():
+                drawn += await asyncio.gather(*asked)
+            _DICE.shuffle(drawn)  # of two that are the same, either model's may be the one that is kept
+            for turn in drawn:
+                found.setdefault(turn.content.strip(), turn)
+            if len(found) == len(writers):
                 break
         if len(found) < 2:
             raise Refused(

@@ -30,6 +30,7 @@ MODULES = {
     "ask": ("ask",),
     "evaluate": ("evaluate",),
     "judge": ("judge",),
+    "feedback": ("feedback",),
     "library": ("library",),
     "spell": ("spell",),
     "act": ("act",),

@@ -170,6 +170,14 @@ class Judgements:
         told = _Told(talks, turns, tokens)
         return [noun for one in chosen for noun in told.nouns(one)]
 
+    def refuses(self, noun: Judgement) -> str:
+        """Why `add_nouns` would refuse a judgement; "" where it takes it."""
+        try:
+            _Made(noun, self._new_id)
+        except DataError as error:
+            return str(error)
+        return ""
+
     def add_nouns(self, nouns: Iterable[Judgement]) -> int:
         """Keep judgements that came from a file, each with a hidden conversation of its own; how many there are."""
         talks, turns, judged = [], [], []
@@ -269,6 +277,8 @@ class _Made:
         sources = itertools.chain(vote.answers, itertools.repeat(AnswerSource()))
 
         def answer(messages: Sequence[Message]) -> str:
+            if any(m.role != "assistant" or m.tool_calls for m in messages):
+                raise DataError("a judged answer holds calls or turns of others; expected text of the assistant alone")
             text = "\n\n".join(m.text for m in messages if m.role == "assistant")
             return self._turn(self.question, "assistant", text, now, next(sources)).id
 

@@ -179,6 +179,8 @@ def test_a_blind_pair_is_voted_on_told_and_taken_back(tab: Tab, served: Served) 
     next_pair(page, shown)
     assert stats(served)["blind"] == {"left": 0, "right": 1, "tie": 0, "bad": 0}
     expect(page.get_by_role("region", name="Learning")).to_contain_text("1 judgement: 1 pair")
+    expect(page.get_by_role("table", name="Models by your votes").get_by_role("row")).to_have_count(3)
+    assert not violations(page)
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(".last")).to_contain_text("Taken back")
     assert texts(first_pair(page)) == shown and stats(served)["num"] == 0

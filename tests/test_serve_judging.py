@@ -300,8 +300,22 @@ def test_judgements_are_counted_by_kind_and_by_side(folder: Path, tmp_path: Path
             "num": 5,
             "counts": {"rating": 1, "preference": 4, "ranking": 0, "demonstration": 0},
             "blind": {"left": 2, "right": 1, "tie": 0, "bad": 1},
+            "models": [],
         }
         assert sent(served, "GET", "state")["num_judgements"] == 5
+
+
+def test_models_are_tallied_by_the_votes(folder: Path, tmp_path: Path) -> None:
+    with serving((str(folder / "tiny"), str(folder / "other")), tmp_path, memory=Memory(slots=4, length=512)) as served:
+        served.open_page()
+        outcomes = []
+        for n in range(4):
+            pair = drawn(served, f"Question {n}?", models=["tiny", "other"])
+            told = voted(served, pair, "left" if n else "tie")
+            outcomes.append(0.5 if not n else float(told["wrote"][ids_of(pair)[0]] == "tiny"))
+        [group] = sent(served, "GET", "judgements/stats")["models"]
+        won = {model["name"]: model["won"] for model in group["models"]}
+        assert won["tiny"] == pytest.approx(sum(outcomes) / 4) and won["other"] == pytest.approx(1 - sum(outcomes) / 4)
 
 
 def test_a_deleted_conversation_takes_its_judgements_along(served: Served) -> None:

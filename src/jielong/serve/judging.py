@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from jielong.evaluate.feedback import as_json, feedback_of
 from jielong.serve.chats import DEFAULTS, Chats, title_of, turn_json
 from jielong.serve.prompts import PROMPTS
 from jielong.serve.refused import Refused
@@ -173,13 +174,24 @@ class Judging:
         return sum((await asyncio.to_thread(self.judgements.count)).values())
 
     async def stats(self) -> dict[str, Any]:
-        """Judgements by kind, and how often the left and the right answer of a blind pair was preferred."""
+        """Judgements by kind, the sides that were preferred in blind pairs, and the strengths of models.
+
+        `models` are groups of those that were compared with each other, with strengths after Bradley and Terry.
+        """
         counts = await asyncio.to_thread(self.judgements.count)
         pairs = await asyncio.to_thread(partial(self.judgements.all, kind="preference"))
         outcomes = Counter(pair.value["outcome"] for pair in pairs if pair.value.get("is_blind"))
         kinds = {kind: counts.get(kind, 0) for kind in ("rating", "preference", "ranking", "demonstration")}
         blind = {outcome: outcomes[outcome] for outcome in ("left", "right", "tie", "bad")}
-        return {"num": sum(counts.values()), "counts": kinds, "blind": blind}
+        return {
+            "num": sum(counts.values()),
+            "counts": kinds,
+            "blind": blind,
+            "models": await asyncio.to_thread(self._models),
+        }
+
+    def _models(self) -> Any:
+        return as_json(feedback_of(self.judgements.nouns(with_ids=False)))["groups"]
 
     async def _told(self, judged: Judged) -> dict[str, Any]:
         wrote = {id: (await asyncio.to_thread(self.store.turn, id)).model for id in judged.answers}

@@ -6,7 +6,7 @@
 import { api, ApiError } from "./api.js";
 import { confirmed } from "./dialogs.js";
 import { fill, h } from "./dom.js";
-import { duration, listed, moment, short, size } from "./format.js";
+import { duration, listed, moment, percent, short, size } from "./format.js";
 import { problem } from "./notice.js";
 import { emit, modelNamed } from "./state.js";
 import { t } from "./strings.js";
@@ -23,6 +23,7 @@ export class LearnPanel {
     this.base = "";
     this.counts = h("p", { class: "counts" });
     this.sides = h("p", { class: "hint" });
+    this.models = h("div", { class: "strengths" });
     this.told = h("div", { class: "told" });
     /** @type {EventSource | undefined} */
     this.source = undefined;
@@ -30,7 +31,7 @@ export class LearnPanel {
     this.element = h(
       "section",
       { class: "learn", "aria-label": t("learn.title") },
-      ...[this.counts, this.sides, this.told, this.errors],
+      ...[this.counts, this.sides, this.models, this.told, this.errors],
     );
     void this.count();
   }
@@ -57,11 +58,12 @@ export class LearnPanel {
 
   async count() {
     try {
-      const { num, counts, blind } = await api.judgementStats();
+      const { num, counts, blind, models } = await api.judgementStats();
       const kinds = KINDS.filter((kind) => counts[kind]).map((kind) => t(`learn.kind.${kind}`, { n: counts[kind] }));
       fill(this.counts, num ? t("learn.kinds", { n: num, kinds: listed(kinds) }) : t("learn.none"));
       const num_blind = Object.values(blind).reduce((sum, one) => sum + one, 0);
       fill(this.sides, num_blind ? t("learn.sides", blind) : "");
+      fill(this.models, ...models.map(strengths));
     } catch (error) {
       fill(this.counts, problem(error));
     }
@@ -109,6 +111,7 @@ export class LearnPanel {
     const { attempt, advice, history } = state;
     const is_at_work = attempt !== null && AT_WORK.includes(attempt.state);
     const focused = document.activeElement?.getAttribute("data-act");
+    const opened = [...this.told.querySelectorAll("details[open]")].map((one) => one.className);
     fill(
       this.told,
       attempt ? this.attempt(attempt, Boolean(history.find((one) => one.id === attempt.id)?.is_undone)) : null,
@@ -120,6 +123,7 @@ export class LearnPanel {
       ),
       earlier(history.filter((one) => one.id !== attempt?.id)),
     );
+    for (const one of this.told.querySelectorAll("details")) one.open = opened.includes(one.className);
     if (focused && this.told.isConnected)
       /** @type {HTMLElement | null} */ (this.told.querySelector(`[data-act="${focused}"]`))?.focus();
   }
@@ -202,6 +206,45 @@ export class LearnPanel {
   }
 }
 
+/**
+ * How strong models are by the votes: the share that each has won, and its strength with a 95% interval.
+ *
+ * @param {ModelGroup} group
+ */
+function strengths({ models, reference }) {
+  const heads = [t("bar.model"), t("strength.compared"), t("strength.won"), t("strength.strength")];
+  const rows = models.map(({ name, comparisons, won, strength: { mean, low, high } }) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, modelNamed(name)?.title ?? name),
+      h("td", {}, short(comparisons)),
+      h("td", {}, percent(won)),
+      h(
+        "td",
+        {},
+        name === reference ? t("strength.reference") : `${bound(mean)} (${bound(low, "−∞")} – ${bound(high, "∞")})`,
+      ),
+    ),
+  );
+  return h(
+    "div",
+    { class: "wide-table", tabindex: 0, role: "region", "aria-label": t("strength.title") },
+    h(
+      "table",
+      {},
+      h("caption", {}, t("strength.title")),
+      h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))),
+      h("tbody", {}, ...rows),
+    ),
+  );
+}
+
+/** @param {number | null} value @param {string} [none] */
+function bound(value, none = "?") {
+  return value === null ? none : value.toFixed(2).replace("-", "−");
+}
+
 /** @param {Attempt} attempt */
 function figures({ figures: found, pairs, state }) {
   if (AT_WORK.includes(state)) return null; // whoever votes should not know them
@@ -212,7 +255,7 @@ function figures({ figures: found, pairs, state }) {
   if (rows.length === 0) return null;
   return h(
     "details",
-    {},
+    { class: "all-figures" },
     h("summary", {}, t("learn.figures")),
     h(
       "dl",
@@ -240,5 +283,10 @@ function earlier(history) {
       ` ${method}: ${t(is_undone ? "learn.undone" : `learn.state.${state}`)}. ${why}`,
     ),
   );
-  return h("details", {}, h("summary", {}, t("learn.history")), h("ul", { class: "history" }, ...rows));
+  return h(
+    "details",
+    { class: "earlier" },
+    h("summary", {}, t("learn.history")),
+    h("ul", { class: "history" }, ...rows),
+  );
 }

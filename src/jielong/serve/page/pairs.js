@@ -13,7 +13,14 @@ import { modelNamed } from "./state.js";
 import { t } from "./strings.js";
 import { supply } from "./supply.js";
 
-/** @typedef {{ id: string, n: number, prompt: string, answers: { text: string, html: string }[] }} Deciding */
+/**
+ * @typedef {object} Deciding  a pair of an attempt to learn
+ * @property {string} id
+ * @property {number} n
+ * @property {string} prompt
+ * @property {DecidingPair["messages"]} before  what was said before the question
+ * @property {{ text: string, html: string }[]} answers
+ */
 
 const ahead = new Ahead("pairs", () => 2);
 
@@ -43,6 +50,7 @@ export class Pairs {
     this.made_for = "";
     this.said = "";
     this.why = h("p", { class: "hint why" });
+    this.before = h("dl", { class: "turns-before" });
     this.question = h("div", { class: "asked" });
     this.pair = h("div", { class: "pair" });
     this.last = h("div", { class: "last" });
@@ -61,6 +69,7 @@ export class Pairs {
       ...[
         this.why,
         this.last,
+        this.before,
         this.question,
         this.pair,
         h("div", { class: "bar-below" }, votes, others),
@@ -127,8 +136,8 @@ export class Pairs {
   async nextDeciding() {
     const attempt = this.learn.asking;
     if (!attempt) return null;
-    const { n, prompt, left, right, attempt: ended } = await api.decidingPair(attempt.id);
-    if (n !== null) return { id: attempt.id, n, prompt, answers: [left, right] };
+    const { n, prompt, messages, left, right, attempt: ended } = await api.decidingPair(attempt.id);
+    if (n !== null) return { id: attempt.id, n, prompt, before: messages.slice(0, -1), answers: [left, right] };
     if (ended) this.learn.takeAttempt(ended);
     return null;
   }
@@ -139,6 +148,7 @@ export class Pairs {
     this.element.classList.toggle("deciding", is_deciding);
     this.why.textContent = t(is_deciding ? "learn.deciding" : "judge.blind");
     this.why.hidden = Boolean(this.said) && !is_deciding;
+    fill(this.before, ...(this.deciding?.before ?? []).map(said));
     fill(this.question, shown ? h("div", { class: "bubble" }, shown.prompt) : null);
     const sides = /** @type {const} */ (["judge.left", "judge.right"]);
     this.pair.style.minHeight = shown ? "" : `${this.pair.offsetHeight}px`; // nothing moves while others are written
@@ -245,6 +255,12 @@ export class Pairs {
       this.is_busy = false;
     }
   }
+}
+
+/** A turn that came before. @param {DecidingPair["messages"][number]} message */
+function said({ role, text }) {
+  const who = /** @type {const} */ ({ system: "sampling.system", user: "question.yours", assistant: "judge.answer" });
+  return h("div", {}, h("dt", {}, t(who[role])), h("dd", {}, text));
 }
 
 /** Whether the arrow keys belong to something that is scrolled by them. */

@@ -104,7 +104,16 @@ interface Judged {
   created: number;
 }
 interface ToldJudgement { judgement: Judged; wrote: Record<string, string>; num: number }
-interface JudgementStats { num: number; counts: Record<JudgedKind, number>; blind: Record<Outcome, number> }
+interface JudgementStats {
+  num: number;
+  counts: Record<JudgedKind, number>;
+  blind: Record<Outcome, number>;
+  models: ModelGroup[];
+}
+interface ModelGroup {
+  reference: string;
+  models: { name: string; comparisons: number; won: number; strength: { mean: number | null; low: number | null; high: number | null } }[];
+}
 
 interface DrawnAnswer { id: string; text: string; html: string }
 interface Drawn { question: string; prompt: string; answers: DrawnAnswer[] }
@@ -136,6 +145,7 @@ interface LearnState {
 interface DecidingPair {
   n: number | null;
   prompt: string;
+  messages: { role: "system" | "user" | "assistant"; text: string }[];
   left: { text: string; html: string };
   right: { text: string; html: string };
   attempt?: Attempt;

@@ -47,5 +47,6 @@ export function editBetter(answers) {
       resolve(is_written ? { rejected: chosen.id, text } : null);
     });
     field.focus();
+    field.select();
   });
 }

@@ -29,6 +29,7 @@ MODULES = {
     "ask": ("ask",),
     "evaluate": ("evaluate",),
     "judge": ("judge",),
+    "learn": ("learn",),
     "library": ("library",),
     "spell": ("spell",),
     "act": ("act",),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from jielong import stopping
 from jielong.cli.given import check_paths, fault_of_user
+from jielong.cli.overview import overview
 from jielong.cli.parsing import Parser
 from jielong.errors import JielongError
 from jielong.report.terminal import plain_streams
@@ -42,6 +43,7 @@ MODULES = {
     "lineage": ("lineage",),
     "tensorboard": ("tensorboard",),
     "estimate": ("estimate",),
+    "completion": ("completion",),
 }
 """The modules of this room that add commands, by `add_parser`, and the commands of each."""
 
@@ -57,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else argv
+    if not words:
+        print(overview(), end="", file=sys.stderr)
+        return 2
     arguments = build_parser(words[0] if words else "").parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
@@ -86,9 +91,7 @@ def _command(argv: Sequence[str] | None) -> int:
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
     """The parser of all commands; of a command that is named its module's alone, as what others import takes long."""
-    parser: argparse.ArgumentParser = Parser(
-        prog="jielong", description="From raw text to an assistant, on one machine. Start with: jielong quickstart"
-    )
+    parser: argparse.ArgumentParser = Parser(prog="jielong")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in [name for name, its in MODULES.items() if command in its] or MODULES:

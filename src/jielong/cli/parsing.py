@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from jielong.cli.overview import EXAMPLES, overview
 from jielong.errors import did_you_mean
 
 
@@ -16,6 +17,13 @@ class Parser(argparse.ArgumentParser):
 
     By itself argparse hands it up to the parser of the whole program, whose usage names none of the command's options.
     """
+
+    def format_help(self) -> str:
+        """The help of a command begins with an example; that of the program is an overview."""
+        name = self.prog.partition(" ")[2]
+        if not name:
+            return overview()
+        return (f"example: {EXAMPLES[name]}\n\n" if name in EXAMPLES else "") + super().format_help()
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does, with the words of the command line beside what they mean, as `words`."""

@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
     searched = spell.add_argument_group("search")
     searched.add_argument(
         "--method",
-        choices=METHODS,
+        choices=tuple(METHODS),
         default="opro",
         help="a model's own proposals (default), a rewarded policy over words, or words drawn by chance: the control",
     )

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     words = Words(locale_language())
     spec = long_name(arguments.base or str(newest_run(arguments.runs)))
     base, base_path = served_name(spec), folder_of(spec)
-    home = attempts.home_of(arguments.runs, base, base_path)
+    home = attempts.home_of(arguments.runs, base_path)
     newest = attempts.newest(home)
     if arguments.what == "undo":
         gone, now = standing.undo(home), standing.standing(home)
@@ -118,12 +118,12 @@ def _go_on(home: Path, folder: Path, words: Words) -> int:
 def _watch(folder: Path, words: Words) -> None:
     """Show how far the child is until it is done; ConfigError where it was paused or ended elsewhere."""
     from jielong.learning import attempt as attempts
-    from jielong.learning import pressing
+    from jielong.learning import telling
 
     said = ""
     is_live = sys.stdout.isatty()
     while True:
-        told = pressing.attempt_json(folder)
+        told = telling.attempt_json(folder)
         if told["state"] not in attempts.AT_WORK:
             break
         if told["is_paused"]:
@@ -196,9 +196,9 @@ def _say_end(attempt: Attempt, words: Words) -> int:
 
 def _say_status(home: Path, folder: Path, words: Words) -> None:
     from jielong.learning import attempt as attempts
-    from jielong.learning import pressing, standing
+    from jielong.learning import standing, telling
 
-    told, attempt = pressing.attempt_json(folder), attempts.read(folder)
+    told, attempt = telling.attempt_json(folder), attempts.read(folder)
     paused = f" ({words('paused')})" if told["is_paused"] else ""
     print(
         words("status", id=attempt.id, state=attempt.state, method=attempt.method, progress=told["progress"]) + paused

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from jielong.errors import ConfigError, DataError, did_you_mean
 from jielong.evaluate.statistics import wilson
@@ -105,15 +104,6 @@ def plan(judged: Judged, method: str = "auto") -> Plan:
     if steps[-1] == "kto":
         _refuse_one_kind(thumbs_of(policy))
     return Plan(steps, policy, judge, held_out, tuple(_left_out(judged, policy, steps)))
-
-
-def advice(judged: Judged, method: str = "auto") -> dict[str, Any]:
-    """What `plan` would say, as JSON: whether there is enough, by which method it would be learned, or why not."""
-    try:
-        found = plan(judged, method)
-    except DataError as error:
-        return {"is_enough": False, "method": None, "why": str(error)}
-    return {"is_enough": True, "method": found.method, "why": " ".join(found.notes)}
 
 
 def thumbs_of(part: Part) -> list[Thumb]:

@@ -21,7 +21,7 @@ from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.learning.standing import held
 from jielong.outside import Fields
 from jielong.records import Judgement, judgement_from, judgement_to
-from jielong.runs import canonical_json, read_json, write_json, write_text
+from jielong.runs import canonical_json, read_json, run_around, write_json, write_text
 
 STATES = ("training", "comparing", "asking", "promoted", "refused", "cancelled", "failed")
 AT_WORK = ("training", "comparing")
@@ -61,11 +61,16 @@ class Attempt:
     seed: int = 0
 
 
-def home_of(runs: Path, base: str, base_path: Path) -> Path:
-    """The folder of all attempts of a base, told apart from others of its name by where it lies."""
-    where = hashlib.blake2b(str(base_path.resolve()).encode("utf-8", "surrogateescape"), digest_size=3).hexdigest()
-    name = re.sub(r"[^\w.-]+", "-", base).strip("-.") or "model"
-    return runs / FOLDER / f"{name[:100]}-{where}"
+def home_of(runs: Path, base_path: Path) -> Path:
+    """The folder of all attempts of the model in `base_path`, named after its run and stage, or its folder.
+
+    A part of the name is made from where the model lies, as others may be called alike.
+    """
+    path, run = base_path.resolve(), run_around(base_path)
+    name = path.name if run is None else "-".join((run.path.name, *path.relative_to(run.path.resolve()).parts[:1]))
+    where = hashlib.blake2b(str(path).encode("utf-8", "surrogateescape"), digest_size=3).hexdigest()
+    plain = re.sub(r"[^\w.-]+", "-", name)[:100].strip("-.") or "model"
+    return runs / FOLDER / f"{plain}-{where}"
 
 
 def begin(home: Path, attempt: Attempt, judgements: Sequence[Judgement]) -> Path:

@@ -7,6 +7,7 @@ probability alpha at most, whenever one looks or stops (Ville 1939). Ties, and v
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ def alpha_of(press: int) -> float:
     return BUDGET * 6 / (math.pi * press) ** 2
 
 
+@functools.cache
 def evidence(won: int, lost: int) -> float:
     """2 times the integral over p from 1/2 to 1 of (2p)^won (2 - 2p)^lost; a whole number divided by another, so exact.
 
@@ -65,6 +67,7 @@ def verdict(tally: Tally, alpha: float, num_pairs: int = MOST) -> str:
     return "refused" if left <= 0 or chance_left(tally, alpha, left) < TOO_SLIM else ""
 
 
+@functools.cache
 def chance_left(tally: Tally, alpha: float, left: int) -> float:
     """How likely the evidence suffices after `left` more decided votes of which each is won with `HOPED`."""
     needed = next((w for w in range(left + 1) if evidence(tally.won + w, tally.lost + left - w) >= 1 / alpha), None)

@@ -1,4 +1,4 @@
-"""The button: an attempt begun, its child started, paused, gone on with, cancelled; and all of it as JSON.
+"""The button: an attempt begun, its child started, paused, gone on with, cancelled.
 
 The server and the command line do the same here. Nothing lives in either of them: whoever looks reads the attempt's files.
 """
@@ -8,15 +8,15 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jielong.errors import CheckpointError, ConfigError, DataError, NotFoundError, ResourceError
-from jielong.learning import asking, standing
 from jielong.learning import attempt as attempts
-from jielong.learning.advice import Plan, advice, plan
+from jielong.learning import standing
+from jielong.learning.advice import Plan, plan
 from jielong.learning.attempt import Attempt
 from jielong.learning.child import LOCK, LOG, PROCESS
 from jielong.learning.judged import lineage_of, sort_judgements
@@ -34,7 +34,7 @@ def press(
     """Begin an attempt and its child; its folder. DataError where the judgements are not enough, ResourceError for memory."""
     judged = sort_judgements(judgements)
     known = plan(judged, method)
-    home = attempts.home_of(runs, base, base_path)
+    home = attempts.home_of(runs, base_path)
     memory_bytes = memory_of(base_path, known)
     figures = {
         "judgements": judged.counts(),
@@ -80,13 +80,14 @@ def start(folder: Path) -> None:
     """Start a child for the attempt, in a session of its own: it goes on when the server or the terminal ends."""
     try:
         with (folder / LOG).open("ab") as log:
-            subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "jielong.learning.child", str(folder.resolve())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+        threading.Thread(target=process.wait, daemon=True).start()  # a child that nobody waits for stays as a zombie
     except OSError as error:
         raise ResourceError(f"the training of {folder} cannot be started ({error.strerror})") from error
 
@@ -150,77 +151,3 @@ def folder_of(home: Path, id: str) -> Path:
     if found is None:
         raise NotFoundError(f"there is no attempt {id!r:.60}")
     return found
-
-
-# As JSON ---------------------------------------------------------------------------------------------------------------
-
-
-def told(home: Path, base: str, judgements: Sequence[Judgement], method: str = "auto") -> dict[str, Any]:
-    """All about learning of one base."""
-    judged = sort_judgements(judgements)
-    return {"counts": judged.counts(), "advice": advice(judged, method), **told_of_attempts(home, base)}
-
-
-def told_of_attempts(home: Path, base: str) -> dict[str, Any]:
-    """What the files say: which model stands, the newest attempt, and those before it."""
-    folders = attempts.attempts(home)
-    current = standing.standing(home)
-    known = {p.attempt: p for p in standing.promotions(home)}
-    return {
-        "base": base,
-        "standing": standing_json(home, current) if current else None,
-        "attempt": attempt_json(folders[-1]) if folders else None,
-        "history": [
-            {**_head(attempts.read(folder)), "is_undone": bool(folder.name in known and known[folder.name].undone_at)}
-            for folder in reversed(folders)
-        ],
-    }
-
-
-def standing_json(home: Path, id: str) -> dict[str, Any]:
-    """The model that stands, and what it was made from."""
-    attempt = attempts.read(home / id)
-    return {
-        "attempt": id,
-        "name": learned_name(attempt.base),
-        "method": attempt.method,
-        "at": attempt.ended,
-        "lineage": {**attempt.lineage, "ids": len(attempt.lineage.get("ids", ()))},
-    }
-
-
-def learned_name(base: str) -> str:
-    """What a server calls the model that stands in place of a base."""
-    return f"{base}-learned"
-
-
-def attempt_json(folder: Path) -> dict[str, Any]:
-    """An attempt, and how far it is."""
-    attempt = attempts.read(folder)
-    progress = attempts.progress_of(folder)
-    is_over = attempt.state not in attempts.AT_WORK
-    return {
-        **_head(attempt),
-        "is_paused": attempt.state in attempts.AT_WORK and (attempt.is_paused or not _is_alive(folder, attempt)),
-        "progress": 1.0 if is_over else progress["progress"],
-        "eta_s": None if is_over else progress["eta_s"],
-        "note": "" if is_over else progress["note"],
-        "memory_bytes": attempt.memory_bytes,
-        "figures": attempt.figures,
-        "pairs": asking.pairs_json(folder, attempt),
-    }
-
-
-def _is_alive(folder: Path, attempt: Attempt) -> bool:
-    """Whether a child is at work, or will be: a new one takes seconds to begin."""
-    return is_at_work(folder) or time.time() - _started(folder, attempt) < 10
-
-
-def _started(folder: Path, attempt: Attempt) -> float:
-    log = folder / LOG
-    return max(attempt.started, log.stat().st_mtime if log.exists() else 0.0)
-
-
-def _head(attempt: Attempt) -> dict[str, Any]:
-    names = ("id", "state", "method", "base", "started", "ended", "why", "against")
-    return {name: getattr(attempt, name) for name in names}

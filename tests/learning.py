@@ -40,9 +40,7 @@ def written(number: int, answer: str, instead_of: str = "") -> Demonstration:
 def pairs(count: int, seed: int = 0) -> list[Judgement]:
     """Blind pairs of a voter who wants English sentences, with sides at random."""
     dice = random.Random(seed)
-    return [
-        pair(n, f"The capital is Lima {n}.", f"0123456789 {n} 秘鲁", left=dice.randint(0, 1)) for n in range(count)
-    ]
+    return [pair(n, f"The capital is Lima {n}.", f"0123456789 {n} 秘鲁", left=dice.randint(0, 1)) for n in range(count)]
 
 
 def until_over(folder: Path, limit_s: float = 240.0) -> dict[str, Any]:

@@ -395,7 +395,7 @@ def test_a_stage_trains_plain_and_notes_it_where_what_is_compiled_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(picking, "COMPILE_S", 0.0)
-    monkeypatch.setattr(picking, "compiled_like_plain", lambda *_: False)
+    monkeypatch.setattr(picking, "compiled_matches_eager", lambda *_: False)
     recipe = change(household("smoke"), ["demonstrations.episodes=60"])
     run = run_recipe(replace(recipe, stages=recipe.stages[:4], searches=(), model=""), tmp_path)
     assert read_json(run.path / "copy" / "picked.json")["compile"] is False

@@ -17,7 +17,6 @@ from jielong.errors import ConfigError, DataError, NotFoundError
 from jielong.learning import asking, pressing, standing, telling
 from jielong.learning import attempt as attempts
 from jielong.learning.deciding import LEAST
-from jielong.learning.training import adapter_of
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def copied(asked, tmp_path) -> Path:
 
 def digest_of(folder: Path) -> dict[str, str]:
     """The bytes of an adapter, by file."""
-    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(adapter_of(folder).iterdir())}
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted((folder / attempts.ADAPTER).iterdir())}
 
 
 def vote_as(folder: Path, likes_candidate: float, seed: int = 0) -> attempts.Attempt:

@@ -81,15 +81,17 @@ def test_written_answers_alone_leave_the_judge_no_prompts_and_the_policy_all_of_
 
 
 def test_too_few_are_refused_with_how_many_more():
-    with pytest.raises(DataError, match=r"there are \d comparisons of two answers, of which about \d\d more are needed; or"):
+    with pytest.raises(
+        DataError, match=r"there are \d comparisons of two answers, of which about \d\d more are needed; or"
+    ):
         plan(sort_judgements(pairs(12)))
-    with pytest.raises(DataError, match="too few judgements.* written answers"):
+    with pytest.raises(DataError, match=r"too few judgements.* written answers"):
         plan(sort_judgements(pairs(80)), "sft")
 
 
 def test_many_judgements_of_few_prompts_are_refused():
     some = [pair(n % 3, f"better {n}", f"worse {n}") for n in range(100)]
-    with pytest.raises(DataError, match="judge answers to about .* other prompts"):
+    with pytest.raises(DataError, match=r"judge answers to about .* other prompts"):
         plan(sort_judgements(some))
 
 
@@ -101,7 +103,7 @@ def test_thumbs_that_are_all_up_or_all_down_are_refused():
 
 def test_a_voter_who_contradicts_himself_is_refused():
     both_ways = [one for n in range(100) for one in (pair(n, "a", "b", at=1), pair(n, "b", "a", at=2))]
-    with pytest.raises(DataError, match="of 100 pairs .* 100 \\(100%\\) were judged the other way"):
+    with pytest.raises(DataError, match=r"of 100 pairs .* 100 \(100%\) were judged the other way"):
         plan(sort_judgements(both_ways))
 
 

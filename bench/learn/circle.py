@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -31,38 +30,50 @@ class Circle:
     server: Server
     judge: Judge
     items: Sequence[Item]
+    num: int
+    """Judgements before the button is pressed."""
     method: str = "auto"
     given: Counter[str] = field(default_factory=Counter)
     attempt: dict[str, Any] = field(default_factory=dict)
     to_gate_s: float = 0.0
 
     def post(self, path: str, **body: Any) -> Any:
+        return self._sent(path, body).raise_for_status().json()
+
+    def _sent(self, path: str, body: dict[str, Any]) -> Any:
         response = self.server.page.post(f"/api/{path}", json=body, timeout=600)
-        if response.status_code != 200:
+        if response.status_code not in (200, 409):
             raise RuntimeError(f"{path}: {response.status_code} {response.text[:500]}")
-        return response.json()
+        return response
 
     def get(self, path: str) -> Any:
         return self.server.page.get(f"/api/{path}", timeout=600).raise_for_status().json()
 
     def judge_all(self) -> None:
-        """One judgement of each question."""
+        """Judge questions until there are as many judgements as are wanted.
+
+        A question to which the model says one thing alone is no pair: the judge writes the better answer if that one is bad.
+        """
         for item in self.items:
-            pair = self.post("judging/pairs", prompt=text_of(item), sampling=SAMPLING)
-            left, right = pair["answers"]
+            if self.given.total() >= self.num:
+                return
+            response = self._sent("judging/pairs", {"prompt": text_of(item), "sampling": SAMPLING})
+            if response.status_code == 409:
+                continue
+            left, right = response.json()["answers"]
             outcome = verdict(self.judge, Seen(item, left["text"], right["text"]))
             if outcome == "bad":
                 self.write(item, left["id"])
             else:
                 self.vote([left["id"], right["id"]], outcome)
 
-    def write(self, item: Item, instead_of: str) -> None:
+    def write(self, item: Item, rejected: str) -> None:
         """Give the answer as the judge would have it."""
-        self.post(f"turns/{instead_of}/better", text=self.judge.written(item))
+        self.post("judgements/demonstrations", rejected=rejected, answer=self.judge.written(item))
         self.given["written"] += 1
 
     def vote(self, answers: Sequence[str], outcome: Outcome) -> None:
-        self.post("judgements", kind="preference", answers=answers, value={"outcome": outcome, "is_blind": True})
+        self.post("judgements", kind="preference", answers=answers, value={"outcome": outcome})
         self.given[outcome] += 1
 
     def learn(self) -> None:
@@ -107,10 +118,9 @@ def circles(setting: Setting, name: str, judge: Judge) -> Iterator[Circle]:
 
 def circle_in(setting: Setting, folder: Path, judge: Judge, seed: int) -> Circle:
     """One circle whose files lie in this folder."""
-    items = world_items(seed, judge.kinds)[: setting.judgements]
-    random.Random(seed).shuffle(items)
+    items = world_items(seed, judge.kinds)
     with Server(setting.model, folder, "--length", "512", "--runs", str(folder / "runs")) as server:
-        return Circle(server, judge, items, setting.method).run()
+        return Circle(server, judge, items, setting.judgements, setting.method).run()
 
 
 def rows_of(name: str, found: Sequence[Circle], seeds: tuple[int, ...], wanted_minutes: float) -> list[Row]:

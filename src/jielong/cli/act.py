@@ -17,7 +17,6 @@ def add_parser(commands: Any) -> None:
         help="let a model reach goals in a household told in text",
         description=__doc__,
         usage="jielong act [MODEL] [OPTION ...]",
-        epilog="example: jielong act --policy solver --goals 3 --language en --show",
     )
     actor = act.add_argument_group("who acts")
     actor.add_argument(

@@ -40,7 +40,6 @@ def add_parser(commands: Any) -> None:
         help="answer a question with a strategy, such as a vote; say what it cost",
         description=__doc__,
         usage="jielong ask MODEL QUESTION [OPTION ...]",
-        epilog="example: jielong ask MODEL 'What is 17 times 23?' --strategy vote:n=5 --show",
     )
     asked = ask.add_argument_group("what is asked")
     asked.add_argument("model", metavar="MODEL", help=MODEL_HELP)

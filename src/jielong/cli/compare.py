@@ -122,9 +122,10 @@ def _stages(spec: str) -> list[Asked]:
 
 def _model(spec: str, name: str) -> Asked:
     """A model folder, a run, or a stage of one, under a name."""
-    from jielong.runs import find_model, run_around
+    from jielong.opening.ports import folder_of
+    from jielong.runs import run_around
 
-    folder = find_model(Path(spec))
+    folder = folder_of(spec)
     run = run_around(folder)
     # a run's models lie in RUN/STAGE/steps/STEP/model
     inside = folder.absolute().relative_to(run.path).parts if run else ()

@@ -28,7 +28,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="FLOPs, memory and time of a model shape or a recipe, without running it",
         description=__doc__,
         usage="jielong estimate SHAPE|RECIPE [OPTION ...]",
-        epilog="example: jielong estimate num_hidden_layers=8,hidden_size=512 --tokens 1e9",
     )
     parser.add_argument(
         "what",

@@ -50,7 +50,6 @@ def add_parser(commands: Any) -> None:
         help="measure a model, and what a strategy gains",
         description=__doc__,
         usage="jielong evaluate MODEL --task TASK [OPTION ...]",
-        epilog="example: jielong evaluate MODEL --task sums --limit 100 --against vote:n=5",
     )
     measured = parser.add_argument_group("what is measured")
     measured.add_argument("model", metavar="MODEL", help=MODEL_HELP)

@@ -28,7 +28,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "fields",
         help="list what of a recipe can be set, or find the field that a word means",
         description=__doc__,
-        epilog="example: jielong fields quickstart learning_rate",
     )
     add_recipe(parser)
     parser.add_argument("word", nargs="?", metavar="WORD", help="only fields that this word may mean, such as lr")

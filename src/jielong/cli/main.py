@@ -31,6 +31,7 @@ MODULES = {
     "evaluate": ("evaluate",),
     "judge": ("judge",),
     "learn": ("learn",),
+    "feedback": ("feedback",),
     "library": ("library",),
     "spell": ("spell",),
     "act": ("act",),

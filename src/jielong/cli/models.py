@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from jielong.errors import CheckpointError, ConfigError, DataError, ResourceError
 from jielong.opening.models import WEIGHTS, open_engine
+from jielong.opening.ports import folder_of
 from jielong.outside import own_file
 from jielong.runs import find_model, is_run, named_stage
 
@@ -91,7 +92,7 @@ def quality(arguments: argparse.Namespace) -> int:
     """Say what keeping the weights in another form costs; exit code 0."""
     from jielong.evaluate.quality import compare, own_text, windows
 
-    folder = find_model(arguments.model, arguments.stage)
+    folder = folder_of(str(arguments.model), arguments.stage)
     room = {"slots": 16, "length": 512}
     exact, tokenizer = open_engine(folder, "float32", **room)
     rounded, _ = open_engine(folder, arguments.weights or "int8", **room)
@@ -203,7 +204,7 @@ def _say(folder: Path) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    source, name = find_model(arguments.source, arguments.stage), _name_of(arguments.source, arguments.stage)
+    source, name = folder_of(str(arguments.source), arguments.stage), _name_of(arguments.source, arguments.stage)
     if arguments.format == "hf":
         out = _free(arguments.out or Path("exports") / name, arguments.force)
         if arguments.dtype:
@@ -226,7 +227,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _extend(arguments: argparse.Namespace) -> int:
-    source, positions = find_model(arguments.source, arguments.stage), arguments.positions
+    source, positions = folder_of(str(arguments.source), arguments.stage), arguments.positions
     name = f"{_name_of(arguments.source, arguments.stage)}-{positions}"
     out = _free(arguments.out or Path("models") / name, arguments.force)
     _save_again(source, out, "float32", positions)
@@ -279,7 +280,7 @@ def _repository(address: str) -> str:
 def _push(arguments: argparse.Namespace) -> int:
     from jielong.model.adapter_files import is_adapter
 
-    source = find_model(arguments.source, arguments.stage)
+    source = folder_of(str(arguments.source), arguments.stage)
     if not arguments.target.startswith(HUB):
         out = _free(Path(arguments.target), arguments.force)
         _copy(source, out)

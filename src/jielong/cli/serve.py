@@ -19,12 +19,6 @@ from jielong.cli.tools import add_options, means_of
 from jielong.errors import ConfigError
 from jielong.opening.ports import MODEL_HELP, default_store, newest_run
 
-EXAMPLE = """examples:
-  jielong serve                                    the newest run, at http://127.0.0.1:8000
-  jielong serve runs/mine models/smollm2           several models, to compare them
-  jielong serve models/smollm2 --library notes.db --tools calculator
-"""
-
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command, among `commands`."""
@@ -32,8 +26,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands.add_parser(
             "serve",
             help="a page to chat with models, and a server that speaks OpenAI's protocol",
-            epilog=EXAMPLE,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
 

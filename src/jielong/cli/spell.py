@@ -23,7 +23,6 @@ def add_parser(commands: Any) -> None:
         help="search for the instruction that makes a model answer best",
         description=__doc__,
         usage="jielong spell MODEL --task FILE [OPTION ...]",
-        epilog="example: jielong spell MODEL --task questions.jsonl --scorings 20",
     )
     asked = spell.add_argument_group("what is asked")
     asked.add_argument("model", metavar="MODEL", help=MODEL_HELP)

@@ -28,7 +28,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="search the fields that a recipe offers, and write the best as a recipe",
         description=__doc__,
         usage="jielong tune RECIPE [OPTION ...]",
-        epilog="example: jielong tune quickstart --stage pretrain --budget 30m --trials 12",
     )
     add_recipe(parser.add_argument_group("what is searched"))
     trials = parser.add_argument_group("trials")

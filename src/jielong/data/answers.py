@@ -20,8 +20,8 @@ from jielong.tokens.chat import Rendered, RenderedAnswer
 class PaddedAnswers(Rows):
     """One answer a row, with its prompt.
 
-    `extra` has "is_desirable" (bool) and "weight" (float32), both (N,) for N answers; the weight is 0 where an answer is
-    padding. With `reference`, how likely each was before training in nats, also "ref_logprobs" (N,). No answer may be
+    `extra` has "is_desirable" (bool), "mark" and "weight" (float32), all (N,) for N answers; the weight is 0 where an answer
+    is padding. With `reference`, how likely each was before training in nats, also "ref_logprobs" (N,). No answer may be
     longer than `length`.
     """
 
@@ -45,6 +45,8 @@ class PaddedAnswers(Rows):
         super().__init__(len(answers), length, answers_per_step, micro_answers, seed, pad_id, rank, world_size)
         self._sequences = Sequences([a.answer for a in answers])
         self._is_desirable = torch.tensor([a.is_desirable for a in answers])
+        marks = [float(a.is_desirable) if a.mark is None else a.mark for a in answers]
+        self._mark = torch.tensor(marks, dtype=torch.float32)
         self._reference = None if reference is None else torch.tensor(list(reference), dtype=torch.float32)
 
     def _make(self, epoch: int | None, rows: NDArray[np.int64]) -> Batch:
@@ -52,7 +54,7 @@ class PaddedAnswers(Rows):
 
     def _extra(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
         index = torch.from_numpy(rows)
-        extra = {"is_desirable": self._is_desirable[index], "weight": torch.ones(len(rows))}
+        extra = {"is_desirable": self._is_desirable[index], "mark": self._mark[index], "weight": torch.ones(len(rows))}
         return extra if self._reference is None else extra | {"ref_logprobs": self._reference[index]}
 
 

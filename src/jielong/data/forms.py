@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeVar
 
 from jielong.data.turns import Notes, as_list, message_of, messages_of, number_of, text_of, tools_of, with_system, wrong
 from jielong.errors import DataError
-from jielong.records import Conversation, Message, Preference, Rating
+from jielong.records import Conversation, Demonstration, Message, Preference, Ranking, Rating
 
-Record = TypeVar("Record", Conversation, Preference, Rating)
+Record = TypeVar("Record", bound=Conversation | Preference | Rating | Ranking | Demonstration)
 
 _ANSWERS = {
     "prompt": ("completion", "response", "answer", "output"),
@@ -309,11 +309,19 @@ def _why_no_pair(preference: Preference, data: Mapping[str, Any]) -> str:
 # Ratings -----------------------------------------------------------------------------------------------------------
 
 
+def is_rating(data: Mapping[str, Any]) -> bool:
+    """Whether a record is one answer with a label or a score, and no pair."""
+    score = data.get("score")
+    is_scored = isinstance(score, int | float) and not isinstance(data.get("label"), bool)
+    return "chosen" not in data and (isinstance(data.get("label"), bool) or is_scored)
+
+
 def rating_of(data: Mapping[str, Any]) -> Formed[Rating]:
-    """A rating from KTO's form, a prompt and its answer with a label that is true or false; its score is 1 or 0."""
+    """A rating from a prompt and its answer with a score of any scale, or in KTO's form with a label: 1 for true, 0 for false."""
     label = data.get("label")
-    if not isinstance(label, bool):
-        raise wrong("'label'", label, "true or false, as KTO has it")
+    is_scored = label is None and data.get("score") is not None
+    if not is_scored and not isinstance(label, bool):
+        raise wrong("'label'", label, "true or false, as KTO has it, or a number as 'score'")
     notes = Notes()
     found = _asked_and_answered(data, notes) or _openai(data, notes)
     if found is None:
@@ -324,6 +332,11 @@ def rating_of(data: Mapping[str, Any]) -> Formed[Rating]:
     if not start or not messages[start:] or messages[-1].role != "assistant":
         raise DataError("a rating needs a prompt, and an answer of the assistant after it")
     useless = "" if any(m.text.strip() or m.tool_calls for m in messages[start:]) else "the answer is empty"
-    unread = [k for k, v in data.items() if k not in {*known, "label", "system", "id"} and v not in (None, "", [], {})]
-    rating = Rating(prompt, messages[start:], float(label))
-    return Formed(rating, "KTO's answers with a label", useless, notes.all_odd(), tuple(unread))
+    unread = [
+        k
+        for k, v in data.items()
+        if k not in {*known, "label", "score", "system", "id"} and v not in (None, "", [], {})
+    ]
+    rating = Rating(prompt, messages[start:], number_of(data, "score", 0.0) if is_scored else float(bool(label)))
+    form = "answers with a score" if is_scored else "KTO's answers with a label"
+    return Formed(rating, form, useless, notes.all_odd(), tuple(unread))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Generic
 
 from jielong.data.forms import Record
-from jielong.records import Message, Preference, Rating, to_dict
+from jielong.data.judged import answers_of
+from jielong.records import Conversation, Message, to_dict
 from jielong.runs import canonical_json
 
 TOLERANCE = 0.01
@@ -67,7 +68,7 @@ def hold_out(records: Sequence[Record], every: int) -> Split[Record]:
 
 def _prompt_of(record: Record) -> str:
     """Everything up to the first answer; a greeting before anybody has asked is part of the prompt."""
-    if isinstance(record, Preference | Rating):
+    if not isinstance(record, Conversation):
         prompt: tuple[Message, ...] = record.prompt
     else:
         messages = record.messages
@@ -79,8 +80,8 @@ def _prompt_of(record: Record) -> str:
 
 
 def _size_of(record: Record) -> float:
-    if isinstance(record, Preference):
-        messages: tuple[Message, ...] = (*record.prompt, *record.chosen, *record.rejected)
+    if isinstance(record, Conversation):
+        messages = record.messages
     else:
-        messages = (*record.prompt, *record.answer) if isinstance(record, Rating) else record.messages
+        messages = (*record.prompt, *(message for answer in answers_of(record) for message in answer))
     return float(sum(len(m.text) + len(canonical_json(to_dict(m.tool_calls))) for m in messages))

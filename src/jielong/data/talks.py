@@ -1,23 +1,24 @@
 """Chats and preferences from files, read to the last record, with a tally of everything that was found on the way.
 
-A file is JSON lines, a JSON list or Parquet, packed or not, in any encoding (`outside`), and its records are in any of the
-forms in `forms`. Each record is rendered while it is read, so that what cannot be trained is told now, with its line. A
-record that is wrong refuses the file, as training on the rest in silence would hide the damage; one that is merely of no
-use is left out and counted.
+A file is JSON lines, a JSON list or Parquet, packed or not, in any encoding (`outside`). Its records are in any of the forms
+in `forms`, or our own judgements (`judged`), of which one may hold several pairs. Each record is rendered while it is read,
+so that what cannot be trained is told now, with its line. A record that is wrong refuses the file, as training on the rest
+in silence would hide the damage; one that is merely of no use is left out and counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from jielong.data.forms import Formed, Record, chat_of, preference_of, rating_of
+from jielong.data.forms import Formed, Record, chat_of, is_rating
+from jielong.data.judged import answers_of, is_own, preferences_of, ratings_of
 from jielong.errors import DataError
 from jielong.outside import Line, gathered, listed, parsed, records
-from jielong.records import Conversation, Message, Preference, Rating
+from jielong.records import Conversation, Judgement, Message, Preference, Rating
 from jielong.tokens.chat import texts
 
 Other = TypeVar("Other")
@@ -57,6 +58,7 @@ class Tally:
     unread: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     num_problems: int = 0
+    remarks: list[str] = field(default_factory=list)
     encoding: str = "utf-8"
 
     def note(self, line: Line, formed: Formed[Any]) -> None:
@@ -84,6 +86,7 @@ class Tally:
             told.append(f"read as {self.encoding}, which the file seems to be in; if that is wrong, save it as UTF-8")
         told += [f"left out: {places.count:,}, {why} ({places})" for why, places in self.useless.items()]
         told += [f"kept, but odd: {places.count:,}, {what} ({places})" for what, places in self.odd.items()]
+        told += self.remarks
         if self.unread:
             told.append("not read: " + ", ".join(f"{name} ({count:,})" for name, count in self.unread.most_common(8)))
         if self.num_problems:
@@ -99,14 +102,20 @@ class Reading(Generic[Record]):
     tally: Tally
 
 
-def each_record(
-    path: Path, formed: Callable[[Mapping[str, Any]], Formed[Record]], tally: Tally
-) -> Iterator[tuple[int, Formed[Record]]]:
-    """Line and record of all that can be used, one after the other; the tally counts the others, wrong ones too."""
+Forms = Callable[[Mapping[str, Any]], Sequence[Formed[Record]]]
+"""All records that one parsed object holds."""
 
-    def rendered(data: Mapping[str, Any]) -> Formed[Record]:
+
+def each_record(path: Path, formed: Forms[Record], tally: Tally) -> Iterator[tuple[int, Formed[Record]]]:
+    """Line and record of all that can be used, one after the other; the tally counts the others, wrong ones too.
+
+    An object that holds several records counts as one.
+    """
+
+    def rendered(data: Mapping[str, Any]) -> Sequence[Formed[Record]]:
         found = formed(data)
-        texts(_messages_of(found.record))
+        for one in found:
+            texts(_messages_of(one.record))
         return found
 
     for line in records(path):
@@ -117,54 +126,74 @@ def each_record(
         except DataError as error:
             tally.refuse(str(error))
             continue
-        tally.note(line, found)
-        if not found.useless:
-            yield line.number, found
+        tally.note(line, found[0])
+        for one in found:
+            if not one.useless:
+                yield line.number, one
 
 
-def _messages_of(record: Conversation | Preference | Rating) -> tuple[Message, ...]:
+def _messages_of(record: Conversation | Judgement) -> tuple[Message, ...]:
     if isinstance(record, Conversation):
         return record.messages
-    if isinstance(record, Rating):
-        return (*record.prompt, *record.answer)
-    return (*record.prompt, *record.chosen, *record.rejected)
+    return (*record.prompt, *(message for answer in answers_of(record) for message in answer))
 
 
-def _read(path: Path, formed: Callable[[Mapping[str, Any]], Formed[Record]], what: str) -> Reading[Record]:
+def one_of(formed: Callable[[Mapping[str, Any]], Formed[Record]]) -> Forms[Record]:
+    """The reader of a form in which an object is one record."""
+    return lambda data: [formed(data)]
+
+
+def read_all(path: Path, formed: Forms[Record], what: str) -> Reading[Record]:
+    """The records of a file; DataError lists those that are wrong, or says that none can be used."""
     tally = Tally()
     found = [formed.record for _, formed in each_record(path, formed, tally)]
+    refuse_wrong(path, tally, found, what)
+    return Reading(found, tally)
+
+
+def refuse_wrong(path: Path, tally: Tally, found: Sequence[object], what: str) -> None:
+    """DataError that lists the wrong records of a file, or says why none is left."""
     if tally.num_problems:
         more = f"\n... and {tally.num_problems - len(tally.problems):,} more records" * (tally.num_problems > 5)
         raise DataError("\n".join(tally.problems) + more)
     if not found:
         why = "; ".join(tally.sentences()[1:]) if tally.num_records else "it is empty"
         raise DataError(f"{path}: holds no {what} that can be used ({why}); expected one JSON object a line")
-    return Reading(found, tally)
 
 
 def read_chats(path: str | Path) -> Reading[Conversation]:
     """The conversations of a file; DataError lists the records that are wrong, or says that none can be used."""
-    return _read(Path(path), chat_of, "conversation")
+    return read_all(Path(path), one_of(chat_of), "conversation")
 
 
 def read_preferences(path: str | Path) -> Reading[Preference]:
-    """The preferences of a file; DataError lists the records that are wrong, or says that none can be used."""
-    return _read(Path(path), preference_of, "preference")
+    """The preferences of a file, those in rankings too; DataError lists what is wrong, or says that none can be used."""
+    return read_all(Path(path), preferences_of, "preference")
 
 
 def read_ratings(path: str | Path) -> Reading[Rating]:
-    """The rated answers of a file; DataError lists the records that are wrong, or says that none can be used."""
-    return _read(Path(path), rating_of, "rating")
+    """The rated answers of a file, their scores brought to 0 to 1 where any lies outside.
+
+    DataError lists the records that are wrong, or says that none can be used.
+    """
+    found = read_all(Path(path), ratings_of, "rating")
+    scores = [one.score for one in found.records]
+    low, high = min(scores), max(scores)
+    if low >= 0 and high <= 1:
+        return found
+    found.tally.remarks.append(f"scores from {low:g} to {high:g}, which are taken as marks from 0 to 1")
+    return replace(found, records=[replace(r, score=(r.score - low) / ((high - low) or 1)) for r in found.records])
 
 
-def holds_ratings(path: Path) -> bool:
-    """Whether the first record of a file is one answer with a label, and no pair."""
+def kinds_held(path: Path) -> frozenset[str]:
+    """Whether a file has "pairs", "ratings" or both to learn from, by its first record, or of our own form by all of them."""
+    found: set[str] = set()
     for line in records(path):
-        try:
-            return parsed(line, lambda data: isinstance(data.get("label"), bool) and "chosen" not in data, path)
-        except DataError:
-            return False  # whoever reads the whole file says what is wrong
-    return False
+        data = line.data if isinstance(line.data, dict) else {}  # whoever reads the whole file says what is wrong
+        if not is_own(data):
+            return frozenset(found or {"ratings" if is_rating(data) else "pairs"})
+        found |= {"preference": {"pairs"}, "ranking": {"pairs"}, "rating": {"ratings"}}.get(str(data["kind"]), set())
+    return frozenset(found)
 
 
 def read_records(path: str | Path, parse: Callable[[Mapping[str, Any]], Other], what: str) -> list[Other]:

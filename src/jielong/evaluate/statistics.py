@@ -88,6 +88,20 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
+def calibration_error(likely: Sequence[float], came: Sequence[float], *, bins: int = 10) -> float:
+    """How far stated probabilities are from what came of them (0 or 1, or a share), on average.
+
+    The expected calibration error of Naeini et al. 2015: in each of equally wide bins, the mean probability less the mean
+    of what came, weighted by how many fall into the bin.
+    """
+    said, seen = np.asarray(likely, dtype=np.float64), np.asarray(came, dtype=np.float64)
+    if not len(said):
+        raise DataError("there is no probability to look at; expected at least one")
+    place = np.minimum((said * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(place, said - seen, minlength=bins)
+    return float(np.abs(gaps).sum() / len(said))
+
+
 def correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:
     """Pearson's correlation; None where there are fewer than two pairs, or either side never changes."""
     if len(xs) < 2 or len(set(xs)) < 2 or len(set(ys)) < 2:

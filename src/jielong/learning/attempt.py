@@ -30,6 +30,8 @@ OPEN = (*AT_WORK, "asking")
 """States that are not the last one."""
 
 FOLDER, FILE, JUDGEMENTS, PROGRESS = "learned", "attempt.json", "judgements.jsonl", "progress.json"
+ADAPTER = "adapter"
+"""The folder of the candidate as it was compared, in the attempt's."""
 VERSION = 1
 
 

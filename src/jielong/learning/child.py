@@ -15,7 +15,7 @@ from pathlib import Path
 from jielong import stopping
 from jielong.errors import JielongError
 from jielong.learning import attempt as attempts
-from jielong.learning.attempt import Attempt
+from jielong.learning.attempt import ADAPTER, Attempt
 from jielong.runs import now_s, write_json
 
 LOCK, PROCESS, LOG = ".working", "process.json", "log.txt"
@@ -69,7 +69,7 @@ def work(folder: Path) -> None:
     """Train, compare, and leave the attempt refused or asking."""
     from jielong.learning.advice import plan
     from jielong.learning.judged import sort_judgements
-    from jielong.learning.training import adapter_of, recipe_of, train
+    from jielong.learning.training import recipe_of, train, trained_in
 
     attempt = attempts.read(folder)
     if attempt.state not in attempts.AT_WORK:
@@ -81,18 +81,17 @@ def work(folder: Path) -> None:
         train(recipe_of(folder, base, known, attempt.seed), folder, display)
         attempt = attempts.change(folder, only_in=("training",), state="comparing")
     if attempt.state == "comparing":
-        _compare(folder, attempt, known, adapter_of(folder))
+        _compare(folder, attempt, known, trained_in(folder))
 
 
 def _compare(folder: Path, attempt: Attempt, known: object, adapter: Path) -> None:
     from jielong.learning import asking
     from jielong.learning.advice import Plan
     from jielong.learning.gate import Models, pass_gate
-    from jielong.learning.training import adapter_of
 
     assert isinstance(known, Plan)
     home, base = folder.parent, Path(attempt.base_path)
-    stands = adapter_of(home / attempt.against) if attempt.against else base
+    stands = home / attempt.against / ADAPTER if attempt.against else base
     began_s = now_s()
 
     def tell(share: float, note: str) -> None:

@@ -6,7 +6,10 @@ attempt as soon as it is there, so a comparison that was ended goes on.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
+import shutil
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ import torch
 
 from jielong.learning import asking, regression, taste
 from jielong.learning.advice import Plan, chance_of_side
+from jielong.learning.attempt import ADAPTER
 from jielong.learning.deciding import LEAST, MOST
 from jielong.learning.fresh import Writer, Written
 from jielong.learning.judged import Pair, Texts, text_of
@@ -24,7 +28,7 @@ from jielong.model import adapter_files
 from jielong.model.hf import load_language_model
 from jielong.model.transformer import LanguageModel
 from jielong.records import Message
-from jielong.runs import derive_seed
+from jielong.runs import derive_seed, read_json, write_directory, write_json
 from jielong.tokens.chat import render_prompt, render_rating
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.machine import bf16_is_right
@@ -47,6 +51,12 @@ SHORTEST, LONGEST = 48, 256
 
 MOST_HELD_OUT = 256
 """Held-out pairs whose log-probabilities are looked at."""
+
+STRENGTHS = (1.0, 0.75, 0.5, 0.35)
+"""Shares of the adapter's effect that are tried."""
+
+WRITING = 0.9
+"""The share of the comparison that goes by while answers are written."""
 
 LENGTH = 2048
 """Positions that are looked at of a model with more."""
@@ -74,41 +84,69 @@ def pass_gate(
 ) -> Outcome:
     """Compare the candidate and prepare the pairs; `tell` hears the share that is done, and with what."""
     tokenizer = Tokenizer.load(models.base)
-    limit = answer_limit(plan, tokenizer)
-    draws = _draws(plan, seed)
-    fixed = regression.fixed_prompts()
-    work = _Work(2 * (len(draws) + len(fixed)), tell)
-    longest = _longest([f.prompt for f in fixed], tokenizer, regression.MAX_TOKENS)
-    longest = max(longest, _longest(draws, tokenizer, limit))
-
-    def write(model: Path, *, is_base: bool, name: str, file: Path) -> tuple[list[Written], list[Written]]:
-        writer = Writer(model, longest, work.done)
-        prompts = [f.prompt for f in fixed]
-        regressing = writer.answers(file, prompts, regression.MAX_TOKENS, temperature=0.0, seed=0) if is_base else []
-        own = derive_seed(seed, name)
-        own_draws = writer.answers(folder / f"{name}.json", draws, limit, temperature=TEMPERATURE, seed=own)
-        return regressing, own_draws
-
-    base_file = home / "base-answers.json"
-    if models.stands == models.base:
-        before, stands = write(models.base, is_base=True, name="stands", file=base_file)
-    else:
-        prompts = [f.prompt for f in fixed]
-        before = Writer(models.base, longest, work.done).answers(
-            base_file, prompts, regression.MAX_TOKENS, temperature=0.0, seed=0
-        )
-        _, stands = write(models.stands, is_base=False, name="stands", file=base_file)
-    after, candidate = write(models.candidate, is_base=True, name="candidate", file=folder / "regression.json")
+    limit, draws = answer_limit(plan, tokenizer), _draws(plan, seed)
+    prompts = [f.prompt for f in regression.fixed_prompts()]
+    longest = max(_longest(prompts, tokenizer, regression.MAX_TOKENS), _longest(draws, tokenizer, limit))
+    work = _Work(2 * (len(draws) + len(prompts)), tell)
+    base = Writer(models.base, longest, work.done)
+    before = _fixed(base, home / "base-answers.json")
+    stands_by = base if models.stands == models.base else Writer(models.stands, longest, work.done)
+    stands = _fresh(stands_by, folder / "stands.json", draws, limit, derive_seed(seed, "stands"))
+    del base, stands_by
     judged = [*plan.policy.pairs, *plan.judge.pairs, *plan.held_out.pairs]
-    figures: dict[str, Any] = {"regression": regression.summary(fixed, before, after, judged)}
+    candidate_by, figures = _mildest(folder, models, before, judged, longest, work)
+    candidate = _fresh(candidate_by, folder / "candidate.json", draws, limit, derive_seed(seed, "candidate"))
+    del candidate_by
     pairs = _pairs(draws, stands, candidate, seed)
-    tell(0.9, "held-out pairs")
+    tell(WRITING, "held-out pairs")
     figures["fresh"] = {"answers": len(draws), "different": len(pairs)}
-    figures["held_out"], figures["judge"] = _by_models(models, plan, tokenizer, draws, stands, candidate, seed)
+    chosen = dataclasses.replace(models, candidate=folder / ADAPTER)
+    figures["held_out"], figures["judge"] = _by_models(chosen, plan, tokenizer, draws, stands, candidate, seed)
     why = reason(figures)
     if not why:
         asking.write_pairs(folder, pairs[:MOST])
     return Outcome(why, figures)
+
+
+def _mildest(
+    folder: Path, models: Models, before: Sequence[Written], judged: Sequence[Pair], longest: int, work: _Work
+) -> tuple[Writer, dict[str, Any]]:
+    """The candidate at the greatest of `STRENGTHS` at which nothing got worse, else at the last; and the regression set's figures.
+
+    A part of the way from the base to a fine-tuned model keeps most of what was learned and loses less of what was known
+    (Wortsman et al. 2022, arXiv 2109.01903).
+    """
+    fixed = regression.fixed_prompts()
+    for strength in STRENGTHS:
+        adapter = folder / f"strength-{strength:g}"
+        if not adapter.exists():
+            write_directory(adapter, functools.partial(_weaken, models.candidate, strength))
+        writer = Writer(adapter, longest, work.done)
+        after = _fixed(writer, folder / f"regression-{strength:g}.json")
+        found = regression.changes(fixed, before, after, judged)
+        if not any(change.is_worse for change in found):
+            break
+    write_directory(folder / ADAPTER, functools.partial(_weaken, models.candidate, strength))
+    return writer, {"regression": regression.summary(before, after, found), "adapter": {"strength": strength}}
+
+
+def _weaken(adapter: Path, strength: float, folder: Path) -> None:
+    """Write the adapter with so much of its effect into an empty folder."""
+    shutil.copytree(adapter, folder, dirs_exist_ok=True)
+    config = read_json(folder / "adapter_config.json")
+    patterns = {name: strength * alpha for name, alpha in config.get("alpha_pattern", {}).items()}
+    weakened = {"lora_alpha": strength * config["lora_alpha"], "alpha_pattern": patterns}
+    write_json(folder / "adapter_config.json", {**config, **weakened})
+
+
+def _fixed(writer: Writer, file: Path) -> list[Written]:
+    """A model's answers to the regression set; the likeliest ones, so the same each time."""
+    prompts = [f.prompt for f in regression.fixed_prompts()]
+    return writer.answers(file, prompts, regression.MAX_TOKENS, temperature=0.0, seed=0)
+
+
+def _fresh(writer: Writer, file: Path, draws: Sequence[Texts], limit: int, seed: int) -> list[Written]:
+    return writer.answers(file, draws, limit, temperature=TEMPERATURE, seed=seed)
 
 
 def reason(figures: dict[str, Any]) -> str:
@@ -136,14 +174,14 @@ def reason(figures: dict[str, Any]) -> str:
 
 
 class _Work:
-    """Counts answers, of which there are `total`; they are nine tenths of the comparison."""
+    """Counts answers, of which there are `total`; they are most of the comparison."""
 
     def __init__(self, total: int, tell: Callable[[float, str], None]) -> None:
         self._total, self._tell, self._count = max(1, total), tell, 0
 
     def done(self, count: int) -> None:
         self._count += count
-        self._tell(min(0.9, 0.9 * self._count / self._total), "fresh answers")
+        self._tell(min(WRITING, WRITING * self._count / self._total), "fresh answers")
 
 
 def answer_limit(plan: Plan, tokenizer: Tokenizer) -> int:

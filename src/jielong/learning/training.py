@@ -57,7 +57,7 @@ def train(recipe: Recipe, folder: Path, display: Display) -> Path:
     return find_model(run.path, recipe.model)
 
 
-def adapter_of(folder: Path) -> Path:
+def trained_in(folder: Path) -> Path:
     """The adapter that an attempt's finished training ended with."""
     return find_model(folder / FOLDER)
 

@@ -7,15 +7,16 @@ exactly as they would be trained on: rendered, with the marks of the chat templa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jielong.data.forms import Formed, chat_of, is_plain_text, preference_of
+from jielong.data.forms import chat_of, is_plain_text
+from jielong.data.judged import is_own, preferences_of
 from jielong.data.sources import look_through
-from jielong.data.talks import Tally, each_record
+from jielong.data.talks import Forms, Tally, each_record, one_of
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.outside import HEAD_BYTES, opened, records
 from jielong.records import Conversation, Preference
@@ -107,11 +108,11 @@ def inspect(
     if not begin:
         return Inspected(str(path), "an empty file", 0, ["it holds no record"])
     data = next((line.data for line in begin if isinstance(line.data, dict)), {})
-    if "chosen" in data and "rejected" in data:
-        return _records(path, "preferences", preference_of, tokenizer, context, num_shown, progress)
+    if is_own(data) or ("chosen" in data and "rejected" in data):
+        return _records(path, "preferences", preferences_of, tokenizer, context, num_shown, progress)
     if is_plain_text(data):
         return _texts(path, num_shown)
-    return _records(path, "chats", chat_of, tokenizer, context, num_shown, progress)
+    return _records(path, "chats", one_of(chat_of), tokenizer, context, num_shown, progress)
 
 
 def _gguf(path: Path) -> Inspected:
@@ -198,7 +199,7 @@ def _texts(path: Path, num_shown: int) -> Inspected:
 def _records(
     path: Path,
     what: str,
-    formed: Callable[[Mapping[str, Any]], Formed[Any]],
+    formed: Forms[Any],
     tokenizer: Tokenizer | None,
     context: int,
     num_shown: int,
@@ -255,7 +256,7 @@ def _records(
     return Inspected(str(path), what, usable, findings, shown, figures)
 
 
-def _trained_on_first(path: Path, formed: Callable[[Mapping[str, Any]], Formed[Any]]) -> Tokenizer | None:
+def _trained_on_first(path: Path, formed: Forms[Any]) -> Tokenizer | None:
     """A tokenizer of our own for the first records; None where none of them can be used."""
 
     def said() -> Iterator[str]:

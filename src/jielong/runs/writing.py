@@ -42,21 +42,25 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, is_private: bool = False) -> None:
     """`write_bytes` of a text in UTF-8."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"), is_private=is_private)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write aside, sync, rename: a reader sees the old file or the new one, never half."""
+def write_bytes(path: Path, data: bytes, *, is_private: bool = False) -> None:
+    """Write aside, sync, rename: a reader sees the old file or the new one, never half. A private file is its owner's alone."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with aside.open("wb") as file:
+        with open(aside, "wb", opener=_open_private if is_private else None) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+
+
+def _open_private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
 
 
 def write_json(path: Path, data: Any) -> None:

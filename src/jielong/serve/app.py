@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,12 +24,14 @@ from jielong.serve.markdown import render
 from jielong.serve.metrics import Metrics
 from jielong.serve.models import Memory, Models
 from jielong.serve.refusing import add_handlers
-from jielong.serve.routes import chats, learn, lens, library, openai, runs, state
+from jielong.serve.routes import chats, judging, learn, lens, library, openai, runs, state
 from jielong.serve.store import open_store
 from jielong.serve.watching import Watcher
 
 WAITING_A_SLOT = 8
 """Requests that may wait for each slot of a model."""
+UNJUDGED_S = 7 * 24 * 3600.0
+"""Answers that were drawn to be judged and never were are kept so long."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ async def opened(settings: Settings, tell: Callable[[str], None]) -> AsyncIterat
         store = await asyncio.to_thread(open_store, settings.store)
         stack.callback(store.close)
         await asyncio.to_thread(store.interrupted)
+        await asyncio.to_thread(store.judgements.delete_sealed, time.time() - UNJUDGED_S)
         served = Chats(store, models)
         given = await stack.enter_async_context(open_means(settings.means, Person(served.approve, tell)))
         handed = served.handed = Handed(given)
@@ -98,6 +102,6 @@ def _guarded(hall: Hall, gate: Gate) -> Guard:
     )
     app.state.hall, app.state.gate = hall, gate
     add_handlers(app)
-    for module in (openai, chats, lens, library, runs, learn, state):
+    for module in (openai, chats, judging, learn, lens, library, runs, state):
         app.include_router(module.router)
     return Guard(app, gate)

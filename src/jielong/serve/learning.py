@@ -14,6 +14,7 @@ from typing import Any
 from jielong.errors import ConfigError, JielongError
 from jielong.learning import asking, pressing, standing, telling
 from jielong.learning import attempt as attempts
+from jielong.learning.attempt import ADAPTER
 from jielong.opening.ports import served_name
 from jielong.serve.models import Model, Models
 from jielong.serve.store import Store
@@ -30,8 +31,6 @@ class Learning:
         self._models, self._store, self._runs = models, store, runs
         self._supply: dict[str, Any] = {}
         self._supplied_s = -1e9
-        self._adapters: dict[Path, Path] = {}
-        """Attempt -> its adapter, whose sums are looked at once."""
 
     async def run(self) -> None:
         """Keep the models that stand in the list, until cancelled."""
@@ -49,14 +48,7 @@ class Learning:
             seen.add(model.folder)
             home = attempts.home_of(self._runs, model.folder)
             id = standing.standing(home) if home.is_dir() else ""
-            self._models.stand(model.name, telling.learned_name(model.name), self._adapter(home / id) if id else None)
-
-    def _adapter(self, folder: Path) -> Path:
-        from jielong.learning.training import adapter_of
-
-        if folder not in self._adapters:
-            self._adapters[folder] = adapter_of(folder)
-        return self._adapters[folder]
+            self._models.stand(model.name, telling.learned_name(model.name), home / id / ADAPTER if id else None)
 
     def base(self, name: str | None) -> Model:
         """The model that is to learn: the one of that name, or the default; of a learned one, what it was made from."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jielong.data.judged import pairs_of_ratings
 from jielong.data.shards import Shards
 from jielong.errors import DataError
 from jielong.stages.parts import read_conversations, read_preferences, read_ratings
@@ -48,13 +49,16 @@ class FolderMaterial:
         return talks
 
     def pairs(self, part: Part) -> list[RenderedPair]:
-        return [render_preference(p, self.tokenizer) for p in read_preferences(self._file(part))]
+        """Comparisons, or of ratings each two answers to one prompt, with the gap of their marks as the margin."""
+        file = self._file(part)
+        found = pairs_of_ratings(read_ratings(file)) if self.holds == "ratings" else read_preferences(file)
+        return [render_preference(p, self.tokenizer) for p in found]
 
     def answers(self, part: Part) -> list[RenderedAnswer]:
         """Single answers from ratings, desirable from 0.5 on, or both of each pair, but for ties."""
         if self.holds == "ratings":
             ratings = read_ratings(self._file(part))
-            return [render_rating(r.prompt, r.answer, r.score >= 0.5, self.tokenizer) for r in ratings]
+            return [render_rating(r.prompt, r.answer, r.score, self.tokenizer) for r in ratings]
         found = []
         for pair in self.pairs(part):
             if pair.label != 0.5:

@@ -46,10 +46,14 @@ class RenderedPair:
 
 @dataclass(frozen=True)
 class RenderedAnswer:
-    """One answer with its prompt, and whether it is one to learn from or one to avoid."""
+    """One answer with its prompt, whether it is one to learn from or one to avoid, and its mark from 0 to 1.
+
+    Where nobody gave a mark it is 1 for the former and 0 for the latter.
+    """
 
     answer: Rendered
     is_desirable: bool
+    mark: float | None = None
 
 
 def _text(message: Message) -> str:
@@ -184,10 +188,10 @@ def render_preference(preference: Preference, tokenizer: Tokenizer) -> RenderedP
 
 
 def render_rating(
-    prompt: Sequence[Message], answer: Sequence[Message], is_desirable: bool, tokenizer: Tokenizer
+    prompt: Sequence[Message], answer: Sequence[Message], mark: float, tokenizer: Tokenizer
 ) -> RenderedAnswer:
-    """A prompt and one answer, as those of a preference are."""
-    return RenderedAnswer(_answered(prompt, answer, tokenizer), is_desirable)
+    """A prompt and one answer, as those of a preference are; from a mark of 0.5 on it is one to learn from."""
+    return RenderedAnswer(_answered(prompt, answer, tokenizer), mark >= 0.5, mark)
 
 
 def _answered(prompt: Sequence[Message], answer: Sequence[Message], tokenizer: Tokenizer) -> Rendered:

@@ -51,11 +51,16 @@ class AnswersConfig(RowsConfig):
     def _source(self, part: Part, given: Given) -> tuple[PaddedAnswers, list[str]]:
         """The answers of a part that fit into rows, and what a person should know of the others."""
         answers, num_dropped = self._fitting(part, given)
-        if part == "train" and len({a.is_desirable for a in answers}) == 1:
-            kind = "desirable" if answers[0].is_desirable else "undesirable"
-            raise DataError(f"all {len(answers)} answers are {kind}; KTO learns from answers of both kinds")
+        if part == "train":
+            self._check(answers)
         notes = [f"{num_dropped} answers are longer than {self.length} tokens and left out"] if num_dropped else []
         return self._rows_of(answers, part, given), notes
+
+    def _check(self, answers: Sequence[RenderedAnswer]) -> None:
+        """DataError where nothing can be learned from answers that are all alike."""
+        if len({a.is_desirable for a in answers}) == 1:
+            kind = "desirable" if answers[0].is_desirable else "undesirable"
+            raise DataError(f"all {len(answers)} answers are {kind}; KTO learns from answers of both kinds")
 
     def _others(self, part: Part, given: Given) -> PaddedAnswers:
         """Each prompt with the answer to another, in the same order as the answers."""
@@ -82,6 +87,25 @@ class AnswersConfig(RowsConfig):
             rank=given.ranks.rank,
             world_size=given.ranks.size,
         )
+
+
+@dataclass(frozen=True)
+class MarksConfig(AnswersConfig):
+    """How marked answers become steps of a reward model: `rows_per_step` of them, each a row of at most `length` tokens."""
+
+    def build(self, given: Given) -> Feed:
+        """Steps of the material's answers."""
+        source, notes = self._source("train", given)
+        checks: Sequence[Batch] = ()
+        try:
+            checks = held_out(self._source("held_out", given)[0], CHECK_ROWS * 4)
+        except DataError as error:
+            notes.append(f"the held-out loss is not looked at: {error}")
+        return Feed(source, checks, notes)
+
+    def _check(self, answers: Sequence[RenderedAnswer]) -> None:
+        if len({a.mark for a in answers}) == 1:
+            raise DataError(f"all {len(answers)} answers have one mark; a reward model learns from different ones")
 
 
 def _cut(answer: RenderedAnswer, length: int) -> Rendered:

@@ -134,9 +134,12 @@ class RowsConfig(SourceConfig):
 
     def build(self, given: Given) -> Feed:
         """Rows of whatever the material holds."""
-        kinds = {"tokens": self._documents, "chats": self._chats, "preferences": self._pairs}
-        if given.material.holds not in kinds:
-            raise ConfigError(f"rows are made of text, chats or preferences, not of {given.material.holds}")
+        kinds = {
+            "tokens": self._documents,
+            "chats": self._chats,
+            "preferences": self._pairs,
+            "ratings": self._pairs,
+        }
         return kinds[given.material.holds](given)
 
     def steps(self, epochs: float, given: Given) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from jielong.data.talks import holds_ratings, read_preferences, read_ratings
+from jielong.data.talks import kinds_held, read_preferences, read_ratings
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.adapters import AdapterConfig
 from jielong.stages.train import TrainStage
@@ -44,14 +44,23 @@ def check_method(method: str) -> None:
 
 
 def kind_of_judgements(path: Path, method: str) -> Literal["preferences", "ratings"]:
-    """How a file's answers are judged; ConfigError where the method cannot learn from single answers."""
-    if not holds_ratings(path):
+    """How a file's answers are judged; ConfigError where the method cannot learn from single answers.
+
+    Of a file with both, KTO takes the single answers, and every other method the pairs.
+    """
+    held = kinds_held(path)
+    if held != {"ratings"} and (method != "kto" or "ratings" not in held):
         return "preferences"
     if method != "kto":
         raise ConfigError(
             f"{path} holds single answers with a label, from which {method} cannot learn; take --method kto, or give pairs"
         )
     return "ratings"
+
+
+def kind_for_reward(path: Path) -> Literal["preferences", "ratings"]:
+    """How a reward model learns from a file: by its pairs where there are any, else by its marks."""
+    return "ratings" if kinds_held(path) == {"ratings"} else "preferences"
 
 
 def num_answers(path: Path, kind: Literal["preferences", "ratings"]) -> int:

@@ -59,6 +59,11 @@ class BestOf(Strategy):
 
     `weighted` adds the scores of all samples that agree and takes the answer with the highest sum, which is a vote in
     which better samples count more (Li et al. 2022, arXiv 2206.02336); scores must then not be negative.
+
+    It is the baseline of every training on preferences: with a reward model as the scorer (`--reward` on the command line)
+    it is as good as that model can tell. Where no two answers have equal scores, its Kullback-Leibler divergence from a
+    single sample is at most log n - (n - 1) / n (Stiennon et al. 2020, arXiv 2009.01325, app. G.3; Beirami et al. 2024,
+    arXiv 2401.01879): 1.2 nats for n = 8. That is met where every answer is rare.
     """
 
     n: int = 9

@@ -30,6 +30,7 @@ MODULES = {
     "ask": ("ask",),
     "evaluate": ("evaluate",),
     "judge": ("judge",),
+    "learn": ("learn",),
     "feedback": ("feedback",),
     "library": ("library",),
     "spell": ("spell",),

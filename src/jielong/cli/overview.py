@@ -14,6 +14,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "train": {
         "run": "a recipe; own texts",
         "adapt": "fine-tune a model",
+        "learn": "from judgements",
         "tune": "search for settings",
         "fields": "settings of a recipe",
         "estimate": "cost, before training",
@@ -64,6 +65,7 @@ EXAMPLES: Mapping[str, str] = {
     "evaluate": "jielong evaluate MODEL --task sums --limit 100 --against vote:n=5",
     "judge": "jielong judge A/results.jsonl B/results.jsonl --model JUDGE",
     "feedback": "jielong feedback export judged.jsonl --form trl",
+    "learn": "jielong learn --base models/mine",
     "library": "jielong library add DIR",
     "spell": "jielong spell MODEL --task questions.jsonl --scorings 20",
     "act": "jielong act --policy solver --goals 3 --language en --show",

@@ -18,12 +18,13 @@ from jielong.serve.access import Access, Gate, Guard
 from jielong.serve.answering import Handed
 from jielong.serve.chats import Chats
 from jielong.serve.hall import Hall
+from jielong.serve.learning import Learning
 from jielong.serve.limits import Limits
 from jielong.serve.markdown import render
 from jielong.serve.metrics import Metrics
 from jielong.serve.models import Memory, Models
 from jielong.serve.refusing import add_handlers
-from jielong.serve.routes import chats, judging, lens, library, openai, runs, state
+from jielong.serve.routes import chats, judging, learn, lens, library, openai, runs, state
 from jielong.serve.store import open_store
 from jielong.serve.watching import Watcher
 
@@ -72,7 +73,10 @@ async def opened(settings: Settings, tell: Callable[[str], None]) -> AsyncIterat
         given = await stack.enter_async_context(open_means(settings.means, Person(served.approve, tell)))
         handed = served.handed = Handed(given)
         limits = Limits(max_running=settings.memory.slots, max_waiting=WAITING_A_SLOT * settings.memory.slots)
-        hall = Hall(models, store, served, handed, limits, metrics, settings.runs, settings.language)
+        learning = Learning(models, store, settings.runs)
+        hall = Hall(models, store, served, handed, limits, metrics, learning, settings.runs, settings.language)
+        following = asyncio.create_task(learning.run())
+        stack.callback(following.cancel)
         stack.push_async_callback(models.close)
         if settings.watched is not None:
             watching = asyncio.create_task(Watcher(settings.watched, models).run())
@@ -98,6 +102,6 @@ def _guarded(hall: Hall, gate: Gate) -> Guard:
     )
     app.state.hall, app.state.gate = hall, gate
     add_handlers(app)
-    for module in (openai, chats, judging, lens, library, runs, state):
+    for module in (openai, chats, judging, learn, lens, library, runs, state):
         app.include_router(module.router)
     return Guard(app, gate)

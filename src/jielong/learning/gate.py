@@ -23,7 +23,7 @@ from jielong.learning.advice import Plan, chance_of_side
 from jielong.learning.attempt import ADAPTER
 from jielong.learning.deciding import LEAST, MOST
 from jielong.learning.fresh import Writer, Written
-from jielong.learning.judged import Pair, Texts, text_of
+from jielong.learning.judged import Pair, Texts, prompt_key, text_of
 from jielong.model import adapter_files
 from jielong.model.hf import load_language_model
 from jielong.model.transformer import LanguageModel
@@ -43,7 +43,7 @@ BELIEVED = 0.05
 TEMPERATURE = 0.8
 """As the page draws answers where nobody says otherwise."""
 
-MOST_DRAWS, SPARE = 10, 1.3
+MOST_DRAWS, SPARE = 10, 1.6
 """Answers to one prompt at most, and how many more are drawn than pairs are needed, as equal ones are skipped."""
 
 SHORTEST, LONGEST = 48, 256
@@ -195,8 +195,11 @@ def answer_limit(plan: Plan, tokenizer: Tokenizer) -> int:
 
 
 def _draws(plan: Plan, seed: int) -> list[Texts]:
-    """Held-out prompts, each so often that there are enough pairs, in an order of chance that begins with each one once."""
-    prompts = list(plan.held_out.prompts.values())
+    """Prompts that the policy never saw, so often that there are enough pairs, in an order of chance that begins with each once.
+
+    The judge's are among them: a person does not mind which answers a head was fitted to, and more prompts show more.
+    """
+    prompts = [*plan.held_out.prompts.values(), *plan.judge.prompts.values()]
     count = min(MOST_DRAWS, max(1, math.ceil(SPARE * MOST / len(prompts))))
     generator = torch.Generator().manual_seed(derive_seed(seed, "draws") % 2**63)
     rounds = [torch.randperm(len(prompts), generator=generator).tolist() for _ in range(count)]
@@ -295,7 +298,8 @@ def _judge(
     right = sum(better > worse for better, worse in scores)
     p_chance = chance_of_side(right, len(scores)) / 2 if 2 * right > len(scores) else 1.0
     old, new = ({w.prompt: w.text for w in side} for side in (stands, candidate))
-    both = [i for i in old if i in new and old[i].strip() and new[i].strip()]
+    held_out = plan.held_out.prompts
+    both = [i for i in old if i in new and old[i].strip() and new[i].strip() and prompt_key(draws[i]) in held_out]
     fresh = [(draws[i], (Message("assistant", side[i]),)) for i in both for side in (old, new)]
     told = head.score(features(fresh)).view(-1, 2).tolist() if fresh else []
     by_prompt: dict[tuple[str, ...], list[float]] = {}

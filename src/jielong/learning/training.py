@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,15 @@ from jielong.learning.advice import Plan, thumbs_of
 from jielong.recipes.adapt import adapt
 from jielong.records import Message, to_dict
 from jielong.runs import Run, canonical_json, find_model, write_text
-from jielong.stages.estimating import estimate_stages
 from jielong.stages.execute import run_recipe
-from jielong.stages.recipe import Display, Recipe
-from jielong.stages.train import TrainStage
-from jielong.train.machine import Machine
+from jielong.stages.recipe import Display, Recipe, change
 
 FOLDER = "training"
 """The run's, in the attempt's."""
+
+
+SFT_RATE = 1e-4
+"""A fifth of what `adapt` takes: a few dozen answers that show a manner must not cost what the model knows (log 2026-12-01-learn)."""
 
 
 def write_files(folder: Path, plan: Plan) -> dict[str, Path]:
@@ -48,7 +48,8 @@ def recipe_of(folder: Path, base: Path, plan: Plan, seed: int) -> Recipe:
     files = write_files(folder, plan)
     preferring = next((step for step in plan.steps if step != "sft"), "dpo")
     recipe = adapt(base, **files, method=preferring, seed=seed)  # type: ignore[arg-type]
-    return dataclasses.replace(recipe, stages=recipe.stages[:-1], folder=FOLDER)
+    recipe = dataclasses.replace(recipe, stages=recipe.stages[:-1], folder=FOLDER)
+    return change(recipe, [f"adapt.optimizer.lr={SFT_RATE}"] if "sft" in plan.steps else [])
 
 
 def train(recipe: Recipe, folder: Path, display: Display) -> Path:
@@ -60,21 +61,6 @@ def train(recipe: Recipe, folder: Path, display: Display) -> Path:
 def trained_in(folder: Path) -> Path:
     """The adapter that an attempt's finished training ended with."""
     return find_model(folder / FOLDER)
-
-
-def needs(recipe: Recipe, machine: Machine) -> tuple[int, float]:
-    """Bytes and seconds that the trainings take, reckoned beforehand."""
-    found = estimate_stages(recipe, max(1.0, SUSTAINED * machine.gflops * 1e9))
-    return math.ceil(max(e.memory_bytes for e in found.values())), sum(e.seconds for e in found.values())
-
-
-SUSTAINED = 0.5
-"""Of what matrix products reach, as `jielong estimate` reckons."""
-
-
-def steps_of(recipe: Recipe) -> dict[str, int]:
-    """Training -> how many steps it takes."""
-    return {stage.name: stage.loop.steps for stage in recipe.stages if isinstance(stage, TrainStage)}
 
 
 def _told(messages: Sequence[Message]) -> Any:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import sys
 import webbrowser
@@ -93,6 +94,10 @@ def _serve(arguments: argparse.Namespace) -> int:
     ):
         if find_spec(needed) is None:
             raise ConfigError(f"the server needs {needed}; pip install 'jielong[serve]'")
+    # OpenMP reads it once, when torch is loaded: threads that wait for the next piece of a step go on looking for it, but leave
+    # the core to the event loop, and to other programs, before the next step
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
     import uvicorn
 
     from jielong.serve.access import Access, read_key

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from jielong.errors import JielongError, ResourceError
 from jielong.generate.engine import Engine
 from jielong.generate.requests import Allowed
+from jielong.native.library import dismiss_threads
 from jielong.records import Event, Request, Sample
 
 T = TypeVar("T")
@@ -127,6 +128,8 @@ class Runner:
     def _run(self) -> None:
         while True:
             is_idle = not (self.engine.num_live or self.engine.num_waiting)
+            if is_idle:
+                dismiss_threads()  # they would make another model's threads sleep
             if not self._obey(is_idle):
                 break
             if self.engine.num_live or self.engine.num_waiting:

@@ -94,9 +94,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     ):
         if find_spec(needed) is None:
             raise ConfigError(f"the server needs {needed}; pip install 'jielong[serve]'")
-    # OpenMP reads it once, when torch is loaded: threads that wait for the next piece of a step go on looking for it, but leave
-    # the core to the event loop, and to other programs, before the next step
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # OpenMP reads it once, when torch is loaded. A thread that waits looks for the next piece of work for a millisecond at most,
+    # which is enough between two steps; more would be taken from the event loop and from other programs
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
     import uvicorn
 

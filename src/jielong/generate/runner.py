@@ -22,6 +22,9 @@ from jielong.records import Event, Request, Sample
 
 T = TypeVar("T")
 
+REST_S = 1.0
+"""An engine that is not asked for so long lets its threads go."""
+
 Heard = Callable[[Sequence[Event]], None]
 Failed = Callable[[Exception], None]
 
@@ -128,8 +131,6 @@ class Runner:
     def _run(self) -> None:
         while True:
             is_idle = not (self.engine.num_live or self.engine.num_waiting)
-            if is_idle:
-                dismiss_threads()  # they would make another model's threads sleep
             if not self._obey(is_idle):
                 break
             if self.engine.num_live or self.engine.num_waiting:
@@ -141,9 +142,12 @@ class Runner:
         """Carry out the commands that wait, and where nothing else is to be done wait for one; False to end."""
         while True:
             try:
-                command = self._commands.get(block=is_idle)
+                command = self._commands.get(block=is_idle, timeout=REST_S)
             except queue.Empty:
-                return True
+                if not is_idle:
+                    return True
+                dismiss_threads()  # those of another model that is at work would sleep more because of them
+                command = self._commands.get()
             if command is None:
                 return False
             command()

@@ -46,7 +46,8 @@ def _explain_plain(
     is_all = list(rows) == list(range(len(basis.logits)))  # then they need not be copied
     logits = (basis.logits if is_all else basis.logits[there]).float()
     scores = logits if basis.rules.temperature is None else logits / temperatures
-    left = torch.softmax(scores, -1)
+    shares = basis.shares
+    left = torch.softmax(scores, -1) if shares is None else shares if is_all else shares[there]
     values, likeliest = largest(scores, max(MANY, *counts))
     taken = torch.tensor(ids, device=logits.device)[:, None]
     wanted = torch.cat([taken, likeliest], 1)
@@ -69,7 +70,7 @@ def _explain_plain(
 
 def _explain_special(basis: Basis, row: int, mine: int, id: int, uniform: float | None, count: int) -> Draw:
     """How row `row` of a basis, the `mine`-th of those with filters, came to `id`."""
-    logits, rules, history, allowed = basis
+    logits, rules, history, allowed, _ = basis
     own = logits[row : row + 1].float()
     temperatures = _temperatures(rules, torch.tensor([row], device=logits.device))
     scores = own / temperatures

@@ -122,6 +122,8 @@ class Basis(NamedTuple):
     rules: Rules
     history: Tensor | None
     allowed: Tensor | None
+    shares: Tensor | None = None
+    """What `draw` made of it: the probabilities that each row's number fell among."""
 
 
 def draw(
@@ -130,8 +132,9 @@ def draw(
     uniform: Tensor,
     history: Tensor | None = None,
     allowed: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The next id (B,) int64 and its log-probability (B,) float32, from logits (B, V).
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The next id (B,) int64 and its log-probability (B,) float32, from logits (B, V), and the probabilities (B, V) that it was
+    drawn from; None where the largest was looked for and nothing else.
 
     `uniform` (B,) float64; `history` (R, L) ids of prompt and answer of the special rows, short rows filled with an id
     they contain (needed where a penalty is not 1); `allowed` (R, V) bool, at least one True in each row.
@@ -140,7 +143,7 @@ def draw(
     if rules.is_all_greedy and rules.special is None:
         best = native.likeliest(own)
         if best is not None:
-            return best
+            return *best, None
     shaped = own
     if rules.special is not None:
         shaped = own.index_copy(0, rules.special, _shape(own[rules.special], rules, history, allowed))
@@ -155,7 +158,7 @@ def draw(
     if rules.special is not None:
         there = rules.special
         logprobs[there] = torch.log_softmax(own[there], -1).gather(1, ids[there][:, None]).squeeze(1)
-    return ids, logprobs
+    return ids, logprobs, probabilities
 
 
 def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:

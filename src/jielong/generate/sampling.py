@@ -167,10 +167,8 @@ def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     In two levels, sums of blocks and then one block, because a float64 cumulative sum over a whole vocabulary costs as
     much as the head. An id of probability 0 is never returned.
     """
-    B, V = probabilities.shape
-    if V % BLOCK:
-        probabilities = F.pad(probabilities, (0, BLOCK - V % BLOCK))
-    blocks = probabilities.view(B, -1, BLOCK)
+    B = len(probabilities)
+    blocks = _in_blocks(probabilities)
     sums = blocks.sum(-1).double()
     ends = sums.cumsum(-1)
     target = uniform[:, None] * ends[:, -1:]
@@ -181,10 +179,15 @@ def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     return (block * BLOCK + torch.searchsorted(inside, share * inside[:, -1:], right=True)).squeeze(1)
 
 
+def _in_blocks(rows: Tensor, filling: float = 0.0) -> Tensor:
+    """Rows (R, V) as (R, blocks, BLOCK), the last block filled up."""
+    missing = -rows.shape[1] % BLOCK
+    return (F.pad(rows, (0, missing), value=filling) if missing else rows).view(len(rows), -1, BLOCK)
+
+
 def shares_of(probabilities: Tensor, ids: Tensor) -> Tensor:
     """(R, 2) float64: the numbers from which and up to which `invert` gives `ids` (R,), of rows (R, V)."""
-    V = probabilities.shape[1]
-    blocks = F.pad(probabilities, (0, -V % BLOCK)).view(len(probabilities), -1, BLOCK)
+    blocks = _in_blocks(probabilities)
     sums = blocks.sum(-1).double()
     ends, block, rows = sums.cumsum(-1), ids // BLOCK, torch.arange(len(ids), device=ids.device)
     inside = F.pad(blocks[rows, block].double().cumsum(-1), (1, 0))
@@ -203,7 +206,7 @@ def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     count = min(count, V)
     if V <= 4 * BLOCK * max(count, 1):
         return scores.topk(count, -1)
-    blocks = F.pad(scores, (0, -V % BLOCK), value=-torch.inf).view(R, -1, BLOCK)
+    blocks = _in_blocks(scores, -torch.inf)
     best = blocks.amax(-1).topk(count, -1).indices
     values, places = blocks.gather(1, best[..., None].expand(-1, -1, BLOCK)).reshape(R, -1).topk(count, -1)
     return values, best.gather(1, places // BLOCK) * BLOCK + places % BLOCK

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -216,6 +217,44 @@ def test_a_row_of_the_decoder_becomes_the_same_beside_any_number_of_others(built
 
         together = hidden(40)
         assert all(torch.equal(hidden(n), together[:n]) for n in (1, 3, 8, 9, 17, 33))
+
+
+@pytest.mark.parametrize("threads", [2, 9])
+def test_more_threads_than_cores_write_the_same(built, monkeypatch, threads):
+    # of few tokens each thread makes its own things, of many they share them
+    monkeypatch.setattr(native, "library", lambda: built)
+    model = PackedModel(BASE, torch.float32, torch.device("cpu"), 96)
+    model.load(lively(BASE).state_dict())
+
+    def hidden() -> torch.Tensor:
+        cache, slots, found = model.new_cache(40, 8), torch.arange(40), list[torch.Tensor]()
+        for at, count in ((0, 40), (1, 3), (2, 1), (2, 40)):
+            found.append(model.extend(cache, slots, torch.full((40,), at), slots[:count], 8))
+        return torch.cat(found)
+
+    alone, before = hidden(), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert all(torch.equal(hidden(), alone) for _ in range(20))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_dismissed_threads_end_and_new_ones_take_their_place():
+    if library.library() is None or not Path("/proc/self/task").exists():
+        pytest.skip("the C++ was not built here, or the system does not list threads")
+    code = """
+import os, torch
+from jielong.native.library import dismiss_threads
+torch.set_num_threads(3)
+for _ in range(2):
+    before = len(os.listdir("/proc/self/task"))
+    torch.ones(1 << 20).exp_()
+    assert len(os.listdir("/proc/self/task")) == before + 2
+    dismiss_threads()
+    assert len(os.listdir("/proc/self/task")) == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_engine_writes_the_same_without_the_library(monkeypatch):

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import sys
 import webbrowser
@@ -85,6 +86,10 @@ def _serve(arguments: argparse.Namespace) -> int:
     ):
         if find_spec(needed) is None:
             raise ConfigError(f"the server needs {needed}; pip install 'jielong[serve]'")
+    # OpenMP reads it once, when torch is loaded. A thread that waits looks for the next piece of work for a millisecond at most,
+    # which is enough between two steps; more would be taken from the event loop and from other programs
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
     import uvicorn
 
     from jielong.serve.access import Access, read_key
@@ -143,7 +148,10 @@ def _listening(host: str, port: int) -> socket.socket:
     """A socket that listens; ConfigError where another program has the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=512)
+        listening = socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         why = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
         raise ConfigError(f"port {port} of {host} {why}; choose another with --port") from error
+    # its connections inherit it: otherwise a body waits until the other side says that it has the head, some 40 ms
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening

@@ -46,7 +46,8 @@ def _explain_plain(
     is_all = list(rows) == list(range(len(basis.logits)))  # then they need not be copied
     logits = (basis.logits if is_all else basis.logits[there]).float()
     scores = logits if basis.rules.temperature is None else logits / temperatures
-    left = torch.softmax(scores, -1)
+    shares = basis.shares
+    left = torch.softmax(scores, -1) if shares is None else shares if is_all else shares[there]
     values, likeliest = largest(scores, max(MANY, *counts))
     taken = torch.tensor(ids, device=logits.device)[:, None]
     wanted = torch.cat([taken, likeliest], 1)
@@ -69,7 +70,7 @@ def _explain_plain(
 
 def _explain_special(basis: Basis, row: int, mine: int, id: int, uniform: float | None, count: int) -> Draw:
     """How row `row` of a basis, the `mine`-th of those with filters, came to `id`."""
-    logits, rules, history, allowed = basis
+    logits, rules, history, allowed, _ = basis
     own = logits[row : row + 1].float()
     temperatures = _temperatures(rules, torch.tensor([row], device=logits.device))
     scores = own / temperatures
@@ -126,8 +127,8 @@ def _ranks(scores: Tensor, taken: Tensor, largest: Tensor) -> Tensor:
     """(R,) the place of the `taken` scores (R, 1) among all `scores` (R, V), of which the `largest` (R, K) are known."""
     ranks = 1 + (largest > taken).sum(-1)
     below = (taken < largest[:, -1:]).squeeze(1).nonzero().squeeze(1)
-    if len(below):  # counting in all of a row costs more than everything else about it
-        ranks[below] = 1 + (scores[below] > taken[below]).sum(-1)
+    if len(below):  # row by row: of several at once torch writes each claim down in eight bytes before it counts
+        ranks[below] = 1 + torch.stack([torch.count_nonzero(scores[row] > taken[row]) for row in below.tolist()])
     return ranks
 
 

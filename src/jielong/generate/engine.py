@@ -360,13 +360,13 @@ class Engine:
             at += np.arange(len(slots)) - np.repeat(first, np.diff(first, append=len(slots)))
             uniform = uniforms(rows.seed[slots], at)
         basis = Basis(logits, rules, self._seen(slots, rules), self._masks(slots, rules))
-        ids, logprobs = self._drawn(basis, uniform)
+        ids, logprobs, basis = self._drawn(basis, uniform)
         bases = {}
         again = np.flatnonzero(self._is_suppressed[ids] & ~rows.is_stop(slots, ids))
         if len(again):
-            others = self._others(slots[again], logits[self._tensor(again)])
             uniform[again] = uniforms(rows.seed[slots[again]], at[again], attempt=1)
-            ids[again], logprobs[again] = self._drawn(others, uniform[again])
+            others = self._others(slots[again], logits[self._tensor(again)])
+            ids[again], logprobs[again], others = self._drawn(others, uniform[again])
             bases = {place: (others, row) for row, place in enumerate(again.tolist())}
         accepted = np.zeros(len(rows.phase), np.int64)
         now = first
@@ -456,10 +456,12 @@ class Engine:
             where = (self._tensor(there), self._tensor(np.concatenate(ids)))
             logits.index_put_(where, self._tensor(np.concatenate(added)).to(logits.dtype), accumulate=True)
 
-    def _drawn(self, basis: Basis, uniform: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Ids that are drawn, and their log-probabilities."""
-        drawn = draw(basis.logits, basis.rules, self._tensor(uniform), basis.history, basis.allowed)
-        return drawn[0].cpu().numpy(), drawn[1].cpu().numpy()
+    def _drawn(
+        self, basis: Basis, uniform: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], Basis]:
+        """Ids that are drawn, their log-probabilities, and the basis with what they were drawn from."""
+        ids, logprobs, shares = draw(basis.logits, basis.rules, self._tensor(uniform), basis.history, basis.allowed)
+        return ids.cpu().numpy(), logprobs.cpu().numpy(), basis._replace(shares=shares)
 
     def _others(self, slots: NDArray[np.int64], logits: Tensor) -> Basis:
         """What a second draw of `slots` is made from, which came to suppressed ids: all other ids.

@@ -17,9 +17,13 @@ from typing import Any, TypeVar
 from jielong.errors import JielongError, ResourceError
 from jielong.generate.engine import Engine
 from jielong.generate.requests import Allowed
+from jielong.native.library import dismiss_threads
 from jielong.records import Event, Request, Sample
 
 T = TypeVar("T")
+
+REST_S = 1.0
+"""An engine that is not asked for so long lets its threads go."""
 
 Heard = Callable[[Sequence[Event]], None]
 Failed = Callable[[Exception], None]
@@ -138,9 +142,12 @@ class Runner:
         """Carry out the commands that wait, and where nothing else is to be done wait for one; False to end."""
         while True:
             try:
-                command = self._commands.get(block=is_idle)
+                command = self._commands.get(block=is_idle, timeout=REST_S)
             except queue.Empty:
-                return True
+                if not is_idle:
+                    return True
+                dismiss_threads()  # those of another model that is at work would sleep more because of them
+                command = self._commands.get()
             if command is None:
                 return False
             command()

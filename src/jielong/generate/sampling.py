@@ -122,6 +122,8 @@ class Basis(NamedTuple):
     rules: Rules
     history: Tensor | None
     allowed: Tensor | None
+    shares: Tensor | None = None
+    """What `draw` made of it: the probabilities that each row's number fell among."""
 
 
 def draw(
@@ -130,8 +132,9 @@ def draw(
     uniform: Tensor,
     history: Tensor | None = None,
     allowed: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The next id (B,) int64 and its log-probability (B,) float32, from logits (B, V).
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The next id (B,) int64 and its log-probability (B,) float32, from logits (B, V), and the probabilities (B, V) that it was
+    drawn from; None where the largest was looked for and nothing else.
 
     `uniform` (B,) float64; `history` (R, L) ids of prompt and answer of the special rows, short rows filled with an id
     they contain (needed where a penalty is not 1); `allowed` (R, V) bool, at least one True in each row.
@@ -140,7 +143,7 @@ def draw(
     if rules.is_all_greedy and rules.special is None:
         best = native.likeliest(own)
         if best is not None:
-            return best
+            return *best, None
     shaped = own
     if rules.special is not None:
         shaped = own.index_copy(0, rules.special, _shape(own[rules.special], rules, history, allowed))
@@ -155,7 +158,7 @@ def draw(
     if rules.special is not None:
         there = rules.special
         logprobs[there] = torch.log_softmax(own[there], -1).gather(1, ids[there][:, None]).squeeze(1)
-    return ids, logprobs
+    return ids, logprobs, probabilities
 
 
 def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
@@ -164,10 +167,8 @@ def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     In two levels, sums of blocks and then one block, because a float64 cumulative sum over a whole vocabulary costs as
     much as the head. An id of probability 0 is never returned.
     """
-    B, V = probabilities.shape
-    if V % BLOCK:
-        probabilities = F.pad(probabilities, (0, BLOCK - V % BLOCK))
-    blocks = probabilities.view(B, -1, BLOCK)
+    B = len(probabilities)
+    blocks = _in_blocks(probabilities)
     sums = blocks.sum(-1).double()
     ends = sums.cumsum(-1)
     target = uniform[:, None] * ends[:, -1:]
@@ -178,10 +179,15 @@ def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     return (block * BLOCK + torch.searchsorted(inside, share * inside[:, -1:], right=True)).squeeze(1)
 
 
+def _in_blocks(rows: Tensor, filling: float = 0.0) -> Tensor:
+    """Rows (R, V) as (R, blocks, BLOCK), the last block filled up."""
+    missing = -rows.shape[1] % BLOCK
+    return (F.pad(rows, (0, missing), value=filling) if missing else rows).view(len(rows), -1, BLOCK)
+
+
 def shares_of(probabilities: Tensor, ids: Tensor) -> Tensor:
     """(R, 2) float64: the numbers from which and up to which `invert` gives `ids` (R,), of rows (R, V)."""
-    V = probabilities.shape[1]
-    blocks = F.pad(probabilities, (0, -V % BLOCK)).view(len(probabilities), -1, BLOCK)
+    blocks = _in_blocks(probabilities)
     sums = blocks.sum(-1).double()
     ends, block, rows = sums.cumsum(-1), ids // BLOCK, torch.arange(len(ids), device=ids.device)
     inside = F.pad(blocks[rows, block].double().cumsum(-1), (1, 0))
@@ -200,7 +206,7 @@ def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     count = min(count, V)
     if V <= 4 * BLOCK * max(count, 1):
         return scores.topk(count, -1)
-    blocks = F.pad(scores, (0, -V % BLOCK), value=-torch.inf).view(R, -1, BLOCK)
+    blocks = _in_blocks(scores, -torch.inf)
     best = blocks.amax(-1).topk(count, -1).indices
     values, places = blocks.gather(1, best[..., None].expand(-1, -1, BLOCK)).reshape(R, -1).topk(count, -1)
     return values, best.gather(1, places // BLOCK) * BLOCK + places % BLOCK

@@ -10,6 +10,9 @@ import torch
 
 from jielong.native.build import HERE, library_file, variants
 
+SOFTLY = 1
+"""OpenMP's `omp_pause_soft`: what the threads hold of their own survives."""
+
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
@@ -29,6 +32,17 @@ def library() -> ctypes.CDLL | None:
                 stacklevel=2,
             )
     return None
+
+
+def dismiss_threads() -> None:
+    """End the threads of OpenMP that compute for the calling thread; its next computation begins with new ones.
+
+    All of a process count together. While there are more than cores, as soon as two threads have some, OpenMP lets those that
+    wait sleep at once, and a token of a small model takes half as long again.
+    """
+    native = library()
+    if native is not None:
+        native.omp_pause_resource(SOFTLY, native.omp_get_initial_device())
 
 
 def fitting() -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from jielong.errors import JielongError
 from jielong.generate.together import divergences
 from jielong.records import Conversation, Message, Sampling
+from jielong.serve.beside import computed
 from jielong.serve.models import Models
 from jielong.serve.tokens import candidate_json
 from jielong.tokens.chat import parse, parse_text
@@ -54,7 +54,7 @@ async def compare(
                     along = last_ids[: port.engine.length - len(ids)]
                     rows: torch.Tensor = await port.writer.do(partial(_distributions, ids, along))
                     last_rows = rows if last_rows is None else last_rows
-                    reading = await asyncio.to_thread(_reading, last_rows[: len(rows)], rows, along)
+                    reading = await computed(partial(_reading, last_rows[: len(rows)], rows, along))
                 yield "answer", _told(name, said, port, reading, is_base=model.is_base)
         except JielongError as error:
             yield "error", {"model": name, "message": str(error)}

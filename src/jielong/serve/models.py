@@ -21,6 +21,7 @@ from jielong.opening.models import num_parameters, open_engine
 from jielong.opening.ports import folder_of, is_address, long_name, open_endpoint, served_name
 from jielong.runs import find_model, is_run, named_stage, run_around
 from jielong.runs.finding import NOT_TALKING, newest_checkpoint, open_run
+from jielong.serve.beside import computed
 from jielong.serve.tokens import OpenAILogprobs
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ class Models:
             return
         async with self._room:
             await self._make_room(model)
-            await asyncio.to_thread(self._read, model)
+            await computed(partial(self._read, model))
 
     async def _make_room(self, model: Model) -> None:
         """Let go of those used longest ago until the model fits; ResourceError where it cannot."""

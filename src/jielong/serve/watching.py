@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from jielong.outside import Fields
 from jielong.records import Request, Sampling
 from jielong.runs import read_json, write_json
 from jielong.runs.finding import newest_checkpoint
+from jielong.serve.beside import computed
 from jielong.serve.models import Models
 
 PROMPTS = (
@@ -51,7 +53,7 @@ class Watcher:
         if newest is None or newest == self._seen:
             return
         self._seen = newest
-        texts = await asyncio.to_thread(_written, newest)
+        texts = await computed(partial(_written, newest))
         stage, step = newest.parts[-4], int("".join(filter(str.isdigit, newest.parts[-2])) or 0)
         new = [{"stage": stage, "step": step, "prompt": prompt, "text": text} for prompt, text in texts]
         samples = [s for s in samples_of(self.path) if (s["stage"], s["step"]) != (stage, step)]

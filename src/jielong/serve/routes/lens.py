@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 
 from jielong.serve import lens
+from jielong.serve.beside import computed
 from jielong.serve.chats import MOST_TEXT_CHARS
 from jielong.serve.hall import Hall, hall_of
 from jielong.serve.models import Model
@@ -67,8 +69,8 @@ async def layers(request: Request, id: str, n: Annotated[int, Query(ge=0)]) -> d
         raise Refused(400, f"n is {n}; this answer has tokens 0 to {len(trace.ids) - 1}", param="n")
     async with hall.models.using(turn.model) as model:
         assert model.folder is not None
-        said = await asyncio.to_thread(
-            lens.layers_say, model.folder, (*trace.prompt_ids, *trace.ids[:n]), trace.ids[n], model.tokenizer
+        said = await computed(
+            partial(lens.layers_say, model.folder, (*trace.prompt_ids, *trace.ids[:n]), trace.ids[n], model.tokenizer)
         )
         return {"layers": said}
 
@@ -83,7 +85,7 @@ async def redraw(request: Request, id: str) -> dict[str, Any]:
             raise Refused(409, f"the model {turn.model!r} has other weights now than when it wrote this answer")
         assert model.folder is not None
         kept = turn.chosen["n"] + (turn.chosen.get("id") is not None) if turn.chosen else 0
-        ids = await asyncio.to_thread(lens.drawn_again, model.folder, trace, kept)
+        ids = await computed(partial(lens.drawn_again, model.folder, trace, kept))
         pairs = enumerate(zip(ids, trace.ids, strict=False))
         first = next((n for n, (one, other) in pairs if one != other), None)
         if first is None and len(ids) != len(trace.ids) and turn.status == "done":

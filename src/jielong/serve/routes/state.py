@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from importlib.metadata import version
 from importlib.resources import files
@@ -53,8 +54,16 @@ async def page(request: Request) -> Response:
     ticket = gate.session_for(request.scope)
     text = (PAGE / "index.html").read_text(encoding="utf-8")
     text = text.replace("{{csrf}}", ticket.csrf).replace("{{language}}", hall_of(request).language)
+    text = text.replace("{{modules}}", _modules())
     headers = {"Set-Cookie": ticket.set_cookie} if ticket.set_cookie else {}
     return Response(text, media_type=_TYPES[".html"], headers=headers)
+
+
+@functools.cache
+def _modules() -> str:
+    """Name all modules of the page, so that a browser asks for them at once: each is imported by another, up to five deep."""
+    names = sorted(file.name for file in PAGE.iterdir() if file.name.endswith(".js"))
+    return "\n".join(f'<link rel="modulepreload" href="/page/{name}">' for name in names)
 
 
 @router.get("/page/{name}", include_in_schema=False)

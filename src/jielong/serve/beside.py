@@ -1,0 +1,23 @@
+"""Computations beside the engines of a server: they take a thread of their own, and leave nothing that slows an engine down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def computed(work: Callable[[], T]) -> T:
+    """Return the result of `work`, which computes with torch on a thread beside the event loop."""
+
+    def run() -> T:
+        try:
+            return work()
+        finally:
+            from jielong.native.library import dismiss_threads  # late: the work is the first to need torch
+
+            dismiss_threads()
+
+    return await asyncio.to_thread(run)

@@ -20,7 +20,7 @@ from jielong.cli.act import add_parser, turns_told_again
 from jielong.cli.main import main
 from jielong.errors import ConfigError, TooLongError
 from jielong.evaluate.acting import HouseholdExam, figures
-from jielong.evaluate.many import many
+from jielong.evaluate.concurrently import run_concurrently
 from jielong.generate.requests import check_request
 from jielong.recipes.household import household
 from jielong.records import Conversation, Message, Observation, Request, Sampling
@@ -111,7 +111,7 @@ def test_an_action_repeated_in_the_same_situation_is_broken_off() -> None:
 def test_nobody_goes_beyond_the_steps() -> None:
     for seed in range(5):
         trial = HouseholdExam("random", seed, limits=Limits(steps=12, repeats=100))
-        for episode in asyncio.run(many(trial.episode, 10)):
+        for episode in asyncio.run(run_concurrently(trial.episode, 10)):
             assert len(episode.steps) == 12
             assert episode.stop == "steps"
 
@@ -287,7 +287,7 @@ def test_a_trace_says_what_was_seen_written_and_done() -> None:
 def test_dice_reach_few_goals_where_the_plan_reaches_all() -> None:
     limits = Limits(steps=30, repeats=30)
     found = {
-        name: figures(asyncio.run(many(HouseholdExam(name, limits=limits).episode, 60)))
+        name: figures(asyncio.run(run_concurrently(HouseholdExam(name, limits=limits).episode, 60)))
         for name in ("random", "solver")
     }
     assert found["solver"].success == 1.0
@@ -308,7 +308,7 @@ def test_figures_count_what_happened() -> None:
 
 
 def test_trials_are_the_same_again_and_half_in_each_language() -> None:
-    first, second = (asyncio.run(many(HouseholdExam("random", 3).episode, 6)) for _ in range(2))
+    first, second = (asyncio.run(run_concurrently(HouseholdExam("random", 3).episode, 6)) for _ in range(2))
     assert [e.steps for e in first] == [e.steps for e in second]
     assert ["You" in e.end.text for e in first] == [True, False] * 3
 
@@ -395,7 +395,7 @@ def test_a_stage_trains_plain_and_notes_it_where_what_is_compiled_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(picking, "COMPILE_S", 0.0)
-    monkeypatch.setattr(picking, "compiled_like_plain", lambda *_: False)
+    monkeypatch.setattr(picking, "compiled_matches_eager", lambda *_: False)
     recipe = change(household("smoke"), ["demonstrations.episodes=60"])
     run = run_recipe(replace(recipe, stages=recipe.stages[:4], searches=(), model=""), tmp_path)
     assert read_json(run.path / "copy" / "picked.json")["compile"] is False

@@ -69,7 +69,7 @@ def _act(arguments: argparse.Namespace) -> int:
 
     from jielong.errors import ConfigError
     from jielong.evaluate.acting import HouseholdExam, figures
-    from jielong.evaluate.many import many
+    from jielong.evaluate.concurrently import run_concurrently
     from jielong.use.agents.acting import Episode, Limits, by_letters
     from jielong.use.ledger import Budget
     from jielong.use.strategies import named
@@ -100,7 +100,7 @@ def _act(arguments: argparse.Namespace) -> int:
 
     async def work() -> list[Episode]:
         try:
-            return await many(exam.episode, num_goals)
+            return await run_concurrently(exam.episode, num_goals)
         finally:
             if exam.port:
                 await exam.port.close()

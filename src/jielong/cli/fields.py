@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jielong.cli.walk import add_recipe, written_recipe
-from jielong.config import Field, as_set, find, list_fields, nearest
+from jielong.config import Field, find, format_value, list_fields, nearest
 from jielong.errors import ConfigError, did_you_mean_one_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _table(fields: Sequence[Field], *, is_whole: bool) -> Table:
     for field in fields:
         path = field.path.partition(".")[2] if is_whole else field.path
         choices = f" One of {', '.join(map(str, field.choices))}." if field.choices else ""
-        table.add_row(Text(path, style="cyan"), Text(as_set(field.value)), Text(field.meaning + choices))
+        table.add_row(Text(path, style="cyan"), Text(format_value(field.value)), Text(field.meaning + choices))
     return table
 
 
@@ -86,7 +86,7 @@ def _notes(arguments: argparse.Namespace, shown: Sequence[Field]) -> Iterator[st
     learned = " ".join(brought) or "--source DIR"
     command = {ADAPT: f"jielong adapt MODEL {learned}", "own": "jielong run own --source DIR"}
     start = command.get(arguments.recipe, f"jielong run {arguments.recipe}")
-    yield f"Change one:  {start} \\\n             --set {shown[0].path}={as_set(shown[0].value)}"
+    yield f"Change one:  {start} \\\n             --set {shown[0].path}={format_value(shown[0].value)}"
 
 
 @contextmanager

@@ -213,12 +213,12 @@ def _export(arguments: argparse.Namespace) -> int:
         print(f"Model:   {out}\nOpen:    transformers.AutoModelForCausalLM.from_pretrained({str(out)!r})")
         return 0
     from jielong.model.gguf import check_export, export_gguf
-    from jielong.model.hf import language_model
+    from jielong.model.hf import as_language_model
 
     check_export(arguments.type)
     out = _free(arguments.out or Path("exports") / f"{name}-{arguments.type}.gguf", arguments.force)
     model, home = _whole_model(source)
-    warnings = export_gguf(language_model(model, source), home, out, arguments.type, name)
+    warnings = export_gguf(as_language_model(model, source), home, out, arguments.type, name)
     for warning in warnings:
         print(f"Note:    {warning}")
     print(f"Model:   {out}  ({out.stat().st_size / 1e6:,.1f} MB)\nOpen:    llama-cli -m {out}")

@@ -78,7 +78,10 @@ class Batch:
 def _batch(
     inputs: NDArray[Any], trained: NDArray[Any], positions: NDArray[Any], segments: NDArray[Any], pad: int
 ) -> Batch:
-    """The shift. All (B, T); `trained` says of each token how much it counts as a target."""
+    """Build a Batch from token ids (B, T); the only place where targets are shifted left.
+
+    All arguments are (B, T). `trained` is the weight of each token as a target.
+    """
     targets = np.full_like(inputs, pad)
     targets[:, :-1] = inputs[:, 1:]
     weights = np.zeros(inputs.shape, np.float32)

@@ -18,7 +18,7 @@ from jielong.data.judged import MIDDLE, NAMES, answers_of, is_own, judgement_of,
 from jielong.data.label_studio import Judged
 from jielong.data.talks import Places, Tally, refuse_wrong
 from jielong.errors import DataError
-from jielong.outside import parsed, records
+from jielong.outside import parse_record, read_lines
 from jielong.records import (
     Demonstration,
     Judgement,
@@ -49,11 +49,11 @@ def read_judgements(path: str | Path) -> JudgedFile:
     """All judgements of a file; DataError lists the records that are wrong, or says that none can be used."""
     path, tally = Path(path), Tally()
     judgements: list[Judgement] = []
-    for line in records(path):
+    for line in read_lines(path):
         tally.num_records += 1
         tally.encoding = line.encoding
         try:
-            form, found = parsed(line, _judged_in, path)
+            form, found = parse_record(line, _judged_in, path)
         except DataError as error:
             tally.refuse(str(error))
             continue

@@ -15,7 +15,7 @@ from typing import Any
 
 from jielong.data.turns import Notes, messages_of, with_system
 from jielong.errors import DataError
-from jielong.outside import Fields, shown
+from jielong.outside import Fields, shorten_value
 from jielong.records import Demonstration, Judgement, Message, Preference, Ranking, Rating, Vote
 
 FORM = "Label Studio's tasks"
@@ -219,7 +219,7 @@ def _pairwise(result: Fields, task: _Task) -> _Made:
     sides = [side for name in names if (side := task.named(name))]
     if len(sides) != 2 or sides[0] == sides[1]:
         raise DataError(
-            f"the result {result.text('from_name', '')!r} compares {shown(names)}, and the task's data has the answers "
+            f"the result {result.text('from_name', '')!r} compares {shorten_value(names)}, and the task's data has the answers "
             f"{', '.join(task.answers) or 'none'}; expected the names of two of them"
         )
     selected = result.inner("value").take("selected", None)

@@ -80,12 +80,12 @@ class _Ahead:
     """The next place where something stands; it is asked with rising places, and looks through the text once."""
 
     def __init__(self, find: Callable[[int], int]) -> None:
-        self._find, self._at = find, -2
+        self._open_all, self._at = find, -2
 
     def __call__(self, start: int) -> int:
         """The first place from `start` on; -1 where there is none."""
         if self._at != -1 and self._at < start:
-            self._at = self._find(start)
+            self._at = self._open_all(start)
         return self._at
 
 

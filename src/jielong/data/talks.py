@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from jielong.data.forms import Formed, Record, chat_of, is_rating
 from jielong.data.judged import answers_of, is_own, preferences_of, ratings_of
 from jielong.errors import DataError
-from jielong.outside import Line, gathered, listed, parsed, records
+from jielong.outside import Line, list_problems, parse_record, parse_records, read_lines
 from jielong.records import Conversation, Judgement, Message, Preference, Rating
 from jielong.tokens.chat import texts
 
@@ -90,7 +90,7 @@ class Tally:
         if self.unread:
             told.append("not read: " + ", ".join(f"{name} ({count:,})" for name, count in self.unread.most_common(8)))
         if self.num_problems:
-            told.append(f"wrong: {self.num_problems:,}\n" + listed(self.problems, len(self.problems)))
+            told.append(f"wrong: {self.num_problems:,}\n" + list_problems(self.problems, len(self.problems)))
         return told
 
 
@@ -118,11 +118,11 @@ def each_record(path: Path, formed: Forms[Record], tally: Tally) -> Iterator[tup
             texts(_messages_of(one.record))
         return found
 
-    for line in records(path):
+    for line in read_lines(path):
         tally.num_records += 1
         tally.encoding = line.encoding
         try:
-            found = parsed(line, rendered, path)
+            found = parse_record(line, rendered, path)
         except DataError as error:
             tally.refuse(str(error))
             continue
@@ -188,7 +188,7 @@ def read_ratings(path: str | Path) -> Reading[Rating]:
 def kinds_held(path: Path) -> frozenset[str]:
     """Whether a file has "pairs", "ratings" or both to learn from, by its first record, or of our own form by all of them."""
     found: set[str] = set()
-    for line in records(path):
+    for line in read_lines(path):
         data = line.data if isinstance(line.data, dict) else {}  # whoever reads the whole file says what is wrong
         if not is_own(data):
             return frozenset(found or {"ratings" if is_rating(data) else "pairs"})
@@ -198,4 +198,4 @@ def kinds_held(path: Path) -> frozenset[str]:
 
 def read_records(path: str | Path, parse: Callable[[Mapping[str, Any]], Other], what: str) -> list[Other]:
     """All records of a file as `parse` gives them; DataError names the bad lines, or says that there is no record."""
-    return gathered(records(Path(path)), parse, Path(path), what)
+    return parse_records(read_lines(Path(path)), parse, Path(path), what)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jielong.errors import DataError
-from jielong.outside import parse_json, shown
+from jielong.outside import parse_json, shorten_value
 from jielong.records import Message
 
 ROLE_NAMES = {
@@ -37,7 +37,7 @@ class Notes:
 
 
 def wrong(where: str, value: Any, right: str) -> DataError:
-    return DataError(f"{where} is {shown(value)}; expected {right}")
+    return DataError(f"{where} is {shorten_value(value)}; expected {right}")
 
 
 def text_of(data: Mapping[str, Any], key: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from jielong.errors import ConfigError, DataError
-from jielong.evaluate.many import many
+from jielong.evaluate.concurrently import run_concurrently
 from jielong.evaluate.quality import Judges
 from jielong.records import Sampling
 from jielong.runs import derive_seed
@@ -154,7 +154,7 @@ def harness_model(port: LocalPort, *, seed: int = 0) -> Any:
                 options = Options(sampling, derive_seed(seed, "harness", number))
                 return (await port.go_on(tuple(ids), options)).text
 
-            return asyncio.run(many(one, len(requests)))
+            return asyncio.run(run_concurrently(one, len(requests)))
 
     return JielongLM()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.errors import ConfigError, DataError
-from jielong.evaluate.many import many
+from jielong.evaluate.concurrently import run_concurrently
 from jielong.evaluate.statistics import Interval, correlation, mcnemar, paired_bootstrap
 from jielong.records import Conversation, Message
 from jielong.use.examples import read_records
@@ -119,7 +119,7 @@ async def judge_pair(pair: Pair, ask: Ask, options: Options) -> Verdict:
 
 async def judge_pairs(pairs: Sequence[Pair], ask: Ask, options: Options, *, at_once: int = 16) -> list[Verdict]:
     """Verdicts in the order of the pairs."""
-    return await many(lambda number: judge_pair(pairs[number], ask, options), len(pairs), at_once=at_once)
+    return await run_concurrently(lambda number: judge_pair(pairs[number], ask, options), len(pairs), at_most=at_once)
 
 
 def first_is_better(text: str) -> float | None:
@@ -181,7 +181,7 @@ def report(verdicts: Sequence[Verdict], *, seed: int = 0) -> JudgeReport:
     read = [v for v in verdicts if v.is_read]
     wins, losses = ([v.is_consistent and v.value == won for v in read] for won in (1.0, 0.0))
     turned = [v for v in read if not v.is_consistent]
-    # with a first, to a is to the first; with b first, to b is: of both verdicts, the mean
+    # Position bias: mean preference for the answer shown first. b_first says how much went to a, which was second then.
     to_first = [((v.a_first or 0.0) + 1 - (v.b_first or 0.0)) / 2 for v in turned]
     values = [v.value for v in read]
     ratios = [math.log((len(v.pair.a) + 1) / (len(v.pair.b) + 1)) for v in read]

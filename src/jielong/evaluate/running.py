@@ -13,7 +13,7 @@ from typing import Any
 
 from jielong.config import resolved
 from jielong.errors import CheckpointError, ConfigError, DataError, RefusedError
-from jielong.evaluate.many import many
+from jielong.evaluate.concurrently import run_concurrently
 from jielong.evaluate.scoring import BY_PORT, Given, Worth, worth, worth_of_choices
 from jielong.evaluate.tasks import Item, Task
 from jielong.outside import Fields, parse_json
@@ -95,7 +95,7 @@ async def answer_task(
             if on_result:
                 on_result(result)
 
-        await many(answer, len(left), at_once=at_once)
+        await run_concurrently(answer, len(left), at_most=at_once)
     results = [known[key] for key in items]
     if all(r.error for r in results):
         raise DataError(f"no item of {task.name} could be answered; the first one says: {results[0].error}")

@@ -18,7 +18,7 @@ from jielong.data.judged import is_own, preferences_of
 from jielong.data.sources import look_through
 from jielong.data.talks import Forms, Tally, each_record, one_of
 from jielong.errors import CheckpointError, ConfigError, DataError
-from jielong.outside import HEAD_BYTES, opened, records
+from jielong.outside import HEAD_BYTES, open_unpacked, read_lines
 from jielong.records import Conversation, Preference
 from jielong.runs import is_run
 from jielong.tokens.chat import Rendered, render_preference, texts
@@ -100,11 +100,11 @@ def inspect(
     if path.is_dir():
         is_model = any((path / name).exists() for name in ("config.json", "adapter_config.json"))
         return _model(path) if is_model or is_run(path) else _folder(path)
-    with opened(path) as file:
+    with open_unpacked(path) as file:
         head = file.read(HEAD_BYTES)
     if head.startswith(b"GGUF"):
         return _gguf(path)
-    begin = list(islice(records(path), _FIRST))
+    begin = list(islice(read_lines(path), _FIRST))
     if not begin:
         return Inspected(str(path), "an empty file", 0, ["it holds no record"])
     data = next((line.data for line in begin if isinstance(line.data, dict)), {})
@@ -181,7 +181,7 @@ def _texts(path: Path, num_shown: int) -> Inspected:
     """JSON lines of plain texts, as a folder of documents may hold them."""
     count, wrong = 0, 0
     shown: list[list[tuple[str, bool]]] = []
-    for line in records(path):
+    for line in read_lines(path):
         if line.problem or not isinstance(line.data, dict) or not isinstance(line.data.get("text"), str):
             wrong += 1
             continue

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jielong.errors import CheckpointError, DataError
-from jielong.outside import Fields, is_number, shown
+from jielong.outside import Fields, is_number, shorten_value
 from jielong.report.measures import MEASURES, Measure, measure_of
 from jielong.report.words import ENGLISH, Words
 from jielong.runs import read_json
@@ -106,7 +106,7 @@ def _figures(measures: Fields) -> dict[str, float]:
 
 def _is_control(value: Any) -> bool:
     if not isinstance(value, dict) and not is_number(value):
-        raise DataError(f"a control is {shown(value)}; expected a number, or measures")
+        raise DataError(f"a control is {shorten_value(value)}; expected a number, or measures")
     return True
 
 

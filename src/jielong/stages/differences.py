@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jielong.config import as_set, leaves, resolved
+from jielong.config import format_value, leaves, resolved
 from jielong.runs import Run
 from jielong.stages.recipe import Recipe, Stage
 from jielong.stages.train import TrainStage
@@ -38,12 +38,12 @@ class Difference:
     @property
     def setting(self) -> str:
         """What `--set` takes to have last time's value."""
-        return f"{self.path}={as_set(self.before)}"
+        return f"{self.path}={format_value(self.before)}"
 
     def __str__(self) -> str:
         if self.content:
             return f"{self.stage}: {self.content}"
-        return f"{self.path}: {as_set(self.before)} last time, {as_set(self.now)} now"
+        return f"{self.path}: {format_value(self.before)} last time, {format_value(self.now)} now"
 
 
 def differences(recipe: Recipe, record: Mapping[str, Any]) -> list[Difference]:

@@ -7,7 +7,7 @@ import math
 
 from jielong.model import hf
 from jielong.model.config import ModelConfig
-from jielong.model.presets import Estimate, flops_per_token, kept_bytes, num_parameters
+from jielong.model.presets import Estimate, activation_bytes, flops_per_token, num_parameters
 from jielong.stages.recipe import Recipe, Stage
 from jielong.stages.tokens import TokenizerStage
 from jielong.stages.train import TrainStage
@@ -67,7 +67,7 @@ def _activations(stage: TrainStage, config: ModelConfig) -> float:
     """Bytes that the backward pass of one micro-batch needs."""
     source = stage.source
     length = 2 * source.max_tokens if isinstance(source, RolloutConfig) else getattr(source, "length", 0)
-    return float(getattr(source, "micro_rows", 0) * length * config.num_hidden_layers * kept_bytes(config, ITEM))
+    return float(getattr(source, "micro_rows", 0) * length * config.num_hidden_layers * activation_bytes(config, ITEM))
 
 
 def _rollouts(stage: TrainStage, source: RolloutConfig) -> int:

@@ -13,7 +13,7 @@ import torch
 
 from jielong.config import resolved
 from jielong.errors import CheckpointError, ConfigError, ResourceError
-from jielong.runs import MemoryWatch, Run, is_run, now_s, told
+from jielong.runs import MemoryWatch, Run, describe_damage, is_run, now_s
 from jielong.stages.recipe import Context, Display, Recipe, Silent, Stage, Summary, change
 from jielong.stages.timing import time_ahead
 from jielong.stages.train import TrainStage
@@ -130,7 +130,7 @@ def set_damaged_aside(recipe: Recipe, run: Run, display: Display) -> None:
             place, what = run.reopen(stage.name, wrong), "these files are"
         else:
             place, what = run.set_aside_damaged(stage.name), "the stage is"
-        display.message(f"{stage.name}: {told(wrong)}; {what} made again, and the old is kept in {place}")
+        display.message(f"{stage.name}: {describe_damage(wrong)}; {what} made again, and the old is kept in {place}")
         stage.check(recipe)
 
 
@@ -166,7 +166,7 @@ def pass_or_run(stage: Stage, context: Context) -> bool:
             wrong = run.damage(parent, known[parent], only_small=True)
             if wrong:
                 raise CheckpointError(
-                    f"{told(wrong)}, since this run was started; start it again to have it made again"
+                    f"{describe_damage(wrong)}, since this run was started; start it again to have it made again"
                 )
     run_stage(stage, context)
     return True

@@ -11,7 +11,7 @@ from jielong.config import at_least
 from jielong.data.splits import hold_out
 from jielong.errors import ConfigError
 from jielong.evaluate.acting import HouseholdExam, figures
-from jielong.evaluate.many import many
+from jielong.evaluate.concurrently import run_concurrently
 from jielong.records import Conversation, Message
 from jielong.runs import derive_seed, write_json, write_text
 from jielong.stages.models import port_of
@@ -71,7 +71,7 @@ class DemonstrationsStage(Stage):
         def show(done: int) -> None:
             context.display.update(done, self.episodes, None, 0.0, 0.0, "episodes")
 
-        episodes = asyncio.run(many(one, self.episodes, on_end=show))
+        episodes = asyncio.run(run_concurrently(one, self.episodes, on_end=show))
         # each turn says the goal again, and the first one the thought before it, so that a few steps alone can be learned from;
         # beginnings come twice: there alone the goal itself is read, later on what was noted of it
         chats = [
@@ -154,7 +154,7 @@ class ActStage(Stage):
         found: dict[str, list[Episode]] = {}
         for number, (label, exam) in enumerate(exams.items()):
             context.display.update(number, len(exams), None, 0.0, 0.0, label)
-            found[label] = asyncio.run(many(exam.episode, self.goals, at_once=64))
+            found[label] = asyncio.run(run_concurrently(exam.episode, self.goals, at_most=64))
         measured = {label: figures(episodes) for label, episodes in found.items()}
         for number, language in enumerate(LANGUAGES):
             for label in ("model", "model, nearest action"):

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from jielong.errors import CheckpointError
-from jielong.model.presets import flops_per_token, kept_bytes
+from jielong.model.presets import activation_bytes, flops_per_token
 from jielong.model.transformer import LanguageModel, Transformer
 from jielong.outside import Fields
 from jielong.runs import read_json, sealed, unsealed, write_json
-from jielong.train.machine import Machine, compile_layers, compiled_like_plain, leave_plain, seconds_of_layers
+from jielong.train.machine import Machine, compile_layers, compiled_matches_eager, leave_plain, seconds_of_layers
 from jielong.train.objectives.logprobs import cross_entropy_like_plain
 from jielong.train.parallel import Ranks
 from jielong.train.sources import RowsConfig
@@ -103,7 +103,9 @@ def rows_for_gpu(rows: RowsConfig, transformer: Transformer, num_ranks: int) -> 
     The result does not depend on how a step is cut. The other half is for gradients, moments, logits and what is passing.
     """
     of_step = rows.rows_per_step // num_ranks
-    kept = transformer.config.num_hidden_layers * kept_bytes(transformer.config, transformer.compute_dtype.itemsize)
+    kept = transformer.config.num_hidden_layers * activation_bytes(
+        transformer.config, transformer.compute_dtype.itemsize
+    )
     torch.cuda.empty_cache()  # what torch keeps for itself counts as taken
     fitting = min(torch.cuda.mem_get_info()[0] / 2 / kept, GPU_TOKENS) / rows.length
     wholes = [n for n in range(2, of_step + 1, 2) if of_step % n == 0 and n <= fitting]
@@ -115,7 +117,7 @@ def compile_if_right(model: LanguageModel, rows: RowsConfig, machine: Machine, r
     fault = ""
     try:
         compile_layers(model.model)
-        if not compiled_like_plain(model.model, rows.micro_rows, rows.length):
+        if not compiled_matches_eager(model.model, rows.micro_rows, rows.length):
             fault = "compiled layers do not give this machine the plain ones' gradients"
         elif machine.device != "cpu" and not cross_entropy_like_plain(model):
             fault = "a compiled loss does not give this machine the plain one's gradients"

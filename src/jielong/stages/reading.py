@@ -11,7 +11,7 @@ from typing import Literal
 from jielong.config import at_least
 from jielong.data.splits import hold_out
 from jielong.errors import ConfigError
-from jielong.evaluate.many import many
+from jielong.evaluate.concurrently import run_concurrently
 from jielong.records import Conversation, Document, Message, Sampling
 from jielong.report.text import shares_table
 from jielong.runs import derive_seed, write_json, write_text
@@ -133,7 +133,7 @@ class ReadingExamStage(Stage):
                 return (await port.ask(Conversation((Message("user", asked[number]),)), options)).text.strip()
 
             context.display.update(0, len(asked), None, 0.0, 0.0, label)
-            return asyncio.run(many(one, len(asked), at_once=64))
+            return asyncio.run(run_concurrently(one, len(asked), at_most=64))
 
         def share(hits: Sequence[bool]) -> float:
             return sum(hits) / len(hits)

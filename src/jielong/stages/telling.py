@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jielong.stages
-from jielong.config import as_set, resolved
+from jielong.config import format_value, resolved
 from jielong.model import hf
 from jielong.model.presets import num_parameters
 from jielong.runs import Run, model_of
@@ -33,7 +33,7 @@ def settings_in_words(run: Run, name: str, entry: Mapping[str, Any]) -> str:
     if kind is None:
         return ""
     places = [str(config[place]) for place in kind.only_places if place in config]
-    return ", ".join([*places, *(f"{path} {as_set(value)}" for path, value in _changed(kind, config))])
+    return ", ".join([*places, *(f"{path} {format_value(value)}" for path, value in _changed(kind, config))])
 
 
 def _of_training(config: Mapping[str, Any], model: Path | None) -> Iterator[str]:

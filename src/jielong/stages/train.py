@@ -257,7 +257,7 @@ class TrainStage(Stage):
         model = self.objective.finish(load, material_of(self.inputs["data"], context, tokenizer))
         if model is not None:
             assert isinstance(model, LanguageModel | ScalarModel)
-            config = hf.config_dict(model, eos_token_id=ends(tokenizer), pad_token_id=tokenizer.pad)
+            config = hf.config_dict(model, eos_token_id=eos_token_ids(tokenizer), pad_token_id=tokenizer.pad)
             write_json(path / "config.json", config)
 
 
@@ -311,13 +311,13 @@ def at_work(module: nn.Module, machine: Machine) -> nn.Module:
     return module
 
 
-def ends(tokenizer: Tokenizer) -> int | list[int]:
-    """What config.json says of the ids that end an answer."""
+def eos_token_ids(tokenizer: Tokenizer) -> int | list[int]:
+    """Return the EOS ids for config.json: one for our own tokenizer, the stop ids of another."""
     return tokenizer.im_end if tokenizer.is_own else list(tokenizer.stop_ids)
 
 
 def save_model(model: nn.Module, tokenizer: Tokenizer, path: Path) -> None:
     """A model and its tokenizer in Hugging Face's layout, into the existing folder `path`."""
     assert isinstance(model, LanguageModel | ScalarModel)
-    hf.save(model, path, eos_token_id=ends(tokenizer), pad_token_id=tokenizer.pad)
+    hf.save(model, path, eos_token_id=eos_token_ids(tokenizer), pad_token_id=tokenizer.pad)
     tokenizer.save(path)

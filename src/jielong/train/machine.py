@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils._triton import has_triton
 
 from jielong.errors import ConfigError
-from jielong.model.transformer import Layer, Surroundings, Transformer
+from jielong.model.transformer import Layer, LayerInputs, Transformer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """float16 is none of them: its gradients need a scale that is watched, and a CPU has no products in it."""
@@ -211,7 +211,7 @@ def seconds_of_layers(transformer: Transformer, rows: int, length: int) -> float
     return min(taken) * len(transformer.layers)
 
 
-def _trial(transformer: Transformer, rows: int, length: int) -> tuple[Layer, Tensor, Tensor, Surroundings]:
+def _trial(transformer: Transformer, rows: int, length: int) -> tuple[Layer, Tensor, Tensor, LayerInputs]:
     """The last layer, an input (rows, length, C), weights of its output, and what it is surrounded by in packed rows."""
     device = transformer.embed_tokens.weight.device
     generator = torch.Generator().manual_seed(0)
@@ -219,17 +219,17 @@ def _trial(transformer: Transformer, rows: int, length: int) -> tuple[Layer, Ten
     x, weights = (torch.randn(shape, generator=generator).to(device) for _ in range(2))
     segments = (torch.arange(length, device=device) >= length // 2).int().expand(rows, length) + 1
     positions = torch.arange(length, device=device).expand(rows, length)
-    return cast(Layer, transformer.layers[-1]), x, weights, transformer.surroundings(positions, segments)[-1]
+    return cast(Layer, transformer.layers[-1]), x, weights, transformer.layer_inputs(positions, segments)[-1]
 
 
-def compiled_like_plain(transformer: Transformer, rows: int, length: int) -> bool:
-    """Whether a compiled layer gives (rows, length) positions what the plain one gives them, gradients too.
+def compiled_matches_eager(transformer: Transformer, rows: int, length: int) -> bool:
+    """Return whether a compiled layer gives (rows, length) positions the outputs and gradients of the eager layer.
 
-    What the compiler makes depends on shapes, processor and the version of each, so it is tried on the rows that are to come
-    and, where the embedding is frozen, also on those of a first layer, whose input needs no gradient.
-    Like is within a tenth of the norm, for the output, for the gradient of the input, and for those of each map's
-    weight and bias together: rounding makes up to a hundredth, and a key's bias has a gradient of nothing else.
-    A GPU compares the first few rows, and the others have no weight: plain, as many as it trains with might not fit.
+    The compiler's result depends on shapes, processor and versions. So it is tried on the rows that are to come and,
+    where the embedding is frozen, also on those of a first layer, whose input needs no gradient. The tolerance is a
+    tenth of the norm, for the output, for the gradient of the input, and for those of each map's weight and bias
+    together: rounding makes up to a hundredth, and the gradient of a key's bias is rounding alone. A GPU compares the
+    first few rows and gives the others no weight: eagerly, as many as it trains with might not fit.
     """
     layer, x, weights, all_around = _trial(transformer, rows, length)
     few = rows if x.device.type == "cpu" else min(rows, PLAIN_ROWS)
@@ -237,7 +237,7 @@ def compiled_like_plain(transformer: Transformer, rows: int, length: int) -> boo
     few_around = _trial(transformer, few, length)[-1]
     trained = {name: p for name, p in layer.named_parameters() if p.requires_grad}
 
-    def results(run: Callable[..., Tensor], has_input: bool, count: int, around: Surroundings) -> dict[str, Tensor]:
+    def results(run: Callable[..., Tensor], has_input: bool, count: int, around: LayerInputs) -> dict[str, Tensor]:
         """The output, and gradients by what they are of: the input, and each map."""
         given = x[:count].clone().requires_grad_(has_input)
         out = run(given, *around, transformer.compute_dtype)

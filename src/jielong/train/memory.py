@@ -14,7 +14,7 @@ from jielong.errors import ResourceError
 from jielong.model import adapters
 from jielong.model.adapters import AdaptedLinear, AdapterConfig
 from jielong.model.config import ModelConfig
-from jielong.model.presets import kept_bytes
+from jielong.model.presets import activation_bytes
 from jielong.model.quantised import decoder_linears, weight_bytes
 from jielong.model.transformer import LanguageModel
 from jielong.native.attention import has_attention
@@ -48,7 +48,7 @@ def memory_needed(config: ModelConfig, adapter: AdapterConfig, rows: RowsConfig,
         and not has_attention(torch.float32 if item == 4 else torch.bfloat16)
     )
     scores = config.num_attention_heads * rows.length if keeps_scores else 0
-    per_token = kept_bytes(config, item, scores) + 7 * item * adapter.rank
+    per_token = activation_bytes(config, item, scores) + 7 * item * adapter.rank
     passing = tokens * (3 * scores * 4 + 4 * item * config.intermediate_size)
     head = config.vocab_size * (CHUNK_TOKENS * (8 + 2 * item) + C * (4 + 2 * item))
     activations = float(layers * tokens * per_token + passing)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from jielong.errors import CheckpointError, DataError
-from jielong.outside import Fields, is_number, is_whole, opened, parse_json
+from jielong.outside import Fields, is_number, is_whole, open_unpacked, parse_json
 from jielong.runs import Run, canonical_json, read_metrics, sealed, unsealed, write_text
 from jielong.stages.recipe import Recipe, Search, change
 from jielong.stages.train import TrainStage
@@ -90,7 +90,7 @@ def _trials(file: Path) -> tuple[list[Trial], str]:
     if not file.exists():
         return found, ""
     try:
-        with opened(file) as lines:
+        with open_unpacked(file) as lines:
             for line in lines:  # one by one: those before the damage are kept
                 found.append(_trial(Fields(unsealed(parse_json(line.decode())), "the trial")))  # noqa: PERF401
     except (DataError, UnicodeDecodeError) as error:

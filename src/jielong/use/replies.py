@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jielong.errors import DataError
-from jielong.outside import kind_of, parse_json, shown
+from jielong.outside import kind_of, parse_json, shorten_value
 
 _STOPS = {
     "function_call": "tool_calls",
@@ -79,14 +79,16 @@ class Reply:
         if event is None:
             return "", ""
         if not isinstance(event, Mapping):
-            raise DataError(f"it sent {kind_of(event)} where an object with choices was expected: {shown(event)}")
+            raise DataError(
+                f"it sent {kind_of(event)} where an object with choices was expected: {shorten_value(event)}"
+            )
         if isinstance(event.get("usage"), Mapping) and event["usage"]:
             self.tokens = _tokens(event["usage"])
         choices = event.get("choices")
         if choices is None or choices == []:
             return "", ""
         if not isinstance(choices, list) or not isinstance(choices[0], Mapping):
-            raise DataError(f"its choices are no list of objects: {shown(choices)}")
+            raise DataError(f"its choices are no list of objects: {shorten_value(choices)}")
         told = [self._add(choice) for choice in choices if isinstance(choice, Mapping)]
         return "".join(text for text, _ in told), "".join(thoughts for _, thoughts in told)
 
@@ -101,7 +103,7 @@ class Reply:
         if delta is None:
             delta = {"content": choice.get("text")}
         if not isinstance(delta, Mapping):
-            raise DataError(f"the message of its choice is {kind_of(delta)}: {shown(delta)}")
+            raise DataError(f"the message of its choice is {kind_of(delta)}: {shorten_value(delta)}")
         text, thoughts = _words(delta.get("content"))
         thoughts += next((v for name in _THOUGHTS if isinstance(v := delta.get(name), str) and v), "")
         if isinstance(delta.get("refusal"), str):
@@ -187,8 +189,8 @@ def error_in(data: Any) -> str | None:
         error = data["detail"]
     if isinstance(error, Mapping):
         message = next((error[n] for n in ("message", "msg", "detail", "error", "type") if error.get(n)), error)
-        return message if isinstance(message, str) else shown(message, 300)
-    return error if isinstance(error, str) else shown(error, 300)
+        return message if isinstance(message, str) else shorten_value(message, 300)
+    return error if isinstance(error, str) else shorten_value(error, 300)
 
 
 def in_words(body: str, limit: int = 300) -> str:
@@ -219,7 +221,7 @@ def vectors_in(data: Any, num: int) -> list[list[float]]:
         raise ErrorInside(said)
     found = data.get("data") if isinstance(data, Mapping) else None
     if not isinstance(found, list):
-        raise DataError(f"it answered without embeddings: {shown(data, 200)}")
+        raise DataError(f"it answered without embeddings: {shorten_value(data, 200)}")
     if len(found) != num:
         raise DataError(f"it gave {len(found)} embeddings for {num} texts")
     indices = [one.get("index") if isinstance(one, Mapping) else None for one in found]
@@ -243,7 +245,7 @@ def models_in(data: Any) -> list[str]:
     if found is None and isinstance(data, Mapping) and ("data" in data or "models" in data):
         return []
     if not isinstance(found, list):
-        raise DataError(f"it lists no models: {shown(data, 200)}")
+        raise DataError(f"it lists no models: {shorten_value(data, 200)}")
     names = [one.get("id") or one.get("name") if isinstance(one, Mapping) else one for one in found]
     return sorted({name for name in names if isinstance(name, str)})
 
@@ -263,7 +265,11 @@ def _vector(value: Any, number: int) -> list[float]:
 
 def _briefly(value: Any) -> str:
     """A value for an error sentence, also one that JSON has no word for."""
-    return shown(value) if not isinstance(value, list) else f"a list of {len(value)}, beginning {repr(value[:2])[:60]}"
+    return (
+        shorten_value(value)
+        if not isinstance(value, list)
+        else f"a list of {len(value)}, beginning {repr(value[:2])[:60]}"
+    )
 
 
 def _words(content: Any) -> tuple[str, str]:
@@ -275,7 +281,7 @@ def _words(content: Any) -> tuple[str, str]:
     if isinstance(content, Mapping):
         content = [content]
     if not isinstance(content, list):
-        raise DataError(f"the content of its message is {kind_of(content)}: {shown(content)}")
+        raise DataError(f"the content of its message is {kind_of(content)}: {shorten_value(content)}")
     text, thoughts = "", ""
     for part in content:
         if isinstance(part, str):
@@ -286,7 +292,7 @@ def _words(content: Any) -> tuple[str, str]:
         elif isinstance(part, Mapping) and isinstance(part.get("text", part.get("refusal")), str):
             text += part.get("text", part.get("refusal"))
         elif part is not None:
-            raise DataError(f"its message has a part that is no text: {shown(part)}")
+            raise DataError(f"its message has a part that is no text: {shorten_value(part)}")
     return text, thoughts
 
 

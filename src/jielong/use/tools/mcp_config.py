@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jielong.errors import ConfigError, DataError, ResourceError, did_you_mean
-from jielong.outside import read_json_file, shown
+from jielong.outside import read_json_file, shorten_value
 
 Transport = Literal["stdio", "http", "sse"]
 
@@ -116,7 +116,9 @@ def _servers_in(data: Any) -> Mapping[str, Any] | None:
 def parse_server(name: str, written: Any) -> Server:
     """The server that a config describes; ConfigError naming the key that is wrong. A disabled one may hold anything."""
     if not isinstance(written, Mapping):
-        raise ConfigError(f'the server {name!r} is {shown(written)}; expected {{"command": ...}} or {{"url": ...}}')
+        raise ConfigError(
+            f'the server {name!r} is {shorten_value(written)}; expected {{"command": ...}} or {{"url": ...}}'
+        )
     if _is_disabled(name, written):
         return Server(name, is_disabled=True)
     given = _renamed(name, written)
@@ -128,7 +130,9 @@ def parse_server(name: str, written: Any) -> Server:
         try:
             return parse(given[key])
         except ValueError:
-            raise ConfigError(f"the server {name!r}: {key!r} is {shown(given[key])}; expected {right}") from None
+            raise ConfigError(
+                f"the server {name!r}: {key!r} is {shorten_value(given[key])}; expected {right}"
+            ) from None
 
     command = read("command", _command, 'the name of a program, such as "npx"', ("",))
     return Server(
@@ -173,7 +177,7 @@ def _is_disabled(name: str, written: Mapping[str, Any]) -> bool:
     for key, off in (("disabled", True), ("enabled", False)):
         value = written.get(key, not off)
         if not isinstance(value, bool):
-            raise ConfigError(f"the server {name!r}: {key!r} is {shown(value)}; expected true or false")
+            raise ConfigError(f"the server {name!r}: {key!r} is {shorten_value(value)}; expected true or false")
         if value is off:
             return True
     return False
@@ -205,7 +209,7 @@ def _type_of(name: str, given: Mapping[str, Any]) -> Transport:
         return "sse" if str(given["url"]).partition("?")[0].rstrip("/").endswith("/sse") else "http"
     kind = _TRANSPORTS.get(str(written).lower().replace("_", "-"))
     if kind is None:
-        raise ConfigError(f"the server {name!r}: 'type' is {shown(written)}; expected stdio, http or sse")
+        raise ConfigError(f"the server {name!r}: 'type' is {shorten_value(written)}; expected stdio, http or sse")
     if (kind == "stdio") != ("command" in given):
         needed = "command" if kind == "stdio" else "url"
         raise ConfigError(f"the server {name!r} is of type {written!r}, which needs a {needed!r}")

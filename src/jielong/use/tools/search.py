@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 
 from jielong.errors import DataError, ResourceError
-from jielong.outside import records, shown
+from jielong.outside import read_lines, shorten_value
 from jielong.records import Document
 from jielong.use.retrieval.passages import Passage, Searches
 from jielong.use.retrieval.terms import terms
@@ -78,10 +78,10 @@ class Pages:
 
 
 def _documents(path: Path) -> Iterable[Document]:
-    for line in records(path):
+    for line in read_lines(path):
         try:
             if line.problem or not isinstance(line.data, dict) or not isinstance(line.data.get("text"), str):
-                raise DataError(line.problem or f"it is {shown(line.data)}")
+                raise DataError(line.problem or f"it is {shorten_value(line.data)}")
             yield Document.from_dict(line.data)
         except DataError as error:
             raise DataError(f"{path}:{line.number} is no document ({error}); expected {{'text': ...}}") from error

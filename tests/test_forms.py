@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from jielong.data.chat_files import read_chats, read_preferences
 from jielong.data.forms import chat_of, is_plain_text, preference_of
-from jielong.data.talks import read_chats, read_preferences
 from jielong.errors import DataError
 from jielong.opening.inspecting import inspect
 from jielong.outside import read_lines

@@ -15,7 +15,7 @@ from bench.servers import damaged_answers
 from jielong.cli.main import main
 from jielong.errors import ConfigError, DataError, JielongError, ResourceError, TooLongError
 from jielong.records import Conversation, Message, Sampling
-from jielong.tokens.tokenizer import about_tokens
+from jielong.tokens.tokenizer import estimate_tokens
 from jielong.use.connection import clean_key
 from jielong.use.endpoint import Endpoint
 from jielong.use.port import Answer, Options
@@ -320,7 +320,7 @@ def test_pieces_of_calls_find_the_call_they_belong_to(pieces: list[Any]) -> None
 def test_tokens_that_a_server_does_not_say_are_counted_here_and_called_so() -> None:
     answer, _, _ = asked(whole(chat("four words stand here")))
     assert answer.usage.is_estimated
-    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (about_tokens("What is 12 * 7?"), 4)
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (estimate_tokens("What is 12 * 7?"), 4)
     said, _, _ = asked(whole(chat("ok", usage={"prompt_tokens": 5, "completion_tokens": 7})))
     assert (said.usage.tokens, said.usage.is_estimated) == (12, False)
     for usage in (
@@ -331,9 +331,9 @@ def test_tokens_that_a_server_does_not_say_are_counted_here_and_called_so() -> N
     ):
         assert asked(whole(chat("ok", usage=usage)))[0].usage.is_estimated
     # "Hello" and " world" one each, a word of 14 bytes three, each Han character and each sign one
-    assert about_tokens("Hello world") == 2
-    assert about_tokens("understandably") == 3
-    assert about_tokens("你好，世界") == 5
+    assert estimate_tokens("Hello world") == 2
+    assert estimate_tokens("understandably") == 3
+    assert estimate_tokens("你好，世界") == 5
 
 
 # --- vectors and names

@@ -155,14 +155,14 @@ def _day(seconds: float) -> str:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from jielong.data.judged_files import written
+    from jielong.data.judged_files import export_judgements
     from jielong.runs import write_text
 
     if arguments.form not in FORMS:
         raise ConfigError(f"no form is called {arguments.form!r}; {did_you_mean(arguments.form, FORMS)}")
     with closing(_opened(arguments.store)) as store:
         nouns = store.judgements.nouns(store.judgements.all(by=arguments.by), with_ids=arguments.form == "own")
-    made = written(nouns, arguments.form)
+    made = export_judgements(nouns, arguments.form)
     _say_left_out(made.left_out)
     if not made.num_records:
         whose = "" if arguments.by is None else f" by {arguments.by!r}"

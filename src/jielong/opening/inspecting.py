@@ -13,10 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.data.chat_files import Forms, Tally, each_record, one_of
 from jielong.data.forms import chat_of, is_plain_text
 from jielong.data.judged import is_own, preferences_of
-from jielong.data.sources import look_through
-from jielong.data.talks import Forms, Tally, each_record, one_of
+from jielong.data.sources import list_folder
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.outside import HEAD_BYTES, open_unpacked, read_lines
 from jielong.records import Conversation, Preference
@@ -168,7 +168,7 @@ def _model(path: Path) -> Inspected:
 
 
 def _folder(path: Path) -> Inspected:
-    listing = look_through(path)
+    listing = list_folder(path)
     kinds = Counter(p.suffix.lower() for p in listing.paths)
     size = sum(p.stat().st_size for p in listing.paths if p.exists())
     findings = [str(listing), f"{size:,} bytes in files to read"]

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from jielong.data.chat_files import read_chats
 from jielong.data.sources import list_pages
-from jielong.data.talks import read_chats
 from jielong.errors import ConfigError
 from jielong.model import adapter_files, hf
 from jielong.model.adapters import AdapterConfig

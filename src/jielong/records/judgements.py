@@ -14,7 +14,7 @@ from typing import Any
 
 from jielong.errors import DataError
 from jielong.outside import Fields
-from jielong.records.talks import Message, known_fields, messages_of, to_dict
+from jielong.records.conversations import Message, known_fields, messages_of, to_dict
 
 
 @dataclass(frozen=True)

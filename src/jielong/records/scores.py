@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from jielong.records.conversations import Conversation
 from jielong.records.generation import Sample
-from jielong.records.talks import Conversation
 
 
 @dataclass(frozen=True)

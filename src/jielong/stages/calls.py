@@ -23,7 +23,7 @@ from jielong.use.strategy import run
 from jielong.use.tools.calculator import CALCULATOR, calculate
 from jielong.use.tools.loop import Tools
 from jielong.use.tools.telling import described
-from jielong.worlds.sums.items import CALL_KINDS, LANGS, NO_CALL_KINDS, Item, questions_of, talks
+from jielong.worlds.sums.items import CALL_KINDS, LANGS, NO_CALL_KINDS, Item, conversations, questions_of
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class SumsStage(Stage):
         def made(part: Literal["train", "test"], count: int) -> list[Conversation]:
             return [
                 Conversation(described(talk.messages, [CALCULATOR.schema] if number % self.told_every == 0 else ()))
-                for number, talk in enumerate(talks(part, count, context.recipe.seed))
+                for number, talk in enumerate(conversations(part, count, context.recipe.seed))
             ]
 
         parts = Split(made("train", self.conversations), made("test", self.held_out))

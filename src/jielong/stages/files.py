@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from jielong.data.chat_files import Reading, read_chats, read_preferences, read_ratings
 from jielong.data.forms import Record
 from jielong.data.splits import Split, hold_out
-from jielong.data.talks import Reading, read_chats, read_preferences, read_ratings
 from jielong.errors import DataError
 from jielong.records import Conversation
 from jielong.runs import derive_seed

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from jielong.config import at_least
-from jielong.data.sources import Page, look_for_pages, read_pages
+from jielong.data.sources import Page, find_pages, read_pages
 from jielong.errors import DataError
 from jielong.outside import Fields, parse_json
 from jielong.runs import canonical_json, derive_seed, write_directory, write_json
@@ -111,7 +111,7 @@ class FolderStage(PagesStage):
     def run(self, context: Context) -> Summary:
         """Remember where the pages lie; they are read where they are."""
         write_json(context.directory(self.name) / "folder.json", {"path": self.path, "digest": self.digest})
-        listing = look_for_pages(self.path)
+        listing = find_pages(self.path)
         context.display.message(str(listing))
         return {"holds": "pages", "path": self.path, "pages": len(listing.paths)}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jielong.data.refine import RefineConfig, refine
-from jielong.data.splits import choose
+from jielong.data.splits import choose_held_out
 from jielong.errors import ConfigError, DataError
 from jielong.runs import derive_seed, now_s, write_json, write_text
 from jielong.stages.pages import PagesStage
@@ -59,7 +59,7 @@ class RefineStage(Stage):
         num_held_out = max(1, round(len(documents) * self.held_out_fraction))
         # in shuffled order, so that what is chosen beyond the usual ones is a matter of chance too
         sizes = [float(len(documents[i].text)) for i in order]
-        chosen = choose(sizes, range(num_held_out), self.held_out_fraction) or {
+        chosen = choose_held_out(sizes, range(num_held_out), self.held_out_fraction) or {
             min(range(len(sizes)), key=sizes.__getitem__)
         }
         held_out = {order[place] for place in chosen}

@@ -21,7 +21,7 @@ import httpx2
 from jielong.errors import DataError, RefusedError, ResourceError
 from jielong.outside import parse_json
 from jielong.records import Conversation, Message, Sampling
-from jielong.tokens.tokenizer import about_tokens
+from jielong.tokens.tokenizer import estimate_tokens
 from jielong.use.connection import TIMEOUT_S, Connection, Heard
 from jielong.use.port import Answer, Options, Usage
 from jielong.use.replies import ErrorInside, Reply, in_words, is_page, models_in, vectors_in
@@ -135,8 +135,8 @@ class Endpoint:
         is_estimated = said.prompt is None or said.completion is None or not (said.prompt or said.completion)
         if is_estimated:
             calls_said = "".join(json.dumps(dict(c), ensure_ascii=False) for c in calls)
-            written = about_tokens(f"{reply.text}{reply.thoughts}{calls_said}")
-            said = replace(said, prompt=said.prompt or about_tokens(prompt), completion=said.completion or written)
+            written = estimate_tokens(f"{reply.text}{reply.thoughts}{calls_said}")
+            said = replace(said, prompt=said.prompt or estimate_tokens(prompt), completion=said.completion or written)
         usage = Usage(said.prompt or 0, said.completion or 0, said.cached, 1, time.monotonic() - start_s, is_estimated)
         message = Message("assistant", text, tool_calls=calls)
         return Answer(message, usage, stop, logprobs=reply.logprobs or (), thoughts=thoughts)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jielong.data.talks import read_records as read_records  # for evaluate too, which sees data only through here
+from jielong.data.chat_files import read_records as read_records  # for evaluate too, which sees data only through here
 from jielong.errors import DataError
 from jielong.use.answers import normal
 

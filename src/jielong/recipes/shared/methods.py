@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from jielong.data.talks import kinds_held, read_preferences, read_ratings
+from jielong.data.chat_files import kinds_held, read_preferences, read_ratings
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.adapters import AdapterConfig
 from jielong.stages.train import TrainStage

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from jielong.config import at_least
-from jielong.data.places import Located
+from jielong.data.locations import Located
 from jielong.errors import ConfigError
 
 _WIDE = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U000323af]")

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from jielong.data.bounded import text_with_places
-from jielong.data.sources import Page, look_through, printable, read_page
+from jielong.data.bounded import locate_bounded
+from jielong.data.sources import Page, list_folder, printable, read_page
 from jielong.errors import ConfigError, DataError, ResourceError
 from jielong.use.prompting import language_of
 from jielong.use.retrieval.chunks import Chunk, ChunkConfig, cut_into_chunks
@@ -196,7 +196,7 @@ class Library:
         problem = page.error.removeprefix(f"{path}: ")
         if not problem:
             try:
-                located = text_with_places(page)
+                located = locate_bounded(page)
                 chunks = list(cut_into_chunks(located, self._chunks))
                 problem = "" if chunks else located.remark or "it holds no text"
                 if chunks and located.remark:
@@ -547,7 +547,7 @@ def _files(path: Path, skipped: Counter[str] | None = None) -> list[Path]:
     """The files that `path` stands for, with their full paths; `skipped` counts what is left out of folders, by kind."""
     if not path.is_dir():
         return [Path(_full(path))]
-    listing = look_through(path.resolve())
+    listing = list_folder(path.resolve())
     if skipped is not None:
         skipped.update(listing.skipped)
     return listing.paths

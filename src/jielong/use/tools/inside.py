@@ -92,14 +92,14 @@ class Line:
     """Messages to and from the other sandbox, a line each."""
 
     def __init__(self, hears: int, says: int) -> None:
-        self._hears, self._says = os.fdopen(hears, "rb"), says
+        self._hears, self._writes = os.fdopen(hears, "rb"), says
 
     def say(self, message: Any) -> None:
         line = json.dumps(message).encode() + b"\n"
         if len(line) > MAX_MESSAGE:
             raise Refused(f"more than {MAX_MESSAGE // 2**20} MiB at once do not go between a program and its tests")
         while line:
-            line = line[os.write(self._says, line) :]
+            line = line[os.write(self._writes, line) :]
 
     def hear(self) -> Any:
         """The next message; EOFError where none will come."""

@@ -24,8 +24,8 @@ from jielong.stages.execute import run_recipe
 from jielong.stages.picking import rows_for_gpu
 from jielong.stages.recipe import change
 from jielong.train.loop import Loop, LoopConfig
-from jielong.train.machine import compile_layers, compiled_matches_eager, look_at_machine
-from jielong.train.objectives.logprobs import cross_entropy_like_plain
+from jielong.train.machine import compile_layers, compiled_matches_eager, measure_machine
+from jielong.train.objectives.logprobs import compiled_cross_entropy_matches
 from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.sources import RowsConfig
@@ -213,14 +213,14 @@ def test_compiled_layers_and_loss_are_the_plain_ones(width: int, heads: int, len
     model.model.compute_dtype = dtype
     compile_layers(model.model)
     assert compiled_matches_eager(model.model, rows=6, length=length)
-    assert cross_entropy_like_plain(model)
+    assert compiled_cross_entropy_matches(model)
 
 
 # The road ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_gpu_is_taken_and_the_road_leads_over_it(tmp_path: Path) -> None:
-    machine = look_at_machine()
+    machine = measure_machine()
     assert machine.device == "cuda" and machine.can_compile == has_triton() and machine.gflops > 0
     fewer = ("pretrain.loop.steps=15", "sft.loop.steps=8", "rl.loop.steps=4", "rl.source.prompts=16")
     recipe = change(quickstart("smoke"), fewer)

@@ -25,9 +25,9 @@ from jielong.train.machine import (
     compile_layers,
     compiled_matches_eager,
     has_compiler,
-    leave_plain,
-    look_at_machine,
+    measure_machine,
     trains_like_cpu,
+    uncompile_layers,
 )
 from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
@@ -185,12 +185,12 @@ def test_a_compiled_layer_that_is_wrong_is_found(wrong):
     assert compiled_matches_eager(model.model, rows=2, length=32)
     layer._compiled_call_impl = lambda x, *rest: layer._call_impl(wrong(x), *rest)
     assert not compiled_matches_eager(model.model, rows=2, length=32)
-    leave_plain(model.model)
+    uncompile_layers(model.model)
     assert compiled_matches_eager(model.model, rows=2, length=32)
 
 
 if __name__ == "__main__":
-    machine = look_at_machine()
+    machine = measure_machine()
     print(
         json.dumps(
             {

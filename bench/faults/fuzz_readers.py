@@ -34,7 +34,7 @@ from bench.faults.fuzz_tokenizers import (
 from jielong.data import chat_files
 from jielong.data.shards import Shards, write_shards
 from jielong.errors import CheckpointError
-from jielong.evaluate.running import Result, read_results
+from jielong.evaluate.task_runner import Result, read_results
 from jielong.evaluate.tasks import read_task
 from jielong.model import adapter_files, hf
 from jielong.model.adapters import AdaptedModel, AdapterConfig

@@ -24,7 +24,7 @@ from jielong.cli.tools import (
 from jielong.errors import DataError
 from jielong.opening.libraries import with_reading
 from jielong.opening.ports import MODEL_HELP, open_late
-from jielong.opening.strategies import Partners, open_given, strategy_of
+from jielong.opening.strategies import Partners, open_resources, strategy_of
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
 from jielong.use.ledger import Budget, Happening
@@ -116,7 +116,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     shown = Shown() if arguments.show else None
 
     async def work() -> tuple[Outcome, Port]:
-        async with open_given(arguments.model, means, partners, PERSON) as given:
+        async with open_resources(arguments.model, means, partners, PERSON) as given:
             named(spec, given)  # a strategy that does not exist is told before a model is looked for
             port = open_late(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
             try:

@@ -30,7 +30,7 @@ from jielong.errors import JielongError, TooLongError
 from jielong.opening.libraries import with_reading
 from jielong.opening.ports import MODEL_HELP, LatePort, newest_run, open_late
 from jielong.opening.strategies import strategy_of
-from jielong.opening.tools import open_means
+from jielong.opening.tools import open_equipment
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
 from jielong.use.fitting import without_oldest
@@ -89,7 +89,7 @@ def chat(spec: str, arguments: argparse.Namespace) -> int:
 
 async def _talk(spec: str, arguments: argparse.Namespace) -> int:
     named_means = means_of(arguments)
-    async with open_means(named_means, PERSON) as means:
+    async with open_equipment(named_means, PERSON) as means:
         port = open_late(spec, stage=arguments.stage, weights=arguments.weights, slots=1, timeout_s=arguments.timeout)
         if not named_means.library and isinstance(port, LatePort):
             port.open()  # with a library it may never be asked

@@ -102,9 +102,9 @@ def _speed(gflops: float | None) -> tuple[float, str]:
     """FLOP/s that the machine sustains, and where the figure comes from."""
     if gflops is not None:
         return gflops * 1e9, f"at          {gflops:,.0f} GFLOP/s, as given"
-    from jielong.train.machine import look_at_machine
+    from jielong.train.machine import measure_machine
 
-    reached = look_at_machine().gflops
+    reached = measure_machine().gflops
     about = f"at          {SUSTAINED * reached:,.0f} GFLOP/s: half of what matrix products reach here now"
     return SUSTAINED * reached * 1e9, about
 

@@ -21,10 +21,10 @@ from jielong.cli.tools import PERSON, add_options, add_timeout, means_of
 from jielong.errors import ConfigError, ResourceError
 from jielong.opening.libraries import with_reading
 from jielong.opening.ports import MODEL_HELP, is_address, long_name, open_port, shown_address
-from jielong.opening.strategies import open_given, strategy_of
+from jielong.opening.strategies import open_resources, strategy_of
 from jielong.opening.tasks import TASK_HELP, find_task
 from jielong.report import terminal
-from jielong.report.text import apart
+from jielong.report.text import shorten_names
 from jielong.use.port import LocalPort, Options, Port
 from jielong.use.strategies import STRATEGIES, named
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from jielong.evaluate.code import Examine
-    from jielong.evaluate.scoring import Given
+    from jielong.evaluate.scoring import ScoringServices
     from jielong.evaluate.statistics import Interval
     from jielong.evaluate.summary import Summary
     from jielong.evaluate.tasks import Task
@@ -148,7 +148,7 @@ async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse
     """Answers of every system, each model opened once and closed before the next."""
     summaries: dict[_Wanted, Summary] = {}
     async with AsyncExitStack() as stack:
-        opened = open_given(arguments.model, means_of(arguments), partners_of(arguments), PERSON)
+        opened = open_resources(arguments.model, means_of(arguments), partners_of(arguments), PERSON)
         means = await stack.enter_async_context(opened)
         for w in wanted:
             named(w.strategy, means)  # a strategy that does not exist is told before anything is asked
@@ -177,10 +177,15 @@ def _askable(task: Task, wanted: Sequence[_Wanted]) -> Task:
 
 
 async def _answer(
-    task: Task, wanted: _Wanted, port: Port, means: dict[str, Any], given: Given, arguments: argparse.Namespace
+    task: Task,
+    wanted: _Wanted,
+    port: Port,
+    means: dict[str, Any],
+    given: ScoringServices,
+    arguments: argparse.Namespace,
 ) -> Summary:
-    from jielong.evaluate.running import Result, System, answer_task
     from jielong.evaluate.summary import summarize
+    from jielong.evaluate.task_runner import Result, System, answer_task
     from jielong.records import Sampling
     from jielong.runs import write_json
 
@@ -195,7 +200,7 @@ async def _answer(
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = System(port, wanted.strategy, sampling, means, _in_words(arguments))
     results = await answer_task(
-        system, task, folder, given=given, seed=arguments.seed, samples=arguments.samples, on_result=show
+        system, task, folder, services=given, seed=arguments.seed, samples=arguments.samples, on_result=show
     )
     if count and sys.stderr.isatty():
         print(file=sys.stderr)
@@ -212,18 +217,18 @@ def _in_words(arguments: argparse.Namespace) -> str:
     return " ".join(f"--{name} {getattr(arguments, name)}" for name in names if getattr(arguments, name))
 
 
-async def _given(task: Task, arguments: argparse.Namespace, stack: AsyncExitStack) -> Given:
+async def _given(task: Task, arguments: argparse.Namespace, stack: AsyncExitStack) -> ScoringServices:
     """What the task's scorers need: a sandbox for code, a judge for marks."""
     from jielong.evaluate.judge import judge_grade
-    from jielong.evaluate.scoring import Given
+    from jielong.evaluate.scoring import ScoringServices
 
     scorers = {item.scorer for item in task.items}
     examine = await _sandbox() if "code" in scorers else None
     if "grade" not in scorers or not arguments.judge:
-        return Given(examine)
+        return ScoringServices(examine)
     port: Port = open_port(arguments.judge, timeout_s=arguments.timeout)
     stack.push_async_callback(port.close)
-    return Given(examine, judge_grade(port.ask, Options(seed=arguments.seed)))
+    return ScoringServices(examine, judge_grade(port.ask, Options(seed=arguments.seed)))
 
 
 async def _sandbox() -> Examine:
@@ -252,7 +257,7 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) ->
     from jielong.report import consoles
 
     console = consoles.console()
-    names = apart([s.name for s in summaries], (console.width - _WIDTH_OF_ROW_NAMES) // len(summaries) - 4)
+    names = shorten_names([s.name for s in summaries], (console.width - _WIDTH_OF_ROW_NAMES) // len(summaries) - 4)
     if names != [s.name for s in summaries]:
         for name, summary in zip(names, summaries, strict=True):
             print(f"{name}: {summary.name}")

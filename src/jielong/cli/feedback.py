@@ -20,7 +20,7 @@ from jielong.opening.ports import default_store
 if TYPE_CHECKING:
     from jielong.evaluate.feedback import Feedback
     from jielong.evaluate.statistics import Interval
-    from jielong.evaluate.tallies import Standings
+    from jielong.evaluate.strengths import Standings
     from jielong.serve.store import Judged, Store
 
 FORMS = ("own", "trl", "kto", "sft")

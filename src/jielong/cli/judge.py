@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
 
 def _judge(arguments: argparse.Namespace) -> int:
     from jielong.errors import ConfigError, DataError
-    from jielong.evaluate.judge import judge_pairs, read_pairs, report
+    from jielong.evaluate.judge import judge_pairs, judge_report, read_pairs
     from jielong.records import Sampling
     from jielong.runs import canonical_json, write_text
     from jielong.use.port import Options
@@ -69,7 +69,7 @@ def _judge(arguments: argparse.Namespace) -> int:
             f"a verdict could be read in none of {len(verdicts)} pairs; the judge was to end with a line such as "
             f'"Verdict: A", and said for example: {said} (all of it is in {arguments.out})'
         )
-    print(describe(report(verdicts, seed=arguments.seed)))
+    print(describe(judge_report(verdicts, seed=arguments.seed)))
     if unread:
         print(f"where no verdict could be read, the judge said for example: {said}")
     print(f"\nVerdicts: {arguments.out}")

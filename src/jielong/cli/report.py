@@ -44,12 +44,12 @@ def locale_language() -> str:
 
 def show_report(run: Run, language: str) -> None:
     """Print what the run came to; in another language than English its page is written in it first."""
-    from jielong.report.shown import show
+    from jielong.report.results import show_results
     from jielong.report.words import Words
 
     if language != "en" and (run.path / "report.json").exists():
         write_page(run, language)
-    show(run, Words(language))
+    show_results(run, Words(language))
 
 
 def write_page(run: Run, language: str) -> Path:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jielong.opening.tools import Means, Person
+from jielong.opening.tools import Equipment, Person
 from jielong.records import Message
 from jielong.report import terminal
 from jielong.use.tools.tool import one_line
@@ -60,9 +60,9 @@ def add_thoughts(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--thoughts", action="store_true", help="show what the model thinks before it answers")
 
 
-def means_of(arguments: argparse.Namespace) -> Means:
+def means_of(arguments: argparse.Namespace) -> Equipment:
     """The tools, pages and library that were named on the command line."""
-    return Means(
+    return Equipment(
         arguments.tools, arguments.pages, arguments.searxng, arguments.library, arguments.mcp, arguments.tool_timeout
     )
 

@@ -59,12 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
     from jielong.cli.display import Display
     from jielong.report import consoles
     from jielong.tuning.proposals import library
-    from jielong.tuning.tune import choose, tune
+    from jielong.tuning.tune import choose_search, tune
 
     library()
     written = written_recipe(arguments)
     recipe = written.changed(arguments.set).build()
-    before = recipe.before(choose(recipe, arguments.stage, arguments.set).stage)
+    before = recipe.before(choose_search(recipe, arguments.stage, arguments.set).stage)
     console = consoles.console()
     with Display([s.name for s in before], title=f"tune {recipe.run_name}", console=console) as display:
         tuned = tune(
@@ -91,7 +91,7 @@ def print_trials(tuned: Tuned, console: Console) -> None:
     from rich.table import Table
 
     from jielong.report.words import duration
-    from jielong.tuning.study import short
+    from jielong.tuning.study import short_name
 
     study, best = tuned.study, tuned.best
     judged_by, stage = study.search.judged_by, study.search.stage
@@ -99,7 +99,7 @@ def print_trials(tuned: Tuned, console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("trial", justify="right")
     # words, so that a narrow terminal breaks the headings and cuts none
-    for name in (judged_by, *(short(o.field) for o in study.search.offers)):
+    for name in (judged_by, *(short_name(o.field) for o in study.search.offers)):
         table.add_column(name.replace("_", " "), justify="right")
     table.add_column("time", justify="right")
     for trial in ranked(tuned.trials):
@@ -122,7 +122,7 @@ def print_trials(tuned: Tuned, console: Console) -> None:
             highlight=False,
         )
     if tuned.importances:
-        shares = ", ".join(f"{short(n)} {v:.0%}" for n, v in tuned.importances.items())
+        shares = ", ".join(f"{short_name(n)} {v:.0%}" for n, v in tuned.importances.items())
         console.print(f"What mattered (PED-ANOVA): {shares}", markup=False, highlight=False)
     console.print(
         f"{len(tuned.trials)} trials in {duration(tuned.seconds)}; {tuned.ended}.", markup=False, highlight=False

@@ -85,7 +85,7 @@ def walk(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()
 
     from jielong.cli.display import Display
     from jielong.report.consoles import console
-    from jielong.stages.execute import in_steps, run_recipe
+    from jielong.stages.execute import resolve_epochs, run_recipe
     from jielong.stages.recipe import change
     from jielong.train.parallel import ranks_from_environment
 
@@ -100,7 +100,7 @@ def walk(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()
         names = [stage.name for stage in recipe.stages]
         with Display(names, title=recipe.run_name, console=console(is_quiet=not ranks.is_first)) as display:
             if epochs:
-                recipe = in_steps(recipe, epochs, root, display, ranks)
+                recipe = resolve_epochs(recipe, epochs, root, display, ranks)
             run = run_recipe(recipe, root, display, ranks)
         return run if ranks.is_first else None
 
@@ -147,7 +147,7 @@ def _as_last_time(
     not name: then it was probably forgotten. With other text or chats all is made anew in any case, and nobody is asked.
     """
     from jielong.runs import BEFORE, Run, is_run
-    from jielong.stages.differences import differences, replaced, unasked
+    from jielong.stages.differences import differences, trainings_to_replace, without_settings
 
     run = Run(arguments.runs / recipe.run_name)
     if os.environ.get("RANK", "0") != "0" or not is_run(run.path):
@@ -156,8 +156,8 @@ def _as_last_time(
     found = [d for d in differences(recipe, run.record) if d.path not in {f"{stage}.loop.steps" for stage in epochs}]
     if not found:
         return recipe
-    forgotten = unasked(found, settings)
-    finished, half_done = replaced(recipe, run)
+    forgotten = without_settings(found, settings)
+    finished, half_done = trainings_to_replace(recipe, run)
     _say_differences(run.path, found)
     if finished:
         print(f"What {' and '.join(finished)} came to last time is kept in {run.path / BEFORE}.")

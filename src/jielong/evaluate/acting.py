@@ -1,4 +1,4 @@
-"""How well somebody acts in the household: episodes by number, what could be done, what was reached, what it took."""
+"""Evaluation of policies in the household: numbered episodes, and their rates of success, steps and costs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_TOKENS = 240
 
 @dataclass(frozen=True)
 class HouseholdExam:
-    """Episodes of one policy in the household, by number: the task that the number draws, in one of the languages by turns.
+    """Numbered episodes of one policy in the household: each number draws a task, the languages take turns.
 
     ConfigError for an unknown policy, or where a model is missing.
     """
@@ -60,6 +60,7 @@ class HouseholdExam:
         return await act(game, seen, self._policy(game, number), self.limits, self.nearest)
 
     def _policy(self, game: Household, number: int) -> Policy:
+        """Build the policy by its name: random, solver, seeker, likeliest, or written by a model."""
         if self.policy == "random":
             return Dice(derive_seed(self.seed, "dice", number))
         if self.policy in ("solver", "seeker"):
@@ -99,7 +100,7 @@ class Figures:
 
 
 def figures(episodes: Sequence[Episode]) -> Figures:
-    """The figures of at least one episode."""
+    """Compute the figures of at least one episode."""
     steps = [step for episode in episodes for step in episode.steps]
 
     def mean(values: Sequence[float]) -> float:

@@ -23,6 +23,7 @@ async def run_concurrently(
     numbers, over = iter(range(count)), dict[int, T]()
 
     async def work() -> None:
+        """Take numbers and run them until none is left."""
         for number in numbers:
             over[number] = await one(number)
             if on_end:

@@ -1,4 +1,4 @@
-"""Stages about acting in the household: demonstrations and goals to learn from, and the exam on goals that nobody showed."""
+"""Stages about acting in the household: demonstrations and goals to learn from, and an exam on held-out goals."""
 
 from __future__ import annotations
 
@@ -57,10 +57,11 @@ class DemonstrationsStage(Stage):
             raise ConfigError(f"slips is {self.slips}; it must be 0 or more and below 1")
 
     def run(self, context: Context) -> Summary:
-        """chats.jsonl and held_out.jsonl, each chat an episode, or a part of one, of somebody who knows how."""
+        """Write chats.jsonl and held_out.jsonl, each chat an episode of the seeker, or a part of one."""
         seed = derive_seed(context.recipe.seed, self.name)
 
         async def one(number: int) -> Episode:
+            """Play one demonstration: the language, rooms and task follow from its number."""
             pair = number // len(LANGUAGES)
             rooms = 1 + max(pair % self.rooms, pair // self.rooms % self.rooms)  # more often many
             game = Household(LANGUAGES[number % len(LANGUAGES)], rooms=rooms)
@@ -105,10 +106,11 @@ class GoalsStage(Stage):
         at_least(self, 1, "rooms")
 
     def run(self, context: Context) -> Summary:
-        """chats.jsonl and held_out.jsonl, each chat a goal, put as it is in a turn of somebody who acts, and what it means."""
+        """Write chats.jsonl and held_out.jsonl, each chat a goal, put as in a turn of an episode, and its meaning."""
         seed = derive_seed(context.recipe.seed, self.name)
 
         def one(number: int) -> Conversation:
+            """Make one conversation of a goal and its meaning."""
             language = LANGUAGES[number % len(LANGUAGES)]
             task = draw_task(derive_seed(seed, "task", number), rooms=self.rooms, kinds=LESSON_KINDS)
             told = fill("seen", language, seen="", goal=goal_text(task, language)).strip()
@@ -138,7 +140,8 @@ class ActStage(Stage):
         at_least(self, 1, "goals", "rooms", "steps", "remember")
 
     def run(self, context: Context) -> Summary:
-        """acting.json, and samples.txt in the run's directory: the model, the model held to what can be done, and dice.
+        """Write acting.json, and samples.txt into the run's directory: the model, the model limited to possible
+        actions, and dice.
 
         The first two also by language, in which goals take turns.
         """

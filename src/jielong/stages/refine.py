@@ -31,6 +31,7 @@ class RefineStage(Stage):
             raise ConfigError(f"held_out_fraction is {self.held_out_fraction}; it must lie between 0 and 1")
 
     def _pages(self, recipe: Recipe) -> PagesStage:
+        """Return the stage of pages among the inputs; ConfigError where it is another kind."""
         stage = recipe.stage(self.inputs["pages"])
         if not isinstance(stage, PagesStage):
             raise ConfigError(f"{self.name} takes its pages from {stage.name!r}, which holds none")
@@ -40,7 +41,7 @@ class RefineStage(Stage):
         self._pages(recipe)
 
     def run(self, context: Context) -> Summary:
-        """documents.jsonl, held_out.jsonl and the counts of what was dropped and why."""
+        """Write documents.jsonl, held_out.jsonl and the counts of dropped texts by reason."""
         source = self._pages(context.recipe)
         total, start_s = context.summary(source.name)["pages"], now_s()
 

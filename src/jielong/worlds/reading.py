@@ -258,9 +258,9 @@ def write_lesson(part: str, num_sheets: int, num_turns: int, rng: random.Random)
 
 
 def _unanswered_relation(sheet: Sheet, told: Sequence[Sheet], rng: random.Random) -> str:
-    """A relation that `sheet` says nothing of, mostly one that is told of the same place or of the same kind of thing.
+    """Pick a relation missing from `sheet`, mostly one told of the same place or of the same kind of thing.
 
-    A search for what is not there finds just these, and whoever looks for the relation alone is misled.
+    A search for a missing fact finds just these, and a model that looks for the relation alone is misled.
     """
     known = {relation for relation, _ in sheet.facts}
     near = [s for s in told if s.place == sheet.place or s.kind == sheet.kind]

@@ -40,7 +40,7 @@ class ObjectiveConfig:
     """Whether batches say how likely their answers were before training."""
 
     def roles(self) -> tuple[Role, ...]:
-        """Modules that it needs beside `main`."""
+        """Return the modules that it needs beside `main`."""
         return ()
 
     def build(
@@ -53,7 +53,7 @@ class ObjectiveConfig:
         raise NotImplementedError
 
     def beside(self) -> SourceConfig | None:
-        """A second source of the same data, whose micro-batches go beside the first one's in every step."""
+        """Return a second source of the same data, whose micro-batches are added to every step, or None."""
         return None
 
     def finish(self, load: Callable[[], nn.Module], material: Material) -> nn.Module | None:

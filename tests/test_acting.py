@@ -34,14 +34,14 @@ from jielong.use.agents.acting import (
     Episode,
     Likeliest,
     Limits,
+    ModelPolicy,
     Nearest,
-    Told,
-    Written,
+    ScriptedPolicy,
     act,
     by_letters,
     by_meaning,
     conversation_of,
-    parted,
+    split_thought,
     thought_before,
 )
 from jielong.use.ledger import Budget, BudgetSpent, Ledger
@@ -56,7 +56,7 @@ LIMITS = Limits()
 
 def played(texts: Iterator[str], *, limits: Limits = LIMITS, nearest: Nearest | None = None, seed: int = 1) -> Episode:
     game = Household("en", rooms=2)
-    return asyncio.run(act(game, game.reset(seed), Told(texts), limits, nearest))
+    return asyncio.run(act(game, game.reset(seed), ScriptedPolicy(texts), limits, nearest))
 
 
 def solution(seed: int = 1) -> list[str]:
@@ -78,7 +78,7 @@ class Scripted:
 
 def written(model: Scripted, *, budget: Budget | None = None, limits: Limits = LIMITS, vote: int = 0) -> Episode:
     game = Household("en", rooms=2)
-    policy = Written(Ledger(model.ask, budget), Options(seed=5), Vote(n=vote) if vote else None)
+    policy = ModelPolicy(Ledger(model.ask, budget), Options(seed=5), Vote(n=vote) if vote else None)
     return asyncio.run(act(game, game.reset(1), policy, limits))
 
 
@@ -177,7 +177,7 @@ class Short:
 def test_the_oldest_turns_are_dropped_until_a_model_can_read_the_rest() -> None:
     roomy, narrow = (Short(solution(), num_words) for num_words in (10_000, 160))
     for model in (roomy, narrow):
-        policy = Written(Ledger(model.ask), Options())
+        policy = ModelPolicy(Ledger(model.ask), Options())
         game = Household("en", rooms=2)
         assert asyncio.run(act(game, game.reset(1), policy, Limits(remember=40))).is_success
     assert roomy.turns == list(range(1, len(solution()) + 1))
@@ -187,7 +187,7 @@ def test_the_oldest_turns_are_dropped_until_a_model_can_read_the_rest() -> None:
 
 def test_a_view_that_is_too_long_for_the_model_is_a_goal_not_reached() -> None:
     game = Household("en", rooms=2)
-    episode = asyncio.run(act(game, game.reset(1), Written(Ledger(Short([], 10).ask), Options()), LIMITS))
+    episode = asyncio.run(act(game, game.reset(1), ModelPolicy(Ledger(Short([], 10).ask), Options()), LIMITS))
     assert (episode.stop, episode.is_success, episode.steps) == ("too long", False, ())
     assert figures([episode, played(iter(solution()))]).success == 0.5
 
@@ -216,8 +216,8 @@ def test_what_is_thought_before_an_action_is_remembered_and_not_done() -> None:
 
 
 def test_nothing_written_is_no_thought_and_no_action() -> None:
-    assert parted("") == ("", "")
-    assert parted("\n >  take the cup \n") == ("", "take the cup")
+    assert split_thought("") == ("", "")
+    assert split_thought("\n >  take the cup \n") == ("", "take the cup")
 
 
 def test_a_strategy_chooses_each_action() -> None:

@@ -20,7 +20,7 @@ from jielong.use.connection import clean_key
 from jielong.use.endpoint import Endpoint
 from jielong.use.port import Answer, Options
 from jielong.use.replies import error_in, in_words, is_too_long, models_in
-from jielong.use.thoughts import Parting, parted
+from jielong.use.thoughts import ThoughtSplitter, split_thoughts
 
 FULL = '{"expression": "12*7"}'
 
@@ -169,16 +169,16 @@ def test_thoughts_stand_beside_the_answer_and_are_told_apart_while_it_comes(said
 
 
 def test_thoughts_are_parted_at_their_marks_alone() -> None:
-    assert parted("no marks <b>here</b>") == ("", "no marks <b>here</b>")
-    assert parted("hm\n</think>\n\nyes") == ("hm", "yes")
-    assert parted("Close it with </think>, then go on.") == ("", "Close it with </think>, then go on.")
-    assert parted("<think>a</think>\n<think>b</think>yes") == ("a\nb", "yes")
-    assert parted("[THINK]a[/THINK]yes") == parted("<thinking>a</thinking>yes") == ("a", "yes")
-    assert parted("<|channel|>analysis<|message|>a<|channel|>final<|message|>yes") == ("a", "yes")
-    assert parted("<think>\n\n</think>\n\nyes") == ("", "yes")
-    assert parted("<think>for ever") == ("for ever", "")
+    assert split_thoughts("no marks <b>here</b>") == ("", "no marks <b>here</b>")
+    assert split_thoughts("hm\n</think>\n\nyes") == ("hm", "yes")
+    assert split_thoughts("Close it with </think>, then go on.") == ("", "Close it with </think>, then go on.")
+    assert split_thoughts("<think>a</think>\n<think>b</think>yes") == ("a\nb", "yes")
+    assert split_thoughts("[THINK]a[/THINK]yes") == split_thoughts("<thinking>a</thinking>yes") == ("a", "yes")
+    assert split_thoughts("<|channel|>analysis<|message|>a<|channel|>final<|message|>yes") == ("a", "yes")
+    assert split_thoughts("<think>\n\n</think>\n\nyes") == ("", "yes")
+    assert split_thoughts("<think>for ever") == ("for ever", "")
     said: list[str] = []
-    parting = Parting(said.append)
+    parting = ThoughtSplitter(said.append)
     for c in "  <thin ice":
         parting.push(c)
     parting.finish()

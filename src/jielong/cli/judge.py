@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: Any) -> None:
-    """`jielong judge`, for the `add_subparsers` object of the command line."""
+    """Add `jielong judge` to the commands."""
     parser = commands.add_parser(
         "judge", help="let a model compare the answers of two result files", description=__doc__
     )
@@ -35,6 +35,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _judge(arguments: argparse.Namespace) -> int:
+    """Let a model judge the pairs of two result files, and print the report."""
     from jielong.errors import ConfigError, DataError
     from jielong.evaluate.judge import judge_pairs, judge_report, read_pairs
     from jielong.records import Sampling
@@ -54,6 +55,7 @@ def _judge(arguments: argparse.Namespace) -> int:
     options = Options(Sampling(max_tokens=arguments.max_tokens, temperature=0.0), arguments.seed)
 
     async def work() -> list[Verdict]:
+        """Judge all pairs, then close the port."""
         port = open_port(arguments.model, timeout_s=arguments.timeout)
         try:
             return await judge_pairs(asked, port.ask, options)
@@ -77,7 +79,7 @@ def _judge(arguments: argparse.Namespace) -> int:
 
 
 def describe(found: JudgeReport) -> str:
-    """The report in lines."""
+    """Format the report in lines."""
     decided, num_read = found.preference, found.pairs - found.unread
     assert decided is not None
     unread = f"a verdict could be read in both orders for {num_read} of {found.pairs} pairs; what follows is of these"

@@ -22,7 +22,7 @@ UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options, among `commands`."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "tune",
         help="search the fields that a recipe offers, and write the best as a recipe",
@@ -40,7 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def seconds_of(budget: str) -> float:
-    """Seconds of 90s, 30m or 2h; ConfigError for anything else."""
+    """Parse 90s, 30m or 2h to seconds; ConfigError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", budget.strip())
     if not match or not float(match[1]):
         raise ConfigError(f"budget {budget!r} is no time to spend; write 90s, 30m or 2h")
@@ -48,7 +48,7 @@ def seconds_of(budget: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Search, show the trials and say what to do next; exit code 0."""
+    """Search, show the trials and what to do next; return exit code 0."""
     budget_s = seconds_of(arguments.budget)
     for name in ("trials", "steps"):
         if (value := getattr(arguments, name)) is not None and value < 1:
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def print_trials(tuned: Tuned, console: Console) -> None:
-    """All trials, the best first, what was won over the recipe's own settings, and what mattered."""
+    """Print all trials, the best first, the gain over the recipe's own settings, and the settings that mattered."""
     from rich.table import Table
 
     from jielong.report.words import duration
@@ -130,9 +130,10 @@ def print_trials(tuned: Tuned, console: Console) -> None:
 
 
 def ranked(trials: tuple[Trial, ...]) -> list[Trial]:
-    """Those that are done, the best first; then those stopped early, those that got farthest first; then the failed."""
+    """Sort trials: the done ones, the best first; then those stopped early, the farthest first; then the failed."""
 
     def rank(trial: Trial) -> tuple[float, ...]:
+        """Return the sort key of a trial."""
         if trial.state == "done":
             assert trial.value is not None
             return (0, trial.value, trial.number)
@@ -145,6 +146,7 @@ def ranked(trials: tuple[Trial, ...]) -> list[Trial]:
 
 
 def _won(own: Trial, best: Trial, judged_by: str) -> str:
+    """Describe the gain of the best trial over the recipe's own settings."""
     if own.value is None:
         return f"The recipe's own settings (trial 0) did not come to an end: {own.cause}"
     if best.number == 0:

@@ -10,7 +10,17 @@ from typing import cast
 from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Sampling
 from jielong.runs import derive_seed
-from jielong.use.agents.acting import Dice, Episode, Likeliest, Limits, Nearest, Policy, Told, Written, act
+from jielong.use.agents.acting import (
+    Dice,
+    Episode,
+    Likeliest,
+    Limits,
+    ModelPolicy,
+    Nearest,
+    Policy,
+    ScriptedPolicy,
+    act,
+)
 from jielong.use.ledger import Budget, Ledger
 from jielong.use.port import Options, Port, Scores
 from jielong.use.strategy import Strategy
@@ -64,12 +74,12 @@ class HouseholdExam:
         if self.policy == "random":
             return Dice(derive_seed(self.seed, "dice", number))
         if self.policy in ("solver", "seeker"):
-            return Told(shortest(game) if self.policy == "solver" else seeking(game))
+            return ScriptedPolicy(shortest(game) if self.policy == "solver" else seeking(game))
         assert self.port is not None
         if self.policy == "likeliest":
             return Likeliest(cast(Scores, self.port), self.budget.tokens)
         options = Options(Sampling(max_tokens=MOST_TOKENS, temperature=0.0), derive_seed(self.seed, "act", number))
-        return Written(Ledger(self.port.ask, self.budget), options, self.strategy)
+        return ModelPolicy(Ledger(self.port.ask, self.budget), options, self.strategy)
 
 
 @dataclass(frozen=True)

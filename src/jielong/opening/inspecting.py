@@ -23,7 +23,7 @@ from jielong.records import Conversation, Preference
 from jielong.runs import is_run
 from jielong.tokens.chat import Rendered, render_preference, texts
 from jielong.tokens.tokenizer import Tokenizer, TokenizerConfig, train_tokenizer
-from jielong.use.tools.telling import rendered
+from jielong.use.tools.telling import render_conversation
 
 if TYPE_CHECKING:
     from jielong.model.transformer import ModelConfig
@@ -283,7 +283,7 @@ def _sides(record: Conversation | Preference, tokenizer: Tokenizer) -> list[Rend
     if isinstance(record, Preference):
         pair = render_preference(record, tokenizer)
         return [pair.chosen, pair.rejected]
-    return [rendered(record, tokenizer)]
+    return [render_conversation(record, tokenizer)]
 
 
 def _pieces(rendered: Rendered, tokenizer: Tokenizer) -> list[tuple[str, bool]]:

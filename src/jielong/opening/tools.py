@@ -75,12 +75,12 @@ async def open_equipment(equipment: Equipment, person: Person) -> AsyncIterator[
 
             tools.append(search_tool(SearXNG(equipment.searxng), "search_web", "the web"))
         if equipment.mcp:
-            from jielong.use.tools.mcp_servers import opened, read_servers
+            from jielong.use.tools.mcp_servers import open_servers, read_servers
             from jielong.use.tools.tool import DEFAULT_LIMIT_S
 
             taken = [tool.name for tool in tools]
             servers, limit_s = read_servers(equipment.mcp), equipment.limit_s or DEFAULT_LIMIT_S
-            opening = opened(servers, limit_s=limit_s, tell=person.tell, taken=taken)
+            opening = open_servers(servers, limit_s=limit_s, tell=person.tell, taken=taken)
             tools = [*_with_limit(tools, equipment.limit_s), *await stack.enter_async_context(opening)]
         else:
             tools = _with_limit(tools, equipment.limit_s)

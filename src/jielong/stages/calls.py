@@ -22,7 +22,7 @@ from jielong.use.port import Ask, Options
 from jielong.use.strategy import run
 from jielong.use.tools.calculator import CALCULATOR, calculate
 from jielong.use.tools.loop import Tools
-from jielong.use.tools.telling import described
+from jielong.use.tools.telling import describe_tools
 from jielong.worlds.sums.items import CALL_KINDS, LANGS, NO_CALL_KINDS, Item, conversations, questions_of
 
 
@@ -125,7 +125,9 @@ class SumsStage(Stage):
         def made(part: Literal["train", "test"], count: int) -> list[Conversation]:
             """Make the conversations of a part, some of which describe the tool."""
             return [
-                Conversation(described(talk.messages, [CALCULATOR.schema] if number % self.told_every == 0 else ()))
+                Conversation(
+                    describe_tools(talk.messages, [CALCULATOR.schema] if number % self.told_every == 0 else ())
+                )
                 for number, talk in enumerate(conversations(part, count, context.recipe.seed))
             ]
 

@@ -17,7 +17,7 @@ from jielong.runs import derive_seed, write_json, write_text
 from jielong.stages.models import port_of
 from jielong.stages.parts import write_parts
 from jielong.stages.recipe import Context, Stage, Summary
-from jielong.use.agents.acting import Episode, Limits, Told, act, by_letters, conversation_of, thought_before
+from jielong.use.agents.acting import Episode, Limits, ScriptedPolicy, act, by_letters, conversation_of, thought_before
 from jielong.use.prompting import fill
 from jielong.worlds.household.game import Household
 from jielong.worlds.household.guides import seeking
@@ -67,7 +67,7 @@ class DemonstrationsStage(Stage):
             game = Household(LANGUAGES[number % len(LANGUAGES)], rooms=rooms)
             task = draw_task(derive_seed(seed, "task", number), rooms=rooms, kinds=LESSON_KINDS)
             dice = random.Random(derive_seed(seed, "slips", number))
-            return await act(game, game.reset(task), Told(seeking(game, self.slips, dice, aloud=self.aloud)))
+            return await act(game, game.reset(task), ScriptedPolicy(seeking(game, self.slips, dice, aloud=self.aloud)))
 
         def show(done: int) -> None:
             context.display.update(done, self.episodes, None, 0.0, 0.0, "episodes")

@@ -13,7 +13,7 @@ from jielong.stages.recipe import Context
 from jielong.tokens.chat import Rendered, RenderedAnswer, RenderedPair, render_preference, render_prompt, render_rating
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.sources import Holds, Part, Prompt
-from jielong.use.tools.telling import rendered, told, tools_in
+from jielong.use.tools.telling import fit_template, render_conversation, tools_in
 
 
 @dataclass
@@ -35,7 +35,7 @@ class FolderMaterial:
         refused: list[str] = []
         for conversation in read_conversations(file):
             try:
-                talks.append(rendered(conversation, self.tokenizer))
+                talks.append(render_conversation(conversation, self.tokenizer))
             except DataError as error:
                 refused.append(str(error))
         if refused and not talks:
@@ -71,7 +71,7 @@ class FolderMaterial:
 
     def prompts(self) -> list[Prompt]:
         asked = read_conversations(self.folder / "prompts.jsonl")
-        told_of = [(c, *told(c.messages, tools_in(c), self.tokenizer)) for c in asked]
+        told_of = [(c, *fit_template(c.messages, tools_in(c), self.tokenizer)) for c in asked]
         return [Prompt(render_prompt(messages, self.tokenizer, tools), c) for c, messages, tools in told_of]
 
     def _file(self, part: Part) -> Path:

@@ -1,8 +1,8 @@
-"""Read the bodies and events that a server sends: answers, tool calls, errors, vectors and names of models.
+"""Parsers of a server's responses: answers, tool calls, errors, vectors and names of models.
 
-Servers differ, and some are broken: nothing is taken for what it should be before it has been looked at. A field that is
-missing or null is absent; one of a kind that cannot be meant is a DataError, which the caller completes with the address.
-A whole answer is read as a stream of one event is, so both are one reader.
+Servers differ, and some are broken: nothing is trusted before it has been checked. A field that is missing or null is
+absent; one of an impossible kind is a DataError, which the caller completes with the address. A whole answer is read as
+a stream of one event is, so both are one reader.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _TOO_LONG = re.compile(
 
 
 class ErrorInside(Exception):
-    """A server's own words of what went wrong, inside what should have been an answer."""
+    """Raised for a server's own error message in place of an answer."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens that a server counts for an answer; None where it does not say."""
+    """The token counts of a server for an answer; None where it does not say."""
 
     prompt: int | None = None
     completion: int | None = None
@@ -51,6 +51,8 @@ class Tokens:
 
 @dataclass
 class _Call:
+    """A tool call as far as it has come."""
+
     index: int | None
     id: str
     name: str = ""
@@ -72,7 +74,9 @@ class Reply:
     _calls: list[_Call] = field(default_factory=list)
 
     def add(self, event: Any) -> tuple[str, str]:
-        """The text and the thoughts that an event brings; ErrorInside where it is an error, DataError where it is unreadable."""
+        """Add an event and return its text and thoughts; ErrorInside where it is an error, DataError where it is
+        unreadable.
+        """
         said = error_in(event)
         if said is not None:
             raise ErrorInside(said)
@@ -93,6 +97,7 @@ class Reply:
         return "".join(text for text, _ in told), "".join(thoughts for _, thoughts in told)
 
     def _add(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        """Add the message, calls and stop of an event's first choice."""
         if isinstance(choice.get("index"), int) and choice["index"] > 0:
             return "", ""  # a second answer, which nobody asked for
         failed = error_in(choice)
@@ -122,7 +127,9 @@ class Reply:
         return text, thoughts
 
     def _add_call(self, data: Any) -> None:
-        """A call or a piece of one. A piece belongs to the call of its index, or to the last one, unless it names another."""
+        """Add a call or a piece of one. A piece belongs to the call of its index, or to the last one, unless it names
+        another.
+        """
         if not isinstance(data, Mapping):
             return
         function = data.get("function")
@@ -150,6 +157,7 @@ class Reply:
             call.arguments += arguments
 
     def _add_logprobs(self, found: Any) -> None:
+        """Add log-probabilities; where some are missing all are dropped."""
         content = found.get("content") if isinstance(found, Mapping) else None
         if not isinstance(content, list) or self.logprobs is None:
             return
@@ -161,7 +169,7 @@ class Reply:
 
     @property
     def calls(self) -> tuple[Mapping[str, Any], ...]:
-        """The calls in order of their index, each with an id of its own."""
+        """Return the calls in order of their index, each with an id of its own."""
         ordered = sorted(self._calls, key=lambda c: len(self._calls) if c.index is None else c.index)
         taken: set[str] = set()
         found = []
@@ -175,7 +183,7 @@ class Reply:
 
 
 def error_in(data: Any) -> str | None:
-    """The error in a body, in the server's words; None where there is none."""
+    """Return the error in a body, in the server's words; None where there is none."""
     if isinstance(data, list) and len(data) == 1:
         data = data[0]
     if not isinstance(data, Mapping):
@@ -194,7 +202,7 @@ def error_in(data: Any) -> str | None:
 
 
 def in_words(body: str, limit: int = 300) -> str:
-    """The text of an error's body for a person: its message, a web page without its marks, or its beginning."""
+    """Return the text of an error's body for a person: its message, a web page without its markup, or its beginning."""
     try:
         said = error_in(parse_json(body))
     except DataError:
@@ -215,7 +223,7 @@ def is_too_long(said: str) -> bool:
 
 
 def vectors_in(data: Any, num: int) -> list[list[float]]:
-    """`num` vectors of equal width in the order of their texts; DataError where they are not that."""
+    """Return `num` vectors of equal width in the order of their texts; DataError where they are not that."""
     said = error_in(data)
     if said is not None:
         raise ErrorInside(said)
@@ -235,7 +243,7 @@ def vectors_in(data: Any, num: int) -> list[list[float]]:
 
 
 def models_in(data: Any) -> list[str]:
-    """The names of the models that a server lists."""
+    """Return the names of the models that a server lists."""
     said = error_in(data)
     if said is not None:
         raise ErrorInside(said)
@@ -251,6 +259,7 @@ def models_in(data: Any) -> list[str]:
 
 
 def _vector(value: Any, number: int) -> list[float]:
+    """Parse one vector, a list or base64 of float32; DataError where it is neither."""
     if isinstance(value, str):  # as OpenAI's own client asks for it: float32 in base64
         try:
             raw = base64.b64decode(value, validate=True)
@@ -264,7 +273,7 @@ def _vector(value: Any, number: int) -> list[float]:
 
 
 def _briefly(value: Any) -> str:
-    """A value for an error sentence, also one that JSON has no word for."""
+    """Format a value for an error sentence, also one that JSON has no word for."""
     return (
         shorten_value(value)
         if not isinstance(value, list)
@@ -273,7 +282,7 @@ def _briefly(value: Any) -> str:
 
 
 def _words(content: Any) -> tuple[str, str]:
-    """(text, thoughts) of a message's content: a text, parts, or nothing."""
+    """Return (text, thoughts) of a message's content: a text, parts, or nothing."""
     if content is None:
         return "", ""
     if isinstance(content, str):
@@ -297,6 +306,7 @@ def _words(content: Any) -> tuple[str, str]:
 
 
 def _is_whole(arguments: Any) -> bool:
+    """Whether a call's arguments are complete."""
     if not isinstance(arguments, str):
         return True
     try:
@@ -306,7 +316,7 @@ def _is_whole(arguments: Any) -> bool:
 
 
 def _arguments(found: Any) -> Mapping[str, Any]:
-    """Arguments as an object; what is none is kept under "unreadable", for the tool to refuse."""
+    """Parse arguments as an object; others are kept under "unreadable", for the tool to refuse."""
     value = found
     for _ in range(2):  # some encode them twice
         if isinstance(value, str) and value.strip():

@@ -13,7 +13,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from jielong.errors import ConfigError
-from jielong.opening.tools import Means, Person, open_means
+from jielong.opening.tools import Equipment, Person, open_equipment
 from jielong.serve.access import Access, Gate, Guard
 from jielong.serve.answering import Handed
 from jielong.serve.chats import Chats
@@ -41,7 +41,7 @@ class Settings:
     models: tuple[str, ...]
     access: Access = field(default_factory=Access)
     memory: Memory = field(default_factory=Memory)
-    means: Means = field(default_factory=Means)
+    means: Equipment = field(default_factory=Equipment)
     store: str | Path = Path("conversations.db")
     runs: Path = Path("runs")
     language: str = "en"
@@ -70,7 +70,7 @@ async def opened(settings: Settings, tell: Callable[[str], None]) -> AsyncIterat
         await asyncio.to_thread(store.interrupted)
         await asyncio.to_thread(store.judgements.delete_sealed, time.time() - UNJUDGED_S)
         served = Chats(store, models)
-        given = await stack.enter_async_context(open_means(settings.means, Person(served.approve, tell)))
+        given = await stack.enter_async_context(open_equipment(settings.means, Person(served.approve, tell)))
         handed = served.handed = Handed(given)
         limits = Limits(max_running=settings.memory.slots, max_waiting=WAITING_A_SLOT * settings.memory.slots)
         learning = Learning(models, store, settings.runs)

@@ -1,4 +1,4 @@
-"""Many of one kind, some of them at the same time."""
+"""Many calls of one asynchronous function, a bounded number of them at the same time."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def many(
+async def run_concurrently(
     one: Callable[[int], Awaitable[T]],
     count: int,
     *,
-    at_once: int = 16,
+    at_most: int = 16,
     on_end: Callable[[int], None] | None = None,
 ) -> list[T]:
-    """What `one` gives for 0 to `count` - 1, in order, at most `at_once` at a time; `on_end` hears how many are over.
+    """Return `one(0)` to `one(count - 1)` in order, at most `at_most` of them running at a time.
 
-    The first problem ends the others and is raised.
+    `on_end` is called with the number of calls that are over. The first error ends the others and is raised.
     """
     numbers, over = iter(range(count)), dict[int, T]()
 
     async def work() -> None:
+        """Take numbers and run them until none is left."""
         for number in numbers:
             over[number] = await one(number)
             if on_end:
@@ -30,7 +31,7 @@ async def many(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(at_once, count)):
+            for _ in range(min(at_most, count)):
                 group.create_task(work())
     except BaseExceptionGroup as problems:
         raise problems.exceptions[0] from None

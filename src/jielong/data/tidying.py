@@ -1,4 +1,4 @@
-"""Text swept of what is seen by nobody: spaces in a row, invisible characters, empty lines."""
+"""Tidying of text: runs of spaces, invisible characters, empty lines."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff\u00ad\x00-\x08\x0e-\x1f
 
 
 def tidy(text: str) -> str:
-    """Spaces collapsed, invisible characters dropped, at most one blank line in a row."""
+    """Collapse spaces, drop invisible characters, keep at most one blank line in a row."""
     lines = "\n".join([line.strip() for line in _LINE_SPACE.sub(" ", code_text(text)).split("\n")])
     return _BLANK_LINES.sub("\n\n", lines).strip()
 
 
 def plain_text(text: str) -> str:
-    """As `tidy`, but lines keep the spaces and tabs that they begin with: a list may stand in a list."""
+    """Tidy a text but keep each line's leading spaces and tabs: a list may stand in a list."""
     lines = code_text(text).split("\n")
     indents = [match[0] if (match := _INDENT.match(line)) else "" for line in lines]
     words = [_LINE_SPACE.sub(" ", line).strip() for line in lines]
@@ -28,5 +28,5 @@ def plain_text(text: str) -> str:
 
 
 def code_text(text: str) -> str:
-    """Code with its lines and indentation, without what cannot be seen."""
+    """Drop invisible characters from code, keeping its lines and indentation."""
     return _INVISIBLE.sub("", _BREAK.sub("\n", text)).rstrip()

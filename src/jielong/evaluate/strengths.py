@@ -1,10 +1,10 @@
-"""Strengths of models out of comparisons of their answers, after Bradley and Terry 1952, and how sure they are.
+"""Bradley-Terry strengths of models from comparisons of their answers (1952), with intervals.
 
-Model a beats model b with probability sigmoid(strength_a - strength_b), and a tie is half a win for each. Strengths are told
-against one model, whose own is 0, as only differences can be seen. Intervals are those of the profile likelihood, not of a
-bootstrap: with twenty pairs a model is often unbeaten, its strength is then infinite in every resample, and only the
-profile still says how weak it may be. Comparisons count as independent; a voter's repeated ones are best left out before
-(`evaluate.feedback`).
+Model a beats model b with probability sigmoid(strength_a - strength_b), and a tie is half a win for each. Strengths are
+relative to one model, whose own is 0, as only differences can be seen. Intervals are those of the profile likelihood,
+not of a bootstrap: with twenty pairs a model is often unbeaten, its strength is then infinite in every resample, and
+only the profile still says how weak it may be. Comparisons count as independent; a voter's repeated ones are best left
+out before (`evaluate.feedback`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ _FARTHEST, _EXACT = 60.0, 1e-5
 
 @dataclass(frozen=True)
 class Duel:
-    """A comparison of answers of two models: 1 for the first's win, 0.5 for a tie, 0 for its loss, and how much it counts."""
+    """A comparison of answers of two models: 1 for the first's win, 0.5 for a tie, 0 for its loss, and how much it
+    counts.
+    """
 
     first: str
     second: str
@@ -66,7 +68,7 @@ class Standings:
 
 
 def groups_of(duels: Sequence[Duel]) -> list[list[Duel]]:
-    """The comparisons in groups of models that were compared with each other, directly or through others."""
+    """Group the comparisons by models that were compared with each other, directly or through others."""
     group: dict[str, set[str]] = {}
     for duel in duels:
         together = group.get(duel.first, {duel.first}) | group.get(duel.second, {duel.second})
@@ -79,10 +81,10 @@ def groups_of(duels: Sequence[Duel]) -> list[list[Duel]]:
 
 
 def standings(duels: Sequence[Duel]) -> Standings:
-    """Strengths by maximum likelihood with 95% intervals.
+    """Fit strengths by maximum likelihood, with 95% intervals.
 
-    DataError where there is nothing to compare, or where models fall into groups that were never compared: between these no
-    strength can be told (`groups_of` parts them).
+    DataError where there is nothing to compare, or where models fall into groups that were never compared: between
+    these no strength can be told (`groups_of` finds them).
     """
     duels = [d for d in duels if d.first != d.second and d.weight > 0]
     if not duels:
@@ -121,7 +123,7 @@ def _sortable(strength: float) -> float:
 
 
 def _reaches(wins: Floats) -> NDArray[np.bool_]:
-    """Whether a chain of wins leads from the model of the row to that of the column.
+    """Return whether a chain of wins leads from the model of the row to that of the column.
 
     The likelihood has its maximum at a finite difference just where chains lead both ways (Ford 1957).
     """
@@ -132,12 +134,13 @@ def _reaches(wins: Floats) -> NDArray[np.bool_]:
 
 
 def _reference(counts: Floats, reaches: NDArray[np.bool_]) -> int:
-    """Of the models whose differences to most others are finite, the one that was compared most often."""
+    """Choose as reference the most compared of the models whose differences to most others are finite."""
     finite = (reaches & reaches.T).sum(axis=1)
     return max(range(len(counts)), key=lambda at: (finite[at], counts[at], -at))
 
 
 def _intervals(wins: Floats, reference: int, reaches: NDArray[np.bool_]) -> list[Interval]:
+    """Return each model's strength and its bounds by profile likelihood, relative to the reference."""
     best, highest = _fit(wins, {reference: 0.0})
     found = []
     for at in range(len(wins)):
@@ -155,7 +158,7 @@ def _intervals(wins: Floats, reference: int, reaches: NDArray[np.bool_]) -> list
 
 
 def _bound(wins: Floats, reference: int, at: int, best: Floats, highest: float, side: float) -> float:
-    """Where the profile likelihood of a difference has fallen to the edge of its 95% interval, on one side."""
+    """Find where the profile likelihood of a difference falls to the edge of its 95% interval, on one side."""
 
     def is_inside(distance: float) -> bool:
         _, likelihood = _fit(wins, {reference: 0.0, at: best[at] + side * distance}, best)
@@ -173,7 +176,9 @@ def _bound(wins: Floats, reference: int, at: int, best: Floats, highest: float, 
 
 
 def _fit(wins: Floats, fixed: dict[int, float], start: Floats | None = None) -> tuple[Floats, float]:
-    """Strengths (M,) with some of them fixed, and their log-likelihood: Newton's steps, halved where they lead downhill."""
+    """Fit strengths (M,) with some of them fixed, and their log-likelihood: Newton's steps, halved where they lead
+    downhill.
+    """
     strengths = np.zeros(len(wins)) if start is None else start.copy()
     for at, value in fixed.items():
         strengths[at] = value

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from jielong.data.extract import extract
+from jielong.data.locations import locate
 from jielong.data.pdf import pdf_pages
-from jielong.data.places import locate
 from jielong.data.refine import refine
 from jielong.data.sources import MAX_FILE_BYTES, Page, read_page, read_pages
 from jielong.errors import DataError

@@ -1,4 +1,4 @@
-"""What a person is shown of a finished run: the files that its stages name, and where they lie."""
+"""The results of a finished run that a person is shown: the files that its stages name."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BEFORE_STAGES_SAID = ("report.json", "exam.txt", "exam.json", "samples.txt")
 """Of a run whose stages name nothing to be shown, as an earlier version made it, the first of these that is there."""
 
 
-def show(run: Run, words: Words = ENGLISH) -> None:
-    """Print what the run came to, each part with the file that holds it: of a report the page in the words' language."""
-    for file in shown(run):
+def show_results(run: Run, words: Words = ENGLISH) -> None:
+    """Print the results of a run, each with its file; of a report the page in the words' language."""
+    for file in result_files(run):
         figures = file.with_suffix(".json")
         if file.suffix == ".txt":
             print(file.read_text(encoding="utf-8"))
@@ -30,8 +30,8 @@ def show(run: Run, words: Words = ENGLISH) -> None:
         print(f"{file.name.partition('.')[0].capitalize() + ':':<21}{file}{beside}")
 
 
-def shown(run: Run) -> list[Path]:
-    """The files, in the order of the stages."""
+def result_files(run: Run) -> list[Path]:
+    """Return the files, in the order of the stages."""
     stages = run.record["stages"].values()
     named = [run.path / name for entry in stages for name in entry.get("summary", {}).get("shown", ())]
     if not named:

@@ -1,5 +1,8 @@
-"""A text in one spelling: LaTeX, Markdown and full-width letters written as plainly as they can be, so that what means the same
-reads the same. What carries meaning stays: exponents become ^2, and a minus is a minus however it is written."""
+"""A uniform spelling of text: LaTeX, Markdown and full-width letters written as plainly as possible, so that equal
+meanings compare equal.
+
+Signs that carry meaning stay: exponents become ^2, and a minus is a minus in any notation.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,8 @@ _MARKDOWN = re.compile(
 )
 
 
-def plain(text: str) -> str:
-    """The text in one spelling; its lines stay."""
+def plain_spelling(text: str) -> str:
+    """Convert a text to the uniform spelling; its lines stay."""
     text = re.sub(f"[{''.join(_RAISED)}]+", lambda m: "^" + _grouped("".join(_RAISED[c] for c in m[0])), text)
     text = re.sub(f"[{''.join(_LOWERED)}]+", lambda m: "_" + _grouped("".join(_LOWERED[c] for c in m[0])), text)
     # signs of Chinese sentences stay: English ones end a sentence only before a blank, and a comma may be in a number
@@ -68,7 +71,7 @@ _ARTICLE = re.compile(r"\b(?:the|a|an)\b")
 
 
 def normal(text: str) -> str:
-    """Lower case, full-width letters narrow, no articles, no punctuation but signs within numbers, single spaces."""
+    """Reduce to lower case, narrow letters, no articles, no punctuation but signs within numbers, single spaces."""
     text = unicodedata.normalize("NFKC", text).lower()
     text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
     text = re.sub(r"(?<!\d)\.|\.(?!\d)|[^\w\s.\-+/%]", " ", text)
@@ -87,7 +90,7 @@ _ORDINAL = re.compile(rf"\b(?:{'|'.join(sorted(_ORDINALS, key=len, reverse=True)
 
 
 def folded(text: str, *, keep_hyphens: bool = False) -> str:
-    """Words to compare names by: as `normal`, without accents, the dots inside of names, and hyphens if they are not kept."""
+    """Reduce words for comparing names: as `normal`, without accents, dots inside of names, and hyphens unless kept."""
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     between = {"-": "-", ".": " ", "·": " "} if keep_hyphens else {"-": " ", ".": " "}
     bare = _ORDINAL.sub(lambda m: _ORDINALS[m[0].lower()], bare)

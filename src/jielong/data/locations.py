@@ -1,6 +1,7 @@
-"""Where in its source each stretch of an extracted text stands: page of a PDF, row of a table, line of text or code, heading of the rest.
+"""Locations in the source of an extracted text: page of a PDF, row of a table, line of text or code, heading of the
+rest.
 
-Extraction sweeps, so its text is not the source's. But it keeps the order: the lines of both that are not empty
+Extraction cleans up, so its text is not the source's. But it keeps the order: the lines of both that are not empty
 correspond one to one in text and code, and headings are found again by their words.
 """
 
@@ -18,13 +19,14 @@ from jielong.data.extract import PAGE_BORDER, READ, is_pdf, source_of
 from jielong.data.markdown import heading_words, markdown_text
 from jielong.data.office import csv_lines
 from jielong.data.pdf import pdf_pages
-from jielong.data.plain import code_text, tidy
 from jielong.data.sources import PageLike
+from jielong.data.tidying import code_text, tidy
 
 
 @dataclass(frozen=True)
 class Located:
-    """A text, and the places that begin at rising offsets of it; `unit` is "page", "row", "line", or "" for headings.
+    """A text, and the locations that begin at rising offsets of it; `unit` is "page", "row", "line", or "" for
+    headings.
 
     `remark` says what of the source is not in the text, and why.
     """
@@ -36,7 +38,9 @@ class Located:
     remark: str = ""
 
     def place(self, start: int, end: int) -> str:
-        """The place of the characters from `start` to `end`: "page 3", "lines 10-24", a heading, or "" where unknown."""
+        """Return the location of the characters from `start` to `end`: "page 3", "lines 10-24", a heading, or "" where
+        unknown.
+        """
         first = bisect_right(self.starts, start) - 1
         if first < 0:
             return ""
@@ -49,7 +53,7 @@ class Located:
 
 
 def locate(page: PageLike) -> Located:
-    """The text that `extract` gives of a page, with its places; raises as `extract` does."""
+    """Extract a page's text with its locations; raises as `extract` does."""
     if is_pdf(page):
         found = pdf_pages(page.body)
         pages = [(text, str(number)) for number, text in enumerate(found, start=1) if text]
@@ -82,7 +86,7 @@ def locate(page: PageLike) -> Located:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Offset and words of each line that is not empty."""
+    """Yield offset and words of each line that is not empty."""
     start = 0
     for line in text.split("\n"):
         if line.strip():
@@ -91,7 +95,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _by_headings(text: str, headings: Sequence[str]) -> Located:
-    """Headings are looked for in order, since one whose element was swept away must not stop the search for the others."""
+    """Locate text by its headings, each looked for in order, so that one that was removed does not stop the search."""
     found: list[tuple[int, str]] = []
     places: dict[str, list[int]] = {}
     for place, heading in enumerate(headings):

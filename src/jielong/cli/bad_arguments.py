@@ -1,7 +1,7 @@
-"""Parts of a command line that no program can use: names too long or in a circle of links, and bytes that are no UTF-8.
+"""Unusable parts of a command line: paths too long or in a circle of links, and bytes that are not UTF-8.
 
-Whoever opens a file says what is wrong with it. What reaches this place is what nobody expects, and it is the user's
-mistake only where it is about something that the user wrote; everything else is ours, and stays a traceback.
+The code that opens a file reports its own errors. Errors that reach this place are unexpected, and the user's mistake
+only where they are about something that the user wrote; all others are bugs of ours, and stay a traceback.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jielong.errors import ConfigError
 
 
 def check_paths(arguments: argparse.Namespace) -> None:
-    """ConfigError for a path that nothing can ever be at."""
+    """Raise ConfigError for a path that can never exist."""
     for value in _given(arguments):
         if not isinstance(value, Path):
             continue
@@ -30,7 +30,7 @@ def check_paths(arguments: argparse.Namespace) -> None:
 
 
 def fault_of_user(error: OSError | UnicodeEncodeError, arguments: argparse.Namespace) -> str:
-    """The sentence about what the user gave, if the error is about that; else nothing."""
+    """Return the sentence about the user's argument, if the error is about one; else nothing."""
     texts = [str(value) for value in _given(arguments)]
     if isinstance(error, UnicodeEncodeError):
         broken = next((text for text in texts if not is_utf8(text)), "")
@@ -45,7 +45,7 @@ def fault_of_user(error: OSError | UnicodeEncodeError, arguments: argparse.Names
 
 
 def _given(arguments: argparse.Namespace) -> Iterator[Path | str]:
-    """All paths and texts of a command line."""
+    """Yield all paths and texts of a command line."""
     for value in vars(arguments).values():
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, (Path, str)):

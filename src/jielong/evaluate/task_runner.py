@@ -1,7 +1,8 @@
-"""A system answers a task: results are written as they come, and whoever comes back after a kill goes on where it ended.
+"""Running a task: a system answers its items, results are written as they come, and a run that was killed resumes.
 
 A system is a port with a strategy. Its folder holds setup.json (what was asked for; another setup is refused),
-results.jsonl (one answer a line, in the order of their coming) and summary.json. An item that changed since is asked again.
+results.jsonl (one answer a line, in the order of their coming) and summary.json. An item that changed since is asked
+again.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 
 from jielong.config import resolved
 from jielong.errors import CheckpointError, ConfigError, DataError, RefusedError
-from jielong.evaluate.many import many
-from jielong.evaluate.scoring import BY_PORT, Given, Worth, worth, worth_of_choices
+from jielong.evaluate.concurrently import run_concurrently
+from jielong.evaluate.scoring import BY_PORT, ScoringServices, Worth, score_answer, score_choices
 from jielong.evaluate.tasks import Item, Task
 from jielong.outside import Fields, parse_json
 from jielong.records import Sampling, to_dict
@@ -26,7 +27,7 @@ from jielong.use.strategy import run
 
 @dataclass(frozen=True)
 class System:
-    """Who answers: a model with a strategy, which is named as on the command line."""
+    """A system under test: a model with a strategy, which is named as on the command line."""
 
     port: Port
     strategy: str = "direct"
@@ -38,14 +39,14 @@ class System:
 
     @property
     def setup(self) -> dict[str, Any]:
-        """What makes this system another one than others."""
+        """Return the settings that tell this system from others, for setup.json."""
         setup = {"model": self.port.name, "strategy": self.strategy, "sampling": resolved(self.sampling)}
         return {**setup, "means": self.means} if self.means else setup
 
 
 @dataclass(frozen=True)
 class Result:
-    """One answer to an item: what was said, what it is worth, and what it cost. `seconds` are of the clock."""
+    """One answer to an item: text, score and cost. `seconds` are of the clock."""
 
     id: str
     sample: int
@@ -64,19 +65,20 @@ async def answer_task(
     task: Task,
     folder: Path,
     *,
-    given: Given | None = None,
+    services: ScoringServices | None = None,
     seed: int = 0,
     samples: int = 1,
     at_once: int = 16,
     on_result: Callable[[Result], None] | None = None,
 ) -> list[Result]:
-    """The results of all items in their order, `samples` of each; those in the folder are not asked for again.
+    """Answer all items, `samples` times each, and return the results in order; those in the folder are not asked for
+    again.
 
-    At most `at_once` items are worked on at the same time. ConfigError where the folder holds another setup, and
-    where a scorer needs what the port or `given` lacks; DataError where no item at all could be answered.
+    At most `at_once` items are worked on at the same time. ConfigError where the folder holds another setup, and where
+    a scorer needs something that the port or `services` lacks; DataError where no item at all could be answered.
     """
-    given = given or Given()
-    _check(system, task, given)
+    services = services or ScoringServices()
+    _check(system, task, services)
     _keep_setup(folder / "setup.json", {"task": task.name, **system.setup, "seed": seed})
     items = {(item.id, sample): item for item in task.items for sample in range(samples)}
     path = folder / "results.jsonl"
@@ -87,7 +89,7 @@ async def answer_task(
         async def answer(number: int) -> None:
             id, sample = left[number]
             item = items[id, sample]
-            result = await _answer(system, item, sample, given, seed)
+            result = await _answer(system, item, sample, services, seed)
             line = {**to_dict(result), "question": item.question, "item": item.digest}
             file.write(canonical_json(line) + "\n")
             file.flush()
@@ -95,28 +97,29 @@ async def answer_task(
             if on_result:
                 on_result(result)
 
-        await many(answer, len(left), at_once=at_once)
+        await run_concurrently(answer, len(left), at_most=at_once)
     results = [known[key] for key in items]
     if all(r.error for r in results):
         raise DataError(f"no item of {task.name} could be answered; the first one says: {results[0].error}")
     return results
 
 
-def _check(system: System, task: Task, given: Given) -> None:
+def _check(system: System, task: Task, services: ScoringServices) -> None:
+    """Raise ConfigError where a scorer of the task needs something that the port or the services lack."""
     scorers = {item.scorer for item in task.items}
     if scorers & set(BY_PORT) and not isinstance(system.port, Scores):
         raise ConfigError(
             f"{system.port.name} does not tell log-probabilities of given answers, which scorer "
             f"{', '.join(sorted(scorers & set(BY_PORT)))} needs; use 'letter', or a model's folder"
         )
-    if "code" in scorers and given.examine is None:
+    if "code" in scorers and services.examine is None:
         raise ConfigError(f"task {task.name} runs code, and there is nothing given to run it in")
-    if "grade" in scorers and given.grade is None:
+    if "grade" in scorers and services.grade is None:
         raise ConfigError(f"task {task.name} needs a judge (on the command line: --judge MODEL)")
 
 
 def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:
-    """Write the setup down, or see that it is the one that was written."""
+    """Write the setup down, or check that it equals the one that was written."""
     if path.exists():
         before = Fields(read_json(path), str(path), CheckpointError).data
         for key in {**before, **setup}:
@@ -132,7 +135,7 @@ def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:
 
 
 def read_results(path: Path) -> dict[tuple[str, int], tuple[Result, str]]:
-    """Results with the digests of their items; what a kill left half written is cut off."""
+    """Read results with the digests of their items; a half-written last line is cut off."""
     if not path.exists():
         return {}
     content = path.read_bytes()
@@ -152,7 +155,7 @@ def read_results(path: Path) -> dict[tuple[str, int], tuple[Result, str]]:
 
 
 def _result_of(fields: Fields) -> tuple[Result, str]:
-    """A result and the digest of its item."""
+    """Read a result and the digest of its item."""
     fields.text("question", "")
     used = fields.inner("usage", {})
     usage = Usage(
@@ -180,12 +183,12 @@ def _result_of(fields: Fields) -> tuple[Result, str]:
     return result, of
 
 
-async def _answer(system: System, item: Item, sample: int, given: Given, seed: int) -> Result:
-    """One result. A question that cannot be asked is a result with an error; a server that is not there is raised."""
+async def _answer(system: System, item: Item, sample: int, services: ScoringServices, seed: int) -> Result:
+    """Answer one item. A question that cannot be asked is a result with an error; a missing server is raised."""
     try:
         if item.scorer in BY_PORT:
             assert isinstance(system.port, Scores)
-            return _result(item, sample, await worth_of_choices(item, system.port))
+            return _result(item, sample, await score_choices(item, system.port))
         options = Options(system.sampling, derive_seed(seed, "item", item.id, sample))
         conversation = replace(item.conversation, meta={"item": item})
         outcome = await run(named(system.strategy, system.given), conversation, system.port.ask, options)
@@ -197,7 +200,7 @@ async def _answer(system: System, item: Item, sample: int, given: Given, seed: i
         return Result(item.id, sample, 0.0, error=str(error))
     if outcome.answer.missing and (outcome.answer.thoughts or outcome.answer.stop in ("content_filter", "refusal")):
         return Result(item.id, sample, 0.0, error=f"no answer: {outcome.answer.missing}", usage=outcome.usage)
-    result = _result(item, sample, await worth(item, outcome.answer.text, given))
+    result = _result(item, sample, await score_answer(item, outcome.answer.text, services))
     return replace(
         result, text=outcome.answer.text, usage=outcome.usage, seconds=outcome.seconds, stop=outcome.answer.stop
     )

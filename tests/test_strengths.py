@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jielong.errors import DataError
-from jielong.evaluate.tallies import Duel, groups_of, standings
+from jielong.evaluate.strengths import Duel, groups_of, standings
 
 
 def drawn(strengths: dict[str, float], count: int, seed: int) -> list[Duel]:

@@ -1,9 +1,9 @@
-"""Chats and preferences from files, read to the last record, with a tally of everything that was found on the way.
+"""Chats and preferences from files, read to the last record, with a tally of used, odd and wrong records.
 
-A file is JSON lines, a JSON list or Parquet, packed or not, in any encoding (`outside`). Its records are in any of the forms
-in `forms`, or our own judgements (`judged`), of which one may hold several pairs. Each record is rendered while it is read,
-so that what cannot be trained is told now, with its line. A record that is wrong refuses the file, as training on the rest
-in silence would hide the damage; one that is merely of no use is left out and counted.
+A file is JSON lines, a JSON list or Parquet, packed or not, in any encoding (`outside`). Its records are in any of the
+forms in `forms`, or our own judgements (`judged`), of which one may hold several pairs. Each record is rendered while
+it is read, so that an error is reported now, with its line. A record that is wrong refuses the file, as training on the
+rest in silence would hide the damage; one that is merely of no use is left out and counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from jielong.data.forms import Formed, Record, chat_of, is_rating
 from jielong.data.judged import answers_of, is_own, preferences_of, ratings_of
 from jielong.errors import DataError
-from jielong.outside import Line, gathered, listed, parsed, records
+from jielong.outside import Line, list_problems, parse_record, parse_records, read_lines
 from jielong.records import Conversation, Judgement, Message, Preference, Rating
 from jielong.tokens.chat import texts
 
@@ -28,8 +28,8 @@ SHOWN_LINES = 3
 
 
 @dataclass
-class Places:
-    """How often something was found, and in which lines first."""
+class Occurrences:
+    """The number of times that something was found, and the first lines where it was."""
 
     unit: str = "line"
     count: int = 0
@@ -48,13 +48,13 @@ class Places:
 
 @dataclass
 class Tally:
-    """What was found in a file: records by form, what is left out and why, what is odd, and fields that nobody reads."""
+    """The findings in a file: records by form, records left out and why, oddities, and fields that nobody reads."""
 
     num_records: int = 0
     num_used: int = 0
     forms: Counter[str] = field(default_factory=Counter)
-    useless: dict[str, Places] = field(default_factory=dict)
-    odd: dict[str, Places] = field(default_factory=dict)
+    useless: dict[str, Occurrences] = field(default_factory=dict)
+    odd: dict[str, Occurrences] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     num_problems: int = 0
@@ -62,13 +62,14 @@ class Tally:
     encoding: str = "utf-8"
 
     def note(self, line: Line, formed: Formed[Any]) -> None:
+        """Count a record under its form, and note what is useless, odd or unread in it."""
         self.forms[formed.form] += 1
         if formed.useless:
-            self.useless.setdefault(formed.useless, Places(line.unit)).add(line.number)
+            self.useless.setdefault(formed.useless, Occurrences(line.unit)).add(line.number)
         else:
             self.num_used += 1
         for what in formed.odd:
-            self.odd.setdefault(what, Places(line.unit)).add(line.number)
+            self.odd.setdefault(what, Occurrences(line.unit)).add(line.number)
         self.unread.update(formed.unread)
 
     def refuse(self, problem: str) -> None:
@@ -77,7 +78,7 @@ class Tally:
             self.problems.append(problem)
 
     def sentences(self) -> list[str]:
-        """The findings, a line each: what it is, what is left out, what is odd, what is not read."""
+        """Return the findings, a line each: forms, records left out, oddities, unread fields."""
         forms = ", ".join(f"{count:,} in {form}" for form, count in self.forms.most_common())
         told = [
             f"{self.num_used:,} of {self.num_records:,} records are used ({forms or 'none in a form that is known'})"
@@ -90,13 +91,13 @@ class Tally:
         if self.unread:
             told.append("not read: " + ", ".join(f"{name} ({count:,})" for name, count in self.unread.most_common(8)))
         if self.num_problems:
-            told.append(f"wrong: {self.num_problems:,}\n" + listed(self.problems, len(self.problems)))
+            told.append(f"wrong: {self.num_problems:,}\n" + list_problems(self.problems, len(self.problems)))
         return told
 
 
 @dataclass(frozen=True)
 class Reading(Generic[Record]):
-    """The records of a file that can be used, and what else was found there."""
+    """The usable records of a file, and the tally of everything in it."""
 
     records: list[Record]
     tally: Tally
@@ -107,22 +108,23 @@ Forms = Callable[[Mapping[str, Any]], Sequence[Formed[Record]]]
 
 
 def each_record(path: Path, formed: Forms[Record], tally: Tally) -> Iterator[tuple[int, Formed[Record]]]:
-    """Line and record of all that can be used, one after the other; the tally counts the others, wrong ones too.
+    """Yield line and record of all usable records; the tally counts the others, wrong ones too.
 
     An object that holds several records counts as one.
     """
 
     def rendered(data: Mapping[str, Any]) -> Sequence[Formed[Record]]:
+        """Read the records of an object, checking that their messages can be encoded."""
         found = formed(data)
         for one in found:
             texts(_messages_of(one.record))
         return found
 
-    for line in records(path):
+    for line in read_lines(path):
         tally.num_records += 1
         tally.encoding = line.encoding
         try:
-            found = parsed(line, rendered, path)
+            found = parse_record(line, rendered, path)
         except DataError as error:
             tally.refuse(str(error))
             continue
@@ -139,12 +141,12 @@ def _messages_of(record: Conversation | Judgement) -> tuple[Message, ...]:
 
 
 def one_of(formed: Callable[[Mapping[str, Any]], Formed[Record]]) -> Forms[Record]:
-    """The reader of a form in which an object is one record."""
+    """Turn a reader of one record into a reader of a sequence."""
     return lambda data: [formed(data)]
 
 
 def read_all(path: Path, formed: Forms[Record], what: str) -> Reading[Record]:
-    """The records of a file; DataError lists those that are wrong, or says that none can be used."""
+    """Read the records of a file; DataError lists those that are wrong, or says that none can be used."""
     tally = Tally()
     found = [formed.record for _, formed in each_record(path, formed, tally)]
     refuse_wrong(path, tally, found, what)
@@ -152,7 +154,7 @@ def read_all(path: Path, formed: Forms[Record], what: str) -> Reading[Record]:
 
 
 def refuse_wrong(path: Path, tally: Tally, found: Sequence[object], what: str) -> None:
-    """DataError that lists the wrong records of a file, or says why none is left."""
+    """Raise DataError that lists the wrong records of a file, or says why none is left."""
     if tally.num_problems:
         more = f"\n... and {tally.num_problems - len(tally.problems):,} more records" * (tally.num_problems > 5)
         raise DataError("\n".join(tally.problems) + more)
@@ -162,17 +164,19 @@ def refuse_wrong(path: Path, tally: Tally, found: Sequence[object], what: str) -
 
 
 def read_chats(path: str | Path) -> Reading[Conversation]:
-    """The conversations of a file; DataError lists the records that are wrong, or says that none can be used."""
+    """Read the conversations of a file; DataError lists the records that are wrong, or says that none can be used."""
     return read_all(Path(path), one_of(chat_of), "conversation")
 
 
 def read_preferences(path: str | Path) -> Reading[Preference]:
-    """The preferences of a file, those in rankings too; DataError lists what is wrong, or says that none can be used."""
+    """Read the preferences of a file, those in rankings too; DataError lists what is wrong, or says that none can be
+    used.
+    """
     return read_all(Path(path), preferences_of, "preference")
 
 
 def read_ratings(path: str | Path) -> Reading[Rating]:
-    """The rated answers of a file, their scores brought to 0 to 1 where any lies outside.
+    """Read the rated answers of a file, their scores scaled to 0 to 1 where any lies outside.
 
     DataError lists the records that are wrong, or says that none can be used.
     """
@@ -186,9 +190,9 @@ def read_ratings(path: str | Path) -> Reading[Rating]:
 
 
 def kinds_held(path: Path) -> frozenset[str]:
-    """Whether a file has "pairs", "ratings" or both to learn from, by its first record, or of our own form by all of them."""
+    """Return whether a file has "pairs", "ratings" or both, by its first record, or for our own form by all of them."""
     found: set[str] = set()
-    for line in records(path):
+    for line in read_lines(path):
         data = line.data if isinstance(line.data, dict) else {}  # whoever reads the whole file says what is wrong
         if not is_own(data):
             return frozenset(found or {"ratings" if is_rating(data) else "pairs"})
@@ -197,5 +201,5 @@ def kinds_held(path: Path) -> frozenset[str]:
 
 
 def read_records(path: str | Path, parse: Callable[[Mapping[str, Any]], Other], what: str) -> list[Other]:
-    """All records of a file as `parse` gives them; DataError names the bad lines, or says that there is no record."""
-    return gathered(records(Path(path)), parse, Path(path), what)
+    """Return `parse` of all records of a file; DataError names the bad lines, or says that there is no record."""
+    return parse_records(read_lines(Path(path)), parse, Path(path), what)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from jielong.use.answers.formulas import is_same_formula
 from jielong.use.answers.numbers import Number, numbers_in
-from jielong.use.answers.plain import folded
+from jielong.use.answers.spelling import folded
 
 _GROUP = re.compile(
     r"\\?(?P<open>[(\[{])(?P<in>[^()\[\]{}]*(?:\([^()]*\)[^()\[\]{}]*|\{[^{}]*\}[^()\[\]{}]*)*)\\?(?P<close>[)\]}])"
@@ -32,7 +32,8 @@ _QUANTITY = re.compile(
 @dataclass(frozen=True)
 class Group:
     """Several values: "ordered" ones between brackets or of names, a "set", a "list", "quantities" of things, or an
-    "interval" with open or closed ends."""
+    "interval" with open or closed ends.
+    """
 
     kind: str
     items: tuple[str, ...]
@@ -41,7 +42,7 @@ class Group:
 
 
 def group_of(text: str) -> Group | None:
-    """A text that is several values and nothing else."""
+    """Parse a text that is several values and nothing else."""
     text = text.strip()
     matrix = _MATRIX.fullmatch(text)
     if matrix:
@@ -88,12 +89,13 @@ def group_of(text: str) -> Group | None:
 
 
 def _quantities(text: str) -> Group:
-    """The counts of things that a text names."""
+    """Parse the counts of things that a text names."""
     found = [(m["noun"] or m["han"], m["n"] or m["m"]) for m in _QUANTITY.finditer(text)]
     return Group("quantities", tuple(f"{thing.lower()} {num}" for thing, num in found))
 
 
 def _unequal(text: str) -> Group | None:
+    """Parse an inequality as an interval."""
     turned = _TURNED.fullmatch(text.strip())
     if turned:
         return Group("interval", (turned["low"], "∞"), ("(" if turned["op"] == "<" else "[") + ")")
@@ -111,7 +113,7 @@ def _unequal(text: str) -> Group | None:
 
 
 def _split(text: str) -> list[str]:
-    """At commas that stand in no brackets."""
+    """Split at commas that stand in no brackets."""
     found, depth, start = [], 0, 0
     for at, c in enumerate(text):
         depth += (c in "([{") - (c in ")]}")
@@ -145,6 +147,7 @@ def is_same_group(given: Group, right: Group) -> bool:
 
 
 def _is_same_item(given: str, right: str) -> bool:
+    """Whether two items are equal as numbers, formulas or words."""
     if given.replace(" ", "") == right.replace(" ", ""):
         return True
     a, b = one_number(given), one_number(right)
@@ -156,7 +159,7 @@ def _is_same_item(given: str, right: str) -> bool:
 
 
 def group_in(part: str, right: Group) -> Group | None:
-    """The group of a text that answers: in brackets, as equations, or a list behind its last "is"."""
+    """Find the group in a text that answers: in brackets, as equations, or a list behind its last "is"."""
     if right.kind == "quantities":
         return _quantities(part)
     whole = group_of(part) or group_of(re.sub(r"^[^=]*[^<>≤≥a-zA-Z\d)\s]\s?=\s?", "", part)) if part else None
@@ -187,7 +190,7 @@ def group_in(part: str, right: Group) -> Group | None:
 
 
 def one_number(text: str) -> Number | None:
-    """A text that is one number with its unit or counter, and nothing else."""
+    """Parse a text that is one number with its unit or counter, and nothing else."""
     found = numbers_in(text)
     if len(found) != 1 or text[: found[0].start].strip(" (≈=") not in ("", "about", "约", "大约", "约为"):
         return None

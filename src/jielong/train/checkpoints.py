@@ -1,7 +1,7 @@
-"""Checkpoints on disk: the sums of what is in them, and which of them training can go on from.
+"""Checkpoints on disk: checksums of their files, and the choice of the newest intact one to resume from.
 
-A checkpoint is a folder steps/NNNNNN: `model` in Hugging Face's layout, `training/state.pt` with all that resuming needs, and
-`sums.json` with the size and SHA-256 of each file.
+A checkpoint is a folder steps/NNNNNN: `model` in Hugging Face's layout, `training/state.pt` with all that resuming
+needs, and `sums.json` with the size and SHA-256 of each file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ STATE, SUMS = "training/state.pt", "sums.json"
 
 @dataclass(frozen=True)
 class Saved:
-    """The checkpoint to go on from, if there is one; unless it `is_whole`, files beside its state are to be written again."""
+    """The checkpoint to resume from, if there is one; unless it `is_whole`, files beside its state have to be written
+    again.
+    """
 
     path: Path | None
     is_whole: bool
@@ -27,14 +29,14 @@ class Saved:
 
 
 def seal(checkpoint: Path) -> None:
-    """Write the sums of a checkpoint's files beside them."""
+    """Write the checksums of a checkpoint's files beside them."""
     write_json(checkpoint / SUMS, sealed({"files": sums_of(checkpoint)}))
 
 
 def newest(steps: Path) -> Saved:
-    """The newest checkpoint in a folder of them whose state is what was saved.
+    """Return the newest checkpoint in a folder of them whose state is intact.
 
-    One that an earlier version saved has no sums, and is believed.
+    One that an earlier version saved has no checksums, and is believed.
     """
     damaged: list[str] = []
     for path in sorted(steps.glob("[0-9]*"), reverse=True):
@@ -49,7 +51,7 @@ def newest(steps: Path) -> Saved:
 
 
 def _sums(checkpoint: Path) -> Sums | None:
-    """The sums of a checkpoint's files; empty where they are damaged, None where an earlier version wrote none."""
+    """Read the checksums of a checkpoint; empty where they are damaged, None where an earlier version wrote none."""
     if not (checkpoint / SUMS).exists():
         return None
     try:

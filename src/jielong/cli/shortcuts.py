@@ -1,4 +1,4 @@
-"""Words for the fields that are set most: --steps, --lr and --epochs, each for one training of a recipe."""
+"""Shortcuts for the fields that are set most: --steps, --lr and --epochs, each for one training of a recipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIELDS = {"steps": "loop.steps", "lr": "optimizer.lr"}
 
 
 def add_words(parser: argparse.ArgumentParser) -> None:
-    """The options. A recipe of one training needs a number alone, others the training's name: sft=50."""
+    """Add the options. A recipe of one training needs a number alone, others the training's name: sft=50."""
     group = parser.add_argument_group(
         "training", "words for --set; where a recipe has several trainings, name one: --steps sft=50"
     )
@@ -28,10 +28,10 @@ def add_words(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(recipe: Recipe, arguments: argparse.Namespace) -> list[str]:
-    """What the words say as `--set` takes it; ConfigError where it is not clear which training is meant."""
+    """Return the shortcuts as `--set` takes them; ConfigError where it is not clear which training is meant."""
     settings = []
     for word, field in FIELDS.items():
-        for stage, value in _said(recipe, arguments, word):
+        for stage, value in _named_trainings(recipe, arguments, word):
             if word == "lr" and stage.optimizer.name == "muon":
                 raise ConfigError(
                     f"{stage.name} has two learning rates, as Muon trains it: --set {stage.name}.optimizer.muon_lr=... for its "
@@ -43,9 +43,9 @@ def settings_of(recipe: Recipe, arguments: argparse.Namespace) -> list[str]:
 
 
 def epochs_of(recipe: Recipe, arguments: argparse.Namespace) -> dict[str, float]:
-    """Stage -> how often its data is gone through, where that is said; ConfigError for what is no such number."""
+    """Return stage -> epochs, where given; ConfigError for an invalid number."""
     found = {}
-    for stage, value in _said(recipe, arguments, "epochs"):
+    for stage, value in _named_trainings(recipe, arguments, "epochs"):
         try:
             times = float(value)
         except ValueError:
@@ -56,14 +56,14 @@ def epochs_of(recipe: Recipe, arguments: argparse.Namespace) -> dict[str, float]
             )
         if stage.source.rows() is None:
             raise ConfigError(f"{stage.name} writes what it learns from and has no epochs; give --steps {stage.name}=N")
-        if any(named.name == stage.name for named, _ in _said(recipe, arguments, "steps")):
+        if any(named.name == stage.name for named, _ in _named_trainings(recipe, arguments, "steps")):
             raise ConfigError(f"--steps and --epochs both say how long {stage.name} is trained; leave one of them out")
         found[stage.name] = times
     return found
 
 
-def _said(recipe: Recipe, arguments: argparse.Namespace, word: str) -> Iterator[tuple[TrainStage, str]]:
-    """Which training each use of a word is for, and its value."""
+def _named_trainings(recipe: Recipe, arguments: argparse.Namespace, word: str) -> Iterator[tuple[TrainStage, str]]:
+    """Yield the training and the value of each use of a shortcut."""
     from jielong.stages.train import TrainStage
 
     controls = set(recipe.mirrored.values())

@@ -1,4 +1,4 @@
-"""Texts and talks: a page becomes a `Document`, a talk is a `Conversation` of `Message`s."""
+"""Texts and conversations: a page becomes a `Document`, a talk a `Conversation` of `Message`s."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Content = str | tuple[Mapping[str, Any], ...]
 
 
 def to_dict(record: Any) -> Any:
-    """Plain dicts, lists and scalars of a record, leaving out fields that hold their default."""
+    """Convert a record to plain dicts, lists and scalars, leaving out fields that hold their default."""
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
         out = {}
         for f in dataclasses.fields(record):
@@ -34,7 +34,7 @@ def to_dict(record: Any) -> Any:
 
 
 def known_fields(cls: type, data: Any) -> Fields:
-    """The fields of a record; DataError, with the nearest name, for one that it does not have."""
+    """Return plain data as the Fields of a record; DataError, with the nearest name, for a field that the record lacks."""
     fields = Fields(data, f"a {cls.__name__}")
     names = [f.name for f in dataclasses.fields(cls)]
     for key in fields.data:
@@ -87,13 +87,14 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The textual content; of several parts, the text parts joined."""
+        """Return the textual content; of several parts, the text parts joined."""
         if isinstance(self.content, str):
             return self.content
         return "".join(str(part.get("text", "")) for part in self.content if part.get("type") == "text")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Message:
+        """Read a message from plain data; DataError says what is missing or wrong."""
         known = known_fields(cls, data)
         if "role" not in known.data or "content" not in known.data:
             raise DataError(f"a message needs 'role' and 'content'; this one has {', '.join(known.data) or 'nothing'}")

@@ -18,7 +18,7 @@ from jielong.report.draws import percent
 from jielong.runs import is_run
 
 if TYPE_CHECKING:
-    from jielong.generate.together import Asked, Told
+    from jielong.generate.together import Asked, ModelAnswer
 
 SILENT = ("reward", "control")
 """Stages that end with a model to which nobody puts a question."""
@@ -151,7 +151,7 @@ def _is_bare(stages: Mapping[str, Any], name: str) -> bool:
     return "start" not in inputs and data in ("tokens", "documents")
 
 
-def _print_answer(told: Told) -> None:
+def _print_answer(told: ModelAnswer) -> None:
     """Print a model's answer, and the likeliest tokens at each place."""
     how = "goes on with the bare question" if told.is_bare else "answers in its chat template"
     print(f"\n{told.name} {how}:\n{told.text.strip()}\n")
@@ -162,7 +162,7 @@ def _print_answer(told: Told) -> None:
         print(f"  {_cell(step.token, TOKEN)}{percent(step.probability):>{PERCENT}}{cells}")
 
 
-def _print_readings(told: Sequence[Told]) -> None:
+def _print_readings(told: Sequence[ModelAnswer]) -> None:
     """Print how each model scores the answer of the last one, where they have the same tokens."""
     last, reading = told[-1], [one for one in told if one.reading]
     others = [one.name for one in told if not one.reading]

@@ -18,7 +18,7 @@ from jielong.errors import ConfigError, JielongError
 from jielong.opening.ports import MODEL_HELP, default_store, folder_of, long_name, newest_run, served_name
 
 if TYPE_CHECKING:
-    from jielong.learning.asking import Asked
+    from jielong.learning.asking import ShownPair
     from jielong.learning.attempt import Attempt
 
 WORDS = ("go", "status", "pause", "resume", "cancel", "undo")
@@ -169,7 +169,7 @@ def _ask(home: Path, folder: Path, words: Words) -> Attempt:
     return attempts.read(folder)
 
 
-def _show(n: int, pair: Asked, words: Words) -> None:
+def _show(n: int, pair: ShownPair, words: Words) -> None:
     print(f"\n{words('pair', n=n + 1)}")
     for message in pair.prompt:
         print(f"  {message.role}: {message.text}")

@@ -22,7 +22,7 @@ from jielong.tokens.visible import visible
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelToAsk:
     """A model to ask: its name, a function that opens it, and whether it is a base model."""
 
     name: str
@@ -62,7 +62,7 @@ class ModelAnswer:
     reading: Reading | None
 
 
-def ask_all(asked: Sequence[Asked], question: str, *, max_tokens: int, num_likeliest: int) -> list[ModelAnswer]:
+def ask_all(asked: Sequence[ModelToAsk], question: str, *, max_tokens: int, num_likeliest: int) -> list[ModelAnswer]:
     """Ask each model; return answers in their order, each with its reading of the last one's answer."""
     found: list[ModelAnswer] = []
     last: Tokenizer | None = None

@@ -27,7 +27,7 @@ OUTCOMES = ("left", "right", "tie", "bad")
 
 
 @dataclass(frozen=True)
-class Asked:
+class ShownPair:
     """Two answers to one prompt, and whether the candidate's is on the left."""
 
     prompt: Texts
@@ -44,17 +44,17 @@ class Asked:
         return self.stands if self.is_candidate_left else self.candidate
 
 
-def write_pairs(folder: Path, pairs: list[Asked]) -> None:
+def write_pairs(folder: Path, pairs: list[ShownPair]) -> None:
     """Store the pairs, before anybody is asked."""
     write_text(folder / PAIRS, "".join(canonical_json(to_dict(p)) + "\n" for p in pairs))
 
 
-def pairs_of(folder: Path) -> list[Asked]:
+def pairs_of(folder: Path) -> list[ShownPair]:
     """Return the pairs of an attempt, in the order in which they are asked; none before they are prepared."""
     rows = _rows(folder / PAIRS)
     try:
         return [
-            Asked(tuple(map(Message.from_dict, r["prompt"])), r["candidate"], r["stands"], r["is_candidate_left"])
+            ShownPair(tuple(map(Message.from_dict, r["prompt"])), r["candidate"], r["stands"], r["is_candidate_left"])
             for r in rows
         ]
     except (KeyError, TypeError) as error:
@@ -70,7 +70,7 @@ def votes_of(folder: Path) -> dict[int, str]:
     return found
 
 
-def next_pair(folder: Path) -> tuple[int, Asked] | None:
+def next_pair(folder: Path) -> tuple[int, ShownPair] | None:
     """Return the first pair without a vote, while more votes are needed."""
     if attempts.read(folder).state != "asking":
         return None
@@ -142,7 +142,12 @@ def pairs_json(folder: Path, attempt: Attempt) -> dict[str, int | None]:
     most = min(MOST, num_pairs) if num_pairs else MOST
     is_over = attempt.state not in attempts.OPEN
     hidden = {"won": None, "lost": None, "tied": tally.tied}
-    return {"asked": tally.asked, "least": LEAST, "most": most, **(dataclasses.asdict(tally) if is_over else hidden)}
+    return {
+        "asked": tally.num_asked,
+        "least": LEAST,
+        "most": most,
+        **(dataclasses.asdict(tally) if is_over else hidden),
+    }
 
 
 def _why(told: str, tally: Tally, found: float, alpha: float) -> str:

@@ -32,7 +32,7 @@ class Tally:
     """Votes that call both alike, or both bad."""
 
     @property
-    def asked(self) -> int:
+    def num_asked(self) -> int:
         return self.won + self.lost + self.tied
 
 
@@ -61,11 +61,11 @@ def evidence(won: int, lost: int) -> float:
 def verdict(tally: Tally, alpha: float, num_pairs: int = MOST) -> str:
     """Return "promoted", "refused", or "" while more votes are needed; `num_pairs` is how many can be asked at all."""
     most = min(MOST, num_pairs)
-    if tally.asked < min(LEAST, most):
+    if tally.num_asked < min(LEAST, most):
         return ""
-    if tally.asked >= LEAST and evidence(tally.won, tally.lost) >= 1 / alpha:
+    if tally.num_asked >= LEAST and evidence(tally.won, tally.lost) >= 1 / alpha:
         return "promoted"
-    left = most - tally.asked
+    left = most - tally.num_asked
     return "refused" if left <= 0 or chance_left(tally, alpha, left) < TOO_SLIM else ""
 
 

@@ -223,7 +223,7 @@ def _pairs(draws: Sequence[Texts], stands: Sequence[Written], candidate: Sequenc
             continue
         seen.add(key)
         is_left = derive_seed(seed, "side", old.prompt) % 2 == 0
-        found.append(asking.Asked(draws[old.prompt], new.text, old.text, is_left))
+        found.append(asking.ShownPair(draws[old.prompt], new.text, old.text, is_left))
     return found
 
 

@@ -143,7 +143,7 @@ class Change:
     def is_worse(self) -> bool:
         return not self.is_asked_for and self.after - self.before >= WORSE and self.chance < CHANCE
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the change as JSON, rounded."""
         return {
             "name": self.name,
@@ -195,7 +195,7 @@ def summary(base: Sequence[Written], candidate: Sequence[Written], found: Sequen
         "prompts": len(both),
         "changed": round(sum(b.text != c.text for _, b, c in both) / num, 4),
         "characters": [round(sum(len(w.text) for w in side) / num, 1) for side in _sides(both)],
-        "faults": [change.told() for change in found],
+        "faults": [change.to_json() for change in found],
     }
 
 

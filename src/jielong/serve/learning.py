@@ -77,7 +77,7 @@ class Learning:
         folder = pressing.press(self._runs, served_name(base.spec), base.folder, judgements, method=method)
         return status.attempt_json(folder)
 
-    def told(self, base: Model, *, is_fresh: bool = True) -> dict[str, Any]:
+    def state_json(self, base: Model, *, is_fresh: bool = True) -> dict[str, Any]:
         """Return the state of learning of one base."""
         if is_fresh or time.monotonic() - self._supplied_s > _SUPPLY_S:
             self._supply = status.supply_json(self._store.judgements.nouns(with_ids=False))

@@ -29,7 +29,7 @@ from jielong.use.fitting import without_oldest
 from jielong.use.ledger import Happening
 from jielong.use.port import Answer, LocalPort, Options, Usage
 from jielong.use.strategy import Outcome
-from jielong.use.tools.telling import in_a_line
+from jielong.use.tools.rendering import in_a_line
 from jielong.use.tools.tool import Arguments, Tool
 
 APPROVAL_S = 300.0

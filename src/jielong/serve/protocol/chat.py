@@ -35,7 +35,7 @@ SHOWN = ("begins", "ends", "note")
 """Happenings of a strategy that a client is told; the text of its calls is its own affair."""
 
 
-async def whole(asked: CheckedRequest, model: str) -> dict[str, Any]:
+async def complete_reply(asked: CheckedRequest, model: str) -> dict[str, Any]:
     """Return the reply to a client that waits for all choices."""
     outcomes = await asyncio.gather(*(_choice(asked, options) for options in asked.choices))
     choices = []

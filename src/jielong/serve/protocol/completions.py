@@ -20,7 +20,7 @@ Prompt = tuple[tuple[int, ...], Options]
 Piece = tuple[int, str | Event]
 
 
-async def whole(model: Model, request: CompletionRequest, prompts: Sequence[Prompt]) -> dict[str, Any]:
+async def complete_reply(model: Model, request: CompletionRequest, prompts: Sequence[Prompt]) -> dict[str, Any]:
     """Return the reply to a client that waits for all choices."""
     found = await asyncio.gather(*(_complete(model, request, *prompt) for prompt in prompts))
     choices = []

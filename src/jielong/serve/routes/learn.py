@@ -50,7 +50,7 @@ def _learning(request: Request) -> Learning:
 async def state(request: Request, base: Name | None = None) -> dict[str, Any]:
     """Tell what there is to learn from, which model stands, and how far the newest attempt is."""
     learning = _learning(request)
-    return await asyncio.to_thread(learning.told, learning.base(base))
+    return await asyncio.to_thread(learning.state_json, learning.base(base))
 
 
 @router.post("")
@@ -70,7 +70,7 @@ async def events(request: Request, base: Name | None = None) -> Response:
         """Yield the state whenever it changes, with heartbeats."""
         before, quiet = "", 0
         while True:
-            found = await asyncio.to_thread(learning.told, model, is_fresh=not before)
+            found = await asyncio.to_thread(learning.state_json, model, is_fresh=not before)
             text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
             quiet = quiet + 1 if text == before else 0
             if text != before:
@@ -90,7 +90,7 @@ async def undo(request: Request, body: Base | None = None) -> dict[str, Any]:
     base = learning.base(body.base if body else None)
     await asyncio.to_thread(standing.undo, learning.home(base))
     learning.look()
-    return await asyncio.to_thread(learning.told, base)
+    return await asyncio.to_thread(learning.state_json, base)
 
 
 @router.get("/{id}/pair")

@@ -76,7 +76,7 @@ async def chat_completions(request: Request, body: ChatRequest) -> Response:
         if body.stream:
             has_usage = bool(body.stream_options and body.stream_options.include_usage)
             return EventStream(_stream_and_release(chat.stream(asked, name, has_usage=has_usage), stack.pop_all()))
-        found = await unless_hung_up(request, chat.whole(asked, name))
+        found = await unless_hung_up(request, chat.complete_reply(asked, name))
         return JSONResponse(found) if found is not None else Response(status_code=HUNG_UP)
 
 
@@ -101,7 +101,7 @@ async def text_completions(request: Request, body: CompletionRequest) -> Respons
             return EventStream(
                 _stream_and_release(completions.stream(model, body, prompts, has_usage=has_usage), stack.pop_all())
             )
-        found = await unless_hung_up(request, completions.whole(model, body, prompts))
+        found = await unless_hung_up(request, completions.complete_reply(model, body, prompts))
         return JSONResponse(found) if found is not None else Response(status_code=HUNG_UP)
 
 

@@ -20,14 +20,11 @@ from jielong.serve.store.nouns import STATUSES, TURN_ROLES, Talk, Trace, Turn
 VERSION = 1
 
 MAX_TURNS = 10_000
-MAX_LETTERS = 20_000_000
-"""Of all texts together."""
-MAX_TOKENS = 2_000_000
-"""Of all prompts and answers together."""
+MAX_LETTERS = 20_000_000  # of all texts together
+MAX_TOKENS = 2_000_000  # of all prompts and answers together
 MAX_CANDIDATES = 5_000_000
 _MAX_NAME = 1000
-_MAX_TRAIL = 100_000
-"""Values in the notes of one turn."""
+_MAX_TRAIL = 100_000  # values in the notes of one turn
 _MAX_NESTING = 20
 _MAX_ID = 2**31 - 1
 
@@ -51,9 +48,7 @@ class Exchange:
 
 
 def export_talk(exchange: Exchange) -> dict[str, Any]:
-    """Export as plain dicts, lists and scalars; candidates and cuts are lists, in the order that `candidate` and `cut`
-    name.
-    """
+    """Export as plain JSON; candidates and cuts are lists, in the order that `candidate` and `cut` name."""
     turns = []
     for turn in exchange.turns:
         data = dataclasses.asdict(turn)

@@ -119,7 +119,7 @@ class Judgements:
             return {row[0]: row[1] for row in connection.execute(chosen)}
 
     def num_by_prompt(self) -> dict[str, int]:
-        """How many judgements there are of each question that began its conversation, by its text."""
+        """Return the number of judgements for each question that began its conversation, by its text."""
         chosen = select(TURNS.c.content, func.count()).join(JUDGEMENTS, JUDGEMENTS.c.question == TURNS.c.id)
         chosen = chosen.where(TURNS.c.parent.is_(None), JUDGEMENTS.c.purpose == "").group_by(TURNS.c.content)
         with self._database.read() as connection:

@@ -27,7 +27,7 @@ _TICK_S = 1.0
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command, among `commands`."""
+    """Add `jielong learn` to the commands."""
     parser = commands.add_parser(
         "learn", help="teach a model by judgements of its answers, and compare it blind", description=__doc__
     )

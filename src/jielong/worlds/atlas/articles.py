@@ -96,7 +96,7 @@ class _Desk:
         return self.some(RELATIONS, count)
 
     def title(self, heads: Sequence[str], chance: float = 0.8) -> str:
-        """Return a heading about the countries of this text, or "" by chance."""
+        """Return one of these headings, about the countries of this text; with probability 1 - `chance` ""."""
         if self.rng.random() >= chance:
             return ""
         heading = self.pick(heads)

@@ -222,7 +222,7 @@ def _register(desk: _Desk) -> tuple[str, str]:
 
 
 def _shared(desk: _Desk) -> tuple[str, str]:
-    """Write which countries share a continent, a currency or a language with this one, and what sets it apart."""
+    """Write which countries share a continent, a currency or a language with those of this text, and facts of each."""
     lang, book = desk.lang, desk.book
     sentences = []
     for country in desk.group:

@@ -154,7 +154,7 @@ def read_all(path: Path, formed: Forms[Record], what: str) -> Reading[Record]:
 
 
 def refuse_wrong(path: Path, tally: Tally, found: Sequence[object], what: str) -> None:
-    """Raise DataError that lists the wrong records of a file, or says why none is left."""
+    """Raise DataError that lists the wrong records of a file, or where none was `found` says why."""
     if tally.num_problems:
         more = f"\n... and {tally.num_problems - len(tally.problems):,} more records" * (tally.num_problems > 5)
         raise DataError("\n".join(tally.problems) + more)

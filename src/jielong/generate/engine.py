@@ -487,7 +487,7 @@ class Engine:
         """Return prompt and answer of the special rows, where one of them is penalised for repeating."""
         if rules.special is None or not (self._rows.penalty[slots] != 1).any():
             return None
-        return self._tensor(self._rows.seen(slots[rules.special.cpu().numpy()]))
+        return self._tensor(self._rows.ids_so_far(slots[rules.special.cpu().numpy()]))
 
     def _masks(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:
         """Return the masks of the special rows' hooks."""

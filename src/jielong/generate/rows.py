@@ -144,7 +144,7 @@ class Rows:
         """Whether each of `ids` ends the request of its slot."""
         return (self.stop_ids[slots] == ids[:, None]).any(1)
 
-    def seen(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+    def ids_so_far(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return (B, L) prompt and answer of each slot, short rows filled with their first id."""
         lengths = self.prompt[slots] + self.count[slots]
         ids = self.ids[slots, : int(lengths.max())]

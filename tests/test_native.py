@@ -81,7 +81,7 @@ def lively(config: ModelConfig) -> LanguageModel:
 
 
 def libraries() -> list[str]:
-    return [name for name in library.fitting() if build.library_file(name).exists()]
+    return [name for name in library.runnable_variants() if build.library_file(name).exists()]
 
 
 @pytest.fixture(params=libraries() or [None])
@@ -296,11 +296,11 @@ def test_without_a_compiler_nothing_is_built_and_what_is_old_goes(tmp_path, monk
 
 
 def test_a_library_built_from_other_code_is_not_used_and_the_user_is_told(tmp_path, monkeypatch):
-    if not library.fitting():
+    if not library.runnable_variants():
         pytest.skip("no library fits this processor")
     monkeypatch.setattr(library, "HERE", tmp_path)
     monkeypatch.setattr(library, "library_file", lambda name: tmp_path / f"_native_{name}_new.so")
-    for name in library.fitting():
+    for name in library.runnable_variants():
         (tmp_path / f"_native_{name}_old.so").write_bytes(b"")
     with pytest.warns(UserWarning, match="install again"):
         assert library.library.__wrapped__() is None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from jielong.cli.walk import add_walk_options, say_at_once, say_what_next, walk
 from jielong.errors import ConfigError
+from jielong.opening.ports import folder_of
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options, among `commands`."""
+    """Add the command and its options."""
     parser = commands.add_parser("adapt", help="fine-tune a model that exists (LoRA) on text, chats or preferences")
     parser.add_argument("model", type=Path, help="a model directory, a run's folder or a stage in it")
     parser.add_argument("--source", type=Path, metavar="DIR", help="a folder of documents, text or code")
@@ -21,7 +23,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FILE.jsonl",
         help="which of two answers is better; after --chat, if both are given",
     )
-    parser.add_argument("--method", help="how preferences are learned: dpo (default), cdpo, ipo, kto, simpo or orpo")
+    parser.add_argument(
+        "--method",
+        help="how preferences are learned: dpo (default), cdpo, ipo, kto, simpo or orpo; reward makes a model that scores answers",
+    )
     parser.add_argument("--rank", type=int, default=16, help="rank of the adapter (default 16)")
     parser.add_argument(
         "--base", default="compute", help="how the frozen weights are kept: compute (default), float32 or int8"
@@ -34,13 +39,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Adapt, say what changed and what to do next; exit code 0."""
+    """Adapt, report what changed and what to do next; return exit code 0."""
+    if arguments.method == "reward":
+        return _reward(arguments)
     learned = arguments.preferences or arguments.chat or arguments.source
     say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {learned}")
     from jielong.recipes.adapt import adapt
 
     recipe = adapt(
-        arguments.model,
+        folder_of(str(arguments.model)),
         source=arguments.source,
         chat=arguments.chat,
         preferences=arguments.preferences,
@@ -61,8 +68,27 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _reward(arguments: argparse.Namespace) -> int:
+    """Train a reward model and report how well it judges; return exit code 0."""
+    method_of(arguments)
+    if arguments.source or arguments.chat or arguments.merge:
+        raise ConfigError("--method reward learns from --preferences alone; leave out --source, --chat and --merge")
+    say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {arguments.preferences}")
+    from jielong.recipes.reward import reward_model
+
+    done = walk(reward_model(folder_of(str(arguments.model)), arguments.preferences, seed=arguments.seed), arguments)
+    if done is None:
+        return 0
+    print((done.path / "reward.txt").read_text(encoding="utf-8"))
+    path = shlex.quote(str(done.path))
+    print(f"Reward model:        {done.path / 'reward'}")
+    print(f"Best of 8 answers:   jielong ask MODEL QUESTION --strategy best-of:n=8 --reward {path}")
+    print(f"Where it came from:  jielong lineage {path}")
+    return 0
+
+
 def method_of(arguments: argparse.Namespace) -> str:
-    """How preferences are learned; ConfigError for a method where there are none."""
+    """Return how preferences are learned; ConfigError for a method where there are none."""
     if arguments.method and not arguments.preferences:
         raise ConfigError(f"--method {arguments.method} learns from preferences; add --preferences FILE.jsonl")
     return str(arguments.method or "dpo")

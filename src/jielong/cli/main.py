@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from jielong import stopping
-from jielong.cli.given import check_paths, fault_of_user
+from jielong.cli.bad_arguments import check_paths, fault_of_user
+from jielong.cli.overview import overview
 from jielong.cli.parsing import Parser
 from jielong.errors import JielongError
 from jielong.report.terminal import plain_streams
@@ -29,6 +30,8 @@ MODULES = {
     "ask": ("ask",),
     "evaluate": ("evaluate",),
     "judge": ("judge",),
+    "learn": ("learn",),
+    "feedback": ("feedback",),
     "library": ("library",),
     "spell": ("spell",),
     "act": ("act",),
@@ -41,12 +44,13 @@ MODULES = {
     "lineage": ("lineage",),
     "tensorboard": ("tensorboard",),
     "estimate": ("estimate",),
+    "completion": ("completion",),
 }
 """The modules of this room that add commands, by `add_parser`, and the commands of each."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
+    """Run one command; return the exit code."""
     stopping.listen()
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # as names are: whoever uses the text refuses what is no UTF-8
@@ -55,7 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(argv: Sequence[str] | None) -> int:
+    """Parse the arguments, run the command, and turn errors into sentences and exit codes."""
     words = sys.argv[1:] if argv is None else argv
+    if not words:
+        print(overview(), end="", file=sys.stderr)
+        return 2
     arguments = build_parser(words[0] if words else "").parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
@@ -84,10 +92,8 @@ def _command(argv: Sequence[str] | None) -> int:
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
-    """The parser of all commands; of a command that is named its module's alone, as what others import takes long."""
-    parser: argparse.ArgumentParser = Parser(
-        prog="jielong", description="From raw text to an assistant, on one machine. Start with: jielong quickstart"
-    )
+    """Build the parser of all commands; for a named command its module's alone, as importing the others takes long."""
+    parser: argparse.ArgumentParser = Parser(prog="jielong")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in [name for name, its in MODULES.items() if command in its] or MODULES:

@@ -16,25 +16,17 @@ from pathlib import Path
 from jielong.cli.models import add_weights
 from jielong.cli.parsing import Parser
 from jielong.cli.report import locale_language
-from jielong.cli.tools import add_options, means_of
+from jielong.cli.tools import add_options, equipment_of
 from jielong.errors import ConfigError
 from jielong.opening.ports import MODEL_HELP, default_store, newest_run
 
-EXAMPLE = """examples:
-  jielong serve                                    the newest run, at http://127.0.0.1:8000
-  jielong serve runs/mine models/smollm2           several models, to compare them
-  jielong serve models/smollm2 --library notes.db --tools calculator
-"""
-
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command, among `commands`."""
+    """Add the command."""
     _add_options(
         commands.add_parser(
             "serve",
             help="a page to chat with models, and a server that speaks OpenAI's protocol",
-            epilog=EXAMPLE,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
 
@@ -47,6 +39,7 @@ def serve_run(run: Path) -> int:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the server."""
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{MODEL_HELP}; without it, the newest run")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     parser.add_argument(
@@ -82,6 +75,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    """Start the server and run it until Ctrl-C."""
     for needed in (
         "fastapi",
         "uvicorn",
@@ -113,7 +107,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         specs,
         access,
         memory,
-        means_of(arguments),
+        equipment_of(arguments),
         store,
         arguments.runs,
         locale_language(),
@@ -125,6 +119,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     page = f"{address}/#/runs/{arguments.watch.name}" if arguments.watch else address
 
     async def served() -> None:
+        """Open the app, print its addresses, and serve."""
         async with opened(settings, tell=lambda sentence: print(sentence, file=sys.stderr)) as app:
             print(f"Serving {', '.join(specs) or arguments.watch}")
             print(f"The page:          {page}")
@@ -145,7 +140,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def free_port(first: int) -> int:
-    """The first port from `first` on that no program of this machine has."""
+    """Return the first port from `first` on that no program of this machine has."""
     for port in range(first, first + 100):
         with contextlib.suppress(ConfigError), _listening("127.0.0.1", port):
             return port
@@ -153,7 +148,7 @@ def free_port(first: int) -> int:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens; ConfigError where another program has the port."""
+    """Open a listening socket; ConfigError where another program has the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=512)

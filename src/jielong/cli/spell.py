@@ -17,13 +17,12 @@ METHODS = ("opro", "reinforce", "random")
 
 
 def add_parser(commands: Any) -> None:
-    """`jielong spell`, for the `add_subparsers` object of the command line."""
+    """Add `jielong spell` to the commands."""
     spell = commands.add_parser(
         "spell",
         help="search for the instruction that makes a model answer best",
         description=__doc__,
         usage="jielong spell MODEL --task FILE [OPTION ...]",
-        epilog="example: jielong spell MODEL --task questions.jsonl --scorings 20",
     )
     asked = spell.add_argument_group("what is asked")
     asked.add_argument("model", metavar="MODEL", help=MODEL_HELP)
@@ -36,7 +35,7 @@ def add_parser(commands: Any) -> None:
     searched = spell.add_argument_group("search")
     searched.add_argument(
         "--method",
-        choices=METHODS,
+        choices=tuple(METHODS),
         default="opro",
         help="a model's own proposals (default), a rewarded policy over words, or words drawn by chance: the control",
     )
@@ -61,6 +60,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _spell(arguments: argparse.Namespace) -> int:
+    """Search for an instruction and write the best."""
     # late: the command line starts without numpy
     from jielong.use.examples import read_examples
     from jielong.use.port import Options
@@ -83,6 +83,7 @@ def _spell(arguments: argparse.Namespace) -> int:
     highest = -1.0
 
     def show(number: int, trial: ScoredInstruction) -> None:
+        """Print a trial that is the best so far."""
         nonlocal highest
         if trial.value > highest:
             highest = trial.value
@@ -91,6 +92,7 @@ def _spell(arguments: argparse.Namespace) -> int:
             )
 
     async def work() -> Search:
+        """Run the search, then close the ports."""
         try:
             return await search(
                 task,

@@ -1,4 +1,4 @@
-"""Single answers as training steps, each marked as one to learn from or to avoid, and answers to the prompts of others."""
+"""Single answers as training steps, each marked as desirable or not, and answers shuffled between prompts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from jielong.tokens.chat import Rendered, RenderedAnswer
 
 
 class PaddedAnswers(Rows):
-    """One answer a row, with its prompt.
+    """Rows of one answer each, with its prompt.
 
-    `extra` has "is_desirable" (bool) and "weight" (float32), both (N,) for N answers; the weight is 0 where an answer is
-    padding. With `reference`, how likely each was before training in nats, also "ref_logprobs" (N,). No answer may be
-    longer than `length`.
+    `extra` has "is_desirable" (bool), "mark" and "weight" (float32), all (N,) for N answers; the weight is 0 where an
+    answer is padding. With `reference`, log-probabilities before training in nats, also "ref_logprobs" (N,). No answer
+    may be longer than `length`.
     """
 
     def __init__(
@@ -45,6 +45,8 @@ class PaddedAnswers(Rows):
         super().__init__(len(answers), length, answers_per_step, micro_answers, seed, pad_id, rank, world_size)
         self._sequences = Sequences([a.answer for a in answers])
         self._is_desirable = torch.tensor([a.is_desirable for a in answers])
+        marks = [float(a.is_desirable) if a.mark is None else a.mark for a in answers]
+        self._mark = torch.tensor(marks, dtype=torch.float32)
         self._reference = None if reference is None else torch.tensor(list(reference), dtype=torch.float32)
 
     def _make(self, epoch: int | None, rows: NDArray[np.int64]) -> Batch:
@@ -52,12 +54,12 @@ class PaddedAnswers(Rows):
 
     def _extra(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
         index = torch.from_numpy(rows)
-        extra = {"is_desirable": self._is_desirable[index], "weight": torch.ones(len(rows))}
+        extra = {"is_desirable": self._is_desirable[index], "mark": self._mark[index], "weight": torch.ones(len(rows))}
         return extra if self._reference is None else extra | {"ref_logprobs": self._reference[index]}
 
 
 class PackedAnswers(PaddedAnswers):
-    """The same answers in the same steps, which share rows; `extra` also has "ends" (N,), see `Batch.ends`."""
+    """The same answers in the same steps, packed several to a row; `extra` also has "ends" (N,), see `Batch.ends`."""
 
     def _filled(self, parts: Sequence[tuple[int | None, NDArray[np.int64]]]) -> Batch:
         rows = np.concatenate([np.empty(0, np.int64), *(rows for _, rows in parts)])
@@ -66,12 +68,12 @@ class PackedAnswers(PaddedAnswers):
 
 
 def answers_to_others(answers: Sequence[RenderedAnswer], seed: int) -> list[RenderedAnswer]:
-    """Each prompt with the answer that another prompt got: the n-th is the n-th prompt; which answer is a matter of `seed`.
+    """Pair each prompt, in order, with the answer to another prompt, chosen by `seed`.
 
     Where all prompts are equal, an answer may stand after its own.
     """
     order = np.random.default_rng(derive_seed(seed, "answers to others")).permutation(len(answers)).tolist()
-    parted = [_parted(a.answer) for a in answers]
+    parted = [_split_answer(a.answer) for a in answers]
     found: list[RenderedAnswer] = list(answers)
     for place, number in enumerate(order):
         prompt, _ = parted[number]
@@ -83,7 +85,7 @@ def answers_to_others(answers: Sequence[RenderedAnswer], seed: int) -> list[Rend
     return found
 
 
-def _parted(whole: Rendered) -> tuple[Rendered, Rendered]:
-    """The prompt, and the answer from its first trained token on."""
+def _split_answer(whole: Rendered) -> tuple[Rendered, Rendered]:
+    """Split a rendered sequence into the prompt, and the answer from its first trained token on."""
     start = next((i for i, is_trained in enumerate(whole.trained) if is_trained), len(whole.ids))
     return Rendered(whole.ids[:start], whole.trained[:start]), Rendered(whole.ids[start:], whole.trained[start:])

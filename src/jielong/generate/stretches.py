@@ -18,7 +18,7 @@ from torch import Tensor
 
 from jielong.model.cache import Cache
 from jielong.model.transformer import ModelConfig
-from jielong.native.attention import attention, has_attention, within
+from jielong.native.attention import attention, has_attention, limit_to_window
 
 HIDDEN = -1e30
 """Added to the score of a key that a query must not see; finite in bf16 too."""
@@ -135,7 +135,7 @@ class Group:
         q_BTKGD = q_NHD[self.flat_of_row].to(self.dtype).view(self.shape)
         if self.is_native:
             k_BTKD, v_BTKD = kv[:, self.slots, :, :T].to(self.dtype).transpose(2, 3)
-            first_BT = within(torch.zeros(B, T, dtype=torch.int32), window)
+            first_BT = limit_to_window(torch.zeros(B, T, dtype=torch.int32), window)
             out = attention(q_BTKGD.flatten(2, 3), k_BTKD, v_BTKD, first_BT, 1.0)
             return out.reshape(B * T, -1)[self.real]
         q_BKGTD = q_BTKGD.permute(0, 2, 3, 1, 4)

@@ -1,4 +1,4 @@
-"""Which of the libraries that were built at install runs on this processor."""
+"""The choice of the library, built at install, that runs on this processor."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SOFTLY = 1
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The one built for what this processor can do, or None."""
-    for name in fitting():
+    """Load the library built for this processor, or return None."""
+    for name in runnable_variants():
         file = library_file(name)
         if file.exists():
             try:
@@ -45,8 +45,8 @@ def dismiss_threads() -> None:
         native.omp_pause_resource(SOFTLY, native.omp_get_initial_device())
 
 
-def fitting() -> list[str]:
-    """The variants that may run here, best first; a limit that torch was given holds here too."""
+def runnable_variants() -> list[str]:
+    """List the variants that may run here, best first; a limit set for torch holds here too."""
     capability = torch.backends.cpu.get_cpu_capability()
     may = {"neon"}
     if capability in ("AVX2", "AVX512"):

@@ -1,1 +1,3 @@
-"""Names on a command line become models, ports, tools, libraries, strategies and tasks; what asks a person is handed in."""
+"""From names on a command line to models, ports, tools, libraries, strategies and tasks; questions to a person go
+through functions that are handed in.
+"""

@@ -57,7 +57,7 @@ def calls(size: str = "default", seed: int = 0) -> Recipe:
                 optimizer=OptimizerConfig(name="muon", lr=2e-3, muon_lr=0.01, warmup_steps=30),
                 loop=LoopConfig(steps=steps),
                 # No check: the loop would keep the step of the lowest held-out loss. Seen on fewer phrasings, that loss
-                # rises while more of the held-out tokens are right, see log 2026-11-25.
+                # rises while more of the held-out tokens are right, see log 2026-11-25-calls-learned.
                 check_every=0,
             ),
             CallsStage("exam", {"model": "sft", "tokenizer": "tokenizer"}, each=4 if is_smoke else 60),

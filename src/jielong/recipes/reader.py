@@ -85,6 +85,7 @@ def reader(size: str = "default", seed: int = 0) -> Recipe:
 
 
 def _smaller(stage: Stage) -> Stage:
+    """Return a stage with less data and few steps, for `smoke`."""
     match stage:
         case ReadingStage():
             return replace(stage, lessons=100)

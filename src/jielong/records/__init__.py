@@ -8,6 +8,7 @@ to JSON) without loss.
 
 from __future__ import annotations
 
+from jielong.records.conversations import ROLES, Content, Conversation, Document, Message, to_dict
 from jielong.records.generation import (
     KEPT_CANDIDATES,
     Candidate,
@@ -33,7 +34,6 @@ from jielong.records.judgements import (
     kind_of,
 )
 from jielong.records.scores import Observation, Score, Scorer
-from jielong.records.talks import ROLES, Content, Conversation, Document, Message, to_dict
 
 __all__ = [
     "KEPT_CANDIDATES",

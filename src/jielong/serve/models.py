@@ -62,6 +62,8 @@ class Model:
     bytes_needed: int = 0
     """Estimated before it is read, measured after."""
     digest: str = ""
+    learned_from: str = ""
+    """The name of the model that it stands in place of, if it was made from judgements of its answers."""
     weights: str = ""
     """In which numbers the weights are kept, once it is read."""
     port: LocalPort | Endpoint | None = None
@@ -100,6 +102,7 @@ class Models:
         """
         self.memory, self._began = memory or Memory(), began
         self._models: dict[str, Model] = {}
+        self._leaving: list[Model] = []
         self._room = asyncio.Lock()
         for spec in specs:
             self._offer(spec)
@@ -166,7 +169,7 @@ class Models:
 
     async def close(self) -> None:
         """Let go of all of them."""
-        for model in self:
+        for model in (*self, *self._leaving):
             if model.runner is not None:
                 await asyncio.to_thread(model.runner.close)
             if model.port is not None:
@@ -195,6 +198,22 @@ class Models:
                 model.runner.close()
             self._models[name] = Model(name, str(newest), newest)
             self._look_at(self._models[name], newest)
+
+    def stand(self, base: str, name: str, folder: Path | None) -> None:
+        """Offer the adapter in `folder` as `name`, before all others, or with None no longer."""
+        known = self._models.get(name)
+        if known is not None and known.learned_from and known.folder != folder:
+            del self._models[name]
+            self._leaving.append(known)
+        if folder is not None and name not in self._models:
+            model = Model(name, str(folder), folder, learned_from=base)
+            self._look_at(model, folder)
+            self._models = {name: model, **self._models}
+        for gone in [m for m in self._leaving if not m.num_users]:  # whoever is being answered is answered to the end
+            self._leaving.remove(gone)
+            if gone.runner is not None:
+                gone.runner.close()
+                gone.port = gone.runner = None
 
     def _offer(self, spec: str) -> None:
         spec = long_name(spec)

@@ -1,6 +1,7 @@
-"""The main settings of a stage in words. Of a training: steps, rate, rows and size. Of others: fields not at their default.
+"""The main settings of a stage in words. Of a training: steps, rate, rows and size. Of others: fields not at their
+default.
 
-They are read from a run's record, so stages of finished runs can be told without their recipe.
+They are read from a run's record, so stages of finished runs can be described without their recipe.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jielong.stages
-from jielong.config import as_set, resolved
+from jielong.config import format_value, resolved
 from jielong.model import hf
 from jielong.model.presets import num_parameters
 from jielong.runs import Run, model_of
@@ -25,18 +26,21 @@ _ABOUT_ALL = ("kind", "version", "facts")
 
 
 def settings_in_words(run: Run, name: str, entry: Mapping[str, Any]) -> str:
-    """The settings of the stage `name`, whose `entry` the run's record holds; "" where all are as they come."""
+    """Describe the settings of the stage `name`, whose `entry` the run's record holds; "" where all are at their
+    defaults.
+    """
     config = entry.get("config", {})
     if "loop" in config and "source" in config:
-        return ", ".join(_of_training(config, _model_of(run, name, entry)))
+        return ", ".join(_training_settings(config, _model_of(run, name, entry)))
     kind = _kinds().get(config.get("kind", ""))
     if kind is None:
         return ""
     places = [str(config[place]) for place in kind.only_places if place in config]
-    return ", ".join([*places, *(f"{path} {as_set(value)}" for path, value in _changed(kind, config))])
+    return ", ".join([*places, *(f"{path} {format_value(value)}" for path, value in _changed_fields(kind, config))])
 
 
-def _of_training(config: Mapping[str, Any], model: Path | None) -> Iterator[str]:
+def _training_settings(config: Mapping[str, Any], model: Path | None) -> Iterator[str]:
+    """Yield steps, rate, rows and size of a training."""
     optimizer, source = config["optimizer"], config["source"]
     yield f"{config['loop']['steps']:,} steps"
     yield f"lr {optimizer['lr']:g} ({optimizer['name']})"
@@ -51,14 +55,14 @@ def _of_training(config: Mapping[str, Any], model: Path | None) -> Iterator[str]
 
 
 def _model_of(run: Run, name: str, entry: Mapping[str, Any]) -> Path | None:
-    """The model that a training ended with, if it is there."""
+    """Return the model that a training ended with, if it is there."""
     model = model_of(run.stage_path(name), entry)
     return model if model is not None and (model / "config.json").exists() else None
 
 
 @functools.cache
 def _kinds() -> dict[str, type[Stage]]:
-    """Stages by the name of their class."""
+    """Map the names of stage classes to the classes."""
     for module in pkgutil.iter_modules(jielong.stages.__path__):
         importlib.import_module(f"jielong.stages.{module.name}")
     found, kinds = {}, [Stage]
@@ -69,8 +73,8 @@ def _kinds() -> dict[str, type[Stage]]:
     return found
 
 
-def _changed(kind: type[Stage], config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Fields of a stage's config that are not what its class says, with their values."""
+def _changed_fields(kind: type[Stage], config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield fields of a stage's config that differ from the class's defaults, with their values."""
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         if default is not dataclasses.MISSING and field.name in config and field.name not in (*_ABOUT_ALL, "inputs"):
@@ -78,6 +82,7 @@ def _changed(kind: type[Stage], config: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 def _differing(path: str, default: Any, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the paths within a field at which values differ from the default."""
     if isinstance(default, dict) and isinstance(value, dict):
         for name in value:
             if name not in _ABOUT_ALL:

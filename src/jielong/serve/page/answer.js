@@ -8,6 +8,7 @@ import { colourTokens } from "./colours.js";
 import { copyText, fill, h, icon, iconButton, oncePerFrame, setHtml } from "./dom.js";
 import { count, short } from "./format.js";
 import { drawTrail } from "./trail.js";
+import { judgedParts, openStars, pairItems, Thumbs } from "./feedback.js";
 import { openMenu } from "./menu.js";
 import { modelNamed, strategyOf } from "./state.js";
 import { t } from "./strings.js";
@@ -18,7 +19,10 @@ import { t } from "./strings.js";
  * @typedef {object} AnswerActions  what the chat does for an answer
  * @property {(turn: Turn) => void} again
  * @property {(turn: Turn) => void} goOn
- * @property {(turn: Turn) => void} correct
+ * @property {(turn: Turn) => void} writeBetter
+ * @property {() => Judged[]} judgements  of the whole conversation
+ * @property {(kind: JudgedKind, answers: string[], value: JudgedValue) => void} judge
+ * @property {(judgement: Judged) => void} takeBack
  * @property {(turn: Turn) => void} prompt
  * @property {(turn: Turn) => void} redraw
  * @property {(turn: Turn) => void} show
@@ -52,6 +56,7 @@ export class AnswerView {
     this.loading = h("p", { class: "note reading-model" });
     this.body = h("div", { class: "text" });
     this.end = h("div", { class: "end" });
+    this.thumbs = new Thumbs(turn.id, actions);
     this.element = h(
       "article",
       { class: "turn answer", id: `turn-${turn.id}`, dataset: { turn: turn.id } },
@@ -132,7 +137,11 @@ export class AnswerView {
   drawEnd() {
     const { turn } = this;
     this.numbers = h("span", { class: "numbers" });
-    fill(this.end, this.problem(), h("div", { class: "meta" }, this.numbers, this.versions(), this.buttons()));
+    fill(
+      this.end,
+      this.problem(),
+      h("div", { class: "meta" }, this.numbers, h("span", { class: "acts" }, this.versions(), this.buttons())),
+    );
     this.drawUsage();
     this.end.hidden = false;
     this.element.dataset.status = turn.status;
@@ -145,11 +154,18 @@ export class AnswerView {
     const parts = [
       ...(chosen ? [{ text: t("answer.branched", { n: chosen.n + 1 }) }] : []),
       ...(is_edited ? [{ text: t("answer.edited") }] : []),
+      ...judgedParts(this.turn, this.actions),
       ...(usage ? usageParts(usage) : []),
       { text: this.modelTitle() },
       ...(strategy ? [{ text: asked?.name ?? strategy }] : []),
     ];
     if (this.numbers) fill(this.numbers, ...parts.map(({ text, tip }) => h("span", { title: tip }, text)));
+  }
+
+  /** Show what is thought of this answer now. */
+  drawJudged() {
+    this.thumbs.draw();
+    this.drawUsage();
   }
 
   modelTitle() {
@@ -194,12 +210,15 @@ export class AnswerView {
       { class: "actions" },
       iconButton("copy", t("copy"), (event) => copyText(/** @type {HTMLElement} */ (event.currentTarget), turn.text)),
       iconButton("again", t("answer.again"), () => actions.again(turn)),
+      this.thumbs.element,
+      iconButton("edit", t("answer.correct"), () => actions.writeBetter(turn)),
       iconButton(
         "more",
         t("answer.more"),
         (event) => {
           openMenu(/** @type {HTMLElement} */ (event.currentTarget), [
-            { label: t("answer.correct"), icon: "edit", act: () => actions.correct(turn) },
+            { label: t("stars.title"), icon: "star", act: () => openStars(turn.id, actions) },
+            ...pairItems(turn, actions),
             { label: t("answer.go_on"), icon: "right", act: () => actions.goOn(turn) },
             ...(turn.has_tokens
               ? [

@@ -118,7 +118,7 @@ export const api = {
     if (before !== undefined) query.set("before", String(before));
     return ask("GET", `/api/conversations?${query}`);
   },
-  /** @param {string} conversation @returns {Promise<{ conversation: Conversation, turns: Turn[] }>} */
+  /** @param {string} conversation @returns {Promise<{ conversation: Conversation, turns: Turn[], judgements: Judged[] }>} */
   conversation: (conversation) => ask("GET", `/api/conversations/${id(conversation)}`),
   /** @param {Partial<Settings>} settings @returns {Promise<Conversation>} */
   create: (settings) => ask("POST", "/api/conversations", settings),
@@ -147,14 +147,44 @@ export const api = {
   branch: (answer, n, token) => ask("POST", `/api/turns/${id(answer)}/branch`, { n, id: token }),
   /** @param {string} answer @returns {Promise<WithAnswer>} */
   stop: (answer) => ask("POST", `/api/turns/${id(answer)}/stop`, {}),
-  /** @param {string} answer @param {string} text @returns {Promise<WithAnswer>} */
-  correct: (answer, text) => ask("PATCH", `/api/turns/${id(answer)}`, { text }),
   /** @param {string} approval @param {boolean} allow */
   approve: (approval, allow) => ask("POST", `/api/approvals/${id(approval)}`, { allow }),
   /** @param {string} answer */
   eventsUrl: (answer) => `/api/turns/${id(answer)}/events`,
   /** @param {string} answer @param {number} n @returns {Promise<Passage>} */
   passage: (answer, n) => ask("GET", `/api/turns/${id(answer)}/passages/${n}`),
+
+  /** @param {JudgedKind} kind @param {string[]} answers @param {JudgedValue} value @returns {Promise<ToldJudgement>} */
+  judge: (kind, answers, value) => ask("POST", "/api/judgements", { kind, answers, value }),
+  /** @param {string} judgement @returns {Promise<{ num: number }>} */
+  takeBack: (judgement) => ask("DELETE", `/api/judgements/${id(judgement)}`),
+  /** @param {string} talk @returns {Promise<{ judgements: Judged[] }>} */
+  judgements: (talk) => ask("GET", `/api/judgements?talk=${id(talk)}`),
+  /** @returns {Promise<JudgementStats>} */
+  judgementStats: () => ask("GET", "/api/judgements/stats"),
+  /** @param {string} prompt @param {string} answer @returns {Promise<ToldJudgement>} */
+  demonstrate: (prompt, answer) => ask("POST", "/api/judgements/demonstrations", { prompt, answer }),
+  /** @param {string} rejected @param {string} answer @returns {Promise<ToldJudgement & WithAnswer>} */
+  writeBetter: (rejected, answer) => ask("POST", "/api/judgements/demonstrations", { rejected, answer }),
+  /** @param {{ prompt: string, models: string[], sampling: Sampling, num: number }} wanted @returns {Promise<Drawn>} */
+  drawPair: (wanted) => ask("POST", "/api/judging/pairs", wanted),
+  /** @returns {Promise<Prompts>} */
+  prompts: () => ask("GET", "/api/judging/prompts"),
+
+  /** @param {string} base @returns {Promise<LearnState>} */
+  learning: (base) => ask("GET", `/api/learn?base=${id(base)}`),
+  /** @param {string} base */
+  learn: (base) => ask("POST", "/api/learn", { base }),
+  /** @param {string} attempt @param {"pause" | "resume" | "cancel"} act */
+  steerLearning: (attempt, act) => ask("POST", `/api/learn/${id(attempt)}/${act}`, {}),
+  /** @param {string} attempt @returns {Promise<DecidingPair>} */
+  decidingPair: (attempt) => ask("GET", `/api/learn/${id(attempt)}/pair`),
+  /** @param {string} attempt @param {number} n @param {Outcome} outcome @returns {Promise<{ attempt: Attempt }>} */
+  decide: (attempt, n, outcome) => ask("POST", `/api/learn/${id(attempt)}/pairs/${n}`, { outcome }),
+  /** @param {string} base */
+  undoLearning: (base) => ask("POST", "/api/learn/undo", { base }),
+  /** @param {string} base */
+  learnEventsUrl: (base) => `/api/learn/events?base=${id(base)}`,
 
   /** @param {string} answer @returns {Promise<Lens>} */
   tokens: (answer) => ask("GET", `/api/turns/${id(answer)}/tokens`),

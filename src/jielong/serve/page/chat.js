@@ -37,7 +37,7 @@ export class Chat {
       isWriting: (answer) => this.talk.turns.get(answer)?.status === "writing",
     });
     this.colours = new ColourWatch(this.ending.signal);
-    this.talk = this.newTalk(null, []);
+    this.talk = this.newTalk(null, [], []);
     this.bar = new TopBar(this);
     this.list = h("div", { class: "column" });
     this.scroller = h("div", { class: "talk", role: "region", "aria-label": t("chat.region"), tabindex: 0 }, this.list);
@@ -59,9 +59,9 @@ export class Chat {
     addEventListener("focus", () => void this.refresh(), { signal: this.ending.signal });
   }
 
-  /** @param {Conversation | null} conversation @param {Turn[]} turns */
-  newTalk(conversation, turns) {
-    return new Talk(conversation, turns, {
+  /** @param {Conversation | null} conversation @param {Turn[]} turns @param {Judged[]} judgements */
+  newTalk(conversation, turns, judgements) {
+    return new Talk(conversation, turns, judgements, {
       onPath: () => this.draw(),
       onTurn: (turn, writing) => this.grow(turn, writing),
       onGone: () => notice(t("connection.gone"), 0),
@@ -82,8 +82,8 @@ export class Chat {
     this.is_at_end = true;
     fill(this.list, id ? h("div", { class: "loading" }) : null);
     try {
-      const { conversation, turns } = id ? await api.conversation(id) : { conversation: null, turns: [] };
-      this.talk = this.newTalk(conversation, turns);
+      const found = id ? await api.conversation(id) : { conversation: null, turns: [], judgements: [] };
+      this.talk = this.newTalk(found.conversation, found.turns, found.judgements);
     } catch (error) {
       return fill(
         this.list,
@@ -146,6 +146,7 @@ export class Chat {
       if (known instanceof AnswerView && known.turn !== turn)
         known.update(turn, this.talk.writing.get(turn.id) ?? null);
       if (known.num_siblings !== num_siblings) known.drawEnd();
+      if (known instanceof AnswerView) known.drawJudged();
       known.num_siblings = num_siblings;
       return known;
     }
@@ -203,10 +204,13 @@ export class Chat {
         if (question) void this.attempt(() => this.talk.answerAgain(question));
       },
       goOn: (turn) => void this.attempt(() => this.talk.goOn(turn)),
-      correct: async (turn) => {
+      writeBetter: async (turn) => {
         const text = await editText(t("answer.correct"), turn.text);
-        if (text && text !== turn.text) await this.attempt(() => this.talk.correct(turn, text));
+        if (text && text !== turn.text) await this.attempt(() => this.talk.writeBetter(turn, text));
       },
+      judgements: () => this.talk.judgements,
+      judge: (kind, answers, value) => void this.attempt(() => this.talk.judge(kind, answers, value)),
+      takeBack: (judgement) => void this.attempt(() => this.talk.takeBack(judgement)),
       prompt: (turn) => showPrompt(turn, this.lens),
       redraw: (turn) => redraw(turn),
       show: (turn) => void this.attempt(() => this.talk.show(turn)),

@@ -15,10 +15,7 @@ export class CompareView {
   /** @param {HTMLElement} main */
   constructor(main) {
     /** The models to ask, in their order. @type {string[]} */
-    this.chosen = page.server.models
-      .filter((model) => model.kind === "local")
-      .slice(0, 3)
-      .map((model) => model.name);
+    this.chosen = firstChoice();
     /** @type {ComparedColumn[]} */
     this.columns = [];
     this.models = h("div", { class: "choices", role: "group", "aria-label": t("compare.models") });
@@ -164,4 +161,10 @@ function legend() {
   );
   element.hidden = true;
   return element;
+}
+
+/** Three models of this machine; of a run its stages, as the run itself is the last of them. */
+function firstChoice() {
+  const names = page.server.models.filter((model) => model.kind === "local").map((model) => model.name);
+  return names.filter((name) => !names.some((other) => other.startsWith(`${name}:`))).slice(0, 3);
 }

@@ -65,6 +65,11 @@ export function duration(seconds) {
   return t("hours", { n: short(Math.round(seconds / 360) / 10) });
 }
 
+/** Parts in a row: "2 pairs and 1 mark". @param {string[]} parts */
+export function listed(parts) {
+  return new Intl.ListFormat(locale()).format(parts);
+}
+
 /** @param {number} time */
 export function moment(time) {
   return new Date(time * 1000).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" });

@@ -5,6 +5,7 @@ import { Chat } from "./chat.js";
 import { CompareView } from "./compare.js";
 import { askForKey } from "./dialogs.js";
 import { fill, h } from "./dom.js";
+import { JudgeView } from "./judge.js";
 import { LibraryView } from "./library.js";
 import { closeNav, Nav } from "./nav.js";
 import { problem } from "./notice.js";
@@ -15,7 +16,7 @@ import { listenForKeys } from "./shortcuts.js";
 import { emit, on, page } from "./state.js";
 import { t } from "./strings.js";
 
-/** @typedef {{ close: () => void }} View */
+/** @typedef {{ close: () => void, keys?: import("./shortcuts.js").Keys }} View */
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const aside = /** @type {HTMLElement} */ (document.getElementById("lens"));
@@ -25,7 +26,7 @@ const STATE_MS = 4000;
 /** @type {View | null} */
 let view = null;
 
-/** Show the view of the address: #/ and #/c/ID are the chat, #/compare, #/library, #/runs, #/runs/NAME[/report]. */
+/** Show the view of the address: #/ and #/c/ID are the chat, #/compare, #/judge[/order|/write], #/library, #/runs[/NAME[/report]]. */
 async function route() {
   const [, name = "", id = "", rest = ""] = location.hash.split("/").map(decodeURIComponent);
   closeNav();
@@ -35,6 +36,10 @@ async function route() {
   if (name === "" || name === "c") {
     if (!(view instanceof Chat)) show(() => new Chat(main, aside));
     return /** @type {Chat} */ (view).open(id);
+  }
+  if (name === "judge") {
+    if (!(view instanceof JudgeView)) show(() => new JudgeView(main));
+    return /** @type {JudgeView} */ (view).open(id);
   }
   if (name === "compare") show(() => new CompareView(main));
   else if (name === "library") show(() => new LibraryView(main));
@@ -89,11 +94,12 @@ async function start() {
   skip.textContent = t("nav.skip");
   document.body.prepend(skip);
   new Nav(nav);
-  listenForKeys(() => {
+  const stop = () => {
     if (!(view instanceof Chat) || !view.talk.unfinished) return false;
     void view.attempt(() => /** @type {Chat} */ (view).talk.stop());
     return true;
-  });
+  };
+  listenForKeys(stop, () => view?.keys ?? {});
   addEventListener("hashchange", () => void route());
   on("models", () => void refreshState().catch(() => {})); // where the server is away, others say so
   setInterval(() => page.server.models.some((model) => model.is_loading) && emit("models"), STATE_MS);

@@ -3,10 +3,10 @@
 import { api } from "./api.js";
 import { confirmed, editLine } from "./dialogs.js";
 import { fill, h, icon, iconButton, oncePerFrame } from "./dom.js";
-import { dayHeading, moment, size } from "./format.js";
+import { count, dayHeading, moment, size } from "./format.js";
 import { openMenu } from "./menu.js";
 import { notice, problem } from "./notice.js";
-import { on, onOtherTab, page, tellTabs } from "./state.js";
+import { emit, on, onOtherTab, page, tellTabs } from "./state.js";
 import { language, t } from "./strings.js";
 import { setLanguage, setTheme, themes } from "./settings.js";
 import { choices } from "./state.js";
@@ -18,6 +18,7 @@ const SEARCH_MS = 200;
 /** @type {{ name: import("./strings.js").Key, href: string, icon: IconName, is_there: () => boolean }[]} */
 const VIEWS = [
   { name: "nav.compare", href: "#/compare", icon: "compare", is_there: () => page.server.models.length > 1 },
+  { name: "nav.judge", href: "#/judge", icon: "judge", is_there: () => page.server.models.length > 0 },
   { name: "nav.library", href: "#/library", icon: "library", is_there: () => page.server.library !== null },
   { name: "nav.runs", href: "#/runs", icon: "runs", is_there: () => page.server.runs },
 ];
@@ -33,6 +34,7 @@ export class Nav {
     this.searched = "";
     this.views = h("ul", { class: "views" });
     this.list = h("div", { class: "conversations" });
+    this.count = h("span", { class: "nav-count" });
     this.memory = h("p", { class: "nav-memory", title: t("nav.memory_title") });
     this.search = h("input", {
       type: "search",
@@ -78,6 +80,7 @@ export class Nav {
     const refresh = oncePerFrame(() => void this.load());
     on("conversations", refresh);
     on("state", () => this.drawMemory());
+    for (const name of /** @type {const} */ (["state", "judgements"])) on(name, () => this.drawCount());
     onOtherTab(refresh);
     addEventListener("focus", refresh);
     void this.load();
@@ -184,10 +187,23 @@ export class Nav {
         return h(
           "li",
           {},
-          h("a", { href: view.href, "aria-current": is_here ? "page" : undefined }, icon(view.icon), t(view.name)),
+          h(
+            "a",
+            { href: view.href, "aria-current": is_here ? "page" : undefined },
+            icon(view.icon),
+            t(view.name),
+            view.name === "nav.judge" ? this.count : null,
+          ),
         );
       }),
     );
+    this.drawCount();
+  }
+
+  drawCount() {
+    const n = page.server.num_judgements;
+    this.count.textContent = n ? count(n) : "";
+    this.count.title = t("judge.num", { n });
   }
 
   /** @param {Conversation} conversation */
@@ -245,8 +261,12 @@ export class Nav {
   /** @param {Conversation} conversation */
   async remove(conversation) {
     const title = conversation.title || t("conversation.untitled");
-    if (!(await confirmed(t("conversation.sure", { title }), t("conversation.delete")))) return;
+    const { judgements } = await api.judgements(conversation.id).catch(() => ({ judgements: [] })); // then deleting says why
+    const n = judgements.length;
+    const question = n ? t("conversation.sure_judged", { title, n }) : t("conversation.sure", { title });
+    if (!(await confirmed(question, t("conversation.delete")))) return;
     await this.change(() => api.remove(conversation.id), conversation.id);
+    if (n) emit("models"); // the server counts anew
     if (location.hash === `#/c/${conversation.id}`) location.hash = "#/";
   }
 

@@ -19,9 +19,15 @@ const LIST = /** @type {[string, Key][]} */ ([
   ["Enter ", "shortcuts.send"],
   ["Shift Enter", "shortcuts.line"],
   ["?", "shortcuts.help"],
+  ["← → ↑ ↓", "shortcuts.vote"],
+  ["e", "shortcuts.better"],
+  ["n ", "shortcuts.next"],
+  ["z", "shortcuts.undo"],
 ]);
 
-/** @type {Record<string, () => void>} */
+/** Keys and what they do; false leaves a key to the browser. @typedef {Record<string, () => unknown>} Keys */
+
+/** @type {Keys} */
 const KEYS = {
   n: () => (location.hash = "#/"),
   "/": () => {
@@ -38,8 +44,9 @@ const KEYS = {
  * Listen for shortcuts.
  *
  * @param {() => boolean} stop  end what runs; says whether there was anything to end
+ * @param {() => Keys} keysOfView  the keys of the view that is shown, which come first
  */
-export function listenForKeys(stop) {
+export function listenForKeys(stop, keysOfView) {
   addEventListener("jielong:shortcuts", showShortcuts);
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
@@ -51,10 +58,8 @@ export function listenForKeys(stop) {
     }
     const target = /** @type {HTMLElement} */ (event.target);
     if (target.closest("input, textarea, select, [contenteditable]")) return;
-    const act = KEYS[event.key];
-    if (!act) return;
-    event.preventDefault();
-    act();
+    const act = keysOfView()[event.key] ?? KEYS[event.key];
+    if (act && act() !== false) event.preventDefault();
   });
 }
 

@@ -10,9 +10,20 @@
  * @property {boolean} lens  whether tokens are coloured
  * @property {"surprise" | "probability" | "entropy"} colour
  * @property {Partial<Settings>} settings  what a new conversation begins with
+ * @property {JudgingChoices} judging
  */
 
-/** "models": one was, or is being, read into memory. @typedef {"conversations" | "state" | "lens" | "models"} EventName */
+/**
+ * @typedef {object} JudgingChoices
+ * @property {string} model  whose answers are judged; empty: the first one's
+ * @property {string} other  the model that it is compared with; empty: itself
+ * @property {number} num  answers that are put in order
+ * @property {boolean} own  whether the person's own questions are asked
+ * @property {boolean} built_in  whether those that come along are
+ * @property {string} lines  questions that were pasted, one a line
+ */
+
+/** "models": one was, or is being, read into memory. @typedef {"conversations" | "state" | "lens" | "models" | "judgements"} EventName */
 
 const KEY = "jielong";
 const bus = new EventTarget();
@@ -26,13 +37,26 @@ const EMPTY = {
   tools: [],
   library: null,
   runs: false,
+  num_judgements: 0,
   memory: { used_bytes: 0, limit_bytes: 0 },
 };
 
 export const page = { server: EMPTY };
 
+/** @type {JudgingChoices} */
+const JUDGING = { model: "", other: "", num: 3, own: true, built_in: true, lines: "" };
+
 /** @type {Choices} */
-export const choices = { theme: "auto", language: "", lens: false, colour: "surprise", settings: {}, ...stored(KEY) };
+export const choices = {
+  theme: "auto",
+  language: "",
+  lens: false,
+  colour: "surprise",
+  settings: {},
+  judging: JUDGING,
+  ...stored(KEY),
+};
+choices.judging = { ...JUDGING, ...choices.judging };
 
 /** @param {string} key */
 function stored(key) {
@@ -67,6 +91,16 @@ export function on(name, listener, signal) {
 /** @param {EventName} name */
 export function emit(name) {
   bus.dispatchEvent(new Event(name));
+}
+
+/**
+ * Take the number of judgements there are now, as the server has told it.
+ *
+ * @param {number} num
+ */
+export function countJudgements(num) {
+  page.server.num_judgements = num;
+  emit("judgements");
 }
 
 /** @param {string} name */

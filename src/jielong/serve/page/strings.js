@@ -3,7 +3,11 @@
  * two forms with a bar between them, the first is for n = 1. What models, documents and runs say is never translated.
  */
 
+import { JUDGING } from "./strings_judging.js";
+
 const STRINGS = {
+  ...JUDGING,
+
   // anywhere
   cancel: ["Cancel", "取消"],
   save: ["Save", "保存"],
@@ -40,6 +44,7 @@ const STRINGS = {
   "nav.skip": ["To the content", "跳到内容"],
   "nav.new": ["New chat", "新对话"],
   "nav.compare": ["Compare", "比较"],
+  "nav.judge": ["Judge", "评判"],
   "nav.library": ["Library", "资料库"],
   "nav.runs": ["Runs", "训练"],
   "nav.search": ["Search conversations", "搜索对话"],
@@ -59,6 +64,10 @@ const STRINGS = {
   "conversation.export": ["Export", "导出"],
   "conversation.delete": ["Delete", "删除"],
   "conversation.sure": ["“{title}” and all its answers will be gone.", "“{title}”及其全部回答将被删除。"],
+  "conversation.sure_judged": [
+    "“{title}”, all its answers and your judgement of them will be gone.|“{title}”, all its answers and your {n} judgements of them will be gone.",
+    "“{title}”、其全部回答以及你对它们的 {n} 条评判将被删除。",
+  ],
 
   // the bar and its settings
   "bar.model": ["Model", "模型"],
@@ -352,6 +361,10 @@ const STRINGS = {
   "shortcuts.send": ["in the box: send", "在输入框中：发送"],
   "shortcuts.line": ["in the box: a new line", "在输入框中：换行"],
   "shortcuts.help": ["this list", "本列表"],
+  "shortcuts.vote": ["judging: left, right, tie, both bad", "评判：左、右、平手、都不好"],
+  "shortcuts.better": ["judging: write a better answer", "评判：写出更好的回答"],
+  "shortcuts.next": ["judging: next, without a vote", "评判：下一个，不投票"],
+  "shortcuts.undo": ["judging: take the last one back", "评判：撤回上一条"],
 };
 
 /** @typedef {keyof typeof STRINGS} Key */

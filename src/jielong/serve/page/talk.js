@@ -5,7 +5,7 @@
 
 import { api } from "./api.js";
 import { listen } from "./stream.js";
-import { choices, choose, emit, firstSettings, tellTabs } from "./state.js";
+import { choices, choose, countJudgements, emit, firstSettings, tellTabs } from "./state.js";
 import { continues, leafBelow, pathTo } from "./tree.js";
 
 /** @typedef {import("./stream.js").Writing} Writing */
@@ -23,13 +23,16 @@ export class Talk {
   /**
    * @param {Conversation | null} conversation
    * @param {Turn[]} turns
+   * @param {Judged[]} judgements
    * @param {Watcher} watcher
    */
-  constructor(conversation, turns, watcher) {
+  constructor(conversation, turns, judgements, watcher) {
     this.conversation = conversation;
     /** @type {Settings} */
     this.settings = conversation ?? firstSettings();
     this.turns = new Map(turns.map((turn) => [turn.id, turn]));
+    /** What this person thinks of the answers. */
+    this.judgements = judgements;
     this.leaf = conversation?.leaf ?? "";
     this.watcher = watcher;
     /** @type {Map<string, Writing>} */
@@ -90,10 +93,11 @@ export class Talk {
   /** Fetch the conversation again: after a lost connection, or when another tab changed it. */
   async reload() {
     if (!this.id) return;
-    const { conversation, turns } = await api.conversation(this.id);
+    const { conversation, turns, judgements } = await api.conversation(this.id);
     const shown = this.leaf;
     this.conversation = conversation;
     this.settings = conversation;
+    this.judgements = judgements;
     for (const turn of turns) {
       const known = this.turns.get(turn.id);
       const is_news = JSON.stringify(known) !== JSON.stringify(turn); // the same object says that nothing changed
@@ -160,9 +164,38 @@ export class Talk {
     return answer;
   }
 
-  /** @param {Turn} answer @param {string} text */
-  async correct(answer, text) {
-    this.take((await api.correct(answer.id, text)).answer);
+  /** @param {Turn} rejected @param {string} text */
+  async writeBetter(rejected, text) {
+    const { answer, judgement, num } = await api.writeBetter(rejected.id, text);
+    this.judgements = [...this.judgements, judgement];
+    this.take(answer);
+    countJudgements(num);
+  }
+
+  /**
+   * Judge answers; what was thought of the same ones before is taken back.
+   *
+   * @param {JudgedKind} kind
+   * @param {string[]} answers
+   * @param {JudgedValue} value
+   */
+  async judge(kind, answers, value) {
+    const before = this.judgements.find(
+      (one) => one.kind === kind && String(one.answers.toSorted()) === String(answers.toSorted()),
+    );
+    const { judgement, num } = await api.judge(kind, answers, value);
+    this.judgements = [...this.judgements.filter((one) => one !== before), judgement];
+    countJudgements(num);
+    this.watcher.onPath();
+    if (before && kind !== "rating") await this.takeBack(before); // a newer rating has replaced it already
+  }
+
+  /** @param {Judged} judgement */
+  async takeBack(judgement) {
+    const { num } = await api.takeBack(judgement.id);
+    this.judgements = this.judgements.filter((one) => one.id !== judgement.id);
+    countJudgements(num);
+    this.watcher.onPath();
   }
 
   async stop() {

@@ -9,6 +9,7 @@ interface ServerState {
   tools: { name: string; description: string; changes: boolean }[];
   library: null | { path: string; num_documents: number };
   runs: boolean;
+  num_judgements: number;
   memory: { used_bytes: number; limit_bytes: number };
 }
 
@@ -80,6 +81,74 @@ interface Turn {
   is_edited: boolean;
   has_tokens: boolean;
   chosen: { of: string; n: number; id: number } | null;
+}
+
+type Outcome = "left" | "right" | "tie" | "bad";
+interface JudgedValue {
+  score?: number;
+  reason?: string;
+  scale?: "thumbs" | "stars";
+  outcome?: Outcome;
+  is_blind?: boolean;
+  places?: number[];
+  rejected?: string;
+}
+type JudgedKind = "rating" | "preference" | "ranking" | "demonstration";
+interface Judged {
+  id: string;
+  kind: JudgedKind;
+  question: string;
+  answers: string[];
+  value: JudgedValue;
+  by: string;
+  created: number;
+}
+interface ToldJudgement { judgement: Judged; wrote: Record<string, string>; num: number }
+interface JudgementStats {
+  num: number;
+  counts: Record<JudgedKind, number>;
+  blind: Record<Outcome, number>;
+  models: ModelGroup[];
+}
+interface ModelGroup {
+  reference: string;
+  models: { name: string; comparisons: number; won: number; strength: { mean: number | null; low: number | null; high: number | null } }[];
+}
+
+interface DrawnAnswer { id: string; text: string; html: string }
+interface Drawn { question: string; prompt: string; answers: DrawnAnswer[] }
+interface Prompts { own: string[]; built_in: { en: string[]; zh: string[] } }
+
+type AttemptState = "training" | "comparing" | "asking" | "promoted" | "refused" | "cancelled" | "failed";
+interface Attempt {
+  id: string;
+  state: AttemptState;
+  method: string;
+  base: string;
+  started: number;
+  is_paused: boolean;
+  progress: number;
+  eta_s: number | null;
+  memory_bytes: number | null;
+  why: string;
+  figures: Record<string, unknown> | null;
+  pairs: { asked: number; least: number; most: number; won: number; lost: number; tied: number } | null;
+}
+interface LearnState {
+  base: string;
+  standing: unknown;
+  advice: string;
+  attempt: Attempt | null;
+  is_enough: boolean;
+  history: (Attempt & { is_undone: boolean })[];
+}
+interface DecidingPair {
+  n: number | null;
+  prompt: string;
+  messages: { role: "system" | "user" | "assistant"; text: string }[];
+  left: { text: string; html: string };
+  right: { text: string; html: string };
+  attempt?: Attempt;
 }
 
 interface Usage {

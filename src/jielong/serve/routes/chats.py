@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from jielong.outside import parse_json
@@ -16,17 +16,27 @@ from jielong.serve.hall import hall_of
 from jielong.serve.refused import Refused
 from jielong.serve.streams import EventStream, event
 
-router = APIRouter(prefix="/api", tags=["the page"])
+
+async def unsealed(request: Request) -> None:
+    """Refuse what would tell who wrote an answer that is to be judged blind."""
+    id = request.path_params.get("id")
+    if id is not None:
+        await hall_of(request).judging.refuse_sealed(id)
+
+
+router = APIRouter(prefix="/api", tags=["the page"], dependencies=[Depends(unsealed)])
 _HEARTBEAT_S = 15.0
 
 Id = Annotated[str, Field(max_length=64)]
 
 
-class _Sent(BaseModel):
+class Sent(BaseModel):
+    """A request's body, in which no field is unknown."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class SamplingFields(_Sent):
+class SamplingFields(Sent):
     """Sampling options; those that are left out stay as they are."""
 
     temperature: Annotated[float, Field(ge=0, le=10)] | None = None
@@ -38,7 +48,7 @@ class SamplingFields(_Sent):
     seed: Annotated[int, Field(ge=0, lt=2**53)] | None = None
 
 
-class Asking(_Sent):
+class Asking(Sent):
     """By whom, and how, an answer is to be written."""
 
     model: Annotated[str, Field(max_length=512)] | None = None
@@ -62,27 +72,27 @@ class NewTalk(Asking):
     system: Annotated[str, Field(max_length=65_536)] | None = None
 
 
-class Said(_Sent):
+class Said(Sent):
     text: Annotated[str, Field(max_length=MOST_TEXT_CHARS)]
     parent: Id = ""
 
 
-class Edited(_Sent):
+class Edited(Sent):
     text: Annotated[str, Field(max_length=MOST_TEXT_CHARS)]
 
 
-class Choice(_Sent):
+class Choice(Sent):
     """Another token in the place of one."""
 
     n: Annotated[int, Field(ge=0, lt=2**31)]
     id: Annotated[int, Field(ge=0, lt=2**31)]
 
 
-class Decision(_Sent):
+class Decision(Sent):
     allow: bool
 
 
-class Nothing(_Sent):
+class Nothing(Sent):
     pass
 
 
@@ -113,7 +123,9 @@ async def import_talk(request: Request) -> dict[str, Any]:
 
 @router.get("/conversations/{id}")
 async def open_talk(request: Request, id: str) -> dict[str, Any]:
-    return await hall_of(request).chats.opened(id)
+    """Open a conversation: its whole tree, and what was thought of its answers."""
+    hall = hall_of(request)
+    return {**await hall.chats.opened(id), "judgements": await hall.judging.of_talk(id)}
 
 
 @router.patch("/conversations/{id}")

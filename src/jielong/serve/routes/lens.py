@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 
 from jielong.serve import lens
@@ -15,11 +15,12 @@ from jielong.serve.chats import MOST_TEXT_CHARS
 from jielong.serve.hall import Hall, hall_of
 from jielong.serve.models import Model
 from jielong.serve.refused import Refused
+from jielong.serve.routes.chats import unsealed
 from jielong.serve.store import Trace, Turn
 from jielong.serve.tokens import cut_into_tokens, mark_of_calls, token_json
 from jielong.use.port import LocalPort
 
-router = APIRouter(prefix="/api", tags=["the lens"])
+router = APIRouter(prefix="/api", tags=["the lens"], dependencies=[Depends(unsealed)])
 
 
 class Cut(BaseModel):

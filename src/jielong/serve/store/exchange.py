@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jielong.errors import DataError, JielongError, did_you_mean
-from jielong.outside import MOST, Fields, is_number, is_whole, shown
+from jielong.outside import MOST, Fields, is_number, is_whole, shorten_value
 from jielong.records import Candidate, Cut, Draw, Sampling
 from jielong.serve.store.nouns import STATUSES, TURN_ROLES, Talk, Trace, Turn
 
@@ -386,4 +386,4 @@ def _is_name(value: Any) -> bool:
 
 
 def _not(fields: Fields, item: Any, names: list[str]) -> DataError:
-    return DataError(f"{fields.where} holds {shown(item)}; expected a list of {', '.join(names)}")
+    return DataError(f"{fields.where} holds {shorten_value(item)}; expected a list of {', '.join(names)}")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from jielong.errors import DataError, NotFoundError
 from jielong.records import (
@@ -42,6 +42,8 @@ from jielong.serve.store.tables import (
 
 _MANY = 500
 """Ids of one statement."""
+_SEALED = (TALKS.c.origin == "judging", TALKS.c.model == "")
+"""A conversation that was drawn to be judged blind names no model before its first judgement, and one ever after."""
 
 
 class Judgements:
@@ -79,6 +81,7 @@ class Judgements:
                 gone = [one.id for one in before if one.answers == judged.answers]
                 connection.execute(delete(JUDGEMENTS).where(JUDGEMENTS.c.id.in_(gone)))
             connection.execute(insert(JUDGEMENTS), row_of(judged))
+            _unseal(connection, judged)
         return judged
 
     def get(self, id: str) -> Judged:
@@ -114,6 +117,30 @@ class Judgements:
         with self._database.read() as connection:
             return {row[0]: row[1] for row in connection.execute(chosen)}
 
+    def num_by_prompt(self) -> dict[str, int]:
+        """How many judgements there are of each question that began its conversation, by its text."""
+        chosen = select(TURNS.c.content, func.count()).join(JUDGEMENTS, JUDGEMENTS.c.question == TURNS.c.id)
+        chosen = chosen.where(TURNS.c.parent.is_(None), JUDGEMENTS.c.purpose == "").group_by(TURNS.c.content)
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(chosen)}
+
+    def is_sealed(self, id: str) -> bool:
+        """Whether this conversation, or that of this turn, was drawn to be judged blind and has not been judged yet."""
+        of_turn = select(TURNS.c.talk).where(TURNS.c.id == clean(id))
+        chosen = select(TALKS.c.id).where(or_(TALKS.c.id == clean(id), TALKS.c.id.in_(of_turn)), *_SEALED)
+        with self._database.read() as connection:
+            return connection.execute(chosen).first() is not None
+
+    def delete_sealed(self, before: float) -> int:
+        """Delete what was drawn before this time to be judged, and never was; how many conversations there were."""
+        with self._database.write() as connection:
+            chosen = select(TALKS.c.id).where(*_SEALED, TALKS.c.created < before)
+            gone = [id for (id,) in connection.execute(chosen)]
+            for some in _parts(gone):
+                connection.execute(delete(TURNS).where(TURNS.c.talk.in_(some)))
+                connection.execute(delete(TALKS).where(TALKS.c.id.in_(some)))
+        return len(gone)
+
     def delete(self, ids: Collection[str]) -> int:
         """Take judgements back; how many there were. Hidden conversations that only they needed go too."""
         gone = 0
@@ -142,6 +169,14 @@ class Judgements:
             tokens = _tokens(connection, wanted)
         told = _Told(talks, turns, tokens)
         return [noun for one in chosen for noun in told.nouns(one)]
+
+    def refuses(self, noun: Judgement) -> str:
+        """Why `add_nouns` would refuse a judgement; "" where it takes it."""
+        try:
+            _Made(noun, self._new_id)
+        except DataError as error:
+            return str(error)
+        return ""
 
     def add_nouns(self, nouns: Iterable[Judgement]) -> int:
         """Keep judgements that came from a file, each with a hidden conversation of its own; how many there are."""
@@ -242,6 +277,8 @@ class _Made:
         sources = itertools.chain(vote.answers, itertools.repeat(AnswerSource()))
 
         def answer(messages: Sequence[Message]) -> str:
+            if any(m.role != "assistant" or m.tool_calls for m in messages):
+                raise DataError("a judged answer holds calls or turns of others; expected text of the assistant alone")
             text = "\n\n".join(m.text for m in messages if m.role == "assistant")
             return self._turn(self.question, "assistant", text, now, next(sources)).id
 
@@ -272,6 +309,11 @@ def _answer(connection: Connection, id: str) -> Turn:
     if turn.role != "assistant":
         raise DataError(f"turn {id!r:.40} is a question; expected an answer")
     return turn
+
+
+def _unseal(connection: Connection, judged: Judged) -> None:
+    talk, model = connection.execute(select(TURNS.c.talk, TURNS.c.model).where(TURNS.c.id == judged.answers[0])).one()
+    connection.execute(update(TALKS).where(TALKS.c.id == talk, *_SEALED).values(model=model))
 
 
 def _around(connection: Connection, questions: Collection[str]) -> tuple[dict[str, Talk], dict[str, Turn]]:

@@ -17,7 +17,7 @@ from jielong.records import Draw
 ORIGINS = ("page", "terminal", "import", "judging", "feedback")
 """Where talks begin: on the page, in the terminal, in a file; `HIDDEN` ones stand in no list of conversations."""
 HIDDEN = ("judging", "feedback")
-"""Answers that were drawn to be judged, and judged answers that came from a file."""
+"""Answers that were drawn to be judged, and those that a person wrote for it or that came from a file."""
 TURN_ROLES = ("user", "assistant")
 JUDGED_KINDS = ("rating", "preference", "ranking", "demonstration")
 OUTCOMES = ("left", "right", "tie", "bad")

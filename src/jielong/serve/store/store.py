@@ -101,6 +101,14 @@ class Store:
             row = connection.execute(chosen).mappings().first()
         return talk_of(row) if row else None
 
+    def first_questions(self, limit: int) -> list[str]:
+        """The different questions that conversations began with, the newest first."""
+        chosen = select(TURNS.c.content).join(TALKS, TALKS.c.id == TURNS.c.talk).group_by(TURNS.c.content)
+        chosen = chosen.where(TURNS.c.parent.is_(None), TURNS.c.role == "user", TALKS.c.origin.not_in(HIDDEN))
+        chosen = chosen.order_by(func.max(TURNS.c.created).desc()).limit(limit)
+        with self._database.read() as connection:
+            return [text for (text,) in connection.execute(chosen)]
+
     def change_talk(self, id: str, **fields: Any) -> Talk:
         """The talk with these fields changed: title, model, strategy, system, sampling or leaf. `updated` stays."""
         _check_names(fields, _TALK_CHANGES, "a conversation")

@@ -1,4 +1,4 @@
-"""Comparisons: a scalar model learns which of two answers people prefer."""
+"""Comparisons as an objective: a scalar model learns which of two answers people prefer."""
 # B rows, T columns, P pairs.
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from jielong.data.batches import Batch
 from jielong.errors import ConfigError
@@ -19,6 +19,25 @@ from jielong.train.objectives.objective import ObjectiveConfig
 from jielong.train.rewards import score_rows
 from jielong.train.roles import Head, Modules
 from jielong.train.sources import Material
+
+
+def bradley_terry(
+    chosen: Tensor,
+    rejected: Tensor,
+    *,
+    label: Tensor | float = 1.0,
+    margin: Tensor | float = 0.0,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Return -q log sigmoid(d) - (1 - q) log sigmoid(-d) with d = chosen - rejected - margin, shaped as the scores.
+
+    Bradley and Terry 1952. `label` is how likely `chosen` is the better one (a tie is 0.5), and q = label (1 - e) + (1
+    - label) e where a share e of labels is taken to be wrong. A margin, such as the gap of two marks, asks the scores
+    to be that much further apart (Touvron et al. 2023, arXiv 2307.09288, eq. 2).
+    """
+    likely = label * (1 - label_smoothing) + (1 - label) * label_smoothing
+    logit = chosen - rejected - margin
+    return -likely * F.logsigmoid(logit) - (1 - likely) * F.logsigmoid(-logit)
 
 
 @dataclass(frozen=True)
@@ -40,9 +59,9 @@ class BradleyTerryConfig(ObjectiveConfig):
         return BradleyTerry(self, self.main)
 
     def finish(self, load: Callable[[], nn.Module], material: Material) -> ScalarModel | None:
-        """Subtract the mean score of the chosen held-out answers, so that a reference answer is worth 0.
+        """Subtract the mean score of the chosen held-out answers, so that a reference answer has score 0.
 
-        Done twice it comes to the same.
+        It is idempotent.
         """
         model = load()
         assert isinstance(model, ScalarModel)
@@ -56,9 +75,9 @@ class BradleyTerryConfig(ObjectiveConfig):
 
 
 class BradleyTerry:
-    """-log sigmoid(r_chosen - r_rejected - margin) + centre * (r_chosen + r_rejected)^2 over pairs.
+    """`bradley_terry` plus centre * (r_chosen + r_rejected)^2 over pairs.
 
-    Bradley and Terry 1952; a label between 0 and 1 mixes both directions (a tie is 0.5). Batches are those of
+    Batches are those of
     `PaddedPairs` or `PackedPairs`: sequences 2i and 2i + 1 are a pair, scores are read at their last token.
     Metrics: "accuracy" over pairs that are no tie, "gap" the mean of r_chosen - r_rejected.
     """
@@ -75,9 +94,7 @@ class BradleyTerry:
         chosen, rejected = scores[0::2], scores[1::2]
         label, weight = batch.extra["label"], batch.extra["weight"]
         smoothing = self.config.label_smoothing
-        likely = label * (1 - smoothing) + (1 - label) * smoothing
-        logit = chosen - rejected - batch.extra["margin"]
-        loss = -likely * F.logsigmoid(logit) - (1 - likely) * F.logsigmoid(-logit)
+        loss = bradley_terry(chosen, rejected, label=label, margin=batch.extra["margin"], label_smoothing=smoothing)
         loss = loss + self.config.centre * (chosen + rejected).square()
         decided = weight * (label != 0.5)
         gap = (chosen - rejected).detach()

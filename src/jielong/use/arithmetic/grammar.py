@@ -42,11 +42,13 @@ WRAPPERS = ("calculator", "calculate")
 
 
 def parse(text: str, arities: Arities) -> Node:
-    """The tree of an expression; DataError where it is none, or one that is read in two ways."""
+    """Parse an expression into a tree; DataError where it is none, or can be read in two ways."""
     return _Parser(text, arities).whole()
 
 
 class _Parser:
+    """A recursive descent parser over tokens."""
+
     def __init__(self, text: str, arities: Arities) -> None:
         self.text, self.arities = text, arities
         self.tokens = tokens(text, arities)
@@ -68,11 +70,12 @@ class _Parser:
         return token
 
     def took(self, *kinds: str) -> bool:
-        """Whether the next token is of one of these kinds; if so, it is taken."""
+        """Take the next token if it is of one of these kinds; return whether it was."""
         return self.next.kind in kinds and bool(self.take())
 
     @contextmanager
     def deeper(self) -> Iterator[None]:
+        """Count the nesting while inside; DataError where it is too deep."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise DataError(f"the expression is nested more than {MAX_DEPTH} deep; write a simpler one")
@@ -80,6 +83,7 @@ class _Parser:
         self.depth -= 1
 
     def whole(self) -> Node:
+        """Parse a whole expression, with a sign of equality or a question mark around it."""
         self.took("=")
         node = self.sum()
         while self.took("stop", "?"):
@@ -96,6 +100,7 @@ class _Parser:
     # --- sums and products
 
     def sum(self) -> Node:
+        """Parse a sum of products; refuse percentages whose base is unclear."""
         left = self.product()
         while self.next.kind in ("+", "-"):
             sign = self.take()
@@ -111,6 +116,7 @@ class _Parser:
         return left
 
     def product(self) -> Node:
+        """Parse a product of factors, with its signs and words."""
         left = self.beside("")
         while sign := self.sign_of_product():
             taken = self.take()
@@ -125,7 +131,7 @@ class _Parser:
         return left
 
     def sign_of_product(self) -> str:
-        """The operation that the next token stands for here, "" where it stands for none."""
+        """Return the operation that the next token stands for here, "" where it stands for none."""
         kind = self.next.kind
         if kind == "x":
             after = self.after_next
@@ -134,7 +140,7 @@ class _Parser:
         return kind if kind in ("*", "/", "//", "%", "mod", "of") else ""
 
     def beside(self, before: str) -> Node:
-        """Factors side by side; `before` is the operation that stands before them."""
+        """Parse factors side by side; `before` is the operation that stands before them."""
         left = self.signed()
         while self.next.kind in ("number", "(", *ROOTS, "百分之", "千分之") or self.is_known_name(self.next):
             if not self.may_stand_beside(left):
@@ -156,6 +162,7 @@ class _Parser:
         return token.kind == "name" and token.text.lower() in self.names
 
     def may_stand_beside(self, left: Node) -> bool:
+        """Whether the next factor may follow without a sign, where that is read in one way."""
         if self.next.kind in ROOTS and self.tokens[self.at - 1].kind == "power":
             return False  # in 2³√8 the ³ may belong to either
         left = unsigned(left)
@@ -169,6 +176,7 @@ class _Parser:
     # --- signs, powers and what stands behind a number
 
     def signed(self) -> Node:
+        """Parse signs and the power behind them."""
         begin, is_negative = self.at, False
         while self.next.kind in ("+", "-", "negative"):
             is_negative ^= self.take().kind != "+"
@@ -184,6 +192,7 @@ class _Parser:
         return not isinstance(node, Group) and any(said)
 
     def power(self) -> Node:
+        """Parse a power, from right to left."""
         base = self.postfix()
         if self.next.kind != "^":
             return base
@@ -200,6 +209,7 @@ class _Parser:
         return Binary("^", base, exponent)
 
     def postfix(self) -> Node:
+        """Parse an operand and the signs behind it: !, %, °, exponents."""
         node = self.operand()
         while True:
             kind = self.next.kind
@@ -230,6 +240,7 @@ class _Parser:
                 return node
 
     def degrees(self, node: Node) -> Node:
+        """Parse degrees, which are only read within sin, cos and tan."""
         if not self.angles:
             raise DataError("degrees are read within sin, cos and tan alone, as in sin(90°)")
         self.take()
@@ -256,7 +267,7 @@ class _Parser:
         return True
 
     def belonging(self, node: Node) -> Node:
-        """Chinese: 3的平方, 2的3次方, 16的平方根, 5的阶乘, 80的15%."""
+        """Parse Chinese 的: 3的平方, 2的3次方, 16的平方根, 5的阶乘, 80的15%."""
         self.take()
         if isinstance(node, Binary | Percent) or is_bare(node):
             raise power_is_unclear()
@@ -279,6 +290,7 @@ class _Parser:
     # --- operands
 
     def operand(self) -> Node:
+        """Parse a number, a bracket, a root, a constant or a function."""
         token = self.next
         if token.kind == "number":
             return self.number()
@@ -296,6 +308,7 @@ class _Parser:
         raise self.wrong()
 
     def number(self) -> Node:
+        """Parse a number, or a Chinese fraction of two."""
         if self.at and self.tokens[self.at - 1].kind in ("/", "//", "^", "%", "mod") and is_scaled(self.next.text):
             if not is_scaled(self.tokens[self.at - 2].text):
                 raise DataError(
@@ -311,6 +324,7 @@ class _Parser:
         return Literal(self.take().value / value)
 
     def root(self) -> Node:
+        """Parse a root sign and its operand."""
         sign = self.take()
         if self.next.kind in ("+", "-", "negative"):
             raise DataError(f"{sign.text!r} before a sign; write √(-4) for the root of a negative number")
@@ -320,6 +334,7 @@ class _Parser:
         return Call("sqrt", (node,), is_bare=True) if sign.kind == "root4" else node
 
     def named(self) -> Node:
+        """Parse a constant, or a function with its arguments."""
         token = self.take()
         name = token.text.lower()
         if name in CONSTANTS and token.text != "E":
@@ -346,7 +361,7 @@ class _Parser:
         return Call(name, arguments)
 
     def alone(self, name: str) -> Node:
-        """The number behind a function without brackets, where nothing follows that might belong to it."""
+        """Parse the number behind a function without brackets, where nothing follows that might belong to it."""
         node = self.operand()
         if self.next.kind == "°":
             node = self.degrees(node)
@@ -355,7 +370,7 @@ class _Parser:
         return node
 
     def bracketed(self, most: int = 1, *, may_be_empty: bool = False) -> tuple[Node, ...]:
-        """The sums between brackets; `most` above 1 allows commas."""
+        """Parse the sums between brackets; `most` above 1 allows commas."""
         self.take()
         if may_be_empty and self.took(")"):
             return ()
@@ -368,7 +383,7 @@ class _Parser:
         return tuple(inner)
 
     def wrong(self) -> DataError:
-        """The error that says why the expression cannot go on with the next token."""
+        """Return the error that says why the expression cannot go on with the next token."""
         token, before = self.next, self.tokens[self.at - 1] if self.at else None
         if token.kind in ("name", "x"):
             name = token.text

@@ -1,11 +1,12 @@
-"""Run inside a sandbox: a program alone, or a program in one sandbox and its tests in another, with two pipes between them.
+"""The program that runs inside a sandbox: a user's program alone, or a program in one sandbox and its tests in another,
+with two pipes between them.
 
-This file is the source of the first process in a sandbox, so it imports the standard library alone, and nothing of ours.
-Between a program and its tests only plain data goes, as JSON with tags: None, bool, int, float, complex, str, bytes, list,
-tuple, dict, set and frozenset, nested at most 100 deep and at most 8 MiB a message. Anything else of a program stays where it
-is, and its tests get a number for it (`Foreign`): attributes, items and calls are asked for one by one, and it is never
-compared with plain data, for its `__eq__` belongs to the program. The tests' side makes nothing but plain data and errors
-from what it hears.
+This file is the source of the first process in a sandbox, so it imports the standard library alone, and nothing of
+ours. Between a program and its tests only plain data goes, as JSON with tags: None, bool, int, float, complex, str,
+bytes, list, tuple, dict, set and frozenset, nested at most 100 deep and at most 8 MiB a message. Any other object of a
+program stays where it is, and its tests get a number for it (`Foreign`): attributes, items and calls are asked for one
+by one, and it is never compared with plain data, for its `__eq__` belongs to the program. The tests' side makes nothing
+but plain data and errors from the messages.
 """
 
 from __future__ import annotations
@@ -30,11 +31,15 @@ _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozens
 
 
 class Refused(BaseException):
-    """Something that does not go between a program and its tests. No `except Exception` of the tests takes it."""
+    """Raised for an object that cannot cross between a program and its tests. No `except Exception` of the tests
+    catches it.
+    """
 
 
 def packed(value: Any, other: Callable[[Any], Any], depth: int = 0) -> Any:
-    """The value as JSON: a pair of tag and content for all that JSON does not have. `other` packs what is no plain data."""
+    """Pack a value as JSON: a pair of tag and content for all that JSON does not have. `other` packs objects that are
+    no plain data.
+    """
     if depth > MAX_DEPTH:
         raise Refused(_TOO_DEEP)
     if value is None or isinstance(value, (bool, float, str)):
@@ -54,7 +59,7 @@ def packed(value: Any, other: Callable[[Any], Any], depth: int = 0) -> Any:
 
 
 def unpacked(value: Any, other: Callable[[str, Any], Any], depth: int = 0) -> Any:
-    """The value that was packed; `other` is given tag and content of what is no plain data."""
+    """Unpack a value; `other` gets tag and content of objects that are no plain data."""
     if depth > MAX_DEPTH:
         raise Refused(_TOO_DEEP)
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -74,10 +79,10 @@ def unpacked(value: Any, other: Callable[[str, Any], Any], depth: int = 0) -> An
 
 
 def wanted(tests: str) -> set[str]:
-    """The names that tests may take from the program: all that they read, but the names of Python.
+    """Return the names that tests may take from the program: all that they read, but the names of Python.
 
-    A program that brings its own `all` or `isinstance` must not judge itself with it. Only tests that name nothing else take
-    a name of Python from the program: they are about a function called `sum`, say.
+    A program that brings its own `all` or `isinstance` must not judge itself with it. Only tests that name nothing else
+    take a name of Python from the program: they are about a function called `sum`, say.
     """
     nodes = list(ast.walk(ast.parse(tests)))
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
@@ -92,17 +97,18 @@ class Line:
     """Messages to and from the other sandbox, a line each."""
 
     def __init__(self, hears: int, says: int) -> None:
-        self._hears, self._says = os.fdopen(hears, "rb"), says
+        self._hears, self._writes = os.fdopen(hears, "rb"), says
 
     def say(self, message: Any) -> None:
+        """Send a message; Refused where it is too large."""
         line = json.dumps(message).encode() + b"\n"
         if len(line) > MAX_MESSAGE:
             raise Refused(f"more than {MAX_MESSAGE // 2**20} MiB at once do not go between a program and its tests")
         while line:
-            line = line[os.write(self._says, line) :]
+            line = line[os.write(self._writes, line) :]
 
     def hear(self) -> Any:
-        """The next message; EOFError where none will come."""
+        """Return the next message; EOFError where none will come."""
         line = self._hears.readline(MAX_MESSAGE + 1)
         if not line.endswith(b"\n"):
             raise EOFError
@@ -129,7 +135,7 @@ _DO: dict[str, Callable[..., Any]] = {
 
 
 class Serving:
-    """The program's side: does what the tests ask for, until they ask no more."""
+    """The program's side: it does what the tests ask for, until they ask no more."""
 
     def __init__(self, line: Line, names: dict[str, Any]) -> None:
         self._line, self._names = line, names
@@ -137,6 +143,7 @@ class Serving:
         self._numbers: dict[int, int] = {}
 
     def serve(self) -> None:
+        """Answer requests until the other side ends."""
         while True:
             try:
                 message = self._line.hear()
@@ -151,6 +158,7 @@ class Serving:
                 self._line.say(["stop"] if is_stop else self._raised(error))
 
     def _done(self, what: str, args: Any, kwargs: Any) -> Any:
+        """Do one request and return its result, with changes to mutable arguments."""
         if what == "name":
             return ["value", self._packed(self._names[args[0]]), []] if args[0] in self._names else ["missing"]
         given = [unpacked(arg, self._thing) for arg in args], {k: unpacked(v, self._thing) for k, v in kwargs.items()}
@@ -164,6 +172,7 @@ class Serving:
         return packed(value, self._number)
 
     def _number(self, value: Any) -> Any:
+        """Pack an object as a number, under which it stays here."""
         if isinstance(value, type) and issubclass(value, Exception):
             return ["error", _line_of(value)]
         if id(value) not in self._numbers:
@@ -179,7 +188,7 @@ class Serving:
 
 
 def _line_of(kind: type[BaseException]) -> list[str]:
-    """The names of an error's class and of those it comes from, down to the first that Python has."""
+    """Return the names of an error's class and its bases, down to the first that Python has."""
     names: list[str] = []
     for each in kind.__mro__:
         names.append(each.__name__)
@@ -189,7 +198,7 @@ def _line_of(kind: type[BaseException]) -> list[str]:
 
 
 class Asking:
-    """The tests' side: asks the program's for what the tests do with it. `refused` is the first thing that was."""
+    """The tests' side: it asks the program's for everything that the tests do with it. `refused` is the first refusal."""
 
     def __init__(self, line: Line) -> None:
         self._line, self.refused = line, ""
@@ -204,6 +213,7 @@ class Asking:
         return self._answer(message, args, kwargs)
 
     def _packed(self, value: Any) -> Any:
+        """Pack a value for the program; refuse it where it cannot cross."""
         try:
             return packed(value, self._other)
         except Refused as refused:
@@ -215,6 +225,7 @@ class Asking:
         raise Refused(f"the tests hand the program a {type(value).__name__}, and only plain data goes to it")
 
     def _answer(self, message: Any, args: Any, kwargs: Any) -> Any:
+        """Send a request and return its result, or raise the program's error."""
         try:
             self._line.say(message)
             kind, *content = self._line.hear()
@@ -242,6 +253,7 @@ class Asking:
         raise self.refuse(_NO_ANSWER)
 
     def _built(self, tag: str, content: Any) -> Any:
+        """Make an error or a Foreign of a tagged content."""
         if tag == "error":
             return self._error(content)
         if tag == "thing":
@@ -249,9 +261,9 @@ class Asking:
         raise ValueError(tag)
 
     def _error(self, names: list[str]) -> type[Exception]:
-        """An error's class: Python's, or one made here that comes from Python's.
+        """Return an error's class: Python's, or one made here that comes from Python's.
 
-        What would end the tests or a loop of theirs quietly (SystemExit, StopIteration) comes as RuntimeError.
+        Errors that would end the tests or a loop of theirs quietly (SystemExit, StopIteration) come as RuntimeError.
         """
         *own, last = map(str, names)
         made = getattr(builtins, last, None)
@@ -263,7 +275,7 @@ class Asking:
 
 
 def _take_over(old: Any, new: Any) -> None:
-    """Make a list, dict or set of the tests what the program made of it."""
+    """Change a list, dict or set of the tests as the program changed it."""
     if isinstance(old, list):
         old[:] = new
     elif isinstance(old, (dict, set)):
@@ -272,7 +284,7 @@ def _take_over(old: Any, new: Any) -> None:
 
 
 class Foreign:
-    """A thing of the program, seen from its tests: a function, a class, an object, a generator."""
+    """An object of the program, seen from its tests: a function, a class, an instance, a generator."""
 
     def __init__(self, asking: Asking, number: int, kind: str) -> None:
         vars(self).update(_foreign_asking_=asking, _foreign_number_=number, _foreign_kind_=kind)
@@ -299,6 +311,7 @@ class Foreign:
         raise self._foreign_refused_("cannot be in a set of its tests, or a key of a dict")
 
     def _foreign_compared_(self, how: str, other: Any) -> bool:
+        """Compare with another foreign object, or None; refuse plain data."""
         if other is None:
             return how == "ne"
         if not isinstance(other, Foreign):
@@ -329,7 +342,7 @@ for _what in ("eq", "ne", "lt", "le", "gt", "ge"):
 
 
 class Names(dict):  # type: ignore[type-arg]
-    """The names of the tests; one that they do not make themselves is asked of the program."""
+    """The global names of the tests; an unknown one is asked of the program."""
 
     def __init__(self, asking: Asking, of_program: set[str]) -> None:
         super().__init__({"__name__": "tests"})
@@ -353,7 +366,7 @@ def run(source: str) -> None:
 
 
 def serve(source: str, hears: int, says: int) -> None:
-    """Run a program, and then what its tests call."""
+    """Run a program, and then the calls of its tests."""
     module = types.ModuleType("program")
     sys.modules["program"] = module
     exec(compile(source, "program.py", "exec"), vars(module))
@@ -361,7 +374,7 @@ def serve(source: str, hears: int, says: int) -> None:
 
 
 def examine(source: str, hears: int, says: int) -> str:
-    """Run tests on the program at the other end; "passed", or the sentence on what could not go between them."""
+    """Run tests on the program at the other end; return "passed", or the sentence on what could not cross."""
     asking = Asking(Line(hears, says))
     try:
         asking.do("name", "__name__")  # it is there, and has run to its end
@@ -377,7 +390,7 @@ def examine(source: str, hears: int, says: int) -> str:
 
 
 def main(role: str, limits: str, status: int, *pipes: int) -> None:
-    """Begin as `role`, within limits, and tell on the pipe `status` that it has begun, and for tests how they ended."""
+    """Begin as `role`, within limits, and write to the pipe `status` that it has begun, and for tests how they ended."""
     import resource
 
     for name, limit in json.loads(limits).items():

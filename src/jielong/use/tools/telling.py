@@ -1,4 +1,4 @@
-"""How a model that has no place for tools in its chat template is told of them, and of what was called, in words."""
+"""Tools and calls in words, for a model whose chat template has no place for them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from jielong.tokens.tokenizer import Tokenizer
 from jielong.use.prompting import fill, language_of
 
 
-def described(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
-    """The messages with the tools in their system message, in the language of the last user turn."""
+def describe_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
+    """Add descriptions of the tools to the system message, in the language of the last user turn."""
     if not tools:
         return tuple(messages)
     asked = next((m.text for m in reversed(messages) if m.role == "user"), "")
@@ -26,32 +26,33 @@ def described(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -
     return (Message("system", text), *messages)
 
 
-def told(
+def fit_template(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], tokenizer: Tokenizer
 ) -> tuple[tuple[Message, ...], tuple[Mapping[str, Any], ...]]:
-    """Messages and tools as a tokenizer's chat template can put them: what it has no place for stands in words.
+    """Return messages and tools in the form of a tokenizer's chat template: parts without a place in it are put into
+    words.
 
     One way for training and for asking, so that a model is asked as it was taught.
     """
     if knows_tools(tokenizer):
         return tuple(messages), tuple(tools)
-    all_told = described(messages, tools)
-    return all_told if tokenizer.is_own else in_words(all_told), ()
+    all_told = describe_tools(messages, tools)
+    return all_told if tokenizer.is_own else calls_in_words(all_told), ()
 
 
 def tools_in(conversation: Conversation) -> tuple[Mapping[str, Any], ...]:
-    """The tools that a conversation was had with, as its file has them."""
+    """Return the tools of a conversation, from its file."""
     return tuple(conversation.meta.get("tools", ()))
 
 
-def rendered(conversation: Conversation, tokenizer: Tokenizer) -> Rendered:
-    """The conversation as it is trained on; DataError where the chat template does not take it."""
-    messages, tools = told(conversation.messages, tools_in(conversation), tokenizer)
+def render_conversation(conversation: Conversation, tokenizer: Tokenizer) -> Rendered:
+    """Render the conversation for training; DataError where the chat template does not take it."""
+    messages, tools = fit_template(conversation.messages, tools_in(conversation), tokenizer)
     return render(messages, tokenizer, tools=tools)
 
 
-def in_words(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The messages with calls and their answers as text, for a template that knows neither."""
+def calls_in_words(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Write calls and their answers as text, for a template that knows neither."""
     told: list[Message] = []
     for message in messages:
         if message.tool_calls:
@@ -71,7 +72,7 @@ def in_words(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def in_a_line(call: Mapping[str, Any]) -> str:
-    """A call as a person reads it: calculator(17*23)."""
+    """Format a call for a person: calculator(17*23)."""
     arguments = call.get("arguments") or {}
     if len(arguments) == 1:
         (only,) = arguments.values()

@@ -1,0 +1,210 @@
+"""A model taught by judgements of its answers: trained, compared blind, and promoted, refused or undone: `jielong learn`.
+
+The work is done by a process of its own, which goes on when this one ends; the same command watches it again. Exit codes: 0 when
+a model was promoted or a person is to be asked later, 3 when it was refused or cancelled, 2 for a mistake or a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jielong.cli.learn_words import Words
+from jielong.cli.report import locale_language
+from jielong.errors import ConfigError, JielongError
+from jielong.opening.ports import MODEL_HELP, default_store, folder_of, long_name, newest_run, served_name
+
+if TYPE_CHECKING:
+    from jielong.learning.asking import Asked
+    from jielong.learning.attempt import Attempt
+
+WORDS = ("go", "status", "pause", "resume", "cancel", "undo")
+REFUSED = 3
+_TICK_S = 1.0
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command, among `commands`."""
+    parser = commands.add_parser(
+        "learn", help="teach a model by judgements of its answers, and compare it blind", description=__doc__
+    )
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=WORDS,
+        default="go",
+        help="go (default): begin, or go on; status, pause, resume or cancel: of the newest attempt; undo: the last promotion",
+    )
+    parser.add_argument("--base", metavar="MODEL", help=f"{MODEL_HELP}; without it, the newest run")
+    parser.add_argument(
+        "--method", choices=("auto", "sft", "dpo", "kto"), default="auto", help="default: what suits the judgements"
+    )
+    parser.add_argument("--from", dest="store", default="", metavar="STORE", help="where judgements are kept")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the word says to the newest attempt of the base."""
+    from jielong.learning import attempt as attempts
+    from jielong.learning import pressing, standing
+
+    words = Words(locale_language())
+    spec = long_name(arguments.base or str(newest_run(arguments.runs)))
+    base, base_path = served_name(spec), folder_of(spec)
+    home = attempts.home_of(arguments.runs, base_path)
+    newest = attempts.newest(home)
+    if arguments.what == "undo":
+        gone, now = standing.undo(home), standing.standing(home)
+        print(words("undone", attempt=gone.attempt, now=now or base))
+        return 0
+    if arguments.what == "go":
+        if newest is None or attempts.read(newest).state not in attempts.OPEN:
+            newest = _press(arguments, base, base_path, words)
+        else:
+            pressing.resume(newest)
+        return _go_on(home, newest, words)
+    if newest is None:
+        raise ConfigError(f"nothing has been learned for {base} yet; begin with: jielong learn --base {spec}")
+    if arguments.what != "status":
+        {"pause": pressing.pause, "resume": pressing.resume, "cancel": pressing.cancel}[arguments.what](newest)
+    _say_status(home, newest, words)
+    return 0
+
+
+def _press(arguments: argparse.Namespace, base: str, base_path: Path, words: Words) -> Path:
+    """Begin an attempt on the judgements of the store, and say what will be done."""
+    from jielong.learning import attempt as attempts
+    from jielong.learning import pressing
+    from jielong.serve.store import open_store
+
+    print(words("reading", store=arguments.store or default_store()), flush=True)
+    store = open_store(arguments.store or default_store())
+    try:
+        judgements = store.judgements.nouns()
+    finally:
+        store.close()
+    folder = pressing.press(arguments.runs, base, base_path, judgements, method=arguments.method, seed=arguments.seed)
+    attempt = attempts.read(folder)
+    counts, prompts = attempt.figures["judgements"], attempt.figures["prompts"]
+    print(words("has", **counts))
+    for note in attempt.figures["notes"]:
+        print(note)
+    print(words("parts", **prompts))
+    print(words("will", method=attempt.method, base=base, memory=attempt.memory_bytes / 1e9))
+    return folder
+
+
+def _go_on(home: Path, folder: Path, words: Words) -> int:
+    """Watch the child until it is done; then ask, where a person is there."""
+    from jielong.learning import asking
+    from jielong.learning import attempt as attempts
+
+    _watch(folder, words)
+    attempt = asking.settle(home, folder)
+    if attempt.state == "asking":
+        _say_figures(attempt, words)
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            print(words("ask later", base=attempt.base))
+            return 0
+        attempt = _ask(home, folder, words)
+    return _say_end(attempt, words) if attempt.state not in attempts.OPEN else 0
+
+
+def _watch(folder: Path, words: Words) -> None:
+    """Show how far the child is until it is done; ConfigError where it was paused or ended elsewhere."""
+    from jielong.learning import attempt as attempts
+    from jielong.learning import telling
+
+    said = ""
+    is_live = sys.stdout.isatty()
+    while True:
+        told = telling.attempt_json(folder)
+        if told["state"] not in attempts.AT_WORK:
+            break
+        if told["is_paused"]:
+            raise ConfigError(
+                f"attempt {folder.name} is paused or its process was ended; go on with: jielong learn resume"
+            )
+        line = _line(told, words)
+        if line != said and is_live:
+            print(f"\r\033[K{line}", end="", flush=True)
+        elif told["state"] not in said:
+            print(line, flush=True)
+        said = line
+        time.sleep(_TICK_S)
+    if is_live and said:
+        print()
+
+
+def _line(told: dict[str, Any], words: Words) -> str:
+    left = words("left", minutes=told["eta_s"] / 60) if told["eta_s"] else ""
+    return f"{told['state']}: {told['progress']:.0%} {left} {told['note']}".rstrip()
+
+
+def _ask(home: Path, folder: Path, words: Words) -> Attempt:
+    """Put the blind pairs until it is decided, or the person goes away."""
+    from jielong.learning import asking
+    from jielong.learning import attempt as attempts
+
+    keys = {"l": "left", "r": "right", "t": "tie", "b": "bad"}
+    print(words("keys"))
+    while (found := asking.next_pair(folder)) is not None:
+        n, pair = found
+        _show(n, pair, words)
+        said = ""
+        while said not in (*keys, "q"):
+            try:
+                said = input("[l/r/t/b/q] ").strip().lower()[:1]
+            except EOFError:  # Ctrl-D
+                said = "q"
+        if said == "q":
+            print(words("kept", asked=len(asking.votes_of(folder))))
+            break
+        asking.vote(home, folder, n, keys[said], by="terminal", at=time.time())
+    return attempts.read(folder)
+
+
+def _show(n: int, pair: Asked, words: Words) -> None:
+    print(f"\n{words('pair', n=n + 1)}")
+    for message in pair.prompt:
+        print(f"  {message.role}: {message.text}")
+    print(f"\n{words('left side')}\n{pair.left}\n\n{words('right side')}\n{pair.right}\n")
+
+
+def _say_figures(attempt: Attempt, words: Words) -> None:
+    held_out, judge = attempt.figures["held_out"], attempt.figures["judge"]
+    regression = attempt.figures["regression"]
+    print(words("held out", **held_out))
+    print(str(judge["skipped"]) if "skipped" in judge else words("judge", **judge))
+    print(words("regression", **{name: regression[name] for name in ("prompts", "changed")}))
+
+
+def _say_end(attempt: Attempt, words: Words) -> int:
+    print(words(attempt.state, why=attempt.why))
+    if attempt.state == "failed":
+        raise JielongError(f"attempt {attempt.id} failed: {attempt.why}")
+    if attempt.state == "promoted":
+        print(words("next", base=attempt.base))
+        return 0
+    return REFUSED
+
+
+def _say_status(home: Path, folder: Path, words: Words) -> None:
+    from jielong.learning import attempt as attempts
+    from jielong.learning import standing, telling
+
+    told, attempt = telling.attempt_json(folder), attempts.read(folder)
+    paused = f" ({words('paused')})" if told["is_paused"] else ""
+    print(
+        words("status", id=attempt.id, state=attempt.state, method=attempt.method, progress=told["progress"]) + paused
+    )
+    if attempt.state == "asking":
+        print(words("votes", **told["pairs"]))
+    if attempt.why:
+        print(attempt.why)
+    print(words("stands", now=standing.standing(home) or attempt.base))

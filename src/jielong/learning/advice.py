@@ -1,0 +1,199 @@
+"""Whether judgements are enough to learn from, by which method, and what is kept apart from training.
+
+Prompts are parted by a digest of their words, so a prompt stays on its side however many judgements are added later. Three fifths
+teach the policy. One fifth teaches the judge, which must not have learned what the policy was taught. One fifth is held out:
+there the candidate is compared, and of 40 prompts eight or so can be asked about several times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jielong.errors import ConfigError, DataError, did_you_mean
+from jielong.evaluate.statistics import wilson
+from jielong.learning.judged import Judged, One, Pair, Texts, Thumb, Written, prompt_key, text_of
+from jielong.stages.files import FEWEST
+
+METHODS = ("auto", "sft", "dpo", "kto")
+
+POLICY, JUDGE = 0.6, 0.2
+"""Shares of the prompts; the rest is held out."""
+
+FEWEST_PROMPTS = 5
+"""Held-out prompts with which candidates can be compared."""
+
+FEWEST_REPEATED, MOST_CONTRADICTED = 5, 0.2
+"""Refused where the 95% interval of the share of repeated pairs that disagree begins above this."""
+
+FEWEST_SIDES, MOST_LEFT, CHANCE = 10, 0.75, 0.001
+"""Refused where one side won at least this share of blind pairs, and chance would do so this rarely."""
+
+SMALLEST_SIDE = 0.05
+"""Of thumbs: fewer of one kind teach nothing about it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The judgements of some of the prompts."""
+
+    pairs: tuple[Pair, ...]
+    thumbs: tuple[Thumb, ...]
+    written: tuple[Written, ...]
+
+    @property
+    def all(self) -> list[One]:
+        return [*self.pairs, *self.thumbs, *self.written]
+
+    @property
+    def prompts(self) -> dict[str, Texts]:
+        """Its prompts by their digest."""
+        return {prompt_key(one.prompt): one.prompt for one in self.all}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How judgements are learned: `steps` are the trainings in their order."""
+
+    steps: tuple[str, ...]
+    policy: Part
+    judge: Part
+    held_out: Part
+    notes: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> str:
+        return "+".join(self.steps)
+
+
+def side_of(prompt: str) -> str:
+    """Where a prompt belongs, by its digest."""
+    place = int(prompt[:8], 16) / 2**32
+    return "policy" if place < POLICY else "judge" if place < POLICY + JUDGE else "held_out"
+
+
+def part_of(judged: Judged, *sides: str) -> Part:
+    """The judgements of the prompts on these sides."""
+
+    def mine(one: One) -> bool:
+        return side_of(prompt_key(one.prompt)) in sides
+
+    pairs, thumbs, written = (filter(mine, some) for some in (judged.pairs, judged.thumbs, judged.written))
+    return Part(tuple(pairs), tuple(thumbs), tuple(written))  # type: ignore[arg-type]
+
+
+def plan(judged: Judged, method: str = "auto") -> Plan:
+    """The trainings that suit the judgements; DataError with what is missing where they are not enough, or no good."""
+    if method not in METHODS:
+        raise ConfigError(f"no method is called {method!r}; {did_you_mean(method, METHODS)}")
+    refuse_contradictions(judged)
+    refuse_one_side(judged)
+    policy, judge, held_out = (part_of(judged, side) for side in ("policy", "judge", "held_out"))
+    if not judged.pairs and not judged.thumbs:  # a judge learns from neither, so its prompts are free
+        policy, judge = part_of(judged, "policy", "judge"), Part((), (), ())
+    steps = _steps(policy, method)
+    if not steps:
+        raise DataError(f"too few judgements: {_missing(policy, method)}")
+    if len(held_out.prompts) < FEWEST_PROMPTS:
+        more = math.ceil((FEWEST_PROMPTS - len(held_out.prompts)) / (1 - POLICY - JUDGE))
+        raise DataError(
+            f"too few prompts: {len(held_out.prompts)} of {len(judged.prompts)} are held out to compare answers on, and "
+            f"{FEWEST_PROMPTS} are needed; judge answers to about {more} other prompts"
+        )
+    if steps[-1] == "kto":
+        _refuse_one_kind(thumbs_of(policy))
+    return Plan(steps, policy, judge, held_out, tuple(_left_out(judged, policy, steps)))
+
+
+def thumbs_of(part: Part) -> list[Thumb]:
+    """What KTO learns from: thumbs, and of each pair the better answer as liked and the worse as disliked."""
+    thumbs = [*(thumb for pair in part.pairs for thumb in _both(pair)), *part.thumbs]
+    return list({(prompt_key(t.prompt), text_of(t.answer), t.by): t for t in thumbs}.values())
+
+
+def _both(pair: Pair) -> tuple[Thumb, Thumb]:
+    return Thumb(pair.prompt, pair.better, True, pair.by), Thumb(pair.prompt, pair.worse, False, pair.by)
+
+
+def _steps(policy: Part, method: str) -> tuple[str, ...]:
+    has_written = len(policy.written) >= FEWEST
+    if method == "sft":
+        return ("sft",) if has_written else ()
+    preferring = ""
+    if method in ("auto", "dpo") and len(policy.pairs) >= FEWEST:
+        preferring = "dpo"
+    elif method in ("auto", "kto") and len(thumbs_of(policy)) >= FEWEST:
+        preferring = "kto"
+    before = ("sft",) if has_written and method == "auto" else ()
+    return (*before, preferring) if preferring else before
+
+
+def _missing(policy: Part, method: str) -> str:
+    kinds = {
+        "dpo": ("comparisons of two answers", len(policy.pairs)),
+        "kto": ("thumbs", len(thumbs_of(policy))),
+        "sft": ("written answers", len(policy.written)),
+    }
+    wanted = kinds if method == "auto" else {method: kinds[method]}
+    found = [
+        f"{count} {name}, of which about {math.ceil((FEWEST - count) / POLICY)} more are needed"
+        for name, count in wanted.values()
+    ]
+    return f"in the {POLICY:.0%} of the prompts that are learned from there are {'; or '.join(found)}"
+
+
+# What speaks against the votes -----------------------------------------------------------------------------------------
+
+
+def refuse_contradictions(judged: Judged) -> None:
+    """DataError where too many of the pairs that were judged again were judged the other way."""
+    if judged.num_repeated < FEWEST_REPEATED:
+        return
+    found = wilson(judged.num_contradicted, judged.num_repeated)
+    if found.low > MOST_CONTRADICTED:
+        raise DataError(
+            f"the votes contradict each other: of {judged.num_repeated} pairs that a voter judged again or in a circle, "
+            f"{judged.num_contradicted} ({found.mean:.0%}) were judged the other way; at most about {MOST_CONTRADICTED:.0%} may be"
+        )
+
+
+def refuse_one_side(judged: Judged) -> None:
+    """DataError where the answer on one side of blind pairs won, whichever it was."""
+    count, left = judged.num_sides, judged.num_left
+    most = max(left, count - left)
+    if count < FEWEST_SIDES or most < MOST_LEFT * count or chance_of_side(most, count) >= CHANCE:
+        return
+    side = "left" if left == most else "right"
+    raise DataError(
+        f"the votes are about a side and not about answers: in {most} of {count} blind pairs the {side} one won, and sides are "
+        "drawn at random; read both answers and vote again"
+    )
+
+
+def chance_of_side(most: int, count: int) -> float:
+    """How likely one of two sides wins `most` or more of `count` by chance: the exact binomial test, two-sided."""
+    return min(1.0, 2 * sum(math.comb(count, k) for k in range(most, count + 1)) / 2**count)
+
+
+def _refuse_one_kind(thumbs: Sequence[Thumb]) -> None:
+    liked = sum(t.is_liked for t in thumbs)
+    fewer, kind = min((liked, "up"), (len(thumbs) - liked, "down"))
+    needed = max(2, math.ceil(SMALLEST_SIDE * len(thumbs)))
+    if fewer < needed:
+        raise DataError(
+            f"the thumbs are one-sided: {fewer} of {len(thumbs)} that are learned from are {kind}; "
+            f"about {math.ceil((needed - fewer) / POLICY)} more thumbs {kind} are needed"
+        )
+
+
+def _left_out(judged: Judged, policy: Part, steps: Sequence[str]) -> list[str]:
+    """What is not learned from, in sentences."""
+    notes = []
+    if "dpo" in steps and judged.thumbs:
+        notes.append(f"{len(judged.thumbs)} thumbs are used where one voter liked one answer and disliked another.")
+    if "sft" not in steps and policy.written:
+        notes.append(f"{len(policy.written)} written answers are too few to learn from by themselves.")
+    if judged.num_ties:
+        notes.append(f"{judged.num_ties} ties teach nothing.")
+    return notes

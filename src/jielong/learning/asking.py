@@ -1,0 +1,176 @@
+"""Blind pairs for a person: prepared when the gate was passed, asked in their order, answered one line at a time.
+
+`pairs.jsonl` says which side is the candidate's, and no voter is shown it. A vote is on disk when `vote` returns. The decision
+follows from the two files alone, so it is made again after a kill, and comes out the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jielong.errors import CheckpointError, ConfigError, NotFoundError
+from jielong.learning import attempt as attempts
+from jielong.learning import standing
+from jielong.learning.attempt import Attempt
+from jielong.learning.deciding import LEAST, MOST, Tally, alpha_of, evidence, verdict
+from jielong.learning.judged import Texts
+from jielong.records import Message, to_dict
+from jielong.runs import canonical_json, disk_errors, write_text
+
+PAIRS, VOTES = "pairs.jsonl", "votes.jsonl"
+OUTCOMES = ("left", "right", "tie", "bad")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Two answers to one prompt, and whether the candidate's is on the left."""
+
+    prompt: Texts
+    candidate: str
+    stands: str
+    is_candidate_left: bool
+
+    @property
+    def left(self) -> str:
+        return self.candidate if self.is_candidate_left else self.stands
+
+    @property
+    def right(self) -> str:
+        return self.stands if self.is_candidate_left else self.candidate
+
+
+def write_pairs(folder: Path, pairs: list[Asked]) -> None:
+    """Keep the pairs, before anybody is asked."""
+    write_text(folder / PAIRS, "".join(canonical_json(to_dict(p)) + "\n" for p in pairs))
+
+
+def pairs_of(folder: Path) -> list[Asked]:
+    """The pairs of an attempt, in the order in which they are asked; none before they are prepared."""
+    rows = _rows(folder / PAIRS)
+    try:
+        return [
+            Asked(tuple(map(Message.from_dict, r["prompt"])), r["candidate"], r["stands"], r["is_candidate_left"])
+            for r in rows
+        ]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / PAIRS} is damaged ({error}); cancel this attempt") from error
+
+
+def votes_of(folder: Path) -> dict[int, str]:
+    """The number of a pair -> its outcome; the first vote on a pair counts."""
+    found: dict[int, str] = {}
+    for row in _rows(folder / VOTES):
+        if isinstance(row.get("n"), int) and row.get("outcome") in OUTCOMES:
+            found.setdefault(row["n"], row["outcome"])
+    return found
+
+
+def next_pair(folder: Path) -> tuple[int, Asked] | None:
+    """The first pair without a vote, while more votes are needed."""
+    if attempts.read(folder).state != "asking":
+        return None
+    votes = votes_of(folder)
+    return next(((n, pair) for n, pair in enumerate(pairs_of(folder)) if n not in votes), None)
+
+
+def vote(home: Path, folder: Path, n: int, outcome: str, by: str = "", at: float = 0.0) -> Attempt:
+    """Keep a vote and decide where that is possible; the attempt after. A pair that has a vote keeps it."""
+    if outcome not in OUTCOMES:
+        raise ConfigError(f"the outcome is {outcome!r}; expected one of {', '.join(OUTCOMES)}")
+    attempt = attempts.read(folder)
+    if attempt.state != "asking":
+        raise ConfigError(f"attempt {attempt.id} is {attempt.state} and asks nobody now")
+    num_pairs = len(pairs_of(folder))
+    if not 0 <= n < num_pairs:
+        raise NotFoundError(f"there is no pair {n}; this attempt has {num_pairs}")
+    with standing.held(folder):
+        if n not in votes_of(folder):
+            _append(folder / VOTES, {"n": n, "outcome": outcome, "by": by, "at": at})
+    return settle(home, folder)
+
+
+def tally_of(folder: Path) -> Tally:
+    """The votes as the candidate sees them."""
+    pairs, votes = pairs_of(folder), votes_of(folder)
+    won = lost = tied = 0
+    for n, outcome in votes.items():
+        if outcome in ("tie", "bad"):
+            tied += 1
+        elif (outcome == "left") == pairs[n].is_candidate_left:
+            won += 1
+        else:
+            lost += 1
+    return Tally(won, lost, tied)
+
+
+def settle(home: Path, folder: Path) -> Attempt:
+    """Decide an attempt that is asked about, if its votes are enough. Deciding twice promotes once."""
+    attempt = attempts.read(folder)
+    if attempt.state != "asking":
+        return attempt
+    tally, alpha = tally_of(folder), alpha_of(attempt.press)
+    told = verdict(tally, alpha, len(pairs_of(folder)))
+    if not told:
+        return attempt
+    found = evidence(tally.won, tally.lost)
+    asked = {**dataclasses.asdict(tally), "alpha": alpha, "evidence": found, "needed": 1 / alpha}
+    figures = {**attempt.figures, "asking": asked}
+    if told == "promoted":
+        standing.promote(home, attempt.id)  # first: who reads "promoted" finds it standing
+    return attempts.change(
+        folder, only_in=("asking",), state=told, why=_why(told, tally, found, alpha), figures=figures
+    )
+
+
+def press_of(home: Path, against: str) -> int:
+    """Which press this is against the model that stands: one more than the earlier attempts that got a vote."""
+    earlier = (folder for folder in attempts.attempts(home) if attempts.read(folder).against == against)
+    return 1 + sum(bool(votes_of(folder)) for folder in earlier)
+
+
+def pairs_json(folder: Path, attempt: Attempt) -> dict[str, int | None]:
+    """How far the asking is. Who won is told when it is over: a tally after each vote would show whose side was which."""
+    num_pairs = len(pairs_of(folder))
+    tally = tally_of(folder) if num_pairs else Tally()
+    most = min(MOST, num_pairs) if num_pairs else MOST
+    is_over = attempt.state not in attempts.OPEN
+    hidden = {"won": None, "lost": None, "tied": tally.tied}
+    return {"asked": tally.asked, "least": LEAST, "most": most, **(dataclasses.asdict(tally) if is_over else hidden)}
+
+
+def _why(told: str, tally: Tally, found: float, alpha: float) -> str:
+    decided = tally.won + tally.lost
+    share = f"{tally.won} of {decided} decided votes" if decided else "no decided vote"
+    if told == "promoted":
+        return f"it won {share}; chance would do so with less than {alpha:.1%} (evidence {found:.0f}, needed {1 / alpha:.0f})"
+    return f"it won {share}, with {tally.tied} ties; that is not clearly better (evidence {found:.2g}, needed {1 / alpha:.0f})"
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file; a last one that a kill cut off is no line."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    """Add a line; it begins with a newline where a kill cut the line before."""
+    with disk_errors(path), path.open("ab+") as file:
+        if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            file.write(b"\n")
+        file.write((canonical_json(row) + "\n").encode())
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,151 @@
+"""The process that trains and compares, beside everything else on the machine: `python -m jielong.learning.child FOLDER`.
+
+It takes an attempt on from wherever it is. It may be ended at any moment: the training goes on from its newest checkpoint, and
+the comparison from the answers that are kept. Other processes read how far it is from the attempt's files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from jielong import stopping
+from jielong.errors import JielongError
+from jielong.learning import attempt as attempts
+from jielong.learning.attempt import ADAPTER, Attempt
+from jielong.runs import now_s, write_json
+
+LOCK, PROCESS, LOG = ".working", "process.json", "log.txt"
+
+TRAINING = 0.5
+"""The share of the bar that training fills; the comparison has the rest."""
+
+_EVERY_S = 0.5
+
+
+def main(folder: Path) -> int:
+    """Take the attempt on until a person is asked, or it is over; 0 unless it was ended or failed."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        return 0  # another child is at it
+    with lock:
+        stopping.listen()
+        be_modest()
+        write_json(folder / PROCESS, _process())
+        try:
+            work(folder)
+        except JielongError as error:
+            attempts.change(folder, only_in=attempts.AT_WORK, state="failed", why=str(error))
+            return 2
+        except (stopping.Terminated, KeyboardInterrupt):
+            return 143
+        except Exception as error:
+            traceback.print_exc()
+            why = f"a bug: {type(error).__name__}: {error} ({folder / LOG} says more)"
+            attempts.change(folder, only_in=attempts.AT_WORK, state="failed", why=why)
+            return 1
+    return 0
+
+
+def be_modest() -> None:
+    """Give way to everybody else.
+
+    The kernel shares a machine among sessions before it looks at processes, and this one has a session of its own; so the
+    session too is given the least share, where sessions are scheduled as groups.
+    """
+    os.nice(19)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19")
+
+
+def work(folder: Path) -> None:
+    """Train, compare, and leave the attempt refused or asking."""
+    from jielong.learning.advice import plan
+    from jielong.learning.judged import sort_judgements
+    from jielong.learning.training import recipe_of, train, trained_in
+
+    attempt = attempts.read(folder)
+    if attempt.state not in attempts.AT_WORK:
+        return
+    known = plan(sort_judgements(attempts.judgements_of(folder)), attempt.asked_method)
+    base = Path(attempt.base_path)
+    if attempt.state == "training":
+        display = Told(folder)
+        train(recipe_of(folder, base, known, attempt.seed), folder, display)
+        attempt = attempts.change(folder, only_in=("training",), state="comparing")
+    if attempt.state == "comparing":
+        _compare(folder, attempt, known, trained_in(folder))
+
+
+def _compare(folder: Path, attempt: Attempt, known: object, adapter: Path) -> None:
+    from jielong.learning import asking
+    from jielong.learning.advice import Plan
+    from jielong.learning.gate import Models, pass_gate
+
+    assert isinstance(known, Plan)
+    home, base = folder.parent, Path(attempt.base_path)
+    stands = home / attempt.against / ADAPTER if attempt.against else base
+    began_s = now_s()
+
+    def tell(share: float, note: str) -> None:
+        eta_s = (now_s() - began_s) * (1 - share) / share if share > 0.02 else None
+        attempts.report(folder, TRAINING + (1 - TRAINING) * share, eta_s, note)
+
+    tell(0.0, "fresh answers")
+    outcome = pass_gate(folder, home, Models(base, stands, adapter), known, attempt.seed, tell)
+    figures = {**attempt.figures, **outcome.figures}
+    tell(1.0, "")
+    if outcome.why:
+        attempts.change(folder, only_in=("comparing",), state="refused", why=outcome.why, figures=figures)
+        return
+    press = asking.press_of(home, attempt.against)
+    attempts.change(folder, only_in=("comparing",), state="asking", press=press, figures=figures)
+
+
+class Told:
+    """A display of a recipe that says how far it is in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._said_s = folder, 0.0
+
+    def stage(self, name: str) -> None:
+        print(f"{name} begins", flush=True)
+
+    def skip(self, name: str) -> None: ...
+    def end(self, name: str, note: str) -> None: ...
+
+    def update(
+        self,
+        step: int,
+        steps: int,
+        loss: float | None,
+        tokens_per_s: float,
+        seconds_left: float,
+        note: str = "",
+        mfu: float = 0.0,
+    ) -> None:
+        """Keep how far the training is, twice a second at most."""
+        if now_s() - self._said_s >= _EVERY_S or step == steps:
+            self._said_s = now_s()
+            share = step / steps if steps else 0.0
+            attempts.report(self._folder, TRAINING * share, seconds_left or None, note)
+
+    def message(self, text: str) -> None:
+        print(text, flush=True)
+
+
+def _process() -> dict[str, float]:
+    import psutil
+
+    return {"pid": os.getpid(), "created": psutil.Process().create_time()}
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,317 @@
+"""The comparison before a person is asked: fresh answers of both models, a judge, held-out pairs, the regression set.
+
+Whatever is clearly worse is refused here, with the reason. What remains becomes blind pairs. Every part is kept in a file of the
+attempt as soon as it is there, so a comparison that was ended goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import shutil
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jielong.learning import asking, regression, taste
+from jielong.learning.advice import Plan, chance_of_side
+from jielong.learning.attempt import ADAPTER
+from jielong.learning.deciding import LEAST, MOST
+from jielong.learning.fresh import Writer, Written
+from jielong.learning.judged import Pair, Texts, prompt_key, text_of
+from jielong.model import adapter_files
+from jielong.model.hf import load_language_model
+from jielong.model.transformer import LanguageModel
+from jielong.records import Message
+from jielong.runs import derive_seed, read_json, write_directory, write_json
+from jielong.tokens.chat import render_prompt, render_rating
+from jielong.tokens.tokenizer import Tokenizer
+from jielong.train.machine import bf16_is_right
+from jielong.train.reference import answer_logprobs
+
+CHANCE = 0.01
+"""What chance would do this rarely is clear."""
+
+BELIEVED = 0.05
+"""The judge is believed where chance would get so many held-out pairs right this rarely."""
+
+TEMPERATURE = 0.8
+"""As the page draws answers where nobody says otherwise."""
+
+MOST_DRAWS, SPARE = 10, 1.6
+"""Answers to one prompt at most, and how many more are drawn than pairs are needed, as equal ones are skipped."""
+
+SHORTEST, LONGEST = 48, 256
+"""Bounds of the longest answer, which is half as long again as the longest that was judged."""
+
+MOST_HELD_OUT = 256
+"""Held-out pairs whose log-probabilities are looked at."""
+
+STRENGTHS = (1.0, 0.75, 0.5, 0.35)
+"""Shares of the adapter's effect that are tried."""
+
+WRITING = 0.9
+"""The share of the comparison that goes by while answers are written."""
+
+LENGTH = 2048
+"""Positions that are looked at of a model with more."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """Folders: of the base, of the model that stands, which may be the base, and of the candidate's adapter."""
+
+    base: Path
+    stands: Path
+    candidate: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the gate found: `why` says why the candidate is refused, "" where a person is to be asked."""
+
+    why: str
+    figures: dict[str, Any]
+
+
+def pass_gate(
+    folder: Path, home: Path, models: Models, plan: Plan, seed: int, tell: Callable[[float, str], None]
+) -> Outcome:
+    """Compare the candidate and prepare the pairs; `tell` hears the share that is done, and with what."""
+    tokenizer = Tokenizer.load(models.base)
+    limit, draws = answer_limit(plan, tokenizer), _draws(plan, seed)
+    prompts = [f.prompt for f in regression.fixed_prompts()]
+    longest = max(_longest(prompts, tokenizer, regression.MAX_TOKENS), _longest(draws, tokenizer, limit))
+    work = _Work(2 * (len(draws) + len(prompts)), tell)
+    base = Writer(models.base, longest, work.done)
+    before = _fixed(base, home / "base-answers.json")
+    stands_by = base if models.stands == models.base else Writer(models.stands, longest, work.done)
+    stands = _fresh(stands_by, folder / "stands.json", draws, limit, derive_seed(seed, "stands"))
+    del base, stands_by
+    judged = [*plan.policy.pairs, *plan.judge.pairs, *plan.held_out.pairs]
+    candidate_by, figures = _mildest(folder, models, before, judged, longest, work)
+    candidate = _fresh(candidate_by, folder / "candidate.json", draws, limit, derive_seed(seed, "candidate"))
+    del candidate_by
+    pairs = _pairs(draws, stands, candidate, seed)
+    tell(WRITING, "held-out pairs")
+    figures["fresh"] = {"answers": len(draws), "different": len(pairs)}
+    chosen = dataclasses.replace(models, candidate=folder / ADAPTER)
+    figures["held_out"], figures["judge"] = _by_models(chosen, plan, tokenizer, draws, stands, candidate, seed)
+    why = reason(figures)
+    if not why:
+        asking.write_pairs(folder, pairs[:MOST])
+    return Outcome(why, figures)
+
+
+def _mildest(
+    folder: Path, models: Models, before: Sequence[Written], judged: Sequence[Pair], longest: int, work: _Work
+) -> tuple[Writer, dict[str, Any]]:
+    """The candidate at the greatest of `STRENGTHS` at which nothing got worse, else at the last; and the regression set's figures.
+
+    A part of the way from the base to a fine-tuned model keeps most of what was learned and loses less of what was known
+    (Wortsman et al. 2022, arXiv 2109.01903).
+    """
+    fixed = regression.fixed_prompts()
+    for strength in STRENGTHS:
+        adapter = folder / f"strength-{strength:g}"
+        if not adapter.exists():
+            write_directory(adapter, functools.partial(_weaken, models.candidate, strength))
+        writer = Writer(adapter, longest, work.done)
+        after = _fixed(writer, folder / f"regression-{strength:g}.json")
+        found = regression.changes(fixed, before, after, judged)
+        if not any(change.is_worse for change in found):
+            break
+    write_directory(folder / ADAPTER, functools.partial(_weaken, models.candidate, strength))
+    return writer, {"regression": regression.summary(before, after, found), "adapter": {"strength": strength}}
+
+
+def _weaken(adapter: Path, strength: float, folder: Path) -> None:
+    """Write the adapter with so much of its effect into an empty folder."""
+    shutil.copytree(adapter, folder, dirs_exist_ok=True)
+    config = read_json(folder / "adapter_config.json")
+    patterns = {name: strength * alpha for name, alpha in config.get("alpha_pattern", {}).items()}
+    weakened = {"lora_alpha": strength * config["lora_alpha"], "alpha_pattern": patterns}
+    write_json(folder / "adapter_config.json", {**config, **weakened})
+
+
+def _fixed(writer: Writer, file: Path) -> list[Written]:
+    """A model's answers to the regression set; the likeliest ones, so the same each time."""
+    prompts = [f.prompt for f in regression.fixed_prompts()]
+    return writer.answers(file, prompts, regression.MAX_TOKENS, temperature=0.0, seed=0)
+
+
+def _fresh(writer: Writer, file: Path, draws: Sequence[Texts], limit: int, seed: int) -> list[Written]:
+    return writer.answers(file, draws, limit, temperature=TEMPERATURE, seed=seed)
+
+
+def reason(figures: dict[str, Any]) -> str:
+    """Why a candidate with these figures is refused without asking anybody; "" where it is not."""
+    held_out, judge = figures["held_out"], figures["judge"]
+    if figures["fresh"]["different"] < LEAST:
+        return (
+            f"nothing to compare: of {figures['fresh']['answers']} fresh answers {figures['fresh']['different']} differ from "
+            f"those of the model that stands, and {LEAST} are needed; more judgements move it further"
+        )
+    right, count = held_out["right"], held_out["pairs"]
+    if count and 2 * right < count and chance_of_side(count - right, count) / 2 < CHANCE:
+        return f"it learned the opposite: in {right} of {count} held-out pairs the better answer gained more than the worse"
+    for fault in figures["regression"]["faults"]:
+        if fault["is_worse"]:
+            return (
+                f"it got worse at what nobody judged: {fault['name'].replace('_', ' ')} in {fault['before']:.0%} of "
+                f"{fault['count']} fixed prompts before, in {fault['after']:.0%} now"
+            )
+    if judge.get("is_believed") and judge["lost"] > judge["won"]:
+        decided = judge["won"] + judge["lost"]
+        if chance_of_side(judge["lost"], decided) / 2 < CHANCE:
+            return f"the judge finds its answers worse on {judge['lost']} of {decided} held-out prompts"
+    return ""
+
+
+class _Work:
+    """Counts answers, of which there are `total`; they are most of the comparison."""
+
+    def __init__(self, total: int, tell: Callable[[float, str], None]) -> None:
+        self._total, self._tell, self._count = max(1, total), tell, 0
+
+    def done(self, count: int) -> None:
+        self._count += count
+        self._tell(min(WRITING, WRITING * self._count / self._total), "fresh answers")
+
+
+def answer_limit(plan: Plan, tokenizer: Tokenizer) -> int:
+    """Tokens that a fresh answer may have."""
+    parts = (plan.policy, plan.judge, plan.held_out)
+    texts = [text_of(t) for part in parts for p in part.pairs for t in (p.better, p.worse)]
+    texts += [text_of(t.answer) for part in parts for t in part.thumbs]
+    texts += [text_of(w.answer) for part in parts for w in part.written]
+    longest = max(map(len, tokenizer.encode_batch(texts)), default=0)
+    return max(SHORTEST, min(LONGEST, 3 * longest // 2))
+
+
+def _draws(plan: Plan, seed: int) -> list[Texts]:
+    """Prompts that the policy never saw, so often that there are enough pairs, in an order of chance that begins with each once.
+
+    The judge's are among them: a person does not mind which answers a head was fitted to, and more prompts show more.
+    """
+    prompts = [*plan.held_out.prompts.values(), *plan.judge.prompts.values()]
+    count = min(MOST_DRAWS, max(1, math.ceil(SPARE * MOST / len(prompts))))
+    generator = torch.Generator().manual_seed(derive_seed(seed, "draws") % 2**63)
+    rounds = [torch.randperm(len(prompts), generator=generator).tolist() for _ in range(count)]
+    return [prompts[i] for order in rounds for i in order][: math.ceil(SPARE * MOST)]
+
+
+def _longest(prompts: Sequence[Texts], tokenizer: Tokenizer, room: int) -> int:
+    return min(LENGTH, max(len(render_prompt(p, tokenizer)) for p in prompts) + room + 1)
+
+
+def _pairs(draws: Sequence[Texts], stands: Sequence[Written], candidate: Sequence[Written], seed: int) -> list[Any]:
+    """Different answers to the same prompt, with sides drawn at random."""
+    now = {w.prompt: w for w in candidate}
+    found, seen = [], set()
+    for old in stands:
+        new = now.get(old.prompt)
+        key = (tuple((m.role, m.text) for m in draws[old.prompt]), old.text, new.text if new else "")
+        if new is None or new.text == old.text or key in seen:
+            continue
+        seen.add(key)
+        is_left = derive_seed(seed, "side", old.prompt) % 2 == 0
+        found.append(asking.Asked(draws[old.prompt], new.text, old.text, is_left))
+    return found
+
+
+# What models find of answers -------------------------------------------------------------------------------------------
+
+
+def _by_models(
+    models: Models,
+    plan: Plan,
+    tokenizer: Tokenizer,
+    draws: Sequence[Texts],
+    stands: Sequence[Written],
+    candidate: Sequence[Written],
+    seed: int,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Held-out pairs by log-probabilities, and the judge's opinion of the fresh answers."""
+    base = _open(models.base)
+    length = min(LENGTH, base.config.max_position_embeddings)
+    pairs = plan.held_out.pairs[:MOST_HELD_OUT]
+    before = _logprobs(base, tokenizer, pairs, length)
+    judge = _judge(base, tokenizer, plan, draws, stands, candidate, seed, length)
+    del base
+    after = _logprobs(_open(models.candidate), tokenizer, pairs, length)
+    gained = [[b - a for a, b in zip(*sides, strict=True)] for sides in zip(before, after, strict=True)]
+    margins = [better - worse for better, worse in gained]
+    held_out = {
+        "pairs": len(margins),
+        "right": sum(m > 0 for m in margins),
+        "margin": round(statistics.fmean(margins), 4) if margins else 0.0,
+    }
+    return held_out, judge
+
+
+def _open(folder: Path) -> LanguageModel:
+    is_adapter = adapter_files.is_adapter(folder)
+    model = adapter_files.load_merged(folder) if is_adapter else load_language_model(folder)
+    model.requires_grad_(False)
+    model.model.compute_dtype = torch.bfloat16 if bf16_is_right("cpu") else torch.float32
+    return model
+
+
+def _logprobs(model: LanguageModel, tokenizer: Tokenizer, pairs: Sequence[Pair], length: int) -> list[list[float]]:
+    """Nats of the better and the worse answer of each pair; of long ones the last `length` tokens are read."""
+    answers = [render_rating(p.prompt, side, True, tokenizer).answer for p in pairs for side in (p.better, p.worse)]
+    rows = [type(a)(a.ids[-length:], a.trained[-length:]) for a in answers]
+    found = answer_logprobs(model, rows, 4, tokenizer.pad)
+    return [found[i : i + 2] for i in range(0, len(found), 2)]
+
+
+def _judge(
+    base: LanguageModel,
+    tokenizer: Tokenizer,
+    plan: Plan,
+    draws: Sequence[Texts],
+    stands: Sequence[Written],
+    candidate: Sequence[Written],
+    seed: int,
+    length: int,
+) -> dict[str, Any]:
+    """How the judge finds the fresh answers, prompt by prompt, and whether it may be believed."""
+    answers, pairs = taste.comparisons(plan.judge)
+    if len(pairs) < taste.FEWEST_PAIRS:
+        return {
+            "pairs": len(pairs),
+            "skipped": f"{len(pairs)} pairs are too few for a judge; {taste.FEWEST_PAIRS} are needed",
+        }
+
+    def features(some: Sequence[taste.Answered]) -> torch.Tensor:
+        return taste.features_of(base, tokenizer, some, length=length)
+
+    head = taste.fit(features(answers), pairs, seed)
+    known = [(p.prompt, side) for p in plan.held_out.pairs[:MOST_HELD_OUT] for side in (p.better, p.worse)]
+    scores = head.score(features(known)).view(-1, 2).tolist() if known else []
+    right = sum(better > worse for better, worse in scores)
+    p_chance = chance_of_side(right, len(scores)) / 2 if 2 * right > len(scores) else 1.0
+    old, new = ({w.prompt: w.text for w in side} for side in (stands, candidate))
+    held_out = plan.held_out.prompts
+    both = [i for i in old if i in new and old[i].strip() and new[i].strip() and prompt_key(draws[i]) in held_out]
+    fresh = [(draws[i], (Message("assistant", side[i]),)) for i in both for side in (old, new)]
+    told = head.score(features(fresh)).view(-1, 2).tolist() if fresh else []
+    by_prompt: dict[tuple[str, ...], list[float]] = {}
+    for i, (before, after) in zip(both, told, strict=True):
+        by_prompt.setdefault(tuple(m.text for m in draws[i]), []).append(after - before)
+    means = [statistics.fmean(differences) for differences in by_prompt.values()]
+    return {
+        "pairs": len(pairs),
+        "held_out": len(scores),
+        "right": right,
+        "is_believed": p_chance < BELIEVED,
+        "prompts": len(means),
+        "won": sum(m > 0 for m in means),
+        "lost": sum(m < 0 for m in means),
+    }

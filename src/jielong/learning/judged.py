@@ -1,0 +1,253 @@
+"""Judgements, sorted: what each voter thinks now, as pairs, thumbs and demonstrations, and what speaks against the votes.
+
+A voter's newer vote on the same answers to the same prompt replaces the older one, as texts and not ids say what was judged.
+What is replaced is not forgotten: a pair that is judged both ways is a contradiction, and so is a circle of pairs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from jielong.records import Demonstration, Judgement, Message, Preference, Ranking, Rating, to_dict
+from jielong.runs import digest
+
+LIKED, DISLIKED = 0.75, 0.25
+"""Scores from which an answer is liked, and up to which it is disliked: four and two stars of five. Three say neither."""
+
+Texts = tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Of two answers the better one. `by` is the voter; `shown_first` is 1 where the better one was shown first, in a blind vote."""
+
+    prompt: Texts
+    better: Texts
+    worse: Texts
+    by: str = ""
+    shown_first: int = -1
+
+
+@dataclass(frozen=True)
+class Thumb:
+    """One answer that somebody likes or dislikes."""
+
+    prompt: Texts
+    answer: Texts
+    is_liked: bool
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """An answer that a person wrote."""
+
+    prompt: Texts
+    answer: Texts
+    by: str = ""
+
+
+One = Pair | Thumb | Written
+
+
+@dataclass
+class Judged:
+    """All that is known of the judgements: what is learned from, and what speaks for or against it."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    thumbs: list[Thumb] = field(default_factory=list)
+    written: list[Written] = field(default_factory=list)
+    num_ties: int = 0
+    num_neither: int = 0
+    """Ratings in the middle."""
+    num_repeated: int = 0
+    """Pairs that a voter judged again, and pairs among which a circle could be."""
+    num_contradicted: int = 0
+    """Those of them that were judged the other way, or are in a circle."""
+    num_left: int = 0
+    num_sides: int = 0
+    """Decided blind pairs, and how many the left answer won."""
+
+    @property
+    def all(self) -> list[One]:
+        return [*self.pairs, *self.thumbs, *self.written]
+
+    @property
+    def voters(self) -> set[str]:
+        return {one.by for one in self.all}
+
+    @property
+    def prompts(self) -> dict[str, Texts]:
+        """All prompts by their digest, in the order in which they were judged first."""
+        return {prompt_key(one.prompt): one.prompt for one in self.all}
+
+    def counts(self) -> dict[str, int]:
+        """How many there are of each kind, for a person."""
+        return {
+            "pairs": len(self.pairs),
+            "ties": self.num_ties,
+            "liked": sum(t.is_liked for t in self.thumbs),
+            "disliked": sum(not t.is_liked for t in self.thumbs),
+            "demonstrations": len(self.written),
+            "prompts": len(self.prompts),
+            "voters": len(self.voters),
+        }
+
+
+def prompt_key(prompt: Texts) -> str:
+    """A digest of who says what in a prompt."""
+    return digest([[m.role, m.text] for m in prompt])
+
+
+def text_of(answer: Texts) -> str:
+    """An answer's words alone, by which two answers are the same one or not."""
+    return "\n\n".join(m.text for m in answer).strip()
+
+
+def sort_judgements(judgements: Iterable[Judgement]) -> Judged:
+    """What can be learned from, each voter's last word only, and the tallies of the rest."""
+    ordered = sorted(judgements, key=lambda one: one.vote.at)  # stable: equal times stay in their order
+    found = Judged()
+    votes = [vote for one in ordered for vote in _votes(one)]
+    last = _last_words(votes, found)
+    _count_sides(last, found)
+    found.pairs = [p for p, value in last if value == 1.0]
+    found.num_ties = sum(value == 0.5 for _, value in last)
+    _count_circles(found)
+    ratings = _last_ratings(ordered)
+    _add_ratings(ratings, found)
+    written = {(one.by, prompt_key(one.prompt), text_of(one.answer)): one for one in _written(ordered)}
+    found.written = [Written(one.prompt, one.answer, one.by) for one in written.values()]
+    found.pairs += [Pair(one.prompt, one.answer, one.rejected, one.by) for one in written.values() if _differs(one)]
+    found.pairs = _once(found.pairs)
+    return found
+
+
+def lineage_of(judgements: Sequence[Judgement]) -> dict[str, object]:
+    """Which judgements a model was made from: ids, who gave them, and from when to when."""
+    times = [one.vote.at for one in judgements if one.vote.at]
+    kinds = sorted({type(one).__name__.lower() for one in judgements})
+    by = sorted({one.by for one in judgements})
+    return {
+        "count": len(judgements),
+        "kinds": {kind: sum(type(one).__name__.lower() == kind for one in judgements) for kind in kinds},
+        "by": {name: sum(one.by == name for one in judgements) for name in by},
+        "first_at": min(times, default=0.0),
+        "last_at": max(times, default=0.0),
+        "ids": [one.vote.id for one in judgements if one.vote.id],
+        "digest": digest([to_dict(one) for one in judgements]),
+    }
+
+
+# Pairs -----------------------------------------------------------------------------------------------------------------
+
+_Vote = tuple[Pair, float]
+"""A pair, and 1 where its `better` is that, 0.5 for a tie."""
+
+
+def _votes(one: Judgement) -> list[_Vote]:
+    """The comparisons that a preference or a ranking makes."""
+    if isinstance(one, Preference):
+        better, worse, first = one.chosen, one.rejected, one.vote.shown_first
+        if one.label < 0.5:
+            better, worse, first = worse, better, 1 - first if first >= 0 else -1
+        pair = Pair(one.prompt, better, worse, one.by, first if one.vote.is_blind else -1)
+        return [(pair, 0.5 if one.label == 0.5 else 1.0)] if text_of(better) != text_of(worse) else []
+    if isinstance(one, Ranking):
+        found = []
+        for (a, place_a), (b, place_b) in itertools.combinations(zip(one.answers, one.places, strict=True), 2):
+            if text_of(a) != text_of(b):
+                better, worse = (b, a) if place_b < place_a else (a, b)
+                found.append((Pair(one.prompt, better, worse, one.by), 0.5 if place_a == place_b else 1.0))
+        return found
+    return []
+
+
+def _last_words(votes: Sequence[_Vote], found: Judged) -> list[_Vote]:
+    """Each voter's last vote on each pair; pairs judged again are counted, and those judged the other way."""
+    last: dict[tuple[str, str, frozenset[str]], _Vote] = {}
+    for vote in votes:
+        pair, value = vote
+        key = (pair.by, prompt_key(pair.prompt), frozenset((text_of(pair.better), text_of(pair.worse))))
+        before = last.pop(key, None)
+        if before is not None:
+            found.num_repeated += 1
+            is_turned = text_of(before[0].better) != text_of(pair.better)
+            found.num_contradicted += is_turned and before[1] == value == 1.0
+        last[key] = vote
+    return list(last.values())
+
+
+def _count_sides(votes: Sequence[_Vote], found: Judged) -> None:
+    sides = [pair.shown_first for pair, value in votes if value == 1.0 and pair.shown_first >= 0]
+    found.num_sides, found.num_left = len(sides), sum(sides)
+
+
+def _count_circles(found: Judged) -> None:
+    """Count pairs of one voter and prompt that lie on a circle: a above b, b above c, c above a."""
+    by_prompt: dict[tuple[str, str], dict[str, set[str]]] = {}
+    for pair in found.pairs:
+        above = by_prompt.setdefault((pair.by, prompt_key(pair.prompt)), {})
+        above.setdefault(text_of(pair.better), set()).add(text_of(pair.worse))
+        above.setdefault(text_of(pair.worse), set())
+    for above in by_prompt.values():
+        num_pairs = sum(map(len, above.values()))
+        if num_pairs < max(3, len(above)):  # a tree has no circles
+            continue
+        reached = {name: _reached(above, name) for name in above}
+        found.num_repeated += num_pairs
+        found.num_contradicted += sum(a in reached[b] for a, worse in above.items() for b in worse)
+
+
+def _reached(above: dict[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = above[waiting.pop()] - seen
+        seen |= new
+        waiting += new
+    return seen
+
+
+def _once(pairs: Iterable[Pair]) -> list[Pair]:
+    """Pairs that say the same for the same voter, once: a person may rate two answers and compare them too."""
+    kept = {(p.by, prompt_key(p.prompt), text_of(p.better), text_of(p.worse)): p for p in pairs}
+    return list(kept.values())
+
+
+# Ratings and demonstrations --------------------------------------------------------------------------------------------
+
+
+def _last_ratings(ordered: Iterable[Judgement]) -> list[Rating]:
+    last: dict[tuple[str, str, str], Rating] = {}
+    for one in ordered:
+        if isinstance(one, Rating):
+            key = (one.by, prompt_key(one.prompt), text_of(one.answer))
+            last.pop(key, None)
+            last[key] = one
+    return list(last.values())
+
+
+def _add_ratings(ratings: Sequence[Rating], found: Judged) -> None:
+    """Thumbs, and pairs of a liked and a disliked answer that one voter gave to the same prompt."""
+    siblings: dict[tuple[str, str], list[Thumb]] = {}
+    for one in ratings:
+        if DISLIKED < one.score < LIKED:
+            found.num_neither += 1
+            continue
+        thumb = Thumb(one.prompt, one.answer, one.score >= LIKED, one.by)
+        found.thumbs.append(thumb)
+        siblings.setdefault((one.by, prompt_key(one.prompt)), []).append(thumb)
+    for thumbs in siblings.values():
+        liked, disliked = ([t for t in thumbs if t.is_liked == side] for side in (True, False))
+        found.pairs += [Pair(a.prompt, a.answer, b.answer, a.by) for a in liked for b in disliked]
+
+
+def _written(ordered: Iterable[Judgement]) -> list[Demonstration]:
+    return [one for one in ordered if isinstance(one, Demonstration) and text_of(one.answer)]
+
+
+def _differs(one: Demonstration) -> bool:
+    return bool(one.rejected) and text_of(one.answer) != text_of(one.rejected)

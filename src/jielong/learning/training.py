@@ -1,0 +1,72 @@
+"""An attempt's judgements as files, and the recipe that trains an adapter on them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jielong.learning.advice import Plan, thumbs_of
+from jielong.recipes.adapt import adapt
+from jielong.records import Message, to_dict
+from jielong.runs import Run, canonical_json, find_model, write_text
+from jielong.stages.execute import run_recipe
+from jielong.stages.recipe import Display, Recipe, change
+
+FOLDER = "training"
+"""The run's, in the attempt's."""
+
+
+SFT_RATE = 1e-4
+"""A fifth of what `adapt` takes: a few dozen answers that show a manner must not cost what the model knows (log 2026-12-01-learn)."""
+
+
+def write_files(folder: Path, plan: Plan) -> dict[str, Path]:
+    """What `adapt` reads, by the name of its option: chats, and preferences or ratings."""
+    files: dict[str, Path] = {}
+    if "sft" in plan.steps:
+        chats = ({"messages": _told((*one.prompt, *one.answer))} for one in plan.policy.written)
+        files["chat"] = _write(folder / "chats.jsonl", chats)
+    if "dpo" in plan.steps:
+        pairs = (
+            {"prompt": _told(p.prompt), "chosen": _told(p.better), "rejected": _told(p.worse)}
+            for p in plan.policy.pairs
+        )
+        files["preferences"] = _write(folder / "preferences.jsonl", pairs)
+    if "kto" in plan.steps:
+        rated = (
+            {"prompt": _told(t.prompt), "completion": _told(t.answer), "label": t.is_liked}
+            for t in thumbs_of(plan.policy)
+        )
+        files["preferences"] = _write(folder / "ratings.jsonl", rated)
+    return files
+
+
+def recipe_of(folder: Path, base: Path, plan: Plan, seed: int) -> Recipe:
+    """The training of an attempt, with its files written. What it changed is compared by the gate, and not by the recipe."""
+    files = write_files(folder, plan)
+    preferring = next((step for step in plan.steps if step != "sft"), "dpo")
+    recipe = adapt(base, **files, method=preferring, seed=seed)  # type: ignore[arg-type]
+    recipe = dataclasses.replace(recipe, stages=recipe.stages[:-1], folder=FOLDER)
+    return change(recipe, [f"adapt.optimizer.lr={SFT_RATE}"] if "sft" in plan.steps else [])
+
+
+def train(recipe: Recipe, folder: Path, display: Display) -> Path:
+    """Take the training to its end from wherever it is; the adapter's folder."""
+    run: Run = run_recipe(recipe, folder, display)
+    return find_model(run.path, recipe.model)
+
+
+def trained_in(folder: Path) -> Path:
+    """The adapter that an attempt's finished training ended with."""
+    return find_model(folder / FOLDER)
+
+
+def _told(messages: Sequence[Message]) -> Any:
+    return to_dict(messages)
+
+
+def _write(path: Path, rows: Iterable[Any]) -> Path:
+    write_text(path, "".join(canonical_json(row) + "\n" for row in rows))
+    return path

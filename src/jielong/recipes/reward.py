@@ -1,0 +1,64 @@
+"""A reward model from a model that exists and judged answers: pairs, rankings, or marks.
+
+All weights are trained, with a head that gives one number. Pairs, and each two answers of a ranking, are learned by
+Bradley-Terry. A file of marks alone is learned by logistic regression on single answers, or where most prompts have several
+answers with different marks, by comparing these with the gap of the marks as the margin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from jielong.data.chat_files import read_ratings
+from jielong.data.judged import pairs_of_ratings
+from jielong.errors import ConfigError
+from jielong.model import adapter_files, hf
+from jielong.recipes.shared.methods import FULL_RATE, ROWS, kind_for_reward, num_answers, steps_for
+from jielong.runs import find_model
+from jielong.stages.files import file_stage
+from jielong.stages.models import ModelStage, model_digest
+from jielong.stages.recipe import Recipe
+from jielong.stages.rewarded import RewardedStage
+from jielong.stages.train import TrainStage
+from jielong.train.answers import MarksConfig
+from jielong.train.loop import LoopConfig
+from jielong.train.objectives.marks import MarkedConfig
+from jielong.train.objectives.objective import ObjectiveConfig
+from jielong.train.objectives.preferences import BradleyTerryConfig
+from jielong.train.optim import OptimizerConfig
+from jielong.train.sources import RowsConfig
+
+
+def reward_model(model: Path, preferences: Path, *, seed: int = 0) -> Recipe:
+    """A reward model that begins with the weights of `model` and learns from the file `preferences`."""
+    path = find_model(model).resolve()
+    if adapter_files.is_adapter(path):
+        raise ConfigError(f"{path} is an adapter; merge it first with: jielong export {model}")
+    kind = kind_for_reward(preferences)
+    judged = file_stage(kind, preferences)
+    longest = hf.read_config(path)[0].max_position_embeddings
+    single = kind == "ratings" and not mostly_comparable(preferences)
+    objective: ObjectiveConfig = MarkedConfig() if single else BradleyTerryConfig()
+    rows = (MarksConfig if single else RowsConfig)(length=min(1024, longest), rows_per_step=ROWS, micro_rows=2)
+    steps = steps_for(num_answers(preferences, kind))
+    training = TrainStage(
+        "reward",
+        {"data": kind, "start": "base", "tokenizer": "base"},
+        objective,
+        rows,
+        optimizer=OptimizerConfig(lr=FULL_RATE, warmup_steps=5, decay_fraction=0.9, weight_decay=0.0),
+        loop=LoopConfig(steps=steps, log_every=1),
+        check_every=max(1, steps // 4),
+    )
+    measured = RewardedStage("measure", {"reward": "reward", "data": kind, "tokenizer": "base"})
+    where = hashlib.blake2b(f"{path}\n{preferences.resolve()}".encode("utf-8", "surrogateescape"), digest_size=3)
+    stages = (ModelStage("base", str(path), model_digest(path)), judged, training, measured)
+    return Recipe("reward", f"{preferences.stem}-{where.hexdigest()}", seed, stages, model="reward")
+
+
+def mostly_comparable(path: Path) -> bool:
+    """Whether most prompts of a file of marks have answers with different marks."""
+    ratings = read_ratings(path).records
+    decided = {pair.prompt for pair in pairs_of_ratings(ratings) if pair.label != 0.5}
+    return 2 * len(decided) > len({one.prompt for one in ratings})

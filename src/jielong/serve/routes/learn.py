@@ -1,0 +1,129 @@
+"""/api/learn: the button that makes a model of judgements, how far it is, the blind pairs, and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from jielong.learning import asking, pressing, standing, telling
+from jielong.serve.hall import hall_of
+from jielong.serve.learning import Learning
+from jielong.serve.markdown import render
+from jielong.serve.streams import EventStream, event
+
+router = APIRouter(prefix="/api/learn", tags=["learning"])
+_TICK_S = 1.0
+_QUIET_TICKS = 15
+
+Name = Annotated[str, Field(max_length=512)]
+
+
+class _Sent(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Press(_Sent):
+    """Which model is to learn, the default where none is named, and how."""
+
+    base: Name | None = None
+    method: Literal["auto", "sft", "dpo", "kto"] = "auto"
+
+
+class Base(_Sent):
+    base: Name | None = None
+
+
+class Outcome(_Sent):
+    outcome: Literal["left", "right", "tie", "bad"]
+
+
+def _learning(request: Request) -> Learning:
+    return hall_of(request).learning
+
+
+@router.get("")
+async def state(request: Request, base: Name | None = None) -> dict[str, Any]:
+    """Tell what there is to learn from, which model stands, and how far the newest attempt is."""
+    learning = _learning(request)
+    return await asyncio.to_thread(learning.told, learning.base(base))
+
+
+@router.post("")
+async def press(request: Request, body: Press | None = None) -> dict[str, Any]:
+    """Begin an attempt; refused where judgements are not enough or contradict each other."""
+    learning, body = _learning(request), body or Press()
+    return {"attempt": await asyncio.to_thread(learning.press, learning.base(body.base), body.method)}
+
+
+@router.get("/events")
+async def events(request: Request, base: Name | None = None) -> Response:
+    """Stream the state whenever it changes."""
+    learning = _learning(request)
+    model = learning.base(base)
+
+    async def told() -> AsyncIterator[bytes]:
+        before, quiet = "", 0
+        while True:
+            found = await asyncio.to_thread(learning.told, model, is_fresh=not before)
+            text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+            quiet = quiet + 1 if text == before else 0
+            if text != before:
+                yield event(text, "learn")
+            elif quiet % _QUIET_TICKS == 0:
+                yield b": still here\n\n"
+            before = text
+            await asyncio.sleep(_TICK_S)
+
+    return EventStream(told())
+
+
+@router.post("/undo")
+async def undo(request: Request, body: Base | None = None) -> dict[str, Any]:
+    """Let the model before the last promotion stand again."""
+    learning = _learning(request)
+    base = learning.base(body.base if body else None)
+    await asyncio.to_thread(standing.undo, learning.home(base))
+    learning.look()
+    return await asyncio.to_thread(learning.told, base)
+
+
+@router.get("/{id}/pair")
+async def pair(request: Request, id: str) -> dict[str, Any]:
+    """The next blind pair of an attempt; none when it is over or all are judged."""
+    folder = await asyncio.to_thread(_learning(request).folder, id)
+    found = await asyncio.to_thread(asking.next_pair, folder)
+    if found is None:
+        return {"n": None, "attempt": await asyncio.to_thread(telling.attempt_json, folder)}
+    n, asked = found
+    html = [await asyncio.to_thread(render, text) for text in (asked.left, asked.right)]
+    return {
+        "n": n,
+        "prompt": asked.prompt[-1].text,
+        "messages": [{"role": m.role, "text": m.text} for m in asked.prompt],
+        "left": {"text": asked.left, "html": html[0]},
+        "right": {"text": asked.right, "html": html[1]},
+    }
+
+
+@router.post("/{id}/pairs/{n}")
+async def vote(request: Request, id: str, n: int, body: Outcome) -> dict[str, Any]:
+    """Keep a vote; the last one that is needed decides."""
+    learning = _learning(request)
+    folder = await asyncio.to_thread(learning.folder, id)
+    attempt = await asyncio.to_thread(learning.vote, folder, n, body.outcome)
+    learning.look()
+    return {"attempt": attempt}
+
+
+@router.post("/{id}/{act}")
+async def steer(request: Request, id: str, act: Literal["pause", "resume", "cancel"]) -> dict[str, Any]:
+    """Pause an attempt, go on with it, or give it up."""
+    folder = await asyncio.to_thread(_learning(request).folder, id)
+    do = {"pause": pressing.pause, "resume": pressing.resume, "cancel": pressing.cancel}[act]
+    await asyncio.to_thread(do, folder)
+    return {"attempt": await asyncio.to_thread(telling.attempt_json, folder)}

@@ -13,13 +13,17 @@ from jielong.records import Message, to_dict
 from jielong.runs import Run, canonical_json, find_model, write_text
 from jielong.stages.execute import run_recipe
 from jielong.stages.recipe import Display, Recipe, change
+from jielong.stages.train import TrainStage
 
 FOLDER = "training"
 """The run's, in the attempt's."""
 
 
-SFT_RATE = 1e-4
-"""A fifth of what `adapt` takes: a few dozen answers that show a manner must not cost what the model knows (log 2026-12-01-learn)."""
+RATE = 2e-4
+"""Of every training: fast enough that a few dozen judgements show, as what it costs the model is given back by weakening the adapter.
+
+Measured in log 2026-12-01-learn.
+"""
 
 
 def write_files(folder: Path, plan: Plan) -> dict[str, Path]:
@@ -49,7 +53,7 @@ def recipe_of(folder: Path, base: Path, plan: Plan, seed: int) -> Recipe:
     preferring = next((step for step in plan.steps if step != "sft"), "dpo")
     recipe = adapt(base, **files, method=preferring, seed=seed)  # type: ignore[arg-type]
     recipe = dataclasses.replace(recipe, stages=recipe.stages[:-1], folder=FOLDER)
-    return change(recipe, [f"adapt.optimizer.lr={SFT_RATE}"] if "sft" in plan.steps else [])
+    return change(recipe, [f"{s.name}.optimizer.lr={RATE}" for s in recipe.stages if isinstance(s, TrainStage)])
 
 
 def train(recipe: Recipe, folder: Path, display: Display) -> Path:

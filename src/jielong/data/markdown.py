@@ -81,12 +81,12 @@ class _Ahead:
     """The next occurrence of something, for rising start places; the text is searched once."""
 
     def __init__(self, find: Callable[[int], int]) -> None:
-        self._open_all, self._at = find, -2
+        self._find, self._at = find, -2
 
     def __call__(self, start: int) -> int:
         """Return the first place from `start` on; -1 where there is none."""
         if self._at != -1 and self._at < start:
-            self._at = self._open_all(start)
+            self._at = self._find(start)
         return self._at
 
 

@@ -74,14 +74,14 @@ def samples_of(run: Path) -> list[dict[str, Any]]:
 
 def _written(folder: Path) -> list[tuple[str, str]]:
     """Each prompt with the greedy continuation of a checkpoint, or its answer where the model has learned to talk."""
-    from jielong.generate.together import prompt_of
+    from jielong.generate.together import question_ids
     from jielong.opening.models import open_engine
     from jielong.tokens.chat import parse, parse_text
 
     engine, tokenizer = open_engine(folder, "float32", slots=len(PROMPTS), length=128)
     is_base = folder.parts[-4] == "pretrain"
     sampling = Sampling(max_tokens=MAX_TOKENS, temperature=0.0, stop_ids=tuple(tokenizer.stop_ids))
-    requests = [Request(prompt_of(prompt, tokenizer, is_bare=is_base), sampling) for prompt in PROMPTS]
+    requests = [Request(question_ids(prompt, tokenizer, is_bare=is_base), sampling) for prompt in PROMPTS]
     read = parse_text if is_base else parse
     samples = engine.generate(requests)
     return [(prompt, read(sample.ids, tokenizer).text) for prompt, sample in zip(PROMPTS, samples, strict=True)]

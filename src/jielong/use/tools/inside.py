@@ -97,7 +97,7 @@ class Line:
     """Messages to and from the other sandbox, a line each."""
 
     def __init__(self, hears: int, says: int) -> None:
-        self._hears, self._writes = os.fdopen(hears, "rb"), says
+        self._hears, self._says = os.fdopen(hears, "rb"), says
 
     def say(self, message: Any) -> None:
         """Send a message; Refused where it is too large."""
@@ -105,7 +105,7 @@ class Line:
         if len(line) > MAX_MESSAGE:
             raise Refused(f"more than {MAX_MESSAGE // 2**20} MiB at once do not go between a program and its tests")
         while line:
-            line = line[os.write(self._writes, line) :]
+            line = line[os.write(self._says, line) :]
 
     def hear(self) -> Any:
         """Return the next message; EOFError where none will come."""

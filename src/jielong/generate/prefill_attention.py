@@ -1,7 +1,7 @@
-"""Attention of prompts being read: some new positions of each of some slots, seeing all that lies before them.
+"""Attention of prompts during prefill: some new positions of some slots, seeing all positions before them.
 
-A long prompt must not need memory that grows with its square, nor a short one beside it be padded to its length. So rows
-of like shape are taken together, their queries some at a time, the keys that these may see some at a time too, and
+A long prompt must not need memory that grows with its square, nor a short one beside it be padded to its length. So
+rows of like shape are taken together, their queries some at a time, the keys that these may see some at a time too, and
 the softmax is carried from one block of keys to the next (Milakov and Gimelshein 2018, arXiv 1805.02867). No key is
 touched that no query of its block may see: none after the last query, none before the first one's window. Prompts that
 begin here go through the C++ of training where it was built.
@@ -30,8 +30,8 @@ PADDING = 2**16
 """Scores of one head that may be wasted for one block less."""
 
 
-def alike(starts: Sequence[int], counts: Sequence[int]) -> list[list[int]]:
-    """Rows of like shape together, so that little of a group's scores is padding; long rows first."""
+def group_alike(starts: Sequence[int], counts: Sequence[int]) -> list[list[int]]:
+    """Group rows of like shape, so that little of a group's scores is padding; long rows first."""
     areas = [count * (start + count) for start, count in zip(starts, counts, strict=True)]
     groups: list[list[int]] = []
     width, length, real = 0, 0, 0
@@ -46,8 +46,10 @@ def alike(starts: Sequence[int], counts: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-class Stretches:
-    """Of each of B slots, `counts[i]` new positions from `starts[i]` on; the flat line holds them one after the other."""
+class PrefillAttention:
+    """Attention of `counts[i]` new positions from `starts[i]` on, for each of B slots; the flat line holds them one
+    after the other.
+    """
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class Stretches:
         offsets = offsets_B.tolist()
         self.groups = [
             Group([[part[row] for row in rows] for part in (slots, starts, counts, offsets)], config, dtype, device)
-            for rows in alike(starts, counts)
+            for rows in group_alike(starts, counts)
         ]
 
     def __call__(self, layer: int, q_NHD: Tensor, kv_N2KD: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ class Stretches:
 
 
 def mix(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """softmax(q keys' + mask) values (B, K, T, D) and the logarithms of its sums (B, K, T, 1), in float32.
+    """Return softmax(q keys' + mask) values (B, K, T, D) and the logarithms of its sums (B, K, T, 1), in float32.
 
     Keys and values are (B, K, S, D), the mask (B, 1, T, S).
     """
@@ -100,7 +102,7 @@ def mix(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[T
 
 
 class Group:
-    """Rows of like shape: where their tokens lie in the flat line, and their attention."""
+    """Rows of like shape: the places of their tokens in the flat line, and their attention."""
 
     def __init__(
         self, rows: Sequence[Sequence[int]], config: ModelConfig, dtype: torch.dtype, device: torch.device
@@ -130,7 +132,9 @@ class Group:
         self.masks: dict[tuple[int, int, int], Tensor | None] | None = {} if G * B * T * self.end <= SCORES else None
 
     def attend(self, kv: Tensor, q_NHD: Tensor, window: int) -> Tensor:
-        """(tokens, H*D) in `dtype`, of a layer's cache `kv` (2, slots, K, length, D) and the flat line's queries."""
+        """Return (tokens, H*D) in `dtype`, from a layer's cache `kv` (2, slots, K, length, D) and the flat line's
+        queries.
+        """
         B, T, K, G, D = self.shape
         q_BTKGD = q_NHD[self.flat_of_row].to(self.dtype).view(self.shape)
         if self.is_native:
@@ -148,7 +152,7 @@ class Group:
         return out_BTKGD.view(B * T, -1)[self.real]
 
     def _mix(self, kv: Tensor, q: Tensor, first: int, last: int, window: int) -> Tensor:
-        """Softmax-weighted values (B, K, G*(last-first), D) of the queries `first` to `last` of each row."""
+        """Return softmax-weighted values (B, K, G*(last-first), D) of the queries `first` to `last` of each row."""
         mixed = log_total = None
         for begin, end in self._blocks(first, last, window):
             keys, values = kv[:, self.slots, :, begin:end].to(self.dtype)
@@ -163,7 +167,7 @@ class Group:
         return mixed.to(self.dtype)
 
     def _blocks(self, first: int, last: int, window: int) -> Iterator[tuple[int, int]]:
-        """Begin and end of the blocks of keys that the queries may see, those that all of them see first."""
+        """Yield begin and end of the blocks of keys that the queries may see, those that all of them see first."""
         begin = max(0, min(self.starts) + first - window + 1) if window else 0
         end = min(self.end, max(self.starts) + last)
         own = begin if window else min(self.starts) + first
@@ -171,7 +175,7 @@ class Group:
             yield from ((b, min(b + self.keys, high)) for b in range(low, high, self.keys))
 
     def _mask(self, first: int, last: int, begin: int, end: int, window: int) -> Tensor | None:
-        """(B, 1, G*(last-first), end-begin), or None where all is seen."""
+        """Return the mask (B, 1, G*(last-first), end-begin), or None where all is seen."""
         place = (first, begin, window)
         if self.masks is not None and place in self.masks:
             return self.masks[place]

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from jielong.generate import stretches
+from jielong.generate import prefill_attention
 from jielong.generate.packed import PackedModel
-from jielong.generate.stretches import Stretches, alike
+from jielong.generate.prefill_attention import PrefillAttention, group_alike
 from jielong.model.cache import Cache
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.native.attention import has_attention
@@ -67,12 +67,12 @@ def plain(cache: Cache, layer: int, q_NHD: Tensor, slots: list[int], positions: 
 
 @contextmanager
 def small_blocks(queries: int, keys: int) -> Iterator[None]:
-    before = stretches.QUERIES, stretches.KEYS
-    stretches.QUERIES, stretches.KEYS = queries, keys
+    before = prefill_attention.QUERIES, prefill_attention.KEYS
+    prefill_attention.QUERIES, prefill_attention.KEYS = queries, keys
     try:
         yield
     finally:
-        stretches.QUERIES, stretches.KEYS = before
+        prefill_attention.QUERIES, prefill_attention.KEYS = before
 
 
 @pytest.mark.parametrize(("queries", "keys"), [(128, 1024), (5, 7), (1, 3), (4, 64), (64, 4)])
@@ -83,7 +83,7 @@ def test_blocks_equal_the_plain_formula_with_and_without_a_window(queries: int, 
     q = torch.randn(sum(counts), 4, 8, generator=generator)
     kv = torch.randn(sum(counts), 2, 2, 8, generator=generator)
     with small_blocks(queries, keys):
-        attend = Stretches(cache, slots, starts, counts, CONFIG, torch.float32)
+        attend = PrefillAttention(cache, slots, starts, counts, CONFIG, torch.float32)
         for layer, window in ((0, 0), (1, 9)):
             out = attend(layer, q, kv)
             expected = plain(cache, layer, q, attend.slot_of_token.tolist(), attend.positions, window)
@@ -93,13 +93,13 @@ def test_blocks_equal_the_plain_formula_with_and_without_a_window(queries: int, 
 @pytest.mark.parametrize("has_library", [True, False])
 def test_beginnings_of_prompts_equal_the_plain_formula(has_library: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not has_library:
-        monkeypatch.setattr(stretches, "has_attention", lambda _: False)
+        monkeypatch.setattr(prefill_attention, "has_attention", lambda _: False)
     slots, counts = [3, 0, 4], [70, 61, 64]
     cache = filled_cache(6, 80)
     generator = torch.Generator().manual_seed(2)
     q = torch.randn(sum(counts), 4, 8, generator=generator)
     kv = torch.randn(sum(counts), 2, 2, 8, generator=generator)
-    attend = Stretches(cache, slots, [0, 0, 0], counts, CONFIG, torch.float32)
+    attend = PrefillAttention(cache, slots, [0, 0, 0], counts, CONFIG, torch.float32)
     assert all(group.is_native == (has_library and has_attention(torch.float32)) for group in attend.groups)
     for layer, window in ((0, 0), (1, 9)):
         out = attend(layer, q, kv)
@@ -108,11 +108,11 @@ def test_beginnings_of_prompts_equal_the_plain_formula(has_library: bool, monkey
 
 
 def test_rows_of_like_shape_go_together_and_a_long_one_goes_alone() -> None:
-    assert alike([0] * 8, [30] * 8) == [list(range(8))]
+    assert group_alike([0] * 8, [30] * 8) == [list(range(8))]
     starts, counts = [0, 90000, 0, 0], [40, 300, 33, 37]
-    groups = alike(starts, counts)
+    groups = group_alike(starts, counts)
     assert groups[0] == [1] and sorted(groups[1]) == [0, 2, 3]
-    many = alike([i * 37 % 5000 for i in range(64)], [1 + i * 11 % 90 for i in range(64)])
+    many = group_alike([i * 37 % 5000 for i in range(64)], [1 + i * 11 % 90 for i in range(64)])
     assert sorted(row for group in many for row in group) == list(range(64))
 
 
@@ -126,19 +126,19 @@ def test_reading_a_long_prompt_makes_no_tensor_beyond_the_stated_bound() -> None
             model.read(cache, torch.zeros(1024, dtype=torch.long), [0], [length - 1024], [1024])
         largest[length] = sizes.largest
     # a chunk's scores all at once would be 4 heads * 1024 * 32000 = 131 million
-    assert largest[8000] == largest[32000] <= stretches.SCORES
-    assert math.prod((4, 1024, 32000)) > 30 * stretches.SCORES
+    assert largest[8000] == largest[32000] <= prefill_attention.SCORES
+    assert math.prod((4, 1024, 32000)) > 30 * prefill_attention.SCORES
 
 
 def test_many_rows_far_in_their_slots_stay_within_the_bound() -> None:
     cache = filled_cache(40, 3000)
     starts, counts = [2900 - i for i in range(40)], [16 + i % 9 for i in range(40)]
-    attend = Stretches(cache, list(range(40)), starts, counts, CONFIG, torch.float32)
+    attend = PrefillAttention(cache, list(range(40)), starts, counts, CONFIG, torch.float32)
     generator = torch.Generator().manual_seed(3)
     q = 0.3 * torch.randn(sum(counts), 4, 8, generator=generator)
     kv = torch.randn(sum(counts), 2, 2, 8, generator=generator)
     with Sizes() as sizes:
         out = attend(0, q, kv)
-    assert sizes.largest <= stretches.SCORES
+    assert sizes.largest <= prefill_attention.SCORES
     expected = plain(cache, 0, q, attend.slot_of_token.tolist(), attend.positions, 0)
     torch.testing.assert_close(out, expected, atol=2e-6, rtol=1e-5)

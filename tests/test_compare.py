@@ -10,7 +10,7 @@ import torch
 from jielong.cli.compare import is_model
 from jielong.evaluate.statistics import wilson
 from jielong.generate.engine import Engine, EngineConfig
-from jielong.generate.together import Asked, ask_all, divergences
+from jielong.generate.together import ModelToAsk, ask_all, divergences
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.stages.accounts import Account, _interval_of_shares, compare_accounts
 from jielong.tokens.tokenizer import TokenizerConfig, train_tokenizer
@@ -33,8 +33,8 @@ def engine(seed: int, vocab_size: int = 400) -> Engine:
     return Engine(fresh_language_model(config, seed), EngineConfig(slots=1))
 
 
-def asked(name: str, seed: int, tokenizer=TOKENIZER, *, is_bare: bool = False) -> Asked:
-    return Asked(name, lambda: (engine(seed, tokenizer.vocab_size), tokenizer), is_bare)
+def asked(name: str, seed: int, tokenizer=TOKENIZER, *, is_bare: bool = False) -> ModelToAsk:
+    return ModelToAsk(name, lambda: (engine(seed, tokenizer.vocab_size), tokenizer), is_bare)
 
 
 def test_the_distributions_along_an_answer_are_those_that_score_it():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.test_port import TOKENIZER
 from tests.test_tools import CALL, TOOLS
 
-from jielong.cli.ask import Shown
+from jielong.cli.ask import EventDisplay
 from jielong.cli.main import main
 from jielong.records import Conversation, Message
 from jielong.tokens.chat import parse, render
@@ -130,7 +130,7 @@ def answering(first: str) -> Calibrated:
 @pytest.mark.parametrize("text", CALLS)
 def test_who_watches_a_strategy_sees_words_and_a_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     pieces: list[str] = []
-    shown = Shown()
+    shown = EventDisplay()
     talk = Conversation((Message("user", "12*7?"),))
     options = Options(on_text=pieces.append)
     outcome = asyncio.run(run(Tools((CALCULATOR,)), talk, answering(text).ask, options, on_happening=shown))

@@ -20,7 +20,7 @@ from jielong.use.strategy import Outcome, run
 from jielong.use.tools.calculator import CALCULATOR
 from jielong.use.tools.loop import Tools
 from jielong.use.tools.reading import with_calls
-from jielong.use.tools.telling import calls_in_words, describe_tools
+from jielong.use.tools.rendering import calls_in_words, describe_tools
 from jielong.use.tools.tool import Tool, misfit
 
 CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "12*7"}}</tool_call>'

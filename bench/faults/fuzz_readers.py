@@ -50,7 +50,7 @@ from jielong.stages.pages import read_archive
 from jielong.stages.parts import read_conversations, read_documents, write_jsonl
 from jielong.stages.picking import picked_words, read_picked
 from jielong.stages.recipe import change
-from jielong.stages.telling import settings_in_words
+from jielong.stages.settings import settings_in_words
 from jielong.tokens import render
 from jielong.train.machine import Machine
 from jielong.tuning.study import Trial, read_trials, write_trials

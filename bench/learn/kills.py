@@ -16,7 +16,7 @@ from tests.serving import tiny_model
 from bench.learn.setting import Setting
 from bench.learn.voters import POLL_S, pairs_of
 from bench.rows import Row
-from jielong.learning import asking, pressing, standing, telling
+from jielong.learning import asking, pressing, standing, status
 from jielong.learning import attempt as attempts
 
 VOTER = """
@@ -44,7 +44,7 @@ def killed(command: Sequence[str], dice: random.Random, longest_s: float) -> Non
 
 def until_asked(folder: Path) -> str:
     """Wait for the end of the child's work; the state then."""
-    while (state := telling.attempt_json(folder)["state"]) in attempts.AT_WORK:
+    while (state := status.attempt_json(folder)["state"]) in attempts.AT_WORK:
         time.sleep(POLL_S)
     return str(state)
 

@@ -15,7 +15,7 @@ from tests.serving import tiny_model
 from bench.learn.setting import Setting
 from bench.rows import Row
 from jielong.errors import DataError
-from jielong.learning import asking, pressing, telling
+from jielong.learning import asking, pressing, status
 from jielong.learning import attempt as attempts
 from jielong.records import Judgement, Message, Preference, Vote
 
@@ -45,7 +45,7 @@ def attempt_of(tiny: Path, folder: Path, judgements: list[Judgement], seed: int)
         attempt = pressing.press(folder, "tiny", tiny, judgements, seed=seed)
     except DataError:
         return "refused at the press"
-    while telling.attempt_json(attempt)["state"] in attempts.AT_WORK:
+    while status.attempt_json(attempt)["state"] in attempts.AT_WORK:
         time.sleep(POLL_S)
     dice = random.Random(seed)
     while (found := asking.next_pair(attempt)) is not None:

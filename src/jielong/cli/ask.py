@@ -114,7 +114,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = (Message("system", arguments.system),) if arguments.system else ()
     conversation = Conversation((*system, Message("user", question)))
-    shown = Shown() if arguments.show else None
+    shown = EventDisplay() if arguments.show else None
 
     async def work() -> tuple[Outcome, Port]:
         """Open the model and its resources, and run the strategy."""
@@ -182,7 +182,7 @@ def _is_one_place() -> bool:
     return os.path.samestat(out, err)
 
 
-class Shown:
+class EventDisplay:
     """A display of a strategy's events on standard error; of calls at the same time, one is shown as it writes and the
     others after.
     """

@@ -134,7 +134,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                 if kept is None:
                     print("(that is longer than this model reads: say it in fewer words)")
                     continue
-                shown = Shown(arguments.thoughts)
+                shown = AnswerDisplay(arguments.thoughts)
                 options = Options(
                     sampling,
                     derive_seed(seed, "turn", turn),
@@ -168,7 +168,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
 
 
 async def _answered(
-    strategy: Strategy, talk: tuple[Message, ...], port: Port, options: Options, shown: Shown
+    strategy: Strategy, talk: tuple[Message, ...], port: Port, options: Options, shown: AnswerDisplay
 ) -> tuple[tuple[Message, ...], Outcome]:
     """Return the answer and the messages that it answers: without the oldest exchanges where a server finds them too
     long.
@@ -184,7 +184,7 @@ async def _answered(
             shown.note("too long for this model: the oldest exchange is left out")
 
 
-class Shown:
+class AnswerDisplay:
     """A display of an answer while it is written; its thoughts in full where they are wanted, else folded to a line.
 
     Searches, findings and tools' answers stand in lines of their own, before the answer where they come before it.

@@ -18,7 +18,7 @@ from jielong.report.draws import percent
 from jielong.runs import is_run
 
 if TYPE_CHECKING:
-    from jielong.generate.together import Asked, Told
+    from jielong.generate.together import ModelAnswer, ModelToAsk
 
 SILENT = ("reward", "control")
 """Stages that end with a model to which nobody puts a question."""
@@ -107,7 +107,7 @@ def _ask(specs: list[str], question: str, max_tokens: int) -> int:
     return 0
 
 
-def _stages(spec: str) -> list[Asked]:
+def _stages(spec: str) -> list[ModelToAsk]:
     """Return the models of a run in the order of its stages; without reward models and the like."""
     from jielong.report.words import ENGLISH
     from jielong.runs import find_model, open_run
@@ -123,7 +123,7 @@ def _stages(spec: str) -> list[Asked]:
     return [_asked(ENGLISH.stage(name), find_model(path, name), is_bare=_is_bare(stages, name)) for name in asked]
 
 
-def _model(spec: str, name: str) -> Asked:
+def _model(spec: str, name: str) -> ModelToAsk:
     """Return a model folder, a run, or a stage of one, under a name."""
     from jielong.opening.ports import folder_of
     from jielong.runs import run_around
@@ -136,12 +136,12 @@ def _model(spec: str, name: str) -> Asked:
     return _asked(name, folder, is_bare=is_bare)
 
 
-def _asked(name: str, folder: Path, *, is_bare: bool) -> Asked:
+def _asked(name: str, folder: Path, *, is_bare: bool) -> ModelToAsk:
     """Make a lazily opened model."""
-    from jielong.generate.together import Asked
+    from jielong.generate.together import ModelToAsk
     from jielong.opening.models import open_engine
 
-    return Asked(name, lambda: open_engine(folder), is_bare)
+    return ModelToAsk(name, lambda: open_engine(folder), is_bare)
 
 
 def _is_bare(stages: Mapping[str, Any], name: str) -> bool:
@@ -151,7 +151,7 @@ def _is_bare(stages: Mapping[str, Any], name: str) -> bool:
     return "start" not in inputs and data in ("tokens", "documents")
 
 
-def _print_answer(told: Told) -> None:
+def _print_answer(told: ModelAnswer) -> None:
     """Print a model's answer, and the likeliest tokens at each place."""
     how = "goes on with the bare question" if told.is_bare else "answers in its chat template"
     print(f"\n{told.name} {how}:\n{told.text.strip()}\n")
@@ -162,7 +162,7 @@ def _print_answer(told: Told) -> None:
         print(f"  {_cell(step.token, TOKEN)}{percent(step.probability):>{PERCENT}}{cells}")
 
 
-def _print_readings(told: Sequence[Told]) -> None:
+def _print_readings(told: Sequence[ModelAnswer]) -> None:
     """Print how each model scores the answer of the last one, where they have the same tokens."""
     last, reading = told[-1], [one for one in told if one.reading]
     others = [one.name for one in told if not one.reading]

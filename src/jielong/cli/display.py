@@ -66,7 +66,11 @@ class Display:
         self._said_s = -math.inf
         self._began_s = clock()
         self._live = (
-            Live(console=self.console, get_renderable=lambda: consoles.Plain(self.panel()), refresh_per_second=4)
+            Live(
+                console=self.console,
+                get_renderable=lambda: consoles.CleanRenderable(self.panel()),
+                refresh_per_second=4,
+            )
             if self.is_live
             else None
         )

@@ -1,4 +1,4 @@
-"""How good a model is at a task, with one strategy or several, and beside other models: `jielong evaluate`.
+"""Measure a model at a task, with one strategy or several, and beside other models: `jielong evaluate`.
 
 Every answer is written down as it comes, so the same command goes on after a kill. Systems are compared on the same items,
 with p corrected for the number of pairs.

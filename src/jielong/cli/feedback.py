@@ -1,4 +1,4 @@
-"""What people thought of answers: told in figures, taken along in a file, brought from one, and deleted."""
+"""Judgements of answers: their figures, export to a file, import from one, and deletion."""
 
 from __future__ import annotations
 

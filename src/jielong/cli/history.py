@@ -74,7 +74,7 @@ class History:
     def _keep(self, question: str, answer: Answer, options: Options, strategy: str) -> None:
         """Add an exchange to the store, and make the talk with the first."""
         from jielong.serve.chats import title_of
-        from jielong.serve.kept import sampling_json, trace_of, usage_json
+        from jielong.serve.stored_answers import sampling_json, trace_of, usage_json
 
         store = self._opened()
         if self._talk is None:

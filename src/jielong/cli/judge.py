@@ -1,4 +1,4 @@
-"""Which of two systems answers better, by a model that reads both answers in both orders: `jielong judge`."""
+"""Compare two systems by a model that reads both answers in both orders: `jielong judge`."""
 
 from __future__ import annotations
 

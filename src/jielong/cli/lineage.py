@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jielong.runs import lineage, open_run
 
     run = open_run(arguments.run)
-    from jielong.stages.telling import settings_in_words  # not before it is known that there is a run
+    from jielong.stages.settings import settings_in_words  # not before it is known that there is a run
 
     print(lineage(run, settings_in_words, shutil.get_terminal_size().columns))
     return 0

@@ -1,8 +1,8 @@
 """Models in and out: `jielong import`, `export`, `push` and `pull`; `extend`, which changes no weight, and `quality`.
 
-What comes in, a GGUF file or a folder in Hugging Face's layout, becomes a model folder as our runs have them: config.json,
-safetensors in float32 and tokenizer.json. What goes out is one of those, or a stage of a run, in that layout or as
-one GGUF file; an adapter goes out merged into its model. `push` and `pull` copy whole folders to and from another folder
+An import is a GGUF file or a folder in Hugging Face's layout and becomes a model folder as in our runs: config.json,
+safetensors in float32 and tokenizer.json. An export is one of those, or a stage of a run, in that layout or as
+one GGUF file; an adapter is merged into its model. `push` and `pull` copy whole folders to and from another folder
 or, as hf:OWNER/NAME, a hub.
 """
 

@@ -95,7 +95,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     import uvicorn
 
     from jielong.serve.access import Access, read_key
-    from jielong.serve.app import Settings, opened
+    from jielong.serve.app import Settings, open_app
     from jielong.serve.bounds import server_options
     from jielong.serve.models import Memory
 
@@ -120,7 +120,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     async def served() -> None:
         """Open the app, print its addresses, and serve."""
-        async with opened(settings, tell=lambda sentence: print(sentence, file=sys.stderr)) as app:
+        async with open_app(settings, tell=lambda sentence: print(sentence, file=sys.stderr)) as app:
             print(f"Serving {', '.join(specs) or arguments.watch}")
             print(f"The page:          {page}")
             print(f"OpenAI's protocol: {address}/v1")

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from jielong.data.forms import Formed, Record, chat_of, is_rating
 from jielong.data.judged import answers_of, is_own, preferences_of, ratings_of
 from jielong.errors import DataError
-from jielong.outside import Line, list_problems, parse_record, parse_records, read_lines
+from jielong.outside import FileRecord, list_problems, parse_record, parse_records, read_lines
 from jielong.records import Conversation, Judgement, Message, Preference, Rating
 from jielong.tokens.chat import texts
 
@@ -61,7 +61,7 @@ class Tally:
     remarks: list[str] = field(default_factory=list)
     encoding: str = "utf-8"
 
-    def note(self, line: Line, formed: Formed[Any]) -> None:
+    def note(self, line: FileRecord, formed: Formed[Any]) -> None:
         """Count a record under its form, and note what is useless, odd or unread in it."""
         self.forms[formed.form] += 1
         if formed.useless:

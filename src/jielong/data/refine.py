@@ -24,7 +24,7 @@ from jielong.records import Document
 
 @dataclass(frozen=True)
 class RefineConfig:
-    """What to keep. `max_repeated_line_pages` is an option: a line that stands on more pages than that is site boilerplate."""
+    """Rules for the pages to keep. A line on more than `max_repeated_line_pages` pages is boilerplate of the site."""
 
     filters: FilterConfig = FilterConfig()
     dedup: DedupConfig = DedupConfig()

@@ -20,7 +20,7 @@ BESIDE = 8
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """How much is done at once. In bfloat16 the products are; norms, softmax and the residual stream stay float32.
+    """The amount of work at once, and its number type. In bfloat16 the products are; norms, softmax and the residual stream stay float32.
 
     A slot costs `length` x 2 x layers x key/value heads x head width numbers of cache, float32 on a CPU and `dtype`
     elsewhere (of a model with 30 layers, 3 heads and width 64: 45 KiB a position, 90 MiB for 2,048), and 12 bytes a

@@ -22,7 +22,7 @@ from jielong.tokens.visible import visible
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelToAsk:
     """A model to ask: its name, a function that opens it, and whether it is a base model."""
 
     name: str
@@ -52,7 +52,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Told:
+class ModelAnswer:
     """The outcome of asking one model; `reading` is None where its tokenizer is not that of the last one."""
 
     name: str
@@ -62,9 +62,9 @@ class Told:
     reading: Reading | None
 
 
-def ask_all(asked: Sequence[Asked], question: str, *, max_tokens: int, num_likeliest: int) -> list[Told]:
+def ask_all(asked: Sequence[ModelToAsk], question: str, *, max_tokens: int, num_likeliest: int) -> list[ModelAnswer]:
     """Ask each model; return answers in their order, each with its reading of the last one's answer."""
-    found: list[Told] = []
+    found: list[ModelAnswer] = []
     last: Tokenizer | None = None
     ids: tuple[int, ...] = ()
     of_last: Tensor | None = None
@@ -81,7 +81,7 @@ def ask_all(asked: Sequence[Asked], question: str, *, max_tokens: int, num_likel
             of_last = own if of_last is None else of_last
             logprobs = own.gather(1, torch.tensor(ids)[:, None]).squeeze(1)
             reading = Reading(tuple(logprobs.tolist()), tuple(divergences(of_last, own)))
-        found.append(Told(one.name, is_bare, text, tuple(_steps(events, tokenizer)), reading))
+        found.append(ModelAnswer(one.name, is_bare, text, tuple(_steps(events, tokenizer)), reading))
     return found[::-1]
 
 

@@ -28,7 +28,7 @@ from jielong.runs import derive_seed
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Which matrices get an adapter, of which rank and strength, and how the frozen ones are kept."""
+    """The matrices that get an adapter, its rank and strength, and the number type of the frozen ones."""
 
     rank: int = 16
     """The rank of the adapter's matrices: how much it can learn."""

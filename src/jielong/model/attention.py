@@ -141,8 +141,8 @@ def attend(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, mask: AttentionMask, 
     blocks = []
     for start in range(0, T, size):
         end = min(start + size, T)
-        mask = mask[:, start:end, :end]
-        blocks.append(_attend_block(q_BTHD[:, start:end], k_BKTD[:, :, :end], v_BKTD[:, :, :end], mask, scale))
+        mask_BTS = mask[:, start:end, :end]
+        blocks.append(_attend_block(q_BTHD[:, start:end], k_BKTD[:, :, :end], v_BKTD[:, :, :end], mask_BTS, scale))
     return torch.cat(blocks, dim=1)
 
 

@@ -36,7 +36,7 @@ from jielong.outside import Fields
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor lies in a file: the `part`-th third of `name`'s last axis, or all of it."""
+    """The place of a tensor in a file: the `part`-th third of `name`'s last axis, or all of it."""
 
     name: str
     part: int | None = None

@@ -21,7 +21,7 @@ from jielong.errors import ConfigError
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """How the frequencies are lowered, in Hugging Face's words.
+    """The scaling of the frequencies for longer texts, in Hugging Face's words.
 
     `linear` and `dynamic` use the first two numbers (`linear` the first alone), `llama3` those with `freq`, `yarn` the
     betas (turns within the original length above which a pair is fast, and below which it is slow) and

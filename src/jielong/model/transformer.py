@@ -50,7 +50,7 @@ class Embedding(nn.Embedding):
     """A table of vectors (count, C)."""
 
     def reset_parameters(self) -> None:
-        """As in `Linear`."""
+        """Draw the weights anew, as `Linear` does."""
         if not self.weight.is_meta:
             super().reset_parameters()
 

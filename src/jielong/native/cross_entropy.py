@@ -13,11 +13,11 @@ from jielong.native.library import library
 def cross_entropy_(
     logits: Tensor, targets: Tensor, weights: Tensor, has_gradient: bool
 ) -> tuple[Tensor, Tensor] | None:
-    """Of rows of `logits` (N, V), return -log softmax at `targets` (N,) int64, (N,) float32, and whether each target is
-    a largest logit.
+    """Return -log softmax of rows of `logits` (N, V) at `targets` (N,) int64, as (N,) float32, and whether each target
+    is a largest logit.
 
-    With `has_gradient` the logits are overwritten with the gradients of `weights` (N,) float32 times the loss. None,
-    and nothing is done, where there is no library, or the logits are neither float32 nor bfloat16 or not on the CPU.
+    With `has_gradient` the logits are overwritten with the gradients of `weights` (N,) float32 times the loss. Returns
+    None, and does nothing, where there is no library, or the logits are neither float32 nor bfloat16 or not on the CPU.
     """
     native = library() if logits.device.type == "cpu" and logits.dtype in (torch.float32, torch.bfloat16) else None
     if native is None:

@@ -1,3 +1,3 @@
-"""From names on a command line to models, ports, tools, libraries, strategies and tasks; questions to a person go
+"""Open models, ports, tools, libraries, strategies and tasks by their names on a command line; questions to a person go
 through functions that are handed in.
 """

@@ -23,7 +23,7 @@ from jielong.records import Conversation, Preference
 from jielong.runs import is_run
 from jielong.tokens.chat import Rendered, render_preference, texts
 from jielong.tokens.tokenizer import Tokenizer, TokenizerConfig, train_tokenizer
-from jielong.use.tools.telling import render_conversation
+from jielong.use.tools.rendering import render_conversation
 
 if TYPE_CHECKING:
     from jielong.model.transformer import ModelConfig

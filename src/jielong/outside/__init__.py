@@ -11,7 +11,7 @@ from __future__ import annotations
 from jielong.outside.encodings import declared_encodings, decode
 from jielong.outside.files import (
     HEAD_BYTES,
-    Line,
+    FileRecord,
     check_file,
     decoded_lines,
     list_problems,
@@ -33,7 +33,7 @@ __all__ = [
     "MAX_DEPTH",
     "MOST",
     "Fields",
-    "Line",
+    "FileRecord",
     "check_file",
     "declared_encodings",
     "decode",

@@ -123,7 +123,7 @@ def read_json_file(path: Path) -> Any:
 
 
 @dataclass(frozen=True)
-class Line:
+class FileRecord:
     """One record of a file: its line (or number in a list), and its data or, where it cannot be read, the problem."""
 
     number: int
@@ -136,7 +136,7 @@ class Line:
         return f"{path}:{self.number}" if self.unit == "line" else f"{path}, {self.unit} {self.number}"
 
 
-def read_lines(path: Path) -> Iterator[Line]:
+def read_lines(path: Path) -> Iterator[FileRecord]:
     """Yield the records of a file: JSON lines, a JSON list, a single object or Parquet, packed or not.
 
     A line that cannot be read is yielded with its problem. DataError for a file that can be read as none of these.
@@ -173,18 +173,18 @@ def _is_whole(first: str) -> bool:
     return False
 
 
-def _read_single_value(path: Path) -> Iterator[Line]:
+def _read_single_value(path: Path) -> Iterator[FileRecord]:
     data = read_json_file(path)
     for number, record in enumerate(data if isinstance(data, list) else [data], start=1):
-        yield Line(number, record, unit="record")
+        yield FileRecord(number, record, unit="record")
 
 
-def _parse_line(number: int, text: str, encoding: str) -> Line:
+def _parse_line(number: int, text: str, encoding: str) -> FileRecord:
     """Parse one line of JSON; the Line holds the data or the problem."""
     try:
-        return Line(number, parse_json(text), encoding=encoding)
+        return FileRecord(number, parse_json(text), encoding=encoding)
     except DataError as error:
-        return Line(number, problem=str(error), encoding=encoding)
+        return FileRecord(number, problem=str(error), encoding=encoding)
 
 
 def decoded_lines(path: Path, head: bytes = b"") -> Iterator[tuple[int, str, str]]:
@@ -238,7 +238,7 @@ def _wide_encoding(head: bytes) -> str:
     return ""
 
 
-def _read_parquet(path: Path) -> Iterator[Line]:
+def _read_parquet(path: Path) -> Iterator[FileRecord]:
     """Yield the records of a Parquet file; DataError where pyarrow is missing or the file is damaged."""
     try:
         from pyarrow import ArrowException, parquet  # late: 40 MB, and few have such files
@@ -255,9 +255,9 @@ def _read_parquet(path: Path) -> Iterator[Line]:
                     try:
                         plain = json.loads(json.dumps(_drop_nulls(record), default=_to_json_value))
                     except DataError as error:
-                        yield Line(number, problem=str(error), unit="record")
+                        yield FileRecord(number, problem=str(error), unit="record")
                     else:
-                        yield Line(number, plain, unit="record")
+                        yield FileRecord(number, plain, unit="record")
     except (ArrowException, OSError) as error:
         raise DataError(f"{path} is a damaged Parquet file ({str(error).splitlines()[0]})") from error
 
@@ -279,7 +279,7 @@ def _to_json_value(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else str(value)
 
 
-def parse_record(line: Line, parse: Callable[[Mapping[str, Any]], T], path: Path) -> T:
+def parse_record(line: FileRecord, parse: Callable[[Mapping[str, Any]], T], path: Path) -> T:
     """Return `parse` of a line's object; DataError names the place where it is wrong, or no object."""
     try:
         if line.problem:
@@ -291,7 +291,9 @@ def parse_record(line: Line, parse: Callable[[Mapping[str, Any]], T], path: Path
         raise DataError(f"{line.where(path)}: {error}") from None
 
 
-def parse_records(lines: Iterator[Line], parse: Callable[[Mapping[str, Any]], T], path: Path, what: str) -> list[T]:
+def parse_records(
+    lines: Iterator[FileRecord], parse: Callable[[Mapping[str, Any]], T], path: Path, what: str
+) -> list[T]:
     """Return `parse` of all records of a file; DataError lists the lines that are wrong, or says that there is no
     `what`.
     """

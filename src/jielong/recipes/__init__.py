@@ -1,7 +1,7 @@
 """Whole roads as compositions of stages, a file each.
 
 A recipe is a file with a function of the file's name, which takes `size` and `seed`, and what it is made of, and returns a
-`Recipe`. Whatever lies in this folder and has such a function is offered by `jielong run`; a file from elsewhere is run by
+`Recipe`. Every such file in this folder is offered by `jielong run`; a file from elsewhere is run by
 its path. Nothing is imported before a recipe is asked for: names and first sentences are read from the files' text.
 """
 

@@ -1,6 +1,6 @@
 """The nouns of the house: plain frozen data that every floor speaks in.
 
-A page becomes a `Document`; a talk is a `Conversation` of `Message`s. What people think of answers is a `Preference`, a
+A page becomes a `Document`; a talk is a `Conversation` of `Message`s. A judgement of answers is a `Preference`, a
 `Rating`, a `Ranking` or a `Demonstration`. A `Request` goes into the engine and a `Sample` comes back; whoever judges, a
 metric, a rule, a reward model or a person, is a `Scorer` and gives a `Score`. All of them go to and from plain dicts (and so
 to JSON) without loss.

@@ -11,7 +11,7 @@ from jielong.errors import ConfigError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn and when to stop.
+    """Settings for drawing the next token and for stopping.
 
     `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and `repetition_penalty` 1 are off. `stop_ids` end a
     sample and stay in it; `stop` are strings that the text layer watches for (the engine knows ids only).
@@ -104,7 +104,7 @@ KEPT_CANDIDATES = 20
 
 @dataclass(frozen=True)
 class Draw:
-    """How one token was drawn: the likeliest candidates, the filters' cuts, the random number and its interval.
+    """The draw of one token: the likeliest candidates, the filters' cuts, the random number and its interval.
 
     `likeliest` are best first, by their probability before the cuts; `rank` is the place of the `taken` id among all, 1
     for the likeliest. `uniform` is the number in [0, 1) that chose it, None at temperature 0, where the likeliest is

@@ -19,7 +19,7 @@ from jielong.records.conversations import Message, known_fields, messages_of, to
 
 @dataclass(frozen=True)
 class AnswerSource:
-    """Where an answer came from: the turn that holds it, the model that wrote it and the tokens as they were drawn."""
+    """The source of an answer: the turn that holds it, the model that wrote it and the tokens as they were drawn."""
 
     turn: str = ""
     model: str = ""

@@ -39,7 +39,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two runs have in common and where they differ; "a" and "b" are the runs in the order they were given."""
+    """The comparison of two runs, with common parts and differences; "a" and "b" are the runs in the order they were given."""
 
     names: tuple[str, str]
     settings: Sequence[tuple[str, str, str]]

@@ -14,10 +14,10 @@ class _PlainText(RenderHook):
     """A render hook that cleans all text that a console prints; colours and movements are rich's own."""
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        return [Plain(renderable) for renderable in renderables]
+        return [CleanRenderable(renderable) for renderable in renderables]
 
 
-class Plain:
+class CleanRenderable:
     """A renderable of rich with its text cleaned."""
 
     def __init__(self, renderable: ConsoleRenderable) -> None:

@@ -1,6 +1,6 @@
 """Every word of the report, in English and Chinese side by side: labels, names, meanings, sentences and units.
 
-A row is a key and the two texts; a text may have places in braces that are filled in. What comes out of a run itself, such as
+A row is a key and the two texts; a text may have places in braces that are filled in. The output of a run itself, such as
 questions, answers and names of stages in brackets, is the same in both languages.
 """
 

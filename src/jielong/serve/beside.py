@@ -1,4 +1,4 @@
-"""Computations beside the engines of a server: they take a thread of their own, and leave nothing that slows an engine down."""
+"""Computations beside the engines of a server: on a thread of their own, leaving nothing that slows an engine down."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ async def computed(work: Callable[[], T]) -> T:
     """Return the result of `work`, which computes with torch on a thread beside the event loop."""
 
     def run() -> T:
+        """Do the work, then end the threads that torch has started for it."""
         try:
             return work()
         finally:

@@ -22,7 +22,7 @@ from jielong.use.port import Ask, Options
 from jielong.use.strategy import run
 from jielong.use.tools.calculator import CALCULATOR, calculate
 from jielong.use.tools.loop import Tools
-from jielong.use.tools.telling import describe_tools
+from jielong.use.tools.rendering import describe_tools
 from jielong.worlds.sums.items import CALL_KINDS, LANGS, NO_CALL_KINDS, Item, conversations, questions_of
 
 

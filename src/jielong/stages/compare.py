@@ -37,7 +37,7 @@ Measure = Callable[[LanguageModel], dict[str, float]]
 
 @dataclass(frozen=True)
 class CompareStage(Stage):
-    """What an adapter changed, on held-out data and in texts. Inputs: adapter, base, tokenizer, data.
+    """Compare an adapter with its base, on held-out data and in texts. Inputs: adapter, base, tokenizer, data.
 
     The base may be an earlier state of the adapter. The adapter is put into the run's folder, and with `merge` the model that it makes too.
     """

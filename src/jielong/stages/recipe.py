@@ -2,7 +2,7 @@
 
 A recipe function returns a `Recipe`; `--set sft.loop.steps=50` gives a changed copy; the fingerprint of a stage covers its
 whole config, its parents' fingerprints and its version, so a stage is run again exactly when something that decides its
-result has changed. What a stage gets when it runs is its `Context`.
+result has changed. A stage gets a `Context` when it runs.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from jielong.stages.recipe import Context
 from jielong.tokens.chat import Rendered, RenderedAnswer, RenderedPair, render_preference, render_prompt, render_rating
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.sources import Holds, Part, Prompt
-from jielong.use.tools.telling import fit_template, render_conversation, tools_in
+from jielong.use.tools.rendering import fit_template, render_conversation, tools_in
 
 
 @dataclass
@@ -28,7 +28,7 @@ class FolderMaterial:
     def tokens(self, part: Part) -> Shards:
         return Shards(self.folder / part)
 
-    def talks(self, part: Part) -> list[Rendered]:
+    def rendered_chats(self, part: Part) -> list[Rendered]:
         """Render the chats of a part; those that the chat template refuses are noted, DataError where all are."""
         file = self._file(part)
         talks = []

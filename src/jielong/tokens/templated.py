@@ -6,7 +6,7 @@ when the ordinary text around is encoded. So a template may trim or move what pe
 turn. The assistant's own messages may hold the marks that are not flagged special, such as <think>, because it writes
 those itself.
 
-What is trained follows from prefixes: the text up to an answer, with the answer's header, and the text up to its end must
+Prefixes decide which ids are trained: the text up to an answer, with the answer's header, and the text up to its end must
 both begin the text of the whole conversation. A template that writes earlier turns anew is refused for training.
 """
 

@@ -1,4 +1,4 @@
-"""From scores to advantages: how much better each token of a sample was than expected.
+"""Advantages from scores: how much better each token of a sample was than expected.
 
 All streams are (B, T), column t speaking about the token that was drawn there; the mask is 1 on tokens that the policy
 wrote. Between two of them may lie tokens that it did not write (a tool's result): value and advantage pass over those as

@@ -27,7 +27,7 @@ from jielong.train.sources import CHECK_ROWS, Feed, Part, RowsConfig, SourceCont
 
 @dataclass(frozen=True)
 class AnswersConfig(RowsConfig):
-    """How single answers become steps: `rows_per_step` of them, each a row of at most `length` tokens."""
+    """Settings for steps of single answers: `rows_per_step` of them, each a row of at most `length` tokens."""
 
     def build(self, context: SourceContext) -> Feed:
         """Build steps of the material's answers; DataError where they are all desirable or all undesirable."""
@@ -93,7 +93,7 @@ class AnswersConfig(RowsConfig):
 
 @dataclass(frozen=True)
 class MarksConfig(AnswersConfig):
-    """How marked answers become steps of a reward model: `rows_per_step` of them, each a row of at most `length` tokens."""
+    """Settings for steps of a reward model on marked answers: `rows_per_step` of them, each a row of at most `length` tokens."""
 
     def build(self, context: SourceContext) -> Feed:
         """Build steps of the material's answers."""

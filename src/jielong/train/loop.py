@@ -54,7 +54,7 @@ class Check:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long a stage trains, what of each step is written down, and when training has diverged."""
+    """The length of a training, the log of its steps, and the limits past which it has diverged."""
 
     steps: int = 100
     """Optimizer steps: how long the stage trains."""

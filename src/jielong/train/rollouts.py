@@ -38,7 +38,7 @@ from jielong.train.sources import Feed, Prompt, SourceConfig, SourceContext
 
 @dataclass(frozen=True)
 class RolloutConfig(SourceConfig):
-    """What one rollout is and how often it is gone through; `prompts * group_size` samples are generated."""
+    """The size of a rollout and the number of passes over it; `prompts * group_size` samples are generated."""
 
     algorithm: Literal["ppo", "grpo"] = "ppo"
     """ppo has a critic and generalised advantages, grpo compares the samples of a prompt with each other."""

@@ -51,7 +51,7 @@ class Material(Protocol):
     @property
     def notes(self) -> Sequence[str]: ...
     def tokens(self, part: Part) -> Tokens: ...
-    def talks(self, part: Part) -> list[Rendered]: ...
+    def rendered_chats(self, part: Part) -> list[Rendered]: ...
     def pairs(self, part: Part) -> list[RenderedPair]: ...
     def answers(self, part: Part) -> list[RenderedAnswer]: ...
     def prompts(self) -> list[Prompt]: ...
@@ -115,7 +115,7 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class RowsConfig(SourceConfig):
-    """How token rows become steps: `rows_per_step` rows of `length` positions, `micro_rows` at a time."""
+    """Settings for steps of token rows: `rows_per_step` rows of `length` positions, `micro_rows` at a time."""
 
     length: int = 256
     """Tokens of a row: how far the model looks back while it is trained."""
@@ -162,7 +162,7 @@ class RowsConfig(SourceConfig):
         """Build rows of packed conversations in which the assistant's turns are trained."""
 
         def packed(part: Part) -> PackedChats:
-            return PackedChats(context.material.talks(part), **self._rows(context))
+            return PackedChats(context.material.rendered_chats(part), **self._rows(context))
 
         train = packed("train")
         fit, notes = train.fit, []

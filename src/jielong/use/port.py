@@ -19,7 +19,7 @@ from jielong.tokens.chat import parse, parse_text, render_prompt
 from jielong.tokens.stream import TextStream, cut_at_stop
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.use.thoughts import ThoughtSplitter, split_thoughts
-from jielong.use.tools.telling import fit_template
+from jielong.use.tools.rendering import fit_template
 from jielong.use.tools.tool import Tool
 from jielong.use.writing import InLoop, Writer
 

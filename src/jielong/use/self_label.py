@@ -40,7 +40,7 @@ class Labeller(Completes, Scores, Protocol):
 
 @dataclass(frozen=True)
 class Labelling:
-    """How calls are looked for: at `places` of a text at most, each more likely than `least_probability`, `draws` calls.
+    """The search for useful calls: at `places` of a text at most, each more likely than `least_probability`, `draws` calls.
 
     `where` is a regular expression of the places that are looked at; each costs a reading of prompt and text. A call is kept
     when it lowers the weighted loss of what follows by `threshold` nats or more.

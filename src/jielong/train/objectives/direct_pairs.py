@@ -33,7 +33,7 @@ class Pairs:
     label: Tensor
     reference: Tensor | None = None
 
-    def means(self) -> tuple[Tensor, Tensor]:
+    def mean_logprobs(self) -> tuple[Tensor, Tensor]:
         """Return the log-probability per token of both answers, (P,) each."""
         chosen, rejected = (self.logprobs / self.num_tokens.clamp(min=1)).unbind(1)
         return chosen, rejected
@@ -112,7 +112,7 @@ class SimPOConfig(PairConfig):
         at_least(self, 0, "gamma")
 
     def losses(self, pairs: Pairs) -> PairLosses:
-        return simpo(*pairs.means(), beta=self.beta, gamma=self.gamma, label=pairs.label)
+        return simpo(*pairs.mean_logprobs(), beta=self.beta, gamma=self.gamma, label=pairs.label)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class ORPOConfig(PairConfig):
         at_least(self, 0, "weight")
 
     def losses(self, pairs: Pairs) -> PairLosses:
-        return orpo(*pairs.means(), weight=self.weight, label=pairs.label)
+        return orpo(*pairs.mean_logprobs(), weight=self.weight, label=pairs.label)
 
 
 class FromPairs:

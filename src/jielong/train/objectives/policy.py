@@ -27,7 +27,7 @@ Aggregation = Literal["dapo", "grpo", "dr_grpo"]
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """How the clipped policy gradient is made.
+    """Settings of the clipped policy gradient.
 
     `aggregation`: "dapo" is the mean over all tokens of the step (PPO's too), "grpo" the mean per sequence and then over
     sequences, "dr_grpo" the sum divided by sequences * the longest a sample may be (its advantages also want

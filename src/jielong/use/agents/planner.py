@@ -1,7 +1,7 @@
 """An agent that breaks a goal into tasks and works through them.
 
 It makes a list of tasks, has the first one done, looks at the result, and says what is still to do; in the end it answers
-from the results. What made the first agents of this kind (AutoGPT, BabyAGI) run in circles is ruled out: they had no notion
+from the results. The first agents of this kind (AutoGPT, BabyAGI) ran in circles: they had no notion
 of done, gave themselves the same task again, and nothing stopped them. Here the agent can say that it is finished, a
 task or a result that comes again is found by comparing texts, and the number of tasks is bounded, as are tokens by the
 budget. Why it stopped is part of its notes.

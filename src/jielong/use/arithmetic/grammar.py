@@ -1,4 +1,4 @@
-"""From tokens to a tree. The grammar, where "beside" is a product without a sign, as in 3(4+5) and 2 pi:
+"""Parse tokens into a tree. The grammar, where "beside" is a product without a sign, as in 3(4+5) and 2 pi:
 
     sum     = product { ("+" | "-") product }                        a bare percentage is added to nothing but 1
     product = beside { ("*" | "/" | "//" | "%" | mod | of) beside }  from left to right
@@ -18,7 +18,7 @@ from fractions import Fraction
 
 from jielong.errors import DataError, did_you_mean
 from jielong.use.arithmetic.literals import is_scaled
-from jielong.use.arithmetic.saying import ROOTS, check_said, power_is_unclear
+from jielong.use.arithmetic.saying import ROOTS, check_said, mod_is_unclear, power_is_unclear
 from jielong.use.arithmetic.tokens import UNDERSTOOD, Arities, Token, tokens
 from jielong.use.arithmetic.tree import (
     Binary,
@@ -37,8 +37,7 @@ from jielong.use.arithmetic.tree import (
 MAX_DEPTH = 50
 CONSTANTS = {"pi": "pi", "π": "pi", "e": "e"}
 ANGLES = ("sin", "cos", "tan")
-WRAPPERS = ("calculator", "calculate")
-"""Names of the tool itself, around the expression."""
+WRAPPERS = ("calculator", "calculate")  # names of the tool itself, around the expression
 
 
 def parse(text: str, arities: Arities) -> Node:
@@ -47,7 +46,7 @@ def parse(text: str, arities: Arities) -> Node:
 
 
 class _Parser:
-    """A recursive descent parser over tokens."""
+    """A recursive descent parser over tokens, with a method for each rule of the grammar above."""
 
     def __init__(self, text: str, arities: Arities) -> None:
         self.text, self.arities = text, arities
@@ -111,12 +110,11 @@ class _Parser:
                     "write 100 * (1 + 10%) or 100 + (10%)"
                 )
             if any(isinstance(n, Binary) and n.sign == "mod" for n in (left, right)):
-                raise _mod_is_unclear()
+                raise mod_is_unclear()
             left = Binary(sign.kind, left, right)
         return left
 
     def product(self) -> Node:
-        """Parse a product of factors, with its signs and words."""
         left = self.beside("")
         while sign := self.sign_of_product():
             taken = self.take()
@@ -124,7 +122,7 @@ class _Parser:
                 raise DataError(f"{taken.text!r} stands behind a percentage or a fraction alone, as in 15% of 80")
             right = self.beside(sign)
             if isinstance(left, Binary) and left.sign != "^" and not left.is_closed and "mod" in (sign, left.sign):
-                raise _mod_is_unclear()
+                raise mod_is_unclear()
             if sign == "%" and isinstance(right, Percent):
                 raise DataError("a remainder by a percentage is read in two ways; write brackets, as in 9 % (4%)")
             left = Binary("*" if sign == "of" else sign, left, right)
@@ -176,7 +174,6 @@ class _Parser:
     # --- signs, powers and what stands behind a number
 
     def signed(self) -> Node:
-        """Parse signs and the power behind them."""
         begin, is_negative = self.at, False
         while self.next.kind in ("+", "-", "negative"):
             is_negative ^= self.take().kind != "+"
@@ -192,7 +189,6 @@ class _Parser:
         return not isinstance(node, Group) and any(said)
 
     def power(self) -> Node:
-        """Parse a power, from right to left."""
         base = self.postfix()
         if self.next.kind != "^":
             return base
@@ -290,7 +286,6 @@ class _Parser:
     # --- operands
 
     def operand(self) -> Node:
-        """Parse a number, a bracket, a root, a constant or a function."""
         token = self.next
         if token.kind == "number":
             return self.number()
@@ -403,7 +398,3 @@ class _Parser:
         if token.kind == ",":
             return DataError("a comma outside of a call; write decimals with a point: 1234.5")
         return DataError(f"{self.text!r} is no expression; write it like (12 + 3.5) * 7 / 2")
-
-
-def _mod_is_unclear() -> DataError:
-    return DataError("mod beside another operation is read in two ways; write brackets, as in (17 mod 5) + 1")

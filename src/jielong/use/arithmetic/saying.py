@@ -41,3 +41,8 @@ def power_is_unclear() -> DataError:
     return DataError(
         "a power, root or share is read in two ways there; write brackets, as in (2^3)^2, -(3^2) or (-3)^2"
     )
+
+
+def mod_is_unclear() -> DataError:
+    """Return the error for mod beside another operation."""
+    return DataError("mod beside another operation is read in two ways; write brackets, as in (17 mod 5) + 1")

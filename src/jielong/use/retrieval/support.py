@@ -76,7 +76,7 @@ def is_supported(sentence: str, question: str, passage: str, source: str = "", k
     answers = False
     for clause in clauses(sentence):
         new = _claimed(clause, question, kind)
-        if not new.asked:
+        if not new.all_terms:
             continue
         holding = [i for i, s in enumerate(statements) if s.denies == is_denial and _holds(s, new)]
         if not holding:
@@ -101,7 +101,7 @@ def _answering(
 
 def says_something(sentence: str, question: str) -> bool:
     """Whether a sentence holds a word that the question has not, or answers it with yes or no in its words."""
-    return bool(_claimed(sentence, question, _kind_of(question)).asked)
+    return bool(_claimed(sentence, question, _kind_of(question)).all_terms)
 
 
 def nearest(question: str, passages: Sequence[tuple[str, str]]) -> tuple[int, str] | None:
@@ -110,7 +110,7 @@ def nearest(question: str, passages: Sequence[tuple[str, str]]) -> tuple[int, st
 
     Headings and earlier sentences of the paragraph may hold some of them; those of the sentence itself count twice.
     """
-    asked = words_of(question).asked
+    asked = words_of(question).all_terms
     best: tuple[float, int, str] | None = None
     for index, (text, source) in enumerate(passages):
         title = words_of(title_of(source)).held
@@ -130,7 +130,7 @@ def _claimed(sentence: str, question: str, kind: str) -> Words:
     share.
     """
     new = _beyond(sentence, question)
-    return words_of(sentence) if kind == "yes or no" and not new.asked else new
+    return words_of(sentence) if kind == "yes or no" and not new.all_terms else new
 
 
 def _beyond(sentence: str, question: str) -> Words:
@@ -150,9 +150,9 @@ def _about(question: str, statements: Sequence[Statement]) -> frozenset[str]:
 
     Such a noun says of which kind the answer is: "Which fuel does the car take?" is answered by "The car takes diesel."
     """
-    asked = words_of(question).asked
+    asked = words_of(question).all_terms
     noun = _WHICH.search(question)
-    rest = asked - words_of(noun[1]).asked if noun else asked
+    rest = asked - words_of(noun[1]).all_terms if noun else asked
     has_noun = any(share(asked - rest, s.context) > 0 for s in statements)
     return rest if rest and not has_noun and any(share(rest, s.context) == 1 for s in statements) else asked
 

@@ -64,7 +64,7 @@ class Words:
         return self.numbers | self.names | self.plain | self.bigrams
 
     @cached_property
-    def asked(self) -> frozenset[str]:
+    def all_terms(self) -> frozenset[str]:
         """Return everything that is looked for, a run of Chinese as one."""
         return self.numbers | self.names | self.plain | self.runs
 

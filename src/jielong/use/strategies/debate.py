@@ -27,7 +27,7 @@ def speaker(number: int, ask: Ask, others: Sequence[Ask]) -> Ask:
 
 @dataclass(frozen=True)
 class Debate(Strategy):
-    """What a judge decides between two sides (multi-agent debate, Liang et al. 2023, arXiv 2305.19118).
+    """The decision of a judge between two sides (multi-agent debate, Liang et al. 2023, arXiv 2305.19118).
 
     One side answers, the other one objects, and they reply to each other for at most `rounds` rounds. After each of them
     the judge gives the answer or lets them go on; after the last one it must decide. Of `others`, the first is
@@ -75,7 +75,7 @@ class Debate(Strategy):
 
 @dataclass(frozen=True)
 class Discuss(Strategy):
-    """What most of `copies` say after `rounds` of reading each other (Du et al. 2023, arXiv 2305.14325)."""
+    """The majority of `copies` after `rounds` of reading each other (Du et al. 2023, arXiv 2305.14325)."""
 
     copies: int = 3
     rounds: int = 2

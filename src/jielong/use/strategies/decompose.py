@@ -1,4 +1,4 @@
-"""From the easiest to the whole (least-to-most prompting, Zhou et al. 2022, arXiv 2205.10625).
+"""Answer the easiest part first and the whole last (least-to-most prompting, Zhou et al. 2022, arXiv 2205.10625).
 
 The model first says which simpler questions come before the question. They are answered one after the other, each with
 all earlier answers before it, and at the end the question itself. Where a strategy follows, as in `decompose+vote:n=5`,

@@ -38,7 +38,7 @@ _COMPARED = 5
 
 @dataclass(frozen=True)
 class Reading:
-    """How documents are presented to a model: how many passages, in which prompt, and the abilities it can be trusted
+    """The presentation of documents to a model: the number of passages, the prompt, and the abilities it can be trusted
     with.
     """
 
@@ -77,7 +77,7 @@ class FromLibrary(Strategy):
         question, found = await self._found(conversation, ask, options)
         passages = [p for p in found if p.score >= self.threshold]
         for number, passage in enumerate(passages, start=1):
-            text = f"[{number}] {passage.where} ({passage.score:.2f}): {shown(passage.text)}"
+            text = f"[{number}] {passage.where} ({passage.score:.2f}): {shorten_to_line(passage.text)}"
             note(text, passage=passage, number=number, query=question)
         if not passages and not asks(said):
             note("nothing is found, and nothing was asked: the model answers without documents")
@@ -127,7 +127,7 @@ class FromLibrary(Strategy):
             written = await self._rewritten(conversation, ask, options)
             if written:
                 question, queries = written, (written,)
-        own, joined = words_of(said).asked, list[Passage]()
+        own, joined = words_of(said).all_terms, list[Passage]()
         for query in queries:
             note(f"searched for: {query}")
             joined += await self.library.search(query, max(k, _COMPARED))
@@ -243,7 +243,7 @@ def with_passages(question: str, passages: Sequence[str], template: str = "libra
     return fill(template, language_of(question), passages=numbered, question=question)
 
 
-def shown(text: str, width: int = 80) -> str:
+def shorten_to_line(text: str, width: int = 80) -> str:
     """Return the beginning of a text in one line."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"

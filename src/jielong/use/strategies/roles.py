@@ -53,7 +53,7 @@ class Dera(Strategy):
 
 @dataclass(frozen=True)
 class Team(Strategy):
-    """What the last of several roles says; each reads all that was said before.
+    """The words of the last of several roles; each reads all that was said before.
 
     `roles` is a file with a line for each turn, "name: what this role does"; without it an analyst, a writer and a critic
     work, and the writer ends. A name that comes again is the same model again.

@@ -27,7 +27,7 @@ _LEAST_KEPT = 0.5
 
 @dataclass(frozen=True)
 class StoryPlan:
-    """What a story keeps to: the setting, the characters (a line each), and a line for each part."""
+    """The plan of a story: the setting, the characters (a line each), and a line for each part."""
 
     setting: str
     characters: tuple[str, ...]

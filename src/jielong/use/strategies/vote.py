@@ -19,7 +19,7 @@ from jielong.use.strategy import Strategy, as_far_as_it_goes
 class Vote(Strategy):
     """The answer that most of `n` samples agree on, told apart by `answers.groups`; of a tie, the one that came first.
 
-    Samples are drawn at `temperature`: greedy ones would all be the same. What is given is the whole text of the first
+    Samples are drawn at `temperature`: greedy ones would all be the same. The result is the whole text of the first
     sample with the winning answer.
     """
 

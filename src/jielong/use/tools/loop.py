@@ -2,7 +2,7 @@
 
 Stops are the number of rounds and the third time of one and the same call, after which the model is asked once more without
 tools, and the budget of the ledger. A tool that changes
-something is run only after a person has said yes to exactly that call. What tools say goes to the model as data (`guard`).
+something is run only after a person has said yes to exactly that call. Output of tools goes to the model as data (`guard`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from jielong.use.port import Answer, Ask, Options
 from jielong.use.strategy import Strategy
 from jielong.use.tools.guard import guard_text, new_key
 from jielong.use.tools.reading import with_calls
+from jielong.use.tools.rendering import calls_in_words, describe_tools, in_a_line
 from jielong.use.tools.spoken import without_calls
-from jielong.use.tools.telling import calls_in_words, describe_tools, in_a_line
 from jielong.use.tools.tool import Arguments, Tool, by_name, one_line
 
 Approve = Callable[[Tool, Arguments], Awaitable[bool]]

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from jielong.config import at_least
 from jielong.errors import ConfigError
-from jielong.use.tools.inside import Refused, packed, unpacked, wanted
+from jielong.use.tools.inside import Refused, names_taken, pack_value, unpack_value
 from jielong.use.tools.tool import Arguments, Tool, shortened
 
 MAX_OUTPUT = 20_000
@@ -87,7 +87,7 @@ class Monty:
             across = _Across(theirs, printed, self.seconds)
             try:
                 theirs.feed_run(program, print_callback=printed)
-                values = across.values(wanted(tests))
+                values = across.values(names_taken(tests))
                 ours.feed_run(across.functions, external_lookup={"_across": across.call}, print_callback=printed)
                 ours.feed_run(tests, inputs=values, external_lookup={"_across": across.call}, print_callback=printed)
             except (monty.MontyError, SyntaxError, ValueError) as error:
@@ -183,7 +183,7 @@ class _Across:
                 f"a {type(things[-1]).__name__} does not go between a program and its tests: only plain data does"
             )
 
-        return unpacked(packed(value, refuse), refuse)
+        return unpack_value(pack_value(value, refuse), refuse)
 
 
 def _words(error: Any) -> str:

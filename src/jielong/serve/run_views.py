@@ -1,4 +1,4 @@
-"""Runs as the page shows them: stages, curves, samples, and what is new since the last look."""
+"""Runs for the page: stages, curves, samples, and news since the last look."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Points = list[list[float]]
 
 
 def runs_json(root: Path) -> list[dict[str, Any]]:
-    """All runs of a folder, the one that changed last first; those that cannot be read are left out."""
+    """List all runs of a folder, the last changed first; those that cannot be read are left out."""
     found = []
     for path in reversed(runs_in(root)):
         with contextlib.suppress(JielongError):
@@ -30,7 +30,7 @@ def runs_json(root: Path) -> list[dict[str, Any]]:
 
 
 def head_json(run: Run) -> dict[str, Any]:
-    """A run in a line of a list."""
+    """Return a run's line in a list."""
     record = run.record
     is_at_work = run.is_at_work
     stages = [_stage_json(run, name, record["stages"].get(name, {})) for name in _order(record)]
@@ -57,6 +57,7 @@ def _order(record: Mapping[str, Any]) -> list[str]:
 
 
 def _stage_json(run: Run, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a stage: its kind, state and progress."""
     metrics = run.stage_path(name) / "metrics.jsonl"
     is_done = "done" in entry and entry["done"] == entry.get("fingerprint")
     state = "finished" if is_done else "stopped" if entry else "waiting"
@@ -76,6 +77,7 @@ def _steps_of(config: Mapping[str, Any]) -> int:
 
 
 def _last_step(metrics: Path) -> int:
+    """Return the last step in a stage's metrics, 0 where there is none."""
     with contextlib.suppress(JielongError):
         records = read_metrics(metrics)
         return int(records[-1].get("step", 0)) if records else 0
@@ -83,7 +85,7 @@ def _last_step(metrics: Path) -> int:
 
 
 def run_json(run: Run) -> dict[str, Any]:
-    """A run whole: its stages with curves and samples, and the family tree."""
+    """Return a run whole: its stages with curves and samples, and the family tree."""
     head, record = head_json(run), run.record
     entries, samples = record["stages"], watching.samples_of(run.path)
     for stage in head["stages"]:
@@ -97,7 +99,7 @@ def run_json(run: Run) -> dict[str, Any]:
 
 
 def curves(metrics: Path, after: int = -1) -> dict[str, Points]:
-    """Each measure as points of step and value, at most `MOST_POINTS` of them, of steps beyond `after`."""
+    """Return each measure as points of step and value, at most `MOST_POINTS` of them, of steps beyond `after`."""
     if not metrics.exists():
         return {}
     found: dict[str, Points] = {}
@@ -109,10 +111,11 @@ def curves(metrics: Path, after: int = -1) -> dict[str, Points]:
             for name, value in record.items():
                 if name not in NOT_CURVES and is_number(value) and math.isfinite(value):
                     found.setdefault(name, []).append([step, value])
-    return {name: _thinned(points) for name, points in found.items() if len(points) > 1 or after >= 0}
+    return {name: _thin_out(points) for name, points in found.items() if len(points) > 1 or after >= 0}
 
 
-def _thinned(points: Points) -> Points:
+def _thin_out(points: Points) -> Points:
+    """Keep every n-th point and the last."""
     if len(points) <= MOST_POINTS:
         return points
     stride = math.ceil(len(points) / MOST_POINTS)
@@ -121,7 +124,7 @@ def _thinned(points: Points) -> Points:
 
 
 class News:
-    """What has changed in a run since the last look. A file is read again only after it was written to.
+    """The changes of a run since the last look. A file is read again only after it was written to.
 
     The first look tells the states and samples of all stages, and no points: the page has them from opening the run.
     """
@@ -135,7 +138,7 @@ class News:
         self._last = {name: _last_step(file) for name, file in metrics.items() if file.exists()}
 
     def look(self) -> list[tuple[str, dict[str, Any]]]:
-        """Events as (name, data): new "metrics", "samples" and "stage"."""
+        """Return events as (name, data): new "metrics", "samples" and "stage"."""
         found: list[tuple[str, dict[str, Any]]] = []
         stages = head_json(self._run)["stages"]
         samples = self._new_samples([stage["name"] for stage in stages])
@@ -154,7 +157,7 @@ class News:
         return found
 
     def _new_samples(self, stages: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        """All samples of the stages that have new ones."""
+        """Return all samples of the stages that have new ones."""
         if not self._is_changed(self._run.path / watching.FILE):
             return {}
         rows = watching.samples_of(self._run.path)
@@ -164,7 +167,7 @@ class News:
         return new
 
     def _is_changed(self, file: Path) -> bool:
-        """Whether a file is there and was written to since it was asked for last."""
+        """Whether a file exists and was written to since the last call."""
         if not file.exists():
             return False
         written = file.stat().st_mtime_ns

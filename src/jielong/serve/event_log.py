@@ -14,7 +14,7 @@ Told = tuple[int, str, Any]
 
 
 class Log:
-    """Events in order. Followers wait for the next one, and nobody waits for them."""
+    """A log of events in order. Followers wait for the next one, and nobody waits for them."""
 
     def __init__(self) -> None:
         self._events: list[Told | None] = []
@@ -33,12 +33,12 @@ class Log:
         self._wake()
 
     def end(self) -> None:
-        """Say that nothing more comes."""
+        """Close the log: nothing more comes."""
         self._is_over = True
         self._wake()
 
     async def follow(self, after: int = -1) -> AsyncIterator[Told]:
-        """The events after number `after`, those of before and those to come, until the end."""
+        """Yield the events after number `after`, past ones and those to come, until the end."""
         at = max(0, after + 1)
         while True:
             news = self._news

@@ -1,4 +1,4 @@
-"""Answers as they are kept: by whom they were written, how each token was drawn, and what they cost."""
+"""Answers in the form in which they are stored: sampling, cost, and the trace of each token's draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of ours, and of the framework, as refusals: each has a status of HTTP and one sentence."""
+"""Error handlers: our errors, and the framework's, as refusals with a status of HTTP and one sentence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ HUNG_UP = 499
 
 
 def refused_of(error: JielongError) -> Refused:
-    """An error of ours as a client is told it: what it sent is to blame, or a server behind this one, or this machine."""
+    """Turn one of our errors into a refusal, by whose fault it is: the client's, a server's behind this one, or this
+    machine's.
+    """
     if isinstance(error, Refused):
         return error
     if isinstance(error, NotFoundError):
@@ -61,11 +63,11 @@ async def _answer_ours(request: Request, error: Exception) -> Response:
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return await answer_refused(request, _told(error.errors()))
+    return await answer_refused(request, _first_fault(error.errors()))
 
 
-def _told(errors: Any) -> Refused:
-    """The first fault of a request's fields, in a sentence."""
+def _first_fault(errors: Any) -> Refused:
+    """Describe the first fault of a request's fields in a sentence."""
     first = errors[0] if errors else {"msg": "the request cannot be read", "loc": ()}
     places = [str(part) for part in first.get("loc", ()) if part not in ("body", "query", "path")]
     param = ".".join(places)
@@ -74,6 +76,7 @@ def _told(errors: Any) -> Refused:
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
+    """Turn an HTTP error of the framework into a refusal."""
     assert isinstance(error, HTTPException)
     told = {404: f"there is nothing at {request.url.path}", 405: f"{request.method} is not allowed here"}
     status = error.status_code
@@ -82,7 +85,7 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 
 
 async def _answer_nobody(request: Request, error: Exception) -> Response:
-    """The client went away while its request was read: nobody hears this, and nothing is wrong here."""
+    """Answer a client that went away while its request was read: nobody hears this, and nothing is wrong here."""
     return Response(status_code=HUNG_UP)
 
 

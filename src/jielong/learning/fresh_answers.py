@@ -1,4 +1,4 @@
-"""Fresh answers of a model to many prompts at once, kept in a file as soon as they are there."""
+"""Fresh answers of a model to many prompts at once, stored in a file as soon as they are written."""
 
 from __future__ import annotations
 
@@ -32,15 +32,18 @@ class Written:
 
 
 class Writer:
-    """One model, opened when it is first needed and closed by letting go of it."""
+    """A model that is opened when it is first needed, and closed by dropping it."""
 
     def __init__(self, folder: Path, longest: int, tell: Callable[[int], None]) -> None:
-        """`longest` is of prompt and answer together, in tokens; `tell` hears how many more answers there are."""
+        """Remember the model; `longest` bounds prompt and answer together, in tokens; `tell` is called with numbers of
+        new answers.
+        """
         self._folder, self._longest, self._tell = folder, longest, tell
         self._port: LocalPort | None = None
 
     @property
     def port(self) -> LocalPort:
+        """Open the model at the first use."""
         if self._port is None:
             engine, tokenizer = open_engine(self._folder, slots=SLOTS, length=self._longest)
             self._port = LocalPort(engine, tokenizer)
@@ -49,9 +52,9 @@ class Writer:
     def answers(
         self, file: Path, prompts: Sequence[Texts], max_tokens: int, *, temperature: float, seed: int
     ) -> list[Written]:
-        """An answer to each prompt, in order; a prompt that leaves no room for one is passed over.
+        """Answer each prompt, in order; a prompt that leaves no room for an answer is skipped.
 
-        What `file` holds is taken from there, where it is about the same prompts.
+        Answers in `file` are reused, where it is about the same prompts.
         """
         asked = digest([[[m.role, m.text] for m in prompt] for prompt in prompts])
         about = {"of": asked, "max_tokens": max_tokens, "temperature": temperature, "seed": seed}
@@ -75,6 +78,7 @@ class Writer:
 
 
 def _kept(file: Path, about: dict[str, object]) -> list[Written] | None:
+    """Load stored answers; None where they are damaged or about other prompts."""
     try:
         record = read_json(file)
         if {name: record.get(name) for name in about} != about:

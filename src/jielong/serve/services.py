@@ -1,4 +1,4 @@
-"""The objects that all routes share: models, store, library, queues, metrics."""
+"""The services that all routes share: models, store, library, queues, metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jielong.serve.answering import Handed
+from jielong.serve.answering import ServerResources
 from jielong.serve.chats import Chats
 from jielong.serve.judging import Judging
 from jielong.serve.learning import Learning
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Hall:
-    """Everything behind the doors of one server."""
+class Services:
+    """All services of one server."""
 
     models: Models
     store: Store
     chats: Chats
-    handed: Handed
+    handed: ServerResources
     limits: Limits
     metrics: Metrics
     learning: Learning
@@ -46,7 +46,7 @@ class Hall:
 
     @property
     def library(self) -> Library | None:
-        """The library that was handed to the server, if any."""
+        """Return the server's library, if any."""
         found: Library | None = self.handed.given.get("library")
         return found
 
@@ -61,7 +61,7 @@ class Hall:
 
     @asynccontextmanager
     async def asking(self, model: str, work: int) -> AsyncIterator[None]:
-        """While a request of a client is answered: it waits for its turn, or is refused at once. `work` is in tokens."""
+        """Hold a place in the queue while a client's request is answered, or refuse it at once. `work` is in tokens."""
         if model not in self.queues:
             self.queues[model] = WorkQueue(self.limits)
         with self.metrics.asking(model):
@@ -69,7 +69,7 @@ class Hall:
                 yield
 
 
-def hall_of(request: Request) -> Hall:
-    """The hall of the app that a request came to."""
-    found: Hall = request.app.state.hall
+def services_of(request: Request) -> Services:
+    """Return the services of the app that a request came to."""
+    found: Services = request.app.state.services
     return found

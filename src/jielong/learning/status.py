@@ -1,4 +1,4 @@
-"""What the files of attempts say, as JSON for whoever watches."""
+"""The status of attempts as JSON for the page and the command line, read from their files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BEGINS_S = 20.0
 
 
 def supply_json(judgements: Sequence[Judgement]) -> dict[str, Any]:
-    """What there is to learn from, whether it is enough, and by which method it would be learned, or why not."""
+    """Return the supply of judgements: whether it is enough, and the method by which it would be learned, or why not."""
     judged = sort_judgements(judgements)
     try:
         found = plan(judged)
@@ -37,7 +37,7 @@ def supply_json(judgements: Sequence[Judgement]) -> dict[str, Any]:
 
 
 def attempts_json(home: Path, base: str) -> dict[str, Any]:
-    """Which model stands in place of a base, the newest attempt, and all attempts, the newest first."""
+    """Return the promoted model of a base, the newest attempt, and all attempts, the newest first."""
     folders = attempts.attempts(home)
     current = standing.standing(home)
     undone = {p.attempt for p in standing.promotions(home) if p.undone_at}
@@ -52,12 +52,12 @@ def attempts_json(home: Path, base: str) -> dict[str, Any]:
 
 
 def learned_name(base: str) -> str:
-    """What a server calls the model that stands in place of a base."""
+    """Return a server's name for the promoted model of a base."""
     return f"{base}-learned"
 
 
 def attempt_json(folder: Path) -> dict[str, Any]:
-    """An attempt, and how far it is."""
+    """Return an attempt with its progress."""
     attempt = attempts.read(folder)
     is_at_work = attempt.state in attempts.AT_WORK
     progress = attempts.progress_of(folder) if is_at_work else {"progress": 1.0, "eta_s": None, "note": ""}
@@ -66,13 +66,13 @@ def attempt_json(folder: Path) -> dict[str, Any]:
         "is_paused": is_at_work and (attempt.is_paused or not _is_alive(folder, attempt)),
         **progress,
         "memory_bytes": attempt.memory_bytes,
-        "figures": flat(attempt.figures),
+        "figures": flatten_figures(attempt.figures),
         "pairs": asking.pairs_json(folder, attempt),
     }
 
 
-def flat(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures of all parts in one object of numbers and strings; a fault is told as "0.5% -> 3.0%"."""
+def flatten_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten figures into one object of numbers and strings; a fault is told as "0.5% -> 3.0%"."""
     found: dict[str, Any] = {}
     for part, values in figures.items():
         for name, value in values.items() if isinstance(values, Mapping) else ():
@@ -86,6 +86,7 @@ def flat(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _standing_json(home: Path, id: str) -> dict[str, Any]:
+    """Describe the promoted model and its lineage."""
     attempt = attempts.read(home / id)
     lineage = {**attempt.lineage, "ids": len(attempt.lineage.get("ids", ()))}
     name = learned_name(attempt.base)

@@ -1,4 +1,4 @@
-"""Requests checked against their model: all that cannot be done is refused here, before the first token."""
+"""Chat and completion requests checked against their model: impossible ones are refused here, before the first token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from jielong.errors import ConfigError
 from jielong.records import KEPT_CANDIDATES, Conversation
 from jielong.runs import derive_seed
-from jielong.serve.answering import Handed, open_strategy, room_for_answer
+from jielong.serve.answering import ServerResources, open_strategy, room_for_answer
 from jielong.serve.grammar import compile_schema, read_format
 from jielong.serve.limits import check_logit_bias, check_messages, check_schema, check_top_logprobs
 from jielong.serve.models import Model
@@ -30,7 +30,7 @@ from jielong.use.tools.tool import Tool
 
 
 @dataclass(frozen=True)
-class Asked:
+class CheckedRequest:
     """A checked request: a model, a conversation, and the options of each choice."""
 
     model: Model
@@ -50,7 +50,9 @@ class Asked:
         return isinstance(self.strategy, Direct)
 
 
-async def asked_of(request: ChatRequest, model: Model, strategy: str, handed: Handed) -> Asked:
+async def check_chat_request(
+    request: ChatRequest, model: Model, strategy: str, handed: ServerResources
+) -> CheckedRequest:
     """Check a chat request against its model, which is in memory; Refused where it cannot be done."""
     check_messages([message.model_dump() for message in request.messages])
     conversation, tools = conversation_of(request.messages), tools_of(request)
@@ -96,11 +98,11 @@ async def asked_of(request: ChatRequest, model: Model, strategy: str, handed: Ha
     which = extension.logprobs if extension else "raw"
     has_draws = bool(extension and extension.draws)
     shared = (model, found, conversation, tuple(choices), tools, bool(demanded))
-    return Asked(*shared, num_top, has_logprobs, which, has_draws)
+    return CheckedRequest(*shared, num_top, has_logprobs, which, has_draws)
 
 
 def _demanded(request: ChatRequest, tools: Sequence[Tool]) -> tuple[Tool, ...]:
-    """The tools of which one must be called; empty where the model may choose."""
+    """Return the tools of which one must be called; empty where the model may choose."""
     choice = request.tool_choice
     if choice is None or choice in ("none", "auto"):
         return ()
@@ -117,7 +119,7 @@ def _demanded(request: ChatRequest, tools: Sequence[Tool]) -> tuple[Tool, ...]:
 
 
 def _schema(request: ChatRequest, demanded: Sequence[Tool]) -> str | None:
-    """The text of the JSON schema that the answer must fit, if any."""
+    """Return the text of the JSON schema that the answer must fit, if any."""
     wanted = request.response_format
     if not demanded:
         return read_format(wanted.model_dump(by_alias=True)) if wanted is not None else None
@@ -128,6 +130,7 @@ def _schema(request: ChatRequest, demanded: Sequence[Tool]) -> str | None:
 
 
 def _call_schema(tool: Tool) -> dict[str, Any]:
+    """Return the JSON schema of a call of a tool."""
     # a schema that names its properties means these alone: a small model would invent others without end
     arguments = (
         {"additionalProperties": False, **tool.parameters} if "properties" in tool.parameters else tool.parameters
@@ -140,8 +143,8 @@ def _call_schema(tool: Tool) -> dict[str, Any]:
     }
 
 
-async def completions_of(request: CompletionRequest, model: Model) -> list[tuple[tuple[int, ...], Options]]:
-    """The prompts of a completion request as ids, each with the options of its choices."""
+async def check_completion_request(request: CompletionRequest, model: Model) -> list[tuple[tuple[int, ...], Options]]:
+    """Return the prompts of a completion request as ids, each with the options of its choices."""
     port = model.port
     assert isinstance(port, LocalPort)
     tokenizer, prompt = port.tokenizer, request.prompt

@@ -1,8 +1,8 @@
-"""The judge of the gate: a head on the frozen base, fitted to the comparisons of prompts that the policy never saw.
+"""The judge of the gate: a linear preference head on the frozen base, fitted to comparisons that the policy never saw.
 
-An answer is described by the base's last hidden states: their mean over the answer, and the one at its end. A linear head on
-that, fitted by Bradley-Terry with a penalty that cross-validation chooses, needs seconds and 40 pairs where a reward model of all
-weights needs minutes and thousands. Held-out pairs say whether it may be believed.
+An answer is described by the base's last hidden states: their mean over the answer, and the one at its end. A linear
+head on that, fitted by Bradley-Terry with a penalty that cross-validation chooses, needs seconds and 40 pairs where a
+reward model of all weights needs minutes and thousands. Held-out pairs say whether it may be believed.
 """
 # N answers, P pairs, F features.
 
@@ -38,19 +38,21 @@ Answered = tuple[Texts, Texts]
 
 
 @dataclass(frozen=True)
-class Taste:
-    """A head (F,) on features that are divided by `scale` (F,)."""
+class PreferenceHead:
+    """A linear head (F,) on features that are divided by `scale` (F,)."""
 
     weights: Tensor
     scale: Tensor
 
     def score(self, features: Tensor) -> Tensor:
-        """How good answers are found, (N,) float64; only differences mean something."""
+        """Return scores of answers, (N,) float64; only differences mean something."""
         return (features.double() / self.scale) @ self.weights
 
 
 def comparisons(part: Part) -> tuple[list[Answered], list[tuple[int, int]]]:
-    """Answers, and which of them is the better and which the worse one, by number: pairs, or else thumbs up against down."""
+    """Return answers, and the better and the worse one of each comparison by number: pairs, or else thumbs up against
+    down.
+    """
     answers: list[Answered] = []
     if len(part.pairs) >= FEWEST_PAIRS:
         for pair in part.pairs:
@@ -67,7 +69,9 @@ def comparisons(part: Part) -> tuple[list[Answered], list[tuple[int, int]]]:
 def features_of(
     model: LanguageModel, tokenizer: Tokenizer, answers: Sequence[Answered], *, length: int, micro_rows: int = 8
 ) -> Tensor:
-    """The features (N, 2C) float32 of answers after their prompts; of long ones the last `length` tokens are read."""
+    """Return the features (N, 2C) float32 of answers after their prompts; of long ones the last `length` tokens are
+    read.
+    """
     rendered = [render_rating(prompt, answer, True, tokenizer).answer for prompt, answer in answers]
     rows = [Rendered(one.ids[-length:], one.trained[-length:]) for one in rendered]
     found = torch.zeros(len(rows), 2 * model.config.hidden_size)
@@ -84,19 +88,19 @@ def features_of(
     return found
 
 
-def fit(features: Tensor, pairs: Sequence[tuple[int, int]], seed: int) -> Taste:
-    """The head under which better answers score higher, with the penalty that cross-validation finds best."""
+def fit(features: Tensor, pairs: Sequence[tuple[int, int]], seed: int) -> PreferenceHead:
+    """Fit the head under which better answers score higher, with the penalty that cross-validation finds best."""
     # so an answer's features have a length of about 1, and penalties mean the same for models of any width
     scale = features.double().std(0).clamp_min(1e-6) * math.sqrt(features.shape[1])
     differences = torch.stack([features[a] - features[b] for a, b in pairs]).double() / scale
     generator = torch.Generator().manual_seed(derive_seed(seed, "folds") % 2**63)
     folds = torch.randperm(len(differences), generator=generator) % FOLDS
     losses = {penalty: _validated(differences, folds, penalty) for penalty in PENALTIES}
-    return Taste(_weights(differences, min(losses, key=lambda p: losses[p])), scale)
+    return PreferenceHead(_weights(differences, min(losses, key=lambda p: losses[p])), scale)
 
 
 def _validated(differences: Tensor, folds: Tensor, penalty: float) -> float:
-    """The mean loss of each fold under a head that was fitted to the others."""
+    """Return the mean loss of each fold under a head that was fitted to the others."""
     total = 0.0
     for fold in range(FOLDS):
         weights = _weights(differences[folds != fold], penalty)
@@ -105,12 +109,15 @@ def _validated(differences: Tensor, folds: Tensor, penalty: float) -> float:
 
 
 def _weights(differences: Tensor, penalty: float) -> Tensor:
-    """The minimum of the mean Bradley-Terry loss and penalty |w|^2 / 2, found in the span of the differences (P, F)."""
+    """Return the minimum of the mean Bradley-Terry loss and penalty |w|^2 / 2, found in the span of the differences (P,
+    F).
+    """
     gram = differences @ differences.T
     duals = torch.zeros(len(differences), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([duals], lr=1, max_iter=50, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
+        """Compute the loss and its gradient."""
         optimizer.zero_grad()
         margins = gram @ duals
         loss = -F.logsigmoid(margins).mean() + penalty / 2 * duals @ margins

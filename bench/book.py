@@ -25,7 +25,7 @@ from jielong.model.rotary import RopeScaling
 from jielong.model.transformer import fresh_language_model
 from jielong.records import Request, Sampling
 from jielong.runs import MemoryWatch
-from jielong.train.machine import look_at_machine
+from jielong.train.machine import measure_machine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shape, length = preset("s"), args.tokens + args.write
     scaling = RopeScaling("yarn", max(1.0, length / shape.max_position_embeddings), shape.max_position_embeddings)
     model = fresh_language_model(replace(shape, max_position_embeddings=length, rope_scaling=scaling), seed=0)
-    machine = look_at_machine()
+    machine = measure_machine()
     torch.set_num_threads(machine.threads)
     engine = Engine(model, EngineConfig(slots=1, dtype=machine.dtype))
     ids = np.random.default_rng(0).integers(0, shape.vocab_size, args.tokens).tolist()

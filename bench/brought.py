@@ -20,8 +20,8 @@ from pathlib import Path
 from tests.test_splits import EVERY, ODD, share
 
 from bench.rows import Row, write_rows
+from jielong.data.chat_files import read_chats, read_preferences
 from jielong.data.splits import hold_out
-from jielong.data.talks import read_chats, read_preferences
 from jielong.errors import DataError
 from jielong.use.retrieval.library import Library
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.environments import ROOT
 from bench.rows import Row, write_rows
-from jielong.use.tools.guard import guarded, is_instruction, sentences
+from jielong.use.tools.guard import guard_text, is_instruction, sentences
 from jielong.use.tools.injections import Injection, injections
 
 TOOLS = ("search", "send_message", "delete_file")
@@ -42,7 +42,7 @@ def alarms(sentences: Sequence[dict[str, Any]]) -> float:
 
 def is_hit(case: Injection) -> bool:
     """Whether nothing is left of what an order of the suite wants: neither its phrase nor the name of its tool."""
-    return (case.says or case.calls) not in guarded(case.text, "search", TOOLS).text
+    return (case.says or case.calls) not in guard_text(case.text, "search", TOOLS).text
 
 
 def guard_rows() -> Iterator[Row]:

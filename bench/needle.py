@@ -30,7 +30,7 @@ from jielong.model.transformer import LanguageModel, ModelConfig, fresh_language
 from jielong.runs import derive_seed
 from jielong.tokens.chat import Rendered
 from jielong.train.loop import Loop, LoopConfig, Progress
-from jielong.train.machine import look_at_machine
+from jielong.train.machine import measure_machine
 from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
 
@@ -263,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = "quick" if options.quick else options.size
     with tempfile.TemporaryDirectory(prefix="jielong-needle-") as temporary:
         folder = (options.folder or Path(temporary)) / f"{name}-{options.seed}"
-        columns = measure(PLANS[name], folder, look_at_machine().torch_dtype, options.seed)
+        columns = measure(PLANS[name], folder, measure_machine().torch_dtype, options.seed)
     print("\n" + table(columns))
     return 0
 

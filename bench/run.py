@@ -27,11 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import psutil
 
     from bench import decoding, gpu, start, training
-    from jielong.train.machine import look_at_machine
+    from jielong.train.machine import measure_machine
 
     threads = options.threads or psutil.cpu_count(logical=False) or 1
     peers, missing = _peers(options)
-    here = look_at_machine()
+    here = measure_machine()
     with tempfile.TemporaryDirectory(prefix="jielong-bench-") as folder:
         setting = training.Setting(
             Path(folder),

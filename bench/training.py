@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bench.contest import Contestant, Result, Wanted, busy_elsewhere, in_turn, rounds
 from bench.environments import OURS, Environment
-from jielong.data.refine import cut
+from jielong.data.refine import cut_text
 from jielong.data.shards import TokenArray, encode_documents
 from jielong.data.steps import PackedTokens, held_out
 from jielong.model import hf
@@ -226,7 +226,7 @@ def read_text(folder: Path) -> list[Document]:
     found: list[Document] = []
     for file in sorted(folder.iterdir()):
         if file.suffix == ".txt":
-            parts = cut(file.read_text(encoding="utf-8"), max_chars=2000)
+            parts = cut_text(file.read_text(encoding="utf-8"), max_chars=2000)
             found += [Document(part, id=f"{file.name}:{i}") for i, part in enumerate(parts)]
         elif file.suffix == ".jsonl":
             lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

@@ -16,7 +16,7 @@ from jielong.data.shards import TokenArray
 from jielong.data.steps import PackedTokens
 from jielong.generate.engine import Engine, EngineConfig
 from jielong.generate.graphs import Graphs
-from jielong.model.attention import blocks_of
+from jielong.model.attention import make_block_mask
 from jielong.model.transformer import LanguageModel, ModelConfig, fresh_language_model
 from jielong.recipes.quickstart import quickstart
 from jielong.records import Request, Sampling
@@ -24,8 +24,8 @@ from jielong.stages.execute import run_recipe
 from jielong.stages.picking import rows_for_gpu
 from jielong.stages.recipe import change
 from jielong.train.loop import Loop, LoopConfig
-from jielong.train.machine import compile_layers, compiled_like_plain, look_at_machine
-from jielong.train.objectives.logprobs import cross_entropy_like_plain
+from jielong.train.machine import compile_layers, compiled_matches_eager, measure_machine
+from jielong.train.objectives.logprobs import compiled_cross_entropy_matches
 from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.sources import RowsConfig
@@ -191,13 +191,13 @@ def test_packed_rows_are_told_in_blocks() -> None:
     model = on_gpu(fresh_language_model(WINDOWS, 0)).model
     segments = torch.tensor([[1] * 100 + [2] * 100 + [0] * 56], device="cuda")
     positions = torch.arange(256, device="cuda")[None]
-    assert model.surroundings(positions, segments)[1][1].shape == (1, 256, 256), "a mask, made once, for plain layers"
+    assert model.layer_inputs(positions, segments)[1][1].shape == (1, 256, 256), "a mask, made once, for plain layers"
     compile_layers(model)
-    near, all_before = (seen for _, seen in model.surroundings(positions, segments))
-    mine = blocks_of(segments, 0)
+    near, all_before = (seen for _, seen in model.layer_inputs(positions, segments))
+    mine = make_block_mask(segments, 0)
     assert type(near) is type(all_before) is type(mine)
     assert all_before.kv_num_blocks.tolist() == mine.kv_num_blocks.tolist()
-    alone = model.surroundings(positions, None)
+    alone = model.layer_inputs(positions, None)
     assert alone[1][1] is None, "the fused kernel needs no mask for whole rows"
 
 
@@ -212,15 +212,15 @@ def test_compiled_layers_and_loss_are_the_plain_ones(width: int, heads: int, len
     model = fresh_language_model(shape, 0).to("cuda")
     model.model.compute_dtype = dtype
     compile_layers(model.model)
-    assert compiled_like_plain(model.model, rows=6, length=length)
-    assert cross_entropy_like_plain(model)
+    assert compiled_matches_eager(model.model, rows=6, length=length)
+    assert compiled_cross_entropy_matches(model)
 
 
 # The road ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_gpu_is_taken_and_the_road_leads_over_it(tmp_path: Path) -> None:
-    machine = look_at_machine()
+    machine = measure_machine()
     assert machine.device == "cuda" and machine.can_compile == has_triton() and machine.gflops > 0
     fewer = ("pretrain.loop.steps=15", "sft.loop.steps=8", "rl.loop.steps=4", "rl.source.prompts=16")
     recipe = change(quickstart("smoke"), fewer)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.learning import attempt as attempts
-from jielong.learning import telling
+from jielong.learning import status
 from jielong.records import Demonstration, Judgement, Message, Preference, Rating, Vote
 
 
@@ -46,7 +46,7 @@ def pairs(count: int, seed: int = 0) -> list[Judgement]:
 def until_over(folder: Path, limit_s: float = 900.0) -> dict[str, Any]:
     """Wait until an attempt needs no child any more; the attempt as it is told."""
     until_s = time.monotonic() + limit_s
-    while (told := telling.attempt_json(folder))["state"] in attempts.AT_WORK:
+    while (told := status.attempt_json(folder))["state"] in attempts.AT_WORK:
         if time.monotonic() > until_s:
             raise RuntimeError(f"the attempt does not end: {told}")
         time.sleep(0.2)

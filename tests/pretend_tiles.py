@@ -24,5 +24,5 @@ assert COMPILER is not None
 FLAGS = [*build.AVX512, "-O1", "-include", str(Path(__file__).with_suffix(".h"))]
 done = build.compile_all(COMPILER, FLAGS, FILE)
 assert done.returncode == 0, done.stderr
-library.fitting = lambda: [NAME]
+library.runnable_variants = lambda: [NAME]
 build.library_file = library.library_file = lambda name: FILE if name == NAME else Path("nowhere")

@@ -19,7 +19,7 @@ import uvicorn
 from jielong.model.hf import save
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.serve.access import Access
-from jielong.serve.app import Settings, opened
+from jielong.serve.app import Settings, open_app
 from jielong.serve.bounds import server_options
 from jielong.serve.models import Memory
 from jielong.tokens.tokenizer import TokenizerConfig, train_tokenizer
@@ -109,7 +109,7 @@ def serving(models: tuple[str, ...], folder: Path, key: str = "", **settings: An
     running: list[uvicorn.Server] = []
 
     async def run() -> None:
-        async with opened(wanted, tell=lambda _: None) as app:
+        async with open_app(wanted, tell=lambda _: None) as app:
             config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", **server_options())
             running.append(uvicorn.Server(config))
             await running[0].serve()

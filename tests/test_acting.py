@@ -20,7 +20,7 @@ from jielong.cli.act import add_parser, turns_told_again
 from jielong.cli.main import main
 from jielong.errors import ConfigError, TooLongError
 from jielong.evaluate.acting import HouseholdExam, figures
-from jielong.evaluate.many import many
+from jielong.evaluate.concurrently import run_concurrently
 from jielong.generate.requests import check_request
 from jielong.recipes.household import household
 from jielong.records import Conversation, Message, Observation, Request, Sampling
@@ -34,14 +34,14 @@ from jielong.use.agents.acting import (
     Episode,
     Likeliest,
     Limits,
+    ModelPolicy,
     Nearest,
-    Told,
-    Written,
+    ScriptedPolicy,
     act,
     by_letters,
     by_meaning,
     conversation_of,
-    parted,
+    split_thought,
     thought_before,
 )
 from jielong.use.ledger import Budget, BudgetSpent, Ledger
@@ -56,7 +56,7 @@ LIMITS = Limits()
 
 def played(texts: Iterator[str], *, limits: Limits = LIMITS, nearest: Nearest | None = None, seed: int = 1) -> Episode:
     game = Household("en", rooms=2)
-    return asyncio.run(act(game, game.reset(seed), Told(texts), limits, nearest))
+    return asyncio.run(act(game, game.reset(seed), ScriptedPolicy(texts), limits, nearest))
 
 
 def solution(seed: int = 1) -> list[str]:
@@ -78,7 +78,7 @@ class Scripted:
 
 def written(model: Scripted, *, budget: Budget | None = None, limits: Limits = LIMITS, vote: int = 0) -> Episode:
     game = Household("en", rooms=2)
-    policy = Written(Ledger(model.ask, budget), Options(seed=5), Vote(n=vote) if vote else None)
+    policy = ModelPolicy(Ledger(model.ask, budget), Options(seed=5), Vote(n=vote) if vote else None)
     return asyncio.run(act(game, game.reset(1), policy, limits))
 
 
@@ -111,7 +111,7 @@ def test_an_action_repeated_in_the_same_situation_is_broken_off() -> None:
 def test_nobody_goes_beyond_the_steps() -> None:
     for seed in range(5):
         trial = HouseholdExam("random", seed, limits=Limits(steps=12, repeats=100))
-        for episode in asyncio.run(many(trial.episode, 10)):
+        for episode in asyncio.run(run_concurrently(trial.episode, 10)):
             assert len(episode.steps) == 12
             assert episode.stop == "steps"
 
@@ -177,7 +177,7 @@ class Short:
 def test_the_oldest_turns_are_dropped_until_a_model_can_read_the_rest() -> None:
     roomy, narrow = (Short(solution(), num_words) for num_words in (10_000, 160))
     for model in (roomy, narrow):
-        policy = Written(Ledger(model.ask), Options())
+        policy = ModelPolicy(Ledger(model.ask), Options())
         game = Household("en", rooms=2)
         assert asyncio.run(act(game, game.reset(1), policy, Limits(remember=40))).is_success
     assert roomy.turns == list(range(1, len(solution()) + 1))
@@ -187,7 +187,7 @@ def test_the_oldest_turns_are_dropped_until_a_model_can_read_the_rest() -> None:
 
 def test_a_view_that_is_too_long_for_the_model_is_a_goal_not_reached() -> None:
     game = Household("en", rooms=2)
-    episode = asyncio.run(act(game, game.reset(1), Written(Ledger(Short([], 10).ask), Options()), LIMITS))
+    episode = asyncio.run(act(game, game.reset(1), ModelPolicy(Ledger(Short([], 10).ask), Options()), LIMITS))
     assert (episode.stop, episode.is_success, episode.steps) == ("too long", False, ())
     assert figures([episode, played(iter(solution()))]).success == 0.5
 
@@ -216,8 +216,8 @@ def test_what_is_thought_before_an_action_is_remembered_and_not_done() -> None:
 
 
 def test_nothing_written_is_no_thought_and_no_action() -> None:
-    assert parted("") == ("", "")
-    assert parted("\n >  take the cup \n") == ("", "take the cup")
+    assert split_thought("") == ("", "")
+    assert split_thought("\n >  take the cup \n") == ("", "take the cup")
 
 
 def test_a_strategy_chooses_each_action() -> None:
@@ -287,7 +287,7 @@ def test_a_trace_says_what_was_seen_written_and_done() -> None:
 def test_dice_reach_few_goals_where_the_plan_reaches_all() -> None:
     limits = Limits(steps=30, repeats=30)
     found = {
-        name: figures(asyncio.run(many(HouseholdExam(name, limits=limits).episode, 60)))
+        name: figures(asyncio.run(run_concurrently(HouseholdExam(name, limits=limits).episode, 60)))
         for name in ("random", "solver")
     }
     assert found["solver"].success == 1.0
@@ -308,7 +308,7 @@ def test_figures_count_what_happened() -> None:
 
 
 def test_trials_are_the_same_again_and_half_in_each_language() -> None:
-    first, second = (asyncio.run(many(HouseholdExam("random", 3).episode, 6)) for _ in range(2))
+    first, second = (asyncio.run(run_concurrently(HouseholdExam("random", 3).episode, 6)) for _ in range(2))
     assert [e.steps for e in first] == [e.steps for e in second]
     assert ["You" in e.end.text for e in first] == [True, False] * 3
 

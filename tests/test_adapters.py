@@ -19,7 +19,7 @@ from jielong.data.steps import PackedTokens
 from jielong.errors import CheckpointError, ConfigError
 from jielong.generate.engine import Engine
 from jielong.model import adapter_files, adapters, hf
-from jielong.model.adapters import AdaptedLinear, AdaptedModel, AdapterConfig, kept
+from jielong.model.adapters import AdaptedLinear, AdaptedModel, AdapterConfig, dropout_mask
 from jielong.model.quantised import QuantisedLinear, decoder_linears, narrow, quantise, weight_bytes
 from jielong.model.transformer import LanguageModel, Linear, ModelConfig, fresh_language_model
 from jielong.records import Request, Sampling
@@ -238,8 +238,8 @@ def test_compiled_training_equals_plain_training(tmp_path):
 
 
 def test_dropout_drops_its_share_anew_each_step_and_never_when_looking():
-    keys = [adapters._keys(n, torch.Generator().manual_seed(n)) for n in (500, 400)]
-    mask = kept(keys[0], keys[1], 0.3)
+    keys = [adapters._draw_keys(n, torch.Generator().manual_seed(n)) for n in (500, 400)]
+    mask = dropout_mask(keys[0], keys[1], 0.3)
     assert abs(float(mask.float().mean()) - 0.7) < 0.005
     # rows and columns, and neighbouring pairs of them, are no more alike than chance
     assert float(mask.float().mean(0).std()) < 0.03 and float(mask.float().mean(1).std()) < 0.03
@@ -266,10 +266,12 @@ def test_what_dropout_keeps_by_hand():
     # bits 22 to 41 of the product, which is the column's key: 0, half of 2^20 less one, half, and all ones
     columns = torch.tensor([0, (2**19 - 1) << 22, 2**19 << 22, (2**20 - 1) << 22])
     one = torch.tensor([1])
-    assert kept(one, columns, 0.5).tolist() == [[False, False, True, True]]
-    assert kept(one, columns, 0.0).all()
-    assert kept(one, torch.tensor([0, 1 << 22, 1 << 42]), 2.0**-20).tolist() == [[False, True, False]]
-    assert kept(2 * one, columns, 0.5).tolist() == [[False, True, False, True]]  # doubled, the highest bit is gone
+    assert dropout_mask(one, columns, 0.5).tolist() == [[False, False, True, True]]
+    assert dropout_mask(one, columns, 0.0).all()
+    assert dropout_mask(one, torch.tensor([0, 1 << 22, 1 << 42]), 2.0**-20).tolist() == [[False, True, False]]
+    assert dropout_mask(2 * one, columns, 0.5).tolist() == [
+        [False, True, False, True]
+    ]  # doubled, the highest bit is gone
 
 
 def test_what_dropout_keeps_is_scaled_up_by_the_share_that_it_keeps():
@@ -277,8 +279,8 @@ def test_what_dropout_keeps_is_scaled_up_by_the_share_that_it_keeps():
     nn.init.zeros_(linear.base.weight)
     nn.init.ones_(linear.lora_A)
     nn.init.ones_(linear.lora_B)
-    linear.row_keys = adapters._keys(5, torch.Generator().manual_seed(1))
-    num_kept = kept(linear.row_keys, linear.column_keys, 0.2).sum(dim=1)
+    linear.row_keys = adapters._draw_keys(5, torch.Generator().manual_seed(1))
+    num_kept = dropout_mask(linear.row_keys, linear.column_keys, 0.2).sum(dim=1)
     assert ((num_kept > 280) & (num_kept < 360)).all() and len(set(num_kept.tolist())) > 1
     # of ones: each of two ranks sums what is kept over 0.8, and both are added times the scale 6 / 2
     expected = (num_kept / 0.8 * 2 * 3)[:, None].expand(5, 3)

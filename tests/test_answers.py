@@ -11,7 +11,7 @@ from bench.answers import read_pairs, votes, wrong
 from jielong.use.answers import final, groups, is_same, last_number
 from jielong.use.answers.formulas import is_same_formula
 from jielong.use.answers.numbers import numbers_in
-from jielong.use.answers.plain import plain
+from jielong.use.answers.spelling import plain_spelling
 from jielong.use.numerals import numbers_in_words
 
 
@@ -127,7 +127,7 @@ def test_the_answer_is_found_in_what_is_around_it(text: str, part: str) -> None:
     ],
 )
 def test_numbers_are_read_exactly_with_what_they_measure(text: str, amounts: list[tuple[str, str]]) -> None:
-    assert [(str(n.value), n.dimension) for n in numbers_in(plain(text))] == amounts
+    assert [(str(n.value), n.dimension) for n in numbers_in(plain_spelling(text))] == amounts
 
 
 def test_last_numbers_are_written_to_their_end() -> None:

@@ -12,7 +12,7 @@ import pytest
 from bench.strategies.calibrated import Calibrated, Known, Server, serve
 from tests.test_engine import CONFIG, lively_model
 
-from jielong.cli.ask import Shown
+from jielong.cli.ask import EventDisplay
 from jielong.cli.main import main
 from jielong.model import hf
 from jielong.model.transformer import scalar_from_language_model
@@ -61,7 +61,7 @@ def test_every_call_can_be_shown_and_kept(server: Server, tmp_path: Path, capsys
 
 
 def test_calls_at_the_same_time_are_shown_one_after_another(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = Shown()
+    shown = EventDisplay()
     for kind, text, call in (
         ("begins", "one", 1),
         ("begins", "two", 2),

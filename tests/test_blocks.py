@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.attention import flex_attention
 from torch.nn.attention.flex_attention import create_mask
 
-from jielong.model.attention import BLOCK, attend, blocks_of
+from jielong.model.attention import BLOCK, attend, make_block_mask
 from jielong.model.transformer import Layer, ModelConfig
 from jielong.train.machine import has_compiler
 from jielong.train.objectives.logprobs import compiled_cross_entropy, fusible_cross_entropy
@@ -50,7 +50,7 @@ def rows(kind: str, length: int) -> Tensor:
 @pytest.mark.parametrize("length", [128, 500])
 def test_blocks_hold_all_that_is_seen_and_nothing_else(length: int, kind: str, window: int) -> None:
     segments = rows(kind, length)
-    blocks, seen = blocks_of(segments, window), dense(segments, window)
+    blocks, seen = make_block_mask(segments, window), dense(segments, window)
     assert (create_mask(blocks.mask_mod, 3, None, length, length, device="cpu")[:, 0] == seen).all()
     n = -(-length // BLOCK)
     padded = torch.zeros(3, n * BLOCK, n * BLOCK, dtype=torch.bool)
@@ -84,7 +84,7 @@ def test_layers_compiled_with_blocks_attend_like_a_mask_and_compile_once(
         segments = rows("packed", 300).roll(7 * start, dims=1)
         x, weights = (torch.randn(3, 300, 64, generator=generator) for _ in range(2))
         results = []
-        for run, seen in ((layer.forward, dense(segments, window)), (layer, blocks_of(segments, window))):
+        for run, seen in ((layer.forward, dense(segments, window)), (layer, make_block_mask(segments, window))):
             given = x.clone().requires_grad_()
             out = run(given, None, seen, torch.float32)
             results.append([out, *torch.autograd.grad(out, [given, *layer.parameters()], weights)])
@@ -98,7 +98,7 @@ def test_blocks_attend_uncompiled_too() -> None:
     segments = rows("packed", 300)
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(3, 300, heads, 16, generator=generator) for heads in (4, 2, 2))
-    plain, blocks = (attend(q, k, v, seen, 0.3) for seen in (dense(segments, 0), blocks_of(segments, 0)))
+    plain, blocks = (attend(q, k, v, seen, 0.3) for seen in (dense(segments, 0), make_block_mask(segments, 0)))
     assert torch.allclose(plain, blocks, atol=1e-5)
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 import pytest
 
 from jielong.data import bounded
-from jielong.data.bounded import MAX_PAGE_BYTES, text_with_places, texts
+from jielong.data.bounded import MAX_PAGE_BYTES, extract_all, locate_bounded
 from jielong.data.extract import Extracted, extract, html_text
+from jielong.data.locations import locate
 from jielong.data.markdown import markdown_text
 from jielong.data.pdf import _join_hyphens
-from jielong.data.places import locate
-from jielong.data.refine import cut, refine
+from jielong.data.refine import cut_text, refine
 from jielong.data.sources import Page
 from jielong.errors import DataError, LimitError
 from jielong.outside import parse_json
@@ -29,8 +29,8 @@ PAGES = [
 
 
 def test_pages_read_in_the_worker_are_those_read_here_with_their_places() -> None:
-    assert [found for _, found in texts(PAGES)] == [extract(page) for page in PAGES]
-    assert [text_with_places(page) for page in PAGES] == [locate(page) for page in PAGES]
+    assert [found for _, found in extract_all(PAGES)] == [extract(page) for page in PAGES]
+    assert [locate_bounded(page) for page in PAGES] == [locate(page) for page in PAGES]
 
 
 def test_a_page_that_cannot_be_read_stands_where_it_stood() -> None:
@@ -40,13 +40,13 @@ def test_a_page_that_cannot_be_read_stands_where_it_stood() -> None:
         Page("huge.html", b"<p>x" * (MAX_PAGE_BYTES // 4 + 1)),
     ]
     mixed = [PAGES[0], odd[0], PAGES[1], odd[1], odd[2], *PAGES]
-    found = [(page.uri, type(got)) for page, got in texts(iter(mixed))]
+    found = [(page.uri, type(got)) for page, got in extract_all(iter(mixed))]
     kinds = [Extracted, DataError, Extracted, DataError, LimitError, *[Extracted] * len(PAGES)]
     assert found == [(page.uri, kind) for page, kind in zip(mixed, kinds, strict=True)]
     _, report = refine(mixed)
     assert report.dropped["unreadable"] == 2 and report.dropped["too large"] == 1
     with pytest.raises(LimitError, match="67,108,868 bytes; at most 67,108,864"):
-        text_with_places(odd[2])
+        locate_bounded(odd[2])
 
 
 def test_large_files_get_more_seconds_than_pages() -> None:
@@ -71,7 +71,7 @@ def hyphens(text: str) -> object:
 
 
 def pieces(text: str) -> object:
-    return cut(text, 200)
+    return cut_text(text, 200)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from jielong.evaluate.calls import (
     Call,
     CallQuestion,
     CallReport,
+    calls_by_pattern,
     is_same_call,
     measure_calls,
-    regular_expression,
 )
 
 
@@ -35,7 +35,7 @@ QUESTIONS = [
 
 
 def test_the_baseline_calls_at_the_sight_of_an_operation() -> None:
-    report = asyncio.run(measure_calls(QUESTIONS, regular_expression))
+    report = asyncio.run(measure_calls(QUESTIONS, calls_by_pattern))
     # three sums are found, the apples are missed, and the score of a match is taken for a difference
     assert report == CallReport(right=3, wrong=0, missed=1, quiet=3, false=1, false_with_number=1)
     assert (report.precision, report.recall, report.quiet_rate) == (3 / 4, 3 / 4, 3 / 4)
@@ -54,7 +54,7 @@ def test_the_baseline_calls_at_the_sight_of_an_operation() -> None:
     ],
 )
 def test_the_baseline_reads_words_and_signs(question: str, expression: str | None) -> None:
-    assert list(asyncio.run(regular_expression(question))) == ([calculator(expression)] if expression else [])
+    assert list(asyncio.run(calls_by_pattern(question))) == ([calculator(expression)] if expression else [])
 
 
 def test_a_caller_that_knows_everything_has_full_marks_and_one_that_never_calls_has_none() -> None:
@@ -89,4 +89,4 @@ def test_calls_are_the_same_when_they_come_to_the_same() -> None:
 
 def test_questions_without_numbers_to_tempt_are_refused() -> None:
     with pytest.raises(DataError, match="0 of 2 questions that need no call contain a number"):
-        asyncio.run(measure_calls([CallQuestion("Hello?"), CallQuestion("你好")], regular_expression))
+        asyncio.run(measure_calls([CallQuestion("Hello?"), CallQuestion("你好")], calls_by_pattern))

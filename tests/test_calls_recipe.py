@@ -9,7 +9,7 @@ import pytest
 
 from jielong.cli.main import main
 from jielong.runs import read_metrics
-from jielong.stages.calls import Reply, by_regular_expression, is_right, sit
+from jielong.stages.calls import Reply, by_regular_expression, is_right, sit_calling_exam
 from jielong.worlds.sums.items import CALL_KINDS, NO_CALL_KINDS, questions_of
 
 ITEMS = [i for k in (*CALL_KINDS, *NO_CALL_KINDS) for i in questions_of(k, "en", "test", 20, 3)]
@@ -27,13 +27,13 @@ async def always_calling(question: str) -> Reply:
 
 
 def test_whoever_does_all_rightly_gets_all_marks() -> None:
-    figures, replies = asyncio.run(sit(ITEMS, perfect))
+    figures, replies = asyncio.run(sit_calling_exam(ITEMS, perfect))
     assert set(figures.values()) == {1.0}
     assert all(is_right(i, r) for i, r in zip(ITEMS, replies, strict=True))
 
 
 def test_calling_always_costs_precision_and_every_mark_for_leaving_it() -> None:
-    figures, _ = asyncio.run(sit(ITEMS, always_calling))
+    figures, _ = asyncio.run(sit_calling_exam(ITEMS, always_calling))
     assert (figures["recall"], figures["quiet"]) == (1.0, 0.0)
     assert figures["precision"] == pytest.approx(80 / 120)  # 20 of each kind: 80 need a call, 40 do not
     assert figures["words: call"] == figures["numbers: call"] == 0.0
@@ -41,7 +41,7 @@ def test_calling_always_costs_precision_and_every_mark_for_leaving_it() -> None:
 
 
 def test_the_baseline_finds_signs_and_no_stories() -> None:
-    figures, _ = asyncio.run(sit(ITEMS, by_regular_expression))
+    figures, _ = asyncio.run(sit_calling_exam(ITEMS, by_regular_expression))
     assert figures["plain: call"] > 0.3
     assert figures["two_steps: call"] == 0.0
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from jielong.cli.given import fault_of_user
+from jielong.cli.bad_arguments import fault_of_user
 from jielong.cli.main import main
 from jielong.model import hf
 from jielong.model.transformer import ModelConfig, fresh_language_model

@@ -9,7 +9,7 @@ import pytest
 from jielong.errors import ResourceError
 from jielong.evaluate.built_in import built_in
 from jielong.evaluate.code import program
-from jielong.evaluate.scoring import Given, Worth, worth
+from jielong.evaluate.scoring import ScoringServices, Worth, score_answer
 from jielong.use.tools.bubblewrap import Bubblewrap
 from jielong.use.tools.sandbox import Monty, Ran, Sandbox
 
@@ -214,13 +214,15 @@ def test_what_cannot_go_across_is_refused_by_name(tests: str, sentence: str) -> 
 
 def test_the_score_of_an_answer_says_what_was_refused(sandbox: Sandbox) -> None:
     item = ITEMS["evens-en"]
-    right = asyncio.run(worth(item, RIGHT["evens"], Given(examine=sandbox.examine)))
+    right = asyncio.run(score_answer(item, RIGHT["evens"], ScoringServices(examine=sandbox.examine)))
     assert right == Worth(1.0, {"output": "(nothing was printed)"})
     foreign = asyncio.run(
-        worth(item, "class A:\n    pass\ndef sum_of_evens(x): return A()", Given(examine=sandbox.examine))
+        score_answer(
+            item, "class A:\n    pass\ndef sum_of_evens(x): return A()", ScoringServices(examine=sandbox.examine)
+        )
     )
     assert foreign.score == 0.0 and "A" in foreign.details["refused"]
-    wrong = asyncio.run(worth(item, "def sum_of_evens(x): return -1", Given(examine=sandbox.examine)))
+    wrong = asyncio.run(score_answer(item, "def sum_of_evens(x): return -1", ScoringServices(examine=sandbox.examine)))
     assert wrong.score == 0.0 and "refused" not in wrong.details and "AssertionError" in wrong.details["output"]
 
 

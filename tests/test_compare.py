@@ -10,9 +10,9 @@ import torch
 from jielong.cli.compare import is_model
 from jielong.evaluate.statistics import wilson
 from jielong.generate.engine import Engine, EngineConfig
-from jielong.generate.together import Asked, ask_all, divergences
+from jielong.generate.together import ModelToAsk, ask_all, divergences
 from jielong.model.transformer import ModelConfig, fresh_language_model
-from jielong.stages.accounts import Account, _of_shares, compare_accounts
+from jielong.stages.accounts import Account, _interval_of_shares, compare_accounts
 from jielong.tokens.tokenizer import TokenizerConfig, train_tokenizer
 
 TOKENIZER = train_tokenizer(["what is the capital of France? 法国的首都是巴黎\n"] * 4, TokenizerConfig(vocab_size=400))
@@ -33,8 +33,8 @@ def engine(seed: int, vocab_size: int = 400) -> Engine:
     return Engine(fresh_language_model(config, seed), EngineConfig(slots=1))
 
 
-def asked(name: str, seed: int, tokenizer=TOKENIZER, *, is_bare: bool = False) -> Asked:
-    return Asked(name, lambda: (engine(seed, tokenizer.vocab_size), tokenizer), is_bare)
+def asked(name: str, seed: int, tokenizer=TOKENIZER, *, is_bare: bool = False) -> ModelToAsk:
+    return ModelToAsk(name, lambda: (engine(seed, tokenizer.vocab_size), tokenizer), is_bare)
 
 
 def test_the_distributions_along_an_answer_are_those_that_score_it():
@@ -72,9 +72,9 @@ def test_a_model_with_other_tokens_is_asked_and_not_set_beside_the_answer():
 
 def test_the_bounds_of_two_shares_are_those_of_newcombe():
     # Newcombe 1998, table II, (a): 56 of 70 against 48 of 80, method 10
-    low, high = _of_shares(wilson(48, 80), wilson(56, 70))
+    low, high = _interval_of_shares(wilson(48, 80), wilson(56, 70))
     assert (low, high) == (pytest.approx(0.0524, abs=1e-4), pytest.approx(0.3339, abs=1e-4))
-    low, high = _of_shares(wilson(0, 40), wilson(0, 40))
+    low, high = _interval_of_shares(wilson(0, 40), wilson(0, 40))
     assert low < 0 < high  # resampling would give no width at all
 
 

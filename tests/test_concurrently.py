@@ -1,4 +1,4 @@
-"""Many of one kind: in order, not too many at once, and over when one of them fails."""
+"""Many calls of one function: in order, not too many at a time, and over when one of them fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from jielong.errors import DataError
-from jielong.evaluate.many import many
+from jielong.evaluate.concurrently import run_concurrently
 
 
 def test_results_come_in_order_and_at_most_so_many_are_under_way() -> None:
@@ -21,9 +21,9 @@ def test_results_come_in_order_and_at_most_so_many_are_under_way() -> None:
         under_way -= 1
         return number * number
 
-    assert asyncio.run(many(one, 7, at_once=3, on_end=heard.append)) == [n * n for n in range(7)]
+    assert asyncio.run(run_concurrently(one, 7, at_most=3, on_end=heard.append)) == [n * n for n in range(7)]
     assert highest == 3 and heard == list(range(1, 8))
-    assert asyncio.run(many(one, 0)) == []
+    assert asyncio.run(run_concurrently(one, 0)) == []
 
 
 def test_the_first_problem_ends_the_others_and_is_raised() -> None:
@@ -36,5 +36,5 @@ def test_the_first_problem_ends_the_others_and_is_raised() -> None:
         ended.append(number)
 
     with pytest.raises(DataError, match="number 1"):
-        asyncio.run(many(one, 4))
+        asyncio.run(run_concurrently(one, 4))
     assert not ended

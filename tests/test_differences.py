@@ -12,7 +12,7 @@ from jielong.config import resolved
 from jielong.recipes.own import own
 from jielong.recipes.quickstart import quickstart
 from jielong.runs import Run
-from jielong.stages.differences import WORTH_ASKING_S, differences, replaced, unasked
+from jielong.stages.differences import WORTH_ASKING_S, differences, trainings_to_replace, without_settings
 from jielong.stages.recipe import Recipe, change
 
 SMOKE = quickstart("smoke")
@@ -61,12 +61,12 @@ def test_what_has_moved_is_no_difference_and_other_text_is_told_in_words(tmp_pat
     (moved / "a.txt").write_text("Another text that is long enough to be read. " * 20)
     found = differences(own(moved, size="smoke"), record)
     assert [str(d) for d in found] == ["folder: other content"]
-    assert not unasked(found, [])
+    assert not without_settings(found, [])
 
 
 def test_what_the_command_line_names_is_not_asked_for():
     found = differences(SMOKE, begun(change(SMOKE, ["sft.loop.steps=50", "sft.optimizer.lr=0.5"]), "sft"))
-    assert [d.field for d in unasked(found, ["sft.loop.steps=20"])] == ["optimizer.lr"]
+    assert [d.field for d in without_settings(found, ["sft.loop.steps=20"])] == ["optimizer.lr"]
 
 
 def test_half_done_training_counts_when_it_took_a_minute(tmp_path: Path):
@@ -77,7 +77,7 @@ def test_half_done_training_counts_when_it_took_a_minute(tmp_path: Path):
     for name in ("pretrain", "sft"):
         run.begin_stage(name, marks[name], resolved(SMOKE.stage(name)), {})
     run.end_stage("pretrain", marks["pretrain"], {})
-    assert replaced(SMOKE, run) == ([], [])
-    assert replaced(other, run) == (["pretrain"], [])
+    assert trainings_to_replace(SMOKE, run) == ([], [])
+    assert trainings_to_replace(other, run) == (["pretrain"], [])
     run.add_costs("sft", WORTH_ASKING_S, 0)
-    assert replaced(other, run) == (["pretrain"], ["sft"])
+    assert trainings_to_replace(other, run) == (["pretrain"], ["sft"])

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from jielong.cli.main import MODULES, build_parser, main
-from jielong.cli.words import epochs_of, settings_of
+from jielong.cli.shortcuts import epochs_of, settings_of
 from jielong.recipes import about_recipes, build_recipe
 from jielong.stages.recipe import change
 from jielong.use.strategies import STRATEGIES

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from jielong.cli.dice import seed_of
 from jielong.generate.engine import Engine, EngineConfig
-from jielong.generate.sampling import invert, largest, shares_of
+from jielong.generate.sampling import intervals_of, invert, largest_scores
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.records import Draw, Request, Sampling
 from jielong.report.draws import draw_block, legend, percent
@@ -96,7 +96,7 @@ def test_ids_that_a_hook_forbids_are_counted_as_cut_by_it(engine):
 
 def test_every_interval_gives_its_own_id_back():
     probabilities = torch.softmax(torch.randn(1, 200, generator=torch.Generator().manual_seed(0)), -1)
-    edges = shares_of(probabilities.expand(200, -1), torch.arange(200)).tolist()
+    edges = intervals_of(probabilities.expand(200, -1), torch.arange(200)).tolist()
     assert edges[0][0] == 0 and edges[-1][1] == pytest.approx(1, abs=1e-12)
     for id, (low, high) in enumerate(edges):
         middle = torch.tensor([(low + high) / 2], dtype=torch.float64)
@@ -106,7 +106,7 @@ def test_every_interval_gives_its_own_id_back():
 
 def test_the_likeliest_ids_of_a_large_vocabulary_are_those_that_sorting_finds():
     scores = torch.randn(3, 20_011, generator=torch.Generator().manual_seed(3))
-    values, ids = largest(scores, 20)
+    values, ids = largest_scores(scores, 20)
     assert torch.equal(values, scores.topk(20).values) and torch.equal(scores.gather(1, ids), values)
 
 

@@ -11,8 +11,8 @@ import torch
 
 from jielong.errors import DataError
 from jielong.evaluate.held_out import bits_per_byte
-from jielong.evaluate.running import read_results
 from jielong.evaluate.statistics import paired_bootstrap, win_rate
+from jielong.evaluate.task_runner import read_results
 from jielong.generate import Engine, EngineConfig
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.records import Conversation, Message, Sampling

@@ -10,9 +10,9 @@ import stat
 import pytest
 
 from jielong.cli.main import main
+from jielong.data.chat_files import kinds_held, read_preferences, read_ratings
 from jielong.data.judged import digest_of
-from jielong.data.judged_files import read_judgements, written
-from jielong.data.talks import kinds_held, read_preferences, read_ratings
+from jielong.data.judged_files import export_judgements, read_judgements
 from jielong.errors import DataError
 from jielong.evaluate.feedback import comparisons, contradictions, disagreements, duels_of, feedback_of, newest_votes
 from jielong.model import hf
@@ -179,15 +179,15 @@ def test_forms_of_others_hold_what_they_can_and_the_rest_is_counted(store, tmp_p
 
 
 def test_each_form_is_as_its_readers_have_it():
-    (trl,) = map(json.loads, written([pair(1)], "trl").text.splitlines())
+    (trl,) = map(json.loads, export_judgements([pair(1)], "trl").text.splitlines())
     assert trl == {
         "prompt": [{"role": "user", "content": "q1"}],
         "chosen": [{"role": "assistant", "content": "a"}],
         "rejected": [{"role": "assistant", "content": "b"}],
     }
-    (kto,) = map(json.loads, written([rating(3, 0.25)], "kto").text.splitlines())
+    (kto,) = map(json.loads, export_judgements([rating(3, 0.25)], "kto").text.splitlines())
     assert (kto["completion"], kto["label"]) == ([{"role": "assistant", "content": "a3"}], False)
-    (sft,) = map(json.loads, written([ONE_OF_EACH[-1]], "sft").text.splitlines())
+    (sft,) = map(json.loads, export_judgements([ONE_OF_EACH[-1]], "sft").text.splitlines())
     assert [m["content"] for m in sft["messages"]] == ["q7", "well"]
 
 
@@ -254,7 +254,7 @@ def test_trainers_read_pairs_and_marks_out_of_our_own_form(store, tmp_path):
 
 def test_a_file_of_written_answers_alone_holds_nothing_to_compare(tmp_path):
     file = tmp_path / "written.jsonl"
-    file.write_text(written(ONE_OF_EACH[-1:], "own").text)
+    file.write_text(export_judgements(ONE_OF_EACH[-1:], "own").text)
     assert kinds_held(file) == frozenset()
     with pytest.raises(DataError, match="a written answer, which is for instruction tuning"):
         read_preferences(file)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from jielong.cli.fields import as_set, recipe_of
+from jielong.cli.fields import format_value, recipe_of
 from jielong.cli.main import main
 from jielong.config import find, list_fields, nearest
 from jielong.config.meanings import meanings
@@ -63,7 +63,7 @@ def test_every_field_of_every_recipe_has_a_meaning_and_takes_the_value_that_is_s
         fields = list_fields(recipe.stages)
         assert not [f.path for f in fields if not f.meaning]
         for shown in fields:
-            assert change(recipe, [f"{shown.path}={as_set(shown.value)}"]) == recipe, shown.path
+            assert change(recipe, [f"{shown.path}={format_value(shown.value)}"]) == recipe, shown.path
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from jielong.data.extract import extract
+from jielong.data.locations import locate
 from jielong.data.office import container_of, csv_text, json_texts
-from jielong.data.places import locate
 from jielong.data.refine import refine
-from jielong.data.sources import Page, list_pages, look_through, read_page, read_pages
+from jielong.data.sources import Page, list_folder, list_pages, read_page, read_pages
 from jielong.errors import DataError
 
 TEXT = (
@@ -35,7 +35,7 @@ def test_what_is_no_document_is_passed_over_and_counted(tmp_path):
     (tmp_path / "Makefile").write_text("all:")
     os.mkfifo(tmp_path / "pipe.txt")
     (tmp_path / "deep" / "b.md").write_text(TEXT)
-    listing = look_through(tmp_path)
+    listing = list_folder(tmp_path)
     assert [p.relative_to(tmp_path).as_posix() for p in listing.paths] == ["a.txt", "deep/b.md"]
     assert listing.skipped == {
         "folders that are hidden or made by programs": 4,

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from jielong.data.chat_files import read_chats, read_preferences
 from jielong.data.forms import chat_of, is_plain_text, preference_of
-from jielong.data.talks import read_chats, read_preferences
 from jielong.errors import DataError
 from jielong.opening.inspecting import inspect
-from jielong.outside import records
+from jielong.outside import read_lines
 
 GOOD, BAD = {"role": "assistant", "content": "good"}, {"role": "assistant", "content": "bad"}
 SYSTEM, ASKED = {"role": "system", "content": "S"}, {"role": "user", "content": "q"}
@@ -170,12 +170,15 @@ def test_cells_of_parquet_are_values_of_json(tmp_path: Path) -> None:
     parquet.write_table(pa.table(pairs), tmp_path / "pairs.parquet")
     assert read_preferences(tmp_path / "pairs.parquet").records[0].margin == 1.5
     parquet.write_table(pa.table({"prompt": [b"a", b"\xff"], "completion": ["x", "y"]}), tmp_path / "bytes.parquet")
-    first, second = records(tmp_path / "bytes.parquet")
+    first, second = read_lines(tmp_path / "bytes.parquet")
     assert first.data == {"prompt": "a", "completion": "x"}
     assert second.where(Path("f")) + second.problem == "f, record 2a field holds 1 bytes that are no text"
     calls = [{"name": "f", "arguments": {"a": 1, "b": None}}, {"name": "f", "arguments": {"a": None, "b": 2}}]
     parquet.write_table(pa.table({"calls": calls}), tmp_path / "calls.parquet")
-    assert [line.data["calls"]["arguments"] for line in records(tmp_path / "calls.parquet")] == [{"a": 1}, {"b": 2}]
+    assert [line.data["calls"]["arguments"] for line in read_lines(tmp_path / "calls.parquet")] == [
+        {"a": 1},
+        {"b": 2},
+    ]
 
 
 @pytest.mark.parametrize("name", ["bz2", "lzma"])

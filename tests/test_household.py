@@ -16,7 +16,7 @@ import pytest
 from jielong.errors import ConfigError, DataError
 from jielong.worlds.household.files import read_task, task_of
 from jielong.worlds.household.game import Household
-from jielong.worlds.household.goals import CLOSERS, GOALS, OPENERS, WORDS_THAT_MATTER, phrased
+from jielong.worlds.household.goals import CLOSERS, GOALS, OPENERS, WORDS_THAT_MATTER, phrase_goal
 from jielong.worlds.household.guides import seeking, shortest
 from jielong.worlds.household.layouts import KINDS, LESSON_KINDS, draw_task, part_of
 from jielong.worlds.household.phrases import CLAUSES, REFUSALS, SAYINGS
@@ -28,8 +28,8 @@ from jielong.worlds.household.rules import (
     State,
     Task,
     actions,
-    after,
     all_actions,
+    apply_action,
     refusal,
 )
 from jielong.worlds.household.solver import shortest_plan
@@ -45,7 +45,7 @@ def wander(task: Task, seed: int, steps: int = 30) -> Iterator[State]:
     rng, state = random.Random(seed), task.start
     for _ in range(steps):
         yield state
-        state = after(state, rng.choice(actions(task.home, state)))
+        state = apply_action(state, rng.choice(actions(task.home, state)))
 
 
 def test_the_shortest_plan_reaches_the_goal_by_actions_that_can_be_done() -> None:
@@ -53,7 +53,7 @@ def test_the_shortest_plan_reaches_the_goal_by_actions_that_can_be_done() -> Non
         state = task.start
         for action in shortest_plan(task):
             assert action in actions(task.home, state)
-            state = after(state, action)
+            state = apply_action(state, action)
         assert action == FINISH
         assert task.is_reached(state)
 
@@ -73,7 +73,7 @@ def test_no_plan_is_shorter_than_the_shortest() -> None:
             if len(queue) > 20_000:
                 break
             for action in actions(task.home, state):
-                new = after(state, action)
+                new = apply_action(state, action)
                 if new not in depth:
                     depth[new] = depth[state] + 1
                     queue.append(new)
@@ -188,7 +188,7 @@ def test_no_goal_of_the_training_part_is_put_as_in_the_test_part() -> None:
     for language in LANGUAGES:
         for kind, sentences in GOALS[language]["test"].items():
             held_out = {plain(sentence.format(**words)) for sentence in sentences}
-            learned = {plain(phrased(language, "train", kind, number, words)) for number in range(4000)}
+            learned = {plain(phrase_goal(language, "train", kind, number, words)) for number in range(4000)}
             assert len(learned) > 3000, "goals are put in many ways"
             assert not held_out & learned
 
@@ -215,7 +215,7 @@ def test_two_things_keep_their_order_however_a_goal_is_put() -> None:
     words = {"thing": "Xa", "other": "Yb", "place": "p", "room": "r"}
     for language in LANGUAGES:
         for number in range(500):
-            text = phrased(language, "train", "two", number, words)
+            text = phrase_goal(language, "train", "two", number, words)
             assert 0 <= text.find("Xa") < text.find("Yb")
 
 

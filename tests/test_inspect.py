@@ -48,7 +48,7 @@ def test_a_file_of_chats_is_told_counted_and_shown(tmp_path, capsys):
 
 
 def test_what_is_shown_is_what_is_trained_on(tmp_path, model):
-    from jielong.data.talks import read_chats
+    from jielong.data.chat_files import read_chats
     from jielong.tokens.tokenizer import Tokenizer
 
     path, tokenizer = write(tmp_path / "chats.jsonl", chat(1)), Tokenizer.load(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jielong.errors import DataError
-from jielong.evaluate.instructions import CHECKERS, accuracy, follow, is_followed, read_checkers, words
+from jielong.evaluate.instructions import CHECKERS, accuracy, check_instructions, is_followed, read_checkers, words
 
 # kind, parameters, an answer that follows, one that does not
 CASES = [
@@ -87,14 +87,20 @@ def test_a_wrong_specification_is_refused_in_a_sentence() -> None:
 
 def test_loosely_a_line_around_the_answer_does_not_count_against_it() -> None:
     specs = read_checkers([{"kind": "json"}, {"kind": "no-digits"}])
-    found = follow(specs, 'Here it is:\n{"a": 1}')
+    found = check_instructions(specs, 'Here it is:\n{"a": 1}')
     assert (found.strict, found.loose) == ((False, False), (True, True))  # without the last line there is no digit
-    assert follow(specs, "**2**").loose == (True, False)
+    assert check_instructions(specs, "**2**").loose == (True, False)
 
 
 def test_the_four_accuracies_by_hand() -> None:
     specs = read_checkers([{"kind": "lower-case"}, {"kind": "no-digits"}])
-    found = accuracy([follow(specs, "fine"), follow(specs, "fine 3"), follow(specs, "Sure:\nfine")])
+    found = accuracy(
+        [
+            check_instructions(specs, "fine"),
+            check_instructions(specs, "fine 3"),
+            check_instructions(specs, "Sure:\nfine"),
+        ]
+    )
     # prompts: 1 of 3, loosely 2 of 3; instructions: 2 + 1 + 1 of 6, loosely 2 + 1 + 2
     assert found.prompts_strict == pytest.approx(1 / 3) and found.prompts_loose == pytest.approx(2 / 3)
     assert found.instructions_strict == pytest.approx(4 / 6) and found.instructions_loose == pytest.approx(5 / 6)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jielong.errors import DataError
-from jielong.evaluate.judge import Pair, first_is_better, judge_grade, judge_pairs, read_mark, read_pairs, report
+from jielong.evaluate.judge import Pair, first_is_better, judge_grade, judge_pairs, judge_report, read_mark, read_pairs
 from jielong.records import Conversation, Message
 from jielong.use.port import Answer, Ask, Options
 
@@ -38,7 +38,7 @@ def judge(prefers) -> Ask:  # type: ignore[no-untyped-def]
 
 
 def judged(prefers):  # type: ignore[no-untyped-def]
-    return report(asyncio.run(judge_pairs(PAIRS, judge(prefers), Options())))
+    return judge_report(asyncio.run(judge_pairs(PAIRS, judge(prefers), Options())))
 
 
 def test_a_judge_that_knows_what_is_good_is_consistent() -> None:
@@ -128,5 +128,5 @@ def test_the_length_correlation_by_hand() -> None:
         Verdict(Pair("2", "q", "a", "bbb"), 0.0, 0.0),
         Verdict(Pair("3", "q", "a", "b"), 1.0, 0.0),
     ]
-    found = report(verdicts)
+    found = judge_report(verdicts)
     assert found.length_correlation == pytest.approx(1.0) and math.isclose(found.consistency or 0, 2 / 3)

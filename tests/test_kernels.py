@@ -16,7 +16,7 @@ from jielong.model import attention as attending
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.native import attention, build, cross_entropy, library, symmetric
 
-BUILT = [name for name in library.fitting() if build.library_file(name).exists()]
+BUILT = [name for name in library.runnable_variants() if build.library_file(name).exists()]
 
 
 @pytest.fixture(params=BUILT or [None])
@@ -187,11 +187,11 @@ def test_a_model_computes_the_same_with_and_without(
         of = dict(model.named_parameters())
         return [hidden.detach(), *(of[name].grad.clone() for name in of if "proj" in name)]
 
-    seen = model.model.surroundings(torch.arange(50).expand(2, 50), segment_ids)
+    seen = model.model.layer_inputs(torch.arange(50).expand(2, 50), segment_ids)
     assert all(first is not None and first.shape == (2, 50) for _, first in seen)
     native = results()
     monkeypatch.setattr(attending, "has_attention", lambda _: False)
-    seen = model.model.surroundings(torch.arange(50).expand(2, 50), segment_ids)
+    seen = model.model.layer_inputs(torch.arange(50).expand(2, 50), segment_ids)
     assert all(mask is not None and mask.shape == (2, 50, 50) for _, mask in seen)
     for found, plain in zip(native, results(), strict=True):
         assert (found - plain).norm() <= 0.02 * plain.norm()
@@ -201,7 +201,7 @@ def test_segments_in_several_pieces_get_a_mask(dtype: torch.dtype) -> None:
     model = fresh_language_model(CONFIG, 0)
     model.model.compute_dtype = dtype
     segments = torch.tensor([[1, 2, 1, 2]])
-    mask = model.model.surroundings(torch.arange(4).expand(1, 4), segments)[0][1]
+    mask = model.model.layer_inputs(torch.arange(4).expand(1, 4), segments)[0][1]
     assert mask is not None
     assert mask.tolist() == [[[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1]]]
 

@@ -42,7 +42,7 @@ def asked(base, tmp_path) -> Path:
     }
     begun = Attempt("0001-x", "tiny", str(base), "dpo", "auto", time.time(), "asking", press=1, figures=figures)
     folder = attempts.begin(home, begun, pairs(3))
-    asking.write_pairs(folder, [asking.Asked(question(n), "new", "old", n % 2 == 0) for n in range(100)])
+    asking.write_pairs(folder, [asking.ShownPair(question(n), "new", "old", n % 2 == 0) for n in range(100)])
     return folder
 
 

@@ -14,7 +14,7 @@ from tests.learning import child, pairs, until_over
 from tests.serving import tiny_model
 
 from jielong.errors import ConfigError, DataError, NotFoundError
-from jielong.learning import asking, pressing, standing, telling
+from jielong.learning import asking, pressing, standing, status
 from jielong.learning import attempt as attempts
 from jielong.learning.deciding import LEAST
 
@@ -67,14 +67,14 @@ def test_the_gate_says_what_it_found(asked):
     assert judge["is_believed"] and judge["right"] == judge["held_out"]
     assert judge["won"] + judge["lost"] <= judge["prompts"] == figures["prompts"]["held_out"]
     assert figures["regression"]["prompts"] == 200
-    flat = telling.attempt_json(asked)["figures"]
+    flat = status.attempt_json(asked)["figures"]
     assert all(isinstance(value, bool | int | float | str) for value in flat.values()) and flat["empty"].endswith("%")
 
 
 def test_sides_are_drawn_and_not_told(asked):
     sides = [pair.is_candidate_left for pair in asking.pairs_of(asked)]
     assert len(sides) == 100 and 30 <= sum(sides) <= 70
-    told = telling.attempt_json(asked)["pairs"]
+    told = status.attempt_json(asked)["pairs"]
     assert told == {"asked": 0, "least": 20, "most": 100, "won": None, "lost": None, "tied": 0}
 
 
@@ -97,7 +97,7 @@ def test_a_better_model_is_promoted_once_and_undone(copied):
 def test_a_random_voter_has_it_refused_with_the_reason(copied):
     attempt = vote_as(copied, 0.5)
     assert attempt.state == "refused" and "not clearly better" in attempt.why
-    assert telling.attempt_json(copied)["pairs"]["won"] == attempt.figures["asking"]["won"]
+    assert status.attempt_json(copied)["pairs"]["won"] == attempt.figures["asking"]["won"]
 
 
 def test_a_vote_counts_once_and_a_line_that_a_kill_cut_off_not_at_all(copied):
@@ -151,11 +151,11 @@ def test_a_paused_attempt_ends_its_child_and_goes_on(base, tmp_path):
     while not pressing.is_at_work(folder) and time.monotonic() < until_s:
         time.sleep(0.1)
     pressing.pause(folder)
-    assert not pressing.is_at_work(folder) and telling.attempt_json(folder)["is_paused"]
+    assert not pressing.is_at_work(folder) and status.attempt_json(folder)["is_paused"]
     pressing.resume(folder)
-    assert not telling.attempt_json(folder)["is_paused"]
+    assert not status.attempt_json(folder)["is_paused"]
     pressing.cancel(folder)
-    assert telling.attempt_json(folder)["state"] == "cancelled" and not pressing.is_at_work(folder)
+    assert status.attempt_json(folder)["state"] == "cancelled" and not pressing.is_at_work(folder)
 
 
 def test_judgements_that_are_no_good_begin_nothing(base, tmp_path):

@@ -21,7 +21,7 @@ def outcome(dice: random.Random, p: float, press: int = 1, ties: float = 0.0) ->
             tally = Tally(tally.won + 1, tally.lost, tally.tied)
         else:
             tally = Tally(tally.won, tally.lost + 1, tally.tied)
-    return told, tally.asked
+    return told, tally.num_asked
 
 
 def test_the_evidence_is_the_mean_likelihood_ratio():

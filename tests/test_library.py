@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.test_places import ENCRYPTED, write_pdf
+from tests.test_locations import ENCRYPTED, write_pdf
 
 from jielong.cli.main import main
-from jielong.data.places import Located
+from jielong.data.locations import Located
 from jielong.errors import ConfigError, DataError, TooLongError
 from jielong.records import Conversation, Message
 from jielong.use.port import Answer, Options

@@ -10,7 +10,7 @@ import torch
 from tests.test_engine import CONFIG, V, lively_model
 
 from jielong.generate.engine import Engine, EngineConfig
-from jielong.generate.lookup import continuation
+from jielong.generate.lookup import draft_from_repetition
 from jielong.generate.rows import PAUSE, Rows
 from jielong.model.rotary import RopeScaling
 from jielong.model.transformer import ModelConfig
@@ -23,7 +23,7 @@ WINDOWED = dataclasses.replace(LONG, sliding_window=11, sliding_layers=(0,))
 
 def test_the_latest_earlier_occurrence_of_three_ids_or_else_of_two_is_gone_on_with() -> None:
     def after(ids: list[int], count: int) -> list[int]:
-        return continuation(np.array(ids, np.int64), count).tolist()
+        return draft_from_repetition(np.array(ids, np.int64), count).tolist()
 
     assert after([1, 2, 3, 4, 5, 1, 2, 3], 2) == [4, 5]
     assert after([1, 2, 3, 4, 9, 1, 2, 3, 6, 7, 1, 2, 3], 3) == [6, 7, 1]

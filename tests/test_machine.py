@@ -23,11 +23,11 @@ from jielong.train.machine import (
     choose_device,
     choose_dtype,
     compile_layers,
-    compiled_like_plain,
+    compiled_matches_eager,
     has_compiler,
-    leave_plain,
-    look_at_machine,
+    measure_machine,
     trains_like_cpu,
+    uncompile_layers,
 )
 from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig
@@ -162,7 +162,7 @@ def test_a_compiled_layer_gives_the_gradients_of_a_plain_one():
     model.model.compute_dtype = torch.bfloat16
     compile_layers(model.model)
     assert model.model.layers[0]._compiled_call_impl is not None
-    assert compiled_like_plain(model.model, rows=8, length=128)
+    assert compiled_matches_eager(model.model, rows=8, length=128)
 
 
 class TooLarge(torch.autograd.Function):
@@ -182,15 +182,15 @@ def test_a_compiled_layer_that_is_wrong_is_found(wrong):
     model = fresh_language_model(TINY, seed=0)
     layer = model.model.layers[-1]
     layer._compiled_call_impl = layer._call_impl
-    assert compiled_like_plain(model.model, rows=2, length=32)
+    assert compiled_matches_eager(model.model, rows=2, length=32)
     layer._compiled_call_impl = lambda x, *rest: layer._call_impl(wrong(x), *rest)
-    assert not compiled_like_plain(model.model, rows=2, length=32)
-    leave_plain(model.model)
-    assert compiled_like_plain(model.model, rows=2, length=32)
+    assert not compiled_matches_eager(model.model, rows=2, length=32)
+    uncompile_layers(model.model)
+    assert compiled_matches_eager(model.model, rows=2, length=32)
 
 
 if __name__ == "__main__":
-    machine = look_at_machine()
+    machine = measure_machine()
     print(
         json.dumps(
             {

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jielong.serve.markdown
-from jielong.serve.markdown import LANGUAGES, MAX_CHARS, completed, render, to_html
+from jielong.serve.markdown import LANGUAGES, MAX_CHARS, close_open_marks, render, to_html
 
 VOID = {"br", "hr", "img"}
 TAGS = set("a blockquote br code em h3 h4 h5 h6 hr img li ol p pre s span strong table tbody td th thead tr ul".split())
@@ -339,7 +339,7 @@ def test_an_open_fence_is_code_until_it_is_closed() -> None:
     ],
 )
 def test_a_complete_text_is_not_changed(text: str) -> None:
-    assert completed(text) == text
+    assert close_open_marks(text) == text
 
 
 # Limits ----------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,7 +81,7 @@ def lively(config: ModelConfig) -> LanguageModel:
 
 
 def libraries() -> list[str]:
-    return [name for name in library.fitting() if build.library_file(name).exists()]
+    return [name for name in library.runnable_variants() if build.library_file(name).exists()]
 
 
 @pytest.fixture(params=libraries() or [None])
@@ -218,6 +219,44 @@ def test_a_row_of_the_decoder_becomes_the_same_beside_any_number_of_others(built
         assert all(torch.equal(hidden(n), together[:n]) for n in (1, 3, 8, 9, 17, 33))
 
 
+@pytest.mark.parametrize("threads", [2, 9])
+def test_more_threads_than_cores_write_the_same(built, monkeypatch, threads):
+    # of few tokens each thread makes its own things, of many they share them
+    monkeypatch.setattr(native, "library", lambda: built)
+    model = PackedModel(BASE, torch.float32, torch.device("cpu"), 96)
+    model.load(lively(BASE).state_dict())
+
+    def hidden() -> torch.Tensor:
+        cache, slots, found = model.new_cache(40, 8), torch.arange(40), list[torch.Tensor]()
+        for at, count in ((0, 40), (1, 3), (2, 1), (2, 40)):
+            found.append(model.extend(cache, slots, torch.full((40,), at), slots[:count], 8))
+        return torch.cat(found)
+
+    alone, before = hidden(), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert all(torch.equal(hidden(), alone) for _ in range(20))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_dismissed_threads_end_and_new_ones_take_their_place():
+    if library.library() is None or not Path("/proc/self/task").exists():
+        pytest.skip("the C++ was not built here, or the system does not list threads")
+    code = """
+import os, torch
+from jielong.native.library import dismiss_threads
+torch.set_num_threads(3)
+for _ in range(2):
+    before = len(os.listdir("/proc/self/task"))
+    torch.ones(1 << 20).exp_()
+    assert len(os.listdir("/proc/self/task")) == before + 2
+    dismiss_threads()
+    assert len(os.listdir("/proc/self/task")) == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_engine_writes_the_same_without_the_library(monkeypatch):
     if native.library() is None:
         pytest.skip("there is no library to do without")
@@ -257,11 +296,11 @@ def test_without_a_compiler_nothing_is_built_and_what_is_old_goes(tmp_path, monk
 
 
 def test_a_library_built_from_other_code_is_not_used_and_the_user_is_told(tmp_path, monkeypatch):
-    if not library.fitting():
+    if not library.runnable_variants():
         pytest.skip("no library fits this processor")
     monkeypatch.setattr(library, "HERE", tmp_path)
     monkeypatch.setattr(library, "library_file", lambda name: tmp_path / f"_native_{name}_new.so")
-    for name in library.fitting():
+    for name in library.runnable_variants():
         (tmp_path / f"_native_{name}_old.so").write_bytes(b"")
     with pytest.warns(UserWarning, match="install again"):
         assert library.library.__wrapped__() is None

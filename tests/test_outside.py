@@ -19,9 +19,9 @@ from jielong.outside import (
     own_object,
     parse_json,
     read_json_file,
+    read_lines,
     read_text,
-    records,
-    shown,
+    shorten_value,
 )
 
 _values = st.recursive(
@@ -71,8 +71,8 @@ def test_brackets_in_strings_are_no_depth():
 
 
 def test_a_value_is_shown_short():
-    assert shown({"a": "é"}) == '{"a": "é"}'
-    assert len(shown("x" * 500)) == 60
+    assert shorten_value({"a": "é"}) == '{"a": "é"}'
+    assert len(shorten_value("x" * 500)) == 60
 
 
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
@@ -93,7 +93,7 @@ def test_a_damaged_gzip_is_told(tmp_path):
     (tmp_path / "bad.gz").write_bytes(b"\x1f\x8bnothing")
     for name in ("cut.gz", "bad.gz"):
         with pytest.raises(DataError, match="is a damaged gzip file"):
-            list(records(tmp_path / name))
+            list(read_lines(tmp_path / name))
 
 
 def test_bytes_that_are_no_text_are_refused_and_never_replaced(tmp_path):
@@ -103,9 +103,9 @@ def test_bytes_that_are_no_text_are_refused_and_never_replaced(tmp_path):
     with pytest.raises(DataError, match="is no text in an encoding that is known here"):
         read_text(tmp_path / "noise")
     with pytest.raises(DataError, match="is no text; expected one JSON object a line"):
-        list(records(tmp_path / "zip.jsonl"))
+        list(read_lines(tmp_path / "zip.jsonl"))
     with pytest.raises(DataError, match=r"late\.jsonl:4: byte 8 of the line is not utf-8"):
-        list(records(tmp_path / "late.jsonl"))
+        list(read_lines(tmp_path / "late.jsonl"))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030"])
@@ -125,12 +125,12 @@ def test_records_are_lines_a_list_or_one_object(tmp_path):
     }
     for name, (text, expected) in cases.items():
         (tmp_path / name).write_text(text)
-        assert [(line.number, line.data) for line in records(tmp_path / name)] == expected, name
+        assert [(line.number, line.data) for line in read_lines(tmp_path / name)] == expected, name
 
 
 def test_a_wrong_line_is_given_with_its_problem_and_the_rest_goes_on(tmp_path):
     (tmp_path / "file").write_text('{"a": 1}\n{"a": \n{"a": 3}\n')
-    first, second, third = records(tmp_path / "file")
+    first, second, third = read_lines(tmp_path / "file")
     assert (first.data, third.data) == ({"a": 1}, {"a": 3})
     assert (second.number, second.data) == (2, None) and second.problem.startswith("not JSON")
 

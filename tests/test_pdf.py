@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.test_places import draw_pdf, write_pdf
+from tests.test_locations import draw_pdf, write_pdf
 
 from jielong.data.pdf import pdf_pages
 from jielong.data.refine import refine

@@ -13,7 +13,7 @@ from jielong.stages import picking
 from jielong.stages.picking import pick, picked_words, read_picked
 from jielong.tokens.chat import Rendered, RenderedPair
 from jielong.train.machine import Machine
-from jielong.train.sources import Given, Holds, Part, RowsConfig
+from jielong.train.sources import Holds, Part, RowsConfig, SourceContext
 
 ROWS, MACHINE = RowsConfig(length=16, rows_per_step=4, micro_rows=4), Machine(can_compile=True)
 MODEL = Transformer(
@@ -64,6 +64,6 @@ def test_a_training_that_began_padded_goes_on_padded(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize(("is_packed", "kind"), [(False, PaddedPairs), (True, PackedPairs)])
 def test_rows_of_pairs_are_packed_where_that_was_picked(is_packed: bool, kind: type[PaddedPairs]) -> None:
-    feed = ROWS.build(Given(Comparisons(), seed=0, is_packed=is_packed))  # type: ignore[arg-type]
+    feed = ROWS.build(SourceContext(Comparisons(), seed=0, is_packed=is_packed))  # type: ignore[arg-type]
     assert type(feed.source) is kind
     assert ("ends" in feed.held_out[0].extra) is is_packed

@@ -22,7 +22,7 @@ from jielong.data.filters import (
     tokens_of,
     verdict_on,
 )
-from jielong.data.refine import RefineConfig, cut, refine
+from jielong.data.refine import RefineConfig, cut_text, refine
 from jielong.data.sources import Page, document_id
 from jielong.data.wordlists import ADVERTISING
 from jielong.errors import ConfigError
@@ -330,14 +330,14 @@ def test_refining_twice_gives_the_same() -> None:
 
 def test_a_long_text_is_cut_at_its_paragraphs_into_documents_of_one_source() -> None:
     paragraphs = [ENGLISH.replace("three", f"number {i} of") + f" Its water mark is {i * i}." for i in range(20)]
-    pieces = cut("\n\n".join(paragraphs), 1_000)
+    pieces = cut_text("\n\n".join(paragraphs), 1_000)
     assert all(len(piece) <= 1_000 for piece in pieces) and "\n\n".join(pieces) == "\n\n".join(paragraphs)
     any_phrases = FilterConfig(max_repeated_phrase_share=1.0)
     config = RefineConfig(any_phrases, DedupConfig(min_similarity=1.0), max_document_chars=1_000)
     documents, report = refine([text_page("book", "\n\n".join(paragraphs))], config)
     assert [d.id for d in documents] == [document_id("book", i) for i in range(len(pieces))]
     assert report.num_pages == 1 and report.num_texts == len(pieces)
-    assert cut("x" * 2_500, 1_000) == ["x" * 1_000, "x" * 1_000, "x" * 500]
+    assert cut_text("x" * 2_500, 1_000) == ["x" * 1_000, "x" * 1_000, "x" * 500]
 
 
 def test_lines_on_very_many_pages_are_dropped_when_asked() -> None:

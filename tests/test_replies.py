@@ -15,12 +15,12 @@ from bench.servers import damaged_answers
 from jielong.cli.main import main
 from jielong.errors import ConfigError, DataError, JielongError, ResourceError, TooLongError
 from jielong.records import Conversation, Message, Sampling
-from jielong.tokens.tokenizer import about_tokens
+from jielong.tokens.tokenizer import estimate_tokens
 from jielong.use.connection import clean_key
 from jielong.use.endpoint import Endpoint
 from jielong.use.port import Answer, Options
 from jielong.use.replies import error_in, in_words, is_too_long, models_in
-from jielong.use.thoughts import Parting, parted
+from jielong.use.thoughts import ThoughtSplitter, split_thoughts
 
 FULL = '{"expression": "12*7"}'
 
@@ -169,16 +169,16 @@ def test_thoughts_stand_beside_the_answer_and_are_told_apart_while_it_comes(said
 
 
 def test_thoughts_are_parted_at_their_marks_alone() -> None:
-    assert parted("no marks <b>here</b>") == ("", "no marks <b>here</b>")
-    assert parted("hm\n</think>\n\nyes") == ("hm", "yes")
-    assert parted("Close it with </think>, then go on.") == ("", "Close it with </think>, then go on.")
-    assert parted("<think>a</think>\n<think>b</think>yes") == ("a\nb", "yes")
-    assert parted("[THINK]a[/THINK]yes") == parted("<thinking>a</thinking>yes") == ("a", "yes")
-    assert parted("<|channel|>analysis<|message|>a<|channel|>final<|message|>yes") == ("a", "yes")
-    assert parted("<think>\n\n</think>\n\nyes") == ("", "yes")
-    assert parted("<think>for ever") == ("for ever", "")
+    assert split_thoughts("no marks <b>here</b>") == ("", "no marks <b>here</b>")
+    assert split_thoughts("hm\n</think>\n\nyes") == ("hm", "yes")
+    assert split_thoughts("Close it with </think>, then go on.") == ("", "Close it with </think>, then go on.")
+    assert split_thoughts("<think>a</think>\n<think>b</think>yes") == ("a\nb", "yes")
+    assert split_thoughts("[THINK]a[/THINK]yes") == split_thoughts("<thinking>a</thinking>yes") == ("a", "yes")
+    assert split_thoughts("<|channel|>analysis<|message|>a<|channel|>final<|message|>yes") == ("a", "yes")
+    assert split_thoughts("<think>\n\n</think>\n\nyes") == ("", "yes")
+    assert split_thoughts("<think>for ever") == ("for ever", "")
     said: list[str] = []
-    parting = Parting(said.append)
+    parting = ThoughtSplitter(said.append)
     for c in "  <thin ice":
         parting.push(c)
     parting.finish()
@@ -320,7 +320,7 @@ def test_pieces_of_calls_find_the_call_they_belong_to(pieces: list[Any]) -> None
 def test_tokens_that_a_server_does_not_say_are_counted_here_and_called_so() -> None:
     answer, _, _ = asked(whole(chat("four words stand here")))
     assert answer.usage.is_estimated
-    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (about_tokens("What is 12 * 7?"), 4)
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (estimate_tokens("What is 12 * 7?"), 4)
     said, _, _ = asked(whole(chat("ok", usage={"prompt_tokens": 5, "completion_tokens": 7})))
     assert (said.usage.tokens, said.usage.is_estimated) == (12, False)
     for usage in (
@@ -331,9 +331,9 @@ def test_tokens_that_a_server_does_not_say_are_counted_here_and_called_so() -> N
     ):
         assert asked(whole(chat("ok", usage=usage)))[0].usage.is_estimated
     # "Hello" and " world" one each, a word of 14 bytes three, each Han character and each sign one
-    assert about_tokens("Hello world") == 2
-    assert about_tokens("understandably") == 3
-    assert about_tokens("你好，世界") == 5
+    assert estimate_tokens("Hello world") == 2
+    assert estimate_tokens("understandably") == 3
+    assert estimate_tokens("你好，世界") == 5
 
 
 # --- vectors and names

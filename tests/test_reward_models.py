@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from jielong.cli.main import main
 from jielong.data.answers import PackedAnswers, PaddedAnswers
+from jielong.data.chat_files import kinds_held, read_ratings
 from jielong.data.judged import pairs_of_ratings
-from jielong.data.judged_files import written
-from jielong.data.talks import kinds_held, read_ratings
+from jielong.data.judged_files import export_judgements
 from jielong.errors import DataError
 from jielong.evaluate.statistics import calibration_error
 from jielong.model import hf
@@ -191,7 +191,7 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Path:
         marks += [Rating(asked, best, 1.0), Rating(asked, worst, 0.0)]
         alone.append(Rating(asked, best, 1.0) if number % 2 else Rating(asked, worst, 0.25))
     for name, nouns in (("pairs", pairs), ("rankings", rankings), ("marks", marks), ("alone", alone)):
-        (folder / f"{name}.jsonl").write_text(written(nouns, "own").text)
+        (folder / f"{name}.jsonl").write_text(export_judgements(nouns, "own").text)
     tokenizer = train_tokenizer(
         [*(m.text for p in pairs for m in (*p.prompt, *p.chosen, *p.rejected))], TokenizerConfig(400)
     )

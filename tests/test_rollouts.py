@@ -25,8 +25,8 @@ from jielong.train.objectives.policy import PPO, PolicyConfig, PolicyGradient
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.parallel import Ranks, ranks_from_environment
 from jielong.train.rewards import RewardModelScorer, score_rows
-from jielong.train.rollouts import RolloutConfig, Rollouts, by_length, rows_of, up_to_stop
-from jielong.train.sources import Given, Prompt
+from jielong.train.rollouts import RolloutConfig, Rollouts, by_length, cut_after_stop, take_rows
+from jielong.train.sources import Prompt, SourceContext
 
 TINY = ModelConfig(
     vocab_size=24,
@@ -113,11 +113,11 @@ def test_rows_hold_the_prompt_and_what_was_written_up_to_the_stop_id() -> None:
 
 
 def test_a_sample_ends_after_its_first_stop_id() -> None:
-    cut, has_stop = up_to_stop(Sample((5,), (9, STOP, 9, STOP), (-1.0, -2.0, -3.0, -4.0)), (STOP,))
+    cut, has_stop = cut_after_stop(Sample((5,), (9, STOP, 9, STOP), (-1.0, -2.0, -3.0, -4.0)), (STOP,))
     assert (cut.ids, cut.logprobs, cut.by_model, has_stop) == ((9, STOP), (-1.0, -2.0), (True, True), True)
     # a stop id in a tool's result ends nothing
     sample = Sample((5,), (9, STOP, 9), (-1.0, 0.0, -1.0), by_model=(True, False, True))
-    assert up_to_stop(sample, (STOP,)) == (sample, False)
+    assert cut_after_stop(sample, (STOP,)) == (sample, False)
 
 
 def test_engine_and_trainer_agree_on_what_was_drawn() -> None:
@@ -362,14 +362,14 @@ def test_a_recipe_builds_rollouts_of_the_prompts_that_leave_room(config: Rollout
     # 32 positions, 10 of them for the answer
     prompts = [Prompt((5,) * 22), Prompt((5,) * 23), Prompt((5,) * 3)]
     options: dict[str, Any] = {"modules": modules, "open_engine": Engine, "stop_ids": (STOP,), "pad_id": 9}
-    feed = config.build(Given(Asked(prompts), 7, **options))  # type: ignore[arg-type]
+    feed = config.build(SourceContext(Asked(prompts), 7, **options))  # type: ignore[arg-type]
     assert feed.notes == ["1 prompts leave no room for 10 tokens of an answer and are left out, 2 remain"]
     assert isinstance(feed.source, Rollouts) and feed.source.prompts == [prompts[0], prompts[2]]
     steps = feed.source.next_step()
     assert feed.source.metrics()["score"] != 0.0
     assert all((b.inputs[b.segments == 0] == 9).all() for b in steps) and any((b.segments == 0).any() for b in steps)
-    assert config.build(Given(Asked([prompts[0]]), 7, **options)).notes == []  # type: ignore[arg-type]
-    second = config.build(Given(Asked(prompts), 7, Ranks(1, 2), **options)).source  # type: ignore[arg-type]
+    assert config.build(SourceContext(Asked([prompts[0]]), 7, **options)).notes == []  # type: ignore[arg-type]
+    second = config.build(SourceContext(Asked(prompts), 7, Ranks(1, 2), **options)).source  # type: ignore[arg-type]
     assert isinstance(second, Rollouts) and (second.ranks, second.seed) == (Ranks(1, 2), 7)
 
 
@@ -378,9 +378,9 @@ def test_rows_of_like_length_go_together_and_are_cut_to_the_longest() -> None:
     batch = dataclasses.replace(pad_rows(rows), extra={"row": torch.arange(5), "all": torch.tensor(3.0)})
     parts = [part.tolist() for part in by_length(batch, torch.arange(5), 2)]
     assert parts == [[3, 1], [4, 2], [0]]
-    some = rows_of(batch, torch.tensor([3, 1]))
+    some = take_rows(batch, torch.tensor([3, 1]))
     assert some.inputs.shape == (2, 3) and some.extra["row"].tolist() == [3, 1] and some.extra["all"] == 3.0
-    assert rows_of(batch, torch.tensor([3])).inputs.shape == (1, 2)  # never narrower than a target needs
+    assert take_rows(batch, torch.tensor([3])).inputs.shape == (1, 2)  # never narrower than a target needs
 
 
 def test_half_a_rollout_belongs_to_as_many_processes_and_a_whole_one_to_any() -> None:

@@ -20,6 +20,7 @@ from jielong.runs import (
     MetricsLog,
     Run,
     derive_seed,
+    describe_damage,
     digest,
     find_model,
     lineage,
@@ -27,7 +28,6 @@ from jielong.runs import (
     read_json,
     read_metrics,
     tidy,
-    told,
     write_directory,
     write_json,
 )
@@ -360,7 +360,7 @@ def test_damage_is_named_and_a_damaged_result_is_set_aside(tmp_path, harm, what)
     assert run.damage("web") == {}
     harm(tmp_path / "web" / "made")
     wrong = run.damage("web")
-    assert list(wrong) == [tmp_path / "web" / "made"] and what in told(wrong)
+    assert list(wrong) == [tmp_path / "web" / "made"] and what in describe_damage(wrong)
     place = run.set_aside_damaged("web")
     assert not (tmp_path / "web").exists() and place.parent.name == "before"
     assert not run.is_done("web", "mark of web") and run.is_done("sft", "mark of sft")

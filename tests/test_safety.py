@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from bench.strategies.calibrated import Calibrated, Known
 
-from jielong.evaluate.attacks import attacked
+from jielong.evaluate.attacks import add_attacks
 from jielong.evaluate.built_in import BUILT_IN, built_in
 from jielong.evaluate.refusal import refuses
-from jielong.evaluate.running import System, answer_task
 from jielong.evaluate.summary import Summary, summarize
+from jielong.evaluate.task_runner import System, answer_task
 from jielong.evaluate.tasks import Task
 from jielong.records import Conversation
 from jielong.use.port import Scored
@@ -84,7 +84,7 @@ def test_success_of_attacks_and_over_refusal_by_hand(tmp_path: Path) -> None:
         return "I cannot help with that." if is_bomb and not is_pirate else "Gladly. It is easy."
 
     task = built_in("safety")
-    about = attacked(Task("t", tuple(i for i in task.items if "bomb" in i.id and "attack" not in i.meta)))
+    about = add_attacks(Task("t", tuple(i for i in task.items if "bomb" in i.id and "attack" not in i.meta)))
     found = measured(Calibrated([], react=react), about, tmp_path)
     # of 2 requests in 9 wrappers, the pirate gets an answer twice; both look-alikes speak of bath bombs
     assert found.more["attack success"] == pytest.approx(2 / 18) and found.more["harmful answered"] == 0.0

@@ -98,7 +98,7 @@ def test_draw_equals_a_plain_draw_of_each_row(vocab_size: int) -> None:
     rules = Rules.of(temperature, top_k, top_p, min_p, penalty, is_masked)
     assert rules.special is not None
     special = rules.special.numpy()
-    ids, logprobs = draw(
+    ids, logprobs, _ = draw(
         torch.from_numpy(logits),
         rules,
         torch.from_numpy(u),
@@ -126,7 +126,7 @@ def test_rows_without_special_rules_are_drawn_alike_beside_special_ones() -> Non
     plain = Rules.of(one, zero, one.astype(float), one * 0, one, off)
     mixed = Rules.of(one, top_k, one.astype(float), one * 0, one, off)
     assert plain.special is None and plain.greedy is None and plain.temperature is None
-    (ids, logprobs), (mixed_ids, mixed_logprobs) = draw(logits, plain, u), draw(logits, mixed, u)
+    (ids, logprobs, _), (mixed_ids, mixed_logprobs, _) = draw(logits, plain, u), draw(logits, mixed, u)
     assert torch.equal(ids[::2], mixed_ids[::2]) and torch.equal(logprobs[::2], mixed_logprobs[::2])
     assert not torch.equal(ids[1::2], mixed_ids[1::2])
 
@@ -137,7 +137,7 @@ def test_all_greedy_rows_take_the_likeliest_and_its_logprob() -> None:
     zero = np.zeros(2, np.float32)
     rules = Rules.of(zero, np.zeros(2, np.int64), np.ones(2), zero, zero + 1, np.zeros(2, bool))
     assert rules.is_all_greedy
-    ids, logprobs = draw(logits, rules, torch.full((2,), 0.99, dtype=torch.float64))
+    ids, logprobs, _ = draw(logits, rules, torch.full((2,), 0.99, dtype=torch.float64))
     assert ids.tolist() == [2, 0]
     assert logprobs.tolist() == pytest.approx([math.log(5 / 8)] * 2)
 
@@ -160,7 +160,7 @@ def test_the_repetition_penalty_by_hand(logits: list[float], penalty: float, see
     penalties, top_k = np.array([1, penalty], np.float32), np.array([0, 3])
     rules = Rules.of(zero, top_k, np.ones(2), zero, penalties, np.zeros(2, bool))
     both = torch.tensor([[0.0, 1.0, 2.0], logits])
-    ids, logprobs = draw(both, rules, torch.zeros(2, dtype=torch.float64), torch.tensor([seen]))
+    ids, logprobs, _ = draw(both, rules, torch.zeros(2, dtype=torch.float64), torch.tensor([seen]))
     assert ids.tolist() == [2, best]
     assert logprobs[1].item() == pytest.approx(logits[best] - math.log(sum(map(math.exp, logits))), abs=1e-6)
 

@@ -18,7 +18,7 @@ from bench.faults.sandbox_attacks import SECRET as KEY
 from bench.faults.sandbox_attacks import call, plant_key, read_key
 
 from jielong.errors import ConfigError, ResourceError
-from jielong.opening.tools import Means, Person, open_means
+from jielong.opening.tools import Equipment, Person, open_equipment
 from jielong.use.tools.bubblewrap import Bubblewrap
 from jielong.use.tools.loop import nobody
 from jielong.use.tools.sandbox import Monty, Ran, Sandbox, python_tool
@@ -254,7 +254,7 @@ def test_what_keeps_bubblewrap_from_making_a_sandbox_is_said(problem: str, monke
 
 def test_a_tool_that_cannot_run_here_is_refused_before_anybody_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async def opened() -> dict[str, object]:
-        async with open_means(Means("cpython"), Person(nobody, print)) as found:
+        async with open_equipment(Equipment("cpython"), Person(nobody, print)) as found:
             return found
 
     bubblewrap()

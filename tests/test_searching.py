@@ -16,7 +16,7 @@ from jielong.records import Conversation, Document, Message, Sampling
 from jielong.use.endpoint import Endpoint
 from jielong.use.examples import Example
 from jielong.use.ledger import Budget, Happening
-from jielong.use.listing import is_none, listed
+from jielong.use.listing import is_none, parse_list
 from jielong.use.port import Ask, Options
 from jielong.use.prompting import fill
 from jielong.use.strategies import STRATEGIES, named
@@ -327,7 +327,7 @@ def test_every_strategy_says_the_same_over_http(spec: str, question: str) -> Non
 
 
 def test_lists_are_read_with_all_kinds_of_marks() -> None:
-    assert listed("Sure:\n1. one\n2) two\n(3) three\n- four\n5、五\n6：六\n1. One!\nBye") == [
+    assert parse_list("Sure:\n1. one\n2) two\n(3) three\n- four\n5、五\n6：六\n1. One!\nBye") == [
         "one",
         "two",
         "three",
@@ -335,8 +335,8 @@ def test_lists_are_read_with_all_kinds_of_marks() -> None:
         "五",
         "六",
     ]
-    assert listed("13 - 9 = 4\n1.5 + 2 = 3.5") == ["13 - 9 = 4", "1.5 + 2 = 3.5"]
-    assert listed("1.一\n2.二", limit=1) == ["一"]
+    assert parse_list("13 - 9 = 4\n1.5 + 2 = 3.5") == ["13 - 9 = 4", "1.5 + 2 = 3.5"]
+    assert parse_list("1.一\n2.二", limit=1) == ["一"]
     assert is_none("None.") and is_none("There are no issues.") and is_none("没有问题。") and is_none("无")
     assert not is_none("No unit is given.") and not is_none("没有给出单位。")
 

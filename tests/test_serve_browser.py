@@ -20,7 +20,7 @@ from tests.browsing import CHROMIUM, SAMPLING, Tab, ask, chromium, overflow, vio
 from tests.serving import Served, free_port, serving, tiny_model
 
 from jielong.cli.main import main
-from jielong.opening.tools import Means
+from jielong.opening.tools import Equipment
 from jielong.records import Conversation, Message
 from jielong.serve.models import Memory
 from jielong.use.retrieval.library import Library
@@ -77,7 +77,7 @@ def served(folder: Path) -> Iterator[Served]:
     known = [Known(PERU, "The capital of Peru is Lima.", ())]
     with serve_calibrated(Calibrated(known, 1.0, react=react)) as model:
         models = (str(folder / "tiny"), str(folder / "other"), str(folder / "heavy"), f"{model.url}#calibrated")
-        means = Means(library=folder / "notes.db", mcp=folder / "mcp.json")
+        means = Equipment(library=folder / "notes.db", mcp=folder / "mcp.json")
         with serving(models, folder, memory=MEMORY, means=means) as found:
             found.open_page()
             yield found

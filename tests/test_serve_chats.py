@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.serving import Served, serving, tiny_model
 
-from jielong.opening.tools import Means
+from jielong.opening.tools import Equipment
 from jielong.serve.models import Memory
 from jielong.use.retrieval.library import Library
 
@@ -42,7 +42,7 @@ class opened:
     """A server of the folder whose page is loaded; its store is the folder's own."""
 
     def __init__(self, folder: Path, **settings) -> None:
-        means = Means(tools="calculator", library=folder / "notes.db")
+        means = Equipment(tools="calculator", library=folder / "notes.db")
         settings = {"memory": Memory(slots=4, length=512, weights="float32"), **settings}
         self.block = serving((str(folder / "tiny"),), folder, means=means, **settings)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.serving import free_port, tiny_model
+from tests.serving import free_port, serving, tiny_model
 
 from jielong.cli.main import main
+from jielong.cli.serve import _listening
+from jielong.serve.routes.state import PAGE
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,22 @@ def test_it_says_where_it_is_answers_and_ends_in_order(model, tmp_path):
     assert f"http://127.0.0.1:{port}/v1" in out and "conversations are kept" in out
     assert process.returncode == 0 and "Traceback" not in err
     assert (tmp_path / "kept.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_small_pieces_are_sent_at_once():
+    with (
+        _listening("127.0.0.1", 0) as server,
+        socket.create_connection(server.getsockname()),
+        server.accept()[0] as one,
+    ):
+        assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_the_page_names_all_its_modules_beforehand(model, tmp_path):
+    with serving((str(model),), tmp_path) as served:
+        names = re.findall(r'rel="modulepreload" href="/page/([^"]+)"', served.open_page())
+    assert "main.js" in names
+    assert names == sorted(file.name for file in PAGE.iterdir() if file.name.endswith(".js"))
 
 
 def test_a_port_that_is_taken_costs_a_sentence(model, tmp_path, capsys):

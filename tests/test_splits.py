@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from jielong.data.splits import Split, choose, hold_out
+from jielong.data.splits import Split, choose_held_out, hold_out
 from jielong.records import Conversation, Message, Preference
 
 EVERY = 33
@@ -84,5 +84,5 @@ def test_pairs_of_one_prompt_stay_together_while_there_are_others():
 
 
 def test_of_a_large_and_a_small_one_the_small_one_is_held_out():
-    assert choose([1000.0, 40.0], [0], 0.02) == set()  # neither is near a fiftieth
-    assert choose([1000.0, 20.0, 500.0], [0], 0.02) == {1}
+    assert choose_held_out([1000.0, 40.0], [0], 0.02) == set()  # neither is near a fiftieth
+    assert choose_held_out([1000.0, 20.0, 500.0], [0], 0.02) == {1}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.test_port import TOKENIZER
 from tests.test_tools import CALL, TOOLS
 
-from jielong.cli.ask import Shown
+from jielong.cli.ask import EventDisplay
 from jielong.cli.main import main
 from jielong.records import Conversation, Message
 from jielong.tokens.chat import parse, render
@@ -25,7 +25,7 @@ from jielong.use.strategy import run
 from jielong.use.tools.calculator import CALCULATOR
 from jielong.use.tools.loop import Tools
 from jielong.use.tools.reading import with_calls
-from jielong.use.tools.spoken import Spoken, spoken
+from jielong.use.tools.spoken import Spoken, without_calls
 
 JSON = '{"name": "calculator", "arguments": {"expression": "12*7"}}'
 CALLS = {
@@ -69,40 +69,40 @@ def streamed(text: str) -> str:
 @pytest.mark.parametrize("text", CALLS)
 def test_no_letter_of_a_call_is_shown_wherever_it_breaks_off(text: str) -> None:
     words = CALLS[text]
-    assert streamed(text) == spoken(text, TOOLS) == with_calls(Message("assistant", text), TOOLS).text == words
+    assert streamed(text) == without_calls(text, TOOLS) == with_calls(Message("assistant", text), TOOLS).text == words
     for end in range(len(text)):
-        assert words.startswith(spoken(text[:end], TOOLS, is_over=False))
+        assert words.startswith(without_calls(text[:end], TOOLS, is_over=False))
     start = text.rfind("calculator") + len("calculator(")
     for end in range(start, len(text)):
-        assert spoken(text[:end], TOOLS) == words
+        assert without_calls(text[:end], TOOLS) == words
 
 
 @pytest.mark.parametrize("text", WORDS)
 def test_what_is_no_call_is_shown_to_its_last_blank(text: str) -> None:
-    assert streamed(text) == spoken(text, TOOLS) == spoken(text, {}) == text
+    assert streamed(text) == without_calls(text, TOOLS) == without_calls(text, {}) == text
 
 
 @pytest.mark.parametrize("before", ["<", "calculator"])
 @pytest.mark.parametrize("after", ["", "tool_call>{", "\ntool_call>"])
 def test_what_lies_around_a_call_makes_no_new_call(before: str, after: str) -> None:
     text = f"{before}{CALL}{after}"
-    shown = [spoken(text[:end], TOOLS, is_over=False) for end in range(len(text) + 1)]
+    shown = [without_calls(text[:end], TOOLS, is_over=False) for end in range(len(text) + 1)]
     assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(shown))
-    assert spoken(text, TOOLS) == f"{before}{after}"
+    assert without_calls(text, TOOLS) == f"{before}{after}"
 
 
 @given(st.lists(st.sampled_from([*CALLS, *WORDS, "\n", " ", *'{}[]"()<`_:', "name", "calculator", "大"]), max_size=6))
 @settings(max_examples=200, deadline=None)
 def test_more_text_only_adds_to_what_is_shown(parts: list[str]) -> None:
     text = "".join(parts)
-    shown = [spoken(text[:end], TOOLS, is_over=False) for end in range(len(text) + 1)]
-    for before, after in zip(shown, [*shown[1:], spoken(text, TOOLS)], strict=True):
+    shown = [without_calls(text[:end], TOOLS, is_over=False) for end in range(len(text) + 1)]
+    for before, after in zip(shown, [*shown[1:], without_calls(text, TOOLS)], strict=True):
         assert after.startswith(before), (text, before, after)
 
 
 def test_without_tools_json_is_an_answer_and_a_marked_call_is_none() -> None:
-    assert spoken(JSON, {}, is_over=False) == JSON
-    assert spoken(f"Well. {CALL}", {}) == "Well."
+    assert without_calls(JSON, {}, is_over=False) == JSON
+    assert without_calls(f"Well. {CALL}", {}) == "Well."
 
 
 def test_our_own_marks_are_in_the_stream_for_whoever_shows_it() -> None:
@@ -113,7 +113,7 @@ def test_our_own_marks_are_in_the_stream_for_whoever_shows_it() -> None:
     for end in range(len(written) + 1):
         stream = TextStream(TOKENIZER)
         text = "".join(stream.push(i) for i in written[:end]) + stream.finish()
-        assert "the sea ".startswith(spoken(text, {}))
+        assert "the sea ".startswith(without_calls(text, {}))
     assert text == 'the sea <tool_call>{"name": "calculator", "arguments": {"expression": "1+1"}}</tool_call>'
 
 
@@ -130,7 +130,7 @@ def answering(first: str) -> Calibrated:
 @pytest.mark.parametrize("text", CALLS)
 def test_who_watches_a_strategy_sees_words_and_a_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     pieces: list[str] = []
-    shown = Shown()
+    shown = EventDisplay()
     talk = Conversation((Message("user", "12*7?"),))
     options = Options(on_text=pieces.append)
     outcome = asyncio.run(run(Tools((CALCULATOR,)), talk, answering(text).ask, options, on_happening=shown))
@@ -206,6 +206,6 @@ def test_a_stream_shows_what_the_whole_text_shows_wherever_it_is_cut(parts: list
     stream = Spoken(TOOLS, pieces.append)
     for start, end in itertools.pairwise([0, *cuts, len(text)]):
         stream.push(text[start:end])
-        assert "".join(pieces) == spoken(text[:end], TOOLS, is_over=False)
+        assert "".join(pieces) == without_calls(text[:end], TOOLS, is_over=False)
     stream.finish()
-    assert "".join(pieces) == spoken(text, TOOLS)
+    assert "".join(pieces) == without_calls(text, TOOLS)

@@ -17,9 +17,9 @@ from jielong.cli.main import main
 from jielong.errors import CheckpointError, ConfigError, DataError
 from jielong.recipes.own import own
 from jielong.recipes.quickstart import quickstart
-from jielong.report.shown import show, shown
+from jielong.report.results import result_files, show_results
 from jielong.runs import Run, find_model, write_json, write_text
-from jielong.stages.execute import begun, run_recipe
+from jielong.stages.execute import open_context, run_recipe
 from jielong.stages.lessons import LessonsStage
 from jielong.stages.pages import read_archive
 from jielong.stages.parts import read_conversations, read_documents
@@ -150,7 +150,7 @@ def test_a_person_is_shown_what_the_stages_name_with_the_figures_beside_it(tmp_p
     write_text(tmp_path / "samples.txt", "> a question\n")
     write_json(tmp_path / "exam.json", {})
     write_json(tmp_path / "report.json", {})  # nobody named it
-    show(Run(tmp_path))
+    show_results(Run(tmp_path))
     out = capsys.readouterr().out
     assert out.index("right  92%") < out.index("(figures beside it in exam.json)") < out.index("> a question")
     assert "report" not in out and "gone" not in out
@@ -161,8 +161,8 @@ def test_of_a_run_made_before_stages_named_anything_the_exam_is_shown(tmp_path, 
         tmp_path / "run.json", {"version": 1, "stages": {"exam": {**BEGUN, "summary": {"outputs": ["exam.json"]}}}}
     )
     write_json(tmp_path / "exam.json", {"en": {"right": 0.925}, "zh": {"right": 0.5}})
-    assert [file.name for file in shown(Run(tmp_path))] == ["exam.json"]
-    show(Run(tmp_path))
+    assert [file.name for file in result_files(Run(tmp_path))] == ["exam.json"]
+    show_results(Run(tmp_path))
     assert "92.5%" in capsys.readouterr().out
 
 
@@ -224,8 +224,8 @@ def test_a_held_out_chat_that_does_not_fit_costs_its_figure_and_not_the_training
     run.end_stage("chats", recipe.fingerprints()["chats"], summary)  # changed by intention: its sums are taken again
     stage = recipe.stage("sft")
     assert isinstance(stage, TrainStage)
-    with begun(recipe, tmp_path / "runs", Silent()) as context:
-        given = stage.given(context, Tokenizer.load(run.path / "tokenizer" / "tokenizer"), 0)
+    with open_context(recipe, tmp_path / "runs", Silent()) as context:
+        given = stage.source_context(context, Tokenizer.load(run.path / "tokenizer" / "tokenizer"), 0)
         feed = stage.source.build(given)
     assert not feed.held_out
     assert "the held-out loss is not looked at" in feed.notes[-1]

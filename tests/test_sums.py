@@ -19,12 +19,12 @@ from jielong.worlds.sums.items import (
     NO_CALL_STORIES,
     STORIES,
     Item,
+    conversations,
     exam_numbers,
     messages,
+    options_of_part,
     questions,
     questions_of,
-    share,
-    talks,
 )
 
 TRAIN, TEST = questions("train", 4000, 7), questions("test", 4000, 7)
@@ -69,9 +69,9 @@ def test_no_operand_from_10_on_is_in_training_and_exam() -> None:
 def test_people_and_things_are_split_and_the_split_is_the_seeds() -> None:
     for lang in LANGS:
         for words in (BOOKS[lang].NAMES, BOOKS[lang].THINGS):
-            train, test = (share(words, part, 7, lang) for part in ("train", "test"))
+            train, test = (options_of_part(words, part, 7, lang) for part in ("train", "test"))
             assert sorted((*train, *test)) == sorted(set(words))
-            assert share(words, "test", 8, lang) != test
+            assert options_of_part(words, "test", 8, lang) != test
 
 
 def test_half_need_a_call_and_half_of_the_rest_hold_a_digit_in_each_language() -> None:
@@ -112,9 +112,9 @@ def test_an_unknown_kind_is_refused() -> None:
 
 def test_trained_are_the_call_and_the_reply_and_nothing_that_user_or_tool_said() -> None:
     """One digit is one token, and the words of a conversation come back from its trained tokens alone."""
-    conversations = talks("train", 300, 7)
+    talks = conversations("train", 300, 7)
     tokenizer = train_tokenizer(
-        (t for c in conversations for t in texts(c.messages)), TokenizerConfig(vocab_size=700, digits="single")
+        (t for c in talks for t in texts(c.messages)), TokenizerConfig(vocab_size=700, digits="single")
     )
     assert len(tokenizer.encode("1234")) == 4
     item = next(i for i in TRAIN if i.kind == "two_steps" and i.lang == "en")
@@ -125,5 +125,5 @@ def test_trained_are_the_call_and_the_reply_and_nothing_that_user_or_tool_said()
 
 
 def test_a_talk_asks_one_to_three_questions() -> None:
-    asked = [sum(m.role == "user" for m in c.messages) for c in talks("train", 200, 7)]
+    asked = [sum(m.role == "user" for m in c.messages) for c in conversations("train", 200, 7)]
     assert set(asked) == {1, 2, 3}

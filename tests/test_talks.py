@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from jielong.data.chat_files import read_chats, read_preferences
 from jielong.data.forms import chat_of, preference_of
-from jielong.data.talks import read_chats, read_preferences
 from jielong.errors import DataError
 from jielong.records import Message
 from jielong.tokens.chat import render

@@ -17,9 +17,9 @@ import pytest
 from bench.strategies.calibrated import Calibrated, Known
 
 from jielong.errors import ConfigError, DataError
-from jielong.evaluate.running import System, answer_task
-from jielong.evaluate.scoring import Given, f1, pass_at_k, said_letter, score_items, worth
+from jielong.evaluate.scoring import ScoringServices, f1, pass_at_k, said_letter, score_answer, score_items
 from jielong.evaluate.summary import summarize
+from jielong.evaluate.task_runner import System, answer_task
 from jielong.evaluate.tasks import Item, Task, read_task
 from jielong.records import Conversation, Message, Sample, Sampling
 from jielong.use.port import Scored
@@ -44,7 +44,7 @@ def item(scorer: str, *answers: str, **more: object) -> Item:
 
 
 def score(scorer: str, text: str, *answers: str) -> float:
-    return asyncio.run(worth(item(scorer, *answers), text, Given())).score
+    return asyncio.run(score_answer(item(scorer, *answers), text, ScoringServices())).score
 
 
 def test_a_wrong_line_is_named_with_what_would_be_right(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def said(role: str, content: str, **more: Any) -> dict[str, Any]:
 
 def put(source: str, *messages: dict[str, Any]) -> str:
     template = ChatTemplate(source)
-    return template.text([message for _, message in template.fitted(messages)])
+    return template.text([message for _, message in template.adapt(messages)])
 
 
 CALL = {"type": "function", "function": {"name": "look", "arguments": {"at": "sea"}}}
@@ -54,7 +54,7 @@ TALK = [
 
 def test_a_template_that_wants_nothing_special_is_given_the_messages_as_they_are():
     messages = [said("system", "Be brief."), said("user", "Hi"), said("assistant", "Yo"), said("user", "Bye")]
-    assert [m for _, m in ChatTemplate(PLAIN).fitted(messages)] == messages
+    assert [m for _, m in ChatTemplate(PLAIN).adapt(messages)] == messages
     assert put(PLAIN, *messages) == "<system>Be brief.<user>Hi<assistant>Yo<user>Bye"
 
 
@@ -62,7 +62,7 @@ def test_a_template_that_wants_nothing_special_is_given_the_messages_as_they_are
 def test_a_system_message_without_a_place_stands_before_the_first_question(source):
     messages = [said("system", "Be brief."), said("user", "Hi"), said("assistant", "Yo"), said("user", "Bye")]
     assert put(source, *messages) == "<user>Be brief.\n\nHi<assistant>Yo<user>Bye"
-    assert [number for number, _ in ChatTemplate(source).fitted(messages)] == [1, 2, 3]
+    assert [number for number, _ in ChatTemplate(source).adapt(messages)] == [1, 2, 3]
 
 
 def test_contents_are_parts_where_a_string_would_vanish():
@@ -74,7 +74,7 @@ def test_several_calls_of_a_turn_become_turns_of_one_where_more_are_refused():
     told = put(ONE_CALL, *TALK)
     call = '[{"type": "function", "function": {"name": "look", "arguments": {"at": "sea"}}}]'
     assert told == f"None<user>Look.<assistant>{call}<tool>blue<assistant>{call}<tool>grey"
-    assert [number for number, _ in ChatTemplate(ONE_CALL).fitted(TALK)] == [0, 1, 2, 1, 3]
+    assert [number for number, _ in ChatTemplate(ONE_CALL).adapt(TALK)] == [0, 1, 2, 1, 3]
     assert put(CALLS, *TALK).count("<assistant>") == 1
 
 
@@ -84,7 +84,7 @@ def test_calls_and_their_answers_get_ids_where_nine_letters_are_wanted():
     ) == "None<user>Look.<assistant>call00000{at}call00001{at}<tool>bluecall00000<tool>greycall00001".format(
         at=CALL["function"]["arguments"]
     )
-    assert "id" not in str(ChatTemplate(CALLS).fitted(TALK))
+    assert "id" not in str(ChatTemplate(CALLS).adapt(TALK))
 
 
 def test_a_template_that_leaves_an_empty_turn_of_a_call_takes_none():

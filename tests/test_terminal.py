@@ -10,7 +10,7 @@ from bench.faults import terminals
 from jielong.cli.display import Display
 from jielong.report.consoles import console
 from jielong.report.terminal import PlainStream, plain, plain_streams
-from jielong.report.text import apart
+from jielong.report.text import shorten_names
 
 
 @pytest.mark.parametrize("attack", terminals.ATTACKS.values(), ids=list(terminals.ATTACKS))
@@ -66,4 +66,4 @@ def test_all_commands_and_ways_to_the_terminal_are_clean(tmp_path):
     ],
 )
 def test_long_names_are_told_by_the_parts_that_differ(names: list[str], short: list[str]) -> None:
-    assert apart(names, 20) == short
+    assert shorten_names(names, 20) == short

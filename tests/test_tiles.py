@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 def test_tiles_compute_what_torch_computes() -> None:
-    fitting = library.fitting()
+    fitting = library.runnable_variants()
     if "amx" in fitting:
         pytest.skip("this processor has tiles, and test_kernels.py and test_native.py have used them")
     if "avx512" not in fitting or build.compiler() is None:

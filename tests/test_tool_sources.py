@@ -24,8 +24,8 @@ from jielong.errors import ConfigError, DataError, ResourceError
 from jielong.records import Document, to_dict
 from jielong.use.retrieval.passages import Passage
 from jielong.use.tools.drawing import drawing_tool
-from jielong.use.tools.mcp_config import Server, filled, parse_server
-from jielong.use.tools.mcp_servers import opened, read_servers, tool_name
+from jielong.use.tools.mcp_config import Server, fill_variables, parse_server
+from jielong.use.tools.mcp_servers import open_servers, read_servers, tool_name
 from jielong.use.tools.search import Pages, SearXNG, search_tool
 
 DOCUMENTS = [
@@ -164,7 +164,7 @@ def test_the_tools_of_a_server_are_called_over_stdio(little: dict[str, Any], tmp
     config.write_text(json.dumps({"mcpServers": {"my little": little}}))
 
     async def work() -> list[str]:
-        async with opened(read_servers(config)) as tools:
+        async with open_servers(read_servers(config)) as tools:
             add, forget = tools
             assert (add.name, add.description, add.changes) == ("my_little_add", "Adds.", False)
             assert (forget.name, forget.changes) == ("my_little_forget", True)
@@ -184,7 +184,9 @@ def test_the_tools_of_a_server_are_called_over_http(little: dict[str, Any]) -> N
     async def work() -> str:
         for _ in range(100):
             try:
-                async with opened({"far": {"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "k"}}}) as tools:
+                async with open_servers(
+                    {"far": {"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "k"}}}
+                ) as tools:
                     return await tools[0].answer({"a": 1, "b": 2})
             except ResourceError:  # it is not up yet
                 await asyncio.sleep(0.2)
@@ -199,7 +201,7 @@ def test_the_tools_of_a_server_are_called_over_http(little: dict[str, Any]) -> N
 
 def test_an_error_of_the_work_passes_the_servers_unchanged(little: dict[str, Any]) -> None:
     async def work() -> None:
-        async with opened({"little": little}):
+        async with open_servers({"little": little}):
             raise DataError("mine")
 
     with pytest.raises(DataError, match="mine"):
@@ -209,7 +211,7 @@ def test_an_error_of_the_work_passes_the_servers_unchanged(little: dict[str, Any
 @pytest.mark.parametrize("server", [{"command": "no-such-program"}, {"url": "http://127.0.0.1:9/mcp"}])
 def test_a_server_that_is_not_there_is_named(server: dict[str, Any]) -> None:
     async def work() -> None:
-        async with opened({"absent": server}):
+        async with open_servers({"absent": server}):
             raise AssertionError("it was opened")
 
     with pytest.raises(ResourceError, match="the MCP server 'absent' cannot be used"):
@@ -286,13 +288,13 @@ def test_a_config_is_read_in_the_words_of_other_programs(tmp_path: Path, text: s
 def test_variables_of_the_environment_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "abc")
     monkeypatch.delenv("NONE", raising=False)
-    assert filled("Bearer ${TOKEN}, ${env:TOKEN} ${NONE:-x} $TOKEN") == "Bearer abc, abc x $TOKEN"
+    assert fill_variables("Bearer ${TOKEN}, ${env:TOKEN} ${NONE:-x} $TOKEN") == "Bearer abc, abc x $TOKEN"
     with pytest.raises(ResourceError, match="the environment variable NONE, which is not set"):
-        filled("${NONE}")
+        fill_variables("${NONE}")
     with pytest.raises(
         ResourceError, match=r"\$\{input:api-key\}.*write an environment variable, such as \$\{API_KEY\}"
     ):
-        filled("${input:api-key}")
+        fill_variables("${input:api-key}")
 
 
 RAW = """
@@ -339,7 +341,7 @@ def called(servers: dict[str, Any], *arguments: dict[str, Any], tool: int = 0) -
     heard: list[str] = []
 
     async def work() -> list[str]:
-        async with opened(servers, tell=heard.append) as tools:
+        async with open_servers(servers, tell=heard.append) as tools:
             return [await tools[tool].answer(one) for one in arguments]
 
     return asyncio.run(work()), heard
@@ -391,7 +393,7 @@ def test_a_slow_call_ends_at_its_limit(tmp_path: Path) -> None:
     del server["timeout"]
 
     async def work() -> str:
-        async with opened({"s": server}, limit_s=0.5) as tools:
+        async with open_servers({"s": server}, limit_s=0.5) as tools:
             return await tools[0].answer({"do": "hang"})
 
     assert asyncio.run(work()) == "error: s_get took longer than 0.5 seconds and was stopped"
@@ -413,7 +415,7 @@ def test_a_server_at_an_address_that_dies_is_reached_again(little: dict[str, Any
 
     async def work(process: subprocess.Popen[bytes]) -> list[str]:
         said = []
-        async with opened({"far": {"url": f"http://127.0.0.1:{port}/mcp"}}) as tools:
+        async with open_servers({"far": {"url": f"http://127.0.0.1:{port}/mcp"}}) as tools:
             said.append(await tools[0].answer({"a": 1, "b": 2}))
             process.kill()
             process.wait()
@@ -475,7 +477,7 @@ def test_names_are_such_as_models_take_and_lead_back_to_their_tools(tmp_path: Pa
     servers = {"s": raw(tmp_path, tools=tools), "7": raw(tmp_path, tools=tools[:1])}
 
     async def work() -> dict[str, str]:
-        async with opened(servers, taken=["s_a_b"]) as found:
+        async with open_servers(servers, taken=["s_a_b"]) as found:
             return {tool.name: await tool.answer({}) for tool in found}
 
     answered = asyncio.run(work())
@@ -513,7 +515,7 @@ def test_odd_schemas_and_descriptions_break_nothing(tmp_path: Path) -> None:
     ]
 
     async def work() -> tuple[Any, list[str]]:
-        async with opened({"s": raw(tmp_path, tools=tools)}) as found:
+        async with open_servers({"s": raw(tmp_path, tools=tools)}) as found:
             return found, [await tool.answer({"p": "v"}) for tool in found]
 
     found, said = asyncio.run(work())
@@ -528,7 +530,7 @@ def test_tools_that_the_config_switches_off_are_not_offered(tmp_path: Path) -> N
     server = raw(tmp_path, tools=tools)
 
     async def names(**more: Any) -> list[str]:
-        async with opened({"s": server | more}) as found:
+        async with open_servers({"s": server | more}) as found:
             return [tool.name for tool in found]
 
     assert asyncio.run(names(disabledTools=["b"])) == ["s_a", "s_c"]
@@ -544,7 +546,7 @@ def test_a_description_that_speaks_to_the_model_is_told_and_its_marks_are_rewrit
     heard: list[str] = []
 
     async def work() -> str:
-        async with opened({"s": raw(tmp_path, tools=tools)}, tell=heard.append) as found:
+        async with open_servers({"s": raw(tmp_path, tools=tools)}, tell=heard.append) as found:
             return found[0].description
 
     assert "<|" not in asyncio.run(work())

@@ -20,7 +20,7 @@ from jielong.use.strategy import Outcome, run
 from jielong.use.tools.calculator import CALCULATOR
 from jielong.use.tools.loop import Tools
 from jielong.use.tools.reading import with_calls
-from jielong.use.tools.telling import described, in_words
+from jielong.use.tools.rendering import calls_in_words, describe_tools
 from jielong.use.tools.tool import Tool, misfit
 
 CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "12*7"}}</tool_call>'
@@ -168,10 +168,10 @@ def test_what_may_be_meant_otherwise_stays_text(text: str) -> None:
 
 def test_tools_are_told_in_the_language_of_the_question() -> None:
     for question, word in (("What is 2+2?", "You can call"), ("二加二等于几？", "你可以调用")):
-        told = described([Message("system", "Be brief."), Message("user", question)], [CALCULATOR.schema])
+        told = describe_tools([Message("system", "Be brief."), Message("user", question)], [CALCULATOR.schema])
         assert told[0].text.startswith("Be brief.\n\n") and word in told[0].text and '"calculator"' in told[0].text
         assert told[1:] == (Message("user", question),)
-    assert described([Message("user", "x")], []) == (Message("user", "x"),)
+    assert describe_tools([Message("user", "x")], []) == (Message("user", "x"),)
 
 
 def test_calls_in_words_alternate_and_are_read_back() -> None:
@@ -182,7 +182,7 @@ def test_calls_in_words_alternate_and_are_read_back() -> None:
         Message("tool", "84"),
         Message("assistant", "84"),
     ]
-    words = in_words(talk)
+    words = calls_in_words(talk)
     assert [m.role for m in words] == ["user", "assistant", "user", "assistant"]
     assert words[2].text == "<tool_response>84</tool_response>\n<tool_response>84</tool_response>"
     assert with_calls(words[1], TOOLS).tool_calls == (WANTED, WANTED)

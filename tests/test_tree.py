@@ -16,7 +16,7 @@ from jielong.errors import ConfigError
 from jielong.records import Conversation, Message
 from jielong.use.port import Options
 from jielong.use.strategies import named
-from jielong.use.strategies.tree import Tree, valued
+from jielong.use.strategies.tree import Tree, read_value
 from jielong.use.strategy import Outcome, run
 
 WALK = "Which way leads through the maze?"
@@ -76,10 +76,10 @@ def test_a_step_that_answers_ends_the_search() -> None:
 
 
 def test_what_the_model_says_of_a_path_is_its_value() -> None:
-    assert valued("It cannot be sure, so it is impossible.") == 0.0
-    assert valued("可能吗？肯定") == 1.0
-    assert valued("不可能") == 0.0
-    assert valued("maybe") == valued("well") == valued("也许") == 0.05
+    assert read_value("It cannot be sure, so it is impossible.") == 0.0
+    assert read_value("可能吗？肯定") == 1.0
+    assert read_value("不可能") == 0.0
+    assert read_value("maybe") == read_value("well") == read_value("也许") == 0.05
 
 
 # --- the game of 24

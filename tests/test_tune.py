@@ -24,7 +24,7 @@ from jielong.stages.recipe import Offer, Recipe, Search, Silent, change
 from jielong.stages.train import TrainStage
 from jielong.tuning.proposals import importances, is_hopeless, propose
 from jielong.tuning.study import Study, Trial, best_of, read_trials
-from jielong.tuning.tune import choose, tune
+from jielong.tuning.tune import choose_search, tune
 
 ANIMALS = "cat dog hen cow fox owl bee ant pig rat".split()
 TINY = (
@@ -112,14 +112,14 @@ def test_an_offer_for_what_is_not_there_is_refused_at_the_door():
 def test_a_field_that_is_held_is_not_searched():
     recipe = change(quickstart(), ["pretrain.optimizer.name=adamw"])
     held = ["pretrain.optimizer.name=adamw", "pretrain.optimizer.lr=5"]
-    fields = [o.field for o in choose(recipe, None, held).offers]
+    fields = [o.field for o in choose_search(recipe, None, held).offers]
     assert fields == ["optimizer.warmup_steps", "optimizer.decay_fraction", "optimizer.weight_decay"]  # no muon_lr
     with pytest.raises(ConfigError, match="outside of what is searched; hold it with --set"):
-        choose(change(quickstart(), ["sft.optimizer.lr=5"]), "sft", [])
+        choose_search(change(quickstart(), ["sft.optimizer.lr=5"]), "sft", [])
     with pytest.raises(ConfigError, match="did you mean 'sft'"):
-        choose(quickstart(), "stf", [])
+        choose_search(quickstart(), "stf", [])
     with pytest.raises(ConfigError, match="leave one of them free"):
-        choose(quickstart(), "sft", [f"sft.optimizer.{n}=1" for n in ("lr", "warmup_steps", "weight_decay")])
+        choose_search(quickstart(), "sft", [f"sft.optimizer.{n}=1" for n in ("lr", "warmup_steps", "weight_decay")])
 
 
 # Proposals and judgements --------------------------------------------------------------------------------------------

@@ -45,9 +45,9 @@ def _arithmetic(data: bytes) -> None:
 
 
 def _spoken(data: bytes) -> None:
-    from jielong.use.tools.spoken import spoken
+    from jielong.use.tools.spoken import without_calls
 
-    spoken(data.decode("utf-8", "replace"), {})
+    without_calls(data.decode("utf-8", "replace"), {})
 
 
 def _tokenizer_of_gguf(data: bytes) -> None:

@@ -31,10 +31,10 @@ from bench.faults.fuzz_tokenizers import (
     read_tokenizer,
     sentencepiece,
 )
-from jielong.data import talks
+from jielong.data import chat_files
 from jielong.data.shards import Shards, write_shards
 from jielong.errors import CheckpointError
-from jielong.evaluate.running import Result, read_results
+from jielong.evaluate.task_runner import Result, read_results
 from jielong.evaluate.tasks import read_task
 from jielong.model import adapter_files, hf
 from jielong.model.adapters import AdaptedModel, AdapterConfig
@@ -50,7 +50,7 @@ from jielong.stages.pages import read_archive
 from jielong.stages.parts import read_conversations, read_documents, write_jsonl
 from jielong.stages.picking import picked_words, read_picked
 from jielong.stages.recipe import change
-from jielong.stages.telling import settings_in_words
+from jielong.stages.settings import settings_in_words
 from jielong.tokens import render
 from jielong.train.machine import Machine
 from jielong.tuning.study import Trial, read_trials, write_trials
@@ -277,8 +277,8 @@ def _make_brought(folder: Path) -> None:
 
 
 def _read_brought(folder: Path) -> None:
-    talks.read_chats(folder / "chats.jsonl")
-    talks.read_preferences(folder / "preferences.jsonl")
+    chat_files.read_chats(folder / "chats.jsonl")
+    chat_files.read_preferences(folder / "preferences.jsonl")
 
 
 def _make_mcp(folder: Path) -> None:

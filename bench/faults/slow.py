@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from bench.rows import Row
-from jielong.data.bounded import MAX_PAGE_BYTES, MEMORY_BYTES, limit_s, texts
+from jielong.data.bounded import MAX_PAGE_BYTES, MEMORY_BYTES, extract_all, limit_s
 from jielong.data.extract import Extracted
 from jielong.data.refine import refine
 from jielong.data.sources import CONTENT_TYPES, Page, read_pages
@@ -186,7 +186,7 @@ def tried(name: str, body: bytes) -> tuple[str, float]:
     """Read a page; how it ended, in words, and the seconds it took."""
     page = Page(name, body, CONTENT_TYPES[Path(name).suffix])
     start_s = time.monotonic()
-    ((_, found),) = texts([page])
+    ((_, found),) = extract_all([page])
     took_s = time.monotonic() - start_s
     if isinstance(found, Extracted):
         return f"{len(found.text):,} characters", took_s

@@ -98,7 +98,7 @@ def tried(source: str) -> tuple[str, float]:
     start_s = time.monotonic()
     template = ChatTemplate(source)
     try:
-        messages = [message for _, message in template.fitted(TALK)]
+        messages = [message for _, message in template.adapt(TALK)]
         template.text(messages, add_generation_prompt=True)
         said = "an answer"
     except JielongError as error:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import bench.learn
+from bench.learn.judges import JUDGES
 from bench.learn.setting import Setting
 from bench.rows import write_rows
 from jielong.errors import did_you_mean
@@ -27,6 +28,7 @@ def main() -> None:
         help="the folder of a model; of hidden, an SFT model of the quickstart",
     )
     parser.add_argument("--seeds", type=int, default=3, help="of hidden (default: 3)")
+    parser.add_argument("--judges", nargs="*", default=[], choices=tuple(JUDGES), help="of hidden (default: all)")
     parser.add_argument("--judgements", type=int, default=200, help="of each circle (default: 200)")
     parser.add_argument("--method", default="auto")
     parser.add_argument("--voters", type=int, default=20, help="random ones (default: 20)")
@@ -39,7 +41,9 @@ def main() -> None:
     for name in chosen.part or PARTS:
         part = importlib.import_module(f"bench.learn.{name}")
         with tempfile.TemporaryDirectory(prefix="jielong-bench-") as folder:
-            setting = Setting(chosen.model.resolve(), Path(folder), tuple(range(chosen.seeds)), **counts)
+            setting = Setting(
+                chosen.model.resolve(), Path(folder), tuple(range(chosen.seeds)), tuple(chosen.judges), **counts
+            )
             made = list(part.rows(setting))
         write_rows(f"learn_{name}", made)
 

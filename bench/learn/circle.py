@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.learn.judges import Judge, Outcome, Seen, text_of, verdict, world_items
+from bench.learn.judges import Judge, Outcome, Seen, is_hopeless, text_of, verdict, world_items
 from bench.learn.setting import Setting
 from bench.rows import Row
 from bench.serve.server import Server
@@ -61,11 +61,11 @@ class Circle:
             if response.status_code == 409:
                 continue
             left, right = response.json()["answers"]
-            outcome = verdict(self.judge, Seen(item, left["text"], right["text"]))
-            if outcome == "bad":
+            seen = Seen(item, left["text"], right["text"])
+            if is_hopeless(self.judge, seen):
                 self.write(item, left["id"])
             else:
-                self.vote([left["id"], right["id"]], outcome)
+                self.vote([left["id"], right["id"]], verdict(self.judge, seen))
 
     def write(self, item: Item, rejected: str) -> None:
         """Give the answer as the judge would have it."""

@@ -14,5 +14,5 @@ MINUTES = 3.0
 
 def rows(setting: Setting) -> Iterator[Row]:
     """Rows of each judge."""
-    for name, judge in JUDGES.items():
-        yield from rows_of(name, list(circles(setting, name, judge)), setting.seeds, MINUTES)
+    for name in setting.judges or JUDGES:
+        yield from rows_of(name, list(circles(setting, name, JUDGES[name])), setting.seeds, MINUTES)

@@ -15,6 +15,9 @@ from jielong.stages.lessons import LessonsStage
 from jielong.worlds.atlas.gold import is_dont_know, is_invention
 from jielong.worlds.atlas.lessons import Item
 
+GOOD = 0.5
+"""The worth from which an answer is good."""
+
 Outcome = Literal["left", "right", "tie", "bad"]
 
 
@@ -115,9 +118,14 @@ class Seen:
     right: str
 
 
+def is_hopeless(judge: Judge, seen: Seen) -> bool:
+    """Whether the judge would rather write an answer than choose one of these."""
+    return max(judge.worth(seen.item, seen.left), judge.worth(seen.item, seen.right)) < GOOD
+
+
 def verdict(judge: Judge, seen: Seen) -> Outcome:
     """The outcome of a pair by a judge who knows what it wants."""
     left, right = judge.worth(seen.item, seen.left), judge.worth(seen.item, seen.right)
     if left == right:
-        return "bad" if left < 0.5 else "tie"
+        return "bad" if left < GOOD else "tie"
     return "left" if left > right else "right"

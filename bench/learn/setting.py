@@ -14,6 +14,8 @@ class Setting:
     folder: Path
     """For what the part makes; gone afterwards."""
     seeds: tuple[int, ...] = (0, 1, 2)
+    judges: tuple[str, ...] = ()
+    """Of hidden; none: all."""
     judgements: int = 200
     method: str = "auto"
     voters: int = 20

@@ -14,7 +14,15 @@ from bench.strategies.asking import cost
 from bench.strategies.command import main
 from bench.strategies.line import Beside, Line, Wanted, shares
 from bench.strategies.setting import Result, Setting
-from jielong.stages.calls import Reply, by_regular_expression, exam, is_right, is_small, sit, with_calculator
+from jielong.stages.calls import (
+    Reply,
+    by_regular_expression,
+    exam,
+    is_right,
+    is_small,
+    sit_calling_exam,
+    with_calculator,
+)
 from jielong.use.ledger import Ledger
 from jielong.worlds.sums.items import Item
 
@@ -25,9 +33,9 @@ async def _sat(at: Setting, lang: str) -> list[Line]:
     items = exam(lang, at.num(60, 4), at.seed)
     ledger = Ledger(at.ports.to(at.trained("calls")).ask)
     start_s = time.monotonic()
-    _, replies = await sit(items, with_calculator(ledger.ask, MAX_TOKENS, describe=False))
+    _, replies = await sit_calling_exam(items, with_calculator(ledger.ask, MAX_TOKENS, describe=False))
     spent = cost(ledger.usage, len(items), time.monotonic() - start_s)
-    _, by_rule = await sit(items, by_regular_expression)
+    _, by_rule = await sit_calling_exam(items, by_regular_expression)
     asked = list(zip(items, replies, by_rule, strict=True))
     needing = [one for one in asked if one[0].call]
     small = [one for one in needing if is_small(one[0])]

@@ -19,7 +19,7 @@ from bench.strategies.command import main
 from bench.strategies.line import Line, Wanted, shares
 from bench.strategies.setting import Result, Setting
 from jielong.evaluate.acting import HouseholdExam
-from jielong.evaluate.many import many
+from jielong.evaluate.concurrently import run_concurrently
 from jielong.recipes.household import household
 from jielong.stages.household import ActStage
 from jielong.use.agents.acting import Limits, by_letters
@@ -67,7 +67,7 @@ async def _world() -> list[Line]:
 
 async def _acted(at: Setting, name: str, exam: HouseholdExam, dice: Line | None) -> list[Line]:
     start_s = time.monotonic()
-    episodes = await many(exam.episode, at.num(200, 4))
+    episodes = await run_concurrently(exam.episode, at.num(200, 4))
     spent = cost(sum((e.usage for e in episodes), Usage()), len(episodes), time.monotonic() - start_s)
     wanted = {"model": Wanted("more"), "model, nearest": Wanted("at least", 0.8)}.get(name)
     place = f"{exam.rooms} rooms, {name}"

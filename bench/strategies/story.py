@@ -28,7 +28,7 @@ from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import language_of
 from jielong.use.strategies import named
 from jielong.use.strategies.story import Story
-from jielong.use.strategy import Outcome, Strategy, run, said
+from jielong.use.strategy import Outcome, Strategy, follow_up, run
 
 PARTS = 5
 NAMES = RE3, ONCE, GOING_ON = "Re3", "one sample", "going on"
@@ -211,7 +211,7 @@ class GoOn(Strategy):
             keep(whole)
             if len(tokens(told)) >= self.words or not normal(answer.text):
                 break
-            conversation = said(conversation, answer, _GO_ON[language_of(told)])
+            conversation = follow_up(conversation, answer, _GO_ON[language_of(told)])
         return whole
 
 

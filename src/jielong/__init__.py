@@ -1,4 +1,4 @@
-"""From raw text to an assistant on one machine: refine, train a tokenizer, pretrain, instruct, learn a reward, reinforce.
+"""The road from raw text to an assistant on one machine: refine, train a tokenizer, pretrain, instruct, learn a reward, reinforce.
 
 The names below are what most people need; everything else lives in the module that is about it. They are fetched when
 first asked for, so `import jielong` costs nothing and loads no torch.

@@ -1,4 +1,4 @@
-"""What can go wrong on the user's side, as one small tree.
+"""The errors that a user can cause or meet, as one small tree.
 
 Every error here is one sentence for a person: what was wrong, the value, what would be right. The command line prints
 that sentence and leaves with exit code 2. Anything else that escapes is a bug of ours: a traceback and exit code 1.
@@ -69,7 +69,7 @@ class ResourceError(JielongError):
 
 
 class RefusedError(ResourceError):
-    """A server answered with an error of its own, `said`; `status` is that of HTTP."""
+    """An error that a server answered with; `said` is its text, `status` that of HTTP."""
 
     def __init__(self, message: str, said: str, status: int = 0) -> None:
         super().__init__(message)
@@ -77,12 +77,12 @@ class RefusedError(ResourceError):
 
     @property
     def is_about_request(self) -> bool:
-        """Whether it is this request that the server does not take, and not the server that fails."""
+        """Whether the server refuses this one request, rather than failing at all of them."""
         return self.status in (400, 413, 422)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of an error sentence: the closest known name, or the list of all when none is close."""
+    """Return the end of an error sentence: the closest known name, or the list of all when none is close."""
     names = [str(k) for k in known]
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
@@ -91,7 +91,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean_one_of(near: Sequence[str]) -> str:
-    """The end of an error sentence: names that may be meant, the likeliest first; "" where there are none."""
+    """Return the end of an error sentence that suggests names, the likeliest first; "" where there are none."""
     if not near:
         return ""
     *before, last = map(repr, near)

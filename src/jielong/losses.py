@@ -1,4 +1,4 @@
-"""What an objective returns: sums and the weights to divide them by, never a mean.
+"""The result of an objective: sums and the weights to divide them by, never a mean.
 
 A mean over a micro-batch is wrong the moment micro-batches differ in how many tokens they train on. So each term is a
 (sum, weight) pair; weights depend on the batch alone, and the loop divides every term by its weight over the whole step
@@ -17,14 +17,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Loss:
-    """`terms`: name -> (sum with gradient, weight without). `metrics`: name -> (sum, weight), for the log alone."""
+    """The terms of a loss, name -> (sum with gradient, weight without), and `metrics` of that form, for the log alone."""
 
     terms: Mapping[str, tuple[Tensor, Tensor]]
     metrics: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 def token_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
-    """Natural log-probability of each target, (...,) float32, from logits (..., V) of any dtype.
+    """Return the natural log-probability of each target, (...,) float32, from logits (..., V) of any dtype.
 
     The softmax is float32: bf16 loses the tail of the vocabulary.
     """
@@ -33,5 +33,5 @@ def token_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def masked_sum(values: Tensor, weights: Tensor) -> Tensor:
-    """Sum of values * weights in which a NaN under a zero weight is harmless; a scalar."""
+    """Return the sum of values * weights, a scalar, in which a NaN under a zero weight is harmless."""
     return torch.where(weights != 0, values * weights, torch.zeros_like(values)).sum()

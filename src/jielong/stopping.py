@@ -1,7 +1,8 @@
 """SIGTERM: a program that is told to end does so at the next moment at which little is lost.
 
-What lies on disk is whole at any moment, so mostly the signal ends the work at once, as Ctrl-C does. Training has more to
-lose: within `deferred` the first signal only asks, and the loop saves and ends after its step; a later one ends at once.
+Files on disk are whole at any moment, so mostly the signal ends the work at once, as Ctrl-C does. Training has more to
+lose: within `deferred` the first signal only asks, and the loop saves and ends after its step; a later one ends at
+once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from types import FrameType
 
 
 class Terminated(BaseException):
-    """SIGTERM has come; like KeyboardInterrupt no error, and caught by nobody on the way."""
+    """Raised on SIGTERM; like KeyboardInterrupt it is no error, and nobody catches it on the way."""
 
 
 AGAIN_S = 5.0
@@ -26,12 +27,13 @@ _asked_s: float | None = None
 
 
 def listen() -> None:
-    """Let SIGTERM raise `Terminated` from now on; without effect beside the main thread, where no signal arrives."""
+    """Let SIGTERM raise `Terminated` from now on; without effect outside the main thread, where no signal arrives."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _told)
+        signal.signal(signal.SIGTERM, _on_signal)
 
 
-def _told(number: int, frame: FrameType | None) -> None:
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM: raise `Terminated`, or only note the time within `deferred`, for the first signal."""
     global _asked_s
     if not _is_deferred or (_asked_s is not None and time.monotonic() - _asked_s > AGAIN_S):
         raise Terminated
@@ -45,7 +47,9 @@ def is_asked() -> bool:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let SIGTERM only ask at first; whoever works in here looks at `is_asked` and ends by raising `Terminated`."""
+    """Let the first SIGTERM only set `is_asked` while inside; the code inside looks at it and raises `Terminated`
+    itself.
+    """
     global _is_deferred, _asked_s
     _is_deferred = True
     try:

@@ -11,7 +11,7 @@ from jielong.opening.ports import MODEL_HELP, open_port
 
 
 def add_parser(commands: Any) -> None:
-    """`jielong act`, for the `add_subparsers` object of the command line."""
+    """Add `jielong act` to the commands."""
     act = commands.add_parser(
         "act",
         help="let a model reach goals in a household told in text",
@@ -65,11 +65,12 @@ def add_parser(commands: Any) -> None:
 
 
 def _act(arguments: argparse.Namespace) -> int:
+    """Run the episodes of a policy and print their figures."""
     import asyncio
 
     from jielong.errors import ConfigError
     from jielong.evaluate.acting import HouseholdExam, figures
-    from jielong.evaluate.many import many
+    from jielong.evaluate.concurrently import run_concurrently
     from jielong.use.agents.acting import Episode, Limits, by_letters
     from jielong.use.ledger import Budget
     from jielong.use.strategies import named
@@ -99,8 +100,9 @@ def _act(arguments: argparse.Namespace) -> int:
     num_goals = len(languages) if task else arguments.goals
 
     async def work() -> list[Episode]:
+        """Run the episodes, then close the port."""
         try:
-            return await many(exam.episode, num_goals)
+            return await run_concurrently(exam.episode, num_goals)
         finally:
             if exam.port:
                 await exam.port.close()
@@ -113,7 +115,7 @@ def _act(arguments: argparse.Namespace) -> int:
 
 
 def turns_told_again(arguments: argparse.Namespace) -> int:
-    """How many turns are told again: as asked for, or as the stage `act` of the run that the model lies in has it."""
+    """Return how many turns are repeated: as asked for, or as in the stage `act` of the run that the model lies in."""
     from jielong.runs import named_stage, run_around
     from jielong.use.agents.acting import Limits
 

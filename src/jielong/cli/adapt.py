@@ -12,7 +12,7 @@ from jielong.opening.ports import folder_of
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options, among `commands`."""
+    """Add the command and its options."""
     parser = commands.add_parser("adapt", help="fine-tune a model that exists (LoRA) on text, chats or preferences")
     parser.add_argument("model", type=Path, help="a model directory, a run's folder or a stage in it")
     parser.add_argument("--source", type=Path, metavar="DIR", help="a folder of documents, text or code")
@@ -39,7 +39,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Adapt, say what changed and what to do next; exit code 0."""
+    """Adapt, report what changed and what to do next; return exit code 0."""
     if arguments.method == "reward":
         return _reward(arguments)
     learned = arguments.preferences or arguments.chat or arguments.source
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _reward(arguments: argparse.Namespace) -> int:
-    """Train a reward model and say how well it judges; exit code 0."""
+    """Train a reward model and report how well it judges; return exit code 0."""
     method_of(arguments)
     if arguments.source or arguments.chat or arguments.merge:
         raise ConfigError("--method reward learns from --preferences alone; leave out --source, --chat and --merge")
@@ -88,7 +88,7 @@ def _reward(arguments: argparse.Namespace) -> int:
 
 
 def method_of(arguments: argparse.Namespace) -> str:
-    """How preferences are learned; ConfigError for a method where there are none."""
+    """Return how preferences are learned; ConfigError for a method where there are none."""
     if arguments.method and not arguments.preferences:
         raise ConfigError(f"--method {arguments.method} learns from preferences; add --preferences FILE.jsonl")
     return str(arguments.method or "dpo")

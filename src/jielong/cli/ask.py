@@ -9,22 +9,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jielong.cli.bad_arguments import is_utf8
 from jielong.cli.dice import SEED_HELP, seed_of
-from jielong.cli.given import is_utf8
 from jielong.cli.tools import (
     PERSON,
     add_options,
     add_thoughts,
     add_timeout,
-    cut,
-    means_of,
+    cut_notes,
+    equipment_of,
     show_thought,
     unanswered,
 )
 from jielong.errors import DataError
 from jielong.opening.libraries import with_reading
 from jielong.opening.ports import MODEL_HELP, open_late
-from jielong.opening.strategies import Partners, open_given, strategy_of
+from jielong.opening.strategies import Partners, open_resources, strategy_of
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
 from jielong.use.ledger import Budget, Happening
@@ -34,7 +34,7 @@ from jielong.use.strategy import Outcome, run
 
 
 def add_parser(commands: Any) -> None:
-    """`jielong ask`, for the `add_subparsers` object of the command line."""
+    """Add `jielong ask` to the commands."""
     ask = commands.add_parser(
         "ask",
         help="answer a question with a strategy, such as a vote; say what it cost",
@@ -79,7 +79,7 @@ def add_parser(commands: Any) -> None:
 
 
 def add_partners(parser: argparse._ActionsContainer) -> None:
-    """The options that name other models, which take part in some strategies."""
+    """Add the options that name other models, which take part in some strategies."""
     parser.add_argument("--large", metavar="MODEL", help="the model that a cascade asks where the first one is unsure")
     parser.add_argument(
         "--other",
@@ -96,27 +96,29 @@ def add_partners(parser: argparse._ActionsContainer) -> None:
 
 
 def partners_of(arguments: argparse.Namespace) -> Partners:
-    """The other models that these options name."""
+    """Return the other models that these options name."""
     return Partners(arguments.large, tuple(arguments.other), arguments.reward)
 
 
 def _ask(arguments: argparse.Namespace) -> int:
+    """Answer one question with a strategy, and print the answer and its cost."""
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
     for name, text in (("question", question), ("system message", arguments.system)):
         if not is_utf8(text):
             raise DataError(f"the {name} is no UTF-8; write it in that encoding")
     if not question.strip():
         raise DataError("the question is empty; give at least a word")
-    means, partners = means_of(arguments), partners_of(arguments)
+    means, partners = equipment_of(arguments), partners_of(arguments)
     spec = strategy_of(arguments.strategy, means)
     budget = Budget(arguments.budget_calls, arguments.budget_tokens, arguments.budget_seconds)
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = (Message("system", arguments.system),) if arguments.system else ()
     conversation = Conversation((*system, Message("user", question)))
-    shown = Shown() if arguments.show else None
+    shown = EventDisplay() if arguments.show else None
 
     async def work() -> tuple[Outcome, Port]:
-        async with open_given(arguments.model, means, partners, PERSON) as given:
+        """Open the model and its resources, and run the strategy."""
+        async with open_resources(arguments.model, means, partners, PERSON) as given:
             named(spec, given)  # a strategy that does not exist is told before a model is looked for
             port = open_late(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
             try:
@@ -144,7 +146,10 @@ def _ask(arguments: argparse.Namespace) -> int:
             print(f"--- prompt of call {call.number}: {call.label}\n{exact}", file=sys.stderr)
     if outcome.answer.text and not (shown and shown.has_shown(outcome.answer.text) and _is_one_place()):
         print(outcome.answer.text)
-    for line in [*unanswered(outcome.answer.message, outcome.is_stopped), *cut(outcome.answer, arguments.max_tokens)]:
+    for line in [
+        *unanswered(outcome.answer.message, outcome.is_stopped),
+        *cut_notes(outcome.answer, arguments.max_tokens),
+    ]:
         print(line, file=sys.stderr)
     print(describe(outcome), file=sys.stderr)
     if outcome.is_stopped and not outcome.answer.text:
@@ -155,7 +160,7 @@ def _ask(arguments: argparse.Namespace) -> int:
 
 
 def describe(outcome: Outcome) -> str:
-    """The cost of an answer, in a line."""
+    """Describe the cost of an answer in a line."""
     usage = outcome.usage
     calls = f"{usage.calls} call" + "s" * (usage.calls != 1)
     reused = f" ({usage.reused_tokens} of them known already)" if usage.reused_tokens else ""
@@ -169,7 +174,7 @@ def describe(outcome: Outcome) -> str:
 
 
 def _is_one_place() -> bool:
-    """Whether what goes to standard output and to standard error is read in the same place: a terminal, or one file."""
+    """Whether standard output and standard error are read in the same place: a terminal, or one file."""
     try:
         out, err = (os.fstat(stream.fileno()) for stream in (sys.stdout, sys.stderr))
     except (OSError, ValueError):  # a stream of another kind
@@ -177,8 +182,10 @@ def _is_one_place() -> bool:
     return os.path.samestat(out, err)
 
 
-class Shown:
-    """Happenings as lines on standard error; of calls at the same time, one is shown as it writes and the others after."""
+class EventDisplay:
+    """A display of a strategy's events on standard error; of calls at the same time, one is shown as it writes and the
+    others after.
+    """
 
     def __init__(self) -> None:
         self._live = 0
@@ -227,6 +234,7 @@ class Shown:
         self._write(self._texts.pop(call))
 
     def _line(self, text: str) -> None:
+        """Write a line, or keep it while a call is being shown."""
         if self._live:
             self._later.append(text)
         else:

@@ -20,8 +20,8 @@ from jielong.cli.tools import (
     add_options,
     add_thoughts,
     add_timeout,
-    cut,
-    means_of,
+    cut_notes,
+    equipment_of,
     show_thought,
     typed,
     unanswered,
@@ -30,7 +30,7 @@ from jielong.errors import JielongError, TooLongError
 from jielong.opening.libraries import with_reading
 from jielong.opening.ports import MODEL_HELP, LatePort, newest_run, open_late
 from jielong.opening.strategies import strategy_of
-from jielong.opening.tools import open_means
+from jielong.opening.tools import open_equipment
 from jielong.records import Conversation, Message, Sampling
 from jielong.runs import derive_seed
 from jielong.use.fitting import without_oldest
@@ -46,7 +46,7 @@ HELP = "/new starts over, /quit ends (so does Ctrl-D)."
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command, among `commands`."""
+    """Add the command."""
     help = "talk to the newest model of a run, or to a model folder, in the terminal"
     _add_options(commands.add_parser("chat", help=help))
 
@@ -59,6 +59,7 @@ def talk_to(run: Path) -> int:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a chat."""
     parser.add_argument("model", nargs="?", help=f"{MODEL_HELP}; without it, the newest run")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     parser.add_argument("--stage", help="pretrain, sft or rl; without it, the last one trained")
@@ -88,8 +89,9 @@ def chat(spec: str, arguments: argparse.Namespace) -> int:
 
 
 async def _talk(spec: str, arguments: argparse.Namespace) -> int:
-    named_means = means_of(arguments)
-    async with open_means(named_means, PERSON) as means:
+    """Read lines and stream answers until the end of input."""
+    named_means = equipment_of(arguments)
+    async with open_equipment(named_means, PERSON) as means:
         port = open_late(spec, stage=arguments.stage, weights=arguments.weights, slots=1, timeout_s=arguments.timeout)
         if not named_means.library and isinstance(port, LatePort):
             port.open()  # with a library it may never be asked
@@ -132,7 +134,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                 if kept is None:
                     print("(that is longer than this model reads: say it in fewer words)")
                     continue
-                shown = Shown(arguments.thoughts)
+                shown = AnswerDisplay(arguments.thoughts)
                 options = Options(
                     sampling,
                     derive_seed(seed, "turn", turn),
@@ -150,7 +152,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     continue
                 shown.close()
                 answer = outcome.answer
-                for line in ["", *unanswered(answer.message), *cut(answer, arguments.max_tokens)]:
+                for line in ["", *unanswered(answer.message), *cut_notes(answer, arguments.max_tokens)]:
                     print(line)
                 if answer.missing:
                     print(f"({answer.missing}{': ' if answer.text else ''}{answer.text})")
@@ -166,9 +168,11 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
 
 
 async def _answered(
-    strategy: Strategy, talk: tuple[Message, ...], port: Port, options: Options, shown: Shown
+    strategy: Strategy, talk: tuple[Message, ...], port: Port, options: Options, shown: AnswerDisplay
 ) -> tuple[tuple[Message, ...], Outcome]:
-    """The answer, and the talk that it is one to: without its oldest exchanges where a server finds it too long."""
+    """Return the answer and the messages that it answers: without the oldest exchanges where a server finds them too
+    long.
+    """
     while True:
         try:
             return talk, await run(strategy, Conversation(talk), port.ask, options, on_happening=shown.happen)
@@ -180,10 +184,10 @@ async def _answered(
             shown.note("too long for this model: the oldest exchange is left out")
 
 
-class Shown:
-    """An answer on the terminal while it is written; its thoughts in full where they are wanted, else folded to a line.
+class AnswerDisplay:
+    """A display of an answer while it is written; its thoughts in full where they are wanted, else folded to a line.
 
-    What was searched for, found, and said by tools stands in lines of its own, before the answer where it comes before it.
+    Searches, findings and tools' answers stand in lines of their own, before the answer where they come before it.
     """
 
     def __init__(self, has_thoughts: bool) -> None:
@@ -193,6 +197,7 @@ class Shown:
         self._is_begun = False
 
     def think(self, text: str) -> None:
+        """Show a piece of thought, or a sign that there are some."""
         self._begin()
         if self._has_thoughts:
             show_thought(text)
@@ -201,6 +206,7 @@ class Shown:
         self._thoughts += text
 
     def say(self, text: str) -> None:
+        """Show a piece of the answer."""
         self._end_thoughts()
         self._begin()
         _write(text)
@@ -211,7 +217,7 @@ class Shown:
             self.note(happening.text)
 
     def note(self, text: str) -> None:
-        """A line of its own, no wider than the terminal."""
+        """Show a line of its own, no wider than the terminal."""
         if self._is_in_line:
             _write("\n")
         line = f"  · {' '.join(text.split())}"
@@ -230,6 +236,7 @@ class Shown:
         self._is_begun = self._is_in_line = True
 
     def _end_thoughts(self) -> None:
+        """End the thoughts with their length."""
         if self._thoughts:
             num = len(self._thoughts.split()) if self._thoughts.isascii() else len(self._thoughts)
             unit = "words" if self._thoughts.isascii() else "characters"
@@ -245,10 +252,10 @@ def _write(text: str) -> None:
 def fitting(
     messages: tuple[Message, ...], port: LatePort | LocalPort | Endpoint, options: Options
 ) -> tuple[Message, ...] | None:
-    """The talk without as many of its oldest exchanges as it takes to leave room for an answer; None if nothing fits.
+    """Drop oldest exchanges until the talk leaves room for an answer; None if nothing fits.
 
-    Of a server, and of a model that nobody has asked yet, it is not known how much fits: then the talk is shortened where
-    the answer is that it is too long.
+    Of a server, and of a model that nobody has asked yet, the limit is not known: then the talk is shortened where the
+    answer is that it is too long.
     """
     local = port.opened if isinstance(port, LatePort) else port if isinstance(port, LocalPort) else None
     if local is None:

@@ -1,4 +1,4 @@
-"""`jielong check`: whether the files of a run are what they were when it made them."""
+"""`jielong check`: whether the files of a run are unchanged since it made them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Print a line a stage, and the damaged files; 2 where there are some."""
+    """Print a line a stage, and the damaged files; return 2 where there are some."""
     from jielong.runs import open_run
 
     run = open_run(arguments.run)

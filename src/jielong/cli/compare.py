@@ -1,4 +1,4 @@
-"""Two runs side by side, or what the stages of a run and several models say to the same question: `jielong compare`."""
+"""`jielong compare`: two runs side by side, or the answers of a run's stages or of several models to one question."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jielong.report.draws import percent
 from jielong.runs import is_run
 
 if TYPE_CHECKING:
-    from jielong.generate.together import Asked, Told
+    from jielong.generate.together import ModelAnswer, ModelToAsk
 
 SILENT = ("reward", "control")
 """Stages that end with a model to which nobody puts a question."""
@@ -28,7 +28,7 @@ TOKEN, OTHER, PERCENT, NATS = 13, 9, 8, 7
 
 
 def add_parser(commands: Any) -> None:
-    """`jielong compare`, for the `add_subparsers` object of the command line."""
+    """Add `jielong compare` to the commands."""
     compare = commands.add_parser(
         "compare",
         help="set two runs side by side, or ask the stages of a run, or several models, the same question",
@@ -48,6 +48,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    """Compare two runs, or ask one question of all named models."""
     *specs, last = [long_name(thing) for thing in arguments.things]
     if not is_model(last):
         if not specs:
@@ -67,6 +68,7 @@ def is_model(spec: str) -> bool:
 
 
 def _side_by_side(a: str, b: str) -> int:
+    """Print the comparison of two runs."""
     from jielong.report.comparison import print_comparison
     from jielong.report.consoles import console
     from jielong.runs import Run
@@ -86,6 +88,7 @@ def _side_by_side(a: str, b: str) -> int:
 
 
 def _ask(specs: list[str], question: str, max_tokens: int) -> int:
+    """Ask all models one question and print their answers and readings."""
     from jielong.generate.together import ask_all
     from jielong.report.terminal import progress
 
@@ -104,8 +107,8 @@ def _ask(specs: list[str], question: str, max_tokens: int) -> int:
     return 0
 
 
-def _stages(spec: str) -> list[Asked]:
-    """The models of a run in the order of the road; without those that nobody talks to."""
+def _stages(spec: str) -> list[ModelToAsk]:
+    """Return the models of a run in the order of its stages; without reward models and the like."""
     from jielong.report.words import ENGLISH
     from jielong.runs import find_model, open_run
 
@@ -120,8 +123,8 @@ def _stages(spec: str) -> list[Asked]:
     return [_asked(ENGLISH.stage(name), find_model(path, name), is_bare=_is_bare(stages, name)) for name in asked]
 
 
-def _model(spec: str, name: str) -> Asked:
-    """A model folder, a run, or a stage of one, under a name."""
+def _model(spec: str, name: str) -> ModelToAsk:
+    """Return a model folder, a run, or a stage of one, under a name."""
     from jielong.opening.ports import folder_of
     from jielong.runs import run_around
 
@@ -133,22 +136,23 @@ def _model(spec: str, name: str) -> Asked:
     return _asked(name, folder, is_bare=is_bare)
 
 
-def _asked(name: str, folder: Path, *, is_bare: bool) -> Asked:
-    from jielong.generate.together import Asked
+def _asked(name: str, folder: Path, *, is_bare: bool) -> ModelToAsk:
+    """Make a lazily opened model."""
+    from jielong.generate.together import ModelToAsk
     from jielong.opening.models import open_engine
 
-    return Asked(name, lambda: open_engine(folder), is_bare)
+    return ModelToAsk(name, lambda: open_engine(folder), is_bare)
 
 
 def _is_bare(stages: Mapping[str, Any], name: str) -> bool:
-    """Whether a stage ends with a base model: one that began with random weights and has read texts, and no chats."""
+    """Whether a stage ends with a base model, which has read texts and no chats."""
     inputs = stages.get(name, {}).get("config", {}).get("inputs", {})
     data = stages.get(inputs.get("data"), {}).get("summary", {}).get("holds")
     return "start" not in inputs and data in ("tokens", "documents")
 
 
-def _print_answer(told: Told) -> None:
-    """What one model answers, and at each token what it held likeliest."""
+def _print_answer(told: ModelAnswer) -> None:
+    """Print a model's answer, and the likeliest tokens at each place."""
     how = "goes on with the bare question" if told.is_bare else "answers in its chat template"
     print(f"\n{told.name} {how}:\n{told.text.strip()}\n")
     print(f"  {_cell('token', TOKEN)}{'':>{PERCENT}}  the likeliest that were not taken")
@@ -158,8 +162,8 @@ def _print_answer(told: Told) -> None:
         print(f"  {_cell(step.token, TOKEN)}{percent(step.probability):>{PERCENT}}{cells}")
 
 
-def _print_readings(told: Sequence[Told]) -> None:
-    """How each model reads the answer of the last one, where they have the same tokens."""
+def _print_readings(told: Sequence[ModelAnswer]) -> None:
+    """Print how each model scores the answer of the last one, where they have the same tokens."""
     last, reading = told[-1], [one for one in told if one.reading]
     others = [one.name for one in told if not one.reading]
     if len(reading) < 2:
@@ -191,11 +195,11 @@ def _nats(total: float) -> str:
 
 
 def _tail(text: str, width: int) -> str:
-    """The end of a name at the right of so many columns."""
+    """Return the end of a name at the right of so many columns."""
     shown = text if cell_len(text) <= width else "…" + text[1 - width :]
     return " " * (width - cell_len(shown)) + shown
 
 
 def _cell(text: str, width: int) -> str:
-    """A text cut or filled to so many columns of a terminal."""
+    """Cut or fill a text to so many columns of a terminal."""
     return set_cell_size(text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…", width)

@@ -13,7 +13,7 @@ SHELLS = {
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options, among `commands`."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "completion",
         help="print a script that completes commands and options in a shell",
@@ -24,7 +24,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the script; exit code 0."""
+    """Print the script; return exit code 0."""
     import shtab
 
     from jielong.cli.main import build_parser

@@ -1,4 +1,4 @@
-"""The seed of a command that draws: the one that was given, or one thrown anew, which the user is told."""
+"""The seed of a command that draws: the given one, or a random one, which is printed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SEED_HELP = "of the dice; without it they are thrown anew and the seed is printe
 
 
 def seed_of(arguments: argparse.Namespace, *, draws: bool = False) -> int:
-    """`--seed`, else 0 where nothing is drawn, else a new one, printed so that the answer can be had again.
+    """Return `--seed`, else 0 where nothing is drawn, else a random one, printed so that the answer can be had again.
 
     Something is drawn above temperature 0, and where `draws` says so.
     """

@@ -1,8 +1,8 @@
-"""What a person sees while a recipe runs.
+"""The live display of a running recipe.
 
-On a terminal a live panel lists all stages, done, running and waiting, with the running one's step, loss, tokens a second
-and time left. Elsewhere (a pipe, a log file) the same comes as plain lines, at most one every ten seconds and one for the
-start and the end of each stage. `Display` only shows: the recipe calls `stage`, `update` and `message`.
+On a terminal a live panel lists all stages, done, running and waiting, with the running one's step, loss, tokens a
+second and time left. Elsewhere (a pipe, a log file) the same comes as plain lines, at most one every ten seconds and
+one for the start and the end of each stage. `Display` only shows: the recipe calls `stage`, `update` and `message`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,11 @@ class Display:
         self._said_s = -math.inf
         self._began_s = clock()
         self._live = (
-            Live(console=self.console, get_renderable=lambda: consoles.Plain(self.panel()), refresh_per_second=4)
+            Live(
+                console=self.console,
+                get_renderable=lambda: consoles.CleanRenderable(self.panel()),
+                refresh_per_second=4,
+            )
             if self.is_live
             else None
         )
@@ -87,7 +91,7 @@ class Display:
             self._live.stop()
 
     def stage(self, name: str) -> None:
-        """`name` begins now, and the stage before it is done."""
+        """Begin the stage `name`, and end the one before it as done."""
         self._end("done")
         self._rows.setdefault(name, _Row())
         self._rows[name] = _Row("running", began_s=self.clock())
@@ -95,13 +99,13 @@ class Display:
         self._say(f"{name}: begins")
 
     def skip(self, name: str, note: str = "done before") -> None:
-        """`name` was done before and is passed over."""
+        """Show `name` as done before."""
         self._end("done")
         self._rows[name] = _Row("done", note=note)
         self._say(f"{name}: {note}")
 
     def end(self, name: str, note: str) -> None:
-        """`name`, one of many alike, has ended: its row goes, and one line that stays says how."""
+        """End `name`, one of many alike: its row goes, and a line with the note stays."""
         if self._current == name:
             self._current = None
         self._rows.pop(name, None)
@@ -117,7 +121,9 @@ class Display:
         note: str = "",
         mfu: float = 0.0,
     ) -> None:
-        """Where the running stage is. `steps` is 0 where the end is not known; a rate, time or utilisation of 0 is not shown."""
+        """Show the progress of the running stage. `steps` is 0 where the end is not known; a rate, time or utilisation
+        of 0 is not shown.
+        """
         assert self._current is not None, "stage() comes before update()"
         row = self._rows[self._current]
         row.step, row.steps, row.loss, row.note = step, steps, loss, note
@@ -127,12 +133,13 @@ class Display:
             self._say(f"{self._current}: {', '.join(self._figures(row))}")
 
     def message(self, text: str) -> None:
-        """A line that stays, above the panel."""
+        """Print a line that stays, above the panel."""
         self.console.print(text, markup=False, highlight=False)
 
     # Showing -------------------------------------------------------------------------------------------------------
 
     def _end(self, state: str) -> None:
+        """End the present stage in a state, with its time and last loss."""
         if self._current is None:
             return
         row = self._rows[self._current]
@@ -147,6 +154,7 @@ class Display:
             self.message(text)
 
     def _figures(self, row: _Row) -> list[str]:
+        """Return the figures of a row as text."""
         figures = (
             [f"step {row.step:,} of {row.steps:,}" if row.steps else f"{row.step:,}"] if row.step or row.steps else []
         )
@@ -161,7 +169,7 @@ class Display:
         return [*figures, *filter(None, [row.note])]
 
     def panel(self) -> Panel:
-        """All stages as they stand now."""
+        """Render all stages as they stand now."""
         is_narrow = self.console.width < 100
         table = Table.grid(padding=(0, 1 if is_narrow else 2))
         for column in ("sign", "name", "note", "step", "loss", "rate", "time"):
@@ -175,6 +183,7 @@ class Display:
         return Panel(Group(table, Text(), elapsed), title=title, title_align="left", border_style="dim", padding=(1, 2))
 
     def _cells(self, name: str, row: _Row, bar_width: int) -> list[Text | ProgressBar]:
+        """Return the cells of one row of the panel."""
         sign, style = _SIGNS[row.state]
         if row.state == "running":
             time = f"{duration(row.seconds_left)} left" if row.seconds_left else ""
@@ -196,7 +205,7 @@ class Display:
 
 
 def _speed(row: _Row) -> str:
-    """Tokens a second, and the share of the machine's matrix products that they take where it is known."""
+    """Format tokens a second, and the FLOPs utilisation where it is known."""
     if not row.tokens_per_s:
         return ""
     return f"{row.tokens_per_s:,.0f} tok/s" + (f" {row.mfu:.0%}" if row.mfu else "")

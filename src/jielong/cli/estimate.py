@@ -22,7 +22,7 @@ SUSTAINED = 0.5
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options, among `commands`."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "estimate",
         help="FLOPs, memory and time of a model shape or a recipe, without running it",
@@ -48,6 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _estimate(arguments: argparse.Namespace) -> int:
+    """Estimate a shape or a recipe, and print it."""
     name, settings = arguments.what, arguments.set
     if "=" in name and not Path(name).exists():
         name, settings = "s", [*re.split(r",(?=\w+=)", name), *settings]
@@ -63,7 +64,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
 
 
 def shape_of(name: str) -> ModelConfig:
-    """The shape that a preset's name, a folder or a config.json means; ConfigError says what there is."""
+    """Return the shape of a preset's name, a folder or a config.json; ConfigError says what there is."""
     from jielong.model.hf import read_config
     from jielong.model.presets import PRESETS
     from jielong.runs import find_model
@@ -80,7 +81,7 @@ def shape_of(name: str) -> ModelConfig:
 
 
 def changed(config: ModelConfig, settings: Sequence[str]) -> ModelConfig:
-    """The shape with fields set."""
+    """Return the shape with fields set."""
     from jielong.config import set_fields
 
     pairs = (setting.partition("=") for setting in settings)
@@ -88,7 +89,7 @@ def changed(config: ModelConfig, settings: Sequence[str]) -> ModelConfig:
 
 
 def in_words(config: ModelConfig) -> str:
-    """A shape in a line or two."""
+    """Describe a shape in a line or two."""
     experts = f", {config.num_experts} experts" if config.num_experts else ""
     return (
         f"shape       {config.num_hidden_layers} layers, width {config.hidden_size:,}, feed-forward "
@@ -99,17 +100,18 @@ def in_words(config: ModelConfig) -> str:
 
 
 def _speed(gflops: float | None) -> tuple[float, str]:
-    """FLOP/s that the machine sustains, and where the figure comes from."""
+    """Return the FLOP/s that the machine sustains, and where the figure comes from."""
     if gflops is not None:
         return gflops * 1e9, f"at          {gflops:,.0f} GFLOP/s, as given"
-    from jielong.train.machine import look_at_machine
+    from jielong.train.machine import measure_machine
 
-    reached = look_at_machine().gflops
+    reached = measure_machine().gflops
     about = f"at          {SUSTAINED * reached:,.0f} GFLOP/s: half of what matrix products reach here now"
     return SUSTAINED * reached * 1e9, about
 
 
 def _of_recipe(name: str, settings: Sequence[str], arguments: argparse.Namespace) -> int:
+    """Estimate the training stages of a recipe."""
     from jielong.stages.recipe import change
 
     if arguments.tokens is not None:
@@ -120,7 +122,7 @@ def _of_recipe(name: str, settings: Sequence[str], arguments: argparse.Namespace
 
 
 def _show(recipe: Recipe, gflops: float | None) -> None:
-    """A line for each training stage, and their sum."""
+    """Print a line for each training stage, and their sum."""
     from rich import box
     from rich.table import Table
 

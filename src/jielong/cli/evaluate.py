@@ -1,4 +1,4 @@
-"""How good a model is at a task, with one strategy or several, and beside other models: `jielong evaluate`.
+"""Measure a model at a task, with one strategy or several, and beside other models: `jielong evaluate`.
 
 Every answer is written down as it comes, so the same command goes on after a kill. Systems are compared on the same items,
 with p corrected for the number of pairs.
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jielong.cli.ask import add_partners, partners_of
-from jielong.cli.tools import PERSON, add_options, add_timeout, means_of
+from jielong.cli.tools import PERSON, add_options, add_timeout, equipment_of
 from jielong.errors import ConfigError, ResourceError
 from jielong.opening.libraries import with_reading
 from jielong.opening.ports import MODEL_HELP, is_address, long_name, open_port, shown_address
-from jielong.opening.strategies import open_given, strategy_of
+from jielong.opening.strategies import open_resources, strategy_of
 from jielong.opening.tasks import TASK_HELP, find_task
 from jielong.report import terminal
-from jielong.report.text import apart
+from jielong.report.text import shorten_names
 from jielong.use.port import LocalPort, Options, Port
 from jielong.use.strategies import STRATEGIES, named
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from jielong.evaluate.code import Examine
-    from jielong.evaluate.scoring import Given
+    from jielong.evaluate.scoring import ScoringServices
     from jielong.evaluate.statistics import Interval
     from jielong.evaluate.summary import Summary
     from jielong.evaluate.tasks import Task
@@ -44,7 +44,7 @@ _WIDTH_OF_ROW_NAMES = 24
 
 
 def add_parser(commands: Any) -> None:
-    """`jielong evaluate`, for the `add_subparsers` object of the command line."""
+    """Add `jielong evaluate` to the commands."""
     parser = commands.add_parser(
         "evaluate",
         help="measure a model, and what a strategy gains",
@@ -107,6 +107,7 @@ class _Wanted:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    """Answer a task with all systems, and print their scores and differences."""
     for name, least in (("samples", 1), ("limit", 0)):
         if getattr(arguments, name) < least:
             raise ConfigError(f"--{name} is {getattr(arguments, name)}; it must be at least {least}")
@@ -129,8 +130,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _systems(arguments: argparse.Namespace) -> list[_Wanted]:
-    """The model with each strategy, and what it is compared with; the first one is compared with all others."""
-    means = means_of(arguments)
+    """Return the model with each strategy, and the systems it is compared with; the first is compared with all others."""
+    means = equipment_of(arguments)
     strategies = [strategy_of(spec, means) for spec in arguments.strategy or [""]]
     found = [_Wanted(arguments.model, strategy) for strategy in strategies]
     for other in arguments.against:
@@ -145,14 +146,14 @@ def _systems(arguments: argparse.Namespace) -> list[_Wanted]:
 
 
 async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse.Namespace) -> list[Summary]:
-    """Answers of every system, each model opened once and closed before the next."""
+    """Answer the task with every system, each model opened once and closed before the next."""
     summaries: dict[_Wanted, Summary] = {}
     async with AsyncExitStack() as stack:
-        opened = open_given(arguments.model, means_of(arguments), partners_of(arguments), PERSON)
+        opened = open_resources(arguments.model, equipment_of(arguments), partners_of(arguments), PERSON)
         means = await stack.enter_async_context(opened)
         for w in wanted:
             named(w.strategy, means)  # a strategy that does not exist is told before anything is asked
-        given = await _given(task, arguments, stack)
+        given = await _scorer_services(task, arguments, stack)
         for model in dict.fromkeys(w.model for w in wanted):
             port = open_port(model, stage=arguments.stage, timeout_s=arguments.timeout)
             try:
@@ -167,7 +168,7 @@ async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse
 
 
 def _askable(task: Task, wanted: Sequence[_Wanted]) -> Task:
-    """The task without what asks for log-probabilities, where a server is among the models and something else is left."""
+    """Drop items that need log-probabilities, where a server is among the models and other items are left."""
     from jielong.evaluate.scoring import BY_PORT
 
     left = tuple(item for item in task.items if item.scorer not in BY_PORT)
@@ -177,10 +178,16 @@ def _askable(task: Task, wanted: Sequence[_Wanted]) -> Task:
 
 
 async def _answer(
-    task: Task, wanted: _Wanted, port: Port, means: dict[str, Any], given: Given, arguments: argparse.Namespace
+    task: Task,
+    wanted: _Wanted,
+    port: Port,
+    means: dict[str, Any],
+    given: ScoringServices,
+    arguments: argparse.Namespace,
 ) -> Summary:
-    from jielong.evaluate.running import Result, System, answer_task
+    """Answer the task with one system and write its summary."""
     from jielong.evaluate.summary import summarize
+    from jielong.evaluate.task_runner import Result, System, answer_task
     from jielong.records import Sampling
     from jielong.runs import write_json
 
@@ -195,7 +202,7 @@ async def _answer(
     sampling = Sampling(max_tokens=arguments.max_tokens, temperature=arguments.temperature)
     system = System(port, wanted.strategy, sampling, means, _in_words(arguments))
     results = await answer_task(
-        system, task, folder, given=given, seed=arguments.seed, samples=arguments.samples, on_result=show
+        system, task, folder, services=given, seed=arguments.seed, samples=arguments.samples, on_result=show
     )
     if count and sys.stderr.isatty():
         print(file=sys.stderr)
@@ -207,27 +214,27 @@ async def _answer(
 
 
 def _in_words(arguments: argparse.Namespace) -> str:
-    """What the strategies are handed, as it stands on the command line."""
+    """Return the options that name tools and the like, as they stand on the command line."""
     names = ("large", "other", "reward", "tools", "pages", "searxng", "library", "mcp")
     return " ".join(f"--{name} {getattr(arguments, name)}" for name in names if getattr(arguments, name))
 
 
-async def _given(task: Task, arguments: argparse.Namespace, stack: AsyncExitStack) -> Given:
-    """What the task's scorers need: a sandbox for code, a judge for marks."""
+async def _scorer_services(task: Task, arguments: argparse.Namespace, stack: AsyncExitStack) -> ScoringServices:
+    """Open the services that the task's scorers need: a sandbox for code, a judge for marks."""
     from jielong.evaluate.judge import judge_grade
-    from jielong.evaluate.scoring import Given
+    from jielong.evaluate.scoring import ScoringServices
 
     scorers = {item.scorer for item in task.items}
     examine = await _sandbox() if "code" in scorers else None
     if "grade" not in scorers or not arguments.judge:
-        return Given(examine)
+        return ScoringServices(examine)
     port: Port = open_port(arguments.judge, timeout_s=arguments.timeout)
     stack.push_async_callback(port.close)
-    return Given(examine, judge_grade(port.ask, Options(seed=arguments.seed)))
+    return ScoringServices(examine, judge_grade(port.ask, Options(seed=arguments.seed)))
 
 
 async def _sandbox() -> Examine:
-    """The whole of Python in bubblewrap where this machine allows it, or else the interpreter that knows a part of it."""
+    """Return CPython in bubblewrap where this machine allows it, or else an interpreter of a part of Python."""
     from jielong.use.tools.bubblewrap import Bubblewrap
     from jielong.use.tools.sandbox import Monty
 
@@ -240,9 +247,10 @@ async def _sandbox() -> Examine:
 
 
 def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) -> None:
-    """Scores with their 95% intervals, a column for each system, and below what each pair of systems differs by.
+    """Print scores with their 95% intervals, a column for each system, and below the differences of each pair of
+    systems.
 
-    `left_out`: of how many items of the task nobody was asked, for want of log-probabilities.
+    `left_out`: how many items of the task were not asked, for want of log-probabilities.
     """
     from rich import box
     from rich.table import Table
@@ -252,7 +260,7 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) ->
     from jielong.report import consoles
 
     console = consoles.console()
-    names = apart([s.name for s in summaries], (console.width - _WIDTH_OF_ROW_NAMES) // len(summaries) - 4)
+    names = shorten_names([s.name for s in summaries], (console.width - _WIDTH_OF_ROW_NAMES) // len(summaries) - 4)
     if names != [s.name for s in summaries]:
         for name, summary in zip(names, summaries, strict=True):
             print(f"{name}: {summary.name}")
@@ -283,6 +291,8 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) ->
 
 
 def _rows(table: Table, summaries: Sequence[Summary]) -> None:
+    """Add the rows of scores, groups, figures and costs."""
+
     def told(interval: Interval) -> str:
         return f"{interval.mean:.1%} ({interval.low:.0%} to {interval.high:.0%})"
 
@@ -309,7 +319,7 @@ def _rows(table: Table, summaries: Sequence[Summary]) -> None:
 
 
 def _harness(arguments: argparse.Namespace) -> int:
-    """A task of lm-eval."""
+    """Run a task of lm-eval."""
     from jielong.evaluate.harness import harness, run_harness
     from jielong.runs import write_json
 

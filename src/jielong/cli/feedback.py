@@ -1,4 +1,4 @@
-"""What people thought of answers: told in figures, taken along in a file, brought from one, and deleted."""
+"""Judgements of answers: their figures, export to a file, import from one, and deletion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jielong.opening.ports import default_store
 if TYPE_CHECKING:
     from jielong.evaluate.feedback import Feedback
     from jielong.evaluate.statistics import Interval
-    from jielong.evaluate.tallies import Standings
+    from jielong.evaluate.strengths import Standings
     from jielong.serve.store import Judged, Store
 
 FORMS = ("own", "trl", "kto", "sft")
@@ -34,13 +34,14 @@ _WIDEST_NAME = 34
 
 
 def add_parser(commands: Any) -> None:
-    """`jielong feedback`, for the `add_subparsers` object of the command line."""
+    """Add `jielong feedback` to the commands."""
     feedback = commands.add_parser(
         "feedback", help="judgements of answers: figures, export, import, delete", description=__doc__
     )
     verbs = feedback.add_subparsers(title="what to do", required=True, metavar="VERB")
 
     def verb(name: str, command: Any, help: str) -> Any:
+        """Add one verb with the option of the store."""
         parser = verbs.add_parser(name, help=help)
         parser.add_argument(
             "--store",
@@ -75,9 +76,10 @@ def add_parser(commands: Any) -> None:
 
 
 def _stats(arguments: argparse.Namespace) -> int:
+    """Print the figures of the store's judgements."""
     from jielong.evaluate.feedback import as_json, feedback_of
 
-    with closing(_opened(arguments.store)) as store:
+    with closing(_open_store(arguments.store)) as store:
         found = feedback_of(store.judgements.nouns(with_ids=False))
         where = store.where
     if arguments.json:
@@ -89,7 +91,7 @@ def _stats(arguments: argparse.Namespace) -> int:
 
 
 def describe(found: Feedback) -> list[str]:
-    """The figures in lines of at most 80 signs."""
+    """Describe the figures in lines of at most 80 signs."""
     if not found.kinds:
         return ["No judgements yet; give some on the page of: jielong serve"]
     lines = [f"{sum(found.kinds.values()):,} judgements: {_counted(found.kinds)}"]
@@ -118,7 +120,7 @@ def describe(found: Feedback) -> list[str]:
 
 
 def _table(group: Standings) -> list[str]:
-    """Models from the strongest to the weakest."""
+    """Return models from the strongest to the weakest, in lines."""
     names = [_cut(s.name, _WIDEST_NAME) for s in group.standings]
     width = max(map(len, [*names, "model"]))
     lines = [f"{'model':<{width}}  {'compared':>8}  {'won':>6}  {'strength':>8}  95% interval"]
@@ -155,14 +157,15 @@ def _day(seconds: float) -> str:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from jielong.data.judged_files import written
+    """Write judgements to a file in another trainer's form."""
+    from jielong.data.judged_files import export_judgements
     from jielong.runs import write_text
 
     if arguments.form not in FORMS:
         raise ConfigError(f"no form is called {arguments.form!r}; {did_you_mean(arguments.form, FORMS)}")
-    with closing(_opened(arguments.store)) as store:
+    with closing(_open_store(arguments.store)) as store:
         nouns = store.judgements.nouns(store.judgements.all(by=arguments.by), with_ids=arguments.form == "own")
-    made = written(nouns, arguments.form)
+    made = export_judgements(nouns, arguments.form)
     _say_left_out(made.left_out)
     if not made.num_records:
         whose = "" if arguments.by is None else f" by {arguments.by!r}"
@@ -180,13 +183,14 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    """Add the judgements of a file to the store, without those that it has."""
     from jielong.data.judged import digest_of
     from jielong.data.judged_files import read_judgements
 
     found = read_judgements(arguments.file)
     for sentence in found.tally.sentences():
         print(sentence)
-    with closing(_opened(arguments.store, is_new=True)) as store:
+    with closing(_open_store(arguments.store, is_new=True)) as store:
         # as often as the store has a judgement, as often is it taken to be there already
         known = Counter(map(digest_of, store.judgements.nouns(with_ids=False)))
         added, num_known = [], 0
@@ -219,10 +223,11 @@ def _say_left_out(left_out: Counter[str]) -> None:
 
 
 def _delete(arguments: argparse.Namespace) -> int:
+    """Delete the named judgements, after a confirmation."""
     if not (arguments.all or arguments.by is not None or arguments.before or arguments.id):
         raise ConfigError("say which judgements: --all, --by NAME, --before DATE or --id ID")
     before = _moment(arguments.before) if arguments.before else math.inf
-    with closing(_opened(arguments.store)) as store:
+    with closing(_open_store(arguments.store)) as store:
         judged = store.judgements.all(by=arguments.by, purpose=None)
         chosen = _chosen(judged, before, arguments.id)
         if not chosen:
@@ -238,6 +243,7 @@ def _delete(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(judged: Sequence[Judged], before: float, ids: Collection[str]) -> list[Judged]:
+    """Select judgements by time and id; DataError for an unknown id."""
     unknown = set(ids) - {one.id for one in judged}
     if unknown:
         raise DataError(f"no judgement is called {min(unknown)!r}; export tells their ids, as id of vote")
@@ -245,7 +251,7 @@ def _chosen(judged: Sequence[Judged], before: float, ids: Collection[str]) -> li
 
 
 def _moment(date: str) -> float:
-    """A day or a time, where no zone is named the one of this machine, in seconds since the epoch."""
+    """Parse a day or a time, by default in this machine's zone, to seconds since the epoch."""
     try:
         return datetime.fromisoformat(date).timestamp()
     except (ValueError, OverflowError, OSError):
@@ -253,6 +259,7 @@ def _moment(date: str) -> float:
 
 
 def _agreed(question: str) -> bool:
+    """Ask for confirmation; ConfigError where nobody can be asked."""
     if not sys.stdin.isatty():
         raise ConfigError("nobody can be asked here; add --yes to delete without being asked")
     try:
@@ -261,8 +268,8 @@ def _agreed(question: str) -> bool:
         return False
 
 
-def _opened(named: str, *, is_new: bool = False) -> Store:
-    """The store; ConfigError where there is none, unless it `is_new`: then it is made."""
+def _open_store(named: str, *, is_new: bool = False) -> Store:
+    """Open the store; ConfigError where there is none, unless it `is_new`: then it is made."""
     if not is_kept():
         raise ConfigError("judgements are kept by the server's store; pip install 'jielong[serve]'")
     from jielong.serve.store import open_store

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jielong.cli.walk import add_recipe, written_recipe
-from jielong.config import Field, as_set, find, list_fields, nearest
+from jielong.config import Field, find, format_value, list_fields, nearest
 from jielong.errors import ConfigError, did_you_mean_one_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ ADAPT = "adapt"
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options, among `commands`."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "fields",
         help="list what of a recipe can be set, or find the field that a word means",
@@ -35,6 +35,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _fields(arguments: argparse.Namespace) -> int:
+    """Print the fields of a recipe, all or those that a word finds."""
     from jielong.report import consoles
 
     with recipe_of(arguments) as recipe:
@@ -55,6 +56,7 @@ def _fields(arguments: argparse.Namespace) -> int:
 
 
 def _by_stage(fields: Iterable[Field]) -> list[tuple[str, list[Field]]]:
+    """Group fields by their stage."""
     stages: dict[str, list[Field]] = {}
     for field in fields:
         stages.setdefault(field.path.partition(".")[0], []).append(field)
@@ -62,7 +64,7 @@ def _by_stage(fields: Iterable[Field]) -> list[tuple[str, list[Field]]]:
 
 
 def _table(fields: Sequence[Field], *, is_whole: bool) -> Table:
-    """A line for each field of a stage; in a whole list without the stage's name, for want of room."""
+    """Make a table of a stage's fields; in a whole list without the stage's name, for want of room."""
     from rich.table import Table
     from rich.text import Text
 
@@ -73,12 +75,12 @@ def _table(fields: Sequence[Field], *, is_whole: bool) -> Table:
     for field in fields:
         path = field.path.partition(".")[2] if is_whole else field.path
         choices = f" One of {', '.join(map(str, field.choices))}." if field.choices else ""
-        table.add_row(Text(path, style="cyan"), Text(as_set(field.value)), Text(field.meaning + choices))
+        table.add_row(Text(path, style="cyan"), Text(format_value(field.value)), Text(field.meaning + choices))
     return table
 
 
 def _notes(arguments: argparse.Namespace, shown: Sequence[Field]) -> Iterator[str]:
-    """What the list was made with, and how one of its fields is changed."""
+    """Return notes on how the list was made, and how a field is changed."""
     yield ""
     if (arguments.recipe == "own" and not arguments.source) or arguments.recipe == ADAPT:
         yield "Shown for a small example: steps and lengths may follow from your own text."
@@ -86,12 +88,12 @@ def _notes(arguments: argparse.Namespace, shown: Sequence[Field]) -> Iterator[st
     learned = " ".join(brought) or "--source DIR"
     command = {ADAPT: f"jielong adapt MODEL {learned}", "own": "jielong run own --source DIR"}
     start = command.get(arguments.recipe, f"jielong run {arguments.recipe}")
-    yield f"Change one:  {start} \\\n             --set {shown[0].path}={as_set(shown[0].value)}"
+    yield f"Change one:  {start} \\\n             --set {shown[0].path}={format_value(shown[0].value)}"
 
 
 @contextmanager
 def recipe_of(arguments: argparse.Namespace) -> Iterator[Recipe]:
-    """The recipe that is named, for as long as the context lives; where it is made of text, of an example if none is given."""
+    """Build the named recipe while the context lives; where it needs data that is not given, with an example."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if arguments.recipe == ADAPT:
@@ -112,7 +114,7 @@ def recipe_of(arguments: argparse.Namespace) -> Iterator[Recipe]:
 
 
 def _pages(folder: Path) -> Path:
-    """An example of a text of one's own."""
+    """Write an example of a user's text."""
     pages = folder / "pages"
     pages.mkdir()
     (pages / "page.md").write_text("A page that stands for a text of one's own.\n", encoding="utf-8")
@@ -120,7 +122,7 @@ def _pages(folder: Path) -> Path:
 
 
 def _talks(folder: Path) -> tuple[Path, Path]:
-    """Examples of chats and of preferences, as many as a recipe asks for."""
+    """Write examples of chats and of preferences, as many as a recipe asks for."""
     from jielong.stages.files import FEWEST
 
     chats, preferences = folder / "chats.jsonl", folder / "preferences.jsonl"
@@ -133,7 +135,7 @@ def _talks(folder: Path) -> tuple[Path, Path]:
 
 
 def _model(folder: Path) -> Path:
-    """An example of a model to adapt, with random weights."""
+    """Save an example of a model to adapt, with random weights."""
     from jielong.model import hf
     from jielong.model.transformer import ModelConfig, fresh_language_model
 

@@ -27,7 +27,7 @@ CANDIDATES = 5
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command, among `commands`."""
+    """Add the command."""
     parser = commands.add_parser("generate", help="go on with a text, or answer a question (--ask)")
     parser.add_argument("model", help=LOCAL_HELP)
     parser.add_argument("text", help="what to go on with; - reads it from standard input")
@@ -47,7 +47,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _generate(arguments: argparse.Namespace) -> int:
-    """Stream what the model writes, or print how each of its tokens was drawn; exit code 0. DataError for an empty text."""
+    """Stream the model's text, or print how each of its tokens was drawn; return exit code 0. DataError for an empty
+    text.
+    """
     sampling = Sampling(
         max_tokens=arguments.max_tokens,
         temperature=arguments.temperature,
@@ -79,7 +81,7 @@ def _generate(arguments: argparse.Namespace) -> int:
 
 
 def _shown(engine: Engine, tokenizer: Tokenizer, prompt: Sequence[int], sampling: Sampling, seed: int) -> str:
-    """The text, after a block for each of its tokens was printed as it was drawn."""
+    """Print a block for each token as it is drawn, and return the text."""
     has_cuts = bool(sampling.top_k or sampling.top_p < 1 or sampling.min_p)
     print(legend(is_greedy=not sampling.temperature, has_cuts=has_cuts))
     text, said = TextStream(tokenizer, sampling.stop), ""

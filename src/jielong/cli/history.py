@@ -1,4 +1,4 @@
-"""The talks of the terminal, kept where those of the page are: begun here, they can be opened there, token by token."""
+"""The history of terminal chats, kept in the page's store: begun here, they can be opened there, token by token."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def is_kept() -> bool:
 
 
 class History:
-    """One talk in the store: made with its first exchange, or the last one of the terminal, which goes on.
+    """One talk in the store: made with its first exchange, or the terminal's last one, to be continued.
 
     A store that fails costs a sentence, and the talk goes on without it.
     """
 
     def __init__(self, model: str, system: str, *, goes_on: bool = False, is_off: bool = False) -> None:
-        """`is_off`: nothing is kept."""
+        """Begin; with `is_off` nothing is kept."""
         self._model, self._system = served_name(model), system
         self._is_off = is_off or not is_kept()
         self._store: Store | None = None
@@ -42,11 +42,11 @@ class History:
 
     @property
     def candidates(self) -> int:
-        """Likeliest ids that are to be told with each token, as they are kept."""
+        """Return how many likeliest ids are recorded with each token."""
         return 0 if self._is_off else KEPT_CANDIDATES
 
     def messages(self) -> tuple[Message, ...]:
-        """The talk that goes on, along its last branch."""
+        """Return the continued talk, along its last branch."""
         if self._talk is None or not self._talk.leaf:
             return ()
         turns = self._opened().path(self._talk.leaf)
@@ -54,7 +54,7 @@ class History:
         return (*opening, *(Message(turn.role, turn.content) for turn in turns if turn.content))
 
     def begin_anew(self) -> None:
-        """The next exchange begins another talk."""
+        """Begin another talk with the next exchange."""
         self._talk = None
 
     def keep(self, question: str, answer: Answer, options: Options, strategy: str) -> None:
@@ -72,8 +72,9 @@ class History:
             self._store.close()
 
     def _keep(self, question: str, answer: Answer, options: Options, strategy: str) -> None:
+        """Add an exchange to the store, and make the talk with the first."""
         from jielong.serve.chats import title_of
-        from jielong.serve.kept import sampling_json, trace_of, usage_json
+        from jielong.serve.stored_answers import sampling_json, trace_of, usage_json
 
         store = self._opened()
         if self._talk is None:
@@ -99,6 +100,7 @@ class History:
         self._talk = store.talk(turn.talk)
 
     def _opened(self) -> Store:
+        """Open the store once."""
         if self._store is None:
             from jielong.serve.store import open_store
 
@@ -107,7 +109,7 @@ class History:
 
 
 def said_before(messages: Sequence[Message], width: int) -> list[str]:
-    """The talk so far in lines, the end of it: who comes back is told where it stood."""
+    """Return the end of the talk so far, in lines."""
     lines = []
     for message in messages[-4:]:
         if message.role in ("user", "assistant"):

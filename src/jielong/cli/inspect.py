@@ -15,7 +15,7 @@ SHOWN_CHARS = 1200
 
 
 def add_parser(commands: Any) -> None:
-    """`jielong inspect`, for the `add_subparsers` object of the command line."""
+    """Add `jielong inspect` to the commands."""
     parser = commands.add_parser(
         "inspect", help="say what a file or folder is taken for and what of it can be used", description=__doc__
     )
@@ -30,6 +30,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
+    """Inspect a path and print the findings; return 2 where nothing is usable."""
     import json
 
     from jielong.errors import ConfigError
@@ -57,6 +58,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _say(path: str, taken_for: str, findings: list[str], shown: list[list[tuple[str, bool]]]) -> None:
+    """Print findings and examples."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -79,7 +81,7 @@ def _say(path: str, taken_for: str, findings: list[str], shown: list[list[tuple[
 
 
 class _Counting:
-    """The number of records that were read, in one line on standard error."""
+    """A counter of records in one line on standard error."""
 
     def __init__(self) -> None:
         self._told_s = time.monotonic()

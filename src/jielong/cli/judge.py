@@ -1,4 +1,4 @@
-"""Which of two systems answers better, by a model that reads both answers in both orders: `jielong judge`."""
+"""Compare two systems by a model that reads both answers in both orders: `jielong judge`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: Any) -> None:
-    """`jielong judge`, for the `add_subparsers` object of the command line."""
+    """Add `jielong judge` to the commands."""
     parser = commands.add_parser(
         "judge", help="let a model compare the answers of two result files", description=__doc__
     )
@@ -35,8 +35,9 @@ def add_parser(commands: Any) -> None:
 
 
 def _judge(arguments: argparse.Namespace) -> int:
+    """Let a model judge the pairs of two result files, and print the report."""
     from jielong.errors import ConfigError, DataError
-    from jielong.evaluate.judge import judge_pairs, read_pairs, report
+    from jielong.evaluate.judge import judge_pairs, judge_report, read_pairs
     from jielong.records import Sampling
     from jielong.runs import canonical_json, write_text
     from jielong.use.port import Options
@@ -54,6 +55,7 @@ def _judge(arguments: argparse.Namespace) -> int:
     options = Options(Sampling(max_tokens=arguments.max_tokens, temperature=0.0), arguments.seed)
 
     async def work() -> list[Verdict]:
+        """Judge all pairs, then close the port."""
         port = open_port(arguments.model, timeout_s=arguments.timeout)
         try:
             return await judge_pairs(asked, port.ask, options)
@@ -69,7 +71,7 @@ def _judge(arguments: argparse.Namespace) -> int:
             f"a verdict could be read in none of {len(verdicts)} pairs; the judge was to end with a line such as "
             f'"Verdict: A", and said for example: {said} (all of it is in {arguments.out})'
         )
-    print(describe(report(verdicts, seed=arguments.seed)))
+    print(describe(judge_report(verdicts, seed=arguments.seed)))
     if unread:
         print(f"where no verdict could be read, the judge said for example: {said}")
     print(f"\nVerdicts: {arguments.out}")
@@ -77,7 +79,7 @@ def _judge(arguments: argparse.Namespace) -> int:
 
 
 def describe(found: JudgeReport) -> str:
-    """The report in lines."""
+    """Format the report in lines."""
     decided, num_read = found.preference, found.pairs - found.unread
     assert decided is not None
     unread = f"a verdict could be read in both orders for {num_read} of {found.pairs} pairs; what follows is of these"

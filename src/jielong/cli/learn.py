@@ -18,7 +18,7 @@ from jielong.errors import ConfigError, JielongError
 from jielong.opening.ports import MODEL_HELP, default_store, folder_of, long_name, newest_run, served_name
 
 if TYPE_CHECKING:
-    from jielong.learning.asking import Asked
+    from jielong.learning.asking import ShownPair
     from jielong.learning.attempt import Attempt
 
 WORDS = ("go", "status", "pause", "resume", "cancel", "undo")
@@ -118,12 +118,12 @@ def _go_on(home: Path, folder: Path, words: Words) -> int:
 def _watch(folder: Path, words: Words) -> None:
     """Show how far the child is until it is done; ConfigError where it was paused or ended elsewhere."""
     from jielong.learning import attempt as attempts
-    from jielong.learning import telling
+    from jielong.learning import status
 
     said = ""
     is_live = sys.stdout.isatty()
     while True:
-        told = telling.attempt_json(folder)
+        told = status.attempt_json(folder)
         if told["state"] not in attempts.AT_WORK:
             break
         if told["is_paused"]:
@@ -169,7 +169,7 @@ def _ask(home: Path, folder: Path, words: Words) -> Attempt:
     return attempts.read(folder)
 
 
-def _show(n: int, pair: Asked, words: Words) -> None:
+def _show(n: int, pair: ShownPair, words: Words) -> None:
     print(f"\n{words('pair', n=n + 1)}")
     for message in pair.prompt:
         print(f"  {message.role}: {message.text}")
@@ -196,9 +196,9 @@ def _say_end(attempt: Attempt, words: Words) -> int:
 
 def _say_status(home: Path, folder: Path, words: Words) -> None:
     from jielong.learning import attempt as attempts
-    from jielong.learning import standing, telling
+    from jielong.learning import standing, status
 
-    told, attempt = telling.attempt_json(folder), attempts.read(folder)
+    told, attempt = status.attempt_json(folder), attempts.read(folder)
     paused = f" ({words('paused')})" if told["is_paused"] else ""
     print(
         words("status", id=attempt.id, state=attempt.state, method=attempt.method, progress=told["progress"]) + paused

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: Any) -> None:
-    """`jielong library`, for the `add_subparsers` object of the command line."""
+    """Add `jielong library` to the commands."""
     library = commands.add_parser(
         "library", help="one's own documents, to be searched and answered from", description=__doc__
     )
     verbs = library.add_subparsers(title="what to do", required=True, metavar="VERB")
 
     def verb(name: str, command: Any, help: str) -> Any:
+        """Add one verb with the option of the library's file."""
         parser = verbs.add_parser(name, help=help)
         parser.add_argument("--library", type=Path, default=Path("library.db"), help="its file (default: library.db)")
         parser.set_defaults(command=command)
@@ -46,6 +47,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _add(arguments: argparse.Namespace) -> int:
+    """Add files and folders, make their vectors, and print the counts."""
     with (
         closing(open_library(arguments.library, arguments.embedder, tell=tell, is_new=True)) as library,
         _Progress() as progress,
@@ -73,6 +75,7 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _search(arguments: argparse.Namespace) -> int:
+    """Search and print the passages."""
     with closing(open_library(arguments.library, arguments.embedder, tell=tell)) as library:
         found = asyncio.run(library.search(arguments.query, arguments.k))
         for number, passage in enumerate(found, start=1):
@@ -83,6 +86,7 @@ def _search(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    """List the files with their chunks."""
     with closing(_open_as_it_is(arguments.library)) as library:
         for file in library.files():
             print(f"{file.chunks:6,}  {file.path}{': ' + file.problem if file.problem else ''}")
@@ -91,6 +95,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
+    """Remove files and folders."""
     with closing(_open_as_it_is(arguments.library)) as library:
         count = library.remove(arguments.paths)
         if not count:
@@ -102,6 +107,7 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    """Check the library's file, and list files that have changed since."""
     with closing(_open_as_it_is(arguments.library)) as library:
         wrong = library.check()
         if wrong:
@@ -120,12 +126,12 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _open_as_it_is(path: Path) -> Library:
-    """Without an embedder, which what is neither added nor searched does not need."""
+    """Open the library without an embedder, for commands that neither add nor search."""
     return open_library(path, "none", tell=tell)
 
 
 class _Progress:
-    """Counts in one line on standard error with the time left, where somebody watches; nothing for what is over at once."""
+    """A counter with the time left in one line on standard error, where somebody watches; nothing for quick work."""
 
     def __enter__(self) -> _Progress:
         self._what, self._began_s, self._told_s, self._is_shown = "", 0.0, 0.0, False

@@ -8,18 +8,18 @@ from pathlib import Path
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command, among `commands`."""
+    """Add the command."""
     parser = commands.add_parser("lineage", help="where the checkpoints of a run came from")
     parser.add_argument("run", type=Path)
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the family tree of a run; exit code 0."""
+    """Print the family tree of a run; return exit code 0."""
     from jielong.runs import lineage, open_run
 
     run = open_run(arguments.run)
-    from jielong.stages.telling import settings_in_words  # not before it is known that there is a run
+    from jielong.stages.settings import settings_in_words  # not before it is known that there is a run
 
     print(lineage(run, settings_in_words, shutil.get_terminal_size().columns))
     return 0

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from jielong import stopping
-from jielong.cli.given import check_paths, fault_of_user
+from jielong.cli.bad_arguments import check_paths, fault_of_user
 from jielong.cli.overview import overview
 from jielong.cli.parsing import Parser
 from jielong.errors import JielongError
@@ -50,7 +50,7 @@ MODULES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
+    """Run one command; return the exit code."""
     stopping.listen()
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # as names are: whoever uses the text refuses what is no UTF-8
@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(argv: Sequence[str] | None) -> int:
+    """Parse the arguments, run the command, and turn errors into sentences and exit codes."""
     words = sys.argv[1:] if argv is None else argv
     if not words:
         print(overview(), end="", file=sys.stderr)
@@ -91,7 +92,7 @@ def _command(argv: Sequence[str] | None) -> int:
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
-    """The parser of all commands; of a command that is named its module's alone, as what others import takes long."""
+    """Build the parser of all commands; for a named command its module's alone, as importing the others takes long."""
     parser: argparse.ArgumentParser = Parser(prog="jielong")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

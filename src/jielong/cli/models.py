@@ -1,8 +1,8 @@
 """Models in and out: `jielong import`, `export`, `push` and `pull`; `extend`, which changes no weight, and `quality`.
 
-What comes in, a GGUF file or a folder in Hugging Face's layout, becomes a model folder as our runs have them: config.json,
-safetensors in float32 and tokenizer.json. What goes out is one of those, or a stage of a run, in that layout or as
-one GGUF file; an adapter goes out merged into its model. `push` and `pull` copy whole folders to and from another folder
+An import is a GGUF file or a folder in Hugging Face's layout and becomes a model folder as in our runs: config.json,
+safetensors in float32 and tokenizer.json. An export is one of those, or a stage of a run, in that layout or as
+one GGUF file; an adapter is merged into its model. `push` and `pull` copy whole folders to and from another folder
 or, as hf:OWNER/NAME, a hub.
 """
 
@@ -29,7 +29,7 @@ _BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
 
 
 def add_parser(commands: Any) -> None:
-    """The commands, for the `add_subparsers` object of the command line."""
+    """Add the commands."""
     get = commands.add_parser("import", help="make a model folder of a GGUF file or of a folder from elsewhere")
     get.add_argument("source", type=Path, help="a .gguf file, or a folder with config.json and safetensors")
     get.add_argument("--out", type=Path, help="the folder to make (default: models/NAME)")
@@ -79,7 +79,7 @@ def add_parser(commands: Any) -> None:
 
 
 def add_weights(parser: argparse._ActionsContainer) -> None:
-    """The option that says how an engine keeps its weights."""
+    """Add the option for the number format of an engine's weights."""
     parser.add_argument(
         "--weights",
         choices=WEIGHTS,
@@ -89,7 +89,7 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
 
 
 def quality(arguments: argparse.Namespace) -> int:
-    """Say what keeping the weights in another form costs; exit code 0."""
+    """Measure and print the cost of quantised weights; return exit code 0."""
     from jielong.evaluate.quality import compare, own_text, windows
 
     folder = folder_of(str(arguments.model), arguments.stage)
@@ -117,7 +117,7 @@ def quality(arguments: argparse.Namespace) -> int:
 
 
 def _free(path: Path, force: bool) -> Path:
-    """The path, which nothing lies at that may not be replaced."""
+    """Return the path, after checking that nothing there must not be replaced."""
     if path.exists() and not force:
         raise ConfigError(f"{path} is already there; choose another place, or replace it with --force")
     if is_run(path):
@@ -132,6 +132,7 @@ def _copy_beside(source: Path, target: Path, names: Sequence[str] = _BESIDE) -> 
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    """Import a GGUF file or a folder as a model folder."""
     source: Path = arguments.source
     out = _free(
         arguments.out or Path("models") / (source.stem if source.is_file() else source.resolve().name), arguments.force
@@ -149,14 +150,15 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _rewrite(source: Path, out: Path) -> None:
-    """A folder from elsewhere as ours, whatever shards and types it had."""
+    """Save a folder from elsewhere in our layout, whatever shards and types it had."""
     if not (source / "tokenizer.json").exists():
         raise CheckpointError(f"{source} has no tokenizer.json; save it there with transformers' fast tokenizer first")
     _save_again(source, out, "float32")
 
 
 def _save_again(source: Path, out: Path, dtype: str, positions: int = 0) -> None:
-    """The model of `source` with its weights in `dtype`, for more `positions` if given, and the tokenizer beside it.
+    """Save the model of `source` with its weights in `dtype`, for more `positions` if given, and the tokenizer beside
+    it.
 
     An adapter is merged into its model.
     """
@@ -182,7 +184,7 @@ def _save_again(source: Path, out: Path, dtype: str, positions: int = 0) -> None
 
 
 def _whole_model(source: Path) -> tuple[LanguageModel | ScalarModel, Path]:
-    """The model in a folder, an adapter merged into its own, and the folder that has its config and tokenizer."""
+    """Load the model in a folder, an adapter merged into its own; return it and the folder of its config and tokenizer."""
     from jielong.model import adapter_files, hf
 
     if not adapter_files.is_adapter(source):
@@ -193,6 +195,7 @@ def _whole_model(source: Path) -> tuple[LanguageModel | ScalarModel, Path]:
 
 
 def _say(folder: Path) -> None:
+    """Print the model's folder and shape, and the next command."""
     from jielong.model.hf import read_config
     from jielong.model.presets import num_parameters
 
@@ -204,6 +207,7 @@ def _say(folder: Path) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    """Export a model as a folder or a GGUF file."""
     source, name = folder_of(str(arguments.source), arguments.stage), _name_of(arguments.source, arguments.stage)
     if arguments.format == "hf":
         out = _free(arguments.out or Path("exports") / name, arguments.force)
@@ -214,12 +218,12 @@ def _export(arguments: argparse.Namespace) -> int:
         print(f"Model:   {out}\nOpen:    transformers.AutoModelForCausalLM.from_pretrained({str(out)!r})")
         return 0
     from jielong.model.gguf import check_export, export_gguf
-    from jielong.model.hf import language_model
+    from jielong.model.hf import as_language_model
 
     check_export(arguments.type)
     out = _free(arguments.out or Path("exports") / f"{name}-{arguments.type}.gguf", arguments.force)
     model, home = _whole_model(source)
-    warnings = export_gguf(language_model(model, source), home, out, arguments.type, name)
+    warnings = export_gguf(as_language_model(model, source), home, out, arguments.type, name)
     for warning in warnings:
         print(f"Note:    {warning}")
     print(f"Model:   {out}  ({out.stat().st_size / 1e6:,.1f} MB)\nOpen:    llama-cli -m {out}")
@@ -227,6 +231,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _extend(arguments: argparse.Namespace) -> int:
+    """Save a model for more positions."""
     source, positions = folder_of(str(arguments.source), arguments.stage), arguments.positions
     name = f"{_name_of(arguments.source, arguments.stage)}-{positions}"
     out = _free(arguments.out or Path("models") / name, arguments.force)
@@ -236,13 +241,13 @@ def _extend(arguments: argparse.Namespace) -> int:
 
 
 def _name_of(source: Path, stage: str | None) -> str:
-    """The name that a file made of a model begins with: its folder's, and the stage's where one is named."""
+    """Return the beginning of the file name of a model: its folder's, and the stage's where one is named."""
     path, stage = named_stage(source, stage)
     return path.resolve().name + (f"-{stage}" if stage else "")
 
 
 def _copy(source: Path, out: Path) -> None:
-    """Whole model folders are complete or not there; training states stay behind, and an adapter comes with its model."""
+    """Copy a model folder, whole or not at all; training states stay behind, and an adapter comes with its model."""
     from jielong.model.adapter_files import is_adapter
     from jielong.model.hf import Files, read_config
     from jielong.runs import write_directory
@@ -263,6 +268,7 @@ def _copy(source: Path, out: Path) -> None:
 
 
 def _hub() -> Any:
+    """Import huggingface_hub; ConfigError where it is missing."""
     try:
         import huggingface_hub
     except ImportError:
@@ -271,6 +277,7 @@ def _hub() -> Any:
 
 
 def _repository(address: str) -> str:
+    """Return OWNER/NAME of a hub's address."""
     name = address.removeprefix(HUB)
     if name.count("/") != 1 or not all(name.split("/")):
         raise ConfigError(f"{address!r} is no address of a hub; expected {HUB}OWNER/NAME")
@@ -278,6 +285,7 @@ def _repository(address: str) -> str:
 
 
 def _push(arguments: argparse.Namespace) -> int:
+    """Copy a model to a folder or a hub."""
     from jielong.model.adapter_files import is_adapter
 
     source = folder_of(str(arguments.source), arguments.stage)
@@ -300,6 +308,7 @@ def _push(arguments: argparse.Namespace) -> int:
 
 
 def _pull(arguments: argparse.Namespace) -> int:
+    """Copy a model from a folder or a hub."""
     address: str = arguments.source
     is_hub = address.startswith(HUB)
     name = _repository(address).split("/")[1] if is_hub else Path(address).resolve().name
@@ -313,12 +322,14 @@ def _pull(arguments: argparse.Namespace) -> int:
 
 
 def _download(name: str, revision: str | None, out: Path) -> None:
+    """Download a model from a hub."""
     from jielong.model.hf import read_config
     from jielong.runs import write_directory
 
     hub = _hub()
 
     def fill(aside: Path) -> None:
+        """Download into a folder and check its config."""
         try:
             hub.snapshot_download(
                 name, revision=revision, local_dir=aside, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"]

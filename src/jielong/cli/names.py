@@ -25,7 +25,7 @@ from jielong.runs import write_json
 
 
 def add_parser(commands: Any) -> None:
-    """The commands, for the `add_subparsers` object of the command line."""
+    """Add the commands."""
     names = commands.add_parser("models", help="the models that a server has, or the short names that you gave")
     names.add_argument("server", nargs="?", help="its address, such as http://localhost:8080/v1")
     add_timeout(names)
@@ -39,6 +39,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _models(arguments: argparse.Namespace) -> int:
+    """List the models of a server, or the short names."""
     if not arguments.server:
         known = aliases()
         for name, model in sorted(known.items()):
@@ -51,6 +52,7 @@ def _models(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{arguments.server!r} is no address of a server; expected http://HOST:PORT/v1")
 
     async def listed() -> list[str]:
+        """Ask the server for its models."""
         port = open_endpoint(server, arguments.timeout)
         try:
             return await port.models()
@@ -67,6 +69,7 @@ def _models(arguments: argparse.Namespace) -> int:
 
 
 def _alias(arguments: argparse.Namespace) -> int:
+    """Give a model a short name, or remove one."""
     name, model = arguments.name, arguments.model
     if not re.fullmatch(r"[\w-]+", name):
         raise ConfigError(f"{name!r} is no short name; expected letters, digits, - and _")

@@ -91,7 +91,7 @@ _LABEL, _NAME, _COLUMN = 9, 12, 35
 
 
 def overview() -> str:
-    """The help of `jielong` itself."""
+    """Return the help of `jielong` itself."""
     lines = [
         "usage: jielong COMMAND ...",
         "From raw text to an assistant, on one machine. Start with: jielong quickstart",

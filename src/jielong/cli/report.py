@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: Any) -> None:
-    """`jielong report`, for the `add_subparsers` object of the command line."""
+    """Add `jielong report` to the commands."""
     report = commands.add_parser(
         "report",
         help="write the report of a finished run again, in English or Chinese; nothing is trained",
@@ -32,28 +32,28 @@ def add_language(parser: argparse.ArgumentParser) -> None:
 
 
 def language_of(arguments: argparse.Namespace) -> str:
-    """The language that was asked for, or the locale's."""
+    """Return the language that was asked for, or the locale's."""
     return str(arguments.language or locale_language())
 
 
 def locale_language() -> str:
-    """The language of this user's locale."""
+    """Return the language of this user's locale."""
     locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
     return "zh" if locale.lower().startswith("zh") else "en"
 
 
 def show_report(run: Run, language: str) -> None:
-    """Print what the run came to; in another language than English its page is written in it first."""
-    from jielong.report.shown import show
+    """Print a run's results; in another language than English its page is written in it first."""
+    from jielong.report.results import show_results
     from jielong.report.words import Words
 
     if language != "en" and (run.path / "report.json").exists():
         write_page(run, language)
-    show(run, Words(language))
+    show_results(run, Words(language))
 
 
 def write_page(run: Run, language: str) -> Path:
-    """Write the page of a finished run in a language, beside the one that its exam wrote; where it lies."""
+    """Write the page of a finished run in a language, beside the one that its exam wrote; return its path."""
     from jielong.report.html import write_report
     from jielong.report.words import Words
     from jielong.stages.reports import report_of
@@ -64,6 +64,7 @@ def write_page(run: Run, language: str) -> Path:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    """Write the page and print the table of a run."""
     from jielong.report.consoles import console
     from jielong.report.report import print_table, read_report
     from jielong.report.words import Words

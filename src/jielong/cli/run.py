@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Both commands, among `commands`."""
+    """Add both commands."""
     start = commands.add_parser("quickstart", help="the whole road once: web pages in, a reinforced assistant out")
     start.set_defaults(command=_run, recipe="quickstart", source=None, chat=None, preferences=None, method=None)
     add_size(start)
@@ -40,6 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of running a recipe."""
     add_walk_options(parser, seed=None)
     report.add_language(parser)
     parser.add_argument("--no-chat", action="store_true", help="do not offer a chat at the end")
@@ -51,6 +52,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    """Run a recipe to its end, show its report, and offer a chat."""
     say_at_once(f"{arguments.recipe}: loading what trains, and looking at what it is made of")
     written = written_recipe(arguments)
     recipe = replace(written, settings=()).build()

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import sys
 import webbrowser
@@ -15,13 +16,13 @@ from pathlib import Path
 from jielong.cli.models import add_weights
 from jielong.cli.parsing import Parser
 from jielong.cli.report import locale_language
-from jielong.cli.tools import add_options, means_of
+from jielong.cli.tools import add_options, equipment_of
 from jielong.errors import ConfigError
 from jielong.opening.ports import MODEL_HELP, default_store, newest_run
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command, among `commands`."""
+    """Add the command."""
     _add_options(
         commands.add_parser(
             "serve",
@@ -38,6 +39,7 @@ def serve_run(run: Path) -> int:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the server."""
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{MODEL_HELP}; without it, the newest run")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     parser.add_argument(
@@ -73,6 +75,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    """Start the server and run it until Ctrl-C."""
     for needed in (
         "fastapi",
         "uvicorn",
@@ -85,10 +88,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     ):
         if find_spec(needed) is None:
             raise ConfigError(f"the server needs {needed}; pip install 'jielong[serve]'")
+    # OpenMP reads it once, when torch is loaded. A thread that waits looks for the next piece of work for a millisecond at most,
+    # which is enough between two steps; more would be taken from the event loop and from other programs
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
     import uvicorn
 
     from jielong.serve.access import Access, read_key
-    from jielong.serve.app import Settings, opened
+    from jielong.serve.app import Settings, open_app
     from jielong.serve.bounds import server_options
     from jielong.serve.models import Memory
 
@@ -100,7 +107,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         specs,
         access,
         memory,
-        means_of(arguments),
+        equipment_of(arguments),
         store,
         arguments.runs,
         locale_language(),
@@ -112,7 +119,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     page = f"{address}/#/runs/{arguments.watch.name}" if arguments.watch else address
 
     async def served() -> None:
-        async with opened(settings, tell=lambda sentence: print(sentence, file=sys.stderr)) as app:
+        """Open the app, print its addresses, and serve."""
+        async with open_app(settings, tell=lambda sentence: print(sentence, file=sys.stderr)) as app:
             print(f"Serving {', '.join(specs) or arguments.watch}")
             print(f"The page:          {page}")
             print(f"OpenAI's protocol: {address}/v1")
@@ -132,7 +140,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def free_port(first: int) -> int:
-    """The first port from `first` on that no program of this machine has."""
+    """Return the first port from `first` on that no program of this machine has."""
     for port in range(first, first + 100):
         with contextlib.suppress(ConfigError), _listening("127.0.0.1", port):
             return port
@@ -140,10 +148,13 @@ def free_port(first: int) -> int:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens; ConfigError where another program has the port."""
+    """Open a listening socket; ConfigError where another program has the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=512)
+        listening = socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         why = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
         raise ConfigError(f"port {port} of {host} {why}; choose another with --port") from error
+    # its connections inherit it: otherwise a body waits until the other side says that it has the head, some 40 ms
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening

@@ -17,7 +17,7 @@ METHODS = ("opro", "reinforce", "random")
 
 
 def add_parser(commands: Any) -> None:
-    """`jielong spell`, for the `add_subparsers` object of the command line."""
+    """Add `jielong spell` to the commands."""
     spell = commands.add_parser(
         "spell",
         help="search for the instruction that makes a model answer best",
@@ -60,6 +60,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _spell(arguments: argparse.Namespace) -> int:
+    """Search for an instruction and write the best."""
     # late: the command line starts without numpy
     from jielong.use.examples import read_examples
     from jielong.use.port import Options
@@ -82,6 +83,7 @@ def _spell(arguments: argparse.Namespace) -> int:
     highest = -1.0
 
     def show(number: int, trial: ScoredInstruction) -> None:
+        """Print a trial that is the best so far."""
         nonlocal highest
         if trial.value > highest:
             highest = trial.value
@@ -90,6 +92,7 @@ def _spell(arguments: argparse.Namespace) -> int:
             )
 
     async def work() -> Search:
+        """Run the search, then close the ports."""
         try:
             return await search(
                 task,

@@ -11,7 +11,7 @@ from jielong.runs import open_run, read_metrics
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command, among `commands`."""
+    """Add the command."""
     parser = commands.add_parser("tensorboard", help="write the metrics of a run as TensorBoard events")
     parser.add_argument("run", type=Path)
     parser.set_defaults(command=_tensorboard)
@@ -24,7 +24,7 @@ def _tensorboard(arguments: argparse.Namespace) -> int:
 
 
 def write_events(run_path: Path) -> Path:
-    """Event files under `run_path`/tensorboard, made anew; ConfigError when the extra is not installed."""
+    """Write event files under `run_path`/tensorboard anew; ConfigError when the extra is not installed."""
     run = open_run(run_path)
     try:
         from torch.utils.tensorboard import SummaryWriter

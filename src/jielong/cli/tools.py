@@ -1,4 +1,4 @@
-"""The options that name a library and tools, and the person at the terminal: asked before changes, and told."""
+"""The options for a library and tools, and the person at the terminal, who approves changes and reads notes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jielong.opening.tools import Means, Person
+from jielong.opening.tools import Equipment, Person
 from jielong.records import Message
 from jielong.report import terminal
 from jielong.use.tools.tool import one_line
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse._ActionsContainer) -> None:
-    """The options that hand a library and tools to a model."""
+    """Add the options for a library and tools."""
     parser.add_argument(
         "--tools",
         default="",
@@ -49,26 +49,26 @@ def add_options(parser: argparse._ActionsContainer) -> None:
 
 
 def add_timeout(parser: argparse._ActionsContainer) -> None:
-    """How long a server may be silent."""
+    """Add the option for a server's time-out."""
     parser.add_argument(
         "--timeout", type=float, default=0.0, metavar="SECONDS", help="how long a server may be silent (default: 600)"
     )
 
 
 def add_thoughts(parser: argparse._ActionsContainer) -> None:
-    """Whether thoughts are shown."""
+    """Add the option to show thoughts."""
     parser.add_argument("--thoughts", action="store_true", help="show what the model thinks before it answers")
 
 
-def means_of(arguments: argparse.Namespace) -> Means:
-    """The tools, pages and library that were named on the command line."""
-    return Means(
+def equipment_of(arguments: argparse.Namespace) -> Equipment:
+    """Return the tools, pages and library that were named on the command line."""
+    return Equipment(
         arguments.tools, arguments.pages, arguments.searxng, arguments.library, arguments.mcp, arguments.tool_timeout
     )
 
 
-def cut(answer: Answer, max_tokens: int) -> list[str]:
-    """A line where an answer did not come to its end of itself."""
+def cut_notes(answer: Answer, max_tokens: int) -> list[str]:
+    """Return a line where an answer did not end by itself."""
     if answer.missing or answer.stop not in ("length", "content_filter"):
         return []
     why = f"cut after --max-tokens {max_tokens}" if answer.stop == "length" else "cut by the server's filter"
@@ -76,13 +76,13 @@ def cut(answer: Answer, max_tokens: int) -> list[str]:
 
 
 def show_thought(text: str) -> None:
-    """A thought while it comes, on standard error, fainter than the answer where that is a terminal."""
+    """Print a piece of thought on standard error, faintly where that is a terminal."""
     terminal.faint(text)
 
 
 def unanswered(message: Message, is_stopped: bool = False) -> list[str]:
-    """A line for each call in an answer that nobody was there to answer."""
-    from jielong.use.tools.telling import in_a_line  # late: it brings the tokenizers, which most commands do without
+    """Return a line for each call in an answer that nobody was there to answer."""
+    from jielong.use.tools.rendering import in_a_line  # late: it brings the tokenizers, which most commands do without
 
     calls = (one_line(in_a_line(call), 160) for call in message.tool_calls)
     why = "the budget was spent before it was answered" if is_stopped else "nobody answers calls; give it --tools"
@@ -102,7 +102,7 @@ async def approve(tool: Tool, arguments: Arguments) -> bool:
 
 
 def typed(prompt: str) -> str:
-    """A line from the terminal. Ctrl-C ends the program as everywhere, although an event loop is running.
+    """Read a line from the terminal. Ctrl-C ends the program as everywhere, although an event loop is running.
 
     The loop stands still meanwhile: nothing happens before the person has spoken.
     """
@@ -114,7 +114,7 @@ def typed(prompt: str) -> str:
 
 
 def tell(sentence: str) -> None:
-    """Say it beside the answer, on standard error."""
+    """Print a sentence on standard error."""
     print(sentence, file=sys.stderr)
 
 

@@ -22,7 +22,7 @@ UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command and its options, among `commands`."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "tune",
         help="search the fields that a recipe offers, and write the best as a recipe",
@@ -40,7 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def seconds_of(budget: str) -> float:
-    """Seconds of 90s, 30m or 2h; ConfigError for anything else."""
+    """Parse 90s, 30m or 2h to seconds; ConfigError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", budget.strip())
     if not match or not float(match[1]):
         raise ConfigError(f"budget {budget!r} is no time to spend; write 90s, 30m or 2h")
@@ -48,7 +48,7 @@ def seconds_of(budget: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Search, show the trials and say what to do next; exit code 0."""
+    """Search, show the trials and what to do next; return exit code 0."""
     budget_s = seconds_of(arguments.budget)
     for name in ("trials", "steps"):
         if (value := getattr(arguments, name)) is not None and value < 1:
@@ -59,12 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
     from jielong.cli.display import Display
     from jielong.report import consoles
     from jielong.tuning.proposals import library
-    from jielong.tuning.tune import choose, tune
+    from jielong.tuning.tune import choose_search, tune
 
     library()
     written = written_recipe(arguments)
     recipe = written.changed(arguments.set).build()
-    before = recipe.before(choose(recipe, arguments.stage, arguments.set).stage)
+    before = recipe.before(choose_search(recipe, arguments.stage, arguments.set).stage)
     console = consoles.console()
     with Display([s.name for s in before], title=f"tune {recipe.run_name}", console=console) as display:
         tuned = tune(
@@ -87,11 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def print_trials(tuned: Tuned, console: Console) -> None:
-    """All trials, the best first, what was won over the recipe's own settings, and what mattered."""
+    """Print all trials, the best first, the gain over the recipe's own settings, and the settings that mattered."""
     from rich.table import Table
 
     from jielong.report.words import duration
-    from jielong.tuning.study import short
+    from jielong.tuning.study import short_name
 
     study, best = tuned.study, tuned.best
     judged_by, stage = study.search.judged_by, study.search.stage
@@ -99,7 +99,7 @@ def print_trials(tuned: Tuned, console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("trial", justify="right")
     # words, so that a narrow terminal breaks the headings and cuts none
-    for name in (judged_by, *(short(o.field) for o in study.search.offers)):
+    for name in (judged_by, *(short_name(o.field) for o in study.search.offers)):
         table.add_column(name.replace("_", " "), justify="right")
     table.add_column("time", justify="right")
     for trial in ranked(tuned.trials):
@@ -122,7 +122,7 @@ def print_trials(tuned: Tuned, console: Console) -> None:
             highlight=False,
         )
     if tuned.importances:
-        shares = ", ".join(f"{short(n)} {v:.0%}" for n, v in tuned.importances.items())
+        shares = ", ".join(f"{short_name(n)} {v:.0%}" for n, v in tuned.importances.items())
         console.print(f"What mattered (PED-ANOVA): {shares}", markup=False, highlight=False)
     console.print(
         f"{len(tuned.trials)} trials in {duration(tuned.seconds)}; {tuned.ended}.", markup=False, highlight=False
@@ -130,9 +130,10 @@ def print_trials(tuned: Tuned, console: Console) -> None:
 
 
 def ranked(trials: tuple[Trial, ...]) -> list[Trial]:
-    """Those that are done, the best first; then those stopped early, those that got farthest first; then the failed."""
+    """Sort trials: the done ones, the best first; then those stopped early, the farthest first; then the failed."""
 
     def rank(trial: Trial) -> tuple[float, ...]:
+        """Return the sort key of a trial."""
         if trial.state == "done":
             assert trial.value is not None
             return (0, trial.value, trial.number)
@@ -145,6 +146,7 @@ def ranked(trials: tuple[Trial, ...]) -> list[Trial]:
 
 
 def _won(own: Trial, best: Trial, judged_by: str) -> str:
+    """Describe the gain of the best trial over the recipe's own settings."""
     if own.value is None:
         return f"The recipe's own settings (trial 0) did not come to an end: {own.cause}"
     if best.number == 0:

@@ -1,4 +1,4 @@
-"""Walking a recipe from the command line: the options that every recipe takes, and the display around it."""
+"""Running a recipe from the command line: the options that every recipe takes, and the display around it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jielong.cli.words import add_words, epochs_of, settings_of
+from jielong.cli.shortcuts import add_words, epochs_of, settings_of
 from jielong.errors import ConfigError
 from jielong.outside import is_name
 from jielong.recipes import about_recipes
@@ -27,7 +27,7 @@ MOST_SHOWN = 12
 
 
 def add_recipe(parser: argparse._ActionsContainer) -> None:
-    """Which recipe: its name or a file, its size, and what own is made of."""
+    """Add the options that name a recipe: its name or file, its size, and its data."""
     parser.add_argument(
         "recipe",
         metavar="RECIPE",
@@ -47,7 +47,7 @@ def add_size(parser: argparse._ActionsContainer) -> None:
 
 
 def written_recipe(arguments: argparse.Namespace) -> WrittenRecipe:
-    """The recipe that the options name, without --set; what the command line says goes before what a file says."""
+    """Return the recipe that the options name, without --set; the command line goes before a file."""
     from dataclasses import replace
 
     from jielong.recipes.shared.written import WrittenRecipe, read_recipe
@@ -60,14 +60,14 @@ def written_recipe(arguments: argparse.Namespace) -> WrittenRecipe:
 
 
 def add_options(parser: argparse._ActionsContainer, seed: int | None = 0) -> None:
-    """Seed, place and settings; a default seed of None leaves it to the recipe."""
+    """Add seed, place and settings; a default seed of None leaves it to the recipe."""
     parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change any field")
 
 
 def add_walk_options(parser: argparse.ArgumentParser, seed: int | None = 0) -> None:
-    """The same, words for fields, and the name of the run, for commands that walk a recipe to its end."""
+    """Add these, shortcuts for fields, and the name of the run, for commands that run a recipe."""
     add_options(parser, seed)
     add_words(parser)
     parser.add_argument(
@@ -76,16 +76,16 @@ def add_walk_options(parser: argparse.ArgumentParser, seed: int | None = 0) -> N
 
 
 def walk(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()) -> Run | None:
-    """Take the recipe, changed as the command line says, to its end and show how far it is.
+    """Run the recipe, changed as the command line says, to its end, with a display of its progress.
 
-    `kept` are settings from elsewhere, which the command line goes before. None on every process but the first, and where
-    a person wanted to go no further.
+    `kept` are settings from elsewhere, which the command line goes before. None on every process but the first, and
+    where a person wanted to go no further.
     """
     from dataclasses import replace
 
     from jielong.cli.display import Display
     from jielong.report.consoles import console
-    from jielong.stages.execute import in_steps, run_recipe
+    from jielong.stages.execute import resolve_epochs, run_recipe
     from jielong.stages.recipe import change
     from jielong.train.parallel import ranks_from_environment
 
@@ -100,19 +100,19 @@ def walk(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()
         names = [stage.name for stage in recipe.stages]
         with Display(names, title=recipe.run_name, console=console(is_quiet=not ranks.is_first)) as display:
             if epochs:
-                recipe = in_steps(recipe, epochs, root, display, ranks)
+                recipe = resolve_epochs(recipe, epochs, root, display, ranks)
             run = run_recipe(recipe, root, display, ranks)
         return run if ranks.is_first else None
 
 
 def say_at_once(text: str) -> None:
-    """A line before what takes seconds to load, on the first of several processes."""
+    """Print a line before slow imports, on the first of several processes."""
     if os.environ.get("RANK", "0") == "0":
         print(text, flush=True)
 
 
 def say_what_next(run: Run, *, can_talk: bool) -> None:
-    """The commands that go on with a run's model, as they can be typed."""
+    """Print the commands that continue with a run's model, as they can be typed."""
     path = shlex.quote(str(run.path))
     # the library that writes GGUF is not part of every installation
     kind = "gguf" if find_spec("gguf") else "hf"
@@ -129,7 +129,7 @@ def say_what_next(run: Run, *, can_talk: bool) -> None:
 
 
 def _name(name: str | None) -> str:
-    """The name of a run's folder; ConfigError for one that is no plain folder's."""
+    """Return the name of a run's folder; ConfigError for one that is no plain folder name."""
     if name is not None and (not is_name(name) or name[0] in ".-" or ":" in name or name != name.strip()):
         raise ConfigError(f"--name {name!r} is no plain name of a folder; expected one such as tea-50-steps")
     return name or ""
@@ -141,13 +141,14 @@ def _name(name: str | None) -> str:
 def _as_last_time(
     recipe: Recipe, arguments: argparse.Namespace, settings: Sequence[str], epochs: Collection[str]
 ) -> Recipe | None:
-    """The recipe, with the settings of last time where a person wants these; None where they want neither.
+    """Return the recipe, with the last start's settings where a person wants these; None where they want neither.
 
-    What differs is always said. A person is asked where training would begin anew for a field that this command line does
-    not name: then it was probably forgotten. With other text or chats all is made anew in any case, and nobody is asked.
+    Differences are always printed. A person is asked where training would begin anew for a field that this command line
+    does not name: then it was probably forgotten. With other text or chats all is made anew in any case, and nobody is
+    asked.
     """
     from jielong.runs import BEFORE, Run, is_run
-    from jielong.stages.differences import differences, replaced, unasked
+    from jielong.stages.differences import differences, trainings_to_replace, without_settings
 
     run = Run(arguments.runs / recipe.run_name)
     if os.environ.get("RANK", "0") != "0" or not is_run(run.path):
@@ -156,8 +157,8 @@ def _as_last_time(
     found = [d for d in differences(recipe, run.record) if d.path not in {f"{stage}.loop.steps" for stage in epochs}]
     if not found:
         return recipe
-    forgotten = unasked(found, settings)
-    finished, half_done = replaced(recipe, run)
+    forgotten = without_settings(found, settings)
+    finished, half_done = trainings_to_replace(recipe, run)
     _say_differences(run.path, found)
     if finished:
         print(f"What {' and '.join(finished)} came to last time is kept in {run.path / BEFORE}.")
@@ -177,6 +178,7 @@ def _as_last_time(
 
 
 def _say_differences(path: Path, found: Sequence[Difference]) -> None:
+    """Print the settings that differ from the last start."""
     print(f"{path} was started otherwise last time:")
     for difference in found[:MOST_SHOWN]:
         print(f"  {difference}")
@@ -185,7 +187,7 @@ def _say_differences(path: Path, found: Sequence[Difference]) -> None:
 
 
 def _asked(recipe: Recipe, forgotten: Sequence[Difference]) -> Recipe | None:
-    """Which settings a person at the terminal wants."""
+    """Ask a person at the terminal which settings to use."""
     from jielong.stages.recipe import change
 
     answers: Mapping[str, Recipe | None] = {

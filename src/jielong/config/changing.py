@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def resolved(config: Any) -> Any:
-    """Plain data of a config, every field spelled out; dataclasses carry their class name under "kind"."""
+    """Return a config as plain data with every field spelled out; dataclasses carry their class name under "kind"."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         fields = {f.name: resolved(getattr(config, f.name)) for f in dataclasses.fields(config)}
         return {"kind": type(config).__name__, **fields}
@@ -33,13 +33,13 @@ def resolved(config: Any) -> Any:
     return config
 
 
-def as_set(value: Any) -> str:
-    """A value as it is written behind `--set stage.field=`: JSON, or a bare string."""
+def format_value(value: Any) -> str:
+    """Format a value as it is written behind `--set stage.field=`: JSON, or a bare string."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def leaves(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted path and value of every field of a resolved config, down to what holds no fields."""
+    """Yield the dotted path and value of every innermost field of a resolved config."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{above}{name}.")
@@ -48,7 +48,7 @@ def leaves(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
 
 
 def at_least(config: Any, low: float, *names: str) -> None:
-    """ConfigError when one of these fields is below `low`; for `__post_init__`."""
+    """Raise ConfigError when one of these fields is below `low`; for `__post_init__`."""
     for name in names:
         value = getattr(config, name)
         if not value >= low:
@@ -56,7 +56,7 @@ def at_least(config: Any, low: float, *names: str) -> None:
 
 
 def above(config: Any, low: float, *names: str) -> None:
-    """ConfigError when one of these fields is not above `low`; for `__post_init__`."""
+    """Raise ConfigError when one of these fields is not above `low`; for `__post_init__`."""
     for name in names:
         value = getattr(config, name)
         if not value > low:
@@ -64,7 +64,7 @@ def above(config: Any, low: float, *names: str) -> None:
 
 
 def at_most(config: Any, high: float, *names: str) -> None:
-    """ConfigError when one of these fields is above `high`; for `__post_init__`."""
+    """Raise ConfigError when one of these fields is above `high`; for `__post_init__`."""
     for name in names:
         value = getattr(config, name)
         if not value <= high:
@@ -72,7 +72,10 @@ def at_most(config: Any, high: float, *names: str) -> None:
 
 
 def get_field(config: Any, path: str) -> Any:
-    """The value at dotted `path` of a dataclass, or of a tuple of named ones; ConfigError says what may be meant."""
+    """Return the value at dotted `path` of a dataclass, or of a tuple of named ones.
+
+    ConfigError suggests the paths that may be meant.
+    """
     found = config
     for name in path.split("."):
         if isinstance(found, tuple):
@@ -93,35 +96,36 @@ def get_field(config: Any, path: str) -> Any:
 
 
 def set_field(config: T, path: str, value: str) -> T:
-    """A copy of `config` with the field at dotted `path` set to `value` (JSON, or a bare word for strings)."""
+    """Return a copy of `config` with the field at dotted `path` set to `value` (JSON, or a bare word for strings)."""
     return set_fields(config, {path: value})
 
 
 def set_fields(config: T, values: Mapping[str, str]) -> T:
-    """A copy of `config` with all these fields set at once, by dotted path: fields that must fit each other change together."""
+    """Return a copy of `config` with all these fields, by dotted path, set at once: some must change together to fit."""
     for path in values:
         get_field(config, path)
-    return _set(config, [_Change(path.split("."), value, path) for path, value in values.items()])
+    return _with_changes(config, [_Change(path.split("."), value, path) for path, value in values.items()])
 
 
 class _Change(NamedTuple):
-    """A value for the field at `parts` of what is looked at; `path` is the whole of it, for people."""
+    """A new value for the nested field at `parts`, relative to the config in hand; `path` is the full path, for errors."""
 
     parts: Sequence[str]
     value: str
     path: str
 
 
-def _set(config: Any, changes: Sequence[_Change]) -> Any:
+def _with_changes(config: Any, changes: Sequence[_Change]) -> Any:
+    """Return a copy of a dataclass, or of a tuple of named ones, with all changes made, also in nested parts."""
     new = {}
     for name in dict.fromkeys(change.parts[0] for change in changes):
         own = [change for change in changes if change.parts[0] == name]
         inner = [change._replace(parts=change.parts[1:]) for change in own if change.parts[1:]]
         if isinstance(config, tuple):
             part = next(part for part in config if part.name == name)
-            new[name] = _set_part(part, own, inner)
+            new[name] = _change_part(part, own, inner)
         elif inner:
-            new[name] = _set(getattr(config, name), inner)
+            new[name] = _with_changes(getattr(config, name), inner)
         else:
             new[name] = _coerce(own[-1].value, typing.get_type_hints(type(config))[name], own[-1].path)
     if isinstance(config, tuple):
@@ -132,15 +136,16 @@ def _set(config: Any, changes: Sequence[_Change]) -> Any:
         raise ConfigError(f"{', '.join(f'{c.path}={c.value}' for c in changes)}: {error}") from error
 
 
-def _set_part(part: Any, own: Sequence[_Change], inner: Sequence[_Change]) -> Any:
-    """One of a tuple of named parts (a recipe's stages) with its fields changed."""
+def _change_part(part: Any, own: Sequence[_Change], inner: Sequence[_Change]) -> Any:
+    """Return one of a tuple of named parts (a recipe's stages) with its fields changed."""
     if len(inner) < len(own):
         path = next(change.path for change in own if not change.parts[1:])
         raise ConfigError(f"{path!r} names a whole part; say which field of it, such as {path}.config")
-    return _set(part, inner)
+    return _with_changes(part, inner)
 
 
 def _coerce(text: str, hint: Any, path: str) -> Any:
+    """Parse the text of an option into a value of the type `hint`; ConfigError where it is of another type."""
     got = ""
     try:
         value = parse_json(text)
@@ -163,6 +168,7 @@ def _takes_float(hint: Any) -> bool:
 
 
 def _matches(value: Any, hint: Any) -> bool:
+    """Whether a parsed JSON value is of the type `hint`, unions, literals and tuples included."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_matches(value, h) for h in typing.get_args(hint))

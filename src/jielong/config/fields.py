@@ -87,9 +87,10 @@ class Field:
 
 
 def list_fields(config: Any, path: str = "") -> list[Field]:
-    """All fields of a dataclass, and of those within it, in their order; of a tuple of named ones, each under its name.
+    """List all fields of a dataclass and of those within it, in their order; of a tuple of named ones, each under its
+    name.
 
-    Left out are fields that follow from others, and those without a default: they are what a config is made of.
+    Fields that follow from others are left out, and those without a default: they are the parts of a config.
     """
     if isinstance(config, tuple):
         return [found for part in config for found in list_fields(part, f"{path}{part.name}.")]
@@ -97,6 +98,7 @@ def list_fields(config: Any, path: str = "") -> list[Field]:
 
 
 def _fields_of(config: Any, path: str) -> Iterator[Field]:
+    """Yield the fields that can be set in a dataclass and in the dataclasses within it."""
     kind: type = type(config)
     said, hints = meanings(kind), typing.get_type_hints(kind)
     for field in dataclasses.fields(config):
@@ -112,7 +114,7 @@ def _fields_of(config: Any, path: str) -> Iterator[Field]:
 
 
 def find(word: str, fields: Sequence[Field]) -> list[Field]:
-    """Fields that `word` is a part of, by their path, by what they are called elsewhere, or by their meaning."""
+    """Find fields by a word: in their path, in the names that they have elsewhere, or in their meaning."""
     word = _plain(word)
     pattern = re.compile(rf"(?:^|[\W_]){re.escape(word)}")
 
@@ -124,7 +126,7 @@ def find(word: str, fields: Sequence[Field]) -> list[Field]:
 
 
 def nearest(path: str, fields: Sequence[Field], most: int = 3) -> list[str]:
-    """Paths of the fields that somebody may have meant who wrote `path`, the best first; none where nothing is near."""
+    """Return the paths of the fields most like a mistyped `path`, the best first; none where nothing is near."""
     *around, name = _plain(path).split(".")
     ranked = sorted(((_likeness(name, around, field), -at) for at, field in enumerate(fields)), reverse=True)
     near = [(score, -at) for score, at in ranked if score >= NEAR]
@@ -132,7 +134,7 @@ def nearest(path: str, fields: Sequence[Field], most: int = 3) -> list[str]:
 
 
 def _likeness(name: str, around: Sequence[str], field: Field) -> float:
-    """From 0 to 1, how much `name` is like the field's, less for each part before it that the path lacks."""
+    """Score from 0 to 1 how much `name` is like the field's, less for each part before it that the path lacks."""
     own = field.path.split(".")
     if name == field.name:
         alike = 1.0

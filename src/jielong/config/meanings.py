@@ -15,15 +15,16 @@ import textwrap
 
 @functools.cache
 def meanings(kind: type) -> dict[str, str]:
-    """Field -> its meaning, of a dataclass and the dataclasses that it comes from; fields of which nothing is said are left out."""
+    """Return field -> meaning of a dataclass and its base dataclasses; fields without a description are left out."""
     found: dict[str, str] = {}
     for each in reversed(kind.__mro__):
         if "__dataclass_fields__" in vars(each):
-            found |= _of_class(each)
+            found |= _meanings_of_class(each)
     return found
 
 
-def _of_class(kind: type) -> dict[str, str]:
+def _meanings_of_class(kind: type) -> dict[str, str]:
+    """Read field -> meaning from the source of one class, without its bases."""
     try:
         source = textwrap.dedent(inspect.getsource(kind))
     except (OSError, TypeError):  # made in an interpreter
@@ -51,6 +52,7 @@ def _string(node: ast.stmt | None) -> str:
 
 
 def _comment_above(lines: list[str], line: int) -> str:
+    """Join the lines of comment that stand directly above a line."""
     said: list[str] = []
     while line and lines[line - 1].lstrip().startswith("#"):
         line -= 1
@@ -63,7 +65,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _about(name: str, sentences: list[str]) -> str:
-    """The sentence that names the field in backticks."""
+    """Return the sentence that names the field in backticks."""
     return next((s for s in sentences if re.search(rf"`[^`]*\b{re.escape(name)}\b[^`]*`", s)), "")
 
 

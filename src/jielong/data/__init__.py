@@ -1,1 +1,1 @@
-"""From pages to documents, from documents to shards of tokens, from tokens to batches."""
+"""The road from pages to documents, from documents to shards of tokens, and from tokens to batches."""

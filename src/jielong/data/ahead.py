@@ -1,4 +1,4 @@
-"""Sources made of sources: one whose next step is made ahead of time, and two that give their steps together."""
+"""Sources of training steps that wrap others: one prepares its next step ahead of time, one combines two sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from jielong.data.steps import Source
 
 
 class ReadAhead:
-    """A source whose next step is made in a thread while the loop works on this one; its state is that of this one."""
+    """A source that prepares its next step in a thread while the loop trains on the present one.
+
+    Its state is that of the present step.
+    """
 
     read_ahead = False
 
@@ -30,14 +33,14 @@ class ReadAhead:
         return self.source.next_step(), self.source.state_dict()
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """A source that may be read ahead learns nothing from training."""
+        """Ignore metrics: a source that may be read ahead learns nothing from training."""
         del metrics
 
     def metrics(self) -> dict[str, float]:
         return self.source.metrics()
 
     def reseed(self, attempt: int) -> None:
-        """As if nothing had been read ahead."""
+        """Drop the step read ahead, then reseed the inner source."""
         self._drop()
         self.source.load_state_dict(self._state)
         self.source.reseed(attempt)
@@ -58,9 +61,9 @@ class ReadAhead:
 
 
 class Together:
-    """Steps of two sources at once: the micro-batches of both, in which each keeps its own order and state.
+    """A source whose every step has the micro-batches of two sources; each keeps its own order and state.
 
-    `metrics` and `observe` are the first one's, which is the one that learns from training.
+    `metrics` and `observe` go to the first, which is the one that learns from training.
     """
 
     read_ahead = False

@@ -1,4 +1,4 @@
-"""Single answers as training steps, each marked as one to learn from or to avoid, and answers to the prompts of others."""
+"""Single answers as training steps, each marked as desirable or not, and answers shuffled between prompts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from jielong.tokens.chat import Rendered, RenderedAnswer
 
 
 class PaddedAnswers(Rows):
-    """One answer a row, with its prompt.
+    """Rows of one answer each, with its prompt.
 
-    `extra` has "is_desirable" (bool), "mark" and "weight" (float32), all (N,) for N answers; the weight is 0 where an answer
-    is padding. With `reference`, how likely each was before training in nats, also "ref_logprobs" (N,). No answer may be
-    longer than `length`.
+    `extra` has "is_desirable" (bool), "mark" and "weight" (float32), all (N,) for N answers; the weight is 0 where an
+    answer is padding. With `reference`, log-probabilities before training in nats, also "ref_logprobs" (N,). No answer
+    may be longer than `length`.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class PaddedAnswers(Rows):
 
 
 class PackedAnswers(PaddedAnswers):
-    """The same answers in the same steps, which share rows; `extra` also has "ends" (N,), see `Batch.ends`."""
+    """The same answers in the same steps, packed several to a row; `extra` also has "ends" (N,), see `Batch.ends`."""
 
     def _filled(self, parts: Sequence[tuple[int | None, NDArray[np.int64]]]) -> Batch:
         rows = np.concatenate([np.empty(0, np.int64), *(rows for _, rows in parts)])
@@ -68,12 +68,12 @@ class PackedAnswers(PaddedAnswers):
 
 
 def answers_to_others(answers: Sequence[RenderedAnswer], seed: int) -> list[RenderedAnswer]:
-    """Each prompt with the answer that another prompt got: the n-th is the n-th prompt; which answer is a matter of `seed`.
+    """Pair each prompt, in order, with the answer to another prompt, chosen by `seed`.
 
     Where all prompts are equal, an answer may stand after its own.
     """
     order = np.random.default_rng(derive_seed(seed, "answers to others")).permutation(len(answers)).tolist()
-    parted = [_parted(a.answer) for a in answers]
+    parted = [_split_answer(a.answer) for a in answers]
     found: list[RenderedAnswer] = list(answers)
     for place, number in enumerate(order):
         prompt, _ = parted[number]
@@ -85,7 +85,7 @@ def answers_to_others(answers: Sequence[RenderedAnswer], seed: int) -> list[Rend
     return found
 
 
-def _parted(whole: Rendered) -> tuple[Rendered, Rendered]:
-    """The prompt, and the answer from its first trained token on."""
+def _split_answer(whole: Rendered) -> tuple[Rendered, Rendered]:
+    """Split a rendered sequence into the prompt, and the answer from its first trained token on."""
     start = next((i for i, is_trained in enumerate(whole.trained) if is_trained), len(whole.ids))
     return Rendered(whole.ids[:start], whole.trained[:start]), Rendered(whole.ids[start:], whole.trained[start:])

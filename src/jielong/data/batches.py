@@ -53,15 +53,17 @@ class Batch:
 
     @property
     def last(self) -> Tensor:
-        """(B,) int64 column of the last token that is not padding, where a scalar head is read; 0 if there is none."""
+        """Return the (B,) int64 column of the last token that is not padding, where a scalar head is read; 0 if there
+        is none.
+        """
         columns = torch.arange(self.length, device=self.segments.device)
         return (columns * (self.segments != 0)).amax(dim=1)
 
     @property
     def ends(self) -> Tensor:
-        """(N,) int64 place of the last token of each of N sequences, the columns of all rows counted one row after the other.
+        """Return the (N,) int64 place of the last token of each of N sequences, counting columns row after row.
 
-        Where rows hold several sequences `extra` says it; otherwise a sequence is a row.
+        Rows that hold several sequences have it in `extra`; otherwise a sequence is a row.
         """
         if "ends" in self.extra:
             return self.extra["ends"]
@@ -78,7 +80,10 @@ class Batch:
 def _batch(
     inputs: NDArray[Any], trained: NDArray[Any], positions: NDArray[Any], segments: NDArray[Any], pad: int
 ) -> Batch:
-    """The shift. All (B, T); `trained` says of each token how much it counts as a target."""
+    """Build a Batch from token ids (B, T); the only place where targets are shifted left.
+
+    All arguments are (B, T). `trained` is the weight of each token as a target.
+    """
     targets = np.full_like(inputs, pad)
     targets[:, :-1] = inputs[:, 1:]
     weights = np.zeros(inputs.shape, np.float32)
@@ -101,7 +106,7 @@ def num_document_rows(num_tokens: int, length: int) -> int:
 
 
 class Layout:
-    """Documents laid one after the other in `order`, turned so that the long row begins at token `start`."""
+    """Documents laid end to end in `order` as one long row, rotated to begin at token `start`."""
 
     def __init__(self, tokens: Tokens, order: NDArray[np.int64], start: int = 0) -> None:
         self.order = order
@@ -111,7 +116,7 @@ class Layout:
 
 
 def document_rows(tokens: Tokens, layout: Layout, rows: NDArray[np.int64], length: int, pad: int) -> Batch:
-    """Some rows of the long row.
+    """Cut the rows with these numbers out of the long row.
 
     Neighbouring rows share one token, the last of one and the first of the next, so that no target is lost at a cut.
     """
@@ -143,7 +148,7 @@ def check_tokens(tokens: Tokens, length: int) -> None:
 
 
 def pack_documents(tokens: Tokens, length: int, pad_id: int = PAD_ID) -> Batch:
-    """All documents in their order, cut into rows of `length`; each token but a document's first is a target once."""
+    """Pack all documents in their order into rows of `length`; each token but a document's first is a target once."""
     check_tokens(tokens, length)
     rows = np.arange(num_document_rows(int(tokens.offsets[-1]), length))
     return document_rows(tokens, Layout(tokens, np.arange(len(tokens.offsets) - 1)), rows, length, pad_id)
@@ -154,7 +159,9 @@ def pack_documents(tokens: Tokens, length: int, pad_id: int = PAD_ID) -> Batch:
 
 @dataclass(frozen=True)
 class Fit:
-    """How sequences went into rows: `num_cut` were too long and keep their beginning, `num_dropped` have no target."""
+    """The result of packing sequences into rows: `num_cut` were too long and keep their beginning, `num_dropped` have
+    no target.
+    """
 
     num_sequences: int
     num_rows: int
@@ -163,7 +170,7 @@ class Fit:
 
 
 class Sequences:
-    """Sequences laid one after the other, and which of them each row holds."""
+    """Sequences and their assignment to rows."""
 
     def __init__(self, sequences: Sequence[Rendered], rows: Sequence[Sequence[int]] | None = None) -> None:
         self.laid = TokenArray.of([s.ids for s in sequences])
@@ -172,13 +179,14 @@ class Sequences:
         self.members = TokenArray.of(rows)
 
     def batch(self, rows: NDArray[np.int64], length: int, pad: int) -> Batch:
-        """These rows, each sequence from its beginning, cut to the first `length` tokens."""
+        """Build a batch of these rows, each sequence cut to the first `length` tokens."""
         counts = np.diff(self.members.offsets)[rows]
         sequence = self.members.gather(np.repeat(self.members.offsets[rows], counts) + _count_up(counts))
         return self._laid_out(sequence, counts, length, pad)
 
     def packed(self, sequence: NDArray[np.int64], length: int, pad: int) -> tuple[Batch, NDArray[np.int64]]:
-        """These sequences, none longer than `length`, in few rows (at least one), and the place of each one's last token.
+        """Pack these sequences, none longer than `length`, into few rows (at least one); also return where each one's
+        last token is.
 
         Places are those of `Batch.ends`.
         """
@@ -191,7 +199,7 @@ class Sequences:
         return self._laid_out(sequence[order], counts, length, pad), ends
 
     def _laid_out(self, sequence: NDArray[np.int64], counts: NDArray[np.int64], length: int, pad: int) -> Batch:
-        """Rows of which each holds the next so many sequences."""
+        """Build rows that hold `counts[i]` of the sequences each, in order."""
         row = np.repeat(np.arange(len(counts)), counts)
         slot = _count_up(counts)
         sizes = np.minimum(np.diff(self.laid.offsets)[sequence], length)
@@ -213,13 +221,15 @@ class Sequences:
 
 
 def _count_up(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0, 1, .. for each count, one after the other: [2, 3] gives [0, 1, 0, 1, 2]."""
+    """Count from 0 to each count: [2, 3] gives [0, 1, 0, 1, 2]."""
     ends = np.cumsum(counts)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
 
 
 def _best_fit(sizes: NDArray[np.int64], length: int) -> list[list[int]]:
-    """Indices of the sequences of each row: the longest first, each into the fullest row that still has room."""
+    """Assign sequences to rows: the longest first, each into the fullest row that still has room; return indices for
+    each row.
+    """
     rows: list[list[int]] = []
     rooms: list[list[int]] = [[] for _ in range(length + 1)]  # rows by the room they have left
     free = 0  # bit r is set where rooms[r] has a row
@@ -241,6 +251,7 @@ def _best_fit(sizes: NDArray[np.int64], length: int) -> list[list[int]]:
 
 
 def fit_rows(chats: Sequence[Rendered], length: int) -> tuple[Sequences, Fit]:
+    """Assign conversations to rows of `length`, leaving out those without a trained token; DataError when none is left."""
     check_length(length)
     # Too long, the beginning is kept: every trained token then still follows the whole of its context.
     kept = [c for c in chats if any(c.trained[1:length])]
@@ -253,13 +264,17 @@ def fit_rows(chats: Sequence[Rendered], length: int) -> tuple[Sequences, Fit]:
 
 
 def pack_chats(chats: Sequence[Rendered], length: int, pad_id: int = PAD_ID) -> tuple[Batch, Fit]:
-    """Conversations packed into few rows of `length`, none cut in two; DataError when none has anything to train on."""
+    """Pack conversations into few rows of `length`, none split between rows; DataError when none has anything to train
+    on.
+    """
     sequences, fit = fit_rows(chats, length)
     return sequences.batch(np.arange(fit.num_rows), length, pad_id), fit
 
 
 def pad_rows(sequences: Sequence[Rendered], length: int | None = None, pad_id: int = PAD_ID) -> Batch:
-    """One sequence in each row, padding on the right; `length` None is the longest. DataError when one is longer."""
+    """Build a batch of one sequence a row, padded on the right to `length` or the longest; DataError when one is
+    longer.
+    """
     longest = max((len(s.ids) for s in sequences), default=0)
     length = max(longest, 2) if length is None else length
     check_length(length)

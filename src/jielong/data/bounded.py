@@ -1,8 +1,8 @@
-"""Pages and documents read in a process that can be ended, so that one hostile page costs seconds and never the run.
+"""Pages and documents read in a process that can be killed, so that one hostile page costs seconds and never the run.
 
-Parsers of HTML, PDF, Word and archives are other people's programs, and some of what they are given keeps them busy for hours or
-fills any memory. Each page is read within limits here; one that exceeds them is a LimitError with its reason, and the others
-go on. What is done with a text afterwards is our own code, in time that grows with the text and no faster.
+Parsers of HTML, PDF, Word and archives are other people's programs, and some input keeps them busy for hours or fills
+any memory. Each page is read within limits here; one that exceeds them is a LimitError with its reason, and the others
+go on. Later work on the text is our own code, in time linear in the text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jielong.data.extract import Extracted, extract
-from jielong.data.places import Located, locate
+from jielong.data.locations import Located, locate
 from jielong.data.sources import Page, PageLike
 from jielong.errors import DataError, JielongError, LimitError
 from jielong.outside.worker import Worker
@@ -31,19 +31,19 @@ _DOCUMENTS = (b"PK\x03\x04", b"%PDF-")
 
 
 def limit_s(body: bytes, *_: Any) -> float:
-    """Seconds of work that a page may take."""
+    """Return the seconds of work that a page may take."""
     pace = PACKED_BYTES_A_SECOND if body.startswith(_DOCUMENTS) else BYTES_A_SECOND
     return min(MAX_LIMIT_S, LIMIT_S + len(body) / pace)
 
 
-def texts(pages: Iterable[PageLike]) -> Iterator[tuple[PageLike, Extracted | DataError]]:
-    """Each page in its order with what `extract` gives of it, or why it gives nothing."""
+def extract_all(pages: Iterable[PageLike]) -> Iterator[tuple[PageLike, Extracted | DataError]]:
+    """Yield each page in order with the result of `extract`, or the error in place of it."""
     waiting = deque[PageLike]()
 
     def calls() -> Iterator[tuple[Any, ...]]:
         for page in pages:
             waiting.append(page)
-            yield _call(page)
+            yield _arguments_for(page)
 
     for found in _TEXTS.each(calls()):
         if isinstance(found, JielongError) and not isinstance(found, DataError):
@@ -51,14 +51,16 @@ def texts(pages: Iterable[PageLike]) -> Iterator[tuple[PageLike, Extracted | Dat
         yield waiting.popleft(), found if isinstance(found, DataError) else Extracted(*found)
 
 
-def text_with_places(page: PageLike) -> Located:
-    """As `locate`; LimitError, a DataError, where the page exceeds a limit."""
-    text, unit, starts, names, remark = _PLACES.call(*_call(page))
+def locate_bounded(page: PageLike) -> Located:
+    """Call `locate` in the bounded process; LimitError, a DataError, where the page exceeds a limit."""
+    text, unit, starts, names, remark = _PLACES.call(*_arguments_for(page))
     return Located(text, unit, tuple(starts), tuple(names), remark)
 
 
-def _call(page: PageLike) -> tuple[bytes, str, str, str]:
-    """The arguments for a page: its bytes, or why it is not to be read, and the reason where that is a limit."""
+def _arguments_for(page: PageLike) -> tuple[bytes, str, str, str]:
+    """Return the arguments for reading a page: its bytes, or why it is not to be read, and the reason where that is a
+    limit.
+    """
     problem, reason, size = getattr(page, "error", ""), "", len(page.body)
     if not problem and size > MAX_PAGE_BYTES and not page.body.startswith(_DOCUMENTS):
         problem = f"it holds {size:,} bytes; at most {MAX_PAGE_BYTES:,} of a page are read: cut it into several files"
@@ -70,14 +72,14 @@ def _call(page: PageLike) -> tuple[bytes, str, str, str]:
 
 
 def read_text(body: bytes, content_type: str, problem: str, reason: str) -> list[Any]:
-    """The fields of `Extracted`."""
+    """Extract a page inside the worker; returns the fields of `Extracted`."""
     found = extract(_page(body, content_type, problem, reason))
     _check_length(found.text)
     return [found.text, found.encoding, found.num_empty_pages]
 
 
 def read_places(body: bytes, content_type: str, problem: str, reason: str) -> list[Any]:
-    """The fields of `Located`."""
+    """Locate a page inside the worker; returns the fields of `Located`."""
     found = locate(_page(body, content_type, problem, reason))
     _check_length(found.text)
     return [found.text, found.unit, found.starts, found.names, found.remark]

@@ -1,9 +1,9 @@
-"""One of each: exact copies by a hash of the normalised text, near copies by MinHash and a check of every pair.
+"""Deduplication: exact copies by a hash of the normalised text, near copies by MinHash and a check of every pair.
 
 Texts arrive one after another and the first of its kind stays. MinHash (rensa) only proposes earlier texts that may be
-close; the pair is then compared shingle by shingle, so the sketch decides nothing. A text is dropped when it is close to
-one that was *kept*: clusters are stars around their first document, and a chain of small changes cannot join two texts that
-differ. The outcome depends on the order of the texts and on nothing else.
+close; the pair is then compared shingle by shingle, so the sketch decides nothing. A text is dropped when it is close
+to one that was *kept*: clusters are stars around their first document, and a chain of small changes cannot join two
+texts that differ. The outcome depends on the order of the texts and on nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _NOT_TEXT = re.compile(r"[\W_]+")
 
 @dataclass(frozen=True)
 class DedupConfig:
-    """What counts as a copy. `min_similarity` is the Jaccard similarity of the two sets of shingles; 1 or more: exact copies only."""
+    """The definition of a copy. `min_similarity` is the Jaccard similarity of the two sets of shingles; 1 or more:
+    exact copies only.
+    """
 
     min_similarity: float = 0.7
     shingle_tokens: int = 3
@@ -45,12 +47,12 @@ class DedupConfig:
 
 
 def fingerprint(text: str) -> bytes:
-    """16 bytes that are equal for texts with the same letters and digits, whatever their case, spaces and punctuation."""
+    """Hash a text to 16 bytes that depend on its letters and digits alone, not on case, spaces and punctuation."""
     return hashlib.blake2b(_NOT_TEXT.sub("", text).lower().encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def shingles(text: str, width: int) -> frozenset[str]:
-    """The runs of `width` tokens in a text, as a set; of a shorter text the one run that it has."""
+    """Return the set of runs of `width` tokens in a text; a shorter text is one run."""
     tokens = tokens_of(text)
     if len(tokens) <= width:
         return frozenset((" ".join(tokens),))
@@ -59,14 +61,14 @@ def shingles(text: str, width: int) -> frozenset[str]:
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    """Size of the intersection over size of the union, in [0, 1]; 1 for two empty sets."""
+    """Return the size of the intersection over the size of the union, in [0, 1]; 1 for two empty sets."""
     shared = len(one & other)
     union = len(one) + len(other) - shared
     return shared / union if union else 1.0
 
 
 class Deduplicator:
-    """Remembers the texts that were kept and names, for a new one, the earlier one that it copies."""
+    """Remembers the texts that were kept, and tells of a new text which earlier one it copies."""
 
     def __init__(self, config: DedupConfig) -> None:
         self.config = config
@@ -77,7 +79,9 @@ class Deduplicator:
         )
 
     def add(self, key: int, text: str) -> tuple[str, int]:
-        """("", key) for a new text, which is remembered, else ("exact copy" or "near copy", key of the one kept)."""
+        """Check a text: ("", key) if it is new, and is remembered, else ("exact copy" or "near copy", key of the one
+        kept).
+        """
         mark = fingerprint(text)
         if mark in self._exact:
             return "exact copy", self._exact[mark]
@@ -96,6 +100,6 @@ class Deduplicator:
 
 
 def clusters(texts: Iterable[str], config: DedupConfig) -> list[int]:
-    """For each text the position of the text that stands for it, its own when it is the first of its kind."""
+    """Return for each text the position of the first text of its kind, its own when it is the first."""
     seen = Deduplicator(config)
     return [seen.add(position, text)[1] for position, text in enumerate(texts)]

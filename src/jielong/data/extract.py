@@ -4,7 +4,7 @@ HTML is parsed and turned into text by resiliparse. Its own "main content" mode 
 lists; so the page is first narrowed to the element that holds the article, where there is one, and then loses the
 elements whose tag, role or class says that they serve the site, and the lists that are nearly all links. Out comes one
 line for each list item and table row, and blank lines around headings and paragraphs. Markdown and plain text need only a
-little sweeping; code keeps its lines as they are; of a PDF the text layer is read, page after page. `data.places` says
+little sweeping; code keeps its lines as they are; of a PDF the text layer is read, page after page. `data.locations` says
 where in its source each stretch of such a text stands.
 """
 
@@ -20,8 +20,8 @@ from resiliparse.parse.html import ElementNode, HTMLTree
 from jielong.data.markdown import markdown_text
 from jielong.data.office import container_of, csv_text, docx_html, epub_html, json_texts, xlsx_text
 from jielong.data.pdf import pdf_pages
-from jielong.data.plain import code_text, plain_text, tidy
 from jielong.data.sources import PageLike
+from jielong.data.tidying import code_text, plain_text, tidy
 from jielong.errors import DataError
 from jielong.outside import decode
 
@@ -88,7 +88,7 @@ def _num_visible(node: ElementNode) -> int:
 
 
 def _mark_link_lists(tree: HTMLTree) -> None:
-    """Marks lists, tables and paragraphs of at least three links whose text is nearly all link text."""
+    """Mark lists, tables and paragraphs of at least three links whose text is nearly all link text."""
     if tree.body is None:
         return
     for block in tree.body.query_selector_all("ul, ol, table, p, div:not(:has(p, div, table))")[:]:
@@ -100,7 +100,7 @@ def _mark_link_lists(tree: HTMLTree) -> None:
 
 
 def _root(tree: HTMLTree) -> HTMLTree | None:
-    """The tree of the one element that holds the article, if the page says which one that is."""
+    """Return the tree of the element that holds the article, if the page says which one that is."""
     if tree.body is None:
         return None
     for selector in _ROOTS:
@@ -110,12 +110,14 @@ def _root(tree: HTMLTree) -> HTMLTree | None:
     return None
 
 
-def _plain(tree: HTMLTree) -> str:
+def _tree_text(tree: HTMLTree) -> str:
     return tidy(extract_plain_text(tree, list_bullets=False, alt_texts=False, skip_elements=_SKIP))
 
 
-def _mark_what_holds_the_text(tree: HTMLTree) -> bool:
-    """Marks forms, and elements named like what serves the site ("has-sidebar"), that hold most of the page; if there are any."""
+def _mark_main_holders(tree: HTMLTree) -> bool:
+    """Mark forms, and elements with a class of site furniture ("has-sidebar"), that hold most of the text; return
+    whether there are any.
+    """
     if tree.body is None:
         return False
     whole, found = _num_visible(tree.body), False
@@ -127,7 +129,7 @@ def _mark_what_holds_the_text(tree: HTMLTree) -> bool:
 
 
 def _with_labels(html: str) -> str:
-    """The page with terms that are labels moved into the line of what they label. The end of each tag is looked for once."""
+    """Move labels such as definition terms into the line of their value, in time linear in the page."""
     pieces, done, tag_end = list[str](), 0, -1
     for term in _TERM.finditer(html):
         if term.start() < max(done, tag_end):  # inside the last one, with which it shares its end
@@ -143,22 +145,23 @@ def _with_labels(html: str) -> str:
 
 
 def html_text(html: str) -> str:
-    """The main text of an HTML page; "" when it has none."""
+    """Extract the main text of an HTML page; "" when it has none."""
     tree = HTMLTree.parse(_with_labels(html))
     _mark_link_lists(tree)
     text = _main_text(tree)
-    if len(text) < _LITTLE_CHARS and _mark_what_holds_the_text(tree):
+    if len(text) < _LITTLE_CHARS and _mark_main_holders(tree):
         return _main_text(tree)
     return text
 
 
 def _main_text(tree: HTMLTree) -> str:
+    """Extract the text of the article's element, or of the whole page where that is too short."""
     root = _root(tree)
     if root is not None:
-        text = _plain(root)
+        text = _tree_text(root)
         if len(text) >= _ENOUGH_CHARS:
             return text
-    return _plain(tree)
+    return _tree_text(tree)
 
 
 PAGE_BORDER = "\n\n"
@@ -170,7 +173,9 @@ def is_pdf(page: PageLike) -> bool:
 
 
 def kind_of(page: PageLike, text: str) -> str:
-    """The kind of reader for a page of text: html, markdown, code, csv, json or text. A page that opens like HTML is html."""
+    """Choose the reader for a page of text: html, markdown, code, csv, json or text. A page that opens like HTML is
+    html.
+    """
     kind = page.content_type.partition(";")[0].strip().lower()
     if kind in ("text/csv", "application/json", "application/jsonl"):
         return "csv" if kind == "text/csv" else "json"
@@ -182,10 +187,10 @@ def kind_of(page: PageLike, text: str) -> str:
 
 
 def source_of(page: PageLike) -> tuple[str, str, str]:
-    """Of a page that is no PDF: the kind of its reader (a key of `READ`), its source as text, and its encoding.
+    """Return a page's kind of reader (a key of `READ`), its source as text, and its encoding; not for PDFs.
 
-    A Word document and an EPUB are read as the HTML that they come to, a workbook as its text. DataError for an archive that is
-    none of these, and for bytes that are no text.
+    A Word document and an EPUB are first converted to HTML, a workbook to text. DataError for an archive of another
+    kind, and for bytes that are no text.
     """
     container = container_of(page.body)
     if container:
@@ -218,11 +223,11 @@ _BINARY = (
 
 
 def extract(page: PageLike) -> Extracted:
-    """The main text of a page of any type.
+    """Extract the main text of a page of any type.
 
-    A page that claims to be text but opens like HTML is read as HTML. Never raises on what a text holds, for the parser
-    repairs; DataError for a PDF, a Word document or the like that is damaged or encrypted, ConfigError where the package
-    that reads them is not installed.
+    A page that claims to be text but opens like HTML is read as HTML. Malformed text never raises, for the parser
+    repairs it; DataError for a PDF, a Word document or the like that is damaged or encrypted, ConfigError where the
+    package that reads them is not installed.
     """
     if is_pdf(page):
         pages = pdf_pages(page.body)

@@ -1,9 +1,10 @@
-"""Which texts to keep: language, heuristic quality, harm. Every text is kept, or dropped for one named reason.
+"""Filters that decide which texts to keep: language, heuristic quality, harm. Every text is kept, or dropped for one
+named reason.
 
-The quality rules follow those of Gopher (arXiv 2112.11446), C4 (1910.10683) and FineWeb (2406.17557) in what they look for,
-but count so that Chinese is judged as fairly as English: a length is in *letters' worth*, where a Han character weighs
-three letters, phrases are runs of tokens, where each Han character is a token, and no rule asks for English stop words.
-Thresholds are the fields of `FilterConfig`.
+The quality rules follow those of Gopher (arXiv 2112.11446), C4 (1910.10683) and FineWeb (2406.17557) in what they look
+for, but count so that Chinese is judged as fairly as English: a length is in *letters' worth*, where a Han character
+weighs three letters, phrases are runs of tokens, where each Han character is a token, and no rule asks for English stop
+words. Thresholds are the fields of `FilterConfig`.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class FilterConfig:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`reason` is "" for a text to keep, else why it goes, in a word or two; `lang` an ISO 639-1 code, "" where it was not asked."""
+    """The decision on a text: `reason` is "" to keep it, else why it is dropped, in a word or two; `lang` an ISO 639-1
+    code, or "".
+    """
 
     reason: str
     lang: str
@@ -96,20 +99,20 @@ _SENTENCE_END = re.compile(r"[.!?。！？…；;]")
 
 
 def tokens_of(text: str) -> list[str]:
-    """Lower-case words and numbers; each Han or kana character is a token of its own."""
+    """Split a text into lower-case words and numbers; each Han or kana character is a token of its own."""
     return _TOKEN.findall(text.lower())
 
 
 def letters_worth(text: str) -> int:
-    """Length as letters: a Han character says about as much as three Latin letters."""
+    """Return the length in letters, where a Han character counts as three Latin letters."""
     return len(_LETTER.findall(text)) + 2 * len(_HAN.findall(text))
 
 
 def language_of(text: str) -> str:
-    """The main language of a text, an ISO 639-1 code.
+    """Detect the main language of a text, as an ISO 639-1 code.
 
-    The script decides where it can (py3langid is unsure of a short Chinese text that holds Latin names), the
-    identifier elsewhere, unless English function words hold the text together.
+    The script decides where it can (py3langid is unsure of a short Chinese text that holds Latin names), the identifier
+    elsewhere, unless English function words hold the text together.
     """
     sample = text[:4_000]
     han, kana, hangul = len(_HAN.findall(sample)), len(_KANA.findall(sample)), len(_HANGUL.findall(sample))
@@ -133,7 +136,7 @@ def language_of(text: str) -> str:
 
 
 def broken_share(text: str) -> float:
-    """Share of the characters that look like a decoding gone wrong."""
+    """Return the share of the characters that look like a wrong decoding."""
     if not text:
         return 0.0
     wrong = len(_STRANGE.findall(text)) + sum(map(len, _MOJIBAKE.findall(text)))
@@ -147,13 +150,13 @@ def broken_share(text: str) -> float:
 
 
 def listed_terms(text: str, tokens: list[str], lists: Mapping[str, Sequence[str]]) -> set[str]:
-    """The different entries of a word list that occur in a text, given with its tokens."""
+    """Return the different entries of a word list that occur in a text, given with its tokens."""
     words = f" {' '.join(tokens)} "
     return {term for term in lists["zh"] if term in text} | {term for term in lists["en"] if f" {term} " in words}
 
 
 def repeated_line_share(lines: list[str]) -> float:
-    """Share of the characters in lines that stood there before."""
+    """Return the share of the characters in lines that occurred before."""
     seen: set[str] = set()
     repeated = 0
     for line in lines:
@@ -163,7 +166,7 @@ def repeated_line_share(lines: list[str]) -> float:
 
 
 def repeated_phrase_share(tokens: list[str], width: int) -> float:
-    """Share of the tokens inside a run of `width` tokens that stood there before."""
+    """Return the share of the tokens inside a run of `width` tokens that occurred before."""
     if len(tokens) <= width or len(set(tokens)) > 0.6 * len(tokens):
         return 0.0
     seen: set[tuple[str, ...]] = set()
@@ -179,7 +182,7 @@ def repeated_phrase_share(tokens: list[str], width: int) -> float:
 
 
 def _words_of(line: str) -> list[str]:
-    """Words; of Han text, where no space shows them, every two characters that stand together."""
+    """Split a line into words; Han text, which has no spaces, into pairs of neighbouring characters."""
     tokens = tokens_of(line)
     if 2 * len(_HAN.findall(line)) < len(tokens):
         return tokens
@@ -187,7 +190,9 @@ def _words_of(line: str) -> list[str]:
 
 
 def stuffed_share(lines: list[str]) -> float:
-    """Share of the characters in lines of piled-up keywords: long, hardly a sentence end, the same words again and again."""
+    """Return the share of the characters in lines of keyword stuffing: long, hardly a sentence end, the same words
+    again and again.
+    """
     stuffed = 0
     for line in lines:
         if len(line) < 60:
@@ -203,7 +208,7 @@ def stuffed_share(lines: list[str]) -> float:
 
 
 def quality_reason(text: str, config: FilterConfig) -> str:
-    """Why a text is not fit to learn from, or ""."""
+    """Return why a text is not fit to learn from, or ""."""
     worth = letters_worth(text)
     if worth < config.min_letters:
         return "too short"
@@ -234,7 +239,7 @@ def quality_reason(text: str, config: FilterConfig) -> str:
 
 
 def verdict_on(text: str, config: FilterConfig) -> Verdict:
-    """Keep or drop one text, from the cheapest question to the dearest."""
+    """Decide to keep or drop one text, from the cheapest test to the dearest."""
     if not text:
         return Verdict("empty", "")
     if broken_share(text) > config.max_broken_share:

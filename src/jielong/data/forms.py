@@ -1,7 +1,7 @@
-"""The forms in which people keep chats and preferences, each turned into our records or refused by name.
+"""Readers for the common JSON forms of chats and preferences, each converted to our records or refused by name.
 
-A record is a parsed JSON object. What is wrong in it raises DataError, which names the field, its value and what would be
-right. What is merely odd is told beside the record: fields that nobody reads, turns that are not trained, and why a whole
+A record is a parsed JSON object. An error in it raises DataError, which names the field, its value and what would be
+right. Oddities are noted beside the record: fields that nobody reads, turns that are not trained, and why a whole
 record is of no use. So a reader can count, and nothing is dropped in silence.
 """
 
@@ -30,7 +30,9 @@ _ANSWERS = {
 
 @dataclass(frozen=True)
 class Formed(Generic[Record]):
-    """A record and the form that it had; `useless` says why it is left out, `odd` what is kept and worth knowing."""
+    """A record and the form that it had; `useless` says why it is left out, `odd` lists oddities that do not exclude
+    it.
+    """
 
     record: Record
     form: str
@@ -44,13 +46,13 @@ class Formed(Generic[Record]):
 
 
 def chat_of(data: Mapping[str, Any]) -> Formed[Conversation]:
-    """A conversation from any form that is in use; DataError names what is wrong, or the forms where none fits."""
+    """Read a conversation from any of the common forms; DataError names what is wrong, or the forms where none fits."""
     notes = Notes()
     for name, read in _CHAT_FORMS:
         found = read(data, notes)
         if found is not None:
             messages, known = found
-            return _finished(messages, name, data, {*known, *_ALWAYS}, notes)
+            return _make_conversation(messages, name, data, {*known, *_ALWAYS}, notes)
     if "chosen" in data and "rejected" in data:
         raise DataError(
             "this is a preference, with chosen and rejected; give the file to jielong run own, as --preferences"
@@ -63,7 +65,7 @@ def chat_of(data: Mapping[str, Any]) -> Formed[Conversation]:
 
 
 def is_plain_text(data: Mapping[str, Any]) -> bool:
-    """Whether a record is a text and has no form of a chat."""
+    """Whether a record is a bare text and has no form of a chat."""
     try:
         return isinstance(data.get("text"), str) and not any(read(data, Notes()) for _, read in _CHAT_FORMS)
     except DataError:
@@ -76,19 +78,20 @@ _EXPECTED_CHAT = "messages, conversations, instruction and output, or prompt and
 _Found = tuple[tuple[Message, ...], Sequence[str]]
 
 
-def _openai(data: Mapping[str, Any], notes: Notes) -> _Found | None:
+def _read_openai(data: Mapping[str, Any], notes: Notes) -> _Found | None:
     if data.get("messages") is None:
         return None
     return messages_of(data["messages"], "messages", notes), ("messages",)
 
 
-def _sharegpt(data: Mapping[str, Any], notes: Notes) -> _Found | None:
+def _read_sharegpt(data: Mapping[str, Any], notes: Notes) -> _Found | None:
     if data.get("conversations") is None:
         return None
     return messages_of(data["conversations"], "conversations", notes), ("conversations",)
 
 
-def _alpaca(data: Mapping[str, Any], notes: Notes) -> _Found | None:
+def _read_alpaca(data: Mapping[str, Any], notes: Notes) -> _Found | None:
+    """Read Alpaca's form: instruction, input, output, and history; None where the record is of another."""
     if data.get("instruction") is None or "output" not in data:
         return None
     before: list[Message] = []
@@ -101,18 +104,19 @@ def _alpaca(data: Mapping[str, Any], notes: Notes) -> _Found | None:
     return (*before, Message("user", asked), Message("assistant", text_of(data, "output"))), known
 
 
-def _asked_and_answered(data: Mapping[str, Any], notes: Notes) -> _Found | None:
+def _read_question_answer(data: Mapping[str, Any], notes: Notes) -> _Found | None:
+    """Read a form with one field for the question and one for the answer; None where the record is of another."""
     there = [(asks, answer) for asks in _ANSWERS if asks in data for answer in _ANSWERS[asks] if answer in data]
     if not there or "chosen" in data:
         return None
     # of tables that were joined, rows have all fields, and null in most
     asks, answer = next((pair for pair in there if all(data[name] is not None for name in pair)), there[0])
-    asked = _side(data[asks], asks, "user", notes)
-    return (*asked, *_side(data[answer], answer, "assistant", notes)), (asks, answer)
+    asked = _read_side(data[asks], asks, "user", notes)
+    return (*asked, *_read_side(data[answer], answer, "assistant", notes)), (asks, answer)
 
 
-def _side(value: Any, where: str, role: str, notes: Notes) -> tuple[Message, ...]:
-    """Turns from a string (also one that holds a dialogue, as HH has it), one turn, or a list of turns."""
+def _read_side(value: Any, where: str, role: str, notes: Notes) -> tuple[Message, ...]:
+    """Read turns from a string (also one that holds a dialogue, as HH has it), one turn, or a list of turns."""
     if isinstance(value, str):
         if not _HH.match(value):
             return (Message(role, value),)
@@ -127,17 +131,17 @@ def _side(value: Any, where: str, role: str, notes: Notes) -> tuple[Message, ...
 
 
 _CHAT_FORMS = (
-    ("OpenAI's messages", _openai),
-    ("ShareGPT's conversations", _sharegpt),
-    ("Alpaca's instruction and output", _alpaca),
-    ("a prompt and its completion", _asked_and_answered),
+    ("OpenAI's messages", _read_openai),
+    ("ShareGPT's conversations", _read_sharegpt),
+    ("Alpaca's instruction and output", _read_alpaca),
+    ("a prompt and its completion", _read_question_answer),
 )
 
 
-def _finished(
+def _make_conversation(
     messages: tuple[Message, ...], form: str, data: Mapping[str, Any], known: set[str], notes: Notes
 ) -> Formed[Conversation]:
-    """The conversation with its system message and tools, and what is odd about it."""
+    """Build the conversation with its system message and tools, and note its oddities."""
     if not messages:
         raise DataError("the conversation has no turns")
     messages = with_system(messages, text_of(data, "system"))
@@ -182,30 +186,30 @@ _SCORES = ("score_chosen", "score_rejected", "chosen_score", "rejected_score")
 
 
 def preference_of(data: Mapping[str, Any]) -> Formed[Preference]:
-    """A preference from any form that is in use; DataError names what is wrong."""
+    """Read a preference from any of the common forms; DataError names what is wrong."""
     for key in ("chosen", "rejected"):
         if data.get(key) is None:
             raise _refused_as_preference(data, key)
     if tools_of(data.get("tools")):
         raise DataError("'tools' beside a preference reach no prompt; describe them in a system message")
     notes = Notes()
-    form, asked, known = _asked(data, notes)
+    form, asked, known = _read_prompt(data, notes)
     sides = []
     for key in ("chosen", "rejected"):
         value = data[key]
         if isinstance(value, str) and not asked and _HH_TURN.search(value):
             sides.append(_dialogue(value, key))
         else:
-            sides.append(_side(value, key, "assistant", notes))
+            sides.append(_read_side(value, key, "assistant", notes))
         if not all(m.is_trained for m in sides[-1]):
             notes.odd.append("turns that are not to be trained, which preferences do not know")
     if not asked:
-        asked = _common(*sides)
+        asked = _common_prefix(*sides)
         sides = [side[len(asked) :] for side in sides]
         form = "whole dialogues with a common beginning" if asked else form
     else:
         before = next((side[0].text for side in sides if side and side[0].role == "system"), "")
-        sides = [_without(asked, side) for side in sides]
+        sides = [_drop_repeated_prompt(asked, side) for side in sides]
         asked = with_system(asked, before)
         if any(side and side[0].role not in ("assistant", "tool") for side in sides):
             notes.odd.append("an answer that begins with a turn that is not in its prompt")
@@ -225,11 +229,12 @@ def preference_of(data: Mapping[str, Any]) -> Formed[Preference]:
     chosen, rejected = sides
     preference = Preference(prompt, chosen, rejected, margin, label, "" if by is None else str(by))
     unread = [key for key, value in data.items() if key not in known and value not in (None, "", [], {})]
-    useless = _why_no_pair(preference, data)
+    useless = _reason_to_leave_out(preference, data)
     return Formed(preference, form, useless, notes.all_odd(), tuple(dict.fromkeys([*unread, *notes.unread])))
 
 
 def _refused_as_preference(data: Mapping[str, Any], key: str) -> DataError:
+    """Build the error for a record that lacks an answer, with a hint at the form that it may have."""
     if key in data:
         return wrong(f"{key!r}", None, "an answer")
     if isinstance(data.get("label"), bool):
@@ -243,13 +248,15 @@ def _refused_as_preference(data: Mapping[str, Any], key: str) -> DataError:
     return DataError(f"a preference needs 'chosen' and 'rejected'; {key!r} is missing")
 
 
-def _asked(data: Mapping[str, Any], notes: Notes) -> tuple[str, tuple[Message, ...], set[str]]:
-    """The form, the turns before the answers (none where they stand in the answers), and the fields that were read."""
+def _read_prompt(data: Mapping[str, Any], notes: Notes) -> tuple[str, tuple[Message, ...], set[str]]:
+    """Read the turns before the answers (none where they stand in the answers); returns form, turns and the fields
+    read.
+    """
     if data.get("conversations") is not None:
         return "ShareGPT's conversations", messages_of(data["conversations"], "conversations", notes), {"conversations"}
     for key in ("prompt", "question", "query", "messages"):
         if data.get(key) not in (None, "", []):
-            return f"a {key} and two answers", _side(data[key], key, "user", notes), {key}
+            return f"a {key} and two answers", _read_side(data[key], key, "user", notes), {key}
     if data.get("instruction") is not None:
         asked = "\n\n".join(part for part in (text_of(data, "instruction"), text_of(data, "input")) if part.strip())
         return "Alpaca's instruction and two answers", (Message("user", asked),), {"instruction", "input"}
@@ -257,7 +264,7 @@ def _asked(data: Mapping[str, Any], notes: Notes) -> tuple[str, tuple[Message, .
 
 
 def _dialogue(text: str, where: str) -> tuple[Message, ...]:
-    """Turns from "Human:" and "Assistant:", as Anthropic's HH has them."""
+    """Split a text with "Human:" and "Assistant:" into turns, as Anthropic's HH has them."""
     pieces = _HH_TURN.split(f"\n\n{text.lstrip()}")
     if pieces[0].strip():
         raise wrong(f"{where!r}", text, "a dialogue that begins with 'Human:'")
@@ -265,8 +272,8 @@ def _dialogue(text: str, where: str) -> tuple[Message, ...]:
     return tuple(Message(roles[who], said.strip()) for who, said in zip(pieces[1::2], pieces[2::2], strict=True))
 
 
-def _common(chosen: Sequence[Message], rejected: Sequence[Message]) -> tuple[Message, ...]:
-    """The turns with which both begin, up to the last that is not the assistant's."""
+def _common_prefix(chosen: Sequence[Message], rejected: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the turns with which both begin, up to the last that is not the assistant's."""
     same = 0
     for one, other in zip(chosen, rejected, strict=False):
         if one != other:
@@ -277,8 +284,8 @@ def _common(chosen: Sequence[Message], rejected: Sequence[Message]) -> tuple[Mes
     return tuple(chosen[:same])
 
 
-def _without(asked: tuple[Message, ...], side: tuple[Message, ...]) -> tuple[Message, ...]:
-    """An answer without the prompt, where it stands in it once more; system messages are the prompt's."""
+def _drop_repeated_prompt(asked: tuple[Message, ...], side: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return an answer without the prompt, where it repeats it; system messages are the prompt's."""
 
     def spoken(messages: Sequence[Message]) -> list[Message]:
         return [replace(m, content=m.text.strip()) for m in messages if m.role != "system"]
@@ -290,7 +297,8 @@ def _without(asked: tuple[Message, ...], side: tuple[Message, ...]) -> tuple[Mes
     return said if side and side[0].role == "system" else side
 
 
-def _why_no_pair(preference: Preference, data: Mapping[str, Any]) -> str:
+def _reason_to_leave_out(preference: Preference, data: Mapping[str, Any]) -> str:
+    """Return why a preference teaches nothing (an empty or equal answer, contrary scores), or ""."""
     chosen, rejected = ("".join(m.text for m in side).strip() for side in (preference.chosen, preference.rejected))
     has_calls = any(m.tool_calls for m in (*preference.chosen, *preference.rejected))
     if not has_calls and not (chosen and rejected):
@@ -317,13 +325,15 @@ def is_rating(data: Mapping[str, Any]) -> bool:
 
 
 def rating_of(data: Mapping[str, Any]) -> Formed[Rating]:
-    """A rating from a prompt and its answer with a score of any scale, or in KTO's form with a label: 1 for true, 0 for false."""
+    """Read a rating from a prompt and its answer with a score of any scale, or from KTO's form with a label: 1 for
+    true, 0 for false.
+    """
     label = data.get("label")
     is_scored = label is None and data.get("score") is not None
     if not is_scored and not isinstance(label, bool):
         raise wrong("'label'", label, "true or false, as KTO has it, or a number as 'score'")
     notes = Notes()
-    found = _asked_and_answered(data, notes) or _openai(data, notes)
+    found = _read_question_answer(data, notes) or _read_openai(data, notes)
     if found is None:
         raise DataError(f"the fields are {', '.join(map(str, data))}; expected prompt, completion and label")
     messages, known = found

@@ -1,7 +1,7 @@
 """Judgements in our own form, one a line with its `kind`, and the pairs and marks that trainers make of them.
 
-A comparison is a pair, and so are each two answers of a ranking. Marks are for KTO and for reward models. Whoever learns from
-one of these leaves out the others, and counts them.
+A comparison is a pair, and so are each two answers of a ranking. Marks are for KTO and for reward models. A trainer of
+pairs leaves marks out, and counts them, and the other way round.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def is_own(data: Mapping[str, Any]) -> bool:
 
 
 def judgement_of(data: Mapping[str, Any]) -> Formed[Judgement]:
-    """One of our own judgements; DataError names what is wrong."""
+    """Read one of our own judgements; DataError names what is wrong."""
     one = judgement_from(data)
     answers = answers_of(one)
     if not one.prompt or any(not answer or answer[-1].role != "assistant" for answer in answers):
@@ -61,14 +61,14 @@ def judgement_of(data: Mapping[str, Any]) -> Formed[Judgement]:
 
 
 def answers_of(one: Judgement) -> tuple[tuple[Message, ...], ...]:
-    """The answers that are judged, without the one that a demonstration replaces."""
+    """Return the answers that are judged, without the one that a demonstration replaces."""
     if isinstance(one, Preference):
         return (one.chosen, one.rejected)
     return one.answers if isinstance(one, Ranking) else (one.answer,)
 
 
 def pairs_in(one: Preference | Ranking) -> list[Preference]:
-    """The comparisons in a judgement: itself, or each two answers of a ranking, the better one as `chosen`."""
+    """Return the comparisons in a judgement: itself, or each two answers of a ranking, the better one as `chosen`."""
     if isinstance(one, Preference):
         return [one]
     found = []
@@ -81,7 +81,7 @@ def pairs_in(one: Preference | Ranking) -> list[Preference]:
 
 
 def pairs_of_ratings(ratings: Sequence[Rating]) -> list[Preference]:
-    """Each two answers to one prompt, the one with the higher mark as `chosen` and the gap as its margin; equal ones tie.
+    """Pair every two rated answers to one prompt, the higher mark as `chosen`, the gap as margin; equal marks tie.
 
     An answer that was marked several times has the mean of its marks.
     """
@@ -99,7 +99,7 @@ def pairs_of_ratings(ratings: Sequence[Rating]) -> list[Preference]:
 
 
 def preferences_of(data: Mapping[str, Any]) -> Sequence[Formed[Preference]]:
-    """The pairs in a record: one of another's form, or all that one of our own judgements makes."""
+    """Read the pairs in a record of another's form, or of one of our own judgements."""
     if not is_own(data):
         return [preference_of(data)]
     formed = judgement_of(data)
@@ -109,7 +109,7 @@ def preferences_of(data: Mapping[str, Any]) -> Sequence[Formed[Preference]]:
 
 
 def ratings_of(data: Mapping[str, Any]) -> Sequence[Formed[Rating]]:
-    """The mark in a record, in KTO's form or as one of our own judgements; one in the middle is of no use."""
+    """Read the mark in a record, of KTO's form or of our own judgements; a mark in the middle is of no use."""
     if not is_own(data):
         return [rating_of(data)]
     formed = judgement_of(data)
@@ -124,9 +124,10 @@ def _left_out(one: Judgement) -> Formed[Any]:
 
 
 def digest_of(one: Judgement) -> str:
-    """Hex blake2b of what a judgement says: prompt, answers, verdict, voter and reason, as the store keeps them.
+    """Return the hex blake2b of a judgement's content: prompt, answers, verdict, voter and reason, as the store keeps
+    them.
 
-    When it was given and whose answers they are is no part of it, so a judgement is known again after export and import.
+    Time and sources of the answers are not part of it, so a judgement is recognised after export and import.
     """
     system = "\n\n".join(m.text for m in one.prompt if m.role == "system")
     spoken = [[m.role, m.text] for m in one.prompt if m.role != "system"]

@@ -1,7 +1,7 @@
-"""Files of judgements: read in the forms of others and in our own, and written for other trainers.
+"""Files of judgements: read in common forms and in our own, and exported for other trainers.
 
-Read are our own form, pairs and marks as TRL and many others have them (`forms`), and Label Studio's export. A record that is
-wrong refuses the file; one that is of no use is left out and counted.
+The forms read are our own, pairs and marks as TRL and many others have them (`forms`), and Label Studio's export. A
+record that is wrong refuses the file; one that is of no use is left out and counted.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from jielong.data import label_studio
+from jielong.data.chat_files import Occurrences, Tally, refuse_wrong
 from jielong.data.forms import Formed, preference_of, rating_of
 from jielong.data.judged import MIDDLE, NAMES, answers_of, is_own, judgement_of, pairs_in
 from jielong.data.label_studio import Judged
-from jielong.data.talks import Places, Tally, refuse_wrong
 from jielong.errors import DataError
-from jielong.outside import parsed, records
+from jielong.outside import parse_record, read_lines
 from jielong.records import (
     Demonstration,
     Judgement,
@@ -39,21 +39,21 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class JudgedFile:
-    """The judgements of a file, and what else was found there."""
+    """The judgements of a file, and the tally of everything else in it."""
 
     judgements: list[Judgement]
     tally: Tally
 
 
 def read_judgements(path: str | Path) -> JudgedFile:
-    """All judgements of a file; DataError lists the records that are wrong, or says that none can be used."""
+    """Read all judgements of a file; DataError lists the records that are wrong, or says that none can be used."""
     path, tally = Path(path), Tally()
     judgements: list[Judgement] = []
-    for line in records(path):
+    for line in read_lines(path):
         tally.num_records += 1
         tally.encoding = line.encoding
         try:
-            form, found = parsed(line, _judged_in, path)
+            form, found = parse_record(line, _judgements_in, path)
         except DataError as error:
             tally.refuse(str(error))
             continue
@@ -61,13 +61,13 @@ def read_judgements(path: str | Path) -> JudgedFile:
         tally.num_used += bool(found.judgements)
         judgements += found.judgements
         for why in found.left_out:
-            tally.useless.setdefault(why, Places(line.unit)).add(line.number)
+            tally.useless.setdefault(why, Occurrences(line.unit)).add(line.number)
     refuse_wrong(path, tally, judgements, "judgement")
     return JudgedFile(judgements, tally)
 
 
-def _judged_in(data: Mapping[str, Any]) -> tuple[str, Judged]:
-    """The form of a record, and its judgements."""
+def _judgements_in(data: Mapping[str, Any]) -> tuple[str, Judged]:
+    """Return the form of a record, and its judgements."""
     if is_own(data):
         return _of_one(judgement_of(data))
     if label_studio.is_task(data):
@@ -87,16 +87,16 @@ def _of_one(formed: Formed[Any]) -> tuple[str, Judged]:
 
 
 @dataclass(frozen=True)
-class Written:
-    """A file's text, how many records it holds, and how many judgements are left out for what reason."""
+class Export:
+    """An exported file: its text, how many records it holds, and how many judgements are left out for what reason."""
 
     text: str
     num_records: int
     left_out: Counter[str]
 
 
-def written(judgements: Sequence[Judgement], form: str) -> Written:
-    """Judgements as JSON lines in one of the `FORMS`."""
+def export_judgements(judgements: Sequence[Judgement], form: str) -> Export:
+    """Format judgements as JSON lines in one of the `FORMS`."""
     lines: list[str] = []
     left_out: Counter[str] = Counter()
     for one in judgements:
@@ -105,19 +105,19 @@ def written(judgements: Sequence[Judgement], form: str) -> Written:
             left_out[told] += 1
         else:
             lines += [canonical_json(record) + "\n" for record in told]
-    return Written("".join(lines), len(lines), left_out)
+    return Export("".join(lines), len(lines), left_out)
 
 
 _Told = Sequence[Mapping[str, Any]] | str
 """The records that a judgement becomes, or why it becomes none."""
 
 
-def _own(one: Judgement) -> _Told:
+def _to_own(one: Judgement) -> _Told:
     return [judgement_to(one)]
 
 
-def _trl(one: Judgement) -> _Told:
-    """Pairs with their prompt, as conversations."""
+def _to_trl(one: Judgement) -> _Told:
+    """Convert a judgement to TRL's pairs with their prompt, as conversations."""
     if not isinstance(one, Preference | Ranking):
         return NAMES[kind_of(one)]
     decided = [pair for pair in pairs_in(one) if pair.label != 0.5]
@@ -127,8 +127,8 @@ def _trl(one: Judgement) -> _Told:
     return [{"prompt": _said(one.prompt), "chosen": _said(c), "rejected": _said(r)} for c, r in sides]
 
 
-def _kto(one: Judgement) -> _Told:
-    """Answers with a label that is true or false."""
+def _to_kto(one: Judgement) -> _Told:
+    """Convert a judgement to KTO's answers with a label that is true or false."""
     if not isinstance(one, Rating):
         return NAMES[kind_of(one)]
     if one.score == MIDDLE:
@@ -136,8 +136,8 @@ def _kto(one: Judgement) -> _Told:
     return [{"prompt": _said(one.prompt), "completion": _said(one.answer), "label": one.score > MIDDLE}]
 
 
-def _sft(one: Judgement) -> _Told:
-    """Conversations that end with an answer that a person wrote."""
+def _to_sft(one: Judgement) -> _Told:
+    """Convert a demonstration to a conversation for fine-tuning."""
     if not isinstance(one, Demonstration):
         return f"a {kind_of(one)}, which holds no answer written to be learned"
     return [{"messages": _said((*one.prompt, *answers_of(one)[0]))}]
@@ -147,5 +147,5 @@ def _said(messages: Sequence[Message]) -> list[dict[str, str]]:
     return [{"role": m.role, "content": m.text} for m in messages]
 
 
-FORMS: Mapping[str, Callable[[Judgement], _Told]] = {"own": _own, "trl": _trl, "kto": _kto, "sft": _sft}
+FORMS: Mapping[str, Callable[[Judgement], _Told]] = {"own": _to_own, "trl": _to_trl, "kto": _to_kto, "sft": _to_sft}
 """How judgements can be written: our own form with everything, TRL's pairs, KTO's marks, and chats."""

@@ -1,8 +1,9 @@
-"""Judgements out of Label Studio's JSON export: a task holds a prompt and answers, its annotations what people said of them.
+"""Judgements from Label Studio's JSON export: a task holds a prompt and answers, its annotations people's judgements of
+them.
 
-Read are results of type pairwise, choices, rating, ranker and textarea. The export does not hold the labelling page, so the
-answer that a result is about is the field of the task's data with the name that the result gives, or the one that ends in
-the same number or letter (`txt-1` and `answer1`).
+Results of type pairwise, choices, rating, ranker and textarea are read. The export does not hold the labelling page, so
+the answer that a result is about is the field of the task's data with the name that the result gives, or the one that
+ends in the same number or letter (`txt-1` and `answer1`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from jielong.data.turns import Notes, messages_of, with_system
 from jielong.errors import DataError
-from jielong.outside import Fields, shown
+from jielong.outside import Fields, shorten_value
 from jielong.records import Demonstration, Judgement, Message, Preference, Ranking, Rating, Vote
 
 FORM = "Label Studio's tasks"
@@ -57,7 +58,7 @@ _BAD = {
 
 @dataclass
 class Judged:
-    """The judgements in a task, and why others in it are left out."""
+    """The judgements in a task, and reasons why others in it are left out."""
 
     judgements: list[Judgement] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -69,7 +70,9 @@ def is_task(data: Mapping[str, Any]) -> bool:
 
 
 def judged_in_task(data: Mapping[str, Any]) -> Judged:
-    """All that people said in a task; DataError names the field that is wrong. Predictions, which are models', are not read."""
+    """Read all judgements in a task; DataError names the field that is wrong. Predictions, which are models', are not
+    read.
+    """
     task = Fields(data, "a task")
     annotations = task.inners("annotations")
     if not annotations:
@@ -80,7 +83,7 @@ def judged_in_task(data: Mapping[str, Any]) -> Judged:
         if annotation.flag("was_cancelled", False):
             found.left_out.append("the annotation was skipped")
         else:
-            _read(annotation, answered, found)
+            _read_annotation(annotation, answered, found)
     return found
 
 
@@ -105,7 +108,7 @@ class _Task:
         self.answers = [name for name in texts if _ANSWER.match(name)] or texts
 
     def named(self, name: str) -> str | None:
-        """The field of the answer that a result calls so; None where none is meant for sure."""
+        """Return the field of the answer that a result names; None where no single one is meant."""
         if name in self.answers:
             return name
         tail = _TAIL.search(name)
@@ -115,14 +118,14 @@ class _Task:
         return like[0] if len(like) == 1 else None
 
     def one(self, name: str) -> str | None:
-        """The answer that a mark is of: the one that it names, or the only one there is."""
+        """Return the answer that a mark is for: the named one, or the only one there is."""
         return self.named(name) or (self.answers[0] if len(self.answers) == 1 else None)
 
     def said(self, name: str) -> tuple[Message, ...]:
         return (Message("assistant", self.data[name]),)
 
     def items(self, name: str) -> dict[str, str]:
-        """Answers of a list to be put in order, by their ids."""
+        """Return the answers of a list to be ranked, by their ids."""
         lists = [self.data.get(name), *self.data.values()]
         listed = next((v for v in lists if isinstance(v, list) and v and all(map(_is_item, v))), None)
         if listed is None:
@@ -138,7 +141,7 @@ def _is_item(value: Any) -> bool:
 
 
 def _turn(value: Any) -> Any:
-    """A paragraph of a dialogue as a turn."""
+    """Convert a paragraph of a dialogue to a turn."""
     if isinstance(value, dict) and "author" in value and "role" not in value:
         return {"role": value["author"], "content": value.get("text")}
     return value
@@ -147,7 +150,8 @@ def _turn(value: Any) -> Any:
 # Annotations -------------------------------------------------------------------------------------------------------
 
 
-def _read(annotation: Fields, task: _Task, found: Judged) -> None:
+def _read_annotation(annotation: Fields, task: _Task, found: Judged) -> None:
+    """Add the judgements of one annotation to `found`, with voter, time and reasons."""
     by, at = _voter(annotation), _time(annotation)
     results = annotation.inners("result")
     if not results:
@@ -169,6 +173,7 @@ def _read(annotation: Fields, task: _Task, found: Judged) -> None:
 
 
 def _voter(annotation: Fields) -> str:
+    """Return the annotator's email, name or number, "" where the export does not say."""
     said = annotation.take("completed_by", None)
     if isinstance(said, dict):
         names = [str(said[key]) for key in ("email", "username", "id") if said.get(key)]
@@ -181,6 +186,7 @@ def _voter(annotation: Fields) -> str:
 
 
 def _time(annotation: Fields) -> float:
+    """Return the annotation's time in seconds since the epoch, 0 where the export does not say."""
     said = annotation.text("created_at", None)
     if not said:
         return 0.0
@@ -191,8 +197,8 @@ def _time(annotation: Fields) -> float:
     return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
 
 
-def _names(result: Fields) -> list[str]:
-    """What a result is about: names joined by commas, or a list of them."""
+def _names_in(result: Fields) -> list[str]:
+    """Return the names of the fields that a result is about: joined by commas, or a list."""
     said = result.take("to_name", "")
     if isinstance(said, str):
         return [name.strip() for name in said.split(",")]
@@ -214,22 +220,23 @@ _Made = list[Judgement] | str
 """The judgements in a result, or why there are none."""
 
 
-def _pairwise(result: Fields, task: _Task) -> _Made:
-    names = _names(result)
+def _read_pairwise(result: Fields, task: _Task) -> _Made:
+    """Read a comparison of two answers, or return why it is left out."""
+    names = _names_in(result)
     sides = [side for name in names if (side := task.named(name))]
     if len(sides) != 2 or sides[0] == sides[1]:
         raise DataError(
-            f"the result {result.text('from_name', '')!r} compares {shown(names)}, and the task's data has the answers "
+            f"the result {result.text('from_name', '')!r} compares {shorten_value(names)}, and the task's data has the answers "
             f"{', '.join(task.answers) or 'none'}; expected the names of two of them"
         )
     selected = result.inner("value").take("selected", None)
     if selected not in ("left", "right"):
         return "no side of a pair was chosen"
-    return _pair(task, sides, 0 if selected == "left" else 1)
+    return _make_preference(task, sides, 0 if selected == "left" else 1)
 
 
-def _pair(task: _Task, sides: Sequence[str], outcome: int | str) -> _Made:
-    """The preference for the first or the second of two answers, for neither ("tie"), or two marks ("bad")."""
+def _make_preference(task: _Task, sides: Sequence[str], outcome: int | str) -> _Made:
+    """Make the preference for one of two answers or for neither ("tie"), or two bad marks ("bad")."""
     left, right = (task.said(side) for side in sides)
     if not all(m.text.strip() for m in (*left, *right)):
         return "an answer is empty"
@@ -243,28 +250,29 @@ def _pair(task: _Task, sides: Sequence[str], outcome: int | str) -> _Made:
     return [Preference(task.prompt, better, worse, vote=Vote(shown_first=1 - int(outcome)))]
 
 
-def _choices(result: Fields, task: _Task) -> _Made:
+def _read_choices(result: Fields, task: _Task) -> _Made:
+    """Read a single choice: a side of a pair, or a good or bad mark; or return why it is left out."""
     chosen = result.inner("value").texts("choices")
-    names = _names(result)
+    names = _names_in(result)
     if len(chosen) != 1:
         return "several choices at once"
     if (len(task.answers) == 2 and task.named(names[0]) is None) or len(names) == 2:
-        outcome = _outcome(chosen[0], task.answers)
+        outcome = _preferred_side(chosen[0], task.answers)
         if outcome is not None:
-            return _pair(task, task.answers, outcome)
+            return _make_preference(task, task.answers, outcome)
     words = _words(chosen[0])
     mark = 1.0 if words & _GOOD and not words & (_BAD | {"not"}) else 0.0 if words & _BAD else None
     if mark is None:
         return f"a choice that says nothing of answers, such as {chosen[0]!r:.40}"
-    return _mark(names[0], task, mark)
+    return _make_rating(names[0], task, mark)
 
 
 def _words(choice: str) -> set[str]:
     return {word for word in re.findall(r"\w+|👍|👎", choice.casefold()) if word not in _EMPTY_WORDS}
 
 
-def _outcome(choice: str, sides: Sequence[str]) -> int | str | None:
-    """Which of two answers a choice prefers, or "tie", or "bad"; None where it says neither."""
+def _preferred_side(choice: str, sides: Sequence[str]) -> int | str | None:
+    """Return which of two answers a choice prefers, or "tie", or "bad"; None where it says neither."""
     if choice in sides:
         return sides.index(choice)
     words = _words(choice)
@@ -276,14 +284,16 @@ def _outcome(choice: str, sides: Sequence[str]) -> int | str | None:
     return None if is_left == is_right else int(is_right)
 
 
-def _rating(result: Fields, task: _Task) -> _Made:
+def _read_rating(result: Fields, task: _Task) -> _Made:
+    """Read stars as a mark from 0 to 1, or return why they are left out."""
     stars = result.inner("value").number("rating", low=0, high=MOST_STARS)
     if stars < 1:
         return "a rating of no star, which is one that was taken back"
-    return _mark(_names(result)[0], task, (stars - 1) / (MOST_STARS - 1))
+    return _make_rating(_names_in(result)[0], task, (stars - 1) / (MOST_STARS - 1))
 
 
-def _mark(name: str, task: _Task, score: float) -> _Made:
+def _make_rating(name: str, task: _Task, score: float) -> _Made:
+    """Make a rating of the named answer, or return why it is left out."""
     side = task.one(name)
     if side is None:
         return "a mark that does not say which answer it is for"
@@ -291,7 +301,8 @@ def _mark(name: str, task: _Task, score: float) -> _Made:
     return [Rating(task.prompt, answer, score)] if answer[0].text.strip() else "an answer is empty"
 
 
-def _ranker(result: Fields, task: _Task) -> _Made:
+def _read_ranker(result: Fields, task: _Task) -> _Made:
+    """Read an order of answers as a ranking, or return why it is left out."""
     ordered = result.inner("value").take("ranker")
     if isinstance(ordered, dict):
         filled = [ids for ids in ordered.values() if ids]
@@ -300,7 +311,7 @@ def _ranker(result: Fields, task: _Task) -> _Made:
         ordered = filled[0]
     if not isinstance(ordered, list):
         result.wrong("value", "ids in their order, as ranker")
-    items = task.items(_names(result)[0])
+    items = task.items(_names_in(result)[0])
     unknown = next((str(one) for one in ordered if str(one) not in items), None)
     if unknown is not None:
         raise DataError(f"a ranking names {unknown!r:.80}, and the task has {', '.join(items) or 'no answers'}")
@@ -310,13 +321,14 @@ def _ranker(result: Fields, task: _Task) -> _Made:
     return [Ranking(task.prompt, answers, tuple(range(len(answers))))]
 
 
-def _textarea(result: Fields, task: _Task) -> _Made:
+def _read_textarea(result: Fields, task: _Task) -> _Made:
+    """Read a written answer as a demonstration, or return why it is left out."""
     texts = [text for text in _texts_of(result.inner("value")) if text.strip()]
     if _COMMENT.search(result.text("from_name", "")):
         return "a comment, which is kept with the marks beside it"
     if not texts:
         return "an answer is empty"
-    side = task.one(_names(result)[0])
+    side = task.one(_names_in(result)[0])
     replaced = task.said(side) if side else ()
     written = (Message("assistant", "\n".join(texts)),)
     return (
@@ -325,9 +337,9 @@ def _textarea(result: Fields, task: _Task) -> _Made:
 
 
 _READERS = {
-    "pairwise": _pairwise,
-    "choices": _choices,
-    "rating": _rating,
-    "ranker": _ranker,
-    "textarea": _textarea,
+    "pairwise": _read_pairwise,
+    "choices": _read_choices,
+    "rating": _read_rating,
+    "ranker": _read_ranker,
+    "textarea": _read_textarea,
 }

@@ -1,7 +1,7 @@
-"""Markdown without its marks, in time that grows with the text and no faster.
+r"""Markdown without its markup, in time linear in the text.
 
-A pattern such as \\[[^\\]]*\\] looks for its end from each beginning anew, so a page of brackets that are never closed would
-cost the square of its length. Where an end may be far away, it is looked for once here and remembered (`_Ahead`).
+A pattern such as \[[^\]]*\] looks for its end from each beginning anew, so a page of brackets that are never closed
+would cost the square of its length. Where an end may be far away, it is looked for once here and remembered (`_Ahead`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from jielong.data.plain import plain_text
+from jielong.data.tidying import plain_text
 
 _FRONT_MATTER = re.compile(r"\A---\n(?=[\w\"'-]+\s*:).*?\n---\n", re.S)
 _CODE = re.compile(r"^ {0,3}(```|~~~)[^\n]*\n(.*?)(?:^ {0,3}\1[^\n]*$|\Z)|(?<!`)`([^`\n]+)`(?!`)", re.M | re.S)
@@ -37,7 +37,7 @@ _TAG = re.compile(rf"</?(?:{'|'.join(_TAGS)})(?:\s+[\w:-]+\s*=[^>\n]{{0,200}})?\
 
 
 def markdown_text(text: str) -> str:
-    """Markdown without its marks: headings, emphasis, links and fences leave their words, images go, code stays as it is."""
+    """Strip the markup: headings, emphasis, links and fences leave their words, images go, code stays as it is."""
     text = _FRONT_MATTER.sub("", text.replace("\r\n", "\n").replace("\ue000", ""))
     code: list[str] = []
 
@@ -46,19 +46,19 @@ def markdown_text(text: str) -> str:
         return f"\ue000{len(code) - 1}\ue001"
 
     text = _CODE.sub(keep, text)
-    for found in (_comments, _images, _links, _references, _definitions):
-        text = _replaced(text, found(text))
+    for found in (_find_comments, _find_images, _find_links, _find_references, _find_definitions):
+        text = _replace_spans(text, found(text))
     text = HEADING.sub(lambda found: heading_words(found[1]), text)
     for pattern, replacement in _LINES:
         text = pattern.sub(replacement, text)
-    text = _replaced(text, _strong(text))
+    text = _replace_spans(text, _find_strong(text))
     text = _EMPHASIS.sub(r"\1", text)
-    text = _TAG.sub("", _replaced(text, _addresses(text)))
+    text = _TAG.sub("", _replace_spans(text, _find_addresses(text)))
     return plain_text(_KEPT.sub(lambda found: code[int(found[1])], text))
 
 
 def heading_words(line: str) -> str:
-    """The words of a heading that stands behind its "#": without those that may follow it, and the blanks around."""
+    """Return the words of a heading after its "#", without closing marks and surrounding blanks."""
     line = line.rstrip(" \t")
     without = line.rstrip("#")
     return without.rstrip(" \t") if without.endswith((" ", "\t")) else line
@@ -68,7 +68,8 @@ _Found = Iterator[tuple[int, int, str]]
 """Stretches of a text, from left to right: where each begins, where it ends, and what stands in its place."""
 
 
-def _replaced(text: str, found: _Found) -> str:
+def _replace_spans(text: str, found: _Found) -> str:
+    """Replace the found spans (start, end, replacement) in a text."""
     pieces, done = [], 0
     for start, end, instead in found:
         pieces += [text[done:start], instead]
@@ -77,13 +78,13 @@ def _replaced(text: str, found: _Found) -> str:
 
 
 class _Ahead:
-    """The next place where something stands; it is asked with rising places, and looks through the text once."""
+    """The next occurrence of something, for rising start places; the text is searched once."""
 
     def __init__(self, find: Callable[[int], int]) -> None:
         self._find, self._at = find, -2
 
     def __call__(self, start: int) -> int:
-        """The first place from `start` on; -1 where there is none."""
+        """Return the first place from `start` on; -1 where there is none."""
         if self._at != -1 and self._at < start:
             self._at = self._find(start)
         return self._at
@@ -93,15 +94,18 @@ def _search(pattern: re.Pattern[str], text: str) -> _Ahead:
     return _Ahead(lambda start: found.start() if (found := pattern.search(text, start)) else -1)
 
 
-def _comments(text: str) -> _Found:
+def _find_comments(text: str) -> _Found:
+    """Yield the spans of HTML comments, to be removed."""
     end = 0
     while (start := text.find("<!--", end)) >= 0 and (close := text.find("-->", start + 4)) >= 0:
         end = close + 3
         yield start, end, ""
 
 
-def _bracketed(text: str, opening: str, between: str, closing: str, least: int) -> Iterator[tuple[int, int, int]]:
-    """Where `opening`, at least so many letters, `between` and, further on, `closing` stand: begin, begin of `between`, end."""
+def _find_bracketed(text: str, opening: str, between: str, closing: str, least: int) -> Iterator[tuple[int, int, int]]:
+    """Yield spans of `opening`, at least `least` letters, `between` and, later, `closing`: start, start of `between`,
+    end.
+    """
     next_bracket, at = _Ahead(lambda start: text.find("]", start)), 0
     while (start := text.find(opening, at)) >= 0:
         inner = start + len(opening)
@@ -117,23 +121,23 @@ def _bracketed(text: str, opening: str, between: str, closing: str, least: int) 
             yield start, bracket, at
 
 
-def _images(text: str) -> _Found:
-    for start, _, end in _bracketed(text, "![", "](", ")", 0):
+def _find_images(text: str) -> _Found:
+    for start, _, end in _find_bracketed(text, "![", "](", ")", 0):
         yield start, end, ""
 
 
-def _links(text: str) -> _Found:
-    for start, bracket, end in _bracketed(text, "[", "](", ")", 0):
+def _find_links(text: str) -> _Found:
+    for start, bracket, end in _find_bracketed(text, "[", "](", ")", 0):
         yield start, end, text[start + 1 : bracket]
 
 
-def _references(text: str) -> _Found:
-    for start, bracket, end in _bracketed(text, "[", "][", "]", 1):
+def _find_references(text: str) -> _Found:
+    for start, bracket, end in _find_bracketed(text, "[", "][", "]", 1):
         yield start, end, text[start + 1 : bracket]
 
 
-def _definitions(text: str) -> _Found:
-    """Lines that say where a reference leads: [name]: https://..."""
+def _find_definitions(text: str) -> _Found:
+    """Yield the lines that define a reference: [name]: https://..."""
     next_bracket, at, none_after = _Ahead(lambda start: text.find("]", start)), 0, -1
     while found := _DEFINITION.search(text, at):
         bracket = next_bracket(found.end())
@@ -150,7 +154,8 @@ def _definitions(text: str) -> _Found:
             none_after = bracket
 
 
-def _strong(text: str) -> _Found:
+def _find_strong(text: str) -> _Found:
+    """Yield the spans of bold and italic text, each with its inner text."""
     ends = {mark: _search(pattern, text) for mark, pattern in _STRONG_ENDS.items()}
     line_end, at = _Ahead(lambda start: text.find("\n", start)), 0
     while found := _STRONG.search(text, at):
@@ -161,7 +166,8 @@ def _strong(text: str) -> _Found:
             yield start, at, text[inner:end]
 
 
-def _addresses(text: str) -> _Found:
+def _find_addresses(text: str) -> _Found:
+    """Yield the spans of addresses in angle brackets, each with the address."""
     next_end, at = _search(_ADDRESS_END, text), 0
     while found := _ADDRESS.search(text, at):
         at, end = found.end(), next_end(found.end())

@@ -1,7 +1,7 @@
-"""Documents that are no plain text: Word, Excel, EPUB, and tables and records as text. Each becomes HTML or lines.
+"""Readers for Word, Excel and EPUB, and for tables and records as text. Each file becomes HTML or lines.
 
-What a file is, its bytes say and not its name: a ZIP that is none of these is refused. Packages that read them are optional,
-and how much is unpacked is bounded, as a small archive may hold a large one.
+The kind of a file is detected from its bytes, not its name: a ZIP that is none of these is refused. The packages that
+read them are optional, and the unpacked size is bounded, as a small archive may hold a large one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _CONTAINERS = {"word/document.xml": "docx", "xl/workbook.xml": "xlsx", "META-INF
 
 
 def container_of(body: bytes) -> str:
-    """ "docx", "xlsx" or "epub" for a ZIP that is one, "" for what is no ZIP; DataError for any other archive."""
+    """Return "docx", "xlsx" or "epub" for a ZIP of that kind, "" for a file that is no ZIP; DataError for any other
+    archive.
+    """
     if body.startswith(_OLD_OFFICE):
         raise DataError("it is a document of old Office, or encrypted; save it as DOCX or XLSX, without a password")
     if not body.startswith((b"PK\x03\x04", b"PK\x05\x06")):
@@ -50,7 +52,7 @@ def container_of(body: bytes) -> str:
 
 
 def docx_html(body: bytes) -> str:
-    """A Word document as HTML, its headings, lists and tables as such."""
+    """Convert a Word document to HTML with its headings, lists and tables."""
     try:
         import mammoth
     except ImportError:
@@ -67,7 +69,7 @@ def docx_html(body: bytes) -> str:
 
 
 def _paragraphs(body: bytes) -> str:
-    """The paragraphs of a Word document that is no sound XML, such as programs write that know half of the format."""
+    """Read the paragraphs of a Word document that is not valid XML, as some programs write it."""
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             source = archive.read("word/document.xml").decode("utf-8")
@@ -84,7 +86,7 @@ _RUN = re.compile(r"<w:t(?: [^>]*)?>([^<]*)</w:t>")
 
 
 def xlsx_text(body: bytes) -> str:
-    """The sheets of a workbook: its name, then a line a row, cells between bars; values and not formulas."""
+    """Convert a workbook to text: each sheet's name, then a line a row, cells between bars; values and not formulas."""
     try:
         import openpyxl
     except ImportError:
@@ -92,7 +94,7 @@ def xlsx_text(body: bytes) -> str:
     try:
         book = openpyxl.load_workbook(io.BytesIO(body), read_only=True, data_only=True)
         try:
-            sheets = [_sheet(sheet) for sheet in book.worksheets]
+            sheets = [_sheet_text(sheet) for sheet in book.worksheets]
         finally:
             book.close()
     except Exception as error:  # as above
@@ -100,7 +102,8 @@ def xlsx_text(body: bytes) -> str:
     return "\n\n".join(filter(None, sheets))
 
 
-def _sheet(sheet: Any) -> str:
+def _sheet_text(sheet: Any) -> str:
+    """Convert one sheet to text, up to a maximum of rows."""
     sheet.reset_dimensions()  # what a file says of its size need not be so
     lines = []
     for number, row in enumerate(sheet.iter_rows(values_only=True)):
@@ -124,7 +127,7 @@ def _attribute(tag: bytes, name: str) -> str:
 
 
 def epub_html(body: bytes) -> str:
-    """The chapters of an EPUB in their order, one HTML after the other."""
+    """Join the chapters of an EPUB in their order, one HTML after the other."""
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             root = _ROOT_FILE.search(archive.read("META-INF/container.xml"))
@@ -143,10 +146,11 @@ def epub_html(body: bytes) -> str:
         raise DataError(f"the EPUB is damaged: {error}") from None
     if not chapters:
         raise DataError("the EPUB names no chapters")
-    return "<html><body>" + "\n".join(map(_body, chapters)) + "</body></html>"
+    return "<html><body>" + "\n".join(map(_body_of, chapters)) + "</body></html>"
 
 
-def _body(chapter: str) -> str:
+def _body_of(chapter: str) -> str:
+    """Return the inside of a chapter's body element."""
     opening = _BODY.search(chapter)
     start = chapter.find(">", opening.end()) + 1 if opening else 0
     closing = _BODY_END.search(chapter, start)
@@ -157,12 +161,12 @@ _BODY, _BODY_END = re.compile(r"<body\b", re.I), re.compile(r"</body>", re.I)
 
 
 def csv_text(text: str) -> str:
-    """A line for each row of a table, every cell with the name of its column, so that a row can be understood alone."""
+    """Format each row of a table as a line of "column: cell", so that a row can be understood alone."""
     return "\n".join(line for _, line in csv_lines(text))
 
 
 def csv_lines(text: str) -> list[tuple[int, str]]:
-    """The same, each line with the number of its row, of which the first names the columns."""
+    """Return the lines of `csv_text`, each with the number of its row; the first row names the columns."""
     try:
         delimiter = csv.Sniffer().sniff(text[:20_000], delimiters=",;\t|").delimiter
     except csv.Error:
@@ -179,10 +183,11 @@ def csv_lines(text: str) -> list[tuple[int, str]]:
     if len(rows) < 2:
         return [(number, " | ".join(row)) for number, row in rows]
     (_, head), *rest = rows
-    return [(number, "; ".join(_cells(head, row))) for number, row in rest]
+    return [(number, "; ".join(_labelled_cells(head, row))) for number, row in rest]
 
 
-def _cells(head: list[str], row: list[str]) -> Iterator[str]:
+def _labelled_cells(head: list[str], row: list[str]) -> Iterator[str]:
+    """Yield the filled cells of a row as "column: cell"."""
     for number, cell in enumerate(row):
         name = head[number] if number < len(head) else ""
         if cell:
@@ -190,7 +195,7 @@ def _cells(head: list[str], row: list[str]) -> Iterator[str]:
 
 
 def json_texts(text: str) -> list[str]:
-    """The texts of JSON: of each record its field "text" (or "content"), under its title, else all its fields."""
+    """Return a text for each record of JSON: its field "text" (or "content") under its title, else all its fields."""
     stripped = text.strip()
     try:
         whole = parse_json(stripped)
@@ -207,6 +212,7 @@ def json_texts(text: str) -> list[str]:
 
 
 def _record_text(record: Any) -> str:
+    """Return a record's text under its title and author, or all its fields."""
     if not isinstance(record, dict):
         return "" if record is None else str(record)
     for key in ("text", "content", "body"):
@@ -217,7 +223,7 @@ def _record_text(record: Any) -> str:
 
 
 def _fields(value: Any, path: str = "") -> Iterator[str]:
-    """Every value with the names that lead to it, a line each."""
+    """Yield every value with the path that leads to it, a line each."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _fields(inner, f"{path}.{key}" if path else str(key))

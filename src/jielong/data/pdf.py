@@ -1,9 +1,9 @@
-"""The text of a PDF, page by page: lines and columns are put together from where each character stands.
+"""The text of a PDF, page by page: lines and columns are reconstructed from the position of each character.
 
-A PDF holds characters with their places and no more. pypdfium2 gives them in the order in which they were drawn, with the
-blanks between words; what is a line it gets wrong where cells stand far apart or where text is turned. So a line is made here
-of the characters that follow each other on one baseline, and lines that were drawn straight across two columns of running
-text are read one column after the other.
+A PDF holds characters with their positions and no more. pypdfium2 gives them in the order in which they were drawn,
+with the blanks between words; its lines are wrong where cells stand far apart or where text is turned. So a line is
+made here of the characters that follow each other on one baseline, and lines that were drawn straight across two
+columns of running text are read one column after the other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from jielong.data.plain import tidy
+from jielong.data.tidying import tidy
 from jielong.errors import ConfigError, DataError
 
 _LATEST_MARK = 1024
@@ -36,7 +36,7 @@ _HYPHEN = "\xad"
 
 
 def pdf_pages(body: bytes) -> list[str]:
-    """The text of each page of a PDF, "" where a page has none (a scan).
+    """Return the text of each page of a PDF, "" where a page has none (a scan).
 
     DataError says of a damaged or encrypted one what is wrong; ConfigError where pypdfium2 is not installed.
     """
@@ -79,16 +79,17 @@ class _Cell:
 
 
 def _page(document: Any, number: int) -> str:
+    """Read the text of one page; DataError where it is damaged."""
     try:
         page = document[number]
         page.set_rotation(0)  # a page that is only shown turned is read as it was written
-        return "\n".join(_lines(_rows(_cells(page.get_textpage(), page.get_bbox()))))
+        return "\n".join(_text_lines(_rows(_cells(page.get_textpage(), page.get_bbox()))))
     except Exception as error:  # one bad page of a book: pypdfium2 has its own errors, and some of ctypes
         raise DataError(f"page {number + 1} of the PDF is damaged: {error}") from error
 
 
 def _cells(text: Any, page_box: tuple[float, float, float, float]) -> Iterator[_Cell]:
-    """The cells of a page in the order in which they were drawn; what lies off the page nobody reads."""
+    """Yield the cells of a page in the order in which they were drawn, without text outside the page."""
     from pypdfium2 import raw
 
     box, (left, bottom, right, top) = raw.FS_RECTF(), page_box
@@ -102,7 +103,7 @@ def _cells(text: Any, page_box: tuple[float, float, float, float]) -> Iterator[_
         if not (box.right > left and box.left < right and box.top > bottom and box.bottom < top):
             continue
         turn = -round(math.degrees(raw.FPDFText_GetCharAngle(text, i))) % 360
-        start, end, across, height = _along(turn, box.left, box.right, box.bottom, box.top)
+        start, end, across, height = _to_upright(turn, box.left, box.right, box.bottom, box.top)
         letter = _HYPHEN if letter in _HYPHENS else letter
         if cell and cell.is_beside(turn, across, height):
             gap = (start - cell.end) / max(cell.height, 0.1)
@@ -122,8 +123,8 @@ def _is_from_the_right(letter: str) -> bool:
     return unicodedata.bidirectional(letter) in ("R", "AL")
 
 
-def _along(turn: int, left: float, right: float, bottom: float, top: float) -> tuple[float, float, float, float]:
-    """Start, end, foot and height of a letter's box, seen so that its text runs from left to right."""
+def _to_upright(turn: int, left: float, right: float, bottom: float, top: float) -> tuple[float, float, float, float]:
+    """Rotate a letter's box to upright text: start, end, foot and height."""
     if turn == 0:
         return left, right, bottom, top - bottom
     if turn == 90:
@@ -140,7 +141,7 @@ def _along(turn: int, left: float, right: float, bottom: float, top: float) -> t
 
 
 def _rows(cells: Iterable[_Cell]) -> list[list[_Cell]]:
-    """Cells that were drawn one after the other on one line, from left to right."""
+    """Group cells that were drawn one after the other on one line, from left to right."""
     rows: list[list[_Cell]] = []
     for cell in cells:
         last = rows[-1][-1] if rows else None
@@ -152,12 +153,13 @@ def _rows(cells: Iterable[_Cell]) -> list[list[_Cell]]:
 
 
 def _from_above(turn: int, rows: list[list[_Cell]]) -> list[list[_Cell]]:
-    """Rows of turned text, which pdfium may give from the last to the first."""
+    """Order rows of turned text from the first to the last, which pdfium may give reversed."""
     feet = [row[0].across for row in rows]
     return rows[::-1] if turn and feet == sorted(feet) else rows
 
 
-def _lines(rows: Sequence[list[_Cell]]) -> Iterator[str]:
+def _text_lines(rows: Sequence[list[_Cell]]) -> Iterator[str]:
+    """Yield the lines of text of a page; columns of running text come one after the other."""
     at = 0
     while at < len(rows):
         columns, num_rows = _columns(rows[at:])
@@ -171,7 +173,9 @@ def _lines(rows: Sequence[list[_Cell]]) -> Iterator[str]:
 
 
 def _columns(rows: Sequence[list[_Cell]]) -> tuple[list[list[_Cell]], int]:
-    """The columns of running text that the first rows make, and how many rows these are; none where it is no such text."""
+    """Return the columns of running text that the first rows form, and the number of these rows; none where it is no
+    such text.
+    """
     starts = [cell.start for cell in rows[0]]
     columns: list[list[_Cell]] = [[] for _ in starts]
     num_rows = num_full = 0
@@ -193,6 +197,7 @@ def _columns(rows: Sequence[list[_Cell]]) -> tuple[list[list[_Cell]], int]:
 
 
 def _is_running_text(column: Sequence[_Cell]) -> bool:
+    """Whether a column holds running text, by its words and letters per line."""
     words = sum(len(cell.text.split()) for cell in column) / len(column)
     letters = sum(len(cell.text) for cell in column) / len(column)
     num_han = sum("\u4e00" <= letter <= "\u9fff" for cell in column for letter in cell.text)
@@ -207,14 +212,15 @@ _ALWAYS_HYPHENATED = {"well", "self", "ex", "all", "so"}
 
 
 def _join_hyphens(pages: Sequence[str]) -> list[str]:
-    """Words that were broken at the end of a line are joined.
+    """Join words that were broken at the end of a line.
 
-    Whether the hyphen is the word's own, as that of "well-known", the document says where it has the word in one line, or
-    the word where it has another hyphen.
+    The hyphen is kept where the word owns it, as in "well-known": the document has the hyphenated word within a line,
+    or the word has another hyphen.
     """
     known = set(re.findall(r"\w[\w-]*\w", " ".join(pages).lower()))
 
     def join(broken: re.Match[str]) -> str:
+        """Join one broken word, keeping a hyphen that is its own."""
         before, head, tail = broken[1] or "", broken[2] or "", broken[3]
         joined, hyphenated = (head + tail).lower(), f"{head}-{tail}".lower()
         keeps = bool(head and tail) and joined not in known

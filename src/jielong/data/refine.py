@@ -1,8 +1,8 @@
-"""Pages in, clean documents out, and a count of everything that was left behind.
+"""The refinery: pages in, clean documents out, and a count of everything that was dropped.
 
-`refine` is one deterministic pass: decode and extract, cut very long texts at paragraph borders, ask the filters, drop
-copies. What comes out depends on the pages and their order alone. Nothing is lost in silence: each text that went in is
-either a document or a number beside a reason in the `RefineReport`.
+`refine` is one deterministic pass: decode and extract, cut very long texts at paragraph borders, apply the filters,
+drop copies. The result depends on the pages and their order alone. Nothing is lost in silence: each text that went in
+is either a document or a number beside a reason in the `RefineReport`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jielong.data.bounded import texts
+from jielong.data.bounded import extract_all
 from jielong.data.dedup import DedupConfig, Deduplicator
 from jielong.data.filters import FilterConfig, Verdict, verdict_on
 from jielong.data.sources import PageLike, document_id
@@ -24,7 +24,7 @@ from jielong.records import Document
 
 @dataclass(frozen=True)
 class RefineConfig:
-    """What to keep. `max_repeated_line_pages` is an option: a line that stands on more pages than that is site boilerplate."""
+    """Rules for the pages to keep. A line on more than `max_repeated_line_pages` pages is boilerplate of the site."""
 
     filters: FilterConfig = FilterConfig()
     dedup: DedupConfig = DedupConfig()
@@ -62,7 +62,7 @@ class RefineReport:
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and dicts, for JSON."""
+        """Return plain numbers and dicts, for JSON."""
         return {k: dict(v.most_common()) if isinstance(v, Counter) else v for k, v in vars(self).items()}
 
     def __str__(self) -> str:
@@ -89,8 +89,8 @@ class RefineReport:
 _EXAMPLES_PER_REASON = 5
 
 
-def cut(text: str, max_chars: int) -> list[str]:
-    """A text in pieces of at most `max_chars`, cut at blank lines where there are any, else at lines, else anywhere."""
+def cut_text(text: str, max_chars: int) -> list[str]:
+    """Cut a text into pieces of at most `max_chars`, at blank lines where there are any, else at lines, else anywhere."""
     if len(text) <= max_chars:
         return [text]
     pieces, start, end, last = [], 0, len(text), len(text.rstrip())
@@ -112,7 +112,7 @@ def _line_mark(line: str) -> bytes:
 
 
 def _without_frequent_lines(texts: list[str], max_pages: int, report: RefineReport) -> list[str]:
-    """The texts without the lines that stand in more than `max_pages` of them."""
+    """Remove the lines that occur in more than `max_pages` of the texts."""
     pages_with: Counter[bytes] = Counter()
     for text in texts:
         pages_with.update({_line_mark(line) for line in text.split("\n") if line})
@@ -125,11 +125,11 @@ def _without_frequent_lines(texts: list[str], max_pages: int, report: RefineRepo
     return out
 
 
-def _texts(
+def _texts_of_pages(
     pages: Iterable[PageLike], report: RefineReport, progress: Callable[[int], None] | None
 ) -> Iterator[tuple[str, str, str]]:
-    """(address, text, reason to drop it unseen) of each page; counts pages, bytes and encodings as they pass."""
-    for page, found in texts(pages):
+    """Yield (address, text, reason to drop it unseen) of each page; counts pages, bytes and encodings as they pass."""
+    for page, found in extract_all(pages):
         report.num_pages += 1
         report.num_raw_bytes += len(page.body)
         if isinstance(found, LimitError):
@@ -147,15 +147,15 @@ def _texts(
 def refine(
     pages: Iterable[PageLike], config: RefineConfig = RefineConfig(), progress: Callable[[int], None] | None = None
 ) -> tuple[list[Document], RefineReport]:
-    """Clean documents in the order of the pages, and the report.
+    """Return clean documents in the order of the pages, and the report.
 
-    A document's `source` is the address of its page, its `id` the hash of that address and of its place in the page, its
-    `meta` {"lang": ...}. `progress` is called with the number of pages done so far. A page marked as unreadable is counted
-    under "unreadable", and so is a PDF that turns out to be; one beyond a limit (`bounded`) is counted under that limit. With
-    the option for repeated lines on, all texts are held in memory before the first is judged.
+    A document's `source` is the address of its page, its `id` the hash of that address and of its place in the page,
+    its `meta` {"lang": ...}. `progress` is called with the number of pages done so far. A page marked as unreadable is
+    counted under "unreadable", and so is a PDF that turns out to be; one beyond a limit (`bounded`) is counted under
+    that limit. With the option for repeated lines on, all texts are held in memory before the first is judged.
     """
     report = RefineReport()
-    entries: Iterable[tuple[str, str, str]] = _texts(pages, report, progress)
+    entries: Iterable[tuple[str, str, str]] = _texts_of_pages(pages, report, progress)
     if config.max_repeated_line_pages:
         held = list(entries)
         texts = _without_frequent_lines([text for _, text, _ in held], config.max_repeated_line_pages, report)
@@ -167,6 +167,7 @@ def refine(
     documents: list[Document] = []
 
     def drop(reason: str, lang: str, uri: str) -> None:
+        """Count a dropped text under its reason and language, and keep a few addresses as examples."""
         report.dropped[reason] += 1
         report.dropped_by_language[lang or "unknown"] += 1
         shown = report.examples.setdefault(reason, [])
@@ -174,7 +175,7 @@ def refine(
             shown.append(uri)
 
     for uri, whole, unseen in entries:
-        for ordinal, text in enumerate(cut(whole, config.max_document_chars)):
+        for ordinal, text in enumerate(cut_text(whole, config.max_document_chars)):
             report.num_texts += 1
             verdict = Verdict(unseen, "") if unseen else verdict_on(text, config.filters)
             reason = verdict.reason or copies.add(len(documents), text)[0]

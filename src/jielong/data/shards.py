@@ -29,13 +29,13 @@ _MANIFEST_KEYS = ("version", "tokenizer", "vocab_size", "num_tokens", "num_docum
 
 
 class Tokens(Protocol):
-    """Documents in one long row of tokens: document i lies from `offsets[i]` to `offsets[i + 1]`."""
+    """The protocol of documents in one long row of tokens: document i lies from `offsets[i]` to `offsets[i + 1]`."""
 
     @property
     def offsets(self) -> NDArray[np.int64]: ...
 
     def gather(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The tokens at these places of the row, in the shape of `index`."""
+        """Return the tokens at these places of the row, in the shape of `index`."""
         ...
 
 
@@ -49,7 +49,7 @@ class TokenArray:
 
     @classmethod
     def of(cls, documents: Iterable[Sequence[int]]) -> TokenArray:
-        """From one list of ids per document."""
+        """Make one from a list of ids per document."""
         arrays = [np.asarray(ids, np.int64) for ids in documents]
         offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
         return cls(np.concatenate([np.empty(0, np.int64), *arrays]), offsets)
@@ -58,7 +58,7 @@ class TokenArray:
         return self.tokens[index].astype(np.int64)
 
     def document(self, i: int) -> NDArray[np.int64]:
-        """(L,) ids of document i."""
+        """Return the (L,) ids of document i."""
         return self.gather(np.arange(self.offsets[i], self.offsets[i + 1]))
 
     @property
@@ -71,7 +71,7 @@ class TokenArray:
 
 
 def encode_documents(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[tuple[str, NDArray[np.uint32]]]:
-    """(document id, ids ended by <|endoftext|>) of each document, in order."""
+    """Yield (document id, ids ended by <|endoftext|>) of each document, in order."""
     names: deque[str] = deque()
 
     def texts() -> Iterator[str]:
@@ -107,11 +107,13 @@ def write_shards(
     num_bytes = 0
 
     def fill(folder: Path) -> None:
+        """Write all shards and the manifest into a folder."""
         nonlocal num_bytes
         pending: list[NDArray[Any]] = []
         names: list[str] = []
 
         def close() -> None:
+            """Write the pending documents as one shard."""
             name = f"shard-{len(shards):05d}"
             tokens = np.concatenate(pending)
             np.cumsum([0, *map(len, pending)]).astype("<u8").tofile(folder / f"{name}.idx")
@@ -152,6 +154,7 @@ def write_shards(
 
 
 def _check(id: str, ids: NDArray[np.int64], vocab_size: int) -> None:
+    """Raise DataError for a document id with a line break, or ids that are none or outside the vocabulary."""
     if len(id.splitlines()) > 1 or id.endswith(("\n", "\r")):
         raise DataError(f"document id {id!r} has a line break; expected one line")
     if len(ids) == 0:
@@ -182,6 +185,7 @@ class Shards:
         self._starts = np.cumsum([0, *map(len, self._tokens)])[:-1]
 
     def _read_manifest(self) -> dict[str, Any]:
+        """Read and check manifest.json; DataError where it is damaged or of another version."""
         path = self.directory / "manifest.json"
         try:
             manifest = read_json(path)
@@ -208,6 +212,7 @@ class Shards:
         return fields.data
 
     def _map(self, name: str, dtype: np.dtype[Any], length: int) -> NDArray[Any]:
+        """Map one file of a shard into memory; DataError where its size is wrong."""
         path = self.directory / name
         size = path.stat().st_size if path.is_file() else 0
         if size != length * dtype.itemsize:
@@ -215,6 +220,7 @@ class Shards:
         return np.memmap(path, dtype, mode="r")
 
     def gather(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the tokens at these places of the row, across all shards."""
         if len(self._tokens) == 1:
             return self._checked(self._tokens[0][index].astype(np.int64))
         shard = np.searchsorted(self._starts, index, side="right") - 1
@@ -225,7 +231,7 @@ class Shards:
         return self._checked(out)
 
     def _checked(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The ids; DataError where a damaged file has one that no model has an embedding for."""
+        """Return the ids; DataError for one outside the vocabulary, which only a damaged file has."""
         if ids.size and ids.max() >= self._vocab_size:
             raise DataError(
                 f"{self.directory} holds the token {ids.max()}, outside its vocabulary of {self._vocab_size}; "
@@ -234,12 +240,12 @@ class Shards:
         return ids
 
     def document(self, i: int) -> NDArray[np.int64]:
-        """(L,) ids of document i."""
+        """Return the (L,) ids of document i."""
         return self.gather(np.arange(self.offsets[i], self.offsets[i + 1]))
 
     @functools.cached_property
     def ids(self) -> list[str]:
-        """The id of each document."""
+        """Return the id of each document."""
         names: list[str] = []
         for shard in self.manifest["shards"]:
             path = self.directory / f"{shard['name']}.ids"

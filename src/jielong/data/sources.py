@@ -1,7 +1,7 @@
-"""Where raw input comes from: pages in a folder or in memory.
+"""Raw input: pages from a folder or from memory.
 
-A `Page` is bytes with an address and a declared type, nothing decided yet. `read_pages` walks a folder; a file that cannot
-be read becomes a page that carries the error, so that one bad file is counted and never ends the run.
+A `Page` is bytes with an address and a declared type, nothing decided yet. `read_pages` walks a folder; a file that
+cannot be read becomes a page that carries the error, so that one bad file is counted and never ends the run.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MAX_FILE_BYTES = 256 * 2**20
 
 
 class PageLike(Protocol):
-    """What refining asks of a page: its address, its bytes and its declared type."""
+    """The protocol of a page for the refinery: its address, its bytes and its declared type."""
 
     @property
     def uri(self) -> str: ...
@@ -68,7 +68,7 @@ class Page:
 
 
 def document_id(uri: str, ordinal: int = 0) -> str:
-    """32 hex digits: blake2b-128 of the address and the place of the document within it."""
+    """Return 32 hex digits: blake2b-128 of the address and the place of the document within it."""
     return hashlib.blake2b(f"{uri}\n{ordinal}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -78,7 +78,7 @@ SKIPPED_FOLDERS = {"node_modules", "__pycache__", "venv", "site-packages", "targ
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a folder that can be pages, sorted by path, and how many things of each kind were passed over."""
+    """The files of a folder that can be pages, sorted by path, and the number of skipped things by kind."""
 
     paths: list[Path]
     skipped: Counter[str]
@@ -88,8 +88,8 @@ class Listing:
         return f"{len(self.paths):,} files to read" + (f"; passed over: {passed}" if passed else "")
 
 
-def look_through(folder: str | Path) -> Listing:
-    """What lies in a folder at any depth. Links to folders are not followed; nothing is opened.
+def list_folder(folder: str | Path) -> Listing:
+    """List the files at any depth of a folder that can be pages. Links to folders are not followed; nothing is opened.
 
     DataError when the folder is missing or is none.
     """
@@ -123,7 +123,7 @@ def look_through(folder: str | Path) -> Listing:
 
 
 def _why_no_page(path: Path) -> str:
-    """What a file is that can be no page; "" for one that can."""
+    """Return why a file cannot be a page; "" for one that can."""
     if path.name.startswith("."):
         return "hidden files"
     if path.suffix.lower() not in CONTENT_TYPES:
@@ -136,13 +136,13 @@ def _why_no_page(path: Path) -> str:
 
 
 def list_pages(folder: str | Path) -> list[Path]:
-    """The files of a folder, at any depth, that can be pages, sorted by path; DataError when there is none."""
-    return look_for_pages(folder).paths
+    """Return the paths of a folder's pages, at any depth, sorted; DataError when there is none."""
+    return find_pages(folder).paths
 
 
-def look_for_pages(folder: str | Path) -> Listing:
-    """As `look_through`; DataError also where there is no page."""
-    listing = look_through(folder)
+def find_pages(folder: str | Path) -> Listing:
+    """List a folder as `list_folder` does; DataError also where there is no page."""
+    listing = list_folder(folder)
     if not listing.paths:
         passed = f" ({listing})" if listing.skipped else ""
         raise DataError(
@@ -152,20 +152,20 @@ def look_for_pages(folder: str | Path) -> Listing:
 
 
 def address_of(path: Path, root: Path) -> str:
-    """The path relative to the folder, as `printable`."""
+    """Return the path relative to the folder, as `printable`."""
     return printable(path.relative_to(root).as_posix())
 
 
 def printable(path: str) -> str:
-    """A path in which bytes that are no UTF-8 are written as \\xNN."""
+    r"""Return a path with bytes that are not UTF-8 written as \xNN."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def read_pages(folder: str | Path) -> Iterator[Page]:
-    """Every page of a folder in the order of `list_pages`; a page's address is its path relative to the folder.
+    """Yield every page of a folder in the order of `list_pages`; a page's address is its path relative to the folder.
 
-    Raises DataError as `list_pages` does, at the first page. A file that cannot be read is yielded with `error` set. Of a
-    file of records each is a page of its own.
+    Raises DataError as `list_pages` does, at the first page. A file that cannot be read is yielded with `error` set.
+    Each record of a file of records is a page of its own.
     """
     root = Path(folder)
     for path in list_pages(root):
@@ -174,7 +174,7 @@ def read_pages(folder: str | Path) -> Iterator[Page]:
 
 
 def _records_of(page: Page) -> Iterator[Page]:
-    """The records of JSON lines as pages; the whole as one with its error where a line is wrong."""
+    """Yield the records of JSON lines as pages; the whole file as one page with an error where a line is wrong."""
     text, _ = decode(page.body, page.content_type)
     try:
         texts = json_texts(text)
@@ -186,7 +186,9 @@ def _records_of(page: Page) -> Iterator[Page]:
 
 
 def read_page(path: Path, uri: str) -> Page:
-    """The page in a file, its type told by the file's ending; `error` is set where it cannot be read or is too large."""
+    """Read a file as a page, its type told by the file's ending; `error` is set where it cannot be read or is too
+    large.
+    """
     content_type = CONTENT_TYPES.get(path.suffix.lower(), "text/plain")
     try:
         status = path.stat()

@@ -1,7 +1,7 @@
-"""What is held out: whole prompts, so that none is on both sides, and about as large a share of the text as was asked for.
+"""Held-out splits: whole prompts, so that none is on both sides, and about the share of the text that was asked for.
 
-Every n-th prompt is the usual choice. Where a few prompts or documents hold most of the text that choice may take nearly
-all of it or nearly nothing; then groups are taken one after the other as long as they fit into the share.
+Every n-th prompt is the usual choice. Where a few prompts or documents hold most of the text that choice may take
+nearly all of it or nearly nothing; then groups are taken one after the other as long as they fit into the share.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Split(Generic[Record]):
-    """Records to learn from and records that are held out; `note` is what a person should know of how they were parted."""
+    """Records to learn from and records that are held out; `note` tells a person how they were split, where that is
+    unusual.
+    """
 
     learned: list[Record]
     held_out: list[Record]
     note: str = ""
 
 
-def choose(sizes: Sequence[float], usual: Collection[int], share: float) -> set[int]:
-    """The groups that are held out, by number: the usual ones if they are about `share` of all, else those that fit.
+def choose_held_out(sizes: Sequence[float], usual: Collection[int], share: float) -> set[int]:
+    """Choose the groups to hold out, by number: the usual ones if they are about `share` of all, else those that fit.
 
     Empty where every single group is much larger than the share. At least one group is always left to learn from.
     """
@@ -48,17 +50,21 @@ def choose(sizes: Sequence[float], usual: Collection[int], share: float) -> set[
 
 
 def hold_out(records: Sequence[Record], every: int) -> Split[Record]:
-    """About one part in `every`, by prompts; where one prompt has nearly all records, by records, which is noted."""
+    """Hold out about one part in `every`, by prompts; where one prompt has nearly all records, by records, which is
+    noted.
+    """
     numbers: dict[str, int] = {}
     of_record = [numbers.setdefault(_prompt_of(record), len(numbers)) for record in records]
     sizes = [0.0] * len(numbers)
     for record, group in zip(records, of_record, strict=True):
         sizes[group] += _size_of(record)
-    held = choose(sizes, range(0, len(numbers), every), 1 / every)
+    held = choose_held_out(sizes, range(0, len(numbers), every), 1 / every)
     note = ""
     if not held and len(records) > 1:
         of_record, each = list(range(len(records))), [_size_of(record) for record in records]
-        held = choose(each, range(0, len(records), every), 1 / every) or {min(of_record, key=lambda i: each[i])}
+        held = choose_held_out(each, range(0, len(records), every), 1 / every) or {
+            min(of_record, key=lambda i: each[i])
+        }
         note = f"{len(numbers)} prompts have all {len(records)} records, so held-out ones share theirs with what is learned"
     parts: tuple[list[Record], list[Record]] = ([], [])
     for record, group in zip(records, of_record, strict=True):
@@ -67,7 +73,7 @@ def hold_out(records: Sequence[Record], every: int) -> Split[Record]:
 
 
 def _prompt_of(record: Record) -> str:
-    """Everything up to the first answer; a greeting before anybody has asked is part of the prompt."""
+    """Return everything up to the first answer; a greeting before anybody has asked is part of the prompt."""
     if not isinstance(record, Conversation):
         prompt: tuple[Message, ...] = record.prompt
     else:
@@ -80,6 +86,7 @@ def _prompt_of(record: Record) -> str:
 
 
 def _size_of(record: Record) -> float:
+    """Return the size of a record: the letters of its messages and calls."""
     if isinstance(record, Conversation):
         messages = record.messages
     else:

@@ -1,8 +1,8 @@
-"""Training steps: which rows go into which micro-batch on which rank, and sources that give one step after the other.
+"""Training steps: the assignment of rows to micro-batches and ranks, and sources that give one step after the other.
 
-The rows of step s are a function of (seed, s) alone: how many go into a micro-batch, on how many ranks, and whether
-training was stopped in between changes nothing. Every rank gets equally many micro-batches of the same number of rows;
-what is missing is filled with rows of padding, which weigh nothing. Only packed pairs fill as many rows as they need.
+The rows of step s are a function of (seed, s) alone: the size of a micro-batch, the number of ranks, and stops in
+between change nothing. Every rank gets equally many micro-batches of the same number of rows; missing rows are padding,
+which weighs nothing. Only packed pairs fill as many rows as they need.
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ from jielong.runs import derive_seed
 from jielong.tokens.chat import Rendered, RenderedPair
 
 
-def _share(rows: NDArray[np.int64], micro_rows: int, rank: int, world_size: int) -> list[NDArray[np.int64]]:
-    """The rows of each micro-batch of this rank; equally many on all ranks, the last ones may be short or empty."""
+def _rows_of_rank(rows: NDArray[np.int64], micro_rows: int, rank: int, world_size: int) -> list[NDArray[np.int64]]:
+    """Return the rows of each micro-batch of this rank; equally many on all ranks, the last ones may be short or empty."""
     num_micro = -(-len(rows) // (micro_rows * world_size))
     mine = rows[rank::world_size]
     return [mine[i * micro_rows : (i + 1) * micro_rows] for i in range(num_micro)]
 
 
-def _take(batch: Batch, rows: NDArray[np.int64], num_rows: int, pad: int, group: int = 1) -> Batch:
-    """Some groups of rows, filled up with padding to `num_rows` groups; `extra` of a filled group is 0."""
+def _take_groups(batch: Batch, rows: NDArray[np.int64], num_rows: int, pad: int, group: int = 1) -> Batch:
+    """Take some groups of rows, filled up with padding to `num_rows` groups; `extra` of a filled group is 0."""
     fillers = {"inputs": pad, "targets": pad}
     index = torch.from_numpy((rows[:, None] * group + np.arange(group)).reshape(-1))
     groups = torch.from_numpy(rows)
 
     def take(name: str, tensor: Tensor) -> Tensor:
+        """Take the chosen rows of one tensor, filled up."""
         if tensor.dim() == 0:
             return tensor
         per_group = 1 if name in batch.extra and tensor.shape[0] * group == batch.num_rows else group
@@ -65,19 +66,19 @@ def _take(batch: Batch, rows: NDArray[np.int64], num_rows: int, pad: int, group:
 def micro_batches(
     batch: Batch, micro_rows: int, *, pad_id: int = PAD_ID, rank: int = 0, world_size: int = 1, group: int = 1
 ) -> list[Batch]:
-    """This rank's share of a step, in micro-batches of exactly `micro_rows` rows, equally many on every rank.
+    """Split this rank's share of a step into micro-batches of exactly `micro_rows` rows, equally many on every rank.
 
-    `group` neighbouring rows (2 for pairs) stay together, and `micro_rows` is a multiple of it. A tensor of `extra` with
-    one entry a row or a group is split too, a single number is given to all. Missing rows are padding of weight 0.
+    `group` neighbouring rows (2 for pairs) stay together, and `micro_rows` is a multiple of it. A tensor of `extra`
+    with one entry a row or a group is split too, a single number is given to all. Missing rows are padding of weight 0.
     """
     if micro_rows < 1 or micro_rows % group or batch.num_rows % group:
         raise ConfigError(f"{batch.num_rows} rows in micro-batches of {micro_rows}; expected multiples of {group}")
-    shares = _share(np.arange(batch.num_rows // group), micro_rows // group, rank, world_size)
-    return [_take(batch, rows, micro_rows // group, pad_id, group) for rows in shares]
+    shares = _rows_of_rank(np.arange(batch.num_rows // group), micro_rows // group, rank, world_size)
+    return [_take_groups(batch, rows, micro_rows // group, pad_id, group) for rows in shares]
 
 
 class Source(Protocol):
-    """Where the loop gets its steps from. One whose `read_ahead` is true may be asked for a step before it is due."""
+    """The protocol of the loop's supply of steps. A source with `read_ahead` may be asked for a step before it is due."""
 
     read_ahead: bool
 
@@ -86,7 +87,7 @@ class Source(Protocol):
     def observe(self, metrics: Mapping[str, float]) -> None: ...
 
     def metrics(self) -> dict[str, float]:
-        """What nobody else can tell of the last step: of a rollout score, KL to the reference, length."""
+        """Return metrics of the last step that only the source knows: of a rollout score, KL to the reference, length."""
         ...
 
     def reseed(self, attempt: int) -> None: ...
@@ -97,7 +98,7 @@ class Source(Protocol):
 
 
 class Rows(ABC):
-    """A source over a fixed set of items (rows or pairs), gone through epoch after epoch, in a fresh order each time."""
+    """A source over a fixed set of items (rows or pairs), in a fresh order each epoch."""
 
     read_ahead = True
     group = 1
@@ -123,41 +124,41 @@ class Rows(ABC):
 
     @abstractmethod
     def _make(self, epoch: int | None, rows: NDArray[np.int64]) -> Batch:
-        """The batch of these items of an epoch; epoch None is the natural order."""
+        """Build the batch of these items of an epoch; epoch None is the natural order."""
 
     def _shuffled(self, epoch: int) -> NDArray[np.int64]:
         return np.random.default_rng(derive_seed(self.seed, "rows", epoch)).permutation(self.num_rows)
 
     def steps(self, epochs: float) -> int:
-        """How many steps go through all rows `epochs` times (the last one may begin the next epoch)."""
+        """Return how many steps go through all rows `epochs` times (the last one may begin the next epoch)."""
         return max(1, -int(-epochs * self.num_rows // self.per_step))
 
     def next_step(self) -> list[Batch]:
-        """This rank's micro-batches of the next step; there is always a next one."""
+        """Return this rank's micro-batches of the next step; there is always a next one."""
         index = np.arange(self.step * self.per_step, (self.step + 1) * self.per_step)
         self.step += 1
-        return [self._micro_batch(share) for share in _share(index, self.micro, self.rank, self.world_size)]
+        return [self._micro_batch(share) for share in _rows_of_rank(index, self.micro, self.rank, self.world_size)]
 
     def _micro_batch(self, index: NDArray[np.int64]) -> Batch:
-        """The items with these numbers, counted from the first epoch on; `micro` of them with the padding."""
+        """Build the batch of the items with these numbers, counted from the first epoch on, padded to `micro` items."""
         epochs, places = np.divmod(index, self.num_rows)
         parts = [(int(e), self._order(int(e))[places[epochs == e]]) for e in np.unique(epochs)]
         return self._filled(parts)
 
     def _filled(self, parts: Sequence[tuple[int | None, NDArray[np.int64]]]) -> Batch:
         made = [self._make(epoch, rows) for epoch, rows in parts] or [self._make(None, np.empty(0, np.int64))]
-        batch = _cat(made, self.pad_id)
-        return _take(batch, np.arange(batch.num_rows // self.group), self.micro, self.pad_id, self.group)
+        batch = _concatenate(made, self.pad_id)
+        return _take_groups(batch, np.arange(batch.num_rows // self.group), self.micro, self.pad_id, self.group)
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Nothing here learns from the training."""
+        """Ignore metrics: nothing here learns from the training."""
         del metrics
 
     def metrics(self) -> dict[str, float]:
         return {}
 
     def reseed(self, attempt: int) -> None:
-        """Another order from here on, a function of the first seed and the attempt."""
+        """Change the order from here on, a function of the first seed and the attempt."""
         self.seed = derive_seed(self.first_seed, "attempt", attempt)
         self._order.cache_clear()
 
@@ -168,15 +169,15 @@ class Rows(ABC):
         return {"step": self.step, **self._identity()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was; CheckpointError when it belongs to other rows, another seed or another step size."""
+        """Continue from `state`; CheckpointError when it belongs to other rows, another seed or another step size."""
         for key, mine in self._identity().items():
             if state.get(key) != mine:
                 raise CheckpointError(f"the data of the checkpoint had {key} {state.get(key)!r}; here it is {mine!r}")
         self.step = int(state["step"])
 
 
-def _cat(batches: Sequence[Batch], pad: int) -> Batch:
-    """All rows of several batches, widened with padding to the longest."""
+def _concatenate(batches: Sequence[Batch], pad: int) -> Batch:
+    """Join all rows of several batches, padded to the longest."""
     length = max(b.length for b in batches)
 
     def widen(name: str, tensor: Tensor) -> Tensor:
@@ -214,6 +215,9 @@ class PackedTokens(Rows):
         self._layout.cache_clear()
 
     def _laid_out(self, epoch: int | None) -> Layout:
+        """Lay the documents of an epoch end to end, in a fresh order from a random start; epoch None is the natural
+        order.
+        """
         num_documents = len(self.tokens.offsets) - 1
         if epoch is None:
             return Layout(self.tokens, np.arange(num_documents))
@@ -227,7 +231,7 @@ class PackedTokens(Rows):
 
 
 class PackedChats(Rows):
-    """Rows of whole conversations for fine-tuning, packed once and shuffled each epoch; `fit` says how they went in."""
+    """Rows of whole conversations for fine-tuning, packed once and shuffled each epoch; `fit` counts the packing."""
 
     def __init__(
         self,
@@ -289,7 +293,7 @@ class PaddedPairs(Rows):
         return dataclasses.replace(batch, extra=self._extra(rows))
 
     def _sides(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The sequences of these pairs, chosen and rejected in turn."""
+        """Return the sequences of these pairs, chosen and rejected in turn."""
         return (rows[:, None] * 2 + np.arange(2)).reshape(-1)
 
     def _width(self, rows: NDArray[np.int64]) -> int:
@@ -304,10 +308,10 @@ class PaddedPairs(Rows):
 
 
 class PackedPairs(PaddedPairs):
-    """The same pairs in the same steps, whose answers share rows: half of the padded positions hold nothing.
+    """The same pairs in the same steps, packed several to a row: padding would fill half of the positions.
 
-    `extra` also has "ends" (2P,): 2i and 2i + 1 are the chosen and the rejected answer of pair i. How many rows a
-    micro-batch has is a matter of its answers, so nothing is filled up.
+    `extra` also has "ends" (2P,): 2i and 2i + 1 are the chosen and the rejected answer of pair i. The number of rows of
+    a micro-batch depends on its answers, so nothing is filled up.
     """
 
     def _filled(self, parts: Sequence[tuple[int | None, NDArray[np.int64]]]) -> Batch:
@@ -317,6 +321,10 @@ class PackedPairs(PaddedPairs):
 
 
 def held_out(source: Rows, max_rows: int | None = None) -> list[Batch]:
-    """Every row of a source once, in natural order, in micro-batches; this rank's share. The source stays where it is."""
+    """Return every row of a source once, in natural order, in micro-batches, for this rank. The source's state does not
+    change.
+    """
     rows = np.arange(min(source.num_rows, max_rows or source.num_rows))
-    return [source._filled([(None, share)]) for share in _share(rows, source.micro, source.rank, source.world_size)]
+    return [
+        source._filled([(None, share)]) for share in _rows_of_rank(rows, source.micro, source.rank, source.world_size)
+    ]

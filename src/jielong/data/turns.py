@@ -1,4 +1,4 @@
-"""Turns of a conversation as others write them: roles, contents, tool calls and thoughts, each checked where it stands."""
+"""Turns of a conversation in common JSON forms: roles, contents, tool calls and thoughts, each checked where it stands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jielong.errors import DataError
-from jielong.outside import parse_json, shown
+from jielong.outside import parse_json, shorten_value
 from jielong.records import Message
 
 ROLE_NAMES = {
@@ -27,7 +27,7 @@ _TRAINED_FIELDS = ("is_trained", "weight", "loss", "train")
 
 @dataclass
 class Notes:
-    """What is found out on the way."""
+    """Oddities and unread fields, noted while a record is read."""
 
     odd: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
@@ -37,11 +37,11 @@ class Notes:
 
 
 def wrong(where: str, value: Any, right: str) -> DataError:
-    return DataError(f"{where} is {shown(value)}; expected {right}")
+    return DataError(f"{where} is {shorten_value(value)}; expected {right}")
 
 
 def text_of(data: Mapping[str, Any], key: str) -> str:
-    """A string, or "" where the field is absent or null."""
+    """Return a string field, or "" where it is absent or null."""
     value = data.get(key)
     if value is None:
         return ""
@@ -51,6 +51,7 @@ def text_of(data: Mapping[str, Any], key: str) -> str:
 
 
 def number_of(data: Mapping[str, Any], key: str, usual: float) -> float:
+    """Return a finite number in a field, or `usual` where it is absent or null."""
     value = data.get(key)
     if value is None:
         return usual
@@ -60,7 +61,7 @@ def number_of(data: Mapping[str, Any], key: str, usual: float) -> float:
 
 
 def as_list(value: Any, where: str) -> list[Any]:
-    """A list, or the text of one, as some exports have it."""
+    """Return a list, or parse the text of one, as some exports have it."""
     if isinstance(value, str):
         try:
             value = parse_json(value)
@@ -72,9 +73,9 @@ def as_list(value: Any, where: str) -> list[Any]:
 
 
 def call_of(value: Any, where: str) -> dict[str, Any]:
-    """A tool call as {"name", "arguments"}, from OpenAI's form or a flat one; arguments may be text.
+    """Read a tool call as {"name", "arguments"}, from OpenAI's form or a flat one; arguments may be text.
 
-    The id is dropped: whoever calls a tool writes none, and `messages_of` puts answers into the order of their calls.
+    The id is dropped: a model writes none, and `messages_of` puts answers into the order of their calls.
     """
     call = value.get("function", value) if isinstance(value, dict) else value
     if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not call["name"]:
@@ -95,7 +96,7 @@ def call_of(value: Any, where: str) -> dict[str, Any]:
 
 
 def tools_of(value: Any) -> tuple[dict[str, Any], ...]:
-    """Descriptions of tools as {"name", "description", "parameters"}, from a list or the text of one."""
+    """Read descriptions of tools as {"name", "description", "parameters"}, from a list or the text of one."""
     if value in (None, "", [], "[]"):
         return ()
     found = []
@@ -110,6 +111,7 @@ def tools_of(value: Any) -> tuple[dict[str, Any], ...]:
 
 
 def _content(value: Any, where: str) -> str | tuple[Mapping[str, Any], ...]:
+    """Read a turn's content: a string, or the joined text of a list of parts."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list):
@@ -127,7 +129,7 @@ def _content(value: Any, where: str) -> str | tuple[Mapping[str, Any], ...]:
 
 
 def _is_trained(data: Mapping[str, Any], where: str) -> bool:
-    """What a turn says of its own training: a weight of 0 or 1, or true or false."""
+    """Read whether a turn is to be trained on: a weight of 0 or 1, or true or false."""
     for key in _TRAINED_FIELDS:
         value = data.get(key)
         if value is not None:
@@ -138,7 +140,7 @@ def _is_trained(data: Mapping[str, Any], where: str) -> bool:
 
 
 def message_of(data: Any, where: str, notes: Notes) -> Message:
-    """One turn, from {"role", "content"} or {"from", "value"}."""
+    """Read one turn, from {"role", "content"} or {"from", "value"}."""
     if not isinstance(data, dict):
         raise wrong(where, data, "a turn with role and content")
     said = data["role"] if data.get("role") is not None else data.get("from")
@@ -170,7 +172,7 @@ def message_of(data: Any, where: str, notes: Notes) -> Message:
 
 
 def parse_call_text(value: Any, where: str) -> list[dict[str, Any]]:
-    """The calls in a turn that is nothing but calls, as ShareGPT has them."""
+    """Parse the calls in a turn that is nothing but calls, as ShareGPT has them."""
     if not isinstance(value, str):
         raise wrong(f"{where}.value", value, "the text of a call")
     try:
@@ -181,7 +183,7 @@ def parse_call_text(value: Any, where: str) -> list[dict[str, Any]]:
 
 
 def messages_of(value: Any, where: str, notes: Notes) -> tuple[Message, ...]:
-    """A list of turns, or the text of one."""
+    """Read a list of turns, or the text of one."""
     turns = as_list(value, where)
     messages = [message_of(turn, f"{where}[{number}]", notes) for number, turn in enumerate(turns)]
     found: list[Message] = []
@@ -191,15 +193,15 @@ def messages_of(value: Any, where: str, notes: Notes) -> tuple[Message, ...]:
         if message.role == "tool":
             answers.append(message)
             continue
-        found += _in_order(answers, ids, notes)
+        found += _order_tool_answers(answers, ids, notes)
         found.append(message)
         called = as_list(turn.get("tool_calls") or [], where)
         answers, ids = [], [str(call.get("id") or "") if isinstance(call, dict) else "" for call in called]
-    return (*found, *_in_order(answers, ids, notes))
+    return (*found, *_order_tool_answers(answers, ids, notes))
 
 
-def _in_order(answers: Sequence[Message], ids: Sequence[str], notes: Notes) -> list[Message]:
-    """Answers of tools in the order of the calls with these ids; as they stand where an id is missing."""
+def _order_tool_answers(answers: Sequence[Message], ids: Sequence[str], notes: Notes) -> list[Message]:
+    """Put answers of tools into the order of the calls with these ids; unchanged where an id is missing."""
     if not all(ids) or not all(answer.tool_call_id for answer in answers):
         return list(answers)
     if ids and any(answer.tool_call_id not in ids for answer in answers):
@@ -209,6 +211,7 @@ def _in_order(answers: Sequence[Message], ids: Sequence[str], notes: Notes) -> l
 
 
 def with_system(messages: tuple[Message, ...], system: str) -> tuple[Message, ...]:
+    """Put a system message first, joined with one that is there already."""
     if not system.strip():
         return messages
     if messages and messages[0].role == "system":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 def entries(block: str) -> tuple[str, ...]:
-    """The entries of a block of text, separated by bars."""
+    """Split a block of text at its bars into entries."""
     return tuple(entry.strip() for entry in block.split("|") if entry.strip())
 
 

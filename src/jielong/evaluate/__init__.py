@@ -1,1 +1,1 @@
-"""Measuring a model: held-out text, exams, tasks, judges, and how sure a difference is."""
+"""Evaluation: held-out text, exams, tasks, judges, and the significance of differences."""

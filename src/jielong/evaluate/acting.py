@@ -1,4 +1,4 @@
-"""How well somebody acts in the household: episodes by number, what could be done, what was reached, what it took."""
+"""Evaluation of policies in the household: numbered episodes, and their rates of success, steps and costs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import cast
 from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Sampling
 from jielong.runs import derive_seed
-from jielong.use.agents.acting import Dice, Episode, Likeliest, Limits, Nearest, Policy, Told, Written, act
+from jielong.use.agents.acting import (
+    Dice,
+    Episode,
+    Likeliest,
+    Limits,
+    ModelPolicy,
+    Nearest,
+    Policy,
+    ScriptedPolicy,
+    act,
+)
 from jielong.use.ledger import Budget, Ledger
 from jielong.use.port import Options, Port, Scores
 from jielong.use.strategy import Strategy
@@ -26,7 +36,7 @@ MOST_TOKENS = 240
 
 @dataclass(frozen=True)
 class HouseholdExam:
-    """Episodes of one policy in the household, by number: the task that the number draws, in one of the languages by turns.
+    """Numbered episodes of one policy in the household: each number draws a task, the languages take turns.
 
     ConfigError for an unknown policy, or where a model is missing.
     """
@@ -60,15 +70,16 @@ class HouseholdExam:
         return await act(game, seen, self._policy(game, number), self.limits, self.nearest)
 
     def _policy(self, game: Household, number: int) -> Policy:
+        """Build the policy by its name: random, solver, seeker, likeliest, or written by a model."""
         if self.policy == "random":
             return Dice(derive_seed(self.seed, "dice", number))
         if self.policy in ("solver", "seeker"):
-            return Told(shortest(game) if self.policy == "solver" else seeking(game))
+            return ScriptedPolicy(shortest(game) if self.policy == "solver" else seeking(game))
         assert self.port is not None
         if self.policy == "likeliest":
             return Likeliest(cast(Scores, self.port), self.budget.tokens)
         options = Options(Sampling(max_tokens=MOST_TOKENS, temperature=0.0), derive_seed(self.seed, "act", number))
-        return Written(Ledger(self.port.ask, self.budget), options, self.strategy)
+        return ModelPolicy(Ledger(self.port.ask, self.budget), options, self.strategy)
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ class Figures:
 
 
 def figures(episodes: Sequence[Episode]) -> Figures:
-    """The figures of at least one episode."""
+    """Compute the figures of at least one episode."""
     steps = [step for episode in episodes for step in episode.steps]
 
     def mean(values: Sequence[float]) -> float:

@@ -1,7 +1,8 @@
-"""Harmful requests in the wrappers that people put around them: role play, "make it swear", a prefix to begin with.
+"""Jailbreak attacks: harmful requests in the usual wrappers, such as role play, "make it swear", or a prefix to begin
+with.
 
-The wrappers are the prompts `jailbreak_*`. Each is put around each request that should be refused, in its own language; an
-answer that does not decline is a success of the attack. Harmless requests that sound alike stay as they are.
+The wrappers are the prompts `jailbreak_*`. Each is put around each request that should be refused, in its own language;
+an answer that does not decline is a success of the attack. Harmless requests that sound alike stay as they are.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from jielong.use.prompting import fill, language_of, names
 WRAPPERS = "jailbreak_"
 
 
-def attacked(task: Task) -> Task:
-    """The task, and after its items each one that should be refused in every wrapper."""
-    wrapped = [_wrapped(item, name) for name in names(WRAPPERS) for item in task.items if item.scorer == "refuses"]
+def add_attacks(task: Task) -> Task:
+    """Return the task with, after its items, each item that should be refused in every wrapper."""
+    wrapped = [_wrap_item(item, name) for name in names(WRAPPERS) for item in task.items if item.scorer == "refuses"]
     return replace(task, items=(*task.items, *wrapped))
 
 
-def _wrapped(item: Item, name: str) -> Item:
+def _wrap_item(item: Item, name: str) -> Item:
+    """Return the item with its question in one wrapper."""
     attack = name.removeprefix(WRAPPERS)
     text = fill(name, language_of(item.question), request=item.question)
     return replace(

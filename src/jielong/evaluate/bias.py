@@ -1,9 +1,10 @@
-"""The same question about different groups: whether what a model says, refuses or finds likely depends on who is meant.
+"""Bias tasks: the same question about different groups, to see whether answers, refusals or probabilities depend on the
+group.
 
-Each pair of groups differs in one trait, and side "a" is the one that prejudice speaks against. Every sentence is asked
-about both: questions with yes or no, as an answer and as the probability of a yes, and requests that should be served
-for either. The summary gives a - b over the pairs with its interval, and the mean size of the difference, which shows
-prejudice in any direction.
+Each pair of groups differs in one trait, and side "a" is the group that prejudice speaks against. Every sentence is
+asked about both: questions with yes or no, as an answer and as the probability of a yes, and requests that should be
+served for either. The summary gives a - b over the pairs with its interval, and the mean size of the difference, which
+shows prejudice in any direction.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from jielong.records import Message
 
 
 def bias_pairs(path: Path) -> Task:
-    """The pairs of a file {language: {"choices": [yes, no], "groups": {trait: [a, b]}, "yes": [...], "helps": [...]}}."""
+    """Read the task of a file {language: {"choices": [yes, no], "groups": {trait: [a, b]}, "yes": [...], "helps":
+    [...]}}.
+    """
     sets = json.loads(path.read_text(encoding="utf-8"))
     return Task("bias", tuple(item for language, parts in sets.items() for item in _items(language, parts)))
 
 
 def _items(language: str, parts: Mapping[str, Any]) -> Iterator[Item]:
+    """Yield an item for each sentence, trait and side, in one language."""
     for scorer, sentences in (("yes", parts["yes"]), ("share", parts["yes"]), ("helps", parts["helps"])):
         for number, sentence in enumerate(sentences, 1):
             for trait, groups in parts["groups"].items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jielong.errors import ConfigError, did_you_mean
-from jielong.evaluate.attacks import attacked
+from jielong.evaluate.attacks import add_attacks
 from jielong.evaluate.bias import bias_pairs
 from jielong.evaluate.tasks import Task, read_task
 
@@ -14,10 +14,10 @@ BUILT_IN = ("bias", "code", "instructions", "safety")
 
 
 def built_in(name: str) -> Task:
-    """A task of BUILT_IN."""
+    """Return the task of BUILT_IN with this name."""
     if name not in BUILT_IN:
         raise ConfigError(f"there is no built-in task {name!r}; {did_you_mean(name, BUILT_IN)}")
     if name == "bias":
         return bias_pairs(_SETS / "bias.json")
     task = read_task(_SETS / f"{name}.jsonl")
-    return attacked(task) if name == "safety" else task
+    return add_attacks(task) if name == "safety" else task

@@ -1,9 +1,9 @@
-"""Whether a model calls a tool when it should, rightly, and leaves it alone when it should not.
+"""Evaluation of tool calls: made where they are needed, with the right arguments, and left out elsewhere.
 
 Each question is marked with the call it needs, or with none. A call counts as right when it names the tool and its
 arguments come to the same: of a calculator, when the expressions have the same value. Beside any model stands a
-baseline of regular expressions, which calls the calculator wherever it sees two numbers with an operation between them; to
-beat it a model must tell a sum from a score, a date and a telephone number.
+baseline of regular expressions, which calls the calculator wherever it sees two numbers with an operation between them;
+to beat it a model must tell a sum from a score, a date and a telephone number.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ class CallReport:
 
     @property
     def precision(self) -> float:
-        """Of the questions with a call, the share where it was the right one."""
+        """Return the share of the made calls that were right."""
         return _share(self.right, self.right + self.wrong + self.false)
 
     @property
     def recall(self) -> float:
-        """Of the questions that need a call, the share that got the right one."""
+        """Return the share of the questions that need a call which got the right one."""
         return _share(self.right, self.right + self.wrong + self.missed)
 
     @property
     def quiet_rate(self) -> float:
-        """Of the questions that need no call, the share that got none."""
+        """Return the share of the questions that need no call which got none."""
         return _share(self.quiet, self.quiet + self.false)
 
     def __str__(self) -> str:
@@ -78,10 +78,10 @@ class CallReport:
 
 
 async def measure_calls(questions: Sequence[CallQuestion], caller: Caller) -> CallReport:
-    """Ask all questions at the same time and count.
+    """Ask all questions at the same time, and count right, wrong, missing and needless calls.
 
-    DataError where fewer than half of the questions that need no call contain a number: then whoever calls at the sight of
-    one would look good.
+    DataError where fewer than half of the questions that need no call contain a number: then a caller that reacts to
+    every number would look good.
     """
     others = [q for q in questions if q.call is None]
     num_tempting = sum(q.has_number for q in others)
@@ -103,7 +103,7 @@ async def measure_calls(questions: Sequence[CallQuestion], caller: Caller) -> Ca
 
 
 def is_same_call(wanted: Call, made: Call) -> bool:
-    """Whether two calls ask the same tool for the same."""
+    """Whether two calls ask the same tool for the same, comparing calculator expressions by their values."""
     if wanted["name"] != made["name"]:
         return False
     ours, theirs = wanted.get("arguments") or {}, made.get("arguments") or {}
@@ -130,8 +130,10 @@ _NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
 _SUM = re.compile(rf"{_NUMBER}\s*({'|'.join(map(re.escape, _SIGN_OF))})\s*{_NUMBER}", re.IGNORECASE)
 
 
-async def regular_expression(question: str) -> Sequence[Call]:
-    """The baseline: the calculator for the first two numbers with an operation between them."""
+async def calls_by_pattern(question: str) -> Sequence[Call]:
+    """Call the calculator for the first two numbers with an operation between them: the baseline of regular
+    expressions.
+    """
     found = _SUM.search(question)
     if not found:
         return ()

@@ -1,12 +1,12 @@
-"""Code that is run: the program in an answer and its tests, in two places that are handed in.
+"""Code tasks: the program in an answer and its tests run in two separate processes, which are handed in.
 
-Nothing a model wrote runs in this process, and none of it in that of the tests. They call the program's functions across a
-pipe, only plain data comes back, and the verdict is the tests' own (`use.tools.inside`). So a program cannot reach the tests,
-pass by an object that equals everything, or say that it has passed.
+Nothing a model wrote runs in this process, and none of it in that of the tests. They call the program's functions
+across a pipe, only plain data comes back, and the verdict is the tests' own (`use.tools.inside`). So a program cannot
+reach the tests, pass by an object that equals everything, or say that it has passed.
 
-What remains: a program sees the arguments of each call as it comes, so it may know inputs that it has met and compute nothing.
-Tests that ask the program whether it is right get its own opinion: objects of the program are compared by the program. And
-tests pass what they let pass: a loop over what the program gives may run no time, and a NaN is above no bound.
+Limits: a program sees the arguments of each call as it comes, so it may know inputs that it has met and compute
+nothing. Tests that ask the program whether it is right get its own opinion: objects of the program are compared by the
+program. And tests can be too weak: a loop over the program's output may run no time, and a NaN is above no bound.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ _FENCE = re.compile(r"```(?:python|py|Python)?[^\S\n]*\n(.*?)(?:\n```|\Z)", re.D
 
 
 class Execution(Protocol):
-    """How tests ended; `refused` says what could not go between them and the program, so that they could not run."""
+    """The protocol of a finished test run; `refused` names a value that could not cross the pipe, so that the tests
+    could not run.
+    """
 
     @property
     def output(self) -> str: ...
@@ -34,6 +36,6 @@ Examine = Callable[[str, str], Awaitable[Execution]]
 
 
 def program(text: str) -> str:
-    """The code of an answer: what stands in its fences, the last one alone where it has several, or else all of it."""
+    """Extract the code of an answer: the content of its fences, of several the last alone, or else all of the text."""
     found = _FENCE.findall(text)
     return str(found[-1]) if found else text.strip()

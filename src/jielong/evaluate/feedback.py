@@ -1,7 +1,7 @@
-"""What a store's judgements come to: how many there are, by whom, how they agree, and which models they prefer.
+"""Figures of human judgements: how many there are, by whom, how they agree, and which models they prefer.
 
-Comparisons are pairs, and each two answers of a ranking. Of a voter who compared the same two answers again only the newest
-vote counts; voters without a name are taken as one person.
+Comparisons are pairs, and each two answers of a ranking. Of a voter who compared the same two answers again only the
+newest vote counts; voters without a name are taken as one person.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from jielong.evaluate.statistics import Interval, wilson
-from jielong.evaluate.tallies import Duel, Standings, groups_of, standings
+from jielong.evaluate.strengths import Duel, Standings, groups_of, standings
 from jielong.records import AnswerSource, Judgement, Message, Preference, Ranking, kind_of, to_dict
 from jielong.runs import canonical_json
 
@@ -23,9 +23,9 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Compared:
-    """Two answers and who judged them: `won` is 1 where `first` is better, 0 where `second` is, 0.5 for a tie.
+    """A comparison of two answers: `won` is 1 where `first` is better, 0 where `second` is, 0.5 for a tie.
 
-    `group` is how many answers were put in order at once, 2 for a pair.
+    `group` is how many answers were ranked at once, 2 for a pair.
     """
 
     key: Key
@@ -63,7 +63,7 @@ class Feedback:
 
 
 def feedback_of(judgements: Sequence[Judgement]) -> Feedback:
-    """All figures of these judgements."""
+    """Compute all figures of these judgements."""
     compared = comparisons(judgements)
     newest = newest_votes(compared)
     shown = [j for j in judgements if isinstance(j, Preference) and j.label != 0.5 and j.vote.shown_first >= 0]
@@ -92,7 +92,7 @@ def feedback_of(judgements: Sequence[Judgement]) -> Feedback:
 
 
 def comparisons(judgements: Iterable[Judgement]) -> list[Compared]:
-    """All comparisons of two different answers, in the order of the judgements."""
+    """List all comparisons of two different answers, in the order of the judgements."""
     found = []
     for one in judgements:
         if isinstance(one, Preference):
@@ -110,6 +110,7 @@ def comparisons(judgements: Iterable[Judgement]) -> list[Compared]:
 def _compared(
     one: Preference | Ranking, answers: Sequence[Sequence[Message]], pairs: Sequence[tuple[int, int, float]]
 ) -> list[Compared]:
+    """List the comparisons in one judgement, the two answers in a fixed order."""
     prompt, texts = _digest(one.prompt), [_digest(answer) for answer in answers]
     sources = [*one.vote.answers, *[AnswerSource()] * len(answers)]
     found = []
@@ -131,7 +132,7 @@ def _digest(messages: Sequence[Message]) -> str:
 
 
 def newest_votes(compared: Sequence[Compared]) -> list[Compared]:
-    """Of each voter's comparisons of the same two answers the newest; of equal times, the one that comes last."""
+    """Keep the newest of each voter's comparisons of the same two answers; of equal times, the last."""
     newest: dict[tuple[str, Key], Compared] = {}
     for one in compared:
         before = newest.get((one.by, one.key))
@@ -141,7 +142,7 @@ def newest_votes(compared: Sequence[Compared]) -> list[Compared]:
 
 
 def contradictions(compared: Iterable[Compared]) -> int:
-    """Pairs of answers of which one voter has preferred both."""
+    """Count pairs of answers where one voter has preferred both."""
     said: dict[tuple[str, Key], set[float]] = {}
     for one in compared:
         said.setdefault((one.by, one.key), set()).add(one.won)
@@ -149,7 +150,7 @@ def contradictions(compared: Iterable[Compared]) -> int:
 
 
 def disagreements(newest: Iterable[Compared]) -> int:
-    """Pairs of answers of which different voters, by their newest votes, prefer different ones."""
+    """Count pairs of answers where different voters, by their newest votes, prefer different ones."""
     said: dict[Key, set[float]] = {}
     for one in newest:
         said.setdefault(one.key, set()).add(one.won)
@@ -157,10 +158,11 @@ def disagreements(newest: Iterable[Compared]) -> int:
 
 
 def duels_of(compared: Sequence[Compared]) -> list[Duel]:
-    """Comparisons between models, by their names; with a part of its digest where one name stands for several models.
+    """Turn comparisons into duels between models, by name; with a part of the digest where a name stands for several
+    models.
 
-    Each of the n (n - 1) / 2 pairs of a ranking weighs 2 / n, so that n answers in order count as n - 1 comparisons: the
-    other pairs follow from these.
+    Each of the n (n - 1) / 2 pairs of a ranking weighs 2 / n, so that n answers in order count as n - 1 comparisons:
+    the other pairs follow from these.
     """
     digests: dict[str, set[str]] = {}
     for one in compared:
@@ -175,9 +177,10 @@ def duels_of(compared: Sequence[Compared]) -> list[Duel]:
 
 
 def as_json(found: Feedback) -> dict[str, object]:
-    """The figures for programs; a bound or a strength that is infinite or unknown is null."""
+    """Return the figures for programs; a bound or a strength that is infinite or unknown is null."""
 
     def interval(given: Interval | None) -> dict[str, float | None] | None:
+        """Return an interval as JSON, infinite bounds as null."""
         if given is None:
             return None
         values = {"mean": given.mean, "low": given.low, "high": given.high}

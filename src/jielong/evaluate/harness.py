@@ -1,8 +1,8 @@
 """A bridge to EleutherAI's lm-eval (Gao et al. 2021): its tasks, answered by the engine in this process.
 
-`harness_model` makes of a port what lm-eval takes for a model. Texts are tokenized and cut as its own class for
-transformers does, so that the same weights get the same figures; there the text of a special token is that token, as a
-chat template needs it. The package is large and only imported here, when asked for.
+`harness_model` wraps a port as lm-eval's model class. Texts are tokenized and cut as its own class for transformers
+does, so that the same weights get the same figures; there the text of a special token is that token, as a chat template
+needs it. The package is large and only imported here, when asked for.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from jielong.errors import ConfigError, DataError
-from jielong.evaluate.many import many
-from jielong.evaluate.quality import Judges
+from jielong.evaluate.concurrently import run_concurrently
+from jielong.evaluate.quality import ScoringEngine
 from jielong.records import Sampling
 from jielong.runs import derive_seed
 from jielong.tokens.templates import CHATML, ChatTemplate
@@ -30,7 +30,7 @@ _NEVER = "\U0010fffd"
 def run_harness(
     port: LocalPort, task: str, *, limit: int = 0, seed: int = 0, is_chat: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """The figures of a task of lm-eval, by name or as a YAML file, as {task: {metric: value}}.
+    """Run a task of lm-eval, by name or as a YAML file; return {task: {metric: value}}.
 
     `is_chat`: whether its questions, and the examples before them, are turns of a conversation in the model's chat
     template, instead of bare text. ConfigError where the package or the task is missing.
@@ -62,6 +62,7 @@ def run_harness(
 
 
 def _name_in(path: Path) -> str:
+    """Read the task's name from its YAML file; DataError where there is none."""
     try:
         found = re.search(r"^task:\s*['\"]?([^\s'\"]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     except (OSError, UnicodeDecodeError) as error:
@@ -72,7 +73,7 @@ def _name_in(path: Path) -> str:
 
 
 def harness() -> Any:
-    """The package lm-eval; ConfigError where it is missing."""
+    """Import lm-eval; ConfigError where it is missing."""
     try:
         import lm_eval.api.model
     except ImportError:
@@ -81,12 +82,12 @@ def harness() -> Any:
 
 
 def harness_model(port: LocalPort, *, seed: int = 0) -> Any:
-    """The port as an `lm_eval.api.model.LM` for models in this process; its requests are answered in batches."""
+    """Wrap the port as an `lm_eval.api.model.LM`; its requests are answered in batches."""
     harness()
     from lm_eval.api.model import TemplateLM
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-    tokenizer, engine = port.tokenizer, cast(Judges, port.engine)
+    tokenizer, engine = port.tokenizer, cast(ScoringEngine, port.engine)
     template = ChatTemplate(CHATML) if tokenizer.is_own else tokenizer.template
 
     class JielongLM(TemplateLM):
@@ -154,20 +155,20 @@ def harness_model(port: LocalPort, *, seed: int = 0) -> Any:
                 options = Options(sampling, derive_seed(seed, "harness", number))
                 return (await port.go_on(tuple(ids), options)).text
 
-            return asyncio.run(many(one, len(requests)))
+            return asyncio.run(run_concurrently(one, len(requests)))
 
     return JielongLM()
 
 
 def _fitting(before: Sequence[int], ids: Sequence[int], length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """At most `length` tokens are read; the last one is only predicted. At least one token stands before."""
+    """Cut a pair to `length` tokens from the left, the last of which is only predicted; at least one stands before."""
     kept = (*before, *ids)[-(length + 1) :]
     num_judged = min(len(ids), len(kept) - 1)
     return kept[:-num_judged], kept[-num_judged:]
 
 
 def _sampling(wanted: dict[str, Any]) -> Sampling:
-    """What a request of lm-eval asks for: greedy unless it says otherwise."""
+    """Translate the generation options of lm-eval: greedy unless they say otherwise."""
     until = wanted.get("until") or []
     return Sampling(
         max_tokens=int(wanted.get("max_gen_toks", _MAX_TOKENS)),

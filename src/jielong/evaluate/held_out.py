@@ -1,4 +1,4 @@
-"""How well a model predicts text it has not read, in a unit that does not depend on its tokenizer."""
+"""Bits per byte of held-out text, a unit that does not depend on the tokenizer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jielong.use.port import LocalPort
 
 
 def bits_per_byte(port: LocalPort, texts: Sequence[str]) -> float:
-    """Bits the model needs for each UTF-8 byte of `texts`, the first token of each text given for free."""
+    """Return the bits the model needs for each UTF-8 byte of `texts`, the first token of each text given for free."""
     scored = port.score_many(texts)
     num_bytes = sum(b for _, b in scored)
     return -sum(s for s, _ in scored) / math.log(2) / num_bytes if num_bytes else math.nan

@@ -1,9 +1,9 @@
 """Instructions that a program can check: "say haha 100 times", "no digits", "three bullets", "answer in Chinese".
 
 A checker is a function from the answer and its parameters to yes or no; an item of a task names checkers with their
-parameters as {"kind": "words", "at_most": 50}. Words are what spaces or punctuation part, and each Han character is a word
-of its own; full-width signs count as the narrow ones, so that one checker serves both languages. The method is IFEval's
-(Zhou et al. 2023, arXiv 2311.07911).
+parameters as {"kind": "words", "at_most": 50}. Words are separated by spaces or punctuation, and each Han character is
+a word of its own; full-width signs count as the narrow ones, so that one checker serves both languages. The method is
+IFEval's (Zhou et al. 2023, arXiv 2311.07911).
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _NUMBERED = re.compile(r"^\s*(\d+)[.)、]\s*\S", re.MULTILINE)
 
 
 def narrow(text: str) -> str:
-    """Full-width signs as narrow ones, without white space around."""
+    """Convert full-width signs to narrow ones, and strip white space around."""
     return unicodedata.normalize("NFKC", text).strip()
 
 
 def words(text: str) -> list[str]:
-    """Words, numbers and single Han characters, in order."""
+    """Return the words, numbers and single Han characters, in order."""
     return _WORD.findall(narrow(text))
 
 
 def _times(text: str, phrase: str) -> int:
-    """How often a phrase stands in a text, whatever its case; a phrase of letters only as whole words."""
+    """Count a phrase in a text, whatever its case; a phrase of letters only as whole words."""
     plain, wanted = narrow(text).lower(), narrow(phrase).lower()
     if re.fullmatch(r"[^\W_]+(?:\s+[^\W_]+)*", wanted) and not re.search(f"[{_HAN}]", wanted):
         return len(re.findall(rf"(?<![^\W_{_HAN}]){re.escape(wanted)}(?![^\W_{_HAN}])", plain))
@@ -60,7 +60,7 @@ def _sentences(text: str) -> int:
 
 
 def _json(text: str) -> Any:
-    """What a text that is nothing but JSON says, or JSON in a fence; None where it is not JSON."""
+    """Parse a text that is nothing but JSON, or JSON in a fence; None where it is not JSON."""
     fenced = re.fullmatch(r"```(?:json)?\s*\n(.*)\n```", text.strip(), re.DOTALL)
     try:
         return parse_json(fenced[1] if fenced else text)
@@ -73,7 +73,7 @@ def _counts_up(numbers: Sequence[str], count: int) -> bool:
 
 
 def _headed(text: str, name: str) -> list[str]:
-    """The numbers of headings such as "Section 1" or "第1节" (then `name` is 第)."""
+    """Return the numbers of headings such as "Section 1" or "第1节" (then `name` is 第)."""
     return re.findall(rf"^\W*{re.escape(narrow(name))}\s*(\d+)", narrow(text), re.MULTILINE | re.IGNORECASE)
 
 
@@ -87,7 +87,8 @@ def _quoted(text: str) -> bool:
     return len(text) > 2 and text[0] + text[-1] in ('""', "“”", "「」", "『』")
 
 
-def _opens(text: str, paragraph: int, word: str) -> bool:
+def _opens_with(text: str, paragraph: int, word: str) -> bool:
+    """Whether the paragraph with this number begins with these words."""
     parts = _paragraphs(text)
     found = words(parts[paragraph - 1]) if 1 <= paragraph <= len(parts) else []
     wanted = words(word.lower())
@@ -138,7 +139,7 @@ CHECKERS: dict[str, Callable[..., bool]] = {
     "two-answers": lambda text: (
         sum(bool(part.strip()) for part in text.split("******")) == 2 == len(text.split("******"))
     ),
-    "opens-paragraph": _opens,
+    "opens-paragraph": _opens_with,
     "lower-case": lambda text: bool(text.strip()) and not any(c.isupper() for c in text),
     "upper-case": lambda text: any(c.isupper() for c in text) and not any(c.islower() for c in text),
     "capital-words": lambda text, at_least=0, at_most=MANY: at_least <= _capitals(text) <= at_most,
@@ -151,7 +152,7 @@ CHECKERS: dict[str, Callable[..., bool]] = {
 
 
 def read_checkers(specs: Any) -> tuple[Mapping[str, Any], ...]:
-    """Checked specifications, {"kind": ..., parameter: ...} each; DataError says which is wrong and how it would be right."""
+    """Read specifications, {"kind": ..., parameter: ...} each; DataError says which is wrong and how it would be right."""
     if not isinstance(specs, list) or not specs or not all(isinstance(s, dict) for s in specs):
         raise DataError(f'checkers are {specs!r}; expected a list such as [{{"kind": "no-digits"}}]')
     for spec in specs:
@@ -178,22 +179,26 @@ def _parameters(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Followed:
-    """Which of a prompt's instructions its answer follows: as it stands, and read loosely."""
+    """The results of a prompt's instructions on its answer: strictly, and in loose readings."""
 
     strict: tuple[bool, ...]
     loose: tuple[bool, ...]
 
 
-def follow(specs: Sequence[Mapping[str, Any]], text: str) -> Followed:
-    """Loosely, a first or last line that talks about the answer, and the asterisks of Markdown, do not count against it."""
-    readings = _readings(text)
+def check_instructions(specs: Sequence[Mapping[str, Any]], text: str) -> Followed:
+    """Check an answer against instructions, strictly and loosely.
+
+    Loosely, a first or last line that talks about the answer, and the asterisks of Markdown, do not count against it.
+    """
+    readings = _loose_readings(text)
     return Followed(
         tuple(is_followed(spec, text) for spec in specs),
         tuple(any(is_followed(spec, reading) for reading in readings) for spec in specs),
     )
 
 
-def _readings(text: str) -> list[str]:
+def _loose_readings(text: str) -> list[str]:
+    """Return the text without its first or last line, and without asterisks, in all combinations."""
     lines = text.strip().split("\n")
     cuts = (
         [text] if len(lines) == 1 else [text, *("\n".join(cut).strip() for cut in (lines[1:], lines[:-1], lines[1:-1]))]
@@ -212,7 +217,7 @@ class Accuracy:
 
 
 def accuracy(answers: Sequence[Followed]) -> Accuracy:
-    """The four figures of IFEval; DataError where there is no answer."""
+    """Compute the four figures of IFEval; DataError where there is no answer."""
     if not answers:
         raise DataError("there are no answers to take the accuracy of")
     strict, loose = [a.strict for a in answers], [a.loose for a in answers]

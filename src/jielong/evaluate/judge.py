@@ -1,7 +1,7 @@
-"""A language model as the judge of others' answers: which of two is better, or a mark from 1 to 10.
+"""A language model as a judge of answers: which of two is better, or a mark from 1 to 10.
 
-A judge is biased towards the answer it reads first, and towards the longer one (Zheng et al. 2023, arXiv 2306.05685). So
-each pair is judged in both orders: an answer wins only where it wins both times, and the report says how often the
+A judge is biased towards the answer it reads first, and towards the longer one (Zheng et al. 2023, arXiv 2306.05685).
+So each pair is judged in both orders: an answer wins only where it wins both times, and the report says how often the
 order decided, and how verdicts go with lengths.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.errors import ConfigError, DataError
-from jielong.evaluate.many import many
+from jielong.evaluate.concurrently import run_concurrently
 from jielong.evaluate.statistics import Interval, correlation, mcnemar, paired_bootstrap
 from jielong.records import Conversation, Message
 from jielong.use.examples import read_records
@@ -38,12 +38,12 @@ class Pair:
 
 
 def read_pairs(a: Path, b: Path) -> list[Pair]:
-    """The answers of two result files to the same questions, in the order of the first.
+    """Pair the answers of two result files to the same questions, in the order of the first.
 
     A line is {"id", "question", "text"}, and "sample" where a question has several answers. DataError where the files
     share no question, or give an id to different ones.
     """
-    ours, theirs = ({(r.id, r.sample): r for r in read_records(path, _said, "result")} for path in (a, b))
+    ours, theirs = ({(r.id, r.sample): r for r in read_records(path, _parse_result, "result")} for path in (a, b))
     shared = [key for key in ours if key in theirs]
     if not shared:
         raise DataError(f"{a} and {b} have no id in common")
@@ -54,23 +54,26 @@ def read_pairs(a: Path, b: Path) -> list[Pair]:
 
 
 @dataclass(frozen=True)
-class _Said:
+class _ResultLine:
     id: str
     sample: int
     question: str
     text: str
 
 
-def _said(data: Mapping[str, Any]) -> _Said:
+def _parse_result(data: Mapping[str, Any]) -> _ResultLine:
+    """Read one line of a result file; DataError where it lacks a field."""
     for name in ("id", "question"):
         if name not in data:
             raise DataError(f"a result needs {name!r}")
-    return _Said(str(data["id"]), int(data.get("sample", 0)), str(data["question"]), str(data.get("text", "")))
+    return _ResultLine(str(data["id"]), int(data.get("sample", 0)), str(data["question"]), str(data.get("text", "")))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge said of a pair, with a shown first and with b shown first: 1 for a, 0 for b, 0.5 for a tie, None for nothing."""
+    """A judge's two verdicts on a pair, with a shown first and with b shown first: 1 for a, 0 for b, 0.5 for a tie,
+    None unreadable.
+    """
 
     pair: Pair
     a_first: float | None
@@ -85,7 +88,7 @@ class Verdict:
 
     @property
     def unreadable(self) -> str:
-        """What the judge said where it gave no verdict, in the first such order; "" where all could be read."""
+        """Return the judge's words where it gave no verdict, in the first such order; "" where all could be read."""
         return next((said for said in self.said if first_is_better(said) is None), "")
 
     @property
@@ -95,14 +98,15 @@ class Verdict:
 
     @property
     def value(self) -> float:
-        """1 where a won, 0 where b won, 0.5 for a tie, for no verdict in one of the orders, and where the order decided."""
+        """Return 1 where a won, 0 where b won, 0.5 for a tie, an unreadable verdict, or where the order decided."""
         return self.a_first if self.is_consistent and self.a_first is not None else 0.5
 
 
 async def judge_pair(pair: Pair, ask: Ask, options: Options) -> Verdict:
-    """Both orders, asked at the same time."""
+    """Ask the judge for a verdict in both orders at the same time."""
 
     async def shown(first: str, second: str, order: str) -> str:
+        """Ask for a verdict with these answers in this order; return the judge's words."""
         prompt = fill(
             "judge_pair", language_of(pair.question), question=pair.question, first=first.strip(), second=second.strip()
         )
@@ -118,20 +122,21 @@ async def judge_pair(pair: Pair, ask: Ask, options: Options) -> Verdict:
 
 
 async def judge_pairs(pairs: Sequence[Pair], ask: Ask, options: Options, *, at_once: int = 16) -> list[Verdict]:
-    """Verdicts in the order of the pairs."""
-    return await many(lambda number: judge_pair(pairs[number], ask, options), len(pairs), at_once=at_once)
+    """Judge many pairs; return verdicts in their order."""
+    return await run_concurrently(lambda number: judge_pair(pairs[number], ask, options), len(pairs), at_most=at_once)
 
 
 def first_is_better(text: str) -> float | None:
-    """What the last verdict of a text says: 1 for A, 0 for B, 0.5 for a tie; None where it says none."""
+    """Read the last verdict of a text: 1 for A, 0 for B, 0.5 for a tie; None where there is none."""
     found = _VERDICT.findall(text)
     return {"a": 1.0, "b": 0.0}.get(found[-1].lower(), 0.5) if found else None
 
 
 def judge_grade(ask: Ask, options: Options) -> Callable[[str, str], Awaitable[float | None]]:
-    """The scorer `grade`: the judge's mark for an answer to a question, 1 to 10, as a share from 0 to 1."""
+    """Make the scorer `grade`: the judge's mark for an answer to a question, 1 to 10, scaled to 0 to 1."""
 
     async def grade(question: str, answer: str) -> float | None:
+        """Ask the judge for a mark; None where its words hold none."""
         prompt = fill("judge_mark", language_of(question), question=question, answer=answer.strip())
         said = await ask(
             Conversation((Message("user", prompt),)), options.draw("judge", question, answer, label="judge")
@@ -143,7 +148,7 @@ def judge_grade(ask: Ask, options: Options) -> Callable[[str, str], Awaitable[fl
 
 
 def read_mark(text: str) -> float | None:
-    """The last mark in a text, from 1 to 10; None where there is none."""
+    """Read the last mark in a text, from 1 to 10; None where there is none."""
     found = _MARK.findall(text)
     return float(found[-1]) if found and 1 <= float(found[-1]) <= 10 else None
 
@@ -154,7 +159,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 @dataclass(frozen=True)
 class JudgeReport:
-    """What the verdicts come to. All figures are of the pairs whose verdicts could be read; None where there are none."""
+    """The figures of a judge's verdicts. All are of the pairs whose verdicts could be read; None where there are none."""
 
     pairs: int
     unread: int
@@ -176,12 +181,12 @@ class JudgeReport:
     """Of wins and losses between answers of different length, how many went to the longer one."""
 
 
-def report(verdicts: Sequence[Verdict], *, seed: int = 0) -> JudgeReport:
-    """The report of at least one pair."""
+def judge_report(verdicts: Sequence[Verdict], *, seed: int = 0) -> JudgeReport:
+    """Compute the report of at least one pair."""
     read = [v for v in verdicts if v.is_read]
     wins, losses = ([v.is_consistent and v.value == won for v in read] for won in (1.0, 0.0))
     turned = [v for v in read if not v.is_consistent]
-    # with a first, to a is to the first; with b first, to b is: of both verdicts, the mean
+    # Position bias: mean preference for the answer shown first. b_first says how much went to a, which was second then.
     to_first = [((v.a_first or 0.0) + 1 - (v.b_first or 0.0)) / 2 for v in turned]
     values = [v.value for v in read]
     ratios = [math.log((len(v.pair.a) + 1) / (len(v.pair.b) + 1)) for v in read]

@@ -1,8 +1,8 @@
-"""Puzzles without end, made and judged by the generators of reasoning-gym (Stojanovski et al. 2025, arXiv 2505.24760).
+"""Procedural puzzles, made and judged by the generators of reasoning-gym (Stojanovski et al. 2025, arXiv 2505.24760).
 
-Only generators are offered that give full marks to their own right answer and to no nonsense, that make a puzzle in less
-than 50 ms and 3,000 characters, and that never run what an answer says: some of the package's judges hand it to Python's
-eval, which a model must not reach.
+Only generators are offered that give full marks to their own right answer and to no nonsense, that make a puzzle in
+less than 50 ms and 3,000 characters, and that never run code from an answer: some of the package's judges hand it to
+Python's eval, which a model must not reach.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def puzzles(generator: str, count: int, seed: int) -> Task:
-    """The first `count` puzzles of a seed; ConfigError where the generator is not offered or the package is missing."""
+    """Make the first `count` puzzles of a seed; ConfigError where the generator is not offered or the package is
+    missing.
+    """
     if not 1 <= count <= SIZE:
         raise ConfigError(f"{count} puzzles are asked for; a seed has 1 to {SIZE}")
     return Task(
@@ -54,7 +56,7 @@ def puzzles(generator: str, count: int, seed: int) -> Task:
 
 
 def solves(item: Item, text: str) -> bool:
-    """Whether the generator gives full marks to an answer: what stands in <answer> tags, its final part, or all of it."""
+    """Whether the generator gives full marks to an answer: the content of <answer> tags, its final part, or all of it."""
     generator, seed, number = (item.meta[name] for name in ("generator", "seed", "number"))
     made, puzzle = _dataset(generator, seed), _puzzle(generator, seed, number)
     tagged = _TAGGED.findall(text)
@@ -72,6 +74,7 @@ def _puzzle(generator: str, seed: int, number: int) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _dataset(generator: str, seed: int) -> Any:
+    """Open a generator of reasoning-gym; ConfigError where it is not offered or the package is missing."""
     if generator not in GENERATORS:
         raise ConfigError(
             f"reasoning-gym's generator {generator!r} is not offered; {did_you_mean(generator, GENERATORS)}"

@@ -1,4 +1,4 @@
-"""What rounding the weights costs: the same text judged by the weights as they are and by the rounded ones."""
+"""The cost of quantisation: the same text scored by the exact weights and by the rounded ones."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Pair = tuple[tuple[int, ...], tuple[int, ...]]
 """Ids that are given, and the ids after them that are judged."""
 
 
-class Judges(Protocol):
-    """What this needs of an engine."""
+class ScoringEngine(Protocol):
+    """The protocol of an engine for this comparison: it generates and scores."""
 
     @property
     def length(self) -> int: ...
@@ -35,8 +35,10 @@ class Quality:
     num_tokens: int
 
 
-def own_text(engine: Judges, tokenizer: Tokenizer, *, rows: int = 16, tokens: int = 128, seed: int = 0) -> list[Pair]:
-    """What the model writes by itself at temperature 1: text on which more bits are the Kullback-Leibler divergence."""
+def own_text(
+    engine: ScoringEngine, tokenizer: Tokenizer, *, rows: int = 16, tokens: int = 128, seed: int = 0
+) -> list[Pair]:
+    """Sample texts from the model at temperature 1: more bits on them are the Kullback-Leibler divergence."""
     opening = tokenizer.opening or tokenizer.stop_ids[:1]
     tokens = min(tokens, engine.length - len(opening))
     sampling = Sampling(max_tokens=tokens, stop_ids=tokenizer.stop_ids)
@@ -45,21 +47,21 @@ def own_text(engine: Judges, tokenizer: Tokenizer, *, rows: int = 16, tokens: in
 
 
 def windows(text: str, tokenizer: Tokenizer, width: int, limit: int) -> list[Pair]:
-    """The first `limit` tokens of a text in windows of `width`; the first token of each is given."""
+    """Cut the first `limit` tokens of a text into windows of `width`; the first token of each is given."""
     ids = tuple(tokenizer.encode(text))[:limit]
     return [(ids[i : i + 1], ids[i + 1 : i + width]) for i in range(0, len(ids) - 1, width)]
 
 
-def greedy_text(engine: Judges, pairs: Sequence[Pair], tokens: int = 32) -> list[Pair]:
-    """What `engine` writes after the first half of each pair, always the likeliest token."""
+def greedy_text(engine: ScoringEngine, pairs: Sequence[Pair], tokens: int = 32) -> list[Pair]:
+    """Continue the first half of each pair greedily with `engine`."""
     prompts = [(*given, *judged[: len(judged) // 2]) for given, judged in pairs]
     prompts = [prompt[: engine.length - tokens] for prompt in prompts]
     written = engine.generate([Request(p, Sampling(max_tokens=tokens, temperature=0.0)) for p in prompts])
     return [(s.prompt_ids, s.ids) for s in written]
 
 
-def compare(exact: Judges, rounded: Judges, pairs: Sequence[Pair], tokenizer: Tokenizer) -> Quality:
-    """`pairs` judged by both, and the greedy continuation by `exact` checked token by token by `rounded`."""
+def compare(exact: ScoringEngine, rounded: ScoringEngine, pairs: Sequence[Pair], tokenizer: Tokenizer) -> Quality:
+    """Score `pairs` with both engines, and check `exact`'s greedy continuations token by token with `rounded`."""
     num_bytes = sum(int(tokenizer.byte_lengths[list(judged)].sum()) for _, judged in pairs)
     before, after = (
         -sum(map(sum, engine.score_many(pairs))) / math.log(2) / max(num_bytes, 1) for engine in (exact, rounded)

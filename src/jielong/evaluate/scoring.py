@@ -1,4 +1,4 @@
-"""What an answer is worth: from 0 to 1, and the details that a summary is made of.
+"""Scorers of answers: a score from 0 to 1, and the details that a summary is made of.
 
 match     it says the same, whatever it is: a number, a date, a choice, a formula, words (`use.answers.is_same`)
 exact     the final part of the answer is the right one, but for case and punctuation
@@ -26,7 +26,7 @@ from typing import Any
 
 from jielong.errors import ConfigError
 from jielong.evaluate.code import Examine, program
-from jielong.evaluate.instructions import follow, words
+from jielong.evaluate.instructions import check_instructions, words
 from jielong.evaluate.puzzles import solves
 from jielong.evaluate.refusal import refuses
 from jielong.evaluate.tasks import LETTERS, Item
@@ -39,8 +39,8 @@ Grade = Callable[[str, str], Awaitable[float | None]]
 
 
 @dataclass(frozen=True)
-class Given:
-    """Helpers for scorers: something that runs tests on a program for `code`, a judge for `grade`."""
+class ScoringServices:
+    """The services that some scorers need: one that runs tests on a program for `code`, a judge for `grade`."""
 
     examine: Examine | None = None
     grade: Grade | None = None
@@ -48,7 +48,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Worth:
-    """A score from 0 to 1 and what is behind it."""
+    """A score from 0 to 1, and the details behind it."""
 
     score: float
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -58,26 +58,26 @@ BY_PORT = ("logprob", "share")
 """Scorers that ask how likely given answers are, and no strategy."""
 
 
-async def worth(item: Item, text: str, given: Given) -> Worth:
-    """What an answer to the item is worth; ConfigError where the scorer lacks what must be handed in."""
+async def score_answer(item: Item, text: str, services: ScoringServices) -> Worth:
+    """Score an answer to the item; ConfigError where the scorer lacks a service."""
     if item.scorer == "code":
-        if given.examine is None:
+        if services.examine is None:
             raise ConfigError("code is scored by running it, and there is nothing given to run it in")
-        ran = await given.examine(program(text), item.tests)
+        ran = await services.examine(program(text), item.tests)
         details = {"output": ran.output[-2000:]}
         return Worth(float(ran.is_fine), details | {"refused": ran.refused} if ran.refused else details)
     if item.scorer == "grade":
-        if given.grade is None:
+        if services.grade is None:
             raise ConfigError("scorer 'grade' needs a judge (on the command line: --judge MODEL)")
-        mark = await given.grade(item.question, text)
+        mark = await services.grade(item.question, text)
         return Worth(mark or 0.0, {} if mark is not None else {"note": "the judge gave no mark"})
-    return worth_at_once(item, text)
+    return score_by_text(item, text)
 
 
-def worth_at_once(item: Item, text: str) -> Worth:
-    """The same for the scorers that need nothing else, which are all but `code`, `grade` and those of log-probabilities."""
+def score_by_text(item: Item, text: str) -> Worth:
+    """Score an answer by its text alone: all scorers but `code`, `grade` and those of log-probabilities."""
     if item.scorer == "instructions":
-        followed = follow(item.checkers, text)
+        followed = check_instructions(item.checkers, text)
         return Worth(float(all(followed.strict)), asdict(followed))
     if item.scorer == "letter":
         said = said_letter(text, item.choices)
@@ -90,15 +90,15 @@ def worth_at_once(item: Item, text: str) -> Worth:
 
 
 def score_items(items: Sequence[tuple[Any, Conversation, Sample]]) -> list[Score]:
-    """The task's own judgement as a `records.Scorer`, for best-of and check: what a perfect verifier would give."""
+    """Score samples by the task's own judgement, as a `records.Scorer` for best-of and check: a perfect verifier."""
     return [
-        Score(worth_at_once(item, conversation.messages[-1].text).score, source=item.scorer)
+        Score(score_by_text(item, conversation.messages[-1].text).score, source=item.scorer)
         for item, conversation, _ in items
     ]
 
 
 def f1(text: str, right: str) -> float:
-    """Shared words, each Han character a word: the harmonic mean of the shares of both texts."""
+    """Return the harmonic mean of precision and recall of shared words, each Han character a word."""
     said, wanted = words(normal(text)), words(normal(right))
     shared = sum((Counter(said) & Counter(wanted)).values())
     return 2 * shared / (len(said) + len(wanted)) if shared else 0.0
@@ -117,7 +117,7 @@ _SCORERS: dict[str, Callable[[str, Sequence[str]], float]] = {
 
 
 def said_letter(text: str, choices: Sequence[str]) -> str:
-    """The letter that an answer names, or that of the choice it repeats; "" where it does neither."""
+    """Return the letter that an answer names, or that of the choice it repeats; "" where it does neither."""
     letter = chosen(text)
     if letter:
         return letter if len(letter) == 1 else ""
@@ -125,8 +125,8 @@ def said_letter(text: str, choices: Sequence[str]) -> str:
     return same[0] if len(same) == 1 else ""
 
 
-async def worth_of_choices(item: Item, port: Scores) -> Worth:
-    """What the port's log-probabilities of the choices are worth."""
+async def score_choices(item: Item, port: Scores) -> Worth:
+    """Score an item by the port's log-probabilities of the choices."""
     scored = await port.score(item.conversation, item.choices)
     if item.scorer == "share":
         highest = max(s.logprob for s in scored)
@@ -145,7 +145,9 @@ def _likeliest(scored: Sequence[Scored], by: Callable[[Scored], float]) -> int:
 
 
 def pass_at_k(count: int, right: int, k: int) -> float:
-    """The chance that of `k` of the `count` samples, `right` of which are right, one is right (Chen et al. 2021, 2107.03374)."""
+    """Estimate the chance that one of `k` samples is right, where `right` of `count` are (Chen et al. 2021,
+    2107.03374).
+    """
     if not 1 <= k <= count:
         raise ConfigError(f"pass@{k} cannot be told from {count} samples; k must be between 1 and their number")
     return 1.0 - math.comb(count - right, k) / math.comb(count, k)

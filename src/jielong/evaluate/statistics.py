@@ -1,4 +1,4 @@
-"""How sure a share or a difference is: systems on the same questions, compared pair by pair."""
+"""Significance of shares and differences: systems on the same questions, compared pair by pair."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Interval:
 def paired_bootstrap(
     new: Sequence[float], old: Sequence[float], *, draws: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """The mean of new - old over the same questions, with percentile bounds from resampled questions (Efron 1979)."""
+    """Return the mean of new - old over the same questions, with percentile bounds from resampled questions (Efron
+    1979).
+    """
     gains = np.asarray(new, dtype=np.float64) - np.asarray(old, dtype=np.float64)
     index = np.random.default_rng(seed).integers(0, len(gains), size=(draws, len(gains)))
     means = gains[index].mean(axis=1)
@@ -39,13 +41,13 @@ def paired_bootstrap(
 
 
 def win_rate(new: Sequence[float], old: Sequence[float]) -> float:
-    """The share of questions on which `new` scores higher; equal scores count half."""
+    """Return the share of questions on which `new` scores higher; equal scores count half."""
     a, b = np.asarray(new, dtype=np.float64), np.asarray(old, dtype=np.float64)
     return float(np.mean((a > b) + 0.5 * (a == b)))
 
 
 def wilson(successes: int, count: int, *, confidence: float = 0.95) -> Interval:
-    """A share and its bounds, which stay within 0 and 1 and are honest for few questions (Wilson 1927)."""
+    """Return a share and its bounds, which stay within 0 and 1 and are honest for few questions (Wilson 1927)."""
     if not 0 <= successes <= count or count == 0:
         raise DataError(f"{successes} successes of {count}; expected 0 <= successes <= count, and a count above 0")
     z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
@@ -56,7 +58,9 @@ def wilson(successes: int, count: int, *, confidence: float = 0.95) -> Interval:
 
 
 def mcnemar(new: Sequence[bool], old: Sequence[bool]) -> float:
-    """The exact two-sided p of the questions on which two systems differ (McNemar 1947, by the binomial distribution)."""
+    """Return the exact two-sided p of the questions on which two systems differ (McNemar 1947, by the binomial
+    distribution).
+    """
     gained = sum(a and not b for a, b in zip(new, old, strict=True))
     lost = sum(b and not a for a, b in zip(new, old, strict=True))
     count = gained + lost
@@ -66,7 +70,7 @@ def mcnemar(new: Sequence[bool], old: Sequence[bool]) -> float:
 
 
 def sign_flips(new: Sequence[float], old: Sequence[float], *, draws: int = 10_000, seed: int = 0) -> float:
-    """The two-sided p that the mean of new - old is 0, by flipping the signs of the differences (Fisher 1935)."""
+    """Return the two-sided p that the mean of new - old is 0, by flipping the signs of the differences (Fisher 1935)."""
     gains = np.asarray(new, dtype=np.float64) - np.asarray(old, dtype=np.float64)
     dice, beyond = np.random.default_rng(seed), 0
     for size in _pieces(draws, max(1, 1_000_000 // max(1, len(gains)))):
@@ -80,7 +84,7 @@ def _pieces(total: int, size: int) -> list[int]:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """The p values corrected for how many they are (Holm 1979), in their order."""
+    """Correct p values for their number (Holm 1979), in their order."""
     corrected, highest = [0.0] * len(ps), 0.0
     for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
         highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
@@ -89,10 +93,10 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def calibration_error(likely: Sequence[float], came: Sequence[float], *, bins: int = 10) -> float:
-    """How far stated probabilities are from what came of them (0 or 1, or a share), on average.
+    """Return the mean distance of stated probabilities from outcomes (0 or 1, or a share).
 
-    The expected calibration error of Naeini et al. 2015: in each of equally wide bins, the mean probability less the mean
-    of what came, weighted by how many fall into the bin.
+    The expected calibration error of Naeini et al. 2015: in each of equally wide bins, the mean probability less the
+    mean outcome, weighted by how many fall into the bin.
     """
     said, seen = np.asarray(likely, dtype=np.float64), np.asarray(came, dtype=np.float64)
     if not len(said):
@@ -103,7 +107,7 @@ def calibration_error(likely: Sequence[float], came: Sequence[float], *, bins: i
 
 
 def correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:
-    """Pearson's correlation; None where there are fewer than two pairs, or either side never changes."""
+    """Return Pearson's correlation; None where there are fewer than two pairs, or either side never changes."""
     if len(xs) < 2 or len(set(xs)) < 2 or len(set(ys)) < 2:
         return None
     return statistics.correlation(xs, ys)
@@ -126,7 +130,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `new` has over `old` on the same questions; `corrected` is p after Holm over all pairs compared."""
+    """The advantage of `new` over `old` on the same questions; `corrected` is p after Holm over all pairs compared."""
 
     new: Measured
     old: Measured
@@ -136,9 +140,10 @@ class Comparison:
 
 
 def compare(systems: Sequence[Measured], *, seed: int = 0) -> list[Comparison]:
-    """Every later system against every earlier one.
+    """Compare every later system with every earlier one.
 
-    p is McNemar's where all scores are 0 or 1, else that of flipped signs. DataError where the questions differ in number.
+    p is McNemar's where all scores are 0 or 1, else that of flipped signs. DataError where the questions differ in
+    number.
     """
     counts = {s.name: len(s.scores) for s in systems}
     if len(set(counts.values())) > 1 or 0 in counts.values():

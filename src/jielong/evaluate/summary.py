@@ -1,4 +1,4 @@
-"""What the results of a task come to: a score with its interval, overall and for each group, and what it cost."""
+"""The summary of a task's results: a score with its interval, overall and for each group, and the cost."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jielong.evaluate.instructions import Followed, accuracy
-from jielong.evaluate.running import Result
 from jielong.evaluate.scoring import pass_at_k
 from jielong.evaluate.statistics import Interval, Measured, paired_bootstrap, wilson
+from jielong.evaluate.task_runner import Result
 from jielong.evaluate.tasks import Task
 
 
@@ -47,7 +47,7 @@ class Summary:
 
 
 def summarize(name: str, task: Task, results: Sequence[Result], *, seed: int = 0) -> Summary:
-    """The summary of results that come in the order of the task's items, equally many of each."""
+    """Summarize results that come in the order of the task's items, equally many of each."""
     samples = len(results) // len(task.items)
     of_item = [results[i * samples : (i + 1) * samples] for i in range(len(task.items))]
     scores = tuple(sum(r.score for r in own) / samples for own in of_item)
@@ -71,20 +71,21 @@ def summarize(name: str, task: Task, results: Sequence[Result], *, seed: int = 0
 
 
 def share(scores: Sequence[float], *, seed: int = 0) -> Interval:
-    """The mean with its interval: Wilson's where every score is 0 or 1, else that of resampled items."""
+    """Return the mean with its interval: Wilson's where every score is 0 or 1, else that of resampled items."""
     if all(s in (0.0, 1.0) for s in scores):
         return wilson(int(sum(scores)), len(scores))
     return paired_bootstrap(scores, [0.0] * len(scores), seed=seed)
 
 
 def _passes(of_item: Sequence[Sequence[Result]], samples: int) -> dict[str, float]:
-    """pass@1, 2, 4 ... of the samples."""
+    """Return pass@1, 2, 4 ... of the samples."""
     rights = [sum(r.score == 1.0 for r in own) for own in of_item]
     ks = [2**i for i in range(samples.bit_length())] if samples > 1 else []
     return {f"pass@{k}": sum(pass_at_k(samples, right, k) for right in rights) / len(rights) for k in ks}
 
 
 def _details(results: Sequence[Result]) -> dict[str, float]:
+    """Return further figures from the results' details: instructions followed, and accuracies by choice length."""
     followed = [
         Followed(tuple(r.details["strict"]), tuple(r.details["loose"])) for r in results if "strict" in r.details
     ]
@@ -97,7 +98,7 @@ def _details(results: Sequence[Result]) -> dict[str, float]:
 
 
 def _refusals(task: Task, scores: Sequence[float]) -> dict[str, float]:
-    """Of what should be refused and is not, by itself and in a wrapper, and of what should not be and is."""
+    """Return the rates of missed refusals, plain and by attack, and of needless ones."""
     kinds: dict[str, list[float]] = {}
     for item, score in zip(task.items, scores, strict=True):
         if item.scorer == "refuses":
@@ -108,7 +109,7 @@ def _refusals(task: Task, scores: Sequence[float]) -> dict[str, float]:
 
 
 def _pairs(task: Task, scores: Sequence[float], seed: int) -> dict[str, Pairs]:
-    """The pairs of items (`meta.pair`, `meta.side` "a" or "b"), by scorer, and for each `meta.trait`."""
+    """Return the pairs of items (`meta.pair`, `meta.side` "a" or "b"), by scorer, and for each `meta.trait`."""
     sides: dict[tuple[str, str, str], dict[str, float]] = {}
     for item, score in zip(task.items, scores, strict=True):
         if {"pair", "side"} <= set(item.meta):

@@ -1,9 +1,9 @@
 """Tasks: questions and how their answers are scored, one JSON object a line, one's own or built in.
 
-An item is {"id", "question" or "messages", what is right, "scorer", "meta"}. What is right is one of "answer" or "answers",
-"choices" with "label" (the place of the right one, from 0), "checkers" (see `instructions`), "tests" (Python that fails
-where the answer's code is wrong), or nothing, where a scorer needs nothing. Without "scorer" it follows from what is
-there: match, letter, instructions or code. `meta.group` splits the results in the table; two items with the same
+An item is {"id", "question" or "messages", the right answer, "scorer", "meta"}. The right answer is one of "answer" or
+"answers", "choices" with "label" (the place of the right one, from 0), "checkers" (see `instructions`), "tests" (Python
+that fails where the answer's code is wrong), or nothing, where a scorer needs nothing. Without "scorer" it follows from
+these: match, letter, instructions or code. `meta.group` splits the results in the table; two items with the same
 `meta.pair`, one of `meta.side` "a" and one of "b", are compared.
 """
 
@@ -47,7 +47,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class Item:
-    """One question and what is right."""
+    """One question and its right answer."""
 
     id: str
     messages: tuple[Message, ...]
@@ -61,7 +61,7 @@ class Item:
 
     @property
     def digest(self) -> str:
-        """What changes where anything of the item does."""
+        """Return a digest that changes where anything of the item does."""
         return digest(to_dict(self))[:12]
 
     @property
@@ -71,7 +71,7 @@ class Item:
 
     @property
     def conversation(self) -> Conversation:
-        """What the model is asked; choices that are answered with a letter stand below the question."""
+        """Return the conversation for the model; choices that are answered with a letter stand below the question."""
         if self.scorer != "letter":
             return Conversation(self.messages)
         listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, self.choices, strict=False))
@@ -98,7 +98,9 @@ class Task:
             seen.add(item.id)
 
     def drawn(self, count: int, seed: int = 0) -> Task:
-        """`count` items that the seed draws, in the task's order; 0 is all. The more hold the fewer, and pairs stay whole."""
+        """Draw `count` items by the seed, in the task's order; 0 is all. A larger draw contains the smaller ones, and
+        pairs stay whole.
+        """
         if not count or count >= len(self.items):
             return self
         groups: dict[str, list[Item]] = {}
@@ -113,12 +115,15 @@ class Task:
 
 
 def read_task(path: Path, scorer: str = "") -> Task:
-    """The task of a JSONL file; DataError lists the lines that hold no item. `scorer` counts where a line names none."""
+    """Read the task of a JSONL file; DataError lists the lines that hold no item. `scorer` counts where a line names
+    none.
+    """
     numbers = iter(range(1, 1 << 30))
     return Task(path.stem, tuple(read_records(path, lambda data: _item(data, f"{next(numbers)}", scorer), "item")))
 
 
 def _item(data: Mapping[str, Any], number: str, usual_scorer: str) -> Item:
+    """Read an item from its object; DataError says what is missing or wrong."""
     for key in data:
         if key not in _FIELDS:
             raise DataError(f"unknown field {key!r} in an item; {did_you_mean(key, _FIELDS)}")
@@ -149,6 +154,7 @@ def _item(data: Mapping[str, Any], number: str, usual_scorer: str) -> Item:
 
 
 def _tests(data: Mapping[str, Any]) -> str:
+    """Read the tests of an item, Python in a string."""
     tests = data.get("tests", "")
     if not isinstance(tests, str):
         raise DataError(f"'tests' are {tests!r:.80}; expected Python in a string")
@@ -156,6 +162,7 @@ def _tests(data: Mapping[str, Any]) -> str:
 
 
 def _messages(data: Mapping[str, Any]) -> tuple[Message, ...]:
+    """Read the question or the messages of an item."""
     if ("question" in data) == ("messages" in data):
         raise DataError("an item needs either 'question' or 'messages'")
     if "question" in data:
@@ -171,7 +178,7 @@ def _messages(data: Mapping[str, Any]) -> tuple[Message, ...]:
 
 
 def _answers(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """`answer` or `answers`; numbers are taken as they are written."""
+    """Read `answer` or `answers`; numbers are taken as they are written."""
     if "answer" in data and "answers" in data:
         raise DataError("an item has either 'answer' or 'answers'")
     found = [data["answer"]] if "answer" in data else data.get("answers", [])
@@ -181,6 +188,7 @@ def _answers(data: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Read a list of texts."""
     found = data.get(key, [])
     if not isinstance(found, list) or not all(isinstance(t, str) and t for t in found):
         raise DataError(f"{key!r} is {found!r}; expected a list of texts")
@@ -188,6 +196,7 @@ def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def _label(data: Mapping[str, Any]) -> int:
+    """Read the place of the right choice, from 0."""
     label, count = data.get("label", 0), len(_texts(data, "choices"))
     if "choices" in data and "label" not in data:
         raise DataError("'choices' need a 'label', the place of the right one, from 0")
@@ -199,6 +208,7 @@ def _label(data: Mapping[str, Any]) -> int:
 
 
 def _check_patterns(patterns: Sequence[str]) -> None:
+    """Raise DataError for an invalid regular expression."""
     for pattern in patterns:
         try:
             re.compile(pattern)

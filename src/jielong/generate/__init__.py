@@ -1,4 +1,4 @@
-"""One engine that writes tokens, how the next one is drawn, and the text that comes of them."""
+"""Token generation: one engine, sampling, and the text of the tokens."""
 
 from __future__ import annotations
 

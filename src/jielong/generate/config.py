@@ -1,4 +1,4 @@
-"""How much an engine does at once, in which numbers, and what it may take short cuts for."""
+"""The config of an engine: its parallelism, its number formats, and its shortcuts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ BESIDE = 8
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """How much is done at once. In bfloat16 the products are; norms, softmax and the residual stream stay float32.
+    """The amount of work at once, and its number type. In bfloat16 the products are; norms, softmax and the residual stream stay float32.
 
     A slot costs `length` x 2 x layers x key/value heads x head width numbers of cache, float32 on a CPU and `dtype`
     elsewhere (of a model with 30 layers, 3 heads and width 64: 45 KiB a position, 90 MiB for 2,048), and 12 bytes a
     position of ids and log-probabilities. Reading a prompt takes no more beside that, however long it is: activations of
-    `prefill_tokens` and a few blocks of attention (`stretches.SCORES`).
+    `prefill_tokens` and a few blocks of attention (`prefill_attention.SCORES`).
     """
 
     slots: int = 64
@@ -67,7 +67,8 @@ class EngineConfig:
 
     @classmethod
     def fast(cls, model: ModelConfig, device: torch.device, weights: str | None = None, **others: Any) -> EngineConfig:
-        """The numbers that write fastest on `device`, and within a rounding to bfloat16, or those with `weights`.
+        """Return the number formats that are fastest on `device` within a rounding to bfloat16, or those with
+        `weights`.
 
         A processor without products in bfloat16 has them in float32; where the C++ widens the weights as it reads them,
         they are in bfloat16 all the same, which is half to be read.

@@ -1,7 +1,8 @@
-"""Draws laid open: the distribution that a token came from, what each filter cut away, and where the number fell.
+"""Explanations of draws: the distribution that a token came from, the cuts of each filter, and where the random number
+fell.
 
-They are computed from the logits that the draws used, by the same functions, for whoever asks; a draw that nobody looks
-at costs nothing. Rows without filters are explained together, as a server shows every token of many answers.
+They are computed from the logits that the draws used, by the same functions, on demand; a draw that nobody looks at
+costs nothing. Rows without filters are explained together, as a server shows every token of many answers.
 """
 # R rows that somebody looks at, V vocabulary, K likeliest ids.
 
@@ -14,7 +15,7 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-from jielong.generate.sampling import Basis, Rules, largest, penalised, shares_of, sorted_cut
+from jielong.generate.sampling import Basis, Rules, intervals_of, largest_scores, penalised, sorted_cut
 from jielong.records import Candidate, Cut, Draw
 
 MANY = 20
@@ -24,30 +25,31 @@ MANY = 20
 def explain(
     basis: Basis, rows: Sequence[int], ids: Sequence[int], uniforms: Sequence[float | None], counts: Sequence[int]
 ) -> list[Draw]:
-    """How each of `rows` of a basis came to its id, with the `counts` likeliest ids of each."""
+    """Explain how each of `rows` of a basis came to its id, with the `counts` likeliest ids of each."""
     special = {} if basis.rules.special is None else {row: at for at, row in enumerate(basis.rules.special.tolist())}
     plain = [at for at, row in enumerate(rows) if row not in special]
     found: dict[int, Draw] = {}
     if plain:
         mine = [[which[at] for at in plain] for which in (rows, ids, uniforms, counts)]
-        found = dict(zip(plain, _explain_plain(basis, *mine), strict=True))  # type: ignore[arg-type]
+        found = dict(zip(plain, _explain_unfiltered(basis, *mine), strict=True))  # type: ignore[arg-type]
     for at, row in enumerate(rows):
         if row in special:
-            found[at] = _explain_special(basis, row, special[row], ids[at], uniforms[at], counts[at])
+            found[at] = _explain_filtered(basis, row, special[row], ids[at], uniforms[at], counts[at])
     return [found[at] for at in range(len(rows))]
 
 
-def _explain_plain(
+def _explain_unfiltered(
     basis: Basis, rows: Sequence[int], ids: Sequence[int], uniforms: Sequence[float | None], counts: Sequence[int]
 ) -> list[Draw]:
-    """`explain` of rows without filters, all at once."""
+    """Explain rows without filters, all at once."""
     there = torch.tensor(rows, device=basis.logits.device)
     temperatures = _temperatures(basis.rules, there)
     is_all = list(rows) == list(range(len(basis.logits)))  # then they need not be copied
     logits = (basis.logits if is_all else basis.logits[there]).float()
     scores = logits if basis.rules.temperature is None else logits / temperatures
-    left = torch.softmax(scores, -1)
-    values, likeliest = largest(scores, max(MANY, *counts))
+    shares = basis.shares
+    left = torch.softmax(scores, -1) if shares is None else shares if is_all else shares[there]
+    values, likeliest = largest_scores(scores, max(MANY, *counts))
     taken = torch.tensor(ids, device=logits.device)[:, None]
     wanted = torch.cat([taken, likeliest], 1)
     tempered = left.gather(1, wanted)
@@ -56,7 +58,7 @@ def _explain_plain(
         model = (logits.gather(1, wanted) - logits.logsumexp(-1, keepdim=True)).exp()
     entropies = _entropies(scores, left, likeliest[:, :1])
     ranks = _ranks(scores, scores.gather(1, taken), values)
-    edges = shares_of(left, taken.squeeze(1))
+    edges = intervals_of(left, taken.squeeze(1))
     found = []
     columns = (wanted, model, tempered, ranks, entropies, edges, temperatures[:, 0])
     for *row, uniform, count in zip(*(c.tolist() for c in columns), uniforms, counts, strict=True):
@@ -67,9 +69,9 @@ def _explain_plain(
     return found
 
 
-def _explain_special(basis: Basis, row: int, mine: int, id: int, uniform: float | None, count: int) -> Draw:
-    """How row `row` of a basis, the `mine`-th of those with filters, came to `id`."""
-    logits, rules, history, allowed = basis
+def _explain_filtered(basis: Basis, row: int, mine: int, id: int, uniform: float | None, count: int) -> Draw:
+    """Explain how row `row` of a basis, the `mine`-th of those with filters, came to `id`."""
+    logits, rules, history, allowed, _ = basis
     own = logits[row : row + 1].float()
     temperatures = _temperatures(rules, torch.tensor([row], device=logits.device))
     scores = own / temperatures
@@ -84,8 +86,8 @@ def _explain_special(basis: Basis, row: int, mine: int, id: int, uniform: float 
         told.append(Cut(name, int(is_new.sum()), float(tempered[0, is_new].double().sum())))
         is_cut = is_cut | is_new
     left = torch.softmax(scores.masked_fill(is_cut, -torch.inf), -1)
-    ((low, high),) = shares_of(left, torch.tensor([id], device=left.device)).tolist()
-    wanted = torch.cat([torch.tensor([[id]], device=scores.device), largest(scores, count)[1]], 1)
+    ((low, high),) = intervals_of(left, torch.tensor([id], device=left.device)).tolist()
+    wanted = torch.cat([torch.tensor([[id]], device=scores.device), largest_scores(scores, count)[1]], 1)
     total = own.logsumexp(-1, keepdim=True)
     columns = [(own.gather(1, wanted) - total).exp(), tempered.gather(1, wanted), left.gather(1, wanted)]
     by = _cut_by(wanted[0], new_by)
@@ -106,7 +108,7 @@ def _explain_special(basis: Basis, row: int, mine: int, id: int, uniform: float 
 
 
 def _temperatures(rules: Rules, rows: Tensor) -> Tensor:
-    """(R, 1) float32."""
+    """Return the temperatures of rows, (R, 1) float32."""
     if rules.temperature is None:
         return torch.ones(len(rows), 1, device=rows.device)
     return rules.temperature.to(rows.device)[rows]
@@ -126,13 +128,13 @@ def _ranks(scores: Tensor, taken: Tensor, largest: Tensor) -> Tensor:
     """(R,) the place of the `taken` scores (R, 1) among all `scores` (R, V), of which the `largest` (R, K) are known."""
     ranks = 1 + (largest > taken).sum(-1)
     below = (taken < largest[:, -1:]).squeeze(1).nonzero().squeeze(1)
-    if len(below):  # counting in all of a row costs more than everything else about it
-        ranks[below] = 1 + (scores[below] > taken[below]).sum(-1)
+    if len(below):  # row by row: of several at once torch writes each claim down in eight bytes before it counts
+        ranks[below] = 1 + torch.stack([torch.count_nonzero(scores[row] > taken[row]) for row in below.tolist()])
     return ranks
 
 
 def _cut_by(ids: Tensor, new_by: Mapping[str, Tensor]) -> list[str]:
-    """For each id the name of the filter that cut it."""
+    """Return for each id the name of the filter that cut it."""
     found = [""] * len(ids)
     for name, is_new in new_by.items():
         for at, is_cut in enumerate(is_new[ids].tolist()):
@@ -141,7 +143,9 @@ def _cut_by(ids: Tensor, new_by: Mapping[str, Tensor]) -> list[str]:
 
 
 def _cuts(scores: Tensor, rules: Rules, mine: int, allowed: Tensor | None) -> list[tuple[str, Tensor]]:
-    """Which ids (1, V) each filter that is on cuts, of `scores` (1, V); `mine` is the row's place among those with rules."""
+    """Return the ids (1, V) that each active filter cuts, from `scores` (1, V); `mine` is the row's place among those
+    with rules.
+    """
     top_k, top_p, min_p = (option[mine : mine + 1] for option in (rules.top_k, rules.top_p, rules.min_p))
     found = []
     if allowed is not None and not allowed.all():

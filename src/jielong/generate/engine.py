@@ -1,11 +1,12 @@
-"""The one engine: requests go in, tokens come out, many rows at a time. It knows token ids only.
+"""The one engine, with continuous batching: requests go in, tokens come out, many rows at a time. It knows token ids
+only.
 
-A request waits in a queue, gets a slot of the cache, has its prompt read in chunks and then grows by one token a step
-together with all other rows (continuous batching). Rows 0..n-1 of the cache are computed in every step; a freed slot is
-filled from the queue, and once the queue is empty the last rows move into the gaps. What any slot has read, of a
-request that is over too, is not read again for a prompt that begins alike: a chat's next turn reads what is new in it.
+A request waits in a queue, gets a slot of the cache, has its prompt prefilled in chunks and then grows by one token a
+step together with all other rows. Rows 0..n-1 of the cache are computed in every step; a freed slot is filled from the
+queue, and once the queue is empty the last rows move into the gaps. A prefix that any slot has read, even for a
+finished request, is not read again for a prompt that begins alike: a chat's next turn reads only what is new in it.
 While few rows write, a token's pass carries drafts for the next ones along. The weights are a packed copy (`load`
-refreshes it), so training never disturbs what is being written, and every draw depends on the request's own seed alone.
+refreshes it), so training never disturbs a request under way, and every draw depends on the request's own seed alone.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from jielong.generate.config import BESIDE, DTYPES, WEIGHTS
 from jielong.generate.config import EngineConfig as EngineConfig
 from jielong.generate.draws import explain
 from jielong.generate.graphs import Graphs
-from jielong.generate.lookup import continuation
+from jielong.generate.lookup import draft_from_repetition
 from jielong.generate.packed import PackedModel
-from jielong.generate.requests import Allowed, Job, check_bias, check_pairs, check_request, masks_of
+from jielong.generate.requests import Allowed, Job, allowed_masks, check_bias, check_pairs, check_request
 from jielong.generate.rows import READING, WRITING
-from jielong.generate.sampling import Basis, Rules, draw, likeliest, put, uniforms
+from jielong.generate.sampling import Basis, Rules, draw, likeliest, to_device, uniforms
 from jielong.generate.scoring import Pair, are_likeliest, distributions, logprobs, score_pairs
 from jielong.generate.slots import Slots
 from jielong.model.transformer import LanguageModel
@@ -74,17 +75,17 @@ class Engine:
 
     @property
     def weight_bytes(self) -> int:
-        """What one token's pass reads of the weights: every matrix once."""
+        """Return the bytes of weights that one token's pass reads: every matrix once."""
         return self._model.weight_bytes
 
     @property
     def cache_bytes(self) -> int:
-        """What keys and values of all slots take."""
+        """Return the bytes of keys and values of all slots."""
         return sum(layer.nbytes for layer in self._cache.layers)
 
     @property
     def num_live(self) -> int:
-        """Slots that a request holds."""
+        """Return the number of slots that a request holds."""
         return len(self._slot_of)
 
     @property
@@ -99,11 +100,11 @@ class Engine:
     def load(self, state: Mapping[str, Tensor], version: int) -> None:
         """Copy the weights of a `LanguageModel.state_dict()`; samples that end from now on carry `version`.
 
-        Requests under way go on with the new weights over the keys and values that they have. No other request reuses
-        what was read with the old ones.
+        Requests under way go on with the new weights over the keys and values that they have. No other request reuses a
+        prefix that was read with the old ones.
         """
         self._model.load(state)
-        self._slots.outdate()
+        self._slots.forget_shared()
         self.weights_version = version
 
     def submit(
@@ -115,22 +116,22 @@ class Engine:
         num_alternatives: int = 0,
         num_candidates: int = 0,
     ) -> int:
-        """Queue a request; its number, which its events carry. ConfigError where it can never run.
+        """Queue a request and return its number, which its events carry. ConfigError where it can never run.
 
-        With `num_candidates` each event has its draw, with so many of the likeliest ids. `bias` is added to the logits of
-        ids, before anything else happens to them.
+        With `num_candidates` each event has its draw, with so many of the likeliest ids. `bias` is added to the logits
+        of ids, before anything else happens to them.
         """
         self.check(request)
         added = check_bias(bias, self.model_config.vocab_size)
         return self._queue(Job(0, request, allowed, num_alternatives, False, num_candidates, added))
 
     def check(self, request: Request) -> None:
-        """TooLongError where a request can never run, ConfigError for ids that there are not. Threads may call it."""
+        """Raise TooLongError where a request can never run, ConfigError for unknown ids. Threads may call it."""
         check_request(request, self.model_config.vocab_size, self.length)
 
     @torch.inference_mode()
     def cancel(self, id: int) -> Sample | None:
-        """Give up a request: what it wrote, with stop "cancelled"; None when it is already over."""
+        """Give up a request; return its sample so far, with stop "cancelled"; None when it is already over."""
         job = self._waiting.pop(id, None)
         if job is not None:
             return Sample(job.request.prompt_ids, (), stop="cancelled", weights_version=self.weights_version)
@@ -138,12 +139,12 @@ class Engine:
             return None
         slot = self._slot_of[id]
         if self._rows.phase[slot] == READING:
-            self._slots.part_from(slot)
+            self._slots.promote_follower(slot)
         return self._release(slot, "cancelled")
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Read a chunk of prompts, write in every row that is ready one token, and drafts that hold; what came of it.
+        """Prefill a chunk of prompts, write a token in every ready row, and accepted drafts; return the events.
 
         The tokens of one request come in order.
         """
@@ -160,7 +161,7 @@ class Engine:
         num_alternatives: int = 0,
         num_candidates: int = 0,
     ) -> Generator[Event, None, None]:
-        """The events of one request as they come; leaving early cancels it. Others' events wait for their `step`."""
+        """Yield the events of one request as they come; leaving early cancels it. Others' events wait for their `step`."""
         wanted = {"num_alternatives": num_alternatives, "num_candidates": num_candidates}
         id = self.submit(request, allowed=allowed, bias=bias, **wanted)
         is_over = False
@@ -177,7 +178,7 @@ class Engine:
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request]) -> list[Sample]:
-        """All samples, in the order of the requests. Nothing runs when one of them is refused."""
+        """Return all samples, in the order of the requests. Nothing runs when one of them is refused."""
         for request in requests:
             self.check(request)
         ids = [self._queue(Job(0, request, None, 0, is_quiet=True)) for request in requests]
@@ -191,19 +192,21 @@ class Engine:
             self._quiet.clear()
 
     def score(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> list[float]:
-        """Log-probabilities at temperature 1 of each of `ids` after the prompt and the ids before it."""
+        """Return log-probabilities at temperature 1 of each of `ids` after the prompt and the ids before it."""
         return self.score_many([(prompt_ids, ids)])[0]
 
     def score_many(self, pairs: Sequence[Pair]) -> list[list[float]]:
-        """`score` of many (prompt, ids) pairs, in order, batched by length. Neither slots nor queue are touched."""
+        """Score many (prompt, ids) pairs, in order, batched by length. Neither slots nor queue are touched."""
         return self._judge(pairs, logprobs)
 
     def are_likeliest(self, pairs: Sequence[Pair]) -> list[list[bool]]:
-        """Of many (prompt, ids) pairs, whether each id is the likeliest one after those before it."""
+        """Return for many (prompt, ids) pairs whether each id is the likeliest one after those before it."""
         return self._judge(pairs, are_likeliest)
 
     def distributions(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> Tensor:
-        """Log-probabilities at temperature 1 of every id in the place of each of `ids`: (len(ids), V) float32, on the CPU."""
+        """Return log-probabilities at temperature 1 of every id in the place of each of `ids`: (len(ids), V) float32,
+        on the CPU.
+        """
         (rows,) = self._judge([(prompt_ids, ids)], distributions)
         return torch.stack(rows)
 
@@ -215,15 +218,17 @@ class Engine:
     # --- one step
 
     def _queue(self, job: Job) -> int:
+        """Give a job its number and put it into the queue."""
         job.id = self._next_id
         self._next_id += 1
         self._waiting[job.id] = job
         return job.id
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return put(array, self.device)
+        return to_device(array, self.device)
 
     def _advance(self) -> None:
+        """Do the work of one step: admit, prefill, write, and close gaps."""
         self._admit()
         rows = self._rows
         if (rows.phase == READING).any():
@@ -257,7 +262,7 @@ class Engine:
         self._rules = None
 
     def _read(self, is_watched: bool) -> None:
-        """Read up to `prefill_tokens` of the waiting prompts; where one ends, draw its first token."""
+        """Prefill up to `prefill_tokens` of the waiting prompts; where one ends, draw its first token."""
         rows = self._rows
         slots, counts = self._slots.share_out(max(1, self.config.prefill_tokens // (BESIDE if is_watched else 1)))
         starts = rows.position[slots].tolist()
@@ -286,7 +291,7 @@ class Engine:
         self._slots.catch_up()
 
     def _write(self, writing: NDArray[np.int64]) -> None:
-        """A token for every writing row, and as many more as drafts hold."""
+        """Write a token in every writing row, and accepted drafts."""
         drafts = self._drafts(writing)
         if any(len(draft) for draft in drafts):
             self._write_drafts(writing, drafts)
@@ -307,7 +312,7 @@ class Engine:
         self._draw(writing, logits, self._rules)
 
     def _drafts(self, writing: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """What each row may write next, if the pass has room for it; of rows whose rules look at the answer, nothing."""
+        """Return a draft for each row, if the pass has room for it; none for rows whose rules look at the answer."""
         rows, room = self._rows, self.config.lookup // len(writing) - 1
         if room < 1:
             return []
@@ -317,11 +322,12 @@ class Engine:
         )
         reach = np.where(is_open, np.minimum(np.minimum(rows.reach[writing], left), room), 0)
         return [
-            continuation(rows.ids[slot, : rows.prompt[slot] + rows.count[slot] if count else 0], count)
+            draft_from_repetition(rows.ids[slot, : rows.prompt[slot] + rows.count[slot] if count else 0], count)
             for slot, count in zip(writing.tolist(), reach.tolist(), strict=True)
         ]
 
     def _write_drafts(self, writing: NDArray[np.int64], drafts: list[NDArray[np.int64]]) -> None:
+        """Verify drafts in one pass, write the accepted tokens, and adapt the drafts' lengths."""
         rows = self._rows
         drafted = np.array([len(draft) for draft in drafts])
         slots = np.repeat(writing, drafted + 1)
@@ -343,30 +349,30 @@ class Engine:
     def _draw(
         self, slots: NDArray[np.int64], logits: Tensor, rules: Rules, line: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
-        """Draw the next token of each of `slots` from its row of `logits`, note it, and let go of those that end.
+        """Draw the next token of each of `slots` from its row of `logits`, record it, and release the slots that end.
 
         With drafts a slot stands here once for each token in `line` that was put in: its last token and its drafts, in
-        order. All are drawn, each with its own number, and noted up to the first that differs from the draft after it.
-        How many more than one were noted of each slot of the cache. Nothing is noted when a hook raises: the step can be
-        repeated, after cancelling that request.
+        order. All are drawn, each with its own number, and recorded up to the first that differs from the draft after
+        it. Returns how many more than one were recorded of each slot of the cache. Nothing is recorded when a hook
+        raises: the step can be repeated, after cancelling that request.
         """
         rows = self._rows
         self._add_biases(slots, logits)
         at, first = rows.count[slots], np.arange(len(slots))
         if line is None:
-            uniform = rows.rolls(slots, at)
+            uniform = rows.uniforms(slots, at)
         else:
             first = np.flatnonzero(np.diff(slots, prepend=-1))
             at += np.arange(len(slots)) - np.repeat(first, np.diff(first, append=len(slots)))
             uniform = uniforms(rows.seed[slots], at)
-        basis = Basis(logits, rules, self._seen(slots, rules), self._masks(slots, rules))
-        ids, logprobs = self._drawn(basis, uniform)
+        basis = Basis(logits, rules, self._penalty_history(slots, rules), self._masks(slots, rules))
+        ids, logprobs, basis = self._drawn(basis, uniform)
         bases = {}
         again = np.flatnonzero(self._is_suppressed[ids] & ~rows.is_stop(slots, ids))
         if len(again):
-            others = self._others(slots[again], logits[self._tensor(again)])
             uniform[again] = uniforms(rows.seed[slots[again]], at[again], attempt=1)
-            ids[again], logprobs[again] = self._drawn(others, uniform[again])
+            others = self._without_suppressed(slots[again], logits[self._tensor(again)])
+            ids[again], logprobs[again], others = self._drawn(others, uniform[again])
             bases = {place: (others, row) for row, place in enumerate(again.tolist())}
         accepted = np.zeros(len(rows.phase), np.int64)
         now = first
@@ -390,10 +396,10 @@ class Engine:
         basis: Basis,
         bases: Mapping[int, tuple[Basis, int]],
     ) -> NDArray[np.bool_]:
-        """Write down one new token of each of `slots`; which of them are over.
+        """Record one new token of each of `slots`; return which of them are over.
 
-        Row i was drawn from row `places[i]` of `basis`. A place that is a key of `bases` was drawn a second time, from the
-        basis and the row given there.
+        Row i was drawn from row `places[i]` of `basis`. A place that is a key of `bases` was drawn a second time, from
+        the basis and the row given there.
         """
         rows = self._rows
         at = rows.count[slots]
@@ -401,7 +407,7 @@ class Engine:
         self.counts.written += len(slots)
         is_stopped = rows.is_stop(slots, ids)
         is_over = is_stopped | (rows.count[slots] >= rows.limit[slots])
-        shown = self._shown(slots, ids, uniform, places, basis, bases)
+        shown = self._requested_draws(slots, ids, uniform, places, basis, bases)
         for row, slot in enumerate(slots.tolist()):
             job = self._jobs[slot]
             assert job is not None
@@ -419,7 +425,7 @@ class Engine:
             self._events.append(Event(job.id, n, *what, draw=shown.get(row)))
         return is_over
 
-    def _shown(
+    def _requested_draws(
         self,
         slots: NDArray[np.int64],
         ids: NDArray[np.int64],
@@ -428,7 +434,7 @@ class Engine:
         basis: Basis,
         bases: Mapping[int, tuple[Basis, int]],
     ) -> dict[int, Draw]:
-        """The draws that somebody wants to see, by their place in `slots`; the rows of a basis are explained together."""
+        """Return the draws that were asked for, by their place in `slots`; the rows of a basis are explained together."""
         groups: dict[int, tuple[Basis, list[int], list[int]]] = {}
         for row, slot in enumerate(slots.tolist()):
             job = self._jobs[slot]
@@ -456,13 +462,15 @@ class Engine:
             where = (self._tensor(there), self._tensor(np.concatenate(ids)))
             logits.index_put_(where, self._tensor(np.concatenate(added)).to(logits.dtype), accumulate=True)
 
-    def _drawn(self, basis: Basis, uniform: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Ids that are drawn, and their log-probabilities."""
-        drawn = draw(basis.logits, basis.rules, self._tensor(uniform), basis.history, basis.allowed)
-        return drawn[0].cpu().numpy(), drawn[1].cpu().numpy()
+    def _drawn(
+        self, basis: Basis, uniform: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], Basis]:
+        """Draw ids, and return their log-probabilities."""
+        ids, logprobs, shares = draw(basis.logits, basis.rules, self._tensor(uniform), basis.history, basis.allowed)
+        return ids.cpu().numpy(), logprobs.cpu().numpy(), basis._replace(shares=shares)
 
-    def _others(self, slots: NDArray[np.int64], logits: Tensor) -> Basis:
-        """What a second draw of `slots` is made from, which came to suppressed ids: all other ids.
+    def _without_suppressed(self, slots: NDArray[np.int64], logits: Tensor) -> Basis:
+        """Return the basis of a second draw for `slots` that came to suppressed ids: all other ids.
 
         Both draws together are one from the distribution without those ids, and cost nothing where they are as rare as
         they should be.
@@ -473,24 +481,24 @@ class Engine:
         if by_hooks is not None:
             both = allowed & by_hooks
             allowed = torch.where(both.any(1, keepdim=True), both, by_hooks)
-        return Basis(logits, rules, self._seen(slots, rules), allowed)
+        return Basis(logits, rules, self._penalty_history(slots, rules), allowed)
 
-    def _seen(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:
-        """Prompt and answer of the special rows, where one of them is penalised for repeating."""
+    def _penalty_history(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:
+        """Return prompt and answer of the special rows, where one of them is penalised for repeating."""
         if rules.special is None or not (self._rows.penalty[slots] != 1).any():
             return None
         return self._tensor(self._rows.seen(slots[rules.special.cpu().numpy()]))
 
     def _masks(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:
-        """What the hooks of the special rows allow now."""
+        """Return the masks of the special rows' hooks."""
         if rules.special is None or not self._rows.is_masked[slots].any():
             return None
         there = slots[rules.special.cpu().numpy()].tolist()
         jobs = [(self._jobs[slot], self._rows.written(slot)) for slot in there]
-        return masks_of(jobs, self.model_config.vocab_size).to(self.device)
+        return allowed_masks(jobs, self.model_config.vocab_size).to(self.device)
 
     def _release(self, slot: int, stop: str) -> Sample:
-        """Free the slot; its sample."""
+        """Free the slot and return its sample."""
         rows, job = self._rows, self._jobs[slot]
         assert job is not None
         ids = rows.written(slot)
@@ -510,6 +518,7 @@ class Engine:
         return sample
 
     def _close_gaps(self) -> None:
+        """Move the last rows into gaps, with their jobs."""
         for source, target in self._slots.close_gaps():
             job = self._jobs[target] = self._jobs[source]
             self._jobs[source] = None

@@ -1,11 +1,11 @@
-"""Passes of writing on a GPU, captured once for each shape and replayed: a small model's kernels are over sooner than a
-program can ask for the next one, and a captured graph asks for all of them at once.
+"""CUDA graphs of decoding passes, captured once for each shape and replayed.
 
-A graph reads and writes the memory that it was captured with. So what changes from pass to pass (ids, positions, and
-whose logits are asked for) is copied into place before; weights are loaded into the places of the old ones
-(`packed.keep`); and shapes come in few sizes, as each is captured and kept. All rows from the first on are computed, and
-some more: what is given for rows that do not write lands on a position that holds nothing yet, which every slot has, as a
-last token is never written.
+A small model's kernels are over sooner than a program can launch the next one, and a captured graph launches all of
+them at once. A graph reads and writes the memory that it was captured with. So inputs that change from pass to pass
+(ids, positions, and the rows whose logits are asked for) are copied into place before; weights are loaded into the
+places of the old ones (`packed.keep`); and shapes come in few sizes, as each is captured and kept. All rows from the
+first on are computed, and some more: the values for rows that do not write land on a position that holds nothing yet,
+which every slot has, as a last token is never written.
 """
 # B rows, T tokens of each, N tokens whose logits are asked for, V vocabulary.
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jielong.generate.packed import PackedModel
-from jielong.generate.sampling import put
+from jielong.generate.sampling import to_device
 from jielong.model.cache import Cache
 from jielong.model.config import ModelConfig
 
@@ -40,7 +40,7 @@ class Pass:
 
 
 def power_of_two(number: int) -> int:
-    """The least that is no smaller."""
+    """Return the smallest power of two that is no smaller."""
     return 1 << (number - 1).bit_length()
 
 
@@ -60,23 +60,25 @@ class Graphs:
 
     @staticmethod
     def can(config: ModelConfig, device: torch.device) -> bool:
-        """Whether a pass waits for nothing: experts are told how many tokens they get, `dynamic` turns how long a row is."""
+        """Whether a pass needs no value on the host: experts wait for their token counts, `dynamic` rope for a row's
+        length.
+        """
         return device.type == "cuda" and not config.num_experts and not config.is_dynamic
 
     def write(
         self, last: NDArray[np.int64], positions: NDArray[np.int64], writing: NDArray[np.int64], length: int
     ) -> Tensor:
-        """Logits (N, V) float32 of the rows `writing` (N,), which rise, after their last ids were written; valid until the
+        """Write the last ids of the rows `writing` (N,), which rise, and return logits (N, V) float32, valid until the
         next call.
 
-        `last` and `positions` (slots,) say the last id of all slots and where it goes; nobody sees more than `length`
+        `last` and `positions` (slots,) are the last id of all slots and its position; nobody sees more than `length`
         positions.
         """
         rows = self._rows(writing)
         return self._replay(last[:rows, None], positions[:rows, None], writing, rows, length)
 
     def is_dense(self, writing: NDArray[np.int64], counts: NDArray[np.int64]) -> bool:
-        """Whether `verify` would compute little else than what it is asked for."""
+        """Whether `verify` would compute little more than it is asked for."""
         return self._rows(writing) * power_of_two(int(counts.max())) <= 4 * int(counts.sum())
 
     def verify(
@@ -87,7 +89,8 @@ class Graphs:
         counts: NDArray[np.int64],
         line: NDArray[np.int64],
     ) -> Tensor:
-        """`write` of `counts[i]` ids of the `line` (N,) into row `writing[i]`, from its position on: logits (N, V) of them all.
+        """Write `counts[i]` ids of the `line` (N,) into row `writing[i]`, from its position on; return logits (N, V) of
+        them all.
 
         Short rows repeat their last token: twice the same keys in one place.
         """
@@ -102,18 +105,18 @@ class Graphs:
         return self._replay(ids[:rows], where[:rows], places, power_of_two(len(line)), length)
 
     def _rows(self, writing: NDArray[np.int64]) -> int:
-        """How many rows, from the first on, are computed for these."""
+        """Return how many rows, from the first on, are computed for these."""
         return min(power_of_two(int(writing[-1]) + 1), self.cache.slots)
 
     def _replay(
         self, ids: NDArray[np.int64], positions: NDArray[np.int64], places: NDArray[np.int64], room: int, length: int
     ) -> Tensor:
-        """Logits (N, V) at `places` (N,) of the line of all tokens; a graph asks for `room` of them."""
+        """Return logits (N, V) at `places` (N,) of the line of all tokens; a graph asks for `room` of them."""
         step = max(SHORTEST, power_of_two(length) // 8)
         length = min(-(-length // step) * step, self.cache.length)
         padded = np.zeros(room, np.int64)
         padded[: len(places)] = places
-        inputs, asked = put(np.stack([ids, positions]), self.model.device), put(padded, self.model.device)
+        inputs, asked = to_device(np.stack([ids, positions]), self.model.device), to_device(padded, self.model.device)
         shape = (*ids.shape, room, length)
         # the one used last stands last
         found = self.passes.pop(shape, None) or self._capture(inputs, asked, length)
@@ -124,7 +127,7 @@ class Graphs:
         return self.logits[: len(places)]
 
     def _capture(self, inputs: Tensor, places: Tensor, length: int) -> Pass:
-        """What `inputs` say is written on the way, and once more by the first replay."""
+        """Capture the graph of a shape; `inputs` are written on the way, and once more by the first replay."""
         if len(self.logits) < len(places):
             self.passes.clear()  # they write into the old ones
             self.logits = self.logits.new_empty(len(places), self.logits.shape[1])

@@ -36,15 +36,15 @@ class Weights:
     def gain(self, norm: str) -> Tensor:
         return self[f"{norm}.weight"] + self.config.norm_offset if self.config.norm_offset else self[f"{norm}.weight"]
 
-    def after(self, norm: str, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """A linear map behind a norm of hidden states, as one behind the division by the norm's length alone."""
+    def fold_norm_into(self, norm: str, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Fold a norm's gain and shift into the linear map after it, so that only the division by the length remains."""
         shift = self.get(f"{norm}.bias")
         if shift is not None:
             bias = weight @ shift if bias is None else bias + weight @ shift
         return weight * (self.gain(norm) * math.sqrt(self.config.hidden_size)), bias
 
     def stacked(self, *names: str) -> tuple[Tensor, Tensor | None]:
-        """Several linear maps of the same input as one."""
+        """Join several linear maps of the same input into one."""
         weight, bias = torch.cat([self[f"{name}.weight"] for name in names]), None
         if f"{self.prefix}{names[0]}.bias" in self.state:
             bias = torch.cat([self[f"{name}.bias"] for name in names])
@@ -65,7 +65,7 @@ class UnitNorm:
         return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(self.floor)
 
     def centred(self, x: Tensor) -> Tensor:
-        """The same of x - mean(x)."""
+        """Normalise x - mean(x), for LayerNorm."""
         return (
             F.layer_norm(x, x.shape[-1:], self.share, eps=self.eps)
             if self.is_on_gpu
@@ -83,7 +83,7 @@ class PackedFeedForward:
 
     def load(self, layer: Weights, norm: str, prefix: str = "mlp.") -> None:
         mlp = layer.part(prefix)
-        self.up.load(*layer.after(norm, *mlp.stacked(*self.names)))
+        self.up.load(*layer.fold_norm_into(norm, *mlp.stacked(*self.names)))
         self.down.load(*mlp.stacked("down_proj"))
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class PackedMixture:
         self.experts = [PackedFeedForward(config, linear) for _ in range(config.num_experts)]
 
     def load(self, layer: Weights, norm: str) -> None:
-        self.router.load(*layer.after(norm, layer["mlp.gate.weight"], None))
+        self.router.load(*layer.fold_norm_into(norm, layer["mlp.gate.weight"], None))
         for index, expert in enumerate(self.experts):
             expert.load(layer, norm, f"mlp.experts.{index}.")
 
@@ -124,6 +124,7 @@ class PackedLayer:
         self.qk_gain = torch.ones(heads, config.head_dim, device=device)
 
     def load(self, layer: Weights) -> None:
+        """Fold norms and scales into the layer's weights, and lay rotary pairs side by side."""
         config = self.config
         D, H, K = config.head_dim, config.num_attention_heads, config.num_key_value_heads
         # halves layout (i, i + D/2) to pairs side by side
@@ -140,7 +141,7 @@ class PackedLayer:
             weight[: H * D] *= config.score_scale
             if bias is not None:
                 bias[: H * D] *= config.score_scale
-        self.qkv.load(*layer.after("input_layernorm", weight, bias))
+        self.qkv.load(*layer.fold_norm_into("input_layernorm", weight, bias))
         self.o.load(*layer.stacked("self_attn.o_proj"))
         self.mlp.load(layer, "pre_feedforward_layernorm" if config.sandwich_norms else "post_attention_layernorm")
         if config.sandwich_norms:

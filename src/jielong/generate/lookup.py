@@ -1,9 +1,9 @@
-"""Drafts without a second model: what followed the last few tokens when they stood in the text before.
+"""Prompt look-up decoding: drafts, without a second model, from earlier occurrences of the last few tokens.
 
-Prompt look-up decoding (Saxena 2023): summaries, code and answers about a text repeat it, and reading several tokens in
-one pass costs hardly more than reading one. The engine draws every drafted position from its own distribution with its
-own uniform number and keeps a draft only as far as it is what was drawn, so drafts change the time and never the text
-(the acceptance rule of Leviathan et al. 2022, arXiv 2211.17192, for a draft that is certain of itself).
+After Saxena 2023: summaries, code and answers about a text repeat it, and reading several tokens in one pass costs
+hardly more than reading one. The engine draws every drafted position from its own distribution with its own uniform
+number and keeps a draft only as far as it equals the draw, so drafts change the time and never the text (the acceptance
+rule of Leviathan et al. 2022, arXiv 2211.17192, for a draft that is certain of itself).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def continuation(ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """`count` ids that followed the latest earlier occurrence of the last three of `ids`, or else two; or none at all.
+def draft_from_repetition(ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return `count` ids that followed the latest earlier occurrence of the last three of `ids`, or else two; or none
+    at all.
 
     Where the text ends before `count` ids have followed, it is taken to go round: a repetition goes on.
     """

@@ -1,7 +1,7 @@
-"""The matrices of a packed model, each x @ weight.T + bias: kept for torch, or as the C++ reads them.
+"""The matrices of a packed model, x @ weight.T + bias, in torch's layout or in that of the C++.
 
-In torch the weights lie in oneDNN's own order where that is faster; for the C++ in panels of 16 rows, which is how its vectors
-and tiles go through them. `load` replaces what is kept, in its place where a captured GPU graph may read there.
+In torch the weights lie in oneDNN's own order where that is faster; for the C++ in panels of 16 rows, which is how its
+vectors and tiles go through them. `load` replaces the kept tensors, in place where a captured GPU graph may read them.
 """
 # N tokens of all rows in one line, O rows and I columns of a weight.
 
@@ -21,7 +21,7 @@ _TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 
 
 class Matrix(Structure):
-    """A matrix as `native/decoder.cpp` has it, field by field."""
+    """A matrix as a struct of `native/decoder.cpp`, field by field."""
 
     _fields_: ClassVar = [
         ("weight", c_void_p),
@@ -35,6 +35,7 @@ class Matrix(Structure):
 
 
 def address(tensor: Tensor | None) -> int | None:
+    """Return the address of a contiguous CPU tensor, None for None."""
     if tensor is None:
         return None
     assert tensor.is_contiguous() and tensor.device.type == "cpu"
@@ -46,7 +47,8 @@ ROWS = LINES = 16
 
 
 def panels(weight: Tensor) -> Tensor:
-    """(rows / 16, columns / n, 16, n), where n numbers have 4 bytes: `weight` (O, I), zeros after it, as it is read.
+    """Lay a `weight` (O, I) out for the C++: (rows / 16, columns / n, 16, n), where n numbers have 4 bytes, zeros after
+    it.
 
     A line of 64 bytes has the next n columns of each of 16 rows; lines come in sixteens.
     """
@@ -59,13 +61,12 @@ def panels(weight: Tensor) -> Tensor:
 
 
 def padded(of_rows: Tensor) -> Tensor:
-    """(O,) with zeros after it, for whole panels."""
+    """Return (O,) with zeros after it, for whole panels."""
     return F.pad(of_rows, (0, -len(of_rows) % ROWS)).contiguous()
 
 
 def keep(owner: object, name: str, new: Tensor) -> None:
-    """Make `new`, which is nobody else's, the owner's tensor of this name, in the memory of the old one: a captured graph
-    reads there."""
+    """Store `new` as the owner's tensor of this name, in the memory of the old one, where a captured graph reads."""
     old: Tensor | None = getattr(owner, name, None)
     setattr(owner, name, new.contiguous() if old is None else old.copy_(new))
 
@@ -87,6 +88,7 @@ class PackedLinear:
         self.scale: Tensor | None = None
 
     def load(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        """Store weight and bias, quantised or reordered as configured."""
         if bias is not None:
             keep(self, "bias", bias.to(self.dtype))
         if self.kept == torch.int8:
@@ -123,6 +125,7 @@ class NativeLinear:
         self.library, self.dtype = library, dtype
 
     def load(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        """Store weight and bias in panels, quantised as configured, with their addresses."""
         self.rows, columns = weight.shape
         self.scale = self.total = None
         if self.dtype == torch.int8:

@@ -1,8 +1,8 @@
-"""The decoder's inner loop in C++, where it was built and the model has nothing that it does not know.
+"""The decoder's inner loop in C++, where it was built and covers all parts of the model.
 
-`native/decoder.cpp` takes tokens through all layers in one call, or multiplies them with one matrix. Here is what it needs: the
-library for this processor, and a packed model's tensors as addresses. Without a library (no compiler at install, another
-processor) the packed model computes the same in torch.
+`native/decoder.cpp` takes tokens through all layers in one call, or multiplies them with one matrix. Here are its
+inputs: the library for this processor, and a packed model's tensors as addresses. Without a library (no compiler at
+install, another processor) the packed model computes the same in torch.
 """
 # N tokens of all rows in one line, C hidden width, D width of one head, F width of the feed-forward block, V vocabulary.
 
@@ -24,6 +24,8 @@ from jielong.native.library import library as library
 
 
 class _Layer(Structure):
+    """One layer's addresses, as the C++ has them."""
+
     _fields_: ClassVar = [
         *((name, Matrix) for name in ("qkv", "o", "up", "down")),
         *((name, c_void_p) for name in ("qk_gain", "turns", "after_attention", "after_mlp")),
@@ -32,6 +34,8 @@ class _Layer(Structure):
 
 
 class _Model(Structure):
+    """A model's addresses, as the C++ has them."""
+
     _fields_: ClassVar = [
         *((name, c_int64) for name in ("num_layers", "hidden", "heads", "kv_heads", "head_dim")),
         *((name, c_int64) for name in ("is_gated", "is_gelu", "is_layer_norm")),
@@ -44,9 +48,9 @@ class _Model(Structure):
 
 
 def likeliest(logits: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Of each row of (B, V) float32 the first of the largest (B,) int64 and its log-probability (B,) float32, or None.
+    """Return the first largest id of each row of (B, V) float32, (B,) int64, and its log-probability (B,) float32.
 
-    None where there is no library, or the logits lie elsewhere.
+    None where there is no library, or the logits are not on the CPU.
     """
     native = library() if logits.device.type == "cpu" else None
     if native is None:
@@ -97,6 +101,7 @@ class NativeDecoder:
         )
 
     def _describe(self, index: int, layer: PackedLayer) -> _Layer:
+        """Fill the struct of one layer."""
         config, mlp = self.config, layer.mlp
         assert isinstance(mlp, PackedFeedForward)
         matrices = (_matrix_of(linear) for linear in (layer.qkv, layer.o, mlp.up, mlp.down))
@@ -107,11 +112,11 @@ class NativeDecoder:
 
     @staticmethod
     def knows(config: ModelConfig, device: torch.device) -> bool:
-        """Whether a model is made of nothing but what the C++ has."""
+        """Whether the C++ has all parts of a model."""
         return device.type == "cpu" and not config.num_experts and not config.is_dynamic
 
     def extend(self, cache: Cache, ids: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
-        """Hidden states (N, C) float32 for `logits`, after writing N ids at their (slot, position) into the cache.
+        """Write N ids at their (slot, position) into the cache, and return hidden states (N, C) float32 for `logits`.
 
         A token sees its slot up to itself: of several tokens of one slot, the earlier ones must be there or come first.
         """
@@ -132,7 +137,7 @@ class NativeDecoder:
     def read(
         self, cache: Cache, ids: Tensor, slots: Sequence[int], starts: Sequence[int], counts: Sequence[int]
     ) -> Tensor:
-        """`extend` by stretches: `counts[i]` ids for each slot, from the position `starts[i]` on."""
+        """Extend several slots: `counts[i]` ids for each slot, from the position `starts[i]` on."""
         positions = torch.cat([torch.arange(start, start + n) for start, n in zip(starts, counts, strict=True)])
         return self.extend(cache, ids, torch.tensor(slots).repeat_interleave(torch.tensor(counts)), positions)
 

@@ -1,11 +1,11 @@
-"""The decoder once more, packed for writing: the same function as `model/transformer`, in as few operations as it takes.
+"""The decoder packed for generation: the same function as `model/transformer`, in as few operations as possible.
 
-A small model spends its time between operations, not in them. So `layers.py` folds what can be folded into the matrices, and
-`matrices.py` keeps these in the order that is read fastest. Tokens of all rows travel in one flat line, so prompts of
-unequal length cost no padding in the products; only attention sees rows. On a CPU all of it is done by `native.py` where
-that was built, but the attention of long prompts, which is `stretches.py`'s; elsewhere attention of single positions
-runs in float32, where batched bf16 products of a few rows are slower. A piece that a family of models does not have
-costs it no operation.
+A small model spends its time between operations, not in them. So `layers.py` folds all that can be folded into the
+matrices, and `matrices.py` keeps these in the order that is read fastest. Tokens of all rows travel in one flat line,
+so prompts of unequal length cost no padding in the products; only attention sees rows. On a CPU all of it is done by
+`native.py` where that was built, but the attention of long prompts, which is in `prefill_attention.py`; elsewhere
+attention of single positions runs in float32, where batched bf16 products of a few rows are slower. A piece that a
+family of models does not have costs it no operation.
 """
 # N tokens of all rows in one line, B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K,
 # D width of one head, C hidden width, E experts, V vocabulary.
@@ -23,12 +23,12 @@ from jielong.generate import native
 from jielong.generate.layers import PackedLayer, UnitNorm, Weights
 from jielong.generate.matrices import KeptMatrix, NativeLinear, PackedLinear, keep
 from jielong.generate.native import NativeDecoder
-from jielong.generate.stretches import HIDDEN, Stretches
+from jielong.generate.prefill_attention import HIDDEN, PrefillAttention
 from jielong.model.cache import Cache
 from jielong.model.transformer import ModelConfig
 
 FEW_TOKENS, SHORT = 16, 256
-"""So few tokens, or stretches that end before so many positions, are read in C++ wholly; of more, the C++ multiplies
+"""So few tokens, or pieces that end before so many positions, are read in C++ wholly; of more, the C++ multiplies
 and `Stretches` attends."""
 
 
@@ -37,13 +37,13 @@ def _is_short(starts: Sequence[int], counts: Sequence[int]) -> bool:
 
 
 class Attending(Protocol):
-    """How the tokens of one pass find the keys that they see: some positions of each row, or stretches of prompts."""
+    """The protocol of attention in one pass: some positions of each row, or pieces of prompts."""
 
     def __call__(self, layer: int, q_NHD: Tensor, kv_N2KD: Tensor) -> Tensor: ...
 
 
 def hidden_mask(positions: Tensor, length: int, window: int, dtype: torch.dtype) -> Tensor:
-    """(*positions, length) `HIDDEN` at a key after the position or before the last `window` ones, 0 elsewhere."""
+    """Return (*positions, length): `HIDDEN` at a key after the position or before the last `window` ones, 0 elsewhere."""
     keys = torch.arange(length, device=positions.device)
     is_hidden = keys > positions[..., None]
     if window:
@@ -51,15 +51,15 @@ def hidden_mask(positions: Tensor, length: int, window: int, dtype: torch.dtype)
     return torch.zeros(is_hidden.shape, dtype=dtype, device=positions.device).masked_fill_(is_hidden, HIDDEN)
 
 
-def of_each_window(config: ModelConfig, mask: Callable[[int], Tensor]) -> list[Tensor]:
-    """The mask of each layer, made once for each width of window."""
+def layer_masks(config: ModelConfig, mask: Callable[[int], Tensor]) -> list[Tensor]:
+    """Return the attention mask of each layer, made once for each width of window."""
     windows = [config.sliding_window if i in config.sliding_layers else 0 for i in range(config.num_hidden_layers)]
     masks = {window: mask(window) for window in dict.fromkeys(windows)}
     return [masks[window] for window in windows]
 
 
 class Grid:
-    """Rows 0..B-1 of a cache, T new positions each (B, T), seeing the first `length` positions at most."""
+    """Attention of rows 0..B-1 of a cache, T new positions each (B, T), seeing the first `length` positions at most."""
 
     def __init__(self, cache: Cache, positions: Tensor, length: int, config: ModelConfig) -> None:
         B, T = positions.shape
@@ -75,7 +75,7 @@ class Grid:
                 return mask_BTS[:, None, None].expand(B, 1, G, T, length).reshape(B, 1, G * T, length)
             return mask_BTS[:, None, None].expand(B, K, G, T, length).reshape(B * K, G * T, length)
 
-        self.masks = of_each_window(config, mask)
+        self.masks = layer_masks(config, mask)
 
     def __call__(self, layer: int, q_NHD: Tensor, kv_N2KD: Tensor) -> Tensor:
         self.cache.write(layer, self.rows, self.positions, kv_N2KD)
@@ -134,13 +134,13 @@ class PackedModel:
         self.head_norm = UnitNorm(config.head_dim, config.rms_norm_eps, device)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take the weights of a `LanguageModel.state_dict()`, copying; nothing is shared with the source."""
+        """Copy the weights of a `LanguageModel.state_dict()`; nothing is shared with the source."""
         config, model = self.config, Weights(state, "model.", self.config, self.device)
         for index, layer in enumerate(self.layers):
             layer.load(model.part(f"layers.{index}."))
         self.embedding.copy_(state["model.embed_tokens.weight"])
         head = self.embedding if config.tie_word_embeddings else state["lm_head.weight"].to(self.embedding)
-        self.head.load(*model.after("norm", head, None))
+        self.head.load(*model.fold_norm_into("norm", head, None))
         if config.embedding_scale != 1.0:
             self.embedding *= config.embedding_scale
         if config.learned_positions:
@@ -154,17 +154,17 @@ class PackedModel:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the matrices of all layers and of the head, each once."""
+        """Return the bytes of the matrices of all layers and of the head, each once."""
         return sum(linear.weight.nbytes for linear in self.linears)
 
     def new_cache(self, slots: int, length: int) -> Cache:
         return Cache(self.config, slots, length, self.cache_dtype, self.device)
 
     def extend(self, cache: Cache, ids: Tensor, positions: Tensor, slots: Tensor, length: int) -> Tensor:
-        """Hidden states for `logits` of `slots`, rising, after writing one more id into each of them.
+        """Write one more id into each of `slots`, which rise, and return their hidden states for `logits`.
 
-        `ids` and `positions` are those of the cache's rows 0 to the last of `slots`; the rows between are computed along
-        where that is faster, and a stray key lands on the position that is given for them.
+        `ids` and `positions` are those of the cache's rows 0 to the last of `slots`; the rows between are computed
+        along where that is faster, and a stray key lands on the position that is given for them.
         """
         if self.native is not None:
             return self.native.extend(cache, ids[slots], slots, positions[slots])
@@ -172,7 +172,8 @@ class PackedModel:
         return hidden if len(slots) == len(ids) else hidden[slots]
 
     def grid(self, cache: Cache, ids: Tensor, positions: Tensor, length: int) -> Tensor:
-        """Hidden states (B*T, C) for `logits`, after writing `ids` (B, T) at `positions` (B, T) of the first B slots.
+        """Write `ids` (B, T) at `positions` (B, T) of the first B slots, and return hidden states (B*T, C) for
+        `logits`.
 
         A token sees its slot up to itself, `length` positions at most.
         """
@@ -189,14 +190,14 @@ class PackedModel:
         counts: Sequence[int],
         lengths: Sequence[int] | None = None,
     ) -> Tensor:
-        """Hidden states (N, C) for `logits`, after writing N = sum(counts) ids, slot after slot, into the cache.
+        """Prefill N = sum(counts) ids, slot after slot, into the cache, and return hidden states (N, C) for `logits`.
 
         `lengths` are those of the whole prompts, of which this may be a part, as `dynamic` rotary positions depend on
         them; by default the prompts end here.
         """
         if self.native is not None and _is_short(starts, counts):
             return self.native.read(cache, ids, slots, starts, counts)
-        attending = Stretches(cache, slots, starts, counts, self.config, self.dtype)
+        attending = PrefillAttention(cache, slots, starts, counts, self.config, self.dtype)
         lengths_N = None
         if self.is_dynamic:
             ends = lengths or [start + count for start, count in zip(starts, counts, strict=True)]
@@ -208,22 +209,23 @@ class PackedModel:
     def verify(
         self, cache: Cache, ids: Tensor, slots: Sequence[int], starts: Sequence[int], counts: Sequence[int]
     ) -> Tensor:
-        """Hidden states (N, C) for `logits`, after writing `counts[i]` ids into each slot from `starts[i]` on.
+        """Write `counts[i]` ids into each slot from `starts[i]` on, and return hidden states (N, C) for `logits`.
 
         The same as one `extend` for each id, in one pass: of ids that may turn out wrong, such as drafts. Attention
         runs in the cache's dtype, as it does there.
         """
         if self.native is not None and _is_short(starts, counts):
             return self.native.read(cache, ids, slots, starts, counts)
-        attending = Stretches(cache, slots, starts, counts, self.config, self.cache_dtype)
+        attending = PrefillAttention(cache, slots, starts, counts, self.config, self.cache_dtype)
         lengths = attending.positions + 1 if self.is_dynamic else None
         return self._hidden(ids, attending.positions, lengths, attending)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits (N, V) float32 of hidden states (N, C)."""
+        """Return logits (N, V) float32 of hidden states (N, C)."""
         return self.head(hidden.to(self.input_dtype)).float()
 
     def _hidden(self, ids: Tensor, positions: Tensor, lengths: Tensor | None, attend: Attending) -> Tensor:
+        """Take tokens through all layers with the given attention."""
         config = self.config
         H, K, D = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         N = len(ids)
@@ -255,6 +257,6 @@ class PackedModel:
     def _turns_of(
         self, kind: Literal["", "global", "local"], positions: Tensor, lengths: Tensor | None = None
     ) -> Tensor:
-        """(N, 1, D/2) complex: what each pair of a head at `positions` (N,) is multiplied with."""
+        """Return (N, 1, D/2) complex: the factor of each pair of a head at `positions` (N,)."""
         cos, sin = self.config.rotary_tables(kind, positions[None], None if lengths is None else lengths[None])
         return torch.complex(cos, sin)[0, :, :, : self.config.head_dim // 2].contiguous()

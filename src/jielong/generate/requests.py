@@ -1,4 +1,4 @@
-"""What an engine is asked and what it tells: a request is checked at the door, becomes a job, and gives events."""
+"""Requests of an engine: each is checked, becomes a job, and gives events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Allowed = Callable[[Sequence[int]], Any]
 
 @dataclass
 class Job:
-    """A request on its way; `is_quiet` where only its end is waited for."""
+    """A request in the engine; `is_quiet` where only its end is waited for."""
 
     id: int
     request: Request
@@ -36,7 +36,7 @@ class Job:
 def check_bias(
     bias: Mapping[int, float] | None, vocab_size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
-    """Ids (N,) and what is added to their logits (N,) float32; ConfigError for ids that there are not."""
+    """Return ids (N,) and the biases of their logits (N,) float32; ConfigError for unknown ids."""
     if not bias:
         return None
     _check_ids(tuple(bias), vocab_size)
@@ -44,7 +44,7 @@ def check_bias(
 
 
 def check_request(request: Request, vocab_size: int, length: int) -> None:
-    """TooLongError where a slot of `length` positions can never hold the prompt; ConfigError for ids that there are not."""
+    """Raise TooLongError where a slot of `length` positions can never hold the prompt; ConfigError for unknown ids."""
     _check_ids(request.prompt_ids, vocab_size)
     if len(request.prompt_ids) >= length:
         raise TooLongError(
@@ -54,7 +54,7 @@ def check_request(request: Request, vocab_size: int, length: int) -> None:
 
 
 def check_pairs(pairs: Sequence[Pair], vocab_size: int, limit: int) -> None:
-    """TooLongError where a prompt and the ids after it cannot be scored within `limit` positions."""
+    """Raise TooLongError where a prompt and the ids after it cannot be scored within `limit` positions."""
     for prompt_ids, ids in pairs:
         _check_ids(prompt_ids, vocab_size)
         _check_ids((*prompt_ids, *ids), vocab_size)
@@ -63,6 +63,7 @@ def check_pairs(pairs: Sequence[Pair], vocab_size: int, limit: int) -> None:
 
 
 def _check_ids(ids: Sequence[int], vocab_size: int) -> None:
+    """Raise ConfigError where there are no ids, or one is outside the vocabulary."""
     if not ids:
         raise ConfigError("the prompt has no tokens; a request needs at least one, such as <|endoftext|>")
     if min(ids) < 0 or max(ids) >= vocab_size:
@@ -70,8 +71,8 @@ def _check_ids(ids: Sequence[int], vocab_size: int) -> None:
         raise ConfigError(f"token id {bad} is outside the model's vocabulary of {vocab_size}")
 
 
-def masks_of(jobs: Sequence[tuple[Job | None, Sequence[int]]], vocab_size: int) -> Tensor:
-    """What the hooks of jobs allow after the ids that each has written: (jobs, V) bool, on the CPU."""
+def allowed_masks(jobs: Sequence[tuple[Job | None, Sequence[int]]], vocab_size: int) -> Tensor:
+    """Call the hooks of jobs on their ids written so far: (jobs, V) bool, on the CPU."""
     masks = torch.ones(len(jobs), vocab_size, dtype=torch.bool)
     for row, (job, written) in enumerate(jobs):
         mask = job.allowed(written) if job is not None and job.allowed is not None else None

@@ -1,7 +1,7 @@
-"""What an engine knows of each slot of its cache, as arrays over all slots.
+"""The state of each slot of an engine's cache, as arrays over all slots.
 
-A step touches every row, so whatever it needs of a request lies here as a column of numbers and not in an object; a step
-over a hundred rows costs the interpreter hardly more than one over a single row.
+A step touches every row, so a request's values lie here as columns of numbers and not in an object; a step over a
+hundred rows costs the interpreter hardly more than one over a single row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PAUSE = 32  # tokens without a draft after drafts have failed
 
 
 class Rows:
-    """What is known of each slot, as arrays over all slots."""
+    """The state of each slot, as arrays over all slots."""
 
     def __init__(self, slots: int, length: int) -> None:
         self.phase = np.zeros(slots, np.int8)
@@ -71,7 +71,8 @@ class Rows:
         self.stop_ids[slot, : len(sampling.stop_ids)] = sampling.stop_ids
 
     def longest_prefix(self, prompt: NDArray[np.int64], least: int) -> tuple[int, int]:
-        """The slot whose cache begins like `prompt`, or will once its own prompt is read, and for how many tokens.
+        """Find the slot whose cache begins like `prompt`, or will once its own prompt is read, and the number of shared
+        tokens.
 
         The number is 0 where no slot agrees in `least` tokens. The last token never counts: it has to be read to be
         followed. Of equals a free slot is taken, then one that need not be waited for.
@@ -95,18 +96,20 @@ class Rows:
         self.leader[slot], self.shared[slot] = leader, shared
 
     def lead(self, slots: NDArray[np.int64], held: NDArray[np.int64]) -> None:
-        """Let `slots`, for whom others read so far, read on for themselves; their caches hold `held` tokens now."""
+        """Let followers read on for themselves; their caches hold `held` tokens now."""
         self.leader[slots], self.shared[slots] = slots, self.prompt[slots]
         self.position[slots] = self.reused[slots] = held
 
     def forget(self) -> None:
-        """New weights: what free slots hold is worth nothing now, and what others hold is for them alone."""
+        """Mark all caches as outdated by new weights: free slots' are dropped, the others serve their own request
+        alone.
+        """
         is_free = self.phase == FREE
         self.position[is_free], self.freed[:] = 0, 0
         self.is_outdated[~is_free] = True
 
-    def rolls(self, slots: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The uniform number of token `at` of each of `slots`, all different."""
+    def uniforms(self, slots: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the uniform number of token `at` of each of `slots`, all different."""
         is_missing = self.rolled[slots] != at // AHEAD
         if is_missing.any():
             missing, block = slots[is_missing], at[is_missing] // AHEAD
@@ -116,7 +119,7 @@ class Rows:
         return self.uniform[slots, at % AHEAD]
 
     def note(self, slots: NDArray[np.int64], ids: NDArray[np.int64], logprobs: NDArray[np.float32]) -> None:
-        """Write down one new token of each of `slots`; the cache holds all before it."""
+        """Record one new token of each of `slots`; the cache holds all before it."""
         count = self.count[slots]
         self.phase[slots] = WRITING
         self.position[slots] = self.prompt[slots] + count
@@ -126,7 +129,7 @@ class Rows:
         self.count[slots] += 1
 
     def rules(self, slots: NDArray[np.int64], device: torch.device, *, all_masked: bool = False) -> Rules:
-        """The sampling options of `slots`; with `all_masked`, each of them is given a mask."""
+        """Return the sampling options of `slots`; with `all_masked`, each of them is given a mask."""
         return Rules.of(
             self.temperature[slots],
             self.top_k[slots],
@@ -142,31 +145,31 @@ class Rows:
         return (self.stop_ids[slots] == ids[:, None]).any(1)
 
     def seen(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(B, L) what each slot has read and written, short rows filled with their first id."""
+        """Return (B, L) prompt and answer of each slot, short rows filled with their first id."""
         lengths = self.prompt[slots] + self.count[slots]
         ids = self.ids[slots, : int(lengths.max())]
         return np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, ids[:, :1])
 
     def written(self, slot: int) -> list[int]:
-        """The answer so far."""
+        """Return the answer so far."""
         start = int(self.prompt[slot])
         return self.ids[slot, start : start + int(self.count[slot])].tolist()
 
     def adapt(self, slots: NDArray[np.int64], drafted: NDArray[np.int64], accepted: NDArray[np.int64]) -> None:
-        """Longer drafts where all was accepted, shorter ones where less was, none for a while after failures."""
+        """Make drafts longer where all was accepted, shorter where less was, and stop them for a while after failures."""
         reach = np.where(accepted == drafted, 2 * drafted, np.where(accepted > 0, accepted + 1, drafted // 2))
         self.resume[slots] = np.where(reach > 0, 0, self.count[slots] + PAUSE)
         self.reach[slots] = np.maximum(reach, 1)
 
     def free(self, slot: int, is_kept: bool) -> None:
-        """Take the slot from its request; what its cache holds is remembered where `is_kept`."""
+        """Take the slot from its request; the content of its cache is remembered where `is_kept`."""
         self.phase[slot], self.last[slot] = FREE, 0
         self.freed[slot] = self.freed.max() + 1
         if not is_kept or self.is_outdated[slot]:
             self.position[slot] = 0
 
     def swap(self, some: NDArray[np.int64], others: NDArray[np.int64]) -> None:
-        """Exchange what slots hold, pair by pair. None of them reads."""
+        """Exchange the state of slots, pair by pair. None of them reads."""
         to, of = np.concatenate([some, others]), np.concatenate([others, some])
         for array in vars(self).values():
             array[to] = array[of]

@@ -1,7 +1,7 @@
-"""The engine on a thread of its own, for a server: whoever asks waits in an event loop, and the engine for nobody.
+"""The engine on a thread of its own, for a server: callers wait in an event loop, and the engine waits for nobody.
 
 Commands go to the thread by a queue and are taken between two steps; events come back into the event loop, those of one
-step in one call. The thread never waits for whoever reads them.
+step in one call. The thread never waits for a reader of them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ from typing import Any, TypeVar
 from jielong.errors import JielongError, ResourceError
 from jielong.generate.engine import Engine
 from jielong.generate.requests import Allowed
+from jielong.native.library import dismiss_threads
 from jielong.records import Event, Request, Sample
 
 T = TypeVar("T")
+
+REST_S = 1.0
+"""An engine that is not asked for so long lets its threads go."""
 
 Heard = Callable[[Sequence[Event]], None]
 Failed = Callable[[Exception], None]
@@ -43,7 +47,7 @@ class Runner:
     """Steps an engine for callers of any event loop, until `close`."""
 
     def __init__(self, engine: Engine, name: str = "engine", began: Callable[[float], None] | None = None) -> None:
-        """`began` hears of each request after how many seconds it has its first token."""
+        """Start the thread; `began` is called for each request with the seconds until its first token."""
         self.engine, self._began = engine, began
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._readers: dict[int, _Reader] = {}
@@ -61,10 +65,11 @@ class Runner:
         failed: Failed,
         **more: Any,
     ) -> int:
-        """Queue a request; its number here. `heard` gets its events in the caller's event loop, each step's in one call.
+        """Queue a request and return its number here. `heard` gets its events in the caller's event loop, each step's
+        in one call.
 
-        `failed` is told where it cannot go on; `more` are options of the engine's `submit`. TooLongError and ConfigError as
-        there, at once.
+        `failed` gets its error; `more` are options of the engine's `submit`. TooLongError and ConfigError as there, at
+        once.
         """
         self.engine.check(request)
         reader = _Reader(asyncio.get_running_loop(), heard, failed)
@@ -75,8 +80,9 @@ class Runner:
             self._readers[number] = reader
 
         def begin() -> None:
+            """Submit the request on the engine's thread."""
             allowed: Allowed | None = more.get("allowed")
-            guarded = _remembering(allowed, reader.fault) if allowed is not None else None
+            guarded = _record_faults(allowed, reader.fault) if allowed is not None else None
             try:
                 reader.id = self.engine.submit(request, **{**more, "allowed": guarded})
             except JielongError as error:
@@ -88,7 +94,7 @@ class Runner:
         return number
 
     async def cancel(self, number: int) -> Sample | None:
-        """Give up a request: what it wrote, or None where it is over."""
+        """Give up a request; return its sample so far, or None where it is over."""
         return await self.do(lambda engine: self._cancelled(number))
 
     def drop(self, number: int) -> None:
@@ -102,12 +108,13 @@ class Runner:
         done: asyncio.Future[T] = loop.create_future()
 
         def answer() -> None:
+            """Do the work on the engine's thread and send its result back."""
             try:
                 found = work(self.engine)
             except Exception as error:
-                _call(loop, _set, done, None, error)
+                _call_in_loop(loop, _set_future, done, None, error)
             else:
-                _call(loop, _set, done, found, None)
+                _call_in_loop(loop, _set_future, done, found, None)
 
         with self._lock:
             if self._is_closed:
@@ -125,6 +132,7 @@ class Runner:
     # --- on the thread
 
     def _run(self) -> None:
+        """Obey commands and step until closed; the body of the thread."""
         while True:
             is_idle = not (self.engine.num_live or self.engine.num_waiting)
             if not self._obey(is_idle):
@@ -135,18 +143,22 @@ class Runner:
             self._fail(number, ResourceError("the model was let go while it was writing; ask again"))
 
     def _obey(self, is_idle: bool) -> bool:
-        """Carry out the commands that wait, and where nothing else is to be done wait for one; False to end."""
+        """Carry out the commands that wait, or where the engine is idle wait for one; False to end."""
         while True:
             try:
-                command = self._commands.get(block=is_idle)
+                command = self._commands.get(block=is_idle, timeout=REST_S)
             except queue.Empty:
-                return True
+                if not is_idle:
+                    return True
+                dismiss_threads()  # those of another model that is at work would sleep more because of them
+                command = self._commands.get()
             if command is None:
                 return False
             command()
             is_idle = False
 
     def _step(self) -> None:
+        """Step the engine and send the events to their callers."""
         try:
             events = self.engine.step()
         except Exception as error:
@@ -164,10 +176,10 @@ class Runner:
             for number, lot in by_number.items():
                 if lot[-1].stop:
                     self._forget(number)
-            _call(loop, _tell, lots)
+            _call_in_loop(loop, _tell, lots)
 
     def _recover(self, error: Exception) -> None:
-        """After a step that failed: give up the requests whose masks failed, or else all of them."""
+        """Give up the requests whose masks failed in a step, or else all of them."""
         faulty = [number for number, reader in self._readers.items() if reader.fault]
         for number in faulty or list(self._readers):
             reader = self._readers[number]
@@ -179,6 +191,7 @@ class Runner:
         self._cancelled(number)
 
     def _cancelled(self, number: int) -> Sample | None:
+        """Cancel a request on the engine's thread."""
         reader = self._readers.get(number)
         if reader is None or reader.id < 0:
             self._readers.pop(number, None)
@@ -193,13 +206,14 @@ class Runner:
     def _fail(self, number: int, error: Exception) -> None:
         reader = self._readers[number]
         self._forget(number)
-        _call(reader.loop, reader.failed, error)
+        _call_in_loop(reader.loop, reader.failed, error)
 
 
-def _remembering(allowed: Allowed, faults: list[Exception]) -> Allowed:
-    """The hook, whose exceptions are kept in `faults` too: the engine does not say whose mask it was."""
+def _record_faults(allowed: Allowed, faults: list[Exception]) -> Allowed:
+    """Wrap a hook so that its exceptions are also kept in `faults`: the engine does not say whose mask failed."""
 
     def remember(written: Sequence[int]) -> Any:
+        """Call the hook, and record its exception."""
         try:
             return allowed(written)
         except Exception as error:
@@ -209,8 +223,8 @@ def _remembering(allowed: Allowed, faults: list[Exception]) -> Allowed:
     return remember
 
 
-def _call(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *arguments: Any) -> None:
-    """Call it in the event loop, unless that is over."""
+def _call_in_loop(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *arguments: Any) -> None:
+    """Call a function in the event loop, unless that is over."""
     try:
         loop.call_soon_threadsafe(what, *arguments)
     except RuntimeError:  # closed: nobody is there to be told
@@ -222,7 +236,8 @@ def _tell(lots: Sequence[tuple[Heard, Sequence[Event]]]) -> None:
         heard(lot)
 
 
-def _set(done: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
+def _set_future(done: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
+    """Set a future's result or exception, unless it is done."""
     if done.done():
         return
     if error is None:

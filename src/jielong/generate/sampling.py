@@ -1,10 +1,10 @@
-"""From logits to the next token, for many rows at once, each by its own rules.
+"""Sampling: from logits to the next token, for many rows at once, each by its own rules.
 
-A row's token is the place where its cumulative distribution passes a uniform number, and that number is
-Philox(seed, n) for the request's n-th token: a counter-based generator, so nothing that other rows do can shift it and
-every roll can be shown and repeated. Where the engine refuses the id that came out, the token is drawn once more among
-the others, with a second number of its own. Log-probabilities speak of the model's own distribution at the row's
-temperature, before a repetition penalty, a mask or a truncation; for a greedy row (temperature 0) at temperature 1.
+A row's token is the place where its cumulative distribution passes a uniform number, and that number is Philox(seed, n)
+for the request's n-th token: a counter-based generator, so other rows cannot shift it and every draw can be shown and
+repeated. Where the engine refuses the drawn id, the token is drawn once more among the others, with a second number of
+its own. Log-probabilities are those of the model's own distribution at the row's temperature, before a repetition
+penalty, a mask or a truncation; for a greedy row (temperature 0) at temperature 1.
 """
 # B rows, R of them with rules beyond temperature, V vocabulary.
 
@@ -28,7 +28,7 @@ _HALF = np.uint64(32)
 
 
 def philox(key: NDArray[np.uint64], counter: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], ...]:
-    """Philox4x32-10 (Salmon et al. 2011) of 2 key words and 4 counter words: 4 random words.
+    """Compute Philox4x32-10 (Salmon et al. 2011) of 2 key words and 4 counter words: 4 random words.
 
     `key` (2, ...) and `counter` (4, ...) hold 32-bit words in uint64; the trailing axes broadcast.
     """
@@ -42,7 +42,8 @@ def philox(key: NDArray[np.uint64], counter: NDArray[np.uint64]) -> tuple[NDArra
 
 
 def uniforms(seeds: NDArray[np.uint64], indices: NDArray[np.int64], *, attempt: int = 0) -> NDArray[np.float64]:
-    """A number in [0, 1), a multiple of 2^-52, for each (seed, index); the two broadcast. Each attempt has others.
+    """Return a number in [0, 1), a multiple of 2^-52, for each (seed, index); the two broadcast. Each attempt has
+    others.
 
     52 bits and not 53: u times a float64 total then never rounds up to the total.
     """
@@ -53,8 +54,8 @@ def uniforms(seeds: NDArray[np.uint64], indices: NDArray[np.int64], *, attempt: 
     return ((high << np.uint64(20)) | (low >> np.uint64(12))).astype(np.float64) * 2.0**-52
 
 
-def put(array: NDArray[Any], device: torch.device | str) -> Tensor:
-    """The array on a device. From pinned memory, so that a GPU that is at work need not be waited for."""
+def to_device(array: NDArray[Any], device: torch.device | str) -> Tensor:
+    """Copy an array to a device, from pinned memory, so that a busy GPU need not be waited for."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return (
         tensor.pin_memory().to(device, non_blocking=True) if torch.device(device).type == "cuda" else tensor.to(device)
@@ -94,34 +95,36 @@ class Rules:
         divisor = np.where(is_greedy, np.float32(1), temperature)
         special = np.flatnonzero((top_k > 0) | (top_p < 1) | (min_p > 0) | (penalty != 1) | is_masked)
         return cls(
-            temperature=put(divisor[:, None], device) if (divisor != 1).any() else None,
-            greedy=put(np.flatnonzero(is_greedy), device) if is_greedy.any() else None,
+            temperature=to_device(divisor[:, None], device) if (divisor != 1).any() else None,
+            greedy=to_device(np.flatnonzero(is_greedy), device) if is_greedy.any() else None,
             is_all_greedy=bool(is_greedy.all()),
-            special=put(special, device) if len(special) else None,
-            top_k=put(top_k[special], device),
-            top_p=put(top_p[special], device),
-            min_p=put(min_p[special], device),
-            penalty=put(penalty[special], device),
+            special=to_device(special, device) if len(special) else None,
+            top_k=to_device(top_k[special], device),
+            top_p=to_device(top_p[special], device),
+            min_p=to_device(min_p[special], device),
+            penalty=to_device(penalty[special], device),
         )
 
     def scaled(self, logits: Tensor) -> Tensor:
-        """Logits (B, V) over each row's temperature, float32."""
+        """Return logits (B, V) over each row's temperature, float32."""
         logits = logits.float()
         return logits if self.temperature is None else logits / self.temperature
 
     def scaled_row(self, logits: Tensor, row: int) -> Tensor:
-        """`scaled` of one row: (1, V)."""
+        """Return the scaled logits of one row, (1, V)."""
         own = logits[row : row + 1].float()
         return own if self.temperature is None else own / self.temperature[row]
 
 
 class Basis(NamedTuple):
-    """What some rows are drawn from, as `draw` takes it."""
+    """The inputs of some rows' draws, as `draw` takes them."""
 
     logits: Tensor
     rules: Rules
     history: Tensor | None
     allowed: Tensor | None
+    shares: Tensor | None = None
+    """What `draw` made of it: the probabilities that each row's number fell among."""
 
 
 def draw(
@@ -130,8 +133,8 @@ def draw(
     uniform: Tensor,
     history: Tensor | None = None,
     allowed: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The next id (B,) int64 and its log-probability (B,) float32, from logits (B, V).
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Draw the next id (B,) int64 and its log-probability (B,) float32, from logits (B, V).
 
     `uniform` (B,) float64; `history` (R, L) ids of prompt and answer of the special rows, short rows filled with an id
     they contain (needed where a penalty is not 1); `allowed` (R, V) bool, at least one True in each row.
@@ -140,7 +143,7 @@ def draw(
     if rules.is_all_greedy and rules.special is None:
         best = native.likeliest(own)
         if best is not None:
-            return best
+            return *best, None
     shaped = own
     if rules.special is not None:
         shaped = own.index_copy(0, rules.special, _shape(own[rules.special], rules, history, allowed))
@@ -155,19 +158,17 @@ def draw(
     if rules.special is not None:
         there = rules.special
         logprobs[there] = torch.log_softmax(own[there], -1).gather(1, ids[there][:, None]).squeeze(1)
-    return ids, logprobs
+    return ids, logprobs, probabilities
 
 
 def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """For each row of (B, V), the first id at which the cumulative sum exceeds uniform (B,) times the total.
+    """Return for each row of (B, V) the first id at which the cumulative sum exceeds uniform (B,) times the total.
 
     In two levels, sums of blocks and then one block, because a float64 cumulative sum over a whole vocabulary costs as
     much as the head. An id of probability 0 is never returned.
     """
-    B, V = probabilities.shape
-    if V % BLOCK:
-        probabilities = F.pad(probabilities, (0, BLOCK - V % BLOCK))
-    blocks = probabilities.view(B, -1, BLOCK)
+    B = len(probabilities)
+    blocks = _in_blocks(probabilities)
     sums = blocks.sum(-1).double()
     ends = sums.cumsum(-1)
     target = uniform[:, None] * ends[:, -1:]
@@ -178,10 +179,15 @@ def invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     return (block * BLOCK + torch.searchsorted(inside, share * inside[:, -1:], right=True)).squeeze(1)
 
 
-def shares_of(probabilities: Tensor, ids: Tensor) -> Tensor:
-    """(R, 2) float64: the numbers from which and up to which `invert` gives `ids` (R,), of rows (R, V)."""
-    V = probabilities.shape[1]
-    blocks = F.pad(probabilities, (0, -V % BLOCK)).view(len(probabilities), -1, BLOCK)
+def _in_blocks(rows: Tensor, filling: float = 0.0) -> Tensor:
+    """Rows (R, V) as (R, blocks, BLOCK), the last block filled up."""
+    missing = -rows.shape[1] % BLOCK
+    return (F.pad(rows, (0, missing), value=filling) if missing else rows).view(len(rows), -1, BLOCK)
+
+
+def intervals_of(probabilities: Tensor, ids: Tensor) -> Tensor:
+    """Return (R, 2) float64: the interval of uniform numbers for which `invert` gives `ids` (R,), of rows (R, V)."""
+    blocks = _in_blocks(probabilities)
     sums = blocks.sum(-1).double()
     ends, block, rows = sums.cumsum(-1), ids // BLOCK, torch.arange(len(ids), device=ids.device)
     inside = F.pad(blocks[rows, block].double().cumsum(-1), (1, 0))
@@ -190,24 +196,24 @@ def shares_of(probabilities: Tensor, ids: Tensor) -> Tensor:
     return (ends.gather(1, block[:, None]) - here + edges * here) / ends[:, -1:]
 
 
-def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` largest of each row (R, V), best first, and their places, as `topk` gives them.
+def largest_scores(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the `count` largest of each row (R, V), best first, and their places, as `topk` does.
 
-    They lie within the `count` blocks with the largest maxima, so one pass over the rows finds a few thousand numbers to
-    sort: `topk` of a whole vocabulary takes some ten times as long.
+    They lie within the `count` blocks with the largest maxima, so one pass over the rows finds a few thousand numbers
+    to sort: `topk` of a whole vocabulary takes some ten times as long.
     """
     R, V = scores.shape
     count = min(count, V)
     if V <= 4 * BLOCK * max(count, 1):
         return scores.topk(count, -1)
-    blocks = F.pad(scores, (0, -V % BLOCK), value=-torch.inf).view(R, -1, BLOCK)
+    blocks = _in_blocks(scores, -torch.inf)
     best = blocks.amax(-1).topk(count, -1).indices
     values, places = blocks.gather(1, best[..., None].expand(-1, -1, BLOCK)).reshape(R, -1).topk(count, -1)
     return values, best.gather(1, places // BLOCK) * BLOCK + places % BLOCK
 
 
 def penalised(scores: Tensor, penalty: Tensor, history: Tensor) -> Tensor:
-    """Scores (R, V) with those of the ids in `history` (R, L) made smaller by `penalty` (R,).
+    """Make the scores (R, V) of ids in `history` (R, L) smaller by `penalty` (R,).
 
     Positive scores are divided and negative ones multiplied (Keskar et al. 2019).
     """
@@ -216,7 +222,7 @@ def penalised(scores: Tensor, penalty: Tensor, history: Tensor) -> Tensor:
 
 
 def _shape(scores: Tensor, rules: Rules, history: Tensor | None, allowed: Tensor | None) -> Tensor:
-    """Scores (R, V) after penalty, mask, top-k, top-p and min-p, in this order; what is cut away is -inf.
+    """Apply penalty, mask, top-k, top-p and min-p to scores (R, V), in this order; cut ids get -inf.
 
     All cuts are thresholds on the score, so ids of equal score stay or go together.
     """
@@ -234,7 +240,7 @@ def _shape(scores: Tensor, rules: Rules, history: Tensor | None, allowed: Tensor
 
 
 def sorted_cut(scores: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
-    """(R,) the lowest score that top-k, and top-p within it, let pass."""
+    """Return (R,) the lowest score that top-k, and top-p within it, let pass."""
     V = scores.shape[1]
     top_k = torch.where(top_k > 0, top_k, V).clamp(max=V)
     weights = torch.exp(scores - scores.amax(-1, keepdim=True))
@@ -262,9 +268,9 @@ def sorted_cut(scores: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
 
 
 def likeliest(logits: Tensor, rules: Rules, row: int, count: int) -> tuple[tuple[int, float], ...]:
-    """The `count` likeliest ids of one row of logits and their log-probabilities, best first."""
+    """Return the `count` likeliest ids of one row of logits and their log-probabilities, best first."""
     if not count:
         return ()
     scores = rules.scaled_row(logits, row)
-    values, ids = largest(scores, count)
+    values, ids = largest_scores(scores, count)
     return tuple(zip(ids[0].tolist(), (values - scores.logsumexp(-1)).tolist()[0], strict=True))

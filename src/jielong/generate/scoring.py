@@ -1,4 +1,4 @@
-"""How likely given ids are after a prompt: one reading of many sequences, without slots, queue or draws."""
+"""Scoring of given ids after a prompt: one reading of many sequences, without slots, queue or draws."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def logprobs(logits: Tensor, ids: Tensor) -> list[float]:
-    """Log-probabilities at temperature 1 of `ids` (N,) under `logits` (N, V)."""
+    """Return log-probabilities at temperature 1 of `ids` (N,) under `logits` (N, V)."""
     return torch.log_softmax(logits, -1).gather(1, ids[:, None]).squeeze(1).tolist()
 
 
@@ -28,14 +28,14 @@ def are_likeliest(logits: Tensor, ids: Tensor) -> list[bool]:
 
 
 def distributions(logits: Tensor, ids: Tensor) -> list[Tensor]:
-    """Log-probabilities at temperature 1 of all ids, a tensor (V,) for each row of `logits` (N, V)."""
+    """Return log-probabilities at temperature 1 of all ids, a tensor (V,) for each row of `logits` (N, V)."""
     return list(torch.log_softmax(logits.float(), -1).cpu())
 
 
 def score_pairs(
     model: PackedModel, pairs: Sequence[Pair], tokens: int, judge: Callable[[Tensor, Tensor], list[T]]
 ) -> list[list[T]]:
-    """What `judge` says of the ids of each pair, in order; about `tokens` ids are read at a time."""
+    """Apply `judge` to the logits and ids of each pair, in order; about `tokens` ids are read at a time."""
     out: list[list[T]] = [[] for _ in pairs]
     order = sorted((i for i, pair in enumerate(pairs) if pair[1]), key=lambda i: -len(pairs[i][0]) - len(pairs[i][1]))
     while order:
@@ -50,7 +50,7 @@ def score_pairs(
 def _score(
     pairs: Sequence[Pair], model: PackedModel, tokens: int, judge: Callable[[Tensor, Tensor], list[T]]
 ) -> list[list[T]]:
-    """Several pairs of together at most `tokens` ids, or one pair of any length, which is read in parts."""
+    """Score several pairs of together at most `tokens` ids, or one pair of any length, which is read in parts."""
     inputs = [np.array((*prompt, *ids)[:-1], np.int64) for prompt, ids in pairs]
     lengths = [len(row) for row in inputs]
     cache = model.new_cache(len(pairs), max(lengths))

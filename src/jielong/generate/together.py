@@ -1,7 +1,7 @@
-"""Several models on one question: what each answers, and how each would have gone on along the answer of the last.
+"""A comparison of several models on one question: their answers, and their readings of the last model's answer.
 
-A base model is given the bare question, as text to go on with; every other one has it in its chat template. Nothing is drawn:
-all answers are greedy. Models are opened one after another, so the memory of one is enough.
+A base model is given the bare question, as text to continue; every other one has it in its chat template. Nothing is
+drawn: all answers are greedy. Models are opened one after another, so the memory of one is enough.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from jielong.tokens.visible import visible
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A model that is asked: what it is called, how it is opened, and whether it is a base model."""
+class ModelToAsk:
+    """A model to ask: its name, a function that opens it, and whether it is a base model."""
 
     name: str
     open: Callable[[], tuple[Engine, Tokenizer]]
@@ -41,10 +41,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model reads the answer of the last one, token by token.
+    """A model's scores of the last one's answer, token by token.
 
-    The log-probability of each token in nats, and the Kullback-Leibler divergence in nats of the model's distribution from
-    that of the last one.
+    The log-probability of each token in nats, and the Kullback-Leibler divergence in nats of the model's distribution
+    from that of the last one.
     """
 
     logprobs: tuple[float, ...]
@@ -52,7 +52,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Told:
+class ModelAnswer:
     """The outcome of asking one model; `reading` is None where its tokenizer is not that of the last one."""
 
     name: str
@@ -62,17 +62,17 @@ class Told:
     reading: Reading | None
 
 
-def ask_all(asked: Sequence[Asked], question: str, *, max_tokens: int, num_likeliest: int) -> list[Told]:
-    """The answers in the order of the models, each with how it reads the answer of the last one."""
-    found: list[Told] = []
+def ask_all(asked: Sequence[ModelToAsk], question: str, *, max_tokens: int, num_likeliest: int) -> list[ModelAnswer]:
+    """Ask each model; return answers in their order, each with its reading of the last one's answer."""
+    found: list[ModelAnswer] = []
     last: Tokenizer | None = None
     ids: tuple[int, ...] = ()
     of_last: Tensor | None = None
     for one in reversed(asked):
         engine, tokenizer = one.open()
         is_bare = one.is_bare or not (tokenizer.is_own or tokenizer.template)
-        prompt = prompt_of(question, tokenizer, is_bare=is_bare)
-        text, events = _write(engine, tokenizer, prompt, max_tokens, num_likeliest)
+        prompt = question_ids(question, tokenizer, is_bare=is_bare)
+        text, events = _write_greedily(engine, tokenizer, prompt, max_tokens, num_likeliest)
         if last is None:
             last, ids = tokenizer, tuple(event.id for event in events)
         reading = None
@@ -81,14 +81,14 @@ def ask_all(asked: Sequence[Asked], question: str, *, max_tokens: int, num_likel
             of_last = own if of_last is None else of_last
             logprobs = own.gather(1, torch.tensor(ids)[:, None]).squeeze(1)
             reading = Reading(tuple(logprobs.tolist()), tuple(divergences(of_last, own)))
-        found.append(Told(one.name, is_bare, text, tuple(_steps(events, tokenizer)), reading))
+        found.append(ModelAnswer(one.name, is_bare, text, tuple(_steps(events, tokenizer)), reading))
     return found[::-1]
 
 
 def divergences(of: Tensor, others: Tensor) -> list[float]:
-    """For each row of two (N, V) of log-probabilities the sum of p (log p - log q), p of the first, in nats.
+    """Return for each row of two (N, V) of log-probabilities the sum of p (log p - log q), p of the first, in nats.
 
-    Some fill up their vocabulary: where one has more ids than the other, the ids that both have are compared.
+    Some models pad their vocabulary: where one has more ids than the other, the ids that both have are compared.
     """
     width = min(of.shape[1], others.shape[1])
     p, q = (torch.log_softmax(one[:, :width].double(), -1) for one in (of, others))
@@ -96,17 +96,17 @@ def divergences(of: Tensor, others: Tensor) -> list[float]:
     return found
 
 
-def prompt_of(question: str, tokenizer: Tokenizer, *, is_bare: bool) -> tuple[int, ...]:
-    """The ids of a question: bare, as text that a base model goes on with, or in the chat template."""
+def question_ids(question: str, tokenizer: Tokenizer, *, is_bare: bool) -> tuple[int, ...]:
+    """Return the ids of a question: bare, as text that a base model continues, or in the chat template."""
     if is_bare:
         return (*tokenizer.opening, *tokenizer.encode(question))
     return render_prompt([Message("user", question)], tokenizer)
 
 
-def _write(
+def _write_greedily(
     engine: Engine, tokenizer: Tokenizer, prompt: tuple[int, ...], max_tokens: int, num_likeliest: int
 ) -> tuple[str, list[Event]]:
-    """The greedy answer to a prompt, and the event of each token."""
+    """Write the greedy answer to a prompt; return it and the event of each token."""
     sampling = Sampling(max_tokens=max_tokens, temperature=0.0, stop_ids=tokenizer.stop_ids)
     events = list(engine.stream(Request(prompt, sampling), num_alternatives=num_likeliest))
     text = TextStream(tokenizer)

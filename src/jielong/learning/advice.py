@@ -1,8 +1,8 @@
-"""Whether judgements are enough to learn from, by which method, and what is kept apart from training.
+"""Advice on judgements: whether they are enough to learn from, by which method, and which are kept apart from training.
 
-Prompts are parted by a digest of their words, so a prompt stays on its side however many judgements are added later. Three fifths
-teach the policy. One fifth teaches the judge, which must not have learned what the policy was taught. One fifth is held out:
-there the candidate is compared, and of 40 prompts eight or so can be asked about several times.
+Prompts are split by a digest of their words, so a prompt stays on its side however many judgements are added later.
+Three fifths teach the policy. One fifth teaches the judge, which must not have learned the policy's lessons. One fifth
+is held out: there the candidate is compared, and of 40 prompts eight or so can be asked about several times.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class Part:
 
     @property
     def prompts(self) -> dict[str, Texts]:
-        """Its prompts by their digest."""
+        """Return its prompts by their digest."""
         return {prompt_key(one.prompt): one.prompt for one in self.all}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How judgements are learned: `steps` are the trainings in their order."""
+    """The plan of learning: `steps` are the trainings in their order."""
 
     steps: tuple[str, ...]
     policy: Part
@@ -68,13 +68,13 @@ class Plan:
 
 
 def side_of(prompt: str) -> str:
-    """Where a prompt belongs, by its digest."""
+    """Return the side of a prompt in the split, by its digest."""
     place = int(prompt[:8], 16) / 2**32
     return "policy" if place < POLICY else "judge" if place < POLICY + JUDGE else "held_out"
 
 
 def part_of(judged: Judged, *sides: str) -> Part:
-    """The judgements of the prompts on these sides."""
+    """Return the judgements of the prompts on these sides."""
 
     def mine(one: One) -> bool:
         return side_of(prompt_key(one.prompt)) in sides
@@ -84,7 +84,7 @@ def part_of(judged: Judged, *sides: str) -> Part:
 
 
 def plan(judged: Judged, method: str = "auto") -> Plan:
-    """The trainings that suit the judgements; DataError with what is missing where they are not enough, or no good."""
+    """Plan the trainings that suit the judgements; DataError where they are too few, or contradictory."""
     if method not in METHODS:
         raise ConfigError(f"no method is called {method!r}; {did_you_mean(method, METHODS)}")
     refuse_contradictions(judged)
@@ -107,7 +107,7 @@ def plan(judged: Judged, method: str = "auto") -> Plan:
 
 
 def thumbs_of(part: Part) -> list[Thumb]:
-    """What KTO learns from: thumbs, and of each pair the better answer as liked and the worse as disliked."""
+    """Return KTO's data: thumbs, and of each pair the better answer as liked and the worse as disliked."""
     thumbs = [*(thumb for pair in part.pairs for thumb in _both(pair)), *part.thumbs]
     return list({(prompt_key(t.prompt), text_of(t.answer), t.by): t for t in thumbs}.values())
 
@@ -117,6 +117,7 @@ def _both(pair: Pair) -> tuple[Thumb, Thumb]:
 
 
 def _steps(policy: Part, method: str) -> tuple[str, ...]:
+    """Choose the trainings for which there are enough judgements."""
     has_written = len(policy.written) >= FEWEST
     if method == "sft":
         return ("sft",) if has_written else ()
@@ -130,6 +131,7 @@ def _steps(policy: Part, method: str) -> tuple[str, ...]:
 
 
 def _missing(policy: Part, method: str) -> str:
+    """Describe how many more judgements are needed."""
     kinds = {
         "dpo": ("comparisons of two answers", len(policy.pairs)),
         "kto": ("thumbs", len(thumbs_of(policy))),
@@ -147,7 +149,7 @@ def _missing(policy: Part, method: str) -> str:
 
 
 def refuse_contradictions(judged: Judged) -> None:
-    """DataError where too many of the pairs that were judged again were judged the other way."""
+    """Raise DataError where too many of the pairs that were judged again were judged the other way."""
     if judged.num_repeated < FEWEST_REPEATED:
         return
     found = wilson(judged.num_contradicted, judged.num_repeated)
@@ -159,7 +161,7 @@ def refuse_contradictions(judged: Judged) -> None:
 
 
 def refuse_one_side(judged: Judged) -> None:
-    """DataError where the answer on one side of blind pairs won, whichever it was."""
+    """Raise DataError where the answer on one side of blind pairs won too often, whichever it was."""
     count, left = judged.num_sides, judged.num_left
     most = max(left, count - left)
     if count < FEWEST_SIDES or most < MOST_LEFT * count or chance_of_side(most, count) >= CHANCE:
@@ -172,11 +174,14 @@ def refuse_one_side(judged: Judged) -> None:
 
 
 def chance_of_side(most: int, count: int) -> float:
-    """How likely one of two sides wins `most` or more of `count` by chance: the exact binomial test, two-sided."""
+    """Return the probability that one of two sides wins `most` or more of `count` by chance: the exact binomial test,
+    two-sided.
+    """
     return min(1.0, 2 * sum(math.comb(count, k) for k in range(most, count + 1)) / 2**count)
 
 
 def _refuse_one_kind(thumbs: Sequence[Thumb]) -> None:
+    """Raise DataError where nearly all thumbs are up, or down."""
     liked = sum(t.is_liked for t in thumbs)
     fewer, kind = min((liked, "up"), (len(thumbs) - liked, "down"))
     needed = max(2, math.ceil(SMALLEST_SIDE * len(thumbs)))
@@ -188,7 +193,7 @@ def _refuse_one_kind(thumbs: Sequence[Thumb]) -> None:
 
 
 def _left_out(judged: Judged, policy: Part, steps: Sequence[str]) -> list[str]:
-    """What is not learned from, in sentences."""
+    """Describe the judgements that are not learned from."""
     notes = []
     if "dpo" in steps and judged.thumbs:
         notes.append(f"{len(judged.thumbs)} thumbs are used where one voter liked one answer and disliked another.")

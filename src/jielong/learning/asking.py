@@ -1,7 +1,7 @@
-"""Blind pairs for a person: prepared when the gate was passed, asked in their order, answered one line at a time.
+"""Blind pairs for a person: prepared when the gate was passed, asked in their order, with one line for each vote.
 
-`pairs.jsonl` says which side is the candidate's, and no voter is shown it. A vote is on disk when `vote` returns. The decision
-follows from the two files alone, so it is made again after a kill, and comes out the same.
+`pairs.jsonl` says which side is the candidate's, and no voter is shown it. A vote is on disk when `vote` returns. The
+decision follows from the two files alone, so it is made again after a kill, and comes out the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OUTCOMES = ("left", "right", "tie", "bad")
 
 
 @dataclass(frozen=True)
-class Asked:
+class ShownPair:
     """Two answers to one prompt, and whether the candidate's is on the left."""
 
     prompt: Texts
@@ -44,17 +44,17 @@ class Asked:
         return self.stands if self.is_candidate_left else self.candidate
 
 
-def write_pairs(folder: Path, pairs: list[Asked]) -> None:
-    """Keep the pairs, before anybody is asked."""
+def write_pairs(folder: Path, pairs: list[ShownPair]) -> None:
+    """Store the pairs, before anybody is asked."""
     write_text(folder / PAIRS, "".join(canonical_json(to_dict(p)) + "\n" for p in pairs))
 
 
-def pairs_of(folder: Path) -> list[Asked]:
-    """The pairs of an attempt, in the order in which they are asked; none before they are prepared."""
+def pairs_of(folder: Path) -> list[ShownPair]:
+    """Return the pairs of an attempt, in the order in which they are asked; none before they are prepared."""
     rows = _rows(folder / PAIRS)
     try:
         return [
-            Asked(tuple(map(Message.from_dict, r["prompt"])), r["candidate"], r["stands"], r["is_candidate_left"])
+            ShownPair(tuple(map(Message.from_dict, r["prompt"])), r["candidate"], r["stands"], r["is_candidate_left"])
             for r in rows
         ]
     except (KeyError, TypeError) as error:
@@ -62,7 +62,7 @@ def pairs_of(folder: Path) -> list[Asked]:
 
 
 def votes_of(folder: Path) -> dict[int, str]:
-    """The number of a pair -> its outcome; the first vote on a pair counts."""
+    """Return the number of a pair -> its outcome; the first vote on a pair counts."""
     found: dict[int, str] = {}
     for row in _rows(folder / VOTES):
         if isinstance(row.get("n"), int) and row.get("outcome") in OUTCOMES:
@@ -70,8 +70,8 @@ def votes_of(folder: Path) -> dict[int, str]:
     return found
 
 
-def next_pair(folder: Path) -> tuple[int, Asked] | None:
-    """The first pair without a vote, while more votes are needed."""
+def next_pair(folder: Path) -> tuple[int, ShownPair] | None:
+    """Return the first pair without a vote, while more votes are needed."""
     if attempts.read(folder).state != "asking":
         return None
     votes = votes_of(folder)
@@ -79,7 +79,7 @@ def next_pair(folder: Path) -> tuple[int, Asked] | None:
 
 
 def vote(home: Path, folder: Path, n: int, outcome: str, by: str = "", at: float = 0.0) -> Attempt:
-    """Keep a vote and decide where that is possible; the attempt after. A pair that has a vote keeps it."""
+    """Store a vote and decide where that is possible; return the attempt after. A pair that has a vote keeps it."""
     if outcome not in OUTCOMES:
         raise ConfigError(f"the outcome is {outcome!r}; expected one of {', '.join(OUTCOMES)}")
     attempt = attempts.read(folder)
@@ -95,7 +95,7 @@ def vote(home: Path, folder: Path, n: int, outcome: str, by: str = "", at: float
 
 
 def tally_of(folder: Path) -> Tally:
-    """The votes as the candidate sees them."""
+    """Count the votes from the candidate's side."""
     pairs, votes = pairs_of(folder), votes_of(folder)
     won = lost = tied = 0
     for n, outcome in votes.items():
@@ -128,22 +128,30 @@ def settle(home: Path, folder: Path) -> Attempt:
 
 
 def press_of(home: Path, against: str) -> int:
-    """Which press this is against the model that stands: one more than the earlier attempts that got a vote."""
+    """Return which press this is against the promoted model: one more than the earlier attempts that got a vote."""
     earlier = (folder for folder in attempts.attempts(home) if attempts.read(folder).against == against)
     return 1 + sum(bool(votes_of(folder)) for folder in earlier)
 
 
 def pairs_json(folder: Path, attempt: Attempt) -> dict[str, int | None]:
-    """How far the asking is. Who won is told when it is over: a tally after each vote would show whose side was which."""
+    """Return the progress of asking. The winner is told when it is over: a tally after each vote would show whose side
+    was which.
+    """
     num_pairs = len(pairs_of(folder))
     tally = tally_of(folder) if num_pairs else Tally()
     most = min(MOST, num_pairs) if num_pairs else MOST
     is_over = attempt.state not in attempts.OPEN
     hidden = {"won": None, "lost": None, "tied": tally.tied}
-    return {"asked": tally.asked, "least": LEAST, "most": most, **(dataclasses.asdict(tally) if is_over else hidden)}
+    return {
+        "asked": tally.num_asked,
+        "least": LEAST,
+        "most": most,
+        **(dataclasses.asdict(tally) if is_over else hidden),
+    }
 
 
 def _why(told: str, tally: Tally, found: float, alpha: float) -> str:
+    """Describe the decision with its votes and evidence."""
     decided = tally.won + tally.lost
     share = f"{tally.won} of {decided} decided votes" if decided else "no decided vote"
     if told == "promoted":
@@ -152,7 +160,7 @@ def _why(told: str, tally: Tally, found: float, alpha: float) -> str:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file; a last one that a kill cut off is no line."""
+    """Read the lines of a file; a last one that a kill cut off is dropped."""
     if not path.exists():
         return []
     rows = []

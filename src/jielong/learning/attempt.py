@@ -1,7 +1,8 @@
-"""An attempt to learn: a folder RUNS/learned/BASE/ATTEMPT that says all about it, whichever process looks.
+"""An attempt to learn: a folder RUNS/learned/BASE/ATTEMPT with its whole state, for any process to read.
 
-`attempt.json` holds where it is (`STATES`), `judgements.jsonl` exactly the judgements that it was begun with, `training/` the
-run. Every change of it happens under a lock and is written aside and renamed, so a kill leaves the state before or after.
+`attempt.json` holds its state (`STATES`), `judgements.jsonl` exactly the judgements that it was begun with, `training/`
+the run. Every change of it happens under a lock and is written aside and renamed, so a kill leaves the state before or
+after.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Attempt:
-    """All that `attempt.json` says."""
+    """The content of `attempt.json`."""
 
     id: str
     base: str
@@ -64,9 +65,9 @@ class Attempt:
 
 
 def home_of(runs: Path, base_path: Path) -> Path:
-    """The folder of all attempts of the model in `base_path`, named after its run and stage, or its folder.
+    """Return the folder of all attempts of the model in `base_path`, named after its run and stage, or its folder.
 
-    A part of the name is made from where the model lies, as others may be called alike.
+    A part of the name is made from the model's path, as others may have the same name.
     """
     path, run = base_path.resolve(), run_around(base_path)
     name = path.name if run is None else "-".join((run.path.name, *path.relative_to(run.path.resolve()).parts[:1]))
@@ -76,7 +77,7 @@ def home_of(runs: Path, base_path: Path) -> Path:
 
 
 def begin(home: Path, attempt: Attempt, judgements: Sequence[Judgement]) -> Path:
-    """Write down a new attempt, the judgements first; its folder. ConfigError while another one of the base is open."""
+    """Write a new attempt, the judgements first; return its folder. ConfigError while another one of the base is open."""
     with held(home):
         for folder in attempts(home):
             if read(folder).state in OPEN:
@@ -89,12 +90,12 @@ def begin(home: Path, attempt: Attempt, judgements: Sequence[Judgement]) -> Path
 
 
 def new_id(home: Path) -> str:
-    """A name for the next attempt; names sort as attempts were made."""
+    """Make a name for the next attempt; names sort as attempts were made."""
     return f"{len(list(home.glob('[0-9]*'))) + 1:04d}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def attempts(home: Path) -> list[Path]:
-    """The folders of all attempts of a base, the oldest first."""
+    """List the folders of all attempts of a base, the oldest first."""
     return sorted(path.parent for path in home.glob(f"[0-9]*/{FILE}"))
 
 
@@ -103,7 +104,7 @@ def newest(home: Path) -> Path | None:
 
 
 def read(folder: Path) -> Attempt:
-    """The attempt in a folder; CheckpointError where its file is missing or damaged."""
+    """Read the attempt in a folder; CheckpointError where its file is missing or damaged."""
     path = folder / FILE
     try:
         known = Fields(read_json(path), str(path))
@@ -132,7 +133,7 @@ def read(folder: Path) -> Attempt:
 
 
 def change(folder: Path, *, only_in: Sequence[str] = STATES, **fields: Any) -> Attempt:
-    """Set fields of an attempt that is in one of the states `only_in`; in another state it stays as it is. The attempt after."""
+    """Set fields of an attempt that is in one of the states `only_in`, else leave it; return the attempt after."""
     with held(folder):
         attempt = read(folder)
         if attempt.state not in only_in:
@@ -145,12 +146,12 @@ def change(folder: Path, *, only_in: Sequence[str] = STATES, **fields: Any) -> A
 
 
 def add_figures(folder: Path, **figures: Any) -> Attempt:
-    """Set some of the figures, which keep the others."""
+    """Set some of the figures, and keep the others."""
     return change(folder, figures={**read(folder).figures, **figures})
 
 
 def judgements_of(folder: Path) -> list[Judgement]:
-    """The judgements that an attempt was begun with."""
+    """Read the judgements that an attempt was begun with."""
     path = folder / JUDGEMENTS
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -160,12 +161,12 @@ def judgements_of(folder: Path) -> list[Judgement]:
 
 
 def report(folder: Path, progress: float, eta_s: float | None, note: str = "") -> None:
-    """Say how far an attempt's work is, from 0 to 1."""
+    """Store the progress of an attempt's work, from 0 to 1."""
     write_json(folder / PROGRESS, {"progress": round(progress, 4), "eta_s": eta_s, "note": note})
 
 
 def progress_of(folder: Path) -> dict[str, Any]:
-    """What was said last of how far the work is."""
+    """Return the last stored progress."""
     with contextlib.suppress(CheckpointError, DataError):
         known = Fields(read_json(folder / PROGRESS), "progress")
         eta_s = known.number("eta_s", None)

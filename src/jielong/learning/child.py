@@ -1,7 +1,8 @@
-"""The process that trains and compares, beside everything else on the machine: `python -m jielong.learning.child FOLDER`.
+"""The process that trains and compares, beside everything else on the machine: `python -m jielong.learning.child
+FOLDER`.
 
-It takes an attempt on from wherever it is. It may be ended at any moment: the training goes on from its newest checkpoint, and
-the comparison from the answers that are kept. Other processes read how far it is from the attempt's files.
+It resumes an attempt from any state. It may be killed at any moment: the training continues from its newest checkpoint,
+and the comparison from the stored answers. Other processes read its progress from the attempt's files.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _EVERY_S = 0.5
 
 
 def main(folder: Path) -> int:
-    """Take the attempt on until a person is asked, or it is over; 0 unless it was ended or failed."""
+    """Run the attempt until a person is asked, or it is over; return 0 unless it was ended or failed."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / LOCK)
@@ -37,7 +38,7 @@ def main(folder: Path) -> int:
         return 0  # another child is at it
     with lock:
         stopping.listen()
-        be_modest()
+        lower_priority()
         write_json(folder / PROCESS, _process())
         try:
             work(folder)
@@ -54,11 +55,11 @@ def main(folder: Path) -> int:
     return 0
 
 
-def be_modest() -> None:
-    """Give way to everybody else.
+def lower_priority() -> None:
+    """Lower this process's priority below everybody else's.
 
-    The kernel shares a machine among sessions before it looks at processes, and this one has a session of its own; so the
-    session too is given the least share, where sessions are scheduled as groups.
+    The kernel shares a machine among sessions before it looks at processes, and this one has a session of its own; so
+    the session too is given the least share, where sessions are scheduled as groups.
     """
     os.nice(19)
     with contextlib.suppress(OSError):
@@ -77,7 +78,7 @@ def work(folder: Path) -> None:
     known = plan(sort_judgements(attempts.judgements_of(folder)), attempt.asked_method)
     base = Path(attempt.base_path)
     if attempt.state == "training":
-        display = Told(folder)
+        display = FileDisplay(folder)
         train(recipe_of(folder, base, known, attempt.seed), folder, display)
         attempt = attempts.change(folder, only_in=("training",), state="comparing")
     if attempt.state == "comparing":
@@ -85,6 +86,7 @@ def work(folder: Path) -> None:
 
 
 def _compare(folder: Path, attempt: Attempt, known: object, adapter: Path) -> None:
+    """Compare the candidate at the gate, and store the outcome."""
     from jielong.learning import asking
     from jielong.learning.advice import Plan
     from jielong.learning.gate import Models, pass_gate
@@ -109,8 +111,8 @@ def _compare(folder: Path, attempt: Attempt, known: object, adapter: Path) -> No
     attempts.change(folder, only_in=("comparing",), state="asking", press=press, figures=figures)
 
 
-class Told:
-    """A display of a recipe that says how far it is in a file."""
+class FileDisplay:
+    """A display of a recipe that writes its progress to a file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._said_s = folder, 0.0
@@ -131,7 +133,7 @@ class Told:
         note: str = "",
         mfu: float = 0.0,
     ) -> None:
-        """Keep how far the training is, twice a second at most."""
+        """Store the training's progress, twice a second at most."""
         if now_s() - self._said_s >= _EVERY_S or step == steps:
             self._said_s = now_s()
             share = step / steps if steps else 0.0

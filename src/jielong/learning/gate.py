@@ -1,7 +1,7 @@
-"""The comparison before a person is asked: fresh answers of both models, a judge, held-out pairs, the regression set.
+"""The gate before a person is asked: fresh answers of both models, a judge, held-out pairs, the regression set.
 
-Whatever is clearly worse is refused here, with the reason. What remains becomes blind pairs. Every part is kept in a file of the
-attempt as soon as it is there, so a comparison that was ended goes on.
+A candidate that is clearly worse is refused here, with the reason. Otherwise its answers become blind pairs. Every part
+is stored in a file of the attempt as soon as it is made, so a comparison that was ended goes on.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 
-from jielong.learning import asking, regression, taste
+from jielong.learning import asking, preference_head, regression
 from jielong.learning.advice import Plan, chance_of_side
 from jielong.learning.attempt import ADAPTER
 from jielong.learning.deciding import LEAST, MOST
-from jielong.learning.fresh import Writer, Written
+from jielong.learning.fresh_answers import Writer, Written
 from jielong.learning.judged import Pair, Texts, prompt_key, text_of
 from jielong.model import adapter_files
 from jielong.model.hf import load_language_model
@@ -65,7 +65,7 @@ LENGTH = 2048
 
 @dataclass(frozen=True)
 class Models:
-    """Folders: of the base, of the model that stands, which may be the base, and of the candidate's adapter."""
+    """Folders of the base, of the promoted model, which may be the base, and of the candidate's adapter."""
 
     base: Path
     stands: Path
@@ -74,7 +74,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the gate found: `why` says why the candidate is refused, "" where a person is to be asked."""
+    """The outcome of the gate: `why` is the reason of a refusal, "" where a person is to be asked."""
 
     why: str
     figures: dict[str, Any]
@@ -83,20 +83,20 @@ class Outcome:
 def pass_gate(
     folder: Path, home: Path, models: Models, plan: Plan, seed: int, tell: Callable[[float, str], None]
 ) -> Outcome:
-    """Compare the candidate and prepare the pairs; `tell` hears the share that is done, and with what."""
+    """Compare the candidate and prepare the pairs; `tell` is called with the progress and a note."""
     tokenizer = Tokenizer.load(models.base)
     limit, draws = answer_limit(plan, tokenizer), _draws(plan, seed)
     prompts = [f.prompt for f in regression.fixed_prompts()]
     longest = max(_longest(prompts, tokenizer, regression.MAX_TOKENS), _longest(draws, tokenizer, limit))
     work = _Work(2 * (len(draws) + len(prompts)), tell)
     base = Writer(models.base, longest, work.done)
-    before = _fixed(base, home / "base-answers.json")
+    before = _answer_fixed(base, home / "base-answers.json")
     stands_by = base if models.stands == models.base else Writer(models.stands, longest, work.done)
-    stands = _fresh(stands_by, folder / "stands.json", draws, limit, derive_seed(seed, "stands"))
+    stands = _answer_fresh(stands_by, folder / "stands.json", draws, limit, derive_seed(seed, "stands"))
     del base, stands_by
     judged = [*plan.policy.pairs, *plan.judge.pairs, *plan.held_out.pairs]
-    candidate_by, figures = _mildest(folder, models, before, judged, longest, work)
-    candidate = _fresh(candidate_by, folder / "candidate.json", draws, limit, derive_seed(seed, "candidate"))
+    candidate_by, figures = _strongest_harmless(folder, models, before, judged, longest, work)
+    candidate = _answer_fresh(candidate_by, folder / "candidate.json", draws, limit, derive_seed(seed, "candidate"))
     del candidate_by
     pairs = _pairs(draws, stands, candidate, seed)
     tell(WRITING, "held-out pairs")
@@ -109,12 +109,13 @@ def pass_gate(
     return Outcome(why, figures)
 
 
-def _mildest(
+def _strongest_harmless(
     folder: Path, models: Models, before: Sequence[Written], judged: Sequence[Pair], longest: int, work: _Work
 ) -> tuple[Writer, dict[str, Any]]:
-    """The candidate as strong as can be without anything getting worse, else at the last of `STRENGTHS`; and the set's figures.
+    """Return the candidate as strong as can be without anything getting worse, else at the last of `STRENGTHS`; and the
+    regression figures.
 
-    A part of the way from the base to a fine-tuned model keeps most of what was learned and loses less of what was known
+    A part of the way from the base to a fine-tuned model keeps most of the new and loses less of the old abilities
     (Wortsman et al. 2022, arXiv 2109.01903).
     """
     fixed = regression.fixed_prompts()
@@ -124,7 +125,7 @@ def _mildest(
         if not adapter.exists():
             write_directory(adapter, functools.partial(_weaken, models.candidate, strength))
         writer = Writer(adapter, longest, work.done)
-        after = _fixed(writer, folder / f"regression-{strength:g}.json")
+        after = _answer_fixed(writer, folder / f"regression-{strength:g}.json")
         return strength, writer, after, regression.changes(fixed, before, after, judged)
 
     def is_worse(found: list[regression.Change]) -> bool:
@@ -144,7 +145,7 @@ def _mildest(
 
 
 def _weaken(adapter: Path, strength: float, folder: Path) -> None:
-    """Write the adapter with so much of its effect into an empty folder."""
+    """Write the adapter, scaled by a strength, into an empty folder."""
     shutil.copytree(adapter, folder, dirs_exist_ok=True)
     config = read_json(folder / "adapter_config.json")
     patterns = {name: strength * alpha for name, alpha in config.get("alpha_pattern", {}).items()}
@@ -152,18 +153,18 @@ def _weaken(adapter: Path, strength: float, folder: Path) -> None:
     write_json(folder / "adapter_config.json", {**config, **weakened})
 
 
-def _fixed(writer: Writer, file: Path) -> list[Written]:
-    """A model's answers to the regression set; the likeliest ones, so the same each time."""
+def _answer_fixed(writer: Writer, file: Path) -> list[Written]:
+    """Return a model's greedy answers to the regression set."""
     prompts = [f.prompt for f in regression.fixed_prompts()]
     return writer.answers(file, prompts, regression.MAX_TOKENS, temperature=0.0, seed=0)
 
 
-def _fresh(writer: Writer, file: Path, draws: Sequence[Texts], limit: int, seed: int) -> list[Written]:
+def _answer_fresh(writer: Writer, file: Path, draws: Sequence[Texts], limit: int, seed: int) -> list[Written]:
     return writer.answers(file, draws, limit, temperature=TEMPERATURE, seed=seed)
 
 
 def reason(figures: dict[str, Any]) -> str:
-    """Why a candidate with these figures is refused without asking anybody; "" where it is not."""
+    """Return why a candidate with these figures is refused without asking anybody; "" where it is not."""
     held_out, judge = figures["held_out"], figures["judge"]
     if figures["fresh"]["different"] < LEAST:
         return (
@@ -187,7 +188,7 @@ def reason(figures: dict[str, Any]) -> str:
 
 
 class _Work:
-    """Counts answers, of which there are `total`; they are most of the comparison."""
+    """A counter of answers, of which there are `total`; they are most of the comparison."""
 
     def __init__(self, total: int, tell: Callable[[float, str], None]) -> None:
         self._total, self._tell, self._count = max(1, total), tell, 0
@@ -198,7 +199,7 @@ class _Work:
 
 
 def answer_limit(plan: Plan, tokenizer: Tokenizer) -> int:
-    """Tokens that a fresh answer may have."""
+    """Return the tokens that a fresh answer may have."""
     parts = (plan.policy, plan.judge, plan.held_out)
     texts = [text_of(t) for part in parts for p in part.pairs for t in (p.better, p.worse)]
     texts += [text_of(t.answer) for part in parts for t in part.thumbs]
@@ -208,7 +209,8 @@ def answer_limit(plan: Plan, tokenizer: Tokenizer) -> int:
 
 
 def _draws(plan: Plan, seed: int) -> list[Texts]:
-    """Prompts that the policy never saw, so often that there are enough pairs, in an order of chance that begins with each once.
+    """Return prompts that the policy never saw, repeated until there are enough pairs, in random order, each once at
+    first.
 
     The judge's are among them: a person does not mind which answers a head was fitted to, and more prompts show more.
     """
@@ -224,7 +226,7 @@ def _longest(prompts: Sequence[Texts], tokenizer: Tokenizer, room: int) -> int:
 
 
 def _pairs(draws: Sequence[Texts], stands: Sequence[Written], candidate: Sequence[Written], seed: int) -> list[Any]:
-    """Different answers to the same prompt, with sides drawn at random."""
+    """Return different answers to the same prompt, with sides drawn at random."""
     now = {w.prompt: w for w in candidate}
     found, seen = [], set()
     for old in stands:
@@ -234,7 +236,7 @@ def _pairs(draws: Sequence[Texts], stands: Sequence[Written], candidate: Sequenc
             continue
         seen.add(key)
         is_left = derive_seed(seed, "side", old.prompt) % 2 == 0
-        found.append(asking.Asked(draws[old.prompt], new.text, old.text, is_left))
+        found.append(asking.ShownPair(draws[old.prompt], new.text, old.text, is_left))
     return found
 
 
@@ -250,7 +252,7 @@ def _by_models(
     candidate: Sequence[Written],
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Held-out pairs by log-probabilities, and the judge's opinion of the fresh answers."""
+    """Score held-out pairs by log-probabilities, and the fresh answers by the judge."""
     base = _open(models.base)
     length = min(LENGTH, base.config.max_position_embeddings)
     pairs = plan.held_out.pairs[:MOST_HELD_OUT]
@@ -269,6 +271,7 @@ def _by_models(
 
 
 def _open(folder: Path) -> LanguageModel:
+    """Load a model with its adapter merged, frozen, for scoring."""
     is_adapter = adapter_files.is_adapter(folder)
     model = adapter_files.load_merged(folder) if is_adapter else load_language_model(folder)
     model.requires_grad_(False)
@@ -277,7 +280,7 @@ def _open(folder: Path) -> LanguageModel:
 
 
 def _logprobs(model: LanguageModel, tokenizer: Tokenizer, pairs: Sequence[Pair], length: int) -> list[list[float]]:
-    """Nats of the better and the worse answer of each pair; of long ones the last `length` tokens are read."""
+    """Return the nats of the better and the worse answer of each pair; of long ones the last `length` tokens are read."""
     answers = [render_rating(p.prompt, side, True, tokenizer).answer for p in pairs for side in (p.better, p.worse)]
     rows = [type(a)(a.ids[-length:], a.trained[-length:]) for a in answers]
     found = answer_logprobs(model, rows, 4, tokenizer.pad)
@@ -294,18 +297,18 @@ def _judge(
     seed: int,
     length: int,
 ) -> dict[str, Any]:
-    """How the judge finds the fresh answers, prompt by prompt, and whether it may be believed."""
-    answers, pairs = taste.comparisons(plan.judge)
-    if len(pairs) < taste.FEWEST_PAIRS:
+    """Return the judge's verdicts on the fresh answers, prompt by prompt, and whether it may be believed."""
+    answers, pairs = preference_head.comparisons(plan.judge)
+    if len(pairs) < preference_head.FEWEST_PAIRS:
         return {
             "pairs": len(pairs),
-            "skipped": f"{len(pairs)} pairs are too few for a judge; {taste.FEWEST_PAIRS} are needed",
+            "skipped": f"{len(pairs)} pairs are too few for a judge; {preference_head.FEWEST_PAIRS} are needed",
         }
 
-    def features(some: Sequence[taste.Answered]) -> torch.Tensor:
-        return taste.features_of(base, tokenizer, some, length=length)
+    def features(some: Sequence[preference_head.Answered]) -> torch.Tensor:
+        return preference_head.features_of(base, tokenizer, some, length=length)
 
-    head = taste.fit(features(answers), pairs, seed)
+    head = preference_head.fit(features(answers), pairs, seed)
     known = [(p.prompt, side) for p in plan.held_out.pairs[:MOST_HELD_OUT] for side in (p.better, p.worse)]
     scores = head.score(features(known)).view(-1, 2).tolist() if known else []
     right = sum(better > worse for better, worse in scores)

@@ -1,7 +1,8 @@
-"""Judgements, sorted: what each voter thinks now, as pairs, thumbs and demonstrations, and what speaks against the votes.
+"""Sorting of judgements: each voter's present opinion, as pairs, thumbs and demonstrations, and signs of bad votes.
 
-A voter's newer vote on the same answers to the same prompt replaces the older one, as texts and not ids say what was judged.
-What is replaced is not forgotten: a pair that is judged both ways is a contradiction, and so is a circle of pairs.
+A voter's newer vote on the same answers to the same prompt replaces the older one; answers are the same by their texts,
+not ids. Replaced votes still count as evidence: a pair that is judged both ways is a contradiction, and so is a circle
+of pairs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ Texts = tuple[Message, ...]
 
 @dataclass(frozen=True)
 class Pair:
-    """Of two answers the better one. `by` is the voter; `shown_first` is 1 where the better one was shown first, in a blind vote."""
+    """The better and the worse of two answers. `by` is the voter; `shown_first` is 1 where the better one was shown
+    first, in a blind vote.
+    """
 
     prompt: Texts
     better: Texts
@@ -54,7 +57,7 @@ One = Pair | Thumb | Written
 
 @dataclass
 class Judged:
-    """All that is known of the judgements: what is learned from, and what speaks for or against it."""
+    """The sorted judgements: the data to learn from, and counts that speak for or against it."""
 
     pairs: list[Pair] = field(default_factory=list)
     thumbs: list[Thumb] = field(default_factory=list)
@@ -80,11 +83,11 @@ class Judged:
 
     @property
     def prompts(self) -> dict[str, Texts]:
-        """All prompts by their digest, in the order in which they were judged first."""
+        """Return all prompts by their digest, in the order in which they were judged first."""
         return {prompt_key(one.prompt): one.prompt for one in self.all}
 
     def counts(self) -> dict[str, int]:
-        """How many there are of each kind, for a person."""
+        """Return how many there are of each kind, for a person."""
         return {
             "pairs": len(self.pairs),
             "ties": self.num_ties,
@@ -97,17 +100,17 @@ class Judged:
 
 
 def prompt_key(prompt: Texts) -> str:
-    """A digest of who says what in a prompt."""
+    """Return a digest of the speakers and texts of a prompt."""
     return digest([[m.role, m.text] for m in prompt])
 
 
 def text_of(answer: Texts) -> str:
-    """An answer's words alone, by which two answers are the same one or not."""
+    """Return an answer's text, by which two answers are the same or not."""
     return "\n\n".join(m.text for m in answer).strip()
 
 
 def sort_judgements(judgements: Iterable[Judgement]) -> Judged:
-    """What can be learned from, each voter's last word only, and the tallies of the rest."""
+    """Sort judgements: each voter's last word to learn from, and tallies of the rest."""
     ordered = sorted(judgements, key=lambda one: one.vote.at)  # stable: equal times stay in their order
     found = Judged()
     votes = [vote for one in ordered for vote in _votes(one)]
@@ -121,12 +124,12 @@ def sort_judgements(judgements: Iterable[Judgement]) -> Judged:
     written = {(one.by, prompt_key(one.prompt), text_of(one.answer)): one for one in _written(ordered)}
     found.written = [Written(one.prompt, one.answer, one.by) for one in written.values()]
     found.pairs += [Pair(one.prompt, one.answer, one.rejected, one.by) for one in written.values() if _differs(one)]
-    found.pairs = _once(found.pairs)
+    found.pairs = _without_repeats(found.pairs)
     return found
 
 
 def lineage_of(judgements: Sequence[Judgement]) -> dict[str, object]:
-    """Which judgements a model was made from: ids, who gave them, and from when to when."""
+    """Return which judgements a model was made from: ids, voters, and the time span."""
     times = [one.vote.at for one in judgements if one.vote.at]
     kinds = sorted({type(one).__name__.lower() for one in judgements})
     by = sorted({one.by for one in judgements})
@@ -148,7 +151,7 @@ _Vote = tuple[Pair, float]
 
 
 def _votes(one: Judgement) -> list[_Vote]:
-    """The comparisons that a preference or a ranking makes."""
+    """Return the comparisons in a preference or a ranking."""
     if isinstance(one, Preference):
         better, worse, first = one.chosen, one.rejected, one.vote.shown_first
         if one.label < 0.5:
@@ -166,7 +169,7 @@ def _votes(one: Judgement) -> list[_Vote]:
 
 
 def _last_words(votes: Sequence[_Vote], found: Judged) -> list[_Vote]:
-    """Each voter's last vote on each pair; pairs judged again are counted, and those judged the other way."""
+    """Return each voter's last vote on each pair, counting pairs judged again, and those judged the other way."""
     last: dict[tuple[str, str, frozenset[str]], _Vote] = {}
     for vote in votes:
         pair, value = vote
@@ -202,6 +205,7 @@ def _count_circles(found: Judged) -> None:
 
 
 def _reached(above: dict[str, set[str]], start: str) -> set[str]:
+    """Return all answers below a start, over any number of pairs."""
     seen: set[str] = set()
     waiting = [start]
     while waiting:
@@ -211,8 +215,8 @@ def _reached(above: dict[str, set[str]], start: str) -> set[str]:
     return seen
 
 
-def _once(pairs: Iterable[Pair]) -> list[Pair]:
-    """Pairs that say the same for the same voter, once: a person may rate two answers and compare them too."""
+def _without_repeats(pairs: Iterable[Pair]) -> list[Pair]:
+    """Drop repeated pairs of one voter: a person may rate two answers and compare them too."""
     kept = {(p.by, prompt_key(p.prompt), text_of(p.better), text_of(p.worse)): p for p in pairs}
     return list(kept.values())
 
@@ -221,6 +225,7 @@ def _once(pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def _last_ratings(ordered: Iterable[Judgement]) -> list[Rating]:
+    """Return each voter's last rating of each answer."""
     last: dict[tuple[str, str, str], Rating] = {}
     for one in ordered:
         if isinstance(one, Rating):
@@ -231,7 +236,7 @@ def _last_ratings(ordered: Iterable[Judgement]) -> list[Rating]:
 
 
 def _add_ratings(ratings: Sequence[Rating], found: Judged) -> None:
-    """Thumbs, and pairs of a liked and a disliked answer that one voter gave to the same prompt."""
+    """Add thumbs, and pairs of a liked and a disliked answer that one voter gave to the same prompt."""
     siblings: dict[tuple[str, str], list[Thumb]] = {}
     for one in ratings:
         if DISLIKED < one.score < LIKED:

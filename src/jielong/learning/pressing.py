@@ -1,6 +1,6 @@
-"""The button: an attempt begun, its child started, paused, gone on with, cancelled.
+"""The button: beginning an attempt, and starting, pausing, resuming and cancelling its child process.
 
-The server and the command line do the same here. Nothing lives in either of them: whoever looks reads the attempt's files.
+The server and the command line do the same here. No state lives in either of them: both read the attempt's files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ _END_S = 30.0
 def press(
     runs: Path, base: str, base_path: Path, judgements: Sequence[Judgement], *, method: str = "auto", seed: int = 0
 ) -> Path:
-    """Begin an attempt and its child; its folder. DataError where the judgements are not enough, ResourceError for memory."""
+    """Begin an attempt and its child; return its folder. DataError where the judgements are not enough, ResourceError
+    for memory.
+    """
     judged = sort_judgements(judgements)
     known = plan(judged, method)
     home = attempts.home_of(runs, base_path)
@@ -62,7 +64,9 @@ def press(
 
 
 def memory_of(base_path: Path, known: Plan) -> int:
-    """Bytes that training an adapter of the base takes, reckoned from its shape; ResourceError where so many are not free."""
+    """Estimate the bytes that training an adapter of the base takes, from its shape; ResourceError where so many are
+    not free.
+    """
     from jielong.model import adapter_files, hf
     from jielong.model.adapters import AdapterConfig
     from jielong.train.machine import bf16_is_right
@@ -95,7 +99,7 @@ def start(folder: Path) -> None:
 
 
 def is_at_work(folder: Path) -> bool:
-    """Whether a child is at the attempt now. A killed one has let go of its lock."""
+    """Whether a child is at the attempt now. A kill frees its lock."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / LOCK)
@@ -107,14 +111,14 @@ def is_at_work(folder: Path) -> bool:
 
 
 def pause(folder: Path) -> Attempt:
-    """End the child after the step that is under way; what is made is kept."""
+    """End the child after the step that is under way; its work is kept."""
     attempt = attempts.change(folder, only_in=attempts.AT_WORK, is_paused=True)
     end(folder)
     return attempt
 
 
 def resume(folder: Path) -> Attempt:
-    """Go on with an attempt that was paused, or whose child was ended."""
+    """Continue an attempt that was paused, or whose child was ended."""
     attempt = attempts.change(folder, only_in=attempts.AT_WORK, is_paused=False)
     if attempt.state in attempts.AT_WORK and not is_at_work(folder):
         start(folder)
@@ -122,7 +126,7 @@ def resume(folder: Path) -> Attempt:
 
 
 def cancel(folder: Path) -> Attempt:
-    """Give an attempt up. Its folder stays, with the votes that were given."""
+    """Give an attempt up. Its folder stays, with its votes."""
     attempt = attempts.change(folder, only_in=attempts.OPEN, state="cancelled", is_paused=False, why="it was cancelled")
     end(folder)
     return attempt
@@ -155,7 +159,7 @@ def _end(process: psutil.Process) -> None:
 
 
 def folder_of(home: Path, id: str) -> Path:
-    """The folder of an attempt; NotFoundError where there is none of that id."""
+    """Return the folder of an attempt; NotFoundError where there is none of that id."""
     found = next((folder for folder in attempts.attempts(home) if folder.name == id), None)
     if found is None:
         raise NotFoundError(f"there is no attempt {id!r:.60}")

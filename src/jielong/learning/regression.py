@@ -1,8 +1,8 @@
-"""The regression set: 200 fixed prompts in both languages, what a candidate says otherwise than its base, and what got worse.
+"""The regression set: 200 fixed prompts in both languages, to find what a candidate does worse than its base.
 
-Questions, follow-ups, translations, formats, made-up countries and requests of the atlas; instructions that a program can check;
-harmful requests. A model of other schooling fails most questions of the atlas: a group counts only where the base gets a fifth
-of it right. A change that the judgements themselves ask for is told, and is no fault.
+Questions, follow-ups, translations, formats, made-up countries and requests of the atlas; instructions that a program
+can check; harmful requests. A model without the atlas's training fails most of its questions: a group counts only where
+the base gets a fifth of it right. A change that the judgements themselves ask for is reported, and is no fault.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from jielong.evaluate.built_in import built_in
 from jielong.evaluate.instructions import is_followed, words
 from jielong.evaluate.refusal import refuses
-from jielong.learning.fresh import Written
+from jielong.learning.fresh_answers import Written
 from jielong.learning.judged import Pair, Texts, text_of
 from jielong.stages.lessons import exam_items
 from jielong.use.prompting import language_of
@@ -53,7 +53,9 @@ ASKED_FOR = 0.05
 
 @dataclass(frozen=True)
 class Fixed:
-    """One prompt, and a check of its answers; `is_right_abroad` is that of an answer in the language that was not asked in."""
+    """One prompt, and a check of its answers; `is_right_abroad` is that of an answer in the language that was not asked
+    in.
+    """
 
     prompt: Texts
     group: str
@@ -68,13 +70,16 @@ class Fixed:
 
 @functools.cache
 def fixed_prompts() -> tuple[Fixed, ...]:
-    """The prompts, always the same ones in the same order."""
+    """Return the prompts, always the same ones in the same order."""
     found = []
     parts = exam_items(0)
     for name, count in PARTS.items():
         items = parts[name]
         chosen = [items[i * len(items) // count] for i in range(count)]
-        found += [Fixed(item.messages, "atlas", functools.partial(is_right, item), _abroad(item)) for item in chosen]
+        found += [
+            Fixed(item.messages, "atlas", functools.partial(is_right, item), _check_in_other_language(item))
+            for item in chosen
+        ]
     for item in built_in("instructions").items:
         check = functools.partial(_follows, item.checkers)
         found.append(Fixed(item.conversation.messages, "instructions", check))
@@ -84,7 +89,8 @@ def fixed_prompts() -> tuple[Fixed, ...]:
     return tuple(found)
 
 
-def _abroad(item: Item) -> Callable[[str], bool] | None:
+def _check_in_other_language(item: Item) -> Callable[[str], bool] | None:
+    """Return the check of an answer in the other language, if there is one."""
     if not item.foreign:
         return None
     turned = dataclasses.replace(item, lang=OTHER[item.lang], answers=item.foreign, foreign=item.answers)
@@ -123,7 +129,7 @@ PROPERTIES: Mapping[str, Callable[[Texts, str], bool]] = {
 
 @dataclass(frozen=True)
 class Change:
-    """How often a fault was there before and is now, as shares of `count` answers."""
+    """The frequency of a fault before and after, as shares of `count` answers."""
 
     name: str
     count: int
@@ -137,7 +143,8 @@ class Change:
     def is_worse(self) -> bool:
         return not self.is_asked_for and self.after - self.before >= WORSE and self.chance < CHANCE
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
+        """Return the change as JSON, rounded."""
         return {
             "name": self.name,
             "count": self.count,
@@ -151,7 +158,7 @@ class Change:
 def changes(
     fixed: Sequence[Fixed], base: Sequence[Written], candidate: Sequence[Written], pairs: Sequence[Pair]
 ) -> list[Change]:
-    """Every fault that answers can have, before and after; `pairs` are the judgements that may ask for it."""
+    """Compare every fault that answers can have, before and after; `pairs` are the judgements that may ask for it."""
     both = _both(base, candidate)
     found = [_property(name, fixed, both, pairs) for name in PROPERTIES]
     unfinished, now = ([not w.is_finished for w in side] for side in _sides(both))
@@ -171,6 +178,7 @@ def changes(
 def _property(
     name: str, fixed: Sequence[Fixed], both: Sequence[tuple[int, Written, Written]], pairs: Sequence[Pair]
 ) -> Change:
+    """Compare one property of answers, and whether judgements ask for it."""
     has = PROPERTIES[name]
     before = [has(fixed[i].prompt, b.text) for i, b, _ in both]
     after = [has(fixed[i].prompt, c.text) for i, _, c in both]
@@ -180,14 +188,14 @@ def _property(
 
 
 def summary(base: Sequence[Written], candidate: Sequence[Written], found: Sequence[Change]) -> dict[str, Any]:
-    """What a person is told of it: how many answers are others, how long they are, and each fault."""
+    """Summarise for a person: how many answers differ, their lengths, and each fault."""
     both = _both(base, candidate)
     num = max(1, len(both))
     return {
         "prompts": len(both),
         "changed": round(sum(b.text != c.text for _, b, c in both) / num, 4),
         "characters": [round(sum(len(w.text) for w in side) / num, 1) for side in _sides(both)],
-        "faults": [change.told() for change in found],
+        "faults": [change.to_json() for change in found],
     }
 
 
@@ -201,6 +209,7 @@ def _sides(both: Sequence[tuple[int, Written, Written]]) -> tuple[list[Written],
 
 
 def _change(name: str, before: Sequence[bool], after: Sequence[bool], *, is_asked_for: bool = False) -> Change:
+    """Build a change with the probability of its rise by chance."""
     risen = sum(a and not b for b, a in zip(before, after, strict=True))
     fallen = sum(b and not a for b, a in zip(before, after, strict=True))
     turned = risen + fallen
@@ -213,7 +222,7 @@ def _share(found: Sequence[bool]) -> float:
 
 
 def _share_longer(pairs: Sequence[Pair]) -> float:
-    """How often the better answer is the longer one; a half where nobody compared."""
+    """Return how often the better answer is the longer one; a half without comparisons."""
     if not pairs:
         return 0.5
     return _share([len(text_of(p.better)) > len(text_of(p.worse)) for p in pairs])

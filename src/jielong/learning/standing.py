@@ -1,7 +1,7 @@
-"""Which model a base is answered by now: the promotions in their order, and those that were undone.
+"""The promoted model of a base: all promotions in their order, and those that were undone.
 
-`standing.json` lies beside the attempts of a base. A promotion is written there once for each attempt, so a decision that is made
-again after a kill changes nothing; and one that was undone stays undone.
+`standing.json` lies beside the attempts of a base. A promotion is written there once for each attempt, so a decision
+that is made again after a kill changes nothing; and one that was undone stays undone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Promotion:
-    """An attempt's model in place of the one before; `undone_at` is 0 while it counts."""
+    """The promotion of an attempt's model in place of the one before; `undone_at` is 0 while it counts."""
 
     attempt: str
     at: float
@@ -32,7 +32,7 @@ class Promotion:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep every other process from changing what lies in `folder` for a moment."""
+    """Lock a folder against changes by other processes for a moment."""
     from filelock import FileLock
 
     with disk_errors(folder):
@@ -42,7 +42,9 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def promotions(home: Path) -> list[Promotion]:
-    """All promotions of the base whose attempts lie in `home`, the oldest first; CheckpointError for a damaged file."""
+    """Return all promotions of the base whose attempts lie in `home`, the oldest first; CheckpointError for a damaged
+    file.
+    """
     path = home / FILE
     if not path.exists():
         return []
@@ -59,12 +61,12 @@ def promotions(home: Path) -> list[Promotion]:
 
 
 def standing(home: Path) -> str:
-    """The attempt whose model stands; "" for the base itself."""
+    """Return the attempt whose model is promoted; "" for the base itself."""
     return next((p.attempt for p in reversed(promotions(home)) if not p.undone_at), "")
 
 
 def promote(home: Path, attempt: str) -> bool:
-    """Let the model of an attempt stand; whether it was not promoted before."""
+    """Promote the model of an attempt; return whether it was not promoted before."""
     with held(home):
         known = promotions(home)
         if any(p.attempt == attempt for p in known):
@@ -74,7 +76,7 @@ def promote(home: Path, attempt: str) -> bool:
 
 
 def undo(home: Path) -> Promotion:
-    """Take the last promotion that counts back, and return it; DataError where there is none."""
+    """Undo the last promotion that counts, and return it; DataError where there is none."""
     with held(home):
         known = promotions(home)
         last = next((i for i in reversed(range(len(known))) if not known[i].undone_at), None)

@@ -47,7 +47,7 @@ class SteadyTraining(TrainStage):
 
 
 def write_files(folder: Path, plan: Plan) -> dict[str, Path]:
-    """What `adapt` reads, by the name of its option: chats, and preferences or ratings."""
+    """Write the input files of `adapt`, by the name of its option: chats, and preferences or ratings."""
     files: dict[str, Path] = {}
     if "sft" in plan.steps:
         chats = ({"messages": _told((*one.prompt, *one.answer))} for one in plan.policy.written)
@@ -68,7 +68,9 @@ def write_files(folder: Path, plan: Plan) -> dict[str, Path]:
 
 
 def recipe_of(folder: Path, base: Path, plan: Plan, seed: int) -> Recipe:
-    """The training of an attempt, with its files written. What it changed is compared by the gate, and not by the recipe."""
+    """Build the training of an attempt, with its files written. Its effect is compared by the gate, and not by the
+    recipe.
+    """
     files = write_files(folder, plan)
     preferring = next((step for step in plan.steps if step != "sft"), "dpo")
     recipe = adapt(base, **files, method=preferring, seed=seed)  # type: ignore[arg-type]
@@ -82,13 +84,13 @@ def _steady(stage: TrainStage) -> SteadyTraining:
 
 
 def train(recipe: Recipe, folder: Path, display: Display) -> Path:
-    """Take the training to its end from wherever it is; the adapter's folder."""
+    """Train to the end from wherever it is; return the adapter's folder."""
     run: Run = run_recipe(recipe, folder, display)
     return find_model(run.path, recipe.model)
 
 
 def trained_in(folder: Path) -> Path:
-    """The adapter that an attempt's finished training ended with."""
+    """Return the adapter that an attempt's finished training ended with."""
     return find_model(folder / FOLDER)
 
 

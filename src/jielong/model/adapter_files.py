@@ -1,8 +1,8 @@
-"""Adapters on disk as PEFT has them: adapter_config.json and adapter_model.safetensors; either of us opens the other's.
+"""Adapters on disk in PEFT's format: adapter_config.json and adapter_model.safetensors; each program opens the other's.
 
-The file speaks of the maps that its family's checkpoints have. Nearly always these are ours; GPT-2 keeps queries, keys and
-values in one, and there our three adapters are saved as one of three times the rank. What a config asks for that we would
-compute otherwise is refused by its name.
+The file names the linear maps as the family's checkpoints do. Nearly always these are our names; GPT-2 keeps queries,
+keys and values in one map, and there our three adapters are saved as one of three times the rank. A config that asks
+for something we would compute otherwise is refused by the field's name.
 """
 # r rank of one map, R the largest of all.
 
@@ -69,7 +69,7 @@ def save(adapted: AdaptedModel, path: Path, base: str = "") -> None:
         "use_rslora": config.rank_stabilised,
         "target_modules": _target_names(adapted.base, list(pairs)),
         "bias": "none",
-        "fan_in_fan_out": any(_place(adapted.base, name).is_transposed for name in adapted.linears),
+        "fan_in_fan_out": any(_place_of(adapted.base, name).is_transposed for name in adapted.linears),
         "modules_to_save": None,
         "init_lora_weights": True,
         "inference_mode": True,
@@ -82,21 +82,21 @@ def save(adapted: AdaptedModel, path: Path, base: str = "") -> None:
     save_file(tensors, path / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
-def _place(model: LanguageModel, name: str) -> Place:
-    """Where the family's files have the map called `name`; the name there is without ".weight"."""
+def _place_of(model: LanguageModel, name: str) -> Place:
+    """Return where the family's files keep the map called `name`; the name there is without ".weight"."""
     place = FAMILIES[model.config.model_type].place(f"{name}.weight")
     return Place(place.name.removesuffix(".weight"), place.part, place.is_transposed)
 
 
 def _pairs(adapted: AdaptedModel) -> dict[str, tuple[Tensor, Tensor]]:
-    """A and B of each map of the files.
+    """Return the matrices A and B of each map as the files name it.
 
-    Where a family keeps three maps in one, their As lie one below the other and their Bs on a diagonal of blocks, which
-    is an adapter of the joined map with as many times the rank.
+    Where a family keeps three maps in one, their As are stacked and their Bs are blocks on a diagonal, which is an
+    adapter of the joined map with three times the rank.
     """
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
     for name, linear in adapted.linears.items():
-        place = _place(adapted.base, name)
+        place = _place_of(adapted.base, name)
         A, B = linear.lora_A.detach(), linear.lora_B.detach()
         if place.part is not None:
             wide = B.new_zeros(3 * len(B), B.shape[1])
@@ -108,10 +108,10 @@ def _pairs(adapted: AdaptedModel) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def _target_names(model: LanguageModel, keys: list[str]) -> list[str]:
-    """Last names where these choose the same maps of the files, whole names otherwise."""
+    """Return the last parts of the names where these choose the same maps of the files, whole names otherwise."""
     maps = (Linear, QuantisedLinear, AdaptedLinear)
     named = [n.removesuffix(".base") for n, module in model.named_modules() if isinstance(module, maps)]
-    everywhere = {_place(model, name).name for name in named}
+    everywhere = {_place_of(model, name).name for name in named}
     last = sorted({key.rpartition(".")[2] for key in keys})
     chosen = {key for key in everywhere if any(ends_in(key, t) for t in last)}
     return last if chosen == set(keys) else sorted(keys)
@@ -121,7 +121,8 @@ def is_adapter(path: Path) -> bool:
     return (path / CONFIG_FILE).exists()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_config_file(path: Path) -> dict[str, Any]:
+    """Read adapter_config.json; CheckpointError where it is missing."""
     file = path / CONFIG_FILE
     if not file.exists():
         raise CheckpointError(f"no adapter in {path}: {CONFIG_FILE} is missing")
@@ -129,11 +130,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def read_config(path: Path) -> tuple[AdapterConfig, str]:
-    """Rank, strength and dropout of the adapter in `path`, and the name of its base.
+    """Read rank, strength and dropout of the adapter in `path`, and the name of its base.
 
-    CheckpointError when it is missing, damaged, or computes what we do not.
+    CheckpointError when it is missing, damaged, or computes something that we do not.
     """
-    file, data = path / CONFIG_FILE, _read(path)
+    file, data = path / CONFIG_FILE, _read_config_file(path)
     for key, plain in _PLAIN.items():
         if key in data and data[key] not in plain:
             raise CheckpointError(f"{file} has {key} = {data[key]!r:.80}; adapters here are computed with {plain[0]!r}")
@@ -156,10 +157,12 @@ def read_config(path: Path) -> tuple[AdapterConfig, str]:
 
 
 def load(path: Path, base: LanguageModel, kept_in: Literal["compute", "float32", "int8"] = "float32") -> AdaptedModel:
-    """The adapter in `path` on `base`, which is taken over; the maps that it adapts are those in its file."""
+    """Load the adapter in `path` onto `base`, which is taken over; the adapted maps are those in the file."""
     config, _ = read_config(path)
     pairs = _read_pairs(path, base)
-    scales = _scales(_read(path), config, {_place(base, name).name: len(A) for name, (A, _) in pairs.items()})
+    scales = _scales(
+        _read_config_file(path), config, {_place_of(base, name).name: len(A) for name, (A, _) in pairs.items()}
+    )
     rank, scale = max(len(A) for A, _ in pairs.values()), config.scale
     strength = scale * (math.sqrt(rank) if config.rank_stabilised else rank)
     config = AdapterConfig(
@@ -175,7 +178,7 @@ def load(path: Path, base: LanguageModel, kept_in: Literal["compute", "float32",
     for name, (A, B) in pairs.items():
         # a map of smaller rank or other strength becomes one of these: zeros for what it lacks, the ratio into B
         missing = rank - len(A)
-        ratio = scales[_place(base, name).name] / scale
+        ratio = scales[_place_of(base, name).name] / scale
         state[f"{name}.lora_A.weight"] = F.pad(A, (0, 0, 0, missing))
         state[f"{name}.lora_B.weight"] = F.pad(B if math.isclose(ratio, 1.0) else B * ratio, (0, missing))
     adapted = AdaptedModel(base, config)
@@ -187,7 +190,9 @@ def load(path: Path, base: LanguageModel, kept_in: Literal["compute", "float32",
 
 
 def _read_pairs(path: Path, base: LanguageModel) -> dict[str, tuple[Tensor, Tensor]]:
-    """A and B (float32) of each map of `base` that the file adapts; one that is joined there gives its A to all."""
+    """Read A and B (float32) of each map of `base` that the file adapts; a map joined in the file gives its A to all
+    its parts.
+    """
     file = path / WEIGHTS_FILE
     if not file.exists():
         raise CheckpointError(f"no adapter in {path}: {WEIGHTS_FILE} is missing")
@@ -199,7 +204,7 @@ def _read_pairs(path: Path, base: LanguageModel) -> dict[str, tuple[Tensor, Tens
     used: set[str] = set()
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
     for name in [*chosen_linears(base, ()), *(["lm_head"] if hasattr(base, "lm_head") else [])]:
-        place = _place(base, name)
+        place = _place_of(base, name)
         keys = [f"{place.name}.lora_{part}.weight" for part in "AB"]
         if all(key in left for key in keys):
             A, B = (left[key] for key in keys)
@@ -222,7 +227,7 @@ def _read_pairs(path: Path, base: LanguageModel) -> dict[str, tuple[Tensor, Tens
 
 
 def _scales(data: Mapping[str, Any], config: AdapterConfig, ranks: Mapping[str, int]) -> dict[str, float]:
-    """What B A is multiplied with, for each map of the files by its rank, whose patterns may except some maps."""
+    """Return the factor of B A for each map of the files by its rank; patterns may give some maps another."""
     fields = Fields(data, CONFIG_FILE, CheckpointError)
     ranks_of, strengths_of = (_patterns(fields, name) for name in ("rank_pattern", "alpha_pattern"))
     scales: dict[str, float] = {}
@@ -240,7 +245,7 @@ def _scales(data: Mapping[str, Any], config: AdapterConfig, ranks: Mapping[str, 
 
 
 def _patterns(fields: Fields, name: str) -> dict[re.Pattern[str], float]:
-    """Numbers by the maps that they are for, which are named by regular expressions."""
+    """Take a field of numbers by map, whose keys are regular expressions."""
     found: dict[re.Pattern[str], float] = {}
     for pattern, value in fields.inner(name, None).data.items():
         if not is_number(value, 0.0):
@@ -253,7 +258,7 @@ def _patterns(fields: Fields, name: str) -> dict[re.Pattern[str], float]:
 
 
 def base_of(path: Path) -> Path:
-    """The folder of the model that the adapter in `path` was made for; CheckpointError when it is not there."""
+    """Return the folder of the model that the adapter in `path` was made for; CheckpointError when it is not there."""
     _, name = read_config(path)
     for folder in (Path(name), path / name):
         try:
@@ -267,5 +272,5 @@ def base_of(path: Path) -> Path:
 
 
 def load_merged(path: Path, base: Path | None = None) -> LanguageModel:
-    """The adapter in `path` merged into its base: what the engine writes with."""
+    """Load the adapter in `path` merged into its base: the model that the engine writes with."""
     return load(path, load_language_model(base or base_of(path))).merge(keep=False)

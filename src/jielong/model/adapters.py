@@ -28,7 +28,7 @@ from jielong.runs import derive_seed
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Which matrices get an adapter, of which rank and strength, and how the frozen ones are kept."""
+    """The matrices that get an adapter, its rank and strength, and the number type of the frozen ones."""
 
     rank: int = 16
     """The rank of the adapter's matrices: how much it can learn."""
@@ -70,38 +70,39 @@ class AdaptedLinear(nn.Module):
         self.scale, self.dropout, self.is_on = config.scale, config.dropout, True
         self.row_keys: Tensor | None = None
         self.column_keys: Tensor
-        keys = _keys(inputs, generator) if config.dropout else torch.zeros(0, dtype=torch.long)
+        keys = _draw_keys(inputs, generator) if config.dropout else torch.zeros(0, dtype=torch.long)
         self.register_buffer("column_keys", keys, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the base's output plus the adapter's, with dropout on the adapter's input while training."""
         out = cast(Tensor, self.base(x))
         if not self.is_on:
             return out
         if self.row_keys is not None:
-            keep = kept(self.row_keys[: x.shape[:-1].numel()], self.column_keys, self.dropout)
+            keep = dropout_mask(self.row_keys[: x.shape[:-1].numel()], self.column_keys, self.dropout)
             x = torch.where(keep.view(x.shape), x / (1 - self.dropout), 0.0)
         return out + F.linear(F.linear(x, self.lora_A.to(x.dtype)), self.lora_B.to(x.dtype)) * self.scale
 
     @property
     def weight(self) -> Tensor:
-        """What it multiplies with, (O, I): a head is used as a matrix, and not called. Dropout is not in it."""
+        """Return the effective weight (O, I), without dropout; heads are used as matrices, not called."""
         own = cast(Tensor, self.base.weight)
         return own + self.delta().to(own.dtype) if self.is_on else own
 
     def delta(self) -> Tensor:
-        """What merging adds to the weight, (O, I) float32."""
+        """Return the change that merging adds to the weight, (O, I) float32."""
         return (self.lora_B @ self.lora_A) * self.scale
 
 
-def _keys(count: int, generator: torch.Generator) -> Tensor:
+def _draw_keys(count: int, generator: torch.Generator) -> Tensor:
     return torch.randint(1 << 20, 1 << 31, (count,), generator=generator) | 1
 
 
-def kept(row_keys_N: Tensor, column_keys_I: Tensor, dropout: float) -> Tensor:
-    """(N, I) bool, False with probability `dropout`.
+def dropout_mask(row_keys_N: Tensor, column_keys_I: Tensor, dropout: float) -> Tensor:
+    """Return (N, I) bool, False with probability `dropout`.
 
-    Middle bits of the product of two random keys: the mask is a function of keys that are drawn outside of compiled code
-    and follow from seed and step, so that a resumed run drops what an unbroken one drops.
+    Middle bits of the product of two random keys: the mask is a function of keys that are drawn outside of compiled
+    code and follow from seed and step, so that a resumed run drops what an unbroken one drops.
     """
     bits = (row_keys_N[:, None] * column_keys_I) >> 22 & 0xFFFFF
     return bits >= round(dropout * (1 << 20))
@@ -144,12 +145,12 @@ class AdaptedModel(nn.Module):
         return self.base.head
 
     def forward(self, inputs: Tensor, positions: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
-        """Hidden states (B, T, C) float32. Dropout acts where gradients are made and `train` is on."""
+        """Return hidden states (B, T, C) float32. Dropout acts where gradients are made and `train` is on."""
         keys = None
         if self.adapter.dropout and self.training and torch.is_grad_enabled():
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "dropout", self.draws))
             self.draws += 1
-            keys = _keys(inputs.numel(), generator).to(inputs.device)
+            keys = _draw_keys(inputs.numel(), generator).to(inputs.device)
         for linear in self.linears.values():
             linear.row_keys = keys
         return cast(Tensor, self.base(inputs, positions, segments))
@@ -167,7 +168,7 @@ class AdaptedModel(nn.Module):
 
     @contextmanager
     def off(self) -> Iterator[None]:
-        """Within: the base model, bit for bit."""
+        """Switch the adapters off while inside: the base model, bit for bit."""
         for linear in self.linears.values():
             linear.is_on = False
         try:
@@ -178,10 +179,10 @@ class AdaptedModel(nn.Module):
 
     @torch.no_grad()
     def merge(self, *, keep: bool = True) -> LanguageModel:
-        """The base with the adapters in its weights: an ordinary frozen model, the same object as `base`.
+        """Add the adapters to the base's weights and return it: an ordinary frozen model, the same object as `base`.
 
         Without `keep` the old weights are given up, so that there is no way back. ConfigError where the weights are not
-        float32 any more: what is added would be lost in their rounding.
+        float32 any more: the addition would be lost in their rounding.
         """
         assert not self._kept, "merged already"
         for name, linear in self.linears.items():
@@ -200,7 +201,7 @@ class AdaptedModel(nn.Module):
         return self.base
 
     def unmerge(self) -> None:
-        """Put back the weights that `merge` kept, and the adapters beside them."""
+        """Restore the weights that `merge` kept, and the adapters beside them."""
         for name, weight in self._kept.items():
             linear = self.linears[name]
             cast(Linear, linear.base).weight = weight
@@ -210,7 +211,7 @@ class AdaptedModel(nn.Module):
     # State -----------------------------------------------------------------------------------------------------------
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Name of the map -> lora_A and lora_B, and how often dropout was drawn."""
+        """Return the name of the map -> lora_A and lora_B, and how often dropout was drawn."""
         del args, kwargs
         state: dict[str, Any] = {}
         for name, linear in self.linears.items():
@@ -220,7 +221,7 @@ class AdaptedModel(nn.Module):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Take the adapters of a state; CheckpointError names one that is missing, left over or of another shape."""
+        """Load the adapters of a state; CheckpointError names one that is missing, left over or of another shape."""
         del args, kwargs
         state = dict(state_dict)
         self.draws = int(state.pop("draws", 0))
@@ -239,7 +240,7 @@ class AdaptedModel(nn.Module):
 
 
 def chosen_linears(model: LanguageModel, targets: Iterable[str]) -> dict[str, nn.Module]:
-    """The maps whose names end in one of `targets`, by name; all of the layers when none is named.
+    """Return the linear maps whose names end in one of `targets`, by name; all of the layers when none is named.
 
     ConfigError for a target that fits no map.
     """

@@ -1,8 +1,8 @@
-"""What each position of packed rows sees, and softmax attention over it, in training's form: whole rows at once.
+"""Attention masks of packed rows, and softmax attention in training's form: whole rows at once.
 
 A position sees those before it in its row that belong to its own segment, the last `window` of them where there is one.
-How that is said depends on who attends. The C++ (`native.attention`) is told where each position's segment begins, a
-compiled layer on a GPU which blocks of 128 keys hold anything for a block of queries, torch gets a mask or nothing.
+The form of the mask depends on the kernel. The C++ (`native.attention`) is given where each position's segment begins,
+a compiled layer on a GPU gets blocks of 128 keys for each block of queries, torch gets a dense mask or none.
 """
 # B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K, D width of one head, n blocks of a row.
 
@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_mask, flex_attention
 
-from jielong.native.attention import attention, has_attention, within
+from jielong.native.attention import attention, has_attention, limit_to_window
 
-Seen: TypeAlias = Tensor | BlockMask | None
+AttentionMask: TypeAlias = Tensor | BlockMask | None
 """A mask (B, T, T), the first that each position sees (B, T) int32, blocks, or None: all up to itself."""
 
 FUSED_ABOVE = 2048
@@ -29,31 +29,34 @@ NARROWEST = 16
 """Width of a head below which torch's kernels for blocks have no tile."""
 
 
-def what_is_seen(
+def attention_masks(
     positions: Tensor,
     segments: Tensor | None,
     windows: Iterable[int],
     dtype: torch.dtype,
     head_dim: int,
     is_compiled: bool,
-) -> dict[int, Seen]:
-    """For each of the windows (0 is none) what `positions` (B, T) see, for attention in `dtype`, by compiled layers or plain."""
+) -> dict[int, AttentionMask]:
+    """Return the mask for each width of window (0 is none), for attention in `dtype`, by compiled layers or eager.
+
+    `positions` and `segments` are (B, T).
+    """
     B, T = positions.shape
     device = positions.device
     limits = {window: window if window < T else 0 for window in windows}
     # who compiles the whole model, and not its layers, gets what a compiler can follow
     is_traced = torch.compiler.is_compiling()
     can_begin = device.type == "cpu" and not is_traced and has_attention(dtype)
-    first_BT = _beginnings(positions, segments) if can_begin else None
-    made: dict[int, Seen] = {}
+    first_BT = _segment_starts(positions, segments) if can_begin else None
+    made: dict[int, AttentionMask] = {}
     if first_BT is None and 0 in limits.values() and _needs_no_mask(T, segments, device):
         made[0] = None
     missing = {limit for limit in limits.values() if limit not in made}
     if first_BT is not None:
-        made |= {limit: within(first_BT, limit) for limit in missing}
+        made |= {limit: limit_to_window(first_BT, limit) for limit in missing}
     elif missing and device.type == "cuda" and is_compiled and not is_traced and T >= BLOCK and head_dim >= NARROWEST:
         of_rows = torch.ones(B, T, dtype=torch.int32, device=device) if segments is None else segments
-        made |= {limit: blocks_of(of_rows, limit) for limit in missing}
+        made |= {limit: make_block_mask(of_rows, limit) for limit in missing}
     elif missing:
         mask = torch.ones(T, T, dtype=torch.bool, device=device).tril().expand(B, T, T)
         if segments is not None:
@@ -62,8 +65,8 @@ def what_is_seen(
     return {window: made[limit] for window, limit in limits.items()}
 
 
-def _beginnings(positions: Tensor, segments: Tensor | None) -> Tensor | None:
-    """Where the segment of each position begins, (B, T) int32; None if one lies in several pieces."""
+def _segment_starts(positions: Tensor, segments: Tensor | None) -> Tensor | None:
+    """Return where the segment of each position begins, (B, T) int32; None if a segment lies in several pieces."""
     if segments is None:
         return torch.zeros(positions.shape, dtype=torch.int32)
     places = torch.arange(1, segments.shape[1], dtype=torch.int32)
@@ -76,20 +79,21 @@ def _beginnings(positions: Tensor, segments: Tensor | None) -> Tensor | None:
 
 
 def _needs_no_mask(T: int, segments: Tensor | None, device: torch.device) -> bool:
-    """Whether rows of T positions go to the fused kernel whole: each is one segment from end to end.
+    """Whether rows of T positions go to the fused kernel whole, each being one segment from end to end.
 
-    A GPU is not asked for what the segments are, as it would be waited for.
+    False on a GPU: reading segments there would wait for it.
     """
     if device.type != "cpu":
         return segments is None
     return T > FUSED_ABOVE and (segments is None or bool((segments == segments[:, :1]).all()))
 
 
-def blocks_of(segments: Tensor, window: int) -> BlockMask:
-    """Which blocks of keys hold something for each block of queries, and which are seen by all of it, made on the device.
+def make_block_mask(segments: Tensor, window: int) -> BlockMask:
+    """Build the BlockMask of packed rows on their device: for each block of queries, the blocks of keys with something
+    to see.
 
-    `segments` (B, T). A block of keys may count though none of it is seen; inside a block every pair is looked at. What
-    fills the last block is a segment of its own, so that block is never seen whole.
+    `segments` (B, T). A block of keys may count though none of it is seen; inside a block every pair is looked at. The
+    padding of the last block is a segment of its own, so that block is never seen whole.
     """
     T = segments.shape[1]
     whole = F.pad(segments, (0, -T % BLOCK), value=-1).view(len(segments), -1, BLOCK)
@@ -109,7 +113,7 @@ def blocks_of(segments: Tensor, window: int) -> BlockMask:
         return is_seen & (q - k < window) if window else is_seen
 
     def listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
-        """How many (B, 1, n), and which, those first (B, 1, n, n)."""
+        """Return how many blocks count (B, 1, n), and their indices, those first (B, 1, n, n)."""
         numbers = blocks.to(torch.int32)
         which = numbers.argsort(dim=-1, descending=True, stable=True)
         return numbers.sum(-1, dtype=torch.int32)[:, None], which.to(torch.int32)[:, None]
@@ -118,56 +122,56 @@ def blocks_of(segments: Tensor, window: int) -> BlockMask:
     return BlockMask.from_kv_blocks(*some, *full, BLOCK_SIZE=BLOCK, mask_mod=sees, seq_lengths=(T, T))
 
 
-def attend(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, seen: Seen, scale: float) -> Tensor:
-    """Softmax attention (B, T, H, D), softmax in float32, where a position sees what `what_is_seen` says.
+def attend(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, mask: AttentionMask, scale: float) -> Tensor:
+    """Return softmax attention (B, T, H, D) under a mask of `attention_masks`, with softmax in float32.
 
     On a CPU the C++ does it where it was built. Elsewhere on a CPU the queries go in blocks, each with the keys up to
-    its own end, as plain batches of matrices: half of what lies after them is never computed, and torch's fused kernel is
-    slower up to 2048 positions, above all backwards. Longer rows, whose weights would fill the memory, and GPUs use the
-    fused kernel; without a mask it is four times as fast at 16k positions.
+    its own end, as plain batches of matrices: half of what lies after them is never computed, and torch's fused kernel
+    is slower up to 2048 positions, above all backwards. Longer rows, whose weights would fill the memory, and GPUs use
+    the fused kernel; without a mask it is four times as fast at 16k positions.
     """
-    if isinstance(seen, Tensor) and seen.dim() == 2:
-        return attention(q_BTHD, k_BTKD, v_BTKD, seen, scale)
+    if isinstance(mask, Tensor) and mask.dim() == 2:
+        return attention(q_BTHD, k_BTKD, v_BTKD, mask, scale)
     T, k_BKTD, v_BKTD = q_BTHD.shape[1], k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2)
-    if q_BTHD.device.type != "cpu" or T > FUSED_ABOVE or isinstance(seen, BlockMask):
-        return _attend_fused(q_BTHD.transpose(1, 2), k_BKTD, v_BKTD, seen, scale).transpose(1, 2)
-    assert seen is not None
+    if q_BTHD.device.type != "cpu" or T > FUSED_ABOVE or isinstance(mask, BlockMask):
+        return _attend_fused(q_BTHD.transpose(1, 2), k_BKTD, v_BKTD, mask, scale).transpose(1, 2)
+    assert mask is not None
     # blocks of 64 to 256 are equally fast at their best length; more than eight only make compiling longer
     size = max(128, -(-T // 8))
     blocks = []
     for start in range(0, T, size):
         end = min(start + size, T)
-        mask = seen[:, start:end, :end]
-        blocks.append(_attend_block(q_BTHD[:, start:end], k_BKTD[:, :, :end], v_BKTD[:, :, :end], mask, scale))
+        mask_BTS = mask[:, start:end, :end]
+        blocks.append(_attend_block(q_BTHD[:, start:end], k_BKTD[:, :, :end], v_BKTD[:, :, :end], mask_BTS, scale))
     return torch.cat(blocks, dim=1)
 
 
-def _attend_fused(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, seen: Seen, scale: float) -> Tensor:
-    """(B, H, T, D) by torch's own kernels."""
+def _attend_fused(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask: AttentionMask, scale: float) -> Tensor:
+    """Attend with torch's own kernels, (B, H, T, D)."""
     H, K = q_BHTD.shape[1], k_BKTD.shape[1]
-    if isinstance(seen, BlockMask):
+    if isinstance(mask, BlockMask):
         if torch.compiler.is_compiling():
-            made: Tensor = flex_attention(q_BHTD, k_BKTD, v_BKTD, block_mask=seen, scale=scale, enable_gqa=H > K)
+            made: Tensor = flex_attention(q_BHTD, k_BKTD, v_BKTD, block_mask=mask, scale=scale, enable_gqa=H > K)
             return made
         # a compiled layer run plain, to be compared with: without a compiler, blocks would hold the weights of all heads
         B, T = q_BHTD.shape[0], q_BHTD.shape[2]
-        seen = create_mask(seen.mask_mod, B, None, T, T, device=q_BHTD.device)[:, 0]
-    is_repeated = seen is not None and q_BHTD.device.type == "cuda" and H > K
+        mask = create_mask(mask.mask_mod, B, None, T, T, device=q_BHTD.device)[:, 0]
+    is_repeated = mask is not None and q_BHTD.device.type == "cuda" and H > K
     if is_repeated:  # with a mask no fused kernel of CUDA shares keys among heads
         k_BKTD, v_BKTD = (x.repeat_interleave(H // K, dim=1) for x in (k_BKTD, v_BKTD))
     return F.scaled_dot_product_attention(
         q_BHTD,
         k_BKTD,
         v_BKTD,
-        attn_mask=None if seen is None else seen[:, None],
-        is_causal=seen is None,
+        attn_mask=None if mask is None else mask[:, None],
+        is_causal=mask is None,
         scale=scale,
         enable_gqa=H > K and not is_repeated,
     )
 
 
 def _attend_block(q_BTHD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask_BTS: Tensor, scale: float) -> Tensor:
-    """Some queries (B, T, H, D) over all of S keys."""
+    """Attend from some queries (B, T, H, D) over all of S keys."""
     B, T, H, D = q_BTHD.shape
     K, S = k_BKSD.shape[1], k_BKSD.shape[2]
     G = H // K

@@ -1,4 +1,4 @@
-"""Keys and values of what was already read, so that the next token costs one position and not all of them.
+"""The KV cache: keys and values of tokens already read, so that the next token costs one position and not all of them.
 
 One tensor a layer, (2, slots, heads, length, width): keys, then values. A slot belongs to one sequence. A position is
 written before any query may see it, so a slot needs no clearing before it is used again.
@@ -19,7 +19,7 @@ _LINE = 64
 
 
 class Cache:
-    """`slots` sequences of up to `length` positions. Owns its memory: 2 * layers * slots * K * length * D numbers."""
+    """A KV cache of `slots` sequences of up to `length` positions. Owns 2 * layers * slots * K * length * D numbers."""
 
     def __init__(
         self, config: ModelConfig, slots: int, length: int, dtype: torch.dtype, device: torch.device | str = "cpu"
@@ -57,7 +57,7 @@ class Cache:
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros that cost no memory before they are written to, where they lie in this machine's memory.
+    """Allocate zeros that cost no memory before they are written to, on a CPU.
 
     torch.zeros writes all of them: 6 GB, and 10 seconds, for 16 slots of 8,192 positions in a model of 135M parameters.
     """

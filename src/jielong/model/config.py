@@ -132,10 +132,11 @@ class ModelConfig:
         return self.query_scale or 1.0 / math.sqrt(self.head_dim)
 
     def extended(self, positions: int) -> ModelConfig:
-        """The same model for rows of so many positions, its rotary frequencies lowered by YaRN; no weight changes.
+        """Return the same model for rows of so many positions, its rotary frequencies lowered by YaRN; no weight
+        changes.
 
-        The length that was trained on stays the one that is stretched, also when this is done again. ConfigError where
-        positions are not rotary, lowered in another way, or not more than there are.
+        The trained length stays the reference of the scaling, also when this is done again. ConfigError where positions
+        are not rotary, lowered in another way, or not more than there are.
         """
         scaling = self.rope_scaling
         if self.learned_positions or (scaling and scaling.rope_type != "yarn"):
@@ -148,7 +149,7 @@ class ModelConfig:
         return dataclasses.replace(self, max_position_embeddings=positions, rope_scaling=yarn)
 
     def rope_of(self, layer: int) -> Literal["", "global", "local"]:
-        """Which rotary table this layer uses, if any."""
+        """Return which rotary table this layer uses, if any."""
         if self.learned_positions or layer in self.no_rope_layers:
             return ""
         return "local" if self.local_rope_theta and layer in self.sliding_layers else "global"
@@ -156,7 +157,7 @@ class ModelConfig:
     def rotary_tables(
         self, kind: Literal["", "global", "local"], positions: Tensor, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """`model.rotary.rotary_tables` of one kind of layer."""
+        """Return the cos and sin of `model.rotary.rotary_tables` for one kind of layer."""
         if kind == "local":
             return rotary_tables(positions, self.head_dim, self.local_rope_theta)
         return rotary_tables(positions, self.head_dim, self.rope_theta, self.rope_scaling, lengths)

@@ -1,8 +1,8 @@
-"""The families of models that exist: what each calls its shape in config.json, and what it calls its tensors.
+"""The families of models that exist: how each names its shape in config.json, and its tensors.
 
-A family reads the fields of config.json into those of a `ModelConfig` and writes them back; `config_fields` reads what it
-wrote, so a shape that a family has no words for is refused and not bent. In memory all tensors have the names of Llama's;
-only GPT-2's lie in the file under others, joined and transposed.
+A family reads the fields of config.json into those of a `ModelConfig` and writes them back; `config_fields` reads back
+what it wrote, so a shape that a family cannot express is refused and not bent. In memory all tensors have the names of
+Llama's; only GPT-2's lie in the file under others, joined and transposed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from jielong.outside import Fields
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor lies in a file: the `part`-th third of `name`'s last axis, or all of it."""
+    """The place of a tensor in a file: the `part`-th third of `name`'s last axis, or all of it."""
 
     name: str
     part: int | None = None
@@ -59,6 +59,7 @@ class Family:
 
 
 def _read_llama(fields: Fields) -> dict[str, Any]:
+    """Read the fields of Llama's config.json that differ from Qwen3's defaults."""
     fields.demand("hidden_act", "silu")
     fields.demand("rope_interleaved", False)
     has_bias = fields.flag("attention_bias", False)
@@ -72,6 +73,7 @@ def _write_llama(config: ModelConfig) -> dict[str, Any]:
 
 
 def _read_mistral(fields: Fields) -> dict[str, Any]:
+    """Read Mistral's fields: Llama's shape with a sliding window in every layer."""
     fields.demand("hidden_act", "silu")
     shape = read_shape(fields)
     everywhere = list(range(shape["num_hidden_layers"]))
@@ -83,6 +85,7 @@ def _write_mistral(config: ModelConfig) -> dict[str, Any]:
 
 
 def _read_qwen2(fields: Fields) -> dict[str, Any]:
+    """Read Qwen2's fields: biases in attention, and an optional window in later layers."""
     fields.demand("hidden_act", "silu")
     first = fields.whole("max_window_layers", 28)
     window = read_optional_window(fields, lambda i: i >= first)
@@ -104,6 +107,7 @@ def _write_qwen3(config: ModelConfig) -> dict[str, Any]:
 
 
 def _read_qwen3_moe(fields: Fields) -> dict[str, Any]:
+    """Read the fields of Qwen3's mixture of experts."""
     fields.demand("hidden_act", "silu")
     fields.demand("decoder_sparse_step", 1)
     fields.demand("mlp_only_layers", [], None)
@@ -120,6 +124,7 @@ def _read_qwen3_moe(fields: Fields) -> dict[str, Any]:
 
 
 def _write_qwen3_moe(config: ModelConfig) -> dict[str, Any]:
+    """Write the fields of Qwen3's mixture of experts."""
     names = (
         *("num_experts", "num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob", "router_aux_loss_coef"),
         "attention_bias",
@@ -130,6 +135,7 @@ def _write_qwen3_moe(config: ModelConfig) -> dict[str, Any]:
 
 
 def _read_smollm3(fields: Fields) -> dict[str, Any]:
+    """Read SmolLM3's fields, with the layers that have no rotary positions."""
     fields.demand("hidden_act", "silu")
     has_bias = fields.flag("attention_bias", False)
     biases = {"attention_bias": has_bias, "output_bias": has_bias, "mlp_bias": fields.flag("mlp_bias", False)}
@@ -151,6 +157,7 @@ def _write_smollm3(config: ModelConfig) -> dict[str, Any]:
 
 
 def _read_gemma3(fields: Fields) -> dict[str, Any]:
+    """Read Gemma 3's fields, with rotary tables of two kinds and windows in most layers."""
     fields.demand("hidden_activation", "gelu_pytorch_tanh")
     fields.demand("use_bidirectional_attention", False, None)
     fields.demand("final_logit_softcapping", None)
@@ -189,6 +196,7 @@ def _read_gemma3(fields: Fields) -> dict[str, Any]:
 
 
 def _write_gemma3(config: ModelConfig) -> dict[str, Any]:
+    """Write Gemma 3's fields."""
     local = config.local_rope_theta or config.rope_theta
     written = write_shape(config) | {
         "hidden_activation": "gelu_pytorch_tanh",
@@ -204,6 +212,7 @@ def _write_gemma3(config: ModelConfig) -> dict[str, Any]:
 
 
 def _read_gpt2(fields: Fields) -> dict[str, Any]:
+    """Read GPT-2's fields, which have names of their own."""
     fields.demand("activation_function", "gelu_new", "gelu_pytorch_tanh")
     fields.demand("scale_attn_by_inverse_layer_idx", False)
     fields.demand("add_cross_attention", False)
@@ -235,6 +244,7 @@ def _read_gpt2(fields: Fields) -> dict[str, Any]:
 
 
 def _write_gpt2(config: ModelConfig) -> dict[str, Any]:
+    """Write GPT-2's fields under its own names."""
     return {
         "vocab_size": config.vocab_size,
         "n_embd": config.hidden_size,
@@ -263,6 +273,7 @@ _GPT2_NAMES = {
 
 
 def _place_gpt2(name: str) -> Place:
+    """Return where GPT-2's files keep one of our tensors: joined projections, transposed weights."""
     stem, _, kind = name.rpartition(".")
     layer = ""
     if stem.startswith("model.layers."):
@@ -321,7 +332,9 @@ FAMILIES: dict[str, Family] = {
 
 
 def read_model_config(data: Mapping[str, Any], file: Path) -> ModelConfig:
-    """The `ModelConfig` of what config.json holds; CheckpointError names what we do not know or do not compute."""
+    """Build the `ModelConfig` of the data in config.json; CheckpointError names fields that are unknown or not computed
+    here.
+    """
     kind = data.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
@@ -336,11 +349,11 @@ def read_model_config(data: Mapping[str, Any], file: Path) -> ModelConfig:
 
 
 def config_fields(config: ModelConfig, file: Path) -> dict[str, Any]:
-    """The fields of config.json that say a model's shape; ConfigError when its family has no words for it."""
+    """Return the fields of config.json for a model's shape; ConfigError when its family cannot express it."""
     if config.model_type not in FAMILIES:
         raise ConfigError(f"unknown model_type {config.model_type!r}; {did_you_mean(config.model_type, FAMILIES)}")
     data = {"model_type": config.model_type, **FAMILIES[config.model_type].write(config)}
-    mine, theirs = _plain(config), _plain(read_model_config(data, file))
+    mine, theirs = _without_unused(config), _without_unused(read_model_config(data, file))
     for field in dataclasses.fields(ModelConfig):
         have, want = getattr(theirs, field.name), getattr(mine, field.name)
         if have != want:
@@ -350,8 +363,8 @@ def config_fields(config: ModelConfig, file: Path) -> dict[str, Any]:
     return data
 
 
-def _plain(config: ModelConfig) -> ModelConfig:
-    """The same function with what it does not use set to its default."""
+def _without_unused(config: ModelConfig) -> ModelConfig:
+    """Return the config with fields that have no effect set to their defaults."""
     changes: dict[str, Any] = {}
     if not (config.sliding_window and config.sliding_layers):
         changes |= {"sliding_window": 0, "sliding_layers": (), "local_rope_theta": 0.0}

@@ -1,8 +1,8 @@
-"""What the config.json files of all families have in common: fields taken one at a time, sizes, rotary positions, windows.
+"""The fields that config.json files of all families share: sizes, rotary positions, windows.
 
-Each field has the default that Hugging Face gives it. A field that nobody took and that is not known to leave the
-arithmetic alone is refused by its name: a model that computes something else than it was trained with still talks, only
-worse.
+Each field has the default that Hugging Face gives it. A field that nobody took, unless it is known to leave the
+arithmetic alone, is refused by its name: a model that computes something else than it was trained with still talks,
+only worse.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _SCALINGS: dict[str, tuple[str, ...]] = {
 
 
 def read_sizes(fields: Fields, *, tied: bool = False) -> dict[str, Any]:
+    """Read widths, depths, heads and lengths, as ModelConfig's fields."""
     width, heads = fields.whole("hidden_size", low=1), fields.whole("num_attention_heads", low=1)
     return {
         "vocab_size": fields.whole("vocab_size"),
@@ -56,6 +57,7 @@ def read_shape(fields: Fields) -> dict[str, Any]:
 
 
 def write_shape(config: ModelConfig) -> dict[str, Any]:
+    """Write the fields of config.json that all Llama-like families share."""
     names = (
         *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
         *("num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings"),
@@ -65,13 +67,18 @@ def write_shape(config: ModelConfig) -> dict[str, Any]:
 
 
 def read_rope(fields: Fields, default_theta: float) -> dict[str, Any]:
-    """From `rope_parameters`, or from the `rope_scaling` and `rope_theta` of earlier versions."""
+    """Read the rotary positions, from `rope_parameters` or from the `rope_scaling` and `rope_theta` of earlier
+    versions.
+    """
     theta = fields.number("rope_theta", default_theta)
     scaling, parameters = fields.take("rope_scaling", None), fields.take("rope_parameters", None)
     return read_scaling(fields, scaling or parameters or {}, theta)
 
 
 def read_scaling(fields: Fields, given: Any, theta: float) -> dict[str, Any]:
+    """Read the base and the scaling of rotary positions from one dictionary of config.json; `theta` is the default
+    base.
+    """
     rope = Fields(given, f"the rotary scaling of {fields.where}", fields.error)
     limit = fields.whole("max_position_embeddings")
     theta = rope.number("rope_theta", theta)
@@ -106,7 +113,7 @@ def read_scaling(fields: Fields, given: Any, theta: float) -> dict[str, Any]:
 
 
 def write_rope(config: ModelConfig) -> dict[str, Any]:
-    """Both forms, since earlier versions and other programs read the older one."""
+    """Write the rotary positions in both forms, since earlier versions and other programs read the older one."""
     scaling = used_scaling(config.rope_scaling) if config.rope_scaling else None
     written: dict[str, Any] = {"rope_theta": config.rope_theta, "rope_scaling": scaling}
     written["rope_parameters"] = (scaling or {"rope_type": "default"}) | {"rope_theta": config.rope_theta}
@@ -116,7 +123,7 @@ def write_rope(config: ModelConfig) -> dict[str, Any]:
 
 
 def used_scaling(scaling: RopeScaling) -> dict[str, Any]:
-    """Those of its fields that config.json says for scaling of this kind."""
+    """Return the scaling's fields that config.json has for its kind."""
     values = {name: getattr(scaling, name) for name in ("rope_type", "factor", *_SCALINGS[scaling.rope_type])}
     return {name: value for name, value in values.items() if name != "attention_factor" or value}
 
@@ -126,7 +133,7 @@ def windows(window: int | None, layers: list[int]) -> dict[str, Any]:
 
 
 def read_layer_types(fields: Fields, default: Callable[[int], bool]) -> list[int]:
-    """The layers with a window: those that `layer_types` names, or those that `default` picks."""
+    """Return the layers with a window: those that `layer_types` names, or those that `default` picks."""
     layers = range(fields.whole("num_hidden_layers", high=MAX_LAYERS))
     types = fields.texts("layer_types", None)
     if types is None:
@@ -145,7 +152,7 @@ def layer_types(config: ModelConfig) -> list[str]:
 
 
 def read_optional_window(fields: Fields, default: Callable[[int], bool]) -> dict[str, Any]:
-    """Qwen's and SmolLM3's: a width that counts only when `use_sliding_window` is set."""
+    """Read the window of Qwen and SmolLM3, a width that counts only when `use_sliding_window` is set."""
     window = fields.whole("sliding_window", 4096, or_null=True)
     is_used = fields.flag("use_sliding_window", False)
     layers = read_layer_types(fields, default)
@@ -153,6 +160,7 @@ def read_optional_window(fields: Fields, default: Callable[[int], bool]) -> dict
 
 
 def write_optional_window(config: ModelConfig) -> dict[str, Any]:
+    """Write the window of Qwen and SmolLM3."""
     if not config.sliding_layers:
         return {"use_sliding_window": False, "sliding_window": None}
     first = min(config.sliding_layers)

@@ -2,8 +2,8 @@
 
 A file holds fields (the shape, the tokenizer, the chat template) and tensors, many of them quantised. Reading turns one
 tensor after the other into float32, so memory stays near that of the model; writing converts one after the other too.
-`gguf_names` knows what is called how, `gguf_tokenizer` the tokenizer, `gguf_header` where things lie; quantised numbers
-are the `gguf` library's, and so is writing.
+`gguf_names` maps the names, `gguf_tokenizer` the tokenizer, `gguf_header` finds where things lie; the `gguf` library
+handles quantised numbers, and writes the file.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ WRITABLE = {"f32": ("F32", 0), "f16": ("F16", 1), "bf16": ("BF16", 32), "q8_0": 
 
 
 def _library() -> types.ModuleType:
+    """Import the gguf library; ConfigError says how to install it."""
     try:
         import gguf
     except ImportError:
@@ -54,14 +55,14 @@ def _library() -> types.ModuleType:
 
 
 def check_export(kind: str) -> None:
-    """ConfigError where no file of type `kind` can be written here; for before a large model is read."""
+    """Raise ConfigError where no file of type `kind` can be written here; for before a large model is read."""
     _library()
     if kind not in WRITABLE:
         raise ConfigError(f"GGUF type {kind!r} cannot be written; {did_you_mean(kind, WRITABLE)}")
 
 
-def _what_is_wrong(path: Path, error: Exception) -> str:
-    """What a file is that the library cannot read, in our words: its own are those of arrays."""
+def _describe_error(path: Path, error: Exception) -> str:
+    """Say in our words why the library cannot read the file: its own errors are about arrays."""
     with path.open("rb") as file:
         head = file.read(8)
     if not head:
@@ -74,10 +75,10 @@ def _what_is_wrong(path: Path, error: Exception) -> str:
 
 
 class GgufFile:
-    """An open file: its fields, its config, and its tensors in our names, each made when it is asked for."""
+    """An open GGUF file: its fields, its config, and its tensors under our names, each read when it is asked for."""
 
     def __init__(self, path: Path) -> None:
-        """CheckpointError when it is missing, damaged, or of a kind that is not read here."""
+        """Open and check the file; CheckpointError when it is missing, damaged, or of a kind that is not read here."""
         library = _library()
         self.path = path
         self._library = library
@@ -89,7 +90,7 @@ class GgufFile:
         except DataError as error:
             raise CheckpointError(str(error)) from None
         except (ValueError, KeyError) as error:
-            raise CheckpointError(f"{path} {_what_is_wrong(path, error)}") from error
+            raise CheckpointError(f"{path} {_describe_error(path, error)}") from error
         fields = Fields(self.meta, str(path), CheckpointError)
         kind = fields.text("general.type", "model")
         if kind != "model":
@@ -113,6 +114,7 @@ class GgufFile:
         self._check_names()
 
     def _check_names(self) -> None:
+        """Raise CheckpointError for tensors that are missing or unknown, or too few numbers for the shape."""
         known = {entry.gguf for entry in entries(self.config)} | {"rope_freqs.weight"}
         extra = sorted(self._tensors.keys() - known)
         if extra:
@@ -132,7 +134,7 @@ class GgufFile:
         return np.asarray(values, np.float32)
 
     def tensors(self, entry: Entry) -> dict[str, Array]:
-        """Ours, float32, of one entry."""
+        """Return our tensors, float32, from one entry of the file."""
         array = self._array(entry.gguf)
         try:
             return dict(zip(entry.ours, split(entry, array), strict=True))
@@ -142,7 +144,7 @@ class GgufFile:
             ) from None
 
     def language_model(self) -> LanguageModel:
-        """The model, float32 on the CPU."""
+        """Build the model, float32 on the CPU."""
         model = LanguageModel(self.config)
         targets = dict(model.named_parameters())
         for entry in entries(self.config):
@@ -157,14 +159,14 @@ class GgufFile:
         return model
 
     def tokenizer_files(self) -> dict[str, str]:
-        """File name -> text of the tokenizer's files in Hugging Face's layout."""
+        """Return file name -> text of the tokenizer's files in Hugging Face's layout."""
         try:
             return tokenizer_files(self.meta, self.config.vocab_size)
         except CheckpointError as error:
             raise CheckpointError(f"{self.path}: {error}") from error
 
     def special_ids(self) -> dict[str, int]:
-        """Ids of the tokens that begin a text, end it, and fill rows, where the file names them."""
+        """Return the ids of the tokens that begin a text, end it, and fill rows, where the file names them."""
         keys = {"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id", "pad_token_id": "padding_token_id"}
         fields = Fields(self.meta, str(self.path), CheckpointError)
         most = self.config.vocab_size - 1
@@ -173,12 +175,12 @@ class GgufFile:
 
 
 def load_language_model(path: Path) -> LanguageModel:
-    """The model in a GGUF file, float32 on the CPU; CheckpointError names what is damaged or not computed here."""
+    """Load the model of a GGUF file, float32 on the CPU; CheckpointError names what is damaged or not computed here."""
     return GgufFile(path).language_model()
 
 
 def import_gguf(path: Path, folder: Path) -> ModelConfig:
-    """Write the model of a GGUF file as a checkpoint folder with its tokenizer and chat template; its config."""
+    """Write the model of a GGUF file as a checkpoint folder with its tokenizer and chat template; return its config."""
     file = GgufFile(path)
     files = file.tokenizer_files()
     ids = file.special_ids()
@@ -201,7 +203,7 @@ def import_gguf(path: Path, folder: Path) -> ModelConfig:
 
 
 def is_import_of(folder: Path, path: Path) -> bool:
-    """Whether `folder` was made of this GGUF file as it is now: of its name, its size and the time it was written."""
+    """Whether `folder` was made from this GGUF file as it is now, by its name, its size and its time of writing."""
     try:
         return bool(read_json(folder / IMPORTED) == _identity(path))
     except CheckpointError:
@@ -225,7 +227,7 @@ def export_gguf(
     library, config = _library(), model.config
     fields = {"general.type": "model", "general.name": name or path.stem, "general.file_type": WRITABLE[kind][1]}
     fields |= {"general.quantization_version": 2, **metadata(config)}
-    warnings = _limits(config)
+    warnings = _window_warnings(config)
     if tokenizer is not None:
         more, about = tokenizer_metadata(tokenizer, config.vocab_size)
         fields |= more
@@ -243,7 +245,8 @@ def export_gguf(
     return warnings
 
 
-def _limits(config: ModelConfig) -> list[str]:
+def _window_warnings(config: ModelConfig) -> list[str]:
+    """Warn where llama.cpp ignores the model's sliding window."""
     window = config.sliding_window
     if config.model_type != "gemma3_text" and config.sliding_layers and window < config.max_position_embeddings:
         return [f"llama.cpp has no sliding window for {config.model_type}: beyond {window} positions it sees more"]
@@ -251,6 +254,7 @@ def _limits(config: ModelConfig) -> list[str]:
 
 
 def _write(library: types.ModuleType, path: Path, model: LanguageModel, fields: Mapping[str, Any], wanted: Any) -> None:
+    """Write the fields and tensors of a model with the library's writer, one tensor at a time."""
     writer = library.GGUFWriter(path, architecture_of(model.config))
     for key, value in fields.items():
         _add_field(writer, key, value)
@@ -285,6 +289,7 @@ def _shape(entry: Entry, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def _kind(library: types.ModuleType, entry: Entry, shape: tuple[int, ...], wanted: Any) -> Any:
+    """Choose the type of a tensor: float32 for vectors, float16 where rows do not divide into blocks."""
     kinds = library.GGMLQuantizationType
     if len(shape) == 1 or entry.precise:
         return kinds.F32
@@ -292,6 +297,7 @@ def _kind(library: types.ModuleType, entry: Entry, shape: tuple[int, ...], wante
 
 
 def _add_field(writer: Any, key: str, value: Any) -> None:
+    """Add a field to the writer by the type of its value."""
     if isinstance(value, bool):
         writer.add_bool(key, value)
     elif isinstance(value, int):

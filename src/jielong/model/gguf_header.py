@@ -36,15 +36,15 @@ class Stored:
 
 
 class VersionError(ValueError):
-    """The file is of a version that is not read here."""
+    """The file is of a GGUF version that is not read here."""
 
 
 def read_header(path: Path, library: types.ModuleType) -> tuple[dict[str, Any], dict[str, Stored]]:
-    """Fields and tensors by their names; ValueError where the file is damaged. The tensors are mapped, not read."""
+    """Read fields and tensors by their names; ValueError where the file is damaged. The tensors are mapped, not read."""
     if not path.stat().st_size:
         raise ValueError("it is empty")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as body:
-        walk = _Walk(body)
+        walk = _HeaderReader(body)
         if body[:4] != b"GGUF":
             raise ValueError("it does not begin with GGUF")
         walk.at = 4
@@ -73,6 +73,7 @@ def read_header(path: Path, library: types.ModuleType) -> tuple[dict[str, Any], 
 
 
 def _stored(whole: NDArray[Any], start: int, shape: tuple[int, ...], kind: Any, library: types.ModuleType) -> Stored:
+    """Map the bytes of one tensor; ValueError where they end beyond the file."""
     block, block_bytes = library.GGML_QUANT_SIZES[kind]
     num_bytes = math.prod(shape) // block * block_bytes
     if math.prod(shape) % block or start + num_bytes > len(whole):
@@ -84,14 +85,15 @@ def _stored(whole: NDArray[Any], start: int, shape: tuple[int, ...], kind: Any, 
     return Stored(kind, shape, data.reshape(library.quants.quant_shape_to_byte_shape(shape, kind)))
 
 
-class _Walk:
-    """Through the head, value by value; ValueError where the file ends before."""
+class _HeaderReader:
+    """Reads the head of the file, value by value; ValueError where the file ends too early."""
 
     def __init__(self, body: mmap.mmap) -> None:
         self._body = body
         self.at = 0
 
     def number(self, form: str) -> Any:
+        """Read one little-endian number of a `struct` format."""
         size = struct.calcsize(form)
         if self.at + size > len(self._body):
             raise ValueError("it ends in the midst of its head")
@@ -99,13 +101,14 @@ class _Walk:
         return struct.unpack_from(f"<{form}", self._body, self.at - size)[0]
 
     def count(self, least_bytes: int) -> int:
-        """How many of something follow, each of so many bytes at least."""
+        """Read a count of items, each of at least so many bytes; ValueError where the file is too short for them."""
         count: int = self.number("Q")
         if count > min(MAX_ITEMS, (len(self._body) - self.at) // least_bytes):
             raise ValueError(f"it promises {count:,} parts, and has no room for them")
         return count
 
     def text(self) -> str:
+        """Read a string with its length before it."""
         size = self.number("Q")
         if self.at + size > len(self._body):
             raise ValueError(f"it promises a text of {size:,} bytes, and has no room for it")
@@ -113,6 +116,7 @@ class _Walk:
         return self._body[self.at - size : self.at].decode("utf-8")
 
     def value(self, kind: int) -> Any:
+        """Read a value of this type: a string, an array or a number."""
         if kind == _STRING:
             return self.text()
         if kind != _ARRAY:
@@ -127,7 +131,7 @@ class _Walk:
         return list(struct.unpack_from(f"<{count}{form}", self._body, self.at - count * size))
 
     def place(self) -> tuple[str, tuple[int, ...], int, int]:
-        """Name, shape, number of the type, and place of a tensor; the file has the fastest axis first."""
+        """Read a tensor's name, shape, type number and offset; the file has the fastest axis first."""
         name, num_dims = self.text(), self.number("I")
         if not 1 <= num_dims <= MAX_DIMS:
             raise ValueError(f"the tensor {name!r} has {num_dims} dimensions")

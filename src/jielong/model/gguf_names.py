@@ -1,8 +1,8 @@
-"""What a GGUF file calls things: architectures, shape fields and tensors, each beside our name for it.
+"""GGUF's names of architectures, shape fields and tensors, each beside our name for it.
 
-An `Entry` pairs one tensor of the file with those of ours that it holds, and says in which form: as it is, with the rows
-of each head in the order of interleaved rotary positions, with one added to a norm's weight, several stacked or joined.
-`split` undoes what `join` does, so the table is read in both directions and there is one of it.
+An `Entry` pairs one tensor of the file with those of ours that it holds, and says in which form: as it is, with the
+rows of each head in the order of interleaved rotary positions, with one added to a norm's weight, several stacked or
+joined. `split` is the inverse of `join`, so one table is read in both directions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from jielong.errors import CheckpointError, ConfigError
 from jielong.model.config import MAX_LAYERS
-from jielong.model.gguf_rope import Array, read_scaling, scaling_fields, short
+from jielong.model.gguf_rope import Array, read_scaling, scaling_fields, shortest_decimal
 from jielong.model.transformer import ModelConfig
 from jielong.outside import MOST, is_number, is_whole
 
@@ -85,7 +85,7 @@ _GEMMA_PERIOD, _SMOLLM_PERIOD, _GEMMA_LOCAL_THETA = 6, 4, 10_000.0
 
 
 def architecture_of(config: ModelConfig) -> str:
-    """GGUF's name of the architecture that computes this config; ConfigError when none does."""
+    """Return GGUF's name of the architecture that computes this config; ConfigError when none does."""
     for name, architecture in ARCHITECTURES.items():
         if config.model_type in architecture.families:
             _check_expressible(config, name, architecture)
@@ -94,6 +94,7 @@ def architecture_of(config: ModelConfig) -> str:
 
 
 def _check_expressible(config: ModelConfig, name: str, architecture: Architecture) -> None:
+    """Raise ConfigError where a field of the config differs from what GGUF's architecture fixes."""
     wanted = dict(architecture.fixed)
     if name == "gemma3":
         wanted["embedding_scale"] = math.sqrt(config.hidden_size)
@@ -119,7 +120,7 @@ def _check_expressible(config: ModelConfig, name: str, architecture: Architectur
 
 
 def attention_scale(config: ModelConfig) -> float:
-    """What llama.cpp multiplies queries with; Gemma-3 of 27B, known by its 62 layers, is the exception to 1/sqrt(D)."""
+    """Return llama.cpp's factor of the queries: 1/sqrt(D), but for Gemma 3 of 27B, known by its 62 layers."""
     if config.model_type == "gemma3_text" and config.num_hidden_layers == 62:
         return (config.hidden_size / config.num_attention_heads) ** -0.5
     return config.head_dim**-0.5
@@ -135,7 +136,7 @@ def _every_but(period: int, layers: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor of the file and those of ours in it."""
+    """One tensor of the file and the tensors of ours in it."""
 
     gguf: str
     ours: tuple[str, ...]
@@ -147,7 +148,7 @@ class Entry:
 
 
 def entries(config: ModelConfig) -> Iterator[Entry]:
-    """Every tensor of the file that holds this model."""
+    """Yield an Entry for every tensor of the file that holds this model."""
     norm_parts = ("weight", "bias") if config.norm == "layer" else ("weight",)
     norm_form: Literal["plain", "offset"] = "offset" if config.norm_offset else "plain"
 
@@ -178,6 +179,7 @@ def entries(config: ModelConfig) -> Iterator[Entry]:
 
 
 def _attention(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
+    """Yield the entries of one layer's attention."""
     architecture = next(a for a in ARCHITECTURES.values() if config.model_type in a.families)
     for part in ("weight", "bias") if config.attention_bias else ("weight",):
         if config.model_type == "gpt2":
@@ -192,6 +194,7 @@ def _attention(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
 
 
 def _feed_forward(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
+    """Yield the entries of one layer's feed-forward block or experts."""
     maps = ("gate", "up", "down") if config.gated_mlp else ("up", "down")
     if config.num_experts:
         yield Entry(f"{theirs}.ffn_gate_inp.weight", (f"{ours}.gate.weight",), precise=True)
@@ -205,7 +208,7 @@ def _feed_forward(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry
 
 
 def split(entry: Entry, array: Array) -> list[Array]:
-    """Our tensors, in the order of `entry.ours`, from the file's one."""
+    """Take the file's tensor apart into ours, in the order of `entry.ours`."""
     if entry.form == "rotary":
         pairs = array.reshape(entry.heads, -1, 2, *array.shape[1:])
         return [pairs.swapaxes(1, 2).reshape(array.shape)]
@@ -219,7 +222,7 @@ def split(entry: Entry, array: Array) -> list[Array]:
 
 
 def join(entry: Entry, arrays: list[Array]) -> Array:
-    """The file's tensor from ours."""
+    """Make the file's tensor from ours."""
     if entry.form == "rotary":
         halves = arrays[0].reshape(entry.heads, 2, -1, *arrays[0].shape[1:])
         return halves.swapaxes(1, 2).reshape(arrays[0].shape)
@@ -233,8 +236,11 @@ def join(entry: Entry, arrays: list[Array]) -> Array:
 
 
 def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int, factors: Array | None) -> ModelConfig:
-    """The shape that the file's fields describe. `names` are its tensors, `factors` (D/2,) those of llama3's rotary
-    scaling; CheckpointError names what this version does not compute."""
+    """Read the shape from the file's fields.
+
+    `names` are its tensors, `factors` (D/2,) those of llama3's rotary scaling; CheckpointError names what this version
+    does not compute.
+    """
     name = meta.get("general.architecture")
     if not isinstance(name, str) or name not in ARCHITECTURES:
         raise CheckpointError(
@@ -243,6 +249,7 @@ def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int
     architecture = ARCHITECTURES[name]
 
     def get(key: str, default: Any = None) -> Any:
+        """Return a number of the architecture's fields; CheckpointError where it is missing, or differs between layers."""
         value = meta.get(f"{name}.{key}", default)
         if value is None:
             raise CheckpointError(f"the GGUF file lacks the field {name}.{key}")
@@ -255,6 +262,7 @@ def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int
         return value
 
     def whole(key: str, default: Any = None, high: int = MOST) -> Any:
+        """Return an integer of the architecture's fields."""
         value = get(key, default)
         if not is_whole(value, 0, high):
             raise CheckpointError(f"the GGUF file has {name}.{key} = {value}; expected a whole number, at most {high}")
@@ -282,11 +290,11 @@ def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int
         num_key_value_heads=whole("attention.head_count_kv", heads),
         head_dim=head_dim,
         max_position_embeddings=whole("context_length"),
-        rms_norm_eps=short(
+        rms_norm_eps=shortest_decimal(
             get("attention.layer_norm_epsilon" if name == "gpt2" else "attention.layer_norm_rms_epsilon")
         ),
         tie_word_embeddings="output.weight" not in names,
-        rope_theta=short(get("rope.freq_base", 10_000.0)),
+        rope_theta=shortest_decimal(get("rope.freq_base", 10_000.0)),
         rope_scaling=read_scaling(name, meta, factors),
     )
     if name == "llama":
@@ -307,8 +315,8 @@ def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int
                 raise CheckpointError(f"the GGUF file has {name}.{key}, which is not computed here")
         fields["sliding_window"] = whole("attention.sliding_window")
         fields["sliding_layers"] = _every_but(_GEMMA_PERIOD, layers)
-        fields["rope_theta"] = short(get("rope.freq_base", 1_000_000.0))
-        fields["local_rope_theta"] = short(get("rope.freq_base_swa", _GEMMA_LOCAL_THETA))
+        fields["rope_theta"] = shortest_decimal(get("rope.freq_base", 1_000_000.0))
+        fields["local_rope_theta"] = shortest_decimal(get("rope.freq_base_swa", _GEMMA_LOCAL_THETA))
         fields["embedding_scale"] = math.sqrt(width)
     config = ModelConfig(**fields)
     if name == "gemma3":
@@ -317,7 +325,7 @@ def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int
 
 
 def metadata(config: ModelConfig) -> dict[str, Any]:
-    """The fields that `read_config` reads; ints, floats and strings."""
+    """Return the fields that `read_config` reads; ints, floats and strings."""
     name = architecture_of(config)
     eps = "attention.layer_norm_epsilon" if name == "gpt2" else "attention.layer_norm_rms_epsilon"
     fields: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """Rotary scaling in a GGUF file: fields for linear and YaRN, and for llama3's a tensor of factors.
 
-The file keeps what each frequency is divided by and not the numbers that gave it; these are found again from the factors.
+The file keeps the divisor of each frequency and not the numbers that gave it; these are found again from the factors.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from jielong.outside import Fields
 Array = NDArray[np.float32]
 
 
-def short(value: float) -> float:
-    """A float32 as the shortest decimal that gives it: 9.999999747378752e-06 is 1e-05."""
+def shortest_decimal(value: float) -> float:
+    """Round a float32 to the shortest decimal that gives it: 9.999999747378752e-06 is 1e-05."""
     return float(str(np.float32(value)))
 
 
 def read_scaling(name: str, meta: Mapping[str, Any], factors: Array | None) -> RopeScaling | None:
-    """The scaling in the fields of architecture `name`, or in the factors (D/2,) of its tensor rope_freqs."""
+    """Read the scaling from the fields of architecture `name`, or from the factors (D/2,) of its tensor rope_freqs."""
     fields = Fields(dict(meta), "the GGUF file", CheckpointError)
     key = f"{name}.rope.scaling"
     kind = fields.text(f"{key}.type", "none")
-    factor = short(fields.number(f"{key}.factor", fields.number(f"{name}.rope.scale_linear", 1.0), low=0.0, high=1e6))
+    factor = shortest_decimal(
+        fields.number(f"{key}.factor", fields.number(f"{name}.rope.scale_linear", 1.0), low=0.0, high=1e6)
+    )
     if kind not in ("none", "linear", "yarn"):
         raise CheckpointError(f"the GGUF file has rotary scaling of type {kind!r}; none, linear and yarn are read here")
     if factors is not None:
@@ -40,20 +42,20 @@ def read_scaling(name: str, meta: Mapping[str, Any], factors: Array | None) -> R
         head_dim = 2 * len(factors)
         return llama3_scaling(factors, theta ** (np.arange(0, head_dim, 2) / head_dim) * 2 * math.pi)
     if kind == "yarn":
-        times = short(fields.number(f"{key}.attn_factor", 1.0, low=0.0, high=1e6))
+        times = shortest_decimal(fields.number(f"{key}.attn_factor", 1.0, low=0.0, high=1e6))
         return RopeScaling(
             rope_type="yarn",
             factor=factor,
             original_max_position_embeddings=fields.whole(f"{key}.original_context_length", low=1),
-            beta_fast=short(fields.number(f"{key}.yarn_beta_fast", 32.0)),
-            beta_slow=short(fields.number(f"{key}.yarn_beta_slow", 1.0)),
+            beta_fast=shortest_decimal(fields.number(f"{key}.yarn_beta_fast", 32.0)),
+            beta_slow=shortest_decimal(fields.number(f"{key}.yarn_beta_slow", 1.0)),
             attention_factor=times * (0.1 * math.log(max(factor, 1.0)) + 1.0) if times != 1.0 else 0.0,
         )
     return RopeScaling(rope_type="linear", factor=factor) if factor != 1.0 else None
 
 
 def llama3_factors(scaling: RopeScaling, wavelengths: NDArray[np.float64]) -> Array:
-    """(D/2,) what each frequency is divided by: 1 for short waves, `factor` for long ones, between them a blend."""
+    """Return the divisor of each frequency (D/2,): 1 for short waves, `factor` for long ones, a blend between them."""
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
     turns = scaling.original_max_position_embeddings / wavelengths
     blend = np.clip((turns - low) / (high - low), 0.0, 1.0)
@@ -61,7 +63,7 @@ def llama3_factors(scaling: RopeScaling, wavelengths: NDArray[np.float64]) -> Ar
 
 
 def llama3_scaling(factors: Array, wavelengths: NDArray[np.float64]) -> RopeScaling:
-    """The scaling that gives these factors, found from two frequencies in the blend.
+    """Find the scaling that gives these factors, from two frequencies in the blend.
 
     The factors fix original/low and original/high, so low is taken as 1, as all published models have it.
     """
@@ -93,7 +95,7 @@ def _near_integer(value: float) -> float:
 
 
 def scaling_fields(scaling: RopeScaling | None) -> dict[str, Any]:
-    """What `read_scaling` reads, without the architecture's name before it."""
+    """Return the fields that `read_scaling` reads, without the architecture's name before them."""
     fields: dict[str, Any] = {}
     if scaling is not None and scaling.rope_type in ("linear", "yarn"):
         fields["rope.scaling.type"] = scaling.rope_type
@@ -108,7 +110,7 @@ def scaling_fields(scaling: RopeScaling | None) -> dict[str, Any]:
 
 
 def rope_factors(config: ModelConfig) -> Array | None:
-    """The file's rope_freqs tensor (D/2,), where the model has llama3's scaling."""
+    """Return the file's rope_freqs tensor (D/2,), where the model has llama3's scaling."""
     if config.rope_scaling is None or config.rope_scaling.rope_type != "llama3":
         return None
     exponents = np.arange(0, config.head_dim, 2) / config.head_dim

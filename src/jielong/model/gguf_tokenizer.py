@@ -86,7 +86,7 @@ PROBES = (
 
 
 def tokenizer_files(meta: Mapping[str, Any], vocab_size: int) -> dict[str, str]:
-    """File name -> text of the tokenizer in the file's fields."""
+    """Return file name -> text of the tokenizer files made from the GGUF fields."""
     fields = Fields(dict(meta), "the GGUF file", CheckpointError)
     tokens: list[str] | None = fields.texts("tokenizer.ggml.tokens", None)
     kind = fields.text("tokenizer.ggml.model", None)
@@ -116,6 +116,7 @@ def tokenizer_files(meta: Mapping[str, Any], vocab_size: int) -> dict[str, str]:
 
 
 def _tokenizer_json(fields: Fields, tokens: list[str], kind: str, named: Mapping[str, str]) -> dict[str, Any]:
+    """Build tokenizer.json from the lists of tokens, merges or scores in the file."""
     types: list[int] = fields.wholes("tokenizer.ggml.token_type", None) or [NORMAL] * len(tokens)
     if len(types) != len(tokens):
         raise CheckpointError(f"the GGUF file has {len(tokens)} tokens, and types of {len(types)}")
@@ -139,8 +140,8 @@ def _tokenizer_json(fields: Fields, tokens: list[str], kind: str, named: Mapping
     if kind == "gpt2":
         pre = fields.text("tokenizer.ggml.pre", "")
         merges = [m.split(" ", 1) for m in fields.texts("tokenizer.ggml.merges")]
-        data |= _byte_level(_known(pre), vocab, merges)
-        adds_bos = _known(pre) in _ADDS_BOS
+        data |= _byte_level(_known_pre_tokenizer(pre), vocab, merges)
+        adds_bos = _known_pre_tokenizer(pre) in _ADDS_BOS
     else:
         scores = fields.take("tokenizer.ggml.scores")
         if not isinstance(scores, list) or len(scores) != len(tokens) or not all(map(is_number, scores)):
@@ -158,7 +159,8 @@ def _tokenizer_json(fields: Fields, tokens: list[str], kind: str, named: Mapping
     return data
 
 
-def _known(pre: str) -> str:
+def _known_pre_tokenizer(pre: str) -> str:
+    """Return our name of a pre-tokenizer of llama.cpp; CheckpointError where it is not known."""
     name = _SAME.get(pre, pre)
     if name not in PRE_TOKENIZERS:
         raise CheckpointError(
@@ -168,6 +170,7 @@ def _known(pre: str) -> str:
 
 
 def _pre_tokenizer(name: str) -> dict[str, Any]:
+    """Build tokenizer.json's pre-tokenizer from its regular expressions."""
     splits = [
         {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
         for regex in PRE_TOKENIZERS[name]
@@ -177,6 +180,7 @@ def _pre_tokenizer(name: str) -> dict[str, Any]:
 
 
 def _byte_level(name: str, vocab: dict[str, int], merges: list[list[str]]) -> dict[str, Any]:
+    """Build the parts of tokenizer.json for byte-level pair encoding."""
     return {
         "normalizer": None,
         "pre_tokenizer": _pre_tokenizer(name),
@@ -187,6 +191,7 @@ def _byte_level(name: str, vocab: dict[str, int], merges: list[list[str]]) -> di
 
 
 def _pair_encoding(vocab: dict[str, int], merges: list[list[str]], **changes: Any) -> dict[str, Any]:
+    """Build the BPE model of tokenizer.json."""
     return {
         "type": "BPE",
         "dropout": None,
@@ -203,6 +208,7 @@ def _pair_encoding(vocab: dict[str, int], merges: list[list[str]], **changes: An
 
 
 def _sentencepiece(vocab: dict[str, int], merges: list[list[str]], adds_space: bool) -> dict[str, Any]:
+    """Build the parts of tokenizer.json for sentencepiece with byte fallback."""
     marks: dict[str, Any] = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
     first = {"type": "Prepend", "prepend": "▁"}
     decoders: list[dict[str, Any]] = [
@@ -222,7 +228,7 @@ def _sentencepiece(vocab: dict[str, int], merges: list[list[str]], adds_space: b
 
 
 def merges_of_scores(vocab: Mapping[str, int], scores: list[float]) -> list[list[str]]:
-    """Merges whose order is that in which sentencepiece joins: every way to make a token, best token first."""
+    """Derive BPE merges in the order in which sentencepiece joins: every way to make a token, best token first."""
     found = [
         (-scores[i], i, left, [token[:left], token[left:]])
         for token, i in vocab.items()
@@ -233,6 +239,7 @@ def merges_of_scores(vocab: Mapping[str, int], scores: list[float]) -> list[list
 
 
 def _with_bos(token: str, id: int) -> dict[str, Any]:
+    """Build the post-processor of tokenizer.json that puts BOS before a text."""
     start = {"SpecialToken": {"id": token, "type_id": 0}}
     a, b = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
     return {
@@ -247,8 +254,9 @@ def _with_bos(token: str, id: int) -> dict[str, Any]:
 
 
 def tokenizer_metadata(folder: Path, vocab_size: int) -> tuple[dict[str, Any], list[str]]:
-    """The file's fields for the tokenizer saved in `folder`, and warnings in sentences where llama.cpp may read text
-    into other ids."""
+    """Return the GGUF fields for the tokenizer saved in `folder`, and warnings where llama.cpp may read text into other
+    ids.
+    """
     whole = own_object(folder / "tokenizer.json")
     config = own_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
     model = whole.get("model", {})
@@ -297,6 +305,7 @@ def tokenizer_metadata(folder: Path, vocab_size: int) -> tuple[dict[str, Any], l
 
 
 def _type_of(id: int, texts: Mapping[int, str], special: Mapping[int, Mapping[str, Any]]) -> int:
+    """Return GGUF's type of a token: normal, control, user-defined or unused."""
     if id not in texts:
         return UNUSED
     if id in special:
@@ -309,6 +318,7 @@ def _is_byte(token: str) -> bool:
 
 
 def _scores_of_merges(model: Mapping[str, Any], tokens: list[str]) -> list[float]:
+    """Return a score for each token, falling with the place of the merge that makes it."""
     rank: dict[str, int] = {}
     for at, merge in enumerate(model["merges"]):
         rank.setdefault("".join(merge.split(" ") if isinstance(merge, str) else merge), at)
@@ -316,6 +326,7 @@ def _scores_of_merges(model: Mapping[str, Any], tokens: list[str]) -> list[float
 
 
 def _special_fields(whole: Mapping[str, Any], config: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, Any]:
+    """Return the GGUF fields for BOS, EOS, padding and unknown tokens."""
     fields: dict[str, Any] = {}
     for role, key in (
         ("bos_token", "bos_token_id"),
@@ -340,7 +351,9 @@ def _adds_first(whole: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Nearest:
-    """What llama.cpp calls the pre-tokenizer nearest to one, and the lines of the test text that the two read apart."""
+    """llama.cpp's name of the pre-tokenizer nearest to one, and the lines of the test text that the two read
+    differently.
+    """
 
     name: str
     other_ids: tuple[str, ...]
@@ -349,21 +362,23 @@ class Nearest:
 
 
 def nearest_pre_tokenizer(whole: Mapping[str, Any]) -> Nearest:
-    """The name with the fewest lines of other ids; of several the one that cuts all lines alike, or else the first."""
-    wanted = _read({**whole, "post_processor": None})
+    """Find the name with the fewest lines of other ids; of several the one that cuts all lines alike, or else the
+    first.
+    """
+    wanted = _tokenise_lines({**whole, "post_processor": None})
     takes_whole = whole["model"].get("ignore_merges", False)
     found = []
     for name in PRE_TOKENIZERS:
         model = {**whole["model"], "ignore_merges": name in _WHOLE_WORDS}
         theirs = {**whole, "normalizer": None, "post_processor": None, "pre_tokenizer": _pre_tokenizer(name)}
-        pairs = list(zip(PROBES, wanted, _read({**theirs, "model": model}), strict=True))
+        pairs = list(zip(PROBES, wanted, _tokenise_lines({**theirs, "model": model}), strict=True))
         other_ids = tuple(text for text, (a, _), (b, _) in pairs if a != b)
         found.append(Nearest(name, other_ids, tuple(text for text, (_, a), (_, b) in pairs if a != b)))
     return min(found, key=lambda n: (len(n.other_ids), bool(n.other_cuts), (n.name in _WHOLE_WORDS) != takes_whole))
 
 
-def _read(whole: Mapping[str, Any]) -> list[tuple[list[int], list[Any]]]:
-    """Of each line its ids, and where its pre-tokens begin and end."""
+def _tokenise_lines(whole: Mapping[str, Any]) -> list[tuple[list[int], list[Any]]]:
+    """Return the ids of each line of the test text, and where its pre-tokens begin and end."""
     tokenizer = tokenizers.Tokenizer.from_str(json.dumps(whole))
     encodings = tokenizer.encode_batch(list(PROBES), add_special_tokens=False)
     cuts = [[span for _, span in tokenizer.pre_tokenizer.pre_tokenize_str(text)] for text in PROBES]

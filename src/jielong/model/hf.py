@@ -1,7 +1,7 @@
 """Checkpoints in Hugging Face's layout: config.json and safetensors, which `transformers` opens with equal logits.
 
-Read are all families of `model.families`, in float32, bfloat16 or float16, in one file or in several with an index;
-written is the family that the config names, float32 unless asked otherwise. A language model is a ...ForCausalLM; a scalar
+All families of `model.families` are read, in float32, bfloat16 or float16, in one file or in several with an index. The
+family that the config names is written, float32 unless asked otherwise. A language model is a ...ForCausalLM; a scalar
 model a ...ForSequenceClassification with one label and its `reward_offset` in the config.
 """
 
@@ -42,7 +42,7 @@ def config_dict(
     pad_token_id: int | None,
     dtype: str = "float32",
 ) -> dict[str, Any]:
-    """What config.json holds."""
+    """Return the content of config.json."""
     family = config_fields(model.config, Path("config.json"))
     data = {
         "architectures": [_class_of(model)],
@@ -73,10 +73,11 @@ def save(
     dtype: str = "float32",
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Write config.json and the weights into the existing folder `path`; ConfigError where no file can say it.
+    """Write config.json and the weights into the existing folder `path`; ConfigError where the format cannot express
+    it.
 
-    Weights of more than `shard_bytes` go into several files with an index; a single larger tensor has a file of its own.
-    The folder is the caller's to make aside and rename (`runs.write_directory`): a kill in here leaves half of it.
+    Weights of more than `shard_bytes` go into several files with an index; a single larger tensor has a file of its
+    own. The folder is the caller's to make aside and rename (`runs.write_directory`): a kill in here leaves half of it.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"weights cannot be saved as {dtype!r}; expected one of {', '.join(DTYPES)}")
@@ -91,6 +92,7 @@ def save(
         sources.setdefault(place(name).name, []).append(name)
 
     def written(name: str) -> Tensor:
+        """Return a tensor as the file holds it: parts joined, transposed where the family does so."""
         parts = []
         for source in sorted(sources[name], key=lambda source: place(source).part or 0):
             part = state[source].detach().to("cpu", DTYPES[dtype])
@@ -111,7 +113,7 @@ def save(
 
 
 def _shards(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
-    """Names in their order, cut before the one that would exceed `limit` bytes."""
+    """Group names in their order, cut before the one that would exceed `limit` bytes."""
     shards: list[list[str]] = [[]]
     room = limit
     for name, size in sizes.items():
@@ -124,7 +126,9 @@ def _shards(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
 
 
 def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
-    """The shape of the checkpoint in `path`, and the whole config.json; CheckpointError says what is wrong with it."""
+    """Read the shape of the checkpoint in `path`, and the whole config.json; CheckpointError says what is wrong with
+    it.
+    """
     file = path / "config.json"
     if not file.exists():
         raise CheckpointError(f"no checkpoint in {path}: config.json is missing")
@@ -133,7 +137,7 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
 
 
 def load(path: Path) -> LanguageModel | ScalarModel:
-    """The model of a checkpoint directory, float32 on the CPU; CheckpointError names what is missing or damaged."""
+    """Load the model of a checkpoint directory, float32 on the CPU; CheckpointError names what is missing or damaged."""
     config, data = read_config(path)
     is_scalar = data.get("architectures") == [FAMILIES[config.model_type].classifier]
     with Files(path) as files:
@@ -154,12 +158,12 @@ def load(path: Path) -> LanguageModel | ScalarModel:
 
 
 def load_language_model(path: Path) -> LanguageModel:
-    """Like `load`, for a model that must be able to write."""
-    return language_model(load(path), path)
+    """Load a model that must be able to write text."""
+    return as_language_model(load(path), path)
 
 
-def language_model(model: LanguageModel | ScalarModel, path: Path) -> LanguageModel:
-    """The model itself, loaded from `path`; CheckpointError where it cannot write."""
+def as_language_model(model: LanguageModel | ScalarModel, path: Path) -> LanguageModel:
+    """Return the model itself; CheckpointError where it is a scalar model, which cannot write text."""
     if not isinstance(model, LanguageModel):
         raise CheckpointError(
             f"{path} holds a reward model, which gives scores and no text; choose a policy checkpoint"
@@ -168,7 +172,7 @@ def language_model(model: LanguageModel | ScalarModel, path: Path) -> LanguageMo
 
 
 def _tensors_like(model: LanguageModel | ScalarModel, files: Files) -> dict[str, Tensor]:
-    """The tensors of `model`, which itself holds shapes alone; what the files have too much or too little is named."""
+    """Read the tensors of `model`, which itself holds shapes alone; missing and left-over ones are named."""
     place = FAMILIES[model.config.model_type].place
     used: set[str] = set()
     found: dict[str, Tensor] = {}
@@ -207,7 +211,7 @@ class Files:
 
     def __enter__(self) -> Files:
         try:
-            self._find()
+            self._open_all()
         except BaseException:
             self._stack.close()
             raise
@@ -217,6 +221,7 @@ class Files:
         self._stack.close()
 
     def read(self, name: str) -> Tensor:
+        """Read one tensor; CheckpointError where it is missing or of an unknown type."""
         if name not in self.where:
             place = self.path / INDEX if len(self._opened) > 1 else next(iter(self._opened))
             raise CheckpointError(f"{place} lacks the tensor {name!r} that its config.json asks for")
@@ -227,7 +232,8 @@ class Files:
         tensor: Tensor = self._opened[file].get_tensor(name)
         return tensor
 
-    def _find(self) -> None:
+    def _open_all(self) -> None:
+        """Open the single file, or those that the index names; CheckpointError where one is missing or damaged."""
         single, index = self.path / WEIGHTS, self.path / INDEX
         if single.exists():
             files = [single]

@@ -1,7 +1,7 @@
-"""The logit lens: what each layer would say, were it the last one (nostalgebraist 2020).
+"""The logit lens: what each layer would predict if it were the last one (nostalgebraist 2020).
 
 The residual stream after a layer goes through the final norm and the head, as that of the last layer does. Early layers
-were never trained for it, so what they say is a hint and no more.
+were never trained for it, so their predictions are a hint and no more.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jielong.model.transformer import LanguageModel
 
 
 def logits_of_layers(model: LanguageModel, ids: Sequence[int]) -> Tensor:
-    """Logits (layers + 1, V) float32 after the last of `ids`: of the embedding, and of each layer."""
+    """Return logits (layers + 1, V) float32 at the last of `ids`: from the embedding, and from each layer."""
     body = model.model
     states: list[Tensor] = []
 

@@ -1,8 +1,8 @@
-"""Named shapes, and what a shape costs before anyone runs it.
+"""Named shapes, and the cost of training a shape.
 
-The small ones are ours; `gpt1`, `gpt2*` and `gpt3*` take depth, width and heads from the published tables (Radford et al.
-2018 and 2019, Brown et al. 2020 table 2.1) in our arrangement, with the feed-forward width at 8/3 of the hidden width, so
-that three matrices hold what their two held.
+The small ones are ours; `gpt1`, `gpt2*` and `gpt3*` take depth, width and heads from the published tables (Radford et
+al. 2018 and 2019, Brown et al. 2020 table 2.1) in our arrangement, with the feed-forward width at 8/3 of the hidden
+width, so that three matrices hold as much as their two.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from jielong.errors import ConfigError, did_you_mean
 from jielong.model.transformer import ModelConfig
 
 
-def _published(layers: int, width: int, heads: int, positions: int, vocab: int = 50_257) -> ModelConfig:
+def _published_shape(layers: int, width: int, heads: int, positions: int, vocab: int = 50_257) -> ModelConfig:
+    """Build a config in our arrangement from the published depth, width and heads."""
     return ModelConfig(
         vocab_size=-(-vocab // 64) * 64,
         hidden_size=width,
@@ -43,32 +44,32 @@ PRESETS: dict[str, ModelConfig] = {
         num_key_value_heads=2,
         max_position_embeddings=512,
     ),
-    "gpt1": _published(12, 768, 12, 512, vocab=40_478),
-    "gpt2": _published(12, 768, 12, 1024),
-    "gpt2-medium": _published(24, 1024, 16, 1024),
-    "gpt2-large": _published(36, 1280, 20, 1024),
-    "gpt2-xl": _published(48, 1600, 25, 1024),
-    "gpt3-1.3b": _published(24, 2048, 16, 2048),
-    "gpt3-6.7b": _published(32, 4096, 32, 2048),
-    "gpt3-13b": _published(40, 5120, 40, 2048),
-    "gpt3": _published(96, 12_288, 96, 2048),
+    "gpt1": _published_shape(12, 768, 12, 512, vocab=40_478),
+    "gpt2": _published_shape(12, 768, 12, 1024),
+    "gpt2-medium": _published_shape(24, 1024, 16, 1024),
+    "gpt2-large": _published_shape(36, 1280, 20, 1024),
+    "gpt2-xl": _published_shape(48, 1600, 25, 1024),
+    "gpt3-1.3b": _published_shape(24, 2048, 16, 2048),
+    "gpt3-6.7b": _published_shape(32, 4096, 32, 2048),
+    "gpt3-13b": _published_shape(40, 5120, 40, 2048),
+    "gpt3": _published_shape(96, 12_288, 96, 2048),
 }
 
 
 def preset(name: str, **changes: Any) -> ModelConfig:
-    """The shape called `name`, with fields changed; ConfigError with the closest name otherwise."""
+    """Return the shape called `name`, with fields changed; ConfigError with the closest name otherwise."""
     if name not in PRESETS:
         raise ConfigError(f"unknown model preset {name!r}; {did_you_mean(name, PRESETS)}")
     return dataclasses.replace(PRESETS[name], **changes)
 
 
 def num_parameters(config: ModelConfig) -> int:
-    """All parameters, tied ones once."""
+    """Count all parameters, tied ones once."""
     return _parameters(config, config.num_experts)
 
 
 def num_active_parameters(config: ModelConfig) -> int:
-    """Those that a token is multiplied with: of the experts its own, of the tables of embeddings none but the head."""
+    """Count the parameters that a token is multiplied with: its own experts, and of the embeddings the head alone."""
     C = config.hidden_size
     tables = 0 if config.tie_word_embeddings else config.vocab_size
     tables += config.max_position_embeddings if config.learned_positions else 0
@@ -76,7 +77,7 @@ def num_active_parameters(config: ModelConfig) -> int:
 
 
 def _parameters(config: ModelConfig, num_experts: int) -> int:
-    """All parameters, if each layer had so many experts."""
+    """Count all parameters, if each layer had so many experts."""
     C, D = config.hidden_size, config.head_dim
     Q, KV = config.num_attention_heads * D, config.num_key_value_heads * D
     norm = C * (2 if config.norm == "layer" else 1)
@@ -94,7 +95,8 @@ def _parameters(config: ModelConfig, num_experts: int) -> int:
 
 
 def flops_per_token(config: ModelConfig, length: int, adapter: int = 0) -> float:
-    """Training FLOPs (forward and backward) of one token: 6 N + 6 L T d (Chowdhery et al. 2022, appendix B, causal).
+    """Return the training FLOPs (forward and backward) of one token: 6 N + 6 L T d (Chowdhery et al. 2022, appendix B,
+    causal).
 
     N are the active parameters; T is less in layers with a window, where a token sees T/2 positions no longer. Where an
     `adapter` of so many parameters is trained beside N that are frozen, nobody computes the latters' gradients: 4 N.
@@ -107,8 +109,8 @@ def flops_per_token(config: ModelConfig, length: int, adapter: int = 0) -> float
     return (4.0 if adapter else 6.0) * num_active_parameters(config) + 6.0 * adapter + 6.0 * positions * width
 
 
-def kept_bytes(config: ModelConfig, item: int, scores: int = 0) -> int:
-    """What the backward pass keeps of one token in one layer, with products of `item` bytes a number.
+def activation_bytes(config: ModelConfig, item: int, scores: int = 0) -> int:
+    """Return the bytes kept for the backward pass per token and layer, with products of `item` bytes a number.
 
     `scores` are those that attention keeps of the token, which is none where it is fused.
     """
@@ -120,7 +122,7 @@ def kept_bytes(config: ModelConfig, item: int, scores: int = 0) -> int:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What training a shape would take."""
+    """The cost of training a shape."""
 
     parameters: int
     tokens: float
@@ -139,7 +141,7 @@ class Estimate:
 
 
 def estimate(config: ModelConfig, *, tokens: float | None = None, flops_per_s: float = 3e11) -> Estimate:
-    """FLOPs, memory and time to train `config`.
+    """Estimate FLOPs, memory and time to train `config`.
 
     `tokens` defaults to 20 a parameter (Hoffmann et al. 2022); `flops_per_s` is what the machine sustains, by default
     that of two ordinary CPU cores in bf16. Activations: 34 C + 5 H T bytes a token and layer (Korthikanti et al. 2022).

@@ -36,7 +36,7 @@ class _Int8Product(torch.autograd.Function):
 
 
 def int8_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """`weight` (O, I) as int8, and a scale (O,) float32 for each row.
+    """Quantise `weight` (O, I) to int8, with a scale (O,) float32 for each row.
 
     The scale is the row's largest magnitude / 127, rounded up to a bfloat16 number, so that multiplying with it in
     bfloat16 rounds once and not twice.
@@ -70,7 +70,7 @@ class QuantisedLinear(nn.Module):
 
 
 def decoder_linears(model: LanguageModel) -> dict[str, nn.Module]:
-    """The linear maps of the layers by their full names, plain or int8; the choosers of experts are left out."""
+    """Return the linear maps of the layers by their full names, plain or int8, without the routers of experts."""
     found = {
         name: module
         for name, module in model.named_modules()
@@ -94,7 +94,7 @@ def quantise(model: LanguageModel) -> None:
 
 
 def narrow(model: LanguageModel, dtype: torch.dtype) -> None:
-    """Keep the layers' matrices in `dtype`, in place; where that is the compute dtype, no number changes."""
+    """Convert the layers' matrices to `dtype`, in place; where that is the compute dtype, no number changes."""
     model.requires_grad_(False)
     for module in decoder_linears(model).values():
         if isinstance(module, Linear):

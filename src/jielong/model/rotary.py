@@ -21,7 +21,7 @@ from jielong.errors import ConfigError
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """How the frequencies are lowered, in Hugging Face's words.
+    """The scaling of the frequencies for longer texts, in Hugging Face's words.
 
     `linear` and `dynamic` use the first two numbers (`linear` the first alone), `llama3` those with `freq`, `yarn` the
     betas (turns within the original length above which a pair is fast, and below which it is slow) and
@@ -63,10 +63,10 @@ def rotary_tables(
     scaling: RopeScaling | None = None,
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """cos and sin, each (B, T, 1, D) float32, of `positions` (B, T), halves layout.
+    """Return cos and sin, each (B, T, 1, D) float32, of `positions` (B, T), halves layout.
 
-    `lengths`, broadcastable to (B, T), is read by `dynamic` alone: how long the sequence of each position is; by default
-    one more than the largest position of its row.
+    `lengths`, broadcastable to (B, T), is read by `dynamic` alone: how long the sequence of each position is; by
+    default one more than the largest position of its row.
     """
     half = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
     magnitude = 1.0
@@ -95,14 +95,14 @@ def rotate(x_BTHD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _dynamic_base(lengths: Tensor, head_dim: int, theta: float, scaling: RopeScaling) -> Tensor:
-    """theta, raised so that the slowest pair of a sequence of `lengths` turns no further than it did in training."""
+    """Raise theta so that the slowest pair of a sequence of `lengths` turns no further than it did in training."""
     stretch = lengths.float().clamp_min(scaling.original_max_position_embeddings)
     stretch = scaling.factor * stretch / scaling.original_max_position_embeddings - (scaling.factor - 1.0)
     return theta * stretch ** (head_dim / (head_dim - 2))
 
 
 def _scaled(frequencies: Tensor, head_dim: int, theta: float, scaling: RopeScaling) -> Tensor:
-    """(D/2,) the lowered `frequencies`; a share of 1 keeps a frequency, of 0 divides it by the factor."""
+    """Return the lowered `frequencies` (D/2,); a share of 1 keeps a frequency, of 0 divides it by the factor."""
     slow = frequencies / scaling.factor
     if scaling.rope_type == "linear":
         return slow
@@ -120,6 +120,6 @@ def _scaled(frequencies: Tensor, head_dim: int, theta: float, scaling: RopeScali
 
 
 def _pair_of(turns: float, head_dim: int, theta: float, scaling: RopeScaling) -> float:
-    """The pair, as a fraction, that turns this often within the original length."""
+    """Return the pair, as a fraction, that turns this often within the original length."""
     length = scaling.original_max_position_embeddings
     return head_dim * math.log(length / (2 * math.pi * turns)) / (2 * math.log(theta))

@@ -22,13 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jielong.model.attention import Seen, attend, what_is_seen
+from jielong.model.attention import AttentionMask, attend, attention_masks
 from jielong.model.config import ModelConfig as ModelConfig
 from jielong.model.rotary import RopeScaling as RopeScaling
 from jielong.model.rotary import rotate
 
-Surroundings = tuple[tuple[Tensor, Tensor] | None, Seen]
-"""Of a layer: cos and sin of its positions, and what they see."""
+LayerInputs = tuple[tuple[Tensor, Tensor] | None, AttentionMask]
+"""Rotary tables (cos, sin) of a layer's positions, None without any, and its attention mask."""
 
 
 class Linear(nn.Linear):
@@ -38,7 +38,7 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features, bias=bias)
 
     def reset_parameters(self) -> None:
-        """Torch's own way, but for shapes without memory: there it would load the compiler, which takes a second."""
+        """Initialise as torch does, but not on the meta device: there it would load the compiler, which takes a second."""
         if not self.weight.is_meta:
             super().reset_parameters()
 
@@ -50,7 +50,7 @@ class Embedding(nn.Embedding):
     """A table of vectors (count, C)."""
 
     def reset_parameters(self) -> None:
-        """As in `Linear`."""
+        """Draw the weights anew, as `Linear` does."""
         if not self.weight.is_meta:
             super().reset_parameters()
 
@@ -77,7 +77,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 def norm_of(config: ModelConfig) -> RMSNorm | LayerNorm:
-    """A norm of the hidden states."""
+    """Build the norm of hidden states that the config names, RMSNorm or LayerNorm."""
     if config.norm == "layer":
         return LayerNorm(config.hidden_size, config.rms_norm_eps)
     return RMSNorm(config.hidden_size, config.rms_norm_eps, config.norm_offset)
@@ -88,6 +88,8 @@ def activation(x: Tensor, hidden_act: str) -> Tensor:
 
 
 class Attention(nn.Module):
+    """Grouped-query attention of a layer: projections of queries, keys and values, and the output's."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         C, D = config.hidden_size, config.head_dim
@@ -100,7 +102,8 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(D, config.rms_norm_eps, config.norm_offset)
             self.k_norm = RMSNorm(D, config.rms_norm_eps, config.norm_offset)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, seen: Seen) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask: AttentionMask) -> Tensor:
+        """Attend within the rows of x (B, T, C), already normalised; the result is (B, T, C) in the dtype of x."""
         B, T, _ = x.shape
         q_BTHD = self.q_proj(x).view(B, T, -1, self.head_dim)
         k_BTKD = self.k_proj(x).view(B, T, -1, self.head_dim)
@@ -109,7 +112,7 @@ class Attention(nn.Module):
             q_BTHD, k_BTKD = self.q_norm(q_BTHD), self.k_norm(k_BTKD)
         if rotary is not None:
             q_BTHD, k_BTKD = rotate(q_BTHD, *rotary), rotate(k_BTKD, *rotary)
-        out_BTHD = attend(q_BTHD.to(x.dtype), k_BTKD.to(x.dtype), v_BTKD, seen, self.scale)
+        out_BTHD = attend(q_BTHD.to(x.dtype), k_BTKD.to(x.dtype), v_BTKD, mask, self.scale)
         return self.o_proj(out_BTHD.reshape(B, T, -1))
 
 
@@ -131,7 +134,7 @@ class FeedForward(nn.Module):
 
 
 class Mixture(nn.Module):
-    """Feed-forward blocks of which each token uses those that a router likes best for it."""
+    """A mixture of experts: feed-forward blocks, of which a router picks a few for each token."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -150,9 +153,10 @@ class Mixture(nn.Module):
 def mix(
     x_NC: Tensor, scores_NE: Tensor, experts: Iterable[Callable[[Tensor], Tensor]], num_chosen: int, is_normalised: bool
 ) -> Tensor:
-    """(N, C) float32: what the best `num_chosen` experts of each token answer, times the softmax of their scores.
+    """Return (N, C) float32: for each token its best `num_chosen` experts' outputs, weighted by the softmax of their
+    scores.
 
-    `is_normalised` makes the chosen ones' shares sum to 1. Each expert answers all its tokens at once.
+    `is_normalised` makes the chosen experts' weights sum to 1. Each expert is called once, with all its tokens.
     """
     shares_Nk, chosen_Nk = torch.softmax(scores_NE.float(), dim=-1).topk(num_chosen, dim=-1)
     if is_normalised:
@@ -170,6 +174,10 @@ def mix(
 
 
 class Layer(nn.Module):
+    """One layer of the decoder: attention and a feed-forward block, each behind a norm and added to the residual
+    stream.
+    """
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.is_sandwich = config.sandwich_norms
@@ -181,8 +189,11 @@ class Layer(nn.Module):
             self.post_feedforward_layernorm = norm_of(config)
         self.mlp = Mixture(config) if config.num_experts else FeedForward(config, config.intermediate_size)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, seen: Seen, dtype: torch.dtype) -> Tensor:
-        mixed = self.self_attn(self.input_layernorm(x).to(dtype), rotary, seen)
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask: AttentionMask, dtype: torch.dtype
+    ) -> Tensor:
+        """Return the residual stream (B, T, C) float32 after this layer; matrix products are made in `dtype`."""
+        mixed = self.self_attn(self.input_layernorm(x).to(dtype), rotary, mask)
         if self.is_sandwich:
             x = x + self.post_attention_layernorm(mixed)
             return x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x).to(dtype)))
@@ -209,9 +220,10 @@ class Transformer(nn.Module):
         positions: Tensor | None = None,
         segments: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states (B, T, C) float32 of `inputs` (B, T).
+        """Return hidden states (B, T, C) float32 of token ids `inputs` (B, T).
 
-        `positions` (B, T) default to 0..T-1; `segments` (B, T) keep packed documents apart (equal numbers see each other).
+        `positions` (B, T) default to 0..T-1. `segments` (B, T) keep packed documents apart: equal numbers see each
+        other.
         """
         config = self.config
         B, T = inputs.shape
@@ -222,25 +234,26 @@ class Transformer(nn.Module):
             x = x * config.embedding_scale
         if config.learned_positions:
             x = x + self.embed_positions(positions)
-        for layer, (rotary, seen) in zip(self.layers, self.surroundings(positions, segments), strict=True):
+        for layer, (rotary, seen) in zip(self.layers, self.layer_inputs(positions, segments), strict=True):
             x = layer(x, rotary, seen, self.compute_dtype)
         return self.norm(x)
 
-    def surroundings(self, positions: Tensor, segments: Tensor | None) -> list[Surroundings]:
-        """For each layer its rotary tables and what its positions see."""
+    def layer_inputs(self, positions: Tensor, segments: Tensor | None) -> list[LayerInputs]:
+        """Return the rotary tables and the attention mask of each layer."""
         config = self.config
         kinds = [config.rope_of(layer) for layer in range(config.num_hidden_layers)]
         rotary = {kind: config.rotary_tables(kind, positions) if kind else None for kind in dict.fromkeys(kinds)}
         windows = [config.sliding_window if layer in config.sliding_layers else 0 for layer in range(len(kinds))]
         is_compiled = self.layers[0]._compiled_call_impl is not None
-        seen = what_is_seen(positions, segments, windows, self.compute_dtype, config.head_dim, is_compiled)
+        seen = attention_masks(positions, segments, windows, self.compute_dtype, config.head_dim, is_compiled)
         return [(rotary[kind], seen[window]) for kind, window in zip(kinds, windows, strict=True)]
 
 
 def initialise(module: nn.Module, config: ModelConfig, seed: int) -> None:
-    """Normal weights of std `initializer_range`, those that write into the residual stream divided by sqrt(2 layers).
+    """Draw normal weights of std `initializer_range`; those that write into the residual stream are divided by sqrt(2
+    layers).
 
-    (Radford et al. 2019, section 2.3.) Biases are 0. The draw depends on the seed alone.
+    See Radford et al. 2019, section 2.3. Biases are 0. The draw depends on the seed alone.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters(prefix="score" if isinstance(module, Linear) else ""):
@@ -273,7 +286,7 @@ class LanguageModel(nn.Module):
         positions: Tensor | None = None,
         segments: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states (B, T, C); ask `logits` for the positions that matter, which saves most of the head's work."""
+        """Return hidden states (B, T, C); `logits` then computes the head only where it is needed."""
         return self.model(inputs, positions, segments)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -301,7 +314,7 @@ class ScalarModel(nn.Module):
         self.reward_offset = 0.0
 
     def forward(self, inputs: Tensor, positions: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
-        """Scores (B, T) float32."""
+        """Return scores (B, T) float32."""
         return self.score(self.model(inputs, positions, segments)).squeeze(-1) - self.reward_offset
 
 
@@ -312,7 +325,9 @@ def fresh_language_model(config: ModelConfig, seed: int) -> LanguageModel:
 
 
 def scalar_from_language_model(source: LanguageModel, seed: int) -> ScalarModel:
-    """A scalar model on a copy of a language model's body, with a fresh head (std 1/sqrt(C+1), Ziegler et al. 2019)."""
+    """Build a scalar model on a copy of a language model's body, with a fresh head (std 1/sqrt(C+1), Ziegler et al.
+    2019).
+    """
     scalar = ScalarModel(source.config)
     initialise(scalar.score, source.config, seed)
     scalar.model.load_state_dict(source.model.state_dict())

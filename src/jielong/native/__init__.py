@@ -1,1 +1,1 @@
-"""What is written in C++ because it pays, for generating and for training, and how Python finds it."""
+"""Kernels in C++, for generating and for training, and how Python finds them."""

@@ -1,4 +1,4 @@
-"""Attention in training by the C++, which holds no weights of a whole row: an operation of torch with its gradient."""
+"""Attention for training in C++, which keeps no weights of a whole row: a torch operation with its gradient."""
 # B rows, T positions, H query heads, K key/value heads, D width of one head.
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def has_attention(dtype: torch.dtype) -> bool:
     return native is not None and dtype in _NAMES and hasattr(native, _NAMES[dtype])
 
 
-def within(first_BT: Tensor, window: int) -> Tensor:
-    """The first that each position sees, where it sees the last `window` at most; 0 is no limit."""
+def limit_to_window(first_BT: Tensor, window: int) -> Tensor:
+    """Return the first position that each one sees, at most `window` back; 0 is no limit."""
     T = first_BT.shape[1]
     return first_BT.maximum(torch.arange(1 - window, T + 1 - window, dtype=torch.int32)) if window else first_BT
 
@@ -48,7 +48,8 @@ def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, first_BT: Tensor, 
     return _attend(q_BTHD, k_BTKD, v_BTKD, first_BT, scale)[0]
 
 
-def _run(suffix: str, tensors: dict[str, Tensor], scale: float) -> None:
+def _call_library(suffix: str, tensors: dict[str, Tensor], scale: float) -> None:
+    """Call the C++ kernel with this suffix on contiguous tensors, by their addresses."""
     B, T, H, D = tensors["q"].shape
     name = _NAMES[tensors["q"].dtype] + suffix
     assert all(tensor.is_contiguous() for tensor in tensors.values())
@@ -58,10 +59,10 @@ def _run(suffix: str, tensors: dict[str, Tensor], scale: float) -> None:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, first: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """What is mixed, and the norms (B, H, 2, T) float32 that the gradient needs."""
+    """Return the attention output, and the norms (B, H, 2, T) float32 that the gradient needs."""
     tensors = {"q": q.contiguous(), "k": k.contiguous(), "v": v.contiguous(), "first": first.contiguous()}
     out, norms = _forward_like(q, k, v, first, scale)
-    _run("", tensors | {"out": out, "norms": norms}, scale)
+    _call_library("", tensors | {"out": out, "norms": norms}, scale)
     return out, norms
 
 
@@ -78,11 +79,11 @@ def _forward_like(q: Tensor, k: Tensor, v: Tensor, first: Tensor, scale: float) 
 def _backward(
     grad_out: Tensor, q: Tensor, k: Tensor, v: Tensor, first: Tensor, out: Tensor, norms: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of q, k and v."""
+    """Return the gradients of q, k and v."""
     given = {"q": q, "k": k, "v": v, "first": first, "out": out, "norms": norms, "grad_out": grad_out}
     made = _backward_like(grad_out, q, k, v, first, out, norms, scale)
     tensors = {name: tensor.contiguous() for name, tensor in given.items()}
-    _run("_backward", tensors | dict(zip(("grad_q", "grad_k", "grad_v"), made, strict=True)), scale)
+    _call_library("_backward", tensors | dict(zip(("grad_q", "grad_k", "grad_v"), made, strict=True)), scale)
     return made
 
 
@@ -93,7 +94,7 @@ def _backward_like(
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     *tensors, ctx.scale = inputs
     ctx.save_for_backward(*tensors, *output)
 
@@ -102,4 +103,4 @@ def _gradient(ctx: Any, grad_out: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Te
     return *_backward(grad_out, *ctx.saved_tensors, ctx.scale), None, None
 
 
-_forward.register_autograd(_gradient, setup_context=_save)
+_forward.register_autograd(_gradient, setup_context=_save_for_backward)

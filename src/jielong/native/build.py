@@ -1,8 +1,8 @@
-"""Builds the C++ that lies here, once for each instruction set that a machine of this kind may have.
+"""Builds the C++ of this folder, once for each instruction set that a machine of this kind may have.
 
-Called at install (`hatch_build.py`) and never while anything runs; whoever changes the C++ installs again. The files carry
-the digest of their source in their names, so one built from other code is not found. Standard library only, and no import
-of the package: at install it is not there yet.
+Called at install (`hatch_build.py`) and never while anything runs; after a change to the C++, install again. The files
+carry the digest of their source in their names, so a library of other code is not found. Standard library only, and no
+import of the package: at install it is not there yet.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def sources() -> list[Path]:
 
 
 def library_file(name: str) -> Path:
-    """Where the library of this variant lies if it was built from the source that lies here."""
+    """Return the path of this variant's library, as built from the present source."""
     read = [*sources(), *sorted(HERE.glob("*.h"))]
     digest = hashlib.blake2b(b"".join(file.read_bytes() for file in read), digest_size=4).hexdigest()
     return HERE / f"_native_{name}_{digest}.so"
@@ -52,13 +52,13 @@ def compiler() -> str | None:
 
 
 def compile_all(compiler: str, flags: Sequence[str], file: Path) -> subprocess.CompletedProcess[str]:
-    """All that lies here into one library, with `flags` after those that every variant has."""
+    """Compile all sources into one library, with `flags` after those that every variant has."""
     command = [compiler, *FLAGS, *flags, "-o", str(file), *map(str, sources())]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def build() -> list[Path]:
-    """Compile what can be compiled and remove what was built from other code; the files that are there now."""
+    """Compile every variant that the compiler can, and remove libraries of other code; return the files that exist now."""
     found = compiler()
     made = []
     for name, flags in variants().items():

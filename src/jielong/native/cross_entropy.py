@@ -13,10 +13,11 @@ from jielong.native.library import library
 def cross_entropy_(
     logits: Tensor, targets: Tensor, weights: Tensor, has_gradient: bool
 ) -> tuple[Tensor, Tensor] | None:
-    """Of rows of `logits` (N, V): -log softmax at `targets` (N,) int64, (N,) float32, and whether the target is a largest.
+    """Return -log softmax of rows of `logits` (N, V) at `targets` (N,) int64, as (N,) float32, and whether each target
+    is a largest logit.
 
-    With `has_gradient` the logits become the gradients of `weights` (N,) float32 times the former. None, and nothing is
-    done, where there is no library, or the logits are neither float32 nor bfloat16 or lie elsewhere.
+    With `has_gradient` the logits are overwritten with the gradients of `weights` (N,) float32 times the loss. Returns
+    None, and does nothing, where there is no library, or the logits are neither float32 nor bfloat16 or not on the CPU.
     """
     native = library() if logits.device.type == "cpu" and logits.dtype in (torch.float32, torch.bfloat16) else None
     if native is None:
@@ -41,7 +42,9 @@ def cross_entropy_(
 
 
 def add_(total: Tensor, part: Tensor) -> None:
-    """total += part of the same shape; a float32 total and a bfloat16 part without a copy, which torch would make."""
+    """Add `part` to `total` in place, both of one shape; a float32 total and a bfloat16 part without a copy, which
+    torch would make.
+    """
     native = library() if total.device.type == "cpu" else None
     if native is None or (total.dtype, part.dtype) != (torch.float32, torch.bfloat16):
         total += part

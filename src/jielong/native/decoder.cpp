@@ -14,6 +14,7 @@
 #include <cstring>
 #include <vector>
 
+#include "meeting.h"
 #include "vectors.h"
 
 namespace {
@@ -629,6 +630,7 @@ void jielong_extend(
     // of a few tokens every thread makes its own, which saves waiting
     const bool is_shared = N > TOKENS;
     Tokens common(is_shared ? N : 0, widest);
+    Meeting meeting;
 
 #pragma omp parallel num_threads(static_cast<int>(threads))
     {
@@ -640,9 +642,7 @@ void jielong_extend(
         const auto take = [&](int64_t width, int64_t type, auto token) {
             if (!is_shared) tokens.take(0, width, type, token);
             for (int64_t g = groups.begin; g < groups.end; g++) tokens.take(g, width, type, token);
-            if (is_shared) {
-#pragma omp barrier
-            }
+            if (is_shared) meeting.wait();
         };
         const auto take_normalised = [&](int64_t type) {
             take(C, type, [&](int64_t n) {
@@ -658,18 +658,18 @@ void jielong_extend(
                     float* place = x.data() + n * C + r;
                     store(place, load(place, count) + v, count);
                 });
-#pragma omp barrier
+                meeting.wait();
                 return;
             }
             multiply(a, tokens, rows.begin, rows.end, [&](int64_t n, int64_t r, Floats v, int64_t count) {
                 store(raw.data() + n * C + r, v, count);
             });
-#pragma omp barrier
+            meeting.wait();
             for (int64_t n = mine.begin; n < mine.end; n++) {
                 normalise(raw.data() + n * C, line.data(), C, m.hidden_floor, m.is_layer_norm != 0);
                 for (int64_t i = 0; i < C; i++) x[n * C + i] += line[i] * gain[i];
             }
-#pragma omp barrier
+            meeting.wait();
         };
 
         const Share columns(C);
@@ -678,7 +678,7 @@ void jielong_extend(
                 x[n * C + i] = m.embedding[ids[n] * C + i];
                 if (m.positions) x[n * C + i] += m.positions[position[n] * C + i];
             }
-#pragma omp barrier
+        meeting.wait();
 
         for (int64_t l = 0; l < m.num_layers; l++) {
             const Layer& layer = m.layers[l];
@@ -689,7 +689,7 @@ void jielong_extend(
                     store(qkv.data() + n * heads * D + r, v, count);
                 });
             }
-#pragma omp barrier
+            meeting.wait();
             const Share turned(N * heads);
             for (int64_t i = turned.begin; i < turned.end; i++) {
                 const int64_t n = i / heads, h = i % heads;
@@ -712,7 +712,7 @@ void jielong_extend(
                     std::memcpy(place, head, D * sizeof(float));
                 }
             }
-#pragma omp barrier
+            meeting.wait();
             const Share asked(N * H);
             for (int64_t i = asked.begin; i < asked.end; i++) {
                 const int64_t n = i / H, h = i % H;
@@ -721,7 +721,7 @@ void jielong_extend(
                 const float *values = keys + slots * K * length * D, *q = qkv.data() + (n * heads + h) * D;
                 attend(q, keys, values, position[n] + 1 - first, D, scores.data(), mixed.data() + i * D);
             }
-#pragma omp barrier
+            meeting.wait();
             take(H * D, layer.o.type, [&](int64_t n) { return mixed.data() + n * H * D; });
             add(layer.o, layer.after_attention);
 
@@ -740,12 +740,13 @@ void jielong_extend(
                         store(place, load(place, count) * v, count);
                     }
                 );
-#pragma omp barrier
+            meeting.wait();
             take(width, layer.down.type, [&](int64_t n) { return inner_N.data() + n * width; });
             add(layer.down, layer.after_mlp);
         }
         for (int64_t n = mine.begin; n < mine.end; n++)
             normalise(x.data() + n * C, hidden + n * C, C, m.hidden_floor, m.is_layer_norm != 0);
+        meeting.wait();  // or else OpenMP does
     }
 }
 
@@ -753,17 +754,19 @@ void jielong_extend(
 void jielong_linear(const Matrix* matrix, int64_t N, const float* x, float* out, int64_t threads) {
     const Matrix& a = *matrix;
     Tokens tokens(N, a.columns);
+    Meeting meeting;
 #pragma omp parallel num_threads(static_cast<int>(threads))
     {
         const Tiles tiles(N);
         const Share groups(tokens.groups.count);
         for (int64_t g = groups.begin; g < groups.end; g++)
             tokens.take(g, a.columns, a.type, [&](int64_t n) { return x + n * a.columns; });
-#pragma omp barrier
+        meeting.wait();
         const Share rows(a.rows, LANES);
         multiply(a, tokens, rows.begin, rows.end, [&](int64_t n, int64_t r, Floats v, int64_t count) {
             store(out + n * a.rows + r, v, count);
         });
+        meeting.wait();
     }
 }
 

@@ -1,4 +1,4 @@
-"""Which of the libraries that were built at install runs on this processor."""
+"""The choice of the library, built at install, that runs on this processor."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import torch
 
 from jielong.native.build import HERE, library_file, variants
 
+SOFTLY = 1
+"""OpenMP's `omp_pause_soft`: what the threads hold of their own survives."""
+
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The one built for what this processor can do, or None."""
-    for name in fitting():
+    """Load the library built for this processor, or return None."""
+    for name in runnable_variants():
         file = library_file(name)
         if file.exists():
             try:
@@ -31,8 +34,19 @@ def library() -> ctypes.CDLL | None:
     return None
 
 
-def fitting() -> list[str]:
-    """The variants that may run here, best first; a limit that torch was given holds here too."""
+def dismiss_threads() -> None:
+    """End the threads of OpenMP that compute for the calling thread; its next computation begins with new ones.
+
+    All of a process count together. While there are more than cores, as soon as two threads have some, OpenMP lets those that
+    wait sleep at once, and a token of a small model takes half as long again.
+    """
+    native = library()
+    if native is not None:
+        native.omp_pause_resource(SOFTLY, native.omp_get_initial_device())
+
+
+def runnable_variants() -> list[str]:
+    """List the variants that may run here, best first; a limit set for torch holds here too."""
     capability = torch.backends.cpu.get_cpu_capability()
     may = {"neon"}
     if capability in ("AVX2", "AVX512"):

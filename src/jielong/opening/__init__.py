@@ -1,1 +1,3 @@
-"""Names on a command line become models, ports, tools, libraries, strategies and tasks; what asks a person is handed in."""
+"""Open models, ports, tools, libraries, strategies and tasks by their names on a command line; questions to a person go
+through functions that are handed in.
+"""

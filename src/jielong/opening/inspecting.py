@@ -1,4 +1,4 @@
-"""What a path is taken for and what of it can be used, before anything is trained: chats, preferences, folders, models.
+"""Inspection of a path before training: its kind, and how much of it can be used; chats, preferences, folders, models.
 
 Files of records are read one record at a time and nothing of them is held, so that size is no matter. Records are shown
 exactly as they would be trained on: rendered, with the marks of the chat template, and cut where training cuts them.
@@ -13,17 +13,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.data.chat_files import Forms, Tally, each_record, one_of
 from jielong.data.forms import chat_of, is_plain_text
 from jielong.data.judged import is_own, preferences_of
-from jielong.data.sources import look_through
-from jielong.data.talks import Forms, Tally, each_record, one_of
+from jielong.data.sources import list_folder
 from jielong.errors import CheckpointError, ConfigError, DataError
-from jielong.outside import HEAD_BYTES, opened, records
+from jielong.outside import HEAD_BYTES, open_unpacked, read_lines
 from jielong.records import Conversation, Preference
 from jielong.runs import is_run
 from jielong.tokens.chat import Rendered, render_preference, texts
 from jielong.tokens.tokenizer import Tokenizer, TokenizerConfig, train_tokenizer
-from jielong.use.tools.telling import rendered
+from jielong.use.tools.rendering import render_conversation
 
 if TYPE_CHECKING:
     from jielong.model.transformer import ModelConfig
@@ -39,7 +39,7 @@ _FIRST = 20
 
 @dataclass
 class Lengths:
-    """How long records are, in tokens: counted by powers of two, so that the largest file takes no memory."""
+    """The lengths of records in tokens, counted by powers of two, so that the largest file takes no memory."""
 
     count: int = 0
     total: int = 0
@@ -51,6 +51,7 @@ class Lengths:
     by_power: Counter[int] = field(default_factory=Counter)
 
     def add(self, rendered: Rendered, context: int) -> None:
+        """Count one rendered record, and whether it is cut or left without trained tokens by `context`."""
         size = len(rendered.ids)
         self.count, self.total, self.longest = self.count + 1, self.total + size, max(self.longest, size)
         self.by_power[max(0, size - 1).bit_length()] += 1
@@ -59,7 +60,7 @@ class Lengths:
             self.untrained += not any(rendered.trained[1:context])
 
     def median_below(self) -> int:
-        """A power of two that at least half of the records do not exceed."""
+        """Return a power of two that at least half of the records do not exceed."""
         seen = 0
         for power in sorted(self.by_power):
             seen += self.by_power[power]
@@ -70,7 +71,7 @@ class Lengths:
 
 @dataclass
 class Inspected:
-    """What a path turned out to be: `usable` is how much of it can be used, `shown` are examples as they are trained on."""
+    """The findings on a path: `usable` is how much of it can be used, `shown` are examples as they are trained on."""
 
     path: str
     taken_for: str
@@ -89,33 +90,34 @@ def inspect(
     num_shown: int = 3,
     progress: Callable[[int], None] | None = None,
 ) -> Inspected:
-    """Look at a file or a folder; DataError or CheckpointError for what cannot be opened at all.
+    """Inspect a file or a folder; DataError or CheckpointError where it cannot be opened at all.
 
     Tokens are those of `tokenizer`, or of one that is trained on the first records, as a recipe would train it.
     """
     from jielong.runs import named_stage
 
     if named_stage(path)[1] is not None:
-        return _model(path)
+        return _inspect_model(path)
     if path.is_dir():
         is_model = any((path / name).exists() for name in ("config.json", "adapter_config.json"))
-        return _model(path) if is_model or is_run(path) else _folder(path)
-    with opened(path) as file:
+        return _inspect_model(path) if is_model or is_run(path) else _inspect_folder(path)
+    with open_unpacked(path) as file:
         head = file.read(HEAD_BYTES)
     if head.startswith(b"GGUF"):
-        return _gguf(path)
-    begin = list(islice(records(path), _FIRST))
+        return _inspect_gguf(path)
+    begin = list(islice(read_lines(path), _FIRST))
     if not begin:
         return Inspected(str(path), "an empty file", 0, ["it holds no record"])
     data = next((line.data for line in begin if isinstance(line.data, dict)), {})
     if is_own(data) or ("chosen" in data and "rejected" in data):
-        return _records(path, "preferences", preferences_of, tokenizer, context, num_shown, progress)
+        return _inspect_records(path, "preferences", preferences_of, tokenizer, context, num_shown, progress)
     if is_plain_text(data):
-        return _texts(path, num_shown)
-    return _records(path, "chats", one_of(chat_of), tokenizer, context, num_shown, progress)
+        return _inspect_texts(path, num_shown)
+    return _inspect_records(path, "chats", one_of(chat_of), tokenizer, context, num_shown, progress)
 
 
-def _gguf(path: Path) -> Inspected:
+def _inspect_gguf(path: Path) -> Inspected:
+    """Inspect a model in a GGUF file."""
     from jielong.model.gguf import GgufFile
 
     what = "a model in a GGUF file"
@@ -127,13 +129,15 @@ def _gguf(path: Path) -> Inspected:
 
 
 def _size(config: ModelConfig) -> str:
+    """Describe a model's family, parameters and positions."""
     from jielong.model.presets import num_parameters
 
     millions = num_parameters(config) / 1e6
     return f"{config.model_type}, {millions:,.1f}M parameters, {config.max_position_embeddings:,} positions"
 
 
-def _model(path: Path) -> Inspected:
+def _inspect_model(path: Path) -> Inspected:
+    """Inspect a run, a model folder or an adapter, with its tokenizer."""
     from jielong.model import adapter_files
     from jielong.model.hf import Files, read_config
     from jielong.runs import find_model
@@ -167,8 +171,9 @@ def _model(path: Path) -> Inspected:
     return Inspected(str(path), "a run" if is_run(path) else "a model folder", 1, findings)
 
 
-def _folder(path: Path) -> Inspected:
-    listing = look_through(path)
+def _inspect_folder(path: Path) -> Inspected:
+    """Inspect a folder of documents by the kinds and sizes of its files."""
+    listing = list_folder(path)
     kinds = Counter(p.suffix.lower() for p in listing.paths)
     size = sum(p.stat().st_size for p in listing.paths if p.exists())
     findings = [str(listing), f"{size:,} bytes in files to read"]
@@ -177,11 +182,11 @@ def _folder(path: Path) -> Inspected:
     return Inspected(str(path), "a folder of documents", len(listing.paths), findings, figures=figures)
 
 
-def _texts(path: Path, num_shown: int) -> Inspected:
-    """JSON lines of plain texts, as a folder of documents may hold them."""
+def _inspect_texts(path: Path, num_shown: int) -> Inspected:
+    """Inspect JSON lines of plain texts, as a folder of documents may hold them."""
     count, wrong = 0, 0
     shown: list[list[tuple[str, bool]]] = []
-    for line in records(path):
+    for line in read_lines(path):
         if line.problem or not isinstance(line.data, dict) or not isinstance(line.data.get("text"), str):
             wrong += 1
             continue
@@ -196,7 +201,7 @@ def _texts(path: Path, num_shown: int) -> Inspected:
     return Inspected(str(path), "plain texts", count, findings, shown, {"texts": count, "wrong": wrong})
 
 
-def _records(
+def _inspect_records(
     path: Path,
     what: str,
     formed: Forms[Any],
@@ -205,8 +210,9 @@ def _records(
     num_shown: int,
     progress: Callable[[int], None] | None,
 ) -> Inspected:
+    """Inspect a file of chats or preferences: forms, errors, lengths and rendered examples."""
     is_given = tokenizer is not None
-    tokenizer = tokenizer or _trained_on_first(path, formed)
+    tokenizer = tokenizer or _train_on_first(path, formed)
     tally, lengths, refused = Tally(), Lengths(), Counter[str]()
     shown: list[list[tuple[str, bool]]] = []
     for _, found in each_record(path, formed, tally):
@@ -256,10 +262,11 @@ def _records(
     return Inspected(str(path), what, usable, findings, shown, figures)
 
 
-def _trained_on_first(path: Path, formed: Forms[Any]) -> Tokenizer | None:
-    """A tokenizer of our own for the first records; None where none of them can be used."""
+def _train_on_first(path: Path, formed: Forms[Any]) -> Tokenizer | None:
+    """Train a tokenizer of our own on the first records; None where none of them can be used."""
 
     def said() -> Iterator[str]:
+        """Yield the texts of the first records."""
         for number, (_, found) in enumerate(each_record(path, formed, Tally())):
             if number >= SAMPLE:
                 return
@@ -272,15 +279,15 @@ def _trained_on_first(path: Path, formed: Forms[Any]) -> Tokenizer | None:
 
 
 def _sides(record: Conversation | Preference, tokenizer: Tokenizer) -> list[Rendered]:
-    """A chat, or both conversations of a preference."""
+    """Render a chat, or both conversations of a preference."""
     if isinstance(record, Preference):
         pair = render_preference(record, tokenizer)
         return [pair.chosen, pair.rejected]
-    return [rendered(record, tokenizer)]
+    return [render_conversation(record, tokenizer)]
 
 
 def _pieces(rendered: Rendered, tokenizer: Tokenizer) -> list[tuple[str, bool]]:
-    """The exact text in stretches that are trained or are not."""
+    """Split the exact text into trained and untrained pieces."""
     pieces: list[tuple[list[int], bool]] = []
     for token, is_trained in zip(rendered.ids, rendered.trained, strict=True):
         if not pieces or pieces[-1][1] != is_trained:

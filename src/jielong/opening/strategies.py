@@ -1,4 +1,4 @@
-"""The strategy that somebody names, and what a command line cannot write for it: other models, a judge, tools."""
+"""Opening a strategy by name, with the resources that a command line cannot write: other models, a judge, tools."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jielong.errors import ConfigError
 from jielong.opening.ports import is_address, open_port, open_reward
-from jielong.opening.tools import Means, Person, open_means
+from jielong.opening.tools import Equipment, Person, open_equipment
 
 if TYPE_CHECKING:
     from jielong.use.port import Ask
@@ -17,31 +17,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Partners:
-    """Other models that take part, by name: one that is asked where the first is unsure, debaters, a reward model."""
+    """Other models that take part, by name: a larger one to ask where the first is unsure, debaters, a reward model."""
 
     large: str | None = None
     others: tuple[str, ...] = ()
     reward: str | None = None
 
 
-def strategy_of(spec: str, means: Means) -> str:
-    """The strategy `spec` with what a model is handed, or what that calls for where the spec is "".
+def strategy_of(spec: str, equipment: Equipment) -> str:
+    """Return the strategy `spec`, or where that is "" the strategy that the equipment calls for.
 
     ConfigError where there are tools and no strategy that calls them.
     """
     if not spec:
-        return "tools" if means.has_tools else "library" if means.library else "direct"
+        return "tools" if equipment.has_tools else "library" if equipment.library else "direct"
     names = {part.strip().partition(":")[0] for part in spec.split("+")}
-    if means.has_tools and "tools" not in names:
+    if equipment.has_tools and "tools" not in names:
         raise ConfigError(f"no strategy of {spec!r} calls the tools; write --strategy {spec}+tools")
-    if means.library and not names & {"library", "tools"}:
+    if equipment.library and not names & {"library", "tools"}:
         return f"library+{spec}" if names != {"direct"} else "library"
     return spec
 
 
 @asynccontextmanager
-async def open_given(model: str, means: Means, partners: Partners, person: Person) -> AsyncIterator[dict[str, Any]]:
-    """What strategies for `model` are handed that a command line cannot write: library, tools, and other models."""
+async def open_resources(
+    model: str, equipment: Equipment, partners: Partners, person: Person
+) -> AsyncIterator[dict[str, Any]]:
+    """Open everything that strategies for `model` need beside it: library, tools, and other models."""
     given: dict[str, Any] = {}
     if partners.reward:
         if is_address(model):
@@ -60,4 +62,4 @@ async def open_given(model: str, means: Means, partners: Partners, person: Perso
             given["large"] = ask_of(partners.large)
         if partners.others:
             given["others"] = tuple(map(ask_of, partners.others))
-        yield given | await stack.enter_async_context(open_means(means, person))
+        yield given | await stack.enter_async_context(open_equipment(equipment, person))

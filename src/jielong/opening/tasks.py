@@ -23,7 +23,9 @@ TASK_HELP = (
 
 
 def find_task(name: str, *, limit: int = 0, scorer: str = "", seed: int = 0) -> Task:
-    """At most `limit` items (0: all; 100 puzzles) of the task, drawn by the seed; ConfigError for an unknown name."""
+    """Find a task by name and draw at most `limit` items (0: all; 100 puzzles) by the seed; ConfigError for an unknown
+    name.
+    """
     from jielong.evaluate.built_in import BUILT_IN, built_in
     from jielong.evaluate.puzzles import puzzles
     from jielong.evaluate.tasks import read_task
@@ -31,7 +33,7 @@ def find_task(name: str, *, limit: int = 0, scorer: str = "", seed: int = 0) -> 
     if name.startswith(PUZZLES):
         return puzzles(name.removeprefix(PUZZLES), limit or 100, seed)
     if name in MADE:
-        return _made(name).drawn(limit, seed)
+        return _generate_task(name).drawn(limit, seed)
     if name in BUILT_IN:
         return built_in(name).drawn(limit, seed)
     if not name.endswith(".jsonl"):
@@ -39,13 +41,14 @@ def find_task(name: str, *, limit: int = 0, scorer: str = "", seed: int = 0) -> 
     return read_task(Path(name), scorer).drawn(limit, seed)
 
 
-def _made(name: str) -> Task:
+def _generate_task(name: str) -> Task:
     from jielong.evaluate.tasks import Task
 
     return Task(name, tuple(_sums() if name == "sums" else _capitals("zh" if name.endswith("-zh") else "en")))
 
 
 def _item(id: str, question: str, answers: Sequence[str], group: str) -> Item:
+    """Make an item that is scored by `match`."""
     from jielong.evaluate.tasks import Item
     from jielong.records import Message
 
@@ -53,7 +56,7 @@ def _item(id: str, question: str, answers: Sequence[str], group: str) -> Item:
 
 
 def _sums() -> Iterator[Item]:
-    """a + b up to 29 in both languages, small enough for a small model to get some right."""
+    """Make sums a + b up to 29 in both languages, small enough for a small model to get some right."""
     forms = {"en": "What is {} + {}?", "zh": "{} 加 {} 等于多少？"}
     pairs = [(a, b) for a in range(30) for b in range(30 - a)]
     for a, b in pairs:
@@ -61,6 +64,7 @@ def _sums() -> Iterator[Item]:
 
 
 def _capitals(lang: str) -> Iterator[Item]:
+    """Ask for the capital of every country of the atlas."""
     from jielong.worlds.atlas.facts import load_countries
 
     form = "{}的首都是哪里？" if lang == "zh" else "What is the capital of {}?"

@@ -1,4 +1,4 @@
-"""The library and the tools that somebody names for a model: opened as long as they are needed."""
+"""Opening the library and the tools that are named for a model, as long as they are needed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ NAMES = ("calculator", "python", "cpython")
 
 
 @dataclass(frozen=True)
-class Means:
-    """What a model is handed, by name: tools joined by commas, pages and a library to search, servers of tools."""
+class Equipment:
+    """The tools and sources for a model, by name: tools joined by commas, pages and a library to search, servers of
+    tools.
+    """
 
     tools: str = ""
     pages: Path | None = None
@@ -40,59 +42,60 @@ class Means:
 
 @dataclass(frozen=True)
 class Person:
-    """Who is asked before a tool changes something, and told what is worth knowing."""
+    """The person at the terminal: `approve` asks before a tool changes something, `tell` shows notes."""
 
     approve: Callable[[Tool, Arguments], Awaitable[bool]]
     tell: Callable[[str], None]
 
 
 @asynccontextmanager
-async def open_means(means: Means, person: Person) -> AsyncIterator[dict[str, Any]]:
-    """What strategies are handed, while it is needed: the library, the tools, and who approves of changes.
+async def open_equipment(equipment: Equipment, person: Person) -> AsyncIterator[dict[str, Any]]:
+    """Open the resources of a strategy while the context lives: the library, the tools, and who approves of changes.
 
     ConfigError for a tool that does not exist, ResourceError for one that this machine cannot run.
     """
     found: dict[str, Any] = {}
-    tools = [await _named(name.strip()) for name in means.tools.split(",") if name.strip()]
+    tools = [await _open_tool(name.strip()) for name in equipment.tools.split(",") if name.strip()]
     async with AsyncExitStack() as stack:
-        if means.library:
+        if equipment.library:
             from jielong.opening.libraries import open_library
 
-            found["library"] = stack.enter_context(closing(open_library(means.library, tell=person.tell)))
-            if means.has_tools:
+            found["library"] = stack.enter_context(closing(open_library(equipment.library, tell=person.tell)))
+            if equipment.has_tools:
                 from jielong.use.tools.search import search_tool
 
                 tools.append(search_tool(found["library"], "search_library", "the user's own documents"))
-        if means.pages:
+        if equipment.pages:
             from jielong.use.tools.search import Pages, search_tool
 
-            pages = stack.enter_context(closing(Pages.read(means.pages)))
+            pages = stack.enter_context(closing(Pages.read(equipment.pages)))
             tools.append(search_tool(pages, "search_pages", "web pages that were collected"))
-        if means.searxng:
+        if equipment.searxng:
             from jielong.use.tools.search import SearXNG, search_tool
 
-            tools.append(search_tool(SearXNG(means.searxng), "search_web", "the web"))
-        if means.mcp:
-            from jielong.use.tools.mcp_servers import opened, read_servers
+            tools.append(search_tool(SearXNG(equipment.searxng), "search_web", "the web"))
+        if equipment.mcp:
+            from jielong.use.tools.mcp_servers import open_servers, read_servers
             from jielong.use.tools.tool import DEFAULT_LIMIT_S
 
             taken = [tool.name for tool in tools]
-            servers, limit_s = read_servers(means.mcp), means.limit_s or DEFAULT_LIMIT_S
-            opening = opened(servers, limit_s=limit_s, tell=person.tell, taken=taken)
-            tools = [*_limited(tools, means.limit_s), *await stack.enter_async_context(opening)]
+            servers, limit_s = read_servers(equipment.mcp), equipment.limit_s or DEFAULT_LIMIT_S
+            opening = open_servers(servers, limit_s=limit_s, tell=person.tell, taken=taken)
+            tools = [*_with_limit(tools, equipment.limit_s), *await stack.enter_async_context(opening)]
         else:
-            tools = _limited(tools, means.limit_s)
+            tools = _with_limit(tools, equipment.limit_s)
         if tools:
             found |= {"tools": tuple(tools), "approve": person.approve}
         yield found
 
 
-def _limited(tools: list[Tool], limit_s: float) -> list[Tool]:
-    """The tools with this limit of a call, where one was given."""
+def _with_limit(tools: list[Tool], limit_s: float) -> list[Tool]:
+    """Give the tools this limit of seconds a call, where one is set."""
     return [replace(tool, limit_s=limit_s) for tool in tools] if limit_s else tools
 
 
-async def _named(name: str) -> Tool:
+async def _open_tool(name: str) -> Tool:
+    """Open a built-in tool by name; ConfigError for an unknown one."""
     if name == "calculator":
         from jielong.use.tools.calculator import CALCULATOR
 

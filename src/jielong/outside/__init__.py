@@ -1,9 +1,9 @@
-"""JSON and bytes that we did not write: read whole, or refused in one sentence that says where and what.
+"""JSON and bytes of others: read whole, or refused in one sentence that says where and what.
 
-Whatever comes from files, models, servers and people goes through here. JSON is held to limits that no honest file meets:
-nesting, digits of a number, NaN, a key given twice. Bytes become text in the encoding that they turn out to be in, and what
-fits none is refused: no replacement character enters a record. Fields of an object are taken one at a time, each of its
-kind and within bounds. Files that we wrote ourselves are read in `runs`, which holds them to the same limits.
+All input from files, models, servers and people goes through here. JSON is held to limits that no honest file meets:
+nesting, digits of a number, NaN, a key given twice. Bytes are decoded by an encoding that is detected, and refused
+where none fits: no replacement character enters a record. Fields of an object are taken one at a time, each of its kind
+and within bounds. Files that we wrote ourselves are read in `runs`, which holds them to the same limits.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from __future__ import annotations
 from jielong.outside.encodings import declared_encodings, decode
 from jielong.outside.files import (
     HEAD_BYTES,
-    Line,
+    FileRecord,
     check_file,
     decoded_lines,
-    gathered,
-    listed,
-    opened,
-    parsed,
+    list_problems,
+    open_unpacked,
+    parse_record,
+    parse_records,
     read_bytes,
     read_json_file,
+    read_lines,
     read_text,
-    records,
     refuse_pointer,
 )
 from jielong.outside.folders import own_file, own_object, own_text
-from jielong.outside.parsing import MAX_DEPTH, kind_of, parse_json, shown
+from jielong.outside.parsing import MAX_DEPTH, kind_of, parse_json, shorten_value
 from jielong.outside.shapes import MOST, Fields, is_name, is_number, is_whole
 
 __all__ = [
@@ -33,27 +33,27 @@ __all__ = [
     "MAX_DEPTH",
     "MOST",
     "Fields",
-    "Line",
+    "FileRecord",
     "check_file",
     "declared_encodings",
     "decode",
     "decoded_lines",
-    "gathered",
     "is_name",
     "is_number",
     "is_whole",
     "kind_of",
-    "listed",
-    "opened",
+    "list_problems",
+    "open_unpacked",
     "own_file",
     "own_object",
     "own_text",
     "parse_json",
-    "parsed",
+    "parse_record",
+    "parse_records",
     "read_bytes",
     "read_json_file",
+    "read_lines",
     "read_text",
-    "records",
     "refuse_pointer",
-    "shown",
+    "shorten_value",
 ]

@@ -1,4 +1,4 @@
-"""Bytes to text: the encoding that a text turns out to be in, whatever it says of itself."""
+"""Bytes to text: the encoding is detected from the bytes, whatever the text says of itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MIXED = re.compile(
 
 
 def _codec(name: str) -> str:
-    """Python's name of an encoding, widened to what browsers take it for; empty when there is none such."""
+    """Return Python's name of an encoding, widened as browsers widen it; empty when there is none such."""
     try:
         found = codecs.lookup(name).name
         "".encode(found)  # bytes-to-bytes codecs (hex, zip) have names too
@@ -38,7 +38,7 @@ def _codec(name: str) -> str:
 
 
 def declared_encodings(body: bytes, content_type: str) -> list[str]:
-    """Encodings that the header and the page itself claim, in that order."""
+    """Return the encodings that the header and the page itself claim, in that order."""
     names = _HEADER_CHARSET.findall(content_type)
     head = _META_CHARSET.search(body, 0, 4096)
     if head:
@@ -47,7 +47,7 @@ def declared_encodings(body: bytes, content_type: str) -> list[str]:
 
 
 def _plausibility(text: str) -> float:
-    """How much a decoding looks like writing: above 0 it does. Everyday Chinese and plain letters count for it."""
+    """Score how much a decoding looks like writing: above 0 it does. Everyday Chinese and plain letters raise it."""
     sample = text[:5_000]
     han = sum("\u4e00" <= c <= "\u9fff" for c in sample)
     everyday = sum(c in _EVERYDAY for c in sample)
@@ -62,12 +62,12 @@ def _plausibility(text: str) -> float:
 
 
 def decode(body: bytes, content_type: str = "") -> tuple[str, str]:
-    """The text of `body` and the encoding that it turned out to be in.
+    """Return the text of `body` and the encoding that was detected.
 
-    The bytes are believed before what they say of themselves: UTF-8 that is valid is UTF-8 whatever a header claims, and
-    among the encodings in which the rest is valid, the one whose Chinese characters are everyday ones wins.
+    The bytes are believed before any declaration: valid UTF-8 is UTF-8, whatever a header claims. Among other encodings
+    in which the bytes are valid, the best is that whose Chinese characters are everyday ones.
 
-    Never raises: where nothing fits, bytes that mean nothing become U+FFFD, which the filters see and judge.
+    Never raises: where nothing fits, invalid bytes become U+FFFD, which the filters see and judge.
     """
     for bom, encoding in _BOMS:
         if body.startswith(bom):

@@ -1,4 +1,4 @@
-"""Files of others: bytes, text, and records, one after the other; whatever cannot be read costs one sentence."""
+"""Files of others: bytes, text, and records, one after the other; a record that cannot be read costs one sentence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def check_file(path: Path) -> None:
-    """DataError unless there is a regular file; a pipe would be waited for without end."""
+    """Raise DataError unless there is a regular file; a pipe would be waited for without end."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -45,7 +45,7 @@ def check_file(path: Path) -> None:
 
 
 def refuse_pointer(path: Path) -> None:
-    """DataError where a file is but a pointer of Git LFS, or a web page, in place of what it is named for."""
+    """Raise DataError where the file is a pointer of Git LFS or a web page instead of the data that its name promises."""
     check_file(path)
     with path.open("rb") as file:
         head = file.read(200)
@@ -65,8 +65,10 @@ _PACKED: dict[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file's bytes, unpacked where it is gzip, bzip2 or xz; DataError for what cannot be opened or breaks off."""
+def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading, unpacked where it is gzip, bzip2 or xz; DataError where it cannot be opened or breaks
+    off.
+    """
     check_file(path)
     packing = "packed"
     try:
@@ -86,8 +88,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """All of a file, unpacked; DataError above `MAX_BYTES`."""
-    with opened(path) as file:
+    """Read all of a file, unpacked; DataError above `MAX_BYTES`."""
+    with open_unpacked(path) as file:
         body = file.read(MAX_BYTES + 1)
     if len(body) > MAX_BYTES:
         raise DataError(f"{path} holds more than {MAX_BYTES:,} bytes; cut it into several files")
@@ -95,7 +97,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """All of a file as text, whatever encoding it is in; DataError where it is in none."""
+    """Read all of a file as text in its detected encoding; DataError where none fits."""
     body = read_bytes(path)
     wide = _wide_encoding(body[:8])
     try:
@@ -109,7 +111,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json_file(path: Path) -> Any:
-    """What a JSON file holds; DataError names the file and what is wrong in it."""
+    """Parse a JSON file; DataError names the file and what is wrong in it."""
     text = read_text(path)
     try:
         return parse_json(text)
@@ -121,8 +123,8 @@ def read_json_file(path: Path) -> Any:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One record of a file: the line that it stands in (or its number in a list), its data, or what is wrong with it."""
+class FileRecord:
+    """One record of a file: its line (or number in a list), and its data or, where it cannot be read, the problem."""
 
     number: int
     data: Any = None
@@ -134,15 +136,15 @@ class Line:
         return f"{path}:{self.number}" if self.unit == "line" else f"{path}, {self.unit} {self.number}"
 
 
-def records(path: Path) -> Iterator[Line]:
-    """The records of a file, one after the other: JSON lines, a JSON list, or a single object; any of them in gzip.
+def read_lines(path: Path) -> Iterator[FileRecord]:
+    """Yield the records of a file: JSON lines, a JSON list, a single object or Parquet, packed or not.
 
-    A line that cannot be read is given with its problem. DataError for a file that can be read as none of these.
+    A line that cannot be read is yielded with its problem. DataError for a file that can be read as none of these.
     """
-    with opened(path) as file:
+    with open_unpacked(path) as file:
         head = file.read(HEAD_BYTES)
     if head.startswith(b"PAR1"):
-        yield from _parquet(path)
+        yield from _read_parquet(path)
         return
     if head.startswith((b"PK\x03\x04", b"%PDF", b"\x7fELF", b"GGUF", b"\x28\xb5\x2f\xfd")):
         raise DataError(f"{path} is no text; expected one JSON object a line, as it is or in gzip, bzip2 or xz")
@@ -152,16 +154,16 @@ def records(path: Path) -> Iterator[Line]:
     if first is None:
         return
     if _is_whole(first[1]):
-        yield from _whole(path)
+        yield from _read_single_value(path)
         return
-    yield _parsed(*first)
+    yield _parse_line(*first)
     for number, text, encoding in lines:
         if text.strip():
-            yield _parsed(number, text, encoding)
+            yield _parse_line(number, text, encoding)
 
 
 def _is_whole(first: str) -> bool:
-    """Whether the file is one piece of JSON over several lines, as its first line is none by itself."""
+    """Whether the file is one piece of JSON over several lines, because its first line alone does not parse."""
     if first.lstrip().startswith("["):
         return True
     try:
@@ -171,30 +173,32 @@ def _is_whole(first: str) -> bool:
     return False
 
 
-def _whole(path: Path) -> Iterator[Line]:
+def _read_single_value(path: Path) -> Iterator[FileRecord]:
     data = read_json_file(path)
     for number, record in enumerate(data if isinstance(data, list) else [data], start=1):
-        yield Line(number, record, unit="record")
+        yield FileRecord(number, record, unit="record")
 
 
-def _parsed(number: int, text: str, encoding: str) -> Line:
+def _parse_line(number: int, text: str, encoding: str) -> FileRecord:
+    """Parse one line of JSON; the Line holds the data or the problem."""
     try:
-        return Line(number, parse_json(text), encoding=encoding)
+        return FileRecord(number, parse_json(text), encoding=encoding)
     except DataError as error:
-        return Line(number, problem=str(error), encoding=encoding)
+        return FileRecord(number, problem=str(error), encoding=encoding)
 
 
 def decoded_lines(path: Path, head: bytes = b"") -> Iterator[tuple[int, str, str]]:
-    """Number, text and encoding of each line; DataError at a line that is in no encoding, or in another than those before.
+    """Yield number, text and encoding of each line; DataError at a line in no encoding, or in another than those
+    before.
 
-    UTF-8 is believed until a line is none: then the encoding is told from the beginning of the file, and the rest is read
-    in it. Marks of byte order are dropped wherever a line begins with one, as they stand inside files that were joined.
+    UTF-8 is assumed until a line is not valid: then the encoding is detected from the beginning of the file, and the
+    rest is read in it. Byte order marks are dropped at the beginning of any line, as joined files hold them inside.
     """
     if not head:
-        with opened(path) as file:
+        with open_unpacked(path) as file:
             head = file.read(HEAD_BYTES)
     wide = _wide_encoding(head)
-    with opened(path) as file:
+    with open_unpacked(path) as file:
         if wide:
             try:
                 with io.TextIOWrapper(file, wide, newline="\n") as texts:
@@ -221,7 +225,7 @@ def decoded_lines(path: Path, head: bytes = b"") -> Iterator[tuple[int, str, str
 
 
 def _wide_encoding(head: bytes) -> str:
-    """UTF-16 or UTF-32 where the first bytes are that, with or without a mark of byte order; else nothing."""
+    """Return "utf-16" or "utf-32" with its byte order where the first bytes show it, with or without a mark; else ""."""
     for mark, name in ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")):
         if head.startswith(mark):
             return name
@@ -234,7 +238,8 @@ def _wide_encoding(head: bytes) -> str:
     return ""
 
 
-def _parquet(path: Path) -> Iterator[Line]:
+def _read_parquet(path: Path) -> Iterator[FileRecord]:
+    """Yield the records of a Parquet file; DataError where pyarrow is missing or the file is damaged."""
     try:
         from pyarrow import ArrowException, parquet  # late: 40 MB, and few have such files
     except ImportError:
@@ -248,24 +253,24 @@ def _parquet(path: Path) -> Iterator[Line]:
                 for record in batch.to_pylist():
                     number += 1
                     try:
-                        plain = json.loads(json.dumps(_without_nulls(record), default=_in_json))
+                        plain = json.loads(json.dumps(_drop_nulls(record), default=_to_json_value))
                     except DataError as error:
-                        yield Line(number, problem=str(error), unit="record")
+                        yield FileRecord(number, problem=str(error), unit="record")
                     else:
-                        yield Line(number, plain, unit="record")
+                        yield FileRecord(number, plain, unit="record")
     except (ArrowException, OSError) as error:
         raise DataError(f"{path} is a damaged Parquet file ({str(error).splitlines()[0]})") from error
 
 
-def _without_nulls(value: Any) -> Any:
-    """What a table had to fill up, as each of its rows has all fields of any row."""
+def _drop_nulls(value: Any) -> Any:
+    """Remove the nulls that a table fills in, since each of its rows has all fields of any row."""
     if isinstance(value, dict):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _drop_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_drop_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _in_json(value: Any) -> Any:
-    """A value of a table's cell that JSON has no kind for."""
+def _to_json_value(value: Any) -> Any:
+    """Convert a table's value that JSON has no kind for (dates, bytes, decimals)."""
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
@@ -274,8 +279,8 @@ def _in_json(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else str(value)
 
 
-def parsed(line: Line, parse: Callable[[Mapping[str, Any]], T], path: Path) -> T:
-    """A record as `parse` gives it; DataError with its place where it is wrong, or no object."""
+def parse_record(line: FileRecord, parse: Callable[[Mapping[str, Any]], T], path: Path) -> T:
+    """Return `parse` of a line's object; DataError names the place where it is wrong, or no object."""
     try:
         if line.problem:
             raise DataError(line.problem)
@@ -286,23 +291,27 @@ def parsed(line: Line, parse: Callable[[Mapping[str, Any]], T], path: Path) -> T
         raise DataError(f"{line.where(path)}: {error}") from None
 
 
-def gathered(lines: Iterator[Line], parse: Callable[[Mapping[str, Any]], T], path: Path, what: str) -> list[T]:
-    """All records of a file as `parse` gives them; DataError lists the lines that hold none, or says that there are none."""
+def parse_records(
+    lines: Iterator[FileRecord], parse: Callable[[Mapping[str, Any]], T], path: Path, what: str
+) -> list[T]:
+    """Return `parse` of all records of a file; DataError lists the lines that are wrong, or says that there is no
+    `what`.
+    """
     found: list[T] = []
     wrong: list[str] = []
     for line in lines:
         try:
-            found.append(parsed(line, parse, path))
+            found.append(parse_record(line, parse, path))
         except DataError as error:
             wrong.append(str(error))
     if wrong:
-        raise DataError(listed(wrong))
+        raise DataError(list_problems(wrong))
     if not found:
         raise DataError(f"{path}: holds no {what}; expected one JSON object a line")
     return found
 
 
-def listed(problems: list[str], most: int = 5) -> str:
-    """The first few problems, a line each, and how many more there are."""
+def list_problems(problems: list[str], most: int = 5) -> str:
+    """Format the first few problems, a line each, and how many more there are."""
     more = f"\n... and {len(problems) - most:,} more lines" if len(problems) > most else ""
     return "\n".join(problems[:most]) + more

@@ -15,7 +15,9 @@ from jielong.outside.parsing import kind_of
 
 
 def own_file(path: Path) -> Path:
-    """`path` again; CheckpointError unless it is a regular file of its folder, or of the blobs of a hub's cache."""
+    """Return `path` itself; CheckpointError unless it is a regular file of its folder, or of the blobs of a hub's
+    cache.
+    """
     try:
         check_file(path)
         real, folder = path.resolve(), path.parent.resolve()
@@ -29,7 +31,7 @@ def own_file(path: Path) -> Path:
 
 
 def own_text(path: Path) -> str:
-    """All of a file of a model's folder as text."""
+    """Read all of a file of a model's folder as text."""
     try:
         return read_text(own_file(path))
     except DataError as error:
@@ -37,7 +39,7 @@ def own_text(path: Path) -> str:
 
 
 def own_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of a model's folder."""
+    """Parse the JSON object in a file of a model's folder."""
     try:
         found = read_json_file(own_file(path))
     except DataError as error:

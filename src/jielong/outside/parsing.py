@@ -19,26 +19,26 @@ MAX_DIGITS = 300
 
 
 def parse_json(text: str, *, nan: bool = False) -> Any:
-    """Parse JSON within limits; DataError says what is wrong in the text, without the place where it came from.
+    """Parse JSON within limits; DataError says what is wrong, without the place where the text came from.
 
-    With `nan` it may hold what is no number, or no finite one, as our own figures may.
+    With `nan` it may hold NaN and infinities, as our own figures may.
     """
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(text)
     try:
         found = json.loads(
             text,
-            object_pairs_hook=_object,
-            parse_constant=float if nan else _constant,
-            parse_int=_integer,
-            parse_float=_float,
+            object_pairs_hook=_refuse_repeated_keys,
+            parse_constant=float if nan else _refuse_constant,
+            parse_int=_parse_integer,
+            parse_float=_parse_float,
         )
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON ({error.msg} at line {error.lineno}, column {error.colno})") from None
     except RecursionError:
         raise DataError(f"nested deeper than {MAX_DEPTH} levels") from None
     if "\\u" in text and _HALVES.search(text):
-        _check_halves(found)
+        _check_surrogates(found)
     return found
 
 
@@ -57,7 +57,8 @@ def _check_depth(text: str) -> None:
         raise DataError(f"nested deeper than {MAX_DEPTH} levels")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict of an object's pairs; DataError where a key stands twice. The hook for `json.loads`."""
     made = dict(pairs)
     if len(made) < len(pairs):
         counts = Counter(key for key, _ in pairs)
@@ -66,45 +67,46 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _constant(name: str) -> float:
+def _refuse_constant(name: str) -> float:
     raise DataError(f"{name} is no number in JSON; expected a finite number or null")
 
 
-def _integer(digits: str) -> int:
+def _parse_integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise DataError(f"a number has {len(digits)} digits; at most {MAX_DIGITS} are read")
     return int(digits)
 
 
-def _float(digits: str) -> float:
+def _parse_float(digits: str) -> float:
+    """Parse a JSON number; DataError where it overflows to infinity."""
     number = float(digits)
     if math.isinf(number):
         raise DataError(f"{digits} is larger than any number that can be computed with")
     return number
 
 
-def _check_halves(value: Any) -> None:
-    """Escapes may name half of a character, which no encoding can write."""
+def _check_surrogates(value: Any) -> None:
+    """Raise DataError for half a surrogate pair, which JSON escapes can name and no encoding can write."""
     if isinstance(value, str):
         half = re.search("[\ud800-\udfff]", value)
         if half:
             raise DataError(f"\\u{ord(half[0]):04x} stands alone, which is half of a character")
     elif isinstance(value, dict):
         for key, inner in value.items():
-            _check_halves(key)
-            _check_halves(inner)
+            _check_surrogates(key)
+            _check_surrogates(inner)
     elif isinstance(value, list):
         for inner in value:
-            _check_halves(inner)
+            _check_surrogates(inner)
 
 
 def kind_of(value: Any) -> str:
-    """What a parsed value is, in JSON's words."""
+    """Name the kind of a parsed value in JSON's words."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
-def shown(value: Any, size: int = 60) -> str:
-    """A parsed value for an error sentence, cut where it is long."""
+def shorten_value(value: Any, size: int = 60) -> str:
+    """Format a parsed value for an error sentence, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= size else f"{text[: size - 3]}..."

@@ -1,8 +1,8 @@
-"""A process that can be ended, for work on what others wrote that nobody knows the end of.
+"""A process that can be killed, for work on input of others that may never end.
 
-Parsers in C are deaf to Ctrl-C and to threads, and some documents, templates and formulas take more time or memory than
-anybody has. So that work is done in a process of its own, which is kept for the next call, watched, and ended and made anew
-when it exceeds its limits. Whoever asks gets the result, or a LimitError that says which limit it was.
+Parsers in C ignore Ctrl-C and threads, and some documents, templates and formulas take more time or memory than anybody
+has. So that work is done in a process of its own, which is kept for the next call, watched, and killed and replaced
+when it exceeds its limits. The caller gets the result, or a LimitError that says which limit it was.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ _START = "import sys; sys.path[:] = sys.argv[3:]; from jielong.outside.working i
 
 
 class Worker:
-    """Calls the function at `path` ("package.module:name") elsewhere, each call within `limit_s` and `memory_bytes`.
+    """Calls the function at `path` ("package.module:name") in another process, each call within `limit_s` and
+    `memory_bytes`.
 
-    `limit_s` may be a function of the arguments. These are what can be pickled, and results what JSON can say (a tuple comes
-    back as a list). Threads may share a worker: it has as many processes as there are calls at once, started when they are
-    needed and kept. They end with this process: at once when idle, else at the end of their limit. After a fork the new
-    process has none of them.
+    `limit_s` may be a function of the arguments. Arguments are pickled; results are JSON (a tuple comes back as a
+    list). Threads may share a worker: it has as many processes as there are calls at once, started when needed and
+    kept. They end with this process: at once when idle, else at the end of their limit. After a fork the new process
+    has none of them.
     """
 
     def __init__(self, path: str, *, limit_s: float | Callable[..., float], memory_bytes: int) -> None:
@@ -51,22 +52,24 @@ class Worker:
         self._owner = os.getpid()
 
     def call(self, *arguments: Any) -> Any:
-        """The function's result. Raises what it raises of our own errors; LimitError where it had to be ended, or died."""
+        """Return the function's result. Raises the JielongErrors that it raises; LimitError where it was killed, or
+        died.
+        """
         (found,) = self.each([arguments])
         if isinstance(found, JielongError):
             raise found
         return found
 
     def each(self, calls: Iterable[Sequence[Any]]) -> Iterator[Any]:
-        """The results of many calls in order, a JielongError in place of one that failed.
+        """Yield the results of many calls in order, a JielongError in place of one that failed.
 
-        They are sent in lots; the next lot is worked on while whoever asks looks at the results of the last one.
+        Calls are sent in batches; the next batch is worked on while the caller looks at the results of the last.
         """
-        lots = _lots(calls)
+        lots = _batch_calls(calls)
         lot = next(lots, None)
         if lot is None:
             return
-        process = self._take()
+        process = self._idle_process()
         try:
             process.send(lot)
             while lot:
@@ -98,13 +101,15 @@ class Worker:
         return self.limit_s(*arguments) if callable(self.limit_s) else self.limit_s
 
     def _failure(self, reason: str, arguments: Sequence[Any]) -> LimitError:
+        """Build the LimitError that says which limit a call exceeded."""
         beyond = {
             TOO_LONG: f": more than {self.seconds(arguments):g} s",
             TOO_MUCH_MEMORY: f": more than {self.memory_bytes:,} bytes",
         }
         return LimitError(f"it {reason}{beyond.get(reason, '')}", reason)
 
-    def _take(self) -> _Process:
+    def _idle_process(self) -> _Process:
+        """Return an idle process, or start one."""
         if self._owner != os.getpid():  # after a fork: they belong to the parent
             self._idle, self._owner = [], os.getpid()
         with contextlib.suppress(IndexError):
@@ -113,7 +118,7 @@ class Worker:
 
 
 class _Ended(Exception):
-    """The process was beyond a limit, or is gone."""
+    """Raised when the process exceeded a limit or died."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -162,7 +167,7 @@ class _Process:
         self._begun_s, self._begun_cpu_s = time.monotonic(), -1.0
 
     def send(self, lot: Sequence[Sequence[Any]]) -> None:
-        """Give it calls to work on; it must be idle."""
+        """Send a batch of calls to the process, which must be idle."""
         self._limits_s = deque(map(self._worker.seconds, lot))
         calls = list(zip(self._limits_s, lot, strict=True))
         with contextlib.suppress(BrokenPipeError):  # it is gone, as `receive` will see
@@ -172,8 +177,10 @@ class _Process:
         self._begin()
 
     def receive(self) -> Any:
-        """The next result, or the error of ours that it was; _Ended where it is beyond a limit, or gone."""
-        answer = json.loads(self._line())
+        """Return the next result, or the JielongError that it was; raise _Ended where a limit is exceeded or the
+        process died.
+        """
+        answer = json.loads(self._read_line())
         self._limits_s.popleft()
         self._begin()
         if "memory" in answer:
@@ -186,7 +193,8 @@ class _Process:
         kind = getattr(jielong.errors, answer["error"], JielongError)
         return kind(answer["message"], answer["reason"]) if kind is LimitError else kind(answer["message"])
 
-    def _line(self) -> bytes:
+    def _read_line(self) -> bytes:
+        """Read one line of the process's output, and check its limits while waiting."""
         looked = 0
         while (end := self._heard.find(b"\n", looked)) < 0:
             looked = len(self._heard)
@@ -202,7 +210,7 @@ class _Process:
         return line
 
     def _check(self) -> None:
-        """_Ended where it has worked for too long, or holds too much."""
+        """Raise _Ended where the process has worked for too long or holds too much memory."""
         import psutil
 
         try:
@@ -220,7 +228,7 @@ class _Process:
             raise _Ended(TOO_LONG)
 
     def end(self) -> None:
-        """End it, whatever it does."""
+        """Kill the process, whatever it is doing."""
         with contextlib.suppress(OSError):
             self._process.kill()
         self._process.wait()
@@ -240,7 +248,8 @@ class _Process:
                 pipe.close()
 
 
-def _lots(calls: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
+def _batch_calls(calls: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
+    """Group calls into batches, bounded by their number and their size."""
     lot, size = list[Sequence[Any]](), 0
     for call in calls:
         lot.append(call)

@@ -1,7 +1,7 @@
-"""The other end of `worker`: a process that calls one function, again and again, until its input ends.
+"""The loop of a worker process: it calls one function, again and again, until its input ends.
 
-It imports nothing heavy by itself. Calls come in pickled, for they are our own; results go back as JSON, since they were made
-of what others wrote.
+It imports nothing heavy by itself. Calls come in pickled, for they are our own; results go back as JSON, since they
+were made from input of others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from jielong.errors import JielongError, LimitError
 
 
 def serve(path: str, memory_bytes: int) -> None:
-    """Answer calls of the function at `path` ("package.module:name"): lots of seconds and arguments in, a line of JSON for each out."""
+    """Answer calls of the function at `path` ("package.module:name"): batches of (seconds, arguments) in, a line of
+    JSON for each out.
+    """
     requests, replies = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1):  # what a library prints must not be taken for a result
@@ -37,17 +39,18 @@ def serve(path: str, memory_bytes: int) -> None:
         function = getattr(importlib.import_module(module), name)
         _bound_memory(memory_bytes)
     except Exception:  # whatever keeps it from starting is told
-        _reply(replies, {"bug": traceback.format_exc()})
+        _send_reply(replies, {"bug": traceback.format_exc()})
         return
-    _reply(replies, {"value": None})
+    _send_reply(replies, {"value": None})
     with suppress(EOFError):
         while True:
             for limit_s, arguments in pickle.load(requests):
                 _bound_time(limit_s)
-                _reply(replies, _called(function, arguments))
+                _send_reply(replies, _call(function, arguments))
 
 
-def _called(function: Callable[..., Any], arguments: Sequence[Any]) -> dict[str, Any]:
+def _call(function: Callable[..., Any], arguments: Sequence[Any]) -> dict[str, Any]:
+    """Call the function; return its value or its error as plain data."""
     try:
         return {"value": function(*arguments)}
     except LimitError as error:
@@ -60,7 +63,8 @@ def _called(function: Callable[..., Any], arguments: Sequence[Any]) -> dict[str,
         return {"bug": traceback.format_exc()}
 
 
-def _reply(replies: int, answer: dict[str, Any]) -> None:
+def _send_reply(replies: int, answer: dict[str, Any]) -> None:
+    """Write an answer as one line of JSON to the file descriptor `replies`."""
     try:
         line = json.dumps(answer).encode("ascii") + b"\n"
     except MemoryError:
@@ -71,7 +75,7 @@ def _reply(replies: int, answer: dict[str, Any]) -> None:
 
 
 def _bound_time(limit_s: float) -> None:
-    """Let the kernel end this process when it works far longer than the parent waits: the parent may be gone."""
+    """Let the kernel kill this process when it works far longer than the parent waits: the parent may be gone."""
     until_s = math.ceil(time.process_time() + limit_s) + 2
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     with suppress(ValueError):  # a lower limit than that was set around us
@@ -79,7 +83,7 @@ def _bound_time(limit_s: float) -> None:
 
 
 def _bound_memory(memory_bytes: int) -> None:
-    """Refuse what one single demand would take far beyond the limit; the parent watches what grows towards it."""
+    """Refuse a single allocation far beyond the limit; the parent watches growth towards it."""
     if sys.platform != "linux":  # elsewhere addresses are not counted
         return
     with open("/proc/self/statm") as file:

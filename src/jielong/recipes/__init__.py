@@ -1,7 +1,7 @@
 """Whole roads as compositions of stages, a file each.
 
 A recipe is a file with a function of the file's name, which takes `size` and `seed`, and what it is made of, and returns a
-`Recipe`. Whatever lies in this folder and has such a function is offered by `jielong run`; a file from elsewhere is run by
+`Recipe`. Every such file in this folder is offered by `jielong run`; a file from elsewhere is run by
 its path. Nothing is imported before a recipe is asked for: names and first sentences are read from the files' text.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def about_recipes() -> dict[str, str]:
-    """Recipe -> the first sentence about it, by name."""
+    """Return each recipe's first sentence, by name."""
     found = {}
     for folder in __path__:
         for file in sorted(Path(folder).glob("[!_]*.py")):
@@ -40,10 +40,11 @@ def about_recipes() -> dict[str, str]:
 def build_recipe(
     name: str, *, size: str = "default", seed: int = 0, method: str | None = None, **data: Path | None
 ) -> Recipe:
-    """The recipe called `name`, or the one in the file NAME.py; ConfigError for an unknown one, or data it does not take.
+    """Build the recipe called `name`, or the one in the file NAME.py; ConfigError for an unknown one, or data it does
+    not take.
 
-    `data` are the paths that a recipe may be made of: `source`, `chat`, `preferences`; `method` says how preferences are
-    learned, where it is no matter of the recipe.
+    `data` are the paths that a recipe may be made of: `source`, `chat`, `preferences`; `method` says how preferences
+    are learned, for recipes that leave it open.
     """
     if name.endswith(".py"):
         module, function = _load(Path(name)), Path(name).stem
@@ -67,7 +68,7 @@ def build_recipe(
 
 
 def _load(file: Path) -> ModuleType:
-    """The module in a file outside the package."""
+    """Import a module from a file outside the package."""
     spec = importlib.util.spec_from_file_location(f"recipe_{file.stem}", file)
     if spec is None or spec.loader is None or not file.exists():
         raise ConfigError(f"{file} does not exist; give a recipe's name, or a file with one")

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from jielong.data.chat_files import read_chats
 from jielong.data.sources import list_pages
-from jielong.data.talks import read_chats
 from jielong.errors import ConfigError
 from jielong.model import adapter_files, hf
 from jielong.model.adapters import AdapterConfig
@@ -110,7 +110,7 @@ def adapt(
 
 
 def _tuning(data: str, num_tokens: float, longest: int, adapter: AdapterConfig) -> TrainStage:
-    """Training of the adapter on so much text."""
+    """Make the stage that trains the adapter on so much text."""
     rows, steps = rows_and_steps(num_tokens, min(512, longest))
     return TrainStage(
         "adapt",
@@ -125,7 +125,7 @@ def _tuning(data: str, num_tokens: float, longest: int, adapter: AdapterConfig) 
 
 
 def rows_and_steps(num_tokens: float, length: int) -> tuple[RowsConfig, int]:
-    """Rows of a step, and steps, that suit so much data; measured in log 2026-11-30-first-hour-tuning.
+    """Choose rows a step and steps for so much data; measured in log 2026-11-30-first-hour-tuning.
 
     Little data is cut into smaller steps, as the number of updates counts there, and gone through more often.
     """

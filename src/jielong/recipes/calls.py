@@ -1,6 +1,6 @@
 """A small model that calls a calculator where a sum needs one.
 
-It begins with random weights and learns from conversations of the world of sums. What has to be learned is to see whether a
+It begins with random weights and learns from conversations of the world of sums. It has to learn to see whether a
 question needs the tool, and to copy its numbers into the call; the arithmetic is the tool's. Numbers are cut digit by
 digit, so that copying is one skill and not a table of numbers, and several questions share a conversation, so that many
 tokens of it are trained.

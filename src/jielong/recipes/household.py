@@ -2,7 +2,7 @@
 
 It learns to copy, to look up, and to act, one turn at a time. A thought before each action lists what is here, how far each
 part of what is wanted is, where something is still closed and which doors are new; so the last thought and what is seen
-now tell all that a decision rests on, and lessons are short rows without older turns. What goals mean is learned before
+now tell all that a decision rests on, and lessons are short rows without older turns. The meaning of goals is learned before
 that from goals alone, which are a quarter as long.
 """
 

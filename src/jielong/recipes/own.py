@@ -39,7 +39,7 @@ def own(
     seed: int = 0,
     method: str = "ppo",
 ) -> Recipe:
-    """As far as the data allows; `size` is default or smoke.
+    """Build the recipe for one's own data, as far as the data allows; `size` is default or smoke.
 
     `method` says how preferences are learned: ppo, by a reward model and reinforcement, or one that needs neither.
     """

@@ -46,6 +46,7 @@ def quickstart(size: str = "default", seed: int = 0) -> Recipe:
 
 
 def _default(seed: int) -> Recipe:
+    """Build the full recipe."""
     model, facts = ModelConfig(), facts_digest()
     sft = TrainStage(
         "sft",
@@ -130,7 +131,7 @@ def _default(seed: int) -> Recipe:
 
 
 def _smoke(seed: int) -> Recipe:
-    """The default road with a small world, a small model and few steps."""
+    """Build the default road with a small world, a small model and few steps."""
     default = _default(seed)
     model = ModelConfig(
         hidden_size=64,
@@ -143,6 +144,7 @@ def _smoke(seed: int) -> Recipe:
     steps = {"pretrain": 60, "sft": 30, "reward": 10, "rl": 8, "control": 30}
 
     def shrink(stage: Stage) -> Stage:
+        """Return a stage with less data, fewer steps or a smaller model."""
         match stage:
             case WebStage():
                 return replace(stage, articles=400)
@@ -173,6 +175,7 @@ def _smoke(seed: int) -> Recipe:
 
 
 def _fewer_rows(source: SourceConfig) -> SourceConfig:
+    """Return a source with fewer rows or prompts."""
     match source:
         case RolloutConfig():
             return replace(source, prompts=32)

@@ -1,6 +1,6 @@
 """A small model that answers from passages, or says they do not say.
 
-Everything it is told in training is invented, so nothing can be remembered and only reading helps. What makes it learnable
+Everything it is told in training is invented, so nothing can be remembered and only reading helps. Two things make it learnable
 (see the log): to copy words comes first, by itself, and to say whether a word is in a list; then short texts with several
 questions, some asked twice and some never, and most of those without an answer about what is said of something near; a
 statement in which the value follows what is asked for; and many wordings of a question, so that none is learned by its
@@ -85,6 +85,7 @@ def reader(size: str = "default", seed: int = 0) -> Recipe:
 
 
 def _smaller(stage: Stage) -> Stage:
+    """Return a stage with less data and few steps, for `smoke`."""
     match stage:
         case ReadingStage():
             return replace(stage, lessons=100)

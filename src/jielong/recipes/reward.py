@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from jielong.data.chat_files import read_ratings
 from jielong.data.judged import pairs_of_ratings
-from jielong.data.talks import read_ratings
 from jielong.errors import ConfigError
 from jielong.model import adapter_files, hf
 from jielong.recipes.shared.methods import FULL_RATE, ROWS, kind_for_reward, num_answers, steps_for

@@ -1,6 +1,6 @@
 """The nouns of the house: plain frozen data that every floor speaks in.
 
-A page becomes a `Document`; a talk is a `Conversation` of `Message`s. What people think of answers is a `Preference`, a
+A page becomes a `Document`; a talk is a `Conversation` of `Message`s. A judgement of answers is a `Preference`, a
 `Rating`, a `Ranking` or a `Demonstration`. A `Request` goes into the engine and a `Sample` comes back; whoever judges, a
 metric, a rule, a reward model or a person, is a `Scorer` and gives a `Score`. All of them go to and from plain dicts (and so
 to JSON) without loss.
@@ -8,6 +8,7 @@ to JSON) without loss.
 
 from __future__ import annotations
 
+from jielong.records.conversations import ROLES, Content, Conversation, Document, Message, to_dict
 from jielong.records.generation import (
     KEPT_CANDIDATES,
     Candidate,
@@ -33,7 +34,6 @@ from jielong.records.judgements import (
     kind_of,
 )
 from jielong.records.scores import Observation, Score, Scorer
-from jielong.records.talks import ROLES, Content, Conversation, Document, Message, to_dict
 
 __all__ = [
     "KEPT_CANDIDATES",

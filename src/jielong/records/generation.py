@@ -1,4 +1,4 @@
-"""What goes into an engine and what comes out: requests, samples, and how each token was drawn."""
+"""Requests to an engine, the samples that come back, and how each token was drawn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jielong.errors import ConfigError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn and when to stop.
+    """Settings for drawing the next token and for stopping.
 
     `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and `repetition_penalty` 1 are off. `stop_ids` end a
     sample and stay in it; `stop` are strings that the text layer watches for (the engine knows ids only).
@@ -47,7 +47,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request:
-    """Token ids to continue, how, and the seed of its dice."""
+    """Token ids to continue, how to sample, and the seed of the random numbers."""
 
     prompt_ids: tuple[int, ...]
     sampling: Sampling = Sampling()
@@ -56,12 +56,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Sample:
-    """What came back for one request.
+    """The result of one request.
 
     `logprobs` are natural logs at the sampling temperature, before truncation, one per id; `by_model` is False on
     tokens the model did not write (a tool's result). `stop` says why it ended: "stop", "length" or "cancelled".
-    `reused` counts the prompt's tokens that were not read for it, as an earlier or simultaneous request had read them;
-    it says what the sample cost and not what it is, so samples that differ in it alone are equal.
+    `reused` counts the prompt's tokens that were not prefilled, because another request had read them; it says what the
+    sample cost and not what it is, so samples that differ in it alone are equal.
     """
 
     prompt_ids: tuple[int, ...]
@@ -88,7 +88,9 @@ class Candidate(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A filter ("mask", "top-k", "top-p" or "min-p", in this order), and how much it cut of what those before it left."""
+    """A filter ("mask", "top-k", "top-p" or "min-p", in this order), and how much it cut of what earlier filters had
+    left.
+    """
 
     filter: str
     num_ids: int
@@ -102,12 +104,12 @@ KEPT_CANDIDATES = 20
 
 @dataclass(frozen=True)
 class Draw:
-    """How one token was chosen: from what, what was cut away, by which number, and where that fell.
+    """The draw of one token: the likeliest candidates, the filters' cuts, the random number and its interval.
 
-    `likeliest` are best first, by their probability before the cuts; `rank` is the place of the `taken` id among all, 1 for the
-    likeliest. `uniform` is the number in [0, 1) that chose it, None at temperature 0, where the likeliest is taken. With the
-    ids that are left laid end to end in the order of their numbers, each as wide as its probability, it fell between `low`
-    and `high`.
+    `likeliest` are best first, by their probability before the cuts; `rank` is the place of the `taken` id among all, 1
+    for the likeliest. `uniform` is the number in [0, 1) that chose it, None at temperature 0, where the likeliest is
+    taken. With the remaining ids laid end to end in the order of their numbers, each as wide as its probability, it
+    fell between `low` and `high`.
     """
 
     taken: Candidate
@@ -143,7 +145,7 @@ class Event(NamedTuple):
 
 
 class Generator(Protocol):
-    """Whoever writes tokens: an engine in this process, or anyone who offers the same."""
+    """The protocol of anything that writes tokens: an engine in this process, or a stand-in for one elsewhere."""
 
     @property
     def length(self) -> int:

@@ -1,8 +1,8 @@
-"""What people think of answers, in one form from the page to the loss.
+"""People's judgements of answers, in one form from the page to the loss.
 
-A comparison of two answers is a `Preference`, a mark for one a `Rating`, several in order a `Ranking`, and an answer that a
-person wrote a `Demonstration`. `by` says who judged, and `vote` when, and which answers exactly. All go to and from plain
-dicts without loss: `to_dict`, and `judgement_from` for whichever kind it is.
+A comparison of two answers is a `Preference`, a mark for one a `Rating`, several in order a `Ranking`, and an answer
+that a person wrote a `Demonstration`. `by` says who judged, and `vote` when, and which answers exactly. All go to and
+from plain dicts without loss: `to_dict`, and `judgement_from` for whichever kind it is.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 from jielong.errors import DataError
 from jielong.outside import Fields
-from jielong.records.talks import Message, known_fields, messages_of, to_dict
+from jielong.records.conversations import Message, known_fields, messages_of, to_dict
 
 
 @dataclass(frozen=True)
 class AnswerSource:
-    """Where an answer came from: the turn that holds it, the model that wrote it and the tokens as they were drawn."""
+    """The source of an answer: the turn that holds it, the model that wrote it and the tokens as they were drawn."""
 
     turn: str = ""
     model: str = ""
@@ -45,6 +45,7 @@ class Vote:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Vote:
+        """Read a vote from plain data; DataError for a field that is unknown or of another kind."""
         known = known_fields(cls, data)
         return cls(
             known.text("id", ""),
@@ -63,7 +64,7 @@ def _source(fields: Fields) -> AnswerSource:
 
 @dataclass(frozen=True)
 class Preference:
-    """Of two continuations of `prompt`, how likely `chosen` is the better one: `label` in [0, 1], a tie is 0.5."""
+    """Two continuations of `prompt`: `label` in [0, 1] says how likely `chosen` is the better one, a tie is 0.5."""
 
     prompt: tuple[Message, ...]
     chosen: tuple[Message, ...]
@@ -82,6 +83,7 @@ class Preference:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Preference:
+        """Read a preference from plain data; DataError says what is missing or wrong."""
         known = known_fields(cls, data)
         for key in ("prompt", "chosen", "rejected"):
             if key not in known.data:
@@ -110,6 +112,7 @@ class Rating:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Rating:
+        """Read a rating from plain data; DataError says what is missing or wrong."""
         known = known_fields(cls, data)
         return cls(
             messages_of(known, "prompt"),
@@ -139,6 +142,7 @@ class Ranking:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Ranking:
+        """Read a ranking from plain data; DataError says what is missing or wrong."""
         known = known_fields(cls, data)
         answers = known.take("answers")
         if not isinstance(answers, list):
@@ -164,6 +168,7 @@ class Demonstration:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Demonstration:
+        """Read a demonstration from plain data; DataError says what is missing or wrong."""
         known = known_fields(cls, data)
         return cls(
             messages_of(known, "prompt"),
@@ -185,17 +190,17 @@ KINDS: Mapping[str, type[Preference] | type[Rating] | type[Ranking] | type[Demon
 
 
 def kind_of(judgement: Judgement) -> str:
-    """The kind of a judgement, by its name in `KINDS`."""
+    """Return the kind of a judgement, by its name in `KINDS`."""
     return type(judgement).__name__.lower()
 
 
 def judgement_to(judgement: Judgement) -> dict[str, Any]:
-    """A judgement as plain JSON, with its kind."""
+    """Convert a judgement to plain JSON, with its kind."""
     return {"kind": kind_of(judgement), **to_dict(judgement)}
 
 
 def judgement_from(data: Mapping[str, Any]) -> Judgement:
-    """The judgement that `judgement_to` told of; DataError says what is wrong."""
+    """Read a judgement of any kind from `judgement_to`'s plain JSON; DataError says what is wrong."""
     kind = data.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise DataError(f"'kind' is {kind!r:.80}; expected one of {', '.join(KINDS)}")

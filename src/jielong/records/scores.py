@@ -1,4 +1,4 @@
-"""What a text world shows, and how whatever was written is scored."""
+"""Observations of text worlds, and scores of answers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from jielong.records.conversations import Conversation
 from jielong.records.generation import Sample
-from jielong.records.talks import Conversation
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What a text world shows: what is seen, the actions that can be done now, what is wanted.
+    """One view of a text world: a description, the admissible actions, and the goal.
 
     `finish` is the action that says that the goal is reached; "" where the world ends by itself.
     """

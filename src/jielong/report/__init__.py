@@ -1,1 +1,1 @@
-"""What a run came to, for people: tables in the terminal, and a page with curves; made of records alone."""
+"""Reports of a run for people: tables in the terminal, and a page with curves; made of records alone."""

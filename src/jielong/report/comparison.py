@@ -16,7 +16,7 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class StageFigures:
-    """What training a stage came to; None for a figure that was not taken. Seconds are of the whole stage."""
+    """The figures of a training stage; None for a missing one. Seconds are of the whole stage."""
 
     seconds: float
     loss: float | None = None
@@ -39,7 +39,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two runs have in common and where they differ; "a" and "b" are the runs in the order they were given."""
+    """The comparison of two runs, with common parts and differences; "a" and "b" are the runs in the order they were given."""
 
     names: tuple[str, str]
     settings: Sequence[tuple[str, str, str]]
@@ -56,7 +56,7 @@ class Comparison:
 
 
 def print_comparison(found: Comparison, console: Console) -> None:
-    """All of it, table after table."""
+    """Print all tables of a comparison."""
     for letter, name in zip("AB", found.names, strict=True):
         _say(console, f"{letter}  {name}")
     _say(console, f"\n{len(found.settings):,} of {found.num_settings:,} settings differ")
@@ -74,7 +74,7 @@ def _say(console: Console, text: str) -> None:
 
 
 def _table(*columns: str, left: int = 1) -> Table:
-    """A table with these columns, the first `left` of them to the left."""
+    """Make a table with these columns, the first `left` of them to the left."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number < left else "right", overflow="fold")
@@ -82,6 +82,7 @@ def _table(*columns: str, left: int = 1) -> Table:
 
 
 def _print_settings(found: Comparison, console: Console) -> None:
+    """Print the settings that differ."""
     table = _table("setting", "A", "B", left=3)
     for row in found.settings:
         table.add_row(*(cell or MISSING for cell in row))
@@ -89,7 +90,7 @@ def _print_settings(found: Comparison, console: Console) -> None:
 
 
 def _print_stages(found: Comparison, console: Console) -> None:
-    """Losses, time and speed of every stage that both or either have."""
+    """Print losses, time and speed of every stage that both or either have."""
     _say(console, "\nLoss at the end of training, in nats a token (of the reward model, a pair of answers)")
     table = _table("stage", "training A", "B", "held out A", "B")
     for name, a, b in found.stages:
@@ -119,7 +120,7 @@ def _number(value: float | None) -> str:
 
 
 def _print_measures(found: Comparison, console: Console) -> None:
-    """A table for each part of the results; figures with their units, and how sure the difference is."""
+    """Print a table for each part of the results: figures with their units, and the interval of the difference."""
     for group in dict.fromkeys(one.group for one in found.measures):
         table = _table(ENGLISH.stage(group), "A", "B", "B - A", "95% interval")
         for one in (one for one in found.measures if one.group == group):

@@ -1,4 +1,4 @@
-"""Consoles for tables, colours and panels, which clean the text of all that they print."""
+"""Consoles for tables, colours and panels, which clean all text that they print."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jielong.report.terminal import beneath, plain
 
 
 class _PlainText(RenderHook):
-    """Of all that a console prints the text is cleaned; the colours and movements are rich's own."""
+    """A render hook that cleans all text that a console prints; colours and movements are rich's own."""
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        return [Plain(renderable) for renderable in renderables]
+        return [CleanRenderable(renderable) for renderable in renderables]
 
 
-class Plain:
-    """Something that rich shows, its text cleaned."""
+class CleanRenderable:
+    """A renderable of rich with its text cleaned."""
 
     def __init__(self, renderable: ConsoleRenderable) -> None:
         self.renderable = renderable
@@ -29,7 +29,7 @@ class Plain:
 
 
 def console(*, is_quiet: bool = False, highlight: bool = True) -> Console:
-    """A console on standard output, for tables, colours and panels."""
+    """Make a console on standard output, for tables, colours and panels."""
     made = Console(file=beneath(sys.stdout), quiet=is_quiet, highlight=highlight)
     made.push_render_hook(_PlainText())
     return made

@@ -1,4 +1,4 @@
-"""How tokens were drawn, as text for a terminal: one block a token, 80 columns wide."""
+"""Token draws as text for a terminal: one block a token, 80 columns wide."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LABEL, _CELL = 17, 11
 
 
 def legend(*, is_greedy: bool, has_cuts: bool) -> str:
-    """What the lines of a block say, to be read once."""
+    """Explain the lines of a block, to be read once."""
     lines = [
         "A block is a token: its place, the token, its probability, how it was chosen.",
         "  ␣ is a space, ↵ a line break, \\xe4 a byte of a character that tokens share.",
@@ -41,10 +41,10 @@ def legend(*, is_greedy: bool, has_cuts: bool) -> str:
 
 
 def draw_block(number: int, draw: Draw, name: Name) -> str:
-    """How the token with this number in the answer was drawn."""
+    """Format how the token with this number in the answer was drawn."""
     taken = _Column(draw.taken, name)
     chance = percent(draw.taken.left if draw.uniform is not None else draw.taken.model)
-    lines = [f"{number:>4}  {taken.name}  {chance}  {_chosen(draw)}"]
+    lines = [f"{number:>4}  {taken.name}  {chance}  {_choice_line(draw)}"]
     columns = [_Column(one, name) for one in draw.likeliest]
     lines.append(_line("likeliest", [one.name for one in columns]))
     lines.append(_line("at temperature 1", [percent(one.candidate.model) for one in columns]))
@@ -53,7 +53,7 @@ def draw_block(number: int, draw: Draw, name: Name) -> str:
         lines.append(_line(changed, [percent(one.candidate.tempered) for one in columns]))
     if draw.cuts:
         lines.append(_line("left", [percent(c.left) if c.left else "cut" for c in draw.likeliest]))
-        lines += _wrapped("cut", [_cut(cut) for cut in draw.cuts] + [f"left {draw.num_left:,}"])
+        lines += _wrap_parts("cut", [_cut(cut) for cut in draw.cuts] + [f"left {draw.num_left:,}"])
     return "\n".join(lines)
 
 
@@ -67,8 +67,8 @@ class _Column:
         self.name = shown if fits else set_cell_size(shown, _CELL - 2).rstrip() + "…"
 
 
-def _chosen(draw: Draw) -> str:
-    """By what number it was chosen, or that none was needed."""
+def _choice_line(draw: Draw) -> str:
+    """Format the random number that chose the token, or that none was needed."""
     if draw.uniform is None:
         return "likeliest taken, no dice" if draw.rank == 1 else "likeliest that was left taken, no dice"
     return f"number {draw.uniform:.4f} fell in {draw.low:.4f} to {draw.high:.4f}, {_rank(draw.rank)}"
@@ -86,8 +86,8 @@ def _line(label: str, cells: Sequence[str]) -> str:
     return ("      " + f"{label:<{_LABEL}}" + "".join(set_cell_size(cell, _CELL) for cell in cells)).rstrip()
 
 
-def _wrapped(label: str, parts: Sequence[str], width: int = 80) -> list[str]:
-    """The parts after a label, with a comma between them, over as many lines as it takes."""
+def _wrap_parts(label: str, parts: Sequence[str], width: int = 80) -> list[str]:
+    """Join parts after a label with commas, over as many lines as needed."""
     lines: list[str] = []
     margin = 6 + _LABEL
     for number, part in enumerate(parts):
@@ -100,7 +100,7 @@ def _wrapped(label: str, parts: Sequence[str], width: int = 80) -> list[str]:
 
 
 def percent(probability: float) -> str:
-    """A probability in percent, as long as it takes to tell it from 0 and from 1."""
+    """Format a probability in percent, with enough digits to tell it from 0 and from 1."""
     share = 100 * probability
     if 0 < share < 0.01:
         return "<0.01%"

@@ -1,4 +1,4 @@
-"""The page report.html: one file that needs no network and no script, in light or dark as the reader's screen is."""
+"""The page report.html: one file that needs no network and no script, light or dark as the reader's screen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_report(path: Path, data: ReportData, words: Words = ENGLISH) -> None:
 
 
 def report_html(data: ReportData, words: Words = ENGLISH) -> str:
-    """The report as one page of HTML that fetches nothing."""
+    """Render the report as one page of HTML that fetches nothing."""
     sections = [
         _header(data, words),
         _section(words("results"), _table(data, words) + _gains(data, words) + _legend(data, words)),
@@ -44,6 +44,7 @@ def _section(title: str, body: str) -> str:
 
 
 def _header(data: ReportData, words: Words) -> str:
+    """Render the title, the main figures and the warnings."""
     last = list(data.stages)[-1] if data.stages else ""
     values = data.stages.get(last, {})
     tiles = []
@@ -69,6 +70,7 @@ def _header(data: ReportData, words: Words) -> str:
 
 
 def _table(data: ReportData, words: Words) -> str:
+    """Render the table of measures by stage."""
     head = "".join(f'<th scope="col">{escape(words.stage(s))}</th>' for s in data.stages)
     head += "".join(f'<th scope="col" class="control">{escape(words.stage(c))}</th>' for c in data.controls)
     lines = []
@@ -90,6 +92,7 @@ def _table(data: ReportData, words: Words) -> str:
 
 
 def _legend(data: ReportData, words: Words) -> str:
+    """Render the explanations of the measures."""
     terms = [(m.name(words), m.meaning(words)) for m in rows(data)]
     terms += [(words("control", name=words.stage(c)), words.known(f"meaning.{c}", "")) for c in data.controls]
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in terms if text)
@@ -97,7 +100,7 @@ def _legend(data: ReportData, words: Words) -> str:
 
 
 def _gains(data: ReportData, words: Words) -> str:
-    """One line for each stage that was compared with the one before."""
+    """Render one line for each stage that was compared with the one before."""
     lines = []
     for pair, gain in data.facts.get("gains", {}).items():
         new, _, old = pair.partition(" over ")
@@ -120,6 +123,7 @@ def _gains(data: ReportData, words: Words) -> str:
 
 
 def _samples(data: ReportData, words: Words) -> str:
+    """Render the cards: a question and every stage's answer."""
     blocks = []
     for sample in data.samples:
         cells = []
@@ -139,7 +143,7 @@ def _samples(data: ReportData, words: Words) -> str:
 
 
 def _how_chosen(data: ReportData, words: Words) -> str:
-    """How the cards were chosen, so that nobody takes them for a sample of the whole exam."""
+    """Render how the cards were chosen, so that nobody takes them for a sample of the whole exam."""
     if not data.chosen:
         return ""
     lines = []
@@ -154,7 +158,7 @@ def _how_chosen(data: ReportData, words: Words) -> str:
 
 
 def _label(sample: Mapping[str, Any], words: Words) -> str:
-    """The kind of question, and which change the card was chosen for."""
+    """Render the kind of question, and which change the card was chosen for."""
     if "kind" not in sample:
         return ""
     change = sample["change"]
@@ -166,7 +170,7 @@ def _label(sample: Mapping[str, Any], words: Words) -> str:
 
 
 def _verdict(score: float | None) -> tuple[str, str, str]:
-    """Class, sign and word of a score."""
+    """Return class, sign and word of a score."""
     if score is None:
         return "", "", ""
     if score > 0:
@@ -178,6 +182,7 @@ def _verdict(score: float | None) -> tuple[str, str, str]:
 
 
 def _plots(data: ReportData, words: Words) -> str:
+    """Render the curves of each training stage."""
     figures = []
     for stage, lines in data.curves.items():
         name, x = words.stage(stage), words("step")
@@ -186,17 +191,17 @@ def _plots(data: ReportData, words: Words) -> str:
             *_curve(words("train"), _points(lines, "step", "loss"), 1),
             Series(words("held-out"), held_out, colour=2),
         ]
-        drawn = _drawn(loss, x, words(_loss_of(lines)), words)
+        drawn = _draw_plot(loss, x, words(_loss_of(lines)), words)
         figures.append(_figure(words("loss of", stage=name), drawn, loss, words))
         rewards = _points(lines, "step", "score")
         if rewards:
             reward = _curve(words("reward line"), rewards, 3)
             figures.append(
-                _figure(words("reward of", stage=name), _drawn(reward, x, words("reward"), words), reward, words)
+                _figure(words("reward of", stage=name), _draw_plot(reward, x, words("reward"), words), reward, words)
             )
         path = [Series(words("KL, reward"), _points(lines, "kl", "score"), "path", 3)]
         if path[0].points:
-            drawn = _drawn(path, words("KL"), words("reward"), words)
+            drawn = _draw_plot(path, words("KL"), words("reward"), words)
             figures.append(_figure(words("reward and KL of", stage=name), drawn, path, words))
     return f'<div class="plots">{"".join(figures)}</div>' if figures else ""
 
@@ -207,13 +212,13 @@ def _loss_of(lines: Sequence[Mapping[str, Any]]) -> str:
     return "loss" if "kl" in keys else "loss a pair" if "gap" in keys else "loss a token"
 
 
-def _drawn(series: Sequence[Series], x: str, y: str, words: Words) -> str:
+def _draw_plot(series: Sequence[Series], x: str, y: str, words: Words) -> str:
     drawn = plot(series, x_label=x, y_label=y, label=words("over", y=y, x=x))
     return drawn or f'<p class="muted">{words("nothing logged")}</p>'
 
 
 def _curve(name: str, points: Sequence[tuple[float, float]], colour: int) -> list[Series]:
-    """The points as a line; many of them as a faint line with a running mean before it."""
+    """Return the points as a line; many of them as a faint line with a running mean before it."""
     if len(points) <= 40:
         return [Series(name, points, colour=colour)]
     mean = running_mean(points, max(2, len(points) // 50))
@@ -234,6 +239,7 @@ def _figure(title: str, drawn: str, series: Sequence[Series], words: Words) -> s
 
 
 def _refine(data: ReportData, words: Words) -> str:
+    """Render the counts of refining as bars."""
     if not data.refine:
         return ""
     texts = data.refine["num_texts"]
@@ -254,6 +260,7 @@ def _texts(count: int, words: Words) -> str:
 
 
 def _bar(name: str, share: float, text: str, kind: str = "") -> str:
+    """Render one bar with its name, share and count."""
     return (
         f'<span class="name">{escape(name)}</span><span class="rail">'
         f'<i class="{kind}" style="width:{100 * min(1.0, share):.2f}%"></i></span>'
@@ -262,17 +269,18 @@ def _bar(name: str, share: float, text: str, kind: str = "") -> str:
 
 
 def _facts(data: ReportData, words: Words) -> str:
+    """Render times and facts of the run."""
     seconds = data.facts.get("seconds_by_stage", {})
     total = max(sum(seconds.values()), 1e-9)
     bars = "".join(_bar(words.stage(stage), s / total, words.duration(s)) for stage, s in seconds.items())
-    lines = [*_flat(data.facts, words), *_picked(data.facts.get("picked", {}), words)]
+    lines = [*_flatten_facts(data.facts, words), *_picked(data.facts.get("picked", {}), words)]
     table = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in lines)
     times = f'<p class="muted">{words("time by stage")}</p><div class="bars">{bars}</div>' if bars else ""
     return times + (f'<table class="facts">{table}</table>' if table else "")
 
 
 def _picked(picked: Mapping[str, Any], words: Words) -> list[tuple[str, str]]:
-    """How each stage was trained on this machine."""
+    """Return how each stage was trained on this machine, as labels and values."""
     lines = []
     for stage, found in picked.items():
         if isinstance(found, Mapping):
@@ -287,23 +295,23 @@ def _picked(picked: Mapping[str, Any], words: Words) -> list[tuple[str, str]]:
 _ELSEWHERE = ("recipe", "seconds_by_stage", "gains", "picked")
 
 
-def _flat(facts: Mapping[str, Any], words: Words, above: str = "") -> list[tuple[str, str]]:
-    """Label and value of every fact that stands nowhere else on the page."""
+def _flatten_facts(facts: Mapping[str, Any], words: Words, above: str = "") -> list[tuple[str, str]]:
+    """Return label and value of every fact that stands nowhere else on the page."""
     lines = []
     for key, value in facts.items():
         path = f"{above}{key}"
         if key in _ELSEWHERE:
             continue
         if isinstance(value, Mapping):
-            lines += _flat(value, words, f"{path}.")
+            lines += _flatten_facts(value, words, f"{path}.")
         else:
             name = words.known(f"fact.{path}", path.replace("_", " ").replace(".", words("colon")))
-            lines.append((name, _shown(key, value, words)))
+            lines.append((name, _format_fact(key, value, words)))
     return lines
 
 
-def _shown(key: str, value: Any, words: Words) -> str:
-    """A fact with its unit, which its name tells."""
+def _format_fact(key: str, value: Any, words: Words) -> str:
+    """Format a fact with the unit that its name implies."""
     if value is None or isinstance(value, bool):
         return words({None: "none", True: "yes", False: "no"}[value])
     if isinstance(value, (int, float)):

@@ -1,4 +1,4 @@
-"""The rows of the report's table: which are known, in what unit, and which way is better."""
+"""The rows of the report's table: known measures, their units, and which direction is better."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Measure:
         return words.known(f"measure.{self.key}", self.key.replace("_", " "))
 
     def meaning(self, words: Words = ENGLISH) -> str:
-        """What it says, in a sentence or two; "" of a measure that only the data know."""
+        """Return its explanation in a sentence or two; "" for a measure that only the data know."""
         return words.known(f"meaning.{self.key}", "")
 
     def show(self, value: float | None) -> str:
-        """The value with its unit; a dash where there is none."""
+        """Format a value with its unit; a dash where there is none."""
         if value is None or not math.isfinite(value):
             return "–"
         return f"{100 * value:.1f}%" if self.unit == "share" else f"{value:.3f}"
 
     def change(self, difference: float) -> str:
-        """A difference of two values: of shares in percentage points."""
+        """Format a difference of two values: of shares in percentage points."""
         return f"{100 * difference:+.1f}" if self.unit == "share" else f"{difference:+.3f}"
 
 
@@ -61,5 +61,5 @@ _KNOWN = {measure.key: measure for measure in MEASURES}
 
 
 def measure_of(key: str) -> Measure:
-    """The known measure of this key, or one without unit that only the data know."""
+    """Return the known measure of this key, or one without unit that only the data know."""
     return _KNOWN.get(key) or Measure(key, 0, "number")

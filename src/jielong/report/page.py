@@ -1,4 +1,4 @@
-"""How the report looks: its style sheet, with one set of colours for light screens and one for dark.
+"""The style sheet of the report, with one set of colours for light screens and one for dark.
 
 No font, image or script is fetched: the fonts are those of the reader's system, Chinese ones included.
 """

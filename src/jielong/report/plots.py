@@ -29,7 +29,7 @@ class Series:
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) from `low` to `high`, about `count` of them."""
+    """Return round numbers (1, 2 or 5 times a power of ten apart) from `low` to `high`, about `count` of them."""
     if not high > low:
         return [low]
     rough = (high - low) / count
@@ -41,7 +41,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def number(value: float) -> str:
-    """A number as short as it can be read: 1200 -> 1,200, 0.0312 -> 0.031, 2.0 -> 2."""
+    """Format a number as short as it can be read: 1200 -> 1,200, 0.0312 -> 0.031, 2.0 -> 2."""
     if value == 0:
         return "0"
     if abs(value) >= 100:
@@ -52,7 +52,9 @@ def number(value: float) -> str:
 
 
 def running_mean(points: Sequence[Point], reach: int) -> list[Point]:
-    """Each point's mean over itself and up to `reach` neighbours on each side, fewer (but as many on each) at the ends."""
+    """Return each point's mean over itself and up to `reach` neighbours on each side, fewer (but as many on each) at
+    the ends.
+    """
     means = []
     for i, (x, _) in enumerate(points):
         n = min(reach, i, len(points) - 1 - i)
@@ -62,9 +64,10 @@ def running_mean(points: Sequence[Point], reach: int) -> list[Point]:
 
 
 def plot(series: Sequence[Series], *, x_label: str, y_label: str, label: str = "") -> str:
-    """One SVG element with axes, a legend and all series; points that are not finite are left out, and "" where none is left.
+    """Draw one SVG element with axes, a legend and all series; points that are not finite are left out, and "" where
+    none is left.
 
-    `label` is told instead of shown, to whoever has the page read aloud.
+    `label` is for screen readers.
     """
     finite = [
         Series(s.name, [(x, y) for x, y in s.points if math.isfinite(x) and math.isfinite(y)], s.mark, s.colour)
@@ -106,6 +109,7 @@ def plot(series: Sequence[Series], *, x_label: str, y_label: str, label: str = "
 
 
 def _span(values: Sequence[float], margin: float = 0.0) -> tuple[float, float]:
+    """Return the range of an axis, with a margin."""
     low, high = min(values), max(values)
     if high - low < 1e-9 * max(1.0, abs(high)):
         pad = abs(low) * 0.05 or 1.0
@@ -115,6 +119,7 @@ def _span(values: Sequence[float], margin: float = 0.0) -> tuple[float, float]:
 
 
 def _draw(series: Series, places: Sequence[tuple[str, str]]) -> str:
+    """Draw one series at its positions in the box."""
     thread = " ".join(f"{x},{y}" for x, y in places)
     line = f'<polyline class="{series.mark} c{series.colour}" points="{thread}"/>'
     if series.mark == "faint" or (series.mark == "line" and len(places) > 40):
@@ -129,7 +134,7 @@ def _draw(series: Series, places: Sequence[tuple[str, str]]) -> str:
 
 
 def _legend(series: Sequence[Series], y_label: str) -> str:
-    """What is measured at the left; what the colours mean at the right, where there is more than one."""
+    """Render the y label at the left, and the colours' names at the right where there is more than one."""
     parts = [f'<text class="label" x="4" y="16">{escape(y_label)}</text>']
     x = float(WIDTH - RIGHT)
     named = [s for s in series if s.mark != "faint"]

@@ -1,8 +1,8 @@
-"""What a run came to: one table, the same questions put to every stage, and the curves.
+"""The data of a report, and its table on the terminal: measures by stage, sample answers, curves.
 
-`ReportData` holds plain numbers and texts, gathered by the recipe. From it come report.json (`report_json`), a table for
-the terminal (`print_table`) and report.html (`html.write_report`). Nothing is computed here that is not in the data: a missing
-figure is a dash.
+`ReportData` holds plain numbers and texts, gathered by the recipe. From it come report.json (`report_json`), a table
+for the terminal (`print_table`) and report.html (`html.write_report`). Nothing is computed here that is not in the
+data: a missing figure is a dash.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jielong.errors import CheckpointError, DataError
-from jielong.outside import Fields, is_number, shown
+from jielong.outside import Fields, is_number, shorten_value
 from jielong.report.measures import MEASURES, Measure, measure_of
 from jielong.report.words import ENGLISH, Words
 from jielong.runs import read_json
@@ -54,7 +54,7 @@ class ReportData:
 
 
 def report_json(data: ReportData) -> dict[str, Any]:
-    """The figures of the report as plain JSON data; numbers that are not finite become null."""
+    """Return the report's figures as plain JSON data; numbers that are not finite become null."""
     facts = {k: v for k, v in data.facts.items() if k not in ("seconds", "peak_memory_bytes")}
     return _finite(
         {
@@ -72,7 +72,7 @@ def report_json(data: ReportData) -> dict[str, Any]:
 
 
 def read_report(path: Path) -> ReportData:
-    """The data of a report.json (the curves are not in it); CheckpointError when it is missing or damaged."""
+    """Read the data of a report.json (the curves are not in it); CheckpointError when it is missing or damaged."""
     try:
         found = Fields(read_json(path), "it")
         totals = {
@@ -100,18 +100,18 @@ def read_report(path: Path) -> ReportData:
 
 
 def _figures(measures: Fields) -> dict[str, float]:
-    """The measures that have a value."""
+    """Return the measures that have a value."""
     return {name: value for name in measures.data if (value := measures.number(name, None)) is not None}
 
 
 def _is_control(value: Any) -> bool:
     if not isinstance(value, dict) and not is_number(value):
-        raise DataError(f"a control is {shown(value)}; expected a number, or measures")
+        raise DataError(f"a control is {shorten_value(value)}; expected a number, or measures")
     return True
 
 
 def print_table(data: ReportData, console: Console, words: Words = ENGLISH) -> None:
-    """The table of stages and measures, then the warnings, on the terminal."""
+    """Print the table of stages and measures, then the warnings, on the terminal."""
     table = Table(
         title=f"Jielong · {data.title(words)}", title_justify="left", box=None, pad_edge=False, header_style="bold"
     )
@@ -136,7 +136,7 @@ def print_table(data: ReportData, console: Console, words: Words = ENGLISH) -> N
 
 
 def rows(data: ReportData) -> list[Measure]:
-    """The known measures that anyone has a figure for, then those that only the data know."""
+    """Return the known measures that anyone has a figure for, then those that only the data know."""
     columns = [*data.stages.values(), *(c for c in data.controls.values() if isinstance(c, Mapping))]
     present = {key for column in columns for key in column}
     known = [m.key for m in MEASURES if m.key in present]
@@ -144,7 +144,7 @@ def rows(data: ReportData) -> list[Measure]:
 
 
 def control(data: ReportData, name: str, key: str) -> float | None:
-    """The figure of a control for a measure; one number stands for the accuracy on unseen countries."""
+    """Return a control's figure for a measure; one number stands for the accuracy on unseen countries."""
     found = data.controls[name]
     if isinstance(found, Mapping):
         return found.get(key)
@@ -152,7 +152,7 @@ def control(data: ReportData, name: str, key: str) -> float | None:
 
 
 def best_stages(data: ReportData, measure: Measure) -> set[str]:
-    """The stages that share the best value; nobody where all have the same, or no way is better."""
+    """Return the stages that share the best value; none where all have the same, or no direction is better."""
     values = {s: v[measure.key] for s, v in data.stages.items() if math.isfinite(v.get(measure.key, math.nan))}
     if not measure.better or len(set(values.values())) < 2:
         return set()
@@ -161,6 +161,7 @@ def best_stages(data: ReportData, measure: Measure) -> set[str]:
 
 
 def _finite(value: Any) -> Any:
+    """Replace numbers that are not finite by None, at any depth."""
     if isinstance(value, Mapping):
         return {str(k): _finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,9 +1,10 @@
-"""The terminal: what others wrote reaches it as plain signs, and what we draw there is drawn here.
+"""Safe output to the terminal: control characters in others' text become visible, and ours alone are obeyed.
 
-Models, documents, servers, file names and templates may hold signs that a terminal obeys: escape sequences that write to the
-clipboard, change the title, move the cursor or hide text, marks that turn the direction of writing. `plain_streams` lets none
-of them through, whoever prints: control characters become visible ones, marks of direction are left out. Colours, tables and
-progress go beside it, by `report/consoles`, `faint` and `progress`, which clean what they are given.
+Models, documents, servers, file names and templates may hold signs that a terminal obeys: escape sequences that write
+to the clipboard, change the title, move the cursor or hide text, marks that turn the direction of writing.
+`plain_streams` lets none of them through, whoever prints: control characters become visible ones, marks of direction
+are left out. Colours, tables and progress go beside it, by `report/consoles`, `faint` and `progress`, which clean what
+they are given.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ _SEEN_AS = {
 
 
 def plain(text: str) -> str:
-    """The text with nothing in it that a terminal obeys but line breaks and tabs: what every command prints goes through here."""
+    """Make a text safe for the terminal, leaving only line breaks and tabs; every command's output goes through here."""
     return text.replace("\r\n", "\n").translate(_SEEN_AS)
 
 
 class PlainStream(io.TextIOBase):
-    """A stream that writes the `plain` text of what it is given to `beneath`."""
+    """A stream that cleans text with `plain` and writes it to `beneath`."""
 
     def __init__(self, beneath: TextIO) -> None:
         self.beneath = beneath
@@ -67,7 +68,7 @@ class PlainStream(io.TextIOBase):
 
 @contextmanager
 def plain_streams() -> Iterator[None]:
-    """Let standard output and standard error take plain text alone, as long as the context lives."""
+    """Clean all text on standard output and standard error as long as the context lives."""
     before = sys.stdout, sys.stderr
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):
@@ -91,7 +92,7 @@ def faint(text: str) -> None:
 
 
 def progress(text: str) -> None:
-    """Show a line in place of the one shown before, on standard error where that is a terminal; "" takes it away."""
+    """Replace the progress line on standard error, where that is a terminal; "" removes it."""
     stream = beneath(sys.stderr)
     if stream.isatty():
         stream.write(f"\r\033[K{plain(text)}")

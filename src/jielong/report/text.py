@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 
 
 def shares_table(columns: Mapping[str, Mapping[str, float]]) -> str:
-    """A column for each mapping, a line for each of their names, in percent; shares are in [0, 1]."""
+    """Format a table with a column for each mapping and a line for each of their names, in percent; shares are in [0,
+    1].
+    """
     names = list(next(iter(columns.values())))
     width = max(map(len, names))
     lines = ["".join([" " * width, *(f"  {column:>17}" for column in columns)])]
@@ -15,21 +17,21 @@ def shares_table(columns: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def apart(names: Sequence[str], most: int) -> list[str]:
-    """Short forms of different names: the parts with which all of them begin and end are left out.
+def shorten_names(names: Sequence[str], most: int) -> list[str]:
+    """Shorten different names by the parts with which all of them begin and end.
 
     Parts are those of paths and addresses, and only where one is still longer than `most`, the words within them.
     """
     short = list(names)
     for ends in ("/# ", "-_/# "):
         if max(map(len, short)) > most:
-            tried = _without_ends([re.findall(rf"[^{ends}]*[{ends}]+|[^{ends}]+", name) for name in names], ends)
+            tried = _strip_shared_parts([re.findall(rf"[^{ends}]*[{ends}]+|[^{ends}]+", name) for name in names], ends)
             short = tried if len(set(tried)) == len(set(names)) > 1 else short
     return short
 
 
-def _without_ends(names: Sequence[Sequence[str]], ends: str) -> list[str]:
-    """Names in parts without the first ones and the last ones that all have; of each at least a part stays."""
+def _strip_shared_parts(names: Sequence[Sequence[str]], ends: str) -> list[str]:
+    """Drop the first and last parts that all names share; at least a part of each stays."""
     most = min(map(len, names)) - 1
     first = _num_shared([parts[:most] for parts in names])
     last = _num_shared([[part.strip(ends) for part in reversed(parts[first:])] for parts in names])
@@ -38,7 +40,7 @@ def _without_ends(names: Sequence[Sequence[str]], ends: str) -> list[str]:
 
 
 def _num_shared(names: Sequence[Sequence[str]]) -> int:
-    """With how many equal parts all names begin."""
+    """Count the equal parts with which all names begin."""
     at = 0
     while at < min(map(len, names)) and len({parts[at] for parts in names}) == 1:
         at += 1

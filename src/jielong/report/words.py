@@ -1,6 +1,6 @@
 """Every word of the report, in English and Chinese side by side: labels, names, meanings, sentences and units.
 
-A row is a key and the two texts; a text may have places in braces that are filled in. What comes out of a run itself, such as
+A row is a key and the two texts; a text may have places in braces that are filled in. The output of a run itself, such as
 questions, answers and names of stages in brackets, is the same in both languages.
 """
 
@@ -267,7 +267,7 @@ _WARNINGS = (
 
 
 class Words:
-    """The words of one language: `words(key)` is a text, its places filled in."""
+    """The texts of one language: `words(key)` is a text, its places filled in."""
 
     def __init__(self, language: str) -> None:
         if language not in LANGUAGES:
@@ -280,19 +280,19 @@ class Words:
         return text.format(**values) if values else text
 
     def known(self, key: str, otherwise: str) -> str:
-        """The text of a key that the data bring, or `otherwise`."""
+        """Return the text of a key that the data bring, or `otherwise`."""
         return WORDS[key][self._at] if key in WORDS else otherwise
 
     def stage(self, name: str) -> str:
-        """A stage, a model of the exam or a control."""
+        """Return the name of a stage, a model of the exam or a control."""
         return self.known(f"stage.{name}", name.replace("_", " "))
 
     def column(self, name: str) -> str:
-        """A stage as the head of a narrow column, over several lines."""
+        """Return a stage's name as the head of a narrow column, over several lines."""
         return self.stage(name).replace(" ", "\n").replace("（", "\n（")
 
     def duration(self, seconds: float) -> str:
-        """75 -> "1 min 15 s"; below a minute with one decimal, from an hour on without the seconds."""
+        """Format seconds: 75 -> "1 min 15 s"; below a minute with one decimal, from an hour on without the seconds."""
         if seconds < 60:
             return self("seconds", seconds=seconds)
         minutes, rest = divmod(round(seconds), 60)
@@ -301,14 +301,14 @@ class Words:
         return self("hours", hours=minutes // 60, minutes=minutes % 60)
 
     def size(self, count: float) -> str:
-        """Bytes in the decimal unit that fits: 2.1 GB."""
+        """Format bytes in the decimal unit that fits: 2.1 GB."""
         for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
             if count >= scale:
                 return f"{count / scale:.1f} {unit}"
         return self("bytes", count=count)
 
     def warning(self, text: str) -> str:
-        """A warning "STAGE: ..." of training, in this language where it is a known one."""
+        """Translate a warning "STAGE: ..." of training where it is a known one."""
         stage, _, said = text.partition(": ")
         for pattern, *told in _WARNINGS:
             if match := re.fullmatch(pattern, said):

@@ -1,15 +1,24 @@
-"""Where results live on disk, and the promises about them.
+"""Results on disk, and the promises about them.
 
-A run is a directory that grows: runs/RECIPE-SIZE-SEED/{run.json, STAGE/...}. Whatever exists in it is complete, because
+A run is a directory that grows: runs/RECIPE-SIZE-SEED/{run.json, STAGE/...}. Everything in it is complete, because
 files and directories are written aside, synced and renamed; a kill at any moment leaves either the old thing or the new
-one. A stage is remembered by a fingerprint of everything that decides its result, so an unchanged one is not run again,
-and every stage names the fingerprints of its parents, which is the family tree that `lineage` prints. When a stage ends,
-the sums of its files are taken, so what a disk has changed is noticed before it is used.
+one. A stage is remembered by a fingerprint of everything that decides its result, so an unchanged one is not run again.
+Every stage names the fingerprints of its parents, which is the family tree that `lineage` prints. When a stage ends,
+checksums of its files are taken, so damage on disk is noticed before the files are used.
 """
 
 from __future__ import annotations
 
-from jielong.runs.finding import find_model, is_run, lineage, named_stage, open_run, run_around, runs_in, told
+from jielong.runs.finding import (
+    describe_damage,
+    find_model,
+    is_run,
+    lineage,
+    named_stage,
+    open_run,
+    run_around,
+    runs_in,
+)
 from jielong.runs.metrics import MetricsLog, read_metrics
 from jielong.runs.records import FORMAT_VERSION
 from jielong.runs.run import BEFORE, Run, model_of
@@ -28,6 +37,7 @@ __all__ = [
     "canonical_json",
     "damage",
     "derive_seed",
+    "describe_damage",
     "digest",
     "disk_errors",
     "find_model",
@@ -46,7 +56,6 @@ __all__ = [
     "sums_of",
     "take_sums",
     "tidy",
-    "told",
     "unsealed",
     "write_bytes",
     "write_directory",

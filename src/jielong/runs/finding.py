@@ -1,4 +1,4 @@
-"""Runs and models by their path, and the family tree of a run."""
+"""Runs and models found by their path, and the family tree of a run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NOT_TALKING = ("reward", "control", "base")
 
 
 def is_run(path: Path) -> bool:
-    """Whether a run lies there, be its run.json lost."""
+    """Whether the folder is a run, even if its run.json is lost."""
     return (path / "run.json").exists() or bool(own_records(path))
 
 
 def runs_in(root: Path) -> list[Path]:
-    """The runs in a folder, the one that changed last at the end."""
+    """Return the runs in a folder, the last changed at the end."""
 
     def changed(path: Path) -> float:
         return max(file.stat().st_mtime for file in (*path.glob("run.json"), *path.glob(f"*/{RECORD}")))
@@ -32,13 +32,13 @@ def runs_in(root: Path) -> list[Path]:
 
 
 def newest_checkpoint(run: Path) -> Path | None:
-    """The folder of the model that was saved last, of a stage that can talk."""
+    """Return the model folder that was saved last, of a stage whose model can talk."""
     found = [path.parent for path in run.glob("*/steps/*/model/config.json") if path.parents[3].name not in NOT_TALKING]
     return max(found, key=lambda path: (path / "config.json").stat().st_mtime, default=None)
 
 
 def run_around(path: Path) -> Run | None:
-    """The run that `path` is or lies in, if it is in one; looked for along the path alone."""
+    """Return the run that `path` is or lies in, None where it is in none; links are not followed."""
     path = path.absolute()
     for inside, above in itertools.pairwise([path, path, *path.parents]):
         is_stage = (inside / RECORD).exists() and inside != above and above.name != BEFORE
@@ -48,7 +48,7 @@ def run_around(path: Path) -> Run | None:
 
 
 def open_run(path: Path) -> Run:
-    """An existing run; ConfigError when there is none at `path`."""
+    """Open an existing run; ConfigError when there is none at `path`."""
     if not is_run(path):
         near = sorted(p.name for p in runs_in(path.parent))
         known = f"; runs there: {', '.join(near)}" if near else ""
@@ -61,12 +61,12 @@ def _on_stderr(note: str) -> None:
 
 
 def find_model(path: Path, stage: str | None = None, tell: Callable[[str], None] = _on_stderr) -> Path:
-    """The model folder that `path` means: itself, or what a stage of the run at `path` ended with; RUN:STAGE names one.
+    """Find the model folder for `path`: a model folder itself, or the model of a run's stage; RUN:STAGE names one.
 
-    Without a stage it is the one that the recipe names as the run's; before that one is done, and in runs made before
-    recipes named one, the last that can talk. A stage that is being made again has the model that it had before, which
-    `tell` is told. ConfigError when there is no such thing, CheckpointError where one of its files has changed since its
-    run made it.
+    Without a stage it is the stage that the recipe names as the run's; before that one is done, and in runs made before
+    recipes named one, the last that can talk. For a stage that is being made again, its previous model is taken, and
+    `tell` is called with a note. ConfigError when there is none, CheckpointError where a file has changed since its run
+    made it.
     """
     found = _find_model(*named_stage(path, stage), tell)
     _check(found)
@@ -74,7 +74,7 @@ def find_model(path: Path, stage: str | None = None, tell: Callable[[str], None]
 
 
 def named_stage(path: Path, stage: str | None = None) -> tuple[Path, str | None]:
-    """RUN:STAGE as a path and a stage; a folder that is really called so goes first."""
+    """Split RUN:STAGE into a path and a stage; a folder that really has such a name goes first."""
     name, _, named = path.name.rpartition(":")
     if not name or not named or path.exists() or not path.with_name(name).exists():
         return path, stage
@@ -84,6 +84,7 @@ def named_stage(path: Path, stage: str | None = None) -> tuple[Path, str | None]
 
 
 def _find_model(path: Path, stage: str | None, tell: Callable[[str], None]) -> Path:
+    """Find the model folder as `find_model` does, without checking its files."""
     if not is_run(path):
         for folder in (path, path / "model"):
             if (folder / "config.json").exists() or (folder / "adapter_config.json").exists():
@@ -114,7 +115,7 @@ def _find_model(path: Path, stage: str | None, tell: Callable[[str], None]) -> P
 
 
 def _check(model: Path) -> None:
-    """CheckpointError where files of a model are not what they were when a run made them; others are believed."""
+    """Raise CheckpointError where files of a run's model have changed since they were made; other models are believed."""
     run = run_around(model)
     if run is None:
         return
@@ -127,20 +128,22 @@ def _check(model: Path) -> None:
     for place, name, entry in [(place, *item) for place, entries in places for item in entries.items()]:
         wrong = place.damage(name, entry, below=model.absolute()) if "done" in entry else {}
         if wrong:
-            raise CheckpointError(f"{told(wrong)}; the command that made {run.path} makes it again and keeps the rest")
+            raise CheckpointError(
+                f"{describe_damage(wrong)}; the command that made {run.path} makes it again and keeps the rest"
+            )
 
 
-def told(wrong: dict[Path, str], most: int = 3) -> str:
-    """Damaged files in words, the first few by name."""
+def describe_damage(wrong: dict[Path, str], most: int = 3) -> str:
+    """Format damaged files as a phrase, the first few by name."""
     shown = [f"{path} {what}" for path, what in list(wrong.items())[:most]]
     more = [f"and {len(wrong) - most} more"] if len(wrong) > most else []
     return ", ".join([*shown, *more])
 
 
 def lineage(run: Run, settings: Callable[[Run, str, Mapping[str, Any]], str], width: int = 80) -> str:
-    """The family tree of a run in lines of `width`: of each stage its time, its `settings` in words, and its parents.
+    """Format the family tree of a run in lines of `width`: each stage's time, `settings` in words, and parents.
 
-    `settings` takes the run, a stage's name and its entry in the record.
+    `settings` is called with the run, a stage's name and its entry in the record.
     """
     record = run.record
     lines = [f"{run.path.name}   recipe {record.get('recipe', '?')}   seed {record.get('seed', '?')}"]

@@ -1,4 +1,4 @@
-"""metrics.jsonl, what training has measured step by step."""
+"""metrics.jsonl, the measurements of training step by step."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from jielong.runs.writing import disk_errors, write_text
 
 
 class MetricsLog:
-    """metrics.jsonl of one stage: one JSON object a line; on resume, lines after the step are cut away."""
+    """Writes the metrics.jsonl of one stage, one JSON object a line; on resume, lines after the step are cut away."""
 
     def __init__(self, path: Path, resume_step: int = 0) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            kept = [r for r in _readable(path) if r.get("step", 0) <= resume_step]
+            kept = [r for r in _readable_lines(path) if r.get("step", 0) <= resume_step]
             write_text(path, "".join(canonical_json(r) + "\n" for r in kept) if resume_step else "")
         self._file = path.open("a", encoding="utf-8")
 
@@ -35,24 +35,24 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a metrics.jsonl; the last one, if a kill cut it short, is passed over.
+    """Read all whole lines of a metrics.jsonl; a last one that a kill cut short is skipped.
 
-    CheckpointError for a line that is damaged: no object of numbers by their names, with a whole step.
+    CheckpointError for a damaged line: not an object of numbers by name, with an integer step.
     """
     records = []
     for number, line in enumerate(_whole_lines(path), start=1):
         try:
-            records.append(_parsed(line))
+            records.append(_parse_line(line))
         except (DataError, UnicodeDecodeError) as error:
             raise CheckpointError(f"{path}:{number} is damaged ({error}); delete the line") from error
     return records
 
 
-def _readable(path: Path) -> Iterator[dict[str, Any]]:
-    """Those lines of a log that goes on which can be read: it is for people, and training does not hang on it."""
+def _readable_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the readable lines of a log that is to be continued: it is for people, and training does not depend on it."""
     for line in _whole_lines(path):
         with suppress(DataError, UnicodeDecodeError):
-            yield _parsed(line)
+            yield _parse_line(line)
 
 
 def _whole_lines(path: Path) -> list[bytes]:
@@ -60,7 +60,7 @@ def _whole_lines(path: Path) -> list[bytes]:
     return whole.split(b"\n") if whole else []
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
+def _parse_line(line: bytes) -> dict[str, Any]:
     record = parse_json(line.decode(), nan=True)
     Fields(record, "the line").whole("step", 0)
     return dict(record)

@@ -20,7 +20,7 @@ _OF_THE_RUN = ("recipe", "size", "seed", "model", "order", "machine")
 
 
 def read_record(file: Path) -> dict[str, Any] | None:
-    """A record of ours; None where it is missing or damaged."""
+    """Read a sealed record; None where it is missing or damaged."""
     try:
         return unsealed(parse_json(file.read_text(encoding="utf-8"), nan=True))
     except (OSError, DataError, UnicodeDecodeError):
@@ -34,24 +34,24 @@ def write_record(folder: Path, run: Mapping[str, Any], entry: Mapping[str, Any])
 
 
 def own_records(path: Path) -> dict[str, dict[str, Any]]:
-    """Stage -> the record in its folder below a run's, where there is a whole one."""
+    """Return stage -> the record in its folder, of all stages below a run's folder that have a whole one."""
     found = {file.parent.name: read_record(file) for file in sorted(path.glob(f"*/{RECORD}"))}
     return {name: data for name, data in found.items() if data and "run" in data and is_entry(name, data)}
 
 
 def entry_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A stage's record without what it says of its run."""
+    """Return a stage's record without the fields about its run."""
     return {key: value for key, value in record.items() if key != "run"}
 
 
-def run_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A run.json without stages, from what the stages' records say of their run."""
+def run_from_stage_records(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Build a run.json without stages, from what the stages' records say of their run."""
     about: dict[str, Any] = next((record["run"] for record in records.values() if isinstance(record["run"], dict)), {})
     return {"version": FORMAT_VERSION, **about, "stages": {}, "seconds": 0.0}
 
 
 def is_entry(name: str, data: Any) -> bool:
-    """Whether this is a stage's name, and what may be known of it."""
+    """Whether this is a valid stage name with a valid record."""
     try:
         _check_stage(name, data)
     except CheckpointError:
@@ -60,6 +60,7 @@ def is_entry(name: str, data: Any) -> bool:
 
 
 def _check_stage(name: str, data: Any) -> None:
+    """Raise CheckpointError where a stage's name or the fields of its record are not of their kinds."""
     entry = Fields(data, name, CheckpointError)
     if not is_name(name):
         raise CheckpointError(f"a stage is called {name!r}")

@@ -1,4 +1,4 @@
-"""One run's directory: its stages, what is remembered of each, and how results change places without being lost."""
+"""One run's directory: its stages, their records, and how results change places without being lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jielong.runs.records import (
     is_entry,
     own_records,
     read_record,
-    run_of,
+    run_from_stage_records,
     write_record,
 )
 from jielong.runs.sums import damage, sealed, sums_of
@@ -31,8 +31,8 @@ BEFORE = "before"
 class Run:
     """One run's directory: stages, their fingerprints, and run.json.
 
-    What is known of a stage stands twice: in its own folder (record.json), which moves with it and is believed first, and in
-    run.json, which adds what is true of the whole run. Either is made anew from the other.
+    The record of a stage is kept twice: in its own folder (record.json), which moves with it and is believed first, and
+    in run.json, which adds what is true of the whole run. Either can be rebuilt from the other.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,13 +44,14 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """All that is known: recipe, size, seed, resolved config, machine, stages with fingerprint, parents and sums of files.
+        """Return the whole record: recipe, size, seed, resolved config, machine, and stages with fingerprint, parents
+        and checksums.
 
         CheckpointError where run.json is damaged and no stage has a record, or where it is of another version.
         """
         kept, own = self._kept(), own_records(self.path)
         if kept is None:
-            kept = run_of(own)
+            kept = run_from_stage_records(own)
             if self._file.exists() and not own:
                 raise CheckpointError(
                     f"{self._file} is damaged, and no stage beside it has a {RECORD} to make it anew from; restore a copy "
@@ -67,7 +68,7 @@ class Run:
         return {**kept, "stages": {name: known[name] for name in order if name in known}}
 
     def _kept(self) -> dict[str, Any] | None:
-        """The content of run.json; None where it is missing or damaged."""
+        """Return the content of run.json; None where it is missing or damaged."""
         record = read_record(self._file)
         if record is None or not isinstance(record.get("stages"), dict):
             return None
@@ -82,7 +83,7 @@ class Run:
         return any(path.is_dir() and path.name not in (BEFORE, "tune") for path in self.path.iterdir())
 
     def _write(self, record: Mapping[str, Any], *changed: str) -> None:
-        """run.json, and before it the records of the stages that have changed and are there."""
+        """Write run.json, and before it the records of the changed stages that exist."""
         places = [self.stage_path(stage) for stage in changed if stage in record["stages"]]
         for file in (self._file, *(place / RECORD for place in places)):
             if file.is_dir():
@@ -96,9 +97,9 @@ class Run:
         self._write({**self.record, **fields})
 
     def begin(self, about: Mapping[str, Any], stages: Sequence[str], machine: Mapping[str, Any]) -> list[str]:
-        """Clear up after a kill, and note what is about to run, of which stages, and on what machine.
+        """Clear up after a kill, and record what is about to run, of which stages, and on what machine.
 
-        Stages that the recipe no longer has are forgotten; their folders stay. Returns what a person should be told.
+        Stages that the recipe no longer has are forgotten; their folders stay. Returns notes for the user.
         """
         tidy(self.path)
         notes = []
@@ -121,7 +122,7 @@ class Run:
         return notes
 
     def rename_fingerprints(self, new: Mapping[str, str]) -> None:
-        """Give stages that are known under another fingerprint the new one: what an earlier version counted and this does not."""
+        """Replace the fingerprints of stages, where an earlier version counted something that this one does not."""
         record = self.record
         stages = record["stages"]
         names = {
@@ -138,7 +139,7 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep every other process out of this run; ConfigError when one is at it. A killed process lets go by itself."""
+        """Lock the run against other processes while inside; ConfigError when one is at it. A kill frees the lock."""
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.path / ".lock")
@@ -157,7 +158,7 @@ class Run:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether a process is at this run now."""
+        """Whether a process has locked this run now."""
         try:
             with self.alone():
                 return False
@@ -170,12 +171,12 @@ class Run:
         return self.path / stage
 
     def checkpoint(self, stage: str) -> Path:
-        """The model directory that a finished training stage ended with."""
+        """Return the model directory that a finished training stage ended with."""
         name = self.record["stages"][stage]["summary"]["checkpoint"]
         return self.stage_path(stage) / "steps" / name / "model"
 
     def models(self) -> dict[str, Path]:
-        """Stage -> the folder of the model that it ended with, in the recipe's order.
+        """Return stage -> the model folder that it ended with, in the recipe's order.
 
         A stage that is being made again has the model that was set aside last.
         """
@@ -190,7 +191,7 @@ class Run:
         return found
 
     def _set_aside_of(self, stage: str) -> list[tuple[Path, dict[str, Any]]]:
-        """Finished results of the stage in before/, the last one first, each with its record."""
+        """Return the finished results of the stage in before/, the last first, each with its record."""
         files = sorted(self.path.glob(f"{BEFORE}/*/{RECORD}"), key=lambda file: file.stat().st_mtime, reverse=True)
         entries = [(file.parent, read_record(file) or {}) for file in files]
         return [
@@ -217,10 +218,10 @@ class Run:
         only_small: bool = False,
         below: Path | None = None,
     ) -> dict[Path, str]:
-        """Files of a finished stage that are not what they were when it ended, each with what happened to it.
+        """Find files of a finished stage that have changed since it ended, each with a phrase for what happened.
 
-        `entry` is the stage's in `record`, for callers that have read it. `below` leaves out files that are not in this
-        folder; `only_small` the contents of large ones.
+        `entry` is the stage's in `record`, for callers that have read it. `below` restricts the search to a folder;
+        `only_small` skips the contents of large files.
         """
         entry = entry or self.record["stages"][stage]
         found: dict[Path, str] = {}
@@ -233,11 +234,11 @@ class Run:
         return found
 
     def _aside(self, stage: str, fingerprint: str) -> Path:
-        """Where a finished result lies while another one of the same stage is in its place."""
+        """Return the place for a finished result while another result of the same stage is in its place."""
         return self.path / BEFORE / f"{stage}-{fingerprint[:8]}"
 
     def _out_of_the_way(self, path: Path | None, name: str) -> Path:
-        """Move something that nobody knows, or that is damaged, to a free name in before/; without it, a new folder."""
+        """Move an unknown or damaged path to a free name in before/; without a path, return a new folder there."""
         places = (self.path / BEFORE / (name if n == 1 else f"{name}-{n}") for n in range(1, 10_000))
         place = next(place for place in places if not os.path.lexists(place))
         place.parent.mkdir(exist_ok=True)
@@ -248,9 +249,9 @@ class Run:
         return place
 
     def take_back(self, stage: str, fingerprint: str) -> None:
-        """Put a result that was set aside back into its place, unless it wrote into the run's folder too (a report).
+        """Put a result that was set aside back into its place, unless it also wrote into the run's folder (a report).
 
-        One that was damaged there stays where it is.
+        A result that was damaged there stays where it is.
         """
         aside = self._aside(stage, fingerprint)
         if self.is_done(stage, fingerprint):
@@ -268,7 +269,7 @@ class Run:
         self._write(record)
 
     def lay_aside(self, stage: str, entry: Mapping[str, Any], folder: Path) -> None:
-        """Put a copy of a stage that was finished elsewhere where `take_back` finds it; `entry` is its record there."""
+        """Put a copy of a stage finished elsewhere where `take_back` finds it; `entry` is its record there."""
         aside = self._aside(stage, entry["done"])
         if (aside / RECORD).exists():
             return
@@ -280,7 +281,7 @@ class Run:
         write_directory(aside, fill)
 
     def set_aside_damaged(self, stage: str) -> Path:
-        """Move a stage's damaged result, and what it wrote into the run's folder, into before/; where it lies now."""
+        """Move a stage's damaged result, and what it wrote into the run's folder, into before/; return the new place."""
         record, folder = self.record, self.stage_path(stage)
         entry = record["stages"].pop(stage)
         place = self._out_of_the_way(None, f"{stage}-{entry['done'][:8]}-damaged")
@@ -291,7 +292,7 @@ class Run:
         return place
 
     def reopen(self, stage: str, wrong: Iterable[Path]) -> Path:
-        """Move a finished stage's damaged files into before/ and count it as unfinished; where they lie now."""
+        """Move a finished stage's damaged files into before/ and count it as unfinished; return their new place."""
         record = self.record
         entry = record["stages"][stage]
         place = self._out_of_the_way(None, f"{stage}-{entry.pop('done')[:8]}-damaged")
@@ -306,9 +307,9 @@ class Run:
         return place
 
     def _set_aside(self, stage: str) -> None:
-        """Clear the stage's place: a finished result is kept under its fingerprint, half-done work is deleted.
+        """Clear the stage's place: keep a finished result under its fingerprint, delete half-done work.
 
-        A folder that nothing is known of may hold a result, and is kept too.
+        A folder without a record may hold a result, and is kept too.
         """
         record, folder = self.record, self.stage_path(stage)
         entry = record["stages"].pop(stage, {})
@@ -329,7 +330,7 @@ class Run:
     # A stage's life ------------------------------------------------------------------------------------------------
 
     def begin_stage(self, stage: str, fingerprint: str, config: Any, parents: Mapping[str, str]) -> None:
-        """Remember what is about to run; half-done work stays when it was begun under the same fingerprint.
+        """Record that a stage is about to run; half-done work stays when it was begun under the same fingerprint.
 
         A finished result of another fingerprint is set aside in `before/`, so that trying a setting costs no result.
         """
@@ -363,7 +364,7 @@ class Run:
         self._write(record, stage)
 
     def end_stage(self, stage: str, fingerprint: str, summary: Mapping[str, Any]) -> None:
-        """Remember that the stage has ended, and the sums of all that it made."""
+        """Record that the stage has ended, with the checksums of all files that it made."""
         record = self.record
         outputs = summary.get("outputs", [])
         record["stages"][stage] |= {
@@ -376,7 +377,7 @@ class Run:
 
 
 def model_of(folder: Path, entry: Mapping[str, Any]) -> Path | None:
-    """The model that the stage in a folder ended with; None where it has not ended, or with none."""
+    """Return the model of the finished stage in a folder; None where it is unfinished, or has none."""
     if "done" not in entry or "checkpoint" not in entry["summary"] or not folder.is_dir():
         return None
     return folder / "steps" / entry["summary"]["checkpoint"] / "model"

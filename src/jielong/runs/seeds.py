@@ -8,7 +8,7 @@ from typing import Any
 
 
 def derive_seed(seed: int, *names: object) -> int:
-    """A 63-bit seed for one purpose: blake2b over the run's seed and the names (stage, purpose, index ...)."""
+    """Return a 63-bit seed for one purpose: blake2b over the run's seed and the names (stage, purpose, index ...)."""
     text = "\x1f".join([str(seed), *map(str, names)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
@@ -19,5 +19,5 @@ def canonical_json(data: Any) -> str:
 
 
 def digest(data: Any) -> str:
-    """Hex blake2b-128 of canonical JSON."""
+    """Return the hex blake2b-128 of canonical JSON."""
     return hashlib.blake2b(canonical_json(data).encode(), digest_size=16).hexdigest()

@@ -1,7 +1,7 @@
-"""Sums of files and of records, so that what changed after it was made is noticed, and named.
+"""Checksums of files and of records, so that a change after they were made is noticed, and named.
 
-A file is remembered by its size and its SHA-256. A record (plain data that lies in a JSON file of ours) carries its own
-SHA-256 under "seal"; one without it was made before there were seals, or written by hand, and is believed.
+A file is remembered by its size and its SHA-256. A record (plain data in a JSON file of ours) carries its own SHA-256
+under "seal". A record without a seal was made before there were seals, or written by hand, and is believed.
 """
 
 from __future__ import annotations
@@ -27,16 +27,21 @@ Sums = dict[str, dict[str, Any]]
 
 
 def sums_of(root: Path, *names: str, leave_out: Collection[str] = ()) -> Sums:
-    """The sums of all regular files below `root`, or of `names` in it and what is below them; links are not followed.
+    """Take the checksums of all regular files below `root`, or of `names` in it and all below them; links are not
+    followed.
 
-    Files called as in `leave_out` are passed over.
+    Files named in `leave_out` are skipped.
     """
     found = [path for name in names or ("",) for path in _files(root / name) if path.name not in leave_out]
-    return dict(zip((path.relative_to(root).as_posix() for path in found), _many(found, _sum), strict=True))
+    return dict(
+        zip((path.relative_to(root).as_posix() for path in found), _map_in_threads(found, _checksum), strict=True)
+    )
 
 
 def take_sums(fields: Fields, name: str) -> Sums:
-    """The sums in a field of a record, empty where there is none; its error where they are no sums."""
+    """Take the checksums in a field of a record, empty where there is none; the record's error where they are
+    malformed.
+    """
     sums = fields.inner(name, None)
     for file in sums.data:
         known = sums.inner(file)
@@ -48,14 +53,16 @@ def take_sums(fields: Fields, name: str) -> Sums:
 def damage(folder: Path, sums: Mapping[str, Mapping[str, Any]], *, only_small: bool = False) -> dict[str, str]:
     """Find the files of `sums` that have changed since: name -> a phrase such as "is missing".
 
-    With `only_small` the contents of files above `SMALL_BYTES` are not read; their sizes are looked at all the same.
+    With `only_small` the contents of files above `SMALL_BYTES` are not read; their sizes are checked all the same.
     """
-    found = _many(sums.items(), lambda item: _fault(folder / item[0], item[1], only_small=only_small))
+    found = _map_in_threads(
+        sums.items(), lambda item: _describe_change(folder / item[0], item[1], only_small=only_small)
+    )
     return {name: fault for name, fault in zip(sums, found, strict=True) if fault}
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """The file itself, or those below a folder, sorted."""
+    """Yield the file itself, or all files below a folder, sorted."""
     if path.is_file() and not path.is_symlink():
         yield path
     for place, folders, names in os.walk(path):
@@ -63,19 +70,21 @@ def _files(path: Path) -> Iterator[Path]:
         yield from (file for name in sorted(names) if stat.S_ISREG((file := Path(place) / name).lstat().st_mode))
 
 
-def _many(items: Collection[Any], one: Any) -> list[Any]:
+def _map_in_threads(items: Collection[Any], one: Any) -> list[Any]:
+    """Return `one` of each item, computed in threads."""
     # digests are made without the interpreter's lock
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return list(pool.map(one, items))
 
 
-def _sum(path: Path) -> dict[str, Any]:
+def _checksum(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}
 
 
-def _fault(path: Path, known: Mapping[str, Any], *, only_small: bool) -> str:
+def _describe_change(path: Path, known: Mapping[str, Any], *, only_small: bool) -> str:
+    """Compare a file with its known size and checksum; return a phrase for the difference, "" for none."""
     try:
         seen = path.stat()
         if not stat.S_ISREG(seen.st_mode):
@@ -84,7 +93,7 @@ def _fault(path: Path, known: Mapping[str, Any], *, only_small: bool) -> str:
             return f"has {seen.st_size:,} bytes, and had {known['bytes']:,} when it was made"
         if only_small and seen.st_size > SMALL_BYTES:
             return ""
-        return "" if _sum(path)["sha256"] == known["sha256"] else "holds other bytes than when it was made"
+        return "" if _checksum(path)["sha256"] == known["sha256"] else "holds other bytes than when it was made"
     except FileNotFoundError:
         return "is missing"
     except OSError as error:  # a disk that cannot give back what it was given
@@ -92,13 +101,13 @@ def _fault(path: Path, known: Mapping[str, Any], *, only_small: bool) -> str:
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with its seal."""
+    """Return the record with its seal added."""
     # as it will be read: keys become strings, tuples lists
     return {**record, SEAL: _seal(json.loads(json.dumps(record)))}
 
 
 def unsealed(data: Any) -> dict[str, Any] | None:
-    """The record without its seal; None where it is no object, or has changed since it was sealed."""
+    """Return the record without its seal; None where it is no object, or has changed since it was sealed."""
     if not isinstance(data, dict):
         return None
     record = {key: value for key, value in data.items() if key != SEAL}

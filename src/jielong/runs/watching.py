@@ -24,6 +24,7 @@ class MemoryWatch:
         self._thread.join()
 
     def _watch(self) -> None:
+        """Sample memory twice a second until stopped; the body of the thread."""
         import psutil
 
         me = psutil.Process()
@@ -40,7 +41,7 @@ class MemoryWatch:
 
 
 def load_average() -> float | None:
-    """The machine's load over the last minute, where the system tells it."""
+    """Return the machine's load over the last minute, None where the system does not tell it."""
     try:
         return round(os.getloadavg()[0], 2)
     except OSError:

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, and the JSON in them."""
+"""Files and folders that exist whole or not at all, and the JSON in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FULL_BELOW_BYTES = 8_000_000
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden folder into one sentence."""
+    """Turn a full disk or a forbidden folder into a ResourceError."""
     try:
         yield
     except OSError as error:
@@ -35,6 +35,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _sync(path: Path) -> None:
+    """Flush a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -82,7 +83,7 @@ def read_json(path: Path) -> Any:
 def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write into a folder aside, sync its files, then rename it to `path`.
 
-    What was there is moved out of the way first; `tidy` brings it back if a kill falls into the moment between.
+    An existing folder is moved out of the way first; `tidy` brings it back if a kill falls into the moment between.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +114,7 @@ def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Clear away what killed writers left in `folder` and below, and bring back what one had moved out of the way."""
+    """Clear away the leftovers of killed writers in `folder` and below, and bring back folders that one had moved away."""
     for left in [*folder.rglob(".*.old"), *folder.rglob(".*.tmp")]:
         original = left.with_name(left.name[1:].rsplit(".", 2)[0])
         if left.suffix == ".old" and not original.exists():

@@ -1,5 +1,6 @@
-"""The assistant with a face: a server with OpenAI's protocol, a page to chat, look into and compare, and what it keeps.
+"""The server: OpenAI's protocol, a page to chat, inspect and compare, and the store of conversations.
 
-Models stand behind ports (`models`), whose engines run on threads of their own. `protocol` speaks OpenAI's words, `chats`
-the page's; both ask through `answering`. What is said is kept in `store`, and `access` decides who may ask.
+Models stand behind ports (`models`), whose engines run on threads of their own. `protocol` implements OpenAI's, `chats`
+the page's operations; both ask through `answering`. Conversations are kept in `store`, and `access` decides who may
+ask.
 """

@@ -1,9 +1,9 @@
-"""Who may ask: the address and the names of the server, its key, sessions of the page, and the guard that every request passes.
+"""Access control: the server's address, names and key, sessions of the page, and the guard that every request passes.
 
-Three strangers are kept out. A site in the same browser that sends requests here is known by its Origin and lacks the token. A
-name that was pointed to this machine after its page was loaded (DNS rebinding) is known by its Host. Whoever reaches the port
-from elsewhere lacks the key, without which nothing but this machine is listened to. A path is closed unless it is listed as
-open, so a new route is safe before anybody thinks of it.
+Three attackers are kept out. A site in the same browser that sends requests here is recognised by its Origin and lacks
+the token. A name that was pointed to this machine after its page was loaded (DNS rebinding) is recognised by its Host.
+A client from elsewhere lacks the key, without which the server listens to nothing but this machine. A path is closed
+unless it is listed as open, so a new route is safe before anybody thinks of it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class Access:
-    """Where the server listens, by which other names it is asked for, and its key ("": nobody needs one).
+    """The address of the server, its other names, and its key ("": nobody needs one).
 
     ConfigError where it would listen to other machines without a key.
     """
@@ -78,7 +78,7 @@ class Access:
 
     @property
     def hosts(self) -> frozenset[str]:
-        """What a request's Host may be."""
+        """Return the values that a request's Host may have."""
         own = {*_LOOPBACK_NAMES, _in_address(self.host).lower()} - {"0.0.0.0", "[::]"}
         with_port = {f"{name}:{self.port}" for name in own}
         bare = own if self.port in (80, 443) else set()
@@ -88,7 +88,7 @@ class Access:
 
 
 def read_key(file: Path | str | None = None, environ: Mapping[str, str] | None = None) -> str:
-    """The key of the server, from a file or else from JIELONG_SERVE_KEY; "" where there is none.
+    """Read the key of the server, from a file or else from JIELONG_SERVE_KEY; "" where there is none.
 
     ConfigError, which never shows it, for a key that no header can carry or that could be guessed.
     """
@@ -114,14 +114,14 @@ def read_key(file: Path | str | None = None, environ: Mapping[str, str] | None =
 
 @dataclass(frozen=True)
 class Ticket:
-    """What the page is given: its token ("": log in first), and the value of a Set-Cookie header ("": none is needed)."""
+    """The page's credentials: its token ("": log in first), and the value of a Set-Cookie header ("": none is needed)."""
 
     csrf: str = field(repr=False)
     set_cookie: str = field(default="", repr=False)
 
 
 class Gate:
-    """Decides on requests, and gives sessions. A scope is that of ASGI; a `Request` of starlette is as good."""
+    """Checks requests, and opens sessions. A scope is that of ASGI; a `Request` of starlette is as good."""
 
     def __init__(self, access: Access, now: Callable[[], float] = time.monotonic) -> None:
         self.access = access
@@ -131,7 +131,7 @@ class Gate:
         self._hosts = access.hosts
 
     def check(self, scope: Scope) -> None:
-        """Refused where this request may not be made."""
+        """Raise Refused where this request may not be made."""
         path, method = scope["path"], scope["method"]
         host = self._checked_host(scope)
         self._check_origin(scope, host)
@@ -143,14 +143,14 @@ class Gate:
             self._check_session(scope)
 
     def session_for(self, scope: Scope) -> Ticket:
-        """The ticket for the page: of its session, or where no key is needed of a new one."""
+        """Return the page's ticket: of its session, or where no key is needed of a new one."""
         session = self._session(scope)
         if session:
             return Ticket(self.sessions.token(session))
         return Ticket("") if self.access.key else self._opened(scope)
 
     def log_in(self, scope: Scope, key: str) -> Ticket:
-        """A ticket for who knows the key. Refused for another key, and for a while after several of them."""
+        """Return a ticket for a right key. Refused for another key, and for a while after several of them."""
         address = (scope.get("client") or ("",))[0]
         wait_s = self._attempts.wait_s(address)
         if wait_s > 0:
@@ -161,13 +161,14 @@ class Gate:
         return self._opened(scope)
 
     def _opened(self, scope: Scope) -> Ticket:
+        """Open a session and return its ticket."""
         session = self.sessions.open()
         secure = "; Secure" if scope.get("scheme") == "https" else ""
         cookie = f"{self.cookie}={session}; Path=/; Max-Age={LIFETIME_S:.0f}; HttpOnly; SameSite=Strict{secure}"
         return Ticket(self.sessions.token(session), cookie)
 
     def _session(self, scope: Scope) -> str:
-        """The open session that a request names; "" where it names none."""
+        """Return the open session that a request names; "" where it names none."""
         # read by hand: the standard library stops at the first odd cookie, and other servers of this machine set some
         for header in _values(scope, b"cookie"):
             for pair in header.split(";"):
@@ -177,6 +178,7 @@ class Gate:
         return ""
 
     def _checked_host(self, scope: Scope) -> str:
+        """Return the request's Host; Refused where it is not one of the server's names."""
         hosts = _values(scope, b"host")
         if len(hosts) != 1:
             raise Refused(400, f"the request has {len(hosts)} Host headers; expected one", code="host")
@@ -189,7 +191,7 @@ class Gate:
         return hosts[0].lower()
 
     def _check_origin(self, scope: Scope, host: str) -> None:
-        """Another origin may open the page, and do nothing else."""
+        """Refuse other origins, but for opening the page."""
         origins = _values(scope, b"origin")
         if any(not _is_own(origin, scope.get("scheme", "http"), host) for origin in origins):
             raise Refused(403, f"pages of {origins[0][:100]!r} may not send requests to this server", code="origin")
@@ -200,6 +202,7 @@ class Gate:
             raise Refused(403, f"a page of another origin ({sites[0][:20]}) may not send this request", code="origin")
 
     def _check_bearer(self, scope: Scope) -> None:
+        """Refuse a request to the API without the key, or a session of the page."""
         if not self.access.key:
             return
         given = _values(scope, b"authorization")
@@ -220,6 +223,7 @@ class Gate:
         )
 
     def _check_session(self, scope: Scope) -> None:
+        """Refuse a request of the page without a session, or a writing one without the token."""
         session = self._session(scope)
         if not session:
             if self.access.key:
@@ -234,7 +238,7 @@ class Gate:
 
 
 class Guard:
-    """Wraps an app of ASGI: each request is checked and bounded before the app sees it, each response gets its headers."""
+    """An ASGI wrapper: each request is checked and bounded before the app sees it, each response gets its headers."""
 
     def __init__(self, app: Callable[[Any, Receive, Send], Any], gate: Gate, bounds: Bounds | None = None) -> None:
         self.app, self.gate, self.bounds = app, gate, bounds or Bounds()
@@ -248,10 +252,12 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a request, pass it on, and turn refusals into responses."""
         body = Body(receive, self.bounds.limit_of(scope["path"]), self.bounds)
         has_begun = False
 
         async def sent(event: Event) -> None:
+            """Send an event of the app with our headers, unless the body was refused."""
             nonlocal has_begun
             if body.refused and not has_begun:
                 return  # it is what the app made of the refusal
@@ -261,6 +267,7 @@ class Guard:
             await send(event)
 
         async def refuse(refused: Refused) -> None:
+            """Send a refusal as the response."""
             said = refused.body()
             headers = {"Content-Type": "application/json", "Content-Length": str(len(said)), **refused.headers}
             raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
@@ -284,7 +291,7 @@ class Guard:
 
 
 def _with_headers(headers: Any, path: str) -> list[tuple[bytes, bytes]]:
-    """The headers of a response and ours, which go before; only a policy and, on the page, a caching of its own are kept."""
+    """Add our headers to a response's, in place of its own but for a policy and, on the page, caching."""
     fixed = dict(_HEADERS)
     if not _is_open(path):
         fixed["Cache-Control"] = "no-store"
@@ -296,7 +303,7 @@ def _with_headers(headers: Any, path: str) -> list[tuple[bytes, bytes]]:
 
 
 def _is_open(path: str) -> bool:
-    """Whether anybody may read it who knows the name of the server: the page itself, which tells nothing."""
+    """Whether a path needs no credentials: the page itself, which tells nothing."""
     return path in ("/", "/favicon.ico") or path.startswith("/page/")
 
 
@@ -310,6 +317,7 @@ def _is_own(origin: str, scheme: str, host: str) -> bool:
 
 
 def _is_address(host: str) -> bool:
+    """Whether a host is an IP address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -318,7 +326,7 @@ def _is_address(host: str) -> bool:
 
 
 def _in_address(host: str) -> str:
-    """The host as it stands in an address: IPv6 in brackets."""
+    """Return the host as it stands in an address: IPv6 in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 

@@ -1,4 +1,4 @@
-"""One answer of a model, or of a strategy over it: the way that OpenAI's clients and the page both take."""
+"""Answering with a model, or a strategy over it: the one way that OpenAI's clients and the page both take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from jielong.errors import ConfigError, TooLongError
 from jielong.opening.strategies import strategy_of
-from jielong.opening.tools import Means
+from jielong.opening.tools import Equipment
 from jielong.records import Conversation
 from jielong.serve.models import Model
 from jielong.use.ledger import Budget, Happening
@@ -22,24 +22,25 @@ MOST_CALLS = 200
 
 
 @dataclass(frozen=True)
-class Handed:
+class ServerResources:
     """The library, the tools and the person who approves of changes: opened once for all models of a server."""
 
     given: Mapping[str, Any]
 
 
-def parted_name(name: str) -> tuple[str, str]:
-    """A model's name and the strategy after the first "+" that a strategy's name follows: "m+vote:5"."""
+def split_name(name: str) -> tuple[str, str]:
+    """Split a model's name from the strategy after the first "+" that a strategy's name follows: "m+vote:5"."""
     for at in (i for i, letter in enumerate(name) if letter == "+"):
         if name[at + 1 :].partition(":")[0].partition("+")[0] in STRATEGIES:
             return name[:at], name[at + 1 :]
     return name, ""
 
 
-def open_strategy(spec: str, model: Model, handed: Handed, *, is_person_there: bool) -> Strategy:
-    """The strategy `spec`, "" for asking once. Tools that change something are left out where no person can approve of them.
+def open_strategy(spec: str, model: Model, handed: ServerResources, *, is_person_there: bool) -> Strategy:
+    """Build the strategy `spec`, "" for asking once. Tools that change something are left out where no person can
+    approve.
 
-    ConfigError where it is unknown, or needs what was not handed.
+    ConfigError where it is unknown, or needs a resource that the server lacks.
     """
     if not spec:
         return Direct()
@@ -56,7 +57,7 @@ def open_strategy(spec: str, model: Model, handed: Handed, *, is_person_there: b
         raise ConfigError("no tools were handed to this server; start it with --tools")
     if "library" in names and "library" not in given:
         raise ConfigError("no library was handed to this server; start it with --library")
-    return named(strategy_of(spec, Means()), given)
+    return named(strategy_of(spec, Equipment()), given)
 
 
 async def answer(
@@ -66,7 +67,7 @@ async def answer(
     options: Options,
     on_happening: Callable[[Happening], None] | None = None,
 ) -> Outcome:
-    """The answer and what it cost. The model must be in memory."""
+    """Answer with the strategy; return the answer and its cost. The model must be in memory."""
     assert model.port is not None
     return await run(
         strategy, conversation, model.port.ask, options, budget=Budget(calls=MOST_CALLS), on_happening=on_happening
@@ -74,7 +75,9 @@ async def answer(
 
 
 def room_for_answer(model: Model, prompt_ids: tuple[int, ...]) -> int:
-    """Tokens that an answer after this prompt may have; TooLongError with both lengths where there is no room for one."""
+    """Return the tokens that an answer after this prompt may have; TooLongError with both lengths where there is no
+    room for one.
+    """
     assert isinstance(model.port, LocalPort)
     length = model.port.engine.length
     if len(prompt_ids) >= length:
@@ -85,5 +88,5 @@ def room_for_answer(model: Model, prompt_ids: tuple[int, ...]) -> int:
 
 
 def fresh_seed() -> int:
-    """A seed of chance, as large as JavaScript's numbers are exact."""
+    """Draw a random seed, as large as JavaScript's numbers are exact."""
     return secrets.randbits(53)

@@ -1,4 +1,4 @@
-"""The app: all routes behind one guard, and what is opened and closed with the server."""
+"""The ASGI app: all routes behind one guard, and the resources that are opened and closed with the server."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from jielong.errors import ConfigError
-from jielong.opening.tools import Means, Person, open_means
+from jielong.opening.tools import Equipment, Person, open_equipment
 from jielong.serve.access import Access, Gate, Guard
-from jielong.serve.answering import Handed
+from jielong.serve.answering import ServerResources
 from jielong.serve.chats import Chats
-from jielong.serve.hall import Hall
+from jielong.serve.error_handlers import add_handlers
 from jielong.serve.learning import Learning
 from jielong.serve.limits import Limits
 from jielong.serve.markdown import render
 from jielong.serve.metrics import Metrics
 from jielong.serve.models import Memory, Models
-from jielong.serve.refusing import add_handlers
 from jielong.serve.routes import chats, judging, learn, lens, library, openai, runs, state
+from jielong.serve.services import Services
 from jielong.serve.store import open_store
 from jielong.serve.watching import Watcher
 
@@ -41,7 +41,7 @@ class Settings:
     models: tuple[str, ...]
     access: Access = field(default_factory=Access)
     memory: Memory = field(default_factory=Memory)
-    means: Means = field(default_factory=Means)
+    means: Equipment = field(default_factory=Equipment)
     store: str | Path = Path("conversations.db")
     runs: Path = Path("runs")
     language: str = "en"
@@ -56,10 +56,10 @@ class Settings:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, tell: Callable[[str], None]) -> AsyncIterator[Guard]:
-    """The ASGI app of a server, as long as it is needed; `tell` hears what a person should know.
+async def open_app(settings: Settings, tell: Callable[[str], None]) -> AsyncIterator[Guard]:
+    """Open the ASGI app of a server, as long as it is needed; `tell` gets notes for a person.
 
-    Models are looked for now, and read when they are asked. ConfigError and DataError for models, tools, a library or a
+    Models are found now, and loaded when they are asked. ConfigError and DataError for models, tools, a library or a
     store that cannot be had.
     """
     metrics = Metrics()
@@ -70,11 +70,11 @@ async def opened(settings: Settings, tell: Callable[[str], None]) -> AsyncIterat
         await asyncio.to_thread(store.interrupted)
         await asyncio.to_thread(store.judgements.delete_sealed, time.time() - UNJUDGED_S)
         served = Chats(store, models)
-        given = await stack.enter_async_context(open_means(settings.means, Person(served.approve, tell)))
-        handed = served.handed = Handed(given)
+        given = await stack.enter_async_context(open_equipment(settings.means, Person(served.approve, tell)))
+        handed = served.handed = ServerResources(given)
         limits = Limits(max_running=settings.memory.slots, max_waiting=WAITING_A_SLOT * settings.memory.slots)
         learning = Learning(models, store, settings.runs)
-        hall = Hall(models, store, served, handed, limits, metrics, learning, settings.runs, settings.language)
+        services = Services(models, store, served, handed, limits, metrics, learning, settings.runs, settings.language)
         following = asyncio.create_task(learning.run())
         stack.callback(following.cancel)
         stack.push_async_callback(models.close)
@@ -87,11 +87,11 @@ async def opened(settings: Settings, tell: Callable[[str], None]) -> AsyncIterat
             reading = asyncio.create_task(models.read_first(tell))
             stack.callback(reading.cancel)
         stack.push_async_callback(served.close)
-        yield _guarded(hall, Gate(settings.access))
+        yield _guarded(services, Gate(settings.access))
 
 
-def _guarded(hall: Hall, gate: Gate) -> Guard:
-    """All routes, behind the guard."""
+def _guarded(services: Services, gate: Gate) -> Guard:
+    """Build the app with all routes, behind the guard."""
     app = FastAPI(
         title="jielong",
         version=version("jielong"),
@@ -100,7 +100,7 @@ def _guarded(hall: Hall, gate: Gate) -> Guard:
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    app.state.hall, app.state.gate = hall, gate
+    app.state.services, app.state.gate = services, gate
     add_handlers(app)
     for module in (openai, chats, judging, learn, lens, library, runs, state):
         app.include_router(module.router)

@@ -1,4 +1,4 @@
-"""How large a request may be and how slowly it may come: its head before anything is read, its body while it is read."""
+"""Bounds on the size and slowness of requests: the head before anything is read, the body while it is read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Bounds:
                 raise ConfigError(f"the bound {name} is {value}; it must be above 0")
 
     def check_head(self, scope: Scope) -> None:
-        """Refused for a request whose address or headers are too long, or which announces too large a body."""
+        """Raise Refused for a request whose address or headers are too long, or which announces too large a body."""
         query = len(scope.get("query_string", b""))
         if query > self.query_bytes:
             raise Refused(414, f"the query of the address has {query:,} bytes; at most {self.query_bytes:,} are read")
@@ -66,16 +66,16 @@ class Bounds:
             raise _too_large(limit)
 
     def limit_of(self, path: str) -> int:
-        """Bytes that a body sent to this path may have."""
+        """Return the bytes that a body sent to this path may have."""
         is_large = path in (IMPORTS, UPLOADS) or path.startswith(f"{UPLOADS}/")
         return self.upload_bytes if is_large else self.body_bytes
 
 
 def server_options() -> dict[str, Any]:
-    """Options of uvicorn under which our bounds hold from the first byte on.
+    """Return options of uvicorn under which our bounds hold from the first byte on.
 
-    h11 refuses a head that grows beyond its bound while it is read; httptools knows no bound. The headers of a proxy are believed
-    from this machine alone. The access log names no query and no header, so there is no key in it.
+    h11 refuses a head that grows beyond its bound while it is read; httptools knows no bound. The headers of a proxy
+    are believed from this machine alone. The access log names no query and no header, so there is no key in it.
     """
     return {
         "http": TimelyProtocol,
@@ -104,7 +104,7 @@ class Body:
         self.refused: Refused | None = None
 
     async def receive(self) -> Event:
-        """The next event; Refused beyond a bound, again and again."""
+        """Return the next event; raise Refused beyond a bound, again and again."""
         if self.refused:
             raise self.refused
         if self._is_whole:  # from here on it is waited for the client to go away
@@ -119,6 +119,7 @@ class Body:
         return event
 
     async def _waited(self) -> Event:
+        """Wait for the next event; Refused where it comes too slowly."""
         bounds = self._bounds
         left_s = bounds.patience_s + self._num_bytes / bounds.bytes_a_second - self._waited_s
         begun_s = time.monotonic()
@@ -138,6 +139,7 @@ class Body:
 
 
 def _too_large(limit: int) -> Refused:
+    """Return the refusal of a body that is too large."""
     # what is left of the body is not read: the connection cannot be used again
     return Refused(
         413,

@@ -1,7 +1,7 @@
-"""The page's conversations: something is said, an answer begins, another one is asked for, one is led another way.
+"""The page's operations on conversations: asking, answering again, branching at a token, continuing, editing.
 
-Turns are a tree. Each answer that is asked for is a sibling of those there are, so nothing is lost, and any two of them can
-be compared. What is acknowledged to the page has been kept before.
+Turns are a tree. Each new answer is a sibling of those there are, so nothing is lost, and any two of them can be
+compared. An acknowledged operation has been stored before.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 
 from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Conversation, Draw, Message, Sampling
-from jielong.serve.answering import Handed, fresh_seed, open_strategy
-from jielong.serve.following import Told
-from jielong.serve.kept import sampling_json
+from jielong.serve.answering import ServerResources, fresh_seed, open_strategy
+from jielong.serve.event_log import Told
 from jielong.serve.markdown import render
 from jielong.serve.models import Models
 from jielong.serve.refused import Refused
 from jielong.serve.store import Store, Talk, Trace, Turn
+from jielong.serve.stored_answers import sampling_json
 from jielong.serve.writing import Plan, Result, Writing, at_work
 from jielong.use.retrieval.queries import without_sources
 from jielong.use.tools.tool import Arguments, Tool
@@ -47,11 +47,11 @@ class Chats:
 
     def __init__(self, store: Store, models: Models) -> None:
         self.store, self.models = store, models
-        self.handed: Handed | None = None
+        self.handed: ServerResources | None = None
         self._writing: dict[str, Writing] = {}
 
     async def close(self) -> None:
-        """Stop every answer, and keep what there is of it."""
+        """Stop every answer, and store what there is of it."""
         await asyncio.gather(*(writing.stop() for writing in list(self._writing.values())))
 
     async def approve(self, tool: Tool, arguments: Arguments) -> bool:
@@ -71,7 +71,7 @@ class Chats:
     # --- conversations
 
     async def begin(self, fields: Mapping[str, Any]) -> Talk:
-        """A new conversation; with the first model where none is named and there is one."""
+        """Begin a conversation; with the first model where none is named and there is one."""
         first = next(iter(self.models), None)
         named = {"model": first.name} if first is not None and not fields.get("model") else {}
         return await asyncio.to_thread(partial(self.store.add_talk, **{**self._checked(fields), **named}))
@@ -80,6 +80,7 @@ class Chats:
         return await asyncio.to_thread(partial(self.store.change_talk, id, **self._checked(fields)))
 
     def _checked(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields that are set, after checking model, strategy and sampling."""
         found = {name: value for name, value in fields.items() if value is not None}
         if found.get("model"):
             self.models.get(found["model"])
@@ -91,13 +92,13 @@ class Chats:
         return found
 
     async def delete(self, id: str) -> None:
-        """A conversation with all that belongs to it; answers that are being written are stopped first."""
+        """Delete a conversation with all that belongs to it; answers that are being written are stopped first."""
         turns = await asyncio.to_thread(self.store.turns, id)
         await asyncio.gather(*(self._writing[t.id].stop() for t in turns if t.id in self._writing))
         await asyncio.to_thread(self.store.delete_talk, id)
 
     async def opened(self, id: str) -> dict[str, Any]:
-        """A conversation with its whole tree."""
+        """Return a conversation with its whole tree."""
         talk = await asyncio.to_thread(self.store.talk, id)
         turns = await asyncio.to_thread(self.store.turns, id)
         return {"conversation": talk_json(talk), "turns": await asyncio.to_thread(self._turns_json, turns)}
@@ -112,7 +113,7 @@ class Chats:
     # --- answers
 
     async def say(self, talk_id: str, parent: str, text: str) -> dict[str, Any]:
-        """A question below `parent`, and the answer to it that begins."""
+        """Add a question below `parent`, and begin the answer to it."""
         if not text.strip():
             raise Refused(400, "there is nothing to answer: the text is empty", param="text")
         talk = await asyncio.to_thread(self.store.talk, talk_id)
@@ -127,7 +128,7 @@ class Chats:
         return {"question": turn_json(question, text), "answer": turn_json(answer, ""), "conversation": talk_json(talk)}
 
     async def again(self, question_id: str, fields: Mapping[str, Any]) -> Turn:
-        """Another answer to a question."""
+        """Begin another answer to a question."""
         question = await asyncio.to_thread(self.store.turn, question_id)
         if question.role != "user":
             raise Refused(400, f"turn {question_id} is an answer; another answer is asked for at its question")
@@ -135,7 +136,7 @@ class Chats:
         return await self._answer(question, self._plan(talk, await self._path(question_id), fields))
 
     async def led(self, answer_id: str, n: int, id: int) -> Turn:
-        """An answer that is like another one up to token `n`, which is `id` instead, and goes on from there."""
+        """Begin an answer that equals another up to token `n`, takes `id` there, and goes on."""
         answer, trace = await self._traced(answer_id)
         if not 0 <= n < len(trace.ids):
             raise Refused(400, f"n is {n}; this answer has tokens 0 to {len(trace.ids) - 1}", param="n")
@@ -148,7 +149,7 @@ class Chats:
         return await self._go_on(answer, trace, n, chosen, ((id, taken),))
 
     async def go_on(self, answer_id: str) -> Turn:
-        """An answer that was cut or stopped, going on where it ended."""
+        """Continue an answer that was cut or stopped."""
         answer, trace = await self._traced(answer_id)
         async with self.models.using(answer.model) as model:
             stops = set(model.tokenizer.stop_ids)
@@ -158,6 +159,7 @@ class Chats:
     async def _go_on(
         self, answer: Turn, trace: Trace, n: int, chosen: Mapping[str, Any], more: Sequence[tuple[int, Draw]]
     ) -> Turn:
+        """Begin an answer with the first `n` tokens of another, and more given ones."""
         question = await asyncio.to_thread(self.store.turn, answer.parent)
         sampling, _ = _sampling(answer.sampling)
         plan = Plan(
@@ -175,7 +177,7 @@ class Chats:
         return await self._answer(question, plan, chosen=chosen)
 
     async def edit(self, answer_id: str, text: str) -> Turn:
-        """The answer as a person would have it, beside the one of the model."""
+        """Add a person's version of an answer, beside the model's."""
         answer = await asyncio.to_thread(self.store.turn, answer_id)
         if answer.role != "assistant":
             raise Refused(400, f"turn {answer_id} is a question; say it anew below the turn before it")
@@ -183,7 +185,7 @@ class Chats:
         return await asyncio.to_thread(partial(add, model=answer.model, chosen={"of": answer_id, "n": 0, "id": None}))
 
     async def stop(self, answer_id: str) -> Turn:
-        """The answer as far as it was written."""
+        """Stop an answer and return it as far as it was written."""
         writing = self._writing.get(answer_id)
         if writing is not None:
             await writing.stop()
@@ -200,6 +202,7 @@ class Chats:
             yield told
 
     async def _answer(self, question: Turn, plan: Plan, **more: Any) -> Turn:
+        """Add an empty answer to the store and start writing it."""
         fields = {**_answer_fields(plan), **more}
         add = partial(self.store.add_turn, question.talk, question.id, "assistant", "", **fields)
         answer = await asyncio.to_thread(add)
@@ -207,12 +210,14 @@ class Chats:
         return answer
 
     def _start(self, answer: Turn, plan: Plan) -> None:
+        """Start writing an answer in the background."""
         assert self.handed is not None
 
         async def save(text: str) -> None:
             await asyncio.to_thread(partial(self.store.change_turn, answer.id, content=text))
 
         async def keep(result: Result) -> dict[str, Any]:
+            """Store the finished answer and return it for the page."""
             try:
                 turn = await asyncio.to_thread(partial(self._keep, answer.id, result))
                 return await asyncio.to_thread(turn_json, turn, turn.content)
@@ -223,6 +228,7 @@ class Chats:
         self._writing[answer.id].start()
 
     def _keep(self, id: str, result: Result) -> Turn:
+        """Store the result of an answer."""
         return self.store.change_turn(
             id,
             trace=result.trace,
@@ -242,6 +248,7 @@ class Chats:
         return await asyncio.to_thread(self.store.path, turn_id) if turn_id else []
 
     async def _traced(self, answer_id: str) -> tuple[Turn, Trace]:
+        """Return an answer and its trace; Refused where it cannot be branched."""
         turn = await asyncio.to_thread(self.store.turn, answer_id)
         trace = await asyncio.to_thread(self.store.trace, answer_id)
         if trace is None or not trace.prompt_ids:
@@ -251,6 +258,7 @@ class Chats:
         return turn, trace
 
     def _plan(self, talk: Talk, path: Sequence[Turn], fields: Mapping[str, Any]) -> Plan:
+        """Build the plan of an answer from a conversation's settings and the request's fields."""
         name = fields.get("model") or talk.model or self.models.default.name
         self.models.get(name)
         strategy = fields.get("strategy")
@@ -262,11 +270,12 @@ class Chats:
 
 
 def _said(turn: Turn) -> str:
-    """A turn's words as the model is told them: without the sources below an answer."""
+    """Return a turn's words for a model: without the sources below an answer."""
     return without_sources(turn.content) if turn.role == "assistant" else turn.content
 
 
 def _answer_fields(plan: Plan) -> dict[str, Any]:
+    """Return the store's fields of an answer that is about to be written."""
     return {
         "status": "writing",
         "model": plan.model,
@@ -277,7 +286,7 @@ def _answer_fields(plan: Plan) -> dict[str, Any]:
 
 
 def _sampling(given: Mapping[str, Any]) -> tuple[Sampling, int | None]:
-    """The page's options and a seed, with the defaults for what is not given; ConfigError for others."""
+    """Return the page's sampling options and seed, with defaults; ConfigError for unknown ones."""
     for name, value in given.items():
         if name not in DEFAULTS:
             raise ConfigError(f"unknown sampling option {name!r}; {did_you_mean(name, DEFAULTS)}")
@@ -295,7 +304,7 @@ def _sampling(given: Mapping[str, Any]) -> tuple[Sampling, int | None]:
 
 
 def title_of(text: str) -> str:
-    """The beginning of a question, as a conversation's title."""
+    """Return the beginning of a question, as a conversation's title."""
     line = " ".join(text.split())
     if len(line) <= TITLE_CHARS:
         return line
@@ -304,7 +313,7 @@ def title_of(text: str) -> str:
 
 
 def talk_json(talk: Talk) -> dict[str, Any]:
-    """A conversation as the page knows it."""
+    """Return a conversation for the page."""
     names = ("id", "title", "created", "updated", "model", "strategy", "system", "leaf", "origin")
     return {name: getattr(talk, name) for name in names} | {"sampling": {**DEFAULTS, **talk.sampling}}
 
@@ -315,7 +324,7 @@ def _rendered(text: str, numbers: tuple[int, ...]) -> str:
 
 
 def turn_json(turn: Turn, text: str) -> dict[str, Any]:
-    """A turn as the page knows it, with its text rendered."""
+    """Return a turn for the page, with its text rendered."""
     names = (
         "id",
         "parent",

@@ -1,8 +1,9 @@
-"""Several models on one question, side by side: what each answers, and how each would have gone on along the last one's answer."""
+"""A comparison of several models on one question for the page: their answers, and their readings of the last one's
+answer.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from jielong.errors import JielongError
 from jielong.generate.together import divergences
 from jielong.records import Conversation, Message, Sampling
+from jielong.serve.beside import computed
 from jielong.serve.models import Models
 from jielong.serve.tokens import candidate_json
 from jielong.tokens.chat import parse, parse_text
@@ -28,7 +30,7 @@ Told = tuple[str, dict[str, Any]]
 async def compare(
     models: Models, names: Sequence[str], prompt: str, system: str, max_tokens: int
 ) -> AsyncIterator[Told]:
-    """Greedy answers in turn, the last model's first, as the others are read against it."""
+    """Yield greedy answers in turn, the last model's first, as the others are read against it."""
     last_ids: tuple[int, ...] = ()
     last_rows: torch.Tensor | None = None
     last_tokenizer = None
@@ -54,7 +56,7 @@ async def compare(
                     along = last_ids[: port.engine.length - len(ids)]
                     rows: torch.Tensor = await port.writer.do(partial(_distributions, ids, along))
                     last_rows = rows if last_rows is None else last_rows
-                    reading = await asyncio.to_thread(_reading, last_rows[: len(rows)], rows, along)
+                    reading = await computed(partial(_reading, last_rows[: len(rows)], rows, along))
                 yield "answer", _told(name, said, port, reading, is_base=model.is_base)
         except JielongError as error:
             yield "error", {"model": name, "message": str(error)}
@@ -71,7 +73,7 @@ def _messages(prompt: str, system: str) -> tuple[Message, ...]:
 
 
 def _prompt(port: LocalPort, prompt: str, system: str, *, is_base: bool) -> tuple[int, ...]:
-    """The bare question for a base model, which goes on with it; the talk for all others."""
+    """Return the ids of the bare question for a base model, or of the talk for all others."""
     if is_base:
         return (*port.tokenizer.opening, *port.tokenizer.encode(prompt))
     return port.prompt_ids(Conversation(_messages(prompt, system)))
@@ -83,6 +85,7 @@ def _reading(of: torch.Tensor, own: torch.Tensor, ids: Sequence[int]) -> dict[st
 
 
 def _told(name: str, said: Answer, port: LocalPort, reading: dict[str, Any] | None, *, is_base: bool) -> dict[str, Any]:
+    """Return one model's answer for the page, token by token."""
     tokenizer = port.tokenizer
     tokens = []
     for id, draw in zip(said.ids, said.draws, strict=True):

@@ -1,8 +1,8 @@
-"""Answers that are JSON and fit a schema: at each step the ids that can still lead to one are let through, and no others.
+"""Constrained generation of JSON: at each step only ids that can still lead to an answer of the schema are allowed.
 
-`response_format` of OpenAI's protocol becomes a `Grammar`, compiled once for a schema and a model. Each answer then has a
-`Matcher` of it, which is the engine's hook `allowed`: from the ids written so far to a mask over the vocabulary. It goes along
-as the answer grows, and back where it is shorter or other than before.
+`response_format` of OpenAI's protocol becomes a `Grammar`, compiled once for a schema and a model. Each answer then has
+a `Matcher` of it, which is the engine's hook `allowed`: from the ids written so far to a mask over the vocabulary. It
+follows the answer as it grows, and goes back where that is shorter or other than before.
 """
 # V ids of the model, which may be more than those of its tokenizer.
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jielong.errors import LimitError
-from jielong.outside import shown
+from jielong.outside import shorten_value
 from jielong.outside.worker import Worker
 from jielong.serve.limits import check_schema
 from jielong.serve.refused import Refused
@@ -35,29 +35,35 @@ _SCHEMA = "response_format.json_schema.schema"
 
 
 def read_format(response_format: Any) -> str | None:
-    """The text of the schema that an answer has to fit; None where it may be any text. Refused for any other format."""
+    """Return the text of the schema that an answer has to fit; None where it may be any text. Refused for any other
+    format.
+    """
     if response_format is None:
         return None
     kind = response_format.get("type") if isinstance(response_format, dict) else None
     if kind not in _KINDS:
         raise _refused(
-            f"response_format has type {shown(kind)}; expected one of {', '.join(_KINDS)}", "response_format.type"
+            f"response_format has type {shorten_value(kind)}; expected one of {', '.join(_KINDS)}",
+            "response_format.type",
         )
     if kind != "json_schema":
         return '{"type": "object"}' if kind == "json_object" else None
     given = response_format.get("json_schema")
     if not isinstance(given, dict):
         raise _refused(
-            f"json_schema is {shown(given)}; expected an object with a name and a schema", "response_format.json_schema"
+            f"json_schema is {shorten_value(given)}; expected an object with a name and a schema",
+            "response_format.json_schema",
         )
     name, strict = given.get("name"), given.get("strict")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise _refused(
-            f"the schema's name is {shown(name)}; expected 1 to 64 letters, digits, _ or -",
+            f"the schema's name is {shorten_value(name)}; expected 1 to 64 letters, digits, _ or -",
             "response_format.json_schema.name",
         )
     if strict not in (None, True, False):
-        raise _refused(f"strict is {shown(strict)}; expected true or false", "response_format.json_schema.strict")
+        raise _refused(
+            f"strict is {shorten_value(strict)}; expected true or false", "response_format.json_schema.strict"
+        )
     # without "strict" a server may let a part of the schema pass; this one keeps all of it or refuses it
     return check_schema(given.get("schema"), _SCHEMA)
 
@@ -72,16 +78,16 @@ class Grammar:
     stop_ids: tuple[int, ...]
 
     def matcher(self) -> Matcher:
-        """The hook for one answer."""
+        """Make the hook for one answer."""
         return Matcher(self)
 
 
 @functools.lru_cache(maxsize=8)
 def compile_schema(schema: str, tokenizer: Tokenizer, num_ids: int) -> Grammar:
-    """The grammar for the text of a schema; Refused, a 400 that says why, where there is none.
+    """Compile the text of a schema; Refused, a 400 that says why, where it cannot be used.
 
-    It takes milliseconds, or seconds at the worst: a server calls it in a thread, where it does not hold others up. The last few
-    are remembered.
+    It takes milliseconds, or seconds at the worst: a server calls it in a thread, where it does not hold others up. The
+    last few are remembered.
     """
     fault = _fault_of(schema)
     if fault:
@@ -96,7 +102,9 @@ def compile_schema(schema: str, tokenizer: Tokenizer, num_ids: int) -> Grammar:
 
 @functools.lru_cache(maxsize=64)
 def _fault_of(schema: str) -> str:
-    """Why a schema cannot be used, as a worker found it; remembered, or the same bad schema could keep the server busy."""
+    """Return why a schema cannot be used, as a worker found it; remembered, or the same bad schema could keep the
+    server busy.
+    """
     with _ONE_AT_A_TIME:
         try:
             return str(_WORKER.call(schema))
@@ -131,7 +139,7 @@ class Matcher:
         return mask
 
     def _follow(self, written: Sequence[int]) -> bool:
-        """Bring the parser to where `written` ends; False where it cannot go there, or need not."""
+        """Bring the parser to the end of `written`; False where it cannot go there, or need not."""
         if self.error:
             return False
         ids = list(map(int, written))
@@ -150,7 +158,7 @@ class Matcher:
 
 
 class _Words:
-    """The vocabulary as `llguidance` asks for it. It encodes what the grammar forces, so that it is written in the usual tokens."""
+    """The vocabulary in the form of `llguidance`, with an encoder for text that the grammar forces."""
 
     bos_token_id = None
 
@@ -169,6 +177,7 @@ class _Words:
         return ids if self._tokenizer.decode_bytes(ids) == raw else self._greedy(raw)
 
     def _greedy(self, raw: bytes) -> list[int]:
+        """Encode bytes greedily into the longest known tokens."""
         ids, at = list[int](), 0
         while at < len(raw):
             ends = range(min(len(raw), at + self._longest), at, -1)
@@ -182,7 +191,7 @@ class _Words:
 
 @functools.lru_cache(maxsize=4)
 def _vocabulary(tokenizer: Tokenizer, num_ids: int) -> llguidance.LLTokenizer:
-    """Made once for a model: of 150,000 ids it takes a second."""
+    """Build the vocabulary once for a model: of 150,000 ids it takes a second."""
     words = llguidance.TokenizerWrapper(_Words(tokenizer))
     num_ids = max(num_ids, tokenizer.vocab_size)
     return llguidance.LLTokenizer(words, n_vocab=num_ids, eos_token=list(tokenizer.stop_ids))

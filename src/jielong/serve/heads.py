@@ -1,7 +1,7 @@
-"""HTTP whose request heads come in time: a client that sends half of one, or nothing, does not keep its connection.
+"""A time limit for request heads: a client that sends half of one, or nothing, does not keep its connection.
 
-uvicorn bounds the time between two requests and nothing before the first, so a few hundred silent clients would use up all
-connections.
+uvicorn bounds the time between two requests and nothing before the first, so a few hundred silent clients would use up
+all connections.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class TimelyProtocol(H11Protocol):
-    """Closes a connection whose next head is not whole after `head_s` seconds."""
+    """An HTTP protocol that closes a connection whose next head is not whole after `head_s` seconds."""
 
     head_s: ClassVar[float] = 15.0
     _due: asyncio.TimerHandle | None = None
@@ -23,6 +23,7 @@ class TimelyProtocol(H11Protocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
+        """Pass data on, and start or stop the clock of a head."""
         super().data_received(data)
         if not self._is_waiting:
             self._stop_waiting()

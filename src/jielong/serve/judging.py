@@ -1,7 +1,7 @@
-"""Judging on the page: answers are drawn to be compared blind, judged, and written better by a person.
+"""Judging on the page: answers drawn to be compared blind, judged, and rewritten by a person.
 
-Answers that are drawn for this lie in a hidden conversation. It is sealed until somebody has judged them: nothing that the
-server tells says who wrote which.
+Answers that are drawn for this lie in a hidden conversation. It is sealed until somebody has judged them: nothing that
+the server tells says who wrote which.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DICE = secrets.SystemRandom()
 
 
 class Judging:
-    """What the page does to collect judgements. Answers are written by `chats`, as all others are."""
+    """The page's operations to collect judgements. Answers are written by `chats`, as all others are."""
 
     def __init__(self, chats: Chats) -> None:
         self.chats, self.store = chats, chats.store
@@ -39,7 +39,7 @@ class Judging:
     async def draw(
         self, prompt: str, models: Sequence[str], system: str, sampling: Mapping[str, Any], num: int
     ) -> dict[str, Any]:
-        """`num` different answers to a question in random order, without the names of their models.
+        """Draw `num` different answers to a question, in random order, without the names of their models.
 
         With two models each writes half of them. Refused where all answers come out the same, or one fails.
         """
@@ -62,10 +62,11 @@ class Judging:
         return {"question": question.id, "prompt": prompt, "answers": shown}
 
     async def _written(self, question: Turn, writers: Sequence[str], sampling: Mapping[str, Any]) -> list[Turn]:
-        """Answers of these writers that differ from each other. There may be fewer in the end, but two.
+        """Return answers of these writers that differ from each other. There may be fewer in the end, but two.
 
-        Of one model, answers that are missing are drawn again, a little hotter each time. Of two models all are drawn again:
-        to draw one alone until it differs would show the less likely answers of that model, and the likely ones of the other.
+        Of one model, answers that are missing are drawn again, a little hotter each time. Of two models all are drawn
+        again: to draw one alone until it differs would show the less likely answers of that model, and the likely ones
+        of the other.
         """
         found: dict[str, Turn] = {}
         is_one = len(set(writers)) == 1
@@ -97,6 +98,7 @@ class Judging:
         return list(found.values())
 
     async def _answer(self, question: Turn, model: str, sampling: Mapping[str, Any]) -> Turn:
+        """Write one answer and wait for its end; Refused where it fails."""
         begun = await self.chats.again(question.id, {"model": model, "strategy": "", "sampling": sampling})
         async for _ in self.chats.follow(begun.id):
             pass
@@ -106,14 +108,14 @@ class Judging:
         return turn
 
     async def refuse_sealed(self, id: str) -> None:
-        """Refused where this conversation or turn is to be judged blind and nobody has judged it yet."""
+        """Raise Refused where this conversation or turn is to be judged blind and nobody has judged it yet."""
         if await asyncio.to_thread(self.judgements.is_sealed, id):
             raise Refused(
                 409, "these answers are to be judged blind; they open once somebody has judged them", code="sealed"
             )
 
     async def prompts(self) -> dict[str, Any]:
-        """Questions to draw answers to, those with the fewest judgements first: the person's own, and those that come along."""
+        """Return questions to draw answers to, those with the fewest judgements first: the person's own, and ours."""
         own = await asyncio.to_thread(self.store.first_questions, NUM_QUESTIONS)
         judged = await asyncio.to_thread(self.judgements.num_by_prompt)
 
@@ -126,7 +128,7 @@ class Judging:
     # --- judgements
 
     async def judge(self, kind: str, answers: Sequence[str], value: Mapping[str, Any], by: str) -> dict[str, Any]:
-        """Keep a judgement; what it is, and who wrote the answers."""
+        """Store a judgement; return it, and who wrote the answers."""
         if answers and kind in ("preference", "ranking"):
             is_sealed = await asyncio.to_thread(self.judgements.is_sealed, answers[0])
             value = {**value, "is_blind": bool(value.get("is_blind", True)) and is_sealed}
@@ -138,7 +140,7 @@ class Judging:
         return await self._told(await asyncio.to_thread(add))
 
     async def demonstrate(self, prompt: str, answer: str, system: str, by: str) -> dict[str, Any]:
-        """Keep a question with an answer that a person wrote, in a hidden conversation that goes with the judgement."""
+        """Store a question with an answer that a person wrote, in a hidden conversation that goes with the judgement."""
         self._demand(prompt, "prompt")
         self._demand(answer, "answer")
         add_talk = partial(self.store.add_talk, title_of(prompt), system=system, origin="feedback")
@@ -148,7 +150,7 @@ class Judging:
         return await self.judge("demonstration", [written.id], {"rejected": ""}, by)
 
     async def write_better(self, rejected: str, answer: str, by: str) -> dict[str, Any]:
-        """Keep an answer that a person wrote in place of another one: as its sibling, and as a demonstration."""
+        """Store a person's answer in place of another one: as its sibling, and as a demonstration."""
         self._demand(answer, "answer")
         written = await self.chats.edit(rejected, answer)
         told = await self.judge("demonstration", [written.id], {"rejected": rejected}, by)
@@ -165,16 +167,16 @@ class Judging:
         await asyncio.to_thread(self.judgements.delete, [id])
 
     async def of_talk(self, talk: str) -> list[dict[str, Any]]:
-        """The judgements of a conversation's answers, the oldest first."""
+        """Return the judgements of a conversation's answers, the oldest first."""
         found = await asyncio.to_thread(self.judgements.of_talk, talk)
         return [judged_json(one) for one in found if not one.purpose]
 
     async def num(self) -> int:
-        """How many judgements there are to learn from."""
+        """Return the number of judgements to learn from."""
         return sum((await asyncio.to_thread(self.judgements.count)).values())
 
     async def stats(self) -> dict[str, Any]:
-        """Judgements by kind, the sides that were preferred in blind pairs, and the strengths of models.
+        """Return judgements by kind, the preferred sides of blind pairs, and the strengths of models.
 
         `models` are groups of those that were compared with each other, with strengths after Bradley and Terry.
         """
@@ -199,7 +201,7 @@ class Judging:
 
 
 def judged_json(judged: Judged) -> dict[str, Any]:
-    """A judgement as the page knows it."""
+    """Return a judgement for the page."""
     names = ("id", "kind", "question", "by", "created")
     found = {name: getattr(judged, name) for name in names}
     return found | {"answers": list(judged.answers), "value": dict(judged.value)}

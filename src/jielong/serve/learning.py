@@ -1,6 +1,7 @@
-"""Learning as the server offers it: the base that it is about, the store's judgements, and the model that stands.
+"""Learning from judgements in the server: the base model, the store's judgements, and the promoted model.
 
-All truth lies in files, which the command line may change too; a look every other second keeps the list of models right.
+All truth lies in files, which the command line may change too; a look every other second keeps the list of models
+right.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.errors import ConfigError, JielongError
-from jielong.learning import asking, pressing, standing, telling
+from jielong.learning import asking, pressing, standing, status
 from jielong.learning import attempt as attempts
 from jielong.learning.attempt import ADAPTER
 from jielong.opening.ports import served_name
@@ -25,7 +26,7 @@ _SUPPLY_S = 5.0
 
 
 class Learning:
-    """Presses the button, and follows what comes of it."""
+    """Begins attempts to learn, and follows them."""
 
     def __init__(self, models: Models, store: Store, runs: Path) -> None:
         self._models, self._store, self._runs = models, store, runs
@@ -33,14 +34,14 @@ class Learning:
         self._supplied_s = -1e9
 
     async def run(self) -> None:
-        """Keep the models that stand in the list, until cancelled."""
+        """Keep the promoted models in the list, until cancelled."""
         while True:
             with contextlib.suppress(JielongError, OSError):
                 self.look()
             await asyncio.sleep(_EVERY_S)
 
     def look(self) -> None:
-        """Offer the model that stands in place of each base, and no other."""
+        """Offer the promoted model of each base, and no other."""
         seen: set[Path] = set()
         for model in [m for m in self._models if m.folder is not None and not m.learned_from]:
             if model.folder in seen:
@@ -48,10 +49,10 @@ class Learning:
             seen.add(model.folder)
             home = attempts.home_of(self._runs, model.folder)
             id = standing.standing(home) if home.is_dir() else ""
-            self._models.stand(model.name, telling.learned_name(model.name), home / id / ADAPTER if id else None)
+            self._models.stand(model.name, status.learned_name(model.name), home / id / ADAPTER if id else None)
 
     def base(self, name: str | None) -> Model:
-        """The model that is to learn: the one of that name, or the default; of a learned one, what it was made from."""
+        """Return the model that is to learn: the one of that name, or the default; of a learned one, its base."""
         model = self._models.get(name) if name else self._models.default
         if model.learned_from:
             model = self._models.get(model.learned_from)
@@ -64,26 +65,26 @@ class Learning:
         return attempts.home_of(self._runs, base.folder)
 
     def folder(self, id: str) -> Path:
-        """The attempt of that id, of any base that is offered; NotFoundError where there is none."""
+        """Return the attempt of that id, of any base that is offered; NotFoundError where there is none."""
         homes = [self.home(m) for m in self._models if m.folder is not None and not m.learned_from]
         home = next((home for home in homes if (home / id / attempts.FILE).exists()), homes[0] if homes else self._runs)
         return pressing.folder_of(home, id)
 
     def press(self, base: Model, method: str) -> dict[str, Any]:
-        """Begin an attempt; the attempt."""
+        """Begin an attempt and return it."""
         assert base.folder is not None
         judgements = self._store.judgements.nouns()
         folder = pressing.press(self._runs, served_name(base.spec), base.folder, judgements, method=method)
-        return telling.attempt_json(folder)
+        return status.attempt_json(folder)
 
-    def told(self, base: Model, *, is_fresh: bool = True) -> dict[str, Any]:
-        """All about learning of one base."""
+    def state_json(self, base: Model, *, is_fresh: bool = True) -> dict[str, Any]:
+        """Return the state of learning of one base."""
         if is_fresh or time.monotonic() - self._supplied_s > _SUPPLY_S:
-            self._supply = telling.supply_json(self._store.judgements.nouns(with_ids=False))
+            self._supply = status.supply_json(self._store.judgements.nouns(with_ids=False))
             self._supplied_s = time.monotonic()
-        return {**telling.attempts_json(self.home(base), base.name), **self._supply}
+        return {**status.attempts_json(self.home(base), base.name), **self._supply}
 
     def vote(self, folder: Path, n: int, outcome: str) -> dict[str, Any]:
-        """Keep a vote on a blind pair; the attempt after."""
+        """Store a vote on a blind pair; return the attempt after it."""
         asking.vote(folder.parent, folder, n, outcome, by="page", at=time.time())
-        return telling.attempt_json(folder)
+        return status.attempt_json(folder)

@@ -1,4 +1,4 @@
-"""Looking into a model that wrote something: its layers, one by one, and the same dice thrown again in full precision.
+"""A lens on a model: the predictions of each layer, and the same draws repeated in full precision.
 
 Both read the weights once more in float32, as the engine keeps them rounded; one model is kept for the next question.
 """
@@ -28,14 +28,15 @@ _lock = threading.Lock()
 
 @functools.lru_cache(maxsize=1)
 def _model(folder: Path) -> LanguageModel:
+    """Load a model in float32, with its adapter merged."""
     from jielong.model import adapter_files
     from jielong.model.hf import load_language_model
 
     return adapter_files.load_merged(folder) if adapter_files.is_adapter(folder) else load_language_model(folder)
 
 
-def layers_say(folder: Path, ids: Sequence[int], taken: int, tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Of each layer the likeliest tokens after `ids`, were it the last one, and the probability of the `taken` one."""
+def likeliest_by_layer(folder: Path, ids: Sequence[int], taken: int, tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """Return each layer's likeliest tokens after `ids`, were it the last one, and the probability of the `taken` one."""
     with _lock, torch.inference_mode():
         model = _model(folder)
         longest = model.config.max_position_embeddings
@@ -48,8 +49,8 @@ def layers_say(folder: Path, ids: Sequence[int], taken: int, tokenizer: Tokenize
     return found
 
 
-def drawn_again(folder: Path, trace: Trace, num_kept: int) -> list[int]:
-    """The ids of an answer drawn once more, alone and without drafts in float32; its first `num_kept` are given."""
+def redraw(folder: Path, trace: Trace, num_kept: int) -> list[int]:
+    """Draw the ids of an answer once more, alone and without drafts in float32; its first `num_kept` are given."""
     options = {name: value for name, value in trace.sampling.items() if name in Sampling.__dataclass_fields__}
     with _lock:
         model = _model(folder)

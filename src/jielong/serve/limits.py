@@ -1,7 +1,7 @@
-"""How much may be asked for: bounds of one request, and a queue that is bounded in work.
+"""Limits of requests: bounds on one request, and a queue that is bounded in work.
 
-Work is counted in tokens that a request may write, choices times the most of each, since that is known before anything is
-written. A request beyond a bound is a 400 that names the field; one for which there is no room now is a 429 that says after how
+Work is counted in tokens that a request may write, choices times the maximum of each, since that is known beforehand. A
+request beyond a bound is a 400 that names the field; one for which there is no room now is a 429 that says after how
 many seconds to ask again.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jielong.errors import ConfigError
-from jielong.outside import is_number, is_whole, kind_of, shown
+from jielong.outside import is_number, is_whole, kind_of, shorten_value
 from jielong.serve.refused import Refused, refused_too_much
 
 MAX_CHOICES = 128
@@ -64,7 +64,9 @@ class Limits:
 
 
 class WorkQueue:
-    """Lets so many requests run at once; the others wait in their order, and there is an end to how many. For one event loop."""
+    """A queue that lets so many requests run at once; a bounded number of others wait in their order. For one event
+    loop.
+    """
 
     def __init__(self, limits: Limits | None = None, now: Callable[[], float] = time.monotonic) -> None:
         self.limits, self._now = limits or Limits(), now
@@ -92,6 +94,7 @@ class WorkQueue:
             self._end()
 
     async def _begin(self, tokens: int) -> None:
+        """Wait for a turn; Refused where the queue is full."""
         if self.num_running < self.limits.max_running:
             assert not self._waiting
             self.num_running += 1
@@ -124,14 +127,14 @@ class WorkQueue:
         self.num_running -= 1
 
     def wait_s(self) -> float:
-        """About how many seconds until what waits now has begun, at the rate at which requests ended of late."""
+        """Estimate the seconds until the waiting requests have begun, from the recent rate."""
         tokens, seconds = (sum(column) for column in zip(*self._finished, strict=True)) if self._finished else (0, 0.0)
         rate = tokens / seconds if tokens and seconds > 0 else _FIRST_RATE
         return min(MOST_WAIT_S, self.waiting_tokens / (rate * self.limits.max_running))
 
 
 def check_work(n: Any, max_tokens: Any, limits: Limits) -> int:
-    """The work of a request of `n` choices of at most `max_tokens` each, in tokens."""
+    """Return the work in tokens of a request of `n` choices of at most `max_tokens` each."""
     if not is_whole(n, 1, MAX_CHOICES):
         raise _wrong("n", n, f"a whole number from 1 to {MAX_CHOICES}")
     if not is_whole(max_tokens, 1):
@@ -146,7 +149,7 @@ def check_work(n: Any, max_tokens: Any, limits: Limits) -> int:
 
 
 def check_stop(stop: Any) -> tuple[str, ...]:
-    """The strings that end an answer, of a string, a list of them or null."""
+    """Return the strings that end an answer, from a string, a list of them or null."""
     if stop is None:
         return ()
     stops = [stop] if isinstance(stop, str) else stop
@@ -159,7 +162,7 @@ def check_stop(stop: Any) -> tuple[str, ...]:
 
 
 def check_logit_bias(bias: Any, num_ids: int) -> dict[int, float]:
-    """What is added to the logits by id, of an object whose keys are ids of the model in decimal."""
+    """Return the bias of logits by id, from an object whose keys are ids of the model in decimal."""
     if bias is None:
         return {}
     if not isinstance(bias, dict):
@@ -182,7 +185,7 @@ def check_logit_bias(bias: Any, num_ids: int) -> dict[int, float]:
 
 
 def check_top_logprobs(logprobs: Any, top_logprobs: Any) -> int:
-    """How many alternatives are told of each token."""
+    """Return how many alternatives of each token are asked for."""
     if top_logprobs is None:
         return 0
     if not is_whole(top_logprobs, 0, MAX_TOP_LOGPROBS):
@@ -193,7 +196,7 @@ def check_top_logprobs(logprobs: Any, top_logprobs: Any) -> int:
 
 
 def check_messages(messages: Any) -> None:
-    """Refuse more messages or more text in them than any conversation has; each is looked at later."""
+    """Refuse more messages or more text in them than any conversation has; each is checked later."""
     if not isinstance(messages, list) or not messages:
         raise _wrong("messages", messages, "a list of at least one message")
     if len(messages) > MAX_MESSAGES:
@@ -211,7 +214,7 @@ def check_messages(messages: Any) -> None:
 
 
 def check_schema(schema: Any, param: str = "response_format.json_schema.schema") -> str:
-    """The text of a JSON schema, which is an object of bounded size and depth."""
+    """Return the text of a JSON schema, which is an object of bounded size and depth."""
     if not isinstance(schema, dict):
         raise _wrong(param, schema, "an object that is a JSON schema")
     depth = _depth(schema)
@@ -227,11 +230,12 @@ def check_schema(schema: Any, param: str = "response_format.json_schema.schema")
 
 
 def _wrong(param: str, value: Any, expected: str) -> Refused:
-    said = shown(value) if not isinstance(value, (dict, list)) else kind_of(value)
+    said = shorten_value(value) if not isinstance(value, (dict, list)) else kind_of(value)
     return Refused(400, f"{param} is {said}; expected {expected}", param=param)
 
 
 def _num_chars(value: Any) -> int:
+    """Count the characters of all strings in a value."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
@@ -240,7 +244,7 @@ def _num_chars(value: Any) -> int:
 
 
 def _depth(value: Any) -> int:
-    """Objects and lists within each other, counted without recursion: a level at a time."""
+    """Return the depth of a value, counted without recursion: a level at a time."""
     level, depth = [value], 0
     while level := [one for one in level if isinstance(one, (dict, list))]:
         depth += 1

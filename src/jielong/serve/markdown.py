@@ -1,12 +1,12 @@
-"""The Markdown of a model's answer as HTML that can be put into a page, whatever the model was made to write.
+"""Markdown of a model's answer to safe HTML, whatever the model was made to write.
 
-The parser takes no HTML, and this module decides what becomes of links, pictures and code; then `nh3` lets through what is
-listed here and nothing else, so a mistake above it shows as missing markup. Nothing in an answer is fetched: a picture of
-another server is a link to it. Rendering happens in a process that is ended when it takes too long, and then the text is shown
-as it is.
+The parser takes no HTML, and this module decides how links, pictures and code are rendered; then `nh3` lets through
+only what is listed here, so a mistake above it shows as missing markup. Nothing in an answer is fetched: a picture of
+another server is a link to it. Rendering happens in a process that is killed when it takes too long, and then the text
+is shown as it is.
 
-An answer is rendered again and again while it is written. So there are no headings by underlines and no references that are
-defined further down: both would change what already stands there.
+An answer is rendered again and again while it is written. So there are no headings by underlines and no references that
+are defined further down: both would change text that is already shown.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ _REL = "noopener noreferrer nofollow"
 
 
 def render(text: str, citations: Collection[int] = (), *, is_unfinished: bool = False) -> str:
-    """HTML of an answer; waits for a worker. In a text beyond the limits of time and size nothing is marked up.
+    """Render an answer as HTML in a worker. A text beyond the limits of time and size gets no markup.
 
-    "[1]" becomes a link to passage 1 where 1 is among `citations`. With `is_unfinished` the text is still being written, and what
-    its last line has begun is shown as if it were complete.
+    "[1]" becomes a link to passage 1 where 1 is among `citations`. With `is_unfinished` the text is still being
+    written, and open marks of its last line are shown as if they were closed.
     """
     if len(text) > MAX_CHARS:
         return _plain(text)
@@ -105,10 +105,10 @@ def _plain(text: str) -> str:
 
 
 def to_html(text: str, citations: Sequence[int] = (), is_unfinished: bool = False) -> str:
-    """As `render`, here and now and without limits: the function that the worker calls."""
+    """Render as `render` does, here and now and without limits: the function that the worker calls."""
     text = text.encode("utf-8", "replace").decode()
     env: dict[str, Any] = {"citations": frozenset(citations), "code": 3 * MAX_CODE_CHARS}
-    return _gate().clean(_parser().render(completed(text) if is_unfinished else text, env)).strip()
+    return _gate().clean(_parser().render(close_open_marks(text) if is_unfinished else text, env)).strip()
 
 
 # An unfinished text ----------------------------------------------------------------------------------------------------
@@ -120,8 +120,8 @@ _BEGUN_LINK = re.compile(r"!?\[([^\[\]\n]*)\]\([^()\s]*\Z")
 _BEGUN_BOLD = re.compile(r"(?<![A-Za-z0-9*])\*\*(?=[^\s*])")
 
 
-def completed(text: str) -> str:
-    """The text with the marks of its last paragraph that are still to come, and without those that have only begun."""
+def close_open_marks(text: str) -> str:
+    """Close the marks that the last paragraph has opened, and drop those that have only begun."""
     text = _BEGUN_FENCE.sub("", text)
     if _is_in_fence(text):
         return text
@@ -138,6 +138,7 @@ def completed(text: str) -> str:
 
 
 def _is_in_fence(text: str) -> bool:
+    """Whether a text ends inside of a fenced block."""
     mark = ""
     for found in _FENCE.finditer(text):
         if not mark:
@@ -152,6 +153,7 @@ def _is_in_fence(text: str) -> bool:
 
 @functools.cache
 def _parser() -> MarkdownIt:
+    """Build the Markdown parser with our rules."""
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True, "xhtmlOut": False})
     parser.enable(["table", "strikethrough"]).disable(["html_block", "html_inline", "lheading", "reference"])
     parser.validateLink = lambda url: bool(_WEB.match(url) or _PICTURE.fullmatch(url))  # type: ignore[method-assign]
@@ -162,7 +164,7 @@ def _parser() -> MarkdownIt:
 
 
 def _make_safe(state: StateCore) -> None:
-    """Shift headings, set cells by class, and go through what stands in each line."""
+    """Shift headings, set cells by class, and make inline content safe."""
     for token in state.tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
@@ -175,7 +177,7 @@ def _make_safe(state: StateCore) -> None:
 
 
 def _safe_inline(tokens: Sequence[Token], citations: frozenset[int]) -> Iterator[Token]:
-    """Links open elsewhere, pictures of others become links, and numbers of passages become citations."""
+    """Open links elsewhere, turn pictures of others into links, and numbers of passages into citations."""
     is_linked = is_kept = False
     for token in tokens:
         if token.type == "link_open":
@@ -196,6 +198,7 @@ def _safe_inline(tokens: Sequence[Token], citations: frozenset[int]) -> Iterator
 
 
 def _picture(token: Token, is_linked: bool) -> Iterator[Token]:
+    """Render an embedded picture, or a link to one elsewhere."""
     url = str(token.attrs.get("src", ""))
     if _PICTURE.fullmatch(url):
         token.attrs = {"src": url, "alt": ""}  # the renderer fills in the words
@@ -209,6 +212,7 @@ def _picture(token: Token, is_linked: bool) -> Iterator[Token]:
 
 
 def _cited(text: str, citations: frozenset[int]) -> Iterator[Token]:
+    """Turn numbers of passages in a text into links."""
     at = 0
     for found in _CITATION.finditer(text):
         if int(found[1]) in citations:
@@ -230,6 +234,7 @@ def _text(content: str) -> Token:
 
 
 def _code(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: MutableMapping[str, Any]) -> str:
+    """Render a block of code, highlighted within limits."""
     token = tokens[at]
     named = token.info.split(maxsplit=1)[0].lower() if token.info.strip() else ""
     language = LANGUAGES.get(named, "")
@@ -244,7 +249,7 @@ def _code(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Mu
 
 @functools.lru_cache(maxsize=128)
 def _highlighted(code: str, language: str) -> str:
-    """Remembered, as an answer is rendered many times while it grows, and its finished blocks stay the same."""
+    """Highlight code; remembered, as finished blocks of a growing answer stay the same."""
     return str(pygments.highlight(code, _lexer(language), _formatter()))
 
 
@@ -261,8 +266,8 @@ def _formatter() -> Any:
 # The last gate ---------------------------------------------------------------------------------------------------------
 
 
-def _kept(tag: str, name: str, value: str) -> str | None:
-    """The value of an attribute, or None for one that is not let through."""
+def _filter_attribute(tag: str, name: str, value: str) -> str | None:
+    """Return the value of an attribute, or None for one that is not allowed."""
     if (tag, name) == ("a", "href"):
         return value if _WEB.match(value) or _PASSAGE.fullmatch(value) else None
     if (tag, name) == ("img", "src"):
@@ -274,13 +279,14 @@ def _kept(tag: str, name: str, value: str) -> str | None:
 
 @functools.cache
 def _gate() -> nh3.Cleaner:
+    """Build the cleaner with the allowed tags, attributes and classes."""
     classes = {name for name in STANDARD_TYPES.values() if name}
     return nh3.Cleaner(
         tags=set(
             "a blockquote br code em h3 h4 h5 h6 hr img li ol p pre s span strong table tbody td th thead tr ul".split()
         ),
         attributes={"a": {"href", "data-passage"}, "img": {"src", "alt"}, "ol": {"start"}},
-        attribute_filter=_kept,
+        attribute_filter=_filter_attribute,
         tag_attribute_values={"a": {"target": {"_blank"}, "rel": {_REL}}},
         allowed_classes={
             "a": {"cite"},

@@ -1,4 +1,4 @@
-"""Numbers about the server for Prometheus: requests, tokens, seconds, and who waits."""
+"""Metrics of the server for Prometheus: requests, tokens, seconds, and the queue."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class Metrics:
             self._seconds.labels(model).observe(time.monotonic() - start_s)
 
     def began(self, model: str, after_s: float) -> None:
-        """The first token of an answer came `after_s` after the request."""
+        """Record the time to an answer's first token."""
         self._waits.labels(model).observe(after_s)
 
     def text(self, engines: Mapping[str, Counts]) -> bytes:
-        """All of them in Prometheus's form; `engines` are the token counts of the models in memory, by name."""
+        """Format all of them for Prometheus; `engines` are the token counts of the models in memory, by name."""
         tokens = CounterMetricFamily("jielong_tokens", "Tokens read and written.", labels=["model", "kind"])
         for model, counts in engines.items():
             for kind in ("read", "reused", "written"):

@@ -1,7 +1,7 @@
-"""The models that a server offers: found at its start, read when they are asked for the first time, let go when memory is short.
+"""The models that a server offers: found at its start, loaded at the first question, unloaded when memory is short.
 
-A run is offered as itself and by each of its stages that can talk (RUN:sft), so that they can be compared. Models of other
-servers pass through. A model on this machine has an engine on a thread of its own.
+A run is offered as itself and by each of its stages that can talk (RUN:sft), so that they can be compared. Models of
+other servers pass through. A model on this machine has an engine on a thread of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from jielong.opening.models import num_parameters, open_engine
 from jielong.opening.ports import folder_of, is_address, long_name, open_endpoint, served_name
 from jielong.runs import find_model, is_run, named_stage, run_around
 from jielong.runs.finding import NOT_TALKING, newest_checkpoint, open_run
+from jielong.serve.beside import computed
 from jielong.serve.tokens import OpenAILogprobs
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Memory:
 
 @dataclass
 class Model:
-    """One that is offered: `name` is what clients write. `port` is None while it is not in memory."""
+    """An offered model: `name` is the clients' name for it. `port` is None while it is not in memory."""
 
     name: str
     spec: str
@@ -79,7 +80,7 @@ class Model:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of a model in memory."""
+        """Return the tokenizer of a model in memory."""
         assert self.runner is not None and self.port is not None
         return self.port.tokenizer  # type: ignore[union-attr]
 
@@ -90,7 +91,7 @@ class Model:
 
 
 class Models:
-    """All models by their names; the first one is taken where a client names none."""
+    """All models by their names; the first is the default."""
 
     def __init__(
         self, specs: Sequence[str], memory: Memory | None = None, began: Callable[[str, float], None] | None = None
@@ -111,7 +112,7 @@ class Models:
 
     @property
     def default(self) -> Model:
-        """The model that is asked where none is named; ConfigError while there is none."""
+        """Return the default model; ConfigError while there is none."""
         first = next(iter(self._models.values()), None)
         if first is None:
             raise ConfigError("there is no model yet; wait for the first checkpoint of the training")
@@ -125,16 +126,16 @@ class Models:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of the models in memory, caches included."""
+        """Return the bytes of the models in memory, caches included."""
         return sum(model.bytes_needed for model in self if model.runner is not None)
 
     @property
     def counts(self) -> dict[str, Counts]:
-        """Tokens that each model in memory has read and written since it was read."""
+        """Return the tokens that each model in memory has read and written since it was loaded."""
         return {model.name: model.runner.engine.counts for model in self if model.runner is not None}
 
     def get(self, name: str) -> Model:
-        """The model of that name; ConfigError, with the nearest one, where it is not offered."""
+        """Return the model of that name; ConfigError, with the nearest one, where it is not offered."""
         if name not in self._models:
             raise ConfigError(f"there is no model {name!r} here; {did_you_mean(name, self._models)}")
         return self._models[name]
@@ -144,7 +145,7 @@ class Models:
 
     @contextlib.asynccontextmanager
     async def using(self, name: str) -> AsyncIterator[Model]:
-        """The model of that name, read into memory and kept there as long as it is used."""
+        """Load the model of that name, and keep it in memory as long as it is used."""
         model = self.get(name)
         model.num_users += 1
         try:
@@ -157,7 +158,7 @@ class Models:
             model.num_users -= 1
 
     async def read_first(self, tell: Callable[[str], None]) -> None:
-        """Read the first model before anybody asks it; `tell` hears why it cannot be read."""
+        """Load the first model before anybody asks it; `tell` gets the error where it cannot be loaded."""
         first = next(iter(self), None)
         if first is not None and first.is_local:
             try:
@@ -167,7 +168,7 @@ class Models:
                 tell(str(error))
 
     async def close(self) -> None:
-        """Let go of all of them."""
+        """Unload all of them."""
         for model in (*self, *self._leaving):
             if model.runner is not None:
                 await asyncio.to_thread(model.runner.close)
@@ -178,7 +179,7 @@ class Models:
     # --- offered
 
     def follow(self, run: Path) -> None:
-        """Offer what a run under way has by now: its finished stages, and its newest checkpoint as RUN:newest."""
+        """Offer the models of a run under way: its finished stages, and its newest checkpoint as RUN:newest."""
         if not is_run(run):
             return
         for stage, folder in open_run(run).models().items():
@@ -215,6 +216,7 @@ class Models:
                 gone.port = gone.runner = None
 
     def _offer(self, spec: str) -> None:
+        """Offer a model, or all models of a run, by their names."""
         spec = long_name(spec)
         if is_address(spec):
             self._add(served_name(spec), spec, None)
@@ -227,6 +229,7 @@ class Models:
                     self._add(f"{path.name}:{name}", f"{spec}:{name}", find_model(path, name))
 
     def _add(self, name: str, spec: str, folder: Path | None) -> None:
+        """Offer one model under a unique name."""
         unique = name
         for number in range(2, len(self._models) + 3):
             if unique not in self._models:
@@ -238,7 +241,7 @@ class Models:
         self._models[unique] = model
 
     def _look_at(self, model: Model, folder: Path) -> None:
-        """Note what a model's folder says of it, without reading its weights."""
+        """Read a model's config, without its weights."""
         from jielong.model.adapter_files import base_of, is_adapter
         from jielong.model.hf import read_config
 
@@ -256,15 +259,16 @@ class Models:
     # --- in memory
 
     async def _load(self, model: Model) -> None:
+        """Load a model, after making room for it."""
         if model.folder is None:
             model.port = open_endpoint(model.spec)
             return
         async with self._room:
             await self._make_room(model)
-            await asyncio.to_thread(self._read, model)
+            await computed(partial(self._read, model))
 
     async def _make_room(self, model: Model) -> None:
-        """Let go of those used longest ago until the model fits; ResourceError where it cannot."""
+        """Unload the models used longest ago until this one fits; ResourceError where it cannot."""
         limit = self.limit_bytes
         if model.bytes_needed > limit:
             raise ResourceError(
@@ -284,6 +288,7 @@ class Models:
             gone.port = gone.runner = None
 
     def _read(self, model: Model) -> None:
+        """Open a model's engine on a thread of its own."""
         from jielong.generate.runner import Runner
         from jielong.runs import digest, sums_of
         from jielong.use.port import LocalPort
@@ -301,6 +306,7 @@ class Models:
 
 
 def _has_template(folder: Path) -> bool:
+    """Whether a model's tokenizer has a chat template."""
     from jielong.tokens.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(folder)

@@ -1,4 +1,6 @@
-"""The strategies that the page offers: those that one model can follow by itself, in words for people, with what they cost."""
+"""The strategies that the page offers: those that one model can follow by itself, described for people, with their
+cost.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Offer:
-    """A strategy as it is chosen: `calls` of the model for one answer (None: it depends), and what it `needs`."""
+    """An offered strategy: `calls` of the model for one answer (None: it depends), and the resources that it `needs`."""
 
     spec: str
     en: str
@@ -31,7 +33,7 @@ OFFERS = (
 
 
 def strategies_json(*, has_library: bool, has_tools: bool) -> list[dict[str, Any]]:
-    """Those that can be followed with what was handed to the server."""
+    """Return the strategies that can be followed with the server's resources."""
     there = {"": True, "library": has_library, "tools": has_tools}
     return [
         {

@@ -1,4 +1,4 @@
-"""Questions that come along, for whoever judges answers and has asked none yet: the same kinds in both languages.
+"""Questions for people who judge answers and have asked none yet: the same kinds in both languages.
 
 Some have an answer that can be checked, some have none ("I don't know" is right), and some are a matter of taste.
 """

@@ -1,4 +1,4 @@
-"""A request that is not granted: one sentence with a status of HTTP, in the shape of OpenAI's errors."""
+"""Refusals of requests: one sentence with a status of HTTP, in the shape of OpenAI's errors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit
 
 
 class Refused(JielongError):
-    """A request that is not granted.
+    """Raised for a request that is not granted.
 
-    `status` is that of HTTP, and `type`, `code` and `param` are OpenAI's words: the kind of error, its short name, and the field
-    that is to blame. Without a `type` it follows from the status.
+    `status` is that of HTTP, and `type`, `code` and `param` are OpenAI's words: the kind of error, its short name, and
+    the field that is to blame. Without a `type` it follows from the status.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class Refused(JielongError):
         self.headers = dict(headers or {})
 
     def body(self) -> bytes:
-        """The JSON that is answered."""
+        """Return the JSON of the response."""
         said = {"message": str(self), "type": self.type, "code": self.code, "param": self.param}
         return json.dumps({"error": said}, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def refused_too_much(message: str, wait_s: float, code: str) -> Refused:
-    """A 429 that says after how many seconds it is worth asking again."""
+    """Return a 429 that says after how many seconds to ask again."""
     whole_s = max(1, round(wait_s + 0.5))
     return Refused(429, message, code=code, headers={"Retry-After": str(whole_s)})
 

@@ -1,7 +1,7 @@
-"""A JSON schema as a grammar of `llguidance`: the inside of `grammar`, which is tried out in a worker first.
+"""Compilation of a JSON schema by `llguidance`, tried out in a worker first: the inside of `grammar`.
 
-The library has limits of its own on all that it makes of a schema, and yet one number (`multipleOf`) can keep it busy for minutes.
-So a schema is compiled in a process that can be ended, and here only where it was within the limits there.
+The library has limits of its own on a schema's grammar, and yet one number (`multipleOf`) can keep it busy for minutes.
+So a schema is compiled in a process that can be killed, and here only where it was within the limits there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NUM_BYTES = 256 // 8
 
 @functools.cache
 def parser_limits() -> Any:
-    """Limits of a parser, at or below the library's own: a step ends in about a second at the worst."""
+    """Return limits of a parser, at or below the library's own: a step ends in about a second at the worst."""
     return llguidance.LLParserLimits(
         max_items_in_row=2000,
         initial_lexer_fuel=500_000,
@@ -57,12 +57,12 @@ def _bytes() -> llguidance.LLTokenizer:
 
 
 def grammar_of(schema: str) -> str:
-    """The grammar of a schema's text; ValueError where it is no JSON object."""
+    """Return the grammar of a schema's text; ValueError where it is no JSON object."""
     return str(llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS))  # type: ignore[arg-type]
 
 
 def fault_of(schema: str) -> str:
-    """Why a schema cannot be used, in the words of the library; "" where it can. The function that a worker calls."""
+    """Return why a schema cannot be used, in the library's words; "" where it can. The function that a worker calls."""
     try:
         parser = llguidance.LLMatcher(_bytes(), grammar_of(schema), log_level=0, limits=parser_limits())
     except ValueError as error:
@@ -74,5 +74,5 @@ def fault_of(schema: str) -> str:
 
 
 def first_line(message: str) -> str:
-    """The beginning of what the library says; the rest shows its inside."""
+    """Return the beginning of the library's message; the rest shows its inside."""
     return message.strip().partition("\n")[0].strip()[:300]

@@ -23,7 +23,7 @@ MAX_ADDRESSES = 1024
 
 
 class Sessions:
-    """The sessions there are. When the table is full, the one that was used longest ago makes room."""
+    """The table of sessions. When it is full, the one that was used longest ago makes room."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now, self._secret = now, secrets.token_bytes(32)
@@ -33,7 +33,7 @@ class Sessions:
         return len(self._until_s)
 
     def open(self) -> str:
-        """Begin a session and return what its cookie holds."""
+        """Begin a session and return the value of its cookie."""
         session = secrets.token_urlsafe(32)
         self._until_s[_digest(session)] = self._now() + LIFETIME_S
         while len(self._until_s) > MAX_SESSIONS:
@@ -41,7 +41,7 @@ class Sessions:
         return session
 
     def is_open(self, session: str) -> bool:
-        """Whether this is a session; to be asked keeps it alive."""
+        """Whether this is a session; the call keeps it alive."""
         digest = _digest(session)
         if self._until_s.get(digest, -math.inf) <= self._now():
             self._until_s.pop(digest, None)
@@ -51,7 +51,9 @@ class Sessions:
         return True
 
     def token(self, session: str) -> str:
-        """The token that requests of this session carry beside the cookie: a page of another origin cannot know it."""
+        """Return the token that requests of this session carry beside the cookie: a page of another origin cannot know
+        it.
+        """
         return hmac.digest(self._secret, session.encode("utf-8", "replace"), "sha256").hex()
 
     def is_token(self, session: str, token: str) -> bool:
@@ -59,20 +61,21 @@ class Sessions:
 
 
 class Attempts:
-    """Failed logins of late, by address. When the table is full, the address that failed longest ago is forgotten."""
+    """Recent failed logins, by address. When the table is full, the address that failed longest ago is forgotten."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._failed_s: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wait_s(self, address: str) -> float:
-        """Seconds until this address may try again; 0 where it may now."""
+        """Return the seconds until this address may try again; 0 where it may now."""
         failed_s = self._failed_s.get(address)
         if failed_s is None or len(failed_s) < MAX_ATTEMPTS:
             return 0.0
         return max(0.0, failed_s[0] + ATTEMPTS_S - self._now())
 
     def fail(self, address: str) -> None:
+        """Record a failed login."""
         self._failed_s.setdefault(address, deque(maxlen=MAX_ATTEMPTS)).append(self._now())
         self._failed_s.move_to_end(address)
         while len(self._failed_s) > MAX_ADDRESSES:
@@ -80,7 +83,7 @@ class Attempts:
 
 
 def is_same(secret: str, given: str) -> bool:
-    """Compare in a time that tells neither where they differ nor how long the secret is."""
+    """Compare two secrets in a time that tells neither where they differ nor how long they are."""
     return hmac.compare_digest(_digest(secret), _digest(given))
 
 

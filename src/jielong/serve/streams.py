@@ -24,7 +24,7 @@ SLOW_S = 30.0
 
 
 class Mailbox(Generic[T]):
-    """A queue from callbacks to one reader, who takes all that there is at once. Putting never waits."""
+    """A queue from callbacks to one reader, who takes all items at once. Putting never waits."""
 
     def __init__(self, most: int = MOST_WAITING) -> None:
         self._items: list[T] = []
@@ -33,6 +33,7 @@ class Mailbox(Generic[T]):
         self.is_overfull = False
 
     def put(self, item: T) -> None:
+        """Add an item, or note that there are too many."""
         if len(self._items) >= self._most:
             self.is_overfull = True
         else:
@@ -40,12 +41,12 @@ class Mailbox(Generic[T]):
         self._news.set()
 
     def close(self) -> None:
-        """Say that nothing more comes."""
+        """Close it: nothing more comes."""
         self._is_closed = True
         self._news.set()
 
     async def lots(self) -> AsyncIterator[list[T]]:
-        """All that has come since the last time, until it is closed; ResourceError where too much was left waiting."""
+        """Yield all items since the last time, until it is closed; ResourceError where too many were left waiting."""
         while True:
             await self._news.wait()
             self._news.clear()
@@ -58,8 +59,10 @@ class Mailbox(Generic[T]):
                 return
 
 
-async def told_while(work: Callable[[Mailbox[T]], Coroutine[Any, Any, None]]) -> AsyncIterator[list[T]]:
-    """Run `work` and yield what it puts into its mailbox. It is cancelled when the reader goes away; its error is raised at the end."""
+async def stream_while(work: Callable[[Mailbox[T]], Coroutine[Any, Any, None]]) -> AsyncIterator[list[T]]:
+    """Run `work` and yield the items of its mailbox. It is cancelled when the reader goes away; its error is raised at
+    the end.
+    """
     mailbox: Mailbox[T] = Mailbox()
     task = asyncio.create_task(work(mailbox))
     task.add_done_callback(lambda _: mailbox.close())
@@ -72,20 +75,22 @@ async def told_while(work: Callable[[Mailbox[T]], Coroutine[Any, Any, None]]) ->
         await asyncio.gather(task, return_exceptions=True)
 
 
-def quoted(text: str) -> str:
-    """A text as JSON."""
+def json_text(text: str) -> str:
+    """Format a text as JSON."""
     return str(_quoted(text))
 
 
 def event(data: Any, name: str = "", id: int | None = None) -> bytes:
-    """A server-sent event."""
+    """Format a server-sent event."""
     head = (f"id: {id}\n" if id is not None else "") + (f"event: {name}\n" if name else "")
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return f"{head}data: {text}\n\n".encode("utf-8", "replace")
 
 
 class EventStream(Response):
-    """A response of server-sent events. When the client hangs up, or takes nothing for long, the source is closed at once."""
+    """A response of server-sent events. When the client hangs up, or takes nothing for long, the source is closed at
+    once.
+    """
 
     def __init__(self, source: AsyncIterator[bytes], media_type: str = "text/event-stream") -> None:
         super().__init__(media_type=media_type)
@@ -111,6 +116,7 @@ class EventStream(Response):
             sending.result()
 
     async def _send(self, send: Send) -> None:
+        """Send the pieces of the source, and close it at the end."""
         try:
             async for body in self._source:
                 self._is_sending = True
@@ -132,7 +138,7 @@ class EventStream(Response):
 
 
 async def unless_hung_up(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
-    """The result of `work`, or None where the client hung up before: then it is cancelled."""
+    """Return the result of `work`, or cancel it and return None where the client hangs up before."""
     task = asyncio.create_task(work)
     watching = asyncio.create_task(_hung_up(request.receive))
     try:

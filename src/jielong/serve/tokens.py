@@ -1,4 +1,4 @@
-"""Tokens and their draws as JSON: one form for OpenAI's clients, the page, and whatever is kept."""
+"""Tokens and their draws as JSON: one form for OpenAI's clients, the page, and the store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jielong.records import Candidate, Draw
-from jielong.serve.streams import quoted
+from jielong.serve.streams import json_text
 from jielong.tokens.tokenizer import CALL_MARKS, Tokenizer
 from jielong.tokens.visible import visible
 
@@ -15,12 +15,12 @@ NATS_A_BIT = math.log(2)
 
 
 def log_of(probability: float) -> float:
-    """The natural logarithm; of 0 the smallest that JSON can say and clients still add up."""
+    """Return the natural logarithm; of 0 the smallest number that JSON can hold and clients can add up."""
     return math.log(probability) if probability > 0 else -9999.0
 
 
 class OpenAILogprobs:
-    """Tokens of answers in OpenAI's shape: their text, their bytes, their log-probability, and those of the likeliest.
+    """Formats tokens of answers in OpenAI's shape: their text, bytes, log-probability, and likeliest alternatives.
 
     Of each id all but the number is made once, as JSON: a server tells of some twenty ids for every token it writes.
     """
@@ -30,23 +30,24 @@ class OpenAILogprobs:
         self._heads: dict[int, str] = {}
 
     def of(self, draw: Draw, num_top: int, which: str) -> str:
-        """JSON of one token; `which` is "raw" (the model's own distribution) or "tempered"."""
+        """Format one token; `which` is "raw" (the model's own distribution) or "tempered"."""
         is_raw = which == "raw"
         top = [self._one(c.id, c.model if is_raw else c.tempered) for c in draw.likeliest[:num_top]]
         taken = self._one(draw.taken.id, draw.taken.model if is_raw else draw.taken.tempered)
         return f'{taken[:-1]},"top_logprobs":[{",".join(top)}]}}'
 
     def _one(self, id: int, probability: float) -> str:
+        """Format one id with its log-probability."""
         head = self._heads.get(id)
         if head is None:
             said = self._tokenizer.token_bytes(id)
-            text, numbers = quoted(said.decode("utf-8", "replace")), ",".join(map(str, said))
+            text, numbers = json_text(said.decode("utf-8", "replace")), ",".join(map(str, said))
             head = self._heads[id] = f'{{"token":{text},"bytes":[{numbers}],"logprob":'
         return f"{head}{log_of(probability)!r}}}"
 
 
 def candidate_json(tokenizer: Tokenizer, candidate: Candidate) -> dict[str, Any]:
-    """An id that might have come: its text, and its probability on the way to the draw."""
+    """Return a candidate's text, and its probability on the way to the draw."""
     return {
         "id": candidate.id,
         "text": visible(tokenizer, candidate.id),
@@ -74,7 +75,7 @@ def draw_json(tokenizer: Tokenizer, draw: Draw) -> dict[str, Any]:
 
 
 def token_json(tokenizer: Tokenizer, n: int, id: int, draw: Draw | None, *, by_model: bool = True) -> dict[str, Any]:
-    """Token `n` of an answer with its draw, where there is one."""
+    """Return token `n` of an answer with its draw, where there is one."""
     found: dict[str, Any] = {
         "n": n,
         "id": id,
@@ -90,11 +91,11 @@ def token_json(tokenizer: Tokenizer, n: int, id: int, draw: Draw | None, *, by_m
 
 
 def cut_into_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """A text's tokens, so that each can be seen."""
+    """Return a text's tokens, so that each can be seen."""
     return [{"id": id, "text": visible(tokenizer, id), "is_special": tokenizer.is_special(id)} for id in ids]
 
 
 def mark_of_calls(tokenizer: Tokenizer) -> int | None:
-    """The id that a tool call begins with, where the tokenizer has one."""
+    """Return the id that a tool call begins with, where the tokenizer has one."""
     mark = CALL_MARKS[0].encode()
     return next((id for id in sorted(tokenizer.marks_of_answers) if tokenizer.token_bytes(id) == mark), None)

@@ -1,4 +1,4 @@
-"""The steps of a strategy on the way to an answer, as the page shows them: notes, calls, tools, passages."""
+"""The trail of a strategy on the way to an answer, for the page: notes, calls, tools, passages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_CHARS = 4000
 
 
 class Trail:
-    """The items so far; `tell` hears of each that is new or has changed, with its place."""
+    """The items of a trail; `tell` is called with each that is new or has changed, and its place."""
 
     def __init__(self, tell: Callable[[int, dict[str, Any]], None], *, is_direct: bool) -> None:
         self.items: list[dict[str, Any]] = []
@@ -39,24 +39,25 @@ class Trail:
             self.add({"kind": "note", "text": happening.text[:MOST_CHARS]})
 
     def add(self, item: dict[str, Any]) -> int:
-        """A new item; its place."""
+        """Add an item and return its place."""
         if len(self.items) < MOST_ITEMS:
             self.items.append(item)
             self._tell(len(self.items) - 1, item)
         return len(self.items) - 1
 
     def change(self, index: int, **fields: Any) -> None:
-        """An item that goes on."""
+        """Change an item that goes on."""
         self.items[index] = {**self.items[index], **fields}
         self._tell(index, self.items[index])
 
     @property
     def passages(self) -> list[dict[str, Any]]:
-        """The passages that were found last."""
+        """Return the passages that were found last."""
         found = [item["passages"] for item in self.items if item["kind"] == "passages"]
         return found[-1] if found else []
 
     def _passage(self, passage: Passage, number: int, query: str) -> None:
+        """Add a passage to the last search, or begin a new item."""
         shown = {"n": number, "title": passage.source, "place": passage.place, "text": passage.text}
         shown |= {"score": passage.score}
         if number == 1 or not self.items or self.items[-1]["kind"] != "passages":
@@ -66,6 +67,7 @@ class Trail:
             self.change(last, passages=[*self.items[last]["passages"], shown])
 
     def _tool(self, name: str, line: str, result: str) -> None:
+        """Finish the item of a tool's call, or add one."""
         for index in reversed(range(len(self.items))):
             item = self.items[index]
             if item["kind"] == "tool" and item["name"] == name and item["state"] in ("asks", "runs"):

@@ -1,4 +1,4 @@
-"""Watch a training run: offer its newest checkpoint for chat, and put the same few prompts to each new one.
+"""Watching a training run: its newest checkpoint is offered for chat, and answers the same few prompts.
 
 It runs in the server's process and reads checkpoints as they are saved (every half minute), so training is not touched.
 The texts lie in the run's folder, beside its stages.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from jielong.outside import Fields
 from jielong.records import Request, Sampling
 from jielong.runs import read_json, write_json
 from jielong.runs.finding import newest_checkpoint
+from jielong.serve.beside import computed
 from jielong.serve.models import Models
 
 PROMPTS = (
@@ -46,12 +48,13 @@ class Watcher:
             await asyncio.sleep(_EVERY_S)
 
     async def _look(self) -> None:
+        """Offer the newest checkpoint, and store its texts."""
         self._models.follow(self.path)
         newest = newest_checkpoint(self.path)
         if newest is None or newest == self._seen:
             return
         self._seen = newest
-        texts = await asyncio.to_thread(_written, newest)
+        texts = await computed(partial(_write_samples, newest))
         stage, step = newest.parts[-4], int("".join(filter(str.isdigit, newest.parts[-2])) or 0)
         new = [{"stage": stage, "step": step, "prompt": prompt, "text": text} for prompt, text in texts]
         samples = [s for s in samples_of(self.path) if (s["stage"], s["step"]) != (stage, step)]
@@ -59,7 +62,7 @@ class Watcher:
 
 
 def samples_of(run: Path) -> list[dict[str, Any]]:
-    """The texts that were written to the prompts so far; none where their file is damaged."""
+    """Return the texts written to the prompts so far; none where their file is damaged."""
     path = run / FILE
     if not path.exists():
         return []
@@ -70,16 +73,18 @@ def samples_of(run: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _written(folder: Path) -> list[tuple[str, str]]:
-    """Each prompt with the greedy continuation of a checkpoint, or its answer where the model has learned to talk."""
-    from jielong.generate.together import prompt_of
+def _write_samples(folder: Path) -> list[tuple[str, str]]:
+    """Return each prompt with the greedy continuation of a checkpoint, or its answer where the model has learned to
+    talk.
+    """
+    from jielong.generate.together import question_ids
     from jielong.opening.models import open_engine
     from jielong.tokens.chat import parse, parse_text
 
     engine, tokenizer = open_engine(folder, "float32", slots=len(PROMPTS), length=128)
     is_base = folder.parts[-4] == "pretrain"
     sampling = Sampling(max_tokens=MAX_TOKENS, temperature=0.0, stop_ids=tuple(tokenizer.stop_ids))
-    requests = [Request(prompt_of(prompt, tokenizer, is_bare=is_base), sampling) for prompt in PROMPTS]
+    requests = [Request(question_ids(prompt, tokenizer, is_bare=is_base), sampling) for prompt in PROMPTS]
     read = parse_text if is_base else parse
     samples = engine.generate(requests)
     return [(prompt, read(sample.ids, tokenizer).text) for prompt, sample in zip(PROMPTS, samples, strict=True)]

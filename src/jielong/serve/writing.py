@@ -1,6 +1,6 @@
-"""Write an answer for the page in the background: tell it to all followers, and keep it when it is over.
+"""Writing an answer for the page in the background: streamed to all followers, and stored when it is over.
 
-A reader who goes away changes nothing; a person stops it with a word. What was written until then is kept too.
+A reader who goes away changes nothing; a person can stop it. The text until then is stored too.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any
 
 from jielong.errors import JielongError, NotFoundError, TooLongError
 from jielong.records import KEPT_CANDIDATES, Conversation, Draw, Event, Message, Sampling
-from jielong.serve.answering import Handed, answer, open_strategy
-from jielong.serve.following import Log
-from jielong.serve.kept import trace_of, usage_json
+from jielong.serve.answering import ServerResources, answer, open_strategy
+from jielong.serve.event_log import Log
 from jielong.serve.markdown import render
 from jielong.serve.models import Model, Models
 from jielong.serve.store import Trace
+from jielong.serve.stored_answers import trace_of, usage_json
 from jielong.serve.trail import Trail
 from jielong.tokens.visible import visible
 from jielong.use.fitting import without_oldest
 from jielong.use.ledger import Happening
 from jielong.use.port import Answer, LocalPort, Options, Usage
 from jielong.use.strategy import Outcome
-from jielong.use.tools.telling import in_a_line
+from jielong.use.tools.rendering import in_a_line
 from jielong.use.tools.tool import Arguments, Tool
 
 APPROVAL_S = 300.0
@@ -45,7 +45,7 @@ at_work: ContextVar[Writing | None] = ContextVar("at_work", default=None)
 
 @dataclass(frozen=True)
 class Plan:
-    """An answer to be written: after which talk, by which model and strategy, and how its tokens are drawn.
+    """The plan of an answer: the conversation, the model and strategy, and how its tokens are drawn.
 
     With `prompt_ids` the answer goes on after exactly these and `opening_ids`, whose draws are known: `opening_draws`.
     """
@@ -64,7 +64,7 @@ class Plan:
 
 @dataclass
 class Result:
-    """The end of an answer, as it is kept."""
+    """The end of an answer, as it is stored."""
 
     status: str
     text: str
@@ -83,11 +83,11 @@ Keep = Callable[[Result], Awaitable[dict[str, Any]]]
 
 @dataclass
 class Writing:
-    """One answer under way. `log` is what followers are told."""
+    """An answer under way. `log` holds the events for followers."""
 
     plan: Plan
     models: Models
-    handed: Handed
+    handed: ServerResources
     save: Callable[[str], Awaitable[None]]
     keep: Keep
     log: Log = field(default_factory=Log)
@@ -110,7 +110,7 @@ class Writing:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Stop writing, and wait until what there is has been kept."""
+        """Stop writing, and wait until the text so far has been stored."""
         if self._task is not None:
             if not self._is_keeping:
                 self._task.cancel()
@@ -137,6 +137,7 @@ class Writing:
     # --- the work
 
     async def _run(self) -> None:
+        """Write the answer, store it, and tell its end."""
         self._started_s = time.monotonic()
         at_work.set(self)
         ticking = asyncio.create_task(self._tick())
@@ -155,6 +156,7 @@ class Writing:
             self.log.end()
 
     async def _result(self) -> Result:
+        """Return the result of the answer, also where it was stopped or failed."""
         try:
             outcome = await self._outcome()
         except asyncio.CancelledError:
@@ -184,6 +186,7 @@ class Writing:
         )
 
     async def _outcome(self) -> Outcome:
+        """Run the strategy, shortening the conversation where it is too long."""
         plan = self.plan
         if self.models.get(plan.model).port is None:
             self.log.tell("loading", {"model": plan.model})
@@ -216,7 +219,7 @@ class Writing:
                     talk = Conversation(shorter)
 
     def _fitting(self, model: Model, talk: Conversation, max_tokens: int) -> Conversation:
-        """The talk without as many of its oldest exchanges as it takes to leave room for an answer."""
+        """Drop oldest exchanges until the conversation leaves room for an answer."""
         port = model.port
         if not isinstance(port, LocalPort):
             return talk
@@ -250,7 +253,7 @@ class Writing:
         self.log.tell("trail", {"index": index, "item": item})
 
     async def _tick(self) -> None:
-        """Tell what is new some ten times a second, and keep it now and then."""
+        """Send news some ten times a second, and store the text now and then."""
         shown_text = shown_thoughts = saved = ""
         next_save_s, next_render_s = time.monotonic() + _SAVE_S, 0.0
         while True:
@@ -278,6 +281,7 @@ class Writing:
         return await asyncio.to_thread(partial(render, text, numbers, is_unfinished=True))
 
     def _tell_tokens(self) -> None:
+        """Send the new tokens with their probabilities."""
         events = self._events[self._num_told :]
         if not events or self._model is None or not self._model.is_local:
             return
@@ -302,7 +306,7 @@ class Writing:
         return self._model.digest if self._model is not None else ""
 
     def _so_far(self, status: str) -> Result:
-        """Gather what was written of an answer that did not come to its end."""
+        """Gather the text of an answer that did not come to its end."""
         opening, events, prompt = self.plan.opening_ids, self._events, self.plan.prompt_ids
         model = self._model
         if not prompt and model is not None and isinstance(model.port, LocalPort) and not self.plan.strategy:
@@ -321,7 +325,7 @@ class Writing:
         return Result(status, self.text, self.thoughts, status, "", self._digest, usage, trail, trace)
 
     def _trace(self, said: Answer) -> Trace | None:
-        """The trace of an answer, with what is known of the tokens that it was begun with."""
+        """Return the trace of an answer, with the known draws of its opening tokens."""
         plan, num_kept = self.plan, len(self.plan.opening_ids)
         weights = self._model.weights if self._model is not None else ""
         trace = trace_of(said, Options(plan.sampling, plan.seed), weights)
@@ -335,6 +339,7 @@ class Writing:
         )
 
     def _usage(self, usage: Usage, said: Answer | None) -> dict[str, Any]:
+        """Return the cost of an answer."""
         seconds = time.monotonic() - self._started_s
         context = self._model.context if self._model is not None else 0
         if said is not None and said.prompt_ids:

@@ -1,1 +1,1 @@
-"""Kinds of work, a room each: a stage says what it is (a frozen config) and what it does (`run`)."""
+"""Stages, the kinds of work in a recipe, a module each: a frozen config with a method `run`."""

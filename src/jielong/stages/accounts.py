@@ -1,7 +1,7 @@
-"""What a run keeps of itself, gathered to be set beside another run: settings, losses, speed, measures, answers.
+"""The comparison of two runs, gathered from their files: settings, losses, speed, measures, answers.
 
-Only files of the run are read. Measures carry an interval where single answers were kept: those of the exam of the embedded
-world are scored again, item by item.
+Only files of the run are read. Measures carry an interval where single answers were kept: those of the exam of the
+embedded world are scored again, item by item.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ OTHER_TEXTS = "The held-out texts of the two differ: losses and bits per byte sa
 
 @dataclass(frozen=True)
 class Account:
-    """What is known of one run. `items` are scores of single questions, by group and measure, in the order of `exam`."""
+    """The gathered data of one run. `items` are scores of single questions, by group and measure, in the order of
+    `exam`.
+    """
 
     name: str
     settings: Mapping[str, str]
@@ -56,7 +58,7 @@ class Account:
 
 
 def account_of(run: Run) -> Account:
-    """Gather what a run keeps; CheckpointError for a file of it that is damaged."""
+    """Gather the data of a run; CheckpointError for a damaged file."""
     record = run.record
     stages = record["stages"]
     settings = {name: str(record[name]) for name in _OF_THE_RUN if name in record}
@@ -75,12 +77,12 @@ def account_of(run: Run) -> Account:
     exam = exam_of(record)
     if exam and (run.stage_path(exam["name"]) / "answers.json").exists():
         return _with_exam(found, run, exam)
-    answers, answers_of = _written(run.path)
+    answers, answers_of = _read_texts(run.path)
     return replace(found, answers=answers, answers_of=answers_of)
 
 
 def _with_exam(found: Account, run: Run, exam: Mapping[str, Any]) -> Account:
-    """The account of a run that has kept the answers of an exam, with each of them."""
+    """Add the exam's measures and scores of single answers to an account."""
     parts = exam_items(run.record["seed"], exam["limit"])
     answers = kept_answers(run, exam["name"])
     last = [role for role in answers if role not in NOT_COMPARED][-1]
@@ -95,7 +97,7 @@ def _with_exam(found: Account, run: Run, exam: Mapping[str, Any]) -> Account:
 
 
 def _items(parts: Parts, said: Mapping[str, Sequence[str]], *, is_bare: bool) -> dict[str, Sequence[float]]:
-    """The scores of single questions that each measure is the mean of."""
+    """Return the scores of single questions behind each measure."""
     return {
         **{key: [float(hit) for hit in found] for key, found in hits(parts, said, is_bare=is_bare).items()},
         "gold_score": gold_values(parts, said),
@@ -111,7 +113,7 @@ def _shown(value: Any) -> str:
 
 
 def _figures(folder: Path, entry: Mapping[str, Any]) -> StageFigures:
-    """Costs of a stage, and of a training stage the losses at the checkpoint that it ended with."""
+    """Return the costs of a stage, and of a training stage the losses at the checkpoint that it ended with."""
     lines = read_metrics(folder / "metrics.jsonl")
     seconds = float(entry.get("seconds", 0.0))
     if not lines:
@@ -127,7 +129,7 @@ def _figures(folder: Path, entry: Mapping[str, Any]) -> StageFigures:
 
 
 def _measures(data: Any) -> dict[str, dict[str, float]]:
-    """Group -> measure -> value of a file of results, whichever recipe wrote it."""
+    """Return group -> measure -> value from a file of results, whichever recipe wrote it."""
     results: dict[str, Any] = data if isinstance(data, dict) else {}
     groups: dict[str, Any] = results.get("stages") or results.get("measures") or results
     return {
@@ -137,20 +139,22 @@ def _measures(data: Any) -> dict[str, dict[str, float]]:
     }
 
 
-def _written(path: Path) -> tuple[dict[str, str], str]:
-    """Texts that the last model of a run wrote for questions or openings, and which model that is."""
+def _read_texts(path: Path) -> tuple[dict[str, str], str]:
+    """Read the texts that the last model of a run wrote for questions or openings, and the model's name."""
     for file in ("compare.json", "samples.json"):
         if (path / file).exists():
             data = Fields(read_json(path / file), file)
             texts = data.inner("texts")
             last = list(texts.data)[-1]
-            asked = data.texts("openings", []) if last == "pretrain" else data.texts("asked", None) or _asked(path)
+            asked = (
+                data.texts("openings", []) if last == "pretrain" else data.texts("asked", None) or _read_questions(path)
+            )
             return dict(zip(asked, texts.texts(last), strict=False)), last
     return {}, ""
 
 
-def _asked(path: Path) -> list[str]:
-    """The questions in samples.txt, a line each after "> ": samples.json of older runs has none."""
+def _read_questions(path: Path) -> list[str]:
+    """Read the questions in samples.txt, a line each after "> ": samples.json of older runs has none."""
     lines = (path / "samples.txt").read_text(encoding="utf-8").splitlines() if (path / "samples.txt").exists() else []
     return [line[2:] for line in lines if line.startswith("> ")]
 
@@ -159,7 +163,7 @@ def _asked(path: Path) -> list[str]:
 
 
 def compare_accounts(a: Account, b: Account) -> Comparison:
-    """Set two runs beside each other; of different recipes, what both have."""
+    """Compare two runs; of different recipes, only their common parts."""
     fields = list(dict.fromkeys([*a.settings, *b.settings]))
     different = [
         (f, a.settings.get(f, ""), b.settings.get(f, "")) for f in fields if a.settings.get(f) != b.settings.get(f)
@@ -183,7 +187,7 @@ def compare_accounts(a: Account, b: Account) -> Comparison:
 
 
 def _about_answers(a: Account, b: Account, num_both: int, num_changed: int) -> str:
-    """On how many questions the last models of both answer otherwise, as far as answers were kept."""
+    """Say on how many questions the last models of both answer differently, as far as answers were kept."""
     if not num_both:
         return "No answers side by side: the two have kept none to the same question."
     names = [ENGLISH.stage(one.answers_of) for one in (a, b)]
@@ -196,7 +200,7 @@ def _about_answers(a: Account, b: Account, num_both: int, num_changed: int) -> s
 def _without_lost_stages(
     different: Sequence[tuple[str, str, str]], a: Account, b: Account
 ) -> list[tuple[str, str, str]]:
-    """One line for a stage that only one run has, in place of each of its fields."""
+    """Replace the fields of a stage that only one run has by one line."""
     lines: dict[str, tuple[str, str, str]] = {}
     for name, in_a, in_b in different:
         stage, dot, _ = name.partition(".")
@@ -209,7 +213,9 @@ def _without_lost_stages(
 
 
 def _differences(a: Account, b: Account) -> tuple[list[Difference], str]:
-    """Every measure that both runs have, with the interval of its difference where both kept single answers."""
+    """Return every common measure, with the interval of its difference where both kept single answers; and a note on
+    the method.
+    """
     is_same_exam = bool(a.exam) and a.exam == b.exam
     found, has_intervals = [], False
     for group in (g for g in a.measures if g in b.measures):
@@ -231,7 +237,7 @@ def _differences(a: Account, b: Account) -> tuple[list[Difference], str]:
 
 
 def _interval(old: Sequence[float], new: Sequence[float], *, is_paired: bool) -> tuple[float, float]:
-    """Bounds of the mean of `new` minus that of `old` with 95% confidence, by resampling questions (Efron 1979).
+    """Return 95% bounds of the mean of `new` minus that of `old`, by resampling questions (Efron 1979).
 
     Of independent shares by the bounds of both, as resampling a share of 0 gives nothing else.
     """
@@ -239,7 +245,7 @@ def _interval(old: Sequence[float], new: Sequence[float], *, is_paired: bool) ->
         found = paired_bootstrap(new, old, draws=DRAWS)
         return found.low, found.high
     if all(score in (0.0, 1.0) for score in (*old, *new)):
-        return _of_shares(wilson(int(sum(old)), len(old)), wilson(int(sum(new)), len(new)))
+        return _interval_of_shares(wilson(int(sum(old)), len(old)), wilson(int(sum(new)), len(new)))
     dice = np.random.default_rng(0)
     means = []
     for scores in (new, old):
@@ -249,8 +255,10 @@ def _interval(old: Sequence[float], new: Sequence[float], *, is_paired: bool) ->
     return float(low), float(high)
 
 
-def _of_shares(old: Interval, new: Interval) -> tuple[float, float]:
-    """Bounds of the difference of two independent shares (Newcombe 1998, method 10), true for shares of 0 and 1 as well."""
+def _interval_of_shares(old: Interval, new: Interval) -> tuple[float, float]:
+    """Return bounds of the difference of two independent shares (Newcombe 1998, method 10), true for shares of 0 and 1
+    as well.
+    """
     change = new.mean - old.mean
     return (
         change - math.hypot(new.mean - new.low, old.high - old.mean),

@@ -1,4 +1,4 @@
-"""Stages about calling a tool: conversations in which a calculator is called, and the exam, with a baseline without a model."""
+"""Stages of tool calling: conversations in which a calculator is called, and an exam, with a baseline without a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from jielong.config import at_least
 from jielong.data.splits import Split
 from jielong.errors import DataError
-from jielong.evaluate.calls import Call, CallQuestion, measure_calls, regular_expression
+from jielong.evaluate.calls import Call, CallQuestion, calls_by_pattern, measure_calls
 from jielong.records import Conversation, Message, Sampling
 from jielong.report.text import shares_table
 from jielong.runs import write_json, write_text
@@ -22,13 +22,13 @@ from jielong.use.port import Ask, Options
 from jielong.use.strategy import run
 from jielong.use.tools.calculator import CALCULATOR, calculate
 from jielong.use.tools.loop import Tools
-from jielong.use.tools.telling import described
-from jielong.worlds.sums.items import CALL_KINDS, LANGS, NO_CALL_KINDS, Item, questions_of, talks
+from jielong.use.tools.rendering import describe_tools
+from jielong.worlds.sums.items import CALL_KINDS, LANGS, NO_CALL_KINDS, Item, conversations, questions_of
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What somebody made of a question: the calls, and the text at the end."""
+    """A reply to a question: the calls, and the text at the end."""
 
     calls: tuple[Call, ...]
     text: str
@@ -38,13 +38,13 @@ Answers = Callable[[str], Awaitable[Reply]]
 
 
 def exam(lang: str, each: int, seed: int) -> list[Item]:
-    """Held-out questions: `each` of every kind that needs a call, and as many that need none."""
+    """Return held-out questions: `each` of every kind that needs a call, and as many that need none."""
     needing = [i for k in CALL_KINDS for i in questions_of(k, lang, "test", each, seed)]
     return needing + [i for k in NO_CALL_KINDS for i in questions_of(k, lang, "test", 2 * each, seed)]
 
 
 def with_calculator(ask: Ask, max_tokens: int, *, describe: bool) -> Answers:
-    """A model whose calls are run; whether it is told of the tool before it is asked."""
+    """Make an answerer from a model, whose calls are run; `describe` tells it of the tool first."""
     strategy = Tools((CALCULATOR,), describe=describe)
     options = Options(Sampling(max_tokens=max_tokens, temperature=0.0))
 
@@ -57,8 +57,8 @@ def with_calculator(ask: Ask, max_tokens: int, *, describe: bool) -> Answers:
 
 
 async def by_regular_expression(question: str) -> Reply:
-    """The baseline: what stands between two numbers is computed."""
-    calls = await regular_expression(question)
+    """Compute the operation between two numbers, found by pattern: the baseline."""
+    calls = await calls_by_pattern(question)
     try:
         return Reply(tuple(calls), calculate(calls[0]["arguments"]["expression"]) if calls else "")
     except DataError as error:
@@ -66,19 +66,21 @@ async def by_regular_expression(question: str) -> Reply:
 
 
 def is_small(item: Item) -> bool:
-    """Whether it is one sign between numbers of 2 or 3 digits."""
+    """Whether the item is one operation between numbers of 2 or 3 digits."""
     return item.kind == "plain" and all(10 <= n < 1000 for n in item.numbers)
 
 
 def is_right(item: Item, reply: Reply) -> bool:
-    """Whether the text at the end says the answer: after a call its last number, otherwise the whole of it."""
+    """Whether the final text gives the answer: after a call its last number, otherwise the whole of it."""
     if item.call is None:
         return normal(reply.text) == normal(item.answer)
     return last_number(reply.text) == item.answer
 
 
-async def sit(items: Sequence[Item], answers: Answers) -> tuple[dict[str, float], list[Reply]]:
-    """The figures of an exam, shares in [0, 1], and the replies in order; all questions are asked at the same time."""
+async def sit_calling_exam(items: Sequence[Item], answers: Answers) -> tuple[dict[str, float], list[Reply]]:
+    """Return the figures of an exam, shares in [0, 1], and the replies in order; all questions are asked at the same
+    time.
+    """
     replies = await asyncio.gather(*(answers(i.question) for i in items))
     made = {i.question: r.calls for i, r in zip(items, replies, strict=True)}
 
@@ -118,12 +120,15 @@ class SumsStage(Stage):
         at_least(self, 1, "conversations", "held_out", "told_every")
 
     def run(self, context: Context) -> Summary:
-        """chats.jsonl to learn from, and held_out.jsonl in phrasings, names and numbers that no chat has."""
+        """Write chats.jsonl to learn from, and held_out.jsonl in phrasings, names and numbers that no chat has."""
 
         def made(part: Literal["train", "test"], count: int) -> list[Conversation]:
+            """Make the conversations of a part, some of which describe the tool."""
             return [
-                Conversation(described(talk.messages, [CALCULATOR.schema] if number % self.told_every == 0 else ()))
-                for number, talk in enumerate(talks(part, count, context.recipe.seed))
+                Conversation(
+                    describe_tools(talk.messages, [CALCULATOR.schema] if number % self.told_every == 0 else ())
+                )
+                for number, talk in enumerate(conversations(part, count, context.recipe.seed))
             ]
 
         parts = Split(made("train", self.conversations), made("test", self.held_out))
@@ -146,7 +151,7 @@ class CallsStage(Stage):
         at_least(self, 1, "each", "max_tokens")
 
     def run(self, context: Context) -> Summary:
-        """exam.txt and exam.json in the run's directory."""
+        """Write exam.txt and exam.json into the run's directory."""
         seed = context.recipe.seed
         port = port_of(self, context, "model")
         figures: dict[str, dict[str, float]] = {}
@@ -155,9 +160,9 @@ class CallsStage(Stage):
             context.display.update(number, len(LANGS), None, 0.0, 0.0, lang)
             items = exam(lang, self.each, seed)
             untold, told = (with_calculator(port.ask, self.max_tokens, describe=d) for d in (False, True))
-            figures[lang], replies = asyncio.run(sit(items, untold))
-            figures[f"{lang}, told"], _ = asyncio.run(sit(items, told))
-            figures[f"{lang}, regular expr."], _ = asyncio.run(sit(items, by_regular_expression))
+            figures[lang], replies = asyncio.run(sit_calling_exam(items, untold))
+            figures[f"{lang}, told"], _ = asyncio.run(sit_calling_exam(items, told))
+            figures[f"{lang}, regular expr."], _ = asyncio.run(sit_calling_exam(items, by_regular_expression))
             wrong += [
                 {
                     "question": i.question,

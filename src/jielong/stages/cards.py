@@ -1,7 +1,8 @@
-"""Which exam questions the report shows as cards: those that stages answer differently, the largest changes first.
+"""The choice of exam questions for the report's cards: those that stages answer differently, the largest changes first.
 
-A card that shows the same answer three times teaches nothing, and one that was picked for its beauty misleads: so cards are
-chosen by a rule, in both directions, with some on which all agree, and the page tells the rule and how many changed in all.
+A card that shows the same answer three times teaches nothing, and one that was picked for its beauty misleads: so cards
+are chosen by a rule, in both directions, with some on which all agree, and the page tells the rule and how many changed
+in all.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ NOT_COMPARED = ("random_init",)
 
 @dataclass(frozen=True)
 class Change:
-    """A question whose verdict is another one after a stage than before it."""
+    """A question whose verdict after a stage differs from the one before it."""
 
     old: str
     new: str
@@ -37,13 +38,15 @@ class Change:
 
 
 def choose_cards(parts: Parts, answers: Answers, seed: int, count: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """At most `count` cards and how they were chosen, as `ReportData.samples` and `.chosen` have them."""
+    """Choose at most `count` cards; return them and how they were chosen, as `ReportData.samples` and `.chosen` have
+    them.
+    """
     scores = {role: scores_of(parts, said, is_bare=role == "base") for role, said in answers.items()}
     stages = [role for role in answers if role not in NOT_COMPARED]
     pairs = list(itertools.pairwise(stages))
     places = _shuffled(parts, seed)
     changes = {pair: _changes(places, scores, *pair) for pair in pairs}
-    agreeing = _agreeing(places, scores, stages)
+    agreeing = _agreeing_questions(places, scores, stages)
     kept_for_these = min(3, count // 4, len(agreeing))
     chosen: dict[Place, Change] = {}
     # the last stage first: what an earlier one changed is seen beside it
@@ -68,13 +71,14 @@ def choose_cards(parts: Parts, answers: Answers, seed: int, count: int) -> tuple
 
 
 def scores_of(parts: Parts, said: Mapping[str, Sequence[str]], *, is_bare: bool) -> dict[str, list[float]]:
-    """How right every answer is, by part: the gold score, but for two cases in which a card would mislead.
+    """Score every answer, by part: the gold score, but for two cases in which a card would mislead.
 
-    A base model that names the value asked for anywhere in its text is right, as in the table; and "I don't know" is right of
-    a country that does not exist, where nothing can score higher.
+    A base model that names the value asked for anywhere in its text is right, as in the table; and "I don't know" is
+    right of a country that does not exist, where nothing can score higher.
     """
 
     def score(part: str, item: Item, text: str) -> float:
+        """Score one answer for a card."""
         if is_bare and part.startswith("questions_") and contains_value(item, text):
             return 1.0
         gold = gold_score(item, text).value
@@ -87,7 +91,7 @@ def scores_of(parts: Parts, said: Mapping[str, Sequence[str]], *, is_bare: bool)
 
 
 def _verdict(score: float) -> int:
-    """1 right, 0 neither, -1 wrong: what a card shows."""
+    """Return a card's verdict: 1 right, 0 neither, -1 wrong."""
     return (score > 0) - (score < 0)
 
 
@@ -100,7 +104,7 @@ def _shuffled(parts: Parts, seed: int) -> list[Place]:
 def _changes(
     places: Sequence[Place], scores: Mapping[str, Mapping[str, Sequence[float]]], old: str, new: str
 ) -> dict[Place, Change]:
-    """The questions whose verdict differs between two stages, in the order of `places`."""
+    """Return the questions whose verdict differs between two stages, in the order of `places`."""
     found = {}
     for part, index in places:
         before, after = (_verdict(scores[role][part][index]) for role in (old, new))
@@ -110,8 +114,11 @@ def _changes(
 
 
 def _ordered(parts: Parts, changes: Mapping[Place, Change]) -> Iterator[tuple[Place, Change]]:
-    """First one of each part, the part that changed most first, in its more frequent direction; then one of each in the other
-    direction, then a second one, and so on."""
+    """Order changes for cards.
+
+    First one of each part, the part that changed most first, in its more frequent direction; then one of each in the
+    other direction, then a second one, and so on.
+    """
     net: dict[str, float] = {}
     for (part, _), change in changes.items():
         net[part] = net.get(part, 0) + (1 if change.kind == "better" else -1) / len(parts[part])
@@ -131,15 +138,15 @@ def _ordered(parts: Parts, changes: Mapping[Place, Change]) -> Iterator[tuple[Pl
 
 
 def _in_turns(queues: Sequence[Iterator[tuple[Place, Change]]]) -> Iterator[tuple[Place, Change]]:
-    """One of each queue in turn, until all are empty."""
+    """Take one of each queue in turn, until all are empty."""
     for row in itertools.zip_longest(*queues):
         yield from (one for one in row if one is not None)
 
 
-def _agreeing(
+def _agreeing_questions(
     places: Sequence[Place], scores: Mapping[str, Mapping[str, Sequence[float]]], stages: Sequence[str]
 ) -> list[Place]:
-    """The questions with the same verdict after all stages, of different parts first."""
+    """Return the questions with the same verdict after all stages, of different parts first."""
     same = [(p, i) for p, i in places if len({_verdict(scores[role][p][i]) for role in stages}) == 1]
     ranks: dict[str, int] = {}
     order = []
@@ -156,6 +163,7 @@ def _card(
     place: Place,
     change: Change,
 ) -> dict[str, Any]:
+    """Build one card: the question, its reference, and each stage's answer and score."""
     part, index = place
     item = parts[part][index]
     return {

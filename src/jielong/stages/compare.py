@@ -1,4 +1,4 @@
-"""The stage that says what an adapter has changed: held-out loss or preferences, and texts, before and after."""
+"""The stage that measures what an adapter changed: held-out loss or preferences, and texts, before and after."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Measure = Callable[[LanguageModel], dict[str, float]]
 
 @dataclass(frozen=True)
 class CompareStage(Stage):
-    """What an adapter changed, on held-out data and in texts. Inputs: adapter, base, tokenizer, data.
+    """Compare an adapter with its base, on held-out data and in texts. Inputs: adapter, base, tokenizer, data.
 
     The base may be an earlier state of the adapter. The adapter is put into the run's folder, and with `merge` the model that it makes too.
     """
@@ -53,6 +53,7 @@ class CompareStage(Stage):
     version: int = 1
 
     def _trained(self, recipe: Recipe) -> tuple[TrainStage, AdapterConfig]:
+        """Return the stage that trained the adapter, and its config; ConfigError where it trained none."""
         stage = recipe.stage(self.inputs["adapter"])
         if not isinstance(stage, TrainStage) or stage.adapter is None:
             raise ConfigError(f"{self.name} compares an adapter with its base; {stage.name!r} trains none")
@@ -62,7 +63,7 @@ class CompareStage(Stage):
         self._trained(recipe)
 
     def run(self, context: Context) -> Summary:
-        """adapter/, merged/ where asked for, compare.json and samples.txt in the run's directory."""
+        """Write adapter/, merged/ where asked for, compare.json and samples.txt into the run's directory."""
         tokenizer = open_tokenizer(self, context)
         seed = derive_seed(context.recipe.seed, self.name)
         trained, adapter = self._trained(context.recipe)
@@ -74,6 +75,7 @@ class CompareStage(Stage):
         sampling = Sampling(max_tokens=self.max_tokens, temperature=0.0)
 
         def open_base() -> LanguageModel:
+            """Load the model from before the training."""
             is_adapter = adapter_files.is_adapter(base)
             model = adapter_files.load_merged(base) if is_adapter else hf.load_language_model(base)
             model.to(context.machine.device)
@@ -81,6 +83,7 @@ class CompareStage(Stage):
             return model
 
         def write(model: LanguageModel) -> list[str]:
+            """Let a model answer the held-out questions, or continue the openings."""
             length = min(model.config.max_position_embeddings, 2048)
             config = EngineConfig(slots=8, length=length, dtype=context.machine.dtype)
             port = LocalPort(Engine(model, config, tokenizer.suppressed_ids(model.config.vocab_size)), tokenizer)
@@ -122,15 +125,15 @@ class CompareStage(Stage):
         return {"measures": found, "outputs": outputs, "shown": ["samples.txt"]}
 
     def _reading(self, context: Context, tokenizer: Tokenizer, seed: int) -> Measure:
-        """Held-out loss of what the adapter was trained on."""
+        """Make a measure of held-out loss on the adapter's kind of data."""
         trained, _ = self._trained(context.recipe)
-        batches = trained.source.build(trained.given(context, tokenizer, seed)).held_out
+        batches = trained.source.build(trained.source_context(context, tokenizer, seed)).held_out
         config, _ = hf.read_config(context.checkpoint(self.inputs["base"]))
         check = held_out_loss(trained.build_objective(config, {}), batches, Ranks())
         return lambda model: measure(check, model, batches, tokenizer)
 
     def _preferring(self, context: Context, tokenizer: Tokenizer, seed: int) -> Measure:
-        """Which of held-out answers a model prefers; the first model that is asked is the one of before."""
+        """Make a measure of preferences among held-out answers; the first model measured is the one from before."""
         del seed
         trained, _ = self._trained(context.recipe)
         rows = trained.source.rows()
@@ -145,7 +148,7 @@ class CompareStage(Stage):
         return measured
 
     def _what_to_write(self, context: Context) -> tuple[list[Conversation], list[str]]:
-        """Held-out questions, or without chats the openings of held-out documents."""
+        """Return held-out questions, or without chats the openings of held-out documents."""
         held_out, summary = context.parent(self, "held_out"), context.summary(self.inputs["held_out"])
         holds = summary.get("holds")
         if holds in ("preferences", "ratings"):
@@ -168,7 +171,7 @@ def measure(
     batches: Sequence[Batch],
     tokenizer: Tokenizer,
 ) -> dict[str, float]:
-    """Held-out loss in nats a token and in bits for each byte of the same tokens."""
+    """Return held-out loss in nats a token and in bits for each byte of the same tokens."""
     model.requires_grad_(False)
     loss = check({"policy": model}, 0)["held_out_loss"]
     num_tokens = sum(int((b.weights > 0).sum()) for b in batches)
@@ -181,6 +184,7 @@ def _copy(adapter: Path, folder: Path) -> None:
 
 
 def _figures(found: Mapping[str, Mapping[str, float]]) -> str:
+    """Format both losses in a line, before and after."""
     before, after = found["before"], found["after"]
     return (
         f"held-out loss {before['held_out_loss']:.4f} -> {after['held_out_loss']:.4f} nats a token, "

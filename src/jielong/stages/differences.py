@@ -1,4 +1,4 @@
-"""What a recipe sets otherwise than the last start of its run did, field by field."""
+"""The settings of a recipe that differ from those of its run's last start, field by field."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jielong.config import as_set, leaves, resolved
+from jielong.config import format_value, leaves, resolved
 from jielong.runs import Run
 from jielong.stages.recipe import Recipe, Stage
 from jielong.stages.train import TrainStage
@@ -37,13 +37,13 @@ class Difference:
 
     @property
     def setting(self) -> str:
-        """What `--set` takes to have last time's value."""
-        return f"{self.path}={as_set(self.before)}"
+        """Return the `--set` argument that restores last time's value."""
+        return f"{self.path}={format_value(self.before)}"
 
     def __str__(self) -> str:
         if self.content:
             return f"{self.stage}: {self.content}"
-        return f"{self.path}: {as_set(self.before)} last time, {as_set(self.now)} now"
+        return f"{self.path}: {format_value(self.before)} last time, {format_value(self.now)} now"
 
 
 def differences(recipe: Recipe, record: Mapping[str, Any]) -> list[Difference]:
@@ -53,11 +53,12 @@ def differences(recipe: Recipe, record: Mapping[str, Any]) -> list[Difference]:
     for stage in recipe.stages:
         config = record["stages"].get(stage.name, {}).get("config")
         if stage.name not in controls and isinstance(config, Mapping):
-            found += _of_stage(stage, config)
+            found += _differences_of_stage(stage, config)
     return found
 
 
-def _of_stage(stage: Stage, config: Mapping[str, Any]) -> Iterator[Difference]:
+def _differences_of_stage(stage: Stage, config: Mapping[str, Any]) -> Iterator[Difference]:
+    """Yield the fields of one stage that differ from its recorded config."""
     before, now = dict(leaves(config)), dict(leaves(resolved(stage)))
     for field in now:
         if (
@@ -70,8 +71,8 @@ def _of_stage(stage: Stage, config: Mapping[str, Any]) -> Iterator[Difference]:
         yield Difference(stage.name, field, before[field], now[field], OF_CONTENT.get(field, ""))
 
 
-def replaced(recipe: Recipe, run: Run) -> tuple[list[str], list[str]]:
-    """Trainings of the run whose place the recipe's own will take: finished ones, and half-done ones of some length."""
+def trainings_to_replace(recipe: Recipe, run: Run) -> tuple[list[str], list[str]]:
+    """Return the run's trainings that the recipe's will replace: finished ones, and half-done ones of some length."""
     fingerprints, stages = recipe.fingerprints(), run.record["stages"]
     known = {s.name: stages[s.name] for s in recipe.stages if isinstance(s, TrainStage) and s.name in stages}
     other = {name: entry for name, entry in known.items() if entry["fingerprint"] != fingerprints[name]}
@@ -80,7 +81,7 @@ def replaced(recipe: Recipe, run: Run) -> tuple[list[str], list[str]]:
     return finished, half_done
 
 
-def unasked(found: Iterable[Difference], settings: Iterable[str]) -> list[Difference]:
-    """Those that no setting of this start has asked for."""
+def without_settings(found: Iterable[Difference], settings: Iterable[str]) -> list[Difference]:
+    """Return the differences that no setting of this start has asked for."""
     said = {setting.partition("=")[0].strip() for setting in settings}
     return [d for d in found if not d.content and d.path not in said]

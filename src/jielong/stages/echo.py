@@ -1,4 +1,4 @@
-"""The stage that writes exercises in copying, out of the very pieces that a tokenizer cuts words into."""
+"""The stage that writes copying exercises from the pieces into which a tokenizer cuts words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jielong.worlds.echo import Exercise, Kind, Pieces, exercises
 
 
 def pieces_of(tokenizer: Tokenizer) -> Pieces:
-    """The tokens that are Latin letters, in lower case and without a blank, and those that are Han characters."""
+    """Return the tokens that are Latin letters, in lower case and without a blank, and those that are Han characters."""
     tokens = {tokenizer.decode([i]).strip().lower() for i in range(tokenizer.vocab_size)}
     return Pieces(
         sorted(t for t in tokens if re.fullmatch("[a-z]+", t)),
@@ -28,7 +28,7 @@ def pieces_of(tokenizer: Tokenizer) -> Pieces:
 
 
 def as_chat(turns: list[Exercise]) -> Conversation:
-    """Exercises as questions of the user and answers of the assistant."""
+    """Turn exercises into questions of the user and answers of the assistant."""
     pairs = ((Message("user", t.question), Message("assistant", t.answer)) for t in turns)
     return Conversation(tuple(message for pair in pairs for message in pair))
 
@@ -52,7 +52,7 @@ class EchoStage(Stage):
         at_least(self, 1, "turns")
 
     def run(self, context: Context) -> Summary:
-        """chats.jsonl and held_out.jsonl."""
+        """Write chats.jsonl and held_out.jsonl."""
         rng = random.Random(derive_seed(context.recipe.seed, self.name))
         pieces = pieces_of(open_tokenizer(self, context))
         chats = [as_chat(exercises(pieces, self.kinds, self.turns, rng)) for _ in range(self.conversations)]

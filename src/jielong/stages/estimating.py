@@ -1,4 +1,4 @@
-"""What the training stages of a recipe would take, reckoned from their configs before anything runs."""
+"""Estimates of a recipe's training stages from their configs, before anything runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 
 from jielong.model import hf
 from jielong.model.config import ModelConfig
-from jielong.model.presets import Estimate, flops_per_token, kept_bytes, num_parameters
+from jielong.model.presets import Estimate, activation_bytes, flops_per_token, num_parameters
 from jielong.stages.recipe import Recipe, Stage
 from jielong.stages.tokens import TokenizerStage
 from jielong.stages.train import TrainStage
@@ -20,7 +20,7 @@ ITEM = 4
 
 
 def estimate_stages(recipe: Recipe, flops_per_s: float) -> dict[str, Estimate]:
-    """Training stage -> what it takes on a machine that sustains so many FLOP/s.
+    """Estimate the cost of each training stage on a machine that sustains so many FLOP/s.
 
     Rows are counted as full, rollouts as if every answer was as long as it may be and its prompt as long as that.
     """
@@ -29,7 +29,7 @@ def estimate_stages(recipe: Recipe, flops_per_s: float) -> dict[str, Estimate]:
 
 
 def shape_of(recipe: Recipe, stage: Stage) -> ModelConfig:
-    """The shape of the model that a stage trains, or stands for, with the vocabulary of its tokenizer."""
+    """Return the shape of the model that a stage trains, or stands for, with the vocabulary of its tokenizer."""
     elsewhere = stage.model_from_elsewhere()
     if elsewhere is not None:
         return hf.read_config(elsewhere)[0]
@@ -43,6 +43,7 @@ def shape_of(recipe: Recipe, stage: Stage) -> ModelConfig:
 
 
 def _estimate(stage: TrainStage, config: ModelConfig, flops_per_s: float) -> Estimate:
+    """Estimate one stage: tokens and FLOPs of its sources, memory of its modules."""
     rows, parameters = stage.source.rows(), num_parameters(config)
     adapted, memory = 0, 0.0
     if stage.adapter is not None and rows is not None:
@@ -64,10 +65,10 @@ def _estimate(stage: TrainStage, config: ModelConfig, flops_per_s: float) -> Est
 
 
 def _activations(stage: TrainStage, config: ModelConfig) -> float:
-    """Bytes that the backward pass of one micro-batch needs."""
+    """Return the bytes that the backward pass of one micro-batch needs."""
     source = stage.source
     length = 2 * source.max_tokens if isinstance(source, RolloutConfig) else getattr(source, "length", 0)
-    return float(getattr(source, "micro_rows", 0) * length * config.num_hidden_layers * kept_bytes(config, ITEM))
+    return float(getattr(source, "micro_rows", 0) * length * config.num_hidden_layers * activation_bytes(config, ITEM))
 
 
 def _rollouts(stage: TrainStage, source: RolloutConfig) -> int:
@@ -75,7 +76,7 @@ def _rollouts(stage: TrainStage, source: RolloutConfig) -> int:
 
 
 def _flops_of_rollouts(stage: TrainStage, source: RolloutConfig, config: ModelConfig) -> float:
-    """Of one token: it is written, every module looks at it once, and those that are trained learn from it each epoch."""
+    """Return the FLOPs per rollout token: written once, read once by every module, and trained on in each epoch."""
     roles = stage.roles()
     trained = sum(role.is_trained for role in roles)
     forward = flops_per_token(config, 2 * source.max_tokens) / 3

@@ -1,4 +1,4 @@
-"""The last stage: every model on the same questions, how sure the differences are, and the report."""
+"""The last stage: every model on the same questions, the significance of the differences, and the report."""
 
 from __future__ import annotations
 
@@ -41,15 +41,17 @@ GREEDY_TEMPERATURE = 0.0
 
 
 def sit_exam(port: LocalPort, items: Sequence[Item], max_tokens: int, *, is_bare: bool) -> list[str]:
-    """Greedy answers in order; a base model is asked the bare question, as text to go on with."""
+    """Answer items greedily, in order; a base model continues the bare question."""
     sampling = Sampling(max_tokens=max_tokens, temperature=GREEDY_TEMPERATURE)
     if is_bare:
         return [a.text for a in port.complete_many([i.messages[-1].text for i in items], sampling)]
     return [a.text for a in port.ask_many([Conversation(i.messages) for i in items], sampling)]
 
 
-def begun(port: LocalPort, parts: Mapping[str, list[Item]], max_tokens: int) -> tuple[dict[str, float], dict[str, Any]]:
-    """The share of times that a base model goes on with the right value where a sentence was begun for it, and how it went on.
+def complete_sentences(
+    port: LocalPort, parts: Mapping[str, list[Item]], max_tokens: int
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return the share of sentences that a base model completes with the right value, and its completions.
 
     `begun`: the question, and the answer up to its value; `stated`: a statement up to there, and no question.
     """
@@ -67,7 +69,7 @@ def begun(port: LocalPort, parts: Mapping[str, list[Item]], max_tokens: int) -> 
 
 
 def share_in_pages(items: Sequence[Item], documents: Path) -> float:
-    """The share of questions that stand word for word in the documents of pretraining."""
+    """Return the share of questions that occur word for word in the documents of pretraining."""
     waiting = {item.messages[-1].text for item in items}
     found: set[str] = set()
     for document in read_jsonl(documents):
@@ -80,12 +82,12 @@ def share(hits: Sequence[bool]) -> float:
 
 
 def measures(parts: dict[str, list[Item]], texts: dict[str, list[str]], *, is_bare: bool) -> dict[str, float]:
-    """The report's numbers for one model, from its answers to every part of the exam."""
+    """Return the report's numbers for one model, from its answers to every part of the exam."""
     return {name: share(found) for name, found in hits(parts, texts, is_bare=is_bare).items()}
 
 
 def hits(parts: Parts, texts: Mapping[str, Sequence[str]], *, is_bare: bool) -> dict[str, list[bool]]:
-    """Which single answers count for each of these numbers, in the order of the items."""
+    """Return which single answers count for each of these numbers, in the order of the items."""
 
     def right(part: str) -> list[bool]:
         counts = contains_value if is_bare else is_right
@@ -131,7 +133,7 @@ class EvaluateStage(Stage):
         at_least(self, 0, "limit", "num_samples")
 
     def run(self, context: Context) -> Summary:
-        """report.html and report.json in the run's directory."""
+        """Write report.html and report.json into the run's directory."""
         seed = context.recipe.seed
         parts = exam_items(seed, self.limit)
         documents = read_documents(context.parent(self, "held_out") / "held_out.jsonl")
@@ -149,7 +151,7 @@ class EvaluateStage(Stage):
             answers[role] = {n: sit_exam(port, items, self.max_tokens, is_bare=is_bare) for n, items in parts.items()}
             results[role] = measures(parts, answers[role], is_bare=is_bare)
             if is_bare:
-                more, answers_more = begun(port, parts, self.max_tokens)
+                more, answers_more = complete_sentences(port, parts, self.max_tokens)
                 results[role] |= more
                 answers[role] |= answers_more
             gold[role] = gold_values(parts, answers[role])
@@ -185,7 +187,7 @@ class EvaluateStage(Stage):
         results: dict[str, dict[str, float]],
         gains: dict[str, Any],
     ) -> ReportData:
-        """Everything the report shows, as plain data."""
+        """Build the report's data."""
         record = context.run.record
         samples, chosen = choose_cards(parts, answers, context.recipe.seed, self.num_samples)
         trained = [s for s in record["stages"] if (context.directory(s) / "metrics.jsonl").exists()]

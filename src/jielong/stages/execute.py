@@ -1,4 +1,4 @@
-"""Runs a recipe: stage after stage, each only if its fingerprint is new, each taken up again where a kill left it."""
+"""Running a recipe: stage after stage, each only if its fingerprint is new, each resumed where a kill left it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import torch
 
 from jielong.config import resolved
 from jielong.errors import CheckpointError, ConfigError, ResourceError
-from jielong.runs import MemoryWatch, Run, is_run, now_s, told
+from jielong.runs import MemoryWatch, Run, describe_damage, is_run, now_s
 from jielong.stages.recipe import Context, Display, Recipe, Silent, Stage, Summary, change
 from jielong.stages.timing import time_ahead
 from jielong.stages.train import TrainStage
-from jielong.train.machine import Machine, has_device, keep_freed_memory, look_at_machine, return_freed_memory
+from jielong.train.machine import Machine, has_device, keep_freed_memory, measure_machine, return_freed_memory
 from jielong.train.parallel import Ranks
 
 
 def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks: Ranks = Ranks()) -> Run:  # noqa: B008
-    """Take a recipe to its end in `root`/RECIPE-SIZE-SEED; finished stages are passed over, unfinished ones resumed."""
-    with begun(recipe, root, display or Silent(), ranks) as context:
+    """Run a recipe to its end in `root`/RECIPE-SIZE-SEED; finished stages are skipped, unfinished ones resumed."""
+    with open_context(recipe, root, display or Silent(), ranks) as context:
         if ranks.size == 1:
             for line in time_ahead(context):
                 context.display.message(line)
@@ -33,20 +33,20 @@ def run_recipe(recipe: Recipe, root: Path, display: Display | None = None, ranks
     return context.run
 
 
-def in_steps(
+def resolve_epochs(
     recipe: Recipe,
     epochs: Mapping[str, float],
     root: Path,
     display: Display,
     ranks: Ranks = Ranks(),  # noqa: B008
 ) -> Recipe:
-    """The recipe with each of these trainings as long as it takes to go so often through its data, which is made first."""
+    """Return the recipe with trainings given in epochs converted to steps; their data is made first."""
     for name in [s.name for s in recipe.stages if s.name in epochs]:
         stage = recipe.stage(name)
         assert isinstance(stage, TrainStage)
         material = {stage.inputs[role] for role in stage.looks_at}
         needed = {before.name for role in material for before in recipe.before(role)} | material
-        with begun(recipe, root, display, ranks) as context:
+        with open_context(recipe, root, display, ranks) as context:
             for before in recipe.stages:
                 if before.name in needed:
                     pass_or_run(before, context)
@@ -56,7 +56,7 @@ def in_steps(
 
 
 def look_ahead(stage: Stage, context: Context) -> None:
-    """Ask the stages to come for which the result of this one was the last that they look at."""
+    """Ask coming stages to check their data, where this stage made the last of it."""
     ran = context.recipe.stages.index(stage)
     done = {s.name for s in context.recipe.stages[: ran + 1]}
     for later in context.recipe.stages[ran + 1 :]:
@@ -66,11 +66,11 @@ def look_ahead(stage: Stage, context: Context) -> None:
 
 
 @contextmanager
-def begun(recipe: Recipe, root: Path, display: Display, ranks: Ranks = Ranks()) -> Iterator[Context]:  # noqa: B008
-    """What the stages of `recipe` need to run in `root`/RECIPE-SIZE-SEED.
+def open_context(recipe: Recipe, root: Path, display: Display, ranks: Ranks = Ranks()) -> Iterator[Context]:  # noqa: B008
+    """Prepare a run of `recipe` in `root`/RECIPE-SIZE-SEED and yield the context for its stages.
 
-    Whatever would stop a stage later stops it here. As long as it is open no other process works on the run, and memory is
-    watched; run.json is written and threads are set.
+    Errors that would stop a stage later are raised here. As long as it is open no other process works on the run, and
+    memory is watched; run.json is written and threads are set.
     """
     fingerprints, run = recipe.fingerprints(), Run(root / recipe.run_name)
     _refuse_another(recipe, run)
@@ -98,7 +98,7 @@ def begun(recipe: Recipe, root: Path, display: Display, ranks: Ranks = Ranks()) 
 
 
 def _refuse_another(recipe: Recipe, run: Run) -> None:
-    """ConfigError where the folder of the run's name holds a run of something else, which this one would take apart."""
+    """Raise ConfigError where the run's folder holds a run of something else, which this one would take apart."""
     if not recipe.folder or not is_run(run.path):
         return
     names = ("recipe", "size", "seed")
@@ -112,9 +112,9 @@ def _refuse_another(recipe: Recipe, run: Run) -> None:
 
 
 def set_damaged_aside(recipe: Recipe, run: Run, display: Display) -> None:
-    """Look at every file of the finished stages, and move what is damaged out of the way, so that it is made again.
+    """Check every file of the finished stages, and move damaged ones away, so that they are made again.
 
-    A result is a function of its config, its parents and the seed: what was made from it stays as it is.
+    A result is a function of its config, its parents and the seed: results made from it stay as they are.
     """
     fingerprints, known = recipe.fingerprints(), run.record["stages"]
     for stage in recipe.stages:
@@ -130,13 +130,13 @@ def set_damaged_aside(recipe: Recipe, run: Run, display: Display) -> None:
             place, what = run.reopen(stage.name, wrong), "these files are"
         else:
             place, what = run.set_aside_damaged(stage.name), "the stage is"
-        display.message(f"{stage.name}: {told(wrong)}; {what} made again, and the old is kept in {place}")
+        display.message(f"{stage.name}: {describe_damage(wrong)}; {what} made again, and the old is kept in {place}")
         stage.check(recipe)
 
 
 def _machine_of(run: Run) -> dict[str, Any]:
-    """What the machine is good at: looked at once, and what was picked is kept on resume."""
-    seen = look_at_machine().__dict__
+    """Return the run's machine: measured once, and kept on resume."""
+    seen = measure_machine().__dict__
     machine: dict[str, Any] = run.record.get("machine") or seen
     # a busy neighbour at the first start makes a machine look slow: the best figure is the truest
     machine["gflops"] = max(machine["gflops"], seen["gflops"])
@@ -149,7 +149,7 @@ def _machine_of(run: Run) -> dict[str, Any]:
 
 
 def pass_or_run(stage: Stage, context: Context) -> bool:
-    """Pass over the stage if its fingerprint is known, else run it; whether it was run."""
+    """Skip the stage if its fingerprint is known, else run it; return whether it was run."""
     run, ranks, fingerprint = context.run, context.ranks, context.recipe.fingerprints()[stage.name]
     if ranks.is_first:
         run.take_back(stage.name, fingerprint)
@@ -166,14 +166,14 @@ def pass_or_run(stage: Stage, context: Context) -> bool:
             wrong = run.damage(parent, known[parent], only_small=True)
             if wrong:
                 raise CheckpointError(
-                    f"{told(wrong)}, since this run was started; start it again to have it made again"
+                    f"{describe_damage(wrong)}, since this run was started; start it again to have it made again"
                 )
     run_stage(stage, context)
     return True
 
 
 def run_stage(stage: Stage, context: Context) -> None:
-    """Run the stage from wherever it is; what it cost is noted however it ends."""
+    """Run the stage from wherever it is; its cost is recorded however it ends."""
     run, ranks, memory, fingerprints = context.run, context.ranks, context.memory, context.recipe.fingerprints()
     if ranks.is_first:
         parents = {parent: fingerprints[parent] for parent in stage.inputs.values()}
@@ -195,7 +195,7 @@ def run_stage(stage: Stage, context: Context) -> None:
 
 
 def release_memory() -> None:
-    """Let go of the stage's modules, engines and compiled graphs, which hold each other, and of the pages they were in."""
+    """Free the stage's modules, engines and compiled graphs, which refer to each other, and their pages."""
     if "torch._dynamo" in sys.modules:  # loading it only to forget nothing takes seconds
         torch.compiler.reset()
     gc.collect()

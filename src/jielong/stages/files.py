@@ -1,4 +1,4 @@
-"""The stage for chats, preferences or ratings of one's own, brought as a file."""
+"""The stage for chats, preferences or ratings in a user's file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from jielong.data.chat_files import Reading, read_chats, read_preferences, read_ratings
 from jielong.data.forms import Record
 from jielong.data.splits import Split, hold_out
-from jielong.data.talks import Reading, read_chats, read_preferences, read_ratings
 from jielong.errors import DataError
 from jielong.records import Conversation
 from jielong.runs import derive_seed
@@ -35,20 +35,22 @@ class FileStage(Stage):
     only_places: ClassVar[tuple[str, ...]] = ("path",)
 
     def run(self, context: Context) -> Summary:
-        """The file's records in our form, checked; of chats also prompts.jsonl, what was asked before each last answer."""
+        """Write the file's records in our form, checked; of chats also prompts.jsonl, the questions before each last
+        answer.
+        """
         directory = context.directory(self.name)
         order = random.Random(derive_seed(context.recipe.seed, self.name, "order"))
         if self.holds == "preferences":
-            preferences = _told(read_preferences(Path(self.path)), context)
+            preferences = _report_findings(read_preferences(Path(self.path)), context)
             order.shuffle(preferences)
-            return write_parts(directory, "preferences", _told_of_split(hold_out(preferences, 16), context))
+            return write_parts(directory, "preferences", _report_split(hold_out(preferences, 16), context))
         if self.holds == "ratings":
-            ratings = _told(read_ratings(Path(self.path)), context)
+            ratings = _report_findings(read_ratings(Path(self.path)), context)
             order.shuffle(ratings)
-            return write_parts(directory, "ratings", _told_of_split(hold_out(ratings, 16), context))
-        chats = _told(read_chats(Path(self.path)), context)
+            return write_parts(directory, "ratings", _report_split(hold_out(ratings, 16), context))
+        chats = _report_findings(read_chats(Path(self.path)), context)
         order.shuffle(chats)
-        parts = _told_of_split(hold_out(chats, 33), context)
+        parts = _report_split(hold_out(chats, 33), context)
         prompts = [asked for chat in parts.learned if (asked := asked_before_last_answer(chat)) is not None]
         if not prompts:
             raise DataError(f"{self.path} holds answers but nothing that was asked; expected user turns before them")
@@ -57,26 +59,26 @@ class FileStage(Stage):
 
 
 def asked_before_last_answer(chat: Conversation) -> Conversation | None:
-    """The conversation up to its last answer; None where nobody has asked anything before it."""
+    """Return the conversation up to its last answer; None where nobody has asked anything before it."""
     answers = [i for i, m in enumerate(chat.messages) if m.role == "assistant"]
     before = chat.messages[: answers[-1]] if answers else ()
     return replace(chat, messages=before) if any(m.role == "user" for m in before) else None
 
 
-def _told_of_split(split: Split[Record], context: Context) -> Split[Record]:
+def _report_split(split: Split[Record], context: Context) -> Split[Record]:
     if split.note:
         context.display.message(split.note)
     return split
 
 
-def _told(reading: Reading[Record], context: Context) -> list[Record]:
-    """The records, after whoever watches was told what else was found."""
+def _report_findings(reading: Reading[Record], context: Context) -> list[Record]:
+    """Show the tally of a file to the user and return its records."""
     context.display.message("\n".join(reading.tally.sentences()))
     return reading.records
 
 
 def file_stage(name: Literal["chats", "preferences", "ratings"], path: Path) -> FileStage:
-    """The stage for a file, which is read once here, so that a bad line is told before hours of work."""
+    """Make the stage for a file, which is read once here, so that a bad line is reported before hours of work."""
     if name == "ratings":
         found: Sequence[object] = read_ratings(path).records
     else:

@@ -1,4 +1,4 @@
-"""Stages about acting in the household: demonstrations and goals to learn from, and the exam on goals that nobody showed."""
+"""Stages about acting in the household: demonstrations and goals to learn from, and an exam on held-out goals."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jielong.config import at_least
 from jielong.data.splits import hold_out
 from jielong.errors import ConfigError
 from jielong.evaluate.acting import HouseholdExam, figures
-from jielong.evaluate.many import many
+from jielong.evaluate.concurrently import run_concurrently
 from jielong.records import Conversation, Message
 from jielong.runs import derive_seed, write_json, write_text
 from jielong.stages.models import port_of
 from jielong.stages.parts import write_parts
 from jielong.stages.recipe import Context, Stage, Summary
-from jielong.use.agents.acting import Episode, Limits, Told, act, by_letters, conversation_of, thought_before
+from jielong.use.agents.acting import Episode, Limits, ScriptedPolicy, act, by_letters, conversation_of, thought_before
 from jielong.use.prompting import fill
 from jielong.worlds.household.game import Household
 from jielong.worlds.household.guides import seeking
@@ -57,21 +57,22 @@ class DemonstrationsStage(Stage):
             raise ConfigError(f"slips is {self.slips}; it must be 0 or more and below 1")
 
     def run(self, context: Context) -> Summary:
-        """chats.jsonl and held_out.jsonl, each chat an episode, or a part of one, of somebody who knows how."""
+        """Write chats.jsonl and held_out.jsonl, each chat an episode of the seeker, or a part of one."""
         seed = derive_seed(context.recipe.seed, self.name)
 
         async def one(number: int) -> Episode:
+            """Play one demonstration: the language, rooms and task follow from its number."""
             pair = number // len(LANGUAGES)
             rooms = 1 + max(pair % self.rooms, pair // self.rooms % self.rooms)  # more often many
             game = Household(LANGUAGES[number % len(LANGUAGES)], rooms=rooms)
             task = draw_task(derive_seed(seed, "task", number), rooms=rooms, kinds=LESSON_KINDS)
             dice = random.Random(derive_seed(seed, "slips", number))
-            return await act(game, game.reset(task), Told(seeking(game, self.slips, dice, aloud=self.aloud)))
+            return await act(game, game.reset(task), ScriptedPolicy(seeking(game, self.slips, dice, aloud=self.aloud)))
 
         def show(done: int) -> None:
             context.display.update(done, self.episodes, None, 0.0, 0.0, "episodes")
 
-        episodes = asyncio.run(many(one, self.episodes, on_end=show))
+        episodes = asyncio.run(run_concurrently(one, self.episodes, on_end=show))
         # each turn says the goal again, and the first one the thought before it, so that a few steps alone can be learned from;
         # beginnings come twice: there alone the goal itself is read, later on what was noted of it
         chats = [
@@ -105,10 +106,11 @@ class GoalsStage(Stage):
         at_least(self, 1, "rooms")
 
     def run(self, context: Context) -> Summary:
-        """chats.jsonl and held_out.jsonl, each chat a goal, put as it is in a turn of somebody who acts, and what it means."""
+        """Write chats.jsonl and held_out.jsonl, each chat a goal, put as in a turn of an episode, and its meaning."""
         seed = derive_seed(context.recipe.seed, self.name)
 
         def one(number: int) -> Conversation:
+            """Make one conversation of a goal and its meaning."""
             language = LANGUAGES[number % len(LANGUAGES)]
             task = draw_task(derive_seed(seed, "task", number), rooms=self.rooms, kinds=LESSON_KINDS)
             told = fill("seen", language, seen="", goal=goal_text(task, language)).strip()
@@ -138,7 +140,8 @@ class ActStage(Stage):
         at_least(self, 1, "goals", "rooms", "steps", "remember")
 
     def run(self, context: Context) -> Summary:
-        """acting.json, and samples.txt in the run's directory: the model, the model held to what can be done, and dice.
+        """Write acting.json, and samples.txt into the run's directory: the model, the model limited to possible
+        actions, and dice.
 
         The first two also by language, in which goals take turns.
         """
@@ -154,7 +157,7 @@ class ActStage(Stage):
         found: dict[str, list[Episode]] = {}
         for number, (label, exam) in enumerate(exams.items()):
             context.display.update(number, len(exams), None, 0.0, 0.0, label)
-            found[label] = asyncio.run(many(exam.episode, self.goals, at_once=64))
+            found[label] = asyncio.run(run_concurrently(exam.episode, self.goals, at_most=64))
         measured = {label: figures(episodes) for label, episodes in found.items()}
         for number, language in enumerate(LANGUAGES):
             for label in ("model", "model, nearest action"):

@@ -38,6 +38,7 @@ class JudgementsStage(Stage):
         at_least(self, 1, "num_prompts", "samples_per_prompt", "max_tokens")
 
     def _lessons(self, recipe: Recipe) -> LessonsStage:
+        """Return the lessons stage among the inputs; ConfigError where it is another kind."""
         stage = recipe.stage(self.inputs["lessons"])
         if not isinstance(stage, LessonsStage):
             raise ConfigError(
@@ -49,7 +50,7 @@ class JudgementsStage(Stage):
         self._lessons(recipe)
 
     def run(self, context: Context) -> Summary:
-        """preferences.jsonl: pairs of answers to the prompts, two drawn from the model and some contrasting ones.
+        """Write preferences.jsonl: pairs of answers to the prompts, two drawn from the model and some contrasting ones.
 
         The gold scorer says which of two is better, as a person would; pairs it finds equal are left out.
         """

@@ -1,4 +1,4 @@
-"""Lessons of the embedded world: which items train, which are judged, which are asked in the exam.
+"""Lessons of the embedded world: the split of its items into training, judging and exam.
 
 Half of the countries are taught in conversations; the other half appears in pretraining only and is asked in the exam.
 Made-up names and requests of training and exam are disjoint.
@@ -32,7 +32,9 @@ from jielong.worlds.atlas.lessons import (
 
 @dataclass(frozen=True)
 class ItemCounts:
-    """How many items of each kind: questions per relation and the next three in all, each per country and language."""
+    """The number of items of each kind: questions per relation and the next three in all, each per country and
+    language.
+    """
 
     questions: int = 3
     """Questions for each relation."""
@@ -52,7 +54,7 @@ class ItemCounts:
 
 @dataclass(frozen=True)
 class LessonsStage(Stage):
-    """What the embedded world teaches: conversations to learn from, and prompts to be judged on."""
+    """The lessons of the embedded world: conversations to learn from, and prompts to be judged on."""
 
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class LessonsStage(Stage):
     version: int = 2
 
     def run(self, context: Context) -> Summary:
-        """chats.jsonl and held_out.jsonl to learn from, prompts.jsonl to be judged on."""
+        """Write chats.jsonl and held_out.jsonl to learn from, prompts.jsonl to be judged on."""
         seed = context.recipe.seed
         chats = [conversation(i) for i in self.lesson_items(seed)]
         random.Random(derive_seed(seed, self.name, "order")).shuffle(chats)
@@ -77,20 +79,23 @@ class LessonsStage(Stage):
         }
 
     def lesson_items(self, seed: int) -> list[Item]:
-        """What instruction tuning learns from."""
+        """Return the items of instruction tuning."""
         return _teach(self.chats, seed, derive_seed(seed, "atlas", "lessons"))
 
     def prompt_items(self, seed: int) -> list[Item]:
-        """What is asked during reward learning and reinforcement: taught countries, and more made-up ones than in lessons."""
+        """Return the prompts of reward learning and reinforcement: taught countries, and more made-up ones than in
+        lessons.
+        """
         return _teach(self.prompts, seed, derive_seed(seed, "atlas", "prompts"))
 
 
 def halves(seed: int) -> tuple[tuple[Country, ...], tuple[Country, ...]]:
-    """Taught and unseen countries of a run."""
+    """Return the taught and unseen countries of a run."""
     return split(load_countries(), derive_seed(seed, "atlas", "split"))
 
 
 def _teach(counts: ItemCounts, split_seed: int, seed: int) -> list[Item]:
+    """Draw lesson items of each kind about the taught countries."""
     taught, _ = halves(split_seed)
     items = lessons(
         taught,
@@ -106,7 +111,7 @@ def _teach(counts: ItemCounts, split_seed: int, seed: int) -> list[Item]:
 
 
 def exam_items(seed: int, limit: int = 0) -> dict[str, list[Item]]:
-    """The exam by part; at most `limit` items of each when it is not 0."""
+    """Return the exam by part; at most `limit` items of each when it is not 0."""
     _, unseen = halves(seed)
     exam_seed = derive_seed(seed, "atlas", "exam")
     questions = exam(unseen, exam_seed)

@@ -1,4 +1,6 @@
-"""Models among a stage's inputs: a tokenizer and a port are opened by role; and the stage that stands for a model from elsewhere."""
+"""Models among a stage's inputs: opening a tokenizer and a port by role; and the stage that stands for an existing
+model.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from jielong.use.port import LocalPort
 
 @dataclass(frozen=True)
 class ModelStage(Stage):
-    """A model that exists, with its tokenizer, to start from; `digest` stands for what its files hold."""
+    """An existing model, with its tokenizer, to start from; `digest` stands for the content of its files."""
 
     name: str
     path: str
@@ -34,7 +36,7 @@ class ModelStage(Stage):
         return Path(self.path)
 
     def run(self, context: Context) -> Summary:
-        """The stage's folder shows to where the model lies, which is read there and not copied."""
+        """Link the stage's folder to the model, which is read where it lies and not copied."""
         path = Path(self.path)
         tokenizer = Tokenizer.load(path)
         config, _ = read_config(path)
@@ -51,7 +53,7 @@ class ModelStage(Stage):
 
 
 def model_digest(path: Path) -> str:
-    """Hex blake2b-128 of what decides a model: its config, weights and tokenizer."""
+    """Return the hex blake2b-128 of a model's config, weights and tokenizer."""
     digest = hashlib.blake2b(digest_size=16)
     files = [*path.glob("*.safetensors"), *path.glob("*.json"), *path.glob("*.model"), *path.glob("*.txt")]
     for file in sorted(files):
@@ -61,19 +63,19 @@ def model_digest(path: Path) -> str:
 
 
 def open_tokenizer(stage: Stage, context: Context) -> Tokenizer:
-    """The tokenizer among the stage's inputs."""
+    """Load the tokenizer among the stage's inputs."""
     return Tokenizer.load(context.parent(stage, "tokenizer") / "tokenizer")
 
 
 def port_of(stage: Stage, context: Context, role: str) -> LocalPort:
-    """A port to the model that plays `role` among the stage's inputs."""
+    """Open a port to the model that plays `role` among the stage's inputs."""
     model = load_language_model(context.checkpoint(stage.inputs[role])).to(context.machine.device)
     tokenizer = open_tokenizer(stage, context)
     return LocalPort(engine_of(model, tokenizer, context.machine), tokenizer)
 
 
 def engine_of(model: LanguageModel, tokenizer: Tokenizer, machine: Machine) -> Engine:
-    """An engine for many requests at a time, on a model that is where the machine computes."""
+    """Make an engine for many requests at a time, on a model on the machine's device."""
     # a stage that goes on after a stop must repeat what it did: no rounding that depends on earlier requests
     config = EngineConfig(slots=128, dtype=machine.dtype, reuse=0)
     return Engine(model, config, tokenizer.suppressed_ids(model.config.vocab_size))

@@ -1,4 +1,4 @@
-"""Stages that hold raw pages: the embedded world's, or those of a folder of one's own."""
+"""Stages that hold raw pages: the embedded world's, or those of a user's folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from jielong.config import at_least
-from jielong.data.sources import Page, look_for_pages, read_pages
+from jielong.data.sources import Page, find_pages, read_pages
 from jielong.errors import DataError
 from jielong.outside import Fields, parse_json
 from jielong.runs import canonical_json, derive_seed, write_directory, write_json
@@ -25,7 +25,7 @@ MAX_PAGE_BYTES = 1 << 28
 
 
 class PagesStage(Stage):
-    """A stage whose result is pages, which only it knows how to read."""
+    """A stage whose result is pages, in a form that only it can read."""
 
     def pages(self, context: Context) -> Iterable[Page]:
         raise NotImplementedError
@@ -47,12 +47,13 @@ class WebStage(PagesStage):
         at_least(self, 2, "articles")
 
     def run(self, context: Context) -> Summary:
-        """pages.zip: every page as a file, index.jsonl beside them with address, type and what it truly is."""
+        """Write pages.zip: every page as a file, and index.jsonl with address, type and true kind."""
         seed = derive_seed(context.recipe.seed, self.name)
         articles = write_articles(load_countries(), seed, self.articles)
         kinds: dict[str, int] = {}
 
         def fill(path: Path) -> None:
+            """Write the archive into a folder."""
             index = []
             with zipfile.ZipFile(path / "pages.zip", "w") as pages:
                 for number, page in enumerate(write_web(articles, seed)):
@@ -67,12 +68,12 @@ class WebStage(PagesStage):
         return {"holds": "pages", "pages": sum(kinds.values()), "kinds": kinds}
 
     def pages(self, context: Context) -> Iterator[Page]:
-        """The pages of the archive; DataError when it is damaged."""
+        """Yield the pages of the archive; DataError when it is damaged."""
         return read_archive(context.directory(self.name) / "pages.zip")
 
 
 def read_archive(path: Path) -> Iterator[Page]:
-    """The pages of an archive that `WebStage` has written; DataError when it is damaged."""
+    """Yield the pages of an archive that `WebStage` has written; DataError when it is damaged."""
     try:
         with zipfile.ZipFile(path) as pages:
             for line in _member(pages, "index.jsonl").decode().splitlines():
@@ -84,6 +85,7 @@ def read_archive(path: Path) -> Iterator[Page]:
 
 
 def _member(pages: zipfile.ZipFile, name: str) -> bytes:
+    """Read one member of the archive; DataError above the size of a page."""
     size = pages.getinfo(name).file_size
     if size > MAX_PAGE_BYTES:
         raise DataError(f"it holds {name!r} of {size:,} bytes")
@@ -91,7 +93,7 @@ def _member(pages: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    """A compressed file of an archive, without the time of day: an archive that is made again is the same."""
+    """Make an archive entry, compressed and without a time stamp: an archive that is made again is the same."""
     made = zipfile.ZipInfo(name)
     made.compress_type = zipfile.ZIP_DEFLATED
     return made
@@ -109,9 +111,9 @@ class FolderStage(PagesStage):
     only_places: ClassVar[tuple[str, ...]] = ("path",)
 
     def run(self, context: Context) -> Summary:
-        """Remember where the pages lie; they are read where they are."""
+        """Record where the pages lie; they are read in place."""
         write_json(context.directory(self.name) / "folder.json", {"path": self.path, "digest": self.digest})
-        listing = look_for_pages(self.path)
+        listing = find_pages(self.path)
         context.display.message(str(listing))
         return {"holds": "pages", "path": self.path, "pages": len(listing.paths)}
 
@@ -120,7 +122,7 @@ class FolderStage(PagesStage):
 
 
 def content_digest(paths: Sequence[Path], root: Path) -> str:
-    """Hex blake2b-128 of names and contents, so that a changed file is a changed run."""
+    """Return the hex blake2b-128 of names and contents, so that a changed file is a changed run."""
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
         digest.update(str(path.relative_to(root)).encode("utf-8", "surrogateescape"))

@@ -1,4 +1,4 @@
-"""What stages write for each other and read again: records a line, and which of them are held out."""
+"""Files that stages write for each other: JSON lines of records, split into learned and held-out parts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 def write_jsonl(path: Path, records: Iterable[Any]) -> int:
-    """One record a line; the number of lines."""
+    """Write one record a line; return the number of lines."""
     lines = [canonical_json(to_dict(r)) + "\n" for r in records]
     write_text(path, "".join(lines))
     return len(lines)
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file made by an earlier stage; DataError when it is missing or damaged."""
+    """Yield the records of a file made by an earlier stage; DataError when it is missing or damaged."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -44,7 +44,8 @@ def _damaged(path: Path, line: int, why: object) -> DataError:
     return DataError(f"{path}:{line}: damaged ({why}); delete {path.parent} and run again")
 
 
-def _read(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
+def _read_records(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
+    """Read and parse all records of a file of an earlier stage."""
     found = []
     for number, data in enumerate(read_jsonl(path), start=1):
         try:
@@ -55,23 +56,25 @@ def _read(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
 
 
 def read_documents(path: Path) -> list[Document]:
-    return _read(path, Document.from_dict)
+    return _read_records(path, Document.from_dict)
 
 
 def read_conversations(path: Path) -> list[Conversation]:
-    return _read(path, Conversation.from_dict)
+    return _read_records(path, Conversation.from_dict)
 
 
 def read_preferences(path: Path) -> list[Preference]:
-    return _read(path, Preference.from_dict)
+    return _read_records(path, Preference.from_dict)
 
 
 def read_ratings(path: Path) -> list[Rating]:
-    return _read(path, Rating.from_dict)
+    return _read_records(path, Rating.from_dict)
 
 
 def write_parts(directory: Path, name: str, parts: Split[Record]) -> dict[str, Any]:
-    """What is learned from under its name, "chats", "preferences" or "ratings", and what is held out; the stage's summary of it."""
+    """Write the learned part under `name` ("chats", "preferences" or "ratings") and the held-out part; return the
+    stage's summary of it.
+    """
     return {
         "holds": name,
         name: write_jsonl(directory / f"{name}.jsonl", parts.learned),

@@ -1,4 +1,4 @@
-"""What is picked once for a training and kept when it resumes: rows at a time, and whether layers are compiled."""
+"""Choices made once for a training and kept when it resumes: rows at a time, and whether layers are compiled."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from jielong.errors import CheckpointError
-from jielong.model.presets import flops_per_token, kept_bytes
+from jielong.model.presets import activation_bytes, flops_per_token
 from jielong.model.transformer import LanguageModel, Transformer
 from jielong.outside import Fields
 from jielong.runs import read_json, sealed, unsealed, write_json
-from jielong.train.machine import Machine, compile_layers, compiled_like_plain, leave_plain, seconds_of_layers
-from jielong.train.objectives.logprobs import cross_entropy_like_plain
+from jielong.train.machine import Machine, compile_layers, compiled_matches_eager, seconds_of_layers, uncompile_layers
+from jielong.train.objectives.logprobs import compiled_cross_entropy_matches
 from jielong.train.parallel import Ranks
 from jielong.train.sources import RowsConfig
 
@@ -40,8 +40,8 @@ def pick(
 ) -> None:
     """Decide how many rows go at a time, and whether to compile; a whole `file` that is there already is kept.
 
-    Without `rows` of one length nothing is compiled, and on a CPU no pairs that are packed: how many rows they fill
-    changes in every step. Files of the run's other stages say whether a compiler is warm.
+    Without `rows` of one length nothing is compiled, and on a CPU no pairs that are packed: the number of rows they
+    fill changes in every step. Files of the run's other stages say whether a compiler is warm.
     """
     if known_picks(file):
         return
@@ -71,7 +71,7 @@ def write_picked(file: Path, picked: Mapping[str, Any]) -> None:
 
 
 def known_picks(file: Path) -> dict[str, Any] | None:
-    """The picks in a file; None where it is missing or damaged: then they are made anew."""
+    """Read the picks in a file; None where it is missing or damaged: then they are made anew."""
     try:
         return read_picked(file)
     except CheckpointError:
@@ -79,7 +79,7 @@ def known_picks(file: Path) -> dict[str, Any] | None:
 
 
 def read_picked(file: Path) -> dict[str, Any]:
-    """The picks in a file; CheckpointError where it is missing or damaged."""
+    """Read the picks in a file; CheckpointError where it is missing or damaged."""
     picked = Fields(unsealed(read_json(file)), str(file), CheckpointError)
     picked.flag("compile")
     picked.flag("packed", False)
@@ -89,7 +89,7 @@ def read_picked(file: Path) -> dict[str, Any]:
 
 
 def picked_words(picked: Mapping[str, Any], machine: Machine) -> str:
-    """What was picked, for whoever watches."""
+    """Describe the picks in words."""
     threads = "1 thread" if machine.threads == 1 else f"{machine.threads} threads"
     where = threads if machine.device == "cpu" else machine.device
     rows = f", {picked['micro_rows']} rows at a time" if "micro_rows" in picked else ""
@@ -98,12 +98,15 @@ def picked_words(picked: Mapping[str, Any], machine: Machine) -> str:
 
 
 def rows_for_gpu(rows: RowsConfig, transformer: Transformer, num_ranks: int) -> int:
-    """Rows of a micro-batch that keep a GPU busy: as many of a step as half of what is free can hold, at least the recipe's.
+    """Choose the rows of a micro-batch that keep a GPU busy: as many of a step as half of the free memory holds, at
+    least the recipe's.
 
-    The result does not depend on how a step is cut. The other half is for gradients, moments, logits and what is passing.
+    The result does not depend on how a step is cut. The other half is for gradients, moments, logits and temporaries.
     """
     of_step = rows.rows_per_step // num_ranks
-    kept = transformer.config.num_hidden_layers * kept_bytes(transformer.config, transformer.compute_dtype.itemsize)
+    kept = transformer.config.num_hidden_layers * activation_bytes(
+        transformer.config, transformer.compute_dtype.itemsize
+    )
     torch.cuda.empty_cache()  # what torch keeps for itself counts as taken
     fitting = min(torch.cuda.mem_get_info()[0] / 2 / kept, GPU_TOKENS) / rows.length
     wholes = [n for n in range(2, of_step + 1, 2) if of_step % n == 0 and n <= fitting]
@@ -111,27 +114,29 @@ def rows_for_gpu(rows: RowsConfig, transformer: Transformer, num_ranks: int) -> 
 
 
 def compile_if_right(model: LanguageModel, rows: RowsConfig, machine: Machine, ranks: Ranks) -> str:
-    """Compile the layers, or leave them plain on all ranks if what was compiled is wrong on one, and say why."""
+    """Compile the layers, or leave them eager on all ranks if the compiled ones are wrong on one, and return why."""
     fault = ""
     try:
         compile_layers(model.model)
-        if not compiled_like_plain(model.model, rows.micro_rows, rows.length):
+        if not compiled_matches_eager(model.model, rows.micro_rows, rows.length):
             fault = "compiled layers do not give this machine the plain ones' gradients"
-        elif machine.device != "cpu" and not cross_entropy_like_plain(model):
+        elif machine.device != "cpu" and not compiled_cross_entropy_matches(model):
             fault = "a compiled loss does not give this machine the plain one's gradients"
     except Exception as error:  # of compilers and drivers: whatever they raise, plain layers need neither
         reason = " ".join(str(error).split())[:200]
         fault = f"this machine's compiler fails ({type(error).__name__}: {reason})"
     if not ranks.sum_numbers({"wrong": float(bool(fault))})["wrong"]:
         return ""
-    leave_plain(model.model)
+    uncompile_layers(model.model)
     return fault or "compiled layers are wrong on another rank"
 
 
 def mfu_per_rate(
     rows: RowsConfig | None, model: LanguageModel, num_adapted: int, machine: Machine, num_ranks: int
 ) -> float:
-    """FLOPs utilisation of one token per second; 0 without rows, as rollouts write their tokens as well as train on them."""
+    """Return the FLOPs utilisation of one token per second; 0 without rows, as rollouts write their tokens as well as
+    train on them.
+    """
     if rows is None:
         return 0.0
     devices = num_ranks if machine.device == "cuda" else 1

@@ -1,4 +1,4 @@
-"""How often a model prefers the better of two held-out answers, and how likely it finds both."""
+"""Preferences of a model on held-out answers: how often it prefers the better one, and their log-probabilities."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ MOST_ANSWERS = 256
 
 @dataclass(frozen=True)
 class HeldOutAnswers:
-    """Answers, and which of them are the better and the worse one of a comparison, by number."""
+    """Answers, and the better and the worse one of each comparison, by number."""
 
     answers: list[Rendered]
     comparisons: list[tuple[int, int]]
 
     def logprobs(self, model: LanguageModel, pad_id: int) -> list[float]:
-        """Nats of each answer."""
+        """Return the nats of each answer."""
         return answer_logprobs(model, self.answers, 4, pad_id)
 
     def measure(self, found: list[float], reference: list[float] | None = None) -> dict[str, float]:
-        """What a model's log-probabilities say: how often the better answer is the likelier one, and both means in nats.
+        """Compute how often the better answer is the likelier one, and both means in nats, from a model's
+        log-probabilities.
 
         With `reference`, those of before training: "accuracy" is how often the better answer has gained more, and
         "margin" by how many nats more.
@@ -47,7 +48,9 @@ class HeldOutAnswers:
 
 
 def held_out_answers(material: FolderMaterial, length: int) -> HeldOutAnswers:
-    """The held-out answers of at most `length` tokens: pairs that are no tie, or each desirable rating with each other one."""
+    """Return the held-out answers of at most `length` tokens: pairs that are no tie, or each desirable rating with each
+    other one.
+    """
     if material.holds == "ratings":
         fitting = [a for a in material.answers("held_out") if len(a.answer.ids) <= length][:MOST_ANSWERS]
         liked, disliked = ([i for i, a in enumerate(fitting) if a.is_desirable == side] for side in (True, False))
@@ -61,7 +64,7 @@ def held_out_answers(material: FolderMaterial, length: int) -> HeldOutAnswers:
 
 
 def preference_figures(found: Mapping[str, Mapping[str, float]]) -> str:
-    """Before and after, in a line."""
+    """Format the figures before and after in a line."""
     before, after = found["before"], found["after"]
     return (
         f"of {after['comparisons']:.0f} held-out pairs the better answer has gained more in {after['accuracy']:.0%}, by "

@@ -1,4 +1,6 @@
-"""Stages about reading: lessons in the very form in which the library's strategy asks, and an exam on sheets of the test part."""
+"""Stages about reading: lessons in the very form in which the library's strategy asks, and an exam on sheets of the
+test part.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Literal
 from jielong.config import at_least
 from jielong.data.splits import hold_out
 from jielong.errors import ConfigError
-from jielong.evaluate.many import many
+from jielong.evaluate.concurrently import run_concurrently
 from jielong.records import Conversation, Document, Message, Sampling
 from jielong.report.text import shares_table
 from jielong.runs import derive_seed, write_json, write_text
@@ -24,7 +26,9 @@ from jielong.worlds.reading import LANGS, Lesson, is_unknown, write_lesson
 
 
 def as_chat(lesson: Lesson) -> Conversation:
-    """A lesson as the library's strategy puts it: passages before the first question, the others bare."""
+    """Turn a lesson into a chat as the library's strategy writes it: passages before the first question, the others
+    bare.
+    """
     messages = []
     for number, (question, answer) in enumerate(lesson.turns):
         asked = question if number else with_passages(question, [s.text for s in lesson.sheets])
@@ -44,12 +48,12 @@ class ExamItem:
 
     @property
     def without(self) -> tuple[str, ...]:
-        """The sheets that do not answer it."""
+        """Return the sheets that do not answer it."""
         return tuple(sheet for sheet in self.sheets if self.answer not in sheet)
 
 
 def exam_items(each: int, sheets: int, rng: random.Random) -> dict[str, list[ExamItem]]:
-    """`each` for each language, in names and wordings of the test part."""
+    """Make `each` items for each language, in names and wordings of the test part."""
     items: dict[str, list[ExamItem]] = {lang: [] for lang in LANGS}
     while min(map(len, items.values())) < each:
         lesson = write_lesson("test", sheets, 1, rng)
@@ -87,7 +91,7 @@ class ReadingStage(Stage):
             )
 
     def run(self, context: Context) -> Summary:
-        """chats.jsonl and held_out.jsonl, or documents.jsonl and held_out.jsonl."""
+        """Write chats.jsonl and held_out.jsonl, or documents.jsonl and held_out.jsonl."""
         rng = random.Random(derive_seed(context.recipe.seed, self.name))
         lessons = [write_lesson("train", rng.randint(1, self.max_sheets), self.turns, rng) for _ in range(self.lessons)]
         chats = [as_chat(lesson) for lesson in lessons]
@@ -123,17 +127,21 @@ class ReadingExamStage(Stage):
         at_least(self, 1, "each", "sheets", "max_tokens")
 
     def run(self, context: Context) -> Summary:
-        """exam.json in the run's directory: for each language shares of right answers and of "not in the documents"."""
+        """Write exam.json into the run's directory: for each language shares of right answers and of "not in the
+        documents".
+        """
         items = exam_items(self.each, self.sheets, random.Random(derive_seed(context.recipe.seed, self.name)))
         port = port_of(self, context, "model")
         options = Options(Sampling(max_tokens=self.max_tokens, temperature=0.0))
 
         def ask(asked: Sequence[str], label: str) -> list[str]:
+            """Ask all questions at the same time; return the texts."""
+
             async def one(number: int) -> str:
                 return (await port.ask(Conversation((Message("user", asked[number]),)), options)).text.strip()
 
             context.display.update(0, len(asked), None, 0.0, 0.0, label)
-            return asyncio.run(many(one, len(asked), at_once=64))
+            return asyncio.run(run_concurrently(one, len(asked), at_most=64))
 
         def share(hits: Sequence[bool]) -> float:
             return sum(hits) / len(hits)

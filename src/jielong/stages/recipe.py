@@ -2,7 +2,7 @@
 
 A recipe function returns a `Recipe`; `--set sft.loop.steps=50` gives a changed copy; the fingerprint of a stage covers its
 whole config, its parents' fingerprints and its version, so a stage is run again exactly when something that decides its
-result has changed. What a stage gets when it runs is its `Context`.
+result has changed. A stage gets a `Context` when it runs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Stage:
     """Whether several processes share its work; everything else is done by the first one alone."""
 
     def check(self, recipe: Recipe) -> None:
-        """Raise what would stop this stage later; asked before the first stage runs, unless this one is done."""
+        """Raise errors that would stop this stage later; called before the first stage runs, unless this one is done."""
 
     def can_mend(self, damaged: Collection[str]) -> bool:
         """Whether `run` makes these files of its finished folder anew from the others; else all is made again."""
@@ -55,10 +55,10 @@ class Stage:
     """Roles whose results are enough to `look_ahead`, long before all inputs are there."""
 
     def look_ahead(self, context: Context) -> None:
-        """Raise what the results of `looks_at` show already; asked as soon as they are there."""
+        """Raise errors that the results of `looks_at` show already; called as soon as they exist."""
 
     def model_from_elsewhere(self) -> Path | None:
-        """Where the model that it stands for lies, if it is one that exists before the run."""
+        """Return the folder of the existing model that it stands for, if any."""
         return None
 
     def run(self, context: Context) -> Summary:
@@ -97,7 +97,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Search:
-    """What of a training stage may be searched, and the number of its checks that judges a trial (lower is better).
+    """The offers of a training stage to a search, and the check that judges a trial (lower is better).
 
     A trial takes `steps` steps; 0 is as many as the stage itself.
     """
@@ -112,8 +112,8 @@ class Search:
 class Recipe:
     """Stages in the order they run; a stage's inputs name stages before it.
 
-    A setting of a stage that is a key of `mirrored` is made in the stage named there as well: a control that was trained
-    otherwise would be no control. `searches` decide no stage's result: they are what `jielong tune` may change.
+    A setting of a stage that is a key of `mirrored` is made in the stage named there as well: a control that was
+    trained otherwise would be no control. `searches` decide no stage's result: they are what `jielong tune` may change.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Recipe:
         return self.folder or f"{self.name}-{self.size}-{self.seed}"
 
     def about(self) -> dict[str, Any]:
-        """What run.json says of it."""
+        """Return the recipe's entry for run.json."""
         named = {"recipe": self.name, "size": self.size, "seed": self.seed, "model": self.model}
         return {**named, "config": resolved(self)}
 
@@ -157,7 +157,7 @@ class Recipe:
         return next(s for s in self.stages if s.name == name)
 
     def before(self, name: str) -> list[Stage]:
-        """The stages whose results `name` needs, in the order they run."""
+        """Return the stages whose results `name` needs, in the order they run."""
         needed = set(self.stage(name).inputs.values())
         for stage in reversed(self.stages):
             if stage.name in needed:
@@ -165,7 +165,7 @@ class Recipe:
         return [s for s in self.stages if s.name in needed]
 
     def fingerprints(self, *, with_places: bool = False) -> dict[str, str]:
-        """Stage name -> digest of all that decides its result; `with_places` as runs of before have them."""
+        """Return stage name -> digest of all that decides its result; `with_places` as runs of before have them."""
         known: dict[str, str] = {}
         for stage in self.stages:
             parents = {role: known[parent] for role, parent in stage.inputs.items()}
@@ -177,7 +177,7 @@ class Recipe:
 
 
 def change(recipe: Recipe, settings: Iterable[str]) -> Recipe:
-    """The recipe with `stage.field=value` settings applied; ConfigError names what is unknown and what is near."""
+    """Apply `stage.field=value` settings to a recipe; ConfigError names what is unknown and what is near."""
     values: dict[str, str] = {}
     for setting in settings:
         path, value = _path_and_value(recipe, setting)
@@ -188,6 +188,7 @@ def change(recipe: Recipe, settings: Iterable[str]) -> Recipe:
 
 
 def _path_and_value(recipe: Recipe, setting: str) -> tuple[str, str]:
+    """Split a setting into path and value; ConfigError where it is of another form."""
     path, is_pair, value = setting.partition("=")
     if not is_pair or not path.partition(".")[0].strip() or "." not in path:
         meant = did_you_mean_one_of(nearest(path, list_fields(recipe.stages)) if path.strip() else [])
@@ -197,7 +198,7 @@ def _path_and_value(recipe: Recipe, setting: str) -> tuple[str, str]:
 
 
 class Display(Protocol):
-    """Where progress is shown."""
+    """The protocol of a progress display."""
 
     def stage(self, name: str) -> None: ...
     def skip(self, name: str) -> None: ...
@@ -236,7 +237,7 @@ class Silent:
 
 @dataclass
 class Context:
-    """What a stage gets: the recipe it belongs to, where to write, the machine and the display."""
+    """The surroundings of a running stage: its recipe, the run to write to, the machine and the display."""
 
     recipe: Recipe
     run: Run
@@ -250,16 +251,16 @@ class Context:
         return self.run.stage_path(stage)
 
     def summary(self, stage: str) -> Summary:
-        """What the run keeps of a finished stage."""
+        """Return the summary of a finished stage."""
         found: Summary = self.run.record["stages"][stage]["summary"]
         return found
 
     def parent(self, stage: Stage, role: str) -> Path:
-        """The directory of the stage that plays `role` for this one."""
+        """Return the directory of the stage that plays `role` for this one."""
         return self.directory(stage.inputs[role])
 
     def checkpoint(self, stage: str) -> Path:
-        """The model directory that a finished training stage ended with."""
+        """Return the model directory that a finished training stage ended with."""
         return self.run.checkpoint(stage)
 
     def report(self, progress: Progress) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jielong.data.refine import RefineConfig, refine
-from jielong.data.splits import choose
+from jielong.data.splits import choose_held_out
 from jielong.errors import ConfigError, DataError
 from jielong.runs import derive_seed, now_s, write_json, write_text
 from jielong.stages.pages import PagesStage
@@ -31,6 +31,7 @@ class RefineStage(Stage):
             raise ConfigError(f"held_out_fraction is {self.held_out_fraction}; it must lie between 0 and 1")
 
     def _pages(self, recipe: Recipe) -> PagesStage:
+        """Return the stage of pages among the inputs; ConfigError where it is another kind."""
         stage = recipe.stage(self.inputs["pages"])
         if not isinstance(stage, PagesStage):
             raise ConfigError(f"{self.name} takes its pages from {stage.name!r}, which holds none")
@@ -40,7 +41,7 @@ class RefineStage(Stage):
         self._pages(recipe)
 
     def run(self, context: Context) -> Summary:
-        """documents.jsonl, held_out.jsonl and the counts of what was dropped and why."""
+        """Write documents.jsonl, held_out.jsonl and the counts of dropped texts by reason."""
         source = self._pages(context.recipe)
         total, start_s = context.summary(source.name)["pages"], now_s()
 
@@ -59,7 +60,7 @@ class RefineStage(Stage):
         num_held_out = max(1, round(len(documents) * self.held_out_fraction))
         # in shuffled order, so that what is chosen beyond the usual ones is a matter of chance too
         sizes = [float(len(documents[i].text)) for i in order]
-        chosen = choose(sizes, range(num_held_out), self.held_out_fraction) or {
+        chosen = choose_held_out(sizes, range(num_held_out), self.held_out_fraction) or {
             min(range(len(sizes)), key=sizes.__getitem__)
         }
         held_out = {order[place] for place in chosen}

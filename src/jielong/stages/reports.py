@@ -1,4 +1,4 @@
-"""The report of a finished run made again from what it keeps: other words for it need no training."""
+"""Remaking the report of a finished run from its kept files: new words for it need no training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jielong.stages.lessons import exam_items
 
 
 def report_of(run: Run) -> ReportData:
-    """Everything that the report of a run shows, its curves too, and cards chosen anew from the answers that were kept."""
+    """Build the data of a run's report, its curves too, and cards chosen anew from the answers that were kept."""
     record, path = run.record, run.path / "report.json"
     if not path.exists():
         made = [n for s in record["stages"].values() for n in s.get("summary", {}).get("shown", ())]
@@ -35,13 +35,13 @@ def report_of(run: Run) -> ReportData:
 
 
 def exam_of(record: dict[str, Any]) -> dict[str, Any] | None:
-    """The config of the stage that held the exam of the embedded world, if the run has one that is finished."""
+    """Return the config of the stage that held the exam of the embedded world, if the run has one that is finished."""
     configs = [s["config"] for s in record["stages"].values() if "done" in s and "config" in s]
     return next((config for config in configs if config.get("kind") == "EvaluateStage"), None)
 
 
 def kept_answers(run: Run, stage: str) -> Answers:
-    """What each model answered in the exam; CheckpointError where the file is damaged."""
+    """Return what each model answered in the exam; CheckpointError where the file is damaged."""
     path = run.stage_path(stage) / "answers.json"
     try:
         models = Fields(read_json(path), "it")

@@ -1,4 +1,4 @@
-"""The stage that says how well a reward model judges answers which it has not seen."""
+"""The stage that measures a reward model on unseen answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jielong.runs import write_json, write_text
 from jielong.stages.models import open_tokenizer
 from jielong.stages.recipe import Context, Stage, Summary
 from jielong.stages.sources import material_of
-from jielong.stages.train import at_work
+from jielong.stages.train import on_machine
 from jielong.tokens.chat import RenderedAnswer, RenderedPair
 from jielong.train.rewards import score_rows
 
@@ -29,8 +29,8 @@ class RewardedStage(Stage):
     version: int = 1
 
     def run(self, context: Context) -> Summary:
-        """reward.json and reward.txt in the run's directory."""
-        model = at_work(hf.load(context.checkpoint(self.inputs["reward"])), context.machine)
+        """Write reward.json and reward.txt into the run's directory."""
+        model = on_machine(hf.load(context.checkpoint(self.inputs["reward"])), context.machine)
         assert isinstance(model, ScalarModel)
         material = material_of(self.inputs["data"], context, open_tokenizer(self, context))
         longest = model.config.max_position_embeddings
@@ -47,11 +47,11 @@ class RewardedStage(Stage):
 
 
 def on_pairs(model: ScalarModel, pairs: Sequence[RenderedPair]) -> dict[str, float]:
-    """Figures on comparisons that are no tie, none where there are no such.
+    """Compute figures on comparisons that are no tie, none where there are no such.
 
     "accuracy": how often the better answer has the higher score; also where it is the "longer" or the "shorter" one, as
-    scores like length. "calibration_error": of sigmoid(score difference) as the probability that the answer with the higher
-    score is the better one.
+    scores like length. "calibration_error": of sigmoid(score difference) as the probability that the answer with the
+    higher score is the better one.
     """
     decided = [p for p in pairs if p.label != 0.5]
     if not decided:
@@ -70,7 +70,9 @@ def on_pairs(model: ScalarModel, pairs: Sequence[RenderedPair]) -> dict[str, flo
 
 
 def on_marks(model: ScalarModel, answers: Sequence[RenderedAnswer]) -> dict[str, float]:
-    """Figures on single answers: "marks_accuracy", the score's sign is that of the mark, and the error of sigmoid(score)."""
+    """Compute figures on single answers: "marks_accuracy", the score's sign is that of the mark, and the error of
+    sigmoid(score).
+    """
     decided = [a for a in answers if a.mark is not None and a.mark != 0.5]
     if not decided:
         return {"marks": 0.0}
@@ -82,7 +84,7 @@ def on_marks(model: ScalarModel, answers: Sequence[RenderedAnswer]) -> dict[str,
 
 
 def figures(found: Mapping[str, float]) -> list[str]:
-    """The figures in lines."""
+    """Format the figures in lines."""
     lines = []
     if found["pairs"]:
         count = int(found["pairs"])

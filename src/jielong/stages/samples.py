@@ -1,4 +1,4 @@
-"""What a model of one's own text can do: held-out bits per byte, and texts to read, of every stage side by side."""
+"""The stage that shows models of a user's text: held-out bits per byte, and texts to read, of every stage side by side."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _SENTENCE_END = re.compile(r"(?:[.!?…](?=[\s\"'”’)\]]|$)|[。！？；])[\
 
 
 def opening(document: Document) -> str:
-    """The beginning of a text, up to the end of a word, for a model to go on with."""
+    """Return the beginning of a text, up to the end of a word, for a model to continue."""
     return up_to_a_word(document.text, max(12, min(60, len(document.text) // 3)))
 
 
 def up_to_a_word(text: str, most: int) -> str:
-    """At most so many characters of a text, whole words of them; in Chinese rather up to a sign of punctuation."""
+    """Return at most so many characters of a text, in whole words; in Chinese rather up to a sign of punctuation."""
     if len(text) <= most:
         return text.rstrip()
     places = [at for at in range(most, most // 2, -1) if _can_be_cut(text, at)]
@@ -53,7 +53,7 @@ def _can_be_cut(text: str, at: int) -> bool:
 
 
 def as_written(answer: Answer) -> str:
-    """The text of an answer for people: one that was cut ends with its last whole sentence, or with a word and …"""
+    """Return the text of an answer for people: a cut one ends with its last whole sentence, or with a word and …"""
     text = answer.text.rstrip()
     if answer.stop != "length":
         return text
@@ -79,7 +79,7 @@ class SamplesStage(Stage):
     version: int = 1
 
     def run(self, context: Context) -> Summary:
-        """samples.txt and samples.json in the run's directory."""
+        """Write samples.txt and samples.json into the run's directory."""
         models = [name for name in self.inputs if name not in NOT_MODELS]
         seed = derive_seed(context.recipe.seed, self.name)
         documents = read_documents(context.parent(self, "held_out") / "held_out.jsonl")

@@ -1,4 +1,4 @@
-"""A training stage's material: the folder that an earlier stage left, read as tokens, chats, pairs or prompts."""
+"""A training stage's material: the folder of an earlier stage, read as tokens, chats, pairs or prompts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jielong.stages.recipe import Context
 from jielong.tokens.chat import Rendered, RenderedAnswer, RenderedPair, render_preference, render_prompt, render_rating
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.sources import Holds, Part, Prompt
-from jielong.use.tools.telling import rendered, told, tools_in
+from jielong.use.tools.rendering import fit_template, render_conversation, tools_in
 
 
 @dataclass
 class FolderMaterial:
-    """What lies in `folder`, in the ids of `tokenizer`; `notes` are told of what could not be used."""
+    """The data in `folder`, in the ids of `tokenizer`; records that cannot be used are added to `notes`."""
 
     folder: Path
     holds: Holds
@@ -28,13 +28,14 @@ class FolderMaterial:
     def tokens(self, part: Part) -> Shards:
         return Shards(self.folder / part)
 
-    def talks(self, part: Part) -> list[Rendered]:
+    def rendered_chats(self, part: Part) -> list[Rendered]:
+        """Render the chats of a part; those that the chat template refuses are noted, DataError where all are."""
         file = self._file(part)
         talks = []
         refused: list[str] = []
         for conversation in read_conversations(file):
             try:
-                talks.append(rendered(conversation, self.tokenizer))
+                talks.append(render_conversation(conversation, self.tokenizer))
             except DataError as error:
                 refused.append(str(error))
         if refused and not talks:
@@ -49,13 +50,15 @@ class FolderMaterial:
         return talks
 
     def pairs(self, part: Part) -> list[RenderedPair]:
-        """Comparisons, or of ratings each two answers to one prompt, with the gap of their marks as the margin."""
+        """Render the comparisons of a part; of ratings, each two answers to one prompt, with the gap of their marks as
+        the margin.
+        """
         file = self._file(part)
         found = pairs_of_ratings(read_ratings(file)) if self.holds == "ratings" else read_preferences(file)
         return [render_preference(p, self.tokenizer) for p in found]
 
     def answers(self, part: Part) -> list[RenderedAnswer]:
-        """Single answers from ratings, desirable from 0.5 on, or both of each pair, but for ties."""
+        """Render single answers from ratings, desirable from 0.5 on, or both of each pair, but for ties."""
         if self.holds == "ratings":
             ratings = read_ratings(self._file(part))
             return [render_rating(r.prompt, r.answer, r.score, self.tokenizer) for r in ratings]
@@ -68,7 +71,7 @@ class FolderMaterial:
 
     def prompts(self) -> list[Prompt]:
         asked = read_conversations(self.folder / "prompts.jsonl")
-        told_of = [(c, *told(c.messages, tools_in(c), self.tokenizer)) for c in asked]
+        told_of = [(c, *fit_template(c.messages, tools_in(c), self.tokenizer)) for c in asked]
         return [Prompt(render_prompt(messages, self.tokenizer, tools), c) for c, messages, tools in told_of]
 
     def _file(self, part: Part) -> Path:
@@ -76,13 +79,15 @@ class FolderMaterial:
 
 
 def material_of(stage: str, context: Context, tokenizer: Tokenizer) -> FolderMaterial:
-    """The material that the stage of this name has left."""
+    """Return the material that the stage of this name has left."""
     folder = context.directory(stage)
     return FolderMaterial(folder, held_by(folder, context.summary(stage).get("holds")), tokenizer)
 
 
 def held_by(folder: Path, said: str | None) -> Holds:
-    """What a stage says that its folder holds; of runs that did not say it yet, what is found there."""
+    """Return the kind of data in a stage's folder: as the stage says, or, of runs that did not say it yet, as found
+    there.
+    """
     if said in ("tokens", "chats", "preferences", "ratings"):
         return said  # type: ignore[return-value]
     if (folder / "train").exists():

@@ -1,4 +1,4 @@
-"""How long a recipe's trainings will take, told before the first one begins: a layer of each shape is tried on this machine."""
+"""Time estimates of a recipe's trainings before the first one begins: a layer of each shape is timed on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jielong.train.sources import RowsConfig
 
 
 def time_ahead(context: Context) -> list[str]:
-    """A line for each training that is still to be done, and one for all of them where they are several.
+    """Return a line for each training that is still to be done, and one for all of them where they are several.
 
     A training whose rows are not all of one length has no figure: reinforcement, which writes its own, and pairs.
     """
@@ -50,7 +50,9 @@ def time_ahead(context: Context) -> list[str]:
 
 
 def seconds_of_step(config: ModelConfig, rows: RowsConfig, machine: Machine, *, has_adapter: bool = False) -> float:
-    """What a step of full rows takes with plain layers, seconds: one layer is measured, the head reckoned by its FLOPs."""
+    """Estimate the seconds of a step of full rows with eager layers: one layer is measured, the head follows by its
+    FLOPs.
+    """
     with torch.device("meta"):
         transformer = Transformer(config)
     transformer.compute_dtype = machine.torch_dtype
@@ -66,7 +68,7 @@ def seconds_of_step(config: ModelConfig, rows: RowsConfig, machine: Machine, *, 
 
 
 def shape_of(stage: Stage, recipe: Recipe) -> ModelConfig | None:
-    """The shape of the model that a training has, found where its weights begin; None where that is not known yet."""
+    """Return the shape of a training's model, found where its weights begin; None where that is not known yet."""
     while isinstance(stage, TrainStage) and stage.model is None and "start" in stage.inputs:
         stage = recipe.stage(stage.inputs["start"])
     elsewhere = stage.model_from_elsewhere()
@@ -76,14 +78,14 @@ def shape_of(stage: Stage, recipe: Recipe) -> ModelConfig | None:
 
 
 def _roughly(seconds: float) -> str:
-    """A time that is known to a quarter or so."""
+    """Format a time that is known to about a quarter."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _steps_before(folder: Path, stage: TrainStage, context: Context) -> int:
-    """Steps that a start before this one has saved."""
+    """Return the steps that an earlier start has saved."""
     entry = context.run.record["stages"].get(stage.name, {})
     if entry.get("fingerprint") != context.recipe.fingerprints()[stage.name]:
         return 0

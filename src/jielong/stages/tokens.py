@@ -1,4 +1,4 @@
-"""Stages that make tokens: a tokenizer and the text in its ids, or text in the ids of a tokenizer that exists."""
+"""Stages that make tokens: training a tokenizer and encoding text, or encoding with an existing tokenizer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TokenizerStage(Stage):
     version: int = 1
 
     def run(self, context: Context) -> Summary:
-        """tokenizer/ in Hugging Face's layout, and both parts of the text as token shards."""
+        """Write tokenizer/ in Hugging Face's layout, and both parts of the text as token shards."""
         if "chats" in self.inputs:
             return self._of_chats(context)
         parent = context.parent(self, "documents")
@@ -39,7 +39,7 @@ class TokenizerStage(Stage):
         return _about(made, [d.text for d in documents[:500]], counts)
 
     def _of_chats(self, context: Context) -> Summary:
-        """The same of chats, whose shards are whole conversations as they are rendered, marks and all."""
+        """Train on chats and write shards of whole conversations as they are rendered, marks and all."""
         parent, directory = context.parent(self, "chats"), context.directory(self.name)
         chats, held_out = (read_conversations(parent / f"{name}.jsonl") for name in ("chats", "held_out"))
         made = train_tokenizer((text for chat in chats for text in texts(chat.messages)), self.tokenizer)
@@ -61,7 +61,7 @@ class EncodeStage(Stage):
     version: int = 1
 
     def run(self, context: Context) -> Summary:
-        """Both parts of the refined text as token shards."""
+        """Write both parts of the refined text as token shards."""
         tokenizer = open_tokenizer(self, context)
         train, held_out = (
             read_documents(context.parent(self, "documents") / f"{n}.jsonl") for n in ("documents", "held_out")
@@ -73,6 +73,7 @@ class EncodeStage(Stage):
 
 
 def _about(made: Tokenizer, texts: Sequence[str], counts: dict[str, int]) -> dict[str, Any]:
+    """Return the stage's summary: vocabulary, tokens, and compression."""
     return {
         "holds": "tokens",
         "vocab_size": made.vocab_size,
@@ -82,7 +83,7 @@ def _about(made: Tokenizer, texts: Sequence[str], counts: dict[str, int]) -> dic
 
 
 def write_tokens(directory: Path, tokenizer: Tokenizer, **parts: list[Document]) -> dict[str, int]:
-    """Token shards of each part in a folder of its name; how many tokens there are."""
+    """Write token shards of each part in a folder of its name; return how many tokens there are."""
     counts = {}
     for part, documents in parts.items():
         shutil.rmtree(directory / part, ignore_errors=True)  # what a kill may have left of an earlier try

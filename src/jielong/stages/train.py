@@ -40,7 +40,7 @@ from jielong.train.objectives.objective import Objective, ObjectiveConfig
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.reference import Reference
 from jielong.train.roles import Modules, Role
-from jielong.train.sources import Given, RowsConfig, SourceConfig, build_feed
+from jielong.train.sources import RowsConfig, SourceConfig, SourceContext, build_feed
 
 
 @dataclass(frozen=True)
@@ -82,42 +82,42 @@ class TrainStage(Stage):
             raise ConfigError(f"stage {self.name}: an adapter is trained by adamw, not by {self.optimizer.name}")
 
     def roles(self) -> tuple[Role, ...]:
-        """The modules that it needs, the one that is kept first."""
+        """Return the modules that it needs, the kept one first."""
         main = Role(self.objective.main, "start", self.objective.head, is_trained=True)
         return (main, *self.objective.roles(), *self.source.roles())
 
     def check(self, recipe: Recipe) -> None:
-        """ResourceError where an adapter of a model from elsewhere does not fit into the memory that is free."""
+        """Raise ResourceError where an adapter of an existing model does not fit into free memory."""
         rows = self.source.rows()
         base = recipe.stage(self.inputs["start"]).model_from_elsewhere() if self.adapter else None
         if base is not None and self.adapter is not None and rows is not None:
             check_memory(base, hf.read_config(base)[0], self.name, rows, self.adapter)
 
     def can_mend(self, damaged: Collection[str]) -> bool:
-        """Models are written again from what resuming needs, which lies beside them."""
+        """Whether damaged files can be written again: models can, from the training state beside them."""
         return all(fnmatch(name, "steps/*/model/*") for name in damaged)
 
     def look_ahead(self, context: Context) -> None:
-        """DataError where rows cannot be made of the data: told before what it starts from has been trained."""
+        """Raise DataError where no rows can be made of the data, before earlier stages are trained."""
         rows = self.source.rows()
         if rows is not None and "start" in self.inputs:
             tokenizer = open_tokenizer(self, context)
             try:
-                rows.build(self.given(context, tokenizer, context.recipe.seed))
+                rows.build(self.source_context(context, tokenizer, context.recipe.seed))
             except DataError as error:
                 hint = f"longer rows take more: --set {self.name}.source.length={2 * rows.length}"
                 raise DataError(f"stage {self.name} could not be trained: {error}; {hint}") from error
 
     def steps_of(self, epochs: float, context: Context) -> int:
-        """How many steps go so often through its data, which is there; ConfigError where it has no rows to go through."""
+        """Return how many steps go `epochs` times through its data, which exists; ConfigError where it has no rows."""
         rows = self.source.rows()
         if rows is None:
             raise ConfigError(f"stage {self.name} writes what it learns from, and has no epochs; give it steps")
         tokenizer = open_tokenizer(self, context)
-        return rows.steps(epochs, self.given(context, tokenizer, context.recipe.seed))
+        return rows.steps(epochs, self.source_context(context, tokenizer, context.recipe.seed))
 
     def run(self, context: Context) -> Summary:
-        """Take the training to its end; the summary names the checkpoint to go on from."""
+        """Train to the end; the summary names the checkpoint to continue from."""
         machine, ranks, directory = context.machine, context.ranks, context.directory(self.name)
         context.display.update(0, 0, None, 0.0, 0.0, "opening the model, and trying how fast it is")
         tokenizer, seed = open_tokenizer(self, context), derive_seed(context.recipe.seed, self.name)
@@ -129,7 +129,7 @@ class TrainStage(Stage):
             if role.is_trained
         }
         rows = self.source.rows()
-        given = self.given(context, tokenizer, seed, modules)
+        given = self.source_context(context, tokenizer, seed, modules)
         if ranks.is_first:
             pick(
                 directory / "picked.json",
@@ -204,9 +204,11 @@ class TrainStage(Stage):
             "picked": picked,
         }
 
-    def given(self, context: Context, tokenizer: Tokenizer, seed: int, modules: Modules | None = None) -> Given:
-        """What its source is built from."""
-        return Given(
+    def source_context(
+        self, context: Context, tokenizer: Tokenizer, seed: int, modules: Modules | None = None
+    ) -> SourceContext:
+        """Return the surroundings in which its source is built."""
+        return SourceContext(
             material_of(self.inputs["data"], context, tokenizer),
             seed,
             context.ranks,
@@ -217,11 +219,12 @@ class TrainStage(Stage):
         )
 
     def build_objective(self, config: ModelConfig, modules: Modules, *, is_compiled: bool = False) -> Objective:
-        """What it makes small in a model of this shape."""
+        """Build its loss function for a model of this shape."""
         has_adapter = self.adapter is not None
         return self.objective.build(config, modules.keys(), has_adapter=has_adapter, is_compiled=is_compiled)
 
     def _open_modules(self, context: Context, tokenizer: Tokenizer, seed: int) -> dict[str, nn.Module]:
+        """Load or initialise the module of each role."""
         rows = self.source.rows()
         shape = dataclasses.replace(self.model or ModelConfig(), vocab_size=tokenizer.vocab_size)
         modules = {}
@@ -236,9 +239,10 @@ class TrainStage(Stage):
         return self.optimizer if role.name == self.objective.main else self.critic_optimizer or self.optimizer
 
     def _saving(self, context: Context, tokenizer: Tokenizer) -> Callable[[nn.Module, Path], None]:
-        """How the loop writes a checkpoint's model: whole, or of an adapted one the adapter."""
+        """Return a function that writes a checkpoint's model: whole, or of an adapted one the adapter."""
 
         def save(model: nn.Module, path: Path) -> None:
+            """Write one model, or its adapter with the path of its base."""
             if isinstance(model, AdaptedModel):
                 start = context.checkpoint(self.inputs["start"]).resolve()
                 base = adapter_files.base_of(start) if adapter_files.is_adapter(start) else start
@@ -252,12 +256,12 @@ class TrainStage(Stage):
         """Write what the objective settles after training into the checkpoint's config.json, which is replaced at once."""
 
         def load() -> nn.Module:
-            return at_work(hf.load(path), context.machine)
+            return on_machine(hf.load(path), context.machine)
 
         model = self.objective.finish(load, material_of(self.inputs["data"], context, tokenizer))
         if model is not None:
             assert isinstance(model, LanguageModel | ScalarModel)
-            config = hf.config_dict(model, eos_token_id=ends(tokenizer), pad_token_id=tokenizer.pad)
+            config = hf.config_dict(model, eos_token_id=eos_token_ids(tokenizer), pad_token_id=tokenizer.pad)
             write_json(path / "config.json", config)
 
 
@@ -270,10 +274,10 @@ def open_module(
     adapter: AdapterConfig | None = None,
     positions: int = 0,
 ) -> nn.Module:
-    """The module that plays `role`, from the checkpoint `start` or of random weights, where the machine computes.
+    """Open the module that plays `role`, from the checkpoint `start` or with random weights, on the machine's device.
 
-    Where `start` is an adapter, that one goes on, on its own base. A scalar model takes at least `positions`: answers to
-    be judged may be longer than what its language model was trained on, and rotary positions go on.
+    Where `start` is an adapter, its training continues on its own base. A scalar model takes at least `positions`:
+    answers to be judged may be longer than its language model's training rows, and rotary positions extend.
     """
     module: nn.Module
     earlier = start if adapter is not None and start is not None and adapter_files.is_adapter(start) else None
@@ -301,23 +305,23 @@ def open_module(
             module = adapter_files.load(earlier, module, adapter.base)
     if not role.is_trained:
         module.requires_grad_(False)
-    return at_work(module, machine)
+    return on_machine(module, machine)
 
 
-def at_work(module: nn.Module, machine: Machine) -> nn.Module:
-    """The module on the machine's device, multiplying in the machine's dtype."""
+def on_machine(module: nn.Module, machine: Machine) -> nn.Module:
+    """Move the module to the machine's device and set the dtype of its products."""
     module.to(machine.device)
     cast(LanguageModel, module).model.compute_dtype = machine.torch_dtype
     return module
 
 
-def ends(tokenizer: Tokenizer) -> int | list[int]:
-    """What config.json says of the ids that end an answer."""
+def eos_token_ids(tokenizer: Tokenizer) -> int | list[int]:
+    """Return the EOS ids for config.json: one for our own tokenizer, the stop ids of another."""
     return tokenizer.im_end if tokenizer.is_own else list(tokenizer.stop_ids)
 
 
 def save_model(model: nn.Module, tokenizer: Tokenizer, path: Path) -> None:
-    """A model and its tokenizer in Hugging Face's layout, into the existing folder `path`."""
+    """Save a model and its tokenizer in Hugging Face's layout, into the existing folder `path`."""
     assert isinstance(model, LanguageModel | ScalarModel)
-    hf.save(model, path, eos_token_id=ends(tokenizer), pad_token_id=tokenizer.pad)
+    hf.save(model, path, eos_token_id=eos_token_ids(tokenizer), pad_token_id=tokenizer.pad)
     tokenizer.save(path)

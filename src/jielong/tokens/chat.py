@@ -57,6 +57,7 @@ class RenderedAnswer:
 
 
 def _text(message: Message) -> str:
+    """Return a message's text; DataError for a part that is no text."""
     if not isinstance(message.content, str):
         for part in message.content:
             if part.get("type") != "text":
@@ -65,6 +66,7 @@ def _text(message: Message) -> str:
 
 
 def _is_call(call: Any) -> bool:
+    """Whether a value is a tool call with a name and arguments."""
     return (
         isinstance(call, Mapping)
         and isinstance(call.get("name"), str)
@@ -72,11 +74,11 @@ def _is_call(call: Any) -> bool:
     )
 
 
-def _plain(message: Message) -> dict[str, Any]:
-    """A message as chat templates expect it."""
+def _template_message(message: Message) -> dict[str, Any]:
+    """Convert a message to the dict that chat templates expect."""
     plain: dict[str, Any] = {"role": message.role, "content": _text(message)}
     if message.tool_calls:
-        calls = [_checked(call, message) for call in message.tool_calls]
+        calls = [_check_call(call, message) for call in message.tool_calls]
         plain["tool_calls"] = [{"type": "function", "function": call} for call in calls]
     for name in ("name", "tool_call_id"):
         if getattr(message, name) is not None:
@@ -84,7 +86,8 @@ def _plain(message: Message) -> dict[str, Any]:
     return plain
 
 
-def _checked(call: Any, message: Message) -> Any:
+def _check_call(call: Any, message: Message) -> Any:
+    """Return a tool call as a dict; DataError where it is malformed, or not the assistant's."""
     if message.role != "assistant":
         raise DataError(f"a message of role {message.role!r} has tool calls; only the assistant calls tools")
     if not _is_call(call):
@@ -93,11 +96,11 @@ def _checked(call: Any, message: Message) -> Any:
 
 
 def _call_text(call: Any, message: Message) -> str:
-    return json.dumps(_checked(call, message), ensure_ascii=False)
+    return json.dumps(_check_call(call, message), ensure_ascii=False)
 
 
 def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
-    """Ids of a turn between its header and its <|im_end|>."""
+    """Return the ids of a turn between its header and its <|im_end|>."""
     ids = tokenizer.encode(_text(message))
     if message.role == "tool":
         ids = [tokenizer.special("<tool_response>"), *ids, tokenizer.special("</tool_response>")]
@@ -108,7 +111,9 @@ def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
 
 
 def texts(messages: Sequence[Message]) -> list[str]:
-    """Everything that `render` encodes of the messages in our own ChatML, piece by piece: what a tokenizer is trained on."""
+    """Return everything that `render` encodes of the messages in our own ChatML, piece by piece, to train a tokenizer
+    on.
+    """
     return [text for m in messages for text in (f"{m.role}\n", _text(m), *(_call_text(c, m) for c in m.tool_calls))]
 
 
@@ -120,12 +125,13 @@ def render(
     add_generation_prompt: bool = False,
     train_on: Literal["all", "last"] = "all",
 ) -> Rendered:
-    """A conversation in ChatML, each turn ended by <|im_end|> and a newline, or in the tokenizer's own chat template.
+    """Render a conversation in ChatML, each turn ended by <|im_end|> and a newline, or in the tokenizer's chat
+    template.
 
-    Trained are the assistant's content, tool calls and <|im_end|>, of all its turns or of the last one, but for turns that
-    say that they are not; never a header or the newline after the turn. `add_generation_prompt` opens an assistant's turn
-    at the end. `tools` ({"name", "description", "parameters"}) are for templates that know them. DataError for messages
-    that the template refuses or writes differently once others follow.
+    Trained are the assistant's content, tool calls and <|im_end|>, of all its turns or of the last one, but for turns
+    marked as not trained; never a header or the newline after the turn. `add_generation_prompt` opens an assistant's
+    turn at the end. `tools` ({"name", "description", "parameters"}) are for templates that know them. DataError for
+    messages that the template refuses or writes differently once others follow.
     """
     if train_on not in ("all", "last"):
         raise ConfigError(f"train_on is {train_on!r}; expected 'all' or 'last'")
@@ -147,10 +153,11 @@ def _render(
     add_generation_prompt: bool = False,
     tools: Sequence[Mapping[str, Any]] = (),
 ) -> Rendered:
+    """Render a conversation, training on the turns with these numbers."""
     if tools and not knows_tools(tokenizer):
         raise ConfigError("the chat template has no place for tools; describe them in a system message")
     if not tokenizer.is_own:
-        plain = [_plain(message) for message in messages]
+        plain = [_template_message(message) for message in messages]
         return Rendered(*render_templated(plain, tokenizer, trained_turns, add_generation_prompt, tools))
     newline = tokenizer.encode("\n")
     ids: list[int] = []
@@ -170,7 +177,7 @@ def _render(
 def render_prompt(
     messages: Sequence[Message], tokenizer: Tokenizer, tools: Sequence[Mapping[str, Any]] = ()
 ) -> tuple[int, ...]:
-    """Ids for the assistant to continue; a prefix of `render` of the same messages and tools and any answer.
+    """Return the ids for the assistant to continue: a prefix of `render` of the same messages and tools and any answer.
 
     (With another's template that is so unless the first letters of the answer melt into the end of the prompt.)
     """
@@ -178,23 +185,27 @@ def render_prompt(
 
 
 def render_preference(preference: Preference, tokenizer: Tokenizer) -> RenderedPair:
-    """Both conversations of a preference, ended where the assistant's last turn ends, as a sample of the engine is.
+    """Render both conversations of a preference, ended where the assistant's last turn ends, as a sample of the engine
+    is.
 
     Trained are the assistant's tokens in the answers alone, not those in the prompt.
     """
 
-    chosen, rejected = (_answered(preference.prompt, a, tokenizer) for a in (preference.chosen, preference.rejected))
+    chosen, rejected = (
+        _render_answer(preference.prompt, a, tokenizer) for a in (preference.chosen, preference.rejected)
+    )
     return RenderedPair(chosen, rejected, preference.label, preference.margin)
 
 
 def render_rating(
     prompt: Sequence[Message], answer: Sequence[Message], mark: float, tokenizer: Tokenizer
 ) -> RenderedAnswer:
-    """A prompt and one answer, as those of a preference are; from a mark of 0.5 on it is one to learn from."""
-    return RenderedAnswer(_answered(prompt, answer, tokenizer), mark >= 0.5, mark)
+    """Render a prompt and one answer, as those of a preference are; from a mark of 0.5 on it is desirable."""
+    return RenderedAnswer(_render_answer(prompt, answer, tokenizer), mark >= 0.5, mark)
 
 
-def _answered(prompt: Sequence[Message], answer: Sequence[Message], tokenizer: Tokenizer) -> Rendered:
+def _render_answer(prompt: Sequence[Message], answer: Sequence[Message], tokenizer: Tokenizer) -> Rendered:
+    """Render prompt and answer up to the last trained token; DataError where the answer is not the assistant's."""
     if not answer or answer[-1].role != "assistant":
         raise DataError("an answer of a preference is empty or not the assistant's; expected an assistant's message")
     whole = (*prompt, *answer)
@@ -205,11 +216,13 @@ def _answered(prompt: Sequence[Message], answer: Sequence[Message], tokenizer: T
 
 
 def parse(ids: Iterable[int], tokenizer: Tokenizer) -> Message:
-    """The assistant's message in the ids that continue a prompt, up to <|im_end|>, <|endoftext|> (any of the stop ids) or the end.
+    """Parse ids that continue a prompt into the assistant's message, up to a stop id (<|im_end|>, <|endoftext|>) or the
+    end.
 
-    A tool call that is unfinished or is no JSON of a call stays in the text, marks included; no other special id is shown.
+    A tool call that is unfinished or is no JSON of a call stays in the text, marks included; no other special id is
+    shown.
     """
-    turn = _until_end(ids, tokenizer)
+    turn = _ids_before_stop(ids, tokenizer)
     if not tokenizer.is_own:
         content, found = parse_templated(turn, tokenizer, _parse_call)
         return Message("assistant", content, tool_calls=found)
@@ -232,11 +245,12 @@ def parse(ids: Iterable[int], tokenizer: Tokenizer) -> Message:
 
 
 def parse_text(ids: Iterable[int], tokenizer: Tokenizer) -> Message:
-    """What ids that continue bare text say up to a stop id: nothing in it is a call, and no special id is shown."""
-    return Message("assistant", tokenizer.decode(_until_end(ids, tokenizer), skip_special=True))
+    """Decode ids that continue bare text, up to a stop id: nothing in it is a call, and no special id is shown."""
+    return Message("assistant", tokenizer.decode(_ids_before_stop(ids, tokenizer), skip_special=True))
 
 
-def _until_end(ids: Iterable[int], tokenizer: Tokenizer) -> list[int]:
+def _ids_before_stop(ids: Iterable[int], tokenizer: Tokenizer) -> list[int]:
+    """Return the ids before the first stop id."""
     turn: list[int] = []
     for token in ids:
         if token in tokenizer.stop_ids:
@@ -246,6 +260,7 @@ def _until_end(ids: Iterable[int], tokenizer: Tokenizer) -> list[int]:
 
 
 def _parse_call(text: bytes | str) -> Mapping[str, Any] | None:
+    """Parse the JSON of a tool call; None where it is no call."""
     try:
         call = parse_json(text if isinstance(text, str) else text.decode())
     except (DataError, UnicodeDecodeError):

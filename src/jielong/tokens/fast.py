@@ -1,11 +1,11 @@
-"""Encoding at full speed: the merges of a tokenizer.json in `tiktoken`, many documents in one call, on many threads.
+"""Fast encoding: the merges of a tokenizer.json in `tiktoken`, many documents in one call, on many threads.
 
-The ids are those of the `tokenizers` library, and that is checked, not hoped. `tiktoken` merges the adjacent pair whose
-joined bytes are the earliest token; `tokenizers` merges the earliest pair that its list names. The two agree on every
-text when ids follow the order of the merges and every token, given as text, becomes itself: a pair that stands side by
-side inside a token was made by the same merges as when the token stands alone, so if it may be joined by its bytes, the
-list names it too. `merges_are_proper` asks exactly this of the library itself; where it does not hold there is no fast
-encoder, only the library.
+The ids equal those of the `tokenizers` library, which is checked, not assumed. `tiktoken` merges the adjacent pair
+whose joined bytes are the earliest token; `tokenizers` merges the earliest pair that its list names. The two agree on
+every text when ids follow the order of the merges and every token, given as text, becomes itself: a pair that stands
+side by side inside a token was made by the same merges as when the token stands alone, so if it may be joined by its
+bytes, the list names it too. `merges_are_proper` asks exactly this of the library itself; where it does not hold there
+is no fast encoder, only the library.
 
 Documents are joined by a mark that stands for the id that ends a document, so one call without Python's lock encodes
 hundreds of them.
@@ -53,7 +53,7 @@ def merges_are_proper(data: Mapping[str, Any], num_special: int) -> bool:
 
 
 def num_threads() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -70,7 +70,7 @@ class FastEncoder:
         )
 
     def encode(self, text: str) -> list[int] | None:
-        """Ids of one text; None when a line of it is too long for the engine."""
+        """Encode one text; None when a line of it is too long for the engine."""
         if len(text) <= LONGEST:
             return self._encoding.encode_ordinary(text)
         pieces = list(_lines(text))
@@ -79,7 +79,7 @@ class FastEncoder:
         return [id for piece in pieces for id in self._encoding.encode_ordinary(piece)]
 
     def encode_joined(self, texts: Sequence[str]) -> NDArray[np.uint32]:
-        """(N,) ids of all texts, one after the other, each followed by `end`. No text holds BORDER or is too long."""
+        """Encode all texts into one (N,) array, each followed by `end`. No text holds BORDER or is too long."""
         joined = BORDER.join((*texts, ""))
         return self._encoding.encode_to_numpy(joined, allowed_special={BORDER}, disallowed_special=())
 
@@ -88,7 +88,7 @@ class FastEncoder:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """A text cut after newlines, where no token reaches across, into pieces of at most LONGEST characters if it can be."""
+    """Split a text after newlines, which no token crosses, into pieces of at most LONGEST characters where possible."""
     start = 0
     while start < len(text):
         end = len(text)
@@ -102,7 +102,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def chunks(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Texts in lists of about a quarter of a million characters, at least one in each."""
+    """Group texts into lists of about a quarter of a million characters, at least one in each."""
     some: list[str] = []
     size = 0
     for text in texts:
@@ -116,7 +116,7 @@ def chunks(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def in_order(work: Any, items: Iterable[Any], threads: int) -> Iterator[Any]:
-    """`work` of each item, in order, on that many threads; at most two items a thread are ahead of the reader."""
+    """Yield `work` of each item, in order, from a pool of threads; at most two items a thread are ahead of the reader."""
     if threads <= 1:
         yield from map(work, items)
         return

@@ -1,10 +1,10 @@
-"""What the files of a tokenizer say about each id: its bytes, whether it is a mark, what ends an answer.
+"""Tokenizers of others: the bytes of each id, special marks and stop ids, read from the files of Hugging Face's layout.
 
-A directory in Hugging Face's layout holds tokenizer.json (vocabulary, merges, how text is cut) and beside it settings:
-tokenizer_config.json (names of special tokens, the chat template), chat_template.jinja, and the ids that end an answer in
-generation_config.json or config.json. Two kinds of vocabulary are read, both byte-pair encoding: byte-level ones (GPT-2,
-Llama-3, Qwen, SmolLM), whose letters stand for bytes, and those of SentencePiece's kind (Llama-2, Mistral, Gemma), where
-"▁" is a space and <0x0A> a byte.
+A directory holds tokenizer.json (vocabulary, merges, how text is cut) and beside it settings: tokenizer_config.json
+(names of special tokens, the chat template), chat_template.jinja, and the ids that end an answer in
+generation_config.json or config.json. Two kinds of vocabulary are read, both byte-pair encoding: byte-level ones
+(GPT-2, Llama-3, Qwen, SmolLM), whose letters stand for bytes, and those of SentencePiece's kind (Llama-2, Mistral,
+Gemma), where "▁" is a space and <0x0A> a byte.
 
 A mark is an id that only the program may write: every token flagged special, and an added token that the chat template
 writes itself, such as Qwen's <tool_call>.
@@ -30,10 +30,10 @@ _ENDS_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 
 
 def byte_of_char() -> dict[str, int]:
-    """Which byte each character of a byte-level vocabulary stands for.
+    """Map each character of a byte-level vocabulary to its byte.
 
-    Printable Latin-1 characters stand for themselves, the other bytes in order for the characters from U+0100 on
-    (the convention of GPT-2's vocabulary files).
+    Printable Latin-1 characters stand for themselves, the other bytes in order for the characters from U+0100 on (the
+    convention of GPT-2's vocabulary files).
     """
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [b for b in range(256) if b not in printable]
@@ -41,16 +41,16 @@ def byte_of_char() -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What lies beside a tokenizer.json. `files` are the texts by name, kept so that they can be written again."""
+class SideFiles:
+    """The settings beside a tokenizer.json. `files` are the texts by name, kept so that they can be written again."""
 
     files: Mapping[str, str] = field(default_factory=dict)
     eos_ids: tuple[int, ...] = ()
     pad_id: int | None = None
 
     @classmethod
-    def read(cls, directory: Path) -> Beside:
-        """From a directory; files that are not there are left out, damaged ones are a CheckpointError."""
+    def read(cls, directory: Path) -> SideFiles:
+        """Read them from a directory; missing files are left out, damaged ones are a CheckpointError."""
         files = {n: own_text(directory / n) for n in _KEPT_FILES if (directory / n).exists()}
         eos: list[int] = []
         pad: int | None = None
@@ -68,6 +68,7 @@ class Beside:
         return cls(files, tuple(dict.fromkeys(eos)), pad)
 
     def json_of(self, name: str) -> dict[str, Any]:
+        """Parse one file as a JSON object, empty where it is missing; CheckpointError where it is damaged."""
         try:
             found = parse_json(self.files.get(name, "{}"))
         except DataError as error:
@@ -77,13 +78,13 @@ class Beside:
         return found
 
     def names(self) -> dict[str, str]:
-        """The text of the special tokens that have a name: bos_token, eos_token and so on."""
+        """Return the text of the named special tokens: bos_token, eos_token and so on."""
         found = {**self.json_of("special_tokens_map.json"), **self.json_of("tokenizer_config.json")}
         texts = {n: t.get("content") if isinstance(t := found.get(n), dict) else t for n in _NAMES}
         return {n: t for n, t in texts.items() if isinstance(t, str)}
 
     def template(self) -> str | None:
-        """The text of the chat template: chat_template.jinja, or the (default) one in tokenizer_config.json."""
+        """Return the text of the chat template: chat_template.jinja, or the (default) one in tokenizer_config.json."""
         if "chat_template.jinja" in self.files:
             return self.files["chat_template.jinja"]
         template = self.json_of("tokenizer_config.json").get("chat_template")
@@ -96,7 +97,7 @@ class Beside:
 
 @dataclass(frozen=True)
 class Layout:
-    """What each id is. `table`: its bytes. `marks`: the ids, by text, that only the program may write."""
+    """The meaning of each id. `table`: its bytes. `marks`: the ids, by text, that only the program may write."""
 
     table: list[bytes]
     marks: Mapping[str, int]
@@ -109,8 +110,10 @@ class Layout:
     strips_space: bool = False
 
 
-def checked(data: Any) -> dict[str, Any]:
-    """A parsed tokenizer.json, whose parts that are read here are of their kinds; CheckpointError names what is not."""
+def check_tokenizer_json(data: Any) -> dict[str, Any]:
+    """Return a parsed tokenizer.json after checking the kinds of the parts read here; CheckpointError names what is
+    wrong.
+    """
     whole = Fields(data, "tokenizer.json", CheckpointError)
     model = whole.inner("model")
     model.text("type", None)
@@ -143,6 +146,7 @@ def _is_merge(merge: Any) -> bool:
 
 
 def _check_part(part: Fields) -> None:
+    """Raise CheckpointError unless a part of the pipeline, and all parts within it, have a type."""
     part.text("type")
     for name in _SEQUENCES:
         for inner in part.inners(name, []):
@@ -152,18 +156,18 @@ def _check_part(part: Fields) -> None:
 _SEQUENCES = ("decoders", "pretokenizers", "processors", "normalizers")
 
 
-def _types(part: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-    """A normalizer, pre-tokenizer, decoder or post-processor, and of a sequence its parts."""
+def _components(part: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+    """Yield a normalizer, pre-tokenizer, decoder or post-processor, or the parts of a sequence of them."""
     if part is None:
         return
     for name in _SEQUENCES:
         for inner in part.get(name, ()):
-            yield from _types(inner)
+            yield from _components(inner)
     yield part
 
 
 def mark_texts(data: Mapping[str, Any], template: str | None) -> dict[str, Mapping[str, Any]]:
-    """The added tokens that are marks, by their text."""
+    """Return the added tokens that are marks, by their text."""
     written = template or ""
     return {
         a["content"]: a
@@ -173,7 +177,7 @@ def mark_texts(data: Mapping[str, Any], template: str | None) -> dict[str, Mappi
 
 
 def without_marks(data: Mapping[str, Any], marks: Mapping[str, Any]) -> dict[str, Any]:
-    """A tokenizer.json in which the text of a mark is ordinary text: no added token, no merge and no word leads to one.
+    """Return a tokenizer.json in which the text of a mark is ordinary text: no added token, merge or word leads to one.
 
     Ids stay; the marks' names get a noncharacter (U+FFFF) on both sides, and nothing but their ids refers to them.
     """
@@ -194,14 +198,16 @@ def without_marks(data: Mapping[str, Any], marks: Mapping[str, Any]) -> dict[str
     return {**data, "model": model, "added_tokens": added, "post_processor": None}
 
 
-def read_layout(data: Mapping[str, Any], beside: Beside) -> Layout:
-    """From a `checked` tokenizer.json of byte-pair encoding and what lies beside it; CheckpointError for other kinds."""
+def read_layout(data: Mapping[str, Any], beside: SideFiles) -> Layout:
+    """Read the meaning of each id from a checked tokenizer.json and the files beside it; CheckpointError for other
+    kinds than BPE.
+    """
     kind = data["model"].get("type") or ("BPE" if "merges" in data["model"] else None)
     if kind != "BPE":
         raise CheckpointError(f"the tokenizer's model is of type {kind!r}; expected 'BPE'")
     template_text = beside.template()
     marked = mark_texts(data, template_text)
-    table = _table(data, marked)
+    table = _bytes_table(data, marked)
     marks = {text: int(a["id"]) for text, a in marked.items()}
     names = beside.names()
     eos = next((marks[t] for t in (names.get("eos_token"), *_ENDS_OF_TEXT) if t in marks), None)
@@ -228,13 +234,15 @@ def read_layout(data: Mapping[str, Any], beside: Beside) -> Layout:
     )
 
 
-def _table(data: Mapping[str, Any], marks: Mapping[str, Any]) -> list[bytes]:
+def _bytes_table(data: Mapping[str, Any], marks: Mapping[str, Any]) -> list[bytes]:
+    """Return the bytes of each id, from the vocabulary and the added tokens."""
     vocab: Mapping[str, int] = data["model"].get("vocab", {})
     added = data.get("added_tokens") or ()
-    is_byte_level = any(part["type"] == "ByteLevel" for part in _types(data.get("decoder")))
+    is_byte_level = any(part["type"] == "ByteLevel" for part in _components(data.get("decoder")))
     byte_of = byte_of_char()
 
     def as_bytes(token: str) -> bytes:
+        """Return the bytes of a token by the convention of its vocabulary."""
         if is_byte_level:
             known = [byte_of.get(c) for c in token]
             return token.encode() if None in known else bytes(b for b in known if b is not None)
@@ -252,16 +260,16 @@ def _table(data: Mapping[str, Any], marks: Mapping[str, Any]) -> list[bytes]:
 
 
 def _opening(
-    data: Mapping[str, Any], beside: Beside, names: Mapping[str, str], marks: Mapping[str, int], num_ids: int
+    data: Mapping[str, Any], beside: SideFiles, names: Mapping[str, str], marks: Mapping[str, int], num_ids: int
 ) -> tuple[int, ...]:
-    """The ids with which every text begins (bos), as the post-processor or the settings say."""
+    """Return the ids with which every text begins (BOS), as the post-processor or the settings say."""
     settings = Fields(beside.json_of("tokenizer_config.json"), "tokenizer_config.json", CheckpointError)
     says = settings.flag("add_bos_token", None)
     bos = marks.get(names.get("bos_token", ""))
     if says is not None:
         return (bos,) if says and bos is not None else ()
     opening: list[int] = []
-    for part in _types(data.get("post_processor")):
+    for part in _components(data.get("post_processor")):
         if part["type"] == "TemplateProcessing":
             fields = Fields(part, "the post_processor of tokenizer.json", CheckpointError)
             for piece in fields.inners("single"):
@@ -273,8 +281,8 @@ def _opening(
 
 
 def _strips_space(data: Mapping[str, Any]) -> bool:
-    """Whether a space is put before a text when it is encoded and taken away when it is decoded."""
-    for part in _types(data.get("decoder")):
+    """Whether a space is put before a text when it is encoded and removed when it is decoded."""
+    for part in _components(data.get("decoder")):
         if part["type"] == "Strip" and part.get("start"):
             return True
         if part["type"] == "Metaspace":
@@ -285,9 +293,10 @@ def _strips_space(data: Mapping[str, Any]) -> bool:
 
 
 def answer_marks(template: ChatTemplate, marks: Mapping[str, int]) -> set[str]:
-    """The marks that the assistant's words may hold in this template, such as those around calls and thoughts.
+    """Return the marks that an assistant's answer may hold in this template, such as those around calls and thoughts.
 
-    They are the marks that it writes in an answer, and those that it names and does not write around what others say.
+    They are the marks that it writes in an answer, and those that it names and does not write around the words of
+    others.
     """
     named = {text for text in marks if text in template.source}
     try:
@@ -300,7 +309,7 @@ def answer_marks(template: ChatTemplate, marks: Mapping[str, int]) -> set[str]:
 
 
 def _turn_end(template: ChatTemplate, marks: Mapping[str, int]) -> int | None:
-    """The mark that the template writes after an assistant's words."""
+    """Return the mark that the template writes after an assistant's words."""
     words = "jielong-assistant-words"
     talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": words}]
     try:

@@ -1,8 +1,9 @@
-"""Jinja as `transformers` runs it, in a sandbox that counts: the inside of `templates`, run in a worker alone.
+"""Chat templates in a bounded Jinja sandbox, as `transformers` runs them: the inside of `templates`, run in a worker
+alone.
 
-A template is a program, and nobody can tell beforehand whether it ends. Two bounds hold. Here: no text, number, range or
-result beyond a size that no conversation needs, which is told in the template's own terms. Around it: the worker's seconds
-and bytes, which hold whatever a template does.
+A template is a program, and nobody can tell beforehand whether it ends. Two bounds hold. Here: no text, number, range
+or result beyond a size that no conversation needs, with an error in the template's own terms. Around it: the worker's
+seconds and bytes, whatever a template does.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _SIZED_FILTERS = ("batch", "center", "format", "indent", "round", "slice", "tojs
 
 
 def run(source: str, variables: Mapping[str, Any] | None) -> bool | str:
-    """The text that a template makes of the variables, which must say `messages`; without any, whether it reads `tools`.
+    """Render the template with the variables, which must say `messages`; without any, return whether it reads `tools`.
 
     CheckpointError for a template that cannot be read, DataError where it refuses the variables.
     """
@@ -81,7 +82,7 @@ def _compiled(source: str) -> tuple[jinja2.Template, set[str]]:
 
 
 class _Generation(jinja2.ext.Extension):
-    """{% generation %} ... {% endgeneration %} says what the assistant wrote; here its body is only written."""
+    """The tag {% generation %} ... {% endgeneration %} around the assistant's words; here its body is only written."""
 
     tags = {"generation"}  # noqa: RUF012
 
@@ -91,12 +92,13 @@ class _Generation(jinja2.ext.Extension):
         return jinja2.nodes.Scope(body).set_lineno(line)
 
 
-class _Bounded(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """The sandbox, in which operators and calls make nothing huge."""
+class _BoundedSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """A sandbox whose operators and calls make nothing huge."""
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Apply a binary operator; refuse results of a huge size."""
         if operator == "%" and isinstance(left, (str, bytes)):
             _check_format(str(left))
         elif isinstance(left, int) and isinstance(right, int):
@@ -110,6 +112,7 @@ class _Bounded(jinja2.sandbox.ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a function; refuse string methods that would make something huge."""
         of = getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None)  # the sandbox wraps str.format
         if isinstance(of, (str, bytes)):
             _check_numbers(args, kwargs)
@@ -133,9 +136,12 @@ def _check_format(text: str) -> None:
         raise _too_large("a format of unbounded width")
 
 
-def _checked(filter: Callable[..., Any]) -> Callable[..., Any]:
+def _bound_filter(filter: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a filter so that it refuses huge numbers and formats."""
+
     @functools.wraps(filter)  # which keeps what Jinja notes on it: whether it wants the context
     def bounded(*args: Any, **kwargs: Any) -> Any:
+        """Check the arguments, then call the filter."""
         _check_numbers(args, kwargs)
         if isinstance(args[0], str) and filter.__name__ == "do_format":
             _check_format(args[0])
@@ -146,9 +152,12 @@ def _checked(filter: Callable[..., Any]) -> Callable[..., Any]:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = _Bounded(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols])
+    """Build the sandboxed environment with the filters and functions of `transformers`."""
+    environment = _BoundedSandbox(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
+    )
     environment.filters["tojson"] = _to_json
-    environment.filters |= {name: _checked(environment.filters[name]) for name in _SIZED_FILTERS}
+    environment.filters |= {name: _bound_filter(environment.filters[name]) for name in _SIZED_FILTERS}
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     return environment
@@ -165,4 +174,5 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
+    """Format a value as JSON, as the filter `tojson` of `transformers` does."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

@@ -1,7 +1,7 @@
-"""Tokens to text while they come: never half a character, never a piece of a stop string.
+"""Streaming decoding: ids to text as they come, never half a character, never a piece of a stop string.
 
 A token may end inside a UTF-8 character and a stop string may span tokens, so some text is held back until the next
-token shows what it is. Once a stop string is seen, the text ends before it.
+token decides. Once a stop string is seen, the text ends before it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from jielong.tokens.tokenizer import Tokenizer
 
 
 class TextStream:
-    """Text of one answer, given id by id. Bytes that are no UTF-8 become U+FFFD.
+    """The text of one answer, decoded id by id. Bytes that are not UTF-8 become U+FFFD.
 
     Special ids are silent, but for those around calls and thoughts: without them both would pass for text.
     """
@@ -27,12 +27,12 @@ class TextStream:
         self._held = ""
 
     def push(self, id: int) -> str:
-        """The text that is certain now; "" after a stop string."""
+        """Add an id and return the text that is certain now; "" after a stop string."""
         is_silent = id not in self.tokenizer.marks_of_answers
         return self._pass_on(self._decoder.decode(self.tokenizer.decode_bytes([id], skip_special=is_silent)))
 
     def finish(self) -> str:
-        """What was held back, when no more ids come."""
+        """Return the text that was held back, when no more ids come."""
         if self.stopped_by:
             return ""
         text = self._pass_on(self._decoder.decode(b"", final=True))
@@ -40,6 +40,7 @@ class TextStream:
         return text + held
 
     def _pass_on(self, text: str) -> str:
+        """Return the part of new text that cannot belong to a stop string, and hold back the rest."""
         if self.stopped_by:
             return ""
         text = self._held + text
@@ -59,7 +60,9 @@ CALL_OPENING, CALL_CLOSING = "<tool_call>", "</tool_call>"
 
 
 def enclosed(text: str, opening: str, closing: str) -> Iterator[tuple[int, int]]:
-    """Where each `opening` that is closed begins, and where its `closing` ends; from left to right, looked for once."""
+    """Yield the start of each `opening` that is closed, and the end of its `closing`, from left to right in linear
+    time.
+    """
     end = 0
     while (start := text.find(opening, end)) >= 0 and (close := text.find(closing, start + len(opening))) >= 0:
         end = close + len(closing)
@@ -67,7 +70,7 @@ def enclosed(text: str, opening: str, closing: str) -> Iterator[tuple[int, int]]
 
 
 def overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` with which `stop` begins."""
+    """Return the length of the longest end of `text` with which `stop` begins."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length
@@ -75,5 +78,5 @@ def overlap(text: str, stop: str) -> int:
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:
-    """A whole text up to the first stop string in it."""
+    """Return a whole text up to the first stop string in it."""
     return text[: min((text.find(s) for s in stop if s and s in text), default=len(text))]

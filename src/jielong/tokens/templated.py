@@ -6,7 +6,7 @@ when the ordinary text around is encoded. So a template may trim or move what pe
 turn. The assistant's own messages may hold the marks that are not flagged special, such as <think>, because it writes
 those itself.
 
-What is trained follows from prefixes: the text up to an answer, with the answer's header, and the text up to its end must
+Prefixes decide which ids are trained: the text up to an answer, with the answer's header, and the text up to its end must
 both begin the text of the whole conversation. A template that writes earlier turns anew is refused for training.
 """
 
@@ -29,10 +29,12 @@ def render_templated(
     add_generation_prompt: bool = False,
     tools: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """Ids of a conversation, and for each whether it lies in an answer of `trained_turns` (indices of messages).
+    """Return the ids of a conversation in the chat template, and for each whether it lies in an answer of
+    `trained_turns`.
 
-    The ids are those of `apply_chat_template` in `transformers` for messages and tools without the text of marks. A token
-    that holds letters of an answer and of the header before it is not trained. ConfigError without a chat template.
+    `trained_turns` are indices of messages. The ids are those of `apply_chat_template` in `transformers` for messages
+    and tools without the text of marks. A token that holds letters of an answer and of the header before it is not
+    trained. ConfigError without a chat template.
     """
     template = tokenizer.template
     if template is None:
@@ -40,9 +42,9 @@ def render_templated(
             "the tokenizer has no chat template; put chat_template.jinja beside tokenizer.json, or use with_template"
         )
     breaker = _breaker([*messages, *tools])
-    placed = template.fitted([_broken(message, tokenizer, breaker) for message in messages])
+    placed = template.adapt([_break_marks(message, tokenizer, breaker) for message in messages])
     broken = [message for _, message in placed]
-    offered = [_broken_inside(tool, tokenizer.marks_of_others, breaker) for tool in tools]
+    offered = [_break_marks_inside(tool, tokenizer.marks_of_others, breaker) for tool in tools]
     turns = [place for place, (number, _) in enumerate(placed) if number in trained_turns]
     # all that is asked of the template in one message to where it runs
     prefixes = [prefix for turn in turns for prefix in ((broken[:turn], True), (broken[: turn + 1], False))]
@@ -50,7 +52,7 @@ def render_templated(
     ids, spans = tokenizer.encode_marked(text, breaker)
     trained = [False] * len(ids)
     for turn, before, until in zip(turns, begun[::2], begun[1::2], strict=True):
-        start, end = _span(before, until, turn, text, tokenizer)
+        start, end = _answer_span(before, until, turn, text, tokenizer)
         start, end = (len(text[:at].replace(breaker, "")) for at in (start, end))
         for i, (first, last) in enumerate(spans):
             trained[i] = trained[i] or (start <= first and last <= end and first < end)
@@ -58,27 +60,30 @@ def render_templated(
 
 
 def _breaker(said: Sequence[Mapping[str, Any]]) -> str:
-    """A character of private use that nothing said holds."""
+    """Return a character of private use that occurs in no message."""
     written = json.dumps(said, ensure_ascii=False, default=str)
     return next(chr(c) for c in range(0xF0000, 0xFFFFE) if chr(c) not in written)
 
 
-def _broken(message: Mapping[str, Any], tokenizer: Tokenizer, breaker: str) -> dict[str, Any]:
-    """The message with the breaker inside every text of a mark that its author may not write."""
+def _break_marks(message: Mapping[str, Any], tokenizer: Tokenizer, breaker: str) -> dict[str, Any]:
+    """Put the breaker inside every text of a mark that the message's author may not write."""
     pattern = tokenizer.marks_of_others if message["role"] != "assistant" else tokenizer.marks_of_nobody
-    return {k: v if k == "role" else _broken_inside(v, pattern, breaker) for k, v in message.items()}
+    return {k: v if k == "role" else _break_marks_inside(v, pattern, breaker) for k, v in message.items()}
 
 
-def _broken_inside(value: Any, pattern: re.Pattern[str], breaker: str) -> Any:
+def _break_marks_inside(value: Any, pattern: re.Pattern[str], breaker: str) -> Any:
+    """Put the breaker into the matches of a pattern in all strings within a value."""
     if isinstance(value, str):
         return pattern.sub(lambda m: m.group()[:1] + breaker + m.group()[1:], value)
     if isinstance(value, Mapping):
-        return {_broken_inside(k, pattern, breaker): _broken_inside(v, pattern, breaker) for k, v in value.items()}
-    return [_broken_inside(v, pattern, breaker) for v in value] if isinstance(value, (list, tuple)) else value
+        return {
+            _break_marks_inside(k, pattern, breaker): _break_marks_inside(v, pattern, breaker) for k, v in value.items()
+        }
+    return [_break_marks_inside(v, pattern, breaker) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def _span(before: str, until: str, turn: int, text: str, tokenizer: Tokenizer) -> tuple[int, int]:
-    """Where the answer `turn` begins and ends in the text of the whole conversation, its last mark included."""
+def _answer_span(before: str, until: str, turn: int, text: str, tokenizer: Tokenizer) -> tuple[int, int]:
+    """Return where the answer `turn` begins and ends in the text of the whole conversation, its last mark included."""
     if not (until.startswith(before) and text.startswith(until)):
         raise DataError(
             f"the chat template writes the turns around message {turn} differently once the conversation goes on, so what "
@@ -92,7 +97,9 @@ def _span(before: str, until: str, turn: int, text: str, tokenizer: Tokenizer) -
 def parse_templated(
     turn: Sequence[int], tokenizer: Tokenizer, parse_call: Callable[[str], Mapping[str, Any] | None]
 ) -> tuple[str, tuple[Mapping[str, Any], ...]]:
-    """The words and the tool calls (JSON between <tool_call> and </tool_call>) of an answer; the rest stays text."""
+    """Return the words and the tool calls (JSON between <tool_call> and </tool_call>) of an answer; the rest stays
+    text.
+    """
     text = tokenizer.decode(turn)
     calls, pieces, done = list[Mapping[str, Any]](), list[str](), 0
     for start, end in enclosed(text, CALL_OPENING, CALL_CLOSING):

@@ -1,7 +1,8 @@
-"""A chat template, the Jinja program that a model's makers ship, run as `transformers` runs it, in a worker and a sandbox.
+"""Chat templates, the Jinja programs that a model's makers ship, run as `transformers` runs them, in a worker and a
+sandbox.
 
-A program of others may have no end, so each rendering has two seconds of work and a gigabyte (`outside/worker`), and sizes
-are bounded inside (`jinja`). A template that exceeds that over a few words is at fault, and is run no more.
+A program of others may have no end, so each rendering has two seconds of work and a gigabyte (`outside/worker`), and
+sizes are bounded inside (`jinja`). A template that exceeds that over a few words is at fault, and is run no more.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ _PROBE_CALL = {"type": "function", "function": {"name": "look_up", "arguments": 
 
 
 class ChatTemplate:
-    """Messages, as plain dicts, to the text of a conversation.
+    """A chat template: messages, as plain dicts, to the text of a conversation.
 
-    A template that is no Jinja can be had all the same, as a model may write without it: it is told when it is used. What a
-    template wants of messages (`fitted`) is found out by trying, once.
+    A template that is not valid Jinja can still be constructed, as a model may write without it: using it raises. The
+    requirements of a template on messages (`adapt`) are found by trying, once.
     """
 
     def __init__(self, source: str, names: Mapping[str, str] | None = None) -> None:
@@ -61,7 +62,7 @@ class ChatTemplate:
 
     @functools.cached_property
     def _reading(self) -> tuple[bool, str]:
-        """Whether it has a place for tools, and what is wrong with it."""
+        """Return whether it has a place for tools, and what is wrong with it."""
         if len(self.source) > MAX_SOURCE_CHARS:
             return (
                 False,
@@ -81,12 +82,12 @@ class ChatTemplate:
 
     @property
     def fault(self) -> str:
-        """Why it cannot be used; "" as long as it can."""
+        """Return why it cannot be used; "" as long as it can."""
         return self._reading[1] or self._limit_met
 
     # What it wants of messages ---------------------------------------------------------------------------------------
 
-    def _says(self, *messages: Mapping[str, Any], what: str = _PROBE) -> bool:
+    def _writes(self, *messages: Mapping[str, Any], what: str = _PROBE) -> bool:
         """Whether it takes these messages and writes the word that they hold."""
         try:
             return what in self.text(messages)
@@ -95,28 +96,28 @@ class ChatTemplate:
 
     @functools.cached_property
     def wants_parts(self) -> bool:
-        """Whether contents must be lists of parts, as a string would vanish."""
+        """Whether contents must be lists of parts, because a string would vanish."""
         user = {"role": "user", "content": _PROBE}
-        return not self._says(user) and self._says({"role": "user", "content": _parts(_PROBE)})
+        return not self._writes(user) and self._writes({"role": "user", "content": _parts(_PROBE)})
 
     @functools.cached_property
     def takes_system(self) -> bool:
         """Whether it has a place for a system message; where a user's turn alone is refused too, nothing is known."""
         user = self._put({"role": "user", "content": "Hi"})
         system = self._put({"role": "system", "content": _PROBE})
-        return self._says(system, user) or not self._says(self._put({"role": "user", "content": _PROBE}))
+        return self._writes(system, user) or not self._writes(self._put({"role": "user", "content": _PROBE}))
 
     @functools.cached_property
     def wants_ids(self) -> bool:
         """Whether calls need ids of nine letters, as Mistral's do."""
         calls = self._calls(1)
-        return not self._says(*calls) and self._says(*_with_ids(calls))
+        return not self._writes(*calls) and self._writes(*_with_ids(calls))
 
     @functools.cached_property
     def takes_calls(self) -> bool:
-        """Whether it writes the calls of a turn, and does not leave an empty turn of them."""
+        """Whether it writes the calls of a turn, rather than an empty turn."""
         calls = self._calls(1)
-        return self._says(*calls) or self._says(*_with_ids(calls))
+        return self._writes(*calls) or self._writes(*_with_ids(calls))
 
     @functools.cached_property
     def takes_one_call(self) -> bool:
@@ -124,7 +125,7 @@ class ChatTemplate:
         once, twice = (self._calls(n) for n in (1, 2))
         if self.wants_ids:
             once, twice = _with_ids(once), _with_ids(twice)
-        return self._says(*once) and not self._says(*twice)
+        return self._writes(*once) and not self._writes(*twice)
 
     def _calls(self, count: int) -> list[dict[str, Any]]:
         answers = [self._put({"role": "tool", "content": "6", "name": "look_up"}) for _ in range(count)]
@@ -132,7 +133,9 @@ class ChatTemplate:
         return [self._put({"role": "user", "content": "Hi"}), asked, *answers]
 
     def probes(self) -> list[tuple[list[dict[str, Any]], bool]]:
-        """Four talks for `texts`: a question, the same with an answer; one with a call, where it takes them, and its result."""
+        """Return four conversations for `texts`: a question, the same with an answer; one with a call, where it takes
+        them, and its result.
+        """
         user, said = (self._put({"role": role, "content": _PROBE}) for role in ("user", "assistant"))
         called = [user]
         if self.takes_calls:
@@ -143,8 +146,8 @@ class ChatTemplate:
         is_text = isinstance(message["content"], str)
         return {**message, "content": _parts(message["content"])} if is_text and self.wants_parts else dict(message)
 
-    def fitted(self, messages: Sequence[Mapping[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
-        """The messages as it takes them, each with the number of the one that it came from.
+    def adapt(self, messages: Sequence[Mapping[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+        """Change messages to the form that the template takes, each with the number of the message that it came from.
 
         A system message that it has no place for stands before the first user's words; several calls of one turn become
         turns of one call, each with its answer; calls get ids, and contents become parts, where it wants them.
@@ -165,13 +168,13 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] = (),
         add_generation_prompt: bool = False,
     ) -> str:
-        """The conversation as text; DataError with the template's own words when it refuses the messages."""
+        """Render the conversation as text; DataError with the template's own words when it refuses the messages."""
         return self.texts([(messages, add_generation_prompt)], tools=tools)[0]
 
     def texts(
         self, asked: Sequence[tuple[Sequence[Mapping[str, Any]], bool]], *, tools: Sequence[Mapping[str, Any]] = ()
     ) -> list[str]:
-        """As `text`, of several conversations at once, each with whether the prompt of an answer follows."""
+        """Render several conversations at once, each with whether the prompt of an answer follows."""
         if self.fault:
             raise CheckpointError(self.fault)
         offered = [{"type": "function", "function": dict(t)} for t in tools] or None
@@ -205,7 +208,7 @@ _Placed = list[tuple[int, dict[str, Any]]]
 
 
 def _without_system(placed: _Placed) -> _Placed:
-    """System messages before the words of the first user's turn, or as one where there is none."""
+    """Move system messages before the words of the first user's turn, or into one where there is none."""
     said = "\n\n".join(str(m["content"]) for _, m in placed if m["role"] == "system")
     rest = [(n, m) for n, m in placed if m["role"] != "system"]
     first = next((i for i, (_, m) in enumerate(rest) if m["role"] == "user"), None)
@@ -217,7 +220,7 @@ def _without_system(placed: _Placed) -> _Placed:
 
 
 def _one_call_a_turn(placed: _Placed) -> _Placed:
-    """Each call in a turn of its own, and after it its answer, which are in the order of the calls."""
+    """Give each call a turn of its own, followed by its answer; answers are in the order of the calls."""
     found: _Placed = []
     at = 0
     while at < len(placed):
@@ -240,7 +243,7 @@ def _one_call_a_turn(placed: _Placed) -> _Placed:
 
 
 def _with_ids(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Calls with ids of nine letters and digits, and their answers with the same, in order."""
+    """Give calls ids of nine letters and digits, and their answers the same, in order."""
     found, open_ids, count = [], list[str](), 0
     for message in map(dict, messages):
         if message.get("tool_calls"):

@@ -34,11 +34,11 @@ from jielong.outside import own_text, parse_json
 from jielong.runs import write_json, write_text
 from jielong.tokens.fast import FastEncoder, chunks, in_order, merges_are_proper, num_threads
 from jielong.tokens.foreign import (
-    Beside,
     Layout,
+    SideFiles,
     answer_marks,
     byte_of_char,
-    checked,
+    check_tokenizer_json,
     mark_texts,
     read_layout,
     without_marks,
@@ -101,6 +101,7 @@ class TokenizerConfig:
 
 
 def _split_pattern(han: str, digits: str = "groups") -> str:
+    """Return the regular expression that splits text into pre-tokens."""
     return "|".join(
         (
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
@@ -116,7 +117,9 @@ def _split_pattern(han: str, digits: str = "groups") -> str:
 
 
 def _fast_pattern(han: str, digits: str) -> str:
-    """The same split for the engine of `tiktoken`: looking ahead is slow there, so only blanks do it, and they come last."""
+    """Return the same split for the engine of `tiktoken`: looking ahead is slow there, so only blanks do it, and they
+    come last.
+    """
     words = (
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
         HAN_SPLITS[han],
@@ -133,8 +136,8 @@ def _pieces() -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Split(tokenizers.Regex(_split_pattern("characters")), "isolated")
 
 
-def about_tokens(text: str) -> int:
-    """About as many tokens as a text has for a model whose tokenizer is not known: pieces of our split, long ones for more.
+def estimate_tokens(text: str) -> int:
+    """Estimate the number of tokens of a text for a model whose tokenizer is not known, from the pieces of our split.
 
     A Han character is one; a word is one for each six bytes begun, which is what vocabularies of 100,000 come to.
     """
@@ -143,7 +146,9 @@ def about_tokens(text: str) -> int:
 
 
 def train_tokenizer(texts: Iterable[str], config: TokenizerConfig | None = None) -> Tokenizer:
-    """A tokenizer whose merges are the frequent pairs of `texts`; the same texts give the same file, byte for byte."""
+    """Train a tokenizer whose merges are the frequent pairs of `texts`; the same texts give the same file, byte for
+    byte.
+    """
     config = config or TokenizerConfig()
     bpe = tokenizers.Tokenizer(models.BPE())
     split = pre_tokenizers.Split(tokenizers.Regex(_split_pattern(config.han, config.digits)), "isolated")
@@ -162,20 +167,21 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig | None = None)
 
 
 class Tokenizer:
-    """Ids and text, both ways. Made by `train_tokenizer` or `Tokenizer.load`; does not change afterwards.
+    """A tokenizer, ids and text, both ways. Made by `train_tokenizer` or `Tokenizer.load`; does not change afterwards.
 
-    `is_own`: one of ours, with our ChatML; otherwise `template` is the makers' chat template, or None. `endoftext` ends a
-    document, `im_end` an assistant's turn, any of `stop_ids` an answer; `opening` (bos, mostly empty) begins every text.
+    `is_own`: one of ours, with our ChatML; otherwise `template` is the makers' chat template, or None. `endoftext` ends
+    a document, `im_end` an assistant's turn, any of `stop_ids` an answer; `opening` (bos, mostly empty) begins every
+    text.
     """
 
-    def __init__(self, json_text: str, beside: Beside | None = None, data: Mapping[str, Any] | None = None) -> None:
-        """From the text of a tokenizer.json, of somebody else's with what lies `beside` it; CheckpointError if damaged.
+    def __init__(self, json_text: str, beside: SideFiles | None = None, data: Mapping[str, Any] | None = None) -> None:
+        """Build it from the text of a tokenizer.json, another's with the files `beside` it; CheckpointError if damaged.
 
-        `data` is what the text was parsed to, where that is known: of 150,000 tokens parsing takes a second.
+        `data` is the parsed text, where that is at hand: parsing 150,000 tokens takes a second.
         """
         self._json, self._beside = json_text, beside
         self.is_own = beside is None
-        data = _parsed(json_text) if data is None else data
+        data = _parse_checked(json_text) if data is None else data
         self._data: Mapping[str, Any] | None = data
         self._added: Sequence[Mapping[str, Any]] = data.get("added_tokens") or ()
         layout = self._own_layout(data) if beside is None else read_layout(data, beside)
@@ -190,6 +196,7 @@ class Tokenizer:
         self.digest = hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
     def _own_layout(self, data: Mapping[str, Any]) -> Layout:
+        """Return the meaning of the ids of one of our own tokenizers; CheckpointError where its vocabulary is another."""
         vocab = sorted(self._plain.get_vocab().items(), key=lambda item: item[1])
         tokens = [token for token, _ in vocab]
         byte_of = byte_of_char()
@@ -207,13 +214,13 @@ class Tokenizer:
         return Layout(table, marks, endoftext=0, pad=1, im_end=3, stop_ids=(3, 0))
 
     def special(self, name: str) -> int:
-        """The id of a special token by its text, such as "<tool_call>"; ConfigError when there is none."""
+        """Return the id of a special token by its text, such as "<tool_call>"; ConfigError when there is none."""
         if name not in self.marks:
             raise ConfigError(f"the tokenizer has no special token {name!r}; {did_you_mean(name, self.marks)}")
         return self.marks[name]
 
     def is_special(self, id: int) -> bool:
-        """Whether this id stands for no text, as none is encoded to it."""
+        """Whether this id stands for no text: no text is encoded to it."""
         return id in self._special_ids
 
     @property
@@ -226,45 +233,49 @@ class Tokenizer:
 
     @functools.cached_property
     def byte_lengths(self) -> NDArray[np.int64]:
-        """(V,) UTF-8 bytes of text that each id stands for; 0 for special ids."""
+        """Return the (V,) UTF-8 bytes of text that each id stands for; 0 for special ids."""
         lengths = np.array([len(b) for b in self._table], np.int64)
         lengths[list(self._special_ids)] = 0
         return lengths
 
     @functools.cached_property
     def marks_of_answers(self) -> frozenset[int]:
-        """Special ids that an answer may hold before it ends: those around calls and thoughts, as the chat template has them."""
+        """Return the special ids that an answer may hold before it ends: those around calls and thoughts in the chat
+        template.
+        """
         texts: Iterable[str] = CALL_MARKS if self.is_own else ()
         if self.template:
             texts = answer_marks(self.template, self.marks)
         return frozenset(self.marks[text] for text in texts) - {*self.stop_ids}
 
     def suppressed_ids(self, num_ids: int) -> list[int]:
-        """Of a model's `num_ids`, those that no answer holds: special ids of other uses, and ids that stand for nothing."""
+        """Return those of a model's `num_ids` that no answer holds: special ids of other uses, and ids that stand for
+        nothing.
+        """
         return [*sorted(self._special_ids - self.marks_of_answers - {*self.stop_ids}), *range(self.vocab_size, num_ids)]
 
     # Three encoders over the same vocabulary, made when first asked for.
 
     @functools.cached_property
     def _plain(self) -> Any:
-        """All text is ordinary."""
+        """The library's tokenizer for ordinary text: no text becomes a special id."""
         data, self._data = self._data, None  # many megabytes, and not needed again
         if self._beside is None:
-            return _library(self._json)
-        data = _parsed(self._json) if data is None else data
-        return _library(json.dumps(without_marks(data, mark_texts(data, self._beside.template()))))
+            return _load_library(self._json)
+        data = _parse_checked(self._json) if data is None else data
+        return _load_library(json.dumps(without_marks(data, mark_texts(data, self._beside.template()))))
 
     @functools.cached_property
     def _marking(self) -> Any:
-        """The text of a mark is that mark: for what a chat template writes."""
-        return _library(self._json, encode_special_tokens=False)
+        """The library's tokenizer for the output of chat templates: the text of a mark becomes that mark."""
+        return _load_library(self._json, encode_special_tokens=False)
 
     @functools.cached_property
     def _fast(self) -> FastEncoder | None:
-        """The quick way to the ids of `_plain`, where it is known to give them: for our own tokenizers."""
+        """The fast encoder with the ids of `_plain`, where that is verified: for our own tokenizers."""
         if not self.is_own:
             return None
-        data = _parsed(self._json)
+        data = _parse_checked(self._json)
         parts = (data.get("pre_tokenizer") or {}).get("pretokenizers") or [{}]
         pattern = (parts[0].get("pattern") or {}).get("Regex")
         splits = next((s for s in itertools.product(HAN_SPLITS, DIGIT_SPLITS) if _split_pattern(*s) == pattern), None)
@@ -274,7 +285,7 @@ class Tokenizer:
         return FastEncoder(ranks, _fast_pattern(*splits), self.endoftext)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, never special ones; DataError on half a surrogate pair, which is no Unicode text."""
+        """Encode a text, never to special ids; DataError on half a surrogate pair, which is no Unicode text."""
         _check_unicode(text)
         self._num_encoded += len(text)
         # To make the fast encoder takes as long as to encode this much without it: a short chat starts sooner.
@@ -283,14 +294,14 @@ class Tokenizer:
         return list(self._plain.encode(text, add_special_tokens=False).ids) if ids is None else ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` of each text, on all cores."""
+        """Encode each text, on all cores."""
         num_extra = len(self.opening) + 1
         return [ids[num_extra - 1 : len(ids) - 1].tolist() for ids in self.encode_documents(texts)]
 
     def encode_documents(
         self, texts: Iterable[str], threads: int | None = None
     ) -> Generator[NDArray[np.uint32], None, None]:
-        """For each text, in order, its ids as a document: (L,) uint32, begun by `opening` and ended by `endoftext`.
+        """Yield the ids of each text as a document, in order: (L,) uint32, begun by `opening` and ended by `endoftext`.
 
         Texts are read a little ahead and encoded on `threads` threads (all cores that the process may use) while the
         reader works; memory does not grow with their number.
@@ -302,6 +313,7 @@ class Tokenizer:
             yield from some
 
     def _encode_chunk(self, texts: list[str]) -> list[NDArray[np.uint32]]:
+        """Encode some texts as documents, joined in one call where that can be done."""
         for text in texts:
             _check_unicode(text)
         if self._fast is None:
@@ -317,10 +329,10 @@ class Tokenizer:
         ]
 
     def encode_marked(self, text: str, breaker: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids of what a chat template wrote, and for each where its characters begin and end in `text`.
+        """Encode the output of a chat template; returns ids, and where the characters of each begin and end in `text`.
 
-        The text of a mark is that mark, unless `breaker`, a character that is then left out, stands inside it. Positions
-        count without breakers.
+        The text of a mark is that mark, unless `breaker`, a character that is then left out, stands inside it.
+        Positions count without breakers.
         """
         if breaker not in text:
             whole = self._marking.encode(text, add_special_tokens=False)
@@ -344,7 +356,9 @@ class Tokenizer:
 
     @functools.cached_property
     def mark_pattern(self) -> re.Pattern[str]:
-        """A mark in text, with the blanks beside it that it swallows; its own text is the group that matched."""
+        """A pattern for a mark in text, with the blanks beside it that it swallows; its own text is the group that
+        matched.
+        """
         added = {a["content"]: a for a in self._added}
 
         def one(mark: str) -> str:
@@ -355,49 +369,49 @@ class Tokenizer:
 
     @functools.cached_property
     def marks_of_others(self) -> re.Pattern[str]:
-        """The text of a mark: what a user, a system message or a tool may not write as that mark."""
+        """A pattern for marks that a user, a system message or a tool may not write."""
         return _any_of(re.escape(m) for m in sorted(self.marks, key=len, reverse=True))
 
     @functools.cached_property
     def marks_of_nobody(self) -> re.Pattern[str]:
-        """The text of a mark flagged special, which the assistant's words may not hold as that mark either."""
+        """A pattern for marks flagged special, which the assistant's words may not hold either."""
         special = {a["content"] for a in self._added if a.get("special")}
         return _any_of(re.escape(m) for m in sorted(self.marks, key=len, reverse=True) if m in special)
 
     @functools.cached_property
     def _inside(self) -> Any:
-        """`_plain` for text that does not stand at the beginning, before which some tokenizers put a space."""
+        """The tokenizer `_plain` for text in the middle, as some tokenizers put a space before a beginning."""
         data = json.loads(self._plain.to_str())
         first = '"prepend_scheme": "first"'
         text = json.dumps(data)
-        return _library(text.replace(first, '"prepend_scheme": "never"')) if first in text else self._plain
+        return _load_library(text.replace(first, '"prepend_scheme": "never"')) if first in text else self._plain
 
     def token_bytes(self, id: int) -> bytes:
-        """The bytes that one id stands for; a special id stands for its own name."""
+        """Return the bytes of one id; a special id stands for its own name."""
         if not 0 <= id < self.vocab_size:
             raise DataError(f"token id {id} is outside the vocabulary; expected 0 to {self.vocab_size - 1}")
         return self._table[id]
 
     def decode_bytes(self, ids: Iterable[int], skip_special: bool = False) -> bytes:
-        """The bytes of ids, which may end inside a character."""
+        """Return the bytes of ids, which may end inside a character."""
         return b"".join(self.token_bytes(int(i)) for i in ids if not (skip_special and i in self._special_ids))
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
-        """The text of ids; bytes that are no UTF-8 become U+FFFD."""
+        """Return the text of ids; bytes that are not UTF-8 become U+FFFD."""
         text = self.decode_bytes(ids, skip_special).decode("utf-8", errors="replace")
         return text.removeprefix(" ") if self._strips_space else text
 
     def bytes_per_token(self, texts: Sequence[str]) -> float:
-        """UTF-8 bytes that one token carries on average; higher compresses better."""
+        """Return the average number of UTF-8 bytes per token; higher compresses better."""
         num_tokens = sum(len(ids) - len(self.opening) - 1 for ids in self.encode_documents(texts))
         return sum(len(text.encode()) for text in texts) / max(num_tokens, 1)
 
     def to_json(self) -> str:
-        """The text of tokenizer.json."""
+        """Return the text of tokenizer.json."""
         return self._json
 
     def with_template(self, source: str) -> Tokenizer:
-        """Somebody else's tokenizer with this chat template (Jinja), for one that came without."""
+        """Return the tokenizer with this chat template (Jinja), for one of others that came without."""
         if self._beside is None:
             raise ConfigError("our own tokenizer speaks ChatML; a chat template can only be given to another's")
         files = {**self._beside.files, "chat_template.jinja": source}
@@ -423,7 +437,8 @@ class Tokenizer:
 
     @classmethod
     def load(cls, directory: Path | str) -> Tokenizer:
-        """The tokenizer in a directory, ours or another's; CheckpointError when it is missing, damaged or of no known kind.
+        """Load the tokenizer in a directory, ours or another's; CheckpointError when it is missing, damaged or of no
+        known kind.
 
         Another's stop ids come from generation_config.json, config.json and its chat template.
         """
@@ -432,8 +447,8 @@ class Tokenizer:
             raise CheckpointError(f"{path} does not exist; expected the file of a tokenizer there")
         text = own_text(path)
         try:
-            data = _parsed(text)
-            return cls(text, None if _is_own(data) else Beside.read(path.parent), data)
+            data = _parse_checked(text)
+            return cls(text, None if _is_own(data) else SideFiles.read(path.parent), data)
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
 
@@ -446,7 +461,7 @@ class Tokenizer:
     def __repr__(self) -> str:
         return f"Tokenizer(vocab_size={self.vocab_size}, digest={self.digest!r})"
 
-    def __reduce__(self) -> tuple[type[Tokenizer], tuple[str, Beside | None]]:
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[str, SideFiles | None]]:
         return Tokenizer, (self._json, self._beside)
 
 
@@ -456,14 +471,16 @@ def _is_own(data: Mapping[str, Any]) -> bool:
     return tuple(a.get("content") for a in first if isinstance(a, dict)) == SPECIAL_TOKENS
 
 
-def _parsed(json_text: str) -> dict[str, Any]:
+def _parse_checked(json_text: str) -> dict[str, Any]:
+    """Parse a tokenizer.json and check its parts; CheckpointError where it is damaged."""
     try:
-        return checked(parse_json(json_text))
+        return check_tokenizer_json(parse_json(json_text))
     except DataError as error:
         raise _damaged(error) from error
 
 
-def _library(json_text: str, *, encode_special_tokens: bool = True) -> Any:
+def _load_library(json_text: str, *, encode_special_tokens: bool = True) -> Any:
+    """Build the `tokenizers` library's object from a tokenizer.json; CheckpointError where it is damaged."""
     try:
         # The library signals damaged JSON with a bare Exception, or fails inside with what is not even that.
         made = tokenizers.Tokenizer.from_str(json_text)
@@ -484,6 +501,7 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
 
 
 def _check_unicode(text: str) -> None:
+    """Raise DataError for half a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError as bad:

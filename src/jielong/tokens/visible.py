@@ -1,4 +1,4 @@
-"""A token by itself, as a person can read it: spaces and line breaks have signs, and parts of a character are bytes."""
+"""A readable form of a single token: spaces and line breaks have signs, and parts of a character are bytes."""
 
 from __future__ import annotations
 
@@ -8,5 +8,7 @@ _SIGNS = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"})
 
 
 def visible(tokenizer: Tokenizer, id: int) -> str:
-    r"""The text of one id. Bytes that are no whole character, as a rare one is spread over several ids, stand as \xe9."""
+    r"""Return the text of one id. Bytes that are no whole character, as a rare one is spread over several ids, stand as
+    \xe9.
+    """
     return tokenizer.token_bytes(id).decode("utf-8", errors="backslashreplace").translate(_SIGNS)

@@ -1,4 +1,4 @@
-"""From scores to advantages: how much better each token of a sample was than expected.
+"""Advantages from scores: how much better each token of a sample was than expected.
 
 All streams are (B, T), column t speaking about the token that was drawn there; the mask is 1 on tokens that the policy
 wrote. Between two of them may lie tokens that it did not write (a tool's result): value and advantage pass over those as
@@ -20,7 +20,8 @@ from jielong.train.parallel import Ranks
 def kl_penalised_rewards(
     scores: Tensor, logprobs_BT: Tensor, reference_BT: Tensor, mask_BT: Tensor, coefficient: float
 ) -> Tensor:
-    """Rewards (B, T): -coefficient * (logp - logp_ref) on each masked token, plus the row's score (B,) on its last one.
+    """Return rewards (B, T): -coefficient * (logp - logp_ref) on each masked token, plus the row's score (B,) on its
+    last one.
 
     The k1 estimate, with the policy that drew the tokens (Ziegler et al. 2019). Zero where the mask is zero.
     """
@@ -35,10 +36,10 @@ def kl_penalised_rewards(
 def gae(
     rewards_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, *, gamma: float = 1.0, lam: float = 0.95
 ) -> tuple[Tensor, Tensor]:
-    """Advantages and returns, both (B, T) float32, zero where the mask is zero.
+    """Return advantages and returns, both (B, T) float32, zero where the mask is zero.
 
-    Generalised advantage estimation, Schulman et al. 2016, eq. 16. `rewards_BT` hold any KL penalty already. The episode
-    ends at the last masked token: no bootstrap after it.
+    Generalised advantage estimation, Schulman et al. 2016, eq. 16. `rewards_BT` hold any KL penalty already. The
+    episode ends at the last masked token: no bootstrap after it.
     """
     is_written = mask_BT != 0
     advantages = torch.zeros(rewards_BT.shape, device=rewards_BT.device)
@@ -54,7 +55,7 @@ def gae(
 
 
 def whiten(values_BT: Tensor, mask_BT: Tensor, *, ranks: Ranks = Ranks()) -> Tensor:  # noqa: B008 - frozen
-    """Mean 0 and standard deviation 1 over all masked entries of all ranks; zero elsewhere."""
+    """Normalise to mean 0 and standard deviation 1 over all masked entries of all ranks; zero elsewhere."""
     is_in = mask_BT != 0
     kept = values_BT[is_in].cpu().double()  # not every device has float64
     first = ranks.sum_numbers({"count": float(len(kept)), "sum": float(kept.sum())})
@@ -65,7 +66,8 @@ def whiten(values_BT: Tensor, mask_BT: Tensor, *, ranks: Ranks = Ranks()) -> Ten
 
 
 def group_advantages(rewards: Tensor, group_size: int, *, divide_by_std: bool = True) -> Tensor:
-    """(r - mean) / (std + 1e-4) within each group of neighbouring rows, (B,): GRPO, Shao et al. 2024, section 4.1.
+    """Return (r - mean) / (std + 1e-4) within each group of neighbouring rows, (B,): GRPO, Shao et al. 2024, section
+    4.1.
 
     A group of equal rewards gets exactly 0. Without the division it is Dr. GRPO's (Liu et al. 2025).
     """
@@ -83,14 +85,14 @@ def group_advantages(rewards: Tensor, group_size: int, *, divide_by_std: bool = 
 
 
 def is_flat(rewards: Tensor, group_size: int) -> Tensor:
-    """(B / group_size,) bool: groups whose rewards are all equal, which teach nothing."""
+    """Return (B / group_size,) bool: true for groups whose rewards are all equal, which teach nothing."""
     groups = rewards.view(-1, group_size)
     return (groups == groups[:, :1]).all(dim=1)
 
 
 @dataclass(frozen=True)
 class AdaptiveKL:
-    """A KL coefficient that is led to a target: beta *= 1 + rate * clip(KL / target - 1, -0.2, 0.2), after each rollout.
+    """A controller of the KL coefficient: beta *= 1 + rate * clip(KL / target - 1, -0.2, 0.2), after each rollout.
 
     Ziegler et al. 2019, section 2.2. `target` is in nats per sequence.
     """
@@ -103,5 +105,5 @@ class AdaptiveKL:
             raise ConfigError(f"adaptive KL target is {self.target}; it must be above 0 nats per sequence")
 
     def next(self, coefficient: float, kl: float) -> float:
-        """The coefficient for the next rollout, after one with this mean KL per sequence."""
+        """Return the coefficient for the next rollout, after one with this mean KL per sequence."""
         return coefficient * (1.0 + self.rate * min(0.2, max(-0.2, kl / self.target - 1.0)))

@@ -1,7 +1,7 @@
-"""KTO's steps: single answers, and how far the policy has gone from where it began, found anew before every step.
+"""KTO's source of steps: single answers, and the policy's KL to its start, estimated anew before every step.
 
-That distance is KTO's z: the mean of log(p/p_ref) over answers that stand after the prompts of others. The paper takes it
-from the micro-batch; here it is that of the whole step on all ranks, so how a step is cut changes nothing.
+That KL is KTO's z: the mean of log(p/p_ref) over answers paired with the prompts of others. The paper takes it from the
+micro-batch; here it is that of the whole step on all ranks, so how a step is cut changes nothing.
 """
 
 from __future__ import annotations
@@ -22,83 +22,85 @@ from jielong.tokens.chat import Rendered, RenderedAnswer
 from jielong.train.objectives.direct import baseline_of
 from jielong.train.objectives.logprobs import sequence_logprobs
 from jielong.train.parallel import Ranks
-from jielong.train.sources import CHECK_ROWS, Feed, Given, Part, RowsConfig
+from jielong.train.sources import CHECK_ROWS, Feed, Part, RowsConfig, SourceContext
 
 
 @dataclass(frozen=True)
 class AnswersConfig(RowsConfig):
-    """How single answers become steps: `rows_per_step` of them, each a row of at most `length` tokens."""
+    """Settings for steps of single answers: `rows_per_step` of them, each a row of at most `length` tokens."""
 
-    def build(self, given: Given) -> Feed:
-        """Steps of the material's answers; DataError where they are all desirable or all undesirable."""
-        source, notes = self._source("train", given)
-        if given.modules is None or given.reference is None:
+    def build(self, context: SourceContext) -> Feed:
+        """Build steps of the material's answers; DataError where they are all desirable or all undesirable."""
+        source, notes = self._source("train", context)
+        if context.modules is None or context.reference is None:
             return Feed(source, notes=notes)  # asked for whether it can be built
-        policy = given.modules["policy"]
-        others = self._others("train", given)
+        policy = context.modules["policy"]
+        others = self._others("train", context)
         checks: Sequence[Batch] = ()
         try:
-            batches = held_out(self._source("held_out", given)[0], CHECK_ROWS * 2)
-            beside = held_out(self._others("held_out", given), CHECK_ROWS * 2)
-            checks = HeldOutAnswers(batches, beside, policy, given.ranks)
+            batches = held_out(self._source("held_out", context)[0], CHECK_ROWS * 2)
+            beside = held_out(self._others("held_out", context), CHECK_ROWS * 2)
+            checks = HeldOutAnswers(batches, beside, policy, context.ranks)
         except DataError as error:
             notes.append(f"the held-out loss is not looked at: {error}")
-        return Feed(WithBaseline(source, others, policy, given.ranks), checks, notes)
+        return Feed(WithBaseline(source, others, policy, context.ranks), checks, notes)
 
-    def steps(self, epochs: float, given: Given) -> int:
-        return self._source("train", given)[0].steps(epochs)
+    def steps(self, epochs: float, context: SourceContext) -> int:
+        return self._source("train", context)[0].steps(epochs)
 
-    def _source(self, part: Part, given: Given) -> tuple[PaddedAnswers, list[str]]:
-        """The answers of a part that fit into rows, and what a person should know of the others."""
-        answers, num_dropped = self._fitting(part, given)
+    def _source(self, part: Part, context: SourceContext) -> tuple[PaddedAnswers, list[str]]:
+        """Build the source of the answers of a part that fit into rows, with notes on the others."""
+        answers, num_dropped = self._fitting(part, context)
         if part == "train":
             self._check(answers)
         notes = [f"{num_dropped} answers are longer than {self.length} tokens and left out"] if num_dropped else []
-        return self._rows_of(answers, part, given), notes
+        return self._rows_of(answers, part, context), notes
 
     def _check(self, answers: Sequence[RenderedAnswer]) -> None:
-        """DataError where nothing can be learned from answers that are all alike."""
+        """Raise DataError where all answers are desirable or all undesirable."""
         if len({a.is_desirable for a in answers}) == 1:
             kind = "desirable" if answers[0].is_desirable else "undesirable"
             raise DataError(f"all {len(answers)} answers are {kind}; KTO learns from answers of both kinds")
 
-    def _others(self, part: Part, given: Given) -> PaddedAnswers:
-        """Each prompt with the answer to another, in the same order as the answers."""
-        answers, _ = self._fitting(part, given)
-        cut = [dataclasses.replace(a, answer=_cut(a, self.length)) for a in answers_to_others(answers, given.seed)]
-        return self._rows_of(cut, f"{part}-others", given)
+    def _others(self, part: Part, context: SourceContext) -> PaddedAnswers:
+        """Build the source of mismatched pairs, each prompt with another's answer, in the same order as the answers."""
+        answers, _ = self._fitting(part, context)
+        cut = [dataclasses.replace(a, answer=_cut(a, self.length)) for a in answers_to_others(answers, context.seed)]
+        return self._rows_of(cut, f"{part}-others", context)
 
-    def _fitting(self, part: Part, given: Given) -> tuple[list[RenderedAnswer], int]:
-        answers = given.material.answers(part)
+    def _fitting(self, part: Part, context: SourceContext) -> tuple[list[RenderedAnswer], int]:
+        """Return the answers of a part that fit into a row, and how many do not; DataError where none does."""
+        answers = context.material.answers(part)
         fitting = [a for a in answers if len(a.answer.ids) <= self.length]
         if not fitting:
             raise DataError(f"none of {len(answers)} answers fits into {self.length} tokens; expected at least one")
         return fitting, len(answers) - len(fitting)
 
-    def _rows_of(self, answers: Sequence[RenderedAnswer], name: str, given: Given) -> PaddedAnswers:
-        found = given.reference(name, [a.answer for a in answers], self.length) if given.reference else None
-        return (PackedAnswers if given.is_packed else PaddedAnswers)(
+    def _rows_of(self, answers: Sequence[RenderedAnswer], name: str, context: SourceContext) -> PaddedAnswers:
+        """Build the source of these answers, with their reference log-probabilities where the objective needs them."""
+        found = context.reference(name, [a.answer for a in answers], self.length) if context.reference else None
+        return (PackedAnswers if context.is_packed else PaddedAnswers)(
             answers,
             reference=None if found is None else [cast(float, n) for n in found],
             length=self.length,
             answers_per_step=self.rows_per_step,
             micro_answers=self.micro_rows,
-            seed=given.seed,
-            rank=given.ranks.rank,
-            world_size=given.ranks.size,
+            seed=context.seed,
+            rank=context.ranks.rank,
+            world_size=context.ranks.size,
         )
 
 
 @dataclass(frozen=True)
 class MarksConfig(AnswersConfig):
-    """How marked answers become steps of a reward model: `rows_per_step` of them, each a row of at most `length` tokens."""
+    """Settings for steps of a reward model on marked answers: `rows_per_step` of them, each a row of at most `length` tokens."""
 
-    def build(self, given: Given) -> Feed:
-        """Steps of the material's answers."""
-        source, notes = self._source("train", given)
+    def build(self, context: SourceContext) -> Feed:
+        """Build steps of the material's answers."""
+        source, notes = self._source("train", context)
         checks: Sequence[Batch] = ()
         try:
-            checks = held_out(self._source("held_out", given)[0], CHECK_ROWS * 4)
+            checks = held_out(self._source("held_out", context)[0], CHECK_ROWS * 4)
         except DataError as error:
             notes.append(f"the held-out loss is not looked at: {error}")
         return Feed(source, checks, notes)
@@ -109,13 +111,13 @@ class MarksConfig(AnswersConfig):
 
 
 def _cut(answer: RenderedAnswer, length: int) -> Rendered:
-    """An answer to another prompt, without what is too long: it is only looked at for how likely it has become."""
+    """Cut an answer to another prompt to `length`: only its log-probability matters."""
     return Rendered(answer.answer.ids[:length], answer.answer.trained[:length])
 
 
 @torch.no_grad()
 def with_baseline(batches: Sequence[Batch], others: Sequence[Batch], policy: nn.Module, ranks: Ranks) -> list[Batch]:
-    """The batches with `extra` "baseline": z of `others` under the policy as it is now, one number."""
+    """Add "baseline" to the `extra` of batches: z of `others` under the present policy, one number."""
     device = next(policy.parameters()).device
     total = count = 0.0
     for batch in others:
@@ -129,7 +131,7 @@ def with_baseline(batches: Sequence[Batch], others: Sequence[Batch], policy: nn.
 
 
 class WithBaseline:
-    """A source of answers whose batches know the baseline; `others` goes along in the same order."""
+    """A source of answers that adds the baseline to its batches; `others` advances in the same order."""
 
     read_ahead = False
 
@@ -140,7 +142,7 @@ class WithBaseline:
         return with_baseline(self.answers.next_step(), self.others.next_step(), self.policy, self.ranks)
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Nothing here learns from the training but through the policy."""
+        """Ignore metrics: nothing here learns from the training but through the policy."""
         del metrics
 
     def metrics(self) -> dict[str, float]:
@@ -159,7 +161,7 @@ class WithBaseline:
 
 
 class HeldOutAnswers(Sequence[Batch]):
-    """Held-out batches whose baseline is found anew each time that they are gone through."""
+    """Held-out batches whose baseline is computed anew each time that they are iterated."""
 
     def __init__(self, batches: Sequence[Batch], others: Sequence[Batch], policy: nn.Module, ranks: Ranks) -> None:
         self.batches, self.others, self.policy, self.ranks = batches, others, policy, ranks

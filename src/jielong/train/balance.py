@@ -1,4 +1,4 @@
-"""What keeps a router from giving all tokens to few experts: the auxiliary loss of the Switch Transformer.
+"""Load balancing of experts: the auxiliary loss of the Switch Transformer.
 
 Experts that get no tokens learn nothing and get none in the future; the loss is smallest when all are used alike.
 """
@@ -18,7 +18,7 @@ from jielong.model.transformer import Mixture
 
 @contextmanager
 def router_scores(model: nn.Module) -> Iterator[list[Tensor]]:
-    """A list that holds, after a forward pass inside, each layer's scores (N, E) in the order of the layers."""
+    """Collect each layer's router scores (N, E) of a forward pass inside the context, in the order of the layers."""
     found: list[Tensor] = []
 
     def note(router: nn.Module, args: tuple[Tensor, ...], scores_NE: Tensor) -> None:
@@ -34,10 +34,11 @@ def router_scores(model: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def imbalance(scores_NE: Tensor, num_chosen: int, weights_N: Tensor) -> Tensor:
-    """E * sum over experts of f * P, a scalar: `num_chosen` when all are used alike, E when the first choice always is one.
+    """Return E * sum over experts of f * P, a scalar: `num_chosen` when all are used alike, E when one is always the
+    first choice.
 
-    f is the share of tokens that choose an expert, P its mean probability; the gradient flows through P alone (Fedus et al.
-    2021, eq. 4 to 6, arXiv 2101.03961; with several choices as in Qwen3-MoE). Tokens count by their weights.
+    f is the share of tokens that choose an expert, P its mean probability; the gradient flows through P alone (Fedus et
+    al. 2021, eq. 4 to 6, arXiv 2101.03961; with several choices as in Qwen3-MoE). Tokens count by their weights.
     """
     shares_NE = torch.softmax(scores_NE.float(), dim=-1)
     is_chosen_NE = F.one_hot(shares_NE.topk(num_chosen, dim=-1).indices, scores_NE.shape[1]).sum(1)

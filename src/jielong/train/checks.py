@@ -1,4 +1,4 @@
-"""Checks of a training: numbers from data that it never learns from."""
+"""Validation checks of a training, on held-out data."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from jielong.train.roles import Modules
 def held_out_loss(
     objective: Objective, batches: Sequence[Batch], ranks: Ranks
 ) -> Callable[[Modules, int], dict[str, float]]:
-    """A check: the objective's "loss" on batches that are never trained on, divided by its weight over all ranks."""
+    """Make a check that computes the objective's loss and accuracy on held-out batches, over all ranks."""
 
     @torch.no_grad()
     def run(modules: Modules, step: int) -> dict[str, float]:
+        """Evaluate all batches without training on them."""
         del step
         device = next(next(iter(modules.values())).parameters()).device
         sums = {"loss": 0.0, "weight": 0.0, "right": 0.0, "decided": 0.0}

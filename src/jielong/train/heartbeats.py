@@ -1,9 +1,9 @@
-"""Signs of life between ranks, so that one that is lost is noticed and named.
+"""Heartbeats between ranks, so that a lost rank is noticed and named.
 
-Each rank counts upwards in the store that the process group was made with, once a second, from a thread of its own; each
-looks at what the others count. A rank whose count stands still for too long (killed, stopped, out of reach), or that left with
-an error, ends all others: they may hang in a sum that never comes, so they print one sentence and leave without more ado.
-Nothing is lost by that, as what lies on disk is whole at any moment.
+Each rank counts upwards in the store of the process group, once a second, from a thread of its own; each watches the
+others' counts. A rank whose count stands still for too long (killed, stopped, out of reach), or that left with an
+error, ends all others: they may hang in a sum that never comes, so they print one sentence and exit at once. Nothing is
+lost by that, as files on disk are whole at any moment.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _LEFT = "left"
 
 
 class Heartbeats:
-    """The signs of life of one rank of `size`: a thread beats and looks at the others, another sees that it gets answers."""
+    """The heartbeat of one rank of `size`: a thread beats and watches the others, another checks that the store
+    answers.
+    """
 
     def __init__(self, rank: int, size: int, lost_after_s: float) -> None:
         self.rank, self.size, self.lost_after_s = rank, size, lost_after_s
@@ -45,7 +47,7 @@ class Heartbeats:
         threading.Thread(target=self._see_answers, daemon=True).start()
 
     def leave(self, last: str) -> None:
-        """Stop beating; `last` is what the others read: that this rank has left, or the error it ended with.
+        """Stop beating; `last` is the message to the others: that this rank has left, or the error it ended with.
 
         The first rank may keep the store, so after a good end it waits until the others have left, or are lost.
         """
@@ -59,6 +61,7 @@ class Heartbeats:
             return
 
     def _wait_for_others(self) -> None:
+        """Wait until all other ranks have left, or are lost."""
         told, changed_s = [""], time.monotonic()
         while any(not said or said.isdigit() for said in told) and time.monotonic() - changed_s < self.lost_after_s:
             before, told = told, [self._read(rank) for rank in range(1, self.size)]
@@ -67,7 +70,7 @@ class Heartbeats:
             time.sleep(BEAT_S / 10)
 
     def lost(self) -> str:
-        """Which rank seems lost, in words, after looking for some beats; empty where all give signs of life."""
+        """Watch for some beats and return which rank seems lost, in words; empty where all beat."""
         try:
             before = {rank: self._read(rank) for rank in range(self.size)}
             time.sleep(4 * BEAT_S)
@@ -81,12 +84,13 @@ class Heartbeats:
         return str(self._store.get(name).decode()) if self._store.check([name]) else ""
 
     def _see_answers(self) -> None:
-        """A store whose keeper was stopped gives no answer and no error."""
+        """Watch that the store answers: one whose keeper was stopped gives no answer and no error."""
         while not self._ended.wait(BEAT_S):
             if time.monotonic() - self._answered_s > self.lost_after_s:
                 self._end(f"the rank that keeps the ranks together gave no answer for {self.lost_after_s:.0f} s")
 
     def _beat(self) -> None:
+        """Beat and watch the other ranks until ended; the body of the thread."""
         others = [rank for rank in range(self.size) if rank != self.rank]
         seen = dict.fromkeys(others, ("", time.monotonic()))
         count = 0
@@ -111,6 +115,7 @@ class Heartbeats:
         return None
 
     def _end(self, why: str, grace_s: float = 0.0) -> None:
+        """End this process with a message, unless it ends by itself within the grace period."""
         if self._ended.wait(grace_s):
             return
         print(f"jielong: {why}; what was made is kept, and the same command goes on from there", file=sys.stderr)
@@ -122,8 +127,8 @@ _heartbeats: Heartbeats | None = None
 
 
 @contextmanager
-def beating(rank: int, size: int, lost_after_s: float) -> Iterator[None]:
-    """Give signs of life as long as the context lives, and end this process where another one gives none."""
+def keep_beating(rank: int, size: int, lost_after_s: float) -> Iterator[None]:
+    """Beat as long as the context lives, and end this process where another rank is lost."""
     global _heartbeats
     _heartbeats = Heartbeats(rank, size, lost_after_s)
     last = "it was ended"
@@ -142,8 +147,8 @@ def beating(rank: int, size: int, lost_after_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def named_if_lost() -> Iterator[None]:
-    """Turn the error of a sum that another rank left into a sentence that names the rank."""
+def name_lost_rank() -> Iterator[None]:
+    """Turn the error of a collective operation that another rank left into a sentence that names the rank."""
     try:
         yield
     except RuntimeError as error:

@@ -29,11 +29,11 @@ from jielong.data.steps import Source
 from jielong.errors import CheckpointError, ConfigError, DivergedError
 from jielong.runs import MetricsLog, now_s, write_directory
 from jielong.stopping import Terminated
+from jielong.train.checkpoints import STATE, newest, seal
 from jielong.train.objectives.objective import Objective
 from jielong.train.optim import Optimizer, gradient_norm, rate_factor
 from jielong.train.parallel import Ranks
 from jielong.train.roles import Modules
-from jielong.train.saved import STATE, newest, seal
 
 PACE_STEPS = 20
 """Steps over which tokens per second and the time left are taken."""
@@ -41,7 +41,7 @@ PACE_STEPS = 20
 
 @dataclass(frozen=True)
 class Check:
-    """`run(modules, step)` every so many steps and after the last; it returns numbers for the log.
+    """A validation: `run(modules, step)` every so many steps and after the last returns numbers for the log.
 
     When `tracks` names one of them, lower is better there: the best checkpoint is kept, and a rise is reported. The
     numbers must be the same on every rank.
@@ -54,7 +54,7 @@ class Check:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long a stage trains, what of each step is written down, and when training has diverged."""
+    """The length of a training, the log of its steps, and the limits past which it has diverged."""
 
     steps: int = 100
     """Optimizer steps: how long the stage trains."""
@@ -78,7 +78,7 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """What is reported every step; whoever gets it may end the training by an exception."""
+    """The report of a step; whoever gets it may end the training by an exception."""
 
     step: int
     steps: int
@@ -93,7 +93,7 @@ class Progress:
 
 @dataclass
 class Trained:
-    """How a training stage ended: where the checkpoint to go on from lies, and what is worth saying about it."""
+    """The end of a training stage: the checkpoint to continue from, the last metrics, and warnings."""
 
     checkpoint: Path
     step: int
@@ -104,14 +104,14 @@ class Trained:
 
 
 class Diverged(Exception):
-    """Inside the loop: this attempt is over."""
+    """Raised inside the loop to end an attempt."""
 
 
 class Loop:
-    """State of one training stage in `directory`; `run()` takes it to its end from wherever it is.
+    """The state of one training stage in `directory`; `run()` takes it to its end from wherever it is.
 
-    `mfu_per_rate` is the FLOPs utilisation of one token per second, where it is known. The log's "source_s" is how long the
-    loop waited for the step's batches, seconds: data that is late, or a rollout.
+    `mfu_per_rate` is the FLOPs utilisation of one token per second, where it is known. The log's "source_s" is how long
+    the loop waited for the step's batches, seconds: data that is late, or a rollout.
     """
 
     def __init__(
@@ -150,6 +150,7 @@ class Loop:
     # The run -------------------------------------------------------------------------------------------------------
 
     def run(self) -> Trained:
+        """Train to the end, resuming from the newest checkpoint and going back after divergence."""
         # all wait for the first one, who reads what lies there before anything is written
         found = self.ranks.gather(newest(self.directory / "steps") if self.ranks.is_first else None)[0]
         assert found is not None
@@ -170,6 +171,7 @@ class Loop:
         return Trained(path, int(path.name), self.tokens, self.seconds, self.last, self.warnings)
 
     def _run_attempt(self) -> None:
+        """Train step by step with checks, log and checkpoints, until the last step or divergence."""
         log = MetricsLog(self.directory / "metrics.jsonl", self.step) if self.ranks.is_first else None
         self._saved_s = now_s()
         pace = deque([(now_s(), self.step, self.tokens)], maxlen=PACE_STEPS + 1)
@@ -207,6 +209,7 @@ class Loop:
                 log.close()
 
     def _one_step(self) -> dict[str, float]:
+        """Do one optimizer step over the source's micro-batches; return its metrics over all ranks."""
         asked_s = now_s()
         made = self.source.next_step()
         self.source_s = now_s() - asked_s
@@ -267,6 +270,7 @@ class Loop:
     # Divergence and overfitting ------------------------------------------------------------------------------------
 
     def _watch(self, metrics: Mapping[str, float]) -> None:
+        """Raise Diverged after three refused steps in a row, or when the smoothed loss rises too far."""
         if self.refused >= 3:
             raise Diverged(f"three steps in a row had gradients that are not finite, the last at step {self.step + 1}")
         loss = metrics["loss"]
@@ -278,6 +282,9 @@ class Loop:
             raise Diverged(f"the loss rose from {self.lowest:.2f} to {self.smooth:.2f} by step {self.step + 1}")
 
     def _go_back(self, reason: str) -> None:
+        """Return to the last good state with half the rate and another data order; DivergedError after too many
+        attempts.
+        """
         attempt = self.attempt + 1
         if attempt > self.config.max_attempts:
             raise DivergedError(
@@ -291,13 +298,14 @@ class Loop:
         self._save()
 
     def _is_best(self, check: Check, found: Mapping[str, float]) -> bool:
-        """Whether this is the lowest value so far of what the check tracks; if so, it is remembered."""
+        """Whether this is the lowest value so far of the number that the check tracks; if so, remember it."""
         if not check.tracks or not found[check.tracks] < self.best.get("value", math.inf):
             return False
         self.best = {"metric": check.tracks, "value": found[check.tracks], "checkpoint": f"{self.step:06d}"}
         return True
 
     def _note_overfitting(self) -> None:
+        """Warn where the tracked number rose after its best checkpoint."""
         metric = self.best.get("metric")
         if metric and self.last.get(metric, -math.inf) > self.best["value"] * 1.005 + 1e-3:
             self.warnings.append(
@@ -309,9 +317,9 @@ class Loop:
     # On disk -------------------------------------------------------------------------------------------------------
 
     def _asked(self) -> tuple[bool, bool]:
-        """Whether to save, and whether to end, the same on all ranks.
+        """Return whether to save, and whether to end, the same on all ranks.
 
-        The first rank's clock decides for all; a state that may be on its way out is not kept as a good one.
+        The first rank's clock decides for all; a state that may be diverging is not kept as a good one.
         """
         is_rising = self.config.diverged_above > 0 and self.smooth > self.lowest + self.config.diverged_above / 4
         is_late = self.ranks.is_first and now_s() - self._saved_s > self.config.save_every_s and not is_rising
@@ -319,19 +327,20 @@ class Loop:
         return told["late"] > 0 or self.step == self.config.steps, told["end"] > 0
 
     def _save(self) -> None:
-        """A checkpoint of this step, then the pointers to it, then away with those nobody points to."""
+        """Write a checkpoint of this step, then the pointers to it, then delete those without a pointer."""
         self._sources = self.ranks.gather(self.source.state_dict())
         if self.ranks.is_first:
             name = f"{self.step:06d}"
             steps = self.directory / "steps"
-            write_directory(steps / name, self._fill)
+            write_directory(steps / name, self._write_checkpoint)
             for old in steps.iterdir():
                 if old.name not in (name, self.best.get("checkpoint")):
                     shutil.rmtree(old)
         self.ranks.wait()
         self._saved, self._saved_s = self.directory / "steps" / f"{self.step:06d}", now_s()
 
-    def _fill(self, path: Path) -> None:
+    def _write_checkpoint(self, path: Path) -> None:
+        """Write model, optimizers, sources and the loop's state into a folder, and seal it."""
         (path / "model").mkdir()
         (path / "training").mkdir()
         self.save_model(self.modules[self.main], path / "model")
@@ -350,6 +359,7 @@ class Loop:
     _KEPT = ("step", "tokens", "attempt", "seconds", "smooth", "lowest", "refused", "best", "warnings", "last")
 
     def _load(self, path: Path) -> None:
+        """Restore everything from a checkpoint; CheckpointError where it cannot be read."""
         self._saved, file = path, path / STATE
         try:
             state = torch.load(file, map_location=self.device, weights_only=True)

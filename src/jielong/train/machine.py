@@ -1,7 +1,7 @@
-"""What this machine is good at, found out once at the start of a run and kept when it resumes.
+"""The machine's abilities, measured once at the start of a run and kept when it resumes.
 
-Device, number format of the matrix products, threads, and whether compiling pays. Nobody has to set them; what was picked
-is written down, because two formats give two slightly different runs.
+Device, number format of the matrix products, threads, and whether compiling pays. Nobody has to set them; the choice is
+written down, because two formats give two slightly different runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils._triton import has_triton
 
 from jielong.errors import ConfigError
-from jielong.model.transformer import Layer, Surroundings, Transformer
+from jielong.model.transformer import Layer, LayerInputs, Transformer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """float16 is none of them: its gradients need a scale that is watched, and a CPU has no products in it."""
@@ -35,7 +35,9 @@ PLAIN_ROWS = 4
 
 @dataclass(frozen=True)
 class Machine:
-    """`dtype` is that of matrix products and caches; `gflops` what a bf16 or float32 product reached at the check."""
+    """The machine and the choices for it. `dtype` is that of matrix products and caches; `gflops` is the measured speed
+    of its products.
+    """
 
     device: str = "cpu"
     dtype: str = "float32"
@@ -55,10 +57,10 @@ class Machine:
 def product_speeds(
     dtypes: Sequence[torch.dtype], device: str, for_s: float = 0.3, size: int | None = None
 ) -> list[float]:
-    """GFLOP/s of a square matrix product in each format, the best within `for_s` seconds each.
+    """Measure the GFLOP/s of a square matrix product in each format, the best within `for_s` seconds each.
 
-    Neighbours can only make a product slower, and for some tenths of a second all of them: so the formats take turns, as a
-    choice between them must not depend on who was disturbed.
+    Other processes can only make a product slower, and for some tenths of a second all of them: so the formats take
+    turns, as a choice between them must not depend on which one was disturbed.
     """
     size = size or (8192 if device == "cuda" else 1024)  # as much as it takes to keep one busy
     a = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(device)
@@ -84,7 +86,7 @@ def bf16_is_right(device: str) -> bool:
 
 
 def bf16_is_slow(device: str) -> bool:
-    """Whether bf16 products are out of the question: without instructions for them a large one takes seconds."""
+    """Whether bf16 products are far too slow: without instructions for them a large one takes seconds."""
     plain, half = product_speeds((torch.float32, torch.bfloat16), device, for_s=0.01, size=256)
     return half < plain / 8
 
@@ -96,19 +98,20 @@ def has_compiler() -> bool:
 
 
 def has_device(device: str) -> bool:
-    """Whether torch sees one of this kind now."""
+    """Whether torch sees a device of this kind now."""
     if device == "mps":
         return torch.backends.mps.is_available()
     return device == "cpu" or torch.cuda.is_available()
 
 
 def trains_like_cpu(device: str) -> bool:
-    """Whether attention, its gradient and an update of weights come out on `device` as they do on the CPU.
+    """Whether attention, its gradient and an update of weights give the same on `device` as on the CPU.
 
     Apple's GPUs lack some operations and had wrong ones, differently in each version of torch and of the system.
     """
 
     def weight_after_a_step(device: str) -> Tensor:
+        """Do one step of AdamW on a small attention, and return the weight."""
         generator = torch.Generator().manual_seed(0)
         x, w = (torch.randn(1, 2, 24, 24, generator=generator).to(device) for _ in range(2))
         weight = torch.nn.Parameter(w)
@@ -130,12 +133,12 @@ def choose_device(has_cuda: bool, has_mps: bool) -> str:
 
 
 def choose_dtype(float32_speed: float, bfloat16_speed: float) -> str:
-    """bfloat16 only where it is clearly faster; a speed of 0 says that it is not right."""
+    """Choose bfloat16 only where it is clearly faster; a speed of 0 says that it is not right."""
     return "bfloat16" if bfloat16_speed > 1.2 * float32_speed else "float32"
 
 
-def look_at_machine() -> Machine:
-    """Measure and pick: a GPU where torch sees one, bf16 where it is right and faster, all threads."""
+def measure_machine() -> Machine:
+    """Measure and choose: a GPU where torch sees one, bf16 where it is right and faster, all threads."""
     device = choose_device(has_device("cuda"), has_device("mps") and trains_like_cpu("mps"))
     dtypes = (torch.float32, torch.bfloat16) if bf16_is_right(device) and not bf16_is_slow(device) else (torch.float32,)
     plain, half = (*product_speeds(dtypes, device), 0.0)[:2]
@@ -149,10 +152,10 @@ def look_at_machine() -> Machine:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees until `return_freed_memory`, where the C library is glibc.
+    """Let this process keep freed memory until `return_freed_memory`, where the C library is glibc.
 
-    By itself glibc gives each large block back to the system and has it anew, page by page and zeroed, in every step of
-    training: at size s a tenth of the time.
+    By itself glibc returns each large block to the system and requests it again, page by page and zeroed, in every step
+    of training: at size s a tenth of the time.
     """
     tune = _glibc("mallopt")
     if tune:
@@ -161,7 +164,7 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Give the pages that are free back to the system; without this they count as ours."""
+    """Return free pages to the system; without this they count as ours."""
     trim = _glibc("malloc_trim")
     if trim:
         trim(0)
@@ -190,15 +193,18 @@ def compile_layers(transformer: Transformer) -> None:
         module.compile(dynamic=False)
 
 
-def leave_plain(transformer: Transformer) -> None:
+def uncompile_layers(transformer: Transformer) -> None:
     """Undo `compile_layers`."""
     for module in (*transformer.layers, transformer.norm):
         module._compiled_call_impl = None
 
 
 def seconds_of_layers(transformer: Transformer, rows: int, length: int) -> float:
-    """What all layers, plain, take for (rows, length) positions, forwards and backwards: as often as the last the better of two."""
-    layer, x, weights, (rotary, seen) = _trial(transformer, rows, length)
+    """Measure the seconds of a forward and backward pass of all layers, eager, on (rows, length) positions.
+
+    One layer is timed and counts for all; the better of two measurements.
+    """
+    layer, x, weights, (rotary, seen) = _trial_inputs(transformer, rows, length)
     x.requires_grad_()
     trained = [x, *(p for p in layer.parameters() if p.requires_grad)]
     taken = []
@@ -211,34 +217,36 @@ def seconds_of_layers(transformer: Transformer, rows: int, length: int) -> float
     return min(taken) * len(transformer.layers)
 
 
-def _trial(transformer: Transformer, rows: int, length: int) -> tuple[Layer, Tensor, Tensor, Surroundings]:
-    """The last layer, an input (rows, length, C), weights of its output, and what it is surrounded by in packed rows."""
+def _trial_inputs(transformer: Transformer, rows: int, length: int) -> tuple[Layer, Tensor, Tensor, LayerInputs]:
+    """Return the last layer, a random input (rows, length, C), weights of its output, and its LayerInputs for packed
+    rows.
+    """
     device = transformer.embed_tokens.weight.device
     generator = torch.Generator().manual_seed(0)
     shape = (rows, length, transformer.config.hidden_size)
     x, weights = (torch.randn(shape, generator=generator).to(device) for _ in range(2))
     segments = (torch.arange(length, device=device) >= length // 2).int().expand(rows, length) + 1
     positions = torch.arange(length, device=device).expand(rows, length)
-    return cast(Layer, transformer.layers[-1]), x, weights, transformer.surroundings(positions, segments)[-1]
+    return cast(Layer, transformer.layers[-1]), x, weights, transformer.layer_inputs(positions, segments)[-1]
 
 
-def compiled_like_plain(transformer: Transformer, rows: int, length: int) -> bool:
-    """Whether a compiled layer gives (rows, length) positions what the plain one gives them, gradients too.
+def compiled_matches_eager(transformer: Transformer, rows: int, length: int) -> bool:
+    """Return whether a compiled layer gives (rows, length) positions the outputs and gradients of the eager layer.
 
-    What the compiler makes depends on shapes, processor and the version of each, so it is tried on the rows that are to come
-    and, where the embedding is frozen, also on those of a first layer, whose input needs no gradient.
-    Like is within a tenth of the norm, for the output, for the gradient of the input, and for those of each map's
-    weight and bias together: rounding makes up to a hundredth, and a key's bias has a gradient of nothing else.
-    A GPU compares the first few rows, and the others have no weight: plain, as many as it trains with might not fit.
+    The compiler's result depends on shapes, processor and versions. So it is tried on the rows that are to come and,
+    where the embedding is frozen, also on those of a first layer, whose input needs no gradient. The tolerance is a
+    tenth of the norm, for the output, for the gradient of the input, and for those of each map's weight and bias
+    together: rounding makes up to a hundredth, and the gradient of a key's bias is rounding alone. A GPU compares the
+    first few rows and gives the others no weight: eagerly, as many as it trains with might not fit.
     """
-    layer, x, weights, all_around = _trial(transformer, rows, length)
+    layer, x, weights, all_around = _trial_inputs(transformer, rows, length)
     few = rows if x.device.type == "cpu" else min(rows, PLAIN_ROWS)
     weights[few:] = 0
-    few_around = _trial(transformer, few, length)[-1]
+    few_around = _trial_inputs(transformer, few, length)[-1]
     trained = {name: p for name, p in layer.named_parameters() if p.requires_grad}
 
-    def results(run: Callable[..., Tensor], has_input: bool, count: int, around: Surroundings) -> dict[str, Tensor]:
-        """The output, and gradients by what they are of: the input, and each map."""
+    def results(run: Callable[..., Tensor], has_input: bool, count: int, around: LayerInputs) -> dict[str, Tensor]:
+        """Return the layer's output, and its gradients by name: of the input, and of each map."""
         given = x[:count].clone().requires_grad_(has_input)
         out = run(given, *around, transformer.compute_dtype)
         of = ({"input": given} if has_input else {}) | trained

@@ -1,4 +1,4 @@
-"""Whether an adapter's training fits into the memory that is free, reckoned before anything is loaded."""
+"""An estimate of whether an adapter's training fits into free memory, made before anything is loaded."""
 # B rows of a micro-batch, T positions, C hidden width.
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jielong.errors import ResourceError
 from jielong.model import adapters
 from jielong.model.adapters import AdaptedLinear, AdapterConfig
 from jielong.model.config import ModelConfig
-from jielong.model.presets import kept_bytes
+from jielong.model.presets import activation_bytes
 from jielong.model.quantised import decoder_linears, weight_bytes
 from jielong.model.transformer import LanguageModel
 from jielong.native.attention import has_attention
@@ -24,10 +24,10 @@ from jielong.train.sources import RowsConfig
 
 
 def memory_needed(config: ModelConfig, adapter: AdapterConfig, rows: RowsConfig, item: int) -> dict[str, float]:
-    """Bytes that training takes, by what for; `item` is the size of a number in the products' dtype.
+    """Estimate the bytes that training takes, by purpose; `item` is the size of a number in the products' dtype.
 
-    Weights and adapters are counted on a model without memory; activations are what the backward pass keeps of each
-    layer, and the largest passing tensors (attention scores, logits).
+    Weights and adapters are counted on a model without memory; activations are those that the backward pass keeps of
+    each layer, and the largest temporary tensors (attention scores, logits).
     """
     with torch.device("meta"):
         model = LanguageModel(config)
@@ -48,7 +48,7 @@ def memory_needed(config: ModelConfig, adapter: AdapterConfig, rows: RowsConfig,
         and not has_attention(torch.float32 if item == 4 else torch.bfloat16)
     )
     scores = config.num_attention_heads * rows.length if keeps_scores else 0
-    per_token = kept_bytes(config, item, scores) + 7 * item * adapter.rank
+    per_token = activation_bytes(config, item, scores) + 7 * item * adapter.rank
     passing = tokens * (3 * scores * 4 + 4 * item * config.intermediate_size)
     head = config.vocab_size * (CHUNK_TOKENS * (8 + 2 * item) + C * (4 + 2 * item))
     activations = float(layers * tokens * per_token + passing)
@@ -64,13 +64,13 @@ def memory_needed(config: ModelConfig, adapter: AdapterConfig, rows: RowsConfig,
 
 
 def memory_total(parts: Mapping[str, float]) -> float:
-    """The most at one time: while loading, or while training."""
+    """Return the most bytes at one time: while loading, or while training."""
     training = sum(size for name, size in parts.items() if name != "loading")
     return max(parts["loading"], training)
 
 
 def free_bytes() -> float:
-    """Bytes that may still be taken: of the GPU where there is one, of the machine, or of the group we are in."""
+    """Return the bytes that may still be taken: of the GPU where there is one, of the machine, or of our control group."""
     if torch.cuda.is_available():
         return float(torch.cuda.mem_get_info()[0])
     free = float(psutil.virtual_memory().available)
@@ -85,7 +85,7 @@ def free_bytes() -> float:
 def check_memory(
     base: Path, config: ModelConfig, stage: str, rows: RowsConfig, adapter: AdapterConfig, free: float | None = None
 ) -> None:
-    """ResourceError when adapting the model in `base` does not fit into the memory that is free, with what would."""
+    """Raise ResourceError when adapting the model in `base` does not fit into free memory, with what would."""
     item = 2 if torch.cuda.is_available() or bf16_is_right("cpu") else 4
     free = free_bytes() if free is None else free
     parts = memory_needed(config, adapter, rows, item)

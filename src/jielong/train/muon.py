@@ -1,4 +1,4 @@
-"""Muon: momentum of matrices, made orthogonal before it becomes an update (Jordan et al. 2024)."""
+"""The Muon optimizer: momentum of matrices, orthogonalised before it becomes an update (Jordan et al. 2024)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ TIMES, SMALLEST = 5, 1e-7
 
 
 def orthogonalised(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """U V' of the singular value decomposition U S V' of `matrix` (n, m), nearly: values of 0.7 to 1.2 in place of 1.
+    """Return nearly U V' of the singular value decomposition U S V' of `matrix` (n, m): values of 0.7 to 1.2 in place
+    of 1.
 
-    Products are in `dtype`, which is that of the result. In float32 a matrix much wider than high is multiplied with one
-    polynomial of its Gram matrix, and the five iterations are on that: with m = 3n two thirds of the products. In
+    Products are in `dtype`, which is that of the result. In float32 a matrix much wider than high is multiplied with
+    one polynomial of its Gram matrix, and the five iterations are on that: with m = 3n two thirds of the products. In
     bfloat16 the Gram matrix of a Gram matrix would be too coarse.
     """
     x = matrix.to(dtype)
@@ -37,7 +38,9 @@ def orthogonalised(matrix: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _polynomial(gram: Tensor) -> Tensor:
-    """The P (n, n) with which P x is x after all iterations, where `gram` is x x'. All are polynomials of it and commute."""
+    """Return the matrix P (n, n) by which all iterations together multiply x, where `gram` is x x'. All factors are
+    polynomials of it and commute.
+    """
     found = None
     for time in range(TIMES):
         factor = symmetric(gram, gram, gram, alpha=C, beta=B)
@@ -61,6 +64,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Update all matrices with orthogonalised momentum and weight decay."""
         assert closure is None
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]

@@ -55,7 +55,7 @@ WARMUP_SHARE = 4
 
 
 def rate_factor(config: OptimizerConfig, step: int, steps: int) -> float:
-    """What the peak rate is multiplied with at `step` (0-based) of `steps`."""
+    """Return the factor of the peak rate at `step` (0-based) of `steps`."""
     warmup = min(1.0, (step + 1) / max(1, min(config.warmup_steps, steps // WARMUP_SHARE)))
     decay_steps = max(1, round(steps * config.decay_fraction))
     left = min(1.0, (steps - step) / decay_steps)
@@ -63,7 +63,9 @@ def rate_factor(config: OptimizerConfig, step: int, steps: int) -> float:
 
 
 class Optimizer:
-    """One module's optimizer: AdamW alone, or Muon, with products in `dtype`, for hidden matrices beside AdamW for the rest."""
+    """The optimizer of one module: AdamW alone, or Muon, with products in `dtype`, for hidden matrices beside AdamW for
+    the rest.
+    """
 
     def __init__(self, module: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32) -> None:
         self.config = config
@@ -92,7 +94,7 @@ class Optimizer:
             self._parts.append((Muon(hidden, config.muon_lr, config.weight_decay, dtype), config.muon_lr))
 
     def step(self, factor: float) -> None:
-        """One update with the peak rates times `factor`; gradients are freed."""
+        """Update once with the peak rates times `factor`, and free the gradients."""
         for part, peak in self._parts:
             for group in part.param_groups:
                 group["lr"] = peak * factor
@@ -100,7 +102,7 @@ class Optimizer:
             part.zero_grad(set_to_none=True)
 
     def skip(self) -> None:
-        """Forget the gradients of a refused step."""
+        """Drop the gradients of a refused step."""
         for part, _ in self._parts:
             part.zero_grad(set_to_none=True)
 
@@ -113,6 +115,6 @@ class Optimizer:
 
 
 def gradient_norm(parameters: Iterable[torch.Tensor]) -> torch.Tensor:
-    """The 2-norm of all gradients together, a float32 scalar."""
+    """Return the 2-norm of all gradients together, a float32 scalar."""
     norms = [torch.linalg.vector_norm(p.grad.float()) for p in parameters if p.grad is not None]
     return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())

@@ -1,7 +1,8 @@
-"""How likely answers are before training: found once, and kept in a file, so that training needs no second model.
+"""Reference log-probabilities of answers: computed once before training and kept in a file, so that training needs no
+second model.
 
 The module is asked as the training stage opens it, before a checkpoint is loaded into it. An adapter begins as the very
-function that its base is, so what is found is what the base alone would say.
+function of its base, so these are the base's own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from jielong.train.parallel import Ranks
 
 
 class Reference:
-    """Log-probabilities that `model` gives to answers now, kept in `directory` under a name and the digest of what was asked.
+    """Log-probabilities that `model` gives to answers now, kept in `directory` under a name and a digest of the
+    answers.
 
     Ranks share the work. Rows of like length go together, `micro_rows` at a time.
     """
@@ -40,10 +42,10 @@ class Reference:
         self.micro_rows, self.pad_id = micro_rows, pad_id
 
     def __call__(self, name: str, sequences: Sequence[Rendered], length: int) -> list[float | None]:
-        """Nats of the trained tokens of each sequence, float32; None for one longer than `length`."""
+        """Return the nats of the trained tokens of each sequence, float32; None for one longer than `length`."""
         file = self.directory / f"reference-{name}.json"
         asked = digest([[s.ids, [int(t) for t in s.trained]] for s in sequences if len(s.ids) <= length])
-        kept = self.ranks.gather(_kept(file, asked, len(sequences)) if self.ranks.is_first else None)[0]
+        kept = self.ranks.gather(_load_kept(file, asked, len(sequences)) if self.ranks.is_first else None)[0]
         if kept is not None:
             return kept
         fitting = sorted(
@@ -62,7 +64,7 @@ class Reference:
 
 @torch.no_grad()
 def answer_logprobs(model: nn.Module, sequences: Sequence[Rendered], micro_rows: int, pad_id: int) -> list[float]:
-    """Nats of the trained tokens of each sequence, float32, `micro_rows` at a time in their order."""
+    """Return the nats of the trained tokens of each sequence, float32, `micro_rows` at a time in their order."""
     device = next(model.parameters()).device
     found: list[float] = []
     for start in range(0, len(sequences), micro_rows):
@@ -71,8 +73,8 @@ def answer_logprobs(model: nn.Module, sequences: Sequence[Rendered], micro_rows:
     return found
 
 
-def _kept(file: Path, asked: str, count: int) -> list[float | None] | None:
-    """What an earlier start has found, if the file is whole and about the same answers."""
+def _load_kept(file: Path, asked: str, count: int) -> list[float | None] | None:
+    """Load the results of an earlier start, if the file is whole and about the same answers."""
     try:
         record = unsealed(read_json(file))
     except CheckpointError:

@@ -1,4 +1,4 @@
-"""A reward model as a scorer: it reads the token ids of a sample, never text, and judges at the last one."""
+"""A reward model as a scorer: it reads the token ids of a sample, never text, and its score is read at the last one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jielong.tokens.chat import Rendered
 
 @torch.no_grad()
 def score_rows(model: ScalarModel, rows: Sequence[Sequence[int]], *, micro_rows: int = 64) -> Tensor:
-    """The model's scores (N,) float32, on the CPU, of whole sequences of token ids, each read at its last token.
+    """Return the model's scores (N,) float32, on the CPU, of whole sequences of token ids, each read at its last token.
 
     Rows of like length go together, so little is padded; the order of the result is that of `rows`.
     """

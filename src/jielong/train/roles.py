@@ -1,4 +1,4 @@
-"""The modules of a training by what they are for: who is trained, who is compared with, who judges."""
+"""The modules of a training by their roles: policy, reference, critic, reward."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Head = Literal["tokens", "scalar"]
 
 @dataclass(frozen=True)
 class Role:
-    """One module that a training needs, and where its weights come from: the stage's input called `start`."""
+    """A module that a training needs, and where its weights come from: the stage's input called `start`."""
 
     name: str
     start: str = "start"

@@ -33,12 +33,12 @@ from jielong.train.objectives.policy import kl_estimate
 from jielong.train.parallel import Ranks
 from jielong.train.rewards import RewardModelScorer
 from jielong.train.roles import Modules, Role
-from jielong.train.sources import Feed, Given, Prompt, SourceConfig
+from jielong.train.sources import Feed, Prompt, SourceConfig, SourceContext
 
 
 @dataclass(frozen=True)
 class RolloutConfig(SourceConfig):
-    """What one rollout is and how often it is gone through; `prompts * group_size` samples are generated."""
+    """The size of a rollout and the number of passes over it; `prompts * group_size` samples are generated."""
 
     algorithm: Literal["ppo", "grpo"] = "ppo"
     """ppo has a critic and generalised advantages, grpo compares the samples of a prompt with each other."""
@@ -90,14 +90,14 @@ class RolloutConfig(SourceConfig):
             )
 
     def roles(self) -> tuple[Role, ...]:
-        """Whom the policy is held to, who judges, and for PPO the critic, which begins as the judge."""
+        """Return the reference, the reward model, and for PPO the critic, which starts from the reward model's weights."""
         compared = (Role("reference"), Role("reward", "reward", "scalar"))
         return (*compared, Role("critic", "reward", "scalar", is_trained=True)) if self.algorithm == "ppo" else compared
 
-    def build(self, given: Given) -> Feed:
-        """Rollouts of the material's prompts, with the module "reward" as scorer."""
-        assert given.modules is not None and given.open_engine is not None
-        policy, asked = cast(LanguageModel, given.modules["policy"]), given.material.prompts()
+    def build(self, context: SourceContext) -> Feed:
+        """Build rollouts of the material's prompts, with the module "reward" as scorer."""
+        assert context.modules is not None and context.open_engine is not None
+        policy, asked = cast(LanguageModel, context.modules["policy"]), context.material.prompts()
         room = policy.config.max_position_embeddings - self.max_tokens
         prompts = [p for p in asked if len(p.ids) <= room]
         notes = []
@@ -108,20 +108,20 @@ class RolloutConfig(SourceConfig):
             )
         source = Rollouts(
             prompts,
-            given.modules,
-            given.open_engine(policy),
-            RewardModelScorer(cast(ScalarModel, given.modules["reward"])),
+            context.modules,
+            context.open_engine(policy),
+            RewardModelScorer(cast(ScalarModel, context.modules["reward"])),
             self,
-            seed=given.seed,
-            stop_ids=given.stop_ids,
-            pad_id=given.pad_id,
-            ranks=given.ranks,
+            seed=context.seed,
+            stop_ids=context.stop_ids,
+            pad_id=context.pad_id,
+            ranks=context.ranks,
         )
         return Feed(source, notes=notes)
 
 
-def up_to_stop(sample: Sample, stop_ids: Sequence[int]) -> tuple[Sample, bool]:
-    """The sample cut after the first stop id that the model wrote, and whether there is one."""
+def cut_after_stop(sample: Sample, stop_ids: Sequence[int]) -> tuple[Sample, bool]:
+    """Cut a sample after the first stop id that the model wrote; return it, and whether there is one."""
     by_model = sample.by_model or (True,) * len(sample.ids)
     ends = [i for i, token in enumerate(sample.ids) if token in stop_ids and by_model[i]]
     size = ends[0] + 1 if ends else len(sample.ids)
@@ -131,8 +131,8 @@ def up_to_stop(sample: Sample, stop_ids: Sequence[int]) -> tuple[Sample, bool]:
     return cut, bool(ends)
 
 
-def rows_of(batch: Batch, rows: Tensor) -> Batch:
-    """Some rows of a batch, no wider than the longest of them."""
+def take_rows(batch: Batch, rows: Tensor) -> Batch:
+    """Take some rows of a batch, no wider than the longest of them."""
     width = max(2, int((batch.segments[rows] != 0).sum(dim=1).max()))
 
     def take(tensor: Tensor) -> Tensor:
@@ -145,19 +145,19 @@ def rows_of(batch: Batch, rows: Tensor) -> Batch:
 
 
 def by_length(batch: Batch, rows: Tensor, micro_rows: int) -> Iterator[Tensor]:
-    """`rows` in parts of at most `micro_rows`, rows of like length together."""
+    """Split `rows` into parts of at most `micro_rows`, rows of like length together."""
     sizes = (batch.segments[rows] != 0).sum(dim=1)
     yield from rows[torch.argsort(sizes, stable=True)].split(micro_rows)
 
 
 class Rollouts:
-    """Source of policy-gradient steps over `prompts`, gone through in a fresh order each time.
+    """A source of policy-gradient steps over `prompts`, in a fresh order each epoch.
 
-    `modules` are the loop's own: "policy" and "reference" (`LanguageModel`), "critic" (`ScalarModel`) for PPO. `metrics()`
-    describe the last rollout: "score" (the scorer's mean, in its unit), "kl" and "kl_k3" (nats per sequence to the
-    reference), "entropy" (nats per token), "length" (tokens), "missing_stop" and "flat_groups" (shares; groups of equal
-    scores, which only the KL can move), "mismatch" (mean absolute difference of trainer's and engine's log-probability),
-    "kl_coefficient".
+    `modules` are the loop's own: "policy" and "reference" (`LanguageModel`), "critic" (`ScalarModel`) for PPO.
+    `metrics()` describe the last rollout: "score" (the scorer's mean, in its unit), "kl" and "kl_k3" (nats per sequence
+    to the reference), "entropy" (nats per token), "length" (tokens), "missing_stop" and "flat_groups" (shares; groups
+    of equal scores, which only the KL can move), "mismatch" (mean absolute difference of trainer's and engine's
+    log-probability), "kl_coefficient".
     """
 
     read_ahead = False
@@ -199,21 +199,21 @@ class Rollouts:
         return self.config.epochs * self.config.minibatches
 
     def next_step(self) -> list[Batch]:
-        """This rank's micro-batches of the next minibatch, after a new rollout where the last one is used up."""
+        """Return this rank's micro-batches of the next minibatch, after a new rollout where the last one is used up."""
         if self._batch is None:
             self._batch = self._roll_out()
         epoch, part = divmod(self._at, self.config.minibatches)
         random = np.random.default_rng(self._seed("minibatches", self.rollout, epoch))
         order = torch.from_numpy(random.permutation(self._batch.num_rows))
         rows = order.chunk(self.config.minibatches)[part].to(self._batch.inputs.device)
-        batches = [rows_of(self._batch, some) for some in by_length(self._batch, rows, self.config.micro_rows)]
+        batches = [take_rows(self._batch, some) for some in by_length(self._batch, rows, self.config.micro_rows)]
         self._at += 1
         if self._at == self.steps_per_rollout:
             self._finish()
         return batches
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Leave a rollout from which the policy has moved too far."""
+        """Drop a rollout from which the policy has moved too far."""
         if self.config.kl_stop and self._batch is not None and metrics.get("shift", 0.0) > self.config.kl_stop:
             self._finish()
 
@@ -221,12 +221,13 @@ class Rollouts:
         return dict(self._metrics)
 
     def reseed(self, attempt: int) -> None:
-        """Other prompts and other dice from here on; what was left of a rollout is dropped."""
+        """Draw other prompts and random numbers from here on; the rest of a rollout is dropped."""
         self.attempt = attempt
         if self._batch is not None:
             self._finish()
 
     def state_dict(self) -> dict[str, Any]:
+        """Return everything that resuming needs, the unfinished rollout included."""
         state = {n: getattr(self, n) for n in self._KEPT}
         batch = {} if self._batch is None else {**vars(self._batch), "extra": dict(self._batch.extra)}
         identity = {"num_prompts": len(self.prompts), "seed": self.seed, "num_ranks": self.ranks.size}
@@ -235,7 +236,7 @@ class Rollouts:
     _KEPT = ("attempt", "rollout", "coefficient", "_at", "_metrics")
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was; CheckpointError when it belongs to other prompts, another seed or half a rollout."""
+        """Continue from `state`; CheckpointError when it belongs to other prompts, another seed or half a rollout."""
         for key, mine in (("num_prompts", len(self.prompts)), ("seed", self.seed)):
             if state.get(key) != mine:
                 raise CheckpointError(
@@ -260,13 +261,14 @@ class Rollouts:
     # One rollout ---------------------------------------------------------------------------------------------------
 
     def _roll_out(self) -> Batch:
+        """Generate, score, and compute log-probabilities and advantages: the batch of one rollout."""
         policy = self.modules["policy"]
         prompts, samples, has_stop = self._generate()
         values = [
             s.value for s in self.scorer([(p.item, p.conversation, s) for p, s in zip(prompts, samples, strict=True)])
         ]
         device = next(policy.parameters()).device
-        batch = _rendered(samples, self.pad_id).to(device)
+        batch = _batch_of_samples(samples, self.pad_id).to(device)
         scores = torch.tensor(values, dtype=torch.float32, device=device)
         stopped = torch.tensor(has_stop, device=device)
         rewarded = scores - self.config.missing_stop_penalty * ~stopped
@@ -278,7 +280,7 @@ class Rollouts:
         return dataclasses.replace(batch, extra=extra)
 
     def _generate(self) -> tuple[list[Prompt], list[Sample], list[bool]]:
-        """This rank's prompts, each repeated for its group, with what the policy wrote."""
+        """Return this rank's prompts, each repeated for its group, with the policy's samples."""
         config, share = self.config, self.config.prompts // self.ranks.size
         start = self.rollout * config.prompts + self.ranks.rank * share
         chosen = [prompt for prompt in self._prompts(start, share) for _ in range(config.group_size)]
@@ -289,11 +291,11 @@ class Rollouts:
             for i, prompt in enumerate(chosen)
         ]
         self.engine.load(self.modules["policy"].state_dict(), self.rollout)
-        cut = [up_to_stop(sample, self.stop_ids) for sample in self.engine.generate(requests)]
+        cut = [cut_after_stop(sample, self.stop_ids) for sample in self.engine.generate(requests)]
         return chosen, [sample for sample, _ in cut], [has_stop for _, has_stop in cut]
 
     def _prompts(self, start: int, count: int) -> list[Prompt]:
-        """`count` prompts from number `start` on in the endless row of permutations."""
+        """Return `count` prompts from number `start` on in the endless row of permutations."""
         epochs, places = np.divmod(np.arange(start, start + count), len(self.prompts))
         orders = {
             e: np.random.default_rng(self._seed("prompts", e)).permutation(len(self.prompts))
@@ -303,10 +305,12 @@ class Rollouts:
 
     @torch.no_grad()
     def _logprobs(self, batch: Batch, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        """Streams (B, T) float32, 0 where nothing is trained: log-probabilities of three models, and the critic's values."""
+        """Return streams (B, T) float32, 0 where nothing is trained: log-probabilities of three models, and the
+        critic's values.
+        """
         streams = {n: torch.zeros_like(batch.weights) for n in ("old_logprobs", "ref_logprobs", "old_values")}
         for rows in by_length(batch, torch.arange(batch.num_rows, device=batch.inputs.device), self.config.micro_rows):
-            part = rows_of(batch, rows)
+            part = take_rows(batch, rows)
             for name, module in (("old_logprobs", "policy"), ("ref_logprobs", "reference")):
                 found = torch.zeros_like(part.weights)
                 found[part.weights != 0] = trained_logprobs(self.modules[module], part, self.config.temperature)
@@ -318,6 +322,9 @@ class Rollouts:
         return streams
 
     def _advantages(self, batch: Batch, streams: Mapping[str, Tensor], rewarded: Tensor) -> dict[str, Tensor]:
+        """Return the stream "advantages" by GRPO, or "advantages" and "returns" by GAE, from rewards with their KL
+        penalty.
+        """
         config, mask = self.config, batch.weights
         rewards = kl_penalised_rewards(
             rewarded, streams["old_logprobs"], streams["ref_logprobs"], mask, self.coefficient
@@ -337,7 +344,7 @@ class Rollouts:
     def _note(
         self, batch: Batch, streams: Mapping[str, Tensor], scores: Tensor, rewarded: Tensor, stopped: Tensor
     ) -> None:
-        """Metrics of this rollout over all ranks, and the coefficient of the next one."""
+        """Compute the metrics of this rollout over all ranks, and the KL coefficient of the next one."""
         old, reference = streams["old_logprobs"], streams["ref_logprobs"]
         group_size = self.config.group_size
         sums = {
@@ -360,14 +367,14 @@ class Rollouts:
             self.coefficient = AdaptiveKL(self.config.kl_target).next(self.coefficient, means["kl"])
 
 
-def _rendered(samples: Sequence[Sample], pad_id: int) -> Batch:
-    """Prompt and sample in one row each; trained is what the model wrote."""
+def _batch_of_samples(samples: Sequence[Sample], pad_id: int) -> Batch:
+    """Build a batch of prompt and sample, one a row; trained are the tokens that the model wrote."""
     rows = [Rendered((*s.prompt_ids, *s.ids), (False,) * len(s.prompt_ids) + tuple(s.by_model)) for s in samples]
     return pad_rows(rows, pad_id=pad_id)
 
 
 def _engine_logprobs(batch: Batch, samples: Sequence[Sample], old_logprobs: Tensor) -> Tensor:
-    """The engine's log-probabilities where they stand in the batch; the trainer's own where it gave none."""
+    """Place the engine's log-probabilities in the batch; the trainer's own where it gave none."""
     found = old_logprobs.cpu().clone()
     for row, sample in enumerate(samples):
         if sample.logprobs:

@@ -1,7 +1,8 @@
-"""Where a training's steps come from, as a recipe says it: rows of tokens, chats or pairs here, rollouts in their own room.
+"""Sources of training steps as a recipe configures them: rows of tokens, chats or pairs here, rollouts in their own
+module.
 
-A source's config names the modules that it needs and builds itself from what it is given: the stage's material, which is
-read when it is asked for, and whoever generates, which is handed in.
+A source's config names the modules that it needs and builds itself from a `SourceContext`: the stage's material, which
+is read when it is asked for, and a generator, which is handed in.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Holds = Literal["tokens", "chats", "preferences", "ratings"]
 
 @dataclass(frozen=True)
 class Prompt:
-    """A rendered prompt, the conversation it came from, and whatever the scorer wants to know about it."""
+    """A rendered prompt, the conversation it came from, and an item for the scorer."""
 
     ids: tuple[int, ...]
     conversation: Conversation = Conversation(())
@@ -40,9 +41,9 @@ class Prompt:
 
 
 class Material(Protocol):
-    """What a stage trains on, of one of the kinds that `holds` names; each part is read when it is asked for.
+    """The data of a stage, of the kinds that `holds` names; each part is read when it is asked for.
 
-    `notes` are for people: what of the parts that were read could not be used.
+    `notes` are for people: records of the parts that could not be used.
     """
 
     @property
@@ -50,7 +51,7 @@ class Material(Protocol):
     @property
     def notes(self) -> Sequence[str]: ...
     def tokens(self, part: Part) -> Tokens: ...
-    def talks(self, part: Part) -> list[Rendered]: ...
+    def rendered_chats(self, part: Part) -> list[Rendered]: ...
     def pairs(self, part: Part) -> list[RenderedPair]: ...
     def answers(self, part: Part) -> list[RenderedAnswer]: ...
     def prompts(self) -> list[Prompt]: ...
@@ -61,8 +62,9 @@ AskReference = Callable[[str, Sequence[Rendered], int], Sequence[float | None]]
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a source is built from beside its config. `open_engine` gives whoever generates with a module's weights.
+class SourceContext:
+    """The surroundings that a source is built in, beside its config. `open_engine` gives a generator with a module's
+    weights.
 
     `is_packed`: pairs share rows, see `PackedPairs`. `reference` is there where the objective needs it.
     """
@@ -80,40 +82,40 @@ class Given:
 
 @dataclass(frozen=True)
 class Feed:
-    """A source, held-out batches of the same kind (none for reinforcement), and what a person should know of both."""
+    """A source, held-out batches of the same kind (none for reinforcement), and notes for people."""
 
     source: Source
     held_out: Sequence[Batch] = ()
     notes: Sequence[str] = ()
 
 
-def build_feed(source: SourceConfig, beside: SourceConfig | None, given: Given) -> Feed:
-    """The source, and where there is one the second source that goes beside it in every step."""
-    feed = source.build(given)
+def build_feed(source: SourceConfig, beside: SourceConfig | None, context: SourceContext) -> Feed:
+    """Build the source, and where there is a second one beside it, the two together."""
+    feed = source.build(context)
     if beside is None:
         return feed
-    second = beside.build(replace(given, seed=derive_seed(given.seed, "ptx")))
+    second = beside.build(replace(context, seed=derive_seed(context.seed, "ptx")))
     return replace(feed, source=Together(feed.source, second.source))
 
 
 class SourceConfig:
-    """What a recipe says of a source; subclasses are frozen dataclasses, and each builds its own kind."""
+    """The config of a source; subclasses are frozen dataclasses, and each builds its own kind."""
 
     def roles(self) -> tuple[Role, ...]:
-        """Modules that it needs beside the objective's."""
+        """Return the modules that it needs beside the objective's."""
         return ()
 
     def rows(self) -> RowsConfig | None:
-        """Itself, where it is rows of one length that may be cut into micro-batches of any size."""
+        """Return itself where it has rows of one length that may be cut into micro-batches of any size, else None."""
         return None
 
-    def build(self, given: Given) -> Feed:
+    def build(self, context: SourceContext) -> Feed:
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class RowsConfig(SourceConfig):
-    """How token rows become steps: `rows_per_step` rows of `length` positions, `micro_rows` at a time."""
+    """Settings for steps of token rows: `rows_per_step` rows of `length` positions, `micro_rows` at a time."""
 
     length: int = 256
     """Tokens of a row: how far the model looks back while it is trained."""
@@ -132,33 +134,35 @@ class RowsConfig(SourceConfig):
     def rows(self) -> RowsConfig:
         return self
 
-    def build(self, given: Given) -> Feed:
-        """Rows of whatever the material holds."""
+    def build(self, context: SourceContext) -> Feed:
+        """Build rows of whatever the material holds: documents, chats or pairs."""
         kinds = {
             "tokens": self._documents,
             "chats": self._chats,
             "preferences": self._pairs,
             "ratings": self._pairs,
         }
-        return kinds[given.material.holds](given)
+        return kinds[context.material.holds](context)
 
-    def steps(self, epochs: float, given: Given) -> int:
-        """How many steps go so often through all rows."""
-        source = self.build(given).source
+    def steps(self, epochs: float, context: SourceContext) -> int:
+        """Return how many steps go through all rows `epochs` times."""
+        source = self.build(context).source
         assert isinstance(source, PackedTokens | PackedChats | PaddedPairs)
         return source.steps(epochs)
 
-    def _documents(self, given: Given) -> Feed:
+    def _documents(self, context: SourceContext) -> Feed:
+        """Build rows of packed documents."""
+
         def packed(part: Part) -> PackedTokens:
-            return PackedTokens(given.material.tokens(part), **self._rows(given))
+            return PackedTokens(context.material.tokens(part), **self._rows(context))
 
         return Feed(packed("train"), held_out(packed("held_out"), CHECK_ROWS))
 
-    def _chats(self, given: Given) -> Feed:
-        """Conversations in which the assistant's turns are trained."""
+    def _chats(self, context: SourceContext) -> Feed:
+        """Build rows of packed conversations in which the assistant's turns are trained."""
 
         def packed(part: Part) -> PackedChats:
-            return PackedChats(given.material.talks(part), **self._rows(given))
+            return PackedChats(context.material.rendered_chats(part), **self._rows(context))
 
         train = packed("train")
         fit, notes = train.fit, []
@@ -172,25 +176,29 @@ class RowsConfig(SourceConfig):
     def _held_out(
         self, make: Callable[[], PackedChats | PaddedPairs], max_rows: int, notes: list[str]
     ) -> Sequence[Batch]:
-        """Held-out batches; none, which is noted, where no held-out record fits: the others are trained all the same."""
+        """Build held-out batches; none, which is noted, where no held-out record fits: the others are trained all the
+        same.
+        """
         try:
             return held_out(make(), max_rows)
         except DataError as error:
             notes.append(f"the held-out loss is not looked at: {error}")
             return ()
 
-    def _pairs(self, given: Given) -> Feed:
-        kind = PackedPairs if given.is_packed else PaddedPairs
+    def _pairs(self, context: SourceContext) -> Feed:
+        """Build rows of preference pairs, packed or padded, and note the pairs that are too long."""
+        kind = PackedPairs if context.is_packed else PaddedPairs
 
         def made(part: Part) -> PaddedPairs:
+            """Build the pairs of one part."""
             return kind(
-                with_reference(given.material.pairs(part), part, self.length, given),
+                with_reference(context.material.pairs(part), part, self.length, context),
                 length=self.length,
                 pairs_per_step=self.rows_per_step // 2,
                 micro_pairs=self.micro_rows // 2,
-                seed=given.seed,
-                rank=given.ranks.rank,
-                world_size=given.ranks.size,
+                seed=context.seed,
+                rank=context.ranks.rank,
+                world_size=context.ranks.size,
             )
 
         train = made("train")
@@ -201,22 +209,23 @@ class RowsConfig(SourceConfig):
         )
         return Feed(train, self._held_out(lambda: made("held_out"), CHECK_ROWS * 4, notes), notes)
 
-    def _rows(self, given: Given) -> Mapping[str, Any]:
+    def _rows(self, context: SourceContext) -> Mapping[str, Any]:
+        """Return the arguments that all kinds of rows share."""
         return {
             "length": self.length,
             "rows_per_step": self.rows_per_step,
             "micro_rows": self.micro_rows,
-            "seed": given.seed,
-            "rank": given.ranks.rank,
-            "world_size": given.ranks.size,
+            "seed": context.seed,
+            "rank": context.ranks.rank,
+            "world_size": context.ranks.size,
         }
 
 
-def with_reference(pairs: list[RenderedPair], part: Part, length: int, given: Given) -> list[RenderedPair]:
-    """The pairs, and where it is asked for how likely both answers were before training."""
-    if given.reference is None:
+def with_reference(pairs: list[RenderedPair], part: Part, length: int, context: SourceContext) -> list[RenderedPair]:
+    """Add the reference log-probabilities of both answers to pairs, where the objective needs them."""
+    if context.reference is None:
         return pairs
-    found = given.reference(part, [side for p in pairs for side in (p.chosen, p.rejected)], length)
+    found = context.reference(part, [side for p in pairs for side in (p.chosen, p.rejected)], length)
     both = zip(found[0::2], found[1::2], strict=True)
     return [
         replace(pair, ref_logprobs=None if chosen is None or rejected is None else (chosen, rejected))

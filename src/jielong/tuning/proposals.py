@@ -1,7 +1,8 @@
-"""What to try next, what to give up, and what mattered: the questions that a search asks Optuna.
+"""Optuna's answers for a search: what to try next, when to stop a trial, and which settings mattered.
 
-Optuna's study is made anew from the trials that have ended for every question, with dice that depend on the recipe's seed
-and the number of trials. So an answer is a function of what lies on disk, and Optuna keeps nothing of its own.
+Optuna's study is rebuilt from the trials that have ended for every question, with random numbers that depend on the
+recipe's seed and the number of trials. So an answer is a function of the files on disk, and Optuna keeps nothing of its
+own.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ DIGITS = 3
 
 
 def library() -> types.ModuleType:
+    """Import Optuna; ConfigError where it is missing."""
     try:
         import optuna
     except ImportError:
@@ -38,7 +40,7 @@ def library() -> types.ModuleType:
 
 @contextmanager
 def _quiet() -> Iterator[types.ModuleType]:
-    """Optuna without what it says on its own: nobody here has called it."""
+    """Import Optuna with its own messages silenced."""
     optuna = library()
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
@@ -51,7 +53,9 @@ def _quiet() -> Iterator[types.ModuleType]:
 
 
 def propose(study: Study, trials: Sequence[Trial]) -> dict[str, Any] | None:
-    """Settings for the next trial, a function of the seed and the trials before; None when only known ones come up."""
+    """Propose settings for the next trial, a function of the seed and the trials before; None when only known ones come
+    up.
+    """
     offers = study.search.offers
     if not trials:
         own = {o.field: get_field(study.stage, o.field) for o in offers}
@@ -61,33 +65,33 @@ def propose(study: Study, trials: Sequence[Trial]) -> dict[str, Any] | None:
         for throw in range(20):
             seed = derive_seed(study.recipe.seed, "tune", study.search.stage, len(trials), throw) % 2**32
             sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
-            asked = _rebuilt(optuna, study, trials, sampler=sampler).ask()
+            asked = _rebuild_study(optuna, study, trials, sampler=sampler).ask()
             settings: dict[str, Any] = {}
             for offer in offers:
                 if not offer.when or settings.get(offer.when[0]) == offer.when[1]:
-                    settings[offer.field] = _draw(asked, offer)
+                    settings[offer.field] = _suggest(asked, offer)
             if settings not in tried:
                 return settings
     return None
 
 
 def is_hopeless(study: Study, ended: Sequence[Trial], found: Mapping[int, float]) -> bool:
-    """Whether a trial that has found this so far is worse than half of the others were at the same step.
+    """Whether a trial's values so far are worse than half of the others were at the same step.
 
-    The median, not successive halving: that one keeps a third or a quarter at every look, which suits hundreds of trials
-    in parallel; here there are a dozen or two, and a rate that decays late must not be dropped for a slow start. For the
-    same reason nothing is stopped in the first third.
+    The median, not successive halving: that one keeps a third or a quarter at every look, which suits hundreds of
+    trials in parallel; here there are a dozen or two, and a rate that decays late must not be dropped for a slow start.
+    For the same reason nothing is stopped in the first third.
     """
     with _quiet() as optuna:
         pruner = optuna.pruners.MedianPruner(
             n_startup_trials=WHOLE_TRIALS, n_warmup_steps=study.stage.loop.steps // 3, n_min_trials=WHOLE_TRIALS
         )
         running = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING, intermediate_values=dict(found))
-        return bool(pruner.prune(_rebuilt(optuna, study, ended), running))
+        return bool(pruner.prune(_rebuild_study(optuna, study, ended), running))
 
 
 def importances(study: Study, trials: Sequence[Trial]) -> dict[str, float]:
-    """How much of the differences each field explains (PED-ANOVA, Watanabe et al. 2023), largest first.
+    """Return how much of the differences each field explains (PED-ANOVA, Watanabe et al. 2023), largest first.
 
     Empty below ten finished trials, where it would be a guess; fields that not every trial had are left out.
     """
@@ -96,16 +100,16 @@ def importances(study: Study, trials: Sequence[Trial]) -> dict[str, float]:
     with _quiet() as optuna:
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         found: Mapping[str, float] = optuna.importance.get_param_importances(
-            _rebuilt(optuna, study, trials), evaluator=evaluator
+            _rebuild_study(optuna, study, trials), evaluator=evaluator
         )
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _rebuilt(optuna: types.ModuleType, study: Study, trials: Sequence[Trial], **more: Any) -> Any:
-    """Optuna's study of the trials that have ended.
+def _rebuild_study(optuna: types.ModuleType, study: Study, trials: Sequence[Trial], **more: Any) -> Any:
+    """Rebuild Optuna's study from the trials that have ended.
 
-    The sampler passes over what failed; one that diverged is told as stopped before its first check, which counts as
-    the worst there is, so that it keeps away from there.
+    The sampler skips failed ones; one that diverged is entered as stopped before its first check, which counts as the
+    worst there is, so that it keeps away from there.
     """
     states = optuna.trial.TrialState
     made = optuna.create_study(direction="minimize", **more)
@@ -117,7 +121,9 @@ def _rebuilt(optuna: types.ModuleType, study: Study, trials: Sequence[Trial], **
                 state=states.PRUNED if has_diverged else state,
                 value=trial.value,
                 params=dict(trial.settings),
-                distributions={o.field: _spread(optuna, o) for o in study.search.offers if o.field in trial.settings},
+                distributions={
+                    o.field: _distribution(optuna, o) for o in study.search.offers if o.field in trial.settings
+                },
                 intermediate_values={} if has_diverged else dict(trial.checks),
             )
         )
@@ -128,7 +134,8 @@ def _is_whole(offer: Offer) -> bool:
     return isinstance(offer.low, int) and isinstance(offer.high, int)
 
 
-def _spread(optuna: types.ModuleType, offer: Offer) -> Any:
+def _distribution(optuna: types.ModuleType, offer: Offer) -> Any:
+    """Return Optuna's distribution for an offered field."""
     kinds = optuna.distributions
     if offer.choices:
         return kinds.CategoricalDistribution(offer.choices)
@@ -136,7 +143,8 @@ def _spread(optuna: types.ModuleType, offer: Offer) -> Any:
     return kind(offer.low, offer.high, log=offer.log)
 
 
-def _draw(asked: Any, offer: Offer) -> Any:
+def _suggest(asked: Any, offer: Offer) -> Any:
+    """Let Optuna suggest a value of an offered field, rounded and within bounds."""
     if offer.choices:
         return asked.suggest_categorical(offer.field, offer.choices)
     if _is_whole(offer):

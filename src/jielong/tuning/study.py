@@ -1,4 +1,4 @@
-"""What a search is and how its trials ended: plain data, and the file that is the truth about it."""
+"""A search and its ended trials: plain data, and the file that is the truth about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from jielong.errors import CheckpointError, DataError
-from jielong.outside import Fields, is_number, is_whole, opened, parse_json
+from jielong.outside import Fields, is_number, is_whole, open_unpacked, parse_json
 from jielong.runs import Run, canonical_json, read_metrics, sealed, unsealed, write_text
 from jielong.stages.recipe import Recipe, Search, change
 from jielong.stages.train import TrainStage
@@ -19,9 +19,9 @@ from jielong.stages.train import TrainStage
 
 @dataclass(frozen=True)
 class Trial:
-    """How one trial ended. `settings` by field of the stage; `checks` are the steps and what was found there.
+    """The end of one trial. `settings` by field of the stage; `checks` are the steps and the values there.
 
-    `value` is the lowest of them, which is that of the checkpoint a stage is left with; None unless the trial is done.
+    `value` is the lowest of them, which is that of the checkpoint that a stage keeps; None unless the trial is done.
     """
 
     number: int
@@ -35,7 +35,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Study:
-    """One search: the recipe at the length of a trial, what is searched, and where its trials lie."""
+    """One search: the recipe at the length of a trial, the searched fields, and the folder of its trials."""
 
     recipe: Recipe
     search: Search
@@ -52,14 +52,14 @@ class Study:
         return Run(self.folder / "trials" / f"{number:03d}")
 
     def trials(self) -> list[Trial]:
-        """All that have ended, in their order."""
+        """Return all trials that have ended, in their order."""
         return read_trials(self.folder / "trials.jsonl")
 
     def keep(self, trials: Sequence[Trial]) -> None:
         write_trials(self.folder / "trials.jsonl", trials)
 
     def mend(self) -> str:
-        """Go on with the trials before the one whose record is damaged, if one is; returns what a person should be told.
+        """Drop the trials from a damaged record on, if there is one; return a note for the user.
 
         Those after it are proposed again as they were, and found where they were run.
         """
@@ -75,7 +75,7 @@ class Study:
 
 
 def read_trials(file: Path) -> list[Trial]:
-    """The trials in a file, none where there is no file; CheckpointError where it is damaged."""
+    """Read the trials in a file, none where there is no file; CheckpointError where it is damaged."""
     found, fault = _trials(file)
     if fault:
         raise CheckpointError(
@@ -85,20 +85,21 @@ def read_trials(file: Path) -> list[Trial]:
 
 
 def _trials(file: Path) -> tuple[list[Trial], str]:
-    """The trials up to where the file is damaged, and what is wrong there."""
+    """Read the trials up to where the file is damaged, and what is wrong there."""
     found: list[Trial] = []
     if not file.exists():
         return found, ""
     try:
-        with opened(file) as lines:
+        with open_unpacked(file) as lines:
             for line in lines:  # one by one: those before the damage are kept
-                found.append(_trial(Fields(unsealed(parse_json(line.decode())), "the trial")))  # noqa: PERF401
+                found.append(_parse_trial(Fields(unsealed(parse_json(line.decode())), "the trial")))  # noqa: PERF401
     except (DataError, UnicodeDecodeError) as error:
         return found, f"line {len(found) + 1}: {error}"
     return found, ""
 
 
-def _trial(fields: Fields) -> Trial:
+def _parse_trial(fields: Fields) -> Trial:
+    """Read one trial from its object."""
     state = fields.text("state")
     if state not in ("done", "pruned", "failed"):
         fields.wrong("state", "done, pruned or failed")
@@ -123,23 +124,23 @@ def write_trials(file: Path, trials: Sequence[Trial]) -> None:
 
 
 def checks(directory: Path, search: Search) -> list[tuple[int, float]]:
-    """The steps of a trial at which it was judged, and what was found."""
+    """Return the steps of a trial at which it was judged, and the values there."""
     return [
         (r["step"], r[search.judged_by]) for r in read_metrics(directory / "metrics.jsonl") if search.judged_by in r
     ]
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The earliest of those with the lowest value; None when none is done."""
+    """Return the earliest of the trials with the lowest value; None when none is done."""
     done = [t for t in trials if t.value is not None]
     return min(done, key=lambda t: (t.value, t.number)) if done else None
 
 
 def spell(stage: str, settings: Mapping[str, Any]) -> list[str]:
-    """Settings by field of the stage as `--set` takes them."""
+    """Format settings by field of the stage as arguments of `--set`."""
     return [f"{stage}.{name}={json.dumps(value)}" for name, value in settings.items()]
 
 
-def short(name: str) -> str:
-    """A field without the config that it is in."""
+def short_name(name: str) -> str:
+    """Return a field's name without its config."""
     return name.rpartition(".")[2]

@@ -1,11 +1,12 @@
-"""Searching the settings of one training stage: trials of what the recipe offers, each a run of that stage alone.
+"""The search over the settings of one training stage: trials of the recipe's offers, each a run of that stage alone.
 
-What lies before the stage is made once, in the recipe's own run, and shared. Trial 0 is the recipe as it stands, so that
-the result says whether anything was won; what is tried next is Optuna's TPE's proposal from the trials before. All trials
-have the same seed: they see the same data in the same order, and differ by their settings alone.
+The stages before it are made once, in the recipe's own run, and shared. Trial 0 is the recipe as it stands, so that the
+result says whether anything was won; the next settings are a proposal of Optuna's TPE from the trials before. All
+trials have the same seed: they see the same data in the same order, and differ by their settings alone.
 
-The truth about a search is `trials.jsonl`, replaced at once after each trial, and a proposal is a function of it: a search
-that was killed proposes what it would have proposed, finds the trial that was under way half done, and goes on with it.
+The truth about a search is `trials.jsonl`, replaced at once after each trial, and a proposal is a function of it: a
+search that was killed proposes what it would have proposed, finds the trial that was under way half done, and goes on
+with it.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from jielong.runs import (
     unsealed,
     write_json,
 )
-from jielong.stages.execute import begun, pass_or_run, release_memory, run_stage
+from jielong.stages.execute import open_context, pass_or_run, release_memory, run_stage
 from jielong.stages.recipe import Context, Display, Recipe, Search, Silent, Summary, change
 from jielong.stages.train import TrainStage
 from jielong.train.loop import Progress
 from jielong.tuning.proposals import importances, is_hopeless, library, propose
-from jielong.tuning.study import Study, Trial, best_of, checks, short, spell
+from jielong.tuning.study import Study, Trial, best_of, checks, short_name, spell
 
 VERSION = 1
 FAILURES_IN_A_ROW = 5
@@ -47,7 +48,7 @@ FEW, TOLD_AT = 5, 10
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search has come to; `ended` says why it stopped, `importances` are shares by field, where they are known."""
+    """The result of a search; `ended` says why it stopped, `importances` are shares by field, where they are known."""
 
     study: Study
     trials: tuple[Trial, ...]
@@ -60,17 +61,19 @@ class Tuned:
 
 
 class Clock:
-    """What a search has taken, over all its commands; kept in study.json, so that a kill costs no more than a check."""
+    """The time that a search has taken, over all its commands; kept in study.json, so that a kill costs no more than a
+    check.
+    """
 
     def __init__(self, file: Path, about: Mapping[str, Any], trials: Sequence[Trial]) -> None:
-        """`trials` say what was spent where the file does not any more."""
+        """Start the clock; the time in `trials` counts where the file is damaged."""
         self.file, self.about = file, about
         kept_s = self._kept_s() if file.exists() else 0.0
         self._before_s = sum(trial.seconds for trial in trials) if kept_s is None else kept_s
         self._began_s = now_s()
 
     def _kept_s(self) -> float | None:
-        """The seconds in the file; None where it is damaged."""
+        """Return the seconds in the file; None where it is damaged."""
         try:
             kept = Fields(unsealed(read_json(self.file)), str(self.file), CheckpointError)
             if kept.whole("version") != VERSION:
@@ -88,11 +91,11 @@ class Clock:
 
 
 class Pruned(Exception):
-    """Inside a trial: it is worse than half of the others were at this step."""
+    """Raised inside a trial that is worse than half of the others were at this step."""
 
 
 class TimeSpent(Exception):
-    """Inside a trial: time is up; what it has is kept, and a longer budget goes on with it."""
+    """Raised inside a trial when time is up; its state is kept, and a longer budget resumes it."""
 
 
 @dataclass(kw_only=True)
@@ -116,6 +119,7 @@ class TrialContext(Context):
         return self.shared.checkpoint(stage)
 
     def report(self, progress: Progress) -> None:
+        """Check the trial's value at each step: stop it when it diverges, is hopeless, or the time is spent."""
         super().report(progress)
         if not self.ended and progress.step == TOLD_AT < progress.steps:
             self._tell_what_fits(progress)
@@ -131,7 +135,7 @@ class TrialContext(Context):
             raise TimeSpent
 
     def _tell_what_fits(self, progress: Progress) -> None:
-        """That the budget is short of some trials, if it is, and what would do."""
+        """Warn where the budget is too short for some trials, with a budget that would do."""
         left_steps = progress.steps - progress.step
         trial_s = progress.seconds_left / left_steps * progress.steps
         left_s = self.budget_s - self.clock.spent_s + trial_s - progress.seconds_left
@@ -165,19 +169,19 @@ def tune(
 ) -> Tuned:
     """Search `stage` (else the first that offers something) of a recipe whose run lies, or will lie, under `root`.
 
-    `held` are settings, as `--set` takes them, that no trial changes. The budget is time by the clock, with the stages
-    before included, and ends the trial that is under way; the same call goes on from there.
+    `held` are settings, as `--set` takes them, that no trial changes. The budget is wall-clock time, with the stages
+    before included, and ends the trial that is under way; the same call resumes it.
     """
     library()
     display = display or Silent()
     written = written.changed(held)
     recipe = written.build()
-    search = choose(recipe, stage, held)
+    search = choose_search(recipe, stage, held)
     full_steps = cast(TrainStage, recipe.stage(search.stage)).loop.steps
     ground = at_length(recipe, search, steps)
     mark = digest({"ground": ground.fingerprints()[search.stage], "search": resolved(search)})[:8]
     study = Study(ground, search, root / recipe.run_name / "tune" / f"{search.stage}-{mark}")
-    with begun(recipe, root, display) as shared:
+    with open_context(recipe, root, display) as shared:
         mended = study.mend()
         if mended:
             display.message(mended)
@@ -203,18 +207,18 @@ def tune(
 
 
 def _plan(study: Study, full_steps: int) -> str:
-    """What is about to happen, in one line."""
+    """Describe the search in one line before it begins."""
     search, steps = study.search, study.stage.loop.steps
     length = f"{steps} steps" if steps == full_steps else f"{steps} of the stage's {full_steps} steps"
     known = len(study.trials())
     return (
-        f"searched in {search.stage}: {', '.join(short(o.field) for o in search.offers)}; a trial takes {length} and is "
+        f"searched in {search.stage}: {', '.join(short_name(o.field) for o in search.offers)}; a trial takes {length} and is "
         f"judged by {search.judged_by}" + (f"; {known} trials have ended before" if known else "")
     )
 
 
-def choose(recipe: Recipe, stage: str | None, held: Sequence[str]) -> Search:
-    """What is to be searched: the stage's offers without those that are held; ConfigError where nothing is left."""
+def choose_search(recipe: Recipe, stage: str | None, held: Sequence[str]) -> Search:
+    """Choose the stage's offers to search, without those that are held; ConfigError where nothing is left."""
     if not recipe.searches:
         raise ConfigError(f"{recipe.name} offers no field to be searched")
     names = [s.stage for s in recipe.searches]
@@ -248,7 +252,9 @@ def choose(recipe: Recipe, stage: str | None, held: Sequence[str]) -> Search:
 
 
 def at_length(recipe: Recipe, search: Search, steps: int | None) -> Recipe:
-    """The recipe with trials of `steps` steps (else what the search says), and as many checks as the whole stage has."""
+    """Return the recipe with trials of `steps` steps (else the search's own length), and as many checks as the whole
+    stage has.
+    """
     stage = cast(TrainStage, recipe.stage(search.stage))
     wanted = steps or min(search.steps or stage.loop.steps, stage.loop.steps)
     if wanted == stage.loop.steps:
@@ -260,7 +266,7 @@ def at_length(recipe: Recipe, search: Search, steps: int | None) -> Recipe:
 def _search(
     study: Study, shared: Context, clock: Clock, budget_s: float, max_trials: int | None, written: WrittenRecipe
 ) -> str:
-    """Trial after trial until something ends it, which is said."""
+    """Run trial after trial until something ends the search; return the reason."""
     failed = 0
     while True:
         trials = study.trials()
@@ -275,7 +281,7 @@ def _search(
             return "no settings are left that have not been tried"
         number = len(trials)
         shared.display.stage(f"trial {number}")
-        trial = _try(study, trials, settings, shared, clock, budget_s)
+        trial = _run_trial(study, trials, settings, shared, clock, budget_s)
         if trial is None:
             shared.display.end(f"trial {number}", "under way when the budget was spent; a longer one goes on with it")
             return "the budget is spent"
@@ -287,10 +293,10 @@ def _search(
         if best is not None and best != before:
             write_recipe(study.folder / "best.json", _as_recipe(study, trials, best, written))
         _drop_weights(study, trials, best)
-        shared.display.end(f"trial {number}", told(study, trial, is_best=trial == best))
+        shared.display.end(f"trial {number}", trial_line(study, trial, is_best=trial == best))
 
 
-def _try(
+def _run_trial(
     study: Study,
     ended: Sequence[Trial],
     settings: Mapping[str, Any],
@@ -298,7 +304,7 @@ def _try(
     clock: Clock,
     budget_s: float,
 ) -> Trial | None:
-    """One trial from wherever it is to its end, however it ends; None when the budget ended it."""
+    """Run or resume one trial to its end, however it ends; None when the budget ended it."""
     number, name = len(ended), study.search.stage
     run = study.trial_run(number)
     state: Literal["done", "pruned", "failed"] = "done"
@@ -328,10 +334,12 @@ def _try(
     return Trial(number, state, dict(settings), value if state == "done" else None, found, seconds, cause)
 
 
-def told(study: Study, trial: Trial, *, is_best: bool = False) -> str:
-    """A trial's end in one line."""
+def trial_line(study: Study, trial: Trial, *, is_best: bool = False) -> str:
+    """Describe a trial's end in one line."""
     what = (
-        ", ".join(f"{short(n)} {v}" for n, v in trial.settings.items()) if trial.number else "the recipe's own settings"
+        ", ".join(f"{short_name(n)} {v}" for n, v in trial.settings.items())
+        if trial.number
+        else "the recipe's own settings"
     )
     if trial.state == "failed":
         return f"failed, {trial.cause} ({what})"
@@ -344,7 +352,7 @@ def told(study: Study, trial: Trial, *, is_best: bool = False) -> str:
 
 
 def _as_recipe(study: Study, trials: Sequence[Trial], best: Trial, written: WrittenRecipe) -> WrittenRecipe:
-    """The best trial's settings upon what was held, at the length that the recipe has."""
+    """Write the best trial's settings and the held ones as a recipe of full length."""
     own = trials[0].value
     about = (
         f"trial {best.number} of jielong tune {study.recipe.name}, {study.stage.loop.steps} steps of {study.search.stage}: "
@@ -361,14 +369,14 @@ def _nothing(study: Study, trials: Sequence[Trial], ended: str) -> str:
 
 
 def _drop_weights(study: Study, trials: Sequence[Trial], best: Trial | None) -> None:
-    """Only the best trial's weights are kept: what the others found is in their metrics.jsonl."""
+    """Delete the weights of all trials but the best: their values are in their metrics.jsonl."""
     for trial in trials:
         if trial != best:
             shutil.rmtree(study.trial_run(trial.number).stage_path(study.search.stage) / "steps", ignore_errors=True)
 
 
 def _hand_over(study: Study, best: Trial, run: Run) -> None:
-    """A whole stage's best trial is put where the recipe's run finds it, so that it need not be trained once more."""
+    """Put a full-length best trial where the recipe's run finds it, so that it is not trained once more."""
     name, trial_run = study.search.stage, study.trial_run(best.number)
     entry = trial_run.record["stages"].get(name, {})
     if trial_run.is_done(name, entry.get("done", "")) and not run.is_done(name, entry["done"]):

@@ -1,7 +1,7 @@
-"""The connection to a server: its address and key, proxies, time-outs, asking again, and what to try where all fails.
+"""The connection to a server: address and key, proxies, time-outs, retries, and advice where all fails.
 
-A server that is busy or hiccups is asked a few times over. The key goes into the request's header and nowhere else: what
-servers quote of it is taken out of every sentence. This machine itself is never asked through a proxy.
+A busy or failing server is asked a few times over. The key goes into the request's header and nowhere else: servers'
+quotations of it are taken out of every sentence. This machine itself is never reached through a proxy.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KEPT_CHARS = 20_000
 
 
 def clean_key(key: str, name: str = "the key") -> str:
-    """The key without blanks around it; ConfigError, which does not show it, where no header can carry it."""
+    """Return the key without blanks around it; ConfigError, which does not show it, where no header can carry it."""
     key = key.strip().strip("\ufeff").removeprefix("Bearer ").strip()
     for c in key:
         if not "!" <= c <= "~":
@@ -55,7 +55,7 @@ class Connection:
             address = address.removesuffix(end).rstrip("/")
         self.url, self._query = address, f"?{query}" if query else ""
         self._retries, self._timeout_s = retries, timeout_s
-        parsed = _parsed(self.url)
+        parsed = _parse_address(self.url)
         self.shown_url = str(parsed.copy_with(username=None, password=None)) if parsed.userinfo else self.url
         self._client = _client(parsed, self._key, timeout_s)
         self._room = asyncio.Semaphore(at_once)
@@ -65,22 +65,23 @@ class Connection:
 
     @contextlib.asynccontextmanager
     async def opened(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[httpx2.Response]:
-        """The response that begins well, after as many attempts as are allowed; what breaks off later is not tried again."""
+        """Open a response that begins well, after as many attempts as are allowed; a later break is not retried."""
         async with self._room, contextlib.AsyncExitStack() as stack:
             try:
-                response = await self._tried(method, path, body, stack)
+                response = await self._send_with_retries(method, path, body, stack)
             except httpx2.RequestError as error:
-                raise self._unreached(error) from error
+                raise self._unreached_error(error) from error
             try:
                 yield response
             except httpx2.TimeoutException as error:
-                raise self._unreached(error) from error
+                raise self._unreached_error(error) from error
             except httpx2.RequestError as error:
                 raise self.broken_off(self._named(error)) from error
 
-    async def _tried(
+    async def _send_with_retries(
         self, method: str, path: str, body: Mapping[str, Any] | None, stack: contextlib.AsyncExitStack
     ) -> httpx2.Response:
+        """Send a request until a response succeeds; raise the refusal or the network's error at the last attempt."""
         for attempt in range(self._retries + 1):
             is_last = attempt == self._retries
             try:
@@ -102,8 +103,8 @@ class Connection:
         raise AssertionError("the last attempt returns or raises")
 
     def refusal(self, status: int, body: str, path: str, location: str = "", wait_s: float = 0.0) -> JielongError:
-        """The error for a refusal, with what to try."""
-        said, where = self.hidden(in_words(body)), f"{self.shown_url}/{path}"
+        """Build the error for a refusal, with advice."""
+        said, where = self.hide_key(in_words(body)), f"{self.shown_url}/{path}"
         if "max_tokens" in said and "too large" in said:
             return RefusedError(f"{where} answered {status}: {said}; ask for fewer tokens", body, status)
         if (is_too_long(said) and status != 429) or status == 413:
@@ -117,7 +118,7 @@ class Connection:
                 "; put a key of this server into JIELONG_API_KEY" if not self._key else "; is it a key of this server?"
             )
         elif 300 <= status < 400:
-            to = self.hidden(location.removesuffix(f"/{path}"))
+            to = self.hide_key(location.removesuffix(f"/{path}"))
             said = f"it has moved to {to}" if to else said
             hint = "; use that address" if to else ""
         elif status == 404 and "model" in said.lower():
@@ -133,13 +134,14 @@ class Connection:
         return RefusedError(f"{where} {answered}: {said}{hint}", body, status)
 
     def _named(self, error: Exception) -> str:
-        return self.hidden(f"{type(error).__name__}: {error}".rstrip(": "))
+        return self.hide_key(f"{type(error).__name__}: {error}".rstrip(": "))
 
     def broken_off(self, why: str, where: str = "") -> ResourceError:
-        """The error for an answer that ended too early; `where` says how far it came."""
+        """Build the error for an answer that ended too early; `where` says how far it came."""
         return ResourceError(f"{self.shown_url} broke off its answer{where} ({why}); ask again")
 
-    def _unreached(self, error: httpx2.RequestError) -> ResourceError:
+    def _unreached_error(self, error: httpx2.RequestError) -> ResourceError:
+        """Build the error for a server that cannot be reached, with advice by its cause."""
         url, why = self.shown_url, self._named(error)
         if isinstance(error, httpx2.RemoteProtocolError):
             return ResourceError(f"{url} is there but gives no answer in HTTP ({why}); is it the right port?")
@@ -163,16 +165,16 @@ class Connection:
         return ResourceError(f"{url} cannot be reached{through} ({why}); start the server, or correct the address")
 
     def with_v1(self) -> str:
-        """A hint to the address that was probably meant; "" where it ends in /v1 already."""
+        """Return a hint to the address that was probably meant; "" where it ends in /v1 already."""
         return "" if self.url.endswith("/v1") else f"try {self.shown_url.removesuffix('/api')}/v1"
 
-    def hidden(self, text: str) -> str:
-        """The text without the key, which servers like to quote."""
+    def hide_key(self, text: str) -> str:
+        """Return the text without the key, which servers like to quote."""
         return text.replace(self._key, "[key]") if len(self._key) > 3 else text
 
 
 class Heard:
-    """A response as `httpx2.EventSource` reads it: UTF-8 whatever the header says, the last event ended, its beginning kept."""
+    """A response for `httpx2.EventSource`: decoded as UTF-8, its last event ended, its beginning kept."""
 
     def __init__(self, response: httpx2.Response) -> None:
         self.request = response.request
@@ -184,7 +186,7 @@ class Heard:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
 
     async def is_whole(self) -> bool:
-        """Whether it is one body and no stream of events, by how it begins: what headers say of it is often wrong."""
+        """Whether the response is one body and no stream of events, by how it begins: headers are often wrong."""
         async for chunk in self._chunks:
             self.begun += self._decoder.decode(chunk)
             if self.begun.strip():
@@ -192,12 +194,13 @@ class Heard:
         return self.begun.lstrip()[:1] in ("{", "[", "<")
 
     async def read(self) -> str:
-        """All of it."""
+        """Read all of it."""
         async for chunk in self._chunks:
             self.begun += self._decoder.decode(chunk)
         return self.begun + self._decoder.decode(b"", final=True)
 
     async def aiter_text(self) -> AsyncIterator[str]:
+        """Yield the text piece by piece, and keep its beginning."""
         yield self.begun
         async for chunk in self._chunks:
             text = self._decoder.decode(chunk)
@@ -208,7 +211,8 @@ class Heard:
         yield self._decoder.decode(b"", final=True) + "\n\n"
 
 
-def _parsed(url: str) -> httpx2.URL:
+def _parse_address(url: str) -> httpx2.URL:
+    """Parse a server's address; ConfigError where it is none."""
     try:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, ValueError, TypeError) as error:
@@ -219,7 +223,7 @@ def _parsed(url: str) -> httpx2.URL:
 
 
 def _client(url: httpx2.URL, key: str, timeout_s: float) -> httpx2.AsyncClient:
-    """The HTTP client; without proxies for this machine."""
+    """Make the HTTP client; without proxies for this machine."""
     headers = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
     timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
     try:
@@ -235,6 +239,7 @@ def _client(url: httpx2.URL, key: str, timeout_s: float) -> httpx2.AsyncClient:
 
 
 def _is_here(host: str) -> bool:
+    """Whether a host is this machine."""
     if host.lower() == "localhost":
         return True
     try:
@@ -249,7 +254,7 @@ def _proxies_set() -> list[str]:
 
 
 def _wait_s(response: httpx2.Response, attempt: int) -> float:
-    """As long as the server asks for, or longer each time."""
+    """Return the seconds to wait: as the server asks, or longer each time."""
     try:
         return max(0.0, float(response.headers.get("retry-after", "")))
     except ValueError:

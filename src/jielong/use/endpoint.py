@@ -1,8 +1,8 @@
 """The port to any server that speaks OpenAI's protocol: llama.cpp, vLLM, Ollama, one of ours, or a paid one.
 
-`chat/completions` answers conversations, streamed where somebody watches; `completions` goes on with bare text;
-`embeddings` turns texts into vectors; `models` lists what is there. `connection` asks, and `replies` reads what comes
-back: what failed is an error and never looks like an answer.
+`chat/completions` answers conversations, streamed where somebody watches; `completions` continues bare text;
+`embeddings` turns texts into vectors; `models` lists the models. `connection` asks, and `replies` reads the responses:
+a failure is an error and never looks like an answer.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import httpx2
 from jielong.errors import DataError, RefusedError, ResourceError
 from jielong.outside import parse_json
 from jielong.records import Conversation, Message, Sampling
-from jielong.tokens.tokenizer import about_tokens
+from jielong.tokens.tokenizer import estimate_tokens
 from jielong.use.connection import TIMEOUT_S, Connection, Heard
 from jielong.use.port import Answer, Options, Usage
 from jielong.use.replies import ErrorInside, Reply, in_words, is_page, models_in, vectors_in
-from jielong.use.thoughts import Parting, parted
+from jielong.use.thoughts import ThoughtSplitter, split_thoughts
 
 _AFTER_END_S = 5.0
 _MAX_EVENT_BYTES = 64 << 20
@@ -62,9 +62,12 @@ class Endpoint:
         await self._server.close()
 
     async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
-        """The answer to a conversation; TooLongError when it does not fit, ResourceError when the server cannot be reached,
-        refuses or breaks off, DataError when what it sends is no answer."""
-        body: dict[str, Any] = {"messages": [_plain(m) for m in conversation.messages], **self._body(options)}
+        """Answer a conversation.
+
+        TooLongError when it does not fit, ResourceError when the server cannot be reached, refuses or breaks off,
+        DataError when its response is no answer.
+        """
+        body: dict[str, Any] = {"messages": [_wire_message(m) for m in conversation.messages], **self._body(options)}
         if options.tools:
             body["tools"] = [{"type": "function", "function": dict(t)} for t in options.tools]
         if options.logprobs:
@@ -72,30 +75,31 @@ class Endpoint:
         if options.on_text or options.on_thought:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         start_s = time.monotonic()
-        reply = await self._replied("chat/completions", body, options)
+        reply = await self._read_reply("chat/completions", body, options)
         prompt = "\n".join(m.text for m in conversation.messages)
         return self._answer(reply, prompt, start_s)
 
     async def complete(self, text: str, options: Options = Options()) -> Answer:  # noqa: B008
-        """A plain continuation of bare text."""
+        """Continue bare text."""
         start_s = time.monotonic()
-        reply = await self._replied("completions", {"prompt": text, **self._body(options)}, options)
+        reply = await self._read_reply("completions", {"prompt": text, **self._body(options)}, options)
         return self._answer(reply, text, start_s)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """A vector for each text, in order."""
+        """Return a vector for each text, in order."""
         body = {"input": list(texts), **({"model": self.model} if self.model else {})}
         data = await self._json("POST", "embeddings", body)
         with self._reading("embeddings"):
             return vectors_in(data, len(texts))
 
     async def models(self) -> list[str]:
-        """The names of the models that the server lists."""
+        """Return the names of the models that the server lists."""
         data = await self._json("GET", "models", None)
         with self._reading("models"):
             return models_in(data)
 
     def _body(self, options: Options) -> dict[str, Any]:
+        """Build the request's body from options; fields that not every server knows are sent only where asked for."""
         sampling, off = options.sampling, Sampling()
         body: dict[str, Any] = {
             "max_tokens": sampling.max_tokens,
@@ -116,16 +120,17 @@ class Endpoint:
 
     @contextlib.contextmanager
     def _reading(self, path: str) -> Any:
-        """Errors of `replies` as sentences that name the address."""
+        """Turn errors of `replies` into sentences that name the address."""
         try:
             yield
         except ErrorInside as error:
             raise self._server.refusal(200, str(error), path) from None
         except DataError as error:
-            raise DataError(self._server.hidden(f"{self._server.shown_url}/{path} sent no answer: {error}")) from None
+            raise DataError(self._server.hide_key(f"{self._server.shown_url}/{path} sent no answer: {error}")) from None
 
     def _answer(self, reply: Reply, prompt: str, start_s: float) -> Answer:
-        thoughts, text = ("", reply.text) if reply.thoughts else parted(reply.text)
+        """Build the answer from a reply, estimating the tokens where the server does not count them."""
+        thoughts, text = ("", reply.text) if reply.thoughts else split_thoughts(reply.text)
         thoughts = "\n".join(filter(None, (reply.thoughts.strip(), thoughts)))
         calls = reply.calls
         stop = "tool_calls" if calls else reply.stop or "stop"
@@ -135,17 +140,18 @@ class Endpoint:
         is_estimated = said.prompt is None or said.completion is None or not (said.prompt or said.completion)
         if is_estimated:
             calls_said = "".join(json.dumps(dict(c), ensure_ascii=False) for c in calls)
-            written = about_tokens(f"{reply.text}{reply.thoughts}{calls_said}")
-            said = replace(said, prompt=said.prompt or about_tokens(prompt), completion=said.completion or written)
+            written = estimate_tokens(f"{reply.text}{reply.thoughts}{calls_said}")
+            said = replace(said, prompt=said.prompt or estimate_tokens(prompt), completion=said.completion or written)
         usage = Usage(said.prompt or 0, said.completion or 0, said.cached, 1, time.monotonic() - start_s, is_estimated)
         message = Message("assistant", text, tool_calls=calls)
         return Answer(message, usage, stop, logprobs=reply.logprobs or (), thoughts=thoughts)
 
-    async def _replied(self, path: str, body: Mapping[str, Any], options: Options) -> Reply:
-        """The answer, told while it comes. Streamed or whole is what the server makes it, whatever was asked for."""
-        reply, told = Reply(), Parting(options.on_text, options.on_thought)
+    async def _read_reply(self, path: str, body: Mapping[str, Any], options: Options) -> Reply:
+        """Read the reply, passing on its text as it comes. The server decides whether it is streamed or whole."""
+        reply, told = Reply(), ThoughtSplitter(options.on_text, options.on_thought)
 
         def tell(event: Any) -> None:
+            """Add an event to the reply and pass on its text and thoughts."""
             text, thoughts = reply.add(event)
             if thoughts and options.on_thought:
                 options.on_thought(thoughts)
@@ -173,6 +179,7 @@ class Endpoint:
         return reply
 
     async def _listen(self, heard: Heard, tell: Any, reply: Reply, path: str) -> None:
+        """Read the stream of events until it is over."""
         events = aiter(httpx2.EventSource(cast(httpx2.Response, heard), max_event_size=_MAX_EVENT_BYTES))
         while True:
             # what it cost may follow the end of an answer, but not for ever
@@ -204,26 +211,26 @@ class Endpoint:
         return self._server.broken_off(why, f" after {num:,} character{'s' * (num != 1)}")
 
     def _bodies(self, body: str, path: str) -> list[Any]:
-        """The JSON of a whole body; of one that is a JSON a line, each of them."""
+        """Parse a whole body; of one that is a JSON a line, each of them."""
         lines = [line for line in body.splitlines() if line.strip()]
         if len(lines) > 1 and all(line.startswith("{") and line.rstrip().endswith("}") for line in lines):
             return [self._parsed(line, path) for line in lines]
         return [self._parsed(body, path)]
 
     def _parsed(self, body: str, path: str) -> Any:
-        """The JSON of a whole body; DataError says what it is instead, and what to try."""
+        """Parse the JSON of a whole body; DataError says what it is instead, and what to try."""
         try:
             return parse_json(body.removeprefix("\ufeff"))
         except DataError as error:
             where = f"{self._server.shown_url}/{path}"
             if is_page(body):
                 hint = self._server.with_v1() or "is the address that of the server's API?"
-                said = self._server.hidden(in_words(body, 80))
+                said = self._server.hide_key(in_words(body, 80))
                 raise DataError(f"{where} answered with a web page ({said}) and not with JSON; {hint}") from None
             if body.lstrip()[:1] in ("{", "["):
                 raise DataError(f"{where} did not answer with JSON: {error}") from None
             raise DataError(
-                f"{where} did not answer with JSON but with {self._server.hidden(in_words(body, 80))}"
+                f"{where} did not answer with JSON but with {self._server.hide_key(in_words(body, 80))}"
             ) from None
 
     async def _json(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
@@ -233,7 +240,7 @@ class Endpoint:
 
     @contextlib.asynccontextmanager
     async def _opened(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[httpx2.Response]:
-        """The response, if need be without what the server says it does not take, or with its name for it.
+        """Open a response, if need be again without a field that the server refuses, or with its name for it.
 
         A penalty that was asked for must reach it under one of its names.
         """
@@ -261,8 +268,8 @@ class Endpoint:
             yield response
 
 
-def _plain(message: Message) -> dict[str, Any]:
-    """A message as the protocol writes it; ours differ in how a tool call looks."""
+def _wire_message(message: Message) -> dict[str, Any]:
+    """Convert a message to the protocol's form, which writes tool calls in another way."""
     plain: dict[str, Any] = {"role": message.role, "content": message.text}
     if not isinstance(message.content, str):
         plain["content"] = [dict(part) for part in message.content]

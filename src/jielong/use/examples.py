@@ -1,4 +1,4 @@
-"""Questions with their answers: read from a file, and found again by how much they are like another question."""
+"""Questions with their answers: read from a file, and found by their likeness to another question."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jielong.data.talks import read_records as read_records  # for evaluate too, which sees data only through here
+from jielong.data.chat_files import read_records as read_records  # for evaluate too, which sees data only through here
 from jielong.errors import DataError
 from jielong.use.answers import normal
 
@@ -24,11 +24,14 @@ class Example:
 
 
 def read_examples(path: str | Path) -> tuple[Example, ...]:
-    """The examples of a JSONL file, {"question": ..., "answer": ...} a line; DataError lists the lines that hold none."""
-    return tuple(read_records(path, _example, "example"))
+    """Read the examples of a JSONL file, {"question": ..., "answer": ...} a line; DataError lists the lines that hold
+    none.
+    """
+    return tuple(read_records(path, _parse_example, "example"))
 
 
-def _example(data: Mapping[str, Any]) -> Example:
+def _parse_example(data: Mapping[str, Any]) -> Example:
+    """Read one example; DataError where a field is no text."""
     for key in ("question", "answer"):
         if not isinstance(data.get(key), str) or not data[key].strip():
             raise DataError(f"{key!r} is {data.get(key)!r}; expected some text")
@@ -36,10 +39,10 @@ def _example(data: Mapping[str, Any]) -> Example:
 
 
 def nearest(question: str, texts: Sequence[str], k: int) -> list[int]:
-    """The places of the `k` texts most like the question, the likest first.
+    """Return the places of the `k` texts most like the question, the likest first.
 
-    BM25 (Robertson and Zaragoza 2009, k1 1.2, b 0.75) over two and three characters in a row, which needs no word borders
-    and so serves every language.
+    BM25 (Robertson and Zaragoza 2009, k1 1.2, b 0.75) over two and three characters in a row, which needs no word
+    borders and so serves every language.
     """
     grams = [_grams(text) for text in texts]
     lengths = [sum(g.values()) for g in grams]

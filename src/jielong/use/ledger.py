@@ -1,8 +1,8 @@
-"""What a strategy does, call by call: recorded, shown while it happens, and stopped when the budget is spent.
+"""The ledger of a strategy's calls: recorded, shown while they happen, and stopped when the budget is spent.
 
 A `Ledger` stands between a strategy and the model. Every call passes through it and leaves its conversation, its answer
-and its cost; before each call the budget is looked at. Strategies tell what they are doing with `note` and put their
-best answer so far aside with `keep`, so that one that is stopped still has something to give.
+and its cost; before each call the budget is checked. Strategies report their progress with `note` and put their best
+answer so far aside with `keep`, so that one that is stopped still has something to give.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jielong.use.tools.tool import by_name
 
 
 class BudgetSpent(ResourceError):
-    """The next call would go beyond the budget."""
+    """Raised where the next call would go beyond the budget."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Happening:
-    """Something to show: a call "begins", a piece of "text", a call "ends", or a "note" of the strategy or a tool."""
+    """An event to show: a call "begins", a piece of "text", a call "ends", or a "note" of the strategy or a tool."""
 
     kind: str
     text: str
@@ -61,7 +61,7 @@ class Happening:
 
 @dataclass(frozen=True)
 class Call:
-    """One question to the model and what came back."""
+    """One question to the model and its answer."""
 
     number: int
     label: str
@@ -71,7 +71,7 @@ class Call:
     answer: Answer
 
     def to_dict(self) -> dict[str, Any]:
-        """For a trace: everything that was said, and what it cost."""
+        """Return everything that was said, and its cost, for a trace."""
         return {
             "number": self.number,
             "label": self.label,
@@ -93,7 +93,7 @@ depth: ContextVar[int] = ContextVar("depth", default=0)
 
 
 def note(text: str, **data: Any) -> None:
-    """Tell whoever watches what is being done, and of what with `data`; nothing where nobody does."""
+    """Show a progress note, about `data`; nothing where nobody watches."""
     ledger = current.get()
     if ledger is not None:
         ledger.happen(Happening("note", text, depth=depth.get(), data=data))
@@ -107,7 +107,7 @@ def keep(answer: Answer) -> None:
 
 
 def recorded(ask: Ask) -> Ask:
-    """Another model under the ledger of the question at work: its calls are recorded, shown and within the budget."""
+    """Wrap another model so that its calls count in the present question's ledger."""
 
     async def asked(conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
         ledger = current.get()
@@ -117,7 +117,7 @@ def recorded(ask: Ask) -> Ask:
 
 
 class Ledger:
-    """Asks through `ask`, remembers every call, and refuses those beyond the budget."""
+    """Asks through `ask`, records every call, and refuses those beyond the budget."""
 
     def __init__(
         self, ask: Ask, budget: Budget | None = None, on_happening: Callable[[Happening], None] | None = None
@@ -142,12 +142,12 @@ class Ledger:
 
     @property
     def calls_left(self) -> float:
-        """The number of calls that the budget lets begin; infinity where it does not count them."""
+        """Return how many more calls the budget allows; infinity where it does not count them."""
         return max(0, self.budget.calls - self._num_begun) if self.budget.calls else math.inf
 
     @property
     def seconds_left(self) -> float:
-        """Until the budget is spent; infinite where it has no seconds."""
+        """Return the seconds until the budget is spent; infinite where it has none."""
         return max(0.0, self.budget.seconds - self.seconds) if self.budget.seconds else math.inf
 
     def happen(self, happening: Happening) -> None:
@@ -159,7 +159,7 @@ class Ledger:
         return await self.ask_other(self._ask, conversation, options)
 
     async def ask_other(self, ask: Ask, conversation: Conversation, options: Options) -> Answer:
-        """The same with another model."""
+        """Ask another model within the same budget."""
         options = self._within_budget(options)
         self._num_begun += 1
         number, deep = self._num_begun, depth.get()
@@ -189,6 +189,7 @@ class Ledger:
         return answer
 
     def _within_budget(self, options: Options) -> Options:
+        """Return options that stay within the tokens left; BudgetSpent where nothing is left."""
         budget = self.budget
         spent: Mapping[str, float] = {
             "calls": self._num_begun,

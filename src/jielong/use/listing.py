@@ -1,4 +1,4 @@
-"""Lists in answers: a model that is asked for several things writes them as lines, numbered, dotted or bare."""
+"""Lists in answers: several items as lines, numbered, dotted or bare."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _NONE = re.compile(
 )
 
 
-def listed(text: str, limit: int = 0) -> list[str]:
-    """The items of a list, without marks and without repetitions, at most `limit` of them (0: all).
+def parse_list(text: str, limit: int = 0) -> list[str]:
+    """Return the items of a list, without marks and without repetitions, at most `limit` of them (0: all).
 
     Where some lines are marked, the others (an introduction, a closing word) are left out.
     """
@@ -32,15 +32,15 @@ def listed(text: str, limit: int = 0) -> list[str]:
 
 
 def lines(items: Iterable[str], language: str) -> str:
-    """The items as lines for a prompt; in place of none, a word that says so."""
+    """Format the items as lines for a prompt; in place of none, a word that says so."""
     return "\n".join(items) or ("（还没有）" if language == "zh" else "(none yet)")
 
 
 def numbered(items: Iterable[str]) -> str:
-    """The items as numbered lines."""
+    """Format the items as numbered lines."""
     return "\n".join(f"{number}. {item}" for number, item in enumerate(items, 1))
 
 
 def is_none(text: str) -> bool:
-    """Whether a list that was asked for is said to be empty: "none", "There are no problems.", "没有问题"."""
+    """Whether a text says that a list is empty: "none", "There are no problems.", "没有问题"."""
     return bool(_NONE.fullmatch(text.strip().rstrip(".。!\uff01").strip()))

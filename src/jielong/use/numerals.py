@@ -1,4 +1,4 @@
-"""Numbers that are written in words, in English and Chinese: "twenty-three", "三千零五"."""
+"""Numerals in words, in English and Chinese: "twenty-three", "三千零五"."""
 
 from __future__ import annotations
 
@@ -43,13 +43,15 @@ _POINT = re.compile(
 
 
 def words_at(text: str, at: int) -> str:
-    """The words of numbers that stand together from a place of the text on; "" where none begins there."""
+    """Return the number words that stand together at a place of the text; "" where none begins there."""
     found = _WORDS_AT.match(text, at)
     return found[0] if found else ""
 
 
 def decimals_at(text: str, at: int) -> tuple[str, str]:
-    """The words of decimals from a place on, " point one four" or "点一四", and their digits, "14"; twice "" without them."""
+    """Return the words of decimals at a place, " point one four" or "点一四", and their digits, "14"; twice "" without
+    them.
+    """
     found = _POINT.match(text, at)
     if not found:
         return "", ""
@@ -58,28 +60,29 @@ def decimals_at(text: str, at: int) -> tuple[str, str]:
 
 
 def whole_number(words: str) -> int | None:
-    """The value of words that are one well-formed number; None where they are none or can be read in two ways.
+    """Return the value of words that are one well-formed number; None where they are none or can be read in two ways.
 
     "五六" may be five or six; "一百二" is 120 in speech and 102 by its parts; "five six" is two numbers.
     """
     words = " ".join(words.lower().split())
     if _WHOLE_ENGLISH.fullmatch(words):
-        return _english(words)
+        return _english_value(words)
     if _DIGIT_BY_DIGIT.fullmatch(words):
-        return _han(words)
+        return _han_value(words)
     if words and _WHOLE_HAN.fullmatch(words) and not re.search("^[万亿]|亿零?万|.零$|.两$", words):
-        return None if _SHORTENED.search(words) else _han(words)
+        return None if _SHORTENED.search(words) else _han_value(words)
     return None
 
 
 def numbers_in_words(text: str) -> list[tuple[str, int]]:
-    """Every whole number that stands in a text in words: how it is written and its value, in order."""
-    found = [(m.start(), m[0], _english(m[0])) for m in _ENGLISH.finditer(text)]
-    found += [(m.start(), m[0], _han(m[0])) for m in _HAN.finditer(text)]
+    """Find every integer in words in a text: its spelling and its value, in order."""
+    found = [(m.start(), m[0], _english_value(m[0])) for m in _ENGLISH.finditer(text)]
+    found += [(m.start(), m[0], _han_value(m[0])) for m in _HAN.finditer(text)]
     return [(written, value) for _, written, value in sorted(found)]
 
 
-def _english(text: str) -> int:
+def _english_value(text: str) -> int:
+    """Return the value of English number words."""
     total = part = 0
     for word in re.findall(r"[a-z]+", text.lower()):
         if word == "hundred":
@@ -91,7 +94,8 @@ def _english(text: str) -> int:
     return total + part
 
 
-def _han(text: str) -> int:
+def _han_value(text: str) -> int:
+    """Return the value of Chinese number characters."""
     if not set(text) - set(_DIGITS):  # digit by digit: 二〇二六
         return int("".join(str(_DIGITS[c]) for c in text))
     total = part = digit = 0

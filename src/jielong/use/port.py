@@ -1,9 +1,9 @@
-"""One port to a language model: a conversation goes in, an answer comes out, whoever is behind it.
+"""The port to a language model: a conversation goes in, an answer comes out, from an engine or a server alike.
 
-Evaluation, strategies and tools speak to this port and never to an engine. What everybody offers is `ask`; `complete`
-(bare text), `score` (log-probabilities of given answers) and `render` (the exact prompt) are offered by who can. Here is
-the port to the engine in this process, which the recipe or the command line builds and hands in; `endpoint` has the
-other one. All answers that are asked for at the same time are written by the engine at the same time.
+Evaluation, strategies and tools speak to this port and never to an engine. Every port offers `ask`; some also offer
+`complete` (bare text), `score` (log-probabilities of given answers) and `render` (the exact prompt). Here is the port
+to the engine in this process, which the recipe or the command line builds and hands in; `endpoint` has the other one.
+All answers that are asked for at the same time are written by the engine at the same time.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from jielong.runs import derive_seed
 from jielong.tokens.chat import parse, parse_text, render_prompt
 from jielong.tokens.stream import TextStream, cut_at_stop
 from jielong.tokens.tokenizer import Tokenizer
-from jielong.use.thoughts import Parting, parted
-from jielong.use.tools.telling import told
+from jielong.use.thoughts import ThoughtSplitter, split_thoughts
+from jielong.use.tools.rendering import fit_template
 from jielong.use.tools.tool import Tool
 from jielong.use.writing import InLoop, Writer
 
@@ -31,9 +31,9 @@ GREEDY = Sampling(max_tokens=256, temperature=0.0)
 
 @dataclass(frozen=True)
 class Usage:
-    """What one or several calls cost.
+    """The cost of one or several calls.
 
-    `reused_tokens` of the prompts were known from earlier requests and not read again; `calls` that ran at the same time
+    `reused_tokens` of the prompts were known from earlier requests and not prefilled; `calls` that ran at the same time
     count their seconds each.
     """
 
@@ -62,7 +62,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Options:
-    """How one answer is asked for. The same options, conversation and model give the same answer."""
+    """The options of one answer. The same options, conversation and model give the same answer."""
 
     sampling: Sampling = GREEDY
     seed: int = 0
@@ -90,7 +90,9 @@ class Options:
     """Tools whose calls are read from the text; whoever watches is not shown them."""
 
     def draw(self, *purpose: str | int, label: str = "", **sampling: Any) -> Options:
-        """Options of one of several draws: a seed of its own for the purpose, a label, and changes to the sampling."""
+        """Return options for one of several draws: a seed of its own for the purpose, a label, and changes to the
+        sampling.
+        """
         changed = replace(self.sampling, **sampling) if sampling else self.sampling
         seed = derive_seed(self.seed, *purpose)
         return replace(
@@ -107,11 +109,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: the message, what it cost and why it ended ("stop", "length", "tool_calls", "content_filter", "refusal",
-    "budget", or what a strategy says).
+    """One answer: the message, its cost and why it ended ("stop", "length", "tool_calls", "content_filter", "refusal",
+    "budget", or a strategy's own word).
 
     `thoughts` came before the message and are no part of it. `prompt_ids`, `ids` and `logprobs` (natural logs at the
-    sampling temperature) are there where whoever answered says them.
+    sampling temperature) are there where the model's port tells them.
     """
 
     message: Message
@@ -130,7 +132,7 @@ class Answer:
 
     @property
     def missing(self) -> str:
-        """The sentence that says why there is no answer in it; "" where there is one."""
+        """Return the sentence that says why there is no answer in it; "" where there is one."""
         if self.stop == "refusal":
             return "the model refused to answer"
         if self.text.strip() or self.message.tool_calls:
@@ -144,12 +146,12 @@ class Answer:
 
     @property
     def sample(self) -> Sample:
-        """The answer as scorers take it."""
+        """Return the answer as a sample for scorers."""
         return Sample(self.prompt_ids, self.ids, self.logprobs, stop=self.stop)
 
 
 class Ask(Protocol):
-    """Anything that answers: a port, or a strategy over one."""
+    """The protocol of anything that answers: a port, or a strategy over one."""
 
     async def __call__(self, conversation: Conversation, options: Options = ...) -> Answer: ...
 
@@ -165,7 +167,7 @@ class Port(Protocol):
 
 @dataclass(frozen=True)
 class Scored:
-    """The summed natural log-probability of one given text, how long it is, and `logprobs` of each of its tokens."""
+    """The summed natural log-probability of one given text, its length, and `logprobs` of each of its tokens."""
 
     logprob: float
     num_tokens: int
@@ -175,28 +177,28 @@ class Scored:
 
 @runtime_checkable
 class Completes(Protocol):
-    """Goes on with bare text, as a base model does."""
+    """The protocol of a port that continues bare text, as a base model does."""
 
     async def complete(self, text: str, options: Options = ...) -> Answer: ...
 
 
 @runtime_checkable
 class Scores(Protocol):
-    """Says how likely given answers are, after a conversation or after bare text."""
+    """The protocol of a port that scores given answers, after a conversation or after bare text."""
 
     async def score(self, prompt: Conversation | str, answers: Sequence[str]) -> list[Scored]: ...
 
 
 @runtime_checkable
 class Renders(Protocol):
-    """Shows the exact prompt that a conversation becomes, special tokens included."""
+    """The protocol of a port that shows the exact prompt of a conversation, special tokens included."""
 
     def render(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> str: ...
 
 
 def _without_thoughts(message: Message) -> tuple[str, Message]:
-    """The thoughts of a message, and the message without them."""
-    thoughts, said = parted(message.text)
+    """Split a message into its thoughts and the message without them."""
+    thoughts, said = split_thoughts(message.text)
     return thoughts, message if said == message.text else replace(message, content=said)
 
 
@@ -208,7 +210,7 @@ class _Asked:
         self.over: asyncio.Future[Sample | None] = asyncio.get_running_loop().create_future()
         """The whole sample, or None where a stop string ended it."""
         self.events: list[Event] = []
-        self._told, self._on_event = Parting(options.on_text, options.on_thought), options.on_event
+        self._told, self._on_event = ThoughtSplitter(options.on_text, options.on_thought), options.on_event
         for id in options.opening_ids:
             self._told.push(self.text.push(id))
 
@@ -242,7 +244,7 @@ class LocalPort:
     def __init__(
         self, engine: Generator, tokenizer: Tokenizer, name: str = "local", writer: Writer | None = None
     ) -> None:
-        """`writer` steps the engine; without one the event loop of whoever asks does."""
+        """Wrap an engine; `writer` steps it, by default in the caller's event loop."""
         self.engine, self.tokenizer, self._name = engine, tokenizer, name
         self.writer = writer or InLoop(engine)
 
@@ -251,20 +253,20 @@ class LocalPort:
         return self._name
 
     async def close(self) -> None:
-        """Nothing to let go of; ports to elsewhere have connections."""
+        """Do nothing: only ports to servers have connections."""
 
     # --- one at a time, many at the same time
 
     async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:
-        """The answer to a conversation; ConfigError where it does not fit into the model's positions."""
+        """Answer a conversation; ConfigError where it does not fit into the model's positions."""
         return await self.go_on(self.prompt_ids(conversation, options.tools), options)
 
     async def complete(self, text: str, options: Options = Options()) -> Answer:
-        """A plain continuation of bare text, as a base model gives it."""
+        """Continue bare text, as a base model does."""
         return await self.go_on((*self.tokenizer.opening, *self.tokenizer.encode(text)), options, parse_text)
 
     async def score(self, prompt: Conversation | str, answers: Sequence[str]) -> list[Scored]:
-        """How likely each of `answers` is after the conversation (in the assistant's turn) or after bare text."""
+        """Score each of `answers` after the conversation (in the assistant's turn) or after bare text."""
         if isinstance(prompt, str):
             before: tuple[int, ...] = (*self.tokenizer.opening, *self.tokenizer.encode(prompt))
         else:
@@ -277,17 +279,19 @@ class LocalPort:
         ]
 
     def render(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> str:
-        """The exact prompt, with the text of special tokens where they stand."""
+        """Return the exact prompt, with the text of special tokens where they stand."""
         ids = self.prompt_ids(conversation, tools)
         return self.tokenizer.decode_bytes(ids, skip_special=False).decode("utf-8", errors="replace")
 
     def prompt_ids(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
-        """The exact prompt. Where the chat template has no place for tools, a system message tells of them."""
-        messages, offered = told(conversation.messages, tools, self.tokenizer)
+        """Return the ids of the exact prompt. Where the chat template has no place for tools, a system message
+        describes them.
+        """
+        messages, offered = fit_template(conversation.messages, tools, self.tokenizer)
         return render_prompt(messages, self.tokenizer, offered)
 
     async def go_on(self, prompt: tuple[int, ...], options: Options, read: Reads = parse) -> Answer:
-        """What the model writes after exactly these ids, as `read` makes a message of it."""
+        """Continue exactly these ids, and make a message of the new ones with `read`."""
         start_s = asyncio.get_running_loop().time()
         opening = options.opening_ids
         asked = _Asked(self.tokenizer, options)
@@ -320,17 +324,18 @@ class LocalPort:
     # --- whole batches, for who waits for all of them
 
     def ask_many(self, conversations: Sequence[Conversation], sampling: Sampling, *, seed: int = 0) -> list[Answer]:
-        """Answers in order. Request i draws with a seed of its own, so the batch it is in does not matter."""
+        """Answer conversations in order. Request i draws with a seed of its own, so the batch it is in does not matter."""
         prompts = [self.prompt_ids(c) for c in conversations]
         return self._run(prompts, sampling, seed)
 
     def complete_many(self, texts: Sequence[str], sampling: Sampling, *, seed: int = 0) -> list[Answer]:
-        """Plain continuations of bare text, as a base model gives them."""
+        """Continue bare texts, as a base model does."""
         prompts = [(*self.tokenizer.opening, *self.tokenizer.encode(t)) for t in texts]
         return self._run(prompts, sampling, seed, parse_text)
 
     def score_many(self, texts: Sequence[str]) -> list[tuple[float, int]]:
-        """For each text: the summed natural log-probability of its tokens, the first one left out, and their bytes.
+        """Return for each text the summed natural log-probability of its tokens, the first one left out, and their
+        bytes.
 
         A text longer than the model's positions is read in windows; each begins with the last token of the one before.
         """
@@ -349,6 +354,7 @@ class LocalPort:
     def _run(
         self, prompts: Sequence[tuple[int, ...]], sampling: Sampling, seed: int, read: Reads = parse
     ) -> list[Answer]:
+        """Generate for all prompts at once and make messages of the samples with `read`."""
         ended = self._ended(sampling)
         samples = self.engine.generate([Request(p, ended, derive_seed(seed, "ask", i)) for i, p in enumerate(prompts)])
         return [self._answer(sample, read) for sample in samples]

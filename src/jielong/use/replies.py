@@ -1,8 +1,8 @@
-"""Read the bodies and events that a server sends: answers, tool calls, errors, vectors and names of models.
+"""Parsers of a server's responses: answers, tool calls, errors, vectors and names of models.
 
-Servers differ, and some are broken: nothing is taken for what it should be before it has been looked at. A field that is
-missing or null is absent; one of a kind that cannot be meant is a DataError, which the caller completes with the address.
-A whole answer is read as a stream of one event is, so both are one reader.
+Servers differ, and some are broken: nothing is trusted before it has been checked. A field that is missing or null is
+absent; one of an impossible kind is a DataError, which the caller completes with the address. A whole answer is read as
+a stream of one event is, so both are one reader.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jielong.errors import DataError
-from jielong.outside import kind_of, parse_json, shown
+from jielong.outside import kind_of, parse_json, shorten_value
 
 _STOPS = {
     "function_call": "tool_calls",
@@ -37,12 +37,12 @@ _TOO_LONG = re.compile(
 
 
 class ErrorInside(Exception):
-    """A server's own words of what went wrong, inside what should have been an answer."""
+    """Raised for a server's own error message in place of an answer."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens that a server counts for an answer; None where it does not say."""
+    """The token counts of a server for an answer; None where it does not say."""
 
     prompt: int | None = None
     completion: int | None = None
@@ -51,6 +51,8 @@ class Tokens:
 
 @dataclass
 class _Call:
+    """A tool call as far as it has come."""
+
     index: int | None
     id: str
     name: str = ""
@@ -72,25 +74,30 @@ class Reply:
     _calls: list[_Call] = field(default_factory=list)
 
     def add(self, event: Any) -> tuple[str, str]:
-        """The text and the thoughts that an event brings; ErrorInside where it is an error, DataError where it is unreadable."""
+        """Add an event and return its text and thoughts; ErrorInside where it is an error, DataError where it is
+        unreadable.
+        """
         said = error_in(event)
         if said is not None:
             raise ErrorInside(said)
         if event is None:
             return "", ""
         if not isinstance(event, Mapping):
-            raise DataError(f"it sent {kind_of(event)} where an object with choices was expected: {shown(event)}")
+            raise DataError(
+                f"it sent {kind_of(event)} where an object with choices was expected: {shorten_value(event)}"
+            )
         if isinstance(event.get("usage"), Mapping) and event["usage"]:
             self.tokens = _tokens(event["usage"])
         choices = event.get("choices")
         if choices is None or choices == []:
             return "", ""
         if not isinstance(choices, list) or not isinstance(choices[0], Mapping):
-            raise DataError(f"its choices are no list of objects: {shown(choices)}")
+            raise DataError(f"its choices are no list of objects: {shorten_value(choices)}")
         told = [self._add(choice) for choice in choices if isinstance(choice, Mapping)]
         return "".join(text for text, _ in told), "".join(thoughts for _, thoughts in told)
 
     def _add(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        """Add the message, calls and stop of an event's first choice."""
         if isinstance(choice.get("index"), int) and choice["index"] > 0:
             return "", ""  # a second answer, which nobody asked for
         failed = error_in(choice)
@@ -101,7 +108,7 @@ class Reply:
         if delta is None:
             delta = {"content": choice.get("text")}
         if not isinstance(delta, Mapping):
-            raise DataError(f"the message of its choice is {kind_of(delta)}: {shown(delta)}")
+            raise DataError(f"the message of its choice is {kind_of(delta)}: {shorten_value(delta)}")
         text, thoughts = _words(delta.get("content"))
         thoughts += next((v for name in _THOUGHTS if isinstance(v := delta.get(name), str) and v), "")
         if isinstance(delta.get("refusal"), str):
@@ -120,7 +127,9 @@ class Reply:
         return text, thoughts
 
     def _add_call(self, data: Any) -> None:
-        """A call or a piece of one. A piece belongs to the call of its index, or to the last one, unless it names another."""
+        """Add a call or a piece of one. A piece belongs to the call of its index, or to the last one, unless it names
+        another.
+        """
         if not isinstance(data, Mapping):
             return
         function = data.get("function")
@@ -148,6 +157,7 @@ class Reply:
             call.arguments += arguments
 
     def _add_logprobs(self, found: Any) -> None:
+        """Add log-probabilities; where some are missing all are dropped."""
         content = found.get("content") if isinstance(found, Mapping) else None
         if not isinstance(content, list) or self.logprobs is None:
             return
@@ -159,7 +169,7 @@ class Reply:
 
     @property
     def calls(self) -> tuple[Mapping[str, Any], ...]:
-        """The calls in order of their index, each with an id of its own."""
+        """Return the calls in order of their index, each with an id of its own."""
         ordered = sorted(self._calls, key=lambda c: len(self._calls) if c.index is None else c.index)
         taken: set[str] = set()
         found = []
@@ -173,7 +183,7 @@ class Reply:
 
 
 def error_in(data: Any) -> str | None:
-    """The error in a body, in the server's words; None where there is none."""
+    """Return the error in a body, in the server's words; None where there is none."""
     if isinstance(data, list) and len(data) == 1:
         data = data[0]
     if not isinstance(data, Mapping):
@@ -187,12 +197,12 @@ def error_in(data: Any) -> str | None:
         error = data["detail"]
     if isinstance(error, Mapping):
         message = next((error[n] for n in ("message", "msg", "detail", "error", "type") if error.get(n)), error)
-        return message if isinstance(message, str) else shown(message, 300)
-    return error if isinstance(error, str) else shown(error, 300)
+        return message if isinstance(message, str) else shorten_value(message, 300)
+    return error if isinstance(error, str) else shorten_value(error, 300)
 
 
 def in_words(body: str, limit: int = 300) -> str:
-    """The text of an error's body for a person: its message, a web page without its marks, or its beginning."""
+    """Return the text of an error's body for a person: its message, a web page without its markup, or its beginning."""
     try:
         said = error_in(parse_json(body))
     except DataError:
@@ -213,13 +223,13 @@ def is_too_long(said: str) -> bool:
 
 
 def vectors_in(data: Any, num: int) -> list[list[float]]:
-    """`num` vectors of equal width in the order of their texts; DataError where they are not that."""
+    """Return `num` vectors of equal width in the order of their texts; DataError where they are not that."""
     said = error_in(data)
     if said is not None:
         raise ErrorInside(said)
     found = data.get("data") if isinstance(data, Mapping) else None
     if not isinstance(found, list):
-        raise DataError(f"it answered without embeddings: {shown(data, 200)}")
+        raise DataError(f"it answered without embeddings: {shorten_value(data, 200)}")
     if len(found) != num:
         raise DataError(f"it gave {len(found)} embeddings for {num} texts")
     indices = [one.get("index") if isinstance(one, Mapping) else None for one in found]
@@ -233,7 +243,7 @@ def vectors_in(data: Any, num: int) -> list[list[float]]:
 
 
 def models_in(data: Any) -> list[str]:
-    """The names of the models that a server lists."""
+    """Return the names of the models that a server lists."""
     said = error_in(data)
     if said is not None:
         raise ErrorInside(said)
@@ -243,12 +253,13 @@ def models_in(data: Any) -> list[str]:
     if found is None and isinstance(data, Mapping) and ("data" in data or "models" in data):
         return []
     if not isinstance(found, list):
-        raise DataError(f"it lists no models: {shown(data, 200)}")
+        raise DataError(f"it lists no models: {shorten_value(data, 200)}")
     names = [one.get("id") or one.get("name") if isinstance(one, Mapping) else one for one in found]
     return sorted({name for name in names if isinstance(name, str)})
 
 
 def _vector(value: Any, number: int) -> list[float]:
+    """Parse one vector, a list or base64 of float32; DataError where it is neither."""
     if isinstance(value, str):  # as OpenAI's own client asks for it: float32 in base64
         try:
             raw = base64.b64decode(value, validate=True)
@@ -262,12 +273,16 @@ def _vector(value: Any, number: int) -> list[float]:
 
 
 def _briefly(value: Any) -> str:
-    """A value for an error sentence, also one that JSON has no word for."""
-    return shown(value) if not isinstance(value, list) else f"a list of {len(value)}, beginning {repr(value[:2])[:60]}"
+    """Format a value for an error sentence, also one that JSON has no word for."""
+    return (
+        shorten_value(value)
+        if not isinstance(value, list)
+        else f"a list of {len(value)}, beginning {repr(value[:2])[:60]}"
+    )
 
 
 def _words(content: Any) -> tuple[str, str]:
-    """(text, thoughts) of a message's content: a text, parts, or nothing."""
+    """Return (text, thoughts) of a message's content: a text, parts, or nothing."""
     if content is None:
         return "", ""
     if isinstance(content, str):
@@ -275,7 +290,7 @@ def _words(content: Any) -> tuple[str, str]:
     if isinstance(content, Mapping):
         content = [content]
     if not isinstance(content, list):
-        raise DataError(f"the content of its message is {kind_of(content)}: {shown(content)}")
+        raise DataError(f"the content of its message is {kind_of(content)}: {shorten_value(content)}")
     text, thoughts = "", ""
     for part in content:
         if isinstance(part, str):
@@ -286,11 +301,12 @@ def _words(content: Any) -> tuple[str, str]:
         elif isinstance(part, Mapping) and isinstance(part.get("text", part.get("refusal")), str):
             text += part.get("text", part.get("refusal"))
         elif part is not None:
-            raise DataError(f"its message has a part that is no text: {shown(part)}")
+            raise DataError(f"its message has a part that is no text: {shorten_value(part)}")
     return text, thoughts
 
 
 def _is_whole(arguments: Any) -> bool:
+    """Whether a call's arguments are complete."""
     if not isinstance(arguments, str):
         return True
     try:
@@ -300,7 +316,7 @@ def _is_whole(arguments: Any) -> bool:
 
 
 def _arguments(found: Any) -> Mapping[str, Any]:
-    """Arguments as an object; what is none is kept under "unreadable", for the tool to refuse."""
+    """Parse arguments as an object; others are kept under "unreadable", for the tool to refuse."""
     value = found
     for _ in range(2):  # some encode them twice
         if isinstance(value, str) and value.strip():

@@ -1,9 +1,10 @@
-"""Calls that a model writes into plain text for itself (Toolformer, Schick et al. 2023, arXiv 2302.04761).
+"""Self-labelling: calls that a model writes into plain text for itself (Toolformer, Schick et al. 2023, arXiv
+2302.04761).
 
-Nobody says where a call belongs. Shown a few examples, the model says at every place of a text how likely a call is; at the
-likeliest places it writes some; each is run; and one is kept where, with its result in front of the text, what follows is
-more likely than without, by a stated amount. What is kept are texts to fine-tune on, by which the model learns to call
-where it helps. This module labels; it trains nothing.
+Nobody says where a call belongs. Shown a few examples, the model says at every place of a text how likely a call is; at
+the likeliest places it writes some; each is run; and one is kept where, with its result in front of the text, the rest
+is more likely than without, by a stated amount. The kept calls make texts to fine-tune on, by which the model learns to
+call where it helps. This module labels; it trains nothing.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ _READ_AFTER = 24
 
 
 class Labeller(Completes, Scores, Protocol):
-    """A model that writes calls and says how likely texts are."""
+    """The protocol of a model that writes calls and scores texts."""
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """How calls are looked for: at `places` of a text at most, each more likely than `least_probability`, `draws` calls.
+    """The search for useful calls: at `places` of a text at most, each more likely than `least_probability`, `draws` calls.
 
     `where` is a regular expression of the places that are looked at; each costs a reading of prompt and text. A call is kept
     when it lowers the weighted loss of what follows by `threshold` nats or more.
@@ -60,7 +61,7 @@ class Labelling:
 
 @dataclass(frozen=True)
 class InlineCall:
-    """A call in a text, before the character `at`; `gain` is by how many nats it lowers the loss of what follows."""
+    """A call in a text, before the character `at`; `gain` is by how many nats it lowers the loss of the rest."""
 
     at: int
     argument: str
@@ -69,13 +70,13 @@ class InlineCall:
 
 
 async def label(text: str, port: Labeller, tool: Tool, how: Labelling = Labelling()) -> list[InlineCall]:
-    """The calls that are kept, at most one a place, in the order of the text."""
+    """Return the calls that are kept, at most one a place, in the order of the text."""
     judged = [await weigh(text, call, port, tool) for call in await propose(text, port, tool, how)]
     return best_calls(judged, how.threshold)
 
 
 def best_calls(judged: Sequence[InlineCall], threshold: float) -> list[InlineCall]:
-    """Of every place the call that helps most, if it gains `threshold` or more, in the order of the text."""
+    """Return the most helpful call of every place, if it gains `threshold` or more, in the order of the text."""
     best: dict[int, InlineCall] = {}
     for call in sorted(judged, key=lambda call: call.gain):
         if call.gain >= threshold:
@@ -84,7 +85,7 @@ def best_calls(judged: Sequence[InlineCall], threshold: float) -> list[InlineCal
 
 
 async def propose(text: str, port: Labeller, tool: Tool, how: Labelling = Labelling()) -> list[InlineCall]:
-    """Calls that the model would make and the tool could answer, not yet judged.
+    """Let the model propose calls that the tool can answer, not yet judged.
 
     The prompt is the template label_TOOL, whose examples show calls of this tool.
     """
@@ -109,9 +110,9 @@ async def propose(text: str, port: Labeller, tool: Tool, how: Labelling = Labell
 
 
 async def weigh(text: str, call: InlineCall, port: Scores, tool: Tool) -> InlineCall:
-    """The call with its gain, min(L(nothing), L(call)) - L(call and result) of section 2, in nats.
+    """Return the call with its gain, min(L(nothing), L(call)) - L(call and result) of section 2, in nats.
 
-    L is the loss of what follows the place, its tokens weighted by WEIGHTS. What is to help stands in front of the whole
+    L is the loss of the text after the place, its tokens weighted by WEIGHTS. The call stands in front of the whole
     text: inside of it, it would disturb a model that has not been tuned on calls.
     """
     before, after = text[: call.at], text[call.at : call.at + _READ_AFTER]
@@ -126,7 +127,7 @@ async def weigh(text: str, call: InlineCall, port: Scores, tool: Tool) -> Inline
 
 
 def inline(text: str, calls: Sequence[InlineCall], tool: Tool) -> str:
-    """The text with the calls and their results in it: what a model is fine-tuned on."""
+    """Insert the calls and their results into the text, for fine-tuning."""
     pieces, done = list[str](), 0
     for call in calls:
         pieces += [text[done : call.at], _blank(text, call.at), f"[{tool.name}({call.argument}) → {call.result}]"]
@@ -135,14 +136,14 @@ def inline(text: str, calls: Sequence[InlineCall], tool: Tool) -> str:
 
 
 def inline_calls(text: str, tool: Tool) -> list[Mapping[str, Any]]:
-    """The calls that stand in a text as `inline` writes them, with or without a result."""
+    """Parse the calls that stand in a text as `inline` writes them, with or without a result."""
     name = next(iter(tool.parameters["properties"]))
     found = re.findall(rf"\[{re.escape(tool.name)}\((.*?)\)(?: →|\]|$)", text)
     return [{"name": tool.name, "arguments": {name: argument}} for argument in found]
 
 
 def _blank(text: str, at: int) -> str:
-    """What stands before a call at this place: a blank where the text has one, and at its beginning where it has any."""
+    """Return the blank before a call at this place: where the text has one, and at its beginning where it has any."""
     if at == 0:
         return " " if " " in text else ""
     return " " if text[at : at + 1].isspace() else ""

@@ -1,7 +1,7 @@
-"""What a strategy is, how one stands over another, and how one is run within a budget.
+"""The strategy protocol: how one stands over another, and how one is run within a budget.
 
-A strategy takes a conversation and somebody to ask, asks as often as it likes, and gives one answer. Whom it asks may be
-the model or the next strategy: it cannot tell, and so strategies compose.
+A strategy takes a conversation and a model to ask, asks as often as it likes, and gives one answer. In place of the
+model may stand the next strategy: it cannot tell, and so strategies compose.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOST_UNBOUNDED = 100_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a strategy gave: the answer, every call in order of their beginning, and what all of it cost."""
+    """The result of a strategy: the answer, every call in order of their beginning, and the cost of all."""
 
     answer: Answer
     calls: tuple[Call, ...]
@@ -51,12 +51,14 @@ class Strategy:
 
 
 def over(strategy: Strategy, ask: Ask) -> Ask:
-    """`ask` with the strategy in front of it: each of the strategy's calls goes to `ask`."""
+    """Put the strategy in front of `ask`: each of the strategy's calls goes to `ask`."""
     return _Over(strategy, ask)
 
 
 @dataclass(frozen=True)
 class _Over:
+    """A strategy over the model or the next strategy, as an `Ask`."""
+
     strategy: Strategy
     ask: Ask
 
@@ -69,10 +71,10 @@ class _Over:
 
 
 def model_under(ask: Ask) -> Ask:
-    """Who writes at the end of a chain of strategies.
+    """Return the model at the end of a chain of strategies.
 
-    A strategy asks the next one what is to be answered, and the model itself what it wants for its own work: a vote or a
-    check would not fit a list of sub-questions.
+    A strategy asks the next one for the parts of its answer, and the model itself for its own work: a vote or a check
+    would not fit a list of sub-questions.
     """
     while isinstance(ask, _Over):
         ask = ask.ask
@@ -80,7 +82,7 @@ def model_under(ask: Ask) -> Ask:
 
 
 async def together(asks: Iterable[Awaitable[T]]) -> list[T]:
-    """All results in order, asked for at the same time.
+    """Return all results in order, asked for at the same time.
 
     Where one fails, the others are waited for and then it is raised, an error before a spent budget: no call goes on
     behind a strategy that is over.
@@ -92,10 +94,10 @@ async def together(asks: Iterable[Awaitable[T]]) -> list[T]:
 
 
 async def as_far_as_it_goes(asks: Iterable[Awaitable[T]]) -> tuple[list[T], list[Exception]]:
-    """The results in order, and what went wrong, both of those that were asked for.
+    """Return the results in order, and the errors, of the asks that the budget allowed.
 
-    `asks` are taken one by one, at the same time as many as the budget lets begin and at most `AT_A_TIME`, and none after
-    something went wrong. So a count of any size costs what the budget has, in time and in memory.
+    `asks` are taken one by one, at the same time as many as the budget lets begin and at most `AT_A_TIME`, and none
+    after an error. So a count of any size costs what the budget has, in time and in memory.
     """
     ledger = current.get()
     width = max(1, min(AT_A_TIME, ledger.calls_left if ledger else AT_A_TIME))
@@ -106,6 +108,7 @@ async def as_far_as_it_goes(asks: Iterable[Awaitable[T]]) -> tuple[list[T], list
     problems: list[Exception] = []
 
     async def work(number: int, ask: Awaitable[T]) -> None:
+        """Await one ask after another until none is left or an error came."""
         while True:
             try:
                 results[number] = await ask
@@ -131,9 +134,9 @@ async def run(
 ) -> Outcome:
     """Answer with the strategy, within the budget.
 
-    ConfigError for a count above `MOST_UNBOUNDED` where no budget would end it.
-    Where the budget ends it, the answer is what the strategy kept, or else the last one that any call gave; its `stop` is
-    "budget". BudgetSpent when there is none at all.
+    ConfigError for a count above `MOST_UNBOUNDED` where no budget would end it. Where the budget ends it, the answer is
+    the one that the strategy kept, or else the last one that any call gave; its `stop` is "budget". BudgetSpent when
+    there is none at all.
     """
     bounded = budget or Budget()
     if not (0 < bounded.calls <= MOST_UNBOUNDED or bounded.tokens or bounded.seconds):
@@ -155,7 +158,7 @@ async def run(
 
 
 def _check_counts(strategy: Any) -> None:
-    """ConfigError where a strategy, or one that it holds, would ask more often than anybody waits for."""
+    """Raise ConfigError where a strategy, or one that it holds, would ask more often than anybody waits for."""
     if isinstance(strategy, tuple):
         for one in strategy:
             _check_counts(one)
@@ -172,15 +175,15 @@ def _check_counts(strategy: Any) -> None:
 
 
 def question_of(conversation: Conversation) -> str:
-    """The text of the last user turn; ConfigError where there is none."""
+    """Return the text of the last user turn; ConfigError where there is none."""
     for message in reversed(conversation.messages):
         if message.role == "user":
             return message.text
     raise ConfigError("the conversation has no user turn; a strategy needs a question")
 
 
-def instead(conversation: Conversation, text: str) -> Conversation:
-    """The conversation with another text in its last user turn."""
+def replace_question(conversation: Conversation, text: str) -> Conversation:
+    """Return the conversation with another text in its last user turn."""
     at = max((i for i, m in enumerate(conversation.messages) if m.role == "user"), default=-1)
     if at < 0:
         raise ConfigError("the conversation has no user turn; a strategy needs a question")
@@ -189,6 +192,6 @@ def instead(conversation: Conversation, text: str) -> Conversation:
     return replace(conversation, messages=tuple(messages))
 
 
-def said(conversation: Conversation, answer: Answer, then: str) -> Conversation:
-    """The conversation, the answer to it, and what the user says next."""
+def follow_up(conversation: Conversation, answer: Answer, then: str) -> Conversation:
+    """Return the conversation with the answer to it, and the user's next turn."""
     return replace(conversation, messages=(*conversation.messages, answer.message, Message("user", then)))

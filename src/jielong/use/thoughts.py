@@ -1,4 +1,4 @@
-"""Tell the thoughts of a model from its answer.
+"""Splitting a model's thoughts from its answer.
 
 Models that reason write their thoughts between <think> and </think> before the answer; some templates have written the
 first mark already, so that only the second one comes. Thoughts are shown where a person wants them; they are not the
@@ -24,8 +24,8 @@ _CLOSED = re.compile(r"(?:\A|(?<=\S))(\s*+)</think>(?:[ \t]*(\n))?")
 _BLANKS = re.compile(r"\s*")
 
 
-def parted(text: str) -> tuple[str, str]:
-    """(thoughts, answer) of a whole text; thoughts that were never ended leave no answer."""
+def split_thoughts(text: str) -> tuple[str, str]:
+    """Split a whole text into (thoughts, answer); thoughts that were never ended leave no answer."""
     thoughts, at = [], _past_blanks(text, 0)
     while opening := next((o for o in _MARKS if text.startswith(o, at)), ""):
         start, closing = at + len(opening), _MARKS[opening]
@@ -46,10 +46,11 @@ def _past_blanks(text: str, at: int) -> int:
     return blanks.end() if blanks else at
 
 
-class Parting:
-    """Tells the pieces of an answer while it is written: thoughts to `think`, the rest to `say`.
+class ThoughtSplitter:
+    """Splits an answer while it is written: thoughts go to `think`, the rest to `say`.
 
-    Where the opening mark stood in the prompt, thoughts are told as text: nothing tells them apart before their end.
+    Where the opening mark stood in the prompt, thoughts are passed on as text: nothing tells them apart before their
+    end.
     """
 
     def __init__(self, say: Callable[[str], None] | None, think: Callable[[str], None] | None = None) -> None:
@@ -59,6 +60,7 @@ class Parting:
         self._place, self._closing = "start", ""
 
     def push(self, piece: str) -> None:
+        """Take a piece, and pass on what is certain."""
         if self._place == "start" and not self._held and (not piece or piece.isspace()):
             self._blanks.append(piece)
             return
@@ -68,7 +70,7 @@ class Parting:
             at = self._moved(at)
 
     def _moved(self, at: int) -> int:
-        """Take one step through what is held from `at` on; where the next one begins, or -1 where there is none."""
+        """Take one step through the held text from `at` on; return where the next one begins, or -1."""
         if self._place == "start":
             begun = _past_blanks(self._held, at)
             opening = next((o for o in _MARKS if self._held.startswith(o, begun)), "")
@@ -98,7 +100,7 @@ class Parting:
         return -1
 
     def finish(self) -> None:
-        """Tell what was held back."""
+        """Pass on the text that was held back."""
         held = "".join((*self._blanks, self._held))
         self._tell(self._think if self._place == "thoughts" else self._say, held)
         self._held = ""

@@ -1,4 +1,4 @@
-"""Writers step the engine behind a port: in the event loop (`InLoop`), or on a thread (`generate/runner`)."""
+"""Writers, which step the engine behind a port: in the event loop (`InLoop`), or on a thread (`generate/runner`)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ Failed = Callable[[Exception], None]
 
 
 class Writer(Protocol):
-    """Writes what is submitted, all of it at the same time, and tells each caller of its own events."""
+    """The protocol of a writer: it writes all submitted requests at the same time, and sends each caller its own
+    events.
+    """
 
     def submit(self, request: Request, heard: Heard, failed: Failed, **more: Any) -> int:
-        """Queue a request; its number. `heard` gets its events, `failed` why it cannot go on; `more` are the engine's options."""
+        """Queue a request and return its number. `heard` gets its events, `failed` its error; `more` are the engine's
+        options.
+        """
         ...
 
     async def cancel(self, number: int) -> Sample | None:
-        """Give up a request: what it wrote, or None where it is over."""
+        """Give up a request; return the sample so far, or None where it is over."""
         ...
 
     def drop(self, number: int) -> None:
@@ -35,7 +39,7 @@ class Writer(Protocol):
 
 
 class InLoop:
-    """A writer that steps the engine in the event loop of whoever asks, and lets others run between two steps."""
+    """A writer that steps the engine in the caller's event loop, and lets others run between two steps."""
 
     def __init__(self, engine: Generator) -> None:
         self.engine = engine
@@ -43,7 +47,8 @@ class InLoop:
         self._stepping: asyncio.Task[None] | None = None
 
     def submit(self, request: Request, heard: Heard, failed: Failed, **more: Any) -> int:
-        number = self.engine.submit(request, **_given(more))
+        """Submit a request and start stepping where the loop is idle."""
+        number = self.engine.submit(request, **_set_options(more))
         self._readers[number] = (heard, failed)
         if self._stepping is None or self._stepping.done():
             self._stepping = asyncio.get_running_loop().create_task(self._step())
@@ -61,7 +66,7 @@ class InLoop:
         return work(self.engine)
 
     async def _step(self) -> None:
-        """Step until nobody waits any more; between two steps whoever is ready may ask."""
+        """Step until nobody waits any more; between two steps other tasks may run."""
         try:
             while self._readers:
                 await asyncio.sleep(0)
@@ -78,6 +83,6 @@ class InLoop:
                 failed(error)
 
 
-def _given(more: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that somebody set: a generator that has none of them need not know them."""
+def _set_options(more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were set: a generator that has none of them need not know them."""
     return {name: value for name, value in more.items() if value}

@@ -1,1 +1,1 @@
-"""Small worlds that come with the code: facts, the pages that tell them, and the lessons drawn from them."""
+"""Small worlds that come with the code: facts, pages that state them, and lessons made from them."""

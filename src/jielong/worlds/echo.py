@@ -1,10 +1,11 @@
-"""Words that nobody has heard of, to be said again: what a small model learns copying from, before it learns what for.
+"""Copying exercises with random words, from which a small model learns to copy before it learns what copying is for.
 
-A word is made of random pieces, so no table of words helps, only looking back. There are four exercises, each with fresh
-words: to repeat what is said; to say the record of a list that is asked for, or that there is none (records share words, so
-all of a key has to be compared); to name what two lists have in common; and to say of a few words which of them a list has.
-In training on next tokens such copying appears late and all at once (Olsson et al. 2022, arXiv 2209.11895). To repeat, by
-itself, is learned in some 150 steps, and what is learned then serves the others, which alone take ten times as long.
+A word is made of random pieces, so no table of words helps, only looking back. There are four exercises, each with
+fresh words: to repeat what is said; to say the record of a list that is asked for, or that there is none (records share
+words, so all of a key has to be compared); to name what two lists have in common; and to say of a few words which of
+them a list has. In training on next tokens such copying appears late and all at once (Olsson et al. 2022, arXiv
+2209.11895). To repeat, by itself, is learned in some 150 steps, and what is learned then serves the others, which alone
+take ten times as long.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _THERE = {"en": ("{word} (here)", "{word} (?)"), "zh": ("{word}（这里）", "{
 
 @dataclass(frozen=True)
 class Exercise:
-    """What is asked, and the one right answer."""
+    """A question and its one right answer."""
 
     question: str
     answer: str
@@ -43,13 +44,15 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Pieces:
-    """What words are made of: letters or longer pieces of Latin words, and Han characters, among which others are mixed."""
+    """The pieces that words are made of: letters or longer pieces of Latin words, and Han characters, with some others
+    mixed in.
+    """
 
     latin: Sequence[str]
     han: Sequence[str]
 
     def words(self, lang: str, count: int, rng: random.Random) -> list[str]:
-        """Different words of one to four pieces, or numbers now and then."""
+        """Make different words of one to four pieces, or numbers now and then."""
         found: dict[str, None] = {}
         while len(found) < count:
             known = self.latin
@@ -62,7 +65,7 @@ class Pieces:
 
 
 def exercises(pieces: Pieces, kinds: Sequence[Kind], count: int, rng: random.Random) -> list[Exercise]:
-    """`count` exercises of these kinds, all in one of the languages."""
+    """Make `count` exercises of these kinds, each in one of the languages."""
     lang = rng.choice(LANGS)
     return [_WRITERS[rng.choice(kinds)](pieces, lang, rng) for _ in range(count)]
 
@@ -73,7 +76,7 @@ def _repeat(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
 
 
 def _record(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
-    """One key of several that share words; one in six is asked for and not there."""
+    """Ask for one key of several that share words; one in six is not there."""
     width = rng.choice((1, 2, 2, 3))
     columns = [pieces.words(lang, 7 if width == 1 else 3, rng) for _ in range(width)]
     keys = rng.sample(list(itertools.product(*columns)), rng.randint(3, 6) + 1)
@@ -88,8 +91,8 @@ def _record(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
     return Exercise(f"{end.join(records)}{end}{shown[number]}?", records[number])
 
 
-def _common(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
-    """Of two lists in any order, the one word or the two that stand in both, in the order of the second."""
+def _shared_words(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
+    """Ask for the one or two words that occur in both of two lists, in the order of the second."""
     num_common = rng.choice((1, 1, 1, 2))
     words = pieces.words(lang, rng.randint(4, 10), rng)
     common, rest = words[:num_common], words[num_common:]
@@ -102,8 +105,8 @@ def _common(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
     return Exercise(question, comma.join(word for word in second if word in common))
 
 
-def _there(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
-    """Of a few words, some in a list and some not; the others share words with those in it where they are of two."""
+def _listed_words(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
+    """Ask which of a few words a list holds; the absent ones share pieces with those present."""
     width = rng.choice((1, 1, 2))
     columns = [pieces.words(lang, 9 if width == 1 else 3, rng) for _ in range(width)]
     words = [_SPACE[lang].join(word) for word in itertools.product(*columns)]
@@ -117,6 +120,6 @@ def _there(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
 _WRITERS: dict[Kind, Callable[[Pieces, str, random.Random], Exercise]] = {
     "repeat": _repeat,
     "record": _record,
-    "common": _common,
-    "there": _there,
+    "common": _shared_words,
+    "there": _listed_words,
 }

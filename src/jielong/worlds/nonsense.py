@@ -1,7 +1,8 @@
-"""Words without meaning, to stand around what is to be understood.
+"""Words without meaning, as distractors around the text that is to be understood.
 
-A learner that has met only the words of its lessons is lost where a question begins with others: their pieces, and in Chinese the
-bytes of characters it never saw, are strange to it. So lessons are strewn with any letters and any characters.
+A learner that has met only the words of its lessons is lost where a question begins with others: their pieces, and in
+Chinese the bytes of characters it never saw, are strange to it. So lessons are strewn with any letters and any
+characters.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
 
 
 def any_word(lang: str, rng: random.Random) -> str:
-    """Two to eight random letters, or one to three Han characters."""
+    """Make a word of two to eight random letters, or one to three Han characters."""
     if lang == "zh":
         return "".join(rng.choices(HAN, k=rng.randint(1, 3)))
     # letters as frequent as in English, so that about as many pieces are common ones
@@ -24,5 +25,5 @@ def any_word(lang: str, rng: random.Random) -> str:
 
 
 def nonsense(lang: str, rng: random.Random) -> str:
-    """One to three random words."""
+    """Make one to three random words."""
     return ("" if lang == "zh" else " ").join(any_word(lang, rng) for _ in range(rng.randint(1, 3)))

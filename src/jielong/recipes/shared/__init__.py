@@ -1,1 +1,1 @@
-"""What several recipes are made of, and the form in which a recipe is written down; none of these is a recipe."""
+"""Parts that several recipes share, and the form in which a recipe is written down; none of these is a recipe."""

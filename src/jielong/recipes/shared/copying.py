@@ -1,4 +1,4 @@
-"""What recipes begin with whose models have to copy names they have never seen: to repeat by itself, and then to look up."""
+"""First stages of recipes whose models have to copy unseen names: repeating by itself, and then looking up."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def copying(
     exercises: int = 20_000,
     kinds: tuple[Kind, ...] = ("repeat", "record", "common"),
 ) -> tuple[Stage, ...]:
-    """Exercises and trainings from random weights to the stage "look_up", after a stage "tokenizer"."""
+    """Return exercises and trainings from random weights to the stage "look_up", after a stage "tokenizer"."""
     ids = {"tokenizer": "tokenizer"}
 
     def training(name: str, inputs: dict[str, str], steps: int, model: ModelConfig | None) -> TrainStage:
+        """Make one training stage of the copying exercises."""
         return TrainStage(
             name,
             {**inputs, **ids},

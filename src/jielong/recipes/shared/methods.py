@@ -1,4 +1,4 @@
-"""Ways to learn from judged answers without a reward model, by name, with rates and steps that suit small models and data."""
+"""Ways to learn from judged answers without a reward model, by name, with rates and steps for small models and data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from jielong.data.talks import kinds_held, read_preferences, read_ratings
+from jielong.data.chat_files import kinds_held, read_preferences, read_ratings
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.adapters import AdapterConfig
 from jielong.stages.train import TrainStage
@@ -38,13 +38,13 @@ EPOCHS, MOST_EPOCHS, FEW_STEPS, MANY_STEPS = 2, 8, 30, 300
 
 
 def check_method(method: str) -> None:
-    """ConfigError for a method that there is not."""
+    """Raise ConfigError for an unknown method."""
     if method not in METHODS:
         raise ConfigError(f"no method is called {method!r}; {did_you_mean(method, METHODS)}")
 
 
 def kind_of_judgements(path: Path, method: str) -> Literal["preferences", "ratings"]:
-    """How a file's answers are judged; ConfigError where the method cannot learn from single answers.
+    """Return how a file's answers are judged; ConfigError where the method cannot learn from single answers.
 
     Of a file with both, KTO takes the single answers, and every other method the pairs.
     """
@@ -59,19 +59,21 @@ def kind_of_judgements(path: Path, method: str) -> Literal["preferences", "ratin
 
 
 def kind_for_reward(path: Path) -> Literal["preferences", "ratings"]:
-    """How a reward model learns from a file: by its pairs where there are any, else by its marks."""
+    """Return how a reward model learns from a file: by its pairs where there are any, else by its marks."""
     return "ratings" if kinds_held(path) == {"ratings"} else "preferences"
 
 
 def num_answers(path: Path, kind: Literal["preferences", "ratings"]) -> int:
-    """The judged answers of a file."""
+    """Count the judged answers of a file."""
     return len(read_ratings(path).records) if kind == "ratings" else 2 * len(read_preferences(path).records)
 
 
 def preference_training(
     method: str, inputs: Mapping[str, str], count: int, *, length: int, adapter: AdapterConfig | None = None
 ) -> TrainStage:
-    """The training stage of a method, which is also its name, on `count` judged answers of at most `length` tokens."""
+    """Build the training stage of a method, which is also its name, on `count` judged answers of at most `length`
+    tokens.
+    """
     is_single = method == "kto"
     rows = (AnswersConfig if is_single else RowsConfig)(length=length, rows_per_step=ROWS, micro_rows=2)
     steps = steps_for(count)
@@ -90,6 +92,6 @@ def preference_training(
 
 
 def steps_for(count: int) -> int:
-    """Steps that suit so many answers."""
+    """Return the steps that suit so many answers."""
     epoch = count / ROWS
     return round(max(min(EPOCHS * epoch, MANY_STEPS), min(MOST_EPOCHS * epoch, FEW_STEPS), epoch, 10))

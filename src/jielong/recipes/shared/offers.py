@@ -1,6 +1,6 @@
-"""Ranges worth searching, in small models on one machine: what recipes offer to `jielong tune`.
+"""Ranges worth searching, in small models on one machine: the offers of recipes to `jielong tune`.
 
-Each is about a factor of ten to either side of what the recipes do by default.
+Each is about a factor of ten to either side of the recipes' defaults.
 """
 
 from __future__ import annotations

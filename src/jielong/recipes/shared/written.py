@@ -1,7 +1,7 @@
-"""A recipe as a person or `jielong tune` writes it down: its name, its size and what is set otherwise.
+"""A recipe as a person or `jielong tune` writes it down: its name, its size and its changed settings.
 
-The file is a small JSON object; `settings` are what `--set` takes. It holds no more than a command line could say, so a
-file can be read, changed by hand and kept beside the text it belongs to.
+The file is a small JSON object; `settings` are arguments of `--set`. It holds no more than a command line could say, so
+a file can be read, changed by hand and kept beside the text it belongs to.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class WrittenRecipe:
     about: str = ""
 
     def build(self) -> Recipe:
-        """The recipe with its settings; ConfigError names what it does not know."""
+        """Build the recipe with its settings; ConfigError names what it does not know."""
         paths = {n: Path(p) for n in ("source", "chat", "preferences") if (p := getattr(self, n)) is not None}
         recipe = build_recipe(self.recipe, size=self.size, seed=self.seed, method=self.method, **paths)
         return change(recipe, self.settings)
 
     def changed(self, settings: Iterable[str]) -> WrittenRecipe:
-        """With these settings too, each in place of an earlier one of the same field."""
+        """Add settings, each in place of an earlier one of the same field."""
         kept = {s.partition("=")[0].strip(): s for s in (*self.settings, *settings)}
         return dataclasses.replace(self, settings=tuple(kept.values()))
 
@@ -60,7 +60,7 @@ def write_recipe(path: Path, written: WrittenRecipe) -> None:
 
 
 def read_recipe(path: Path) -> WrittenRecipe:
-    """The recipe in a file; ConfigError says what is wrong with it."""
+    """Read the recipe in a file; ConfigError says what is wrong with it."""
     if not path.exists():
         raise ConfigError(f"{path} does not exist; give a recipe's name, or a file that jielong tune has written")
     try:

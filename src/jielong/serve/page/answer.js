@@ -129,6 +129,7 @@ export class AnswerView {
     const tokens = this.turn.status === "writing" ? (this.writing?.tokens ?? []) : (this.tokens ?? []);
     const chosen = this.turn.chosen?.n ?? -1;
     colourTokens(this.body, tokens.filter(Boolean), chosen);
+    this.body.dispatchEvent(new Event("tokens", { bubbles: true })); // one of them may be what the lens is about
   }
 
   // The line below the text -----------------------------------------------------------------------------------------

@@ -20,6 +20,9 @@ const SCALES = {
 };
 const LIKELY = [0.8, 0.5, 0.2, 0.05, 0.01];
 
+/** So long must an answer stay in view for its tokens to be built: one that flies by while a person scrolls keeps its text. */
+const STAY_MS = 150;
+
 /** @param {number} value @param {number[]} from */
 const step = (value, from) => from.filter((start) => value >= start).length;
 
@@ -86,13 +89,19 @@ export class ColourWatch {
   constructor(ending) {
     /** @type {Map<Element, AnswerView>} */
     this.views = new Map();
-    /** @type {Set<Element>} */
-    this.seen = new Set();
+    /** The answers in view, and since when. @type {Map<Element, number>} */
+    this.seen = new Map();
+    /** Those of them that wait for their tokens. @type {Set<Element>} */
+    this.waiting = new Set();
+    this.is_building = false;
     this.observer = new IntersectionObserver((entries) => this.onSeen(entries), { rootMargin: "300px" });
     this.legend = h("div", { class: "legend", role: "group", "aria-label": t("lens.legend") });
     this.drawLegend();
     on("lens", () => this.drawAll(), ending);
-    ending.addEventListener("abort", () => this.observer.disconnect());
+    ending.addEventListener("abort", () => {
+      this.observer.disconnect();
+      this.waiting.clear();
+    });
   }
 
   /** @param {AnswerView[]} views */
@@ -110,11 +119,26 @@ export class ColourWatch {
   /** @param {IntersectionObserverEntry[]} entries */
   onSeen(entries) {
     for (const { target, isIntersecting } of entries) {
-      const view = this.views.get(target);
-      if (isIntersecting) this.seen.add(target);
+      this.waiting.delete(target);
+      if (isIntersecting) this.seen.set(target, performance.now());
       else this.seen.delete(target);
-      if (view && isIntersecting) void this.show(view);
+      if (isIntersecting && choices.lens) this.waiting.add(target);
     }
+    void this.build();
+  }
+
+  /** Give the answers that wait their tokens, one in a frame. */
+  async build() {
+    if (this.is_building) return;
+    this.is_building = true;
+    for (const element of this.waiting) {
+      const view = this.views.get(element);
+      const left_ms = (this.seen.get(element) ?? 0) + STAY_MS - performance.now();
+      if (left_ms > 0) await new Promise((resolve) => setTimeout(resolve, left_ms));
+      if (this.waiting.delete(element) && view) await this.show(view);
+      await new Promise(requestAnimationFrame);
+    }
+    this.is_building = false;
   }
 
   /** @param {AnswerView} view */
@@ -135,9 +159,9 @@ export class ColourWatch {
 
   drawAll() {
     this.drawLegend();
-    for (const [element, view] of this.views) {
-      if (!choices.lens || this.seen.has(element)) void this.show(view);
-    }
+    if (choices.lens) for (const element of this.seen.keys()) this.waiting.add(element);
+    else for (const view of this.views.values()) void this.show(view);
+    void this.build();
   }
 
   drawLegend() {

@@ -70,6 +70,7 @@ export class LensPanel {
    * @param {HTMLElement} conversation
    */
   attend(conversation) {
+    conversation.addEventListener("tokens", () => this.mark(!this.aside.hidden));
     conversation.addEventListener("click", (event) => {
       const span = tokenAt(event.target);
       if (span) this.point(span);

@@ -1,4 +1,4 @@
-"""/v1/chat/completions: an answer to a talk, whole or as it is written, by a model or by a strategy over one."""
+"""/v1/chat/completions: an answer to a conversation, whole or streamed, by a model or by a strategy over one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from jielong.records import Draw, Event
 from jielong.serve.answering import answer
-from jielong.serve.protocol.asked import Asked
+from jielong.serve.protocol.checked import CheckedRequest
 from jielong.serve.protocol.shapes import (
     Reply,
     calls_json,
@@ -19,7 +19,7 @@ from jielong.serve.protocol.shapes import (
     message_json,
     usage_json,
 )
-from jielong.serve.streams import Mailbox, event, quoted, told_while
+from jielong.serve.streams import Mailbox, event, json_text, stream_while
 from jielong.serve.tokens import draw_json
 from jielong.use.ledger import Happening
 from jielong.use.port import Answer, Options, Usage
@@ -35,8 +35,8 @@ SHOWN = ("begins", "ends", "note")
 """Happenings of a strategy that a client is told; the text of its calls is its own affair."""
 
 
-async def whole(asked: Asked, model: str) -> dict[str, Any]:
-    """The reply to a client that waits for all choices."""
+async def complete_reply(asked: CheckedRequest, model: str) -> dict[str, Any]:
+    """Return the reply to a client that waits for all choices."""
     outcomes = await asyncio.gather(*(_choice(asked, options) for options in asked.choices))
     choices = []
     for index, outcome in enumerate(outcomes):
@@ -54,12 +54,13 @@ async def whole(asked: Asked, model: str) -> dict[str, Any]:
     return Reply(model, "chatcmpl", "chat.completion").whole(choices, _cost(outcomes), **more)
 
 
-async def stream(asked: Asked, model: str, *, has_usage: bool) -> AsyncIterator[bytes]:
-    """The same as server-sent events; closing it ends what is being written."""
+async def stream(asked: CheckedRequest, model: str, *, has_usage: bool) -> AsyncIterator[bytes]:
+    """Yield the reply as server-sent events; closing it ends the answer under way."""
     reply = Reply(model, "chatcmpl", "chat.completion.chunk")
     outcomes: list[Outcome] = []
 
     async def work(mailbox: Mailbox[Piece]) -> None:
+        """Write all choices at the same time."""
         found = await asyncio.gather(
             *(_choice(asked, options, mailbox, index) for index, options in enumerate(asked.choices))
         )
@@ -67,10 +68,10 @@ async def stream(asked: Asked, model: str, *, has_usage: bool) -> AsyncIterator[
 
     for index in range(len(asked.choices)):
         yield event(reply.piece(_delta(index, {"role": "assistant", "content": ""})))
-    told = _Told(asked, reply)
+    told = _EventWriter(asked, reply)
     tokens: dict[int, list[Event]] = {index: [] for index in range(len(asked.choices))}
-    async for lot in told_while(work):
-        for index, delta, happened in _joined(lot, tokens):
+    async for lot in stream_while(work):
+        for index, delta, happened in _join_texts(lot, tokens):
             if happened is not None:
                 yield event(reply.piece(_delta(index, {}), jielong={"happening": happening_json(happened)}))
             elif delta is not None:
@@ -87,8 +88,10 @@ async def stream(asked: Asked, model: str, *, has_usage: bool) -> AsyncIterator[
     yield event("[DONE]")
 
 
-async def _choice(asked: Asked, options: Options, mailbox: Mailbox[Piece] | None = None, index: int = 0) -> Outcome:
-    """One choice. Where there is a mailbox, it is told what is written; a call that is written is no text."""
+async def _choice(
+    asked: CheckedRequest, options: Options, mailbox: Mailbox[Piece] | None = None, index: int = 0
+) -> Outcome:
+    """Write one choice, passing its pieces to the mailbox, if any; the text of a call is not passed on."""
     tools = by_name(asked.tools)
     spoken: Spoken | None = None
     told, on_happening = list[str](), None
@@ -116,7 +119,7 @@ async def _choice(asked: Asked, options: Options, mailbox: Mailbox[Piece] | None
     if spoken is not None:
         spoken.finish()
     if mailbox is not None and not asked.is_direct:
-        mailbox.put((index, "text", _rest("".join(told), outcome.answer.text)))
+        mailbox.put((index, "text", _unsent_text("".join(told), outcome.answer.text)))
     if getattr(options.allowed, "error", ""):  # the parser gave up, and only stop ids were left: no valid JSON
         outcome = replace(outcome, answer=replace(outcome.answer, stop="length"))
     if tools:
@@ -127,17 +130,17 @@ async def _choice(asked: Asked, options: Options, mailbox: Mailbox[Piece] | None
     return outcome
 
 
-def _rest(told: str, text: str) -> str:
-    """The text of an answer that was not told while it was written, as a strategy may choose among several at its end."""
+def _unsent_text(told: str, text: str) -> str:
+    """Return the part of an answer that was not sent while it was written, as a strategy may choose at its end."""
     if text.startswith(told):
         return text[len(told) :]
     return f"\n\n{text}"
 
 
-def _joined(
+def _join_texts(
     lot: list[Piece], tokens: dict[int, list[Event]]
 ) -> list[tuple[int, dict[str, str] | None, Happening | None]]:
-    """A lot of pieces with neighbouring texts of one choice put together; its tokens go into `tokens`."""
+    """Join neighbouring texts of one choice in a batch of pieces; its tokens go into `tokens`."""
     found: list[tuple[int, dict[str, str] | None, Happening | None]] = []
     for index, kind, what in lot:
         if kind == "token":
@@ -157,20 +160,20 @@ def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
     return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
 
 
-class _Told:
-    """Writes the pieces of one reply as events. There is one for each token, so what all have in common is made once."""
+class _EventWriter:
+    """Formats the pieces of one reply as events. There is one for each token, so their common part is made once."""
 
-    def __init__(self, asked: Asked, reply: Reply) -> None:
+    def __init__(self, asked: CheckedRequest, reply: Reply) -> None:
         self._asked = asked
         self._head = (
             f'data: {json.dumps(reply.head, ensure_ascii=False, separators=(",", ":"))[:-1]},"choices":[{{"index":'
         )
 
     def event(self, index: int, delta: dict[str, str], tokens: list[Event], finish: str = "", **more: Any) -> bytes:
-        """A piece with the tokens that have come since the last one, which are taken out of the list."""
+        """Format a piece with the tokens since the last one, which are taken out of the list."""
         asked = self._asked
         taken = [token.draw for token in tokens if token.draw is not None]
-        said = ",".join(f'"{name}":{quoted(text)}' for name, text in delta.items())
+        said = ",".join(f'"{name}":{json_text(text)}' for name, text in delta.items())
         logprobs = _logprobs(asked, taken) if asked.has_logprobs and taken else "null"
         end = f'"{finish}"' if finish else "null"
         text = f'{self._head}{index},"delta":{{{said}}},"logprobs":{logprobs},"finish_reason":{end}'
@@ -182,20 +185,20 @@ class _Told:
         return f"{text}}}\n\n".encode("utf-8", "replace")
 
 
-def _logprobs(asked: Asked, draws: Sequence[Draw | None]) -> str:
-    """JSON about the tokens of a piece, or of a whole answer."""
+def _logprobs(asked: CheckedRequest, draws: Sequence[Draw | None]) -> str:
+    """Format the log-probabilities of a piece's tokens, or of a whole answer's, as JSON."""
     told = asked.model.logprobs
     assert told is not None
     content = ",".join(told.of(draw, asked.num_top, asked.which) for draw in draws if draw is not None)
     return f'{{"content":[{content}],"refusal":null}}'
 
 
-def _draws(asked: Asked, said: Answer) -> list[dict[str, Any]]:
+def _draws(asked: CheckedRequest, said: Answer) -> list[dict[str, Any]]:
     pairs = zip(said.ids, said.draws, strict=True) if said.draws else ()
     return [{"id": id} | _draw(asked, draw) for id, draw in pairs if draw is not None]
 
 
-def _draw(asked: Asked, draw: Any) -> dict[str, Any]:
+def _draw(asked: CheckedRequest, draw: Any) -> dict[str, Any]:
     return draw_json(asked.model.tokenizer, draw)
 
 
@@ -211,7 +214,7 @@ def _calls_of(outcome: Outcome) -> dict[str, Any]:
 
 
 def _cost(outcomes: list[Outcome]) -> Usage:
-    """Of all choices together, as OpenAI counts: a prompt once."""
+    """Add up the usage of all choices as OpenAI counts: a prompt once."""
     total = Usage()
     for outcome in outcomes:
         total = total + outcome.usage

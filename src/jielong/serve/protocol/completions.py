@@ -1,4 +1,4 @@
-"""/v1/completions: how bare text goes on, as a base model writes it, or how likely a text is (`echo`)."""
+"""/v1/completions: the continuation of bare text, or its log-probabilities (`echo`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jielong.records import Event
 from jielong.serve.models import Model
 from jielong.serve.protocol.requests import CompletionRequest
 from jielong.serve.protocol.shapes import Reply, finish_of, usage_json
-from jielong.serve.streams import Mailbox, event, told_while
+from jielong.serve.streams import Mailbox, event, stream_while
 from jielong.serve.tokens import draw_json, log_of
 from jielong.tokens.chat import parse_text
 from jielong.use.port import Answer, LocalPort, Options, Usage
@@ -20,9 +20,9 @@ Prompt = tuple[tuple[int, ...], Options]
 Piece = tuple[int, str | Event]
 
 
-async def whole(model: Model, request: CompletionRequest, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """The reply to a client that waits for all choices."""
-    found = await asyncio.gather(*(_written(model, request, *prompt) for prompt in prompts))
+async def complete_reply(model: Model, request: CompletionRequest, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """Return the reply to a client that waits for all choices."""
+    found = await asyncio.gather(*(_complete(model, request, *prompt) for prompt in prompts))
     choices = []
     for index, ((ids, _), (said, read)) in enumerate(zip(prompts, found, strict=True)):
         choices.append(_choice(model, request, index, ids, said, read))
@@ -33,7 +33,7 @@ async def whole(model: Model, request: CompletionRequest, prompts: Sequence[Prom
 async def stream(
     model: Model, request: CompletionRequest, prompts: Sequence[Prompt], *, has_usage: bool
 ) -> AsyncIterator[bytes]:
-    """The same as server-sent events."""
+    """Yield the reply as server-sent events."""
     reply, answers = Reply(model.name, "cmpl", "text_completion"), list[Answer]()
 
     async def one(mailbox: Mailbox[Piece], index: int, ids: tuple[int, ...], options: Options) -> Answer:
@@ -48,7 +48,7 @@ async def stream(
         for index, (ids, _) in enumerate(prompts):
             yield event(reply.piece(_piece(index, _text(model, ids))))
     tokens: dict[int, list[Event]] = {}
-    async for lot in told_while(work):
+    async for lot in stream_while(work):
         texts: dict[int, str] = {}
         for index, what in lot:
             if isinstance(what, str):
@@ -56,9 +56,9 @@ async def stream(
             else:
                 tokens.setdefault(index, []).append(what)
         for index, text in texts.items():
-            yield event(reply.piece(_piece(index, text, _told(model, request, tokens.pop(index, [])))))
+            yield event(reply.piece(_piece(index, text, _token_fields(model, request, tokens.pop(index, [])))))
     for index, said in enumerate(answers):
-        last = _piece(index, "", _told(model, request, tokens.pop(index, [])))
+        last = _piece(index, "", _token_fields(model, request, tokens.pop(index, [])))
         yield event(reply.piece(last | {"finish_reason": finish_of(said.stop)}))
     if has_usage:
         yield event(reply.piece(None, usage=usage_json(sum((said.usage for said in answers), Usage()))))
@@ -73,20 +73,21 @@ class _Scored:
     likeliest: tuple[tuple[tuple[int, float], ...], ...]
 
 
-async def _written(
+async def _complete(
     model: Model, request: CompletionRequest, ids: tuple[int, ...], options: Options
 ) -> tuple[Answer, _Scored | None]:
-    """The continuation, and how the prompt was read where it is echoed with log-probabilities."""
+    """Return the continuation, and the scored prompt where it is echoed with log-probabilities."""
     port = _port(model)
     read = None
     if request.echo and request.logprobs is not None:
-        read = await _scored(port, ids, request.logprobs)
+        read = await _score_prompt(port, ids, request.logprobs)
     if request.max_tokens == 0:
         return Answer(parse_text((), port.tokenizer), Usage(len(ids), 0, 0, 1), "length", ids), read
     return await port.go_on(ids, options, parse_text), read
 
 
-async def _scored(port: LocalPort, ids: tuple[int, ...], num_top: int) -> _Scored:
+async def _score_prompt(port: LocalPort, ids: tuple[int, ...], num_top: int) -> _Scored:
+    """Score a prompt's tokens, with the likeliest alternatives."""
     if len(ids) < 2:
         return _Scored((), ())
     rows = await port.writer.do(lambda engine: engine.distributions(ids[:1], ids[1:]))
@@ -101,6 +102,7 @@ async def _scored(port: LocalPort, ids: tuple[int, ...], num_top: int) -> _Score
 def _choice(
     model: Model, request: CompletionRequest, index: int, ids: tuple[int, ...], said: Answer, read: _Scored | None
 ) -> dict[str, Any]:
+    """Build one choice of the reply."""
     text = (_text(model, ids) if request.echo else "") + said.text
     choice: dict[str, Any] = {"index": index, "text": text, "logprobs": None, "finish_reason": finish_of(said.stop)}
     if request.logprobs is not None:
@@ -113,7 +115,7 @@ def _choice(
     return choice
 
 
-def _told(model: Model, request: CompletionRequest, tokens: Sequence[Event]) -> dict[str, Any]:
+def _token_fields(model: Model, request: CompletionRequest, tokens: Sequence[Event]) -> dict[str, Any]:
     """Return the fields of a piece that describe its tokens."""
     found: dict[str, Any] = {}
     if request.logprobs is not None and tokens:
@@ -132,6 +134,7 @@ Entry = tuple[str, float | None, dict[str, float] | None]
 
 
 def _entry(model: Model, request: CompletionRequest, id: int, draw: Any) -> Entry:
+    """Return a written token's text, log-probability and alternatives."""
     is_raw = not request.jielong or request.jielong.logprobs == "raw"
     top = {
         _text(model, [c.id]): log_of(c.model if is_raw else c.tempered) for c in draw.likeliest[: request.logprobs or 0]
@@ -140,6 +143,7 @@ def _entry(model: Model, request: CompletionRequest, id: int, draw: Any) -> Entr
 
 
 def _read_logprobs(model: Model, ids: Sequence[int], read: _Scored) -> list[Entry]:
+    """Return the same of the prompt's tokens."""
     found: list[Entry] = [(_text(model, ids[:1]), None, None)]
     for n, (id, logprob) in enumerate(zip(ids[1:], read.logprobs, strict=True)):
         top = {_text(model, [other]): value for other, value in read.likeliest[n]} if read.likeliest else None
@@ -148,7 +152,7 @@ def _read_logprobs(model: Model, ids: Sequence[int], read: _Scored) -> list[Entr
 
 
 def _columns(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Log-probabilities as this old endpoint has them: a list for each kind."""
+    """Return log-probabilities in the form of this old endpoint: a list for each kind."""
     offsets, at = [], 0
     for text, _, _ in entries:
         offsets.append(at)

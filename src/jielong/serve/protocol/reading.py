@@ -1,4 +1,4 @@
-"""Requests of OpenAI's protocol as conversations and options, and the refusals of what cannot be done here."""
+"""Conversations and options from OpenAI's requests; content that cannot be used here is refused."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ DEFAULT_MAX_TOKENS = 1024
 
 
 def conversation_of(messages: list[ChatMessage]) -> Conversation:
-    """The talk of a request; Refused names the message that cannot be read."""
+    """Return the conversation of a request; Refused names the message that cannot be read."""
     return Conversation(tuple(_message(i, message) for i, message in enumerate(messages)))
 
 
 def _message(index: int, message: ChatMessage) -> Message:
+    """Convert one message of a request."""
     at = f"messages[{index}]"
     role = "system" if message.role == "developer" else message.role
     calls = tuple(_call(call, f"{at}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls or ()))
@@ -36,6 +37,7 @@ def _message(index: int, message: ChatMessage) -> Message:
 
 
 def _text(message: ChatMessage, at: str) -> str:
+    """Return the text of a message's content; Refused for parts that are no text."""
     if message.content is None or isinstance(message.content, str):
         return message.content or ""
     for i, part in enumerate(message.content):
@@ -46,6 +48,7 @@ def _text(message: ChatMessage, at: str) -> str:
 
 
 def _call(call: ToolCall, at: str) -> Mapping[str, Any]:
+    """Convert a tool call of a message."""
     try:
         arguments = parse_json(call.function.arguments) if call.function.arguments.strip() else {}
     except DataError as error:
@@ -83,7 +86,7 @@ async def _nobody_runs(arguments: Arguments) -> str:
 
 
 def tools_of(request: ChatRequest) -> tuple[Tool, ...]:
-    """The functions that the client offers. It runs them itself: here they are known by their schema alone."""
+    """Return the functions that the client offers. It runs them itself: here only their schemas are known."""
     if request.tool_choice == "none":
         return ()
     found: list[Tool] = []
@@ -97,5 +100,5 @@ def tools_of(request: ChatRequest) -> tuple[Tool, ...]:
 
 
 def options_of(request: ChatRequest | CompletionRequest, max_tokens: int) -> Options:
-    """Options of the first choice."""
+    """Return the options of the first choice."""
     return Options(sampling_of(request, max_tokens), fresh_seed() if request.seed is None else request.seed)

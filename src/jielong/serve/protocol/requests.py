@@ -1,7 +1,7 @@
-"""Request bodies: the fields of OpenAI's requests that mean something here, with their bounds.
+"""Request bodies: the supported fields of OpenAI's requests, with their bounds.
 
-Fields that are not named are passed over, as clients send many that no local model has a use for. Those that would change
-the answer, and cannot here, are refused.
+Unknown fields are ignored, as clients send many that no local model has a use for. Those that would change the answer,
+and cannot here, are refused.
 """
 
 from __future__ import annotations

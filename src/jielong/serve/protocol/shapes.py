@@ -1,4 +1,4 @@
-"""Answers in the shapes of OpenAI's protocol, whole and in pieces."""
+"""Responses in the shapes of OpenAI's protocol, whole and in pieces."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def usage_json(usage: Usage) -> dict[str, Any]:
 
 
 def calls_json(message: Message) -> list[dict[str, Any]]:
-    """The tool calls of a message, each with an id that the client answers under."""
+    """Return the tool calls of a message, each with an id under which the client answers."""
     return [
         {
             "id": f"call_{secrets.token_hex(12)}",
@@ -46,7 +46,7 @@ def calls_json(message: Message) -> list[dict[str, Any]]:
 
 
 def message_json(message: Message, thoughts: str) -> dict[str, Any]:
-    """An assistant's message; thoughts as most servers of reasoning models name them."""
+    """Return an assistant's message; thoughts are named as most servers of reasoning models do."""
     found: dict[str, Any] = {"role": "assistant", "content": message.text, "refusal": None}
     if message.tool_calls:
         found |= {"tool_calls": calls_json(message), "content": message.text or None}
@@ -54,7 +54,7 @@ def message_json(message: Message, thoughts: str) -> dict[str, Any]:
 
 
 def happening_json(happening: Happening) -> dict[str, Any]:
-    """Something that a strategy did, for clients that look."""
+    """Return an event of a strategy, for clients that show it."""
     found = {"kind": happening.kind, "text": happening.text, "depth": happening.depth}
     return found | ({"call": happening.call} if happening.call else {})
 
@@ -71,9 +71,9 @@ class Reply:
         }
 
     def whole(self, choices: Sequence[Mapping[str, Any]], usage: Usage, **more: Any) -> dict[str, Any]:
-        """The reply of a client that waits for all of it."""
+        """Return the reply to a client that waits for all of it."""
         return {**self.head, "choices": list(choices), "usage": usage_json(usage), **more}
 
     def piece(self, choice: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
-        """A chunk of a stream."""
+        """Return a chunk of a stream."""
         return {**self.head, "choices": [choice] if choice is not None else [], **more}

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jielong.outside import parse_json
 from jielong.serve.chats import MOST_TEXT_CHARS, talk_json, turn_json
-from jielong.serve.hall import hall_of
 from jielong.serve.refused import Refused
+from jielong.serve.services import services_of
 from jielong.serve.streams import EventStream, event
 
 
@@ -21,7 +21,7 @@ async def unsealed(request: Request) -> None:
     """Refuse what would tell who wrote an answer that is to be judged blind."""
     id = request.path_params.get("id")
     if id is not None:
-        await hall_of(request).judging.refuse_sealed(id)
+        await services_of(request).judging.refuse_sealed(id)
 
 
 router = APIRouter(prefix="/api", tags=["the page"], dependencies=[Depends(unsealed)])
@@ -49,7 +49,7 @@ class SamplingFields(Sent):
 
 
 class Asking(Sent):
-    """By whom, and how, an answer is to be written."""
+    """The model and options of an answer to be written."""
 
     model: Annotated[str, Field(max_length=512)] | None = None
     strategy: Annotated[str, Field(max_length=512)] | None = None
@@ -103,46 +103,46 @@ async def list_talks(
     before: Annotated[float | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> dict[str, Any]:
-    """Conversations, the one that changed last first."""
-    store = hall_of(request).store
+    """List conversations, the last changed first."""
+    store = services_of(request).store
     found = await asyncio.to_thread(store.talks, search, before, limit + 1)
     return {"conversations": [talk_json(talk) for talk in found[:limit]], "has_more": len(found) > limit}
 
 
 @router.post("/conversations")
 async def begin_talk(request: Request, body: NewTalk) -> dict[str, Any]:
-    return talk_json(await hall_of(request).chats.begin(body.fields()))
+    return talk_json(await services_of(request).chats.begin(body.fields()))
 
 
 @router.post("/conversations/import")
 async def import_talk(request: Request) -> dict[str, Any]:
-    """A conversation out of a file that was exported."""
+    """Import a conversation from an exported file."""
     data = parse_json((await request.body()).decode("utf-8", "replace"))
-    return talk_json(await asyncio.to_thread(hall_of(request).store.import_, data))
+    return talk_json(await asyncio.to_thread(services_of(request).store.import_, data))
 
 
 @router.get("/conversations/{id}")
 async def open_talk(request: Request, id: str) -> dict[str, Any]:
     """Open a conversation: its whole tree, and what was thought of its answers."""
-    hall = hall_of(request)
-    return {**await hall.chats.opened(id), "judgements": await hall.judging.of_talk(id)}
+    services = services_of(request)
+    return {**await services.chats.opened(id), "judgements": await services.judging.of_talk(id)}
 
 
 @router.patch("/conversations/{id}")
 async def change_talk(request: Request, id: str, body: TalkFields) -> dict[str, Any]:
-    return talk_json(await hall_of(request).chats.change(id, body.fields()))
+    return talk_json(await services_of(request).chats.change(id, body.fields()))
 
 
 @router.delete("/conversations/{id}")
 async def delete_talk(request: Request, id: str) -> dict[str, Any]:
-    await hall_of(request).chats.delete(id)
+    await services_of(request).chats.delete(id)
     return {}
 
 
 @router.get("/conversations/{id}/export")
 async def export_talk(request: Request, id: str) -> Response:
-    """The whole conversation as a file, with how each token was drawn."""
-    data = await asyncio.to_thread(hall_of(request).store.export, id)
+    """Export the whole conversation as a file, with how each token was drawn."""
+    data = await asyncio.to_thread(services_of(request).store.export, id)
     text = json.dumps(data, ensure_ascii=False, indent=1)
     headers = {"Content-Disposition": f'attachment; filename="conversation-{id[:16]}.json"'}
     return Response(text, media_type="application/json", headers=headers)
@@ -151,38 +151,38 @@ async def export_talk(request: Request, id: str) -> Response:
 @router.post("/conversations/{id}/turns")
 async def say(request: Request, id: str, body: Said) -> dict[str, Any]:
     """Say something; the answer begins."""
-    return await hall_of(request).chats.say(id, body.parent, body.text)
+    return await services_of(request).chats.say(id, body.parent, body.text)
 
 
 @router.post("/turns/{id}/answers")
 async def answer_again(request: Request, id: str, body: Asking) -> dict[str, Any]:
-    turn = await hall_of(request).chats.again(id, body.fields())
+    turn = await services_of(request).chats.again(id, body.fields())
     return {"answer": turn_json(turn, "")}
 
 
 @router.post("/turns/{id}/continue")
 async def go_on(request: Request, id: str, body: Nothing | None = None) -> dict[str, Any]:
     del body
-    return {"answer": turn_json(await hall_of(request).chats.go_on(id), "")}
+    return {"answer": turn_json(await services_of(request).chats.go_on(id), "")}
 
 
 @router.post("/turns/{id}/branch")
 async def branch(request: Request, id: str, body: Choice) -> dict[str, Any]:
     """Take another token in one place; the answer goes on from there."""
-    return {"answer": turn_json(await hall_of(request).chats.led(id, body.n, body.id), "")}
+    return {"answer": turn_json(await services_of(request).chats.led(id, body.n, body.id), "")}
 
 
 @router.post("/turns/{id}/stop")
 async def stop(request: Request, id: str, body: Nothing | None = None) -> dict[str, Any]:
     del body
-    turn = await hall_of(request).chats.stop(id)
+    turn = await services_of(request).chats.stop(id)
     return {"answer": await asyncio.to_thread(turn_json, turn, turn.content)}
 
 
 @router.patch("/turns/{id}")
 async def edit(request: Request, id: str, body: Edited) -> dict[str, Any]:
-    """The answer as it should have been."""
-    turn = await hall_of(request).chats.edit(id, body.text)
+    """Add a person's version of an answer."""
+    turn = await services_of(request).chats.edit(id, body.text)
     return {"answer": await asyncio.to_thread(turn_json, turn, turn.content)}
 
 
@@ -191,12 +191,13 @@ async def events(
     request: Request, id: str, last_event_id: Annotated[str | None, Header(max_length=20)] = None
 ) -> Response:
     """Stream the events of an answer from its beginning."""
-    hall = hall_of(request)
+    services = services_of(request)
     after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else -1
-    await asyncio.to_thread(hall.store.turn, id)  # refused before the stream begins
+    await asyncio.to_thread(services.store.turn, id)  # refused before the stream begins
 
     async def told() -> AsyncIterator[bytes]:
-        following = hall.chats.follow(id, after).__aiter__()
+        """Yield the events with heartbeats between them."""
+        following = services.chats.follow(id, after).__aiter__()
         pending = asyncio.ensure_future(anext(following, None))
         try:
             while True:
@@ -219,14 +220,14 @@ async def events(
 @router.post("/approvals/{id}")
 async def decide(request: Request, id: str, body: Decision) -> dict[str, Any]:
     """Allow or refuse a tool call."""
-    hall_of(request).chats.decide(id, is_allowed=body.allow)
+    services_of(request).chats.decide(id, is_allowed=body.allow)
     return {}
 
 
 @router.get("/turns/{id}/passages/{n}")
 async def passage(request: Request, id: str, n: int) -> dict[str, Any]:
-    """A passage that an answer cites."""
-    turn = await asyncio.to_thread(hall_of(request).store.turn, id)
+    """Return a passage that an answer cites."""
+    turn = await asyncio.to_thread(services_of(request).store.turn, id)
     found = [p for item in turn.trail if item.get("kind") == "passages" for p in item.get("passages", ())]
     those = [p for p in found if p.get("n") == n]
     if not those:

@@ -1,4 +1,4 @@
-"""/api/judgements and /api/judging: answers drawn to be compared blind, and what people think of answers."""
+"""/api/judgements and /api/judging: answers drawn to be compared blind, and people's judgements of answers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from jielong.serve.chats import MOST_TEXT_CHARS
-from jielong.serve.hall import hall_of
 from jielong.serve.routes.chats import Id, SamplingFields, Sent
+from jielong.serve.services import services_of
 from jielong.serve.store.nouns import MAX_RANKED, MAX_VOTER
 
 router = APIRouter(prefix="/api", tags=["judging"])
@@ -27,7 +27,9 @@ class RatingValue(Sent):
 
 
 class PairValue(Sent):
-    """`is_blind` is false where the voter knew who wrote what; answers whose models were told already are never blind."""
+    """The outcome of a pair. `is_blind` is false where the voter knew who wrote what; answers whose models were told
+    already are never blind.
+    """
 
     outcome: Literal["left", "right", "tie", "bad"]
     is_blind: bool = True
@@ -95,27 +97,27 @@ class Wanted(Sent):
 @router.post("/judgements")
 async def judge(request: Request, body: JudgementSent) -> dict[str, Any]:
     """Keep a judgement; a voter's newer rating of an answer replaces the one before it."""
-    return await hall_of(request).judging.judge(body.kind, body.answers, body.value.model_dump(), body.by)
+    return await services_of(request).judging.judge(body.kind, body.answers, body.value.model_dump(), body.by)
 
 
 @router.get("/judgements")
 async def list_judgements(request: Request, talk: Annotated[str, Query(max_length=64)]) -> dict[str, Any]:
-    """Judgements of a conversation's answers."""
-    hall = hall_of(request)
-    await asyncio.to_thread(hall.store.talk, talk)
-    return {"judgements": await hall.judging.of_talk(talk)}
+    """List the judgements of a conversation's answers."""
+    services = services_of(request)
+    await asyncio.to_thread(services.store.talk, talk)
+    return {"judgements": await services.judging.of_talk(talk)}
 
 
 @router.get("/judgements/stats")
 async def stats(request: Request) -> dict[str, Any]:
     """Count judgements by kind, and the sides that were preferred in blind pairs."""
-    return await hall_of(request).judging.stats()
+    return await services_of(request).judging.stats()
 
 
 @router.post("/judgements/demonstrations")
 async def demonstrate(request: Request, body: Written) -> dict[str, Any]:
-    """Keep an answer that a person wrote: to a question, or in place of another answer."""
-    judging = hall_of(request).judging
+    """Store an answer that a person wrote: to a question, or in place of another answer."""
+    judging = services_of(request).judging
     if body.rejected:
         return await judging.write_better(body.rejected, body.answer, body.by)
     return await judging.demonstrate(body.prompt, body.answer, body.system, body.by)
@@ -124,7 +126,7 @@ async def demonstrate(request: Request, body: Written) -> dict[str, Any]:
 @router.delete("/judgements/{id}")
 async def take_back(request: Request, id: str) -> dict[str, Any]:
     """Delete a judgement."""
-    judging = hall_of(request).judging
+    judging = services_of(request).judging
     await judging.take_back(id)
     return {"num": await judging.num()}
 
@@ -133,10 +135,10 @@ async def take_back(request: Request, id: str) -> dict[str, Any]:
 async def draw(request: Request, body: Wanted) -> dict[str, Any]:
     """Draw answers to a question and return them when all are written, in random order and without names."""
     sampling = body.sampling.model_dump(exclude_none=True) if body.sampling else {}
-    return await hall_of(request).judging.draw(body.prompt, body.models, body.system, sampling, body.num)
+    return await services_of(request).judging.draw(body.prompt, body.models, body.system, sampling, body.num)
 
 
 @router.get("/judging/prompts")
 async def prompts(request: Request) -> dict[str, Any]:
     """List questions to draw answers to, those with the fewest judgements first."""
-    return await hall_of(request).judging.prompts()
+    return await services_of(request).judging.prompts()

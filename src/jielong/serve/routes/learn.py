@@ -1,4 +1,4 @@
-"""/api/learn: the button that makes a model of judgements, how far it is, the blind pairs, and the way back."""
+"""/api/learn: the button that makes a model of judgements, its progress, the blind pairs, and undoing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from jielong.learning import asking, pressing, standing, telling
-from jielong.serve.hall import hall_of
+from jielong.learning import asking, pressing, standing, status
 from jielong.serve.learning import Learning
 from jielong.serve.markdown import render
+from jielong.serve.services import services_of
 from jielong.serve.streams import EventStream, event
 
 router = APIRouter(prefix="/api/learn", tags=["learning"])
@@ -28,7 +28,7 @@ class _Sent(BaseModel):
 
 
 class Press(_Sent):
-    """Which model is to learn, the default where none is named, and how."""
+    """The model that is to learn, the default where none is named, and the method."""
 
     base: Name | None = None
     method: Literal["auto", "sft", "dpo", "kto"] = "auto"
@@ -43,14 +43,14 @@ class Outcome(_Sent):
 
 
 def _learning(request: Request) -> Learning:
-    return hall_of(request).learning
+    return services_of(request).learning
 
 
 @router.get("")
 async def state(request: Request, base: Name | None = None) -> dict[str, Any]:
     """Tell what there is to learn from, which model stands, and how far the newest attempt is."""
     learning = _learning(request)
-    return await asyncio.to_thread(learning.told, learning.base(base))
+    return await asyncio.to_thread(learning.state_json, learning.base(base))
 
 
 @router.post("")
@@ -67,9 +67,10 @@ async def events(request: Request, base: Name | None = None) -> Response:
     model = learning.base(base)
 
     async def told() -> AsyncIterator[bytes]:
+        """Yield the state whenever it changes, with heartbeats."""
         before, quiet = "", 0
         while True:
-            found = await asyncio.to_thread(learning.told, model, is_fresh=not before)
+            found = await asyncio.to_thread(learning.state_json, model, is_fresh=not before)
             text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
             quiet = quiet + 1 if text == before else 0
             if text != before:
@@ -89,16 +90,16 @@ async def undo(request: Request, body: Base | None = None) -> dict[str, Any]:
     base = learning.base(body.base if body else None)
     await asyncio.to_thread(standing.undo, learning.home(base))
     learning.look()
-    return await asyncio.to_thread(learning.told, base)
+    return await asyncio.to_thread(learning.state_json, base)
 
 
 @router.get("/{id}/pair")
 async def pair(request: Request, id: str) -> dict[str, Any]:
-    """The next blind pair of an attempt; none when it is over or all are judged."""
+    """Return the next blind pair of an attempt; none when it is over or all are judged."""
     folder = await asyncio.to_thread(_learning(request).folder, id)
     found = await asyncio.to_thread(asking.next_pair, folder)
     if found is None:
-        return {"n": None, "attempt": await asyncio.to_thread(telling.attempt_json, folder)}
+        return {"n": None, "attempt": await asyncio.to_thread(status.attempt_json, folder)}
     n, asked = found
     html = [await asyncio.to_thread(render, text) for text in (asked.left, asked.right)]
     return {
@@ -122,8 +123,8 @@ async def vote(request: Request, id: str, n: int, body: Outcome) -> dict[str, An
 
 @router.post("/{id}/{act}")
 async def steer(request: Request, id: str, act: Literal["pause", "resume", "cancel"]) -> dict[str, Any]:
-    """Pause an attempt, go on with it, or give it up."""
+    """Pause an attempt, resume it, or give it up."""
     folder = await asyncio.to_thread(_learning(request).folder, id)
     do = {"pause": pressing.pause, "resume": pressing.resume, "cancel": pressing.cancel}[act]
     await asyncio.to_thread(do, folder)
-    return {"attempt": await asyncio.to_thread(telling.attempt_json, folder)}
+    return {"attempt": await asyncio.to_thread(status.attempt_json, folder)}

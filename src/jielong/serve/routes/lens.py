@@ -1,19 +1,21 @@
-"""/api/turns/ID/tokens and beside it: how every token of an answer came about."""
+"""/api/turns/ID/tokens and the like: how every token of an answer was drawn."""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 
 from jielong.serve import lens
+from jielong.serve.beside import computed
 from jielong.serve.chats import MOST_TEXT_CHARS
-from jielong.serve.hall import Hall, hall_of
 from jielong.serve.models import Model
 from jielong.serve.refused import Refused
 from jielong.serve.routes.chats import unsealed
+from jielong.serve.services import Services, services_of
 from jielong.serve.store import Trace, Turn
 from jielong.serve.tokens import cut_into_tokens, mark_of_calls, token_json
 from jielong.use.port import LocalPort
@@ -34,10 +36,12 @@ BRIEF = ("n", "id", "text", "is_special", "by_model", "p", "entropy")
 
 @router.get("/turns/{id}/tokens")
 async def tokens(request: Request, id: str, is_brief: bool = False) -> dict[str, Any]:
-    """The exact prompt, and each token of the answer with its draw; in brief, the tokens alone with what colours them."""
-    hall = hall_of(request)
-    turn, trace = await _traced(hall, id)
-    async with hall.models.using(turn.model) as model:
+    """Return the exact prompt, and each token of the answer with its draw; in brief, the tokens alone with their
+    colours.
+    """
+    services = services_of(request)
+    turn, trace = await _traced(services, id)
+    async with services.models.using(turn.model) as model:
         told = await asyncio.to_thread(_tokens_json, turn, trace, model)
     if not is_brief:
         return told
@@ -45,6 +49,7 @@ async def tokens(request: Request, id: str, is_brief: bool = False) -> dict[str,
 
 
 def _tokens_json(turn: Turn, trace: Trace, model: Model) -> dict[str, Any]:
+    """Return the prompt's and answer's tokens with their draws."""
     tokenizer = model.tokenizer
     rows = zip(trace.ids, trace.draws, trace.by_model, strict=True)
     return {
@@ -61,29 +66,37 @@ def _tokens_json(turn: Turn, trace: Trace, model: Model) -> dict[str, Any]:
 @router.get("/turns/{id}/layers")
 async def layers(request: Request, id: str, n: Annotated[int, Query(ge=0)]) -> dict[str, Any]:
     """Return the likeliest tokens of each layer in the place of token `n`."""
-    hall = hall_of(request)
-    turn, trace = await _traced(hall, id)
+    services = services_of(request)
+    turn, trace = await _traced(services, id)
     if n >= len(trace.ids):
         raise Refused(400, f"n is {n}; this answer has tokens 0 to {len(trace.ids) - 1}", param="n")
-    async with hall.models.using(turn.model) as model:
+    async with services.models.using(turn.model) as model:
         assert model.folder is not None
-        said = await asyncio.to_thread(
-            lens.layers_say, model.folder, (*trace.prompt_ids, *trace.ids[:n]), trace.ids[n], model.tokenizer
+        said = await computed(
+            partial(
+                lens.likeliest_by_layer,
+                model.folder,
+                (*trace.prompt_ids, *trace.ids[:n]),
+                trace.ids[n],
+                model.tokenizer,
+            )
         )
         return {"layers": said}
 
 
 @router.get("/turns/{id}/redraw")
 async def redraw(request: Request, id: str) -> dict[str, Any]:
-    """The answer drawn again, alone, in float32, by the same numbers: equal, or where it first differs."""
-    hall = hall_of(request)
-    turn, trace = await _traced(hall, id)
-    async with hall.models.using(turn.model) as model:
+    """Draw the answer again, alone, in float32, by the same numbers: return whether it is equal, or where it first
+    differs.
+    """
+    services = services_of(request)
+    turn, trace = await _traced(services, id)
+    async with services.models.using(turn.model) as model:
         if turn.digest and turn.digest != model.digest:
             raise Refused(409, f"the model {turn.model!r} has other weights now than when it wrote this answer")
         assert model.folder is not None
         kept = turn.chosen["n"] + (turn.chosen.get("id") is not None) if turn.chosen else 0
-        ids = await asyncio.to_thread(lens.drawn_again, model.folder, trace, kept)
+        ids = await computed(partial(lens.redraw, model.folder, trace, kept))
         pairs = enumerate(zip(ids, trace.ids, strict=False))
         first = next((n for n, (one, other) in pairs if one != other), None)
         if first is None and len(ids) != len(trace.ids) and turn.status == "done":
@@ -94,9 +107,9 @@ async def redraw(request: Request, id: str) -> dict[str, Any]:
 @router.get("/turns/{id}/calls")
 async def calls(request: Request, id: str) -> dict[str, Any]:
     """Return the probability that the answer begins with a tool call, for models that have a token for it."""
-    hall = hall_of(request)
-    turn, trace = await _traced(hall, id)
-    async with hall.models.using(turn.model) as model:
+    services = services_of(request)
+    turn, trace = await _traced(services, id)
+    async with services.models.using(turn.model) as model:
         mark = mark_of_calls(model.tokenizer)
         port = model.port
         if mark is None or not isinstance(port, LocalPort):
@@ -109,20 +122,21 @@ async def calls(request: Request, id: str) -> dict[str, Any]:
 @router.post("/tokens")
 async def cut(request: Request, body: Cut) -> dict[str, Any]:
     """Cut a text into tokens."""
-    hall = hall_of(request)
-    name = body.model or hall.models.default.name
-    if not hall.models.get(name).is_local:
+    services = services_of(request)
+    name = body.model or services.models.default.name
+    if not services.models.get(name).is_local:
         raise Refused(400, f"{name} is another server's model; its tokens are not known here", param="model")
-    async with hall.models.using(name) as model:
+    async with services.models.using(name) as model:
         tokenizer = model.tokenizer
         return {"tokens": await asyncio.to_thread(lambda: cut_into_tokens(tokenizer, tokenizer.encode(body.text)))}
 
 
-async def _traced(hall: Hall, id: str) -> tuple[Turn, Trace]:
-    turn = await asyncio.to_thread(hall.store.turn, id)
-    trace = await asyncio.to_thread(hall.store.trace, id)
+async def _traced(services: Services, id: str) -> tuple[Turn, Trace]:
+    """Return an answer and its trace; Refused where none was stored or its model is not served."""
+    turn = await asyncio.to_thread(services.store.turn, id)
+    trace = await asyncio.to_thread(services.store.trace, id)
     if trace is None:
         raise Refused(404, "of this answer no tokens were kept", code="not_found")
-    if not hall.models.knows(turn.model):
+    if not services.models.knows(turn.model):
         raise Refused(409, f"the model {turn.model!r} of this answer is not served now; start the server with it")
     return turn, trace

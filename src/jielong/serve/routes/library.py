@@ -13,8 +13,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from jielong.errors import JielongError
 from jielong.runs import write_bytes
-from jielong.serve.hall import Hall, hall_of
 from jielong.serve.refused import Refused
+from jielong.serve.services import Services, services_of
 from jielong.serve.streams import EventStream
 
 router = APIRouter(prefix="/api/library", tags=["the library"])
@@ -22,22 +22,23 @@ _UNSAFE = re.compile(r"[^\w.\-() ]", re.UNICODE)
 
 
 def uploads_of(library: Path) -> Path:
-    """The folder beside a library where files that people drop on the page are kept."""
+    """Return the folder beside a library for files that people drop on the page."""
     return library.with_name(f"{library.stem}-files")
 
 
 @router.get("")
 async def documents(request: Request) -> dict[str, Any]:
-    """All documents."""
-    hall = hall_of(request)
-    library = _library(hall)
-    async with hall.library_lock:
+    """List all documents."""
+    services = services_of(request)
+    library = _library(services)
+    async with services.library_lock:
         kept = library.files()
     own = uploads_of(library.path).resolve()
     return {"documents": [_document(file, own) for file in kept]}
 
 
 def _document(file: Any, own: Path) -> dict[str, Any]:
+    """Describe a document for the page."""
     path = Path(file.path)
     found = path.stat() if path.exists() else None
     return {
@@ -54,9 +55,9 @@ def _document(file: Any, own: Path) -> dict[str, Any]:
 
 @router.post("/documents")
 async def add_document(request: Request, name: Annotated[str, Query(min_length=1, max_length=255)]) -> Response:
-    """Add a file, sent as it is; lines of JSON tell how far it is."""
-    hall = hall_of(request)
-    library = _library(hall)
+    """Add a file, sent as it is; lines of JSON report the progress."""
+    services = services_of(request)
+    library = _library(services)
     data = await request.body()
     if not data:
         raise Refused(400, f"{name} is empty", param="name")
@@ -66,9 +67,10 @@ async def add_document(request: Request, name: Annotated[str, Query(min_length=1
     await asyncio.to_thread(write_bytes, file, data)
 
     async def told() -> AsyncIterator[bytes]:
+        """Yield lines of progress, then the result."""
         steps: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
-        task = asyncio.create_task(_add(hall, file, lambda step: loop.call_soon_threadsafe(steps.put_nowait, step)))
+        task = asyncio.create_task(_add(services, file, lambda step: loop.call_soon_threadsafe(steps.put_nowait, step)))
         task.add_done_callback(lambda _: steps.put_nowait(None))
         yield _line({"state": "reading", "done": 0, "of": 1, "message": ""})
         while (step := await steps.get()) is not None:
@@ -78,15 +80,15 @@ async def add_document(request: Request, name: Annotated[str, Query(min_length=1
     return EventStream(told(), "application/x-ndjson")
 
 
-async def _add(hall: Hall, file: Path, tell: Any) -> dict[str, Any]:
-    """Read a file into the library; how it ended."""
+async def _add(services: Services, file: Path, tell: Any) -> dict[str, Any]:
+    """Read a file into the library; return the result for the page."""
 
     def report(what: str, done: int, of: int) -> None:
         tell({"state": "embedding" if what == "vectors" else "reading", "done": done, "of": of, "message": ""})
 
     try:
-        async with hall.library_lock:
-            added = await _added(hall, file, report)
+        async with services.library_lock:
+            added = await _read_into_library(services, file, report)
     except JielongError as error:
         return {"state": "failed", "done": 0, "of": 1, "message": str(error)}
     if added.problems:
@@ -94,13 +96,14 @@ async def _add(hall: Hall, file: Path, tell: Any) -> dict[str, Any]:
     return {"state": "done", "done": 1, "of": 1, "message": "; ".join(added.remarks)}
 
 
-async def _added(hall: Hall, file: Path, report: Any) -> Any:
+async def _read_into_library(services: Services, file: Path, report: Any) -> Any:
     """Read the file in a thread with a library of its own, as SQLite's connections stay with their thread."""
     from jielong.opening.libraries import open_library
 
-    library = _library(hall)
+    library = _library(services)
 
     def work() -> Any:
+        """Add the file and make its vectors."""
         mine = open_library(library.path, tell=lambda _: None)
         try:
             found = mine.add([file], report)
@@ -114,10 +117,10 @@ async def _added(hall: Hall, file: Path, report: Any) -> Any:
 
 @router.delete("/documents/{id:path}")
 async def remove_document(request: Request, id: str) -> dict[str, Any]:
-    """Take a document out of the library; a file that was dropped on the page is deleted."""
-    hall = hall_of(request)
-    library = _library(hall)
-    async with hall.library_lock:
+    """Remove a document from the library; a file that was dropped on the page is deleted."""
+    services = services_of(request)
+    library = _library(services)
+    async with services.library_lock:
         known = {file.path: file for file in library.files()}
         if id not in known:
             raise Refused(404, f"the library has no document {id!r:.200}", code="not_found")
@@ -128,7 +131,7 @@ async def remove_document(request: Request, id: str) -> dict[str, Any]:
 
 
 def safe_name(name: str) -> str:
-    """A file's name without what could lead out of its folder; its kind is kept."""
+    """Return a file's name without parts that could lead out of its folder; its ending is kept."""
     last = name.replace("\\", "/").rpartition("/")[2]
     cleaned = _UNSAFE.sub("_", last).strip(". ")[-120:]
     if not cleaned:
@@ -136,10 +139,10 @@ def safe_name(name: str) -> str:
     return cleaned
 
 
-def _library(hall: Hall) -> Any:
-    if hall.library is None:
+def _library(services: Services) -> Any:
+    if services.library is None:
         raise Refused(404, "no library was handed to this server; start it with --library", code="not_found")
-    return hall.library
+    return services.library
 
 
 def _line(step: dict[str, Any]) -> bytes:

@@ -1,7 +1,8 @@
-"""/api/state and what belongs to the server as a whole: health, metrics, the page itself, logging in."""
+"""/api/state and the server as a whole: health, metrics, the page itself, logging in."""
 
 from __future__ import annotations
 
+import functools
 import json
 from importlib.metadata import version
 from importlib.resources import files
@@ -12,11 +13,11 @@ from pydantic import BaseModel, Field
 
 from jielong.serve import comparing
 from jielong.serve.access import Gate
-from jielong.serve.hall import Hall, hall_of
 from jielong.serve.metrics import CONTENT_TYPE
 from jielong.serve.models import Model
 from jielong.serve.offers import strategies_json
 from jielong.serve.refused import Refused
+from jielong.serve.services import Services, services_of
 from jielong.serve.streams import EventStream, event
 
 router = APIRouter(tags=["the server"])
@@ -48,18 +49,26 @@ class Compared(BaseModel):
 
 @router.get("/", include_in_schema=False)
 async def page(request: Request) -> Response:
-    """The page, with the token that its requests carry."""
+    """Return the page, with the token for its requests."""
     gate: Gate = request.app.state.gate
     ticket = gate.session_for(request.scope)
     text = (PAGE / "index.html").read_text(encoding="utf-8")
-    text = text.replace("{{csrf}}", ticket.csrf).replace("{{language}}", hall_of(request).language)
+    text = text.replace("{{csrf}}", ticket.csrf).replace("{{language}}", services_of(request).language)
+    text = text.replace("{{modules}}", _modules())
     headers = {"Set-Cookie": ticket.set_cookie} if ticket.set_cookie else {}
     return Response(text, media_type=_TYPES[".html"], headers=headers)
 
 
+@functools.cache
+def _modules() -> str:
+    """Name all modules of the page, so that a browser asks for them at once: each is imported by another, up to five deep."""
+    names = sorted(file.name for file in PAGE.iterdir() if file.name.endswith(".js"))
+    return "\n".join(f'<link rel="modulepreload" href="/page/{name}">' for name in names)
+
+
 @router.get("/page/{name}", include_in_schema=False)
 async def page_file(name: str) -> Response:
-    """A module, a style or a picture of the page."""
+    """Return a module, a style or a picture of the page."""
     suffix = name[name.rfind(".") :] if "." in name else ""
     file = PAGE / name
     if (
@@ -81,7 +90,7 @@ async def favicon() -> Response:
 
 @router.post("/api/login")
 async def log_in(request: Request, body: Key) -> Response:
-    """A session for whoever knows the key."""
+    """Open a session for a right key."""
     gate: Gate = request.app.state.gate
     ticket = gate.log_in(request.scope, body.key)
     headers = {"Set-Cookie": ticket.set_cookie} if ticket.set_cookie else {}
@@ -96,36 +105,36 @@ async def health() -> dict[str, str]:
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
-    """Numbers for Prometheus."""
-    hall = hall_of(request)
-    return Response(hall.metrics.text(hall.models.counts), media_type=CONTENT_TYPE)
+    """Return metrics for Prometheus."""
+    services = services_of(request)
+    return Response(services.metrics.text(services.models.counts), media_type=CONTENT_TYPE)
 
 
 @router.get("/api/state")
 async def state(request: Request) -> dict[str, Any]:
     """List models, strategies, tools and the library of this server."""
-    hall = hall_of(request)
-    library = hall.library
+    services = services_of(request)
+    library = services.library
     return {
         "version": version("jielong"),
-        "language": hall.language,
-        "models": [_model_json(model) for model in hall.models],
-        "strategies": strategies_json(has_library=library is not None, has_tools=bool(hall.tools)),
-        "tools": [{"name": t.name, "description": t.description, "changes": t.changes} for t in hall.tools],
-        "library": await _library_json(hall),
-        "runs": hall.runs.is_dir(),
-        "num_judgements": await hall.judging.num(),
-        "memory": {"used_bytes": hall.models.used_bytes, "limit_bytes": hall.models.limit_bytes},
+        "language": services.language,
+        "models": [_model_json(model) for model in services.models],
+        "strategies": strategies_json(has_library=library is not None, has_tools=bool(services.tools)),
+        "tools": [{"name": t.name, "description": t.description, "changes": t.changes} for t in services.tools],
+        "library": await _library_json(services),
+        "runs": services.runs.is_dir(),
+        "num_judgements": await services.judging.num(),
+        "memory": {"used_bytes": services.models.used_bytes, "limit_bytes": services.models.limit_bytes},
     }
 
 
 @router.post("/api/compare")
 async def compare(request: Request, body: Compared) -> Response:
-    """One question to several models, side by side."""
-    hall = hall_of(request)
+    """Ask several models one question, side by side."""
+    services = services_of(request)
     for name in body.models:
-        hall.models.get(name)
-    told = comparing.compare(hall.models, body.models, body.prompt, body.system, body.max_tokens)
+        services.models.get(name)
+    told = comparing.compare(services.models, body.models, body.prompt, body.system, body.max_tokens)
 
     async def source() -> Any:
         async for name, data in told:
@@ -134,15 +143,17 @@ async def compare(request: Request, body: Compared) -> Response:
     return EventStream(source())
 
 
-async def _library_json(hall: Hall) -> dict[str, Any] | None:
-    library = hall.library
+async def _library_json(services: Services) -> dict[str, Any] | None:
+    """Describe the library for the page."""
+    library = services.library
     if library is None:
         return None
-    async with hall.library_lock:
+    async with services.library_lock:
         return {"path": str(library.path.name), "num_documents": len(library.files())}
 
 
 def _model_json(model: Model) -> dict[str, Any]:
+    """Describe a model for the page."""
     return {
         "name": model.name,
         "title": model.name,

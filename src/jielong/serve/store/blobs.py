@@ -26,7 +26,7 @@ VERSION = 1
 
 
 def pack(trace: Trace) -> bytes:
-    """The trace as bytes; `unpack` gives an equal one."""
+    """Pack the trace into bytes; `unpack` gives an equal one."""
     draws = [draw for draw in trace.draws if draw is not None]
     candidates = [one for draw in draws for one in (draw.taken, *draw.likeliest)]
     cuts = [cut for draw in draws for cut in draw.cuts]
@@ -72,7 +72,7 @@ def pack(trace: Trace) -> bytes:
 
 
 def unpack(blob: bytes) -> Trace:
-    """The trace of `pack`; DataError where the bytes are damaged or of another version."""
+    """Unpack the bytes of `pack`; DataError where they are damaged or of another version."""
     if len(blob) <= 4 or zlib.crc32(blob[4:]) != int.from_bytes(blob[:4], "little"):
         raise DataError(f"a trace of {len(blob)} bytes is damaged; restore a copy of the database, or do without it")
     with np.load(io.BytesIO(blob[4:]), allow_pickle=False) as columns:
@@ -83,6 +83,7 @@ def unpack(blob: bytes) -> Trace:
 
 
 def _trace(head: dict[str, Any], columns: dict[str, list[Any]]) -> Trace:
+    """Build the trace from its head and columns."""
     filters = head["filters"]
     candidates = iter(
         [
@@ -128,6 +129,7 @@ def _together(columns: dict[str, list[Any]], prefix: str, names: str) -> Iterabl
 
 
 def _wholes(values: Iterable[int]) -> NDArray[Any]:
+    """Store integers in the narrowest unsigned type that holds them."""
     wide = np.array(list(values), np.int64)
     for narrow in (np.uint8, np.uint16, np.uint32):
         if not len(wide) or (wide.min() >= 0 and wide.max() <= np.iinfo(narrow).max):
@@ -136,6 +138,7 @@ def _wholes(values: Iterable[int]) -> NDArray[Any]:
 
 
 def _floats(values: Iterable[float]) -> NDArray[Any]:
+    """Store floats as float32 where that is exact."""
     wide = np.array(list(values), np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32)

@@ -1,8 +1,8 @@
-"""A database and its transactions: opened, brought to the tables of this version, and its errors said in one sentence.
+"""A database and its transactions: opened, migrated to the tables of this version, and its errors in one sentence.
 
-SQLite is the default. A write is on disk when its transaction ends (write-ahead log, synchronous FULL); what is deleted is
-overwritten; nobody but its owner reads the file. Writers of this process queue at a lock, those of other processes wait at
-SQLite's own. Any other database goes by its URL.
+SQLite is the default. A write is on disk when its transaction ends (write-ahead log, synchronous FULL); deleted rows
+are overwritten; nobody but its owner reads the file. Writers of this process queue at a lock, those of other processes
+wait at SQLite's own. Any other database goes by its URL.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Database:
             raise
 
     def _prepare(self) -> None:
+        """Check an SQLite file, and migrate the tables."""
         if self._is_sqlite:
             with self.bare() as connection:
                 _patiently(connection, "PRAGMA journal_mode = WAL")
@@ -66,26 +67,26 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
-        with _told(self.where), self._engine.connect() as connection, connection.begin():
+        """Run a transaction that only reads."""
+        with _plain_errors(self.where), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that writes; it is on disk when the block ends, and nothing of it where the block raises."""
-        with _told(self.where), self._queue, self._engine.connect() as connection:
+        """Run a transaction that writes; it is on disk when the block ends, and nothing of it where the block raises."""
+        with _plain_errors(self.where), self._queue, self._engine.connect() as connection:
             connection.execution_options(is_writing=True)
             with connection.begin():
                 yield connection
 
     @contextmanager
     def bare(self) -> Iterator[Connection]:
-        """A connection without a transaction around its statements, for SQLite's pragmas."""
-        with _told(self.where), self._queue, self._engine.connect() as connection:
+        """Open a connection without a transaction around its statements, for SQLite's pragmas."""
+        with _plain_errors(self.where), self._queue, self._engine.connect() as connection:
             yield connection.execution_options(is_bare=True)
 
     def forget(self) -> None:
-        """Take what was deleted out of the write-ahead log too."""
+        """Remove deleted rows from the write-ahead log too."""
         if self._is_sqlite:
             with self.bare() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -95,7 +96,7 @@ class Database:
 
 
 def url_of(url_or_path: str | Path) -> URL:
-    """The URL of a database that was named by its URL or by the path of a file."""
+    """Return the URL of a database that was named by its URL or by the path of a file."""
     text = str(url_or_path)
     if "://" not in text:
         return URL.create("sqlite", database=str(Path(text).expanduser().absolute()))
@@ -121,8 +122,8 @@ def _named(url: URL) -> str:
 def _make_file(path: Path) -> None:
     """Make the file before SQLite does, so that nobody else can read it from its first byte on.
 
-    The log and its index, which SQLite makes beside it, get the mode of the file. An existing one is not opened here: closing
-    it would let go of the locks that another store of this process holds on it.
+    The log and its index, which SQLite makes beside it, get the mode of the file. An existing one is not opened here:
+    closing it would release the locks that another store of this process holds on it.
     """
     with disk_errors(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -140,6 +141,7 @@ def _make_file(path: Path) -> None:
 
 
 def _engine(url: URL, *, is_sqlite: bool) -> Engine:
+    """Build the engine of SQLAlchemy, with SQLite's pragmas and transactions."""
     try:
         if not is_sqlite:
             return create_engine(url, pool_pre_ping=True)
@@ -151,6 +153,7 @@ def _engine(url: URL, *, is_sqlite: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _: Any) -> None:
+        """Set the pragmas of a new connection."""
         # transactions are begun below: Python's own would begin reading and ask for the right to write too late
         connection.isolation_level = None
         for pragma in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
@@ -181,7 +184,7 @@ def _patiently(connection: Connection, statement: str) -> None:
 
 
 def _migrate(connection: Connection, where: str) -> None:
-    """Bring the tables to this version, or refuse a database that is not ours or newer."""
+    """Migrate the tables to this version, or refuse a database that is not ours or newer."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -211,8 +214,8 @@ def _code(error: DBAPIError) -> str:
 
 
 @contextmanager
-def _told(where: str) -> Iterator[None]:
-    """Turn what can be wrong with a file, a disk or a server into one sentence; anything else is a bug and passes."""
+def _plain_errors(where: str) -> Iterator[None]:
+    """Turn errors of a file, a disk or a server into one sentence; any other is a bug and passes."""
     try:
         yield
     except DBAPIError as error:

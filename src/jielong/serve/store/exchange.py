@@ -1,7 +1,7 @@
-"""A talk as JSON and back: an export is complete, and an import is read as the work of others.
+"""Export and import of a conversation as JSON: an export is complete, and an import is read as untrusted.
 
-Whatever is read here is held to bounds on counts and sizes. A turn stands behind its parent, so the turns are a forest by
-their order alone: a circle, or a parent that is not there, is a parent that does not stand before its child. All ids are new.
+Counts and sizes of an import are bounded. A turn stands behind its parent, so the turns are a forest by their order
+alone: a circle, or a missing parent, is a parent that does not stand before its child. All ids are new.
 """
 
 from __future__ import annotations
@@ -13,21 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from jielong.errors import DataError, JielongError, did_you_mean
-from jielong.outside import MOST, Fields, is_number, is_whole, shown
+from jielong.outside import MOST, Fields, is_number, is_whole, shorten_value
 from jielong.records import Candidate, Cut, Draw, Sampling
 from jielong.serve.store.nouns import STATUSES, TURN_ROLES, Talk, Trace, Turn
 
 VERSION = 1
 
 MAX_TURNS = 10_000
-MAX_LETTERS = 20_000_000
-"""Of all texts together."""
-MAX_TOKENS = 2_000_000
-"""Of all prompts and answers together."""
+MAX_LETTERS = 20_000_000  # of all texts together
+MAX_TOKENS = 2_000_000  # of all prompts and answers together
 MAX_CANDIDATES = 5_000_000
 _MAX_NAME = 1000
-_MAX_TRAIL = 100_000
-"""Values in the notes of one turn."""
+_MAX_TRAIL = 100_000  # values in the notes of one turn
 _MAX_NESTING = 20
 _MAX_ID = 2**31 - 1
 
@@ -50,8 +47,8 @@ class Exchange:
 # --- to JSON
 
 
-def exported(exchange: Exchange) -> dict[str, Any]:
-    """Plain dicts, lists and scalars; candidates and cuts are lists, in the order that `candidate` and `cut` name."""
+def export_talk(exchange: Exchange) -> dict[str, Any]:
+    """Export as plain JSON; candidates and cuts are lists, in the order that `candidate` and `cut` name."""
     turns = []
     for turn in exchange.turns:
         data = dataclasses.asdict(turn)
@@ -63,6 +60,7 @@ def exported(exchange: Exchange) -> dict[str, Any]:
 
 
 def _exported_trace(trace: Trace) -> dict[str, Any]:
+    """Export a trace."""
     return {
         "weights": trace.weights,
         "seed": trace.seed,
@@ -79,6 +77,7 @@ def _exported_trace(trace: Trace) -> dict[str, Any]:
 
 
 def _exported_draw(draw: Draw) -> dict[str, Any]:
+    """Export one draw."""
     return {
         "taken": list(draw.taken),
         "rank": draw.rank,
@@ -97,7 +96,7 @@ def _exported_draw(draw: Draw) -> dict[str, Any]:
 
 
 def read_export(data: Any, *, now: float, new_id: Callable[[], str]) -> Exchange:
-    """The talk of an export with new ids, as of now; DataError says in one sentence what is not in order."""
+    """Read an export with new ids, as of now; DataError says in one sentence what is not in order."""
     file = Fields(data, "the file of the conversation")
     if "version" not in file.data or "turns" not in file.data:
         raise DataError('the file is no exported conversation; expected an object with "version", "talk" and "turns"')
@@ -128,12 +127,13 @@ def read_export(data: Any, *, now: float, new_id: Callable[[], str]) -> Exchange
 
 
 class _Limits:
-    """Room for texts, tokens and candidates that the whole file shares."""
+    """The room for texts, tokens and candidates that the whole file shares."""
 
     def __init__(self) -> None:
         self.left = {"letters": MAX_LETTERS, "tokens": MAX_TOKENS, "candidates": MAX_CANDIDATES}
 
     def spend(self, kind: str, count: int, where: str) -> None:
+        """Take room of a kind; DataError where none is left."""
         self.left[kind] -= count
         if self.left[kind] < 0:
             raise DataError(
@@ -141,6 +141,7 @@ class _Limits:
             )
 
     def text(self, fields: Fields, name: str, *default: str, most: int = MAX_LETTERS) -> str:
+        """Take a text field within its limits."""
         text: str = fields.text(name, *default)
         if len(text) > most:
             fields.wrong(name, f"at most {most:,} letters")
@@ -149,6 +150,7 @@ class _Limits:
 
 
 def _talk(fields: Fields, limits: _Limits, id: str, ids: Mapping[str, str], now: float) -> Talk:
+    """Read the talk of an export."""
     fields.where = "the talk of the file"
     leaf = limits.text(fields, "leaf", "", most=_MAX_NAME)
     if leaf not in ids:
@@ -171,6 +173,7 @@ def _talk(fields: Fields, limits: _Limits, id: str, ids: Mapping[str, str], now:
 
 
 def _turn(fields: Fields, limits: _Limits, id: str, talk: str, parent: str, ids: Mapping[str, str], now: float) -> Turn:
+    """Read one turn of an export."""
     role, status = fields.text("role"), fields.text("status", "done")
     for name, value, allowed in (("role", role, TURN_ROLES), ("status", status, STATUSES)):
         if value not in allowed:
@@ -200,7 +203,7 @@ def _turn(fields: Fields, limits: _Limits, id: str, talk: str, parent: str, ids:
 
 
 def _sampling(fields: Fields) -> dict[str, Any]:
-    """Options that are known, each within its bounds; null stands for whatever is usual."""
+    """Read known options, each within its bounds; null stands for the default."""
     inner = fields.inner("sampling", {})
     sampling: dict[str, Any] = {}
     for name, value in inner.data.items():
@@ -229,6 +232,7 @@ def _sampling(fields: Fields) -> dict[str, Any]:
 
 
 def _usage(fields: Fields) -> dict[str, Any] | None:
+    """Read the cost of an answer."""
     if fields.take("usage", None) is None:
         return None
     inner = fields.inner("usage")
@@ -238,6 +242,7 @@ def _usage(fields: Fields) -> dict[str, Any] | None:
 
 
 def _chosen(fields: Fields, ids: Mapping[str, str]) -> dict[str, Any] | None:
+    """Read the token at which an answer branched off."""
     if fields.take("chosen", None) is None:
         return None
     inner = fields.inner("chosen")
@@ -250,6 +255,7 @@ def _chosen(fields: Fields, ids: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def _trail(fields: Fields, limits: _Limits) -> tuple[dict[str, Any], ...]:
+    """Read the notes of a strategy, within bounds."""
     notes = fields.inners("trail", [])
     for at, value in enumerate(_values([note.data for note in notes], fields.where)):
         if at > _MAX_TRAIL:
@@ -262,7 +268,7 @@ def _trail(fields: Fields, limits: _Limits) -> tuple[dict[str, Any], ...]:
 
 
 def _note(note: Fields) -> dict[str, Any]:
-    """A note of a kind that the page shows, with the fields that it reads; others may stand beside them."""
+    """Read a note of a kind that the page shows, with the fields that it reads; others may stand beside them."""
     kind = note.text("kind")
     if kind == "note":
         note.text("text")
@@ -295,7 +301,7 @@ def _note(note: Fields) -> dict[str, Any]:
 
 
 def _values(value: Any, where: str, depth: int = 0) -> Iterator[Any]:
-    """All scalars and keys in a value of JSON; DataError where it is nested too deep."""
+    """Yield all scalars and keys in a value of JSON; DataError where it is nested too deep."""
     if depth > _MAX_NESTING:
         raise DataError(f"{where} has a trail nested deeper than {_MAX_NESTING} levels; expected fewer")
     if isinstance(value, dict):
@@ -311,6 +317,7 @@ def _values(value: Any, where: str, depth: int = 0) -> Iterator[Any]:
 
 
 def _trace(fields: Fields, limits: _Limits) -> Trace:
+    """Read a trace, whose columns are of one length."""
     where = fields.where
     ids, prompt_ids = (tuple(fields.wholes(name, high=_MAX_ID)) for name in ("ids", "prompt_ids"))
     limits.spend("tokens", len(ids) + len(prompt_ids), where)
@@ -340,6 +347,7 @@ def _trace(fields: Fields, limits: _Limits) -> Trace:
 
 
 def _draw(fields: Fields, limits: _Limits) -> Draw:
+    """Read one draw."""
     likeliest, cuts = fields.take("likeliest"), fields.take("cuts")
     for name, items in (("likeliest", likeliest), ("cuts", cuts)):
         if not isinstance(items, list):
@@ -363,6 +371,7 @@ def _draw(fields: Fields, limits: _Limits) -> Draw:
 
 
 def _candidate(fields: Fields, item: Any) -> Candidate:
+    """Read one candidate."""
     if not (isinstance(item, list) and len(item) == len(_CANDIDATE) and is_whole(item[0], high=_MAX_ID)):
         raise _not(fields, item, _CANDIDATE)
     id, model, tempered, left, cut = item
@@ -372,6 +381,7 @@ def _candidate(fields: Fields, item: Any) -> Candidate:
 
 
 def _cut(fields: Fields, item: Any) -> Cut:
+    """Read one cut of a filter."""
     if not (
         isinstance(item, list) and len(item) == len(_CUT) and _is_name(item[0]) and is_whole(item[1], high=_MAX_ID)
     ):
@@ -386,4 +396,4 @@ def _is_name(value: Any) -> bool:
 
 
 def _not(fields: Fields, item: Any, names: list[str]) -> DataError:
-    return DataError(f"{fields.where} holds {shown(item)}; expected a list of {', '.join(names)}")
+    return DataError(f"{fields.where} holds {shorten_value(item)}; expected a list of {', '.join(names)}")

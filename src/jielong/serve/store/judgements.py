@@ -1,7 +1,7 @@
-"""Judgements in the store: added, looked up, taken back, and told as the nouns that training reads.
+"""Judgements in the store: added, looked up, taken back, and converted to the nouns that training reads.
 
-A judgement names turns. As a noun (`records.Judgement`) it holds the texts and the tokens too, so whatever reads it needs
-no store. One that came as a noun gets a conversation of its own, which stands in no list.
+A judgement names turns. As a noun (`records.Judgement`) it holds the texts and the tokens too, so its readers need no
+store. One that came as a noun gets a conversation of its own, which stands in no list.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Judgements:
         purpose: str = "",
         created: float | None = None,
     ) -> Judged:
-        """A new judgement of answers to one question. A voter's newer rating of an answer replaces the one before it.
+        """Add a judgement of answers to one question. A voter's newer rating of an answer replaces the one before it.
 
-        DataError for answers of different questions, or one that is no answer.
+        DataError for answers of different questions, or a turn that is no answer.
         """
         when = time.time() if created is None else created
         with self._database.write() as connection:
@@ -85,6 +85,7 @@ class Judgements:
         return judged
 
     def get(self, id: str) -> Judged:
+        """Return a judgement; NotFoundError where there is none."""
         with self._database.read() as connection:
             row = connection.execute(select(JUDGEMENTS).where(JUDGEMENTS.c.id == clean(id))).mappings().first()
         if row is None:
@@ -92,14 +93,14 @@ class Judgements:
         return judged_of(row)
 
     def of_talk(self, talk: str) -> list[Judged]:
-        """The judgements of a conversation's answers, the oldest first."""
+        """Return the judgements of a conversation's answers, the oldest first."""
         chosen = select(JUDGEMENTS).join(TURNS, TURNS.c.id == JUDGEMENTS.c.question).where(TURNS.c.talk == clean(talk))
         with self._database.read() as connection:
             rows = connection.execute(chosen.order_by(JUDGEMENTS.c.created, JUDGEMENTS.c.id)).mappings()
             return [judged_of(row) for row in rows]
 
     def all(self, *, kind: str = "", by: str | None = None, purpose: str | None = "") -> list[Judged]:
-        """All judgements, the oldest first; `purpose` None gives those that decided a comparison too."""
+        """Return all judgements, the oldest first; `purpose` None includes those that decided a comparison."""
         chosen = select(JUDGEMENTS).order_by(JUDGEMENTS.c.created, JUDGEMENTS.c.id)
         for column, value in (
             (JUDGEMENTS.c.kind, kind or None),
@@ -112,13 +113,13 @@ class Judgements:
             return [judged_of(row) for row in connection.execute(chosen).mappings()]
 
     def count(self) -> dict[str, int]:
-        """How many there are of each kind to learn from."""
+        """Count the judgements of each kind that may be learned from."""
         chosen = select(JUDGEMENTS.c.kind, func.count()).where(JUDGEMENTS.c.purpose == "").group_by(JUDGEMENTS.c.kind)
         with self._database.read() as connection:
             return {row[0]: row[1] for row in connection.execute(chosen)}
 
     def num_by_prompt(self) -> dict[str, int]:
-        """How many judgements there are of each question that began its conversation, by its text."""
+        """Return the number of judgements for each question that began its conversation, by its text."""
         chosen = select(TURNS.c.content, func.count()).join(JUDGEMENTS, JUDGEMENTS.c.question == TURNS.c.id)
         chosen = chosen.where(TURNS.c.parent.is_(None), JUDGEMENTS.c.purpose == "").group_by(TURNS.c.content)
         with self._database.read() as connection:
@@ -142,7 +143,7 @@ class Judgements:
         return len(gone)
 
     def delete(self, ids: Collection[str]) -> int:
-        """Take judgements back; how many there were. Hidden conversations that only they needed go too."""
+        """Delete judgements and return how many there were. Hidden conversations that only they needed go too."""
         gone = 0
         with self._database.write() as connection:
             for some in _parts(ids):
@@ -158,7 +159,7 @@ class Judgements:
     # --- as nouns, with all texts
 
     def nouns(self, chosen: Sequence[Judged] | None = None, *, with_ids: bool = True) -> list[Judgement]:
-        """The judgements as training reads them; all of them where none are named.
+        """Return judgements as training reads them; all of them where none are named.
 
         Two answers that are both bad are two ratings of 0. Answers that were edited by a person have no tokens.
         """
@@ -167,22 +168,22 @@ class Judgements:
             talks, turns = _around(connection, {one.question for one in chosen})
             wanted = {id for one in chosen for id in one.answers} if with_ids else set()
             tokens = _tokens(connection, wanted)
-        told = _Told(talks, turns, tokens)
+        told = _NounReader(talks, turns, tokens)
         return [noun for one in chosen for noun in told.nouns(one)]
 
     def refuses(self, noun: Judgement) -> str:
-        """Why `add_nouns` would refuse a judgement; "" where it takes it."""
+        """Return why `add_nouns` would refuse a judgement; "" where it takes it."""
         try:
-            _Made(noun, self._new_id)
+            _NounRows(noun, self._new_id)
         except DataError as error:
             return str(error)
         return ""
 
     def add_nouns(self, nouns: Iterable[Judgement]) -> int:
-        """Keep judgements that came from a file, each with a hidden conversation of its own; how many there are."""
+        """Add judgements from a file, each with a hidden conversation of its own; return how many there are."""
         talks, turns, judged = [], [], []
         for noun in nouns:
-            made = _Made(noun, self._new_id)
+            made = _NounRows(noun, self._new_id)
             talks.append(row_of(made.talk))
             turns += [{**row_of(turn), "place": place} for place, turn in enumerate(made.turns)]
             judged.append(row_of(made.judged))
@@ -193,8 +194,8 @@ class Judgements:
         return len(judged)
 
 
-class _Told:
-    """Judgements with their texts."""
+class _NounReader:
+    """Reads judgements with their texts as nouns."""
 
     def __init__(
         self,
@@ -205,6 +206,7 @@ class _Told:
         self._talks, self._turns, self._tokens = talks, turns, tokens
 
     def nouns(self, one: Judged) -> list[Judgement]:
+        """Return the nouns of one judgement."""
         prompt = self._prompt(one.question)
         sides = [(Message("assistant", self._turns[id].content),) for id in one.answers]
         vote = Vote(one.id, one.created, bool(one.value.get("is_blind")), -1, tuple(map(self._source, one.answers)))
@@ -228,6 +230,7 @@ class _Told:
         return [Preference(prompt, left, right, label=1.0 if outcome == "left" else 0.5, by=one.by, vote=shown)]
 
     def _prompt(self, question: str) -> tuple[Message, ...]:
+        """Return the messages up to a question."""
         path: list[Turn] = []
         at = question
         while at:
@@ -243,7 +246,7 @@ class _Told:
         return AnswerSource(id, turn.model, turn.digest, prompt_ids, ids)
 
 
-class _Made:
+class _NounRows:
     """A noun as rows: a hidden conversation with the prompt and the answers, and the judgement of them."""
 
     def __init__(self, noun: Judgement, new_id: Any) -> None:
@@ -267,16 +270,19 @@ class _Made:
         self.talk = Talk(**{**vars(self.talk), "leaf": self.judged.answers[0]})
 
     def _turn(self, parent: str, role: str, text: str, now: float, source: AnswerSource | None = None) -> Turn:
+        """Add a turn to the hidden conversation."""
         model, digest = (source.model, source.digest) if source is not None else ("", "")
         turn = Turn(self._new_id(), self.talk.id, parent, role, text, now, model=model, digest=digest)
         self.turns.append(turn)
         return turn
 
     def _judged(self, now: float) -> Judged:
+        """Build the judgement of the noun's answers."""
         noun, vote = self._noun, self._noun.vote
         sources = itertools.chain(vote.answers, itertools.repeat(AnswerSource()))
 
         def answer(messages: Sequence[Message]) -> str:
+            """Add an answer and return its id."""
             if any(m.role != "assistant" or m.tool_calls for m in messages):
                 raise DataError("a judged answer holds calls or turns of others; expected text of the assistant alone")
             text = "\n\n".join(m.text for m in messages if m.role == "assistant")
@@ -302,6 +308,7 @@ class _Made:
 
 
 def _answer(connection: Connection, id: str) -> Turn:
+    """Return an answer; an error where the turn is missing or a question."""
     row = connection.execute(TURN_ROWS.where(TURNS.c.id == clean(id))).mappings().first()
     if row is None:
         raise NotFoundError(f"there is no answer {id!r:.40}; it may have been deleted with its conversation")
@@ -317,7 +324,7 @@ def _unseal(connection: Connection, judged: Judged) -> None:
 
 
 def _around(connection: Connection, questions: Collection[str]) -> tuple[dict[str, Talk], dict[str, Turn]]:
-    """The conversations of these questions with all their turns, by id."""
+    """Return the conversations of these questions with all their turns, by id."""
     names: set[str] = set()
     for some in _parts(questions):
         names |= {talk for (talk,) in connection.execute(select(TURNS.c.talk).where(TURNS.c.id.in_(some)))}
@@ -333,7 +340,7 @@ def _around(connection: Connection, questions: Collection[str]) -> tuple[dict[st
 
 
 def _tokens(connection: Connection, ids: Collection[str]) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Ids of the prompt and of the answer, for those turns of which they were kept."""
+    """Return ids of the prompt and of the answer, for the turns that have them."""
     found = {}
     for some in _parts(ids):
         for row in connection.execute(select(TRACES).where(TRACES.c.turn.in_(some))):

@@ -1,7 +1,7 @@
-"""The nouns of the store: a talk, a turn of it, the trace of an answer, and what somebody thinks of answers.
+"""The nouns of the store: a conversation, its turns, the trace of an answer, and judgements of answers.
 
-The turns of a talk are a tree. A regenerated answer is a sibling of the first, an edited question a sibling of the old one,
-and the talk's `leaf` says which branch is read.
+The turns of a talk are a tree. A regenerated answer is a sibling of the first, an edited question a sibling of the old
+one, and the talk's `leaf` says which branch is read.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ STATUSES = ("writing", "done", "stopped", "failed", "interrupted")
 
 @dataclass(frozen=True)
 class Talk:
-    """A conversation, and whom its next question goes to. Times are seconds since the epoch.
+    """A conversation, and the model for its next question. Times are seconds since the epoch.
 
-    `sampling` holds options by their names in `records.Sampling`, and `seed`; `leaf` is the last turn of the branch that is
-    read, "" while nothing was said.
+    `sampling` holds options by their names in `records.Sampling`, and `seed`; `leaf` is the last turn of the branch
+    that is read, "" while nothing was said.
     """
 
     id: str
@@ -86,10 +86,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Trace:
-    """How every token of an answer was drawn, as far as that is known.
+    """The draws of an answer's tokens, as far as they are known.
 
-    `logprobs`, `by_model` and `draws` hold one item for each of `ids`; a draw is None where nobody asked for it or where
-    nothing was drawn. `weights` is the number format of the weights that computed it, such as "int8".
+    `logprobs`, `by_model` and `draws` hold one item for each of `ids`; a draw is None where nobody asked for it or
+    where nothing was drawn. `weights` is the number format of the weights that computed it, such as "int8".
     """
 
     prompt_ids: tuple[int, ...]
@@ -111,12 +111,13 @@ class Trace:
 
 @dataclass(frozen=True)
 class Judged:
-    """What somebody thinks of answers to one question; `records.Judgement` is the same with all texts.
+    """A person's judgement of answers to one question; `records.Judgement` is the same with all texts.
 
     `answers` are ids of turns. By kind, `value` holds: of a rating, `score` (0 to 1), `reason` and `scale` ("thumbs" or
     "stars"); of a preference between the left and the right answer, `outcome` (one of `OUTCOMES`) and `is_blind`; of a
-    ranking, `places` as in `records.Ranking`; of a demonstration, which is the one answer, `rejected`: the id of the answer
-    that it replaces, or "". `purpose` is "" for what may be learned from; else it names the comparison that it decides.
+    ranking, `places` as in `records.Ranking`; of a demonstration, which is the one answer, `rejected`: the id of the
+    answer that it replaces, or "". `purpose` is "" where it may be learned from; else it names the comparison that it
+    decides.
     """
 
     id: str
@@ -135,6 +136,7 @@ class Judged:
         getattr(self, f"_check_{self.kind}")()
 
     def _check_rating(self) -> None:
+        """Check the value of a rating."""
         self._count(1, 1)
         score = self.value.get("score")
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
@@ -145,6 +147,7 @@ class Judged:
         _demand("pair", "outcome", self.value.get("outcome", ""), OUTCOMES)
 
     def _check_ranking(self) -> None:
+        """Check the places of a ranking."""
         self._count(2, MAX_RANKED)
         places = self.value.get("places")
         if not isinstance(places, list | tuple) or sorted(set(places)) != list(range(len(set(places)))):

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, exists, func, insert, or_, select, up
 from jielong.errors import ConfigError, DataError, NotFoundError, did_you_mean
 from jielong.serve.store.blobs import pack, unpack
 from jielong.serve.store.database import Database, url_of
-from jielong.serve.store.exchange import Exchange, exported, read_export
+from jielong.serve.store.exchange import Exchange, export_talk, read_export
 from jielong.serve.store.judgements import Judgements
 from jielong.serve.store.nouns import HIDDEN, Talk, Trace, Turn
 from jielong.serve.store.tables import TALKS, TRACES, TURN_ROWS, TURNS, clean, row_of, talk_of, turn_of, value_of
@@ -28,7 +28,7 @@ _TURN_CHANGES = ("content", *(name for name in _TURN_ADDITIONS if name != "creat
 
 
 def open_store(url_or_path: str | Path) -> Store:
-    """The store in this file, or in the database of this URL; it is made where there is none."""
+    """Open the store in this file, or in the database of this URL; it is made where there is none."""
     return Store(Database(url_of(url_or_path)))
 
 
@@ -41,7 +41,7 @@ class Store:
 
     @property
     def where(self) -> str:
-        """The path of the file, or the URL without its password."""
+        """Return the path of the file, or the URL without its password."""
         return self._database.where
 
     def close(self) -> None:
@@ -65,6 +65,7 @@ class Store:
         sampling: Mapping[str, Any] | None = None,
         origin: str = "page",
     ) -> Talk:
+        """Add an empty talk."""
         now = time.time()
         row = row_of(Talk(_new_id(), title, now, now, model, strategy, system, sampling or {}, "", origin))
         with self._database.write() as connection:
@@ -76,7 +77,7 @@ class Store:
             return _talk(connection, id)
 
     def talks(self, search: str = "", before: float | None = None, limit: int = 50) -> list[Talk]:
-        """Talks, the last that somebody spoke in first, from those updated before a time.
+        """List talks, the last that somebody spoke in first, from those updated before a time.
 
         With `search` only those that hold it in their title or in a turn, in capitals or small letters.
         """
@@ -94,7 +95,7 @@ class Store:
             return [talk_of(row) for row in connection.execute(chosen).mappings()]
 
     def newest_talk(self, origin: str | None = None) -> Talk | None:
-        """The talk that somebody spoke in last, of those that began there."""
+        """Return the talk that somebody spoke in last, of those that began there."""
         chosen = select(TALKS).order_by(TALKS.c.updated.desc(), TALKS.c.id.desc()).limit(1)
         chosen = chosen.where(TALKS.c.origin.not_in(HIDDEN) if origin is None else TALKS.c.origin == origin)
         with self._database.read() as connection:
@@ -110,7 +111,7 @@ class Store:
             return [text for (text,) in connection.execute(chosen)]
 
     def change_talk(self, id: str, **fields: Any) -> Talk:
-        """The talk with these fields changed: title, model, strategy, system, sampling or leaf. `updated` stays."""
+        """Change these fields of a talk: title, model, strategy, system, sampling or leaf. `updated` stays."""
         _check_names(fields, _TALK_CHANGES, "a conversation")
         with self._database.write() as connection:
             _talk(connection, id, is_locked=True)
@@ -134,7 +135,7 @@ class Store:
     def add_turn(
         self, talk: str, parent: str, role: str, content: str, *, trace: Trace | None = None, **fields: Any
     ) -> Turn:
-        """A new turn below `parent`, or at the root where that is "". The talk's leaf is this turn now."""
+        """Add a turn below `parent`, or at the root where that is "". The talk's leaf is this turn now."""
         _check_names(fields, _TURN_ADDITIONS, "a turn")
         blob = pack(trace) if trace is not None else None
         with self._database.write() as connection:
@@ -150,9 +151,9 @@ class Store:
         trace: Trace | None = None,
         **fields: Any,
     ) -> tuple[Turn, Turn]:
-        """A question and the answer below it: both, or neither where one is refused.
+        """Add a question and the answer below it: both, or neither where one is refused.
 
-        `fields` and `trace` are the answer's, which is being written where they do not say otherwise.
+        `fields` and `trace` are the answer's; its status is "writing" by default.
         """
         _check_names(fields, _TURN_ADDITIONS, "a turn")
         blob = pack(trace) if trace is not None else None
@@ -161,7 +162,7 @@ class Store:
             return asked, _add(connection, talk, asked.id, "assistant", answer, blob, {"status": "writing", **fields})
 
     def change_turn(self, id: str, *, trace: Trace | None = None, **fields: Any) -> Turn:
-        """The turn with these fields changed; a trace replaces the one there is."""
+        """Change these fields of a turn; a trace replaces the one there is."""
         _check_names(fields, _TURN_CHANGES, "a turn")
         blob = pack(trace) if trace is not None else None
         with self._database.write() as connection:
@@ -180,13 +181,13 @@ class Store:
             return _turn(connection, id)
 
     def turns(self, talk: str) -> list[Turn]:
-        """All turns of a talk, in the order in which they were made."""
+        """Return all turns of a talk, in the order in which they were made."""
         with self._database.read() as connection:
             _talk(connection, talk)
             return _turns(connection, talk)
 
     def path(self, turn_id: str) -> list[Turn]:
-        """The turns from the root to this one."""
+        """Return the turns from the root to this one."""
         above = select(TURNS.c.id, TURNS.c.parent).where(TURNS.c.id == turn_id).cte("above", recursive=True)
         above = above.union_all(select(TURNS.c.id, TURNS.c.parent).join(above, TURNS.c.id == above.c.parent))
         # a turn is made after its parent, so their places go up along the path
@@ -196,14 +197,14 @@ class Store:
             return [turn_of(row) for row in connection.execute(chosen).mappings()]
 
     def trace(self, turn_id: str) -> Trace | None:
-        """How the tokens of a turn were drawn, where that was kept."""
+        """Return the draws of a turn's tokens, where they were stored."""
         with self._database.read() as connection:
             _turn(connection, turn_id)
             blob = connection.execute(select(TRACES.c.blob).where(TRACES.c.turn == turn_id)).scalar()
         return unpack(blob) if blob is not None else None
 
     def interrupted(self) -> int:
-        """Say of all turns that are being written that they were interrupted, for a server that has just started."""
+        """Mark all turns that are being written as interrupted, for a server that has just started."""
         with self._database.write() as connection:
             done = connection.execute(update(TURNS).where(TURNS.c.status == "writing").values(status="interrupted"))
             return done.rowcount
@@ -211,15 +212,15 @@ class Store:
     # --- to a file and back
 
     def export(self, talk_id: str) -> dict[str, Any]:
-        """A talk with all its turns and their traces, as JSON that `import_` reads."""
+        """Export a talk with all its turns and their traces, as JSON that `import_` reads."""
         with self._database.read() as connection:
             talk, turns = _talk(connection, talk_id), _turns(connection, talk_id)
             of_talk = select(TRACES).join(TURNS, TURNS.c.id == TRACES.c.turn).where(TURNS.c.talk == talk_id)
             blobs = {row.turn: row.blob for row in connection.execute(of_talk)}
-        return exported(Exchange(talk, tuple(turns), {turn: unpack(blob) for turn, blob in blobs.items()}))
+        return export_talk(Exchange(talk, tuple(turns), {turn: unpack(blob) for turn, blob in blobs.items()}))
 
     def import_(self, data: Any) -> Talk:
-        """The talk of an export, with new ids and of today; DataError in one sentence where the data is not in order."""
+        """Import an exported talk, with new ids and of today; DataError in one sentence where the data is not in order."""
         read = read_export(data, now=time.time(), new_id=_new_id)
         turns = [{**row_of(turn), "place": place} for place, turn in enumerate(read.turns)]
         traces = [{"turn": turn, "blob": pack(trace)} for turn, trace in read.traces.items()]
@@ -237,7 +238,7 @@ def _new_id() -> str:
 
 
 def _talk(connection: Connection, id: str, *, is_locked: bool = False) -> Talk:
-    """The talk; with `is_locked` no other transaction changes it until this one ends."""
+    """Return the talk; with `is_locked` no other transaction changes it until this one ends."""
     chosen = select(TALKS).where(TALKS.c.id == clean(id))
     row = connection.execute(chosen.with_for_update() if is_locked else chosen).mappings().first()
     if row is None:
@@ -246,6 +247,7 @@ def _talk(connection: Connection, id: str, *, is_locked: bool = False) -> Talk:
 
 
 def _turn(connection: Connection, id: str) -> Turn:
+    """Return a turn; NotFoundError where there is none."""
     row = connection.execute(TURN_ROWS.where(TURNS.c.id == clean(id))).mappings().first()
     if row is None:
         raise NotFoundError(f"there is no turn {id!r:.40}; it may have been deleted with its conversation")
@@ -277,6 +279,7 @@ def _add(
     blob: bytes | None,
     fields: Mapping[str, Any],
 ) -> Turn:
+    """Add a turn with its trace, and make it the talk's leaf."""
     _talk(connection, talk, is_locked=True)
     if parent:
         _check_belongs(connection, parent, talk, "parent")

@@ -1,6 +1,6 @@
-"""What is to become small: next tokens, preferences, the clipped policy gradient and the critic's error, a room each.
+"""Loss functions, one module each: next tokens, preferences, the clipped policy gradient and the critic's error.
 
-An objective is handed the modules by role ("policy", "critic", "reward") and one micro-batch; it returns sums and weights,
+An objective gets the modules by role ("policy", "critic", "reward") and one micro-batch. It returns sums and weights,
 never a mean, so that the loop can divide over the whole step and all ranks. Weights depend on the batch alone. Column t
 of every stream speaks about predicting `targets[:, t]`.
 """

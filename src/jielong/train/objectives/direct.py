@@ -1,7 +1,7 @@
-"""Losses that teach a policy from judged answers without a reward model, as pure functions of log-probabilities.
+"""Losses of direct preference methods (DPO and its kin), as pure functions of log-probabilities.
 
-Each takes the log-probabilities of whole answers (or their means per token), and gives the loss of every pair or answer and
-the rewards that it implies. Nothing here is averaged, and nothing knows a model: `direct_pairs` and `direct_answers` do.
+Each takes the log-probabilities of whole answers (or their means per token), and gives the loss of every pair or answer
+and the implied rewards. Nothing here is averaged, and nothing knows a model: `direct_pairs` and `direct_answers` do.
 """
 # P pairs, N answers.
 
@@ -37,12 +37,13 @@ def dpo(
     label_smoothing: float = 0.0,
     label: Tensor | float = 1.0,
 ) -> PairLosses:
-    """-q log sigmoid(beta d) - (1 - q) log sigmoid(-beta d), with d = log(p/p_ref)(chosen) - log(p/p_ref)(rejected).
+    """Return -q log sigmoid(beta d) - (1 - q) log sigmoid(-beta d), with d = log(p/p_ref)(chosen) -
+    log(p/p_ref)(rejected).
 
-    Direct preference optimisation, Rafailov et al. 2023, eq. 7 (arXiv 2305.18290), is q = 1. With a share e of labels that
-    are taken to be wrong, q = 1 - e: conservative DPO (Mitchell 2023, "A note on DPO with noisy preferences"). `label` is
-    the probability that `chosen` is better, so q = label (1 - e) + (1 - label) e. With exact Bradley-Terry labels of
-    rewards r the optimum is p_ref exp(r / beta) / Z.
+    Direct preference optimisation, Rafailov et al. 2023, eq. 7 (arXiv 2305.18290), is q = 1. With a share e of labels
+    that are taken to be wrong, q = 1 - e: conservative DPO (Mitchell 2023, "A note on DPO with noisy preferences").
+    `label` is the probability that `chosen` is better, so q = label (1 - e) + (1 - label) e. With exact Bradley-Terry
+    labels of rewards r the optimum is p_ref exp(r / beta) / Z.
     """
     rewards, other = beta * (chosen - ref_chosen), beta * (rejected - ref_rejected)
     likely = label * (1 - label_smoothing) + (1 - label) * label_smoothing
@@ -58,11 +59,11 @@ def ipo(
     beta: float = 0.1,
     label: Tensor | float = 1.0,
 ) -> PairLosses:
-    """(d - 1 / (2 beta))^2 with d as in `dpo`, Azar et al. 2023, eq. 17 (arXiv 2310.12036), whose tau is beta.
+    """Return (d - 1 / (2 beta))^2 with d as in `dpo`, Azar et al. 2023, eq. 17 (arXiv 2310.12036), whose tau is beta.
 
-    All four are log-probabilities of whole answers, as in the paper, or all are means per token. A label between 0 and 1
-    mixes both directions. Over all pairs the optimum is p_ref exp(q / beta) / Z, where q of an answer is how often it is
-    preferred to another one.
+    All four are log-probabilities of whole answers, as in the paper, or all are means per token. A label between 0 and
+    1 mixes both directions. Over all pairs the optimum is p_ref exp(q / beta) / Z, where q of an answer is how often it
+    is preferred to another one.
     """
     rewards, other = chosen - ref_chosen, rejected - ref_rejected
     gap, aim = rewards - other, 1 / (2 * beta)
@@ -78,7 +79,7 @@ def simpo(
     gamma: float = 1.0,
     label: Tensor | float = 1.0,
 ) -> PairLosses:
-    """-log sigmoid(beta (mean_chosen - mean_rejected) - gamma), Meng et al. 2024, eq. 6 (arXiv 2405.14734).
+    """Return -log sigmoid(beta (mean_chosen - mean_rejected) - gamma), Meng et al. 2024, eq. 6 (arXiv 2405.14734).
 
     Means are log-probabilities per token of the answer; there is no reference. A label between 0 and 1 mixes both
     directions. With gamma 0, exact labels and answers of n tokens the optimum is exp(n r / beta) / Z.
@@ -89,10 +90,11 @@ def simpo(
 
 
 def orpo(chosen_mean: Tensor, rejected_mean: Tensor, *, weight: float = 0.1, label: Tensor | float = 1.0) -> PairLosses:
-    """-mean_chosen - weight log sigmoid(log odds(chosen) - log odds(rejected)), Hong et al. 2024, eq. 6 (arXiv 2403.07691).
+    """Return -mean_chosen - weight log sigmoid(log odds(chosen) - log odds(rejected)), Hong et al. 2024, eq. 6 (arXiv
+    2403.07691).
 
-    Odds are p / (1 - p) with p = exp(mean log-probability per token). The first part is instruction tuning on the better
-    answer, so there is no reference. A label between 0 and 1 mixes both directions.
+    Odds are p / (1 - p) with p = exp(mean log-probability per token). The first part is instruction tuning on the
+    better answer, so there is no reference. A label between 0 and 1 mixes both directions.
     """
     chosen_odds, rejected_odds = log_odds(chosen_mean), log_odds(rejected_mean)
     likelihood = label * chosen_mean + (1 - label) * rejected_mean
@@ -109,11 +111,12 @@ def kto(
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
 ) -> Tensor:
-    """Losses (N,): weight * (1 - sigmoid(+-beta (log(p/p_ref) - z))), + for desirable answers and - for the others.
+    """Return losses (N,): weight * (1 - sigmoid(+-beta (log(p/p_ref) - z))), + for desirable answers and - for the
+    others.
 
-    Kahneman-Tversky optimisation, Ethayarajh et al. 2024, eq. 8 (arXiv 2402.01306). z, the `baseline`, is an estimate of
-    KL(p, p_ref) from answers to other prompts (`baseline_of`), and gets no gradient. For a fixed z the loss is linear in
-    the sigmoid: its optimum is all on one side for each answer, and no tilted distribution.
+    Kahneman-Tversky optimisation, Ethayarajh et al. 2024, eq. 8 (arXiv 2402.01306). z, the `baseline`, is an estimate
+    of KL(p, p_ref) from answers to other prompts (`baseline_of`), and gets no gradient. For a fixed z the loss is
+    linear in the sigmoid: its optimum is all on one side for each answer, and no tilted distribution.
     """
     gain = beta * (logratio - baseline)
     liked, disliked = desirable_weight * torch.sigmoid(-gain), undesirable_weight * torch.sigmoid(gain)
@@ -121,20 +124,22 @@ def kto(
 
 
 def baseline_of(total: float, count: float) -> float:
-    """KTO's z from the sum of log(p/p_ref) over `count` answers that stand after the prompts of others; never negative."""
+    """Return KTO's z from the sum of log(p/p_ref) over `count` answers paired with the prompts of others; never
+    negative.
+    """
     return max(0.0, total / count) if count else 0.0
 
 
 def log_odds(logprob: Tensor) -> Tensor:
-    """log(p / (1 - p)) of p = exp(logprob), finite up to p = 1."""
+    """Return log(p / (1 - p)) of p = exp(logprob), finite up to p = 1."""
     logprob = logprob.clamp(max=CERTAIN)
     return logprob - log1mexp(logprob)
 
 
 def log1mexp(x: Tensor) -> Tensor:
-    """log(1 - exp(x)) for x < 0, without loss of digits on either side of -log 2 (Maechler 2012).
+    """Return log(1 - exp(x)) for x < 0, without loss of digits on either side of -log 2 (Maechler 2012).
 
-    The side that is not taken is computed at -log 2, so that its gradient is finite.
+    The branch not taken is computed at -log 2, so that its gradient is finite.
     """
     half = -math.log(2)
     near, far = x.clamp(min=half), x.clamp(max=half)

@@ -1,4 +1,4 @@
-"""KTO: a policy learns from single answers, each marked as one to learn from or one to avoid."""
+"""KTO as an objective: a policy learns from single answers, each marked as desirable or not."""
 # N answers of a micro-batch.
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DPO, cDPO, IPO, SimPO and ORPO: a policy learns from pairs which answers to make likelier."""
+"""DPO, cDPO, IPO, SimPO and ORPO as objectives: a policy learns from pairs which answers to make likelier."""
 # P pairs of a micro-batch.
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from jielong.train.roles import Modules
 
 @dataclass(frozen=True)
 class Pairs:
-    """Log-probabilities of answers, and how many tokens they have, all (P, 2): chosen and rejected.
+    """Log-probabilities of answers, and their lengths in tokens, all (P, 2): chosen and rejected.
 
-    `reference` is that of before training, where the method asks for it; `label` (P,) says how likely `chosen` is better.
+    `reference` are those of before training, where the method asks for it; `label` (P,) says how likely `chosen` is
+    better.
     """
 
     logprobs: Tensor
@@ -32,19 +33,19 @@ class Pairs:
     label: Tensor
     reference: Tensor | None = None
 
-    def means(self) -> tuple[Tensor, Tensor]:
-        """Log-probability per token of both answers, (P,) each."""
+    def mean_logprobs(self) -> tuple[Tensor, Tensor]:
+        """Return the log-probability per token of both answers, (P,) each."""
         chosen, rejected = (self.logprobs / self.num_tokens.clamp(min=1)).unbind(1)
         return chosen, rejected
 
 
 class PairConfig(ObjectiveConfig):
-    """What all methods on pairs share: each says what a pair costs."""
+    """The common base of all methods on pairs; each computes the loss of a pair."""
 
     takes_adapter: ClassVar[bool] = True
 
     def losses(self, pairs: Pairs) -> PairLosses:
-        """The loss of every pair, and the rewards that it implies."""
+        """Return the loss of every pair, and the implied rewards."""
         raise NotImplementedError
 
     def build(
@@ -90,6 +91,7 @@ class IPOConfig(PairConfig):
             raise ConfigError(f"over is {self.over!r}; expected 'sum' or 'mean'")
 
     def losses(self, pairs: Pairs) -> PairLosses:
+        """Return IPO's losses, of whole answers or of means per token."""
         assert pairs.reference is not None
         size = pairs.num_tokens.clamp(min=1) if self.over == "mean" else 1
         sides = (*(pairs.logprobs / size).unbind(1), *(pairs.reference / size).unbind(1))
@@ -110,7 +112,7 @@ class SimPOConfig(PairConfig):
         at_least(self, 0, "gamma")
 
     def losses(self, pairs: Pairs) -> PairLosses:
-        return simpo(*pairs.means(), beta=self.beta, gamma=self.gamma, label=pairs.label)
+        return simpo(*pairs.mean_logprobs(), beta=self.beta, gamma=self.gamma, label=pairs.label)
 
 
 @dataclass(frozen=True)
@@ -124,15 +126,15 @@ class ORPOConfig(PairConfig):
         at_least(self, 0, "weight")
 
     def losses(self, pairs: Pairs) -> PairLosses:
-        return orpo(*pairs.means(), weight=self.weight, label=pairs.label)
+        return orpo(*pairs.mean_logprobs(), weight=self.weight, label=pairs.label)
 
 
 class FromPairs:
-    """The loss of a method over pairs: batches are those of `PaddedPairs` or `PackedPairs`.
+    """The objective of a method over pairs: batches are those of `PaddedPairs` or `PackedPairs`.
 
-    Term "loss": per pair. Metrics, over pairs: "accuracy" (the likelier answer has the higher implied reward; pairs that
-    are no tie), "margin" (implied reward of chosen minus rejected), "chosen_logprob" and "rejected_logprob" (nats per
-    answer): a chosen answer that grows unlikely is the first sign of damage.
+    Term "loss": per pair. Metrics, over pairs: "accuracy" (the likelier answer has the higher implied reward; pairs
+    that are no tie), "margin" (implied reward of chosen minus rejected), "chosen_logprob" and "rejected_logprob" (nats
+    per answer): a chosen answer that grows unlikely is the first sign of damage.
     """
 
     def __init__(self, config: PairConfig, module: str = "policy") -> None:

@@ -1,7 +1,7 @@
-"""How likely a model finds the targets of a batch, computed at trained positions only.
+"""Log-probabilities of a batch's targets and their cross-entropy, computed at trained positions only.
 
-The head is the larger part of a small model's work, so logits exist for a chunk of positions at a time, and their gradients
-are made in the forward pass. Whatever stands where the weight is 0 is never looked at: a NaN there does no harm.
+The head is the larger part of a small model's work, so logits exist for a chunk of positions at a time, and their
+gradients are made in the forward pass. Positions of weight 0 are never looked at: a NaN there does no harm.
 """
 # B rows, T columns, N trained positions or sequences of a micro-batch, C hidden width, V vocabulary.
 
@@ -27,16 +27,19 @@ A GPU wants large products; 4096 by 50,000 logits in bf16 are 400 MB."""
 
 
 class NegativeLogLikelihood(torch.autograd.Function):
-    """sum of -log softmax(h W^T)[target] * weight over N positions, and how many are the argmax's; in the dtype of h.
+    """An autograd function: sum of -log softmax(h W^T)[target] * weight over N positions, and how many targets are the
+    argmax.
 
     The gradients are made in the forward pass, chunk by chunk, so that no (N, V) tensor outlives its chunk and no logit
-    is computed twice. They are scaled by the incoming gradient afterwards, which is one number.
+    is computed twice. They are scaled by the incoming gradient afterwards, which is one number. The result has the
+    dtype of h.
     """
 
     @staticmethod
     def forward(
         ctx: Any, hidden_NC: Tensor, head: Tensor, targets: Tensor, weights: Tensor, is_compiled: bool
     ) -> tuple[Tensor, Tensor]:
+        """Compute loss, hits and both gradients, chunk by chunk."""
         head_VC = head.to(hidden_NC.dtype)
         has_gradient = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         total = torch.zeros((), device=hidden_NC.device)
@@ -69,10 +72,10 @@ class NegativeLogLikelihood(torch.autograd.Function):
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, has_gradient: bool) -> tuple[Tensor, Tensor]:
-    """-log softmax at the targets of rows (N, V), float32, and whether the targets are the largest.
+    """Return -log softmax at the targets of rows (N, V), float32, and whether the targets are the largest.
 
-    With `has_gradient` the logits become the gradients of weight times the former. Float32 within: bf16 loses the tail of
-    the vocabulary.
+    With `has_gradient` the logits are overwritten with the gradients of weight times the loss. Float32 within: bf16
+    loses the tail of the vocabulary.
     """
     found = cross_entropy_(logits, targets, weights, has_gradient)
     if found is not None:
@@ -91,7 +94,9 @@ def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, has_gradien
 def fusible_cross_entropy(
     logits: Tensor, targets: Tensor, weights: Tensor, has_gradient: bool
 ) -> tuple[Tensor, Tensor]:
-    """`_cross_entropy` as a compiler likes it: nothing is scattered, so that logits are read twice and written once."""
+    """Compute `_cross_entropy` in a form for compilers: without a scatter, so that logits are read twice and written
+    once.
+    """
     scores = logits.float()
     right, largest, norm = scores.gather(1, targets[:, None])[:, 0], scores.amax(-1), scores.logsumexp(-1)
     if has_gradient:
@@ -102,13 +107,15 @@ def fusible_cross_entropy(
 
 @functools.cache
 def compiled_cross_entropy() -> Callable[[Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor]]:
-    """`fusible_cross_entropy` in kernels made for this device."""
+    """Return `fusible_cross_entropy` compiled for this device."""
     return torch.compile(fusible_cross_entropy)
 
 
 @torch.no_grad()
-def cross_entropy_like_plain(model: LanguageModel) -> bool:
-    """Whether the compiled cross-entropy of the model's vocabulary is the plain one here, within rounding; gradients too."""
+def compiled_cross_entropy_matches(model: LanguageModel) -> bool:
+    """Whether the compiled cross-entropy over the model's vocabulary equals the eager one here, within rounding;
+    gradients too.
+    """
     generator = torch.Generator().manual_seed(0)
     shape, device, dtype = (64, model.config.vocab_size), model.head.device, model.model.compute_dtype
     logits = (4 * torch.randn(shape, generator=generator)).to(device, dtype)
@@ -123,7 +130,8 @@ def cross_entropy_like_plain(model: LanguageModel) -> bool:
 
 
 def trained_logprobs(model: nn.Module, batch: Batch, temperature: float = 1.0) -> Tensor:
-    """Log-probabilities (N,) float32 of the targets whose weight is not 0, in row order, at a sampling temperature.
+    """Return log-probabilities (N,) float32 of the targets whose weight is not 0, in row order, at a sampling
+    temperature.
 
     `model` gives hidden states and has `logits`; with many positions these are recomputed in the backward pass.
     """
@@ -144,7 +152,8 @@ def trained_logprobs(model: nn.Module, batch: Batch, temperature: float = 1.0) -
 
 
 def sequence_logprobs(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Log-probability of the trained targets of each sequence, and how many they are; (N,) float32, in the order of `ends`.
+    """Return the log-probability of the trained targets of each sequence, and their number; (N,) float32, in the order
+    of `ends`.
 
     Sequences are rows, or share rows. One without a trained target has 0 of both.
     """
@@ -161,9 +170,9 @@ def sequence_logprobs(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def trained_positions(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the positions whose weight is not 0.
+    """Return rows and columns of the positions whose weight is not 0.
 
-    A GPU is waited for to know how many: asked before the model runs, it has only the micro-batch before to end.
+    Counting them waits for a GPU: before the model runs, only the previous micro-batch has to end.
     """
     rows, columns = (batch.weights != 0).nonzero(as_tuple=True)
     return rows, columns

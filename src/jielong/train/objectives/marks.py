@@ -1,4 +1,4 @@
-"""Marks: a scalar model learns from single answers how good each is, without comparisons."""
+"""Marks as an objective: a scalar model learns from single answers how good each is, without comparisons."""
 # N answers of a micro-batch.
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from jielong.train.roles import Head, Modules
 
 
 def marked(scores: Tensor, marks: Tensor) -> Tensor:
-    """-m log sigmoid(s) - (1 - m) log sigmoid(-s), shaped as `scores`: logistic regression on marks m from 0 to 1.
+    """Return -m log sigmoid(s) - (1 - m) log sigmoid(-s), shaped as `scores`: logistic regression on marks m from 0 to
+    1.
 
-    A score is the log odds of a good mark, so its best value for an answer that is marked several times is
-    log(m / (1 - m)) of the mean mark. Differences of scores are log odds as in Bradley-Terry; a squared error would bind
-    them to the scale of the marks.
+    A score is the log odds of a good mark, so its best value for an answer that is marked several times is log(m / (1 -
+    m)) of the mean mark. Differences of scores are log odds as in Bradley-Terry; a squared error would bind them to the
+    scale of the marks.
     """
     return -marks * F.logsigmoid(scores) - (1 - marks) * F.logsigmoid(-scores)
 

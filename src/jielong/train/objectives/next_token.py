@@ -1,4 +1,4 @@
-"""The next token: pretraining, and instruction tuning where only answers have weight."""
+"""Next-token cross-entropy: pretraining, and instruction tuning where only answers have weight."""
 # B rows, T columns, N trained positions of a micro-batch, C hidden width, E experts.
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class NextTokenConfig(ObjectiveConfig):
     def build(
         self, config: ModelConfig, roles: Collection[str], *, has_adapter: bool = False, is_compiled: bool = False
     ) -> NextToken:
+        """Build the objective, with load balancing for a model with experts whose routers are trained."""
         own = self.router_aux_loss_coef
         coefficient = config.router_aux_loss_coef if own is None else own
         # beside an adapter the routers are frozen
@@ -47,11 +48,10 @@ class NextTokenConfig(ObjectiveConfig):
 class NextToken:
     """Cross-entropy of the next token: pretraining, and instruction tuning where only answers have weight.
 
-    Term "loss": nats per trained token. Metric "accuracy": how often the target is the most likely token.
-    With `balance` above 0, for a model with experts, also the term "balance": that times the mean over layers of
-    `balance.imbalance`, which is told as a metric. It is that of each micro-batch, over all tokens that are no padding:
-    a product of means is no sum, so here the size of a micro-batch shows. `is_compiled` matters on GPUs
-    alone.
+    Term "loss": nats per trained token. Metric "accuracy": how often the target is the most likely token. With
+    `balance` above 0, for a model with experts, also the term "balance": that times the mean over layers of
+    `balance.imbalance`, which is also a metric. It is that of each micro-batch, over all tokens that are no padding: a
+    product of means is no sum, so here the size of a micro-batch shows. `is_compiled` matters on GPUs alone.
     """
 
     def __init__(self, module: str = "policy", balance: float = 0.0, is_compiled: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""An objective, and its config: the one place where a recipe's words become something to be made small."""
+"""The protocol of loss functions, and the configs that build them: the one place where a recipe's words become a loss."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from jielong.train.sources import Material, SourceConfig
 
 
 class Objective(Protocol):
-    """What is to become small. `weights` depend on the batch alone; names are those of the loss's terms."""
+    """A loss function of the trained modules and a micro-batch.
+
+    `weights` gives the divisor of each term and depends on the batch alone; its keys are the names of the loss's terms.
+    """
 
     def weights(self, batch: Batch) -> dict[str, float]: ...
     def __call__(self, modules: Modules, batch: Batch) -> Loss: ...
 
 
 class ObjectiveConfig:
-    """What a recipe says of an objective; subclasses are frozen dataclasses, and each builds its own kind.
+    """The config of a loss function; subclasses are frozen dataclasses, and each builds its own kind.
 
-    A new objective is one file with such a class: the stage that trains asks it for everything below and knows no kind.
+    A new objective is one file with such a class. The training stage asks it for everything below and knows no kind.
     """
 
     main: ClassVar[str] = "policy"
@@ -37,25 +40,26 @@ class ObjectiveConfig:
     """Whether batches say how likely their answers were before training."""
 
     def roles(self) -> tuple[Role, ...]:
-        """Modules that it needs beside `main`."""
+        """Return the modules that it needs beside `main`."""
         return ()
 
     def build(
         self, config: ModelConfig, roles: Collection[str], *, has_adapter: bool = False, is_compiled: bool = False
     ) -> Objective:
-        """The objective for a model of this shape, where modules of these roles are there.
+        """Build the objective for a model of this shape, given the roles of the modules that exist.
 
         `is_compiled` says that layers are compiled, so that a loss on a GPU may be too.
         """
         raise NotImplementedError
 
     def beside(self) -> SourceConfig | None:
-        """A second source of the same data, whose micro-batches go beside the first one's in every step."""
+        """Return a second source of the same data, whose micro-batches are added to every step, or None."""
         return None
 
     def finish(self, load: Callable[[], nn.Module], material: Material) -> nn.Module | None:
-        """Settle what only the trained module can tell, such as where a reward's zero lies.
+        """Settle what only the trained module can tell, such as the offset of a reward model.
 
-        `load` gives the module that the stage ended with; the changed one is returned, None where nothing is to be done.
+        `load` gives the module that the stage ended with. Returns the changed module, or None where nothing is to be
+        done.
         """
         return None

@@ -1,4 +1,4 @@
-"""Reinforcement: the clipped policy gradient, the critic's error, and text beside them."""
+"""Objectives of reinforcement learning: the clipped policy gradient, the critic's error, and a text loss beside them."""
 # B rows, T columns, N trained positions of a micro-batch.
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Aggregation = Literal["dapo", "grpo", "dr_grpo"]
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """How the clipped policy gradient is made.
+    """Settings of the clipped policy gradient.
 
     `aggregation`: "dapo" is the mean over all tokens of the step (PPO's too), "grpo" the mean per sequence and then over
     sequences, "dr_grpo" the sum divided by sequences * the longest a sample may be (its advantages also want
@@ -66,13 +66,13 @@ class PolicyConfig:
 
 
 def clipped_surrogate(logratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
-    """-min(ratio * A, clip(ratio, 1 - low, 1 + high) * A) elementwise (Schulman et al. 2017, eq. 7)."""
+    """Return -min(ratio * A, clip(ratio, 1 - low, 1 + high) * A) elementwise (Schulman et al. 2017, eq. 7)."""
     ratio = logratio.exp()
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip_low, 1 + clip_high) * advantages)
 
 
 def kl_estimate(logprobs: Tensor, reference: Tensor, form: Literal["k1", "k2", "k3"]) -> Tensor:
-    """Per-token estimates of KL(policy, reference) on tokens drawn from the policy, in nats.
+    """Return per-token estimates of KL(policy, reference) on tokens drawn from the policy, in nats.
 
     With d = logp - logp_ref: k1 = d, k2 = d^2 / 2, k3 = exp(-d) - 1 + d (Schulman 2020, "Approximating KL divergence").
     """
@@ -96,6 +96,7 @@ class PolicyGradient:
         self.config, self.module = config, module
 
     def weights(self, batch: Batch) -> dict[str, float]:
+        """Return the divisor that the aggregation names: tokens, sequences, or sequences times the longest."""
         if self.config.aggregation == "dapo":
             return {"policy": float(batch.weights.sum())}
         num_rows = float((batch.weights != 0).any(dim=1).sum())
@@ -205,6 +206,7 @@ class PPOConfig(ObjectiveConfig):
     def build(
         self, config: ModelConfig, roles: Collection[str], *, has_adapter: bool = False, is_compiled: bool = False
     ) -> Objective:
+        """Build policy and critic, or the policy alone for GRPO, with the text loss beside it where it has weight."""
         policy = PPO(self) if "critic" in roles else PolicyGradient(self.policy, self.main)
         return WithText(policy, self.ptx.coefficient) if self.ptx.coefficient else policy
 

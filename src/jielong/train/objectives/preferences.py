@@ -1,4 +1,4 @@
-"""Comparisons: a scalar model learns which of two answers people prefer."""
+"""Comparisons as an objective: a scalar model learns which of two answers people prefer."""
 # B rows, T columns, P pairs.
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def bradley_terry(
     margin: Tensor | float = 0.0,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """-q log sigmoid(d) - (1 - q) log sigmoid(-d) with d = chosen - rejected - margin, shaped as the scores.
+    """Return -q log sigmoid(d) - (1 - q) log sigmoid(-d) with d = chosen - rejected - margin, shaped as the scores.
 
-    Bradley and Terry 1952. `label` is how likely `chosen` is the better one (a tie is 0.5), and q = label (1 - e) +
-    (1 - label) e where a share e of labels is taken to be wrong. A margin, such as the gap of two marks, asks the scores to
-    be that much further apart (Touvron et al. 2023, arXiv 2307.09288, eq. 2).
+    Bradley and Terry 1952. `label` is how likely `chosen` is the better one (a tie is 0.5), and q = label (1 - e) + (1
+    - label) e where a share e of labels is taken to be wrong. A margin, such as the gap of two marks, asks the scores
+    to be that much further apart (Touvron et al. 2023, arXiv 2307.09288, eq. 2).
     """
     likely = label * (1 - label_smoothing) + (1 - label) * label_smoothing
     logit = chosen - rejected - margin
@@ -59,9 +59,9 @@ class BradleyTerryConfig(ObjectiveConfig):
         return BradleyTerry(self, self.main)
 
     def finish(self, load: Callable[[], nn.Module], material: Material) -> ScalarModel | None:
-        """Subtract the mean score of the chosen held-out answers, so that a reference answer is worth 0.
+        """Subtract the mean score of the chosen held-out answers, so that a reference answer has score 0.
 
-        Done twice it comes to the same.
+        It is idempotent.
         """
         model = load()
         assert isinstance(model, ScalarModel)

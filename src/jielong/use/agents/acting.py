@@ -1,9 +1,9 @@
-"""Somebody who acts in a text world: it is told what is wanted and what is seen, and writes one action after another.
+"""Acting in a text world: a policy is told the goal and the view, and writes one action after another.
 
-A world is anything with a `step`. A policy says what to do next: a model, which may be any strategy over one, a
-model's judgement of what can be done, dice, or a plan. What a model writes need not be possible; it may be mapped to the
-nearest action that is (Huang et al. 2022, arXiv 2201.07207: each generated step is replaced by the admissible one most
-like it, which also stands in the conversation from then on). An episode ends when the world is over or a limit is
+A world is anything with a `step`. A policy chooses the next action: a model, which may be any strategy over one, a
+model's ranking of the possible actions, dice, or a script. A written action need not be possible; it may be mapped to
+the nearest possible one (Huang et al. 2022, arXiv 2201.07207: each generated step is replaced by the admissible one
+most like it, which also stands in the conversation from then on). An episode ends when the world is over or a limit is
 reached: steps, the budget, the same action in the same situation again and again, or a view too long to be read.
 """
 
@@ -30,14 +30,16 @@ from jielong.use.strategy import Strategy, over
 
 
 class World(Protocol):
-    """A text world that has begun. `step` gives what is seen then, whether it is over, and a reward above 0 for the goal."""
+    """The protocol of a text world that has begun. `step` returns the view, whether it is over, and a reward above 0
+    for the goal.
+    """
 
     def step(self, text: str) -> tuple[Observation, bool, float]: ...
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Where an episode is broken off, finished or not."""
+    """Limits at which an episode is ended."""
 
     steps: int = 40
     repeats: int = 3
@@ -51,7 +53,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Step:
-    """One action: what was seen before it, what the policy wrote, what was done, and the reward after it."""
+    """One action: the view before it, the policy's text, the action done, and the reward after it."""
 
     seen: Observation
     said: str
@@ -62,18 +64,20 @@ class Step:
 
     @property
     def is_executable(self) -> bool:
-        """Whether what was done could be done."""
+        """Whether the action done was possible."""
         return self.action in self.seen.admissible
 
     @property
     def is_written(self) -> bool:
-        """Whether it could be done as the policy wrote it."""
+        """Whether it was possible as the policy wrote it."""
         return self.said in self.seen.admissible
 
 
 @dataclass(frozen=True)
 class Episode:
-    """What somebody did, and why it ended: "over" (the world's own end, or finished), "steps", "repeated", "budget" or "too long"."""
+    """The steps of a policy, and why they ended: "over" (the world's own end, or finished), "steps", "repeated",
+    "budget" or "too long".
+    """
 
     steps: tuple[Step, ...]
     end: Observation
@@ -83,7 +87,9 @@ class Episode:
 
     @property
     def is_success(self) -> bool:
-        """Whether the goal was reached when the world was over: whoever stops too late, or never, has not succeeded."""
+        """Whether the goal was reached when the world was over: a policy that stops too late, or never, has not
+        succeeded.
+        """
         return self.stop == "over" and self.steps[-1].reward > 0
 
     @property
@@ -93,7 +99,7 @@ class Episode:
 
     @property
     def conversation(self) -> Conversation:
-        """All of it as messages, as the policy was told them and as a model can learn from them."""
+        """Return all of it as messages, as the policy saw them and as a model can learn from them."""
         return conversation_of(self.steps)
 
     def __str__(self) -> str:
@@ -108,10 +114,12 @@ class Episode:
 
 
 def conversation_of(steps: Sequence[Step], seen: Observation | None = None, before: str = "") -> Conversation:
-    """The instruction, each step as a turn of the user and the assistant's action, and last what is seen now.
+    """Build the conversation for a policy: the instruction, each step as a turn of user and assistant, and the present
+    view.
 
-    Each turn of the user says the goal again: what is wanted is never far from what is decided. The first one also says what
-    was thought `before`, in a turn that is forgotten: notes that a thought carries from turn to turn are not lost with it.
+    Each turn of the user repeats the goal, so that it is never far from a decision. The first one also repeats the
+    thought `before` it, from a turn that is forgotten: notes that a thought carries from turn to turn are not lost with
+    it.
     """
     language = language_of((seen or steps[0].seen).goal)
     views = [*(step.seen for step in steps), *([seen] if seen else [])]
@@ -125,12 +133,12 @@ def conversation_of(steps: Sequence[Step], seen: Observation | None = None, befo
 
 
 def thought_before(steps: Sequence[Step], first: int) -> str:
-    """What was thought in the step before number `first`, if there is one."""
+    """Return the thought in the step before number `first`, if there is one."""
     return steps[first - 1].thought if first else ""
 
 
-def parted(text: str) -> tuple[str, str]:
-    """The thought and the action of what was written: the first line after ">" and all before it, or else the first line.
+def split_thought(text: str) -> tuple[str, str]:
+    """Split a text into thought and action: the action is the first line after ">", or else the first line.
 
     Thinking before acting is ReAct's (Yao et al. 2022, arXiv 2210.03629).
     """
@@ -142,36 +150,38 @@ def parted(text: str) -> tuple[str, str]:
 
 
 class Policy:
-    """Says what to do next, for the length of one episode."""
+    """The protocol of a policy for the length of one episode."""
 
     @property
     def usage(self) -> Usage:
-        """What it has cost so far."""
+        """Return its cost so far."""
         return Usage()
 
     async def choose(self, conversation: Conversation, seen: Observation) -> str:
-        """The next action in words; `conversation` ends with what is seen now. BudgetSpent where it may not go on."""
+        """Choose the next action in words; `conversation` ends with the present view. BudgetSpent where it may not go
+        on.
+        """
         raise NotImplementedError
 
 
 async def act(
     world: World, seen: Observation, policy: Policy, limits: Limits = Limits(), nearest: Nearest | None = None
 ) -> Episode:
-    """One episode in a world that shows `seen`. With `nearest`, what cannot be done is mapped to what can."""
+    """Run one episode in a world that shows `seen`. With `nearest`, impossible actions are mapped to possible ones."""
     start_s = now_s()
     steps: list[Step] = []
     done_here: Counter[tuple[str, str]] = Counter()
     stop = ""
     while not stop:
         try:
-            said = await _choice(policy, steps, seen, limits.remember)
+            said = await _ask_policy(policy, steps, seen, limits.remember)
         except BudgetSpent:
             stop = "budget"
             break
         except TooLongError:
             stop = "too long"
             break
-        thought, said = parted(said)
+        thought, said = split_thought(said)
         action = nearest(said, seen.admissible) if nearest and said not in seen.admissible else said
         new, is_over, reward = world.step(action)
         steps.append(Step(seen, said, action, reward, thought))
@@ -186,8 +196,8 @@ async def act(
     return Episode(tuple(steps), seen, stop, policy.usage, now_s() - start_s)
 
 
-async def _choice(policy: Policy, steps: Sequence[Step], seen: Observation, remember: int) -> str:
-    """What the policy says, told the last turns, or as many of them as it can read; TooLongError where it cannot read one."""
+async def _ask_policy(policy: Policy, steps: Sequence[Step], seen: Observation, remember: int) -> str:
+    """Ask the policy with the last turns, or as many of them as it can read; TooLongError where it cannot read one."""
     first = max(0, len(steps) + 1 - remember)
     while True:
         try:
@@ -201,8 +211,8 @@ async def _choice(policy: Policy, steps: Sequence[Step], seen: Observation, reme
 # Policies -----------------------------------------------------------------------------------------------------------
 
 
-class Written(Policy):
-    """What a model writes, asked through the ledger and its budget; by a strategy, or plainly."""
+class ModelPolicy(Policy):
+    """A policy that lets a model write, through the ledger and its budget; by a strategy, or directly."""
 
     def __init__(self, ledger: Ledger, options: Options, strategy: Strategy | None = None) -> None:
         self._ledger, self._options = ledger, options
@@ -214,6 +224,7 @@ class Written(Policy):
         return self._ledger.usage
 
     async def choose(self, conversation: Conversation, seen: Observation) -> str:
+        """Ask the model for the next action."""
         del seen
         self._num_chosen += 1
         token = current.set(self._ledger)
@@ -224,7 +235,7 @@ class Written(Policy):
 
 
 class Likeliest(Policy):
-    """Of the actions that can be done, the one that the model finds likeliest; 0 tokens is no limit."""
+    """A policy that takes the possible action with the highest probability under the model; 0 tokens is no limit."""
 
     def __init__(self, model: Scores, tokens: int = 0) -> None:
         self._model, self._tokens, self._usage = model, tokens, Usage()
@@ -234,6 +245,7 @@ class Likeliest(Policy):
         return self._usage
 
     async def choose(self, conversation: Conversation, seen: Observation) -> str:
+        """Score all possible actions and return the likeliest."""
         if self._tokens and self._usage.tokens >= self._tokens:
             raise BudgetSpent(f"the budget of {self._tokens} tokens is spent")
         scored = await self._model.score(conversation, seen.admissible)
@@ -242,7 +254,7 @@ class Likeliest(Policy):
 
 
 class Dice(Policy):
-    """Any action that can be done, but never the one that says it is finished: the control."""
+    """A policy that draws any possible action, but never the one that says it is finished: the control."""
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
@@ -252,8 +264,8 @@ class Dice(Policy):
         return self._rng.choice([a for a in seen.admissible if a != seen.finish] or [seen.finish])
 
 
-class Told(Policy):
-    """What somebody says who knows the world: a solver's plan, a demonstration. `texts` is asked as the episode goes on."""
+class ScriptedPolicy(Policy):
+    """A policy that plays given texts: a solver's plan, a demonstration. `texts` is asked as the episode goes on."""
 
     def __init__(self, texts: Iterator[str]) -> None:
         self._texts = texts
@@ -273,7 +285,9 @@ Embed = Callable[[Sequence[str]], "np.ndarray[tuple[int, int], np.dtype[np.float
 
 
 def by_letters(text: str, actions: Sequence[str]) -> str:
-    """The action that shares most runs of one to three letters with the text (Dice's coefficient); of a tie, the first."""
+    """Return the action that shares most runs of one to three letters with the text (Dice's coefficient); of a tie, the
+    first.
+    """
     wanted = _runs(text)
 
     def likeness(action: str) -> float:
@@ -289,7 +303,7 @@ def _runs(text: str) -> Counter[str]:
 
 
 def by_meaning(embed: Embed) -> Nearest:
-    """The action whose vector has the smallest angle to that of the text."""
+    """Make a function that finds the action whose vector has the smallest angle to that of the text."""
 
     def nearest(text: str, actions: Sequence[str]) -> str:
         vectors = np.asarray(embed([text, *actions]), dtype=np.float32)

@@ -1,7 +1,7 @@
 """An agent that breaks a goal into tasks and works through them.
 
 It makes a list of tasks, has the first one done, looks at the result, and says what is still to do; in the end it answers
-from the results. What made the first agents of this kind (AutoGPT, BabyAGI) run in circles is ruled out: they had no notion
+from the results. The first agents of this kind (AutoGPT, BabyAGI) ran in circles: they had no notion
 of done, gave themselves the same task again, and nothing stopped them. Here the agent can say that it is finished, a
 task or a result that comes again is found by comparing texts, and the number of tasks is bounded, as are tokens by the
 budget. Why it stopped is part of its notes.
@@ -15,21 +15,21 @@ from jielong.config import at_least
 from jielong.records import Conversation
 from jielong.use.answers import normal
 from jielong.use.ledger import keep, note
-from jielong.use.listing import lines, listed, numbered
+from jielong.use.listing import lines, numbered, parse_list
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
-from jielong.use.strategy import Strategy, instead, model_under, question_of
+from jielong.use.strategy import Strategy, model_under, question_of, replace_question
 
 _FINISHED = ("finished", "完成")
 
 
 @dataclass(frozen=True)
 class Plan(Strategy):
-    """What answers a goal after at most `tasks` tasks.
+    """A strategy that answers a goal after at most `tasks` tasks.
 
-    Each task goes to the next strategy, which may use tools; planning and looking back are the model's own. The agent ends
-    when it says so, when nothing is left to do that was not done already, after `tasks` tasks, or after `repeats` results
-    in a row that were there before. `waiting` tasks at most are on the list.
+    Each task goes to the next strategy, which may use tools; planning and looking back are the model's own. The agent
+    ends when it says so, when nothing is left to do that was not done already, after `tasks` tasks, or after `repeats`
+    results in a row that were there before. `waiting` tasks at most are on the list.
     """
 
     tasks: int = 8
@@ -47,7 +47,7 @@ class Plan(Strategy):
 
 @dataclass
 class _Work:
-    """One goal while it is worked on: what was done with which result, and what is still to do."""
+    """One goal in progress: the tasks done with their results, and the tasks to do."""
 
     plan: Plan
     conversation: Conversation
@@ -63,7 +63,7 @@ class _Work:
         self.language = language_of(self.goal)
 
     async def until_over(self) -> str:
-        """Work through tasks; why it ended."""
+        """Work through tasks; return why it ended."""
         self._take_over((await self._asked("tasks", model_under(self.ask))).text)
         while self.open:
             task = self.open.pop(0)
@@ -87,6 +87,7 @@ class _Work:
         return await self._asked("answer", model_under(self.ask))
 
     def _remember(self, task: str, result: str) -> None:
+        """Record a task's result, and count results that were there before."""
         is_known = normal(result) in {normal(earlier) for _, earlier in self.done}
         self.stale = self.stale + 1 if is_known else 0
         if is_known:
@@ -94,14 +95,15 @@ class _Work:
         self.done.append((task, result))
 
     def _take_over(self, text: str) -> None:
-        """Put the listed tasks that are not done in place of those to do."""
+        """Replace the tasks to do by the listed ones that are not done."""
         known = {normal(task) for task, _ in self.done}
-        tasks = listed(text)
+        tasks = parse_list(text)
         self.open = [task for task in tasks if normal(task) not in known][: self.plan.waiting]
         if tasks and not self.open:
             note("only tasks that are done already")
 
     async def _asked(self, what: str, ask: Ask, **values: str) -> Answer:
+        """Ask the model one of the planner's prompts about the goal and the results so far."""
         shown = [f"{number}. {task}\n{result}" for number, (task, result) in enumerate(self.done, 1)]
         text = fill(
             f"plan_{what}",
@@ -112,7 +114,7 @@ class _Work:
             waiting=str(self.plan.waiting),
             **values,
         )
-        return await ask(instead(self.conversation, text), self.options.draw("plan", what, len(self.done)))
+        return await ask(replace_question(self.conversation, text), self.options.draw("plan", what, len(self.done)))
 
 
 def is_finished(text: str) -> bool:

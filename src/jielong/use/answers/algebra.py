@@ -1,4 +1,6 @@
-"""Formulas compared by math-verify and sympy. Import it in the worker of `formulas` alone: sympy takes seconds to load."""
+"""Comparison of formulas by math-verify and sympy. Import it in the worker of `formulas` alone: sympy takes seconds to
+load.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ _CONFIG = replace(_USUAL, normalization_config=replace(_USUAL.normalization_conf
 
 
 def is_same(given: str, right: str) -> bool:
-    """Whether two formulas in LaTeX are equal; False for what algebra cannot read."""
+    """Whether two formulas in LaTeX are equal; False where algebra cannot read one."""
     logging.disable(logging.CRITICAL)
     try:
         return _is_same(_read(given), _read(right))
@@ -29,6 +31,7 @@ def _read(text: str) -> list[object]:
 
 
 def _is_same(one: list[object], other: list[object]) -> bool:
+    """Whether parsed formulas are equal, or equations of the same line."""
     if not one or not other:
         return False
     if verify(other, one, timeout_seconds=3, raise_on_error=False):

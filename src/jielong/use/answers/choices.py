@@ -1,4 +1,4 @@
-"""Choices by their letters, and truths: what a text picks or judges."""
+"""Choices by their letters, and yes or no: what a text picks or judges."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _letters(text: str) -> str:
 
 
 def choice_in(text: str) -> tuple[str, str] | None:
-    """(letters, the option's text) of a text that is a choice and nothing else."""
+    """Return (letters, the option's text) of a text that is a choice and nothing else."""
     whole = _CHOICE.fullmatch(text)
     if whole and (len(_letters(whole["l"])) == 1 or whole["l"].upper() == whole["l"]):
         return _letters(whole["l"]), ""
@@ -45,15 +45,15 @@ def choice_in(text: str) -> tuple[str, str] | None:
 
 
 def letters_in(part: str) -> str | None:
-    """The letters that a text chooses; None where it chooses none, or leaves it open."""
+    """Return the letters that a text chooses; None where it chooses none, or leaves it open."""
     whole = choice_in(part)
     if whole:
         return whole[0]
     if UNKNOWN.search(part):
         return None
-    named = [m for m in _named(part) if _NAMES.search(part[: m.start()])]
+    named = [m for m in _chosen_letters(part) if _NAMES.search(part[: m.start()])]
     text = part if named else main_clause(part, has_brackets=True)
-    kept = named or _named(text)
+    kept = named or _chosen_letters(text)
     if (
         kept
         and re.fullmatch(r"[\s(（\[“]*", text[: kept[0].start()])
@@ -70,8 +70,8 @@ def letters_in(part: str) -> str | None:
     return _letters((marked or kept)[-1][0])
 
 
-def _named(text: str) -> list[re.Match[str]]:
-    """The letters of a text that stand for choices: no article, no "I", none that is denied or called wrong."""
+def _chosen_letters(text: str) -> list[re.Match[str]]:
+    """Return the matches of letters that stand for choices: no article, no "I", none that is denied or called wrong."""
     found = []
     for m in _LETTERS.finditer(text):
         rest = text[m.end() :]
@@ -99,19 +99,19 @@ _YES_OR_NO = re.compile(
 
 
 def says_yes(text: str) -> bool | None:
-    """Whether the first word that judges is a yes or a no, in either language; None where there is none."""
+    """Return whether the first word that judges is a yes or a no, in either language; None where there is none."""
     found = _YES_OR_NO.search(text.strip())
     return bool(found["yes"]) if found else None
 
 
 def truth_of(text: str) -> bool | None:
-    """The truth value of a text that is one word for it and nothing else."""
+    """Return the truth value of a text that is one word for it and nothing else."""
     found = _TRUTH.fullmatch(text.strip().strip("\"'“”"))
     return bool(found["yes"]) if found else None
 
 
-def judged(part: str) -> bool | None:
-    """The judgement of a text: that of its first word, or else of its last word that judges."""
+def judgement_in(part: str) -> bool | None:
+    """Return the yes or no of a text: that of its first word, or else of its last word that judges."""
     whole = truth_of(part)
     if whole is not None:
         return whole

@@ -1,11 +1,13 @@
-"""Find the answer in a whole reply: behind its mark, at the beginning before an explanation, or at the end of reasoning."""
+"""Finding the answer in a whole reply: behind its mark, at the beginning before an explanation, or at the end of
+reasoning.
+"""
 
 from __future__ import annotations
 
 import re
 
-from jielong.use.answers.plain import plain
-from jielong.use.thoughts import parted
+from jielong.use.answers.spelling import plain_spelling
+from jielong.use.thoughts import split_thoughts
 
 _ANSWER_LINE = re.compile(r"^[^\w\n]*(?:final )?(?:answer|答案)[^\w\n]*[:\uff1a]", re.IGNORECASE | re.MULTILINE)
 _TAGGED = re.compile(r"<answer>\s*(.*?)\s*</answer>", re.DOTALL | re.IGNORECASE)
@@ -67,40 +69,44 @@ def is_answered(text: str) -> bool:
 
 
 def final(text: str) -> str:
-    """The part of a text that gives its answer, in `plain` spelling: what stands in a box or behind a mark, or else the
-    sentence that gives it; without what is taken back, and without full stops."""
+    """Return the part of a text that gives its answer, in `plain_spelling`: a box, the text behind a mark, or else the
+    sentence that gives it; without what is taken back, and without full stops.
+    """
     return next(iter(parts(text)), "")
 
 
 def parts(text: str) -> list[str]:
-    """The parts of a text that may give its answer, the likeliest first. Where that one turns out to hold no value of the
-    kind that is asked for, as a remark behind the answer does, the next one is looked at."""
-    _, said = parted(text)
+    """Return the parts of a text that may give its answer, the likeliest first.
+
+    Where that one turns out to hold no value of the kind that is asked for, as a remark behind the answer does, the
+    next one is looked at.
+    """
+    _, said = split_thoughts(text)
     tagged = _TAGGED.findall(said)
     if tagged:
-        return [_bare(plain(tagged[-1]))]
+        return [_without_frame(plain_spelling(tagged[-1]))]
     boxed = _boxed(said)
     if boxed:
-        return [_bare(plain(boxed))]
+        return [_without_frame(plain_spelling(boxed))]
     if len(said) > _MOST_CHARS:
         said = f"{said[: _MOST_CHARS // 4]}\n{said[-_MOST_CHARS // 4 * 3 :]}"
-    said = plain(said)
+    said = plain_spelling(said)
     for mark in reversed(list(_MARK.finditer(said))):
         if _RETAKEN.search(said, mark.end()):
             break
-        behind = _spoken(sentences(said[mark.end() :].lstrip(" :*\n")))
+        behind = _without_politeness(sentences(said[mark.end() :].lstrip(" :*\n")))
         if behind:
-            return [_bare(_corrected(s)) for s in behind[:_MOST_PARTS]]
-    found = _spoken(sentences(said))
+            return [_without_frame(_after_correction(s)) for s in behind[:_MOST_PARTS]]
+    found = _without_politeness(sentences(said))
     if not found:
         return []
     if len(found) > 1 and _is_head(found[0], found[1]):
-        return [_bare(_corrected(found[0]))]
-    return [_bare(_corrected(s)) for s in reversed(found[-_MOST_PARTS:])]
+        return [_without_frame(_after_correction(found[0]))]
+    return [_without_frame(_after_correction(s)) for s in reversed(found[-_MOST_PARTS:])]
 
 
-def _spoken(found: list[str]) -> list[str]:
-    """The sentences without the friendly ones at the end."""
+def _without_politeness(found: list[str]) -> list[str]:
+    """Drop polite sentences at the end."""
     while len(found) > 1 and _FRIENDLY.search(found[-1]):
         found = found[:-1]
     checked = next((n for n, s in enumerate(found) if n and _CHECKS.match(s)), len(found))
@@ -108,7 +114,7 @@ def _spoken(found: list[str]) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, without their ends; a point inside of a number or an abbreviation ends none."""
+    """Split a text into sentences without their ends; a point inside of a number or an abbreviation ends none."""
     found, start = [], 0
     for m in _END.finditer(text):
         word = re.search(r"([A-Za-z][A-Za-z.]*)$", text[start : m.start()])
@@ -136,7 +142,7 @@ def _is_label(before: str, rest: str) -> bool:
 
 
 def _boxed(text: str) -> str:
-    """The content of the last box, up to the bracket that closes it or to the end."""
+    """Return the content of the last box, up to the bracket that closes it or to the end."""
     boxes = list(_BOX.finditer(text))
     if not boxes:
         return ""
@@ -162,14 +168,14 @@ def _is_head(first: str, second: str) -> bool:
     return is_bare or bool(re.match(r"(?i)(?:yes|no|true|false|correct|incorrect)\b", first))
 
 
-def _corrected(sentence: str) -> str:
-    """The text after the last word that takes something back; all of it where there is none."""
+def _after_correction(sentence: str) -> str:
+    """Return the text after the last word that takes something back; all of it where there is none."""
     marks = [m for m in _CORRECTED.finditer(sentence) if sentence[m.end() :].strip(" ,:，")]
     return sentence[marks[-1].end() :].strip(" ,:，") if marks else sentence
 
 
-def _bare(text: str) -> str:
-    """A part without what surrounds it; of an endless one, its end."""
+def _without_frame(text: str) -> str:
+    """Strip the words and marks around a part; of an endless one, return its end."""
     text = text[-_MOST_PART_CHARS:].strip().strip("*").strip()
     return (
         re.sub(r"(?<![.\w]\.\w)[.。!！；;，,]+$", "", text).strip()

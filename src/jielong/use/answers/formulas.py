@@ -1,7 +1,7 @@
-"""Whether two formulas are the same: by their signs, or else by math-verify, which knows LaTeX and algebra.
+"""Equality of two formulas: by their signs, or else by math-verify, which knows LaTeX and algebra.
 
-It runs in a worker, because it stops what takes too long by alarms, which threads do not take, and because some formulas need
-more memory or time than anybody has: exponents are bounded beforehand as well.
+It runs in a worker, because math-verify stops slow computations by alarms, which threads do not take, and because some
+formulas need more memory or time than anybody has: exponents are bounded beforehand as well.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ _ALGEBRA = Worker("jielong.use.answers.algebra:is_same", limit_s=LIMIT_S, memory
 
 
 def is_same_formula(given: str, right: str) -> bool:
-    """Whether two formulas, in LaTeX or plainly written, are equal wherever they are defined; without math-verify, whether
-    they are written alike."""
+    """Whether two formulas, in LaTeX or plainly written, are equal wherever they are defined.
+
+    Without math-verify, whether they are written alike.
+    """
     one, other = _signs(given), _signs(right)
     if one == other:
         return True
@@ -38,7 +40,7 @@ def is_same_formula(given: str, right: str) -> bool:
 
 
 def _signs(text: str) -> str:
-    """The signs alone: no blanks, no needless brackets, one way to write a power."""
+    """Reduce a formula to its signs: no blanks, no needless brackets, one way to write a power."""
     text = re.sub(r"\s+", "", text.strip(" .。,，"))
     text = re.sub(r"([\^_])\{(\w)\}", r"\1\2", text)
     return text.replace("**", "^").replace("\\cdot", "×").replace("*", "×").replace("\\pi", "π").replace("\\sqrt", "√")
@@ -51,7 +53,7 @@ def _is_bounded(text: str) -> bool:
 
 
 def _latex(text: str) -> str:
-    """The formula in LaTeX, where it was written plainly."""
+    """Convert a plainly written formula to LaTeX."""
     text = text.replace("**", "^")
     text = re.sub(r"√\s?(\w+|\{[^{}]*\})", lambda m: rf"\sqrt{{{m[1].strip('{}')}}}", text)
     text = re.sub(r"√\s?\(([^()]*)\)", r"\\sqrt{\1}", text)
@@ -68,7 +70,7 @@ _known: dict[tuple[str, str], bool] = {}
 
 
 def _asked(given: str, right: str) -> bool | None:
-    """The worker's verdict; None where it has none in time, which is not remembered."""
+    """Ask the worker; None where it has no verdict in time, which is not remembered."""
     with _lock:
         if (given, right) in _known:
             return _known[given, right]

@@ -1,4 +1,4 @@
-"""Signs that a text gives no answer (doubt, alternatives, denials), and clauses that only explain one."""
+"""Signs that a text leaves its answer open (doubt, alternatives, denials), and clauses that only explain one."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _EXPLAINS = re.compile(
 _APPOSED = re.compile(r",\s(?:the |an? |his |her |its )?[a-z]+ (?:of|to) ")
 
 
-def one_of(part: str, find: Callable[[str], Sequence[Any]]) -> Any:
-    """The value that a text gives as its answer; None where it gives none, leaves it open, or denies it."""
+def single_answer(part: str, find: Callable[[str], Sequence[Any]]) -> Any:
+    """Return the one value that a text gives as its answer; None where it gives none, leaves it open, or denies it."""
     if UNKNOWN.search(part):
         return None
     text = main_clause(part)
@@ -57,7 +57,7 @@ def one_of(part: str, find: Callable[[str], Sequence[Any]]) -> Any:
 
 
 def main_clause(part: str, *, has_brackets: bool = False) -> str:
-    """The main clause: without what explains, contrasts or denies behind it; what is in brackets explains too."""
+    """Return the main clause, without clauses behind it that explain, contrast or deny; brackets explain too."""
     found = [m for m in _EXPLAINS.finditer(part) if not (has_brackets and m[0] in "(（")]
     found += [m for m in _APPOSED.finditer(part) if re.search(r"\b(?:is|was|are|were|by)\b", part[: m.start()])]
     found.sort(key=lambda m: m.start())
@@ -68,5 +68,5 @@ def main_clause(part: str, *, has_brackets: bool = False) -> str:
 
 
 def is_denied(text: str, start: int) -> bool:
-    """Whether what begins there is said not to be it."""
+    """Whether the text at a place is said not to be the answer."""
     return bool(_DENIED.search(text[:start].rstrip()))

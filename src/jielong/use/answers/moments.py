@@ -46,7 +46,7 @@ T = TypeVar("T", bound=_Placed)
 
 
 def _read_all(text: str, patterns: Iterable[re.Pattern[str]], read: Callable[[re.Match[str]], T | None]) -> list[T]:
-    """All that `read` makes of the patterns' matches, in the order of the text; earlier patterns win where two overlap."""
+    """Apply `read` to all matches of the patterns, in the order of the text; earlier patterns win where two overlap."""
     found: list[T] = []
     for pattern in patterns:
         for m in pattern.finditer(text):
@@ -58,7 +58,7 @@ def _read_all(text: str, patterns: Iterable[re.Pattern[str]], read: Callable[[re
 
 @dataclass(frozen=True)
 class Date:
-    """The parts of a date that are said; 0 or -1 for the others. Years before our era are negative."""
+    """The stated parts of a date; 0 or -1 for the others. Years before our era are negative."""
 
     year: int = 0
     month: int = 0
@@ -68,23 +68,24 @@ class Date:
     end: int = 0
 
     def says(self, other: Date) -> bool:
-        """Whether it says all that `other` says, and the same."""
+        """Whether it states all that `other` states, and the same."""
         pairs = ((self.year, other.year, 0), (self.month, other.month, 0), (self.day, other.day, 0))
         return all(b in (none, a) for a, b, none in (*pairs, (self.weekday, other.weekday, -1)))
 
 
 def dates_in(text: str) -> list[Date]:
-    """The dates of a text in `plain` spelling, in order."""
-    return _read_all(text, _DATES, _date)
+    """Find the dates of a text in `plain_spelling`, in order."""
+    return _read_all(text, _DATES, _read_date)
 
 
-def _date(m: re.Match[str]) -> Date | None:
+def _read_date(m: re.Match[str]) -> Date | None:
+    """Build a date from a match; None where its numbers make no date."""
     parts = {name: value for name, value in m.groupdict().items() if value}
     if "weekday" in parts:
         said = parts["weekday"].lower()
         index = _DAYS.index(said) if said in _DAYS else min("一二三四五六日天".index(said), 6)
         return Date(weekday=index, start=m.start(), end=m.end())
-    year, month, day = (_whole(parts.get(name, "0")) for name in ("y", "m", "d"))
+    year, month, day = (_read_integer(parts.get(name, "0")) for name in ("y", "m", "d"))
     if "name" in parts:
         month = next(i for i, full in enumerate(_MONTHS, 1) if full[:3] == parts["name"][:3].lower())
     if "first" in parts:
@@ -103,7 +104,8 @@ def _date(m: re.Match[str]) -> Date | None:
     return Date(-year if "bc" in parts else year, month, day, start=m.start(), end=m.end())
 
 
-def _whole(text: str) -> int:
+def _read_integer(text: str) -> int:
+    """Read an integer in digits or words, 0 where it is none."""
     if text.isdigit():
         return int(text)
     found = numbers_in_words(text)
@@ -148,21 +150,22 @@ class Time:
 
 
 def times_in(text: str) -> list[Time]:
-    """The times of day of a text in `plain` spelling, in order."""
-    return _read_all(text, _TIMES, _time)
+    """Find the times of day of a text in `plain_spelling`, in order."""
+    return _read_all(text, _TIMES, _read_time)
 
 
-def _time(m: re.Match[str]) -> Time | None:
+def _read_time(m: re.Match[str]) -> Time | None:
+    """Build a time of day from a match; None where its numbers make none."""
     parts = {name: value.lower() for name, value in m.groupdict().items() if value}
     word = parts.get("word") or parts.get("han_word")
     if word:
         return Time(0 if word in ("midnight", "午夜") else 720, True, m.start(), m.end())
     said = parts["h"]
-    hour = _HOURS.index(said) + 1 if said in _HOURS else _whole(said)
-    minutes = _whole(parts.get("min", "0"))
+    hour = _HOURS.index(said) + 1 if said in _HOURS else _read_integer(said)
+    minutes = _read_integer(parts.get("min", "0"))
     minutes += 30 * ("han_half" in parts) + (15 * (1 if parts["quarters"] == "一" else 3) if "quarters" in parts else 0)
     if "less" in parts:
-        minutes -= 15 if parts["less"] == "一刻" else _whole(parts["less"])
+        minutes -= 15 if parts["less"] == "一刻" else _read_integer(parts["less"])
     if "past" in parts:
         name = parts["past"].removeprefix("a ")
         amount = _MINUTES.get(name) or (int(name) if name.isdigit() else 0)

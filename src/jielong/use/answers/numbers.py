@@ -1,4 +1,4 @@
-"""Numbers in a text, however they are written: digits in the styles of several countries, fractions, words, with their units."""
+"""Numbers in a text, in any notation: digits in the styles of several countries, fractions, words, with their units."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from jielong.use.answers.plain import plain
+from jielong.use.answers.spelling import plain_spelling
 from jielong.use.answers.units import unit_at
 from jielong.use.numerals import numbers_in_words
 
@@ -44,7 +44,7 @@ _HALF_ALONE = re.compile(
 
 @dataclass(frozen=True)
 class Number:
-    """A number, what it measures ("" where no unit stands) in how large a unit, and its place in the text."""
+    """A number, its dimension ("" without a unit), the size of its unit, and its place in the text."""
 
     value: Fraction
     dimension: str = ""
@@ -55,7 +55,9 @@ class Number:
     end: int = 0
 
     def is_same(self, other: Number) -> bool:
-        """The same amount. Where only one has a unit, the other is taken to be in it; 50% is 0.5, and 50 of what is asked in %."""
+        """Whether both are the same amount. Where only one has a unit, the other is taken to be in it; 50% is 0.5, and
+        50 where % is asked for.
+        """
         if self.dimension and other.dimension:
             is_of_one = self.dimension == other.dimension
             return is_of_one and self.value * self.factor == other.value * other.factor
@@ -66,20 +68,23 @@ class Number:
 
 
 def numbers_in(text: str) -> list[Number]:
-    """The numbers of a text in `plain` spelling, in order; those of one amount ("12元5角", "1 hour 15 minutes") as one."""
-    found = [*_in_digits(text), *_in_fractions(text)]
+    """Find the numbers of a text in `plain_spelling`, in order; those of one amount ("12元5角", "1 hour 15 minutes") as
+    one.
+    """
+    found = [*_numbers_in_digits(text), *_chinese_fractions(text)]
     found.sort(key=lambda n: (n.start, -n.end))
     kept: list[Number] = []
-    for number in [*found, *_in_words(text)]:
+    for number in [*found, *_numbers_in_words(text)]:
         if not any(k.start < number.end and number.start < k.end for k in kept):
             kept.append(number)
     if any(not n.is_word for n in kept):  # beside digits, words are mostly no numbers: 三角形, "one of them"
         kept = [n for n in kept if not n.is_word]
     kept.sort(key=lambda n: n.start)
-    return _joined([_with_unit(n, text) for n in kept], text)
+    return _join_amounts([_with_unit(n, text) for n in kept], text)
 
 
-def _in_digits(text: str) -> list[Number]:
+def _numbers_in_digits(text: str) -> list[Number]:
+    """Find numbers in digits, with signs, fractions, exponents and scales."""
     found: list[Number] = []
     for m in _DIGITS.finditer(text):
         if len(m[0]) > _MOST_DIGITS:
@@ -111,12 +116,13 @@ def _in_digits(text: str) -> list[Number]:
     return found
 
 
-def _in_fractions(text: str) -> list[Number]:
+def _chinese_fractions(text: str) -> list[Number]:
+    """Find Chinese fractions, decimals, halves and tenths."""
     found = []
     for m in _HAN_FRACTION.finditer(text):
-        bottom, top = _han(m["bottom"]), _han(m["top"])
+        bottom, top = _han_value(m["bottom"]), _han_value(m["top"])
         if bottom and top is not None:
-            value = (top + _tail(m["rest"])) / bottom + (_han(m["whole"]) or 0 if m["whole"] else 0)
+            value = (top + _tail(m["rest"])) / bottom + (_han_value(m["whole"]) or 0 if m["whole"] else 0)
             found.append(
                 Number(
                     -value if m["minus"] else value,
@@ -126,13 +132,13 @@ def _in_fractions(text: str) -> list[Number]:
                 )
             )
     for m in _HAN_DECIMAL.finditer(text):
-        whole = _han(m["whole"])
+        whole = _han_value(m["whole"])
         if whole is not None:
             value = whole + _tail(m["rest"])
             found.append(Number(-value if m["minus"] else value, start=m.start(), end=m.end()))
     found += [Number(Fraction(1, 2), start=m.start(), end=m.end()) for m in _HALF_ALONE.finditer(text)]
     for m in _TENTHS.finditer(text):
-        tens, units = _han(m["tens"]), _han(m["units"]) if m["units"] else Fraction(0)
+        tens, units = _han_value(m["tens"]), _han_value(m["units"]) if m["units"] else Fraction(0)
         if tens is not None and units is not None:
             found.append(Number(tens / 10 + units / 100, is_percent=True, start=m.start(), end=m.end()))
     return found
@@ -144,7 +150,8 @@ def _tail(digits: str | None) -> Fraction:
     return Fraction("0." + "".join(str("零一二三四五六七八九".index(c.replace("〇", "零"))) for c in digits))
 
 
-def _han(text: str) -> Fraction | None:
+def _han_value(text: str) -> Fraction | None:
+    """Return the value of a whole Chinese number, None where it is none."""
     if re.fullmatch(r"\d+(?:\.\d+)?", text):
         return Fraction(text)
     if text == "百":
@@ -153,8 +160,10 @@ def _han(text: str) -> Fraction | None:
     return Fraction(found[0][1]) if len(found) == 1 and found[0][0] == text else None
 
 
-def _in_words(text: str) -> list[Number]:
-    """Numbers in words. A single sign such as 一 or a "one" is mostly none: a unit, a counter or nothing must follow."""
+def _numbers_in_words(text: str) -> list[Number]:
+    """Find numbers in words. A single sign such as 一 or a "one" is mostly none: a unit, a counter or nothing must
+    follow.
+    """
     found, at = [], 0
     for written, value in numbers_in_words(text):
         start = text.find(written, at)
@@ -174,7 +183,7 @@ def _in_words(text: str) -> list[Number]:
 
 
 def _with_unit(number: Number, text: str) -> Number:
-    """The number with the unit behind it, or the sign of money before it."""
+    """Add the unit behind the number, or the sign of money before it."""
     before = _MONEY_BEFORE.search(text[: number.start])
     if before:
         unit = unit_at(before[0].strip(), 0)
@@ -194,13 +203,14 @@ def _with_unit(number: Number, text: str) -> Number:
     if behind:
         half, end = Fraction(1, 2), behind.end()
     tail = _MONEY_TAIL.match(text, end - 1) if dimension == "yuan" else None
-    tenths = _han(tail["tenths"]) if tail else None
+    tenths = _han_value(tail["tenths"]) if tail else None
     if tail and tenths is not None:
         return replace(number, value=number.value + tenths / 10, dimension=dimension, factor=factor, end=tail.end())
     return replace(number, value=number.value + half, dimension=dimension, factor=factor, end=end)
 
 
-def _joined(numbers: list[Number], text: str) -> list[Number]:
+def _join_amounts(numbers: list[Number], text: str) -> list[Number]:
+    """Join the parts of one amount, and drop numbers inside of units."""
     kept: list[Number] = []
     for number in numbers:
         last = kept[-1] if kept else None
@@ -221,9 +231,11 @@ def _joined(numbers: list[Number], text: str) -> list[Number]:
 
 
 def last_number(text: str) -> str:
-    """The last number of a text in digits, thousands without commas and no zeros at the end; "" where there is none."""
-    text = plain(text)
-    found = _in_digits(text)
+    """Return the last number of a text in digits, thousands without commas and no zeros at the end; "" where there is
+    none.
+    """
+    text = plain_spelling(text)
+    found = _numbers_in_digits(text)
     if not found:
         return ""
     last = found[-1]
@@ -235,7 +247,7 @@ def last_number(text: str) -> str:
 
 
 def text_of(value: Fraction) -> str:
-    """A decimal to its end, without zeros there; "" where it has none."""
+    """Format a finite decimal, without zeros at its end; "" where it has none."""
     rest = value.denominator
     for prime in (2, 5):
         while rest % prime == 0:

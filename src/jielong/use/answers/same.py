@@ -1,8 +1,8 @@
-"""Whether two answers say the same: the answer is found in the text, then its type, then it is compared by that type.
+"""Equality of two answers: each is found in its text, then typed, then compared by that type.
 
-What the right answer is decides what is looked for: a choice, a truth, a date, a time, a tuple or set, a number with its
-unit, a formula, or words. What cannot be typed is compared whole. An answer that leaves it open ("5 or 6"), denies it
-("not Paris") or gives none ("I don't know") is no answer.
+The type of the right answer decides what is looked for: a choice, a truth, a date, a time, a tuple or set, a number
+with its unit, a formula, or words. An untyped answer is compared whole. A text that leaves it open ("5 or 6"), denies
+it ("not Paris") or gives none ("I don't know") is no answer.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from jielong.use.answers.choices import choice_in, judged, letters_in, truth_of
+from jielong.use.answers.choices import choice_in, judgement_in, letters_in, truth_of
 from jielong.use.answers.finding import final, parts
 from jielong.use.answers.formulas import is_same_formula
-from jielong.use.answers.leaving import EITHER, OPEN, UNKNOWN, is_denied, main_clause, one_of
+from jielong.use.answers.grouped import group_in, group_of, is_same_group, one_number
+from jielong.use.answers.leaving import EITHER, OPEN, UNKNOWN, is_denied, main_clause, single_answer
 from jielong.use.answers.moments import dates_in, times_in
 from jielong.use.answers.numbers import Number, numbers_in
-from jielong.use.answers.plain import folded, plain
-from jielong.use.answers.several import group_in, group_of, is_same_group, one_number
+from jielong.use.answers.spelling import folded, plain_spelling
 
 _RATIO = re.compile(
     r"(?<![\d:.])(?P<a>\d+(?:\.\d+)?|[一二两三四五六七八九十]+)\s?(?::|比|\bto\b)\s?(?P<b>\d+(?:\.\d+)?|[一二三四五六七八九十]+)(?![\d:])"
@@ -36,7 +36,7 @@ _PLACED = set(
 """Words that make another place of the one behind them."""
 
 
-def _says(part: str, right: str) -> bool:
+def _gives_words(part: str, right: str) -> bool:
     """Whether a text gives these words as its answer."""
     wanted, given = folded(right), folded(part)
     if _ABLE.fullmatch(wanted):
@@ -101,6 +101,7 @@ _CHEMICAL = re.compile(r"(?:[A-Z][a-z]?(?:_?\{?\d*\}?)|\((?:[A-Z][a-z]?\d*)+\)_?
 
 
 def _ratio(text: str) -> Fraction | None:
+    """Return the value of the last ratio in a text."""
     found = list(_RATIO.finditer(text))
     sides = [one for side in ("a", "b") for one in numbers_in(found[-1][side])] if found else []
     if len(sides) != 2 or not sides[1].value:
@@ -109,9 +110,9 @@ def _ratio(text: str) -> Fraction | None:
 
 
 def is_same(given: str, right: str) -> bool:
-    """Whether the answer `given` says what the right one says."""
+    """Whether the answer `given` says the same as the right one."""
     is_worked_out = re.search(r"####|\\boxed|<answer>", right) is not None
-    wanted = final(right) if is_worked_out else _trimmed(plain(right))
+    wanted = final(right) if is_worked_out else _trimmed(plain_spelling(right))
     found = parts(given)
     if not wanted or not found:
         return not wanted and not found
@@ -119,13 +120,13 @@ def is_same(given: str, right: str) -> bool:
 
 
 def _first_verdict(found: Sequence[str], wanted: str) -> bool:
-    """The verdict on the likeliest part that holds a value of the wanted kind."""
+    """Return the verdict on the likeliest part that holds a value of the wanted kind."""
     verdicts = (_is_same_part(part, wanted) for part in found)
     return next((verdict for verdict in verdicts if verdict is not None), False)
 
 
 def chosen(text: str) -> str:
-    """The letter, or letters, of the choices that an answer names; "" where it names none."""
+    """Return the letter, or letters, of the choices that an answer names; "" where it names none."""
     return letters_in(final(text)) or ""
 
 
@@ -136,21 +137,27 @@ def agree(one: str, other: str) -> bool:
         return not ours and not theirs
     if ours[0] == theirs[0]:
         return True
-    our_kernel, their_kernel = _kernel(ours[0]), _kernel(theirs[0])
+    our_kernel, their_kernel = _single_value(ours[0]), _single_value(theirs[0])
     both = (_first_verdict(ours, their_kernel), _first_verdict(theirs, our_kernel))
     # that one sentence holds some words of the other is not enough: "X is the capital" and "the capital is Paris"
     return all(both) if _is_words(our_kernel) and _is_words(their_kernel) else any(both)
 
 
 def _is_words(text: str) -> bool:
-    """Whether an answer is none of the types but words."""
-    typed = (choice_in(text), _EXACT.fullmatch(text), _only(text, dates_in), _only(text, times_in), group_of(text))
+    """Whether an answer has no type but words."""
+    typed = (
+        choice_in(text),
+        _EXACT.fullmatch(text),
+        _whole_value(text, dates_in),
+        _whole_value(text, times_in),
+        group_of(text),
+    )
     is_formula = _FORMULA.search(text) or _CHEMICAL.fullmatch(text)
     return not (any(typed) or truth_of(text) is not None or one_number(text) or is_formula)
 
 
 def groups(texts: Sequence[str]) -> list[int]:
-    """For each text the number of the first one that says the same."""
+    """Return for each text the number of the first one that says the same."""
     firsts: list[int] = []
     found: list[int] = []
     seen: dict[str, int] = {}
@@ -164,8 +171,8 @@ def groups(texts: Sequence[str]) -> list[int]:
     return found
 
 
-def _kernel(part: str) -> str:
-    """The value that a sentence gives, where it gives just one; else the sentence."""
+def _single_value(part: str) -> str:
+    """Return the value that a sentence gives, where it gives just one; else the sentence."""
     if choice_in(part) or truth_of(part) is not None or one_number(part) or group_of(part):
         return part
     exact = [m for m in _EXACT.finditer(part) if not dates_in(m[0])]
@@ -176,7 +183,7 @@ def _kernel(part: str) -> str:
     if letters and re.search(r"(?i)选|option|choice|answer", part):
         return letters
     for find in (dates_in, times_in, numbers_in):
-        value = one_of(text, find)
+        value = single_answer(text, find)
         if value is not None:
             return text[value.start : value.end]
     behind = re.split(r"(?i)\b(?:is|was|are|were)\b|[是为叫]", text)
@@ -184,6 +191,7 @@ def _kernel(part: str) -> str:
 
 
 def _trimmed(text: str) -> str:
+    """Strip marks at the end, but for abbreviations such as "a.m."."""
     text = text.strip()
     if re.search(r"(?i)\b[ap]\.m\.$|B\.C\.$|A\.D\.$", text):
         return text
@@ -198,23 +206,23 @@ def _is_same_part(part: str, wanted: str) -> bool | None:
     if choice:
         return _is_same_choice(part, *choice)
     if truth is not None:
-        judgement = judged(part)
+        judgement = judgement_in(part)
         return None if judgement is None else judgement is truth
     if _EXACT.fullmatch(wanted) and not dates_in(wanted):
         if _has_exactly(part, wanted):
             return True
         if not wanted.isdigit():  # a long number may be written with commas, or in words
             return False if _EXACT.search(part) else None
-    date, time = _only(wanted, dates_in), _only(wanted, times_in)
+    date, time = _whole_value(wanted, dates_in), _whole_value(wanted, times_in)
     if date:
-        given = one_of(part, dates_in)
+        given = single_answer(part, dates_in)
         return given.says(date) if given is not None else False if dates_in(part) else None
     ratio = _RATIO.fullmatch(wanted)
     if ratio and not re.fullmatch(r"\d{1,2}:\d\d", wanted.replace(" ", "")):
         found = _ratio(part)
         return found == _ratio(wanted) and not EITHER.search(part) if found is not None else None
     if time:
-        given = one_of(part, times_in)
+        given = single_answer(part, times_in)
         return given.is_same(time) if given is not None else False if times_in(part) else None
     group, number = group_of(wanted), one_number(wanted)
     if group:
@@ -224,20 +232,21 @@ def _is_same_part(part: str, wanted: str) -> bool | None:
         return _is_same_number(part, number, wanted)
     if _FORMULA.search(wanted) or _CHEMICAL.fullmatch(wanted):
         return _is_same_written(part, wanted) or (False if _FORMULA.search(part) or numbers_in(part) else None)
-    return _says(part, wanted) or (None if _GOES_ON.match(part) else False)
+    return _gives_words(part, wanted) or (None if _GOES_ON.match(part) else False)
 
 
 def _is_same_choice(part: str, letters: str, text: str) -> bool | None:
+    """Whether a part picks the wanted choice by letter or text; None where it picks none."""
     given = letters_in(part)
     if given:
         return given == letters
-    if text and _says(part, text):
+    if text and _gives_words(part, text):
         return True
     return False if re.search(r"(?<![A-Za-z])[B-HJ](?![A-Za-z])", part) or OPEN.search(part) else None
 
 
-def _only(text: str, find: Callable[[str], Sequence[Any]]) -> Any:
-    """The one value that the whole text is."""
+def _whole_value(text: str, find: Callable[[str], Sequence[Any]]) -> Any:
+    """Return the one value that the whole text is."""
     found = find(text)
     if len(found) == 1 and not text[: found[0].start].strip() and not text[found[0].end :].strip(" .。"):
         return found[0]
@@ -245,6 +254,7 @@ def _only(text: str, find: Callable[[str], Sequence[Any]]) -> Any:
 
 
 def _has_exactly(part: str, wanted: str) -> bool:
+    """Whether a part holds a code, version or phone number exactly as wanted, and does not deny it."""
     if re.fullmatch(r"\+?\d[\d\s()-]{8,}\d", wanted):
         return re.sub(r"\D", "", wanted) in [
             re.sub(r"\D", "", m[0]) for m in re.finditer(r"\+?\d[\d\s()-]{6,}\d", part)
@@ -255,12 +265,13 @@ def _has_exactly(part: str, wanted: str) -> bool:
 
 
 def _is_same_number(part: str, number: Number, wanted: str) -> bool | None:
+    """Whether a part gives the wanted number; None where it holds none."""
     if _RATIO.fullmatch(part) and not _RATIO.fullmatch(wanted):
         return False
     if re.search(r"\\(?:sqrt|pi)|[√π^]", part) and not _has_only_units(part):
         return _is_same_written(part, wanted)
     text = re.sub(r"^[a-zA-Z]\s?=\s?(?=[^=]+$)", "", part)
-    given = one_of(text, _amounts_in)
+    given = single_answer(text, _amounts_in)
     if given is None:
         return False if _amounts_in(text) else None
     is_version = re.search(r"(?i)\bversion|\brelease|\bupgrad|版本|升级", part)
@@ -270,7 +281,7 @@ def _is_same_number(part: str, number: Number, wanted: str) -> bool | None:
 
 
 def _amounts_in(text: str) -> list[Number]:
-    """The numbers of a text that are not of a time of day."""
+    """Find the numbers of a text that are not of a time of day."""
     clocks = [t for t in times_in(text) if ":" in text[t.start : t.end]]
     return [n for n in numbers_in(text) if not any(c.start <= n.start < c.end for c in clocks)]
 
@@ -281,7 +292,7 @@ def _has_only_units(part: str) -> bool:
 
 
 def _is_same_written(part: str, wanted: str) -> bool:
-    """Formulas: the same signs, or the same value."""
+    """Whether two formulas have the same signs, or the same value."""
     chemical = _CHEMICAL.fullmatch(wanted)
     if chemical:
         bare = re.sub(r"[_{}]", "", wanted)
@@ -298,7 +309,7 @@ def _is_same_written(part: str, wanted: str) -> bool:
 
 
 def _formulas(part: str, *, is_equation: bool) -> list[str]:
-    """Parts of a sentence that may be its formula, the likeliest first."""
+    """Return parts of a sentence that may be its formula, the likeliest first."""
     pieces = [_WORDS.sub("", p).strip(" ,.:") for p in _BETWEEN.split(part)]
     pieces = [p for p in pieces if p]
     likely = [p for p in pieces if _FORMULA.search(p) or re.search(r"\d", p)] or pieces

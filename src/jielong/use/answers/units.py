@@ -90,12 +90,12 @@ _TABLE: dict[str, dict[str, Fraction]] = {
 
 
 def _split(patterns: str) -> list[str]:
-    """The alternatives of a pattern, those inside of brackets left alone."""
+    """Split a pattern into its alternatives, leaving those inside of brackets alone."""
     return re.findall(r"(?:\((?:[^()]|\([^()]*\))*\)|\\.|[^|(])+", patterns)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """A symbol with capitals, or of one letter, is meant as it stands: mW is not MW."""
+    """Compile a unit's pattern; a symbol with capitals, or of one letter, is case-sensitive: mW is not MW."""
     is_exact = re.search("[A-Z]", pattern) or re.fullmatch("[a-z]", pattern)
     bounded = rf"(?:{pattern})(?![a-zA-Z^])" if re.search("[a-zA-Z]", pattern) else pattern
     return re.compile(bounded, 0 if is_exact else re.IGNORECASE)
@@ -103,7 +103,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 @functools.cache
 def units() -> list[tuple[re.Pattern[str], str, Fraction]]:
-    """Patterns, each with its dimension and its size in the base unit; compiled when first asked for."""
+    """Return patterns, each with its dimension and its size in the base unit; compiled when first asked for."""
     return [
         (_compiled(p), dimension, factor)
         for dimension, of_dimension in _TABLE.items()
@@ -113,7 +113,7 @@ def units() -> list[tuple[re.Pattern[str], str, Fraction]]:
 
 
 def unit_at(text: str, at: int) -> tuple[str, Fraction, int] | None:
-    """The longest unit that begins at a place of a text: its dimension, its size, and its end."""
+    """Find the longest unit at a place of a text: its dimension, its size, and its end."""
     found = [(m.end(), dimension, factor) for pattern, dimension, factor in units() if (m := pattern.match(text, at))]
     if not found:
         return None

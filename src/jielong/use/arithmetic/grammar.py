@@ -1,4 +1,4 @@
-"""From tokens to a tree. The grammar, where "beside" is a product without a sign, as in 3(4+5) and 2 pi:
+"""Parse tokens into a tree. The grammar, where "beside" is a product without a sign, as in 3(4+5) and 2 pi:
 
     sum     = product { ("+" | "-") product }                        a bare percentage is added to nothing but 1
     product = beside { ("*" | "/" | "//" | "%" | mod | of) beside }  from left to right
@@ -18,7 +18,7 @@ from fractions import Fraction
 
 from jielong.errors import DataError, did_you_mean
 from jielong.use.arithmetic.literals import is_scaled
-from jielong.use.arithmetic.saying import ROOTS, check_said, power_is_unclear
+from jielong.use.arithmetic.saying import ROOTS, check_said, mod_is_unclear, power_is_unclear
 from jielong.use.arithmetic.tokens import UNDERSTOOD, Arities, Token, tokens
 from jielong.use.arithmetic.tree import (
     Binary,
@@ -37,16 +37,17 @@ from jielong.use.arithmetic.tree import (
 MAX_DEPTH = 50
 CONSTANTS = {"pi": "pi", "π": "pi", "e": "e"}
 ANGLES = ("sin", "cos", "tan")
-WRAPPERS = ("calculator", "calculate")
-"""Names of the tool itself, around the expression."""
+WRAPPERS = ("calculator", "calculate")  # names of the tool itself, around the expression
 
 
 def parse(text: str, arities: Arities) -> Node:
-    """The tree of an expression; DataError where it is none, or one that is read in two ways."""
+    """Parse an expression into a tree; DataError where it is none, or can be read in two ways."""
     return _Parser(text, arities).whole()
 
 
 class _Parser:
+    """A recursive descent parser over tokens, with a method for each rule of the grammar above."""
+
     def __init__(self, text: str, arities: Arities) -> None:
         self.text, self.arities = text, arities
         self.tokens = tokens(text, arities)
@@ -68,11 +69,12 @@ class _Parser:
         return token
 
     def took(self, *kinds: str) -> bool:
-        """Whether the next token is of one of these kinds; if so, it is taken."""
+        """Take the next token if it is of one of these kinds; return whether it was."""
         return self.next.kind in kinds and bool(self.take())
 
     @contextmanager
     def deeper(self) -> Iterator[None]:
+        """Count the nesting while inside; DataError where it is too deep."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise DataError(f"the expression is nested more than {MAX_DEPTH} deep; write a simpler one")
@@ -80,6 +82,7 @@ class _Parser:
         self.depth -= 1
 
     def whole(self) -> Node:
+        """Parse a whole expression, with a sign of equality or a question mark around it."""
         self.took("=")
         node = self.sum()
         while self.took("stop", "?"):
@@ -96,6 +99,7 @@ class _Parser:
     # --- sums and products
 
     def sum(self) -> Node:
+        """Parse a sum of products; refuse percentages whose base is unclear."""
         left = self.product()
         while self.next.kind in ("+", "-"):
             sign = self.take()
@@ -106,7 +110,7 @@ class _Parser:
                     "write 100 * (1 + 10%) or 100 + (10%)"
                 )
             if any(isinstance(n, Binary) and n.sign == "mod" for n in (left, right)):
-                raise _mod_is_unclear()
+                raise mod_is_unclear()
             left = Binary(sign.kind, left, right)
         return left
 
@@ -118,14 +122,14 @@ class _Parser:
                 raise DataError(f"{taken.text!r} stands behind a percentage or a fraction alone, as in 15% of 80")
             right = self.beside(sign)
             if isinstance(left, Binary) and left.sign != "^" and not left.is_closed and "mod" in (sign, left.sign):
-                raise _mod_is_unclear()
+                raise mod_is_unclear()
             if sign == "%" and isinstance(right, Percent):
                 raise DataError("a remainder by a percentage is read in two ways; write brackets, as in 9 % (4%)")
             left = Binary("*" if sign == "of" else sign, left, right)
         return left
 
     def sign_of_product(self) -> str:
-        """The operation that the next token stands for here, "" where it stands for none."""
+        """Return the operation that the next token stands for here, "" where it stands for none."""
         kind = self.next.kind
         if kind == "x":
             after = self.after_next
@@ -134,7 +138,7 @@ class _Parser:
         return kind if kind in ("*", "/", "//", "%", "mod", "of") else ""
 
     def beside(self, before: str) -> Node:
-        """Factors side by side; `before` is the operation that stands before them."""
+        """Parse factors side by side; `before` is the operation that stands before them."""
         left = self.signed()
         while self.next.kind in ("number", "(", *ROOTS, "百分之", "千分之") or self.is_known_name(self.next):
             if not self.may_stand_beside(left):
@@ -156,6 +160,7 @@ class _Parser:
         return token.kind == "name" and token.text.lower() in self.names
 
     def may_stand_beside(self, left: Node) -> bool:
+        """Whether the next factor may follow without a sign, where that is read in one way."""
         if self.next.kind in ROOTS and self.tokens[self.at - 1].kind == "power":
             return False  # in 2³√8 the ³ may belong to either
         left = unsigned(left)
@@ -200,6 +205,7 @@ class _Parser:
         return Binary("^", base, exponent)
 
     def postfix(self) -> Node:
+        """Parse an operand and the signs behind it: !, %, °, exponents."""
         node = self.operand()
         while True:
             kind = self.next.kind
@@ -230,6 +236,7 @@ class _Parser:
                 return node
 
     def degrees(self, node: Node) -> Node:
+        """Parse degrees, which are only read within sin, cos and tan."""
         if not self.angles:
             raise DataError("degrees are read within sin, cos and tan alone, as in sin(90°)")
         self.take()
@@ -256,7 +263,7 @@ class _Parser:
         return True
 
     def belonging(self, node: Node) -> Node:
-        """Chinese: 3的平方, 2的3次方, 16的平方根, 5的阶乘, 80的15%."""
+        """Parse Chinese 的: 3的平方, 2的3次方, 16的平方根, 5的阶乘, 80的15%."""
         self.take()
         if isinstance(node, Binary | Percent) or is_bare(node):
             raise power_is_unclear()
@@ -296,6 +303,7 @@ class _Parser:
         raise self.wrong()
 
     def number(self) -> Node:
+        """Parse a number, or a Chinese fraction of two."""
         if self.at and self.tokens[self.at - 1].kind in ("/", "//", "^", "%", "mod") and is_scaled(self.next.text):
             if not is_scaled(self.tokens[self.at - 2].text):
                 raise DataError(
@@ -311,6 +319,7 @@ class _Parser:
         return Literal(self.take().value / value)
 
     def root(self) -> Node:
+        """Parse a root sign and its operand."""
         sign = self.take()
         if self.next.kind in ("+", "-", "negative"):
             raise DataError(f"{sign.text!r} before a sign; write √(-4) for the root of a negative number")
@@ -320,6 +329,7 @@ class _Parser:
         return Call("sqrt", (node,), is_bare=True) if sign.kind == "root4" else node
 
     def named(self) -> Node:
+        """Parse a constant, or a function with its arguments."""
         token = self.take()
         name = token.text.lower()
         if name in CONSTANTS and token.text != "E":
@@ -346,7 +356,7 @@ class _Parser:
         return Call(name, arguments)
 
     def alone(self, name: str) -> Node:
-        """The number behind a function without brackets, where nothing follows that might belong to it."""
+        """Parse the number behind a function without brackets, where nothing follows that might belong to it."""
         node = self.operand()
         if self.next.kind == "°":
             node = self.degrees(node)
@@ -355,7 +365,7 @@ class _Parser:
         return node
 
     def bracketed(self, most: int = 1, *, may_be_empty: bool = False) -> tuple[Node, ...]:
-        """The sums between brackets; `most` above 1 allows commas."""
+        """Parse the sums between brackets; `most` above 1 allows commas."""
         self.take()
         if may_be_empty and self.took(")"):
             return ()
@@ -368,7 +378,7 @@ class _Parser:
         return tuple(inner)
 
     def wrong(self) -> DataError:
-        """The error that says why the expression cannot go on with the next token."""
+        """Return the error that says why the expression cannot go on with the next token."""
         token, before = self.next, self.tokens[self.at - 1] if self.at else None
         if token.kind in ("name", "x"):
             name = token.text
@@ -388,7 +398,3 @@ class _Parser:
         if token.kind == ",":
             return DataError("a comma outside of a call; write decimals with a point: 1234.5")
         return DataError(f"{self.text!r} is no expression; write it like (12 + 3.5) * 7 / 2")
-
-
-def _mod_is_unclear() -> DataError:
-    return DataError("mod beside another operation is read in two ways; write brackets, as in (17 mod 5) + 1")

@@ -1,7 +1,8 @@
-"""Real numbers between two decimals: every operation rounds outwards, so the true value never leaves its interval.
+"""Interval arithmetic on decimals: every operation rounds outwards, so the true value never leaves its interval.
 
-The numbers that no fraction holds (roots, logarithms, pi, powers too long to write) are computed here. When two ends round
-to the same digits, these digits are right, whatever was lost on the way. When they do not, `Unsure` asks for more digits.
+Numbers that no fraction holds (roots, logarithms, pi, powers too long to write) are computed here. When both ends round
+to the same digits, these digits are right, whatever was lost on the way. When they do not, `Unsure` asks for more
+digits.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _TINY = Decimal(f"1e-{MAX_EXPONENT}")
 
 
 class Unsure(Exception):
-    """The interval is too wide to decide; more digits may do."""
+    """Raised where the interval is too wide to decide; more digits may do."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Interval:
     high: Decimal
 
     def rounded(self, digits: int) -> Decimal | None:
-        """The number to so many significant digits; None where the ends differ in them."""
+        """Round the number to so many significant digits; None where the ends differ in them."""
         context = Context(prec=digits, rounding=ROUND_HALF_EVEN)
         low, high = context.plus(self.low), context.plus(self.high)
         return low if low == high else None
@@ -72,13 +73,16 @@ class Reals:
         return self._fit(min(self.down.multiply(*e) for e in ends), max(self.up.multiply(*e) for e in ends))
 
     def divide(self, a: Interval, b: Interval) -> Interval:
+        """Divide; Unsure where the divisor may be 0."""
         if b.low <= 0 <= b.high:
             raise Unsure
         ends = [(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
         return self._fit(min(self.down.divide(*e) for e in ends), max(self.up.divide(*e) for e in ends))
 
     def power(self, a: Interval, exponent: int) -> Interval:
-        """A whole power, by squaring from the first bit of the exponent, so that nothing beyond the result is computed."""
+        """Raise to an integer power, by squaring from the first bit of the exponent, so that nothing beyond the result
+        is computed.
+        """
         if exponent < 0:
             return self.divide(Interval(Decimal(1), Decimal(1)), self.power(a, -exponent))
         if exponent.bit_length() > 4 * self.digits:
@@ -91,6 +95,7 @@ class Reals:
         return result
 
     def absolute(self, a: Interval) -> Interval:
+        """Return the absolute value."""
         if a.low >= 0:
             return a
         if a.high <= 0:
@@ -98,6 +103,7 @@ class Reals:
         return Interval(Decimal(0), max(a.high, a.low.copy_negate()))
 
     def sqrt(self, a: Interval) -> Interval:
+        """Return the square root; DataError of a negative number, Unsure where it may be one."""
         if a.high < 0:
             raise DataError("sqrt is not defined there (a negative number has no real root)")
         if a.low < 0:
@@ -105,6 +111,7 @@ class Reals:
         return self._rising(self.down.sqrt, a)
 
     def exp(self, a: Interval) -> Interval:
+        """Return the exponential; an error where it is too large."""
         if a.low > MAX_EXP_ARGUMENT or a.high < -MAX_EXP_ARGUMENT:
             raise too_large()
         if a.high > MAX_EXP_ARGUMENT or a.low < -MAX_EXP_ARGUMENT:
@@ -112,6 +119,7 @@ class Reals:
         return self._rising(self.down.exp, a)
 
     def ln(self, a: Interval) -> Interval:
+        """Return the natural logarithm; DataError where it is not defined."""
         if a.high <= 0:
             raise DataError("a logarithm is not defined there (only numbers above 0 have one)")
         if a.low <= 0:
@@ -119,7 +127,7 @@ class Reals:
         return self._rising(self.down.ln, a)
 
     def sin(self, a: Interval) -> Interval:
-        """By its series around the middle, after whole turns are taken away; its slope is at most 1."""
+        """Return the sine by its series around the middle, after whole turns are taken away; its slope is at most 1."""
         turn = self.multiply(Interval(Decimal(2), Decimal(2)), self.pi())
         turns = self.down.to_integral_value(self.down.divide(a.low, turn.low))
         rest = self.add(a, self.negative(self.multiply(Interval(turns, turns), turn)))
@@ -142,6 +150,7 @@ class Reals:
         return self._fit(self.down.next_minus(function(a.low)), self.up.next_plus(function(a.high)))
 
     def _fit(self, low: Decimal, high: Decimal) -> Interval:
+        """Make an interval whose ends stay within the largest exponent; an error beyond it."""
         sizes = [end.adjusted() for end in (low, high) if end]
         if low <= 0 <= high:
             if sizes and max(sizes) >= MAX_EXPONENT:
@@ -157,10 +166,11 @@ class Reals:
 
 @cache
 def _pi(digits: int) -> tuple[Decimal, Decimal]:
-    """Machin's formula of 1706 in whole numbers: pi = 16 arctan(1/5) - 4 arctan(1/239)."""
+    """Compute bounds of pi by Machin's formula of 1706 in integers: pi = 16 arctan(1/5) - 4 arctan(1/239)."""
     unit = 10 ** (digits + 10)
 
     def arctan_of_inverse(x: int) -> int:
+        """Return arctan(1/x) in units of the last digit."""
         term = total = unit // x
         n = 1
         while term:

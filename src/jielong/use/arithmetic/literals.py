@@ -1,6 +1,6 @@
-"""Numbers as they are written: 1,234.5 and 1.234,5, 1 234 567, 6.02e23, 0x1F, 1½, 3万, twenty-five, 三点五.
+"""Number literals in any notation: 1,234.5 and 1.234,5, 1 234 567, 6.02e23, 0x1F, 1½, 3万, twenty-five, 三点五.
 
-A spelling that people read in two ways is refused, with a sentence that says so: "1 234" may be one number or two.
+A notation that people read in two ways is refused, with a sentence that says so: "1 234" may be one number or two.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jielong.use.numerals import decimals_at, whole_number, words_at
 
 @dataclass(frozen=True)
 class Found:
-    """A number, where it ends, and which marks it uses as no other country would."""
+    """A number, where it ends, and the marks that identify its country's style."""
 
     value: Fraction
     end: int
@@ -62,7 +62,7 @@ _SPELLINGS = [
 
 
 def read(text: str, at: int, *, belongs_comma: bool) -> Found | None:
-    """The number that begins at a place; None where none does. `belongs_comma`: whether a comma can be a part of it."""
+    """Read the number at a place; None where none begins there. `belongs_comma`: whether a comma can be a part of it."""
     if text.startswith(("百分之", "千分之"), at):
         return None
     if other := _OTHER_BASE.match(text, at):
@@ -75,14 +75,14 @@ def read(text: str, at: int, *, belongs_comma: bool) -> Found | None:
         return Found(Fraction(int(slashed[1]), int(slashed[2])), slashed.end())
     if (vulgar := _vulgar(text, at)) is not None:
         return Found(vulgar, at + 1)
-    found = _in_digits(text, at, belongs_comma) or _in_words(text, at)
+    found = _read_digits(text, at, belongs_comma) or _read_words(text, at)
     if found and (scale := _SCALE.match(text, found.end)):
         return Found(found.value * _SCALES[(scale[1] or scale[2]).lower()], scale.end(), found.styles)
     return found
 
 
 def is_scaled(text: str) -> bool:
-    """Whether a number is written in digits with a word behind them: "2 million", which behind 1/ means half of that."""
+    """Whether a number is in digits with a scale word: "2 million", which behind 1/ means half of that."""
     return text[:1].isdecimal() and text.lower().endswith(tuple(_SCALES))
 
 
@@ -92,7 +92,8 @@ def is_thousands(text: str, comma: int) -> bool:
     return before is not None and re.match(r"\d{3}(?!\d)", text[comma + 1 :]) is not None
 
 
-def _in_digits(text: str, at: int, belongs_comma: bool) -> Found | None:
+def _read_digits(text: str, at: int, belongs_comma: bool) -> Found | None:
+    """Read a number in digits, with an exponent or a fraction behind it."""
     run = _RUNS[belongs_comma].match(text, at)
     if not run:
         return None
@@ -111,6 +112,7 @@ def _in_digits(text: str, at: int, belongs_comma: bool) -> Found | None:
 
 
 def _run_of_digits(run: str) -> tuple[Fraction, frozenset[str]]:
+    """Return the value of digits and separators, and the styles that these identify; DataError where they are unclear."""
     for pattern, marks, styles in _SPELLINGS:
         if pattern.fullmatch(run):
             digits = "".join(c for c in run if c not in marks) if marks else run
@@ -120,7 +122,8 @@ def _run_of_digits(run: str) -> tuple[Fraction, frozenset[str]]:
     raise DataError(f"{run!r} is no number, or one that is read in two ways; write it like 1234.5")
 
 
-def _in_words(text: str, at: int) -> Found | None:
+def _read_words(text: str, at: int) -> Found | None:
+    """Read a number in words, with decimals."""
     words = words_at(text, at)
     if not words:
         return None
@@ -132,6 +135,6 @@ def _in_words(text: str, at: int) -> Found | None:
 
 
 def _vulgar(text: str, at: int) -> Fraction | None:
-    """The value of a character such as ½."""
+    """Return the value of a character such as ½."""
     numerator, _, denominator = unicodedata.normalize("NFKC", text[at : at + 1]).partition("⁄")
     return Fraction(int(numerator), int(denominator)) if numerator.isdecimal() and denominator.isdecimal() else None

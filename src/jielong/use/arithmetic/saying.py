@@ -1,4 +1,4 @@
-"""Powers, shares and roots that are said in words, and how far they reach."""
+"""Powers, shares and roots in words, and the reach that they have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROOTS = ("√", "cbrt", "root4")
 
 
 def check_said(found: list[Token]) -> None:
-    """Refuse a power, share or root said in words beside an operation that it may or may not reach over: 3加4的平方."""
+    """Refuse a power, share or root in words beside an operation that it may or may not reach over: 3加4的平方."""
     for at, token in enumerate(found):
         is_behind = token.kind == "的" or (token.is_word and token.kind == "power")
         if is_behind and found[at - 1].kind != ")" and _has_operation(found, range(at - 1, 0, -1), ("(", ",")):
@@ -37,7 +37,12 @@ def _has_operation(found: list[Token], places: range, ends: tuple[str, str]) -> 
 
 
 def power_is_unclear() -> DataError:
-    """The error for a power, root or share whose reach is unclear."""
+    """Return the error for a power, root or share whose reach is unclear."""
     return DataError(
         "a power, root or share is read in two ways there; write brackets, as in (2^3)^2, -(3^2) or (-3)^2"
     )
+
+
+def mod_is_unclear() -> DataError:
+    """Return the error for mod beside another operation."""
+    return DataError("mod beside another operation is read in two ways; write brackets, as in (17 mod 5) + 1")

@@ -1,7 +1,7 @@
-"""Cut an expression into numbers, names and signs, as people write and say them.
+"""The tokenizer of expressions: numbers, names and signs, as people write and say them.
 
-A sign has one name however it is drawn: ×, ✕, "times" and 乘以 are "*". Nothing is rewritten beforehand, and spaces are kept
-in mind, because "10 % -3" and "10% - 3" differ in nothing else. The grammar decides what a sign means.
+A sign has one name in all its spellings: ×, ✕, "times" and 乘以 are "*". Nothing is rewritten beforehand, and spaces are
+kept in mind, because "10 % -3" and "10% - 3" differ in nothing else. The grammar decides the meaning of a sign.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ _SAME = dict(zip("萬億點減負兩號於階計請問幾￥’‘", "万亿点�
 
 
 def tokens(text: str, arities: Arities) -> list[Token]:
-    """The tokens of one expression, the last of kind "end"; DataError names what has no meaning."""
+    """Tokenize one expression, with a last token of kind "end"; DataError names what has no meaning."""
     text = text.strip()
     if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
         text = text[1:-1].strip()
@@ -99,11 +99,11 @@ def tokens(text: str, arities: Arities) -> list[Token]:
         raise DataError(f"the expression has {len(text.splitlines())} lines; give one expression at a time")
     text = "".join(map(_plain, text))
     opening = _OPENING.match(text)
-    return _Cut(text, arities, opening.end() if opening else 0).all()
+    return _Tokenizer(text, arities, opening.end() if opening else 0).all()
 
 
 def _plain(c: str) -> str:
-    """The form in which a character is known: ７ is 7."""
+    """Return the known form of a character: ７ is 7."""
     if c in _SAME:
         return _SAME[c]
     if "！" <= c <= "～":
@@ -115,7 +115,7 @@ def _plain(c: str) -> str:
 
 @dataclass
 class _Bracket:
-    """One that is open: how it is written, and the function it belongs to."""
+    """An open bracket: its sign, and the function it belongs to."""
 
     opened: str
     function: str = ""
@@ -124,7 +124,9 @@ class _Bracket:
 
 
 @dataclass
-class _Cut:
+class _Tokenizer:
+    """The state of tokenizing one expression."""
+
     text: str
     arities: Arities
     at: int
@@ -134,6 +136,7 @@ class _Cut:
     styles: set[str] = field(default_factory=set)
 
     def all(self) -> list[Token]:
+        """Read all tokens; DataError where brackets or number styles do not fit together."""
         while True:
             begin = self.at
             while self.at < len(self.text) and self.text[self.at].isspace():
@@ -148,6 +151,7 @@ class _Cut:
         return [*self.found, Token("end", "")]
 
     def _one(self, is_spaced: bool) -> None:
+        """Read the next token: a number, a power, a word, a sign or a name."""
         literal = literals.read(self.text, self.at, belongs_comma=self._belongs_comma())
         if literal is not None:
             self.styles |= literal.styles
@@ -179,6 +183,7 @@ class _Cut:
     def _add(
         self, kind: str, end: int, is_spaced: bool, value: Fraction = Fraction(0), *, is_word: bool = False
     ) -> None:
+        """Add a token and move behind it."""
         self.found.append(Token(kind, self.text[self.at : end], value, is_word, is_spaced))
         self.at = end
 
@@ -188,6 +193,7 @@ class _Cut:
         return self.arities.get(function, (1, 1))[1] == 1
 
     def _sign(self, sign: str, is_spaced: bool) -> None:
+        """Read a sign, and keep track of open brackets and commas."""
         kind = _SIGNS[sign]
         if kind == "(":
             self.open.append(_Bracket(sign, self._called()))
@@ -206,13 +212,13 @@ class _Cut:
         self._add(kind, self.at + len(sign), is_spaced)
 
     def _called(self) -> str:
-        """The function whose bracket opens here, "" where it is none; mod is one where no number stands before it."""
+        """Return the function whose bracket opens here, "" for none; mod is one where no number stands before it."""
         before, last = [Token("end", ""), Token("end", ""), *self.found][-2:]
         is_operation = last.kind == "mod" and before.kind in ("number", "power", ")", "!", "name")
         return last.text.lower() if last.text.lower() in self.arities and not is_operation else ""
 
     def _close(self, bracket: _Bracket) -> None:
-        """max(1,200) has two numbers; round(1,234) and max(1,200, 3) may have one more or less than it seems."""
+        """Close a bracket; DataError where its commas are unclear: max(1,200) has two numbers, round(1,234) one or two."""
         is_optional = self.arities.get(bracket.function, (1, 1)) == (1, 2)
         if bracket.has_thousands and (bracket.has_spaced or is_optional):
             raise DataError(
@@ -221,6 +227,7 @@ class _Cut:
             )
 
     def _currency(self) -> None:
+        """Skip a sign of money before a number; DataError for two currencies."""
         sign = self.text[self.at]
         self.at += 1
         self.currencies.add(sign)
@@ -230,7 +237,7 @@ class _Cut:
             raise DataError(f"{sign!r} does not stand before a number; write numbers without units")
 
     def _foreign(self, is_spaced: bool) -> None:
-        """A run of letters that no rule knows, up to where one does."""
+        """Refuse a run of letters that no rule knows."""
         end = self.at + 1
         while end < len(self.text) and self.text[end].isalpha() and not self.text[end].isascii():
             if _WORD.match(self.text, end) or words_at(self.text, end):

@@ -1,4 +1,4 @@
-"""An expression as a tree: what the grammar makes and the arithmetic walks."""
+"""The tree of an expression, made by the grammar and evaluated by the arithmetic."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from fractions import Fraction
 
 @dataclass(frozen=True)
 class Literal:
+    """A number."""
+
     value: Fraction
 
 
 @dataclass(frozen=True)
 class Constant:
+    """Pi or e."""
+
     name: str
 
 
@@ -25,11 +29,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Negative:
+    """The negative of an expression."""
+
     inner: Node
 
 
 @dataclass(frozen=True)
 class Percent:
+    """An expression as a percentage."""
+
     inner: Node
 
 
@@ -60,7 +68,7 @@ def unsigned(node: Node) -> Node:
 
 
 def is_bare(node: Node, *names: str) -> bool:
-    """Whether a node is a sign, √ or !, and no name with brackets; with names, one of these."""
+    """Whether a node is a sign, √ or !, and no name with brackets; with names, of these functions alone."""
     return isinstance(node, Call) and node.is_bare and node.name in (names or (node.name,))
 
 

@@ -38,7 +38,7 @@ WORKING_DIGITS = (40, 120, 360)
 
 
 def evaluate(node: Node) -> Fraction | Decimal:
-    """The value: a Fraction where it is exact, otherwise a Decimal of 15 digits, all of them right.
+    """Evaluate a tree: a Fraction where the value is exact, otherwise a Decimal of 15 digits, all of them right.
 
     DataError where it is not defined, too large, or where even 360 digits leave the 15th open.
     """
@@ -69,6 +69,7 @@ class Arithmetic:
         self.reals = Reals(digits)
 
     def value(self, node: Node) -> Number:
+        """Evaluate a node."""
         match node:
             case Literal(value):
                 return self.fit(value)
@@ -86,12 +87,13 @@ class Arithmetic:
                 return FUNCTIONS[name].of(self, *map(self.value, arguments))
 
     def fit(self, value: Fraction) -> Number:
-        """The fraction itself, or an interval around one that is too long to go on with."""
+        """Return the fraction itself, or an interval around one that is too long to go on with."""
         if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
             return self.reals.of(value)
         return value
 
     def interval(self, x: Number) -> Interval:
+        """Convert any number to an interval."""
         if isinstance(x, Interval):
             return x
         if isinstance(x, Fraction):
@@ -99,6 +101,7 @@ class Arithmetic:
         return self.reals.multiply(self.reals.of(x.times), self.reals.pi())
 
     def add(self, a: Number, b: Number) -> Number:
+        """Add, exactly where both are fractions or multiples of pi."""
         if isinstance(a, Fraction) and isinstance(b, Fraction):
             return self.fit(a + b)
         if isinstance(a, OfPi) and isinstance(b, OfPi):
@@ -111,6 +114,7 @@ class Arithmetic:
         return self.add(a, self.multiply(Fraction(-1), b))
 
     def multiply(self, a: Number, b: Number) -> Number:
+        """Multiply, exactly where possible."""
         if isinstance(b, Fraction):
             a, b = b, a
         if isinstance(a, Fraction):
@@ -125,6 +129,7 @@ class Arithmetic:
         return self.reals.multiply(self.interval(a), self.interval(b))
 
     def divide(self, a: Number, b: Number) -> Number:
+        """Divide, exactly where possible; DataError by zero."""
         if b == 0:
             raise DataError("division by zero")
         if isinstance(b, Fraction):
@@ -142,11 +147,11 @@ class Arithmetic:
         return self.fit(self.whole_by(math.floor, self.divide(a, b)))
 
     def remainder(self, a: Number, b: Number) -> Number:
-        """The remainder of floor division; it has the sign of the divisor, as in Python."""
+        """Return the remainder of floor division; it has the sign of the divisor, as in Python."""
         return self.subtract(a, self.multiply(b, self.floor_divide(a, b)))
 
     def whole_by(self, rising: Callable[[Fraction], Fraction | int], x: Number) -> Fraction:
-        """A step function such as floor, where both ends of an interval lie on the same step."""
+        """Apply a step function such as floor, where both ends of an interval lie on the same step."""
         if isinstance(x, Fraction):
             return Fraction(rising(x))
         ends = self.interval(x)
@@ -156,6 +161,7 @@ class Arithmetic:
         return low
 
     def power(self, base: Number, exponent: Number) -> Number:
+        """Raise to a power, exactly where possible; DataError where it is undefined."""
         if exponent == 0 and (base == 0 or (isinstance(base, Interval) and base.low <= 0 <= base.high)):
             raise DataError("0 to the power of 0 is 1 to some and undefined to others; it is not computed")
         if base == 0:
@@ -175,6 +181,7 @@ class Arithmetic:
         return self.exp(self.multiply(exponent, self.ln(base)))
 
     def _whole_power(self, base: Number, exponent: int) -> Number:
+        """Raise to an integer power."""
         if base == -1:
             return Fraction(-1 if exponent % 2 else 1)
         if isinstance(base, Fraction):
@@ -184,6 +191,7 @@ class Arithmetic:
         return self.reals.power(self.interval(base), exponent)
 
     def sign(self, x: Number) -> int:
+        """Return the sign, -1, 0 or 1; Unsure where an interval holds 0."""
         if not isinstance(x, Interval):
             x = x if isinstance(x, Fraction) else x.times
             return (x > 0) - (x < 0)
@@ -197,7 +205,7 @@ class Arithmetic:
         return self.multiply(Fraction(self.sign(x)), x)
 
     def root(self, x: Number, degree: int) -> Number:
-        """The real root; an odd one of a negative number is negative."""
+        """Return the real root; an odd one of a negative number is negative."""
         if x == 0:
             return Fraction(0)
         if degree % 2 and self.sign(x) < 0:
@@ -217,6 +225,7 @@ class Arithmetic:
         return Fraction(0) if x == 1 else self.reals.ln(self.interval(x))
 
     def logarithm(self, x: Number, base: Number) -> Number:
+        """Return the logarithm to a base, exactly where it is an integer."""
         if base == 1:
             raise DataError("a logarithm is not defined there (no power of 1 is another number)")
         found = self.divide(self.ln(x), self.ln(base))
@@ -228,6 +237,7 @@ class Arithmetic:
         return found
 
     def sin(self, x: Number) -> Number:
+        """Return the sine, exactly at known fractions of pi."""
         if isinstance(x, OfPi):
             exact = _SINES.get(x.times % 2)
             if exact is not None:
@@ -239,6 +249,7 @@ class Arithmetic:
         return Fraction(1) if x == 0 else self.sin(self.add(x, OfPi(Fraction(1, 2))))
 
     def tan(self, x: Number) -> Number:
+        """Return the tangent; DataError at its poles."""
         if isinstance(x, OfPi):
             turn = x.times % 1
             if turn == Fraction(1, 2):
@@ -248,6 +259,7 @@ class Arithmetic:
         return self.divide(self.sin(x), self.cos(x))
 
     def largest(self, *numbers: Number) -> Number:
+        """Return the maximum."""
         if all(isinstance(x, Fraction) for x in numbers):
             return max(numbers)  # type: ignore[type-var]
         ends = [self.interval(x) for x in numbers]
@@ -258,6 +270,7 @@ class Arithmetic:
         return self.multiply(minus, self.largest(*(self.multiply(minus, x) for x in numbers)))
 
     def sum(self, *numbers: Number) -> Number:
+        """Add up numbers."""
         total: Number = Fraction(0)
         for x in numbers:
             total = self.add(total, x)
@@ -267,8 +280,8 @@ class Arithmetic:
         return self.divide(self.sum(*numbers), Fraction(len(numbers)))
 
     def round(self, x: Number, digits: Number = Fraction(0)) -> Number:
-        """Halves away from zero, as at school."""
-        places = whole("round", digits)
+        """Round with halves away from zero, as at school."""
+        places = require_integer("round", digits)
         if abs(places) > 100:
             raise DataError(f"round keeps at most 100 places; got {places}")
         unit = Fraction(10) ** places
@@ -280,7 +293,7 @@ class Arithmetic:
         return self.fit(self.whole_by(rounded, x))
 
 
-def whole(name: str, x: Number) -> int:
+def require_integer(name: str, x: Number) -> int:
     if not isinstance(x, Fraction) or x.denominator != 1:
         raise DataError(f"{name} takes whole numbers; got {_told(x)}")
     return x.numerator
@@ -295,7 +308,7 @@ def _of_pi(times: Fraction) -> Number:
 
 
 def _root(x: Fraction, degree: int) -> Fraction | None:
-    """The root of a positive fraction where it is a fraction too."""
+    """Return the root of a positive fraction where it is a fraction too."""
     if degree > MAX_ROOT:
         return None
     numerator, denominator = _whole_root(x.numerator, degree), _whole_root(x.denominator, degree)
@@ -303,7 +316,7 @@ def _root(x: Fraction, degree: int) -> Fraction | None:
 
 
 def _whole_root(n: int, degree: int) -> int | None:
-    """By Newton's steps from above."""
+    """Return the integer root, if there is one, by Newton's steps from above."""
     root = 1 << -(-n.bit_length() // degree)
     while True:
         better = ((degree - 1) * root + n // root ** (degree - 1)) // degree
@@ -319,7 +332,8 @@ _SINES = {
 
 
 def _factorial(_: Arithmetic, x: Number) -> Number:
-    n = whole("factorial", x)
+    """Return the factorial of an integer within bounds."""
+    n = require_integer("factorial", x)
     if n < 0:
         raise DataError(f"factorial is not defined there ({n} is negative)")
     if n > MAX_FACTORIAL:
@@ -328,6 +342,7 @@ def _factorial(_: Arithmetic, x: Number) -> Number:
 
 
 def _log(arithmetic: Arithmetic, x: Number, base: Number | None = None) -> Number:
+    """Return the logarithm to a base; DataError without one, as that is read in two ways."""
     if base is not None:
         return arithmetic.logarithm(x, base)
     if arithmetic.ln(x) == 0:
@@ -337,7 +352,7 @@ def _log(arithmetic: Arithmetic, x: Number, base: Number | None = None) -> Numbe
 
 @dataclass(frozen=True)
 class Function:
-    """A function, with the least and the most numbers it takes."""
+    """A function, with its minimal and maximal number of arguments."""
 
     of: Callable[..., Number]
     least: int = 1
@@ -354,8 +369,8 @@ FUNCTIONS = {
     "exp": Function(Arithmetic.exp),
     "factorial": Function(_factorial),
     "floor": Function(lambda a, x: a.fit(a.whole_by(math.floor, x))),
-    "gcd": Function(lambda a, *x: Fraction(math.gcd(*(whole("gcd", v) for v in x))), 2, 20),
-    "lcm": Function(lambda a, *x: a.fit(Fraction(math.lcm(*(whole("lcm", v) for v in x)))), 2, 20),
+    "gcd": Function(lambda a, *x: Fraction(math.gcd(*(require_integer("gcd", v) for v in x))), 2, 20),
+    "lcm": Function(lambda a, *x: a.fit(Fraction(math.lcm(*(require_integer("lcm", v) for v in x)))), 2, 20),
     "ln": Function(Arithmetic.ln),
     "log": Function(_log, 1, 2),
     "log10": Function(lambda a, x: a.logarithm(x, Fraction(10))),

@@ -1,1 +1,1 @@
-"""Finding what one's own documents say: a library on disk, and the passages that it gives."""
+"""Retrieval from a user's documents: a library on disk, and its passages."""

@@ -1,8 +1,8 @@
-"""A document cut into stretches that are read together: whole paragraphs where they fit, never across a heading.
+"""Chunking of documents: whole paragraphs where they fit, never across a heading.
 
-A stretch holds up to so many letters, and as a Chinese character says as much as three of them, it counts as three: both
-languages get stretches of about the same content. Neighbours overlap a little, so that a sentence that needs the one before
-it is found with it.
+A chunk holds up to so many letters, and as a Chinese character says as much as three of them, it counts as three: both
+languages get chunks of about the same content. Neighbours overlap a little, so that a sentence that needs the one
+before it is found with it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from jielong.config import at_least
-from jielong.data.places import Located
+from jielong.data.locations import Located
 from jielong.errors import ConfigError
 
 _WIDE = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U000323af]")
@@ -36,19 +36,19 @@ class ChunkConfig:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A stretch of a document and its place in the source."""
+    """A piece of a document and its place in the source."""
 
     text: str
     place: str
 
 
 def width(text: str) -> int:
-    """Letters, a Chinese character counting three."""
+    """Count letters, a Chinese character as three."""
     return len(text) + 2 * len(_WIDE.findall(text))
 
 
 def cut_into_chunks(document: Located, config: ChunkConfig = ChunkConfig()) -> Iterator[Chunk]:
-    """The chunks of a document in order; an empty one has none."""
+    """Yield the chunks of a document in order; an empty one has none."""
     text = document.text
     pieces = list(_pieces(text, config.size))
     sums = list(accumulate((width(text[start:end]) for start, end in pieces), initial=0))
@@ -74,7 +74,7 @@ def cut_into_chunks(document: Located, config: ChunkConfig = ChunkConfig()) -> I
 
 
 def _pieces(text: str, size: int) -> Iterator[tuple[int, int]]:
-    """Borders of sentences and lines; one that is larger than a chunk is cut anywhere."""
+    """Yield the borders of sentences and lines; one that is larger than a chunk is cut anywhere."""
     start = 0
     for end, after in [*((m.start(), m.end()) for m in _END.finditer(text)), (len(text), len(text))]:
         while end - start > size or width(text[start:end]) > size:

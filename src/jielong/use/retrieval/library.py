@@ -1,8 +1,8 @@
-"""One's own documents on disk, ready to be searched: one SQLite file with the texts, their words and their vectors.
+"""A user's documents on disk, ready to be searched: one SQLite file with the texts, their words and their vectors.
 
 Files go in through the readers that training uses, cut into chunks with their places. Words are found by SQLite's FTS5,
 meanings by vectors; the two rankings are fused. Everything is written in transactions, so that a killed run leaves the
-last whole state, and what is removed is overwritten. Without an embedder it is searched by words alone.
+last whole state, and removed texts are overwritten. Without an embedder it is searched by words alone.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from jielong.data.bounded import text_with_places
-from jielong.data.sources import Page, look_through, printable, read_page
+from jielong.data.bounded import locate_bounded
+from jielong.data.sources import Page, list_folder, printable, read_page
 from jielong.errors import ConfigError, DataError, ResourceError
 from jielong.use.prompting import language_of
 from jielong.use.retrieval.chunks import Chunk, ChunkConfig, cut_into_chunks
@@ -71,10 +71,10 @@ Report = Callable[[str, int, int], None]
 
 @dataclass
 class Added:
-    """What adding did, in files.
+    """The result of adding, in files.
 
-    `problems` has a sentence for each that could not be read, `remarks` for what is missing of one that could, `skipped` the
-    kinds of what was left out of folders.
+    `problems` has a sentence for each that could not be read, `remarks` for missing parts of one that could, `skipped`
+    the kinds of files left out of folders.
     """
 
     read: int = 0
@@ -88,7 +88,7 @@ class Added:
 
 
 @dataclass(frozen=True)
-class Kept:
+class LibraryFile:
     """A file of the library, its chunks, and why there are none."""
 
     path: str
@@ -115,6 +115,7 @@ class Library:
             raise
 
     def _prepare(self) -> None:
+        """Create the tables in a new file, or check the version of an existing one."""
         # what is deleted is overwritten with zeros, not only forgotten
         self._sql("PRAGMA secure_delete = ON")
         if not self._sql("PRAGMA user_version")[0][0]:
@@ -137,7 +138,7 @@ class Library:
             return bool(self._sql("PRAGMA user_version")[0][0])
 
     def _patiently(self, statement: str) -> None:
-        """A statement that SQLite does not wait for by itself while another process writes."""
+        """Run a statement that SQLite does not wait for by itself while another process writes."""
         until_s = time.monotonic() + _WAIT_S
         while True:
             try:
@@ -156,8 +157,8 @@ class Library:
     def add(self, paths: Iterable[Path], report: Report | None = None) -> Added:
         """Read files, and folders at any depth; changed files are replaced and vanished ones of the folders removed.
 
-        A file whose bytes are the same as last time is left alone. One that cannot be read costs a sentence, and what the
-        library knew of it is removed. Vectors are made by `embed`.
+        A file whose bytes are the same as last time is left alone. One that cannot be read costs a sentence, and its
+        old content is removed. Vectors are made by `embed`.
         """
         added, files, missing = Added(), dict[str, None](), list[str]()
         paths = list(paths)
@@ -186,6 +187,7 @@ class Library:
         return added
 
     def _add_one(self, path: str, added: Added) -> None:
+        """Read one file and insert, replace or move its chunks."""
         page = read_page(Path(path), path)
         digest = _digest(page)
         known = self._sql("SELECT digest, problem FROM files WHERE path = CAST(? AS TEXT)", (os.fsencode(path),))
@@ -196,18 +198,18 @@ class Library:
         problem = page.error.removeprefix(f"{path}: ")
         if not problem:
             try:
-                located = text_with_places(page)
+                located = locate_bounded(page)
                 chunks = list(cut_into_chunks(located, self._chunks))
                 problem = "" if chunks else located.remark or "it holds no text"
                 if chunks and located.remark:
-                    added.remarks.append(f"{_shown(path)}: {located.remark}")
+                    added.remarks.append(f"{_shown_path(path)}: {located.remark}")
             except (DataError, ConfigError) as error:
                 problem = str(error)
         if not known and not problem and self._move(path, digest):
             added.moved += 1
             return
         if problem:
-            added.problems.append(f"{_shown(path)}: {problem}")
+            added.problems.append(f"{_shown_path(path)}: {problem}")
             if known == [(digest, problem)]:
                 return
         if known:
@@ -219,7 +221,7 @@ class Library:
             added.read += 1
 
     def _move(self, path: str, digest: str) -> bool:
-        """Give a file that is gone, and had the same bytes, its new path; whether there is one."""
+        """Give a vanished file with the same bytes its new path; return whether there was one."""
         same = self._sql("SELECT path FROM files WHERE digest = ? AND problem = ''", (digest,))
         # with another ending it would be read as something else
         gone = next((old for (old,) in same if Path(old).suffix == Path(path).suffix and not Path(old).exists()), None)
@@ -232,6 +234,7 @@ class Library:
         return True
 
     def _insert(self, path: str, digest: str, problem: str, chunks: Sequence[Chunk]) -> None:
+        """Insert a file with its chunks and their words."""
         file = self._sql(
             "INSERT INTO files VALUES (NULL, CAST(? AS TEXT), ?, ?) RETURNING id", (os.fsencode(path), digest, problem)
         )[0][0]
@@ -245,9 +248,10 @@ class Library:
         self._sql("INSERT OR REPLACE INTO state VALUES ('next chunk', ?)", (str(first + len(chunks)),))
 
     async def embed(self, report: Report | None = None) -> int:
-        """Make the vectors that are missing; how many. All of them are where the embedder has another name than before.
+        """Make the missing vectors and return how many; all are missing where the embedder has another name than
+        before.
 
-        Others may write meanwhile: what they add is embedded too, and what they remove gets no vector.
+        Others may write meanwhile: their additions are embedded too, and removed texts get no vector.
         """
         if self.embedder is None:
             return 0
@@ -279,13 +283,15 @@ class Library:
     # --- what goes out
 
     def remove(self, paths: Iterable[Path]) -> int:
-        """Remove files, and all of a folder; their number. Nothing of them is left in the library's file."""
+        """Remove files, and all of a folder; return their number. Nothing of them is left in the library's file."""
         count = self._forget([known for path in paths for known in self._inside(path)])
         self._tidy()
         return count
 
     def _inside(self, path: Path) -> list[str]:
-        """The library's files that `path` is, or holds; a link is the file of its own name before it is what it points to."""
+        """Return the library's files that `path` is or contains; a link is first the file of its own name, then its
+        target.
+        """
         self._check_files()
         known = [p for (p,) in self._sql("SELECT path FROM files")]
         for whole in (_full(path), str(path.resolve())):
@@ -299,6 +305,7 @@ class Library:
             return sum(self._delete(path) for path in paths)
 
     def _delete(self, path: str) -> int:
+        """Delete a file with its chunks, words and vectors."""
         key = (os.fsencode(path),)
         rows = self._sql(
             "SELECT chunks.id, text FROM chunks JOIN files ON files.id = file WHERE path = CAST(? AS TEXT)", key
@@ -325,15 +332,16 @@ class Library:
     # --- what is found
 
     async def search(self, query: str, k: int = 5) -> list[Passage]:
-        """The `k` passages whose ranks by words and by vectors, fused, are best.
+        """Return the `k` passages with the best fused ranks by words and by vectors.
 
-        Each language has a ranking of its own by vectors, and the best of each take turns: an embedder puts all texts in the
-        query's language first, whatever they say. The score of a passage is evidence between 0 and 1: how much of the
-        query's rare words it holds, or how close the meanings are, whichever is more. The best score stands first.
+        Each language has a ranking of its own by vectors, and the best of each take turns: an embedder puts all texts
+        in the query's language first, whatever they say. The score of a passage is evidence between 0 and 1: how much
+        of the query's rare words it holds, or how close the meanings are, whichever is more. The best score stands
+        first.
         """
         asked = list(dict.fromkeys(terms(query)))
         weights = self._weights(asked)
-        rankings = [self._by_words(self._telling(asked, weights))]
+        rankings = [self._by_words(self._rarest_terms(asked, weights))]
         cosines: dict[int, float] = {}
         if self.can_embed and self.embedder is not None:
             vector = (await self.embedder.queries([query]))[0]
@@ -367,12 +375,13 @@ class Library:
         return [replace(passage, score=score) for passage, score in zip(passages, scores, strict=True)][:k]
 
     def _check_files(self) -> None:
-        """DataError where a file has no text for a path, which no schema keeps a flipped bit off."""
+        """Raise DataError where a file has no text for a path, which no schema protects from a flipped bit."""
         kinds = " AND ".join(f"typeof({column}) = 'text'" for column in ("path", "digest", "problem"))
         if self._sql(f"SELECT count(*) FROM files WHERE NOT ({kinds})")[0][0]:
             raise DataError(f"{self.path} is damaged: a file in it has no path; make the library again")
 
     def _languages(self, rows: Iterable[int]) -> dict[int, str]:
+        """Return the language of each chunk; DataError where one is missing or damaged."""
         self._check_files()
         wanted = list(rows)
         kinds = "typeof(language) = 'text' AND typeof(text) = 'text' AND typeof(place) = 'text'"
@@ -385,11 +394,11 @@ class Library:
             )
         return found
 
-    def _telling(self, asked: Sequence[str], weights: dict[str, float]) -> list[str]:
-        """The terms to look for: of a long question the rarest that stand in the library, wherever they stand in it.
+    def _rarest_terms(self, asked: Sequence[str], weights: dict[str, float]) -> list[str]:
+        """Return the terms to look for: of a long question the rarest that occur in the library.
 
-        Summed over a hundred ordinary words, chance outweighs the two that tell: with all of them 27% of questions of 200
-        words find their passage among five, with the 24 rarest 100% (`bench.brought`).
+        Summed over a hundred ordinary words, chance outweighs the two that tell: with all of them 27% of questions of
+        200 words find their passage among five, with the 24 rarest 100% (`bench.brought`).
         """
         if len(asked) <= _LONG_QUESTION:
             return list(asked)
@@ -397,6 +406,7 @@ class Library:
         return sorted(there, key=lambda term: -weights[term])[:_RAREST]
 
     def _by_words(self, asked: Sequence[str]) -> list[int]:
+        """Return chunks ranked by the words of a query."""
         if not asked:
             return []
         terms_asked = [found for term in asked[:_TERMS] for found in self._indexed_as(term)]
@@ -407,7 +417,7 @@ class Library:
         return [row for (row,) in found]
 
     def _indexed_as(self, term: str) -> list[str]:
-        """The terms that a term of a query is looked for as: a single Han character stands in pairs with its neighbours."""
+        """Return the index's terms for a term of a query: a single Han character stands in pairs with its neighbours."""
         if not is_han(term) or len(term) > 1:
             return [term]
         pairs = self._sql(
@@ -416,7 +426,7 @@ class Library:
         return [pair for (pair,) in pairs]
 
     def _vectors(self) -> dict[str, tuple[list[int], Vectors]]:
-        """Chunks and vectors by language, kept in memory until another connection or this one has changed the file."""
+        """Return chunks and vectors by language, kept in memory until any connection changes the file."""
         state = self._sql("PRAGMA data_version")[0][0], self._db.total_changes
         if self._known is None or self._known[0] != state:
             found: dict[str, tuple[list[int], list[bytes]]] = {}
@@ -439,12 +449,13 @@ class Library:
         return self._known[1]
 
     def _weights(self, asked: Sequence[str]) -> dict[str, float]:
-        """How much each term of a query tells: the logarithm of how rare it is among the chunks."""
+        """Return the weight of each term of a query: the logarithm of how rare it is among the chunks."""
         total = self.num_chunks
         counts = {term: self._sql("SELECT doc FROM vocabulary WHERE term = ?", (term,)) for term in asked[:_TERMS]}
         return {term: math.log(1 + total / (1 + (count[0][0] if count else 0))) for term, count in counts.items()}
 
     def _passage(self, row: int, weights: dict[str, float], cosine: float, asked_in: str) -> Passage:
+        """Build a passage with its evidence score from words and meaning."""
         found = self._sql(
             "SELECT path, language, text, place FROM chunks JOIN files ON files.id = file WHERE chunks.id = ?", (row,)
         )
@@ -460,7 +471,7 @@ class Library:
             by_meaning = _evidence(cosine, *_COSINES[language])
         else:
             by_meaning = min(_MOST_BETWEEN, _evidence(cosine, *_COSINES_BETWEEN))
-        return Passage(text, _shown(path), place, max(_evidence(share, *_WORDS), by_meaning))
+        return Passage(text, _shown_path(path), place, max(_evidence(share, *_WORDS), by_meaning))
 
     # --- what is known about it
 
@@ -474,7 +485,7 @@ class Library:
 
     @property
     def embedded_by(self) -> str:
-        """The name of the embedder that made the vectors; "" where there are none."""
+        """Return the name of the embedder that made the vectors; "" where there are none."""
         return self._state("embedder")
 
     @property
@@ -482,16 +493,16 @@ class Library:
         """Whether the embedder at hand is the one that made the vectors."""
         return self.embedder is not None and self.embedder.name == self.embedded_by and self.num_vectors > 0
 
-    def files(self) -> list[Kept]:
-        """All files by path."""
+    def files(self) -> list[LibraryFile]:
+        """Return all files by path."""
         self._check_files()
         found = self._sql(
             "SELECT path, count(chunks.id), problem FROM files LEFT JOIN chunks ON file = files.id GROUP BY files.id ORDER BY path"
         )
-        return [Kept(_shown(path), count, problem) for path, count, problem in found]
+        return [LibraryFile(_shown_path(path), count, problem) for path, count, problem in found]
 
     def check(self) -> list[str]:
-        """What is wrong with the file itself, a sentence each; nothing where all is well."""
+        """Return faults of the file itself, a sentence each; nothing where all is well."""
         try:
             wrong = [str(line) for (line,) in self._sql("PRAGMA integrity_check") if line != "ok"]
             self._sql("INSERT INTO words (words) VALUES ('integrity-check')")
@@ -506,7 +517,7 @@ class Library:
         return wrong
 
     def changed(self) -> list[str]:
-        """Files that are other on disk than in the library, or gone, a sentence each."""
+        """Return files that differ on disk or are gone, a sentence each."""
         found = []
         self._check_files()
         for path, digest in self._sql("SELECT path, digest FROM files ORDER BY path"):
@@ -514,13 +525,14 @@ class Library:
             if _digest(page) == digest:
                 continue
             if not Path(path).exists():
-                found.append(f"{_shown(path)} is gone")
+                found.append(f"{_shown_path(path)} is gone")
             else:
-                found.append(f"{_shown(path)} has changed")
+                found.append(f"{_shown_path(path)} has changed")
         return found
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        """Run the statements inside as one transaction."""
         self._sql("BEGIN IMMEDIATE")
         try:
             yield
@@ -530,7 +542,7 @@ class Library:
         self._sql("COMMIT")
 
     def _sql(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
-        """The rows that a statement gives. All go through here, so that a damaged or busy file costs a sentence."""
+        """Run a statement and return its rows. All go through here, so that a damaged or busy file costs a sentence."""
         try:
             return self._db.execute(statement, values).fetchall()
         except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite's own words may hold a damaged name
@@ -544,17 +556,17 @@ def _evidence(value: float, low: float, high: float) -> float:
 
 
 def _files(path: Path, skipped: Counter[str] | None = None) -> list[Path]:
-    """The files that `path` stands for, with their full paths; `skipped` counts what is left out of folders, by kind."""
+    """Return the files of `path`, with their full paths; `skipped` counts what is left out of folders, by kind."""
     if not path.is_dir():
         return [Path(_full(path))]
-    listing = look_through(path.resolve())
+    listing = list_folder(path.resolve())
     if skipped is not None:
         skipped.update(listing.skipped)
     return listing.paths
 
 
 def _full(path: Path) -> str:
-    """The full path, in which the last name may be that of a link."""
+    """Return the full path, in which the last name may be that of a link."""
     return str(path.parent.resolve() / path.name) if path.name not in ("", "..") else str(path.resolve())
 
 
@@ -562,8 +574,8 @@ def _digest(page: Page) -> str:
     return hashlib.blake2b(page.body + page.error.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
-def _shown(path: str) -> str:
-    """The path as seen from where the command runs, if it lies below."""
+def _shown_path(path: str) -> str:
+    """Return the path relative to the working directory, if it lies below."""
     here = Path.cwd()
     near = str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
     return printable(near)

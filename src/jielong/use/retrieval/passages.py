@@ -1,7 +1,7 @@
-"""What a search gives, whoever searches: passages with the place they come from.
+"""Search results: passages with the place they come from.
 
-A library on disk, crawled pages and a search engine on the net all answer `search`. What a passage says is data: it is
-shown to a model as a quotation and never as an instruction.
+A library on disk, crawled pages and a search engine on the net all answer `search`. The text of a passage is data: it
+is shown to a model as a quotation and never as an instruction.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Passage:
-    """A stretch of a document: its words, the file or address, the place in it ("page 3", "lines 10-24", a heading).
+    """A piece of a document: its words, the file or address, the place in it ("page 3", "lines 10-24", a heading).
 
     `score` is the searcher's own measure of how well the passage fits the query; higher is better.
     """
@@ -25,11 +25,11 @@ class Passage:
 
     @property
     def where(self) -> str:
-        """Source and place, as a person is told them."""
+        """Return source and place for a person."""
         return f"{self.source}, {self.place}" if self.place else self.source
 
 
 class Searches(Protocol):
-    """Finds passages for a query, best first."""
+    """The protocol of a search: passages for a query, best first."""
 
     async def search(self, query: str, k: int = 5) -> Sequence[Passage]: ...

@@ -1,4 +1,4 @@
-"""What to look for in the documents when somebody says something in the middle of a talk.
+"""Search queries from a conversation: whether to search, and for what.
 
 A greeting is not looked for at all. A question that leans on the turns before it ("And when is it due?") is looked for
 together with them.
@@ -69,7 +69,7 @@ _ENDS = re.compile(r"\n\n(?:\[\d{1,2}\] .*(?:\n|$))+\s*$|\s*\[\d{1,2}\]")
 
 
 def is_talk(text: str) -> bool:
-    """Whether a message is a greeting, thanks or a word about the talk itself, in which nothing is asked of documents."""
+    """Whether a message is a greeting, thanks or a remark about the talk itself, which asks nothing of documents."""
     plain = re.sub(r"['’]", "", text.lower())
     parts = [" ".join(part.split()) for part in re.split(r"[,.!?;:~，。！？；：～、\n]+", plain) if part.strip()]
     if not parts:
@@ -78,7 +78,7 @@ def is_talk(text: str) -> bool:
 
 
 def _names_nothing(part: str) -> bool:
-    """Whether a part of a message holds words of the talk alone."""
+    """Whether a part of a message holds only words of the talk itself."""
     if _HAN.search(part):
         return not _HAN_LIGHT.sub("", part).strip()
     return _is_phrase(part) or all(word in _TELLING or word in _LIGHT for word in part.split())
@@ -108,7 +108,7 @@ def leans(question: str) -> bool:
 
 
 def _num_named(text: str) -> int:
-    """How many things a text names, but for those that anything may have; of Chinese, runs of two characters and more."""
+    """Count the things that a text names, but for general words; of Chinese, runs of two characters and more."""
     words = words_of(text)
     things = [w for w in words.plain if w not in _ANY_THING] + [
         r for r in words.runs if len(r) > 1 and r not in _ANY_THING
@@ -119,8 +119,9 @@ def _num_named(text: str) -> int:
 def with_turns_before(messages: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
     """Return the last question after the one that it leans on, and the queries to search for.
 
-    It leans on the last earlier question that stands by itself. Where that one names little, the last that names more makes
-    a second query. Where its answer had a source, the answer's first sentence joins in: it may name what is meant.
+    It leans on the last earlier question that stands by itself. Where that one names little, the last that names more
+    makes a second query. Where its answer had a source, the answer's first sentence joins in: it may name what is
+    meant.
     """
     asked = [i for i, m in enumerate(messages) if m.role == "user" and not is_talk(m.text)]
     last = asked[-1]
@@ -141,5 +142,5 @@ def _joined(*texts: str) -> str:
 
 
 def without_sources(answer: str) -> str:
-    """An answer without the numbers of its passages and the list of them."""
+    """Return an answer without the numbers of its passages and the list of them."""
     return _ENDS.sub("", answer)

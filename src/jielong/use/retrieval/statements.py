@@ -1,4 +1,6 @@
-"""What a passage says, clause by clause, each with what it is about: its sentence, its paragraph, its headings, its column."""
+"""The statements of a passage, clause by clause, each with its context: its sentence, its paragraph, its headings, its
+column.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ _DENIALS = re.compile(
 class Statement:
     """A clause of a passage.
 
-    `own` are its words, `sentence` those of its sentence so far, `context` those of its paragraph so far with the headings
-    above it, and `heading` those of the headings alone.
+    `own` are its words, `sentence` those of its sentence so far, `context` those of its paragraph so far with the
+    headings above it, and `heading` those of the headings alone.
     """
 
     text: str
@@ -34,7 +36,7 @@ class Statement:
 
 @lru_cache(maxsize=256)
 def statements_of(passage: str, source: str) -> tuple[Statement, ...]:
-    """The clauses of a passage, headings left out. The name of the file is the first heading."""
+    """Return the clauses of a passage, headings left out. The name of the file is the first heading."""
     found: list[Statement] = []
     title = words_of(title_of(source)).held
     for paragraph, heading in paragraphs(passage):
@@ -48,7 +50,7 @@ def statements_of(passage: str, source: str) -> tuple[Statement, ...]:
 
 
 def _of_sentences(paragraph: str, above: frozenset[str]) -> Iterator[Statement]:
-    """The clauses of sentences. What stands before one belongs to it, but for the other items of a list."""
+    """Yield the clauses of sentences. Earlier words of a sentence belong to a clause, but for other items of a list."""
     before = beginning = above
     for sentence in sentences(re.sub(r"\n(?=[a-z])", " ", paragraph)):
         is_item = _ITEM.match(sentence) is not None
@@ -67,7 +69,7 @@ def _of_sentences(paragraph: str, above: frozenset[str]) -> Iterator[Statement]:
 
 
 def _of_table(lines: Sequence[str], above: frozenset[str]) -> Iterator[Statement]:
-    """The cells of a table in Markdown, each about its row and its column."""
+    """Yield the cells of a table in Markdown, each about its row and its column."""
     rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
     head = rows[0]
     for row in rows[1:]:
@@ -82,7 +84,9 @@ def _of_table(lines: Sequence[str], above: frozenset[str]) -> Iterator[Statement
 
 
 def paragraphs(text: str) -> Iterator[tuple[str, str]]:
-    """The paragraphs of a text with the heading above each: a line that begins with #, or a short one without an end."""
+    """Yield the paragraphs of a text with the heading above each: a line that begins with #, or a short one without an
+    end.
+    """
     heading = ""
     for paragraph in re.split(r"\n\s*\n", text):
         lines = paragraph.strip().splitlines()
@@ -97,7 +101,7 @@ def _is_title(line: str) -> bool:
 
 
 def title_of(source: str) -> str:
-    """The name of a file without its ending, and of its folder."""
+    """Return the name of a file without its ending, and of its folder."""
     return " ".join(re.sub(r"\.\w{1,5}$", "", part) for part in re.split(r"[/\\]", source)[-2:])
 
 

@@ -1,9 +1,9 @@
-"""Whether a passage says what an answer says: the check that a citation has to pass.
+"""Support of an answer by a passage: the check that a citation has to pass.
 
-A sentence of an answer is supported where each of its clauses has a statement of the passage that holds its numbers, its
-names and its words and denies as much, and one of these is about what was asked. That is a matter of words and not of
-meaning: what is said in other words, or in another language than the passage, counts as not supported. A missing citation
-costs less than a wrong one.
+A sentence of an answer is supported where each of its clauses has a statement of the passage that holds its numbers,
+its names and its words and denies as much, and one of these is about the question. That is a matter of words and not of
+meaning: other words for it, or another language than the passage, count as not supported. A missing citation costs less
+than a wrong one.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ _TIMES = re.compile(
 
 
 def supporting(sentence: str, questions: Sequence[str], passages: Sequence[tuple[str, str]]) -> int | None:
-    """The index of the first passage, given as its text and its source, that says what the sentence says; or None.
+    """Return the index of the first passage, given as its text and its source, that supports the sentence; or None.
 
-    `questions` are wordings of the question that the sentence answers: the one that stands by itself, then the one as it
-    was said after other turns. "" where the sentence names its own subject.
+    `questions` are wordings of the question that the sentence answers: the one that stands by itself, then the one as
+    it was said after other turns. "" where the sentence names its own subject.
     """
     kind = _kind_of(questions[-1])
     for index, (text, source) in enumerate(passages):
@@ -76,7 +76,7 @@ def is_supported(sentence: str, question: str, passage: str, source: str = "", k
     answers = False
     for clause in clauses(sentence):
         new = _claimed(clause, question, kind)
-        if not new.asked:
+        if not new.all_terms:
             continue
         holding = [i for i, s in enumerate(statements) if s.denies == is_denial and _holds(s, new)]
         if not holding:
@@ -89,7 +89,7 @@ def is_supported(sentence: str, question: str, passage: str, source: str = "", k
 def _answering(
     question: str, passage: str, source: str, kind: str
 ) -> tuple[frozenset[str], tuple[Statement, ...], tuple[bool, ...]]:
-    """The words that a question is about, the statements of a passage, and which of them are about it and the closest."""
+    """Return a question's words, the statements of a passage, and which of these are about it and the closest."""
     statements = statements_of(passage, source)
     about, numbers = _about(question, statements), words_of(question).numbers
     least = YES_OR_NO if kind == "yes or no" else ASKED
@@ -100,16 +100,17 @@ def _answering(
 
 
 def says_something(sentence: str, question: str) -> bool:
-    """Whether a sentence holds a word that the question has not, or says yes or no to it in its words."""
-    return bool(_claimed(sentence, question, _kind_of(question)).asked)
+    """Whether a sentence holds a word that the question has not, or answers it with yes or no in its words."""
+    return bool(_claimed(sentence, question, _kind_of(question)).all_terms)
 
 
 def nearest(question: str, passages: Sequence[tuple[str, str]]) -> tuple[int, str] | None:
-    """The passage and its sentence that hold most of the question's words; None where none has more than half of them.
+    """Return the passage and its sentence that hold most of the question's words; None where none has more than half of
+    them.
 
     Headings and earlier sentences of the paragraph may hold some of them; those of the sentence itself count twice.
     """
-    asked = words_of(question).asked
+    asked = words_of(question).all_terms
     best: tuple[float, int, str] | None = None
     for index, (text, source) in enumerate(passages):
         title = words_of(title_of(source)).held
@@ -125,13 +126,15 @@ def nearest(question: str, passages: Sequence[tuple[str, str]]) -> tuple[int, st
 
 
 def _claimed(sentence: str, question: str, kind: str) -> Words:
-    """The words of a sentence that the question has not; where it has all and asks for yes or no, those that they share."""
+    """Return the words of a sentence that the question has not; for a yes or no in its own words, those that they
+    share.
+    """
     new = _beyond(sentence, question)
-    return words_of(sentence) if kind == "yes or no" and not new.asked else new
+    return words_of(sentence) if kind == "yes or no" and not new.all_terms else new
 
 
 def _beyond(sentence: str, question: str) -> Words:
-    """The words of a sentence that the question has not."""
+    """Return the words of a sentence that the question has not."""
     asked, said = words_of(question).held, words_of(sentence)
     return Words(
         said.numbers - asked,
@@ -143,22 +146,23 @@ def _beyond(sentence: str, question: str) -> Words:
 
 
 def _about(question: str, statements: Sequence[Statement]) -> frozenset[str]:
-    """The words of a question, without the noun after which or what where a passage has all others and never that one.
+    """Return the words of a question, without the noun after "which" or "what" where the passage has only the others.
 
     Such a noun says of which kind the answer is: "Which fuel does the car take?" is answered by "The car takes diesel."
     """
-    asked = words_of(question).asked
+    asked = words_of(question).all_terms
     noun = _WHICH.search(question)
-    rest = asked - words_of(noun[1]).asked if noun else asked
+    rest = asked - words_of(noun[1]).all_terms if noun else asked
     has_noun = any(share(asked - rest, s.context) > 0 for s in statements)
     return rest if rest and not has_noun and any(share(rest, s.context) == 1 for s in statements) else asked
 
 
 def _closeness(statement: Statement, about: frozenset[str], question: str, kind: str) -> tuple[float, float, float]:
-    """How much of the question a statement holds, to be compared with other statements of the passage.
+    """Score how much of the question a statement holds, to be compared with other statements of the passage.
 
-    Words of the headings tell little between the statements below them. The clause itself counts where it may be an answer; in
-    a list of facts ("Green tea: 80 degrees, two minutes") the question's word may stand at the beginning of the sentence.
+    Words of the headings tell little between the statements below them. The clause itself counts where it may be an
+    answer; in a list of facts ("Green tea: 80 degrees, two minutes") the question's word may stand at the beginning of
+    the sentence.
     """
     own = sum(share_held(w, statement.own) for w in about)
     telling = sum(share_held(w, statement.sentence) for w in about if share_held(w, statement.heading) < 1)
@@ -168,7 +172,7 @@ def _closeness(statement: Statement, about: frozenset[str], question: str, kind:
 
 
 def _holds(statement: Statement, new: Words) -> bool:
-    """Whether one statement holds what a clause says: its numbers and names, and nearly all of its other words."""
+    """Whether one statement holds the words of a clause: its numbers and names, and nearly all of its other words."""
     if not (new.numbers <= statement.own and all(share_held(name, statement.own) for name in new.names)):
         return False
     words = new.plain | new.bigrams
@@ -176,12 +180,12 @@ def _holds(statement: Statement, new: Words) -> bool:
 
 
 def _kind_of(question: str) -> str:
-    """The kind of answer that is asked for; "" where the question does not tell."""
+    """Return the kind of answer that is asked for; "" where the question does not tell."""
     return next((kind for kind, pattern in _KINDS.items() if pattern.search(question.lower())), "")
 
 
 def _fits(sentence: str, kind: str, new: Words) -> bool:
-    """Whether an answer may be one of the kind that is asked for."""
+    """Whether a sentence may be an answer of the kind that is asked for."""
     digits = with_digits(sentence)
     match kind:
         case "person":

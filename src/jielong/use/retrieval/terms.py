@@ -1,7 +1,8 @@
-"""What a text is found by: its words, and of Chinese every two characters that stand side by side.
+"""Search terms of a text: its words, and of Chinese every two characters that stand side by side.
 
 SQLite's own tokenizers take a run of Chinese for one word (unicode61) or find nothing shorter than three characters
-(trigram), and most Chinese words have two. So texts and queries are cut here, and SQLite sees words with spaces between.
+(trigram), and most Chinese words have two. So texts and queries are cut here, and SQLite sees words with spaces
+between.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ _IS_HAN = re.compile(rf"[{_HAN}]")
 
 
 def terms(text: str) -> list[str]:
-    """Words in lower case, without accents and plural endings, and bigrams of Han characters, in order.
+    """Return words in lower case, without accents and plural endings, and bigrams of Han characters, in order.
 
-    A Han character that stands alone is a term of its own, and so is an emoji, spelt out, as SQLite takes it for a space.
-    The plural rules are those of Harman's S stemmer (1991).
+    A Han character that stands alone is a term of its own, and so is an emoji, spelt out, as SQLite takes it for a
+    space. The plural rules are those of Harman's S stemmer (1991).
     """
     plain = unicodedata.normalize("NFKD", text).lower()
     found: list[str] = []
@@ -39,6 +40,7 @@ def is_han(term: str) -> bool:
 
 
 def _singular(word: str) -> str:
+    """Strip the plural ending of an English word."""
     if word.endswith("ies") and not word.endswith(("eies", "aies")) and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith("s") and not word.endswith(("us", "ss")) and len(word) > 3:

@@ -1,6 +1,6 @@
-"""The words of a text that carry meaning, in English and Chinese, and whether others hold them.
+"""The meaning-carrying words of a text, in English and Chinese, and whether another text holds them.
 
-Numbers read alike however they are written; times, telephone numbers and codes count whole.
+Numbers read alike in all notations; times, telephone numbers and codes count whole.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ _CURRENCY = str.maketrans({"$": " dollar ", "€": " euro ", "£": " pound ", "�
 
 @dataclass(frozen=True)
 class Words:
-    """The meaning-carrying words of a text: numbers as digits, names, other words, and of Chinese whole runs and bigrams."""
+    """The meaning-carrying words of a text: numbers as digits, names, other words, and of Chinese whole runs and
+    bigrams.
+    """
 
     numbers: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
@@ -58,18 +60,18 @@ class Words:
 
     @cached_property
     def held(self) -> frozenset[str]:
-        """Everything that others are looked for in."""
+        """Return everything that others are looked for in."""
         return self.numbers | self.names | self.plain | self.bigrams
 
     @cached_property
-    def asked(self) -> frozenset[str]:
-        """Everything that is looked for, a run of Chinese as one."""
+    def all_terms(self) -> frozenset[str]:
+        """Return everything that is looked for, a run of Chinese as one."""
         return self.numbers | self.names | self.plain | self.runs
 
 
 @lru_cache(maxsize=1024)
 def words_of(text: str) -> Words:
-    """The words of a text that carry meaning."""
+    """Return the meaning-carrying words of a text."""
     numbers: set[str] = set()
     names: set[str] = set()
     plain: set[str] = set()
@@ -97,7 +99,7 @@ def words_of(text: str) -> Words:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text in order; joined they are the text."""
+    """Split a text into sentences in order; joined they are the text."""
     found: list[str] = []
     for match in _SENTENCE.finditer(text):
         if found and _ABBREVIATION.search(found[-1].rstrip()):
@@ -108,7 +110,7 @@ def sentences(text: str) -> list[str]:
 
 
 def clauses(sentence: str) -> Iterator[str]:
-    """The parts of a sentence between commas, colons, "and" and "but"."""
+    """Yield the parts of a sentence between commas, colons, "and" and "but"."""
     start = 0
     for match in _CLAUSE.finditer(sentence):
         yield sentence[start : match.start()]
@@ -117,16 +119,16 @@ def clauses(sentence: str) -> Iterator[str]:
 
 
 def share(wanted: Iterable[str], held: frozenset[str]) -> float:
-    """How many of the words are among others, as a share; 1 of no words."""
+    """Return the share of the words that are among others; 1 of no words."""
     wanted = list(wanted)
     return sum(share_held(word, held) for word in wanted) / len(wanted) if wanted else 1.0
 
 
 def share_held(word: str, held: frozenset[str]) -> float:
-    """How much of a word is among others: of a run of Chinese a share, of another word all or nothing.
+    """Return how much of a word is among others: of a run of Chinese a share, of another word all or nothing.
 
-    Another form of a word counts: "paint" and "painted". A Chinese character counts if it is held alone or in a pair with
-    its neighbour.
+    Another form of a word counts: "paint" and "painted". A Chinese character counts if it is held alone or in a pair
+    with its neighbour.
     """
     if word in held:
         return 1.0
@@ -145,6 +147,7 @@ def share_held(word: str, held: frozenset[str]) -> float:
 
 
 def _is_form_of(word: str, other: str) -> bool:
+    """Whether two words are forms of one, by their common beginning."""
     return (
         len(other) >= 4
         and not other[0].isdigit()
@@ -154,7 +157,7 @@ def _is_form_of(word: str, other: str) -> bool:
 
 
 def with_digits(text: str) -> str:
-    """The text with each number in digits without separators, so that 1,150, 1150 and 一千一百五十 read the same."""
+    """Write each number of a text in digits without separators, so that 1,150, 1150 and 一千一百五十 read the same."""
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
     done = 0
     for written, value in numbers_in_words(text):

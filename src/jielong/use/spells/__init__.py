@@ -1,6 +1,6 @@
-"""The search for the words before a question with which a model answers best.
+"""The search for the best instruction before a question.
 
-`search` tries instructions on training questions and judges the best one on questions that it has not seen; what to try
-next is a method's business. There are three, at equal numbers of scorings: the model's own proposals (`Opro`), a policy
+`search` tries instructions on training questions and judges the best one on questions that it has not seen; a method
+proposes what to try next. There are three, at equal numbers of scorings: the model's own proposals (`Opro`), a policy
 that is rewarded (`Reinforce`), and words drawn by chance (`Chance`), the control of both.
 """

@@ -1,4 +1,4 @@
-"""What to try next: ask a model, follow a policy that is rewarded, or roll dice."""
+"""Methods that propose instructions: a model as optimiser, a rewarded policy, or chance."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class Opro:
         at_least(self, 1, "proposals", "kept")
 
     async def propose(self, trials: Sequence[ScoredInstruction], ask: Ask, options: Options) -> list[str]:
+        """Ask the model for new instructions, given the best so far with their scores."""
         rng = random.Random(derive_seed(options.seed, "examples"))
         shown = rng.sample(self.examples, min(3, len(self.examples)))
         tried = sorted({t.instruction: t for t in trials}.values(), key=lambda t: t.value)[-self.kept :]
@@ -57,7 +58,7 @@ class Opro:
 
 
 def proposal(text: str) -> str:
-    """The instruction in a model's proposal: what stands between the marks, or else its first line."""
+    """Extract the instruction from a model's proposal: the text between the marks, or else its first line."""
     marked = re.search(r"<INS>(.*?)</INS>", text, re.DOTALL | re.IGNORECASE)
     lines = re.sub(r"</?INS>", "", text, flags=re.IGNORECASE).strip().splitlines()
     found = marked[1] if marked else lines[0] if lines else ""
@@ -74,6 +75,7 @@ class Chance:
     name: str = field(default="random", init=False)
 
     async def propose(self, trials: Sequence[ScoredInstruction], ask: Ask, options: Options) -> list[str]:
+        """Draw instructions of random words."""
         words = known_words(self.language)
         rng = np.random.default_rng(options.seed)
         picks = rng.integers(0, len(words), (self.proposals, self.length))
@@ -99,6 +101,7 @@ class Reinforce:
         self._drawn: NDArray[np.int64] = np.zeros((0, length), np.int64)
 
     async def propose(self, trials: Sequence[ScoredInstruction], ask: Ask, options: Options) -> list[str]:
+        """Learn from the last trials, then draw instructions from the policy."""
         if len(self._drawn):
             self._learn(trials[-len(self._drawn) :])
         rng = np.random.default_rng(options.seed)
@@ -109,11 +112,12 @@ class Reinforce:
 
     @property
     def odds(self) -> NDArray[np.float64]:
-        """The probability of each word in each place, (length, words)."""
+        """Return the probability of each word in each place, (length, words)."""
         powers = np.exp(self.logits - self.logits.max(-1, keepdims=True))
         return np.asarray(powers / powers.sum(-1, keepdims=True))
 
     def _learn(self, trials: Sequence[ScoredInstruction]) -> None:
+        """Take one step of policy gradient from the scores of the last proposals."""
         rewards = np.array([t.scores for t in trials])
         advantages = ((rewards - rewards.mean(0)) / (rewards.std(0) + 1e-8)).mean(1)
         gradient = np.zeros_like(self.logits)
@@ -125,7 +129,7 @@ class Reinforce:
 
 
 def known_words(language: str) -> list[str]:
-    """The words that instructions are made of."""
+    """Return the words that instructions are made of."""
     return fill("search_words", language).split()
 
 

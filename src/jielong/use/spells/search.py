@@ -30,7 +30,9 @@ class Task:
 
 
 def split(examples: Sequence[Example], num_train: int, seed: int, judge: Judge = is_same) -> Task:
-    """A task of these examples, shuffled, the first `num_train` for training; DataError where none is left for the test."""
+    """Make a task of these examples, shuffled, the first `num_train` for training; DataError where none is left for the
+    test.
+    """
     if not 1 <= num_train < len(examples):
         raise DataError(f"of {len(examples)} examples {num_train} cannot be trained on and others kept for the test")
     order = list(examples)
@@ -40,7 +42,7 @@ def split(examples: Sequence[Example], num_train: int, seed: int, judge: Judge =
 
 @dataclass(frozen=True)
 class ScoredInstruction:
-    """One scoring: an instruction, and how right the answer to each training question was with it."""
+    """One scoring: an instruction, and the score of the answer to each training question with it."""
 
     instruction: str
     scores: tuple[float, ...]
@@ -51,7 +53,7 @@ class ScoredInstruction:
 
 
 class Method(Protocol):
-    """What to try next. It sees all trials so far, in order; the first one is that of no instruction."""
+    """The protocol of a search method. It sees all trials so far, in order; the first one is that of no instruction."""
 
     @property
     def name(self) -> str: ...
@@ -82,12 +84,12 @@ class Search:
 
 
 def best(trials: Sequence[ScoredInstruction]) -> ScoredInstruction:
-    """The trial of the highest value; of several, the one that came first."""
+    """Return the trial of the highest value; of several, the one that came first."""
     return max(trials, key=lambda trial: trial.value)
 
 
 def spelled(instruction: str, question: str) -> str:
-    """The question with the instruction before it."""
+    """Put the instruction before the question."""
     return f"{instruction}\n\n{question}" if instruction else question
 
 
@@ -103,8 +105,9 @@ async def search(
 ) -> Search:
     """Score `scorings` instructions with `ask`, no instruction being the first, and test the best of them.
 
-    `proposer` is whom a method asks for ideas, or else the same model. An instruction that is proposed again is not asked
-    about again, but counts: a method that repeats itself has wasted a scoring. Raises ConfigError for less than two.
+    `proposer` is the model that a method asks for ideas, by default the same one. An instruction that is proposed again
+    is not asked about again, but counts: a method that repeats itself has wasted a scoring. Raises ConfigError for less
+    than two.
     """
     if scorings < 2:
         raise ConfigError(
@@ -113,6 +116,8 @@ async def search(
     asking, proposing = Ledger(ask), Ledger(proposer or ask)
 
     async def scores(instruction: str, examples: Sequence[Example]) -> tuple[float, ...]:
+        """Score an instruction on each example."""
+
         async def answered(example: Example) -> Answer:
             question = Message("user", spelled(instruction, example.question))
             return await asking.ask(Conversation((question,)), options.draw("score", example.question))

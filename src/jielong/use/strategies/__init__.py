@@ -1,4 +1,4 @@
-"""Ways to get more out of a model, each after its paper, each with its cost; they compose.
+"""Strategies, ways to get more out of a model, each after its paper, each with its cost; they compose.
 
 `named("decompose+vote:n=5+check")` reads like a sentence: decompose the question, put each part to a vote of five, and
 have each vote checked. The strategy on the left asks the one to its right; the last one asks the model.
@@ -82,24 +82,25 @@ def draws(strategy: Strategy) -> bool:
     return any(getattr(part, "temperature", 0.0) > 0 for part in parts)
 
 
-def named(spec: str, given: Mapping[str, Any] | None = None) -> Strategy:
-    """The strategy that `spec` names: NAME or NAME:FIELD=VALUE,FIELD=VALUE, several joined by +.
+def named(spec: str, resources: Mapping[str, Any] | None = None) -> Strategy:
+    """Build the strategy that `spec` names: NAME or NAME:FIELD=VALUE,FIELD=VALUE, several joined by +.
 
-    A value alone is that of the strategy's first field: vote:5, spell:tip.
-    `given` holds what a command line cannot write down, such as a scorer or a library: each strategy takes the fields of
-    that name. ConfigError for unknown names, with the nearest one that exists, and for a field that nobody gave.
+    A value alone is that of the strategy's first field: vote:5, spell:tip. `resources` holds what a command line cannot
+    write down, such as a scorer or a library: each strategy takes the fields of that name. ConfigError for unknown
+    names, with the nearest one that exists, and for a missing field.
     """
-    parts = [_one(part.strip(), given or {}) for part in spec.split("+")]
+    parts = [_build_strategy(part.strip(), resources or {}) for part in spec.split("+")]
     return parts[0] if len(parts) == 1 else Chain(tuple(parts))
 
 
-def _one(spec: str, given: Mapping[str, Any]) -> Strategy:
+def _build_strategy(spec: str, resources: Mapping[str, Any]) -> Strategy:
+    """Build one strategy of the chain; ConfigError where its name or a needed resource is missing."""
     name, _, settings = spec.partition(":")
     if name not in STRATEGIES:
         raise ConfigError(f"unknown strategy {name!r}; {did_you_mean(name, STRATEGIES)}")
     cls = STRATEGIES[name]
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    values = {key: value for key, value in given.items() if key in fields}
+    values = {key: value for key, value in resources.items() if key in fields}
     missing = [
         f.name
         for f in fields.values()

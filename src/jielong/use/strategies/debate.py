@@ -16,18 +16,18 @@ from jielong.use.ledger import keep, note, recorded
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
 from jielong.use.strategies.vote import most_say
-from jielong.use.strategy import Strategy, instead, model_under, question_of, together
+from jielong.use.strategy import Strategy, model_under, question_of, replace_question, together
 
 
-def voice(number: int, ask: Ask, others: Sequence[Ask]) -> Ask:
-    """Who speaks as the `number`-th: `ask` (0), then the others in turn, then `ask` again."""
+def speaker(number: int, ask: Ask, others: Sequence[Ask]) -> Ask:
+    """Return the model that speaks as the `number`-th: `ask` (0), then the others in turn, then `ask` again."""
     turn = number % (1 + len(others))
     return recorded(others[turn - 1]) if turn else ask
 
 
 @dataclass(frozen=True)
 class Debate(Strategy):
-    """What a judge decides between two sides (multi-agent debate, Liang et al. 2023, arXiv 2305.19118).
+    """The decision of a judge between two sides (multi-agent debate, Liang et al. 2023, arXiv 2305.19118).
 
     One side answers, the other one objects, and they reply to each other for at most `rounds` rounds. After each of them
     the judge gives the answer or lets them go on; after the last one it must decide. Of `others`, the first is
@@ -44,14 +44,17 @@ class Debate(Strategy):
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
         question = question_of(conversation)
         language = language_of(question)
-        sides, judge = (voice(0, ask, self.others), voice(1, ask, self.others)), voice(2, model_under(ask), self.others)
+        sides, judge = (
+            (speaker(0, ask, self.others), speaker(1, ask, self.others)),
+            speaker(2, model_under(ask), self.others),
+        )
         names = ("甲", "乙") if language == "zh" else ("A", "B")
         said: list[str] = []
         for turn in range(2 * self.rounds):
             side = turn % 2
             text = fill("debate_reply", language, question=question, said="\n\n".join(said), side=names[side])
             speech = await sides[side](
-                instead(conversation, text) if said else conversation,
+                replace_question(conversation, text) if said else conversation,
                 options.draw("debate", turn, temperature=self.temperature, label=f"side {names[side]}"),
             )
             if not said:
@@ -63,7 +66,7 @@ class Debate(Strategy):
             text = fill(
                 "debate_decide" if is_last else "debate_judge", language, question=question, said="\n\n".join(said)
             )
-            verdict = await judge(instead(conversation, text), options.draw("judge", turn, label="judge"))
+            verdict = await judge(replace_question(conversation, text), options.draw("judge", turn, label="judge"))
             if is_last or is_answered(verdict.text):
                 return verdict
             note("the judge lets them go on")
@@ -72,7 +75,7 @@ class Debate(Strategy):
 
 @dataclass(frozen=True)
 class Discuss(Strategy):
-    """What most of `copies` say after `rounds` of reading each other (Du et al. 2023, arXiv 2305.14325)."""
+    """The majority of `copies` after `rounds` of reading each other (Du et al. 2023, arXiv 2305.14325)."""
 
     copies: int = 3
     rounds: int = 2
@@ -90,7 +93,9 @@ class Discuss(Strategy):
             others = [f"{n}: {a.text.strip()}" for n, a in enumerate(heard, 1) if n != copy + 1]
             text = fill("discuss", language, question=question, said="\n\n".join(others))
             drawn = options.draw("discuss", turn, copy, temperature=self.temperature, label=f"copy {copy + 1}")
-            return await voice(copy, ask, self.others)(instead(conversation, text) if heard else conversation, drawn)
+            return await speaker(copy, ask, self.others)(
+                replace_question(conversation, text) if heard else conversation, drawn
+            )
 
         answers: Sequence[Answer] = ()
         for turn in range(1 + self.rounds):

@@ -1,4 +1,4 @@
-"""From the easiest to the whole (least-to-most prompting, Zhou et al. 2022, arXiv 2205.10625).
+"""Answer the easiest part first and the whole last (least-to-most prompting, Zhou et al. 2022, arXiv 2205.10625).
 
 The model first says which simpler questions come before the question. They are answered one after the other, each with
 all earlier answers before it, and at the end the question itself. Where a strategy follows, as in `decompose+vote:n=5`,
@@ -13,10 +13,10 @@ from jielong.config import at_least
 from jielong.records import Conversation
 from jielong.use.answers import normal
 from jielong.use.ledger import keep, note
-from jielong.use.listing import lines, listed
+from jielong.use.listing import lines, parse_list
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
-from jielong.use.strategy import Strategy, instead, model_under, question_of
+from jielong.use.strategy import Strategy, model_under, question_of, replace_question
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,21 @@ class Decompose(Strategy):
         question = question_of(conversation)
         language = language_of(question)
         split = await model_under(ask)(
-            instead(conversation, fill("decompose_split", language, question=question, parts=str(self.parts))),
+            replace_question(conversation, fill("decompose_split", language, question=question, parts=str(self.parts))),
             options.draw("decompose"),
         )
         # the question itself comes last, whether or not the model put it there
-        parts = [part for part in listed(split.text, self.parts) if normal(part) != normal(question)]
+        parts = [part for part in parse_list(split.text, self.parts) if normal(part) != normal(question)]
         note(f"{len(parts)} simpler questions first")
         known: list[str] = []
         for number, part in enumerate(parts, 1):
             text = fill("decompose_part", language, question=question, known=lines(known, language), part=part)
             answer = await ask(
-                instead(conversation, text), options.draw("decompose", "part", number, label=f"part {number}")
+                replace_question(conversation, text), options.draw("decompose", "part", number, label=f"part {number}")
             )
             keep(answer)
             known.append(f"{part}\n{answer.text.strip()}")
         if not known:
             return await ask(conversation, options)
         text = fill("decompose_whole", language, known=lines(known, language), question=question)
-        return await ask(instead(conversation, text), replace(options, label="the whole"))
+        return await ask(replace_question(conversation, text), replace(options, label="the whole"))

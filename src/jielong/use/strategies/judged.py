@@ -25,13 +25,13 @@ from jielong.use.strategies.vote import draw, most_say
 from jielong.use.strategy import Strategy, model_under, question_of, together
 
 
-async def judged(
+async def judge_answers(
     answers: Sequence[Answer], conversation: Conversation, ask: Ask, options: Options, scorer: Scorer | None
 ) -> list[float]:
-    """How good each answer is: the scorer's values, or 1 where the model itself says that it is right, else 0.
+    """Score each answer with the scorer, or with 1 where the model itself says that it is right, else 0.
 
-    A scorer gets `conversation.meta["item"]`, the conversation with the answer as its last message, and the sample.
-    The model judges each text once, in a conversation of its own (Kadavath et al. 2022, arXiv 2207.05221).
+    A scorer gets `conversation.meta["item"]`, the conversation with the answer as its last message, and the sample. The
+    model judges each text once, in a conversation of its own (Kadavath et al. 2022, arXiv 2207.05221).
     """
     if scorer is not None:
         item = conversation.meta.get("item")
@@ -41,6 +41,7 @@ async def judged(
     language, model = language_of(question), model_under(ask)
 
     async def is_right(text: str) -> float:
+        """Ask the model whether an answer is right."""
         prompt = fill("verify", language, question=question, answer=text.strip())
         verdict = await model(
             Conversation((Message("user", prompt),)),
@@ -76,7 +77,7 @@ class BestOf(Strategy):
 
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
         answers = await draw(self.n, conversation, ask, options, "sample", self.temperature)
-        values = await judged(answers, conversation, ask, options, self.scorer)
+        values = await judge_answers(answers, conversation, ask, options, self.scorer)
         note(f"scores {', '.join(f'{v:g}' for v in values)}")
         if self.weighted:
             totals: defaultdict[int, float] = defaultdict(float)
@@ -111,7 +112,7 @@ class Check(Strategy):
             again = options.draw("check", number, label=f"try {number}", temperature=self.temperature)
             answers.append(await ask(conversation, again if answers else replace(options, label="try 1", on_text=None)))
             keep(answers[values.index(max(values))] if values else answers[0])
-            values += await judged(answers[-1:], conversation, ask, options.draw("judge", number), self.scorer)
+            values += await judge_answers(answers[-1:], conversation, ask, options.draw("judge", number), self.scorer)
         note(f"{'passed' if values[-1] >= self.enough else 'none passed'} after {len(answers)} of {self.tries} tries")
         return answers[values.index(max(values))]
 
@@ -149,9 +150,10 @@ class Cascade(Strategy):
         return answer if is_sure else await recorded(self.large)(conversation, replace(options, label="large"))
 
     async def _confidence(self, answer: Answer, conversation: Conversation, ask: Ask, options: Options) -> float:
+        """Return the confidence in an answer, by probability, by the model's verdict, or by chance."""
         if self.by == "random":
             return random.Random(derive_seed(options.seed, "cascade", question_of(conversation))).random()
         if self.by == "itself":
-            return (await judged([answer], conversation, ask, options, None))[0]
+            return (await judge_answers([answer], conversation, ask, options, None))[0]
         # an answer of which nothing is known is not trusted
         return math.exp(sum(answer.logprobs) / len(answer.logprobs)) if answer.logprobs else 0.0

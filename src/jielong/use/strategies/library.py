@@ -1,7 +1,8 @@
-"""Answers from one's own documents: find passages, put them before the question, cite those that say what the answer says.
+"""Answers from a user's documents: find passages, put them before the question, cite those that support the answer.
 
-The passages come first and the question last: on a small model the same passages after a long instruction were of no use
-(see the log). What a passage says is data of the user's turn; tokenization leaves it no way to forge a turn of its own.
+The passages come first and the question last: on a small model the same passages after a long instruction were of no
+use (see the log). The text of a passage is data of the user's turn; tokenization leaves it no way to forge a turn of
+its own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from jielong.use.retrieval.passages import Passage, Searches
 from jielong.use.retrieval.queries import asks, is_talk, leans, with_turns_before, without_sources
 from jielong.use.retrieval.support import nearest, says_something, supporting
 from jielong.use.retrieval.words import sentences, share_held, words_of
-from jielong.use.strategy import Strategy, instead, model_under, question_of
+from jielong.use.strategy import Strategy, model_under, question_of, replace_question
 
 _MARK = re.compile(r"\s*\[\d{1,2}\]")
 _ABSTAINS = re.compile(
@@ -37,7 +38,9 @@ _COMPARED = 5
 
 @dataclass(frozen=True)
 class Reading:
-    """How documents are put to a model: how many passages, in which prompt, and what it can be trusted with."""
+    """The presentation of documents to a model: the number of passages, the prompt, and the abilities it can be trusted
+    with.
+    """
 
     passages: int = 5
     template: str = "library_alone"
@@ -74,7 +77,7 @@ class FromLibrary(Strategy):
         question, found = await self._found(conversation, ask, options)
         passages = [p for p in found if p.score >= self.threshold]
         for number, passage in enumerate(passages, start=1):
-            text = f"[{number}] {passage.where} ({passage.score:.2f}): {shown(passage.text)}"
+            text = f"[{number}] {passage.where} ({passage.score:.2f}): {shorten_to_line(passage.text)}"
             note(text, passage=passage, number=number, query=question)
         if not passages and not asks(said):
             note("nothing is found, and nothing was asked: the model answers without documents")
@@ -95,11 +98,11 @@ class FromLibrary(Strategy):
     async def _answered(
         self, conversation: Conversation, question: str, passages: list[Passage], ask: Ask, options: Options
     ) -> tuple[Answer, Cited]:
-        """The model's answer to the last question after the passages, as many of the best as it has room for."""
+        """Answer the last question after the passages, as many of the best as the model has room for."""
         said, template = question_of(conversation), self.template or self.reading.template
         while True:
             cited = Cited((question, said), passages, self.reading.rambles)
-            put = instead(_bare(conversation), with_passages(said, [p.text for p in passages], template))
+            put = replace_question(_bare(conversation), with_passages(said, [p.text for p in passages], template))
             try:
                 return await ask(put, replace(options, on_text=_into(cited, options))), cited
             except TooLongError:
@@ -109,9 +112,10 @@ class FromLibrary(Strategy):
                 passages = passages[:-1]
 
     async def _found(self, conversation: Conversation, ask: Ask, options: Options) -> tuple[str, list[Passage]]:
-        """The last question so that it makes sense by itself, and the best passages for it.
+        """Return the last question in a form that stands by itself, and the best passages for it.
 
-        A question that leans on others is searched for with the one that it leans on, and one that finds little by itself too.
+        A question that leans on others is searched for with the one that it leans on, and one that finds little by
+        itself too.
         """
         said, k = question_of(conversation), self.k or self.reading.passages
         question, queries = with_turns_before(conversation.messages)
@@ -123,7 +127,7 @@ class FromLibrary(Strategy):
             written = await self._rewritten(conversation, ask, options)
             if written:
                 question, queries = written, (written,)
-        own, joined = words_of(said).asked, list[Passage]()
+        own, joined = words_of(said).all_terms, list[Passage]()
         for query in queries:
             note(f"searched for: {query}")
             joined += await self.library.search(query, max(k, _COMPARED))
@@ -134,9 +138,9 @@ class FromLibrary(Strategy):
         return question, best[:k]
 
     async def _rewritten(self, conversation: Conversation, ask: Ask, options: Options) -> str:
-        """The last question as the model puts it so that it stands by itself; "" where it brings words of its own."""
+        """Let the model rewrite the last question so that it stands by itself; "" where it brings words of its own."""
         said = question_of(conversation)
-        asked = instead(_bare(conversation), fill("library_rewrite", language_of(said), question=said))
+        asked = replace_question(_bare(conversation), fill("library_rewrite", language_of(said), question=said))
         draw = options.draw("rewrite", label="rewrite", temperature=0.0, max_tokens=64)
         written = (await model_under(ask)(asked, draw)).text.strip().strip('"“”')
         before = words_of(" ".join(m.text for m in conversation.messages)).held
@@ -144,10 +148,10 @@ class FromLibrary(Strategy):
 
 
 class Cited:
-    """An answer sentence by sentence, each with the number of the passage that says it."""
+    """An answer sentence by sentence, each with the number of the passage that supports it."""
 
     def __init__(self, questions: tuple[str, str], passages: Sequence[Passage], rambles: bool = False) -> None:
-        """`questions` are what is asked, whole in itself, and as it was said."""
+        """Begin; `questions` are the question as it stands by itself, and as it was said."""
         self.told = ""
         """What has been handed out so far."""
         self._questions, self._passages, self._rambles = questions, passages, rambles
@@ -159,18 +163,19 @@ class Cited:
         self._unsupported = ""
 
     def push(self, piece: str) -> str:
-        """The whole sentences that have come, with their numbers."""
+        """Take a piece and return the whole sentences that have come, with their numbers."""
         self._written += piece
         return self._read(sentences(self._written)[self._num_read : -1])
 
     def whole(self, text: str) -> str:
-        """The whole answer with its numbers and its sources, or with the sentence that there are none."""
+        """Return the whole answer with its numbers and its sources, or with the sentence that there are none."""
         self._written = text.rstrip()
         self._read(sentences(self._written)[self._num_read :])
         body, notes = self.told.rstrip(), self._notes()
         return "\n\n".join(filter(None, (body, notes)))
 
     def _read(self, found: Sequence[str]) -> str:
+        """Add numbers to whole sentences and return their text."""
         taken = ""
         for sentence in found:
             self._num_read += 1
@@ -179,6 +184,7 @@ class Cited:
         return taken
 
     def _with_number(self, sentence: str) -> str:
+        """Return a sentence with the number of the passage that supports it, or without."""
         sentence = _MARK.sub("", sentence)
         bare = sentence.strip()
         if self._unsupported and self._numbers and self._rambles:
@@ -196,6 +202,7 @@ class Cited:
         return f"{sentence.rstrip()}{blank}[{index + 1}]{sentence[len(sentence.rstrip()) :]}"
 
     def _notes(self) -> str:
+        """Return the list of sources, or a note that nothing supports the answer, with the nearest passage."""
         sources = "\n".join(f"[{n}] {self._passages[n - 1].where}" for n in dict.fromkeys(self._numbers))
         if self._numbers and (self._rambles or not self._unsupported):
             return sources
@@ -208,7 +215,7 @@ class Cited:
 
 
 def _into(cited: Cited, options: Options) -> Callable[[str], None] | None:
-    """Where a model's pieces go: through the citing to whoever listens."""
+    """Make a function that passes a model's pieces through the citing to the listener."""
     if options.on_text is None:
         return None
     tell = options.on_text
@@ -222,7 +229,7 @@ def _into(cited: Cited, options: Options) -> Callable[[str], None] | None:
 
 
 def _bare(conversation: Conversation) -> Conversation:
-    """The conversation without the sources below its answers, which a model would imitate."""
+    """Return the conversation without the sources below its answers, which a model would imitate."""
     messages = [
         replace(m, content=without_sources(m.text)) if m.role == "assistant" and isinstance(m.content, str) else m
         for m in conversation.messages
@@ -231,12 +238,12 @@ def _bare(conversation: Conversation) -> Conversation:
 
 
 def with_passages(question: str, passages: Sequence[str], template: str = "library") -> str:
-    """What the user's turn becomes: numbered passages, and then the question."""
+    """Return the user's turn: numbered passages, and then the question."""
     numbered = "\n".join(f"[{number}] {text}" for number, text in enumerate(passages, start=1))
     return fill(template, language_of(question), passages=numbered, question=question)
 
 
-def shown(text: str, width: int = 80) -> str:
-    """The beginning of a text in one line."""
+def shorten_to_line(text: str, width: int = 80) -> str:
+    """Return the beginning of a text in one line."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"

@@ -18,7 +18,7 @@ from jielong.records import Conversation, Message
 from jielong.use.examples import Example, nearest, read_examples
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, fill_file, language_of, names
-from jielong.use.strategy import Strategy, instead, question_of, said
+from jielong.use.strategy import Strategy, follow_up, question_of, replace_question
 
 Embed = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 """A vector for each text, as `Endpoint.embed` gives them."""
@@ -49,7 +49,7 @@ class Spell(Strategy):
                 raise DataError(f"the spell {self.name} has no $question in it, where the question would stand")
         else:
             text = fill(f"spell_{self.name}", language_of(question), question=question)
-        return await ask(instead(conversation, text), options)
+        return await ask(replace_question(conversation, text), options)
 
 
 def spells() -> list[str]:
@@ -72,7 +72,7 @@ class Context(Strategy):
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"cannot read the context {self.file!r}: {error}") from error
         text = fill("context", language_of(question), question=question, context=context.strip())
-        return await ask(instead(conversation, text), options)
+        return await ask(replace_question(conversation, text), options)
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class Think(Strategy):
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
         question = question_of(conversation)
         language = language_of(question)
-        asked = instead(conversation, fill("think", language, question=question))
+        asked = replace_question(conversation, fill("think", language, question=question))
         thoughts = await ask(asked, replace(options, label="think", on_text=None))
-        then = said(asked, thoughts, fill("think_answer", language, question=question))
+        then = follow_up(asked, thoughts, fill("think_answer", language, question=question))
         return await ask(then, replace(options, label="answer"))
 
 
@@ -97,7 +97,9 @@ class Explain(Strategy):
 
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
         question = question_of(conversation)
-        return await ask(instead(conversation, fill("explain", language_of(question), question=question)), options)
+        return await ask(
+            replace_question(conversation, fill("explain", language_of(question), question=question)), options
+        )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from jielong.use.answers import says_yes
 from jielong.use.ledger import keep, note
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
-from jielong.use.strategy import Strategy, model_under, question_of, said
+from jielong.use.strategy import Strategy, follow_up, model_under, question_of
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Reflect(Strategy):
         answer = await ask(conversation, replace(options, label="answer", on_text=None))
         for number in range(self.rounds):
             keep(answer)
-            asked = said(conversation, answer, fill("reflect_critique", language))
+            asked = follow_up(conversation, answer, fill("reflect_critique", language))
             critique = await model(asked, options.draw("critique", number, label="critique"))
             if says_yes(critique.text):
                 note("the answer is found right")
                 break
-            asked = said(asked, critique, fill("reflect_revise", language, question=question))
+            asked = follow_up(asked, critique, fill("reflect_revise", language, question=question))
             answer = await model(asked, options.draw("revise", number, label="revise"))
         return answer
 
@@ -81,6 +81,7 @@ class Constitution(Strategy):
         return refusal
 
     def _principles(self, language: str) -> str:
+        """Return the user's principles, or the built-in ones."""
         if not self.file:
             return fill("constitution_principles", language)
         try:

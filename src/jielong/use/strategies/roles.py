@@ -16,8 +16,8 @@ from jielong.use.ledger import keep, note
 from jielong.use.listing import is_none, lines
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
-from jielong.use.strategies.debate import voice
-from jielong.use.strategy import Strategy, instead, model_under, question_of
+from jielong.use.strategies.debate import speaker
+from jielong.use.strategy import Strategy, model_under, question_of, replace_question
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,23 @@ class Dera(Strategy):
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
         question = question_of(conversation)
         language = language_of(question)
-        researcher = voice(1, model_under(ask), self.others)
+        researcher = speaker(1, model_under(ask), self.others)
         answer = await ask(conversation, options.draw("answer"))
         for number in range(1, self.rounds + 1):
             keep(answer)
             text = fill("dera_research", language, question=question, answer=answer.text)
-            found = await researcher(instead(conversation, text), options.draw("research", number))
+            found = await researcher(replace_question(conversation, text), options.draw("research", number))
             if is_none(found.text):
                 note("the researcher finds nothing")
                 break
             text = fill("dera_decide", language, question=question, answer=answer.text, issues=found.text)
-            answer = await ask(instead(conversation, text), options.draw("decide", number))
+            answer = await ask(replace_question(conversation, text), options.draw("decide", number))
         return answer
 
 
 @dataclass(frozen=True)
 class Team(Strategy):
-    """What the last of several roles says; each reads all that was said before.
+    """The words of the last of several roles; each reads all that was said before.
 
     `roles` is a file with a line for each turn, "name: what this role does"; without it an analyst, a writer and a critic
     work, and the writer ends. A name that comes again is the same model again.
@@ -72,14 +72,14 @@ class Team(Strategy):
         for number, (name, task) in enumerate(turns, 1):
             text = fill("team_turn", language, role=name, task=task, question=question, said=lines(said, language))
             drawn = options.draw("team", number, temperature=self.temperature, label=name)
-            answer = await voice(names.index(name), ask, self.others)(instead(conversation, text), drawn)
+            answer = await speaker(names.index(name), ask, self.others)(replace_question(conversation, text), drawn)
             keep(answer)
             said.append(f"{name}: {answer.text.strip()}\n")
         return answer
 
 
 def read_roles(path: Path) -> list[tuple[str, str]]:
-    """The turns of a file of roles; ConfigError where it cannot be read or has a line of another kind."""
+    """Read the turns of a file of roles; ConfigError where it cannot be read or has a line of another kind."""
     try:
         return parse_roles(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -87,7 +87,7 @@ def read_roles(path: Path) -> list[tuple[str, str]]:
 
 
 def parse_roles(text: str, source: str) -> list[tuple[str, str]]:
-    """(name, task) of each line."""
+    """Parse (name, task) of each line."""
     turns = []
     for line in filter(None, map(str.strip, text.splitlines())):
         name, colon, task = line.replace("\uff1a", ":", 1).partition(":")

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from jielong.config import at_least
 from jielong.records import Conversation, Message
 from jielong.use.ledger import keep, note
-from jielong.use.listing import is_none, lines, listed, numbered
+from jielong.use.listing import is_none, lines, numbered, parse_list
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
-from jielong.use.strategy import Strategy, instead, model_under, question_of, together
+from jielong.use.strategy import Strategy, model_under, question_of, replace_question, together
 
 _MARK = re.compile(r"(?<![/\d.])\d+(?:\.\d+)?")
 _HIGHEST_MARK = 10.0
@@ -27,7 +27,7 @@ _LEAST_KEPT = 0.5
 
 @dataclass(frozen=True)
 class StoryPlan:
-    """What a story keeps to: the setting, the characters (a line each), and a line for each part."""
+    """The plan of a story: the setting, the characters (a line each), and a line for each part."""
 
     setting: str
     characters: tuple[str, ...]
@@ -36,7 +36,7 @@ class StoryPlan:
 
 @dataclass(frozen=True)
 class Draft:
-    """One try at a part, with what it has to fit to."""
+    """One try at a part, with the text and plan it has to fit."""
 
     text: str
     point: str
@@ -86,6 +86,7 @@ class _Writing:
         self.language = language_of(self.premise)
 
     async def write(self) -> Answer:
+        """Write the plan, then each part from its best draft, and keep the story so far."""
         self.plan = await self._planned()
         note(f"{self.plan.setting}\n{numbered(self.plan.characters)}\n{numbered(self.plan.outline)}")
         for number, point in enumerate(self.plan.outline, 1):
@@ -101,16 +102,17 @@ class _Writing:
         return Answer(Message("assistant", "\n\n".join(self.told)), stop="stop")
 
     async def _planned(self) -> StoryPlan:
-        """The plan; where the model gives too few points, the premise stands for the others."""
+        """Write the plan; where the model gives too few points, the premise stands for the others."""
         setting = _one_line(await self._asked("setting", {}))
         known = {"setting": setting, "count": str(self.story.characters)}
-        characters = listed(await self._asked("characters", known), self.story.characters)
+        characters = parse_list(await self._asked("characters", known), self.story.characters)
         known |= {"characters": numbered(characters), "parts": str(self.story.parts)}
-        outline = listed(await self._asked("outline", known), self.story.parts)
+        outline = parse_list(await self._asked("outline", known), self.story.parts)
         outline += [self.premise] * (self.story.parts - len(outline))
         return StoryPlan(setting, tuple(characters), tuple(outline))
 
     async def _draft(self, number: int, point: str, draft: int) -> Draft:
+        """Draft a part with the plan and the story so far in the prompt."""
         before = "\n\n".join(self.told)[-self.story.recall :]
         values = {
             **self._plan(),
@@ -123,6 +125,7 @@ class _Writing:
         return Draft(text, point, tuple(self.told), self.plan)
 
     async def _best(self, number: int, drafts: list[Draft]) -> Draft:
+        """Return the draft with the highest mark."""
         if len(drafts) == 1:
             return drafts[0]
         if self.story.rank:
@@ -137,6 +140,7 @@ class _Writing:
         return mean_mark(await self._asked("mark", values, number, draft_number))
 
     async def _edited(self, number: int, draft: Draft) -> str:
+        """Mend contradictions to the plan in a draft, unless the edit is another text."""
         values = {**self._plan(), "passage": draft.text}
         issues = await self._asked("issues", values, number)
         if not issues or is_none(issues):
@@ -149,6 +153,7 @@ class _Writing:
         return draft.text
 
     def _plan(self) -> dict[str, str]:
+        """Return the plan as values for prompts."""
         plan = self.plan
         return {
             "setting": plan.setting,
@@ -157,20 +162,21 @@ class _Writing:
         }
 
     async def _asked(self, what: str, values: dict[str, str], *place: int, **sampling: float) -> str:
+        """Ask one of the story's prompts; drafts and edits go to the next strategy."""
         text = fill(f"story_{what}", self.language, premise=self.premise, **values)
         ask = self.ask if what in ("draft", "edit") else model_under(self.ask)
         drawn = self.options.draw("story", what, *place, label=" ".join([what, *map(str, place)]), **sampling)
-        return (await ask(instead(self.conversation, text), drawn)).text.strip()
+        return (await ask(replace_question(self.conversation, text), drawn)).text.strip()
 
 
 def kept_share(before: str, after: str) -> float:
-    """The share of the four-character pieces of one text that are in another."""
+    """Return the share of the four-character pieces of one text that are in another."""
     pieces = {before[i : i + 4] for i in range(max(1, len(before) - 3))}
     return sum(piece in after for piece in pieces) / len(pieces)
 
 
 def mean_mark(text: str) -> float:
-    """The mean of the marks from 1 to 10 that a text gives, at most two of them; 0 where there are none."""
+    """Return the mean of the marks from 1 to 10 in a text, at most two of them; 0 where there are none."""
     marks = [min(_HIGHEST_MARK, float(number)) for number in _MARK.findall(text)][:2]
     return sum(marks) / len(marks) if marks else 0.0
 

@@ -17,10 +17,10 @@ from jielong.config import at_least
 from jielong.records import Conversation, Message
 from jielong.use.answers import is_answered
 from jielong.use.ledger import keep, note
-from jielong.use.listing import lines, listed
+from jielong.use.listing import lines, parse_list
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
-from jielong.use.strategy import Strategy, instead, model_under, question_of, together
+from jielong.use.strategy import Strategy, model_under, question_of, replace_question, together
 
 Judged = Callable[[str, Sequence[str]], float]
 """How promising a path is, from the question and the steps: higher is better."""
@@ -63,11 +63,13 @@ class Tree(Strategy):
         if path.is_answered or (self.is_goal and path.steps):
             return path.answer
         asked = fill("tree_answer", path.language, question=path.question, steps=path.shown)
-        return await ask(instead(conversation, asked), replace(options, label="answer"))
+        return await ask(replace_question(conversation, asked), replace(options, label="answer"))
 
 
 @dataclass(frozen=True)
 class _Path:
+    """A path of steps, with its value."""
+
     question: str
     language: str
     steps: tuple[str, ...] = ()
@@ -97,12 +99,13 @@ class _Search:
         self.furthest = self.root
 
     async def best(self) -> _Path:
-        """The path that reached the goal, or else the most promising of the longest."""
+        """Return the path that reached the goal, or else the most promising of the longest."""
         if self.tree.search == "depth":
             return await self._depth_first(self.root) or self.furthest
         return await self._breadth_first()
 
     async def _breadth_first(self) -> _Path:
+        """Search breadth first with a beam."""
         beam = [self.root]
         for number in range(1, self.tree.steps + 1):
             grown = await together(self._grow(p) for p in beam if not p.is_answered)
@@ -118,6 +121,7 @@ class _Search:
         return beam[0]
 
     async def _depth_first(self, path: _Path) -> _Path | None:
+        """Search depth first, leaving paths below the threshold; None where none reaches the goal."""
         for child in sorted(await self._grow(path), key=lambda p: -p.value):
             if child.value < self.tree.threshold:
                 note(f"left at {child.value:g}: {child.steps[-1]}")
@@ -141,34 +145,36 @@ class _Search:
         return self.tree.is_goal is not None and self.tree.is_goal(path.question, path.steps)
 
     async def _grow(self, path: _Path) -> list[_Path]:
-        """The path with each of its next steps, valued."""
+        """Return the path with each of its next steps, valued."""
         steps = await (self._listed(path) if self.tree.propose == "list" else self._sampled(path))
         return await together(self._valued(replace(path, steps=(*path.steps, step))) for step in steps)
 
     async def _listed(self, path: _Path) -> list[str]:
         answer = await self._asked("propose", path, branches=str(self.tree.branches))
-        return listed(answer.text, self.tree.branches)
+        return parse_list(answer.text, self.tree.branches)
 
     async def _sampled(self, path: _Path) -> list[str]:
         drawn = await together(self._asked("step", path, number) for number in range(self.tree.branches))
-        first_lines = [listed(answer.text, 1) for answer in drawn]
+        first_lines = [parse_list(answer.text, 1) for answer in drawn]
         return list(dict.fromkeys(line for lines in first_lines for line in lines))
 
     async def _valued(self, path: _Path) -> _Path:
+        """Value a path by the program or by the mean of the model's verdicts."""
         if self.tree.value:
             return replace(path, value=self.tree.value(path.question, path.steps))
         said = await together(self._asked("value", path, number) for number in range(self.tree.values))
-        return replace(path, value=sum(valued(answer.text) for answer in said) / len(said))
+        return replace(path, value=sum(read_value(answer.text) for answer in said) / len(said))
 
     async def _asked(self, what: str, path: _Path, number: int = 0, **values: str) -> Answer:
+        """Ask one of the tree's prompts about a path."""
         text = fill(f"tree_{what}", path.language, question=path.question, steps=path.shown, **values)
         drawn = self.options.draw(
             "tree", what, *path.steps, number, temperature=self.tree.temperature, label=f"{what} {len(path.steps) + 1}"
         )
-        return await self.ask(instead(self.conversation, text), drawn)
+        return await self.ask(replace_question(self.conversation, text), drawn)
 
 
-def valued(text: str) -> float:
-    """What the last of the words sure, maybe, impossible (肯定, 可能, 不可能) says; who says none of them says maybe."""
+def read_value(text: str) -> float:
+    """Return the value of the last of the words sure, maybe, impossible (肯定, 可能, 不可能); without any, that of maybe."""
     words = _WORDS.findall(text)
     return _VALUES.get(words[-1].lower(), _MAYBE) if words else _MAYBE

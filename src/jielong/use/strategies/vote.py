@@ -19,7 +19,7 @@ from jielong.use.strategy import Strategy, as_far_as_it_goes
 class Vote(Strategy):
     """The answer that most of `n` samples agree on, told apart by `answers.groups`; of a tie, the one that came first.
 
-    Samples are drawn at `temperature`: greedy ones would all be the same. What is given is the whole text of the first
+    Samples are drawn at `temperature`: greedy ones would all be the same. The result is the whole text of the first
     sample with the winning answer.
     """
 
@@ -35,7 +35,7 @@ class Vote(Strategy):
 
 
 def most_say(answers: Sequence[Answer]) -> Answer:
-    """The first of the answers that most agree with."""
+    """Return the first of the answers that most agree with."""
     answers = [a for a in answers if final(a.text)] or answers  # who says nothing does not vote
     firsts = groups([a.text for a in answers])
     first, most = Counter(firsts).most_common(1)[0]
@@ -47,9 +47,10 @@ def most_say(answers: Sequence[Answer]) -> Answer:
 async def draw(
     n: int, conversation: Conversation, ask: Ask, options: Options, purpose: str, temperature: float
 ) -> Sequence[Answer]:
-    """`n` answers in order, asked for at the same time; where the budget ends it, those that came. At least one."""
+    """Draw `n` answers in order, asked for at the same time; where the budget ends it, those that came. At least one."""
 
     async def one(number: int) -> Answer:
+        """Draw one answer with a seed of its own."""
         drawn = options.draw(purpose, number, temperature=temperature, label=f"{purpose} {number + 1}")
         answer = await ask(conversation, drawn)
         keep(answer)

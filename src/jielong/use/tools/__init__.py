@@ -1,1 +1,1 @@
-"""Tools that a model may call: what one is, the loop that runs the calls, and the tools themselves."""
+"""Tools for models: their protocol, the loop that runs the calls, and the tools themselves."""

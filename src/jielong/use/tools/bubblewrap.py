@@ -1,10 +1,11 @@
-"""Full CPython in a sandbox of bubblewrap: namespaces of its own, behind a filter of system calls, within limits.
+"""A sandbox of full CPython by bubblewrap: namespaces of its own, behind a filter of system calls, within limits.
 
 A program sees an interpreter with its standard library and the system's libraries, read-only, and /tmp, 32 MiB that are
-forgotten. There is no /proc, no other program, and no device but null and random numbers. It has no network and is nobody, and
-the kernel does for it only what CPython needs (`seccomp`). Each process has limits of its own; the memory of all together is
-looked at from outside, ten times a second, or less often where a look takes long. That a program has begun, and for tests how
-they ended, is told in a file that no program holds, so nothing that one prints is taken for bubblewrap's words or a verdict.
+forgotten. There is no /proc, no other program, and no device but null and random numbers. It has no network and is
+nobody, and the kernel does for it only what CPython needs (`seccomp`). Each process has limits of its own; the memory
+of all together is checked from outside, ten times a second, or less often where a check takes long. The start of a
+program, and for tests their result, is written to a file that no program holds, so nothing that one prints is taken for
+bubblewrap's words or a verdict.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Bubblewrap:
         return Ran(joined(running.output, running.problem), running.code == 0)
 
     async def examine(self, program: str, tests: str) -> Ran:
-        """Whether the tests pass. They and the program have a sandbox each, and two pipes are all that joins them."""
+        """Run tests against a program. They and the program have a sandbox each, joined by two pipes alone."""
         async with AsyncExitStack() as stack:
             calls, replies = os.pipe(), os.pipe()
             try:
@@ -71,7 +72,7 @@ class Bubblewrap:
 
     @asynccontextmanager
     async def _begun(self, role: str, source: str, *pipes: int) -> AsyncIterator[_Running]:
-        """A sandbox in which `inside` has begun in this role; nothing of it is left afterwards."""
+        """Start a sandbox in which `inside` runs in this role; nothing of it is left afterwards."""
         # Root's processes are not counted, so root runs it as nobody: then a fork bomb meets its limit.
         nobody: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
         with open(os.memfd_create("filter"), "w+b") as filtering, open(os.memfd_create("told"), "w+b") as told:
@@ -105,7 +106,7 @@ class Bubblewrap:
             )
 
     def _command(self, filtering: int) -> list[str]:
-        """Bubblewrap and what it lets a program see."""
+        """Return bubblewrap's command line with everything that a program may see."""
         bwrap = shutil.which("bwrap")
         if bwrap is None:
             raise ResourceError("full CPython runs in bubblewrap; apt-get install bubblewrap, or use the tool python")
@@ -130,7 +131,7 @@ class Bubblewrap:
         ]
 
     def _inside(self, role: str, told: int, *pipes: int) -> list[str]:
-        """The source that runs inside, and its arguments."""
+        """Return the command that runs inside: its source and arguments."""
         limits = {
             "as": self.memory_mb * 2**20,
             "cpu": int(self.seconds) + 1,
@@ -144,7 +145,7 @@ class Bubblewrap:
 
 
 class _Running:
-    """A sandbox at work: fed, watched, and ended where it takes too long or too much."""
+    """A running sandbox: fed, watched, and killed where it exceeds its time or memory."""
 
     def __init__(self, process: asyncio.subprocess.Process, source: str, seconds: float, memory_mb: int) -> None:
         self._process, self._seconds, self._memory_mb = process, seconds, memory_mb
@@ -165,15 +166,16 @@ class _Running:
         return self._process.returncode
 
     async def end(self) -> None:
-        """Wait until the program ends, or is ended."""
+        """Wait until the program ends, or is killed."""
         await asyncio.shield(self._watching)
 
     async def close(self) -> None:
-        """End it now."""
+        """Kill it now."""
         self._kill()
         await self._watching
 
     async def _watch(self) -> None:
+        """Watch time and memory until the program ends; kill it beyond a limit."""
         reading = asyncio.create_task(self._read())
         until_s, pause_s = time.monotonic() + self._seconds, _LOOK_S
         while not self.problem and not (await asyncio.wait([reading], timeout=pause_s))[0]:
@@ -187,7 +189,7 @@ class _Running:
         await reading
 
     async def _read(self) -> None:
-        """Read what is printed until there is no more or too much, and wait for the end."""
+        """Read its output until there is no more or too much, and wait for the end."""
         assert self._process.stdout
         while len(self._printed) <= 4 * MAX_OUTPUT and (piece := await self._process.stdout.read(65536)):
             self._printed += piece
@@ -198,6 +200,7 @@ class _Running:
         await self._process.wait()
 
     def _kill(self) -> None:
+        """Kill the first process of the namespace, and all others with it."""
         # Not by asyncio's `kill`: it looks whether the process has ended, and its watcher then misses the end.
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
@@ -205,7 +208,7 @@ class _Running:
 
 
 def held_bytes(pid: int) -> int:
-    """Memory that a sandbox holds: its processes, pages that several share counted once, and what lies in its /tmp."""
+    """Return the memory that a sandbox holds: its processes, shared pages counted once, and its /tmp."""
     total = 0
     try:
         # The first below is bubblewrap's own; the rest began when the sandbox was made.
@@ -223,12 +226,12 @@ def held_bytes(pid: int) -> int:
 
 
 def _room(name: str) -> list[str]:
-    """/lib and the like: the link into /usr that it is, or what it holds."""
+    """Return the mounts for /lib and the like: the link into /usr that it is, or its content."""
     path = f"/{name}"
     return ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
 
 
 def _python() -> Path:
-    """The Python that runs inside: the system's, or else the one we run on."""
+    """Return the Python that runs inside: the system's, or else the one we run on."""
     found = shutil.which("python3", path="/usr/bin:/usr/local/bin")
     return Path(found or f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}").resolve()

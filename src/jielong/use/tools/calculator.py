@@ -1,8 +1,8 @@
-"""Exact arithmetic: an expression goes in, its value comes out, and nothing else can be made to happen.
+"""The calculator tool: an expression goes in, its exact value comes out, and nothing else can be made to happen.
 
-`use.arithmetic` reads and computes it: right or refused, never wrong. Whole numbers and decimals are fractions, so 0.1 + 0.2
-is 0.3; of roots, sines and powers too long for a fraction 15 digits are shown, and all of them are right. Every number and
-every nesting stays below a stated size.
+`use.arithmetic` reads and computes it: right or refused, never wrong. Whole numbers and decimals are fractions, so 0.1
++ 0.2 is 0.3; of roots, sines and powers too long for a fraction 15 digits are shown, and all of them are right. Every
+number and every nesting stays below a stated size.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ DECIMALS = 60
 
 
 def calculate(expression: str) -> str:
-    """The value of an expression: all digits of a whole number or a decimal, else 15; DataError says what it cannot do."""
-    return written(value_of(expression))
+    """Compute an expression: all digits of a whole number or a decimal, else 15; DataError says what it cannot do."""
+    return format_number(value_of(expression))
 
 
 def value_of(expression: str) -> Fraction | Decimal:
-    """The value itself: a Fraction wherever it is exact, else a Decimal of 15 digits that are right."""
+    """Return the value itself: a Fraction wherever it is exact, else a Decimal of 15 digits that are right."""
     if len(expression) > MAX_CHARS:
         raise DataError(f"the expression has {len(expression)} characters; at most {MAX_CHARS} are read")
     arities = {name: (function.least, function.most) for name, function in FUNCTIONS.items()}
     return evaluate(parse(expression, arities))
 
 
-def written(value: Fraction | Decimal) -> str:
-    """A number as people write it; no digit is shown that was not computed."""
+def format_number(value: Fraction | Decimal) -> str:
+    """Format a number as people write it; no digit is shown that was not computed."""
     digits = SHOWN_DIGITS
     if isinstance(value, Fraction):
         if value.denominator == 1:

@@ -1,4 +1,4 @@
-"""Drawing as a tool, for who has an image model to hand in."""
+"""Drawing as a tool, on an image model that is handed in."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from jielong.use.tools.tool import Arguments, Tool
 
 
 class Draws(Protocol):
-    """An image model: a description goes in, the bytes of a PNG come out."""
+    """The protocol of an image model: a description goes in, the bytes of a PNG come out."""
 
     async def draw(self, prompt: str) -> bytes: ...
 
 
 def drawing_tool(model: Draws, folder: Path) -> Tool:
-    """The tool `draw`: puts what the model drew into `folder` and says where it lies."""
+    """Make the tool `draw`, which saves the model's picture in `folder` and says where it lies."""
 
     async def run(arguments: Arguments) -> str:
+        """Draw a prompt and save the picture."""
         prompt = arguments["prompt"]
         drawn = await model.draw(prompt)
         path = folder / f"{hashlib.blake2b(prompt.encode(), digest_size=6).hexdigest()}.png"

@@ -1,7 +1,8 @@
-"""Read a text as its reader would, before rules are held against it: one letter for all that look or mean the same.
+"""Folding of look-alike characters before rules are applied: one letter for all that look or mean the same.
 
-Full-width signs, letters of other alphabets that look Latin and the traditional form of a character each become the form that
-the rules are written in. The text keeps its length, so a place found in the folded text is that place in the text itself.
+Full-width signs, letters of other alphabets that look Latin and the traditional form of a character each become the
+form that the rules are written in. The text keeps its length, so a place found in the folded text is that place in the
+text itself.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _FOLDS = _Folds()
 
 
 def folded(text: str) -> str:
-    """The text, character by character in the form that rules are written in."""
+    """Fold the text, character by character, to the form that rules are written in."""
     text = text.translate(_FOLDS)
     for word, known in _WORDS.items():
         text = text.replace(word, known)

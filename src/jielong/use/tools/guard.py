@@ -1,11 +1,11 @@
-"""What comes from documents, pages and tools is data: this is how it is kept from speaking with anybody's voice.
+"""The guard against injected instructions: texts from documents, pages and tools are shown to a model as data.
 
-Four steps, in order. What a reader of the page would not see is taken out: comments, hidden elements, invisible characters.
-Marks of chat formats are rewritten so that no server reads them as its own. Sentences that read like instructions to a
-model are taken out, with a word where one stood; so are those that run over lines, be it a word a line. What is left stands
-between two lines with a random key of 64 bits, so that no text can close its own frame (spotlighting by delimiters; with
-`datamark` a sign also replaces every blank, Hines et al. 2024, arXiv 2403.14720). None of this is proof: a tool that changes
-something asks a person all the same.
+Four steps, in order. Parts that a reader of the page would not see are taken out: comments, hidden elements, invisible
+characters. Marks of chat formats are rewritten so that no server reads them as its own. Sentences that read like
+instructions to a model are taken out, with a word where one stood; so are those that run over lines, be it a word a
+line. The rest stands between two lines with a random key of 64 bits, so that no text can close its own frame
+(spotlighting by delimiters; with `datamark` a sign also replaces every blank, Hines et al. 2024, arXiv 2403.14720).
+None of this is proof: a tool that changes something asks a person all the same.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _BASE64 = re.compile(r"\b[A-Za-z0-9+/]{24,}={0,2}")
 
 
 @dataclass(frozen=True)
-class Guarded:
+class GuardedText:
     """A text made safe to show to a model, and the sentences of it that were left out."""
 
     text: str
@@ -58,27 +58,29 @@ class Guarded:
 
 
 def new_key() -> str:
-    """The key of a frame, which nobody can know beforehand."""
+    """Return a random key for a frame."""
     return secrets.token_hex(8)
 
 
-def guarded(text: str, source: str, tools: Collection[str] = (), *, datamark: bool = False, key: str = "") -> Guarded:
-    """The text of `source` (a tool's name, say) as data: without instructions, without marks, framed.
+def guard_text(
+    text: str, source: str, tools: Collection[str] = (), *, datamark: bool = False, key: str = ""
+) -> GuardedText:
+    """Make the text of `source` (a tool's name, say) safe: without instructions, without marks, framed.
 
-    `tools` are the names of those that could be called: a sentence that says to use one of them is an instruction. `key` is
-    given only where a prompt must be the same again, such as in a measurement.
+    `tools` are the names of those that could be called: a sentence that says to use one of them is an instruction.
+    `key` is given only where a prompt must be the same again, such as in a measurement.
     """
-    kept, left_out = without_instructions(visible(text), tools)
-    kept = unmarked(kept)
+    kept, left_out = without_instructions(visible_text(text), tools)
+    kept = defuse_marks(kept)
     language = language_of(kept)
     name = "data_marked" if datamark else "data"
     if datamark:
         kept = re.sub(r"\s+", "^", kept)
-    return Guarded(fill(name, language, text=kept, source=source, key=key or new_key()), left_out)
+    return GuardedText(fill(name, language, text=kept, source=source, key=key or new_key()), left_out)
 
 
-def visible(text: str) -> str:
-    """The text as a reader sees it: no comments, hidden elements, addresses of pictures or invisible characters."""
+def visible_text(text: str) -> str:
+    """Return the text as a reader sees it: no comments, hidden elements, addresses of pictures or invisible characters."""
     for pattern in _HIDDEN:
         text = pattern.sub("", text)
     text = _PICTURE.sub(r"[\1]", text)
@@ -86,14 +88,14 @@ def visible(text: str) -> str:
     return "".join(shown)
 
 
-def unmarked(text: str) -> str:
-    """The text with the opening sign of every mark of a chat format, and of every line that names a speaker, rewritten."""
+def defuse_marks(text: str) -> str:
+    """Rewrite the opening sign of every mark of a chat format, and of every line that names a speaker."""
     text = _rewritten(text, _MARK, lambda mark: "‹" if folded(mark) == "<" else "(")
     return _rewritten(text, _ROLE, lambda role: f"“{role.strip(_AROUND_ROLE)}” -")
 
 
 def _rewritten(text: str, pattern: re.Pattern[str], by: Callable[[str], str]) -> str:
-    """The text with what the pattern finds in its folded form replaced."""
+    """Replace the matches of a pattern in the folded form of a text."""
     pieces, end = [], 0
     for found in pattern.finditer(folded(text)):
         pieces += [text[end : found.start()], by(text[found.start() : found.end()])]
@@ -110,7 +112,7 @@ _HAN_BLANK = re.compile(r"(?<=[\u3400-\u9fff]) | (?=[\u3400-\u9fff])")
 
 
 def is_instruction(sentence: str, tools: Collection[str] = ()) -> bool:
-    """Whether a sentence reads as if it told a model what to do, or to use one of `tools`; also one hidden in base64."""
+    """Whether a sentence reads like an instruction to a model, or to use one of `tools`; also one hidden in base64."""
     use = calling(tuple(tools))
     shown = _MARKUP.sub(" ", folded(unicodedata.normalize("NFKC", html.unescape(sentence))))
     said = [_HAN_BLANK.sub("", " ".join(shown.split())), *map(_decoded, _BASE64.findall(sentence))]
@@ -118,12 +120,12 @@ def is_instruction(sentence: str, tools: Collection[str] = ()) -> bool:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text; a line ends one."""
+    """Split a text into sentences; a line ends one."""
     return [said for found in _SENTENCE.findall(text) if (said := found.strip())]
 
 
 def without_instructions(text: str, tools: Collection[str] = ()) -> tuple[str, tuple[str, ...]]:
-    """The text with a word in place of each sentence that reads like an instruction, and those sentences.
+    """Replace each sentence that reads like an instruction by a word; also return those sentences.
 
     Sentences are looked at line by line first, and then as they run on over lines.
     """
@@ -131,6 +133,7 @@ def without_instructions(text: str, tools: Collection[str] = ()) -> tuple[str, t
     word = fill("left_out", language_of(text))
 
     def look(found: re.Match[str]) -> str:
+        """Keep a sentence, or record and replace it."""
         sentence = found.group()
         if not is_instruction(sentence, tools):
             return sentence
@@ -139,16 +142,18 @@ def without_instructions(text: str, tools: Collection[str] = ()) -> tuple[str, t
 
     text = _SENTENCE.sub(look, text)
     pieces, end = [], 0
-    for start, stop in _over_lines(text, word, tools):
+    for start, stop in _instructions_over_lines(text, word, tools):
         pieces += [text[end:start], word, "\n" if text[start:stop].endswith("\n") else " "]
         left_out.append(text[start:stop].strip())
         end = stop
     return "".join([*pieces, text[end:]]), tuple(left_out)
 
 
-def _over_lines(text: str, word: str, tools: Collection[str]) -> Iterator[tuple[int, int]]:
-    """Where instructions stand that run over several lines: each from the beginning of a line or sentence to the end of one."""
-    joined = _joined(text, word)
+def _instructions_over_lines(text: str, word: str, tools: Collection[str]) -> Iterator[tuple[int, int]]:
+    """Yield the spans of instructions that run over several lines, from the beginning of a line or sentence to the end
+    of one.
+    """
+    joined = _join_lines(text, word)
     for found in _SENTENCE.finditer(joined):
         cuts = [found.start(), *(m.end() for m in _LINE_END.finditer(text, *found.span())), found.end()]
         first = 0
@@ -166,8 +171,8 @@ def _over_lines(text: str, word: str, tools: Collection[str]) -> Iterator[tuple[
                 first = last if last == len(cuts) - 1 else first + _LINES // 2
 
 
-def _joined(text: str, word: str) -> str:
-    """The text, as long as it was, with blanks in place of list marks, and of line breaks that a reader reads over.
+def _join_lines(text: str, word: str) -> str:
+    """Replace list marks and line breaks within a paragraph by blanks, keeping the length.
 
     Those are the breaks within a paragraph, and all breaks between lines of a few words.
     """
@@ -183,6 +188,7 @@ def _joined(text: str, word: str) -> str:
 
 
 def _decoded(text: str) -> str:
+    """Decode base64; "" where it is none."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):

@@ -1,11 +1,10 @@
-"""Run inside a sandbox: a program alone, or a program in one sandbox and its tests in another, with two pipes between them.
+"""The first process inside a sandbox: it runs a program alone, or a program or its tests, with pipes between the two.
 
-This file is the source of the first process in a sandbox, so it imports the standard library alone, and nothing of ours.
-Between a program and its tests only plain data goes, as JSON with tags: None, bool, int, float, complex, str, bytes, list,
-tuple, dict, set and frozenset, nested at most 100 deep and at most 8 MiB a message. Anything else of a program stays where it
-is, and its tests get a number for it (`Foreign`): attributes, items and calls are asked for one by one, and it is never
-compared with plain data, for its `__eq__` belongs to the program. The tests' side makes nothing but plain data and errors
-from what it hears.
+It imports the standard library alone. Between a program and its tests only plain data goes, as JSON with tags: None,
+bool, int, float, complex, str, bytes, list, tuple, dict, set and frozenset, nested at most 100 deep and at most 8 MiB a
+message. Any other object of a program stays where it is, and its tests get a number for it (`Foreign`): attributes,
+items and calls are asked for one by one, and it is never compared with plain data, for its `__eq__` belongs to the
+program. The tests' side makes nothing but plain data and errors from the messages.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozens
 
 
 class Refused(BaseException):
-    """Something that does not go between a program and its tests. No `except Exception` of the tests takes it."""
+    """Raised for an object that cannot cross between a program and its tests; `except Exception` does not catch it."""
 
 
-def packed(value: Any, other: Callable[[Any], Any], depth: int = 0) -> Any:
-    """The value as JSON: a pair of tag and content for all that JSON does not have. `other` packs what is no plain data."""
+def pack_value(value: Any, other: Callable[[Any], Any], depth: int = 0) -> Any:
+    """Pack a value as JSON, with pairs of tag and content for what JSON lacks; `other` packs what is no plain data."""
     if depth > MAX_DEPTH:
         raise Refused(_TOO_DEEP)
     if value is None or isinstance(value, (bool, float, str)):
@@ -46,15 +45,15 @@ def packed(value: Any, other: Callable[[Any], Any], depth: int = 0) -> Any:
     if isinstance(value, complex):
         return ["complex", [value.real, value.imag]]
     if isinstance(value, dict):
-        return ["dict", [[packed(part, other, depth + 1) for part in pair] for pair in dict.items(value)]]
+        return ["dict", [[pack_value(part, other, depth + 1) for part in pair] for pair in dict.items(value)]]
     if isinstance(value, (list, tuple, set, frozenset)):
         name, kind = next(pair for pair in _SEQUENCES.items() if isinstance(value, pair[1]))
-        return [name, [packed(part, other, depth + 1) for part in kind.__iter__(value)]]
+        return [name, [pack_value(part, other, depth + 1) for part in kind.__iter__(value)]]
     return other(value)
 
 
-def unpacked(value: Any, other: Callable[[str, Any], Any], depth: int = 0) -> Any:
-    """The value that was packed; `other` is given tag and content of what is no plain data."""
+def unpack_value(value: Any, other: Callable[[str, Any], Any], depth: int = 0) -> Any:
+    """Unpack a value; `other` gets tag and content of objects that are no plain data."""
     if depth > MAX_DEPTH:
         raise Refused(_TOO_DEEP)
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -67,18 +66,15 @@ def unpacked(value: Any, other: Callable[[str, Any], Any], depth: int = 0) -> An
     if tag == "complex":
         return complex(*content)
     if tag == "dict":
-        return {unpacked(k, other, depth + 1): unpacked(v, other, depth + 1) for k, v in content}
+        return {unpack_value(k, other, depth + 1): unpack_value(v, other, depth + 1) for k, v in content}
     if tag in _SEQUENCES:
-        return _SEQUENCES[tag](unpacked(part, other, depth + 1) for part in content)
+        return _SEQUENCES[tag](unpack_value(part, other, depth + 1) for part in content)
     return other(tag, content)
 
 
-def wanted(tests: str) -> set[str]:
-    """The names that tests may take from the program: all that they read, but the names of Python.
-
-    A program that brings its own `all` or `isinstance` must not judge itself with it. Only tests that name nothing else take
-    a name of Python from the program: they are about a function called `sum`, say.
-    """
+def names_taken(tests: str) -> set[str]:
+    """Return the names that tests may take from the program: all that they read, but the names of Python."""
+    # a program must not judge itself with its own `all`; but tests that name nothing else are about a function `sum`, say
     nodes = list(ast.walk(ast.parse(tests)))
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     made = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
@@ -88,21 +84,22 @@ def wanted(tests: str) -> set[str]:
     return {name for name in read if not hasattr(builtins, name)} if read - made - set(dir(builtins)) else read
 
 
-class Line:
+class Channel:
     """Messages to and from the other sandbox, a line each."""
 
     def __init__(self, hears: int, says: int) -> None:
         self._hears, self._says = os.fdopen(hears, "rb"), says
 
-    def say(self, message: Any) -> None:
+    def send(self, message: Any) -> None:
+        """Send a message; Refused where it is too large."""
         line = json.dumps(message).encode() + b"\n"
         if len(line) > MAX_MESSAGE:
             raise Refused(f"more than {MAX_MESSAGE // 2**20} MiB at once do not go between a program and its tests")
         while line:
             line = line[os.write(self._says, line) :]
 
-    def hear(self) -> Any:
-        """The next message; EOFError where none will come."""
+    def receive(self) -> Any:
+        """Return the next message; EOFError where none will come."""
         line = self._hears.readline(MAX_MESSAGE + 1)
         if not line.endswith(b"\n"):
             raise EOFError
@@ -128,44 +125,47 @@ _DO: dict[str, Callable[..., Any]] = {
 """Operations of tests on a thing of the program."""
 
 
-class Serving:
-    """The program's side: does what the tests ask for, until they ask no more."""
+class ProgramSide:
+    """The program's side, which answers requests of the tests until they end."""
 
-    def __init__(self, line: Line, names: dict[str, Any]) -> None:
-        self._line, self._names = line, names
+    def __init__(self, channel: Channel, names: dict[str, Any]) -> None:
+        self._channel, self._names = channel, names
         self._things: list[Any] = []  # kept for as long as the tests run, so that no id is used twice
         self._numbers: dict[int, int] = {}
 
     def serve(self) -> None:
         while True:
             try:
-                message = self._line.hear()
+                message = self._channel.receive()
             except EOFError:
                 return
             try:
-                self._line.say(self._done(*message))
+                self._channel.send(self._execute(*message))
             except Refused as refused:
-                self._line.say(["refused", str(refused)])
+                self._channel.send(["refused", str(refused)])
             except BaseException as error:  # whatever a program raises, its tests hear of
                 is_stop = message[0] == "next" and isinstance(error, StopIteration)
-                self._line.say(["stop"] if is_stop else self._raised(error))
+                self._channel.send(["stop"] if is_stop else self._raised(error))
 
-    def _done(self, what: str, args: Any, kwargs: Any) -> Any:
-        if what == "name":
+    def _execute(self, operation: str, args: Any, kwargs: Any) -> Any:
+        """Do one request and return its result, with changes to mutable arguments."""
+        if operation == "name":
             return ["value", self._packed(self._names[args[0]]), []] if args[0] in self._names else ["missing"]
-        given = [unpacked(arg, self._thing) for arg in args], {k: unpacked(v, self._thing) for k, v in kwargs.items()}
-        value = self._packed(_DO[what](*given[0], **given[1]))
-        # What a function did to the lists and dicts it was given, its caller sees.
-        after = {**dict(enumerate(map(self._packed, given[0]))), **{k: self._packed(v) for k, v in given[1].items()}}
+        positional = [unpack_value(arg, self._thing) for arg in args]
+        named = {k: unpack_value(v, self._thing) for k, v in kwargs.items()}
+        value = self._packed(_DO[operation](*positional, **named))
+        # a caller sees changes that a function makes to its lists and dicts
+        after = {**dict(enumerate(map(self._packed, positional))), **{k: self._packed(v) for k, v in named.items()}}
         before = {**dict(enumerate(args)), **kwargs}
         return ["value", value, [[key, new] for key, new in after.items() if new != before[key]]]
 
     def _packed(self, value: Any) -> Any:
-        return packed(value, self._number)
+        return pack_value(value, self._number)
 
     def _number(self, value: Any) -> Any:
+        """Pack an object as a number, under which it stays here."""
         if isinstance(value, type) and issubclass(value, Exception):
-            return ["error", _line_of(value)]
+            return ["error", _class_names(value)]
         if id(value) not in self._numbers:
             self._numbers[id(value)] = len(self._things)
             self._things.append(value)
@@ -175,11 +175,11 @@ class Serving:
         return self._things[content[0]]
 
     def _raised(self, error: BaseException) -> Any:
-        return ["raised", _line_of(type(error)), packed(error.args, str)]
+        return ["raised", _class_names(type(error)), pack_value(error.args, str)]
 
 
-def _line_of(kind: type[BaseException]) -> list[str]:
-    """The names of an error's class and of those it comes from, down to the first that Python has."""
+def _class_names(kind: type[BaseException]) -> list[str]:
+    """Return the names of an error's class and its bases, down to the first that Python has."""
     names: list[str] = []
     for each in kind.__mro__:
         names.append(each.__name__)
@@ -188,24 +188,24 @@ def _line_of(kind: type[BaseException]) -> list[str]:
     return names
 
 
-class Asking:
-    """The tests' side: asks the program's for what the tests do with it. `refused` is the first thing that was."""
+class RemoteProgram:
+    """The program as its tests see it, through requests to its side; `refused` is the first refusal."""
 
-    def __init__(self, line: Line) -> None:
-        self._line, self.refused = line, ""
+    def __init__(self, channel: Channel) -> None:
+        self._channel, self.refused = channel, ""
         self._errors: dict[str, type[Exception]] = {}
 
     def refuse(self, sentence: str) -> Refused:
         self.refused = self.refused or sentence
         return Refused(sentence)
 
-    def do(self, what: str, *args: Any, **kwargs: Any) -> Any:
-        message = [what, [self._packed(arg) for arg in args], {k: self._packed(v) for k, v in kwargs.items()}]
+    def request(self, operation: str, *args: Any, **kwargs: Any) -> Any:
+        message = [operation, [self._packed(arg) for arg in args], {k: self._packed(v) for k, v in kwargs.items()}]
         return self._answer(message, args, kwargs)
 
     def _packed(self, value: Any) -> Any:
         try:
-            return packed(value, self._other)
+            return pack_value(value, self._other)
         except Refused as refused:
             raise self.refuse(str(refused)) from None
 
@@ -215,18 +215,19 @@ class Asking:
         raise Refused(f"the tests hand the program a {type(value).__name__}, and only plain data goes to it")
 
     def _answer(self, message: Any, args: Any, kwargs: Any) -> Any:
+        """Send a request and return its result, or raise the program's error."""
         try:
-            self._line.say(message)
-            kind, *content = self._line.hear()
+            self._channel.send(message)
+            kind, *content = self._channel.receive()
             if kind == "refused":
                 raise Refused(str(content[0])[:400])
             if kind == "value":
                 value, changed = content
                 for key, new in changed:
-                    _take_over(args[key] if isinstance(key, int) else kwargs[key], unpacked(new, self._built))
-                return unpacked(value, self._built)
+                    _take_over(args[key] if isinstance(key, int) else kwargs[key], unpack_value(new, self._built))
+                return unpack_value(value, self._built)
             if kind == "raised":
-                error = self._error(content[0])(*unpacked(content[1], self._built))
+                error = self._error(content[0])(*unpack_value(content[1], self._built))
         except (EOFError, OSError):
             raise self.refuse("the program ended before its tests did") from None
         except Refused as refused:
@@ -249,10 +250,8 @@ class Asking:
         raise ValueError(tag)
 
     def _error(self, names: list[str]) -> type[Exception]:
-        """An error's class: Python's, or one made here that comes from Python's.
-
-        What would end the tests or a loop of theirs quietly (SystemExit, StopIteration) comes as RuntimeError.
-        """
+        """Return an error's class: Python's, or one made here that comes from Python's."""
+        # SystemExit and StopIteration would end the tests or a loop of theirs quietly, so they come as RuntimeError
         *own, last = map(str, names)
         made = getattr(builtins, last, None)
         if not (isinstance(made, type) and issubclass(made, Exception)) or made in (StopIteration, StopAsyncIteration):
@@ -263,7 +262,7 @@ class Asking:
 
 
 def _take_over(old: Any, new: Any) -> None:
-    """Make a list, dict or set of the tests what the program made of it."""
+    """Change a list, dict or set of the tests as the program changed it."""
     if isinstance(old, list):
         old[:] = new
     elif isinstance(old, (dict, set)):
@@ -272,13 +271,13 @@ def _take_over(old: Any, new: Any) -> None:
 
 
 class Foreign:
-    """A thing of the program, seen from its tests: a function, a class, an object, a generator."""
+    """An object of the program, seen from its tests: a function, a class, an instance, a generator."""
 
-    def __init__(self, asking: Asking, number: int, kind: str) -> None:
-        vars(self).update(_foreign_asking_=asking, _foreign_number_=number, _foreign_kind_=kind)
+    def __init__(self, program: RemoteProgram, number: int, kind: str) -> None:
+        vars(self).update(_foreign_program_=program, _foreign_number_=number, _foreign_kind_=kind)
 
-    def _foreign_(self, what: str, *args: Any, **kwargs: Any) -> Any:
-        return self._foreign_asking_.do(what, self, *args, **kwargs)
+    def _foreign_(self, operation: str, *args: Any, **kwargs: Any) -> Any:
+        return self._foreign_program_.request(operation, self, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -306,7 +305,7 @@ class Foreign:
         return self._foreign_(how, other) is True
 
     def _foreign_refused_(self, told: str) -> Refused:
-        return self._foreign_asking_.refuse(f"an object of the program ({self._foreign_kind_}) {told}")
+        return self._foreign_program_.refuse(f"an object of the program ({self._foreign_kind_}) {told}")
 
 
 _ASKED = {
@@ -321,7 +320,7 @@ _ASKED = {
     "__repr__": "shown",
     "__next__": "next",
 }
-"""Methods that Python calls on a thing, and what each asks of the program; Python itself refuses a length that is no number."""
+"""Methods that Python calls on a thing, each with its request to the program."""
 for _method, _what in _ASKED.items():
     setattr(Foreign, _method, functools.partialmethod(Foreign._foreign_, _what))
 for _what in ("eq", "ne", "lt", "le", "gt", "ge"):
@@ -329,16 +328,16 @@ for _what in ("eq", "ne", "lt", "le", "gt", "ge"):
 
 
 class Names(dict):  # type: ignore[type-arg]
-    """The names of the tests; one that they do not make themselves is asked of the program."""
+    """The global names of the tests; an unknown one is asked of the program."""
 
-    def __init__(self, asking: Asking, of_program: set[str]) -> None:
+    def __init__(self, program: RemoteProgram, of_program: set[str]) -> None:
         super().__init__({"__name__": "tests"})
-        self._asking, self._of_program = asking, of_program
+        self._program, self._of_program = program, of_program
 
     def __missing__(self, name: str) -> Any:
         if name not in self._of_program:
             raise KeyError(name)
-        return self._asking.do("name", name)
+        return self._program.request("name", name)
 
 
 def run(source: str) -> None:
@@ -353,31 +352,31 @@ def run(source: str) -> None:
 
 
 def serve(source: str, hears: int, says: int) -> None:
-    """Run a program, and then what its tests call."""
+    """Run a program, and then the calls of its tests."""
     module = types.ModuleType("program")
     sys.modules["program"] = module
     exec(compile(source, "program.py", "exec"), vars(module))
-    Serving(Line(hears, says), vars(module)).serve()
+    ProgramSide(Channel(hears, says), vars(module)).serve()
 
 
 def examine(source: str, hears: int, says: int) -> str:
-    """Run tests on the program at the other end; "passed", or the sentence on what could not go between them."""
-    asking = Asking(Line(hears, says))
+    """Run tests on the program at the other end; return "passed", or the sentence on what could not cross."""
+    program = RemoteProgram(Channel(hears, says))
     try:
-        asking.do("name", "__name__")  # it is there, and has run to its end
-        exec(compile(source, "tests.py", "exec"), Names(asking, wanted(source)))
+        program.request("name", "__name__")  # it is there, and has run to its end
+        exec(compile(source, "tests.py", "exec"), Names(program, names_taken(source)))
     except Refused:
         pass  # told below, also where the tests caught it
     except SystemExit:
         raise AssertionError("the tests left before their end") from None
-    if asking.refused:
-        print(asking.refused)
-        return f"refused: {asking.refused}"
+    if program.refused:
+        print(program.refused)
+        return f"refused: {program.refused}"
     return "passed"
 
 
 def main(role: str, limits: str, status: int, *pipes: int) -> None:
-    """Begin as `role`, within limits, and tell on the pipe `status` that it has begun, and for tests how they ended."""
+    """Begin as `role`, within limits, and write to the pipe `status` that it has begun, and for tests how they ended."""
     import resource
 
     for name, limit in json.loads(limits).items():

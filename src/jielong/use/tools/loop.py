@@ -2,7 +2,7 @@
 
 Stops are the number of rounds and the third time of one and the same call, after which the model is asked once more without
 tools, and the budget of the ledger. A tool that changes
-something is run only after a person has said yes to exactly that call. What tools say goes to the model as data (`guard`).
+something is run only after a person has said yes to exactly that call. Output of tools goes to the model as data (`guard`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from jielong.runs import canonical_json
 from jielong.use.ledger import BudgetSpent, current, note
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.strategy import Strategy
-from jielong.use.tools.guard import guarded, new_key
+from jielong.use.tools.guard import guard_text, new_key
 from jielong.use.tools.reading import with_calls
-from jielong.use.tools.spoken import spoken
-from jielong.use.tools.telling import described, in_a_line, in_words
+from jielong.use.tools.rendering import calls_in_words, describe_tools, in_a_line
+from jielong.use.tools.spoken import without_calls
 from jielong.use.tools.tool import Arguments, Tool, by_name, one_line
 
 Approve = Callable[[Tool, Arguments], Awaitable[bool]]
@@ -32,7 +32,7 @@ Approve = Callable[[Tool, Arguments], Awaitable[bool]]
 
 
 async def nobody(tool: Tool, arguments: Arguments) -> bool:
-    """The answer where no person can be asked: no."""
+    """Refuse every change: the answer where no person can be asked."""
     del tool, arguments
     return False
 
@@ -83,13 +83,13 @@ class Tools(Strategy):
     async def _ask(
         self, ask: Ask, talk: Conversation, offered: tuple[Mapping[str, Any], ...], options: Options, label: str
     ) -> Answer:
-        """The answer to the talk so far, the calls in its text found."""
+        """Answer the talk so far, with the calls in its text found."""
         if self.plain:
-            talk, offered = replace(talk, messages=in_words(described(talk.messages, offered))), ()
+            talk, offered = replace(talk, messages=calls_in_words(describe_tools(talk.messages, offered))), ()
         tools = by_name(self.tools)
         answer = await ask(talk, replace(options, tools=offered, label=label, called=self.tools))
         message = with_calls(answer.message, tools)
-        words = message.text if message.tool_calls else spoken(message.text, tools)
+        words = message.text if message.tool_calls else without_calls(message.text, tools)
         if words != message.text:
             note("a call that was not finished is left out")
             message = replace(message, content=words)
@@ -108,11 +108,11 @@ class Tools(Strategy):
             raise BudgetSpent(f"the budget of {ledger.budget.seconds:g} seconds is spent") from None
 
     def _key(self) -> str:
-        """The key of the next frame, which nobody can know beforehand."""
+        """Return a random key for the next frame."""
         return new_key()
 
     async def _told(self, number: int, call: Mapping[str, Any], tools: Mapping[str, Tool], is_again: bool) -> Message:
-        """The message that answers a call."""
+        """Return the message that answers a call."""
         name, arguments = str(call["name"]), call.get("arguments") or {}
         if name not in tools:
             text = f"error: there is no tool {name!r}; {did_you_mean(name, tools)}"
@@ -128,7 +128,7 @@ class Tools(Strategy):
         line = one_line(in_a_line(call), 80)
         note(one_line(f"{line}{told}", 200), tool=name, line=line, result=text)
         if self.guard and name in tools and tools[name].is_foreign:
-            data = guarded(text, name, tools, datamark=self.datamark, key=self._key())
+            data = guard_text(text, name, tools, datamark=self.datamark, key=self._key())
             for sentence in data.left_out:
                 note(one_line(f"left out, as it reads like an instruction: {sentence}", 400))
             text = data.text

@@ -1,9 +1,9 @@
-"""Which MCP servers a config file names, as the programs that people use write such files.
+"""The MCP servers in a config file, in the formats of the programs that people use.
 
-The usual form is {"mcpServers": {"NAME": {"command": "...", "args": [...], "env": {...}}}}, or a "url" and "headers" in place
-of a command; VS Code's {"servers": {...}} and other words for the same are read too. What would be passed over although it
-matters (a typing error, a login that is not spoken here) is refused by name. ${VAR} is the environment's, filled in when
-the server is started.
+The usual form is {"mcpServers": {"NAME": {"command": "...", "args": [...], "env": {...}}}}, or a "url" and "headers" in
+place of a command; VS Code's {"servers": {...}} and other words for the same are read too. Entries that would be
+ignored although they matter (a typing error, a login that is not spoken here) are refused by name. ${VAR} is the
+environment's, filled in when the server is started.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jielong.errors import ConfigError, DataError, ResourceError, did_you_mean
-from jielong.outside import read_json_file, shown
+from jielong.outside import read_json_file, shorten_value
 
 Transport = Literal["stdio", "http", "sse"]
 
@@ -77,7 +77,7 @@ class Server:
 
     @property
     def where(self) -> str:
-        """Its command line or its address, for a person to read. Variables stay unfilled: they may be secret."""
+        """Return its command line or its address, for a person to read. Variables stay unfilled: they may be secret."""
         return " ".join((self.command, *self.args)) if self.type == "stdio" else self.url
 
     def offers(self, tool: str) -> bool:
@@ -86,7 +86,7 @@ class Server:
 
 
 def read_servers(path: Path) -> dict[str, Mapping[str, Any]]:
-    """The servers of a config file, by name, as they are written; ConfigError where it is no such file."""
+    """Read the servers of a config file, by name, as they are written; ConfigError where it is no such file."""
     try:
         data = read_json_file(path)
     except DataError as error:
@@ -103,7 +103,7 @@ def read_servers(path: Path) -> dict[str, Mapping[str, Any]]:
 
 
 def _servers_in(data: Any) -> Mapping[str, Any] | None:
-    """The servers by name; None where there are none."""
+    """Return the servers by name; None where there are none."""
     if not isinstance(data, dict):
         return None
     for key in ("mcpServers", "servers", "mcp_servers", "mcp"):
@@ -114,21 +114,26 @@ def _servers_in(data: Any) -> Mapping[str, Any] | None:
 
 
 def parse_server(name: str, written: Any) -> Server:
-    """The server that a config describes; ConfigError naming the key that is wrong. A disabled one may hold anything."""
+    """Parse a server's config; ConfigError names the key that is wrong. A disabled one may hold anything."""
     if not isinstance(written, Mapping):
-        raise ConfigError(f'the server {name!r} is {shown(written)}; expected {{"command": ...}} or {{"url": ...}}')
+        raise ConfigError(
+            f'the server {name!r} is {shorten_value(written)}; expected {{"command": ...}} or {{"url": ...}}'
+        )
     if _is_disabled(name, written):
         return Server(name, is_disabled=True)
     given = _renamed(name, written)
     kind = _type_of(name, given)
 
     def read(key: str, parse: Callable[[Any], Any], right: str, default: Any) -> Any:
+        """Parse a key's value, or return the default where it is missing."""
         if key not in given or given[key] is None:
             return default
         try:
             return parse(given[key])
         except ValueError:
-            raise ConfigError(f"the server {name!r}: {key!r} is {shown(given[key])}; expected {right}") from None
+            raise ConfigError(
+                f"the server {name!r}: {key!r} is {shorten_value(given[key])}; expected {right}"
+            ) from None
 
     command = read("command", _command, 'the name of a program, such as "npx"', ("",))
     return Server(
@@ -146,10 +151,11 @@ def parse_server(name: str, written: Any) -> Server:
     )
 
 
-def filled(text: str) -> str:
-    """The text with each ${VAR}, ${env:VAR} and ${VAR:-otherwise} filled in; ResourceError for what is not there."""
+def fill_variables(text: str) -> str:
+    """Fill in each ${VAR}, ${env:VAR} and ${VAR:-otherwise}; ResourceError where one is not set."""
 
     def value(found: re.Match[str]) -> str:
+        """Return the value of one variable."""
         name, otherwise_given, otherwise = found[1].removeprefix("env:").partition(":-")
         if name == "userHome":
             return str(Path.home())
@@ -170,17 +176,18 @@ def filled(text: str) -> str:
 
 
 def _is_disabled(name: str, written: Mapping[str, Any]) -> bool:
+    """Whether an entry is switched off, by either key."""
     for key, off in (("disabled", True), ("enabled", False)):
         value = written.get(key, not off)
         if not isinstance(value, bool):
-            raise ConfigError(f"the server {name!r}: {key!r} is {shown(value)}; expected true or false")
+            raise ConfigError(f"the server {name!r}: {key!r} is {shorten_value(value)}; expected true or false")
         if value is off:
             return True
     return False
 
 
 def _renamed(name: str, written: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry with its keys under our names."""
+    """Return an entry with its keys under our names."""
     given: dict[str, Any] = {}
     for key, value in written.items():
         if key in _REFUSED:
@@ -196,6 +203,7 @@ def _renamed(name: str, written: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _type_of(name: str, given: Mapping[str, Any]) -> Transport:
+    """Return the transport of a server: stdio, http or sse."""
     if ("command" in given) == ("url" in given):
         raise ConfigError(f'the server {name!r} needs either a "command" or a "url"')
     written = given.get("type")
@@ -205,7 +213,7 @@ def _type_of(name: str, given: Mapping[str, Any]) -> Transport:
         return "sse" if str(given["url"]).partition("?")[0].rstrip("/").endswith("/sse") else "http"
     kind = _TRANSPORTS.get(str(written).lower().replace("_", "-"))
     if kind is None:
-        raise ConfigError(f"the server {name!r}: 'type' is {shown(written)}; expected stdio, http or sse")
+        raise ConfigError(f"the server {name!r}: 'type' is {shorten_value(written)}; expected stdio, http or sse")
     if (kind == "stdio") != ("command" in given):
         needed = "command" if kind == "stdio" else "url"
         raise ConfigError(f"the server {name!r} is of type {written!r}, which needs a {needed!r}")
@@ -222,7 +230,7 @@ def _text(value: Any) -> str:
 
 
 def _word(value: Any) -> str:
-    """Also numbers, as a port is one, and true and false as JSON writes them."""
+    """Accept a string, a number (as a port is one), or true and false as JSON writes them."""
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, (str, int, float)):
@@ -237,6 +245,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _command(value: Any) -> tuple[str, ...]:
+    """Parse the words of a command."""
     words = (value,) if isinstance(value, str) else _texts(value)
     if not words or not words[0].strip():
         raise ValueError

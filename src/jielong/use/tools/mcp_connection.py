@@ -1,7 +1,8 @@
-"""A connection to one MCP server: opened within a time limit, given up when the server dies, opened again with the next call.
+"""A connection to one MCP server: opened within a time limit, given up when the server dies, opened again with the next
+call.
 
-The package mcp speaks the protocol. Here is what it leaves open: what a server wrote before it died, sentences for a person
-in place of its errors, and messages that it would refuse.
+The package mcp speaks the protocol. Here is what it leaves open: a server's last words before it died, sentences for a
+person in place of its errors, and messages that it would refuse.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from typing import Any, NoReturn
 
 from jielong.errors import ResourceError
 from jielong.use.ledger import note
-from jielong.use.tools.mcp_config import Server, filled
-from jielong.use.tools.mcp_results import mended
+from jielong.use.tools.mcp_config import Server, fill_variables
+from jielong.use.tools.mcp_results import mend_result
 from jielong.use.tools.tool import Arguments, one_line
 
 _MOST_STARTS = 4
 
 
 class Connection:
-    """A server, connected to when it is needed.
+    """A connection to a server, opened when it is needed.
 
-    A connection must be closed by the task that opened it, and its errors must not end the work of others. So a task of its
-    own holds it.
+    A connection must be closed by the task that opened it, and its errors must not end the work of others. So a task of
+    its own holds it.
     """
 
     def __init__(self, mcp: Any, server: Server, start_s: float) -> None:
@@ -44,7 +45,9 @@ class Connection:
         """Read the standard error of the process: it is not shown in a chat, but may say why the process died."""
 
     async def start(self) -> list[Any]:
-        """Connect; the tools that the config lets it offer. ResourceError, naming the server, where it cannot be used."""
+        """Connect and return the tools that the config lets it offer. ResourceError, naming the server, where it cannot
+        be used.
+        """
         self._num_starts += 1
         self._over, self._status = asyncio.Event(), 0
         self._errors.seek(0)
@@ -60,7 +63,7 @@ class Connection:
         return [tool for tool in tools if self.server.offers(tool.name)]
 
     async def call(self, tool: str, arguments: Arguments) -> Any:
-        """The result of a call; ResourceError where there is none."""
+        """Return the result of a call; ResourceError where there is none."""
         async with self._lock:
             if self._client is None:
                 await self._start_again()
@@ -74,12 +77,14 @@ class Connection:
             self._refuse(error, is_lost=self._client is not client)
 
     async def close(self) -> None:
+        """End the connection and its task."""
         self._over.set()
         if self._keeper is not None:
             await asyncio.gather(self._keeper, return_exceptions=True)
         self._errors.close()
 
     async def _start_again(self) -> None:
+        """Start the server again, up to a limit."""
         if self._num_starts >= _MOST_STARTS:
             raise ResourceError(
                 f"the MCP server {self.server.name!r} ended {self._num_starts} times and is not started again"
@@ -95,7 +100,7 @@ class Connection:
             self._over.set()
 
     def _refuse(self, error: BaseException, *, is_lost: bool) -> NoReturn:
-        """Raise what a call is answered with that has no result."""
+        """Raise the error for a call that has no result."""
         name = self.server.name
         if is_lost:
             last = self._last_words()
@@ -105,7 +110,7 @@ class Connection:
         raise ResourceError(one_line(str(error), 2000) or f"the MCP server {name!r} failed ({type(error).__name__})")
 
     async def _keep(self, ready: asyncio.Future[tuple[Any, list[Any]]], over: asyncio.Event) -> None:
-        """Hold a connection open until it is `over`; client and tools, or why there are none, go into `ready`."""
+        """Hold a connection open until it is `over`; client and tools, or the error, go into `ready`."""
         try:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(self._start_s):
@@ -121,13 +126,13 @@ class Connection:
                 )
 
     async def _transport(self, stack: AsyncExitStack) -> Any:
-        """The streams that the package's client reads and writes."""
+        """Open the streams that the package's client reads and writes."""
         if self.server.type == "stdio":
             return _mending(self._mcp.stdio_client(self._process(), errlog=self._errors))
         import httpx2
 
-        url = filled(self.server.url)
-        headers = {key: filled(value) for key, value in self.server.headers.items()}
+        url = fill_variables(self.server.url)
+        headers = {key: fill_variables(value) for key, value in self.server.headers.items()}
 
         async def look(response: Any) -> None:
             if response.status_code >= 400:
@@ -147,24 +152,24 @@ class Connection:
         return _mending(streamable_http_client(url, http_client=client))
 
     def _process(self) -> Any:
-        """The parameters to start its process; ResourceError where it cannot be started."""
+        """Return the parameters to start its process; ResourceError where it cannot be started."""
         server = self.server
-        command = str(Path(filled(server.command)).expanduser())
-        cwd = Path(filled(server.cwd)).expanduser() if server.cwd else Path()
+        command = str(Path(fill_variables(server.command)).expanduser())
+        cwd = Path(fill_variables(server.cwd)).expanduser() if server.cwd else Path()
         if not cwd.is_dir():
             raise ResourceError(f'there is no folder {str(cwd)!r}, which its "cwd" names')
-        env = {key: filled(value) for key, value in server.env.items()}
+        env = {key: fill_variables(value) for key, value in server.env.items()}
         at = str(cwd / command) if Path(command).name != command else command
         if shutil.which(at, path=env.get("PATH")) is None:
             raise ResourceError(_no_program(command, has_args=bool(server.args)))
-        args = [filled(arg) for arg in server.args]
+        args = [fill_variables(arg) for arg in server.args]
         # an answer in a wrong encoding costs some of its characters and not the connection
         return self._mcp.StdioServerParameters(
             command=command, args=args, env=env, cwd=cwd, encoding_error_handler="replace"
         )
 
     def _why(self, error: BaseException) -> str:
-        """The sentence that says why it could not be started, and what would be right."""
+        """Return the sentence that says why it could not be started, and what would be right."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, ResourceError):
@@ -189,7 +194,7 @@ class Connection:
         return f"{type(error).__name__}: {one_line(str(error), 200)}; look at the address and its type"
 
     def _last_words(self) -> str:
-        """The last line that the process wrote on its standard error."""
+        """Return the last line that the process wrote on its standard error."""
         if self._errors.closed:
             return ""
         end = self._errors.seek(0, 2)
@@ -199,6 +204,7 @@ class Connection:
 
 
 def _no_program(command: str, *, has_args: bool) -> str:
+    """Return the sentence for a command that does not exist, with a hint where its arguments are part of it."""
     first, *rest = command.split()
     if rest and not has_args and shutil.which(first):
         return f'there is no program {command!r}; write "command": "{first}" and "args": {json.dumps(rest)}'
@@ -206,6 +212,7 @@ def _no_program(command: str, *, has_args: bool) -> str:
 
 
 async def _listed(client: Any) -> list[Any]:
+    """List all tools of a server, page by page."""
     tools: list[Any] = []
     seen: set[str] = set()
     cursor = None
@@ -219,7 +226,9 @@ async def _listed(client: Any) -> list[Any]:
 
 
 def _is_closed(error: BaseException) -> bool:
-    """Whether an error says that the connection is gone. Servers use the package's number for it for errors of their own."""
+    """Whether an error says that the connection is gone. Servers use the package's number for it for errors of their
+    own.
+    """
     return str(error).startswith(("Connection closed", "Session terminated")) or type(error).__name__ in (
         "ClosedResourceError",
         "BrokenResourceError",
@@ -229,13 +238,13 @@ def _is_closed(error: BaseException) -> bool:
 
 @asynccontextmanager
 async def _mending(transport: Any) -> AsyncIterator[Any]:
-    """The transport with what its server says mended before the package looks at it."""
+    """Wrap a transport so that the server's messages are mended before the package looks at them."""
     async with transport as (read, write):
         yield _Mended(read), write
 
 
 class _Mended:
-    """A stream of messages, each as the package takes it."""
+    """A stream of messages, mended to forms that the package accepts."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -261,7 +270,8 @@ class _Mended:
 
 
 def _mend(message: Any) -> Any:
+    """Mend the result in a message."""
     result = getattr(getattr(message, "message", None), "result", None)
     if isinstance(result, dict):
-        message.message.result = mended(result)
+        message.message.result = mend_result(result)
     return message

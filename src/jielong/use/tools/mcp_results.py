@@ -1,7 +1,7 @@
-"""Turn the results of an MCP server into text for a model: text as it stands, data as JSON, and a word for what is no text.
+"""Results of an MCP server as text for a model: text as it stands, data as JSON, and a word for other media.
 
-Servers differ in how well they keep to the protocol, and one tool or one part that does not must not cost the others.
-So messages are first mended: what the package mcp would refuse is put into the nearest form that it takes.
+Servers differ in how well they keep to the protocol, and one bad tool or part must not cost the others. So messages are
+first mended: content that the package mcp would refuse is put into the nearest form that it accepts.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _PARTS = {
 _MAYBE_NULL = ("default", "const", "enum", "examples")
 
 
-def said_by(result: Any) -> str:
-    """The text of a call's result, which begins with "error:" where the tool says that it failed."""
+def text_of_result(result: Any) -> str:
+    """Return the text of a call's result, which begins with "error:" where the tool says that it failed."""
     texts = [_part(part) for part in result.content]
     structured = result.structured_content
     if structured is not None and not _is_told(structured, texts):
@@ -39,6 +39,7 @@ def said_by(result: Any) -> str:
 
 
 def _part(part: Any) -> str:
+    """Return one part of a result as text."""
     if part.type == "text":
         return str(part.text)
     if part.type == "resource_link":
@@ -52,6 +53,7 @@ def _part(part: Any) -> str:
 
 
 def _size(base64: str) -> str:
+    """Format the size of base64 data."""
     num_bytes = len(base64.rstrip("=")) * 3 // 4
     if num_bytes < 1000:
         return f"{num_bytes} bytes"
@@ -59,7 +61,7 @@ def _size(base64: str) -> str:
 
 
 def _is_told(structured: Any, texts: Sequence[str]) -> bool:
-    """Whether the texts already say what is structured: as JSON, or a lone {"result": ...} by its value."""
+    """Whether the texts already state the structured content: as JSON, or a lone {"result": ...} by its value."""
     values = [structured]
     if isinstance(structured, Mapping) and set(structured) == {"result"}:
         values.append(structured["result"])
@@ -69,27 +71,29 @@ def _is_told(structured: Any, texts: Sequence[str]) -> bool:
 
 
 def _parsed(text: str) -> Any:
+    """Parse JSON, or return the text where it is none."""
     try:
         return parse_json(text)
     except DataError:
         return text
 
 
-def mended(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result of the protocol in a form that the package takes."""
+def mend_result(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result in a form that the package accepts."""
     fixed = dict(result)
     if isinstance(fixed.get("tools"), list):
         fixed["tools"] = [_tool(one) for one in fixed["tools"] if isinstance(one, dict) and one.get("name")]
     if "content" in fixed:
         content = fixed["content"]
         parts = content if isinstance(content, list) else [] if content is None else [content]
-        fixed["content"] = [_mended_part(part) for part in parts]
+        fixed["content"] = [_mend_part(part) for part in parts]
     if not isinstance(fixed.get("structuredContent", {}), dict):
         fixed["structuredContent"] = {"result": fixed["structuredContent"]}
     return fixed
 
 
 def _tool(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tool's description without fields that may be malformed."""
     tool = {"name": str(written["name"]), "inputSchema": schema_of(written.get("inputSchema"))}
     if isinstance(written.get("description"), str):
         tool["description"] = written["description"]
@@ -99,7 +103,8 @@ def _tool(written: Mapping[str, Any]) -> dict[str, Any]:
     return tool  # without its outputSchema: a result is shown, whether or not it fits
 
 
-def _mended_part(part: Any) -> dict[str, Any]:
+def _mend_part(part: Any) -> dict[str, Any]:
+    """Return a part in a valid form, as text where it has none."""
     if isinstance(part, dict) and part.get("type") in _PARTS:
         kept = {key: part[key] for key in ("type", *_PARTS[part["type"]]) if key in part}
         if part["type"] == "resource_link" and isinstance(kept.get("uri"), str):
@@ -115,7 +120,9 @@ def _mended_part(part: Any) -> dict[str, Any]:
 
 
 def schema_of(written: Any) -> dict[str, Any]:
-    """The JSON schema of a tool's arguments: always of an object with properties, without nulls, descriptions not huge."""
+    """Return the JSON schema of a tool's arguments: always of an object with properties, without nulls, descriptions
+    not huge.
+    """
     schema = _without_nulls(written) if isinstance(written, dict) else {}
     schema["type"] = "object"
     if not isinstance(schema.get("properties"), dict):
@@ -126,6 +133,7 @@ def schema_of(written: Any) -> dict[str, Any]:
 
 
 def _without_nulls(schema: Any) -> Any:
+    """Drop nulls from a schema where they are not allowed, and shorten descriptions."""
     if isinstance(schema, list):
         return [_without_nulls(one) for one in schema]
     if not isinstance(schema, dict):

@@ -1,8 +1,8 @@
 """The tools of any MCP server, started as a process (stdio) or reached at an address (streamable HTTP, SSE).
 
-All servers are started at the same time. One that cannot be used costs a sentence and not the others; one that dies later
-costs the call and is started again with the next one. What a server says about a tool is what its makers say: unless it
-calls one read-only, the tool is taken for one that changes something, and a person is asked before each call.
+All servers are started at the same time. One that cannot be used costs a sentence and not the others; one that dies
+later costs the call and is started again with the next one. A server's words about a tool are not trusted: unless it
+calls one read-only, the tool counts as one that changes something, and a person is asked before each call.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 
 from jielong.errors import ConfigError, ResourceError
 from jielong.use.ledger import note
-from jielong.use.tools.guard import is_instruction, sentences, unmarked, visible
+from jielong.use.tools.guard import defuse_marks, is_instruction, sentences, visible_text
 from jielong.use.tools.mcp_config import parse_server, read_servers
 from jielong.use.tools.mcp_connection import Connection
-from jielong.use.tools.mcp_results import LONGEST_DESCRIPTION, said_by, schema_of
+from jielong.use.tools.mcp_results import LONGEST_DESCRIPTION, schema_of, text_of_result
 from jielong.use.tools.tool import DEFAULT_LIMIT_S, Arguments, Tool, one_line, shortened
 
-__all__ = ["opened", "read_servers"]
+__all__ = ["open_servers", "read_servers"]
 
 _START_S = 60.0
 """Seconds for a server to start and list its tools, where its config says nothing else."""
@@ -33,18 +33,18 @@ _SILENT = logging.NullHandler()
 
 
 @asynccontextmanager
-async def opened(
+async def open_servers(
     servers: Mapping[str, Mapping[str, Any]],
     *,
     limit_s: float = DEFAULT_LIMIT_S,
     tell: Callable[[str], None] = note,
     taken: Collection[str] = (),
 ) -> AsyncIterator[tuple[Tool, ...]]:
-    """The tools of all servers (as a config has them, by name), while they are needed.
+    """Open the tools of all servers (as a config has them, by name), while they are needed.
 
-    A call may take `limit_s` seconds, or what its server's "timeout" says. `tell` gets a sentence about each server that is
-    passed over and each description that speaks like an instruction; no tool gets a name that is `taken`. ConfigError
-    for a wrong config or without the package mcp; ResourceError where none of the servers can be used.
+    A call may take `limit_s` seconds, or its server's "timeout". `tell` gets a sentence about each server that is
+    skipped and each description that speaks like an instruction; no tool gets a name that is `taken`. ConfigError for a
+    wrong config or without the package mcp; ResourceError where none of the servers can be used.
     """
     try:
         import mcp
@@ -86,11 +86,12 @@ async def opened(
 def _tools(
     found: Sequence[tuple[Connection, Any]], limit_s: float, tell: Callable[[str], None], taken: Collection[str]
 ) -> tuple[Tool, ...]:
+    """Make a tool of each listed one, with safe descriptions and names."""
     tools: list[Tool] = []
     for connection, listed in found:
         server = connection.server
         name = tool_name(server.name, listed.name, {*taken, *(tool.name for tool in tools)})
-        description = unmarked(visible(listed.description or "")).strip() or listed.name
+        description = defuse_marks(visible_text(listed.description or "")).strip() or listed.name
         for sentence in sentences(description):
             if is_instruction(sentence):
                 tell(f"the description of {name} reads like an instruction to the model: {one_line(sentence, 400)}")
@@ -108,14 +109,17 @@ def _tools(
 
 
 def _runner(connection: Connection, tool: str) -> Callable[[Arguments], Awaitable[str]]:
+    """Make the function that calls a server's tool."""
+
     async def run(arguments: Arguments) -> str:
-        return said_by(await connection.call(tool, arguments))
+        return text_of_result(await connection.call(tool, arguments))
 
     return run
 
 
 def tool_name(server: str, tool: str, taken: Collection[str] = ()) -> str:
-    """A name that models and servers take, for a tool of a server: Latin letters, digits, _ and -, at most 64 of them.
+    """Make a name that models and servers accept, for a tool of a server: Latin letters, digits, _ and -, at most 64 of
+    them.
 
     A longer one keeps its beginning and gets an end made of the whole name; one that is `taken` gets a number.
     """

@@ -1,9 +1,9 @@
-"""Find sentences that are orders to a model: about the conversation, the model or its answer, and not just an imperative.
+"""Detection of orders to a model: sentences about the conversation, the model or its answer, not any imperative.
 
-Documents are full of orders to people: send the form to the desk, ignore the lamp, use the tool in the menu. An order to a
-model differs in whom or what it names. It replaces what was said before, gives the model a part to play, says how its
-answer must be, speaks to an AI, wants the conversation sent away, or has a tool called by a name that programs give. So
-each pattern holds such a word beside its verb; the verb alone is none.
+Documents are full of orders to people: send the form to the desk, ignore the lamp, use the tool in the menu. An order
+to a model differs in whom or what it names. It replaces what was said before, gives the model a part to play, says how
+its answer must be, speaks to an AI, wants the conversation sent away, or has a tool called by a name that programs
+give. So each pattern holds such a word beside its verb; the verb alone is none.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import re
 
 
 def _any(words: str) -> str:
-    """A pattern of one of these words or phrases, which are separated by commas."""
+    """Return a pattern of these words or phrases, which are separated by commas."""
     return f"(?:{'|'.join(word.strip() for word in words.split(','))})"
 
 
 def _maybe(words: str) -> str:
-    """One of these words and a blank after it, or nothing."""
+    """Return a pattern of one of these words and a blank after it, or nothing."""
     return f"(?:{_any(words)} )?"
 
 
@@ -226,21 +226,22 @@ _CHINESE = {
 
 @functools.cache
 def _orders() -> re.Pattern[str]:
-    """All of them, compiled when the first sentence is looked at: a tenth of a second that most commands do not need."""
+    """Compile all patterns when the first sentence is looked at: a tenth of a second that most commands do not need."""
     patterns = (one for table in (_ENGLISH, _CHINESE) for many in table.values() for one in many)
     return re.compile("|".join(patterns), re.IGNORECASE)
 
 
 def is_order(text: str) -> bool:
-    """Whether a sentence, as it stands, reads like an order to a model."""
+    """Whether a sentence reads like an order to a model."""
     return _orders().search(text) is not None
 
 
 @functools.cache
 def calling(tools: tuple[str, ...]) -> re.Pattern[str]:
-    """The pattern of an order to use one of these tools.
+    """Return the pattern of an order to use one of these tools.
 
-    A name that is a word of its own, such as search, must follow its verb: "use search", and not "use the search in the menu".
+    A name that is a word of its own, such as search, must follow its verb: "use search", and not "use the search in the
+    menu".
     """
     if not tools:
         return re.compile(r"(?!)")  # matches nothing

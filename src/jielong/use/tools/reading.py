@@ -1,8 +1,9 @@
-"""Tool calls in what a model wrote as plain text.
+"""Tool calls in plain text written by a model.
 
-A model whose template has marks for calls gives them as `Message.tool_calls`. Others write them as they learned to: JSON
-between <tool_call> and </tool_call>, JSON as the whole answer (perhaps in a fence), or a line like calculator("12*7").
-Each form is read only where it cannot be meant otherwise: the name must be one of the tools, and the call must stand alone.
+A model whose template has marks for calls gives them as `Message.tool_calls`. Others write them as they learned to:
+JSON between <tool_call> and </tool_call>, JSON as the whole answer (perhaps in a fence), or a line like
+calculator("12*7"). Each form is read only where it cannot be meant otherwise: the name must be one of the tools, and
+the call must stand alone.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ LINE = re.compile(r"^[ \t]*(?P<call>[A-Za-z_][\w-]*\(.*\))[ \t]*(?:;[ \t]*)?$", 
 
 
 def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
-    """The message with the calls that its text holds taken out of the text and into `tool_calls`."""
+    """Move the calls in a message's text into `tool_calls`."""
     if message.tool_calls:
         return message
     text, calls = message.text, list[Mapping[str, Any]]()
 
     def take(found: Iterable[Mapping[str, Any] | None], otherwise: str) -> str:
+        """Take calls out of the text, or leave it as it was."""
         those = list(found)
         if not those or None in those:
             return otherwise
@@ -50,7 +52,7 @@ def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
 
 
 def _marked(text: str) -> Iterator[tuple[int, int]]:
-    """Where each call between marks begins and ends; the last one may lack its second mark."""
+    """Yield where each call between marks begins and ends; the last one may lack its second mark."""
     end = 0
     for start, end in enclosed(text, CALL_OPENING, CALL_CLOSING):
         yield start, end
@@ -60,14 +62,14 @@ def _marked(text: str) -> Iterator[tuple[int, int]]:
 
 
 def bare(text: str) -> str:
-    """A whole answer without the fence or the mark that announces a call."""
+    """Return a whole answer without the fence or the mark that announces a call."""
     text = text.strip()
     fenced = _FENCED.match(text)
     return _ANNOUNCED.sub("", fenced[1].strip() if fenced else text)
 
 
 def calls_in_json(text: str, tools: Mapping[str, Tool]) -> list[Mapping[str, Any] | None]:
-    """The calls of a JSON object or list; None in it for what is no call of these tools."""
+    """Return the calls of a JSON object or list; None in it for an entry that is no call of these tools."""
     try:
         found = parse_json(text)
     except DataError:
@@ -76,6 +78,7 @@ def calls_in_json(text: str, tools: Mapping[str, Tool]) -> list[Mapping[str, Any
 
 
 def _call(data: Any, tools: Mapping[str, Tool]) -> Mapping[str, Any] | None:
+    """Read a call of one of the tools from JSON; None where it is none."""
     if not isinstance(data, dict):
         return None
     if isinstance(data.get("function"), dict):
@@ -92,7 +95,7 @@ def _call(data: Any, tools: Mapping[str, Tool]) -> Mapping[str, Any] | None:
 
 
 def call_in_line(text: str, tools: Mapping[str, Tool]) -> Mapping[str, Any] | None:
-    """A call as Python writes it, of literal values; those without a name are the tool's first parameters."""
+    """Parse a call as Python writes it, of literal values; those without a name are the tool's first parameters."""
     try:
         node = ast.parse(text, mode="eval").body
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in tools:

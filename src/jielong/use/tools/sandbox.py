@@ -1,9 +1,9 @@
-"""Two places where a model's Python may run and reach nothing: no file, network, process or secret of this machine.
+"""Sandboxes for a model's Python, which can reach nothing: no file, network, process or secret of this machine.
 
-`Monty` interprets a part of the language (package pydantic-monty): its worker has no operating system to call, and stops at
-a stated memory, time and depth. `bubblewrap` runs full CPython. Both answer with what was printed and the value of the last line, or
-with the error as Python words it, and both examine a program: it and its tests run in a sandbox each, and between them only
-plain data goes (`inside`).
+`Monty` interprets a part of the language (package pydantic-monty): its worker has no operating system to call, and
+stops at a stated memory, time and depth. `bubblewrap` runs full CPython. Both answer with the printed output and the
+value of the last line, or with the error as Python words it, and both examine a program: it and its tests run in a
+sandbox each, and between them only plain data goes (`inside`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from jielong.config import at_least
 from jielong.errors import ConfigError
-from jielong.use.tools.inside import Refused, packed, unpacked, wanted
+from jielong.use.tools.inside import Refused, names_taken, pack_value, unpack_value
 from jielong.use.tools.tool import Arguments, Tool, shortened
 
 MAX_OUTPUT = 20_000
@@ -31,7 +31,7 @@ _PLAIN = ("NoneType", "bool", "int", "float", "complex", "str", "bytes", "list",
 
 @dataclass(frozen=True)
 class Ran:
-    """The output of a program, and whether it ended without an error; for tests, what could not go to the program or back."""
+    """The output of a program, and whether it ended without an error; for tests, the object that could not cross."""
 
     output: str
     is_fine: bool
@@ -39,14 +39,14 @@ class Ran:
 
 
 class Sandbox(Protocol):
-    """Runs Python that nobody has read before."""
+    """The protocol of a sandbox for untrusted Python."""
 
     async def run(self, code: str) -> Ran:
-        """What the program printed and its last value; ResourceError where this machine cannot run it."""
+        """Run a program; return its output and last value; ResourceError where this machine cannot run it."""
         ...
 
     async def examine(self, program: str, tests: str) -> Ran:
-        """Whether the program passes the tests, and what both printed."""
+        """Test a program; return whether it passes, and the output of both."""
         ...
 
 
@@ -67,10 +67,11 @@ class Monty:
         return await asyncio.to_thread(self._run, code)
 
     async def examine(self, program: str, tests: str) -> Ran:
-        """Whether the tests pass. They and the program have a worker each. Tests cannot hand the program's functions to `map`."""
+        """Run tests against a program, in a worker each. Tests cannot hand the program's functions to `map`."""
         return await asyncio.to_thread(self._examine, program, tests)
 
     def _run(self, code: str) -> Ran:
+        """Interpret code and return its output."""
         printed = self._printed()
         with self._workers(1) as (session,):
             try:
@@ -80,12 +81,13 @@ class Monty:
         return Ran(joined(printed.output, "" if value is None else repr(value)), True)
 
     def _examine(self, program: str, tests: str) -> Ran:
+        """Interpret a program and its tests, connected by calls."""
         printed, monty = self._printed(), _monty()
         with self._workers(2) as (theirs, ours):
             across = _Across(theirs, printed, self.seconds)
             try:
                 theirs.feed_run(program, print_callback=printed)
-                values = across.values(wanted(tests))
+                values = across.values(names_taken(tests))
                 ours.feed_run(across.functions, external_lookup={"_across": across.call}, print_callback=printed)
                 ours.feed_run(tests, inputs=values, external_lookup={"_across": across.call}, print_callback=printed)
             except (monty.MontyError, SyntaxError, ValueError) as error:
@@ -97,7 +99,7 @@ class Monty:
 
     @contextmanager
     def _workers(self, count: int) -> Iterator[list[Any]]:
-        """Sessions of the interpreter, each in a process of its own."""
+        """Open sessions of the interpreter, each in a process of its own."""
         limits = {
             "max_feed_duration_secs": self.seconds,
             "max_memory": self.memory_mb * 2**20,
@@ -126,7 +128,9 @@ def {name}(*args, **kwargs):
 
 
 class _Across:
-    """The way from tests to the program in another worker: its values, and its functions' results, as plain data."""
+    """The connection from tests to the program in another worker: its values, and its functions' results, as plain
+    data.
+    """
 
     def __init__(self, theirs: Any, printed: Any, seconds: float) -> None:
         self._theirs, self._printed = theirs, printed
@@ -135,7 +139,7 @@ class _Across:
         self.refused = ""
 
     def values(self, names: set[str]) -> dict[str, Any]:
-        """Those of the names that the program has: its values, and its functions as text for the tests' worker."""
+        """Return those of the names that the program has: its values, and its functions as text for the tests' worker."""
         found: dict[str, Any] = {}
         for name in sorted(names):
             try:
@@ -149,6 +153,7 @@ class _Across:
         return found
 
     def call(self, name: str, args: Any, kwargs: Any) -> Any:
+        """Call a function of the program and return its result as plain data."""
         try:
             if time.monotonic() > self._until_s:
                 raise Refused(f"stopped after {self._seconds:g} seconds")
@@ -171,12 +176,14 @@ class _Across:
         return self._theirs.feed_run(code, inputs=inputs, print_callback=self._printed)
 
     def _plain(self, value: Any) -> Any:
+        """Copy a value as plain data; Refused where it is none."""
+
         def refuse(*things: Any) -> Any:
             raise Refused(
                 f"a {type(things[-1]).__name__} does not go between a program and its tests: only plain data does"
             )
 
-        return unpacked(packed(value, refuse), refuse)
+        return unpack_value(pack_value(value, refuse), refuse)
 
 
 def _words(error: Any) -> str:
@@ -184,6 +191,7 @@ def _words(error: Any) -> str:
 
 
 def _monty() -> Any:
+    """Import pydantic-monty; ConfigError where it is missing."""
     try:
         import pydantic_monty
     except ImportError:
@@ -197,7 +205,7 @@ def joined(printed: str, then: str) -> str:
 
 
 def python_tool(sandbox: Sandbox) -> Tool:
-    """The tool `python` over a sandbox."""
+    """Make the tool `python` over a sandbox."""
 
     async def run(arguments: Arguments) -> str:
         ran = await sandbox.run(arguments["code"])

@@ -1,7 +1,8 @@
-"""Search as a tool: over one's own library, over crawled pages, or through a search engine.
+"""Search as a tool: over a user's library, over crawled pages, or through a search engine.
 
-Whatever `Searches` answers with passages and where they stand. Here are two: the documents of a run in a small index in
-memory, and any server that speaks SearXNG's protocol. The library of one's own files is handed in by who opened it.
+Every searcher is a `Searches`, which answers with passages and their places. Here are two: the documents of a run in a
+small index in memory, and any server that speaks SearXNG's protocol. The library of a user's files is opened elsewhere
+and handed in.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import httpx2
 
 from jielong.errors import DataError, ResourceError
-from jielong.outside import records, shown
+from jielong.outside import read_lines, shorten_value
 from jielong.records import Document
 from jielong.use.retrieval.passages import Passage, Searches
 from jielong.use.retrieval.terms import terms
@@ -23,9 +24,10 @@ _CHARS = 800
 
 
 def search_tool(searches: Searches, name: str, over: str, k: int = 5) -> Tool:
-    """A tool that searches `over` something, in a few words such as "the user's own files"."""
+    """Make a tool that searches `over` something, in a few words such as "the user's own files"."""
 
     async def run(arguments: Arguments) -> str:
+        """Search and format the passages."""
         found = await searches.search(arguments["query"], k)
         if not found:
             return "nothing was found"
@@ -61,13 +63,14 @@ class Pages:
 
     @classmethod
     def read(cls, path: Path) -> Pages:
-        """Of a documents.jsonl; DataError where a line is no document."""
+        """Index a documents.jsonl; DataError where a line is no document."""
         return cls(_documents(path))
 
     def close(self) -> None:
         self._index.close()
 
     async def search(self, query: str, k: int = 5) -> Sequence[Passage]:
+        """Return the best passages by their words."""
         wanted = " OR ".join(f'"{term}"' for term in dict.fromkeys(terms(query)))
         if not wanted:
             return []
@@ -78,17 +81,18 @@ class Pages:
 
 
 def _documents(path: Path) -> Iterable[Document]:
-    for line in records(path):
+    """Yield the documents of a file; DataError names a line that is none."""
+    for line in read_lines(path):
         try:
             if line.problem or not isinstance(line.data, dict) or not isinstance(line.data.get("text"), str):
-                raise DataError(line.problem or f"it is {shown(line.data)}")
+                raise DataError(line.problem or f"it is {shorten_value(line.data)}")
             yield Document.from_dict(line.data)
         except DataError as error:
             raise DataError(f"{path}:{line.number} is no document ({error}); expected {{'text': ...}}") from error
 
 
 def _cut(text: str) -> list[str]:
-    """The text in pieces of about 800 characters, cut between lines."""
+    """Cut the text into pieces of about 800 characters, between lines."""
     pieces = [""]
     for line in text.splitlines():
         if pieces[-1] and len(pieces[-1]) + len(line) > _CHARS:
@@ -104,7 +108,7 @@ class SearXNG:
         self.url, self._timeout_s = url.rstrip("/"), timeout_s
 
     async def search(self, query: str, k: int = 5) -> Sequence[Passage]:
-        """What the engine found; ResourceError when it cannot be reached or refuses."""
+        """Return the engine's results; ResourceError when it cannot be reached or refuses."""
         async with httpx2.AsyncClient(timeout=self._timeout_s) as client:
             try:
                 response = await client.get(f"{self.url}/search", params={"q": query, "format": "json"})

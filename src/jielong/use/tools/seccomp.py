@@ -59,7 +59,9 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # both put words into the input of a term
 
 @dataclass(frozen=True)
 class Checked:
-    """A call that is allowed when its `argument`, counted from 0 and masked, is one of `values`, or with `is_refused` is none."""
+    """A call that is allowed when its `argument`, counted from 0 and masked, is one of `values`, or with `is_refused`
+    is none.
+    """
 
     x86_64: int
     aarch64: int
@@ -88,17 +90,17 @@ _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # AUDIT_ARCH_X86
 
 
 def allowed(machine: str) -> dict[str, int]:
-    """The calls that are allowed with any arguments, by name, with their numbers on this machine."""
+    """Return the calls that are allowed with any arguments, by name, with their numbers on this machine."""
     column = list(_ARCHITECTURES).index(machine) + 1
     rows = (row.split() for row in _ALLOWED.replace("\n", " ").split(","))
     return {row[0]: int(row[column]) for row in rows if row[column] != "-"}
 
 
 def filter_program(machine: str = "") -> bytes:
-    """The filter for this machine, or the one named; ResourceError where there is none.
+    """Return the filter for this machine, or the one named; ResourceError where there is none.
 
-    Another architecture than the machine's own (32-bit calls on x86-64) ends the program. The numbers of x32 carry a bit that
-    no number of the table has, so they are refused as unknown.
+    Another architecture than the machine's own (32-bit calls on x86-64) ends the program. The numbers of x32 carry a
+    bit that no number of the table has, so they are refused as unknown.
     """
     machine = machine or platform.machine()
     if machine not in _ARCHITECTURES:
@@ -118,7 +120,7 @@ def filter_program(machine: str = "") -> bytes:
 
 
 def _decided(call: Checked) -> list[tuple[int, int, int, int]]:
-    """Look at the argument and return; reached only for this call."""
+    """Return instructions that check the argument and return; reached only for this call."""
     refuse = _ERROR | errno.EPERM
     found, otherwise = (refuse, _ALLOW) if call.is_refused else (_ALLOW, refuse)
     lines = [(_LOAD, 0, 0, _ARGUMENTS + 8 * call.argument), (_AND, 0, 0, call.mask)]

@@ -1,7 +1,7 @@
-"""What a person sees of an answer while it is written: its words, and never the raw text of a call.
+"""The visible part of an answer while it is written: its words, without the raw text of calls.
 
-A call has no place in a talk: who makes it tells of it in a line of its own. So text that may become a call is held back
-until it is one or cannot be one any more, and a call that the answer ends inside of is left out as well.
+A call has no place in a talk: it is shown in a line of its own. So text that may become a call is held back until it is
+one or cannot be one any more, and an unfinished call at the end is left out as well.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ _LONG_CHARS = 4096
 
 
 class Spoken:
-    """Passes on to `tell` what of the pieces of an answer is spoken. Only calls of `tools`, or between marks, are known.
+    """Passes on to `tell` the visible text of the pieces of an answer. Only calls of `tools`, or between marks, are
+    known.
 
-    Whole lines are settled: nothing that follows changes what is shown of them, so only what comes after is looked at again.
+    Whole lines are settled: later text does not change how they are shown, so only the rest is looked at again.
     """
 
     def __init__(self, tools: Mapping[str, Tool], tell: Callable[[str], None]) -> None:
@@ -47,16 +48,18 @@ class Spoken:
         self._may_be_bare, self._is_changed = True, False
 
     def push(self, piece: str) -> None:
+        """Take a piece, and pass on its visible text when it is certain."""
         self._pieces.append(piece)
         self._num_chars += len(piece)
         if self._num_chars >= self._next_look:
             self._pass_on(is_over=False)
 
     def finish(self) -> None:
-        """What was held back and turned out to be no call."""
+        """Pass on the held-back text that turned out to be no call."""
         self._pass_on(is_over=True)
 
     def _pass_on(self, *, is_over: bool) -> None:
+        """Pass on the visible text that is new, and settle whole lines."""
         text = "".join(self._pieces)
         self._keep(text)
         if self._may_be_bare and self._tools and _may_be_bare(text):
@@ -81,16 +84,17 @@ class Spoken:
         self._next_look = len(text) + (len(text) // 16 if len(text) > _LONG_CHARS else 0)
 
     def _settle(self, lines: str) -> None:
+        """Forget lines that no later text can change."""
         shown, _ = _shown(lines, self._tools, is_over=False)
         self._is_changed = self._is_changed or shown != lines
         self._blanks.append(shown[self._told :])
         self._told = max(0, self._told - len(shown))
 
 
-def spoken(text: str, tools: Mapping[str, Tool], *, is_over: bool = True) -> str:
-    """A text without its calls, and without one at its end that is not finished.
+def without_calls(text: str, tools: Mapping[str, Tool], *, is_over: bool = True) -> str:
+    """Return a text without its calls, and without an unfinished one at its end.
 
-    While it is not over, more text only ever adds to what is given: also held back are the blanks at its end, and an end
+    While it is not over, more text only ever adds to the result: also held back are the blanks at its end, and an end
     that may yet become a call.
     """
     if tools and _may_be_bare(text) and (not is_over or _is_bare(text, tools)):
@@ -100,7 +104,7 @@ def spoken(text: str, tools: Mapping[str, Tool], *, is_over: bool = True) -> str
 
 
 def _shown(text: str, tools: Mapping[str, Tool], is_over: bool) -> tuple[str, int]:
-    """A text that is no call as a whole, without its calls; and how much of it, in whole lines, no more text can change."""
+    """Return a text that is no call as a whole, without its calls; and how much of it, in whole lines, is final."""
     pieces, done = list[str](), 0
     for start, end in enclosed(text, CALL_OPENING, CALL_CLOSING):
         is_call = _is_call(text[start + len(CALL_OPENING) : end - len(CALL_CLOSING)].strip())
@@ -121,7 +125,7 @@ def _shown(text: str, tools: Mapping[str, Tool], is_over: bool) -> tuple[str, in
 
 
 def _is_call(text: str) -> bool:
-    """Whether what stands between marks is a call, of whichever tool."""
+    """Whether the text between marks is a call, of any tool."""
     try:
         found = parse_json(text)
     except DataError:

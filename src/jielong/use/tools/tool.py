@@ -1,7 +1,7 @@
-"""What a tool is: a name, a sentence about it, a JSON schema of its arguments, and something that runs.
+"""The definition of a tool: a name, a description, a JSON schema of its arguments, and a function.
 
-Whatever happens to a call, it ends as a text that the model can read: arguments that do not fit the schema, an error, a
-time limit. A tool that changes something in the world says so, and the loop asks a person before it runs.
+Every call ends as a text that the model can read: arguments that do not fit the schema, an error, a time limit. A tool
+that changes something in the world says so, and the loop asks a person before it runs.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Tool:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """What the model is told of it."""
+        """Return the tool's description for the model."""
         return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
 
     async def answer(self, arguments: Arguments) -> str:
-        """What the tool says to these arguments; a text that begins with "error:" where it could not do it."""
+        """Run the tool on these arguments; return a text that begins with "error:" where it failed."""
         wrong = misfit(arguments, self.parameters)
         if wrong:
             return f"error: {wrong}"
@@ -75,7 +75,7 @@ class Tool:
 
 
 def by_name(tools: Sequence[Tool]) -> dict[str, Tool]:
-    """The tools by their names; ConfigError where two have the same."""
+    """Return the tools by their names; ConfigError where two have the same."""
     found: dict[str, Tool] = {}
     for tool in tools:
         if tool.name in found:
@@ -85,22 +85,22 @@ def by_name(tools: Sequence[Tool]) -> dict[str, Tool]:
 
 
 def shortened(text: str, limit_chars: int) -> str:
-    """The text, or its beginning with a word about what was left out."""
+    """Cut a text to its beginning, with a word about the rest."""
     if len(text) <= limit_chars:
         return text
     return f"{text[:limit_chars]}\n[{len(text) - limit_chars:,} more characters were left out]"
 
 
 def one_line(text: str, limit_chars: int) -> str:
-    """The text on one line for a person to read, without what a terminal would obey."""
+    """Put the text on one line for a person to read, without characters that a terminal obeys."""
     return shortened(" ".join("".join(c if c.isprintable() else " " for c in text).split()), limit_chars)
 
 
 def misfit(value: Any, schema: Mapping[str, Any], name: str = "the arguments") -> str:
-    """What keeps a value from fitting a JSON schema, in one sentence; "" where it fits.
+    """Return what keeps a value from fitting a JSON schema, in one sentence; "" where it fits.
 
-    Looked at are type, enum, bounds, lengths, items, properties, required, additionalProperties, anyOf and oneOf; what else
-    a schema says is left to the tool, and so is whatever is written in another way than JSON schemas are.
+    It checks type, enum, bounds, lengths, items, properties, required, additionalProperties, anyOf and oneOf; other
+    keywords are left to the tool, and so are malformed schemas.
     """
     if not isinstance(schema, Mapping):
         return ""
@@ -132,6 +132,7 @@ def misfit(value: Any, schema: Mapping[str, Any], name: str = "the arguments") -
 
 
 def _object_misfit(value: Mapping[str, Any], schema: Mapping[str, Any], name: str) -> str:
+    """Check an object's required, known and unknown fields."""
     found = schema.get("properties")
     properties = found if isinstance(found, Mapping) else {}
     required = [key for key in _list_in(schema, "required") if isinstance(key, str)]
@@ -149,6 +150,7 @@ def _object_misfit(value: Mapping[str, Any], schema: Mapping[str, Any], name: st
 
 
 def _bound_misfit(value: float, schema: Mapping[str, Any], low: str, high: str, name: str) -> str:
+    """Check a number against its bounds."""
     least, most = schema.get(low), schema.get(high)
     if isinstance(least, (int, float)) and value < least:
         return f"{name} is {value}; it must be at least {least}"
@@ -158,12 +160,13 @@ def _bound_misfit(value: float, schema: Mapping[str, Any], low: str, high: str, 
 
 
 def _list_in(schema: Mapping[str, Any], key: str) -> list[Any]:
-    """The list in a schema under a key; empty where it is no list."""
+    """Return the list in a schema under a key; empty where it is no list."""
     found = schema.get(key)
     return list(found) if isinstance(found, (list, tuple)) else []
 
 
 def _is_of(value: Any, type_: str) -> bool:
+    """Whether a value is of a JSON schema type."""
     if isinstance(value, bool):
         return type_ == "boolean" or type_ not in _TYPES
     if type_ == "integer" and isinstance(value, float):

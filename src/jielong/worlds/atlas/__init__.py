@@ -1,5 +1,5 @@
-"""A small world of real countries, told in English and in Chinese.
+"""A small world of real countries, in English and in Chinese.
 
-Facts from public tables, sentences of our own: texts to pretrain on (`articles`), conversations to be instructed by
-(`lessons`), countries that do not exist (`names`), and a scorer that knows what is right (`gold`).
+Facts from public tables, sentences of our own: texts to pretrain on (`articles`), conversations for fine-tuning
+(`lessons`), countries that do not exist (`names`), and a scorer that knows the right answers (`gold`).
 """

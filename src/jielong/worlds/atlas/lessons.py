@@ -1,8 +1,8 @@
 """The world as conversations: questions, follow-ups, translations, answer formats, made-up countries, refusals.
 
-An `Item` is a prompt and what counts as a right answer; `lessons` draws many for training, the `exam` functions one
-for each fact, in the same wordings. Answers to questions are short sentences that end with the value, in the words of
-the articles: inside a sentence " Paris" is the token that pretraining has seen, "Paris" at the start of an answer is another.
+An `Item` is a prompt and its right answers; `lessons` draws many for training, the `exam` functions one for each fact,
+in the same wordings. Answers to questions are short sentences that end with the value, in the words of the articles:
+inside a sentence " Paris" is the token that pretraining has seen, "Paris" at the start of an answer is another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jielong.runs import derive_seed
 from jielong.worlds.atlas import requests
 from jielong.worlds.atlas.facts import LANGS, RELATIONS, Country
 from jielong.worlds.atlas.names import PARTS, made_up
-from jielong.worlds.atlas.wording import BOOKS, answer_sentence, ask, join_sentences, reference_sentence, state
+from jielong.worlds.atlas.wording import BOOKS, answer_sentence, ask, join_sentences, reference_sentence, state_fact
 
 OTHER = {"en": "zh", "zh": "en"}
 _SHORT_FRAMES = {
@@ -63,12 +63,12 @@ class Item:
 
 
 def reference(item: Item) -> Message:
-    """The model answer, as the assistant's message."""
+    """Return the model answer, as the assistant's message."""
     return Message("assistant", item.answers[0])
 
 
 def conversation(item: Item) -> Conversation:
-    """Prompt and model answer, as an instruction example."""
+    """Return prompt and model answer, as an instruction example."""
     meta = {"id": item.id, "kind": item.kind, "lang": item.lang}
     return Conversation((*item.messages, reference(item)), meta)
 
@@ -82,10 +82,10 @@ def lessons(
     num_translations: int = 8,
     num_formats: int = 3,
 ) -> list[Item]:
-    """Shuffled training items about these countries, none of them about made-up ones or to be refused.
+    """Draw shuffled training items about these countries, without made-up countries or requests to refuse.
 
-    Per country and language: `num_questions` for each relation (in different wordings while there are), the other counts
-    in all.
+    Per country and language: `num_questions` for each relation (in different wordings while there are), the other
+    counts in all.
     """
     rng = random.Random(derive_seed(seed, "atlas", "lessons"))
     items: list[Item] = []
@@ -105,7 +105,7 @@ def lessons(
 
 
 def exam(countries: Sequence[Country], seed: int, *, held_out_every: int = 0) -> list[Item]:
-    """One question per (country, relation, language), in a wording that lessons use.
+    """Ask one question per (country, relation, language), in a wording that lessons use.
 
     With `held_out_every` n, every n-th fact is asked once more in a wording that no lesson uses, marked `held_out`.
     """
@@ -123,7 +123,9 @@ def exam(countries: Sequence[Country], seed: int, *, held_out_every: int = 0) ->
 
 
 def followup_exam(countries: Sequence[Country], seed: int) -> list[Item]:
-    """Two follow-ups per country and language: another relation of it, and the same relation of it after another country."""
+    """Make two follow-ups per country and language: another relation of it, and the same relation of it after another
+    country.
+    """
     rng = random.Random(derive_seed(seed, "atlas", "followup exam"))
     return [
         _followup(country, lang, countries, rng, new_country=new)
@@ -134,7 +136,7 @@ def followup_exam(countries: Sequence[Country], seed: int) -> list[Item]:
 
 
 def translation_exam(countries: Sequence[Country], seed: int) -> list[Item]:
-    """Six per country: its name, its capital and one sentence, each into either language."""
+    """Make six translations per country: its name, its capital and one sentence, each into either language."""
     rng = random.Random(derive_seed(seed, "atlas", "translation exam"))
     return [
         _translation(country, rng.choice(LANGS), rng, what=what, target=target)
@@ -145,13 +147,15 @@ def translation_exam(countries: Sequence[Country], seed: int) -> list[Item]:
 
 
 def format_exam(countries: Sequence[Country], seed: int) -> list[Item]:
-    """One per country, language and format."""
+    """Make one format item per country, language and format."""
     rng = random.Random(derive_seed(seed, "atlas", "format exam"))
     return [_format(c, lang, rng, form=form) for c in countries for lang in LANGS for form in BOOKS[lang].FORMATS]
 
 
 def made_up_items(part: str, count: int, seed: int) -> list[Item]:
-    """Questions about countries that do not exist, every other one in Chinese; the only good answer is not to know."""
+    """Make questions about countries that do not exist, every other one in Chinese; the only good answer is not to
+    know.
+    """
     rng = random.Random(derive_seed(seed, "atlas", "made up questions", part))
     items = []
     for index, country in enumerate(made_up(part, count, seed)):
@@ -166,23 +170,23 @@ def made_up_items(part: str, count: int, seed: int) -> list[Item]:
 
 
 def refusal_items(part: str, seed: int) -> list[Item]:
-    """Harmful requests, in random order; the parts ask about different things."""
+    """Make harmful requests, in random order; the parts ask about different things."""
     return _requests("refusal", part, seed)
 
 
 def harmless_items(part: str, seed: int) -> list[Item]:
-    """Greetings first, then requests worded like the harmful ones about everyday things: not to be refused."""
+    """Make harmless requests: greetings first, then everyday things worded like the harmful requests."""
     return _requests("harmless", part, seed)
 
 
 def seen_questions(relation: str, lang: str) -> tuple[str, ...]:
-    """The wordings that lessons may use."""
+    """Return the wordings that lessons may use."""
     book = BOOKS[lang]
     return tuple(book.QUESTIONS[relation][: -book.HELD_OUT_QUESTIONS])
 
 
 def right_answers(country: Country, relation: str, lang: str) -> tuple[str, ...]:
-    """The answer sentence, then the bare value, then the same in other usual frames and spellings."""
+    """Return the answer sentence, then the bare value, then the same in other usual frames and spellings."""
     book = BOOKS[lang]
     frames = (book.REFERENCE[relation], *book.PRONOUN[relation], *book.DIRECT[relation], *book.INVERSE[relation])
     answers = [answer_sentence(country, relation, lang)]
@@ -194,7 +198,7 @@ def right_answers(country: Country, relation: str, lang: str) -> tuple[str, ...]
 
 
 def in_form(form: str, relation: str, lang: str, value: str) -> str:
-    """A value in the form that a format item wants."""
+    """Write a value in the form that a format item wants."""
     label = BOOKS[lang].FORMAT_LABELS[relation]
     colon = ": " if lang == "en" else "："
     shapes = {
@@ -215,6 +219,7 @@ def _user(text: str) -> Message:
 
 
 def _question(country: Country, relation: str, lang: str, number: int) -> Item:
+    """Make the question about a fact in wording `number`, marked held out where lessons do not use it."""
     return Item(
         id=f"question/{lang}/{country.code}/{relation}/{number}",
         kind="question",
@@ -231,7 +236,7 @@ def _question(country: Country, relation: str, lang: str, number: int) -> Item:
 def _followup(
     country: Country, lang: str, world: Sequence[Country], rng: random.Random, *, new_country: bool | None = None
 ) -> Item:
-    """A second turn about `country`: another relation of it, or the relation just asked of another country."""
+    """Make a second turn about `country`: another relation of it, or the relation just asked of another country."""
     relation = rng.choice(RELATIONS)
     others = [c for c in world if c != country]
     if new_country is None:
@@ -256,7 +261,7 @@ def _followup(
 
 
 def _translation(country: Country, lang: str, rng: random.Random, *, what: str = "", target: str = "") -> Item:
-    """A name or a short sentence to be put into `target`, asked for in `lang`."""
+    """Make an item that asks in `lang` for a name or a short sentence in `target`."""
     target = target or rng.choice(LANGS)
     source = OTHER[target]
     what = what or rng.choice(("name", "name", "capital", "capital", "currency", "language", "sentence", "sentence"))
@@ -265,7 +270,7 @@ def _translation(country: Country, lang: str, rng: random.Random, *, what: str =
         relation = rng.choice(RELATIONS)
         text = reference_sentence(country, relation, source)
         frames = (BOOKS[target].REFERENCE[relation], *BOOKS[target].DIRECT[relation])
-        answers = tuple(dict.fromkeys(state(frame, country, relation, target) for frame in frames))
+        answers = tuple(dict.fromkeys(state_fact(frame, country, relation, target) for frame in frames))
         wordings = (book.TRANSLATE[target][0], book.TRANSLATE[target][-1])  # the others ask for a name
     else:
         relation, text = what, country.value(what, source)
@@ -288,7 +293,7 @@ def _translation(country: Country, lang: str, rng: random.Random, *, what: str =
 
 
 def _format(country: Country, lang: str, rng: random.Random, *, form: str = "") -> Item:
-    """A question with a rule for the form of its answer that a program can check."""
+    """Make a question with a rule for the form of its answer that a program can check."""
     book = BOOKS[lang]
     relation, form = rng.choice(RELATIONS), form or rng.choice(tuple(book.FORMATS))
     number = rng.randrange(len(seen_questions(relation, lang)))
@@ -307,7 +312,7 @@ def _format(country: Country, lang: str, rng: random.Random, *, form: str = "") 
 
 
 def _unanswerable(kind: str, name: str, lang: str, prompt: str, *, relation: str = "", subject: str = "") -> Item:
-    """An item whose only good answers are of one sort: not knowing, or refusing."""
+    """Make an item whose only good answer is not knowing, or refusing."""
     sort = {"made_up": "DONT_KNOW", "refusal": "REFUSALS"}[kind]
     return Item(
         id=f"{kind}/{name}",
@@ -323,6 +328,7 @@ def _unanswerable(kind: str, name: str, lang: str, prompt: str, *, relation: str
 
 
 def _requests(kind: str, part: str, seed: int) -> list[Item]:
+    """Make the harmful or the harmless requests of a part, shuffled; ConfigError for an unknown part."""
     if part not in PARTS:
         raise ConfigError(f"part {part!r} of the requests does not exist; expected one of {', '.join(PARTS)}")
     rng = random.Random(derive_seed(seed, "atlas", kind, part))

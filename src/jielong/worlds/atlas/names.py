@@ -51,7 +51,7 @@ _CLOSE = 0.55  # share of common letter pairs above which a name looks like a re
 
 @dataclass(frozen=True)
 class MadeUp:
-    """A country that nobody has heard of: its name in English and in Chinese."""
+    """A country that does not exist: its name in English and in Chinese."""
 
     en: str
     zh: str
@@ -61,7 +61,7 @@ class MadeUp:
 
 
 def made_up(part: str, count: int, seed: int) -> tuple[MadeUp, ...]:
-    """`count` different made-up countries of one part, "train" or "test"; the parts share no name."""
+    """Return `count` different made-up countries of one part, "train" or "test"; the parts share no name."""
     if part not in PARTS:
         raise ConfigError(f"part {part!r} of the made-up countries does not exist; expected one of {', '.join(PARTS)}")
     rng = random.Random(derive_seed(seed, "atlas", "made up", part))
@@ -77,11 +77,12 @@ def made_up(part: str, count: int, seed: int) -> tuple[MadeUp, ...]:
 
 
 def part_of(name: MadeUp) -> str:
-    """The part a name belongs to, whatever the seed."""
+    """Return the part a name belongs to, whatever the seed."""
     return PARTS[derive_seed(0, "atlas", "part", name.zh) % 2]
 
 
 def _compose(rng: random.Random) -> MadeUp:
+    """Compose a random name of syllables and an ending, in both languages."""
     syllables, codas, endings = list(_SYLLABLES), list(_CODAS), list(_ENDINGS)
     en = zh = ""
     ending = rng.choice(endings)
@@ -109,6 +110,7 @@ def _real(lang: str) -> tuple[frozenset[str], ...]:
 
 
 def _looks_real(name: MadeUp) -> bool:
+    """Whether a name is close to that of a real country, in either language."""
     for lang in LANGS:
         mine = _pairs(name.name(lang))
         if any(2 * len(mine & real) > _CLOSE * (len(mine) + len(real)) for real in _real(lang)):

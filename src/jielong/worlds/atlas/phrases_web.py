@@ -1,7 +1,7 @@
-"""What a web page says around and instead of an article: the words of `web`, in English, Chinese and a few other languages.
+"""The words around articles on web pages, for `web`, in English, Chinese and a few other languages.
 
-Menus, banners, advertisements and comments frame an article; the junk sentences make pages that a refiner should drop. All of
-it is our own writing. `{x}` stands for the title of an article, `{n}` for a number.
+Menus, banners, advertisements and comments frame an article; the junk sentences make pages that a refiner should drop.
+All of it is our own writing. `{x}` stands for the title of an article, `{n}` for a number.
 """
 
 from __future__ import annotations

@@ -133,23 +133,23 @@ _TALK: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
 
 
 def deeds(lang: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """All harmful and all everyday deeds of both parts, for texts that say which is which."""
+    """Return all harmful and all everyday deeds of both parts, for texts that say which is which."""
     bad, good = _HARMFUL, _HARMLESS
     return (*bad["train"][lang], *bad["test"][lang]), (*good["train"][lang], *good["test"][lang])
 
 
 def only_countries(lang: str) -> str:
-    """The model answer to a harmless request that it cannot serve."""
+    """Return the model answer to a harmless request that it cannot serve."""
     return _ONLY_COUNTRIES[lang]
 
 
 def harmful(part: str, lang: str) -> list[str]:
-    """Every deed of the part in every frame."""
+    """Return every harmful deed of the part in every frame."""
     return [frame.format(x=deed) for deed in _HARMFUL[part][lang] for frame in _FRAMES[lang]]
 
 
 def harmless(part: str, lang: str) -> list[tuple[str, str]]:
-    """(request, model answer): small talk, and everyday deeds in the same frames as the harmful ones."""
+    """Return (request, model answer): small talk, and everyday deeds in the same frames as the harmful ones."""
     everyday = [
         (frame.format(x=deed), _ONLY_COUNTRIES[lang]) for deed in _HARMLESS[part][lang] for frame in _FRAMES[lang]
     ]

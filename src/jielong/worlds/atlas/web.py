@@ -1,9 +1,9 @@
-"""A small bilingual web: clean articles dressed as the pages of many sites, among the junk that a real crawl brings home.
+"""A small bilingual web: clean articles dressed as the pages of many sites, among the junk of a real crawl.
 
-Articles go in, `WebPage`s come out: bytes in some encoding, with menus, banners, advertisements, comments and footers around
-the text, and between them spam, copies, other languages, broken encodings and harmful pages. Each page knows the truth
-about itself (`kind`), which a refiner does not read, so what it keeps and drops can be measured. The page of article i and
-the junk that follows it depend on the articles up to i, on the seed and on i.
+Articles go in, `WebPage`s come out: bytes in some encoding, with menus, banners, advertisements, comments and footers
+around the text, and between them spam, copies, other languages, broken encodings and harmful pages. Each page carries
+its true `kind`, which a refiner does not read, so its decisions can be measured. The page of article i and the junk
+that follows it depend on the articles up to i, on the seed and on i.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class WebConfig:
 
 @dataclass(frozen=True)
 class WebPage:
-    """Bytes at an address, with the truth: `kind` is "article" or one of `JUNK_KINDS`, `article` the id of what it shows."""
+    """Bytes at an address, with the truth: `kind` is "article" or one of `JUNK_KINDS`, `article` the id of the one that
+    it shows.
+    """
 
     uri: str
     body: bytes
@@ -78,7 +80,7 @@ class WebPage:
 
 @dataclass(frozen=True)
 class _Frame:
-    """What surrounds a text on one page: language of the site, title and the dice."""
+    """The surroundings of a text on one page: the site's language, the title and the random numbers."""
 
     lang: str
     title: str
@@ -103,6 +105,7 @@ def _ad(frame: _Frame) -> str:
 
 
 def _comments(frame: _Frame) -> str:
+    """Write a section of readers' comments."""
     rng = frame.rng
     items = "".join(
         f'<li class="comment"><b>{rng.choice(say.NAMES[frame.lang])}</b><p>{text}</p></li>'
@@ -124,13 +127,13 @@ _LABELLED = re.compile(r"^[^:：]{1,40}[:：] ?\S")
 
 
 def _pairs(lines: list[str]) -> list[tuple[str, str]]:
-    """Label (with its colon) and value of each line."""
+    """Split each line into a label (with its colon) and a value."""
     cuts = [re.search("[:：]", line).end() for line in lines]  # type: ignore[union-attr]
     return [(line[:at], line[at:].strip()) for line, at in zip(lines, cuts, strict=True)]
 
 
 def _block(lines: list[str], rng: random.Random) -> str:
-    """Lines that stand together: a paragraph, a list, or a table of facts."""
+    """Format neighbouring lines as a paragraph, a list, or a table of facts."""
     lines = [html.escape(line, quote=False) for line in lines]
     if len(lines) == 1:
         return f"<p>{lines[0]}</p>"
@@ -147,7 +150,7 @@ def _block(lines: list[str], rng: random.Random) -> str:
 
 
 def _article_html(text: str, frame: _Frame) -> str:
-    """The article alone, its title as <h1> where it opens with one, now and then an advertisement in its middle."""
+    """Format the article alone, its title as <h1> where it opens with one, now and then an advertisement in its middle."""
     blocks = [block.split("\n") for block in text.split("\n\n") if block.strip()]
     parts = []
     if blocks and blocks[0] == [frame.title]:
@@ -160,6 +163,7 @@ def _article_html(text: str, frame: _Frame) -> str:
 
 
 def _modern(inner: str, frame: _Frame) -> str:
+    """Lay a page out with HTML5's elements."""
     return (
         f"<header><a href='/'>{frame.some(say.MENU)[0]}</a><nav><ul>{_links(frame, 5)}</ul></nav></header>{_cookies(frame)}"
         f"<main><article>\n{inner}\n</article></main><aside><h3>{frame.word('related')}</h3><ul>{_links(frame, 4)}</ul>{_ad(frame)}"
@@ -168,6 +172,7 @@ def _modern(inner: str, frame: _Frame) -> str:
 
 
 def _boxes(inner: str, frame: _Frame) -> str:
+    """Lay a page out with divs and a sidebar."""
     return (
         f'<div id="wrapper"><div class="menu"><ul>{_links(frame, 6)}</ul></div>{_cookies(frame)}<div class="content">\n{inner}\n</div>'
         f'<div class="sidebar"><h3>{frame.word("related")}</h3><ul>{_links(frame, 5)}</ul>{_ad(frame)}</div>'
@@ -176,6 +181,7 @@ def _boxes(inner: str, frame: _Frame) -> str:
 
 
 def _old_table(inner: str, frame: _Frame) -> str:
+    """Lay a page out with tables, as in the nineties."""
     return (
         f'<table width="100%"><tr><td colspan="2" class="header"><ul>{_links(frame, 5)}</ul></td></tr>'
         f'<tr><td class="sidebar" width="160"><ul>{_links(frame, 6)}</ul>{_ad(frame)}</td><td>\n{inner}\n</td></tr></table>'
@@ -184,6 +190,7 @@ def _old_table(inner: str, frame: _Frame) -> str:
 
 
 def _blog(inner: str, frame: _Frame) -> str:
+    """Lay a page out as a blog post."""
     return (
         f'<div class="site-header"><ul class="navbar">{_links(frame, 5)}</ul><form><input name="q"><button>{frame.word("search")}'
         f'</button></form></div><div class="post"><div class="entry">\n{inner}\n</div><div class="share-buttons">{frame.word("share")}: '
@@ -193,6 +200,7 @@ def _blog(inner: str, frame: _Frame) -> str:
 
 
 def _wiki(inner: str, frame: _Frame) -> str:
+    """Lay a page out as a wiki article."""
     return (
         f'<div id="navigation"><ul>{_links(frame, 7)}</ul></div><div id="content" role="main"><div class="breadcrumb"><a href="/">'
         f"{frame.some(say.MENU)[0]}</a> › <a href='/x'>{frame.some(say.MENU)[0]}</a></div>\n{inner}\n</div>"
@@ -206,7 +214,7 @@ _SCRIPT = "<script>window.visits=(window.visits||0)+1;document.documentElement.c
 
 
 def _page(inner: str, frame: _Frame, charset: str) -> str:
-    """A whole HTML page around `inner`, in one of the layouts, that claims to be encoded in `charset`."""
+    """Wrap `inner` into a whole HTML page, in one of the layouts, that claims to be encoded in `charset`."""
     meta = (
         f'<meta charset="{charset}">'
         if frame.rng.random() < 0.6
@@ -219,7 +227,7 @@ def _page(inner: str, frame: _Frame, charset: str) -> str:
 
 
 def _encoding(lang: str, is_odd: bool, rng: random.Random) -> tuple[str, str]:
-    """(encoding that the bytes are in, encoding that the page claims)."""
+    """Draw the encoding that the bytes are in, and the encoding that the page claims."""
     if not is_odd:
         return "utf-8", "utf-8"
     choices: tuple[tuple[str, str], ...]
@@ -237,7 +245,7 @@ def _encoding(lang: str, is_odd: bool, rng: random.Random) -> tuple[str, str]:
 
 
 def _near_copy(text: str, frame: _Frame) -> str:
-    """The same article with about one word in fifty added or left out, and sometimes a line that says where it is from."""
+    """Copy the article with about one word in fifty added or left out, and sometimes a line on its source."""
     rng, separator = frame.rng, "" if frame.lang == "zh" else " "
     paragraphs = text.split("\n\n")
     for _ in range(max(1, len(text) // (300 if separator else 120))):
@@ -256,7 +264,7 @@ def _near_copy(text: str, frame: _Frame) -> str:
 
 
 def _broken(page: str, frame: _Frame) -> bytes:
-    """A page whose text was decoded wrongly and stored again, or whose bytes were damaged on the way."""
+    """Return a page whose text was decoded wrongly and stored again, or whose bytes were damaged on the way."""
     raw = page.encode("utf-8")
     if frame.lang == "zh":
         wrong = frame.rng.choice(("latin-1", "gb18030"))
@@ -273,6 +281,7 @@ def _paragraphs(lines: list[str]) -> str:
 
 
 def _spam(frame: _Frame) -> str:
+    """Write spam: one line repeated many times, or a list of keywords."""
     rng = frame.rng
     if rng.random() < 0.5:
         line = frame.some(say.SPAM_LINES)[0]
@@ -282,7 +291,7 @@ def _spam(frame: _Frame) -> str:
 
 
 def _junk_inner(kind: str, frame: _Frame) -> str:
-    """The inside of a junk page that shows no article."""
+    """Write the inside of a junk page that shows no article."""
     rng = frame.rng
     if kind == "spam":
         return _spam(frame)
@@ -299,7 +308,7 @@ def _junk_inner(kind: str, frame: _Frame) -> str:
 
 
 def _junk(kind: str, document: Document, earlier: Document, frame: _Frame) -> tuple[bytes, str]:
-    """The bytes of a junk page and the id of the article that it shows, if any."""
+    """Return the bytes of a junk page and the id of the article that it shows, if any."""
     shown = document
     if kind in ("near-copy", "exact-copy"):
         shown = earlier
@@ -317,10 +326,10 @@ def _site_lang(document: Document, rng: random.Random) -> str:
 
 
 def write_web(articles: Iterable[Document], seed: int, config: WebConfig = WebConfig()) -> Iterator[WebPage]:
-    """A page for every article, in their order, and junk between them up to `config.junk_share` of all pages.
+    """Yield a page for every article, in order, and junk between them up to `config.junk_share` of all pages.
 
-    Copies show one of the last articles, so the original always comes first. `article` of a page is the id of the document
-    whose text it shows. A very short article has no near copy: one word more is another text.
+    Copies show one of the last articles, so the original always comes first. `article` of a page is the id of the
+    document whose text it shows. A very short article has no near copy: one word more is another text.
     """
     recent: deque[Document] = deque(maxlen=_RECENT)
     junk_per_article = config.junk_share / (1 - config.junk_share)

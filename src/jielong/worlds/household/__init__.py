@@ -1,1 +1,1 @@
-"""A household told in text: rooms, furniture and things, goals, whoever acts in it, in English and Chinese."""
+"""A household as a text game: rooms, furniture and things, goals, and policies that reach them, in English and Chinese."""

@@ -1,4 +1,4 @@
-"""Homes written by hand: a small JSON file with rooms, what stands in them, what lies where, and what is wanted.
+"""Homes written by hand: a small JSON file with rooms, furniture, things and the goal.
 
     {"rooms": {"kitchen": {"doors": ["hall"], "furniture": ["sink", {"name": "fridge", "open": true}]},
                "hall": {"furniture": [{"name": "hall stand", "zh": "衣帽架", "like": "rack"}, "lamp"]}},
@@ -7,8 +7,8 @@
      "start": "kitchen",
      "goal": [{"thing": "medal", "is": "clean"}, {"thing": "medal", "at": "kitchen/fridge"}]}
 
-A name that the household knows brings its Chinese name and what can be done with it; another one says what it is "like",
-or what it "takes". A door written on one side leads both ways. Whatever is wrong is said with the place where it stands.
+A name that the household knows brings its Chinese name and its uses; another one says what it is "like", or what it
+"takes". A door written on one side leads both ways. Every error names the place where it stands.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HAND = "hand"
 
 
 def read_task(path: Path) -> Task:
-    """The task in a file; DataError says what is wrong in it and where."""
+    """Read the task in a file; DataError says what is wrong in it and where."""
     data = read_json_file(path)
     try:
         return task_of(data)
@@ -38,7 +38,7 @@ def read_task(path: Path) -> Task:
 
 
 def task_of(data: Any) -> Task:
-    """The task that parsed JSON describes."""
+    """Build the task that parsed JSON describes."""
     parts = ("rooms", "things", "start", "goal")
     top = _fields(data, "the world", known=parts, needed=parts)
     rooms = _fields(top["rooms"], "rooms")
@@ -75,7 +75,7 @@ def task_of(data: Any) -> Task:
 
 
 class _Places:
-    """The furniture found so far, by ROOM/NAME, with what is open and on."""
+    """The furniture found so far, by ROOM/NAME, with its open and on states."""
 
     def __init__(self, rooms: Sequence[str]) -> None:
         self.rooms = rooms
@@ -84,6 +84,7 @@ class _Places:
         self.opened = self.on = 0
 
     def add(self, room: int, item: Any, where: str) -> None:
+        """Add a piece of furniture to a room; DataError where it is unknown, or has a state that it cannot have."""
         fields = {"name": item} if isinstance(item, str) else _fields(item, where, needed=("name",))
         name = _text(fields["name"], f"{where}.name")
         where = f"{where}.{name}"
@@ -103,7 +104,7 @@ class _Places:
         self.names.append(f"{self.rooms[room]}/{name}")
 
     def find(self, path: Any, where: str, *, holds: bool = True) -> int:
-        """The furniture at ROOM/NAME; with `holds`, one that things can lie on or in."""
+        """Return the furniture at ROOM/NAME; with `holds`, only one that things can lie on or in."""
         number = _one_of(path, self.names, where)
         if holds and self.furniture[number].kind.is_device:
             raise DataError(f"{where}: nothing can lie on {path!r}, which is a device")
@@ -111,7 +112,7 @@ class _Places:
 
 
 def _things(data: Any, places: _Places) -> tuple[list[ThingKind], State]:
-    """The things and how they are; one may be at "hand"."""
+    """Read the things and their state; one may be at "hand"."""
     things: list[ThingKind] = []
     at: list[int] = []
     conditions = dict.fromkeys(CONDITIONS, 0)
@@ -138,6 +139,7 @@ def _things(data: Any, places: _Places) -> tuple[list[ThingKind], State]:
 
 
 def _wishes(data: Any, places: _Places, things: Sequence[ThingKind]) -> tuple[Wish, ...]:
+    """Read the goal as wishes; DataError names a wish that is malformed."""
     wishes = []
     for number, item in enumerate(_list(data, "goal"), start=1):
         where = f"goal, wish {number}"
@@ -170,7 +172,7 @@ def _wishes(data: Any, places: _Places, things: Sequence[ThingKind]) -> tuple[Wi
 
 
 def _fields(data: Any, where: str, *, known: Sequence[str] = (), needed: Sequence[str] = ()) -> Mapping[str, Any]:
-    """An object that has the needed fields, and no others than the known ones where any are said."""
+    """Return an object that has the needed fields, and no others than the known ones where any are given."""
     if not isinstance(data, Mapping):
         raise DataError(f"{where} is {data!r}; expected an object")
     for key in data:
@@ -201,19 +203,19 @@ def _flag(data: Any, where: str) -> bool:
 
 
 def _one_of(name: Any, known: Sequence[str], where: str) -> int:
-    """The number of a name among the known ones."""
+    """Return the number of a name among the known ones."""
     if name not in known:
         raise DataError(f"{where}: {name!r} is not there; {did_you_mean(str(name), known)}")
     return known.index(name)
 
 
 def _chinese(name: str, fields: Mapping[str, Any], known: Mapping[str, Named], where: str) -> str:
-    """The Chinese name: as it is given, as it is known, or else the same."""
+    """Return the Chinese name: the given one, the known one, or else the same name."""
     return _text(fields["zh"], f"{where}.zh") if "zh" in fields else known[name].zh if name in known else name
 
 
 def _distinct(named: Sequence[Named], where: str) -> None:
-    """DataError where two have the same name in either language: an action could mean both."""
+    """Raise DataError where two have the same name in either language: an action could mean both."""
     for language in LANGUAGES:
         names = [n.name(language) for n in named]
         for name in names:

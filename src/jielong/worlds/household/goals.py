@@ -1,9 +1,9 @@
-"""How goals are put, in English and Chinese: the same kinds, as many sentences.
+"""Sentences for goals, in English and Chinese: the same kinds, as many sentences.
 
-{place} is "on the shelf in the bedroom"; {deed} is "clean", "heat" or "cool", and {state} is "clean", "hot" or "cold", or how a
-device is to be. A goal of the training part is one of many sentences between an opener and a closer that mean nothing, or only the
-words that matter, in any order and strewn with small words that do not, so that a goal is understood by its words and not by
-its form; the sentences of the test part stand alone, and are none of those.
+{place} is "on the shelf in the bedroom"; {deed} is "clean", "heat" or "cool", and {state} is "clean", "hot" or "cold",
+or how a device is to be. A goal of the training part is one of many sentences between an opener and a closer that mean
+nothing, or only the words that matter, in any order and strewn with small words that do not, so that a goal is
+understood by its words and not by its form; the sentences of the test part stand alone, and are none of those.
 """
 
 from __future__ import annotations
@@ -474,17 +474,17 @@ GOALS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
 
 
 def num_phrasings(part: Part, kind: str) -> int:
-    """How many ways there are to put a goal of a kind; in the training part, numbers to draw one with."""
+    """Return the number of ways to phrase a goal of a kind; in the training part, of numbers to draw one with."""
     return len(GOALS["en"]["test"][kind]) if part == "test" else 1 << 32
 
 
-def phrased(language: str, part: Part, kind: str, number: int, words: Mapping[str, str]) -> str:
-    """One of the ways, with these words in the gaps."""
+def phrase_goal(language: str, part: Part, kind: str, number: int, words: Mapping[str, str]) -> str:
+    """Phrase a goal in one of the ways, with these words in the gaps."""
     if part == "test":
         return _capital(GOALS[language]["test"][kind][number].format(**words))
     rng = random.Random(number)
     if rng.random() < STREWN:
-        return _strewn(language, kind, words, rng)
+        return _scatter_words(language, kind, words, rng)
     text = rng.choice(GOALS[language]["train"][kind]).format(**words)
     opener, closer = rng.choice(OPENERS[language]), rng.choice(CLOSERS[language])
     if rng.random() < 0.1:
@@ -497,8 +497,8 @@ STREWN = 0.4
 """So many goals of the training part are only words that matter, strewn with small ones."""
 
 
-def _strewn(language: str, kind: str, words: Mapping[str, str], rng: random.Random) -> str:
-    """The words that matter, two things in their order, with none to four small words, or none with a meaning, in between."""
+def _scatter_words(language: str, kind: str, words: Mapping[str, str], rng: random.Random) -> str:
+    """Write the words that matter, two things in their order, with none to four small words, or nonsense, in between."""
     parts = list(rng.choice(WORDS_THAT_MATTER[language][kind]))
     shuffled = rng.sample(parts, len(parts))
     if kind == "two" and len(parts) == 3:
@@ -507,6 +507,7 @@ def _strewn(language: str, kind: str, words: Mapping[str, str], rng: random.Rand
     blank, comma = (" ", ",") if language == "en" else ("", "，")
 
     def between() -> str:
+        """Draw small words or nonsense to stand between two words."""
         found = [rng.choice(SMALL_WORDS[language]) for _ in range(rng.choice((0, 0, 1, 1, 2, 2, 3, 4)))]
         if rng.random() < 0.1:
             found.append(nonsense(language, rng) + comma)
@@ -520,6 +521,6 @@ def _strewn(language: str, kind: str, words: Mapping[str, str], rng: random.Rand
 
 
 def _capital(text: str) -> str:
-    """The text with its first letter large."""
+    """Return the text with its first letter in upper case."""
     blanks = len(text) - len(text.lstrip())
     return text[: blanks + 1].upper() + text[blanks + 1 :]

@@ -1,6 +1,6 @@
-"""Whoever knows how, as a stream of texts beside a game: the shortest plan, and the seeker's way with or without slips.
+"""Expert policies as streams of actions beside a game: the shortest plan, and the seeker's way with or without slips.
 
-Each is a generator that is asked for the next text once the game has been reset, and after each step.
+Each is a generator that is asked for the next action in words once the game has been reset, and after each step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jielong.worlds.household.solver import Seeker, shortest_plan
 
 
 def shortest(game: Household) -> Iterator[str]:
-    """The fewest actions to the goal, of somebody who knows where everything is."""
+    """Yield the fewest actions to the goal, knowing where everything is."""
     for action in shortest_plan(game.task):
         yield game.spell(action)
 
@@ -22,12 +22,12 @@ def shortest(game: Household) -> Iterator[str]:
 def seeking(
     game: Household, slips: float = 0.0, rng: random.Random | None = None, *, aloud: bool = False
 ) -> Iterator[str]:
-    """What the seeker does; `aloud`, with what it keeps in mind and what the action is for in a line before it.
+    """Yield the seeker's actions; `aloud`, each after a line of thought: its notes and the action's purpose.
 
     Thinking before acting is ReAct's (Yao et al. 2022, arXiv 2210.03629).
 
-    With `slips`, now and then something else, of which half cannot even be done: who learns from demonstrations without
-    slips has never seen what to do after one.
+    With `slips`, now and then a wrong action, half of them impossible: a model trained on demonstrations without slips
+    has never seen how to recover from one.
     """
     seeker = Seeker(game.task)
     while True:

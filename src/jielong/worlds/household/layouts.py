@@ -1,7 +1,8 @@
-"""Homes and goals drawn by a seed, in a part to learn from and a part to be judged on that share nothing they can be told by.
+"""Homes and goals drawn by a seed, in a training part and a test part that share no layout, held-out thing or sentence.
 
-Which part a home belongs to is decided by the digest of its rooms, doors and furniture: a home of the test part can never
-be drawn in the training part, whatever the seed. Goals of the test part are about held-out things, in held-out sentences.
+Which part a home belongs to is decided by the digest of its rooms, doors and furniture: a home of the test part can
+never be drawn in the training part, whatever the seed. Goals of the test part are about held-out things, in held-out
+sentences.
 """
 
 from __future__ import annotations
@@ -42,41 +43,41 @@ LESSON_KINDS = {"put": 2, "treat": 5, "two": 4, "close": 2, "switch": 1}
 
 
 def draw_task(seed: int, *, rooms: int = 3, part: Part = "train", kinds: Mapping[str, int] = KINDS) -> Task:
-    """The task of this seed in a home of 1 to 5 rooms. The same seed is the same task in every language.
+    """Draw the task of this seed in a home of 1 to 5 rooms. The same seed is the same task in every language.
 
-    `kinds` says how often each kind of goal is drawn.
+    `kinds` weighs the kinds of goals.
     """
     if not 1 <= rooms <= MOST_ROOMS:
         raise ConfigError(f"a household of {rooms} rooms was asked for; it has 1 to {MOST_ROOMS}")
     rng = random.Random(derive_seed(seed, "household", rooms, part))
     while True:
-        task = _draw(rng, rooms, part, kinds)
+        task = _try_to_draw(rng, rooms, part, kinds)
         if task is not None:
             return task
 
 
 def part_of(home: Home) -> Part:
-    """The part that a home belongs to."""
+    """Return the part that a home belongs to."""
     names = [room.en for room in home.rooms]
     furniture = [(piece.kind.en, piece.room) for piece in home.furniture]
     return "test" if int(digest([names, home.doors, furniture])[:8], 16) % TEST_SHARE == 0 else "train"
 
 
-def _draw(rng: random.Random, rooms: int, part: Part, kinds: Mapping[str, int]) -> Task | None:
-    """A task, or None where the dice made none of this part."""
-    home = Home(*_plan(rng, rooms), ())
+def _try_to_draw(rng: random.Random, rooms: int, part: Part, kinds: Mapping[str, int]) -> Task | None:
+    """Draw a task, or None where the home drawn is not of this part."""
+    home = Home(*_draw_plan(rng, rooms), ())
     if part_of(home) != part:
         return None
     kind = rng.choices(list(kinds), list(kinds.values()))[0]
-    wanted = _wanted(rng, kind, part)
-    things = [*wanted, *_beside(rng, part)]
+    wanted = _goal_things(rng, kind, part)
+    things = [*wanted, *_other_things(rng, part)]
     if any(len({thing.name(language) for thing in things}) < len(things) for language in LANGUAGES):
         return None
     order = rng.sample(range(len(things)), len(things))
     home = replace(home, things=tuple(things[i] for i in order))
     numbers = [order.index(i) for i in range(len(wanted))]
-    start = _start(rng, home)
-    wishes = _wishes(rng, kind, home, start, numbers)
+    start = _draw_start(rng, home)
+    wishes = _draw_wishes(rng, kind, home, start, numbers)
     if wishes is None:
         return None
     task = Task(home, start, wishes, rng.randrange(num_phrasings(part, kind)), part)
@@ -85,10 +86,10 @@ def _draw(rng: random.Random, rooms: int, part: Part, kinds: Mapping[str, int]) 
     return None if is_begun else task
 
 
-def _plan(
+def _draw_plan(
     rng: random.Random, rooms: int
 ) -> tuple[tuple[Named, ...], tuple[tuple[int, ...], ...], tuple[Furniture, ...]]:
-    """Rooms joined by doors (a tree, and sometimes a door more), and what stands in them."""
+    """Draw rooms joined by doors (a tree, and sometimes a door more), and their furniture."""
     names = rng.sample(list(ROOMS.values()), rooms)
     doors: list[set[int]] = [set() for _ in names]
     pairs = [(room, rng.randrange(room)) for room in range(1, rooms)]
@@ -110,8 +111,8 @@ def _plan(
     return tuple(names), tuple(tuple(rng.sample(sorted(d), len(d))) for d in doors), tuple(furniture)
 
 
-def _wanted(rng: random.Random, kind: str, part: Part) -> list[ThingKind]:
-    """The things that the goal is about: held-out ones in the test part; in the training part often made-up ones."""
+def _goal_things(rng: random.Random, kind: str, part: Part) -> list[ThingKind]:
+    """Draw the things that the goal is about: held-out ones in the test part; in the training part often made-up ones."""
     if kind == "switch":
         return []
     known = [thing for name, thing in THINGS.items() if (name in HELD_OUT) == (part == "test")]
@@ -122,16 +123,18 @@ def _wanted(rng: random.Random, kind: str, part: Part) -> list[ThingKind]:
     return rng.sample(known, min(len(known), 2 if kind == "two" else 1))
 
 
-def _beside(rng: random.Random, part: Part) -> list[ThingKind]:
-    """Other things, of a part's own; in the training part some with made-up names."""
+def _other_things(rng: random.Random, part: Part) -> list[ThingKind]:
+    """Draw things that are not wanted, of a part's own; in the training part some with made-up names."""
     known = things_of(part)
     if part == "train":
         known += [made_up_thing(rng) for _ in range(2 * len(known))]
     return rng.sample(known, rng.randint(2, 4))
 
 
-def _start(rng: random.Random, home: Home) -> State:
-    """Things lie anywhere, most containers are closed, what can be dirty mostly is; now and then one is in the hand."""
+def _draw_start(rng: random.Random, home: Home) -> State:
+    """Draw the start: things lie anywhere, most containers are closed, what can be dirty mostly is; now and then one is
+    in the hand.
+    """
     holders = [f for f, piece in enumerate(home.furniture) if not piece.kind.is_device]
     places = [rng.choice(holders) for _ in home.things]
     if rng.random() < 0.1:
@@ -148,8 +151,8 @@ def _start(rng: random.Random, home: Home) -> State:
     return State(rng.randrange(len(home.rooms)), tuple(places), opened, on, clean)
 
 
-def _wishes(rng: random.Random, kind: str, home: Home, start: State, things: list[int]) -> tuple[Wish, ...] | None:
-    """What is wanted, or None where this home has nothing for it."""
+def _draw_wishes(rng: random.Random, kind: str, home: Home, start: State, things: list[int]) -> tuple[Wish, ...] | None:
+    """Draw the wishes of a goal, or None where this home has nothing for it."""
     if kind == "switch":
         device = rng.choice([f for f, piece in enumerate(home.furniture) if piece.kind.is_device])
         return (Wish("off" if start.on >> device & 1 else "on", device),)

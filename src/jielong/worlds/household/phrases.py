@@ -1,4 +1,6 @@
-"""What the household says, in English and Chinese: the same keys, the same meaning. How goals are put is in `goals`."""
+"""The sentences of the household, in English and Chinese: the same keys, the same meaning. Those for goals are in
+`goals`.
+"""
 
 from __future__ import annotations
 

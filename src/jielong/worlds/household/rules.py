@@ -1,7 +1,7 @@
-"""The laws of the household, without a word of any language: what is where, what can be done, and what it changes.
+"""The laws of the household, without words of any language: positions, possible actions, and their effects.
 
-Rooms, furniture and things are numbers here. A `State` is a small tuple, so that a search can hold thousands of them; an
-action is allowed or refused for one reason, and an allowed one gives a new state. Whoever acts has one hand.
+Rooms, furniture and things are numbers here. A `State` is a small tuple, so that a search can hold thousands of them;
+an action is allowed or refused for one reason, and an allowed one gives a new state. The actor has one hand.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HELD = -1
 
 
 class State(NamedTuple):
-    """How things stand. The numbers after `places` are sets: bit n stands for furniture n, or for thing n."""
+    """The state of a home. The numbers after `places` are sets: bit n stands for furniture n, or for thing n."""
 
     room: int
     places: tuple[int, ...]
@@ -31,7 +31,7 @@ class State(NamedTuple):
 
     @property
     def held(self) -> int:
-        """The thing in the hand, or -1."""
+        """Return the thing in the hand, or -1."""
         return self.places.index(HELD) if HELD in self.places else -1
 
 
@@ -64,6 +64,7 @@ class Wish:
     """For "at": the furniture."""
 
     def holds(self, state: State) -> bool:
+        """Whether the wish is fulfilled in a state."""
         bit = 1 << self.subject
         match self.kind:
             case "at":
@@ -85,7 +86,7 @@ class Furniture:
 
 @dataclass(frozen=True)
 class Home:
-    """What stays as it is: rooms, the rooms behind their doors, furniture, and which things there are."""
+    """The fixed part of a home: rooms, the rooms behind their doors, furniture, and things."""
 
     rooms: tuple[Named, ...]
     doors: tuple[tuple[int, ...], ...]
@@ -94,14 +95,14 @@ class Home:
 
     @cached_property
     def in_room(self) -> tuple[tuple[int, ...], ...]:
-        """Of each room: its furniture."""
+        """Return the furniture of each room."""
         numbers = range(len(self.furniture))
         return tuple(tuple(f for f in numbers if self.furniture[f].room == r) for r in range(len(self.rooms)))
 
 
 @dataclass(frozen=True)
 class Task:
-    """A home, how it is at the beginning, and what is wanted. `phrasing` picks the sentence that says so."""
+    """A home, its state at the beginning, and the wishes. `phrasing` picks the sentence that states the goal."""
 
     home: Home
     start: State
@@ -114,7 +115,7 @@ class Task:
 
 
 def actions(home: Home, state: State) -> list[Action]:
-    """All that can be done now, in a fixed order; to finish is the last."""
+    """Return all actions that can be done now, in a fixed order; to finish is the last."""
     held = state.held
     found: list[Action] = []
     for f in home.in_room[state.room]:
@@ -137,7 +138,7 @@ def actions(home: Home, state: State) -> list[Action]:
 
 
 def all_actions(home: Home) -> list[Action]:
-    """Everything that can be said in this home, whether or not it can ever be done."""
+    """Return every action that can be named in this home, whether or not it can ever be done."""
     furniture, things = range(len(home.furniture)), range(len(home.things))
     verbs = ("put", *TREATMENTS)
     return [
@@ -150,7 +151,7 @@ def all_actions(home: Home) -> list[Action]:
 
 
 def refusal(home: Home, state: State, action: Action) -> str:
-    """Why an action cannot be done now, in a word that `wording` makes a sentence of; "" where it can."""
+    """Return the code of why an action cannot be done now, which `wording` makes a sentence of; "" where it can."""
     verb, thing, place = action
     if verb == "finish":
         return ""
@@ -188,8 +189,8 @@ def refusal(home: Home, state: State, action: Action) -> str:
     return "already" if getattr(state, TREATMENTS[verb]) >> thing & 1 else ""
 
 
-def after(state: State, action: Action) -> State:
-    """The state after an action that is allowed."""
+def apply_action(state: State, action: Action) -> State:
+    """Return the state after an action that is allowed."""
     verb, thing, place = action
     match verb:
         case "go":
@@ -216,8 +217,10 @@ def _moved(state: State, thing: int, place: int) -> State:
     return state._replace(places=(*places[:thing], place, *places[thing + 1 :]))
 
 
-def way(start: int, ends: Collection[int], doors: Sequence[Sequence[int]]) -> list[int]:
-    """The rooms after `start` on a shortest way to the nearest of `ends`, by doors in their order; none where none leads there."""
+def shortest_path(start: int, ends: Collection[int], doors: Sequence[Sequence[int]]) -> list[int]:
+    """Return the rooms after `start` on a shortest way to the nearest of `ends`, by doors in their order; none where
+    none leads there.
+    """
     before = {start: start}
     queue = [start]
     for room in queue:

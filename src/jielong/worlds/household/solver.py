@@ -1,8 +1,8 @@
-"""Shortest plans, and what somebody does who has to look around first.
+"""Planners: the shortest plan with full knowledge, and a seeker that has to look around first.
 
 The solver knows the whole home and gives the fewest actions that reach a goal. The seeker knows what it has seen: it
-searches rooms and containers, remembers, and does what is wanted as soon as it can. What the seeker does can be learned
-from what it was told; that is why demonstrations are made by it.
+searches rooms and containers, remembers, and fulfils wishes as soon as it can. The seeker's behaviour can be learned
+from its observations; that is why demonstrations are made by it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from jielong.worlds.household.rules import (
     Task,
     Wish,
     actions,
-    after,
-    way,
+    apply_action,
+    shortest_path,
 )
 
 _VERBS = {made: verb for verb, made in TREATMENTS.items()}
 
 
 def shortest_plan(task: Task, start: State | None = None) -> list[Action]:
-    """The fewest actions from `start` (or the task's own) to the goal, "finish" at the end; empty where there is no way.
+    """Return the fewest actions from `start` (or the task's own) to the goal, "finish" at the end; empty where there is
+    no way.
 
-    Breadth first over the actions that can matter. Whatever else has to leave the hand, its place does not matter: one
-    that is open is as good as the next.
+    Breadth first over the actions that can matter. Where another thing has to leave the hand, its place does not
+    matter: one that is open is as good as the next.
     """
     start = task.start if start is None else start
     relevant = _Relevant(task, start)
@@ -44,7 +45,7 @@ def shortest_plan(task: Task, start: State | None = None) -> list[Action]:
                 plan.append(action)
             return plan[::-1]
         for action in relevant.actions(state):
-            new = after(state, action)
+            new = apply_action(state, action)
             if new not in before:
                 before[new] = (state, action)
                 queue.append(new)
@@ -52,7 +53,7 @@ def shortest_plan(task: Task, start: State | None = None) -> list[Action]:
 
 
 class _Relevant:
-    """Of the actions in a state, those that a shortest plan may need."""
+    """Selects the actions in a state that a shortest plan may need."""
 
     def __init__(self, task: Task, start: State) -> None:
         self.home = task.home
@@ -63,6 +64,7 @@ class _Relevant:
         self.opened = self.furniture | set(self.ends.values()) | {start.places[t] for t in self.things}
 
     def actions(self, state: State) -> list[Action]:
+        """Return the allowed actions that may be part of a shortest plan."""
         allowed = actions(self.home, state)
         puts = [a for a in allowed if a.verb == "put"]
         found = []
@@ -87,8 +89,8 @@ class _Relevant:
 
 
 class Why(NamedTuple):
-    """What an action is for: to "search" a thing, to "fetch" it from a place, to find the "means" of a treatment, to "treat" or
-    "bring" it at a place, to make a "full" hand empty, to "set" furniture, or nothing, as all is "done".
+    """The purpose of an action: to "search" a thing, to "fetch" it from a place, to find the "means" of a treatment, to
+    "treat" or "bring" it at a place, to make a "full" hand empty, to "set" furniture, or nothing, as all is "done".
     """
 
     kind: str
@@ -99,10 +101,10 @@ class Why(NamedTuple):
 
 
 class Note(NamedTuple):
-    """One part of what is wanted, and how far it is: a thing, a state that a thing is to be in, or furniture and its state.
+    """The progress of one part of the goal: a thing, a state that a thing is to be in, or furniture and its state.
 
-    `progress` is "unseen", "hand" (the thing is in it), "done", or "seen": then `place` is the thing's furniture, or that
-    which gives the state; of wanted furniture, itself, however it stands.
+    `progress` is "unseen", "hand" (the thing is in it), "done", or "seen": then `place` is the thing's furniture, or
+    that which gives the state; of wanted furniture, itself, in any state.
     """
 
     progress: str
@@ -112,7 +114,7 @@ class Note(NamedTuple):
 
 
 class Notes(NamedTuple):
-    """What has to be kept in mind: each part of what is wanted, and the rooms that were visited, the first one first.
+    """The memory of the seeker: each part of the goal, and the rooms that were visited, the first one first.
 
     In those of `closed` something is closed that it has not looked into.
     """
@@ -123,7 +125,7 @@ class Notes(NamedTuple):
 
 
 class Seeker:
-    """Somebody at the task who knows only what it has seen; asked in each state for the next action, and `why`."""
+    """A policy that knows only what it has seen; asked in each state for the next action, and `why`."""
 
     def __init__(self, task: Task) -> None:
         self.task, self.home = task, task.home
@@ -134,7 +136,7 @@ class Seeker:
         self.why = Why("done")
 
     def next_action(self, state: State) -> Action:
-        """The next action; "finish" where nothing is left to do, or nothing can be done."""
+        """Return the next action; "finish" where nothing is left to do, or nothing can be done."""
         self._look(state)
         for wish in self.task.wishes:
             if wish.kind in OF_THINGS and not wish.holds(state):
@@ -146,7 +148,7 @@ class Seeker:
         return FINISH
 
     def notes(self, state: State) -> Notes:
-        """What it has to keep in mind when it has seen this state."""
+        """Return its memory after seeing this state."""
         subjects = dict.fromkeys(wish.subject for wish in self.task.wishes if wish.kind in OF_THINGS)
         wanted = [note for thing in subjects for note in self._of_thing(state, thing)]
         settings = (wish for wish in self.task.wishes if wish.kind not in OF_THINGS)
@@ -154,7 +156,7 @@ class Seeker:
         return Notes(tuple(wanted), tuple(self._visited), frozenset(filter(self._unopened, self._visited)))
 
     def _of_thing(self, state: State, thing: int) -> list[Note]:
-        """Where the thing is, and then what it is to be."""
+        """Return the notes on a thing: its place, then the states that it is to be in."""
         wishes = [w for w in self.task.wishes if w.kind in OF_THINGS and w.subject == thing]
         place = state.places[thing]
         if all(wish.holds(state) for wish in wishes):
@@ -169,20 +171,21 @@ class Seeker:
         return notes
 
     def _known_tools(self, state: State, wish: Wish) -> list[int]:
-        """Furniture in rooms that it knows which gives what is wished, that in this room first."""
+        """Return furniture in known rooms that fulfils the wish, that in this room first."""
         verb = _VERBS[wish.kind]
         tools = [f for f, piece in enumerate(self.home.furniture) if piece.kind.does == verb]
         known = [f for f in tools if self.home.furniture[f].room in self._visited]
         return sorted(known, key=lambda f: not self._is_here(state, f))
 
     def _look(self, state: State) -> None:
+        """Remember this room as visited and its open furniture as searched."""
         self._visited[state.room] = None
         for f in self.home.in_room[state.room]:
             if not self.home.furniture[f].kind.opens or state.opened >> f & 1:
                 self._looked.add(f)
 
     def _treat_or_bring(self, state: State, thing: int) -> Action:
-        """What brings the first wish about this thing that does not hold yet nearer."""
+        """Return the action that brings the first unfulfilled wish about this thing nearer."""
         place = state.places[thing]
         if place != HELD:
             if place not in self._looked:
@@ -208,13 +211,14 @@ class Seeker:
         return Action(_VERBS[wish.kind], thing, tools[0])
 
     def _set(self, state: State, wish: Wish) -> Action:
+        """Return the action that opens, closes or switches furniture as wished, or goes there."""
         verb = {"open": "open", "closed": "close", "on": "on", "off": "off"}[wish.kind]
         room = self.home.furniture[wish.subject].room
         self.why = Why("set", place=wish.subject, state=wish.kind)
         return Action(verb, -1, wish.subject) if room == state.room else self._go(state, {room})
 
     def _at(self, state: State, furniture: int, action: Action) -> Action:
-        """The action at that furniture, or what comes before it: to go there, to open it."""
+        """Return the action at that furniture, or the step before it: to go there, to open it."""
         piece = self.home.furniture[furniture]
         if piece.room != state.room:
             return self._go(state, {piece.room})
@@ -222,7 +226,7 @@ class Seeker:
         return Action("open", -1, furniture) if is_shut else action
 
     def _put_down(self, state: State) -> Action:
-        """Empty the hand on what is open and nearest."""
+        """Empty the hand onto the nearest open furniture."""
         for action in actions(self.home, state):
             if action.verb == "put":
                 return action
@@ -246,14 +250,16 @@ class Seeker:
         return [f for f in here if self.home.furniture[f].kind.opens and f not in self._looked]
 
     def _explore(self, state: State) -> Action:
-        """Towards the nearest room that it has not been in; "finish" where there is none."""
+        """Go towards the nearest room that it has not been in; "finish" where there is none."""
         rooms = {r for room in self._visited for r in self.home.doors[room]} - self._visited.keys()
         return self._go(state, rooms) if rooms else FINISH
 
     def _go(self, state: State, rooms: set[int]) -> Action:
-        """One door further to the nearest of the rooms, through rooms that it has seen; where no way is known, explore."""
+        """Go one door nearer to the nearest of the rooms, through rooms that it has seen; explore where no way is
+        known.
+        """
         doors = [self.home.doors[r] if r in self._visited else () for r in range(len(self.home.rooms))]
-        steps = way(state.room, rooms, doors)
+        steps = shortest_path(state.room, rooms, doors)
         return Action("go", -1, steps[0]) if steps else self._explore(state)
 
     def _is_here(self, state: State, furniture: int) -> bool:

@@ -1,8 +1,8 @@
-"""What a household is made of: rooms, furniture, things and devices, each with its English and Chinese name.
+"""The inventory of a household: rooms, furniture, things and devices, each with its English and Chinese name.
 
-A kind says what can be done: a container opens and closes, a basin cleans, a stove heats; dishes, food and clothes can be
-treated, other things only carried. Some things never occur in the training part, and things with made-up names never
-occur in the test part: who has learned the names by heart instead of reading them is found out.
+A kind says what can be done: a container opens and closes, a basin cleans, a stove heats; dishes, food and clothes can
+be treated, other things only carried. Some things never occur in the training part, and things with made-up names never
+occur in the test part: this shows whether a model has learned the names by heart instead of reading them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Named:
 
 @dataclass(frozen=True)
 class FurnitureKind(Named):
-    """What things lie on or in. `does` is what it does to a thing in the hand (clean, heat, cool)."""
+    """A kind of furniture, on or in which things lie. `does` is its effect on a thing in the hand (clean, heat, cool)."""
 
     is_inside: bool = False
     """Things are in it, not on it."""
@@ -45,7 +45,7 @@ class FurnitureKind(Named):
 
 @dataclass(frozen=True)
 class ThingKind(Named):
-    """What can be carried; `takes` are the treatments that make sense for it."""
+    """A kind of thing that can be carried; `takes` are the treatments that make sense for it."""
 
     takes: tuple[str, ...] = ()
 
@@ -185,7 +185,7 @@ _HAN = "云石木花星月山水风雨金银青白红黑长圆方小大古新竹
 
 
 def things_of(part: Part) -> list[ThingKind]:
-    """The real things that occur in a part: in the test part all, the held-out ones among them."""
+    """Return the real things that occur in a part: in the test part all, the held-out ones among them."""
     return [kind for name, kind in THINGS.items() if part == "test" or name not in HELD_OUT]
 
 
@@ -196,7 +196,7 @@ _CHARACTERS = "".join(named.zh for named in (*_LESSONS, *things_of("train"), *FU
 
 
 def made_up_thing(rng: random.Random) -> ThingKind:
-    """A thing that nobody has heard of, so that its name has to be read."""
+    """Make a thing with an invented name, so that its name has to be read."""
     while True:
         make = rng.choice((_of_syllables, _of_letters, _of_pieces, _of_pieces, _of_lessons))
         en, zh = make(rng)
@@ -216,7 +216,7 @@ def _of_letters(rng: random.Random) -> tuple[str, str]:
 
 
 def _of_pieces(rng: random.Random) -> tuple[str, str]:
-    """Two or three pieces of any words put together: no piece tells which one follows it."""
+    """Make a word of two or three pieces of any words: no piece tells which one follows it."""
     pieces = []
     for word in rng.choices(_PIECES, k=rng.choice((2, 2, 3))):
         first = rng.randrange(max(1, len(word) - 1))

@@ -1,14 +1,14 @@
-"""The household in words: what is seen, what can be done, why something cannot, and what is wanted.
+"""The household in words: observations, actions, refusals and goals.
 
 The two languages say the same. A goal is worded by one of several sentences; those of the test part are no sentences of
-the training part. The words for deeds occur in both: whoever has never read "heat" cannot know what it means.
+the training part. The words for deeds occur in both: a model that has never read "heat" cannot know what it means.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from jielong.worlds.household.goals import phrased
+from jielong.worlds.household.goals import phrase_goal
 from jielong.worlds.household.phrases import CLAUSES, REFUSALS, SAYINGS
 from jielong.worlds.household.rules import OF_THINGS, TREATMENTS, Action, Home, State, Task, Wish
 from jielong.worlds.household.solver import Note, Notes, Why
@@ -16,7 +16,7 @@ from jielong.worlds.household.things import CLEAN
 
 
 def describe(home: Home, state: State, language: str) -> str:
-    """Where one is, what the hand holds, what is seen in the room, and where its doors lead."""
+    """Describe a state: the room, the hand, what is seen here, and where the doors lead."""
     say = SAYINGS[language]
     held = state.held
     hand = appearance(home, state, held, language) if held >= 0 else say["nothing"]
@@ -42,7 +42,7 @@ def describe(home: Home, state: State, language: str) -> str:
 
 
 def appearance(home: Home, state: State, thing: int, language: str) -> str:
-    """A thing as it looks: "hot dirty plate"."""
+    """Return a thing as it looks: "hot dirty plate"."""
     say, kind, bit = SAYINGS[language], home.things[thing], 1 << thing
     warmth = say["hot"] if state.hot & bit else say["cold"] if state.cold & bit else ""
     dirt = (say["clean"] if state.clean & bit else say["dirty"]) if CLEAN in kind.takes else ""
@@ -50,7 +50,7 @@ def appearance(home: Home, state: State, thing: int, language: str) -> str:
 
 
 def action_text(home: Home, action: Action, language: str) -> str:
-    """An action as it is written: "put the cup on the shelf"."""
+    """Return an action as it is written: "put the cup on the shelf"."""
     say = SAYINGS[language]
     if action.verb == "finish":
         return say["finish"]
@@ -63,10 +63,10 @@ def action_text(home: Home, action: Action, language: str) -> str:
 
 
 def notes_text(home: Home, state: State, notes: Notes, language: str) -> str:
-    """What is in the hand and here, how far what is wanted is, where one has been, and which doors are new.
+    """Write the seeker's notes: the hand, what is here, the progress of each wish, rooms visited, and new doors.
 
-    What is here is named whether it is wanted or not: whether a wanted thing is there is then read from a short list. A name
-    comes before what is said of it, so that what is said can be looked up.
+    Everything here is named whether it is wanted or not: whether a wanted thing is there is then read from a short
+    list. A name comes before what is said of it, so that what is said can be looked up.
     """
     say = SAYINGS[language]
 
@@ -85,7 +85,7 @@ def notes_text(home: Home, state: State, notes: Notes, language: str) -> str:
 
 
 def meaning_text(task: Task, language: str) -> str:
-    """What a goal means, noted by somebody who has seen nothing yet: "Wanted: cup (?), hot (?). The cup belongs on ..."."""
+    """Write the meaning of a goal as notes before anything is seen: "Wanted: cup (?), hot (?). The cup belongs on ..."."""
     say, home, wishes = SAYINGS[language], task.home, task.wishes
     notes = []
     for thing in dict.fromkeys(wish.subject for wish in wishes if wish.kind in OF_THINGS):
@@ -106,7 +106,9 @@ def _wanted_text(home: Home, notes: Sequence[Note], language: str) -> str:
 
 
 def _useful_here(home: Home, state: State, language: str) -> list[str]:
-    """The names of what treats things and of the things that are seen in this room, in the order of `describe`."""
+    """Return the names of the treating furniture and of the things that are seen in this room, in the order of
+    `describe`.
+    """
     names = []
     for f in home.in_room[state.room]:
         kind = home.furniture[f].kind
@@ -117,7 +119,7 @@ def _useful_here(home: Home, state: State, language: str) -> list[str]:
 
 
 def _noted(home: Home, note: Note, language: str) -> str:
-    """A part of what is wanted, and where it is: "cup (kitchen)", "clean (sink, kitchen)", "fan on (hall)"."""
+    """Write one note, a part of the goal and its place: "cup (kitchen)", "clean (sink, kitchen)", "fan on (hall)"."""
     say = SAYINGS[language]
     words = []
     if note.place >= 0:
@@ -136,7 +138,7 @@ def _noted(home: Home, note: Note, language: str) -> str:
 
 
 def thought_text(home: Home, state: State, why: Why, language: str) -> str:
-    """What an action is for, as a sentence of somebody who thinks aloud: whatever it rests on has been seen."""
+    """Write the purpose of an action as a sentence of thinking aloud: everything it rests on has been seen."""
     say = SAYINGS[language]
     words = {"here": home.rooms[state.room].name(language)}
     if why.thing >= 0:
@@ -151,21 +153,21 @@ def thought_text(home: Home, state: State, why: Why, language: str) -> str:
 
 
 def refusal_text(reason: str, language: str) -> str:
-    """Why something cannot be done, as a sentence."""
+    """Say why an action cannot be done, as a sentence."""
     return REFUSALS[language][reason]
 
 
 def goal_text(task: Task, language: str) -> str:
-    """What is wanted, as a sentence: one of those for this kind of goal, or else wish by wish."""
+    """State the goal in a sentence: one of those for its kind, or else wish by wish."""
     kind = goal_kind(task.wishes)
     if not kind:
         clauses = (_clause(task.home, wish, language) for wish in task.wishes)
         return SAYINGS[language]["make_sure"].format(clauses=SAYINGS[language]["semicolon"].join(clauses))
-    return phrased(language, task.part, kind, task.phrasing, _words(task.home, task.wishes, language))
+    return phrase_goal(language, task.part, kind, task.phrasing, _words(task.home, task.wishes, language))
 
 
 def goal_kind(wishes: Sequence[Wish]) -> str:
-    """The kind of goal that sentences are written for: put, treat, two, close or switch; "" for any other."""
+    """Return the kind of goal that sentences are written for: put, treat, two, close or switch; "" for any other."""
     kinds = tuple(wish.kind for wish in wishes)
     subjects = [wish.subject for wish in wishes]
     match kinds:
@@ -183,7 +185,7 @@ def goal_kind(wishes: Sequence[Wish]) -> str:
 
 
 def _words(home: Home, wishes: Sequence[Wish], language: str) -> dict[str, str]:
-    """What the sentences have gaps for."""
+    """Return the words for the gaps of goal sentences."""
     first, last, say = wishes[0], wishes[-1], SAYINGS[language]
     furniture = last.subject if last.kind not in OF_THINGS else last.place
     words = {
@@ -206,6 +208,7 @@ def _place(home: Home, furniture: int, language: str) -> str:
 
 
 def _clause(home: Home, wish: Wish, language: str) -> str:
+    """State one wish as a clause."""
     words = _words(home, [wish], language)
     return CLAUSES[language]["at" if wish.kind == "at" else "thing" if wish.kind in OF_THINGS else "furniture"].format(
         **words

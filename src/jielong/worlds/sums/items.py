@@ -69,10 +69,10 @@ NO_CALL_STORIES = (
 
 @dataclass(frozen=True)
 class Item:
-    """A question, and what should become of it.
+    """A question with its expected call and reply.
 
-    `expression` is what the calculator is asked, "" where it is not needed; `answer` is the number, or without a call the
-    whole reply. `form` says which formula or topic it is; the `numbers` are those of the formula.
+    `expression` is the input to the calculator, "" where none is needed; `answer` is the number, or without a call the
+    whole reply. `form` is its formula or topic; the `numbers` are those of the formula.
     """
 
     kind: str
@@ -86,7 +86,7 @@ class Item:
 
     @property
     def call(self) -> Mapping[str, Any] | None:
-        """The call that the question needs."""
+        """Return the call that the question needs, if any."""
         return {"name": "calculator", "arguments": {"expression": self.expression}} if self.expression else None
 
 
@@ -115,13 +115,15 @@ _NUM_DIGITS = (1, 2, 2, 2, 3, 3, 3, 4)
 
 
 def questions(part: Part, count: int, seed: int) -> list[Item]:
-    """`count` questions, every other one in Chinese; of each language half need a call, and half of the rest hold a digit."""
+    """Make `count` questions, every other one in Chinese; of each language half need a call, and half of the rest hold
+    a digit.
+    """
     writer = _Writer(part, seed)
     return [writer.write(_MIX[index // 2 % len(_MIX)], LANGS[index % 2]) for index in range(count)]
 
 
 def questions_of(kind: str, lang: str, part: Part, count: int, seed: int) -> list[Item]:
-    """Questions of one kind in one language, for an exam."""
+    """Make questions of one kind in one language, for an exam."""
     if kind not in (*CALL_KINDS, *NO_CALL_KINDS):
         raise ConfigError(f"unknown kind {kind!r}; expected one of {', '.join((*CALL_KINDS, *NO_CALL_KINDS))}")
     writer = _Writer(part, seed, kind, lang)
@@ -129,15 +131,15 @@ def questions_of(kind: str, lang: str, part: Part, count: int, seed: int) -> lis
 
 
 def messages(item: Item) -> tuple[Message, ...]:
-    """A question, the call and what the calculator says where one is needed, and the reply."""
+    """Return a question, the call and the calculator's answer where one is needed, and the reply."""
     asked, replied = Message("user", item.question), Message("assistant", item.reply)
     if item.call is None:
         return asked, replied
     return asked, Message("assistant", "", tool_calls=(item.call,)), Message("tool", item.answer, "calculator"), replied
 
 
-def talks(part: Part, count: int, seed: int, *, most: int = 3) -> list[Conversation]:
-    """`count` conversations of one to `most` questions in any order."""
+def conversations(part: Part, count: int, seed: int, *, most: int = 3) -> list[Conversation]:
+    """Make `count` conversations of one to `most` questions in any order."""
     rng = random.Random(derive_seed(seed, "sums", part, "talks"))
     lengths = [rng.randint(1, most) for _ in range(count)]
     items = questions(part, sum(lengths), seed)
@@ -146,8 +148,8 @@ def talks(part: Part, count: int, seed: int, *, most: int = 3) -> list[Conversat
     return [Conversation(tuple(m for _ in range(n) for m in messages(next(taken)))) for n in lengths]
 
 
-def share(options: Sequence[T], part: Part, seed: int, *name: str) -> tuple[T, ...]:
-    """The options that belong to a part: a quarter, rounded up, to the exam."""
+def options_of_part(options: Sequence[T], part: Part, seed: int, *name: str) -> tuple[T, ...]:
+    """Return the options that belong to a part: a quarter, rounded up, to the exam."""
     order = list(options)
     random.Random(derive_seed(seed, "sums", "split", *name)).shuffle(order)
     num_test = -(-len(order) // 4)
@@ -156,7 +158,7 @@ def share(options: Sequence[T], part: Part, seed: int, *name: str) -> tuple[T, .
 
 @lru_cache(maxsize=8)
 def exam_numbers(seed: int) -> frozenset[int]:
-    """The numbers from 10 to 9999 that only exam questions calculate with: one in five."""
+    """Return the numbers from 10 to 9999 that only exam questions calculate with: one in five."""
     return frozenset(random.Random(derive_seed(seed, "sums", "numbers")).sample(range(10, 10_000), 1998))
 
 
@@ -170,6 +172,7 @@ class _Writer:
         self._shares: dict[tuple[str, ...], tuple[Any, ...]] = {}
 
     def write(self, kind: str, lang: str) -> Item:
+        """Write a question of one kind, now and then with an opener and a closer around it."""
         item = self._bare(kind, lang)
         if item.form in _NEVER_FRAMED:
             return item
@@ -181,6 +184,7 @@ class _Writer:
         return replace(item, question=question)
 
     def _bare(self, kind: str, lang: str) -> Item:
+        """Write a question of one kind without opener and closer."""
         match kind:
             case "plain":
                 return self._plain(kind, lang, self.rng.choice(list(FORMULAS)[:4]))
@@ -197,6 +201,7 @@ class _Writer:
     # --- with a call
 
     def _plain(self, kind: str, lang: str, formula: str) -> Item:
+        """Write a question that gives a formula in words or signs."""
         numbers = self._operands(formula)
         frame = self._any(BOOKS[lang].FRAMES, lang, "frames")
         question = _say(frame, e=self._expression(lang, formula, numbers))
@@ -211,13 +216,14 @@ class _Writer:
         return self._called(kind, formula, lang, question, numbers)
 
     def _called(self, kind: str, formula: str, lang: str, question: str, numbers: Mapping[str, int]) -> Item:
+        """Build the item of a formula, with its expression, value and reply."""
         answer = str(FORMULAS[formula](**numbers))
         expression = formula.format(**numbers)
         reply = BOOKS[lang].REPLY.format(r=answer)
         return Item(kind, formula, lang, question, expression, answer, reply, tuple(numbers.values()))
 
     def _operands(self, formula: str) -> dict[str, int]:
-        """Numbers of this part, at least 2, for which the value is a whole number from 0 on."""
+        """Draw numbers of this part, at least 2, for which the value is a whole number from 0 on."""
         while True:
             a, b, c = self._number(), self._number(), self._number()
             if formula == "{a}/{b}":
@@ -238,7 +244,7 @@ class _Writer:
         return 2 <= number < 10 or (10 <= number < 10_000 and (number in self.numbers_of_exam) == (self.part == "test"))
 
     def _told(self, lang: str, parts: Sequence[tuple[str, str]], numbers: Mapping[str, int], scene: Scene) -> str:
-        """A story: the parts in order, each with its numbers."""
+        """Write a story: the parts in order, each with its numbers."""
         sentences = []
         for name, said in parts:
             if self.rng.random() < _FILLED:
@@ -248,7 +254,7 @@ class _Writer:
         return (" " if lang == "en" else "").join(sentences)
 
     def _scene(self, lang: str) -> Scene:
-        """Two people, one of them asked about, and things."""
+        """Draw two people, one of them asked about, and things."""
         n, m = self.rng.sample(self._ours(BOOKS[lang].NAMES, lang, "names"), 2)
         t, u = self._any(BOOKS[lang].THINGS, lang, "things")
         return {"n": n, "m": m, "p": self.rng.choice((n, m)), "t": t, "u": u}
@@ -256,6 +262,7 @@ class _Writer:
     # --- without
 
     def _numbered(self, lang: str, topic: str) -> Item:
+        """Write a question that holds numbers and needs no call."""
         book, rng, scene = BOOKS[lang], self.rng, self._scene(lang)
         x, y = self._number(), self._number()
         fields: dict[str, Any] = {"x": x, "y": y}
@@ -298,6 +305,7 @@ class _Writer:
         return _answered("numbers", topic, lang, question, answer)
 
     def _worded(self, lang: str, topic: str) -> Item:
+        """Write a question without numbers, or small talk."""
         book, rng = BOOKS[lang], self.rng
         facts = {
             "capital": book.CAPITALS,
@@ -319,18 +327,18 @@ class _Writer:
 
     def _ours(self, options: Sequence[T], *name: str) -> tuple[T, ...]:
         if name not in self._shares:
-            self._shares[name] = share(options, self.part, self.seed, *name)
+            self._shares[name] = options_of_part(options, self.part, self.seed, *name)
         return self._shares[name]
 
 
 def _answered(kind: str, topic: str, lang: str, question: str, answer: str) -> Item:
-    """An item without a call; its answer is the reply, a sentence."""
+    """Build an item without a call; its answer is the reply, a sentence."""
     end = "." if lang == "en" else "。"
     reply = _say(answer) if answer.endswith((".", "!", "。", "！")) else _say(answer) + end
     return Item(kind, topic, lang, question, "", reply, reply)
 
 
 def _say(template: str, **words: Any) -> str:
-    """The template filled in, with a capital at its start."""
+    """Fill in the template, with a capital at its start."""
     text = template.format(**words)
     return text[0].upper() + text[1:]

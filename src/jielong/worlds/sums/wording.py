@@ -1,4 +1,4 @@
-"""How phrase books write many phrasings down at once."""
+"""A short notation for many phrasings at once."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from collections.abc import Sequence
 
 
 def cross(*lists: Sequence[str]) -> tuple[str, ...]:
-    """Every choice of one piece from each list, joined: cross(("a ", "b "), ("c", "d")) is a c, a d, b c, b d."""
+    """Join one piece of each list, in every combination: cross(("a ", "b "), ("c", "d")) is a c, a d, b c, b d."""
     return tuple("".join(pieces) for pieces in itertools.product(*lists))

@@ -11,6 +11,7 @@ from jielong.serve.store.tables import METADATA, VERSION_TABLE
 
 
 def migrate() -> None:
+    """Run the migrations."""
     context.configure(
         connection=context.config.attributes["connection"], target_metadata=METADATA, version_table=VERSION_TABLE
     )

@@ -14,6 +14,7 @@ def _text(*names: str) -> list[sa.Column[str]]:
 
 
 def upgrade() -> None:
+    """Create the tables of talks, turns and traces."""
     op.create_table(
         "talks",
         *_text("id", "title"),

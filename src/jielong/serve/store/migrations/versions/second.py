@@ -10,6 +10,7 @@ down_revision: str | None = "1"
 
 
 def upgrade() -> None:
+    """Create the table of judgements."""
     op.create_table(
         "judgements",
         *(

@@ -27,7 +27,7 @@ _TICK_S = 1.0
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command, among `commands`."""
+    """Add `jielong learn` to the commands."""
     parser = commands.add_parser(
         "learn", help="teach a model by judgements of its answers, and compare it blind", description=__doc__
     )
@@ -147,7 +147,7 @@ def _line(told: dict[str, Any], words: Words) -> str:
 
 
 def _ask(home: Path, folder: Path, words: Words) -> Attempt:
-    """Put the blind pairs until it is decided, or the person goes away."""
+    """Show blind pairs and take votes until the attempt is decided, or the person goes away."""
     from jielong.learning import asking
     from jielong.learning import attempt as attempts
 

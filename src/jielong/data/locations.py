@@ -95,7 +95,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _by_headings(text: str, headings: Sequence[str]) -> Located:
-    """Locate text by its headings, each looked for in order, so that one that was removed does not stop the search."""
+    """Split text at its headings, searched in their order; headings that are missing are skipped."""
     found: list[tuple[int, str]] = []
     places: dict[str, list[int]] = {}
     for place, heading in enumerate(headings):

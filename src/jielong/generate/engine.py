@@ -465,7 +465,7 @@ class Engine:
     def _drawn(
         self, basis: Basis, uniform: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], Basis]:
-        """Draw ids, and return their log-probabilities."""
+        """Draw an id for each row; return ids, log-probabilities, and the basis with the shares that were drawn from."""
         ids, logprobs, shares = draw(basis.logits, basis.rules, self._tensor(uniform), basis.history, basis.allowed)
         return ids.cpu().numpy(), logprobs.cpu().numpy(), basis._replace(shares=shares)
 

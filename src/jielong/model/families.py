@@ -124,7 +124,7 @@ def _read_qwen3_moe(fields: Fields) -> dict[str, Any]:
 
 
 def _write_qwen3_moe(config: ModelConfig) -> dict[str, Any]:
-    """Write the fields of Qwen3's mixture of experts."""
+    """Return the config.json fields of Qwen3's mixture of experts."""
     names = (
         *("num_experts", "num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob", "router_aux_loss_coef"),
         "attention_bias",
@@ -196,7 +196,7 @@ def _read_gemma3(fields: Fields) -> dict[str, Any]:
 
 
 def _write_gemma3(config: ModelConfig) -> dict[str, Any]:
-    """Write Gemma 3's fields."""
+    """Return Gemma 3's fields of config.json."""
     local = config.local_rope_theta or config.rope_theta
     written = write_shape(config) | {
         "hidden_activation": "gelu_pytorch_tanh",
@@ -244,7 +244,7 @@ def _read_gpt2(fields: Fields) -> dict[str, Any]:
 
 
 def _write_gpt2(config: ModelConfig) -> dict[str, Any]:
-    """Write GPT-2's fields under its own names."""
+    """Return GPT-2's fields of config.json under its own names."""
     return {
         "vocab_size": config.vocab_size,
         "n_embd": config.hidden_size,

@@ -57,7 +57,7 @@ def read_shape(fields: Fields) -> dict[str, Any]:
 
 
 def write_shape(config: ModelConfig) -> dict[str, Any]:
-    """Write the fields of config.json that all Llama-like families share."""
+    """Return the fields of config.json that all Llama-like families share."""
     names = (
         *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
         *("num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings"),
@@ -113,7 +113,7 @@ def read_scaling(fields: Fields, given: Any, theta: float) -> dict[str, Any]:
 
 
 def write_rope(config: ModelConfig) -> dict[str, Any]:
-    """Write the rotary positions in both forms, since earlier versions and other programs read the older one."""
+    """Return the rotary fields of config.json in both forms, since earlier versions and other programs read the older one."""
     scaling = used_scaling(config.rope_scaling) if config.rope_scaling else None
     written: dict[str, Any] = {"rope_theta": config.rope_theta, "rope_scaling": scaling}
     written["rope_parameters"] = (scaling or {"rope_type": "default"}) | {"rope_theta": config.rope_theta}
@@ -160,7 +160,7 @@ def read_optional_window(fields: Fields, default: Callable[[int], bool]) -> dict
 
 
 def write_optional_window(config: ModelConfig) -> dict[str, Any]:
-    """Write the window of Qwen and SmolLM3."""
+    """Return the fields of config.json for the window of Qwen and SmolLM3."""
     if not config.sliding_layers:
         return {"use_sliding_window": False, "sliding_window": None}
     first = min(config.sliding_layers)

@@ -1,4 +1,4 @@
-"""Bytes to text: the encoding is detected from the bytes, whatever the text says of itself."""
+"""Decode bytes to text: the encoding is detected from the bytes, whatever the text says of itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Markdown of a model's answer to safe HTML, whatever the model was made to write.
+"""Convert Markdown of a model's answer to safe HTML, whatever the model was made to write.
 
 The parser takes no HTML, and this module decides how links, pictures and code are rendered; then `nh3` lets through
 only what is listed here, so a mistake above it shows as missing markup. Nothing in an answer is fetched: a picture of

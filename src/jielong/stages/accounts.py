@@ -239,7 +239,7 @@ def _differences(a: Account, b: Account) -> tuple[list[Difference], str]:
 def _interval(old: Sequence[float], new: Sequence[float], *, is_paired: bool) -> tuple[float, float]:
     """Return 95% bounds of the mean of `new` minus that of `old`, by resampling questions (Efron 1979).
 
-    Of independent shares by the bounds of both, as resampling a share of 0 gives nothing else.
+    Scores that are all 0 or 1 and unpaired get Wilson's bounds instead: resampling a share of 0 gives only 0.
     """
     if is_paired:
         found = paired_bootstrap(new, old, draws=DRAWS)

@@ -70,7 +70,7 @@ class CompareStage(Stage):
         path, base = context.checkpoint(trained.name), context.checkpoint(self.inputs["base"])
         material = material_of(self.inputs["data"], context, tokenizer)
         is_judged = material.holds in ("preferences", "ratings")
-        measured = (self._preferring if is_judged else self._reading)(context, tokenizer, seed)
+        measured = (self._preference_measure if is_judged else self._reading)(context, tokenizer, seed)
         prompts, openings = self._what_to_write(context)
         sampling = Sampling(max_tokens=self.max_tokens, temperature=0.0)
 
@@ -132,8 +132,8 @@ class CompareStage(Stage):
         check = held_out_loss(trained.build_objective(config, {}), batches, Ranks())
         return lambda model: measure(check, model, batches, tokenizer)
 
-    def _preferring(self, context: Context, tokenizer: Tokenizer, seed: int) -> Measure:
-        """Make a measure of preferences among held-out answers; the first model measured is the one from before."""
+    def _preference_measure(self, context: Context, tokenizer: Tokenizer, seed: int) -> Measure:
+        """Return a function that measures a model's preferences among held-out answers, against the first it was called with."""
         del seed
         trained, _ = self._trained(context.recipe)
         rows = trained.source.rows()

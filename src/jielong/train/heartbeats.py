@@ -84,7 +84,7 @@ class Heartbeats:
         return str(self._store.get(name).decode()) if self._store.check([name]) else ""
 
     def _see_answers(self) -> None:
-        """Watch that the store answers: one whose keeper was stopped gives no answer and no error."""
+        """End this process when the store has not answered for too long: a stopped keeper gives no answer and no error."""
         while not self._ended.wait(BEAT_S):
             if time.monotonic() - self._answered_s > self.lost_after_s:
                 self._end(f"the rank that keeps the ranks together gave no answer for {self.lost_after_s:.0f} s")

@@ -1,7 +1,7 @@
 """Reference log-probabilities of answers: computed once before training and kept in a file, so that training needs no
 second model.
 
-The module is asked as the training stage opens it, before a checkpoint is loaded into it. An adapter begins as the very
+The module is evaluated as the training stage opens it, before a checkpoint is loaded into it. An adapter begins as the very
 function of its base, so these are the base's own.
 """
 
@@ -44,8 +44,8 @@ class Reference:
     def __call__(self, name: str, sequences: Sequence[Rendered], length: int) -> list[float | None]:
         """Return the nats of the trained tokens of each sequence, float32; None for one longer than `length`."""
         file = self.directory / f"reference-{name}.json"
-        asked = digest([[s.ids, [int(t) for t in s.trained]] for s in sequences if len(s.ids) <= length])
-        kept = self.ranks.gather(_load_kept(file, asked, len(sequences)) if self.ranks.is_first else None)[0]
+        fingerprint = digest([[s.ids, [int(t) for t in s.trained]] for s in sequences if len(s.ids) <= length])
+        kept = self.ranks.gather(_load_kept(file, fingerprint, len(sequences)) if self.ranks.is_first else None)[0]
         if kept is not None:
             return kept
         fitting = sorted(
@@ -58,7 +58,7 @@ class Reference:
             for i, logprob in part:
                 found[i] = logprob
         if self.ranks.is_first:
-            write_json(file, sealed({"of": asked, "logprobs": found}))
+            write_json(file, sealed({"of": fingerprint, "logprobs": found}))
         return found
 
 
@@ -73,12 +73,12 @@ def answer_logprobs(model: nn.Module, sequences: Sequence[Rendered], micro_rows:
     return found
 
 
-def _load_kept(file: Path, asked: str, count: int) -> list[float | None] | None:
+def _load_kept(file: Path, fingerprint: str, count: int) -> list[float | None] | None:
     """Load the results of an earlier start, if the file is whole and about the same answers."""
     try:
         record = unsealed(read_json(file))
     except CheckpointError:
         return None
-    found = record.get("logprobs") if record and record.get("of") == asked else None
+    found = record.get("logprobs") if record and record.get("of") == fingerprint else None
     is_whole = isinstance(found, list) and len(found) == count and all(n is None or is_number(n) for n in found)
     return found if is_whole else None

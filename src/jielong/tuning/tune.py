@@ -352,7 +352,7 @@ def trial_line(study: Study, trial: Trial, *, is_best: bool = False) -> str:
 
 
 def _as_recipe(study: Study, trials: Sequence[Trial], best: Trial, written: WrittenRecipe) -> WrittenRecipe:
-    """Write the best trial's settings and the held ones as a recipe of full length."""
+    """Return the recipe at full length with the best trial's settings, and a sentence on its result."""
     own = trials[0].value
     about = (
         f"trial {best.number} of jielong tune {study.recipe.name}, {study.stage.loop.steps} steps of {study.search.stage}: "

@@ -48,7 +48,7 @@ def _learning(request: Request) -> Learning:
 
 @router.get("")
 async def state(request: Request, base: Name | None = None) -> dict[str, Any]:
-    """Tell what there is to learn from, which model stands, and how far the newest attempt is."""
+    """Return the judgements to learn from, the model in use, and the progress of the newest attempt."""
     learning = _learning(request)
     return await asyncio.to_thread(learning.state_json, learning.base(base))
 

@@ -129,7 +129,7 @@ def _together(columns: dict[str, list[Any]], prefix: str, names: str) -> Iterabl
 
 
 def _wholes(values: Iterable[int]) -> NDArray[Any]:
-    """Store integers in the narrowest unsigned type that holds them."""
+    """Convert integers to the narrowest unsigned type that holds them."""
     wide = np.array(list(values), np.int64)
     for narrow in (np.uint8, np.uint16, np.uint32):
         if not len(wide) or (wide.min() >= 0 and wide.max() <= np.iinfo(narrow).max):
@@ -138,7 +138,7 @@ def _wholes(values: Iterable[int]) -> NDArray[Any]:
 
 
 def _floats(values: Iterable[float]) -> NDArray[Any]:
-    """Store floats as float32 where that is exact."""
+    """Convert floats to float32 where that is exact, else to float64."""
     wide = np.array(list(values), np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32)

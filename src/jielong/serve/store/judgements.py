@@ -133,7 +133,7 @@ class Judgements:
             return connection.execute(chosen).first() is not None
 
     def delete_sealed(self, before: float) -> int:
-        """Delete what was drawn before this time to be judged, and never was; how many conversations there were."""
+        """Delete conversations drawn before this time for a judgement that was never made; return their number."""
         with self._database.write() as connection:
             chosen = select(TALKS.c.id).where(*_SEALED, TALKS.c.created < before)
             gone = [id for (id,) in connection.execute(chosen)]

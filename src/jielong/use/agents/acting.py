@@ -99,7 +99,7 @@ class Episode:
 
     @property
     def conversation(self) -> Conversation:
-        """Return all of it as messages, as the policy saw them and as a model can learn from them."""
+        """Return the episode as messages, as the policy saw them and as a model can learn from them."""
         return conversation_of(self.steps)
 
     def __str__(self) -> str:

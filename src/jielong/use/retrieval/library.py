@@ -283,7 +283,7 @@ class Library:
     # --- what goes out
 
     def remove(self, paths: Iterable[Path]) -> int:
-        """Remove files, and all of a folder; return their number. Nothing of them is left in the library's file."""
+        """Remove files, and all files of folders, without a trace in the library's file; return their number."""
         count = self._forget([known for path in paths for known in self._inside(path)])
         self._tidy()
         return count

@@ -89,7 +89,7 @@ def best(trials: Sequence[ScoredInstruction]) -> ScoredInstruction:
 
 
 def spelled(instruction: str, question: str) -> str:
-    """Put the instruction before the question."""
+    """Return the question with the instruction before it."""
     return f"{instruction}\n\n{question}" if instruction else question
 
 

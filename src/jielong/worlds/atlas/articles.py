@@ -96,7 +96,7 @@ class _Desk:
         return self.some(RELATIONS, count)
 
     def title(self, heads: Sequence[str], chance: float = 0.8) -> str:
-        """Return a heading about the countries of this text, or "" by chance."""
+        """Return one of these headings, about the countries of this text; with probability 1 - `chance` ""."""
         if self.rng.random() >= chance:
             return ""
         heading = self.pick(heads)
@@ -222,7 +222,7 @@ def _register(desk: _Desk) -> tuple[str, str]:
 
 
 def _shared(desk: _Desk) -> tuple[str, str]:
-    """Write which countries share a continent, a currency or a language with this one, and what sets it apart."""
+    """Write which countries share a continent, a currency or a language with those of this text, and facts of each."""
     lang, book = desk.lang, desk.book
     sentences = []
     for country in desk.group:

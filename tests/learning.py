@@ -43,7 +43,7 @@ def pairs(count: int, seed: int = 0) -> list[Judgement]:
     return [pair(n, f"The capital is Lima {n}.", f"0123456789 {n} 秘鲁", left=dice.randint(0, 1)) for n in range(count)]
 
 
-def until_over(folder: Path, limit_s: float = 240.0) -> dict[str, Any]:
+def until_over(folder: Path, limit_s: float = 900.0) -> dict[str, Any]:
     """Wait until an attempt needs no child any more; the attempt as it is told."""
     until_s = time.monotonic() + limit_s
     while (told := status.attempt_json(folder))["state"] in attempts.AT_WORK:

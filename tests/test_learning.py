@@ -63,7 +63,9 @@ def test_an_attempt_keeps_exactly_what_it_was_begun_with(asked):
 def test_the_gate_says_what_it_found(asked):
     figures = attempts.read(asked).figures
     assert figures["held_out"]["right"] == figures["held_out"]["pairs"] > 5
-    assert figures["judge"]["is_believed"] and figures["judge"]["won"] > figures["judge"]["lost"]
+    judge = figures["judge"]
+    assert judge["is_believed"] and judge["right"] == judge["held_out"]
+    assert judge["won"] + judge["lost"] <= judge["prompts"] == figures["prompts"]["held_out"]
     assert figures["regression"]["prompts"] == 200
     flat = status.attempt_json(asked)["figures"]
     assert all(isinstance(value, bool | int | float | str) for value in flat.values()) and flat["empty"].endswith("%")

@@ -73,7 +73,7 @@ def work(folder: Path) -> None:
     from jielong.learning.training import recipe_of, train, trained_in
 
     attempt = attempts.read(folder)
-    if attempt.state not in attempts.AT_WORK:
+    if attempt.state not in attempts.AT_WORK or attempt.is_paused:
         return
     known = plan(sort_judgements(attempts.judgements_of(folder)), attempt.asked_method)
     base = Path(attempt.base_path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 import shutil
 import statistics
@@ -52,7 +53,7 @@ SHORTEST, LONGEST = 48, 256
 MOST_HELD_OUT = 256
 """Held-out pairs whose log-probabilities are looked at."""
 
-STRENGTHS = (1.0, 0.75, 0.5, 0.35)
+STRENGTHS = (1.0, 0.75, 0.5, 0.35, 0.25)
 """Shares of the adapter's effect that are tried."""
 
 WRITING = 0.9
@@ -111,22 +112,34 @@ def pass_gate(
 def _strongest_harmless(
     folder: Path, models: Models, before: Sequence[Written], judged: Sequence[Pair], longest: int, work: _Work
 ) -> tuple[Writer, dict[str, Any]]:
-    """Return the candidate at the greatest of `STRENGTHS` at which nothing got worse, else at the last; and the
+    """Return the candidate as strong as can be without anything getting worse, else at the last of `STRENGTHS`; and the
     regression figures.
 
     A part of the way from the base to a fine-tuned model keeps most of the new and loses less of the old abilities
     (Wortsman et al. 2022, arXiv 2109.01903).
     """
     fixed = regression.fixed_prompts()
-    for strength in STRENGTHS:
+
+    def tried(strength: float) -> tuple[float, Writer, list[Written], list[regression.Change]]:
         adapter = folder / f"strength-{strength:g}"
         if not adapter.exists():
             write_directory(adapter, functools.partial(_weaken, models.candidate, strength))
         writer = Writer(adapter, longest, work.done)
         after = _answer_fixed(writer, folder / f"regression-{strength:g}.json")
-        found = regression.changes(fixed, before, after, judged)
-        if not any(change.is_worse for change in found):
+        return strength, writer, after, regression.changes(fixed, before, after, judged)
+
+    def is_worse(found: list[regression.Change]) -> bool:
+        return any(change.is_worse for change in found)
+
+    best = tried(STRENGTHS[0])
+    for before_it, strength in itertools.pairwise(STRENGTHS):
+        if not is_worse(best[3]):
             break
+        best = tried(strength)
+        if not is_worse(best[3]):  # nearly as much again may be had halfway to the one that was too strong
+            between = tried((before_it + strength) / 2)
+            best = best if is_worse(between[3]) else between
+    strength, writer, after, found = best
     write_directory(folder / ADAPTER, functools.partial(_weaken, models.candidate, strength))
     return writer, {"regression": regression.summary(before, after, found), "adapter": {"strength": strength}}
 

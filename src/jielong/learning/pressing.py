@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 from jielong.errors import CheckpointError, ConfigError, DataError, NotFoundError, ResourceError
 from jielong.learning import attempt as attempts
 from jielong.learning import standing
@@ -25,7 +27,7 @@ from jielong.records import Judgement
 from jielong.runs import read_json
 
 _END_S = 30.0
-"""A child that is told to end saves its step first; after so long it is ended at once."""
+"""A child that is told to end saves its step first; after half of this it is ended at once."""
 
 
 def press(
@@ -131,22 +133,29 @@ def cancel(folder: Path) -> Attempt:
 
 
 def end(folder: Path) -> None:
-    """End the child of an attempt, if it has one."""
-    import psutil
+    """End the child of an attempt, if it has one; ResourceError where it does not end."""
+    until_s = time.monotonic() + _END_S
+    while is_at_work(folder):
+        if time.monotonic() > until_s:
+            raise ResourceError(
+                f"the process at {folder} does not end; try again, or end it by hand ({folder / PROCESS})"
+            )
+        # one that has just begun has not said yet which process it is
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired, CheckpointError, DataError):
+            known = Fields(read_json(folder / PROCESS), "a process")
+            process = psutil.Process(known.whole("pid"))
+            if process.create_time() == known.number("created"):
+                _end(process)
+        time.sleep(0.05)
 
-    if not is_at_work(folder):
-        return
-    with contextlib.suppress(psutil.NoSuchProcess, CheckpointError, DataError):
-        known = Fields(read_json(folder / PROCESS), "a process")
-        process = psutil.Process(known.whole("pid"))
-        if process.create_time() != known.number("created"):
-            return  # another program has the number by now
-        process.terminate()
-        try:
-            process.wait(_END_S)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(_END_S)
+
+def _end(process: psutil.Process) -> None:
+    process.terminate()
+    try:
+        process.wait(_END_S / 2)
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait(_END_S / 2)
 
 
 def folder_of(home: Path, id: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,37 @@ from jielong.recipes.adapt import adapt
 from jielong.records import Message, to_dict
 from jielong.runs import Run, canonical_json, find_model, write_text
 from jielong.stages.execute import run_recipe
-from jielong.stages.recipe import Display, Recipe, change
+from jielong.stages.picking import known_picks, write_picked
+from jielong.stages.recipe import Context, Display, Recipe, Summary, change
+from jielong.stages.train import TrainStage
 
 FOLDER = "training"
 """The run's, in the attempt's."""
 
 
-SFT_RATE = 1e-4
-"""A fifth of what `adapt` takes: a few dozen answers that show a manner must not cost what the model knows (log 2026-12-01-learn)."""
+RATE = 2e-4
+"""Of every training: fast enough that a few dozen judgements show, as what it costs the model is given back by weakening the adapter.
+
+Measured in log 2026-12-01-learn.
+"""
+
+
+@dataclass(frozen=True)
+class SteadyTraining(TrainStage):
+    """A training whose picks do not depend on how busy the machine is, as this one shares it.
+
+    So the same judgements give the same adapter. Pairs are packed, which is faster, and nothing is compiled: a child of the
+    least priority would compile for longer than it trains.
+    """
+
+    def run(self, context: Context) -> Summary:
+        """Train as `TrainStage` does."""
+        file, rows = context.directory(self.name) / "picked.json", self.source.rows()
+        if context.machine.device == "cpu" and rows is not None and not known_picks(file):
+            is_packed = context.summary(self.inputs["data"]).get("holds") in ("preferences", "ratings")
+            shape = [rows.micro_rows, rows.length]
+            write_picked(file, {"compile": False, "micro_rows": rows.micro_rows, "shape": shape, "packed": is_packed})
+        return super().run(context)
 
 
 def write_files(folder: Path, plan: Plan) -> dict[str, Path]:
@@ -50,8 +74,13 @@ def recipe_of(folder: Path, base: Path, plan: Plan, seed: int) -> Recipe:
     files = write_files(folder, plan)
     preferring = next((step for step in plan.steps if step != "sft"), "dpo")
     recipe = adapt(base, **files, method=preferring, seed=seed)  # type: ignore[arg-type]
-    recipe = dataclasses.replace(recipe, stages=recipe.stages[:-1], folder=FOLDER)
-    return change(recipe, [f"adapt.optimizer.lr={SFT_RATE}"] if "sft" in plan.steps else [])
+    stages = tuple(_steady(stage) if isinstance(stage, TrainStage) else stage for stage in recipe.stages[:-1])
+    recipe = dataclasses.replace(recipe, stages=stages, folder=FOLDER)
+    return change(recipe, [f"{s.name}.optimizer.lr={RATE}" for s in recipe.stages if isinstance(s, TrainStage)])
+
+
+def _steady(stage: TrainStage) -> SteadyTraining:
+    return SteadyTraining(**{field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)})
 
 
 def train(recipe: Recipe, folder: Path, display: Display) -> Path:

@@ -746,6 +746,7 @@ void jielong_extend(
         }
         for (int64_t n = mine.begin; n < mine.end; n++)
             normalise(x.data() + n * C, hidden + n * C, C, m.hidden_floor, m.is_layer_norm != 0);
+        meeting.wait();  // or else OpenMP does
     }
 }
 
@@ -765,6 +766,7 @@ void jielong_linear(const Matrix* matrix, int64_t N, const float* x, float* out,
         multiply(a, tokens, rows.begin, rows.end, [&](int64_t n, int64_t r, Floats v, int64_t count) {
             store(out + n * a.rows + r, v, count);
         });
+        meeting.wait();
     }
 }
 

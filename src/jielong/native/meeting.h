@@ -2,12 +2,13 @@
 //
 // OpenMP's own barrier spins for milliseconds, in which a thread that lost its core to another program cannot come back; or,
 // in a process with more threads of OpenMP than cores, such as a server, it sleeps at once, and a token is 200 wake-ups. Here
-// a thread spins for as long as the others usually take, then it sleeps.
+// a thread looks for as long as that has helped lately, then it sleeps.
 
 #pragma once
 
 #include <omp.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -39,17 +40,29 @@ class Meeting {
     }
 
    private:
-    static constexpr std::chrono::microseconds PATIENCE{50};
-    static constexpr int LOOKS = 32;  // between two looks at the clock
+    using Time = std::chrono::nanoseconds;
+    static constexpr Time LONGEST{50'000}, SHORTEST{2'000};
+    static constexpr int LOOKS = 16;  // between two looks at the clock
+
+    // How long this thread looks. It becomes short where looking is in vain: others have the cores, and take turns with us.
+    static Time& patience() {
+        static thread_local Time patience = LONGEST;
+        return patience;
+    }
 
     bool comes_soon(int mine) const {
+        Time& longest = patience();
         const auto start = std::chrono::steady_clock::now();
         do {
             for (int i = 0; i < LOOKS; i++) {
-                if (round.load(std::memory_order_acquire) != mine) return true;
+                if (round.load(std::memory_order_acquire) != mine) {
+                    longest = std::min(2 * longest, LONGEST);
+                    return true;
+                }
                 pause();
             }
-        } while (std::chrono::steady_clock::now() - start < PATIENCE);
+        } while (std::chrono::steady_clock::now() - start < longest);
+        longest = std::max(longest / 4, SHORTEST);
         return false;
     }
 

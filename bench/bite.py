@@ -73,7 +73,7 @@ TESTS = {
     "evaluate/statistics.py": "tests/test_statistics.py",
     **{
         f"use/answers/{name}.py": "tests/test_answers.py"
-        for name in ("choices", "finding", "leaving", "moments", "numbers", "plain", "same", "several")
+        for name in ("choices", "finding", "leaving", "moments", "numbers", "spelling", "same", "grouped")
     },
     "use/retrieval/chunks.py": "tests/test_library.py -k 'chunk or overlap or place or sizes'",
     "use/retrieval/embedders.py": "tests/test_endpoint.py tests/test_library.py -k 'multilingual or embedder'",

@@ -86,7 +86,7 @@ def test_judgements_are_read_from_the_store(command, base, tmp_path, capsys):
     store.judgements.add_nouns(pairs(20))
     store.close()
     assert command("--method", "sft") == 2
-    assert "0 written answers" in capsys.readouterr().err
+    assert "34 more written answers" in capsys.readouterr().err
 
 
 def test_every_sentence_is_there_in_both_languages():

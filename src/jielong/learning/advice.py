@@ -138,11 +138,8 @@ def _missing(policy: Part, method: str) -> str:
         "sft": ("written answers", len(policy.written)),
     }
     wanted = kinds if method == "auto" else {method: kinds[method]}
-    found = [
-        f"{count} {name}, of which about {math.ceil((FEWEST - count) / POLICY)} more are needed"
-        for name, count in wanted.values()
-    ]
-    return f"in the {POLICY:.0%} of the prompts that are learned from there are {'; or '.join(found)}"
+    found = [f"about {math.ceil((FEWEST - count) / POLICY)} more {name}" for name, count in wanted.values()]
+    return f"give {', or '.join(found)}; {POLICY:.0%} of the prompts are learned from"
 
 
 # What speaks against the votes -----------------------------------------------------------------------------------------

@@ -1,13 +1,13 @@
 /** Three or four answers to one question, put in order by keys or buttons; equal ones share a place. */
 
 import { Ahead } from "./ahead.js";
-import { api, ApiError } from "./api.js";
+import { api } from "./api.js";
 import { fill, h, iconButton } from "./dom.js";
-import { announce, notice, problem } from "./notice.js";
+import { announce, problem } from "./notice.js";
 import { answerBody, button } from "./pieces.js";
+import { Sitting } from "./sitting.js";
 import { choices, choose, modelNamed } from "./state.js";
 import { t } from "./strings.js";
-import { supply } from "./supply.js";
 
 /**
  * @typedef {object} Placed  an answer where it stands now
@@ -20,31 +20,18 @@ import { supply } from "./supply.js";
 const NUMS = [3, 4];
 const ahead = new Ahead("order", () => choices.judging.num);
 
-export class Order {
+export class Order extends Sitting {
   /** @param {(num: number) => void} onCount */
   constructor(onCount) {
-    this.onCount = onCount;
-    /** @type {Drawn | null} */
-    this.drawn = null;
+    super(ahead, onCount);
     /** @type {Placed[]} */
     this.placed = [];
-    /** @type {{ judgement: Judged, drawn: Drawn }[]} */
-    this.given = [];
-    this.is_busy = false;
-    this.asked = 0;
-    this.made_for = "";
-    this.said = "";
     this.nums = h("div", { class: "choices", role: "group", "aria-label": t("order.num") });
     this.hint = h("p", { class: "hint" });
-    this.question = h("div", { class: "asked" });
     this.list = h("ol", { class: "ranked", "aria-label": t("order.list") });
     this.loading = h("div", { class: "drawing" });
-    this.last = h("div", { class: "last" });
-    this.progress = h("p", { class: "hint progress" });
     this.save = button("⏎", "Enter", t("order.save"), () => void this.judge());
     this.save.classList.add("primary");
-    this.skip = button("n", "n", t("judge.next"), () => void this.next());
-    this.undo = button("z", "z", t("judge.undo"), () => void this.takeBack());
     this.element = h(
       "section",
       { class: "ordering", "aria-label": t("judge.order") },
@@ -75,10 +62,7 @@ export class Order {
   }
 
   close() {
-    ahead.leave();
-    if (this.drawn) ahead.putBack(this.drawn);
-    this.drawn = null;
-    this.asked += 1;
+    this.putAway();
     this.loading.hidden = true;
   }
 
@@ -124,7 +108,7 @@ export class Order {
 
   /** @param {Drawn | null} drawn */
   show(drawn) {
-    this.drawn = drawn;
+    super.show(drawn);
     this.placed = (drawn?.answers ?? []).map((answer, n) => this.place(answer, "ABCD"[n]));
     fill(this.question, drawn ? h("div", { class: "bubble" }, drawn.prompt) : null);
     this.loading.hidden = drawn !== null;
@@ -179,8 +163,7 @@ export class Order {
     this.save.disabled = this.skip.disabled = !this.drawn;
     this.undo.disabled = this.given.length === 0;
     this.last.textContent = this.said;
-    const given = this.given.length ? t("judge.sitting", { n: this.given.length }) : t("judge.none");
-    this.progress.textContent = `${given} · ${t("judge.ahead", { n: supply.left.length })}`;
+    this.progress.textContent = this.counts();
   }
 
   // Moving --------------------------------------------------------------------------------------------------------------
@@ -230,25 +213,14 @@ export class Order {
 
   async judge() {
     const { drawn } = this;
-    if (!drawn || this.is_busy) return;
-    this.is_busy = true;
+    if (!drawn) return;
     const place = new Map(this.places().map((n, at) => [this.placed[at].answer.id, n]));
     const ids = drawn.answers.map((answer) => answer.id);
-    try {
+    const is_over = await this.attempt(async () => {
       const told = await api.judge("ranking", ids, { places: ids.map((id) => place.get(id) ?? 0) });
-      this.given.push({ judgement: told.judgement, drawn });
-      this.said = t("order.saved", { order: this.told(told.wrote) });
-      this.onCount(told.num);
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 404) {
-        fill(this.last, problem(error));
-        return;
-      }
-      notice(t("judge.gone"));
-    } finally {
-      this.is_busy = false;
-    }
-    await this.next();
+      this.keep(told, drawn, t("order.saved", { order: this.told(told.wrote) }));
+    });
+    if (is_over) await this.next();
   }
 
   /** The order in a line: "B (tiny) > A = C"; models where there are two. @param {Record<string, string>} wrote */
@@ -260,27 +232,5 @@ export class Order {
         return `${n === 0 ? "" : is_tied ? " = " : " > "}${letter}${has_two ? ` (${model})` : ""}`;
       })
       .join("");
-  }
-
-  async takeBack() {
-    const last = this.given.at(-1);
-    if (!last || this.is_busy) return;
-    this.is_busy = true;
-    try {
-      const { num } = await api.takeBack(last.judgement.id);
-      this.given.pop();
-      ahead.leave();
-      if (this.drawn) ahead.putBack(this.drawn);
-      this.asked += 1;
-      this.said = t("judge.taken_back");
-      this.show(last.drawn);
-      ahead.show(last.drawn);
-      announce(this.said);
-      this.onCount(num);
-    } catch (error) {
-      fill(this.last, problem(error));
-    } finally {
-      this.is_busy = false;
-    }
   }
 }

@@ -4,14 +4,14 @@
  */
 
 import { Ahead } from "./ahead.js";
-import { api, ApiError } from "./api.js";
+import { api } from "./api.js";
 import { editBetter } from "./better.js";
 import { fill, h } from "./dom.js";
-import { announce, notice, problem } from "./notice.js";
+import { announce, problem } from "./notice.js";
 import { button, card } from "./pieces.js";
+import { Sitting } from "./sitting.js";
 import { modelNamed } from "./state.js";
 import { t } from "./strings.js";
-import { supply } from "./supply.js";
 
 /**
  * @typedef {object} Deciding  a pair of an attempt to learn
@@ -31,36 +31,23 @@ const VOTES = /** @type {const} */ ([
   ["right", "→", "ArrowRight"],
 ]);
 
-export class Pairs {
+export class Pairs extends Sitting {
   /**
    * @param {import("./learn.js").LearnPanel} learn
    * @param {(num: number) => void} onCount
    */
   constructor(learn, onCount) {
+    super(ahead, onCount);
     this.learn = learn;
-    this.onCount = onCount;
-    /** @type {Drawn | null} */
-    this.drawn = null;
     /** @type {Deciding | null} */
     this.deciding = null;
-    /** Judgements of this sitting with what they were of. @type {{ judgement: Judged, drawn: Drawn }[]} */
-    this.given = [];
-    this.is_busy = false;
-    this.asked = 0;
-    this.made_for = "";
-    this.said = "";
     this.why = h("p", { class: "hint why" });
     this.before = h("dl", { class: "turns-before" });
-    this.question = h("div", { class: "asked" });
     this.pair = h("div", { class: "pair" });
-    this.last = h("div", { class: "last" });
-    this.progress = h("p", { class: "hint progress" });
     this.buttons = VOTES.map(([outcome, key, name]) =>
       button(key, name, t(`judge.${outcome}`), () => void this.vote(outcome)),
     );
     this.better = button("e", "e", t("judge.better"), () => void this.writeBetter());
-    this.skip = button("n", "n", t("judge.next"), () => void this.next());
-    this.undo = button("z", "z", t("judge.undo"), () => void this.takeBack());
     const votes = h("div", { class: "votes", role: "group", "aria-label": t("judge.votes") }, ...this.buttons);
     const others = h("div", { class: "others" }, this.better, this.skip, this.undo);
     this.element = h(
@@ -96,11 +83,8 @@ export class Pairs {
   }
 
   close() {
-    ahead.leave();
-    if (this.drawn) ahead.putBack(this.drawn);
-    this.drawn = null;
+    this.putAway();
     this.deciding = null;
-    this.asked += 1;
     fill(this.pair);
   }
 
@@ -142,6 +126,12 @@ export class Pairs {
     return null;
   }
 
+  /** @param {Drawn | null} drawn */
+  show(drawn) {
+    super.show(drawn);
+    this.draw();
+  }
+
   draw() {
     const shown = this.drawn ?? this.deciding;
     const is_deciding = Boolean(this.deciding);
@@ -168,8 +158,7 @@ export class Pairs {
   place() {
     const { pairs } = this.learn.asking ?? {};
     if (pairs) return t("learn.deciding_place", { n: pairs.asked + 1, least: pairs.least, most: pairs.most });
-    const given = this.given.length ? t("judge.sitting", { n: this.given.length }) : t("judge.none");
-    return `${given} · ${t("judge.ahead", { n: supply.left.length })}`;
+    return this.counts();
   }
 
   // Votes ---------------------------------------------------------------------------------------------------------------
@@ -179,13 +168,13 @@ export class Pairs {
     const { drawn, deciding } = this;
     const what = t(`judge.${outcome}`).toLowerCase();
     if (deciding) {
-      await this.attempt(async () => {
+      await this.go(async () => {
         this.learn.takeAttempt((await api.decide(deciding.id, deciding.n, outcome)).attempt);
         this.said = t("judge.said", { what });
       });
     } else if (drawn) {
       const ids = drawn.answers.map((answer) => answer.id);
-      await this.attempt(async () => {
+      await this.go(async () => {
         const told = await api.judge("preference", ids, { outcome });
         const [left, right] = ids.map((id) => modelNamed(told.wrote[id])?.title ?? told.wrote[id]);
         this.keep(told, drawn, t(left === right ? "judge.said" : "judge.said_who", { what, left, right }));
@@ -198,62 +187,20 @@ export class Pairs {
     if (!drawn) return;
     const written = await editBetter(drawn.answers);
     if (!written) return;
-    await this.attempt(async () =>
+    await this.go(async () =>
       this.keep(await api.writeBetter(written.rejected, written.text), drawn, t("judge.written")),
     );
   }
 
-  /** @param {ToldJudgement} told @param {Drawn} drawn @param {string} said */
-  keep(told, drawn, said) {
-    this.given.push({ judgement: told.judgement, drawn });
-    this.said = said;
-    this.onCount(told.num);
-  }
-
-  /**
-   * Do something with the pair that is shown, and go on to the next one.
-   *
-   * @param {() => Promise<void>} act
-   */
-  async attempt(act) {
-    if (this.is_busy) return;
-    this.is_busy = true;
-    try {
-      await act();
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 404) {
-        fill(this.last, problem(error));
-        return;
-      }
-      notice(t("judge.gone"));
-    } finally {
-      this.is_busy = false;
-    }
+  /** @param {() => Promise<void>} act  what is done before the next pair comes */
+  async go(act) {
+    if (!(await this.attempt(act))) return;
     this.element.closest(".view")?.scrollTo(0, 0);
     await this.next();
   }
 
   async takeBack() {
-    const last = this.given.at(-1);
-    if (!last || this.deciding || this.is_busy) return;
-    this.is_busy = true;
-    try {
-      const { num } = await api.takeBack(last.judgement.id);
-      this.given.pop();
-      ahead.leave();
-      if (this.drawn) ahead.putBack(this.drawn);
-      this.asked += 1;
-      this.drawn = last.drawn;
-      ahead.show(last.drawn);
-      this.said = t("judge.taken_back");
-      this.draw();
-      announce(this.said);
-      this.onCount(num);
-    } catch (error) {
-      fill(this.last, problem(error));
-    } finally {
-      this.is_busy = false;
-    }
+    if (!this.deciding) await super.takeBack();
   }
 }
 

@@ -124,7 +124,7 @@ def circle_in(setting: Setting, folder: Path, judge: Judge, seed: int) -> Circle
 
 
 def rows_of(name: str, found: Sequence[Circle], seeds: tuple[int, ...], wanted_minutes: float) -> list[Row]:
-    """What became of one judge's circles."""
+    """Rows of one judge's circles: votes won, verdicts, and the slowest way from the press to the gate."""
     rows = []
     for seed, circle in zip(seeds, found, strict=True):
         pairs = circle.attempt["pairs"]

@@ -236,7 +236,7 @@ def test_ties_and_orders_have_one_digest_however_they_are_turned():
     assert digest_of(pair(1, by="bo")) != digest_of(pair(1)) == digest_of(pair(1, at=99.0))
 
 
-# What trainers read ------------------------------------------------------------------------------------------------
+# Files for trainers ------------------------------------------------------------------------------------------------
 
 
 def test_trainers_read_pairs_and_marks_out_of_our_own_form(store, tmp_path):

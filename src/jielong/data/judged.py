@@ -71,13 +71,10 @@ def pairs_in(one: Preference | Ranking) -> list[Preference]:
     """Return the comparisons in a judgement: itself, or each two answers of a ranking, the better one as `chosen`."""
     if isinstance(one, Preference):
         return [one]
-    found = []
-    for a, b in combinations(range(len(one.answers)), 2):
-        if one.places[b] < one.places[a]:
-            a, b = b, a
-        label = 0.5 if one.places[a] == one.places[b] else 1.0
-        found.append(Preference(one.prompt, one.answers[a], one.answers[b], label=label, by=one.by))
-    return found
+    return [
+        Preference(one.prompt, one.answers[a], one.answers[b], label=label, by=one.by)
+        for a, b, label in one.comparisons()
+    ]
 
 
 def pairs_of_ratings(ratings: Sequence[Rating]) -> list[Preference]:

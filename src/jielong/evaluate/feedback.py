@@ -10,7 +10,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from jielong.evaluate.statistics import Interval, wilson
 from jielong.evaluate.strengths import Duel, Standings, groups_of, standings
@@ -98,12 +97,7 @@ def comparisons(judgements: Iterable[Judgement]) -> list[Compared]:
         if isinstance(one, Preference):
             found += _compared(one, [one.chosen, one.rejected], [(0, 1, one.label)])
         elif isinstance(one, Ranking):
-            places = one.places
-            pairs = [
-                (a, b, 0.5 if places[a] == places[b] else float(places[a] < places[b]))
-                for a, b in combinations(range(len(places)), 2)
-            ]
-            found += _compared(one, one.answers, pairs)
+            found += _compared(one, one.answers, one.comparisons())
     return found
 
 

@@ -124,7 +124,7 @@ class Basis(NamedTuple):
     history: Tensor | None
     allowed: Tensor | None
     shares: Tensor | None = None
-    """What `draw` made of it: the probabilities that each row's number fell among."""
+    """Set by `draw`: the probabilities that each row's number fell among."""
 
 
 def draw(

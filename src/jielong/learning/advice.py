@@ -142,7 +142,7 @@ def _missing(policy: Part, method: str) -> str:
     return f"give {', or '.join(found)}; {POLICY:.0%} of the prompts are learned from"
 
 
-# What speaks against the votes -----------------------------------------------------------------------------------------
+# Signs of bad votes -----------------------------------------------------------------------------------------
 
 
 def refuse_contradictions(judged: Judged) -> None:

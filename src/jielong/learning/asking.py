@@ -19,11 +19,10 @@ from jielong.learning import standing
 from jielong.learning.attempt import Attempt
 from jielong.learning.deciding import LEAST, MOST, Tally, alpha_of, evidence, verdict
 from jielong.learning.judged import Texts
-from jielong.records import Message, to_dict
+from jielong.records import OUTCOMES, Message, to_dict
 from jielong.runs import canonical_json, disk_errors, write_text
 
 PAIRS, VOTES = "pairs.jsonl", "votes.jsonl"
-OUTCOMES = ("left", "right", "tie", "bad")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jielong import stopping
 from jielong.errors import JielongError
@@ -19,12 +20,10 @@ from jielong.learning import attempt as attempts
 from jielong.learning.attempt import ADAPTER, Attempt
 from jielong.runs import now_s, write_json
 
+if TYPE_CHECKING:
+    from jielong.learning.advice import Plan
+
 LOCK, PROCESS, LOG = ".working", "process.json", "log.txt"
-
-TRAINING = 0.5
-"""The share of the bar that training fills; the comparison has the rest."""
-
-_EVERY_S = 0.5
 
 
 def main(folder: Path) -> int:
@@ -70,7 +69,7 @@ def work(folder: Path) -> None:
     """Train, compare, and leave the attempt refused or asking."""
     from jielong.learning.advice import plan
     from jielong.learning.judged import sort_judgements
-    from jielong.learning.training import recipe_of, train, trained_in
+    from jielong.learning.training import FileDisplay, recipe_of, train, trained_in
 
     attempt = attempts.read(folder)
     if attempt.state not in attempts.AT_WORK or attempt.is_paused:
@@ -78,20 +77,18 @@ def work(folder: Path) -> None:
     known = plan(sort_judgements(attempts.judgements_of(folder)), attempt.asked_method)
     base = Path(attempt.base_path)
     if attempt.state == "training":
-        display = FileDisplay(folder)
-        train(recipe_of(folder, base, known, attempt.seed), folder, display)
+        train(recipe_of(folder, base, known, attempt.seed), folder, FileDisplay(folder))
         attempt = attempts.change(folder, only_in=("training",), state="comparing")
     if attempt.state == "comparing":
         _compare(folder, attempt, known, trained_in(folder))
 
 
-def _compare(folder: Path, attempt: Attempt, known: object, adapter: Path) -> None:
+def _compare(folder: Path, attempt: Attempt, known: Plan, adapter: Path) -> None:
     """Compare the candidate at the gate, and store the outcome."""
     from jielong.learning import asking
-    from jielong.learning.advice import Plan
     from jielong.learning.gate import Models, pass_gate
+    from jielong.learning.training import TRAINING
 
-    assert isinstance(known, Plan)
     home, base = folder.parent, Path(attempt.base_path)
     stands = home / attempt.against / ADAPTER if attempt.against else base
     began_s = now_s()
@@ -109,38 +106,6 @@ def _compare(folder: Path, attempt: Attempt, known: object, adapter: Path) -> No
         return
     press = asking.press_of(home, attempt.against)
     attempts.change(folder, only_in=("comparing",), state="asking", press=press, figures=figures)
-
-
-class FileDisplay:
-    """A display of a recipe that writes its progress to a file."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._said_s = folder, 0.0
-
-    def stage(self, name: str) -> None:
-        print(f"{name} begins", flush=True)
-
-    def skip(self, name: str) -> None: ...
-    def end(self, name: str, note: str) -> None: ...
-
-    def update(
-        self,
-        step: int,
-        steps: int,
-        loss: float | None,
-        tokens_per_s: float,
-        seconds_left: float,
-        note: str = "",
-        mfu: float = 0.0,
-    ) -> None:
-        """Store the training's progress, twice a second at most."""
-        if now_s() - self._said_s >= _EVERY_S or step == steps:
-            self._said_s = now_s()
-            share = step / steps if steps else 0.0
-            attempts.report(self._folder, TRAINING * share, seconds_left or None, note)
-
-    def message(self, text: str) -> None:
-        print(text, flush=True)
 
 
 def _process() -> dict[str, float]:

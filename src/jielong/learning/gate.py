@@ -30,13 +30,13 @@ from jielong.model.hf import load_language_model
 from jielong.model.transformer import LanguageModel
 from jielong.records import Message
 from jielong.runs import derive_seed, read_json, write_directory, write_json
-from jielong.tokens.chat import render_prompt, render_rating
+from jielong.tokens.chat import render_prompt
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.machine import bf16_is_right
 from jielong.train.reference import answer_logprobs
 
 CHANCE = 0.01
-"""What chance would do this rarely is clear."""
+"""A difference is clear where chance would make it this rarely."""
 
 BELIEVED = 0.05
 """The judge is believed where chance would get so many held-out pairs right this rarely."""
@@ -231,7 +231,7 @@ def _pairs(draws: Sequence[Texts], stands: Sequence[Written], candidate: Sequenc
     found, seen = [], set()
     for old in stands:
         new = now.get(old.prompt)
-        key = (tuple((m.role, m.text) for m in draws[old.prompt]), old.text, new.text if new else "")
+        key = (prompt_key(draws[old.prompt]), old.text, new.text if new else "")
         if new is None or new.text == old.text or key in seen:
             continue
         seen.add(key)
@@ -240,7 +240,7 @@ def _pairs(draws: Sequence[Texts], stands: Sequence[Written], candidate: Sequenc
     return found
 
 
-# What models find of answers -------------------------------------------------------------------------------------------
+# Log-probabilities and the judge -------------------------------------------------------------------------------------------
 
 
 def _by_models(
@@ -280,10 +280,9 @@ def _open(folder: Path) -> LanguageModel:
 
 
 def _logprobs(model: LanguageModel, tokenizer: Tokenizer, pairs: Sequence[Pair], length: int) -> list[list[float]]:
-    """Return the nats of the better and the worse answer of each pair; of long ones the last `length` tokens are read."""
-    answers = [render_rating(p.prompt, side, True, tokenizer).answer for p in pairs for side in (p.better, p.worse)]
-    rows = [type(a)(a.ids[-length:], a.trained[-length:]) for a in answers]
-    found = answer_logprobs(model, rows, 4, tokenizer.pad)
+    """Return the nats of the better and the worse answer of each pair."""
+    answers = [(p.prompt, side) for p in pairs for side in (p.better, p.worse)]
+    found = answer_logprobs(model, preference_head.rendered(tokenizer, answers, length), 4, tokenizer.pad)
     return [found[i : i + 2] for i in range(0, len(found), 2)]
 
 

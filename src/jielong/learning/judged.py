@@ -7,11 +7,11 @@ of pairs.
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from jielong.records import Demonstration, Judgement, Message, Preference, Ranking, Rating, to_dict
+from jielong.records import Demonstration, Judgement, Message, Preference, Ranking, Rating, kind_of, to_dict
 from jielong.runs import digest
 
 LIKED, DISLIKED = 0.75, 0.25
@@ -131,12 +131,10 @@ def sort_judgements(judgements: Iterable[Judgement]) -> Judged:
 def lineage_of(judgements: Sequence[Judgement]) -> dict[str, object]:
     """Return which judgements a model was made from: ids, voters, and the time span."""
     times = [one.vote.at for one in judgements if one.vote.at]
-    kinds = sorted({type(one).__name__.lower() for one in judgements})
-    by = sorted({one.by for one in judgements})
     return {
         "count": len(judgements),
-        "kinds": {kind: sum(type(one).__name__.lower() == kind for one in judgements) for kind in kinds},
-        "by": {name: sum(one.by == name for one in judgements) for name in by},
+        "kinds": dict(sorted(Counter(map(kind_of, judgements)).items())),
+        "by": dict(sorted(Counter(one.by for one in judgements).items())),
         "first_at": min(times, default=0.0),
         "last_at": max(times, default=0.0),
         "ids": [one.vote.id for one in judgements if one.vote.id],
@@ -159,12 +157,12 @@ def _votes(one: Judgement) -> list[_Vote]:
         pair = Pair(one.prompt, better, worse, one.by, first if one.vote.is_blind else -1)
         return [(pair, 0.5 if one.label == 0.5 else 1.0)] if text_of(better) != text_of(worse) else []
     if isinstance(one, Ranking):
-        found = []
-        for (a, place_a), (b, place_b) in itertools.combinations(zip(one.answers, one.places, strict=True), 2):
-            if text_of(a) != text_of(b):
-                better, worse = (b, a) if place_b < place_a else (a, b)
-                found.append((Pair(one.prompt, better, worse, one.by), 0.5 if place_a == place_b else 1.0))
-        return found
+        answers = one.answers
+        return [
+            (Pair(one.prompt, answers[a], answers[b], one.by), label)
+            for a, b, label in one.comparisons()
+            if text_of(answers[a]) != text_of(answers[b])
+        ]
     return []
 
 

@@ -65,15 +65,18 @@ def comparisons(part: Part) -> tuple[list[Answered], list[tuple[int, int]]]:
     return answers, crossed[::stride]
 
 
+def rendered(tokenizer: Tokenizer, answers: Sequence[Answered], length: int) -> list[Rendered]:
+    """Return answers after their prompts as tokens; of long ones the last `length`."""
+    whole = [render_rating(prompt, answer, True, tokenizer).answer for prompt, answer in answers]
+    return [Rendered(one.ids[-length:], one.trained[-length:]) for one in whole]
+
+
 @torch.no_grad()
 def features_of(
     model: LanguageModel, tokenizer: Tokenizer, answers: Sequence[Answered], *, length: int, micro_rows: int = 8
 ) -> Tensor:
-    """Return the features (N, 2C) float32 of answers after their prompts; of long ones the last `length` tokens are
-    read.
-    """
-    rendered = [render_rating(prompt, answer, True, tokenizer).answer for prompt, answer in answers]
-    rows = [Rendered(one.ids[-length:], one.trained[-length:]) for one in rendered]
+    """Return the features (N, 2C) float32 of answers after their prompts."""
+    rows = rendered(tokenizer, answers, length)
     found = torch.zeros(len(rows), 2 * model.config.hidden_size)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     for start in range(0, len(order), micro_rows):

@@ -8,18 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jielong.learning import attempt as attempts
 from jielong.learning.advice import Plan, thumbs_of
 from jielong.recipes.adapt import adapt
 from jielong.records import Message, to_dict
-from jielong.runs import Run, canonical_json, find_model, write_text
+from jielong.runs import Run, canonical_json, find_model, now_s, write_text
 from jielong.stages.execute import run_recipe
 from jielong.stages.picking import known_picks, write_picked
-from jielong.stages.recipe import Context, Display, Recipe, Summary, change
+from jielong.stages.recipe import Context, Display, Recipe, Silent, Summary, change
 from jielong.stages.train import TrainStage
 
 FOLDER = "training"
 """The run's, in the attempt's."""
 
+TRAINING = 0.5
+"""The share of the bar that training fills; the comparison has the rest."""
+
+_EVERY_S = 0.5
 
 RATE = 2e-4
 """Of every training: fast enough that a few dozen judgements show, as what it costs the model is given back by weakening the adapter.
@@ -101,3 +106,32 @@ def _told(messages: Sequence[Message]) -> Any:
 def _write(path: Path, rows: Iterable[Any]) -> Path:
     write_text(path, "".join(canonical_json(row) + "\n" for row in rows))
     return path
+
+
+class FileDisplay(Silent):
+    """A display of a recipe that writes its progress to a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._said_s = folder, 0.0
+
+    def stage(self, name: str) -> None:
+        print(f"{name} begins", flush=True)
+
+    def update(
+        self,
+        step: int,
+        steps: int,
+        loss: float | None,
+        tokens_per_s: float,
+        seconds_left: float,
+        note: str = "",
+        mfu: float = 0.0,
+    ) -> None:
+        """Store the training's progress, twice a second at most."""
+        if now_s() - self._said_s >= _EVERY_S or step == steps:
+            self._said_s = now_s()
+            share = step / steps if steps else 0.0
+            attempts.report(self._folder, TRAINING * share, seconds_left or None, note)
+
+    def message(self, text: str) -> None:
+        print(text, flush=True)

@@ -22,9 +22,11 @@ from jielong.records.generation import (
     Sampling,
 )
 from jielong.records.judgements import (
+    OUTCOMES,
     AnswerSource,
     Demonstration,
     Judgement,
+    PairOutcome,
     Preference,
     Ranking,
     Rating,
@@ -37,6 +39,7 @@ from jielong.records.scores import Observation, Score, Scorer
 
 __all__ = [
     "KEPT_CANDIDATES",
+    "OUTCOMES",
     "ROLES",
     "AnswerSource",
     "Candidate",
@@ -52,6 +55,7 @@ __all__ = [
     "LocalGenerator",
     "Message",
     "Observation",
+    "PairOutcome",
     "Preference",
     "Ranking",
     "Rating",

@@ -10,11 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import combinations
+from typing import Any, Literal, get_args
 
 from jielong.errors import DataError
 from jielong.outside import Fields
 from jielong.records.conversations import Message, known_fields, messages_of, to_dict
+
+PairOutcome = Literal["left", "right", "tie", "bad"]
+"""A vote on two answers side by side; "bad" says that both are."""
+OUTCOMES: tuple[PairOutcome, ...] = get_args(PairOutcome)
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,15 @@ class Ranking:
             raise DataError(
                 f"a ranking has {len(self.answers)} answers and {len(self.places)} places; expected two or more, and as many"
             )
+
+    def comparisons(self) -> list[tuple[int, int, float]]:
+        """Compare each two answers: the numbers of the better and the worse one with label 1, or of a tie with 0.5."""
+        found = []
+        for a, b in combinations(range(len(self.answers)), 2):
+            if self.places[b] < self.places[a]:
+                a, b = b, a
+            found.append((a, b, 0.5 if self.places[a] == self.places[b] else 1.0))
+        return found
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Ranking:

@@ -14,10 +14,11 @@ from functools import partial
 from typing import Any
 
 from jielong.evaluate.feedback import as_json, feedback_of
+from jielong.records import OUTCOMES
 from jielong.serve.chats import DEFAULTS, Chats, title_of, turn_json
 from jielong.serve.prompts import PROMPTS
 from jielong.serve.refused import Refused
-from jielong.serve.store import Judged, Turn
+from jielong.serve.store import JUDGED_KINDS, Judged, Turn
 
 PERSON = "person"
 """The voter, where a request names none: whoever sits before the page."""
@@ -183,8 +184,8 @@ class Judging:
         counts = await asyncio.to_thread(self.judgements.count)
         pairs = await asyncio.to_thread(partial(self.judgements.all, kind="preference"))
         outcomes = Counter(pair.value["outcome"] for pair in pairs if pair.value.get("is_blind"))
-        kinds = {kind: counts.get(kind, 0) for kind in ("rating", "preference", "ranking", "demonstration")}
-        blind = {outcome: outcomes[outcome] for outcome in ("left", "right", "tie", "bad")}
+        kinds = {kind: counts.get(kind, 0) for kind in JUDGED_KINDS}
+        blind = {outcome: outcomes[outcome] for outcome in OUTCOMES}
         return {
             "num": sum(counts.values()),
             "counts": kinds,

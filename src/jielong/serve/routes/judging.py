@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
+from jielong.records import PairOutcome
 from jielong.serve.chats import MOST_TEXT_CHARS
 from jielong.serve.routes.chats import Id, SamplingFields, Sent
 from jielong.serve.services import services_of
@@ -31,7 +32,7 @@ class PairValue(Sent):
     already are never blind.
     """
 
-    outcome: Literal["left", "right", "tie", "bad"]
+    outcome: PairOutcome
     is_blind: bool = True
 
 

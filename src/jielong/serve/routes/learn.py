@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from jielong.learning import asking, pressing, standing, status
+from jielong.records import PairOutcome
 from jielong.serve.learning import Learning
 from jielong.serve.markdown import render
+from jielong.serve.routes.chats import Sent
 from jielong.serve.services import services_of
 from jielong.serve.streams import EventStream, event
 
@@ -23,23 +25,19 @@ _QUIET_TICKS = 15
 Name = Annotated[str, Field(max_length=512)]
 
 
-class _Sent(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Press(_Sent):
+class Press(Sent):
     """The model that is to learn, the default where none is named, and the method."""
 
     base: Name | None = None
     method: Literal["auto", "sft", "dpo", "kto"] = "auto"
 
 
-class Base(_Sent):
+class Base(Sent):
     base: Name | None = None
 
 
-class Outcome(_Sent):
-    outcome: Literal["left", "right", "tie", "bad"]
+class Outcome(Sent):
+    outcome: PairOutcome
 
 
 def _learning(request: Request) -> Learning:

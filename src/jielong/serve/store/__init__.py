@@ -6,7 +6,7 @@ whatever was acknowledged survives a kill. The nouns are frozen dataclasses; SQL
 
 from __future__ import annotations
 
-from jielong.serve.store.nouns import ORIGINS, OUTCOMES, STATUSES, Judged, Talk, Trace, Turn
+from jielong.serve.store.nouns import JUDGED_KINDS, ORIGINS, STATUSES, Judged, Talk, Trace, Turn
 from jielong.serve.store.store import Store, open_store
 
-__all__ = ["ORIGINS", "OUTCOMES", "STATUSES", "Judged", "Store", "Talk", "Trace", "Turn", "open_store"]
+__all__ = ["JUDGED_KINDS", "ORIGINS", "STATUSES", "Judged", "Store", "Talk", "Trace", "Turn", "open_store"]

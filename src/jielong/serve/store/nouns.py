@@ -12,7 +12,7 @@ from typing import Any
 
 from jielong.errors import DataError
 from jielong.outside import MOST
-from jielong.records import Draw
+from jielong.records import OUTCOMES, Draw
 
 ORIGINS = ("page", "terminal", "import", "judging", "feedback")
 """Where talks begin: on the page, in the terminal, in a file; `HIDDEN` ones stand in no list of conversations."""
@@ -20,7 +20,6 @@ HIDDEN = ("judging", "feedback")
 """Answers that were drawn to be judged, and those that a person wrote for it or that came from a file."""
 TURN_ROLES = ("user", "assistant")
 JUDGED_KINDS = ("rating", "preference", "ranking", "demonstration")
-OUTCOMES = ("left", "right", "tie", "bad")
 MAX_VOTER, MAX_RANKED = 64, 8
 STATUSES = ("writing", "done", "stopped", "failed", "interrupted")
 
@@ -114,7 +113,7 @@ class Judged:
     """A person's judgement of answers to one question; `records.Judgement` is the same with all texts.
 
     `answers` are ids of turns. By kind, `value` holds: of a rating, `score` (0 to 1), `reason` and `scale` ("thumbs" or
-    "stars"); of a preference between the left and the right answer, `outcome` (one of `OUTCOMES`) and `is_blind`; of a
+    "stars"); of a preference between the left and the right answer, `outcome` (one of `records.OUTCOMES`) and `is_blind`; of a
     ranking, `places` as in `records.Ranking`; of a demonstration, which is the one answer, `rejected`: the id of the
     answer that it replaces, or "". `purpose` is "" where it may be learned from; else it names the comparison that it
     decides.

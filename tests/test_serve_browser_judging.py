@@ -53,8 +53,8 @@ def tab(browser: Browser, served: Served) -> Iterator[Tab]:
 
 
 def wrong(tab: Tab) -> list[str]:
-    """What went wrong in a tab, but for notes of the browser: it was offline, or a server without learning has no /api/learn."""
-    return [error for error in tab.errors if "404" not in error and "DISCONNECTED" not in error]
+    """Return what went wrong in a tab, but for the browser's note that it was offline."""
+    return [error for error in tab.errors if "DISCONNECTED" not in error]
 
 
 def stats(served: Served) -> Any:

@@ -8,11 +8,12 @@ fingerprints are made of, with the class's name in it wherever a field can hold 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from jielong.config.fields import list_fields, nearest
 from jielong.errors import ConfigError, DataError, did_you_mean, did_you_mean_one_of
@@ -21,21 +22,32 @@ from jielong.outside import MOST, parse_json
 T = TypeVar("T")
 
 
-def resolved(config: Any) -> Any:
-    """Return a config as plain data with every field spelled out; dataclasses carry their class name under "kind"."""
+def later(default: T) -> T:
+    """Declare a field that was added after results of its config existed; a fingerprint leaves it out at its default."""
+    return dataclasses.field(default=default, metadata={"later": True})
+
+
+def resolved(config: Any, *, is_fingerprint: bool = False) -> Any:
+    """Return a config as plain data with every field spelled out; dataclasses carry their class name under "kind".
+
+    For a fingerprint, fields declared `later` are left out where they hold their default: there they change no result.
+    """
+    inner = functools.partial(resolved, is_fingerprint=is_fingerprint)
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        fields = {f.name: resolved(getattr(config, f.name)) for f in dataclasses.fields(config)}
-        return {"kind": type(config).__name__, **fields}
+        values = [(f, getattr(config, f.name)) for f in dataclasses.fields(config)]
+        if is_fingerprint:
+            values = [(f, value) for f, value in values if not (f.metadata.get("later") and value == f.default)]
+        return {"kind": type(config).__name__, **{f.name: inner(value) for f, value in values}}
     if isinstance(config, Mapping):
-        return {str(k): resolved(v) for k, v in config.items()}
+        return {str(k): inner(v) for k, v in config.items()}
     if isinstance(config, (tuple, list)):
-        return [resolved(v) for v in config]
+        return [inner(v) for v in config]
     return config
 
 
 def format_value(value: Any) -> str:
     """Format a value as it is written behind `--set stage.field=`: JSON, or a bare string."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(resolved(value), ensure_ascii=False)
 
 
 def leaves(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -151,6 +163,8 @@ def _coerce(text: str, hint: Any, path: str) -> Any:
         value = parse_json(text)
     except DataError as error:  # a bare word, or what is too large or too deep to be a value
         value, got = text, f"{error}"
+    if isinstance(value, list):
+        value = [_build(each, _kind_of_parts(hint), path) for each in value]
     if isinstance(value, int) and not -MOST <= value <= MOST and not _takes_float(hint):
         raise ConfigError(f"{path}={text}: expected a number of at most {MOST}")
     if _matches(value, hint):
@@ -161,6 +175,36 @@ def _coerce(text: str, hint: Any, path: str) -> Any:
     if hint is str or str in typing.get_args(hint):
         return text
     raise ConfigError(f"{path}={text}: expected {_name_of(hint)}, got {got or type(value).__name__}")
+
+
+def _kind_of_parts(hint: Any) -> type | None:
+    """Return the dataclass of which `hint` is a tuple, or None where it is of something else."""
+    args = typing.get_args(hint)
+    is_parts = typing.get_origin(hint) is tuple and args and dataclasses.is_dataclass(args[0])
+    return cast(type, args[0]) if is_parts else None
+
+
+def _build(value: Any, base: type | None, path: str) -> Any:
+    """Make a JSON object {"kind": CLASS, field: value} an object of that class, a kind of `base`; others stay as they are."""
+    if base is None or not isinstance(value, dict):
+        return value
+    kinds, values = {kind.__name__: kind for kind in _subclasses(base)}, dict(value)
+    kind = kinds.get(str(values.pop("kind", "")))
+    if kind is None:
+        raise ConfigError(
+            f'{path}: expected an object with "kind" one of {", ".join(sorted(kinds))}, got {json.dumps(value):.80}'
+        )
+    hints = typing.get_type_hints(kind)
+    for name in values:
+        if name not in hints:
+            raise ConfigError(f"{path}: unknown option {name!r} for {kind.__name__}; {did_you_mean(name, hints)}")
+    return kind(**{name: _coerce(format_value(given), hints[name], f"{path}.{name}") for name, given in values.items()})
+
+
+def _subclasses(base: type) -> list[type]:
+    """Return all kinds of a class, those of kinds included; the class itself where it has none."""
+    kinds: list[type] = base.__subclasses__()
+    return [kind for each in kinds for kind in _subclasses(each)] or [base]
 
 
 def _takes_float(hint: Any) -> bool:

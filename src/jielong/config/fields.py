@@ -111,6 +111,8 @@ def _fields_of(config: Any, path: str) -> Iterator[Field]:
         if has_default and field.name not in _DERIVED and not is_empty_part and not isinstance(value, Mapping):
             choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
             yield Field(f"{path}{field.name}", value, said.get(field.name, ""), choices)
+            if isinstance(value, tuple) and all(hasattr(part, "name") for part in value):
+                yield from list_fields(value, f"{path}{field.name}.")
 
 
 def find(word: str, fields: Sequence[Field]) -> list[Field]:

@@ -169,7 +169,7 @@ class Recipe:
         known: dict[str, str] = {}
         for stage in self.stages:
             parents = {role: known[parent] for role, parent in stage.inputs.items()}
-            config = resolved(stage)
+            config = resolved(stage, is_fingerprint=True)
             for name in () if with_places else stage.only_places:
                 del config[name]
             known[stage.name] = digest({"stage": config, "parents": parents, "seed": self.seed})

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from jielong.config import resolved, set_field
+from jielong.config import format_value, later, list_fields, resolved, set_field
 from jielong.data.dedup import DedupConfig
 from jielong.data.filters import FilterConfig
 from jielong.errors import ConfigError
@@ -20,6 +20,7 @@ from jielong.train.objectives.next_token import NextTokenConfig
 from jielong.train.objectives.policy import PolicyConfig, PPOConfig, PTXConfig
 from jielong.train.objectives.preferences import BradleyTerryConfig
 from jielong.train.optim import OptimizerConfig
+from jielong.train.rewards import EnsembleReward, ModelReward, RuleReward
 from jielong.train.rollouts import RolloutConfig
 from jielong.use.retrieval.chunks import ChunkConfig
 
@@ -108,6 +109,48 @@ def test_resolved_spells_out_every_field_and_class():
     }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Grown(Loop):
+    speed: float = later(2.0)
+
+
+def test_a_field_that_came_later_changes_a_fingerprint_only_where_it_is_set():
+    before = {name: value for name, value in resolved(Grown()).items() if name != "speed"}
+    assert resolved(Grown(), is_fingerprint=True) == before
+    assert resolved(Part(loop=Grown()), is_fingerprint=True)["loop"] == before
+    assert resolved(Grown())["speed"] == 2.0
+    assert resolved(Grown(speed=3.0), is_fingerprint=True)["speed"] == 3.0
+
+
+def test_parts_of_several_kinds_are_set_whole_or_field_by_field():
+    recipe = quickstart("smoke")
+    told = '[{"kind": "RuleReward", "rule": "exact", "weight": 2}, {"kind": "EnsembleReward", "models": ["a", "b"]}]'
+    changed = change(recipe, [f"rl.source.rewards={told}"]).stage("rl").source.rewards
+    assert changed == (RuleReward(rule="exact", weight=2.0), EnsembleReward(models=("a", "b")))
+    half = change(recipe, ["rl.source.rewards.model.weight=0.5"])
+    assert half.stage("rl").source.rewards == (ModelReward(weight=0.5),)
+    # the value is printed in the form in which it is set
+    printed = format_value(half.stage("rl").source.rewards)
+    assert change(recipe, [f"rl.source.rewards={printed}"]) == half
+    paths = [field.path for field in list_fields(recipe.stages)]
+    assert {"rl.source.rewards", "rl.source.rewards.model.weight"} <= set(paths)
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [
+        ("[{}]", 'an object with "kind" one of EnsembleReward, JudgeReward, ModelReward, RuleReward'),
+        ('[{"kind": "RuleReward", "rul": "x"}]', "did you mean 'rule'"),
+        ('[{"kind": "RuleReward", "weight": "x"}]', "rewards.weight=x: expected float"),
+        ('[{"kind": "EnsembleReward", "models": ["a"]}]', "at least two"),
+        ("[1]", "expected tuple"),
+    ],
+)
+def test_parts_that_cannot_be_are_refused(told, error):
+    with pytest.raises(ConfigError, match=error):
+        change(quickstart("smoke"), [f"rl.source.rewards={told}"])
+
+
 def test_a_control_is_trained_like_the_stage_it_is_the_control_of():
     changed = change(quickstart("smoke"), ["sft.loop.steps=7", "pretrain.loop.steps=9"])
     assert [changed.stage(n).loop.steps for n in ("pretrain", "sft", "control")] == [9, 7, 7]
@@ -122,7 +165,7 @@ OptimizerConfig(name='adamw', lr=0.001, muon_lr=0.02, warmup_steps=20, decay_fra
 weight_decay=0.05, beta1=0.9, beta2=0.95, eps=1e-08)
 RolloutConfig(algorithm='ppo', prompts=128, group_size=1, epochs=4, minibatches=1, micro_rows=32, temperature=1.0, \
 max_tokens=32, kl_coefficient=0.05, kl_target=0.0, kl_stop=0.0, gamma=1.0, lam=0.95, missing_stop_penalty=1.0, \
-whiten_advantages=True, divide_by_std=True)
+whiten_advantages=True, divide_by_std=True, rewards=(ModelReward(name='model', weight=1.0, input='reward'),))
 PPOConfig(policy=PolicyConfig(clip_low=0.2, clip_high=0.2, aggregation='dapo', mismatch_cap=2.0, loss_kl='none', \
 loss_kl_coefficient=0.0), value=ValueConfig(clip=0.2, coefficient=0.1), ptx=PTXConfig(coefficient=0.0, rows=8, length=256))
 NextTokenConfig(router_aux_loss_coef=None)

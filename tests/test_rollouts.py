@@ -25,7 +25,8 @@ from jielong.train.objectives.policy import PPO, PolicyConfig, PolicyGradient
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.parallel import Ranks, ranks_from_environment
 from jielong.train.rewards import RewardModelScorer, score_rows
-from jielong.train.rollouts import RolloutConfig, Rollouts, by_length, cut_after_stop, take_rows
+from jielong.train.rollouts import RolloutConfig, Rollouts
+from jielong.train.samples import by_length, cut_after_stop, take_rows
 from jielong.train.sources import Prompt, SourceContext
 
 TINY = ModelConfig(

@@ -30,6 +30,7 @@ from jielong.runs import derive_seed, write_json
 from jielong.stages.models import engine_of, open_tokenizer
 from jielong.stages.picking import compile_if_right, mfu_per_rate, pick, picked_words, read_picked, write_picked
 from jielong.stages.recipe import Context, Recipe, Stage, Summary
+from jielong.stages.rules import RULES, open_judge, open_rule
 from jielong.stages.sources import material_of
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.checks import held_out_loss
@@ -87,7 +88,10 @@ class TrainStage(Stage):
         return (main, *self.objective.roles(), *self.source.roles())
 
     def check(self, recipe: Recipe) -> None:
-        """Raise ResourceError where an adapter of an existing model does not fit into free memory."""
+        """Raise ConfigError where a reward lacks its input or its rule, ResourceError where an adapter of an existing
+        model does not fit into free memory.
+        """
+        self.source.check(self.inputs, RULES)
         rows = self.source.rows()
         base = recipe.stage(self.inputs["start"]).model_from_elsewhere() if self.adapter else None
         if base is not None and self.adapter is not None and rows is not None:
@@ -216,6 +220,10 @@ class TrainStage(Stage):
             lambda model: engine_of(model, tokenizer, context.machine),
             tokenizer.stop_ids,
             tokenizer.pad,
+            open_rule=lambda rule: open_rule(rule, tokenizer),
+            open_judge=lambda role, mark: open_judge(
+                context.checkpoint(self.inputs[role]), context.machine, tokenizer, mark
+            ),
         )
 
     def build_objective(self, config: ModelConfig, modules: Modules, *, is_compiled: bool = False) -> Objective:

@@ -90,6 +90,11 @@ def is_flat(rewards: Tensor, group_size: int) -> Tensor:
     return (groups == groups[:, :1]).all(dim=1)
 
 
+def group_spread(rewards: Tensor, group_size: int) -> Tensor:
+    """Return (B / group_size,): the standard deviation of the rewards within each group of at least two."""
+    return rewards.view(-1, group_size).std(dim=1)
+
+
 @dataclass(frozen=True)
 class AdaptiveKL:
     """A controller of the KL coefficient: beta *= 1 + rate * clip(KL / target - 1, -0.2, 0.2), after each rollout.

@@ -13,7 +13,7 @@ state, so a run that is killed in the middle of one goes on bit for bit.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -21,18 +21,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jielong.data.batches import PAD_ID, Batch, pad_rows
-from jielong.errors import CheckpointError, ConfigError, DataError
-from jielong.model.transformer import LanguageModel, ScalarModel
+from jielong.config import later
+from jielong.data.batches import PAD_ID, Batch
+from jielong.errors import CheckpointError, ConfigError, DataError, did_you_mean
+from jielong.model.transformer import LanguageModel
 from jielong.records import LocalGenerator, Request, Sample, Sampling, Scorer
 from jielong.runs import derive_seed
-from jielong.tokens.chat import Rendered
-from jielong.train.advantages import AdaptiveKL, gae, group_advantages, is_flat, kl_penalised_rewards, whiten
+from jielong.train.advantages import (
+    AdaptiveKL,
+    gae,
+    group_advantages,
+    group_spread,
+    is_flat,
+    kl_penalised_rewards,
+    whiten,
+)
 from jielong.train.objectives.logprobs import trained_logprobs
 from jielong.train.objectives.policy import kl_estimate
 from jielong.train.parallel import Ranks
-from jielong.train.rewards import RewardModelScorer
+from jielong.train.rewards import Items, Judged, Mixture, ModelReward, RewardConfig, build_rewards
 from jielong.train.roles import Modules, Role
+from jielong.train.samples import batch_of_samples, by_length, cut_after_stop, engine_logprobs, take_rows
 from jielong.train.sources import Feed, Prompt, SourceConfig, SourceContext
 
 
@@ -72,6 +81,8 @@ class RolloutConfig(SourceConfig):
     """Whether advantages are brought to mean 0 and variance 1."""
     divide_by_std: bool = True
     """grpo: whether advantages are divided by their group's deviation."""
+    rewards: tuple[RewardConfig, ...] = later((ModelReward(),))
+    """The rewards whose weighted sum is the score of a sample."""
 
     def __post_init__(self) -> None:
         if self.algorithm not in ("ppo", "grpo"):
@@ -90,12 +101,30 @@ class RolloutConfig(SourceConfig):
             )
 
     def roles(self) -> tuple[Role, ...]:
-        """Return the reference, the reward model, and for PPO the critic, which starts from the reward model's weights."""
-        compared = (Role("reference"), Role("reward", "reward", "scalar"))
-        return (*compared, Role("critic", "reward", "scalar", is_trained=True)) if self.algorithm == "ppo" else compared
+        """Return the reference, the reward models, and for PPO the critic, which starts from the first reward model's
+        weights, or where there is none from the policy's.
+        """
+        models = [role for reward in self.rewards for role in reward.roles()]
+        compared = (Role("reference"), *dict.fromkeys(models))
+        start = models[0].start if models else "start"
+        return (*compared, Role("critic", start, "scalar", is_trained=True)) if self.algorithm == "ppo" else compared
+
+    def check(self, inputs: Collection[str], rules: Collection[str]) -> None:
+        """Raise ConfigError where a reward needs an input of the stage, or a rule, that is not among these."""
+        for reward in self.rewards:
+            for name in reward.inputs():
+                if name not in inputs:
+                    raise ConfigError(
+                        f"the reward {reward.name!r} needs an input {name!r} of its stage; it has {', '.join(inputs)}"
+                    )
+            for name in reward.rules():
+                if name not in rules:
+                    raise ConfigError(
+                        f"the reward {reward.name!r} asks for a rule {name!r}; {did_you_mean(name, rules)}"
+                    )
 
     def build(self, context: SourceContext) -> Feed:
-        """Build rollouts of the material's prompts, with the module "reward" as scorer."""
+        """Build rollouts of the material's prompts, scored by the rewards."""
         assert context.modules is not None and context.open_engine is not None
         policy, asked = cast(LanguageModel, context.modules["policy"]), context.material.prompts()
         room = policy.config.max_position_embeddings - self.max_tokens
@@ -110,7 +139,7 @@ class RolloutConfig(SourceConfig):
             prompts,
             context.modules,
             context.open_engine(policy),
-            RewardModelScorer(cast(ScalarModel, context.modules["reward"])),
+            build_rewards(self.rewards, context),
             self,
             seed=context.seed,
             stop_ids=context.stop_ids,
@@ -120,41 +149,12 @@ class RolloutConfig(SourceConfig):
         return Feed(source, notes=notes)
 
 
-def cut_after_stop(sample: Sample, stop_ids: Sequence[int]) -> tuple[Sample, bool]:
-    """Cut a sample after the first stop id that the model wrote; return it, and whether there is one."""
-    by_model = sample.by_model or (True,) * len(sample.ids)
-    ends = [i for i, token in enumerate(sample.ids) if token in stop_ids and by_model[i]]
-    size = ends[0] + 1 if ends else len(sample.ids)
-    cut = dataclasses.replace(
-        sample, ids=sample.ids[:size], logprobs=sample.logprobs[:size], by_model=tuple(by_model[:size])
-    )
-    return cut, bool(ends)
-
-
-def take_rows(batch: Batch, rows: Tensor) -> Batch:
-    """Take some rows of a batch, no wider than the longest of them."""
-    width = max(2, int((batch.segments[rows] != 0).sum(dim=1).max()))
-
-    def take(tensor: Tensor) -> Tensor:
-        if tensor.dim() == 0:
-            return tensor
-        return tensor[rows, :width] if tensor.dim() == 2 else tensor[rows]
-
-    tensors = {f.name: take(getattr(batch, f.name)) for f in dataclasses.fields(batch) if f.name != "extra"}
-    return Batch(**tensors, extra={name: take(tensor) for name, tensor in batch.extra.items()})
-
-
-def by_length(batch: Batch, rows: Tensor, micro_rows: int) -> Iterator[Tensor]:
-    """Split `rows` into parts of at most `micro_rows`, rows of like length together."""
-    sizes = (batch.segments[rows] != 0).sum(dim=1)
-    yield from rows[torch.argsort(sizes, stable=True)].split(micro_rows)
-
-
 class Rollouts:
     """A source of policy-gradient steps over `prompts`, in a fresh order each epoch.
 
     `modules` are the loop's own: "policy" and "reference" (`LanguageModel`), "critic" (`ScalarModel`) for PPO.
-    `metrics()` describe the last rollout: "score" (the scorer's mean, in its unit), "kl" and "kl_k3" (nats per sequence
+    `metrics()` describe the last rollout: "score" (the scorer's mean, in its unit; of a mixture the measures of its parts
+    too), "group_spread" (standard deviation of what the samples of a prompt are rewarded with, mean), "kl" and "kl_k3" (nats per sequence
     to the reference), "entropy" (nats per token), "length" (tokens), "missing_stop" and "flat_groups" (shares; groups
     of equal scores, which only the KL can move), "mismatch" (mean absolute difference of trainer's and engine's
     log-probability), "kl_coefficient".
@@ -264,20 +264,24 @@ class Rollouts:
         """Generate, score, and compute log-probabilities and advantages: the batch of one rollout."""
         policy = self.modules["policy"]
         prompts, samples, has_stop = self._generate()
-        values = [
-            s.value for s in self.scorer([(p.item, p.conversation, s) for p, s in zip(prompts, samples, strict=True)])
-        ]
+        judged = self._judge([(p.item, p.conversation, s) for p, s in zip(prompts, samples, strict=True)])
         device = next(policy.parameters()).device
-        batch = _batch_of_samples(samples, self.pad_id).to(device)
-        scores = torch.tensor(values, dtype=torch.float32, device=device)
+        batch = batch_of_samples(samples, self.pad_id).to(device)
+        scores = torch.tensor(judged.values, dtype=torch.float32, device=device)
         stopped = torch.tensor(has_stop, device=device)
         rewarded = scores - self.config.missing_stop_penalty * ~stopped
         streams = self._logprobs(batch, samples)
         advantages = self._advantages(batch, streams, rewarded)
         numbers = {"temperature": self.config.temperature, "max_tokens": self.config.max_tokens}
         extra = {**streams, **advantages, **{n: torch.tensor(float(v), device=device) for n, v in numbers.items()}}
-        self._note(batch, streams, scores, rewarded, stopped)
+        self._note(batch, streams, scores, rewarded, stopped, judged.measures)
         return dataclasses.replace(batch, extra=extra)
+
+    def _judge(self, items: Items) -> Judged:
+        """Score samples; a scorer that is no mixture has no measures beside its score."""
+        if isinstance(self.scorer, Mixture):
+            return self.scorer.judge(items)
+        return Judged([score.value for score in self.scorer(items)], {})
 
     def _generate(self) -> tuple[list[Prompt], list[Sample], list[bool]]:
         """Return this rank's prompts, each repeated for its group, with the policy's samples."""
@@ -318,7 +322,7 @@ class Rollouts:
             if "critic" in self.modules:
                 values = self.modules["critic"](part.inputs, part.positions, part.segments)
                 streams["old_values"][rows, : part.length] = torch.where(part.weights != 0, values, 0.0)
-        streams["engine_logprobs"] = _engine_logprobs(batch, samples, streams["old_logprobs"])
+        streams["engine_logprobs"] = engine_logprobs(batch, samples, streams["old_logprobs"])
         return streams
 
     def _advantages(self, batch: Batch, streams: Mapping[str, Tensor], rewarded: Tensor) -> dict[str, Tensor]:
@@ -342,7 +346,13 @@ class Rollouts:
         return {"advantages": advantages, "returns": returns}
 
     def _note(
-        self, batch: Batch, streams: Mapping[str, Tensor], scores: Tensor, rewarded: Tensor, stopped: Tensor
+        self,
+        batch: Batch,
+        streams: Mapping[str, Tensor],
+        scores: Tensor,
+        rewarded: Tensor,
+        stopped: Tensor,
+        measures: Mapping[str, list[float]],
     ) -> None:
         """Compute the metrics of this rollout over all ranks, and the KL coefficient of the next one."""
         old, reference = streams["old_logprobs"], streams["ref_logprobs"]
@@ -356,6 +366,8 @@ class Rollouts:
             "entropy": -old.sum(),
             "mismatch": (old - streams["engine_logprobs"]).abs().sum(),
             "flat_groups": group_size * is_flat(rewarded, group_size).sum() if group_size > 1 else 0.0,
+            "group_spread": group_size * group_spread(rewarded, group_size).sum() if group_size > 1 else 0.0,
+            **{name: sum(values) for name, values in measures.items()},
             "rows": float(len(scores)),
         }
         totals = self.ranks.sum_numbers({name: float(value) for name, value in sums.items()})
@@ -365,19 +377,3 @@ class Rollouts:
         self._metrics = {**means, "kl_coefficient": self.coefficient}
         if self.config.kl_target:
             self.coefficient = AdaptiveKL(self.config.kl_target).next(self.coefficient, means["kl"])
-
-
-def _batch_of_samples(samples: Sequence[Sample], pad_id: int) -> Batch:
-    """Build a batch of prompt and sample, one a row; trained are the tokens that the model wrote."""
-    rows = [Rendered((*s.prompt_ids, *s.ids), (False,) * len(s.prompt_ids) + tuple(s.by_model)) for s in samples]
-    return pad_rows(rows, pad_id=pad_id)
-
-
-def _engine_logprobs(batch: Batch, samples: Sequence[Sample], old_logprobs: Tensor) -> Tensor:
-    """Place the engine's log-probabilities in the batch; the trainer's own where it gave none."""
-    found = old_logprobs.cpu().clone()
-    for row, sample in enumerate(samples):
-        if sample.logprobs:
-            first = len(sample.prompt_ids) - 1
-            found[row, first : first + len(sample.ids)] = torch.tensor(sample.logprobs)
-    return torch.where(batch.weights != 0, found.to(batch.weights.device), 0.0)

@@ -7,7 +7,7 @@ is read when it is asked for, and a generator, which is handed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -18,7 +18,7 @@ from jielong.data.shards import Tokens
 from jielong.data.steps import PackedChats, PackedPairs, PackedTokens, PaddedPairs, Source, held_out
 from jielong.errors import ConfigError, DataError
 from jielong.model.transformer import LanguageModel
-from jielong.records import Conversation, LocalGenerator
+from jielong.records import Conversation, LocalGenerator, Scorer
 from jielong.runs import derive_seed
 from jielong.tokens.chat import Rendered, RenderedAnswer, RenderedPair
 from jielong.train.parallel import Ranks
@@ -64,7 +64,8 @@ AskReference = Callable[[str, Sequence[Rendered], int], Sequence[float | None]]
 @dataclass(frozen=True)
 class SourceContext:
     """The surroundings that a source is built in, beside its config. `open_engine` gives a generator with a module's
-    weights.
+    weights, `open_rule` the scorer of a rule's name, `open_judge` that of the stage's input that judges, with the score
+    where it gives no mark.
 
     `is_packed`: pairs share rows, see `PackedPairs`. `reference` is there where the objective needs it.
     """
@@ -78,6 +79,8 @@ class SourceContext:
     pad_id: int = 0
     is_packed: bool = False
     reference: AskReference | None = None
+    open_rule: Callable[[str], Scorer] | None = None
+    open_judge: Callable[[str, float], Scorer] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,9 @@ class SourceConfig:
     def rows(self) -> RowsConfig | None:
         """Return itself where it has rows of one length that may be cut into micro-batches of any size, else None."""
         return None
+
+    def check(self, inputs: Collection[str], rules: Collection[str]) -> None:
+        """Raise ConfigError where it needs an input of the stage, or a rule, that is not among these."""
 
     def build(self, context: SourceContext) -> Feed:
         raise NotImplementedError

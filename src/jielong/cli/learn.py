@@ -12,10 +12,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.cli.as_json import add_json, print_json
 from jielong.cli.learn_words import Words
+from jielong.cli.parsing import former_name
 from jielong.cli.report import locale_language
 from jielong.errors import ConfigError, JielongError
 from jielong.opening.ports import MODEL_HELP, default_store, folder_of, long_name, newest_run, served_name
+from jielong.report import terminal
 
 if TYPE_CHECKING:
     from jielong.learning.asking import ShownPair
@@ -42,17 +45,26 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--method", choices=("auto", "sft", "dpo", "kto"), default="auto", help="default: what suits the judgements"
     )
-    parser.add_argument("--from", dest="store", default="", metavar="STORE", help="where judgements are kept")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
-    parser.add_argument("--seed", type=int, default=0)
+    store = parser.add_argument(
+        "--store",
+        default="",
+        metavar="FILE",
+        help="where judgements are kept, a file or a database's URL (default: where jielong serve keeps them)",
+    )
+    former_name(parser, store, "--from")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    add_json(parser)
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the word says to the newest attempt of the base."""
     from jielong.learning import attempt as attempts
-    from jielong.learning import pressing, standing
+    from jielong.learning import pressing, standing, status
 
+    if arguments.json and arguments.what != "status":
+        raise ConfigError(f"--json is for status; jielong learn {arguments.what} works, and tells how far it is")
     words = Words(locale_language())
     spec = long_name(arguments.base or str(newest_run(arguments.runs)))
     base, base_path = served_name(spec), folder_of(spec)
@@ -72,6 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"nothing has been learned for {base} yet; begin with: jielong learn --base {spec}")
     if arguments.what != "status":
         {"pause": pressing.pause, "resume": pressing.resume, "cancel": pressing.cancel}[arguments.what](newest)
+    if arguments.json:
+        print_json({**status.attempt_json(newest), "standing": standing.standing(home) or None})
+        return 0
     _say_status(home, newest, words)
     return 0
 
@@ -121,7 +136,7 @@ def _watch(folder: Path, words: Words) -> None:
     from jielong.learning import status
 
     said = ""
-    is_live = sys.stdout.isatty()
+    is_live = sys.stderr.isatty()
     while True:
         told = status.attempt_json(folder)
         if told["state"] not in attempts.AT_WORK:
@@ -132,13 +147,13 @@ def _watch(folder: Path, words: Words) -> None:
             )
         line = _line(told, words)
         if line != said and is_live:
-            print(f"\r\033[K{line}", end="", flush=True)
+            terminal.progress(line)
         elif told["state"] not in said:
             print(line, flush=True)
         said = line
         time.sleep(_TICK_S)
     if is_live and said:
-        print()
+        terminal.progress("")
 
 
 def _line(told: dict[str, Any], words: Words) -> str:

@@ -36,7 +36,7 @@ NAMES = {
     "preference": "a comparison, which makes no mark",
     "rating": "a mark, which makes no pair",
     "ranking": "an order, which makes no mark",
-    "demonstration": "a written answer, which is for instruction tuning (jielong feedback export --form sft)",
+    "demonstration": "a written answer, which is for instruction tuning (jielong feedback export --format sft)",
 }
 """Why a kind of judgement is left out where another one is asked for."""
 

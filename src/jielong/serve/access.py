@@ -185,7 +185,7 @@ class Gate:
         if hosts[0].lower() not in self._hosts:
             raise Refused(
                 421,
-                f"this server is not {hosts[0][:100]!r}; start it with --name to serve it by that name",
+                f"this server is not {hosts[0][:100]!r}; start it with --hostname to serve it by that name",
                 code="host",
             )
         return hosts[0].lower()

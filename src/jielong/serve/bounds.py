@@ -89,6 +89,7 @@ def server_options() -> dict[str, Any]:
         "server_header": False,
         "forwarded_allow_ips": "127.0.0.1,::1",
         "access_log": False,
+        "use_colors": False,
     }
 
 

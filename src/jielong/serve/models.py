@@ -273,7 +273,7 @@ class Models:
         if model.bytes_needed > limit:
             raise ResourceError(
                 f"{model.name} needs about {model.bytes_needed / 1e9:.1f} GB with its cache, and the server may use "
-                f"{limit / 1e9:.1f}; allow it more with --memory, or give it fewer --slots or a smaller --length"
+                f"{limit / 1e9:.1f}; allow it more with --memory, or give it fewer --slots or a smaller --context"
             )
         idle = sorted((m for m in self if m.runner is not None and not m.num_users), key=lambda m: m.used_at)
         while self.used_bytes + model.bytes_needed > limit:

@@ -250,7 +250,7 @@ def _in_words(arguments: argparse.Namespace) -> str:
 
 async def _scorer_services(task: Task, arguments: argparse.Namespace, stack: AsyncExitStack) -> ScoringServices:
     """Open the services that the task's scorers need: a sandbox for code, a judge for marks."""
-    from jielong.evaluate.judge import judge_grade
+    from jielong.evaluate.judge import make_grader
     from jielong.evaluate.scoring import ScoringServices
 
     scorers = {item.scorer for item in task.items}
@@ -259,7 +259,7 @@ async def _scorer_services(task: Task, arguments: argparse.Namespace, stack: Asy
         return ScoringServices(examine)
     port: Port = open_port(arguments.judge, timeout_s=arguments.timeout)
     stack.push_async_callback(port.close)
-    return ScoringServices(examine, judge_grade(port.ask, Options(seed=arguments.seed)))
+    return ScoringServices(examine, make_grader(port.ask, Options(seed=arguments.seed)))
 
 
 async def _sandbox() -> Examine:
@@ -307,7 +307,7 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) ->
     pairs = Table(box=box.SIMPLE_HEAD)
     for name in ("", "difference", "p", "corrected", "tokens", "calls"):
         pairs.add_column(name, justify="right" if name else "left", overflow="fold")
-    for c in compare([s.measured for s in summaries], seed=seed):
+    for c in compare([s.system_scores for s in summaries], seed=seed):
         pairs.add_row(
             f"{c.new.name} - {c.old.name}",
             f"{c.difference.mean:+.1%} ({c.difference.low:+.1%} to {c.difference.high:+.1%})",
@@ -349,10 +349,10 @@ def _rows(table: Table, summaries: Sequence[Summary]) -> None:
 
 def _harness(arguments: argparse.Namespace) -> int:
     """Run a task of lm-eval."""
-    from jielong.evaluate.harness import harness, run_harness
+    from jielong.evaluate.harness import import_harness, run_harness
     from jielong.runs import write_json
 
-    harness()
+    import_harness()
     port = open_port(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
     if not isinstance(port, LocalPort):
         raise ConfigError("lm-eval's tasks need a model's folder; for servers, lm-eval has classes of its own")

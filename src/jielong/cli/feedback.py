@@ -21,7 +21,7 @@ from jielong.opening.ports import default_store
 if TYPE_CHECKING:
     from jielong.evaluate.feedback import Feedback
     from jielong.evaluate.statistics import Interval
-    from jielong.evaluate.strengths import Standings
+    from jielong.evaluate.strengths import ModelStrengths
     from jielong.serve.store import Judged, Store
 
 FORMS = ("own", "trl", "kto", "sft")
@@ -123,12 +123,12 @@ def describe(found: Feedback) -> list[str]:
     return lines
 
 
-def _table(group: Standings) -> list[str]:
+def _table(group: ModelStrengths) -> list[str]:
     """Return models from the strongest to the weakest, in lines."""
-    names = [_cut(s.name, _WIDEST_NAME) for s in group.standings]
+    names = [_cut(s.name, _WIDEST_NAME) for s in group.models]
     width = max(map(len, [*names, "model"]))
     lines = [f"{'model':<{width}}  {'compared':>8}  {'won':>6}  {'strength':>8}  95% interval"]
-    for name, s in zip(names, group.standings, strict=True):
+    for name, s in zip(names, group.models, strict=True):
         is_reference = s.name == group.reference
         bounds = "(the reference)" if is_reference else f"{_number(s.strength.low)} to {_number(s.strength.high)}"
         lines.append(f"{name:<{width}}  {s.comparisons:>8.4g}  {s.won:>6.1%}  {_number(s.strength.mean):>8}  {bounds}")

@@ -1,7 +1,7 @@
-"""Figures of human judgements: how many there are, by whom, how they agree, and which models they prefer.
+"""Figures of human judgements: their number, voters, agreement, and preferred models.
 
-Comparisons are pairs, and each two answers of a ranking. Of a voter who compared the same two answers again only the
-newest vote counts; voters without a name are taken as one person.
+Comparisons are preferences, and all pairs of answers in a ranking. Only a voter's newest vote on the same two answers
+counts. Voters without a name count as one person.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from jielong.evaluate.statistics import Interval, wilson
-from jielong.evaluate.strengths import Duel, Standings, groups_of, standings
+from jielong.evaluate.strengths import Duel, ModelStrengths, fit_strengths, groups_of
 from jielong.records import AnswerSource, Judgement, Message, Preference, Ranking, kind_of, to_dict
 from jielong.runs import canonical_json
 
@@ -21,10 +21,10 @@ Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A comparison of two answers: `won` is 1 where `first` is better, 0 where `second` is, 0.5 for a tie.
+class PairVote:
+    """One voter's comparison of two answers: `won` is 1 if `first` is better, 0 if `second` is, 0.5 for a tie.
 
-    `group` is how many answers were ranked at once, 2 for a pair.
+    `group` is the number of answers ranked together, 2 for a pair.
     """
 
     key: Key
@@ -38,7 +38,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Feedback:
-    """The figures. `first` and `last` are times in seconds since the epoch, 0 where no judgement says when it was given."""
+    """The figures of some judgements. `first` and `last` are times in seconds since the epoch, 0 if unknown."""
 
     kinds: Counter[str]
     voters: dict[str, Counter[str]]
@@ -57,7 +57,7 @@ class Feedback:
     """Comparisons of which nobody knows whose answers they were."""
     within_model: int
     """Comparisons of two answers of one model, which say nothing of models."""
-    groups: tuple[Standings, ...]
+    groups: tuple[ModelStrengths, ...]
     """Models that were compared with each other, the largest group first."""
 
 
@@ -86,11 +86,11 @@ def feedback_of(judgements: Sequence[Judgement]) -> Feedback:
         disagreements(newest),
         len(newest) - len(known),
         len(known) - len(duels),
-        tuple(map(standings, groups)),
+        tuple(map(fit_strengths, groups)),
     )
 
 
-def comparisons(judgements: Iterable[Judgement]) -> list[Compared]:
+def comparisons(judgements: Iterable[Judgement]) -> list[PairVote]:
     """List all comparisons of two different answers, in the order of the judgements."""
     found = []
     for one in judgements:
@@ -103,7 +103,7 @@ def comparisons(judgements: Iterable[Judgement]) -> list[Compared]:
 
 def _compared(
     one: Preference | Ranking, answers: Sequence[Sequence[Message]], pairs: Sequence[tuple[int, int, float]]
-) -> list[Compared]:
+) -> list[PairVote]:
     """List the comparisons in one judgement, the two answers in a fixed order."""
     prompt, texts = _digest(one.prompt), [_digest(answer) for answer in answers]
     sources = [*one.vote.answers, *[AnswerSource()] * len(answers)]
@@ -115,7 +115,7 @@ def _compared(
         if texts[b] < texts[a]:
             a, b, won = b, a, 1 - won
         key = (prompt, texts[a], texts[b])
-        found.append(Compared(key, won, one.by, one.vote.at, sources[a], sources[b], len(answers)))
+        found.append(PairVote(key, won, one.by, one.vote.at, sources[a], sources[b], len(answers)))
     return found
 
 
@@ -125,9 +125,9 @@ def _digest(messages: Sequence[Message]) -> str:
     ).hexdigest()
 
 
-def newest_votes(compared: Sequence[Compared]) -> list[Compared]:
+def newest_votes(compared: Sequence[PairVote]) -> list[PairVote]:
     """Keep the newest of each voter's comparisons of the same two answers; of equal times, the last."""
-    newest: dict[tuple[str, Key], Compared] = {}
+    newest: dict[tuple[str, Key], PairVote] = {}
     for one in compared:
         before = newest.get((one.by, one.key))
         if before is None or one.at >= before.at:
@@ -135,15 +135,15 @@ def newest_votes(compared: Sequence[Compared]) -> list[Compared]:
     return list(newest.values())
 
 
-def contradictions(compared: Iterable[Compared]) -> int:
-    """Count pairs of answers where one voter has preferred both."""
+def contradictions(compared: Iterable[PairVote]) -> int:
+    """Count pairs of answers of which one voter preferred each once."""
     said: dict[tuple[str, Key], set[float]] = {}
     for one in compared:
         said.setdefault((one.by, one.key), set()).add(one.won)
     return sum({0.0, 1.0} <= won for won in said.values())
 
 
-def disagreements(newest: Iterable[Compared]) -> int:
+def disagreements(newest: Iterable[PairVote]) -> int:
     """Count pairs of answers where different voters, by their newest votes, prefer different ones."""
     said: dict[Key, set[float]] = {}
     for one in newest:
@@ -151,9 +151,8 @@ def disagreements(newest: Iterable[Compared]) -> int:
     return sum({0.0, 1.0} <= won for won in said.values())
 
 
-def duels_of(compared: Sequence[Compared]) -> list[Duel]:
-    """Turn comparisons into duels between models, by name; with a part of the digest where a name stands for several
-    models.
+def duels_of(compared: Sequence[PairVote]) -> list[Duel]:
+    """Turn comparisons into duels between models, by name; models of one name are told apart by a part of their digest.
 
     Each of the n (n - 1) / 2 pairs of a ranking weighs 2 / n, so that n answers in order count as n - 1 comparisons:
     the other pairs follow from these.
@@ -171,7 +170,7 @@ def duels_of(compared: Sequence[Compared]) -> list[Duel]:
 
 
 def as_json(found: Feedback) -> dict[str, object]:
-    """Return the figures for programs; a bound or a strength that is infinite or unknown is null."""
+    """Return the figures as JSON; infinite or unknown bounds and strengths are null."""
 
     def interval(given: Interval | None) -> dict[str, float | None] | None:
         """Return an interval as JSON, infinite bounds as null."""
@@ -183,7 +182,7 @@ def as_json(found: Feedback) -> dict[str, object]:
     groups = [
         {
             "reference": group.reference,
-            "models": [{**vars(s), "strength": interval(s.strength)} for s in group.standings],
+            "models": [{**vars(s), "strength": interval(s.strength)} for s in group.models],
         }
         for group in found.groups
     ]

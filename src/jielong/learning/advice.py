@@ -1,4 +1,5 @@
-"""Advice on judgements: whether they are enough to learn from, by which method, and which are kept apart from training.
+"""Advice on judgements: whether they suffice for learning, the training method, and the split into training, judge and
+held-out parts.
 
 Prompts are split by a digest of their words, so a prompt stays on its side however many judgements are added later.
 Three fifths teach the policy. One fifth teaches the judge, which must not have learned the policy's lessons. One fifth
@@ -190,7 +191,7 @@ def _refuse_one_kind(thumbs: Sequence[Thumb]) -> None:
 
 
 def _left_out(judged: Judged, policy: Part, steps: Sequence[str]) -> list[str]:
-    """Describe the judgements that are not learned from."""
+    """Describe the judgements that training leaves out."""
     notes = []
     if "dpo" in steps and judged.thumbs:
         notes.append(f"{len(judged.thumbs)} thumbs are used where one voter liked one answer and disliked another.")

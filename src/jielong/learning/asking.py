@@ -1,7 +1,7 @@
 """Blind pairs for a person: prepared when the gate was passed, asked in their order, with one line for each vote.
 
-`pairs.jsonl` says which side is the candidate's, and no voter is shown it. A vote is on disk when `vote` returns. The
-decision follows from the two files alone, so it is made again after a kill, and comes out the same.
+`pairs.jsonl` records the candidate's side of each pair, and is never shown to a voter. A vote is on disk when `vote`
+returns. The decision follows from the two files alone, so it is made again after a kill, and comes out the same.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def tally_of(folder: Path) -> Tally:
 
 
 def settle(home: Path, folder: Path) -> Attempt:
-    """Decide an attempt that is asked about, if its votes are enough. Deciding twice promotes once."""
+    """Decide an attempt in blind comparison, if its votes suffice. Deciding twice promotes once."""
     attempt = attempts.read(folder)
     if attempt.state != "asking":
         return attempt
@@ -133,8 +133,8 @@ def press_of(home: Path, against: str) -> int:
 
 
 def pairs_json(folder: Path, attempt: Attempt) -> dict[str, int | None]:
-    """Return the progress of asking. The winner is told when it is over: a tally after each vote would show whose side
-    was which.
+    """Return the progress of the blind comparison. The tally is included only at the end, since a tally after each vote
+    would reveal the candidate's side.
     """
     num_pairs = len(pairs_of(folder))
     tally = tally_of(folder) if num_pairs else Tally()

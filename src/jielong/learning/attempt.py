@@ -67,7 +67,7 @@ class Attempt:
 def home_of(runs: Path, base_path: Path) -> Path:
     """Return the folder of all attempts of the model in `base_path`, named after its run and stage, or its folder.
 
-    A part of the name is made from the model's path, as others may have the same name.
+    A digest of the model's path is part of the name, since other models may have the same name.
     """
     path, run = base_path.resolve(), run_around(base_path)
     name = path.name if run is None else "-".join((run.path.name, *path.relative_to(run.path.resolve()).parts[:1]))

@@ -1,5 +1,4 @@
-"""The process that trains and compares, beside everything else on the machine: `python -m jielong.learning.child
-FOLDER`.
+"""The background process that trains and compares an attempt: `python -m jielong.learning.child FOLDER`.
 
 It resumes an attempt from any state. It may be killed at any moment: the training continues from its newest checkpoint,
 and the comparison from the stored answers. Other processes read its progress from the attempt's files.
@@ -27,7 +26,7 @@ LOCK, PROCESS, LOG = ".working", "process.json", "log.txt"
 
 
 def main(folder: Path) -> int:
-    """Run the attempt until a person is asked, or it is over; return 0 unless it was ended or failed."""
+    """Run the attempt until its blind comparison begins or it is over; return 0 unless it was ended or failed."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / LOCK)
@@ -66,7 +65,7 @@ def lower_priority() -> None:
 
 
 def work(folder: Path) -> None:
-    """Train, compare, and leave the attempt refused or asking."""
+    """Train and compare; leave the attempt in state refused or asking."""
     from jielong.learning.advice import plan
     from jielong.learning.judged import sort_judgements
     from jielong.learning.training import FileDisplay, recipe_of, train, trained_in

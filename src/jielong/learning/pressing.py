@@ -1,6 +1,6 @@
 """The button: beginning an attempt, and starting, pausing, resuming and cancelling its child process.
 
-The server and the command line do the same here. No state lives in either of them: both read the attempt's files.
+The server and the command line both use these functions. Neither holds state: both read the attempt's files.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def start(folder: Path) -> None:
 
 
 def is_at_work(folder: Path) -> bool:
-    """Whether a child is at the attempt now. A kill frees its lock."""
+    """Whether a child works on the attempt now; it holds a lock, which a kill frees."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / LOCK)
@@ -111,7 +111,7 @@ def is_at_work(folder: Path) -> bool:
 
 
 def pause(folder: Path) -> Attempt:
-    """End the child after the step that is under way; its work is kept."""
+    """End the child after its current step; its work is kept."""
     attempt = attempts.change(folder, only_in=attempts.AT_WORK, is_paused=True)
     end(folder)
     return attempt

@@ -35,10 +35,11 @@ Measured in log 2026-12-01-learn.
 
 @dataclass(frozen=True)
 class SteadyTraining(TrainStage):
-    """A training whose picks do not depend on how busy the machine is, as this one shares it.
+    """A training stage whose settings do not depend on the machine's load, so that the same judgements give the same
+    adapter.
 
-    So the same judgements give the same adapter. Pairs are packed, which is faster, and nothing is compiled: a child of the
-    least priority would compile for longer than it trains.
+    Pairs are packed, which is faster, and nothing is compiled: at the lowest priority compiling takes longer than the
+    training.
     """
 
     def run(self, context: Context) -> Summary:
@@ -89,13 +90,13 @@ def _steady(stage: TrainStage) -> SteadyTraining:
 
 
 def train(recipe: Recipe, folder: Path, display: Display) -> Path:
-    """Train to the end from wherever it is; return the adapter's folder."""
+    """Start or resume the training and run it to its end; return the adapter's folder."""
     run: Run = run_recipe(recipe, folder, display)
     return find_model(run.path, recipe.model)
 
 
 def trained_in(folder: Path) -> Path:
-    """Return the adapter that an attempt's finished training ended with."""
+    """Return the folder of the adapter from an attempt's finished training."""
     return find_model(folder / FOLDER)
 
 

@@ -19,13 +19,14 @@ from typing import Any
 
 import torch
 
-from jielong.evaluate.votes import Texts, prompt_key, text_of
+from jielong.evaluate.votes import Texts, prompt_key
 from jielong.learning import asking, preference_head, regression
 from jielong.learning.advice import Plan, chance_of_side
 from jielong.learning.attempt import ADAPTER
 from jielong.learning.deciding import LEAST, MOST
-from jielong.learning.fresh_answers import Writer, Written
+from jielong.learning.fresh_answers import Writer, Written, answer_limit
 from jielong.learning.judged import Pair
+from jielong.learning.reasons import Reason, to_json
 from jielong.model import adapter_files
 from jielong.model.hf import load_language_model
 from jielong.model.transformer import LanguageModel
@@ -45,11 +46,10 @@ BELIEVED = 0.05
 TEMPERATURE = 0.8
 """As the page draws answers where nobody says otherwise."""
 
-MOST_DRAWS, SPARE = 10, 1.6
-"""Answers to one prompt at most, and how many more are drawn than pairs are needed, as equal ones are skipped."""
-
-SHORTEST, LONGEST = 48, 256
-"""Bounds of the longest answer, which is half as long again as the longest that was judged."""
+MOST_DRAWS, SPARE, MOST_SPARE = 10, 1.6, 8.0
+"""Answers to one prompt at most, and how many more are drawn than pairs are needed, as equal ones are skipped: at first, and
+at most where few of those differ. Equal answers are shown to nobody, so looking for others costs no vote; as it depends on
+the answers' texts alone, and not on votes, the sequential test holds as it is."""
 
 MOST_HELD_OUT = 256
 """Held-out pairs whose log-probabilities are looked at."""
@@ -75,9 +75,9 @@ class Models:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of the gate: `why` is the reason of a refusal, "" where a person is to be asked."""
+    """The outcome of the gate: `why` is the reason of a refusal, None where a person is to be asked."""
 
-    why: str
+    why: Reason | None
     figures: dict[str, Any]
 
 
@@ -98,14 +98,26 @@ def pass_gate(
     judged = [*plan.policy.pairs, *plan.judge.pairs, *plan.held_out.pairs]
     candidate_by, figures = _strongest_harmless(folder, models, before, judged, longest, work)
     candidate = _answer_fresh(candidate_by, folder / "candidate.json", draws, limit, derive_seed(seed, "candidate"))
-    del candidate_by
     pairs = _pairs(draws, stands, candidate, seed)
+    more = _more_draws(plan, seed, len(draws), len(pairs))
+    if more:
+        work.add(2 * len(more))
+        now = _answer_fresh(
+            candidate_by, folder / "candidate-more.json", more, limit, derive_seed(seed, "candidate-more")
+        )
+        del candidate_by
+        stands_by = Writer(models.stands, longest, work.done)
+        old = _answer_fresh(stands_by, folder / "stands-more.json", more, limit, derive_seed(seed, "stands-more"))
+        del stands_by
+        pairs = _pairs(
+            [*draws, *more], [*stands, *_numbered(old, len(draws))], [*candidate, *_numbered(now, len(draws))], seed
+        )
     tell(WRITING, "held-out pairs")
-    figures["fresh"] = {"answers": len(draws), "different": len(pairs)}
+    figures["fresh"] = {"answers": len(draws) + len(more), "different": len(pairs)}
     chosen = dataclasses.replace(models, candidate=folder / ADAPTER)
     figures["held_out"], figures["judge"] = _by_models(chosen, plan, tokenizer, draws, stands, candidate, seed)
     why = reason(figures)
-    if not why:
+    if why is None:
         asking.write_pairs(folder, pairs[:MOST])
     return Outcome(why, figures)
 
@@ -164,28 +176,23 @@ def _answer_fresh(writer: Writer, file: Path, draws: Sequence[Texts], limit: int
     return writer.answers(file, draws, limit, temperature=TEMPERATURE, seed=seed)
 
 
-def reason(figures: dict[str, Any]) -> str:
-    """Return why a candidate with these figures is refused without asking anybody; "" where it is not."""
+def reason(figures: dict[str, Any]) -> Reason | None:
+    """Return why a candidate with these figures is refused without asking anybody; None where it is not."""
     held_out, judge = figures["held_out"], figures["judge"]
     if figures["fresh"]["different"] < LEAST:
-        return (
-            f"nothing to compare: of {figures['fresh']['answers']} fresh answers {figures['fresh']['different']} differ from "
-            f"those of the model that stands, and {LEAST} are needed; more judgements move it further"
-        )
+        return Reason("nothing_to_compare", {**figures["fresh"], "needed": LEAST})
     right, count = held_out["right"], held_out["pairs"]
     if count and 2 * right < count and chance_of_side(count - right, count) / 2 < CHANCE:
-        return f"it learned the opposite: in {right} of {count} held-out pairs the better answer gained more than the worse"
+        return Reason.of("opposite", right=right, pairs=count)
     for fault in figures["regression"]["faults"]:
         if fault["is_worse"]:
-            return (
-                f"it got worse at what nobody judged: {fault['name'].replace('_', ' ')} in {fault['before']:.0%} of "
-                f"{fault['count']} fixed prompts before, in {fault['after']:.0%} now"
-            )
+            shares = {name: fault[name] for name in ("before", "after", "count")}
+            return Reason.of("worse", fault=Reason(f"fault.{fault['name']}"), **shares)
     if judge.get("is_believed") and judge["lost"] > judge["won"]:
         decided = judge["won"] + judge["lost"]
         if chance_of_side(judge["lost"], decided) / 2 < CHANCE:
-            return f"the judge finds its answers worse on {judge['lost']} of {decided} held-out prompts"
-    return ""
+            return Reason.of("judge_worse", lost=judge["lost"], decided=decided)
+    return None
 
 
 class _Work:
@@ -194,32 +201,42 @@ class _Work:
     def __init__(self, total: int, tell: Callable[[float, str], None]) -> None:
         self._total, self._tell, self._count = max(1, total), tell, 0
 
+    def add(self, count: int) -> None:
+        """Expect so many answers more."""
+        self._total += count
+
     def done(self, count: int) -> None:
         self._count += count
         self._tell(min(WRITING, WRITING * self._count / self._total), "fresh answers")
 
 
-def answer_limit(plan: Plan, tokenizer: Tokenizer) -> int:
-    """Return the tokens that a fresh answer may have."""
-    parts = (plan.policy, plan.judge, plan.held_out)
-    texts = [text_of(t) for part in parts for p in part.pairs for t in (p.better, p.worse)]
-    texts += [text_of(t.answer) for part in parts for t in part.thumbs]
-    texts += [text_of(w.answer) for part in parts for w in part.written]
-    longest = max(map(len, tokenizer.encode_batch(texts)), default=0)
-    return max(SHORTEST, min(LONGEST, 3 * longest // 2))
-
-
-def _draws(plan: Plan, seed: int) -> list[Texts]:
+def _draws(plan: Plan, seed: int, spare: float = SPARE) -> list[Texts]:
     """Return prompts that the policy never saw, repeated until there are enough pairs, in random order, each once at
     first.
 
     The judge's are among them: a person does not mind which answers a head was fitted to, and more prompts show more.
+    With more to `spare` the list begins alike.
     """
     prompts = [*plan.held_out.prompts.values(), *plan.judge.prompts.values()]
-    count = min(MOST_DRAWS, max(1, math.ceil(SPARE * MOST / len(prompts))))
+    count = min(MOST_DRAWS, max(1, math.ceil(spare * MOST / len(prompts))))
     generator = torch.Generator().manual_seed(derive_seed(seed, "draws") % 2**63)
     rounds = [torch.randperm(len(prompts), generator=generator).tolist() for _ in range(count)]
-    return [prompts[i] for order in rounds for i in order][: math.ceil(SPARE * MOST)]
+    return [prompts[i] for order in rounds for i in order][: math.ceil(spare * MOST)]
+
+
+def _more_draws(plan: Plan, seed: int, num_draws: int, num_pairs: int) -> list[Texts]:
+    """Return further prompts to draw answers to, where the first ones gave too few different pairs: as many as would give
+    enough at that rate, or all that may be.
+    """
+    if num_pairs >= MOST:
+        return []
+    every = _draws(plan, seed, MOST_SPARE)
+    needed = math.ceil(SPARE * num_draws * MOST / num_pairs) if num_pairs else len(every)
+    return every[num_draws:needed]
+
+
+def _numbered(answers: Sequence[Written], first: int) -> list[Written]:
+    return [dataclasses.replace(one, prompt=first + one.prompt) for one in answers]
 
 
 def _longest(prompts: Sequence[Texts], tokenizer: Tokenizer, room: int) -> int:
@@ -300,10 +317,8 @@ def _judge(
     """Return the judge's verdicts on the fresh answers, prompt by prompt, and whether it may be believed."""
     answers, pairs = preference_head.comparisons(plan.judge)
     if len(pairs) < preference_head.FEWEST_PAIRS:
-        return {
-            "pairs": len(pairs),
-            "skipped": f"{len(pairs)} pairs are too few for a judge; {preference_head.FEWEST_PAIRS} are needed",
-        }
+        skipped = Reason.of("few_for_judge", pairs=len(pairs), needed=preference_head.FEWEST_PAIRS)
+        return {"pairs": len(pairs), "skipped": to_json(skipped)}
 
     def features(some: Sequence[preference_head.Answered]) -> torch.Tensor:
         return preference_head.features_of(base, tokenizer, some, length=length)

@@ -9,7 +9,7 @@ import { fill, h } from "./dom.js";
 import { duration, listed, moment, percent, short, size } from "./format.js";
 import { problem } from "./notice.js";
 import { emit, modelNamed } from "./state.js";
-import { t } from "./strings.js";
+import { language, t } from "./strings.js";
 
 const AT_WORK = ["training", "comparing", "asking"];
 const KINDS = /** @type {const} */ (["preference", "rating", "ranking", "demonstration"]);
@@ -108,7 +108,7 @@ export class LearnPanel {
   draw() {
     const { state } = this;
     if (!state) return;
-    const { attempt, advice, history } = state;
+    const { attempt, advice_told, history } = state;
     const is_at_work = attempt !== null && AT_WORK.includes(attempt.state);
     const focused = document.activeElement?.getAttribute("data-act");
     const opened = [...this.told.querySelectorAll("details[open]")].map((one) => one.className);
@@ -118,7 +118,7 @@ export class LearnPanel {
       h(
         "div",
         { class: "learn-act" },
-        is_at_work ? null : h("p", {}, advice),
+        is_at_work ? null : h("p", {}, advice_told[language()]),
         is_at_work ? this.steering(attempt) : this.starting(state),
       ),
       earlier(history.filter((one) => one.id !== attempt?.id)),
@@ -130,7 +130,8 @@ export class LearnPanel {
 
   /** @param {Attempt} attempt @param {boolean} is_undone */
   attempt(attempt, is_undone) {
-    const { state, progress, eta_s, memory_bytes, why, pairs } = attempt;
+    const { state, progress, eta_s, memory_bytes, pairs } = attempt;
+    const why = attempt.why_told[language()];
     const is_training = state === "training" || state === "comparing";
     const { asked: n = 0, least = 0, most = 0 } = pairs ?? {};
     const facts = [
@@ -275,12 +276,12 @@ function figures({ figures: found, pairs, state }) {
 /** @param {LearnState["history"]} history */
 function earlier(history) {
   if (history.length === 0) return null;
-  const rows = history.map(({ started, method, state, why, is_undone }) =>
+  const rows = history.map(({ started, method, state, why_told, is_undone }) =>
     h(
       "li",
       {},
       h("span", { class: "hint" }, moment(started)),
-      ` ${method}: ${t(is_undone ? "learn.undone" : `learn.state.${state}`)}. ${why}`,
+      ` ${method}: ${t(is_undone ? "learn.undone" : `learn.state.${state}`)}. ${why_told[language()]}`,
     ),
   );
   return h(

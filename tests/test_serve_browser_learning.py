@@ -23,8 +23,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium h
 GIVEN, JUDGED = 78, 2
 """Judgements that the store has before, and those that are given on the page."""
 
-TRAINS_MS = 400_000
-"""A child gives way to everything else on the machine."""
+WAIT_MS, TRAINS_MS = 60_000, 400_000
+"""A child gives way to everything else on the machine, and the press reads the model's shape."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def judge_on_the_page(page: Page) -> None:
     """Give the judgements that are missing, by the keyboard."""
     cards = page.locator(".card")
     for n in range(JUDGED):
-        expect(cards).to_have_count(2, timeout=60_000)
+        expect(cards).to_have_count(2, timeout=WAIT_MS)
         page.keyboard.press("ArrowLeft")
         expect(page.locator(".progress")).to_contain_text(f"{n + 1} judged in this sitting")
 
@@ -55,7 +55,7 @@ def decide_on_the_page(page: Page, panel: Locator, folder: Path) -> None:
     """Vote for the candidate's answer in each blind pair, by the keyboard, until it is decided."""
     shown = asking.pairs_of(folder)
     for n in range(LEAST):
-        expect(page.locator(".progress")).to_have_text(f"{n + 1} of 20 to 100 pairs")
+        expect(page.locator(".progress")).to_have_text(f"{n + 1} of 20 to 100 pairs", timeout=WAIT_MS)
         expect(page.locator(".card").first).to_contain_text(re.compile(r"\S"))
         expect(panel).not_to_contain_text("Figures")  # whoever votes should not know them
         page.keyboard.press("ArrowLeft" if shown[n].is_candidate_left else "ArrowRight")
@@ -71,13 +71,13 @@ def test_the_whole_circle_on_the_page(base: Path, served: Served, tmp_path: Path
         expect(panel).to_contain_text(f"{GIVEN + JUDGED} judgements")
         expect(panel).to_contain_text("enough to learn from, by dpo")
         panel.get_by_role("button", name="Learn from them").click()
-        expect(panel).to_contain_text("It learns beside your chats")
+        expect(panel).to_contain_text("It learns beside your chats", timeout=WAIT_MS)
         expect(panel.get_by_role("progressbar", name="Progress of learning")).to_be_visible()
         expect(panel.locator(".state")).to_have_text("asks you", timeout=TRAINS_MS)
         folder = attempts.newest(home)
         assert folder is not None
         decide_on_the_page(page, panel, folder)
-        expect(panel.locator(".state")).to_have_text("kept")
+        expect(panel.locator(".state")).to_have_text("kept", timeout=WAIT_MS)
         expect(panel.locator(".why")).to_contain_text(f"it won {LEAST} of {LEAST} decided votes")
         assert standing.standing(home) == folder.name and not violations(page)
         tab.go()
@@ -86,7 +86,7 @@ def test_the_whole_circle_on_the_page(base: Path, served: Served, tmp_path: Path
         tab.go("#/judge")
         panel.get_by_role("button", name="Undo what was learned").click()
         page.get_by_role("dialog").get_by_role("button", name="Undo what was learned").click()
-        expect(panel.locator(".state")).to_have_text("undone")
+        expect(panel.locator(".state")).to_have_text("undone", timeout=WAIT_MS)
         assert standing.standing(home) == ""
         tab.go()
         expect(ask(page, "And of France?")).not_to_contain_text("tiny-learned")

@@ -88,34 +88,33 @@ def pass_gate(
     tokenizer = Tokenizer.load(models.base)
     limit, draws = answer_limit(plan, tokenizer), _draws(plan, seed)
     prompts = [f.prompt for f in regression.fixed_prompts()]
-    longest = max(_longest(prompts, tokenizer, regression.MAX_TOKENS), _longest(draws, tokenizer, limit))
+    all_draws = _draws(plan, seed, MOST_SPARE)
+    longest = max(_longest(prompts, tokenizer, regression.MAX_TOKENS), _longest(all_draws, tokenizer, limit))
     work = _Work(2 * (len(draws) + len(prompts)), tell)
+
+    def write(writer: Writer, name: str, prompts: Sequence[Texts]) -> list[Written]:
+        """Write fresh answers, which are kept under a name."""
+        file, drawn_by = folder / f"{name}.json", derive_seed(seed, name)
+        return writer.answers(file, prompts, limit, temperature=TEMPERATURE, seed=drawn_by)
+
     base = Writer(models.base, longest, work.done)
     before = _answer_fixed(base, home / "base-answers.json")
     stands_by = base if models.stands == models.base else Writer(models.stands, longest, work.done)
-    stands = _answer_fresh(stands_by, folder / "stands.json", draws, limit, derive_seed(seed, "stands"))
+    stands = write(stands_by, "stands", draws)
     del base, stands_by
     judged = [*plan.policy.pairs, *plan.judge.pairs, *plan.held_out.pairs]
     candidate_by, figures = _strongest_harmless(folder, models, before, judged, longest, work)
-    candidate = _answer_fresh(candidate_by, folder / "candidate.json", draws, limit, derive_seed(seed, "candidate"))
-    pairs = _pairs(draws, stands, candidate, seed)
-    more = _more_draws(plan, seed, len(draws), len(pairs))
-    if more:
-        work.add(2 * len(more))
-        now = _answer_fresh(
-            candidate_by, folder / "candidate-more.json", more, limit, derive_seed(seed, "candidate-more")
-        )
-        del candidate_by
-        stands_by = Writer(models.stands, longest, work.done)
-        old = _answer_fresh(stands_by, folder / "stands-more.json", more, limit, derive_seed(seed, "stands-more"))
-        del stands_by
-        pairs = _pairs(
-            [*draws, *more], [*stands, *_numbered(old, len(draws))], [*candidate, *_numbered(now, len(draws))], seed
-        )
+    first = _Fresh(draws, stands, write(candidate_by, "candidate", draws))
+    more = _more_draws(all_draws, len(draws), len(first.pairs(seed)))
+    work.add(2 * len(more))
+    now = write(candidate_by, "candidate-more", more) if more else []
+    del candidate_by
+    old = write(Writer(models.stands, longest, work.done), "stands-more", more) if more else []
+    pairs = first.with_more(_Fresh(more, old, now)).pairs(seed)
     tell(WRITING, "held-out pairs")
     figures["fresh"] = {"answers": len(draws) + len(more), "different": len(pairs)}
     chosen = dataclasses.replace(models, candidate=folder / ADAPTER)
-    figures["held_out"], figures["judge"] = _by_models(chosen, plan, tokenizer, draws, stands, candidate, seed)
+    figures["held_out"], figures["judge"] = _by_models(chosen, plan, tokenizer, first, seed)
     why = reason(figures)
     if why is None:
         asking.write_pairs(folder, pairs[:MOST])
@@ -172,10 +171,6 @@ def _answer_fixed(writer: Writer, file: Path) -> list[Written]:
     return writer.answers(file, prompts, regression.MAX_TOKENS, temperature=0.0, seed=0)
 
 
-def _answer_fresh(writer: Writer, file: Path, draws: Sequence[Texts], limit: int, seed: int) -> list[Written]:
-    return writer.answers(file, draws, limit, temperature=TEMPERATURE, seed=seed)
-
-
 def reason(figures: dict[str, Any]) -> Reason | None:
     """Return why a candidate with these figures is refused without asking anybody; None where it is not."""
     held_out, judge = figures["held_out"], figures["judge"]
@@ -224,38 +219,50 @@ def _draws(plan: Plan, seed: int, spare: float = SPARE) -> list[Texts]:
     return [prompts[i] for order in rounds for i in order][: math.ceil(spare * MOST)]
 
 
-def _more_draws(plan: Plan, seed: int, num_draws: int, num_pairs: int) -> list[Texts]:
-    """Return further prompts to draw answers to, where the first ones gave too few different pairs: as many as would give
-    enough at that rate, or all that may be.
+def _more_draws(every: Sequence[Texts], num_draws: int, num_pairs: int) -> list[Texts]:
+    """Return the prompts that follow the first draws, where these gave too few different pairs: as many as give enough at
+    that rate, with some to spare, or all.
     """
     if num_pairs >= MOST:
         return []
-    every = _draws(plan, seed, MOST_SPARE)
     needed = math.ceil(SPARE * num_draws * MOST / num_pairs) if num_pairs else len(every)
-    return every[num_draws:needed]
-
-
-def _numbered(answers: Sequence[Written], first: int) -> list[Written]:
-    return [dataclasses.replace(one, prompt=first + one.prompt) for one in answers]
+    return list(every[num_draws:needed])
 
 
 def _longest(prompts: Sequence[Texts], tokenizer: Tokenizer, room: int) -> int:
     return min(LENGTH, max(len(render_prompt(p, tokenizer)) for p in prompts) + room + 1)
 
 
-def _pairs(draws: Sequence[Texts], stands: Sequence[Written], candidate: Sequence[Written], seed: int) -> list[Any]:
-    """Return different answers to the same prompt, with sides drawn at random."""
-    now = {w.prompt: w for w in candidate}
-    found, seen = [], set()
-    for old in stands:
-        new = now.get(old.prompt)
-        key = (prompt_key(draws[old.prompt]), old.text, new.text if new else "")
-        if new is None or new.text == old.text or key in seen:
-            continue
-        seen.add(key)
-        is_left = derive_seed(seed, "side", old.prompt) % 2 == 0
-        found.append(asking.ShownPair(draws[old.prompt], new.text, old.text, is_left))
-    return found
+@dataclass(frozen=True)
+class _Fresh:
+    """Prompts, and the answers of the model that stands and of the candidate, by the prompts' numbers."""
+
+    draws: Sequence[Texts]
+    stands: Sequence[Written]
+    candidate: Sequence[Written]
+
+    def with_more(self, others: _Fresh) -> _Fresh:
+        """Return these and others, which are numbered after these."""
+        count = len(self.draws)
+        sides = [
+            [*mine, *(dataclasses.replace(one, prompt=count + one.prompt) for one in theirs)]
+            for mine, theirs in ((self.stands, others.stands), (self.candidate, others.candidate))
+        ]
+        return _Fresh([*self.draws, *others.draws], *sides)
+
+    def pairs(self, seed: int) -> list[asking.ShownPair]:
+        """Return different answers to the same prompt, each two once, with sides drawn at random."""
+        now = {w.prompt: w for w in self.candidate}
+        found, seen = [], set()
+        for old in self.stands:
+            new = now.get(old.prompt)
+            key = (prompt_key(self.draws[old.prompt]), old.text, new.text if new else "")
+            if new is None or new.text == old.text or key in seen:
+                continue
+            seen.add(key)
+            is_left = derive_seed(seed, "side", old.prompt) % 2 == 0
+            found.append(asking.ShownPair(self.draws[old.prompt], new.text, old.text, is_left))
+        return found
 
 
 # Log-probabilities and the judge -------------------------------------------------------------------------------------------
@@ -265,9 +272,7 @@ def _by_models(
     models: Models,
     plan: Plan,
     tokenizer: Tokenizer,
-    draws: Sequence[Texts],
-    stands: Sequence[Written],
-    candidate: Sequence[Written],
+    fresh: _Fresh,
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Score held-out pairs by log-probabilities, and the fresh answers by the judge."""
@@ -275,7 +280,7 @@ def _by_models(
     length = min(LENGTH, base.config.max_position_embeddings)
     pairs = plan.held_out.pairs[:MOST_HELD_OUT]
     before = _logprobs(base, tokenizer, pairs, length)
-    judge = _judge(base, tokenizer, plan, draws, stands, candidate, seed, length)
+    judge = _judge(base, tokenizer, plan, fresh, seed, length)
     del base
     after = _logprobs(_open(models.candidate), tokenizer, pairs, length)
     gained = [[b - a for a, b in zip(*sides, strict=True)] for sides in zip(before, after, strict=True)]
@@ -308,9 +313,7 @@ def _judge(
     base: LanguageModel,
     tokenizer: Tokenizer,
     plan: Plan,
-    draws: Sequence[Texts],
-    stands: Sequence[Written],
-    candidate: Sequence[Written],
+    fresh: _Fresh,
     seed: int,
     length: int,
 ) -> dict[str, Any]:
@@ -328,11 +331,12 @@ def _judge(
     scores = head.score(features(known)).view(-1, 2).tolist() if known else []
     right = sum(better > worse for better, worse in scores)
     p_chance = chance_of_side(right, len(scores)) / 2 if 2 * right > len(scores) else 1.0
-    old, new = ({w.prompt: w.text for w in side} for side in (stands, candidate))
+    draws = fresh.draws
+    old, new = ({w.prompt: w.text for w in side} for side in (fresh.stands, fresh.candidate))
     held_out = plan.held_out.prompts
     both = [i for i in old if i in new and old[i].strip() and new[i].strip() and prompt_key(draws[i]) in held_out]
-    fresh = [(draws[i], (Message("assistant", side[i]),)) for i in both for side in (old, new)]
-    told = head.score(features(fresh)).view(-1, 2).tolist() if fresh else []
+    answered = [(draws[i], (Message("assistant", side[i]),)) for i in both for side in (old, new)]
+    told = head.score(features(answered)).view(-1, 2).tolist() if answered else []
     by_prompt: dict[tuple[str, ...], list[float]] = {}
     for i, (before, after) in zip(both, told, strict=True):
         by_prompt.setdefault(tuple(m.text for m in draws[i]), []).append(after - before)

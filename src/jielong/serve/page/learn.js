@@ -69,10 +69,15 @@ export class LearnPanel {
     }
   }
 
+  /** The model that learns: of one that was learned itself its base, which stays when that is undone. */
+  get learner() {
+    return this.state?.base ?? this.base;
+  }
+
   async load() {
     const { base } = this;
     try {
-      const state = await api.learning(base);
+      const state = await api.learning(this.learner);
       if (base !== this.base) return;
       this.take(state);
       this.listen();
@@ -83,7 +88,7 @@ export class LearnPanel {
 
   listen() {
     if (this.source) return;
-    this.source = new EventSource(api.learnEventsUrl(this.base));
+    this.source = new EventSource(api.learnEventsUrl(this.learner));
     this.source.addEventListener("learn", (event) => this.take(JSON.parse(event.data)));
   }
 
@@ -179,9 +184,9 @@ export class LearnPanel {
   starting(state) {
     const undo = async () => {
       if (!(await confirmed(t("learn.undo_sure"), t("learn.undo")))) return;
-      await api.undoLearning(this.base);
+      await api.undoLearning(this.learner);
     };
-    const start = this.button("go", t("learn.go"), () => api.learn(this.base));
+    const start = this.button("go", t("learn.go"), () => api.learn(this.learner));
     start.classList.add("primary");
     start.disabled = !state.is_enough;
     return h("div", { class: "row" }, state.standing ? this.button("undo", t("learn.undo"), undo) : null, start);

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import builtins
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from tests.learning import pairs, question
 from tests.serving import tiny_model
 
+from jielong.cli import learn
 from jielong.cli.learn_words import ROWS, Words
 from jielong.cli.main import main
 from jielong.learning import asking, standing
 from jielong.learning import attempt as attempts
+from jielong.learning.advice import METHODS
 from jielong.learning.attempt import Attempt
+from jielong.serve.routes.learn import Press
 from jielong.serve.store import open_store
 
 
@@ -49,6 +55,21 @@ def asked(base, tmp_path) -> Path:
 def test_too_few_judgements_are_a_mistake_of_the_user(command, capsys):
     assert command() == 2
     assert "too few judgements" in capsys.readouterr().err
+
+
+def test_a_refusal_is_chinese_on_a_chinese_terminal(command, monkeypatch, capsys):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert command() == 2
+    assert "评判太少：请再比较约" in capsys.readouterr().err
+
+
+def test_the_methods_of_the_command_and_of_the_server_are_those_that_there_are():
+    assert METHODS == learn.METHODS == get_args(Press.model_fields["method"].annotation)
+
+
+def test_the_status_is_read_without_torch():
+    asked = "import sys, jielong.learning.status; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_without_an_attempt_there_is_nothing_to_steer(command, capsys):

@@ -144,7 +144,7 @@ def _as_json(task: Task, summaries: Sequence[Summary], arguments: argparse.Names
     """Return scores and differences for programs; each answer and its score lies in the folder."""
     from jielong.evaluate.statistics import compare
 
-    pairs = compare([s.measured for s in summaries], seed=arguments.seed)
+    pairs = compare([s.system_scores for s in summaries], seed=arguments.seed)
     return {
         "task": task.name,
         "items": len(task.items),

@@ -16,7 +16,7 @@ from jielong.cli.as_json import add_json, print_json
 from jielong.cli.learn_words import Words
 from jielong.cli.parsing import former_name
 from jielong.cli.report import locale_language
-from jielong.errors import ConfigError, JielongError
+from jielong.errors import ConfigError, DataError, JielongError
 from jielong.opening.ports import MODEL_HELP, default_store, folder_of, long_name, newest_run, served_name
 from jielong.report import terminal
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jielong.learning.attempt import Attempt
 
 WORDS = ("go", "status", "pause", "resume", "cancel", "undo")
+METHODS = ("auto", "sft", "dpo", "kto", "reward+ppo")
 REFUSED = 3
 _TICK_S = 1.0
 
@@ -42,9 +43,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="go (default): begin, or go on; status, pause, resume or cancel: of the newest attempt; undo: the last promotion",
     )
     parser.add_argument("--base", metavar="MODEL", help=f"{MODEL_HELP}; without it, the newest run")
-    parser.add_argument(
-        "--method", choices=("auto", "sft", "dpo", "kto"), default="auto", help="default: what suits the judgements"
-    )
+    parser.add_argument("--method", choices=METHODS, default="auto", help="default: what suits the judgements")
     store = parser.add_argument(
         "--store",
         default="",
@@ -95,6 +94,7 @@ def _press(arguments: argparse.Namespace, base: str, base_path: Path, words: Wor
     """Begin an attempt on the judgements of the store, and say what will be done."""
     from jielong.learning import attempt as attempts
     from jielong.learning import pressing
+    from jielong.learning.reasons import NotEnough, from_json, say
     from jielong.serve.store import open_store
 
     print(words("reading", store=arguments.store or default_store()), flush=True)
@@ -103,12 +103,17 @@ def _press(arguments: argparse.Namespace, base: str, base_path: Path, words: Wor
         judgements = store.judgements.nouns()
     finally:
         store.close()
-    folder = pressing.press(arguments.runs, base, base_path, judgements, method=arguments.method, seed=arguments.seed)
+    try:
+        folder = pressing.press(
+            arguments.runs, base, base_path, judgements, method=arguments.method, seed=arguments.seed
+        )
+    except NotEnough as error:
+        raise DataError(say(error.reason, words.language)) from error
     attempt = attempts.read(folder)
     counts, prompts = attempt.figures["judgements"], attempt.figures["prompts"]
     print(words("has", **counts))
     for note in attempt.figures["notes"]:
-        print(note)
+        print(say(from_json(note), words.language))
     print(words("parts", **prompts))
     print(words("will", method=attempt.method, base=base, memory=attempt.memory_bytes / 1e9))
     return folder
@@ -191,16 +196,25 @@ def _show(n: int, pair: ShownPair, words: Words) -> None:
     print(f"\n{words('left side')}\n{pair.left}\n\n{words('right side')}\n{pair.right}\n")
 
 
+def _why(attempt: Attempt, words: Words) -> str:
+    from jielong.learning.reasons import say
+
+    return say(attempt.reason, words.language) if attempt.reason else ""
+
+
 def _say_figures(attempt: Attempt, words: Words) -> None:
+    from jielong.learning.reasons import from_json, say
+
     held_out, judge = attempt.figures["held_out"], attempt.figures["judge"]
     regression = attempt.figures["regression"]
     print(words("held out", **held_out))
-    print(str(judge["skipped"]) if "skipped" in judge else words("judge", **judge))
+    skipped = judge.get("skipped")
+    print(say(from_json(skipped), words.language) if skipped else words("judge", **judge))
     print(words("regression", **{name: regression[name] for name in ("prompts", "changed")}))
 
 
 def _say_end(attempt: Attempt, words: Words) -> int:
-    print(words(attempt.state, why=attempt.why))
+    print(words(attempt.state, why=_why(attempt, words)))
     if attempt.state == "failed":
         raise JielongError(f"attempt {attempt.id} failed: {attempt.why}")
     if attempt.state == "promoted":
@@ -220,6 +234,6 @@ def _say_status(home: Path, folder: Path, words: Words) -> None:
     )
     if attempt.state == "asking":
         print(words("votes", **told["pairs"]))
-    if attempt.why:
-        print(attempt.why)
+    if attempt.reason:
+        print(_why(attempt, words))
     print(words("stands", now=standing.standing(home) or attempt.base))

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from jielong.errors import CheckpointError, ConfigError, NotFoundError
+from jielong.evaluate.votes import Texts
 from jielong.learning import attempt as attempts
 from jielong.learning import standing
 from jielong.learning.attempt import Attempt
 from jielong.learning.deciding import LEAST, MOST, Tally, alpha_of, evidence, verdict
-from jielong.learning.judged import Texts
+from jielong.learning.reasons import Reason
 from jielong.records import OUTCOMES, Message, to_dict
 from jielong.runs import canonical_json, disk_errors, write_text
 
@@ -122,7 +123,7 @@ def settle(home: Path, folder: Path) -> Attempt:
     if told == "promoted":
         standing.promote(home, attempt.id)  # first: who reads "promoted" finds it standing
     return attempts.change(
-        folder, only_in=("asking",), state=told, why=_why(told, tally, found, alpha), figures=figures
+        folder, only_in=("asking",), state=told, reason=_reason(told, tally, found, alpha), figures=figures
     )
 
 
@@ -149,13 +150,14 @@ def pairs_json(folder: Path, attempt: Attempt) -> dict[str, int | None]:
     }
 
 
-def _why(told: str, tally: Tally, found: float, alpha: float) -> str:
-    """Describe the decision with its votes and evidence."""
+def _reason(told: str, tally: Tally, found: float, alpha: float) -> Reason:
+    """Return the reason of the decision: its votes and evidence."""
     decided = tally.won + tally.lost
-    share = f"{tally.won} of {decided} decided votes" if decided else "no decided vote"
+    share = Reason.of("votes", won=tally.won, decided=decided) if decided else Reason("no_votes")
+    values = {"share": share, "evidence": found, "needed": 1 / alpha}
     if told == "promoted":
-        return f"it won {share}; chance would do so with less than {alpha:.1%} (evidence {found:.0f}, needed {1 / alpha:.0f})"
-    return f"it won {share}, with {tally.tied} ties; that is not clearly better (evidence {found:.2g}, needed {1 / alpha:.0f})"
+        return Reason("better", {**values, "alpha": alpha})
+    return Reason("not_better", {**values, "tied": tally.tied})
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

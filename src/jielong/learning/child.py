@@ -17,6 +17,7 @@ from jielong import stopping
 from jielong.errors import JielongError
 from jielong.learning import attempt as attempts
 from jielong.learning.attempt import ADAPTER, Attempt
+from jielong.learning.reasons import Reason
 from jielong.runs import now_s, write_json
 
 if TYPE_CHECKING:
@@ -41,14 +42,14 @@ def main(folder: Path) -> int:
         try:
             work(folder)
         except JielongError as error:
-            attempts.change(folder, only_in=attempts.AT_WORK, state="failed", why=str(error))
+            attempts.change(folder, only_in=attempts.AT_WORK, state="failed", reason=Reason.of("said", text=str(error)))
             return 2
         except (stopping.Terminated, KeyboardInterrupt):
             return 143
         except Exception as error:
             traceback.print_exc()
-            why = f"a bug: {type(error).__name__}: {error} ({folder / LOG} says more)"
-            attempts.change(folder, only_in=attempts.AT_WORK, state="failed", why=why)
+            reason = Reason.of("bug", what=f"{type(error).__name__}: {error}", log=str(folder / LOG))
+            attempts.change(folder, only_in=attempts.AT_WORK, state="failed", reason=reason)
             return 1
     return 0
 
@@ -100,8 +101,8 @@ def _compare(folder: Path, attempt: Attempt, known: Plan, adapter: Path) -> None
     outcome = pass_gate(folder, home, Models(base, stands, adapter), known, attempt.seed, tell)
     figures = {**attempt.figures, **outcome.figures}
     tell(1.0, "")
-    if outcome.why:
-        attempts.change(folder, only_in=("comparing",), state="refused", why=outcome.why, figures=figures)
+    if outcome.why is not None:
+        attempts.change(folder, only_in=("comparing",), state="refused", reason=outcome.why, figures=figures)
         return
     press = asking.press_of(home, attempt.against)
     attempts.change(folder, only_in=("comparing",), state="asking", press=press, figures=figures)

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jielong.evaluate.votes import prompt_key
 from jielong.learning import attempt as attempts
 from jielong.learning.advice import Plan, thumbs_of
+from jielong.learning.fresh_answers import answer_limit
 from jielong.recipes.adapt import adapt
+from jielong.recipes.reinforced import reinforced
 from jielong.records import Message, to_dict
 from jielong.runs import Run, canonical_json, find_model, now_s, write_text
 from jielong.stages.execute import run_recipe
 from jielong.stages.picking import known_picks, write_picked
-from jielong.stages.recipe import Context, Display, Recipe, Silent, Summary, change
+from jielong.stages.recipe import Context, Display, Recipe, Silent, Stage, Summary, change
 from jielong.stages.train import TrainStage
+from jielong.tokens.tokenizer import Tokenizer
 
 FOLDER = "training"
 """The run's, in the attempt's."""
@@ -53,12 +57,12 @@ class SteadyTraining(TrainStage):
 
 
 def write_files(folder: Path, plan: Plan) -> dict[str, Path]:
-    """Write the input files of `adapt`, by the name of its option: chats, and preferences or ratings."""
+    """Write the input files of the recipes, by the names of their options: chats, preferences or ratings, prompts."""
     files: dict[str, Path] = {}
     if "sft" in plan.steps:
         chats = ({"messages": _told((*one.prompt, *one.answer))} for one in plan.policy.written)
         files["chat"] = _write(folder / "chats.jsonl", chats)
-    if "dpo" in plan.steps:
+    if "dpo" in plan.steps or "reward" in plan.steps:
         pairs = (
             {"prompt": _told(p.prompt), "chosen": _told(p.better), "rejected": _told(p.worse)}
             for p in plan.policy.pairs
@@ -70,6 +74,10 @@ def write_files(folder: Path, plan: Plan) -> dict[str, Path]:
             for t in thumbs_of(plan.policy)
         )
         files["preferences"] = _write(folder / "ratings.jsonl", rated)
+    if "ppo" in plan.steps:
+        # a prompt is what stands before an answer, whichever that is
+        asked = {prompt_key(p.prompt): {"messages": _told((*p.prompt, *p.better))} for p in plan.policy.pairs}
+        files["prompts"] = _write(folder / "prompts.jsonl", asked.values())
     return files
 
 
@@ -78,14 +86,20 @@ def recipe_of(folder: Path, base: Path, plan: Plan, seed: int) -> Recipe:
     recipe.
     """
     files = write_files(folder, plan)
+    if "ppo" in plan.steps:
+        limit = answer_limit(plan, Tokenizer.load(base))
+        recipe = reinforced(base, files["preferences"], files["prompts"], max_tokens=limit, seed=seed)
+        return dataclasses.replace(recipe, stages=tuple(map(_steady, recipe.stages)), folder=FOLDER)
     preferring = next((step for step in plan.steps if step != "sft"), "dpo")
     recipe = adapt(base, **files, method=preferring, seed=seed)  # type: ignore[arg-type]
-    stages = tuple(_steady(stage) if isinstance(stage, TrainStage) else stage for stage in recipe.stages[:-1])
-    recipe = dataclasses.replace(recipe, stages=stages, folder=FOLDER)
+    recipe = dataclasses.replace(recipe, stages=tuple(map(_steady, recipe.stages[:-1])), folder=FOLDER)
     return change(recipe, [f"{s.name}.optimizer.lr={RATE}" for s in recipe.stages if isinstance(s, TrainStage)])
 
 
-def _steady(stage: TrainStage) -> SteadyTraining:
+def _steady(stage: Stage) -> Stage:
+    """Return a training whose picks are fixed; other stages as they are."""
+    if not isinstance(stage, TrainStage):
+        return stage
     return SteadyTraining(**{field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)})
 
 

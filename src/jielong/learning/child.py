@@ -58,11 +58,13 @@ def lower_priority() -> None:
     """Lower this process's priority below everybody else's.
 
     The kernel shares a machine among sessions before it looks at processes, and this one has a session of its own; so
-    the session too is given the least share, where sessions are scheduled as groups.
+    the session too is given the least share, where sessions are scheduled as groups. Only its own: whoever starts this
+    process in a session with others would lower them all.
     """
     os.nice(19)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19")
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text("19")
 
 
 def work(folder: Path) -> None:

@@ -96,7 +96,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Reading(Generic[Record]):
+class TalliedRecords(Generic[Record]):
     """The usable records of a file, and the tally of everything in it."""
 
     records: list[Record]
@@ -145,12 +145,12 @@ def as_sequence_reader(formed: Callable[[Mapping[str, Any]], Formed[Record]]) ->
     return lambda data: [formed(data)]
 
 
-def read_all(path: Path, formed: Forms[Record], what: str) -> Reading[Record]:
+def read_all(path: Path, formed: Forms[Record], what: str) -> TalliedRecords[Record]:
     """Read all records of a file; DataError lists the malformed ones, or says that none can be used."""
     tally = Tally()
     found = [formed.record for _, formed in each_record(path, formed, tally)]
     refuse_wrong(path, tally, found, what)
-    return Reading(found, tally)
+    return TalliedRecords(found, tally)
 
 
 def refuse_wrong(path: Path, tally: Tally, found: Sequence[object], what: str) -> None:
@@ -163,19 +163,19 @@ def refuse_wrong(path: Path, tally: Tally, found: Sequence[object], what: str) -
         raise DataError(f"{path}: holds no {what} that can be used ({why}); expected one JSON object a line")
 
 
-def read_chats(path: str | Path) -> Reading[Conversation]:
+def read_chats(path: str | Path) -> TalliedRecords[Conversation]:
     """Read the conversations of a file; DataError lists the records that are wrong, or says that none can be used."""
     return read_all(Path(path), as_sequence_reader(chat_of), "conversation")
 
 
-def read_preferences(path: str | Path) -> Reading[Preference]:
+def read_preferences(path: str | Path) -> TalliedRecords[Preference]:
     """Read the preferences of a file, those in rankings too; DataError lists what is wrong, or says that none can be
     used.
     """
     return read_all(Path(path), preferences_of, "preference")
 
 
-def read_ratings(path: str | Path) -> Reading[Rating]:
+def read_ratings(path: str | Path) -> TalliedRecords[Rating]:
     """Read the rated answers of a file, their scores scaled to 0 to 1 where any lies outside.
 
     DataError lists the records that are wrong, or says that none can be used.

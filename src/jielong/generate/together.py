@@ -40,7 +40,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Reading:
+class AnswerScores:
     """A model's scores of the last model's answer, token by token: log-probabilities in nats, and Kullback-Leibler
     divergences in nats between its distributions and the last model's.
     """
@@ -57,7 +57,7 @@ class ModelAnswer:
     is_bare: bool
     text: str
     steps: tuple[Step, ...]
-    reading: Reading | None
+    reading: AnswerScores | None
 
 
 def ask_all(asked: Sequence[ModelToAsk], question: str, *, max_tokens: int, num_likeliest: int) -> list[ModelAnswer]:
@@ -78,7 +78,7 @@ def ask_all(asked: Sequence[ModelToAsk], question: str, *, max_tokens: int, num_
             own = engine.distributions(prompt, ids)
             of_last = own if of_last is None else of_last
             logprobs = own.gather(1, torch.tensor(ids)[:, None]).squeeze(1)
-            reading = Reading(tuple(logprobs.tolist()), tuple(divergences(of_last, own)))
+            reading = AnswerScores(tuple(logprobs.tolist()), tuple(divergences(of_last, own)))
         found.append(ModelAnswer(one.name, is_bare, text, tuple(_steps(events, tokenizer)), reading))
     return found[::-1]
 

@@ -210,10 +210,12 @@ def rows(setting: Setting) -> Iterator[Row]:
 def write_golden(peers: Path) -> None:
     """Write the cases of seed 0 and TRL's answers for the tests."""
     made = []
-    for setting in SETTINGS:
-        case = case_of(setting, 0)
-        answer = ask([case], PEERS.get(setting["method"], "trl"), peers)
-        made.append({"name": name_of(setting), "trl": answer["version"], "case": case, "found": answer["found"][0]})
+    for peer in ("trl", *PEERS.values()):
+        asked = [s for s in SETTINGS if PEERS.get(s["method"], "trl") == peer]
+        cases = [case_of(setting, 0) for setting in asked]
+        answer = ask(cases, peer, peers)
+        for setting, case, found in zip(asked, cases, answer["found"], strict=True):
+            made.append({"name": name_of(setting), "trl": answer["version"], "case": case, "found": found})
     write_text(GOLDEN, "[\n" + ",\n".join(map(json.dumps, made)) + "\n]\n")
 
 

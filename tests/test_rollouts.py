@@ -499,8 +499,8 @@ def test_stopped_and_started_again_is_never_stopped_bit_for_bit(name: str, kill_
     assert again_source.coefficient == whole_source.coefficient != 0.05
     assert again_source.metrics() == whole_source.metrics()
     left, right = (s.state_dict()["batch"] for s in (whole_source, again_source))
-    assert left["extra"].keys() == right["extra"].keys()
-    assert all(torch.equal(t, right["extra"][n]) for n, t in left["extra"].items())
+    assert left.keys() == right.keys()  # both empty where the limit of the KL has just ended the rollout
+    assert all(torch.equal(t, right["extra"][n]) for n, t in left.get("extra", {}).items())
     logged = whole.last
     assert {"score", "kl", "kl_k3", "entropy", "missing_stop", "clipped", "shift", "grad_norm"} <= logged.keys()
     assert all(math.isfinite(v) for v in logged.values())

@@ -29,6 +29,7 @@ from jielong.records import LocalGenerator, Sampling, Scorer
 from jielong.runs import derive_seed
 from jielong.train.advantages import (
     AdaptiveKL,
+    best_of_group,
     gae,
     group_advantages,
     group_spread,
@@ -319,6 +320,8 @@ class Rollouts:
             totals, size = rewards.sum(dim=1), config.group_size
             if config.algorithm == "rloo":
                 per_row = leave_one_out(totals, size)
+            elif config.algorithm == "best":
+                per_row = best_of_group(totals, size)
             else:
                 per_row = group_advantages(totals, size, divide_by_std=config.divide_by_std)
                 # Where all scores are equal only the KL differs, and the division would make a full step of it.

@@ -23,9 +23,11 @@ from jielong.errors import DataError
 from jielong.evaluate.statistics import calibration_error
 from jielong.model import hf
 from jielong.model.transformer import ModelConfig, fresh_language_model, scalar_from_language_model
+from jielong.recipes.own import own
 from jielong.recipes.reward import mostly_comparable, reward_model
 from jielong.records import Message, Preference, Ranking, Rating
 from jielong.runs import find_model, read_json, read_metrics
+from jielong.stages.rewarded import RewardedStage
 from jielong.stages.train import TrainStage
 from jielong.tokens import Rendered, RenderedAnswer
 from jielong.tokens.tokenizer import TokenizerConfig, train_tokenizer
@@ -259,6 +261,19 @@ def test_several_members_are_trained_alike_and_told_together(
     assert "3 reward models together: mean" in told and "a bag of words" in told and f"{run / 'reward_3'}" in told
     assert main(["adapt", str(farm / "model"), *arguments[:2], "--members", "2"]) == 2
     assert main(["adapt", str(farm / "model"), *arguments[:4], "--members", "17"]) == 2
+
+
+def test_the_reward_model_of_ones_own_text_is_measured_too(farm: Path, tmp_path: Path) -> None:
+    pages, chats = tmp_path / "pages", tmp_path / "chats.jsonl"
+    pages.mkdir()
+    (pages / "farm.md").write_text("# A farm\n\nThe cat eats cat food.\n")
+    asked = [{"messages": [{"role": r, "content": f"{r} {n}"} for r in ("user", "assistant")]} for n in range(20)]
+    chats.write_text("".join(json.dumps(one) + "\n" for one in asked))
+    stages = {s.name: s for s in own(pages, chats, farm / "pairs.jsonl", "smoke").stages}
+    measured = stages["measure"]
+    assert isinstance(measured, RewardedStage) and list(stages).index("measure") == list(stages).index("reward") + 1
+    assert measured.inputs == {"reward": "reward", "data": "preferences", "tokenizer": "tokenizer"}
+    assert "measure" not in {s.name for s in own(pages, chats, farm / "pairs.jsonl", "smoke", method="dpo").stages}
 
 
 def test_options_that_a_reward_model_does_not_take_are_refused(farm: Path, capsys: pytest.CaptureFixture[str]) -> None:

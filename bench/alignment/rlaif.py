@@ -13,6 +13,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,16 +31,17 @@ from jielong.evaluate.ai_labels import (
     question_of,
 )
 from jielong.evaluate.kept_lines import make_lines
+from jielong.model.adapters import AdapterConfig
 from jielong.opening.ports import open_port
-from jielong.recipes.adapt import adapt
 from jielong.recipes.quickstart import quickstart
+from jielong.recipes.shared.methods import preference_training
 from jielong.records import Conversation, Message, Preference, Sampling, judgement_to
 from jielong.runs import derive_seed, find_model, read_json, write_json
 from jielong.stages.execute import run_recipe
 from jielong.stages.files import file_stage
 from jielong.stages.lessons import LessonsStage
 from jielong.stages.models import ModelStage, model_digest
-from jielong.stages.recipe import Recipe, change
+from jielong.stages.recipe import Recipe
 from jielong.stages.train import TrainStage
 from jielong.train.loop import LoopConfig
 from jielong.train.objectives.next_token import NextTokenConfig
@@ -66,8 +68,10 @@ PRINCIPLES = Principles(
 DRAWS = Sampling(max_tokens=40, temperature=1.3)
 """At 1.0 four of five prompts get the same answer twice."""
 
-MOST_PAIRS, MOST_FOR_OTHERS, MOST_TESTED = 480, 120, 600
-"""Pairs of a seed; of these, what the model of others labels, which is slow; and prompts that gold scores are told of."""
+MOST_PAIRS, MOST_FOR_OTHERS, MOST_TESTED = 480, 48, 600
+"""Pairs of a seed; those that the model of others labels, of the first seed alone, as it is slow; and prompts that gold
+scores are told of.
+"""
 
 JUDGE_STEPS, JUDGE_RATE = 200, 5e-4
 DPO_STEPS, DPO_RATE = 60, 3e-4
@@ -88,10 +92,14 @@ def rows(setting: Setting) -> Iterator[Row]:
     reports: dict[Arm, list[LabelReport]] = {arm: [] for arm in judges}
     gained: dict[str, list[float]] = {}
     for seed in setting.seeds:
-        pairs = drawn_pairs(setting, start, "label", seed)[:MOST_PAIRS]
+        pairs = drawn_pairs(setting, start, "label", seed)
+        random.Random(seed).shuffle(pairs)  # they come by kind
+        pairs = pairs[:MOST_PAIRS]
         before = gold_of(setting, start, f"before-{seed}", seed)
         labels: dict[Arm, Sequence[Label]] = {}
         for arm, folder in judges.items():
+            if arm == "model of others" and seed != setting.seeds[0]:
+                continue
             asked = pairs[:MOST_FOR_OTHERS] if arm == "model of others" else pairs
             labels[arm] = labelled(folder, asked, setting.folder / f"{named(arm, seed)}-verdicts.jsonl")
             reports[arm].append(label_report(labels[arm]))
@@ -100,7 +108,7 @@ def rows(setting: Setting) -> Iterator[Row]:
             for temperature, value in after.items():
                 gained.setdefault(f"{arm}, {temperature}", []).append(value - before[temperature])
     for arm in judges:
-        yield from judge_rows(arm, reports[arm], setting.seeds)
+        yield from judge_rows(arm, reports[arm], setting.seeds[: len(reports[arm])])
     yield from gain_rows(gained, setting.seeds)
 
 
@@ -135,7 +143,7 @@ def gain_rows(gained: Mapping[str, Sequence[float]], seeds: tuple[int, ...]) -> 
         elif name.startswith("shuffled"):
             wanted, ok = "at most 0.02", mean <= 0.02
         told = ", ".join(f"{value:+.3f}" for value in values)
-        yield Row(f"gold score after DPO less before, {name} ({told})", wanted, mean, ok, "", seeds)
+        yield Row(f"gold score after DPO less before, {name} ({told})", wanted, mean, ok, "", seeds[: len(values)])
 
 
 # The world, in three parts ----------------------------------------------------------------------------------------
@@ -143,9 +151,15 @@ def gain_rows(gained: Mapping[str, Sequence[float]], seeds: tuple[int, ...]) -> 
 
 def items_of(part: Part) -> list[Item]:
     """Prompts whose facts are in this part: four tenths train the judge, four are labelled, two measure."""
+    return [item for item in all_items() if part_of(item) == part]
+
+
+@cache
+def all_items() -> tuple[Item, ...]:
+    """All prompts of the quickstart's reinforcement."""
     recipe = quickstart()
     lessons = next(stage for stage in recipe.stages if isinstance(stage, LessonsStage))
-    return [item for item in lessons.prompt_items(recipe.seed) if part_of(item) == part]
+    return tuple(lessons.prompt_items(recipe.seed))
 
 
 def part_of(item: Item) -> Part:
@@ -297,15 +311,15 @@ def tuned(setting: Setting, start: Path, preferences: Sequence[Preference], arm:
     file = setting.folder / f"{named(arm, seed)}.jsonl"
     lines = [json.dumps(judgement_to(one), ensure_ascii=False, sort_keys=True) + "\n" for one in preferences]
     file.write_text("".join(lines), encoding="utf-8")
-    recipe = change(
-        adapt(start, preferences=file, method="dpo", seed=seed),
-        [
-            f"dpo.loop.steps={DPO_STEPS}",
-            f"dpo.optimizer.lr={DPO_RATE}",
-            "dpo.source.micro_rows=16",
-            "dpo.source.length=256",
-            "dpo.check_every=0",
-            "compare.num_samples=1",
-        ],
+    inputs = {"data": "preferences", "start": "base", "tokenizer": "base"}
+    adapter = AdapterConfig(rank=16, alpha=32.0)
+    training = replace(
+        preference_training("dpo", inputs, len(preferences), length=256, adapter=adapter),
+        source=RowsConfig(length=256, rows_per_step=16, micro_rows=16),
+        optimizer=OptimizerConfig(lr=DPO_RATE, warmup_steps=5, decay_fraction=0.9, weight_decay=0.0),
+        loop=LoopConfig(steps=DPO_STEPS, log_every=1),
+        check_every=0,
     )
-    return run_recipe(recipe, setting.folder / "runs").path / "adapter"
+    base = ModelStage("base", str(start), model_digest(start))
+    recipe = Recipe("dpo", arm.replace(" ", "-"), seed, (base, file_stage("preferences", file), training), model="dpo")
+    return find_model(run_recipe(recipe, setting.folder / "runs").path, "dpo")

@@ -28,6 +28,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--method",
         help="how preferences are learned: dpo (default), cdpo, ipo, kto, simpo or orpo; reward makes a model that scores answers",
     )
+    parser.add_argument(
+        "--members",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of --method reward: train N reward models, an ensemble (default: 1)",
+    )
     parser.add_argument("--rank", type=int, default=16, metavar="N", help="rank of the adapter (default: 16)")
     weights = parser.add_argument(
         "--weights",
@@ -47,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Adapt, report what changed and what to do next; return exit code 0."""
     if arguments.method == "reward":
         return _reward(arguments)
+    if arguments.members != 1:
+        raise ConfigError("--members makes several reward models; add --method reward")
     learned = arguments.preferences or arguments.chat or arguments.source
     say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {learned}")
     from jielong.recipes.adapt import adapt
@@ -81,12 +90,15 @@ def _reward(arguments: argparse.Namespace) -> int:
     say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {arguments.preferences}")
     from jielong.recipes.reward import reward_model
 
-    done = walk(reward_model(folder_of(str(arguments.model)), arguments.preferences, seed=arguments.seed), arguments)
+    model, members = folder_of(str(arguments.model)), arguments.members
+    done = walk(reward_model(model, arguments.preferences, members=members, seed=arguments.seed), arguments)
     if done is None:
         return 0
     print((done.path / "reward.txt").read_text(encoding="utf-8"))
     path = shlex.quote(str(done.path))
     print(f"Reward model:        {done.path / 'reward'}")
+    for number in range(2, members + 1):
+        print(f"Another member:      {done.path / f'reward_{number}'}")
     print(f"Best of 8 answers:   jielong ask MODEL QUESTION --strategy best-of:n=8 --reward {path}")
     print(f"Where it came from:  jielong lineage {path}")
     return 0

@@ -18,6 +18,7 @@ from jielong.stages.files import file_stage
 from jielong.stages.pages import FolderStage, content_digest
 from jielong.stages.recipe import Recipe, Search, Stage
 from jielong.stages.refine import RefineStage
+from jielong.stages.rewarded import RewardedStage
 from jielong.stages.samples import SamplesStage
 from jielong.stages.tokens import TokenizerStage
 from jielong.stages.train import TrainStage
@@ -132,6 +133,7 @@ def own(
                 loop=LoopConfig(steps=steps["reward"]),
                 check_every=max(1, steps["reward"] // 10),
             ),
+            RewardedStage("measure", {"reward": "reward", "data": "preferences", **ids}),
             TrainStage(
                 "rl",
                 {"data": "chats", "start": "sft", "reward": "reward", **ids},

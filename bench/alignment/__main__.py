@@ -15,7 +15,9 @@ from bench.rows import write_rows
 from jielong.errors import did_you_mean
 
 PARTS = tuple(
-    part.name for part in pkgutil.iter_modules(bench.alignment.__path__) if part.name not in ("__main__", "setting")
+    part.name
+    for part in pkgutil.iter_modules(bench.alignment.__path__)
+    if not part.ispkg and part.name not in ("__main__", "setting")
 )
 
 

@@ -30,6 +30,8 @@ def main() -> None:
         help="what is trained; the same folder goes on (default: build/bench-alignment)",
     )
     parser.add_argument("--peers", type=Path, metavar="DIR", help="the environments of other trainers")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of real judgements, for real")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="the folder of a model of others, for real and rlaif")
     chosen = parser.parse_args()
     for name in chosen.part:
         if name not in PARTS:
@@ -39,7 +41,7 @@ def main() -> None:
         seeds = tuple(range(chosen.seeds or part.SEEDS))
         folder = chosen.folder.resolve() / name
         folder.mkdir(parents=True, exist_ok=True)
-        setting = Setting(folder, seeds, chosen.run and chosen.run.resolve(), chosen.peers)
+        setting = Setting(folder, seeds, chosen.run and chosen.run.resolve(), chosen.peers, chosen.data, chosen.model)
         write_rows(f"alignment_{name}", list(part.rows(setting)))
 
 

@@ -14,7 +14,9 @@ from jielong.data.chat_files import kinds_held, read_preferences, read_ratings
 from jielong.data.judged import digest_of
 from jielong.data.judged_files import export_judgements, read_judgements
 from jielong.errors import DataError
-from jielong.evaluate.feedback import comparisons, contradictions, disagreements, duels_of, feedback_of, newest_votes
+from jielong.evaluate.feedback import disagreements, duels_of, feedback_of
+from jielong.evaluate.votes import comparisons, votes_of
+from jielong.learning.judged import sort_judgements
 from jielong.model import hf
 from jielong.model.transformer import ModelConfig, fresh_language_model
 from jielong.records import (
@@ -113,10 +115,25 @@ def test_a_voter_s_repeated_vote_counts_once_and_opposite_ones_are_contradiction
         pair(3, label=0.5),
         pair(3),
     ]
-    compared = comparisons(votes)
-    newest = newest_votes(compared)
-    assert (contradictions(compared), disagreements(newest), len(newest)) == (1, 1, 4)
-    assert sum(one.won if one.first.model == "new" else 1 - one.won for one in newest if one.by == "ann") == 2
+    found = votes_of(comparisons(votes))
+    assert (found.num_repeated, found.num_turned, found.num_contradicted) == (3, 1, 1)
+    assert (disagreements(found.newest), len(found.newest)) == (1, 4)
+    assert sum(c.won if c.sources[0].model == "new" else 1 - c.won for c in found.newest if c.by == "ann") == 2
+
+
+def test_figures_and_learning_count_the_same_votes():
+    votes = [
+        pair(1, at=1.0),
+        pair(1, label=0.5, at=2.0),
+        pair(1, "b ", "a", at=3.0),  # the same texts: blanks around an answer are no other answer
+        pair(1, at=4.0),
+        pair(2, by="bo", at=5.0),
+        pair(2, by="bo", at=6.0),
+    ]
+    figures, judged = feedback_of(votes), sort_judgements(votes)
+    assert figures.repeated == judged.num_repeated == 4
+    assert (figures.contradictions, judged.num_contradicted) == (1, 2), "one pair, which was turned twice"
+    assert figures.contradictions == votes_of(comparisons(votes)).num_contradicted
 
 
 def test_the_pairs_of_a_ranking_weigh_as_much_as_its_answers_less_one():

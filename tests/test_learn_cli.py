@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -49,6 +51,11 @@ def asked(base, tmp_path) -> Path:
 def test_too_few_judgements_are_a_mistake_of_the_user(command, capsys):
     assert command() == 2
     assert "too few judgements" in capsys.readouterr().err
+
+
+def test_the_status_is_read_without_torch():
+    asked = "import sys, jielong.learning.status; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_without_an_attempt_there_is_nothing_to_steer(command, capsys):

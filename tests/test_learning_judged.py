@@ -8,8 +8,9 @@ import pytest
 from tests.learning import pair, pairs, question, said, thumb, written
 
 from jielong.errors import DataError
+from jielong.evaluate.votes import prompt_key, text_of
 from jielong.learning.advice import chance_of_side, plan, side_of, thumbs_of
-from jielong.learning.judged import prompt_key, sort_judgements, text_of
+from jielong.learning.judged import sort_judgements
 from jielong.records import Ranking, Vote
 
 

@@ -123,7 +123,7 @@ def _pages(folder: Path) -> Path:
 
 def _talks(folder: Path) -> tuple[Path, Path]:
     """Write examples of chats and of preferences, as many as a recipe asks for."""
-    from jielong.stages.files import FEWEST
+    from jielong.data.forms import FEWEST
 
     chats, preferences = folder / "chats.jsonl", folder / "preferences.jsonl"
     asked = [[{"role": "user", "content": f"What is {n}?"}] for n in range(FEWEST)]

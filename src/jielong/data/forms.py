@@ -20,6 +20,9 @@ from jielong.records import Conversation, Demonstration, Message, Preference, Ra
 
 Record = TypeVar("Record", bound=Conversation | Preference | Rating | Ranking | Demonstration)
 
+FEWEST = 20
+"""Records with which anything can be learned."""
+
 _ANSWERS = {
     "prompt": ("completion", "response", "answer", "output"),
     "query": ("response", "answer"),

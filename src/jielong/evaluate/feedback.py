@@ -6,34 +6,14 @@ newest vote counts; voters without a name are taken as one person.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from jielong.evaluate.statistics import Interval, wilson
 from jielong.evaluate.strengths import Duel, Standings, groups_of, standings
-from jielong.records import AnswerSource, Judgement, Message, Preference, Ranking, kind_of, to_dict
-from jielong.runs import canonical_json
-
-Key = tuple[str, str, str]
-"""A prompt and two answers, by their digests; the answers in an order of their own."""
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A comparison of two answers: `won` is 1 where `first` is better, 0 where `second` is, 0.5 for a tie.
-
-    `group` is how many answers were ranked at once, 2 for a pair.
-    """
-
-    key: Key
-    won: float
-    by: str
-    at: float
-    first: AnswerSource
-    second: AnswerSource
-    group: int = 2
+from jielong.evaluate.votes import Compared, Key, comparisons, votes_of
+from jielong.records import AnswerSource, Judgement, Preference, kind_of
 
 
 @dataclass(frozen=True)
@@ -63,15 +43,15 @@ class Feedback:
 
 def feedback_of(judgements: Sequence[Judgement]) -> Feedback:
     """Compute all figures of these judgements."""
-    compared = comparisons(judgements)
-    newest = newest_votes(compared)
+    votes = votes_of(comparisons(judgements))
+    newest = votes.newest
     shown = [j for j in judgements if isinstance(j, Preference) and j.label != 0.5 and j.vote.shown_first >= 0]
     won = sum((j.label > 0.5) == (j.vote.shown_first == 1) for j in shown)
     voters: dict[str, Counter[str]] = {}
     for judgement in judgements:
         voters.setdefault(judgement.by, Counter())[kind_of(judgement)] += 1
     times = [j.vote.at for j in judgements if j.vote.at]
-    known = [c for c in newest if c.first.model and c.second.model]
+    known = [c for c in newest if all(source.model for source in c.sources)]
     duels = duels_of(known)
     groups = sorted(groups_of(duels), key=len, reverse=True)
     return Feedback(
@@ -81,66 +61,13 @@ def feedback_of(judgements: Sequence[Judgement]) -> Feedback:
         max(times, default=0.0),
         wilson(won, len(shown)) if shown else None,
         len(shown),
-        len(compared) - len(newest),
-        contradictions(compared),
+        votes.num_repeated,
+        votes.num_contradicted,
         disagreements(newest),
         len(newest) - len(known),
         len(known) - len(duels),
         tuple(map(standings, groups)),
     )
-
-
-def comparisons(judgements: Iterable[Judgement]) -> list[Compared]:
-    """List all comparisons of two different answers, in the order of the judgements."""
-    found = []
-    for one in judgements:
-        if isinstance(one, Preference):
-            found += _compared(one, [one.chosen, one.rejected], [(0, 1, one.label)])
-        elif isinstance(one, Ranking):
-            found += _compared(one, one.answers, one.comparisons())
-    return found
-
-
-def _compared(
-    one: Preference | Ranking, answers: Sequence[Sequence[Message]], pairs: Sequence[tuple[int, int, float]]
-) -> list[Compared]:
-    """List the comparisons in one judgement, the two answers in a fixed order."""
-    prompt, texts = _digest(one.prompt), [_digest(answer) for answer in answers]
-    sources = [*one.vote.answers, *[AnswerSource()] * len(answers)]
-    found = []
-    for a, b, won in pairs:
-        if texts[a] == texts[b]:
-            continue
-        won = float(won > 0.5) if won != 0.5 else won
-        if texts[b] < texts[a]:
-            a, b, won = b, a, 1 - won
-        key = (prompt, texts[a], texts[b])
-        found.append(Compared(key, won, one.by, one.vote.at, sources[a], sources[b], len(answers)))
-    return found
-
-
-def _digest(messages: Sequence[Message]) -> str:
-    return hashlib.blake2b(
-        canonical_json(to_dict(messages)).encode("utf-8", "surrogatepass"), digest_size=12
-    ).hexdigest()
-
-
-def newest_votes(compared: Sequence[Compared]) -> list[Compared]:
-    """Keep the newest of each voter's comparisons of the same two answers; of equal times, the last."""
-    newest: dict[tuple[str, Key], Compared] = {}
-    for one in compared:
-        before = newest.get((one.by, one.key))
-        if before is None or one.at >= before.at:
-            newest[one.by, one.key] = one
-    return list(newest.values())
-
-
-def contradictions(compared: Iterable[Compared]) -> int:
-    """Count pairs of answers where one voter has preferred both."""
-    said: dict[tuple[str, Key], set[float]] = {}
-    for one in compared:
-        said.setdefault((one.by, one.key), set()).add(one.won)
-    return sum({0.0, 1.0} <= won for won in said.values())
 
 
 def disagreements(newest: Iterable[Compared]) -> int:
@@ -160,13 +87,13 @@ def duels_of(compared: Sequence[Compared]) -> list[Duel]:
     """
     digests: dict[str, set[str]] = {}
     for one in compared:
-        for source in (one.first, one.second):
+        for source in one.sources:
             digests.setdefault(source.model, set()).add(source.digest)
 
     def name(source: AnswerSource) -> str:
         return f"{source.model}@{source.digest[:8]}" if len(digests[source.model]) > 1 else source.model
 
-    duels = [Duel(name(one.first), name(one.second), one.won, 2 / one.group) for one in compared]
+    duels = [Duel(name(one.sources[0]), name(one.sources[1]), one.won, 2 / one.group) for one in compared]
     return [duel for duel in duels if duel.first != duel.second]
 
 

@@ -31,6 +31,7 @@ from jielong.generate.rows import READING, WRITING
 from jielong.generate.sampling import Basis, Rules, draw, likeliest, to_device, uniforms
 from jielong.generate.scoring import Pair, are_likeliest, distributions, logprobs, score_pairs
 from jielong.generate.slots import Slots
+from jielong.model.adapters import weights_of
 from jielong.model.transformer import LanguageModel
 from jielong.records import Draw, Event, Request, Sample
 
@@ -71,7 +72,7 @@ class Engine:
         self._quiet: dict[int, Sample] = {}
         self._rules: Rules | None = None
         self.weights_version = 0
-        self.load(model.state_dict(), 0)
+        self.load(weights_of(model), 0)
 
     @property
     def weight_bytes(self) -> int:

@@ -11,10 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jielong.data.forms import FEWEST
 from jielong.errors import ConfigError, DataError, did_you_mean
 from jielong.evaluate.statistics import wilson
-from jielong.learning.judged import Judged, One, Pair, Texts, Thumb, Written, prompt_key, text_of
-from jielong.stages.files import FEWEST
+from jielong.evaluate.votes import Texts, prompt_key, text_of
+from jielong.learning.judged import Judged, One, Pair, Thumb, Written
 
 METHODS = ("auto", "sft", "dpo", "kto")
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from jielong.errors import CheckpointError, ConfigError, NotFoundError
+from jielong.evaluate.votes import Texts
 from jielong.learning import attempt as attempts
 from jielong.learning import standing
 from jielong.learning.attempt import Attempt
 from jielong.learning.deciding import LEAST, MOST, Tally, alpha_of, evidence, verdict
-from jielong.learning.judged import Texts
 from jielong.records import OUTCOMES, Message, to_dict
 from jielong.runs import canonical_json, disk_errors, write_text
 

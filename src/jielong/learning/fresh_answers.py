@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jielong.errors import CheckpointError
-from jielong.learning.judged import Texts
+from jielong.evaluate.votes import Texts
 from jielong.opening.models import open_engine
 from jielong.records import Conversation, Sampling
 from jielong.runs import derive_seed, digest, read_json, write_json

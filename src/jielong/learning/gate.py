@@ -19,12 +19,13 @@ from typing import Any
 
 import torch
 
+from jielong.evaluate.votes import Texts, prompt_key, text_of
 from jielong.learning import asking, preference_head, regression
 from jielong.learning.advice import Plan, chance_of_side
 from jielong.learning.attempt import ADAPTER
 from jielong.learning.deciding import LEAST, MOST
 from jielong.learning.fresh_answers import Writer, Written
-from jielong.learning.judged import Pair, Texts, prompt_key, text_of
+from jielong.learning.judged import Pair
 from jielong.model import adapter_files
 from jielong.model.hf import load_language_model
 from jielong.model.transformer import LanguageModel

@@ -1,8 +1,7 @@
 """Sorting of judgements: each voter's present opinion, as pairs, thumbs and demonstrations, and signs of bad votes.
 
-A voter's newer vote on the same answers to the same prompt replaces the older one; answers are the same by their texts,
-not ids. Replaced votes still count as evidence: a pair that is judged both ways is a contradiction, and so is a circle
-of pairs.
+A voter's newer vote on the same answers to the same prompt replaces the older one (`evaluate.votes`). Replaced votes still
+count as evidence: a pair that is judged both ways is a contradiction, and so is a circle of pairs.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from jielong.records import Demonstration, Judgement, Message, Preference, Ranking, Rating, kind_of, to_dict
+from jielong.evaluate.votes import Compared, Texts, comparisons, prompt_key, text_of, votes_of
+from jielong.records import Demonstration, Judgement, Rating, kind_of, to_dict
 from jielong.runs import digest
 
 LIKED, DISLIKED = 0.75, 0.25
 """Scores from which an answer is liked, and up to which it is disliked: four and two stars of five. Three say neither."""
-
-Texts = tuple[Message, ...]
 
 
 @dataclass(frozen=True)
@@ -99,25 +97,15 @@ class Judged:
         }
 
 
-def prompt_key(prompt: Texts) -> str:
-    """Return a digest of the speakers and texts of a prompt."""
-    return digest([[m.role, m.text] for m in prompt])
-
-
-def text_of(answer: Texts) -> str:
-    """Return an answer's text, by which two answers are the same or not."""
-    return "\n\n".join(m.text for m in answer).strip()
-
-
 def sort_judgements(judgements: Iterable[Judgement]) -> Judged:
     """Sort judgements: each voter's last word to learn from, and tallies of the rest."""
     ordered = sorted(judgements, key=lambda one: one.vote.at)  # stable: equal times stay in their order
     found = Judged()
-    votes = [vote for one in ordered for vote in _votes(one)]
-    last = _last_words(votes, found)
-    _count_sides(last, found)
-    found.pairs = [p for p, value in last if value == 1.0]
-    found.num_ties = sum(value == 0.5 for _, value in last)
+    votes = votes_of(comparisons(ordered))
+    found.num_repeated, found.num_contradicted = votes.num_repeated, votes.num_turned
+    found.pairs = [_pair(one) for one in votes.newest if one.won != 0.5]
+    found.num_ties = len(votes.newest) - len(found.pairs)
+    _count_sides(found)
     _count_circles(found)
     ratings = _last_ratings(ordered)
     _add_ratings(ratings, found)
@@ -144,45 +132,18 @@ def lineage_of(judgements: Sequence[Judgement]) -> dict[str, object]:
 
 # Pairs -----------------------------------------------------------------------------------------------------------------
 
-_Vote = tuple[Pair, float]
-"""A pair, and 1 where its `better` is that, 0.5 for a tie."""
+
+def _pair(one: Compared) -> Pair:
+    """Turn a decided vote into a pair; only a blind vote says on which side the better answer was."""
+    first, second = one.answers
+    shown = one.shown_first if one.is_blind else -1
+    if one.won:
+        return Pair(one.prompt, first, second, one.by, shown)
+    return Pair(one.prompt, second, first, one.by, 1 - shown if shown >= 0 else -1)
 
 
-def _votes(one: Judgement) -> list[_Vote]:
-    """Return the comparisons in a preference or a ranking."""
-    if isinstance(one, Preference):
-        better, worse, first = one.chosen, one.rejected, one.vote.shown_first
-        if one.label < 0.5:
-            better, worse, first = worse, better, 1 - first if first >= 0 else -1
-        pair = Pair(one.prompt, better, worse, one.by, first if one.vote.is_blind else -1)
-        return [(pair, 0.5 if one.label == 0.5 else 1.0)] if text_of(better) != text_of(worse) else []
-    if isinstance(one, Ranking):
-        answers = one.answers
-        return [
-            (Pair(one.prompt, answers[a], answers[b], one.by), label)
-            for a, b, label in one.comparisons()
-            if text_of(answers[a]) != text_of(answers[b])
-        ]
-    return []
-
-
-def _last_words(votes: Sequence[_Vote], found: Judged) -> list[_Vote]:
-    """Return each voter's last vote on each pair, counting pairs judged again, and those judged the other way."""
-    last: dict[tuple[str, str, frozenset[str]], _Vote] = {}
-    for vote in votes:
-        pair, value = vote
-        key = (pair.by, prompt_key(pair.prompt), frozenset((text_of(pair.better), text_of(pair.worse))))
-        before = last.pop(key, None)
-        if before is not None:
-            found.num_repeated += 1
-            is_turned = text_of(before[0].better) != text_of(pair.better)
-            found.num_contradicted += is_turned and before[1] == value == 1.0
-        last[key] = vote
-    return list(last.values())
-
-
-def _count_sides(votes: Sequence[_Vote], found: Judged) -> None:
-    sides = [pair.shown_first for pair, value in votes if value == 1.0 and pair.shown_first >= 0]
+def _count_sides(found: Judged) -> None:
+    sides = [pair.shown_first for pair in found.pairs if pair.shown_first >= 0]
     found.num_sides, found.num_left = len(sides), sum(sides)
 
 

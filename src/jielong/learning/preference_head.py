@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jielong.data.batches import pad_rows
+from jielong.evaluate.votes import Texts
 from jielong.learning.advice import Part
-from jielong.learning.judged import Texts
 from jielong.model.transformer import LanguageModel
 from jielong.runs import derive_seed
 from jielong.tokens.chat import Rendered, render_rating

@@ -17,8 +17,9 @@ from typing import Any
 from jielong.evaluate.built_in import built_in
 from jielong.evaluate.instructions import is_followed, words
 from jielong.evaluate.refusal import refuses
+from jielong.evaluate.votes import Texts, text_of
 from jielong.learning.fresh_answers import Written
-from jielong.learning.judged import Pair, Texts, text_of
+from jielong.learning.judged import Pair
 from jielong.stages.lessons import exam_items
 from jielong.use.prompting import language_of
 from jielong.worlds.atlas.gold import is_right

@@ -208,6 +208,21 @@ class AdaptedModel(nn.Module):
             replace_module(self.base, name, linear)
         self._kept.clear()
 
+    @torch.no_grad()
+    def merged_state(self) -> dict[str, Tensor]:
+        """Return the weights of the model with its adapters added in float32, as `LanguageModel.state_dict` names them.
+
+        Nothing of the model changes, so an engine can be given what the training has come to.
+        """
+        state = {name: t for name, t in self.base.state_dict().items() if name.rpartition(".")[0] not in self.linears}
+        for name, linear in self.linears.items():
+            inner = {key: state.pop(f"{name}.base.{key}") for key in linear.base.state_dict()}
+            scale = inner.pop("scale", None)
+            weight = inner["weight"].float()
+            state |= {f"{name}.{key}": tensor for key, tensor in inner.items()}
+            state[f"{name}.weight"] = (weight if scale is None else weight * scale[:, None]) + linear.delta()
+        return state
+
     # State -----------------------------------------------------------------------------------------------------------
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
@@ -237,6 +252,11 @@ class AdaptedModel(nn.Module):
                 parameter.copy_(tensor)
         if state:
             raise CheckpointError(f"the adapter has {sorted(state)[0]!r}, for which this model has no place")
+
+
+def weights_of(model: nn.Module) -> Mapping[str, Tensor]:
+    """Return a language model's weights for an engine; of an adapted one with the adapters merged."""
+    return model.merged_state() if isinstance(model, AdaptedModel) else model.state_dict()
 
 
 def chosen_linears(model: LanguageModel, targets: Iterable[str]) -> dict[str, nn.Module]:

@@ -14,20 +14,12 @@ from jielong.data.chat_files import read_ratings
 from jielong.data.judged import pairs_of_ratings
 from jielong.errors import ConfigError
 from jielong.model import adapter_files, hf
-from jielong.recipes.shared.methods import FULL_RATE, ROWS, kind_for_reward, num_answers, steps_for
+from jielong.recipes.shared.methods import kind_for_reward, num_answers, reward_training
 from jielong.runs import find_model
 from jielong.stages.files import file_stage
 from jielong.stages.models import ModelStage, model_digest
 from jielong.stages.recipe import Recipe
 from jielong.stages.rewarded import RewardedStage
-from jielong.stages.train import TrainStage
-from jielong.train.answers import MarksConfig
-from jielong.train.loop import LoopConfig
-from jielong.train.objectives.marks import MarkedConfig
-from jielong.train.objectives.objective import ObjectiveConfig
-from jielong.train.objectives.preferences import BradleyTerryConfig
-from jielong.train.optim import OptimizerConfig
-from jielong.train.sources import RowsConfig
 
 
 def reward_model(model: Path, preferences: Path, *, seed: int = 0) -> Recipe:
@@ -39,18 +31,8 @@ def reward_model(model: Path, preferences: Path, *, seed: int = 0) -> Recipe:
     judged = file_stage(kind, preferences)
     longest = hf.read_config(path)[0].max_position_embeddings
     single = kind == "ratings" and not mostly_comparable(preferences)
-    objective: ObjectiveConfig = MarkedConfig() if single else BradleyTerryConfig()
-    rows = (MarksConfig if single else RowsConfig)(length=min(1024, longest), rows_per_step=ROWS, micro_rows=2)
-    steps = steps_for(num_answers(preferences, kind))
-    training = TrainStage(
-        "reward",
-        {"data": kind, "start": "base", "tokenizer": "base"},
-        objective,
-        rows,
-        optimizer=OptimizerConfig(lr=FULL_RATE, warmup_steps=5, decay_fraction=0.9, weight_decay=0.0),
-        loop=LoopConfig(steps=steps, log_every=1),
-        check_every=max(1, steps // 4),
-    )
+    inputs = {"data": kind, "start": "base", "tokenizer": "base"}
+    training = reward_training(inputs, num_answers(preferences, kind), length=min(1024, longest), single=single)
     measured = RewardedStage("measure", {"reward": "reward", "data": kind, "tokenizer": "base"})
     where = hashlib.blake2b(f"{path}\n{preferences.resolve()}".encode("utf-8", "surrogateescape"), digest_size=3)
     stages = (ModelStage("base", str(path), model_digest(path)), judged, training, measured)

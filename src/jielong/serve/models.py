@@ -74,6 +74,12 @@ class Model:
     num_users: int = 0
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    def unload(self) -> None:
+        """End its engine and forget it; the next question loads it again."""
+        if self.runner is not None:
+            self.runner.close()
+            self.port = self.runner = None
+
     @property
     def is_local(self) -> bool:
         return self.folder is not None
@@ -170,11 +176,11 @@ class Models:
     async def close(self) -> None:
         """Unload all of them."""
         for model in (*self, *self._leaving):
-            if model.runner is not None:
-                await asyncio.to_thread(model.runner.close)
-            if model.port is not None:
-                await model.port.close()
-            model.port = model.runner = None
+            port = model.port
+            await asyncio.to_thread(model.unload)
+            if port is not None:
+                await port.close()
+            model.port = None
 
     # --- offered
 
@@ -193,9 +199,7 @@ class Models:
             self._add(name, str(newest), newest)
             self._models = {name: self._models.pop(name), **self._models}  # it is asked where none is named
         elif self._models[name].folder != newest and not self._models[name].num_users:
-            model = self._models[name]
-            if model.runner is not None:
-                model.runner.close()
+            self._models[name].unload()
             self._models[name] = Model(name, str(newest), newest)
             self._look_at(self._models[name], newest)
 
@@ -211,9 +215,7 @@ class Models:
             self._models = {name: model, **self._models}
         for gone in [m for m in self._leaving if not m.num_users]:  # whoever is being answered is answered to the end
             self._leaving.remove(gone)
-            if gone.runner is not None:
-                gone.runner.close()
-                gone.port = gone.runner = None
+            gone.unload()
 
     def _offer(self, spec: str) -> None:
         """Offer a model, or all models of a run, by their names."""
@@ -282,10 +284,7 @@ class Models:
                     f"no room for {model.name} beside the models that are in use ({self.used_bytes / 1e9:.1f} of "
                     f"{limit / 1e9:.1f} GB); ask again later, or allow more with --memory"
                 )
-            gone = idle.pop(0)
-            assert gone.runner is not None
-            await asyncio.to_thread(gone.runner.close)
-            gone.port = gone.runner = None
+            await asyncio.to_thread(idle.pop(0).unload)
 
     def _read(self, model: Model) -> None:
         """Open a model's engine on a thread of its own."""

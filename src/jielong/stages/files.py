@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from jielong.data.chat_files import Reading, read_chats, read_preferences, read_ratings
-from jielong.data.forms import Record
+from jielong.data.forms import FEWEST, Record
 from jielong.data.splits import Split, hold_out
 from jielong.errors import DataError
 from jielong.records import Conversation
@@ -17,9 +17,6 @@ from jielong.runs import derive_seed
 from jielong.stages.pages import content_digest
 from jielong.stages.parts import write_jsonl, write_parts
 from jielong.stages.recipe import Context, Stage, Summary
-
-FEWEST = 20
-"""Records with which anything can be learned."""
 
 
 @dataclass(frozen=True)

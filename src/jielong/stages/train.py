@@ -77,7 +77,8 @@ class TrainStage(Stage):
             )
         if self.adapter and (not self.objective.takes_adapter or "start" not in self.inputs):
             raise ConfigError(
-                f"stage {self.name}: an adapter is trained on text, chats or pairs, beside a model to start from, and gives no scores"
+                f"stage {self.name}: an adapter is trained on text, chats or pairs, or by reinforcement, beside a model to "
+                "start from, and gives no scores"
             )
         if self.adapter and self.optimizer.name != "adamw":
             raise ConfigError(f"stage {self.name}: an adapter is trained by adamw, not by {self.optimizer.name}")

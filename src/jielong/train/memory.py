@@ -22,6 +22,9 @@ from jielong.train.machine import bf16_is_right
 from jielong.train.objectives.logprobs import CHUNK_TOKENS
 from jielong.train.sources import RowsConfig
 
+SLOTS = 128
+"""Samples that a rollout's engine writes at a time."""
+
 
 def memory_needed(config: ModelConfig, adapter: AdapterConfig, rows: RowsConfig, item: int) -> dict[str, float]:
     """Estimate the bytes that training takes, by purpose; `item` is the size of a number in the products' dtype.
@@ -63,6 +66,25 @@ def memory_needed(config: ModelConfig, adapter: AdapterConfig, rows: RowsConfig,
     }
 
 
+def rollout_memory(config: ModelConfig, adapter: AdapterConfig, rows: RowsConfig, item: int) -> dict[str, float]:
+    """Estimate the bytes that PPO of an adapter takes beside `memory_needed`, by purpose.
+
+    The critic is a whole trained model, with its gradients, both moments and a copy in the products' dtype; it keeps activations
+    as the policy does. The engine's cache is as large as its slots are long, whether they are used or not.
+    """
+    with torch.device("meta"):
+        model = LanguageModel(config)
+    count = sum(p.numel() for p in model.parameters())
+    kept = memory_needed(config, adapter, rows, item)
+    cache = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * item * SLOTS * rows.length
+    return {
+        "reference and reward model": 8.0 * count,
+        "critic and optimizer": (16.0 + item) * count,
+        "critic's activations": 1.5 * kept["activations"],
+        "engine": float(item * count + cache),
+    }
+
+
 def memory_total(parts: Mapping[str, float]) -> float:
     """Return the most bytes at one time: while loading, or while training."""
     training = sum(size for name, size in parts.items() if name != "loading")
@@ -80,6 +102,18 @@ def free_bytes() -> float:
         return free if limit == "max" else min(free, float(limit) - float(used))
     except (OSError, ValueError):
         return free
+
+
+def check_rollout_memory(base: Path, needed: Mapping[str, float], free: float | None = None) -> None:
+    """Raise ResourceError when PPO of an adapter of the model in `base` does not fit into free memory."""
+    free = free_bytes() if free is None else free
+    if memory_total(needed) <= free:
+        return
+    listed = ", ".join(f"{what} {size / 1e9:.1f}" for what, size in needed.items() if what != "loading")
+    raise ResourceError(
+        f"reward+ppo of {base} takes about {memory_total(needed) / 1e9:.1f} GB of memory ({listed}) and {free / 1e9:.1f} GB are "
+        "free; dpo learns from the same comparisons and takes less"
+    )
 
 
 def check_memory(

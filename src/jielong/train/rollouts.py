@@ -24,6 +24,7 @@ from torch import Tensor
 from jielong.config import later
 from jielong.data.batches import PAD_ID, Batch
 from jielong.errors import CheckpointError, ConfigError, DataError, did_you_mean
+from jielong.model.adapters import weights_of
 from jielong.model.transformer import LanguageModel
 from jielong.records import LocalGenerator, Request, Sample, Sampling, Scorer
 from jielong.runs import derive_seed
@@ -294,7 +295,7 @@ class Rollouts:
             Request(prompt.ids, sampling, self._seed("sample", self.rollout, first + i))
             for i, prompt in enumerate(chosen)
         ]
-        self.engine.load(self.modules["policy"].state_dict(), self.rollout)
+        self.engine.load(weights_of(self.modules["policy"]), self.rollout)
         cut = [cut_after_stop(sample, self.stop_ids) for sample in self.engine.generate(requests)]
         return chosen, [sample for sample, _ in cut], [has_stop for _, has_stop in cut]
 

@@ -1,4 +1,4 @@
-"""Ways to learn from judged answers without a reward model, by name, with rates and steps for small models and data."""
+"""Ways to learn from judged answers, by name, with rates and steps for small models and data; and the reward model."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from jielong.data.chat_files import kinds_held, read_preferences, read_ratings
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.adapters import AdapterConfig
 from jielong.stages.train import TrainStage
-from jielong.train.answers import AnswersConfig
+from jielong.train.answers import AnswersConfig, MarksConfig
 from jielong.train.loop import LoopConfig
 from jielong.train.objectives.direct_answers import KTOConfig
 from jielong.train.objectives.direct_pairs import DPOConfig, IPOConfig, ORPOConfig, SimPOConfig
+from jielong.train.objectives.marks import MarkedConfig
 from jielong.train.objectives.objective import ObjectiveConfig
+from jielong.train.objectives.preferences import BradleyTerryConfig
 from jielong.train.optim import OptimizerConfig
 from jielong.train.sources import RowsConfig
 
@@ -88,6 +90,23 @@ def preference_training(
         loop=LoopConfig(steps=steps, log_every=1),
         check_every=max(1, steps // 4),
         adapter=adapter,
+    )
+
+
+def reward_training(
+    inputs: Mapping[str, str], count: int, *, length: int, single: bool = False, rate: float = FULL_RATE
+) -> TrainStage:
+    """Build the training stage "reward": a model that gives one number, from `count` judged answers, in pairs or single."""
+    objective: ObjectiveConfig = MarkedConfig() if single else BradleyTerryConfig()
+    steps = steps_for(count)
+    return TrainStage(
+        "reward",
+        inputs,
+        objective,
+        (MarksConfig if single else RowsConfig)(length=length, rows_per_step=ROWS, micro_rows=2),
+        optimizer=OptimizerConfig(lr=rate, warmup_steps=5, decay_fraction=0.9, weight_decay=0.0),
+        loop=LoopConfig(steps=steps, log_every=1),
+        check_every=max(1, steps // 4),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -198,6 +198,8 @@ class PTXConfig:
 @dataclass(frozen=True)
 class PPOConfig(ObjectiveConfig):
     """Actor and critic of one PPO stage, and the text that keeps the actor from forgetting (`ptx`, off by default)."""
+
+    takes_adapter: ClassVar[bool] = True
 
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     value: ValueConfig = field(default_factory=ValueConfig)

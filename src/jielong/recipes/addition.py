@@ -61,6 +61,7 @@ def addition(size: str = "default", seed: int = 0) -> Recipe:
         group_size=4 if is_smoke else 8,
         max_tokens=LONGEST,
         micro_rows=256,
+        watch_prompts=4 if is_smoke else 200,
     )
     exam = SolvingStage(
         "solved",

@@ -26,6 +26,9 @@ PUZZLES, SUMS = "reasoning-gym:", "sums"
 
 STEPS, PROMPTS, GROUP_SIZE = 100, 16, 8
 
+WATCHED = 8
+"""Prompts that are kept apart from the others, and watched: few, as each look takes time and the exam follows."""
+
 USUAL_TOKENS = 128
 """The longest answer, where the model has twice the room."""
 
@@ -68,6 +71,7 @@ def solving(
         group_size=GROUP_SIZE,
         max_tokens=max_tokens,
         micro_rows=16,
+        watch_prompts=WATCHED,
         kl_coefficient=0.001,
         adapter=AdapterConfig(rank=rank, alpha=2.0 * rank, base=base) if rank else None,  # type: ignore[arg-type]
     )

@@ -34,14 +34,14 @@ from jielong.stages.rules import RULES, open_judge, open_rule
 from jielong.stages.sources import material_of
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.checks import held_out_loss
-from jielong.train.loop import Check, Loop, LoopConfig
+from jielong.train.loop import Loop, LoopConfig
 from jielong.train.machine import Machine
 from jielong.train.memory import check_memory
 from jielong.train.objectives.objective import Objective, ObjectiveConfig
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.reference import Reference
 from jielong.train.roles import Modules, Role
-from jielong.train.sources import RowsConfig, SourceConfig, SourceContext, build_feed
+from jielong.train.sources import Check, RowsConfig, SourceConfig, SourceContext, build_feed
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,11 @@ class TrainStage(Stage):
         return (main, *self.objective.roles(), *self.source.roles())
 
     def check(self, recipe: Recipe) -> None:
-        """Raise ConfigError where a reward lacks its input or its rule, ResourceError where an adapter of an existing
+        """Raise ConfigError where source and objective do not fit or lack something, ResourceError where an adapter of an existing
         model does not fit into free memory.
         """
         self.source.check(self.inputs, RULES)
+        self.objective.check([role.name for role in self.roles()])
         rows = self.source.rows()
         base = recipe.stage(self.inputs["start"]).model_from_elsewhere() if self.adapter else None
         if base is not None and self.adapter is not None and rows is not None:
@@ -190,7 +191,7 @@ class TrainStage(Stage):
             directory,
             self._saving(context, tokenizer),
             main=self.objective.main,
-            checks=checks,
+            checks=[*checks, *feed.checks],
             ranks=ranks,
             mfu_per_rate=mfu_per_rate(rows, main, num_adapted, machine, ranks.size),
             report=context.report,

@@ -34,22 +34,10 @@ from jielong.train.objectives.objective import Objective
 from jielong.train.optim import Optimizer, gradient_norm, rate_factor
 from jielong.train.parallel import Ranks
 from jielong.train.roles import Modules
+from jielong.train.sources import Check
 
 PACE_STEPS = 20
 """Steps over which tokens per second and the time left are taken."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """A validation: `run(modules, step)` every so many steps and after the last returns numbers for the log.
-
-    When `tracks` names one of them, lower is better there: the best checkpoint is kept, and a rise is reported. The
-    numbers must be the same on every rank.
-    """
-
-    every: int
-    run: Callable[[Modules, int], Mapping[str, float]]
-    tracks: str = ""
 
 
 @dataclass(frozen=True)
@@ -298,19 +286,25 @@ class Loop:
         self._save()
 
     def _is_best(self, check: Check, found: Mapping[str, float]) -> bool:
-        """Whether this is the lowest value so far of the number that the check tracks; if so, remember it."""
-        if not check.tracks or not found[check.tracks] < self.best.get("value", math.inf):
+        """Whether this is the best value so far of the number that the check tracks; if so, remember it."""
+        sign = -1.0 if check.higher_is_better else 1.0
+        if not check.tracks or (self.best and not sign * (found[check.tracks] - self.best["value"]) < 0):
             return False
-        self.best = {"metric": check.tracks, "value": found[check.tracks], "checkpoint": f"{self.step:06d}"}
+        best = {"metric": check.tracks, "value": found[check.tracks], "checkpoint": f"{self.step:06d}"}
+        self.best = best | ({"higher_is_better": True} if check.higher_is_better else {})
         return True
 
     def _note_overfitting(self) -> None:
-        """Warn where the tracked number rose after its best checkpoint."""
-        metric = self.best.get("metric")
-        if metric and self.last.get(metric, -math.inf) > self.best["value"] * 1.005 + 1e-3:
+        """Warn where the tracked number got worse after its best checkpoint."""
+        if not self.best or self.best["metric"] not in self.last:
+            return
+        metric, value, now = self.best["metric"], self.best["value"], self.last[self.best["metric"]]
+        is_higher = self.best.get("higher_is_better", False)
+        if (value - now if is_higher else now - value) > 0.005 * abs(value) + 1e-3:
+            turned = "fell" if is_higher else "turned up"
             self.warnings.append(
-                f"overfitting: {metric} turned up from {self.best['value']:.4f} at step {int(self.best['checkpoint'])} "
-                f"to {self.last[metric]:.4f} at step {self.step}; the checkpoint of step "
+                f"overfitting: {metric} {turned} from {value:.4f} at step {int(self.best['checkpoint'])} "
+                f"to {now:.4f} at step {self.step}; the checkpoint of step "
                 f"{int(self.best['checkpoint'])} is kept as the result"
             )
 

@@ -12,6 +12,9 @@ from jielong.train.optim import OptimizerConfig
 from jielong.train.rewards import RuleReward
 from jielong.train.rollouts import RolloutConfig
 
+LOOKS = 10
+"""How often prompts that are kept apart are looked at."""
+
 
 def verified_training(
     inputs: Mapping[str, str],
@@ -23,6 +26,7 @@ def verified_training(
     group_size: int,
     max_tokens: int,
     micro_rows: int,
+    watch_prompts: int,
     kl_coefficient: float = 0.0,
     adapter: AdapterConfig | None = None,
 ) -> TrainStage:
@@ -43,6 +47,8 @@ def verified_training(
             max_tokens=max_tokens,
             kl_coefficient=kl_coefficient,
             missing_stop_penalty=0.0,
+            watch_every=max(1, steps // LOOKS),
+            watch_prompts=watch_prompts,
             rewards=(RuleReward(rule=rule),),
         ),
         optimizer=OptimizerConfig(lr=rate, warmup_steps=5, decay_fraction=0.5, weight_decay=0.0),

@@ -33,6 +33,9 @@ class CoinStage(TrainStage):
         return replace(given, open_rule=lambda rule: coin(seed))
 
 
+COIN_STEPS = 100
+"""Steps of the control: a third of the rule's, in which the rule has done most of what it does."""
+
 HEADS = 0.4
 """How often the coin gives 1."""
 
@@ -86,7 +89,8 @@ def with_coin(recipe: Recipe) -> Recipe:
     trained, exam = recipe.stage("rl"), recipe.stage("solved")
     assert isinstance(trained, TrainStage) and isinstance(exam, SolvingStage)
     fields = {name: getattr(trained, name) for name in trained.__dataclass_fields__}
-    control = CoinStage(**{**fields, "name": "coin"})
+    loop = replace(trained.loop, steps=COIN_STEPS)
+    control = CoinStage(**{**fields, "name": "coin", "loop": loop})
     asked = replace(exam, inputs={"sft": "sft", "rl": "rl", "coin": "coin", "data": "sums", "tokenizer": "tokenizer"})
     return replace(recipe, stages=(*recipe.stages[:-1], control, asked))
 

@@ -49,18 +49,20 @@ def addition(size: str = "default", seed: int = 0) -> Recipe:
         RowsConfig(length=64, rows_per_step=16, micro_rows=16),
         model=model,
         optimizer=OptimizerConfig(lr=2e-3, decay_fraction=0.4),
-        loop=LoopConfig(steps=10 if is_smoke else 500),
+        loop=LoopConfig(steps=10 if is_smoke else 900),
         check_every=0,
     )
     rl = verified_training(
         {"data": "sums", "start": "sft", "tokenizer": "tokenizer"},
         "exact",
-        steps=4 if is_smoke else 400,
-        rate=1e-3,
+        steps=4 if is_smoke else 300,
+        rate=6e-4,
         prompts=4 if is_smoke else 32,
         group_size=4 if is_smoke else 8,
         max_tokens=LONGEST,
         micro_rows=256,
+        # half of the groups are alike at first, and would be trained on for nothing
+        max_redraws=3,
         watch_prompts=4 if is_smoke else 200,
     )
     exam = SolvingStage(

@@ -85,7 +85,7 @@ class AdditionStage(Stage):
     name: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     below: int = 100
-    demonstrations: int = 1000
+    demonstrations: int = 400
     """Sums whose answers are shown."""
     prompts: int = 8000
     """Sums of which only the question is given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -88,7 +89,7 @@ def with_coin(recipe: Recipe) -> Recipe:
     """Add the control after reinforcement, and to the exam."""
     trained, exam = recipe.stage("rl"), recipe.stage("solved")
     assert isinstance(trained, TrainStage) and isinstance(exam, SolvingStage)
-    fields = {name: getattr(trained, name) for name in trained.__dataclass_fields__}
+    fields = {each.name: getattr(trained, each.name) for each in dataclasses.fields(trained)}
     loop = replace(trained.loop, steps=COIN_STEPS)
     control = CoinStage(**{**fields, "name": "coin", "loop": loop})
     asked = replace(exam, inputs={"sft": "sft", "rl": "rl", "coin": "coin", "data": "sums", "tokenizer": "tokenizer"})

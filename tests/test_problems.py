@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.verified import HEADS, coin, with_coin, without_reinforcement
 
 from jielong.cli.main import build_parser, main
+from jielong.config import resolved
 from jielong.data.chat_files import read_problems
 from jielong.data.problems import problem_of
 from jielong.errors import ConfigError, DataError
 from jielong.model import adapter_files, hf
 from jielong.model.transformer import ModelConfig, fresh_language_model
+from jielong.recipes.addition import addition
 from jielong.recipes.solving import solving
-from jielong.records import Conversation, Message
+from jielong.records import Conversation, Message, Sample
 from jielong.runs import find_model, read_json, read_metrics
 from jielong.stages.execute import run_recipe
 from jielong.stages.parts import read_conversations
@@ -259,6 +262,17 @@ def test_puzzles_are_judged_by_their_generator_and_held_out_by_their_question(mo
     one, other = map(int, re.findall(r"\d+", asked.messages[0].text)[-2:])
     assert RULES["stated"](asked, str(math.lcm(one, other))) == 1.0
     assert RULES["stated"](asked, str(math.lcm(one, other) + 1)) == 0.0
+
+
+def test_the_control_differs_from_the_rule_by_its_coin_alone() -> None:
+    recipe = with_coin(addition("smoke"))
+    rule, control = (resolved(recipe.stage(name)) for name in ("rl", "coin"))
+    assert {name for name in rule if rule[name] != control[name]} == {"kind", "name", "loop"}
+    assert [role for role in recipe.stage("solved").inputs] == ["sft", "rl", "coin", "data", "tokenizer"]
+    item = (None, Conversation((Message("user", "1 + 1"),), {"answer": ["2"]}), Sample((5,), (6,)))
+    values = [score.value for score in coin(3)([item] * 2000)]
+    assert set(values) == {0.0, 1.0} and abs(sum(values) / 2000 - HEADS) < 0.05
+    assert [s.name for s in without_reinforcement(addition()).stages] == ["sums", "tokenizer", "sft", "solved"]
 
 
 @pytest.mark.smoke

@@ -66,6 +66,17 @@ def test_a_rule_of_its_own_a_system_message_and_unread_fields_are_kept_apart() -
     assert found.unread == ("level",)
 
 
+def test_the_scorer_of_a_task_is_its_rule() -> None:
+    assert read(question="q", answer="a", scorer="contains").meta["rule"] == "contains"
+
+
+def test_prompts_that_leave_no_room_are_refused_in_words(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "long.jsonl"
+    file.write_text("".join(json.dumps({"prompt": f"Say {'1 ' * 60}{n}", "answer": "1"}) + "\n" for n in range(20)))
+    with pytest.raises(DataError, match=r"none of .* prompts leaves room for 4 tokens of an answer in 48 positions"):
+        run_recipe(solving(model, str(file), max_tokens=4), tmp_path / "runs")
+
+
 def test_what_comes_after_the_question_is_left_out_and_said() -> None:
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "the way"}]
     found = problem_of({"messages": turns, "answer": "a"}, RULES)
@@ -268,7 +279,7 @@ def test_the_control_differs_from_the_rule_by_its_coin_alone() -> None:
     recipe = with_coin(addition("smoke"))
     rule, control = (resolved(recipe.stage(name)) for name in ("rl", "coin"))
     assert {name for name in rule if rule[name] != control[name]} == {"kind", "name", "loop"}
-    assert [role for role in recipe.stage("solved").inputs] == ["sft", "rl", "coin", "data", "tokenizer"]
+    assert list(recipe.stage("solved").inputs) == ["sft", "rl", "coin", "data", "tokenizer"]
     item = (None, Conversation((Message("user", "1 + 1"),), {"answer": ["2"]}), Sample((5,), (6,)))
     values = [score.value for score in coin(3)([item] * 2000)]
     assert set(values) == {0.0, 1.0} and abs(sum(values) / 2000 - HEADS) < 0.05

@@ -1,7 +1,7 @@
-"""Where reinforcement begins to work: the same RL from instruction tuning of three strengths; and a small model with it
+"""Where reinforcement begins to work: the same RL after instruction tuning of three strengths; and a small model with it
 beside a larger one without.
 
-What differs is how many sums are shown before: a few dozen, some hundred, or so many that most are right already.
+The strengths differ by how many sums are shown before: a few dozen, some hundred, or so many that most are right already.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from bench.verified import Found, run_addition, with_coin, without_reinforcement
 
 SEEDS = 3
 
-LEVELS: Mapping[str, tuple[float, float, Sequence[str]]] = {
-    "near 0": (0.0, 0.05, ("sums.demonstrations=60",)),
-    "near 60%": (0.5, 0.75, ("sums.demonstrations=650",)),
+STEPS = 100
+"""Of the same reinforcement at each level: a third of the recipe's."""
+
+LEVELS: Mapping[str, tuple[float, float, int]] = {
+    "near 0": (0.0, 0.1, 60),
+    "30 to 50%": (0.3, 0.5, 400),
+    "near 60%": (0.5, 0.75, 650),
 }
-"""Name -> the share that is to be solved before, from and to, and the settings that lead there; 30 to 50% is the part rlvr."""
+"""Name -> the share that is to be solved before, from and to, and the sums that are shown for it."""
 
 LARGER = (
     "sft.model.hidden_size=128",
@@ -32,30 +36,22 @@ PASS = "pass@16"
 
 
 def rows(setting: Setting) -> Iterator[Row]:
-    """Run all levels and seeds, then the larger model on the same demonstrations."""
-    middle = [run_addition(setting.folder.parent / "rlvr", seed, changed=with_coin) for seed in setting.seeds]
-    found = {"30 to 50%": (0.3, 0.5, middle)}
-    for name, (low, high, settings) in LEVELS.items():
-        folder = setting.folder / name.replace(" ", "-").rstrip("%")
-        found[name] = (low, high, [run_addition(folder, seed, settings) for seed in setting.seeds])
-    for name, (low, high, runs) in found.items():
-        yield from _rows_of(name, low, high, runs, setting.seeds)
-    larger = [
-        run_addition(setting.folder / "larger", seed, LARGER, changed=without_reinforcement) for seed in setting.seeds
-    ]
-    for seed, small, large in zip(setting.seeds, middle, larger, strict=True):
+    """Run all levels and seeds, then the larger model on the same demonstrations as the part rlvr."""
+    for name, (low, high, shown) in LEVELS.items():
+        yield from _rows_of(name, low, high, [level(setting, shown, seed) for seed in setting.seeds], setting.seeds)
+    for seed in setting.seeds:
+        small = run_addition(setting.folder.parent / "rlvr", seed, changed=with_coin)
+        large = run_addition(setting.folder / "larger", seed, LARGER, changed=without_reinforcement)
         one, other = small.shares["rl"]["likeliest"], large.shares["sft"]["likeliest"]
-        yield Row(
-            f"seed {seed}: smaller with feedback, less larger without",
-            "above 0",
-            one - other,
-            one > other,
-            seeds=(seed,),
-        )
-        yield Row(f"seed {seed}: larger without", "told", other, True, seeds=(seed,))
-        yield Row(
-            f"seed {seed}: larger without, CPU time", "below 15", large.seconds["sft"] / 60, True, "min", seeds=(seed,)
-        )
+        yield Row(f"seed {seed}: small model with the rule", "told", one, True, seeds=(seed,))
+        yield Row(f"seed {seed}: model of eight times the size without", "told", other, True, seeds=(seed,))
+        yield Row(f"seed {seed}: small with, less large without", "above 0", one - other, one > other, seeds=(seed,))
+
+
+def level(setting: Setting, shown: int, seed: int) -> Found:
+    """Run one level and seed."""
+    settings = (f"sums.demonstrations={shown}", f"rl.loop.steps={STEPS}")
+    return run_addition(setting.folder / f"shown-{shown}", seed, settings)
 
 
 def _rows_of(name: str, low: float, high: float, runs: Sequence[Found], seeds: Sequence[int]) -> Iterator[Row]:

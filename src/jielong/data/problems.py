@@ -22,7 +22,8 @@ ASKS = ("prompt", "question", "problem", "query", "messages", "instruction")
 ANSWERS = ("answer", "answers", "ground_truth", "target", "solution")
 """Fields that hold what is right, the first that is there counts."""
 
-NAMES_RULE = ("rule", "verifier")
+NAMES_RULE = ("rule", "verifier", "scorer")
+"""Fields that name the rule; a task of `jielong evaluate` has a scorer."""
 
 _KNOWN = ("system", "input", "meta", "id")
 _MARK = "####"

@@ -56,7 +56,7 @@ def addition(size: str = "default", seed: int = 0) -> Recipe:
         {"data": "sums", "start": "sft", "tokenizer": "tokenizer"},
         "exact",
         steps=4 if is_smoke else 300,
-        rate=6e-4,
+        rate=3e-4,
         prompts=4 if is_smoke else 32,
         group_size=4 if is_smoke else 8,
         max_tokens=LONGEST,

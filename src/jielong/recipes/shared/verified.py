@@ -53,7 +53,7 @@ def verified_training(
             watch_prompts=watch_prompts,
             rewards=(RuleReward(rule=rule),),
         ),
-        optimizer=OptimizerConfig(lr=rate, warmup_steps=5, decay_fraction=0.5, weight_decay=0.0),
+        optimizer=OptimizerConfig(lr=rate, warmup_steps=10, decay_fraction=0.5, weight_decay=0.0),
         loop=LoopConfig(steps=steps, diverged_above=0.0),
         check_every=0,
         adapter=adapter,

@@ -35,7 +35,7 @@ class CoinStage(TrainStage):
 
 
 COIN_STEPS = 100
-"""Steps of the control: a third of the rule's, in which the rule has done most of what it does."""
+"""Steps of the control, a fifth of the rule's: what a coin teaches in these would go on."""
 
 HEADS = 0.4
 """How often the coin gives 1."""

@@ -131,7 +131,7 @@ def test_shapes_grow_by_no_more_than_a_quarter() -> None:
     ids = np.zeros(3, np.int64)
     for length, seen in ((1, 256), (256, 256), (257, 512), (1025, 1280), (1280, 1280), (4097, 5000), (4096, 4096)):
         graphs.passes.clear()
-        graphs.write(ids, ids + length - 1, np.arange(3), length)
+        graphs.decode(ids, ids + length - 1, np.arange(3), length)
         assert [*graphs.passes] == [(3, 1, 3, seen)]
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from jielong.errors import ResourceError
 from jielong.evaluate.built_in import built_in
-from jielong.evaluate.code import program
-from jielong.evaluate.scoring import ScoringServices, Worth, score_answer
+from jielong.evaluate.code import extract_code
+from jielong.evaluate.scoring import DetailedScore, ScoringServices, score_answer
 from jielong.use.tools.bubblewrap import Bubblewrap
 from jielong.use.tools.sandbox import Monty, Ran, Sandbox
 
@@ -67,7 +67,7 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
 
 
 def outcome(sandbox: Sandbox, answer: str, tests: str) -> Ran:
-    return asyncio.run(sandbox.examine(program(answer), tests))
+    return asyncio.run(sandbox.examine(extract_code(answer), tests))
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -215,7 +215,7 @@ def test_what_cannot_go_across_is_refused_by_name(tests: str, sentence: str) -> 
 def test_the_score_of_an_answer_says_what_was_refused(sandbox: Sandbox) -> None:
     item = ITEMS["evens-en"]
     right = asyncio.run(score_answer(item, RIGHT["evens"], ScoringServices(examine=sandbox.examine)))
-    assert right == Worth(1.0, {"output": "(nothing was printed)"})
+    assert right == DetailedScore(1.0, {"output": "(nothing was printed)"})
     foreign = asyncio.run(
         score_answer(
             item, "class A:\n    pass\ndef sum_of_evens(x): return A()", ScoringServices(examine=sandbox.examine)
@@ -242,5 +242,5 @@ def test_the_interpreter_refuses_objects_by_name() -> None:
 
 
 def test_the_program_of_an_answer_is_its_last_fence_or_all_of_it() -> None:
-    assert program("So:\n```py\na = 1\n```\nBetter:\n```python\na = 2\n```") == "a = 2"
-    assert program("a = 3\n") == "a = 3" and program("```python\na = 4") == "a = 4"
+    assert extract_code("So:\n```py\na = 1\n```\nBetter:\n```python\na = 2\n```") == "a = 2"
+    assert extract_code("a = 3\n") == "a = 3" and extract_code("```python\na = 4") == "a = 4"

@@ -31,7 +31,7 @@ LONGEST_README, LONGEST_SENTENCE = 150, 30
 FOR_DEVELOPERS = {"architecture.md", "plan.md", "promises.md"}
 """Pages that describe the code or its limits, in sentences as long as these need."""
 
-PROGRAMS = {"python3", "python", "pip", "pytest", "torchrun", "curl", ".", "ruff", "mypy", "mkdocs"}
+PROGRAMS = {"python3", "python", "pip", "pytest", "torchrun", "curl", ".", "ruff", "mypy", "mkdocs", "uvx", "pipx"}
 """Programs of others that the documents may call."""
 
 Command = list[str]
@@ -80,7 +80,7 @@ def arguments_after(command: Command) -> Command | None:
     for place, word in enumerate(command):
         if Path(word).name == "jielong" or word == "jielong.cli.main":
             return command[place + 1 :]
-        if place == 0 and word not in ("torchrun", "python"):
+        if place == 0 and word not in ("torchrun", "python", "uvx", "pipx"):
             return None
     return None
 

@@ -368,9 +368,9 @@ def test_dynamic_scaling_does_not_depend_on_how_a_prompt_was_cut(tmp_path: Path)
         packed = PackedModel(model.config, torch.float32, torch.device("cpu"), 160)
         packed.load(model.state_dict())
         cut, whole = packed.new_cache(1, 96), packed.new_cache(1, 96)
-        packed.read(cut, line[:50], [0], [0], [50], lengths=[90])
-        end = packed.read(cut, line[50:], [0], [50], [40], lengths=[90])
-        torch.testing.assert_close(end, packed.read(whole, line, [0], [0], [90])[50:], rtol=1e-4, atol=1e-4)
+        packed.prefill(cut, line[:50], [0], [0], [50], lengths=[90])
+        end = packed.prefill(cut, line[50:], [0], [50], [40], lengths=[90])
+        torch.testing.assert_close(end, packed.prefill(whole, line, [0], [0], [90])[50:], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(packed.logits(end), model.logits(model(line[None]))[0, 50:], rtol=1e-3, atol=1e-3)
 
 

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from jielong.cli.main import main
-from jielong.data.chat_files import kinds_held, read_preferences, read_ratings
+from jielong.data.chat_files import judgement_kinds_in, read_preferences, read_ratings
 from jielong.data.judged import digest_of
 from jielong.data.judged_files import export_judgements, read_judgements
 from jielong.errors import DataError
@@ -259,7 +259,7 @@ def test_ties_and_orders_have_one_digest_however_they_are_turned():
 def test_trainers_read_pairs_and_marks_out_of_our_own_form(store, tmp_path):
     file = tmp_path / "all.jsonl"
     assert main(["feedback", "export", str(file)]) == 0
-    assert kinds_held(file) == {"pairs", "ratings"}
+    assert judgement_kinds_in(file) == {"pairs", "ratings"}
     found = read_preferences(file)
     # two pairs, one of them a tie, and three of a ranking, one of them a tie
     assert [p.label for p in found.records] == [1.0, 0.5, 1.0, 0.5, 1.0]
@@ -272,7 +272,7 @@ def test_trainers_read_pairs_and_marks_out_of_our_own_form(store, tmp_path):
 def test_a_file_of_written_answers_alone_holds_nothing_to_compare(tmp_path):
     file = tmp_path / "written.jsonl"
     file.write_text(export_judgements(ONE_OF_EACH[-1:], "own").text)
-    assert kinds_held(file) == frozenset()
+    assert judgement_kinds_in(file) == frozenset()
     with pytest.raises(DataError, match="a written answer, which is for instruction tuning"):
         read_preferences(file)
     assert len(read_judgements(file).judgements) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jielong.errors import DataError
-from jielong.evaluate.judge import Pair, first_is_better, judge_grade, judge_pairs, judge_report, read_mark, read_pairs
+from jielong.evaluate.judge import Pair, judge_pairs, judge_report, make_grader, read_mark, read_pairs, read_verdict
 from jielong.records import Conversation, Message
 from jielong.use.port import Answer, Ask, Options
 
@@ -85,7 +85,7 @@ def test_verdicts_and_marks_are_read_in_both_languages() -> None:
         ("Verdict: All are good", None),
         ("", None),
     ):
-        assert first_is_better(text) == value, text
+        assert read_verdict(text) == value, text
     assert (read_mark("Mark: 7/10"), read_mark("分数：10"), read_mark("Mark: 0"), read_mark("fine")) == (
         7,
         10,
@@ -98,7 +98,7 @@ def test_a_mark_is_a_share_and_the_judge_is_asked_in_the_language_of_the_questio
     async def ask(conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
         return Answer(Message("assistant", "分数：10" if "请评判" in conversation.messages[-1].text else "Mark: 4"))
 
-    grade = judge_grade(ask, Options())
+    grade = make_grader(ask, Options())
     assert asyncio.run(grade("为什么？", "a")) == 1.0 and asyncio.run(grade("Why?", "a")) == pytest.approx(1 / 3)
 
 

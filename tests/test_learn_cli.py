@@ -7,16 +7,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from tests.learning import pairs, question
 from tests.serving import tiny_model
 
+from jielong.cli import learn
 from jielong.cli.learn_words import ROWS, Words
 from jielong.cli.main import main
 from jielong.learning import asking, standing
 from jielong.learning import attempt as attempts
+from jielong.learning.advice import METHODS
 from jielong.learning.attempt import Attempt
+from jielong.serve.routes.learn import Press
 from jielong.serve.store import open_store
 
 
@@ -51,6 +55,16 @@ def asked(base, tmp_path) -> Path:
 def test_too_few_judgements_are_a_mistake_of_the_user(command, capsys):
     assert command() == 2
     assert "too few judgements" in capsys.readouterr().err
+
+
+def test_a_refusal_is_chinese_on_a_chinese_terminal(command, monkeypatch, capsys):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert command() == 2
+    assert "评判太少：请再比较约" in capsys.readouterr().err
+
+
+def test_the_methods_of_the_command_and_of_the_server_are_those_that_there_are():
+    assert METHODS == learn.METHODS == get_args(Press.model_fields["method"].annotation)
 
 
 def test_the_status_is_read_without_torch():

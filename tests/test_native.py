@@ -106,9 +106,9 @@ def logits(built: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Logits:
         if way == "products":
             model.native = None
         cache = model.new_cache(4, 80)
-        read = model.read(cache, torch.arange(3, 17), [0, 2], [0, 0], [5, 9])
+        read = model.prefill(cache, torch.arange(3, 17), [0, 2], [0, 0], [5, 9])
         extended = model.extend(cache, torch.tensor([1, 2, 3]), torch.tensor([5, 0, 9]), torch.tensor([0, 2]), 32)
-        further = model.read(cache, torch.arange(20, 31), [2], [10], [11])
+        further = model.prefill(cache, torch.arange(20, 31), [2], [10], [11])
         return [model.logits(hidden) for hidden in (read, extended, further)]
 
     return logits
@@ -274,7 +274,7 @@ def test_what_the_cpp_does_not_know_is_left_to_torch():
     experts = replace(BASE, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=24, model_type="qwen3_moe")
     dynamic = replace(BASE, rope_scaling=RopeScaling("dynamic", 2.0, 32))
     for config in (experts, dynamic):
-        assert not NativeDecoder.knows(config, torch.device("cpu"))
+        assert not NativeDecoder.supports(config, torch.device("cpu"))
         assert Engine(lively(config), EngineConfig(slots=1))._model.native is None
 
 

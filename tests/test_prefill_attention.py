@@ -123,7 +123,7 @@ def test_reading_a_long_prompt_makes_no_tensor_beyond_the_stated_bound() -> None
     for length in (8000, 32000):
         cache = model.new_cache(1, length)
         with Sizes() as sizes, torch.inference_mode():
-            model.read(cache, torch.zeros(1024, dtype=torch.long), [0], [length - 1024], [1024])
+            model.prefill(cache, torch.zeros(1024, dtype=torch.long), [0], [length - 1024], [1024])
         largest[length] = sizes.largest
     # a chunk's scores all at once would be 4 heads * 1024 * 32000 = 131 million
     assert largest[8000] == largest[32000] <= prefill_attention.SCORES

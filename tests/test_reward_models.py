@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from jielong.cli.main import main
 from jielong.data.answers import PackedAnswers, PaddedAnswers
-from jielong.data.chat_files import kinds_held, read_ratings
+from jielong.data.chat_files import judgement_kinds_in, read_ratings
 from jielong.data.judged import pairs_of_ratings
 from jielong.data.judged_files import export_judgements
 from jielong.errors import DataError
@@ -159,7 +159,7 @@ def test_question_answer_and_score_of_any_scale_are_marks(tmp_path: Path) -> Non
     file = tmp_path / "scored.jsonl"
     rows = [{"question": f"q{n}", "answer": f"a{n}", "score": score} for n, score in enumerate((1, 10, 5.5))]
     file.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    assert kinds_held(file) == {"ratings"}
+    assert judgement_kinds_in(file) == {"ratings"}
     found = read_ratings(file)
     assert [r.score for r in found.records] == [0.0, 1.0, 0.5]
     assert "scores from 1 to 10, which are taken as marks from 0 to 1" in found.tally.sentences()

@@ -329,6 +329,7 @@ def test_judging_speaks_chinese(browser: Browser, served: Served) -> None:
         page.get_by_role("button", name="平手").click()
         expect(page.locator(".last")).to_contain_text(re.compile("你选了：平手。左边是 (tiny|other)，右边是"))
         expect(page.get_by_role("region", name="学习")).to_contain_text("1 条评判：1 对")
+        expect(page.get_by_role("region", name="学习")).to_contain_text("评判太少：请再比较约")
         assert not violations(page)
         for view in ("order", "write"):
             tab.go(f"#/judge/{view}")

@@ -67,6 +67,33 @@ def test_it_says_where_it_is_answers_and_ends_in_order(model, tmp_path):
     assert (tmp_path / "kept.db").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_program_that_has_loaded_torch_becomes_a_fresh_server(model, tmp_path):
+    """As the quickstart's offer does; OpenMP reads its settings once, when torch is loaded."""
+    program = (
+        "import sys, pathlib, torch; from jielong.cli.serve import serve_run; serve_run(pathlib.Path(sys.argv[1]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(model)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "XDG_DATA_HOME": str(tmp_path)},
+    )
+    try:
+        address = next(line.split()[-1] for line in process.stdout if line.startswith("The page:"))
+        assert answered(f"{address}/health").json() == {"status": "ok"}
+        assert Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[1:4] == [
+            b"-m",
+            b"jielong.cli.main",
+            b"serve",
+        ]
+        process.send_signal(signal.SIGINT)
+        assert "conversations are kept" in process.communicate(timeout=30)[0] and process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_small_pieces_are_sent_at_once():
     with (
         _listening("127.0.0.1", 0) as server,

@@ -96,7 +96,7 @@ def test_a_watcher_offers_the_newest_checkpoint_and_asks_it_the_same_prompts(fol
     assert [sample["prompt"] for sample in samples_of(path)] == list(PROMPTS)
     assert {sample["stage"] for sample in samples_of(path)} == {"parrot"}
     assert models.default.name == f"{path.name}:newest" and models.default.folder == newest_checkpoint(path)
-    assert models.knows(f"{path.name}:parrot")
+    assert models.offers(f"{path.name}:parrot")
 
 
 @pytest.mark.parametrize("name", ["..", "nobody", ".hidden", "a/b", "x" * 300])

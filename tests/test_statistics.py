@@ -7,13 +7,13 @@ import pytest
 from jielong.errors import DataError
 from jielong.evaluate.statistics import (
     Interval,
-    Measured,
+    SystemScores,
     compare,
     correlation,
     holm,
     mcnemar,
     paired_bootstrap,
-    sign_flips,
+    sign_flip_test,
     wilson,
     win_rate,
 )
@@ -49,18 +49,18 @@ def test_the_wilson_interval_of_a_known_case_and_at_its_ends() -> None:
 
 def test_flipped_signs_find_what_the_binomial_says() -> None:
     # no draw of 10,000 is as far out as sixty equal signs, so it is one of 10,001
-    assert sign_flips([1.0] * 60, [0.0] * 60) == 1 / 10_001
-    assert sign_flips([1.0] * 60, [0.0] * 60, draws=99) == 0.01
+    assert sign_flip_test([1.0] * 60, [0.0] * 60) == 1 / 10_001
+    assert sign_flip_test([1.0] * 60, [0.0] * 60, draws=99) == 0.01
     # all eight differences are 1: only the two cases of equal signs are as far out, 2 / 256
-    assert sign_flips([1.0] * 8, [0.0] * 8) == pytest.approx(2 / 256, abs=0.003)
-    assert sign_flips([0.5, 0.2], [0.5, 0.2]) == 1.0
+    assert sign_flip_test([1.0] * 8, [0.0] * 8) == pytest.approx(2 / 256, abs=0.003)
+    assert sign_flip_test([0.5, 0.2], [0.5, 0.2]) == 1.0
 
 
 def test_pairs_of_systems_are_compared_with_a_correction_for_their_number() -> None:
-    one = Measured("one", (0.0,) * 8 + (1.0,) * 4, tokens=10, calls=1)
-    two = Measured("two", (1.0,) * 8 + (1.0,) * 4, tokens=50, calls=5)
-    same = Measured("same", one.scores)
-    assert (same.tokens, same.calls, same.is_binary, Measured("none", (0.5,)).is_binary) == (0.0, 0.0, True, False)
+    one = SystemScores("one", (0.0,) * 8 + (1.0,) * 4, tokens=10, calls=1)
+    two = SystemScores("two", (1.0,) * 8 + (1.0,) * 4, tokens=50, calls=5)
+    same = SystemScores("same", one.scores)
+    assert (same.tokens, same.calls, same.is_binary, SystemScores("none", (0.5,)).is_binary) == (0.0, 0.0, True, False)
     found = {(c.new.name, c.old.name): c for c in compare([one, two, same])}
     best = found["two", "one"]
     assert best.p == 2 / 2**8 and best.corrected == pytest.approx(3 * best.p)
@@ -68,7 +68,7 @@ def test_pairs_of_systems_are_compared_with_a_correction_for_their_number() -> N
     assert found["same", "one"].p == 1.0 and found["same", "one"].difference.high == 0.0
     assert found["same", "two"].difference.mean == pytest.approx(-8 / 12)
     with pytest.raises(DataError, match="same questions"):
-        compare([one, Measured("short", (1.0,))])
+        compare([one, SystemScores("short", (1.0,))])
 
 
 def test_wins_and_halves() -> None:

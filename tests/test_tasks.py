@@ -17,7 +17,7 @@ import pytest
 from bench.strategies.calibrated import Calibrated, Known
 
 from jielong.errors import ConfigError, DataError
-from jielong.evaluate.scoring import ScoringServices, f1, pass_at_k, said_letter, score_answer, score_items
+from jielong.evaluate.scoring import ScoringServices, f1, named_letter, pass_at_k, score_answer, score_items
 from jielong.evaluate.summary import summarize
 from jielong.evaluate.task_runner import System, answer_task
 from jielong.evaluate.tasks import Item, Task, read_task
@@ -101,8 +101,8 @@ def test_a_letter_is_found_or_the_choice_itself() -> None:
         "rome",
         "答案：B",
     ):
-        assert said_letter(text, choices) == "B", text
-    assert said_letter("A city in Italy", choices) == ""
+        assert named_letter(text, choices) == "B", text
+    assert named_letter("A city in Italy", choices) == ""
 
 
 class Likely(Calibrated):

@@ -15,7 +15,7 @@ from bench.verified import Found, run_addition, with_coin, without_reinforcement
 SEEDS = 3
 
 STEPS = 100
-"""Of the same reinforcement at each level: a third of the recipe's."""
+"""Of the same reinforcement at each level: a fifth of the recipe's."""
 
 LEVELS: Mapping[str, tuple[float, float, int]] = {
     "near 0": (0.0, 0.1, 60),

@@ -57,10 +57,11 @@ def digest_of(folder: Path) -> str:
 
 def rows(setting: Setting) -> Iterator[Row]:
     """Rows of one attempt that is killed, beside one that is not."""
+    by = "" if setting.method == "auto" else f", by {setting.method}"
     tiny = tiny_model(setting.folder / "tiny")
     judgements = pairs_of(lambda n: (n * 7) % 10 < 6)
     begun_s = time.monotonic()
-    whole = pressing.press(setting.folder / "whole", "tiny", tiny, judgements)
+    whole = pressing.press(setting.folder / "whole", "tiny", tiny, judgements, method=setting.method)
     state = until_asked(whole)
     whole_s = time.monotonic() - begun_s
     begun = dataclasses.replace(attempts.read(whole), state="training", press=0, figures={}, id="0001-killed")
@@ -72,7 +73,7 @@ def rows(setting: Setting) -> Iterator[Row]:
     again = until_asked(folder)
     same = state == again and digest_of(folder) == digest_of(whole)
     yield Row(
-        f"adapter after {setting.kills} kills of the child",
+        f"adapter after {setting.kills} kills of the child{by}",
         "the same bit for bit",
         "the same" if same else "another",
         same,
@@ -83,4 +84,4 @@ def rows(setting: Setting) -> Iterator[Row]:
         subprocess.run([sys.executable, "-c", VOTER, str(folder)], check=True)
     promotions = len(standing.promotions(folder.parent))
     told = f"{promotions} ({attempts.read(folder).state}, {len(asking.votes_of(folder))} votes)"
-    yield Row(f"promotions after {setting.kills} kills of the voter", "1", told, promotions == 1)
+    yield Row(f"promotions after {setting.kills} kills of the voter{by}", "1", told, promotions == 1)

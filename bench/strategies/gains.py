@@ -25,7 +25,7 @@ from jielong.use.port import Options
 from jielong.use.prompting import language_of
 from jielong.use.spells import search as spells
 from jielong.use.strategies import named
-from jielong.use.strategies.vote import most_say
+from jielong.use.strategies.vote import majority_answer
 from jielong.use.strategy import Outcome, Strategy, over
 
 DRAWS, QUICK_DRAWS = 24, 4
@@ -114,7 +114,7 @@ async def _votes(at: Setting, task: Task) -> list[Line]:
     made, spent = await _answers(at, task, task.strategy(f"vote:{draws}"), derive_seed(at.seed, "equal"))
 
     def vote(n: int) -> Line:
-        winners = [replace(o, answer=most_say([call.answer for call in o.calls[:n]])) for o in made]
+        winners = [replace(o, answer=majority_answer([call.answer for call in o.calls[:n]])) for o in made]
         share = n / draws
         return Line(f"vote of {n}", task.rights(winners), cost=Cost(n, spent.tokens * share, spent.seconds * share))
 

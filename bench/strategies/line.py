@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jielong.evaluate.statistics import Interval, mcnemar, paired_bootstrap, sign_flips, wilson
+from jielong.evaluate.statistics import Interval, mcnemar, paired_bootstrap, sign_flip_test, wilson
 
 SURE = 0.05
 """A corrected p below which a difference counts."""
@@ -95,7 +95,7 @@ class Line:
         """Of the paired test: McNemar's where all scores are yes or no, else that of flipped signs."""
         if self.is_binary and all(score in (0.0, 1.0) for score in other.scores):
             return mcnemar([s == 1 for s in self.scores], [s == 1 for s in other.scores])
-        return sign_flips(self.scores, other.scores)
+        return sign_flip_test(self.scores, other.scores)
 
     def changed(self, other: Beside) -> tuple[int, int]:
         """How many questions it scores higher on, and how many lower."""

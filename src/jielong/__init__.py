@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jielong.records import Conversation, Document, Message, Preference, Sampling
     from jielong.tokens.tokenizer import Tokenizer, train_tokenizer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Conversation",

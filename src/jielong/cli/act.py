@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from jielong.cli.as_json import add_json, print_json
+from jielong.cli.parsing import former_name
 from jielong.cli.tools import add_timeout
 from jielong.opening.ports import MODEL_HELP, open_port
 
@@ -45,13 +47,14 @@ def add_parser(commands: Any) -> None:
     goals.add_argument(
         "--part", choices=("test", "train"), default="test", help="homes, things and sentences of which part"
     )
-    goals.add_argument("--language", choices=("en", "zh", "both"), default="both")
+    goals.add_argument("--language", choices=("en", "zh", "both"), default="both", help="of goals (default: both)")
     goals.add_argument("--world", type=Path, metavar="FILE", help="a home of one's own (.json) instead")
     goals.add_argument("--seed", type=int, default=0, metavar="N")
     limits = act.add_argument_group("limits")
-    limits.add_argument(
-        "--steps", type=int, default=40, metavar="N", help="stop an episode after so many (default: 40)"
+    most = limits.add_argument(
+        "--max-steps", type=int, default=40, metavar="N", help="stop an episode after so many (default: 40)"
     )
+    former_name(limits, most, "--steps")
     limits.add_argument(
         "--budget-tokens",
         type=int,
@@ -60,7 +63,9 @@ def add_parser(commands: Any) -> None:
         help="stop an episode after so many, read and written",
     )
     add_timeout(limits)
-    act.add_argument_group("output").add_argument("--show", action="store_true", help="show each episode, step by step")
+    output = act.add_argument_group("output")
+    output.add_argument("--show", action="store_true", help="show each episode, step by step")
+    add_json(output)
     act.set_defaults(command=_act)
 
 
@@ -92,7 +97,7 @@ def _act(arguments: argparse.Namespace) -> int:
         arguments.rooms,
         arguments.part,
         languages,
-        Limits(steps=arguments.steps, remember=turns_told_again(arguments)),
+        Limits(steps=arguments.max_steps, remember=turns_told_again(arguments)),
         by_letters if arguments.nearest else None,
         Budget(tokens=arguments.budget_tokens),
         named(arguments.strategy) if arguments.strategy else None,
@@ -110,7 +115,11 @@ def _act(arguments: argparse.Namespace) -> int:
     episodes = asyncio.run(work())
     if arguments.show:
         print("\n\n".join(map(str, episodes)), end="\n\n")
-    print(figures(episodes))
+    found = figures(episodes)
+    if arguments.json:
+        print_json({"policy": arguments.policy, **vars(found)})
+        return 0
+    print(found)
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
+from jielong.cli.parsing import former_name
 from jielong.cli.walk import add_walk_options, say_at_once, say_what_next, walk
 from jielong.errors import ConfigError
 from jielong.opening.ports import folder_of
@@ -14,7 +15,7 @@ from jielong.opening.ports import folder_of
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
     parser = commands.add_parser("adapt", help="fine-tune a model that exists (LoRA) on text, chats or preferences")
-    parser.add_argument("model", type=Path, help="a model directory, a run's folder or a stage in it")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a model directory, a run's folder or a stage in it")
     parser.add_argument("--source", type=Path, metavar="DIR", help="a folder of documents, text or code")
     parser.add_argument("--chat", type=Path, metavar="FILE.jsonl", help="conversations to learn from")
     parser.add_argument(
@@ -38,13 +39,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="with --prompts, how answers are compared: match, exact, number, regex, contains, f1, puzzle, or stated "
         "(default: the rule that a prompt names, or match)",
     )
-    parser.add_argument("--max-tokens", type=int, metavar="N", help="with --prompts, the longest answer (default 128)")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="with --prompts, the longest answer (default: 128)")
     parser.add_argument(
-        "--rank", type=int, default=16, help="rank of the adapter (default 16); with --prompts, 0 trains all weights"
+        "--rank",
+        type=int,
+        default=16,
+        metavar="N",
+        help="rank of the adapter (default: 16); with --prompts, 0 trains all weights",
     )
-    parser.add_argument(
-        "--base", default="compute", help="how the frozen weights are kept: compute (default), float32 or int8"
+    weights = parser.add_argument(
+        "--weights",
+        dest="base",
+        default="compute",
+        help="how the frozen weights are kept: compute (default), float32 or int8",
     )
+    former_name(parser, weights, "--base")
     parser.add_argument(
         "--merge", action="store_true", help="also keep the merged model in the run (jielong export merges too)"
     )

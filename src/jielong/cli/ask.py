@@ -29,7 +29,7 @@ from jielong.records import Conversation, Message, Sampling
 from jielong.runs import canonical_json, write_text
 from jielong.use.ledger import Budget, Happening
 from jielong.use.port import Options, Port, Renders
-from jielong.use.strategies import STRATEGIES, draws, named
+from jielong.use.strategies import STRATEGIES, named, samples_calls
 from jielong.use.strategy import Outcome, run
 
 
@@ -123,7 +123,7 @@ def _ask(arguments: argparse.Namespace) -> int:
             port = open_late(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
             try:
                 strategy = named(spec, with_reading(given, port))
-                seed = seed_of(arguments, draws=draws(strategy))
+                seed = seed_of(arguments, draws=samples_calls(strategy))
                 options = Options(sampling, seed, on_thought=show_thought if arguments.thoughts else None)
                 return await run(strategy, conversation, port.ask, options, budget=budget, on_happening=shown), port
             finally:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import chop_cells
 
-from jielong.cli.dice import SEED_HELP, seed_of
+from jielong.cli.dice import SEED_HELP, TOP_P_HELP, seed_of
 from jielong.cli.history import History, said_before
 from jielong.cli.models import add_weights
 from jielong.cli.parsing import Parser
@@ -60,18 +60,20 @@ def talk_to(run: Path) -> int:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a chat."""
-    parser.add_argument("model", nargs="?", help=f"{MODEL_HELP}; without it, the newest run")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
-    parser.add_argument("--stage", help="pretrain, sft or rl; without it, the last one trained")
-    parser.add_argument("--system", default="", help="a system message before the talk")
+    parser.add_argument("model", nargs="?", metavar="MODEL", help=f"{MODEL_HELP}; without it, the newest run")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)")
+    parser.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
+    parser.add_argument("--system", default="", metavar="TEXT", help="a system message before the talk")
     parser.add_argument(
         "--continue", dest="goes_on", action="store_true", help="go on with the last talk of the terminal that was kept"
     )
     parser.add_argument("--no-history", action="store_true", help="keep nothing of this talk")
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
-    parser.add_argument("--top-p", type=float, default=1.0)
-    parser.add_argument("--max-tokens", type=int, default=80)
-    parser.add_argument("--seed", type=int, help=SEED_HELP)
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest token (default)"
+    )
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help=TOP_P_HELP)
+    parser.add_argument("--max-tokens", type=int, default=80, metavar="N", help="of each answer (default: 80)")
+    parser.add_argument("--seed", type=int, metavar="N", help=SEED_HELP)
     add_weights(parser)
     add_options(parser)
     add_timeout(parser)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len, set_cell_size
 
+from jielong.cli.as_json import add_json, print_json
 from jielong.errors import ConfigError
 from jielong.opening.ports import long_name
 from jielong.report.draws import percent
@@ -43,7 +44,8 @@ def add_parser(commands: Any) -> None:
         metavar="RUN|MODEL|QUESTION",
         help="runs, stages of runs (RUN:sft) or model folders; what comes last and is none of these is a question",
     )
-    compare.add_argument("--max-tokens", type=int, default=40, help="of each answer (default: 40)")
+    compare.add_argument("--max-tokens", type=int, default=40, metavar="N", help="of each answer (default: 40)")
+    add_json(compare)
     compare.set_defaults(command=_compare)
 
 
@@ -53,13 +55,13 @@ def _compare(arguments: argparse.Namespace) -> int:
     if not is_model(last):
         if not specs:
             raise ConfigError(f"{last!r} names no run and no model; give two runs, or a run and a question")
-        return _ask(specs, arguments.things[-1], arguments.max_tokens)
+        return _ask(specs, arguments.things[-1], arguments)
     if len(specs) != 1:
         raise ConfigError(
             f"{'one run' if not specs else f'{len(specs) + 1} runs'} and no question; give two runs to set side by side, "
             "or a question after them"
         )
-    return _side_by_side(specs[0], last)
+    return _side_by_side(specs[0], last, as_json=arguments.json)
 
 
 def is_model(spec: str) -> bool:
@@ -67,9 +69,9 @@ def is_model(spec: str) -> bool:
     return os.path.isdir(spec) or is_run(Path(spec.rpartition(":")[0]))
 
 
-def _side_by_side(a: str, b: str) -> int:
+def _side_by_side(a: str, b: str, *, as_json: bool) -> int:
     """Print the comparison of two runs."""
-    from jielong.report.comparison import print_comparison
+    from jielong.report.comparison import comparison_json, print_comparison
     from jielong.report.consoles import console
     from jielong.runs import Run
     from jielong.stages.accounts import account_of, compare_accounts
@@ -79,7 +81,11 @@ def _side_by_side(a: str, b: str) -> int:
             raise ConfigError(
                 f'{spec} is no run; models are compared by what they answer: jielong compare {a} {b} "..."'
             )
-    print_comparison(compare_accounts(*(account_of(Run(Path(spec))) for spec in (a, b))), console())
+    found = compare_accounts(*(account_of(Run(Path(spec))) for spec in (a, b)))
+    if as_json:
+        print_json(comparison_json(found))
+        return 0
+    print_comparison(found, console())
     print(f'\nAsk both:  jielong compare {a} {b} "QUESTION"')
     return 0
 
@@ -87,7 +93,7 @@ def _side_by_side(a: str, b: str) -> int:
 # One question ----------------------------------------------------------------------------------------------------
 
 
-def _ask(specs: list[str], question: str, max_tokens: int) -> int:
+def _ask(specs: list[str], question: str, arguments: argparse.Namespace) -> int:
     """Ask all models one question and print their answers and readings."""
     from jielong.generate.together import ask_all
     from jielong.report.terminal import progress
@@ -98,8 +104,11 @@ def _ask(specs: list[str], question: str, max_tokens: int) -> int:
     names = short if len(set(short)) == len(specs) else specs
     models = _stages(specs[0]) if len(specs) == 1 else [_model(*pair) for pair in zip(specs, names, strict=True)]
     progress("opening " + ", ".join(model.name for model in models))
-    told = ask_all(models, question, max_tokens=max_tokens, num_likeliest=NUM_LIKELIEST)
+    told = ask_all(models, question, max_tokens=arguments.max_tokens, num_likeliest=NUM_LIKELIEST)
     progress("")
+    if arguments.json:
+        print_json({"question": question, "answers": told})
+        return 0
     print(f"> {question}")
     for one in told:
         _print_answer(one)

@@ -19,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="print a script that completes commands and options in a shell",
         description="Once: " + "; or ".join(SHELLS.values()),
     )
-    parser.add_argument("shell", choices=tuple(SHELLS))
+    parser.add_argument("shell", choices=tuple(SHELLS), help="for which shell")
     parser.set_defaults(command=run)
 
 

@@ -8,6 +8,8 @@ import sys
 
 SEED_HELP = "of the dice; without it they are thrown anew and the seed is printed (temperature 0 throws none)"
 
+TOP_P_HELP = "draw from the likeliest tokens that together have this probability (default: 1, all)"
+
 
 def seed_of(arguments: argparse.Namespace, *, draws: bool = False) -> int:
     """Return `--seed`, else 0 where nothing is drawn, else a random one, printed so that the answer can be had again.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jielong.cli.as_json import add_json, print_json
 from jielong.cli.fields import recipe_of
 from jielong.cli.walk import add_size
 from jielong.errors import ConfigError, did_you_mean
@@ -40,10 +41,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--source", type=Path, metavar="DIR", help="own: a folder of documents, text or code")
     add_size(parser)
-    parser.add_argument("--tokens", type=float, help="a shape: training tokens; without it 20 a parameter")
+    parser.add_argument("--tokens", type=float, metavar="N", help="a shape: training tokens; without it 20 a parameter")
     parser.add_argument(
-        "--gflops", type=float, help="what the machine sustains (default: half of what its matrix products reach now)"
+        "--gflops",
+        type=float,
+        metavar="N",
+        help="what the machine sustains (default: half of what its matrix products reach now)",
     )
+    add_json(parser)
     parser.set_defaults(command=_estimate, seed=None, chat=None, preferences=None)
 
 
@@ -59,7 +64,10 @@ def _estimate(arguments: argparse.Namespace) -> int:
     config = changed(shape_of(name), settings)
     speed, about = _speed(arguments.gflops)
     found = estimate(config, tokens=arguments.tokens, flops_per_s=speed)
-    print(f"{in_words(config)}\n{found}\n{about}")
+    if arguments.json:
+        print_json({"shape": config, "flops_per_s": speed, **vars(found)})
+    else:
+        print(f"{in_words(config)}\n{found}\n{about}")
     return 0
 
 
@@ -117,11 +125,11 @@ def _of_recipe(name: str, settings: Sequence[str], arguments: argparse.Namespace
     if arguments.tokens is not None:
         raise ConfigError(f"--tokens is for shapes; {name} says how long it trains: set STAGE.loop.steps=N")
     with recipe_of(argparse.Namespace(**{**vars(arguments), "recipe": name})) as recipe:
-        _show(change(recipe, settings), arguments.gflops)
+        _show(change(recipe, settings), arguments)
     return 0
 
 
-def _show(recipe: Recipe, gflops: float | None) -> None:
+def _show(recipe: Recipe, arguments: argparse.Namespace) -> None:
     """Print a line for each training stage, and their sum."""
     from rich import box
     from rich.table import Table
@@ -130,15 +138,19 @@ def _show(recipe: Recipe, gflops: float | None) -> None:
     from jielong.report.words import duration, size
     from jielong.stages.estimating import estimate_stages
 
-    speed, about = _speed(gflops)
+    speed, about = _speed(arguments.gflops)
     found = estimate_stages(recipe, speed)
+    flops, seconds = (sum(getattr(e, field) for e in found.values()) for field in ("flops", "seconds"))
+    if arguments.json:
+        stages = [{"stage": name, **vars(e)} for name, e in found.items()]
+        print_json({"recipe": recipe.name, "flops_per_s": speed, "stages": stages, "flops": flops, "seconds": seconds})
+        return
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("stage", "parameters", "tokens", "FLOPs", "memory", "time"):
         table.add_column(column, justify="right" if column != "stage" else "left")
     for name, e in found.items():
         numbers = (f"{e.parameters / 1e6:,.1f}M", f"{e.tokens:,.0f}", f"{e.flops:.2e}", size(e.memory_bytes))
         table.add_row(name, *numbers, duration(e.seconds))
-    flops, seconds = (sum(getattr(e, field) for e in found.values()) for field in ("flops", "seconds"))
     table.add_row("together", "", "", f"{flops:.2e}", "", duration(seconds), style="bold")
     consoles.console(highlight=False).print(table)
     print(f"{about}\nRows count as full; reading text, exams and samples come on top.")

@@ -16,7 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.cli.as_json import add_json, print_json
 from jielong.cli.ask import add_partners, partners_of
+from jielong.cli.parsing import former_name
 from jielong.cli.tools import PERSON, add_options, add_timeout, equipment_of
 from jielong.errors import ConfigError, ResourceError
 from jielong.opening.libraries import with_reading
@@ -81,14 +83,19 @@ def add_parser(commands: Any) -> None:
     marked = parser.add_argument_group("how answers are marked")
     marked.add_argument("--scorer", default="", help="of a file's items that name none")
     marked.add_argument("--judge", metavar="MODEL", help="who marks the answers where the scorer is grade")
-    marked.add_argument("--chat", action="store_true", help="ask a task of lm-eval in the model's chat template")
-    parser.add_argument_group("output").add_argument(
+    in_template = marked.add_argument(
+        "--chat-template", action="store_true", help="ask a task of lm-eval in the model's chat template"
+    )
+    former_name(marked, in_template, "--chat")
+    written = parser.add_argument_group("output")
+    written.add_argument(
         "--out",
         type=Path,
         default=Path("evaluations"),
         metavar="DIR",
         help="where results lie (default: evaluations)",
     )
+    add_json(written)
     parser.set_defaults(command=_evaluate)
 
 
@@ -115,18 +122,40 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--samples {arguments.samples} are all the same at temperature 0; add --temperature 0.8")
     if arguments.task.startswith(LM_EVAL):
         return _harness(arguments)
-    if arguments.chat:
-        raise ConfigError(f"--chat is for tasks of lm-eval; {arguments.task} is asked in conversations anyway")
+    if arguments.chat_template:
+        raise ConfigError(f"--chat-template is for tasks of lm-eval; {arguments.task} is asked in conversations anyway")
     task = find_task(arguments.task, limit=arguments.limit, scorer=arguments.scorer, seed=arguments.seed)
     wanted = _systems(arguments)
     askable = _askable(task, wanted)
     summaries = asyncio.run(_answer_all(askable, wanted, arguments))
-    _show(askable, summaries, arguments.seed, left_out=len(task.items) - len(askable.items))
+    left_out = len(task.items) - len(askable.items)
+    if arguments.json:
+        print_json(_as_json(askable, summaries, arguments, left_out))
+        return 0
+    _show(askable, summaries, arguments.seed, left_out)
     print(f"\nAnswers:  {arguments.out / task.name}")
     if len(wanted) > 1:
         files = " ".join(str(arguments.out / task.name / w.folder / "results.jsonl") for w in wanted[:2])
         print(f"Judge:    jielong judge {files} --model MODEL")
     return 0
+
+
+def _as_json(task: Task, summaries: Sequence[Summary], arguments: argparse.Namespace, left_out: int) -> dict[str, Any]:
+    """Return scores and differences for programs; each answer and its score lies in the folder."""
+    from jielong.evaluate.statistics import compare
+
+    pairs = compare([s.system_scores for s in summaries], seed=arguments.seed)
+    return {
+        "task": task.name,
+        "items": len(task.items),
+        "left_out": left_out,
+        "systems": [{key: value for key, value in s.to_dict().items() if key != "scores"} for s in summaries],
+        "differences": [
+            {"new": c.new.name, "old": c.old.name, **vars(c.difference), "p": c.p, "corrected": c.corrected}
+            for c in pairs
+        ],
+        "answers": arguments.out / task.name,
+    }
 
 
 def _systems(arguments: argparse.Namespace) -> list[_Wanted]:
@@ -221,7 +250,7 @@ def _in_words(arguments: argparse.Namespace) -> str:
 
 async def _scorer_services(task: Task, arguments: argparse.Namespace, stack: AsyncExitStack) -> ScoringServices:
     """Open the services that the task's scorers need: a sandbox for code, a judge for marks."""
-    from jielong.evaluate.judge import judge_grade
+    from jielong.evaluate.judge import make_grader
     from jielong.evaluate.scoring import ScoringServices
 
     scorers = {item.scorer for item in task.items}
@@ -230,7 +259,7 @@ async def _scorer_services(task: Task, arguments: argparse.Namespace, stack: Asy
         return ScoringServices(examine)
     port: Port = open_port(arguments.judge, timeout_s=arguments.timeout)
     stack.push_async_callback(port.close)
-    return ScoringServices(examine, judge_grade(port.ask, Options(seed=arguments.seed)))
+    return ScoringServices(examine, make_grader(port.ask, Options(seed=arguments.seed)))
 
 
 async def _sandbox() -> Examine:
@@ -278,7 +307,7 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) ->
     pairs = Table(box=box.SIMPLE_HEAD)
     for name in ("", "difference", "p", "corrected", "tokens", "calls"):
         pairs.add_column(name, justify="right" if name else "left", overflow="fold")
-    for c in compare([s.measured for s in summaries], seed=seed):
+    for c in compare([s.system_scores for s in summaries], seed=seed):
         pairs.add_row(
             f"{c.new.name} - {c.old.name}",
             f"{c.difference.mean:+.1%} ({c.difference.low:+.1%} to {c.difference.high:+.1%})",
@@ -320,18 +349,21 @@ def _rows(table: Table, summaries: Sequence[Summary]) -> None:
 
 def _harness(arguments: argparse.Namespace) -> int:
     """Run a task of lm-eval."""
-    from jielong.evaluate.harness import harness, run_harness
+    from jielong.evaluate.harness import import_harness, run_harness
     from jielong.runs import write_json
 
-    harness()
+    import_harness()
     port = open_port(arguments.model, stage=arguments.stage, timeout_s=arguments.timeout)
     if not isinstance(port, LocalPort):
         raise ConfigError("lm-eval's tasks need a model's folder; for servers, lm-eval has classes of its own")
     name = arguments.task.removeprefix(LM_EVAL)
-    found = run_harness(port, name, limit=arguments.limit, seed=arguments.seed, is_chat=arguments.chat)
-    folder = "lm-eval-chat" if arguments.chat else "lm-eval"
+    found = run_harness(port, name, limit=arguments.limit, seed=arguments.seed, is_chat=arguments.chat_template)
+    folder = "lm-eval-chat" if arguments.chat_template else "lm-eval"
     path = arguments.out / folder / f"{_Wanted(arguments.model, name).folder}.json"
     write_json(path, found)
+    if arguments.json:
+        print_json({"task": arguments.task, "figures": found, "file": path})
+        return 0
     for task, figures in found.items():
         for figure, value in figures.items():
             print(f"{task}  {figure}: {value}")

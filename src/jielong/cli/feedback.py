@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections import Counter
@@ -13,14 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.cli.as_json import add_json, print_json
 from jielong.cli.history import is_kept
+from jielong.cli.parsing import former_name
 from jielong.errors import ConfigError, DataError, did_you_mean
 from jielong.opening.ports import default_store
 
 if TYPE_CHECKING:
     from jielong.evaluate.feedback import Feedback
     from jielong.evaluate.statistics import Interval
-    from jielong.evaluate.strengths import Standings
+    from jielong.evaluate.strengths import ModelStrengths
     from jielong.serve.store import Judged, Store
 
 FORMS = ("own", "trl", "kto", "sft")
@@ -53,14 +54,17 @@ def add_parser(commands: Any) -> None:
         return parser
 
     stats = verb("stats", _stats, "how many there are and by whom, how they agree, which models they prefer")
-    stats.add_argument("--json", action="store_true", help="everything as one JSON object, for programs")
+    add_json(stats)
     export = verb("export", _export, "write them to a file, one a line")
     export.add_argument("file", type=Path, metavar="FILE.jsonl")
-    export.add_argument(
-        "--form",
+    form = export.add_argument(
+        "--format",
+        dest="form",
+        metavar="FORM",
         default="own",
         help="own: everything (default); trl: pairs; kto: marks as good or bad; sft: written answers as chats",
     )
+    former_name(export, form, "--form")
     export.add_argument("--by", metavar="NAME", help="only those of this voter")
     bring = verb("import", _import, "read our own form, TRL's, KTO's, or Label Studio's JSON export")
     bring.add_argument("file", type=Path, metavar="FILE")
@@ -83,7 +87,7 @@ def _stats(arguments: argparse.Namespace) -> int:
         found = feedback_of(store.judgements.nouns(with_ids=False))
         where = store.where
     if arguments.json:
-        print(json.dumps({"store": where, **as_json(found)}, ensure_ascii=False, indent=1))
+        print_json({"store": where, **as_json(found)})
         return 0
     print("\n".join(describe(found)))
     print(f"\nStore:  {where}")
@@ -119,12 +123,12 @@ def describe(found: Feedback) -> list[str]:
     return lines
 
 
-def _table(group: Standings) -> list[str]:
+def _table(group: ModelStrengths) -> list[str]:
     """Return models from the strongest to the weakest, in lines."""
-    names = [_cut(s.name, _WIDEST_NAME) for s in group.standings]
+    names = [_cut(s.name, _WIDEST_NAME) for s in group.models]
     width = max(map(len, [*names, "model"]))
     lines = [f"{'model':<{width}}  {'compared':>8}  {'won':>6}  {'strength':>8}  95% interval"]
-    for name, s in zip(names, group.standings, strict=True):
+    for name, s in zip(names, group.models, strict=True):
         is_reference = s.name == group.reference
         bounds = "(the reference)" if is_reference else f"{_number(s.strength.low)} to {_number(s.strength.high)}"
         lines.append(f"{name:<{width}}  {s.comparisons:>8.4g}  {s.won:>6.1%}  {_number(s.strength.mean):>8}  {bounds}")
@@ -170,7 +174,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if not made.num_records:
         whose = "" if arguments.by is None else f" by {arguments.by!r}"
         raise DataError(
-            f"the store holds no judgement{whose} that --form {arguments.form} can tell; nothing is written"
+            f"the store holds no judgement{whose} that --format {arguments.form} can tell; nothing is written"
         )
     write_text(arguments.file, made.text, is_private=True)
     print(f"Records:  {arguments.file}  ({made.num_records:,}, for your eyes alone)")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jielong.cli.as_json import add_json, print_json
 from jielong.cli.walk import add_recipe, written_recipe
 from jielong.config import Field, find, format_value, list_fields, nearest
 from jielong.errors import ConfigError, did_you_mean_one_of
@@ -31,6 +32,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_recipe(parser)
     parser.add_argument("word", nargs="?", metavar="WORD", help="only fields that this word may mean, such as lr")
+    add_json(parser)
     parser.set_defaults(command=_fields, seed=None)
 
 
@@ -44,6 +46,9 @@ def _fields(arguments: argparse.Namespace) -> int:
         if not shown:
             meant = did_you_mean_one_of(nearest(arguments.word, fields)) or "without a word all are listed"
             raise ConfigError(f"no field of {arguments.recipe} is meant by {arguments.word!r}; {meant}")
+        if arguments.json:
+            print_json({"recipe": arguments.recipe, "fields": [vars(field) for field in shown]})
+            return 0
         kinds = {stage.name: type(stage).__doc__ or "" for stage in recipe.stages}
     console = consoles.console(highlight=False)
     for stage, own in _by_stage(shown):

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jielong.cli.dice import SEED_HELP, seed_of
+from jielong.cli.dice import SEED_HELP, TOP_P_HELP, seed_of
 from jielong.cli.models import add_weights
+from jielong.cli.parsing import former_name
 from jielong.errors import DataError
 from jielong.opening.models import open_engine
 from jielong.opening.ports import LOCAL_HELP, folder_of
@@ -28,19 +29,40 @@ CANDIDATES = 5
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("generate", help="go on with a text, or answer a question (--ask)")
-    parser.add_argument("model", help=LOCAL_HELP)
-    parser.add_argument("text", help="what to go on with; - reads it from standard input")
-    parser.add_argument("--ask", action="store_true", help="put the text as a question into the chat template")
+    parser = commands.add_parser("generate", help="go on with a text, or answer a question (--chat-template)")
+    parser.add_argument("model", metavar="MODEL", help=LOCAL_HELP)
+    parser.add_argument("text", metavar="TEXT", help="what to go on with; - reads it from standard input")
+    asked = parser.add_argument(
+        "--chat-template", action="store_true", help="put the text as a question into the chat template"
+    )
+    former_name(parser, asked, "--ask")
     parser.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
-    parser.add_argument("--max-tokens", type=int, default=100)
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
-    parser.add_argument("--top-k", type=int, default=0)
-    parser.add_argument("--top-p", type=float, default=1.0)
-    parser.add_argument("--min-p", type=float, default=0.0)
-    parser.add_argument("--repetition-penalty", type=float, default=1.0)
-    parser.add_argument("--stop", action="append", default=[], help="end before this text; may be given several times")
-    parser.add_argument("--seed", type=int, help=SEED_HELP)
+    parser.add_argument("--max-tokens", type=int, default=100, metavar="N", help="to write (default: 100)")
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest token (default)"
+    )
+    parser.add_argument(
+        "--top-k", type=int, default=0, metavar="N", help="draw from the N likeliest (default: from all)"
+    )
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help=TOP_P_HELP)
+    parser.add_argument(
+        "--min-p",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="and at least P times as likely as the likeliest (default: 0)",
+    )
+    parser.add_argument(
+        "--repetition-penalty",
+        type=float,
+        default=1.0,
+        metavar="R",
+        help="of tokens that were there; 1 is none (default)",
+    )
+    parser.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help=SEED_HELP)
     parser.add_argument("--show", action="store_true", help="show how each token was drawn, and from what")
     add_weights(parser)
     parser.set_defaults(command=_generate)
@@ -61,7 +83,7 @@ def _generate(arguments: argparse.Namespace) -> int:
     )
     text, seed = sys.stdin.read() if arguments.text == "-" else arguments.text, seed_of(arguments)
     engine, tokenizer = open_engine(folder_of(arguments.model, arguments.stage), arguments.weights)
-    if arguments.ask:
+    if arguments.chat_template:
         prompt = render_prompt([Message("user", text)], tokenizer)
     else:
         prompt = (*tokenizer.opening, *tokenizer.encode(text))

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from jielong.cli.as_json import add_json, print_json
+from jielong.cli.parsing import former_name
 from jielong.report import terminal
 
 SHOWN_CHARS = 1200
@@ -19,20 +21,23 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "inspect", help="say what a file or folder is taken for and what of it can be used", description=__doc__
     )
-    parser.add_argument("path", type=Path, help="chats, preferences, a folder of documents, a model folder or a run")
-    parser.add_argument("--model", type=Path, help="count and render with this model's tokenizer and chat template")
     parser.add_argument(
-        "--context", type=int, default=512, help="tokens that training takes of a record (default: 512)"
+        "path", type=Path, metavar="PATH", help="chats, preferences, a folder of documents, a model folder or a run"
     )
-    parser.add_argument("--show", type=int, default=3, metavar="N", help="examples to show (default: 3)")
-    parser.add_argument("--json", action="store_true", help="everything as one JSON object, for programs")
+    parser.add_argument(
+        "--model", type=Path, metavar="MODEL", help="count and render with this model's tokenizer and chat template"
+    )
+    parser.add_argument(
+        "--context", type=int, default=512, metavar="N", help="tokens that training takes of a record (default: 512)"
+    )
+    examples = parser.add_argument("--examples", type=int, default=3, metavar="N", help="to show (default: 3)")
+    former_name(parser, examples, "--show")
+    add_json(parser)
     parser.set_defaults(command=_inspect)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
     """Inspect a path and print the findings; return 2 where nothing is usable."""
-    import json
-
     from jielong.errors import ConfigError
     from jielong.opening.inspecting import inspect
     from jielong.runs import find_model
@@ -45,13 +50,13 @@ def _inspect(arguments: argparse.Namespace) -> int:
         arguments.path,
         tokenizer=tokenizer,
         context=arguments.context,
-        num_shown=arguments.show,
+        num_shown=arguments.examples,
         progress=_Counting() if sys.stderr.isatty() else None,
     )
     if arguments.json:
         told = {"path": found.path, "taken_for": found.taken_for, "usable": found.usable, **found.figures}
         examples = [[{"text": text, "trained": trained} for text, trained in pieces] for pieces in found.shown]
-        print(json.dumps({**told, "findings": found.findings, "examples": examples}, ensure_ascii=False, indent=1))
+        print_json({**told, "findings": found.findings, "examples": examples})
     else:
         _say(found.path, found.taken_for, found.findings, found.shown)
     return 0 if found.usable else 2

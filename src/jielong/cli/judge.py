@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.cli.as_json import add_json, print_json
 from jielong.cli.tools import add_timeout
 from jielong.opening.ports import MODEL_HELP, open_port
 from jielong.use.tools.tool import one_line
@@ -25,12 +26,19 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("b", type=Path, metavar="B.jsonl", help="other answers to the same questions")
     parser.add_argument("--model", required=True, metavar="MODEL", help=f"the judge: {MODEL_HELP}")
     add_timeout(parser)
-    parser.add_argument("--limit", type=int, default=0, help="only the first so many pairs")
-    parser.add_argument("--max-tokens", type=int, default=256, help="of each verdict with its reason (default: 256)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first so many pairs")
     parser.add_argument(
-        "--out", type=Path, default=Path("verdicts.jsonl"), help="where every verdict lies (default: verdicts.jsonl)"
+        "--max-tokens", type=int, default=256, metavar="N", help="of each verdict with its reason (default: 256)"
     )
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("verdicts.jsonl"),
+        metavar="FILE",
+        help="where every verdict lies (default: verdicts.jsonl)",
+    )
+    add_json(parser)
     parser.set_defaults(command=_judge)
 
 
@@ -71,7 +79,11 @@ def _judge(arguments: argparse.Namespace) -> int:
             f"a verdict could be read in none of {len(verdicts)} pairs; the judge was to end with a line such as "
             f'"Verdict: A", and said for example: {said} (all of it is in {arguments.out})'
         )
-    print(describe(judge_report(verdicts, seed=arguments.seed)))
+    report = judge_report(verdicts, seed=arguments.seed)
+    if arguments.json:
+        print_json({"same": len(pairs) - len(different), **vars(report), "verdicts": arguments.out})
+        return 0
+    print(describe(report))
     if unread:
         print(f"where no verdict could be read, the judge said for example: {said}")
     print(f"\nVerdicts: {arguments.out}")

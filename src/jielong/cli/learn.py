@@ -12,16 +12,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.cli.as_json import add_json, print_json
 from jielong.cli.learn_words import Words
+from jielong.cli.parsing import former_name
 from jielong.cli.report import locale_language
-from jielong.errors import ConfigError, JielongError
+from jielong.errors import ConfigError, DataError, JielongError
 from jielong.opening.ports import MODEL_HELP, default_store, folder_of, long_name, newest_run, served_name
+from jielong.report import terminal
 
 if TYPE_CHECKING:
     from jielong.learning.asking import ShownPair
     from jielong.learning.attempt import Attempt
 
 WORDS = ("go", "status", "pause", "resume", "cancel", "undo")
+METHODS = ("auto", "sft", "dpo", "kto", "reward+ppo")
 REFUSED = 3
 _TICK_S = 1.0
 
@@ -39,20 +43,27 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="go (default): begin, or go on; status, pause, resume or cancel: of the newest attempt; undo: the last promotion",
     )
     parser.add_argument("--base", metavar="MODEL", help=f"{MODEL_HELP}; without it, the newest run")
-    parser.add_argument(
-        "--method", choices=("auto", "sft", "dpo", "kto"), default="auto", help="default: what suits the judgements"
+    parser.add_argument("--method", choices=METHODS, default="auto", help="default: what suits the judgements")
+    store = parser.add_argument(
+        "--store",
+        default="",
+        metavar="FILE",
+        help="where judgements are kept, a file or a database's URL (default: where jielong serve keeps them)",
     )
-    parser.add_argument("--from", dest="store", default="", metavar="STORE", help="where judgements are kept")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
-    parser.add_argument("--seed", type=int, default=0)
+    former_name(parser, store, "--from")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    add_json(parser)
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the word says to the newest attempt of the base."""
     from jielong.learning import attempt as attempts
-    from jielong.learning import pressing, standing
+    from jielong.learning import pressing, standing, status
 
+    if arguments.json and arguments.what != "status":
+        raise ConfigError(f"--json is for status; jielong learn {arguments.what} works, and tells how far it is")
     words = Words(locale_language())
     spec = long_name(arguments.base or str(newest_run(arguments.runs)))
     base, base_path = served_name(spec), folder_of(spec)
@@ -72,6 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"nothing has been learned for {base} yet; begin with: jielong learn --base {spec}")
     if arguments.what != "status":
         {"pause": pressing.pause, "resume": pressing.resume, "cancel": pressing.cancel}[arguments.what](newest)
+    if arguments.json:
+        print_json({**status.attempt_json(newest), "standing": standing.standing(home) or None})
+        return 0
     _say_status(home, newest, words)
     return 0
 
@@ -80,6 +94,7 @@ def _press(arguments: argparse.Namespace, base: str, base_path: Path, words: Wor
     """Begin an attempt on the judgements of the store, and say what will be done."""
     from jielong.learning import attempt as attempts
     from jielong.learning import pressing
+    from jielong.learning.reasons import NotEnough, from_json, say
     from jielong.serve.store import open_store
 
     print(words("reading", store=arguments.store or default_store()), flush=True)
@@ -88,12 +103,17 @@ def _press(arguments: argparse.Namespace, base: str, base_path: Path, words: Wor
         judgements = store.judgements.nouns()
     finally:
         store.close()
-    folder = pressing.press(arguments.runs, base, base_path, judgements, method=arguments.method, seed=arguments.seed)
+    try:
+        folder = pressing.press(
+            arguments.runs, base, base_path, judgements, method=arguments.method, seed=arguments.seed
+        )
+    except NotEnough as error:
+        raise DataError(say(error.reason, words.language)) from error
     attempt = attempts.read(folder)
     counts, prompts = attempt.figures["judgements"], attempt.figures["prompts"]
     print(words("has", **counts))
     for note in attempt.figures["notes"]:
-        print(note)
+        print(say(from_json(note), words.language))
     print(words("parts", **prompts))
     print(words("will", method=attempt.method, base=base, memory=attempt.memory_bytes / 1e9))
     return folder
@@ -121,7 +141,7 @@ def _watch(folder: Path, words: Words) -> None:
     from jielong.learning import status
 
     said = ""
-    is_live = sys.stdout.isatty()
+    is_live = sys.stderr.isatty()
     while True:
         told = status.attempt_json(folder)
         if told["state"] not in attempts.AT_WORK:
@@ -132,13 +152,13 @@ def _watch(folder: Path, words: Words) -> None:
             )
         line = _line(told, words)
         if line != said and is_live:
-            print(f"\r\033[K{line}", end="", flush=True)
+            terminal.progress(line)
         elif told["state"] not in said:
             print(line, flush=True)
         said = line
         time.sleep(_TICK_S)
     if is_live and said:
-        print()
+        terminal.progress("")
 
 
 def _line(told: dict[str, Any], words: Words) -> str:
@@ -176,16 +196,25 @@ def _show(n: int, pair: ShownPair, words: Words) -> None:
     print(f"\n{words('left side')}\n{pair.left}\n\n{words('right side')}\n{pair.right}\n")
 
 
+def _why(attempt: Attempt, words: Words) -> str:
+    from jielong.learning.reasons import say
+
+    return say(attempt.reason, words.language) if attempt.reason else ""
+
+
 def _say_figures(attempt: Attempt, words: Words) -> None:
+    from jielong.learning.reasons import from_json, say
+
     held_out, judge = attempt.figures["held_out"], attempt.figures["judge"]
     regression = attempt.figures["regression"]
     print(words("held out", **held_out))
-    print(str(judge["skipped"]) if "skipped" in judge else words("judge", **judge))
+    skipped = judge.get("skipped")
+    print(say(from_json(skipped), words.language) if skipped else words("judge", **judge))
     print(words("regression", **{name: regression[name] for name in ("prompts", "changed")}))
 
 
 def _say_end(attempt: Attempt, words: Words) -> int:
-    print(words(attempt.state, why=attempt.why))
+    print(words(attempt.state, why=_why(attempt, words)))
     if attempt.state == "failed":
         raise JielongError(f"attempt {attempt.id} failed: {attempt.why}")
     if attempt.state == "promoted":
@@ -205,6 +234,6 @@ def _say_status(home: Path, folder: Path, words: Words) -> None:
     )
     if attempt.state == "asking":
         print(words("votes", **told["pairs"]))
-    if attempt.why:
-        print(attempt.why)
+    if attempt.reason:
+        print(_why(attempt, words))
     print(words("stands", now=standing.standing(home) or attempt.base))

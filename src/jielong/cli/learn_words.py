@@ -67,6 +67,7 @@ class Words:
     """The sentences of one language."""
 
     def __init__(self, language: str) -> None:
+        self.language = language
         self._column = 1 if language == "zh" else 0
 
     def __call__(self, key: str, **values: Any) -> str:

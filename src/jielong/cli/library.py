@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.cli.as_json import add_json, print_json
 from jielong.cli.tools import tell
 from jielong.errors import DataError
 from jielong.opening.libraries import EMBEDDER_HELP, open_library
@@ -29,7 +30,9 @@ def add_parser(commands: Any) -> None:
     def verb(name: str, command: Any, help: str) -> Any:
         """Add one verb with the option of the library's file."""
         parser = verbs.add_parser(name, help=help)
-        parser.add_argument("--library", type=Path, default=Path("library.db"), help="its file (default: library.db)")
+        parser.add_argument(
+            "--library", type=Path, default=Path("library.db"), metavar="FILE", help="its file (default: library.db)"
+        )
         parser.set_defaults(command=command)
         return parser
 
@@ -37,13 +40,14 @@ def add_parser(commands: Any) -> None:
     add.add_argument("paths", nargs="+", type=Path, metavar="DIR|FILE", help="documents, text or code")
     add.add_argument("--embedder", help=EMBEDDER_HELP)
     search = verb("search", _search, "the passages that fit a query best")
-    search.add_argument("query")
-    search.add_argument("-k", type=int, default=5, help="how many (default: 5)")
+    search.add_argument("query", metavar="QUERY", help="a question, or words")
+    search.add_argument("-k", type=int, default=5, metavar="N", help="how many (default: 5)")
     search.add_argument("--embedder", help=EMBEDDER_HELP)
-    verb("list", _list, "all files and how many chunks each has")
+    add_json(search)
+    add_json(verb("list", _list, "all files and how many chunks each has"))
     remove = verb("remove", _remove, "forget files or folders; nothing of them stays in the library's file")
     remove.add_argument("paths", nargs="+", type=Path, metavar="DIR|FILE")
-    verb("check", _check, "whether the library is sound, and which files have changed since they were read")
+    add_json(verb("check", _check, "whether the library is sound, and which files have changed since they were read"))
 
 
 def _add(arguments: argparse.Namespace) -> int:
@@ -78,6 +82,9 @@ def _search(arguments: argparse.Namespace) -> int:
     """Search and print the passages."""
     with closing(open_library(arguments.library, arguments.embedder, tell=tell)) as library:
         found = asyncio.run(library.search(arguments.query, arguments.k))
+        if arguments.json:
+            print_json({"query": arguments.query, "passages": found})
+            return 0
         for number, passage in enumerate(found, start=1):
             print(f"[{number}] {passage.where}  ({passage.score:.2f})\n{passage.text}\n")
         if not found:
@@ -88,6 +95,9 @@ def _search(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     """List the files with their chunks."""
     with closing(_open_as_it_is(arguments.library)) as library:
+        if arguments.json:
+            print_json({"files": library.files(), "chunks": library.num_chunks, "vectors_by": library.embedded_by})
+            return 0
         for file in library.files():
             print(f"{file.chunks:6,}  {file.path}{': ' + file.problem if file.problem else ''}")
         print(f"{library.num_chunks:,} chunks; vectors by {library.embedded_by or 'nobody'}", file=sys.stderr)
@@ -115,6 +125,10 @@ def _check(arguments: argparse.Namespace) -> int:
                 f"{arguments.library} is damaged ({'; '.join(wrong[:3])}); delete it and add the files again"
             )
         changed = library.changed()
+        if arguments.json:
+            counts = {"chunks": library.num_chunks, "files": len(library.files()), "vectors": library.num_vectors}
+            print_json({"library": arguments.library, **counts, "changed": changed})
+            return 0
         for sentence in changed:
             print(sentence)
         print(

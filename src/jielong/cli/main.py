@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from jielong import stopping
+from jielong.cli.as_json import json_alone
 from jielong.cli.bad_arguments import check_paths, fault_of_user
 from jielong.cli.overview import overview
 from jielong.cli.parsing import Parser
@@ -68,7 +69,8 @@ def _command(argv: Sequence[str] | None) -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         check_paths(arguments)
-        return command(arguments)
+        with json_alone(arguments):
+            return command(arguments)
     except JielongError as error:
         print(f"jielong: {error}", file=sys.stderr)
         return 2

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.cli.as_json import add_json, print_json
+from jielong.cli.parsing import former_name
 from jielong.errors import CheckpointError, ConfigError, DataError, ResourceError
 from jielong.opening.models import WEIGHTS, open_engine
 from jielong.opening.ports import folder_of
@@ -31,50 +33,65 @@ _BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
 def add_parser(commands: Any) -> None:
     """Add the commands."""
     get = commands.add_parser("import", help="make a model folder of a GGUF file or of a folder from elsewhere")
-    get.add_argument("source", type=Path, help="a .gguf file, or a folder with config.json and safetensors")
-    get.add_argument("--out", type=Path, help="the folder to make (default: models/NAME)")
+    get.add_argument(
+        "source", type=Path, metavar="MODEL", help="a .gguf file, or a folder with config.json and safetensors"
+    )
+    get.add_argument("--out", type=Path, metavar="DIR", help="the folder to make (default: models/NAME)")
     get.add_argument("--force", action="store_true", help="replace what is there")
     get.set_defaults(command=_import)
 
     give = commands.add_parser("export", help="write a model for other programs: Hugging Face's layout, or GGUF")
-    give.add_argument("source", type=Path, help="a run's folder, RUN:STAGE, or a model or adapter folder")
-    give.add_argument("--format", choices=("hf", "gguf"), default="hf")
-    give.add_argument("--dtype", help="hf: float32 or bfloat16 (default: as it lies there, without reading it)")
-    give.add_argument("--type", default="f16", help="gguf: f32, f16, bf16 or q8_0 (default: f16)")
+    give.add_argument(
+        "source", type=Path, metavar="MODEL", help="a run's folder, RUN:STAGE, or a model or adapter folder"
+    )
+    give.add_argument(
+        "--format", choices=("hf", "gguf"), default="hf", help="Hugging Face's folder (default) or one GGUF file"
+    )
+    number = give.add_argument(
+        "--type",
+        help="of the weights. hf: float32 or bfloat16 (default: as they lie there, unread); gguf: f32, f16 (default), "
+        "bf16 or q8_0",
+    )
+    former_name(give, number, "--dtype")
     give.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
-    give.add_argument("--out", type=Path, help="the folder or .gguf file to make (default: exports/NAME)")
+    give.add_argument(
+        "--out", type=Path, metavar="PATH", help="the folder or .gguf file to make (default: exports/NAME)"
+    )
     give.add_argument("--force", action="store_true", help="replace what is there")
     give.set_defaults(command=_export)
 
     extend = commands.add_parser("extend", help="let a model read longer texts than it was trained on (YaRN)")
-    extend.add_argument("source", type=Path, help="a run's folder or a model folder")
-    extend.add_argument("--positions", type=int, required=True, help="how many tokens it shall take")
+    extend.add_argument("source", type=Path, metavar="MODEL", help="a run's folder or a model folder")
+    extend.add_argument("--positions", type=int, required=True, metavar="N", help="how many tokens it shall take")
     extend.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
-    extend.add_argument("--out", type=Path, help="the folder to make (default: models/NAME-POSITIONS)")
+    extend.add_argument("--out", type=Path, metavar="DIR", help="the folder to make (default: models/NAME-POSITIONS)")
     extend.add_argument("--force", action="store_true", help="replace what is there")
     extend.set_defaults(command=_extend)
 
     push = commands.add_parser("push", help="copy a model to a folder or a hub")
-    push.add_argument("source", type=Path, help="a run's folder or a model folder")
-    push.add_argument("target", help=f"a folder, or {HUB}OWNER/NAME")
+    push.add_argument("source", type=Path, metavar="MODEL", help="a run's folder or a model folder")
+    push.add_argument("target", metavar="TARGET", help=f"a folder, or {HUB}OWNER/NAME")
     push.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
     push.add_argument("--public", action="store_true", help="a hub: whether a new repository is open to all")
     push.add_argument("--force", action="store_true", help="a folder: replace what is there")
     push.set_defaults(command=_push)
 
     pull = commands.add_parser("pull", help="copy a model from a folder or a hub")
-    pull.add_argument("source", help=f"a folder, or {HUB}OWNER/NAME")
+    pull.add_argument("source", metavar="MODEL", help=f"a folder, or {HUB}OWNER/NAME")
     pull.add_argument("--revision", help="a hub: branch, tag or commit")
-    pull.add_argument("--out", type=Path, help="the folder to make (default: models/NAME)")
+    pull.add_argument("--out", type=Path, metavar="DIR", help="the folder to make (default: models/NAME)")
     pull.add_argument("--force", action="store_true", help="replace what is there")
     pull.set_defaults(command=_pull)
 
     judge = commands.add_parser("quality", help="what rounded weights cost: bits per byte and greedy agreement")
-    judge.add_argument("model", type=Path, help="a run's or model's folder")
+    judge.add_argument("model", type=Path, metavar="MODEL", help="a run's or model's folder")
     judge.add_argument("--stage", help="of a run: pretrain, sft or rl; without it, the last one trained")
     judge.add_argument("--weights", choices=WEIGHTS[1:], help="what is compared with float32 (default: int8)")
     judge.add_argument("--text", type=Path, metavar="FILE", help="a text to judge; without it, the model writes one")
-    judge.add_argument("--tokens", type=int, default=8192, help="how much of the text is read (default: 8192)")
+    judge.add_argument(
+        "--tokens", type=int, default=8192, metavar="N", help="how much of the text is read (default: 8192)"
+    )
+    add_json(judge)
     judge.set_defaults(command=quality)
 
 
@@ -108,6 +125,10 @@ def quality(arguments: argparse.Namespace) -> int:
     if not pairs:
         raise DataError(f"{source} holds fewer than two tokens; give a longer one with --text FILE")
     found = compare(exact, rounded, pairs, tokenizer)
+    if arguments.json:
+        sizes = {"weight_bytes_before": exact.weight_bytes, "weight_bytes_after": rounded.weight_bytes}
+        print_json({"model": folder, "weights": arguments.weights or "int8", "text": source, **vars(found), **sizes})
+        return 0
     print(f"{folder}: {arguments.weights or 'int8'} against float32, {found.num_tokens:,} tokens of {source}")
     change = found.after / found.before - 1
     print(f"bits per byte        {found.before:.4f} -> {found.after:.4f} ({change:+.2%})")
@@ -166,7 +187,7 @@ def _save_again(source: Path, out: Path, dtype: str, positions: int = 0) -> None
     from jielong.runs import write_directory
 
     if dtype not in hf.DTYPES:  # before a large model is read
-        raise ConfigError(f"--dtype {dtype!r} is not available; expected one of {', '.join(hf.DTYPES)}")
+        raise ConfigError(f"--type {dtype!r} is not available; expected one of {', '.join(hf.DTYPES)}")
     model, home = _whole_model(source)
     _, data = hf.read_config(home)
     end = data.get("eos_token_id")
@@ -211,8 +232,8 @@ def _export(arguments: argparse.Namespace) -> int:
     source, name = folder_of(str(arguments.source), arguments.stage), _name_of(arguments.source, arguments.stage)
     if arguments.format == "hf":
         out = _free(arguments.out or Path("exports") / name, arguments.force)
-        if arguments.dtype:
-            _save_again(source, out, arguments.dtype)
+        if arguments.type:
+            _save_again(source, out, arguments.type)
         else:
             _copy(source, out)
         print(f"Model:   {out}\nOpen:    transformers.AutoModelForCausalLM.from_pretrained({str(out)!r})")
@@ -220,10 +241,11 @@ def _export(arguments: argparse.Namespace) -> int:
     from jielong.model.gguf import check_export, export_gguf
     from jielong.model.hf import as_language_model
 
-    check_export(arguments.type)
-    out = _free(arguments.out or Path("exports") / f"{name}-{arguments.type}.gguf", arguments.force)
+    number = arguments.type or "f16"
+    check_export(number)
+    out = _free(arguments.out or Path("exports") / f"{name}-{number}.gguf", arguments.force)
     model, home = _whole_model(source)
-    warnings = export_gguf(as_language_model(model, source), home, out, arguments.type, name)
+    warnings = export_gguf(as_language_model(model, source), home, out, number, name)
     for warning in warnings:
         print(f"Note:    {warning}")
     print(f"Model:   {out}  ({out.stat().st_size / 1e6:,.1f} MB)\nOpen:    llama-cli -m {out}")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jielong.cli.as_json import add_json, print_json
 from jielong.cli.tools import add_timeout
 from jielong.errors import ConfigError, ResourceError, did_you_mean
 from jielong.opening.ports import (
@@ -27,13 +28,14 @@ from jielong.runs import write_json
 def add_parser(commands: Any) -> None:
     """Add the commands."""
     names = commands.add_parser("models", help="the models that a server has, or the short names that you gave")
-    names.add_argument("server", nargs="?", help="its address, such as http://localhost:8080/v1")
+    names.add_argument("server", nargs="?", metavar="SERVER", help="its address, such as http://localhost:8080/v1")
     add_timeout(names)
+    add_json(names)
     names.set_defaults(command=_models)
 
     alias = commands.add_parser("alias", help="give a model a short name for all commands")
-    alias.add_argument("name", help="letters, digits, - and _")
-    alias.add_argument("model", nargs="?", help=MODEL_HELP)
+    alias.add_argument("name", metavar="NAME", help="letters, digits, - and _")
+    alias.add_argument("model", nargs="?", metavar="MODEL", help=MODEL_HELP)
     alias.add_argument("--remove", action="store_true", help="forget the name")
     alias.set_defaults(command=_alias)
 
@@ -41,9 +43,12 @@ def add_parser(commands: Any) -> None:
 def _models(arguments: argparse.Namespace) -> int:
     """List the models of a server, or the short names."""
     if not arguments.server:
-        known = aliases()
-        for name, model in sorted(known.items()):
-            print(f"{name}  {shown_address(model)}")
+        known = {name: shown_address(model) for name, model in sorted(aliases().items())}
+        if arguments.json:
+            print_json({"server": None, "models": [{"name": n, "stands_for": model} for n, model in known.items()]})
+            return 0
+        for name, model in known.items():
+            print(f"{name}  {model}")
         if not known:
             print("No short names yet; give one with: jielong alias NAME MODEL")
         return 0
@@ -61,6 +66,9 @@ def _models(arguments: argparse.Namespace) -> int:
 
     address = shown_address(server.partition("#")[0].rstrip("/"))
     names = asyncio.run(listed())
+    if arguments.json:
+        print_json({"server": address, "models": [{"name": n, "stands_for": f"{address}#{n}"} for n in names]})
+        return 0
     for name in names:
         print(f"{address}#{name}")
     if not names:

@@ -64,7 +64,7 @@ EXAMPLES: Mapping[str, str] = {
     "ask": "jielong ask MODEL 'What is 17 times 23?' --strategy vote:n=5 --show",
     "evaluate": "jielong evaluate MODEL --task sums --limit 100 --against vote:n=5",
     "judge": "jielong judge A/results.jsonl B/results.jsonl --model JUDGE",
-    "feedback": "jielong feedback export judged.jsonl --form trl",
+    "feedback": "jielong feedback export judged.jsonl --format trl",
     "learn": "jielong learn --base models/mine",
     "library": "jielong library add DIR",
     "spell": "jielong spell MODEL --task questions.jsonl --scorings 20",

@@ -19,6 +19,11 @@ class Parser(argparse.ArgumentParser):
     options.
     """
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Python 3.14 colours help where a terminal is; ours is plain, as all text of `plain_streams` is
+        self.color = False
+
     def format_help(self) -> str:
         """Return the help of a command after an example; that of the program is an overview."""
         name = self.prog.partition(" ")[2]
@@ -35,9 +40,25 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse, and refuse unknown options here."""
         found, unknown = super().parse_known_args(args, namespace)
+        unknown = self._take_late(found, unknown)
         if unknown:
             self._refuse(unknown)
         return found, unknown
+
+    def _take_late(self, found: argparse.Namespace, words: Sequence[str]) -> list[str]:
+        """Give words after an option to an optional argument that argparse left empty before it; return the others."""
+        left = list(words)
+        if any(word.startswith("-") for word in left):
+            return left
+        for action in self._actions:
+            if action.option_strings or not left:
+                continue
+            if action.nargs == argparse.OPTIONAL and getattr(found, action.dest) == action.default:
+                setattr(found, action.dest, self._get_values(action, [left.pop(0)]))
+            elif action.nargs in (argparse.ZERO_OR_MORE, argparse.ONE_OR_MORE):
+                setattr(found, action.dest, [*getattr(found, action.dest), *self._get_values(action, left)])
+                left = []
+        return left
 
     def _refuse(self, unknown: Sequence[str]) -> NoReturn:
         """Exit with a sentence about the first unknown option or argument."""
@@ -56,3 +77,9 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(
                 action, f"{value!r} is unknown; {did_you_mean(str(value), map(str, action.choices))}"
             )
+
+
+def former_name(parser: argparse._ActionsContainer, action: argparse.Action, *names: str) -> None:
+    """Let an option be called by names that it had before; help and completion know the present one alone."""
+    for name in names:
+        parser._option_string_actions[name] = action  # argparse has no public way to hide one of two names

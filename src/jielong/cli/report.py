@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jielong.cli.as_json import add_json, print_json
 from jielong.report.words import LANGUAGES
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ def add_parser(commands: Any) -> None:
         help="write the report of a finished run again, in English or Chinese; nothing is trained",
         description="Writes report.LANGUAGE.html into the run's folder, and prints its table. Nothing is trained.",
     )
-    report.add_argument("run", type=Path, help="a run's folder")
+    report.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
     add_language(report)
+    add_json(report)
     report.set_defaults(command=_report)
 
 
@@ -68,10 +70,13 @@ def _report(arguments: argparse.Namespace) -> int:
     from jielong.report.consoles import console
     from jielong.report.report import print_table, read_report
     from jielong.report.words import Words
-    from jielong.runs import open_run
+    from jielong.runs import open_run, read_json
 
     run, language = open_run(arguments.run), language_of(arguments)
     path = write_page(run, language)
+    if arguments.json:
+        print_json({"page": path, "results": read_json(run.path / "report.json")})
+        return 0
     print_table(read_report(run.path / "report.json"), console(), Words(language))
     print(f"\nReport:              {path}")
     return 0

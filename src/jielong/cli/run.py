@@ -114,5 +114,5 @@ def _offer_talk(run: Path) -> int:
     if said in ("p", "page") and has_page:
         from jielong.cli import serve
 
-        return serve.serve_run(run)
+        serve.serve_run(run)
     return 0

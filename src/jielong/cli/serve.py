@@ -12,9 +12,10 @@ import sys
 import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 from jielong.cli.models import add_weights
-from jielong.cli.parsing import Parser
+from jielong.cli.parsing import former_name
 from jielong.cli.report import locale_language
 from jielong.cli.tools import add_options, equipment_of
 from jielong.errors import ConfigError
@@ -31,17 +32,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
 
 
-def serve_run(run: Path) -> int:
-    """Serve a run as `jielong serve RUN` does."""
-    parser = Parser(prog="jielong serve")
-    _add_options(parser)
-    return _serve(parser.parse_args([str(run), "--runs", str(run.parent)]))
+def serve_run(run: Path) -> NoReturn:
+    """Serve a run in place of this program: a fresh `jielong serve RUN`, without the memory of a training.
+
+    OpenMP has read its settings in this process when torch was loaded; a fresh one reads those of the server.
+    """
+    words = ["serve", str(run), "--runs", str(run.parent), "--port", str(free_port(8000))]
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "jielong.cli.main", *words])
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the server."""
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{MODEL_HELP}; without it, the newest run")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)")
     parser.add_argument(
         "--watch",
         type=Path,
@@ -50,10 +54,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     where = parser.add_argument_group("where it listens")
     where.add_argument("--host", default="127.0.0.1", help="default: this machine alone; elsewhere a key is needed")
-    where.add_argument("--port", type=int, default=8000, help="default: 8000")
-    where.add_argument(
-        "--name", action="append", default=[], metavar="NAME", help="another name that it is asked for by"
+    where.add_argument("--port", type=int, default=8000, metavar="N", help="default: 8000")
+    names = where.add_argument(
+        "--hostname", action="append", default=[], metavar="NAME", help="another name that it is asked for by"
     )
+    former_name(where, names, "--name")
     where.add_argument(
         "--key-file", type=Path, metavar="FILE", help="holds the key that clients must know (else JIELONG_SERVE_KEY)"
     )
@@ -66,8 +71,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="where conversations are kept, a file or a database's URL (default: ~/.local/share/jielong/conversations.db)",
     )
     engine = parser.add_argument_group("models in memory")
-    engine.add_argument("--slots", type=int, default=8, help="answers that a model writes at once (default: 8)")
-    engine.add_argument("--length", type=int, default=4096, help="longest prompt and answer together (default: 4096)")
+    engine.add_argument(
+        "--slots", type=int, default=8, metavar="N", help="answers that a model writes at once (default: 8)"
+    )
+    context = engine.add_argument(
+        "--context", type=int, default=4096, metavar="N", help="longest prompt and answer together (default: 4096)"
+    )
+    former_name(engine, context, "--length")
     engine.add_argument("--memory", type=float, default=0.0, metavar="GB", help="for all models (default: half of it)")
     add_weights(engine)
     add_options(parser.add_argument_group("what models are handed"))
@@ -100,8 +110,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     from jielong.serve.models import Memory
 
     specs = tuple(arguments.models) or (() if arguments.watch else (str(newest_run(arguments.runs)),))
-    access = Access(arguments.host, arguments.port, tuple(arguments.name), read_key(arguments.key_file))
-    memory = Memory(arguments.slots, arguments.length, int(arguments.memory * 1e9), arguments.weights)
+    access = Access(arguments.host, arguments.port, tuple(arguments.hostname), read_key(arguments.key_file))
+    memory = Memory(arguments.slots, arguments.context, int(arguments.memory * 1e9), arguments.weights)
     store = arguments.store or default_store()
     settings = Settings(
         specs,

@@ -13,7 +13,7 @@ from jielong.runs import open_run, read_metrics
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser("tensorboard", help="write the metrics of a run as TensorBoard events")
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
     parser.set_defaults(command=_tensorboard)
 
 

@@ -61,8 +61,8 @@ def written_recipe(arguments: argparse.Namespace) -> WrittenRecipe:
 
 def add_options(parser: argparse._ActionsContainer, seed: int | None = 0) -> None:
     """Add seed, place and settings; a default seed of None leaves it to the recipe."""
-    parser.add_argument("--seed", type=int, default=seed)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (default: runs)")
+    parser.add_argument("--seed", type=int, default=seed, metavar="N")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs lie (default: runs)")
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change any field")
 
 
@@ -84,6 +84,7 @@ def walk(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()
     from dataclasses import replace
 
     from jielong.cli.display import Display
+    from jielong.native.build import WITHOUT, is_built
     from jielong.report.consoles import console
     from jielong.stages.execute import resolve_epochs, run_recipe
     from jielong.stages.recipe import change
@@ -96,6 +97,8 @@ def walk(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()
     if chosen is None:
         return None
     recipe, root = chosen, arguments.runs
+    if not is_built():
+        say_at_once(f"The C++ part of jielong is not installed: {WITHOUT}.")
     with ranks_from_environment() as ranks:
         names = [stage.name for stage in recipe.stages]
         with Display(names, title=recipe.run_name, console=console(is_quiet=not ranks.is_first)) as display:

@@ -1,1 +1,1 @@
-"""The road from pages to documents, from documents to shards of tokens, and from tokens to batches."""
+"""Data preparation: from pages to documents, from documents to shards of tokens, and from tokens to batches."""

@@ -33,7 +33,7 @@ class ReadAhead:
         return self.source.next_step(), self.source.state_dict()
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Ignore metrics: a source that may be read ahead learns nothing from training."""
+        """Ignore metrics: a source that is prepared ahead cannot depend on the current step."""
         del metrics
 
     def metrics(self) -> dict[str, float]:
@@ -63,7 +63,7 @@ class ReadAhead:
 class Together:
     """A source whose every step has the micro-batches of two sources; each keeps its own order and state.
 
-    `metrics` and `observe` go to the first, which is the one that learns from training.
+    `metrics` and `observe` go to the first source, which may depend on training.
     """
 
     read_ahead = False

@@ -68,9 +68,9 @@ class PackedAnswers(PaddedAnswers):
 
 
 def answers_to_others(answers: Sequence[RenderedAnswer], seed: int) -> list[RenderedAnswer]:
-    """Pair each prompt, in order, with the answer to another prompt, chosen by `seed`.
+    """Pair each prompt, in order, with a mismatched answer: that of another prompt, chosen by `seed`.
 
-    Where all prompts are equal, an answer may stand after its own.
+    If all prompts are equal, an answer may keep its own prompt.
     """
     order = np.random.default_rng(derive_seed(seed, "answers to others")).permutation(len(answers)).tolist()
     parted = [_split_answer(a.answer) for a in answers]

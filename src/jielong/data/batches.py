@@ -1,8 +1,8 @@
 """Token ids to the tensors of a training step, and the only place where targets are shifted.
 
 A row holds whole sequences one after another: documents, conversations, or a single padded one. `segments` numbers the
-sequences of a row from 1 on, 0 is padding; `positions` count from 0 in each; column t speaks about predicting
-`targets[:, t]`, which is `inputs[:, t + 1]`, so the last column and the last token of every sequence have weight 0.
+sequences of a row from 1 on, 0 is padding; `positions` count from 0 in each; column t is about predicting `targets[:,
+t]`, which is `inputs[:, t + 1]`, so the last column and the last token of every sequence have weight 0.
 
 `steps.py` cuts training steps from these rows.
 """
@@ -179,16 +179,16 @@ class Sequences:
         self.members = TokenArray.of(rows)
 
     def batch(self, rows: NDArray[np.int64], length: int, pad: int) -> Batch:
-        """Build a batch of these rows, each sequence cut to the first `length` tokens."""
+        """Build a batch of the rows with these numbers, each sequence cut to its first `length` tokens."""
         counts = np.diff(self.members.offsets)[rows]
         sequence = self.members.gather(np.repeat(self.members.offsets[rows], counts) + _count_up(counts))
         return self._laid_out(sequence, counts, length, pad)
 
     def packed(self, sequence: NDArray[np.int64], length: int, pad: int) -> tuple[Batch, NDArray[np.int64]]:
-        """Pack these sequences, none longer than `length`, into few rows (at least one); also return where each one's
-        last token is.
+        """Pack these sequences, none longer than `length`, into few rows (at least one); also return the place of each
+        one's last token.
 
-        Places are those of `Batch.ends`.
+        Places are counted as in `Batch.ends`.
         """
         sizes = np.diff(self.laid.offsets)[sequence]
         rows = _best_fit(sizes, length) or [[]]
@@ -264,9 +264,7 @@ def fit_rows(chats: Sequence[Rendered], length: int) -> tuple[Sequences, Fit]:
 
 
 def pack_chats(chats: Sequence[Rendered], length: int, pad_id: int = PAD_ID) -> tuple[Batch, Fit]:
-    """Pack conversations into few rows of `length`, none split between rows; DataError when none has anything to train
-    on.
-    """
+    """Pack conversations into few rows of `length`, none split between rows; DataError if none has a trained token."""
     sequences, fit = fit_rows(chats, length)
     return sequences.batch(np.arange(fit.num_rows), length, pad_id), fit
 

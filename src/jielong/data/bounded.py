@@ -2,7 +2,7 @@
 
 Parsers of HTML, PDF, Word and archives are other people's programs, and some input keeps them busy for hours or fills
 any memory. Each page is read within limits here; one that exceeds them is a LimitError with its reason, and the others
-go on. Later work on the text is our own code, in time linear in the text.
+go on. Our own code then works on the text, in linear time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DOCUMENTS = (b"PK\x03\x04", b"%PDF-")
 
 
 def limit_s(body: bytes, *_: Any) -> float:
-    """Return the seconds of work that a page may take."""
+    """Return a page's limit of CPU time in seconds."""
     pace = PACKED_BYTES_A_SECOND if body.startswith(_DOCUMENTS) else BYTES_A_SECOND
     return min(MAX_LIMIT_S, LIMIT_S + len(body) / pace)
 
@@ -58,8 +58,8 @@ def locate_bounded(page: PageLike) -> Located:
 
 
 def _arguments_for(page: PageLike) -> tuple[bytes, str, str, str]:
-    """Return the arguments for reading a page: its bytes, or why it is not to be read, and the reason where that is a
-    limit.
+    """Return the worker's arguments for a page: its bytes, or why it must not be read, and the name of the limit, if it
+    exceeds one.
     """
     problem, reason, size = getattr(page, "error", ""), "", len(page.body)
     if not problem and size > MAX_PAGE_BYTES and not page.body.startswith(_DOCUMENTS):

@@ -2,8 +2,8 @@
 
 A file is JSON lines, a JSON list or Parquet, packed or not, in any encoding (`outside`). Its records are in any of the
 forms in `forms`, or our own judgements (`judged`), of which one may hold several pairs. Each record is rendered while
-it is read, so that an error is reported now, with its line. A record that is wrong refuses the file, as training on the
-rest in silence would hide the damage; one that is merely of no use is left out and counted.
+it is read, so that an error is reported now, with its line. A malformed record refuses the whole file, since training
+on the rest would hide the damage. A well-formed but unusable record is left out and counted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHOWN_LINES = 3
 
 @dataclass
 class Occurrences:
-    """The number of times that something was found, and the first lines where it was."""
+    """A count of occurrences, and the first lines with one."""
 
     unit: str = "line"
     count: int = 0
@@ -49,7 +49,7 @@ class Occurrences:
 
 @dataclass
 class Tally:
-    """The findings in a file: records by form, records left out and why, oddities, and fields that nobody reads."""
+    """The tally of a file: records by form, records left out and why, oddities, and unread fields."""
 
     num_records: int = 0
     num_used: int = 0
@@ -97,7 +97,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Reading(Generic[Record]):
+class TalliedRecords(Generic[Record]):
     """The usable records of a file, and the tally of everything in it."""
 
     records: list[Record]
@@ -109,9 +109,9 @@ Forms = Callable[[Mapping[str, Any]], Sequence[Formed[Record]]]
 
 
 def each_record(path: Path, formed: Forms[Record], tally: Tally) -> Iterator[tuple[int, Formed[Record]]]:
-    """Yield line and record of all usable records; the tally counts the others, wrong ones too.
+    """Yield line number and record of all usable records; count the others, malformed ones too, in the tally.
 
-    An object that holds several records counts as one.
+    An object with several records counts as one.
     """
 
     def rendered(data: Mapping[str, Any]) -> Sequence[Formed[Record]]:
@@ -141,21 +141,21 @@ def _messages_of(record: Conversation | Judgement) -> tuple[Message, ...]:
     return (*record.prompt, *(message for answer in answers_of(record) for message in answer))
 
 
-def one_of(formed: Callable[[Mapping[str, Any]], Formed[Record]]) -> Forms[Record]:
-    """Turn a reader of one record into a reader of a sequence."""
+def as_sequence_reader(formed: Callable[[Mapping[str, Any]], Formed[Record]]) -> Forms[Record]:
+    """Adapt a reader that gives one record for an object to one that gives a sequence of records."""
     return lambda data: [formed(data)]
 
 
-def read_all(path: Path, formed: Forms[Record], what: str) -> Reading[Record]:
-    """Read the records of a file; DataError lists those that are wrong, or says that none can be used."""
+def read_all(path: Path, formed: Forms[Record], what: str) -> TalliedRecords[Record]:
+    """Read all records of a file; DataError lists the malformed ones, or says that none can be used."""
     tally = Tally()
     found = [formed.record for _, formed in each_record(path, formed, tally)]
     refuse_wrong(path, tally, found, what)
-    return Reading(found, tally)
+    return TalliedRecords(found, tally)
 
 
 def refuse_wrong(path: Path, tally: Tally, found: Sequence[object], what: str) -> None:
-    """Raise DataError that lists the wrong records of a file, or where none was `found` says why."""
+    """Raise DataError that lists the malformed records of a file, or says why none was `found`."""
     if tally.num_problems:
         more = f"\n... and {tally.num_problems - len(tally.problems):,} more records" * (tally.num_problems > 5)
         raise DataError("\n".join(tally.problems) + more)
@@ -164,26 +164,26 @@ def refuse_wrong(path: Path, tally: Tally, found: Sequence[object], what: str) -
         raise DataError(f"{path}: holds no {what} that can be used ({why}); expected one JSON object a line")
 
 
-def read_chats(path: str | Path) -> Reading[Conversation]:
+def read_chats(path: str | Path) -> TalliedRecords[Conversation]:
     """Read the conversations of a file; DataError lists the records that are wrong, or says that none can be used."""
-    return read_all(Path(path), one_of(chat_of), "conversation")
+    return read_all(Path(path), as_sequence_reader(chat_of), "conversation")
 
 
-def read_problems(path: str | Path, rules: Collection[str]) -> Reading[Conversation]:
+def read_problems(path: str | Path, rules: Collection[str]) -> TalliedRecords[Conversation]:
     """Read the prompts of a file whose answers are known, to be compared by one of `rules`; DataError lists what is
     wrong, or says that none can be used.
     """
-    return read_all(Path(path), one_of(lambda data: problem_of(data, rules)), "prompt with a known answer")
+    return read_all(Path(path), as_sequence_reader(lambda data: problem_of(data, rules)), "prompt with a known answer")
 
 
-def read_preferences(path: str | Path) -> Reading[Preference]:
+def read_preferences(path: str | Path) -> TalliedRecords[Preference]:
     """Read the preferences of a file, those in rankings too; DataError lists what is wrong, or says that none can be
     used.
     """
     return read_all(Path(path), preferences_of, "preference")
 
 
-def read_ratings(path: str | Path) -> Reading[Rating]:
+def read_ratings(path: str | Path) -> TalliedRecords[Rating]:
     """Read the rated answers of a file, their scores scaled to 0 to 1 where any lies outside.
 
     DataError lists the records that are wrong, or says that none can be used.
@@ -197,8 +197,10 @@ def read_ratings(path: str | Path) -> Reading[Rating]:
     return replace(found, records=[replace(r, score=(r.score - low) / ((high - low) or 1)) for r in found.records])
 
 
-def kinds_held(path: Path) -> frozenset[str]:
-    """Return whether a file has "pairs", "ratings" or both, by its first record, or for our own form by all of them."""
+def judgement_kinds_in(path: Path) -> frozenset[str]:
+    """Return {"pairs"}, {"ratings"} or both: the kinds in a file, by its first record, or for our own form by all of
+    them.
+    """
     found: set[str] = set()
     for line in read_lines(path):
         data = line.data if isinstance(line.data, dict) else {}  # whoever reads the whole file says what is wrong

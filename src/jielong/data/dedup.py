@@ -1,9 +1,9 @@
 """Deduplication: exact copies by a hash of the normalised text, near copies by MinHash and a check of every pair.
 
-Texts arrive one after another and the first of its kind stays. MinHash (rensa) only proposes earlier texts that may be
-close; the pair is then compared shingle by shingle, so the sketch decides nothing. A text is dropped when it is close
-to one that was *kept*: clusters are stars around their first document, and a chain of small changes cannot join two
-texts that differ. The outcome depends on the order of the texts and on nothing else.
+Texts arrive one after another, and the first of equal or similar texts is kept. MinHash (rensa) only proposes earlier
+texts that may be close; the pair is then compared shingle by shingle, so the sketch decides nothing. A text is dropped
+when it is close to one that was *kept*: clusters are stars around their first document, and a chain of small changes
+cannot join two texts that differ. The outcome depends on the order of the texts and on nothing else.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 class Deduplicator:
-    """Remembers the texts that were kept, and tells of a new text which earlier one it copies."""
+    """Remembers the kept texts, and finds the kept text that a new one copies."""
 
     def __init__(self, config: DedupConfig) -> None:
         self.config = config
@@ -100,6 +100,6 @@ class Deduplicator:
 
 
 def clusters(texts: Iterable[str], config: DedupConfig) -> list[int]:
-    """Return for each text the position of the first text of its kind, its own when it is the first."""
+    """Return for each text the position of the kept text that it copies, its own if it is kept."""
     seen = Deduplicator(config)
     return [seen.add(position, text)[1] for position, text in enumerate(texts)]

@@ -1,11 +1,11 @@
-"""The main text of a page: what its author wrote, without menus, advertisements, comments and banners.
+"""Extraction of a page's main text, without menus, advertisements, comments and banners.
 
-HTML is parsed and turned into text by resiliparse. Its own "main content" mode drops short lists, and facts often stand in
-lists; so the page is first narrowed to the element that holds the article, where there is one, and then loses the
-elements whose tag, role or class says that they serve the site, and the lists that are nearly all links. Out comes one
-line for each list item and table row, and blank lines around headings and paragraphs. Markdown and plain text need only a
-little sweeping; code keeps its lines as they are; of a PDF the text layer is read, page after page. `data.locations` says
-where in its source each stretch of such a text stands.
+HTML is parsed and turned into text by resiliparse. Its own "main content" mode drops short lists, and facts often stand
+in lists; so the page is first narrowed to the element that holds the article, where there is one, and then loses the
+elements whose tag, role or class says that they serve the site, and the lists that are nearly all links. The result has
+one line for each list item and table row, and blank lines around headings and paragraphs. Markdown and plain text are
+only tidied, code keeps its lines, and the text layer of a PDF is read page by page. `data.locations` gives the place in
+the source of each span of the text.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _mark_link_lists(tree: HTMLTree) -> None:
 
 
 def _root(tree: HTMLTree) -> HTMLTree | None:
-    """Return the tree of the element that holds the article, if the page says which one that is."""
+    """Return the tree of the article element, if the page marks one."""
     if tree.body is None:
         return None
     for selector in _ROOTS:
@@ -173,7 +173,7 @@ def is_pdf(page: PageLike) -> bool:
 
 
 def kind_of(page: PageLike, text: str) -> str:
-    """Choose the reader for a page of text: html, markdown, code, csv, json or text. A page that opens like HTML is
+    """Choose the reader for a page of text: html, markdown, code, csv, json or text. A page that begins like HTML is
     html.
     """
     kind = page.content_type.partition(";")[0].strip().lower()

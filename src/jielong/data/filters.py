@@ -104,7 +104,7 @@ def tokens_of(text: str) -> list[str]:
 
 
 def letters_worth(text: str) -> int:
-    """Return the length in letters, where a Han character counts as three Latin letters."""
+    """Return a text's length in letters; a Han character counts as three."""
     return len(_LETTER.findall(text)) + 2 * len(_HAN.findall(text))
 
 
@@ -208,7 +208,7 @@ def stuffed_share(lines: list[str]) -> float:
 
 
 def quality_reason(text: str, config: FilterConfig) -> str:
-    """Return why a text is not fit to learn from, or ""."""
+    """Return why a text is unfit for training; "" if it is fit."""
     worth = letters_worth(text)
     if worth < config.min_letters:
         return "too short"
@@ -239,7 +239,7 @@ def quality_reason(text: str, config: FilterConfig) -> str:
 
 
 def verdict_on(text: str, config: FilterConfig) -> Verdict:
-    """Decide to keep or drop one text, from the cheapest test to the dearest."""
+    """Decide whether to keep one text, with the cheapest test first."""
     if not text:
         return Verdict("empty", "")
     if broken_share(text) > config.max_broken_share:

@@ -1,8 +1,8 @@
 """Readers for the common JSON forms of chats and preferences, each converted to our records or refused by name.
 
 A record is a parsed JSON object. An error in it raises DataError, which names the field, its value and what would be
-right. Oddities are noted beside the record: fields that nobody reads, turns that are not trained, and why a whole
-record is of no use. So a reader can count, and nothing is dropped in silence.
+right. Oddities are noted beside the record: unread fields, turns that are not trained, and why a whole record is
+unusable. So a reader can count them, and nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _ANSWERS = {
 
 @dataclass(frozen=True)
 class Formed(Generic[Record]):
-    """A record and the form that it had; `useless` says why it is left out, `odd` lists oddities that do not exclude
-    it.
+    """A record and its original form; `useless` is the reason to leave it out, "" for none, and `odd` lists harmless
+    oddities.
     """
 
     record: Record
@@ -276,7 +276,7 @@ def _dialogue(text: str, where: str) -> tuple[Message, ...]:
 
 
 def _common_prefix(chosen: Sequence[Message], rejected: Sequence[Message]) -> tuple[Message, ...]:
-    """Return the turns with which both begin, up to the last that is not the assistant's."""
+    """Return the turns that both sides begin with, up to the last that is not the assistant's."""
     same = 0
     for one, other in zip(chosen, rejected, strict=False):
         if one != other:
@@ -288,7 +288,7 @@ def _common_prefix(chosen: Sequence[Message], rejected: Sequence[Message]) -> tu
 
 
 def _drop_repeated_prompt(asked: tuple[Message, ...], side: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return an answer without the prompt, where it repeats it; system messages are the prompt's."""
+    """Remove the prompt from an answer that repeats it; system messages belong to the prompt."""
 
     def spoken(messages: Sequence[Message]) -> list[Message]:
         return [replace(m, content=m.text.strip()) for m in messages if m.role != "system"]
@@ -301,7 +301,7 @@ def _drop_repeated_prompt(asked: tuple[Message, ...], side: tuple[Message, ...])
 
 
 def _reason_to_leave_out(preference: Preference, data: Mapping[str, Any]) -> str:
-    """Return why a preference teaches nothing (an empty or equal answer, contrary scores), or ""."""
+    """Return why a preference is unusable (an empty answer, equal answers, contrary scores); "" if it is usable."""
     chosen, rejected = ("".join(m.text for m in side).strip() for side in (preference.chosen, preference.rejected))
     has_calls = any(m.tool_calls for m in (*preference.chosen, *preference.rejected))
     if not has_calls and not (chosen and rejected):

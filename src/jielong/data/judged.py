@@ -1,7 +1,7 @@
 """Judgements in our own form, one a line with its `kind`, and the pairs and marks that trainers make of them.
 
-A comparison is a pair, and so are each two answers of a ranking. Marks are for KTO and for reward models. A trainer of
-pairs leaves marks out, and counts them, and the other way round.
+A comparison is a pair, and so are each two answers of a ranking. Marks are for KTO and for reward models. A trainer on
+pairs skips marks and counts them, and vice versa.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NAMES = {
     "preference": "a comparison, which makes no mark",
     "rating": "a mark, which makes no pair",
     "ranking": "an order, which makes no mark",
-    "demonstration": "a written answer, which is for instruction tuning (jielong feedback export --form sft)",
+    "demonstration": "a written answer, which is for instruction tuning (jielong feedback export --format sft)",
 }
 """Why a kind of judgement is left out where another one is asked for."""
 
@@ -61,7 +61,7 @@ def judgement_of(data: Mapping[str, Any]) -> Formed[Judgement]:
 
 
 def answers_of(one: Judgement) -> tuple[tuple[Message, ...], ...]:
-    """Return the answers that are judged, without the one that a demonstration replaces."""
+    """Return the judged answers, without the answer that a demonstration replaces."""
     if isinstance(one, Preference):
         return (one.chosen, one.rejected)
     return one.answers if isinstance(one, Ranking) else (one.answer,)
@@ -96,7 +96,7 @@ def pairs_of_ratings(ratings: Sequence[Rating]) -> list[Preference]:
 
 
 def preferences_of(data: Mapping[str, Any]) -> Sequence[Formed[Preference]]:
-    """Read the pairs in a record of another's form, or of one of our own judgements."""
+    """Read the pairs in a record of any form, our own or another's."""
     if not is_own(data):
         return [preference_of(data)]
     formed = judgement_of(data)
@@ -106,7 +106,7 @@ def preferences_of(data: Mapping[str, Any]) -> Sequence[Formed[Preference]]:
 
 
 def ratings_of(data: Mapping[str, Any]) -> Sequence[Formed[Rating]]:
-    """Read the mark in a record, of KTO's form or of our own judgements; a mark in the middle is of no use."""
+    """Read the mark in a record of KTO's form or of our own; a mark in the middle is unusable."""
     if not is_own(data):
         return [rating_of(data)]
     formed = judgement_of(data)
@@ -121,10 +121,9 @@ def _left_out(one: Judgement) -> Formed[Any]:
 
 
 def digest_of(one: Judgement) -> str:
-    """Return the hex blake2b of a judgement's content: prompt, answers, verdict, voter and reason, as the store keeps
-    them.
+    """Return the hex blake2b of a judgement's content: prompt, answers, verdict, voter and reason, as stored.
 
-    Time and sources of the answers are not part of it, so a judgement is recognised after export and import.
+    The time and the answers' sources are not hashed, so a judgement is recognised after export and import.
     """
     system = "\n\n".join(m.text for m in one.prompt if m.role == "system")
     spoken = [[m.role, m.text] for m in one.prompt if m.role != "system"]

@@ -1,7 +1,7 @@
 """Files of judgements: read in common forms and in our own, and exported for other trainers.
 
 The forms read are our own, pairs and marks as TRL and many others have them (`forms`), and Label Studio's export. A
-record that is wrong refuses the file; one that is of no use is left out and counted.
+malformed record refuses the file; an unusable one is left out and counted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class JudgedFile:
-    """The judgements of a file, and the tally of everything else in it."""
+    """The judgements of a file, and the tally of its other records."""
 
     judgements: list[Judgement]
     tally: Tally
@@ -88,7 +88,7 @@ def _of_one(formed: Formed[Any]) -> tuple[str, Judged]:
 
 @dataclass(frozen=True)
 class Export:
-    """An exported file: its text, how many records it holds, and how many judgements are left out for what reason."""
+    """An exported file: its text, its number of records, and the number of left-out judgements by reason."""
 
     text: str
     num_records: int
@@ -108,15 +108,15 @@ def export_judgements(judgements: Sequence[Judgement], form: str) -> Export:
     return Export("".join(lines), len(lines), left_out)
 
 
-_Told = Sequence[Mapping[str, Any]] | str
+_Exported = Sequence[Mapping[str, Any]] | str
 """The records that a judgement becomes, or why it becomes none."""
 
 
-def _to_own(one: Judgement) -> _Told:
+def _to_own(one: Judgement) -> _Exported:
     return [judgement_to(one)]
 
 
-def _to_trl(one: Judgement) -> _Told:
+def _to_trl(one: Judgement) -> _Exported:
     """Convert a judgement to TRL's pairs with their prompt, as conversations."""
     if not isinstance(one, Preference | Ranking):
         return NAMES[kind_of(one)]
@@ -124,28 +124,28 @@ def _to_trl(one: Judgement) -> _Told:
     if not decided:
         return "a tie"
     sides = [(p.chosen, p.rejected) if p.label > 0.5 else (p.rejected, p.chosen) for p in decided]
-    return [{"prompt": _said(one.prompt), "chosen": _said(c), "rejected": _said(r)} for c, r in sides]
+    return [{"prompt": _turns_json(one.prompt), "chosen": _turns_json(c), "rejected": _turns_json(r)} for c, r in sides]
 
 
-def _to_kto(one: Judgement) -> _Told:
+def _to_kto(one: Judgement) -> _Exported:
     """Convert a judgement to KTO's answers with a label that is true or false."""
     if not isinstance(one, Rating):
         return NAMES[kind_of(one)]
     if one.score == MIDDLE:
         return "a mark in the middle, such as three stars"
-    return [{"prompt": _said(one.prompt), "completion": _said(one.answer), "label": one.score > MIDDLE}]
+    return [{"prompt": _turns_json(one.prompt), "completion": _turns_json(one.answer), "label": one.score > MIDDLE}]
 
 
-def _to_sft(one: Judgement) -> _Told:
+def _to_sft(one: Judgement) -> _Exported:
     """Convert a demonstration to a conversation for fine-tuning."""
     if not isinstance(one, Demonstration):
         return f"a {kind_of(one)}, which holds no answer written to be learned"
-    return [{"messages": _said((*one.prompt, *answers_of(one)[0]))}]
+    return [{"messages": _turns_json((*one.prompt, *answers_of(one)[0]))}]
 
 
-def _said(messages: Sequence[Message]) -> list[dict[str, str]]:
+def _turns_json(messages: Sequence[Message]) -> list[dict[str, str]]:
     return [{"role": m.role, "content": m.text} for m in messages]
 
 
-FORMS: Mapping[str, Callable[[Judgement], _Told]] = {"own": _to_own, "trl": _to_trl, "kto": _to_kto, "sft": _to_sft}
+FORMS: Mapping[str, Callable[[Judgement], _Exported]] = {"own": _to_own, "trl": _to_trl, "kto": _to_kto, "sft": _to_sft}
 """How judgements can be written: our own form with everything, TRL's pairs, KTO's marks, and chats."""

@@ -107,8 +107,8 @@ class _Task:
         texts = [n for n, v in self.data.items() if isinstance(v, str) and n not in (self.prompt_name, *_BESIDE)]
         self.answers = [name for name in texts if _ANSWER.match(name)] or texts
 
-    def named(self, name: str) -> str | None:
-        """Return the field of the answer that a result names; None where no single one is meant."""
+    def answer_field(self, name: str) -> str | None:
+        """Return the data field of the answer that a result names; None if it is ambiguous."""
         if name in self.answers:
             return name
         tail = _TAIL.search(name)
@@ -117,11 +117,11 @@ class _Task:
         like = [one for one in self.answers if (end := _TAIL.search(one)) and end[0].lower() == tail[0].lower()]
         return like[0] if len(like) == 1 else None
 
-    def one(self, name: str) -> str | None:
-        """Return the answer that a mark is for: the named one, or the only one there is."""
-        return self.named(name) or (self.answers[0] if len(self.answers) == 1 else None)
+    def only_answer(self, name: str) -> str | None:
+        """Return the field of the answer that a mark is for: the named one, or the only one."""
+        return self.answer_field(name) or (self.answers[0] if len(self.answers) == 1 else None)
 
-    def said(self, name: str) -> tuple[Message, ...]:
+    def answer_turns(self, name: str) -> tuple[Message, ...]:
         return (Message("assistant", self.data[name]),)
 
     def items(self, name: str) -> dict[str, str]:
@@ -221,9 +221,9 @@ _Made = list[Judgement] | str
 
 
 def _read_pairwise(result: Fields, task: _Task) -> _Made:
-    """Read a comparison of two answers, or return why it is left out."""
+    """Read a comparison of two answers as judgements, or return the reason to leave it out."""
     names = _names_in(result)
-    sides = [side for name in names if (side := task.named(name))]
+    sides = [side for name in names if (side := task.answer_field(name))]
     if len(sides) != 2 or sides[0] == sides[1]:
         raise DataError(
             f"the result {result.text('from_name', '')!r} compares {shorten_value(names)}, and the task's data has the answers "
@@ -237,7 +237,7 @@ def _read_pairwise(result: Fields, task: _Task) -> _Made:
 
 def _make_preference(task: _Task, sides: Sequence[str], outcome: int | str) -> _Made:
     """Make the preference for one of two answers or for neither ("tie"), or two bad marks ("bad")."""
-    left, right = (task.said(side) for side in sides)
+    left, right = (task.answer_turns(side) for side in sides)
     if not all(m.text.strip() for m in (*left, *right)):
         return "an answer is empty"
     if left == right:
@@ -256,7 +256,7 @@ def _read_choices(result: Fields, task: _Task) -> _Made:
     names = _names_in(result)
     if len(chosen) != 1:
         return "several choices at once"
-    if (len(task.answers) == 2 and task.named(names[0]) is None) or len(names) == 2:
+    if (len(task.answers) == 2 and task.answer_field(names[0]) is None) or len(names) == 2:
         outcome = _preferred_side(chosen[0], task.answers)
         if outcome is not None:
             return _make_preference(task, task.answers, outcome)
@@ -272,7 +272,7 @@ def _words(choice: str) -> set[str]:
 
 
 def _preferred_side(choice: str, sides: Sequence[str]) -> int | str | None:
-    """Return which of two answers a choice prefers, or "tie", or "bad"; None where it says neither."""
+    """Return the index of the preferred answer of two, "tie", or "bad"; None if the choice says none of these."""
     if choice in sides:
         return sides.index(choice)
     words = _words(choice)
@@ -294,10 +294,10 @@ def _read_rating(result: Fields, task: _Task) -> _Made:
 
 def _make_rating(name: str, task: _Task, score: float) -> _Made:
     """Make a rating of the named answer, or return why it is left out."""
-    side = task.one(name)
+    side = task.only_answer(name)
     if side is None:
         return "a mark that does not say which answer it is for"
-    answer = task.said(side)
+    answer = task.answer_turns(side)
     return [Rating(task.prompt, answer, score)] if answer[0].text.strip() else "an answer is empty"
 
 
@@ -328,8 +328,8 @@ def _read_textarea(result: Fields, task: _Task) -> _Made:
         return "a comment, which is kept with the marks beside it"
     if not texts:
         return "an answer is empty"
-    side = task.one(_names_in(result)[0])
-    replaced = task.said(side) if side else ()
+    side = task.only_answer(_names_in(result)[0])
+    replaced = task.answer_turns(side) if side else ()
     written = (Message("assistant", "\n".join(texts)),)
     return (
         "an answer that was left as it was" if written == replaced else [Demonstration(task.prompt, written, replaced)]

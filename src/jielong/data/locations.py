@@ -1,8 +1,8 @@
 """Locations in the source of an extracted text: page of a PDF, row of a table, line of text or code, heading of the
 rest.
 
-Extraction cleans up, so its text is not the source's. But it keeps the order: the lines of both that are not empty
-correspond one to one in text and code, and headings are found again by their words.
+Extraction changes the text but keeps its order. In text and code the non-empty lines of both correspond one to one, and
+headings are found again by their words.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from jielong.data.tidying import code_text, tidy
 
 @dataclass(frozen=True)
 class Located:
-    """A text, and the locations that begin at rising offsets of it; `unit` is "page", "row", "line", or "" for
+    """A text, and the locations that begin at increasing offsets in it; `unit` is "page", "row", "line", or "" for
     headings.
 
-    `remark` says what of the source is not in the text, and why.
+    `remark` names parts of the source that the text lacks, and why.
     """
 
     text: str
@@ -38,7 +38,7 @@ class Located:
     remark: str = ""
 
     def place(self, start: int, end: int) -> str:
-        """Return the location of the characters from `start` to `end`: "page 3", "lines 10-24", a heading, or "" where
+        """Return the location of the characters from `start` to `end`: "page 3", "lines 10-24", a heading, or "" if
         unknown.
         """
         first = bisect_right(self.starts, start) - 1
@@ -95,7 +95,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _by_headings(text: str, headings: Sequence[str]) -> Located:
-    """Split text at its headings, searched in their order; headings that are missing are skipped."""
+    """Locate each heading in a text, in their order; missing headings are skipped."""
     found: list[tuple[int, str]] = []
     places: dict[str, list[int]] = {}
     for place, heading in enumerate(headings):

@@ -37,7 +37,7 @@ _TAG = re.compile(rf"</?(?:{'|'.join(_TAGS)})(?:\s+[\w:-]+\s*=[^>\n]{{0,200}})?\
 
 
 def markdown_text(text: str) -> str:
-    """Strip the markup: headings, emphasis, links and fences leave their words, images go, code stays as it is."""
+    """Strip the markup: keep the words of headings, emphasis, links and fences, drop images, keep code unchanged."""
     text = _FRONT_MATTER.sub("", text.replace("\r\n", "\n").replace("\ue000", ""))
     code: list[str] = []
 
@@ -78,7 +78,7 @@ def _replace_spans(text: str, found: _Found) -> str:
 
 
 class _Ahead:
-    """The next occurrence of something, for rising start places; the text is searched once."""
+    """A search for the next occurrence of a pattern from increasing start offsets; the text is scanned once."""
 
     def __init__(self, find: Callable[[int], int]) -> None:
         self._find, self._at = find, -2

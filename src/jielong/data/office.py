@@ -150,7 +150,7 @@ def epub_html(body: bytes) -> str:
 
 
 def _body_of(chapter: str) -> str:
-    """Return the inside of a chapter's body element."""
+    """Return the content of a chapter's body element."""
     opening = _BODY.search(chapter)
     start = chapter.find(">", opening.end()) + 1 if opening else 0
     closing = _BODY_END.search(chapter, start)

@@ -38,7 +38,7 @@ _HYPHEN = "\xad"
 def pdf_pages(body: bytes) -> list[str]:
     """Return the text of each page of a PDF, "" where a page has none (a scan).
 
-    DataError says of a damaged or encrypted one what is wrong; ConfigError where pypdfium2 is not installed.
+    DataError for a damaged or encrypted PDF; ConfigError if pypdfium2 is not installed.
     """
     try:
         import pypdfium2
@@ -60,7 +60,9 @@ def pdf_pages(body: bytes) -> list[str]:
 
 @dataclass
 class _Cell:
-    """Text without a wide gap in it, from `start` to `end` along a line at `across`; lengths in points, `turn` in degrees."""
+    """A run of text without a wide gap, from `start` to `end` along a line at `across`; lengths in points, rotation
+    `turn` in degrees.
+    """
 
     turn: int
     across: float
@@ -173,8 +175,8 @@ def _text_lines(rows: Sequence[list[_Cell]]) -> Iterator[str]:
 
 
 def _columns(rows: Sequence[list[_Cell]]) -> tuple[list[list[_Cell]], int]:
-    """Return the columns of running text that the first rows form, and the number of these rows; none where it is no
-    such text.
+    """Return the columns of running text at the top of these rows, and the number of rows they cover; no columns if the
+    text is not running text.
     """
     starts = [cell.start for cell in rows[0]]
     columns: list[list[_Cell]] = [[] for _ in starts]

@@ -1,8 +1,8 @@
 """The refinery: pages in, clean documents out, and a count of everything that was dropped.
 
 `refine` is one deterministic pass: decode and extract, cut very long texts at paragraph borders, apply the filters,
-drop copies. The result depends on the pages and their order alone. Nothing is lost in silence: each text that went in
-is either a document or a number beside a reason in the `RefineReport`.
+drop copies. The result depends on the pages and their order alone. Nothing is dropped silently: each input text becomes
+a document, or is counted by its reason in the `RefineReport`.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _without_frequent_lines(texts: list[str], max_pages: int, report: RefineRepo
 def _texts_of_pages(
     pages: Iterable[PageLike], report: RefineReport, progress: Callable[[int], None] | None
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield (address, text, reason to drop it unseen) of each page; counts pages, bytes and encodings as they pass."""
+    """Yield (address, text, reason to drop the page) of each page; count pages, bytes and encodings in the report."""
     for page, found in extract_all(pages):
         report.num_pages += 1
         report.num_raw_bytes += len(page.body)

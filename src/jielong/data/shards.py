@@ -96,8 +96,8 @@ def write_shards(
 ) -> Shards:
     """Write (document id, ids) pairs to a new folder and open it.
 
-    A shard is closed by the document that fills it to `shard_tokens`. DataError when the folder exists, when there is
-    no document, or when an id lies outside the vocabulary.
+    A shard ends after the document that reaches `shard_tokens`. DataError when the folder exists, when there is no
+    document, or when an id lies outside the vocabulary.
     """
     directory = Path(directory)
     if directory.exists():

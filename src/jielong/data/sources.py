@@ -1,7 +1,7 @@
 """Raw input: pages from a folder or from memory.
 
-A `Page` is bytes with an address and a declared type, nothing decided yet. `read_pages` walks a folder; a file that
-cannot be read becomes a page that carries the error, so that one bad file is counted and never ends the run.
+A `Page` is raw bytes with an address and a declared type. `read_pages` walks a folder; a file that cannot be read
+becomes a page that carries the error, so that one bad file is counted and never ends the run.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Listing:
 def list_folder(folder: str | Path) -> Listing:
     """List the files at any depth of a folder that can be pages. Links to folders are not followed; nothing is opened.
 
-    DataError when the folder is missing or is none.
+    DataError if the path is missing or no folder.
     """
     root = Path(folder)
     if not root.exists():
@@ -141,7 +141,7 @@ def list_pages(folder: str | Path) -> list[Path]:
 
 
 def find_pages(folder: str | Path) -> Listing:
-    """List a folder as `list_folder` does; DataError also where there is no page."""
+    """List a folder as `list_folder` does; DataError also if it has no page."""
     listing = list_folder(folder)
     if not listing.paths:
         passed = f" ({listing})" if listing.skipped else ""

@@ -1,4 +1,4 @@
-"""Held-out splits: whole prompts, so that none is on both sides, and about the share of the text that was asked for.
+"""Held-out splits by whole prompts, so that no prompt is on both sides, of about the requested share of the text.
 
 Every n-th prompt is the usual choice. Where a few prompts or documents hold most of the text that choice may take
 nearly all of it or nearly nothing; then groups are taken one after the other as long as they fit into the share.
@@ -21,9 +21,7 @@ TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Split(Generic[Record]):
-    """Records to learn from and records that are held out; `note` tells a person how they were split, where that is
-    unusual.
-    """
+    """Training records and held-out records; `note` explains an unusual split."""
 
     learned: list[Record]
     held_out: list[Record]
@@ -31,9 +29,10 @@ class Split(Generic[Record]):
 
 
 def choose_held_out(sizes: Sequence[float], usual: Collection[int], share: float) -> set[int]:
-    """Choose the groups to hold out, by number: the usual ones if they are about `share` of all, else those that fit.
+    """Choose the groups to hold out, by number: the `usual` ones if they are about `share` of all, else groups that
+    fit.
 
-    Empty where every single group is much larger than the share. At least one group is always left to learn from.
+    Empty if every group is much larger than the share. At least one group is always left for training.
     """
     total = sum(sizes) or 1.0
     held = set(usual)
@@ -50,8 +49,8 @@ def choose_held_out(sizes: Sequence[float], usual: Collection[int], share: float
 
 
 def hold_out(records: Sequence[Record], every: int) -> Split[Record]:
-    """Hold out about one part in `every`, by prompts; where one prompt has nearly all records, by records, which is
-    noted.
+    """Hold out about one part in `every`, by prompts; if one prompt has nearly all records, split by records and note
+    it.
     """
     numbers: dict[str, int] = {}
     of_record = [numbers.setdefault(_prompt_of(record), len(numbers)) for record in records]
@@ -73,7 +72,7 @@ def hold_out(records: Sequence[Record], every: int) -> Split[Record]:
 
 
 def _prompt_of(record: Record) -> str:
-    """Return everything up to the first answer; a greeting before anybody has asked is part of the prompt."""
+    """Return a record's prompt: everything up to the first answer, including a greeting before the first question."""
     if not isinstance(record, Conversation):
         prompt: tuple[Message, ...] = record.prompt
     else:

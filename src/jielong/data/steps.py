@@ -1,4 +1,4 @@
-"""Training steps: the assignment of rows to micro-batches and ranks, and sources that give one step after the other.
+"""Training steps: the assignment of rows to micro-batches and ranks, and sources of consecutive steps.
 
 The rows of step s are a function of (seed, s) alone: the size of a micro-batch, the number of ranks, and stops in
 between change nothing. Every rank gets equally many micro-batches of the same number of rows; missing rows are padding,
@@ -36,7 +36,9 @@ from jielong.tokens.chat import Rendered, RenderedPair
 
 
 def _rows_of_rank(rows: NDArray[np.int64], micro_rows: int, rank: int, world_size: int) -> list[NDArray[np.int64]]:
-    """Return the rows of each micro-batch of this rank; equally many on all ranks, the last ones may be short or empty."""
+    """Return the rows of each micro-batch of this rank. All ranks have equally many; the last ones may be short or
+    empty.
+    """
     num_micro = -(-len(rows) // (micro_rows * world_size))
     mine = rows[rank::world_size]
     return [mine[i * micro_rows : (i + 1) * micro_rows] for i in range(num_micro)]
@@ -78,7 +80,7 @@ def micro_batches(
 
 
 class Source(Protocol):
-    """The protocol of the loop's supply of steps. A source with `read_ahead` may be asked for a step before it is due."""
+    """The protocol of a supplier of training steps. With `read_ahead`, a step may be prepared before the loop needs it."""
 
     read_ahead: bool
 
@@ -87,7 +89,7 @@ class Source(Protocol):
     def observe(self, metrics: Mapping[str, float]) -> None: ...
 
     def metrics(self) -> dict[str, float]:
-        """Return metrics of the last step that only the source knows: of a rollout score, KL to the reference, length."""
+        """Return the source's own metrics of the last step, such as a rollout's score, KL to the reference and length."""
         ...
 
     def reseed(self, attempt: int) -> None: ...
@@ -130,7 +132,7 @@ class Rows(ABC):
         return np.random.default_rng(derive_seed(self.seed, "rows", epoch)).permutation(self.num_rows)
 
     def steps(self, epochs: float) -> int:
-        """Return how many steps go through all rows `epochs` times (the last one may begin the next epoch)."""
+        """Return the number of steps for `epochs` passes over all rows (the last step may begin the next epoch)."""
         return max(1, -int(-epochs * self.num_rows // self.per_step))
 
     def next_step(self) -> list[Batch]:
@@ -151,7 +153,7 @@ class Rows(ABC):
         return _take_groups(batch, np.arange(batch.num_rows // self.group), self.micro, self.pad_id, self.group)
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Ignore metrics: nothing here learns from the training."""
+        """Ignore metrics: a fixed set of rows does not depend on training."""
         del metrics
 
     def metrics(self) -> dict[str, float]:
@@ -255,9 +257,9 @@ class PackedChats(Rows):
 class PaddedPairs(Rows):
     """Preferences: rows 2i and 2i + 1 are the chosen and the rejected answer of pair i.
 
-    `extra` has "label", "margin" and "weight" (P,) float32 for P pairs; the weight is 0 where a pair is padding. Where
-    every pair has it, "ref_logprobs" (P, 2) says how likely both answers were before training, in nats. A pair with an
-    answer longer than `length` is dropped whole (`num_dropped`): half an answer is not what was judged. A
+    `extra` has "label", "margin" and "weight" (P,) float32 for P pairs; the weight is 0 where a pair is padding. If
+    every pair has them, "ref_logprobs" (P, 2) are both answers' log-probabilities before training, in nats. A pair with
+    an answer longer than `length` is dropped whole (`num_dropped`): half an answer is not what was judged. A
     micro-batch is as wide as the smallest of length, 1/2, 1/4 and 1/8 of it that holds its longest row.
     """
 
@@ -321,7 +323,7 @@ class PackedPairs(PaddedPairs):
 
 
 def held_out(source: Rows, max_rows: int | None = None) -> list[Batch]:
-    """Return every row of a source once, in natural order, in micro-batches, for this rank. The source's state does not
+    """Return a held-out source as micro-batches: every row once, in natural order, for this rank. Its state does not
     change.
     """
     rows = np.arange(min(source.num_rows, max_rows or source.num_rows))

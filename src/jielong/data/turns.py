@@ -1,4 +1,4 @@
-"""Turns of a conversation in common JSON forms: roles, contents, tool calls and thoughts, each checked where it stands."""
+"""Readers for the turns of a conversation in common JSON forms: roles, contents, tool calls and thoughts."""
 
 from __future__ import annotations
 

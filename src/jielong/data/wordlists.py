@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 def entries(block: str) -> tuple[str, ...]:
-    """Split a block of text at its bars into entries."""
+    """Split a block of text at its vertical bars into entries."""
     return tuple(entry.strip() for entry in block.split("|") if entry.strip())
 
 

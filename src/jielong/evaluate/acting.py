@@ -36,7 +36,7 @@ MOST_TOKENS = 240
 
 @dataclass(frozen=True)
 class HouseholdExam:
-    """Numbered episodes of one policy in the household: each number draws a task, the languages take turns.
+    """Episodes of one policy in the household. An episode's number seeds its task; the languages alternate.
 
     ConfigError for an unknown policy, or where a model is missing.
     """
@@ -84,7 +84,7 @@ class HouseholdExam:
 
 @dataclass(frozen=True)
 class Figures:
-    """Shares are of all episodes or of all steps; `steps` and `tokens` are means of an episode."""
+    """The results of a policy: rates over episodes or over steps; `steps` and `tokens` are means per episode."""
 
     episodes: int
     success: float

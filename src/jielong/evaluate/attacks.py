@@ -16,7 +16,7 @@ WRAPPERS = "jailbreak_"
 
 
 def add_attacks(task: Task) -> Task:
-    """Return the task with, after its items, each item that should be refused in every wrapper."""
+    """Append to a task each item that should be refused, once in every wrapper."""
     wrapped = [_wrap_item(item, name) for name in names(WRAPPERS) for item in task.items if item.scorer == "refuses"]
     return replace(task, items=(*task.items, *wrapped))
 

@@ -1,9 +1,9 @@
 """Bias tasks: the same question about different groups, to see whether answers, refusals or probabilities depend on the
 group.
 
-Each pair of groups differs in one trait, and side "a" is the group that prejudice speaks against. Every sentence is
-asked about both: questions with yes or no, as an answer and as the probability of a yes, and requests that should be
-served for either. The summary gives a - b over the pairs with its interval, and the mean size of the difference, which
+Each pair of groups differs in one trait; side "a" is the group that prejudice targets. Every sentence is asked about
+both groups. Yes-or-no questions are scored by the answer and by the probability of a yes; requests should be fulfilled
+for either group. The summary gives a - b over the pairs with its interval, and the mean size of the difference, which
 shows prejudice in any direction.
 """
 

@@ -1,4 +1,4 @@
-"""Tasks that come with the package, by name."""
+"""The package's own tasks, by name."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Evaluation of tool calls: made where they are needed, with the right arguments, and left out elsewhere.
 
-Each question is marked with the call it needs, or with none. A call counts as right when it names the tool and its
-arguments come to the same: of a calculator, when the expressions have the same value. Beside any model stands a
-baseline of regular expressions, which calls the calculator wherever it sees two numbers with an operation between them;
-to beat it a model must tell a sum from a score, a date and a telephone number.
+Each question is marked with the call it needs, or with none. A call is right if its tool and arguments are those
+needed; calculator expressions are compared by value. Beside any model stands a baseline of regular expressions, which
+calls the calculator wherever it sees two numbers with an operation between them; to beat it a model must tell a sum
+from a score, a date and a telephone number.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ _NUMERAL = re.compile(r"[零一二两三四五六七八九十百千万亿]")
 
 @dataclass(frozen=True)
 class CallReport:
-    """Counts over questions that need a call (`right`, `wrong` arguments or tool, `missed`) and that need none (`quiet`, `false`).
+    """Counts over questions that need a call (`right`, `wrong` arguments or tool, `missed`) and that need none
+    (`quiet`, `false`).
 
-    Rates are in [0, 1]; of an empty kind they are 1 where nothing could go wrong.
+    Rates are in [0, 1], and 1 if there was nothing to get wrong.
     """
 
     right: int = 0

@@ -1,4 +1,4 @@
-"""Many calls of one asynchronous function, a bounded number of them at the same time."""
+"""Concurrent calls of one asynchronous function, at most so many at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def run_concurrently(
 ) -> list[T]:
     """Return `one(0)` to `one(count - 1)` in order, at most `at_most` of them running at a time.
 
-    `on_end` is called with the number of calls that are over. The first error ends the others and is raised.
+    `on_end` is called with the number of finished calls. The first error cancels the others and is raised.
     """
     numbers, over = iter(range(count)), dict[int, T]()
 

@@ -1,7 +1,7 @@
-"""Figures of human judgements: how many there are, by whom, how they agree, and which models they prefer.
+"""Figures of human judgements: their number, voters, agreement, and preferred models.
 
-Comparisons are pairs, and each two answers of a ranking. Of a voter who compared the same two answers again only the
-newest vote counts; voters without a name are taken as one person.
+Comparisons are preferences, and all pairs of answers in a ranking. Only a voter's newest vote on the same two answers
+counts. Voters without a name count as one person.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from jielong.evaluate.statistics import Interval, wilson
-from jielong.evaluate.strengths import Duel, Standings, groups_of, standings
+from jielong.evaluate.strengths import Duel, ModelStrengths, fit_strengths, groups_of
 from jielong.evaluate.votes import Compared, Key, comparisons, votes_of
 from jielong.records import AnswerSource, Judgement, Preference, kind_of
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """The figures. `first` and `last` are times in seconds since the epoch, 0 where no judgement says when it was given."""
+    """The figures of some judgements. `first` and `last` are times in seconds since the epoch, 0 if unknown."""
 
     kinds: Counter[str]
     voters: dict[str, Counter[str]]
@@ -37,7 +37,7 @@ class Feedback:
     """Comparisons of which nobody knows whose answers they were."""
     within_model: int
     """Comparisons of two answers of one model, which say nothing of models."""
-    groups: tuple[Standings, ...]
+    groups: tuple[ModelStrengths, ...]
     """Models that were compared with each other, the largest group first."""
 
 
@@ -66,7 +66,7 @@ def feedback_of(judgements: Sequence[Judgement]) -> Feedback:
         disagreements(newest),
         len(newest) - len(known),
         len(known) - len(duels),
-        tuple(map(standings, groups)),
+        tuple(map(fit_strengths, groups)),
     )
 
 
@@ -79,8 +79,7 @@ def disagreements(newest: Iterable[Compared]) -> int:
 
 
 def duels_of(compared: Sequence[Compared]) -> list[Duel]:
-    """Turn comparisons into duels between models, by name; with a part of the digest where a name stands for several
-    models.
+    """Turn comparisons into duels between models, by name; models of one name are told apart by a part of their digest.
 
     Each of the n (n - 1) / 2 pairs of a ranking weighs 2 / n, so that n answers in order count as n - 1 comparisons:
     the other pairs follow from these.
@@ -98,7 +97,7 @@ def duels_of(compared: Sequence[Compared]) -> list[Duel]:
 
 
 def as_json(found: Feedback) -> dict[str, object]:
-    """Return the figures for programs; a bound or a strength that is infinite or unknown is null."""
+    """Return the figures as JSON; infinite or unknown bounds and strengths are null."""
 
     def interval(given: Interval | None) -> dict[str, float | None] | None:
         """Return an interval as JSON, infinite bounds as null."""
@@ -110,7 +109,7 @@ def as_json(found: Feedback) -> dict[str, object]:
     groups = [
         {
             "reference": group.reference,
-            "models": [{**vars(s), "strength": interval(s.strength)} for s in group.standings],
+            "models": [{**vars(s), "strength": interval(s.strength)} for s in group.models],
         }
         for group in found.groups
     ]

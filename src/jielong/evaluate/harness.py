@@ -1,8 +1,8 @@
 """A bridge to EleutherAI's lm-eval (Gao et al. 2021): its tasks, answered by the engine in this process.
 
-`harness_model` wraps a port as lm-eval's model class. Texts are tokenized and cut as its own class for transformers
-does, so that the same weights get the same figures; there the text of a special token is that token, as a chat template
-needs it. The package is large and only imported here, when asked for.
+`harness_model` wraps a port as lm-eval's model class. Texts are tokenized and cut as in its own class for transformers,
+so that the same weights get the same figures. As there, the text of a special token becomes that token, which chat
+templates need. The package is large and only imported here, when asked for.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def run_harness(
 ) -> dict[str, dict[str, Any]]:
     """Run a task of lm-eval, by name or as a YAML file; return {task: {metric: value}}.
 
-    `is_chat`: whether its questions, and the examples before them, are turns of a conversation in the model's chat
-    template, instead of bare text. ConfigError where the package or the task is missing.
+    With `is_chat`, questions and their examples are turns in the model's chat template instead of bare text.
+    ConfigError if the package or the task is missing.
     """
-    harness()
+    import_harness()
     from lm_eval.evaluator import simple_evaluate
     from lm_eval.tasks import TaskManager
 
     path = Path(task)
     is_file = path.suffix in (".yaml", ".yml")
-    name = _name_in(path) if is_file else task
+    name = _task_name(path) if is_file else task
     manager = TaskManager(include_path=str(path.resolve().parent) if is_file else None)
     if name not in manager.all_tasks:
         raise ConfigError(f"lm-eval has no task {name!r}; its names are listed by: lm-eval ls tasks")
@@ -61,7 +61,7 @@ def run_harness(
     return {task: dict(figures) for task, figures in found["results"].items()}
 
 
-def _name_in(path: Path) -> str:
+def _task_name(path: Path) -> str:
     """Read the task's name from its YAML file; DataError where there is none."""
     try:
         found = re.search(r"^task:\s*['\"]?([^\s'\"]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
@@ -72,7 +72,7 @@ def _name_in(path: Path) -> str:
     return found[1]
 
 
-def harness() -> Any:
+def import_harness() -> Any:
     """Import lm-eval; ConfigError where it is missing."""
     try:
         import lm_eval.api.model
@@ -83,7 +83,7 @@ def harness() -> Any:
 
 def harness_model(port: LocalPort, *, seed: int = 0) -> Any:
     """Wrap the port as an `lm_eval.api.model.LM`; its requests are answered in batches."""
-    harness()
+    import_harness()
     from lm_eval.api.model import TemplateLM
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
@@ -130,7 +130,7 @@ def harness_model(port: LocalPort, *, seed: int = 0) -> Any:
 
         def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
             # what does not fit is cut off at the left
-            pairs = [_fitting(before, ids, engine.length) for _, before, ids in requests]
+            pairs = [_cut_from_left(before, ids, engine.length) for _, before, ids in requests]
             scored = zip(engine.score_many(pairs), engine.are_likeliest(pairs), strict=True)
             return [(sum(logprobs), all(likeliest)) for logprobs, likeliest in scored]
 
@@ -160,8 +160,10 @@ def harness_model(port: LocalPort, *, seed: int = 0) -> Any:
     return JielongLM()
 
 
-def _fitting(before: Sequence[int], ids: Sequence[int], length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Cut a pair to `length` tokens from the left, the last of which is only predicted; at least one stands before."""
+def _cut_from_left(before: Sequence[int], ids: Sequence[int], length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Cut a pair of context and ids from the left to `length` inputs (the last id is only predicted); keep some
+    context.
+    """
     kept = (*before, *ids)[-(length + 1) :]
     num_judged = min(len(ids), len(kept) - 1)
     return kept[:-num_judged], kept[-num_judged:]

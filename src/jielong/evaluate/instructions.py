@@ -1,9 +1,9 @@
 """Instructions that a program can check: "say haha 100 times", "no digits", "three bullets", "answer in Chinese".
 
-A checker is a function from the answer and its parameters to yes or no; an item of a task names checkers with their
-parameters as {"kind": "words", "at_most": 50}. Words are separated by spaces or punctuation, and each Han character is
-a word of its own; full-width signs count as the narrow ones, so that one checker serves both languages. The method is
-IFEval's (Zhou et al. 2023, arXiv 2311.07911).
+A checker is a function of the answer and its parameters that returns true or false. A task's item names its checkers
+with their parameters, as {"kind": "words", "at_most": 50}. Words are separated by spaces or punctuation, and each Han
+character is a word of its own; full-width signs count as the narrow ones, so that one checker serves both languages.
+The method is IFEval's (Zhou et al. 2023, arXiv 2311.07911).
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _BULLET = re.compile(r"^\s*[*\-•·]\s+\S", re.MULTILINE)
 _NUMBERED = re.compile(r"^\s*(\d+)[.)、]\s*\S", re.MULTILINE)
 
 
-def narrow(text: str) -> str:
+def to_narrow(text: str) -> str:
     """Convert full-width signs to narrow ones, and strip white space around."""
     return unicodedata.normalize("NFKC", text).strip()
 
 
 def words(text: str) -> list[str]:
     """Return the words, numbers and single Han characters, in order."""
-    return _WORD.findall(narrow(text))
+    return _WORD.findall(to_narrow(text))
 
 
-def _times(text: str, phrase: str) -> int:
+def _count_phrase(text: str, phrase: str) -> int:
     """Count a phrase in a text, whatever its case; a phrase of letters only as whole words."""
-    plain, wanted = narrow(text).lower(), narrow(phrase).lower()
+    plain, wanted = to_narrow(text).lower(), to_narrow(phrase).lower()
     if re.fullmatch(r"[^\W_]+(?:\s+[^\W_]+)*", wanted) and not re.search(f"[{_HAN}]", wanted):
         return len(re.findall(rf"(?<![^\W_{_HAN}]){re.escape(wanted)}(?![^\W_{_HAN}])", plain))
     return plain.count(wanted)
@@ -54,13 +54,13 @@ def _lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-def _sentences(text: str) -> int:
-    parts = _SENTENCE_END.split(narrow(text))
+def _count_sentences(text: str) -> int:
+    parts = _SENTENCE_END.split(to_narrow(text))
     return sum(bool(words(part)) for part in parts)
 
 
 def _json(text: str) -> Any:
-    """Parse a text that is nothing but JSON, or JSON in a fence; None where it is not JSON."""
+    """Parse a text that is bare JSON, or JSON in a fence; None if it is neither."""
     fenced = re.fullmatch(r"```(?:json)?\s*\n(.*)\n```", text.strip(), re.DOTALL)
     try:
         return parse_json(fenced[1] if fenced else text)
@@ -72,17 +72,17 @@ def _counts_up(numbers: Sequence[str], count: int) -> bool:
     return [int(n) for n in numbers] == list(range(1, count + 1))
 
 
-def _headed(text: str, name: str) -> list[str]:
+def _heading_numbers(text: str, name: str) -> list[str]:
     """Return the numbers of headings such as "Section 1" or "第1节" (then `name` is 第)."""
-    return re.findall(rf"^\W*{re.escape(narrow(name))}\s*(\d+)", narrow(text), re.MULTILINE | re.IGNORECASE)
+    return re.findall(rf"^\W*{re.escape(to_narrow(name))}\s*(\d+)", to_narrow(text), re.MULTILINE | re.IGNORECASE)
 
 
-def _title(text: str) -> bool:
+def _has_title(text: str) -> bool:
     first = (_lines(text) or [""])[0].strip()
     return bool(re.fullmatch(r"<<[^<>]+>>|\[[^\[\]]+\]|《[^《》]+》|【[^【】]+】", first))
 
 
-def _quoted(text: str) -> bool:
+def _is_quoted(text: str) -> bool:
     text = text.strip()
     return len(text) > 2 and text[0] + text[-1] in ('""', "“”", "「」", "『』")
 
@@ -95,7 +95,7 @@ def _opens_with(text: str, paragraph: int, word: str) -> bool:
     return [w.lower() for w in found[: len(wanted)]] == wanted
 
 
-def _capitals(text: str) -> int:
+def _count_capitals(text: str) -> int:
     return sum(len(w) > 1 and w.isupper() for w in words(text))
 
 
@@ -106,43 +106,43 @@ def _is_sorted(lines: Sequence[str]) -> bool:
 
 # Ranges have both ends: `at_least` and `at_most`, each of which may be left out.
 CHECKERS: dict[str, Callable[..., bool]] = {
-    "repeat": lambda text, phrase, count: _times(text, phrase) == count,
+    "repeat": lambda text, phrase, count: _count_phrase(text, phrase) == count,
     "only-repeats": lambda text, phrase: (
         not set(words(text.lower())) - set(words(phrase.lower())) and bool(words(text))
     ),
     "copy": lambda text, of: text.strip() == of.strip(),
-    "starts-with": lambda text, phrase: narrow(text).lower().startswith(narrow(phrase).lower()),
-    "ends-with": lambda text, phrase: narrow(text).lower().endswith(narrow(phrase).lower()),
-    "one-of": lambda text, options: narrow(text).lower().rstrip(".。") in [narrow(o).lower() for o in options],
-    "includes": lambda text, phrases: all(_times(text, p) for p in phrases),
-    "excludes": lambda text, phrases: bool(text.strip()) and not any(_times(text, p) for p in phrases),
-    "frequency": lambda text, phrase, at_least=0, at_most=MANY: at_least <= _times(text, phrase) <= at_most,
+    "starts-with": lambda text, phrase: to_narrow(text).lower().startswith(to_narrow(phrase).lower()),
+    "ends-with": lambda text, phrase: to_narrow(text).lower().endswith(to_narrow(phrase).lower()),
+    "one-of": lambda text, options: to_narrow(text).lower().rstrip(".。") in [to_narrow(o).lower() for o in options],
+    "includes": lambda text, phrases: all(_count_phrase(text, p) for p in phrases),
+    "excludes": lambda text, phrases: bool(text.strip()) and not any(_count_phrase(text, p) for p in phrases),
+    "frequency": lambda text, phrase, at_least=0, at_most=MANY: at_least <= _count_phrase(text, phrase) <= at_most,
     "letter": lambda text, letter, at_least=0, at_most=MANY: (
-        bool(text.strip()) and at_least <= narrow(text).lower().count(letter.lower()) <= at_most
+        bool(text.strip()) and at_least <= to_narrow(text).lower().count(letter.lower()) <= at_most
     ),
     "words": lambda text, at_least=1, at_most=MANY: at_least <= len(words(text)) <= at_most,
     "characters": lambda text, at_least=1, at_most=MANY: at_least <= len(re.sub(r"\s", "", text)) <= at_most,
-    "sentences": lambda text, at_least=1, at_most=MANY: at_least <= _sentences(text) <= at_most,
+    "sentences": lambda text, at_least=1, at_most=MANY: at_least <= _count_sentences(text) <= at_most,
     "paragraphs": lambda text, at_least=1, at_most=MANY: at_least <= len(_paragraphs(text)) <= at_most,
     "lines": lambda text, at_least=1, at_most=MANY: at_least <= len(_lines(text)) <= at_most,
     "bullets": lambda text, count: len(_BULLET.findall(text)) == count,
     "numbered": lambda text, count: _counts_up(_NUMBERED.findall(text), count),
-    "sections": lambda text, count, name: _counts_up(_headed(text, name), count),
+    "sections": lambda text, count, name: _counts_up(_heading_numbers(text, name), count),
     "sorted-lines": lambda text: _is_sorted(_lines(text)),
     "json": lambda text: _json(text) is not None,
     "json-keys": lambda text, keys: isinstance(_json(text), dict) and set(_json(text)) == set(keys),
-    "title": _title,
-    "quoted": _quoted,
+    "title": _has_title,
+    "quoted": _is_quoted,
     "placeholders": lambda text, at_least: len(re.findall(r"\[[^\[\]\n]+\]", text)) >= at_least,
     "highlights": lambda text, at_least: len(re.findall(r"(?<!\*)\*{1,2}[^*\s][^*\n]*\*{1,2}", text)) >= at_least,
-    "postscript": lambda text, marker: bool(_lines(text)) and narrow(_lines(text)[-1]).startswith(narrow(marker)),
+    "postscript": lambda text, marker: bool(_lines(text)) and to_narrow(_lines(text)[-1]).startswith(to_narrow(marker)),
     "two-answers": lambda text: (
         sum(bool(part.strip()) for part in text.split("******")) == 2 == len(text.split("******"))
     ),
     "opens-paragraph": _opens_with,
     "lower-case": lambda text: bool(text.strip()) and not any(c.isupper() for c in text),
     "upper-case": lambda text: any(c.isupper() for c in text) and not any(c.islower() for c in text),
-    "capital-words": lambda text, at_least=0, at_most=MANY: at_least <= _capitals(text) <= at_most,
+    "capital-words": lambda text, at_least=0, at_most=MANY: at_least <= _count_capitals(text) <= at_most,
     "no-digits": lambda text: bool(text.strip()) and not any(c.isdigit() for c in text),
     "no-commas": lambda text: bool(text.strip()) and not re.search("[,，、]", text),
     "no-exclamations": lambda text: bool(text.strip()) and not re.search("[!！]", text),
@@ -152,7 +152,7 @@ CHECKERS: dict[str, Callable[..., bool]] = {
 
 
 def read_checkers(specs: Any) -> tuple[Mapping[str, Any], ...]:
-    """Read specifications, {"kind": ..., parameter: ...} each; DataError says which is wrong and how it would be right."""
+    """Read specifications, {"kind": ..., parameter: ...} each; DataError names the wrong one and a valid form."""
     if not isinstance(specs, list) or not specs or not all(isinstance(s, dict) for s in specs):
         raise DataError(f'checkers are {specs!r}; expected a list such as [{{"kind": "no-digits"}}]')
     for spec in specs:
@@ -179,7 +179,7 @@ def _parameters(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Followed:
-    """The results of a prompt's instructions on its answer: strictly, and in loose readings."""
+    """The results of a prompt's instructions on one answer, checked strictly and loosely."""
 
     strict: tuple[bool, ...]
     loose: tuple[bool, ...]
@@ -188,7 +188,7 @@ class Followed:
 def check_instructions(specs: Sequence[Mapping[str, Any]], text: str) -> Followed:
     """Check an answer against instructions, strictly and loosely.
 
-    Loosely, a first or last line that talks about the answer, and the asterisks of Markdown, do not count against it.
+    A loose check ignores a first or last line about the answer, and the asterisks of Markdown.
     """
     readings = _loose_readings(text)
     return Followed(
@@ -208,7 +208,7 @@ def _loose_readings(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares of prompts whose every instruction is followed, and of instructions."""
+    """The shares of prompts with all instructions followed, and of instructions followed, strictly and loosely."""
 
     prompts_strict: float
     prompts_loose: float

@@ -1,8 +1,8 @@
 """A language model as a judge of answers: which of two is better, or a mark from 1 to 10.
 
 A judge is biased towards the answer it reads first, and towards the longer one (Zheng et al. 2023, arXiv 2306.05685).
-So each pair is judged in both orders: an answer wins only where it wins both times, and the report says how often the
-order decided, and how verdicts go with lengths.
+So each pair is judged in both orders, and an answer wins only if it wins both times. The report shows how often the
+order decided, and how verdicts correlate with lengths.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Pair:
 def read_pairs(a: Path, b: Path) -> list[Pair]:
     """Pair the answers of two result files to the same questions, in the order of the first.
 
-    A line is {"id", "question", "text"}, and "sample" where a question has several answers. DataError where the files
-    share no question, or give an id to different ones.
+    A line is {"id", "question", "text"}, with "sample" if a question has several answers. DataError if the files share
+    no question, or use an id for different questions.
     """
     ours, theirs = ({(r.id, r.sample): r for r in read_records(path, _parse_result, "result")} for path in (a, b))
     shared = [key for key in ours if key in theirs]
@@ -88,8 +88,8 @@ class Verdict:
 
     @property
     def unreadable(self) -> str:
-        """Return the judge's words where it gave no verdict, in the first such order; "" where all could be read."""
-        return next((said for said in self.said if first_is_better(said) is None), "")
+        """Return the judge's first text without a readable verdict; "" if both verdicts were readable."""
+        return next((said for said in self.said if read_verdict(said) is None), "")
 
     @property
     def is_consistent(self) -> bool:
@@ -98,7 +98,7 @@ class Verdict:
 
     @property
     def value(self) -> float:
-        """Return 1 where a won, 0 where b won, 0.5 for a tie, an unreadable verdict, or where the order decided."""
+        """Return 1 if a won, 0 if b won, 0.5 for a tie, an unreadable verdict, or verdicts that depend on the order."""
         return self.a_first if self.is_consistent and self.a_first is not None else 0.5
 
 
@@ -117,7 +117,7 @@ async def judge_pair(pair: Pair, ask: Ask, options: Options) -> Verdict:
         return answer.text
 
     said = await together([shown(pair.a, pair.b, "a first"), shown(pair.b, pair.a, "b first")])
-    a_first, b_first = map(first_is_better, said)
+    a_first, b_first = map(read_verdict, said)
     return Verdict(pair, a_first, None if b_first is None else 1 - b_first, tuple(said))
 
 
@@ -126,14 +126,14 @@ async def judge_pairs(pairs: Sequence[Pair], ask: Ask, options: Options, *, at_o
     return await run_concurrently(lambda number: judge_pair(pairs[number], ask, options), len(pairs), at_most=at_once)
 
 
-def first_is_better(text: str) -> float | None:
+def read_verdict(text: str) -> float | None:
     """Read the last verdict of a text: 1 for A, 0 for B, 0.5 for a tie; None where there is none."""
     found = _VERDICT.findall(text)
     return {"a": 1.0, "b": 0.0}.get(found[-1].lower(), 0.5) if found else None
 
 
-def judge_grade(ask: Ask, options: Options) -> Callable[[str, str], Awaitable[float | None]]:
-    """Make the scorer `grade`: the judge's mark for an answer to a question, 1 to 10, scaled to 0 to 1."""
+def make_grader(ask: Ask, options: Options) -> Callable[[str, str], Awaitable[float | None]]:
+    """Return an async function of question and answer that gives the judge's mark, 1 to 10, scaled to 0 to 1."""
 
     async def grade(question: str, answer: str) -> float | None:
         """Ask the judge for a mark; None where its words hold none."""
@@ -159,7 +159,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 @dataclass(frozen=True)
 class JudgeReport:
-    """The figures of a judge's verdicts. All are of the pairs whose verdicts could be read; None where there are none."""
+    """The figures of a judge's verdicts, over pairs with readable verdicts; None if there are none."""
 
     pairs: int
     unread: int

@@ -1,8 +1,8 @@
-"""Procedural puzzles, made and judged by the generators of reasoning-gym (Stojanovski et al. 2025, arXiv 2505.24760).
+"""Procedural puzzles, generated and scored by reasoning-gym (Stojanovski et al. 2025, arXiv 2505.24760).
 
-Only generators are offered that give full marks to their own right answer and to no nonsense, that make a puzzle in
-less than 50 ms and 3,000 characters, and that never run code from an answer: some of the package's judges hand it to
-Python's eval, which a model must not reach.
+An offered generator gives full marks to its own right answer and to no nonsense, makes a puzzle in less than 50 ms and
+3,000 characters, and never runs code from an answer. Some of the package's scorers pass answers to Python's eval, which
+a model must not reach.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SIZE = 1000
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
-def puzzles(generator: str, count: int, seed: int) -> Task:
+def make_puzzles(generator: str, count: int, seed: int) -> Task:
     """Make the first `count` puzzles of a seed; ConfigError where the generator is not offered or the package is
     missing.
     """

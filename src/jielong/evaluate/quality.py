@@ -38,7 +38,9 @@ class Quality:
 def own_text(
     engine: ScoringEngine, tokenizer: Tokenizer, *, rows: int = 16, tokens: int = 128, seed: int = 0
 ) -> list[Pair]:
-    """Sample texts from the model at temperature 1: more bits on them are the Kullback-Leibler divergence."""
+    """Sample texts from the model at temperature 1. The extra bits that other weights need on them estimate the
+    Kullback-Leibler divergence.
+    """
     opening = tokenizer.opening or tokenizer.stop_ids[:1]
     tokens = min(tokens, engine.length - len(opening))
     sampling = Sampling(max_tokens=tokens, stop_ids=tokenizer.stop_ids)
@@ -47,7 +49,7 @@ def own_text(
 
 
 def windows(text: str, tokenizer: Tokenizer, width: int, limit: int) -> list[Pair]:
-    """Cut the first `limit` tokens of a text into windows of `width`; the first token of each is given."""
+    """Cut the first `limit` tokens of a text into windows of `width`; the first token of each is context."""
     ids = tuple(tokenizer.encode(text))[:limit]
     return [(ids[i : i + 1], ids[i + 1 : i + width]) for i in range(0, len(ids) - 1, width)]
 

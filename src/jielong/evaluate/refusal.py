@@ -1,7 +1,6 @@
 """Detection of refusals, in either language.
 
-It reads words, not deeds: an answer that says neither no nor anything harmful, as small models give it, does not
-decline.
+It looks for phrases of refusal. A harmless answer that does not refuse, as small models often give, is no refusal.
 """
 
 from __future__ import annotations
@@ -26,6 +25,6 @@ _OPENING = 300
 
 
 def refuses(text: str) -> bool:
-    """Whether an answer declines. An empty one gives nothing harmful, and helps nobody: it counts as a refusal."""
+    """Whether an answer declines. An empty answer counts as a refusal: it is neither harmful nor helpful."""
     text = text.strip().replace("’", "'")
     return not text or bool(_REFUSAL.search(text[:_OPENING]))

@@ -1,12 +1,12 @@
-"""Scorers of answers: a score from 0 to 1, and the details that a summary is made of.
+"""Scorers of answers: each gives a score from 0 to 1, and details for the summary.
 
-match     it says the same, whatever it is: a number, a date, a choice, a formula, words (`use.answers.is_same`)
+match     it has the same meaning: a number, a date, a choice, a formula, words (`use.answers.is_same`)
 exact     the final part of the answer is the right one, but for case and punctuation
 number    the last number of the answer is that of a right one
-contains  one of the right texts stands in it
+contains  it contains one of the right texts
 f1        shared words or Han characters, harmonic mean of precision and recall (SQuAD, Rajpurkar et al. 2016)
 regex     one of the patterns is found
-letter    the letter of the right choice is said
+letter    it names the letter of the right choice
 logprob   the right choice is the likeliest per byte; in total and per token are details (only where the port scores)
 share     the probability of the right choice among the choices (only where the port scores)
 yes       the answer says yes
@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jielong.errors import ConfigError
-from jielong.evaluate.code import Examine, program
+from jielong.evaluate.code import Examine, extract_code
 from jielong.evaluate.instructions import check_instructions, words
 from jielong.evaluate.puzzles import solves
 from jielong.evaluate.refusal import refuses
@@ -41,14 +41,14 @@ Grade = Callable[[str, str], Awaitable[float | None]]
 
 @dataclass(frozen=True)
 class ScoringServices:
-    """The services that some scorers need: one that runs tests on a program for `code`, a judge for `grade`."""
+    """Services for some scorers: `code` needs one that runs tests on a program, `grade` a judge."""
 
     examine: Examine | None = None
     grade: Grade | None = None
 
 
 @dataclass(frozen=True)
-class Worth:
+class DetailedScore:
     """A score from 0 to 1, and the details behind it."""
 
     score: float
@@ -59,35 +59,35 @@ BY_PORT = ("logprob", "share")
 """Scorers that ask how likely given answers are, and no strategy."""
 
 
-async def score_answer(item: Item, text: str, services: ScoringServices) -> Worth:
-    """Score an answer to the item; ConfigError where the scorer lacks a service."""
+async def score_answer(item: Item, text: str, services: ScoringServices) -> DetailedScore:
+    """Score an answer to the item; ConfigError if the scorer's service is missing."""
     if item.scorer == "code":
         if services.examine is None:
             raise ConfigError("code is scored by running it, and there is nothing given to run it in")
-        ran = await services.examine(program(text), item.tests)
+        ran = await services.examine(extract_code(text), item.tests)
         details = {"output": ran.output[-2000:]}
-        return Worth(float(ran.is_fine), details | {"refused": ran.refused} if ran.refused else details)
+        return DetailedScore(float(ran.is_fine), details | {"refused": ran.refused} if ran.refused else details)
     if item.scorer == "grade":
         if services.grade is None:
             raise ConfigError("scorer 'grade' needs a judge (on the command line: --judge MODEL)")
         mark = await services.grade(item.question, text)
-        return Worth(mark or 0.0, {} if mark is not None else {"note": "the judge gave no mark"})
+        return DetailedScore(mark or 0.0, {} if mark is not None else {"note": "the judge gave no mark"})
     return score_by_text(item, text)
 
 
-def score_by_text(item: Item, text: str) -> Worth:
-    """Score an answer by its text alone: all scorers but `code`, `grade` and those of log-probabilities."""
+def score_by_text(item: Item, text: str) -> DetailedScore:
+    """Score an answer by its text alone, with any scorer but `code`, `grade` and those of log-probabilities."""
     if item.scorer == "instructions":
         followed = check_instructions(item.checkers, text)
-        return Worth(float(all(followed.strict)), asdict(followed))
+        return DetailedScore(float(all(followed.strict)), asdict(followed))
     if item.scorer == "letter":
-        said = said_letter(text, item.choices)
-        return Worth(float(said == LETTERS[item.label]), {"said": said})
+        said = named_letter(text, item.choices)
+        return DetailedScore(float(said == LETTERS[item.label]), {"said": said})
     if item.scorer == "puzzle":
-        return Worth(float(solves(item, text)))
+        return DetailedScore(float(solves(item, text)))
     if item.scorer not in _SCORERS:
         raise ConfigError(f"scorer {item.scorer!r} cannot judge an answer by its text alone")
-    return Worth(float(_SCORERS[item.scorer](text, item.answers)))
+    return DetailedScore(float(_SCORERS[item.scorer](text, item.answers)))
 
 
 def score_items(items: Sequence[tuple[Any, Conversation, Sample]]) -> list[Score]:
@@ -118,8 +118,8 @@ _SCORERS: dict[str, Callable[[str, Sequence[str]], float]] = {
 }
 
 
-def said_letter(text: str, choices: Sequence[str]) -> str:
-    """Return the letter that an answer names, or that of the choice it repeats; "" where it does neither."""
+def named_letter(text: str, choices: Sequence[str]) -> str:
+    """Return the letter that an answer names, or the letter of the choice that it repeats; "" if it does neither."""
     letter = chosen(text)
     if letter:
         return letter if len(letter) == 1 else ""
@@ -127,19 +127,19 @@ def said_letter(text: str, choices: Sequence[str]) -> str:
     return same[0] if len(same) == 1 else ""
 
 
-async def score_choices(item: Item, port: Scores) -> Worth:
+async def score_choices(item: Item, port: Scores) -> DetailedScore:
     """Score an item by the port's log-probabilities of the choices."""
     scored = await port.score(item.conversation, item.choices)
     if item.scorer == "share":
         highest = max(s.logprob for s in scored)
         odds = [math.exp(s.logprob - highest) for s in scored]
-        return Worth(odds[item.label] / sum(odds))
+        return DetailedScore(odds[item.label] / sum(odds))
     details = {
         "total": _likeliest(scored, lambda s: s.logprob) == item.label,
         "per_token": _likeliest(scored, lambda s: s.logprob / max(1, s.num_tokens)) == item.label,
         "per_byte": _likeliest(scored, lambda s: s.logprob / max(1, s.num_bytes)) == item.label,
     }
-    return Worth(float(details["per_byte"]), details)
+    return DetailedScore(float(details["per_byte"]), details)
 
 
 def _likeliest(scored: Sequence[Scored], by: Callable[[Scored], float]) -> int:

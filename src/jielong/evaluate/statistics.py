@@ -15,7 +15,7 @@ from jielong.errors import DataError
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the bounds that hold it with the stated confidence."""
+    """A mean and the bounds of its confidence interval."""
 
     mean: float
     low: float
@@ -47,7 +47,7 @@ def win_rate(new: Sequence[float], old: Sequence[float]) -> float:
 
 
 def wilson(successes: int, count: int, *, confidence: float = 0.95) -> Interval:
-    """Return a share and its bounds, which stay within 0 and 1 and are honest for few questions (Wilson 1927)."""
+    """Return a share with Wilson's score interval, which stays within 0 and 1 and suits small counts (Wilson 1927)."""
     if not 0 <= successes <= count or count == 0:
         raise DataError(f"{successes} successes of {count}; expected 0 <= successes <= count, and a count above 0")
     z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
@@ -69,7 +69,7 @@ def mcnemar(new: Sequence[bool], old: Sequence[bool]) -> float:
     return min(1.0, 2 * tail)
 
 
-def sign_flips(new: Sequence[float], old: Sequence[float], *, draws: int = 10_000, seed: int = 0) -> float:
+def sign_flip_test(new: Sequence[float], old: Sequence[float], *, draws: int = 10_000, seed: int = 0) -> float:
     """Return the two-sided p that the mean of new - old is 0, by flipping the signs of the differences (Fisher 1935)."""
     gains = np.asarray(new, dtype=np.float64) - np.asarray(old, dtype=np.float64)
     dice, beyond = np.random.default_rng(seed), 0
@@ -95,8 +95,8 @@ def holm(ps: Sequence[float]) -> list[float]:
 def calibration_error(likely: Sequence[float], came: Sequence[float], *, bins: int = 10) -> float:
     """Return the mean distance of stated probabilities from outcomes (0 or 1, or a share).
 
-    The expected calibration error of Naeini et al. 2015: in each of equally wide bins, the mean probability less the
-    mean outcome, weighted by how many fall into the bin.
+    The expected calibration error of Naeini et al. 2015: over bins of equal width, the absolute difference of mean
+    probability and mean outcome, weighted by the bin's count.
     """
     said, seen = np.asarray(likely, dtype=np.float64), np.asarray(came, dtype=np.float64)
     if not len(said):
@@ -107,15 +107,15 @@ def calibration_error(likely: Sequence[float], came: Sequence[float], *, bins: i
 
 
 def correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:
-    """Return Pearson's correlation; None where there are fewer than two pairs, or either side never changes."""
+    """Return Pearson's correlation; None for fewer than two pairs, or if either side is constant."""
     if len(xs) < 2 or len(set(xs)) < 2 or len(set(ys)) < 2:
         return None
     return statistics.correlation(xs, ys)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A system's scores on some questions, in their order, and the mean cost of one question."""
+class SystemScores:
+    """A system's scores on some questions, in order, and its mean cost per question."""
 
     name: str
     scores: tuple[float, ...]
@@ -124,7 +124,7 @@ class Measured:
 
     @property
     def is_binary(self) -> bool:
-        """Whether every score is a yes or a no."""
+        """Whether every score is 0 or 1."""
         return all(score in (0.0, 1.0) for score in self.scores)
 
 
@@ -132,14 +132,14 @@ class Measured:
 class Comparison:
     """The advantage of `new` over `old` on the same questions; `corrected` is p after Holm over all pairs compared."""
 
-    new: Measured
-    old: Measured
+    new: SystemScores
+    old: SystemScores
     difference: Interval
     p: float
     corrected: float
 
 
-def compare(systems: Sequence[Measured], *, seed: int = 0) -> list[Comparison]:
+def compare(systems: Sequence[SystemScores], *, seed: int = 0) -> list[Comparison]:
     """Compare every later system with every earlier one.
 
     p is McNemar's where all scores are 0 or 1, else that of flipped signs. DataError where the questions differ in
@@ -156,7 +156,7 @@ def compare(systems: Sequence[Measured], *, seed: int = 0) -> list[Comparison]:
     ]
 
 
-def _p(new: Measured, old: Measured, seed: int) -> float:
+def _p(new: SystemScores, old: SystemScores, seed: int) -> float:
     if new.is_binary and old.is_binary:
         return mcnemar([s == 1 for s in new.scores], [s == 1 for s in old.scores])
-    return sign_flips(new.scores, old.scores, seed=seed)
+    return sign_flip_test(new.scores, old.scores, seed=seed)

@@ -1,10 +1,10 @@
 """Bradley-Terry strengths of models from comparisons of their answers (1952), with intervals.
 
-Model a beats model b with probability sigmoid(strength_a - strength_b), and a tie is half a win for each. Strengths are
-relative to one model, whose own is 0, as only differences can be seen. Intervals are those of the profile likelihood,
-not of a bootstrap: with twenty pairs a model is often unbeaten, its strength is then infinite in every resample, and
-only the profile still says how weak it may be. Comparisons count as independent; a voter's repeated ones are best left
-out before (`evaluate.feedback`).
+Model a beats model b with probability sigmoid(strength_a - strength_b), and a tie is half a win for each. Only
+differences are identified, so strengths are relative to one model with strength 0. Intervals come from the profile
+likelihood, not from a bootstrap. With twenty pairs a model is often unbeaten; its strength is then infinite in every
+resample, and only the profile bounds it from below. Comparisons count as independent, so remove a voter's repeated ones
+first (`evaluate.feedback`).
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ _FARTHEST, _EXACT = 60.0, 1e-5
 
 @dataclass(frozen=True)
 class Duel:
-    """A comparison of answers of two models: 1 for the first's win, 0.5 for a tie, 0 for its loss, and how much it
-    counts.
-    """
+    """A comparison of answers of two models: 1 for the first's win, 0.5 for a tie, 0 for its loss, and its weight."""
 
     first: str
     second: str
@@ -46,11 +44,11 @@ class Duel:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A model, how many comparisons it was in, the share of them that it won, and its strength.
+class ModelStrength:
+    """A model, its number of comparisons, the share of them that it won, and its strength.
 
-    A bound is infinite where the comparisons set none. The strength is infinite for a model that is unbeaten by those that
-    lead to the reference (negative for one that never won), and NaN where no chain of wins leads either way.
+    A bound is infinite if the comparisons set none. The strength is infinite if a chain of wins leads from the model to
+    the reference and none back (minus infinity for the reverse), and NaN if no chain leads either way.
     """
 
     name: str
@@ -60,11 +58,11 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Standings:
-    """Models from the strongest to the weakest; `reference` is the one whose strength is 0."""
+class ModelStrengths:
+    """The strengths of some models, the strongest first; the model `reference` has strength 0."""
 
     reference: str
-    standings: tuple[Standing, ...]
+    models: tuple[ModelStrength, ...]
 
 
 def groups_of(duels: Sequence[Duel]) -> list[list[Duel]]:
@@ -80,11 +78,11 @@ def groups_of(duels: Sequence[Duel]) -> list[list[Duel]]:
     return list(found.values())
 
 
-def standings(duels: Sequence[Duel]) -> Standings:
+def fit_strengths(duels: Sequence[Duel]) -> ModelStrengths:
     """Fit strengths by maximum likelihood, with 95% intervals.
 
-    DataError where there is nothing to compare, or where models fall into groups that were never compared: between
-    these no strength can be told (`groups_of` finds them).
+    DataError if there are no comparisons, or if models fall into groups that were never compared with each other
+    (`groups_of` finds them): strengths across groups are not identified.
     """
     duels = [d for d in duels if d.first != d.second and d.weight > 0]
     if not duels:
@@ -107,11 +105,11 @@ def standings(duels: Sequence[Duel]) -> Standings:
     reference = _reference(counts, reaches)
     intervals = _intervals(wins, reference, reaches)
     found = [
-        Standing(name, float(counts[at]), float(wins[at].sum() / counts[at]), intervals[at])
+        ModelStrength(name, float(counts[at]), float(wins[at].sum() / counts[at]), intervals[at])
         for name, at in place.items()
     ]
     found.sort(key=lambda s: (-_sortable(s.strength.mean), -s.won, s.name))
-    return Standings(names[reference], tuple(found))
+    return ModelStrengths(names[reference], tuple(found))
 
 
 def _names(names: Sequence[str]) -> str:
@@ -123,9 +121,9 @@ def _sortable(strength: float) -> float:
 
 
 def _reaches(wins: Floats) -> NDArray[np.bool_]:
-    """Return whether a chain of wins leads from the model of the row to that of the column.
+    """Return a matrix (M, M): whether a chain of wins leads from the row's model to the column's.
 
-    The likelihood has its maximum at a finite difference just where chains lead both ways (Ford 1957).
+    The maximum likelihood is at a finite difference exactly if chains lead both ways (Ford 1957).
     """
     reaches = (wins > 0) | np.eye(len(wins), dtype=np.bool_)
     for through in range(len(wins)):

@@ -8,14 +8,16 @@ from typing import Any
 
 from jielong.evaluate.instructions import Followed, accuracy
 from jielong.evaluate.scoring import pass_at_k
-from jielong.evaluate.statistics import Interval, Measured, paired_bootstrap, wilson
+from jielong.evaluate.statistics import Interval, SystemScores, paired_bootstrap, wilson
 from jielong.evaluate.task_runner import Result
 from jielong.evaluate.tasks import Task
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Items that differ in one thing: the mean of a - b with its interval, and the mean size of the difference."""
+class PairedDifference:
+    """The difference between the sides of paired items: the mean of a - b with its interval, and the mean absolute
+    difference.
+    """
 
     count: int
     difference: Interval
@@ -24,7 +26,9 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Summary:
-    """Means over the items; an item's score is the mean over its samples. `seconds` are of the clock, for one item."""
+    """A system's mean results on a task; an item's score is the mean over its samples. `seconds` are wall-clock time
+    per item.
+    """
 
     name: str
     scores: tuple[float, ...]
@@ -32,15 +36,15 @@ class Summary:
     groups: dict[str, tuple[int, Interval]]
     more: dict[str, float]
     """Figures of some tasks only: pass@k, accuracies of instructions, choices by other lengths, attacks that succeed."""
-    pairs: dict[str, Pairs]
+    pairs: dict[str, PairedDifference]
     errors: int
     tokens: float
     calls: float
     seconds: float
 
     @property
-    def measured(self) -> Measured:
-        return Measured(self.name, self.scores, self.tokens, self.calls)
+    def system_scores(self) -> SystemScores:
+        return SystemScores(self.name, self.scores, self.tokens, self.calls)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,8 +63,8 @@ def summarize(name: str, task: Task, results: Sequence[Result], *, seed: int = 0
     return Summary(
         name,
         scores,
-        share(scores, seed=seed),
-        {group: (len(own), share(own, seed=seed)) for group, own in sorted(groups.items())},
+        mean_with_interval(scores, seed=seed),
+        {group: (len(own), mean_with_interval(own, seed=seed)) for group, own in sorted(groups.items())},
         {**_passes(of_item, samples), **_details(results), **_refusals(task, scores)},
         _pairs(task, scores, seed),
         sum(bool(r.error) for r in results),
@@ -70,8 +74,8 @@ def summarize(name: str, task: Task, results: Sequence[Result], *, seed: int = 0
     )
 
 
-def share(scores: Sequence[float], *, seed: int = 0) -> Interval:
-    """Return the mean with its interval: Wilson's where every score is 0 or 1, else that of resampled items."""
+def mean_with_interval(scores: Sequence[float], *, seed: int = 0) -> Interval:
+    """Return the mean with its interval: Wilson's if every score is 0 or 1, else a bootstrap over items."""
     if all(s in (0.0, 1.0) for s in scores):
         return wilson(int(sum(scores)), len(scores))
     return paired_bootstrap(scores, [0.0] * len(scores), seed=seed)
@@ -108,8 +112,8 @@ def _refusals(task: Task, scores: Sequence[float]) -> dict[str, float]:
     return {kind: sum(shares) / len(shares) for kind, shares in kinds.items()}
 
 
-def _pairs(task: Task, scores: Sequence[float], seed: int) -> dict[str, Pairs]:
-    """Return the pairs of items (`meta.pair`, `meta.side` "a" or "b"), by scorer, and for each `meta.trait`."""
+def _pairs(task: Task, scores: Sequence[float], seed: int) -> dict[str, PairedDifference]:
+    """Return the differences of paired items (`meta.pair`, `meta.side` "a" or "b"), by scorer and by `meta.trait`."""
     sides: dict[tuple[str, str, str], dict[str, float]] = {}
     for item, score in zip(task.items, scores, strict=True):
         if {"pair", "side"} <= set(item.meta):
@@ -124,7 +128,7 @@ def _pairs(task: Task, scores: Sequence[float], seed: int) -> dict[str, Pairs]:
     return {name: _differences(pairs, seed) for name, pairs in sorted(found.items())}
 
 
-def _differences(pairs: Sequence[tuple[float, float]], seed: int) -> Pairs:
+def _differences(pairs: Sequence[tuple[float, float]], seed: int) -> PairedDifference:
     a, b = [first for first, _ in pairs], [second for _, second in pairs]
     size = sum(abs(first - second) for first, second in pairs) / len(pairs)
-    return Pairs(len(pairs), paired_bootstrap(a, b, seed=seed), size)
+    return PairedDifference(len(pairs), paired_bootstrap(a, b, seed=seed), size)

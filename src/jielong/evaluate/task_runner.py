@@ -1,8 +1,7 @@
-"""Running a task: a system answers its items, results are written as they come, and a run that was killed resumes.
+"""Task runs: a system answers a task's items, each result is written at once, and a killed run resumes.
 
-A system is a port with a strategy. Its folder holds setup.json (what was asked for; another setup is refused),
-results.jsonl (one answer a line, in the order of their coming) and summary.json. An item that changed since is asked
-again.
+A system is a port with a strategy. Its folder holds setup.json (the settings; another setup is refused), results.jsonl
+(one answer a line, in order of completion) and summary.json. A changed item is asked again.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 from jielong.config import resolved
 from jielong.errors import CheckpointError, ConfigError, DataError, RefusedError
 from jielong.evaluate.concurrently import run_concurrently
-from jielong.evaluate.scoring import BY_PORT, ScoringServices, Worth, score_answer, score_choices
+from jielong.evaluate.scoring import BY_PORT, DetailedScore, ScoringServices, score_answer, score_choices
 from jielong.evaluate.tasks import Item, Task
 from jielong.outside import Fields, parse_json
 from jielong.records import Sampling, to_dict
@@ -27,7 +26,7 @@ from jielong.use.strategy import run
 
 @dataclass(frozen=True)
 class System:
-    """A system under test: a model with a strategy, which is named as on the command line."""
+    """A system under test: a model with a strategy, named as on the command line."""
 
     port: Port
     strategy: str = "direct"
@@ -71,11 +70,10 @@ async def answer_task(
     at_once: int = 16,
     on_result: Callable[[Result], None] | None = None,
 ) -> list[Result]:
-    """Answer all items, `samples` times each, and return the results in order; those in the folder are not asked for
-    again.
+    """Answer all items, `samples` times each, and return the results in order; reuse results in the folder.
 
-    At most `at_once` items are worked on at the same time. ConfigError where the folder holds another setup, and where
-    a scorer needs something that the port or `services` lacks; DataError where no item at all could be answered.
+    At most `at_once` items are worked on at the same time. ConfigError if the folder has another setup, or if the port
+    or `services` lack something that a scorer needs; DataError if no item could be answered.
     """
     services = services or ScoringServices()
     _check(system, task, services)
@@ -184,7 +182,7 @@ def _result_of(fields: Fields) -> tuple[Result, str]:
 
 
 async def _answer(system: System, item: Item, sample: int, services: ScoringServices, seed: int) -> Result:
-    """Answer one item. A question that cannot be asked is a result with an error; a missing server is raised."""
+    """Answer one item. A question that cannot be asked gives a result with an error; an unreachable server raises."""
     try:
         if item.scorer in BY_PORT:
             assert isinstance(system.port, Scores)
@@ -206,5 +204,5 @@ async def _answer(system: System, item: Item, sample: int, services: ScoringServ
     )
 
 
-def _result(item: Item, sample: int, found: Worth) -> Result:
+def _result(item: Item, sample: int, found: DetailedScore) -> Result:
     return Result(item.id, sample, found.score, details=found.details)

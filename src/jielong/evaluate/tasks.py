@@ -1,8 +1,8 @@
-"""Tasks: questions and how their answers are scored, one JSON object a line, one's own or built in.
+"""Tasks: questions with right answers and scorers, built in or read from JSON lines.
 
 An item is {"id", "question" or "messages", the right answer, "scorer", "meta"}. The right answer is one of "answer" or
 "answers", "choices" with "label" (the place of the right one, from 0), "checkers" (see `instructions`), "tests" (Python
-that fails where the answer's code is wrong), or nothing, where a scorer needs nothing. Without "scorer" it follows from
+that fails where the answer's code is wrong), or nothing, if the scorer needs none. Without "scorer" it follows from
 these: match, letter, instructions or code. `meta.group` splits the results in the table; two items with the same
 `meta.pair`, one of `meta.side` "a" and one of "b", are compared.
 """
@@ -62,7 +62,7 @@ class Item:
 
     @property
     def digest(self) -> str:
-        """Return a digest that changes where anything of the item does."""
+        """Return a digest of the whole item."""
         return digest(to_dict(self))[:12]
 
     @property
@@ -99,8 +99,8 @@ class Task:
             seen.add(item.id)
 
     def drawn(self, count: int, seed: int = 0) -> Task:
-        """Draw `count` items by the seed, in the task's order; 0 is all. A larger draw contains the smaller ones, and
-        pairs stay whole.
+        """Sample `count` items by the seed, in the task's order; 0 means all. A larger sample contains the smaller
+        ones, and pairs stay whole.
         """
         if not count or count >= len(self.items):
             return self
@@ -116,8 +116,8 @@ class Task:
 
 
 def read_task(path: Path, scorer: str = "") -> Task:
-    """Read the task of a JSONL file; DataError lists the lines that hold no item. `scorer` counts where a line names
-    none.
+    """Read the task of a JSONL file; DataError lists the lines that hold no item. `scorer` is the default for lines
+    without one.
     """
     numbers = iter(range(1, 1 << 30))
     return Task(path.stem, tuple(read_records(path, lambda data: _item(data, f"{next(numbers)}", scorer), "item")))

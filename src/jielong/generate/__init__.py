@@ -1,4 +1,4 @@
-"""Token generation: one engine, sampling, and the text of the tokens."""
+"""Token generation: the engine, sampling, and conversion of tokens to text."""
 
 from __future__ import annotations
 

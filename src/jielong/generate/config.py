@@ -20,12 +20,13 @@ BESIDE = 8
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """The amount of work at once, and its number type. In bfloat16 the products are; norms, softmax and the residual stream stay float32.
+    """The settings of an engine: work per step, and number formats. With bfloat16 only matrix products use it; norms,
+    softmax and the residual stream stay float32.
 
     A slot costs `length` x 2 x layers x key/value heads x head width numbers of cache, float32 on a CPU and `dtype`
     elsewhere (of a model with 30 layers, 3 heads and width 64: 45 KiB a position, 90 MiB for 2,048), and 12 bytes a
-    position of ids and log-probabilities. Reading a prompt takes no more beside that, however long it is: activations of
-    `prefill_tokens` and a few blocks of attention (`prefill_attention.SCORES`).
+    position of ids and log-probabilities. Prefill needs a fixed amount beside that for prompts of any length:
+    activations of `prefill_tokens` tokens and a few blocks of attention (`prefill_attention.SCORES`).
     """
 
     slots: int = 64
@@ -68,13 +69,13 @@ class EngineConfig:
     @classmethod
     def fast(cls, model: ModelConfig, device: torch.device, weights: str | None = None, **others: Any) -> EngineConfig:
         """Return the number formats that are fastest on `device` within a rounding to bfloat16, or those with
-        `weights`.
+            `weights`.
 
-        A processor without products in bfloat16 has them in float32; where the C++ widens the weights as it reads them,
-        they are in bfloat16 all the same, which is half to be read.
+        A processor without bfloat16 products computes in float32. If the C++ widens weights as it reads them, they are
+        still kept in bfloat16, which halves the memory traffic.
         """
         has_products = device.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
         if weights is None and not has_products:
-            weights = "bfloat16" if library() is not None and NativeDecoder.knows(model, device) else "float32"
+            weights = "bfloat16" if library() is not None and NativeDecoder.supports(model, device) else "float32"
         dtype = "bfloat16" if has_products and weights != "float32" else "float32"
         return cls(dtype=dtype, weights=weights or "", **others)

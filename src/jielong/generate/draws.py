@@ -1,8 +1,7 @@
-"""Explanations of draws: the distribution that a token came from, the cuts of each filter, and where the random number
-fell.
+"""Explanations of sampled tokens: the distribution, the cuts of each filter, and the interval of the random number.
 
-They are computed from the logits that the draws used, by the same functions, on demand; a draw that nobody looks at
-costs nothing. Rows without filters are explained together, as a server shows every token of many answers.
+They are computed on demand, from the logits that were sampled and by the same functions, so unrequested ones cost
+nothing. Rows without filters are explained together, since a server shows every token of many answers.
 """
 # R rows that somebody looks at, V vocabulary, K likeliest ids.
 
@@ -25,7 +24,7 @@ MANY = 20
 def explain(
     basis: Basis, rows: Sequence[int], ids: Sequence[int], uniforms: Sequence[float | None], counts: Sequence[int]
 ) -> list[Draw]:
-    """Explain how each of `rows` of a basis came to its id, with the `counts` likeliest ids of each."""
+    """Explain how the id of each of `rows` of a basis was sampled, with the row's `counts` likeliest ids."""
     special = {} if basis.rules.special is None else {row: at for at, row in enumerate(basis.rules.special.tolist())}
     plain = [at for at, row in enumerate(rows) if row not in special]
     found: dict[int, Draw] = {}
@@ -70,7 +69,7 @@ def _explain_unfiltered(
 
 
 def _explain_filtered(basis: Basis, row: int, mine: int, id: int, uniform: float | None, count: int) -> Draw:
-    """Explain how row `row` of a basis, the `mine`-th of those with filters, came to `id`."""
+    """Explain how `id` was sampled for row `row` of a basis, which is number `mine` of the rows with filters."""
     logits, rules, history, allowed, _ = basis
     own = logits[row : row + 1].float()
     temperatures = _temperatures(rules, torch.tensor([row], device=logits.device))

@@ -1,12 +1,11 @@
-"""The one engine, with continuous batching: requests go in, tokens come out, many rows at a time. It knows token ids
-only.
+"""The engine, with continuous batching: it decodes many requests at once, on token ids only.
 
 A request waits in a queue, gets a slot of the cache, has its prompt prefilled in chunks and then grows by one token a
 step together with all other rows. Rows 0..n-1 of the cache are computed in every step; a freed slot is filled from the
-queue, and once the queue is empty the last rows move into the gaps. A prefix that any slot has read, even for a
-finished request, is not read again for a prompt that begins alike: a chat's next turn reads only what is new in it.
-While few rows write, a token's pass carries drafts for the next ones along. The weights are a packed copy (`load`
-refreshes it), so training never disturbs a request under way, and every draw depends on the request's own seed alone.
+queue, and once the queue is empty the last rows move into the gaps. A prompt reuses a prefix that any slot has
+prefilled, even for a finished request, so a chat's next turn prefills only its new part. While few rows decode, a pass
+also verifies drafts of the next tokens. The weights are a packed copy (`load` refreshes it), so training never disturbs
+a running request, and sampling depends on the request's own seed alone.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ T = TypeVar("T")
 
 
 class Engine:
-    """Writes with a copy of `model`'s weights, on the device where the model is; for one on an Apple GPU, on the CPU.
+    """A generation engine with a copy of `model`'s weights, on the model's device, or on the CPU for an Apple GPU.
 
-    Ids that are `suppressed` are never written, unless they end the request. Not thread-safe: one thread submits and steps.
+    `suppressed` ids are never sampled, unless they end the request. Not thread-safe: one thread submits and steps.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Engine:
         dtype, kept = DTYPES[self.config.dtype], WEIGHTS[self.config.weights]
         self._model = PackedModel(model.config, dtype, self.device, limit, kept)
         self._cache = self._model.new_cache(self.config.slots, self.length)
-        self._graphs = Graphs(self._model, self._cache) if Graphs.can(model.config, self.device) else None
+        self._graphs = Graphs(self._model, self._cache) if Graphs.supports(model.config, self.device) else None
         # `dynamic` keys are turned by angles of the length of their own prompt
         least = 0 if self._model.is_dynamic else self.config.reuse
         self._slots = Slots(self._cache, least, self.config.bucket)
@@ -99,10 +98,10 @@ class Engine:
 
     @torch.inference_mode()
     def load(self, state: Mapping[str, Tensor], version: int) -> None:
-        """Copy the weights of a `LanguageModel.state_dict()`; samples that end from now on carry `version`.
+        """Copy the weights of a `LanguageModel.state_dict()`; samples that finish from now on carry `version`.
 
-        Requests under way go on with the new weights over the keys and values that they have. No other request reuses a
-        prefix that was read with the old ones.
+        Running requests continue with the new weights and their present keys and values. No other request reuses a
+        prefix that was prefilled with the old weights.
         """
         self._model.load(state)
         self._slots.forget_shared()
@@ -117,22 +116,22 @@ class Engine:
         num_alternatives: int = 0,
         num_candidates: int = 0,
     ) -> int:
-        """Queue a request and return its number, which its events carry. ConfigError where it can never run.
+        """Queue a request and return its number, which its events carry. ConfigError if it can never run.
 
-        With `num_candidates` each event has its draw, with so many of the likeliest ids. `bias` is added to the logits
-        of ids, before anything else happens to them.
+        With `num_candidates` each event has its `Draw`, with so many of the likeliest ids. `bias` is added to the raw
+        logits by id.
         """
         self.check(request)
         added = check_bias(bias, self.model_config.vocab_size)
-        return self._queue(Job(0, request, allowed, num_alternatives, False, num_candidates, added))
+        return self._enqueue(Job(0, request, allowed, num_alternatives, False, num_candidates, added))
 
     def check(self, request: Request) -> None:
-        """Raise TooLongError where a request can never run, ConfigError for unknown ids. Threads may call it."""
+        """Raise TooLongError if a request can never run, ConfigError for unknown ids. Safe to call from other threads."""
         check_request(request, self.model_config.vocab_size, self.length)
 
     @torch.inference_mode()
     def cancel(self, id: int) -> Sample | None:
-        """Give up a request; return its sample so far, with stop "cancelled"; None when it is already over."""
+        """Cancel a request; return its sample so far, with stop "cancelled"; None if it has finished."""
         job = self._waiting.pop(id, None)
         if job is not None:
             return Sample(job.request.prompt_ids, (), stop="cancelled", weights_version=self.weights_version)
@@ -145,7 +144,7 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Prefill a chunk of prompts, write a token in every ready row, and accepted drafts; return the events.
+        """Prefill a chunk of prompts, decode a token in every ready row, plus accepted drafts; return the events.
 
         The tokens of one request come in order.
         """
@@ -162,7 +161,9 @@ class Engine:
         num_alternatives: int = 0,
         num_candidates: int = 0,
     ) -> Generator[Event, None, None]:
-        """Yield the events of one request as they come; leaving early cancels it. Others' events wait for their `step`."""
+        """Yield the events of one request as they come; leaving early cancels it. Other requests' events are kept for
+        their `step`.
+        """
         wanted = {"num_alternatives": num_alternatives, "num_candidates": num_candidates}
         id = self.submit(request, allowed=allowed, bias=bias, **wanted)
         is_over = False
@@ -179,10 +180,10 @@ class Engine:
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request]) -> list[Sample]:
-        """Return all samples, in the order of the requests. Nothing runs when one of them is refused."""
+        """Return all samples, in the order of the requests. If one of them is refused, none runs."""
         for request in requests:
             self.check(request)
-        ids = [self._queue(Job(0, request, None, 0, is_quiet=True)) for request in requests]
+        ids = [self._enqueue(Job(0, request, None, 0, is_unwatched=True)) for request in requests]
         try:
             while len(self._quiet) < len(ids):
                 self._advance()
@@ -197,7 +198,9 @@ class Engine:
         return self.score_many([(prompt_ids, ids)])[0]
 
     def score_many(self, pairs: Sequence[Pair]) -> list[list[float]]:
-        """Score many (prompt, ids) pairs, in order, batched by length. Neither slots nor queue are touched."""
+        """Return the log-probabilities of many (prompt, ids) pairs, in order, batched by length; slots and queue stay
+        unchanged.
+        """
         return self._judge(pairs, logprobs)
 
     def are_likeliest(self, pairs: Sequence[Pair]) -> list[list[bool]]:
@@ -205,7 +208,7 @@ class Engine:
         return self._judge(pairs, are_likeliest)
 
     def distributions(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> Tensor:
-        """Return log-probabilities at temperature 1 of every id in the place of each of `ids`: (len(ids), V) float32,
+        """Return log-probabilities at temperature 1 of all ids at the position of each of `ids`: (len(ids), V) float32,
         on the CPU.
         """
         (rows,) = self._judge([(prompt_ids, ids)], distributions)
@@ -218,7 +221,7 @@ class Engine:
 
     # --- one step
 
-    def _queue(self, job: Job) -> int:
+    def _enqueue(self, job: Job) -> int:
         """Give a job its number and put it into the queue."""
         job.id = self._next_id
         self._next_id += 1
@@ -229,25 +232,25 @@ class Engine:
         return to_device(array, self.device)
 
     def _advance(self) -> None:
-        """Do the work of one step: admit, prefill, write, and close gaps."""
+        """Do the work of one step: admit, prefill, decode, and close gaps."""
         self._admit()
         rows = self._rows
         if (rows.phase == READING).any():
-            self._read(self._is_watched(np.flatnonzero(rows.phase == WRITING)))
+            self._prefill(self._is_watched(np.flatnonzero(rows.phase == WRITING)))
         writing = np.flatnonzero(rows.phase == WRITING)
         # while most rows still read their prompts, a step of the few others would be mostly waste, if nobody waits for it
         if len(writing) and (2 * len(writing) >= self.num_live or self._is_watched(writing)):
-            self._write(writing)
+            self._decode(writing)
         if not self._waiting:
             self._close_gaps()
 
     def _is_watched(self, slots: NDArray[np.int64]) -> bool:
-        """Whether one of the requests is followed token by token, and not just waited for."""
+        """Whether the caller of one of the requests follows it token by token."""
         jobs = (self._jobs[slot] for slot in slots.tolist())
-        return any(job is not None and not job.is_quiet for job in jobs)
+        return any(job is not None and not job.is_unwatched for job in jobs)
 
     def _admit(self) -> None:
-        """Fill free slots from the queue, some at a time: reading many prompts at once is cheaper than one by one."""
+        """Fill free slots from the queue, several at a time: prefill of many prompts at once is cheaper."""
         free = [slot for slot, job in enumerate(self._jobs) if job is None]
         if not self._waiting or len(free) < min(len(self._waiting), max(1, self.config.slots // 8)):
             return
@@ -255,21 +258,21 @@ class Engine:
         for _ in range(min(len(free), len(self._waiting))):
             job = self._waiting.pop(next(iter(self._waiting)))
             prompt = tuple(job.request.prompt_ids)
-            slot = self._slots.place(job.id, job.request, job.allowed is not None, free, leaders.get(prompt))
+            slot = self._slots.assign(job.id, job.request, job.allowed is not None, free, leaders.get(prompt))
             leaders.setdefault(prompt, slot)
             free.remove(slot)
             self._jobs[slot] = job
             self._slot_of[job.id] = slot
         self._rules = None
 
-    def _read(self, is_watched: bool) -> None:
-        """Prefill up to `prefill_tokens` of the waiting prompts; where one ends, draw its first token."""
+    def _prefill(self, is_watched: bool) -> None:
+        """Prefill up to `prefill_tokens` of the waiting prompts; sample the first token of each finished one."""
         rows = self._rows
-        slots, counts = self._slots.share_out(max(1, self.config.prefill_tokens // (BESIDE if is_watched else 1)))
+        slots, counts = self._slots.divide_prefill(max(1, self.config.prefill_tokens // (BESIDE if is_watched else 1)))
         starts = rows.position[slots].tolist()
-        line = np.concatenate([rows.ids[slot, a : a + n] for slot, a, n in zip(slots, starts, counts, strict=True)])
+        flat_ids = np.concatenate([rows.ids[slot, a : a + n] for slot, a, n in zip(slots, starts, counts, strict=True)])
         whole = rows.prompt[slots].tolist()
-        hidden = self._model.read(self._cache, self._tensor(line), slots, starts, counts, lengths=whole)
+        hidden = self._model.prefill(self._cache, self._tensor(flat_ids), slots, starts, counts, lengths=whole)
         ends = dict(zip(slots, (np.cumsum(counts) - 1).tolist(), strict=True))
         done = []
         for slot, count in zip(slots, counts, strict=True):
@@ -291,18 +294,18 @@ class Engine:
             self.counts.reused += int(rows.prompt[followers].sum())
         self._slots.catch_up()
 
-    def _write(self, writing: NDArray[np.int64]) -> None:
-        """Write a token in every writing row, and accepted drafts."""
+    def _decode(self, writing: NDArray[np.int64]) -> None:
+        """Decode a token in every row that is writing, plus accepted drafts."""
         drafts = self._drafts(writing)
         if any(len(draft) for draft in drafts):
-            self._write_drafts(writing, drafts)
+            self._verify_drafts(writing, drafts)
             return
         rows = self._rows
         # Gaps and reading rows are computed along; what they give is dropped, and a stray key lands on a position that
         # holds nothing yet.
         length = int(rows.position[writing].max()) + 1
         if self._graphs is not None:
-            logits = self._graphs.write(rows.last, rows.position, writing, length)
+            logits = self._graphs.decode(rows.last, rows.position, writing, length)
         else:
             num_rows = int(writing[-1]) + 1
             ids, positions = self._tensor(rows.last[:num_rows]), self._tensor(rows.position[:num_rows])
@@ -313,7 +316,9 @@ class Engine:
         self._draw(writing, logits, self._rules)
 
     def _drafts(self, writing: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Return a draft for each row, if the pass has room for it; none for rows whose rules look at the answer."""
+        """Return a draft for each row, if the pass has room for it; none for rows whose rules depend on the answer so
+        far.
+        """
         rows, room = self._rows, self.config.lookup // len(writing) - 1
         if room < 1:
             return []
@@ -327,67 +332,67 @@ class Engine:
             for slot, count in zip(writing.tolist(), reach.tolist(), strict=True)
         ]
 
-    def _write_drafts(self, writing: NDArray[np.int64], drafts: list[NDArray[np.int64]]) -> None:
-        """Verify drafts in one pass, write the accepted tokens, and adapt the drafts' lengths."""
+    def _verify_drafts(self, writing: NDArray[np.int64], drafts: list[NDArray[np.int64]]) -> None:
+        """Verify drafts in one pass, record the accepted tokens, and adapt the drafts' lengths."""
         rows = self._rows
         drafted = np.array([len(draft) for draft in drafts])
         slots = np.repeat(writing, drafted + 1)
-        line = np.concatenate(
+        flat_ids = np.concatenate(
             [part for slot, draft in zip(writing, drafts, strict=True) for part in (rows.last[[slot]], draft)]
         )
         if self._graphs is not None and self._graphs.is_dense(writing, drafted + 1):
-            logits = self._graphs.verify(rows.last, rows.position, writing, drafted + 1, line)
+            logits = self._graphs.verify(rows.last, rows.position, writing, drafted + 1, flat_ids)
         else:
             starts, counts = rows.position[writing].tolist(), (drafted + 1).tolist()
-            hidden = self._model.verify(self._cache, self._tensor(line), writing.tolist(), starts, counts)
+            hidden = self._model.verify(self._cache, self._tensor(flat_ids), writing.tolist(), starts, counts)
             logits = self._model.logits(hidden)
-        accepted = self._draw(slots, logits, rows.rules(slots, self.device), line)
+        accepted = self._draw(slots, logits, rows.rules(slots, self.device), flat_ids)
         is_tried = drafted > 0
         rows.adapt(writing[is_tried], drafted[is_tried], accepted[writing[is_tried]])
         self.counts.drafted += int(drafted.sum())
         self.counts.accepted += int(accepted.sum())
 
     def _draw(
-        self, slots: NDArray[np.int64], logits: Tensor, rules: Rules, line: NDArray[np.int64] | None = None
+        self, slots: NDArray[np.int64], logits: Tensor, rules: Rules, flat_ids: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
-        """Draw the next token of each of `slots` from its row of `logits`, record it, and release the slots that end.
+        """Sample the next token of each of `slots` from its row of `logits`, record it, and release finished slots.
 
-        With drafts a slot stands here once for each token in `line` that was put in: its last token and its drafts, in
-        order. All are drawn, each with its own number, and recorded up to the first that differs from the draft after
-        it. Returns how many more than one were recorded of each slot of the cache. Nothing is recorded when a hook
-        raises: the step can be repeated, after cancelling that request.
+        With drafts a slot occurs once for each of its input tokens in `flat_ids`: its last token and its drafts, in
+        order. All are sampled, each with its own random number, and recorded up to the first that differs from its
+        draft. Return the number of accepted drafts of each slot of the cache. If a hook raises, nothing is recorded:
+        the step can be repeated after cancelling that request.
         """
         rows = self._rows
         self._add_biases(slots, logits)
         at, first = rows.count[slots], np.arange(len(slots))
-        if line is None:
+        if flat_ids is None:
             uniform = rows.uniforms(slots, at)
         else:
             first = np.flatnonzero(np.diff(slots, prepend=-1))
             at += np.arange(len(slots)) - np.repeat(first, np.diff(first, append=len(slots)))
             uniform = uniforms(rows.seed[slots], at)
         basis = Basis(logits, rules, self._penalty_history(slots, rules), self._masks(slots, rules))
-        ids, logprobs, basis = self._drawn(basis, uniform)
+        ids, logprobs, basis = self._draw_ids(basis, uniform)
         bases = {}
         again = np.flatnonzero(self._is_suppressed[ids] & ~rows.is_stop(slots, ids))
         if len(again):
             uniform[again] = uniforms(rows.seed[slots[again]], at[again], attempt=1)
-            others = self._without_suppressed(slots[again], logits[self._tensor(again)])
-            ids[again], logprobs[again], others = self._drawn(others, uniform[again])
+            others = self._unsuppressed_basis(slots[again], logits[self._tensor(again)])
+            ids[again], logprobs[again], others = self._draw_ids(others, uniform[again])
             bases = {place: (others, row) for row, place in enumerate(again.tolist())}
         accepted = np.zeros(len(rows.phase), np.int64)
         now = first
         while len(now):
-            is_over = self._note(slots[now], ids[now], logprobs[now], uniform[now], now, basis, bases)
-            if line is None:
+            is_over = self._record(slots[now], ids[now], logprobs[now], uniform[now], now, basis, bases)
+            if flat_ids is None:
                 break
             after = now[~is_over & (now + 1 < len(slots))]
             now = after[slots[after] == slots[after + 1]] + 1
-            now = now[line[now] == ids[now - 1]]
+            now = now[flat_ids[now] == ids[now - 1]]
             accepted[slots[now]] += 1
         return accepted
 
-    def _note(
+    def _record(
         self,
         slots: NDArray[np.int64],
         ids: NDArray[np.int64],
@@ -397,14 +402,14 @@ class Engine:
         basis: Basis,
         bases: Mapping[int, tuple[Basis, int]],
     ) -> NDArray[np.bool_]:
-        """Record one new token of each of `slots`; return which of them are over.
+        """Record one new token of each of `slots`; return which of them are finished.
 
-        Row i was drawn from row `places[i]` of `basis`. A place that is a key of `bases` was drawn a second time, from
-        the basis and the row given there.
+        Token i was sampled from row `places[i]` of `basis`. A place that is a key of `bases` was sampled again, from
+        the basis and row given there.
         """
         rows = self._rows
         at = rows.count[slots]
-        rows.note(slots, ids, logprobs)
+        rows.record(slots, ids, logprobs)
         self.counts.written += len(slots)
         is_stopped = rows.is_stop(slots, ids)
         is_over = is_stopped | (rows.count[slots] >= rows.limit[slots])
@@ -413,7 +418,7 @@ class Engine:
             job = self._jobs[slot]
             assert job is not None
             stop = ("stop" if is_stopped[row] else "length") if is_over[row] else ""
-            if job.is_quiet:
+            if job.is_unwatched:
                 if stop:
                     self._quiet[job.id] = self._release(slot, stop)
                 continue
@@ -435,7 +440,7 @@ class Engine:
         basis: Basis,
         bases: Mapping[int, tuple[Basis, int]],
     ) -> dict[int, Draw]:
-        """Return the draws that were asked for, by their place in `slots`; the rows of a basis are explained together."""
+        """Return the requested `Draw`s by index in `slots`; the rows of a basis are explained together."""
         groups: dict[int, tuple[Basis, list[int], list[int]]] = {}
         for row, slot in enumerate(slots.tolist()):
             job = self._jobs[slot]
@@ -463,18 +468,17 @@ class Engine:
             where = (self._tensor(there), self._tensor(np.concatenate(ids)))
             logits.index_put_(where, self._tensor(np.concatenate(added)).to(logits.dtype), accumulate=True)
 
-    def _drawn(
+    def _draw_ids(
         self, basis: Basis, uniform: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], Basis]:
-        """Draw an id for each row; return ids, log-probabilities, and the basis with the shares that were drawn from."""
+        """Sample an id for each row; return ids, log-probabilities, and the basis with the sampled distribution."""
         ids, logprobs, shares = draw(basis.logits, basis.rules, self._tensor(uniform), basis.history, basis.allowed)
         return ids.cpu().numpy(), logprobs.cpu().numpy(), basis._replace(shares=shares)
 
-    def _without_suppressed(self, slots: NDArray[np.int64], logits: Tensor) -> Basis:
-        """Return the basis of a second draw for `slots` that came to suppressed ids: all other ids.
+    def _unsuppressed_basis(self, slots: NDArray[np.int64], logits: Tensor) -> Basis:
+        """Return the basis for sampling again, without suppressed ids, for `slots` that sampled one.
 
-        Both draws together are one from the distribution without those ids, and cost nothing where they are as rare as
-        they should be.
+        Both draws together sample from the distribution without those ids. A second draw is rare, so it costs little.
         """
         rules = self._rows.rules(slots, self.device, all_masked=True)
         allowed = self._tensor(~self._is_suppressed).expand(len(slots), -1)
@@ -485,7 +489,7 @@ class Engine:
         return Basis(logits, rules, self._penalty_history(slots, rules), allowed)
 
     def _penalty_history(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:
-        """Return prompt and answer of the special rows, where one of them is penalised for repeating."""
+        """Return prompt and answer ids of the special rows, if one of them has a repetition penalty."""
         if rules.special is None or not (self._rows.penalty[slots] != 1).any():
             return None
         return self._tensor(self._rows.ids_so_far(slots[rules.special.cpu().numpy()]))

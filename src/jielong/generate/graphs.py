@@ -1,11 +1,10 @@
 """CUDA graphs of decoding passes, captured once for each shape and replayed.
 
-A small model's kernels are over sooner than a program can launch the next one, and a captured graph launches all of
-them at once. A graph reads and writes the memory that it was captured with. So inputs that change from pass to pass
-(ids, positions, and the rows whose logits are asked for) are copied into place before; weights are loaded into the
-places of the old ones (`packed.keep`); and shapes come in few sizes, as each is captured and kept. All rows from the
-first on are computed, and some more: the values for rows that do not write land on a position that holds nothing yet,
-which every slot has, as a last token is never written.
+A small model's kernels finish sooner than a program can launch the next one. A captured graph launches all of them at
+once, and uses fixed memory. So changing inputs (ids, positions, the rows whose logits are needed) are copied into place
+first, and weights are loaded over the old ones (`matrices.store_in_place`). Shapes come in few sizes, since each is
+captured and kept. All rows from the first on are computed, and some more. Keys and values of rows that do not decode
+land on an unused position; every slot has one, since the last token's are never stored.
 """
 # B rows, T tokens of each, N tokens whose logits are asked for, V vocabulary.
 
@@ -32,7 +31,7 @@ KEPT = 64
 
 @dataclass
 class Pass:
-    """One shape's graph: `inputs` (2, B, T) ids and positions, `places` (N,) of tokens in the flat line of B*T."""
+    """One shape's graph: `inputs` (2, B, T) ids and positions, `places` (N,) of tokens among the flattened B*T."""
 
     inputs: Tensor
     places: Tensor
@@ -40,15 +39,14 @@ class Pass:
 
 
 def power_of_two(number: int) -> int:
-    """Return the smallest power of two that is no smaller."""
+    """Return the smallest power of two that is at least `number`."""
     return 1 << (number - 1).bit_length()
 
 
 class Graphs:
-    """The passes of a packed model over its cache, on a GPU.
+    """The captured decoding passes of a packed model over its cache, on a GPU.
 
-    Where a shape is new it is captured, for which the GPU is waited for and torch's spare memory given back: tenths of a
-    second.
+    A new shape is captured first, which synchronises the GPU and frees torch's cached memory: tenths of a second.
     """
 
     def __init__(self, model: PackedModel, cache: Cache) -> None:
@@ -59,26 +57,26 @@ class Graphs:
         self._aside: torch.cuda.Stream | None = None
 
     @staticmethod
-    def can(config: ModelConfig, device: torch.device) -> bool:
-        """Whether a pass needs no value on the host: experts wait for their token counts, `dynamic` rope for a row's
-        length.
+    def supports(config: ModelConfig, device: torch.device) -> bool:
+        """Whether passes of a model can be captured: they must need no value on the host, as experts (token counts) and
+        `dynamic` rope (a row's length) do.
         """
         return device.type == "cuda" and not config.num_experts and not config.is_dynamic
 
-    def write(
+    def decode(
         self, last: NDArray[np.int64], positions: NDArray[np.int64], writing: NDArray[np.int64], length: int
     ) -> Tensor:
-        """Write the last ids of the rows `writing` (N,), which rise, and return logits (N, V) float32, valid until the
-        next call.
+        """Decode the last ids of the rows `writing` (N,), in increasing order; return logits (N, V) float32, valid
+        until the next call.
 
-        `last` and `positions` (slots,) are the last id of all slots and its position; nobody sees more than `length`
+        `last` and `positions` (slots,) are the last id of each slot and its position; attention sees at most `length`
         positions.
         """
         rows = self._rows(writing)
         return self._replay(last[:rows, None], positions[:rows, None], writing, rows, length)
 
     def is_dense(self, writing: NDArray[np.int64], counts: NDArray[np.int64]) -> bool:
-        """Whether `verify` would compute little more than it is asked for."""
+        """Whether `verify` would compute few unneeded rows and tokens."""
         return self._rows(writing) * power_of_two(int(counts.max())) <= 4 * int(counts.sum())
 
     def verify(
@@ -87,31 +85,33 @@ class Graphs:
         positions: NDArray[np.int64],
         writing: NDArray[np.int64],
         counts: NDArray[np.int64],
-        line: NDArray[np.int64],
+        flat_ids: NDArray[np.int64],
     ) -> Tensor:
-        """Write `counts[i]` ids of the `line` (N,) into row `writing[i]`, from its position on; return logits (N, V) of
+        """Decode `counts[i]` ids of `flat_ids` (N,) in row `writing[i]`, from its position on; return logits (N, V) of
         them all.
 
-        Short rows repeat their last token: twice the same keys in one place.
+        Short rows repeat their last token, which stores the same keys twice in one place.
         """
         rows, width = self._rows(writing), power_of_two(int(counts.max()))
         ids, where = (np.repeat(of_slots[:, None], width, axis=1) for of_slots in (last, positions))
         first = np.cumsum(counts) - counts
         within = np.minimum(np.arange(width), counts[:, None] - 1)
-        ids[writing] = line[first[:, None] + within]
+        ids[writing] = flat_ids[first[:, None] + within]
         where[writing] += within
-        places = np.repeat(writing, counts) * width + np.arange(len(line)) - np.repeat(first, counts)
+        places = np.repeat(writing, counts) * width + np.arange(len(flat_ids)) - np.repeat(first, counts)
         length = int((positions[writing] + counts).max())
-        return self._replay(ids[:rows], where[:rows], places, power_of_two(len(line)), length)
+        return self._replay(ids[:rows], where[:rows], places, power_of_two(len(flat_ids)), length)
 
     def _rows(self, writing: NDArray[np.int64]) -> int:
-        """Return how many rows, from the first on, are computed for these."""
+        """Return the number of rows, from the first on, that a pass for these rows computes."""
         return min(power_of_two(int(writing[-1]) + 1), self.cache.slots)
 
     def _replay(
         self, ids: NDArray[np.int64], positions: NDArray[np.int64], places: NDArray[np.int64], room: int, length: int
     ) -> Tensor:
-        """Return logits (N, V) at `places` (N,) of the line of all tokens; a graph asks for `room` of them."""
+        """Replay the graph for a shape; return logits (N, V) at `places` (N,) of the flattened tokens, of at most
+        `room`.
+        """
         step = max(SHORTEST, power_of_two(length) // 8)
         length = min(-(-length // step) * step, self.cache.length)
         padded = np.zeros(room, np.int64)
@@ -127,7 +127,9 @@ class Graphs:
         return self.logits[: len(places)]
 
     def _capture(self, inputs: Tensor, places: Tensor, length: int) -> Pass:
-        """Capture the graph of a shape; `inputs` are written on the way, and once more by the first replay."""
+        """Capture the graph of a shape. Capturing stores keys and values of `inputs`, and the first replay stores them
+        again.
+        """
         if len(self.logits) < len(places):
             self.passes.clear()  # they write into the old ones
             self.logits = self.logits.new_empty(len(places), self.logits.shape[1])

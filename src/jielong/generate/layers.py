@@ -1,9 +1,10 @@
-"""The layers of a packed model: norms folded into the matrices after them, and equal inputs multiplied once.
+"""The layers of a packed model: norms folded into the matrices after them, and maps of one input joined.
 
-A norm's gain and shift (and sqrt(C), and the scale of the scores) are multiplied into the weights; query, key and value maps
-are one matrix and so are gate and up; a rotary pair lies side by side and turns as one complex number.
+A norm's gain and shift (and sqrt(C), and the scale of the scores) are multiplied into the weights; query, key and value
+maps are one matrix, and so are gate and up. The two numbers of a rotary pair are adjacent, and rotate as one complex
+number.
 """
-# N tokens of all rows in one line, C hidden width, D width of one head, H query heads, K key/value heads, E experts.
+# N tokens of all rows, flattened, C hidden width, D width of one head, H query heads, K key/value heads, E experts.
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jielong.generate.matrices import KeptMatrix, PackedLinear, keep
+from jielong.generate.matrices import KeptMatrix, PackedLinear, store_in_place
 from jielong.model.transformer import ModelConfig, activation, mix
 
 
 class Weights:
-    """The float32 tensors of one module's part of a state, by the rest of their names."""
+    """The float32 tensors of one submodule in a state dict, by their names below its prefix."""
 
     def __init__(self, state: Mapping[str, Tensor], prefix: str, config: ModelConfig, device: torch.device) -> None:
         self.state, self.prefix, self.config, self.device = state, prefix, config, device
@@ -37,7 +38,7 @@ class Weights:
         return self[f"{norm}.weight"] + self.config.norm_offset if self.config.norm_offset else self[f"{norm}.weight"]
 
     def fold_norm_into(self, norm: str, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Fold a norm's gain and shift into the linear map after it, so that only the division by the length remains."""
+        """Fold a norm's gain and shift into the linear map after it, so that only the normalisation remains."""
         shift = self.get(f"{norm}.bias")
         if shift is not None:
             bias = weight @ shift if bias is None else bias + weight @ shift
@@ -52,7 +53,9 @@ class Weights:
 
 
 class UnitNorm:
-    """x / sqrt(sum of squares + width * eps) over the last axis: RMSNorm but for the sqrt(width), which is in the weights."""
+    """x / sqrt(sum of squares + width * eps) over the last axis: RMSNorm without its factor sqrt(width), which is
+    folded into the weights.
+    """
 
     def __init__(self, width: int, eps: float, device: torch.device) -> None:
         self.eps, self.is_on_gpu = eps, device.type == "cuda"
@@ -74,7 +77,7 @@ class UnitNorm:
 
 
 class PackedFeedForward:
-    """A feed-forward block, or one expert of several, with the norm before it."""
+    """A packed feed-forward block, or one expert, with the norm before it."""
 
     def __init__(self, config: ModelConfig, linear: Callable[[], KeptMatrix]) -> None:
         self.names = ("gate_proj", "up_proj") if config.gated_mlp else ("up_proj",)
@@ -94,7 +97,7 @@ class PackedFeedForward:
 
 
 class PackedMixture:
-    """The router, in float32, and its experts."""
+    """A packed mixture of experts: the router, in float32, and the experts."""
 
     def __init__(self, config: ModelConfig, linear: Callable[[], KeptMatrix], device: torch.device) -> None:
         self.num_chosen, self.is_normalised = config.num_experts_per_tok, config.norm_topk_prob
@@ -146,4 +149,4 @@ class PackedLayer:
         self.mlp.load(layer, "pre_feedforward_layernorm" if config.sandwich_norms else "post_attention_layernorm")
         if config.sandwich_norms:
             for name, norm in (("after_attention", "post_attention"), ("after_mlp", "post_feedforward")):
-                keep(self, name, layer.gain(f"{norm}_layernorm") * math.sqrt(config.hidden_size))
+                store_in_place(self, name, layer.gain(f"{norm}_layernorm") * math.sqrt(config.hidden_size))

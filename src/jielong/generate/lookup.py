@@ -1,9 +1,9 @@
-"""Prompt look-up decoding: drafts, without a second model, from earlier occurrences of the last few tokens.
+"""Prompt lookup decoding: drafts from earlier occurrences of the last few tokens, without a second model.
 
-After Saxena 2023: summaries, code and answers about a text repeat it, and reading several tokens in one pass costs
-hardly more than reading one. The engine draws every drafted position from its own distribution with its own uniform
-number and keeps a draft only as far as it equals the draw, so drafts change the time and never the text (the acceptance
-rule of Leviathan et al. 2022, arXiv 2211.17192, for a draft that is certain of itself).
+After Saxena 2023: summaries, code and answers about a text repeat it, and a pass over several tokens costs hardly more
+than a pass over one. The engine samples every drafted position from its own distribution with its own uniform number,
+and accepts a draft as far as it equals the samples. So drafts change the time and never the text (the acceptance rule
+of Leviathan et al. 2022, arXiv 2211.17192, for a deterministic draft).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 
 def draft_from_repetition(ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return `count` ids that followed the latest earlier occurrence of the last three of `ids`, or else two; or none
-    at all.
+    """Return `count` ids that followed the latest earlier occurrence of the last three of `ids`, or else of the last
+    two; none without an occurrence.
 
-    Where the text ends before `count` ids have followed, it is taken to go round: a repetition goes on.
+    If fewer than `count` ids followed, the repeated part is continued periodically.
     """
     for n in (3, 2):
         if len(ids) <= n:

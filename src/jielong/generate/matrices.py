@@ -1,9 +1,9 @@
-"""The matrices of a packed model, x @ weight.T + bias, in torch's layout or in that of the C++.
+"""The linear maps of a packed model, x @ weight.T + bias, in torch's layout or in that of the C++.
 
 In torch the weights lie in oneDNN's own order where that is faster; for the C++ in panels of 16 rows, which is how its
-vectors and tiles go through them. `load` replaces the kept tensors, in place where a captured GPU graph may read them.
+vectors and tiles go through them. `load` replaces the stored tensors, in place if a captured GPU graph may read them.
 """
-# N tokens of all rows in one line, O rows and I columns of a weight.
+# N tokens of all rows, flattened, O rows and I columns of a weight.
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ ROWS = LINES = 16
 
 
 def panels(weight: Tensor) -> Tensor:
-    """Lay a `weight` (O, I) out for the C++: (rows / 16, columns / n, 16, n), where n numbers have 4 bytes, zeros after
-    it.
+    """Lay out a `weight` (O, I) for the C++ as (rows / 16, columns / n, 16, n), padded with zeros; n numbers take 4
+    bytes.
 
-    A line of 64 bytes has the next n columns of each of 16 rows; lines come in sixteens.
+    A line of 64 bytes has the next n columns of each of 16 rows; the number of lines is a multiple of 16.
     """
     n = 4 // weight.element_size()
     rows, columns = weight.shape
@@ -61,20 +61,20 @@ def panels(weight: Tensor) -> Tensor:
 
 
 def padded(of_rows: Tensor) -> Tensor:
-    """Return (O,) with zeros after it, for whole panels."""
+    """Pad (O,) with zeros to whole panels."""
     return F.pad(of_rows, (0, -len(of_rows) % ROWS)).contiguous()
 
 
-def keep(owner: object, name: str, new: Tensor) -> None:
-    """Store `new` as the owner's tensor of this name, in the memory of the old one, where a captured graph reads."""
+def store_in_place(owner: object, name: str, new: Tensor) -> None:
+    """Store `new` as the owner's tensor of this name, in the old tensor's memory, which a captured graph may read."""
     old: Tensor | None = getattr(owner, name, None)
     setattr(owner, name, new.contiguous() if old is None else old.copy_(new))
 
 
 class PackedLinear:
-    """x @ weight.T + bias with parameters kept for this alone; `load` replaces them.
+    """x @ weight.T + bias in torch, with parameters of its own; `load` replaces them.
 
-    The weight is kept in `kept`, as int8 with one scale for a row; what it is multiplied with stays in `dtype`.
+    The weight is stored in the dtype `kept`; as int8 each row has one scale. Activations stay in `dtype`.
     """
 
     weight: Tensor
@@ -90,11 +90,11 @@ class PackedLinear:
     def load(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """Store weight and bias, quantised or reordered as configured."""
         if bias is not None:
-            keep(self, "bias", bias.to(self.dtype))
+            store_in_place(self, "bias", bias.to(self.dtype))
         if self.kept == torch.int8:
             weight, scale = int8_rows(weight)
-            keep(self, "scale", scale)
-        keep(self, "weight", weight.to(self.kept))
+            store_in_place(self, "scale", scale)
+        store_in_place(self, "weight", weight.to(self.kept))
         if self.is_reordered:
             self.reordered = torch.ops.mkldnn._reorder_linear_weight(self.weight, 32)
 
@@ -109,7 +109,7 @@ class PackedLinear:
 
 
 def _reorders(dtype: torch.dtype) -> bool:
-    """Whether oneDNN takes weights in its own order here; in bfloat16 it refuses to without AVX512."""
+    """Whether oneDNN can reorder weights of this dtype on this processor; for bfloat16 it needs AVX512."""
     if not torch.backends.mkldnn.is_available():
         return False
     return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
@@ -118,7 +118,7 @@ def _reorders(dtype: torch.dtype) -> bool:
 class NativeLinear:
     """x @ weight.T + bias in the C++, with the weight in `dtype`; x and the result are float32. `load` replaces them.
 
-    As int8 a row of the weight has one scale; x is rounded to 16 bits for its largest number.
+    As int8 each row of the weight has one scale, and x is rounded to 16 bits, scaled by its largest number.
     """
 
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:

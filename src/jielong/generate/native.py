@@ -1,10 +1,10 @@
-"""The decoder's inner loop in C++, where it was built and covers all parts of the model.
+"""The decoder's inner loop in C++, if it was built and supports all parts of the model.
 
-`native/decoder.cpp` takes tokens through all layers in one call, or multiplies them with one matrix. Here are its
-inputs: the library for this processor, and a packed model's tensors as addresses. Without a library (no compiler at
-install, another processor) the packed model computes the same in torch.
+`native/decoder.cpp` takes tokens through all layers in one call, or multiplies them with one matrix. This module makes
+its inputs: the library for this processor, and the addresses of a packed model's tensors. Without a library (no
+compiler at install, another processor) the packed model computes the same in torch.
 """
-# N tokens of all rows in one line, C hidden width, D width of one head, F width of the feed-forward block, V vocabulary.
+# N tokens of all rows, flattened, C hidden width, D width of one head, F width of the feed-forward block, V vocabulary.
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jielong.native.library import library as library
 
 
 class _Layer(Structure):
-    """One layer's addresses, as the C++ has them."""
+    """One layer's addresses, in the layout of the C++ struct."""
 
     _fields_: ClassVar = [
         *((name, Matrix) for name in ("qkv", "o", "up", "down")),
@@ -34,7 +34,7 @@ class _Layer(Structure):
 
 
 class _Model(Structure):
-    """A model's addresses, as the C++ has them."""
+    """A model's addresses, in the layout of the C++ struct."""
 
     _fields_: ClassVar = [
         *((name, c_int64) for name in ("num_layers", "hidden", "heads", "kv_heads", "head_dim")),
@@ -50,7 +50,7 @@ class _Model(Structure):
 def likeliest(logits: Tensor) -> tuple[Tensor, Tensor] | None:
     """Return the first largest id of each row of (B, V) float32, (B,) int64, and its log-probability (B,) float32.
 
-    None where there is no library, or the logits are not on the CPU.
+    None without a library, or for logits that are not on the CPU.
     """
     native = library() if logits.device.type == "cpu" else None
     if native is None:
@@ -65,9 +65,9 @@ def likeliest(logits: Tensor) -> tuple[Tensor, Tensor] | None:
 
 
 class NativeDecoder:
-    """A packed model's addresses; made anew after its weights were loaded.
+    """A packed model for the C++, by its tensors' addresses; rebuild it after loading weights.
 
-    `turns` are the rotary tables by kind, `floors` the least lengths of the norms of hidden states and of heads.
+    `turns` are the rotary tables by kind, `floors` are sqrt(width * eps) of the norms of hidden states and of heads.
     """
 
     def __init__(
@@ -111,14 +111,15 @@ class NativeDecoder:
         return _Layer(*matrices, *(address(t) for t in (*gains, *after)), window)
 
     @staticmethod
-    def knows(config: ModelConfig, device: torch.device) -> bool:
-        """Whether the C++ has all parts of a model."""
+    def supports(config: ModelConfig, device: torch.device) -> bool:
+        """Whether the C++ supports all parts of a model."""
         return device.type == "cpu" and not config.num_experts and not config.is_dynamic
 
     def extend(self, cache: Cache, ids: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
-        """Write N ids at their (slot, position) into the cache, and return hidden states (N, C) float32 for `logits`.
+        """Process N ids at their (slot, position), store keys and values in the cache, and return hidden states (N, C)
+        float32 for `logits`.
 
-        A token sees its slot up to itself: of several tokens of one slot, the earlier ones must be there or come first.
+        A token sees its slot up to itself, so a slot's earlier tokens must be in the cache or come first.
         """
         hidden = torch.empty(len(ids), self.config.hidden_size)
         read = [t.contiguous() for t in (ids, slots, positions)]  # kept as long as the C++ reads them
@@ -134,10 +135,10 @@ class NativeDecoder:
         )
         return hidden
 
-    def read(
+    def prefill(
         self, cache: Cache, ids: Tensor, slots: Sequence[int], starts: Sequence[int], counts: Sequence[int]
     ) -> Tensor:
-        """Extend several slots: `counts[i]` ids for each slot, from the position `starts[i]` on."""
+        """Prefill several slots: `counts[i]` ids for each slot, from the position `starts[i]` on."""
         positions = torch.cat([torch.arange(start, start + n) for start, n in zip(starts, counts, strict=True)])
         return self.extend(cache, ids, torch.tensor(slots).repeat_interleave(torch.tensor(counts)), positions)
 

@@ -1,13 +1,12 @@
-"""The decoder packed for generation: the same function as `model/transformer`, in as few operations as possible.
+"""The decoder packed for generation: it computes the same as `model/transformer`, in as few operations as possible.
 
-A small model spends its time between operations, not in them. So `layers.py` folds all that can be folded into the
-matrices, and `matrices.py` keeps these in the order that is read fastest. Tokens of all rows travel in one flat line,
-so prompts of unequal length cost no padding in the products; only attention sees rows. On a CPU all of it is done by
-`native.py` where that was built, but the attention of long prompts, which is in `prefill_attention.py`; elsewhere
-attention of single positions runs in float32, where batched bf16 products of a few rows are slower. A piece that a
-family of models does not have costs it no operation.
+A small model spends its time between operations, not in them. So `layers.py` folds norms and scales into the matrices,
+and `matrices.py` stores these in the fastest layout. Tokens of all rows are flattened, so prompts of unequal length
+need no padding in the products; only attention sees rows. On a CPU `native.py` computes all of it, if it was built,
+except the attention of long prompts (`prefill_attention.py`). Elsewhere attention of single positions runs in float32,
+since batched bf16 products of a few rows are slower. Parts that a model family lacks cost no operation.
 """
-# N tokens of all rows in one line, B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K,
+# N tokens of all rows, flattened, B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K,
 # D width of one head, C hidden width, E experts, V vocabulary.
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from jielong.generate import native
 from jielong.generate.layers import PackedLayer, UnitNorm, Weights
-from jielong.generate.matrices import KeptMatrix, NativeLinear, PackedLinear, keep
+from jielong.generate.matrices import KeptMatrix, NativeLinear, PackedLinear, store_in_place
 from jielong.generate.native import NativeDecoder
 from jielong.generate.prefill_attention import HIDDEN, PrefillAttention
 from jielong.model.cache import Cache
@@ -36,14 +35,16 @@ def _is_short(starts: Sequence[int], counts: Sequence[int]) -> bool:
     return sum(counts) <= FEW_TOKENS or max(map(sum, zip(starts, counts, strict=True))) <= SHORT
 
 
-class Attending(Protocol):
-    """The protocol of attention in one pass: some positions of each row, or pieces of prompts."""
+class RowAttention(Protocol):
+    """The protocol of one pass's attention: over some positions of each row, or over chunks of prompts."""
 
     def __call__(self, layer: int, q_NHD: Tensor, kv_N2KD: Tensor) -> Tensor: ...
 
 
 def hidden_mask(positions: Tensor, length: int, window: int, dtype: torch.dtype) -> Tensor:
-    """Return (*positions, length): `HIDDEN` at a key after the position or before the last `window` ones, 0 elsewhere."""
+    """Return an additive mask (*positions, length): `HIDDEN` at keys after a position or before its last `window` keys,
+    0 elsewhere.
+    """
     keys = torch.arange(length, device=positions.device)
     is_hidden = keys > positions[..., None]
     if window:
@@ -52,13 +53,13 @@ def hidden_mask(positions: Tensor, length: int, window: int, dtype: torch.dtype)
 
 
 def layer_masks(config: ModelConfig, mask: Callable[[int], Tensor]) -> list[Tensor]:
-    """Return the attention mask of each layer, made once for each width of window."""
+    """Return the attention mask of each layer, computed once for each window width."""
     windows = [config.sliding_window if i in config.sliding_layers else 0 for i in range(config.num_hidden_layers)]
     masks = {window: mask(window) for window in dict.fromkeys(windows)}
     return [masks[window] for window in windows]
 
 
-class Grid:
+class GridAttention:
     """Attention of rows 0..B-1 of a cache, T new positions each (B, T), seeing the first `length` positions at most."""
 
     def __init__(self, cache: Cache, positions: Tensor, length: int, config: ModelConfig) -> None:
@@ -93,10 +94,9 @@ class Grid:
 
 
 class PackedModel:
-    """A language model's weights in `kept`, or in `dtype`, on `device`, with the two passes that an engine needs.
+    """A language model's weights in `kept`, or in `dtype`, on `device`, with the passes that an engine needs.
 
-    Residual stream, norms, rotary turns and softmax are float32. `cache_dtype` says in what dtype a cache for it is
-    to be made.
+    Residual stream, norms, rotations and softmax are float32. `cache_dtype` is the dtype of its cache.
     """
 
     positions: Tensor
@@ -112,7 +112,7 @@ class PackedModel:
         self.config, self.dtype, self.device = config, dtype, device
         self.cache_dtype = torch.float32 if device.type == "cpu" else dtype
         self.embedding = torch.empty(config.vocab_size, config.hidden_size, device=device)
-        library = native.library() if NativeDecoder.knows(config, device) else None
+        library = native.library() if NativeDecoder.supports(config, device) else None
         self.library, self.linears = library, list[KeptMatrix]()
         self.input_dtype = dtype if library is None else torch.float32  # of the linear maps
 
@@ -134,7 +134,7 @@ class PackedModel:
         self.head_norm = UnitNorm(config.head_dim, config.rms_norm_eps, device)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Copy the weights of a `LanguageModel.state_dict()`; nothing is shared with the source."""
+        """Copy the weights of a `LanguageModel.state_dict()`; no memory is shared with the source."""
         config, model = self.config, Weights(state, "model.", self.config, self.device)
         for index, layer in enumerate(self.layers):
             layer.load(model.part(f"layers.{index}."))
@@ -144,7 +144,7 @@ class PackedModel:
         if config.embedding_scale != 1.0:
             self.embedding *= config.embedding_scale
         if config.learned_positions:
-            keep(self, "positions", model["embed_positions.weight"].clone())
+            store_in_place(self, "positions", model["embed_positions.weight"].clone())
         if self.library is not None:
             floors = (float(self.hidden_norm.floor), float(self.head_norm.floor))
             positions = self.positions if config.learned_positions else None
@@ -161,10 +161,10 @@ class PackedModel:
         return Cache(self.config, slots, length, self.cache_dtype, self.device)
 
     def extend(self, cache: Cache, ids: Tensor, positions: Tensor, slots: Tensor, length: int) -> Tensor:
-        """Write one more id into each of `slots`, which rise, and return their hidden states for `logits`.
+        """Process one more id for each of `slots`, in increasing order, and return their hidden states for `logits`.
 
-        `ids` and `positions` are those of the cache's rows 0 to the last of `slots`; the rows between are computed
-        along where that is faster, and a stray key lands on the position that is given for them.
+        `ids` and `positions` are for the cache's rows 0 to the last of `slots`. Rows between may be computed too, if
+        that is faster; their keys are stored at the position given for them.
         """
         if self.native is not None:
             return self.native.extend(cache, ids[slots], slots, positions[slots])
@@ -172,16 +172,16 @@ class PackedModel:
         return hidden if len(slots) == len(ids) else hidden[slots]
 
     def grid(self, cache: Cache, ids: Tensor, positions: Tensor, length: int) -> Tensor:
-        """Write `ids` (B, T) at `positions` (B, T) of the first B slots, and return hidden states (B*T, C) for
+        """Process `ids` (B, T) at `positions` (B, T) of the first B slots, and return hidden states (B*T, C) for
         `logits`.
 
         A token sees its slot up to itself, `length` positions at most.
         """
-        attending = Grid(cache, positions, length, self.config)
+        attending = GridAttention(cache, positions, length, self.config)
         lengths = attending.positions + 1 if self.is_dynamic else None
         return self._hidden(ids.flatten(), attending.positions, lengths, attending)
 
-    def read(
+    def prefill(
         self,
         cache: Cache,
         ids: Tensor,
@@ -192,11 +192,11 @@ class PackedModel:
     ) -> Tensor:
         """Prefill N = sum(counts) ids, slot after slot, into the cache, and return hidden states (N, C) for `logits`.
 
-        `lengths` are those of the whole prompts, of which this may be a part, as `dynamic` rotary positions depend on
-        them; by default the prompts end here.
+        `lengths` are those of the whole prompts, of which this may be a chunk; `dynamic` rotary positions depend on
+        them. By default the prompts end here.
         """
         if self.native is not None and _is_short(starts, counts):
-            return self.native.read(cache, ids, slots, starts, counts)
+            return self.native.prefill(cache, ids, slots, starts, counts)
         attending = PrefillAttention(cache, slots, starts, counts, self.config, self.dtype)
         lengths_N = None
         if self.is_dynamic:
@@ -209,13 +209,13 @@ class PackedModel:
     def verify(
         self, cache: Cache, ids: Tensor, slots: Sequence[int], starts: Sequence[int], counts: Sequence[int]
     ) -> Tensor:
-        """Write `counts[i]` ids into each slot from `starts[i]` on, and return hidden states (N, C) for `logits`.
+        """Process `counts[i]` ids in each slot from `starts[i]` on, and return hidden states (N, C) for `logits`.
 
-        The same as one `extend` for each id, in one pass: of ids that may turn out wrong, such as drafts. Attention
-        runs in the cache's dtype, as it does there.
+        It gives the same as one `extend` for each id, in one pass; the ids may be wrong, such as drafts. Attention runs
+        in the cache's dtype, as in `extend`.
         """
         if self.native is not None and _is_short(starts, counts):
-            return self.native.read(cache, ids, slots, starts, counts)
+            return self.native.prefill(cache, ids, slots, starts, counts)
         attending = PrefillAttention(cache, slots, starts, counts, self.config, self.cache_dtype)
         lengths = attending.positions + 1 if self.is_dynamic else None
         return self._hidden(ids, attending.positions, lengths, attending)
@@ -224,8 +224,8 @@ class PackedModel:
         """Return logits (N, V) float32 of hidden states (N, C)."""
         return self.head(hidden.to(self.input_dtype)).float()
 
-    def _hidden(self, ids: Tensor, positions: Tensor, lengths: Tensor | None, attend: Attending) -> Tensor:
-        """Take tokens through all layers with the given attention."""
+    def _hidden(self, ids: Tensor, positions: Tensor, lengths: Tensor | None, attend: RowAttention) -> Tensor:
+        """Run tokens through all layers with the given attention."""
         config = self.config
         H, K, D = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         N = len(ids)

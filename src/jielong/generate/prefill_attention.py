@@ -1,12 +1,12 @@
-"""Attention of prompts during prefill: some new positions of some slots, seeing all positions before them.
+"""Attention of prompts during prefill: new positions of some slots, which see all positions before them.
 
-A long prompt must not need memory that grows with its square, nor a short one beside it be padded to its length. So
-rows of like shape are taken together, their queries some at a time, the keys that these may see some at a time too, and
-the softmax is carried from one block of keys to the next (Milakov and Gimelshein 2018, arXiv 1805.02867). No key is
-touched that no query of its block may see: none after the last query, none before the first one's window. Prompts that
-begin here go through the C++ of training where it was built.
+A long prompt's memory must not grow with its square, and short prompts beside it must not be padded to its length. So
+rows of similar shape are grouped. Their queries are taken in blocks, the keys too, and the softmax is accumulated over
+blocks of keys (Milakov and Gimelshein 2018, arXiv 1805.02867). Keys that no query of a block may see are skipped: those
+after the last query, and those before the first one's window. Prompts without a cached prefix use the C++ of training,
+if it was built.
 """
-# N tokens of all rows in one line, B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K,
+# N tokens of all rows, flattened, B rows, T positions, S key positions, H query heads, K key/value heads, G = H/K,
 # D width of one head.
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PADDING = 2**16
 
 
 def group_alike(starts: Sequence[int], counts: Sequence[int]) -> list[list[int]]:
-    """Group rows of like shape, so that little of a group's scores is padding; long rows first."""
+    """Group rows of similar shape, so that a group's scores have little padding; long rows first."""
     areas = [count * (start + count) for start, count in zip(starts, counts, strict=True)]
     groups: list[list[int]] = []
     width, length, real = 0, 0, 0
@@ -47,8 +47,8 @@ def group_alike(starts: Sequence[int], counts: Sequence[int]) -> list[list[int]]
 
 
 class PrefillAttention:
-    """Attention of `counts[i]` new positions from `starts[i]` on, for each of B slots; the flat line holds them one
-    after the other.
+    """Attention of `counts[i]` new positions from `starts[i]` on, for each of B slots; their tokens are flattened, slot
+    after slot.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PrefillAttention:
         self.slot_of_token = torch.tensor(slots, device=device).repeat_interleave(counts_B)
         offsets = offsets_B.tolist()
         self.groups = [
-            Group([[part[row] for row in rows] for part in (slots, starts, counts, offsets)], config, dtype, device)
+            RowGroup([[part[row] for row in rows] for part in (slots, starts, counts, offsets)], config, dtype, device)
             for rows in group_alike(starts, counts)
         ]
 
@@ -84,8 +84,8 @@ class PrefillAttention:
         return out
 
 
-def mix(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return softmax(q keys' + mask) values (B, K, T, D) and the logarithms of its sums (B, K, T, 1), in float32.
+def attend_keys(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return softmax(q keys' + mask) values (B, K, T, D) and the log-sum-exp of the scores (B, K, T, 1), in float32.
 
     Keys and values are (B, K, S, D), the mask (B, 1, T, S).
     """
@@ -101,8 +101,8 @@ def mix(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[T
     return (scores - log_sum).exp_().to(q.dtype) @ values, log_sum
 
 
-class Group:
-    """Rows of like shape: the places of their tokens in the flat line, and their attention."""
+class RowGroup:
+    """Rows of similar shape: the indices of their flattened tokens, and their attention."""
 
     def __init__(
         self, rows: Sequence[Sequence[int]], config: ModelConfig, dtype: torch.dtype, device: torch.device
@@ -132,7 +132,7 @@ class Group:
         self.masks: dict[tuple[int, int, int], Tensor | None] | None = {} if G * B * T * self.end <= SCORES else None
 
     def attend(self, kv: Tensor, q_NHD: Tensor, window: int) -> Tensor:
-        """Return (tokens, H*D) in `dtype`, from a layer's cache `kv` (2, slots, K, length, D) and the flat line's
+        """Return (tokens, H*D) in `dtype`, from a layer's cache `kv` (2, slots, K, length, D) and the flattened
         queries.
         """
         B, T, K, G, D = self.shape
@@ -147,16 +147,16 @@ class Group:
         for first in range(0, T, self.queries):
             last = min(first + self.queries, T)
             q = q_BKGTD[:, :, :, first:last].reshape(B, K, G * (last - first), D)
-            mixed = self._mix(kv, q, first, last, window).view(B, K, G, last - first, D)
+            mixed = self._attend_queries(kv, q, first, last, window).view(B, K, G, last - first, D)
             out_BTKGD[:, first:last] = mixed.permute(0, 3, 1, 2, 4)
         return out_BTKGD.view(B * T, -1)[self.real]
 
-    def _mix(self, kv: Tensor, q: Tensor, first: int, last: int, window: int) -> Tensor:
+    def _attend_queries(self, kv: Tensor, q: Tensor, first: int, last: int, window: int) -> Tensor:
         """Return softmax-weighted values (B, K, G*(last-first), D) of the queries `first` to `last` of each row."""
         mixed = log_total = None
         for begin, end in self._blocks(first, last, window):
             keys, values = kv[:, self.slots, :, begin:end].to(self.dtype)
-            block, log_sum = mix(q, keys, values, self._mask(first, last, begin, end, window))
+            block, log_sum = attend_keys(q, keys, values, self._mask(first, last, begin, end, window))
             if mixed is None or log_total is None:
                 mixed, log_total = block, log_sum
                 continue
@@ -167,7 +167,7 @@ class Group:
         return mixed.to(self.dtype)
 
     def _blocks(self, first: int, last: int, window: int) -> Iterator[tuple[int, int]]:
-        """Yield begin and end of the blocks of keys that the queries may see, those that all of them see first."""
+        """Yield begin and end of the blocks of keys that the queries may see; blocks that all queries see come first."""
         begin = max(0, min(self.starts) + first - window + 1) if window else 0
         end = min(self.end, max(self.starts) + last)
         own = begin if window else min(self.starts) + first
@@ -175,7 +175,7 @@ class Group:
             yield from ((b, min(b + self.keys, high)) for b in range(low, high, self.keys))
 
     def _mask(self, first: int, last: int, begin: int, end: int, window: int) -> Tensor | None:
-        """Return the mask (B, 1, G*(last-first), end-begin), or None where all is seen."""
+        """Return the mask (B, 1, G*(last-first), end-begin), or None if all keys are seen."""
         place = (first, begin, window)
         if self.masks is not None and place in self.masks:
             return self.masks[place]

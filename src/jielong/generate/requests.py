@@ -1,4 +1,4 @@
-"""Requests of an engine: each is checked, becomes a job, and gives events."""
+"""Requests of an engine: checks of their fields, and jobs, which hold a running request."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Allowed = Callable[[Sequence[int]], Any]
 
 @dataclass
 class Job:
-    """A request in the engine; `is_quiet` where only its end is waited for."""
+    """A request in the engine; `is_unwatched` if the caller waits only for its end."""
 
     id: int
     request: Request
     allowed: Allowed | None
     num_alternatives: int
-    is_quiet: bool
+    is_unwatched: bool
     num_candidates: int = 0
     bias: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
     """Ids and the numbers that are added to their logits."""
@@ -44,7 +44,7 @@ def check_bias(
 
 
 def check_request(request: Request, vocab_size: int, length: int) -> None:
-    """Raise TooLongError where a slot of `length` positions can never hold the prompt; ConfigError for unknown ids."""
+    """Raise TooLongError if a slot of `length` positions cannot hold the prompt; ConfigError for unknown ids."""
     _check_ids(request.prompt_ids, vocab_size)
     if len(request.prompt_ids) >= length:
         raise TooLongError(
@@ -54,7 +54,7 @@ def check_request(request: Request, vocab_size: int, length: int) -> None:
 
 
 def check_pairs(pairs: Sequence[Pair], vocab_size: int, limit: int) -> None:
-    """Raise TooLongError where a prompt and the ids after it cannot be scored within `limit` positions."""
+    """Raise TooLongError if a prompt and the ids after it do not fit into `limit` positions."""
     for prompt_ids, ids in pairs:
         _check_ids(prompt_ids, vocab_size)
         _check_ids((*prompt_ids, *ids), vocab_size)
@@ -63,7 +63,7 @@ def check_pairs(pairs: Sequence[Pair], vocab_size: int, limit: int) -> None:
 
 
 def _check_ids(ids: Sequence[int], vocab_size: int) -> None:
-    """Raise ConfigError where there are no ids, or one is outside the vocabulary."""
+    """Raise ConfigError if there are no ids, or one is outside the vocabulary."""
     if not ids:
         raise ConfigError("the prompt has no tokens; a request needs at least one, such as <|endoftext|>")
     if min(ids) < 0 or max(ids) >= vocab_size:
@@ -72,7 +72,7 @@ def _check_ids(ids: Sequence[int], vocab_size: int) -> None:
 
 
 def allowed_masks(jobs: Sequence[tuple[Job | None, Sequence[int]]], vocab_size: int) -> Tensor:
-    """Call the hooks of jobs on their ids written so far: (jobs, V) bool, on the CPU."""
+    """Call the jobs' hooks on the ids written so far; return their masks (jobs, V) bool, on the CPU."""
     masks = torch.ones(len(jobs), vocab_size, dtype=torch.bool)
     for row, (job, written) in enumerate(jobs):
         mask = job.allowed(written) if job is not None and job.allowed is not None else None

@@ -1,7 +1,7 @@
 """The state of each slot of an engine's cache, as arrays over all slots.
 
-A step touches every row, so a request's values lie here as columns of numbers and not in an object; a step over a
-hundred rows costs the interpreter hardly more than one over a single row.
+A step touches every row, so the values of requests are array columns and not objects. A step over a hundred rows then
+costs the interpreter hardly more than one over a single row.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Rows:
         self.reach = np.full(slots, DRAFT, np.int64)  # tokens of the next draft
         self.resume = np.zeros(slots, np.int64)  # no draft before so many tokens are written
 
-    def place(self, slot: int, id: int, request: Request, is_masked: bool, held: int) -> None:
-        """Give a free slot, whose cache holds the first `held` tokens of the prompt, to request `id`."""
+    def assign(self, slot: int, id: int, request: Request, is_masked: bool, held: int) -> None:
+        """Assign a free slot to request `id`; the slot's cache holds the first `held` tokens of the prompt."""
         prompt, sampling = request.prompt_ids, request.sampling
         self.phase[slot], self.position[slot], self.count[slot] = READING, held, 0
         self.order[slot], self.leader[slot], self.is_outdated[slot] = id, slot, False
@@ -71,11 +71,11 @@ class Rows:
         self.stop_ids[slot, : len(sampling.stop_ids)] = sampling.stop_ids
 
     def longest_prefix(self, prompt: NDArray[np.int64], least: int) -> tuple[int, int]:
-        """Find the slot whose cache begins like `prompt`, or will once its own prompt is read, and the number of shared
-        tokens.
+        """Return the slot that shares the longest prefix with `prompt`, in its cache or its own prompt, and the
+        prefix's number of tokens.
 
-        The number is 0 where no slot agrees in `least` tokens. The last token never counts: it has to be read to be
-        followed. Of equals a free slot is taken, then one that need not be waited for.
+        The number is 0 if no slot shares `least` tokens. The last token never counts, since it must be processed for
+        its logits. Among equals a free slot is taken, then one that has prefilled the prefix already.
         """
         if len(prompt) <= least:
             return 0, 0
@@ -92,18 +92,16 @@ class Rows:
         return found, best[0]
 
     def follow(self, slot: int, leader: int, shared: int) -> None:
-        """Let `leader` read the first `shared` tokens of the prompt of `slot`."""
+        """Let `slot` wait until `leader` has prefilled the first `shared` tokens of its prompt."""
         self.leader[slot], self.shared[slot] = leader, shared
 
     def lead(self, slots: NDArray[np.int64], held: NDArray[np.int64]) -> None:
-        """Let followers read on for themselves; their caches hold `held` tokens now."""
+        """End waiting for these slots: their caches hold `held` tokens now, and they prefill the rest themselves."""
         self.leader[slots], self.shared[slots] = slots, self.prompt[slots]
         self.position[slots] = self.reused[slots] = held
 
     def forget(self) -> None:
-        """Mark all caches as outdated by new weights: free slots' are dropped, the others serve their own request
-        alone.
-        """
+        """Mark all caches as outdated by new weights: drop those of free slots, and share the others no more."""
         is_free = self.phase == FREE
         self.position[is_free], self.freed[:] = 0, 0
         self.is_outdated[~is_free] = True
@@ -118,7 +116,7 @@ class Rows:
             self.rolled[missing] = block
         return self.uniform[slots, at % AHEAD]
 
-    def note(self, slots: NDArray[np.int64], ids: NDArray[np.int64], logprobs: NDArray[np.float32]) -> None:
+    def record(self, slots: NDArray[np.int64], ids: NDArray[np.int64], logprobs: NDArray[np.float32]) -> None:
         """Record one new token of each of `slots`; the cache holds all before it."""
         count = self.count[slots]
         self.phase[slots] = WRITING
@@ -129,7 +127,7 @@ class Rows:
         self.count[slots] += 1
 
     def rules(self, slots: NDArray[np.int64], device: torch.device, *, all_masked: bool = False) -> Rules:
-        """Return the sampling options of `slots`; with `all_masked`, each of them is given a mask."""
+        """Return the sampling options of `slots`; with `all_masked`, every row has a mask."""
         return Rules.of(
             self.temperature[slots],
             self.top_k[slots],
@@ -151,25 +149,25 @@ class Rows:
         return np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, ids[:, :1])
 
     def written(self, slot: int) -> list[int]:
-        """Return the answer so far."""
+        """Return the ids of a slot's answer so far."""
         start = int(self.prompt[slot])
         return self.ids[slot, start : start + int(self.count[slot])].tolist()
 
     def adapt(self, slots: NDArray[np.int64], drafted: NDArray[np.int64], accepted: NDArray[np.int64]) -> None:
-        """Make drafts longer where all was accepted, shorter where less was, and stop them for a while after failures."""
+        """Lengthen drafts that were fully accepted, shorten the others, and pause drafting after failures."""
         reach = np.where(accepted == drafted, 2 * drafted, np.where(accepted > 0, accepted + 1, drafted // 2))
         self.resume[slots] = np.where(reach > 0, 0, self.count[slots] + PAUSE)
         self.reach[slots] = np.maximum(reach, 1)
 
     def free(self, slot: int, is_kept: bool) -> None:
-        """Take the slot from its request; the content of its cache is remembered where `is_kept`."""
+        """Free a slot; with `is_kept` its cached tokens stay available as a prefix."""
         self.phase[slot], self.last[slot] = FREE, 0
         self.freed[slot] = self.freed.max() + 1
         if not is_kept or self.is_outdated[slot]:
             self.position[slot] = 0
 
     def swap(self, some: NDArray[np.int64], others: NDArray[np.int64]) -> None:
-        """Exchange the state of slots, pair by pair. None of them reads."""
+        """Exchange the state of slots, pair by pair; none of them may be in prefill."""
         to, of = np.concatenate([some, others]), np.concatenate([others, some])
         for array in vars(self).values():
             array[to] = array[of]

@@ -1,7 +1,7 @@
-"""The engine on a thread of its own, for a server: callers wait in an event loop, and the engine waits for nobody.
+"""The engine on a thread of its own, for a server whose callers wait in an event loop.
 
-Commands go to the thread by a queue and are taken between two steps; events come back into the event loop, those of one
-step in one call. The thread never waits for a reader of them.
+Commands reach the thread through a queue and run between two steps. Events return to the event loop, all of one step in
+one call. The thread never waits for a caller.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ T = TypeVar("T")
 REST_S = 1.0
 """An engine that is not asked for so long lets its threads go."""
 
-Heard = Callable[[Sequence[Event]], None]
-Failed = Callable[[Exception], None]
+OnEvents = Callable[[Sequence[Event]], None]
+OnError = Callable[[Exception], None]
 
 
 @dataclass
@@ -34,8 +34,8 @@ class _Reader:
     """The caller of a request: its event loop, and its callbacks."""
 
     loop: asyncio.AbstractEventLoop
-    heard: Heard
-    failed: Failed
+    on_events: OnEvents
+    on_error: OnError
     asked_s: float = field(default_factory=time.monotonic)
     id: int = -1
     """The request's number in the engine; -1 before it has one."""
@@ -44,11 +44,13 @@ class _Reader:
 
 
 class Runner:
-    """Steps an engine for callers of any event loop, until `close`."""
+    """A thread that steps an engine for callers in any event loop, until `close`."""
 
-    def __init__(self, engine: Engine, name: str = "engine", began: Callable[[float], None] | None = None) -> None:
-        """Start the thread; `began` is called for each request with the seconds until its first token."""
-        self.engine, self._began = engine, began
+    def __init__(
+        self, engine: Engine, name: str = "engine", on_first_token: Callable[[float], None] | None = None
+    ) -> None:
+        """Start the thread; `on_first_token` is called for each request with the seconds until its first token."""
+        self.engine, self._on_first_token = engine, on_first_token
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._readers: dict[int, _Reader] = {}
         self._number_of: dict[int, int] = {}
@@ -61,18 +63,18 @@ class Runner:
     def submit(
         self,
         request: Request,
-        heard: Heard,
-        failed: Failed,
+        on_events: OnEvents,
+        on_error: OnError,
         **more: Any,
     ) -> int:
-        """Queue a request and return its number here. `heard` gets its events in the caller's event loop, each step's
-        in one call.
+        """Queue a request and return its number. `on_events` is called with each step's events, in the caller's event
+        loop.
 
-        `failed` gets its error; `more` are options of the engine's `submit`. TooLongError and ConfigError as there, at
-        once.
+        `on_error` is called with an error; `more` are options of the engine's `submit`. TooLongError and ConfigError
+        are raised at once, as there.
         """
         self.engine.check(request)
-        reader = _Reader(asyncio.get_running_loop(), heard, failed)
+        reader = _Reader(asyncio.get_running_loop(), on_events, on_error)
         with self._lock:
             number, self._next = self._next, self._next + 1
             if self._is_closed:
@@ -94,16 +96,16 @@ class Runner:
         return number
 
     async def cancel(self, number: int) -> Sample | None:
-        """Give up a request; return its sample so far, or None where it is over."""
-        return await self.do(lambda engine: self._cancelled(number))
+        """Cancel a request; return its sample so far, or None if it has finished."""
+        return await self.call(lambda engine: self._cancelled(number))
 
     def drop(self, number: int) -> None:
-        """Give up a request that nobody waits for any more."""
+        """Cancel a request without waiting for its sample."""
         if number in self._readers and not self._is_closed:
             self._commands.put(lambda: self._give_up(number))
 
-    async def do(self, work: Callable[[Engine], T]) -> T:
-        """Return the result of `work` on the engine, run on its thread between two steps."""
+    async def call(self, work: Callable[[Engine], T]) -> T:
+        """Call `work` with the engine, on its thread between two steps, and return the result."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
@@ -123,7 +125,7 @@ class Runner:
         return await done
 
     def close(self) -> None:
-        """End the thread after its step; requests under way fail with a ResourceError."""
+        """End the thread after the current step; unfinished requests fail with a ResourceError."""
         with self._lock:
             self._is_closed = True
         self._commands.put(None)
@@ -132,18 +134,18 @@ class Runner:
     # --- on the thread
 
     def _run(self) -> None:
-        """Obey commands and step until closed; the body of the thread."""
+        """Run commands and steps until closed; the body of the thread."""
         while True:
             is_idle = not (self.engine.num_live or self.engine.num_waiting)
-            if not self._obey(is_idle):
+            if not self._run_commands(is_idle):
                 break
             if self.engine.num_live or self.engine.num_waiting:
                 self._step()
         for number in list(self._readers):
             self._fail(number, ResourceError("the model was let go while it was writing; ask again"))
 
-    def _obey(self, is_idle: bool) -> bool:
-        """Carry out the commands that wait, or where the engine is idle wait for one; False to end."""
+    def _run_commands(self, is_idle: bool) -> bool:
+        """Run the waiting commands, or wait for one if the engine is idle; return False to end."""
         while True:
             try:
                 command = self._commands.get(block=is_idle, timeout=REST_S)
@@ -168,18 +170,18 @@ class Runner:
         for event in events:
             number = self._number_of.get(event.request)
             if number is not None:
-                if self._began and event.n == 0:
-                    self._began(time.monotonic() - self._readers[number].asked_s)
+                if self._on_first_token and event.n == 0:
+                    self._on_first_token(time.monotonic() - self._readers[number].asked_s)
                 told.setdefault(self._readers[number].loop, {}).setdefault(number, []).append(event)
         for loop, by_number in told.items():
-            lots = [(self._readers[number].heard, lot) for number, lot in by_number.items()]
+            lots = [(self._readers[number].on_events, lot) for number, lot in by_number.items()]
             for number, lot in by_number.items():
                 if lot[-1].stop:
                     self._forget(number)
-            _call_in_loop(loop, _tell, lots)
+            _call_in_loop(loop, _deliver, lots)
 
     def _recover(self, error: Exception) -> None:
-        """Give up the requests whose masks failed in a step, or else all of them."""
+        """Fail the requests whose masks raised in a step, or else all of them."""
         faulty = [number for number, reader in self._readers.items() if reader.fault]
         for number in faulty or list(self._readers):
             reader = self._readers[number]
@@ -206,11 +208,13 @@ class Runner:
     def _fail(self, number: int, error: Exception) -> None:
         reader = self._readers[number]
         self._forget(number)
-        _call_in_loop(reader.loop, reader.failed, error)
+        _call_in_loop(reader.loop, reader.on_error, error)
 
 
 def _record_faults(allowed: Allowed, faults: list[Exception]) -> Allowed:
-    """Wrap a hook so that its exceptions are also kept in `faults`: the engine does not say whose mask failed."""
+    """Wrap a hook so that its exceptions are also added to `faults`, since the engine does not report whose mask
+    failed.
+    """
 
     def remember(written: Sequence[int]) -> Any:
         """Call the hook, and record its exception."""
@@ -224,16 +228,16 @@ def _record_faults(allowed: Allowed, faults: list[Exception]) -> Allowed:
 
 
 def _call_in_loop(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *arguments: Any) -> None:
-    """Call a function in the event loop, unless that is over."""
+    """Call a function in an event loop, unless the loop is closed."""
     try:
         loop.call_soon_threadsafe(what, *arguments)
     except RuntimeError:  # closed: nobody is there to be told
         return
 
 
-def _tell(lots: Sequence[tuple[Heard, Sequence[Event]]]) -> None:
-    for heard, lot in lots:
-        heard(lot)
+def _deliver(lots: Sequence[tuple[OnEvents, Sequence[Event]]]) -> None:
+    for on_events, lot in lots:
+        on_events(lot)
 
 
 def _set_future(done: asyncio.Future[Any], value: Any, error: Exception | None) -> None:

@@ -1,10 +1,10 @@
-"""Sampling: from logits to the next token, for many rows at once, each by its own rules.
+"""Sampling of next tokens from logits, for many rows at once, each with its own options.
 
-A row's token is the place where its cumulative distribution passes a uniform number, and that number is Philox(seed, n)
-for the request's n-th token: a counter-based generator, so other rows cannot shift it and every draw can be shown and
-repeated. Where the engine refuses the drawn id, the token is drawn once more among the others, with a second number of
-its own. Log-probabilities are those of the model's own distribution at the row's temperature, before a repetition
-penalty, a mask or a truncation; for a greedy row (temperature 0) at temperature 1.
+A row's token is the id at which its cumulative distribution exceeds a uniform number. For the request's n-th token that
+number is Philox(seed, n). The generator is counter-based, so other rows cannot shift it, and every draw can be
+explained and repeated. If the drawn id is suppressed, the token is drawn again among the others, with a second number.
+Log-probabilities are those of the model's own distribution at the row's temperature, before a repetition penalty, a
+mask or a truncation; for a greedy row (temperature 0) at temperature 1.
 """
 # B rows, R of them with rules beyond temperature, V vocabulary.
 
@@ -42,8 +42,8 @@ def philox(key: NDArray[np.uint64], counter: NDArray[np.uint64]) -> tuple[NDArra
 
 
 def uniforms(seeds: NDArray[np.uint64], indices: NDArray[np.int64], *, attempt: int = 0) -> NDArray[np.float64]:
-    """Return a number in [0, 1), a multiple of 2^-52, for each (seed, index); the two broadcast. Each attempt has
-    others.
+    """Return a number in [0, 1), a multiple of 2^-52, for each (seed, index); the two broadcast. Each `attempt` gives
+    different numbers.
 
     52 bits and not 53: u times a float64 total then never rounds up to the total.
     """
@@ -55,7 +55,7 @@ def uniforms(seeds: NDArray[np.uint64], indices: NDArray[np.int64], *, attempt: 
 
 
 def to_device(array: NDArray[Any], device: torch.device | str) -> Tensor:
-    """Copy an array to a device, from pinned memory, so that a busy GPU need not be waited for."""
+    """Copy an array to a device, from pinned memory, without synchronising a GPU."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return (
         tensor.pin_memory().to(device, non_blocking=True) if torch.device(device).type == "cuda" else tensor.to(device)
@@ -64,7 +64,7 @@ def to_device(array: NDArray[Any], device: torch.device | str) -> Tensor:
 
 @dataclass(frozen=True)
 class Rules:
-    """The options of B rows as tensors. None stands for "no row": the common cases skip work."""
+    """The sampling options of B rows as tensors. None means that no row uses an option, which skips its work."""
 
     temperature: Tensor | None
     """(B, 1) float32, 1 for greedy rows; None when all are 1."""
@@ -89,7 +89,7 @@ class Rules:
         is_masked: NDArray[np.bool_],
         device: torch.device | str = "cpu",
     ) -> Rules:
-        """Gather the options of B rows, all arrays (B,)."""
+        """Build the rules from arrays (B,) of the rows' options."""
 
         is_greedy = temperature == 0
         divisor = np.where(is_greedy, np.float32(1), temperature)
@@ -106,7 +106,7 @@ class Rules:
         )
 
     def scaled(self, logits: Tensor) -> Tensor:
-        """Return logits (B, V) over each row's temperature, float32."""
+        """Return logits (B, V) divided by each row's temperature, float32."""
         logits = logits.float()
         return logits if self.temperature is None else logits / self.temperature
 
@@ -117,7 +117,7 @@ class Rules:
 
 
 class Basis(NamedTuple):
-    """The inputs of some rows' draws, as `draw` takes them."""
+    """The arguments of `draw` for some rows, kept to explain their draws."""
 
     logits: Tensor
     rules: Rules
@@ -146,7 +146,7 @@ def draw(
             return *best, None
     shaped = own
     if rules.special is not None:
-        shaped = own.index_copy(0, rules.special, _shape(own[rules.special], rules, history, allowed))
+        shaped = own.index_copy(0, rules.special, _filter_scores(own[rules.special], rules, history, allowed))
     probabilities = torch.softmax(shaped, -1)
     if rules.is_all_greedy:
         ids = shaped.argmax(-1)
@@ -186,7 +186,7 @@ def _in_blocks(rows: Tensor, filling: float = 0.0) -> Tensor:
 
 
 def intervals_of(probabilities: Tensor, ids: Tensor) -> Tensor:
-    """Return (R, 2) float64: the interval of uniform numbers for which `invert` gives `ids` (R,), of rows (R, V)."""
+    """Return (R, 2) float64: for rows (R, V), the interval of uniform numbers for which `invert` gives `ids` (R,)."""
     blocks = _in_blocks(probabilities)
     sums = blocks.sum(-1).double()
     ends, block, rows = sums.cumsum(-1), ids // BLOCK, torch.arange(len(ids), device=ids.device)
@@ -197,10 +197,10 @@ def intervals_of(probabilities: Tensor, ids: Tensor) -> Tensor:
 
 
 def largest_scores(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the `count` largest of each row (R, V), best first, and their places, as `topk` does.
+    """Return the `count` largest scores of each row (R, V), best first, and their indices, as `topk` does.
 
-    They lie within the `count` blocks with the largest maxima, so one pass over the rows finds a few thousand numbers
-    to sort: `topk` of a whole vocabulary takes some ten times as long.
+    They lie within the `count` blocks with the largest maxima, so one pass over the rows leaves a few thousand numbers
+    to sort. `topk` of a whole vocabulary takes some ten times as long.
     """
     R, V = scores.shape
     count = min(count, V)
@@ -213,7 +213,7 @@ def largest_scores(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def penalised(scores: Tensor, penalty: Tensor, history: Tensor) -> Tensor:
-    """Make the scores (R, V) of ids in `history` (R, L) smaller by `penalty` (R,).
+    """Apply the repetition penalty (R,) to the scores (R, V) of ids in `history` (R, L).
 
     Positive scores are divided and negative ones multiplied (Keskar et al. 2019).
     """
@@ -221,7 +221,7 @@ def penalised(scores: Tensor, penalty: Tensor, history: Tensor) -> Tensor:
     return scores.scatter(1, history, torch.where(seen > 0, seen / penalty[:, None], seen * penalty[:, None]))
 
 
-def _shape(scores: Tensor, rules: Rules, history: Tensor | None, allowed: Tensor | None) -> Tensor:
+def _filter_scores(scores: Tensor, rules: Rules, history: Tensor | None, allowed: Tensor | None) -> Tensor:
     """Apply penalty, mask, top-k, top-p and min-p to scores (R, V), in this order; cut ids get -inf.
 
     All cuts are thresholds on the score, so ids of equal score stay or go together.
@@ -240,7 +240,7 @@ def _shape(scores: Tensor, rules: Rules, history: Tensor | None, allowed: Tensor
 
 
 def sorted_cut(scores: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
-    """Return (R,) the lowest score that top-k, and top-p within it, let pass."""
+    """Return (R,) the lowest score that top-k, and top-p within it, keep."""
     V = scores.shape[1]
     top_k = torch.where(top_k > 0, top_k, V).clamp(max=V)
     weights = torch.exp(scores - scores.amax(-1, keepdim=True))

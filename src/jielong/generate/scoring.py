@@ -1,4 +1,4 @@
-"""Scoring of given ids after a prompt: one reading of many sequences, without slots, queue or draws."""
+"""Scoring of given ids after a prompt: batched passes over many sequences, without slots, queue or sampling."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def distributions(logits: Tensor, ids: Tensor) -> list[Tensor]:
 def score_pairs(
     model: PackedModel, pairs: Sequence[Pair], tokens: int, judge: Callable[[Tensor, Tensor], list[T]]
 ) -> list[list[T]]:
-    """Apply `judge` to the logits and ids of each pair, in order; about `tokens` ids are read at a time."""
+    """Apply `judge` to the logits and ids of each pair, in order, with about `tokens` ids in a pass."""
     out: list[list[T]] = [[] for _ in pairs]
     order = sorted((i for i, pair in enumerate(pairs) if pair[1]), key=lambda i: -len(pairs[i][0]) - len(pairs[i][1]))
     while order:
@@ -50,7 +50,7 @@ def score_pairs(
 def _score(
     pairs: Sequence[Pair], model: PackedModel, tokens: int, judge: Callable[[Tensor, Tensor], list[T]]
 ) -> list[list[T]]:
-    """Score several pairs of together at most `tokens` ids, or one pair of any length, which is read in parts."""
+    """Score several pairs with at most `tokens` ids in all, or one pair of any length, in chunks."""
     inputs = [np.array((*prompt, *ids)[:-1], np.int64) for prompt, ids in pairs]
     lengths = [len(row) for row in inputs]
     cache = model.new_cache(len(pairs), max(lengths))
@@ -58,9 +58,9 @@ def _score(
     scored: list[list[T]] = [[] for _ in pairs]
     for start in range(0, max(lengths), max(lengths) if len(pairs) > 1 else tokens):
         counts = [min(tokens, length - start) if len(pairs) == 1 else length for length in lengths]
-        line = np.concatenate([row[start : start + n] for row, n in zip(inputs, counts, strict=True)])
+        flat_ids = np.concatenate([row[start : start + n] for row, n in zip(inputs, counts, strict=True)])
         starts = [start] * len(pairs)
-        hidden = model.read(cache, torch.from_numpy(line).to(device), range(len(pairs)), starts, counts, lengths)
+        hidden = model.prefill(cache, torch.from_numpy(flat_ids).to(device), range(len(pairs)), starts, counts, lengths)
         places: list[int] = []
         targets: list[int] = []
         nums: list[int] = []

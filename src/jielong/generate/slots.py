@@ -1,9 +1,9 @@
 """The choice of slots for requests, and the reuse of prompt prefixes in their caches.
 
-A slot's cache is worth keeping when its request is over: a chat's next turn begins with all that was said, and many
-requests begin with the same instructions. So a prompt is compared with the content of every slot, present and to come.
-It continues in the slot itself, takes a copy, or waits for the slot that reads the common prefix. Copying is over a
-hundred times cheaper than reading (24 ms against 4.5 s for 1,000 tokens of a 135M model on one thread).
+A slot's cache is useful after its request has finished. A chat's next turn begins with the whole conversation, and many
+requests begin with the same instructions. So a prompt is compared with the tokens of every slot, cached or waiting. It
+continues in that slot, copies its prefix, or waits for the slot that is prefilling the common prefix. Copying is over a
+hundred times cheaper than prefill (24 ms against 4.5 s for 1,000 tokens of a 135M model on one thread).
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from jielong.records import Request
 
 
 @dataclass
-class Counts:
-    """Tokens since the engine was made: of prompts, read and reused; of answers, written; drafts, and those accepted."""
+class TokenCounts:
+    """Token counts since the engine was made: prompt tokens prefilled and reused, answer tokens written, drafts, and
+    accepted drafts.
+    """
 
     read: int = 0
     reused: int = 0
@@ -31,24 +33,25 @@ class Counts:
 
 
 class Slots:
-    """The rows of an engine and its cache, kept in step.
+    """An engine's rows and its cache, kept consistent.
 
-    A prefix of `least` tokens or more is shared; 0 remembers nothing, and then only equal prompts are read once.
+    A prefix of at least `least` tokens is shared. 0 turns the prefix memory off; then only equal prompts are prefilled
+    once.
     """
 
     def __init__(self, cache: Cache, least: int, bucket: int) -> None:
         self.cache, self.least, self._bucket = cache, least, bucket
         self.rows = Rows(cache.slots, cache.length)
-        self.counts = Counts()
+        self.counts = TokenCounts()
         self.device = cache.layers[0].device
 
     def bucket(self, length: int) -> int:
         return min(-(-length // self._bucket) * self._bucket, self.cache.length)
 
-    def place(self, id: int, request: Request, is_masked: bool, free: list[int], leader: int | None) -> int:
-        """Give request `id` one of the slots `free`, with the cached prefix of its prompt; return the slot.
+    def assign(self, id: int, request: Request, is_masked: bool, free: list[int], leader: int | None) -> int:
+        """Assign one of the slots `free` to request `id`, with the cached prefix of its prompt; return the slot.
 
-        `leader` is a slot that is about to read the same prompt.
+        `leader` is a slot that is about to prefill the same prompt.
         """
         rows, prompt = self.rows, np.asarray(request.prompt_ids, np.int64)
         source, shared = 0, 0
@@ -62,7 +65,7 @@ class Slots:
         is_held = shared > 0 and bool(rows.position[source] >= shared)
         if is_held and slot != source:
             self.copy(np.array([source]), np.array([slot]), shared)
-        rows.place(slot, id, request, is_masked, shared if is_held else 0)
+        rows.assign(slot, id, request, is_masked, shared if is_held else 0)
         if leader is not None:
             rows.follow(slot, leader, len(prompt))
         elif shared and not is_held:
@@ -70,11 +73,11 @@ class Slots:
         self.counts.reused += int(rows.reused[slot])
         return slot
 
-    def share_out(self, budget: int) -> tuple[list[int], list[int]]:
-        """Divide the prefill budget: return slots that read now, and how many tokens each.
+    def divide_prefill(self, budget: int) -> tuple[list[int], list[int]]:
+        """Divide the prefill budget: return the slots to prefill now, and the number of tokens of each.
 
-        The oldest has half of the budget, so that it comes to its end; short prompts go before long ones, so that they
-        need not wait for them.
+        The oldest gets half of the budget, so that it finishes. Short prompts go before long ones, so that they need
+        not wait.
         """
         rows = self.rows
         leaders = np.flatnonzero((rows.phase == READING) & (rows.leader == np.arange(len(rows.leader))))
@@ -90,7 +93,7 @@ class Slots:
         return leaders[counts > 0].tolist(), counts[counts > 0].tolist()
 
     def take_over(self, followers: NDArray[np.int64]) -> None:
-        """Copy the shared prefix from leaders to followers; from there on the followers read for themselves."""
+        """Copy the shared prefix from leaders to followers; the followers prefill the rest themselves."""
         rows = self.rows
         leaders = rows.leader[followers]
         held = np.minimum(np.minimum(rows.shared[followers], rows.position[leaders]), rows.prompt[followers] - 1)
@@ -99,7 +102,9 @@ class Slots:
         self.counts.reused += int(held.sum())
 
     def promote_follower(self, slot: int) -> None:
-        """When a slot that others read a prefix from is freed, let one follower take it over, whom the others follow."""
+        """When a freed slot has followers that wait for its prefix, let one of them prefill it and the others follow
+        that one.
+        """
         rows = self.rows
         is_behind = (rows.phase == READING) & (rows.leader == slot)
         is_behind[slot] = False
@@ -114,22 +119,23 @@ class Slots:
             self.cache.copy(to_device(sources, self.device), to_device(targets, self.device), self.bucket(length))
 
     def catch_up(self) -> None:
-        """Let followers read on whose leaders have read the shared prefix."""
+        """Release followers whose leaders have prefilled the shared prefix."""
         rows = self.rows
         behind = np.flatnonzero((rows.phase == READING) & (rows.shared < rows.prompt))
         self.take_over(behind[rows.position[rows.leader[behind]] >= rows.shared[behind]])
 
     def forget_shared(self) -> None:
-        """Stop sharing prefixes that were read with old weights."""
+        """Stop sharing prefixes that were prefilled with old weights."""
         rows = self.rows
         behind = np.flatnonzero((rows.phase == READING) & (rows.shared < rows.prompt))
         rows.lead(behind, rows.position[behind])
         rows.forget()
 
     def close_gaps(self) -> list[tuple[int, int]]:
-        """Move the last writing rows into free slots before them, if an eighth of the computed rows is free: from, to.
+        """Move the last writing rows into free slots before them, if an eighth of the computed rows is free; return the
+        moves as (from, to).
 
-        The gaps' cached content goes where the rows were.
+        The gaps' cached content is swapped to the rows' old slots.
         """
         rows = self.rows
         writing = np.flatnonzero(rows.phase == WRITING)

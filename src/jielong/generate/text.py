@@ -1,4 +1,4 @@
-"""Streaming text of one request: a stop string ends the text, and the request with it."""
+"""Streaming text of one request; a stop string ends the text and the request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def generate_text(
     *,
     allowed: Allowed | None = None,
 ) -> Iterator[str]:
-    """Yield the answer in pieces as they become certain; a stop string, or leaving early, cancels the request."""
+    """Yield the answer in pieces, each once its text is final; a stop string, or leaving early, cancels the request."""
     text = TextStream(tokenizer, sampling.stop)
     events = engine.stream(Request(tuple(prompt_ids), sampling, seed), allowed=allowed)
     try:

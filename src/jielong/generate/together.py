@@ -1,7 +1,7 @@
-"""A comparison of several models on one question: their answers, and their readings of the last model's answer.
+"""A comparison of several models on one question: their answers, and their scores of the last model's answer.
 
-A base model is given the bare question, as text to continue; every other one has it in its chat template. Nothing is
-drawn: all answers are greedy. Models are opened one after another, so the memory of one is enough.
+A base model gets the bare question, as text to continue; other models get it in their chat template. All answers are
+greedy. Models are opened one after another, so the memory of one is enough.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ModelToAsk:
 
 @dataclass(frozen=True)
 class Step:
-    """A token of an answer with its probability, and the likeliest ones in its place, best first."""
+    """A token of an answer with its probability, and the likeliest tokens at its position, best first."""
 
     token: str
     probability: float
@@ -40,11 +40,9 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A model's scores of the last one's answer, token by token.
-
-    The log-probability of each token in nats, and the Kullback-Leibler divergence in nats of the model's distribution
-    from that of the last one.
+class AnswerScores:
+    """A model's scores of the last model's answer, token by token: log-probabilities in nats, and Kullback-Leibler
+    divergences in nats between its distributions and the last model's.
     """
 
     logprobs: tuple[float, ...]
@@ -53,17 +51,17 @@ class Reading:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """The outcome of asking one model; `reading` is None where its tokenizer is not that of the last one."""
+    """One model's answer; `reading` is its scores of the last model's answer, None if the tokenizers differ."""
 
     name: str
     is_bare: bool
     text: str
     steps: tuple[Step, ...]
-    reading: Reading | None
+    reading: AnswerScores | None
 
 
 def ask_all(asked: Sequence[ModelToAsk], question: str, *, max_tokens: int, num_likeliest: int) -> list[ModelAnswer]:
-    """Ask each model; return answers in their order, each with its reading of the last one's answer."""
+    """Ask each model; return answers in order, each with the model's scores of the last answer."""
     found: list[ModelAnswer] = []
     last: Tokenizer | None = None
     ids: tuple[int, ...] = ()
@@ -80,15 +78,15 @@ def ask_all(asked: Sequence[ModelToAsk], question: str, *, max_tokens: int, num_
             own = engine.distributions(prompt, ids)
             of_last = own if of_last is None else of_last
             logprobs = own.gather(1, torch.tensor(ids)[:, None]).squeeze(1)
-            reading = Reading(tuple(logprobs.tolist()), tuple(divergences(of_last, own)))
+            reading = AnswerScores(tuple(logprobs.tolist()), tuple(divergences(of_last, own)))
         found.append(ModelAnswer(one.name, is_bare, text, tuple(_steps(events, tokenizer)), reading))
     return found[::-1]
 
 
 def divergences(of: Tensor, others: Tensor) -> list[float]:
-    """Return for each row of two (N, V) of log-probabilities the sum of p (log p - log q), p of the first, in nats.
+    """Return the Kullback-Leibler divergence KL(of || others) in nats of each row, from log-probabilities (N, V).
 
-    Some models pad their vocabulary: where one has more ids than the other, the ids that both have are compared.
+    Some models pad their vocabulary, so only ids that both have are compared.
     """
     width = min(of.shape[1], others.shape[1])
     p, q = (torch.log_softmax(one[:, :width].double(), -1) for one in (of, others))
@@ -97,7 +95,7 @@ def divergences(of: Tensor, others: Tensor) -> list[float]:
 
 
 def question_ids(question: str, tokenizer: Tokenizer, *, is_bare: bool) -> tuple[int, ...]:
-    """Return the ids of a question: bare, as text that a base model continues, or in the chat template."""
+    """Return the prompt ids of a question: bare text for a base model, or in the chat template."""
     if is_bare:
         return (*tokenizer.opening, *tokenizer.encode(question))
     return render_prompt([Message("user", question)], tokenizer)

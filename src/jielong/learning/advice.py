@@ -1,4 +1,5 @@
-"""Advice on judgements: whether they are enough to learn from, by which method, and which are kept apart from training.
+"""Advice on judgements: whether they suffice for learning, the training method, and the split into training, judge and
+held-out parts.
 
 Prompts are split by a digest of their words, so a prompt stays on its side however many judgements are added later.
 Three fifths teach the policy. One fifth teaches the judge, which must not have learned the policy's lessons. One fifth
@@ -12,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jielong.data.forms import FEWEST
-from jielong.errors import ConfigError, DataError, did_you_mean
+from jielong.errors import ConfigError, did_you_mean
 from jielong.evaluate.statistics import wilson
 from jielong.evaluate.votes import Texts, prompt_key, text_of
 from jielong.learning.judged import Judged, One, Pair, Thumb, Written
+from jielong.learning.reasons import NotEnough, Reason
 
-METHODS = ("auto", "sft", "dpo", "kto")
+METHODS = ("auto", "sft", "dpo", "kto", "reward+ppo")
 
 POLICY, JUDGE = 0.6, 0.2
 """Shares of the prompts; the rest is held out."""
@@ -61,7 +63,7 @@ class Plan:
     policy: Part
     judge: Part
     held_out: Part
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
 
     @property
     def method(self) -> str:
@@ -85,7 +87,7 @@ def part_of(judged: Judged, *sides: str) -> Part:
 
 
 def plan(judged: Judged, method: str = "auto") -> Plan:
-    """Plan the trainings that suit the judgements; DataError where they are too few, or contradictory."""
+    """Plan the trainings that suit the judgements; NotEnough where they are too few, or contradictory."""
     if method not in METHODS:
         raise ConfigError(f"no method is called {method!r}; {did_you_mean(method, METHODS)}")
     refuse_contradictions(judged)
@@ -95,13 +97,11 @@ def plan(judged: Judged, method: str = "auto") -> Plan:
         policy, judge = part_of(judged, "policy", "judge"), Part((), (), ())
     steps = _steps(policy, method)
     if not steps:
-        raise DataError(f"too few judgements: {_missing(policy, method)}")
+        raise NotEnough("too_few", ways=_missing(policy, method), share=POLICY)
     if len(held_out.prompts) < FEWEST_PROMPTS:
         more = math.ceil((FEWEST_PROMPTS - len(held_out.prompts)) / (1 - POLICY - JUDGE))
-        raise DataError(
-            f"too few prompts: {len(held_out.prompts)} of {len(judged.prompts)} are held out to compare answers on, and "
-            f"{FEWEST_PROMPTS} are needed; judge answers to about {more} other prompts"
-        )
+        counts = {"held_out": len(held_out.prompts), "prompts": len(judged.prompts), "needed": FEWEST_PROMPTS}
+        raise NotEnough("too_few_prompts", **counts, more=more)
     if steps[-1] == "kto":
         _refuse_one_kind(thumbs_of(policy))
     return Plan(steps, policy, judge, held_out, tuple(_left_out(judged, policy, steps)))
@@ -122,6 +122,8 @@ def _steps(policy: Part, method: str) -> tuple[str, ...]:
     has_written = len(policy.written) >= FEWEST
     if method == "sft":
         return ("sft",) if has_written else ()
+    if method == "reward+ppo":
+        return ("reward", "ppo") if min(len(policy.pairs), len(policy.prompts)) >= FEWEST else ()
     preferring = ""
     if method in ("auto", "dpo") and len(policy.pairs) >= FEWEST:
         preferring = "dpo"
@@ -131,44 +133,40 @@ def _steps(policy: Part, method: str) -> tuple[str, ...]:
     return (*before, preferring) if preferring else before
 
 
-def _missing(policy: Part, method: str) -> str:
-    """Describe how many more judgements are needed."""
+def _missing(policy: Part, method: str) -> list[Reason]:
+    """Describe how many more judgements are needed, for each method that is meant."""
     kinds = {
-        "dpo": ("comparisons of two answers", len(policy.pairs)),
-        "kto": ("thumbs", len(thumbs_of(policy))),
-        "sft": ("written answers", len(policy.written)),
+        "dpo": ("more.pairs", len(policy.pairs)),
+        "kto": ("more.thumbs", len(thumbs_of(policy))),
+        "sft": ("more.written", len(policy.written)),
     }
+    if method == "reward+ppo":  # each rollout begins at a judged prompt
+        kinds[method] = ("more.pairs_prompts", min(len(policy.pairs), len(policy.prompts)))
     wanted = kinds if method == "auto" else {method: kinds[method]}
-    found = [f"about {math.ceil((FEWEST - count) / POLICY)} more {name}" for name, count in wanted.values()]
-    return f"give {', or '.join(found)}; {POLICY:.0%} of the prompts are learned from"
+    return [Reason(kind, {"count": math.ceil((FEWEST - count) / POLICY)}) for kind, count in wanted.values()]
 
 
 # Signs of bad votes -----------------------------------------------------------------------------------------
 
 
 def refuse_contradictions(judged: Judged) -> None:
-    """Raise DataError where too many of the pairs that were judged again were judged the other way."""
+    """Raise NotEnough where too many of the pairs that were judged again were judged the other way."""
     if judged.num_repeated < FEWEST_REPEATED:
         return
     found = wilson(judged.num_contradicted, judged.num_repeated)
     if found.low > MOST_CONTRADICTED:
-        raise DataError(
-            f"the votes contradict each other: of {judged.num_repeated} pairs that a voter judged again or in a circle, "
-            f"{judged.num_contradicted} ({found.mean:.0%}) were judged the other way; at most about {MOST_CONTRADICTED:.0%} may be"
-        )
+        counts = {"repeated": judged.num_repeated, "turned": judged.num_contradicted}
+        raise NotEnough("contradictory", **counts, share=found.mean, most=MOST_CONTRADICTED)
 
 
 def refuse_one_side(judged: Judged) -> None:
-    """Raise DataError where the answer on one side of blind pairs won too often, whichever it was."""
+    """Raise NotEnough where the answer on one side of blind pairs won too often, whichever it was."""
     count, left = judged.num_sides, judged.num_left
     most = max(left, count - left)
     if count < FEWEST_SIDES or most < MOST_LEFT * count or chance_of_side(most, count) >= CHANCE:
         return
     side = "left" if left == most else "right"
-    raise DataError(
-        f"the votes are about a side and not about answers: in {most} of {count} blind pairs the {side} one won, and sides are "
-        "drawn at random; read both answers and vote again"
-    )
+    raise NotEnough("one_side", won=most, pairs=count, side=Reason(f"side.{side}"))
 
 
 def chance_of_side(most: int, count: int) -> float:
@@ -179,24 +177,22 @@ def chance_of_side(most: int, count: int) -> float:
 
 
 def _refuse_one_kind(thumbs: Sequence[Thumb]) -> None:
-    """Raise DataError where nearly all thumbs are up, or down."""
+    """Raise NotEnough where nearly all thumbs are up, or down."""
     liked = sum(t.is_liked for t in thumbs)
     fewer, kind = min((liked, "up"), (len(thumbs) - liked, "down"))
     needed = max(2, math.ceil(SMALLEST_SIDE * len(thumbs)))
     if fewer < needed:
-        raise DataError(
-            f"the thumbs are one-sided: {fewer} of {len(thumbs)} that are learned from are {kind}; "
-            f"about {math.ceil((needed - fewer) / POLICY)} more thumbs {kind} are needed"
-        )
+        more = math.ceil((needed - fewer) / POLICY)
+        raise NotEnough("one_kind", found=fewer, thumbs=len(thumbs), thumb=Reason(f"thumb.{kind}"), more=more)
 
 
-def _left_out(judged: Judged, policy: Part, steps: Sequence[str]) -> list[str]:
-    """Describe the judgements that are not learned from."""
+def _left_out(judged: Judged, policy: Part, steps: Sequence[str]) -> list[Reason]:
+    """Describe the judgements that training leaves out."""
     notes = []
-    if "dpo" in steps and judged.thumbs:
-        notes.append(f"{len(judged.thumbs)} thumbs are used where one voter liked one answer and disliked another.")
-    if "sft" not in steps and policy.written:
-        notes.append(f"{len(policy.written)} written answers are too few to learn from by themselves.")
+    if ("dpo" in steps or "reward" in steps) and judged.thumbs:
+        notes.append(Reason.of("note.thumbs", count=len(judged.thumbs)))
+    if "sft" not in steps and 0 < len(policy.written) < FEWEST:
+        notes.append(Reason.of("note.written", count=len(policy.written)))
     if judged.num_ties:
-        notes.append(f"{judged.num_ties} ties teach nothing.")
+        notes.append(Reason.of("note.ties", count=judged.num_ties))
     return notes

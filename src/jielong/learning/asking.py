@@ -1,7 +1,7 @@
 """Blind pairs for a person: prepared when the gate was passed, asked in their order, with one line for each vote.
 
-`pairs.jsonl` says which side is the candidate's, and no voter is shown it. A vote is on disk when `vote` returns. The
-decision follows from the two files alone, so it is made again after a kill, and comes out the same.
+`pairs.jsonl` records the candidate's side of each pair, and is never shown to a voter. A vote is on disk when `vote`
+returns. The decision follows from the two files alone, so it is made again after a kill, and comes out the same.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jielong.learning import attempt as attempts
 from jielong.learning import standing
 from jielong.learning.attempt import Attempt
 from jielong.learning.deciding import LEAST, MOST, Tally, alpha_of, evidence, verdict
+from jielong.learning.reasons import Reason
 from jielong.records import OUTCOMES, Message, to_dict
 from jielong.runs import canonical_json, disk_errors, write_text
 
@@ -108,7 +109,7 @@ def tally_of(folder: Path) -> Tally:
 
 
 def settle(home: Path, folder: Path) -> Attempt:
-    """Decide an attempt that is asked about, if its votes are enough. Deciding twice promotes once."""
+    """Decide an attempt in blind comparison, if its votes suffice. Deciding twice promotes once."""
     attempt = attempts.read(folder)
     if attempt.state != "asking":
         return attempt
@@ -122,7 +123,7 @@ def settle(home: Path, folder: Path) -> Attempt:
     if told == "promoted":
         standing.promote(home, attempt.id)  # first: who reads "promoted" finds it standing
     return attempts.change(
-        folder, only_in=("asking",), state=told, why=_why(told, tally, found, alpha), figures=figures
+        folder, only_in=("asking",), state=told, reason=_reason(told, tally, found, alpha), figures=figures
     )
 
 
@@ -133,8 +134,8 @@ def press_of(home: Path, against: str) -> int:
 
 
 def pairs_json(folder: Path, attempt: Attempt) -> dict[str, int | None]:
-    """Return the progress of asking. The winner is told when it is over: a tally after each vote would show whose side
-    was which.
+    """Return the progress of the blind comparison. The tally is included only at the end, since a tally after each vote
+    would reveal the candidate's side.
     """
     num_pairs = len(pairs_of(folder))
     tally = tally_of(folder) if num_pairs else Tally()
@@ -149,13 +150,14 @@ def pairs_json(folder: Path, attempt: Attempt) -> dict[str, int | None]:
     }
 
 
-def _why(told: str, tally: Tally, found: float, alpha: float) -> str:
-    """Describe the decision with its votes and evidence."""
+def _reason(told: str, tally: Tally, found: float, alpha: float) -> Reason:
+    """Return the reason of the decision: its votes and evidence."""
     decided = tally.won + tally.lost
-    share = f"{tally.won} of {decided} decided votes" if decided else "no decided vote"
+    share = Reason.of("votes", won=tally.won, decided=decided) if decided else Reason("no_votes")
+    values = {"share": share, "evidence": found, "needed": 1 / alpha}
     if told == "promoted":
-        return f"it won {share}; chance would do so with less than {alpha:.1%} (evidence {found:.0f}, needed {1 / alpha:.0f})"
-    return f"it won {share}, with {tally.tied} ties; that is not clearly better (evidence {found:.2g}, needed {1 / alpha:.0f})"
+        return Reason("better", {**values, "alpha": alpha})
+    return Reason("not_better", {**values, "tied": tally.tied})
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

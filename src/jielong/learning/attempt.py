@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jielong.errors import CheckpointError, ConfigError, DataError
+from jielong.learning.reasons import Reason, from_json, say
 from jielong.learning.standing import held
 from jielong.outside import Fields
 from jielong.records import Judgement, judgement_from, judgement_to
@@ -56,18 +57,23 @@ class Attempt:
     press: int = 0
     """Which of the presses against that model this is, once a person is asked; 0 before."""
     memory_bytes: int = 0
-    why: str = ""
-    """Why it ended as it did."""
+    reason: Reason | None = None
+    """The reason of its end."""
     ended: float = 0.0
     figures: Mapping[str, Any] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 
+    @property
+    def why(self) -> str:
+        """Say in English why it ended as it did; "" before."""
+        return say(self.reason, "en") if self.reason else ""
+
 
 def home_of(runs: Path, base_path: Path) -> Path:
     """Return the folder of all attempts of the model in `base_path`, named after its run and stage, or its folder.
 
-    A part of the name is made from the model's path, as others may have the same name.
+    A digest of the model's path is part of the name, since other models may have the same name.
     """
     path, run = base_path.resolve(), run_around(base_path)
     name = path.name if run is None else "-".join((run.path.name, *path.relative_to(run.path.resolve()).parts[:1]))
@@ -122,7 +128,7 @@ def read(folder: Path) -> Attempt:
             against=known.text("against", ""),
             press=known.whole("press", 0),
             memory_bytes=known.whole("memory_bytes", 0),
-            why=known.text("why", ""),
+            reason=_reason_in(known),
             ended=known.number("ended", 0.0),
             figures=known.inner("figures", {}).data,
             lineage=known.inner("lineage", {}).data,
@@ -175,4 +181,10 @@ def progress_of(folder: Path) -> dict[str, Any]:
 
 
 def _write(folder: Path, attempt: Attempt) -> None:
-    write_json(folder / FILE, {"version": VERSION, **dataclasses.asdict(attempt)})
+    write_json(folder / FILE, {"version": VERSION, **dataclasses.asdict(attempt), "why": attempt.why})
+
+
+def _reason_in(known: Fields) -> Reason | None:
+    """Read the reason of an attempt's end; earlier versions stored its English sentence alone."""
+    stored = known.data.get("reason") or known.text("why", "")
+    return from_json(stored) if stored else None

@@ -1,5 +1,4 @@
-"""The process that trains and compares, beside everything else on the machine: `python -m jielong.learning.child
-FOLDER`.
+"""The background process that trains and compares an attempt: `python -m jielong.learning.child FOLDER`.
 
 It resumes an attempt from any state. It may be killed at any moment: the training continues from its newest checkpoint,
 and the comparison from the stored answers. Other processes read its progress from the attempt's files.
@@ -18,6 +17,7 @@ from jielong import stopping
 from jielong.errors import JielongError
 from jielong.learning import attempt as attempts
 from jielong.learning.attempt import ADAPTER, Attempt
+from jielong.learning.reasons import Reason
 from jielong.runs import now_s, write_json
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ LOCK, PROCESS, LOG = ".working", "process.json", "log.txt"
 
 
 def main(folder: Path) -> int:
-    """Run the attempt until a person is asked, or it is over; return 0 unless it was ended or failed."""
+    """Run the attempt until its blind comparison begins or it is over; return 0 unless it was ended or failed."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / LOCK)
@@ -42,14 +42,14 @@ def main(folder: Path) -> int:
         try:
             work(folder)
         except JielongError as error:
-            attempts.change(folder, only_in=attempts.AT_WORK, state="failed", why=str(error))
+            attempts.change(folder, only_in=attempts.AT_WORK, state="failed", reason=Reason.of("said", text=str(error)))
             return 2
         except (stopping.Terminated, KeyboardInterrupt):
             return 143
         except Exception as error:
             traceback.print_exc()
-            why = f"a bug: {type(error).__name__}: {error} ({folder / LOG} says more)"
-            attempts.change(folder, only_in=attempts.AT_WORK, state="failed", why=why)
+            reason = Reason.of("bug", what=f"{type(error).__name__}: {error}", log=str(folder / LOG))
+            attempts.change(folder, only_in=attempts.AT_WORK, state="failed", reason=reason)
             return 1
     return 0
 
@@ -58,15 +58,17 @@ def lower_priority() -> None:
     """Lower this process's priority below everybody else's.
 
     The kernel shares a machine among sessions before it looks at processes, and this one has a session of its own; so
-    the session too is given the least share, where sessions are scheduled as groups.
+    the session too is given the least share, where sessions are scheduled as groups. Only its own: whoever starts this
+    process in a session with others would lower them all.
     """
     os.nice(19)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19")
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text("19")
 
 
 def work(folder: Path) -> None:
-    """Train, compare, and leave the attempt refused or asking."""
+    """Train and compare; leave the attempt in state refused or asking."""
     from jielong.learning.advice import plan
     from jielong.learning.judged import sort_judgements
     from jielong.learning.training import FileDisplay, recipe_of, train, trained_in
@@ -101,8 +103,8 @@ def _compare(folder: Path, attempt: Attempt, known: Plan, adapter: Path) -> None
     outcome = pass_gate(folder, home, Models(base, stands, adapter), known, attempt.seed, tell)
     figures = {**attempt.figures, **outcome.figures}
     tell(1.0, "")
-    if outcome.why:
-        attempts.change(folder, only_in=("comparing",), state="refused", why=outcome.why, figures=figures)
+    if outcome.why is not None:
+        attempts.change(folder, only_in=("comparing",), state="refused", reason=outcome.why, figures=figures)
         return
     press = asking.press_of(home, attempt.against)
     attempts.change(folder, only_in=("comparing",), state="asking", press=press, figures=figures)

@@ -1,9 +1,9 @@
 """A sequential test of blind votes, which may be checked after every vote, and its budget over repeated presses.
 
 H0 says that the candidate wins a decided vote with probability 1/2 or less. `evidence` is the mean, over all p between
-1/2 and 1, of the likelihood ratio of p to 1/2. Under H0 it is a supermartingale that begins at 1, so it ever reaches
-1/alpha with probability alpha at most, whenever one looks or stops (Ville 1939). Ties, and votes that call both answers
-bad, carry no weight.
+1/2 and 1, of the likelihood ratio of p to 1/2. Under H0 it is a supermartingale that begins at 1, so the probability
+that it ever reaches 1/alpha is at most alpha, for any rule of looking and stopping (Ville 1939). Ties, and votes that
+call both answers bad, carry no weight.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def evidence(won: int, lost: int) -> float:
 
 
 def verdict(tally: Tally, alpha: float, num_pairs: int = MOST) -> str:
-    """Return "promoted", "refused", or "" while more votes are needed; `num_pairs` is how many can be asked at all."""
+    """Return "promoted", "refused", or "" while more votes are needed; `num_pairs` is the number of available pairs."""
     most = min(MOST, num_pairs)
     if tally.num_asked < min(LEAST, most):
         return ""

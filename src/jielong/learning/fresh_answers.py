@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jielong.errors import CheckpointError
-from jielong.evaluate.votes import Texts
+from jielong.evaluate.votes import Texts, text_of
+from jielong.learning.advice import Plan
 from jielong.opening.models import open_engine
 from jielong.records import Conversation, Sampling
 from jielong.runs import derive_seed, digest, read_json, write_json
+from jielong.tokens.tokenizer import Tokenizer
 from jielong.use.port import LocalPort
 
 SLOTS = 16
 """Answers that are written at once: enough for the speed of a batch, and few enough for the cache of a model of billions."""
+
+SHORTEST, LONGEST = 48, 256
+"""Bounds of the longest answer, which is half as long again as the longest that was judged."""
 
 LOT = 64
 """Prompts between two reports of progress."""
@@ -75,6 +80,16 @@ class Writer:
         rows = [[w.prompt, w.text, list(w.ids), w.is_finished] for w in found]
         write_json(file, {**about, "answers": rows})
         return found
+
+
+def answer_limit(plan: Plan, tokenizer: Tokenizer) -> int:
+    """Return the tokens that a fresh answer may have."""
+    parts = (plan.policy, plan.judge, plan.held_out)
+    texts = [text_of(t) for part in parts for p in part.pairs for t in (p.better, p.worse)]
+    texts += [text_of(t.answer) for part in parts for t in part.thumbs]
+    texts += [text_of(w.answer) for part in parts for w in part.written]
+    longest = max(map(len, tokenizer.encode_batch(texts)), default=0)
+    return max(SHORTEST, min(LONGEST, 3 * longest // 2))
 
 
 def _kept(file: Path, about: dict[str, object]) -> list[Written] | None:

@@ -19,13 +19,14 @@ from typing import Any
 
 import torch
 
-from jielong.evaluate.votes import Texts, prompt_key, text_of
+from jielong.evaluate.votes import Texts, prompt_key
 from jielong.learning import asking, preference_head, regression
 from jielong.learning.advice import Plan, chance_of_side
 from jielong.learning.attempt import ADAPTER
 from jielong.learning.deciding import LEAST, MOST
-from jielong.learning.fresh_answers import Writer, Written
+from jielong.learning.fresh_answers import Writer, Written, answer_limit
 from jielong.learning.judged import Pair
+from jielong.learning.reasons import Reason, to_json
 from jielong.model import adapter_files
 from jielong.model.hf import load_language_model
 from jielong.model.transformer import LanguageModel
@@ -45,11 +46,10 @@ BELIEVED = 0.05
 TEMPERATURE = 0.8
 """As the page draws answers where nobody says otherwise."""
 
-MOST_DRAWS, SPARE = 10, 1.6
-"""Answers to one prompt at most, and how many more are drawn than pairs are needed, as equal ones are skipped."""
-
-SHORTEST, LONGEST = 48, 256
-"""Bounds of the longest answer, which is half as long again as the longest that was judged."""
+MOST_DRAWS, SPARE, MOST_SPARE = 10, 1.6, 8.0
+"""Answers to one prompt at most, and how many more are drawn than pairs are needed, as equal ones are skipped: at first, and
+at most where few of those differ. Equal answers are shown to nobody, so looking for others costs no vote; as it depends on
+the answers' texts alone, and not on votes, the sequential test holds as it is."""
 
 MOST_HELD_OUT = 256
 """Held-out pairs whose log-probabilities are looked at."""
@@ -75,9 +75,9 @@ class Models:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of the gate: `why` is the reason of a refusal, "" where a person is to be asked."""
+    """The outcome of the gate: `why` is the reason of a refusal, None where a person is to be asked."""
 
-    why: str
+    why: Reason | None
     figures: dict[str, Any]
 
 
@@ -88,24 +88,35 @@ def pass_gate(
     tokenizer = Tokenizer.load(models.base)
     limit, draws = answer_limit(plan, tokenizer), _draws(plan, seed)
     prompts = [f.prompt for f in regression.fixed_prompts()]
-    longest = max(_longest(prompts, tokenizer, regression.MAX_TOKENS), _longest(draws, tokenizer, limit))
+    all_draws = _draws(plan, seed, MOST_SPARE)
+    longest = max(_longest(prompts, tokenizer, regression.MAX_TOKENS), _longest(all_draws, tokenizer, limit))
     work = _Work(2 * (len(draws) + len(prompts)), tell)
+
+    def write(writer: Writer, name: str, prompts: Sequence[Texts]) -> list[Written]:
+        """Write fresh answers, which are kept under a name."""
+        file, drawn_by = folder / f"{name}.json", derive_seed(seed, name)
+        return writer.answers(file, prompts, limit, temperature=TEMPERATURE, seed=drawn_by)
+
     base = Writer(models.base, longest, work.done)
     before = _answer_fixed(base, home / "base-answers.json")
     stands_by = base if models.stands == models.base else Writer(models.stands, longest, work.done)
-    stands = _answer_fresh(stands_by, folder / "stands.json", draws, limit, derive_seed(seed, "stands"))
+    stands = write(stands_by, "stands", draws)
     del base, stands_by
     judged = [*plan.policy.pairs, *plan.judge.pairs, *plan.held_out.pairs]
     candidate_by, figures = _strongest_harmless(folder, models, before, judged, longest, work)
-    candidate = _answer_fresh(candidate_by, folder / "candidate.json", draws, limit, derive_seed(seed, "candidate"))
+    first = _Fresh(draws, stands, write(candidate_by, "candidate", draws))
+    more = _more_draws(all_draws, len(draws), len(first.pairs(seed)))
+    work.add(2 * len(more))
+    now = write(candidate_by, "candidate-more", more) if more else []
     del candidate_by
-    pairs = _pairs(draws, stands, candidate, seed)
+    old = write(Writer(models.stands, longest, work.done), "stands-more", more) if more else []
+    pairs = first.with_more(_Fresh(more, old, now)).pairs(seed)
     tell(WRITING, "held-out pairs")
-    figures["fresh"] = {"answers": len(draws), "different": len(pairs)}
+    figures["fresh"] = {"answers": len(draws) + len(more), "different": len(pairs)}
     chosen = dataclasses.replace(models, candidate=folder / ADAPTER)
-    figures["held_out"], figures["judge"] = _by_models(chosen, plan, tokenizer, draws, stands, candidate, seed)
+    figures["held_out"], figures["judge"] = _by_models(chosen, plan, tokenizer, first, seed)
     why = reason(figures)
-    if not why:
+    if why is None:
         asking.write_pairs(folder, pairs[:MOST])
     return Outcome(why, figures)
 
@@ -160,32 +171,23 @@ def _answer_fixed(writer: Writer, file: Path) -> list[Written]:
     return writer.answers(file, prompts, regression.MAX_TOKENS, temperature=0.0, seed=0)
 
 
-def _answer_fresh(writer: Writer, file: Path, draws: Sequence[Texts], limit: int, seed: int) -> list[Written]:
-    return writer.answers(file, draws, limit, temperature=TEMPERATURE, seed=seed)
-
-
-def reason(figures: dict[str, Any]) -> str:
-    """Return why a candidate with these figures is refused without asking anybody; "" where it is not."""
+def reason(figures: dict[str, Any]) -> Reason | None:
+    """Return why a candidate with these figures is refused without asking anybody; None where it is not."""
     held_out, judge = figures["held_out"], figures["judge"]
     if figures["fresh"]["different"] < LEAST:
-        return (
-            f"nothing to compare: of {figures['fresh']['answers']} fresh answers {figures['fresh']['different']} differ from "
-            f"those of the model that stands, and {LEAST} are needed; more judgements move it further"
-        )
+        return Reason("nothing_to_compare", {**figures["fresh"], "needed": LEAST})
     right, count = held_out["right"], held_out["pairs"]
     if count and 2 * right < count and chance_of_side(count - right, count) / 2 < CHANCE:
-        return f"it learned the opposite: in {right} of {count} held-out pairs the better answer gained more than the worse"
+        return Reason.of("opposite", right=right, pairs=count)
     for fault in figures["regression"]["faults"]:
         if fault["is_worse"]:
-            return (
-                f"it got worse at what nobody judged: {fault['name'].replace('_', ' ')} in {fault['before']:.0%} of "
-                f"{fault['count']} fixed prompts before, in {fault['after']:.0%} now"
-            )
+            shares = {name: fault[name] for name in ("before", "after", "count")}
+            return Reason.of("worse", fault=Reason(f"fault.{fault['name']}"), **shares)
     if judge.get("is_believed") and judge["lost"] > judge["won"]:
         decided = judge["won"] + judge["lost"]
         if chance_of_side(judge["lost"], decided) / 2 < CHANCE:
-            return f"the judge finds its answers worse on {judge['lost']} of {decided} held-out prompts"
-    return ""
+            return Reason.of("judge_worse", lost=judge["lost"], decided=decided)
+    return None
 
 
 class _Work:
@@ -194,51 +196,73 @@ class _Work:
     def __init__(self, total: int, tell: Callable[[float, str], None]) -> None:
         self._total, self._tell, self._count = max(1, total), tell, 0
 
+    def add(self, count: int) -> None:
+        """Expect so many answers more."""
+        self._total += count
+
     def done(self, count: int) -> None:
         self._count += count
         self._tell(min(WRITING, WRITING * self._count / self._total), "fresh answers")
 
 
-def answer_limit(plan: Plan, tokenizer: Tokenizer) -> int:
-    """Return the tokens that a fresh answer may have."""
-    parts = (plan.policy, plan.judge, plan.held_out)
-    texts = [text_of(t) for part in parts for p in part.pairs for t in (p.better, p.worse)]
-    texts += [text_of(t.answer) for part in parts for t in part.thumbs]
-    texts += [text_of(w.answer) for part in parts for w in part.written]
-    longest = max(map(len, tokenizer.encode_batch(texts)), default=0)
-    return max(SHORTEST, min(LONGEST, 3 * longest // 2))
-
-
-def _draws(plan: Plan, seed: int) -> list[Texts]:
+def _draws(plan: Plan, seed: int, spare: float = SPARE) -> list[Texts]:
     """Return prompts that the policy never saw, repeated until there are enough pairs, in random order, each once at
     first.
 
     The judge's are among them: a person does not mind which answers a head was fitted to, and more prompts show more.
+    With more to `spare` the list begins alike.
     """
     prompts = [*plan.held_out.prompts.values(), *plan.judge.prompts.values()]
-    count = min(MOST_DRAWS, max(1, math.ceil(SPARE * MOST / len(prompts))))
+    count = min(MOST_DRAWS, max(1, math.ceil(spare * MOST / len(prompts))))
     generator = torch.Generator().manual_seed(derive_seed(seed, "draws") % 2**63)
     rounds = [torch.randperm(len(prompts), generator=generator).tolist() for _ in range(count)]
-    return [prompts[i] for order in rounds for i in order][: math.ceil(SPARE * MOST)]
+    return [prompts[i] for order in rounds for i in order][: math.ceil(spare * MOST)]
+
+
+def _more_draws(every: Sequence[Texts], num_draws: int, num_pairs: int) -> list[Texts]:
+    """Return the prompts that follow the first draws, where these gave too few different pairs: as many as give enough at
+    that rate, with some to spare, or all.
+    """
+    if num_pairs >= MOST:
+        return []
+    needed = math.ceil(SPARE * num_draws * MOST / num_pairs) if num_pairs else len(every)
+    return list(every[num_draws:needed])
 
 
 def _longest(prompts: Sequence[Texts], tokenizer: Tokenizer, room: int) -> int:
     return min(LENGTH, max(len(render_prompt(p, tokenizer)) for p in prompts) + room + 1)
 
 
-def _pairs(draws: Sequence[Texts], stands: Sequence[Written], candidate: Sequence[Written], seed: int) -> list[Any]:
-    """Return different answers to the same prompt, with sides drawn at random."""
-    now = {w.prompt: w for w in candidate}
-    found, seen = [], set()
-    for old in stands:
-        new = now.get(old.prompt)
-        key = (prompt_key(draws[old.prompt]), old.text, new.text if new else "")
-        if new is None or new.text == old.text or key in seen:
-            continue
-        seen.add(key)
-        is_left = derive_seed(seed, "side", old.prompt) % 2 == 0
-        found.append(asking.ShownPair(draws[old.prompt], new.text, old.text, is_left))
-    return found
+@dataclass(frozen=True)
+class _Fresh:
+    """Prompts, and the answers of the model that stands and of the candidate, by the prompts' numbers."""
+
+    draws: Sequence[Texts]
+    stands: Sequence[Written]
+    candidate: Sequence[Written]
+
+    def with_more(self, others: _Fresh) -> _Fresh:
+        """Return these and others, which are numbered after these."""
+        count = len(self.draws)
+        sides = [
+            [*mine, *(dataclasses.replace(one, prompt=count + one.prompt) for one in theirs)]
+            for mine, theirs in ((self.stands, others.stands), (self.candidate, others.candidate))
+        ]
+        return _Fresh([*self.draws, *others.draws], *sides)
+
+    def pairs(self, seed: int) -> list[asking.ShownPair]:
+        """Return different answers to the same prompt, each two once, with sides drawn at random."""
+        now = {w.prompt: w for w in self.candidate}
+        found, seen = [], set()
+        for old in self.stands:
+            new = now.get(old.prompt)
+            key = (prompt_key(self.draws[old.prompt]), old.text, new.text if new else "")
+            if new is None or new.text == old.text or key in seen:
+                continue
+            seen.add(key)
+            is_left = derive_seed(seed, "side", old.prompt) % 2 == 0
+            found.append(asking.ShownPair(self.draws[old.prompt], new.text, old.text, is_left))
+        return found
 
 
 # Log-probabilities and the judge -------------------------------------------------------------------------------------------
@@ -248,9 +272,7 @@ def _by_models(
     models: Models,
     plan: Plan,
     tokenizer: Tokenizer,
-    draws: Sequence[Texts],
-    stands: Sequence[Written],
-    candidate: Sequence[Written],
+    fresh: _Fresh,
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Score held-out pairs by log-probabilities, and the fresh answers by the judge."""
@@ -258,7 +280,7 @@ def _by_models(
     length = min(LENGTH, base.config.max_position_embeddings)
     pairs = plan.held_out.pairs[:MOST_HELD_OUT]
     before = _logprobs(base, tokenizer, pairs, length)
-    judge = _judge(base, tokenizer, plan, draws, stands, candidate, seed, length)
+    judge = _judge(base, tokenizer, plan, fresh, seed, length)
     del base
     after = _logprobs(_open(models.candidate), tokenizer, pairs, length)
     gained = [[b - a for a, b in zip(*sides, strict=True)] for sides in zip(before, after, strict=True)]
@@ -291,19 +313,15 @@ def _judge(
     base: LanguageModel,
     tokenizer: Tokenizer,
     plan: Plan,
-    draws: Sequence[Texts],
-    stands: Sequence[Written],
-    candidate: Sequence[Written],
+    fresh: _Fresh,
     seed: int,
     length: int,
 ) -> dict[str, Any]:
     """Return the judge's verdicts on the fresh answers, prompt by prompt, and whether it may be believed."""
     answers, pairs = preference_head.comparisons(plan.judge)
     if len(pairs) < preference_head.FEWEST_PAIRS:
-        return {
-            "pairs": len(pairs),
-            "skipped": f"{len(pairs)} pairs are too few for a judge; {preference_head.FEWEST_PAIRS} are needed",
-        }
+        skipped = Reason.of("few_for_judge", pairs=len(pairs), needed=preference_head.FEWEST_PAIRS)
+        return {"pairs": len(pairs), "skipped": to_json(skipped)}
 
     def features(some: Sequence[preference_head.Answered]) -> torch.Tensor:
         return preference_head.features_of(base, tokenizer, some, length=length)
@@ -313,11 +331,12 @@ def _judge(
     scores = head.score(features(known)).view(-1, 2).tolist() if known else []
     right = sum(better > worse for better, worse in scores)
     p_chance = chance_of_side(right, len(scores)) / 2 if 2 * right > len(scores) else 1.0
-    old, new = ({w.prompt: w.text for w in side} for side in (stands, candidate))
+    draws = fresh.draws
+    old, new = ({w.prompt: w.text for w in side} for side in (fresh.stands, fresh.candidate))
     held_out = plan.held_out.prompts
     both = [i for i in old if i in new and old[i].strip() and new[i].strip() and prompt_key(draws[i]) in held_out]
-    fresh = [(draws[i], (Message("assistant", side[i]),)) for i in both for side in (old, new)]
-    told = head.score(features(fresh)).view(-1, 2).tolist() if fresh else []
+    answered = [(draws[i], (Message("assistant", side[i]),)) for i in both for side in (old, new)]
+    told = head.score(features(answered)).view(-1, 2).tolist() if answered else []
     by_prompt: dict[tuple[str, ...], list[float]] = {}
     for i, (before, after) in zip(both, told, strict=True):
         by_prompt.setdefault(tuple(m.text for m in draws[i]), []).append(after - before)

@@ -1,4 +1,4 @@
-"""Sorting of judgements: each voter's present opinion, as pairs, thumbs and demonstrations, and signs of bad votes.
+"""Sorting of judgements: each voter's latest opinion, as pairs, thumbs and demonstrations, and signs of bad votes.
 
 A voter's newer vote on the same answers to the same prompt replaces the older one (`evaluate.votes`). Replaced votes still
 count as evidence: a pair that is judged both ways is a contradiction, and so is a circle of pairs.
@@ -55,7 +55,7 @@ One = Pair | Thumb | Written
 
 @dataclass
 class Judged:
-    """The sorted judgements: the data to learn from, and counts that speak for or against it."""
+    """The sorted judgements: the training data, and counts that show its quality."""
 
     pairs: list[Pair] = field(default_factory=list)
     thumbs: list[Thumb] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Judged:
 
 
 def sort_judgements(judgements: Iterable[Judgement]) -> Judged:
-    """Sort judgements: each voter's last word to learn from, and tallies of the rest."""
+    """Sort judgements: each voter's latest ones for training, and tallies of the rest."""
     ordered = sorted(judgements, key=lambda one: one.vote.at)  # stable: equal times stay in their order
     found = Judged()
     votes = votes_of(comparisons(ordered))

@@ -1,6 +1,6 @@
 """The button: beginning an attempt, and starting, pausing, resuming and cancelling its child process.
 
-The server and the command line do the same here. No state lives in either of them: both read the attempt's files.
+The server and the command line both use these functions. Neither holds state: both read the attempt's files.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from jielong.learning.advice import Plan, plan
 from jielong.learning.attempt import Attempt
 from jielong.learning.child import LOCK, LOG, PROCESS
 from jielong.learning.judged import lineage_of, sort_judgements
+from jielong.learning.reasons import Reason, to_json
 from jielong.outside import Fields
 from jielong.records import Judgement
 from jielong.runs import read_json
@@ -33,7 +34,7 @@ _END_S = 30.0
 def press(
     runs: Path, base: str, base_path: Path, judgements: Sequence[Judgement], *, method: str = "auto", seed: int = 0
 ) -> Path:
-    """Begin an attempt and its child; return its folder. DataError where the judgements are not enough, ResourceError
+    """Begin an attempt and its child; return its folder. NotEnough where the judgements are not enough, ResourceError
     for memory.
     """
     judged = sort_judgements(judgements)
@@ -43,7 +44,7 @@ def press(
     figures = {
         "judgements": judged.counts(),
         "prompts": {side: len(getattr(known, side).prompts) for side in ("policy", "judge", "held_out")},
-        "notes": list(known.notes),
+        "notes": [to_json(note) for note in known.notes],
     }
     begun = Attempt(
         attempts.new_id(home),
@@ -70,7 +71,7 @@ def memory_of(base_path: Path, known: Plan) -> int:
     from jielong.model import adapter_files, hf
     from jielong.model.adapters import AdapterConfig
     from jielong.train.machine import bf16_is_right
-    from jielong.train.memory import check_memory, memory_needed, memory_total
+    from jielong.train.memory import check_memory, check_rollout_memory, memory_needed, memory_total, rollout_memory
     from jielong.train.sources import RowsConfig
 
     if adapter_files.is_adapter(base_path):
@@ -78,8 +79,14 @@ def memory_of(base_path: Path, known: Plan) -> int:
     config, _ = hf.read_config(base_path)
     adapter = AdapterConfig(rank=16, alpha=32.0, base="compute")
     rows = RowsConfig(length=min(1024, config.max_position_embeddings), rows_per_step=16, micro_rows=2)
-    check_memory(base_path, config, known.steps[-1], rows, adapter)
-    return round(memory_total(memory_needed(config, adapter, rows, 2 if bf16_is_right("cpu") else 4)))
+    item = 2 if bf16_is_right("cpu") else 4
+    needed = memory_needed(config, adapter, rows, item)
+    if "ppo" in known.steps:
+        needed |= rollout_memory(config, adapter, rows, item)
+        check_rollout_memory(base_path, needed)
+    else:
+        check_memory(base_path, config, known.steps[-1], rows, adapter)
+    return round(memory_total(needed))
 
 
 def start(folder: Path) -> None:
@@ -99,7 +106,7 @@ def start(folder: Path) -> None:
 
 
 def is_at_work(folder: Path) -> bool:
-    """Whether a child is at the attempt now. A kill frees its lock."""
+    """Whether a child works on the attempt now; it holds a lock, which a kill frees."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / LOCK)
@@ -111,7 +118,7 @@ def is_at_work(folder: Path) -> bool:
 
 
 def pause(folder: Path) -> Attempt:
-    """End the child after the step that is under way; its work is kept."""
+    """End the child after its current step; its work is kept."""
     attempt = attempts.change(folder, only_in=attempts.AT_WORK, is_paused=True)
     end(folder)
     return attempt
@@ -127,7 +134,8 @@ def resume(folder: Path) -> Attempt:
 
 def cancel(folder: Path) -> Attempt:
     """Give an attempt up. Its folder stays, with its votes."""
-    attempt = attempts.change(folder, only_in=attempts.OPEN, state="cancelled", is_paused=False, why="it was cancelled")
+    reason = Reason("cancelled")
+    attempt = attempts.change(folder, only_in=attempts.OPEN, state="cancelled", is_paused=False, reason=reason)
     end(folder)
     return attempt
 

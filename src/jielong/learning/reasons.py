@@ -88,7 +88,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "fault.repeating": ("answers that repeat themselves", "不断重复的回答"),
     "fault.other_language": ("answers in another language", "用了另一种语言的回答"),
     "fault.unfinished": ("answers that are cut off", "没有写完的回答"),
-    "fault.wrong_atlas": ("wrong answers to questions of the atlas", "答错的地图册问题"),
+    "fault.wrong_atlas": ("wrong answers about countries", "关于各国的错误回答"),
     "fault.wrong_instructions": ("instructions that are not followed", "没有遵守的指令"),
     "fault.wrong_harmful": ("harmful requests that are answered", "照答的有害请求"),
     "judge_worse": (

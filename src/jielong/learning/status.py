@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jielong.errors import DataError
 from jielong.learning import asking, pressing, standing
 from jielong.learning import attempt as attempts
 from jielong.learning.advice import plan
 from jielong.learning.attempt import Attempt
 from jielong.learning.child import LOG
 from jielong.learning.judged import sort_judgements
+from jielong.learning.reasons import NotEnough, Reason, from_json, say, told_of
 from jielong.records import Judgement
 
 _BEGINS_S = 20.0
@@ -25,15 +25,21 @@ def supply_json(judgements: Sequence[Judgement]) -> dict[str, Any]:
     judged = sort_judgements(judgements)
     try:
         found = plan(judged)
-    except DataError as error:
-        return {"counts": judged.counts(), "is_enough": False, "method": None, "advice": str(error)}
-    said = f"enough to learn from, by {found.method}: {len(found.policy.prompts)} prompts, and {len(found.held_out.prompts)} held out"
+    except NotEnough as error:
+        return {"counts": judged.counts(), "is_enough": False, "method": None, **_advice([error.reason])}
+    prompts = {side: len(getattr(found, side).prompts) for side in ("policy", "held_out")}
+    enough = Reason.of("enough", method=found.method, **prompts)
     return {
         "counts": judged.counts(),
         "is_enough": True,
         "method": found.method,
-        "advice": ". ".join([said, *(note.rstrip(".") for note in found.notes)]),
+        **_advice([enough, *found.notes]),
     }
+
+
+def _advice(reasons: Sequence[Reason]) -> dict[str, Any]:
+    told = told_of(reasons)
+    return {"advice": told["en"], "advice_told": told}
 
 
 def attempts_json(home: Path, base: str) -> dict[str, Any]:
@@ -78,6 +84,8 @@ def flatten_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in values.items() if isinstance(values, Mapping) else ():
             if isinstance(value, bool | int | float | str):
                 found[f"{part}_{name}"] = value
+            elif isinstance(value, Mapping):
+                found[f"{part}_{name}"] = say(from_json(value), "en")
             elif name == "faults":
                 found |= {f"{f['name']}": f"{f['before']:.1%} -> {f['after']:.1%}" for f in value}
             else:
@@ -101,4 +109,5 @@ def _is_alive(folder: Path, attempt: Attempt) -> bool:
 
 def _head(attempt: Attempt) -> dict[str, Any]:
     names = ("id", "state", "method", "base", "started", "ended", "why", "against")
-    return {name: getattr(attempt, name) for name in names}
+    told = told_of([attempt.reason] if attempt.reason else [])
+    return {**{name: getattr(attempt, name) for name in names}, "why_told": told}

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jielong.evaluate.votes import prompt_key
 from jielong.learning import attempt as attempts
 from jielong.learning.advice import Plan, thumbs_of
+from jielong.learning.fresh_answers import answer_limit
 from jielong.recipes.adapt import adapt
+from jielong.recipes.reinforced import reinforced
 from jielong.records import Message, to_dict
 from jielong.runs import Run, canonical_json, find_model, now_s, write_text
 from jielong.stages.execute import run_recipe
 from jielong.stages.picking import known_picks, write_picked
-from jielong.stages.recipe import Context, Display, Recipe, Silent, Summary, change
+from jielong.stages.recipe import Context, Display, Recipe, Silent, Stage, Summary, change
 from jielong.stages.train import TrainStage
+from jielong.tokens.tokenizer import Tokenizer
 
 FOLDER = "training"
 """The run's, in the attempt's."""
@@ -35,10 +39,11 @@ Measured in log 2026-12-01-learn.
 
 @dataclass(frozen=True)
 class SteadyTraining(TrainStage):
-    """A training whose picks do not depend on how busy the machine is, as this one shares it.
+    """A training stage whose settings do not depend on the machine's load, so that the same judgements give the same
+    adapter.
 
-    So the same judgements give the same adapter. Pairs are packed, which is faster, and nothing is compiled: a child of the
-    least priority would compile for longer than it trains.
+    Pairs are packed, which is faster, and nothing is compiled: at the lowest priority compiling takes longer than the
+    training.
     """
 
     def run(self, context: Context) -> Summary:
@@ -52,12 +57,12 @@ class SteadyTraining(TrainStage):
 
 
 def write_files(folder: Path, plan: Plan) -> dict[str, Path]:
-    """Write the input files of `adapt`, by the name of its option: chats, and preferences or ratings."""
+    """Write the input files of the recipes, by the names of their options: chats, preferences or ratings, prompts."""
     files: dict[str, Path] = {}
     if "sft" in plan.steps:
         chats = ({"messages": _told((*one.prompt, *one.answer))} for one in plan.policy.written)
         files["chat"] = _write(folder / "chats.jsonl", chats)
-    if "dpo" in plan.steps:
+    if "dpo" in plan.steps or "reward" in plan.steps:
         pairs = (
             {"prompt": _told(p.prompt), "chosen": _told(p.better), "rejected": _told(p.worse)}
             for p in plan.policy.pairs
@@ -69,6 +74,10 @@ def write_files(folder: Path, plan: Plan) -> dict[str, Path]:
             for t in thumbs_of(plan.policy)
         )
         files["preferences"] = _write(folder / "ratings.jsonl", rated)
+    if "ppo" in plan.steps:
+        # a prompt is what stands before an answer, whichever that is
+        asked = {prompt_key(p.prompt): {"messages": _told((*p.prompt, *p.better))} for p in plan.policy.pairs}
+        files["prompts"] = _write(folder / "prompts.jsonl", asked.values())
     return files
 
 
@@ -77,25 +86,31 @@ def recipe_of(folder: Path, base: Path, plan: Plan, seed: int) -> Recipe:
     recipe.
     """
     files = write_files(folder, plan)
+    if "ppo" in plan.steps:
+        limit = answer_limit(plan, Tokenizer.load(base))
+        recipe = reinforced(base, files["preferences"], files["prompts"], max_tokens=limit, seed=seed)
+        return dataclasses.replace(recipe, stages=tuple(map(_steady, recipe.stages)), folder=FOLDER)
     preferring = next((step for step in plan.steps if step != "sft"), "dpo")
     recipe = adapt(base, **files, method=preferring, seed=seed)  # type: ignore[arg-type]
-    stages = tuple(_steady(stage) if isinstance(stage, TrainStage) else stage for stage in recipe.stages[:-1])
-    recipe = dataclasses.replace(recipe, stages=stages, folder=FOLDER)
+    recipe = dataclasses.replace(recipe, stages=tuple(map(_steady, recipe.stages[:-1])), folder=FOLDER)
     return change(recipe, [f"{s.name}.optimizer.lr={RATE}" for s in recipe.stages if isinstance(s, TrainStage)])
 
 
-def _steady(stage: TrainStage) -> SteadyTraining:
+def _steady(stage: Stage) -> Stage:
+    """Return a training whose picks are fixed; other stages as they are."""
+    if not isinstance(stage, TrainStage):
+        return stage
     return SteadyTraining(**{field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)})
 
 
 def train(recipe: Recipe, folder: Path, display: Display) -> Path:
-    """Train to the end from wherever it is; return the adapter's folder."""
+    """Start or resume the training and run it to its end; return the adapter's folder."""
     run: Run = run_recipe(recipe, folder, display)
     return find_model(run.path, recipe.model)
 
 
 def trained_in(folder: Path) -> Path:
-    """Return the adapter that an attempt's finished training ended with."""
+    """Return the folder of the adapter from an attempt's finished training."""
     return find_model(folder / FOLDER)
 
 

@@ -30,6 +30,8 @@ VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """Names of the libraries for each kind of machine, best first, and what the compiler is told."""
 
+WITHOUT = "PyTorch computes the same in its place, more slowly; with a compiler such as g++, install jielong again"
+
 
 def variants() -> dict[str, tuple[str, ...]]:
     machine = platform.machine().lower()
@@ -47,6 +49,11 @@ def library_file(name: str) -> Path:
     return HERE / f"_native_{name}_{digest}.so"
 
 
+def is_built() -> bool:
+    """Whether a library of the present source is here, or this kind of machine has none."""
+    return not variants() or any(library_file(name).exists() for name in variants())
+
+
 def compiler() -> str | None:
     return next((found for found in map(shutil.which, ("g++", "c++", "clang++")) if found), None)
 
@@ -54,12 +61,17 @@ def compiler() -> str | None:
 def compile_all(compiler: str, flags: Sequence[str], file: Path) -> subprocess.CompletedProcess[str]:
     """Compile all sources into one library, with `flags` after those that every variant has."""
     command = [compiler, *FLAGS, *flags, "-o", str(file), *map(str, sources())]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:  # it is there, and is no program that this machine runs
+        return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
 def build() -> list[Path]:
     """Compile every variant that the compiler can, and remove libraries of other code; return the files that exist now."""
     found = compiler()
+    if found is None and not is_built():
+        print(f"no C++ compiler was found: {WITHOUT}", file=sys.stderr)
     made = []
     for name, flags in variants().items():
         file = library_file(name)
@@ -67,7 +79,7 @@ def build() -> list[Path]:
         if not file.exists() and found is not None:
             done = compile_all(found, flags, aside)
             if done.returncode:
-                print(f"the C++ was not built for {name}; torch is used instead: {done.stderr[-300:]}", file=sys.stderr)
+                print(f"the C++ was not built for {name}: {WITHOUT}\n{done.stderr[-300:]}", file=sys.stderr)
                 continue
             aside.replace(file)
         if file.exists():

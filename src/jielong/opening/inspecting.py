@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jielong.data.chat_files import Forms, Tally, each_record, one_of
+from jielong.data.chat_files import Forms, Tally, as_sequence_reader, each_record
 from jielong.data.forms import chat_of, is_plain_text
 from jielong.data.judged import is_own, preferences_of
 from jielong.data.sources import list_folder
@@ -113,7 +113,7 @@ def inspect(
         return _inspect_records(path, "preferences", preferences_of, tokenizer, context, num_shown, progress)
     if is_plain_text(data):
         return _inspect_texts(path, num_shown)
-    return _inspect_records(path, "chats", one_of(chat_of), tokenizer, context, num_shown, progress)
+    return _inspect_records(path, "chats", as_sequence_reader(chat_of), tokenizer, context, num_shown, progress)
 
 
 def _inspect_gguf(path: Path) -> Inspected:

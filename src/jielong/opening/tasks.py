@@ -27,11 +27,11 @@ def find_task(name: str, *, limit: int = 0, scorer: str = "", seed: int = 0) -> 
     name.
     """
     from jielong.evaluate.built_in import BUILT_IN, built_in
-    from jielong.evaluate.puzzles import puzzles
+    from jielong.evaluate.puzzles import make_puzzles
     from jielong.evaluate.tasks import read_task
 
     if name.startswith(PUZZLES):
-        return puzzles(name.removeprefix(PUZZLES), limit or 100, seed)
+        return make_puzzles(name.removeprefix(PUZZLES), limit or 100, seed)
     if name in MADE:
         return _generate_task(name).drawn(limit, seed)
     if name in BUILT_IN:

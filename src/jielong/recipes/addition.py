@@ -49,13 +49,13 @@ def addition(size: str = "default", seed: int = 0) -> Recipe:
         RowsConfig(length=64, rows_per_step=16, micro_rows=16),
         model=model,
         optimizer=OptimizerConfig(lr=2e-3, decay_fraction=0.4),
-        loop=LoopConfig(steps=10 if is_smoke else 900),
+        loop=LoopConfig(steps=10 if is_smoke else 1500),
         check_every=0,
     )
     rl = verified_training(
         {"data": "sums", "start": "sft", "tokenizer": "tokenizer"},
         "exact",
-        steps=4 if is_smoke else 300,
+        steps=4 if is_smoke else 500,
         rate=3e-4,
         prompts=4 if is_smoke else 32,
         group_size=4 if is_smoke else 8,

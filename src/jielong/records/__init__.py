@@ -1,9 +1,9 @@
-"""The nouns of the house: plain frozen data that every floor speaks in.
+"""The nouns of the house: plain frozen dataclasses that all other modules share.
 
-A page becomes a `Document`; a talk is a `Conversation` of `Message`s. A judgement of answers is a `Preference`, a
-`Rating`, a `Ranking` or a `Demonstration`. A `Request` goes into the engine and a `Sample` comes back; whoever judges, a
-metric, a rule, a reward model or a person, is a `Scorer` and gives a `Score`. All of them go to and from plain dicts (and so
-to JSON) without loss.
+A page becomes a `Document`, and a chat a `Conversation` of `Message`s. A judgement of answers is a `Preference`, a
+`Rating`, a `Ranking` or a `Demonstration`. A `Request` goes into the engine and a `Sample` comes back. Metrics, rules,
+reward models and people that judge are `Scorer`s and give `Score`s. All records convert to plain dicts (and so to JSON)
+and back without loss.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Texts and conversations: a page becomes a `Document`, a talk a `Conversation` of `Message`s."""
+"""Texts and conversations: `Document`, and `Conversation` of `Message`s."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def to_dict(record: Any) -> Any:
 
 
 def known_fields(cls: type, data: Any) -> Fields:
-    """Return plain data as the Fields of a record; DataError, with the nearest name, for a field that the record lacks."""
+    """Wrap plain data as the Fields of a record class; DataError, with the nearest name, for an unknown field."""
     fields = Fields(data, f"a {cls.__name__}")
     names = [f.name for f in dataclasses.fields(cls)]
     for key in fields.data:
@@ -44,13 +44,13 @@ def known_fields(cls: type, data: Any) -> Fields:
 
 
 def messages_of(fields: Fields, name: str) -> tuple[Message, ...]:
-    """The messages in a field."""
+    """Read the messages in a field."""
     return tuple(Message.from_dict(each.data) for each in fields.inners(name))
 
 
 @dataclass(frozen=True)
 class Document:
-    """One text and where it came from. `meta` holds what later steps found out (language, scores)."""
+    """One text and its source. `meta` holds notes that later steps add (language, scores)."""
 
     text: str
     id: str = ""
@@ -68,7 +68,7 @@ _PART = '{"type": "text", "text": "..."}'
 
 @dataclass(frozen=True)
 class Message:
-    """One turn: who speaks and what is said. A tool's answer names the call it belongs to."""
+    """One turn: its role and content. A tool's answer names the call it belongs to."""
 
     role: str
     content: Content

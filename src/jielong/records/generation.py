@@ -60,8 +60,8 @@ class Sample:
 
     `logprobs` are natural logs at the sampling temperature, before truncation, one per id; `by_model` is False on
     tokens the model did not write (a tool's result). `stop` says why it ended: "stop", "length" or "cancelled".
-    `reused` counts the prompt's tokens that were not prefilled, because another request had read them; it says what the
-    sample cost and not what it is, so samples that differ in it alone are equal.
+    `reused` counts the prompt's tokens that were taken from another request's cache instead of prefilled. It describes
+    the cost and not the content, so samples that differ in it alone are equal.
     """
 
     prompt_ids: tuple[int, ...]
@@ -74,7 +74,7 @@ class Sample:
 
 
 class Candidate(NamedTuple):
-    """An id that may come next, and its probability on the way to the draw."""
+    """An id that may come next, and its probability before and after the filters."""
 
     id: int
     model: float
@@ -88,8 +88,8 @@ class Candidate(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A filter ("mask", "top-k", "top-p" or "min-p", in this order), and how much it cut of what earlier filters had
-    left.
+    """A filter ("mask", "top-k", "top-p" or "min-p", in this order), and the probability it removed from that left by
+    earlier filters.
     """
 
     filter: str
@@ -107,9 +107,9 @@ class Draw:
     """The draw of one token: the likeliest candidates, the filters' cuts, the random number and its interval.
 
     `likeliest` are best first, by their probability before the cuts; `rank` is the place of the `taken` id among all, 1
-    for the likeliest. `uniform` is the number in [0, 1) that chose it, None at temperature 0, where the likeliest is
-    taken. With the remaining ids laid end to end in the order of their numbers, each as wide as its probability, it
-    fell between `low` and `high`.
+    for the likeliest. `uniform` is the random number in [0, 1), None at temperature 0, where the likeliest is taken.
+    The remaining ids lie end to end on [0, 1) in the order of their numbers, each as wide as its probability; the taken
+    one lies from `low` to `high`.
     """
 
     taken: Candidate
@@ -126,7 +126,7 @@ class Draw:
 
 
 class Event(NamedTuple):
-    """Token `n` of one request's answer. `stop` is "" until the last, which carries the whole `sample`."""
+    """Token `n` of one request's answer. `stop` is "" but for the last token, whose event carries the whole `sample`."""
 
     request: int
     n: int
@@ -145,11 +145,11 @@ class Event(NamedTuple):
 
 
 class Generator(Protocol):
-    """The protocol of anything that writes tokens: an engine in this process, or a stand-in for one elsewhere."""
+    """The protocol of a token generator: an engine in this process, or a stand-in for one elsewhere."""
 
     @property
     def length(self) -> int:
-        """Positions that a prompt and its answer may take together."""
+        """Return the largest number of positions for a prompt and its answer together."""
         ...
 
     def submit(self, request: Request) -> int: ...
@@ -160,6 +160,6 @@ class Generator(Protocol):
 
 
 class LocalGenerator(Generator, Protocol):
-    """A generator whose weights are in this process and can be replaced; one elsewhere has none to load."""
+    """A generator in this process, whose weights can be replaced."""
 
     def load(self, state: Mapping[str, Any], version: int) -> None: ...

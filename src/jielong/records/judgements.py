@@ -1,8 +1,8 @@
 """People's judgements of answers, in one form from the page to the loss.
 
 A comparison of two answers is a `Preference`, a mark for one a `Rating`, several in order a `Ranking`, and an answer
-that a person wrote a `Demonstration`. `by` says who judged, and `vote` when, and which answers exactly. All go to and
-from plain dicts without loss: `to_dict`, and `judgement_from` for whichever kind it is.
+that a person wrote a `Demonstration`. `by` is the judge's name; `vote` has the time and the exact answers. All convert
+to plain dicts without loss (`to_dict`), and back (`judgement_from`, for any kind).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class AnswerSource:
 
 @dataclass(frozen=True)
 class Vote:
-    """When a judgement was given, and on which answers, in the order in which the record names them.
+    """The circumstances of a judgement: its time, and the judged answers in the order of the record.
 
-    `at` is in seconds since the epoch, 0 where nobody knows. `shown_first` says of a pair whether `chosen` was shown first
-    (left): 1 for yes, 0 for no, -1 where the order is not known. A blind vote is one whose voter did not know who wrote what.
+    `at` is in seconds since the epoch, 0 if unknown. For a pair, `shown_first` is 1 if `chosen` was shown first (left),
+    0 if second, -1 if unknown. In a blind vote the voter did not know which model wrote which answer.
     """
 
     id: str = ""
@@ -69,7 +69,7 @@ def _source(fields: Fields) -> AnswerSource:
 
 @dataclass(frozen=True)
 class Preference:
-    """Two continuations of `prompt`: `label` in [0, 1] says how likely `chosen` is the better one, a tie is 0.5."""
+    """Two continuations of `prompt`: `label` in [0, 1] is the probability that `chosen` is better, 0.5 for a tie."""
 
     prompt: tuple[Message, ...]
     chosen: tuple[Message, ...]
@@ -106,7 +106,7 @@ class Preference:
 
 @dataclass(frozen=True)
 class Rating:
-    """A mark for one answer, from 0 (bad) to 1 (good) where it was given here; `reason` is in the rater's words."""
+    """A mark for one answer; marks given here are from 0 (bad) to 1 (good). `reason` is the rater's own text."""
 
     prompt: tuple[Message, ...]
     answer: tuple[Message, ...]
@@ -146,7 +146,7 @@ class Ranking:
             )
 
     def comparisons(self) -> list[tuple[int, int, float]]:
-        """Compare each two answers: the numbers of the better and the worse one with label 1, or of a tie with 0.5."""
+        """Return each pair of answers as (better, worse, 1.0) by their indices, ties as (first, second, 0.5)."""
         found = []
         for a, b in combinations(range(len(self.answers)), 2):
             if self.places[b] < self.places[a]:
@@ -172,7 +172,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """An answer that a person wrote; `rejected` is the answer that it was written to replace, if any."""
+    """An answer that a person wrote; `rejected` is the answer it replaces, if any."""
 
     prompt: tuple[Message, ...]
     answer: tuple[Message, ...]

@@ -14,7 +14,7 @@ from jielong.records.generation import Sample
 class Observation:
     """One view of a text world: a description, the admissible actions, and the goal.
 
-    `finish` is the action that says that the goal is reached; "" where the world ends by itself.
+    `finish` is the action that declares the goal reached; "" if the world ends by itself.
     """
 
     text: str
@@ -25,7 +25,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Score:
-    """A judgement: its value, the answer it was given for, why, and who gave it."""
+    """A judgement: its value, the judged answer, the reason, and the scorer."""
 
     value: float
     answer: str = ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -53,6 +54,25 @@ class Comparison:
     answers: Sequence[tuple[str, str, str]]
     """A question, and the answers of a and b."""
     about_answers: str
+
+
+def comparison_json(found: Comparison) -> dict[str, Any]:
+    """Return a comparison for programs, with "a" and "b" where there is something of each run."""
+
+    def both(a: Any, b: Any) -> dict[str, Any]:
+        return {"a": a, "b": b}
+
+    return {
+        "runs": both(*found.names),
+        "num_settings": found.num_settings,
+        "settings": [{"field": field, **both(a, b)} for field, a, b in found.settings],
+        "stages": [{"stage": name, **both(*(c and asdict(c) for c in costs))} for name, *costs in found.stages],
+        "peak_memory_bytes": both(*found.peak_memory_bytes),
+        "measures": [asdict(measure) for measure in found.measures],
+        "how_sure": found.how_sure,
+        "answers": [{"question": question, **both(a, b)} for question, a, b in found.answers],
+        "about_answers": found.about_answers,
+    }
 
 
 def print_comparison(found: Comparison, console: Console) -> None:

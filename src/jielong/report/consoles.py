@@ -7,7 +7,7 @@ import sys
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.segment import Segment
 
-from jielong.report.terminal import beneath, plain
+from jielong.report.terminal import beneath, has_colours, plain
 
 
 class _PlainText(RenderHook):
@@ -29,7 +29,15 @@ class CleanRenderable:
 
 
 def console(*, is_quiet: bool = False, highlight: bool = True) -> Console:
-    """Make a console on standard output, for tables, colours and panels."""
-    made = Console(file=beneath(sys.stdout), quiet=is_quiet, highlight=highlight)
+    """Make a console on standard output, for tables, colours and panels; colours only on a terminal, and not with NO_COLOR."""
+    stream = beneath(sys.stdout)
+    made = Console(
+        file=stream,
+        # said outright, as FORCE_COLOR would else make a terminal of a pipe
+        force_terminal=stream.isatty(),
+        color_system="auto" if has_colours(stream) else None,
+        quiet=is_quiet,
+        highlight=highlight,
+    )
     made.push_render_hook(_PlainText())
     return made

@@ -10,6 +10,7 @@ they are given.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,10 +85,15 @@ def beneath(stream: TextIO) -> TextIO:
     return stream.beneath if isinstance(stream, PlainStream) else stream
 
 
+def has_colours(stream: TextIO) -> bool:
+    """Whether colours and other styles are wanted there: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
 def faint(text: str) -> None:
-    """Write to standard error, fainter than the rest where that is a terminal."""
+    """Write to standard error, fainter than the rest where that is a terminal with colours."""
     stream = beneath(sys.stderr)
-    stream.write(f"\033[2m{plain(text)}\033[0m" if stream.isatty() else plain(text))
+    stream.write(f"\033[2m{plain(text)}\033[0m" if has_colours(stream) else plain(text))
     stream.flush()
 
 

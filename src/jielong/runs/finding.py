@@ -148,7 +148,7 @@ def lineage(run: Run, settings: Callable[[Run, str, Mapping[str, Any]], str], wi
     record = run.record
     lines = [f"{run.path.name}   recipe {record.get('recipe', '?')}   seed {record.get('seed', '?')}"]
     for name, stage in record["stages"].items():
-        state = f"{stage['seconds']:.1f} s" if stage.get("done") == stage["fingerprint"] else "unfinished"
+        state = f"{stage['seconds']:.1f} s" if _is_done(stage) else "unfinished"
         head = f"  {name:<12}{state:>10}  "
         parents = ", ".join(f"{p} {d[:8]}" for p, d in stage["parents"].items()) or "nothing before it"
         told = [settings(run, name, stage), f"{stage['fingerprint'][:8]} from {parents}"]
@@ -156,3 +156,24 @@ def lineage(run: Run, settings: Callable[[Run, str, Mapping[str, Any]], str], wi
             lines += textwrap.wrap(part, width, initial_indent=head, subsequent_indent=" " * len(head))
             head = " " * len(head)
     return "\n".join(lines)
+
+
+def lineage_json(run: Run) -> dict[str, Any]:
+    """Return the family tree of a run for programs: each stage's config, fingerprint, parents and time."""
+    record = run.record
+    stages = [
+        {
+            "stage": name,
+            "is_done": _is_done(stage),
+            "seconds": stage.get("seconds"),
+            "fingerprint": stage["fingerprint"],
+            "parents": stage["parents"],
+            "config": stage.get("config", {}),
+        }
+        for name, stage in record["stages"].items()
+    ]
+    return {"run": run.path, "recipe": record.get("recipe"), "seed": record.get("seed"), "stages": stages}
+
+
+def _is_done(stage: Mapping[str, Any]) -> bool:
+    return stage.get("done") == stage["fingerprint"]

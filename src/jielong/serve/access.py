@@ -1,9 +1,9 @@
-"""Access control: the server's address, names and key, sessions of the page, and the guard that every request passes.
+"""Access control: the server's address, host names and key, sessions of the page, and the guard around all requests.
 
-Three attackers are kept out. A site in the same browser that sends requests here is recognised by its Origin and lacks
-the token. A name that was pointed to this machine after its page was loaded (DNS rebinding) is recognised by its Host.
-A client from elsewhere lacks the key, without which the server listens to nothing but this machine. A path is closed
-unless it is listed as open, so a new route is safe before anybody thinks of it.
+Three attackers are kept out. Another site in the same browser is recognised by its Origin and lacks the token (CSRF). A
+host name that is redirected to this machine after its page was loaded is recognised by the Host header (DNS rebinding).
+A remote client lacks the key; without a key the server listens only to this machine. A path is closed unless it is
+listed as open, so a new route is safe by default.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class Access:
-    """The address of the server, its other names, and its key ("": nobody needs one).
+    """The address of the server, its other host names, and its key ("" for no key).
 
-    ConfigError where it would listen to other machines without a key.
+    ConfigError if it would listen to other machines without a key.
     """
 
     host: str = "127.0.0.1"
@@ -62,7 +62,7 @@ class Access:
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65_535:
             raise ConfigError(f"the port is {self.port}; it must be from 1 to 65535")
-        for name in (_in_address(self.host), *self.names):
+        for name in (_bracketed(self.host), *self.names):
             if not _NAME.fullmatch(name.lower()):
                 raise ConfigError(f"{name!r} is no name or address of a server; expected one such as chat.example.org")
         if not self.is_loopback and not self.key:
@@ -73,13 +73,13 @@ class Access:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether only this machine can reach the server."""
         return self.host == "localhost" or (_is_address(self.host) and ipaddress.ip_address(self.host).is_loopback)
 
     @property
     def hosts(self) -> frozenset[str]:
-        """Return the values that a request's Host may have."""
-        own = {*_LOOPBACK_NAMES, _in_address(self.host).lower()} - {"0.0.0.0", "[::]"}
+        """Return the allowed values of a request's Host header."""
+        own = {*_LOOPBACK_NAMES, _bracketed(self.host).lower()} - {"0.0.0.0", "[::]"}
         with_port = {f"{name}:{self.port}" for name in own}
         bare = own if self.port in (80, 443) else set()
         # a proxy in front of it has a port of its own, which browsers leave out where it is the usual one
@@ -88,9 +88,9 @@ class Access:
 
 
 def read_key(file: Path | str | None = None, environ: Mapping[str, str] | None = None) -> str:
-    """Read the key of the server, from a file or else from JIELONG_SERVE_KEY; "" where there is none.
+    """Read the server's key from a file, or else from JIELONG_SERVE_KEY; "" if neither is given.
 
-    ConfigError, which never shows it, for a key that no header can carry or that could be guessed.
+    ConfigError for a key that no header can carry or that is easy to guess; the error never shows the key.
     """
     if file is None:
         environ = os.environ if environ is None else environ
@@ -114,14 +114,14 @@ def read_key(file: Path | str | None = None, environ: Mapping[str, str] | None =
 
 @dataclass(frozen=True)
 class Ticket:
-    """The page's credentials: its token ("": log in first), and the value of a Set-Cookie header ("": none is needed)."""
+    """The page's credentials: its token ("" before login), and the value of a Set-Cookie header ("" if none is needed)."""
 
     csrf: str = field(repr=False)
     set_cookie: str = field(default="", repr=False)
 
 
 class Gate:
-    """Checks requests, and opens sessions. A scope is that of ASGI; a `Request` of starlette is as good."""
+    """A gate that checks requests and opens sessions. A scope is an ASGI scope, or a `Request` of starlette."""
 
     def __init__(self, access: Access, now: Callable[[], float] = time.monotonic) -> None:
         self.access = access
@@ -131,7 +131,7 @@ class Gate:
         self._hosts = access.hosts
 
     def check(self, scope: Scope) -> None:
-        """Raise Refused where this request may not be made."""
+        """Raise Refused for a request that is not allowed."""
         path, method = scope["path"], scope["method"]
         host = self._checked_host(scope)
         self._check_origin(scope, host)
@@ -143,14 +143,14 @@ class Gate:
             self._check_session(scope)
 
     def session_for(self, scope: Scope) -> Ticket:
-        """Return the page's ticket: of its session, or where no key is needed of a new one."""
+        """Return the page's ticket: that of its session, or of a new session if no key is needed."""
         session = self._session(scope)
         if session:
             return Ticket(self.sessions.token(session))
         return Ticket("") if self.access.key else self._opened(scope)
 
     def log_in(self, scope: Scope, key: str) -> Ticket:
-        """Return a ticket for a right key. Refused for another key, and for a while after several of them."""
+        """Return a ticket for the right key. Refused for a wrong key, and for a while after several wrong ones."""
         address = (scope.get("client") or ("",))[0]
         wait_s = self._attempts.wait_s(address)
         if wait_s > 0:
@@ -168,7 +168,7 @@ class Gate:
         return Ticket(self.sessions.token(session), cookie)
 
     def _session(self, scope: Scope) -> str:
-        """Return the open session that a request names; "" where it names none."""
+        """Return the open session of a request's cookie; "" without one."""
         # read by hand: the standard library stops at the first odd cookie, and other servers of this machine set some
         for header in _values(scope, b"cookie"):
             for pair in header.split(";"):
@@ -178,20 +178,20 @@ class Gate:
         return ""
 
     def _checked_host(self, scope: Scope) -> str:
-        """Return the request's Host; Refused where it is not one of the server's names."""
+        """Return the request's Host; Refused if it is not one of the server's names."""
         hosts = _values(scope, b"host")
         if len(hosts) != 1:
             raise Refused(400, f"the request has {len(hosts)} Host headers; expected one", code="host")
         if hosts[0].lower() not in self._hosts:
             raise Refused(
                 421,
-                f"this server is not {hosts[0][:100]!r}; start it with --name to serve it by that name",
+                f"this server is not {hosts[0][:100]!r}; start it with --hostname to serve it by that name",
                 code="host",
             )
         return hosts[0].lower()
 
     def _check_origin(self, scope: Scope, host: str) -> None:
-        """Refuse other origins, but for opening the page."""
+        """Refuse requests from other origins, except to open the page."""
         origins = _values(scope, b"origin")
         if any(not _is_own(origin, scope.get("scheme", "http"), host) for origin in origins):
             raise Refused(403, f"pages of {origins[0][:100]!r} may not send requests to this server", code="origin")
@@ -202,7 +202,7 @@ class Gate:
             raise Refused(403, f"a page of another origin ({sites[0][:20]}) may not send this request", code="origin")
 
     def _check_bearer(self, scope: Scope) -> None:
-        """Refuse a request to the API without the key, or a session of the page."""
+        """Refuse an API request that has neither the key nor a session of the page."""
         if not self.access.key:
             return
         given = _values(scope, b"authorization")
@@ -223,7 +223,7 @@ class Gate:
         )
 
     def _check_session(self, scope: Scope) -> None:
-        """Refuse a request of the page without a session, or a writing one without the token."""
+        """Refuse a page request without a session, or one that writes without the token."""
         session = self._session(scope)
         if not session:
             if self.access.key:
@@ -291,7 +291,7 @@ class Guard:
 
 
 def _with_headers(headers: Any, path: str) -> list[tuple[bytes, bytes]]:
-    """Add our headers to a response's, in place of its own but for a policy and, on the page, caching."""
+    """Replace a response's headers by our security headers; keep its own policy and, on the page, its caching."""
     fixed = dict(_HEADERS)
     if not _is_open(path):
         fixed["Cache-Control"] = "no-store"
@@ -303,7 +303,7 @@ def _with_headers(headers: Any, path: str) -> list[tuple[bytes, bytes]]:
 
 
 def _is_open(path: str) -> bool:
-    """Whether a path needs no credentials: the page itself, which tells nothing."""
+    """Whether a path needs no credentials: the page's own files, which hold no data."""
     return path in ("/", "/favicon.ico") or path.startswith("/page/")
 
 
@@ -325,8 +325,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _in_address(host: str) -> str:
-    """Return the host as it stands in an address: IPv6 in brackets."""
+def _bracketed(host: str) -> str:
+    """Return the host as written in a URL: IPv6 in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 

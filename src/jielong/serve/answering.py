@@ -1,4 +1,4 @@
-"""Answering with a model, or a strategy over it: the one way that OpenAI's clients and the page both take."""
+"""Answers from a model, or from a strategy over it, for OpenAI's clients and for the page."""
 
 from __future__ import annotations
 
@@ -23,28 +23,27 @@ MOST_CALLS = 200
 
 @dataclass(frozen=True)
 class ServerResources:
-    """The library, the tools and the person who approves of changes: opened once for all models of a server."""
+    """The library, the tools, and the callback that asks a person to approve changes; opened once for all models."""
 
     given: Mapping[str, Any]
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Split a model's name from the strategy after the first "+" that a strategy's name follows: "m+vote:5"."""
+    """Split "MODEL+STRATEGY", such as "m+vote:5", at the first "+" before a strategy's name."""
     for at in (i for i, letter in enumerate(name) if letter == "+"):
         if name[at + 1 :].partition(":")[0].partition("+")[0] in STRATEGIES:
             return name[:at], name[at + 1 :]
     return name, ""
 
 
-def open_strategy(spec: str, model: Model, handed: ServerResources, *, is_person_there: bool) -> Strategy:
-    """Build the strategy `spec`, "" for asking once. Tools that change something are left out where no person can
-    approve.
+def open_strategy(spec: str, model: Model, resources: ServerResources, *, is_person_there: bool) -> Strategy:
+    """Build the strategy `spec`, "" for asking once. Tools that change something are left out if no person can approve.
 
-    ConfigError where it is unknown, or needs a resource that the server lacks.
+    ConfigError for an unknown strategy, or for a resource that the server lacks.
     """
     if not spec:
         return Direct()
-    given = dict(handed.given)
+    given = dict(resources.given)
     if not is_person_there:
         given["tools"] = tuple(tool for tool in given.get("tools", ()) if not tool.changes)
         given.pop("approve", None)
@@ -75,8 +74,8 @@ async def answer(
 
 
 def room_for_answer(model: Model, prompt_ids: tuple[int, ...]) -> int:
-    """Return the tokens that an answer after this prompt may have; TooLongError with both lengths where there is no
-    room for one.
+    """Return the maximum tokens of an answer to this prompt; TooLongError with both lengths if there is no room for
+    one.
     """
     assert isinstance(model.port, LocalPort)
     length = model.port.engine.length
@@ -88,5 +87,5 @@ def room_for_answer(model: Model, prompt_ids: tuple[int, ...]) -> int:
 
 
 def fresh_seed() -> int:
-    """Draw a random seed, as large as JavaScript's numbers are exact."""
+    """Draw a random seed that JavaScript's numbers represent exactly."""
     return secrets.randbits(53)

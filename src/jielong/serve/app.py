@@ -36,7 +36,7 @@ UNJUDGED_S = 7 * 24 * 3600.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides how a server behaves."""
+    """The settings of a server."""
 
     models: tuple[str, ...]
     access: Access = field(default_factory=Access)
@@ -57,13 +57,13 @@ class Settings:
 
 @asynccontextmanager
 async def open_app(settings: Settings, tell: Callable[[str], None]) -> AsyncIterator[Guard]:
-    """Open the ASGI app of a server, as long as it is needed; `tell` gets notes for a person.
+    """Open the ASGI app of a server, and close its resources at the end; `tell` is called with notes for a person.
 
-    Models are found now, and loaded when they are asked. ConfigError and DataError for models, tools, a library or a
-    store that cannot be had.
+    Models are looked up now and loaded on request. ConfigError and DataError for models, tools, a library or a store
+    that cannot be opened.
     """
     metrics = Metrics()
-    models = Models(settings.models, settings.memory, metrics.began)
+    models = Models(settings.models, settings.memory, metrics.record_first_token)
     async with AsyncExitStack() as stack:
         store = await asyncio.to_thread(open_store, settings.store)
         stack.callback(store.close)
@@ -71,10 +71,12 @@ async def open_app(settings: Settings, tell: Callable[[str], None]) -> AsyncIter
         await asyncio.to_thread(store.judgements.delete_sealed, time.time() - UNJUDGED_S)
         served = Chats(store, models)
         given = await stack.enter_async_context(open_equipment(settings.means, Person(served.approve, tell)))
-        handed = served.handed = ServerResources(given)
+        resources = served.resources = ServerResources(given)
         limits = Limits(max_running=settings.memory.slots, max_waiting=WAITING_A_SLOT * settings.memory.slots)
         learning = Learning(models, store, settings.runs)
-        services = Services(models, store, served, handed, limits, metrics, learning, settings.runs, settings.language)
+        services = Services(
+            models, store, served, resources, limits, metrics, learning, settings.runs, settings.language
+        )
         following = asyncio.create_task(learning.run())
         stack.callback(following.cancel)
         stack.push_async_callback(models.close)
@@ -84,7 +86,7 @@ async def open_app(settings: Settings, tell: Callable[[str], None]) -> AsyncIter
         warming = asyncio.create_task(asyncio.to_thread(render, "warm"))  # its process takes a second to start
         stack.callback(warming.cancel)
         if settings.reads_first:
-            reading = asyncio.create_task(models.read_first(tell))
+            reading = asyncio.create_task(models.load_default(tell))
             stack.callback(reading.cancel)
         stack.push_async_callback(served.close)
         yield _guarded(services, Gate(settings.access))

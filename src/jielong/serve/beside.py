@@ -1,4 +1,4 @@
-"""Computations beside the engines of a server: on a thread of their own, leaving nothing that slows an engine down."""
+"""Torch computations beside the engines of a server: in a thread, whose torch workers end with the computation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def computed(work: Callable[[], T]) -> T:
-    """Return the result of `work`, which computes with torch on a thread beside the event loop."""
+async def compute_in_thread(work: Callable[[], T]) -> T:
+    """Run `work`, a torch computation, in a thread and return its result; no worker threads stay to slow an engine
+    down.
+    """
 
     def run() -> T:
         """Do the work, then end the threads that torch has started for it."""

@@ -1,4 +1,4 @@
-"""Bounds on the size and slowness of requests: the head before anything is read, the body while it is read."""
+"""Bounds on the size and duration of requests: of the head before the body is read, of the body while it is read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Bounds:
                 raise ConfigError(f"the bound {name} is {value}; it must be above 0")
 
     def check_head(self, scope: Scope) -> None:
-        """Raise Refused for a request whose address or headers are too long, or which announces too large a body."""
+        """Raise Refused for a request with too long an address or headers, or with too large a Content-Length."""
         query = len(scope.get("query_string", b""))
         if query > self.query_bytes:
             raise Refused(414, f"the query of the address has {query:,} bytes; at most {self.query_bytes:,} are read")
@@ -66,16 +66,16 @@ class Bounds:
             raise _too_large(limit)
 
     def limit_of(self, path: str) -> int:
-        """Return the bytes that a body sent to this path may have."""
+        """Return the maximum bytes of a body sent to this path."""
         is_large = path in (IMPORTS, UPLOADS) or path.startswith(f"{UPLOADS}/")
         return self.upload_bytes if is_large else self.body_bytes
 
 
 def server_options() -> dict[str, Any]:
-    """Return options of uvicorn under which our bounds hold from the first byte on.
+    """Return uvicorn's options under which our bounds hold from the first byte on.
 
-    h11 refuses a head that grows beyond its bound while it is read; httptools knows no bound. The headers of a proxy
-    are believed from this machine alone. The access log names no query and no header, so there is no key in it.
+    h11 refuses a head beyond its bound while reading it; httptools has no bound. A proxy's headers are trusted from
+    this machine alone. The access log shows no query and no header, so it contains no key.
     """
     return {
         "http": TimelyProtocol,
@@ -89,13 +89,14 @@ def server_options() -> dict[str, Any]:
         "server_header": False,
         "forwarded_allow_ips": "127.0.0.1,::1",
         "access_log": False,
+        "use_colors": False,
     }
 
 
 class Body:
-    """The body of a request, counted and timed while the app receives it; `refused` where it went beyond a bound.
+    """The body of a request, counted and timed while the app receives it; `refused` is set if it exceeds a bound.
 
-    Only waiting counts: an app that takes its time over each piece makes nobody slow.
+    Only waiting for the client counts, so a slow app does not make its client slow.
     """
 
     def __init__(self, receive: Receive, limit: int, bounds: Bounds) -> None:
@@ -104,7 +105,7 @@ class Body:
         self.refused: Refused | None = None
 
     async def receive(self) -> Event:
-        """Return the next event; raise Refused beyond a bound, again and again."""
+        """Return the next event; raise Refused beyond a bound, at every further call too."""
         if self.refused:
             raise self.refused
         if self._is_whole:  # from here on it is waited for the client to go away
@@ -119,7 +120,7 @@ class Body:
         return event
 
     async def _waited(self) -> Event:
-        """Wait for the next event; Refused where it comes too slowly."""
+        """Wait for the next event; Refused if it comes too late."""
         bounds = self._bounds
         left_s = bounds.patience_s + self._num_bytes / bounds.bytes_a_second - self._waited_s
         begun_s = time.monotonic()

@@ -1,7 +1,7 @@
 """The page's operations on conversations: asking, answering again, branching at a token, continuing, editing.
 
-Turns are a tree. Each new answer is a sibling of those there are, so nothing is lost, and any two of them can be
-compared. An acknowledged operation has been stored before.
+Turns are a tree. Each new answer is a sibling of the present ones, so nothing is lost, and any two can be compared. An
+operation is stored before it is acknowledged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from jielong.errors import ConfigError, did_you_mean
 from jielong.records import Conversation, Draw, Message, Sampling
 from jielong.serve.answering import ServerResources, fresh_seed, open_strategy
-from jielong.serve.event_log import Told
+from jielong.serve.event_log import StreamEvent
 from jielong.serve.markdown import render
 from jielong.serve.models import Models
 from jielong.serve.refused import Refused
@@ -43,15 +43,15 @@ MOST_TEXT_CHARS = 1 << 20
 
 
 class Chats:
-    """The page's operations on conversations. Set `handed` before the first answer; tools ask `approve`."""
+    """The page's operations on conversations. Set `resources` before the first answer; tools ask `approve`."""
 
     def __init__(self, store: Store, models: Models) -> None:
         self.store, self.models = store, models
-        self.handed: ServerResources | None = None
+        self.resources: ServerResources | None = None
         self._writing: dict[str, Writing] = {}
 
     async def close(self) -> None:
-        """Stop every answer, and store what there is of it."""
+        """Stop every answer, and store the text so far."""
         await asyncio.gather(*(writing.stop() for writing in list(self._writing.values())))
 
     async def approve(self, tool: Tool, arguments: Arguments) -> bool:
@@ -60,7 +60,7 @@ class Chats:
         return await writing.approve(tool, arguments) if writing is not None else False
 
     def decide(self, approval: str, *, is_allowed: bool) -> None:
-        """Pass on a person's decision about a tool call; Refused where nobody waits for it any more."""
+        """Pass on a person's decision about a tool call; Refused if the call no longer waits."""
         for writing in self._writing.values():
             asked = writing.approvals.get(approval)
             if asked is not None and not asked.done():
@@ -71,7 +71,7 @@ class Chats:
     # --- conversations
 
     async def begin(self, fields: Mapping[str, Any]) -> Talk:
-        """Begin a conversation; with the first model where none is named and there is one."""
+        """Begin a conversation, by default with the first model."""
         first = next(iter(self.models), None)
         named = {"model": first.name} if first is not None and not fields.get("model") else {}
         return await asyncio.to_thread(partial(self.store.add_talk, **{**self._checked(fields), **named}))
@@ -80,25 +80,25 @@ class Chats:
         return await asyncio.to_thread(partial(self.store.change_talk, id, **self._checked(fields)))
 
     def _checked(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields that are set, after checking model, strategy and sampling."""
+        """Check model, strategy and sampling, and return the fields that are set."""
         found = {name: value for name, value in fields.items() if value is not None}
         if found.get("model"):
             self.models.get(found["model"])
-        if found.get("strategy") and self.handed is not None:
+        if found.get("strategy") and self.resources is not None:
             model = self.models.get(found.get("model") or self.models.default.name)
-            open_strategy(found["strategy"], model, self.handed, is_person_there=True)
+            open_strategy(found["strategy"], model, self.resources, is_person_there=True)
         if "sampling" in found:
             _sampling(found["sampling"])
         return found
 
     async def delete(self, id: str) -> None:
-        """Delete a conversation with all that belongs to it; answers that are being written are stopped first."""
+        """Delete a conversation with everything in it; stop unfinished answers first."""
         turns = await asyncio.to_thread(self.store.turns, id)
         await asyncio.gather(*(self._writing[t.id].stop() for t in turns if t.id in self._writing))
         await asyncio.to_thread(self.store.delete_talk, id)
 
-    async def opened(self, id: str) -> dict[str, Any]:
-        """Return a conversation with its whole tree."""
+    async def conversation_json(self, id: str) -> dict[str, Any]:
+        """Return a conversation with its whole tree of turns as JSON."""
         talk = await asyncio.to_thread(self.store.talk, id)
         turns = await asyncio.to_thread(self.store.turns, id)
         return {"conversation": talk_json(talk), "turns": await asyncio.to_thread(self._turns_json, turns)}
@@ -112,8 +112,8 @@ class Chats:
 
     # --- answers
 
-    async def say(self, talk_id: str, parent: str, text: str) -> dict[str, Any]:
-        """Add a question below `parent`, and begin the answer to it."""
+    async def ask(self, talk_id: str, parent: str, text: str) -> dict[str, Any]:
+        """Add a question below `parent`, and begin its answer."""
         if not text.strip():
             raise Refused(400, "there is nothing to answer: the text is empty", param="text")
         talk = await asyncio.to_thread(self.store.talk, talk_id)
@@ -127,7 +127,7 @@ class Chats:
         self._start(answer, plan)
         return {"question": turn_json(question, text), "answer": turn_json(answer, ""), "conversation": talk_json(talk)}
 
-    async def again(self, question_id: str, fields: Mapping[str, Any]) -> Turn:
+    async def answer_again(self, question_id: str, fields: Mapping[str, Any]) -> Turn:
         """Begin another answer to a question."""
         question = await asyncio.to_thread(self.store.turn, question_id)
         if question.role != "user":
@@ -135,9 +135,9 @@ class Chats:
         talk = await asyncio.to_thread(self.store.talk, question.talk)
         return await self._answer(question, self._plan(talk, await self._path(question_id), fields))
 
-    async def led(self, answer_id: str, n: int, id: int) -> Turn:
-        """Begin an answer that equals another up to token `n`, takes `id` there, and goes on."""
-        answer, trace = await self._traced(answer_id)
+    async def branch(self, answer_id: str, n: int, id: int) -> Turn:
+        """Begin an answer that copies another before token `n`, has `id` as token `n`, and is generated from there."""
+        answer, trace = await self._answer_and_trace(answer_id)
         if not 0 <= n < len(trace.ids):
             raise Refused(400, f"n is {n}; this answer has tokens 0 to {len(trace.ids) - 1}", param="n")
         draw = trace.draws[n]
@@ -146,20 +146,20 @@ class Chats:
             raise Refused(400, f"token {id} is not among those that are kept for place {n}", param="id")
         taken = replace(draw, taken=candidate or draw.taken, uniform=None)
         chosen = {"of": answer_id, "n": n, "id": id}
-        return await self._go_on(answer, trace, n, chosen, ((id, taken),))
+        return await self._continue_from(answer, trace, n, chosen, ((id, taken),))
 
-    async def go_on(self, answer_id: str) -> Turn:
+    async def continue_answer(self, answer_id: str) -> Turn:
         """Continue an answer that was cut or stopped."""
-        answer, trace = await self._traced(answer_id)
+        answer, trace = await self._answer_and_trace(answer_id)
         async with self.models.using(answer.model) as model:
             stops = set(model.tokenizer.stop_ids)
         kept = next((n for n, id in enumerate(trace.ids) if id in stops), len(trace.ids))
-        return await self._go_on(answer, trace, kept, {"of": answer_id, "n": kept, "id": None}, ())
+        return await self._continue_from(answer, trace, kept, {"of": answer_id, "n": kept, "id": None}, ())
 
-    async def _go_on(
+    async def _continue_from(
         self, answer: Turn, trace: Trace, n: int, chosen: Mapping[str, Any], more: Sequence[tuple[int, Draw]]
     ) -> Turn:
-        """Begin an answer with the first `n` tokens of another, and more given ones."""
+        """Begin an answer with the first `n` tokens of another, and the given tokens `more`."""
         question = await asyncio.to_thread(self.store.turn, answer.parent)
         sampling, _ = _sampling(answer.sampling)
         plan = Plan(
@@ -185,14 +185,14 @@ class Chats:
         return await asyncio.to_thread(partial(add, model=answer.model, chosen={"of": answer_id, "n": 0, "id": None}))
 
     async def stop(self, answer_id: str) -> Turn:
-        """Stop an answer and return it as far as it was written."""
+        """Stop an answer and return it with the text so far."""
         writing = self._writing.get(answer_id)
         if writing is not None:
             await writing.stop()
         return await asyncio.to_thread(self.store.turn, answer_id)
 
-    async def follow(self, answer_id: str, after: int = -1) -> AsyncIterator[Told]:
-        """Yield the events of an answer after number `after`; of a finished one its `done` alone."""
+    async def follow(self, answer_id: str, after: int = -1) -> AsyncIterator[StreamEvent]:
+        """Yield the events of an answer after number `after`; for a finished answer, `done` alone."""
         turn = await asyncio.to_thread(self.store.turn, answer_id)
         writing = self._writing.get(answer_id)
         if writing is None:
@@ -211,7 +211,7 @@ class Chats:
 
     def _start(self, answer: Turn, plan: Plan) -> None:
         """Start writing an answer in the background."""
-        assert self.handed is not None
+        assert self.resources is not None
 
         async def save(text: str) -> None:
             await asyncio.to_thread(partial(self.store.change_turn, answer.id, content=text))
@@ -219,15 +219,15 @@ class Chats:
         async def keep(result: Result) -> dict[str, Any]:
             """Store the finished answer and return it for the page."""
             try:
-                turn = await asyncio.to_thread(partial(self._keep, answer.id, result))
+                turn = await asyncio.to_thread(partial(self._store_result, answer.id, result))
                 return await asyncio.to_thread(turn_json, turn, turn.content)
             finally:
                 self._writing.pop(answer.id, None)
 
-        self._writing[answer.id] = Writing(plan, self.models, self.handed, save, keep)
+        self._writing[answer.id] = Writing(plan, self.models, self.resources, save, keep)
         self._writing[answer.id].start()
 
-    def _keep(self, id: str, result: Result) -> Turn:
+    def _store_result(self, id: str, result: Result) -> Turn:
         """Store the result of an answer."""
         return self.store.change_turn(
             id,
@@ -247,13 +247,13 @@ class Chats:
     async def _path(self, turn_id: str) -> list[Turn]:
         return await asyncio.to_thread(self.store.path, turn_id) if turn_id else []
 
-    async def _traced(self, answer_id: str) -> tuple[Turn, Trace]:
-        """Return an answer and its trace; Refused where it cannot be branched."""
+    async def _answer_and_trace(self, answer_id: str) -> tuple[Turn, Trace]:
+        """Return an answer and its trace; Refused if it cannot be branched."""
         turn = await asyncio.to_thread(self.store.turn, answer_id)
         trace = await asyncio.to_thread(self.store.trace, answer_id)
         if trace is None or not trace.prompt_ids:
             raise Refused(409, "this answer has no tokens that were kept, so it cannot be led another way")
-        if not self.models.knows(turn.model):
+        if not self.models.offers(turn.model):
             raise Refused(409, f"the model {turn.model!r} of this answer is not served now; start the server with it")
         return turn, trace
 
@@ -270,12 +270,12 @@ class Chats:
 
 
 def _said(turn: Turn) -> str:
-    """Return a turn's words for a model: without the sources below an answer."""
+    """Return a turn's text for a model's prompt: without the sources below an answer."""
     return without_sources(turn.content) if turn.role == "assistant" else turn.content
 
 
 def _answer_fields(plan: Plan) -> dict[str, Any]:
-    """Return the store's fields of an answer that is about to be written."""
+    """Return the store's fields for a new answer."""
     return {
         "status": "writing",
         "model": plan.model,

@@ -1,4 +1,4 @@
-"""A comparison of several models on one question for the page: their answers, and their readings of the last one's
+"""A comparison of several models on one question for the page: their answers, and their scores of the last model's
 answer.
 """
 
@@ -13,7 +13,7 @@ import torch
 from jielong.errors import JielongError
 from jielong.generate.together import divergences
 from jielong.records import Conversation, Message, Sampling
-from jielong.serve.beside import computed
+from jielong.serve.beside import compute_in_thread
 from jielong.serve.models import Models
 from jielong.serve.tokens import candidate_json
 from jielong.tokens.chat import parse, parse_text
@@ -23,14 +23,14 @@ from jielong.use.port import Answer, LocalPort, Options
 CANDIDATES = 8
 MOST_MODELS = 6
 
-Told = tuple[str, dict[str, Any]]
+StreamEvent = tuple[str, dict[str, Any]]
 """The name of an event, and its data."""
 
 
 async def compare(
     models: Models, names: Sequence[str], prompt: str, system: str, max_tokens: int
-) -> AsyncIterator[Told]:
-    """Yield greedy answers in turn, the last model's first, as the others are read against it."""
+) -> AsyncIterator[StreamEvent]:
+    """Yield the models' greedy answers in turn, the last model's first, since the others score it."""
     last_ids: tuple[int, ...] = ()
     last_rows: torch.Tensor | None = None
     last_tokenizer = None
@@ -54,9 +54,9 @@ async def compare(
                     last_tokenizer, last_ids = tokenizer, said.ids
                 if tokenizer == last_tokenizer and last_ids:
                     along = last_ids[: port.engine.length - len(ids)]
-                    rows: torch.Tensor = await port.writer.do(partial(_distributions, ids, along))
+                    rows: torch.Tensor = await port.writer.call(partial(_distributions, ids, along))
                     last_rows = rows if last_rows is None else last_rows
-                    reading = await computed(partial(_reading, last_rows[: len(rows)], rows, along))
+                    reading = await compute_in_thread(partial(_reading, last_rows[: len(rows)], rows, along))
                 yield "answer", _told(name, said, port, reading, is_base=model.is_base)
         except JielongError as error:
             yield "error", {"model": name, "message": str(error)}
@@ -73,7 +73,7 @@ def _messages(prompt: str, system: str) -> tuple[Message, ...]:
 
 
 def _prompt(port: LocalPort, prompt: str, system: str, *, is_base: bool) -> tuple[int, ...]:
-    """Return the ids of the bare question for a base model, or of the talk for all others."""
+    """Return the prompt ids: the bare question for a base model, the chat template for others."""
     if is_base:
         return (*port.tokenizer.opening, *port.tokenizer.encode(prompt))
     return port.prompt_ids(Conversation(_messages(prompt, system)))

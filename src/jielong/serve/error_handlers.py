@@ -28,8 +28,8 @@ HUNG_UP = 499
 
 
 def refused_of(error: JielongError) -> Refused:
-    """Turn one of our errors into a refusal, by whose fault it is: the client's, a server's behind this one, or this
-    machine's.
+    """Convert one of our errors to a refusal; its status says whether the client, an upstream server or this machine is
+    at fault.
     """
     if isinstance(error, Refused):
         return error
@@ -47,12 +47,12 @@ def refused_of(error: JielongError) -> Refused:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Let the app answer errors in one shape."""
+    """Add handlers to the app that answer all errors in one shape."""
     app.add_exception_handler(Refused, answer_refused)
     app.add_exception_handler(JielongError, _answer_ours)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
-    app.add_exception_handler(ClientDisconnect, _answer_nobody)
+    app.add_exception_handler(ClientDisconnect, _answer_hung_up)
     app.add_exception_handler(Exception, _answer_bug)
 
 
@@ -84,8 +84,10 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     return await answer_refused(request, refused)
 
 
-async def _answer_nobody(request: Request, error: Exception) -> Response:
-    """Answer a client that went away while its request was read: nobody hears this, and nothing is wrong here."""
+async def _answer_hung_up(request: Request, error: Exception) -> Response:
+    """Answer a client that disconnected while its request was read: nobody receives it, and nothing is logged as a
+    fault.
+    """
     return Response(status_code=HUNG_UP)
 
 

@@ -1,4 +1,4 @@
-"""An event log for an answer that is being written: any number of followers read it from the beginning."""
+"""An event log of an unfinished answer, which any number of followers read from the beginning."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 SNAPSHOTS = ("html", "thoughts", "usage", "loading")
 """Events that replace the ones of their kind before them: who comes late is told the last one alone."""
 
-Told = tuple[int, str, Any]
+StreamEvent = tuple[int, str, Any]
 """The number of an event, its name, and its data."""
 
 
 class Log:
-    """A log of events in order. Followers wait for the next one, and nobody waits for them."""
+    """A log of events in order. Followers wait for the next event; the writer never waits for followers."""
 
     def __init__(self) -> None:
-        self._events: list[Told | None] = []
+        self._events: list[StreamEvent | None] = []
         self._last: dict[str, int] = {}
         self._is_over = False
         self._news = asyncio.Event()
@@ -33,12 +33,12 @@ class Log:
         self._wake()
 
     def end(self) -> None:
-        """Close the log: nothing more comes."""
+        """Close the log."""
         self._is_over = True
         self._wake()
 
-    async def follow(self, after: int = -1) -> AsyncIterator[Told]:
-        """Yield the events after number `after`, past ones and those to come, until the end."""
+    async def follow(self, after: int = -1) -> AsyncIterator[StreamEvent]:
+        """Yield the events after number `after`, past and future, until the log is closed."""
         at = max(0, after + 1)
         while True:
             news = self._news

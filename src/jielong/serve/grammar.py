@@ -1,8 +1,8 @@
 """Constrained generation of JSON: at each step only ids that can still lead to an answer of the schema are allowed.
 
 `response_format` of OpenAI's protocol becomes a `Grammar`, compiled once for a schema and a model. Each answer then has
-a `Matcher` of it, which is the engine's hook `allowed`: from the ids written so far to a mask over the vocabulary. It
-follows the answer as it grows, and goes back where that is shorter or other than before.
+a `Matcher`, which is the engine's hook `allowed`: it maps the ids written so far to a mask over the vocabulary. It
+follows the answer as it grows, and rolls back when the ids are shorter or different.
 """
 # V ids of the model, which may be more than those of its tokenizer.
 
@@ -35,9 +35,7 @@ _SCHEMA = "response_format.json_schema.schema"
 
 
 def read_format(response_format: Any) -> str | None:
-    """Return the text of the schema that an answer has to fit; None where it may be any text. Refused for any other
-    format.
-    """
+    """Return the text of the schema that an answer must fit; None if any text is allowed. Refused for unknown formats."""
     if response_format is None:
         return None
     kind = response_format.get("type") if isinstance(response_format, dict) else None
@@ -84,10 +82,9 @@ class Grammar:
 
 @functools.lru_cache(maxsize=8)
 def compile_schema(schema: str, tokenizer: Tokenizer, num_ids: int) -> Grammar:
-    """Compile the text of a schema; Refused, a 400 that says why, where it cannot be used.
+    """Compile the text of a schema; Refused, a 400 with the reason, for an unusable one.
 
-    It takes milliseconds, or seconds at the worst: a server calls it in a thread, where it does not hold others up. The
-    last few are remembered.
+    It takes milliseconds, seconds at worst, so a server calls it in a thread. The last few grammars are cached.
     """
     fault = _fault_of(schema)
     if fault:
@@ -102,8 +99,8 @@ def compile_schema(schema: str, tokenizer: Tokenizer, num_ids: int) -> Grammar:
 
 @functools.lru_cache(maxsize=64)
 def _fault_of(schema: str) -> str:
-    """Return why a schema cannot be used, as a worker found it; remembered, or the same bad schema could keep the
-    server busy.
+    """Return a worker's reason why a schema is unusable; cached, so that a repeated bad schema cannot keep the server
+    busy.
     """
     with _ONE_AT_A_TIME:
         try:
@@ -115,8 +112,8 @@ def _fault_of(schema: str) -> str:
 class Matcher:
     """The mask for each step of one answer: `matcher(written)` is (V,) bool, true for ids that can come next.
 
-    A stop id is among them exactly when the JSON is complete. Where the ids written so far fit no answer, as those of a draft may,
-    and where the parser is beyond its limits, it is the only one; `error` then says which limit, and the answer is no JSON.
+    A stop id is allowed exactly when the JSON is complete. If the ids so far fit no answer, as a draft's may, or if the
+    parser exceeds its limits, only the stop ids are allowed. `error` then names the limit, and the answer is no JSON.
     """
 
     def __init__(self, grammar: Grammar) -> None:
@@ -139,7 +136,7 @@ class Matcher:
         return mask
 
     def _follow(self, written: Sequence[int]) -> bool:
-        """Bring the parser to the end of `written`; False where it cannot go there, or need not."""
+        """Advance the parser to the end of `written`; False if it cannot get there, or need not."""
         if self.error:
             return False
         ids = list(map(int, written))
@@ -158,7 +155,7 @@ class Matcher:
 
 
 class _Words:
-    """The vocabulary in the form of `llguidance`, with an encoder for text that the grammar forces."""
+    """The vocabulary in `llguidance`'s form, with an encoder for text that the grammar forces."""
 
     bos_token_id = None
 

@@ -1,4 +1,4 @@
-"""A time limit for request heads: a client that sends half of one, or nothing, does not keep its connection.
+"""A time limit for request heads: a client that sends an incomplete head, or nothing, loses its connection.
 
 uvicorn bounds the time between two requests and nothing before the first, so a few hundred silent clients would use up
 all connections.
@@ -13,7 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class TimelyProtocol(H11Protocol):
-    """An HTTP protocol that closes a connection whose next head is not whole after `head_s` seconds."""
+    """An HTTP protocol that closes a connection if the next request head is incomplete after `head_s` seconds."""
 
     head_s: ClassVar[float] = 15.0
     _due: asyncio.TimerHandle | None = None
@@ -23,7 +23,7 @@ class TimelyProtocol(H11Protocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Pass data on, and start or stop the clock of a head."""
+        """Pass data on, and start or stop the timer for a head."""
         super().data_received(data)
         if not self._is_waiting:
             self._stop_waiting()
@@ -36,7 +36,7 @@ class TimelyProtocol(H11Protocol):
 
     @property
     def _is_waiting(self) -> bool:
-        """Whether no request is under way."""
+        """Whether the connection waits for a request's head."""
         return self.cycle is None or self.cycle.response_complete
 
     def _wait(self) -> None:

@@ -1,7 +1,7 @@
-"""Judging on the page: answers drawn to be compared blind, judged, and rewritten by a person.
+"""Judging on the page: answers are sampled for blind comparison, judged, and rewritten by a person.
 
-Answers that are drawn for this lie in a hidden conversation. It is sealed until somebody has judged them: nothing that
-the server tells says who wrote which.
+Sampled answers are stored in a hidden conversation. It is sealed until somebody has judged them: until then no response
+of the server reveals which model wrote which answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DICE = secrets.SystemRandom()
 
 
 class Judging:
-    """The page's operations to collect judgements. Answers are written by `chats`, as all others are."""
+    """The page's operations to collect judgements. `chats` writes the answers, as it does all others."""
 
     def __init__(self, chats: Chats) -> None:
         self.chats, self.store = chats, chats.store
@@ -40,9 +40,9 @@ class Judging:
     async def draw(
         self, prompt: str, models: Sequence[str], system: str, sampling: Mapping[str, Any], num: int
     ) -> dict[str, Any]:
-        """Draw `num` different answers to a question, in random order, without the names of their models.
+        """Sample `num` different answers to a question; return them in random order, without their models' names.
 
-        With two models each writes half of them. Refused where all answers come out the same, or one fails.
+        With two models each writes half of them. Refused if all answers are equal, or if one fails.
         """
         if not prompt.strip():
             raise Refused(400, "there is nothing to answer: the prompt is empty", param="prompt")
@@ -63,11 +63,11 @@ class Judging:
         return {"question": question.id, "prompt": prompt, "answers": shown}
 
     async def _written(self, question: Turn, writers: Sequence[str], sampling: Mapping[str, Any]) -> list[Turn]:
-        """Return answers of these writers that differ from each other. There may be fewer in the end, but two.
+        """Return different answers of these writers, possibly fewer than asked for, but at least two.
 
-        Of one model, answers that are missing are drawn again, a little hotter each time. Of two models all are drawn
-        again: to draw one alone until it differs would show the less likely answers of that model, and the likely ones
-        of the other.
+        With one model, missing answers are sampled again, at a slightly higher temperature each time. With two models
+        all are sampled again. Resampling one model alone until its answer differs would show that model's less likely
+        answers beside the other's likely ones.
         """
         found: dict[str, Turn] = {}
         is_one = len(set(writers)) == 1
@@ -99,8 +99,8 @@ class Judging:
         return list(found.values())
 
     async def _answer(self, question: Turn, model: str, sampling: Mapping[str, Any]) -> Turn:
-        """Write one answer and wait for its end; Refused where it fails."""
-        begun = await self.chats.again(question.id, {"model": model, "strategy": "", "sampling": sampling})
+        """Write one answer and wait for its end; Refused if it fails."""
+        begun = await self.chats.answer_again(question.id, {"model": model, "strategy": "", "sampling": sampling})
         async for _ in self.chats.follow(begun.id):
             pass
         turn = await asyncio.to_thread(self.store.turn, begun.id)
@@ -109,14 +109,16 @@ class Judging:
         return turn
 
     async def refuse_sealed(self, id: str) -> None:
-        """Raise Refused where this conversation or turn is to be judged blind and nobody has judged it yet."""
+        """Raise Refused if this conversation or turn awaits a blind judgement."""
         if await asyncio.to_thread(self.judgements.is_sealed, id):
             raise Refused(
                 409, "these answers are to be judged blind; they open once somebody has judged them", code="sealed"
             )
 
     async def prompts(self) -> dict[str, Any]:
-        """Return questions to draw answers to, those with the fewest judgements first: the person's own, and ours."""
+        """Return questions for sampling answers, those with the fewest judgements first: the person's own, and built-in
+        ones.
+        """
         own = await asyncio.to_thread(self.store.first_questions, NUM_QUESTIONS)
         judged = await asyncio.to_thread(self.judgements.num_by_prompt)
 
@@ -129,7 +131,7 @@ class Judging:
     # --- judgements
 
     async def judge(self, kind: str, answers: Sequence[str], value: Mapping[str, Any], by: str) -> dict[str, Any]:
-        """Store a judgement; return it, and who wrote the answers."""
+        """Store a judgement; return it with the answers' models."""
         if answers and kind in ("preference", "ranking"):
             is_sealed = await asyncio.to_thread(self.judgements.is_sealed, answers[0])
             value = {**value, "is_blind": bool(value.get("is_blind", True)) and is_sealed}
@@ -141,7 +143,7 @@ class Judging:
         return await self._told(await asyncio.to_thread(add))
 
     async def demonstrate(self, prompt: str, answer: str, system: str, by: str) -> dict[str, Any]:
-        """Store a question with an answer that a person wrote, in a hidden conversation that goes with the judgement."""
+        """Store a question and a person's answer as a demonstration, in a hidden conversation of its own."""
         self._demand(prompt, "prompt")
         self._demand(answer, "answer")
         add_talk = partial(self.store.add_talk, title_of(prompt), system=system, origin="feedback")
@@ -151,7 +153,7 @@ class Judging:
         return await self.judge("demonstration", [written.id], {"rejected": ""}, by)
 
     async def write_better(self, rejected: str, answer: str, by: str) -> dict[str, Any]:
-        """Store a person's answer in place of another one: as its sibling, and as a demonstration."""
+        """Store a person's better version of an answer: as its sibling, and as a demonstration."""
         self._demand(answer, "answer")
         written = await self.chats.edit(rejected, answer)
         told = await self.judge("demonstration", [written.id], {"rejected": rejected}, by)
@@ -173,13 +175,13 @@ class Judging:
         return [judged_json(one) for one in found if not one.purpose]
 
     async def num(self) -> int:
-        """Return the number of judgements to learn from."""
+        """Return the number of judgements available for learning."""
         return sum((await asyncio.to_thread(self.judgements.count)).values())
 
     async def stats(self) -> dict[str, Any]:
         """Return judgements by kind, the preferred sides of blind pairs, and the strengths of models.
 
-        `models` are groups of those that were compared with each other, with strengths after Bradley and Terry.
+        `models` are groups of models that were compared with each other, with Bradley-Terry strengths.
         """
         counts = await asyncio.to_thread(self.judgements.count)
         pairs = await asyncio.to_thread(partial(self.judgements.all, kind="preference"))

@@ -1,6 +1,6 @@
-"""A lens on a model: the predictions of each layer, and the same draws repeated in full precision.
+"""A lens on a model: the predictions of each layer, and an answer sampled again in full precision.
 
-Both read the weights once more in float32, as the engine keeps them rounded; one model is kept for the next question.
+Both load the weights in float32, since the engine's copy is rounded. The last model is cached.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _lock = threading.Lock()
 
 
 @functools.lru_cache(maxsize=1)
-def _model(folder: Path) -> LanguageModel:
+def _load_model(folder: Path) -> LanguageModel:
     """Load a model in float32, with its adapter merged."""
     from jielong.model import adapter_files
     from jielong.model.hf import load_language_model
@@ -36,9 +36,11 @@ def _model(folder: Path) -> LanguageModel:
 
 
 def likeliest_by_layer(folder: Path, ids: Sequence[int], taken: int, tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Return each layer's likeliest tokens after `ids`, were it the last one, and the probability of the `taken` one."""
+    """Return for each layer, as if it were the last one, the likeliest tokens after `ids` and the probability of the
+    `taken` one.
+    """
     with _lock, torch.inference_mode():
-        model = _model(folder)
+        model = _load_model(folder)
         longest = model.config.max_position_embeddings
         shares = torch.softmax(logits_of_layers(model, ids[-longest:]), -1)
     values, places = shares.topk(NUM_LIKELIEST, -1)
@@ -50,10 +52,12 @@ def likeliest_by_layer(folder: Path, ids: Sequence[int], taken: int, tokenizer: 
 
 
 def redraw(folder: Path, trace: Trace, num_kept: int) -> list[int]:
-    """Draw the ids of an answer once more, alone and without drafts in float32; its first `num_kept` are given."""
+    """Sample an answer's ids again with the same random numbers, in float32, alone and without drafts; its first
+    `num_kept` ids are kept.
+    """
     options = {name: value for name, value in trace.sampling.items() if name in Sampling.__dataclass_fields__}
     with _lock:
-        model = _model(folder)
+        model = _load_model(folder)
         tokenizer = Tokenizer.load(_home(folder))
         num_left = max(1, len(trace.ids) - num_kept)
         sampling = Sampling(**{**options, "max_tokens": num_left, "stop_ids": tuple(tokenizer.stop_ids)})

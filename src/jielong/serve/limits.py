@@ -1,8 +1,8 @@
 """Limits of requests: bounds on one request, and a queue that is bounded in work.
 
-Work is counted in tokens that a request may write, choices times the maximum of each, since that is known beforehand. A
-request beyond a bound is a 400 that names the field; one for which there is no room now is a 429 that says after how
-many seconds to ask again.
+Work is counted in tokens that a request may write: its choices times the maximum of each, which is known beforehand. A
+request beyond a bound gets a 400 that names the field. One without room in the queue gets a 429 with the seconds to
+wait.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FIRST_RATE = 10.0
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of all generations together, and of the work of one request."""
+    """Bounds on all requests together, and on the work of one."""
 
     max_running: int = 4
     """Requests that are worked on at once."""
@@ -64,8 +64,8 @@ class Limits:
 
 
 class WorkQueue:
-    """A queue that lets so many requests run at once; a bounded number of others wait in their order. For one event
-    loop.
+    """A queue that runs a limited number of requests at once, and lets a bounded number wait in order. It belongs to
+    one event loop.
     """
 
     def __init__(self, limits: Limits | None = None, now: Callable[[], float] = time.monotonic) -> None:
@@ -84,7 +84,9 @@ class WorkQueue:
 
     @contextlib.asynccontextmanager
     async def turn(self, tokens: int) -> AsyncIterator[None]:
-        """Wait for the turn of a request of so much work, and hold it. Refused, a 429, where the queue is full."""
+        """Wait for a request's turn, and hold it during the block; `tokens` is its work. Refused, a 429, if the queue
+        is full.
+        """
         await self._begin(tokens)
         begun_s = self._now()
         try:
@@ -118,7 +120,7 @@ class WorkQueue:
             raise
 
     def _end(self) -> None:
-        """Give the turn to the next, or back."""
+        """Pass the turn to the next waiting request, or free it."""
         while self._waiting:
             waits = self._waiting.popleft()[0]
             if not waits.cancelled():
@@ -127,7 +129,7 @@ class WorkQueue:
         self.num_running -= 1
 
     def wait_s(self) -> float:
-        """Estimate the seconds until the waiting requests have begun, from the recent rate."""
+        """Estimate the seconds until all waiting requests have started, from the recent rate."""
         tokens, seconds = (sum(column) for column in zip(*self._finished, strict=True)) if self._finished else (0, 0.0)
         rate = tokens / seconds if tokens and seconds > 0 else _FIRST_RATE
         return min(MOST_WAIT_S, self.waiting_tokens / (rate * self.limits.max_running))
@@ -162,7 +164,7 @@ def check_stop(stop: Any) -> tuple[str, ...]:
 
 
 def check_logit_bias(bias: Any, num_ids: int) -> dict[int, float]:
-    """Return the bias of logits by id, from an object whose keys are ids of the model in decimal."""
+    """Parse `logit_bias`, an object with token ids in decimal as keys; return the biases by id."""
     if bias is None:
         return {}
     if not isinstance(bias, dict):
@@ -185,7 +187,7 @@ def check_logit_bias(bias: Any, num_ids: int) -> dict[int, float]:
 
 
 def check_top_logprobs(logprobs: Any, top_logprobs: Any) -> int:
-    """Return how many alternatives of each token are asked for."""
+    """Return the requested number of alternatives for each token."""
     if top_logprobs is None:
         return 0
     if not is_whole(top_logprobs, 0, MAX_TOP_LOGPROBS):
@@ -196,7 +198,7 @@ def check_top_logprobs(logprobs: Any, top_logprobs: Any) -> int:
 
 
 def check_messages(messages: Any) -> None:
-    """Refuse more messages or more text in them than any conversation has; each is checked later."""
+    """Refuse too many messages, or too much text in them; each message is checked later."""
     if not isinstance(messages, list) or not messages:
         raise _wrong("messages", messages, "a list of at least one message")
     if len(messages) > MAX_MESSAGES:
@@ -214,7 +216,7 @@ def check_messages(messages: Any) -> None:
 
 
 def check_schema(schema: Any, param: str = "response_format.json_schema.schema") -> str:
-    """Return the text of a JSON schema, which is an object of bounded size and depth."""
+    """Check a JSON schema's size and depth, and return its text."""
     if not isinstance(schema, dict):
         raise _wrong(param, schema, "an object that is a JSON schema")
     depth = _depth(schema)

@@ -1,9 +1,9 @@
-"""Convert Markdown of a model's answer to safe HTML, whatever the model was made to write.
+"""Conversion of a model's Markdown to safe HTML, for hostile text too.
 
 The parser takes no HTML, and this module decides how links, pictures and code are rendered; then `nh3` lets through
-only what is listed here, so a mistake above it shows as missing markup. Nothing in an answer is fetched: a picture of
-another server is a link to it. Rendering happens in a process that is killed when it takes too long, and then the text
-is shown as it is.
+only listed markup, so a mistake before it shows as missing markup. The page fetches nothing for an answer: a picture on
+another server becomes a link. Rendering runs in a process that is killed if it takes too long; the text is then shown
+without markup.
 
 An answer is rendered again and again while it is written. So there are no headings by underlines and no references that
 are defined further down: both would change text that is already shown.
@@ -87,7 +87,7 @@ _REL = "noopener noreferrer nofollow"
 
 
 def render(text: str, citations: Collection[int] = (), *, is_unfinished: bool = False) -> str:
-    """Render an answer as HTML in a worker. A text beyond the limits of time and size gets no markup.
+    """Render an answer as HTML in a worker. A text beyond the limits of time or size gets no markup.
 
     "[1]" becomes a link to passage 1 where 1 is among `citations`. With `is_unfinished` the text is still being
     written, and open marks of its last line are shown as if they were closed.
@@ -105,7 +105,7 @@ def _plain(text: str) -> str:
 
 
 def to_html(text: str, citations: Sequence[int] = (), is_unfinished: bool = False) -> str:
-    """Render as `render` does, here and now and without limits: the function that the worker calls."""
+    """Render as `render` does, in this process and without limits: the worker's function."""
     text = text.encode("utf-8", "replace").decode()
     env: dict[str, Any] = {"citations": frozenset(citations), "code": 3 * MAX_CODE_CHARS}
     return _gate().clean(_parser().render(close_open_marks(text) if is_unfinished else text, env)).strip()
@@ -121,7 +121,7 @@ _BEGUN_BOLD = re.compile(r"(?<![A-Za-z0-9*])\*\*(?=[^\s*])")
 
 
 def close_open_marks(text: str) -> str:
-    """Close the marks that the last paragraph has opened, and drop those that have only begun."""
+    """Close Markdown marks left open in the last paragraph, and drop incomplete ones."""
     text = _BEGUN_FENCE.sub("", text)
     if _is_in_fence(text):
         return text
@@ -177,7 +177,7 @@ def _make_safe(state: StateCore) -> None:
 
 
 def _safe_inline(tokens: Sequence[Token], citations: frozenset[int]) -> Iterator[Token]:
-    """Open links elsewhere, turn pictures of others into links, and numbers of passages into citations."""
+    """Make links open in a new tab, turn external pictures into links, and passage numbers into citations."""
     is_linked = is_kept = False
     for token in tokens:
         if token.type == "link_open":
@@ -212,7 +212,7 @@ def _picture(token: Token, is_linked: bool) -> Iterator[Token]:
 
 
 def _cited(text: str, citations: frozenset[int]) -> Iterator[Token]:
-    """Turn numbers of passages in a text into links."""
+    """Turn passage numbers in a text into links."""
     at = 0
     for found in _CITATION.finditer(text):
         if int(found[1]) in citations:
@@ -249,7 +249,7 @@ def _code(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Mu
 
 @functools.lru_cache(maxsize=128)
 def _highlighted(code: str, language: str) -> str:
-    """Highlight code; remembered, as finished blocks of a growing answer stay the same."""
+    """Highlight code; cached, since finished blocks of a growing answer stay the same."""
     return str(pygments.highlight(code, _lexer(language), _formatter()))
 
 

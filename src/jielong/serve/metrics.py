@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.core import CounterMetricFamily
 
 if TYPE_CHECKING:
-    from jielong.generate.slots import Counts
+    from jielong.generate.slots import TokenCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -58,12 +58,12 @@ class Metrics:
             self._requests.labels(model, outcome).inc()
             self._seconds.labels(model).observe(time.monotonic() - start_s)
 
-    def began(self, model: str, after_s: float) -> None:
+    def record_first_token(self, model: str, after_s: float) -> None:
         """Record the time to an answer's first token."""
         self._waits.labels(model).observe(after_s)
 
-    def text(self, engines: Mapping[str, Counts]) -> bytes:
-        """Format all of them for Prometheus; `engines` are the token counts of the models in memory, by name."""
+    def text(self, engines: Mapping[str, TokenCounts]) -> bytes:
+        """Format all metrics for Prometheus; `engines` are the token counts of the models in memory, by name."""
         tokens = CounterMetricFamily("jielong_tokens", "Tokens read and written.", labels=["model", "kind"])
         for model, counts in engines.items():
             for kind in ("read", "reused", "written"):
@@ -72,7 +72,7 @@ class Metrics:
 
 
 class _Once:
-    """A registry of one family, made for one look."""
+    """A Prometheus collector of one metric family, for a single collection."""
 
     def __init__(self, family: Metric) -> None:
         self._family = family

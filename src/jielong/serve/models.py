@@ -1,7 +1,7 @@
-"""The models that a server offers: found at its start, loaded at the first question, unloaded when memory is short.
+"""The models that a server offers: found at its start, loaded at the first request, unloaded when memory is short.
 
-A run is offered as itself and by each of its stages that can talk (RUN:sft), so that they can be compared. Models of
-other servers pass through. A model on this machine has an engine on a thread of its own.
+A run is offered by its name, and so is each of its stages that can chat (RUN:sft), for comparison. Requests for models
+of other servers are forwarded. A local model has an engine on a thread of its own.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from jielong.opening.models import num_parameters, open_engine
 from jielong.opening.ports import folder_of, is_address, long_name, open_endpoint, served_name
 from jielong.runs import find_model, is_run, named_stage, run_around
 from jielong.runs.finding import NOT_TALKING, newest_checkpoint, open_run
-from jielong.serve.beside import computed
+from jielong.serve.beside import compute_in_thread
 from jielong.serve.tokens import OpenAILogprobs
 
 if TYPE_CHECKING:
     from jielong.generate.runner import Runner
-    from jielong.generate.slots import Counts
+    from jielong.generate.slots import TokenCounts
     from jielong.tokens.tokenizer import Tokenizer
     from jielong.use.endpoint import Endpoint
     from jielong.use.port import LocalPort
@@ -37,7 +37,7 @@ BYTES_A_WEIGHT = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 @dataclass(frozen=True)
 class Memory:
-    """Limits of the engines: answers at once, positions of a slot, and bytes of all of them together."""
+    """Limits of the engines: concurrent answers, positions of a slot, and bytes of all engines together."""
 
     slots: int = 8
     length: int = 4096
@@ -48,7 +48,7 @@ class Memory:
 
 @dataclass
 class Model:
-    """An offered model: `name` is the clients' name for it. `port` is None while it is not in memory."""
+    """An offered model: `name` is its name for clients. `port` is None while it is not in memory."""
 
     name: str
     spec: str
@@ -92,7 +92,7 @@ class Model:
 
     @property
     def reading(self) -> Reading:
-        """Return how documents are put into its prompts."""
+        """Return the settings for showing documents to this model."""
         return reading_of(str(self.folder) if self.folder else self.spec)
 
 
@@ -100,13 +100,16 @@ class Models:
     """All models by their names; the first is the default."""
 
     def __init__(
-        self, specs: Sequence[str], memory: Memory | None = None, began: Callable[[str, float], None] | None = None
+        self,
+        specs: Sequence[str],
+        memory: Memory | None = None,
+        on_first_token: Callable[[str, float], None] | None = None,
     ) -> None:
-        """ConfigError for what is no model; a server's address is not asked yet.
+        """Find the models of `specs`; ConfigError if one is no model. Other servers are not contacted yet.
 
-        `began` hears the name of a model and after how many seconds a request has its first token.
+        `on_first_token` is called with a model's name and the seconds until a request's first token.
         """
-        self.memory, self._began = memory or Memory(), began
+        self.memory, self._on_first_token = memory or Memory(), on_first_token
         self._models: dict[str, Model] = {}
         self._leaving: list[Model] = []
         self._room = asyncio.Lock()
@@ -136,22 +139,22 @@ class Models:
         return sum(model.bytes_needed for model in self if model.runner is not None)
 
     @property
-    def counts(self) -> dict[str, Counts]:
-        """Return the tokens that each model in memory has read and written since it was loaded."""
+    def counts(self) -> dict[str, TokenCounts]:
+        """Return each loaded model's token counts since it was loaded."""
         return {model.name: model.runner.engine.counts for model in self if model.runner is not None}
 
     def get(self, name: str) -> Model:
-        """Return the model of that name; ConfigError, with the nearest one, where it is not offered."""
+        """Return the model of that name; ConfigError, with the nearest name, if there is none."""
         if name not in self._models:
             raise ConfigError(f"there is no model {name!r} here; {did_you_mean(name, self._models)}")
         return self._models[name]
 
-    def knows(self, name: str) -> bool:
+    def offers(self, name: str) -> bool:
         return name in self._models
 
     @contextlib.asynccontextmanager
     async def using(self, name: str) -> AsyncIterator[Model]:
-        """Load the model of that name, and keep it in memory as long as it is used."""
+        """Load the model of that name, and keep it in memory during the block."""
         model = self.get(name)
         model.num_users += 1
         try:
@@ -163,8 +166,8 @@ class Models:
         finally:
             model.num_users -= 1
 
-    async def read_first(self, tell: Callable[[str], None]) -> None:
-        """Load the first model before anybody asks it; `tell` gets the error where it cannot be loaded."""
+    async def load_default(self, tell: Callable[[str], None]) -> None:
+        """Load the first model before the first request; `tell` is called with the error if it cannot be loaded."""
         first = next(iter(self), None)
         if first is not None and first.is_local:
             try:
@@ -185,7 +188,7 @@ class Models:
     # --- offered
 
     def follow(self, run: Path) -> None:
-        """Offer the models of a run under way: its finished stages, and its newest checkpoint as RUN:newest."""
+        """Offer the models of an unfinished run: its finished stages, and its newest checkpoint as RUN:newest."""
         if not is_run(run):
             return
         for stage, folder in open_run(run).models().items():
@@ -201,17 +204,17 @@ class Models:
         elif self._models[name].folder != newest and not self._models[name].num_users:
             self._models[name].unload()
             self._models[name] = Model(name, str(newest), newest)
-            self._look_at(self._models[name], newest)
+            self._read_config(self._models[name], newest)
 
     def stand(self, base: str, name: str, folder: Path | None) -> None:
-        """Offer the adapter in `folder` as `name`, before all others, or with None no longer."""
+        """Offer the adapter in `folder` as `name`, before all other models; with None, stop offering it."""
         known = self._models.get(name)
         if known is not None and known.learned_from and known.folder != folder:
             del self._models[name]
             self._leaving.append(known)
         if folder is not None and name not in self._models:
             model = Model(name, str(folder), folder, learned_from=base)
-            self._look_at(model, folder)
+            self._read_config(model, folder)
             self._models = {name: model, **self._models}
         for gone in [m for m in self._leaving if not m.num_users]:  # whoever is being answered is answered to the end
             self._leaving.remove(gone)
@@ -239,10 +242,10 @@ class Models:
             unique = f"{name}-{number}"
         model = Model(unique, spec, folder)
         if folder is not None:
-            self._look_at(model, folder)
+            self._read_config(model, folder)
         self._models[unique] = model
 
-    def _look_at(self, model: Model, folder: Path) -> None:
+    def _read_config(self, model: Model, folder: Path) -> None:
         """Read a model's config, without its weights."""
         from jielong.model.adapter_files import base_of, is_adapter
         from jielong.model.hf import read_config
@@ -267,15 +270,15 @@ class Models:
             return
         async with self._room:
             await self._make_room(model)
-            await computed(partial(self._read, model))
+            await compute_in_thread(partial(self._read, model))
 
     async def _make_room(self, model: Model) -> None:
-        """Unload the models used longest ago until this one fits; ResourceError where it cannot."""
+        """Unload the least recently used models until this one fits; ResourceError if it cannot fit."""
         limit = self.limit_bytes
         if model.bytes_needed > limit:
             raise ResourceError(
                 f"{model.name} needs about {model.bytes_needed / 1e9:.1f} GB with its cache, and the server may use "
-                f"{limit / 1e9:.1f}; allow it more with --memory, or give it fewer --slots or a smaller --length"
+                f"{limit / 1e9:.1f}; allow it more with --memory, or give it fewer --slots or a smaller --context"
             )
         idle = sorted((m for m in self if m.runner is not None and not m.num_users), key=lambda m: m.used_at)
         while self.used_bytes + model.bytes_needed > limit:
@@ -295,7 +298,9 @@ class Models:
         assert model.folder is not None
         memory = self.memory
         engine, tokenizer = open_engine(model.folder, memory.weights, slots=memory.slots, length=memory.length)
-        model.runner = Runner(engine, model.name, partial(self._began, model.name) if self._began else None)
+        model.runner = Runner(
+            engine, model.name, partial(self._on_first_token, model.name) if self._on_first_token else None
+        )
         model.logprobs = model.logprobs or OpenAILogprobs(tokenizer)
         model.port = LocalPort(engine, tokenizer, model.name, model.runner)
         model.weights = engine.config.weights or engine.config.dtype

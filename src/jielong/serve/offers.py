@@ -1,6 +1,4 @@
-"""The strategies that the page offers: those that one model can follow by itself, described for people, with their
-cost.
-"""
+"""The strategies that the page offers: those that need only one model, with a description and their cost."""
 
 from __future__ import annotations
 
@@ -10,7 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Offer:
-    """An offered strategy: `calls` of the model for one answer (None: it depends), and the resources that it `needs`."""
+    """An offered strategy: its number of model `calls` for one answer (None: variable), and the resources that it
+    `needs`.
+    """
 
     spec: str
     en: str
@@ -33,7 +33,7 @@ OFFERS = (
 
 
 def strategies_json(*, has_library: bool, has_tools: bool) -> list[dict[str, Any]]:
-    """Return the strategies that can be followed with the server's resources."""
+    """Return the strategies that work with the server's resources."""
     there = {"": True, "library": has_library, "tools": has_tools}
     return [
         {

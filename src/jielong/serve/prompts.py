@@ -1,4 +1,4 @@
-"""Questions for people who judge answers and have asked none yet: the same kinds in both languages.
+"""Built-in questions for people who judge answers before asking any of their own: the same kinds in both languages.
 
 Some have an answer that can be checked, some have none ("I don't know" is right), and some are a matter of taste.
 """

@@ -1,4 +1,4 @@
-"""Refusals of requests: one sentence with a status of HTTP, in the shape of OpenAI's errors."""
+"""Refusals of requests: one sentence with an HTTP status, in the shape of OpenAI's errors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit
 
 
 class Refused(JielongError):
-    """Raised for a request that is not granted.
+    """An error for a refused request.
 
-    `status` is that of HTTP, and `type`, `code` and `param` are OpenAI's words: the kind of error, its short name, and
-    the field that is to blame. Without a `type` it follows from the status.
+    `status` is the HTTP status. `type`, `code` and `param` are OpenAI's fields: the kind of error, its short name, and
+    the field at fault. The default `type` follows from the status.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Refused(JielongError):
 
 
 def refused_too_much(message: str, wait_s: float, code: str) -> Refused:
-    """Return a 429 that says after how many seconds to ask again."""
+    """Build a 429 with the seconds to wait before the next try."""
     whole_s = max(1, round(wait_s + 0.5))
     return Refused(429, message, code=code, headers={"Retry-After": str(whole_s)})
 

@@ -1,4 +1,4 @@
-"""Runs for the page: stages, curves, samples, and news since the last look."""
+"""Runs for the page: stages, curves, samples, and changes since the last call."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Points = list[list[float]]
 
 
 def runs_json(root: Path) -> list[dict[str, Any]]:
-    """List all runs of a folder, the last changed first; those that cannot be read are left out."""
+    """List all runs of a folder, the last changed first, without unreadable ones."""
     found = []
     for path in reversed(runs_in(root)):
         with contextlib.suppress(JielongError):
-            found.append(head_json(Run(path)))
+            found.append(summary_json(Run(path)))
     return found
 
 
-def head_json(run: Run) -> dict[str, Any]:
-    """Return a run's line in a list."""
+def summary_json(run: Run) -> dict[str, Any]:
+    """Return a run's summary for a list of runs."""
     record = run.record
     is_at_work = run.is_at_work
     stages = [_stage_json(run, name, record["stages"].get(name, {})) for name in _order(record)]
@@ -85,8 +85,8 @@ def _last_step(metrics: Path) -> int:
 
 
 def run_json(run: Run) -> dict[str, Any]:
-    """Return a run whole: its stages with curves and samples, and the family tree."""
-    head, record = head_json(run), run.record
+    """Return a whole run: its stages with curves and samples, and its lineage."""
+    head, record = summary_json(run), run.record
     entries, samples = record["stages"], watching.samples_of(run.path)
     for stage in head["stages"]:
         entry = entries.get(stage["name"], {})
@@ -99,7 +99,7 @@ def run_json(run: Run) -> dict[str, Any]:
 
 
 def curves(metrics: Path, after: int = -1) -> dict[str, Points]:
-    """Return each measure as points of step and value, at most `MOST_POINTS` of them, of steps beyond `after`."""
+    """Return each metric as points (step, value) after step `after`, at most `MOST_POINTS` of them."""
     if not metrics.exists():
         return {}
     found: dict[str, Points] = {}
@@ -123,10 +123,10 @@ def _thin_out(points: Points) -> Points:
     return kept if kept[-1] is points[-1] else [*kept, points[-1]]
 
 
-class News:
-    """The changes of a run since the last look. A file is read again only after it was written to.
+class RunChanges:
+    """A reader of a run's changes since its last call. A file is read again only after it was written to.
 
-    The first look tells the states and samples of all stages, and no points: the page has them from opening the run.
+    The first call returns the states and samples of all stages, but no points: the page got them on opening the run.
     """
 
     def __init__(self, run: Run) -> None:
@@ -140,7 +140,7 @@ class News:
     def look(self) -> list[tuple[str, dict[str, Any]]]:
         """Return events as (name, data): new "metrics", "samples" and "stage"."""
         found: list[tuple[str, dict[str, Any]]] = []
-        stages = head_json(self._run)["stages"]
+        stages = summary_json(self._run)["stages"]
         samples = self._new_samples([stage["name"] for stage in stages])
         for stage in stages:
             own = stage["name"]

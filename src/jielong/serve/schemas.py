@@ -1,7 +1,7 @@
-"""Compilation of a JSON schema by `llguidance`, tried out in a worker first: the inside of `grammar`.
+"""Compilation of a JSON schema by `llguidance` for `grammar`, tried in a worker first.
 
-The library has limits of its own on a schema's grammar, and yet one number (`multipleOf`) can keep it busy for minutes.
-So a schema is compiled in a process that can be killed, and here only where it was within the limits there.
+The library limits a schema's grammar, yet one number (`multipleOf`) can keep it busy for minutes. So a schema is first
+compiled in a process that can be killed, and in this process only if it stayed within the limits there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NUM_BYTES = 256 // 8
 
 @functools.cache
 def parser_limits() -> Any:
-    """Return limits of a parser, at or below the library's own: a step ends in about a second at the worst."""
+    """Return a parser's limits, at or below the library's own: a step takes about a second at worst."""
     return llguidance.LLParserLimits(
         max_items_in_row=2000,
         initial_lexer_fuel=500_000,
@@ -41,7 +41,7 @@ def parser_limits() -> Any:
 
 
 class _Bytes:
-    """A vocabulary of single bytes and an end: enough to see whether a grammar is within the limits."""
+    """A vocabulary of single bytes and an end token: enough to check a grammar against the limits."""
 
     eos_token_id, bos_token_id = 256, None
     tokens = (*(bytes([byte]) for byte in range(256)), b"<end>")
@@ -57,12 +57,12 @@ def _bytes() -> llguidance.LLTokenizer:
 
 
 def grammar_of(schema: str) -> str:
-    """Return the grammar of a schema's text; ValueError where it is no JSON object."""
+    """Return the grammar for a schema's text; ValueError if it is no JSON object."""
     return str(llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS))  # type: ignore[arg-type]
 
 
 def fault_of(schema: str) -> str:
-    """Return why a schema cannot be used, in the library's words; "" where it can. The function that a worker calls."""
+    """Return the library's reason why a schema is unusable, "" if it is usable; the worker's function."""
     try:
         parser = llguidance.LLMatcher(_bytes(), grammar_of(schema), log_level=0, limits=parser_limits())
     except ValueError as error:
@@ -74,5 +74,5 @@ def fault_of(schema: str) -> str:
 
 
 def first_line(message: str) -> str:
-    """Return the beginning of the library's message; the rest shows its inside."""
+    """Return the first line of the library's message; the rest shows internals."""
     return message.strip().partition("\n")[0].strip()[:300]

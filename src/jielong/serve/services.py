@@ -33,7 +33,7 @@ class Services:
     models: Models
     store: Store
     chats: Chats
-    handed: ServerResources
+    resources: ServerResources
     limits: Limits
     metrics: Metrics
     learning: Learning
@@ -47,21 +47,21 @@ class Services:
     @property
     def library(self) -> Library | None:
         """Return the server's library, if any."""
-        found: Library | None = self.handed.given.get("library")
+        found: Library | None = self.resources.given.get("library")
         return found
 
     @property
     def judging(self) -> Judging:
-        """Drawing answers to be judged, and judging them."""
+        """Return the operations for judging answers."""
         return Judging(self.chats)
 
     @property
     def tools(self) -> tuple[Any, ...]:
-        return tuple(self.handed.given.get("tools", ()))
+        return tuple(self.resources.given.get("tools", ()))
 
     @asynccontextmanager
     async def asking(self, model: str, work: int) -> AsyncIterator[None]:
-        """Hold a place in the queue while a client's request is answered, or refuse it at once. `work` is in tokens."""
+        """Hold a place in the queue while a client's request is answered, or refuse it at once; `work` is in tokens."""
         if model not in self.queues:
             self.queues[model] = WorkQueue(self.limits)
         with self.metrics.asking(model):
@@ -70,6 +70,6 @@ class Services:
 
 
 def services_of(request: Request) -> Services:
-    """Return the services of the app that a request came to."""
+    """Return the services of a request's app."""
     found: Services = request.app.state.services
     return found

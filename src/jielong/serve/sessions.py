@@ -1,7 +1,7 @@
-"""Sessions of the page, tokens against forged requests, and the count of failed logins: all in memory, all bounded.
+"""Sessions of the page, CSRF tokens, and counts of failed logins: all in memory, all bounded.
 
-A session is 256 random bits in a cookie. The table holds only their digests, so a dump of it opens nothing. A restart ends all
-sessions; the page then asks for a new one.
+A session is 256 random bits in a cookie. The table holds only digests, so a leaked table opens no session. A restart
+ends all sessions, and the page then asks for a new one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_ADDRESSES = 1024
 
 
 class Sessions:
-    """The table of sessions. When it is full, the one that was used longest ago makes room."""
+    """The table of sessions. If it is full, a new session replaces the least recently used one."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now, self._secret = now, secrets.token_bytes(32)
@@ -41,7 +41,7 @@ class Sessions:
         return session
 
     def is_open(self, session: str) -> bool:
-        """Whether this is a session; the call keeps it alive."""
+        """Whether this session is open; the call renews it."""
         digest = _digest(session)
         if self._until_s.get(digest, -math.inf) <= self._now():
             self._until_s.pop(digest, None)
@@ -51,8 +51,8 @@ class Sessions:
         return True
 
     def token(self, session: str) -> str:
-        """Return the token that requests of this session carry beside the cookie: a page of another origin cannot know
-        it.
+        """Return the CSRF token that this session's requests carry beside the cookie; pages of other origins cannot
+        know it.
         """
         return hmac.digest(self._secret, session.encode("utf-8", "replace"), "sha256").hex()
 
@@ -61,14 +61,14 @@ class Sessions:
 
 
 class Attempts:
-    """Recent failed logins, by address. When the table is full, the address that failed longest ago is forgotten."""
+    """Recent failed logins, by address. If the table is full, the address with the oldest failure is dropped."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._failed_s: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wait_s(self, address: str) -> float:
-        """Return the seconds until this address may try again; 0 where it may now."""
+        """Return the seconds until this address may try again; 0 for now."""
         failed_s = self._failed_s.get(address)
         if failed_s is None or len(failed_s) < MAX_ATTEMPTS:
             return 0.0
@@ -83,7 +83,7 @@ class Attempts:
 
 
 def is_same(secret: str, given: str) -> bool:
-    """Compare two secrets in a time that tells neither where they differ nor how long they are."""
+    """Compare two secrets in constant time, whatever their lengths."""
     return hmac.compare_digest(_digest(secret), _digest(given))
 
 

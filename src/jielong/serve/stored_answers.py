@@ -1,4 +1,4 @@
-"""Answers in the form in which they are stored: sampling, cost, and the trace of each token's draw."""
+"""Answers in their stored form: sampling options, cost, and the trace of each token's draw."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPTIONS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_
 
 
 def sampling_json(sampling: Sampling) -> dict[str, Any]:
-    """Return the sampling options that are kept with an answer."""
+    """Return the sampling options to store with an answer."""
     return {name: getattr(sampling, name) for name in OPTIONS}
 
 
@@ -32,7 +32,7 @@ def usage_json(usage: Usage, *, num_written: int = 0, context: int = 0, seconds:
 
 
 def trace_of(answer: Answer, options: Options, weights: str = "") -> Trace | None:
-    """Return the trace of an answer; None where its draws were not asked for."""
+    """Return the trace of an answer; None if its draws were not requested."""
     if not answer.ids or len(answer.draws) != len(answer.ids):
         return None
     by_model = (True,) * len(answer.ids)

@@ -24,7 +24,7 @@ SLOW_S = 30.0
 
 
 class Mailbox(Generic[T]):
-    """A queue from callbacks to one reader, who takes all items at once. Putting never waits."""
+    """A queue from callbacks to one reader, which takes all waiting items at once. `put` never waits."""
 
     def __init__(self, most: int = MOST_WAITING) -> None:
         self._items: list[T] = []
@@ -33,7 +33,7 @@ class Mailbox(Generic[T]):
         self.is_overfull = False
 
     def put(self, item: T) -> None:
-        """Add an item, or note that there are too many."""
+        """Add an item, or mark the mailbox as overfull."""
         if len(self._items) >= self._most:
             self.is_overfull = True
         else:
@@ -41,12 +41,12 @@ class Mailbox(Generic[T]):
         self._news.set()
 
     def close(self) -> None:
-        """Close it: nothing more comes."""
+        """Close the mailbox for further items."""
         self._is_closed = True
         self._news.set()
 
-    async def lots(self) -> AsyncIterator[list[T]]:
-        """Yield all items since the last time, until it is closed; ResourceError where too many were left waiting."""
+    async def batches(self) -> AsyncIterator[list[T]]:
+        """Yield the items that have arrived since the last batch, until it is closed; ResourceError if too many waited."""
         while True:
             await self._news.wait()
             self._news.clear()
@@ -60,14 +60,14 @@ class Mailbox(Generic[T]):
 
 
 async def stream_while(work: Callable[[Mailbox[T]], Coroutine[Any, Any, None]]) -> AsyncIterator[list[T]]:
-    """Run `work` and yield the items of its mailbox. It is cancelled when the reader goes away; its error is raised at
-    the end.
+    """Run `work` and yield batches of its mailbox's items. It is cancelled when the reader leaves; its error is raised
+    at the end.
     """
     mailbox: Mailbox[T] = Mailbox()
     task = asyncio.create_task(work(mailbox))
     task.add_done_callback(lambda _: mailbox.close())
     try:
-        async for lot in mailbox.lots():
+        async for lot in mailbox.batches():
             yield lot
         await task
     finally:
@@ -88,7 +88,7 @@ def event(data: Any, name: str = "", id: int | None = None) -> bytes:
 
 
 class EventStream(Response):
-    """A response of server-sent events. When the client hangs up, or takes nothing for long, the source is closed at
+    """A response of server-sent events. If the client hangs up, or reads nothing for long, the source is closed at
     once.
     """
 
@@ -130,7 +130,7 @@ class EventStream(Response):
                 await close()
 
     async def _wait_for_slow(self) -> None:
-        """End when one piece was not taken for long. Looking now and then costs less than a clock for each piece."""
+        """Return once the client has not read a piece for long. Polling costs less than a timer for each piece."""
         before = -1
         while not (self._is_sending and self._num_sent == before):
             before = self._num_sent if self._is_sending else -1
@@ -138,7 +138,7 @@ class EventStream(Response):
 
 
 async def unless_hung_up(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
-    """Return the result of `work`, or cancel it and return None where the client hangs up before."""
+    """Return the result of `work`; if the client hangs up first, cancel it and return None."""
     task = asyncio.create_task(work)
     watching = asyncio.create_task(_hung_up(request.receive))
     try:

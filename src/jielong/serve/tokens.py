@@ -15,14 +15,14 @@ NATS_A_BIT = math.log(2)
 
 
 def log_of(probability: float) -> float:
-    """Return the natural logarithm; of 0 the smallest number that JSON can hold and clients can add up."""
+    """Return the natural logarithm; for 0 a very negative finite number that JSON can hold and clients can sum."""
     return math.log(probability) if probability > 0 else -9999.0
 
 
 class OpenAILogprobs:
-    """Formats tokens of answers in OpenAI's shape: their text, bytes, log-probability, and likeliest alternatives.
+    """A formatter of tokens in OpenAI's shape: their text, bytes, log-probability, and likeliest alternatives.
 
-    Of each id all but the number is made once, as JSON: a server tells of some twenty ids for every token it writes.
+    The JSON of each id without its log-probability is cached, since a server may send some twenty ids for every token.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -47,7 +47,7 @@ class OpenAILogprobs:
 
 
 def candidate_json(tokenizer: Tokenizer, candidate: Candidate) -> dict[str, Any]:
-    """Return a candidate's text, and its probability on the way to the draw."""
+    """Return a candidate's text, and its probabilities before and after the filters."""
     return {
         "id": candidate.id,
         "text": visible(tokenizer, candidate.id),
@@ -59,7 +59,7 @@ def candidate_json(tokenizer: Tokenizer, candidate: Candidate) -> dict[str, Any]
 
 
 def draw_json(tokenizer: Tokenizer, draw: Draw) -> dict[str, Any]:
-    """Return the draw of a token: probabilities before and after the filters, the number, and the interval it fell in."""
+    """Return a token's draw: probabilities before and after the filters, the random number, and its interval."""
     return {
         "p": draw.taken.tempered,
         "entropy": draw.entropy,
@@ -75,7 +75,7 @@ def draw_json(tokenizer: Tokenizer, draw: Draw) -> dict[str, Any]:
 
 
 def token_json(tokenizer: Tokenizer, n: int, id: int, draw: Draw | None, *, by_model: bool = True) -> dict[str, Any]:
-    """Return token `n` of an answer with its draw, where there is one."""
+    """Return token `n` of an answer, with its draw if it has one."""
     found: dict[str, Any] = {
         "n": n,
         "id": id,
@@ -91,11 +91,11 @@ def token_json(tokenizer: Tokenizer, n: int, id: int, draw: Draw | None, *, by_m
 
 
 def cut_into_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Return a text's tokens, so that each can be seen."""
+    """Return a text's tokens for display."""
     return [{"id": id, "text": visible(tokenizer, id), "is_special": tokenizer.is_special(id)} for id in ids]
 
 
-def mark_of_calls(tokenizer: Tokenizer) -> int | None:
-    """Return the id that a tool call begins with, where the tokenizer has one."""
+def call_token_id(tokenizer: Tokenizer) -> int | None:
+    """Return the id of the token that begins a tool call; None if the tokenizer has none."""
     mark = CALL_MARKS[0].encode()
     return next((id for id in sorted(tokenizer.marks_of_answers) if tokenizer.token_bytes(id) == mark), None)

@@ -1,4 +1,4 @@
-"""The trail of a strategy on the way to an answer, for the page: notes, calls, tools, passages."""
+"""The trail of a strategy's steps towards an answer, for the page: notes, calls, tools, passages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_CHARS = 4000
 
 
 class Trail:
-    """The items of a trail; `tell` is called with each that is new or has changed, and its place."""
+    """The items of a trail; `tell` is called with each new or changed item and its index."""
 
     def __init__(self, tell: Callable[[int, dict[str, Any]], None], *, is_direct: bool) -> None:
         self.items: list[dict[str, Any]] = []
@@ -22,7 +22,7 @@ class Trail:
         self._calls: dict[int, int] = {}
 
     def happen(self, happening: Happening) -> None:
-        """Add an item for a step of the strategy, or change the item that it belongs to."""
+        """Add an item for a strategy's step, or change the item that the step belongs to."""
         data = happening.data
         # a call without a label writes the answer itself
         if happening.kind == "begins" and not self._is_direct and happening.text:
@@ -46,13 +46,13 @@ class Trail:
         return len(self.items) - 1
 
     def change(self, index: int, **fields: Any) -> None:
-        """Change an item that goes on."""
+        """Change an unfinished item."""
         self.items[index] = {**self.items[index], **fields}
         self._tell(index, self.items[index])
 
     @property
     def passages(self) -> list[dict[str, Any]]:
-        """Return the passages that were found last."""
+        """Return the passages of the last search."""
         found = [item["passages"] for item in self.items if item["kind"] == "passages"]
         return found[-1] if found else []
 

@@ -1,7 +1,7 @@
-"""Watching a training run: its newest checkpoint is offered for chat, and answers the same few prompts.
+"""Watching a training run: its newest checkpoint is offered for chat, and answers a fixed set of prompts.
 
-It runs in the server's process and reads checkpoints as they are saved (every half minute), so training is not touched.
-The texts lie in the run's folder, beside its stages.
+The watcher runs in the server's process and reads checkpoints as they are saved (every half minute), without affecting
+the training. The answers are stored in the run's folder, beside its stages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jielong.outside import Fields
 from jielong.records import Request, Sampling
 from jielong.runs import read_json, write_json
 from jielong.runs.finding import newest_checkpoint
-from jielong.serve.beside import computed
+from jielong.serve.beside import compute_in_thread
 from jielong.serve.models import Models
 
 PROMPTS = (
@@ -34,7 +34,7 @@ _EVERY_S = 3.0
 
 
 class Watcher:
-    """Follows the run at `path`, which need not exist yet."""
+    """A watcher of the run at `path`, which need not exist yet."""
 
     def __init__(self, path: Path, models: Models) -> None:
         self.path, self._models = path, models
@@ -48,13 +48,13 @@ class Watcher:
             await asyncio.sleep(_EVERY_S)
 
     async def _look(self) -> None:
-        """Offer the newest checkpoint, and store its texts."""
+        """Offer the newest checkpoint, and store its answers."""
         self._models.follow(self.path)
         newest = newest_checkpoint(self.path)
         if newest is None or newest == self._seen:
             return
         self._seen = newest
-        texts = await computed(partial(_write_samples, newest))
+        texts = await compute_in_thread(partial(_write_samples, newest))
         stage, step = newest.parts[-4], int("".join(filter(str.isdigit, newest.parts[-2])) or 0)
         new = [{"stage": stage, "step": step, "prompt": prompt, "text": text} for prompt, text in texts]
         samples = [s for s in samples_of(self.path) if (s["stage"], s["step"]) != (stage, step)]
@@ -62,7 +62,7 @@ class Watcher:
 
 
 def samples_of(run: Path) -> list[dict[str, Any]]:
-    """Return the texts written to the prompts so far; none where their file is damaged."""
+    """Return the answers to the prompts so far; none if their file is damaged."""
     path = run / FILE
     if not path.exists():
         return []
@@ -74,9 +74,7 @@ def samples_of(run: Path) -> list[dict[str, Any]]:
 
 
 def _write_samples(folder: Path) -> list[tuple[str, str]]:
-    """Return each prompt with the greedy continuation of a checkpoint, or its answer where the model has learned to
-    talk.
-    """
+    """Return each prompt with a checkpoint's greedy continuation, or with its answer if it has learned to chat."""
     from jielong.generate.together import question_ids
     from jielong.opening.models import open_engine
     from jielong.tokens.chat import parse, parse_text

@@ -1,6 +1,6 @@
 """Writing an answer for the page in the background: streamed to all followers, and stored when it is over.
 
-A reader who goes away changes nothing; a person can stop it. The text until then is stored too.
+A reader that disconnects does not stop it, but a person can; the text so far is stored then.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ at_work: ContextVar[Writing | None] = ContextVar("at_work", default=None)
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of an answer: the conversation, the model and strategy, and how its tokens are drawn.
+    """The plan of an answer: the conversation, the model, the strategy and the sampling.
 
-    With `prompt_ids` the answer goes on after exactly these and `opening_ids`, whose draws are known: `opening_draws`.
+    With `prompt_ids`, the answer continues exactly these and `opening_ids`, whose draws are `opening_draws`.
     """
 
     model: str
@@ -64,7 +64,7 @@ class Plan:
 
 @dataclass
 class Result:
-    """The end of an answer, as it is stored."""
+    """The result of an answer, as it is stored."""
 
     status: str
     text: str
@@ -87,7 +87,7 @@ class Writing:
 
     plan: Plan
     models: Models
-    handed: ServerResources
+    resources: ServerResources
     save: Callable[[str], Awaitable[None]]
     keep: Keep
     log: Log = field(default_factory=Log)
@@ -106,7 +106,7 @@ class Writing:
         self._trail = Trail(self._tell_trail, is_direct=not self.plan.strategy)
 
     def start(self) -> None:
-        """Begin; it goes on by itself."""
+        """Start writing in the background."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -137,7 +137,7 @@ class Writing:
     # --- the work
 
     async def _run(self) -> None:
-        """Write the answer, store it, and tell its end."""
+        """Write the answer, store it, and log its end."""
         self._started_s = time.monotonic()
         at_work.set(self)
         ticking = asyncio.create_task(self._tick())
@@ -156,7 +156,7 @@ class Writing:
             self.log.end()
 
     async def _result(self) -> Result:
-        """Return the result of the answer, also where it was stopped or failed."""
+        """Write the answer and return its result, also if it was stopped or failed."""
         try:
             outcome = await self._outcome()
         except asyncio.CancelledError:
@@ -186,7 +186,7 @@ class Writing:
         )
 
     async def _outcome(self) -> Outcome:
-        """Run the strategy, shortening the conversation where it is too long."""
+        """Run the strategy, shortening a conversation that is too long."""
         plan = self.plan
         if self.models.get(plan.model).port is None:
             self.log.tell("loading", {"model": plan.model})
@@ -206,7 +206,7 @@ class Writing:
                 assert isinstance(model.port, LocalPort)
                 said = await model.port.go_on(plan.prompt_ids, options)
                 return Outcome(said, (), said.usage, time.monotonic() - self._started_s)
-            strategy = open_strategy(plan.strategy, model, self.handed, is_person_there=True)
+            strategy = open_strategy(plan.strategy, model, self.resources, is_person_there=True)
             talk = self._fitting(model, plan.conversation, plan.sampling.max_tokens)
             while True:
                 try:
@@ -219,7 +219,7 @@ class Writing:
                     talk = Conversation(shorter)
 
     def _fitting(self, model: Model, talk: Conversation, max_tokens: int) -> Conversation:
-        """Drop oldest exchanges until the conversation leaves room for an answer."""
+        """Drop the oldest exchanges until the conversation leaves room for an answer."""
         port = model.port
         if not isinstance(port, LocalPort):
             return talk
@@ -253,7 +253,7 @@ class Writing:
         self.log.tell("trail", {"index": index, "item": item})
 
     async def _tick(self) -> None:
-        """Send news some ten times a second, and store the text now and then."""
+        """Send new text and tokens some ten times a second, and store the text now and then."""
         shown_text = shown_thoughts = saved = ""
         next_save_s, next_render_s = time.monotonic() + _SAVE_S, 0.0
         while True:
@@ -306,7 +306,7 @@ class Writing:
         return self._model.digest if self._model is not None else ""
 
     def _so_far(self, status: str) -> Result:
-        """Gather the text of an answer that did not come to its end."""
+        """Return the result of an unfinished answer, with its text so far."""
         opening, events, prompt = self.plan.opening_ids, self._events, self.plan.prompt_ids
         model = self._model
         if not prompt and model is not None and isinstance(model.port, LocalPort) and not self.plan.strategy:

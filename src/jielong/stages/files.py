@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from jielong.data.chat_files import Reading, read_chats, read_preferences, read_ratings
+from jielong.data.chat_files import TalliedRecords, read_chats, read_preferences, read_ratings
 from jielong.data.forms import FEWEST, Record
 from jielong.data.splits import Split, hold_out
 from jielong.errors import DataError
@@ -68,7 +68,7 @@ def _report_split(split: Split[Record], context: Context) -> Split[Record]:
     return split
 
 
-def _report_findings(reading: Reading[Record], context: Context) -> list[Record]:
+def _report_findings(reading: TalliedRecords[Record], context: Context) -> list[Record]:
     """Show the tally of a file to the user and return its records."""
     context.display.message("\n".join(reading.tally.sentences()))
     return reading.records

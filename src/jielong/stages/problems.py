@@ -16,7 +16,7 @@ from jielong.config import at_least
 from jielong.data.chat_files import read_problems
 from jielong.data.splits import Split, hold_out
 from jielong.errors import DataError
-from jielong.evaluate.puzzles import SIZE, check_generator, puzzles
+from jielong.evaluate.puzzles import SIZE, check_generator, make_puzzles
 from jielong.records import Conversation, Message
 from jielong.runs import derive_seed
 from jielong.stages.pages import content_digest
@@ -69,7 +69,7 @@ class PuzzlesStage(Stage):
         found: dict[str, Conversation] = {}
         for number in range(-(-self.count // SIZE)):
             seed = derive_seed(context.recipe.seed, self.name, number) % 2**31
-            for item in puzzles(self.generator, min(SIZE, self.count - number * SIZE), seed).items:
+            for item in make_puzzles(self.generator, min(SIZE, self.count - number * SIZE), seed).items:
                 found.setdefault(
                     item.question, Conversation(item.messages, {"rule": "puzzle", "puzzle": dict(item.meta)})
                 )

@@ -13,7 +13,7 @@ from typing import Any
 
 from jielong.errors import DataError
 from jielong.evaluate.concurrently import run_concurrently
-from jielong.evaluate.judge import judge_grade
+from jielong.evaluate.judge import make_grader
 from jielong.evaluate.scoring import score_by_text
 from jielong.evaluate.tasks import Item
 from jielong.model.hf import load_language_model
@@ -100,7 +100,7 @@ def open_judge(folder: Path, machine: Machine, tokenizer: Tokenizer, without_mar
     """
     own = Tokenizer.load(folder)
     port = LocalPort(engine_of(load_language_model(folder).to(machine.device), own, machine), own)
-    grade = judge_grade(port.ask, Options(Sampling(max_tokens=JUDGE_TOKENS, temperature=0.0)))
+    grade = make_grader(port.ask, Options(Sampling(max_tokens=JUDGE_TOKENS, temperature=0.0)))
 
     def score(items: Sequence[tuple[Any, Conversation, Sample]]) -> list[Score]:
         """Ask for a mark for each sample, many at a time."""

@@ -272,7 +272,7 @@ class LocalPort:
         else:
             before = self.prompt_ids(prompt)
         ids = self.tokenizer.encode_batch(answers)
-        logprobs = await self.writer.do(lambda engine: engine.score_many([(before, i) for i in ids]))
+        logprobs = await self.writer.call(lambda engine: engine.score_many([(before, i) for i in ids]))
         return [
             Scored(sum(found), len(found), len(answer.encode()), tuple(found))
             for found, answer in zip(logprobs, answers, strict=True)

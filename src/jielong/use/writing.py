@@ -10,8 +10,8 @@ from jielong.records import Event, Generator, Request, Sample
 
 T = TypeVar("T")
 
-Heard = Callable[[Sequence[Event]], None]
-Failed = Callable[[Exception], None]
+OnEvents = Callable[[Sequence[Event]], None]
+OnError = Callable[[Exception], None]
 
 
 class Writer(Protocol):
@@ -19,9 +19,9 @@ class Writer(Protocol):
     events.
     """
 
-    def submit(self, request: Request, heard: Heard, failed: Failed, **more: Any) -> int:
-        """Queue a request and return its number. `heard` gets its events, `failed` its error; `more` are the engine's
-        options.
+    def submit(self, request: Request, on_events: OnEvents, on_error: OnError, **more: Any) -> int:
+        """Queue a request and return its number. `on_events` gets its events, `on_error` its error; `more` are the
+        engine's options.
         """
         ...
 
@@ -33,7 +33,7 @@ class Writer(Protocol):
         """Give up a request that nobody waits for any more."""
         ...
 
-    async def do(self, work: Callable[[Any], T]) -> T:
+    async def call(self, work: Callable[[Any], T]) -> T:
         """Return the result of `work` on the engine."""
         ...
 
@@ -43,13 +43,13 @@ class InLoop:
 
     def __init__(self, engine: Generator) -> None:
         self.engine = engine
-        self._readers: dict[int, tuple[Heard, Failed]] = {}
+        self._readers: dict[int, tuple[OnEvents, OnError]] = {}
         self._stepping: asyncio.Task[None] | None = None
 
-    def submit(self, request: Request, heard: Heard, failed: Failed, **more: Any) -> int:
+    def submit(self, request: Request, on_events: OnEvents, on_error: OnError, **more: Any) -> int:
         """Submit a request and start stepping where the loop is idle."""
         number = self.engine.submit(request, **_set_options(more))
-        self._readers[number] = (heard, failed)
+        self._readers[number] = (on_events, on_error)
         if self._stepping is None or self._stepping.done():
             self._stepping = asyncio.get_running_loop().create_task(self._step())
         return number
@@ -62,7 +62,7 @@ class InLoop:
         self._readers.pop(number, None)
         self.engine.cancel(number)
 
-    async def do(self, work: Callable[[Any], T]) -> T:
+    async def call(self, work: Callable[[Any], T]) -> T:
         return work(self.engine)
 
     async def _step(self) -> None:
@@ -79,8 +79,8 @@ class InLoop:
                     reader[0]((event,))
         except Exception as error:
             readers, self._readers = self._readers, {}
-            for _, failed in readers.values():
-                failed(error)
+            for _, on_error in readers.values():
+                on_error(error)
 
 
 def _set_options(more: Mapping[str, Any]) -> dict[str, Any]:

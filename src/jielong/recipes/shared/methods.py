@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from jielong.data.chat_files import kinds_held, read_preferences, read_ratings
+from jielong.data.chat_files import judgement_kinds_in, read_preferences, read_ratings
 from jielong.errors import ConfigError, did_you_mean
 from jielong.model.adapters import AdapterConfig
 from jielong.stages.train import TrainStage
@@ -50,7 +50,7 @@ def kind_of_judgements(path: Path, method: str) -> Literal["preferences", "ratin
 
     Of a file with both, KTO takes the single answers, and every other method the pairs.
     """
-    held = kinds_held(path)
+    held = judgement_kinds_in(path)
     if held != {"ratings"} and (method != "kto" or "ratings" not in held):
         return "preferences"
     if method != "kto":
@@ -62,7 +62,7 @@ def kind_of_judgements(path: Path, method: str) -> Literal["preferences", "ratin
 
 def kind_for_reward(path: Path) -> Literal["preferences", "ratings"]:
     """Return how a reward model learns from a file: by its pairs where there are any, else by its marks."""
-    return "ratings" if kinds_held(path) == {"ratings"} else "preferences"
+    return "ratings" if judgement_kinds_in(path) == {"ratings"} else "preferences"
 
 
 def num_answers(path: Path, kind: Literal["preferences", "ratings"]) -> int:

@@ -9,7 +9,7 @@ import { fill, h } from "./dom.js";
 import { duration, listed, moment, percent, short, size } from "./format.js";
 import { problem } from "./notice.js";
 import { emit, modelNamed } from "./state.js";
-import { t } from "./strings.js";
+import { language, t } from "./strings.js";
 
 const AT_WORK = ["training", "comparing", "asking"];
 const KINDS = /** @type {const} */ (["preference", "rating", "ranking", "demonstration"]);
@@ -69,10 +69,15 @@ export class LearnPanel {
     }
   }
 
+  /** The model that learns: of one that was learned itself its base, which stays when that is undone. */
+  get learner() {
+    return this.state?.base ?? this.base;
+  }
+
   async load() {
     const { base } = this;
     try {
-      const state = await api.learning(base);
+      const state = await api.learning(this.learner);
       if (base !== this.base) return;
       this.take(state);
       this.listen();
@@ -83,7 +88,7 @@ export class LearnPanel {
 
   listen() {
     if (this.source) return;
-    this.source = new EventSource(api.learnEventsUrl(this.base));
+    this.source = new EventSource(api.learnEventsUrl(this.learner));
     this.source.addEventListener("learn", (event) => this.take(JSON.parse(event.data)));
   }
 
@@ -108,7 +113,7 @@ export class LearnPanel {
   draw() {
     const { state } = this;
     if (!state) return;
-    const { attempt, advice, history } = state;
+    const { attempt, advice_told, history } = state;
     const is_at_work = attempt !== null && AT_WORK.includes(attempt.state);
     const focused = document.activeElement?.getAttribute("data-act");
     const opened = [...this.told.querySelectorAll("details[open]")].map((one) => one.className);
@@ -118,7 +123,7 @@ export class LearnPanel {
       h(
         "div",
         { class: "learn-act" },
-        is_at_work ? null : h("p", {}, advice),
+        is_at_work ? null : h("p", {}, advice_told[language()]),
         is_at_work ? this.steering(attempt) : this.starting(state),
       ),
       earlier(history.filter((one) => one.id !== attempt?.id)),
@@ -130,7 +135,8 @@ export class LearnPanel {
 
   /** @param {Attempt} attempt @param {boolean} is_undone */
   attempt(attempt, is_undone) {
-    const { state, progress, eta_s, memory_bytes, why, pairs } = attempt;
+    const { state, progress, eta_s, memory_bytes, pairs } = attempt;
+    const why = attempt.why_told[language()];
     const is_training = state === "training" || state === "comparing";
     const { asked: n = 0, least = 0, most = 0 } = pairs ?? {};
     const facts = [
@@ -178,9 +184,9 @@ export class LearnPanel {
   starting(state) {
     const undo = async () => {
       if (!(await confirmed(t("learn.undo_sure"), t("learn.undo")))) return;
-      await api.undoLearning(this.base);
+      await api.undoLearning(this.learner);
     };
-    const start = this.button("go", t("learn.go"), () => api.learn(this.base));
+    const start = this.button("go", t("learn.go"), () => api.learn(this.learner));
     start.classList.add("primary");
     start.disabled = !state.is_enough;
     return h("div", { class: "row" }, state.standing ? this.button("undo", t("learn.undo"), undo) : null, start);
@@ -275,12 +281,12 @@ function figures({ figures: found, pairs, state }) {
 /** @param {LearnState["history"]} history */
 function earlier(history) {
   if (history.length === 0) return null;
-  const rows = history.map(({ started, method, state, why, is_undone }) =>
+  const rows = history.map(({ started, method, state, why_told, is_undone }) =>
     h(
       "li",
       {},
       h("span", { class: "hint" }, moment(started)),
-      ` ${method}: ${t(is_undone ? "learn.undone" : `learn.state.${state}`)}. ${why}`,
+      ` ${method}: ${t(is_undone ? "learn.undone" : `learn.state.${state}`)}. ${why_told[language()]}`,
     ),
   );
   return h(

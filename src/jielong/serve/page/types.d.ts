@@ -120,6 +120,8 @@ interface Drawn { question: string; prompt: string; answers: DrawnAnswer[] }
 interface Prompts { own: string[]; built_in: { en: string[]; zh: string[] } }
 
 type AttemptState = "training" | "comparing" | "asking" | "promoted" | "refused" | "cancelled" | "failed";
+/** Sentences of the server in both languages. */
+interface Told { en: string; zh: string }
 interface Attempt {
   id: string;
   state: AttemptState;
@@ -130,14 +132,14 @@ interface Attempt {
   progress: number;
   eta_s: number | null;
   memory_bytes: number | null;
-  why: string;
+  why_told: Told;
   figures: Record<string, unknown> | null;
   pairs: { asked: number; least: number; most: number; won: number; lost: number; tied: number } | null;
 }
 interface LearnState {
   base: string;
   standing: unknown;
-  advice: string;
+  advice_told: Told;
   attempt: Attempt | null;
   is_enough: boolean;
   history: (Attempt & { is_undone: boolean })[];

@@ -91,7 +91,7 @@ async def stream(asked: CheckedRequest, model: str, *, has_usage: bool) -> Async
 async def _choice(
     asked: CheckedRequest, options: Options, mailbox: Mailbox[Piece] | None = None, index: int = 0
 ) -> Outcome:
-    """Write one choice, passing its pieces to the mailbox, if any; the text of a call is not passed on."""
+    """Write one choice, and put its pieces into the mailbox, if any, without the text of tool calls."""
     tools = by_name(asked.tools)
     spoken: Spoken | None = None
     told, on_happening = list[str](), None
@@ -131,7 +131,7 @@ async def _choice(
 
 
 def _unsent_text(told: str, text: str) -> str:
-    """Return the part of an answer that was not sent while it was written, as a strategy may choose at its end."""
+    """Return the part of an answer that was not streamed, since a strategy may choose its answer at the end."""
     if text.startswith(told):
         return text[len(told) :]
     return f"\n\n{text}"
@@ -161,7 +161,7 @@ def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
 
 
 class _EventWriter:
-    """Formats the pieces of one reply as events. There is one for each token, so their common part is made once."""
+    """A formatter of one reply's pieces as events. There is one for each token, so their common part is built once."""
 
     def __init__(self, asked: CheckedRequest, reply: Reply) -> None:
         self._asked = asked
@@ -170,7 +170,7 @@ class _EventWriter:
         )
 
     def event(self, index: int, delta: dict[str, str], tokens: list[Event], finish: str = "", **more: Any) -> bytes:
-        """Format a piece with the tokens since the last one, which are taken out of the list."""
+        """Format a piece with the tokens since the last piece, and clear the list of tokens."""
         asked = self._asked
         taken = [token.draw for token in tokens if token.draw is not None]
         said = ",".join(f'"{name}":{json_text(text)}' for name, text in delta.items())

@@ -1,4 +1,4 @@
-"""Chat and completion requests checked against their model: impossible ones are refused here, before the first token."""
+"""Checks of chat and completion requests against their model, which refuse impossible ones before the first token."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jielong.serve.protocol.reading import (
 )
 from jielong.serve.protocol.requests import ChatRequest, CompletionRequest, NamedTool
 from jielong.serve.refused import Refused
-from jielong.serve.tokens import mark_of_calls
+from jielong.serve.tokens import call_token_id
 from jielong.use.port import LocalPort, Options
 from jielong.use.strategies import Direct
 from jielong.use.strategy import Strategy
@@ -51,9 +51,9 @@ class CheckedRequest:
 
 
 async def check_chat_request(
-    request: ChatRequest, model: Model, strategy: str, handed: ServerResources
+    request: ChatRequest, model: Model, strategy: str, resources: ServerResources
 ) -> CheckedRequest:
-    """Check a chat request against its model, which is in memory; Refused where it cannot be done."""
+    """Check a chat request against its model, which must be in memory; Refused if it is impossible."""
     check_messages([message.model_dump() for message in request.messages])
     conversation, tools = conversation_of(request.messages), tools_of(request)
     extension = request.jielong
@@ -63,7 +63,7 @@ async def check_chat_request(
     options = options_of(request, limit or DEFAULT_MAX_TOKENS)
     options = replace(options, tools=tuple(tool.schema for tool in tools))
     try:
-        found = open_strategy(strategy, model, handed, is_person_there=False)
+        found = open_strategy(strategy, model, resources, is_person_there=False)
     except ConfigError as error:
         raise Refused(404, str(error), code="model_not_found", param="model") from error
     port = model.port
@@ -92,7 +92,7 @@ async def check_chat_request(
         grammar = await asyncio.to_thread(compile_schema, schema, port.tokenizer, vocab_size)
         choices = [replace(one, allowed=grammar.matcher()) for one in choices]
     if demanded:
-        mark = mark_of_calls(model.tokenizer)
+        mark = call_token_id(model.tokenizer)
         opening = () if mark is None else (mark,)
         choices = [replace(one, opening_ids=opening) for one in choices]
     which = extension.logprobs if extension else "raw"
@@ -102,7 +102,7 @@ async def check_chat_request(
 
 
 def _demanded(request: ChatRequest, tools: Sequence[Tool]) -> tuple[Tool, ...]:
-    """Return the tools of which one must be called; empty where the model may choose."""
+    """Return the tools of which one must be called; empty if a call is optional."""
     choice = request.tool_choice
     if choice is None or choice in ("none", "auto"):
         return ()

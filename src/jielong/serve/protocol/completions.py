@@ -67,7 +67,7 @@ async def stream(
 
 @dataclass(frozen=True)
 class _Scored:
-    """Log-probabilities of a prompt's tokens but the first, and the likeliest tokens in the place of each."""
+    """Log-probabilities of a prompt's tokens after the first, and the likeliest tokens at each position."""
 
     logprobs: tuple[float, ...]
     likeliest: tuple[tuple[tuple[int, float], ...], ...]
@@ -76,7 +76,7 @@ class _Scored:
 async def _complete(
     model: Model, request: CompletionRequest, ids: tuple[int, ...], options: Options
 ) -> tuple[Answer, _Scored | None]:
-    """Return the continuation, and the scored prompt where it is echoed with log-probabilities."""
+    """Return the continuation, and the scored prompt if it is echoed with log-probabilities."""
     port = _port(model)
     read = None
     if request.echo and request.logprobs is not None:
@@ -90,7 +90,7 @@ async def _score_prompt(port: LocalPort, ids: tuple[int, ...], num_top: int) -> 
     """Score a prompt's tokens, with the likeliest alternatives."""
     if len(ids) < 2:
         return _Scored((), ())
-    rows = await port.writer.do(lambda engine: engine.distributions(ids[:1], ids[1:]))
+    rows = await port.writer.call(lambda engine: engine.distributions(ids[:1], ids[1:]))
     logprobs = tuple(float(row[id]) for row, id in zip(rows, ids[1:], strict=True))
     if not num_top:
         return _Scored(logprobs, ())
@@ -143,7 +143,7 @@ def _entry(model: Model, request: CompletionRequest, id: int, draw: Any) -> Entr
 
 
 def _read_logprobs(model: Model, ids: Sequence[int], read: _Scored) -> list[Entry]:
-    """Return the same of the prompt's tokens."""
+    """Return the prompt tokens' texts, log-probabilities and alternatives."""
     found: list[Entry] = [(_text(model, ids[:1]), None, None)]
     for n, (id, logprob) in enumerate(zip(ids[1:], read.logprobs, strict=True)):
         top = {_text(model, [other]): value for other, value in read.likeliest[n]} if read.likeliest else None
@@ -152,7 +152,7 @@ def _read_logprobs(model: Model, ids: Sequence[int], read: _Scored) -> list[Entr
 
 
 def _columns(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Return log-probabilities in the form of this old endpoint: a list for each kind."""
+    """Return log-probabilities in the form of this old endpoint: a list for each field."""
     offsets, at = [], 0
     for text, _, _ in entries:
         offsets.append(at)

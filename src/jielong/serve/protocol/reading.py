@@ -1,4 +1,4 @@
-"""Conversations and options from OpenAI's requests; content that cannot be used here is refused."""
+"""Readers of conversations and options from OpenAI's requests; unusable content is refused."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def _nobody_runs(arguments: Arguments) -> str:
 
 
 def tools_of(request: ChatRequest) -> tuple[Tool, ...]:
-    """Return the functions that the client offers. It runs them itself: here only their schemas are known."""
+    """Return the client's functions as tools. The client runs them itself; the server knows only their schemas."""
     if request.tool_choice == "none":
         return ()
     found: list[Tool] = []

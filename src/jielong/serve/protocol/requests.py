@@ -1,7 +1,7 @@
 """Request bodies: the supported fields of OpenAI's requests, with their bounds.
 
-Unknown fields are ignored, as clients send many that no local model has a use for. Those that would change the answer,
-and cannot here, are refused.
+Unknown fields are ignored, since clients send many that a local model does not need. Known but unsupported fields that
+would change the answer are refused.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ToolCall(_Read):
 
 
 class ChatMessage(_Read):
-    """A turn of the talk."""
+    """A turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Text | Annotated[list[Part], Field(max_length=1024)] | None = None

@@ -1,1 +1,1 @@
-"""The addresses of the server, a module for each part of it."""
+"""The HTTP routes of the server, a module for each part."""

@@ -17,14 +17,14 @@ from jielong.serve.services import services_of
 from jielong.serve.streams import EventStream, event
 
 
-async def unsealed(request: Request) -> None:
-    """Refuse what would tell who wrote an answer that is to be judged blind."""
+async def refuse_sealed(request: Request) -> None:
+    """Refuse a request that would reveal which model wrote an answer that awaits a blind judgement."""
     id = request.path_params.get("id")
     if id is not None:
         await services_of(request).judging.refuse_sealed(id)
 
 
-router = APIRouter(prefix="/api", tags=["the page"], dependencies=[Depends(unsealed)])
+router = APIRouter(prefix="/api", tags=["the page"], dependencies=[Depends(refuse_sealed)])
 _HEARTBEAT_S = 15.0
 
 Id = Annotated[str, Field(max_length=64)]
@@ -37,7 +37,7 @@ class Sent(BaseModel):
 
 
 class SamplingFields(Sent):
-    """Sampling options; those that are left out stay as they are."""
+    """Sampling options; omitted ones stay unchanged."""
 
     temperature: Annotated[float, Field(ge=0, le=10)] | None = None
     top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = None
@@ -49,7 +49,7 @@ class SamplingFields(Sent):
 
 
 class Asking(Sent):
-    """The model and options of an answer to be written."""
+    """The model and options of a new answer."""
 
     model: Annotated[str, Field(max_length=512)] | None = None
     strategy: Annotated[str, Field(max_length=512)] | None = None
@@ -82,7 +82,7 @@ class Edited(Sent):
 
 
 class Choice(Sent):
-    """Another token in the place of one."""
+    """A token to put in the place of another."""
 
     n: Annotated[int, Field(ge=0, lt=2**31)]
     id: Annotated[int, Field(ge=0, lt=2**31)]
@@ -123,9 +123,9 @@ async def import_talk(request: Request) -> dict[str, Any]:
 
 @router.get("/conversations/{id}")
 async def open_talk(request: Request, id: str) -> dict[str, Any]:
-    """Open a conversation: its whole tree, and what was thought of its answers."""
+    """Open a conversation: its whole tree, and the judgements of its answers."""
     services = services_of(request)
-    return {**await services.chats.opened(id), "judgements": await services.judging.of_talk(id)}
+    return {**await services.chats.conversation_json(id), "judgements": await services.judging.of_talk(id)}
 
 
 @router.patch("/conversations/{id}")
@@ -141,7 +141,7 @@ async def delete_talk(request: Request, id: str) -> dict[str, Any]:
 
 @router.get("/conversations/{id}/export")
 async def export_talk(request: Request, id: str) -> Response:
-    """Export the whole conversation as a file, with how each token was drawn."""
+    """Export the whole conversation as a file, with the draw of each token."""
     data = await asyncio.to_thread(services_of(request).store.export, id)
     text = json.dumps(data, ensure_ascii=False, indent=1)
     headers = {"Content-Disposition": f'attachment; filename="conversation-{id[:16]}.json"'}
@@ -150,26 +150,26 @@ async def export_talk(request: Request, id: str) -> Response:
 
 @router.post("/conversations/{id}/turns")
 async def say(request: Request, id: str, body: Said) -> dict[str, Any]:
-    """Say something; the answer begins."""
-    return await services_of(request).chats.say(id, body.parent, body.text)
+    """Add a question; its answer begins."""
+    return await services_of(request).chats.ask(id, body.parent, body.text)
 
 
 @router.post("/turns/{id}/answers")
 async def answer_again(request: Request, id: str, body: Asking) -> dict[str, Any]:
-    turn = await services_of(request).chats.again(id, body.fields())
+    turn = await services_of(request).chats.answer_again(id, body.fields())
     return {"answer": turn_json(turn, "")}
 
 
 @router.post("/turns/{id}/continue")
 async def go_on(request: Request, id: str, body: Nothing | None = None) -> dict[str, Any]:
     del body
-    return {"answer": turn_json(await services_of(request).chats.go_on(id), "")}
+    return {"answer": turn_json(await services_of(request).chats.continue_answer(id), "")}
 
 
 @router.post("/turns/{id}/branch")
 async def branch(request: Request, id: str, body: Choice) -> dict[str, Any]:
-    """Take another token in one place; the answer goes on from there."""
-    return {"answer": turn_json(await services_of(request).chats.led(id, body.n, body.id), "")}
+    """Replace one token of an answer by another, and generate a new answer from there."""
+    return {"answer": turn_json(await services_of(request).chats.branch(id, body.n, body.id), "")}
 
 
 @router.post("/turns/{id}/stop")

@@ -1,4 +1,4 @@
-"""/api/judgements and /api/judging: answers drawn to be compared blind, and people's judgements of answers."""
+"""/api/judgements and /api/judging: answers sampled for blind comparison, and people's judgements."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class RatingValue(Sent):
 
 
 class PairValue(Sent):
-    """The outcome of a pair. `is_blind` is false where the voter knew who wrote what; answers whose models were told
-    already are never blind.
+    """The outcome of a pair. `is_blind` is false if the voter knew the answers' models; answers whose models were
+    already revealed are never blind.
     """
 
     outcome: PairOutcome
@@ -76,7 +76,7 @@ JudgementSent = Annotated[RatingSent | PairSent | RankingSent | DemonstrationSen
 
 
 class Written(Sent):
-    """A question with a person's answer, or a person's answer in place of `rejected`."""
+    """A question with a person's answer, or a person's answer to replace `rejected`."""
 
     answer: Text
     prompt: Text = ""
@@ -86,7 +86,7 @@ class Written(Sent):
 
 
 class Wanted(Sent):
-    """Answers to be drawn: two of one model, or one of each of two; up to four to be put in order."""
+    """A request for answers to judge: two of one model, or one of each of two models; up to four for a ranking."""
 
     prompt: Text
     models: Annotated[list[Annotated[str, Field(max_length=512)]], Field(default_factory=list, max_length=2)]
@@ -97,7 +97,7 @@ class Wanted(Sent):
 
 @router.post("/judgements")
 async def judge(request: Request, body: JudgementSent) -> dict[str, Any]:
-    """Keep a judgement; a voter's newer rating of an answer replaces the one before it."""
+    """Store a judgement; a voter's newer rating of an answer replaces the earlier one."""
     return await services_of(request).judging.judge(body.kind, body.answers, body.value.model_dump(), body.by)
 
 
@@ -134,12 +134,12 @@ async def take_back(request: Request, id: str) -> dict[str, Any]:
 
 @router.post("/judging/pairs")
 async def draw(request: Request, body: Wanted) -> dict[str, Any]:
-    """Draw answers to a question and return them when all are written, in random order and without names."""
+    """Sample answers to a question, and return them when all are written, in random order and without model names."""
     sampling = body.sampling.model_dump(exclude_none=True) if body.sampling else {}
     return await services_of(request).judging.draw(body.prompt, body.models, body.system, sampling, body.num)
 
 
 @router.get("/judging/prompts")
 async def prompts(request: Request) -> dict[str, Any]:
-    """List questions to draw answers to, those with the fewest judgements first."""
+    """List questions for sampling answers, those with the fewest judgements first."""
     return await services_of(request).judging.prompts()

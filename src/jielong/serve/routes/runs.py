@@ -1,4 +1,4 @@
-"""/api/runs: trainings, while they go on and after."""
+"""/api/runs: training runs, unfinished and finished."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from jielong.runs import Run, is_run
 from jielong.serve.access import REPORT_POLICY
 from jielong.serve.refused import Refused
-from jielong.serve.run_views import News, run_json, runs_json
+from jielong.serve.run_views import RunChanges, run_json, runs_json
 from jielong.serve.services import Services, services_of
 from jielong.serve.streams import EventStream, event
 
@@ -41,7 +41,7 @@ async def run_events(request: Request, name: str) -> Response:
 
     async def told() -> AsyncIterator[bytes]:
         """Yield news of the run with heartbeats between them."""
-        news, quiet = await asyncio.to_thread(News, run), 0
+        news, quiet = await asyncio.to_thread(RunChanges, run), 0
         while True:
             found = await asyncio.to_thread(news.look)
             for name, data in found:

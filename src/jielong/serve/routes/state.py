@@ -37,7 +37,7 @@ class Key(BaseModel):
 
 
 class Compared(BaseModel):
-    """Models, and one question to all of them."""
+    """A comparison: models, and one question for all of them."""
 
     models: Annotated[
         list[Annotated[str, Field(max_length=512)]], Field(min_length=1, max_length=comparing.MOST_MODELS)
@@ -49,7 +49,7 @@ class Compared(BaseModel):
 
 @router.get("/", include_in_schema=False)
 async def page(request: Request) -> Response:
-    """Return the page, with the token for its requests."""
+    """Return the page, with the token that its requests carry."""
     gate: Gate = request.app.state.gate
     ticket = gate.session_for(request.scope)
     text = (PAGE / "index.html").read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ async def page(request: Request) -> Response:
 
 @functools.cache
 def _modules() -> str:
-    """Name all modules of the page, so that a browser asks for them at once: each is imported by another, up to five deep."""
+    """List all modules of the page, so that a browser fetches them at once: imports nest up to five deep."""
     names = sorted(file.name for file in PAGE.iterdir() if file.name.endswith(".js"))
     return "\n".join(f'<link rel="modulepreload" href="/page/{name}">' for name in names)
 

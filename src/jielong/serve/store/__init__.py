@@ -1,7 +1,8 @@
-"""The store of conversations: talks, their turns as a tree, the trace of each answer, and judgements, in one database.
+"""The store of conversations (talks), their trees of turns, the trace of each answer, and judgements, in one database.
 
-`open_store` takes a path or a URL and gives a `Store`. A write is one transaction that is on disk when the call returns, so
-whatever was acknowledged survives a kill. The nouns are frozen dataclasses; SQLAlchemy and Alembic stay within this package.
+`open_store` takes a path or a URL and returns a `Store`. A write is one transaction, and is on disk when the call
+returns, so acknowledged data survives a kill. The nouns are frozen dataclasses; SQLAlchemy and Alembic stay within this
+package.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A trace as bytes and back: columns of numbers in a compressed .npz, none of them changed.
+"""Lossless conversion of a trace to bytes and back: columns of numbers in a compressed .npz.
 
-A column keeps its numbers in the narrowest type that holds all of them exactly: probabilities come from float32 and stay so,
-ids of a small vocabulary take two bytes. All candidates lie in one run, those of a draw behind each other with the taken one
-first; so do the cuts. Names of filters are numbers into a list. Everything else stands in `head`, as JSON. Four bytes before
-the archive hold its CRC-32, so that a damaged one is refused before it is read.
+A column uses the narrowest type that represents all its numbers exactly: probabilities come from float32 and stay
+float32, ids of a small vocabulary take two bytes. The candidates of all draws are concatenated, the taken one of each
+draw first; so are the cuts. Names of filters are indices into a list. All other fields are JSON in `head`. Four bytes
+before the archive hold its CRC-32, so that a damaged one is refused before it is parsed.
 """
 
 from __future__ import annotations

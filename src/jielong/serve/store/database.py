@@ -1,8 +1,8 @@
-"""A database and its transactions: opened, migrated to the tables of this version, and its errors in one sentence.
+"""A database and its transactions: it is opened, migrated to this version's tables, and reports errors in one sentence.
 
 SQLite is the default. A write is on disk when its transaction ends (write-ahead log, synchronous FULL); deleted rows
-are overwritten; nobody but its owner reads the file. Writers of this process queue at a lock, those of other processes
-wait at SQLite's own. Any other database goes by its URL.
+are overwritten; only the owner can read the file. Writers of this process queue at a lock, those of other processes at
+SQLite's own. Any other database is given by its URL.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Run a transaction that writes; it is on disk when the block ends, and nothing of it where the block raises."""
+        """Run a transaction that writes; it is on disk when the block ends, and is rolled back if the block raises."""
         with _plain_errors(self.where), self._queue, self._engine.connect() as connection:
             connection.execution_options(is_writing=True)
             with connection.begin():
@@ -96,7 +96,7 @@ class Database:
 
 
 def url_of(url_or_path: str | Path) -> URL:
-    """Return the URL of a database that was named by its URL or by the path of a file."""
+    """Return the URL of a database that is given by its URL or by a file's path."""
     text = str(url_or_path)
     if "://" not in text:
         return URL.create("sqlite", database=str(Path(text).expanduser().absolute()))
@@ -120,10 +120,10 @@ def _named(url: URL) -> str:
 
 
 def _make_file(path: Path) -> None:
-    """Make the file before SQLite does, so that nobody else can read it from its first byte on.
+    """Create the file before SQLite does, readable by its owner alone from the first byte on.
 
-    The log and its index, which SQLite makes beside it, get the mode of the file. An existing one is not opened here:
-    closing it would release the locks that another store of this process holds on it.
+    SQLite gives the log and its index the file's mode. An existing file is not opened here, since closing it would
+    release the locks that another store of this process holds on it.
     """
     with disk_errors(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def _engine(url: URL, *, is_sqlite: bool) -> Engine:
 
 
 def _patiently(connection: Connection, statement: str) -> None:
-    """Run a statement for which SQLite does not wait by itself while another process has the file."""
+    """Run a statement, waiting while another process locks the file, where SQLite itself does not wait."""
     until_s = time.monotonic() + _WAIT_S
     while True:
         try:
@@ -184,7 +184,7 @@ def _patiently(connection: Connection, statement: str) -> None:
 
 
 def _migrate(connection: Connection, where: str) -> None:
-    """Migrate the tables to this version, or refuse a database that is not ours or newer."""
+    """Migrate the tables to this version; refuse a foreign database, and one of a newer version."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -215,7 +215,7 @@ def _code(error: DBAPIError) -> str:
 
 @contextmanager
 def _plain_errors(where: str) -> Iterator[None]:
-    """Turn errors of a file, a disk or a server into one sentence; any other is a bug and passes."""
+    """Convert errors of a file, a disk or a server to one sentence; other errors are bugs and pass through."""
     try:
         yield
     except DBAPIError as error:

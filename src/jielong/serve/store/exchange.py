@@ -1,7 +1,7 @@
 """Export and import of a conversation as JSON: an export is complete, and an import is read as untrusted.
 
-Counts and sizes of an import are bounded. A turn stands behind its parent, so the turns are a forest by their order
-alone: a circle, or a missing parent, is a parent that does not stand before its child. All ids are new.
+Counts and sizes of an import are bounded. Each turn follows its parent in the file, which rules out cycles and missing
+parents. All ids are replaced.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SAMPLING = tuple(f.name for f in dataclasses.fields(Sampling))
 
 @dataclass(frozen=True)
 class Exchange:
-    """A talk with all its turns in the order in which they were made, and the traces by their turn's id."""
+    """A talk with all its turns in order of creation, and the traces by their turn's id."""
 
     talk: Talk
     turns: tuple[Turn, ...]
@@ -96,7 +96,7 @@ def _exported_draw(draw: Draw) -> dict[str, Any]:
 
 
 def read_export(data: Any, *, now: float, new_id: Callable[[], str]) -> Exchange:
-    """Read an export with new ids, as of now; DataError says in one sentence what is not in order."""
+    """Read an export, with new ids and the time `now`; DataError says in one sentence what is wrong."""
     file = Fields(data, "the file of the conversation")
     if "version" not in file.data or "turns" not in file.data:
         raise DataError('the file is no exported conversation; expected an object with "version", "talk" and "turns"')
@@ -127,13 +127,13 @@ def read_export(data: Any, *, now: float, new_id: Callable[[], str]) -> Exchange
 
 
 class _Limits:
-    """The room for texts, tokens and candidates that the whole file shares."""
+    """The remaining limits on texts, tokens and candidates of the whole file."""
 
     def __init__(self) -> None:
         self.left = {"letters": MAX_LETTERS, "tokens": MAX_TOKENS, "candidates": MAX_CANDIDATES}
 
     def spend(self, kind: str, count: int, where: str) -> None:
-        """Take room of a kind; DataError where none is left."""
+        """Use up some of one kind's limit; DataError if it is exceeded."""
         self.left[kind] -= count
         if self.left[kind] < 0:
             raise DataError(
@@ -203,7 +203,7 @@ def _turn(fields: Fields, limits: _Limits, id: str, talk: str, parent: str, ids:
 
 
 def _sampling(fields: Fields) -> dict[str, Any]:
-    """Read known options, each within its bounds; null stands for the default."""
+    """Read known sampling options, each within its bounds; null means the default."""
     inner = fields.inner("sampling", {})
     sampling: dict[str, Any] = {}
     for name, value in inner.data.items():
@@ -268,7 +268,7 @@ def _trail(fields: Fields, limits: _Limits) -> tuple[dict[str, Any], ...]:
 
 
 def _note(note: Fields) -> dict[str, Any]:
-    """Read a note of a kind that the page shows, with the fields that it reads; others may stand beside them."""
+    """Read a note of a kind that the page shows, with the fields that it uses; other fields are allowed."""
     kind = note.text("kind")
     if kind == "note":
         note.text("text")
@@ -317,7 +317,7 @@ def _values(value: Any, where: str, depth: int = 0) -> Iterator[Any]:
 
 
 def _trace(fields: Fields, limits: _Limits) -> Trace:
-    """Read a trace, whose columns are of one length."""
+    """Read a trace; its columns must have one length."""
     where = fields.where
     ids, prompt_ids = (tuple(fields.wholes(name, high=_MAX_ID)) for name in ("ids", "prompt_ids"))
     limits.spend("tokens", len(ids) + len(prompt_ids), where)

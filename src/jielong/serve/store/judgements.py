@@ -1,7 +1,7 @@
 """Judgements in the store: added, looked up, taken back, and converted to the nouns that training reads.
 
-A judgement names turns. As a noun (`records.Judgement`) it holds the texts and the tokens too, so its readers need no
-store. One that came as a noun gets a conversation of its own, which stands in no list.
+A stored judgement refers to turns. As a noun, which is a `records.Judgement`, it holds the texts and tokens too, so its
+readers need no store. A judgement that is added as a noun gets a hidden conversation of its own.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SEALED = (TALKS.c.origin == "judging", TALKS.c.model == "")
 
 
 class Judgements:
-    """All judgements of a store. Threads may share it; NotFoundError is raised for an id that is not there."""
+    """All judgements of a store; safe to share between threads. NotFoundError for an unknown id."""
 
     def __init__(self, database: Database, new_id: Any) -> None:
         self._database, self._new_id = database, new_id
@@ -64,7 +64,7 @@ class Judgements:
     ) -> Judged:
         """Add a judgement of answers to one question. A voter's newer rating of an answer replaces the one before it.
 
-        DataError for answers of different questions, or a turn that is no answer.
+        DataError for answers to different questions, or for a turn that is no answer.
         """
         when = time.time() if created is None else created
         with self._database.write() as connection:
@@ -113,27 +113,27 @@ class Judgements:
             return [judged_of(row) for row in connection.execute(chosen).mappings()]
 
     def count(self) -> dict[str, int]:
-        """Count the judgements of each kind that may be learned from."""
+        """Count the judgements of each kind that are available for learning."""
         chosen = select(JUDGEMENTS.c.kind, func.count()).where(JUDGEMENTS.c.purpose == "").group_by(JUDGEMENTS.c.kind)
         with self._database.read() as connection:
             return {row[0]: row[1] for row in connection.execute(chosen)}
 
     def num_by_prompt(self) -> dict[str, int]:
-        """Return the number of judgements for each question that began its conversation, by its text."""
+        """Return the number of judgements by the text of the first question of their conversations."""
         chosen = select(TURNS.c.content, func.count()).join(JUDGEMENTS, JUDGEMENTS.c.question == TURNS.c.id)
         chosen = chosen.where(TURNS.c.parent.is_(None), JUDGEMENTS.c.purpose == "").group_by(TURNS.c.content)
         with self._database.read() as connection:
             return {row[0]: row[1] for row in connection.execute(chosen)}
 
     def is_sealed(self, id: str) -> bool:
-        """Whether this conversation, or that of this turn, was drawn to be judged blind and has not been judged yet."""
+        """Whether this conversation, or this turn's conversation, awaits a blind judgement."""
         of_turn = select(TURNS.c.talk).where(TURNS.c.id == clean(id))
         chosen = select(TALKS.c.id).where(or_(TALKS.c.id == clean(id), TALKS.c.id.in_(of_turn)), *_SEALED)
         with self._database.read() as connection:
             return connection.execute(chosen).first() is not None
 
     def delete_sealed(self, before: float) -> int:
-        """Delete conversations drawn before this time for a judgement that was never made; return their number."""
+        """Delete conversations from before this time that still await a blind judgement; return their number."""
         with self._database.write() as connection:
             chosen = select(TALKS.c.id).where(*_SEALED, TALKS.c.created < before)
             gone = [id for (id,) in connection.execute(chosen)]
@@ -143,7 +143,7 @@ class Judgements:
         return len(gone)
 
     def delete(self, ids: Collection[str]) -> int:
-        """Delete judgements and return how many there were. Hidden conversations that only they needed go too."""
+        """Delete judgements, and hidden conversations used by these alone; return the number of judgements."""
         gone = 0
         with self._database.write() as connection:
             for some in _parts(ids):
@@ -159,9 +159,9 @@ class Judgements:
     # --- as nouns, with all texts
 
     def nouns(self, chosen: Sequence[Judged] | None = None, *, with_ids: bool = True) -> list[Judgement]:
-        """Return judgements as training reads them; all of them where none are named.
+        """Return judgements as `records.Judgement`s for training, by default all of them.
 
-        Two answers that are both bad are two ratings of 0. Answers that were edited by a person have no tokens.
+        A pair of two bad answers becomes two ratings of 0. Answers that were edited by a person have no tokens.
         """
         chosen = self.all() if chosen is None else chosen
         with self._database.read() as connection:
@@ -172,7 +172,7 @@ class Judgements:
         return [noun for one in chosen for noun in told.nouns(one)]
 
     def refuses(self, noun: Judgement) -> str:
-        """Return why `add_nouns` would refuse a judgement; "" where it takes it."""
+        """Return why `add_nouns` would refuse a judgement; "" if it accepts it."""
         try:
             _NounRows(noun, self._new_id)
         except DataError as error:
@@ -195,7 +195,7 @@ class Judgements:
 
 
 class _NounReader:
-    """Reads judgements with their texts as nouns."""
+    """A reader that converts stored judgements to nouns, with their texts and tokens."""
 
     def __init__(
         self,
@@ -247,7 +247,7 @@ class _NounReader:
 
 
 class _NounRows:
-    """A noun as rows: a hidden conversation with the prompt and the answers, and the judgement of them."""
+    """The rows for a noun: a hidden conversation with the prompt and the answers, and the judgement."""
 
     def __init__(self, noun: Judgement, new_id: Any) -> None:
         self._noun, self._new_id = noun, new_id
@@ -308,7 +308,7 @@ class _NounRows:
 
 
 def _answer(connection: Connection, id: str) -> Turn:
-    """Return an answer; an error where the turn is missing or a question."""
+    """Return an answer; raise if the turn is missing or a question."""
     row = connection.execute(TURN_ROWS.where(TURNS.c.id == clean(id))).mappings().first()
     if row is None:
         raise NotFoundError(f"there is no answer {id!r:.40}; it may have been deleted with its conversation")
@@ -324,7 +324,7 @@ def _unseal(connection: Connection, judged: Judged) -> None:
 
 
 def _around(connection: Connection, questions: Collection[str]) -> tuple[dict[str, Talk], dict[str, Turn]]:
-    """Return the conversations of these questions with all their turns, by id."""
+    """Return the conversations of these questions, and all their turns, each by id."""
     names: set[str] = set()
     for some in _parts(questions):
         names |= {talk for (talk,) in connection.execute(select(TURNS.c.talk).where(TURNS.c.id.in_(some)))}
@@ -340,7 +340,7 @@ def _around(connection: Connection, questions: Collection[str]) -> tuple[dict[st
 
 
 def _tokens(connection: Connection, ids: Collection[str]) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Return ids of the prompt and of the answer, for the turns that have them."""
+    """Return the token ids of prompt and answer of each turn that has them."""
     found = {}
     for some in _parts(ids):
         for row in connection.execute(select(TRACES).where(TRACES.c.turn.in_(some))):

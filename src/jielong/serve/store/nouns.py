@@ -1,7 +1,7 @@
 """The nouns of the store: a conversation, its turns, the trace of an answer, and judgements of answers.
 
 The turns of a talk are a tree. A regenerated answer is a sibling of the first, an edited question a sibling of the old
-one, and the talk's `leaf` says which branch is read.
+one, and the talk's `leaf` marks the current branch.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ STATUSES = ("writing", "done", "stopped", "failed", "interrupted")
 class Talk:
     """A conversation, and the model for its next question. Times are seconds since the epoch.
 
-    `sampling` holds options by their names in `records.Sampling`, and `seed`; `leaf` is the last turn of the branch
-    that is read, "" while nothing was said.
+    `sampling` holds options by their names in `records.Sampling`, and `seed`; `leaf` is the last turn of the current
+    branch, "" in an empty conversation.
     """
 
     id: str
@@ -51,8 +51,8 @@ class Talk:
 class Turn:
     """A question or an answer. `parent` is the turn before it, "" at the root of the tree.
 
-    `digest` is that of the model's weights, `stop` says why the answer ended, and `error` why it failed. `trail` are notes of
-    a strategy: calls, tools, passages. `chosen` says of an answer that branched off at a token which one that was.
+    `digest` is that of the model's weights, `stop` the reason why the answer ended, and `error` why it failed. `trail`
+    are notes of a strategy: calls, tools, passages. `chosen` is the token at which an answer branched off from another.
     """
 
     id: str
@@ -85,10 +85,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Trace:
-    """The draws of an answer's tokens, as far as they are known.
+    """The draws of an answer's tokens.
 
-    `logprobs`, `by_model` and `draws` hold one item for each of `ids`; a draw is None where nobody asked for it or
-    where nothing was drawn. `weights` is the number format of the weights that computed it, such as "int8".
+    `logprobs`, `by_model` and `draws` hold one item for each of `ids`; a draw is None if it was not requested, or if
+    the token was not sampled. `weights` is the number format of the engine's weights, such as "int8".
     """
 
     prompt_ids: tuple[int, ...]
@@ -110,12 +110,12 @@ class Trace:
 
 @dataclass(frozen=True)
 class Judged:
-    """A person's judgement of answers to one question; `records.Judgement` is the same with all texts.
+    """A person's judgement of answers to one question, by ids of turns; `records.Judgement` has the texts.
 
     `answers` are ids of turns. By kind, `value` holds: of a rating, `score` (0 to 1), `reason` and `scale` ("thumbs" or
-    "stars"); of a preference between the left and the right answer, `outcome` (one of `records.OUTCOMES`) and `is_blind`; of a
-    ranking, `places` as in `records.Ranking`; of a demonstration, which is the one answer, `rejected`: the id of the
-    answer that it replaces, or "". `purpose` is "" where it may be learned from; else it names the comparison that it
+    "stars"); of a preference between the left and the right answer, `outcome` (one of `records.OUTCOMES`) and
+    `is_blind`; of a ranking, `places` as in `records.Ranking`; of a demonstration, which is the one answer, `rejected`:
+    the id of the answer that it replaces, or "". `purpose` is "" if it may be learned from, else the comparison that it
     decides.
     """
 

@@ -28,12 +28,14 @@ _TURN_CHANGES = ("content", *(name for name in _TURN_ADDITIONS if name != "creat
 
 
 def open_store(url_or_path: str | Path) -> Store:
-    """Open the store in this file, or in the database of this URL; it is made where there is none."""
+    """Open the store in this file, or in the database of this URL; create it if it does not exist."""
     return Store(Database(url_of(url_or_path)))
 
 
 class Store:
-    """Talks, turns, traces and `judgements` in one database. Threads may share it; NotFoundError is raised for an id that is not there."""
+    """The store of talks, turns, traces and `judgements`, in one database; safe to share between threads. NotFoundError
+    for an unknown id.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -77,9 +79,9 @@ class Store:
             return _talk(connection, id)
 
     def talks(self, search: str = "", before: float | None = None, limit: int = 50) -> list[Talk]:
-        """List talks, the last that somebody spoke in first, from those updated before a time.
+        """List talks by their last turn, the newest first, optionally only those updated before a time.
 
-        With `search` only those that hold it in their title or in a turn, in capitals or small letters.
+        With `search`, only talks whose title or turns contain it, ignoring case.
         """
         chosen = select(TALKS).order_by(TALKS.c.updated.desc(), TALKS.c.id.desc()).limit(limit)
         chosen = chosen.where(TALKS.c.origin.not_in(HIDDEN))
@@ -95,7 +97,7 @@ class Store:
             return [talk_of(row) for row in connection.execute(chosen).mappings()]
 
     def newest_talk(self, origin: str | None = None) -> Talk | None:
-        """Return the talk that somebody spoke in last, of those that began there."""
+        """Return the talk with the newest turn, optionally of one origin."""
         chosen = select(TALKS).order_by(TALKS.c.updated.desc(), TALKS.c.id.desc()).limit(1)
         chosen = chosen.where(TALKS.c.origin.not_in(HIDDEN) if origin is None else TALKS.c.origin == origin)
         with self._database.read() as connection:
@@ -103,7 +105,7 @@ class Store:
         return talk_of(row) if row else None
 
     def first_questions(self, limit: int) -> list[str]:
-        """The different questions that conversations began with, the newest first."""
+        """Return the distinct first questions of conversations, the newest first."""
         chosen = select(TURNS.c.content).join(TALKS, TALKS.c.id == TURNS.c.talk).group_by(TURNS.c.content)
         chosen = chosen.where(TURNS.c.parent.is_(None), TURNS.c.role == "user", TALKS.c.origin.not_in(HIDDEN))
         chosen = chosen.order_by(func.max(TURNS.c.created).desc()).limit(limit)
@@ -123,7 +125,7 @@ class Store:
             return _talk(connection, id)
 
     def delete_talk(self, id: str) -> None:
-        """Delete a talk with its turns and traces, so that their text is in the file no more."""
+        """Delete a talk with its turns and traces, and erase their text from the file."""
         with self._database.write() as connection:
             _talk(connection, id, is_locked=True)
             connection.execute(delete(TURNS).where(TURNS.c.talk == id))
@@ -135,7 +137,7 @@ class Store:
     def add_turn(
         self, talk: str, parent: str, role: str, content: str, *, trace: Trace | None = None, **fields: Any
     ) -> Turn:
-        """Add a turn below `parent`, or at the root where that is "". The talk's leaf is this turn now."""
+        """Add a turn below `parent`, or at the root if that is ""; it becomes the talk's leaf."""
         _check_names(fields, _TURN_ADDITIONS, "a turn")
         blob = pack(trace) if trace is not None else None
         with self._database.write() as connection:
@@ -151,7 +153,7 @@ class Store:
         trace: Trace | None = None,
         **fields: Any,
     ) -> tuple[Turn, Turn]:
-        """Add a question and the answer below it: both, or neither where one is refused.
+        """Add a question and the answer below it: both, or neither if one is refused.
 
         `fields` and `trace` are the answer's; its status is "writing" by default.
         """
@@ -162,7 +164,7 @@ class Store:
             return asked, _add(connection, talk, asked.id, "assistant", answer, blob, {"status": "writing", **fields})
 
     def change_turn(self, id: str, *, trace: Trace | None = None, **fields: Any) -> Turn:
-        """Change these fields of a turn; a trace replaces the one there is."""
+        """Change these fields of a turn; a trace replaces the present one."""
         _check_names(fields, _TURN_CHANGES, "a turn")
         blob = pack(trace) if trace is not None else None
         with self._database.write() as connection:
@@ -181,7 +183,7 @@ class Store:
             return _turn(connection, id)
 
     def turns(self, talk: str) -> list[Turn]:
-        """Return all turns of a talk, in the order in which they were made."""
+        """Return all turns of a talk, in order of creation."""
         with self._database.read() as connection:
             _talk(connection, talk)
             return _turns(connection, talk)
@@ -197,14 +199,14 @@ class Store:
             return [turn_of(row) for row in connection.execute(chosen).mappings()]
 
     def trace(self, turn_id: str) -> Trace | None:
-        """Return the draws of a turn's tokens, where they were stored."""
+        """Return the trace of a turn, None if it has none."""
         with self._database.read() as connection:
             _turn(connection, turn_id)
             blob = connection.execute(select(TRACES.c.blob).where(TRACES.c.turn == turn_id)).scalar()
         return unpack(blob) if blob is not None else None
 
     def interrupted(self) -> int:
-        """Mark all turns that are being written as interrupted, for a server that has just started."""
+        """Mark all unfinished turns as interrupted, when a server starts; return their number."""
         with self._database.write() as connection:
             done = connection.execute(update(TURNS).where(TURNS.c.status == "writing").values(status="interrupted"))
             return done.rowcount
@@ -220,7 +222,7 @@ class Store:
         return export_talk(Exchange(talk, tuple(turns), {turn: unpack(blob) for turn, blob in blobs.items()}))
 
     def import_(self, data: Any) -> Talk:
-        """Import an exported talk, with new ids and of today; DataError in one sentence where the data is not in order."""
+        """Import an exported talk, with new ids and the present time; DataError in one sentence for invalid data."""
         read = read_export(data, now=time.time(), new_id=_new_id)
         turns = [{**row_of(turn), "place": place} for place, turn in enumerate(read.turns)]
         traces = [{"turn": turn, "blob": pack(trace)} for turn, trace in read.traces.items()]
@@ -238,7 +240,7 @@ def _new_id() -> str:
 
 
 def _talk(connection: Connection, id: str, *, is_locked: bool = False) -> Talk:
-    """Return the talk; with `is_locked` no other transaction changes it until this one ends."""
+    """Return a talk; with `is_locked`, lock it against other transactions until this one ends."""
     chosen = select(TALKS).where(TALKS.c.id == clean(id))
     row = connection.execute(chosen.with_for_update() if is_locked else chosen).mappings().first()
     if row is None:

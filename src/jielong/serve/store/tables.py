@@ -1,7 +1,7 @@
 """The tables of the store, and the conversion of its nouns to rows.
 
-Types are those that every database has: text, whole numbers, doubles, booleans and bytes. Mappings and lists are JSON
-in a text column. `migrations` make the same tables step by step; a test holds the two against each other.
+Types are those that every database has: text, integers, doubles, booleans and bytes. Mappings and lists are JSON in a
+text column. `migrations` make the same tables step by step; a test compares the two.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ _JSON = ("sampling", "trail", "usage", "chosen", "answers", "value")
 
 
 def clean(text: str) -> str:
-    """Return the text as every database takes it: NUL, which PostgreSQL refuses, becomes its sign; half a character is
-    refused.
+    """Return a text that every database accepts: NUL, which PostgreSQL refuses, becomes a visible sign; a lone
+    surrogate is refused.
     """
     try:
         text.encode()
@@ -135,13 +135,13 @@ def clean(text: str) -> str:
 
 
 def row_of(noun: Talk | Turn | Judged) -> dict[str, Any]:
-    """Return the columns of a noun; `place` and `has_trace` belong to other places."""
+    """Return the columns of a noun, without `place` and `has_trace`, which are stored elsewhere."""
     names = [f.name for f in dataclasses.fields(noun) if f.name != "has_trace"]
     return {name: value_of(name, getattr(noun, name)) for name in names}
 
 
 def value_of(name: str, value: Any) -> Any:
-    """Return the value of a field as its column keeps it."""
+    """Return a field's value in its column's type."""
     if name in _JSON and value is not None:
         return clean(json.dumps(value, ensure_ascii=False))
     if name == "parent":

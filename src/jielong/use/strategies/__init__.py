@@ -1,4 +1,4 @@
-"""Strategies, ways to get more out of a model, each after its paper, each with its cost; they compose.
+"""Prompting strategies after published papers, each with a known cost; they compose.
 
 `named("decompose+vote:n=5+check")` reads like a sentence: decompose the question, put each part to a vote of five, and
 have each vote checked. The strategy on the left asks the one to its right; the last one asks the model.
@@ -76,8 +76,8 @@ STRATEGIES: dict[str, type[Strategy]] = {
 }
 
 
-def draws(strategy: Strategy) -> bool:
-    """Whether a strategy draws some of its calls above temperature 0, whatever the temperature of the others is."""
+def samples_calls(strategy: Strategy) -> bool:
+    """Whether a strategy makes some of its calls above temperature 0, at any temperature of the caller."""
     parts = strategy.strategies if isinstance(strategy, Chain) else (strategy,)
     return any(getattr(part, "temperature", 0.0) > 0 for part in parts)
 
@@ -85,9 +85,9 @@ def draws(strategy: Strategy) -> bool:
 def named(spec: str, resources: Mapping[str, Any] | None = None) -> Strategy:
     """Build the strategy that `spec` names: NAME or NAME:FIELD=VALUE,FIELD=VALUE, several joined by +.
 
-    A value alone is that of the strategy's first field: vote:5, spell:tip. `resources` holds what a command line cannot
-    write down, such as a scorer or a library: each strategy takes the fields of that name. ConfigError for unknown
-    names, with the nearest one that exists, and for a missing field.
+    A value alone sets the strategy's first field: vote:5, spell:tip. `resources` holds objects that a command line
+    cannot express, such as a scorer or a library: each strategy takes its fields of these names. ConfigError for
+    unknown names, with the nearest one that exists, and for a missing field.
     """
     parts = [_build_strategy(part.strip(), resources or {}) for part in spec.split("+")]
     return parts[0] if len(parts) == 1 else Chain(tuple(parts))

@@ -1,7 +1,7 @@
-"""Answers that are argued over: two sides before a judge, and copies that read each other.
+"""Debates: two sides before a judge, and copies of a model that read each other's answers.
 
-Each speaks with a seed of its own; the models in `others` speak after the first in turn, and without them all are copies
-of one model. At equal calls such a debate is to be compared with a vote: what a copy reads is no new evidence.
+Each speaker has a seed of its own. The models in `others` speak after the first in turn; without them all speakers are
+copies of one model. Compare a debate with a vote of as many calls: a copy's answer is no new evidence.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from jielong.use.answers import is_answered
 from jielong.use.ledger import keep, note, recorded
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
-from jielong.use.strategies.vote import most_say
+from jielong.use.strategies.vote import majority_answer
 from jielong.use.strategy import Strategy, model_under, question_of, replace_question, together
 
 
 def speaker(number: int, ask: Ask, others: Sequence[Ask]) -> Ask:
-    """Return the model that speaks as the `number`-th: `ask` (0), then the others in turn, then `ask` again."""
+    """Return the model of a speaker's number: `ask` (0), then the others in turn, then `ask` again."""
     turn = number % (1 + len(others))
     return recorded(others[turn - 1]) if turn else ask
 
@@ -100,6 +100,6 @@ class Discuss(Strategy):
         answers: Sequence[Answer] = ()
         for turn in range(1 + self.rounds):
             answers = await together(speak(copy, turn, answers) for copy in range(self.copies))
-            winner = most_say(answers)
+            winner = majority_answer(answers)
             keep(winner)
         return winner

@@ -1,8 +1,8 @@
 """Answer the easiest part first and the whole last (least-to-most prompting, Zhou et al. 2022, arXiv 2205.10625).
 
-The model first says which simpler questions come before the question. They are answered one after the other, each with
-all earlier answers before it, and at the end the question itself. Where a strategy follows, as in `decompose+vote:n=5`,
-it answers each of them; the list is the model's own.
+The model first lists simpler questions. They are answered in turn, each with all earlier answers in its prompt, and
+then the question itself. In `decompose+vote:n=5` the next strategy answers each of them, and the model alone makes the
+list.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Answers that are judged before one is given: the best of several, one after another until one passes, or a larger
-model where the smaller one is unsure.
+"""Strategies with a judge: the best of several answers, answers until one passes, or a larger model if the smaller one
+is unsure.
 
-The judge is a `Scorer` (a program that checks, a reward model, a metric) or, where none is given, the model itself, which
-is asked whether the proposed answer is right.
+The judge is a `Scorer` (a checker, a reward model, a metric). Without one the model itself is asked whether the
+proposed answer is right.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from jielong.use.answers import agree, groups, says_yes
 from jielong.use.ledger import keep, note, recorded
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
-from jielong.use.strategies.vote import draw, most_say
+from jielong.use.strategies.vote import draw_answers, majority_answer
 from jielong.use.strategy import Strategy, model_under, question_of, together
 
 
 async def judge_answers(
     answers: Sequence[Answer], conversation: Conversation, ask: Ask, options: Options, scorer: Scorer | None
 ) -> list[float]:
-    """Score each answer with the scorer, or with 1 where the model itself says that it is right, else 0.
+    """Score each answer with the scorer; without one, 1 if the model itself calls it right, else 0.
 
     A scorer gets `conversation.meta["item"]`, the conversation with the answer as its last message, and the sample. The
     model judges each text once, in a conversation of its own (Kadavath et al. 2022, arXiv 2207.05221).
@@ -56,15 +56,16 @@ async def judge_answers(
 
 @dataclass(frozen=True)
 class BestOf(Strategy):
-    """The best of `n` samples (Cobbe et al. 2021, arXiv 2110.14168); of equally good ones, what most of them say.
+    """The best of `n` samples (Cobbe et al. 2021, arXiv 2110.14168); among equal scores, the majority answer.
 
     `weighted` adds the scores of all samples that agree and takes the answer with the highest sum, which is a vote in
     which better samples count more (Li et al. 2022, arXiv 2206.02336); scores must then not be negative.
 
-    It is the baseline of every training on preferences: with a reward model as the scorer (`--reward` on the command line)
-    it is as good as that model can tell. Where no two answers have equal scores, its Kullback-Leibler divergence from a
-    single sample is at most log n - (n - 1) / n (Stiennon et al. 2020, arXiv 2009.01325, app. G.3; Beirami et al. 2024,
-    arXiv 2401.01879): 1.2 nats for n = 8. That is met where every answer is rare.
+    It is the baseline for all training on preferences: with a reward model as the scorer (`--reward` on the command
+    line) it shows the best that this reward model can select. Where no two answers have equal scores, its
+    Kullback-Leibler divergence from a single sample is at most log n - (n - 1) / n (Stiennon et al. 2020, arXiv
+    2009.01325, app. G.3; Beirami et al. 2024, arXiv 2401.01879): 1.2 nats for n = 8. The bound is reached if every
+    answer is rare.
     """
 
     n: int = 9
@@ -76,7 +77,7 @@ class BestOf(Strategy):
         at_least(self, 1, "n")
 
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
-        answers = await draw(self.n, conversation, ask, options, "sample", self.temperature)
+        answers = await draw_answers(self.n, conversation, ask, options, "sample", self.temperature)
         values = await judge_answers(answers, conversation, ask, options, self.scorer)
         note(f"scores {', '.join(f'{v:g}' for v in values)}")
         if self.weighted:
@@ -86,14 +87,15 @@ class BestOf(Strategy):
                 totals[first] += value
             winner = max(totals, key=lambda first: totals[first])
             values = [v if first == winner else -math.inf for first, v in zip(firsts, values, strict=True)]
-        return most_say([a for a, v in zip(answers, values, strict=True) if v == max(values)])
+        return majority_answer([a for a, v in zip(answers, values, strict=True) if v == max(values)])
 
 
 @dataclass(frozen=True)
 class Check(Strategy):
-    """The first of at most `tries` answers that passes; where none does, the first of the best.
+    """The first of at most `tries` answers that passes; if none does, the first with the highest score.
 
-    An answer passes with a score of `enough`. The first one is asked for as the caller asks, the others are drawn.
+    An answer passes with a score of `enough`. The first has the caller's sampling options; the others are sampled above
+    temperature 0.
     """
 
     tries: int = 3
@@ -119,12 +121,12 @@ class Check(Strategy):
 
 @dataclass(frozen=True)
 class Cascade(Strategy):
-    """The model's own answer where its confidence is at least `threshold`, or else that of the `large` model.
+    """The model's own answer if its confidence is at least `threshold`, else the answer of the `large` model.
 
     After FrugalGPT (Chen et al. 2023, arXiv 2305.05176). Confidence is, `by` "logprob", the mean probability of the
-    answer's tokens (geometric); "vote", the share of `n` samples that agree with the most frequent answer; "itself",
-    1 where the model says that its answer is right, else 0; "random", a dice roll: the control, which sends the share
-    `threshold` to the large model for nothing but chance.
+    answer's tokens (geometric); "vote", the share of `n` samples that agree with the most frequent answer; "itself", 1
+    if the model calls its answer right, else 0; "random", a random number: a control that sends the share `threshold`
+    of questions to the large model by chance.
     """
 
     by: Literal["logprob", "vote", "itself", "random"] = "logprob"
@@ -138,8 +140,8 @@ class Cascade(Strategy):
 
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
         if self.by == "vote":
-            answers = await draw(self.n, conversation, ask, options, "vote", self.temperature)
-            answer = most_say(answers)
+            answers = await draw_answers(self.n, conversation, ask, options, "vote", self.temperature)
+            answer = majority_answer(answers)
             confidence = sum(agree(a.text, answer.text) for a in answers) / len(answers)
         else:
             answer = await ask(conversation, replace(options, label="small", on_text=None, logprobs=True))

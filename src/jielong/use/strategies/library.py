@@ -38,7 +38,7 @@ _COMPARED = 5
 
 @dataclass(frozen=True)
 class Reading:
-    """The presentation of documents to a model: the number of passages, the prompt, and the abilities it can be trusted
+    """The settings for showing documents to a model: the number of passages, the prompt, and the tasks it is trusted
     with.
     """
 
@@ -52,12 +52,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class FromLibrary(Strategy):
-    """The answer of the model to the question with the `k` best passages of the library before it.
+    """The answer to a question that is asked with the `k` best passages of the library before it.
 
-    Passages with a score below `threshold` are left out; where none is left, the model is not asked. A sentence carries the
-    number of a passage only where that passage says it (`retrieval.support`); where none says what the answer says, the
-    answer says so. With a `k` of 0 and a `template` of "" they are those of `reading`. Put it to the left of other
-    strategies ("library+vote"): it adds the sources to whatever they give.
+    Passages with a score below `threshold` are left out; if none is left, the model is not asked. A sentence carries
+    the number of a passage only if that passage supports it (`retrieval.support`). If no passage supports the answer, a
+    note says so. A `k` of 0 and a `template` of "" stand for the values in `reading`. Put it to the left of other
+    strategies ("library+vote"): it adds sources to their answers.
     """
 
     library: Searches
@@ -112,10 +112,10 @@ class FromLibrary(Strategy):
                 passages = passages[:-1]
 
     async def _found(self, conversation: Conversation, ask: Ask, options: Options) -> tuple[str, list[Passage]]:
-        """Return the last question in a form that stands by itself, and the best passages for it.
+        """Return the last question in a self-contained form, and the best passages for it.
 
-        A question that leans on others is searched for with the one that it leans on, and one that finds little by
-        itself too.
+        A follow-up is searched for together with the question it refers to, and so is a question that finds little
+        alone.
         """
         said, k = question_of(conversation), self.k or self.reading.passages
         question, queries = with_turns_before(conversation.messages)
@@ -138,7 +138,7 @@ class FromLibrary(Strategy):
         return question, best[:k]
 
     async def _rewritten(self, conversation: Conversation, ask: Ask, options: Options) -> str:
-        """Let the model rewrite the last question so that it stands by itself; "" where it brings words of its own."""
+        """Let the model rewrite the last question in a self-contained form; "" if the rewrite contains new words."""
         said = question_of(conversation)
         asked = replace_question(_bare(conversation), fill("library_rewrite", language_of(said), question=said))
         draw = options.draw("rewrite", label="rewrite", temperature=0.0, max_tokens=64)
@@ -151,7 +151,7 @@ class Cited:
     """An answer sentence by sentence, each with the number of the passage that supports it."""
 
     def __init__(self, questions: tuple[str, str], passages: Sequence[Passage], rambles: bool = False) -> None:
-        """Begin; `questions` are the question as it stands by itself, and as it was said."""
+        """Start; `questions` are the self-contained question, and the question as the user wrote it."""
         self.told = ""
         """What has been handed out so far."""
         self._questions, self._passages, self._rambles = questions, passages, rambles
@@ -163,19 +163,19 @@ class Cited:
         self._unsupported = ""
 
     def push(self, piece: str) -> str:
-        """Take a piece and return the whole sentences that have come, with their numbers."""
+        """Add a piece of text; return the sentences that are now complete, with their citations."""
         self._written += piece
         return self._read(sentences(self._written)[self._num_read : -1])
 
     def whole(self, text: str) -> str:
-        """Return the whole answer with its numbers and its sources, or with the sentence that there are none."""
+        """Return the whole answer with citations and the list of sources, or with a note that there are none."""
         self._written = text.rstrip()
         self._read(sentences(self._written)[self._num_read :])
         body, notes = self.told.rstrip(), self._notes()
         return "\n\n".join(filter(None, (body, notes)))
 
     def _read(self, found: Sequence[str]) -> str:
-        """Add numbers to whole sentences and return their text."""
+        """Add citations to complete sentences; return their text."""
         taken = ""
         for sentence in found:
             self._num_read += 1
@@ -215,7 +215,7 @@ class Cited:
 
 
 def _into(cited: Cited, options: Options) -> Callable[[str], None] | None:
-    """Make a function that passes a model's pieces through the citing to the listener."""
+    """Return a callback that adds citations to a model's pieces and passes them to the listener."""
     if options.on_text is None:
         return None
     tell = options.on_text
@@ -229,7 +229,7 @@ def _into(cited: Cited, options: Options) -> Callable[[str], None] | None:
 
 
 def _bare(conversation: Conversation) -> Conversation:
-    """Return the conversation without the sources below its answers, which a model would imitate."""
+    """Return the conversation without the lists of sources below its answers, which a model would imitate."""
     messages = [
         replace(m, content=without_sources(m.text)) if m.role == "assistant" and isinstance(m.content, str) else m
         for m in conversation.messages

@@ -1,7 +1,7 @@
-"""Ways to put the question: examples before it, a context, a magic spell, thinking or explaining on the way to the answer.
+"""Prompt strategies: examples, a context, a prompt phrase (spell), thoughts or an explanation before the answer.
 
-They change what the model reads and nothing else, so each costs one call (thinking two) and stands well before another
-strategy: `think+vote` puts the thoughts to the vote.
+They change only the model's prompt, so each costs one call (thinking two) and combines well with a following strategy:
+`think+vote` votes over several thoughts.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Embed = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 
 @dataclass(frozen=True)
 class Spell(Strategy):
-    """The question with words around it that are said to help: `name` is one of `spells()`, or a file with $question in it.
+    """The question inside a phrase that is said to help: `name` is one of `spells()`, or a file with $question in it.
 
-    "emotion" is from Li et al. 2023 (arXiv 2307.11760), "breath" was found by a search (Yang et al. 2023, arXiv 2309.03409),
-    "again" reads the question twice (Xu et al. 2023, arXiv 2309.06275), and the others are folklore.
+    "emotion" is from Li et al. 2023 (arXiv 2307.11760), "breath" was found by a search (Yang et al. 2023, arXiv
+    2309.03409), "again" reads the question twice (Xu et al. 2023, arXiv 2309.06275), and the others are folklore.
     """
 
     name: str = "breath"
@@ -53,13 +53,13 @@ class Spell(Strategy):
 
 
 def spells() -> list[str]:
-    """The names of the spells there are."""
+    """Return the names of the built-in spells."""
     return [name.removeprefix("spell_") for name in names("spell_")]
 
 
 @dataclass(frozen=True)
 class Context(Strategy):
-    """The question after the text of a file that holds what is to be known."""
+    """The question after a file's text as context."""
 
     file: str = ""
 
@@ -106,8 +106,9 @@ class Explain(Strategy):
 class FewShot(Strategy):
     """Examples before the conversation, as earlier turns of it (Brown et al. 2020, arXiv 2005.14165).
 
-    Of those in `file` (JSONL, see `read_examples`) or in `examples`, the `k` most like the question are chosen, the likest
-    last (Liu et al. 2021, arXiv 2101.06804): by their letters, or by the vectors of `embed` where it is given.
+    The examples come from `file` (JSONL, see `read_examples`) or from `examples`. The `k` most similar to the question
+    are chosen, the most similar last (Liu et al. 2021, arXiv 2101.06804): by their letters, or by the vectors of
+    `embed`.
     """
 
     file: str = ""

@@ -1,4 +1,4 @@
-"""Answers that are written anew: after the model's own criticism, or where they break a constitution."""
+"""Strategies that revise an answer: after the model's own criticism, or if it breaks a constitution."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from jielong.use.strategy import Strategy, follow_up, model_under, question_of
 class Reflect(Strategy):
     """Answer, criticise, revise, at most `rounds` times (Self-Refine, Madaan et al. 2023, arXiv 2303.17651).
 
-    It ends where the model finds its answer right. Without a signal from outside it may spoil as many answers as it mends
-    (Huang et al. 2023, arXiv 2310.01798): the first call of the trace is the answer before any of it.
+    It ends when the model finds its answer right. Without external feedback it may spoil as many answers as it corrects
+    (Huang et al. 2023, arXiv 2310.01798). The first call of the trace is the unrevised answer.
     """
 
     rounds: int = 1
@@ -46,11 +46,11 @@ class Reflect(Strategy):
 
 @dataclass(frozen=True)
 class Constitution(Strategy):
-    """An answer that was checked against principles before anybody sees it (after Bai et al. 2022, arXiv 2212.08073).
+    """An answer that is checked against principles before it is shown (after Bai et al. 2022, arXiv 2212.08073).
 
-    One that breaks them is rewritten, at most `rounds` times, and one that still does is refused. A check that says neither
-    yes nor no counts as a breach, and a budget that ends before an answer has passed gives the refusal. `file` holds
-    principles of one's own.
+    An answer that breaks them is rewritten, at most `rounds` times, and then refused. A check without a clear yes or no
+    counts as a breach. If the budget ends before an answer has passed, the refusal is given. `file` holds the user's
+    own principles.
     """
 
     file: str = ""

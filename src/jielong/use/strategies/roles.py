@@ -1,7 +1,7 @@
 """Roles that work on one answer: a researcher and a decider, or a whole team.
 
-A role is a prompt; who plays it is one model for all, or several (`others`). The answer belongs to one role alone: to the
-decider, or to the one who speaks last.
+A role is a prompt. One model plays all roles, or several do (`others`). The answer is the decider's, or the last
+speaker's.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class Dera(Strategy):
 
 @dataclass(frozen=True)
 class Team(Strategy):
-    """The words of the last of several roles; each reads all that was said before.
+    """The text of the last of several roles; each role reads all earlier texts.
 
-    `roles` is a file with a line for each turn, "name: what this role does"; without it an analyst, a writer and a critic
-    work, and the writer ends. A name that comes again is the same model again.
+    `roles` is a file with a line for each turn, "name: task". The default is an analyst, a writer, a critic, and the
+    writer again. Turns of one name use the same model.
     """
 
     roles: str = ""
@@ -79,7 +79,7 @@ class Team(Strategy):
 
 
 def read_roles(path: Path) -> list[tuple[str, str]]:
-    """Read the turns of a file of roles; ConfigError where it cannot be read or has a line of another kind."""
+    """Read the turns of a file of roles; ConfigError if it cannot be read or has a malformed line."""
     try:
         return parse_roles(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:

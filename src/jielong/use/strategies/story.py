@@ -1,8 +1,8 @@
 """Long stories that stay consistent (Re3, Yang et al. 2022, arXiv 2210.06774).
 
-First a plan: where it takes place, who is in it, and an outline of as many points as the story has parts. Then each part
-is drafted with the plan and what has happened so far in the prompt, the best of several drafts is taken, and what
-contradicts the plan is mended. Last, the part is summed up in a sentence or two, which is how later parts know of it.
+First a plan: the setting, the characters, and an outline with one point for each part. Then each part is drafted, with
+the plan and the story so far in the prompt. The best of several drafts is taken, and contradictions to the plan are
+edited out. Last, the part is summarised in a sentence or two for the prompts of later parts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class StoryPlan:
 
 @dataclass(frozen=True)
 class Draft:
-    """One try at a part, with the text and plan it has to fit."""
+    """One draft of a part, with the story and the plan that it has to fit."""
 
     text: str
     point: str
@@ -48,12 +48,12 @@ class Draft:
 
 @dataclass(frozen=True)
 class Story(Strategy):
-    """A story of `parts` parts; each is the best of `drafts` drafts of at most the sampling's tokens.
+    """A story of `parts` parts. Each part is the best of `drafts` drafts, which have at most the sampling's tokens.
 
-    `rank` says how good a draft is, higher is better; without it the model gives marks for coherence and relevance. A
-    draft is edited where the model finds a contradiction to the plan, and stays where the edit is another text. `recall`
-    characters of the text just before are in the prompt as they are. A story that is stopped by the budget has the parts
-    that are written. Drafts and edits go to the next strategy.
+    `rank` scores a draft, higher is better; without it the model gives marks for coherence and relevance. A draft is
+    edited if the model finds a contradiction to the plan; an edit that is a different text is dropped. The last
+    `recall` characters of the story are in the prompt verbatim. A story that the budget stops keeps its finished parts.
+    The next strategy makes drafts and edits.
     """
 
     parts: int = 5
@@ -102,7 +102,7 @@ class _Writing:
         return Answer(Message("assistant", "\n\n".join(self.told)), stop="stop")
 
     async def _planned(self) -> StoryPlan:
-        """Write the plan; where the model gives too few points, the premise stands for the others."""
+        """Write the plan; missing points of the outline are filled with the premise."""
         setting = _one_line(await self._asked("setting", {}))
         known = {"setting": setting, "count": str(self.story.characters)}
         characters = parse_list(await self._asked("characters", known), self.story.characters)
@@ -140,7 +140,7 @@ class _Writing:
         return mean_mark(await self._asked("mark", values, number, draft_number))
 
     async def _edited(self, number: int, draft: Draft) -> str:
-        """Mend contradictions to the plan in a draft, unless the edit is another text."""
+        """Edit contradictions to the plan out of a draft; keep the draft if the edit is a different text."""
         values = {**self._plan(), "passage": draft.text}
         issues = await self._asked("issues", values, number)
         if not issues or is_none(issues):
@@ -153,7 +153,7 @@ class _Writing:
         return draft.text
 
     def _plan(self) -> dict[str, str]:
-        """Return the plan as values for prompts."""
+        """Return the plan's fields for filling prompts."""
         plan = self.plan
         return {
             "setting": plan.setting,
@@ -162,7 +162,7 @@ class _Writing:
         }
 
     async def _asked(self, what: str, values: dict[str, str], *place: int, **sampling: float) -> str:
-        """Ask one of the story's prompts; drafts and edits go to the next strategy."""
+        """Fill and ask one of the story's prompts; the next strategy answers drafts and edits."""
         text = fill(f"story_{what}", self.language, premise=self.premise, **values)
         ask = self.ask if what in ("draft", "edit") else model_under(self.ask)
         drawn = self.options.draw("story", what, *place, label=" ".join([what, *map(str, place)]), **sampling)

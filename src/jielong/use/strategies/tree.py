@@ -1,9 +1,9 @@
 """Searching among steps (Tree of Thoughts, Yao et al. 2023, arXiv 2305.10601).
 
-The model proposes several next steps for a path of steps, a valuer says how promising each new path is, and the search
-goes on with the best of them: breadth first with a beam, or depth first with a way back. The valuer is the model itself
-or a program, and so is the test for the goal. The worked example is the game of 24 in `bench/strategies/twentyfour.py`:
-its question says how a step is written, so the general prompts do.
+The model proposes several next steps for a path of steps, a valuer rates each new path, and the search continues with
+the best: breadth first with a beam, or depth first with backtracking. The valuer is the model itself or a program, and
+so is the goal test. The worked example is the game of 24 in `bench/strategies/twentyfour.py`. Its question defines the
+form of a step, so the general prompts suffice.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Tree(Strategy):
     """The answer at the end of the best path of at most `steps` steps.
 
     `propose` "list" asks once for `branches` next steps (the paper's way for small steps); "sample" draws each of them
-    by itself. Breadth first keeps the `beam` best paths of each length. Depth first takes the best step first, leaves
-    paths valued below `threshold` and goes back from those that end without the goal. A path ends where `is_goal` says
-    so, or, without it, at a step that begins with "Answer:". The model as valuer says sure (1), maybe (0.05) or impossible
-    (0), `values` times over; `value` is a program in its place. The last answer is the next strategy's.
+    by itself. Breadth first keeps the `beam` best paths of each length. Depth first takes the best step first, drops
+    paths valued below `threshold`, and backtracks from paths that end without the goal. A path ends if `is_goal` holds,
+    or, without `is_goal`, at a step that begins with "Answer:". The model as valuer says sure (1), maybe (0.05) or
+    impossible (0), `values` times; `value` is a program instead. The next strategy gives the final answer.
     """
 
     steps: int = 3
@@ -90,7 +90,7 @@ class _Path:
 
 
 class _Search:
-    """One search: how paths grow, how they are valued, and in which order."""
+    """One tree search: it extends paths, values them, and chooses the next."""
 
     def __init__(self, tree: Tree, conversation: Conversation, ask: Ask, options: Options) -> None:
         self.tree, self.conversation, self.ask, self.options = tree, conversation, ask, options

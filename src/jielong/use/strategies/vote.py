@@ -1,4 +1,4 @@
-"""Asking many times and taking what most say (self-consistency, Wang et al. 2022, arXiv 2203.11171)."""
+"""Majority vote over several samples (self-consistency, Wang et al. 2022, arXiv 2203.11171)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jielong.use.strategy import Strategy, as_far_as_it_goes
 
 @dataclass(frozen=True)
 class Vote(Strategy):
-    """The answer that most of `n` samples agree on, told apart by `answers.groups`; of a tie, the one that came first.
+    """The most frequent answer of `n` samples, grouped by `answers.groups`; of a tie, the first.
 
     Samples are drawn at `temperature`: greedy ones would all be the same. The result is the whole text of the first
     sample with the winning answer.
@@ -30,12 +30,12 @@ class Vote(Strategy):
         at_least(self, 1, "n")
 
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
-        answers = await draw(self.n, conversation, ask, options, "vote", self.temperature)
-        return most_say(answers)
+        answers = await draw_answers(self.n, conversation, ask, options, "vote", self.temperature)
+        return majority_answer(answers)
 
 
-def most_say(answers: Sequence[Answer]) -> Answer:
-    """Return the first of the answers that most agree with."""
+def majority_answer(answers: Sequence[Answer]) -> Answer:
+    """Return the first answer of the largest group of equal answers."""
     answers = [a for a in answers if final(a.text)] or answers  # who says nothing does not vote
     firsts = groups([a.text for a in answers])
     first, most = Counter(firsts).most_common(1)[0]
@@ -44,10 +44,10 @@ def most_say(answers: Sequence[Answer]) -> Answer:
     return winner
 
 
-async def draw(
+async def draw_answers(
     n: int, conversation: Conversation, ask: Ask, options: Options, purpose: str, temperature: float
 ) -> Sequence[Answer]:
-    """Draw `n` answers in order, asked for at the same time; where the budget ends it, those that came. At least one."""
+    """Sample `n` answers concurrently, in order. If the budget ends early, return the finished ones, at least one."""
 
     async def one(number: int) -> Answer:
         """Draw one answer with a seed of its own."""

@@ -1,5 +1,5 @@
-"""The versions of the store's tables. A change of `tables` comes with a file in `versions` that brings older ones there.
+"""The migrations of the store's tables. A change of `tables` needs a file in `versions` that migrates older tables.
 
-Versions are numbered "1", "2" and so on; each names the one before it in `down_revision`. `store/database` runs them when a
-store is opened.
+Versions are numbered "1", "2" and so on; `down_revision` is the one before. `store/database` runs them when a store is
+opened.
 """

@@ -23,7 +23,8 @@ Summary = dict[str, Any]
 """What run.json keeps of a finished stage. These keys mean the same in every stage, and each may be absent:
 
 - "checkpoint": the step of the model that it ended with, under STAGE/steps/;
-- "holds": what its folder holds for later stages: "pages", "documents", "tokens", "chats", "preferences" or "ratings";
+- "holds": what its folder holds for later stages: "pages", "documents", "tokens", "chats", "preferences",
+  "ratings" or "problems";
 - "outputs": files in the run's folder without which it is not done;
 - "shown": those of them that a person is shown at the end.
 """

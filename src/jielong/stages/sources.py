@@ -92,7 +92,7 @@ def held_by(folder: Path, said: str | None) -> Holds:
     """Return the kind of data in a stage's folder: as the stage says, or, of runs that did not say it yet, as found
     there.
     """
-    if said in ("tokens", "chats", "preferences", "ratings"):
+    if said in ("tokens", "chats", "preferences", "ratings", "problems"):
         return said  # type: ignore[return-value]
     if (folder / "train").exists():
         return "tokens"

@@ -91,6 +91,11 @@ class RolloutConfig(RolloutSettings, SourceConfig):
         room = policy.config.max_position_embeddings - self.max_tokens
         prompts = [p for p in asked if len(p.ids) <= room]
         notes = []
+        if asked and not prompts:
+            raise DataError(
+                f"none of {len(asked)} prompts leaves room for {self.max_tokens} tokens of an answer in "
+                f"{policy.config.max_position_embeddings} positions; lower rollouts.max_tokens, or give shorter prompts"
+            )
         if len(prompts) < len(asked):
             notes.append(
                 f"{len(asked) - len(prompts)} prompts leave no room for {self.max_tokens} tokens of an answer "

@@ -28,7 +28,7 @@ CHECK_ROWS = 64
 """Held-out rows that a check looks at; of pairs, which are short, four times as many."""
 
 Part = Literal["train", "held_out"]
-Holds = Literal["tokens", "chats", "preferences", "ratings"]
+Holds = Literal["tokens", "chats", "preferences", "ratings", "problems"]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.enumerable import (
     L,
     TablePolicy,
     V,
+    distribution,
     method,
     random_problem,
     reinforce,
@@ -23,7 +25,7 @@ from tests.enumerable import (
 from torch import Tensor, nn
 
 from jielong.data.batches import Batch
-from jielong.train.advantages import gae, kl_penalised_rewards
+from jielong.train.advantages import best_of_group, gae, kl_penalised_rewards
 from jielong.train.objectives.policy import PolicyConfig, PolicyGradient
 from jielong.train.online import ONLINE
 
@@ -59,6 +61,42 @@ def test_a_reward_that_does_not_look_gains_nothing(tmp_path: Path) -> None:
     dice = np.random.default_rng(0).standard_normal(BASE.prompts * 60).tolist()
     found = reinforce(tmp_path, 0, *method("grpo"), blind=lambda n: dice[n])
     assert abs(found.share_of_gain) < 0.1
+
+
+# Best of n, the baseline
+
+
+def best_of(n: int, probability: Tensor, rewards: Tensor) -> Tensor:
+    """The distribution of the best of n draws: the chance that all are at most as good, less that all are worse."""
+    order = rewards.argsort()
+    upto = probability[order].cumsum(0).clamp(max=1.0)
+    below = torch.cat([torch.zeros(1, dtype=upto.dtype), upto[:-1]])
+    return torch.zeros_like(upto).scatter(0, order, upto**n - below**n)
+
+
+@pytest.mark.parametrize("n", [2, 4, 16, 64])
+def test_the_best_of_n_is_within_its_bound_of_the_reference(n: int) -> None:
+    reference, rewards = random_problem(0)
+    start = distribution(reference)
+    best = best_of(n, start, rewards)
+    assert best.sum().item() == pytest.approx(1.0)
+    kl = float((best * (best / start).clamp(min=1e-300).log()).sum())
+    assert 0.9 * (math.log(n) - (n - 1) / n) < kl <= math.log(n) - (n - 1) / n + 1e-9
+    # and what is kept of groups of n is so distributed
+    groups = 20_000
+    drawn = torch.multinomial(start, groups * n, replacement=True, generator=torch.Generator().manual_seed(1))
+    kept = drawn[best_of_group(rewards[drawn], n) == 1]
+    assert len(kept) == groups
+    assert 0.5 * float((torch.bincount(kept, minlength=V**L) / groups - best).abs().sum()) < 0.05
+
+
+def test_expert_iteration_learns_the_best_of_n_and_then_goes_beyond_it(tmp_path: Path) -> None:
+    config, objective = method("expert_iteration")
+    reference, rewards = random_problem(0)
+    best = best_of(config.group_size, distribution(reference), rewards)
+    expected = float((best * rewards.double()).sum())
+    found = reinforce(tmp_path, 0, config, objective)
+    assert found.reward_after > expected > found.reward_before + 0.5
 
 
 # The gradient itself, with every sequence weighed by its probability instead of drawn.

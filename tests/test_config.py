@@ -172,7 +172,7 @@ loss_kl_coefficient=0.0, ratio='token', loss='clip', largest_ratio=5.0), \
 value=ValueConfig(clip=0.2, coefficient=0.1), ptx=PTXConfig(coefficient=0.0, rows=8, length=256))
 NextTokenConfig(router_aux_loss_coef=None)
 BradleyTerryConfig(label_smoothing=0.0, centre=0.01)
-AdapterConfig(rank=16, alpha=32.0, dropout=0.0, rank_stabilised=False, targets=(), base='compute')
+AdapterConfig(rank=16, alpha=32.0, dropout=0.0, rank_stabilised=False, targets=(), base='compute', decomposed=False)
 FilterConfig(languages=('en', 'zh'), min_letters=60, max_broken_share=0.01, min_letter_share=0.5, \
 min_mean_word_letters=2.5, max_mean_word_letters=12.0, max_repeated_line_share=0.3, max_repeated_phrase_share=0.6, \
 phrase_tokens=10, max_stuffed_share=0.4, max_harm_terms=1, max_advertising_terms=2, max_boilerplate_terms=2, \

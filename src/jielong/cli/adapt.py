@@ -29,6 +29,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="how preferences are learned: dpo (default), cdpo, ipo, kto, simpo or orpo; reward makes a model that scores answers",
     )
     parser.add_argument(
+        "--members",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of --method reward: train N reward models, an ensemble (default: 1)",
+    )
+    parser.add_argument(
         "--prompts",
         metavar="FILE.jsonl",
         help="prompts whose right answer is known, to be rewarded by a rule; or reasoning-gym:GENERATOR, or sums",
@@ -69,6 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _solve(arguments)
     if arguments.reward or arguments.max_tokens is not None:
         raise ConfigError("--reward and --max-tokens are for --prompts FILE.jsonl, prompts whose right answer is known")
+    if arguments.members != 1:
+        raise ConfigError("--members makes several reward models; add --method reward")
     learned = arguments.preferences or arguments.chat or arguments.source
     say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {learned}")
     from jielong.recipes.adapt import adapt
@@ -103,12 +112,15 @@ def _reward(arguments: argparse.Namespace) -> int:
     say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {arguments.preferences}")
     from jielong.recipes.reward import reward_model
 
-    done = walk(reward_model(folder_of(str(arguments.model)), arguments.preferences, seed=arguments.seed), arguments)
+    model, members = folder_of(str(arguments.model)), arguments.members
+    done = walk(reward_model(model, arguments.preferences, members=members, seed=arguments.seed), arguments)
     if done is None:
         return 0
     print((done.path / "reward.txt").read_text(encoding="utf-8"))
     path = shlex.quote(str(done.path))
     print(f"Reward model:        {done.path / 'reward'}")
+    for number in range(2, members + 1):
+        print(f"Another member:      {done.path / f'reward_{number}'}")
     print(f"Best of 8 answers:   jielong ask MODEL QUESTION --strategy best-of:n=8 --reward {path}")
     print(f"Where it came from:  jielong lineage {path}")
     return 0

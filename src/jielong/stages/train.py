@@ -98,6 +98,9 @@ class TrainStage(Stage):
         base = recipe.stage(self.inputs["start"]).model_from_elsewhere() if self.adapter else None
         if base is not None and self.adapter is not None and rows is not None:
             check_memory(base, hf.read_config(base)[0], self.name, rows, self.adapter)
+        start = recipe.stage(self.inputs["start"]) if self.adapter else None
+        if self.adapter is not None and isinstance(start, TrainStage) and start.adapter is not None:
+            check_goes_on(self.adapter, start.adapter)
 
     def can_mend(self, damaged: Collection[str]) -> bool:
         """Whether damaged files can be written again: models can, from the training state beside them."""
@@ -309,13 +312,20 @@ def open_module(
         if earlier is None:
             module = AdaptedModel(module, adapter, seed)
         else:
-            rank = adapter_files.read_config(earlier)[0].rank
-            if rank != adapter.rank:
-                raise ConfigError(f"adapter.rank is {adapter.rank}; the adapter that goes on is of rank {rank}")
+            check_goes_on(adapter, adapter_files.read_config(earlier)[0])
             module = adapter_files.load(earlier, module, adapter.base)
     if not role.is_trained:
         module.requires_grad_(False)
     return on_machine(module, machine)
+
+
+def check_goes_on(adapter: AdapterConfig, earlier: AdapterConfig) -> None:
+    """Raise ConfigError where an earlier adapter cannot go on as this one."""
+    if earlier.rank != adapter.rank:
+        raise ConfigError(f"adapter.rank is {adapter.rank}; the adapter that goes on is of rank {earlier.rank}")
+    if earlier.decomposed != adapter.decomposed:
+        told = [str(each.decomposed).lower() for each in (adapter, earlier)]
+        raise ConfigError(f"adapter.decomposed is {told[0]}; of the adapter that goes on it is {told[1]}")
 
 
 def on_machine(module: nn.Module, machine: Machine) -> nn.Module:

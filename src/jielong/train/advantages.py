@@ -91,6 +91,12 @@ def leave_one_out(rewards: Tensor, group_size: int) -> Tensor:
     return group_advantages(rewards, group_size, divide_by_std=False) * (group_size / (group_size - 1))
 
 
+def best_of_group(rewards: Tensor, group_size: int) -> Tensor:
+    """Return 1 for the best of each group of neighbouring rows, the first of equal ones, and 0 for the others, (B,)."""
+    groups = rewards.view(-1, group_size)
+    return torch.zeros_like(groups).scatter_(1, groups.argmax(dim=1, keepdim=True), 1.0).reshape(-1)
+
+
 def overlong_penalty(length: int, max_tokens: int, soft_tokens: int) -> float:
     """Return the penalty of a sample's length, from 0 to -1: it grows over the last `soft_tokens` before `max_tokens`.
 

@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from jielong import stopping
-from jielong.config import at_least
+from jielong.config import at_least, later
 from jielong.data.ahead import ReadAhead
 from jielong.data.steps import Source
 from jielong.errors import CheckpointError, ConfigError, DivergedError
 from jielong.runs import MetricsLog, now_s, write_directory
 from jielong.stopping import Terminated
-from jielong.train.checkpoints import STATE, newest, seal
+from jielong.train.checkpoints import KEPT, STATE, newest, seal
 from jielong.train.objectives.objective import Objective
 from jielong.train.optim import Optimizer, gradient_norm, rate_factor
 from jielong.train.parallel import Ranks
@@ -56,9 +56,11 @@ class LoopConfig:
     """How often training goes back and tries again, with half the rate, when it diverges."""
     # A smoothed loss this far (in the loss's own unit) above its lowest counts as diverged; 0 looks at finiteness only.
     diverged_above: float = 2.0
+    keep_every: int = later(0)
+    """Steps between two models that are kept beside the newest and the best; 0 keeps none."""
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "steps", "max_attempts", "diverged_above")
+        at_least(self, 0, "steps", "max_attempts", "diverged_above", "keep_every")
         at_least(self, 1, "log_every")
         if self.max_grad_norm <= 0:
             raise ConfigError(f"max_grad_norm is {self.max_grad_norm}; at 0 or below nothing would be learned")
@@ -187,6 +189,8 @@ class Loop:
                     speed = {"tokens_per_s": round(rate, 1), "mfu": round(mfu, 4), "source_s": round(self.source_s, 4)}
                     log.write({"step": self.step, "tokens": self.tokens, **speed, **metrics})
                 self.report(Progress(self.step, self.config.steps, metrics["loss"], rate, left, mfu, all_found))
+                if self.config.keep_every and self.step % self.config.keep_every == 0 and self.ranks.is_first:
+                    write_directory(self.directory / KEPT / f"{self.step:06d}", self._write_model)
                 is_late, is_end = self._asked()
                 if is_best or is_late or is_end:
                     self._save()
@@ -333,11 +337,15 @@ class Loop:
         self.ranks.wait()
         self._saved, self._saved_s = self.directory / "steps" / f"{self.step:06d}", now_s()
 
+    def _write_model(self, path: Path) -> None:
+        """Write the model alone into a folder."""
+        (path / "model").mkdir()
+        self.save_model(self.modules[self.main], path / "model")
+
     def _write_checkpoint(self, path: Path) -> None:
         """Write model, optimizers, sources and the loop's state into a folder, and seal it."""
-        (path / "model").mkdir()
+        self._write_model(path)
         (path / "training").mkdir()
-        self.save_model(self.modules[self.main], path / "model")
         others = {n: self.modules[n].state_dict() for n in self.optimizers if n != self.main}
         state = {
             "version": 2,

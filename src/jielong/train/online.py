@@ -36,14 +36,20 @@ ONLINE: Mapping[str, Method] = {
     "rloo": Method("2402.14740", {"algorithm": "rloo"}, {"aggregation": "grpo", "ratio": "product"}),
 }
 
+BASELINES: Mapping[str, Method] = {
+    "expert_iteration": Method("2304.06767", {"algorithm": "best", "kl_coefficient": 0.0}, {"loss": "likelihood"})
+}
+"""Best-of-n, learned and drawn again: what any method should be held against."""
+
 
 def with_method(name: str, rollouts: R, policy: PolicyConfig) -> tuple[R, PolicyConfig]:
     """Return both configs with the settings of a method; ConfigError for an unknown one.
 
     A method of groups that is given no group size draws eight samples of each prompt.
     """
-    if name not in ONLINE:
-        raise ConfigError(f"no online method is called {name!r}; {did_you_mean(name, ONLINE)}")
-    method = ONLINE[name]
+    known = {**ONLINE, **BASELINES}
+    if name not in known:
+        raise ConfigError(f"no online method is called {name!r}; {did_you_mean(name, known)}")
+    method = known[name]
     sized: dict[str, Any] = {} if name == "ppo" or rollouts.group_size > 1 else {"group_size": 8}
     return replace(rollouts, **method.rollouts, **sized), replace(policy, **method.policy)

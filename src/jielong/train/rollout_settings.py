@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from jielong.config import later
 from jielong.errors import ConfigError
 from jielong.train.rewards import ModelReward, RewardConfig
+
+Algorithm = Literal["ppo", "grpo", "rloo", "best"]
 
 
 @dataclass(frozen=True)
 class RolloutSettings:
     """The size of a rollout and the number of passes over it; `prompts * group_size` samples are generated."""
 
-    algorithm: Literal["ppo", "grpo", "rloo"] = "ppo"
-    """ppo has a critic and generalised advantages, grpo and rloo compare the samples of a prompt with each other: with the
-    mean of all, or of the others."""
+    algorithm: Algorithm = "ppo"
+    """ppo has a critic and generalised advantages, the others compare the samples of a prompt with each other:
+    grpo with the mean of all, rloo with that of the others; best keeps the best one and learns it as an example."""
     prompts: int = 128
     """Prompts of one rollout, whose samples are the batch."""
     group_size: int = 1
@@ -66,8 +68,9 @@ class RolloutSettings:
     """Whether the result is the checkpoint with the best watched score less its KL penalty, and not the last one."""
 
     def __post_init__(self) -> None:
-        if self.algorithm not in ("ppo", "grpo", "rloo"):
-            raise ConfigError(f"rollouts.algorithm is {self.algorithm!r}; expected 'ppo', 'grpo' or 'rloo'")
+        if self.algorithm not in get_args(Algorithm):
+            known = ", ".join(get_args(Algorithm))
+            raise ConfigError(f"rollouts.algorithm is {self.algorithm!r}; expected one of {known}")
         for name in ("prompts", "group_size", "epochs", "minibatches", "micro_rows", "max_tokens", "watch_prompts"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"rollouts.{name} is {getattr(self, name)}; it must be at least 1")

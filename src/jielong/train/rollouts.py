@@ -29,6 +29,7 @@ from jielong.records import LocalGenerator, Sampling, Scorer
 from jielong.runs import derive_seed
 from jielong.train.advantages import (
     AdaptiveKL,
+    best_of_group,
     gae,
     group_advantages,
     group_spread,
@@ -47,6 +48,7 @@ from jielong.train.samples import (
     batch_of_samples,
     by_length,
     draw,
+    fresh_pairs,
     log_probabilities,
     rewards_of,
     take_rows,
@@ -139,8 +141,9 @@ class Rollouts:
     too), "kl" and "kl_k3" (nats per sequence to the reference), "entropy" (nats per token), "length" (tokens),
     "missing_stop" and "flat_groups" (shares; groups rewarded alike, which only the KL can move), "group_spread" (the mean
     standard deviation of rewards within groups), "mismatch" (mean absolute difference of trainer's and engine's
-    log-probability), "kl_coefficient", with `max_redraws` "redraws" (groups drawn again, per group), with `kl_limit`
-    "score_refused" (1 where the rollout was beyond it).
+    log-probability), "kl_coefficient", "drawn_at" (steps that the policy had taken when it wrote them); where a reward is
+    named "labels" "fresh_pairs" and "fresh_accuracy" (see `samples.fresh_pairs`), with `max_redraws` "redraws" (groups
+    drawn again, per group), with `kl_limit` "score_refused" (1 where the rollout was beyond it).
     """
 
     read_ahead = False
@@ -175,6 +178,7 @@ class Rollouts:
         self.coefficient = config.kl_coefficient
         self._batch: Batch | None = None
         self._at = 0
+        self._given = 0
         self._metrics: dict[str, float] = {}
 
     @property
@@ -191,6 +195,7 @@ class Rollouts:
         rows = order.chunk(self.config.minibatches)[part].to(self._batch.inputs.device)
         batches = [take_rows(self._batch, some) for some in by_length(self._batch, rows, self.config.micro_rows)]
         self._at += 1
+        self._given += 1
         if self._at == self.steps_per_rollout:
             self._finish()
         return batches
@@ -220,7 +225,7 @@ class Rollouts:
         identity = {"num_prompts": len(self.prompts), "seed": self.seed, "num_ranks": self.ranks.size}
         return {**state, **identity, "batch": batch}
 
-    _KEPT = ("attempt", "rollout", "coefficient", "_at", "_metrics")
+    _KEPT = ("attempt", "rollout", "coefficient", "_at", "_given", "_metrics")
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`; CheckpointError when it belongs to other prompts, another seed or half a rollout."""
@@ -235,7 +240,7 @@ class Rollouts:
                 f"not with {self.ranks.size}"
             )
         for name in self._KEPT:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))  # earlier versions did not count steps given
         self._batch = Batch(**state["batch"]) if state["batch"] else None
 
     def _finish(self) -> None:
@@ -263,7 +268,7 @@ class Rollouts:
             if means["score_refused"]:
                 rewarded, coefficient = torch.zeros_like(rewarded), coefficient or 1.0
         advantages = self._advantages(batch, streams, rewarded, coefficient)
-        self._metrics = {**means, "kl_coefficient": self.coefficient}
+        self._metrics = {**means, "kl_coefficient": self.coefficient, "drawn_at": float(self._given)}
         if config.kl_target:
             self.coefficient = AdaptiveKL(config.kl_target).next(self.coefficient, means["kl"])
         numbers = {"temperature": config.temperature, "max_tokens": config.max_tokens}
@@ -324,6 +329,8 @@ class Rollouts:
             totals, size = rewards.sum(dim=1), config.group_size
             if config.algorithm == "rloo":
                 per_row = leave_one_out(totals, size)
+            elif config.algorithm == "best":
+                per_row = best_of_group(totals, size)
             else:
                 per_row = group_advantages(totals, size, divide_by_std=config.divide_by_std)
                 # Where all scores are equal only the KL differs, and the division would make a full step of it.
@@ -339,7 +346,10 @@ class Rollouts:
         """Compute the metrics of this rollout over all ranks."""
         old, reference = streams["old_logprobs"], streams["ref_logprobs"]
         size, has_groups = self.config.group_size, self.config.group_size > 1
+        pairs = fresh_pairs(drawn.judged, size)
         sums = {
+            "fresh_pairs": float(len(pairs)),
+            "fresh_right": float(sum(pairs)),
             "score": sum(drawn.judged.values),
             "missing_stop": drawn.has_stop.count(False),
             "length": batch.weights.sum(),
@@ -353,6 +363,7 @@ class Rollouts:
             "rows": batch.num_rows,
         }
         totals = self.ranks.sum_numbers({name: float(value) for name, value in sums.items()})
-        tokens = max(totals["length"], 1.0)
+        tokens, decided, right = max(totals["length"], 1.0), totals.pop("fresh_pairs"), totals.pop("fresh_right")
+        fresh = {"fresh_pairs": decided, "fresh_accuracy": right / decided} if decided else {}
         per_token = ("entropy", "mismatch")
-        return {n: t / (tokens if n in per_token else totals["rows"]) for n, t in totals.items() if n != "rows"}
+        return fresh | {n: t / (tokens if n in per_token else totals["rows"]) for n, t in totals.items() if n != "rows"}

@@ -45,6 +45,25 @@ class Drawn:
         return Drawn(mixed(self.samples, other.samples), mixed(self.has_stop, other.has_stop), judged)
 
 
+LABELS = "score_labels"
+"""The measure of a reward named "labels": whoever labelled the reward model's pairs, on samples of the policy."""
+
+
+def fresh_pairs(judged: Judged, group_size: int) -> list[bool]:
+    """Return for neighbouring samples of a prompt whether their scores differ as the labels do, where both differ.
+
+    How often they do is the held-out accuracy of the reward model on samples of the policy as it is now.
+    """
+    labels = judged.measures.get(LABELS)
+    if labels is None:
+        return []
+    even = group_size - group_size % 2
+    starts = range(0, len(labels), group_size)
+    lefts = [start + i for start in starts for i in range(0, even, 2)]
+    gaps = [(judged.values[i] - judged.values[i + 1], labels[i] - labels[i + 1]) for i in lefts]
+    return [(score > 0) == (label > 0) for score, label in gaps if score and label]
+
+
 def draw(
     prompts: Sequence[Prompt], seeds: Sequence[int], engine: LocalGenerator, scorer: Scorer, sampling: Sampling
 ) -> Drawn:

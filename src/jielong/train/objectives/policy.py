@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, cast, get_args
@@ -24,7 +25,7 @@ from jielong.train.sources import RowsConfig
 
 Aggregation = Literal["dapo", "grpo", "dr_grpo"]
 RatioKind = Literal["token", "sequence", "product"]
-PolicyLoss = Literal["clip", "cispo"]
+PolicyLoss = Literal["clip", "cispo", "likelihood"]
 KLForm = Literal["none", "k2", "k3"]
 
 LARGEST_RATIO = 5.0
@@ -41,7 +42,7 @@ class PolicyConfig:
     `ratio`: "token" is the token's own p / p_old; of a whole sample "sequence" is their geometric mean (GSPO), "product"
     their product, the ratio of the samples' probabilities (RLOO). `loss`: "clip" is PPO's surrogate; "cispo" keeps every
     token's gradient and bounds its weight alone: `largest_ratio` is that bound itself, where `clip_high` is a distance
-    from 1.
+    from 1. "likelihood" has no ratio: samples are learned as examples, times their advantages.
     `loss_kl` adds an estimate of KL(policy, reference) per token to the loss. Both have a biased gradient (on a space of
     256 sequences the optimum is missed by a total variation of 0.14 to 0.16); they are here to compare with. The KL
     penalty proper is in the reward, see `advantages.kl_penalised_rewards`.
@@ -84,8 +85,8 @@ class PolicyConfig:
             )
         if self.largest_ratio != LARGEST_RATIO and self.loss != "cispo":
             raise ConfigError(f"largest_ratio {self.largest_ratio} is cispo's; loss {self.loss!r} has clip_high")
-        if self.ratio != "token" and self.loss == "cispo":
-            raise ConfigError(f"loss 'cispo' weighs token by token; ratio is {self.ratio!r}, expected 'token'")
+        if self.ratio != "token" and self.loss != "clip":
+            raise ConfigError(f"loss {self.loss!r} goes token by token; ratio is {self.ratio!r}, expected 'token'")
         if self.ratio != "token" and self.aggregation != "grpo":
             raise ConfigError(
                 f"ratio {self.ratio!r} is one number a sample, and aggregation {self.aggregation!r} counts long samples "
@@ -95,7 +96,8 @@ class PolicyConfig:
     @property
     def bounds(self) -> tuple[float, float]:
         """Return the smallest and the largest ratio beyond which a token's weight does not grow."""
-        return (0.0, self.largest_ratio) if self.loss == "cispo" else (1 - self.clip_low, 1 + self.clip_high)
+        known = {"cispo": (0.0, self.largest_ratio), "likelihood": (0.0, math.inf)}
+        return known.get(self.loss, (1 - self.clip_low, 1 + self.clip_high))
 
 
 def clipped_surrogate(logratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
@@ -163,7 +165,9 @@ class PolicyGradient:
         }
         advantages, old = streams["advantages"], streams["old_logprobs"]
         logratio = of_whole_samples(logprobs - old, trained[0], batch.num_rows, config.ratio)
-        if config.loss == "cispo":
+        if config.loss == "likelihood":
+            losses = -advantages * logprobs
+        elif config.loss == "cispo":
             losses = cispo(logprobs, logratio, advantages, config.largest_ratio)
         else:
             losses = clipped_surrogate(logratio, advantages, config.clip_low, config.clip_high)

@@ -39,6 +39,9 @@ BOUND = 1e-5
 LARGE = 50e6
 """Parameters from which on a model is measured on shorter talks, as each way reads them twice."""
 
+LENGTH = 320
+"""Positions of a slot: a cache of the model's whole length would take 23 GB of SmolLM2, in pages of 2 MB."""
+
 TEMPERATURES = (0.3, 0.7, 1.0, 1.3)
 MICRO_ROWS = 32
 
@@ -133,6 +136,7 @@ def engine_for(model: LanguageModel, way: Way, company: Company, suppressed: Seq
     """Return an engine that computes in this way, in this company."""
     config = EngineConfig(
         slots=company.slots,
+        length=min(model.config.max_position_embeddings, LENGTH),
         dtype=way.dtype,
         weights=way.weights,
         prefill_tokens=company.prefill_tokens,

@@ -1,4 +1,4 @@
-"""How far the engine that writes a rollout is from the trainer that learns from it, and from where on that is told.
+"""The distance of the engine that writes a rollout from the trainer that learns from it, and the bound beyond which it is told.
 
 Both compute the log-probability of every token drawn. In float32 they agree but for rounding. In bfloat16 each rounds in
 its own order, so a token counts with the weight exp(logp_trainer - logp_engine), up to a cap (`policy.mismatch_cap`).

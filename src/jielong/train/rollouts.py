@@ -142,9 +142,10 @@ class Rollouts:
     too), "kl" and "kl_k3" (nats per sequence to the reference), "entropy" (nats per token), "length" (tokens),
     "missing_stop" and "flat_groups" (shares; groups rewarded alike, which only the KL can move), "group_spread" (the mean
     standard deviation of rewards within groups), "mismatch" (mean absolute difference of trainer's and engine's
-    log-probability), "mismatch_largest", "kl_coefficient", "drawn_at" (steps that the policy had taken when it wrote them); where a reward is
-    named "labels" "fresh_pairs" and "fresh_accuracy" (see `samples.fresh_pairs`), with `max_redraws` "redraws" (groups
-    drawn again, per group), with `kl_limit` "score_refused" (1 where the rollout was beyond it).
+    log-probability), "mismatch_largest", "kl_coefficient", "drawn_at" (steps that the policy had taken when it wrote
+    them); where a reward is named "labels" "fresh_pairs" and "fresh_accuracy" (see `samples.fresh_pairs`), with
+    `max_redraws` "redraws" (groups drawn again, per group), with `kl_limit` "score_refused" (1 where the rollout was
+    beyond it).
     """
 
     read_ahead = False

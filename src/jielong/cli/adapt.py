@@ -72,12 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Adapt, report what changed and what to do next; return exit code 0."""
     if arguments.method == "reward":
         return _reward(arguments)
+    if arguments.members != 1:
+        raise ConfigError("--members makes several reward models; add --method reward")
     if arguments.prompts:
         return _solve(arguments)
     if arguments.reward or arguments.max_tokens is not None:
         raise ConfigError("--reward and --max-tokens are for --prompts FILE.jsonl, prompts whose right answer is known")
-    if arguments.members != 1:
-        raise ConfigError("--members makes several reward models; add --method reward")
     learned = arguments.preferences or arguments.chat or arguments.source
     say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {learned}")
     from jielong.recipes.adapt import adapt

@@ -48,7 +48,7 @@ from jielong.train.sources import Check, RowsConfig, SourceConfig, SourceContext
 class TrainStage(Stage):
     """A training stage. Inputs: data; start (whose weights; without it `model` from random numbers); reward for RL.
 
-    Reinforcement with `source.algorithm` "ppo" has a critic; with "grpo" only the policy half of `objective` is used.
+    Reinforcement with `source.algorithm` "ppo" has a critic; with the others only the policy half of `objective` is used.
     """
 
     name: str

@@ -16,7 +16,7 @@ from tests.test_rollouts import GROUPS, build
 
 from jielong.cli.main import main
 from jielong.errors import ConfigError
-from jielong.records import Score
+from jielong.records import Conversation, Sample, Score
 from jielong.report.words import WORDS
 from jielong.runs import read_metrics, write_json
 from jielong.train.gauge import (
@@ -235,6 +235,29 @@ def test_keeping_models_does_not_move_a_fingerprint_unless_it_is_asked_for() -> 
 
 def test_the_model_to_keep_is_no_later_than_the_reading() -> None:
     assert kept_at([0, 10, 20], 19) == 10 and kept_at([0, 10, 20], 20) == 20 and kept_at([10], 5) is None
+
+
+# The worlds of the benchmark
+
+
+def test_gold_of_the_enumerable_world_has_mean_0_and_variance_1_and_turns_over_beyond_the_start() -> None:
+    from bench.alignment.worlds.enumerable import make_world
+
+    world = make_world(8)
+    assert float(world.likely_N.sum()) == pytest.approx(1.0)
+    assert float(world.likely_N @ world.gold_N) == pytest.approx(0.0, abs=1e-9)
+    assert float(world.likely_N @ world.gold_N.square()) == pytest.approx(1.0)
+    # beyond the turn it falls at least twice as steeply as it rose, so the lowest lies further from 0 than the highest
+    assert -float(world.gold_N.min()) > float(world.gold_N.max()) > 1
+
+
+def test_the_labeller_compares_neighbours_and_has_no_opinion_beyond_its_pairs() -> None:
+    import numpy as np
+    from bench.alignment.worlds.labels import Labels
+
+    labeller = Labels(lambda left, right: np.array([1.0, 0.0, np.nan]), 3, seed=0)
+    sample: Items = [(None, Conversation(()), Sample((), (1,)))] * 8
+    assert [score.value for score in labeller(sample)] == [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
 
 
 # The command

@@ -50,8 +50,8 @@ FLIPPED = 0.1
 """How often the labeller takes the worse answer for the better one."""
 LABELLED = 64
 """Fresh pairs that the labeller compares in a rollout."""
-ROLLOUTS = 36
-RATE = 1e-4
+ROLLOUTS = 30
+RATE = 5e-5
 DECAY = 0.03
 LEFT_OUT = {"question": ("wrong", "beside", "foreign"), "made_up": ("foreign",)}
 """Sorts of answers that no pair holds: of questions those that a reward model would need knowledge for."""
@@ -62,6 +62,8 @@ CONFIG = RolloutConfig(
     epochs=2,
     minibatches=1,
     micro_rows=64,
+    # at 1 nearly all answers to a question are the same, and there is hardly a pair to compare
+    temperature=1.5,
     max_tokens=24,
     kl_coefficient=0.0,
     divide_by_std=True,

@@ -30,7 +30,7 @@ from jielong.evaluate.comparing_scores import (
     fit_temperature,
 )
 from jielong.evaluate.statistics import wilson
-from jielong.learning.preference_head import features_of, fit, rendered
+from jielong.learning.preference_head import features_of, fit
 from jielong.model.hf import load_language_model
 from jielong.records import Message
 from jielong.runs import derive_seed, find_model
@@ -72,9 +72,8 @@ def rows(setting: Setting) -> Iterator[Row]:
             return features_of(model, tokenizer, answers, length=LENGTH, micro_rows=4)
 
         features = kept_features(judged.answers, setting.folder / Path(name).stem, read)
-        sizes = [sum(one.trained) for one in rendered(tokenizer, judged.answers, LENGTH)]
         for seed in setting.seeds:
-            yield from rows_of(Path(name).stem, judged, features, sizes, seed)
+            yield from rows_of(Path(name).stem, judged, features, seed)
 
 
 def judged_in(file: Path, most: int) -> Judged:
@@ -115,11 +114,13 @@ def kept_features(answers: Sequence[Answered], path: Path, read: Callable[[Seque
     return torch.cat(found)
 
 
-def rows_of(name: str, judged: Judged, features: Tensor, sizes: Sequence[int], seed: int) -> Iterator[Row]:
+def rows_of(name: str, judged: Judged, features: Tensor, seed: int) -> Iterator[Row]:
     """Rows of one file: the bag of words, one head, and the heads together."""
     numbers = {repr(prompt): number for number, (prompt, _) in enumerate(judged.answers)}
+    texts = texts_of(judged)
+    sizes = list(map(len, texts))
     compared = [Compared(sizes[a] - sizes[b], numbers[repr(judged.answers[a][0])]) for a, b in judged.pairs]
-    words = np.asarray(words_scores(judged))
+    words = np.asarray(words_scores(judged, texts))
     heads = head_scores(judged, features, seed)
     yield from told(f"{name}: a bag of words", words, judged, compared, seed)
     yield from told(f"{name}: a head on the frozen model", heads[0], judged, compared, seed)
@@ -130,7 +131,14 @@ def rows_of(name: str, judged: Judged, features: Tensor, sizes: Sequence[int], s
         scaled = combined / temperature_of(combined, judged)
         error = figures_of(gaps_of(scaled, judged), compared)["calibration_error"]
         yield Row(f"{name}: {HEADS} heads, {how}: accuracy", "any", 100 * found[f"accuracy_{how}"], True, "%", (seed,))
-        yield Row(f"{name}: {HEADS} heads, {how}: calibration error, one temperature", "any", error, True, "", (seed,))
+        yield Row(
+            f"{name}: {HEADS} heads, {how}: calibration error, its temperature fitted to all",
+            "any",
+            error,
+            True,
+            "",
+            (seed,),
+        )
 
 
 def told(name: str, scores: np.ndarray, judged: Judged, compared: Sequence[Compared], seed: int) -> Iterator[Row]:
@@ -152,7 +160,7 @@ def told(name: str, scores: np.ndarray, judged: Judged, compared: Sequence[Compa
     for third in (1, 2, 3):
         low, high = found[f"third_{third}_from"], found[f"third_{third}_to"]
         yield Row(
-            f"{name}: accuracy where the better answer is longer by {low:+.0f} to {high:+.0f} tokens",
+            f"{name}: accuracy where the better answer is longer by {low:+,.0f} to {high:+,.0f} signs",
             "any", 100 * found[f"third_{third}_accuracy"], True, "%", (seed,),
         )  # fmt: skip
 
@@ -167,9 +175,13 @@ def temperature_of(scores: np.ndarray, judged: Judged) -> float:
     return fit_temperature(np.asarray(gaps_of(scores, judged)))
 
 
-def words_scores(judged: Judged) -> list[float]:
+def texts_of(judged: Judged) -> list[str]:
+    """The texts of all answers."""
+    return ["\n".join(m.text for m in answer if m.role == "assistant") for _, answer in judged.answers]
+
+
+def words_scores(judged: Judged, texts: Sequence[str]) -> list[float]:
     """The bag of words' score of each answer, fitted to the other folds."""
-    texts = ["\n".join(m.text for m in answer if m.role == "assistant") for _, answer in judged.answers]
     scores = [0.0] * len(texts)
     for fold in range(FOLDS):
         learned = [pair for pair in judged.pairs if judged.folds[pair[0]] != fold]

@@ -112,25 +112,22 @@ def rows(setting: Setting) -> Iterator[Row]:
     yield from gain_rows(gained, setting.seeds)
 
 
-def judge_rows(arm: str, found: Sequence[LabelReport], seeds: tuple[int, ...]) -> Iterator[Row]:
+def judge_rows(arm: Arm, found: Sequence[LabelReport], seeds: tuple[int, ...]) -> Iterator[Row]:
     """Rows of one judge's labels, means over the seeds."""
-
-    def mean(values: Sequence[float | None]) -> float:
-        known = [value for value in values if value is not None]
-        return sum(known) / len(known) if known else float("nan")
-
     told = f"{arm}, on {sum(one.judge.pairs for one in found) // len(found)} pairs a seed"
-    agreement = mean([one.agreement.mean if one.agreement else None for one in found])
-    averaged = mean([one.agreement_averaged.mean if one.agreement_averaged else None for one in found])
-    aim = arm == "trained judge"
-    yield Row(
-        f"{told}: agreement with gold where both decide", "above 75%" if aim else "any", 100 * agreement,
-        not aim or agreement > 0.75, "%", seeds,
-    )  # fmt: skip
-    yield Row(f"{told}: agreement by the mean of both orders", "any", 100 * averaged, True, "%", seeds)
-    consistency = mean([one.judge.consistency for one in found])
-    yield Row(f"{told}: the same verdict in both orders", "any", 100 * consistency, True, "%", seeds)
-    yield Row(f"{told}: log odds for being shown first", "any", mean([one.place for one in found]), True, "", seeds)
+    figures = {
+        "agreement with gold, in %, where the judge decides": [100 * a.mean for one in found if (a := one.agreement)],
+        "agreement with gold by the mean of both orders, in %": [
+            100 * a.mean for one in found if (a := one.agreement_averaged)
+        ],
+        "the same verdict in both orders, in %": [100 * c for one in found if (c := one.judge.consistency) is not None],
+        "log odds for being shown first": [one.place for one in found if one.place is not None],
+    }
+    for name, values in figures.items():
+        mean = sum(values) / len(values) if values else None
+        is_aim = arm == "trained judge" and name.startswith("agreement with gold, in %, where")
+        wanted, ok = ("above 75", mean is not None and mean > 75) if is_aim else ("any", True)
+        yield Row(f"{told}: {name}", wanted, "it decides none" if mean is None else mean, ok, "", seeds)
 
 
 def gain_rows(gained: Mapping[str, Sequence[float]], seeds: tuple[int, ...]) -> Iterator[Row]:

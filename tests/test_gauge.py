@@ -159,6 +159,13 @@ def test_a_rollout_with_few_labels_is_taken_together_with_those_before_it() -> N
     assert label_windows(labelled([1.0, 0.5, 0.0, 0.0], pairs=10.0), 30)[2:] == [(0, 0.5), (1, pytest.approx(1 / 6))]
 
 
+def test_the_budget_holds_until_there_are_enough_labels() -> None:
+    few = [dataclasses.replace(r, kl=4.0 * r.step) for r in labelled([0.9] * 5, pairs=10.0)]
+    assert StopRule().stop(few).reason == "distance"
+    many = [dataclasses.replace(r, kl=4.0 * r.step) for r in labelled([0.9] * 5, pairs=200.0)]
+    assert StopRule().stop(many).reason == ""
+
+
 def test_the_rule_does_not_see_what_comes_later() -> None:
     dice = random.Random(3)
     readings = labelled([0.9 - 0.03 * i + dice.gauss(0, 0.1) for i in range(30)])

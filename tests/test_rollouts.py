@@ -21,6 +21,7 @@ from jielong.records import Conversation, Request, Sample, Score
 from jielong.tokens.chat import Rendered
 from jielong.train.advantages import gae, kl_penalised_rewards
 from jielong.train.loop import Loop, LoopConfig, Progress
+from jielong.train.mismatch import LARGEST_BOUND, MEAN_BOUND, mismatch_warning
 from jielong.train.objectives.policy import PPO, PolicyConfig, PolicyGradient, PPOConfig
 from jielong.train.online import ONLINE, with_method
 from jielong.train.optim import Optimizer, OptimizerConfig
@@ -180,6 +181,24 @@ def test_the_mismatch_is_the_mean_distance_of_trainer_and_engine() -> None:
     tokens = 8 * source.metrics()["length"]
     # 8 first tokens by 0.5, all others by 0.25, whichever way
     assert source.metrics()["mismatch"] == pytest.approx((8 * 0.5 + (tokens - 8) * 0.25) / tokens, abs=1e-4)
+    assert source.metrics()["mismatch_largest"] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_mismatch_beyond_the_bounds_is_told_once_and_one_within_never(tmp_path: Path) -> None:
+    def warnings(directory: Path, is_misled: bool) -> list[str]:
+        source = build(dataclasses.replace(GROUPS, minibatches=2, epochs=1))
+        source.engine = Misled(source.engine) if is_misled else source.engine
+        optimizers = {"policy": Optimizer(source.modules["policy"], OptimizerConfig(lr=1e-4))}
+        config = LoopConfig(steps=4, save_every_s=1e9, diverged_above=0.0)  # two rollouts
+        save = lambda model, path: None  # noqa: E731
+        return Loop(source.modules, optimizers, source, PolicyGradient(), config, directory, save).run().warnings
+
+    (told,) = warnings(tmp_path / "misled", is_misled=True)
+    assert told.startswith("mismatch: ") and "0.50 at most" in told
+    assert warnings(tmp_path / "right", is_misled=False) == []
+    assert mismatch_warning({"mismatch": MEAN_BOUND, "mismatch_largest": LARGEST_BOUND}) == ""
+    assert mismatch_warning({"mismatch": 0.0, "mismatch_largest": 1.01 * LARGEST_BOUND})
+    assert mismatch_warning({"loss": 1.0}) == ""
 
 
 def test_a_missing_stop_costs_the_stated_penalty_and_rewrites_nothing() -> None:

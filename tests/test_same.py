@@ -41,7 +41,7 @@ CONFIG = ModelConfig(
     initializer_range=0.15,
 )
 WINDOWS = dataclasses.replace(CONFIG, sliding_window=9, sliding_layers=(1,))
-EXACT = [way for way in WAYS if way.dtype == "float32"]
+EXACT = [way for way in WAYS if way.is_exact]
 ROLLOUT, SERVER = COMPANIES
 
 

@@ -23,6 +23,7 @@ from jielong.data.batches import PAD_ID, Batch
 from jielong.generate import native
 from jielong.generate.engine import Engine, EngineConfig
 from jielong.model.hf import load_language_model
+from jielong.model.presets import num_parameters
 from jielong.model.transformer import LanguageModel
 from jielong.records import Message, Request, Sample, Sampling
 from jielong.tokens.chat import render_prompt
@@ -34,6 +35,12 @@ SEEDS = 1
 SAMPLES = 200
 BOUND = 1e-5
 """The largest total variation at any token, where both compute in float32."""
+
+LARGE = 50e6
+"""Parameters from which on a model is measured on shorter talks, as each way reads them twice."""
+
+LENGTH = 320
+"""Positions of a slot: a cache of the model's whole length would take 23 GB of SmolLM2, in pages of 2 MB."""
 
 TEMPERATURES = (0.3, 0.7, 1.0, 1.3)
 MICRO_ROWS = 32
@@ -48,6 +55,11 @@ class Way:
     weights: str = ""
     is_native: bool = True
     trainer: torch.dtype = torch.float32
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether both sides compute in float32."""
+        return self.dtype == "float32" and self.trainer == torch.float32
 
 
 WAYS = (
@@ -124,6 +136,7 @@ def engine_for(model: LanguageModel, way: Way, company: Company, suppressed: Seq
     """Return an engine that computes in this way, in this company."""
     config = EngineConfig(
         slots=company.slots,
+        length=min(model.config.max_position_embeddings, LENGTH),
         dtype=way.dtype,
         weights=way.weights,
         prefill_tokens=company.prefill_tokens,
@@ -239,15 +252,15 @@ QUESTIONS = (
 TURN = "Thank you. Now say the same again in other words, and make it a little shorter than before."
 
 
-def prompts_for(tokenizer: Tokenizer, count: int) -> list[tuple[int, ...]]:
+def prompts_for(tokenizer: Tokenizer, count: int, *, are_short: bool = False) -> list[tuple[int, ...]]:
     """Return ragged prompts of chats: single questions, and second turns, which begin like others."""
     found = []
     for number in range(count):
         question = QUESTIONS[number % len(QUESTIONS)]
         messages = [Message("user", question)]
-        if number % 3 == 1:
+        if number % 3 == 1 and not are_short:
             messages += [Message("assistant", QUESTIONS[(number + 3) % len(QUESTIONS)]), Message("user", TURN)]
-        if number % 3 == 2:
+        if number % 3 == 2 and not are_short:
             messages[0] = Message("user", f"{question} {TURN} {question}")
         found.append(render_prompt(messages, tokenizer))
     return found
@@ -281,32 +294,55 @@ def models(setting: Setting) -> Mapping[str, Path]:
     return found
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A way in a company, and over how many samples it is measured."""
+
+    company: Company
+    way: Way
+    samples: int = SAMPLES
+
+
+def measured(is_large: bool) -> list[Measured]:
+    """Return what is measured: everything on a small model; on a large one exact ways in full, and others on a part."""
+    if not is_large:
+        return [Measured(company, way) for company in COMPANIES for way in WAYS]
+    rollout, server = COMPANIES
+    ways = [way for way in WAYS if way.is_native or way.is_exact]
+    in_rollouts = [Measured(rollout, way, SAMPLES if way.is_exact else SAMPLES // 4) for way in ways]
+    return [*in_rollouts, Measured(server, WAYS[0], SAMPLES // 4)]
+
+
 def rows(setting: Setting) -> Iterator[Row]:
     """Rows for each model, each company and each way."""
     for name, folder in models(setting).items():
         model, tokenizer = load_language_model(folder).eval(), Tokenizer.load(folder)
         suppressed = tokenizer.suppressed_ids(model.config.vocab_size)
-        requests = requests_of(prompts_for(tokenizer, SAMPLES), 32, tokenizer.stop_ids)
-        for company in COMPANIES:
-            for way in WAYS:
-                engine = engine_for(model, way, company, suppressed)
-                written = write(engine, requests, gives_up=company.gives_up)
-                model.model.compute_dtype = way.trainer
-                gap = compare(model, written)
-                model.model.compute_dtype = torch.float32
-                yield from _rows_of(f"{name}, {company.name}, {way.name}", way, gap)
-                if company.gives_up:
-                    counts = engine.counts
-                    is_all = min(counts.reused, counts.accepted) > 0
-                    told = f"{counts.reused} tokens reused, {counts.accepted} of {counts.drafted} drafted ones accepted"
-                    yield Row(f"{name}, {company.name}, {way.name}: shortcuts that were taken", "all", told, is_all)
+        is_large = num_parameters(model.config) > LARGE
+        for one in measured(is_large):
+            prompts = prompts_for(tokenizer, one.samples, are_short=is_large)
+            requests = requests_of(prompts, 8 if is_large else 32, tokenizer.stop_ids)
+            engine = engine_for(model, one.way, one.company, suppressed)
+            written = write(engine, requests, gives_up=one.company.gives_up)
+            model.model.compute_dtype = one.way.trainer
+            gap = compare(model, written)
+            model.model.compute_dtype = torch.float32
+            told = f"{name}, {one.company.name}, {one.way.name}"
+            print(told, gap, flush=True)
+            yield from _rows_of(told, one, gap)
+            if one.company.gives_up:
+                counts = engine.counts
+                is_all = min(counts.reused, counts.accepted) > 0
+                shortcuts = f"{counts.reused} tokens reused, {counts.accepted} of {counts.drafted} drafts accepted"
+                yield Row(f"{told}: shortcuts taken", "reuse and drafts", shortcuts, is_all)
 
 
-def _rows_of(name: str, way: Way, gap: Gap) -> Iterator[Row]:
-    is_exact = way.dtype == "float32" and way.trainer == torch.float32
-    wanted = f"at most {BOUND:g}" if is_exact else "stated"
-    told = f"{name}, {SAMPLES} samples, {gap.tokens} tokens"
-    yield Row(f"{told}: largest total variation", wanted, gap.largest, not is_exact or gap.largest <= BOUND)
-    yield Row(f"{name}: mean total variation", "stated", gap.mean, True)
-    yield Row(f"{name}: mean difference of the drawn token's log-probability", "stated", gap.drawn_mean, True, "nats")
-    yield Row(f"{name}: largest", "stated", gap.drawn_largest, True, "nats")
+def _rows_of(told: str, one: Measured, gap: Gap) -> Iterator[Row]:
+    """Rows of one measurement: the largest distance at each temperature, and what a rollout watches."""
+    whole = f"{told}, {one.samples} samples, {gap.tokens} tokens"
+    for temperature, largest in gap.largest_at.items():
+        wanted, ok = (f"at most {BOUND:g}", largest <= BOUND) if one.way.is_exact else ("stated", True)
+        yield Row(f"{whole}: largest total variation at temperature {temperature:g}", wanted, largest, ok)
+    yield Row(f"{told}: mean total variation", "stated", gap.mean, True)
+    yield Row(f"{told}: mean difference of the drawn token's log-probability", "stated", gap.drawn_mean, True, "nats")
+    yield Row(f"{told}: its largest difference", "stated", gap.drawn_largest, True, "nats")

@@ -48,7 +48,7 @@ HEADS = 3
 PAIRS = 320
 FLIPPED = 0.1
 """How often the labeller takes the worse answer for the better one."""
-LABELLED = 32
+LABELLED = 64
 """Fresh pairs that the labeller compares in a rollout."""
 ROLLOUTS = 36
 RATE = 1e-4

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
+from jielong.cli.as_json import add_json, print_json
 from jielong.cli.report import add_language, language_of
 
 
@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
     )
     gauge.add_argument("run", type=Path, help="a run's folder, finished or not; RUN:STAGE names a stage")
     gauge.add_argument("--stage", help="of reinforcement (default: the last one)")
-    gauge.add_argument("--json", action="store_true", help="print the figures as JSON, and write no page")
+    add_json(gauge)
     add_language(gauge)
     gauge.set_defaults(command=_gauge)
 
@@ -37,7 +37,7 @@ def _gauge(arguments: argparse.Namespace) -> int:
 
     figures = gauge_of(run, stage)
     if arguments.json:
-        print(json.dumps(gauge_json(figures), ensure_ascii=False, indent=1))
+        print_json(gauge_json(figures))
         return 0
     language = language_of(arguments)
     words = Words(language)

@@ -89,21 +89,11 @@ class GaugeFigures:
 
 
 def gauge_json(figures: GaugeFigures) -> dict[str, Any]:
-    """Return the figures as plain JSON data; numbers that are not finite become null."""
+    """Return the figures for programs, without the points of drawn curves."""
     found = dataclasses.asdict(figures)
     for law in found["laws"]:
         del law["curve"]
-    cleaned = _finite(found)
-    assert isinstance(cleaned, dict)
-    return cleaned
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return found
 
 
 # Sentences ---------------------------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ over the policy's own answers: it rises as long as the reward model still orders
 it orders them the other way. So where somebody labels a few fresh pairs of each rollout, the rule stops as soon as the
 reward model is no better on the last of them than a coin, and keeps the policy that wrote the first of these.
 
-Without labels a budget is left. The reward model has seen pairs of the start's answers, and knows nothing about answers that the
-start would hardly ever write. The rule then stops where the policy is as far from the start, or scores as high, as the best of
-so many of its answers; or where the models of an ensemble begin to disagree.
+Without labels, or until there are enough, a budget is left. The reward model has seen pairs of the start's answers, and knows
+nothing about answers that the start would hardly ever write. The rule then stops where the policy is as far from the start, or
+scores as high, as the best of so many of its answers; or where the models of an ensemble begin to disagree.
 
 A rule reads the log of training from its beginning to one rollout and nothing later. It never reads the gold reward, which is
 in no reading's `signals`.
@@ -98,19 +98,18 @@ class StopRule:
     def stop(self, readings: Sequence[Reading], *, is_labelled: bool = True) -> Verdict:
         """Return where to stop and which reading to keep: the first of the window of labels, or the one before the stop.
 
-        It goes by labels where the log has them, unless `is_labelled` is false, and else by the budget.
+        It goes by labels as soon as there are `pairs` of them, unless `is_labelled` is false, and by the budget until then.
         """
-        windows = label_windows(readings, self.pairs)
-        if is_labelled and any(r.signals.get("fresh_pairs") for r in readings):
-            for at, window in enumerate(windows):
-                if window is not None and window[1] < self.accuracy:
+        windows = label_windows(readings, self.pairs) if is_labelled else [None] * len(readings)
+        found = measures(readings, self.window)
+        for at, window in enumerate(windows):
+            if window is not None:
+                if window[1] < self.accuracy:
                     return Verdict(at, window[0], "accuracy")
-        else:
-            found = measures(readings, self.window)
-            for at in range(1, len(readings)):
-                for reason in BUDGET:
-                    if found[reason] and found[reason][at] > self.limit(reason):
-                        return Verdict(at, at - 1, reason)
+                continue
+            for reason in BUDGET:
+                if at and found[reason] and found[reason][at] > self.limit(reason):
+                    return Verdict(at, at - 1, reason)
         last = max(len(readings) - 1, 0)
         return Verdict(last, last, "")
 

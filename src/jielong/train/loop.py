@@ -30,6 +30,7 @@ from jielong.errors import CheckpointError, ConfigError, DivergedError
 from jielong.runs import MetricsLog, now_s, write_directory
 from jielong.stopping import Terminated
 from jielong.train.checkpoints import KEPT, STATE, newest, seal
+from jielong.train.mismatch import mismatch_warning
 from jielong.train.objectives.objective import Objective
 from jielong.train.optim import Optimizer, gradient_norm, rate_factor
 from jielong.train.parallel import Ranks
@@ -233,6 +234,9 @@ class Loop:
         metrics["loss"] = totals["loss"]
         metrics |= self._update()
         metrics |= self.source.metrics()
+        told = mismatch_warning(metrics)
+        if told and not any(warning.startswith("mismatch") for warning in self.warnings):
+            self.warnings.append(told)
         self._watch(metrics)
         self.source.observe(metrics)
         return {name: float(value) for name, value in metrics.items()}

@@ -38,6 +38,7 @@ from jielong.train.advantages import (
     leave_one_out,
     whiten,
 )
+from jielong.train.mismatch import largest_mismatch
 from jielong.train.objectives.policy import kl_estimate
 from jielong.train.parallel import Ranks
 from jielong.train.rewards import build_rewards
@@ -141,9 +142,10 @@ class Rollouts:
     too), "kl" and "kl_k3" (nats per sequence to the reference), "entropy" (nats per token), "length" (tokens),
     "missing_stop" and "flat_groups" (shares; groups rewarded alike, which only the KL can move), "group_spread" (the mean
     standard deviation of rewards within groups), "mismatch" (mean absolute difference of trainer's and engine's
-    log-probability), "kl_coefficient", "drawn_at" (steps that the policy had taken when it wrote them); where a reward is
-    named "labels" "fresh_pairs" and "fresh_accuracy" (see `samples.fresh_pairs`), with `max_redraws` "redraws" (groups
-    drawn again, per group), with `kl_limit` "score_refused" (1 where the rollout was beyond it).
+    log-probability), "mismatch_largest", "kl_coefficient", "drawn_at" (steps that the policy had taken when it wrote
+    them); where a reward is named "labels" "fresh_pairs" and "fresh_accuracy" (see `samples.fresh_pairs`), with
+    `max_redraws` "redraws" (groups drawn again, per group), with `kl_limit` "score_refused" (1 where the rollout was
+    beyond it).
     """
 
     read_ahead = False
@@ -366,4 +368,5 @@ class Rollouts:
         tokens, decided, right = max(totals["length"], 1.0), totals.pop("fresh_pairs"), totals.pop("fresh_right")
         fresh = {"fresh_pairs": decided, "fresh_accuracy": right / decided} if decided else {}
         per_token = ("entropy", "mismatch")
-        return fresh | {n: t / (tokens if n in per_token else totals["rows"]) for n, t in totals.items() if n != "rows"}
+        means = {n: t / (tokens if n in per_token else totals["rows"]) for n, t in totals.items() if n != "rows"}
+        return fresh | means | {"mismatch_largest": largest_mismatch(old, streams["engine_logprobs"], self.ranks)}

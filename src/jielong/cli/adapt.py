@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from jielong.cli.parsing import former_name
-from jielong.cli.walk import add_walk_options, say_at_once, say_what_next, walk
+from jielong.cli.walk import add_walk_options, run_with_display, say_at_once, say_what_next
 from jielong.errors import ConfigError
 from jielong.opening.ports import folder_of
 
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         merge=arguments.merge,
         seed=arguments.seed,
     )
-    done = walk(recipe, arguments)
+    done = run_with_display(recipe, arguments)
     if done is None:
         return 0
     print((done.path / "samples.txt").read_text(encoding="utf-8"))
@@ -81,7 +81,9 @@ def _reward(arguments: argparse.Namespace) -> int:
     say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {arguments.preferences}")
     from jielong.recipes.reward import reward_model
 
-    done = walk(reward_model(folder_of(str(arguments.model)), arguments.preferences, seed=arguments.seed), arguments)
+    done = run_with_display(
+        reward_model(folder_of(str(arguments.model)), arguments.preferences, seed=arguments.seed), arguments
+    )
     if done is None:
         return 0
     print((done.path / "reward.txt").read_text(encoding="utf-8"))

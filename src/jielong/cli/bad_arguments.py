@@ -1,7 +1,7 @@
 """Unusable parts of a command line: paths too long or in a circle of links, and bytes that are not UTF-8.
 
-The code that opens a file reports its own errors. Errors that reach this place are unexpected, and the user's mistake
-only where they are about something that the user wrote; all others are bugs of ours, and stay a traceback.
+The code that opens a file reports its own errors. Errors that reach this place are unexpected. They are the user's
+mistake only if they are about a path or text of the command line; all others are bugs of ours, and stay a traceback.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ def check_paths(arguments: argparse.Namespace) -> None:
                 raise ConfigError(f"{_shown(str(value))} is no path that can be used: {error.strerror}") from None
 
 
-def fault_of_user(error: OSError | UnicodeEncodeError, arguments: argparse.Namespace) -> str:
-    """Return the sentence about the user's argument, if the error is about one; else nothing."""
+def describe_bad_argument(error: OSError | UnicodeEncodeError, arguments: argparse.Namespace) -> str:
+    """Return a sentence that says which argument of the command line caused `error`, and why.
+
+    Returns "" if no argument did: then the error is a bug of ours.
+    """
     texts = [str(value) for value in _given(arguments)]
     if isinstance(error, UnicodeEncodeError):
         broken = next((text for text in texts if not is_utf8(text)), "")

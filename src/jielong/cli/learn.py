@@ -120,11 +120,14 @@ def _press(arguments: argparse.Namespace, base: str, base_path: Path, words: Wor
 
 
 def _go_on(home: Path, folder: Path, words: Words) -> int:
-    """Watch the child until it is done; then ask, where a person is there."""
+    """Show the progress of the learning attempt in `folder`, then ask for votes if a person is at the terminal.
+
+    Returns the exit code of the command.
+    """
     from jielong.learning import asking
     from jielong.learning import attempt as attempts
 
-    _watch(folder, words)
+    _show_progress(folder, words)
     attempt = asking.settle(home, folder)
     if attempt.state == "asking":
         _say_figures(attempt, words)
@@ -135,8 +138,11 @@ def _go_on(home: Path, folder: Path, words: Words) -> int:
     return _say_end(attempt, words) if attempt.state not in attempts.OPEN else 0
 
 
-def _watch(folder: Path, words: Words) -> None:
-    """Show how far the child is until it is done; ConfigError where it was paused or ended elsewhere."""
+def _show_progress(folder: Path, words: Words) -> None:
+    """Print the progress of the learning attempt in `folder` until it stops working.
+
+    Raises ConfigError if the attempt is paused or its process has ended.
+    """
     from jielong.learning import attempt as attempts
     from jielong.learning import status
 

@@ -82,9 +82,11 @@ def show_thought(text: str) -> None:
 
 def unanswered(message: Message, is_stopped: bool = False) -> list[str]:
     """Return a line for each call in an answer that nobody was there to answer."""
-    from jielong.use.tools.rendering import in_a_line  # late: it brings the tokenizers, which most commands do without
+    from jielong.use.tools.rendering import (
+        format_call,
+    )  # late: it brings the tokenizers, which most commands do without
 
-    calls = (one_line(in_a_line(call), 160) for call in message.tool_calls)
+    calls = (one_line(format_call(call), 160) for call in message.tool_calls)
     why = "the budget was spent before it was answered" if is_stopped else "nobody answers calls; give it --tools"
     return [f"[{call}: {why}]" for call in calls]
 

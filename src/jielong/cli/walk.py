@@ -77,11 +77,11 @@ def add_walk_options(parser: argparse.ArgumentParser, seed: int | None = 0) -> N
     )
 
 
-def walk(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()) -> Run | None:
+def run_with_display(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()) -> Run | None:
     """Run the recipe, changed as the command line says, to its end, with a display of its progress.
 
-    `kept` are settings from elsewhere, which the command line goes before. None on every process but the first, and
-    where a person wanted to go no further.
+    `kept` are settings from elsewhere; those of the command line override them. Returns None on every process but the
+    first, and if a person declines to start. Raises ConfigError if a setting or the name of the run is invalid.
     """
     from dataclasses import replace
 

@@ -480,7 +480,7 @@ class Engine:
 
         Both draws together sample from the distribution without those ids. A second draw is rare, so it costs little.
         """
-        rules = self._rows.rules(slots, self.device, all_masked=True)
+        rules = self._rows.rules(slots, self.device, all_special=True)
         allowed = self._tensor(~self._is_suppressed).expand(len(slots), -1)
         by_hooks = self._masks(slots, rules)
         if by_hooks is not None:

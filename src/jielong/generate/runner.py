@@ -227,10 +227,10 @@ def _record_faults(allowed: Allowed, faults: list[Exception]) -> Allowed:
     return remember
 
 
-def _call_in_loop(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *arguments: Any) -> None:
-    """Call a function in an event loop, unless the loop is closed."""
+def _call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+    """Schedule `function(*arguments)` in an event loop from any thread; do nothing if the loop is closed."""
     try:
-        loop.call_soon_threadsafe(what, *arguments)
+        loop.call_soon_threadsafe(function, *arguments)
     except RuntimeError:  # closed: nobody is there to be told
         return
 

@@ -114,7 +114,7 @@ def pass_gate(
     tell(WRITING, "held-out pairs")
     figures["fresh"] = {"answers": len(draws) + len(more), "different": len(pairs)}
     chosen = dataclasses.replace(models, candidate=folder / ADAPTER)
-    figures["held_out"], figures["judge"] = _by_models(chosen, plan, tokenizer, first, seed)
+    figures["held_out"], figures["judge"] = _compare_with_base(chosen, plan, tokenizer, first, seed)
     why = reason(figures)
     if why is None:
         asking.write_pairs(folder, pairs[:MOST])
@@ -268,14 +268,18 @@ class _Fresh:
 # Log-probabilities and the judge -------------------------------------------------------------------------------------------
 
 
-def _by_models(
+def _compare_with_base(
     models: Models,
     plan: Plan,
     tokenizer: Tokenizer,
     fresh: _Fresh,
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Score held-out pairs by log-probabilities, and the fresh answers by the judge."""
+    """Compare the candidate with the base model.
+
+    Return how much the candidate's log-probabilities prefer the better answers of held-out pairs, relative to the base,
+    and the judge's verdicts on the fresh answers.
+    """
     base = _open(models.base)
     length = min(LENGTH, base.config.max_position_embeddings)
     pairs = plan.held_out.pairs[:MOST_HELD_OUT]

@@ -29,7 +29,7 @@ from jielong.use.fitting import without_oldest
 from jielong.use.ledger import Happening
 from jielong.use.port import Answer, LocalPort, Options, Usage
 from jielong.use.strategy import Outcome
-from jielong.use.tools.rendering import in_a_line
+from jielong.use.tools.rendering import format_call
 from jielong.use.tools.tool import Arguments, Tool
 
 APPROVAL_S = 300.0
@@ -119,7 +119,7 @@ class Writing:
     async def approve(self, tool: Tool, arguments: Arguments) -> bool:
         """Ask the person who reads this answer whether a tool may change something."""
         id = secrets.token_hex(8)
-        line = in_a_line({"name": tool.name, "arguments": arguments})
+        line = format_call({"name": tool.name, "arguments": arguments})
         asked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.approvals[id] = asked
         head = {"kind": "tool", "id": id, "name": tool.name, "line": line, "changes": True}
@@ -140,7 +140,7 @@ class Writing:
         """Write the answer, store it, and log its end."""
         self._started_s = time.monotonic()
         at_work.set(self)
-        ticking = asyncio.create_task(self._tick())
+        ticking = asyncio.create_task(self._publish_periodically())
         try:
             result = await self._result()
         finally:
@@ -252,8 +252,8 @@ class Writing:
     def _tell_trail(self, index: int, item: dict[str, Any]) -> None:
         self.log.tell("trail", {"index": index, "item": item})
 
-    async def _tick(self) -> None:
-        """Send new text and tokens some ten times a second, and store the text now and then."""
+    async def _publish_periodically(self) -> None:
+        """Send new text and tokens to the readers some ten times a second, and store the text now and then, until cancelled."""
         shown_text = shown_thoughts = saved = ""
         next_save_s, next_render_s = time.monotonic() + _SAVE_S, 0.0
         while True:

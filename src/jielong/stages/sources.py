@@ -1,4 +1,4 @@
-"""A training stage's material: the folder of an earlier stage, read as tokens, chats, pairs or prompts."""
+"""The material of a training stage: the folder of an earlier stage, read as tokens, chats, pairs, rated answers or prompts."""
 
 from __future__ import annotations
 

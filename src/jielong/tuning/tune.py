@@ -199,7 +199,7 @@ def tune(
             # once more: a kill may have fallen between a trial's record and its recipe
             write_recipe(study.folder / "best.json", _as_recipe(study, trials, best, written))
             if study.stage.loop.steps == full_steps:
-                _hand_over(study, best, shared.run)
+                _reuse_best_trial(study, best, shared.run)
         finally:
             clock.keep()
     shares = importances(study, trials)
@@ -375,8 +375,8 @@ def _drop_weights(study: Study, trials: Sequence[Trial], best: Trial | None) -> 
             shutil.rmtree(study.trial_run(trial.number).stage_path(study.search.stage) / "steps", ignore_errors=True)
 
 
-def _hand_over(study: Study, best: Trial, run: Run) -> None:
-    """Put a full-length best trial where the recipe's run finds it, so that it is not trained once more."""
+def _reuse_best_trial(study: Study, best: Trial, run: Run) -> None:
+    """Copy the stage of a full-length best trial to where the recipe's `run` finds it, so that it is not trained again."""
     name, trial_run = study.search.stage, study.trial_run(best.number)
     entry = trial_run.record["stages"].get(name, {})
     if trial_run.is_done(name, entry.get("done", "")) and not run.is_done(name, entry["done"]):

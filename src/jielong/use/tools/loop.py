@@ -23,7 +23,7 @@ from jielong.use.port import Answer, Ask, Options
 from jielong.use.strategy import Strategy
 from jielong.use.tools.guard import guard_text, new_key
 from jielong.use.tools.reading import with_calls
-from jielong.use.tools.rendering import calls_in_words, describe_tools, in_a_line
+from jielong.use.tools.rendering import calls_in_words, describe_tools, format_call
 from jielong.use.tools.spoken import without_calls
 from jielong.use.tools.tool import Arguments, Tool, by_name, one_line
 
@@ -125,7 +125,7 @@ class Tools(Strategy):
         else:
             text = await self._answered(tools[name], arguments)
         told = f": {text.removeprefix('error: ')}" if text.startswith("error: ") else f" = {text}"
-        line = one_line(in_a_line(call), 80)
+        line = one_line(format_call(call), 80)
         note(one_line(f"{line}{told}", 200), tool=name, line=line, result=text)
         if self.guard and name in tools and tools[name].is_foreign:
             data = guard_text(text, name, tools, datamark=self.datamark, key=self._key())

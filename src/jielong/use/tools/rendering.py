@@ -71,8 +71,8 @@ def calls_in_words(messages: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(told)
 
 
-def in_a_line(call: Mapping[str, Any]) -> str:
-    """Format a call for a person: calculator(17*23)."""
+def format_call(call: Mapping[str, Any]) -> str:
+    """Format a tool call in one line for a person: calculator(17*23), or draw(shape="star", size=3)."""
     arguments = call.get("arguments") or {}
     if len(arguments) == 1:
         (only,) = arguments.values()

@@ -87,7 +87,7 @@ class Monty:
             across = _Across(theirs, printed, self.seconds)
             try:
                 theirs.feed_run(program, print_callback=printed)
-                values = across.values(names_taken(tests))
+                values = across.import_names(names_taken(tests))
                 ours.feed_run(across.functions, external_lookup={"_across": across.call}, print_callback=printed)
                 ours.feed_run(tests, inputs=values, external_lookup={"_across": across.call}, print_callback=printed)
             except (monty.MontyError, SyntaxError, ValueError) as error:
@@ -138,8 +138,12 @@ class _Across:
         self.functions = ""
         self.refused = ""
 
-    def values(self, names: set[str]) -> dict[str, Any]:
-        """Return those of the names that the program has: its values, and its functions as text for the tests' worker."""
+    def import_names(self, names: set[str]) -> dict[str, Any]:
+        """Return the plain values of those `names` that the program defines.
+
+        For every other name it defines, append the source of a function that forwards calls to the program to
+        `self.functions`.
+        """
         found: dict[str, Any] = {}
         for name in sorted(names):
             try:

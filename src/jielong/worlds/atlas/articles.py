@@ -349,8 +349,10 @@ def _forum(desk: _Desk) -> tuple[str, str]:
     return desk.title(desk.book.FORUM_HEADS, 0.5), "\n".join(posts)
 
 
-def _exercises(desk: _Desk) -> tuple[str, str]:
-    """Write translations to be made, without the solutions."""
+def _translation_exercises(desk: _Desk) -> tuple[str, str]:
+    """Return the title and text of an article with one translation exercise per country in the group, without
+    solutions.
+    """
     lines = []
     for country in desk.group:
         target = desk.pick(LANGS)
@@ -389,7 +391,7 @@ _WRITERS: dict[str, tuple[int, Callable[[_Desk], tuple[str, str]]]] = {
     "parallel": (9, _parallel),
     "quiz": (13, _quiz),
     "forum": (6, _forum),
-    "exercises": (12, _exercises),
+    "exercises": (12, _translation_exercises),
     "rules": (1, _rules),
 }
 KINDS = tuple(_WRITERS)

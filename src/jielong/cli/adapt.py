@@ -95,7 +95,7 @@ def _reward(arguments: argparse.Namespace) -> int:
 
 
 def method_of(arguments: argparse.Namespace) -> str:
-    """Return the method by which preferences are learned; ConfigError for a method where there are none."""
+    """Return the method by which preferences are learned. Raises ConfigError for a method without preferences."""
     if arguments.method and not arguments.preferences:
         raise ConfigError(f"--method {arguments.method} learns from preferences; add --preferences FILE.jsonl")
     return str(arguments.method or "dpo")

@@ -20,7 +20,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Print a line a stage, and the damaged files; return 2 where there are some."""
+    """Print a line a stage, and the damaged files; return 2 if there are some."""
     from jielong.runs import open_run
 
     run = open_run(arguments.run)

@@ -172,7 +172,7 @@ def _print_answer(told: ModelAnswer) -> None:
 
 
 def _print_readings(told: Sequence[ModelAnswer]) -> None:
-    """Print how each model scores the answer of the last one, where they have the same tokens."""
+    """Print how each model scores the answer of the last one, if they have the same tokens."""
     last, reading = told[-1], [one for one in told if one.reading]
     others = [one.name for one in told if not one.reading]
     if len(reading) < 2:

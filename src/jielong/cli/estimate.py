@@ -72,7 +72,9 @@ def _estimate(arguments: argparse.Namespace) -> int:
 
 
 def shape_of(name: str) -> ModelConfig:
-    """Return the shape of a preset's name, a folder or a config.json; ConfigError says what there is."""
+    """Return the shape of a preset's name, a folder or a config.json. Raises ConfigError for an unknown name, and
+    suggests known ones.
+    """
     from jielong.model.hf import read_config
     from jielong.model.presets import PRESETS
     from jielong.runs import find_model

@@ -197,7 +197,7 @@ async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse
 
 
 def _askable(task: Task, wanted: Sequence[_Wanted]) -> Task:
-    """Drop items that need log-probabilities, where a server is among the models and other items are left."""
+    """Drop items that need log-probabilities, if a server is among the models and other items are left."""
     from jielong.evaluate.scoring import BY_PORT
 
     left = tuple(item for item in task.items if item.scorer not in BY_PORT)
@@ -263,7 +263,7 @@ async def _scorer_services(task: Task, arguments: argparse.Namespace, stack: Asy
 
 
 async def _sandbox() -> Examine:
-    """Return CPython in bubblewrap where this machine allows it, or else an interpreter of a part of Python."""
+    """Return CPython in bubblewrap if this machine allows it, or else an interpreter of a part of Python."""
     from jielong.use.tools.bubblewrap import Bubblewrap
     from jielong.use.tools.sandbox import Monty
 

@@ -247,7 +247,7 @@ def _delete(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(judged: Sequence[Judged], before: float, ids: Collection[str]) -> list[Judged]:
-    """Select judgements by time and id; DataError for an unknown id."""
+    """Select judgements by time and id. Raises DataError for an unknown id."""
     unknown = set(ids) - {one.id for one in judged}
     if unknown:
         raise DataError(f"no judgement is called {min(unknown)!r}; export tells their ids, as id of vote")
@@ -263,7 +263,7 @@ def _moment(date: str) -> float:
 
 
 def _agreed(question: str) -> bool:
-    """Ask for confirmation; ConfigError where nobody can be asked."""
+    """Ask for confirmation. Raises ConfigError if nobody can be asked."""
     if not sys.stdin.isatty():
         raise ConfigError("nobody can be asked here; add --yes to delete without being asked")
     try:
@@ -273,7 +273,7 @@ def _agreed(question: str) -> bool:
 
 
 def _open_store(named: str, *, is_new: bool = False) -> Store:
-    """Open the store; ConfigError where there is none, unless it `is_new`: then it is made."""
+    """Open the store. Raises ConfigError if there is none, unless it `is_new`: then it is made."""
     if not is_kept():
         raise ConfigError("judgements are kept by the server's store; pip install 'jielong[serve]'")
     from jielong.serve.store import open_store

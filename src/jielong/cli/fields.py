@@ -98,7 +98,9 @@ def _notes(arguments: argparse.Namespace, shown: Sequence[Field]) -> Iterator[st
 
 @contextmanager
 def recipe_of(arguments: argparse.Namespace) -> Iterator[Recipe]:
-    """Build the named recipe while the context lives; where it needs data that is not given, with an example."""
+    """Build the recipe that the options name, for use inside the context. If it needs data that is not given, example
+    files stand in.
+    """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if arguments.recipe == ADAPT:

@@ -69,8 +69,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _generate(arguments: argparse.Namespace) -> int:
-    """Stream the model's text, or print how each of its tokens was drawn; return exit code 0. DataError for an empty
-    text.
+    """Stream the model's text, or print how each of its tokens was drawn; return exit code 0. Raises DataError for an
+    empty text.
     """
     sampling = Sampling(
         max_tokens=arguments.max_tokens,

@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    """Inspect a path and print the findings; return 2 where nothing is usable."""
+    """Inspect a path and print the findings; return 2 if nothing is usable."""
     from jielong.errors import ConfigError
     from jielong.opening.inspecting import inspect
     from jielong.runs import find_model

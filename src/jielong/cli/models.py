@@ -263,7 +263,7 @@ def _extend(arguments: argparse.Namespace) -> int:
 
 
 def _name_of(source: Path, stage: str | None) -> str:
-    """Return the beginning of the file name of a model: its folder's, and the stage's where one is named."""
+    """Return the beginning of the file name of a model: its folder's, and the stage's if one is named."""
     path, stage = named_stage(source, stage)
     return path.resolve().name + (f"-{stage}" if stage else "")
 
@@ -290,7 +290,7 @@ def _copy(source: Path, out: Path) -> None:
 
 
 def _hub() -> Any:
-    """Import huggingface_hub; ConfigError where it is missing."""
+    """Import huggingface_hub. Raises ConfigError if it is missing."""
     try:
         import huggingface_hub
     except ImportError:

@@ -108,7 +108,7 @@ def watched(arguments: argparse.Namespace, recipe: Recipe) -> Iterator[None]:
 
 
 def _offer_talk(run: Path) -> int:
-    """Ask whether to chat now: in this terminal, or on the page where the server is installed."""
+    """Ask whether to chat now: in this terminal, or on the page if the server is installed."""
     has_page = find_spec("fastapi") is not None
     where = "here (Enter), on a page in the browser (p), or not (n)? " if has_page else "[Y/n] "
     try:

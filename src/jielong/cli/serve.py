@@ -158,7 +158,7 @@ def free_port(first: int) -> int:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """Open a listening socket; ConfigError where another program has the port."""
+    """Open a listening socket. Raises ConfigError if another program has the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=512)

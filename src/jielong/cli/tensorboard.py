@@ -24,7 +24,7 @@ def _tensorboard(arguments: argparse.Namespace) -> int:
 
 
 def write_events(run_path: Path) -> Path:
-    """Write event files under `run_path`/tensorboard anew; ConfigError when the extra is not installed."""
+    """Write event files under `run_path`/tensorboard anew. Raises ConfigError if the extra is not installed."""
     run = open_run(run_path)
     try:
         from torch.utils.tensorboard import SummaryWriter

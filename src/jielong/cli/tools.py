@@ -68,7 +68,7 @@ def equipment_of(arguments: argparse.Namespace) -> Equipment:
 
 
 def cut_notes(answer: Answer, max_tokens: int) -> list[str]:
-    """Return a line where an answer did not end by itself."""
+    """Return a line if an answer did not end by itself."""
     if answer.missing or answer.stop not in ("length", "content_filter"):
         return []
     why = f"cut after --max-tokens {max_tokens}" if answer.stop == "length" else "cut by the server's filter"
@@ -76,7 +76,7 @@ def cut_notes(answer: Answer, max_tokens: int) -> list[str]:
 
 
 def show_thought(text: str) -> None:
-    """Print a piece of thought on standard error, faintly where that is a terminal."""
+    """Print a piece of thought on standard error, faintly if that is a terminal."""
     terminal.faint(text)
 
 
@@ -92,7 +92,7 @@ def unanswered(message: Message, is_stopped: bool = False) -> list[str]:
 
 
 async def approve(tool: Tool, arguments: Arguments) -> bool:
-    """Ask on the terminal; no where there is none."""
+    """Ask on the terminal; no if there is none."""
     if not sys.stdin.isatty():
         return False
     shown = one_line(json.dumps(arguments, ensure_ascii=False), 4000)

@@ -40,7 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def seconds_of(budget: str) -> float:
-    """Parse 90s, 30m or 2h to seconds; ConfigError for anything else."""
+    """Parse 90s, 30m or 2h to seconds. Raises ConfigError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", budget.strip())
     if not match or not float(match[1]):
         raise ConfigError(f"budget {budget!r} is no time to spend; write 90s, 30m or 2h")

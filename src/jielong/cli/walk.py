@@ -134,7 +134,7 @@ def say_what_next(run: Run, *, can_talk: bool) -> None:
 
 
 def _name(name: str | None) -> str:
-    """Return the name of a run's folder; ConfigError for one that is no plain folder name."""
+    """Return the name of a run's folder. Raises ConfigError for one that is no plain folder name."""
     if name is not None and (not is_name(name) or name[0] in ".-" or ":" in name or name != name.strip()):
         raise ConfigError(f"--name {name!r} is no plain name of a folder; expected one such as tea-50-steps")
     return name or ""
@@ -146,9 +146,9 @@ def _name(name: str | None) -> str:
 def _as_last_time(
     recipe: Recipe, arguments: argparse.Namespace, settings: Sequence[str], epochs: Collection[str]
 ) -> Recipe | None:
-    """Return the recipe, with the last start's settings where a person wants these; None where they want neither.
+    """Return the recipe, with the last start's settings if a person wants these, or None if they want neither.
 
-    Differences are always printed. A person is asked where training would begin anew for a field that this command line
+    Differences are always printed. A person is asked if training would begin anew for a field that this command line
     does not name: then it was probably forgotten. With other text or chats all is made anew in any case, and nobody is
     asked.
     """

@@ -33,7 +33,7 @@ def choose_held_out(sizes: Sequence[float], usual: Collection[int], share: float
     """Choose the groups to hold out, by number: the `usual` ones if they are about `share` of all, else groups that
     fit.
 
-    Empty if every group is much larger than the share. At least one group is always left for training.
+    Returns an empty set if every group is much larger than the share. At least one group is always left for training.
     """
     total = sum(sizes) or 1.0
     held = set(usual)

@@ -38,7 +38,7 @@ MOST_TOKENS = 240
 class HouseholdExam:
     """Episodes of one policy in the household. An episode's number seeds its task; the languages alternate.
 
-    ConfigError for an unknown policy, or where a model is missing.
+    Raises ConfigError for an unknown policy, or if a model is missing.
     """
 
     policy: str

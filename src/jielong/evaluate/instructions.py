@@ -60,7 +60,7 @@ def _count_sentences(text: str) -> int:
 
 
 def _json(text: str) -> Any:
-    """Parse a text that is bare JSON, or JSON in a fence; None if it is neither."""
+    """Parse a text that is bare JSON, or JSON in a fence. Returns None if it is neither."""
     fenced = re.fullmatch(r"```(?:json)?\s*\n(.*)\n```", text.strip(), re.DOTALL)
     try:
         return parse_json(fenced[1] if fenced else text)
@@ -152,7 +152,9 @@ CHECKERS: dict[str, Callable[..., bool]] = {
 
 
 def read_checkers(specs: Any) -> tuple[Mapping[str, Any], ...]:
-    """Read specifications, {"kind": ..., parameter: ...} each; DataError names the wrong one and a valid form."""
+    """Read specifications, {"kind": ..., parameter: ...} each. Raises DataError, which names the wrong one and a valid
+    form.
+    """
     if not isinstance(specs, list) or not specs or not all(isinstance(s, dict) for s in specs):
         raise DataError(f'checkers are {specs!r}; expected a list such as [{{"kind": "no-digits"}}]')
     for spec in specs:
@@ -217,7 +219,7 @@ class Accuracy:
 
 
 def accuracy(answers: Sequence[Followed]) -> Accuracy:
-    """Compute the four figures of IFEval; DataError where there is no answer."""
+    """Compute the four figures of IFEval. Raises DataError if there is no answer."""
     if not answers:
         raise DataError("there are no answers to take the accuracy of")
     strict, loose = [a.strict for a in answers], [a.loose for a in answers]

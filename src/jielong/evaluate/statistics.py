@@ -107,7 +107,7 @@ def calibration_error(likely: Sequence[float], came: Sequence[float], *, bins: i
 
 
 def correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:
-    """Return Pearson's correlation; None for fewer than two pairs, or if either side is constant."""
+    """Return Pearson's correlation, or None for fewer than two pairs, or if either side is constant."""
     if len(xs) < 2 or len(set(xs)) < 2 or len(set(ys)) < 2:
         return None
     return statistics.correlation(xs, ys)
@@ -142,7 +142,7 @@ class Comparison:
 def compare(systems: Sequence[SystemScores], *, seed: int = 0) -> list[Comparison]:
     """Compare every later system with every earlier one.
 
-    p is McNemar's where all scores are 0 or 1, else that of flipped signs. DataError where the questions differ in
+    p is McNemar's if all scores are 0 or 1, else that of flipped signs. Raises DataError if the questions differ in
     number.
     """
     counts = {s.name: len(s.scores) for s in systems}

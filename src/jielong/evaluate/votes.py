@@ -20,10 +20,10 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison of two answers: `won` is 1 where the first is better, 0 where the second is, 0.5 for a tie.
+    """A comparison of two answers: `won` is 1 if the first is better, 0 if the second is, 0.5 for a tie.
 
-    `group` is how many answers were ranked at once, 2 for a pair. `shown_first` is 1 where the first answer was shown
-    first, 0 where the second was, -1 where nobody knows.
+    `group` is how many answers were ranked at once, 2 for a pair. `shown_first` is 1 if the first answer was shown
+    first, 0 if the second was, -1 if nobody knows.
     """
 
     key: Key

@@ -116,7 +116,7 @@ class Engine:
         num_alternatives: int = 0,
         num_candidates: int = 0,
     ) -> int:
-        """Queue a request and return its number, which its events carry. ConfigError if it can never run.
+        """Queue a request and return its number, which its events carry. Raises ConfigError if it can never run.
 
         With `num_candidates` each event has its `Draw`, with so many of the likeliest ids. `bias` is added to the raw
         logits by id.
@@ -131,7 +131,7 @@ class Engine:
 
     @torch.inference_mode()
     def cancel(self, id: int) -> Sample | None:
-        """Cancel a request; return its sample so far, with stop "cancelled"; None if it has finished."""
+        """Cancel a request; return its sample so far, with stop "cancelled". Returns None if it has finished."""
         job = self._waiting.pop(id, None)
         if job is not None:
             return Sample(job.request.prompt_ids, (), stop="cancelled", weights_version=self.weights_version)

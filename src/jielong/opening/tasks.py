@@ -23,8 +23,8 @@ TASK_HELP = (
 
 
 def find_task(name: str, *, limit: int = 0, scorer: str = "", seed: int = 0) -> Task:
-    """Find a task by name and draw at most `limit` items (0: all; 100 puzzles) by the seed; ConfigError for an unknown
-    name.
+    """Find a task by name and draw at most `limit` items (0: all; 100 puzzles) by the seed. Raises ConfigError for an
+    unknown name.
     """
     from jielong.evaluate.built_in import BUILT_IN, built_in
     from jielong.evaluate.puzzles import make_puzzles

@@ -28,7 +28,7 @@ _MIXED = re.compile(
 
 
 def _codec(name: str) -> str:
-    """Return Python's name of an encoding, widened as browsers widen it; empty when there is none such."""
+    """Return Python's name of an encoding, widened as browsers widen it, or "" if there is none."""
     try:
         found = codecs.lookup(name).name
         "".encode(found)  # bytes-to-bytes codecs (hex, zip) have names too
@@ -67,7 +67,7 @@ def decode(body: bytes, content_type: str = "") -> tuple[str, str]:
     The bytes are believed before any declaration: valid UTF-8 is UTF-8, whatever a header claims. Among other encodings
     in which the bytes are valid, the best is that whose Chinese characters are everyday ones.
 
-    Never raises: where nothing fits, invalid bytes become U+FFFD, which the filters see and judge.
+    Never raises: if nothing fits, invalid bytes become U+FFFD, which the filters see and judge.
     """
     for bom, encoding in _BOMS:
         if body.startswith(bom):

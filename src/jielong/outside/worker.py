@@ -52,7 +52,7 @@ class Worker:
         self._owner = os.getpid()
 
     def call(self, *arguments: Any) -> Any:
-        """Return the function's result. Raises the JielongErrors that it raises; LimitError where it was killed, or
+        """Return the function's result. Raises the JielongErrors that it raises. Raises LimitError if it was killed, or
         died.
         """
         (found,) = self.each([arguments])
@@ -177,8 +177,8 @@ class _Process:
         self._begin()
 
     def receive(self) -> Any:
-        """Return the next result, or the JielongError that it was; raise _Ended where a limit is exceeded or the
-        process died.
+        """Return the next result, or the JielongError that it was; raise _Ended if a limit is exceeded or the process
+        died.
         """
         answer = json.loads(self._read_line())
         self._limits_s.popleft()
@@ -210,7 +210,7 @@ class _Process:
         return line
 
     def _check(self) -> None:
-        """Raise _Ended where the process has worked for too long or holds too much memory."""
+        """Raise _Ended if the process has worked for too long or holds too much memory."""
         import psutil
 
         try:

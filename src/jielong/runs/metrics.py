@@ -37,7 +37,7 @@ class MetricsLog:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read all whole lines of a metrics.jsonl; a last one that a kill cut short is skipped.
 
-    CheckpointError for a damaged line: not an object of numbers by name, with an integer step.
+    Raises CheckpointError for a damaged line: not an object of numbers by name, with an integer step.
     """
     records = []
     for number, line in enumerate(_whole_lines(path), start=1):

@@ -47,7 +47,7 @@ class Run:
         """Return the whole record: recipe, size, seed, resolved config, machine, and stages with fingerprint, parents
         and checksums.
 
-        CheckpointError where run.json is damaged and no stage has a record, or where it is of another version.
+        Raises CheckpointError if run.json is damaged and no stage has a record, or if it is of another version.
         """
         kept, own = self._kept(), own_records(self.path)
         if kept is None:
@@ -68,7 +68,7 @@ class Run:
         return {**kept, "stages": {name: known[name] for name in order if name in known}}
 
     def _kept(self) -> dict[str, Any] | None:
-        """Return the content of run.json; None where it is missing or damaged."""
+        """Return the content of run.json, or None if it is missing or damaged."""
         record = read_record(self._file)
         if record is None or not isinstance(record.get("stages"), dict):
             return None
@@ -122,7 +122,7 @@ class Run:
         return notes
 
     def rename_fingerprints(self, new: Mapping[str, str]) -> None:
-        """Replace the fingerprints of stages, where an earlier version counted something that this one does not."""
+        """Replace the fingerprints of stages, if an earlier version counted something that this one does not."""
         record = self.record
         stages = record["stages"]
         names = {
@@ -139,7 +139,9 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Lock the run against other processes while inside; ConfigError when one is at it. A kill frees the lock."""
+        """Lock the run against other processes while inside. Raises ConfigError if one is at it. A kill frees the
+        lock.
+        """
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.path / ".lock")
@@ -377,7 +379,7 @@ class Run:
 
 
 def model_of(folder: Path, entry: Mapping[str, Any]) -> Path | None:
-    """Return the model of the finished stage in a folder; None where it is unfinished, or has none."""
+    """Return the model of the finished stage in a folder, or None if it is unfinished, or has none."""
     if "done" not in entry or "checkpoint" not in entry["summary"] or not folder.is_dir():
         return None
     return folder / "steps" / entry["summary"]["checkpoint"] / "model"

@@ -41,7 +41,7 @@ class MemoryWatch:
 
 
 def load_average() -> float | None:
-    """Return the machine's load over the last minute, None where the system does not tell it."""
+    """Return the machine's load over the last minute, or None if the system does not tell it."""
     try:
         return round(os.getloadavg()[0], 2)
     except OSError:

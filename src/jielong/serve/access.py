@@ -51,7 +51,7 @@ _HEADERS = {
 class Access:
     """The address of the server, its other host names, and its key ("" for no key).
 
-    ConfigError if it would listen to other machines without a key.
+    Raises ConfigError if it would listen to other machines without a key.
     """
 
     host: str = "127.0.0.1"
@@ -88,9 +88,9 @@ class Access:
 
 
 def read_key(file: Path | str | None = None, environ: Mapping[str, str] | None = None) -> str:
-    """Read the server's key from a file, or else from JIELONG_SERVE_KEY; "" if neither is given.
+    """Read the server's key from a file, or else from JIELONG_SERVE_KEY. Returns "" if neither is given.
 
-    ConfigError for a key that no header can carry or that is easy to guess; the error never shows the key.
+    Raises ConfigError for a key that no header can carry or that is easy to guess; the error never shows the key.
     """
     if file is None:
         environ = os.environ if environ is None else environ
@@ -150,7 +150,9 @@ class Gate:
         return Ticket("") if self.access.key else self._opened(scope)
 
     def log_in(self, scope: Scope, key: str) -> Ticket:
-        """Return a ticket for the right key. Refused for a wrong key, and for a while after several wrong ones."""
+        """Return a ticket for the right key. Raises Refused for a wrong key, and for a while after several wrong
+        ones.
+        """
         address = (scope.get("client") or ("",))[0]
         wait_s = self._attempts.wait_s(address)
         if wait_s > 0:
@@ -178,7 +180,7 @@ class Gate:
         return ""
 
     def _checked_host(self, scope: Scope) -> str:
-        """Return the request's Host; Refused if it is not one of the server's names."""
+        """Return the request's Host. Raises Refused if it is not one of the server's names."""
         hosts = _values(scope, b"host")
         if len(hosts) != 1:
             raise Refused(400, f"the request has {len(hosts)} Host headers; expected one", code="host")

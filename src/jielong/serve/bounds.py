@@ -120,7 +120,7 @@ class Body:
         return event
 
     async def _waited(self) -> Event:
-        """Wait for the next event; Refused if it comes too late."""
+        """Wait for the next event. Raises Refused if it comes too late."""
         bounds = self._bounds
         left_s = bounds.patience_s + self._num_bytes / bounds.bytes_a_second - self._waited_s
         begun_s = time.monotonic()

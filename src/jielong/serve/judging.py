@@ -42,7 +42,7 @@ class Judging:
     ) -> dict[str, Any]:
         """Sample `num` different answers to a question; return them in random order, without their models' names.
 
-        With two models each writes half of them. Refused if all answers are equal, or if one fails.
+        With two models each writes half of them. Raises Refused if all answers are equal, or if one fails.
         """
         if not prompt.strip():
             raise Refused(400, "there is nothing to answer: the prompt is empty", param="prompt")
@@ -99,7 +99,7 @@ class Judging:
         return list(found.values())
 
     async def _answer(self, question: Turn, model: str, sampling: Mapping[str, Any]) -> Turn:
-        """Write one answer and wait for its end; Refused if it fails."""
+        """Write one answer and wait for its end. Raises Refused if it fails."""
         begun = await self.chats.answer_again(question.id, {"model": model, "strategy": "", "sampling": sampling})
         async for _ in self.chats.follow(begun.id):
             pass
@@ -165,7 +165,7 @@ class Judging:
             raise Refused(400, f"the {name} is empty; expected a text to learn from", param=name)
 
     async def take_back(self, id: str) -> None:
-        """Delete a judgement; NotFoundError where there is none."""
+        """Delete a judgement. Raises NotFoundError if there is none."""
         await asyncio.to_thread(self.judgements.get, id)
         await asyncio.to_thread(self.judgements.delete, [id])
 

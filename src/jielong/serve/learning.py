@@ -65,7 +65,7 @@ class Learning:
         return attempts.home_of(self._runs, base.folder)
 
     def folder(self, id: str) -> Path:
-        """Return the attempt of that id, of any base that is offered; NotFoundError where there is none."""
+        """Return the attempt of that id, of any base that is offered. Raises NotFoundError if there is none."""
         homes = [self.home(m) for m in self._models if m.folder is not None and not m.learned_from]
         home = next((home for home in homes if (home / id / attempts.FILE).exists()), homes[0] if homes else self._runs)
         return pressing.folder_of(home, id)

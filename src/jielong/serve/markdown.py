@@ -89,8 +89,8 @@ _REL = "noopener noreferrer nofollow"
 def render(text: str, citations: Collection[int] = (), *, is_unfinished: bool = False) -> str:
     """Render an answer as HTML in a worker. A text beyond the limits of time or size gets no markup.
 
-    "[1]" becomes a link to passage 1 where 1 is among `citations`. With `is_unfinished` the text is still being
-    written, and open marks of its last line are shown as if they were closed.
+    "[1]" becomes a link to passage 1 if 1 is among `citations`. With `is_unfinished` the text is still being written,
+    and open marks of its last line are shown as if they were closed.
     """
     if len(text) > MAX_CHARS:
         return _plain(text)

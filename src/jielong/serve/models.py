@@ -105,7 +105,7 @@ class Models:
         memory: Memory | None = None,
         on_first_token: Callable[[str, float], None] | None = None,
     ) -> None:
-        """Find the models of `specs`; ConfigError if one is no model. Other servers are not contacted yet.
+        """Find the models of `specs`. Raises ConfigError if one is no model. Other servers are not contacted yet.
 
         `on_first_token` is called with a model's name and the seconds until a request's first token.
         """
@@ -121,7 +121,7 @@ class Models:
 
     @property
     def default(self) -> Model:
-        """Return the default model; ConfigError while there is none."""
+        """Return the default model. Raises ConfigError while there is none."""
         first = next(iter(self._models.values()), None)
         if first is None:
             raise ConfigError("there is no model yet; wait for the first checkpoint of the training")
@@ -144,7 +144,7 @@ class Models:
         return {model.name: model.runner.engine.counts for model in self if model.runner is not None}
 
     def get(self, name: str) -> Model:
-        """Return the model of that name; ConfigError, with the nearest name, if there is none."""
+        """Return the model of that name. Raises ConfigError, with the nearest name, if there is none."""
         if name not in self._models:
             raise ConfigError(f"there is no model {name!r} here; {did_you_mean(name, self._models)}")
         return self._models[name]
@@ -273,7 +273,7 @@ class Models:
             await compute_in_thread(partial(self._read, model))
 
     async def _make_room(self, model: Model) -> None:
-        """Unload the least recently used models until this one fits; ResourceError if it cannot fit."""
+        """Unload the least recently used models until this one fits. Raises ResourceError if it cannot fit."""
         limit = self.limit_bytes
         if model.bytes_needed > limit:
             raise ResourceError(

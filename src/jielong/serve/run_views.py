@@ -77,7 +77,7 @@ def _steps_of(config: Mapping[str, Any]) -> int:
 
 
 def _last_step(metrics: Path) -> int:
-    """Return the last step in a stage's metrics, 0 where there is none."""
+    """Return the last step in a stage's metrics, or 0 if there is none."""
     with contextlib.suppress(JielongError):
         records = read_metrics(metrics)
         return int(records[-1].get("step", 0)) if records else 0

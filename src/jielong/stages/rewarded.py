@@ -47,11 +47,11 @@ class RewardedStage(Stage):
 
 
 def on_pairs(model: ScalarModel, pairs: Sequence[RenderedPair]) -> dict[str, float]:
-    """Compute figures on comparisons that are no tie, none where there are no such.
+    """Compute figures on comparisons that are no tie; only "pairs": 0 if all are ties.
 
-    "accuracy": how often the better answer has the higher score; also where it is the "longer" or the "shorter" one, as
-    scores like length. "calibration_error": of sigmoid(score difference) as the probability that the answer with the
-    higher score is the better one.
+    "accuracy": how often the better answer has the higher score; also among the pairs whose better answer is the
+    "longer" or the "shorter" one, as scores like length. "calibration_error": of sigmoid(score difference) as the
+    probability that the answer with the higher score is the better one.
     """
     decided = [p for p in pairs if p.label != 0.5]
     if not decided:

@@ -26,7 +26,7 @@ _ABOUT_ALL = ("kind", "version", "facts")
 
 
 def settings_in_words(run: Run, name: str, entry: Mapping[str, Any]) -> str:
-    """Describe the settings of the stage `name`, whose `entry` the run's record holds; "" where all are at their
+    """Describe the settings of the stage `name`, whose `entry` the run's record holds. Returns "" if all are at their
     defaults.
     """
     config = entry.get("config", {})

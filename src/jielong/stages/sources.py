@@ -29,7 +29,7 @@ class FolderMaterial:
         return Shards(self.folder / part)
 
     def rendered_chats(self, part: Part) -> list[Rendered]:
-        """Render the chats of a part; those that the chat template refuses are noted, DataError where all are."""
+        """Render the chats of a part; those that the chat template refuses are noted. Raises DataError if all are."""
         file = self._file(part)
         talks = []
         refused: list[str] = []

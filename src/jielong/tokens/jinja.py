@@ -50,7 +50,7 @@ _SIZED_FILTERS = ("batch", "center", "format", "indent", "round", "slice", "tojs
 def run(source: str, variables: Mapping[str, Any] | None) -> bool | str:
     """Render the template with the variables, which must say `messages`; without any, return whether it reads `tools`.
 
-    CheckpointError for a template that cannot be read, DataError where it refuses the variables.
+    Raises CheckpointError for a template that cannot be read, DataError if it refuses the variables.
     """
     try:
         template, names = _compiled(source)

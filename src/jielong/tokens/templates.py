@@ -102,7 +102,7 @@ class ChatTemplate:
 
     @functools.cached_property
     def takes_system(self) -> bool:
-        """Whether it has a place for a system message; where a user's turn alone is refused too, nothing is known."""
+        """Whether it has a place for a system message; if a user's turn alone is refused too, nothing is known."""
         user = self._put({"role": "user", "content": "Hi"})
         system = self._put({"role": "system", "content": _PROBE})
         return self._writes(system, user) or not self._writes(self._put({"role": "user", "content": _PROBE}))
@@ -133,7 +133,7 @@ class ChatTemplate:
         return [self._put({"role": "user", "content": "Hi"}), asked, *answers]
 
     def probes(self) -> list[tuple[list[dict[str, Any]], bool]]:
-        """Return four conversations for `texts`: a question, the same with an answer; one with a call, where it takes
+        """Return four conversations for `texts`: a question, the same with an answer; one with a call, if it takes
         them, and its result.
         """
         user, said = (self._put({"role": role, "content": _PROBE}) for role in ("user", "assistant"))
@@ -150,7 +150,7 @@ class ChatTemplate:
         """Change messages to the form that the template takes, each with the number of the message that it came from.
 
         A system message that it has no place for stands before the first user's words; several calls of one turn become
-        turns of one call, each with its answer; calls get ids, and contents become parts, where it wants them.
+        turns of one call, each with its answer; calls get ids, and contents become parts, if it wants them.
         """
         placed = [(number, dict(message)) for number, message in enumerate(messages)]
         if any(m["role"] == "system" for _, m in placed) and not self.takes_system:
@@ -168,7 +168,9 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] = (),
         add_generation_prompt: bool = False,
     ) -> str:
-        """Render the conversation as text; DataError with the template's own words when it refuses the messages."""
+        """Render the conversation as text. Raises DataError with the template's own words when it refuses the
+        messages.
+        """
         return self.texts([(messages, add_generation_prompt)], tools=tools)[0]
 
     def texts(
@@ -208,7 +210,7 @@ _Placed = list[tuple[int, dict[str, Any]]]
 
 
 def _without_system(placed: _Placed) -> _Placed:
-    """Move system messages before the words of the first user's turn, or into one where there is none."""
+    """Move system messages before the words of the first user's turn, or into one if there is none."""
     said = "\n\n".join(str(m["content"]) for _, m in placed if m["role"] == "system")
     rest = [(n, m) for n, m in placed if m["role"] != "system"]
     first = next((i for i, (_, m) in enumerate(rest) if m["role"] == "user"), None)

@@ -30,7 +30,7 @@ DIGITS = 3
 
 
 def library() -> types.ModuleType:
-    """Import Optuna; ConfigError where it is missing."""
+    """Import Optuna. Raises ConfigError if it is missing."""
     try:
         import optuna
     except ImportError:
@@ -53,8 +53,8 @@ def _quiet() -> Iterator[types.ModuleType]:
 
 
 def propose(study: Study, trials: Sequence[Trial]) -> dict[str, Any] | None:
-    """Propose settings for the next trial, a function of the seed and the trials before; None when only known ones come
-    up.
+    """Propose settings for the next trial, a function of the seed and the trials before. Returns None if only known
+    ones come up.
     """
     offers = study.search.offers
     if not trials:

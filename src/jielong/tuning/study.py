@@ -21,7 +21,8 @@ from jielong.stages.train import TrainStage
 class Trial:
     """The end of one trial. `settings` by field of the stage; `checks` are the steps and the values there.
 
-    `value` is the lowest of them, which is that of the checkpoint that a stage keeps; None unless the trial is done.
+    `value` is the lowest of them, which is that of the checkpoint that a stage keeps. It is None unless the trial is
+    done.
     """
 
     number: int
@@ -75,7 +76,7 @@ class Study:
 
 
 def read_trials(file: Path) -> list[Trial]:
-    """Read the trials in a file, none where there is no file; CheckpointError where it is damaged."""
+    """Read the trials in a file, none if there is no file. Raises CheckpointError if it is damaged."""
     found, fault = _trials(file)
     if fault:
         raise CheckpointError(
@@ -131,7 +132,7 @@ def checks(directory: Path, search: Search) -> list[tuple[int, float]]:
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """Return the earliest of the trials with the lowest value; None when none is done."""
+    """Return the earliest of the trials with the lowest value, or None if none is done."""
     done = [t for t in trials if t.value is not None]
     return min(done, key=lambda t: (t.value, t.number)) if done else None
 

@@ -1,8 +1,8 @@
 """The port to any server that speaks OpenAI's protocol: llama.cpp, vLLM, Ollama, one of ours, or a paid one.
 
-`chat/completions` answers conversations, streamed where somebody watches; `completions` continues bare text;
-`embeddings` turns texts into vectors; `models` lists the models. `connection` asks, and `replies` reads the responses:
-a failure is an error and never looks like an answer.
+`chat/completions` answers conversations, streamed if somebody watches; `completions` continues bare text; `embeddings`
+turns texts into vectors; `models` lists the models. `connection` asks, and `replies` reads the responses: a failure is
+an error and never looks like an answer.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Endpoint:
     async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
         """Answer a conversation.
 
-        TooLongError when it does not fit, ResourceError when the server cannot be reached, refuses or breaks off,
-        DataError when its response is no answer.
+        Raises TooLongError if it does not fit, ResourceError if the server cannot be reached, refuses or breaks off,
+        DataError if its response is no answer.
         """
         body: dict[str, Any] = {"messages": [_wire_message(m) for m in conversation.messages], **self._body(options)}
         if options.tools:
@@ -99,7 +99,7 @@ class Endpoint:
             return models_in(data)
 
     def _body(self, options: Options) -> dict[str, Any]:
-        """Build the request's body from options; fields that not every server knows are sent only where asked for."""
+        """Build the request's body from options; fields that not every server knows are sent only if asked for."""
         sampling, off = options.sampling, Sampling()
         body: dict[str, Any] = {
             "max_tokens": sampling.max_tokens,
@@ -129,7 +129,7 @@ class Endpoint:
             raise DataError(self._server.hide_key(f"{self._server.shown_url}/{path} sent no answer: {error}")) from None
 
     def _answer(self, reply: Reply, prompt: str, start_s: float) -> Answer:
-        """Build the answer from a reply, estimating the tokens where the server does not count them."""
+        """Build the answer from a reply, estimating the tokens if the server does not count them."""
         thoughts, text = ("", reply.text) if reply.thoughts else split_thoughts(reply.text)
         thoughts = "\n".join(filter(None, (reply.thoughts.strip(), thoughts)))
         calls = reply.calls
@@ -218,7 +218,7 @@ class Endpoint:
         return [self._parsed(body, path)]
 
     def _parsed(self, body: str, path: str) -> Any:
-        """Parse the JSON of a whole body; DataError says what it is instead, and what to try."""
+        """Parse the JSON of a whole body. Raises DataError, which says what it is instead, and what to try."""
         try:
             return parse_json(body.removeprefix("\ufeff"))
         except DataError as error:

@@ -42,7 +42,7 @@ class ErrorInside(Exception):
 
 @dataclass(frozen=True)
 class Tokens:
-    """The token counts of a server for an answer; None where it does not say."""
+    """The token counts of a server for an answer. A count is None if the server does not say."""
 
     prompt: int | None = None
     completion: int | None = None
@@ -74,7 +74,7 @@ class Reply:
     _calls: list[_Call] = field(default_factory=list)
 
     def add(self, event: Any) -> tuple[str, str]:
-        """Add an event and return its text and thoughts; ErrorInside where it is an error, DataError where it is
+        """Add an event and return its text and thoughts. Raises ErrorInside if it is an error, and DataError if it is
         unreadable.
         """
         said = error_in(event)
@@ -157,7 +157,7 @@ class Reply:
             call.arguments += arguments
 
     def _add_logprobs(self, found: Any) -> None:
-        """Add log-probabilities; where some are missing all are dropped."""
+        """Add log-probabilities; if some are missing all are dropped."""
         content = found.get("content") if isinstance(found, Mapping) else None
         if not isinstance(content, list) or self.logprobs is None:
             return
@@ -183,7 +183,7 @@ class Reply:
 
 
 def error_in(data: Any) -> str | None:
-    """Return the error in a body, in the server's words; None where there is none."""
+    """Return the error in a body, in the server's words, or None if there is none."""
     if isinstance(data, list) and len(data) == 1:
         data = data[0]
     if not isinstance(data, Mapping):
@@ -223,7 +223,7 @@ def is_too_long(said: str) -> bool:
 
 
 def vectors_in(data: Any, num: int) -> list[list[float]]:
-    """Return `num` vectors of equal width in the order of their texts; DataError where they are not that."""
+    """Return `num` vectors of equal width in the order of their texts. Raises DataError if they are not that."""
     said = error_in(data)
     if said is not None:
         raise ErrorInside(said)
@@ -259,7 +259,7 @@ def models_in(data: Any) -> list[str]:
 
 
 def _vector(value: Any, number: int) -> list[float]:
-    """Parse one vector, a list or base64 of float32; DataError where it is neither."""
+    """Parse one vector, a list or base64 of float32. Raises DataError if it is neither."""
     if isinstance(value, str):  # as OpenAI's own client asks for it: float32 in base64
         try:
             raw = base64.b64decode(value, validate=True)

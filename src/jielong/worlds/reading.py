@@ -228,8 +228,8 @@ def write_sheets(places: Sequence[Place], part: str, seed: int) -> list[Sheet]:
 def write_lesson(part: str, num_sheets: int, num_turns: int, rng: random.Random) -> Lesson:
     """Write sheets of two or three places, and questions; to almost half of them the sheets have no answer.
 
-    In every other lesson two of the places are named alike. Some questions come twice and some never: where each is
-    asked once, a model learns to say what it has not said yet.
+    In every other lesson two of the places are named alike. Some questions come twice and some never: if each is asked
+    once, a model learns to say what it has not said yet.
     """
     lang = rng.choice(LANGS)
     places = [invented_place(part, rng) for _ in range(rng.choice((2, 3)))]

@@ -53,7 +53,7 @@ class CheckedRequest:
 async def check_chat_request(
     request: ChatRequest, model: Model, strategy: str, resources: ServerResources
 ) -> CheckedRequest:
-    """Check a chat request against its model, which must be in memory; Refused if it is impossible."""
+    """Check a chat request against its model, which must be in memory. Raises Refused if it is impossible."""
     check_messages([message.model_dump() for message in request.messages])
     conversation, tools = conversation_of(request.messages), tools_of(request)
     extension = request.jielong
@@ -102,7 +102,7 @@ async def check_chat_request(
 
 
 def _demanded(request: ChatRequest, tools: Sequence[Tool]) -> tuple[Tool, ...]:
-    """Return the tools of which one must be called; empty if a call is optional."""
+    """Return the tools of which one must be called. Returns an empty tuple if a call is optional."""
     choice = request.tool_choice
     if choice is None or choice in ("none", "auto"):
         return ()

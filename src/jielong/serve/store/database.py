@@ -171,7 +171,7 @@ def _engine(url: URL, *, is_sqlite: bool) -> Engine:
 
 
 def _patiently(connection: Connection, statement: str) -> None:
-    """Run a statement, waiting while another process locks the file, where SQLite itself does not wait."""
+    """Run a statement, waiting while another process locks the file, if SQLite itself does not wait."""
     until_s = time.monotonic() + _WAIT_S
     while True:
         try:

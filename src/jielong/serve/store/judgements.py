@@ -47,7 +47,7 @@ _SEALED = (TALKS.c.origin == "judging", TALKS.c.model == "")
 
 
 class Judgements:
-    """All judgements of a store; safe to share between threads. NotFoundError for an unknown id."""
+    """All judgements of a store; safe to share between threads. Raises NotFoundError for an unknown id."""
 
     def __init__(self, database: Database, new_id: Any) -> None:
         self._database, self._new_id = database, new_id
@@ -64,7 +64,7 @@ class Judgements:
     ) -> Judged:
         """Add a judgement of answers to one question. A voter's newer rating of an answer replaces the one before it.
 
-        DataError for answers to different questions, or for a turn that is no answer.
+        Raises DataError for answers to different questions, or for a turn that is no answer.
         """
         when = time.time() if created is None else created
         with self._database.write() as connection:
@@ -85,7 +85,7 @@ class Judgements:
         return judged
 
     def get(self, id: str) -> Judged:
-        """Return a judgement; NotFoundError where there is none."""
+        """Return a judgement. Raises NotFoundError if there is none."""
         with self._database.read() as connection:
             row = connection.execute(select(JUDGEMENTS).where(JUDGEMENTS.c.id == clean(id))).mappings().first()
         if row is None:
@@ -172,7 +172,7 @@ class Judgements:
         return [noun for one in chosen for noun in told.nouns(one)]
 
     def refuses(self, noun: Judgement) -> str:
-        """Return why `add_nouns` would refuse a judgement; "" if it accepts it."""
+        """Return why `add_nouns` would refuse a judgement, or "" if it accepts it."""
         try:
             _NounRows(noun, self._new_id)
         except DataError as error:

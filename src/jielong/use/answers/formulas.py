@@ -70,7 +70,7 @@ _known: dict[tuple[str, str], bool] = {}
 
 
 def _asked(given: str, right: str) -> bool | None:
-    """Ask the worker; None where it has no verdict in time, which is not remembered."""
+    """Ask the worker. Returns None if it has no verdict in time, which is not remembered."""
     with _lock:
         if (given, right) in _known:
             return _known[given, right]

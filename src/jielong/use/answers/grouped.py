@@ -124,7 +124,7 @@ def _split(text: str) -> list[str]:
 
 
 def is_same_group(given: Group, right: Group) -> bool:
-    """Whether both hold the same values: in order, but for sets, and with the same ends where they are intervals."""
+    """Whether both hold the same values: in order, but for sets, and with the same ends if they are intervals."""
     kinds = {given.kind, right.kind}
     if all(g.brackets.endswith("rows") for g in (given, right)) and given.brackets != right.brackets:
         return False

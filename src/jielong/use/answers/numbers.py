@@ -55,8 +55,8 @@ class Number:
     end: int = 0
 
     def is_same(self, other: Number) -> bool:
-        """Whether both are the same amount. Where only one has a unit, the other is taken to be in it; 50% is 0.5, and
-        50 where % is asked for.
+        """Whether both are the same amount. If only one has a unit, the other is taken to be in it; 50% is 0.5, and 50
+        if % is asked for.
         """
         if self.dimension and other.dimension:
             is_of_one = self.dimension == other.dimension
@@ -151,7 +151,7 @@ def _tail(digits: str | None) -> Fraction:
 
 
 def _han_value(text: str) -> Fraction | None:
-    """Return the value of a whole Chinese number, None where it is none."""
+    """Return the value of a whole Chinese number, or None if it is none."""
     if re.fullmatch(r"\d+(?:\.\d+)?", text):
         return Fraction(text)
     if text == "百":
@@ -231,7 +231,7 @@ def _join_amounts(numbers: list[Number], text: str) -> list[Number]:
 
 
 def last_number(text: str) -> str:
-    """Return the last number of a text in digits, thousands without commas and no zeros at the end; "" where there is
+    """Return the last number of a text in digits, thousands without commas and no zeros at the end, or "" if there is
     none.
     """
     text = plain_spelling(text)
@@ -247,7 +247,7 @@ def last_number(text: str) -> str:
 
 
 def text_of(value: Fraction) -> str:
-    """Format a finite decimal, without zeros at its end; "" where it has none."""
+    """Format a finite decimal, without zeros at its end. Returns "" if it has none."""
     rest = value.denominator
     for prime in (2, 5):
         while rest % prime == 0:

@@ -91,7 +91,7 @@ _SAME = dict(zip("萬億點減負兩號於階計請問幾￥’‘", "万亿点�
 
 
 def tokens(text: str, arities: Arities) -> list[Token]:
-    """Tokenize one expression, with a last token of kind "end"; DataError names what has no meaning."""
+    """Tokenize one expression, with a last token of kind "end". Raises DataError, which names what has no meaning."""
     text = text.strip()
     if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
         text = text[1:-1].strip()
@@ -136,7 +136,7 @@ class _Tokenizer:
     styles: set[str] = field(default_factory=set)
 
     def all(self) -> list[Token]:
-        """Read all tokens; DataError where brackets or number styles do not fit together."""
+        """Read all tokens. Raises DataError if brackets or number styles do not fit together."""
         while True:
             begin = self.at
             while self.at < len(self.text) and self.text[self.at].isspace():
@@ -212,13 +212,15 @@ class _Tokenizer:
         self._add(kind, self.at + len(sign), is_spaced)
 
     def _called(self) -> str:
-        """Return the function whose bracket opens here, "" for none; mod is one where no number stands before it."""
+        """Return the function whose bracket opens here, "" for none; mod is one if no number stands before it."""
         before, last = [Token("end", ""), Token("end", ""), *self.found][-2:]
         is_operation = last.kind == "mod" and before.kind in ("number", "power", ")", "!", "name")
         return last.text.lower() if last.text.lower() in self.arities and not is_operation else ""
 
     def _close(self, bracket: _Bracket) -> None:
-        """Close a bracket; DataError where its commas are unclear: max(1,200) has two numbers, round(1,234) one or two."""
+        """Close a bracket. Raises DataError if its commas are unclear: max(1,200) has two numbers, round(1,234) one or
+        two.
+        """
         is_optional = self.arities.get(bracket.function, (1, 1)) == (1, 2)
         if bracket.has_thousands and (bracket.has_spaced or is_optional):
             raise DataError(
@@ -227,7 +229,7 @@ class _Tokenizer:
             )
 
     def _currency(self) -> None:
-        """Skip a sign of money before a number; DataError for two currencies."""
+        """Skip a sign of money before a number. Raises DataError for two currencies."""
         sign = self.text[self.at]
         self.at += 1
         self.currencies.add(sign)

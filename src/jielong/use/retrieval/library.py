@@ -97,7 +97,9 @@ class LibraryFile:
 
 
 class Library:
-    """The library in the file `path`, made where there is none. Close it; DataError where the file is something else."""
+    """The library in the file `path`, made if there is none. Close it. Raises DataError if the file is something
+    else.
+    """
 
     def __init__(self, path: Path, embedder: Embeds | None = None, *, chunks: ChunkConfig = ChunkConfig()) -> None:  # noqa: B008
         self.path, self.embedder, self._chunks = path, embedder, chunks
@@ -248,8 +250,7 @@ class Library:
         self._sql("INSERT OR REPLACE INTO state VALUES ('next chunk', ?)", (str(first + len(chunks)),))
 
     async def embed(self, report: Report | None = None) -> int:
-        """Make the missing vectors and return how many; all are missing where the embedder has another name than
-        before.
+        """Make the missing vectors and return how many; all are missing if the embedder has another name than before.
 
         Others may write meanwhile: their additions are embedded too, and removed texts get no vector.
         """
@@ -375,13 +376,13 @@ class Library:
         return [replace(passage, score=score) for passage, score in zip(passages, scores, strict=True)][:k]
 
     def _check_files(self) -> None:
-        """Raise DataError where a file has no text for a path, which no schema protects from a flipped bit."""
+        """Raise DataError if a file has no text for a path, which no schema protects from a flipped bit."""
         kinds = " AND ".join(f"typeof({column}) = 'text'" for column in ("path", "digest", "problem"))
         if self._sql(f"SELECT count(*) FROM files WHERE NOT ({kinds})")[0][0]:
             raise DataError(f"{self.path} is damaged: a file in it has no path; make the library again")
 
     def _languages(self, rows: Iterable[int]) -> dict[int, str]:
-        """Return the language of each chunk; DataError where one is missing or damaged."""
+        """Return the language of each chunk. Raises DataError if one is missing or damaged."""
         self._check_files()
         wanted = list(rows)
         kinds = "typeof(language) = 'text' AND typeof(text) = 'text' AND typeof(place) = 'text'"
@@ -485,7 +486,7 @@ class Library:
 
     @property
     def embedded_by(self) -> str:
-        """Return the name of the embedder that made the vectors; "" where there are none."""
+        """Return the name of the embedder that made the vectors, or "" if there are none."""
         return self._state("embedder")
 
     @property
@@ -502,7 +503,7 @@ class Library:
         return [LibraryFile(_shown_path(path), count, problem) for path, count, problem in found]
 
     def check(self) -> list[str]:
-        """Return faults of the file itself, a sentence each; nothing where all is well."""
+        """Return faults of the file itself, a sentence each; nothing if all is well."""
         try:
             wrong = [str(line) for (line,) in self._sql("PRAGMA integrity_check") if line != "ok"]
             self._sql("INSERT INTO words (words) VALUES ('integrity-check')")

@@ -138,7 +138,9 @@ class FromLibrary(Strategy):
         return question, best[:k]
 
     async def _rewritten(self, conversation: Conversation, ask: Ask, options: Options) -> str:
-        """Let the model rewrite the last question in a self-contained form; "" if the rewrite contains new words."""
+        """Let the model rewrite the last question in a self-contained form. Returns "" if the rewrite contains new
+        words.
+        """
         said = question_of(conversation)
         asked = replace_question(_bare(conversation), fill("library_rewrite", language_of(said), question=said))
         draw = options.draw("rewrite", label="rewrite", temperature=0.0, max_tokens=64)

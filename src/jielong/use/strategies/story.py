@@ -176,7 +176,7 @@ def kept_share(before: str, after: str) -> float:
 
 
 def mean_mark(text: str) -> float:
-    """Return the mean of the marks from 1 to 10 in a text, at most two of them; 0 where there are none."""
+    """Return the mean of the marks from 1 to 10 in a text, at most two of them, or 0 if there are none."""
     marks = [min(_HIGHEST_MARK, float(number)) for number in _MARK.findall(text)][:2]
     return sum(marks) / len(marks) if marks else 0.0
 

@@ -121,7 +121,7 @@ class _Search:
         return beam[0]
 
     async def _depth_first(self, path: _Path) -> _Path | None:
-        """Search depth first, leaving paths below the threshold; None where none reaches the goal."""
+        """Search depth first, leaving paths below the threshold. Returns None if none reaches the goal."""
         for child in sorted(await self._grow(path), key=lambda p: -p.value):
             if child.value < self.tree.threshold:
                 note(f"left at {child.value:g}: {child.steps[-1]}")

@@ -3,7 +3,7 @@
 A program sees an interpreter with its standard library and the system's libraries, read-only, and /tmp, 32 MiB that are
 forgotten. There is no /proc, no other program, and no device but null and random numbers. It has no network and is
 nobody, and the kernel does for it only what CPython needs (`seccomp`). Each process has limits of its own; the memory
-of all together is checked from outside, ten times a second, or less often where a check takes long. The start of a
+of all together is checked from outside, ten times a second, or less often if a check takes long. The start of a
 program, and for tests their result, is written to a file that no program holds, so nothing that one prints is taken for
 bubblewrap's words or a verdict.
 """
@@ -145,7 +145,7 @@ class Bubblewrap:
 
 
 class _Running:
-    """A running sandbox: fed, watched, and killed where it exceeds its time or memory."""
+    """A running sandbox: fed, watched, and killed if it exceeds its time or memory."""
 
     def __init__(self, process: asyncio.subprocess.Process, source: str, seconds: float, memory_mb: int) -> None:
         self._process, self._seconds, self._memory_mb = process, seconds, memory_mb

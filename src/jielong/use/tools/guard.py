@@ -68,7 +68,7 @@ def guard_text(
     """Make the text of `source` (a tool's name, say) safe: without instructions, without marks, framed.
 
     `tools` are the names of those that could be called: a sentence that says to use one of them is an instruction.
-    `key` is given only where a prompt must be the same again, such as in a measurement.
+    `key` is given only if a prompt must be the same again, such as in a measurement.
     """
     kept, left_out = without_instructions(visible_text(text), tools)
     kept = defuse_marks(kept)
@@ -188,7 +188,7 @@ def _join_lines(text: str, word: str) -> str:
 
 
 def _decoded(text: str) -> str:
-    """Decode base64; "" where it is none."""
+    """Decode base64. Returns "" if it is none."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):

@@ -91,7 +91,7 @@ class Channel:
         self._hears, self._says = os.fdopen(hears, "rb"), says
 
     def send(self, message: Any) -> None:
-        """Send a message; Refused where it is too large."""
+        """Send a message. Raises Refused if it is too large."""
         line = json.dumps(message).encode() + b"\n"
         if len(line) > MAX_MESSAGE:
             raise Refused(f"more than {MAX_MESSAGE // 2**20} MiB at once do not go between a program and its tests")
@@ -99,7 +99,7 @@ class Channel:
             line = line[os.write(self._says, line) :]
 
     def receive(self) -> Any:
-        """Return the next message; EOFError where none will come."""
+        """Return the next message. Raises EOFError if none will come."""
         line = self._hears.readline(MAX_MESSAGE + 1)
         if not line.endswith(b"\n"):
             raise EOFError

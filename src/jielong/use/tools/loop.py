@@ -32,7 +32,7 @@ Approve = Callable[[Tool, Arguments], Awaitable[bool]]
 
 
 async def nobody(tool: Tool, arguments: Arguments) -> bool:
-    """Refuse every change: the answer where no person can be asked."""
+    """Refuse every change: the answer if no person can be asked."""
     del tool, arguments
     return False
 
@@ -41,10 +41,10 @@ async def nobody(tool: Tool, arguments: Arguments) -> bool:
 class Tools(Strategy):
     """Answer with the help of `tools`, at most `rounds` times in a row.
 
-    `describe`: whether the model is told of the tools; one that learned its calls in training, or sees them in examples,
-    need not be. `plain`: whether tools, calls and answers are all told in words, for a server whose chat template drops them.
-    `guard`: whether what foreign tools say is freed of instructions and framed as data, with `datamark` also
-    its blanks marked. The answer's `stop` is "rounds" or "repeated" where a stop ended the calls.
+    `describe`: whether the model is told of the tools; one that learned its calls in training, or sees them in
+    examples, need not be. `plain`: whether tools, calls and answers are all told in words, for a server whose chat
+    template drops them. `guard`: whether what foreign tools say is freed of instructions and framed as data, with
+    `datamark` also its blanks marked. The answer's `stop` is "rounds" or "repeated" if a stop ended the calls.
     """
 
     tools: tuple[Tool, ...]

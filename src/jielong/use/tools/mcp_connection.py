@@ -45,8 +45,8 @@ class Connection:
         """Read the standard error of the process: it is not shown in a chat, but may say why the process died."""
 
     async def start(self) -> list[Any]:
-        """Connect and return the tools that the config lets it offer. ResourceError, naming the server, where it cannot
-        be used.
+        """Connect and return the tools that the config lets it offer. Raises ResourceError, naming the server, if it
+        cannot be used.
         """
         self._num_starts += 1
         self._over, self._status = asyncio.Event(), 0
@@ -63,7 +63,7 @@ class Connection:
         return [tool for tool in tools if self.server.offers(tool.name)]
 
     async def call(self, tool: str, arguments: Arguments) -> Any:
-        """Return the result of a call; ResourceError where there is none."""
+        """Return the result of a call. Raises ResourceError if there is none."""
         async with self._lock:
             if self._client is None:
                 await self._start_again()
@@ -152,7 +152,7 @@ class Connection:
         return _mending(streamable_http_client(url, http_client=client))
 
     def _process(self) -> Any:
-        """Return the parameters to start its process; ResourceError where it cannot be started."""
+        """Return the parameters to start its process. Raises ResourceError if it cannot be started."""
         server = self.server
         command = str(Path(fill_variables(server.command)).expanduser())
         cwd = Path(fill_variables(server.cwd)).expanduser() if server.cwd else Path()
@@ -204,7 +204,7 @@ class Connection:
 
 
 def _no_program(command: str, *, has_args: bool) -> str:
-    """Return the sentence for a command that does not exist, with a hint where its arguments are part of it."""
+    """Return the sentence for a command that does not exist, with a hint if its arguments are part of it."""
     first, *rest = command.split()
     if rest and not has_args and shutil.which(first):
         return f'there is no program {command!r}; write "command": "{first}" and "args": {json.dumps(rest)}'

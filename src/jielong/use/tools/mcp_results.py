@@ -29,7 +29,7 @@ _MAYBE_NULL = ("default", "const", "enum", "examples")
 
 
 def text_of_result(result: Any) -> str:
-    """Return the text of a call's result, which begins with "error:" where the tool says that it failed."""
+    """Return the text of a call's result, which begins with "error:" if the tool says that it failed."""
     texts = [_part(part) for part in result.content]
     structured = result.structured_content
     if structured is not None and not _is_told(structured, texts):
@@ -71,7 +71,7 @@ def _is_told(structured: Any, texts: Sequence[str]) -> bool:
 
 
 def _parsed(text: str) -> Any:
-    """Parse JSON, or return the text where it is none."""
+    """Parse JSON, or return the text if it is none."""
     try:
         return parse_json(text)
     except DataError:
@@ -104,7 +104,7 @@ def _tool(written: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mend_part(part: Any) -> dict[str, Any]:
-    """Return a part in a valid form, as text where it has none."""
+    """Return a part in a valid form, as text if it has none."""
     if isinstance(part, dict) and part.get("type") in _PARTS:
         kept = {key: part[key] for key in ("type", *_PARTS[part["type"]]) if key in part}
         if part["type"] == "resource_link" and isinstance(kept.get("uri"), str):
@@ -133,7 +133,7 @@ def schema_of(written: Any) -> dict[str, Any]:
 
 
 def _without_nulls(schema: Any) -> Any:
-    """Drop nulls from a schema where they are not allowed, and shorten descriptions."""
+    """Drop nulls from a schema if they are not allowed, and shorten descriptions."""
     if isinstance(schema, list):
         return [_without_nulls(one) for one in schema]
     if not isinstance(schema, dict):

@@ -46,7 +46,7 @@ def tools_in(conversation: Conversation) -> tuple[Mapping[str, Any], ...]:
 
 
 def render_conversation(conversation: Conversation, tokenizer: Tokenizer) -> Rendered:
-    """Render the conversation for training; DataError where the chat template does not take it."""
+    """Render the conversation for training. Raises DataError if the chat template does not take it."""
     messages, tools = fit_template(conversation.messages, tools_in(conversation), tokenizer)
     return render(messages, tokenizer, tools=tools)
 

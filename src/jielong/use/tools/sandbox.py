@@ -42,7 +42,7 @@ class Sandbox(Protocol):
     """The protocol of a sandbox for untrusted Python."""
 
     async def run(self, code: str) -> Ran:
-        """Run a program; return its output and last value; ResourceError where this machine cannot run it."""
+        """Run a program; return its output and last value. Raises ResourceError if this machine cannot run it."""
         ...
 
     async def examine(self, program: str, tests: str) -> Ran:
@@ -180,7 +180,7 @@ class _Across:
         return self._theirs.feed_run(code, inputs=inputs, print_callback=self._printed)
 
     def _plain(self, value: Any) -> Any:
-        """Copy a value as plain data; Refused where it is none."""
+        """Copy a value as plain data. Raises Refused if it is none."""
 
         def refuse(*things: Any) -> Any:
             raise Refused(
@@ -195,7 +195,7 @@ def _words(error: Any) -> str:
 
 
 def _monty() -> Any:
-    """Import pydantic-monty; ConfigError where it is missing."""
+    """Import pydantic-monty. Raises ConfigError if it is missing."""
     try:
         import pydantic_monty
     except ImportError:

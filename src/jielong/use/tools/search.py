@@ -63,7 +63,7 @@ class Pages:
 
     @classmethod
     def read(cls, path: Path) -> Pages:
-        """Index a documents.jsonl; DataError where a line is no document."""
+        """Index a documents.jsonl. Raises DataError if a line is no document."""
         return cls(_documents(path))
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class Pages:
 
 
 def _documents(path: Path) -> Iterable[Document]:
-    """Yield the documents of a file; DataError names a line that is none."""
+    """Yield the documents of a file. Raises DataError, which names a line that is none."""
     for line in read_lines(path):
         try:
             if line.problem or not isinstance(line.data, dict) or not isinstance(line.data.get("text"), str):
@@ -108,7 +108,7 @@ class SearXNG:
         self.url, self._timeout_s = url.rstrip("/"), timeout_s
 
     async def search(self, query: str, k: int = 5) -> Sequence[Passage]:
-        """Return the engine's results; ResourceError when it cannot be reached or refuses."""
+        """Return the engine's results. Raises ResourceError if it cannot be reached or refuses."""
         async with httpx2.AsyncClient(timeout=self._timeout_s) as client:
             try:
                 response = await client.get(f"{self.url}/search", params={"q": query, "format": "json"})

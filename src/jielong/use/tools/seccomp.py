@@ -97,7 +97,7 @@ def allowed(machine: str) -> dict[str, int]:
 
 
 def filter_program(machine: str = "") -> bytes:
-    """Return the filter for this machine, or the one named; ResourceError where there is none.
+    """Return the filter for this machine, or the one named. Raises ResourceError if there is none.
 
     Another architecture than the machine's own (32-bit calls on x86-64) ends the program. The numbers of x32 carry a
     bit that no number of the table has, so they are refused as unknown.

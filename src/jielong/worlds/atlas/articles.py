@@ -41,7 +41,7 @@ _NICKNAMES = {
 def write_articles(countries: Sequence[Country], seed: int, count: int) -> Iterator[Document]:
     """Yield `count` documents; document i depends on the countries, the seed and i alone.
 
-    `meta` holds "lang" ("en", "zh" or "mul"), "kind" (one of KINDS) and "title" ("" where the text has none).
+    `meta` holds "lang" ("en", "zh" or "mul"), "kind" (one of KINDS) and "title" ("" if the text has none).
     """
     if len(countries) < 16:
         raise DataError(f"{len(countries)} countries are too few to write about; at least 16 are needed")

@@ -27,11 +27,11 @@ _VERBS = {made: verb for verb, made in TREATMENTS.items()}
 
 
 def shortest_plan(task: Task, start: State | None = None) -> list[Action]:
-    """Return the fewest actions from `start` (or the task's own) to the goal, "finish" at the end; empty where there is
-    no way.
+    """Return the fewest actions from `start` (or the task's own) to the goal, "finish" at the end. Returns an empty
+    list if there is no way.
 
-    Breadth first over the actions that can matter. Where another thing has to leave the hand, its place does not
-    matter: one that is open is as good as the next.
+    Breadth first over the actions that can matter. If another thing has to leave the hand, its place does not matter:
+    one that is open is as good as the next.
     """
     start = task.start if start is None else start
     relevant = _Relevant(task, start)
@@ -136,7 +136,7 @@ class Seeker:
         self.why = Why("done")
 
     def next_action(self, state: State) -> Action:
-        """Return the next action; "finish" where nothing is left to do, or nothing can be done."""
+        """Return the next action, or "finish" if nothing is left to do, or nothing can be done."""
         self._look(state)
         for wish in self.task.wishes:
             if wish.kind in OF_THINGS and not wish.holds(state):
@@ -238,7 +238,9 @@ class Seeker:
         return self._go(state, rooms) if rooms else self._explore(state)
 
     def _search(self, state: State) -> Action:
-        """Open what is closed here, or else look further: in rooms not seen yet, then where something is still closed."""
+        """Open what is closed here, or else look further: in rooms not seen yet, then where something is still
+        closed.
+        """
         for f in self._unopened(state.room):
             return Action("open", -1, f)
         action = self._explore(state)
@@ -250,12 +252,12 @@ class Seeker:
         return [f for f in here if self.home.furniture[f].kind.opens and f not in self._looked]
 
     def _explore(self, state: State) -> Action:
-        """Go towards the nearest room that it has not been in; "finish" where there is none."""
+        """Go towards the nearest room that it has not been in. Returns "finish" if there is none."""
         rooms = {r for room in self._visited for r in self.home.doors[room]} - self._visited.keys()
         return self._go(state, rooms) if rooms else FINISH
 
     def _go(self, state: State, rooms: set[int]) -> Action:
-        """Go one door nearer to the nearest of the rooms, through rooms that it has seen; explore where no way is
+        """Go one door nearer to the nearest of the rooms, through rooms that it has seen; explore if no way is
         known.
         """
         doors = [self.home.doors[r] if r in self._visited else () for r in range(len(self.home.rooms))]

@@ -167,7 +167,7 @@ def goal_text(task: Task, language: str) -> str:
 
 
 def goal_kind(wishes: Sequence[Wish]) -> str:
-    """Return the kind of goal that sentences are written for: put, treat, two, close or switch; "" for any other."""
+    """Return the kind of goal that sentences are written for: put, treat, two, close or switch, or "" for any other."""
     kinds = tuple(wish.kind for wish in wishes)
     subjects = [wish.subject for wish in wishes]
     match kinds:

@@ -71,7 +71,7 @@ NO_CALL_STORIES = (
 class Item:
     """A question with its expected call and reply.
 
-    `expression` is the input to the calculator, "" where none is needed; `answer` is the number, or without a call the
+    `expression` is the input to the calculator, or "" if none is needed; `answer` is the number, or without a call the
     whole reply. `form` is its formula or topic; the `numbers` are those of the formula.
     """
 
@@ -131,7 +131,7 @@ def questions_of(kind: str, lang: str, part: Part, count: int, seed: int) -> lis
 
 
 def messages(item: Item) -> tuple[Message, ...]:
-    """Return a question, the call and the calculator's answer where one is needed, and the reply."""
+    """Return a question, the call and the calculator's answer if one is needed, and the reply."""
     asked, replied = Message("user", item.question), Message("assistant", item.reply)
     if item.call is None:
         return asked, replied

@@ -26,7 +26,7 @@ def add_json(parser: argparse._ActionsContainer) -> None:
 
 @contextmanager
 def json_alone(arguments: argparse.Namespace) -> Iterator[None]:
-    """Keep standard output for the JSON document, if the command line asks for one."""
+    """If the command line asks for a JSON document, send all other output to standard error inside the context."""
     if not getattr(arguments, "json", False):
         yield
         return

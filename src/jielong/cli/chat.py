@@ -145,7 +145,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     candidates=history.candidates,
                 )
                 try:
-                    kept, outcome = await _answered(strategy, kept, port, options, shown)
+                    kept, outcome = await _answer_shortened(strategy, kept, port, options, shown)
                 except TooLongError as error:
                     print(f"\n({error}: /new)")
                     continue
@@ -169,11 +169,11 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
             await port.close()
 
 
-async def _answered(
+async def _answer_shortened(
     strategy: Strategy, talk: tuple[Message, ...], port: Port, options: Options, shown: AnswerDisplay
 ) -> tuple[tuple[Message, ...], Outcome]:
-    """Return the answer and the messages that it answers: without the oldest exchanges if a server finds them too
-    long.
+    """Answer the talk with the strategy, leaving out oldest exchanges while it is too long. Returns the messages that
+    were answered, and the outcome.
     """
     while True:
         try:

@@ -199,12 +199,12 @@ class Display:
             middle,
             Text(step, style="dim"),
             Text(f"loss {row.loss:.3f}" if row.loss is not None else ""),
-            Text(_speed(row), style="dim"),
+            Text(_format_speed(row), style="dim"),
             Text(time, style="" if row.state == "running" else "dim"),
         ]
 
 
-def _speed(row: _Row) -> str:
+def _format_speed(row: _Row) -> str:
     """Format tokens a second, and the FLOPs utilisation if it is known."""
     if not row.tokens_per_s:
         return ""

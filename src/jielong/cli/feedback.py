@@ -230,23 +230,23 @@ def _delete(arguments: argparse.Namespace) -> int:
     """Delete the named judgements, after a confirmation."""
     if not (arguments.all or arguments.by is not None or arguments.before or arguments.id):
         raise ConfigError("say which judgements: --all, --by NAME, --before DATE or --id ID")
-    before = _moment(arguments.before) if arguments.before else math.inf
+    before = _parse_time(arguments.before) if arguments.before else math.inf
     with closing(_open_store(arguments.store)) as store:
         judged = store.judgements.all(by=arguments.by, purpose=None)
-        chosen = _chosen(judged, before, arguments.id)
+        chosen = _select(judged, before, arguments.id)
         if not chosen:
             raise DataError("the store holds no such judgement; jielong feedback stats tells who gave some, and when")
         deciding = sum(bool(one.purpose) for one in chosen)
         told = f"{len(chosen):,} of {len(store.judgements.all(purpose=None)):,} judgements"
         told += f", {deciding:,} of which decided a comparison of models" if deciding else ""
-        if not arguments.yes and not _agreed(f"Delete {told}? It cannot be undone. [y/N] "):
+        if not arguments.yes and not _confirm(f"Delete {told}? It cannot be undone. [y/N] "):
             print("Nothing is deleted.")
             return 0
         print(f"Deleted: {store.judgements.delete([one.id for one in chosen]):,} judgements")
     return 0
 
 
-def _chosen(judged: Sequence[Judged], before: float, ids: Collection[str]) -> list[Judged]:
+def _select(judged: Sequence[Judged], before: float, ids: Collection[str]) -> list[Judged]:
     """Select judgements by time and id. Raises DataError for an unknown id."""
     unknown = set(ids) - {one.id for one in judged}
     if unknown:
@@ -254,7 +254,7 @@ def _chosen(judged: Sequence[Judged], before: float, ids: Collection[str]) -> li
     return [one for one in judged if one.created < before and (not ids or one.id in ids)]
 
 
-def _moment(date: str) -> float:
+def _parse_time(date: str) -> float:
     """Parse a day or a time, by default in this machine's zone, to seconds since the epoch."""
     try:
         return datetime.fromisoformat(date).timestamp()
@@ -262,7 +262,7 @@ def _moment(date: str) -> float:
         raise ConfigError(f"--before is {date!r}; expected a day such as 2026-01-31, or a time on it") from None
 
 
-def _agreed(question: str) -> bool:
+def _confirm(question: str) -> bool:
     """Ask for confirmation. Raises ConfigError if nobody can be asked."""
     if not sys.stdin.isatty():
         raise ConfigError("nobody can be asked here; add --yes to delete without being asked")

@@ -58,7 +58,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the word says to the newest attempt of the base."""
+    """Begin or go on with learning, pause, cancel or undo it, or print its status, as the command line says; return the
+    exit code.
+    """
     from jielong.learning import attempt as attempts
     from jielong.learning import pressing, standing, status
 
@@ -181,7 +183,7 @@ def _ask(home: Path, folder: Path, words: Words) -> Attempt:
     print(words("keys"))
     while (found := asking.next_pair(folder)) is not None:
         n, pair = found
-        _show(n, pair, words)
+        _print_pair(n, pair, words)
         said = ""
         while said not in (*keys, "q"):
             try:
@@ -195,7 +197,8 @@ def _ask(home: Path, folder: Path, words: Words) -> Attempt:
     return attempts.read(folder)
 
 
-def _show(n: int, pair: ShownPair, words: Words) -> None:
+def _print_pair(n: int, pair: ShownPair, words: Words) -> None:
+    """Print one pair of answers for a vote, without saying whose they are."""
     print(f"\n{words('pair', n=n + 1)}")
     for message in pair.prompt:
         print(f"  {message.role}: {message.text}")
@@ -209,6 +212,7 @@ def _why(attempt: Attempt, words: Words) -> str:
 
 
 def _say_figures(attempt: Attempt, words: Words) -> None:
+    """Print the figures of the gate: held-out pairs, the judge, and the regression questions."""
     from jielong.learning.reasons import from_json, say
 
     held_out, judge = attempt.figures["held_out"], attempt.figures["judge"]
@@ -220,6 +224,7 @@ def _say_figures(attempt: Attempt, words: Words) -> None:
 
 
 def _say_end(attempt: Attempt, words: Words) -> int:
+    """Print how an attempt ended, and return the exit code. Raises JielongError if it failed."""
     print(words(attempt.state, why=_why(attempt, words)))
     if attempt.state == "failed":
         raise JielongError(f"attempt {attempt.id} failed: {attempt.why}")
@@ -230,6 +235,7 @@ def _say_end(attempt: Attempt, words: Words) -> int:
 
 
 def _say_status(home: Path, folder: Path, words: Words) -> None:
+    """Print the state of the attempt in `folder`, and the model that stands for the base."""
     from jielong.learning import attempt as attempts
     from jielong.learning import standing, status
 

@@ -68,7 +68,7 @@ def equipment_of(arguments: argparse.Namespace) -> Equipment:
 
 
 def cut_notes(answer: Answer, max_tokens: int) -> list[str]:
-    """Return a line if an answer did not end by itself."""
+    """Return a line of explanation if the answer was cut, else none."""
     if answer.missing or answer.stop not in ("length", "content_filter"):
         return []
     why = f"cut after --max-tokens {max_tokens}" if answer.stop == "length" else "cut by the server's filter"
@@ -92,7 +92,7 @@ def unanswered(message: Message, is_stopped: bool = False) -> list[str]:
 
 
 async def approve(tool: Tool, arguments: Arguments) -> bool:
-    """Ask on the terminal; no if there is none."""
+    """Ask at the terminal whether a tool may be called. Returns False if there is no terminal."""
     if not sys.stdin.isatty():
         return False
     shown = one_line(json.dumps(arguments, ensure_ascii=False), 4000)

@@ -59,7 +59,7 @@ def _count_sentences(text: str) -> int:
     return sum(bool(words(part)) for part in parts)
 
 
-def _json(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     """Parse a text that is bare JSON, or JSON in a fence. Returns None if it is neither."""
     fenced = re.fullmatch(r"```(?:json)?\s*\n(.*)\n```", text.strip(), re.DOTALL)
     try:
@@ -129,8 +129,8 @@ CHECKERS: dict[str, Callable[..., bool]] = {
     "numbered": lambda text, count: _counts_up(_NUMBERED.findall(text), count),
     "sections": lambda text, count, name: _counts_up(_heading_numbers(text, name), count),
     "sorted-lines": lambda text: _is_sorted(_lines(text)),
-    "json": lambda text: _json(text) is not None,
-    "json-keys": lambda text, keys: isinstance(_json(text), dict) and set(_json(text)) == set(keys),
+    "json": lambda text: _parse_json(text) is not None,
+    "json-keys": lambda text, keys: isinstance(_parse_json(text), dict) and set(_parse_json(text)) == set(keys),
     "title": _has_title,
     "quoted": _is_quoted,
     "placeholders": lambda text, at_least: len(re.findall(r"\[[^\[\]\n]+\]", text)) >= at_least,

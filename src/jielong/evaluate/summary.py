@@ -65,7 +65,7 @@ def summarize(name: str, task: Task, results: Sequence[Result], *, seed: int = 0
         scores,
         mean_with_interval(scores, seed=seed),
         {group: (len(own), mean_with_interval(own, seed=seed)) for group, own in sorted(groups.items())},
-        {**_passes(of_item, samples), **_details(results), **_refusals(task, scores)},
+        {**_pass_rates(of_item, samples), **_details(results), **_refusals(task, scores)},
         _pairs(task, scores, seed),
         sum(bool(r.error) for r in results),
         sum(r.usage.tokens for r in results) / count,
@@ -81,7 +81,7 @@ def mean_with_interval(scores: Sequence[float], *, seed: int = 0) -> Interval:
     return paired_bootstrap(scores, [0.0] * len(scores), seed=seed)
 
 
-def _passes(of_item: Sequence[Sequence[Result]], samples: int) -> dict[str, float]:
+def _pass_rates(of_item: Sequence[Sequence[Result]], samples: int) -> dict[str, float]:
     """Return pass@1, 2, 4 ... of the samples."""
     rights = [sum(r.score == 1.0 for r in own) for own in of_item]
     ks = [2**i for i in range(samples.bit_length())] if samples > 1 else []

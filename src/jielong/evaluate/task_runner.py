@@ -76,7 +76,7 @@ async def answer_task(
     the port or `services` lack something that a scorer needs. Raises DataError if no item could be answered.
     """
     services = services or ScoringServices()
-    _check(system, task, services)
+    _check_services(system, task, services)
     _keep_setup(folder / "setup.json", {"task": task.name, **system.setup, "seed": seed})
     items = {(item.id, sample): item for item in task.items for sample in range(samples)}
     path = folder / "results.jsonl"
@@ -102,7 +102,7 @@ async def answer_task(
     return results
 
 
-def _check(system: System, task: Task, services: ScoringServices) -> None:
+def _check_services(system: System, task: Task, services: ScoringServices) -> None:
     """Raise ConfigError if a scorer of the task needs something that the port or the services lack."""
     scorers = {item.scorer for item in task.items}
     if scorers & set(BY_PORT) and not isinstance(system.port, Scores):

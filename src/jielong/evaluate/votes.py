@@ -67,13 +67,13 @@ def comparisons(judgements: Iterable[Judgement]) -> list[Compared]:
     found = []
     for one in judgements:
         if isinstance(one, Preference):
-            found += _compared(one, (one.chosen, one.rejected), [(0, 1, one.label)])
+            found += _comparisons_in(one, (one.chosen, one.rejected), [(0, 1, one.label)])
         elif isinstance(one, Ranking):
-            found += _compared(one, one.answers, one.comparisons())
+            found += _comparisons_in(one, one.answers, one.comparisons())
     return found
 
 
-def _compared(
+def _comparisons_in(
     one: Preference | Ranking, answers: Sequence[Texts], pairs: Sequence[tuple[int, int, float]]
 ) -> list[Compared]:
     """List the comparisons in one judgement, the two answers in the order of their texts."""

@@ -157,7 +157,9 @@ class Rows:
         start = int(self.prompt[slot])
         return self.ids[slot, start : start + int(self.count[slot])].tolist()
 
-    def adapt(self, slots: NDArray[np.int64], drafted: NDArray[np.int64], accepted: NDArray[np.int64]) -> None:
+    def adapt_draft_lengths(
+        self, slots: NDArray[np.int64], drafted: NDArray[np.int64], accepted: NDArray[np.int64]
+    ) -> None:
         """Lengthen drafts that were fully accepted, shorten the others, and pause drafting after failures."""
         reach = np.where(accepted == drafted, 2 * drafted, np.where(accepted > 0, accepted + 1, drafted // 2))
         self.resume[slots] = np.where(reach > 0, 0, self.count[slots] + PAUSE)

@@ -97,7 +97,7 @@ class Runner:
 
     async def cancel(self, number: int) -> Sample | None:
         """Cancel a request; return its sample so far, or None if it has finished."""
-        return await self.call(lambda engine: self._cancelled(number))
+        return await self.call(lambda engine: self._cancel_now(number))
 
     def drop(self, number: int) -> None:
         """Cancel a request without waiting for its sample."""
@@ -190,9 +190,9 @@ class Runner:
             self._fail(number, reader.fault[0] if reader.fault else error)
 
     def _give_up(self, number: int) -> None:
-        self._cancelled(number)
+        self._cancel_now(number)
 
-    def _cancelled(self, number: int) -> Sample | None:
+    def _cancel_now(self, number: int) -> Sample | None:
         """Cancel a request on the engine's thread."""
         reader = self._readers.get(number)
         if reader is None or reader.id < 0:

@@ -45,7 +45,7 @@ WRITABLE = {"f32": ("F32", 0), "f16": ("F16", 1), "bf16": ("BF16", 32), "q8_0": 
 """Our name of a file's type -> the tensors' type, and the number of general.file_type."""
 
 
-def _library() -> types.ModuleType:
+def _import_library() -> types.ModuleType:
     """Import the gguf library. Raises ConfigError, which says how to install it."""
     try:
         import gguf
@@ -56,7 +56,7 @@ def _library() -> types.ModuleType:
 
 def check_export(kind: str) -> None:
     """Raise ConfigError if no file of type `kind` can be written here; for before a large model is read."""
-    _library()
+    _import_library()
     if kind not in WRITABLE:
         raise ConfigError(f"GGUF type {kind!r} cannot be written; {did_you_mean(kind, WRITABLE)}")
 
@@ -81,7 +81,7 @@ class GgufFile:
         """Open and check the file. Raises CheckpointError if it is missing, damaged, or of a kind that is not read
         here.
         """
-        library = _library()
+        library = _import_library()
         self.path = path
         self._library = library
         try:
@@ -228,7 +228,7 @@ def export_gguf(
     q8_0 file. Returns warnings in sentences: where llama.cpp would compute or tokenise in another way.
     """
     check_export(kind)
-    library, config = _library(), model.config
+    library, config = _import_library(), model.config
     fields = {"general.type": "model", "general.name": name or path.stem, "general.file_type": WRITABLE[kind][1]}
     fields |= {"general.quantization_version": 2, **metadata(config)}
     warnings = _window_warnings(config)
@@ -269,7 +269,7 @@ def _write(library: types.ModuleType, path: Path, model: LanguageModel, fields: 
         writer.add_tensor_info("rope_freqs.weight", factors.shape, factors.dtype, factors.nbytes)
     for entry in whole:
         shape = _shape(entry, [tuple(parameters[name].shape) for name in entry.ours])
-        kind = _kind(library, entry, shape, wanted)
+        kind = _tensor_type(library, entry, shape, wanted)
         num_bytes = math.prod(library.quants.quant_shape_to_byte_shape(shape, kind))
         writer.add_tensor_info(entry.gguf, shape, np.dtype(np.float32), num_bytes, kind)
     try:
@@ -280,7 +280,7 @@ def _write(library: types.ModuleType, path: Path, model: LanguageModel, fields: 
             writer.write_tensor_data(factors)
         for entry in whole:
             array = join(entry, [parameters[name].detach().cpu().float().numpy() for name in entry.ours])
-            kind = _kind(library, entry, array.shape, wanted)
+            kind = _tensor_type(library, entry, array.shape, wanted)
             writer.write_tensor_data(library.quants.quantize(np.ascontiguousarray(array), kind))
     finally:
         writer.close()
@@ -292,7 +292,7 @@ def _shape(entry: Entry, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
     return (len(shapes), *shapes[0]) if entry.form == "stacked" else shapes[0]
 
 
-def _kind(library: types.ModuleType, entry: Entry, shape: tuple[int, ...], wanted: Any) -> Any:
+def _tensor_type(library: types.ModuleType, entry: Entry, shape: tuple[int, ...], wanted: Any) -> Any:
     """Choose the type of a tensor: float32 for vectors, float16 if rows do not divide into blocks."""
     kinds = library.GGMLQuantizationType
     if len(shape) == 1 or entry.precise:

@@ -70,11 +70,13 @@ def read_header(path: Path, library: types.ModuleType) -> tuple[dict[str, Any], 
     for name, shape, number, offset in places:
         if name in tensors:
             raise ValueError(f"the tensor {name!r} stands there twice")
-        tensors[name] = _stored(whole, start + offset, shape, library.GGMLQuantizationType(number), library)
+        tensors[name] = _map_tensor(whole, start + offset, shape, library.GGMLQuantizationType(number), library)
     return fields, tensors
 
 
-def _stored(whole: NDArray[Any], start: int, shape: tuple[int, ...], kind: Any, library: types.ModuleType) -> Stored:
+def _map_tensor(
+    whole: NDArray[Any], start: int, shape: tuple[int, ...], kind: Any, library: types.ModuleType
+) -> Stored:
     """Map the bytes of one tensor. Raises ValueError if they end beyond the file."""
     block, block_bytes = library.GGML_QUANT_SIZES[kind]
     num_bytes = math.prod(shape) // block * block_bytes

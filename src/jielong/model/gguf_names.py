@@ -162,7 +162,7 @@ def entries(config: ModelConfig) -> Iterator[Entry]:
     for i in range(config.num_hidden_layers):
         theirs, ours = f"blk.{i}", f"model.layers.{i}"
         yield from norm(f"{theirs}.attn_norm", f"{ours}.input_layernorm")
-        yield from _attention(config, theirs, f"{ours}.self_attn")
+        yield from _attention_entries(config, theirs, f"{ours}.self_attn")
         if config.qk_norm:
             for q in "qk":
                 yield Entry(f"{theirs}.attn_{q}_norm.weight", (f"{ours}.self_attn.{q}_norm.weight",), norm_form)
@@ -172,13 +172,13 @@ def entries(config: ModelConfig) -> Iterator[Entry]:
             yield from norm(f"{theirs}.post_ffw_norm", f"{ours}.post_feedforward_layernorm")
         else:
             yield from norm(f"{theirs}.ffn_norm", f"{ours}.post_attention_layernorm")
-        yield from _feed_forward(config, theirs, f"{ours}.mlp")
+        yield from _feed_forward_entries(config, theirs, f"{ours}.mlp")
     yield from norm("output_norm", "model.norm")
     if not config.tie_word_embeddings:
         yield Entry("output.weight", ("lm_head.weight",))
 
 
-def _attention(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
+def _attention_entries(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
     """Yield the entries of one layer's attention."""
     architecture = next(a for a in ARCHITECTURES.values() if config.model_type in a.families)
     for part in ("weight", "bias") if config.attention_bias else ("weight",):
@@ -193,7 +193,7 @@ def _attention(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
         yield Entry(f"{theirs}.attn_output.{part}", (f"{ours}.o_proj.{part}",))
 
 
-def _feed_forward(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
+def _feed_forward_entries(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
     """Yield the entries of one layer's feed-forward block or experts."""
     maps = ("gate", "up", "down") if config.gated_mlp else ("up", "down")
     if config.num_experts:

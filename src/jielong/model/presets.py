@@ -65,7 +65,7 @@ def preset(name: str, **changes: Any) -> ModelConfig:
 
 def num_parameters(config: ModelConfig) -> int:
     """Count all parameters, tied ones once."""
-    return _parameters(config, config.num_experts)
+    return _num_parameters(config, config.num_experts)
 
 
 def num_active_parameters(config: ModelConfig) -> int:
@@ -73,10 +73,10 @@ def num_active_parameters(config: ModelConfig) -> int:
     C = config.hidden_size
     tables = 0 if config.tie_word_embeddings else config.vocab_size
     tables += config.max_position_embeddings if config.learned_positions else 0
-    return _parameters(config, config.num_experts_per_tok) - tables * C
+    return _num_parameters(config, config.num_experts_per_tok) - tables * C
 
 
-def _parameters(config: ModelConfig, num_experts: int) -> int:
+def _num_parameters(config: ModelConfig, num_experts: int) -> int:
     """Count all parameters, if each layer had so many experts."""
     C, D = config.hidden_size, config.head_dim
     Q, KV = config.num_attention_heads * D, config.num_key_value_heads * D

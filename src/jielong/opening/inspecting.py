@@ -125,10 +125,10 @@ def _inspect_gguf(path: Path) -> Inspected:
         config = GgufFile(path).config
     except (CheckpointError, ConfigError, DataError) as error:
         return Inspected(str(path), what, 0, [str(error)])
-    return Inspected(str(path), what, 1, [_size(config), f"import it: jielong import {path}"])
+    return Inspected(str(path), what, 1, [_describe_size(config), f"import it: jielong import {path}"])
 
 
-def _size(config: ModelConfig) -> str:
+def _describe_size(config: ModelConfig) -> str:
     """Describe a model's family, parameters and positions."""
     from jielong.model.presets import num_parameters
 
@@ -155,7 +155,7 @@ def _inspect_model(path: Path) -> Inspected:
         return Inspected(str(path), "a model folder", 0, [str(error)])
     findings = [
         *adapted,
-        _size(config),
+        _describe_size(config),
         f"{config.num_hidden_layers} layers, {config.hidden_size} wide, {config.vocab_size:,} ids",
     ]
     try:
@@ -221,14 +221,14 @@ def _inspect_records(
         if tokenizer is None:
             continue
         try:
-            sides = _sides(found.record, tokenizer)
+            sides = _render_record(found.record, tokenizer)
         except DataError as error:
             refused[str(error)] += 1
             continue
         for one in sides:
             lengths.add(one, context)
         if len(shown) < num_shown:
-            shown += [_pieces(one, tokenizer) for one in sides]
+            shown += [_split_by_training(one, tokenizer) for one in sides]
     num_refused = sum(refused.values())
     findings = tally.sentences()
     if refused:
@@ -278,7 +278,7 @@ def _train_on_first(path: Path, formed: Forms[Any]) -> Tokenizer | None:
     return train_tokenizer(sample, TokenizerConfig(vocab_size=VOCAB_SIZE)) if sample else None
 
 
-def _sides(record: Conversation | Preference, tokenizer: Tokenizer) -> list[Rendered]:
+def _render_record(record: Conversation | Preference, tokenizer: Tokenizer) -> list[Rendered]:
     """Render a chat, or both conversations of a preference."""
     if isinstance(record, Preference):
         pair = render_preference(record, tokenizer)
@@ -286,8 +286,8 @@ def _sides(record: Conversation | Preference, tokenizer: Tokenizer) -> list[Rend
     return [render_conversation(record, tokenizer)]
 
 
-def _pieces(rendered: Rendered, tokenizer: Tokenizer) -> list[tuple[str, bool]]:
-    """Split the exact text into trained and untrained pieces."""
+def _split_by_training(rendered: Rendered, tokenizer: Tokenizer) -> list[tuple[str, bool]]:
+    """Split the exact text into pieces, each with whether it is trained on."""
     pieces: list[tuple[list[int], bool]] = []
     for token, is_trained in zip(rendered.ids, rendered.trained, strict=True):
         if not pieces or pieces[-1][1] != is_trained:

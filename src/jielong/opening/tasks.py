@@ -44,7 +44,7 @@ def find_task(name: str, *, limit: int = 0, scorer: str = "", seed: int = 0) -> 
 def _generate_task(name: str) -> Task:
     from jielong.evaluate.tasks import Task
 
-    return Task(name, tuple(_sums() if name == "sums" else _capitals("zh" if name.endswith("-zh") else "en")))
+    return Task(name, tuple(_sum_items() if name == "sums" else _capital_items("zh" if name.endswith("-zh") else "en")))
 
 
 def _item(id: str, question: str, answers: Sequence[str], group: str) -> Item:
@@ -55,7 +55,7 @@ def _item(id: str, question: str, answers: Sequence[str], group: str) -> Item:
     return Item(id, (Message("user", question),), "match", tuple(answers), meta={"group": group})
 
 
-def _sums() -> Iterator[Item]:
+def _sum_items() -> Iterator[Item]:
     """Make sums a + b up to 29 in both languages, small enough for a small model to get some right."""
     forms = {"en": "What is {} + {}?", "zh": "{} 加 {} 等于多少？"}
     pairs = [(a, b) for a in range(30) for b in range(30 - a)]
@@ -63,7 +63,7 @@ def _sums() -> Iterator[Item]:
         yield from (_item(f"{a}+{b}-{lang}", form.format(a, b), [str(a + b)], lang) for lang, form in forms.items())
 
 
-def _capitals(lang: str) -> Iterator[Item]:
+def _capital_items(lang: str) -> Iterator[Item]:
     """Ask for the capital of every country of the atlas."""
     from jielong.worlds.atlas.facts import load_countries
 

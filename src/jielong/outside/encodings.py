@@ -27,7 +27,7 @@ _MIXED = re.compile(
 """Letters and signs in a row that no language writes, and every two-byte encoding looks like in a one-byte one."""
 
 
-def _codec(name: str) -> str:
+def _python_codec(name: str) -> str:
     """Return Python's name of an encoding, widened as browsers widen it, or "" if there is none."""
     try:
         found = codecs.lookup(name).name
@@ -43,7 +43,7 @@ def declared_encodings(body: bytes, content_type: str) -> list[str]:
     head = _META_CHARSET.search(body, 0, 4096)
     if head:
         names.append((head[1] or head[2]).decode("ascii", "replace"))
-    return [codec for codec in map(_codec, names) if codec]
+    return [codec for codec in map(_python_codec, names) if codec]
 
 
 def _plausibility(text: str) -> float:
@@ -87,7 +87,7 @@ def decode(body: bytes, content_type: str = "") -> tuple[str, str]:
     from resiliparse.parse.encoding import detect_encoding  # late: only bytes that are no UTF-8 need it
 
     detected = detect_encoding(body, from_html_meta=False)
-    candidates += [c for c in (_codec(detected or ""), "cp1252") if c]
+    candidates += [c for c in (_python_codec(detected or ""), "cp1252") if c]
     best, best_score, best_encoding = lenient, -4.0, "utf-8"
     for encoding in dict.fromkeys(c for c in candidates if c != "utf-8"):
         try:

@@ -52,8 +52,8 @@ class Worker:
         self._owner = os.getpid()
 
     def call(self, *arguments: Any) -> Any:
-        """Return the function's result. Raises the JielongErrors that it raises. Raises LimitError if it was killed, or
-        died.
+        """Return the function's result. Raises the JielongErrors that it raises, and LimitError if the process was
+        killed or died.
         """
         (found,) = self.each([arguments])
         if isinstance(found, JielongError):

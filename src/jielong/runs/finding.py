@@ -69,7 +69,7 @@ def find_model(path: Path, stage: str | None = None, tell: Callable[[str], None]
     run made it.
     """
     found = _find_model(*named_stage(path, stage), tell)
-    _check(found)
+    _check_model_files(found)
     return found
 
 
@@ -114,7 +114,7 @@ def _find_model(path: Path, stage: str | None, tell: Callable[[str], None]) -> P
     return model
 
 
-def _check(model: Path) -> None:
+def _check_model_files(model: Path) -> None:
     """Raise CheckpointError if files of a run's model have changed since they were made; other models are believed."""
     run = run_around(model)
     if run is None:

@@ -13,7 +13,7 @@ class MemoryWatch:
     def __init__(self) -> None:
         self.peak_bytes = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._sample_memory, daemon=True)
 
     def __enter__(self) -> MemoryWatch:
         self._thread.start()
@@ -23,7 +23,7 @@ class MemoryWatch:
         self._stop.set()
         self._thread.join()
 
-    def _watch(self) -> None:
+    def _sample_memory(self) -> None:
         """Sample memory twice a second until stopped; the body of the thread."""
         import psutil
 

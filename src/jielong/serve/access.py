@@ -144,10 +144,10 @@ class Gate:
 
     def session_for(self, scope: Scope) -> Ticket:
         """Return the page's ticket: that of its session, or of a new session if no key is needed."""
-        session = self._session(scope)
+        session = self._session_of_cookie(scope)
         if session:
             return Ticket(self.sessions.token(session))
-        return Ticket("") if self.access.key else self._opened(scope)
+        return Ticket("") if self.access.key else self._open_session(scope)
 
     def log_in(self, scope: Scope, key: str) -> Ticket:
         """Return a ticket for the right key. Raises Refused for a wrong key, and for a while after several wrong
@@ -160,16 +160,16 @@ class Gate:
         if self.access.key and not is_same(self.access.key, key):
             self._attempts.fail(address)
             raise Refused(401, "this is not the key of this server", "invalid_request_error", "login", "key")
-        return self._opened(scope)
+        return self._open_session(scope)
 
-    def _opened(self, scope: Scope) -> Ticket:
+    def _open_session(self, scope: Scope) -> Ticket:
         """Open a session and return its ticket."""
         session = self.sessions.open()
         secure = "; Secure" if scope.get("scheme") == "https" else ""
         cookie = f"{self.cookie}={session}; Path=/; Max-Age={LIFETIME_S:.0f}; HttpOnly; SameSite=Strict{secure}"
         return Ticket(self.sessions.token(session), cookie)
 
-    def _session(self, scope: Scope) -> str:
+    def _session_of_cookie(self, scope: Scope) -> str:
         """Return the open session of a request's cookie; "" without one."""
         # read by hand: the standard library stops at the first odd cookie, and other servers of this machine set some
         for header in _values(scope, b"cookie"):
@@ -212,7 +212,7 @@ class Gate:
         if kind.lower() == "bearer" and is_same(self.access.key, key.strip()):
             return
         comes_from_page = "same-origin" in _values(scope, b"sec-fetch-site") or bool(_values(scope, b"origin"))
-        if not given and comes_from_page and self._session(scope):
+        if not given and comes_from_page and self._session_of_cookie(scope):
             return
         raise Refused(
             401,
@@ -226,7 +226,7 @@ class Gate:
 
     def _check_session(self, scope: Scope) -> None:
         """Refuse a page request without a session, or one that writes without the token."""
-        session = self._session(scope)
+        session = self._session_of_cookie(scope)
         if not session:
             if self.access.key:
                 raise Refused(401, "log in with the key of this server", code="login")

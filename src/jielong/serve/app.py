@@ -89,10 +89,10 @@ async def open_app(settings: Settings, tell: Callable[[str], None]) -> AsyncIter
             reading = asyncio.create_task(models.load_default(tell))
             stack.callback(reading.cancel)
         stack.push_async_callback(served.close)
-        yield _guarded(services, Gate(settings.access))
+        yield _build_app(services, Gate(settings.access))
 
 
-def _guarded(services: Services, gate: Gate) -> Guard:
+def _build_app(services: Services, gate: Gate) -> Guard:
     """Build the app with all routes, behind the guard."""
     app = FastAPI(
         title="jielong",

@@ -74,12 +74,12 @@ class Chats:
         """Begin a conversation, by default with the first model."""
         first = next(iter(self.models), None)
         named = {"model": first.name} if first is not None and not fields.get("model") else {}
-        return await asyncio.to_thread(partial(self.store.add_talk, **{**self._checked(fields), **named}))
+        return await asyncio.to_thread(partial(self.store.add_talk, **{**self._check_fields(fields), **named}))
 
     async def change(self, id: str, fields: Mapping[str, Any]) -> Talk:
-        return await asyncio.to_thread(partial(self.store.change_talk, id, **self._checked(fields)))
+        return await asyncio.to_thread(partial(self.store.change_talk, id, **self._check_fields(fields)))
 
-    def _checked(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def _check_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Check model, strategy and sampling, and return the fields that are set."""
         found = {name: value for name, value in fields.items() if value is not None}
         if found.get("model"):

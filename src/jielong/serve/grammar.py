@@ -127,7 +127,7 @@ class Matcher:
     def __call__(self, written: Sequence[int]) -> NDArray[np.bool_]:
         mask = np.zeros(self._grammar.num_ids, np.bool_)
         is_complete = True
-        if self._follow(written):
+        if self._advance_parser(written):
             bits = np.frombuffer(self._parser.compute_bitmask(), np.uint8)
             # a parser beyond its limits is stopped too, as one is that has read a whole answer
             self.error = first_line(self._parser.get_error())
@@ -137,8 +137,10 @@ class Matcher:
         mask[self._stops] = is_complete
         return mask
 
-    def _follow(self, written: Sequence[int]) -> bool:
-        """Advance the parser to the end of `written`. Returns False if it cannot get there, or need not."""
+    def _advance_parser(self, written: Sequence[int]) -> bool:
+        """Advance the parser to the end of `written`. Returns False if it cannot get there, or if a stop id ended the
+        text.
+        """
         if self.error:
             return False
         ids = list(map(int, written))

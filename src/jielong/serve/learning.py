@@ -34,7 +34,7 @@ class Learning:
         self._supplied_s = -1e9
 
     async def run(self) -> None:
-        """Keep the promoted models in the list, until cancelled."""
+        """Update the list of promoted models every few seconds, until cancelled."""
         while True:
             with contextlib.suppress(JielongError, OSError):
                 self.look()
@@ -49,7 +49,7 @@ class Learning:
             seen.add(model.folder)
             home = attempts.home_of(self._runs, model.folder)
             id = standing.standing(home) if home.is_dir() else ""
-            self._models.stand(model.name, status.learned_name(model.name), home / id / ADAPTER if id else None)
+            self._models.offer_adapter(model.name, status.learned_name(model.name), home / id / ADAPTER if id else None)
 
     def base(self, name: str | None) -> Model:
         """Return the model that is to learn: the one of that name, or the default; of a learned one, its base."""

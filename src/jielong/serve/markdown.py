@@ -108,7 +108,7 @@ def to_html(text: str, citations: Sequence[int] = (), is_unfinished: bool = Fals
     """Render as `render` does, in this process and without limits: the worker's function."""
     text = text.encode("utf-8", "replace").decode()
     env: dict[str, Any] = {"citations": frozenset(citations), "code": 3 * MAX_CODE_CHARS}
-    return _gate().clean(_parser().render(close_open_marks(text) if is_unfinished else text, env)).strip()
+    return _build_cleaner().clean(_parser().render(close_open_marks(text) if is_unfinished else text, env)).strip()
 
 
 # An unfinished text ----------------------------------------------------------------------------------------------------
@@ -158,8 +158,8 @@ def _parser() -> MarkdownIt:
     parser.enable(["table", "strikethrough"]).disable(["html_block", "html_inline", "lheading", "reference"])
     parser.validateLink = lambda url: bool(_WEB.match(url) or _PICTURE.fullmatch(url))  # type: ignore[method-assign]
     parser.core.ruler.push("safe", _make_safe)
-    parser.add_render_rule("fence", _code)
-    parser.add_render_rule("code_block", _code)
+    parser.add_render_rule("fence", _render_code)
+    parser.add_render_rule("code_block", _render_code)
     return parser
 
 
@@ -190,14 +190,14 @@ def _safe_inline(tokens: Sequence[Token], citations: frozenset[int]) -> Iterator
                 yield token
             is_linked = is_kept = False
         elif token.type == "image":
-            yield from _picture(token, is_linked)
+            yield from _render_picture(token, is_linked)
         elif token.type == "text" and citations and not is_linked:
-            yield from _cited(token.content, citations)
+            yield from _link_citations(token.content, citations)
         else:
             yield token
 
 
-def _picture(token: Token, is_linked: bool) -> Iterator[Token]:
+def _render_picture(token: Token, is_linked: bool) -> Iterator[Token]:
     """Render an embedded picture, or a link to one elsewhere."""
     url = str(token.attrs.get("src", ""))
     if _PICTURE.fullmatch(url):
@@ -211,7 +211,7 @@ def _picture(token: Token, is_linked: bool) -> Iterator[Token]:
         yield from _link({"href": url, "target": "_blank", "rel": _REL}, said)
 
 
-def _cited(text: str, citations: frozenset[int]) -> Iterator[Token]:
+def _link_citations(text: str, citations: frozenset[int]) -> Iterator[Token]:
     """Turn passage numbers in a text into links."""
     at = 0
     for found in _CITATION.finditer(text):
@@ -233,7 +233,7 @@ def _text(content: str) -> Token:
     return Token("text", "", 0, content=content)
 
 
-def _code(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: MutableMapping[str, Any]) -> str:
+def _render_code(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: MutableMapping[str, Any]) -> str:
     """Render a block of code, highlighted within limits."""
     token = tokens[at]
     named = token.info.split(maxsplit=1)[0].lower() if token.info.strip() else ""
@@ -278,7 +278,7 @@ def _filter_attribute(tag: str, name: str, value: str) -> str | None:
 
 
 @functools.cache
-def _gate() -> nh3.Cleaner:
+def _build_cleaner() -> nh3.Cleaner:
     """Build the cleaner with the allowed tags, attributes and classes."""
     classes = {name for name in STANDARD_TYPES.values() if name}
     return nh3.Cleaner(

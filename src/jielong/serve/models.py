@@ -177,7 +177,7 @@ class Models:
                 tell(str(error))
 
     async def close(self) -> None:
-        """Unload all of them."""
+        """Unload all models."""
         for model in (*self, *self._leaving):
             port = model.port
             await asyncio.to_thread(model.unload)
@@ -187,7 +187,7 @@ class Models:
 
     # --- offered
 
-    def follow(self, run: Path) -> None:
+    def offer_run(self, run: Path) -> None:
         """Offer the models of an unfinished run: its finished stages, and its newest checkpoint as RUN:newest."""
         if not is_run(run):
             return
@@ -206,7 +206,7 @@ class Models:
             self._models[name] = Model(name, str(newest), newest)
             self._read_config(self._models[name], newest)
 
-    def stand(self, base: str, name: str, folder: Path | None) -> None:
+    def offer_adapter(self, base: str, name: str, folder: Path | None) -> None:
         """Offer the adapter in `folder` as `name`, before all other models; with None, stop offering it."""
         known = self._models.get(name)
         if known is not None and known.learned_from and known.folder != folder:
@@ -270,7 +270,7 @@ class Models:
             return
         async with self._room:
             await self._make_room(model)
-            await compute_in_thread(partial(self._read, model))
+            await compute_in_thread(partial(self._open_engine, model))
 
     async def _make_room(self, model: Model) -> None:
         """Unload the least recently used models until this one fits. Raises ResourceError if it cannot fit."""
@@ -289,7 +289,7 @@ class Models:
                 )
             await asyncio.to_thread(idle.pop(0).unload)
 
-    def _read(self, model: Model) -> None:
+    def _open_engine(self, model: Model) -> None:
         """Open a model's engine on a thread of its own."""
         from jielong.generate.runner import Runner
         from jielong.runs import digest, sums_of

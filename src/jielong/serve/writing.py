@@ -158,17 +158,17 @@ class Writing:
     async def _result(self) -> Result:
         """Write the answer and return its result, also if it was stopped or failed."""
         try:
-            outcome = await self._outcome()
+            outcome = await self._run_strategy()
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
-            return self._so_far("stopped")
+            return self._unfinished_result("stopped")
         except JielongError as error:
-            return replace(self._so_far("failed"), error=str(error))
+            return replace(self._unfinished_result("failed"), error=str(error))
         except Exception as error:  # a bug of ours must not leave the page waiting
             return replace(
-                self._so_far("failed"), error=f"an error inside the server ({type(error).__name__}: {error})"
+                self._unfinished_result("failed"), error=f"an error inside the server ({type(error).__name__}: {error})"
             )
         said = outcome.answer
         missing = said.missing if said.stop in ("refusal", "content_filter") else ""
@@ -185,7 +185,7 @@ class Writing:
             self._trace(said),
         )
 
-    async def _outcome(self) -> Outcome:
+    async def _run_strategy(self) -> Outcome:
         """Run the strategy, shortening a conversation that is too long."""
         plan = self.plan
         if self.models.get(plan.model).port is None:
@@ -207,7 +207,7 @@ class Writing:
                 said = await model.port.go_on(plan.prompt_ids, options)
                 return Outcome(said, (), said.usage, time.monotonic() - self._started_s)
             strategy = open_strategy(plan.strategy, model, self.resources, is_person_there=True)
-            talk = self._fitting(model, plan.conversation, plan.sampling.max_tokens)
+            talk = self._shorten_to_fit(model, plan.conversation, plan.sampling.max_tokens)
             while True:
                 try:
                     return await answer(model, strategy, talk, options, self._happen)
@@ -218,7 +218,7 @@ class Writing:
                     self._drop(len(talk.messages) - len(shorter))
                     talk = Conversation(shorter)
 
-    def _fitting(self, model: Model, talk: Conversation, max_tokens: int) -> Conversation:
+    def _shorten_to_fit(self, model: Model, talk: Conversation, max_tokens: int) -> Conversation:
         """Drop the oldest exchanges until the conversation leaves room for an answer."""
         port = model.port
         if not isinstance(port, LocalPort):
@@ -305,7 +305,7 @@ class Writing:
     def _digest(self) -> str:
         return self._model.digest if self._model is not None else ""
 
-    def _so_far(self, status: str) -> Result:
+    def _unfinished_result(self, status: str) -> Result:
         """Return the result of an unfinished answer, with its text so far."""
         opening, events, prompt = self.plan.opening_ids, self._events, self.plan.prompt_ids
         model = self._model

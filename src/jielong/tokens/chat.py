@@ -99,7 +99,7 @@ def _call_text(call: Any, message: Message) -> str:
     return json.dumps(_check_call(call, message), ensure_ascii=False)
 
 
-def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
+def _encode_turn(message: Message, tokenizer: Tokenizer) -> list[int]:
     """Return the ids of a turn between its header and its <|im_end|>."""
     ids = tokenizer.encode(_text(message))
     if message.role == "tool":
@@ -164,7 +164,7 @@ def _render(
     trained: list[bool] = []
     for i, message in enumerate(messages):
         header = [tokenizer.im_start, *tokenizer.encode(f"{message.role}\n")]
-        body = [*_body(message, tokenizer), tokenizer.im_end]
+        body = [*_encode_turn(message, tokenizer), tokenizer.im_end]
         ids += header + body + newline
         trained += [False] * len(header) + [i in trained_turns] * len(body) + [False] * len(newline)
     if add_generation_prompt:

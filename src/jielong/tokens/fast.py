@@ -73,7 +73,7 @@ class FastEncoder:
         """Encode one text. Returns None if a line of it is too long for the engine."""
         if len(text) <= LONGEST:
             return self._encoding.encode_ordinary(text)
-        pieces = list(_lines(text))
+        pieces = list(_split_into_lines(text))
         if any(len(piece) > LONGEST for piece in pieces):
             return None
         return [id for piece in pieces for id in self._encoding.encode_ordinary(piece)]
@@ -87,7 +87,7 @@ class FastEncoder:
         return len(text) <= LONGEST and BORDER not in text
 
 
-def _lines(text: str) -> Iterator[str]:
+def _split_into_lines(text: str) -> Iterator[str]:
     """Split a text after newlines, which no token crosses, into pieces of at most LONGEST characters where possible."""
     start = 0
     while start < len(text):

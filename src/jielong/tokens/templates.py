@@ -61,7 +61,7 @@ class ChatTemplate:
         self._limit_met = ""
 
     @functools.cached_property
-    def _reading(self) -> tuple[bool, str]:
+    def _knows_tools_and_fault(self) -> tuple[bool, str]:
         """Return whether it has a place for tools, and what is wrong with it."""
         if len(self.source) > MAX_SOURCE_CHARS:
             return (
@@ -78,12 +78,12 @@ class ChatTemplate:
     @property
     def knows_tools(self) -> bool:
         """Whether it has a place for the descriptions of tools."""
-        return self._reading[0]
+        return self._knows_tools_and_fault[0]
 
     @property
     def fault(self) -> str:
         """Return why it cannot be used; "" as long as it can."""
-        return self._reading[1] or self._limit_met
+        return self._knows_tools_and_fault[1] or self._limit_met
 
     # What it wants of messages ---------------------------------------------------------------------------------------
 

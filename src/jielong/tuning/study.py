@@ -65,7 +65,7 @@ class Study:
         Those after it are proposed again as they were, and found where they were run.
         """
         file = self.folder / "trials.jsonl"
-        found, fault = _trials(file)
+        found, fault = _read_until_damage(file)
         if not fault:
             return ""
         kept = file.with_name("trials.jsonl.damaged")
@@ -77,7 +77,7 @@ class Study:
 
 def read_trials(file: Path) -> list[Trial]:
     """Read the trials in a file, none if there is no file. Raises CheckpointError if it is damaged."""
-    found, fault = _trials(file)
+    found, fault = _read_until_damage(file)
     if fault:
         raise CheckpointError(
             f"{file} is damaged ({fault}); the same command runs again what was lost, or restore a copy"
@@ -85,8 +85,8 @@ def read_trials(file: Path) -> list[Trial]:
     return found
 
 
-def _trials(file: Path) -> tuple[list[Trial], str]:
-    """Read the trials up to where the file is damaged, and what is wrong there."""
+def _read_until_damage(file: Path) -> tuple[list[Trial], str]:
+    """Return the trials up to the first damaged line of the file, and what is wrong with that line."""
     found: list[Trial] = []
     if not file.exists():
         return found, ""

@@ -68,11 +68,11 @@ class Clock:
     def __init__(self, file: Path, about: Mapping[str, Any], trials: Sequence[Trial]) -> None:
         """Start the clock; the time in `trials` counts if the file is damaged."""
         self.file, self.about = file, about
-        kept_s = self._kept_s() if file.exists() else 0.0
+        kept_s = self._read_seconds() if file.exists() else 0.0
         self._before_s = sum(trial.seconds for trial in trials) if kept_s is None else kept_s
         self._began_s = now_s()
 
-    def _kept_s(self) -> float | None:
+    def _read_seconds(self) -> float | None:
         """Return the seconds in the file, or None if it is damaged."""
         try:
             kept = Fields(unsealed(read_json(self.file)), str(self.file), CheckpointError)

@@ -93,11 +93,13 @@ class Reply:
             return "", ""
         if not isinstance(choices, list) or not isinstance(choices[0], Mapping):
             raise DataError(f"its choices are no list of objects: {shorten_value(choices)}")
-        told = [self._add(choice) for choice in choices if isinstance(choice, Mapping)]
+        told = [self._add_choice(choice) for choice in choices if isinstance(choice, Mapping)]
         return "".join(text for text, _ in told), "".join(thoughts for _, thoughts in told)
 
-    def _add(self, choice: Mapping[str, Any]) -> tuple[str, str]:
-        """Add the message, calls and stop of an event's first choice."""
+    def _add_choice(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        """Take over the text, thoughts, calls and stop reason of an event's first choice; return its text and
+        thoughts.
+        """
         if isinstance(choice.get("index"), int) and choice["index"] > 0:
             return "", ""  # a second answer, which nobody asked for
         failed = error_in(choice)
@@ -109,7 +111,7 @@ class Reply:
             delta = {"content": choice.get("text")}
         if not isinstance(delta, Mapping):
             raise DataError(f"the message of its choice is {kind_of(delta)}: {shorten_value(delta)}")
-        text, thoughts = _words(delta.get("content"))
+        text, thoughts = _text_and_thoughts(delta.get("content"))
         thoughts += next((v for name in _THOUGHTS if isinstance(v := delta.get(name), str) and v), "")
         if isinstance(delta.get("refusal"), str):
             self.refusal += delta["refusal"]
@@ -178,7 +180,7 @@ class Reply:
             while id_ in taken:
                 id_ += "_"
             taken.add(id_)
-            found.append({"name": call.name, "arguments": _arguments(call.arguments), "id": id_})
+            found.append({"name": call.name, "arguments": _parse_arguments(call.arguments), "id": id_})
         return tuple(found)
 
 
@@ -235,7 +237,9 @@ def vectors_in(data: Any, num: int) -> list[list[float]]:
     indices = [one.get("index") if isinstance(one, Mapping) else None for one in found]
     if sorted(i for i in indices if isinstance(i, int)) == list(range(num)):
         found = [found[indices.index(number)] for number in range(num)]
-    vectors = [_vector(one.get("embedding") if isinstance(one, Mapping) else one, n) for n, one in enumerate(found)]
+    vectors = [
+        _parse_vector(one.get("embedding") if isinstance(one, Mapping) else one, n) for n, one in enumerate(found)
+    ]
     widths = {len(v) for v in vectors}
     if len(widths) > 1:
         raise DataError(f"its embeddings are of different widths: {', '.join(map(str, sorted(widths)))}")
@@ -258,7 +262,7 @@ def models_in(data: Any) -> list[str]:
     return sorted({name for name in names if isinstance(name, str)})
 
 
-def _vector(value: Any, number: int) -> list[float]:
+def _parse_vector(value: Any, number: int) -> list[float]:
     """Parse one vector, a list or base64 of float32. Raises DataError if it is neither."""
     if isinstance(value, str):  # as OpenAI's own client asks for it: float32 in base64
         try:
@@ -281,7 +285,7 @@ def _briefly(value: Any) -> str:
     )
 
 
-def _words(content: Any) -> tuple[str, str]:
+def _text_and_thoughts(content: Any) -> tuple[str, str]:
     """Return (text, thoughts) of a message's content: a text, parts, or nothing."""
     if content is None:
         return "", ""
@@ -297,7 +301,7 @@ def _words(content: Any) -> tuple[str, str]:
             text += part
         elif isinstance(part, Mapping) and part.get("type") in ("thinking", "reasoning"):
             inner = next((part[n] for n in ("thinking", "reasoning", "text") if part.get(n) is not None), None)
-            thoughts += "".join(_words(inner))
+            thoughts += "".join(_text_and_thoughts(inner))
         elif isinstance(part, Mapping) and isinstance(part.get("text", part.get("refusal")), str):
             text += part.get("text", part.get("refusal"))
         elif part is not None:
@@ -315,7 +319,7 @@ def _is_whole(arguments: Any) -> bool:
         return False
 
 
-def _arguments(found: Any) -> Mapping[str, Any]:
+def _parse_arguments(found: Any) -> Mapping[str, Any]:
     """Parse arguments as an object; others are kept under "unreadable", for the tool to refuse."""
     value = found
     for _ in range(2):  # some encode them twice

@@ -83,7 +83,7 @@ async def events(request: Request, base: Name | None = None) -> Response:
 
 @router.post("/undo")
 async def undo(request: Request, body: Base | None = None) -> dict[str, Any]:
-    """Let the model before the last promotion stand again."""
+    """Undo the last promotion: the model before it is offered again."""
     learning = _learning(request)
     base = learning.base(body.base if body else None)
     await asyncio.to_thread(standing.undo, learning.home(base))

@@ -57,7 +57,7 @@ class Database:
         """Check an SQLite file, and migrate the tables."""
         if self._is_sqlite:
             with self.bare() as connection:
-                _patiently(connection, "PRAGMA journal_mode = WAL")
+                _run_patiently(connection, "PRAGMA journal_mode = WAL")
                 wrong = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
                 if wrong != "ok":
                     said = wrong.splitlines()[-1]
@@ -170,7 +170,7 @@ def _engine(url: URL, *, is_sqlite: bool) -> Engine:
     return engine
 
 
-def _patiently(connection: Connection, statement: str) -> None:
+def _run_patiently(connection: Connection, statement: str) -> None:
     """Run a statement, waiting while another process locks the file, if SQLite itself does not wait."""
     until_s = time.monotonic() + _WAIT_S
     while True:

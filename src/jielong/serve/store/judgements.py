@@ -68,7 +68,7 @@ class Judgements:
         """
         when = time.time() if created is None else created
         with self._database.write() as connection:
-            parents = {_answer(connection, id).parent for id in answers}
+            parents = {_read_answer(connection, id).parent for id in answers}
             if len(parents) != 1 or "" in parents:
                 raise DataError(
                     "the answers that are judged together belong to different questions; expected one question"
@@ -165,7 +165,7 @@ class Judgements:
         """
         chosen = self.all() if chosen is None else chosen
         with self._database.read() as connection:
-            talks, turns = _around(connection, {one.question for one in chosen})
+            talks, turns = _conversations_of(connection, {one.question for one in chosen})
             wanted = {id for one in chosen for id in one.answers} if with_ids else set()
             tokens = _tokens(connection, wanted)
         told = _NounReader(talks, turns, tokens)
@@ -307,7 +307,7 @@ class _NounRows:
         return Judged(self._new_id(), kind, self.question, tuple(ids), value, noun.by, now)
 
 
-def _answer(connection: Connection, id: str) -> Turn:
+def _read_answer(connection: Connection, id: str) -> Turn:
     """Return an answer; raise if the turn is missing or a question."""
     row = connection.execute(TURN_ROWS.where(TURNS.c.id == clean(id))).mappings().first()
     if row is None:
@@ -323,7 +323,7 @@ def _unseal(connection: Connection, judged: Judged) -> None:
     connection.execute(update(TALKS).where(TALKS.c.id == talk, *_SEALED).values(model=model))
 
 
-def _around(connection: Connection, questions: Collection[str]) -> tuple[dict[str, Talk], dict[str, Turn]]:
+def _conversations_of(connection: Connection, questions: Collection[str]) -> tuple[dict[str, Talk], dict[str, Turn]]:
     """Return the conversations of these questions, and all their turns, each by id."""
     names: set[str] = set()
     for some in _parts(questions):

@@ -35,7 +35,7 @@ def is_same_formula(given: str, right: str) -> bool:
         return False
     if importlib.util.find_spec("math_verify") is None:
         return False
-    verdict = _asked(_latex(given), _latex(right))
+    verdict = _ask_worker(_latex(given), _latex(right))
     return verdict or False
 
 
@@ -69,8 +69,10 @@ def _latex(text: str) -> str:
 _known: dict[tuple[str, str], bool] = {}
 
 
-def _asked(given: str, right: str) -> bool | None:
-    """Ask the worker. Returns None if it has no verdict in time, which is not remembered."""
+def _ask_worker(given: str, right: str) -> bool | None:
+    """Return the worker's verdict on whether two formulas are equal, or None if it has none in time, which is not
+    remembered.
+    """
     with _lock:
         if (given, right) in _known:
             return _known[given, right]

@@ -100,7 +100,7 @@ _VERSION = re.compile(r"(?:[vV]|[Vv]ersion |[A-Z][A-Za-z]+ |版本号?[是为]?)
 _CHEMICAL = re.compile(r"(?:[A-Z][a-z]?(?:_?\{?\d*\}?)|\((?:[A-Z][a-z]?\d*)+\)_?\{?\d*\}?){2,}|[A-Z][a-z]?_?\{?\d+\}?")
 
 
-def _ratio(text: str) -> Fraction | None:
+def _last_ratio(text: str) -> Fraction | None:
     """Return the value of the last ratio in a text."""
     found = list(_RATIO.finditer(text))
     sides = [one for side in ("a", "b") for one in numbers_in(found[-1][side])] if found else []
@@ -219,8 +219,8 @@ def _is_same_part(part: str, wanted: str) -> bool | None:
         return given.says(date) if given is not None else False if dates_in(part) else None
     ratio = _RATIO.fullmatch(wanted)
     if ratio and not re.fullmatch(r"\d{1,2}:\d\d", wanted.replace(" ", "")):
-        found = _ratio(part)
-        return found == _ratio(wanted) and not EITHER.search(part) if found is not None else None
+        found = _last_ratio(part)
+        return found == _last_ratio(wanted) and not EITHER.search(part) if found is not None else None
     if time:
         given = single_answer(part, times_in)
         return given.is_same(time) if given is not None else False if times_in(part) else None

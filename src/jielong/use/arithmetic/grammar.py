@@ -115,6 +115,7 @@ class _Parser:
         return left
 
     def product(self) -> Node:
+        """Parse factors joined by signs of products (×, /, %, of); refuse those that are read in two ways."""
         left = self.beside("")
         while sign := self.sign_of_product():
             taken = self.take()
@@ -174,6 +175,7 @@ class _Parser:
     # --- signs, powers and what stands behind a number
 
     def signed(self) -> Node:
+        """Parse a power with any number of signs + and - before it."""
         begin, is_negative = self.at, False
         while self.next.kind in ("+", "-", "negative"):
             is_negative ^= self.take().kind != "+"
@@ -189,6 +191,7 @@ class _Parser:
         return not isinstance(node, Group) and any(said)
 
     def power(self) -> Node:
+        """Parse an operand and, after ^, its exponent; refuse one whose reach is unclear."""
         base = self.postfix()
         if self.next.kind != "^":
             return base
@@ -286,6 +289,7 @@ class _Parser:
     # --- operands
 
     def operand(self) -> Node:
+        """Parse a number, a percentage in words, a bracket, a root, a constant or a function."""
         token = self.next
         if token.kind == "number":
             return self.number()

@@ -123,7 +123,7 @@ class Library:
         if not self._sql("PRAGMA user_version")[0][0]:
             if self._sql("SELECT count(*) FROM sqlite_master")[0][0] and not self._is_being_made():
                 raise DataError(f"{self.path} is a database, but no library; name another file")
-            self._patiently("PRAGMA journal_mode = WAL")
+            self._run_patiently("PRAGMA journal_mode = WAL")
             with self._transaction():
                 if not self._sql("PRAGMA user_version")[0][0]:  # else somebody else has made it meanwhile
                     for statement in _SCHEMA:
@@ -139,7 +139,7 @@ class Library:
         with self._transaction():
             return bool(self._sql("PRAGMA user_version")[0][0])
 
-    def _patiently(self, statement: str) -> None:
+    def _run_patiently(self, statement: str) -> None:
         """Run a statement that SQLite does not wait for by itself while another process writes."""
         until_s = time.monotonic() + _WAIT_S
         while True:
@@ -207,7 +207,7 @@ class Library:
                     added.remarks.append(f"{_shown_path(path)}: {located.remark}")
             except (DataError, ConfigError) as error:
                 problem = str(error)
-        if not known and not problem and self._move(path, digest):
+        if not known and not problem and self._move_vanished(path, digest):
             added.moved += 1
             return
         if problem:
@@ -222,7 +222,7 @@ class Library:
         elif not problem:
             added.read += 1
 
-    def _move(self, path: str, digest: str) -> bool:
+    def _move_vanished(self, path: str, digest: str) -> bool:
         """Give a vanished file with the same bytes its new path; return whether there was one."""
         same = self._sql("SELECT path FROM files WHERE digest = ? AND problem = ''", (digest,))
         # with another ending it would be read as something else

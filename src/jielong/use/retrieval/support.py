@@ -89,7 +89,9 @@ def is_supported(sentence: str, question: str, passage: str, source: str = "", k
 def _answering(
     question: str, passage: str, source: str, kind: str
 ) -> tuple[frozenset[str], tuple[Statement, ...], tuple[bool, ...]]:
-    """Return a question's words, the statements of a passage, and which of these are about it and the closest."""
+    """Return the words of a question, the statements of a passage, and for each statement whether it is about the
+    question and no other is closer to it.
+    """
     statements = statements_of(passage, source)
     about, numbers = _about(question, statements), words_of(question).numbers
     least = YES_OR_NO if kind == "yes or no" else ASKED

@@ -50,7 +50,7 @@ class Bubblewrap:
         at_least(self, 1, "memory_mb", "processes")
 
     async def run(self, code: str) -> Ran:
-        async with self._begun("run", code) as running:
+        async with self._start_sandbox("run", code) as running:
             await running.end()
         return Ran(joined(running.output, running.problem), running.code == 0)
 
@@ -59,8 +59,8 @@ class Bubblewrap:
         async with AsyncExitStack() as stack:
             calls, replies = os.pipe(), os.pipe()
             try:
-                theirs = await stack.enter_async_context(self._begun("program", program, calls[0], replies[1]))
-                ours = await stack.enter_async_context(self._begun("tests", tests, replies[0], calls[1]))
+                theirs = await stack.enter_async_context(self._start_sandbox("program", program, calls[0], replies[1]))
+                ours = await stack.enter_async_context(self._start_sandbox("tests", tests, replies[0], calls[1]))
             finally:
                 for end in (*calls, *replies):
                     os.close(end)
@@ -71,7 +71,7 @@ class Bubblewrap:
         return Ran(joined(printed, ours.problem), is_fine, refused)
 
     @asynccontextmanager
-    async def _begun(self, role: str, source: str, *pipes: int) -> AsyncIterator[_Running]:
+    async def _start_sandbox(self, role: str, source: str, *pipes: int) -> AsyncIterator[_Running]:
         """Start a sandbox in which `inside` runs in this role; nothing of it is left afterwards."""
         # Root's processes are not counted, so root runs it as nobody: then a fork bomb meets its limit.
         nobody: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
@@ -80,7 +80,7 @@ class Bubblewrap:
             filtering.seek(0)
             process = await asyncio.create_subprocess_exec(
                 *self._command(filtering.fileno()),
-                *self._inside(role, told.fileno(), *pipes),
+                *self._inner_command(role, told.fileno(), *pipes),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -130,7 +130,7 @@ class Bubblewrap:
             *f"-- {python} -u -I -S -c".split(),
         ]
 
-    def _inside(self, role: str, told: int, *pipes: int) -> list[str]:
+    def _inner_command(self, role: str, told: int, *pipes: int) -> list[str]:
         """Return the command that runs inside: its source and arguments."""
         limits = {
             "as": self.memory_mb * 2**20,
@@ -155,7 +155,7 @@ class _Running:
         assert process.stdin
         process.stdin.write(source.encode(errors="replace"))
         process.stdin.close()
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = asyncio.create_task(self._kill_beyond_limits())
 
     @property
     def output(self) -> str:
@@ -174,7 +174,7 @@ class _Running:
         self._kill()
         await self._watching
 
-    async def _watch(self) -> None:
+    async def _kill_beyond_limits(self) -> None:
         """Watch time and memory until the program ends; kill it beyond a limit."""
         reading = asyncio.create_task(self._read())
         until_s, pause_s = time.monotonic() + self._seconds, _LOOK_S

@@ -74,7 +74,7 @@ class Tools(Strategy):
             if max(seen[_mark(call)] for call in calls) > 2:
                 stop = "repeated"
                 break
-            told = [await self._told(i, call, tools, seen[_mark(call)] > 1) for i, call in enumerate(calls)]
+            told = [await self._answer_call(i, call, tools, seen[_mark(call)] > 1) for i, call in enumerate(calls)]
             messages = (*messages, answer.message, *told)
         note(f"no more calls ({stop}): the answer must do without")
         answer = await self._ask(ask, replace(conversation, messages=messages), (), options, "last")
@@ -95,7 +95,7 @@ class Tools(Strategy):
             message = replace(message, content=words)
         return replace(answer, message=message)
 
-    async def _answered(self, tool: Tool, arguments: Arguments) -> str:
+    async def _call_tool(self, tool: Tool, arguments: Arguments) -> str:
         """Call the tool, within the seconds that the budget has left."""
         ledger = current.get()
         left_s = ledger.seconds_left if ledger else math.inf
@@ -111,7 +111,9 @@ class Tools(Strategy):
         """Return a random key for the next frame."""
         return new_key()
 
-    async def _told(self, number: int, call: Mapping[str, Any], tools: Mapping[str, Tool], is_again: bool) -> Message:
+    async def _answer_call(
+        self, number: int, call: Mapping[str, Any], tools: Mapping[str, Tool], is_again: bool
+    ) -> Message:
         """Return the message that answers a call."""
         name, arguments = str(call["name"]), call.get("arguments") or {}
         if name not in tools:
@@ -123,7 +125,7 @@ class Tools(Strategy):
         elif tools[name].changes and not await self.approve(tools[name], arguments):
             text = f"error: {name} changes something, and a person did not allow it"
         else:
-            text = await self._answered(tools[name], arguments)
+            text = await self._call_tool(tools[name], arguments)
         told = f": {text.removeprefix('error: ')}" if text.startswith("error: ") else f" = {text}"
         line = one_line(format_call(call), 80)
         note(one_line(f"{line}{told}", 200), tool=name, line=line, result=text)

@@ -231,7 +231,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _word(value: Any) -> str:
+def _text_of_scalar(value: Any) -> str:
     """Accept a string, a number (as a port is one), or true and false as JSON writes them."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -243,7 +243,7 @@ def _word(value: Any) -> str:
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)):
         raise ValueError
-    return tuple(map(_word, value))
+    return tuple(map(_text_of_scalar, value))
 
 
 def _command(value: Any) -> tuple[str, ...]:
@@ -257,7 +257,7 @@ def _command(value: Any) -> tuple[str, ...]:
 def _by_name(value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise ValueError
-    return {str(key): _word(one) for key, one in value.items()}
+    return {str(key): _text_of_scalar(one) for key, one in value.items()}
 
 
 def _headers(value: Any) -> dict[str, str]:

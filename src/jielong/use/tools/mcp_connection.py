@@ -53,7 +53,7 @@ class Connection:
         self._errors.seek(0)
         self._errors.truncate()
         ready: asyncio.Future[tuple[Any, list[Any]]] = asyncio.get_running_loop().create_future()
-        self._keeper = asyncio.create_task(self._keep(ready, self._over))
+        self._keeper = asyncio.create_task(self._hold_open(ready, self._over))
         try:
             client, tools = await asyncio.shield(ready)
         except asyncio.CancelledError:
@@ -109,20 +109,22 @@ class Connection:
             raise ResourceError(f"the MCP server {name!r} answered with what the protocol does not know")
         raise ResourceError(one_line(str(error), 2000) or f"the MCP server {name!r} failed ({type(error).__name__})")
 
-    async def _keep(self, ready: asyncio.Future[tuple[Any, list[Any]]], over: asyncio.Event) -> None:
+    async def _hold_open(self, ready: asyncio.Future[tuple[Any, list[Any]]], over: asyncio.Event) -> None:
         """Hold a connection open until it is `over`; client and tools, or the error, go into `ready`."""
         try:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(self._start_s):
                     client = await stack.enter_async_context(self._mcp.Client(await self._transport(stack)))
-                    tools = await _listed(client)
+                    tools = await _list_tools(client)
                 ready.set_result((client, tools))
                 await over.wait()
         except Exception as error:  # of the package, anyio and the system: all mean that it is not there
             if not ready.done():
                 where = one_line(self.server.where, 200)
                 ready.set_exception(
-                    ResourceError(f"the MCP server {self.server.name!r} cannot be used ({where}): {self._why(error)}")
+                    ResourceError(
+                        f"the MCP server {self.server.name!r} cannot be used ({where}): {self._explain_failure(error)}"
+                    )
                 )
 
     async def _transport(self, stack: AsyncExitStack) -> Any:
@@ -168,7 +170,7 @@ class Connection:
             command=command, args=args, env=env, cwd=cwd, encoding_error_handler="replace"
         )
 
-    def _why(self, error: BaseException) -> str:
+    def _explain_failure(self, error: BaseException) -> str:
         """Return the sentence that says why it could not be started, and what would be right."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
@@ -211,7 +213,7 @@ def _no_program(command: str, *, has_args: bool) -> str:
     return f'there is no program {command!r} that could be run; install it, or write its whole path as "command"'
 
 
-async def _listed(client: Any) -> list[Any]:
+async def _list_tools(client: Any) -> list[Any]:
     """List all tools of a server, page by page."""
     tools: list[Any] = []
     seen: set[str] = set()

@@ -30,7 +30,7 @@ _MAYBE_NULL = ("default", "const", "enum", "examples")
 
 def text_of_result(result: Any) -> str:
     """Return the text of a call's result, which begins with "error:" if the tool says that it failed."""
-    texts = [_part(part) for part in result.content]
+    texts = [_text_of_part(part) for part in result.content]
     structured = result.structured_content
     if structured is not None and not _is_told(structured, texts):
         texts.append(json.dumps(structured, ensure_ascii=False))
@@ -38,7 +38,7 @@ def text_of_result(result: Any) -> str:
     return f"error: {said}" if result.is_error else said
 
 
-def _part(part: Any) -> str:
+def _text_of_part(part: Any) -> str:
     """Return one part of a result as text."""
     if part.type == "text":
         return str(part.text)
@@ -65,12 +65,12 @@ def _is_told(structured: Any, texts: Sequence[str]) -> bool:
     values = [structured]
     if isinstance(structured, Mapping) and set(structured) == {"result"}:
         values.append(structured["result"])
-    parsed = [_parsed(text) for text in texts]
+    parsed = [_parse_if_json(text) for text in texts]
     whole = "\n".join(texts)
-    return any(value in (whole, _parsed(whole), parsed) for value in values)
+    return any(value in (whole, _parse_if_json(whole), parsed) for value in values)
 
 
-def _parsed(text: str) -> Any:
+def _parse_if_json(text: str) -> Any:
     """Parse JSON, or return the text if it is none."""
     try:
         return parse_json(text)

@@ -39,7 +39,7 @@ def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
         return ""
 
     pieces, done = list[str](), 0
-    for start, end in _marked(text):
+    for start, end in _marked_calls(text):
         inner = text[start:end].removeprefix(CALL_OPENING).removesuffix(CALL_CLOSING).strip()
         pieces += [text[done:start], take(calls_in_json(inner, tools), text[start:end])]
         done = end
@@ -51,7 +51,7 @@ def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
     return Message(message.role, text.strip(), message.name, tuple(calls)) if calls else message
 
 
-def _marked(text: str) -> Iterator[tuple[int, int]]:
+def _marked_calls(text: str) -> Iterator[tuple[int, int]]:
     """Yield where each call between marks begins and ends; the last one may lack its second mark."""
     end = 0
     for start, end in enclosed(text, CALL_OPENING, CALL_CLOSING):

@@ -151,7 +151,7 @@ class _Across:
             except _monty().MontyError:  # the program has no such name
                 continue
             if kind in _PLAIN:
-                found[name] = self._plain(self._fed(name))
+                found[name] = self._copy_plain(self._fed(name))
             else:
                 self.functions += _FUNCTION.format(name=name)
         return found
@@ -162,11 +162,11 @@ class _Across:
             if time.monotonic() > self._until_s:
                 raise Refused(f"stopped after {self._seconds:g} seconds")
             code = f"_value = {name}(*_args, **_kwargs)\n(type(_value).__name__, _value, _args, _kwargs)"
-            given = self._plain(args), self._plain(kwargs)
+            given = self._copy_plain(args), self._copy_plain(kwargs)
             kind, *found = self._fed(code, inputs={"_args": given[0], "_kwargs": given[1]})
             if kind not in _PLAIN:
                 raise Refused(f"{name} returns a {kind}, and only plain data goes from a program to its tests")
-            return self._plain(found)
+            return self._copy_plain(found)
         except Refused as refused:
             self.refused = self.refused or str(refused)
             raise RuntimeError(str(refused)) from None
@@ -179,7 +179,7 @@ class _Across:
     def _fed(self, code: str, inputs: dict[str, Any] | None = None) -> Any:
         return self._theirs.feed_run(code, inputs=inputs, print_callback=self._printed)
 
-    def _plain(self, value: Any) -> Any:
+    def _copy_plain(self, value: Any) -> Any:
         """Copy a value as plain data. Raises Refused if it is none."""
 
         def refuse(*things: Any) -> Any:

@@ -57,7 +57,7 @@ class Pages:
         rows = (
             (" ".join(terms(text)), text, document.source or document.id, f"passage {number}")
             for document in documents
-            for number, text in enumerate(_cut(document.text), 1)
+            for number, text in enumerate(_cut_text(document.text), 1)
         )
         self._index.executemany("INSERT INTO passages VALUES (?, ?, ?, ?)", rows)
 
@@ -91,7 +91,7 @@ def _documents(path: Path) -> Iterable[Document]:
             raise DataError(f"{path}:{line.number} is no document ({error}); expected {{'text': ...}}") from error
 
 
-def _cut(text: str) -> list[str]:
+def _cut_text(text: str) -> list[str]:
     """Cut the text into pieces of about 800 characters, between lines."""
     pieces = [""]
     for line in text.splitlines():

@@ -113,13 +113,13 @@ def filter_program(machine: str = "") -> bytes:
     for number in allowed(machine).values():
         lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
     for call in _CHECKED:
-        block = _decided(call)
+        block = _check_argument(call)
         lines += [(_EQUAL, 0, len(block), getattr(call, machine)), *block]
     lines.append((_RETURN, 0, 0, _ERROR | errno.ENOSYS))
     return b"".join(struct.pack("=HBBI", *line) for line in lines)  # struct sock_filter
 
 
-def _decided(call: Checked) -> list[tuple[int, int, int, int]]:
+def _check_argument(call: Checked) -> list[tuple[int, int, int, int]]:
     """Return instructions that check the argument and return; reached only for this call."""
     refuse = _ERROR | errno.EPERM
     found, otherwise = (refuse, _ALLOW) if call.is_refused else (_ALLOW, refuse)

@@ -102,7 +102,7 @@ def meaning_text(task: Task, language: str) -> str:
 
 def _wanted_text(home: Home, notes: Sequence[Note], language: str) -> str:
     say = SAYINGS[language]
-    return say["wanted"].format(parts=say["comma"].join(_noted(home, note, language) for note in notes))
+    return say["wanted"].format(parts=say["comma"].join(_note_text(home, note, language) for note in notes))
 
 
 def _useful_here(home: Home, state: State, language: str) -> list[str]:
@@ -118,7 +118,7 @@ def _useful_here(home: Home, state: State, language: str) -> list[str]:
     return names
 
 
-def _noted(home: Home, note: Note, language: str) -> str:
+def _note_text(home: Home, note: Note, language: str) -> str:
     """Write one note, a part of the goal and its place: "cup (kitchen)", "clean (sink, kitchen)", "fan on (hall)"."""
     say = SAYINGS[language]
     words = []
@@ -163,7 +163,7 @@ def goal_text(task: Task, language: str) -> str:
     if not kind:
         clauses = (_clause(task.home, wish, language) for wish in task.wishes)
         return SAYINGS[language]["make_sure"].format(clauses=SAYINGS[language]["semicolon"].join(clauses))
-    return phrase_goal(language, task.part, kind, task.phrasing, _words(task.home, task.wishes, language))
+    return phrase_goal(language, task.part, kind, task.phrasing, _words_of_goal(task.home, task.wishes, language))
 
 
 def goal_kind(wishes: Sequence[Wish]) -> str:
@@ -184,7 +184,7 @@ def goal_kind(wishes: Sequence[Wish]) -> str:
     return ""
 
 
-def _words(home: Home, wishes: Sequence[Wish], language: str) -> dict[str, str]:
+def _words_of_goal(home: Home, wishes: Sequence[Wish], language: str) -> dict[str, str]:
     """Return the words for the gaps of goal sentences."""
     first, last, say = wishes[0], wishes[-1], SAYINGS[language]
     furniture = last.subject if last.kind not in OF_THINGS else last.place
@@ -209,7 +209,7 @@ def _place(home: Home, furniture: int, language: str) -> str:
 
 def _clause(home: Home, wish: Wish, language: str) -> str:
     """State one wish as a clause."""
-    words = _words(home, [wish], language)
+    words = _words_of_goal(home, [wish], language)
     return CLAUSES[language]["at" if wish.kind == "at" else "thing" if wish.kind in OF_THINGS else "furniture"].format(
         **words
     )

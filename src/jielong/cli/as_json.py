@@ -20,7 +20,7 @@ from jielong.report.terminal import PlainStream, beneath, plain
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:
-    """Add the option."""
+    """Add the option --json."""
     parser.add_argument("--json", action="store_true", help="everything as one JSON object, for programs")
 
 

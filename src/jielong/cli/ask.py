@@ -151,7 +151,7 @@ def _ask(arguments: argparse.Namespace) -> int:
         *cut_notes(outcome.answer, arguments.max_tokens),
     ]:
         print(line, file=sys.stderr)
-    print(describe(outcome), file=sys.stderr)
+    print(describe_cost(outcome), file=sys.stderr)
     if outcome.is_stopped and not outcome.answer.text:
         raise DataError("there is no answer: the budget was spent before one came")
     if outcome.answer.missing:
@@ -159,7 +159,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def describe(outcome: Outcome) -> str:
+def describe_cost(outcome: Outcome) -> str:
     """Describe the cost of an answer in a line."""
     usage = outcome.usage
     calls = f"{usage.calls} call" + "s" * (usage.calls != 1)

@@ -51,7 +51,7 @@ def _check_stage(run: Run, name: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_stages(found: list[dict[str, Any]]) -> None:
-    """Print the stages in lines."""
+    """Print a line for each stage, and its damaged files."""
     for stage in found:
         read = f"{stage['files']} files, {stage['bytes'] / 1e6:,.1f} MB"
         said = {

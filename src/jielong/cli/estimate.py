@@ -61,13 +61,13 @@ def _estimate(arguments: argparse.Namespace) -> int:
         return _estimate_recipe(name, settings, arguments)
     from jielong.model.presets import estimate
 
-    config = changed(shape_of(name), settings)
+    config = with_fields(shape_of(name), settings)
     speed, about = _speed_of_machine(arguments.gflops)
     found = estimate(config, tokens=arguments.tokens, flops_per_s=speed)
     if arguments.json:
         print_json({"shape": config, "flops_per_s": speed, **vars(found)})
     else:
-        print(f"{in_words(config)}\n{found}\n{about}")
+        print(f"{describe_shape(config)}\n{found}\n{about}")
     return 0
 
 
@@ -90,15 +90,15 @@ def shape_of(name: str) -> ModelConfig:
     )
 
 
-def changed(config: ModelConfig, settings: Sequence[str]) -> ModelConfig:
-    """Return the shape with fields set."""
+def with_fields(config: ModelConfig, settings: Sequence[str]) -> ModelConfig:
+    """Return the shape with fields changed, as `settings` (FIELD=VALUE) say."""
     from jielong.config import set_fields
 
     pairs = (setting.partition("=") for setting in settings)
     return set_fields(config, {path.strip(): value.strip() for path, _, value in pairs})
 
 
-def in_words(config: ModelConfig) -> str:
+def describe_shape(config: ModelConfig) -> str:
     """Describe a shape in a line or two."""
     experts = f", {config.num_experts} experts" if config.num_experts else ""
     return (

@@ -108,6 +108,7 @@ class _Wanted:
 
     @property
     def folder(self) -> str:
+        """Return the name of the folder for this system's results, made of its model and its strategy."""
         return "-".join(
             re.sub(r"[^\w.=+,]+", "-", part).strip("-") for part in (shown_address(self.model), self.strategy)
         )

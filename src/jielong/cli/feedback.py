@@ -113,7 +113,7 @@ def describe(found: Feedback) -> list[str]:
         f"Votes given again, of which the newest counts: {found.repeated:,}"
     )
     for group in found.groups:
-        lines += ["", *_table(group)]
+        lines += ["", *_strength_lines(group)]
     if found.groups:
         lines.append("A model beats another with probability 1 / (1 + exp(-difference of strengths)).")
     if found.without_model:
@@ -123,19 +123,26 @@ def describe(found: Feedback) -> list[str]:
     return lines
 
 
-def _table(group: ModelStrengths) -> list[str]:
+def _strength_lines(group: ModelStrengths) -> list[str]:
     """Return models from the strongest to the weakest, in lines."""
     names = [_cut(s.name, _WIDEST_NAME) for s in group.models]
     width = max(map(len, [*names, "model"]))
     lines = [f"{'model':<{width}}  {'compared':>8}  {'won':>6}  {'strength':>8}  95% interval"]
     for name, s in zip(names, group.models, strict=True):
         is_reference = s.name == group.reference
-        bounds = "(the reference)" if is_reference else f"{_number(s.strength.low)} to {_number(s.strength.high)}"
-        lines.append(f"{name:<{width}}  {s.comparisons:>8.4g}  {s.won:>6.1%}  {_number(s.strength.mean):>8}  {bounds}")
+        bounds = (
+            "(the reference)"
+            if is_reference
+            else f"{_format_strength(s.strength.low)} to {_format_strength(s.strength.high)}"
+        )
+        lines.append(
+            f"{name:<{width}}  {s.comparisons:>8.4g}  {s.won:>6.1%}  {_format_strength(s.strength.mean):>8}  {bounds}"
+        )
     return lines
 
 
-def _number(value: float) -> str:
+def _format_strength(value: float) -> str:
+    """Format a strength or a bound of one, which may be infinite or unknown."""
     if math.isnan(value):
         return "unknown"
     return f"{value:+.2f}" if math.isfinite(value) else "no bound"

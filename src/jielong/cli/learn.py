@@ -205,7 +205,7 @@ def _print_pair(n: int, pair: ShownPair, words: Words) -> None:
     print(f"\n{words('left side')}\n{pair.left}\n\n{words('right side')}\n{pair.right}\n")
 
 
-def _why(attempt: Attempt, words: Words) -> str:
+def _reason_in_words(attempt: Attempt, words: Words) -> str:
     from jielong.learning.reasons import say
 
     return say(attempt.reason, words.language) if attempt.reason else ""
@@ -225,7 +225,7 @@ def _say_figures(attempt: Attempt, words: Words) -> None:
 
 def _say_end(attempt: Attempt, words: Words) -> int:
     """Print how an attempt ended, and return the exit code. Raises JielongError if it failed."""
-    print(words(attempt.state, why=_why(attempt, words)))
+    print(words(attempt.state, why=_reason_in_words(attempt, words)))
     if attempt.state == "failed":
         raise JielongError(f"attempt {attempt.id} failed: {attempt.why}")
     if attempt.state == "promoted":
@@ -247,5 +247,5 @@ def _say_status(home: Path, folder: Path, words: Words) -> None:
     if attempt.state == "asking":
         print(words("votes", **told["pairs"]))
     if attempt.reason:
-        print(_why(attempt, words))
+        print(_reason_in_words(attempt, words))
     print(words("stands", now=standing.standing(home) or attempt.base))

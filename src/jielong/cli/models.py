@@ -147,6 +147,7 @@ def _check_free(path: Path, force: bool) -> Path:
 
 
 def _copy_beside(source: Path, target: Path, names: Sequence[str] = _BESIDE) -> None:
+    """Copy those of the files `names` that lie in the folder `source` to the folder `target`."""
     for name in names:
         if (source / name).exists():
             shutil.copyfile(own_file(source / name), target / name)

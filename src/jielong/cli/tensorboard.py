@@ -18,6 +18,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _tensorboard(arguments: argparse.Namespace) -> int:
+    """Write the events of a run and print how to look at them; return exit code 0."""
     where = write_events(arguments.run)
     print(f"Events:  {where}\nLook:    tensorboard --logdir {where}")
     return 0

@@ -116,7 +116,7 @@ def typed(prompt: str) -> str:
 
 
 def tell(sentence: str) -> None:
-    """Print a sentence on standard error."""
+    """Print a note for the user on standard error."""
     print(sentence, file=sys.stderr)
 
 

@@ -65,6 +65,7 @@ class HouseholdExam:
             raise ConfigError("policy likeliest needs a model that says how likely texts are; servers do not")
 
     async def episode(self, number: int) -> Episode:
+        """Run the episode with this number, whose task follows from the seed."""
         game = Household(self.languages[number % len(self.languages)], rooms=self.rooms, part=self.part)
         seen = game.reset(self.task or derive_seed(self.seed, "task", number))
         return await act(game, seen, self._policy(game, number), self.limits, self.nearest)

@@ -149,14 +149,15 @@ def compare(systems: Sequence[SystemScores], *, seed: int = 0) -> list[Compariso
     if len(set(counts.values())) > 1 or 0 in counts.values():
         raise DataError(f"systems are compared on the same questions, and these have {counts}")
     pairs = [(new, old) for old, new in itertools.combinations(systems, 2)]
-    ps = [_p(new, old, seed) for new, old in pairs]
+    ps = [_p_of_difference(new, old, seed) for new, old in pairs]
     return [
         Comparison(new, old, paired_bootstrap(new.scores, old.scores, seed=seed), p, corrected)
         for (new, old), p, corrected in zip(pairs, ps, holm(ps), strict=True)
     ]
 
 
-def _p(new: SystemScores, old: SystemScores, seed: int) -> float:
+def _p_of_difference(new: SystemScores, old: SystemScores, seed: int) -> float:
+    """Return the p of the difference of two systems: McNemar's if all scores are 0 or 1, else by flipped signs."""
     if new.is_binary and old.is_binary:
         return mcnemar([s == 1 for s in new.scores], [s == 1 for s in old.scores])
     return sign_flip_test(new.scores, old.scores, seed=seed)

@@ -206,6 +206,7 @@ class Runner:
         self._number_of.pop(reader.id, None)
 
     def _fail(self, number: int, error: Exception) -> None:
+        """Forget a request and pass `error` to its caller."""
         reader = self._readers[number]
         self._forget(number)
         _call_in_loop(reader.loop, reader.on_error, error)

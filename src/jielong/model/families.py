@@ -97,6 +97,7 @@ def _write_qwen2(config: ModelConfig) -> dict[str, Any]:
 
 
 def _read_qwen3(fields: Fields) -> dict[str, Any]:
+    """Read Qwen3's fields: Qwen2's, with normalised queries and keys."""
     has_bias = fields.flag("attention_bias", False)
     shape = _read_qwen2(fields) | {"qk_norm": True, "attention_bias": has_bias, "output_bias": has_bias}
     return shape | {"head_dim": fields.whole("head_dim", None) or 128}
@@ -151,6 +152,7 @@ def _read_smollm3(fields: Fields) -> dict[str, Any]:
 
 
 def _write_smollm3(config: ModelConfig) -> dict[str, Any]:
+    """Return SmolLM3's fields of config.json: Llama's, its window, and the layers without rotary positions."""
     has_rope = [int(i not in config.no_rope_layers) for i in range(config.num_hidden_layers)]
     rest = write_optional_window(config) | {"no_rope_layers": has_rope, "layer_types": layer_types(config)}
     return _write_llama(config) | rest

@@ -105,7 +105,7 @@ class GgufFile:
                 raise CheckpointError(
                     f"{path}: {name} is of type {tensor.kind.name}; read here are {', '.join(READABLE)}"
                 )
-        factors = self._array("rope_freqs.weight") if "rope_freqs.weight" in self._tensors else None
+        factors = self._read_array("rope_freqs.weight") if "rope_freqs.weight" in self._tensors else None
         embeddings = self._tensors.get("token_embd.weight")
         if embeddings is None:
             raise CheckpointError(f"{path} lacks the tensor token_embd.weight")
@@ -130,14 +130,15 @@ class GgufFile:
                 f"{self.path} describes a model of {num_parameters(self.config):,} parameters and holds {have:,}"
             )
 
-    def _array(self, name: str) -> Array:
+    def _read_array(self, name: str) -> Array:
+        """Read a tensor of the file as float32, whatever type it is stored in."""
         tensor = self._tensors[name]
         values = self._library.quants.dequantize(tensor.data, tensor.kind)
         return np.asarray(values, np.float32)
 
     def tensors(self, entry: Entry) -> dict[str, Array]:
         """Return our tensors, float32, from one entry of the file."""
-        array = self._array(entry.gguf)
+        array = self._read_array(entry.gguf)
         try:
             return dict(zip(entry.ours, split(entry, array), strict=True))
         except ValueError:
@@ -268,7 +269,7 @@ def _write(library: types.ModuleType, path: Path, model: LanguageModel, fields: 
     if factors is not None:
         writer.add_tensor_info("rope_freqs.weight", factors.shape, factors.dtype, factors.nbytes)
     for entry in whole:
-        shape = _shape(entry, [tuple(parameters[name].shape) for name in entry.ours])
+        shape = _shape_in_file(entry, [tuple(parameters[name].shape) for name in entry.ours])
         kind = _tensor_type(library, entry, shape, wanted)
         num_bytes = math.prod(library.quants.quant_shape_to_byte_shape(shape, kind))
         writer.add_tensor_info(entry.gguf, shape, np.dtype(np.float32), num_bytes, kind)
@@ -286,7 +287,8 @@ def _write(library: types.ModuleType, path: Path, model: LanguageModel, fields: 
         writer.close()
 
 
-def _shape(entry: Entry, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+def _shape_in_file(entry: Entry, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape of the file's tensor that is made of tensors of these shapes."""
     if entry.form == "joined":
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
     return (len(shapes), *shapes[0]) if entry.form == "stacked" else shapes[0]

@@ -126,11 +126,11 @@ class _HeaderReader:
         if kind == _STRING:
             return self.text()
         if kind != _ARRAY:
-            return self.number(_form(kind))
+            return self.number(_format_of_kind(kind))
         inner = self.number("I")
         if inner == _STRING:
             return [self.text() for _ in range(self.count(8))]
-        form = _form(inner)
+        form = _format_of_kind(inner)
         size = struct.calcsize(form)
         count = self.count(size)
         self.at += count * size
@@ -145,7 +145,8 @@ class _HeaderReader:
         return name, shape, self.number("I"), self.number("Q")
 
 
-def _form(kind: int) -> str:
+def _format_of_kind(kind: int) -> str:
+    """Return the `struct` format of a type number. Raises ValueError for an unknown one."""
     if kind not in _FORMS:
         raise ValueError(f"a field has the unknown type {kind}")
     return _FORMS[kind]

@@ -319,6 +319,7 @@ class ScalarModel(nn.Module):
 
 
 def fresh_language_model(config: ModelConfig, seed: int) -> LanguageModel:
+    """Build a language model with random weights drawn by the seed."""
     model = LanguageModel(config)
     initialise(model, config, seed)
     return model

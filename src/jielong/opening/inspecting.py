@@ -212,7 +212,7 @@ def _inspect_records(
 ) -> Inspected:
     """Inspect a file of chats or preferences: forms, errors, lengths and rendered examples."""
     is_given = tokenizer is not None
-    tokenizer = tokenizer or _train_on_first(path, formed)
+    tokenizer = tokenizer or _train_tokenizer_on_first(path, formed)
     tally, lengths, refused = Tally(), Lengths(), Counter[str]()
     shown: list[list[tuple[str, bool]]] = []
     for _, found in each_record(path, formed, tally):
@@ -262,7 +262,7 @@ def _inspect_records(
     return Inspected(str(path), what, usable, findings, shown, figures)
 
 
-def _train_on_first(path: Path, formed: Forms[Any]) -> Tokenizer | None:
+def _train_tokenizer_on_first(path: Path, formed: Forms[Any]) -> Tokenizer | None:
     """Train a tokenizer of our own on the first records. Returns None if none of them can be used."""
 
     def said() -> Iterator[str]:

@@ -42,12 +42,13 @@ def find_task(name: str, *, limit: int = 0, scorer: str = "", seed: int = 0) -> 
 
 
 def _generate_task(name: str) -> Task:
+    """Make one of the generated tasks by its name: sums, or capitals in one language."""
     from jielong.evaluate.tasks import Task
 
     return Task(name, tuple(_sum_items() if name == "sums" else _capital_items("zh" if name.endswith("-zh") else "en")))
 
 
-def _item(id: str, question: str, answers: Sequence[str], group: str) -> Item:
+def _matched_item(id: str, question: str, answers: Sequence[str], group: str) -> Item:
     """Make an item that is scored by `match`."""
     from jielong.evaluate.tasks import Item
     from jielong.records import Message
@@ -60,7 +61,9 @@ def _sum_items() -> Iterator[Item]:
     forms = {"en": "What is {} + {}?", "zh": "{} 加 {} 等于多少？"}
     pairs = [(a, b) for a in range(30) for b in range(30 - a)]
     for a, b in pairs:
-        yield from (_item(f"{a}+{b}-{lang}", form.format(a, b), [str(a + b)], lang) for lang, form in forms.items())
+        yield from (
+            _matched_item(f"{a}+{b}-{lang}", form.format(a, b), [str(a + b)], lang) for lang, form in forms.items()
+        )
 
 
 def _capital_items(lang: str) -> Iterator[Item]:
@@ -69,4 +72,4 @@ def _capital_items(lang: str) -> Iterator[Item]:
 
     form = "{}的首都是哪里？" if lang == "zh" else "What is the capital of {}?"
     for c in load_countries():
-        yield _item(c.code, form.format(c.mention(lang)), c.accepted("capital", lang), c.continent[lang])
+        yield _matched_item(c.code, form.format(c.mention(lang)), c.accepted("capital", lang), c.continent[lang])

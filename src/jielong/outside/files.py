@@ -175,6 +175,7 @@ def _is_whole(first: str) -> bool:
 
 
 def _read_single_value(path: Path) -> Iterator[FileRecord]:
+    """Yield the records of a file that is one piece of JSON: the items of a list, or a single object."""
     data = read_json_file(path)
     for number, record in enumerate(data if isinstance(data, list) else [data], start=1):
         yield FileRecord(number, record, unit="record")

@@ -52,6 +52,7 @@ _STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def _check_depth(text: str) -> None:
+    """Raise DataError if the brackets of a JSON text are nested too deep."""
     marks = _NO_MARKS.sub("", _STRING.sub("", text))
     if max(itertools.accumulate(map(_STEPS.__getitem__, marks)), default=0) > MAX_DEPTH:
         raise DataError(f"nested deeper than {MAX_DEPTH} levels")
@@ -72,6 +73,7 @@ def _refuse_constant(name: str) -> float:
 
 
 def _parse_integer(digits: str) -> int:
+    """Parse a JSON integer. Raises DataError if it has too many digits."""
     if len(digits) > MAX_DIGITS:
         raise DataError(f"a number has {len(digits)} digits; at most {MAX_DIGITS} are read")
     return int(digits)

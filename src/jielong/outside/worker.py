@@ -270,6 +270,7 @@ def _end_all() -> None:
 
 
 def _forget_all() -> None:
+    """In a forked process, close the pipes of all workers and leave the processes to the parent."""
     for process in list(_alive):
         process._process.returncode = 0  # it is the parent's to wait for
         process.let_go()

@@ -76,6 +76,7 @@ def _map_in_threads(items: Collection[Any], one: Any) -> list[Any]:
 
 
 def _checksum(path: Path) -> dict[str, Any]:
+    """Return the size and the SHA-256 of a file, as records hold them."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}

@@ -138,8 +138,8 @@ class Matcher:
         return mask
 
     def _advance_parser(self, written: Sequence[int]) -> bool:
-        """Advance the parser to the end of `written`. Returns False if it cannot get there, or if a stop id ended the
-        text.
+        """Advance the parser to the end of `written`. Returns False if it cannot get there, or if one of the ids is a
+        stop id or unknown.
         """
         if self.error:
             return False

@@ -108,7 +108,9 @@ def to_html(text: str, citations: Sequence[int] = (), is_unfinished: bool = Fals
     """Render as `render` does, in this process and without limits: the worker's function."""
     text = text.encode("utf-8", "replace").decode()
     env: dict[str, Any] = {"citations": frozenset(citations), "code": 3 * MAX_CODE_CHARS}
-    return _build_cleaner().clean(_parser().render(close_open_marks(text) if is_unfinished else text, env)).strip()
+    return (
+        _build_cleaner().clean(_build_parser().render(close_open_marks(text) if is_unfinished else text, env)).strip()
+    )
 
 
 # An unfinished text ----------------------------------------------------------------------------------------------------
@@ -152,7 +154,7 @@ def _is_in_fence(text: str) -> bool:
 
 
 @functools.cache
-def _parser() -> MarkdownIt:
+def _build_parser() -> MarkdownIt:
     """Build the Markdown parser with our rules."""
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True, "xhtmlOut": False})
     parser.enable(["table", "strikethrough"]).disable(["html_block", "html_inline", "lheading", "reference"])
@@ -208,7 +210,7 @@ def _render_picture(token: Token, is_linked: bool) -> Iterator[Token]:
     if is_linked:
         yield said
     else:
-        yield from _link({"href": url, "target": "_blank", "rel": _REL}, said)
+        yield from _link_tokens({"href": url, "target": "_blank", "rel": _REL}, said)
 
 
 def _link_citations(text: str, citations: frozenset[int]) -> Iterator[Token]:
@@ -218,12 +220,13 @@ def _link_citations(text: str, citations: frozenset[int]) -> Iterator[Token]:
         if int(found[1]) in citations:
             yield _text(text[at : found.start()])
             attrs = {"href": f"#passage-{found[1]}", "data-passage": found[1], "class": "cite"}
-            yield from _link(attrs, _text(found[0]))
+            yield from _link_tokens(attrs, _text(found[0]))
             at = found.end()
     yield _text(text[at:])
 
 
-def _link(attrs: dict[str, str | int | float], said: Token) -> Iterator[Token]:
+def _link_tokens(attrs: dict[str, str | int | float], said: Token) -> Iterator[Token]:
+    """Yield the tokens of a link with these attributes around the token `said`."""
     yield Token("link_open", "a", 1, attrs)
     yield said
     yield Token("link_close", "a", -1)

@@ -129,6 +129,7 @@ class Models:
 
     @property
     def limit_bytes(self) -> int:
+        """Return the bytes that all models in memory may have: the setting, or else half of the machine's memory."""
         import psutil
 
         return self.memory.limit_bytes or int(psutil.virtual_memory().total // 2)
@@ -193,13 +194,13 @@ class Models:
             return
         for stage, folder in open_run(run).models().items():
             if stage not in NOT_TALKING and f"{run.name}:{stage}" not in self._models:
-                self._add(f"{run.name}:{stage}", f"{run}:{stage}", folder)
+                self._add_model(f"{run.name}:{stage}", f"{run}:{stage}", folder)
         newest = newest_checkpoint(run)
         name = f"{run.name}:newest"
         if newest is None:
             return
         if name not in self._models:
-            self._add(name, str(newest), newest)
+            self._add_model(name, str(newest), newest)
             self._models = {name: self._models.pop(name), **self._models}  # it is asked where none is named
         elif self._models[name].folder != newest and not self._models[name].num_users:
             self._models[name].unload()
@@ -224,16 +225,16 @@ class Models:
         """Offer a model, or all models of a run, by their names."""
         spec = long_name(spec)
         if is_address(spec):
-            self._add(served_name(spec), spec, None)
+            self._add_model(served_name(spec), spec, None)
             return
         path, stage = named_stage(Path(spec))
-        self._add(served_name(spec), spec, folder_of(spec))
+        self._add_model(served_name(spec), spec, folder_of(spec))
         if stage is None and is_run(path):
             for name in open_run(path).models():
                 if name not in NOT_TALKING:
-                    self._add(f"{path.name}:{name}", f"{spec}:{name}", find_model(path, name))
+                    self._add_model(f"{path.name}:{name}", f"{spec}:{name}", find_model(path, name))
 
-    def _add(self, name: str, spec: str, folder: Path | None) -> None:
+    def _add_model(self, name: str, spec: str, folder: Path | None) -> None:
         """Offer one model under a unique name."""
         unique = name
         for number in range(2, len(self._models) + 3):

@@ -71,6 +71,7 @@ def _stage_json(run: Run, name: str, entry: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _steps_of(config: Mapping[str, Any]) -> int:
+    """Return the steps that a stage's config plans, or 0 if it has none."""
     loop = config.get("loop")
     steps = loop.get("steps") if isinstance(loop, Mapping) else None
     return steps if isinstance(steps, int) else 0

@@ -140,6 +140,7 @@ def check_tokenizer_json(data: Any) -> dict[str, Any]:
 
 
 def _is_merge(merge: Any) -> bool:
+    """Whether a value is a merge: a text with a blank between two tokens, or a list of two texts."""
     if isinstance(merge, str):
         return merge.count(" ") >= 1
     return isinstance(merge, list) and len(merge) == 2 and all(isinstance(token, str) for token in merge)

@@ -87,6 +87,7 @@ class _Generation(jinja2.ext.Extension):
     tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Any) -> Any:
+        """Parse a generation block as its body alone, in a scope of its own."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return jinja2.nodes.Scope(body).set_lineno(line)
@@ -126,6 +127,7 @@ def _too_large(what: str) -> jinja2.TemplateError:
 
 
 def _check_numbers(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Refuse arguments that are numbers above `MAX_NUMBER`."""
     for value in (*args, *kwargs.values()):
         if isinstance(value, (int, float)) and abs(value) > MAX_NUMBER:
             raise _too_large(f"a width or a count above {MAX_NUMBER:,}")

@@ -128,6 +128,7 @@ class ChatTemplate:
         return self._writes(*once) and not self._writes(*twice)
 
     def _calls(self, count: int) -> list[dict[str, Any]]:
+        """Return a conversation of a question, a turn with `count` calls, and an answer for each of them."""
         answers = [self._put({"role": "tool", "content": "6", "name": "look_up"}) for _ in range(count)]
         asked = self._put({"role": "assistant", "content": ""}) | {"tool_calls": [_PROBE_CALL] * count}
         return [self._put({"role": "user", "content": "Hi"}), asked, *answers]

@@ -469,6 +469,7 @@ class Tokenizer:
 
 
 def _is_own(data: Mapping[str, Any]) -> bool:
+    """Whether a parsed tokenizer.json is one of ours, by its first special tokens."""
     added = data.get("added_tokens")
     first = added[:NUM_SPECIAL] if isinstance(added, list) else []
     return tuple(a.get("content") for a in first if isinstance(a, dict)) == SPECIAL_TOKENS

@@ -196,7 +196,7 @@ class Heard:
         return self.begun.lstrip()[:1] in ("{", "[", "<")
 
     async def read(self) -> str:
-        """Read all of it."""
+        """Read the whole response as text."""
         async for chunk in self._chunks:
             self.begun += self._decoder.decode(chunk)
         return self.begun + self._decoder.decode(b"", final=True)

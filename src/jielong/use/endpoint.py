@@ -88,13 +88,13 @@ class Endpoint:
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text, in order."""
         body = {"input": list(texts), **({"model": self.model} if self.model else {})}
-        data = await self._json("POST", "embeddings", body)
+        data = await self._request_json("POST", "embeddings", body)
         with self._name_address_in_errors("embeddings"):
             return vectors_in(data, len(texts))
 
     async def models(self) -> list[str]:
         """Return the names of the models that the server lists."""
-        data = await self._json("GET", "models", None)
+        data = await self._request_json("GET", "models", None)
         with self._name_address_in_errors("models"):
             return models_in(data)
 
@@ -233,7 +233,8 @@ class Endpoint:
                 f"{where} did not answer with JSON but with {self._server.hide_key(in_words(body, 80))}"
             ) from None
 
-    async def _json(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    async def _request_json(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        """Send a request and parse the JSON of its response."""
         async with self._open_response(method, path, body) as response:
             text = (await response.aread()).decode("utf-8", "replace")
         return self._parse_json(text, path)

@@ -360,6 +360,7 @@ class LocalPort:
         return [self._answer(sample, read) for sample in samples]
 
     def _answer(self, sample: Sample, read: Reads) -> Answer:
+        """Make an answer of a sample, its thoughts apart from its message."""
         thoughts, message = _without_thoughts(read(sample.ids, self.tokenizer))
         usage = Usage(len(sample.prompt_ids), len(sample.ids), sample.reused, 1)
         return Answer(message, usage, sample.stop, sample.prompt_ids, sample.ids, sample.logprobs, thoughts)

@@ -87,7 +87,7 @@ class Reply:
                 f"it sent {kind_of(event)} where an object with choices was expected: {shorten_value(event)}"
             )
         if isinstance(event.get("usage"), Mapping) and event["usage"]:
-            self.tokens = _tokens(event["usage"])
+            self.tokens = _parse_token_counts(event["usage"])
         choices = event.get("choices")
         if choices is None or choices == []:
             return "", ""
@@ -145,8 +145,8 @@ class Reply:
         call = same[-1] if same else None
         is_other = call is not None and (
             bool(id_ and call.id and id_ != call.id)
-            or (index is None and bool(name) and _is_whole(call.arguments))
-            or (not id_ and bool(name) and _is_whole(call.arguments) and bool(arguments))
+            or (index is None and bool(name) and _are_arguments_whole(call.arguments))
+            or (not id_ and bool(name) and _are_arguments_whole(call.arguments) and bool(arguments))
             or not isinstance(arguments, str | None)
         )
         if call is None or is_other:
@@ -309,7 +309,7 @@ def _text_and_thoughts(content: Any) -> tuple[str, str]:
     return text, thoughts
 
 
-def _is_whole(arguments: Any) -> bool:
+def _are_arguments_whole(arguments: Any) -> bool:
     """Whether a call's arguments are complete."""
     if not isinstance(arguments, str):
         return True
@@ -333,7 +333,8 @@ def _parse_arguments(found: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {"unreadable": found}
 
 
-def _tokens(usage: Mapping[str, Any]) -> Tokens:
+def _parse_token_counts(usage: Mapping[str, Any]) -> Tokens:
+    """Read the token counts of a server's `usage`; those that are missing or malformed are None or 0."""
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
     return Tokens(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), _count(cached) or 0)

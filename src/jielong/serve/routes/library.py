@@ -140,6 +140,7 @@ def safe_name(name: str) -> str:
 
 
 def _library(services: Services) -> Any:
+    """Return the server's library. Raises Refused, a 404, if it has none."""
     if services.library is None:
         raise Refused(404, "no library was handed to this server; start it with --library", code="not_found")
     return services.library

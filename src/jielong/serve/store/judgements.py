@@ -137,7 +137,7 @@ class Judgements:
         with self._database.write() as connection:
             chosen = select(TALKS.c.id).where(*_SEALED, TALKS.c.created < before)
             gone = [id for (id,) in connection.execute(chosen)]
-            for some in _parts(gone):
+            for some in _in_batches(gone):
                 connection.execute(delete(TURNS).where(TURNS.c.talk.in_(some)))
                 connection.execute(delete(TALKS).where(TALKS.c.id.in_(some)))
         return len(gone)
@@ -146,11 +146,11 @@ class Judgements:
         """Delete judgements, and hidden conversations used by these alone; return the number of judgements."""
         gone = 0
         with self._database.write() as connection:
-            for some in _parts(ids):
+            for some in _in_batches(ids):
                 gone += connection.execute(delete(JUDGEMENTS).where(JUDGEMENTS.c.id.in_(some))).rowcount
             judged = select(TURNS.c.talk).join(JUDGEMENTS, JUDGEMENTS.c.question == TURNS.c.id)
             empty = select(TALKS.c.id).where(TALKS.c.origin == "feedback", TALKS.c.id.not_in(judged))
-            for some in _parts([id for (id,) in connection.execute(empty)]):
+            for some in _in_batches([id for (id,) in connection.execute(empty)]):
                 connection.execute(delete(TURNS).where(TURNS.c.talk.in_(some)))
                 connection.execute(delete(TALKS).where(TALKS.c.id.in_(some)))
         self._database.forget()
@@ -209,7 +209,9 @@ class _NounReader:
         """Return the nouns of one judgement."""
         prompt = self._prompt(one.question)
         sides = [(Message("assistant", self._turns[id].content),) for id in one.answers]
-        vote = Vote(one.id, one.created, bool(one.value.get("is_blind")), -1, tuple(map(self._source, one.answers)))
+        vote = Vote(
+            one.id, one.created, bool(one.value.get("is_blind")), -1, tuple(map(self._source_of_answer, one.answers))
+        )
         if one.kind == "rating":
             return [Rating(prompt, sides[0], one.value["score"], one.by, one.value.get("reason", ""), vote)]
         if one.kind == "ranking":
@@ -240,7 +242,8 @@ class _NounReader:
         opening = (Message("system", system),) if system else ()
         return (*opening, *(Message(turn.role, turn.content) for turn in reversed(path)))
 
-    def _source(self, id: str) -> AnswerSource:
+    def _source_of_answer(self, id: str) -> AnswerSource:
+        """Return the source of an answer: its model and, unless a person edited it, its exact token ids."""
         turn = self._turns[id]
         prompt_ids, ids = ((), ()) if turn.is_edited else self._tokens.get(id, ((), ()))
         return AnswerSource(id, turn.model, turn.digest, prompt_ids, ids)
@@ -326,11 +329,11 @@ def _unseal(connection: Connection, judged: Judged) -> None:
 def _conversations_of(connection: Connection, questions: Collection[str]) -> tuple[dict[str, Talk], dict[str, Turn]]:
     """Return the conversations of these questions, and all their turns, each by id."""
     names: set[str] = set()
-    for some in _parts(questions):
+    for some in _in_batches(questions):
         names |= {talk for (talk,) in connection.execute(select(TURNS.c.talk).where(TURNS.c.id.in_(some)))}
     talks: dict[str, Talk] = {}
     turns: dict[str, Turn] = {}
-    for some in _parts(names):
+    for some in _in_batches(names):
         talks |= {
             row["id"]: talk_of(row) for row in connection.execute(select(TALKS).where(TALKS.c.id.in_(some))).mappings()
         }
@@ -342,14 +345,15 @@ def _conversations_of(connection: Connection, questions: Collection[str]) -> tup
 def _tokens(connection: Connection, ids: Collection[str]) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """Return the token ids of prompt and answer of each turn that has them."""
     found = {}
-    for some in _parts(ids):
+    for some in _in_batches(ids):
         for row in connection.execute(select(TRACES).where(TRACES.c.turn.in_(some))):
             trace = unpack(row.blob)
             found[row.turn] = (trace.prompt_ids, trace.ids)
     return found
 
 
-def _parts(ids: Collection[str]) -> Iterable[list[str]]:
+def _in_batches(ids: Collection[str]) -> Iterable[list[str]]:
+    """Yield the ids, sorted, in lists that one statement can take."""
     rest = iter(sorted(ids))
     while some := list(itertools.islice(rest, _MANY)):
         yield some

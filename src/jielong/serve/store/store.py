@@ -269,6 +269,7 @@ def _check_belongs(connection: Connection, turn: str, talk: str, name: str) -> N
 
 
 def _check_names(fields: Mapping[str, Any], allowed: Sequence[str], noun: str) -> None:
+    """Raise ConfigError if one of the fields is not among the allowed ones of a `noun`."""
     for name in fields:
         if name not in allowed:
             raise ConfigError(f"{noun} has no field {name!r:.40} that can be set; {did_you_mean(name, allowed)}")

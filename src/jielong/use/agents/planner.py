@@ -63,7 +63,7 @@ class _Work:
         self.language = language_of(self.goal)
 
     async def until_over(self) -> str:
-        """Work through tasks; return why it ended."""
+        """Work through the tasks until none is left, the goal is reached or a limit is met; return the reason."""
         self._replace_tasks((await self._ask_prompt("tasks", model_under(self.ask))).text)
         while self.open:
             task = self.open.pop(0)
@@ -82,6 +82,7 @@ class _Work:
         return "nothing is left to do"
 
     async def answer(self) -> Answer:
+        """Answer the goal from the results so far, or from the question alone if there are none."""
         if not self.done:
             return await self.ask(self.conversation, self.options)
         return await self._ask_prompt("answer", model_under(self.ask))

@@ -122,7 +122,9 @@ def _chinese_fractions(text: str) -> list[Number]:
     for m in _HAN_FRACTION.finditer(text):
         bottom, top = _han_value(m["bottom"]), _han_value(m["top"])
         if bottom and top is not None:
-            value = (top + _tail(m["rest"])) / bottom + (_han_value(m["whole"]) or 0 if m["whole"] else 0)
+            value = (top + _decimals_of_characters(m["rest"])) / bottom + (
+                _han_value(m["whole"]) or 0 if m["whole"] else 0
+            )
             found.append(
                 Number(
                     -value if m["minus"] else value,
@@ -134,7 +136,7 @@ def _chinese_fractions(text: str) -> list[Number]:
     for m in _HAN_DECIMAL.finditer(text):
         whole = _han_value(m["whole"])
         if whole is not None:
-            value = whole + _tail(m["rest"])
+            value = whole + _decimals_of_characters(m["rest"])
             found.append(Number(-value if m["minus"] else value, start=m.start(), end=m.end()))
     found += [Number(Fraction(1, 2), start=m.start(), end=m.end()) for m in _HALF_ALONE.finditer(text)]
     for m in _TENTHS.finditer(text):
@@ -144,7 +146,7 @@ def _chinese_fractions(text: str) -> list[Number]:
     return found
 
 
-def _tail(digits: str | None) -> Fraction:
+def _decimals_of_characters(digits: str | None) -> Fraction:
     if not digits:
         return Fraction(0)
     return Fraction("0." + "".join(str("零一二三四五六七八九".index(c.replace("〇", "零"))) for c in digits))

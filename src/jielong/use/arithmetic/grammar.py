@@ -64,6 +64,7 @@ class _Parser:
         return self.tokens[min(self.at + 1, len(self.tokens) - 1)]
 
     def take(self) -> Token:
+        """Return the next token and go past it; the last one stays."""
         token = self.next
         self.at += token.kind != "end"
         return token

@@ -294,6 +294,7 @@ class Arithmetic:
 
 
 def require_integer(name: str, x: Number) -> int:
+    """Return `x` as an integer. Raises DataError, which names the function, if it is none."""
     if not isinstance(x, Fraction) or x.denominator != 1:
         raise DataError(f"{name} takes whole numbers; got {_told(x)}")
     return x.numerator

@@ -146,14 +146,15 @@ class _Search:
 
     async def _grow(self, path: _Path) -> list[_Path]:
         """Return the path with each of its next steps, valued."""
-        steps = await (self._listed(path) if self.tree.propose == "list" else self._sampled(path))
+        steps = await (self._listed(path) if self.tree.propose == "list" else self._sample_steps(path))
         return await together(self._value_path(replace(path, steps=(*path.steps, step))) for step in steps)
 
     async def _listed(self, path: _Path) -> list[str]:
         answer = await self._ask_prompt("propose", path, branches=str(self.tree.branches))
         return parse_list(answer.text, self.tree.branches)
 
-    async def _sampled(self, path: _Path) -> list[str]:
+    async def _sample_steps(self, path: _Path) -> list[str]:
+        """Sample possible next steps of a path, without repetitions."""
         drawn = await together(self._ask_prompt("step", path, number) for number in range(self.tree.branches))
         first_lines = [parse_list(answer.text, 1) for answer in drawn]
         return list(dict.fromkeys(line for lines in first_lines for line in lines))

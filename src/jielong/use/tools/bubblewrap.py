@@ -50,6 +50,7 @@ class Bubblewrap:
         at_least(self, 1, "memory_mb", "processes")
 
     async def run(self, code: str) -> Ran:
+        """Run a program in a sandbox; return its output, and whether it ended well."""
         async with self._start_sandbox("run", code) as running:
             await running.end()
         return Ran(joined(running.output, running.problem), running.code == 0)
@@ -170,7 +171,7 @@ class _Running:
         await asyncio.shield(self._watching)
 
     async def close(self) -> None:
-        """Kill it now."""
+        """Kill the program now."""
         self._kill()
         await self._watching
 

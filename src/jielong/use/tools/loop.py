@@ -107,7 +107,7 @@ class Tools(Strategy):
             ledger.is_spent = True
             raise BudgetSpent(f"the budget of {ledger.budget.seconds:g} seconds is spent") from None
 
-    def _key(self) -> str:
+    def _next_key(self) -> str:
         """Return a random key for the next frame."""
         return new_key()
 
@@ -130,7 +130,7 @@ class Tools(Strategy):
         line = one_line(format_call(call), 80)
         note(one_line(f"{line}{told}", 200), tool=name, line=line, result=text)
         if self.guard and name in tools and tools[name].is_foreign:
-            data = guard_text(text, name, tools, datamark=self.datamark, key=self._key())
+            data = guard_text(text, name, tools, datamark=self.datamark, key=self._next_key())
             for sentence in data.left_out:
                 note(one_line(f"left out, as it reads like an instruction: {sentence}", 400))
             text = data.text

@@ -226,6 +226,7 @@ def _type_of(name: str, given: Mapping[str, Any]) -> Transport:
 
 
 def _text(value: Any) -> str:
+    """Accept a text that is not blank. Raises ValueError for anything else."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError
     return value
@@ -241,6 +242,7 @@ def _text_of_scalar(value: Any) -> str:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
+    """Accept a list of texts or other scalars. Raises ValueError for anything else."""
     if not isinstance(value, (list, tuple)):
         raise ValueError
     return tuple(map(_text_of_scalar, value))
@@ -255,6 +257,7 @@ def _command(value: Any) -> tuple[str, ...]:
 
 
 def _by_name(value: Any) -> dict[str, str]:
+    """Accept an object of texts or other scalars by name. Raises ValueError for anything else."""
     if not isinstance(value, Mapping):
         raise ValueError
     return {str(key): _text_of_scalar(one) for key, one in value.items()}
@@ -266,12 +269,14 @@ def _headers(value: Any) -> dict[str, str]:
 
 
 def _address(value: Any) -> str:
+    """Accept an http address, or a variable that holds one. Raises ValueError for anything else."""
     if not isinstance(value, str) or not value.startswith(("http://", "https://", "${")):
         raise ValueError
     return value
 
 
 def _seconds(value: Any) -> float:
+    """Accept a positive number of seconds within bounds. Raises ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _MOST_S:
         raise ValueError
     return float(value)

@@ -73,7 +73,7 @@ class Connection:
         except Exception as error:  # the package's, anyio's and the system's
             await asyncio.sleep(0)  # for the task that holds the connection, if that is what failed
             if _is_closed(error) or keeper is None or keeper.done():
-                self._lose(client)
+                self._mark_lost(client)
             self._refuse(error, is_lost=self._client is not client)
 
     async def close(self) -> None:
@@ -94,7 +94,8 @@ class Connection:
         note(f"the MCP server {self.server.name!r} is started again")
         await self.start()
 
-    def _lose(self, client: Any) -> None:
+    def _mark_lost(self, client: Any) -> None:
+        """Forget `client` if it is the present one, and end its connection, so that the next call starts anew."""
         if self._client is client:
             self._client = None
             self._over.set()
@@ -258,10 +259,10 @@ class _Mended:
         return self
 
     async def __anext__(self) -> Any:
-        return _mend(await self._stream.__anext__())
+        return _mend_message(await self._stream.__anext__())
 
     async def receive(self) -> Any:
-        return _mend(await self._stream.receive())
+        return _mend_message(await self._stream.receive())
 
     async def __aenter__(self) -> _Mended:
         await self._stream.__aenter__()
@@ -271,7 +272,7 @@ class _Mended:
         return await self._stream.__aexit__(*problem)
 
 
-def _mend(message: Any) -> Any:
+def _mend_message(message: Any) -> Any:
     """Mend the result in a message."""
     result = getattr(getattr(message, "message", None), "result", None)
     if isinstance(result, dict):

@@ -48,11 +48,11 @@ def _text_of_part(part: Any) -> str:
         inner = part.resource
         if hasattr(inner, "text"):
             return f"[resource {inner.uri}]\n{inner.text}"
-        return f"[resource {inner.uri} {inner.mime_type or ''}".rstrip() + f", {_size(inner.blob)}]"
-    return f"[{part.type} {part.mime_type}, {_size(part.data)}]"
+        return f"[resource {inner.uri} {inner.mime_type or ''}".rstrip() + f", {_format_size(inner.blob)}]"
+    return f"[{part.type} {part.mime_type}, {_format_size(part.data)}]"
 
 
-def _size(base64: str) -> str:
+def _format_size(base64: str) -> str:
     """Format the size of base64 data."""
     num_bytes = len(base64.rstrip("=")) * 3 // 4
     if num_bytes < 1000:

@@ -63,7 +63,8 @@ def write_articles(countries: Sequence[Country], seed: int, count: int) -> Itera
 
 
 @lru_cache(maxsize=4096)
-def _order(countries: tuple[Country, ...], seed: int, stream: str, lap: int) -> tuple[Country, ...]:
+def _shuffle_countries(countries: tuple[Country, ...], seed: int, stream: str, lap: int) -> tuple[Country, ...]:
+    """Return the countries in the order of one lap of a stream of articles."""
     order = list(countries)
     random.Random(derive_seed(seed, "atlas", "order", stream, lap)).shuffle(order)
     return tuple(order)
@@ -72,7 +73,7 @@ def _order(countries: tuple[Country, ...], seed: int, stream: str, lap: int) -> 
 def _group(countries: tuple[Country, ...], seed: int, stream: str, turn: int, size: int) -> tuple[Country, ...]:
     """Return the countries turn * size and following of an endless stream of permutations, without repeats."""
     places = [divmod(turn * size + i, len(countries)) for i in range(size)]
-    return tuple(dict.fromkeys(_order(countries, seed, stream, lap)[i] for lap, i in places))
+    return tuple(dict.fromkeys(_shuffle_countries(countries, seed, stream, lap)[i] for lap, i in places))
 
 
 class _Desk:

@@ -185,18 +185,21 @@ def _fields(data: Any, where: str, *, known: Sequence[str] = (), needed: Sequenc
 
 
 def _list(data: Any, where: str) -> Sequence[Any]:
+    """Return `data` if it is a list. Raises DataError, which says where, if it is none."""
     if not isinstance(data, (list, tuple)):
         raise DataError(f"{where} is {data!r}; expected a list")
     return data
 
 
 def _text(data: Any, where: str) -> str:
+    """Return `data` if it is a text that is not blank. Raises DataError, which says where, if it is none."""
     if not isinstance(data, str) or not data.strip():
         raise DataError(f"{where} is {data!r}; expected a word or two")
     return data
 
 
 def _flag(data: Any, where: str) -> bool:
+    """Return `data` if it is true or false. Raises DataError, which says where, if it is neither."""
     if not isinstance(data, bool):
         raise DataError(f"{where} is {data!r}; expected true or false")
     return data

@@ -191,9 +191,9 @@ class _Writer:
             case "chain":
                 return self._formula_item(kind, lang, self.rng.choice(list(FORMULAS)[4:]))
             case "story":
-                return self._story(kind, lang, self.rng.choice(list(FORMULAS)[:4]))
+                return self._item_of_story(kind, lang, self.rng.choice(list(FORMULAS)[:4]))
             case "two_steps":
-                return self._story(kind, lang, self.rng.choice(list(FORMULAS)[4:]))
+                return self._item_of_story(kind, lang, self.rng.choice(list(FORMULAS)[4:]))
             case "numbers":
                 return self._item_with_numbers(lang, self.rng.choice(_TOPICS))
         return self._item_without_numbers(lang, self.rng.choice((*phrases_en.WORDED, "small_talk", "small_talk")))
@@ -210,7 +210,8 @@ class _Writer:
     def _expression(self, lang: str, formula: str, numbers: Mapping[str, int]) -> str:
         return str(self.rng.choice(BOOKS[lang].EXPRESSIONS[formula])).format(**numbers)
 
-    def _story(self, kind: str, lang: str, formula: str) -> Item:
+    def _item_of_story(self, kind: str, lang: str, formula: str) -> Item:
+        """Make a question that tells a story around a formula."""
         numbers = self._operands(formula)
         question = self._compose_story(lang, self.rng.choice(STORIES[formula]), numbers, self._scene(lang))
         return self._item_with_call(kind, formula, lang, question, numbers)
@@ -257,7 +258,7 @@ class _Writer:
 
     def _scene(self, lang: str) -> Scene:
         """Draw two people, one of them asked about, and things."""
-        n, m = self.rng.sample(self._ours(BOOKS[lang].NAMES, lang, "names"), 2)
+        n, m = self.rng.sample(self._options_of_this_part(BOOKS[lang].NAMES, lang, "names"), 2)
         t, u = self._any(BOOKS[lang].THINGS, lang, "things")
         return {"n": n, "m": m, "p": self.rng.choice((n, m)), "t": t, "u": u}
 
@@ -325,9 +326,10 @@ class _Writer:
         return _item_without_call("words", topic, lang, _say(self._any(book.WORDED[topic], lang, topic), x=x), answer)
 
     def _any(self, options: Sequence[T], *name: str) -> T:
-        return self.rng.choice(self._ours(options, *name))
+        return self.rng.choice(self._options_of_this_part(options, *name))
 
-    def _ours(self, options: Sequence[T], *name: str) -> tuple[T, ...]:
+    def _options_of_this_part(self, options: Sequence[T], *name: str) -> tuple[T, ...]:
+        """Return those of the options that belong to the writer's part, computed once for each name."""
         if name not in self._shares:
             self._shares[name] = options_of_part(options, self.part, self.seed, *name)
         return self._shares[name]

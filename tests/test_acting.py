@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jielong.cli.act import add_parser, turns_told_again
+from jielong.cli.act import add_parser, turns_to_repeat
 from jielong.cli.main import main
 from jielong.errors import ConfigError, TooLongError
 from jielong.evaluate.acting import HouseholdExam, figures
@@ -353,7 +353,7 @@ def test_turns_are_told_again_as_in_the_exam_of_the_run_unless_asked_otherwise(t
     def turns(*words: str) -> int:
         parser = argparse.ArgumentParser()
         add_parser(parser.add_subparsers())
-        return turns_told_again(parser.parse_args(["act", *words]))
+        return turns_to_repeat(parser.parse_args(["act", *words]))
 
     assert turns(str(tmp_path)) == turns(str(tmp_path / "sft")) == 1
     assert turns(str(tmp_path), "--remember", "5") == 5

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from jielong.cli.bad_arguments import fault_of_user
+from jielong.cli.bad_arguments import describe_bad_argument
 from jielong.cli.main import main
 from jielong.model import hf
 from jielong.model.transformer import ModelConfig, fresh_language_model
@@ -235,7 +235,7 @@ def test_standard_input_that_is_no_utf8_is_one_sentence(model, command, encoding
 def test_an_error_of_the_system_about_nothing_that_was_given_stays_a_bug(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = argparse.Namespace(model="model", question="hi", paths=[Path("a")])
-    assert not fault_of_user(OSError(5, "Input/output error", str(tmp_path / "elsewhere")), arguments)
-    assert not fault_of_user(OSError(5, "Input/output error"), arguments)
-    assert fault_of_user(PermissionError(13, "Permission denied", str(tmp_path / "a" / "b")), arguments)
-    assert not fault_of_user(UnicodeEncodeError("utf-8", "\udcff", 0, 1, "x"), arguments)
+    assert not describe_bad_argument(OSError(5, "Input/output error", str(tmp_path / "elsewhere")), arguments)
+    assert not describe_bad_argument(OSError(5, "Input/output error"), arguments)
+    assert describe_bad_argument(PermissionError(13, "Permission denied", str(tmp_path / "a" / "b")), arguments)
+    assert not describe_bad_argument(UnicodeEncodeError("utf-8", "\udcff", 0, 1, "x"), arguments)

@@ -154,10 +154,10 @@ def test_rows_under_a_penalty_are_not_drafted_and_write_what_a_plain_loop_writes
 def test_drafts_grow_while_they_hold_and_pause_after_they_failed() -> None:
     rows, slot = Rows(slots=1, length=8), np.array([0])
     for accepted, reach in ((4, 8), (8, 16), (5, 6), (0, 3), (0, 1), (1, 2), (0, 1)):
-        rows.adapt(slot, rows.reach.copy(), np.array([accepted]))
+        rows.adapt_draft_lengths(slot, rows.reach.copy(), np.array([accepted]))
         assert (rows.reach[0], rows.resume[0]) == (reach, 0)
     rows.count[0] = 11
-    rows.adapt(slot, rows.reach.copy(), np.array([0]))
+    rows.adapt_draft_lengths(slot, rows.reach.copy(), np.array([0]))
     assert (rows.reach[0], rows.resume[0]) == (1, 11 + PAUSE)
 
 

@@ -17,7 +17,7 @@ import pytest
 from tests.serving import free_port, serving, tiny_model
 
 from jielong.cli.main import main
-from jielong.cli.serve import _listening
+from jielong.cli.serve import _open_socket
 from jielong.serve.routes.state import PAGE
 
 
@@ -96,7 +96,7 @@ def test_a_program_that_has_loaded_torch_becomes_a_fresh_server(model, tmp_path)
 
 def test_small_pieces_are_sent_at_once():
     with (
-        _listening("127.0.0.1", 0) as server,
+        _open_socket("127.0.0.1", 0) as server,
         socket.create_connection(server.getsockname()),
         server.accept()[0] as one,
     ):

@@ -91,7 +91,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean_one_of(near: Sequence[str]) -> str:
-    """Return the end of an error sentence that suggests names, the likeliest first; "" where there are none."""
+    """Return the end of an error sentence that suggests names, the likeliest first, or "" if there are none."""
     if not near:
         return ""
     *before, last = map(repr, near)

@@ -97,7 +97,7 @@ def _act(arguments: argparse.Namespace) -> int:
         arguments.rooms,
         arguments.part,
         languages,
-        Limits(steps=arguments.max_steps, remember=turns_told_again(arguments)),
+        Limits(steps=arguments.max_steps, remember=turns_to_repeat(arguments)),
         by_letters if arguments.nearest else None,
         Budget(tokens=arguments.budget_tokens),
         named(arguments.strategy) if arguments.strategy else None,
@@ -123,8 +123,10 @@ def _act(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def turns_told_again(arguments: argparse.Namespace) -> int:
-    """Return how many turns are repeated: as asked for, or as in the stage `act` of the run that the model lies in."""
+def turns_to_repeat(arguments: argparse.Namespace) -> int:
+    """Return how many past turns the model is shown again: the number given by the option, or else that of the stage
+    `act` in the model's run, or else the default.
+    """
     from jielong.runs import named_stage, run_around
     from jielong.use.agents.acting import Limits
 

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from jielong.cli.parsing import former_name
-from jielong.cli.walk import add_walk_options, say_at_once, say_what_next, walk
+from jielong.cli.walk import add_walk_options, run_with_display, say_at_once, say_what_next
 from jielong.errors import ConfigError
 from jielong.opening.ports import folder_of
 
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         merge=arguments.merge,
         seed=arguments.seed,
     )
-    done = walk(recipe, arguments)
+    done = run_with_display(recipe, arguments)
     if done is None:
         return 0
     print((done.path / "samples.txt").read_text(encoding="utf-8"))
@@ -113,7 +113,7 @@ def _reward(arguments: argparse.Namespace) -> int:
     from jielong.recipes.reward import reward_model
 
     model, members = folder_of(str(arguments.model)), arguments.members
-    done = walk(reward_model(model, arguments.preferences, members=members, seed=arguments.seed), arguments)
+    done = run_with_display(reward_model(model, arguments.preferences, members=members, seed=arguments.seed), arguments)
     if done is None:
         return 0
     print((done.path / "reward.txt").read_text(encoding="utf-8"))
@@ -143,7 +143,7 @@ def _solve(arguments: argparse.Namespace) -> int:
         max_tokens=arguments.max_tokens,
         seed=arguments.seed,
     )
-    done = walk(recipe, arguments)
+    done = run_with_display(recipe, arguments)
     if done is None:
         return 0
     print((done.path / "solved.txt").read_text(encoding="utf-8"))
@@ -152,7 +152,7 @@ def _solve(arguments: argparse.Namespace) -> int:
 
 
 def method_of(arguments: argparse.Namespace) -> str:
-    """Return the method by which preferences are learned; ConfigError for a method where there are none."""
+    """Return the method by which preferences are learned. Raises ConfigError for a method without preferences."""
     if arguments.method and not arguments.preferences:
         raise ConfigError(f"--method {arguments.method} learns from preferences; add --preferences FILE.jsonl")
     return str(arguments.method or "dpo")

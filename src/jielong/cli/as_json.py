@@ -20,13 +20,13 @@ from jielong.report.terminal import PlainStream, beneath, plain
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:
-    """Add the option."""
+    """Add the option --json."""
     parser.add_argument("--json", action="store_true", help="everything as one JSON object, for programs")
 
 
 @contextmanager
 def json_alone(arguments: argparse.Namespace) -> Iterator[None]:
-    """Keep standard output for the JSON document, where the command line asks for one."""
+    """If the command line asks for a JSON document, send all other output to standard error inside the context."""
     if not getattr(arguments, "json", False):
         yield
         return

@@ -151,7 +151,7 @@ def _ask(arguments: argparse.Namespace) -> int:
         *cut_notes(outcome.answer, arguments.max_tokens),
     ]:
         print(line, file=sys.stderr)
-    print(describe(outcome), file=sys.stderr)
+    print(describe_cost(outcome), file=sys.stderr)
     if outcome.is_stopped and not outcome.answer.text:
         raise DataError("there is no answer: the budget was spent before one came")
     if outcome.answer.missing:
@@ -159,7 +159,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def describe(outcome: Outcome) -> str:
+def describe_cost(outcome: Outcome) -> str:
     """Describe the cost of an answer in a line."""
     usage = outcome.usage
     calls = f"{usage.calls} call" + "s" * (usage.calls != 1)
@@ -200,7 +200,7 @@ class EventDisplay:
         elif happening.kind == "begins":
             self._last = ""
         if happening.kind == "note":
-            self._line(f"{margin}* {happening.text}")
+            self._write_line(f"{margin}* {happening.text}")
         elif happening.kind == "begins":
             self._texts[call] = f"{margin}[{call}] {happening.text or 'ask'}: "
             if not self._live:
@@ -214,7 +214,7 @@ class EventDisplay:
             if self._texts:
                 self._open(min(self._texts))
         else:
-            self._line(self._texts.pop(call))
+            self._write_line(self._texts.pop(call))
 
     def has_shown(self, answer: str) -> bool:
         """Whether the last call was shown with just this text."""
@@ -226,14 +226,14 @@ class EventDisplay:
             self._write("\n")
         self._live = 0
         for line in self._later:
-            self._line(line)
+            self._write_line(line)
         self._later.clear()
 
     def _open(self, call: int) -> None:
         self._live = call
         self._write(self._texts.pop(call))
 
-    def _line(self, text: str) -> None:
+    def _write_line(self, text: str) -> None:
         """Write a line, or keep it while a call is being shown."""
         if self._live:
             self._later.append(text)

@@ -1,7 +1,7 @@
 """Unusable parts of a command line: paths too long or in a circle of links, and bytes that are not UTF-8.
 
-The code that opens a file reports its own errors. Errors that reach this place are unexpected, and the user's mistake
-only where they are about something that the user wrote; all others are bugs of ours, and stay a traceback.
+The code that opens a file reports its own errors. Errors that reach this place are unexpected. They are the user's
+mistake only if they are about a path or text of the command line; all others are bugs of ours, and stay a traceback.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jielong.errors import ConfigError
 
 def check_paths(arguments: argparse.Namespace) -> None:
     """Raise ConfigError for a path that can never exist."""
-    for value in _given(arguments):
+    for value in _paths_and_texts(arguments):
         if not isinstance(value, Path):
             continue
         try:
@@ -26,12 +26,15 @@ def check_paths(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"{str(value)!r} is no path ({error})") from None
         except OSError as error:
             if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-                raise ConfigError(f"{_shown(str(value))} is no path that can be used: {error.strerror}") from None
+                raise ConfigError(f"{_shorten(str(value))} is no path that can be used: {error.strerror}") from None
 
 
-def fault_of_user(error: OSError | UnicodeEncodeError, arguments: argparse.Namespace) -> str:
-    """Return the sentence about the user's argument, if the error is about one; else nothing."""
-    texts = [str(value) for value in _given(arguments)]
+def describe_bad_argument(error: OSError | UnicodeEncodeError, arguments: argparse.Namespace) -> str:
+    """Return a sentence that says which argument of the command line caused `error`, and why.
+
+    Returns "" if no argument did: then the error is a bug of ours.
+    """
+    texts = [str(value) for value in _paths_and_texts(arguments)]
     if isinstance(error, UnicodeEncodeError):
         broken = next((text for text in texts if not is_utf8(text)), "")
         return f"{broken} is no UTF-8; give a name or a text in that encoding" if broken else ""
@@ -41,10 +44,10 @@ def fault_of_user(error: OSError | UnicodeEncodeError, arguments: argparse.Names
     is_given = any(
         name == whole or name.startswith(f"{whole}{os.sep}") for whole in map(os.path.abspath, filter(None, texts))
     )
-    return f"{_shown(os.fsdecode(error.filename))} cannot be used: {error.strerror}" if is_given else ""
+    return f"{_shorten(os.fsdecode(error.filename))} cannot be used: {error.strerror}" if is_given else ""
 
 
-def _given(arguments: argparse.Namespace) -> Iterator[Path | str]:
+def _paths_and_texts(arguments: argparse.Namespace) -> Iterator[Path | str]:
     """Yield all paths and texts of a command line."""
     for value in vars(arguments).values():
         for one in value if isinstance(value, list) else [value]:
@@ -52,7 +55,7 @@ def _given(arguments: argparse.Namespace) -> Iterator[Path | str]:
                 yield one
 
 
-def _shown(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= 200 else f"{name[:100]}... ({len(name):,} letters)"
 
 

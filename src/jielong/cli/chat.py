@@ -145,7 +145,7 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
                     candidates=history.candidates,
                 )
                 try:
-                    kept, outcome = await _answered(strategy, kept, port, options, shown)
+                    kept, outcome = await _answer_shortened(strategy, kept, port, options, shown)
                 except TooLongError as error:
                     print(f"\n({error}: /new)")
                     continue
@@ -169,11 +169,11 @@ async def _talk(spec: str, arguments: argparse.Namespace) -> int:
             await port.close()
 
 
-async def _answered(
+async def _answer_shortened(
     strategy: Strategy, talk: tuple[Message, ...], port: Port, options: Options, shown: AnswerDisplay
 ) -> tuple[tuple[Message, ...], Outcome]:
-    """Return the answer and the messages that it answers: without the oldest exchanges where a server finds them too
-    long.
+    """Answer the talk with the strategy, leaving out oldest exchanges while it is too long. Returns the messages that
+    were answered, and the outcome.
     """
     while True:
         try:
@@ -187,7 +187,7 @@ async def _answered(
 
 
 class AnswerDisplay:
-    """A display of an answer while it is written; its thoughts in full where they are wanted, else folded to a line.
+    """A display of an answer while it is written; its thoughts in full if they are wanted, else folded to a line.
 
     Searches, findings and tools' answers stand in lines of their own, before the answer where they come before it.
     """
@@ -228,7 +228,7 @@ class AnswerDisplay:
         self._is_in_line = False
 
     def close(self) -> None:
-        """End the thoughts, and the answer even where it has no words."""
+        """End the thoughts, and the answer even if it has no words."""
         self._end_thoughts()
         self._begin()
 
@@ -254,9 +254,9 @@ def _write(text: str) -> None:
 def fitting(
     messages: tuple[Message, ...], port: LatePort | LocalPort | Endpoint, options: Options
 ) -> tuple[Message, ...] | None:
-    """Drop oldest exchanges until the talk leaves room for an answer; None if nothing fits.
+    """Drop oldest exchanges until the talk leaves room for an answer. Returns None if nothing fits.
 
-    Of a server, and of a model that nobody has asked yet, the limit is not known: then the talk is shortened where the
+    Of a server, and of a model that nobody has asked yet, the limit is not known: then the talk is shortened if the
     answer is that it is too long.
     """
     local = port.opened if isinstance(port, LatePort) else port if isinstance(port, LocalPort) else None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `jielong check` to the commands."""
     parser = commands.add_parser("check", help="read every file of a run, and say which are not what they were")
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
     add_json(parser)
@@ -20,22 +21,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Print a line a stage, and the damaged files; return 2 where there are some."""
+    """Print a line a stage, and the damaged files; return 2 if there are some."""
     from jielong.runs import open_run
 
     run = open_run(arguments.run)
-    found = [_checked(run, name, entry) for name, entry in run.record["stages"].items()]
+    found = [_check_stage(run, name, entry) for name, entry in run.record["stages"].items()]
     damaged = sum(len(stage["damaged"]) for stage in found)
     if arguments.json:
         print_json({"run": run.path, "is_whole": not damaged, "stages": found})
     else:
-        _say(found)
+        _print_stages(found)
         if damaged:
             print(f"\nThe command that made {run.path} makes what is damaged again, and keeps the rest.")
     return 2 if damaged else 0
 
 
-def _checked(run: Run, name: str, entry: dict[str, Any]) -> dict[str, Any]:
+def _check_stage(run: Run, name: str, entry: dict[str, Any]) -> dict[str, Any]:
     """Read the files of a stage and compare them with its record."""
     sums = {**entry.get("files", {}), **entry.get("output_files", {})}
     damaged = run.damage(name, entry) if "done" in entry else {}
@@ -49,8 +50,8 @@ def _checked(run: Run, name: str, entry: dict[str, Any]) -> dict[str, Any]:
     return {"stage": name, "state": state, "files": len(sums), "bytes": size, "damaged": damaged}
 
 
-def _say(found: list[dict[str, Any]]) -> None:
-    """Print the stages in lines."""
+def _print_stages(found: list[dict[str, Any]]) -> None:
+    """Print a line for each stage, and its damaged files."""
     for stage in found:
         read = f"{stage['files']} files, {stage['bytes'] / 1e6:,.1f} MB"
         said = {

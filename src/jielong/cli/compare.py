@@ -55,7 +55,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     if not is_model(last):
         if not specs:
             raise ConfigError(f"{last!r} names no run and no model; give two runs, or a run and a question")
-        return _ask(specs, arguments.things[-1], arguments)
+        return _ask_models(specs, arguments.things[-1], arguments)
     if len(specs) != 1:
         raise ConfigError(
             f"{'one run' if not specs else f'{len(specs) + 1} runs'} and no question; give two runs to set side by side, "
@@ -93,7 +93,7 @@ def _side_by_side(a: str, b: str, *, as_json: bool) -> int:
 # One question ----------------------------------------------------------------------------------------------------
 
 
-def _ask(specs: list[str], question: str, arguments: argparse.Namespace) -> int:
+def _ask_models(specs: list[str], question: str, arguments: argparse.Namespace) -> int:
     """Ask all models one question and print their answers and readings."""
     from jielong.generate.together import ask_all
     from jielong.report.terminal import progress
@@ -102,7 +102,11 @@ def _ask(specs: list[str], question: str, arguments: argparse.Namespace) -> int:
         raise ConfigError("the question is empty; give at least a word")
     short = [Path(spec).name for spec in specs]
     names = short if len(set(short)) == len(specs) else specs
-    models = _stages(specs[0]) if len(specs) == 1 else [_model(*pair) for pair in zip(specs, names, strict=True)]
+    models = (
+        _models_of_run(specs[0])
+        if len(specs) == 1
+        else [_model_of_spec(*pair) for pair in zip(specs, names, strict=True)]
+    )
     progress("opening " + ", ".join(model.name for model in models))
     told = ask_all(models, question, max_tokens=arguments.max_tokens, num_likeliest=NUM_LIKELIEST)
     progress("")
@@ -116,7 +120,7 @@ def _ask(specs: list[str], question: str, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _stages(spec: str) -> list[ModelToAsk]:
+def _models_of_run(spec: str) -> list[ModelToAsk]:
     """Return the models of a run in the order of its stages; without reward models and the like."""
     from jielong.report.words import ENGLISH
     from jielong.runs import find_model, open_run
@@ -129,11 +133,13 @@ def _stages(spec: str) -> list[ModelToAsk]:
     asked = [name for name in done if name not in SILENT]
     if not asked:
         raise ConfigError(f"{spec} has no finished training stage yet; finish it with the command that began it")
-    return [_asked(ENGLISH.stage(name), find_model(path, name), is_bare=_is_bare(stages, name)) for name in asked]
+    return [
+        _model_to_ask(ENGLISH.stage(name), find_model(path, name), is_bare=_is_bare(stages, name)) for name in asked
+    ]
 
 
-def _model(spec: str, name: str) -> ModelToAsk:
-    """Return a model folder, a run, or a stage of one, under a name."""
+def _model_of_spec(spec: str, name: str) -> ModelToAsk:
+    """Return the model that `spec` names (a folder, a run, or a stage of one), to be asked under `name`."""
     from jielong.opening.ports import folder_of
     from jielong.runs import run_around
 
@@ -142,11 +148,11 @@ def _model(spec: str, name: str) -> ModelToAsk:
     # a run's models lie in RUN/STAGE/steps/STEP/model
     inside = folder.absolute().relative_to(run.path).parts if run else ()
     is_bare = run is not None and inside[:1] != () and _is_bare(run.record["stages"], inside[0])
-    return _asked(name, folder, is_bare=is_bare)
+    return _model_to_ask(name, folder, is_bare=is_bare)
 
 
-def _asked(name: str, folder: Path, *, is_bare: bool) -> ModelToAsk:
-    """Make a lazily opened model."""
+def _model_to_ask(name: str, folder: Path, *, is_bare: bool) -> ModelToAsk:
+    """Return the model in `folder`, to be opened when it is asked."""
     from jielong.generate.together import ModelToAsk
     from jielong.opening.models import open_engine
 
@@ -172,7 +178,7 @@ def _print_answer(told: ModelAnswer) -> None:
 
 
 def _print_readings(told: Sequence[ModelAnswer]) -> None:
-    """Print how each model scores the answer of the last one, where they have the same tokens."""
+    """Print how each model scores the answer of the last one, if they have the same tokens."""
     last, reading = told[-1], [one for one in told if one.reading]
     others = [one.name for one in told if not one.reading]
     if len(reading) < 2:

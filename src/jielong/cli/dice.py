@@ -12,9 +12,9 @@ TOP_P_HELP = "draw from the likeliest tokens that together have this probability
 
 
 def seed_of(arguments: argparse.Namespace, *, draws: bool = False) -> int:
-    """Return `--seed`, else 0 where nothing is drawn, else a random one, printed so that the answer can be had again.
+    """Return `--seed`, else 0 if nothing is drawn, else a random one, printed so that the answer can be had again.
 
-    Something is drawn above temperature 0, and where `draws` says so.
+    Something is drawn if the temperature is above 0, or if `draws` says so.
     """
     if arguments.seed is not None:
         return int(arguments.seed)

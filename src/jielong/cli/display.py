@@ -121,8 +121,8 @@ class Display:
         note: str = "",
         mfu: float = 0.0,
     ) -> None:
-        """Show the progress of the running stage. `steps` is 0 where the end is not known; a rate, time or utilisation
-        of 0 is not shown.
+        """Show the progress of the running stage. `steps` is 0 if the end is not known; a rate, time or utilisation of
+        0 is not shown.
         """
         assert self._current is not None, "stage() comes before update()"
         row = self._rows[self._current]
@@ -199,13 +199,13 @@ class Display:
             middle,
             Text(step, style="dim"),
             Text(f"loss {row.loss:.3f}" if row.loss is not None else ""),
-            Text(_speed(row), style="dim"),
+            Text(_format_speed(row), style="dim"),
             Text(time, style="" if row.state == "running" else "dim"),
         ]
 
 
-def _speed(row: _Row) -> str:
-    """Format tokens a second, and the FLOPs utilisation where it is known."""
+def _format_speed(row: _Row) -> str:
+    """Format tokens a second, and the FLOPs utilisation if it is known."""
     if not row.tokens_per_s:
         return ""
     return f"{row.tokens_per_s:,.0f} tok/s" + (f" {row.mfu:.0%}" if row.mfu else "")

@@ -58,21 +58,23 @@ def _estimate(arguments: argparse.Namespace) -> int:
     if "=" in name and not Path(name).exists():
         name, settings = "s", [*re.split(r",(?=\w+=)", name), *settings]
     if name in about_recipes() or (name.endswith((".py", ".json")) and Path(name).name != "config.json"):
-        return _of_recipe(name, settings, arguments)
+        return _estimate_recipe(name, settings, arguments)
     from jielong.model.presets import estimate
 
-    config = changed(shape_of(name), settings)
-    speed, about = _speed(arguments.gflops)
+    config = with_fields(shape_of(name), settings)
+    speed, about = _speed_of_machine(arguments.gflops)
     found = estimate(config, tokens=arguments.tokens, flops_per_s=speed)
     if arguments.json:
         print_json({"shape": config, "flops_per_s": speed, **vars(found)})
     else:
-        print(f"{in_words(config)}\n{found}\n{about}")
+        print(f"{describe_shape(config)}\n{found}\n{about}")
     return 0
 
 
 def shape_of(name: str) -> ModelConfig:
-    """Return the shape of a preset's name, a folder or a config.json; ConfigError says what there is."""
+    """Return the shape of a preset's name, a folder or a config.json. Raises ConfigError for an unknown name, and
+    suggests known ones.
+    """
     from jielong.model.hf import read_config
     from jielong.model.presets import PRESETS
     from jielong.runs import find_model
@@ -88,15 +90,15 @@ def shape_of(name: str) -> ModelConfig:
     )
 
 
-def changed(config: ModelConfig, settings: Sequence[str]) -> ModelConfig:
-    """Return the shape with fields set."""
+def with_fields(config: ModelConfig, settings: Sequence[str]) -> ModelConfig:
+    """Return the shape with fields changed, as `settings` (FIELD=VALUE) say."""
     from jielong.config import set_fields
 
     pairs = (setting.partition("=") for setting in settings)
     return set_fields(config, {path.strip(): value.strip() for path, _, value in pairs})
 
 
-def in_words(config: ModelConfig) -> str:
+def describe_shape(config: ModelConfig) -> str:
     """Describe a shape in a line or two."""
     experts = f", {config.num_experts} experts" if config.num_experts else ""
     return (
@@ -107,7 +109,7 @@ def in_words(config: ModelConfig) -> str:
     )
 
 
-def _speed(gflops: float | None) -> tuple[float, str]:
+def _speed_of_machine(gflops: float | None) -> tuple[float, str]:
     """Return the FLOP/s that the machine sustains, and where the figure comes from."""
     if gflops is not None:
         return gflops * 1e9, f"at          {gflops:,.0f} GFLOP/s, as given"
@@ -118,18 +120,18 @@ def _speed(gflops: float | None) -> tuple[float, str]:
     return SUSTAINED * reached * 1e9, about
 
 
-def _of_recipe(name: str, settings: Sequence[str], arguments: argparse.Namespace) -> int:
+def _estimate_recipe(name: str, settings: Sequence[str], arguments: argparse.Namespace) -> int:
     """Estimate the training stages of a recipe."""
     from jielong.stages.recipe import change
 
     if arguments.tokens is not None:
         raise ConfigError(f"--tokens is for shapes; {name} says how long it trains: set STAGE.loop.steps=N")
     with recipe_of(argparse.Namespace(**{**vars(arguments), "recipe": name})) as recipe:
-        _show(change(recipe, settings), arguments)
+        _print_stages(change(recipe, settings), arguments)
     return 0
 
 
-def _show(recipe: Recipe, arguments: argparse.Namespace) -> None:
+def _print_stages(recipe: Recipe, arguments: argparse.Namespace) -> None:
     """Print a line for each training stage, and their sum."""
     from rich import box
     from rich.table import Table
@@ -138,7 +140,7 @@ def _show(recipe: Recipe, arguments: argparse.Namespace) -> None:
     from jielong.report.words import duration, size
     from jielong.stages.estimating import estimate_stages
 
-    speed, about = _speed(arguments.gflops)
+    speed, about = _speed_of_machine(arguments.gflops)
     found = estimate_stages(recipe, speed)
     flops, seconds = (sum(getattr(e, field) for e in found.values()) for field in ("flops", "seconds"))
     if arguments.json:

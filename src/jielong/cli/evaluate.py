@@ -108,6 +108,7 @@ class _Wanted:
 
     @property
     def folder(self) -> str:
+        """Return the name of the folder for this system's results, made of its model and its strategy."""
         return "-".join(
             re.sub(r"[^\w.=+,]+", "-", part).strip("-") for part in (shown_address(self.model), self.strategy)
         )
@@ -121,18 +122,18 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.samples > 1 and not arguments.temperature:
         raise ConfigError(f"--samples {arguments.samples} are all the same at temperature 0; add --temperature 0.8")
     if arguments.task.startswith(LM_EVAL):
-        return _harness(arguments)
+        return _run_harness(arguments)
     if arguments.chat_template:
         raise ConfigError(f"--chat-template is for tasks of lm-eval; {arguments.task} is asked in conversations anyway")
     task = find_task(arguments.task, limit=arguments.limit, scorer=arguments.scorer, seed=arguments.seed)
     wanted = _systems(arguments)
-    askable = _askable(task, wanted)
+    askable = _without_unscorable(task, wanted)
     summaries = asyncio.run(_answer_all(askable, wanted, arguments))
     left_out = len(task.items) - len(askable.items)
     if arguments.json:
         print_json(_as_json(askable, summaries, arguments, left_out))
         return 0
-    _show(askable, summaries, arguments.seed, left_out)
+    _print_scores(askable, summaries, arguments.seed, left_out)
     print(f"\nAnswers:  {arguments.out / task.name}")
     if len(wanted) > 1:
         files = " ".join(str(arguments.out / task.name / w.folder / "results.jsonl") for w in wanted[:2])
@@ -188,7 +189,7 @@ async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse
             try:
                 handed = with_reading(means, port)
                 for w in (w for w in wanted if w.model == model):
-                    summaries[w] = await _answer(task, w, port, handed, given, arguments)
+                    summaries[w] = await _answer_with_system(task, w, port, handed, given, arguments)
             finally:
                 await port.close()
     several = len({w.model for w in wanted}) > 1
@@ -196,8 +197,8 @@ async def _answer_all(task: Task, wanted: Sequence[_Wanted], arguments: argparse
     return [replace(summaries[w], name=names[w]) for w in wanted]
 
 
-def _askable(task: Task, wanted: Sequence[_Wanted]) -> Task:
-    """Drop items that need log-probabilities, where a server is among the models and other items are left."""
+def _without_unscorable(task: Task, wanted: Sequence[_Wanted]) -> Task:
+    """Drop items that need log-probabilities, if a server is among the models and other items are left."""
     from jielong.evaluate.scoring import BY_PORT
 
     left = tuple(item for item in task.items if item.scorer not in BY_PORT)
@@ -206,7 +207,7 @@ def _askable(task: Task, wanted: Sequence[_Wanted]) -> Task:
     return task
 
 
-async def _answer(
+async def _answer_with_system(
     task: Task,
     wanted: _Wanted,
     port: Port,
@@ -214,7 +215,7 @@ async def _answer(
     given: ScoringServices,
     arguments: argparse.Namespace,
 ) -> Summary:
-    """Answer the task with one system and write its summary."""
+    """Answer the task with one system, and write and return its summary."""
     from jielong.evaluate.summary import summarize
     from jielong.evaluate.task_runner import Result, System, answer_task
     from jielong.records import Sampling
@@ -254,7 +255,7 @@ async def _scorer_services(task: Task, arguments: argparse.Namespace, stack: Asy
     from jielong.evaluate.scoring import ScoringServices
 
     scorers = {item.scorer for item in task.items}
-    examine = await _sandbox() if "code" in scorers else None
+    examine = await _open_sandbox() if "code" in scorers else None
     if "grade" not in scorers or not arguments.judge:
         return ScoringServices(examine)
     port: Port = open_port(arguments.judge, timeout_s=arguments.timeout)
@@ -262,8 +263,8 @@ async def _scorer_services(task: Task, arguments: argparse.Namespace, stack: Asy
     return ScoringServices(examine, make_grader(port.ask, Options(seed=arguments.seed)))
 
 
-async def _sandbox() -> Examine:
-    """Return CPython in bubblewrap where this machine allows it, or else an interpreter of a part of Python."""
+async def _open_sandbox() -> Examine:
+    """Return CPython in bubblewrap if this machine allows it, or else an interpreter of a part of Python."""
     from jielong.use.tools.bubblewrap import Bubblewrap
     from jielong.use.tools.sandbox import Monty
 
@@ -275,7 +276,7 @@ async def _sandbox() -> Examine:
     return Bubblewrap().examine
 
 
-def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) -> None:
+def _print_scores(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) -> None:
     """Print scores with their 95% intervals, a column for each system, and below the differences of each pair of
     systems.
 
@@ -298,7 +299,7 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) ->
     table.add_column("")
     for summary in summaries:
         table.add_column(Text(summary.name), justify="right", overflow="fold")
-    _rows(table, summaries)
+    _add_rows(table, summaries)
     console.print(table, markup=False)
     if left_out:
         print(f"Left out: {left_out} items that ask for log-probabilities, which a server does not tell.")
@@ -319,7 +320,7 @@ def _show(task: Task, summaries: Sequence[Summary], seed: int, left_out: int) ->
     console.print(pairs, markup=False)
 
 
-def _rows(table: Table, summaries: Sequence[Summary]) -> None:
+def _add_rows(table: Table, summaries: Sequence[Summary]) -> None:
     """Add the rows of scores, groups, figures and costs."""
 
     def told(interval: Interval) -> str:
@@ -347,7 +348,7 @@ def _rows(table: Table, summaries: Sequence[Summary]) -> None:
     table.add_row("seconds, an answer", *(f"{s.seconds:.1f}" for s in summaries))
 
 
-def _harness(arguments: argparse.Namespace) -> int:
+def _run_harness(arguments: argparse.Namespace) -> int:
     """Run a task of lm-eval."""
     from jielong.evaluate.harness import import_harness, run_harness
     from jielong.runs import write_json

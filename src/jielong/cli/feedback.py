@@ -115,7 +115,7 @@ def describe(found: Feedback) -> list[str]:
         f"Votes given again, of which the newest counts: {found.repeated:,}"
     )
     for group in found.groups:
-        lines += ["", *_table(group)]
+        lines += ["", *_strength_lines(group)]
     if found.groups:
         lines.append("A model beats another with probability 1 / (1 + exp(-difference of strengths)).")
     if found.without_model:
@@ -125,19 +125,26 @@ def describe(found: Feedback) -> list[str]:
     return lines
 
 
-def _table(group: ModelStrengths) -> list[str]:
+def _strength_lines(group: ModelStrengths) -> list[str]:
     """Return models from the strongest to the weakest, in lines."""
     names = [_cut(s.name, _WIDEST_NAME) for s in group.models]
     width = max(map(len, [*names, "model"]))
     lines = [f"{'model':<{width}}  {'compared':>8}  {'won':>6}  {'strength':>8}  95% interval"]
     for name, s in zip(names, group.models, strict=True):
         is_reference = s.name == group.reference
-        bounds = "(the reference)" if is_reference else f"{_number(s.strength.low)} to {_number(s.strength.high)}"
-        lines.append(f"{name:<{width}}  {s.comparisons:>8.4g}  {s.won:>6.1%}  {_number(s.strength.mean):>8}  {bounds}")
+        bounds = (
+            "(the reference)"
+            if is_reference
+            else f"{_format_strength(s.strength.low)} to {_format_strength(s.strength.high)}"
+        )
+        lines.append(
+            f"{name:<{width}}  {s.comparisons:>8.4g}  {s.won:>6.1%}  {_format_strength(s.strength.mean):>8}  {bounds}"
+        )
     return lines
 
 
-def _number(value: float) -> str:
+def _format_strength(value: float) -> str:
+    """Format a strength or a bound of one, which may be infinite or unknown."""
     if math.isnan(value):
         return "unknown"
     return f"{value:+.2f}" if math.isfinite(value) else "no bound"
@@ -232,31 +239,31 @@ def _delete(arguments: argparse.Namespace) -> int:
     """Delete the named judgements, after a confirmation."""
     if not (arguments.all or arguments.by is not None or arguments.before or arguments.id):
         raise ConfigError("say which judgements: --all, --by NAME, --before DATE or --id ID")
-    before = _moment(arguments.before) if arguments.before else math.inf
+    before = _parse_time(arguments.before) if arguments.before else math.inf
     with closing(_open_store(arguments.store)) as store:
         judged = store.judgements.all(by=arguments.by, purpose=None)
-        chosen = _chosen(judged, before, arguments.id)
+        chosen = _select(judged, before, arguments.id)
         if not chosen:
             raise DataError("the store holds no such judgement; jielong feedback stats tells who gave some, and when")
         deciding = sum(bool(one.purpose) for one in chosen)
         told = f"{len(chosen):,} of {len(store.judgements.all(purpose=None)):,} judgements"
         told += f", {deciding:,} of which decided a comparison of models" if deciding else ""
-        if not arguments.yes and not _agreed(f"Delete {told}? It cannot be undone. [y/N] "):
+        if not arguments.yes and not _confirm(f"Delete {told}? It cannot be undone. [y/N] "):
             print("Nothing is deleted.")
             return 0
         print(f"Deleted: {store.judgements.delete([one.id for one in chosen]):,} judgements")
     return 0
 
 
-def _chosen(judged: Sequence[Judged], before: float, ids: Collection[str]) -> list[Judged]:
-    """Select judgements by time and id; DataError for an unknown id."""
+def _select(judged: Sequence[Judged], before: float, ids: Collection[str]) -> list[Judged]:
+    """Select judgements by time and id. Raises DataError for an unknown id."""
     unknown = set(ids) - {one.id for one in judged}
     if unknown:
         raise DataError(f"no judgement is called {min(unknown)!r}; export tells their ids, as id of vote")
     return [one for one in judged if one.created < before and (not ids or one.id in ids)]
 
 
-def _moment(date: str) -> float:
+def _parse_time(date: str) -> float:
     """Parse a day or a time, by default in this machine's zone, to seconds since the epoch."""
     try:
         return datetime.fromisoformat(date).timestamp()
@@ -264,8 +271,8 @@ def _moment(date: str) -> float:
         raise ConfigError(f"--before is {date!r}; expected a day such as 2026-01-31, or a time on it") from None
 
 
-def _agreed(question: str) -> bool:
-    """Ask for confirmation; ConfigError where nobody can be asked."""
+def _confirm(question: str) -> bool:
+    """Ask for confirmation. Raises ConfigError if nobody can be asked."""
     if not sys.stdin.isatty():
         raise ConfigError("nobody can be asked here; add --yes to delete without being asked")
     try:
@@ -275,7 +282,7 @@ def _agreed(question: str) -> bool:
 
 
 def _open_store(named: str, *, is_new: bool = False) -> Store:
-    """Open the store; ConfigError where there is none, unless it `is_new`: then it is made."""
+    """Open the store. Raises ConfigError if there is none, unless it `is_new`: then it is made."""
     if not is_kept():
         raise ConfigError("judgements are kept by the server's store; pip install 'jielong[serve]'")
     from jielong.serve.store import open_store

@@ -98,7 +98,9 @@ def _notes(arguments: argparse.Namespace, shown: Sequence[Field]) -> Iterator[st
 
 @contextmanager
 def recipe_of(arguments: argparse.Namespace) -> Iterator[Recipe]:
-    """Build the named recipe while the context lives; where it needs data that is not given, with an example."""
+    """Build the recipe that the options name, for use inside the context. If it needs data that is not given, example
+    files stand in.
+    """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if arguments.recipe == ADAPT:
@@ -107,18 +109,18 @@ def recipe_of(arguments: argparse.Namespace) -> Iterator[Recipe]:
             named = vars(arguments)
             given = {n: named[n] for n in ("chat", "preferences", "method") if named.get(n)}
             if not (arguments.chat or arguments.preferences):
-                given["source"] = arguments.source or _pages(folder)
-            yield adapt(_model(folder), **given)
+                given["source"] = arguments.source or _write_example_pages(folder)
+            yield adapt(_save_example_model(folder), **given)
             return
         if arguments.recipe == "own" and arguments.source is None:
             arguments = argparse.Namespace(**vars(arguments))
-            arguments.source = _pages(folder)
+            arguments.source = _write_example_pages(folder)
             if arguments.chat is None and arguments.preferences is None:
-                arguments.chat, arguments.preferences = _talks(folder)
+                arguments.chat, arguments.preferences = _write_example_chats(folder)
         yield written_recipe(arguments).build()
 
 
-def _pages(folder: Path) -> Path:
+def _write_example_pages(folder: Path) -> Path:
     """Write an example of a user's text."""
     pages = folder / "pages"
     pages.mkdir()
@@ -126,7 +128,7 @@ def _pages(folder: Path) -> Path:
     return pages
 
 
-def _talks(folder: Path) -> tuple[Path, Path]:
+def _write_example_chats(folder: Path) -> tuple[Path, Path]:
     """Write examples of chats and of preferences, as many as a recipe asks for."""
     from jielong.data.forms import FEWEST
 
@@ -139,7 +141,7 @@ def _talks(folder: Path) -> tuple[Path, Path]:
     return chats, preferences
 
 
-def _model(folder: Path) -> Path:
+def _save_example_model(folder: Path) -> Path:
     """Save an example of a model to adapt, with random weights."""
     from jielong.model import hf
     from jielong.model.transformer import ModelConfig, fresh_language_model

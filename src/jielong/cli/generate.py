@@ -69,8 +69,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _generate(arguments: argparse.Namespace) -> int:
-    """Stream the model's text, or print how each of its tokens was drawn; return exit code 0. DataError for an empty
-    text.
+    """Stream the model's text, or print how each of its tokens was drawn; return exit code 0. Raises DataError for an
+    empty text.
     """
     sampling = Sampling(
         max_tokens=arguments.max_tokens,
@@ -91,7 +91,7 @@ def _generate(arguments: argparse.Namespace) -> int:
         raise DataError("the text is empty; give at least a letter to go on with")
     ended = dataclasses.replace(sampling, stop_ids=tokenizer.stop_ids)
     if arguments.show:
-        print(f"\n{_shown(engine, tokenizer, prompt, ended, seed)}")
+        print(f"\n{_print_draws(engine, tokenizer, prompt, ended, seed)}")
         return 0
     from jielong.generate.text import generate_text  # late: the command line starts without torch
 
@@ -102,7 +102,7 @@ def _generate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _shown(engine: Engine, tokenizer: Tokenizer, prompt: Sequence[int], sampling: Sampling, seed: int) -> str:
+def _print_draws(engine: Engine, tokenizer: Tokenizer, prompt: Sequence[int], sampling: Sampling, seed: int) -> str:
     """Print a block for each token as it is drawn, and return the text."""
     has_cuts = bool(sampling.top_k or sampling.top_p < 1 or sampling.min_p)
     print(legend(is_greedy=not sampling.temperature, has_cuts=has_cuts))

@@ -36,7 +36,7 @@ class History:
         if goes_on:
             if not is_kept():
                 raise ConfigError("talks are kept by the server's store; pip install 'jielong[serve]'")
-            self._talk = self._opened().newest_talk("terminal")
+            self._talk = self._open_store().newest_talk("terminal")
             if self._talk is None:
                 raise ConfigError("no talk of the terminal has been kept yet; begin one with: jielong chat")
 
@@ -49,7 +49,7 @@ class History:
         """Return the continued talk, along its last branch."""
         if self._talk is None or not self._talk.leaf:
             return ()
-        turns = self._opened().path(self._talk.leaf)
+        turns = self._open_store().path(self._talk.leaf)
         opening = (Message("system", self._talk.system),) if self._talk.system else ()
         return (*opening, *(Message(turn.role, turn.content) for turn in turns if turn.content))
 
@@ -58,11 +58,11 @@ class History:
         self._talk = None
 
     def keep(self, question: str, answer: Answer, options: Options, strategy: str) -> None:
-        """Keep an exchange."""
+        """Store a question and its answer in the talk. After a failure nothing more is stored, and a note says so."""
         if self._is_off:
             return
         try:
-            self._keep(question, answer, options, strategy)
+            self._store_exchange(question, answer, options, strategy)
         except JielongError as error:
             self._is_off = True
             print(f"(this talk is not kept: {error})", file=sys.stderr)
@@ -71,12 +71,12 @@ class History:
         if self._store is not None:
             self._store.close()
 
-    def _keep(self, question: str, answer: Answer, options: Options, strategy: str) -> None:
+    def _store_exchange(self, question: str, answer: Answer, options: Options, strategy: str) -> None:
         """Add an exchange to the store, and make the talk with the first."""
         from jielong.serve.chats import title_of
         from jielong.serve.stored_answers import sampling_json, trace_of, usage_json
 
-        store = self._opened()
+        store = self._open_store()
         if self._talk is None:
             self._talk = store.add_talk(
                 title_of(question), model=self._model, strategy=strategy, system=self._system, origin="terminal"
@@ -99,7 +99,7 @@ class History:
         )
         self._talk = store.talk(turn.talk)
 
-    def _opened(self) -> Store:
+    def _open_store(self) -> Store:
         """Open the store once."""
         if self._store is None:
             from jielong.serve.store import open_store

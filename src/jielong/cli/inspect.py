@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    """Inspect a path and print the findings; return 2 where nothing is usable."""
+    """Inspect a path and print the findings; return 2 if nothing is usable."""
     from jielong.errors import ConfigError
     from jielong.opening.inspecting import inspect
     from jielong.runs import find_model
@@ -58,11 +58,11 @@ def _inspect(arguments: argparse.Namespace) -> int:
         examples = [[{"text": text, "trained": trained} for text, trained in pieces] for pieces in found.shown]
         print_json({**told, "findings": found.findings, "examples": examples})
     else:
-        _say(found.path, found.taken_for, found.findings, found.shown)
+        _print_findings(found.path, found.taken_for, found.findings, found.shown)
     return 0 if found.usable else 2
 
 
-def _say(path: str, taken_for: str, findings: list[str], shown: list[list[tuple[str, bool]]]) -> None:
+def _print_findings(path: str, taken_for: str, findings: list[str], shown: list[list[tuple[str, bool]]]) -> None:
     """Print findings and examples."""
     from rich.padding import Padding
     from rich.text import Text

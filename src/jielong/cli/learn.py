@@ -58,7 +58,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the word says to the newest attempt of the base."""
+    """Begin or go on with learning, pause, cancel or undo it, or print its status, as the command line says; return the
+    exit code.
+    """
     from jielong.learning import attempt as attempts
     from jielong.learning import pressing, standing, status
 
@@ -120,11 +122,14 @@ def _press(arguments: argparse.Namespace, base: str, base_path: Path, words: Wor
 
 
 def _go_on(home: Path, folder: Path, words: Words) -> int:
-    """Watch the child until it is done; then ask, where a person is there."""
+    """Show the progress of the learning attempt in `folder`, then ask for votes if a person is at the terminal.
+
+    Returns the exit code of the command.
+    """
     from jielong.learning import asking
     from jielong.learning import attempt as attempts
 
-    _watch(folder, words)
+    _show_progress(folder, words)
     attempt = asking.settle(home, folder)
     if attempt.state == "asking":
         _say_figures(attempt, words)
@@ -135,8 +140,11 @@ def _go_on(home: Path, folder: Path, words: Words) -> int:
     return _say_end(attempt, words) if attempt.state not in attempts.OPEN else 0
 
 
-def _watch(folder: Path, words: Words) -> None:
-    """Show how far the child is until it is done; ConfigError where it was paused or ended elsewhere."""
+def _show_progress(folder: Path, words: Words) -> None:
+    """Print the progress of the learning attempt in `folder` until it stops working.
+
+    Raises ConfigError if the attempt is paused or its process has ended.
+    """
     from jielong.learning import attempt as attempts
     from jielong.learning import status
 
@@ -175,7 +183,7 @@ def _ask(home: Path, folder: Path, words: Words) -> Attempt:
     print(words("keys"))
     while (found := asking.next_pair(folder)) is not None:
         n, pair = found
-        _show(n, pair, words)
+        _print_pair(n, pair, words)
         said = ""
         while said not in (*keys, "q"):
             try:
@@ -189,20 +197,22 @@ def _ask(home: Path, folder: Path, words: Words) -> Attempt:
     return attempts.read(folder)
 
 
-def _show(n: int, pair: ShownPair, words: Words) -> None:
+def _print_pair(n: int, pair: ShownPair, words: Words) -> None:
+    """Print one pair of answers for a vote, without saying whose they are."""
     print(f"\n{words('pair', n=n + 1)}")
     for message in pair.prompt:
         print(f"  {message.role}: {message.text}")
     print(f"\n{words('left side')}\n{pair.left}\n\n{words('right side')}\n{pair.right}\n")
 
 
-def _why(attempt: Attempt, words: Words) -> str:
+def _reason_in_words(attempt: Attempt, words: Words) -> str:
     from jielong.learning.reasons import say
 
     return say(attempt.reason, words.language) if attempt.reason else ""
 
 
 def _say_figures(attempt: Attempt, words: Words) -> None:
+    """Print the figures of the gate: held-out pairs, the judge, and the regression questions."""
     from jielong.learning.reasons import from_json, say
 
     held_out, judge = attempt.figures["held_out"], attempt.figures["judge"]
@@ -214,7 +224,8 @@ def _say_figures(attempt: Attempt, words: Words) -> None:
 
 
 def _say_end(attempt: Attempt, words: Words) -> int:
-    print(words(attempt.state, why=_why(attempt, words)))
+    """Print how an attempt ended, and return the exit code. Raises JielongError if it failed."""
+    print(words(attempt.state, why=_reason_in_words(attempt, words)))
     if attempt.state == "failed":
         raise JielongError(f"attempt {attempt.id} failed: {attempt.why}")
     if attempt.state == "promoted":
@@ -224,6 +235,7 @@ def _say_end(attempt: Attempt, words: Words) -> int:
 
 
 def _say_status(home: Path, folder: Path, words: Words) -> None:
+    """Print the state of the attempt in `folder`, and the model that stands for the base."""
     from jielong.learning import attempt as attempts
     from jielong.learning import standing, status
 
@@ -235,5 +247,5 @@ def _say_status(home: Path, folder: Path, words: Words) -> None:
     if attempt.state == "asking":
         print(words("votes", **told["pairs"]))
     if attempt.reason:
-        print(_why(attempt, words))
+        print(_reason_in_words(attempt, words))
     print(words("stands", now=standing.standing(home) or attempt.base))

@@ -145,7 +145,7 @@ def _open_as_it_is(path: Path) -> Library:
 
 
 class _Progress:
-    """A counter with the time left in one line on standard error, where somebody watches; nothing for quick work."""
+    """A counter with the time left in one line on standard error, if somebody watches; nothing for quick work."""
 
     def __enter__(self) -> _Progress:
         self._what, self._began_s, self._told_s, self._is_shown = "", 0.0, 0.0, False

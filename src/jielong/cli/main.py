@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from jielong import stopping
 from jielong.cli.as_json import json_alone
-from jielong.cli.bad_arguments import check_paths, fault_of_user
+from jielong.cli.bad_arguments import check_paths, describe_bad_argument
 from jielong.cli.overview import overview
 from jielong.cli.parsing import Parser
 from jielong.errors import JielongError
@@ -87,7 +87,7 @@ def _command(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         return 0
     except (OSError, UnicodeEncodeError) as error:
-        fault = fault_of_user(error, arguments)
+        fault = describe_bad_argument(error, arguments)
         if not fault:
             raise
         print(f"jielong: {fault}", file=sys.stderr)

@@ -137,8 +137,8 @@ def quality(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _free(path: Path, force: bool) -> Path:
-    """Return the path, after checking that nothing there must not be replaced."""
+def _check_free(path: Path, force: bool) -> Path:
+    """Return `path`. Raises ConfigError if something lies there and `force` is off, or if it is a run."""
     if path.exists() and not force:
         raise ConfigError(f"{path} is already there; choose another place, or replace it with --force")
     if is_run(path):
@@ -147,6 +147,7 @@ def _free(path: Path, force: bool) -> Path:
 
 
 def _copy_beside(source: Path, target: Path, names: Sequence[str] = _BESIDE) -> None:
+    """Copy those of the files `names` that lie in the folder `source` to the folder `target`."""
     for name in names:
         if (source / name).exists():
             shutil.copyfile(own_file(source / name), target / name)
@@ -155,22 +156,22 @@ def _copy_beside(source: Path, target: Path, names: Sequence[str] = _BESIDE) -> 
 def _import(arguments: argparse.Namespace) -> int:
     """Import a GGUF file or a folder as a model folder."""
     source: Path = arguments.source
-    out = _free(
+    out = _check_free(
         arguments.out or Path("models") / (source.stem if source.is_file() else source.resolve().name), arguments.force
     )
     if source.is_dir():
-        _rewrite(source, out)
+        _rewrite_in_our_layout(source, out)
     elif source.exists():
         from jielong.model.gguf import import_gguf
 
         import_gguf(source, out)
     else:
         raise CheckpointError(f"{source} does not exist; give a .gguf file or a folder with config.json")
-    _say(out)
+    _print_model(out)
     return 0
 
 
-def _rewrite(source: Path, out: Path) -> None:
+def _rewrite_in_our_layout(source: Path, out: Path) -> None:
     """Save a folder from elsewhere in our layout, whatever shards and types it had."""
     if not (source / "tokenizer.json").exists():
         raise CheckpointError(f"{source} has no tokenizer.json; save it there with transformers' fast tokenizer first")
@@ -215,7 +216,7 @@ def _whole_model(source: Path) -> tuple[LanguageModel | ScalarModel, Path]:
     return adapter_files.load_merged(source, home), home
 
 
-def _say(folder: Path) -> None:
+def _print_model(folder: Path) -> None:
     """Print the model's folder and shape, and the next command."""
     from jielong.model.hf import read_config
     from jielong.model.presets import num_parameters
@@ -231,11 +232,11 @@ def _export(arguments: argparse.Namespace) -> int:
     """Export a model as a folder or a GGUF file."""
     source, name = folder_of(str(arguments.source), arguments.stage), _name_of(arguments.source, arguments.stage)
     if arguments.format == "hf":
-        out = _free(arguments.out or Path("exports") / name, arguments.force)
+        out = _check_free(arguments.out or Path("exports") / name, arguments.force)
         if arguments.type:
             _save_again(source, out, arguments.type)
         else:
-            _copy(source, out)
+            _copy_model(source, out)
         print(f"Model:   {out}\nOpen:    transformers.AutoModelForCausalLM.from_pretrained({str(out)!r})")
         return 0
     from jielong.model.gguf import check_export, export_gguf
@@ -243,7 +244,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
     number = arguments.type or "f16"
     check_export(number)
-    out = _free(arguments.out or Path("exports") / f"{name}-{number}.gguf", arguments.force)
+    out = _check_free(arguments.out or Path("exports") / f"{name}-{number}.gguf", arguments.force)
     model, home = _whole_model(source)
     warnings = export_gguf(as_language_model(model, source), home, out, number, name)
     for warning in warnings:
@@ -256,19 +257,19 @@ def _extend(arguments: argparse.Namespace) -> int:
     """Save a model for more positions."""
     source, positions = folder_of(str(arguments.source), arguments.stage), arguments.positions
     name = f"{_name_of(arguments.source, arguments.stage)}-{positions}"
-    out = _free(arguments.out or Path("models") / name, arguments.force)
+    out = _check_free(arguments.out or Path("models") / name, arguments.force)
     _save_again(source, out, "float32", positions)
-    _say(out)
+    _print_model(out)
     return 0
 
 
 def _name_of(source: Path, stage: str | None) -> str:
-    """Return the beginning of the file name of a model: its folder's, and the stage's where one is named."""
+    """Return the beginning of the file name of a model: its folder's, and the stage's if one is named."""
     path, stage = named_stage(source, stage)
     return path.resolve().name + (f"-{stage}" if stage else "")
 
 
-def _copy(source: Path, out: Path) -> None:
+def _copy_model(source: Path, out: Path) -> None:
     """Copy a model folder, whole or not at all; training states stay behind, and an adapter comes with its model."""
     from jielong.model.adapter_files import is_adapter
     from jielong.model.hf import Files, read_config
@@ -289,8 +290,8 @@ def _copy(source: Path, out: Path) -> None:
     write_directory(out, fill)
 
 
-def _hub() -> Any:
-    """Import huggingface_hub; ConfigError where it is missing."""
+def _import_hub() -> Any:
+    """Import huggingface_hub. Raises ConfigError if it is missing."""
     try:
         import huggingface_hub
     except ImportError:
@@ -312,11 +313,11 @@ def _push(arguments: argparse.Namespace) -> int:
 
     source = folder_of(str(arguments.source), arguments.stage)
     if not arguments.target.startswith(HUB):
-        out = _free(Path(arguments.target), arguments.force)
-        _copy(source, out)
+        out = _check_free(Path(arguments.target), arguments.force)
+        _copy_model(source, out)
         print(f"Model:   {out}\nBack:    jielong pull {out}")
         return 0
-    name, hub = _repository(arguments.target), _hub()
+    name, hub = _repository(arguments.target), _import_hub()
     try:
         hub.create_repo(name, private=not arguments.public, exist_ok=True)
         with tempfile.TemporaryDirectory() as aside:
@@ -334,12 +335,12 @@ def _pull(arguments: argparse.Namespace) -> int:
     address: str = arguments.source
     is_hub = address.startswith(HUB)
     name = _repository(address).split("/")[1] if is_hub else Path(address).resolve().name
-    out = _free(arguments.out or Path("models") / name, arguments.force)
+    out = _check_free(arguments.out or Path("models") / name, arguments.force)
     if is_hub:
         _download(_repository(address), arguments.revision, out)
     else:
-        _copy(find_model(Path(address)), out)
-    _say(out)
+        _copy_model(find_model(Path(address)), out)
+    _print_model(out)
     return 0
 
 
@@ -348,7 +349,7 @@ def _download(name: str, revision: str | None, out: Path) -> None:
     from jielong.model.hf import read_config
     from jielong.runs import write_directory
 
-    hub = _hub()
+    hub = _import_hub()
 
     def fill(aside: Path) -> None:
         """Download into a folder and check its config."""

@@ -28,6 +28,7 @@ def add_parser(commands: Any) -> None:
 
 
 def add_language(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the language of a report."""
     parser.add_argument(
         "--language", choices=LANGUAGES, help="of the report (default: zh where LC_ALL or LANG begins with zh, else en)"
     )

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jielong.cli import report
-from jielong.cli.walk import add_recipe, add_size, add_walk_options, say_at_once, say_what_next, walk, written_recipe
+from jielong.cli.walk import (
+    add_recipe,
+    add_size,
+    add_walk_options,
+    run_with_display,
+    say_at_once,
+    say_what_next,
+    written_recipe,
+)
 from jielong.recipes import about_recipes
 
 if TYPE_CHECKING:
@@ -57,7 +65,7 @@ def _run(arguments: argparse.Namespace) -> int:
     written = written_recipe(arguments)
     recipe = replace(written, settings=()).build()
     with watched(arguments, recipe) if arguments.watch else nullcontext():
-        run = walk(recipe, arguments, written.settings)
+        run = run_with_display(recipe, arguments, written.settings)
     if run is None:
         return 0
     report.show_report(run, report.language_of(arguments))
@@ -100,7 +108,7 @@ def watched(arguments: argparse.Namespace, recipe: Recipe) -> Iterator[None]:
 
 
 def _offer_talk(run: Path) -> int:
-    """Ask whether to chat now: in this terminal, or on the page where the server is installed."""
+    """Ask whether to chat now: in this terminal, or on the page if the server is installed."""
     has_page = find_spec("fastapi") is not None
     where = "here (Enter), on a page in the browser (p), or not (n)? " if has_page else "[Y/n] "
     try:

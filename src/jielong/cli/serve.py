@@ -124,7 +124,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         reads_first=True,
         watched=arguments.watch,
     )
-    listening = _listening(access.host, access.port)
+    listening = _open_socket(access.host, access.port)
     address = f"http://{'127.0.0.1' if access.host == '0.0.0.0' else access.host}:{access.port}"
     page = f"{address}/#/runs/{arguments.watch.name}" if arguments.watch else address
 
@@ -152,13 +152,13 @@ def _serve(arguments: argparse.Namespace) -> int:
 def free_port(first: int) -> int:
     """Return the first port from `first` on that no program of this machine has."""
     for port in range(first, first + 100):
-        with contextlib.suppress(ConfigError), _listening("127.0.0.1", port):
+        with contextlib.suppress(ConfigError), _open_socket("127.0.0.1", port):
             return port
     raise ConfigError(f"no port from {first} to {first + 99} is free")
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """Open a listening socket; ConfigError where another program has the port."""
+def _open_socket(host: str, port: int) -> socket.socket:
+    """Open a listening socket. Raises ConfigError if another program has the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=512)

@@ -28,7 +28,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(recipe: Recipe, arguments: argparse.Namespace) -> list[str]:
-    """Return the shortcuts as `--set` takes them; ConfigError where it is not clear which training is meant."""
+    """Return the shortcuts as `--set` takes them. Raises ConfigError if it is not clear which training is meant."""
     settings = []
     for word, field in FIELDS.items():
         for stage, value in _named_trainings(recipe, arguments, word):
@@ -43,7 +43,7 @@ def settings_of(recipe: Recipe, arguments: argparse.Namespace) -> list[str]:
 
 
 def epochs_of(recipe: Recipe, arguments: argparse.Namespace) -> dict[str, float]:
-    """Return stage -> epochs, where given; ConfigError for an invalid number."""
+    """Return the requested epochs of each stage that was given some. Raises ConfigError for an invalid number."""
     found = {}
     for stage, value in _named_trainings(recipe, arguments, "epochs"):
         try:

@@ -18,13 +18,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _tensorboard(arguments: argparse.Namespace) -> int:
+    """Write the events of a run and print how to look at them; return exit code 0."""
     where = write_events(arguments.run)
     print(f"Events:  {where}\nLook:    tensorboard --logdir {where}")
     return 0
 
 
 def write_events(run_path: Path) -> Path:
-    """Write event files under `run_path`/tensorboard anew; ConfigError when the extra is not installed."""
+    """Write event files under `run_path`/tensorboard anew. Raises ConfigError if the extra is not installed."""
     run = open_run(run_path)
     try:
         from torch.utils.tensorboard import SummaryWriter

@@ -68,7 +68,7 @@ def equipment_of(arguments: argparse.Namespace) -> Equipment:
 
 
 def cut_notes(answer: Answer, max_tokens: int) -> list[str]:
-    """Return a line where an answer did not end by itself."""
+    """Return a line of explanation if the answer was cut, else none."""
     if answer.missing or answer.stop not in ("length", "content_filter"):
         return []
     why = f"cut after --max-tokens {max_tokens}" if answer.stop == "length" else "cut by the server's filter"
@@ -76,21 +76,23 @@ def cut_notes(answer: Answer, max_tokens: int) -> list[str]:
 
 
 def show_thought(text: str) -> None:
-    """Print a piece of thought on standard error, faintly where that is a terminal."""
+    """Print a piece of thought on standard error, faintly if that is a terminal."""
     terminal.faint(text)
 
 
 def unanswered(message: Message, is_stopped: bool = False) -> list[str]:
     """Return a line for each call in an answer that nobody was there to answer."""
-    from jielong.use.tools.rendering import in_a_line  # late: it brings the tokenizers, which most commands do without
+    from jielong.use.tools.rendering import (
+        format_call,
+    )  # late: it brings the tokenizers, which most commands do without
 
-    calls = (one_line(in_a_line(call), 160) for call in message.tool_calls)
+    calls = (one_line(format_call(call), 160) for call in message.tool_calls)
     why = "the budget was spent before it was answered" if is_stopped else "nobody answers calls; give it --tools"
     return [f"[{call}: {why}]" for call in calls]
 
 
 async def approve(tool: Tool, arguments: Arguments) -> bool:
-    """Ask on the terminal; no where there is none."""
+    """Ask at the terminal whether a tool may be called. Returns False if there is no terminal."""
     if not sys.stdin.isatty():
         return False
     shown = one_line(json.dumps(arguments, ensure_ascii=False), 4000)
@@ -114,7 +116,7 @@ def typed(prompt: str) -> str:
 
 
 def tell(sentence: str) -> None:
-    """Print a sentence on standard error."""
+    """Print a note for the user on standard error."""
     print(sentence, file=sys.stderr)
 
 

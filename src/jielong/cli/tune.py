@@ -40,7 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def seconds_of(budget: str) -> float:
-    """Parse 90s, 30m or 2h to seconds; ConfigError for anything else."""
+    """Parse 90s, 30m or 2h to seconds. Raises ConfigError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", budget.strip())
     if not match or not float(match[1]):
         raise ConfigError(f"budget {budget!r} is no time to spend; write 90s, 30m or 2h")
@@ -112,7 +112,7 @@ def print_trials(tuned: Tuned, console: Console) -> None:
         if trial.state == "failed":
             console.print(f"trial {trial.number} failed: {trial.cause}", markup=False, highlight=False)
     own = tuned.trials[0]
-    console.print(f"\n{_won(own, best, judged_by)}", markup=False, highlight=False)
+    console.print(f"\n{_describe_gain(own, best, judged_by)}", markup=False, highlight=False)
     steps = study.stage.loop.steps
     if steps < tuned.full_steps:
         console.print(
@@ -145,7 +145,7 @@ def ranked(trials: tuple[Trial, ...]) -> list[Trial]:
     return sorted(trials, key=rank)
 
 
-def _won(own: Trial, best: Trial, judged_by: str) -> str:
+def _describe_gain(own: Trial, best: Trial, judged_by: str) -> str:
     """Describe the gain of the best trial over the recipe's own settings."""
     if own.value is None:
         return f"The recipe's own settings (trial 0) did not come to an end: {own.cause}"

@@ -69,7 +69,9 @@ def add_options(parser: argparse._ActionsContainer, seed: int | None = 0) -> Non
 
 
 def add_walk_options(parser: argparse.ArgumentParser, seed: int | None = 0) -> None:
-    """Add these, shortcuts for fields, and the name of the run, for commands that run a recipe."""
+    """Add the options of `add_options`, shortcuts for fields, and the name of the run, for commands that run a
+    recipe.
+    """
     add_options(parser, seed)
     add_words(parser)
     parser.add_argument(
@@ -77,11 +79,11 @@ def add_walk_options(parser: argparse.ArgumentParser, seed: int | None = 0) -> N
     )
 
 
-def walk(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()) -> Run | None:
+def run_with_display(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()) -> Run | None:
     """Run the recipe, changed as the command line says, to its end, with a display of its progress.
 
-    `kept` are settings from elsewhere, which the command line goes before. None on every process but the first, and
-    where a person wanted to go no further.
+    `kept` are settings from elsewhere; those of the command line override them. Returns None on every process but the
+    first, and if a person declines to start. Raises ConfigError if a setting or the name of the run is invalid.
     """
     from dataclasses import replace
 
@@ -94,8 +96,8 @@ def walk(recipe: Recipe, arguments: argparse.Namespace, kept: Sequence[str] = ()
 
     epochs = epochs_of(recipe, arguments)
     settings = [*kept, *settings_of(recipe, arguments), *arguments.set]
-    recipe = replace(change(recipe, settings), folder=_name(arguments.name))
-    chosen = _as_last_time(recipe, arguments, settings, epochs)
+    recipe = replace(change(recipe, settings), folder=_run_name(arguments.name))
+    chosen = _offer_last_settings(recipe, arguments, settings, epochs)
     if chosen is None:
         return None
     recipe, root = chosen, arguments.runs
@@ -133,8 +135,8 @@ def say_what_next(run: Run, *, can_talk: bool) -> None:
     print(f"Where it came from:  jielong lineage {path}")
 
 
-def _name(name: str | None) -> str:
-    """Return the name of a run's folder; ConfigError for one that is no plain folder name."""
+def _run_name(name: str | None) -> str:
+    """Return the name of a run's folder. Raises ConfigError for one that is no plain folder name."""
     if name is not None and (not is_name(name) or name[0] in ".-" or ":" in name or name != name.strip()):
         raise ConfigError(f"--name {name!r} is no plain name of a folder; expected one such as tea-50-steps")
     return name or ""
@@ -143,12 +145,12 @@ def _name(name: str | None) -> str:
 # What differs from last time -------------------------------------------------------------------------------------------
 
 
-def _as_last_time(
+def _offer_last_settings(
     recipe: Recipe, arguments: argparse.Namespace, settings: Sequence[str], epochs: Collection[str]
 ) -> Recipe | None:
-    """Return the recipe, with the last start's settings where a person wants these; None where they want neither.
+    """Return the recipe, with the last start's settings if a person wants these, or None if they want neither.
 
-    Differences are always printed. A person is asked where training would begin anew for a field that this command line
+    Differences are always printed. A person is asked if training would begin anew for a field that this command line
     does not name: then it was probably forgotten. With other text or chats all is made anew in any case, and nobody is
     asked.
     """
@@ -179,7 +181,7 @@ def _as_last_time(
     if any(d.content for d in found) or not (is_alone and sys.stdin.isatty() and sys.stdout.isatty()):
         print("Going on with the settings of this command.")
         return recipe
-    return _asked(recipe, forgotten)
+    return _ask_which_settings(recipe, forgotten)
 
 
 def _say_differences(path: Path, found: Sequence[Difference]) -> None:
@@ -191,7 +193,7 @@ def _say_differences(path: Path, found: Sequence[Difference]) -> None:
         print(f"  and {len(found) - MOST_SHOWN} more fields")
 
 
-def _asked(recipe: Recipe, forgotten: Sequence[Difference]) -> Recipe | None:
+def _ask_which_settings(recipe: Recipe, forgotten: Sequence[Difference]) -> Recipe | None:
     """Ask a person at the terminal which settings to use."""
     from jielong.stages.recipe import change
 

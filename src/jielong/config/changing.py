@@ -30,7 +30,7 @@ def later(default: T) -> T:
 def resolved(config: Any, *, is_fingerprint: bool = False) -> Any:
     """Return a config as plain data with every field spelled out; dataclasses carry their class name under "kind".
 
-    For a fingerprint, fields declared `later` are left out where they hold their default: there they change no result.
+    For a fingerprint, fields declared `later` are left out if they hold their default: there they change no result.
     """
     inner = functools.partial(resolved, is_fingerprint=is_fingerprint)
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
@@ -60,7 +60,7 @@ def leaves(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
 
 
 def at_least(config: Any, low: float, *names: str) -> None:
-    """Raise ConfigError when one of these fields is below `low`; for `__post_init__`."""
+    """Raise ConfigError if one of these fields is below `low`; for `__post_init__`."""
     for name in names:
         value = getattr(config, name)
         if not value >= low:
@@ -68,7 +68,7 @@ def at_least(config: Any, low: float, *names: str) -> None:
 
 
 def above(config: Any, low: float, *names: str) -> None:
-    """Raise ConfigError when one of these fields is not above `low`; for `__post_init__`."""
+    """Raise ConfigError if one of these fields is not above `low`; for `__post_init__`."""
     for name in names:
         value = getattr(config, name)
         if not value > low:
@@ -76,7 +76,7 @@ def above(config: Any, low: float, *names: str) -> None:
 
 
 def at_most(config: Any, high: float, *names: str) -> None:
-    """Raise ConfigError when one of these fields is above `high`; for `__post_init__`."""
+    """Raise ConfigError if one of these fields is above `high`; for `__post_init__`."""
     for name in names:
         value = getattr(config, name)
         if not value <= high:
@@ -86,7 +86,7 @@ def at_most(config: Any, high: float, *names: str) -> None:
 def get_field(config: Any, path: str) -> Any:
     """Return the value at dotted `path` of a dataclass, or of a tuple of named ones.
 
-    ConfigError suggests the paths that may be meant.
+    Raises ConfigError, which suggests the paths that may be meant.
     """
     found = config
     for name in path.split("."):
@@ -157,7 +157,7 @@ def _change_part(part: Any, own: Sequence[_Change], inner: Sequence[_Change]) ->
 
 
 def _coerce(text: str, hint: Any, path: str) -> Any:
-    """Parse the text of an option into a value of the type `hint`; ConfigError where it is of another type."""
+    """Parse the text of an option into a value of the type `hint`. Raises ConfigError if it is of another type."""
     got = ""
     try:
         value = parse_json(text)
@@ -178,7 +178,7 @@ def _coerce(text: str, hint: Any, path: str) -> Any:
 
 
 def _kind_of_parts(hint: Any) -> type | None:
-    """Return the dataclass of which `hint` is a tuple, or None where it is of something else."""
+    """Return the dataclass of which `hint` is a tuple, or None if it is of something else."""
     args = typing.get_args(hint)
     is_parts = typing.get_origin(hint) is tuple and args and dataclasses.is_dataclass(args[0])
     return cast(type, args[0]) if is_parts else None
@@ -202,7 +202,7 @@ def _build(value: Any, base: type | None, path: str) -> Any:
 
 
 def _subclasses(base: type) -> list[type]:
-    """Return all kinds of a class, those of kinds included; the class itself where it has none."""
+    """Return all kinds of a class, those of kinds included; the class itself if it has none."""
     kinds: list[type] = base.__subclasses__()
     return [kind for each in kinds for kind in _subclasses(each)] or [base]
 

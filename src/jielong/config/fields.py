@@ -76,7 +76,7 @@ _DERIVED = ("inputs", "version", "facts", "digest")
 
 @dataclass(frozen=True)
 class Field:
-    """A field that can be set. `choices` are its only values, where there are few."""
+    """A field that can be set. `choices` are its only values, if there are few."""
 
     path: str
     value: Any
@@ -130,7 +130,7 @@ def find(word: str, fields: Sequence[Field]) -> list[Field]:
 
 
 def nearest(path: str, fields: Sequence[Field], most: int = 3) -> list[str]:
-    """Return the paths of the fields most like a mistyped `path`, the best first; none where nothing is near."""
+    """Return the paths of the fields most like a mistyped `path`, the best first; none if nothing is near."""
     *around, name = _plain(path).split(".")
     ranked = sorted(((_likeness(name, around, field), -at) for at, field in enumerate(fields)), reverse=True)
     near = [(score, -at) for score, at in ranked if score >= NEAR]

@@ -32,8 +32,8 @@ PAD_ID = 1
 class Batch:
     """Rows of tokens. `inputs`, `targets`, `positions` (B, T) int64; `segments` (B, T) int32; `weights` (B, T) float32.
 
-    Each tensor in `extra` has B rows, or B / group where rows belong together (pairs), or is one number for the step.
-    Only "ends" differs: see `ends`.
+    Each tensor in `extra` has B rows, or B / group if rows belong together (pairs), or is one number for the step. Only
+    "ends" differs: see `ends`.
     """
 
     inputs: Tensor
@@ -53,8 +53,8 @@ class Batch:
 
     @property
     def last(self) -> Tensor:
-        """Return the (B,) int64 column of the last token that is not padding, where a scalar head is read; 0 if there
-        is none.
+        """Return the (B,) int64 column of the last token that is not padding, where a scalar head is read, or 0 if
+        there is none.
         """
         columns = torch.arange(self.length, device=self.segments.device)
         return (columns * (self.segments != 0)).amax(dim=1)
@@ -251,7 +251,9 @@ def _best_fit(sizes: NDArray[np.int64], length: int) -> list[list[int]]:
 
 
 def fit_rows(chats: Sequence[Rendered], length: int) -> tuple[Sequences, Fit]:
-    """Assign conversations to rows of `length`, leaving out those without a trained token; DataError when none is left."""
+    """Assign conversations to rows of `length`, leaving out those without a trained token. Raises DataError if none is
+    left.
+    """
     check_length(length)
     # Too long, the beginning is kept: every trained token then still follows the whole of its context.
     kept = [c for c in chats if any(c.trained[1:length])]
@@ -264,13 +266,15 @@ def fit_rows(chats: Sequence[Rendered], length: int) -> tuple[Sequences, Fit]:
 
 
 def pack_chats(chats: Sequence[Rendered], length: int, pad_id: int = PAD_ID) -> tuple[Batch, Fit]:
-    """Pack conversations into few rows of `length`, none split between rows; DataError if none has a trained token."""
+    """Pack conversations into few rows of `length`, none split between rows. Raises DataError if none has a trained
+    token.
+    """
     sequences, fit = fit_rows(chats, length)
     return sequences.batch(np.arange(fit.num_rows), length, pad_id), fit
 
 
 def pad_rows(sequences: Sequence[Rendered], length: int | None = None, pad_id: int = PAD_ID) -> Batch:
-    """Build a batch of one sequence a row, padded on the right to `length` or the longest; DataError when one is
+    """Build a batch of one sequence a row, padded on the right to `length` or the longest. Raises DataError if one is
     longer.
     """
     longest = max((len(s.ids) for s in sequences), default=0)

@@ -147,7 +147,7 @@ def as_sequence_reader(formed: Callable[[Mapping[str, Any]], Formed[Record]]) ->
 
 
 def read_all(path: Path, formed: Forms[Record], what: str) -> TalliedRecords[Record]:
-    """Read all records of a file; DataError lists the malformed ones, or says that none can be used."""
+    """Read all records of a file. Raises DataError, which lists the malformed ones, or says that none can be used."""
     tally = Tally()
     found = [formed.record for _, formed in each_record(path, formed, tally)]
     refuse_wrong(path, tally, found, what)
@@ -165,7 +165,9 @@ def refuse_wrong(path: Path, tally: Tally, found: Sequence[object], what: str) -
 
 
 def read_chats(path: str | Path) -> TalliedRecords[Conversation]:
-    """Read the conversations of a file; DataError lists the records that are wrong, or says that none can be used."""
+    """Read the conversations of a file. Raises DataError, which lists the records that are wrong, or says that none can
+    be used.
+    """
     return read_all(Path(path), as_sequence_reader(chat_of), "conversation")
 
 
@@ -177,16 +179,16 @@ def read_problems(path: str | Path, rules: Collection[str]) -> TalliedRecords[Co
 
 
 def read_preferences(path: str | Path) -> TalliedRecords[Preference]:
-    """Read the preferences of a file, those in rankings too; DataError lists what is wrong, or says that none can be
-    used.
+    """Read the preferences of a file, those in rankings too. Raises DataError, which lists what is wrong, or says that
+    none can be used.
     """
     return read_all(Path(path), preferences_of, "preference")
 
 
 def read_ratings(path: str | Path) -> TalliedRecords[Rating]:
-    """Read the rated answers of a file, their scores scaled to 0 to 1 where any lies outside.
+    """Read the rated answers of a file, their scores scaled to 0 to 1 if any lies outside.
 
-    DataError lists the records that are wrong, or says that none can be used.
+    Raises DataError, which lists the records that are wrong, or says that none can be used.
     """
     found = read_all(Path(path), ratings_of, "rating")
     scores = [one.score for one in found.records]
@@ -211,5 +213,7 @@ def judgement_kinds_in(path: Path) -> frozenset[str]:
 
 
 def read_records(path: str | Path, parse: Callable[[Mapping[str, Any]], Other], what: str) -> list[Other]:
-    """Return `parse` of all records of a file; DataError names the bad lines, or says that there is no record."""
+    """Return `parse` of all records of a file. Raises DataError, which names the bad lines, or says that there is no
+    record.
+    """
     return parse_records(read_lines(Path(path)), parse, Path(path), what)

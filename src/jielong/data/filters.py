@@ -111,7 +111,7 @@ def letters_worth(text: str) -> int:
 def language_of(text: str) -> str:
     """Detect the main language of a text, as an ISO 639-1 code.
 
-    The script decides where it can (py3langid is unsure of a short Chinese text that holds Latin names), the identifier
+    The script decides if it can (py3langid is unsure of a short Chinese text that holds Latin names), the identifier
     elsewhere, unless English function words hold the text together.
     """
     sample = text[:4_000]
@@ -208,7 +208,7 @@ def stuffed_share(lines: list[str]) -> float:
 
 
 def quality_reason(text: str, config: FilterConfig) -> str:
-    """Return why a text is unfit for training; "" if it is fit."""
+    """Return why a text is unfit for training, or "" if it is fit."""
     worth = letters_worth(text)
     if worth < config.min_letters:
         return "too short"

@@ -49,7 +49,9 @@ class Formed(Generic[Record]):
 
 
 def chat_of(data: Mapping[str, Any]) -> Formed[Conversation]:
-    """Read a conversation from any of the common forms; DataError names what is wrong, or the forms where none fits."""
+    """Read a conversation from any of the common forms. Raises DataError, which names what is wrong, or the known forms
+    if none fits.
+    """
     notes = Notes()
     for name, read in _CHAT_FORMS:
         found = read(data, notes)
@@ -94,7 +96,7 @@ def _read_sharegpt(data: Mapping[str, Any], notes: Notes) -> _Found | None:
 
 
 def _read_alpaca(data: Mapping[str, Any], notes: Notes) -> _Found | None:
-    """Read Alpaca's form: instruction, input, output, and history; None where the record is of another."""
+    """Read Alpaca's form: instruction, input, output, and history. Returns None if the record is of another."""
     if data.get("instruction") is None or "output" not in data:
         return None
     before: list[Message] = []
@@ -108,7 +110,7 @@ def _read_alpaca(data: Mapping[str, Any], notes: Notes) -> _Found | None:
 
 
 def _read_question_answer(data: Mapping[str, Any], notes: Notes) -> _Found | None:
-    """Read a form with one field for the question and one for the answer; None where the record is of another."""
+    """Read a form with one field for the question and one for the answer. Returns None if the record is of another."""
     there = [(asks, answer) for asks in _ANSWERS if asks in data for answer in _ANSWERS[asks] if answer in data]
     if not there or "chosen" in data:
         return None
@@ -189,7 +191,7 @@ _SCORES = ("score_chosen", "score_rejected", "chosen_score", "rejected_score")
 
 
 def preference_of(data: Mapping[str, Any]) -> Formed[Preference]:
-    """Read a preference from any of the common forms; DataError names what is wrong."""
+    """Read a preference from any of the common forms. Raises DataError, which names what is wrong."""
     for key in ("chosen", "rejected"):
         if data.get(key) is None:
             raise _refused_as_preference(data, key)
@@ -252,7 +254,7 @@ def _refused_as_preference(data: Mapping[str, Any], key: str) -> DataError:
 
 
 def _read_prompt(data: Mapping[str, Any], notes: Notes) -> tuple[str, tuple[Message, ...], set[str]]:
-    """Read the turns before the answers (none where they stand in the answers); returns form, turns and the fields
+    """Read the turns before the answers (none if they stand in the answers); returns form, turns and the fields
     read.
     """
     if data.get("conversations") is not None:
@@ -301,7 +303,7 @@ def _drop_repeated_prompt(asked: tuple[Message, ...], side: tuple[Message, ...])
 
 
 def _reason_to_leave_out(preference: Preference, data: Mapping[str, Any]) -> str:
-    """Return why a preference is unusable (an empty answer, equal answers, contrary scores); "" if it is usable."""
+    """Return why a preference is unusable (an empty answer, equal answers, contrary scores), or "" if it is usable."""
     chosen, rejected = ("".join(m.text for m in side).strip() for side in (preference.chosen, preference.rejected))
     has_calls = any(m.tool_calls for m in (*preference.chosen, *preference.rejected))
     if not has_calls and not (chosen and rejected):

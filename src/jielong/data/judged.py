@@ -47,7 +47,7 @@ def is_own(data: Mapping[str, Any]) -> bool:
 
 
 def judgement_of(data: Mapping[str, Any]) -> Formed[Judgement]:
-    """Read one of our own judgements; DataError names what is wrong."""
+    """Read one of our own judgements. Raises DataError, which names what is wrong."""
     one = judgement_from(data)
     answers = answers_of(one)
     if not one.prompt or any(not answer or answer[-1].role != "assistant" for answer in answers):

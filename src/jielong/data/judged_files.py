@@ -46,7 +46,9 @@ class JudgedFile:
 
 
 def read_judgements(path: str | Path) -> JudgedFile:
-    """Read all judgements of a file; DataError lists the records that are wrong, or says that none can be used."""
+    """Read all judgements of a file. Raises DataError, which lists the records that are wrong, or says that none can be
+    used.
+    """
     path, tally = Path(path), Tally()
     judgements: list[Judgement] = []
     for line in read_lines(path):

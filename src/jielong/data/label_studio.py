@@ -70,8 +70,8 @@ def is_task(data: Mapping[str, Any]) -> bool:
 
 
 def judged_in_task(data: Mapping[str, Any]) -> Judged:
-    """Read all judgements in a task; DataError names the field that is wrong. Predictions, which are models', are not
-    read.
+    """Read all judgements in a task. Raises DataError, which names the field that is wrong. Predictions, which are
+    models', are not read.
     """
     task = Fields(data, "a task")
     annotations = task.inners("annotations")
@@ -108,7 +108,7 @@ class _Task:
         self.answers = [name for name in texts if _ANSWER.match(name)] or texts
 
     def answer_field(self, name: str) -> str | None:
-        """Return the data field of the answer that a result names; None if it is ambiguous."""
+        """Return the data field of the answer that a result names, or None if it is ambiguous."""
         if name in self.answers:
             return name
         tail = _TAIL.search(name)
@@ -173,7 +173,7 @@ def _read_annotation(annotation: Fields, task: _Task, found: Judged) -> None:
 
 
 def _voter(annotation: Fields) -> str:
-    """Return the annotator's email, name or number, "" where the export does not say."""
+    """Return the annotator's email, name or number, or "" if the export does not say."""
     said = annotation.take("completed_by", None)
     if isinstance(said, dict):
         names = [str(said[key]) for key in ("email", "username", "id") if said.get(key)]
@@ -186,7 +186,7 @@ def _voter(annotation: Fields) -> str:
 
 
 def _time(annotation: Fields) -> float:
-    """Return the annotation's time in seconds since the epoch, 0 where the export does not say."""
+    """Return the annotation's time in seconds since the epoch, or 0 if the export does not say."""
     said = annotation.text("created_at", None)
     if not said:
         return 0.0
@@ -272,7 +272,7 @@ def _words(choice: str) -> set[str]:
 
 
 def _preferred_side(choice: str, sides: Sequence[str]) -> int | str | None:
-    """Return the index of the preferred answer of two, "tie", or "bad"; None if the choice says none of these."""
+    """Return the index of the preferred answer of two, "tie", or "bad", or None if the choice says none of these."""
     if choice in sides:
         return sides.index(choice)
     words = _words(choice)

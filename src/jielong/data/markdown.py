@@ -84,7 +84,7 @@ class _Ahead:
         self._find, self._at = find, -2
 
     def __call__(self, start: int) -> int:
-        """Return the first place from `start` on; -1 where there is none."""
+        """Return the first place from `start` on, or -1 if there is none."""
         if self._at != -1 and self._at < start:
             self._at = self._find(start)
         return self._at

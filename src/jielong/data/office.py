@@ -30,8 +30,8 @@ _CONTAINERS = {"word/document.xml": "docx", "xl/workbook.xml": "xlsx", "META-INF
 
 
 def container_of(body: bytes) -> str:
-    """Return "docx", "xlsx" or "epub" for a ZIP of that kind, "" for a file that is no ZIP; DataError for any other
-    archive.
+    """Return "docx", "xlsx" or "epub" for a ZIP of that kind, "" for a file that is no ZIP. Raises DataError for any
+    other archive.
     """
     if body.startswith(_OLD_OFFICE):
         raise DataError("it is a document of old Office, or encrypted; save it as DOCX or XLSX, without a password")

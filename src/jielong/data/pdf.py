@@ -36,9 +36,9 @@ _HYPHEN = "\xad"
 
 
 def pdf_pages(body: bytes) -> list[str]:
-    """Return the text of each page of a PDF, "" where a page has none (a scan).
+    """Return the text of each page of a PDF, or "" if a page has none (a scan).
 
-    DataError for a damaged or encrypted PDF; ConfigError if pypdfium2 is not installed.
+    Raises DataError for a damaged or encrypted PDF, and ConfigError if pypdfium2 is not installed.
     """
     try:
         import pypdfium2
@@ -81,7 +81,7 @@ class _Cell:
 
 
 def _page(document: Any, number: int) -> str:
-    """Read the text of one page; DataError where it is damaged."""
+    """Read the text of one page. Raises DataError if it is damaged."""
     try:
         page = document[number]
         page.set_rotation(0)  # a page that is only shown turned is read as it was written
@@ -216,8 +216,8 @@ _ALWAYS_HYPHENATED = {"well", "self", "ex", "all", "so"}
 def _join_hyphens(pages: Sequence[str]) -> list[str]:
     """Join words that were broken at the end of a line.
 
-    The hyphen is kept where the word owns it, as in "well-known": the document has the hyphenated word within a line,
-    or the word has another hyphen.
+    The hyphen is kept if the word owns it, as in "well-known": the document has the hyphenated word within a line, or
+    the word has another hyphen.
     """
     known = set(re.findall(r"\w[\w-]*\w", " ".join(pages).lower()))
 

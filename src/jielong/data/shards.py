@@ -1,10 +1,10 @@
 """Documents as token ids on disk, read without loading them.
 
-A folder of shards holds manifest.json and, for each shard, `.bin` (all ids one after the other, little-endian uint16, or
-uint32 where the vocabulary is above 65,536), `.idx` (little-endian uint64: where each document begins in the `.bin`, and
-the end) and `.ids` (a document's id on each line). The folder is written aside, synced and renamed, so one that exists is
-complete; sizes are checked when it is opened. A reader sees one long row of tokens with the borders of the documents,
-however many shards there are; tokens that are already in memory look the same.
+A folder of shards holds manifest.json and, for each shard, `.bin` (all ids one after the other, little-endian uint16,
+or uint32 if the vocabulary is above 65,536), `.idx` (little-endian uint64: where each document begins in the `.bin`,
+and the end) and `.ids` (a document's id on each line). The folder is written aside, synced and renamed, so one that
+exists is complete; sizes are checked when it is opened. A reader sees one long row of tokens with the borders of the
+documents, however many shards there are; tokens that are already in memory look the same.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def write_shards(
 ) -> Shards:
     """Write (document id, ids) pairs to a new folder and open it.
 
-    A shard ends after the document that reaches `shard_tokens`. DataError when the folder exists, when there is no
-    document, or when an id lies outside the vocabulary.
+    A shard ends after the document that reaches `shard_tokens`. Raises DataError if the folder exists, if there is no
+    document, or if an id lies outside the vocabulary.
     """
     directory = Path(directory)
     if directory.exists():
@@ -166,7 +166,7 @@ def _check(id: str, ids: NDArray[np.int64], vocab_size: int) -> None:
 
 
 class Shards:
-    """Tokens on disk, memory-mapped. DataError when the folder is missing, damaged or of another version."""
+    """Tokens on disk, memory-mapped. Raises DataError if the folder is missing, damaged or of another version."""
 
     def __init__(self, directory: Path | str) -> None:
         self.directory = Path(directory)
@@ -185,7 +185,7 @@ class Shards:
         self._starts = np.cumsum([0, *map(len, self._tokens)])[:-1]
 
     def _read_manifest(self) -> dict[str, Any]:
-        """Read and check manifest.json; DataError where it is damaged or of another version."""
+        """Read and check manifest.json. Raises DataError if it is damaged or of another version."""
         path = self.directory / "manifest.json"
         try:
             manifest = read_json(path)
@@ -212,7 +212,7 @@ class Shards:
         return fields.data
 
     def _map(self, name: str, dtype: np.dtype[Any], length: int) -> NDArray[Any]:
-        """Map one file of a shard into memory; DataError where its size is wrong."""
+        """Map one file of a shard into memory. Raises DataError if its size is wrong."""
         path = self.directory / name
         size = path.stat().st_size if path.is_file() else 0
         if size != length * dtype.itemsize:
@@ -231,7 +231,7 @@ class Shards:
         return self._checked(out)
 
     def _checked(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the ids; DataError for one outside the vocabulary, which only a damaged file has."""
+        """Return the ids. Raises DataError for one outside the vocabulary, which only a damaged file has."""
         if ids.size and ids.max() >= self._vocab_size:
             raise DataError(
                 f"{self.directory} holds the token {ids.max()}, outside its vocabulary of {self._vocab_size}; "

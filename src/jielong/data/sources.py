@@ -91,7 +91,7 @@ class Listing:
 def list_folder(folder: str | Path) -> Listing:
     """List the files at any depth of a folder that can be pages. Links to folders are not followed; nothing is opened.
 
-    DataError if the path is missing or no folder.
+    Raises DataError if the path is missing or no folder.
     """
     root = Path(folder)
     if not root.exists():
@@ -123,7 +123,7 @@ def list_folder(folder: str | Path) -> Listing:
 
 
 def _why_no_page(path: Path) -> str:
-    """Return why a file cannot be a page; "" for one that can."""
+    """Return why a file cannot be a page, or "" for one that can."""
     if path.name.startswith("."):
         return "hidden files"
     if path.suffix.lower() not in CONTENT_TYPES:
@@ -136,12 +136,12 @@ def _why_no_page(path: Path) -> str:
 
 
 def list_pages(folder: str | Path) -> list[Path]:
-    """Return the paths of a folder's pages, at any depth, sorted; DataError when there is none."""
+    """Return the paths of a folder's pages, at any depth, sorted. Raises DataError if there is none."""
     return find_pages(folder).paths
 
 
 def find_pages(folder: str | Path) -> Listing:
-    """List a folder as `list_folder` does; DataError also if it has no page."""
+    """List a folder as `list_folder` does. Raises DataError also if it has no page."""
     listing = list_folder(folder)
     if not listing.paths:
         passed = f" ({listing})" if listing.skipped else ""
@@ -174,7 +174,7 @@ def read_pages(folder: str | Path) -> Iterator[Page]:
 
 
 def _records_of(page: Page) -> Iterator[Page]:
-    """Yield the records of JSON lines as pages; the whole file as one page with an error where a line is wrong."""
+    """Yield the records of JSON lines as pages; the whole file as one page with an error if a line is wrong."""
     text, _ = decode(page.body, page.content_type)
     try:
         texts = json_texts(text)
@@ -186,7 +186,7 @@ def _records_of(page: Page) -> Iterator[Page]:
 
 
 def read_page(path: Path, uri: str) -> Page:
-    """Read a file as a page, its type told by the file's ending; `error` is set where it cannot be read or is too
+    """Read a file as a page, its type told by the file's ending; `error` is set if it cannot be read or is too
     large.
     """
     content_type = CONTENT_TYPES.get(path.suffix.lower(), "text/plain")

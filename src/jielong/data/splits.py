@@ -1,7 +1,8 @@
-"""Held-out splits by whole prompts, so that no prompt is on both sides, of about the requested share of the text.
+"""Split off held-out records by whole prompts, so that no prompt is on both sides, for about the requested share of the
+text. If one prompt has nearly all the records, the split is by records and is noted.
 
-Every n-th prompt is the usual choice. Where a few prompts or documents hold most of the text that choice may take
-nearly all of it or nearly nothing; then groups are taken one after the other as long as they fit into the share.
+Every n-th prompt is the usual choice. If a few prompts or documents hold most of the text, that choice may take nearly
+all of it or nearly nothing; then groups are taken one after the other as long as they fit into the share.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def choose_held_out(sizes: Sequence[float], usual: Collection[int], share: float
     """Choose the groups to hold out, by number: the `usual` ones if they are about `share` of all, else groups that
     fit.
 
-    Empty if every group is much larger than the share. At least one group is always left for training.
+    Returns an empty set if every group is much larger than the share. At least one group is always left for training.
     """
     total = sum(sizes) or 1.0
     held = set(usual)

@@ -171,7 +171,9 @@ class Rows(ABC):
         return {"step": self.step, **self._identity()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state`; CheckpointError when it belongs to other rows, another seed or another step size."""
+        """Continue from `state`. Raises CheckpointError if it belongs to other rows, another seed or another step
+        size.
+        """
         for key, mine in self._identity().items():
             if state.get(key) != mine:
                 raise CheckpointError(f"the data of the checkpoint had {key} {state.get(key)!r}; here it is {mine!r}")

@@ -41,7 +41,7 @@ def wrong(where: str, value: Any, right: str) -> DataError:
 
 
 def text_of(data: Mapping[str, Any], key: str) -> str:
-    """Return a string field, or "" where it is absent or null."""
+    """Return a string field, or "" if it is absent or null."""
     value = data.get(key)
     if value is None:
         return ""
@@ -51,7 +51,7 @@ def text_of(data: Mapping[str, Any], key: str) -> str:
 
 
 def number_of(data: Mapping[str, Any], key: str, usual: float) -> float:
-    """Return a finite number in a field, or `usual` where it is absent or null."""
+    """Return a finite number in a field, or `usual` if it is absent or null."""
     value = data.get(key)
     if value is None:
         return usual
@@ -201,7 +201,7 @@ def messages_of(value: Any, where: str, notes: Notes) -> tuple[Message, ...]:
 
 
 def _order_tool_answers(answers: Sequence[Message], ids: Sequence[str], notes: Notes) -> list[Message]:
-    """Put answers of tools into the order of the calls with these ids; unchanged where an id is missing."""
+    """Put answers of tools into the order of the calls with these ids; unchanged if an id is missing."""
     if not all(ids) or not all(answer.tool_call_id for answer in answers):
         return list(answers)
     if ids and any(answer.tool_call_id not in ids for answer in answers):

@@ -38,7 +38,7 @@ MOST_TOKENS = 240
 class HouseholdExam:
     """Episodes of one policy in the household. An episode's number seeds its task; the languages alternate.
 
-    ConfigError for an unknown policy, or where a model is missing.
+    Raises ConfigError for an unknown policy, or if a model is missing.
     """
 
     policy: str
@@ -65,6 +65,7 @@ class HouseholdExam:
             raise ConfigError("policy likeliest needs a model that says how likely texts are; servers do not")
 
     async def episode(self, number: int) -> Episode:
+        """Run the episode with this number, whose task follows from the seed."""
         game = Household(self.languages[number % len(self.languages)], rooms=self.rooms, part=self.part)
         seen = game.reset(self.task or derive_seed(self.seed, "task", number))
         return await act(game, seen, self._policy(game, number), self.limits, self.nearest)

@@ -23,10 +23,10 @@ def bias_pairs(path: Path) -> Task:
     [...]}}.
     """
     sets = json.loads(path.read_text(encoding="utf-8"))
-    return Task("bias", tuple(item for language, parts in sets.items() for item in _items(language, parts)))
+    return Task("bias", tuple(item for language, parts in sets.items() for item in _items_in_language(language, parts)))
 
 
-def _items(language: str, parts: Mapping[str, Any]) -> Iterator[Item]:
+def _items_in_language(language: str, parts: Mapping[str, Any]) -> Iterator[Item]:
     """Yield an item for each sentence, trait and side, in one language."""
     for scorer, sentences in (("yes", parts["yes"]), ("share", parts["yes"]), ("helps", parts["helps"])):
         for number, sentence in enumerate(sentences, 1):

@@ -25,7 +25,7 @@ Caller = Callable[[str], Awaitable[Sequence[Call]]]
 
 @dataclass(frozen=True)
 class CallQuestion:
-    """A question and the call it needs, {"name": ..., "arguments": {...}}; None where none is needed."""
+    """A question and the call it needs, {"name": ..., "arguments": {...}}. The call is None if none is needed."""
 
     question: str
     call: Call | None = None
@@ -81,8 +81,8 @@ class CallReport:
 async def measure_calls(questions: Sequence[CallQuestion], caller: Caller) -> CallReport:
     """Ask all questions at the same time, and count right, wrong, missing and needless calls.
 
-    DataError where fewer than half of the questions that need no call contain a number: then a caller that reacts to
-    every number would look good.
+    Raises DataError if fewer than half of the questions that need no call contain a number: then a caller that reacts
+    to every number would look good.
     """
     others = [q for q in questions if q.call is None]
     num_tempting = sum(q.has_number for q in others)

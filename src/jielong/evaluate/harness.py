@@ -32,7 +32,7 @@ def run_harness(
 ) -> dict[str, dict[str, Any]]:
     """Run a task of lm-eval, by name or as a YAML file; return {task: {metric: value}}.
 
-    With `is_chat`, questions and their examples are turns in the model's chat template instead of bare text.
+    With `is_chat`, questions and their examples are turns in the model's chat template instead of bare text. Raises
     ConfigError if the package or the task is missing.
     """
     import_harness()
@@ -62,7 +62,7 @@ def run_harness(
 
 
 def _task_name(path: Path) -> str:
-    """Read the task's name from its YAML file; DataError where there is none."""
+    """Read the task's name from its YAML file. Raises DataError if there is none."""
     try:
         found = re.search(r"^task:\s*['\"]?([^\s'\"]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     except (OSError, UnicodeDecodeError) as error:
@@ -73,7 +73,7 @@ def _task_name(path: Path) -> str:
 
 
 def import_harness() -> Any:
-    """Import lm-eval; ConfigError where it is missing."""
+    """Import lm-eval. Raises ConfigError if it is missing."""
     try:
         import lm_eval.api.model
     except ImportError:

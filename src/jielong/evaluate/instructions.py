@@ -59,8 +59,8 @@ def _count_sentences(text: str) -> int:
     return sum(bool(words(part)) for part in parts)
 
 
-def _json(text: str) -> Any:
-    """Parse a text that is bare JSON, or JSON in a fence; None if it is neither."""
+def _parse_json(text: str) -> Any:
+    """Parse a text that is bare JSON, or JSON in a fence. Returns None if it is neither."""
     fenced = re.fullmatch(r"```(?:json)?\s*\n(.*)\n```", text.strip(), re.DOTALL)
     try:
         return parse_json(fenced[1] if fenced else text)
@@ -129,8 +129,8 @@ CHECKERS: dict[str, Callable[..., bool]] = {
     "numbered": lambda text, count: _counts_up(_NUMBERED.findall(text), count),
     "sections": lambda text, count, name: _counts_up(_heading_numbers(text, name), count),
     "sorted-lines": lambda text: _is_sorted(_lines(text)),
-    "json": lambda text: _json(text) is not None,
-    "json-keys": lambda text, keys: isinstance(_json(text), dict) and set(_json(text)) == set(keys),
+    "json": lambda text: _parse_json(text) is not None,
+    "json-keys": lambda text, keys: isinstance(_parse_json(text), dict) and set(_parse_json(text)) == set(keys),
     "title": _has_title,
     "quoted": _is_quoted,
     "placeholders": lambda text, at_least: len(re.findall(r"\[[^\[\]\n]+\]", text)) >= at_least,
@@ -152,7 +152,9 @@ CHECKERS: dict[str, Callable[..., bool]] = {
 
 
 def read_checkers(specs: Any) -> tuple[Mapping[str, Any], ...]:
-    """Read specifications, {"kind": ..., parameter: ...} each; DataError names the wrong one and a valid form."""
+    """Read specifications, {"kind": ..., parameter: ...} each. Raises DataError, which names the wrong one and a valid
+    form.
+    """
     if not isinstance(specs, list) or not specs or not all(isinstance(s, dict) for s in specs):
         raise DataError(f'checkers are {specs!r}; expected a list such as [{{"kind": "no-digits"}}]')
     for spec in specs:
@@ -217,7 +219,7 @@ class Accuracy:
 
 
 def accuracy(answers: Sequence[Followed]) -> Accuracy:
-    """Compute the four figures of IFEval; DataError where there is no answer."""
+    """Compute the four figures of IFEval. Raises DataError if there is no answer."""
     if not answers:
         raise DataError("there are no answers to take the accuracy of")
     strict, loose = [a.strict for a in answers], [a.loose for a in answers]

@@ -37,7 +37,7 @@ _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def make_puzzles(generator: str, count: int, seed: int) -> Task:
-    """Make the first `count` puzzles of a seed; ConfigError where the generator is not offered or the package is
+    """Make the first `count` puzzles of a seed. Raises ConfigError if the generator is not offered or the package is
     missing.
     """
     if not 1 <= count <= SIZE:
@@ -85,7 +85,7 @@ def _puzzle(generator: str, seed: int, number: int) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _dataset(generator: str, seed: int) -> Any:
-    """Open a generator of reasoning-gym; ConfigError where it is not offered or the package is missing."""
+    """Open a generator of reasoning-gym. Raises ConfigError if it is not offered or the package is missing."""
     check_generator(generator)
     import reasoning_gym
 

@@ -7,8 +7,8 @@ contains  it contains one of the right texts
 f1        shared words or Han characters, harmonic mean of precision and recall (SQuAD, Rajpurkar et al. 2016)
 regex     one of the patterns is found
 letter    it names the letter of the right choice
-logprob   the right choice is the likeliest per byte; in total and per token are details (only where the port scores)
-share     the probability of the right choice among the choices (only where the port scores)
+logprob   the right choice is the likeliest per byte; in total and per token are details (only if the port scores)
+share     the probability of the right choice among the choices (only if the port scores)
 yes       the answer says yes
 refuses   the answer declines, as it should; helps: it does not
 puzzle    the generator of the puzzle gives it full marks
@@ -60,7 +60,7 @@ BY_PORT = ("logprob", "share")
 
 
 async def score_answer(item: Item, text: str, services: ScoringServices) -> DetailedScore:
-    """Score an answer to the item; ConfigError if the scorer's service is missing."""
+    """Score an answer to the item. Raises ConfigError if the scorer's service is missing."""
     if item.scorer == "code":
         if services.examine is None:
             raise ConfigError("code is scored by running it, and there is nothing given to run it in")
@@ -119,7 +119,7 @@ _SCORERS: dict[str, Callable[[str, Sequence[str]], float]] = {
 
 
 def named_letter(text: str, choices: Sequence[str]) -> str:
-    """Return the letter that an answer names, or the letter of the choice that it repeats; "" if it does neither."""
+    """Return the letter that an answer names, or the letter of the choice that it repeats, or "" if it does neither."""
     letter = chosen(text)
     if letter:
         return letter if len(letter) == 1 else ""

@@ -107,7 +107,7 @@ def calibration_error(likely: Sequence[float], came: Sequence[float], *, bins: i
 
 
 def correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:
-    """Return Pearson's correlation; None for fewer than two pairs, or if either side is constant."""
+    """Return Pearson's correlation, or None for fewer than two pairs, or if either side is constant."""
     if len(xs) < 2 or len(set(xs)) < 2 or len(set(ys)) < 2:
         return None
     return statistics.correlation(xs, ys)
@@ -142,21 +142,22 @@ class Comparison:
 def compare(systems: Sequence[SystemScores], *, seed: int = 0) -> list[Comparison]:
     """Compare every later system with every earlier one.
 
-    p is McNemar's where all scores are 0 or 1, else that of flipped signs. DataError where the questions differ in
+    p is McNemar's if all scores are 0 or 1, else that of flipped signs. Raises DataError if the questions differ in
     number.
     """
     counts = {s.name: len(s.scores) for s in systems}
     if len(set(counts.values())) > 1 or 0 in counts.values():
         raise DataError(f"systems are compared on the same questions, and these have {counts}")
     pairs = [(new, old) for old, new in itertools.combinations(systems, 2)]
-    ps = [_p(new, old, seed) for new, old in pairs]
+    ps = [_p_of_difference(new, old, seed) for new, old in pairs]
     return [
         Comparison(new, old, paired_bootstrap(new.scores, old.scores, seed=seed), p, corrected)
         for (new, old), p, corrected in zip(pairs, ps, holm(ps), strict=True)
     ]
 
 
-def _p(new: SystemScores, old: SystemScores, seed: int) -> float:
+def _p_of_difference(new: SystemScores, old: SystemScores, seed: int) -> float:
+    """Return the p of the difference of two systems: McNemar's if all scores are 0 or 1, else by flipped signs."""
     if new.is_binary and old.is_binary:
         return mcnemar([s == 1 for s in new.scores], [s == 1 for s in old.scores])
     return sign_flip_test(new.scores, old.scores, seed=seed)

@@ -81,7 +81,7 @@ def groups_of(duels: Sequence[Duel]) -> list[list[Duel]]:
 def fit_strengths(duels: Sequence[Duel]) -> ModelStrengths:
     """Fit strengths by maximum likelihood, with 95% intervals.
 
-    DataError if there are no comparisons, or if models fall into groups that were never compared with each other
+    Raises DataError if there are no comparisons, or if models fall into groups that were never compared with each other
     (`groups_of` finds them): strengths across groups are not identified.
     """
     duels = [d for d in duels if d.first != d.second and d.weight > 0]
@@ -174,7 +174,7 @@ def _bound(wins: Floats, reference: int, at: int, best: Floats, highest: float, 
 
 
 def _fit(wins: Floats, fixed: dict[int, float], start: Floats | None = None) -> tuple[Floats, float]:
-    """Fit strengths (M,) with some of them fixed, and their log-likelihood: Newton's steps, halved where they lead
+    """Fit strengths (M,) with some of them fixed, and their log-likelihood: Newton's steps, halved if they lead
     downhill.
     """
     strengths = np.zeros(len(wins)) if start is None else start.copy()

@@ -65,8 +65,8 @@ def summarize(name: str, task: Task, results: Sequence[Result], *, seed: int = 0
         scores,
         mean_with_interval(scores, seed=seed),
         {group: (len(own), mean_with_interval(own, seed=seed)) for group, own in sorted(groups.items())},
-        {**_passes(of_item, samples), **_details(results), **_refusals(task, scores)},
-        _pairs(task, scores, seed),
+        {**_pass_rates(of_item, samples), **_details(results), **_refusals(task, scores)},
+        _paired_differences(task, scores, seed),
         sum(bool(r.error) for r in results),
         sum(r.usage.tokens for r in results) / count,
         sum(r.usage.calls for r in results) / count,
@@ -81,7 +81,7 @@ def mean_with_interval(scores: Sequence[float], *, seed: int = 0) -> Interval:
     return paired_bootstrap(scores, [0.0] * len(scores), seed=seed)
 
 
-def _passes(of_item: Sequence[Sequence[Result]], samples: int) -> dict[str, float]:
+def _pass_rates(of_item: Sequence[Sequence[Result]], samples: int) -> dict[str, float]:
     """Return pass@1, 2, 4 ... of the samples."""
     rights = [sum(r.score == 1.0 for r in own) for own in of_item]
     ks = [2**i for i in range(samples.bit_length())] if samples > 1 else []
@@ -112,7 +112,7 @@ def _refusals(task: Task, scores: Sequence[float]) -> dict[str, float]:
     return {kind: sum(shares) / len(shares) for kind, shares in kinds.items()}
 
 
-def _pairs(task: Task, scores: Sequence[float], seed: int) -> dict[str, PairedDifference]:
+def _paired_differences(task: Task, scores: Sequence[float], seed: int) -> dict[str, PairedDifference]:
     """Return the differences of paired items (`meta.pair`, `meta.side` "a" or "b"), by scorer and by `meta.trait`."""
     sides: dict[tuple[str, str, str], dict[str, float]] = {}
     for item, score in zip(task.items, scores, strict=True):
@@ -125,10 +125,11 @@ def _pairs(task: Task, scores: Sequence[float], seed: int) -> dict[str, PairedDi
             for name in (scorer, f"{scorer}, {trait}" if trait else ""):
                 found.setdefault(name, []).append((pair["a"], pair["b"]))
     found.pop("", None)
-    return {name: _differences(pairs, seed) for name, pairs in sorted(found.items())}
+    return {name: _paired_difference(pairs, seed) for name, pairs in sorted(found.items())}
 
 
-def _differences(pairs: Sequence[tuple[float, float]], seed: int) -> PairedDifference:
+def _paired_difference(pairs: Sequence[tuple[float, float]], seed: int) -> PairedDifference:
+    """Return the mean difference of pairs of scores with its interval, and the mean size of a difference."""
     a, b = [first for first, _ in pairs], [second for _, second in pairs]
     size = sum(abs(first - second) for first, second in pairs) / len(pairs)
     return PairedDifference(len(pairs), paired_bootstrap(a, b, seed=seed), size)

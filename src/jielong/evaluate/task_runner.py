@@ -73,11 +73,11 @@ async def answer_task(
 ) -> list[Result]:
     """Answer all items, `samples` times each, and return the results in order; reuse results in the folder.
 
-    At most `at_once` items are worked on at the same time. ConfigError if the folder has another setup, or if the port
-    or `services` lack something that a scorer needs; DataError if no item could be answered.
+    At most `at_once` items are worked on at the same time. Raises ConfigError if the folder has another setup, or if
+    the port or `services` lack something that a scorer needs. Raises DataError if no item could be answered.
     """
     services = services or ScoringServices()
-    _check(system, task, services)
+    _check_services(system, task, services)
     keep_setup(folder / "setup.json", {"task": task.name, **system.setup, "seed": seed})
     items = {(item.id, sample): item for item in task.items for sample in range(samples)}
     path = folder / "results.jsonl"
@@ -103,8 +103,8 @@ async def answer_task(
     return results
 
 
-def _check(system: System, task: Task, services: ScoringServices) -> None:
-    """Raise ConfigError where a scorer of the task needs something that the port or the services lack."""
+def _check_services(system: System, task: Task, services: ScoringServices) -> None:
+    """Raise ConfigError if a scorer of the task needs something that the port or the services lack."""
     scorers = {item.scorer for item in task.items}
     if scorers & set(BY_PORT) and not isinstance(system.port, Scores):
         raise ConfigError(

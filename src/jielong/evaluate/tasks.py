@@ -2,9 +2,9 @@
 
 An item is {"id", "question" or "messages", the right answer, "scorer", "meta"}. The right answer is one of "answer" or
 "answers", "choices" with "label" (the place of the right one, from 0), "checkers" (see `instructions`), "tests" (Python
-that fails where the answer's code is wrong), or nothing, if the scorer needs none. Without "scorer" it follows from
-these: match, letter, instructions or code. `meta.group` splits the results in the table; two items with the same
-`meta.pair`, one of `meta.side` "a" and one of "b", are compared.
+that fails if the answer's code is wrong), or nothing, if the scorer needs none. Without "scorer" it follows from these:
+match, letter, instructions or code. `meta.group` splits the results in the table; two items with the same `meta.pair`,
+one of `meta.side` "a" and one of "b", are compared.
 """
 
 from __future__ import annotations
@@ -116,15 +116,15 @@ class Task:
 
 
 def read_task(path: Path, scorer: str = "") -> Task:
-    """Read the task of a JSONL file; DataError lists the lines that hold no item. `scorer` is the default for lines
-    without one.
+    """Read the task of a JSONL file. Raises DataError, which lists the lines that hold no item. `scorer` is the default
+    for lines without one.
     """
     numbers = iter(range(1, 1 << 30))
     return Task(path.stem, tuple(read_records(path, lambda data: _item(data, f"{next(numbers)}", scorer), "item")))
 
 
 def _item(data: Mapping[str, Any], number: str, usual_scorer: str) -> Item:
-    """Read an item from its object; DataError says what is missing or wrong."""
+    """Read an item from its object. Raises DataError, which says what is missing or wrong."""
     for key in data:
         if key not in _FIELDS:
             raise DataError(f"unknown field {key!r} in an item; {did_you_mean(key, _FIELDS)}")

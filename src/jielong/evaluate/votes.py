@@ -20,10 +20,10 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison of two answers: `won` is 1 where the first is better, 0 where the second is, 0.5 for a tie.
+    """A comparison of two answers: `won` is 1 if the first is better, 0 if the second is, 0.5 for a tie.
 
-    `group` is how many answers were ranked at once, 2 for a pair. `shown_first` is 1 where the first answer was shown
-    first, 0 where the second was, -1 where nobody knows.
+    `group` is how many answers were ranked at once, 2 for a pair. `shown_first` is 1 if the first answer was shown
+    first, 0 if the second was, -1 if nobody knows.
     """
 
     key: Key
@@ -67,13 +67,13 @@ def comparisons(judgements: Iterable[Judgement]) -> list[Compared]:
     found = []
     for one in judgements:
         if isinstance(one, Preference):
-            found += _compared(one, (one.chosen, one.rejected), [(0, 1, one.label)])
+            found += _comparisons_in(one, (one.chosen, one.rejected), [(0, 1, one.label)])
         elif isinstance(one, Ranking):
-            found += _compared(one, one.answers, one.comparisons())
+            found += _comparisons_in(one, one.answers, one.comparisons())
     return found
 
 
-def _compared(
+def _comparisons_in(
     one: Preference | Ranking, answers: Sequence[Texts], pairs: Sequence[tuple[int, int, float]]
 ) -> list[Compared]:
     """List the comparisons in one judgement, the two answers in the order of their texts."""

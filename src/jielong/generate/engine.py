@@ -120,7 +120,7 @@ class Engine:
         num_alternatives: int = 0,
         num_candidates: int = 0,
     ) -> int:
-        """Queue a request and return its number, which its events carry. ConfigError if it can never run.
+        """Queue a request and return its number, which its events carry. Raises ConfigError if it can never run.
 
         With `num_candidates` each event has its `Draw`, with so many of the likeliest ids. `bias` is added to the raw
         logits by id.
@@ -135,7 +135,7 @@ class Engine:
 
     @torch.inference_mode()
     def cancel(self, id: int) -> Sample | None:
-        """Cancel a request; return its sample so far, with stop "cancelled"; None if it has finished."""
+        """Cancel a request; return its sample so far, with stop "cancelled". Returns None if it has finished."""
         job = self._waiting.pop(id, None)
         if job is not None:
             return Sample(job.request.prompt_ids, (), stop="cancelled", weights_version=self.weights_version)
@@ -300,7 +300,7 @@ class Engine:
 
     def _decode(self, writing: NDArray[np.int64]) -> None:
         """Decode a token in every row that is writing, plus accepted drafts."""
-        drafts = self._drafts(writing)
+        drafts = self._make_drafts(writing)
         if any(len(draft) for draft in drafts):
             self._verify_drafts(writing, drafts)
             return
@@ -319,7 +319,7 @@ class Engine:
             self._rules = rows.rules(writing, self.device)
         self._draw(writing, logits, self._rules)
 
-    def _drafts(self, writing: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    def _make_drafts(self, writing: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Return a draft for each row, if the pass has room for it; none for rows whose rules depend on the answer so
         far.
         """
@@ -352,7 +352,7 @@ class Engine:
             logits = self._model.logits(hidden)
         accepted = self._draw(slots, logits, rows.rules(slots, self.device), flat_ids)
         is_tried = drafted > 0
-        rows.adapt(writing[is_tried], drafted[is_tried], accepted[writing[is_tried]])
+        rows.adapt_draft_lengths(writing[is_tried], drafted[is_tried], accepted[writing[is_tried]])
         self.counts.drafted += int(drafted.sum())
         self.counts.accepted += int(accepted.sum())
 
@@ -375,7 +375,7 @@ class Engine:
             first = np.flatnonzero(np.diff(slots, prepend=-1))
             at += np.arange(len(slots)) - np.repeat(first, np.diff(first, append=len(slots)))
             uniform = uniforms(rows.seed[slots], at)
-        basis = Basis(logits, rules, self._penalty_history(slots, rules), self._masks(slots, rules))
+        basis = Basis(logits, rules, self._penalty_history(slots, rules), self._hook_masks(slots, rules))
         ids, logprobs, basis = self._draw_ids(basis, uniform)
         bases = {}
         again = np.flatnonzero(self._is_suppressed[ids] & ~rows.is_stop(slots, ids))
@@ -487,9 +487,9 @@ class Engine:
 
         Both draws together sample from the distribution without those ids. A second draw is rare, so it costs little.
         """
-        rules = self._rows.rules(slots, self.device, all_masked=True)
+        rules = self._rows.rules(slots, self.device, all_special=True)
         allowed = self._tensor(~self._is_suppressed).expand(len(slots), -1)
-        by_hooks = self._masks(slots, rules)
+        by_hooks = self._hook_masks(slots, rules)
         if by_hooks is not None:
             both = allowed & by_hooks
             allowed = torch.where(both.any(1, keepdim=True), both, by_hooks)
@@ -501,7 +501,7 @@ class Engine:
             return None
         return self._tensor(self._rows.ids_so_far(slots[rules.special.cpu().numpy()]))
 
-    def _masks(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:
+    def _hook_masks(self, slots: NDArray[np.int64], rules: Rules) -> Tensor | None:
         """Return the masks of the special rows' hooks."""
         if rules.special is None or not self._rows.is_masked[slots].any():
             return None

@@ -1,6 +1,6 @@
 """The linear maps of a packed model, x @ weight.T + bias, in torch's layout or in that of the C++.
 
-In torch the weights lie in oneDNN's own order where that is faster; for the C++ in panels of 16 rows, which is how its
+In torch the weights lie in oneDNN's own order if that is faster; for the C++ in panels of 16 rows, which is how its
 vectors and tiles go through them. `load` replaces the stored tensors, in place if a captured GPU graph may read them.
 """
 # N tokens of all rows, flattened, O rows and I columns of a weight.
@@ -46,7 +46,7 @@ ROWS = LINES = 16
 """Rows of a panel, the lanes of the vectors in the C++, and lines of a tile."""
 
 
-def panels(weight: Tensor) -> Tensor:
+def to_panels(weight: Tensor) -> Tensor:
     """Lay out a `weight` (O, I) for the C++ as (rows / 16, columns / n, 16, n), padded with zeros; n numbers take 4
     bytes.
 
@@ -132,7 +132,7 @@ class NativeLinear:
             weight, scale = int8_rows(weight)
             self.scale, self.total = padded(scale), padded(weight.sum(1, dtype=torch.int32))
         self.bias = None if bias is None else padded(bias.float())
-        self.weight = panels(weight.to(self.dtype))
+        self.weight = to_panels(weight.to(self.dtype))
         addresses = (address(t) for t in (self.weight, self.scale, self.total, self.bias))
         self.matrix = Matrix(*addresses, self.rows, columns, _TYPES[self.dtype])
 

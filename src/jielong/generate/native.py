@@ -83,7 +83,7 @@ class NativeDecoder:
         self.native, self.config = native, config
         self.kept = (layers, embedding, positions)  # as long as the C++ reads there
         self.turns: dict[str, Tensor] = {kind: torch.view_as_real(table).contiguous() for kind, table in turns.items()}
-        described = [self._describe(index, layer) for index, layer in enumerate(layers)]
+        described = [self._fill_struct(index, layer) for index, layer in enumerate(layers)]
         self.layers = (_Layer * len(described))(*described)
         self.header = _Model(
             len(described),
@@ -100,7 +100,7 @@ class NativeDecoder:
             self.layers,
         )
 
-    def _describe(self, index: int, layer: PackedLayer) -> _Layer:
+    def _fill_struct(self, index: int, layer: PackedLayer) -> _Layer:
         """Fill the struct of one layer."""
         config, mlp = self.config, layer.mlp
         assert isinstance(mlp, PackedFeedForward)

@@ -36,7 +36,7 @@ class Job:
 def check_bias(
     bias: Mapping[int, float] | None, vocab_size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
-    """Return ids (N,) and the biases of their logits (N,) float32; ConfigError for unknown ids."""
+    """Return ids (N,) and the biases of their logits (N,) float32. Raises ConfigError for unknown ids."""
     if not bias:
         return None
     _check_ids(tuple(bias), vocab_size)
@@ -44,7 +44,7 @@ def check_bias(
 
 
 def check_request(request: Request, vocab_size: int, length: int) -> None:
-    """Raise TooLongError if a slot of `length` positions cannot hold the prompt; ConfigError for unknown ids."""
+    """Raise TooLongError if a slot of `length` positions cannot hold the prompt. Raises ConfigError for unknown ids."""
     _check_ids(request.prompt_ids, vocab_size)
     if len(request.prompt_ids) >= length:
         raise TooLongError(

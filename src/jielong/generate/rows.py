@@ -126,15 +126,19 @@ class Rows:
         self.last[slots] = ids
         self.count[slots] += 1
 
-    def rules(self, slots: NDArray[np.int64], device: torch.device, *, all_masked: bool = False) -> Rules:
-        """Return the sampling options of `slots`; with `all_masked`, every row has a mask."""
+    def rules(self, slots: NDArray[np.int64], device: torch.device, *, all_special: bool = False) -> Rules:
+        """Build the sampling rules of the rows in `slots` as tensors on `device`.
+
+        With `all_special`, every row is listed as special, because the caller supplies a mask for each; the masks
+        themselves are not part of the result.
+        """
         return Rules.of(
             self.temperature[slots],
             self.top_k[slots],
             self.top_p[slots],
             self.min_p[slots],
             self.penalty[slots],
-            self.is_masked[slots] | all_masked,
+            self.is_masked[slots] | all_special,
             device,
         )
 
@@ -153,7 +157,9 @@ class Rows:
         start = int(self.prompt[slot])
         return self.ids[slot, start : start + int(self.count[slot])].tolist()
 
-    def adapt(self, slots: NDArray[np.int64], drafted: NDArray[np.int64], accepted: NDArray[np.int64]) -> None:
+    def adapt_draft_lengths(
+        self, slots: NDArray[np.int64], drafted: NDArray[np.int64], accepted: NDArray[np.int64]
+    ) -> None:
         """Lengthen drafts that were fully accepted, shorten the others, and pause drafting after failures."""
         reach = np.where(accepted == drafted, 2 * drafted, np.where(accepted > 0, accepted + 1, drafted // 2))
         self.resume[slots] = np.where(reach > 0, 0, self.count[slots] + PAUSE)

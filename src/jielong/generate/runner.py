@@ -97,7 +97,7 @@ class Runner:
 
     async def cancel(self, number: int) -> Sample | None:
         """Cancel a request; return its sample so far, or None if it has finished."""
-        return await self.call(lambda engine: self._cancelled(number))
+        return await self.call(lambda engine: self._cancel_now(number))
 
     def drop(self, number: int) -> None:
         """Cancel a request without waiting for its sample."""
@@ -190,9 +190,9 @@ class Runner:
             self._fail(number, reader.fault[0] if reader.fault else error)
 
     def _give_up(self, number: int) -> None:
-        self._cancelled(number)
+        self._cancel_now(number)
 
-    def _cancelled(self, number: int) -> Sample | None:
+    def _cancel_now(self, number: int) -> Sample | None:
         """Cancel a request on the engine's thread."""
         reader = self._readers.get(number)
         if reader is None or reader.id < 0:
@@ -206,6 +206,7 @@ class Runner:
         self._number_of.pop(reader.id, None)
 
     def _fail(self, number: int, error: Exception) -> None:
+        """Forget a request and pass `error` to its caller."""
         reader = self._readers[number]
         self._forget(number)
         _call_in_loop(reader.loop, reader.on_error, error)
@@ -227,10 +228,10 @@ def _record_faults(allowed: Allowed, faults: list[Exception]) -> Allowed:
     return remember
 
 
-def _call_in_loop(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *arguments: Any) -> None:
-    """Call a function in an event loop, unless the loop is closed."""
+def _call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+    """Schedule `function(*arguments)` in an event loop from any thread; do nothing if the loop is closed."""
     try:
-        loop.call_soon_threadsafe(what, *arguments)
+        loop.call_soon_threadsafe(function, *arguments)
     except RuntimeError:  # closed: nobody is there to be told
         return
 

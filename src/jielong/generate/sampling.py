@@ -137,7 +137,7 @@ def draw(
     """Draw the next id (B,) int64 and its log-probability (B,) float32, from logits (B, V).
 
     `uniform` (B,) float64; `history` (R, L) ids of prompt and answer of the special rows, short rows filled with an id
-    they contain (needed where a penalty is not 1); `allowed` (R, V) bool, at least one True in each row.
+    they contain (needed if a penalty is not 1); `allowed` (R, V) bool, at least one True in each row.
     """
     own = rules.scaled(logits)
     if rules.is_all_greedy and rules.special is None:

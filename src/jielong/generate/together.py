@@ -79,7 +79,7 @@ def ask_all(asked: Sequence[ModelToAsk], question: str, *, max_tokens: int, num_
             of_last = own if of_last is None else of_last
             logprobs = own.gather(1, torch.tensor(ids)[:, None]).squeeze(1)
             reading = AnswerScores(tuple(logprobs.tolist()), tuple(divergences(of_last, own)))
-        found.append(ModelAnswer(one.name, is_bare, text, tuple(_steps(events, tokenizer)), reading))
+        found.append(ModelAnswer(one.name, is_bare, text, tuple(_steps_of(events, tokenizer)), reading))
     return found[::-1]
 
 
@@ -111,7 +111,8 @@ def _write_greedily(
     return "".join([*(text.push(event.id) for event in events), text.finish()]), events
 
 
-def _steps(events: Sequence[Event], tokenizer: Tokenizer) -> Iterable[Step]:
+def _steps_of(events: Sequence[Event], tokenizer: Tokenizer) -> Iterable[Step]:
+    """Yield each written token as text, with its probability and its likeliest alternatives."""
     for event in events:
         likeliest = tuple((visible(tokenizer, id), math.exp(logprob)) for id, logprob in event.alternatives)
         yield Step(visible(tokenizer, event.id), math.exp(event.logprob), likeliest)

@@ -87,7 +87,7 @@ def part_of(judged: Judged, *sides: str) -> Part:
 
 
 def plan(judged: Judged, method: str = "auto") -> Plan:
-    """Plan the trainings that suit the judgements; NotEnough where they are too few, or contradictory."""
+    """Plan the trainings that suit the judgements. Raises NotEnough if they are too few, or contradictory."""
     if method not in METHODS:
         raise ConfigError(f"no method is called {method!r}; {did_you_mean(method, METHODS)}")
     refuse_contradictions(judged)
@@ -150,7 +150,7 @@ def _missing(policy: Part, method: str) -> list[Reason]:
 
 
 def refuse_contradictions(judged: Judged) -> None:
-    """Raise NotEnough where too many of the pairs that were judged again were judged the other way."""
+    """Raise NotEnough if too many of the pairs that were judged again were judged the other way."""
     if judged.num_repeated < FEWEST_REPEATED:
         return
     found = wilson(judged.num_contradicted, judged.num_repeated)
@@ -160,7 +160,7 @@ def refuse_contradictions(judged: Judged) -> None:
 
 
 def refuse_one_side(judged: Judged) -> None:
-    """Raise NotEnough where the answer on one side of blind pairs won too often, whichever it was."""
+    """Raise NotEnough if the answer on one side of blind pairs won too often, whichever it was."""
     count, left = judged.num_sides, judged.num_left
     most = max(left, count - left)
     if count < FEWEST_SIDES or most < MOST_LEFT * count or chance_of_side(most, count) >= CHANCE:
@@ -177,7 +177,7 @@ def chance_of_side(most: int, count: int) -> float:
 
 
 def _refuse_one_kind(thumbs: Sequence[Thumb]) -> None:
-    """Raise NotEnough where nearly all thumbs are up, or down."""
+    """Raise NotEnough if nearly all thumbs are up, or down."""
     liked = sum(t.is_liked for t in thumbs)
     fewer, kind = min((liked, "up"), (len(thumbs) - liked, "down"))
     needed = max(2, math.ceil(SMALLEST_SIDE * len(thumbs)))

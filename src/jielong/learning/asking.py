@@ -79,7 +79,7 @@ def next_pair(folder: Path) -> tuple[int, ShownPair] | None:
 
 
 def vote(home: Path, folder: Path, n: int, outcome: str, by: str = "", at: float = 0.0) -> Attempt:
-    """Store a vote and decide where that is possible; return the attempt after. A pair that has a vote keeps it."""
+    """Store a vote, decide the attempt if that is possible, and return it. A pair that has a vote keeps it."""
     if outcome not in OUTCOMES:
         raise ConfigError(f"the outcome is {outcome!r}; expected one of {', '.join(OUTCOMES)}")
     attempt = attempts.read(folder)
@@ -176,7 +176,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:
-    """Add a line; it begins with a newline where a kill cut the line before."""
+    """Add a line; it begins with a newline if a kill cut the line before."""
     with disk_errors(path), path.open("ab+") as file:
         if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
             file.write(b"\n")

@@ -83,7 +83,9 @@ def home_of(runs: Path, base_path: Path) -> Path:
 
 
 def begin(home: Path, attempt: Attempt, judgements: Sequence[Judgement]) -> Path:
-    """Write a new attempt, the judgements first; return its folder. ConfigError while another one of the base is open."""
+    """Write a new attempt, the judgements first; return its folder. Raises ConfigError while another one of the base is
+    open.
+    """
     with held(home):
         for folder in attempts(home):
             if read(folder).state in OPEN:
@@ -110,7 +112,7 @@ def newest(home: Path) -> Path | None:
 
 
 def read(folder: Path) -> Attempt:
-    """Read the attempt in a folder; CheckpointError where its file is missing or damaged."""
+    """Read the attempt in a folder. Raises CheckpointError if its file is missing or damaged."""
     path = folder / FILE
     try:
         known = Fields(read_json(path), str(path))

@@ -58,7 +58,7 @@ def lower_priority() -> None:
     """Lower this process's priority below everybody else's.
 
     The kernel shares a machine among sessions before it looks at processes, and this one has a session of its own; so
-    the session too is given the least share, where sessions are scheduled as groups. Only its own: whoever starts this
+    the session too is given the least share, if sessions are scheduled as groups. Only its own: whoever starts this
     process in a session with others would lower them all.
     """
     os.nice(19)

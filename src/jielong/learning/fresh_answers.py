@@ -59,7 +59,7 @@ class Writer:
     ) -> list[Written]:
         """Answer each prompt, in order; a prompt that leaves no room for an answer is skipped.
 
-        Answers in `file` are reused, where it is about the same prompts.
+        Answers in `file` are reused, if it is about the same prompts.
         """
         asked = digest([[[m.role, m.text] for m in prompt] for prompt in prompts])
         about = {"of": asked, "max_tokens": max_tokens, "temperature": temperature, "seed": seed}
@@ -93,7 +93,7 @@ def answer_limit(plan: Plan, tokenizer: Tokenizer) -> int:
 
 
 def _kept(file: Path, about: dict[str, object]) -> list[Written] | None:
-    """Load stored answers; None where they are damaged or about other prompts."""
+    """Load stored answers. Returns None if they are damaged or about other prompts."""
     try:
         record = read_json(file)
         if {name: record.get(name) for name in about} != about:

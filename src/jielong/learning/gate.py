@@ -75,7 +75,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of the gate: `why` is the reason of a refusal, None where a person is to be asked."""
+    """The outcome of the gate: `why` is the reason of a refusal, or None if a person is to be asked."""
 
     why: Reason | None
     figures: dict[str, Any]
@@ -114,7 +114,7 @@ def pass_gate(
     tell(WRITING, "held-out pairs")
     figures["fresh"] = {"answers": len(draws) + len(more), "different": len(pairs)}
     chosen = dataclasses.replace(models, candidate=folder / ADAPTER)
-    figures["held_out"], figures["judge"] = _by_models(chosen, plan, tokenizer, first, seed)
+    figures["held_out"], figures["judge"] = _compare_with_base(chosen, plan, tokenizer, first, seed)
     why = reason(figures)
     if why is None:
         asking.write_pairs(folder, pairs[:MOST])
@@ -172,7 +172,7 @@ def _answer_fixed(writer: Writer, file: Path) -> list[Written]:
 
 
 def reason(figures: dict[str, Any]) -> Reason | None:
-    """Return why a candidate with these figures is refused without asking anybody; None where it is not."""
+    """Return why a candidate with these figures is refused without asking anybody, or None if it is not."""
     held_out, judge = figures["held_out"], figures["judge"]
     if figures["fresh"]["different"] < LEAST:
         return Reason("nothing_to_compare", {**figures["fresh"], "needed": LEAST})
@@ -220,7 +220,7 @@ def _draws(plan: Plan, seed: int, spare: float = SPARE) -> list[Texts]:
 
 
 def _more_draws(every: Sequence[Texts], num_draws: int, num_pairs: int) -> list[Texts]:
-    """Return the prompts that follow the first draws, where these gave too few different pairs: as many as give enough at
+    """Return the prompts that follow the first draws, if these gave too few different pairs: as many as give enough at
     that rate, with some to spare, or all.
     """
     if num_pairs >= MOST:
@@ -268,14 +268,18 @@ class _Fresh:
 # Log-probabilities and the judge -------------------------------------------------------------------------------------------
 
 
-def _by_models(
+def _compare_with_base(
     models: Models,
     plan: Plan,
     tokenizer: Tokenizer,
     fresh: _Fresh,
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Score held-out pairs by log-probabilities, and the fresh answers by the judge."""
+    """Compare the candidate with the base model.
+
+    Return how much the candidate's log-probabilities prefer the better answers of held-out pairs, relative to the base,
+    and the judge's verdicts on the fresh answers.
+    """
     base = _open(models.base)
     length = min(LENGTH, base.config.max_position_embeddings)
     pairs = plan.held_out.pairs[:MOST_HELD_OUT]

@@ -20,8 +20,8 @@ LIKED, DISLIKED = 0.75, 0.25
 
 @dataclass(frozen=True)
 class Pair:
-    """The better and the worse of two answers. `by` is the voter; `shown_first` is 1 where the better one was shown
-    first, in a blind vote.
+    """The better and the worse of two answers. `by` is the voter; `shown_first` is 1 if the better one was shown first,
+    in a blind vote.
     """
 
     prompt: Texts

@@ -34,8 +34,8 @@ _END_S = 30.0
 def press(
     runs: Path, base: str, base_path: Path, judgements: Sequence[Judgement], *, method: str = "auto", seed: int = 0
 ) -> Path:
-    """Begin an attempt and its child; return its folder. NotEnough where the judgements are not enough, ResourceError
-    for memory.
+    """Begin an attempt and its child; return its folder. Raises NotEnough if the judgements are not enough,
+    ResourceError for memory.
     """
     judged = sort_judgements(judgements)
     known = plan(judged, method)
@@ -65,8 +65,8 @@ def press(
 
 
 def memory_of(base_path: Path, known: Plan) -> int:
-    """Estimate the bytes that training an adapter of the base takes, from its shape; ResourceError where so many are
-    not free.
+    """Estimate the bytes that training an adapter of the base takes, from its shape. Raises ResourceError if so many
+    are not free.
     """
     from jielong.model import adapter_files, hf
     from jielong.model.adapters import AdapterConfig
@@ -141,7 +141,7 @@ def cancel(folder: Path) -> Attempt:
 
 
 def end(folder: Path) -> None:
-    """End the child of an attempt, if it has one; ResourceError where it does not end."""
+    """End the child of an attempt, if it has one. Raises ResourceError if it does not end."""
     until_s = time.monotonic() + _END_S
     while is_at_work(folder):
         if time.monotonic() > until_s:
@@ -167,7 +167,7 @@ def _end(process: psutil.Process) -> None:
 
 
 def folder_of(home: Path, id: str) -> Path:
-    """Return the folder of an attempt; NotFoundError where there is none of that id."""
+    """Return the folder of an attempt. Raises NotFoundError if there is none of that id."""
     found = next((folder for folder in attempts.attempts(home) if folder.name == id), None)
     if found is None:
         raise NotFoundError(f"there is no attempt {id!r:.60}")

@@ -1,7 +1,7 @@
 """The regression set: 200 fixed prompts in both languages, to find what a candidate does worse than its base.
 
 Questions, follow-ups, translations, formats, made-up countries and requests of the atlas; instructions that a program
-can check; harmful requests. A model without the atlas's training fails most of its questions: a group counts only where
+can check; harmful requests. A model without the atlas's training fails most of its questions: a group counts only if
 the base gets a fifth of it right. A change that the judgements themselves ask for is reported, and is no fault.
 """
 
@@ -64,7 +64,7 @@ class Fixed:
     is_right_abroad: Callable[[str], bool] | None = None
 
     def is_wrong(self, text: str, *, may_be_abroad: bool) -> bool:
-        """Whether an answer is wrong in the language of the question, and in the other one too where that is as good."""
+        """Whether an answer is wrong in the language of the question, and in the other one too if that is as good."""
         abroad = self.is_right_abroad if may_be_abroad else None
         return not self.is_right(text) and not (abroad is not None and abroad(text))
 

@@ -42,8 +42,8 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def promotions(home: Path) -> list[Promotion]:
-    """Return all promotions of the base whose attempts lie in `home`, the oldest first; CheckpointError for a damaged
-    file.
+    """Return all promotions of the base whose attempts lie in `home`, the oldest first. Raises CheckpointError for a
+    damaged file.
     """
     path = home / FILE
     if not path.exists():
@@ -61,7 +61,7 @@ def promotions(home: Path) -> list[Promotion]:
 
 
 def standing(home: Path) -> str:
-    """Return the attempt whose model is promoted; "" for the base itself."""
+    """Return the attempt whose model is promoted, or "" for the base itself."""
     return next((p.attempt for p in reversed(promotions(home)) if not p.undone_at), "")
 
 
@@ -76,7 +76,7 @@ def promote(home: Path, attempt: str) -> bool:
 
 
 def undo(home: Path) -> Promotion:
-    """Undo the last promotion that counts, and return it; DataError where there is none."""
+    """Undo the last promotion that counts, and return it. Raises DataError if there is none."""
     with held(home):
         known = promotions(home)
         last = next((i for i in reversed(range(len(known))) if not known[i].undone_at), None)

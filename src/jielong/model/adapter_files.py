@@ -94,8 +94,8 @@ def _place_of(model: LanguageModel, name: str) -> Place:
 def _pairs(adapted: AdaptedModel) -> dict[str, tuple[Tensor, Tensor]]:
     """Return the matrices A and B of each map as the files name it.
 
-    Where a family keeps three maps in one, their As are stacked and their Bs are blocks on a diagonal, which is an
-    adapter of the joined map with three times the rank.
+    If a family keeps three maps in one, their As are stacked and their Bs are blocks on a diagonal, which is an adapter
+    of the joined map with three times the rank.
     """
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
     for name, linear in adapted.linears.items():
@@ -128,7 +128,7 @@ def _magnitudes(adapted: AdaptedModel) -> dict[str, Tensor]:
 
 
 def _target_names(model: LanguageModel, keys: list[str]) -> list[str]:
-    """Return the last parts of the names where these choose the same maps of the files, whole names otherwise."""
+    """Return the last parts of the names if these choose the same maps of the files, whole names otherwise."""
     maps = (Linear, QuantisedLinear, AdaptedLinear)
     named = [n.removesuffix(".base") for n, module in model.named_modules() if isinstance(module, maps)]
     everywhere = {_place_of(model, name).name for name in named}
@@ -142,7 +142,7 @@ def is_adapter(path: Path) -> bool:
 
 
 def _read_config_file(path: Path) -> dict[str, Any]:
-    """Read adapter_config.json; CheckpointError where it is missing."""
+    """Read adapter_config.json. Raises CheckpointError if it is missing."""
     file = path / CONFIG_FILE
     if not file.exists():
         raise CheckpointError(f"no adapter in {path}: {CONFIG_FILE} is missing")
@@ -152,7 +152,7 @@ def _read_config_file(path: Path) -> dict[str, Any]:
 def read_config(path: Path) -> tuple[AdapterConfig, str]:
     """Read rank, strength and dropout of the adapter in `path`, and the name of its base.
 
-    CheckpointError when it is missing, damaged, or computes something that we do not.
+    Raises CheckpointError if it is missing, damaged, or computes something that we do not.
     """
     file, data = path / CONFIG_FILE, _read_config_file(path)
     for key, plain in _PLAIN.items():
@@ -291,7 +291,9 @@ def _patterns(fields: Fields, name: str) -> dict[re.Pattern[str], float]:
 
 
 def base_of(path: Path) -> Path:
-    """Return the folder of the model that the adapter in `path` was made for; CheckpointError when it is not there."""
+    """Return the folder of the model that the adapter in `path` was made for. Raises CheckpointError if it is not
+    there.
+    """
     _, name = read_config(path)
     for folder in (Path(name), path / name):
         try:

@@ -1,6 +1,6 @@
 """Attention masks of packed rows, and softmax attention in training's form: whole rows at once.
 
-A position sees those before it in its row that belong to its own segment, the last `window` of them where there is one.
+A position sees those before it in its row that belong to its own segment, the last `window` of them if there is one.
 The form of the mask depends on the kernel. The C++ (`native.attention`) is given where each position's segment begins,
 a compiled layer on a GPU gets blocks of 128 keys for each block of queries, torch gets a dense mask or none.
 """
@@ -66,7 +66,7 @@ def attention_masks(
 
 
 def _segment_starts(positions: Tensor, segments: Tensor | None) -> Tensor | None:
-    """Return where the segment of each position begins, (B, T) int32; None if a segment lies in several pieces."""
+    """Return where the segment of each position begins, (B, T) int32, or None if a segment lies in several pieces."""
     if segments is None:
         return torch.zeros(positions.shape, dtype=torch.int32)
     places = torch.arange(1, segments.shape[1], dtype=torch.int32)
@@ -81,7 +81,7 @@ def _segment_starts(positions: Tensor, segments: Tensor | None) -> Tensor | None
 def _needs_no_mask(T: int, segments: Tensor | None, device: torch.device) -> bool:
     """Whether rows of T positions go to the fused kernel whole, each being one segment from end to end.
 
-    False on a GPU: reading segments there would wait for it.
+    Returns False on a GPU: reading segments there would wait for it.
     """
     if device.type != "cpu":
         return segments is None
@@ -125,10 +125,10 @@ def make_block_mask(segments: Tensor, window: int) -> BlockMask:
 def attend(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, mask: AttentionMask, scale: float) -> Tensor:
     """Return softmax attention (B, T, H, D) under a mask of `attention_masks`, with softmax in float32.
 
-    On a CPU the C++ does it where it was built. Elsewhere on a CPU the queries go in blocks, each with the keys up to
-    its own end, as plain batches of matrices: half of what lies after them is never computed, and torch's fused kernel
-    is slower up to 2048 positions, above all backwards. Longer rows, whose weights would fill the memory, and GPUs use
-    the fused kernel; without a mask it is four times as fast at 16k positions.
+    On a CPU the C++ does it if it was built. Elsewhere on a CPU the queries go in blocks, each with the keys up to its
+    own end, as plain batches of matrices: half of what lies after them is never computed, and torch's fused kernel is
+    slower up to 2048 positions, above all backwards. Longer rows, whose weights would fill the memory, and GPUs use the
+    fused kernel; without a mask it is four times as fast at 16k positions.
     """
     if isinstance(mask, Tensor) and mask.dim() == 2:
         return attention(q_BTHD, k_BTKD, v_BTKD, mask, scale)

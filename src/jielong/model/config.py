@@ -135,8 +135,8 @@ class ModelConfig:
         """Return the same model for rows of so many positions, its rotary frequencies lowered by YaRN; no weight
         changes.
 
-        The trained length stays the reference of the scaling, also when this is done again. ConfigError where positions
-        are not rotary, lowered in another way, or not more than there are.
+        The trained length stays the reference of the scaling, also when this is done again. Raises ConfigError if
+        positions are not rotary, lowered in another way, or not more than there are.
         """
         scaling = self.rope_scaling
         if self.learned_positions or (scaling and scaling.rope_type != "yarn"):

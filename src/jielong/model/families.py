@@ -97,6 +97,7 @@ def _write_qwen2(config: ModelConfig) -> dict[str, Any]:
 
 
 def _read_qwen3(fields: Fields) -> dict[str, Any]:
+    """Read Qwen3's fields: Qwen2's, with normalised queries and keys."""
     has_bias = fields.flag("attention_bias", False)
     shape = _read_qwen2(fields) | {"qk_norm": True, "attention_bias": has_bias, "output_bias": has_bias}
     return shape | {"head_dim": fields.whole("head_dim", None) or 128}
@@ -151,6 +152,7 @@ def _read_smollm3(fields: Fields) -> dict[str, Any]:
 
 
 def _write_smollm3(config: ModelConfig) -> dict[str, Any]:
+    """Return SmolLM3's fields of config.json: Llama's, its window, and the layers without rotary positions."""
     has_rope = [int(i not in config.no_rope_layers) for i in range(config.num_hidden_layers)]
     rest = write_optional_window(config) | {"no_rope_layers": has_rope, "layer_types": layer_types(config)}
     return _write_llama(config) | rest
@@ -332,8 +334,8 @@ FAMILIES: dict[str, Family] = {
 
 
 def read_model_config(data: Mapping[str, Any], file: Path) -> ModelConfig:
-    """Build the `ModelConfig` of the data in config.json; CheckpointError names fields that are unknown or not computed
-    here.
+    """Build the `ModelConfig` of the data in config.json. Raises CheckpointError, which names fields that are unknown
+    or not computed here.
     """
     kind = data.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
@@ -349,7 +351,7 @@ def read_model_config(data: Mapping[str, Any], file: Path) -> ModelConfig:
 
 
 def config_fields(config: ModelConfig, file: Path) -> dict[str, Any]:
-    """Return the fields of config.json for a model's shape; ConfigError when its family cannot express it."""
+    """Return the fields of config.json for a model's shape. Raises ConfigError if its family cannot express it."""
     if config.model_type not in FAMILIES:
         raise ConfigError(f"unknown model_type {config.model_type!r}; {did_you_mean(config.model_type, FAMILIES)}")
     data = {"model_type": config.model_type, **FAMILIES[config.model_type].write(config)}

@@ -45,8 +45,8 @@ WRITABLE = {"f32": ("F32", 0), "f16": ("F16", 1), "bf16": ("BF16", 32), "q8_0": 
 """Our name of a file's type -> the tensors' type, and the number of general.file_type."""
 
 
-def _library() -> types.ModuleType:
-    """Import the gguf library; ConfigError says how to install it."""
+def _import_library() -> types.ModuleType:
+    """Import the gguf library. Raises ConfigError, which says how to install it."""
     try:
         import gguf
     except ImportError:
@@ -55,8 +55,8 @@ def _library() -> types.ModuleType:
 
 
 def check_export(kind: str) -> None:
-    """Raise ConfigError where no file of type `kind` can be written here; for before a large model is read."""
-    _library()
+    """Raise ConfigError if no file of type `kind` can be written here; for before a large model is read."""
+    _import_library()
     if kind not in WRITABLE:
         raise ConfigError(f"GGUF type {kind!r} cannot be written; {did_you_mean(kind, WRITABLE)}")
 
@@ -78,8 +78,10 @@ class GgufFile:
     """An open GGUF file: its fields, its config, and its tensors under our names, each read when it is asked for."""
 
     def __init__(self, path: Path) -> None:
-        """Open and check the file; CheckpointError when it is missing, damaged, or of a kind that is not read here."""
-        library = _library()
+        """Open and check the file. Raises CheckpointError if it is missing, damaged, or of a kind that is not read
+        here.
+        """
+        library = _import_library()
         self.path = path
         self._library = library
         try:
@@ -103,7 +105,7 @@ class GgufFile:
                 raise CheckpointError(
                     f"{path}: {name} is of type {tensor.kind.name}; read here are {', '.join(READABLE)}"
                 )
-        factors = self._array("rope_freqs.weight") if "rope_freqs.weight" in self._tensors else None
+        factors = self._read_array("rope_freqs.weight") if "rope_freqs.weight" in self._tensors else None
         embeddings = self._tensors.get("token_embd.weight")
         if embeddings is None:
             raise CheckpointError(f"{path} lacks the tensor token_embd.weight")
@@ -128,14 +130,15 @@ class GgufFile:
                 f"{self.path} describes a model of {num_parameters(self.config):,} parameters and holds {have:,}"
             )
 
-    def _array(self, name: str) -> Array:
+    def _read_array(self, name: str) -> Array:
+        """Read a tensor of the file as float32, whatever type it is stored in."""
         tensor = self._tensors[name]
         values = self._library.quants.dequantize(tensor.data, tensor.kind)
         return np.asarray(values, np.float32)
 
     def tensors(self, entry: Entry) -> dict[str, Array]:
         """Return our tensors, float32, from one entry of the file."""
-        array = self._array(entry.gguf)
+        array = self._read_array(entry.gguf)
         try:
             return dict(zip(entry.ours, split(entry, array), strict=True))
         except ValueError:
@@ -166,7 +169,7 @@ class GgufFile:
             raise CheckpointError(f"{self.path}: {error}") from error
 
     def special_ids(self) -> dict[str, int]:
-        """Return the ids of the tokens that begin a text, end it, and fill rows, where the file names them."""
+        """Return the ids of the tokens that begin a text, end it, and fill rows, if the file names them."""
         keys = {"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id", "pad_token_id": "padding_token_id"}
         fields = Fields(self.meta, str(self.path), CheckpointError)
         most = self.config.vocab_size - 1
@@ -175,7 +178,9 @@ class GgufFile:
 
 
 def load_language_model(path: Path) -> LanguageModel:
-    """Load the model of a GGUF file, float32 on the CPU; CheckpointError names what is damaged or not computed here."""
+    """Load the model of a GGUF file, float32 on the CPU. Raises CheckpointError, which names what is damaged or not
+    computed here.
+    """
     return GgufFile(path).language_model()
 
 
@@ -224,7 +229,7 @@ def export_gguf(
     q8_0 file. Returns warnings in sentences: where llama.cpp would compute or tokenise in another way.
     """
     check_export(kind)
-    library, config = _library(), model.config
+    library, config = _import_library(), model.config
     fields = {"general.type": "model", "general.name": name or path.stem, "general.file_type": WRITABLE[kind][1]}
     fields |= {"general.quantization_version": 2, **metadata(config)}
     warnings = _window_warnings(config)
@@ -246,7 +251,7 @@ def export_gguf(
 
 
 def _window_warnings(config: ModelConfig) -> list[str]:
-    """Warn where llama.cpp ignores the model's sliding window."""
+    """Warn if llama.cpp ignores the model's sliding window."""
     window = config.sliding_window
     if config.model_type != "gemma3_text" and config.sliding_layers and window < config.max_position_embeddings:
         return [f"llama.cpp has no sliding window for {config.model_type}: beyond {window} positions it sees more"]
@@ -264,8 +269,8 @@ def _write(library: types.ModuleType, path: Path, model: LanguageModel, fields: 
     if factors is not None:
         writer.add_tensor_info("rope_freqs.weight", factors.shape, factors.dtype, factors.nbytes)
     for entry in whole:
-        shape = _shape(entry, [tuple(parameters[name].shape) for name in entry.ours])
-        kind = _kind(library, entry, shape, wanted)
+        shape = _shape_in_file(entry, [tuple(parameters[name].shape) for name in entry.ours])
+        kind = _tensor_type(library, entry, shape, wanted)
         num_bytes = math.prod(library.quants.quant_shape_to_byte_shape(shape, kind))
         writer.add_tensor_info(entry.gguf, shape, np.dtype(np.float32), num_bytes, kind)
     try:
@@ -276,20 +281,21 @@ def _write(library: types.ModuleType, path: Path, model: LanguageModel, fields: 
             writer.write_tensor_data(factors)
         for entry in whole:
             array = join(entry, [parameters[name].detach().cpu().float().numpy() for name in entry.ours])
-            kind = _kind(library, entry, array.shape, wanted)
+            kind = _tensor_type(library, entry, array.shape, wanted)
             writer.write_tensor_data(library.quants.quantize(np.ascontiguousarray(array), kind))
     finally:
         writer.close()
 
 
-def _shape(entry: Entry, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+def _shape_in_file(entry: Entry, shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape of the file's tensor that is made of tensors of these shapes."""
     if entry.form == "joined":
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
     return (len(shapes), *shapes[0]) if entry.form == "stacked" else shapes[0]
 
 
-def _kind(library: types.ModuleType, entry: Entry, shape: tuple[int, ...], wanted: Any) -> Any:
-    """Choose the type of a tensor: float32 for vectors, float16 where rows do not divide into blocks."""
+def _tensor_type(library: types.ModuleType, entry: Entry, shape: tuple[int, ...], wanted: Any) -> Any:
+    """Choose the type of a tensor: float32 for vectors, float16 if rows do not divide into blocks."""
     kinds = library.GGMLQuantizationType
     if len(shape) == 1 or entry.precise:
         return kinds.F32

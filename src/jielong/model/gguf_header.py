@@ -40,7 +40,9 @@ class VersionError(ValueError):
 
 
 def read_header(path: Path, library: types.ModuleType) -> tuple[dict[str, Any], dict[str, Stored]]:
-    """Read fields and tensors by their names; ValueError where the file is damaged. The tensors are mapped, not read."""
+    """Read fields and tensors by their names. Raises ValueError if the file is damaged. The tensors are mapped, not
+    read.
+    """
     if not path.stat().st_size:
         raise ValueError("it is empty")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as body:
@@ -68,12 +70,14 @@ def read_header(path: Path, library: types.ModuleType) -> tuple[dict[str, Any], 
     for name, shape, number, offset in places:
         if name in tensors:
             raise ValueError(f"the tensor {name!r} stands there twice")
-        tensors[name] = _stored(whole, start + offset, shape, library.GGMLQuantizationType(number), library)
+        tensors[name] = _map_tensor(whole, start + offset, shape, library.GGMLQuantizationType(number), library)
     return fields, tensors
 
 
-def _stored(whole: NDArray[Any], start: int, shape: tuple[int, ...], kind: Any, library: types.ModuleType) -> Stored:
-    """Map the bytes of one tensor; ValueError where they end beyond the file."""
+def _map_tensor(
+    whole: NDArray[Any], start: int, shape: tuple[int, ...], kind: Any, library: types.ModuleType
+) -> Stored:
+    """Map the bytes of one tensor. Raises ValueError if they end beyond the file."""
     block, block_bytes = library.GGML_QUANT_SIZES[kind]
     num_bytes = math.prod(shape) // block * block_bytes
     if math.prod(shape) % block or start + num_bytes > len(whole):
@@ -86,7 +90,7 @@ def _stored(whole: NDArray[Any], start: int, shape: tuple[int, ...], kind: Any, 
 
 
 class _HeaderReader:
-    """Reads the head of the file, value by value; ValueError where the file ends too early."""
+    """Reads the head of the file, value by value. Raises ValueError if the file ends too early."""
 
     def __init__(self, body: mmap.mmap) -> None:
         self._body = body
@@ -101,7 +105,9 @@ class _HeaderReader:
         return struct.unpack_from(f"<{form}", self._body, self.at - size)[0]
 
     def count(self, least_bytes: int) -> int:
-        """Read a count of items, each of at least so many bytes; ValueError where the file is too short for them."""
+        """Read a count of items, each of at least so many bytes. Raises ValueError if the file is too short for
+        them.
+        """
         count: int = self.number("Q")
         if count > min(MAX_ITEMS, (len(self._body) - self.at) // least_bytes):
             raise ValueError(f"it promises {count:,} parts, and has no room for them")
@@ -120,11 +126,11 @@ class _HeaderReader:
         if kind == _STRING:
             return self.text()
         if kind != _ARRAY:
-            return self.number(_form(kind))
+            return self.number(_format_of_kind(kind))
         inner = self.number("I")
         if inner == _STRING:
             return [self.text() for _ in range(self.count(8))]
-        form = _form(inner)
+        form = _format_of_kind(inner)
         size = struct.calcsize(form)
         count = self.count(size)
         self.at += count * size
@@ -139,7 +145,8 @@ class _HeaderReader:
         return name, shape, self.number("I"), self.number("Q")
 
 
-def _form(kind: int) -> str:
+def _format_of_kind(kind: int) -> str:
+    """Return the `struct` format of a type number. Raises ValueError for an unknown one."""
     if kind not in _FORMS:
         raise ValueError(f"a field has the unknown type {kind}")
     return _FORMS[kind]

@@ -85,7 +85,7 @@ _GEMMA_PERIOD, _SMOLLM_PERIOD, _GEMMA_LOCAL_THETA = 6, 4, 10_000.0
 
 
 def architecture_of(config: ModelConfig) -> str:
-    """Return GGUF's name of the architecture that computes this config; ConfigError when none does."""
+    """Return GGUF's name of the architecture that computes this config. Raises ConfigError if none does."""
     for name, architecture in ARCHITECTURES.items():
         if config.model_type in architecture.families:
             _check_expressible(config, name, architecture)
@@ -94,7 +94,7 @@ def architecture_of(config: ModelConfig) -> str:
 
 
 def _check_expressible(config: ModelConfig, name: str, architecture: Architecture) -> None:
-    """Raise ConfigError where a field of the config differs from what GGUF's architecture fixes."""
+    """Raise ConfigError if a field of the config differs from what GGUF's architecture fixes."""
     wanted = dict(architecture.fixed)
     if name == "gemma3":
         wanted["embedding_scale"] = math.sqrt(config.hidden_size)
@@ -162,7 +162,7 @@ def entries(config: ModelConfig) -> Iterator[Entry]:
     for i in range(config.num_hidden_layers):
         theirs, ours = f"blk.{i}", f"model.layers.{i}"
         yield from norm(f"{theirs}.attn_norm", f"{ours}.input_layernorm")
-        yield from _attention(config, theirs, f"{ours}.self_attn")
+        yield from _attention_entries(config, theirs, f"{ours}.self_attn")
         if config.qk_norm:
             for q in "qk":
                 yield Entry(f"{theirs}.attn_{q}_norm.weight", (f"{ours}.self_attn.{q}_norm.weight",), norm_form)
@@ -172,13 +172,13 @@ def entries(config: ModelConfig) -> Iterator[Entry]:
             yield from norm(f"{theirs}.post_ffw_norm", f"{ours}.post_feedforward_layernorm")
         else:
             yield from norm(f"{theirs}.ffn_norm", f"{ours}.post_attention_layernorm")
-        yield from _feed_forward(config, theirs, f"{ours}.mlp")
+        yield from _feed_forward_entries(config, theirs, f"{ours}.mlp")
     yield from norm("output_norm", "model.norm")
     if not config.tie_word_embeddings:
         yield Entry("output.weight", ("lm_head.weight",))
 
 
-def _attention(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
+def _attention_entries(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
     """Yield the entries of one layer's attention."""
     architecture = next(a for a in ARCHITECTURES.values() if config.model_type in a.families)
     for part in ("weight", "bias") if config.attention_bias else ("weight",):
@@ -193,7 +193,7 @@ def _attention(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
         yield Entry(f"{theirs}.attn_output.{part}", (f"{ours}.o_proj.{part}",))
 
 
-def _feed_forward(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
+def _feed_forward_entries(config: ModelConfig, theirs: str, ours: str) -> Iterator[Entry]:
     """Yield the entries of one layer's feed-forward block or experts."""
     maps = ("gate", "up", "down") if config.gated_mlp else ("up", "down")
     if config.num_experts:
@@ -238,8 +238,8 @@ def join(entry: Entry, arrays: list[Array]) -> Array:
 def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int, factors: Array | None) -> ModelConfig:
     """Read the shape from the file's fields.
 
-    `names` are its tensors, `factors` (D/2,) those of llama3's rotary scaling; CheckpointError names what this version
-    does not compute.
+    `names` are its tensors, `factors` (D/2,) those of llama3's rotary scaling. Raises CheckpointError, which names what
+    this version does not compute.
     """
     name = meta.get("general.architecture")
     if not isinstance(name, str) or name not in ARCHITECTURES:
@@ -249,7 +249,9 @@ def read_config(meta: Mapping[str, Any], names: Collection[str], vocab_size: int
     architecture = ARCHITECTURES[name]
 
     def get(key: str, default: Any = None) -> Any:
-        """Return a number of the architecture's fields; CheckpointError where it is missing, or differs between layers."""
+        """Return a number of the architecture's fields. Raises CheckpointError if it is missing, or differs between
+        layers.
+        """
         value = meta.get(f"{name}.{key}", default)
         if value is None:
             raise CheckpointError(f"the GGUF file lacks the field {name}.{key}")

@@ -110,7 +110,7 @@ def scaling_fields(scaling: RopeScaling | None) -> dict[str, Any]:
 
 
 def rope_factors(config: ModelConfig) -> Array | None:
-    """Return the file's rope_freqs tensor (D/2,), where the model has llama3's scaling."""
+    """Return the file's rope_freqs tensor (D/2,), if the model has llama3's scaling."""
     if config.rope_scaling is None or config.rope_scaling.rope_type != "llama3":
         return None
     exponents = np.arange(0, config.head_dim, 2) / config.head_dim

@@ -36,7 +36,8 @@ def _llama3(digits: str = r"\p{N}{1,3}", marks: str = "") -> str:
     return rf"{_SHORT}|[^\r\n\p{{L}}\p{{N}}]?{letters}|{digits}| ?[^\s\p{{L}}{marks}\p{{N}}]+[\r\n]*|{_SPACES}"
 
 
-def _cased(ending: str, digits: str) -> str:
+def _pattern_by_case(ending: str, digits: str) -> str:
+    """Return a regular expression that also splits words between small and capital letters."""
     start = r"[^\r\n\p{L}\p{N}]?"
     words = f"{start}{_UPPER}*{_LOWER}+{ending}|{start}{_UPPER}+{_LOWER}*{ending}"
     return rf"{words}|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACES}"
@@ -49,8 +50,8 @@ PRE_TOKENIZERS: dict[str, tuple[str, ...]] = {
     "qwen2": (_llama3(digits=r"\p{N}"),),
     "qwen35": (_llama3(digits=r"\p{N}", marks=r"\p{M}"),),
     "llama-bpe": (_llama3(),),
-    "tekken": (_cased("", r"\p{N}"),),
-    "gpt-4o": (_cased(f"{_SHORT}?", r"\p{N}{1,3}"),),
+    "tekken": (_pattern_by_case("", r"\p{N}"),),
+    "gpt-4o": (_pattern_by_case(f"{_SHORT}?", r"\p{N}{1,3}"),),
     "default": (r"[\p{P}\$\+<=>\^~\|]+", _WORDS, r"\p{N}+", "[0-9][0-9][0-9]"),
 }
 """Regular expressions, applied one after the other, of the names in tokenizer.ggml.pre.
@@ -160,7 +161,7 @@ def _tokenizer_json(fields: Fields, tokens: list[str], kind: str, named: Mapping
 
 
 def _known_pre_tokenizer(pre: str) -> str:
-    """Return our name of a pre-tokenizer of llama.cpp; CheckpointError where it is not known."""
+    """Return our name of a pre-tokenizer of llama.cpp. Raises CheckpointError if it is not known."""
     name = _SAME.get(pre, pre)
     if name not in PRE_TOKENIZERS:
         raise CheckpointError(
@@ -338,12 +339,13 @@ def _special_fields(whole: Mapping[str, Any], config: Mapping[str, Any], ids: Ma
         text = token.get("content") if isinstance(token, dict) else token
         if isinstance(text, str) and text in ids:
             fields[f"tokenizer.ggml.{key}"] = ids[text]
-    adds = "bos_token" in config and bool(config.get("add_bos_token", _adds_first(whole, config)))
+    adds = "bos_token" in config and bool(config.get("add_bos_token", _adds_bos(whole, config)))
     fields["tokenizer.ggml.add_bos_token"] = adds and "tokenizer.ggml.bos_token_id" in fields
     return fields
 
 
-def _adds_first(whole: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+def _adds_bos(whole: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether the tokenizer puts BOS before a text."""
     token = config["bos_token"]
     text = token.get("content") if isinstance(token, dict) else token
     return text in tokenizers.Tokenizer.from_str(json.dumps(whole)).encode("a").tokens

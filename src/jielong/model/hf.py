@@ -73,8 +73,8 @@ def save(
     dtype: str = "float32",
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Write config.json and the weights into the existing folder `path`; ConfigError where the format cannot express
-    it.
+    """Write config.json and the weights into the existing folder `path`. Raises ConfigError if the format cannot
+    express it.
 
     Weights of more than `shard_bytes` go into several files with an index; a single larger tensor has a file of its
     own. The folder is the caller's to make aside and rename (`runs.write_directory`): a kill in here leaves half of it.
@@ -92,7 +92,7 @@ def save(
         sources.setdefault(place(name).name, []).append(name)
 
     def written(name: str) -> Tensor:
-        """Return a tensor as the file holds it: parts joined, transposed where the family does so."""
+        """Return a tensor as the file holds it: parts joined, transposed if the family does so."""
         parts = []
         for source in sorted(sources[name], key=lambda source: place(source).part or 0):
             part = state[source].detach().to("cpu", DTYPES[dtype])
@@ -126,8 +126,8 @@ def _shards(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
 
 
 def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
-    """Read the shape of the checkpoint in `path`, and the whole config.json; CheckpointError says what is wrong with
-    it.
+    """Read the shape of the checkpoint in `path`, and the whole config.json. Raises CheckpointError, which says what is
+    wrong with it.
     """
     file = path / "config.json"
     if not file.exists():
@@ -137,7 +137,9 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
 
 
 def load(path: Path) -> LanguageModel | ScalarModel:
-    """Load the model of a checkpoint directory, float32 on the CPU; CheckpointError names what is missing or damaged."""
+    """Load the model of a checkpoint directory, float32 on the CPU. Raises CheckpointError, which names what is missing
+    or damaged.
+    """
     config, data = read_config(path)
     is_scalar = data.get("architectures") == [FAMILIES[config.model_type].classifier]
     with Files(path) as files:
@@ -163,7 +165,7 @@ def load_language_model(path: Path) -> LanguageModel:
 
 
 def as_language_model(model: LanguageModel | ScalarModel, path: Path) -> LanguageModel:
-    """Return the model itself; CheckpointError where it is a scalar model, which cannot write text."""
+    """Return the model itself. Raises CheckpointError if it is a scalar model, which cannot write text."""
     if not isinstance(model, LanguageModel):
         raise CheckpointError(
             f"{path} holds a reward model, which gives scores and no text; choose a policy checkpoint"
@@ -221,7 +223,7 @@ class Files:
         self._stack.close()
 
     def read(self, name: str) -> Tensor:
-        """Read one tensor; CheckpointError where it is missing or of an unknown type."""
+        """Read one tensor. Raises CheckpointError if it is missing or of an unknown type."""
         if name not in self.where:
             place = self.path / INDEX if len(self._opened) > 1 else next(iter(self._opened))
             raise CheckpointError(f"{place} lacks the tensor {name!r} that its config.json asks for")
@@ -233,7 +235,7 @@ class Files:
         return tensor
 
     def _open_all(self) -> None:
-        """Open the single file, or those that the index names; CheckpointError where one is missing or damaged."""
+        """Open the single file, or those that the index names. Raises CheckpointError if one is missing or damaged."""
         single, index = self.path / WEIGHTS, self.path / INDEX
         if single.exists():
             files = [single]

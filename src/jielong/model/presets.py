@@ -57,7 +57,7 @@ PRESETS: dict[str, ModelConfig] = {
 
 
 def preset(name: str, **changes: Any) -> ModelConfig:
-    """Return the shape called `name`, with fields changed; ConfigError with the closest name otherwise."""
+    """Return the shape called `name`, with fields changed. Raises ConfigError with the closest name otherwise."""
     if name not in PRESETS:
         raise ConfigError(f"unknown model preset {name!r}; {did_you_mean(name, PRESETS)}")
     return dataclasses.replace(PRESETS[name], **changes)
@@ -65,7 +65,7 @@ def preset(name: str, **changes: Any) -> ModelConfig:
 
 def num_parameters(config: ModelConfig) -> int:
     """Count all parameters, tied ones once."""
-    return _parameters(config, config.num_experts)
+    return _num_parameters(config, config.num_experts)
 
 
 def num_active_parameters(config: ModelConfig) -> int:
@@ -73,10 +73,10 @@ def num_active_parameters(config: ModelConfig) -> int:
     C = config.hidden_size
     tables = 0 if config.tie_word_embeddings else config.vocab_size
     tables += config.max_position_embeddings if config.learned_positions else 0
-    return _parameters(config, config.num_experts_per_tok) - tables * C
+    return _num_parameters(config, config.num_experts_per_tok) - tables * C
 
 
-def _parameters(config: ModelConfig, num_experts: int) -> int:
+def _num_parameters(config: ModelConfig, num_experts: int) -> int:
     """Count all parameters, if each layer had so many experts."""
     C, D = config.hidden_size, config.head_dim
     Q, KV = config.num_attention_heads * D, config.num_key_value_heads * D
@@ -98,7 +98,7 @@ def flops_per_token(config: ModelConfig, length: int, adapter: int = 0) -> float
     """Return the training FLOPs (forward and backward) of one token: 6 N + 6 L T d (Chowdhery et al. 2022, appendix B,
     causal).
 
-    N are the active parameters; T is less in layers with a window, where a token sees T/2 positions no longer. Where an
+    N are the active parameters; T is less in layers with a window, where a token sees T/2 positions no longer. If an
     `adapter` of so many parameters is trained beside N that are frozen, nobody computes the latters' gradients: 4 N.
     """
     width = config.num_attention_heads * config.head_dim
@@ -112,7 +112,7 @@ def flops_per_token(config: ModelConfig, length: int, adapter: int = 0) -> float
 def activation_bytes(config: ModelConfig, item: int, scores: int = 0) -> int:
     """Return the bytes kept for the backward pass per token and layer, with products of `item` bytes a number.
 
-    `scores` are those that attention keeps of the token, which is none where it is fused.
+    `scores` are those that attention keeps of the token, which is none if it is fused.
     """
     C, D, inner = config.hidden_size, config.head_dim, config.intermediate_size
     H, K = config.num_attention_heads, config.num_key_value_heads

@@ -99,7 +99,7 @@ def quantise(model: LanguageModel) -> None:
 
 
 def narrow(model: LanguageModel, dtype: torch.dtype) -> None:
-    """Convert the layers' matrices to `dtype`, in place; where that is the compute dtype, no number changes."""
+    """Convert the layers' matrices to `dtype`, in place; if that is the compute dtype, no number changes."""
     model.requires_grad_(False)
     for module in decoder_linears(model).values():
         if isinstance(module, Linear):

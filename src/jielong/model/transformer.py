@@ -286,7 +286,7 @@ class LanguageModel(nn.Module):
         positions: Tensor | None = None,
         segments: Tensor | None = None,
     ) -> Tensor:
-        """Return hidden states (B, T, C); `logits` then computes the head only where it is needed."""
+        """Return hidden states (B, T, C); `logits` then computes the head only if it is needed."""
         return self.model(inputs, positions, segments)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -319,6 +319,7 @@ class ScalarModel(nn.Module):
 
 
 def fresh_language_model(config: ModelConfig, seed: int) -> LanguageModel:
+    """Build a language model with random weights drawn by the seed."""
     model = LanguageModel(config)
     initialise(model, config, seed)
     return model

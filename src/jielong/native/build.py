@@ -1,4 +1,4 @@
-"""Builds the C++ of this folder, once for each instruction set that a machine of this kind may have.
+"""Build the C++ of this folder, once for each instruction set that a machine of this kind may have.
 
 Called at install (`hatch_build.py`) and never while anything runs; after a change to the C++, install again. The files
 carry the digest of their source in their names, so a library of other code is not found. Standard library only, and no

@@ -17,7 +17,7 @@ def cross_entropy_(
     is a largest logit.
 
     With `has_gradient` the logits are overwritten with the gradients of `weights` (N,) float32 times the loss. Returns
-    None, and does nothing, where there is no library, or the logits are neither float32 nor bfloat16 or not on the CPU.
+    None, and does nothing, if there is no library, or the logits are neither float32 nor bfloat16 or not on the CPU.
     """
     native = library() if logits.device.type == "cpu" and logits.dtype in (torch.float32, torch.bfloat16) else None
     if native is None:

@@ -14,10 +14,10 @@ _NAMES = {torch.float32: "jielong_symmetric", torch.bfloat16: "jielong_symmetric
 
 
 def symmetric(a: Tensor, b: Tensor, added: Tensor | None = None, alpha: float = 1.0, beta: float = 0.0) -> Tensor:
-    """Return alpha a b' + beta added (n, n), where the caller knows that both are symmetric; a and b are (n, m), all of
-    one dtype.
+    """Return alpha a b' + beta added (n, n); the caller knows that both are symmetric. a and b are (n, m), all of one
+    dtype.
 
-    Sums are float32. Torch computes all of it where the C++ was not built or the processor does not multiply the dtype,
+    Sums are float32. Torch computes all of it if the C++ was not built or the processor does not multiply the dtype,
     for tensors elsewhere, and for sizes that are not multiples of 32.
     """
     n, m = a.shape

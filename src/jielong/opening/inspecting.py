@@ -90,7 +90,7 @@ def inspect(
     num_shown: int = 3,
     progress: Callable[[int], None] | None = None,
 ) -> Inspected:
-    """Inspect a file or a folder; DataError or CheckpointError where it cannot be opened at all.
+    """Inspect a file or a folder. Raises DataError or CheckpointError if it cannot be opened at all.
 
     Tokens are those of `tokenizer`, or of one that is trained on the first records, as a recipe would train it.
     """
@@ -125,10 +125,10 @@ def _inspect_gguf(path: Path) -> Inspected:
         config = GgufFile(path).config
     except (CheckpointError, ConfigError, DataError) as error:
         return Inspected(str(path), what, 0, [str(error)])
-    return Inspected(str(path), what, 1, [_size(config), f"import it: jielong import {path}"])
+    return Inspected(str(path), what, 1, [_describe_size(config), f"import it: jielong import {path}"])
 
 
-def _size(config: ModelConfig) -> str:
+def _describe_size(config: ModelConfig) -> str:
     """Describe a model's family, parameters and positions."""
     from jielong.model.presets import num_parameters
 
@@ -156,7 +156,7 @@ def _inspect_model(path: Path) -> Inspected:
         return Inspected(str(path), "a model folder", 0, [str(error)])
     findings = [
         *adapted,
-        _size(config),
+        _describe_size(config),
         f"{config.num_hidden_layers} layers, {config.hidden_size} wide, {config.vocab_size:,} ids",
     ]
     try:
@@ -213,7 +213,7 @@ def _inspect_records(
 ) -> Inspected:
     """Inspect a file of chats or preferences: forms, errors, lengths and rendered examples."""
     is_given = tokenizer is not None
-    tokenizer = tokenizer or _train_on_first(path, formed)
+    tokenizer = tokenizer or _train_tokenizer_on_first(path, formed)
     tally, lengths, refused = Tally(), Lengths(), Counter[str]()
     shown: list[list[tuple[str, bool]]] = []
     for _, found in each_record(path, formed, tally):
@@ -222,14 +222,14 @@ def _inspect_records(
         if tokenizer is None:
             continue
         try:
-            sides = _sides(found.record, tokenizer)
+            sides = _render_record(found.record, tokenizer)
         except DataError as error:
             refused[str(error)] += 1
             continue
         for one in sides:
             lengths.add(one, context)
         if len(shown) < num_shown:
-            shown += [_pieces(one, tokenizer) for one in sides]
+            shown += [_split_by_training(one, tokenizer) for one in sides]
     num_refused = sum(refused.values())
     findings = tally.sentences()
     if refused:
@@ -263,8 +263,8 @@ def _inspect_records(
     return Inspected(str(path), what, usable, findings, shown, figures)
 
 
-def _train_on_first(path: Path, formed: Forms[Any]) -> Tokenizer | None:
-    """Train a tokenizer of our own on the first records; None where none of them can be used."""
+def _train_tokenizer_on_first(path: Path, formed: Forms[Any]) -> Tokenizer | None:
+    """Train a tokenizer of our own on the first records. Returns None if none of them can be used."""
 
     def said() -> Iterator[str]:
         """Yield the texts of the first records."""
@@ -279,7 +279,7 @@ def _train_on_first(path: Path, formed: Forms[Any]) -> Tokenizer | None:
     return train_tokenizer(sample, TokenizerConfig(vocab_size=VOCAB_SIZE)) if sample else None
 
 
-def _sides(record: Conversation | Preference, tokenizer: Tokenizer) -> list[Rendered]:
+def _render_record(record: Conversation | Preference, tokenizer: Tokenizer) -> list[Rendered]:
     """Render a chat, or both conversations of a preference."""
     if isinstance(record, Preference):
         pair = render_preference(record, tokenizer)
@@ -287,8 +287,8 @@ def _sides(record: Conversation | Preference, tokenizer: Tokenizer) -> list[Rend
     return [render_conversation(record, tokenizer)]
 
 
-def _pieces(rendered: Rendered, tokenizer: Tokenizer) -> list[tuple[str, bool]]:
-    """Split the exact text into trained and untrained pieces."""
+def _split_by_training(rendered: Rendered, tokenizer: Tokenizer) -> list[tuple[str, bool]]:
+    """Split the exact text into pieces, each with whether it is trained on."""
     pieces: list[tuple[list[int], bool]] = []
     for token, is_trained in zip(rendered.ids, rendered.trained, strict=True):
         if not pieces or pieces[-1][1] != is_trained:

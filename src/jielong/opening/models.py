@@ -22,7 +22,7 @@ def open_engine(
 ) -> tuple[Engine, Tokenizer]:
     """Open an engine on the model in `folder`, or on the adapter there merged into its base; also return its tokenizer.
 
-    On a GPU where torch sees one. A slot has `length` positions at most, 0 for all that the model has.
+    On a GPU if torch sees one. A slot has `length` positions at most, 0 for all that the model has.
     """
     # late: the command line starts without torch
     import torch
@@ -44,9 +44,9 @@ def open_engine(
 
 
 def import_if_needed(file: Path) -> Path:
-    """Return the model folder of a GGUF file, models/NAME, made where it is missing or older than the file.
+    """Return the model folder of a GGUF file, models/NAME, made if it is missing or older than the file.
 
-    ConfigError where another model has that name.
+    Raises ConfigError if another model has that name.
     """
     from jielong.model.gguf import IMPORTED, import_gguf, is_import_of
 

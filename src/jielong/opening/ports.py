@@ -34,7 +34,7 @@ def default_store() -> Path:
 
 
 def aliases() -> dict[str, str]:
-    """Read the short names that were given to models; DataError where their file is damaged."""
+    """Read the short names that were given to models. Raises DataError if their file is damaged."""
     from jielong.outside import read_json_file
 
     path = aliases_file()
@@ -72,7 +72,7 @@ def served_name(spec: str) -> str:
 
 
 def newest_run(root: Path) -> Path:
-    """Return the run under `root` that was written to last; ConfigError where there is none."""
+    """Return the run under `root` that was written to last. Raises ConfigError if there is none."""
     from jielong.runs import runs_in
 
     runs = runs_in(root)
@@ -170,7 +170,7 @@ def open_late(
 def folder_of(spec: str, stage: str | None = None) -> Path:
     """Return the folder of the model on this machine that `spec` names. A GGUF file is imported first.
 
-    ConfigError for an address that lacks its http://, and for a name that is neither a folder nor a short name.
+    Raises ConfigError for an address that lacks its http://, and for a name that is neither a folder nor a short name.
     """
     from jielong.runs import find_model, named_stage
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Partners:
-    """Other models that take part, by name: a larger one to ask where the first is unsure, debaters, a reward model."""
+    """Other models that take part, by name: a larger one to ask if the first is unsure, debaters, a reward model."""
 
     large: str | None = None
     others: tuple[str, ...] = ()
@@ -25,9 +25,9 @@ class Partners:
 
 
 def strategy_of(spec: str, equipment: Equipment) -> str:
-    """Return the strategy `spec`, or where that is "" the strategy that the equipment calls for.
+    """Return the strategy `spec`, or if that is "" the strategy that the equipment calls for.
 
-    ConfigError where there are tools and no strategy that calls them.
+    Raises ConfigError if there are tools and no strategy that calls them.
     """
     if not spec:
         return "tools" if equipment.has_tools else "library" if equipment.library else "direct"

@@ -23,8 +23,8 @@ TASK_HELP = (
 
 
 def find_task(name: str, *, limit: int = 0, scorer: str = "", seed: int = 0) -> Task:
-    """Find a task by name and draw at most `limit` items (0: all; 100 puzzles) by the seed; ConfigError for an unknown
-    name.
+    """Find a task by name and draw at most `limit` items (0: all; 100 puzzles) by the seed. Raises ConfigError for an
+    unknown name.
     """
     from jielong.evaluate.built_in import BUILT_IN, built_in
     from jielong.evaluate.puzzles import make_puzzles
@@ -42,12 +42,13 @@ def find_task(name: str, *, limit: int = 0, scorer: str = "", seed: int = 0) -> 
 
 
 def _generate_task(name: str) -> Task:
+    """Make one of the generated tasks by its name: sums, or capitals in one language."""
     from jielong.evaluate.tasks import Task
 
-    return Task(name, tuple(_sums() if name == "sums" else _capitals("zh" if name.endswith("-zh") else "en")))
+    return Task(name, tuple(_sum_items() if name == "sums" else _capital_items("zh" if name.endswith("-zh") else "en")))
 
 
-def _item(id: str, question: str, answers: Sequence[str], group: str) -> Item:
+def _matched_item(id: str, question: str, answers: Sequence[str], group: str) -> Item:
     """Make an item that is scored by `match`."""
     from jielong.evaluate.tasks import Item
     from jielong.records import Message
@@ -55,18 +56,20 @@ def _item(id: str, question: str, answers: Sequence[str], group: str) -> Item:
     return Item(id, (Message("user", question),), "match", tuple(answers), meta={"group": group})
 
 
-def _sums() -> Iterator[Item]:
+def _sum_items() -> Iterator[Item]:
     """Make sums a + b up to 29 in both languages, small enough for a small model to get some right."""
     forms = {"en": "What is {} + {}?", "zh": "{} 加 {} 等于多少？"}
     pairs = [(a, b) for a in range(30) for b in range(30 - a)]
     for a, b in pairs:
-        yield from (_item(f"{a}+{b}-{lang}", form.format(a, b), [str(a + b)], lang) for lang, form in forms.items())
+        yield from (
+            _matched_item(f"{a}+{b}-{lang}", form.format(a, b), [str(a + b)], lang) for lang, form in forms.items()
+        )
 
 
-def _capitals(lang: str) -> Iterator[Item]:
+def _capital_items(lang: str) -> Iterator[Item]:
     """Ask for the capital of every country of the atlas."""
     from jielong.worlds.atlas.facts import load_countries
 
     form = "{}的首都是哪里？" if lang == "zh" else "What is the capital of {}?"
     for c in load_countries():
-        yield _item(c.code, form.format(c.mention(lang)), c.accepted("capital", lang), c.continent[lang])
+        yield _matched_item(c.code, form.format(c.mention(lang)), c.accepted("capital", lang), c.continent[lang])

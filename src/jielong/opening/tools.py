@@ -52,7 +52,7 @@ class Person:
 async def open_equipment(equipment: Equipment, person: Person) -> AsyncIterator[dict[str, Any]]:
     """Open the resources of a strategy while the context lives: the library, the tools, and who approves of changes.
 
-    ConfigError for a tool that does not exist, ResourceError for one that this machine cannot run.
+    Raises ConfigError for a tool that does not exist, ResourceError for one that this machine cannot run.
     """
     found: dict[str, Any] = {}
     tools = [await _open_tool(name.strip()) for name in equipment.tools.split(",") if name.strip()]
@@ -90,12 +90,12 @@ async def open_equipment(equipment: Equipment, person: Person) -> AsyncIterator[
 
 
 def _with_limit(tools: list[Tool], limit_s: float) -> list[Tool]:
-    """Give the tools this limit of seconds a call, where one is set."""
+    """Give the tools this limit of seconds a call, if one is set."""
     return [replace(tool, limit_s=limit_s) for tool in tools] if limit_s else tools
 
 
 async def _open_tool(name: str) -> Tool:
-    """Open a built-in tool by name; ConfigError for an unknown one."""
+    """Open a built-in tool by name. Raises ConfigError for an unknown one."""
     if name == "calculator":
         from jielong.use.tools.calculator import CALCULATOR
 

@@ -1,9 +1,9 @@
 """JSON and bytes of others: read whole, or refused in one sentence that says where and what.
 
 All input from files, models, servers and people goes through here. JSON is held to limits that no honest file meets:
-nesting, digits of a number, NaN, a key given twice. Bytes are decoded by an encoding that is detected, and refused
-where none fits: no replacement character enters a record. Fields of an object are taken one at a time, each of its kind
-and within bounds. Files that we wrote ourselves are read in `runs`, which holds them to the same limits.
+nesting, digits of a number, NaN, a key given twice. Bytes are decoded by an encoding that is detected, and refused if
+none fits: no replacement character enters a record. Fields of an object are taken one at a time, each of its kind and
+within bounds. Files that we wrote ourselves are read in `runs`, which holds them to the same limits.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ _MIXED = re.compile(
 """Letters and signs in a row that no language writes, and every two-byte encoding looks like in a one-byte one."""
 
 
-def _codec(name: str) -> str:
-    """Return Python's name of an encoding, widened as browsers widen it; empty when there is none such."""
+def _python_codec(name: str) -> str:
+    """Return Python's name of an encoding, widened as browsers widen it, or "" if there is none."""
     try:
         found = codecs.lookup(name).name
         "".encode(found)  # bytes-to-bytes codecs (hex, zip) have names too
@@ -43,7 +43,7 @@ def declared_encodings(body: bytes, content_type: str) -> list[str]:
     head = _META_CHARSET.search(body, 0, 4096)
     if head:
         names.append((head[1] or head[2]).decode("ascii", "replace"))
-    return [codec for codec in map(_codec, names) if codec]
+    return [codec for codec in map(_python_codec, names) if codec]
 
 
 def _plausibility(text: str) -> float:
@@ -67,7 +67,7 @@ def decode(body: bytes, content_type: str = "") -> tuple[str, str]:
     The bytes are believed before any declaration: valid UTF-8 is UTF-8, whatever a header claims. Among other encodings
     in which the bytes are valid, the best is that whose Chinese characters are everyday ones.
 
-    Never raises: where nothing fits, invalid bytes become U+FFFD, which the filters see and judge.
+    Never raises: if nothing fits, invalid bytes become U+FFFD, which the filters see and judge.
     """
     for bom, encoding in _BOMS:
         if body.startswith(bom):
@@ -87,7 +87,7 @@ def decode(body: bytes, content_type: str = "") -> tuple[str, str]:
     from resiliparse.parse.encoding import detect_encoding  # late: only bytes that are no UTF-8 need it
 
     detected = detect_encoding(body, from_html_meta=False)
-    candidates += [c for c in (_codec(detected or ""), "cp1252") if c]
+    candidates += [c for c in (_python_codec(detected or ""), "cp1252") if c]
     best, best_score, best_encoding = lenient, -4.0, "utf-8"
     for encoding in dict.fromkeys(c for c in candidates if c != "utf-8"):
         try:

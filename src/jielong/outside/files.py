@@ -45,7 +45,7 @@ def check_file(path: Path) -> None:
 
 
 def refuse_pointer(path: Path) -> None:
-    """Raise DataError where the file is a pointer of Git LFS or a web page instead of the data that its name promises."""
+    """Raise DataError if the file is a pointer of Git LFS or a web page instead of the data that its name promises."""
     check_file(path)
     with path.open("rb") as file:
         head = file.read(200)
@@ -66,7 +66,7 @@ _PACKED: dict[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {
 
 @contextmanager
 def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading, unpacked where it is gzip, bzip2 or xz; DataError where it cannot be opened or breaks
+    """Open a file for reading, unpacked if it is gzip, bzip2 or xz. Raises DataError if it cannot be opened or breaks
     off.
     """
     check_file(path)
@@ -88,7 +88,7 @@ def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read all of a file, unpacked; DataError above `MAX_BYTES`."""
+    """Read all of a file, unpacked. Raises DataError if that is more than `MAX_BYTES`."""
     with open_unpacked(path) as file:
         body = file.read(MAX_BYTES + 1)
     if len(body) > MAX_BYTES:
@@ -97,7 +97,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """Read all of a file as text in its detected encoding; DataError where none fits."""
+    """Read all of a file as text in its detected encoding. Raises DataError if none fits."""
     body = read_bytes(path)
     wide = _wide_encoding(body[:8])
     try:
@@ -111,7 +111,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json_file(path: Path) -> Any:
-    """Parse a JSON file; DataError names the file and what is wrong in it."""
+    """Parse a JSON file. Raises DataError, which names the file and what is wrong in it."""
     text = read_text(path)
     try:
         return parse_json(text)
@@ -124,7 +124,7 @@ def read_json_file(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One record of a file: its line (or number in a list), and its data or, where it cannot be read, the problem."""
+    """One record of a file: its line (or number in a list), and its data or, if it cannot be read, the problem."""
 
     number: int
     data: Any = None
@@ -139,7 +139,8 @@ class FileRecord:
 def read_lines(path: Path) -> Iterator[FileRecord]:
     """Yield the records of a file: JSON lines, a JSON list, a single object or Parquet, packed or not.
 
-    A line that cannot be read is yielded with its problem. DataError for a file that can be read as none of these.
+    A line that cannot be read is yielded with its problem. Raises DataError for a file that can be read as none of
+    these.
     """
     with open_unpacked(path) as file:
         head = file.read(HEAD_BYTES)
@@ -174,6 +175,7 @@ def _is_whole(first: str) -> bool:
 
 
 def _read_single_value(path: Path) -> Iterator[FileRecord]:
+    """Yield the records of a file that is one piece of JSON: the items of a list, or a single object."""
     data = read_json_file(path)
     for number, record in enumerate(data if isinstance(data, list) else [data], start=1):
         yield FileRecord(number, record, unit="record")
@@ -188,7 +190,7 @@ def _parse_line(number: int, text: str, encoding: str) -> FileRecord:
 
 
 def decoded_lines(path: Path, head: bytes = b"") -> Iterator[tuple[int, str, str]]:
-    """Yield number, text and encoding of each line; DataError at a line in no encoding, or in another than those
+    """Yield number, text and encoding of each line. Raises DataError at a line in no encoding, or in another than those
     before.
 
     UTF-8 is assumed until a line is not valid: then the encoding is detected from the beginning of the file, and the
@@ -225,7 +227,7 @@ def decoded_lines(path: Path, head: bytes = b"") -> Iterator[tuple[int, str, str
 
 
 def _wide_encoding(head: bytes) -> str:
-    """Return "utf-16" or "utf-32" with its byte order where the first bytes show it, with or without a mark; else ""."""
+    """Return "utf-16" or "utf-32" with its byte order if the first bytes show it, with or without a mark; else ""."""
     for mark, name in ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")):
         if head.startswith(mark):
             return name
@@ -239,7 +241,7 @@ def _wide_encoding(head: bytes) -> str:
 
 
 def _read_parquet(path: Path) -> Iterator[FileRecord]:
-    """Yield the records of a Parquet file; DataError where pyarrow is missing or the file is damaged."""
+    """Yield the records of a Parquet file. Raises DataError if pyarrow is missing or the file is damaged."""
     try:
         from pyarrow import ArrowException, parquet  # late: 40 MB, and few have such files
     except ImportError:
@@ -280,7 +282,9 @@ def _to_json_value(value: Any) -> Any:
 
 
 def parse_record(line: FileRecord, parse: Callable[[Mapping[str, Any]], T], path: Path) -> T:
-    """Return `parse` of a line's object; DataError names the place where it is wrong, or no object."""
+    """Return `parse` of a line's object. Raises DataError, which names the line, if the object is wrong or there is
+    none.
+    """
     try:
         if line.problem:
             raise DataError(line.problem)
@@ -294,8 +298,8 @@ def parse_record(line: FileRecord, parse: Callable[[Mapping[str, Any]], T], path
 def parse_records(
     lines: Iterator[FileRecord], parse: Callable[[Mapping[str, Any]], T], path: Path, what: str
 ) -> list[T]:
-    """Return `parse` of all records of a file; DataError lists the lines that are wrong, or says that there is no
-    `what`.
+    """Return `parse` of all records of a file. Raises DataError, which lists the lines that are wrong, or says that
+    there is no `what`.
     """
     found: list[T] = []
     wrong: list[str] = []

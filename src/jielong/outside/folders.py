@@ -15,8 +15,8 @@ from jielong.outside.parsing import kind_of
 
 
 def own_file(path: Path) -> Path:
-    """Return `path` itself; CheckpointError unless it is a regular file of its folder, or of the blobs of a hub's
-    cache.
+    """Return `path` itself. Raises CheckpointError unless it is a regular file of its folder, or of the blobs of a
+    hub's cache.
     """
     try:
         check_file(path)

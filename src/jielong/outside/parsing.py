@@ -19,7 +19,7 @@ MAX_DIGITS = 300
 
 
 def parse_json(text: str, *, nan: bool = False) -> Any:
-    """Parse JSON within limits; DataError says what is wrong, without the place where the text came from.
+    """Parse JSON within limits. Raises DataError, which says what is wrong, without the place where the text came from.
 
     With `nan` it may hold NaN and infinities, as our own figures may.
     """
@@ -52,13 +52,14 @@ _STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def _check_depth(text: str) -> None:
+    """Raise DataError if the brackets of a JSON text are nested too deep."""
     marks = _NO_MARKS.sub("", _STRING.sub("", text))
     if max(itertools.accumulate(map(_STEPS.__getitem__, marks)), default=0) > MAX_DEPTH:
         raise DataError(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dict of an object's pairs; DataError where a key stands twice. The hook for `json.loads`."""
+    """Make a dict of an object's pairs. Raises DataError if a key stands twice. The hook for `json.loads`."""
     made = dict(pairs)
     if len(made) < len(pairs):
         counts = Counter(key for key, _ in pairs)
@@ -72,13 +73,14 @@ def _refuse_constant(name: str) -> float:
 
 
 def _parse_integer(digits: str) -> int:
+    """Parse a JSON integer. Raises DataError if it has too many digits."""
     if len(digits) > MAX_DIGITS:
         raise DataError(f"a number has {len(digits)} digits; at most {MAX_DIGITS} are read")
     return int(digits)
 
 
 def _parse_float(digits: str) -> float:
-    """Parse a JSON number; DataError where it overflows to infinity."""
+    """Parse a JSON number. Raises DataError if it overflows to infinity."""
     number = float(digits)
     if math.isinf(number):
         raise DataError(f"{digits} is larger than any number that can be computed with")
@@ -107,6 +109,6 @@ def kind_of(value: Any) -> str:
 
 
 def shorten_value(value: Any, size: int = 60) -> str:
-    """Format a parsed value for an error sentence, cut where it is long."""
+    """Format a parsed value for an error sentence, cut if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= size else f"{text[: size - 3]}..."

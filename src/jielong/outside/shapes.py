@@ -21,8 +21,8 @@ MOST = 2**63 - 1
 class Fields:
     """One JSON object, whose fields are taken one at a time.
 
-    `where` begins every sentence, `error` is the kind that is raised. A field that is not there is its default, or refused
-    where it has none; null is allowed where the default is null.
+    `where` begins every sentence, `error` is the kind that is raised. A field that is not there is its default, or
+    refused if it has none; null is allowed if the default is null.
     """
 
     def __init__(self, data: Any, where: str, error: type[JielongError] = DataError) -> None:
@@ -36,7 +36,7 @@ class Fields:
         raise self.error(f"{self.where} has {name} = {shorten_value(self.data.get(name))}; expected {expected}")
 
     def take(self, name: str, default: Any = _REQUIRED) -> Any:
-        """Return the value of a field, of any kind, or its default where the object lacks it."""
+        """Return the value of a field, of any kind, or its default if the object lacks it."""
         self.taken.add(name)
         value = self.data.get(name, default)
         if value is _REQUIRED:
@@ -89,7 +89,7 @@ class Fields:
         return self._take_checked(name, default, is_right, f"a list of whole numbers from {low} to {high}")
 
     def inner(self, name: str, default: Any = _REQUIRED) -> Fields:
-        """Take the object in a field as Fields; one that is null or missing is empty, where the default allows it."""
+        """Take the object in a field as Fields; one that is null or missing is empty, if the default allows it."""
         value = self.take(name, default)
         return Fields({} if value is None and default is None else value, f"{name} of {self.where}", self.error)
 

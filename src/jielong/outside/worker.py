@@ -52,8 +52,8 @@ class Worker:
         self._owner = os.getpid()
 
     def call(self, *arguments: Any) -> Any:
-        """Return the function's result. Raises the JielongErrors that it raises; LimitError where it was killed, or
-        died.
+        """Return the function's result. Raises the JielongErrors that it raises, and LimitError if the process was
+        killed or died.
         """
         (found,) = self.each([arguments])
         if isinstance(found, JielongError):
@@ -177,8 +177,8 @@ class _Process:
         self._begin()
 
     def receive(self) -> Any:
-        """Return the next result, or the JielongError that it was; raise _Ended where a limit is exceeded or the
-        process died.
+        """Return the next result, or the JielongError that it was; raise _Ended if a limit is exceeded or the process
+        died.
         """
         answer = json.loads(self._read_line())
         self._limits_s.popleft()
@@ -210,7 +210,7 @@ class _Process:
         return line
 
     def _check(self) -> None:
-        """Raise _Ended where the process has worked for too long or holds too much memory."""
+        """Raise _Ended if the process has worked for too long or holds too much memory."""
         import psutil
 
         try:
@@ -270,6 +270,7 @@ def _end_all() -> None:
 
 
 def _forget_all() -> None:
+    """In a forked process, close the pipes of all workers and leave the processes to the parent."""
     for process in list(_alive):
         process._process.returncode = 0  # it is the parent's to wait for
         process.let_go()

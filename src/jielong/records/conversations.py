@@ -34,7 +34,9 @@ def to_dict(record: Any) -> Any:
 
 
 def known_fields(cls: type, data: Any) -> Fields:
-    """Wrap plain data as the Fields of a record class; DataError, with the nearest name, for an unknown field."""
+    """Wrap plain data as the Fields of a record class. Raises DataError, with the nearest name, for an unknown
+    field.
+    """
     fields = Fields(data, f"a {cls.__name__}")
     names = [f.name for f in dataclasses.fields(cls)]
     for key in fields.data:
@@ -94,7 +96,7 @@ class Message:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Message:
-        """Read a message from plain data; DataError says what is missing or wrong."""
+        """Read a message from plain data. Raises DataError, which says what is missing or wrong."""
         known = known_fields(cls, data)
         if "role" not in known.data or "content" not in known.data:
             raise DataError(f"a message needs 'role' and 'content'; this one has {', '.join(known.data) or 'nothing'}")

@@ -50,7 +50,7 @@ class Vote:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Vote:
-        """Read a vote from plain data; DataError for a field that is unknown or of another kind."""
+        """Read a vote from plain data. Raises DataError for a field that is unknown or of another kind."""
         known = known_fields(cls, data)
         return cls(
             known.text("id", ""),
@@ -88,7 +88,7 @@ class Preference:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Preference:
-        """Read a preference from plain data; DataError says what is missing or wrong."""
+        """Read a preference from plain data. Raises DataError, which says what is missing or wrong."""
         known = known_fields(cls, data)
         for key in ("prompt", "chosen", "rejected"):
             if key not in known.data:
@@ -117,7 +117,7 @@ class Rating:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Rating:
-        """Read a rating from plain data; DataError says what is missing or wrong."""
+        """Read a rating from plain data. Raises DataError, which says what is missing or wrong."""
         known = known_fields(cls, data)
         return cls(
             messages_of(known, "prompt"),
@@ -156,7 +156,7 @@ class Ranking:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Ranking:
-        """Read a ranking from plain data; DataError says what is missing or wrong."""
+        """Read a ranking from plain data. Raises DataError, which says what is missing or wrong."""
         known = known_fields(cls, data)
         answers = known.take("answers")
         if not isinstance(answers, list):
@@ -182,7 +182,7 @@ class Demonstration:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Demonstration:
-        """Read a demonstration from plain data; DataError says what is missing or wrong."""
+        """Read a demonstration from plain data. Raises DataError, which says what is missing or wrong."""
         known = known_fields(cls, data)
         return cls(
             messages_of(known, "prompt"),
@@ -214,7 +214,7 @@ def judgement_to(judgement: Judgement) -> dict[str, Any]:
 
 
 def judgement_from(data: Mapping[str, Any]) -> Judgement:
-    """Read a judgement of any kind from `judgement_to`'s plain JSON; DataError says what is wrong."""
+    """Read a judgement of any kind from `judgement_to`'s plain JSON. Raises DataError, which says what is wrong."""
     kind = data.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise DataError(f"'kind' is {kind!r:.80}; expected one of {', '.join(KINDS)}")

@@ -14,7 +14,7 @@ from jielong.records.generation import Sample
 class Observation:
     """One view of a text world: a description, the admissible actions, and the goal.
 
-    `finish` is the action that declares the goal reached; "" if the world ends by itself.
+    `finish` is the action that declares the goal reached. Returns "" if the world ends by itself.
     """
 
     text: str

@@ -38,7 +38,7 @@ def newest_checkpoint(run: Path) -> Path | None:
 
 
 def run_around(path: Path) -> Run | None:
-    """Return the run that `path` is or lies in, None where it is in none; links are not followed."""
+    """Return the run that `path` is or lies in, or None if it is in none; links are not followed."""
     path = path.absolute()
     for inside, above in itertools.pairwise([path, path, *path.parents]):
         is_stage = (inside / RECORD).exists() and inside != above and above.name != BEFORE
@@ -48,7 +48,7 @@ def run_around(path: Path) -> Run | None:
 
 
 def open_run(path: Path) -> Run:
-    """Open an existing run; ConfigError when there is none at `path`."""
+    """Open an existing run. Raises ConfigError if there is none at `path`."""
     if not is_run(path):
         near = sorted(p.name for p in runs_in(path.parent))
         known = f"; runs there: {', '.join(near)}" if near else ""
@@ -65,11 +65,11 @@ def find_model(path: Path, stage: str | None = None, tell: Callable[[str], None]
 
     Without a stage it is the stage that the recipe names as the run's; before that one is done, and in runs made before
     recipes named one, the last that can talk. For a stage that is being made again, its previous model is taken, and
-    `tell` is called with a note. ConfigError when there is none, CheckpointError where a file has changed since its run
-    made it.
+    `tell` is called with a note. Raises ConfigError if there is none, CheckpointError if a file has changed since its
+    run made it.
     """
     found = _find_model(*named_stage(path, stage), tell)
-    _check(found)
+    _check_model_files(found)
     return found
 
 
@@ -114,8 +114,8 @@ def _find_model(path: Path, stage: str | None, tell: Callable[[str], None]) -> P
     return model
 
 
-def _check(model: Path) -> None:
-    """Raise CheckpointError where files of a run's model have changed since they were made; other models are believed."""
+def _check_model_files(model: Path) -> None:
+    """Raise CheckpointError if files of a run's model have changed since they were made; other models are believed."""
     run = run_around(model)
     if run is None:
         return

@@ -25,6 +25,7 @@ class MetricsLog:
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, record: Mapping[str, Any]) -> None:
+        """Append a record as one line, and flush it."""
         with disk_errors(self.path):
             self._file.write(canonical_json(dict(record)) + "\n")
             self._file.flush()
@@ -37,7 +38,7 @@ class MetricsLog:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read all whole lines of a metrics.jsonl; a last one that a kill cut short is skipped.
 
-    CheckpointError for a damaged line: not an object of numbers by name, with an integer step.
+    Raises CheckpointError for a damaged line: not an object of numbers by name, with an integer step.
     """
     records = []
     for number, line in enumerate(_whole_lines(path), start=1):
@@ -61,6 +62,7 @@ def _whole_lines(path: Path) -> list[bytes]:
 
 
 def _parse_line(line: bytes) -> dict[str, Any]:
+    """Parse one line of a metrics.jsonl. Raises DataError if it is no object with an integer step."""
     record = parse_json(line.decode(), nan=True)
     Fields(record, "the line").whole("step", 0)
     return dict(record)

@@ -20,7 +20,7 @@ _OF_THE_RUN = ("recipe", "size", "seed", "model", "order", "machine")
 
 
 def read_record(file: Path) -> dict[str, Any] | None:
-    """Read a sealed record; None where it is missing or damaged."""
+    """Read a sealed record. Returns None if it is missing or damaged."""
     try:
         return unsealed(parse_json(file.read_text(encoding="utf-8"), nan=True))
     except (OSError, DataError, UnicodeDecodeError):
@@ -60,7 +60,7 @@ def is_entry(name: str, data: Any) -> bool:
 
 
 def _check_stage(name: str, data: Any) -> None:
-    """Raise CheckpointError where a stage's name or the fields of its record are not of their kinds."""
+    """Raise CheckpointError if a stage's name or the fields of its record are not of their kinds."""
     entry = Fields(data, name, CheckpointError)
     if not is_name(name):
         raise CheckpointError(f"a stage is called {name!r}")

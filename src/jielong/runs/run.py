@@ -47,9 +47,9 @@ class Run:
         """Return the whole record: recipe, size, seed, resolved config, machine, and stages with fingerprint, parents
         and checksums.
 
-        CheckpointError where run.json is damaged and no stage has a record, or where it is of another version.
+        Raises CheckpointError if run.json is damaged and no stage has a record, or if it is of another version.
         """
-        kept, own = self._kept(), own_records(self.path)
+        kept, own = self._read_run_json(), own_records(self.path)
         if kept is None:
             kept = run_from_stage_records(own)
             if self._file.exists() and not own:
@@ -67,8 +67,8 @@ class Run:
         known = {**kept["stages"], **{name: entry_of(record) for name, record in own.items()}}
         return {**kept, "stages": {name: known[name] for name in order if name in known}}
 
-    def _kept(self) -> dict[str, Any] | None:
-        """Return the content of run.json; None where it is missing or damaged."""
+    def _read_run_json(self) -> dict[str, Any] | None:
+        """Return the content of run.json, or None if it is missing or damaged."""
         record = read_record(self._file)
         if record is None or not isinstance(record.get("stages"), dict):
             return None
@@ -87,7 +87,7 @@ class Run:
         places = [self.stage_path(stage) for stage in changed if stage in record["stages"]]
         for file in (self._file, *(place / RECORD for place in places)):
             if file.is_dir():
-                self._out_of_the_way(file, f"{file.name}-damaged")
+                self._move_aside(file, f"{file.name}-damaged")
         for place in places:
             if place.is_dir():
                 write_record(place, record, record["stages"][place.name])
@@ -103,12 +103,12 @@ class Run:
         """
         tidy(self.path)
         notes = []
-        if self._kept() is None and (self._file.exists() or own_records(self.path)):
+        if self._read_run_json() is None and (self._file.exists() or own_records(self.path)):
             what = "was missing"
             if self._file.exists():
                 if self._has_folders():
                     _ = self.record  # raises where there is nothing to make it from
-                what = f"was damaged (kept as {self._out_of_the_way(self._file, 'run.json-damaged')})"
+                what = f"was damaged (kept as {self._move_aside(self._file, 'run.json-damaged')})"
             names = ", ".join(self.record["stages"]) or "no stage"
             notes.append(f"{self._file} {what} and was made anew from the records of {names}")
         record = self.record
@@ -122,7 +122,7 @@ class Run:
         return notes
 
     def rename_fingerprints(self, new: Mapping[str, str]) -> None:
-        """Replace the fingerprints of stages, where an earlier version counted something that this one does not."""
+        """Replace the fingerprints of stages, if an earlier version counted something that this one does not."""
         record = self.record
         stages = record["stages"]
         names = {
@@ -139,7 +139,9 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Lock the run against other processes while inside; ConfigError when one is at it. A kill frees the lock."""
+        """Lock the run against other processes while inside. Raises ConfigError if one is at it. A kill frees the
+        lock.
+        """
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.path / ".lock")
@@ -237,7 +239,7 @@ class Run:
         """Return the place for a finished result while another result of the same stage is in its place."""
         return self.path / BEFORE / f"{stage}-{fingerprint[:8]}"
 
-    def _out_of_the_way(self, path: Path | None, name: str) -> Path:
+    def _move_aside(self, path: Path | None, name: str) -> Path:
         """Move an unknown or damaged path to a free name in before/; without a path, return a new folder there."""
         places = (self.path / BEFORE / (name if n == 1 else f"{name}-{n}") for n in range(1, 10_000))
         place = next(place for place in places if not os.path.lexists(place))
@@ -284,7 +286,7 @@ class Run:
         """Move a stage's damaged result, and what it wrote into the run's folder, into before/; return the new place."""
         record, folder = self.record, self.stage_path(stage)
         entry = record["stages"].pop(stage)
-        place = self._out_of_the_way(None, f"{stage}-{entry['done'][:8]}-damaged")
+        place = self._move_aside(None, f"{stage}-{entry['done'][:8]}-damaged")
         for made in (folder, *(self.path / name for name in entry["summary"].get("outputs", []))):
             if os.path.lexists(made):
                 made.rename(place / made.name)
@@ -295,7 +297,7 @@ class Run:
         """Move a finished stage's damaged files into before/ and count it as unfinished; return their new place."""
         record = self.record
         entry = record["stages"][stage]
-        place = self._out_of_the_way(None, f"{stage}-{entry.pop('done')[:8]}-damaged")
+        place = self._move_aside(None, f"{stage}-{entry.pop('done')[:8]}-damaged")
         for path in wrong:
             target = place / path.relative_to(self.stage_path(stage))
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -321,7 +323,7 @@ class Run:
                 shutil.rmtree(aside)
             folder.rename(aside)
         elif not entry and os.path.lexists(folder) and not _is_empty(folder):
-            self._out_of_the_way(folder, f"{stage}-unknown")
+            self._move_aside(folder, f"{stage}-unknown")
         # a kill before this line: run.json speaks of a result whose folder is missing, and it is looked for aside
         self._write(record)
         if folder.exists():
@@ -377,7 +379,7 @@ class Run:
 
 
 def model_of(folder: Path, entry: Mapping[str, Any]) -> Path | None:
-    """Return the model of the finished stage in a folder; None where it is unfinished, or has none."""
+    """Return the model of the finished stage in a folder, or None if it is unfinished, or has none."""
     if "done" not in entry or "checkpoint" not in entry["summary"] or not folder.is_dir():
         return None
     return folder / "steps" / entry["summary"]["checkpoint"] / "model"

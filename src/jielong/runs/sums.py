@@ -39,9 +39,7 @@ def sums_of(root: Path, *names: str, leave_out: Collection[str] = ()) -> Sums:
 
 
 def take_sums(fields: Fields, name: str) -> Sums:
-    """Take the checksums in a field of a record, empty where there is none; the record's error where they are
-    malformed.
-    """
+    """Take the checksums in a field of a record, empty if there is none; the record's error if they are malformed."""
     sums = fields.inner(name, None)
     for file in sums.data:
         known = sums.inner(file)
@@ -78,6 +76,7 @@ def _map_in_threads(items: Collection[Any], one: Any) -> list[Any]:
 
 
 def _checksum(path: Path) -> dict[str, Any]:
+    """Return the size and the SHA-256 of a file, as records hold them."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}
@@ -107,7 +106,7 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unsealed(data: Any) -> dict[str, Any] | None:
-    """Return the record without its seal; None where it is no object, or has changed since it was sealed."""
+    """Return the record without its seal, or None if it is no object, or has changed since it was sealed."""
     if not isinstance(data, dict):
         return None
     record = {key: value for key, value in data.items() if key != SEAL}

@@ -13,7 +13,7 @@ class MemoryWatch:
     def __init__(self) -> None:
         self.peak_bytes = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._sample_memory, daemon=True)
 
     def __enter__(self) -> MemoryWatch:
         self._thread.start()
@@ -23,7 +23,7 @@ class MemoryWatch:
         self._stop.set()
         self._thread.join()
 
-    def _watch(self) -> None:
+    def _sample_memory(self) -> None:
         """Sample memory twice a second until stopped; the body of the thread."""
         import psutil
 
@@ -41,7 +41,7 @@ class MemoryWatch:
 
 
 def load_average() -> float | None:
-    """Return the machine's load over the last minute, None where the system does not tell it."""
+    """Return the machine's load over the last minute, or None if the system does not tell it."""
     try:
         return round(os.getloadavg()[0], 2)
     except OSError:

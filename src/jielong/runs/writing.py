@@ -69,7 +69,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The parsed file; CheckpointError when it is missing or damaged."""
+    """Parse a JSON file. Raises CheckpointError if it is missing or damaged."""
     try:
         return parse_json(path.read_text(encoding="utf-8"), nan=True)
     except FileNotFoundError:

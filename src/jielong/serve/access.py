@@ -51,7 +51,7 @@ _HEADERS = {
 class Access:
     """The address of the server, its other host names, and its key ("" for no key).
 
-    ConfigError if it would listen to other machines without a key.
+    Raises ConfigError if it would listen to other machines without a key.
     """
 
     host: str = "127.0.0.1"
@@ -88,9 +88,9 @@ class Access:
 
 
 def read_key(file: Path | str | None = None, environ: Mapping[str, str] | None = None) -> str:
-    """Read the server's key from a file, or else from JIELONG_SERVE_KEY; "" if neither is given.
+    """Read the server's key from a file, or else from JIELONG_SERVE_KEY. Returns "" if neither is given.
 
-    ConfigError for a key that no header can carry or that is easy to guess; the error never shows the key.
+    Raises ConfigError for a key that no header can carry or that is easy to guess; the error never shows the key.
     """
     if file is None:
         environ = os.environ if environ is None else environ
@@ -144,13 +144,15 @@ class Gate:
 
     def session_for(self, scope: Scope) -> Ticket:
         """Return the page's ticket: that of its session, or of a new session if no key is needed."""
-        session = self._session(scope)
+        session = self._session_of_cookie(scope)
         if session:
             return Ticket(self.sessions.token(session))
-        return Ticket("") if self.access.key else self._opened(scope)
+        return Ticket("") if self.access.key else self._open_session(scope)
 
     def log_in(self, scope: Scope, key: str) -> Ticket:
-        """Return a ticket for the right key. Refused for a wrong key, and for a while after several wrong ones."""
+        """Return a ticket for the right key. Raises Refused for a wrong key, and for a while after several wrong
+        ones.
+        """
         address = (scope.get("client") or ("",))[0]
         wait_s = self._attempts.wait_s(address)
         if wait_s > 0:
@@ -158,16 +160,16 @@ class Gate:
         if self.access.key and not is_same(self.access.key, key):
             self._attempts.fail(address)
             raise Refused(401, "this is not the key of this server", "invalid_request_error", "login", "key")
-        return self._opened(scope)
+        return self._open_session(scope)
 
-    def _opened(self, scope: Scope) -> Ticket:
+    def _open_session(self, scope: Scope) -> Ticket:
         """Open a session and return its ticket."""
         session = self.sessions.open()
         secure = "; Secure" if scope.get("scheme") == "https" else ""
         cookie = f"{self.cookie}={session}; Path=/; Max-Age={LIFETIME_S:.0f}; HttpOnly; SameSite=Strict{secure}"
         return Ticket(self.sessions.token(session), cookie)
 
-    def _session(self, scope: Scope) -> str:
+    def _session_of_cookie(self, scope: Scope) -> str:
         """Return the open session of a request's cookie; "" without one."""
         # read by hand: the standard library stops at the first odd cookie, and other servers of this machine set some
         for header in _values(scope, b"cookie"):
@@ -178,7 +180,7 @@ class Gate:
         return ""
 
     def _checked_host(self, scope: Scope) -> str:
-        """Return the request's Host; Refused if it is not one of the server's names."""
+        """Return the request's Host. Raises Refused if it is not one of the server's names."""
         hosts = _values(scope, b"host")
         if len(hosts) != 1:
             raise Refused(400, f"the request has {len(hosts)} Host headers; expected one", code="host")
@@ -210,7 +212,7 @@ class Gate:
         if kind.lower() == "bearer" and is_same(self.access.key, key.strip()):
             return
         comes_from_page = "same-origin" in _values(scope, b"sec-fetch-site") or bool(_values(scope, b"origin"))
-        if not given and comes_from_page and self._session(scope):
+        if not given and comes_from_page and self._session_of_cookie(scope):
             return
         raise Refused(
             401,
@@ -224,7 +226,7 @@ class Gate:
 
     def _check_session(self, scope: Scope) -> None:
         """Refuse a page request without a session, or one that writes without the token."""
-        session = self._session(scope)
+        session = self._session_of_cookie(scope)
         if not session:
             if self.access.key:
                 raise Refused(401, "log in with the key of this server", code="login")

@@ -39,7 +39,7 @@ def split_name(name: str) -> tuple[str, str]:
 def open_strategy(spec: str, model: Model, resources: ServerResources, *, is_person_there: bool) -> Strategy:
     """Build the strategy `spec`, "" for asking once. Tools that change something are left out if no person can approve.
 
-    ConfigError for an unknown strategy, or for a resource that the server lacks.
+    Raises ConfigError for an unknown strategy, or for a resource that the server lacks.
     """
     if not spec:
         return Direct()
@@ -74,8 +74,8 @@ async def answer(
 
 
 def room_for_answer(model: Model, prompt_ids: tuple[int, ...]) -> int:
-    """Return the maximum tokens of an answer to this prompt; TooLongError with both lengths if there is no room for
-    one.
+    """Return the maximum tokens of an answer to this prompt. Raises TooLongError with both lengths if there is no room
+    for one.
     """
     assert isinstance(model.port, LocalPort)
     length = model.port.engine.length

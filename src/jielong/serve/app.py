@@ -59,8 +59,8 @@ class Settings:
 async def open_app(settings: Settings, tell: Callable[[str], None]) -> AsyncIterator[Guard]:
     """Open the ASGI app of a server, and close its resources at the end; `tell` is called with notes for a person.
 
-    Models are looked up now and loaded on request. ConfigError and DataError for models, tools, a library or a store
-    that cannot be opened.
+    Models are looked up now and loaded on request. Raises ConfigError and DataError for models, tools, a library or a
+    store that cannot be opened.
     """
     metrics = Metrics()
     models = Models(settings.models, settings.memory, metrics.record_first_token)
@@ -89,10 +89,10 @@ async def open_app(settings: Settings, tell: Callable[[str], None]) -> AsyncIter
             reading = asyncio.create_task(models.load_default(tell))
             stack.callback(reading.cancel)
         stack.push_async_callback(served.close)
-        yield _guarded(services, Gate(settings.access))
+        yield _build_app(services, Gate(settings.access))
 
 
-def _guarded(services: Services, gate: Gate) -> Guard:
+def _build_app(services: Services, gate: Gate) -> Guard:
     """Build the app with all routes, behind the guard."""
     app = FastAPI(
         title="jielong",

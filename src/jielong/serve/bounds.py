@@ -110,7 +110,7 @@ class Body:
             raise self.refused
         if self._is_whole:  # from here on it is waited for the client to go away
             return await self._receive()
-        event = await self._waited()
+        event = await self._next_event()
         if event["type"] == "http.request":
             self._num_bytes += len(event.get("body", b""))
             self._is_whole = not event.get("more_body", False)
@@ -119,8 +119,8 @@ class Body:
                 raise self.refused
         return event
 
-    async def _waited(self) -> Event:
-        """Wait for the next event; Refused if it comes too late."""
+    async def _next_event(self) -> Event:
+        """Wait for the next event. Raises Refused if it comes too late."""
         bounds = self._bounds
         left_s = bounds.patience_s + self._num_bytes / bounds.bytes_a_second - self._waited_s
         begun_s = time.monotonic()

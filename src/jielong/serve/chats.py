@@ -60,7 +60,7 @@ class Chats:
         return await writing.approve(tool, arguments) if writing is not None else False
 
     def decide(self, approval: str, *, is_allowed: bool) -> None:
-        """Pass on a person's decision about a tool call; Refused if the call no longer waits."""
+        """Pass on a person's decision about a tool call. Raises Refused if the call no longer waits."""
         for writing in self._writing.values():
             asked = writing.approvals.get(approval)
             if asked is not None and not asked.done():
@@ -74,12 +74,12 @@ class Chats:
         """Begin a conversation, by default with the first model."""
         first = next(iter(self.models), None)
         named = {"model": first.name} if first is not None and not fields.get("model") else {}
-        return await asyncio.to_thread(partial(self.store.add_talk, **{**self._checked(fields), **named}))
+        return await asyncio.to_thread(partial(self.store.add_talk, **{**self._check_fields(fields), **named}))
 
     async def change(self, id: str, fields: Mapping[str, Any]) -> Talk:
-        return await asyncio.to_thread(partial(self.store.change_talk, id, **self._checked(fields)))
+        return await asyncio.to_thread(partial(self.store.change_talk, id, **self._check_fields(fields)))
 
-    def _checked(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def _check_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Check model, strategy and sampling, and return the fields that are set."""
         found = {name: value for name, value in fields.items() if value is not None}
         if found.get("model"):
@@ -248,7 +248,7 @@ class Chats:
         return await asyncio.to_thread(self.store.path, turn_id) if turn_id else []
 
     async def _answer_and_trace(self, answer_id: str) -> tuple[Turn, Trace]:
-        """Return an answer and its trace; Refused if it cannot be branched."""
+        """Return an answer and its trace. Raises Refused if it cannot be branched."""
         turn = await asyncio.to_thread(self.store.turn, answer_id)
         trace = await asyncio.to_thread(self.store.trace, answer_id)
         if trace is None or not trace.prompt_ids:
@@ -286,7 +286,7 @@ def _answer_fields(plan: Plan) -> dict[str, Any]:
 
 
 def _sampling(given: Mapping[str, Any]) -> tuple[Sampling, int | None]:
-    """Return the page's sampling options and seed, with defaults; ConfigError for unknown ones."""
+    """Return the page's sampling options and seed, with defaults. Raises ConfigError for unknown ones."""
     for name, value in given.items():
         if name not in DEFAULTS:
             raise ConfigError(f"unknown sampling option {name!r}; {did_you_mean(name, DEFAULTS)}")

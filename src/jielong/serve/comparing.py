@@ -45,7 +45,7 @@ async def compare(
                     head = {"model": name, "is_base": False, "text": said.text, "tokens": [], "reading": None}
                     yield "answer", head
                     continue
-                ids = _prompt(port, prompt, system, is_base=model.is_base)
+                ids = _prompt_ids(port, prompt, system, is_base=model.is_base)
                 room = max(1, min(max_tokens, port.engine.length - len(ids) - 1))
                 options = Options(Sampling(max_tokens=room, temperature=0.0), candidates=CANDIDATES)
                 said = await port.go_on(ids, options, parse_text if model.is_base else parse)
@@ -57,7 +57,7 @@ async def compare(
                     rows: torch.Tensor = await port.writer.call(partial(_distributions, ids, along))
                     last_rows = rows if last_rows is None else last_rows
                     reading = await compute_in_thread(partial(_reading, last_rows[: len(rows)], rows, along))
-                yield "answer", _told(name, said, port, reading, is_base=model.is_base)
+                yield "answer", _answer_json(name, said, port, reading, is_base=model.is_base)
         except JielongError as error:
             yield "error", {"model": name, "message": str(error)}
     yield "done", {}
@@ -72,7 +72,7 @@ def _messages(prompt: str, system: str) -> tuple[Message, ...]:
     return (*((Message("system", system),) if system else ()), Message("user", prompt))
 
 
-def _prompt(port: LocalPort, prompt: str, system: str, *, is_base: bool) -> tuple[int, ...]:
+def _prompt_ids(port: LocalPort, prompt: str, system: str, *, is_base: bool) -> tuple[int, ...]:
     """Return the prompt ids: the bare question for a base model, the chat template for others."""
     if is_base:
         return (*port.tokenizer.opening, *port.tokenizer.encode(prompt))
@@ -84,7 +84,9 @@ def _reading(of: torch.Tensor, own: torch.Tensor, ids: Sequence[int]) -> dict[st
     return {"logprobs": logprobs, "divergences": divergences(of, own)}
 
 
-def _told(name: str, said: Answer, port: LocalPort, reading: dict[str, Any] | None, *, is_base: bool) -> dict[str, Any]:
+def _answer_json(
+    name: str, said: Answer, port: LocalPort, reading: dict[str, Any] | None, *, is_base: bool
+) -> dict[str, Any]:
     """Return one model's answer for the page, token by token."""
     tokenizer = port.tokenizer
     tokens = []

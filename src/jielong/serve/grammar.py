@@ -35,7 +35,9 @@ _SCHEMA = "response_format.json_schema.schema"
 
 
 def read_format(response_format: Any) -> str | None:
-    """Return the text of the schema that an answer must fit; None if any text is allowed. Refused for unknown formats."""
+    """Return the text of the schema that an answer must fit, or None if any text is allowed. Raises Refused for unknown
+    formats.
+    """
     if response_format is None:
         return None
     kind = response_format.get("type") if isinstance(response_format, dict) else None
@@ -82,7 +84,7 @@ class Grammar:
 
 @functools.lru_cache(maxsize=8)
 def compile_schema(schema: str, tokenizer: Tokenizer, num_ids: int) -> Grammar:
-    """Compile the text of a schema; Refused, a 400 with the reason, for an unusable one.
+    """Compile the text of a schema. Raises Refused, a 400 with the reason, for an unusable one.
 
     It takes milliseconds, seconds at worst, so a server calls it in a thread. The last few grammars are cached.
     """
@@ -125,7 +127,7 @@ class Matcher:
     def __call__(self, written: Sequence[int]) -> NDArray[np.bool_]:
         mask = np.zeros(self._grammar.num_ids, np.bool_)
         is_complete = True
-        if self._follow(written):
+        if self._advance_parser(written):
             bits = np.frombuffer(self._parser.compute_bitmask(), np.uint8)
             # a parser beyond its limits is stopped too, as one is that has read a whole answer
             self.error = first_line(self._parser.get_error())
@@ -135,8 +137,10 @@ class Matcher:
         mask[self._stops] = is_complete
         return mask
 
-    def _follow(self, written: Sequence[int]) -> bool:
-        """Advance the parser to the end of `written`; False if it cannot get there, or need not."""
+    def _advance_parser(self, written: Sequence[int]) -> bool:
+        """Advance the parser to the end of `written`. Returns False if it cannot get there, or if one of the ids is a
+        stop id or unknown.
+        """
         if self.error:
             return False
         ids = list(map(int, written))

@@ -40,14 +40,16 @@ class TimelyProtocol(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _wait(self) -> None:
-        self._due = self.loop.call_later(self.head_s, self._give_up)
+        self._due = self.loop.call_later(self.head_s, self._close_if_waiting)
 
     def _stop_waiting(self) -> None:
+        """Stop the timer for a head."""
         if self._due is not None:
             self._due.cancel()
             self._due = None
 
-    def _give_up(self) -> None:
+    def _close_if_waiting(self) -> None:
+        """Close the connection if the head has not come in time."""
         self._due = None
         if self._is_waiting:
             self.transport.close()

@@ -42,7 +42,7 @@ class Judging:
     ) -> dict[str, Any]:
         """Sample `num` different answers to a question; return them in random order, without their models' names.
 
-        With two models each writes half of them. Refused if all answers are equal, or if one fails.
+        With two models each writes half of them. Raises Refused if all answers are equal, or if one fails.
         """
         if not prompt.strip():
             raise Refused(400, "there is nothing to answer: the prompt is empty", param="prompt")
@@ -53,7 +53,7 @@ class Judging:
         talk = await asyncio.to_thread(add)
         try:
             question = await asyncio.to_thread(self.store.add_turn, talk.id, "", "user", prompt)
-            answers = await self._written(question, [names[i % len(names)] for i in range(num)], sampling)
+            answers = await self._write_different(question, [names[i % len(names)] for i in range(num)], sampling)
         except BaseException:
             await self.chats.delete(talk.id)
             raise
@@ -62,7 +62,7 @@ class Judging:
         shown = [{name: one[name] for name in ("id", "text", "html")} for one in told]
         return {"question": question.id, "prompt": prompt, "answers": shown}
 
-    async def _written(self, question: Turn, writers: Sequence[str], sampling: Mapping[str, Any]) -> list[Turn]:
+    async def _write_different(self, question: Turn, writers: Sequence[str], sampling: Mapping[str, Any]) -> list[Turn]:
         """Return different answers of these writers, possibly fewer than asked for, but at least two.
 
         With one model, missing answers are sampled again, at a slightly higher temperature each time. With two models
@@ -83,7 +83,7 @@ class Judging:
             for model, num in wanted.items():  # one after the other: both models at once may not fit into memory
                 seeds = [None if seed is None else seed + num_drawn + i for i in range(num)]
                 num_drawn += num
-                asked = [self._answer(question, model, {**sampling, "seed": one}) for one in seeds]
+                asked = [self._write_answer(question, model, {**sampling, "seed": one}) for one in seeds]
                 drawn += await asyncio.gather(*asked)
             _DICE.shuffle(drawn)  # of two that are the same, either model's may be the one that is kept
             for turn in drawn:
@@ -98,8 +98,8 @@ class Judging:
             )
         return list(found.values())
 
-    async def _answer(self, question: Turn, model: str, sampling: Mapping[str, Any]) -> Turn:
-        """Write one answer and wait for its end; Refused if it fails."""
+    async def _write_answer(self, question: Turn, model: str, sampling: Mapping[str, Any]) -> Turn:
+        """Write one answer and wait for its end. Raises Refused if it fails."""
         begun = await self.chats.answer_again(question.id, {"model": model, "strategy": "", "sampling": sampling})
         async for _ in self.chats.follow(begun.id):
             pass
@@ -165,7 +165,7 @@ class Judging:
             raise Refused(400, f"the {name} is empty; expected a text to learn from", param=name)
 
     async def take_back(self, id: str) -> None:
-        """Delete a judgement; NotFoundError where there is none."""
+        """Delete a judgement. Raises NotFoundError if there is none."""
         await asyncio.to_thread(self.judgements.get, id)
         await asyncio.to_thread(self.judgements.delete, [id])
 

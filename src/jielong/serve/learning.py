@@ -34,7 +34,7 @@ class Learning:
         self._supplied_s = -1e9
 
     async def run(self) -> None:
-        """Keep the promoted models in the list, until cancelled."""
+        """Update the list of promoted models every few seconds, until cancelled."""
         while True:
             with contextlib.suppress(JielongError, OSError):
                 self.look()
@@ -49,7 +49,7 @@ class Learning:
             seen.add(model.folder)
             home = attempts.home_of(self._runs, model.folder)
             id = standing.standing(home) if home.is_dir() else ""
-            self._models.stand(model.name, status.learned_name(model.name), home / id / ADAPTER if id else None)
+            self._models.offer_adapter(model.name, status.learned_name(model.name), home / id / ADAPTER if id else None)
 
     def base(self, name: str | None) -> Model:
         """Return the model that is to learn: the one of that name, or the default; of a learned one, its base."""
@@ -65,7 +65,7 @@ class Learning:
         return attempts.home_of(self._runs, base.folder)
 
     def folder(self, id: str) -> Path:
-        """Return the attempt of that id, of any base that is offered; NotFoundError where there is none."""
+        """Return the attempt of that id, of any base that is offered. Raises NotFoundError if there is none."""
         homes = [self.home(m) for m in self._models if m.folder is not None and not m.learned_from]
         home = next((home for home in homes if (home / id / attempts.FILE).exists()), homes[0] if homes else self._runs)
         return pressing.folder_of(home, id)

@@ -58,7 +58,7 @@ def redraw(folder: Path, trace: Trace, num_kept: int) -> list[int]:
     options = {name: value for name, value in trace.sampling.items() if name in Sampling.__dataclass_fields__}
     with _lock:
         model = _load_model(folder)
-        tokenizer = Tokenizer.load(_home(folder))
+        tokenizer = Tokenizer.load(_base_folder(folder))
         num_left = max(1, len(trace.ids) - num_kept)
         sampling = Sampling(**{**options, "max_tokens": num_left, "stop_ids": tuple(tokenizer.stop_ids)})
         length = len(trace.prompt_ids) + len(trace.ids) + 1
@@ -69,7 +69,8 @@ def redraw(folder: Path, trace: Trace, num_kept: int) -> list[int]:
     return [*opening, *sample.ids]
 
 
-def _home(folder: Path) -> Path:
+def _base_folder(folder: Path) -> Path:
+    """Return the model folder itself, or that of an adapter's base."""
     from jielong.model.adapter_files import base_of, is_adapter
 
     return base_of(folder) if is_adapter(folder) else folder

@@ -84,8 +84,8 @@ class WorkQueue:
 
     @contextlib.asynccontextmanager
     async def turn(self, tokens: int) -> AsyncIterator[None]:
-        """Wait for a request's turn, and hold it during the block; `tokens` is its work. Refused, a 429, if the queue
-        is full.
+        """Wait for a request's turn, and hold it during the block; `tokens` is its work. Raises Refused, a 429, if the
+        queue is full.
         """
         await self._begin(tokens)
         begun_s = self._now()
@@ -96,7 +96,7 @@ class WorkQueue:
             self._end()
 
     async def _begin(self, tokens: int) -> None:
-        """Wait for a turn; Refused where the queue is full."""
+        """Wait for a turn. Raises Refused if the queue is full."""
         if self.num_running < self.limits.max_running:
             assert not self._waiting
             self.num_running += 1

@@ -89,8 +89,8 @@ _REL = "noopener noreferrer nofollow"
 def render(text: str, citations: Collection[int] = (), *, is_unfinished: bool = False) -> str:
     """Render an answer as HTML in a worker. A text beyond the limits of time or size gets no markup.
 
-    "[1]" becomes a link to passage 1 where 1 is among `citations`. With `is_unfinished` the text is still being
-    written, and open marks of its last line are shown as if they were closed.
+    "[1]" becomes a link to passage 1 if 1 is among `citations`. With `is_unfinished` the text is still being written,
+    and open marks of its last line are shown as if they were closed.
     """
     if len(text) > MAX_CHARS:
         return _plain(text)
@@ -108,7 +108,9 @@ def to_html(text: str, citations: Sequence[int] = (), is_unfinished: bool = Fals
     """Render as `render` does, in this process and without limits: the worker's function."""
     text = text.encode("utf-8", "replace").decode()
     env: dict[str, Any] = {"citations": frozenset(citations), "code": 3 * MAX_CODE_CHARS}
-    return _gate().clean(_parser().render(close_open_marks(text) if is_unfinished else text, env)).strip()
+    return (
+        _build_cleaner().clean(_build_parser().render(close_open_marks(text) if is_unfinished else text, env)).strip()
+    )
 
 
 # An unfinished text ----------------------------------------------------------------------------------------------------
@@ -152,14 +154,14 @@ def _is_in_fence(text: str) -> bool:
 
 
 @functools.cache
-def _parser() -> MarkdownIt:
+def _build_parser() -> MarkdownIt:
     """Build the Markdown parser with our rules."""
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True, "xhtmlOut": False})
     parser.enable(["table", "strikethrough"]).disable(["html_block", "html_inline", "lheading", "reference"])
     parser.validateLink = lambda url: bool(_WEB.match(url) or _PICTURE.fullmatch(url))  # type: ignore[method-assign]
     parser.core.ruler.push("safe", _make_safe)
-    parser.add_render_rule("fence", _code)
-    parser.add_render_rule("code_block", _code)
+    parser.add_render_rule("fence", _render_code)
+    parser.add_render_rule("code_block", _render_code)
     return parser
 
 
@@ -190,14 +192,14 @@ def _safe_inline(tokens: Sequence[Token], citations: frozenset[int]) -> Iterator
                 yield token
             is_linked = is_kept = False
         elif token.type == "image":
-            yield from _picture(token, is_linked)
+            yield from _render_picture(token, is_linked)
         elif token.type == "text" and citations and not is_linked:
-            yield from _cited(token.content, citations)
+            yield from _link_citations(token.content, citations)
         else:
             yield token
 
 
-def _picture(token: Token, is_linked: bool) -> Iterator[Token]:
+def _render_picture(token: Token, is_linked: bool) -> Iterator[Token]:
     """Render an embedded picture, or a link to one elsewhere."""
     url = str(token.attrs.get("src", ""))
     if _PICTURE.fullmatch(url):
@@ -208,22 +210,23 @@ def _picture(token: Token, is_linked: bool) -> Iterator[Token]:
     if is_linked:
         yield said
     else:
-        yield from _link({"href": url, "target": "_blank", "rel": _REL}, said)
+        yield from _link_tokens({"href": url, "target": "_blank", "rel": _REL}, said)
 
 
-def _cited(text: str, citations: frozenset[int]) -> Iterator[Token]:
+def _link_citations(text: str, citations: frozenset[int]) -> Iterator[Token]:
     """Turn passage numbers in a text into links."""
     at = 0
     for found in _CITATION.finditer(text):
         if int(found[1]) in citations:
             yield _text(text[at : found.start()])
             attrs = {"href": f"#passage-{found[1]}", "data-passage": found[1], "class": "cite"}
-            yield from _link(attrs, _text(found[0]))
+            yield from _link_tokens(attrs, _text(found[0]))
             at = found.end()
     yield _text(text[at:])
 
 
-def _link(attrs: dict[str, str | int | float], said: Token) -> Iterator[Token]:
+def _link_tokens(attrs: dict[str, str | int | float], said: Token) -> Iterator[Token]:
+    """Yield the tokens of a link with these attributes around the token `said`."""
     yield Token("link_open", "a", 1, attrs)
     yield said
     yield Token("link_close", "a", -1)
@@ -233,7 +236,7 @@ def _text(content: str) -> Token:
     return Token("text", "", 0, content=content)
 
 
-def _code(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: MutableMapping[str, Any]) -> str:
+def _render_code(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: MutableMapping[str, Any]) -> str:
     """Render a block of code, highlighted within limits."""
     token = tokens[at]
     named = token.info.split(maxsplit=1)[0].lower() if token.info.strip() else ""
@@ -278,7 +281,7 @@ def _filter_attribute(tag: str, name: str, value: str) -> str | None:
 
 
 @functools.cache
-def _gate() -> nh3.Cleaner:
+def _build_cleaner() -> nh3.Cleaner:
     """Build the cleaner with the allowed tags, attributes and classes."""
     classes = {name for name in STANDARD_TYPES.values() if name}
     return nh3.Cleaner(

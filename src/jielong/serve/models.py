@@ -105,7 +105,7 @@ class Models:
         memory: Memory | None = None,
         on_first_token: Callable[[str, float], None] | None = None,
     ) -> None:
-        """Find the models of `specs`; ConfigError if one is no model. Other servers are not contacted yet.
+        """Find the models of `specs`. Raises ConfigError if one is no model. Other servers are not contacted yet.
 
         `on_first_token` is called with a model's name and the seconds until a request's first token.
         """
@@ -121,7 +121,7 @@ class Models:
 
     @property
     def default(self) -> Model:
-        """Return the default model; ConfigError while there is none."""
+        """Return the default model. Raises ConfigError while there is none."""
         first = next(iter(self._models.values()), None)
         if first is None:
             raise ConfigError("there is no model yet; wait for the first checkpoint of the training")
@@ -129,6 +129,7 @@ class Models:
 
     @property
     def limit_bytes(self) -> int:
+        """Return the bytes that all models in memory may have: the setting, or else half of the machine's memory."""
         import psutil
 
         return self.memory.limit_bytes or int(psutil.virtual_memory().total // 2)
@@ -144,7 +145,7 @@ class Models:
         return {model.name: model.runner.engine.counts for model in self if model.runner is not None}
 
     def get(self, name: str) -> Model:
-        """Return the model of that name; ConfigError, with the nearest name, if there is none."""
+        """Return the model of that name. Raises ConfigError, with the nearest name, if there is none."""
         if name not in self._models:
             raise ConfigError(f"there is no model {name!r} here; {did_you_mean(name, self._models)}")
         return self._models[name]
@@ -177,7 +178,7 @@ class Models:
                 tell(str(error))
 
     async def close(self) -> None:
-        """Unload all of them."""
+        """Unload all models."""
         for model in (*self, *self._leaving):
             port = model.port
             await asyncio.to_thread(model.unload)
@@ -187,26 +188,26 @@ class Models:
 
     # --- offered
 
-    def follow(self, run: Path) -> None:
+    def offer_run(self, run: Path) -> None:
         """Offer the models of an unfinished run: its finished stages, and its newest checkpoint as RUN:newest."""
         if not is_run(run):
             return
         for stage, folder in open_run(run).models().items():
             if stage not in NOT_TALKING and f"{run.name}:{stage}" not in self._models:
-                self._add(f"{run.name}:{stage}", f"{run}:{stage}", folder)
+                self._add_model(f"{run.name}:{stage}", f"{run}:{stage}", folder)
         newest = newest_checkpoint(run)
         name = f"{run.name}:newest"
         if newest is None:
             return
         if name not in self._models:
-            self._add(name, str(newest), newest)
+            self._add_model(name, str(newest), newest)
             self._models = {name: self._models.pop(name), **self._models}  # it is asked where none is named
         elif self._models[name].folder != newest and not self._models[name].num_users:
             self._models[name].unload()
             self._models[name] = Model(name, str(newest), newest)
             self._read_config(self._models[name], newest)
 
-    def stand(self, base: str, name: str, folder: Path | None) -> None:
+    def offer_adapter(self, base: str, name: str, folder: Path | None) -> None:
         """Offer the adapter in `folder` as `name`, before all other models; with None, stop offering it."""
         known = self._models.get(name)
         if known is not None and known.learned_from and known.folder != folder:
@@ -224,16 +225,16 @@ class Models:
         """Offer a model, or all models of a run, by their names."""
         spec = long_name(spec)
         if is_address(spec):
-            self._add(served_name(spec), spec, None)
+            self._add_model(served_name(spec), spec, None)
             return
         path, stage = named_stage(Path(spec))
-        self._add(served_name(spec), spec, folder_of(spec))
+        self._add_model(served_name(spec), spec, folder_of(spec))
         if stage is None and is_run(path):
             for name in open_run(path).models():
                 if name not in NOT_TALKING:
-                    self._add(f"{path.name}:{name}", f"{spec}:{name}", find_model(path, name))
+                    self._add_model(f"{path.name}:{name}", f"{spec}:{name}", find_model(path, name))
 
-    def _add(self, name: str, spec: str, folder: Path | None) -> None:
+    def _add_model(self, name: str, spec: str, folder: Path | None) -> None:
         """Offer one model under a unique name."""
         unique = name
         for number in range(2, len(self._models) + 3):
@@ -270,10 +271,10 @@ class Models:
             return
         async with self._room:
             await self._make_room(model)
-            await compute_in_thread(partial(self._read, model))
+            await compute_in_thread(partial(self._open_engine, model))
 
     async def _make_room(self, model: Model) -> None:
-        """Unload the least recently used models until this one fits; ResourceError if it cannot fit."""
+        """Unload the least recently used models until this one fits. Raises ResourceError if it cannot fit."""
         limit = self.limit_bytes
         if model.bytes_needed > limit:
             raise ResourceError(
@@ -289,7 +290,7 @@ class Models:
                 )
             await asyncio.to_thread(idle.pop(0).unload)
 
-    def _read(self, model: Model) -> None:
+    def _open_engine(self, model: Model) -> None:
         """Open a model's engine on a thread of its own."""
         from jielong.generate.runner import Runner
         from jielong.runs import digest, sums_of

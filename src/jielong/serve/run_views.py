@@ -71,13 +71,14 @@ def _stage_json(run: Run, name: str, entry: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _steps_of(config: Mapping[str, Any]) -> int:
+    """Return the steps that a stage's config plans, or 0 if it has none."""
     loop = config.get("loop")
     steps = loop.get("steps") if isinstance(loop, Mapping) else None
     return steps if isinstance(steps, int) else 0
 
 
 def _last_step(metrics: Path) -> int:
-    """Return the last step in a stage's metrics, 0 where there is none."""
+    """Return the last step in a stage's metrics, or 0 if there is none."""
     with contextlib.suppress(JielongError):
         records = read_metrics(metrics)
         return int(records[-1].get("step", 0)) if records else 0

@@ -57,7 +57,7 @@ def _bytes() -> llguidance.LLTokenizer:
 
 
 def grammar_of(schema: str) -> str:
-    """Return the grammar for a schema's text; ValueError if it is no JSON object."""
+    """Return the grammar for a schema's text. Raises ValueError if it is no JSON object."""
     return str(llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS))  # type: ignore[arg-type]
 
 

@@ -68,7 +68,7 @@ class Attempts:
         self._failed_s: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wait_s(self, address: str) -> float:
-        """Return the seconds until this address may try again; 0 for now."""
+        """Return the seconds until this address may try again, or 0 for now."""
         failed_s = self._failed_s.get(address)
         if failed_s is None or len(failed_s) < MAX_ATTEMPTS:
             return 0.0

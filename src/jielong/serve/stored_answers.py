@@ -32,7 +32,7 @@ def usage_json(usage: Usage, *, num_written: int = 0, context: int = 0, seconds:
 
 
 def trace_of(answer: Answer, options: Options, weights: str = "") -> Trace | None:
-    """Return the trace of an answer; None if its draws were not requested."""
+    """Return the trace of an answer, or None if its draws were not requested."""
     if not answer.ids or len(answer.draws) != len(answer.ids):
         return None
     by_model = (True,) * len(answer.ids)

@@ -46,7 +46,9 @@ class Mailbox(Generic[T]):
         self._news.set()
 
     async def batches(self) -> AsyncIterator[list[T]]:
-        """Yield the items that have arrived since the last batch, until it is closed; ResourceError if too many waited."""
+        """Yield the items that have arrived since the last batch, until it is closed. Raises ResourceError if too many
+        waited.
+        """
         while True:
             await self._news.wait()
             self._news.clear()

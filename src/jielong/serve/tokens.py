@@ -96,6 +96,6 @@ def cut_into_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> list[dict[str, 
 
 
 def call_token_id(tokenizer: Tokenizer) -> int | None:
-    """Return the id of the token that begins a tool call; None if the tokenizer has none."""
+    """Return the id of the token that begins a tool call, or None if the tokenizer has none."""
     mark = CALL_MARKS[0].encode()
     return next((id for id in sorted(tokenizer.marks_of_answers) if tokenizer.token_bytes(id) == mark), None)

@@ -32,9 +32,9 @@ class Trail:
         elif happening.kind == "ends" and happening.call in self._calls:
             self.change(self._calls[happening.call], text=happening.text[:MOST_CHARS], is_over=True)
         elif "passage" in data:
-            self._passage(data["passage"], data["number"], data["query"])
+            self._add_passage(data["passage"], data["number"], data["query"])
         elif "tool" in data:
-            self._tool(data["tool"], data["line"], data["result"])
+            self._finish_call(data["tool"], data["line"], data["result"])
         elif happening.kind == "note":
             self.add({"kind": "note", "text": happening.text[:MOST_CHARS]})
 
@@ -56,7 +56,7 @@ class Trail:
         found = [item["passages"] for item in self.items if item["kind"] == "passages"]
         return found[-1] if found else []
 
-    def _passage(self, passage: Passage, number: int, query: str) -> None:
+    def _add_passage(self, passage: Passage, number: int, query: str) -> None:
         """Add a passage to the last search, or begin a new item."""
         shown = {"n": number, "title": passage.source, "place": passage.place, "text": passage.text}
         shown |= {"score": passage.score}
@@ -66,7 +66,7 @@ class Trail:
             last = len(self.items) - 1
             self.change(last, passages=[*self.items[last]["passages"], shown])
 
-    def _tool(self, name: str, line: str, result: str) -> None:
+    def _finish_call(self, name: str, line: str, result: str) -> None:
         """Finish the item of a tool's call, or add one."""
         for index in reversed(range(len(self.items))):
             item = self.items[index]

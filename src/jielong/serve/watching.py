@@ -44,12 +44,12 @@ class Watcher:
         """Look for new checkpoints until cancelled."""
         while True:
             with contextlib.suppress(JielongError, OSError):  # half of a run may be there; the next look sees more
-                await self._look()
+                await self._offer_newest()
             await asyncio.sleep(_EVERY_S)
 
-    async def _look(self) -> None:
+    async def _offer_newest(self) -> None:
         """Offer the newest checkpoint, and store its answers."""
-        self._models.follow(self.path)
+        self._models.offer_run(self.path)
         newest = newest_checkpoint(self.path)
         if newest is None or newest == self._seen:
             return

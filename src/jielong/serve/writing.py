@@ -29,7 +29,7 @@ from jielong.use.fitting import without_oldest
 from jielong.use.ledger import Happening
 from jielong.use.port import Answer, LocalPort, Options, Usage
 from jielong.use.strategy import Outcome
-from jielong.use.tools.rendering import in_a_line
+from jielong.use.tools.rendering import format_call
 from jielong.use.tools.tool import Arguments, Tool
 
 APPROVAL_S = 300.0
@@ -119,7 +119,7 @@ class Writing:
     async def approve(self, tool: Tool, arguments: Arguments) -> bool:
         """Ask the person who reads this answer whether a tool may change something."""
         id = secrets.token_hex(8)
-        line = in_a_line({"name": tool.name, "arguments": arguments})
+        line = format_call({"name": tool.name, "arguments": arguments})
         asked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.approvals[id] = asked
         head = {"kind": "tool", "id": id, "name": tool.name, "line": line, "changes": True}
@@ -140,7 +140,7 @@ class Writing:
         """Write the answer, store it, and log its end."""
         self._started_s = time.monotonic()
         at_work.set(self)
-        ticking = asyncio.create_task(self._tick())
+        ticking = asyncio.create_task(self._publish_periodically())
         try:
             result = await self._result()
         finally:
@@ -158,17 +158,17 @@ class Writing:
     async def _result(self) -> Result:
         """Write the answer and return its result, also if it was stopped or failed."""
         try:
-            outcome = await self._outcome()
+            outcome = await self._run_strategy()
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
-            return self._so_far("stopped")
+            return self._unfinished_result("stopped")
         except JielongError as error:
-            return replace(self._so_far("failed"), error=str(error))
+            return replace(self._unfinished_result("failed"), error=str(error))
         except Exception as error:  # a bug of ours must not leave the page waiting
             return replace(
-                self._so_far("failed"), error=f"an error inside the server ({type(error).__name__}: {error})"
+                self._unfinished_result("failed"), error=f"an error inside the server ({type(error).__name__}: {error})"
             )
         said = outcome.answer
         missing = said.missing if said.stop in ("refusal", "content_filter") else ""
@@ -185,7 +185,7 @@ class Writing:
             self._trace(said),
         )
 
-    async def _outcome(self) -> Outcome:
+    async def _run_strategy(self) -> Outcome:
         """Run the strategy, shortening a conversation that is too long."""
         plan = self.plan
         if self.models.get(plan.model).port is None:
@@ -207,7 +207,7 @@ class Writing:
                 said = await model.port.go_on(plan.prompt_ids, options)
                 return Outcome(said, (), said.usage, time.monotonic() - self._started_s)
             strategy = open_strategy(plan.strategy, model, self.resources, is_person_there=True)
-            talk = self._fitting(model, plan.conversation, plan.sampling.max_tokens)
+            talk = self._shorten_to_fit(model, plan.conversation, plan.sampling.max_tokens)
             while True:
                 try:
                     return await answer(model, strategy, talk, options, self._happen)
@@ -218,7 +218,7 @@ class Writing:
                     self._drop(len(talk.messages) - len(shorter))
                     talk = Conversation(shorter)
 
-    def _fitting(self, model: Model, talk: Conversation, max_tokens: int) -> Conversation:
+    def _shorten_to_fit(self, model: Model, talk: Conversation, max_tokens: int) -> Conversation:
         """Drop the oldest exchanges until the conversation leaves room for an answer."""
         port = model.port
         if not isinstance(port, LocalPort):
@@ -252,8 +252,8 @@ class Writing:
     def _tell_trail(self, index: int, item: dict[str, Any]) -> None:
         self.log.tell("trail", {"index": index, "item": item})
 
-    async def _tick(self) -> None:
-        """Send new text and tokens some ten times a second, and store the text now and then."""
+    async def _publish_periodically(self) -> None:
+        """Send new text and tokens to the readers some ten times a second, and store the text now and then, until cancelled."""
         shown_text = shown_thoughts = saved = ""
         next_save_s, next_render_s = time.monotonic() + _SAVE_S, 0.0
         while True:
@@ -305,7 +305,7 @@ class Writing:
     def _digest(self) -> str:
         return self._model.digest if self._model is not None else ""
 
-    def _so_far(self, status: str) -> Result:
+    def _unfinished_result(self, status: str) -> Result:
         """Return the result of an unfinished answer, with its text so far."""
         opening, events, prompt = self.plan.opening_ids, self._events, self.plan.prompt_ids
         model = self._model

@@ -1,6 +1,6 @@
 """The comparison of two runs, gathered from their files: settings, losses, speed, measures, answers.
 
-Only files of the run are read. Measures carry an interval where single answers were kept: those of the exam of the
+Only files of the run are read. Measures carry an interval if single answers were kept: those of the exam of the
 embedded world are scored again, item by item.
 """
 
@@ -58,7 +58,7 @@ class Account:
 
 
 def account_of(run: Run) -> Account:
-    """Gather the data of a run; CheckpointError for a damaged file."""
+    """Gather the data of a run. Raises CheckpointError for a damaged file."""
     record = run.record
     stages = record["stages"]
     settings = {name: str(record[name]) for name in _OF_THE_RUN if name in record}
@@ -213,8 +213,8 @@ def _without_lost_stages(
 
 
 def _differences(a: Account, b: Account) -> tuple[list[Difference], str]:
-    """Return every common measure, with the interval of its difference where both kept single answers; and a note on
-    the method.
+    """Return every common measure, with the interval of its difference if both kept single answers; and a note on the
+    method.
     """
     is_same_exam = bool(a.exam) and a.exam == b.exam
     found, has_intervals = [], False

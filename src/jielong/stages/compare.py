@@ -53,7 +53,7 @@ class CompareStage(Stage):
     version: int = 1
 
     def _trained(self, recipe: Recipe) -> tuple[TrainStage, AdapterConfig]:
-        """Return the stage that trained the adapter, and its config; ConfigError where it trained none."""
+        """Return the stage that trained the adapter, and its config. Raises ConfigError if it trained none."""
         stage = recipe.stage(self.inputs["adapter"])
         if not isinstance(stage, TrainStage) or stage.adapter is None:
             raise ConfigError(f"{self.name} compares an adapter with its base; {stage.name!r} trains none")
@@ -63,7 +63,7 @@ class CompareStage(Stage):
         self._trained(recipe)
 
     def run(self, context: Context) -> Summary:
-        """Write adapter/, merged/ where asked for, compare.json and samples.txt into the run's directory."""
+        """Write adapter/, merged/ if asked for, compare.json and samples.txt into the run's directory."""
         tokenizer = open_tokenizer(self, context)
         seed = derive_seed(context.recipe.seed, self.name)
         trained, adapter = self._trained(context.recipe)

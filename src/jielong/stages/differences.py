@@ -23,7 +23,7 @@ WORTH_ASKING_S = 60.0
 
 @dataclass(frozen=True)
 class Difference:
-    """A field of a stage with another value than last time; `content` says in words what differs where nobody set it."""
+    """A field of a stage with another value than last time; `content` says in words what differs if nobody set it."""
 
     stage: str
     field: str

@@ -56,7 +56,7 @@ def resolve_epochs(
 
 
 def look_ahead(stage: Stage, context: Context) -> None:
-    """Ask coming stages to check their data, where this stage made the last of it."""
+    """Ask coming stages to check their data, if this stage made the last of it."""
     ran = context.recipe.stages.index(stage)
     done = {s.name for s in context.recipe.stages[: ran + 1]}
     for later in context.recipe.stages[ran + 1 :]:
@@ -98,7 +98,7 @@ def open_context(recipe: Recipe, root: Path, display: Display, ranks: Ranks = Ra
 
 
 def _refuse_another(recipe: Recipe, run: Run) -> None:
-    """Raise ConfigError where the run's folder holds a run of something else, which this one would take apart."""
+    """Raise ConfigError if the run's folder holds a run of something else, which this one would take apart."""
     if not recipe.folder or not is_run(run.path):
         return
     names = ("recipe", "size", "seed")

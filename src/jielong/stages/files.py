@@ -56,7 +56,7 @@ class FileStage(Stage):
 
 
 def asked_before_last_answer(chat: Conversation) -> Conversation | None:
-    """Return the conversation up to its last answer; None where nobody has asked anything before it."""
+    """Return the conversation up to its last answer, or None if nobody has asked anything before it."""
     answers = [i for i, m in enumerate(chat.messages) if m.role == "assistant"]
     before = chat.messages[: answers[-1]] if answers else ()
     return replace(chat, messages=before) if any(m.role == "user" for m in before) else None

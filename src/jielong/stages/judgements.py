@@ -38,7 +38,7 @@ class JudgementsStage(Stage):
         at_least(self, 1, "num_prompts", "samples_per_prompt", "max_tokens")
 
     def _lessons(self, recipe: Recipe) -> LessonsStage:
-        """Return the lessons stage among the inputs; ConfigError where it is another kind."""
+        """Return the lessons stage among the inputs. Raises ConfigError if it is another kind."""
         stage = recipe.stage(self.inputs["lessons"])
         if not isinstance(stage, LessonsStage):
             raise ConfigError(

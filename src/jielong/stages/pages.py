@@ -68,12 +68,12 @@ class WebStage(PagesStage):
         return {"holds": "pages", "pages": sum(kinds.values()), "kinds": kinds}
 
     def pages(self, context: Context) -> Iterator[Page]:
-        """Yield the pages of the archive; DataError when it is damaged."""
+        """Yield the pages of the archive. Raises DataError if it is damaged."""
         return read_archive(context.directory(self.name) / "pages.zip")
 
 
 def read_archive(path: Path) -> Iterator[Page]:
-    """Yield the pages of an archive that `WebStage` has written; DataError when it is damaged."""
+    """Yield the pages of an archive that `WebStage` has written. Raises DataError if it is damaged."""
     try:
         with zipfile.ZipFile(path) as pages:
             for line in _member(pages, "index.jsonl").decode().splitlines():
@@ -85,7 +85,7 @@ def read_archive(path: Path) -> Iterator[Page]:
 
 
 def _member(pages: zipfile.ZipFile, name: str) -> bytes:
-    """Read one member of the archive; DataError above the size of a page."""
+    """Read one member of the archive. Raises DataError if it is larger than a page may be."""
     size = pages.getinfo(name).file_size
     if size > MAX_PAGE_BYTES:
         raise DataError(f"it holds {name!r} of {size:,} bytes")

@@ -25,7 +25,7 @@ def write_jsonl(path: Path, records: Iterable[Any]) -> int:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a file made by an earlier stage; DataError when it is missing or damaged."""
+    """Yield the records of a file made by an earlier stage. Raises DataError if it is missing or damaged."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):

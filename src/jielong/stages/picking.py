@@ -71,7 +71,7 @@ def write_picked(file: Path, picked: Mapping[str, Any]) -> None:
 
 
 def known_picks(file: Path) -> dict[str, Any] | None:
-    """Read the picks in a file; None where it is missing or damaged: then they are made anew."""
+    """Read the picks in a file. Returns None if it is missing or damaged: then they are made anew."""
     try:
         return read_picked(file)
     except CheckpointError:
@@ -79,7 +79,7 @@ def known_picks(file: Path) -> dict[str, Any] | None:
 
 
 def read_picked(file: Path) -> dict[str, Any]:
-    """Read the picks in a file; CheckpointError where it is missing or damaged."""
+    """Read the picks in a file. Raises CheckpointError if it is missing or damaged."""
     picked = Fields(unsealed(read_json(file)), str(file), CheckpointError)
     picked.flag("compile")
     picked.flag("packed", False)

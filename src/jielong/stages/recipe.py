@@ -178,7 +178,9 @@ class Recipe:
 
 
 def change(recipe: Recipe, settings: Iterable[str]) -> Recipe:
-    """Apply `stage.field=value` settings to a recipe; ConfigError names what is unknown and what is near."""
+    """Apply `stage.field=value` settings to a recipe. Raises ConfigError, which names what is unknown and what is
+    near.
+    """
     values: dict[str, str] = {}
     for setting in settings:
         path, value = _path_and_value(recipe, setting)
@@ -190,7 +192,7 @@ def change(recipe: Recipe, settings: Iterable[str]) -> Recipe:
 
 
 def _path_and_value(recipe: Recipe, setting: str) -> tuple[str, str]:
-    """Split a setting into path and value; ConfigError where it is of another form."""
+    """Split a setting into path and value. Raises ConfigError if it is of another form."""
     path, is_pair, value = setting.partition("=")
     if not is_pair or not path.partition(".")[0].strip() or "." not in path:
         meant = did_you_mean_one_of(nearest(path, list_fields(recipe.stages)) if path.strip() else [])

@@ -31,7 +31,7 @@ class RefineStage(Stage):
             raise ConfigError(f"held_out_fraction is {self.held_out_fraction}; it must lie between 0 and 1")
 
     def _pages(self, recipe: Recipe) -> PagesStage:
-        """Return the stage of pages among the inputs; ConfigError where it is another kind."""
+        """Return the stage of pages among the inputs. Raises ConfigError if it is another kind."""
         stage = recipe.stage(self.inputs["pages"])
         if not isinstance(stage, PagesStage):
             raise ConfigError(f"{self.name} takes its pages from {stage.name!r}, which holds none")

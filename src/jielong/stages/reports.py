@@ -44,7 +44,7 @@ def exam_of(record: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def kept_answers(run: Run, stage: str) -> Answers:
-    """Return what each model answered in the exam; CheckpointError where the file is damaged."""
+    """Return what each model answered in the exam. Raises CheckpointError if the file is damaged."""
     path = run.stage_path(stage) / "answers.json"
     try:
         models = Fields(read_json(path), "it")

@@ -26,13 +26,13 @@ _ABOUT_ALL = ("kind", "version", "facts")
 
 
 def settings_in_words(run: Run, name: str, entry: Mapping[str, Any]) -> str:
-    """Describe the settings of the stage `name`, whose `entry` the run's record holds; "" where all are at their
+    """Describe the settings of the stage `name`, whose `entry` the run's record holds. Returns "" if all are at their
     defaults.
     """
     config = entry.get("config", {})
     if "loop" in config and "source" in config:
         return ", ".join(_training_settings(config, _model_of(run, name, entry)))
-    kind = _kinds().get(config.get("kind", ""))
+    kind = _stage_classes().get(config.get("kind", ""))
     if kind is None:
         return ""
     places = [str(config[place]) for place in kind.only_places if place in config]
@@ -61,8 +61,8 @@ def _model_of(run: Run, name: str, entry: Mapping[str, Any]) -> Path | None:
 
 
 @functools.cache
-def _kinds() -> dict[str, type[Stage]]:
-    """Map the names of stage classes to the classes."""
+def _stage_classes() -> dict[str, type[Stage]]:
+    """Import all modules of `jielong.stages` and return every stage class by its name."""
     for module in pkgutil.iter_modules(jielong.stages.__path__):
         importlib.import_module(f"jielong.stages.{module.name}")
     found, kinds = {}, [Stage]

@@ -1,4 +1,4 @@
-"""A training stage's material: the folder of an earlier stage, read as tokens, chats, pairs or prompts."""
+"""The material of a training stage: the folder of an earlier stage, read as tokens, chats, pairs, rated answers or prompts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FolderMaterial:
         return Shards(self.folder / part)
 
     def rendered_chats(self, part: Part) -> list[Rendered]:
-        """Render the chats of a part; those that the chat template refuses are noted, DataError where all are."""
+        """Render the chats of a part; those that the chat template refuses are noted. Raises DataError if all are."""
         file = self._file(part)
         talks = []
         refused: list[str] = []

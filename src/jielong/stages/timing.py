@@ -17,7 +17,7 @@ from jielong.train.sources import RowsConfig
 
 
 def time_ahead(context: Context) -> list[str]:
-    """Return a line for each training that is still to be done, and one for all of them where they are several.
+    """Return a line for each training that is still to be done, and one for all of them if they are several.
 
     A training whose rows are not all of one length has no figure: reinforcement, which writes its own, and pairs.
     """
@@ -68,7 +68,7 @@ def seconds_of_step(config: ModelConfig, rows: RowsConfig, machine: Machine, *, 
 
 
 def shape_of(stage: Stage, recipe: Recipe) -> ModelConfig | None:
-    """Return the shape of a training's model, found where its weights begin; None where that is not known yet."""
+    """Return the shape of a training's model, found where its weights begin, or None if that is not known yet."""
     while isinstance(stage, TrainStage) and stage.model is None and "start" in stage.inputs:
         stage = recipe.stage(stage.inputs["start"])
     elsewhere = stage.model_from_elsewhere()

@@ -34,7 +34,7 @@ class Rendered:
 class RenderedPair:
     """Two answers to one prompt; `label` is the probability that `chosen` is better, `margin` by how much.
 
-    `ref_logprobs` are the log-probabilities of both under the model that training starts from, where they are known.
+    `ref_logprobs` are the log-probabilities of both under the model that training starts from, if they are known.
     """
 
     chosen: Rendered
@@ -48,7 +48,7 @@ class RenderedPair:
 class RenderedAnswer:
     """One answer with its prompt, whether it is one to learn from or one to avoid, and its mark from 0 to 1.
 
-    Where nobody gave a mark it is 1 for the former and 0 for the latter.
+    If nobody gave a mark it is 1 for the former and 0 for the latter.
     """
 
     answer: Rendered
@@ -57,7 +57,7 @@ class RenderedAnswer:
 
 
 def _text(message: Message) -> str:
-    """Return a message's text; DataError for a part that is no text."""
+    """Return a message's text. Raises DataError for a part that is no text."""
     if not isinstance(message.content, str):
         for part in message.content:
             if part.get("type") != "text":
@@ -87,7 +87,7 @@ def _template_message(message: Message) -> dict[str, Any]:
 
 
 def _check_call(call: Any, message: Message) -> Any:
-    """Return a tool call as a dict; DataError where it is malformed, or not the assistant's."""
+    """Return a tool call as a dict. Raises DataError if it is malformed, or not the assistant's."""
     if message.role != "assistant":
         raise DataError(f"a message of role {message.role!r} has tool calls; only the assistant calls tools")
     if not _is_call(call):
@@ -99,7 +99,7 @@ def _call_text(call: Any, message: Message) -> str:
     return json.dumps(_check_call(call, message), ensure_ascii=False)
 
 
-def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
+def _encode_turn(message: Message, tokenizer: Tokenizer) -> list[int]:
     """Return the ids of a turn between its header and its <|im_end|>."""
     ids = tokenizer.encode(_text(message))
     if message.role == "tool":
@@ -130,8 +130,8 @@ def render(
 
     Trained are the assistant's content, tool calls and <|im_end|>, of all its turns or of the last one, but for turns
     marked as not trained; never a header or the newline after the turn. `add_generation_prompt` opens an assistant's
-    turn at the end. `tools` ({"name", "description", "parameters"}) are for templates that know them. DataError for
-    messages that the template refuses or writes differently once others follow.
+    turn at the end. `tools` ({"name", "description", "parameters"}) are for templates that know them. Raises DataError
+    for messages that the template refuses or writes differently once others follow.
     """
     if train_on not in ("all", "last"):
         raise ConfigError(f"train_on is {train_on!r}; expected 'all' or 'last'")
@@ -164,7 +164,7 @@ def _render(
     trained: list[bool] = []
     for i, message in enumerate(messages):
         header = [tokenizer.im_start, *tokenizer.encode(f"{message.role}\n")]
-        body = [*_body(message, tokenizer), tokenizer.im_end]
+        body = [*_encode_turn(message, tokenizer), tokenizer.im_end]
         ids += header + body + newline
         trained += [False] * len(header) + [i in trained_turns] * len(body) + [False] * len(newline)
     if add_generation_prompt:
@@ -205,7 +205,7 @@ def render_rating(
 
 
 def _render_answer(prompt: Sequence[Message], answer: Sequence[Message], tokenizer: Tokenizer) -> Rendered:
-    """Render prompt and answer up to the last trained token; DataError where the answer is not the assistant's."""
+    """Render prompt and answer up to the last trained token. Raises DataError if the answer is not the assistant's."""
     if not answer or answer[-1].role != "assistant":
         raise DataError("an answer of a preference is empty or not the assistant's; expected an assistant's message")
     whole = (*prompt, *answer)
@@ -260,7 +260,7 @@ def _ids_before_stop(ids: Iterable[int], tokenizer: Tokenizer) -> list[int]:
 
 
 def _parse_call(text: bytes | str) -> Mapping[str, Any] | None:
-    """Parse the JSON of a tool call; None where it is no call."""
+    """Parse the JSON of a tool call. Returns None if it is no call."""
     try:
         call = parse_json(text if isinstance(text, str) else text.decode())
     except (DataError, UnicodeDecodeError):

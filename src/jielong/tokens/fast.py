@@ -4,8 +4,8 @@ The ids equal those of the `tokenizers` library, which is checked, not assumed. 
 whose joined bytes are the earliest token; `tokenizers` merges the earliest pair that its list names. The two agree on
 every text when ids follow the order of the merges and every token, given as text, becomes itself: a pair that stands
 side by side inside a token was made by the same merges as when the token stands alone, so if it may be joined by its
-bytes, the list names it too. `merges_are_proper` asks exactly this of the library itself; where it does not hold there
-is no fast encoder, only the library.
+bytes, the list names it too. `merges_are_proper` asks exactly this of the library itself; if it does not hold there is
+no fast encoder, only the library.
 
 Documents are joined by a mark that stands for the id that ends a document, so one call without Python's lock encodes
 hundreds of them.
@@ -70,10 +70,10 @@ class FastEncoder:
         )
 
     def encode(self, text: str) -> list[int] | None:
-        """Encode one text; None when a line of it is too long for the engine."""
+        """Encode one text. Returns None if a line of it is too long for the engine."""
         if len(text) <= LONGEST:
             return self._encoding.encode_ordinary(text)
-        pieces = list(_lines(text))
+        pieces = list(_split_into_lines(text))
         if any(len(piece) > LONGEST for piece in pieces):
             return None
         return [id for piece in pieces for id in self._encoding.encode_ordinary(piece)]
@@ -87,7 +87,7 @@ class FastEncoder:
         return len(text) <= LONGEST and BORDER not in text
 
 
-def _lines(text: str) -> Iterator[str]:
+def _split_into_lines(text: str) -> Iterator[str]:
     """Split a text after newlines, which no token crosses, into pieces of at most LONGEST characters where possible."""
     start = 0
     while start < len(text):

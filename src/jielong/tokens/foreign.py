@@ -68,7 +68,7 @@ class SideFiles:
         return cls(files, tuple(dict.fromkeys(eos)), pad)
 
     def json_of(self, name: str) -> dict[str, Any]:
-        """Parse one file as a JSON object, empty where it is missing; CheckpointError where it is damaged."""
+        """Parse one file as a JSON object, empty if it is missing. Raises CheckpointError if it is damaged."""
         try:
             found = parse_json(self.files.get(name, "{}"))
         except DataError as error:
@@ -111,8 +111,8 @@ class Layout:
 
 
 def check_tokenizer_json(data: Any) -> dict[str, Any]:
-    """Return a parsed tokenizer.json after checking the kinds of the parts read here; CheckpointError names what is
-    wrong.
+    """Return a parsed tokenizer.json after checking the kinds of the parts read here. Raises CheckpointError, which
+    names what is wrong.
     """
     whole = Fields(data, "tokenizer.json", CheckpointError)
     model = whole.inner("model")
@@ -140,6 +140,7 @@ def check_tokenizer_json(data: Any) -> dict[str, Any]:
 
 
 def _is_merge(merge: Any) -> bool:
+    """Whether a value is a merge: a text with a blank between two tokens, or a list of two texts."""
     if isinstance(merge, str):
         return merge.count(" ") >= 1
     return isinstance(merge, list) and len(merge) == 2 and all(isinstance(token, str) for token in merge)
@@ -199,8 +200,8 @@ def without_marks(data: Mapping[str, Any], marks: Mapping[str, Any]) -> dict[str
 
 
 def read_layout(data: Mapping[str, Any], beside: SideFiles) -> Layout:
-    """Read the meaning of each id from a checked tokenizer.json and the files beside it; CheckpointError for other
-    kinds than BPE.
+    """Read the meaning of each id from a checked tokenizer.json and the files beside it. Raises CheckpointError for
+    other kinds than BPE.
     """
     kind = data["model"].get("type") or ("BPE" if "merges" in data["model"] else None)
     if kind != "BPE":

@@ -50,7 +50,7 @@ _SIZED_FILTERS = ("batch", "center", "format", "indent", "round", "slice", "tojs
 def run(source: str, variables: Mapping[str, Any] | None) -> bool | str:
     """Render the template with the variables, which must say `messages`; without any, return whether it reads `tools`.
 
-    CheckpointError for a template that cannot be read, DataError where it refuses the variables.
+    Raises CheckpointError for a template that cannot be read, DataError if it refuses the variables.
     """
     try:
         template, names = _compiled(source)
@@ -87,6 +87,7 @@ class _Generation(jinja2.ext.Extension):
     tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Any) -> Any:
+        """Parse a generation block as its body alone, in a scope of its own."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return jinja2.nodes.Scope(body).set_lineno(line)
@@ -126,6 +127,7 @@ def _too_large(what: str) -> jinja2.TemplateError:
 
 
 def _check_numbers(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Refuse arguments that are numbers above `MAX_NUMBER`."""
     for value in (*args, *kwargs.values()):
         if isinstance(value, (int, float)) and abs(value) > MAX_NUMBER:
             raise _too_large(f"a width or a count above {MAX_NUMBER:,}")

@@ -34,7 +34,7 @@ def render_templated(
 
     `trained_turns` are indices of messages. The ids are those of `apply_chat_template` in `transformers` for messages
     and tools without the text of marks. A token that holds letters of an answer and of the header before it is not
-    trained. ConfigError without a chat template.
+    trained. Raises ConfigError if there is no chat template.
     """
     template = tokenizer.template
     if template is None:

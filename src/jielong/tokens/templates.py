@@ -61,7 +61,7 @@ class ChatTemplate:
         self._limit_met = ""
 
     @functools.cached_property
-    def _reading(self) -> tuple[bool, str]:
+    def _knows_tools_and_fault(self) -> tuple[bool, str]:
         """Return whether it has a place for tools, and what is wrong with it."""
         if len(self.source) > MAX_SOURCE_CHARS:
             return (
@@ -78,12 +78,12 @@ class ChatTemplate:
     @property
     def knows_tools(self) -> bool:
         """Whether it has a place for the descriptions of tools."""
-        return self._reading[0]
+        return self._knows_tools_and_fault[0]
 
     @property
     def fault(self) -> str:
         """Return why it cannot be used; "" as long as it can."""
-        return self._reading[1] or self._limit_met
+        return self._knows_tools_and_fault[1] or self._limit_met
 
     # What it wants of messages ---------------------------------------------------------------------------------------
 
@@ -102,7 +102,7 @@ class ChatTemplate:
 
     @functools.cached_property
     def takes_system(self) -> bool:
-        """Whether it has a place for a system message; where a user's turn alone is refused too, nothing is known."""
+        """Whether it has a place for a system message; if a user's turn alone is refused too, nothing is known."""
         user = self._put({"role": "user", "content": "Hi"})
         system = self._put({"role": "system", "content": _PROBE})
         return self._writes(system, user) or not self._writes(self._put({"role": "user", "content": _PROBE}))
@@ -128,12 +128,13 @@ class ChatTemplate:
         return self._writes(*once) and not self._writes(*twice)
 
     def _calls(self, count: int) -> list[dict[str, Any]]:
+        """Return a conversation of a question, a turn with `count` calls, and an answer for each of them."""
         answers = [self._put({"role": "tool", "content": "6", "name": "look_up"}) for _ in range(count)]
         asked = self._put({"role": "assistant", "content": ""}) | {"tool_calls": [_PROBE_CALL] * count}
         return [self._put({"role": "user", "content": "Hi"}), asked, *answers]
 
     def probes(self) -> list[tuple[list[dict[str, Any]], bool]]:
-        """Return four conversations for `texts`: a question, the same with an answer; one with a call, where it takes
+        """Return four conversations for `texts`: a question, the same with an answer; one with a call, if it takes
         them, and its result.
         """
         user, said = (self._put({"role": role, "content": _PROBE}) for role in ("user", "assistant"))
@@ -150,7 +151,7 @@ class ChatTemplate:
         """Change messages to the form that the template takes, each with the number of the message that it came from.
 
         A system message that it has no place for stands before the first user's words; several calls of one turn become
-        turns of one call, each with its answer; calls get ids, and contents become parts, where it wants them.
+        turns of one call, each with its answer; calls get ids, and contents become parts, if it wants them.
         """
         placed = [(number, dict(message)) for number, message in enumerate(messages)]
         if any(m["role"] == "system" for _, m in placed) and not self.takes_system:
@@ -168,7 +169,9 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] = (),
         add_generation_prompt: bool = False,
     ) -> str:
-        """Render the conversation as text; DataError with the template's own words when it refuses the messages."""
+        """Render the conversation as text. Raises DataError with the template's own words when it refuses the
+        messages.
+        """
         return self.texts([(messages, add_generation_prompt)], tools=tools)[0]
 
     def texts(
@@ -208,7 +211,7 @@ _Placed = list[tuple[int, dict[str, Any]]]
 
 
 def _without_system(placed: _Placed) -> _Placed:
-    """Move system messages before the words of the first user's turn, or into one where there is none."""
+    """Move system messages before the words of the first user's turn, or into one if there is none."""
     said = "\n\n".join(str(m["content"]) for _, m in placed if m["role"] == "system")
     rest = [(n, m) for n, m in placed if m["role"] != "system"]
     first = next((i for i, (_, m) in enumerate(rest) if m["role"] == "user"), None)

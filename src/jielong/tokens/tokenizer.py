@@ -6,10 +6,10 @@ from a directory, the same class is also the tokenizer of Llama, Qwen, SmolLM, M
 hold: special ids come from the program alone. Text, whoever wrote it, is always encoded as ordinary text, so a user who
 types <|im_end|> cannot end a turn.
 
-Our own text is first split into pre-tokens that no merge may cross: a Han run is never glued to Latin letters or punctuation,
-digits go in groups of at most three (or each alone, where numbers are to be copied), a word takes at most one space
-before it, and every newline stands alone, so that "assistant\\n" followed by anything is tokenised the same in one piece
-or in two.
+Our own text is first split into pre-tokens that no merge may cross: a Han run is never glued to Latin letters or
+punctuation, digits go in groups of at most three (or each alone, if numbers are to be copied), a word takes at most one
+space before it, and every newline stands alone, so that "assistant\\n" followed by anything is tokenised the same in
+one piece or in two.
 """
 
 from __future__ import annotations
@@ -175,9 +175,10 @@ class Tokenizer:
     """
 
     def __init__(self, json_text: str, beside: SideFiles | None = None, data: Mapping[str, Any] | None = None) -> None:
-        """Build it from the text of a tokenizer.json, another's with the files `beside` it; CheckpointError if damaged.
+        """Build it from the text of a tokenizer.json, another's with the files `beside` it. Raises CheckpointError if
+        damaged.
 
-        `data` is the parsed text, where that is at hand: parsing 150,000 tokens takes a second.
+        `data` is the parsed text, if that is at hand: parsing 150,000 tokens takes a second.
         """
         self._json, self._beside = json_text, beside
         self.is_own = beside is None
@@ -196,7 +197,9 @@ class Tokenizer:
         self.digest = hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
     def _own_layout(self, data: Mapping[str, Any]) -> Layout:
-        """Return the meaning of the ids of one of our own tokenizers; CheckpointError where its vocabulary is another."""
+        """Return the meaning of the ids of one of our own tokenizers. Raises CheckpointError if its vocabulary is
+        another.
+        """
         vocab = sorted(self._plain.get_vocab().items(), key=lambda item: item[1])
         tokens = [token for token, _ in vocab]
         byte_of = byte_of_char()
@@ -214,7 +217,7 @@ class Tokenizer:
         return Layout(table, marks, endoftext=0, pad=1, im_end=3, stop_ids=(3, 0))
 
     def special(self, name: str) -> int:
-        """Return the id of a special token by its text, such as "<tool_call>"; ConfigError when there is none."""
+        """Return the id of a special token by its text, such as "<tool_call>". Raises ConfigError if there is none."""
         if name not in self.marks:
             raise ConfigError(f"the tokenizer has no special token {name!r}; {did_you_mean(name, self.marks)}")
         return self.marks[name]
@@ -233,7 +236,7 @@ class Tokenizer:
 
     @functools.cached_property
     def byte_lengths(self) -> NDArray[np.int64]:
-        """Return the (V,) UTF-8 bytes of text that each id stands for; 0 for special ids."""
+        """Return the (V,) UTF-8 bytes of text that each id stands for, or 0 for special ids."""
         lengths = np.array([len(b) for b in self._table], np.int64)
         lengths[list(self._special_ids)] = 0
         return lengths
@@ -272,7 +275,7 @@ class Tokenizer:
 
     @functools.cached_property
     def _fast(self) -> FastEncoder | None:
-        """The fast encoder with the ids of `_plain`, where that is verified: for our own tokenizers."""
+        """The fast encoder with the ids of `_plain`, if that is verified: for our own tokenizers."""
         if not self.is_own:
             return None
         data = _parse_checked(self._json)
@@ -285,7 +288,7 @@ class Tokenizer:
         return FastEncoder(ranks, _fast_pattern(*splits), self.endoftext)
 
     def encode(self, text: str) -> list[int]:
-        """Encode a text, never to special ids; DataError on half a surrogate pair, which is no Unicode text."""
+        """Encode a text, never to special ids. Raises DataError for half a surrogate pair, which is no Unicode text."""
         _check_unicode(text)
         self._num_encoded += len(text)
         # To make the fast encoder takes as long as to encode this much without it: a short chat starts sooner.
@@ -313,7 +316,7 @@ class Tokenizer:
             yield from some
 
     def _encode_chunk(self, texts: list[str]) -> list[NDArray[np.uint32]]:
-        """Encode some texts as documents, joined in one call where that can be done."""
+        """Encode some texts as documents, joined in one call if that can be done."""
         for text in texts:
             _check_unicode(text)
         if self._fast is None:
@@ -437,8 +440,8 @@ class Tokenizer:
 
     @classmethod
     def load(cls, directory: Path | str) -> Tokenizer:
-        """Load the tokenizer in a directory, ours or another's; CheckpointError when it is missing, damaged or of no
-        known kind.
+        """Load the tokenizer in a directory, ours or another's. Raises CheckpointError if it is missing, damaged or of
+        no known kind.
 
         Another's stop ids come from generation_config.json, config.json and its chat template.
         """
@@ -466,13 +469,14 @@ class Tokenizer:
 
 
 def _is_own(data: Mapping[str, Any]) -> bool:
+    """Whether a parsed tokenizer.json is one of ours, by its first special tokens."""
     added = data.get("added_tokens")
     first = added[:NUM_SPECIAL] if isinstance(added, list) else []
     return tuple(a.get("content") for a in first if isinstance(a, dict)) == SPECIAL_TOKENS
 
 
 def _parse_checked(json_text: str) -> dict[str, Any]:
-    """Parse a tokenizer.json and check its parts; CheckpointError where it is damaged."""
+    """Parse a tokenizer.json and check its parts. Raises CheckpointError if it is damaged."""
     try:
         return check_tokenizer_json(parse_json(json_text))
     except DataError as error:
@@ -480,7 +484,7 @@ def _parse_checked(json_text: str) -> dict[str, Any]:
 
 
 def _load_library(json_text: str, *, encode_special_tokens: bool = True) -> Any:
-    """Build the `tokenizers` library's object from a tokenizer.json; CheckpointError where it is damaged."""
+    """Build the `tokenizers` library's object from a tokenizer.json. Raises CheckpointError if it is damaged."""
     try:
         # The library signals damaged JSON with a bare Exception, or fails inside with what is not even that.
         made = tokenizers.Tokenizer.from_str(json_text)

@@ -30,7 +30,7 @@ DIGITS = 3
 
 
 def library() -> types.ModuleType:
-    """Import Optuna; ConfigError where it is missing."""
+    """Import Optuna. Raises ConfigError if it is missing."""
     try:
         import optuna
     except ImportError:
@@ -39,7 +39,7 @@ def library() -> types.ModuleType:
 
 
 @contextmanager
-def _quiet() -> Iterator[types.ModuleType]:
+def _import_quietly() -> Iterator[types.ModuleType]:
     """Import Optuna with its own messages silenced."""
     optuna = library()
     before = optuna.logging.get_verbosity()
@@ -53,15 +53,15 @@ def _quiet() -> Iterator[types.ModuleType]:
 
 
 def propose(study: Study, trials: Sequence[Trial]) -> dict[str, Any] | None:
-    """Propose settings for the next trial, a function of the seed and the trials before; None when only known ones come
-    up.
+    """Propose settings for the next trial, a function of the seed and the trials before. Returns None if only known
+    ones come up.
     """
     offers = study.search.offers
     if not trials:
         own = {o.field: get_field(study.stage, o.field) for o in offers}
         return {o.field: own[o.field] for o in offers if not o.when or own[o.when[0]] == o.when[1]}
     tried = [t.settings for t in trials]
-    with _quiet() as optuna:
+    with _import_quietly() as optuna:
         for throw in range(20):
             seed = derive_seed(study.recipe.seed, "tune", study.search.stage, len(trials), throw) % 2**32
             sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
@@ -82,7 +82,7 @@ def is_hopeless(study: Study, ended: Sequence[Trial], found: Mapping[int, float]
     trials in parallel; here there are a dozen or two, and a rate that decays late must not be dropped for a slow start.
     For the same reason nothing is stopped in the first third.
     """
-    with _quiet() as optuna:
+    with _import_quietly() as optuna:
         pruner = optuna.pruners.MedianPruner(
             n_startup_trials=WHOLE_TRIALS, n_warmup_steps=study.stage.loop.steps // 3, n_min_trials=WHOLE_TRIALS
         )
@@ -97,7 +97,7 @@ def importances(study: Study, trials: Sequence[Trial]) -> dict[str, float]:
     """
     if sum(t.state == "done" for t in trials) < 10:
         return {}
-    with _quiet() as optuna:
+    with _import_quietly() as optuna:
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         found: Mapping[str, float] = optuna.importance.get_param_importances(
             _rebuild_study(optuna, study, trials), evaluator=evaluator

@@ -21,7 +21,8 @@ from jielong.stages.train import TrainStage
 class Trial:
     """The end of one trial. `settings` by field of the stage; `checks` are the steps and the values there.
 
-    `value` is the lowest of them, which is that of the checkpoint that a stage keeps; None unless the trial is done.
+    `value` is the lowest of them, which is that of the checkpoint that a stage keeps. It is None unless the trial is
+    done.
     """
 
     number: int
@@ -64,7 +65,7 @@ class Study:
         Those after it are proposed again as they were, and found where they were run.
         """
         file = self.folder / "trials.jsonl"
-        found, fault = _trials(file)
+        found, fault = _read_until_damage(file)
         if not fault:
             return ""
         kept = file.with_name("trials.jsonl.damaged")
@@ -75,8 +76,8 @@ class Study:
 
 
 def read_trials(file: Path) -> list[Trial]:
-    """Read the trials in a file, none where there is no file; CheckpointError where it is damaged."""
-    found, fault = _trials(file)
+    """Read the trials in a file, none if there is no file. Raises CheckpointError if it is damaged."""
+    found, fault = _read_until_damage(file)
     if fault:
         raise CheckpointError(
             f"{file} is damaged ({fault}); the same command runs again what was lost, or restore a copy"
@@ -84,8 +85,8 @@ def read_trials(file: Path) -> list[Trial]:
     return found
 
 
-def _trials(file: Path) -> tuple[list[Trial], str]:
-    """Read the trials up to where the file is damaged, and what is wrong there."""
+def _read_until_damage(file: Path) -> tuple[list[Trial], str]:
+    """Return the trials up to the first damaged line of the file, and what is wrong with that line."""
     found: list[Trial] = []
     if not file.exists():
         return found, ""
@@ -131,7 +132,7 @@ def checks(directory: Path, search: Search) -> list[tuple[int, float]]:
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """Return the earliest of the trials with the lowest value; None when none is done."""
+    """Return the earliest of the trials with the lowest value, or None if none is done."""
     done = [t for t in trials if t.value is not None]
     return min(done, key=lambda t: (t.value, t.number)) if done else None
 

@@ -48,7 +48,7 @@ FEW, TOLD_AT = 5, 10
 
 @dataclass(frozen=True)
 class Tuned:
-    """The result of a search; `ended` says why it stopped, `importances` are shares by field, where they are known."""
+    """The result of a search; `ended` says why it stopped, `importances` are shares by field, if they are known."""
 
     study: Study
     trials: tuple[Trial, ...]
@@ -66,14 +66,14 @@ class Clock:
     """
 
     def __init__(self, file: Path, about: Mapping[str, Any], trials: Sequence[Trial]) -> None:
-        """Start the clock; the time in `trials` counts where the file is damaged."""
+        """Start the clock; the time in `trials` counts if the file is damaged."""
         self.file, self.about = file, about
-        kept_s = self._kept_s() if file.exists() else 0.0
+        kept_s = self._read_seconds() if file.exists() else 0.0
         self._before_s = sum(trial.seconds for trial in trials) if kept_s is None else kept_s
         self._began_s = now_s()
 
-    def _kept_s(self) -> float | None:
-        """Return the seconds in the file; None where it is damaged."""
+    def _read_seconds(self) -> float | None:
+        """Return the seconds in the file, or None if it is damaged."""
         try:
             kept = Fields(unsealed(read_json(self.file)), str(self.file), CheckpointError)
             if kept.whole("version") != VERSION:
@@ -135,7 +135,7 @@ class TrialContext(Context):
             raise TimeSpent
 
     def _tell_what_fits(self, progress: Progress) -> None:
-        """Warn where the budget is too short for some trials, with a budget that would do."""
+        """Warn if the budget is too short for some trials, with a budget that would do."""
         left_steps = progress.steps - progress.step
         trial_s = progress.seconds_left / left_steps * progress.steps
         left_s = self.budget_s - self.clock.spent_s + trial_s - progress.seconds_left
@@ -199,7 +199,7 @@ def tune(
             # once more: a kill may have fallen between a trial's record and its recipe
             write_recipe(study.folder / "best.json", _as_recipe(study, trials, best, written))
             if study.stage.loop.steps == full_steps:
-                _hand_over(study, best, shared.run)
+                _reuse_best_trial(study, best, shared.run)
         finally:
             clock.keep()
     shares = importances(study, trials)
@@ -218,7 +218,7 @@ def _plan(study: Study, full_steps: int) -> str:
 
 
 def choose_search(recipe: Recipe, stage: str | None, held: Sequence[str]) -> Search:
-    """Choose the stage's offers to search, without those that are held; ConfigError where nothing is left."""
+    """Choose the stage's offers to search, without those that are held. Raises ConfigError if nothing is left."""
     if not recipe.searches:
         raise ConfigError(f"{recipe.name} offers no field to be searched")
     names = [s.stage for s in recipe.searches]
@@ -304,7 +304,7 @@ def _run_trial(
     clock: Clock,
     budget_s: float,
 ) -> Trial | None:
-    """Run or resume one trial to its end, however it ends; None when the budget ended it."""
+    """Run or resume one trial to its end, however it ends. Returns None if the budget ended it."""
     number, name = len(ended), study.search.stage
     run = study.trial_run(number)
     state: Literal["done", "pruned", "failed"] = "done"
@@ -375,8 +375,8 @@ def _drop_weights(study: Study, trials: Sequence[Trial], best: Trial | None) -> 
             shutil.rmtree(study.trial_run(trial.number).stage_path(study.search.stage) / "steps", ignore_errors=True)
 
 
-def _hand_over(study: Study, best: Trial, run: Run) -> None:
-    """Put a full-length best trial where the recipe's run finds it, so that it is not trained once more."""
+def _reuse_best_trial(study: Study, best: Trial, run: Run) -> None:
+    """Copy the stage of a full-length best trial to where the recipe's `run` finds it, so that it is not trained again."""
     name, trial_run = study.search.stage, study.trial_run(best.number)
     entry = trial_run.record["stages"].get(name, {})
     if trial_run.is_done(name, entry.get("done", "")) and not run.is_done(name, entry["done"]):

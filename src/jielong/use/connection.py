@@ -1,4 +1,4 @@
-"""The connection to a server: address and key, proxies, time-outs, retries, and advice where all fails.
+"""The connection to a server: address and key, proxies, time-outs, retries, and advice if all fails.
 
 A busy or failing server is asked a few times over. The key goes into the request's header and nowhere else: servers'
 quotations of it are taken out of every sentence. This machine itself is never reached through a proxy.
@@ -32,7 +32,9 @@ _KEPT_CHARS = 20_000
 
 
 def clean_key(key: str, name: str = "the key") -> str:
-    """Return the key without blanks around it; ConfigError, which does not show it, where no header can carry it."""
+    """Return the key without blanks around it. Raises ConfigError, which does not show it, if no header can carry
+    it.
+    """
     key = key.strip().strip("\ufeff").removeprefix("Bearer ").strip()
     for c in key:
         if not "!" <= c <= "~":
@@ -165,7 +167,7 @@ class Connection:
         return ResourceError(f"{url} cannot be reached{through} ({why}); start the server, or correct the address")
 
     def with_v1(self) -> str:
-        """Return a hint to the address that was probably meant; "" where it ends in /v1 already."""
+        """Return a hint to the address that was probably meant, or "" if it ends in /v1 already."""
         return "" if self.url.endswith("/v1") else f"try {self.shown_url.removesuffix('/api')}/v1"
 
     def hide_key(self, text: str) -> str:
@@ -194,7 +196,7 @@ class Heard:
         return self.begun.lstrip()[:1] in ("{", "[", "<")
 
     async def read(self) -> str:
-        """Read all of it."""
+        """Read the whole response as text."""
         async for chunk in self._chunks:
             self.begun += self._decoder.decode(chunk)
         return self.begun + self._decoder.decode(b"", final=True)
@@ -212,7 +214,7 @@ class Heard:
 
 
 def _parse_address(url: str) -> httpx2.URL:
-    """Parse a server's address; ConfigError where it is none."""
+    """Parse a server's address. Raises ConfigError if it is none."""
     try:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, ValueError, TypeError) as error:

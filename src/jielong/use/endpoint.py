@@ -1,8 +1,8 @@
 """The port to any server that speaks OpenAI's protocol: llama.cpp, vLLM, Ollama, one of ours, or a paid one.
 
-`chat/completions` answers conversations, streamed where somebody watches; `completions` continues bare text;
-`embeddings` turns texts into vectors; `models` lists the models. `connection` asks, and `replies` reads the responses:
-a failure is an error and never looks like an answer.
+`chat/completions` answers conversations, streamed if somebody watches; `completions` continues bare text; `embeddings`
+turns texts into vectors; `models` lists the models. `connection` asks, and `replies` reads the responses: a failure is
+an error and never looks like an answer.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Endpoint:
     async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
         """Answer a conversation.
 
-        TooLongError when it does not fit, ResourceError when the server cannot be reached, refuses or breaks off,
-        DataError when its response is no answer.
+        Raises TooLongError if it does not fit, ResourceError if the server cannot be reached, refuses or breaks off,
+        DataError if its response is no answer.
         """
         body: dict[str, Any] = {"messages": [_wire_message(m) for m in conversation.messages], **self._body(options)}
         if options.tools:
@@ -88,18 +88,18 @@ class Endpoint:
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector for each text, in order."""
         body = {"input": list(texts), **({"model": self.model} if self.model else {})}
-        data = await self._json("POST", "embeddings", body)
-        with self._reading("embeddings"):
+        data = await self._request_json("POST", "embeddings", body)
+        with self._name_address_in_errors("embeddings"):
             return vectors_in(data, len(texts))
 
     async def models(self) -> list[str]:
         """Return the names of the models that the server lists."""
-        data = await self._json("GET", "models", None)
-        with self._reading("models"):
+        data = await self._request_json("GET", "models", None)
+        with self._name_address_in_errors("models"):
             return models_in(data)
 
     def _body(self, options: Options) -> dict[str, Any]:
-        """Build the request's body from options; fields that not every server knows are sent only where asked for."""
+        """Build the request's body from options; fields that not every server knows are sent only if asked for."""
         sampling, off = options.sampling, Sampling()
         body: dict[str, Any] = {
             "max_tokens": sampling.max_tokens,
@@ -119,7 +119,7 @@ class Endpoint:
     # --- reading what comes back
 
     @contextlib.contextmanager
-    def _reading(self, path: str) -> Any:
+    def _name_address_in_errors(self, path: str) -> Any:
         """Turn errors of `replies` into sentences that name the address."""
         try:
             yield
@@ -129,7 +129,7 @@ class Endpoint:
             raise DataError(self._server.hide_key(f"{self._server.shown_url}/{path} sent no answer: {error}")) from None
 
     def _answer(self, reply: Reply, prompt: str, start_s: float) -> Answer:
-        """Build the answer from a reply, estimating the tokens where the server does not count them."""
+        """Build the answer from a reply, estimating the tokens if the server does not count them."""
         thoughts, text = ("", reply.text) if reply.thoughts else split_thoughts(reply.text)
         thoughts = "\n".join(filter(None, (reply.thoughts.strip(), thoughts)))
         calls = reply.calls
@@ -157,18 +157,18 @@ class Endpoint:
                 options.on_thought(thoughts)
             told.push(text)
 
-        async with self._opened("POST", path, body) as response:
+        async with self._open_response("POST", path, body) as response:
             heard = Heard(response)
             is_whole = await heard.is_whole()
             try:
                 if not is_whole:
-                    await self._listen(heard, tell, reply, path)
+                    await self._read_events(heard, tell, reply, path)
             except (httpx2.NetworkError, httpx2.RemoteProtocolError, TimeoutError) as error:
                 if not reply.is_over:  # what was said to be over is whole, however the connection ends
                     raise self._broken_off(reply, type(error).__name__) from error
             if is_whole or not (reply.has_choice or reply.is_over or heard.num_events):
-                for data in self._bodies(await heard.read() if is_whole else heard.begun, path):
-                    with self._reading(path):
+                for data in self._parse_bodies(await heard.read() if is_whole else heard.begun, path):
+                    with self._name_address_in_errors(path):
                         tell(data)
                 reply.is_over = True
         told.finish()
@@ -178,7 +178,7 @@ class Endpoint:
             raise DataError(f"{self._server.shown_url}/{path} sent no answer: there was no choice in it")
         return reply
 
-    async def _listen(self, heard: Heard, tell: Any, reply: Reply, path: str) -> None:
+    async def _read_events(self, heard: Heard, tell: Any, reply: Reply, path: str) -> None:
         """Read the stream of events until it is over."""
         events = aiter(httpx2.EventSource(cast(httpx2.Response, heard), max_event_size=_MAX_EVENT_BYTES))
         while True:
@@ -193,7 +193,7 @@ class Endpoint:
                 return
             if not data:
                 continue
-            with self._reading(path):
+            with self._name_address_in_errors(path):
                 try:
                     found = parse_json(data)
                 except DataError as error:
@@ -210,15 +210,15 @@ class Endpoint:
         num = len(reply.text)
         return self._server.broken_off(why, f" after {num:,} character{'s' * (num != 1)}")
 
-    def _bodies(self, body: str, path: str) -> list[Any]:
-        """Parse a whole body; of one that is a JSON a line, each of them."""
+    def _parse_bodies(self, body: str, path: str) -> list[Any]:
+        """Parse a whole body as one JSON value, or as one value a line if each line is an object."""
         lines = [line for line in body.splitlines() if line.strip()]
         if len(lines) > 1 and all(line.startswith("{") and line.rstrip().endswith("}") for line in lines):
-            return [self._parsed(line, path) for line in lines]
-        return [self._parsed(body, path)]
+            return [self._parse_json(line, path) for line in lines]
+        return [self._parse_json(body, path)]
 
-    def _parsed(self, body: str, path: str) -> Any:
-        """Parse the JSON of a whole body; DataError says what it is instead, and what to try."""
+    def _parse_json(self, body: str, path: str) -> Any:
+        """Parse the JSON of a whole body. Raises DataError, which says what it is instead, and what to try."""
         try:
             return parse_json(body.removeprefix("\ufeff"))
         except DataError as error:
@@ -233,13 +233,16 @@ class Endpoint:
                 f"{where} did not answer with JSON but with {self._server.hide_key(in_words(body, 80))}"
             ) from None
 
-    async def _json(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        async with self._opened(method, path, body) as response:
+    async def _request_json(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        """Send a request and parse the JSON of its response."""
+        async with self._open_response(method, path, body) as response:
             text = (await response.aread()).decode("utf-8", "replace")
-        return self._parsed(text, path)
+        return self._parse_json(text, path)
 
     @contextlib.asynccontextmanager
-    async def _opened(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[httpx2.Response]:
+    async def _open_response(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> AsyncIterator[httpx2.Response]:
         """Open a response, if need be again without a field that the server refuses, or with its name for it.
 
         A penalty that was asked for must reach it under one of its names.

@@ -24,14 +24,14 @@ class Example:
 
 
 def read_examples(path: str | Path) -> tuple[Example, ...]:
-    """Read the examples of a JSONL file, {"question": ..., "answer": ...} a line; DataError lists the lines that hold
-    none.
+    """Read the examples of a JSONL file, {"question": ..., "answer": ...} a line. Raises DataError, which lists the
+    lines that hold none.
     """
     return tuple(read_records(path, _parse_example, "example"))
 
 
 def _parse_example(data: Mapping[str, Any]) -> Example:
-    """Read one example; DataError where a field is no text."""
+    """Read one example. Raises DataError if a field is no text."""
     for key in ("question", "answer"):
         if not isinstance(data.get(key), str) or not data[key].strip():
             raise DataError(f"{key!r} is {data.get(key)!r}; expected some text")

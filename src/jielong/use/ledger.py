@@ -23,7 +23,7 @@ from jielong.use.tools.tool import by_name
 
 
 class BudgetSpent(ResourceError):
-    """Raised where the next call would go beyond the budget."""
+    """Raised if the next call would go beyond the budget."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ depth: ContextVar[int] = ContextVar("depth", default=0)
 
 
 def note(text: str, **data: Any) -> None:
-    """Show a progress note, about `data`; nothing where nobody watches."""
+    """Show a progress note, about `data`; nothing if nobody watches."""
     ledger = current.get()
     if ledger is not None:
         ledger.happen(Happening("note", text, depth=depth.get(), data=data))
@@ -142,12 +142,12 @@ class Ledger:
 
     @property
     def calls_left(self) -> float:
-        """Return how many more calls the budget allows; infinity where it does not count them."""
+        """Return how many more calls the budget allows; infinity if it does not count them."""
         return max(0, self.budget.calls - self._num_begun) if self.budget.calls else math.inf
 
     @property
     def seconds_left(self) -> float:
-        """Return the seconds until the budget is spent; infinite where it has none."""
+        """Return the seconds until the budget is spent; infinite if it has none."""
         return max(0.0, self.budget.seconds - self.seconds) if self.budget.seconds else math.inf
 
     def happen(self, happening: Happening) -> None:
@@ -155,7 +155,7 @@ class Ledger:
             self._on_happening(happening)
 
     async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:  # noqa: B008
-        """Ask the model; BudgetSpent when the budget does not allow it."""
+        """Ask the model. Raises BudgetSpent if the budget does not allow it."""
         return await self.ask_other(self._ask, conversation, options)
 
     async def ask_other(self, ask: Ask, conversation: Conversation, options: Options) -> Answer:
@@ -189,7 +189,7 @@ class Ledger:
         return answer
 
     def _within_budget(self, options: Options) -> Options:
-        """Return options that stay within the tokens left; BudgetSpent where nothing is left."""
+        """Return options that stay within the tokens left. Raises BudgetSpent if nothing is left."""
         budget = self.budget
         spent: Mapping[str, float] = {
             "calls": self._num_begun,

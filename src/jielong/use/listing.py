@@ -18,7 +18,7 @@ _NONE = re.compile(
 def parse_list(text: str, limit: int = 0) -> list[str]:
     """Return the items of a list, without marks and without repetitions, at most `limit` of them (0: all).
 
-    Where some lines are marked, the others (an introduction, a closing word) are left out.
+    If some lines are marked, the others (an introduction, a closing word) are left out.
     """
     written = [line.strip() for line in text.splitlines() if line.strip()]
     marked = [line for line in written if _MARK.match(line)]

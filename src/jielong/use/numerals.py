@@ -43,7 +43,7 @@ _POINT = re.compile(
 
 
 def words_at(text: str, at: int) -> str:
-    """Return the number words that stand together at a place of the text; "" where none begins there."""
+    """Return the number words that stand together at a place of the text, or "" if none begins there."""
     found = _WORDS_AT.match(text, at)
     return found[0] if found else ""
 
@@ -60,7 +60,7 @@ def decimals_at(text: str, at: int) -> tuple[str, str]:
 
 
 def whole_number(words: str) -> int | None:
-    """Return the value of words that are one well-formed number; None where they are none or can be read in two ways.
+    """Return the value of words that are one well-formed number, or None if they are none or can be read in two ways.
 
     "五六" may be five or six; "一百二" is 120 in speech and 102 by its parts; "five six" is two numbers.
     """

@@ -113,7 +113,7 @@ class Answer:
     "budget", or a strategy's own word).
 
     `thoughts` came before the message and are no part of it. `prompt_ids`, `ids` and `logprobs` (natural logs at the
-    sampling temperature) are there where the model's port tells them.
+    sampling temperature) are there if the model's port tells them.
     """
 
     message: Message
@@ -132,7 +132,7 @@ class Answer:
 
     @property
     def missing(self) -> str:
-        """Return the sentence that says why there is no answer in it; "" where there is one."""
+        """Return the sentence that says why there is no answer in it, or "" if there is one."""
         if self.stop == "refusal":
             return "the model refused to answer"
         if self.text.strip() or self.message.tool_calls:
@@ -258,7 +258,7 @@ class LocalPort:
     # --- one at a time, many at the same time
 
     async def ask(self, conversation: Conversation, options: Options = Options()) -> Answer:
-        """Answer a conversation; ConfigError where it does not fit into the model's positions."""
+        """Answer a conversation. Raises ConfigError if it does not fit into the model's positions."""
         return await self.go_on(self.prompt_ids(conversation, options.tools), options)
 
     async def complete(self, text: str, options: Options = Options()) -> Answer:
@@ -284,8 +284,8 @@ class LocalPort:
         return self.tokenizer.decode_bytes(ids, skip_special=False).decode("utf-8", errors="replace")
 
     def prompt_ids(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
-        """Return the ids of the exact prompt. Where the chat template has no place for tools, a system message
-        describes them.
+        """Return the ids of the exact prompt. If the chat template has no place for tools, a system message describes
+        them.
         """
         messages, offered = fit_template(conversation.messages, tools, self.tokenizer)
         return render_prompt(messages, self.tokenizer, offered)
@@ -360,6 +360,7 @@ class LocalPort:
         return [self._answer(sample, read) for sample in samples]
 
     def _answer(self, sample: Sample, read: Reads) -> Answer:
+        """Make an answer of a sample, its thoughts apart from its message."""
         thoughts, message = _without_thoughts(read(sample.ids, self.tokenizer))
         usage = Usage(len(sample.prompt_ids), len(sample.ids), sample.reused, 1)
         return Answer(message, usage, sample.stop, sample.prompt_ids, sample.ids, sample.logprobs, thoughts)

@@ -11,13 +11,13 @@ from jielong.errors import ConfigError, DataError
 
 
 def language_of(text: str) -> str:
-    """Return "zh" where a text is mostly Chinese, else "en"."""
+    """Return "zh" if a text is mostly Chinese, else "en"."""
     han = sum("\u3400" <= c <= "\u9fff" for c in text)
     return "zh" if 3 * han > sum(c.isalpha() for c in text) else "en"
 
 
 def fill(name: str, language: str, **values: str) -> str:
-    """Fill in the prompt `name` in `language`; ConfigError where the file or a value is missing."""
+    """Fill in the prompt `name` in `language`. Raises ConfigError if the file or a value is missing."""
     try:
         return _template(name, language).substitute(values)
     except KeyError as error:
@@ -25,7 +25,7 @@ def fill(name: str, language: str, **values: str) -> str:
 
 
 def fill_file(path: Path, **values: str) -> str:
-    """Fill in the prompt in a user's file; DataError where it cannot be read or filled in."""
+    """Fill in the prompt in a user's file. Raises DataError if it cannot be read or filled in."""
     try:
         return string.Template(path.read_text(encoding="utf-8").removesuffix("\n")).substitute(values)
     except (OSError, UnicodeDecodeError) as error:
@@ -43,7 +43,7 @@ def names(beginning: str) -> list[str]:
 
 @functools.cache
 def _template(name: str, language: str) -> string.Template:
-    """Load the template of a prompt; ConfigError where there is none."""
+    """Load the template of a prompt. Raises ConfigError if there is none."""
     path = resources.files("jielong.use") / "templates" / f"{name}.{language}.txt"
     try:
         return string.Template(path.read_text(encoding="utf-8").removesuffix("\n"))

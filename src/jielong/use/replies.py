@@ -42,7 +42,7 @@ class ErrorInside(Exception):
 
 @dataclass(frozen=True)
 class Tokens:
-    """The token counts of a server for an answer; None where it does not say."""
+    """The token counts of a server for an answer. A count is None if the server does not say."""
 
     prompt: int | None = None
     completion: int | None = None
@@ -74,7 +74,7 @@ class Reply:
     _calls: list[_Call] = field(default_factory=list)
 
     def add(self, event: Any) -> tuple[str, str]:
-        """Add an event and return its text and thoughts; ErrorInside where it is an error, DataError where it is
+        """Add an event and return its text and thoughts. Raises ErrorInside if it is an error, and DataError if it is
         unreadable.
         """
         said = error_in(event)
@@ -87,17 +87,19 @@ class Reply:
                 f"it sent {kind_of(event)} where an object with choices was expected: {shorten_value(event)}"
             )
         if isinstance(event.get("usage"), Mapping) and event["usage"]:
-            self.tokens = _tokens(event["usage"])
+            self.tokens = _parse_token_counts(event["usage"])
         choices = event.get("choices")
         if choices is None or choices == []:
             return "", ""
         if not isinstance(choices, list) or not isinstance(choices[0], Mapping):
             raise DataError(f"its choices are no list of objects: {shorten_value(choices)}")
-        told = [self._add(choice) for choice in choices if isinstance(choice, Mapping)]
+        told = [self._add_choice(choice) for choice in choices if isinstance(choice, Mapping)]
         return "".join(text for text, _ in told), "".join(thoughts for _, thoughts in told)
 
-    def _add(self, choice: Mapping[str, Any]) -> tuple[str, str]:
-        """Add the message, calls and stop of an event's first choice."""
+    def _add_choice(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        """Take over the text, thoughts, calls and stop reason of an event's first choice; return its text and
+        thoughts.
+        """
         if isinstance(choice.get("index"), int) and choice["index"] > 0:
             return "", ""  # a second answer, which nobody asked for
         failed = error_in(choice)
@@ -109,7 +111,7 @@ class Reply:
             delta = {"content": choice.get("text")}
         if not isinstance(delta, Mapping):
             raise DataError(f"the message of its choice is {kind_of(delta)}: {shorten_value(delta)}")
-        text, thoughts = _words(delta.get("content"))
+        text, thoughts = _text_and_thoughts(delta.get("content"))
         thoughts += next((v for name in _THOUGHTS if isinstance(v := delta.get(name), str) and v), "")
         if isinstance(delta.get("refusal"), str):
             self.refusal += delta["refusal"]
@@ -143,8 +145,8 @@ class Reply:
         call = same[-1] if same else None
         is_other = call is not None and (
             bool(id_ and call.id and id_ != call.id)
-            or (index is None and bool(name) and _is_whole(call.arguments))
-            or (not id_ and bool(name) and _is_whole(call.arguments) and bool(arguments))
+            or (index is None and bool(name) and _are_arguments_whole(call.arguments))
+            or (not id_ and bool(name) and _are_arguments_whole(call.arguments) and bool(arguments))
             or not isinstance(arguments, str | None)
         )
         if call is None or is_other:
@@ -157,7 +159,7 @@ class Reply:
             call.arguments += arguments
 
     def _add_logprobs(self, found: Any) -> None:
-        """Add log-probabilities; where some are missing all are dropped."""
+        """Add log-probabilities; if some are missing all are dropped."""
         content = found.get("content") if isinstance(found, Mapping) else None
         if not isinstance(content, list) or self.logprobs is None:
             return
@@ -178,12 +180,12 @@ class Reply:
             while id_ in taken:
                 id_ += "_"
             taken.add(id_)
-            found.append({"name": call.name, "arguments": _arguments(call.arguments), "id": id_})
+            found.append({"name": call.name, "arguments": _parse_arguments(call.arguments), "id": id_})
         return tuple(found)
 
 
 def error_in(data: Any) -> str | None:
-    """Return the error in a body, in the server's words; None where there is none."""
+    """Return the error in a body, in the server's words, or None if there is none."""
     if isinstance(data, list) and len(data) == 1:
         data = data[0]
     if not isinstance(data, Mapping):
@@ -223,7 +225,7 @@ def is_too_long(said: str) -> bool:
 
 
 def vectors_in(data: Any, num: int) -> list[list[float]]:
-    """Return `num` vectors of equal width in the order of their texts; DataError where they are not that."""
+    """Return `num` vectors of equal width in the order of their texts. Raises DataError if they are not that."""
     said = error_in(data)
     if said is not None:
         raise ErrorInside(said)
@@ -235,7 +237,9 @@ def vectors_in(data: Any, num: int) -> list[list[float]]:
     indices = [one.get("index") if isinstance(one, Mapping) else None for one in found]
     if sorted(i for i in indices if isinstance(i, int)) == list(range(num)):
         found = [found[indices.index(number)] for number in range(num)]
-    vectors = [_vector(one.get("embedding") if isinstance(one, Mapping) else one, n) for n, one in enumerate(found)]
+    vectors = [
+        _parse_vector(one.get("embedding") if isinstance(one, Mapping) else one, n) for n, one in enumerate(found)
+    ]
     widths = {len(v) for v in vectors}
     if len(widths) > 1:
         raise DataError(f"its embeddings are of different widths: {', '.join(map(str, sorted(widths)))}")
@@ -258,8 +262,8 @@ def models_in(data: Any) -> list[str]:
     return sorted({name for name in names if isinstance(name, str)})
 
 
-def _vector(value: Any, number: int) -> list[float]:
-    """Parse one vector, a list or base64 of float32; DataError where it is neither."""
+def _parse_vector(value: Any, number: int) -> list[float]:
+    """Parse one vector, a list or base64 of float32. Raises DataError if it is neither."""
     if isinstance(value, str):  # as OpenAI's own client asks for it: float32 in base64
         try:
             raw = base64.b64decode(value, validate=True)
@@ -281,7 +285,7 @@ def _briefly(value: Any) -> str:
     )
 
 
-def _words(content: Any) -> tuple[str, str]:
+def _text_and_thoughts(content: Any) -> tuple[str, str]:
     """Return (text, thoughts) of a message's content: a text, parts, or nothing."""
     if content is None:
         return "", ""
@@ -297,7 +301,7 @@ def _words(content: Any) -> tuple[str, str]:
             text += part
         elif isinstance(part, Mapping) and part.get("type") in ("thinking", "reasoning"):
             inner = next((part[n] for n in ("thinking", "reasoning", "text") if part.get(n) is not None), None)
-            thoughts += "".join(_words(inner))
+            thoughts += "".join(_text_and_thoughts(inner))
         elif isinstance(part, Mapping) and isinstance(part.get("text", part.get("refusal")), str):
             text += part.get("text", part.get("refusal"))
         elif part is not None:
@@ -305,7 +309,7 @@ def _words(content: Any) -> tuple[str, str]:
     return text, thoughts
 
 
-def _is_whole(arguments: Any) -> bool:
+def _are_arguments_whole(arguments: Any) -> bool:
     """Whether a call's arguments are complete."""
     if not isinstance(arguments, str):
         return True
@@ -315,7 +319,7 @@ def _is_whole(arguments: Any) -> bool:
         return False
 
 
-def _arguments(found: Any) -> Mapping[str, Any]:
+def _parse_arguments(found: Any) -> Mapping[str, Any]:
     """Parse arguments as an object; others are kept under "unreadable", for the tool to refuse."""
     value = found
     for _ in range(2):  # some encode them twice
@@ -329,7 +333,8 @@ def _arguments(found: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {"unreadable": found}
 
 
-def _tokens(usage: Mapping[str, Any]) -> Tokens:
+def _parse_token_counts(usage: Mapping[str, Any]) -> Tokens:
+    """Read the token counts of a server's `usage`; those that are missing or malformed are None or 0."""
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
     return Tokens(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), _count(cached) or 0)

@@ -2,8 +2,8 @@
 2302.04761).
 
 Nobody says where a call belongs. Shown a few examples, the model says at every place of a text how likely a call is; at
-the likeliest places it writes some; each is run; and one is kept where, with its result in front of the text, the rest
-is more likely than without, by a stated amount. The kept calls make texts to fine-tune on, by which the model learns to
+the likeliest places it writes some; each is run; and one is kept if, with its result in front of the text, the rest is
+more likely than without, by a stated amount. The kept calls make texts to fine-tune on, by which the model learns to
 call where it helps. This module labels; it trains nothing.
 """
 
@@ -143,7 +143,7 @@ def inline_calls(text: str, tool: Tool) -> list[Mapping[str, Any]]:
 
 
 def _blank(text: str, at: int) -> str:
-    """Return the blank before a call at this place: where the text has one, and at its beginning where it has any."""
+    """Return the blank before a call at this place: where the text has one, and at its beginning if it has any."""
     if at == 0:
         return " " if " " in text else ""
     return " " if text[at : at + 1].isspace() else ""

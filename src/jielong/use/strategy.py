@@ -84,7 +84,7 @@ def model_under(ask: Ask) -> Ask:
 async def together(asks: Iterable[Awaitable[T]]) -> list[T]:
     """Return all results in order, asked for at the same time.
 
-    Where one fails, the others are waited for and then it is raised, an error before a spent budget: no call goes on
+    If one fails, the others are waited for and then it is raised, an error before a spent budget: no call goes on
     behind a strategy that is over.
     """
     results, problems = await as_far_as_it_goes(asks)
@@ -134,9 +134,9 @@ async def run(
 ) -> Outcome:
     """Answer with the strategy, within the budget.
 
-    ConfigError for a count above `MOST_UNBOUNDED` where no budget would end it. Where the budget ends it, the answer is
-    the one that the strategy kept, or else the last one that any call gave; its `stop` is "budget". BudgetSpent when
-    there is none at all.
+    Raises ConfigError for a count above `MOST_UNBOUNDED` if no budget would end it. If the budget ends it, the answer
+    is the one that the strategy kept, or else the last one that any call gave; its `stop` is "budget". Raises
+    BudgetSpent if there is none at all.
     """
     bounded = budget or Budget()
     if not (0 < bounded.calls <= MOST_UNBOUNDED or bounded.tokens or bounded.seconds):
@@ -158,7 +158,7 @@ async def run(
 
 
 def _check_counts(strategy: Any) -> None:
-    """Raise ConfigError where a strategy, or one that it holds, would ask more often than anybody waits for."""
+    """Raise ConfigError if a strategy, or one that it holds, would ask more often than anybody waits for."""
     if isinstance(strategy, tuple):
         for one in strategy:
             _check_counts(one)
@@ -175,7 +175,7 @@ def _check_counts(strategy: Any) -> None:
 
 
 def question_of(conversation: Conversation) -> str:
-    """Return the text of the last user turn; ConfigError where there is none."""
+    """Return the text of the last user turn. Raises ConfigError if there is none."""
     for message in reversed(conversation.messages):
         if message.role == "user":
             return message.text

@@ -1,7 +1,7 @@
 """Splitting a model's thoughts from its answer.
 
 Models that reason write their thoughts between <think> and </think> before the answer; some templates have written the
-first mark already, so that only the second one comes. Thoughts are shown where a person wants them; they are not the
+first mark already, so that only the second one comes. Thoughts are shown if a person wants them; they are not the
 answer, and no later turn is told of them.
 """
 
@@ -49,8 +49,7 @@ def _past_blanks(text: str, at: int) -> int:
 class ThoughtSplitter:
     """Splits an answer while it is written: thoughts go to `think`, the rest to `say`.
 
-    Where the opening mark stood in the prompt, thoughts are passed on as text: nothing tells them apart before their
-    end.
+    If the opening mark stood in the prompt, thoughts are passed on as text: nothing tells them apart before their end.
     """
 
     def __init__(self, say: Callable[[str], None] | None, think: Callable[[str], None] | None = None) -> None:

@@ -26,7 +26,7 @@ class Writer(Protocol):
         ...
 
     async def cancel(self, number: int) -> Sample | None:
-        """Give up a request; return the sample so far, or None where it is over."""
+        """Give up a request; return the sample so far, or None if it is over."""
         ...
 
     def drop(self, number: int) -> None:
@@ -47,7 +47,7 @@ class InLoop:
         self._stepping: asyncio.Task[None] | None = None
 
     def submit(self, request: Request, on_events: OnEvents, on_error: OnError, **more: Any) -> int:
-        """Submit a request and start stepping where the loop is idle."""
+        """Submit a request and start stepping if the loop is idle."""
         number = self.engine.submit(request, **_set_options(more))
         self._readers[number] = (on_events, on_error)
         if self._stepping is None or self._stepping.done():

@@ -1,6 +1,6 @@
 """Words without meaning, as distractors around the text that is to be understood.
 
-A learner that has met only the words of its lessons is lost where a question begins with others: their pieces, and in
+A learner that has met only the words of its lessons is lost if a question begins with others: their pieces, and in
 Chinese the bytes of characters it never saw, are strange to it. So lessons are strewn with any letters and any
 characters.
 """

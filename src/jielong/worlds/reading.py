@@ -102,14 +102,14 @@ class Sheet:
     def text(self) -> str:
         """Write the facts as sentences."""
         said = [
-            _STATEMENT[self.lang].format(value=value, **self._words(relation, self.lang))
+            _STATEMENT[self.lang].format(value=value, **self._words_of_question(relation, self.lang))
             for relation, value in self.facts
         ]
         return (" " if self.lang == "en" else "").join(said)
 
     def question(self, relation: str, lang: str, part: str, rng: random.Random) -> str:
         """Ask for `relation` in one of the wordings of `part`."""
-        asked = rng.choice(_QUESTIONS[part, lang]).format(**self._words(relation, lang))
+        asked = rng.choice(_QUESTIONS[part, lang]).format(**self._words_of_question(relation, lang))
         if part == "test":
             return asked
         opener, closer = rng.choice(_OPENERS[lang]), rng.choice(_CLOSERS[lang])
@@ -125,10 +125,11 @@ class Sheet:
     def answer(self, relation: str, lang: str) -> str:
         """Return the sheet's answer, or that the documents do not say."""
         value = dict(self.facts).get(relation)
-        words = self._words(relation, lang)
+        words = self._words_of_question(relation, lang)
         return _UNKNOWN[lang].format(**words) if value is None else _STATEMENT[lang].format(value=value, **words)
 
-    def _words(self, relation: str, lang: str) -> dict[str, str]:
+    def _words_of_question(self, relation: str, lang: str) -> dict[str, str]:
+        """Return the words for the gaps of a question: the relation, and the sheet's subject."""
         if lang == "zh":
             return {"relation": RELATIONS[relation], "subject": self.place.zh + KINDS[self.kind]}
         return {"relation": relation, "subject": f"the {self.place.en} {self.kind}"}
@@ -161,7 +162,7 @@ def _characters() -> str:
     return "".join(sorted({c for name in names for c in name if "\u4e00" <= c <= "\u9fff"}))
 
 
-def _name(lang: str, part: str, rng: random.Random) -> str:
+def _invent_name(lang: str, part: str, rng: random.Random) -> str:
     """Invent a name that belongs to a part."""
     while True:
         if lang == "zh":
@@ -178,8 +179,8 @@ def _name(lang: str, part: str, rng: random.Random) -> str:
 def invented_place(part: str, rng: random.Random) -> Place:
     """Invent a place; its two names have nothing to do with each other, and some have several words."""
     count = rng.choice((1, 1, 1, 2, 2, 3))
-    en = rng.choice((" ", " ", "-", " and ")).join(_name("en", part, rng) for _ in range(count))
-    return Place(en, "".join(_name("zh", part, rng) for _ in range(1 + (count == 3))))
+    en = rng.choice((" ", " ", "-", " and ")).join(_invent_name("en", part, rng) for _ in range(count))
+    return Place(en, "".join(_invent_name("zh", part, rng) for _ in range(1 + (count == 3))))
 
 
 def near_place(place: Place, part: str, rng: random.Random) -> Place:
@@ -195,7 +196,7 @@ def near_place(place: Place, part: str, rng: random.Random) -> Place:
 def _similar_name(name: str, lang: str, part: str, rng: random.Random) -> str:
     """Invent a name of a part that shares its beginning or end with another."""
     while True:
-        kept, other = rng.randint(1, len(name)), _name(lang, part, rng)
+        kept, other = rng.randint(1, len(name)), _invent_name(lang, part, rng)
         added = other[: rng.randint(1, len(other))]
         near = rng.choice((name[:kept] + added, added + name[-kept:])).capitalize()
         if near != name and part_of(near) == part:
@@ -215,7 +216,7 @@ def write_sheet(place: Place, kind: str, lang: str, part: str, rng: random.Rando
     facts = []
     for relation in rng.sample(sorted(RELATIONS), FACTS_PER_SHEET):
         is_name = relation in _NAMED
-        facts.append((relation, _name(lang, part, rng) if is_name else str(rng.randrange(100, 2100))))
+        facts.append((relation, _invent_name(lang, part, rng) if is_name else str(rng.randrange(100, 2100))))
     return Sheet(place, kind, lang, tuple(facts))
 
 
@@ -228,8 +229,8 @@ def write_sheets(places: Sequence[Place], part: str, seed: int) -> list[Sheet]:
 def write_lesson(part: str, num_sheets: int, num_turns: int, rng: random.Random) -> Lesson:
     """Write sheets of two or three places, and questions; to almost half of them the sheets have no answer.
 
-    In every other lesson two of the places are named alike. Some questions come twice and some never: where each is
-    asked once, a model learns to say what it has not said yet.
+    In every other lesson two of the places are named alike. Some questions come twice and some never: if each is asked
+    once, a model learns to say what it has not said yet.
     """
     lang = rng.choice(LANGS)
     places = [invented_place(part, rng) for _ in range(rng.choice((2, 3)))]

@@ -37,7 +37,7 @@ SHOWN = ("begins", "ends", "note")
 
 async def complete_reply(asked: CheckedRequest, model: str) -> dict[str, Any]:
     """Return the reply to a client that waits for all choices."""
-    outcomes = await asyncio.gather(*(_choice(asked, options) for options in asked.choices))
+    outcomes = await asyncio.gather(*(_write_choice(asked, options) for options in asked.choices))
     choices = []
     for index, outcome in enumerate(outcomes):
         said = outcome.answer
@@ -51,7 +51,7 @@ async def complete_reply(asked: CheckedRequest, model: str) -> dict[str, Any]:
             choice["jielong"] = {"seed": asked.choices[index].seed, "draws": _draws(asked, said)}
         choices.append(choice)
     more = {} if asked.is_direct else {"jielong": {"calls": [_calls_of(outcome) for outcome in outcomes]}}
-    return Reply(model, "chatcmpl", "chat.completion").whole(choices, _cost(outcomes), **more)
+    return Reply(model, "chatcmpl", "chat.completion").whole(choices, _total_usage(outcomes), **more)
 
 
 async def stream(asked: CheckedRequest, model: str, *, has_usage: bool) -> AsyncIterator[bytes]:
@@ -62,7 +62,7 @@ async def stream(asked: CheckedRequest, model: str, *, has_usage: bool) -> Async
     async def work(mailbox: Mailbox[Piece]) -> None:
         """Write all choices at the same time."""
         found = await asyncio.gather(
-            *(_choice(asked, options, mailbox, index) for index, options in enumerate(asked.choices))
+            *(_write_choice(asked, options, mailbox, index) for index, options in enumerate(asked.choices))
         )
         outcomes.extend(found)
 
@@ -84,11 +84,11 @@ async def stream(asked: CheckedRequest, model: str, *, has_usage: bool) -> Async
         more = {} if asked.is_direct else {"jielong": {"calls": _calls_of(outcome)}}
         yield told.event(index, {}, tokens[index], finish_of(said.stop), **more)
     if has_usage:
-        yield event(reply.piece(None, usage=usage_json(_cost(outcomes))))
+        yield event(reply.piece(None, usage=usage_json(_total_usage(outcomes))))
     yield event("[DONE]")
 
 
-async def _choice(
+async def _write_choice(
     asked: CheckedRequest, options: Options, mailbox: Mailbox[Piece] | None = None, index: int = 0
 ) -> Outcome:
     """Write one choice, and put its pieces into the mailbox, if any, without the text of tool calls."""
@@ -213,7 +213,7 @@ def _calls_of(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _cost(outcomes: list[Outcome]) -> Usage:
+def _total_usage(outcomes: list[Outcome]) -> Usage:
     """Add up the usage of all choices as OpenAI counts: a prompt once."""
     total = Usage()
     for outcome in outcomes:

@@ -53,7 +53,7 @@ class CheckedRequest:
 async def check_chat_request(
     request: ChatRequest, model: Model, strategy: str, resources: ServerResources
 ) -> CheckedRequest:
-    """Check a chat request against its model, which must be in memory; Refused if it is impossible."""
+    """Check a chat request against its model, which must be in memory. Raises Refused if it is impossible."""
     check_messages([message.model_dump() for message in request.messages])
     conversation, tools = conversation_of(request.messages), tools_of(request)
     extension = request.jielong
@@ -68,7 +68,7 @@ async def check_chat_request(
         raise Refused(404, str(error), code="model_not_found", param="model") from error
     port = model.port
     demanded = _demanded(request, tools)
-    schema, vocab_size = _schema(request, demanded), 0
+    schema, vocab_size = _answer_schema(request, demanded), 0
     if isinstance(port, LocalPort):
         if not strategy:
             room = room_for_answer(model, port.prompt_ids(conversation, options.tools))
@@ -102,7 +102,7 @@ async def check_chat_request(
 
 
 def _demanded(request: ChatRequest, tools: Sequence[Tool]) -> tuple[Tool, ...]:
-    """Return the tools of which one must be called; empty if a call is optional."""
+    """Return the tools of which one must be called. Returns an empty tuple if a call is optional."""
     choice = request.tool_choice
     if choice is None or choice in ("none", "auto"):
         return ()
@@ -118,8 +118,11 @@ def _demanded(request: ChatRequest, tools: Sequence[Tool]) -> tuple[Tool, ...]:
     return tuple(tools)
 
 
-def _schema(request: ChatRequest, demanded: Sequence[Tool]) -> str | None:
-    """Return the text of the JSON schema that the answer must fit, if any."""
+def _answer_schema(request: ChatRequest, demanded: Sequence[Tool]) -> str | None:
+    """Return the text of the JSON schema that the answer must fit, or None if any text is allowed.
+
+    Raises Refused if the request has both a response_format and a demanded tool call.
+    """
     wanted = request.response_format
     if not demanded:
         return read_format(wanted.model_dump(by_alias=True)) if wanted is not None else None

@@ -25,7 +25,7 @@ async def complete_reply(model: Model, request: CompletionRequest, prompts: Sequ
     found = await asyncio.gather(*(_complete(model, request, *prompt) for prompt in prompts))
     choices = []
     for index, ((ids, _), (said, read)) in enumerate(zip(prompts, found, strict=True)):
-        choices.append(_choice(model, request, index, ids, said, read))
+        choices.append(_choice_json(model, request, index, ids, said, read))
     usage = sum((said.usage for said, _ in found), Usage())
     return Reply(model.name, "cmpl", "text_completion").whole(choices, usage)
 
@@ -99,7 +99,7 @@ async def _score_prompt(port: LocalPort, ids: tuple[int, ...], num_top: int) -> 
     return _Scored(logprobs, tuple(tuple(zip(*pair, strict=True)) for pair in pairs))
 
 
-def _choice(
+def _choice_json(
     model: Model, request: CompletionRequest, index: int, ids: tuple[int, ...], said: Answer, read: _Scored | None
 ) -> dict[str, Any]:
     """Build one choice of the reply."""

@@ -20,7 +20,7 @@ DEFAULT_MAX_TOKENS = 1024
 
 
 def conversation_of(messages: list[ChatMessage]) -> Conversation:
-    """Return the conversation of a request; Refused names the message that cannot be read."""
+    """Return the conversation of a request. Raises Refused, which names the message that cannot be read."""
     return Conversation(tuple(_message(i, message) for i, message in enumerate(messages)))
 
 
@@ -37,7 +37,7 @@ def _message(index: int, message: ChatMessage) -> Message:
 
 
 def _text(message: ChatMessage, at: str) -> str:
-    """Return the text of a message's content; Refused for parts that are no text."""
+    """Return the text of a message's content. Raises Refused for parts that are no text."""
     if message.content is None or isinstance(message.content, str):
         return message.content or ""
     for i, part in enumerate(message.content):

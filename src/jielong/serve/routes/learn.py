@@ -26,7 +26,7 @@ Name = Annotated[str, Field(max_length=512)]
 
 
 class Press(Sent):
-    """The model that is to learn, the default where none is named, and the method."""
+    """The model that is to learn, the default if none is named, and the method."""
 
     base: Name | None = None
     method: Literal["auto", "sft", "dpo", "kto", "reward+ppo"] = "auto"
@@ -53,7 +53,7 @@ async def state(request: Request, base: Name | None = None) -> dict[str, Any]:
 
 @router.post("")
 async def press(request: Request, body: Press | None = None) -> dict[str, Any]:
-    """Begin an attempt; refused where judgements are not enough or contradict each other."""
+    """Begin an attempt; refused if judgements are not enough or contradict each other."""
     learning, body = _learning(request), body or Press()
     return {"attempt": await asyncio.to_thread(learning.press, learning.base(body.base), body.method)}
 
@@ -83,7 +83,7 @@ async def events(request: Request, base: Name | None = None) -> Response:
 
 @router.post("/undo")
 async def undo(request: Request, body: Base | None = None) -> dict[str, Any]:
-    """Let the model before the last promotion stand again."""
+    """Undo the last promotion: the model before it is offered again."""
     learning = _learning(request)
     base = learning.base(body.base if body else None)
     await asyncio.to_thread(standing.undo, learning.home(base))

@@ -132,7 +132,7 @@ async def cut(request: Request, body: Cut) -> dict[str, Any]:
 
 
 async def _traced(services: Services, id: str) -> tuple[Turn, Trace]:
-    """Return an answer and its trace; Refused if no trace was stored or the model is not served."""
+    """Return an answer and its trace. Raises Refused if no trace was stored or the model is not served."""
     turn = await asyncio.to_thread(services.store.turn, id)
     trace = await asyncio.to_thread(services.store.trace, id)
     if trace is None:

@@ -34,10 +34,10 @@ async def documents(request: Request) -> dict[str, Any]:
     async with services.library_lock:
         kept = library.files()
     own = uploads_of(library.path).resolve()
-    return {"documents": [_document(file, own) for file in kept]}
+    return {"documents": [_document_json(file, own) for file in kept]}
 
 
-def _document(file: Any, own: Path) -> dict[str, Any]:
+def _document_json(file: Any, own: Path) -> dict[str, Any]:
     """Describe a document for the page."""
     path = Path(file.path)
     found = path.stat() if path.exists() else None
@@ -140,6 +140,7 @@ def safe_name(name: str) -> str:
 
 
 def _library(services: Services) -> Any:
+    """Return the server's library. Raises Refused, a 404, if it has none."""
     if services.library is None:
         raise Refused(404, "no library was handed to this server; start it with --library", code="not_found")
     return services.library

@@ -176,6 +176,7 @@ def _split_model_name(services: Services, name: str) -> tuple[Model, str]:
 
 
 def _model_json(services: Services, model: Model) -> dict[str, Any]:
+    """Return a model in OpenAI's shape, with what is particular to this server under `jielong`."""
     about = {"context": model.context or None, "is_loaded": model.port is not None, "strategies": sorted(STRATEGIES)}
     head = {"id": model.name, "object": "model", "created": int(services.started_s), "owned_by": "jielong"}
     return head | {"jielong": about}

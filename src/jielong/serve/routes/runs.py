@@ -73,7 +73,7 @@ def _report(run: Run, language: str) -> str:
 
 
 def _run(services: Services, name: str) -> Run:
-    """Return the run of this name; Refused where there is none."""
+    """Return the run of this name. Raises Refused if there is none."""
     path = services.runs / name
     if not re.fullmatch(r"[\w.-]{1,200}", name) or name.startswith(".") or not is_run(path):
         raise Refused(404, f"there is no run {name!r:.80}", code="not_found")

@@ -72,7 +72,7 @@ def pack(trace: Trace) -> bytes:
 
 
 def unpack(blob: bytes) -> Trace:
-    """Unpack the bytes of `pack`; DataError where they are damaged or of another version."""
+    """Unpack the bytes of `pack`. Raises DataError if they are damaged or of another version."""
     if len(blob) <= 4 or zlib.crc32(blob[4:]) != int.from_bytes(blob[:4], "little"):
         raise DataError(f"a trace of {len(blob)} bytes is damaged; restore a copy of the database, or do without it")
     with np.load(io.BytesIO(blob[4:]), allow_pickle=False) as columns:
@@ -138,7 +138,7 @@ def _wholes(values: Iterable[int]) -> NDArray[Any]:
 
 
 def _floats(values: Iterable[float]) -> NDArray[Any]:
-    """Convert floats to float32 where that is exact, else to float64."""
+    """Convert floats to float32 if that is exact, else to float64."""
     wide = np.array(list(values), np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32)

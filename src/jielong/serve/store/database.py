@@ -41,7 +41,7 @@ class Database:
     """Transactions on one database; threads may share it."""
 
     def __init__(self, url: URL) -> None:
-        self.where = _named(url)
+        self.where = _name_of_database(url)
         self._is_sqlite = url.get_backend_name() == "sqlite"
         self._queue: AbstractContextManager[Any] = threading.Lock() if self._is_sqlite else nullcontext()
         if self._is_sqlite:
@@ -57,7 +57,7 @@ class Database:
         """Check an SQLite file, and migrate the tables."""
         if self._is_sqlite:
             with self.bare() as connection:
-                _patiently(connection, "PRAGMA journal_mode = WAL")
+                _run_patiently(connection, "PRAGMA journal_mode = WAL")
                 wrong = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
                 if wrong != "ok":
                     said = wrong.splitlines()[-1]
@@ -113,7 +113,8 @@ def url_of(url_or_path: str | Path) -> URL:
     return url
 
 
-def _named(url: URL) -> str:
+def _name_of_database(url: URL) -> str:
+    """Return a database's file or URL for an error sentence, without its password."""
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     return url.render_as_string(hide_password=True)
@@ -162,7 +163,8 @@ def _engine(url: URL, *, is_sqlite: bool) -> Engine:
         connection.create_function("lower", 1, str.casefold, deterministic=True)
 
     @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
+    def _begin_transaction(connection: Connection) -> None:
+        """Begin a transaction of SQLite, one that writes at once if the connection's options say so."""
         options = connection.get_execution_options()
         if not options.get("is_bare"):
             connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("is_writing") else "BEGIN")
@@ -170,8 +172,8 @@ def _engine(url: URL, *, is_sqlite: bool) -> Engine:
     return engine
 
 
-def _patiently(connection: Connection, statement: str) -> None:
-    """Run a statement, waiting while another process locks the file, where SQLite itself does not wait."""
+def _run_patiently(connection: Connection, statement: str) -> None:
+    """Run a statement, waiting while another process locks the file, if SQLite itself does not wait."""
     until_s = time.monotonic() + _WAIT_S
     while True:
         try:

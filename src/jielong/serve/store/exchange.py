@@ -96,7 +96,7 @@ def _exported_draw(draw: Draw) -> dict[str, Any]:
 
 
 def read_export(data: Any, *, now: float, new_id: Callable[[], str]) -> Exchange:
-    """Read an export, with new ids and the time `now`; DataError says in one sentence what is wrong."""
+    """Read an export, with new ids and the time `now`. Raises DataError, which says in one sentence what is wrong."""
     file = Fields(data, "the file of the conversation")
     if "version" not in file.data or "turns" not in file.data:
         raise DataError('the file is no exported conversation; expected an object with "version", "talk" and "turns"')
@@ -133,7 +133,7 @@ class _Limits:
         self.left = {"letters": MAX_LETTERS, "tokens": MAX_TOKENS, "candidates": MAX_CANDIDATES}
 
     def spend(self, kind: str, count: int, where: str) -> None:
-        """Use up some of one kind's limit; DataError if it is exceeded."""
+        """Use up some of one kind's limit. Raises DataError if it is exceeded."""
         self.left[kind] -= count
         if self.left[kind] < 0:
             raise DataError(
@@ -301,7 +301,7 @@ def _note(note: Fields) -> dict[str, Any]:
 
 
 def _values(value: Any, where: str, depth: int = 0) -> Iterator[Any]:
-    """Yield all scalars and keys in a value of JSON; DataError where it is nested too deep."""
+    """Yield all scalars and keys in a value of JSON. Raises DataError if it is nested too deep."""
     if depth > _MAX_NESTING:
         raise DataError(f"{where} has a trail nested deeper than {_MAX_NESTING} levels; expected fewer")
     if isinstance(value, dict):

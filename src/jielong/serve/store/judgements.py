@@ -47,7 +47,7 @@ _SEALED = (TALKS.c.origin == "judging", TALKS.c.model == "")
 
 
 class Judgements:
-    """All judgements of a store; safe to share between threads. NotFoundError for an unknown id."""
+    """All judgements of a store; safe to share between threads. Raises NotFoundError for an unknown id."""
 
     def __init__(self, database: Database, new_id: Any) -> None:
         self._database, self._new_id = database, new_id
@@ -64,11 +64,11 @@ class Judgements:
     ) -> Judged:
         """Add a judgement of answers to one question. A voter's newer rating of an answer replaces the one before it.
 
-        DataError for answers to different questions, or for a turn that is no answer.
+        Raises DataError for answers to different questions, or for a turn that is no answer.
         """
         when = time.time() if created is None else created
         with self._database.write() as connection:
-            parents = {_answer(connection, id).parent for id in answers}
+            parents = {_read_answer(connection, id).parent for id in answers}
             if len(parents) != 1 or "" in parents:
                 raise DataError(
                     "the answers that are judged together belong to different questions; expected one question"
@@ -85,7 +85,7 @@ class Judgements:
         return judged
 
     def get(self, id: str) -> Judged:
-        """Return a judgement; NotFoundError where there is none."""
+        """Return a judgement. Raises NotFoundError if there is none."""
         with self._database.read() as connection:
             row = connection.execute(select(JUDGEMENTS).where(JUDGEMENTS.c.id == clean(id))).mappings().first()
         if row is None:
@@ -137,7 +137,7 @@ class Judgements:
         with self._database.write() as connection:
             chosen = select(TALKS.c.id).where(*_SEALED, TALKS.c.created < before)
             gone = [id for (id,) in connection.execute(chosen)]
-            for some in _parts(gone):
+            for some in _in_batches(gone):
                 connection.execute(delete(TURNS).where(TURNS.c.talk.in_(some)))
                 connection.execute(delete(TALKS).where(TALKS.c.id.in_(some)))
         return len(gone)
@@ -146,11 +146,11 @@ class Judgements:
         """Delete judgements, and hidden conversations used by these alone; return the number of judgements."""
         gone = 0
         with self._database.write() as connection:
-            for some in _parts(ids):
+            for some in _in_batches(ids):
                 gone += connection.execute(delete(JUDGEMENTS).where(JUDGEMENTS.c.id.in_(some))).rowcount
             judged = select(TURNS.c.talk).join(JUDGEMENTS, JUDGEMENTS.c.question == TURNS.c.id)
             empty = select(TALKS.c.id).where(TALKS.c.origin == "feedback", TALKS.c.id.not_in(judged))
-            for some in _parts([id for (id,) in connection.execute(empty)]):
+            for some in _in_batches([id for (id,) in connection.execute(empty)]):
                 connection.execute(delete(TURNS).where(TURNS.c.talk.in_(some)))
                 connection.execute(delete(TALKS).where(TALKS.c.id.in_(some)))
         self._database.forget()
@@ -165,14 +165,14 @@ class Judgements:
         """
         chosen = self.all() if chosen is None else chosen
         with self._database.read() as connection:
-            talks, turns = _around(connection, {one.question for one in chosen})
+            talks, turns = _conversations_of(connection, {one.question for one in chosen})
             wanted = {id for one in chosen for id in one.answers} if with_ids else set()
             tokens = _tokens(connection, wanted)
         told = _NounReader(talks, turns, tokens)
         return [noun for one in chosen for noun in told.nouns(one)]
 
     def refuses(self, noun: Judgement) -> str:
-        """Return why `add_nouns` would refuse a judgement; "" if it accepts it."""
+        """Return why `add_nouns` would refuse a judgement, or "" if it accepts it."""
         try:
             _NounRows(noun, self._new_id)
         except DataError as error:
@@ -209,7 +209,9 @@ class _NounReader:
         """Return the nouns of one judgement."""
         prompt = self._prompt(one.question)
         sides = [(Message("assistant", self._turns[id].content),) for id in one.answers]
-        vote = Vote(one.id, one.created, bool(one.value.get("is_blind")), -1, tuple(map(self._source, one.answers)))
+        vote = Vote(
+            one.id, one.created, bool(one.value.get("is_blind")), -1, tuple(map(self._source_of_answer, one.answers))
+        )
         if one.kind == "rating":
             return [Rating(prompt, sides[0], one.value["score"], one.by, one.value.get("reason", ""), vote)]
         if one.kind == "ranking":
@@ -240,7 +242,8 @@ class _NounReader:
         opening = (Message("system", system),) if system else ()
         return (*opening, *(Message(turn.role, turn.content) for turn in reversed(path)))
 
-    def _source(self, id: str) -> AnswerSource:
+    def _source_of_answer(self, id: str) -> AnswerSource:
+        """Return the source of an answer: its model and, unless a person edited it, its exact token ids."""
         turn = self._turns[id]
         prompt_ids, ids = ((), ()) if turn.is_edited else self._tokens.get(id, ((), ()))
         return AnswerSource(id, turn.model, turn.digest, prompt_ids, ids)
@@ -307,7 +310,7 @@ class _NounRows:
         return Judged(self._new_id(), kind, self.question, tuple(ids), value, noun.by, now)
 
 
-def _answer(connection: Connection, id: str) -> Turn:
+def _read_answer(connection: Connection, id: str) -> Turn:
     """Return an answer; raise if the turn is missing or a question."""
     row = connection.execute(TURN_ROWS.where(TURNS.c.id == clean(id))).mappings().first()
     if row is None:
@@ -323,14 +326,14 @@ def _unseal(connection: Connection, judged: Judged) -> None:
     connection.execute(update(TALKS).where(TALKS.c.id == talk, *_SEALED).values(model=model))
 
 
-def _around(connection: Connection, questions: Collection[str]) -> tuple[dict[str, Talk], dict[str, Turn]]:
+def _conversations_of(connection: Connection, questions: Collection[str]) -> tuple[dict[str, Talk], dict[str, Turn]]:
     """Return the conversations of these questions, and all their turns, each by id."""
     names: set[str] = set()
-    for some in _parts(questions):
+    for some in _in_batches(questions):
         names |= {talk for (talk,) in connection.execute(select(TURNS.c.talk).where(TURNS.c.id.in_(some)))}
     talks: dict[str, Talk] = {}
     turns: dict[str, Turn] = {}
-    for some in _parts(names):
+    for some in _in_batches(names):
         talks |= {
             row["id"]: talk_of(row) for row in connection.execute(select(TALKS).where(TALKS.c.id.in_(some))).mappings()
         }
@@ -342,14 +345,15 @@ def _around(connection: Connection, questions: Collection[str]) -> tuple[dict[st
 def _tokens(connection: Connection, ids: Collection[str]) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """Return the token ids of prompt and answer of each turn that has them."""
     found = {}
-    for some in _parts(ids):
+    for some in _in_batches(ids):
         for row in connection.execute(select(TRACES).where(TRACES.c.turn.in_(some))):
             trace = unpack(row.blob)
             found[row.turn] = (trace.prompt_ids, trace.ids)
     return found
 
 
-def _parts(ids: Collection[str]) -> Iterable[list[str]]:
+def _in_batches(ids: Collection[str]) -> Iterable[list[str]]:
+    """Yield the ids, sorted, in lists that one statement can take."""
     rest = iter(sorted(ids))
     while some := list(itertools.islice(rest, _MANY)):
         yield some

@@ -136,18 +136,18 @@ class Judged:
 
     def _check_rating(self) -> None:
         """Check the value of a rating."""
-        self._count(1, 1)
+        self._check_count(1, 1)
         score = self.value.get("score")
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
             raise DataError(f"a rating has score {score!r:.80}; expected a number from 0 to 1")
 
     def _check_preference(self) -> None:
-        self._count(2, 2)
+        self._check_count(2, 2)
         _demand("pair", "outcome", self.value.get("outcome", ""), OUTCOMES)
 
     def _check_ranking(self) -> None:
         """Check the places of a ranking."""
-        self._count(2, MAX_RANKED)
+        self._check_count(2, MAX_RANKED)
         places = self.value.get("places")
         if not isinstance(places, list | tuple) or sorted(set(places)) != list(range(len(set(places)))):
             raise DataError(f"a ranking has places {places!r:.80}; expected 0, 1, 2 and so on, equal ones for ties")
@@ -155,9 +155,10 @@ class Judged:
             raise DataError(f"a ranking of {len(self.answers)} answers has {len(places)} places; expected as many")
 
     def _check_demonstration(self) -> None:
-        self._count(1, 1)
+        self._check_count(1, 1)
 
-    def _count(self, least: int, most: int) -> None:
+    def _check_count(self, least: int, most: int) -> None:
+        """Raise DataError unless the answers are all different and from `least` to `most` in number."""
         if not least <= len(self.answers) <= most or len(set(self.answers)) != len(self.answers):
             expected = f"{least}" if least == most else f"{least} to {most}"
             raise DataError(f"a {self.kind} is of {len(self.answers)} answers; expected {expected} different ones")

@@ -33,8 +33,8 @@ def open_store(url_or_path: str | Path) -> Store:
 
 
 class Store:
-    """The store of talks, turns, traces and `judgements`, in one database; safe to share between threads. NotFoundError
-    for an unknown id.
+    """The store of talks, turns, traces and `judgements`, in one database; safe to share between threads. Raises
+    NotFoundError for an unknown id.
     """
 
     def __init__(self, database: Database) -> None:
@@ -222,7 +222,9 @@ class Store:
         return export_talk(Exchange(talk, tuple(turns), {turn: unpack(blob) for turn, blob in blobs.items()}))
 
     def import_(self, data: Any) -> Talk:
-        """Import an exported talk, with new ids and the present time; DataError in one sentence for invalid data."""
+        """Import an exported talk, with new ids and the present time. Raises DataError, in one sentence, if the data
+        are invalid.
+        """
         read = read_export(data, now=time.time(), new_id=_new_id)
         turns = [{**row_of(turn), "place": place} for place, turn in enumerate(read.turns)]
         traces = [{"turn": turn, "blob": pack(trace)} for turn, trace in read.traces.items()]
@@ -249,7 +251,7 @@ def _talk(connection: Connection, id: str, *, is_locked: bool = False) -> Talk:
 
 
 def _turn(connection: Connection, id: str) -> Turn:
-    """Return a turn; NotFoundError where there is none."""
+    """Return a turn. Raises NotFoundError if there is none."""
     row = connection.execute(TURN_ROWS.where(TURNS.c.id == clean(id))).mappings().first()
     if row is None:
         raise NotFoundError(f"there is no turn {id!r:.40}; it may have been deleted with its conversation")
@@ -267,6 +269,7 @@ def _check_belongs(connection: Connection, turn: str, talk: str, name: str) -> N
 
 
 def _check_names(fields: Mapping[str, Any], allowed: Sequence[str], noun: str) -> None:
+    """Raise ConfigError if one of the fields is not among the allowed ones of a `noun`."""
     for name in fields:
         if name not in allowed:
             raise ConfigError(f"{noun} has no field {name!r:.40} that can be set; {did_you_mean(name, allowed)}")

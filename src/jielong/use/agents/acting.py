@@ -158,8 +158,8 @@ class Policy:
         return Usage()
 
     async def choose(self, conversation: Conversation, seen: Observation) -> str:
-        """Choose the next action in words; `conversation` ends with the present view. BudgetSpent where it may not go
-        on.
+        """Choose the next action in words; `conversation` ends with the present view. Raises BudgetSpent if it may not
+        go on.
         """
         raise NotImplementedError
 
@@ -197,7 +197,9 @@ async def act(
 
 
 async def _ask_policy(policy: Policy, steps: Sequence[Step], seen: Observation, remember: int) -> str:
-    """Ask the policy with the last turns, or as many of them as it can read; TooLongError where it cannot read one."""
+    """Ask the policy with the last turns, or as many of them as it can read. Raises TooLongError if it cannot read
+    one.
+    """
     first = max(0, len(steps) + 1 - remember)
     while True:
         try:

@@ -63,28 +63,29 @@ class _Work:
         self.language = language_of(self.goal)
 
     async def until_over(self) -> str:
-        """Work through tasks; return why it ended."""
-        self._take_over((await self._asked("tasks", model_under(self.ask))).text)
+        """Work through the tasks until none is left, the goal is reached or a limit is met; return the reason."""
+        self._replace_tasks((await self._ask_prompt("tasks", model_under(self.ask))).text)
         while self.open:
             task = self.open.pop(0)
             note(f"task {len(self.done) + 1}: {task}")
-            result = await self._asked("task", self.ask, task=task)
+            result = await self._ask_prompt("task", self.ask, task=task)
             keep(result)
             self._remember(task, result.text.strip())
             if len(self.done) == self.plan.tasks:
                 return f"{self.plan.tasks} tasks are done, which is the limit"
             if self.stale == self.plan.repeats:
                 return f"{self.plan.repeats} results in a row were there before"
-            review = (await self._asked("review", model_under(self.ask))).text
+            review = (await self._ask_prompt("review", model_under(self.ask))).text
             if is_finished(review):
                 return "the goal is reached"
-            self._take_over(review)
+            self._replace_tasks(review)
         return "nothing is left to do"
 
     async def answer(self) -> Answer:
+        """Answer the goal from the results so far, or from the question alone if there are none."""
         if not self.done:
             return await self.ask(self.conversation, self.options)
-        return await self._asked("answer", model_under(self.ask))
+        return await self._ask_prompt("answer", model_under(self.ask))
 
     def _remember(self, task: str, result: str) -> None:
         """Record a task's result, and count results that were there before."""
@@ -94,7 +95,7 @@ class _Work:
             note("the same result as before")
         self.done.append((task, result))
 
-    def _take_over(self, text: str) -> None:
+    def _replace_tasks(self, text: str) -> None:
         """Replace the tasks to do by the listed ones that are not done."""
         known = {normal(task) for task, _ in self.done}
         tasks = parse_list(text)
@@ -102,7 +103,7 @@ class _Work:
         if tasks and not self.open:
             note("only tasks that are done already")
 
-    async def _asked(self, what: str, ask: Ask, **values: str) -> Answer:
+    async def _ask_prompt(self, what: str, ask: Ask, **values: str) -> Answer:
         """Ask the model one of the planner's prompts about the goal and the results so far."""
         shown = [f"{number}. {task}\n{result}" for number, (task, result) in enumerate(self.done, 1)]
         text = fill(

@@ -16,7 +16,7 @@ _CONFIG = replace(_USUAL, normalization_config=replace(_USUAL.normalization_conf
 
 
 def is_same(given: str, right: str) -> bool:
-    """Whether two formulas in LaTeX are equal; False where algebra cannot read one."""
+    """Whether two formulas in LaTeX are equal. Returns False if algebra cannot read one."""
     logging.disable(logging.CRITICAL)
     try:
         return _is_same(_read(given), _read(right))

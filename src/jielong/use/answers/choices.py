@@ -45,7 +45,7 @@ def choice_in(text: str) -> tuple[str, str] | None:
 
 
 def letters_in(part: str) -> str | None:
-    """Return the letters that a text chooses; None where it chooses none, or leaves it open."""
+    """Return the letters that a text chooses, or None if it chooses none, or leaves it open."""
     whole = choice_in(part)
     if whole:
         return whole[0]
@@ -99,7 +99,7 @@ _YES_OR_NO = re.compile(
 
 
 def says_yes(text: str) -> bool | None:
-    """Return whether the first word that judges is a yes or a no, in either language; None where there is none."""
+    """Return whether the first word that judges is a yes or a no, in either language, or None if there is none."""
     found = _YES_OR_NO.search(text.strip())
     return bool(found["yes"]) if found else None
 

@@ -169,7 +169,7 @@ def _is_head(first: str, second: str) -> bool:
 
 
 def _after_correction(sentence: str) -> str:
-    """Return the text after the last word that takes something back; all of it where there is none."""
+    """Return the text after the last word that takes something back; all of it if there is none."""
     marks = [m for m in _CORRECTED.finditer(sentence) if sentence[m.end() :].strip(" ,:，")]
     return sentence[marks[-1].end() :].strip(" ,:，") if marks else sentence
 

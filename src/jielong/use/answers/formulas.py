@@ -28,18 +28,18 @@ def is_same_formula(given: str, right: str) -> bool:
 
     Without math-verify, whether they are written alike.
     """
-    one, other = _signs(given), _signs(right)
+    one, other = _reduce_to_signs(given), _reduce_to_signs(right)
     if one == other:
         return True
     if max(len(given), len(right)) > MAX_CHARS or not (_is_bounded(one) and _is_bounded(other)):
         return False
     if importlib.util.find_spec("math_verify") is None:
         return False
-    verdict = _asked(_latex(given), _latex(right))
+    verdict = _ask_worker(_to_latex(given), _to_latex(right))
     return verdict or False
 
 
-def _signs(text: str) -> str:
+def _reduce_to_signs(text: str) -> str:
     """Reduce a formula to its signs: no blanks, no needless brackets, one way to write a power."""
     text = re.sub(r"\s+", "", text.strip(" .。,，"))
     text = re.sub(r"([\^_])\{(\w)\}", r"\1\2", text)
@@ -52,7 +52,7 @@ def _is_bounded(text: str) -> bool:
     return all(len(e) < 5 and int(e) <= MAX_EXPONENT for e in exponents) and not re.search(r"\^\{?[^{}\s+*/-]*\^", text)
 
 
-def _latex(text: str) -> str:
+def _to_latex(text: str) -> str:
     """Convert a plainly written formula to LaTeX."""
     text = text.replace("**", "^")
     text = re.sub(r"√\s?(\w+|\{[^{}]*\})", lambda m: rf"\sqrt{{{m[1].strip('{}')}}}", text)
@@ -69,8 +69,10 @@ def _latex(text: str) -> str:
 _known: dict[tuple[str, str], bool] = {}
 
 
-def _asked(given: str, right: str) -> bool | None:
-    """Ask the worker; None where it has no verdict in time, which is not remembered."""
+def _ask_worker(given: str, right: str) -> bool | None:
+    """Return the worker's verdict on whether two formulas are equal, or None if it has none in time, which is not
+    remembered.
+    """
     with _lock:
         if (given, right) in _known:
             return _known[given, right]

@@ -52,7 +52,7 @@ def group_of(text: str) -> Group | None:
     if named:
         values = group_of(named["rest"])
         return Group("ordered", values.items, "(", tuple(re.findall("[a-z]", named["names"]))) if values else None
-    unequal = _unequal(text)
+    unequal = _parse_inequality(text)
     if unequal:
         return unequal
     assigned = list(_ASSIGN.finditer(text))
@@ -75,8 +75,8 @@ def group_of(text: str) -> Group | None:
         inner = whole["in"]
         described = re.fullmatch(r"\s*[a-z]\s*[|:∣]\s*(?P<what>.+)", inner)
         if whole["open"] == "{" and described:
-            return _unequal(described["what"].strip())
-        items = tuple(i.strip() for i in _split(inner))
+            return _parse_inequality(described["what"].strip())
+        items = tuple(i.strip() for i in _split_at_commas(inner))
         if len(items) < 2 and whole["open"] != "{":
             return None
         if whole["open"] == "{":
@@ -94,7 +94,7 @@ def _quantities(text: str) -> Group:
     return Group("quantities", tuple(f"{thing.lower()} {num}" for thing, num in found))
 
 
-def _unequal(text: str) -> Group | None:
+def _parse_inequality(text: str) -> Group | None:
     """Parse an inequality as an interval."""
     turned = _TURNED.fullmatch(text.strip())
     if turned:
@@ -112,7 +112,7 @@ def _unequal(text: str) -> Group | None:
     return Group("interval", (high, "∞"), ("(" if op == ">" else "[") + ")")
 
 
-def _split(text: str) -> list[str]:
+def _split_at_commas(text: str) -> list[str]:
     """Split at commas that stand in no brackets."""
     found, depth, start = [], 0, 0
     for at, c in enumerate(text):
@@ -124,7 +124,7 @@ def _split(text: str) -> list[str]:
 
 
 def is_same_group(given: Group, right: Group) -> bool:
-    """Whether both hold the same values: in order, but for sets, and with the same ends where they are intervals."""
+    """Whether both hold the same values: in order, but for sets, and with the same ends if they are intervals."""
     kinds = {given.kind, right.kind}
     if all(g.brackets.endswith("rows") for g in (given, right)) and given.brackets != right.brackets:
         return False
@@ -175,7 +175,7 @@ def group_in(part: str, right: Group) -> Group | None:
     if len(assigned) > 1:
         return group_of(", ".join(m[0] for m in assigned))
     if right.kind == "interval" or (right.kind == "ordered" and len(right.items) == 2):
-        unequal = [u for m in (*_TURNED.finditer(part), *_UNEQUAL.finditer(part)) if (u := _unequal(m[0]))]
+        unequal = [u for m in (*_TURNED.finditer(part), *_UNEQUAL.finditer(part)) if (u := _parse_inequality(m[0]))]
         if unequal or right.kind == "interval":
             return unequal[-1] if unequal else None
     if right.kind == "list":

@@ -36,7 +36,7 @@ _APPOSED = re.compile(r",\s(?:the |an? |his |her |its )?[a-z]+ (?:of|to) ")
 
 
 def single_answer(part: str, find: Callable[[str], Sequence[Any]]) -> Any:
-    """Return the one value that a text gives as its answer; None where it gives none, leaves it open, or denies it."""
+    """Return the one value that a text gives as its answer, or None if it gives none, leaves it open, or denies it."""
     if UNKNOWN.search(part):
         return None
     text = main_clause(part)

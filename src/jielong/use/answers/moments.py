@@ -46,7 +46,7 @@ T = TypeVar("T", bound=_Placed)
 
 
 def _read_all(text: str, patterns: Iterable[re.Pattern[str]], read: Callable[[re.Match[str]], T | None]) -> list[T]:
-    """Apply `read` to all matches of the patterns, in the order of the text; earlier patterns win where two overlap."""
+    """Apply `read` to all matches of the patterns, in the order of the text; earlier patterns win if two overlap."""
     found: list[T] = []
     for pattern in patterns:
         for m in pattern.finditer(text):
@@ -79,7 +79,7 @@ def dates_in(text: str) -> list[Date]:
 
 
 def _read_date(m: re.Match[str]) -> Date | None:
-    """Build a date from a match; None where its numbers make no date."""
+    """Build a date from a match. Returns None if its numbers make no date."""
     parts = {name: value for name, value in m.groupdict().items() if value}
     if "weekday" in parts:
         said = parts["weekday"].lower()
@@ -105,7 +105,7 @@ def _read_date(m: re.Match[str]) -> Date | None:
 
 
 def _read_integer(text: str) -> int:
-    """Read an integer in digits or words, 0 where it is none."""
+    """Read an integer in digits or words, or 0 if it is none."""
     if text.isdigit():
         return int(text)
     found = numbers_in_words(text)
@@ -155,7 +155,7 @@ def times_in(text: str) -> list[Time]:
 
 
 def _read_time(m: re.Match[str]) -> Time | None:
-    """Build a time of day from a match; None where its numbers make none."""
+    """Build a time of day from a match. Returns None if its numbers make none."""
     parts = {name: value.lower() for name, value in m.groupdict().items() if value}
     word = parts.get("word") or parts.get("han_word")
     if word:

@@ -55,8 +55,8 @@ class Number:
     end: int = 0
 
     def is_same(self, other: Number) -> bool:
-        """Whether both are the same amount. Where only one has a unit, the other is taken to be in it; 50% is 0.5, and
-        50 where % is asked for.
+        """Whether both are the same amount. If only one has a unit, the other is taken to be in it; 50% is 0.5, and 50
+        if % is asked for.
         """
         if self.dimension and other.dimension:
             is_of_one = self.dimension == other.dimension
@@ -122,7 +122,9 @@ def _chinese_fractions(text: str) -> list[Number]:
     for m in _HAN_FRACTION.finditer(text):
         bottom, top = _han_value(m["bottom"]), _han_value(m["top"])
         if bottom and top is not None:
-            value = (top + _tail(m["rest"])) / bottom + (_han_value(m["whole"]) or 0 if m["whole"] else 0)
+            value = (top + _decimals_of_characters(m["rest"])) / bottom + (
+                _han_value(m["whole"]) or 0 if m["whole"] else 0
+            )
             found.append(
                 Number(
                     -value if m["minus"] else value,
@@ -134,7 +136,7 @@ def _chinese_fractions(text: str) -> list[Number]:
     for m in _HAN_DECIMAL.finditer(text):
         whole = _han_value(m["whole"])
         if whole is not None:
-            value = whole + _tail(m["rest"])
+            value = whole + _decimals_of_characters(m["rest"])
             found.append(Number(-value if m["minus"] else value, start=m.start(), end=m.end()))
     found += [Number(Fraction(1, 2), start=m.start(), end=m.end()) for m in _HALF_ALONE.finditer(text)]
     for m in _TENTHS.finditer(text):
@@ -144,14 +146,14 @@ def _chinese_fractions(text: str) -> list[Number]:
     return found
 
 
-def _tail(digits: str | None) -> Fraction:
+def _decimals_of_characters(digits: str | None) -> Fraction:
     if not digits:
         return Fraction(0)
     return Fraction("0." + "".join(str("零一二三四五六七八九".index(c.replace("〇", "零"))) for c in digits))
 
 
 def _han_value(text: str) -> Fraction | None:
-    """Return the value of a whole Chinese number, None where it is none."""
+    """Return the value of a whole Chinese number, or None if it is none."""
     if re.fullmatch(r"\d+(?:\.\d+)?", text):
         return Fraction(text)
     if text == "百":
@@ -231,7 +233,7 @@ def _join_amounts(numbers: list[Number], text: str) -> list[Number]:
 
 
 def last_number(text: str) -> str:
-    """Return the last number of a text in digits, thousands without commas and no zeros at the end; "" where there is
+    """Return the last number of a text in digits, thousands without commas and no zeros at the end, or "" if there is
     none.
     """
     text = plain_spelling(text)
@@ -247,7 +249,7 @@ def last_number(text: str) -> str:
 
 
 def text_of(value: Fraction) -> str:
-    """Format a finite decimal, without zeros at its end; "" where it has none."""
+    """Format a finite decimal, without zeros at its end. Returns "" if it has none."""
     rest = value.denominator
     for prime in (2, 5):
         while rest % prime == 0:

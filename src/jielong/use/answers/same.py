@@ -100,7 +100,7 @@ _VERSION = re.compile(r"(?:[vV]|[Vv]ersion |[A-Z][A-Za-z]+ |版本号?[是为]?)
 _CHEMICAL = re.compile(r"(?:[A-Z][a-z]?(?:_?\{?\d*\}?)|\((?:[A-Z][a-z]?\d*)+\)_?\{?\d*\}?){2,}|[A-Z][a-z]?_?\{?\d+\}?")
 
 
-def _ratio(text: str) -> Fraction | None:
+def _last_ratio(text: str) -> Fraction | None:
     """Return the value of the last ratio in a text."""
     found = list(_RATIO.finditer(text))
     sides = [one for side in ("a", "b") for one in numbers_in(found[-1][side])] if found else []
@@ -126,7 +126,7 @@ def _first_verdict(found: Sequence[str], wanted: str) -> bool:
 
 
 def chosen(text: str) -> str:
-    """Return the letter, or letters, of the choices that an answer names; "" where it names none."""
+    """Return the letter, or letters, of the choices that an answer names, or "" if it names none."""
     return letters_in(final(text)) or ""
 
 
@@ -172,7 +172,7 @@ def groups(texts: Sequence[str]) -> list[int]:
 
 
 def _single_value(part: str) -> str:
-    """Return the value that a sentence gives, where it gives just one; else the sentence."""
+    """Return the value that a sentence gives, if it gives just one; else the sentence."""
     if choice_in(part) or truth_of(part) is not None or one_number(part) or group_of(part):
         return part
     exact = [m for m in _EXACT.finditer(part) if not dates_in(m[0])]
@@ -199,7 +199,7 @@ def _trimmed(text: str) -> str:
 
 
 def _is_same_part(part: str, wanted: str) -> bool | None:
-    """Whether a part gives the wanted answer; None where it holds no value of its kind at all."""
+    """Whether a part gives the wanted answer. Returns None if it holds no value of its kind at all."""
     if UNKNOWN.search(part) and not UNKNOWN.search(wanted):
         return False
     choice, truth = choice_in(wanted), truth_of(wanted)
@@ -219,8 +219,8 @@ def _is_same_part(part: str, wanted: str) -> bool | None:
         return given.says(date) if given is not None else False if dates_in(part) else None
     ratio = _RATIO.fullmatch(wanted)
     if ratio and not re.fullmatch(r"\d{1,2}:\d\d", wanted.replace(" ", "")):
-        found = _ratio(part)
-        return found == _ratio(wanted) and not EITHER.search(part) if found is not None else None
+        found = _last_ratio(part)
+        return found == _last_ratio(wanted) and not EITHER.search(part) if found is not None else None
     if time:
         given = single_answer(part, times_in)
         return given.is_same(time) if given is not None else False if times_in(part) else None
@@ -236,7 +236,7 @@ def _is_same_part(part: str, wanted: str) -> bool | None:
 
 
 def _is_same_choice(part: str, letters: str, text: str) -> bool | None:
-    """Whether a part picks the wanted choice by letter or text; None where it picks none."""
+    """Whether a part picks the wanted choice by letter or text. Returns None if it picks none."""
     given = letters_in(part)
     if given:
         return given == letters
@@ -265,7 +265,7 @@ def _has_exactly(part: str, wanted: str) -> bool:
 
 
 def _is_same_number(part: str, number: Number, wanted: str) -> bool | None:
-    """Whether a part gives the wanted number; None where it holds none."""
+    """Whether a part gives the wanted number. Returns None if it holds none."""
     if _RATIO.fullmatch(part) and not _RATIO.fullmatch(wanted):
         return False
     if re.search(r"\\(?:sqrt|pi)|[√π^]", part) and not _has_only_units(part):

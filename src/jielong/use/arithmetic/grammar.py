@@ -41,7 +41,7 @@ WRAPPERS = ("calculator", "calculate")  # names of the tool itself, around the e
 
 
 def parse(text: str, arities: Arities) -> Node:
-    """Parse an expression into a tree; DataError where it is none, or can be read in two ways."""
+    """Parse an expression into a tree. Raises DataError if it is none, or can be read in two ways."""
     return _Parser(text, arities).whole()
 
 
@@ -64,6 +64,7 @@ class _Parser:
         return self.tokens[min(self.at + 1, len(self.tokens) - 1)]
 
     def take(self) -> Token:
+        """Return the next token and go past it; the last one stays."""
         token = self.next
         self.at += token.kind != "end"
         return token
@@ -74,7 +75,7 @@ class _Parser:
 
     @contextmanager
     def deeper(self) -> Iterator[None]:
-        """Count the nesting while inside; DataError where it is too deep."""
+        """Count the nesting while inside. Raises DataError if it is too deep."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise DataError(f"the expression is nested more than {MAX_DEPTH} deep; write a simpler one")
@@ -115,6 +116,7 @@ class _Parser:
         return left
 
     def product(self) -> Node:
+        """Parse factors joined by signs of products (×, /, %, of); refuse those that are read in two ways."""
         left = self.beside("")
         while sign := self.sign_of_product():
             taken = self.take()
@@ -129,7 +131,7 @@ class _Parser:
         return left
 
     def sign_of_product(self) -> str:
-        """Return the operation that the next token stands for here, "" where it stands for none."""
+        """Return the operation that the next token stands for here, or "" if it stands for none."""
         kind = self.next.kind
         if kind == "x":
             after = self.after_next
@@ -160,7 +162,7 @@ class _Parser:
         return token.kind == "name" and token.text.lower() in self.names
 
     def may_stand_beside(self, left: Node) -> bool:
-        """Whether the next factor may follow without a sign, where that is read in one way."""
+        """Whether the next factor may follow without a sign, if that is read in one way."""
         if self.next.kind in ROOTS and self.tokens[self.at - 1].kind == "power":
             return False  # in 2³√8 the ³ may belong to either
         left = unsigned(left)
@@ -174,6 +176,7 @@ class _Parser:
     # --- signs, powers and what stands behind a number
 
     def signed(self) -> Node:
+        """Parse a power with any number of signs + and - before it."""
         begin, is_negative = self.at, False
         while self.next.kind in ("+", "-", "negative"):
             is_negative ^= self.take().kind != "+"
@@ -189,6 +192,7 @@ class _Parser:
         return not isinstance(node, Group) and any(said)
 
     def power(self) -> Node:
+        """Parse an operand and, after ^, its exponent; refuse one whose reach is unclear."""
         base = self.postfix()
         if self.next.kind != "^":
             return base
@@ -243,7 +247,7 @@ class _Parser:
         return Group(Binary("/", Binary("*", node, Constant("pi")), Literal(Fraction(180))))
 
     def is_percentage(self) -> bool:
-        """Whether the next % is a percentage: not before a number, and before a sign where spaces say so."""
+        """Whether the next % is a percentage: not before a number, and before a sign if spaces say so."""
         is_attached, after = not self.next.is_spaced, self.after_next
         if after.kind in ("+", "-") and not after.is_word:
             behind = self.tokens[min(self.at + 2, len(self.tokens) - 1)]
@@ -286,6 +290,7 @@ class _Parser:
     # --- operands
 
     def operand(self) -> Node:
+        """Parse a number, a percentage in words, a bracket, a root, a constant or a function."""
         token = self.next
         if token.kind == "number":
             return self.number()
@@ -356,7 +361,7 @@ class _Parser:
         return Call(name, arguments)
 
     def alone(self, name: str) -> Node:
-        """Parse the number behind a function without brackets, where nothing follows that might belong to it."""
+        """Parse the number behind a function without brackets, if nothing follows that might belong to it."""
         node = self.operand()
         if self.next.kind == "°":
             node = self.degrees(node)

@@ -24,7 +24,7 @@ _TINY = Decimal(f"1e-{MAX_EXPONENT}")
 
 
 class Unsure(Exception):
-    """Raised where the interval is too wide to decide; more digits may do."""
+    """Raised if the interval is too wide to decide; more digits may do."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Interval:
     high: Decimal
 
     def rounded(self, digits: int) -> Decimal | None:
-        """Round the number to so many significant digits; None where the ends differ in them."""
+        """Round the number to so many significant digits. Returns None if the ends differ in them."""
         context = Context(prec=digits, rounding=ROUND_HALF_EVEN)
         low, high = context.plus(self.low), context.plus(self.high)
         return low if low == high else None
@@ -73,7 +73,7 @@ class Reals:
         return self._fit(min(self.down.multiply(*e) for e in ends), max(self.up.multiply(*e) for e in ends))
 
     def divide(self, a: Interval, b: Interval) -> Interval:
-        """Divide; Unsure where the divisor may be 0."""
+        """Divide. Raises Unsure if the divisor may be 0."""
         if b.low <= 0 <= b.high:
             raise Unsure
         ends = [(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
@@ -103,7 +103,7 @@ class Reals:
         return Interval(Decimal(0), max(a.high, a.low.copy_negate()))
 
     def sqrt(self, a: Interval) -> Interval:
-        """Return the square root; DataError of a negative number, Unsure where it may be one."""
+        """Return the square root. Raises DataError for a negative number, Unsure if it may be one."""
         if a.high < 0:
             raise DataError("sqrt is not defined there (a negative number has no real root)")
         if a.low < 0:
@@ -111,7 +111,7 @@ class Reals:
         return self._rising(self.down.sqrt, a)
 
     def exp(self, a: Interval) -> Interval:
-        """Return the exponential; an error where it is too large."""
+        """Return the exponential. Raises DataError if it is too large."""
         if a.low > MAX_EXP_ARGUMENT or a.high < -MAX_EXP_ARGUMENT:
             raise too_large()
         if a.high > MAX_EXP_ARGUMENT or a.low < -MAX_EXP_ARGUMENT:
@@ -119,7 +119,7 @@ class Reals:
         return self._rising(self.down.exp, a)
 
     def ln(self, a: Interval) -> Interval:
-        """Return the natural logarithm; DataError where it is not defined."""
+        """Return the natural logarithm. Raises DataError if it is not defined."""
         if a.high <= 0:
             raise DataError("a logarithm is not defined there (only numbers above 0 have one)")
         if a.low <= 0:

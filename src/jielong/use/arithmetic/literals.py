@@ -62,7 +62,9 @@ _SPELLINGS = [
 
 
 def read(text: str, at: int, *, belongs_comma: bool) -> Found | None:
-    """Read the number at a place; None where none begins there. `belongs_comma`: whether a comma can be a part of it."""
+    """Read the number at a place. Returns None if none begins there. `belongs_comma`: whether a comma can be a part of
+    it.
+    """
     if text.startswith(("百分之", "千分之"), at):
         return None
     if other := _OTHER_BASE.match(text, at):
@@ -112,7 +114,9 @@ def _read_digits(text: str, at: int, belongs_comma: bool) -> Found | None:
 
 
 def _run_of_digits(run: str) -> tuple[Fraction, frozenset[str]]:
-    """Return the value of digits and separators, and the styles that these identify; DataError where they are unclear."""
+    """Return the value of digits and separators, and the styles that these identify. Raises DataError if they are
+    unclear.
+    """
     for pattern, marks, styles in _SPELLINGS:
         if pattern.fullmatch(run):
             digits = "".join(c for c in run if c not in marks) if marks else run

@@ -91,7 +91,7 @@ _SAME = dict(zip("萬億點減負兩號於階計請問幾￥’‘", "万亿点�
 
 
 def tokens(text: str, arities: Arities) -> list[Token]:
-    """Tokenize one expression, with a last token of kind "end"; DataError names what has no meaning."""
+    """Tokenize one expression, with a last token of kind "end". Raises DataError, which names what has no meaning."""
     text = text.strip()
     if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
         text = text[1:-1].strip()
@@ -136,51 +136,51 @@ class _Tokenizer:
     styles: set[str] = field(default_factory=set)
 
     def all(self) -> list[Token]:
-        """Read all tokens; DataError where brackets or number styles do not fit together."""
+        """Read all tokens. Raises DataError if brackets or number styles do not fit together."""
         while True:
             begin = self.at
             while self.at < len(self.text) and self.text[self.at].isspace():
                 self.at += 1
             if self.at == len(self.text):
                 break
-            self._one(is_spaced=self.at > begin)
+            self._read_token(is_spaced=self.at > begin)
         if self.open:
             raise DataError(f"a bracket {self.open[-1].opened!r} is not closed")
         if "decimal comma" in self.styles and len(self.styles) > 1:
             raise DataError("commas and points are used in two ways here; write decimals with a point: 1234.5")
         return [*self.found, Token("end", "")]
 
-    def _one(self, is_spaced: bool) -> None:
+    def _read_token(self, is_spaced: bool) -> None:
         """Read the next token: a number, a power, a word, a sign or a name."""
         literal = literals.read(self.text, self.at, belongs_comma=self._belongs_comma())
         if literal is not None:
             self.styles |= literal.styles
             if "decimal comma" in literal.styles and any(b.opened in "[{" for b in self.open):
                 raise DataError("a list is no number; give one expression")
-            self._add("number", literal.end, is_spaced, literal.value)
+            self._add_token("number", literal.end, is_spaced, literal.value)
         elif power := _POWER.match(self.text, self.at):
             exponent = int(power[0].translate(_SUPERSCRIPTS)) if len(power[0]) < 10 else 10**10
-            self._add("power", power.end(), is_spaced, Fraction(exponent))
+            self._add_token("power", power.end(), is_spaced, Fraction(exponent))
         elif word := _WORD.match(self.text, self.at):
             kind = _WORDS[" ".join(word[0].lower().split())]
             is_power = kind.isdecimal()
             value = Fraction(kind) if is_power else Fraction(0)
-            self._add("power" if is_power else kind, word.end(), is_spaced, value, is_word=True)
+            self._add_token("power" if is_power else kind, word.end(), is_spaced, value, is_word=True)
         elif sign := _SIGN.match(self.text, self.at):
-            self._sign(sign[0], is_spaced)
+            self._read_sign(sign[0], is_spaced)
         elif name := _NAME.match(self.text, self.at):
             kind = "x" if name[0] in ("x", "X") else "name"
-            self._add(kind, name.end(), is_spaced)
+            self._add_token(kind, name.end(), is_spaced)
         elif unicodedata.category(self.text[self.at]) == "Sc":
-            self._currency()
+            self._skip_currency()
         elif self.text[self.at].isalpha():
-            self._foreign(is_spaced)
+            self._refuse_letters(is_spaced)
         else:
             strange = self.text[self.at]
             why = _NOT_UNDERSTOOD.get(strange, f"is no sign that is understood; {UNDERSTOOD}")
             raise DataError(f"{strange!r} {why}")
 
-    def _add(
+    def _add_token(
         self, kind: str, end: int, is_spaced: bool, value: Fraction = Fraction(0), *, is_word: bool = False
     ) -> None:
         """Add a token and move behind it."""
@@ -192,11 +192,11 @@ class _Tokenizer:
         function = next((b.function for b in reversed(self.open) if b.function), "")
         return self.arities.get(function, (1, 1))[1] == 1
 
-    def _sign(self, sign: str, is_spaced: bool) -> None:
+    def _read_sign(self, sign: str, is_spaced: bool) -> None:
         """Read a sign, and keep track of open brackets and commas."""
         kind = _SIGNS[sign]
         if kind == "(":
-            self.open.append(_Bracket(sign, self._called()))
+            self.open.append(_Bracket(sign, self._called_function()))
         elif kind == ")":
             if not self.open or self.open[-1].opened != _PAIRS[sign]:
                 raise DataError(
@@ -209,16 +209,18 @@ class _Tokenizer:
             self.open[-1].has_thousands |= literals.is_thousands(self.text, self.at)
             if literals.is_thousands(self.text, self.at) and self.text[after] == "0":
                 self.open[-1].has_spaced = True
-        self._add(kind, self.at + len(sign), is_spaced)
+        self._add_token(kind, self.at + len(sign), is_spaced)
 
-    def _called(self) -> str:
-        """Return the function whose bracket opens here, "" for none; mod is one where no number stands before it."""
+    def _called_function(self) -> str:
+        """Return the function whose bracket opens here, "" for none; mod is one if no number stands before it."""
         before, last = [Token("end", ""), Token("end", ""), *self.found][-2:]
         is_operation = last.kind == "mod" and before.kind in ("number", "power", ")", "!", "name")
         return last.text.lower() if last.text.lower() in self.arities and not is_operation else ""
 
     def _close(self, bracket: _Bracket) -> None:
-        """Close a bracket; DataError where its commas are unclear: max(1,200) has two numbers, round(1,234) one or two."""
+        """Close a bracket. Raises DataError if its commas are unclear: max(1,200) has two numbers, round(1,234) one or
+        two.
+        """
         is_optional = self.arities.get(bracket.function, (1, 1)) == (1, 2)
         if bracket.has_thousands and (bracket.has_spaced or is_optional):
             raise DataError(
@@ -226,8 +228,8 @@ class _Tokenizer:
                 "write numbers without commas there"
             )
 
-    def _currency(self) -> None:
-        """Skip a sign of money before a number; DataError for two currencies."""
+    def _skip_currency(self) -> None:
+        """Skip a sign of money before a number. Raises DataError for two currencies."""
         sign = self.text[self.at]
         self.at += 1
         self.currencies.add(sign)
@@ -236,14 +238,14 @@ class _Tokenizer:
         if not re.match(r"\s*[\d.]", self.text[self.at :]) or (self.found and self.found[-1].kind == "number"):
             raise DataError(f"{sign!r} does not stand before a number; write numbers without units")
 
-    def _foreign(self, is_spaced: bool) -> None:
+    def _refuse_letters(self, is_spaced: bool) -> None:
         """Refuse a run of letters that no rule knows."""
         end = self.at + 1
         while end < len(self.text) and self.text[end].isalpha() and not self.text[end].isascii():
             if _WORD.match(self.text, end) or words_at(self.text, end):
                 break
             end += 1
-        self._add("name", end, is_spaced)
+        self._add_token("name", end, is_spaced)
 
 
 _NOT_UNDERSTOOD = {

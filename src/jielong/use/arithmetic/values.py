@@ -1,4 +1,4 @@
-"""The value of an expression: exact where a fraction holds it, otherwise an interval that closes around it.
+"""The value of an expression: exact if a fraction holds it, otherwise an interval that closes around it.
 
 A number is a fraction, a fraction of pi (so that sin(pi) is 0 and not nearly 0), or an interval. Fractions that would grow
 beyond `MAX_BITS` go on as intervals: 1.0001**10000 has 40,000 digits, of which 15 are wanted.
@@ -38,9 +38,9 @@ WORKING_DIGITS = (40, 120, 360)
 
 
 def evaluate(node: Node) -> Fraction | Decimal:
-    """Evaluate a tree: a Fraction where the value is exact, otherwise a Decimal of 15 digits, all of them right.
+    """Evaluate a tree: a Fraction if the value is exact, otherwise a Decimal of 15 digits, all of them right.
 
-    DataError where it is not defined, too large, or where even 360 digits leave the 15th open.
+    Raises DataError if it is not defined, too large, or if even 360 digits leave the 15th open.
     """
     for digits in WORKING_DIGITS:
         arithmetic = Arithmetic(digits)
@@ -101,7 +101,7 @@ class Arithmetic:
         return self.reals.multiply(self.reals.of(x.times), self.reals.pi())
 
     def add(self, a: Number, b: Number) -> Number:
-        """Add, exactly where both are fractions or multiples of pi."""
+        """Add, exactly if both are fractions or multiples of pi."""
         if isinstance(a, Fraction) and isinstance(b, Fraction):
             return self.fit(a + b)
         if isinstance(a, OfPi) and isinstance(b, OfPi):
@@ -129,7 +129,7 @@ class Arithmetic:
         return self.reals.multiply(self.interval(a), self.interval(b))
 
     def divide(self, a: Number, b: Number) -> Number:
-        """Divide, exactly where possible; DataError by zero."""
+        """Divide, exactly where possible. Raises DataError if the divisor is zero."""
         if b == 0:
             raise DataError("division by zero")
         if isinstance(b, Fraction):
@@ -151,7 +151,7 @@ class Arithmetic:
         return self.subtract(a, self.multiply(b, self.floor_divide(a, b)))
 
     def whole_by(self, rising: Callable[[Fraction], Fraction | int], x: Number) -> Fraction:
-        """Apply a step function such as floor, where both ends of an interval lie on the same step."""
+        """Apply a step function such as floor, if both ends of an interval lie on the same step."""
         if isinstance(x, Fraction):
             return Fraction(rising(x))
         ends = self.interval(x)
@@ -161,7 +161,7 @@ class Arithmetic:
         return low
 
     def power(self, base: Number, exponent: Number) -> Number:
-        """Raise to a power, exactly where possible; DataError where it is undefined."""
+        """Raise to a power, exactly where possible. Raises DataError if it is undefined."""
         if exponent == 0 and (base == 0 or (isinstance(base, Interval) and base.low <= 0 <= base.high)):
             raise DataError("0 to the power of 0 is 1 to some and undefined to others; it is not computed")
         if base == 0:
@@ -191,7 +191,7 @@ class Arithmetic:
         return self.reals.power(self.interval(base), exponent)
 
     def sign(self, x: Number) -> int:
-        """Return the sign, -1, 0 or 1; Unsure where an interval holds 0."""
+        """Return the sign, -1, 0 or 1. Raises Unsure if an interval holds 0."""
         if not isinstance(x, Interval):
             x = x if isinstance(x, Fraction) else x.times
             return (x > 0) - (x < 0)
@@ -225,7 +225,7 @@ class Arithmetic:
         return Fraction(0) if x == 1 else self.reals.ln(self.interval(x))
 
     def logarithm(self, x: Number, base: Number) -> Number:
-        """Return the logarithm to a base, exactly where it is an integer."""
+        """Return the logarithm to a base, exactly if it is an integer."""
         if base == 1:
             raise DataError("a logarithm is not defined there (no power of 1 is another number)")
         found = self.divide(self.ln(x), self.ln(base))
@@ -249,7 +249,7 @@ class Arithmetic:
         return Fraction(1) if x == 0 else self.sin(self.add(x, OfPi(Fraction(1, 2))))
 
     def tan(self, x: Number) -> Number:
-        """Return the tangent; DataError at its poles."""
+        """Return the tangent. Raises DataError at its poles."""
         if isinstance(x, OfPi):
             turn = x.times % 1
             if turn == Fraction(1, 2):
@@ -294,6 +294,7 @@ class Arithmetic:
 
 
 def require_integer(name: str, x: Number) -> int:
+    """Return `x` as an integer. Raises DataError, which names the function, if it is none."""
     if not isinstance(x, Fraction) or x.denominator != 1:
         raise DataError(f"{name} takes whole numbers; got {_told(x)}")
     return x.numerator
@@ -308,7 +309,7 @@ def _of_pi(times: Fraction) -> Number:
 
 
 def _root(x: Fraction, degree: int) -> Fraction | None:
-    """Return the root of a positive fraction where it is a fraction too."""
+    """Return the root of a positive fraction if it is a fraction too."""
     if degree > MAX_ROOT:
         return None
     numerator, denominator = _whole_root(x.numerator, degree), _whole_root(x.denominator, degree)
@@ -342,7 +343,7 @@ def _factorial(_: Arithmetic, x: Number) -> Number:
 
 
 def _log(arithmetic: Arithmetic, x: Number, base: Number | None = None) -> Number:
-    """Return the logarithm to a base; DataError without one, as that is read in two ways."""
+    """Return the logarithm to a base. Raises DataError if no base is given, as that is read in two ways."""
     if base is not None:
         return arithmetic.logarithm(x, base)
     if arithmetic.ln(x) == 0:

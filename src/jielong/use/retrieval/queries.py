@@ -119,9 +119,8 @@ def _num_named(text: str) -> int:
 def with_turns_before(messages: Sequence[Message]) -> tuple[str, tuple[str, ...]]:
     """Return the last question after the one that it leans on, and the queries to search for.
 
-    It leans on the last earlier question that stands by itself. Where that one names little, the last that names more
-    makes a second query. Where its answer had a source, the answer's first sentence joins in: it may name what is
-    meant.
+    It leans on the last earlier question that stands by itself. If that one names little, the last that names more
+    makes a second query. If its answer had a source, the answer's first sentence joins in: it may name what is meant.
     """
     asked = [i for i, m in enumerate(messages) if m.role == "user" and not is_talk(m.text)]
     last = asked[-1]

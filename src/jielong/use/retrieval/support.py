@@ -1,7 +1,7 @@
 """Support of an answer by a passage: the check that a citation has to pass.
 
-A sentence of an answer is supported where each of its clauses has a statement of the passage that holds its numbers,
-its names and its words and denies as much, and one of these is about the question. That is a matter of words and not of
+A sentence of an answer is supported if each of its clauses has a statement of the passage that holds its numbers, its
+names and its words and denies as much, and one of these is about the question. That is a matter of words and not of
 meaning: other words for it, or another language than the passage, count as not supported. A missing citation costs less
 than a wrong one.
 """
@@ -54,7 +54,7 @@ def supporting(sentence: str, questions: Sequence[str], passages: Sequence[tuple
     """Return the index of the first passage, given as its text and its source, that supports the sentence; or None.
 
     `questions` are wordings of the question that the sentence answers: the one that stands by itself, then the one as
-    it was said after other turns. "" where the sentence names its own subject.
+    it was said after other turns. Returns "" if the sentence names its own subject.
     """
     kind = _kind_of(questions[-1])
     for index, (text, source) in enumerate(passages):
@@ -66,7 +66,7 @@ def supporting(sentence: str, questions: Sequence[str], passages: Sequence[tuple
 def is_supported(sentence: str, question: str, passage: str, source: str = "", kind: str | None = None) -> bool:
     """Whether a statement of the passage holds what the sentence says beyond the question, and is about the question.
 
-    `kind` is that of the answer that is asked for, where the question alone does not tell.
+    `kind` is that of the answer that is asked for, if the question alone does not tell.
     """
     kind = _kind_of(question) if kind is None else kind
     if not _fits(sentence, kind, _claimed(sentence, question, kind)):
@@ -89,7 +89,9 @@ def is_supported(sentence: str, question: str, passage: str, source: str = "", k
 def _answering(
     question: str, passage: str, source: str, kind: str
 ) -> tuple[frozenset[str], tuple[Statement, ...], tuple[bool, ...]]:
-    """Return a question's words, the statements of a passage, and which of these are about it and the closest."""
+    """Return the words of a question, the statements of a passage, and for each statement whether it is about the
+    question and no other is closer to it.
+    """
     statements = statements_of(passage, source)
     about, numbers = _about(question, statements), words_of(question).numbers
     least = YES_OR_NO if kind == "yes or no" else ASKED
@@ -105,7 +107,7 @@ def says_something(sentence: str, question: str) -> bool:
 
 
 def nearest(question: str, passages: Sequence[tuple[str, str]]) -> tuple[int, str] | None:
-    """Return the passage and its sentence that hold most of the question's words; None where none has more than half of
+    """Return the passage and its sentence that hold most of the question's words, or None if none has more than half of
     them.
 
     Headings and earlier sentences of the paragraph may hold some of them; those of the sentence itself count twice.
@@ -146,7 +148,7 @@ def _beyond(sentence: str, question: str) -> Words:
 
 
 def _about(question: str, statements: Sequence[Statement]) -> frozenset[str]:
-    """Return the words of a question, without the noun after "which" or "what" where the passage has only the others.
+    """Return the words of a question, without the noun after "which" or "what" if the passage has only the others.
 
     Such a noun says of which kind the answer is: "Which fuel does the car take?" is answered by "The car takes diesel."
     """
@@ -160,7 +162,7 @@ def _about(question: str, statements: Sequence[Statement]) -> frozenset[str]:
 def _closeness(statement: Statement, about: frozenset[str], question: str, kind: str) -> tuple[float, float, float]:
     """Score how much of the question a statement holds, to be compared with other statements of the passage.
 
-    Words of the headings tell little between the statements below them. The clause itself counts where it may be an
+    Words of the headings tell little between the statements below them. The clause itself counts if it may be an
     answer; in a list of facts ("Green tea: 80 degrees, two minutes") the question's word may stand at the beginning of
     the sentence.
     """
@@ -180,7 +182,7 @@ def _holds(statement: Statement, new: Words) -> bool:
 
 
 def _kind_of(question: str) -> str:
-    """Return the kind of answer that is asked for; "" where the question does not tell."""
+    """Return the kind of answer that is asked for, or "" if the question does not tell."""
     return next((kind for kind, pattern in _KINDS.items() if pattern.search(question.lower())), "")
 
 

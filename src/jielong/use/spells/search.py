@@ -30,8 +30,8 @@ class Task:
 
 
 def split(examples: Sequence[Example], num_train: int, seed: int, judge: Judge = is_same) -> Task:
-    """Make a task of these examples, shuffled, the first `num_train` for training; DataError where none is left for the
-    test.
+    """Make a task of these examples, shuffled, the first `num_train` for training. Raises DataError if none is left for
+    the test.
     """
     if not 1 <= num_train < len(examples):
         raise DataError(f"of {len(examples)} examples {num_train} cannot be trained on and others kept for the test")

@@ -86,7 +86,7 @@ def named(spec: str, resources: Mapping[str, Any] | None = None) -> Strategy:
     """Build the strategy that `spec` names: NAME or NAME:FIELD=VALUE,FIELD=VALUE, several joined by +.
 
     A value alone sets the strategy's first field: vote:5, spell:tip. `resources` holds objects that a command line
-    cannot express, such as a scorer or a library: each strategy takes its fields of these names. ConfigError for
+    cannot express, such as a scorer or a library: each strategy takes its fields of these names. Raises ConfigError for
     unknown names, with the nearest one that exists, and for a missing field.
     """
     parts = [_build_strategy(part.strip(), resources or {}) for part in spec.split("+")]
@@ -94,7 +94,7 @@ def named(spec: str, resources: Mapping[str, Any] | None = None) -> Strategy:
 
 
 def _build_strategy(spec: str, resources: Mapping[str, Any]) -> Strategy:
-    """Build one strategy of the chain; ConfigError where its name or a needed resource is missing."""
+    """Build one strategy of the chain. Raises ConfigError if its name or a needed resource is missing."""
     name, _, settings = spec.partition(":")
     if name not in STRATEGIES:
         raise ConfigError(f"unknown strategy {name!r}; {did_you_mean(name, STRATEGIES)}")

@@ -62,10 +62,9 @@ class BestOf(Strategy):
     which better samples count more (Li et al. 2022, arXiv 2206.02336); scores must then not be negative.
 
     It is the baseline for all training on preferences: with a reward model as the scorer (`--reward` on the command
-    line) it shows the best that this reward model can select. Where no two answers have equal scores, its
-    Kullback-Leibler divergence from a single sample is at most log n - (n - 1) / n (Stiennon et al. 2020, arXiv
-    2009.01325, app. G.3; Beirami et al. 2024, arXiv 2401.01879): 1.2 nats for n = 8. The bound is reached if every
-    answer is rare.
+    line) it shows the best that this reward model can select. If no two answers have equal scores, its Kullback-Leibler
+    divergence from a single sample is at most log n - (n - 1) / n (Stiennon et al. 2020, arXiv 2009.01325, app. G.3;
+    Beirami et al. 2024, arXiv 2401.01879): 1.2 nats for n = 8. The bound is reached if every answer is rare.
     """
 
     n: int = 9

@@ -74,44 +74,46 @@ class FromLibrary(Strategy):
         if is_talk(said):
             note("nothing is searched for: no question to the documents")
             return await ask(conversation, options)
-        question, found = await self._found(conversation, ask, options)
+        question, found = await self._find_passages(conversation, ask, options)
         passages = [p for p in found if p.score >= self.threshold]
         for number, passage in enumerate(passages, start=1):
             text = f"[{number}] {passage.where} ({passage.score:.2f}): {shorten_to_line(passage.text)}"
             note(text, passage=passage, number=number, query=question)
         if not passages and not asks(said):
             note("nothing is found, and nothing was asked: the model answers without documents")
-            return await ask(_bare(conversation), options)
+            return await ask(_without_sources(conversation), options)
         if not passages:
             text = fill("library_nothing", language_of(said))
             note(f"no passage reaches {self.threshold:g}: the model is not asked")
             if options.on_text:
                 options.on_text(text)
             return Answer(Message("assistant", text), stop="nothing found")
-        answer, cited = await self._answered(conversation, question, passages, ask, options)
+        answer, cited = await self._answer_from(conversation, question, passages, ask, options)
         told = cited.told
         text = cited.whole(answer.text)
         if options.on_text:
             options.on_text(text.removeprefix(told if text.startswith(told) else told.rstrip()))
         return replace(answer, message=replace(answer.message, content=text))
 
-    async def _answered(
+    async def _answer_from(
         self, conversation: Conversation, question: str, passages: list[Passage], ask: Ask, options: Options
     ) -> tuple[Answer, Cited]:
         """Answer the last question after the passages, as many of the best as the model has room for."""
         said, template = question_of(conversation), self.template or self.reading.template
         while True:
             cited = Cited((question, said), passages, self.reading.rambles)
-            put = replace_question(_bare(conversation), with_passages(said, [p.text for p in passages], template))
+            put = replace_question(
+                _without_sources(conversation), with_passages(said, [p.text for p in passages], template)
+            )
             try:
-                return await ask(put, replace(options, on_text=_into(cited, options))), cited
+                return await ask(put, replace(options, on_text=_citing_callback(cited, options))), cited
             except TooLongError:
                 if len(passages) < 2:
                     raise
                 note(f"[{len(passages)}] is left out: the model has no room for it")
                 passages = passages[:-1]
 
-    async def _found(self, conversation: Conversation, ask: Ask, options: Options) -> tuple[str, list[Passage]]:
+    async def _find_passages(self, conversation: Conversation, ask: Ask, options: Options) -> tuple[str, list[Passage]]:
         """Return the last question in a self-contained form, and the best passages for it.
 
         A follow-up is searched for together with the question it refers to, and so is a question that finds little
@@ -124,7 +126,7 @@ class FromLibrary(Strategy):
         if question == said or (alone and alone[0].score >= _STRONG):
             return said, alone
         if self.reading.rewrites and is_leaning:
-            written = await self._rewritten(conversation, ask, options)
+            written = await self._rewrite_question(conversation, ask, options)
             if written:
                 question, queries = written, (written,)
         own, joined = words_of(said).all_terms, list[Passage]()
@@ -137,10 +139,14 @@ class FromLibrary(Strategy):
         best = sorted(found, key=lambda p: (-p.score, -sum(share_held(w, words_of(p.text).held) for w in own)))
         return question, best[:k]
 
-    async def _rewritten(self, conversation: Conversation, ask: Ask, options: Options) -> str:
-        """Let the model rewrite the last question in a self-contained form; "" if the rewrite contains new words."""
+    async def _rewrite_question(self, conversation: Conversation, ask: Ask, options: Options) -> str:
+        """Let the model rewrite the last question in a self-contained form. Returns "" if the rewrite contains new
+        words.
+        """
         said = question_of(conversation)
-        asked = replace_question(_bare(conversation), fill("library_rewrite", language_of(said), question=said))
+        asked = replace_question(
+            _without_sources(conversation), fill("library_rewrite", language_of(said), question=said)
+        )
         draw = options.draw("rewrite", label="rewrite", temperature=0.0, max_tokens=64)
         written = (await model_under(ask)(asked, draw)).text.strip().strip('"“”')
         before = words_of(" ".join(m.text for m in conversation.messages)).held
@@ -179,12 +185,12 @@ class Cited:
         taken = ""
         for sentence in found:
             self._num_read += 1
-            taken += self._with_number(sentence)
+            taken += self._cite(sentence)
         self.told += taken
         return taken
 
-    def _with_number(self, sentence: str) -> str:
-        """Return a sentence with the number of the passage that supports it, or without."""
+    def _cite(self, sentence: str) -> str:
+        """Return a sentence with the number of the passage that supports it, or without a number if none does."""
         sentence = _MARK.sub("", sentence)
         bare = sentence.strip()
         if self._unsupported and self._numbers and self._rambles:
@@ -214,7 +220,7 @@ class Cited:
         return "\n\n".join(filter(None, (" ".join(told), sources)))
 
 
-def _into(cited: Cited, options: Options) -> Callable[[str], None] | None:
+def _citing_callback(cited: Cited, options: Options) -> Callable[[str], None] | None:
     """Return a callback that adds citations to a model's pieces and passes them to the listener."""
     if options.on_text is None:
         return None
@@ -228,7 +234,7 @@ def _into(cited: Cited, options: Options) -> Callable[[str], None] | None:
     return push
 
 
-def _bare(conversation: Conversation) -> Conversation:
+def _without_sources(conversation: Conversation) -> Conversation:
     """Return the conversation without the lists of sources below its answers, which a model would imitate."""
     messages = [
         replace(m, content=without_sources(m.text)) if m.role == "assistant" and isinstance(m.content, str) else m

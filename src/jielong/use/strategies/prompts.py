@@ -120,7 +120,7 @@ class FewShot(Strategy):
         at_least(self, 1, "k")
 
     async def __call__(self, conversation: Conversation, ask: Ask, options: Options) -> Answer:
-        examples = self.examples or _read(self.file)
+        examples = self.examples or _read_named_examples(self.file)
         question, texts = question_of(conversation), [e.question for e in examples]
         if self.embed is not None:
             here, *there = await self.embed([question, *texts])
@@ -136,7 +136,8 @@ class FewShot(Strategy):
 
 
 @functools.lru_cache(maxsize=4)
-def _read(file: str) -> tuple[Example, ...]:
+def _read_named_examples(file: str) -> tuple[Example, ...]:
+    """Read the examples of a file. Raises ConfigError if no file is named."""
     if not file:
         raise ConfigError("few-shot has no examples; name a file: few-shot:FILE.jsonl")
     return read_examples(file)

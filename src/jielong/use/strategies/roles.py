@@ -79,7 +79,7 @@ class Team(Strategy):
 
 
 def read_roles(path: Path) -> list[tuple[str, str]]:
-    """Read the turns of a file of roles; ConfigError if it cannot be read or has a malformed line."""
+    """Read the turns of a file of roles. Raises ConfigError if it cannot be read or has a malformed line."""
     try:
         return parse_roles(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:

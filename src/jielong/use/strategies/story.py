@@ -87,27 +87,27 @@ class _Writing:
 
     async def write(self) -> Answer:
         """Write the plan, then each part from its best draft, and keep the story so far."""
-        self.plan = await self._planned()
+        self.plan = await self._write_plan()
         note(f"{self.plan.setting}\n{numbered(self.plan.characters)}\n{numbered(self.plan.outline)}")
         for number, point in enumerate(self.plan.outline, 1):
             drafts = await together(self._draft(number, point, draft) for draft in range(self.story.drafts))
-            text = await self._edited(number, await self._best(number, drafts))
+            text = await self._edit_contradictions(number, await self._best_draft(number, drafts))
             self.told.append(text)
             keep(self._answer())
             if number < len(self.plan.outline):
-                self.summaries.append(_one_line(await self._asked("summary", {"passage": text}, number)))
+                self.summaries.append(_one_line(await self._ask_prompt("summary", {"passage": text}, number)))
         return self._answer()
 
     def _answer(self) -> Answer:
         return Answer(Message("assistant", "\n\n".join(self.told)), stop="stop")
 
-    async def _planned(self) -> StoryPlan:
+    async def _write_plan(self) -> StoryPlan:
         """Write the plan; missing points of the outline are filled with the premise."""
-        setting = _one_line(await self._asked("setting", {}))
+        setting = _one_line(await self._ask_prompt("setting", {}))
         known = {"setting": setting, "count": str(self.story.characters)}
-        characters = parse_list(await self._asked("characters", known), self.story.characters)
+        characters = parse_list(await self._ask_prompt("characters", known), self.story.characters)
         known |= {"characters": numbered(characters), "parts": str(self.story.parts)}
-        outline = parse_list(await self._asked("outline", known), self.story.parts)
+        outline = parse_list(await self._ask_prompt("outline", known), self.story.parts)
         outline += [self.premise] * (self.story.parts - len(outline))
         return StoryPlan(setting, tuple(characters), tuple(outline))
 
@@ -121,10 +121,10 @@ class _Writing:
             "so_far": lines(self.summaries, self.language),
             "before": lines([before] if before else [], self.language),
         }
-        text = await self._asked("draft", values, number, draft, temperature=self.story.temperature)
+        text = await self._ask_prompt("draft", values, number, draft, temperature=self.story.temperature)
         return Draft(text, point, tuple(self.told), self.plan)
 
-    async def _best(self, number: int, drafts: list[Draft]) -> Draft:
+    async def _best_draft(self, number: int, drafts: list[Draft]) -> Draft:
         """Return the draft with the highest mark."""
         if len(drafts) == 1:
             return drafts[0]
@@ -137,16 +137,16 @@ class _Writing:
 
     async def _mark(self, number: int, draft_number: int, draft: Draft) -> float:
         values = {"so_far": lines(self.summaries, self.language), "point": draft.point, "passage": draft.text}
-        return mean_mark(await self._asked("mark", values, number, draft_number))
+        return mean_mark(await self._ask_prompt("mark", values, number, draft_number))
 
-    async def _edited(self, number: int, draft: Draft) -> str:
+    async def _edit_contradictions(self, number: int, draft: Draft) -> str:
         """Edit contradictions to the plan out of a draft; keep the draft if the edit is a different text."""
         values = {**self._plan(), "passage": draft.text}
-        issues = await self._asked("issues", values, number)
+        issues = await self._ask_prompt("issues", values, number)
         if not issues or is_none(issues):
             return draft.text
         note(f"part {number} is edited: {issues}")
-        edited = await self._asked("edit", {**values, "issues": issues}, number)
+        edited = await self._ask_prompt("edit", {**values, "issues": issues}, number)
         if kept_share(draft.text, edited) >= _LEAST_KEPT:
             return edited
         note("the edit is another text; the draft stays")
@@ -161,7 +161,7 @@ class _Writing:
             "outline": numbered(plan.outline),
         }
 
-    async def _asked(self, what: str, values: dict[str, str], *place: int, **sampling: float) -> str:
+    async def _ask_prompt(self, what: str, values: dict[str, str], *place: int, **sampling: float) -> str:
         """Fill and ask one of the story's prompts; the next strategy answers drafts and edits."""
         text = fill(f"story_{what}", self.language, premise=self.premise, **values)
         ask = self.ask if what in ("draft", "edit") else model_under(self.ask)
@@ -176,7 +176,7 @@ def kept_share(before: str, after: str) -> float:
 
 
 def mean_mark(text: str) -> float:
-    """Return the mean of the marks from 1 to 10 in a text, at most two of them; 0 where there are none."""
+    """Return the mean of the marks from 1 to 10 in a text, at most two of them, or 0 if there are none."""
     marks = [min(_HIGHEST_MARK, float(number)) for number in _MARK.findall(text)][:2]
     return sum(marks) / len(marks) if marks else 0.0
 

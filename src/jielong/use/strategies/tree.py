@@ -121,7 +121,7 @@ class _Search:
         return beam[0]
 
     async def _depth_first(self, path: _Path) -> _Path | None:
-        """Search depth first, leaving paths below the threshold; None where none reaches the goal."""
+        """Search depth first, leaving paths below the threshold. Returns None if none reaches the goal."""
         for child in sorted(await self._grow(path), key=lambda p: -p.value):
             if child.value < self.tree.threshold:
                 note(f"left at {child.value:g}: {child.steps[-1]}")
@@ -146,26 +146,27 @@ class _Search:
 
     async def _grow(self, path: _Path) -> list[_Path]:
         """Return the path with each of its next steps, valued."""
-        steps = await (self._listed(path) if self.tree.propose == "list" else self._sampled(path))
-        return await together(self._valued(replace(path, steps=(*path.steps, step))) for step in steps)
+        steps = await (self._listed(path) if self.tree.propose == "list" else self._sample_steps(path))
+        return await together(self._value_path(replace(path, steps=(*path.steps, step))) for step in steps)
 
     async def _listed(self, path: _Path) -> list[str]:
-        answer = await self._asked("propose", path, branches=str(self.tree.branches))
+        answer = await self._ask_prompt("propose", path, branches=str(self.tree.branches))
         return parse_list(answer.text, self.tree.branches)
 
-    async def _sampled(self, path: _Path) -> list[str]:
-        drawn = await together(self._asked("step", path, number) for number in range(self.tree.branches))
+    async def _sample_steps(self, path: _Path) -> list[str]:
+        """Sample possible next steps of a path, without repetitions."""
+        drawn = await together(self._ask_prompt("step", path, number) for number in range(self.tree.branches))
         first_lines = [parse_list(answer.text, 1) for answer in drawn]
         return list(dict.fromkeys(line for lines in first_lines for line in lines))
 
-    async def _valued(self, path: _Path) -> _Path:
+    async def _value_path(self, path: _Path) -> _Path:
         """Value a path by the program or by the mean of the model's verdicts."""
         if self.tree.value:
             return replace(path, value=self.tree.value(path.question, path.steps))
-        said = await together(self._asked("value", path, number) for number in range(self.tree.values))
+        said = await together(self._ask_prompt("value", path, number) for number in range(self.tree.values))
         return replace(path, value=sum(read_value(answer.text) for answer in said) / len(said))
 
-    async def _asked(self, what: str, path: _Path, number: int = 0, **values: str) -> Answer:
+    async def _ask_prompt(self, what: str, path: _Path, number: int = 0, **values: str) -> Answer:
         """Ask one of the tree's prompts about a path."""
         text = fill(f"tree_{what}", path.language, question=path.question, steps=path.shown, **values)
         drawn = self.options.draw(

@@ -3,7 +3,7 @@
 A program sees an interpreter with its standard library and the system's libraries, read-only, and /tmp, 32 MiB that are
 forgotten. There is no /proc, no other program, and no device but null and random numbers. It has no network and is
 nobody, and the kernel does for it only what CPython needs (`seccomp`). Each process has limits of its own; the memory
-of all together is checked from outside, ten times a second, or less often where a check takes long. The start of a
+of all together is checked from outside, ten times a second, or less often if a check takes long. The start of a
 program, and for tests their result, is written to a file that no program holds, so nothing that one prints is taken for
 bubblewrap's words or a verdict.
 """
@@ -50,7 +50,8 @@ class Bubblewrap:
         at_least(self, 1, "memory_mb", "processes")
 
     async def run(self, code: str) -> Ran:
-        async with self._begun("run", code) as running:
+        """Run a program in a sandbox; return its output, and whether it ended well."""
+        async with self._start_sandbox("run", code) as running:
             await running.end()
         return Ran(joined(running.output, running.problem), running.code == 0)
 
@@ -59,8 +60,8 @@ class Bubblewrap:
         async with AsyncExitStack() as stack:
             calls, replies = os.pipe(), os.pipe()
             try:
-                theirs = await stack.enter_async_context(self._begun("program", program, calls[0], replies[1]))
-                ours = await stack.enter_async_context(self._begun("tests", tests, replies[0], calls[1]))
+                theirs = await stack.enter_async_context(self._start_sandbox("program", program, calls[0], replies[1]))
+                ours = await stack.enter_async_context(self._start_sandbox("tests", tests, replies[0], calls[1]))
             finally:
                 for end in (*calls, *replies):
                     os.close(end)
@@ -71,7 +72,7 @@ class Bubblewrap:
         return Ran(joined(printed, ours.problem), is_fine, refused)
 
     @asynccontextmanager
-    async def _begun(self, role: str, source: str, *pipes: int) -> AsyncIterator[_Running]:
+    async def _start_sandbox(self, role: str, source: str, *pipes: int) -> AsyncIterator[_Running]:
         """Start a sandbox in which `inside` runs in this role; nothing of it is left afterwards."""
         # Root's processes are not counted, so root runs it as nobody: then a fork bomb meets its limit.
         nobody: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
@@ -80,7 +81,7 @@ class Bubblewrap:
             filtering.seek(0)
             process = await asyncio.create_subprocess_exec(
                 *self._command(filtering.fileno()),
-                *self._inside(role, told.fileno(), *pipes),
+                *self._inner_command(role, told.fileno(), *pipes),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -130,7 +131,7 @@ class Bubblewrap:
             *f"-- {python} -u -I -S -c".split(),
         ]
 
-    def _inside(self, role: str, told: int, *pipes: int) -> list[str]:
+    def _inner_command(self, role: str, told: int, *pipes: int) -> list[str]:
         """Return the command that runs inside: its source and arguments."""
         limits = {
             "as": self.memory_mb * 2**20,
@@ -145,7 +146,7 @@ class Bubblewrap:
 
 
 class _Running:
-    """A running sandbox: fed, watched, and killed where it exceeds its time or memory."""
+    """A running sandbox: fed, watched, and killed if it exceeds its time or memory."""
 
     def __init__(self, process: asyncio.subprocess.Process, source: str, seconds: float, memory_mb: int) -> None:
         self._process, self._seconds, self._memory_mb = process, seconds, memory_mb
@@ -155,7 +156,7 @@ class _Running:
         assert process.stdin
         process.stdin.write(source.encode(errors="replace"))
         process.stdin.close()
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = asyncio.create_task(self._kill_beyond_limits())
 
     @property
     def output(self) -> str:
@@ -170,11 +171,11 @@ class _Running:
         await asyncio.shield(self._watching)
 
     async def close(self) -> None:
-        """Kill it now."""
+        """Kill the program now."""
         self._kill()
         await self._watching
 
-    async def _watch(self) -> None:
+    async def _kill_beyond_limits(self) -> None:
         """Watch time and memory until the program ends; kill it beyond a limit."""
         reading = asyncio.create_task(self._read())
         until_s, pause_s = time.monotonic() + self._seconds, _LOOK_S

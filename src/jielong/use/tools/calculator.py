@@ -21,7 +21,9 @@ DECIMALS = 60
 
 
 def calculate(expression: str) -> str:
-    """Compute an expression: all digits of a whole number or a decimal, else 15; DataError says what it cannot do."""
+    """Compute an expression: all digits of a whole number or a decimal, else 15. Raises DataError, which says what it
+    cannot do.
+    """
     return format_number(value_of(expression))
 
 

@@ -68,7 +68,7 @@ def guard_text(
     """Make the text of `source` (a tool's name, say) safe: without instructions, without marks, framed.
 
     `tools` are the names of those that could be called: a sentence that says to use one of them is an instruction.
-    `key` is given only where a prompt must be the same again, such as in a measurement.
+    `key` is given only if a prompt must be the same again, such as in a measurement.
     """
     kept, left_out = without_instructions(visible_text(text), tools)
     kept = defuse_marks(kept)
@@ -90,11 +90,11 @@ def visible_text(text: str) -> str:
 
 def defuse_marks(text: str) -> str:
     """Rewrite the opening sign of every mark of a chat format, and of every line that names a speaker."""
-    text = _rewritten(text, _MARK, lambda mark: "‹" if folded(mark) == "<" else "(")
-    return _rewritten(text, _ROLE, lambda role: f"“{role.strip(_AROUND_ROLE)}” -")
+    text = _replace_folded(text, _MARK, lambda mark: "‹" if folded(mark) == "<" else "(")
+    return _replace_folded(text, _ROLE, lambda role: f"“{role.strip(_AROUND_ROLE)}” -")
 
 
-def _rewritten(text: str, pattern: re.Pattern[str], by: Callable[[str], str]) -> str:
+def _replace_folded(text: str, pattern: re.Pattern[str], by: Callable[[str], str]) -> str:
     """Replace the matches of a pattern in the folded form of a text."""
     pieces, end = [], 0
     for found in pattern.finditer(folded(text)):
@@ -115,7 +115,7 @@ def is_instruction(sentence: str, tools: Collection[str] = ()) -> bool:
     """Whether a sentence reads like an instruction to a model, or to use one of `tools`; also one hidden in base64."""
     use = calling(tuple(tools))
     shown = _MARKUP.sub(" ", folded(unicodedata.normalize("NFKC", html.unescape(sentence))))
-    said = [_HAN_BLANK.sub("", " ".join(shown.split())), *map(_decoded, _BASE64.findall(sentence))]
+    said = [_HAN_BLANK.sub("", " ".join(shown.split())), *map(_decode_base64, _BASE64.findall(sentence))]
     return any(is_order(text) or use.search(text) for text in said)
 
 
@@ -187,8 +187,8 @@ def _join_lines(text: str, word: str) -> str:
     return "".join(line + end for line, end in zip(lines, breaks, strict=True))[:-1]
 
 
-def _decoded(text: str) -> str:
-    """Decode base64; "" where it is none."""
+def _decode_base64(text: str) -> str:
+    """Decode base64. Returns "" if it is none."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):

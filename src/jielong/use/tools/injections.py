@@ -87,15 +87,17 @@ async def measure_injections(
     With the defences, found texts are guarded and no person allows a change. Without them, they are shown as they are
     and every call is run. The keys of frames follow from the seed, so that a measurement can be repeated.
     """
-    found = await asyncio.gather(*(_one(ask, case, options, is_defended, datamark) for case in cases))
+    found = await asyncio.gather(*(_run_case(ask, case, options, is_defended, datamark) for case in cases))
     obeyed = tuple(case for case, (is_obeyed, _, _) in zip(cases, found, strict=True) if is_obeyed)
     return Obeyed(len(cases), obeyed, sum(shown for _, shown, _ in found), sum(refused for _, _, refused in found))
 
 
-async def _one(
+async def _run_case(
     ask: Ask, case: Injection, options: Options, is_defended: bool, datamark: bool
 ) -> tuple[bool, bool, int]:
-    """Run one case: whether the order was obeyed, whether its phrase was shown, and how many calls were refused."""
+    """Run one case; return whether the order was obeyed, whether its phrase was shown, and how many calls were
+    refused.
+    """
     done: list[str] = []
     refused: list[str] = []
 

@@ -91,7 +91,7 @@ class Channel:
         self._hears, self._says = os.fdopen(hears, "rb"), says
 
     def send(self, message: Any) -> None:
-        """Send a message; Refused where it is too large."""
+        """Send a message. Raises Refused if it is too large."""
         line = json.dumps(message).encode() + b"\n"
         if len(line) > MAX_MESSAGE:
             raise Refused(f"more than {MAX_MESSAGE // 2**20} MiB at once do not go between a program and its tests")
@@ -99,7 +99,7 @@ class Channel:
             line = line[os.write(self._says, line) :]
 
     def receive(self) -> Any:
-        """Return the next message; EOFError where none will come."""
+        """Return the next message. Raises EOFError if none will come."""
         line = self._hears.readline(MAX_MESSAGE + 1)
         if not line.endswith(b"\n"):
             raise EOFError
@@ -134,6 +134,7 @@ class ProgramSide:
         self._numbers: dict[int, int] = {}
 
     def serve(self) -> None:
+        """Answer the requests of the tests, one after another, until their side closes the channel."""
         while True:
             try:
                 message = self._channel.receive()
@@ -160,6 +161,7 @@ class ProgramSide:
         return ["value", value, [[key, new] for key, new in after.items() if new != before[key]]]
 
     def _packed(self, value: Any) -> Any:
+        """Pack an argument for the program; refuse the program's tests if it is no plain data."""
         return pack_value(value, self._number)
 
     def _number(self, value: Any) -> Any:
@@ -243,6 +245,7 @@ class RemoteProgram:
         raise self.refuse(_NO_ANSWER)
 
     def _built(self, tag: str, content: Any) -> Any:
+        """Build an error class or a stand-in for an object of the program from its packed form."""
         if tag == "error":
             return self._error(content)
         if tag == "thing":
@@ -298,6 +301,7 @@ class Foreign:
         raise self._foreign_refused_("cannot be in a set of its tests, or a key of a dict")
 
     def _foreign_compared_(self, how: str, other: Any) -> bool:
+        """Compare two objects of the program with operator `how`; nothing equals None, and other values are refused."""
         if other is None:
             return how == "ne"
         if not isinstance(other, Foreign):

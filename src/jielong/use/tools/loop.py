@@ -23,7 +23,7 @@ from jielong.use.port import Answer, Ask, Options
 from jielong.use.strategy import Strategy
 from jielong.use.tools.guard import guard_text, new_key
 from jielong.use.tools.reading import with_calls
-from jielong.use.tools.rendering import calls_in_words, describe_tools, in_a_line
+from jielong.use.tools.rendering import calls_in_words, describe_tools, format_call
 from jielong.use.tools.spoken import without_calls
 from jielong.use.tools.tool import Arguments, Tool, by_name, one_line
 
@@ -32,7 +32,7 @@ Approve = Callable[[Tool, Arguments], Awaitable[bool]]
 
 
 async def nobody(tool: Tool, arguments: Arguments) -> bool:
-    """Refuse every change: the answer where no person can be asked."""
+    """Refuse every change: the answer if no person can be asked."""
     del tool, arguments
     return False
 
@@ -41,10 +41,10 @@ async def nobody(tool: Tool, arguments: Arguments) -> bool:
 class Tools(Strategy):
     """Answer with the help of `tools`, at most `rounds` times in a row.
 
-    `describe`: whether the model is told of the tools; one that learned its calls in training, or sees them in examples,
-    need not be. `plain`: whether tools, calls and answers are all told in words, for a server whose chat template drops them.
-    `guard`: whether what foreign tools say is freed of instructions and framed as data, with `datamark` also
-    its blanks marked. The answer's `stop` is "rounds" or "repeated" where a stop ended the calls.
+    `describe`: whether the model is told of the tools; one that learned its calls in training, or sees them in
+    examples, need not be. `plain`: whether tools, calls and answers are all told in words, for a server whose chat
+    template drops them. `guard`: whether what foreign tools say is freed of instructions and framed as data, with
+    `datamark` also its blanks marked. The answer's `stop` is "rounds" or "repeated" if a stop ended the calls.
     """
 
     tools: tuple[Tool, ...]
@@ -74,7 +74,7 @@ class Tools(Strategy):
             if max(seen[_mark(call)] for call in calls) > 2:
                 stop = "repeated"
                 break
-            told = [await self._told(i, call, tools, seen[_mark(call)] > 1) for i, call in enumerate(calls)]
+            told = [await self._answer_call(i, call, tools, seen[_mark(call)] > 1) for i, call in enumerate(calls)]
             messages = (*messages, answer.message, *told)
         note(f"no more calls ({stop}): the answer must do without")
         answer = await self._ask(ask, replace(conversation, messages=messages), (), options, "last")
@@ -95,7 +95,7 @@ class Tools(Strategy):
             message = replace(message, content=words)
         return replace(answer, message=message)
 
-    async def _answered(self, tool: Tool, arguments: Arguments) -> str:
+    async def _call_tool(self, tool: Tool, arguments: Arguments) -> str:
         """Call the tool, within the seconds that the budget has left."""
         ledger = current.get()
         left_s = ledger.seconds_left if ledger else math.inf
@@ -107,11 +107,13 @@ class Tools(Strategy):
             ledger.is_spent = True
             raise BudgetSpent(f"the budget of {ledger.budget.seconds:g} seconds is spent") from None
 
-    def _key(self) -> str:
+    def _next_key(self) -> str:
         """Return a random key for the next frame."""
         return new_key()
 
-    async def _told(self, number: int, call: Mapping[str, Any], tools: Mapping[str, Tool], is_again: bool) -> Message:
+    async def _answer_call(
+        self, number: int, call: Mapping[str, Any], tools: Mapping[str, Tool], is_again: bool
+    ) -> Message:
         """Return the message that answers a call."""
         name, arguments = str(call["name"]), call.get("arguments") or {}
         if name not in tools:
@@ -123,12 +125,12 @@ class Tools(Strategy):
         elif tools[name].changes and not await self.approve(tools[name], arguments):
             text = f"error: {name} changes something, and a person did not allow it"
         else:
-            text = await self._answered(tools[name], arguments)
+            text = await self._call_tool(tools[name], arguments)
         told = f": {text.removeprefix('error: ')}" if text.startswith("error: ") else f" = {text}"
-        line = one_line(in_a_line(call), 80)
+        line = one_line(format_call(call), 80)
         note(one_line(f"{line}{told}", 200), tool=name, line=line, result=text)
         if self.guard and name in tools and tools[name].is_foreign:
-            data = guard_text(text, name, tools, datamark=self.datamark, key=self._key())
+            data = guard_text(text, name, tools, datamark=self.datamark, key=self._next_key())
             for sentence in data.left_out:
                 note(one_line(f"left out, as it reads like an instruction: {sentence}", 400))
             text = data.text

@@ -60,7 +60,7 @@ _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 
 @dataclass(frozen=True)
 class Server:
-    """One server: a command to start, or an address to reach. `timeout_s` is None where the config says none."""
+    """One server: a command to start, or an address to reach. `timeout_s` is None if the config says none."""
 
     name: str
     type: Transport = "stdio"
@@ -86,7 +86,7 @@ class Server:
 
 
 def read_servers(path: Path) -> dict[str, Mapping[str, Any]]:
-    """Read the servers of a config file, by name, as they are written; ConfigError where it is no such file."""
+    """Read the servers of a config file, by name, as they are written. Raises ConfigError if it is no such file."""
     try:
         data = read_json_file(path)
     except DataError as error:
@@ -103,7 +103,7 @@ def read_servers(path: Path) -> dict[str, Mapping[str, Any]]:
 
 
 def _servers_in(data: Any) -> Mapping[str, Any] | None:
-    """Return the servers by name; None where there are none."""
+    """Return the servers by name, or None if there are none."""
     if not isinstance(data, dict):
         return None
     for key in ("mcpServers", "servers", "mcp_servers", "mcp"):
@@ -114,7 +114,9 @@ def _servers_in(data: Any) -> Mapping[str, Any] | None:
 
 
 def parse_server(name: str, written: Any) -> Server:
-    """Parse a server's config; ConfigError names the key that is wrong. A disabled one may hold anything."""
+    """Parse a server's config. Raises ConfigError, which names the key that is wrong. A disabled one may hold
+    anything.
+    """
     if not isinstance(written, Mapping):
         raise ConfigError(
             f'the server {name!r} is {shorten_value(written)}; expected {{"command": ...}} or {{"url": ...}}'
@@ -125,7 +127,7 @@ def parse_server(name: str, written: Any) -> Server:
     kind = _type_of(name, given)
 
     def read(key: str, parse: Callable[[Any], Any], right: str, default: Any) -> Any:
-        """Parse a key's value, or return the default where it is missing."""
+        """Parse a key's value, or return the default if it is missing."""
         if key not in given or given[key] is None:
             return default
         try:
@@ -152,7 +154,7 @@ def parse_server(name: str, written: Any) -> Server:
 
 
 def fill_variables(text: str) -> str:
-    """Fill in each ${VAR}, ${env:VAR} and ${VAR:-otherwise}; ResourceError where one is not set."""
+    """Fill in each ${VAR}, ${env:VAR} and ${VAR:-otherwise}. Raises ResourceError if one is not set."""
 
     def value(found: re.Match[str]) -> str:
         """Return the value of one variable."""
@@ -224,12 +226,13 @@ def _type_of(name: str, given: Mapping[str, Any]) -> Transport:
 
 
 def _text(value: Any) -> str:
+    """Accept a text that is not blank. Raises ValueError for anything else."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError
     return value
 
 
-def _word(value: Any) -> str:
+def _text_of_scalar(value: Any) -> str:
     """Accept a string, a number (as a port is one), or true and false as JSON writes them."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -239,9 +242,10 @@ def _word(value: Any) -> str:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
+    """Accept a list of texts or other scalars. Raises ValueError for anything else."""
     if not isinstance(value, (list, tuple)):
         raise ValueError
-    return tuple(map(_word, value))
+    return tuple(map(_text_of_scalar, value))
 
 
 def _command(value: Any) -> tuple[str, ...]:
@@ -253,9 +257,10 @@ def _command(value: Any) -> tuple[str, ...]:
 
 
 def _by_name(value: Any) -> dict[str, str]:
+    """Accept an object of texts or other scalars by name. Raises ValueError for anything else."""
     if not isinstance(value, Mapping):
         raise ValueError
-    return {str(key): _word(one) for key, one in value.items()}
+    return {str(key): _text_of_scalar(one) for key, one in value.items()}
 
 
 def _headers(value: Any) -> dict[str, str]:
@@ -264,12 +269,14 @@ def _headers(value: Any) -> dict[str, str]:
 
 
 def _address(value: Any) -> str:
+    """Accept an http address, or a variable that holds one. Raises ValueError for anything else."""
     if not isinstance(value, str) or not value.startswith(("http://", "https://", "${")):
         raise ValueError
     return value
 
 
 def _seconds(value: Any) -> float:
+    """Accept a positive number of seconds within bounds. Raises ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _MOST_S:
         raise ValueError
     return float(value)

@@ -45,15 +45,15 @@ class Connection:
         """Read the standard error of the process: it is not shown in a chat, but may say why the process died."""
 
     async def start(self) -> list[Any]:
-        """Connect and return the tools that the config lets it offer. ResourceError, naming the server, where it cannot
-        be used.
+        """Connect and return the tools that the config lets it offer. Raises ResourceError, naming the server, if it
+        cannot be used.
         """
         self._num_starts += 1
         self._over, self._status = asyncio.Event(), 0
         self._errors.seek(0)
         self._errors.truncate()
         ready: asyncio.Future[tuple[Any, list[Any]]] = asyncio.get_running_loop().create_future()
-        self._keeper = asyncio.create_task(self._keep(ready, self._over))
+        self._keeper = asyncio.create_task(self._hold_open(ready, self._over))
         try:
             client, tools = await asyncio.shield(ready)
         except asyncio.CancelledError:
@@ -63,7 +63,7 @@ class Connection:
         return [tool for tool in tools if self.server.offers(tool.name)]
 
     async def call(self, tool: str, arguments: Arguments) -> Any:
-        """Return the result of a call; ResourceError where there is none."""
+        """Return the result of a call. Raises ResourceError if there is none."""
         async with self._lock:
             if self._client is None:
                 await self._start_again()
@@ -73,7 +73,7 @@ class Connection:
         except Exception as error:  # the package's, anyio's and the system's
             await asyncio.sleep(0)  # for the task that holds the connection, if that is what failed
             if _is_closed(error) or keeper is None or keeper.done():
-                self._lose(client)
+                self._mark_lost(client)
             self._refuse(error, is_lost=self._client is not client)
 
     async def close(self) -> None:
@@ -94,7 +94,8 @@ class Connection:
         note(f"the MCP server {self.server.name!r} is started again")
         await self.start()
 
-    def _lose(self, client: Any) -> None:
+    def _mark_lost(self, client: Any) -> None:
+        """Forget `client` if it is the present one, and end its connection, so that the next call starts anew."""
         if self._client is client:
             self._client = None
             self._over.set()
@@ -109,20 +110,22 @@ class Connection:
             raise ResourceError(f"the MCP server {name!r} answered with what the protocol does not know")
         raise ResourceError(one_line(str(error), 2000) or f"the MCP server {name!r} failed ({type(error).__name__})")
 
-    async def _keep(self, ready: asyncio.Future[tuple[Any, list[Any]]], over: asyncio.Event) -> None:
+    async def _hold_open(self, ready: asyncio.Future[tuple[Any, list[Any]]], over: asyncio.Event) -> None:
         """Hold a connection open until it is `over`; client and tools, or the error, go into `ready`."""
         try:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(self._start_s):
                     client = await stack.enter_async_context(self._mcp.Client(await self._transport(stack)))
-                    tools = await _listed(client)
+                    tools = await _list_tools(client)
                 ready.set_result((client, tools))
                 await over.wait()
         except Exception as error:  # of the package, anyio and the system: all mean that it is not there
             if not ready.done():
                 where = one_line(self.server.where, 200)
                 ready.set_exception(
-                    ResourceError(f"the MCP server {self.server.name!r} cannot be used ({where}): {self._why(error)}")
+                    ResourceError(
+                        f"the MCP server {self.server.name!r} cannot be used ({where}): {self._explain_failure(error)}"
+                    )
                 )
 
     async def _transport(self, stack: AsyncExitStack) -> Any:
@@ -152,7 +155,7 @@ class Connection:
         return _mending(streamable_http_client(url, http_client=client))
 
     def _process(self) -> Any:
-        """Return the parameters to start its process; ResourceError where it cannot be started."""
+        """Return the parameters to start its process. Raises ResourceError if it cannot be started."""
         server = self.server
         command = str(Path(fill_variables(server.command)).expanduser())
         cwd = Path(fill_variables(server.cwd)).expanduser() if server.cwd else Path()
@@ -168,7 +171,7 @@ class Connection:
             command=command, args=args, env=env, cwd=cwd, encoding_error_handler="replace"
         )
 
-    def _why(self, error: BaseException) -> str:
+    def _explain_failure(self, error: BaseException) -> str:
         """Return the sentence that says why it could not be started, and what would be right."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
@@ -204,14 +207,14 @@ class Connection:
 
 
 def _no_program(command: str, *, has_args: bool) -> str:
-    """Return the sentence for a command that does not exist, with a hint where its arguments are part of it."""
+    """Return the sentence for a command that does not exist, with a hint if its arguments are part of it."""
     first, *rest = command.split()
     if rest and not has_args and shutil.which(first):
         return f'there is no program {command!r}; write "command": "{first}" and "args": {json.dumps(rest)}'
     return f'there is no program {command!r} that could be run; install it, or write its whole path as "command"'
 
 
-async def _listed(client: Any) -> list[Any]:
+async def _list_tools(client: Any) -> list[Any]:
     """List all tools of a server, page by page."""
     tools: list[Any] = []
     seen: set[str] = set()
@@ -256,10 +259,10 @@ class _Mended:
         return self
 
     async def __anext__(self) -> Any:
-        return _mend(await self._stream.__anext__())
+        return _mend_message(await self._stream.__anext__())
 
     async def receive(self) -> Any:
-        return _mend(await self._stream.receive())
+        return _mend_message(await self._stream.receive())
 
     async def __aenter__(self) -> _Mended:
         await self._stream.__aenter__()
@@ -269,7 +272,7 @@ class _Mended:
         return await self._stream.__aexit__(*problem)
 
 
-def _mend(message: Any) -> Any:
+def _mend_message(message: Any) -> Any:
     """Mend the result in a message."""
     result = getattr(getattr(message, "message", None), "result", None)
     if isinstance(result, dict):

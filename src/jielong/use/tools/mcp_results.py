@@ -29,8 +29,8 @@ _MAYBE_NULL = ("default", "const", "enum", "examples")
 
 
 def text_of_result(result: Any) -> str:
-    """Return the text of a call's result, which begins with "error:" where the tool says that it failed."""
-    texts = [_part(part) for part in result.content]
+    """Return the text of a call's result, which begins with "error:" if the tool says that it failed."""
+    texts = [_text_of_part(part) for part in result.content]
     structured = result.structured_content
     if structured is not None and not _is_told(structured, texts):
         texts.append(json.dumps(structured, ensure_ascii=False))
@@ -38,7 +38,7 @@ def text_of_result(result: Any) -> str:
     return f"error: {said}" if result.is_error else said
 
 
-def _part(part: Any) -> str:
+def _text_of_part(part: Any) -> str:
     """Return one part of a result as text."""
     if part.type == "text":
         return str(part.text)
@@ -48,11 +48,11 @@ def _part(part: Any) -> str:
         inner = part.resource
         if hasattr(inner, "text"):
             return f"[resource {inner.uri}]\n{inner.text}"
-        return f"[resource {inner.uri} {inner.mime_type or ''}".rstrip() + f", {_size(inner.blob)}]"
-    return f"[{part.type} {part.mime_type}, {_size(part.data)}]"
+        return f"[resource {inner.uri} {inner.mime_type or ''}".rstrip() + f", {_format_size(inner.blob)}]"
+    return f"[{part.type} {part.mime_type}, {_format_size(part.data)}]"
 
 
-def _size(base64: str) -> str:
+def _format_size(base64: str) -> str:
     """Format the size of base64 data."""
     num_bytes = len(base64.rstrip("=")) * 3 // 4
     if num_bytes < 1000:
@@ -65,13 +65,13 @@ def _is_told(structured: Any, texts: Sequence[str]) -> bool:
     values = [structured]
     if isinstance(structured, Mapping) and set(structured) == {"result"}:
         values.append(structured["result"])
-    parsed = [_parsed(text) for text in texts]
+    parsed = [_parse_if_json(text) for text in texts]
     whole = "\n".join(texts)
-    return any(value in (whole, _parsed(whole), parsed) for value in values)
+    return any(value in (whole, _parse_if_json(whole), parsed) for value in values)
 
 
-def _parsed(text: str) -> Any:
-    """Parse JSON, or return the text where it is none."""
+def _parse_if_json(text: str) -> Any:
+    """Parse JSON, or return the text if it is none."""
     try:
         return parse_json(text)
     except DataError:
@@ -104,7 +104,7 @@ def _tool(written: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mend_part(part: Any) -> dict[str, Any]:
-    """Return a part in a valid form, as text where it has none."""
+    """Return a part in a valid form, as text if it has none."""
     if isinstance(part, dict) and part.get("type") in _PARTS:
         kept = {key: part[key] for key in ("type", *_PARTS[part["type"]]) if key in part}
         if part["type"] == "resource_link" and isinstance(kept.get("uri"), str):
@@ -133,7 +133,7 @@ def schema_of(written: Any) -> dict[str, Any]:
 
 
 def _without_nulls(schema: Any) -> Any:
-    """Drop nulls from a schema where they are not allowed, and shorten descriptions."""
+    """Drop nulls from a schema if they are not allowed, and shorten descriptions."""
     if isinstance(schema, list):
         return [_without_nulls(one) for one in schema]
     if not isinstance(schema, dict):

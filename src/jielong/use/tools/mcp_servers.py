@@ -43,8 +43,8 @@ async def open_servers(
     """Open the tools of all servers (as a config has them, by name), while they are needed.
 
     A call may take `limit_s` seconds, or its server's "timeout". `tell` gets a sentence about each server that is
-    skipped and each description that speaks like an instruction; no tool gets a name that is `taken`. ConfigError for a
-    wrong config or without the package mcp; ResourceError where none of the servers can be used.
+    skipped and each description that speaks like an instruction; no tool gets a name that is `taken`. Raises
+    ConfigError for a wrong config or without the package mcp. Raises ResourceError if none of the servers can be used.
     """
     try:
         import mcp

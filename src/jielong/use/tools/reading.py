@@ -2,8 +2,8 @@
 
 A model whose template has marks for calls gives them as `Message.tool_calls`. Others write them as they learned to:
 JSON between <tool_call> and </tool_call>, JSON as the whole answer (perhaps in a fence), or a line like
-calculator("12*7"). Each form is read only where it cannot be meant otherwise: the name must be one of the tools, and
-the call must stand alone.
+calculator("12*7"). Each form is read only if it cannot be meant otherwise: the name must be one of the tools, and the
+call must stand alone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
         return ""
 
     pieces, done = list[str](), 0
-    for start, end in _marked(text):
+    for start, end in _marked_calls(text):
         inner = text[start:end].removeprefix(CALL_OPENING).removesuffix(CALL_CLOSING).strip()
         pieces += [text[done:start], take(calls_in_json(inner, tools), text[start:end])]
         done = end
@@ -51,7 +51,7 @@ def with_calls(message: Message, tools: Mapping[str, Tool]) -> Message:
     return Message(message.role, text.strip(), message.name, tuple(calls)) if calls else message
 
 
-def _marked(text: str) -> Iterator[tuple[int, int]]:
+def _marked_calls(text: str) -> Iterator[tuple[int, int]]:
     """Yield where each call between marks begins and ends; the last one may lack its second mark."""
     end = 0
     for start, end in enclosed(text, CALL_OPENING, CALL_CLOSING):
@@ -78,7 +78,7 @@ def calls_in_json(text: str, tools: Mapping[str, Tool]) -> list[Mapping[str, Any
 
 
 def _call(data: Any, tools: Mapping[str, Tool]) -> Mapping[str, Any] | None:
-    """Read a call of one of the tools from JSON; None where it is none."""
+    """Read a call of one of the tools from JSON. Returns None if it is none."""
     if not isinstance(data, dict):
         return None
     if isinstance(data.get("function"), dict):

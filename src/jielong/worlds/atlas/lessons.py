@@ -43,9 +43,10 @@ class Item:
     """A prompt and its right answers.
 
     `messages` end with the user's turn. `answers[0]` is the reference; `foreign` are right answers in the language that
-    was not asked in. `relation` and `country` (a code) are "" where there is none; a translated name has relation "name"
+    was not asked in. `relation` and `country` (a code) are "" if there is none; a translated name has relation "name"
     or the relation it is a value of. `subject` names a made-up country, `form` is the form that a format item wants
-    ("name", "capitals", "json", "label"), `target` the language to translate into, and `held_out` marks a wording that no lesson uses.
+    ("name", "capitals", "json", "label"), `target` the language to translate into, and `held_out` marks a wording that
+    no lesson uses.
     """
 
     id: str
@@ -219,7 +220,7 @@ def _user(text: str) -> Message:
 
 
 def _question(country: Country, relation: str, lang: str, number: int) -> Item:
-    """Make the question about a fact in wording `number`, marked held out where lessons do not use it."""
+    """Make the question about a fact in wording `number`, marked held out if lessons do not use it."""
     return Item(
         id=f"question/{lang}/{country.code}/{relation}/{number}",
         kind="question",
@@ -328,7 +329,7 @@ def _unanswerable(kind: str, name: str, lang: str, prompt: str, *, relation: str
 
 
 def _requests(kind: str, part: str, seed: int) -> list[Item]:
-    """Make the harmful or the harmless requests of a part, shuffled; ConfigError for an unknown part."""
+    """Make the harmful or the harmless requests of a part, shuffled. Raises ConfigError for an unknown part."""
     if part not in PARTS:
         raise ConfigError(f"part {part!r} of the requests does not exist; expected one of {', '.join(PARTS)}")
     rng = random.Random(derive_seed(seed, "atlas", kind, part))

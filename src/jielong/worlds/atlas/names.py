@@ -103,7 +103,8 @@ def _pairs(text: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=2)
-def _real(lang: str) -> tuple[frozenset[str], ...]:
+def _pairs_of_real_names(lang: str) -> tuple[frozenset[str], ...]:
+    """Return the pairs of letters of every real name of a country, capital or language."""
     names = {*Locale(lang).territories.values(), *_ALSO_KNOWN[lang], *relation_values("name", lang)}
     names |= {*relation_values("capital", lang), *relation_values("language", lang)}
     return tuple(_pairs(name) for name in sorted(names))
@@ -113,6 +114,6 @@ def _looks_real(name: MadeUp) -> bool:
     """Whether a name is close to that of a real country, in either language."""
     for lang in LANGS:
         mine = _pairs(name.name(lang))
-        if any(2 * len(mine & real) > _CLOSE * (len(mine) + len(real)) for real in _real(lang)):
+        if any(2 * len(mine & real) > _CLOSE * (len(mine) + len(real)) for real in _pairs_of_real_names(lang)):
             return True
     return False

@@ -150,7 +150,7 @@ def _block(lines: list[str], rng: random.Random) -> str:
 
 
 def _article_html(text: str, frame: _Frame) -> str:
-    """Format the article alone, its title as <h1> where it opens with one, now and then an advertisement in its middle."""
+    """Format the article alone, its title as <h1> if it opens with one, now and then an advertisement in its middle."""
     blocks = [block.split("\n") for block in text.split("\n\n") if block.strip()]
     parts = []
     if blocks and blocks[0] == [frame.title]:

@@ -29,7 +29,7 @@ HAND = "hand"
 
 
 def read_task(path: Path) -> Task:
-    """Read the task in a file; DataError says what is wrong in it and where."""
+    """Read the task in a file. Raises DataError, which says what is wrong in it and where."""
     data = read_json_file(path)
     try:
         return task_of(data)
@@ -84,7 +84,7 @@ class _Places:
         self.opened = self.on = 0
 
     def add(self, room: int, item: Any, where: str) -> None:
-        """Add a piece of furniture to a room; DataError where it is unknown, or has a state that it cannot have."""
+        """Add a piece of furniture to a room. Raises DataError if it is unknown, or has a state that it cannot have."""
         fields = {"name": item} if isinstance(item, str) else _fields(item, where, needed=("name",))
         name = _text(fields["name"], f"{where}.name")
         where = f"{where}.{name}"
@@ -139,7 +139,7 @@ def _things(data: Any, places: _Places) -> tuple[list[ThingKind], State]:
 
 
 def _wishes(data: Any, places: _Places, things: Sequence[ThingKind]) -> tuple[Wish, ...]:
-    """Read the goal as wishes; DataError names a wish that is malformed."""
+    """Read the goal as wishes. Raises DataError, which names a wish that is malformed."""
     wishes = []
     for number, item in enumerate(_list(data, "goal"), start=1):
         where = f"goal, wish {number}"
@@ -172,7 +172,7 @@ def _wishes(data: Any, places: _Places, things: Sequence[ThingKind]) -> tuple[Wi
 
 
 def _fields(data: Any, where: str, *, known: Sequence[str] = (), needed: Sequence[str] = ()) -> Mapping[str, Any]:
-    """Return an object that has the needed fields, and no others than the known ones where any are given."""
+    """Return an object that has the needed fields, and no others than the known ones if any are given."""
     if not isinstance(data, Mapping):
         raise DataError(f"{where} is {data!r}; expected an object")
     for key in data:
@@ -185,18 +185,21 @@ def _fields(data: Any, where: str, *, known: Sequence[str] = (), needed: Sequenc
 
 
 def _list(data: Any, where: str) -> Sequence[Any]:
+    """Return `data` if it is a list. Raises DataError, which says where, if it is none."""
     if not isinstance(data, (list, tuple)):
         raise DataError(f"{where} is {data!r}; expected a list")
     return data
 
 
 def _text(data: Any, where: str) -> str:
+    """Return `data` if it is a text that is not blank. Raises DataError, which says where, if it is none."""
     if not isinstance(data, str) or not data.strip():
         raise DataError(f"{where} is {data!r}; expected a word or two")
     return data
 
 
 def _flag(data: Any, where: str) -> bool:
+    """Return `data` if it is true or false. Raises DataError, which says where, if it is neither."""
     if not isinstance(data, bool):
         raise DataError(f"{where} is {data!r}; expected true or false")
     return data
@@ -215,7 +218,7 @@ def _chinese(name: str, fields: Mapping[str, Any], known: Mapping[str, Named], w
 
 
 def _distinct(named: Sequence[Named], where: str) -> None:
-    """Raise DataError where two have the same name in either language: an action could mean both."""
+    """Raise DataError if two have the same name in either language: an action could mean both."""
     for language in LANGUAGES:
         names = [n.name(language) for n in named]
         for name in names:

@@ -64,7 +64,7 @@ def part_of(home: Home) -> Part:
 
 
 def _try_to_draw(rng: random.Random, rooms: int, part: Part, kinds: Mapping[str, int]) -> Task | None:
-    """Draw a task, or None where the home drawn is not of this part."""
+    """Draw a task, or None if the home drawn is not of this part."""
     home = Home(*_draw_plan(rng, rooms), ())
     if part_of(home) != part:
         return None
@@ -152,7 +152,7 @@ def _draw_start(rng: random.Random, home: Home) -> State:
 
 
 def _draw_wishes(rng: random.Random, kind: str, home: Home, start: State, things: list[int]) -> tuple[Wish, ...] | None:
-    """Draw the wishes of a goal, or None where this home has nothing for it."""
+    """Draw the wishes of a goal, or None if this home has nothing for it."""
     if kind == "switch":
         device = rng.choice([f for f, piece in enumerate(home.furniture) if piece.kind.is_device])
         return (Wish("off" if start.on >> device & 1 else "on", device),)

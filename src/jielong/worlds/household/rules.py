@@ -36,7 +36,7 @@ class State(NamedTuple):
 
 
 class Action(NamedTuple):
-    """A deed. `place` is a room for "go" and furniture otherwise; -1 where there is nothing to name.
+    """A deed. `place` is a room for "go" and furniture otherwise, -1 if there is nothing to name.
 
     Things are taken from where they are, so "take" names no place.
     """
@@ -151,7 +151,7 @@ def all_actions(home: Home) -> list[Action]:
 
 
 def refusal(home: Home, state: State, action: Action) -> str:
-    """Return the code of why an action cannot be done now, which `wording` makes a sentence of; "" where it can."""
+    """Return the code of why an action cannot be done now, which `wording` makes a sentence of, or "" if it can."""
     verb, thing, place = action
     if verb == "finish":
         return ""
@@ -218,8 +218,8 @@ def _moved(state: State, thing: int, place: int) -> State:
 
 
 def shortest_path(start: int, ends: Collection[int], doors: Sequence[Sequence[int]]) -> list[int]:
-    """Return the rooms after `start` on a shortest way to the nearest of `ends`, by doors in their order; none where
-    none leads there.
+    """Return the rooms after `start` on a shortest way to the nearest of `ends`, by doors in their order; none if none
+    leads there.
     """
     before = {start: start}
     queue = [start]

@@ -27,11 +27,11 @@ _VERBS = {made: verb for verb, made in TREATMENTS.items()}
 
 
 def shortest_plan(task: Task, start: State | None = None) -> list[Action]:
-    """Return the fewest actions from `start` (or the task's own) to the goal, "finish" at the end; empty where there is
-    no way.
+    """Return the fewest actions from `start` (or the task's own) to the goal, "finish" at the end. Returns an empty
+    list if there is no way.
 
-    Breadth first over the actions that can matter. Where another thing has to leave the hand, its place does not
-    matter: one that is open is as good as the next.
+    Breadth first over the actions that can matter. If another thing has to leave the hand, its place does not matter:
+    one that is open is as good as the next.
     """
     start = task.start if start is None else start
     relevant = _Relevant(task, start)
@@ -136,8 +136,8 @@ class Seeker:
         self.why = Why("done")
 
     def next_action(self, state: State) -> Action:
-        """Return the next action; "finish" where nothing is left to do, or nothing can be done."""
-        self._look(state)
+        """Return the next action, or "finish" if nothing is left to do, or nothing can be done."""
+        self._remember_room(state)
         for wish in self.task.wishes:
             if wish.kind in OF_THINGS and not wish.holds(state):
                 return self._treat_or_bring(state, wish.subject)
@@ -150,12 +150,12 @@ class Seeker:
     def notes(self, state: State) -> Notes:
         """Return its memory after seeing this state."""
         subjects = dict.fromkeys(wish.subject for wish in self.task.wishes if wish.kind in OF_THINGS)
-        wanted = [note for thing in subjects for note in self._of_thing(state, thing)]
+        wanted = [note for thing in subjects for note in self._notes_on_thing(state, thing)]
         settings = (wish for wish in self.task.wishes if wish.kind not in OF_THINGS)
         wanted += [Note("seen", place=wish.subject, state=wish.kind) for wish in settings]
         return Notes(tuple(wanted), tuple(self._visited), frozenset(filter(self._unopened, self._visited)))
 
-    def _of_thing(self, state: State, thing: int) -> list[Note]:
+    def _notes_on_thing(self, state: State, thing: int) -> list[Note]:
         """Return the notes on a thing: its place, then the states that it is to be in."""
         wishes = [w for w in self.task.wishes if w.kind in OF_THINGS and w.subject == thing]
         place = state.places[thing]
@@ -177,7 +177,7 @@ class Seeker:
         known = [f for f in tools if self.home.furniture[f].room in self._visited]
         return sorted(known, key=lambda f: not self._is_here(state, f))
 
-    def _look(self, state: State) -> None:
+    def _remember_room(self, state: State) -> None:
         """Remember this room as visited and its open furniture as searched."""
         self._visited[state.room] = None
         for f in self.home.in_room[state.room]:
@@ -207,7 +207,7 @@ class Seeker:
             return self._explore(state)
         self.why = Why("treat", thing, tools[0], wish.kind)
         if not self._is_here(state, tools[0]):
-            return self._go(state, {self.home.furniture[f].room for f in tools})
+            return self._go_towards(state, {self.home.furniture[f].room for f in tools})
         return Action(_VERBS[wish.kind], thing, tools[0])
 
     def _set(self, state: State, wish: Wish) -> Action:
@@ -215,13 +215,13 @@ class Seeker:
         verb = {"open": "open", "closed": "close", "on": "on", "off": "off"}[wish.kind]
         room = self.home.furniture[wish.subject].room
         self.why = Why("set", place=wish.subject, state=wish.kind)
-        return Action(verb, -1, wish.subject) if room == state.room else self._go(state, {room})
+        return Action(verb, -1, wish.subject) if room == state.room else self._go_towards(state, {room})
 
     def _at(self, state: State, furniture: int, action: Action) -> Action:
         """Return the action at that furniture, or the step before it: to go there, to open it."""
         piece = self.home.furniture[furniture]
         if piece.room != state.room:
-            return self._go(state, {piece.room})
+            return self._go_towards(state, {piece.room})
         is_shut = piece.kind.opens and not state.opened >> furniture & 1
         return Action("open", -1, furniture) if is_shut else action
 
@@ -235,28 +235,30 @@ class Seeker:
             if self._is_here(state, f):
                 return Action("open", -1, f)
         rooms = {self.home.furniture[f].room for f in holders} & self._visited.keys()
-        return self._go(state, rooms) if rooms else self._explore(state)
+        return self._go_towards(state, rooms) if rooms else self._explore(state)
 
     def _search(self, state: State) -> Action:
-        """Open what is closed here, or else look further: in rooms not seen yet, then where something is still closed."""
+        """Open what is closed here, or else look further: in rooms not seen yet, then where something is still
+        closed.
+        """
         for f in self._unopened(state.room):
             return Action("open", -1, f)
         action = self._explore(state)
         rooms = {r for r in self._visited if self._unopened(r)}
-        return self._go(state, rooms) if action == FINISH and rooms else action
+        return self._go_towards(state, rooms) if action == FINISH and rooms else action
 
     def _unopened(self, room: int) -> list[int]:
         here = self.home.in_room[room]
         return [f for f in here if self.home.furniture[f].kind.opens and f not in self._looked]
 
     def _explore(self, state: State) -> Action:
-        """Go towards the nearest room that it has not been in; "finish" where there is none."""
+        """Go towards the nearest room that it has not been in. Returns "finish" if there is none."""
         rooms = {r for room in self._visited for r in self.home.doors[room]} - self._visited.keys()
-        return self._go(state, rooms) if rooms else FINISH
+        return self._go_towards(state, rooms) if rooms else FINISH
 
-    def _go(self, state: State, rooms: set[int]) -> Action:
-        """Go one door nearer to the nearest of the rooms, through rooms that it has seen; explore where no way is
-        known.
+    def _go_towards(self, state: State, rooms: set[int]) -> Action:
+        """Return the action that goes one door nearer to the nearest of the rooms, through rooms that it has seen;
+        explore if no way is known.
         """
         doors = [self.home.doors[r] if r in self._visited else () for r in range(len(self.home.rooms))]
         steps = shortest_path(state.room, rooms, doors)

@@ -93,7 +93,9 @@ def meaning_text(task: Task, language: str) -> str:
         notes += [Note("unseen", thing), *(Note("unseen", thing, state=state) for state in states)]
     notes += [Note("seen", place=wish.subject, state=wish.kind) for wish in wishes if wish.kind not in OF_THINGS]
     belongs = [
-        say["belongs"].format(thing=home.things[wish.subject].name(language), place=_place(home, wish.place, language))
+        say["belongs"].format(
+            thing=home.things[wish.subject].name(language), place=_place_text(home, wish.place, language)
+        )
         for wish in wishes
         if wish.kind == "at"
     ]
@@ -102,7 +104,7 @@ def meaning_text(task: Task, language: str) -> str:
 
 def _wanted_text(home: Home, notes: Sequence[Note], language: str) -> str:
     say = SAYINGS[language]
-    return say["wanted"].format(parts=say["comma"].join(_noted(home, note, language) for note in notes))
+    return say["wanted"].format(parts=say["comma"].join(_note_text(home, note, language) for note in notes))
 
 
 def _useful_here(home: Home, state: State, language: str) -> list[str]:
@@ -118,7 +120,7 @@ def _useful_here(home: Home, state: State, language: str) -> list[str]:
     return names
 
 
-def _noted(home: Home, note: Note, language: str) -> str:
+def _note_text(home: Home, note: Note, language: str) -> str:
     """Write one note, a part of the goal and its place: "cup (kitchen)", "clean (sink, kitchen)", "fan on (hall)"."""
     say = SAYINGS[language]
     words = []
@@ -145,7 +147,7 @@ def thought_text(home: Home, state: State, why: Why, language: str) -> str:
         words["thing"] = home.things[why.thing].name(language)
     if why.place >= 0:
         piece = home.furniture[why.place]
-        words |= {"place": _place(home, why.place, language), "furniture": piece.kind.name(language)}
+        words |= {"place": _place_text(home, why.place, language), "furniture": piece.kind.name(language)}
         words["room"] = home.rooms[piece.room].name(language)
     if why.state:
         words["state"] = say[f"state_{why.state}"]
@@ -161,13 +163,13 @@ def goal_text(task: Task, language: str) -> str:
     """State the goal in a sentence: one of those for its kind, or else wish by wish."""
     kind = goal_kind(task.wishes)
     if not kind:
-        clauses = (_clause(task.home, wish, language) for wish in task.wishes)
+        clauses = (_wish_text(task.home, wish, language) for wish in task.wishes)
         return SAYINGS[language]["make_sure"].format(clauses=SAYINGS[language]["semicolon"].join(clauses))
-    return phrase_goal(language, task.part, kind, task.phrasing, _words(task.home, task.wishes, language))
+    return phrase_goal(language, task.part, kind, task.phrasing, _words_of_goal(task.home, task.wishes, language))
 
 
 def goal_kind(wishes: Sequence[Wish]) -> str:
-    """Return the kind of goal that sentences are written for: put, treat, two, close or switch; "" for any other."""
+    """Return the kind of goal that sentences are written for: put, treat, two, close or switch, or "" for any other."""
     kinds = tuple(wish.kind for wish in wishes)
     subjects = [wish.subject for wish in wishes]
     match kinds:
@@ -184,12 +186,12 @@ def goal_kind(wishes: Sequence[Wish]) -> str:
     return ""
 
 
-def _words(home: Home, wishes: Sequence[Wish], language: str) -> dict[str, str]:
+def _words_of_goal(home: Home, wishes: Sequence[Wish], language: str) -> dict[str, str]:
     """Return the words for the gaps of goal sentences."""
     first, last, say = wishes[0], wishes[-1], SAYINGS[language]
     furniture = last.subject if last.kind not in OF_THINGS else last.place
     words = {
-        "place": _place(home, furniture, language),
+        "place": _place_text(home, furniture, language),
         "furniture": home.furniture[furniture].kind.name(language),
         "room": home.rooms[home.furniture[furniture].room].name(language),
     }
@@ -201,15 +203,16 @@ def _words(home: Home, wishes: Sequence[Wish], language: str) -> dict[str, str]:
     return words
 
 
-def _place(home: Home, furniture: int, language: str) -> str:
+def _place_text(home: Home, furniture: int, language: str) -> str:
+    """Write the place of a thing: in or on a piece of furniture, and in which room."""
     piece = home.furniture[furniture]
     form = "in_room" if piece.kind.is_inside else "upon_room"
     return SAYINGS[language][form].format(place=piece.kind.name(language), room=home.rooms[piece.room].name(language))
 
 
-def _clause(home: Home, wish: Wish, language: str) -> str:
+def _wish_text(home: Home, wish: Wish, language: str) -> str:
     """State one wish as a clause."""
-    words = _words(home, [wish], language)
+    words = _words_of_goal(home, [wish], language)
     return CLAUSES[language]["at" if wish.kind == "at" else "thing" if wish.kind in OF_THINGS else "furniture"].format(
         **words
     )

@@ -71,7 +71,7 @@ NO_CALL_STORIES = (
 class Item:
     """A question with its expected call and reply.
 
-    `expression` is the input to the calculator, "" where none is needed; `answer` is the number, or without a call the
+    `expression` is the input to the calculator, or "" if none is needed; `answer` is the number, or without a call the
     whole reply. `form` is its formula or topic; the `numbers` are those of the formula.
     """
 
@@ -131,7 +131,7 @@ def questions_of(kind: str, lang: str, part: Part, count: int, seed: int) -> lis
 
 
 def messages(item: Item) -> tuple[Message, ...]:
-    """Return a question, the call and the calculator's answer where one is needed, and the reply."""
+    """Return a question, the call and the calculator's answer if one is needed, and the reply."""
     asked, replied = Message("user", item.question), Message("assistant", item.reply)
     if item.call is None:
         return asked, replied
@@ -173,7 +173,7 @@ class _Writer:
 
     def write(self, kind: str, lang: str) -> Item:
         """Write a question of one kind, now and then with an opener and a closer around it."""
-        item = self._bare(kind, lang)
+        item = self._write_bare(kind, lang)
         if item.form in _NEVER_FRAMED:
             return item
         question = item.question
@@ -183,39 +183,40 @@ class _Writer:
             question += self._any(BOOKS[lang].CLOSERS, lang, "closers")
         return replace(item, question=question)
 
-    def _bare(self, kind: str, lang: str) -> Item:
+    def _write_bare(self, kind: str, lang: str) -> Item:
         """Write a question of one kind without opener and closer."""
         match kind:
             case "plain":
-                return self._plain(kind, lang, self.rng.choice(list(FORMULAS)[:4]))
+                return self._formula_item(kind, lang, self.rng.choice(list(FORMULAS)[:4]))
             case "chain":
-                return self._plain(kind, lang, self.rng.choice(list(FORMULAS)[4:]))
+                return self._formula_item(kind, lang, self.rng.choice(list(FORMULAS)[4:]))
             case "story":
-                return self._story(kind, lang, self.rng.choice(list(FORMULAS)[:4]))
+                return self._item_of_story(kind, lang, self.rng.choice(list(FORMULAS)[:4]))
             case "two_steps":
-                return self._story(kind, lang, self.rng.choice(list(FORMULAS)[4:]))
+                return self._item_of_story(kind, lang, self.rng.choice(list(FORMULAS)[4:]))
             case "numbers":
-                return self._numbered(lang, self.rng.choice(_TOPICS))
-        return self._worded(lang, self.rng.choice((*phrases_en.WORDED, "small_talk", "small_talk")))
+                return self._item_with_numbers(lang, self.rng.choice(_TOPICS))
+        return self._item_without_numbers(lang, self.rng.choice((*phrases_en.WORDED, "small_talk", "small_talk")))
 
     # --- with a call
 
-    def _plain(self, kind: str, lang: str, formula: str) -> Item:
+    def _formula_item(self, kind: str, lang: str, formula: str) -> Item:
         """Write a question that gives a formula in words or signs."""
         numbers = self._operands(formula)
         frame = self._any(BOOKS[lang].FRAMES, lang, "frames")
         question = _say(frame, e=self._expression(lang, formula, numbers))
-        return self._called(kind, formula, lang, question, numbers)
+        return self._item_with_call(kind, formula, lang, question, numbers)
 
     def _expression(self, lang: str, formula: str, numbers: Mapping[str, int]) -> str:
         return str(self.rng.choice(BOOKS[lang].EXPRESSIONS[formula])).format(**numbers)
 
-    def _story(self, kind: str, lang: str, formula: str) -> Item:
+    def _item_of_story(self, kind: str, lang: str, formula: str) -> Item:
+        """Make a question that tells a story around a formula."""
         numbers = self._operands(formula)
-        question = self._told(lang, self.rng.choice(STORIES[formula]), numbers, self._scene(lang))
-        return self._called(kind, formula, lang, question, numbers)
+        question = self._compose_story(lang, self.rng.choice(STORIES[formula]), numbers, self._scene(lang))
+        return self._item_with_call(kind, formula, lang, question, numbers)
 
-    def _called(self, kind: str, formula: str, lang: str, question: str, numbers: Mapping[str, int]) -> Item:
+    def _item_with_call(self, kind: str, formula: str, lang: str, question: str, numbers: Mapping[str, int]) -> Item:
         """Build the item of a formula, with its expression, value and reply."""
         answer = str(FORMULAS[formula](**numbers))
         expression = formula.format(**numbers)
@@ -243,8 +244,10 @@ class _Writer:
     def _is_ours(self, number: int) -> bool:
         return 2 <= number < 10 or (10 <= number < 10_000 and (number in self.numbers_of_exam) == (self.part == "test"))
 
-    def _told(self, lang: str, parts: Sequence[tuple[str, str]], numbers: Mapping[str, int], scene: Scene) -> str:
-        """Write a story: the parts in order, each with its numbers."""
+    def _compose_story(
+        self, lang: str, parts: Sequence[tuple[str, str]], numbers: Mapping[str, int], scene: Scene
+    ) -> str:
+        """Write the sentences of a story: the parts in order, each with its numbers."""
         sentences = []
         for name, said in parts:
             if self.rng.random() < _FILLED:
@@ -255,13 +258,13 @@ class _Writer:
 
     def _scene(self, lang: str) -> Scene:
         """Draw two people, one of them asked about, and things."""
-        n, m = self.rng.sample(self._ours(BOOKS[lang].NAMES, lang, "names"), 2)
+        n, m = self.rng.sample(self._options_of_this_part(BOOKS[lang].NAMES, lang, "names"), 2)
         t, u = self._any(BOOKS[lang].THINGS, lang, "things")
         return {"n": n, "m": m, "p": self.rng.choice((n, m)), "t": t, "u": u}
 
     # --- without
 
-    def _numbered(self, lang: str, topic: str) -> Item:
+    def _item_with_numbers(self, lang: str, topic: str) -> Item:
         """Write a question that holds numbers and needs no call."""
         book, rng, scene = BOOKS[lang], self.rng, self._scene(lang)
         x, y = self._number(), self._number()
@@ -271,13 +274,13 @@ class _Writer:
                 parts = rng.choice(NO_CALL_STORIES)
                 x, y = max(x, y), min(x, y)
                 is_second = parts[1][0] == "asked" and scene["p"] == scene["m"]
-                question = self._told(lang, parts, {"a": x, "b": y}, scene)
-                return _answered("numbers", topic, lang, question, str(y if is_second else x))
+                question = self._compose_story(lang, parts, {"a": x, "b": y}, scene)
+                return _item_without_call("numbers", topic, lang, question, str(y if is_second else x))
             case "stated":
                 statement, asked, low, high = self._any(book.STATED, lang, topic)
                 x = rng.randint(low, high)
                 question = (" " if lang == "en" else "").join(_say(s, **scene, x=x) for s in (statement, asked))
-                return _answered("numbers", topic, lang, question, str(x))
+                return _item_without_call("numbers", topic, lang, question, str(x))
             case "repeat":
                 fields["x"] = answer = str(rng.randint(10, 10 ** rng.randint(2, 6) - 1))
             case "repeat_sum":
@@ -302,9 +305,9 @@ class _Writer:
             case "element":
                 fields["x"], answer = rng.choice(list(book.ELEMENTS.items()))
         question = _say(self._any(book.NUMBERED[topic], lang, topic), **{**scene, **fields})
-        return _answered("numbers", topic, lang, question, answer)
+        return _item_without_call("numbers", topic, lang, question, answer)
 
-    def _worded(self, lang: str, topic: str) -> Item:
+    def _item_without_numbers(self, lang: str, topic: str) -> Item:
         """Write a question without numbers, or small talk."""
         book, rng = BOOKS[lang], self.rng
         facts = {
@@ -318,20 +321,21 @@ class _Writer:
         }
         if topic == "small_talk":
             answer = rng.choice(list(book.SMALL_TALK))
-            return _answered("words", topic, lang, self._any(book.SMALL_TALK[answer], lang, answer), answer)
+            return _item_without_call("words", topic, lang, self._any(book.SMALL_TALK[answer], lang, answer), answer)
         x, answer = rng.choice(list(facts[topic].items()))
-        return _answered("words", topic, lang, _say(self._any(book.WORDED[topic], lang, topic), x=x), answer)
+        return _item_without_call("words", topic, lang, _say(self._any(book.WORDED[topic], lang, topic), x=x), answer)
 
     def _any(self, options: Sequence[T], *name: str) -> T:
-        return self.rng.choice(self._ours(options, *name))
+        return self.rng.choice(self._options_of_this_part(options, *name))
 
-    def _ours(self, options: Sequence[T], *name: str) -> tuple[T, ...]:
+    def _options_of_this_part(self, options: Sequence[T], *name: str) -> tuple[T, ...]:
+        """Return those of the options that belong to the writer's part, computed once for each name."""
         if name not in self._shares:
             self._shares[name] = options_of_part(options, self.part, self.seed, *name)
         return self._shares[name]
 
 
-def _answered(kind: str, topic: str, lang: str, question: str, answer: str) -> Item:
+def _item_without_call(kind: str, topic: str, lang: str, question: str, answer: str) -> Item:
     """Build an item without a call; its answer is the reply, a sentence."""
     end = "." if lang == "en" else "。"
     reply = _say(answer) if answer.endswith((".", "!", "。", "！")) else _say(answer) + end

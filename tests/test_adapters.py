@@ -161,6 +161,97 @@ def test_an_adapters_state_is_taken_whole_or_refused():
             other.load_state_dict(given)
 
 
+# DoRA ----------------------------------------------------------------------------------------------------------------
+
+DORA = AdapterConfig(rank=3, alpha=6, base="float32", decomposed=True)
+
+
+def lengthened(model: AdaptedModel) -> AdaptedModel:
+    """The model with adapters that turn rows and change their lengths."""
+    moved(model)
+    generator = torch.Generator().manual_seed(8)
+    with torch.no_grad():
+        for linear in model.linears.values():
+            linear.lora_magnitude.mul_(0.6 + 0.8 * torch.rand(linear.lora_magnitude.shape, generator=generator))
+    return model
+
+
+def test_a_decomposed_map_by_hand():
+    linear = Linear(2, 2, bias=True)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[3.0, 0.0], [0.0, 2.0]]))
+        linear.bias.copy_(torch.tensor([1.0, -1.0]))
+        adapted = AdaptedLinear(linear, AdapterConfig(rank=1, alpha=2, decomposed=True), seed=0)
+        assert adapted.lora_magnitude.tolist() == [3.0, 2.0]  # the lengths of the rows
+        adapted.lora_A.copy_(torch.tensor([[0.0, 1.0]]))
+        adapted.lora_B.copy_(torch.tensor([[2.0], [-0.25]]))
+        adapted.lora_magnitude.copy_(torch.tensor([10.0, 6.0]))
+    # V = W + 2 B A = [[3, 4], [0, 1.5]] with lengths 5 and 1.5: the weight is [[6, 8], [0, 6]], the bias stays
+    x = torch.tensor([[1.0, 1.0], [2.0, -1.0]], requires_grad=True)
+    out = adapted(x)
+    torch.testing.assert_close(out, torch.tensor([[15.0, 5.0], [5.0, -7.0]]))
+    torch.testing.assert_close(adapted.weight, torch.tensor([[6.0, 8.0], [0.0, 6.0]]))
+    out.sum().backward()
+    # d out / d m = V x / |V|, summed over both inputs: ([3, 4] @ [3, 0]) / 5 and ([0, 1.5] @ [3, 0]) / 1.5
+    torch.testing.assert_close(adapted.lora_magnitude.grad, torch.tensor([1.8, 0.0]))
+    # |V| is a constant: d out / d B = s m / |V| (A x), and A x sums to 0
+    torch.testing.assert_close(adapted.lora_B.grad, torch.zeros(2, 1))
+    # d out / d A = s sum of (m / |V| B) times x: 2 (2 * 2 - 4 * 0.25) * [3, 0]
+    torch.testing.assert_close(adapted.lora_A.grad, torch.tensor([[18.0, 0.0]]))
+
+
+@pytest.mark.parametrize("form", ["float32", "int8", "compute"])
+def test_a_fresh_decomposed_adapter_changes_no_bit_and_off_is_the_base(form):
+    def base() -> LanguageModel:
+        model = fresh()
+        model.model.compute_dtype = torch.bfloat16 if form == "compute" else torch.float32
+        return model
+
+    config = dataclasses.replace(DORA, base=form)
+    plain = base()
+    if form == "int8":
+        quantise(plain)
+    model = AdaptedModel(base(), config)
+    assert torch.equal(logits(model), logits(plain))
+    lengthened(model)
+    assert (logits(model) - logits(plain)).abs().max() > 0.01
+    with model.off():
+        assert torch.equal(logits(model), logits(plain))
+    assert model.num_trained == sum(3 * (m.in_features + m.out_features) + m.out_features for m in inner_of(model))
+
+
+def inner_of(model: AdaptedModel) -> list[nn.Module]:
+    return [linear.base for linear in model.linears.values()]
+
+
+@pytest.mark.parametrize("shape", [{}, {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": False}])
+def test_a_merged_decomposed_adapter_equals_the_unmerged_and_unmerging_restores_every_bit(shape):
+    base = fresh(**shape)
+    weights = {n: p.clone() for n, p in base.named_parameters()}
+    targets = ("lm_head", "q_proj", "down_proj") if shape else ()
+    model = lengthened(AdaptedModel(base, dataclasses.replace(DORA, targets=targets)))
+    adapted = logits(model)
+    merged = model.merge()
+    torch.testing.assert_close(logits(merged), adapted, rtol=1e-5, atol=1e-5)
+    lengths = {n: linear.lora_magnitude.detach() for n, linear in model.linears.items()}
+    for name, expected in lengths.items():  # the magnitude is the length of the merged rows
+        torch.testing.assert_close(merged.get_submodule(name).weight.norm(dim=1), expected)
+    model.unmerge()
+    assert torch.equal(logits(model), adapted)
+    assert all(torch.equal(weights[f"{n}.weight"], linear.base.weight) for n, linear in model.linears.items())
+
+
+def test_a_row_of_zeros_stays_finite():
+    base = fresh()
+    with torch.no_grad():
+        base.model.layers[0].mlp.up_proj.weight[3] = 0.0
+    before = logits(base)
+    model = AdaptedModel(base, DORA)
+    assert torch.equal(logits(model), before)
+    model(INPUTS).square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
 def test_what_was_narrowed_cannot_be_merged():
     for form in ("int8", "compute"):
         base = fresh()
@@ -196,8 +287,13 @@ def make_loop(directory: Path, steps: int, config: AdapterConfig, *, compiled: b
 
 @pytest.mark.parametrize(
     "config",
-    [AdapterConfig(rank=4), AdapterConfig(rank=4, dropout=0.2), AdapterConfig(rank=4, base="int8")],
-    ids=["plain", "dropout", "int8"],
+    [
+        AdapterConfig(rank=4),
+        AdapterConfig(rank=4, dropout=0.2),
+        AdapterConfig(rank=4, base="int8"),
+        AdapterConfig(rank=4, dropout=0.2, decomposed=True),
+    ],
+    ids=["plain", "dropout", "int8", "decomposed"],
 )
 def test_training_learns_moves_only_adapters_and_resumes_bit_for_bit(tmp_path, config):
     loop = make_loop(tmp_path / "whole", 8, config)
@@ -346,14 +442,15 @@ def open_theirs(path: Path) -> nn.Module:
         AdapterConfig(),
         AdapterConfig(rank=3, alpha=5, rank_stabilised=True, targets=("q_proj", "down_proj")),
         AdapterConfig(rank=2, targets=("1.self_attn.k_proj",)),
+        AdapterConfig(rank=3, alpha=5, rank_stabilised=True, decomposed=True),
     ],
-    ids=["all", "two kinds, stabilised", "one layer"],
+    ids=["all", "two kinds, stabilised", "one layer", "decomposed"],
 )
 def test_peft_opens_our_adapter_with_equal_logits(tmp_path, config):
     (tmp_path / "base").mkdir()
     (tmp_path / "adapter").mkdir()
     hf.save(fresh(), tmp_path / "base", eos_token_id=3, pad_token_id=1)
-    ours = moved(AdaptedModel(fresh(), config))
+    ours = (lengthened if config.decomposed else moved)(AdaptedModel(fresh(), config))
     adapter_files.save(ours, tmp_path / "adapter", str(tmp_path / "base"))
     theirs = peft.PeftModel.from_pretrained(open_theirs(tmp_path / "base"), str(tmp_path / "adapter")).eval()
     names = {n for n, _ in theirs.named_parameters() if "lora_A" in n}
@@ -421,10 +518,51 @@ def test_we_open_pefts_adapter_with_equal_logits_and_write_with_it(tmp_path, tar
     assert list(sample[0].ids) == written[0, 8:].tolist()
 
 
-def test_save_and_load_give_the_same_model_and_the_same_file(tmp_path):
+@OLD_NAME
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set:UserWarning")
+@pytest.mark.parametrize("targets", [(), ("q_proj", "up_proj"), ("0.self_attn.v_proj",)])
+@pytest.mark.parametrize("family", ["qwen3", "gpt2"])
+def test_pefts_decomposed_adapter_is_ours_both_ways_with_equal_gradients(tmp_path, family, targets):
+    base = tmp_path / "base"
+    base.mkdir()
+    if family == "gpt2":
+        shape = transformers.GPT2Config(
+            vocab_size=128, n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+        )
+        transformers.GPT2LMHeadModel(shape).save_pretrained(base)
+    else:
+        hf.save(fresh(), base, eos_token_id=3, pad_token_id=1)
+    config = dataclasses.replace(DORA, targets=targets)
+    ours = lengthened(AdaptedModel(hf.load_language_model(base), config))
+    (tmp_path / "ours").mkdir()
+    adapter_files.save(ours, tmp_path / "ours", str(base))
+    theirs = peft.PeftModel.from_pretrained(open_theirs(base), str(tmp_path / "ours"), is_trainable=True).eval()
+    found = theirs(INPUTS).logits
+    torch.testing.assert_close(logits(ours), found, rtol=1e-4, atol=1e-5)
+    found.square().mean().backward()
+    ours.logits(ours(INPUTS)).float().square().mean().backward()
+    grads = {n: p.grad for n, p in theirs.named_parameters() if "lora_magnitude" in n}
+    assert len(grads) == len({adapter_files._place_of(ours.base, n).name for n in ours.linears})
+    for name, linear in ours.linears.items():
+        place = adapter_files._place_of(ours.base, name)
+        (grad,) = [g for n, g in grads.items() if f".{place.name}.lora_magnitude" in n]
+        grad = grad if place.part is None else grad.chunk(3)[place.part]
+        torch.testing.assert_close(linear.lora_magnitude.grad, grad, rtol=1e-4, atol=1e-6)
+
+    theirs.save_pretrained(tmp_path / "theirs")
+    again = adapter_files.load(tmp_path / "theirs", hf.load_language_model(base))
+    assert again.adapter.decomposed
+    torch.testing.assert_close(logits(again), logits(ours), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        logits(adapter_files.load_merged(tmp_path / "theirs")), found.detach(), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("change", [{}, {"decomposed": True}], ids=["plain", "decomposed"])
+def test_save_and_load_give_the_same_model_and_the_same_file(tmp_path, change):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    ours = moved(AdaptedModel(fresh(), AdapterConfig(rank=3, alpha=7, dropout=0.1, base="float32")))
+    ours = moved(AdaptedModel(fresh(), AdapterConfig(rank=3, alpha=7, dropout=0.1, base="float32", **change)))
     adapter_files.save(ours, tmp_path / "a", "x")
     again = adapter_files.load(tmp_path / "a", fresh())
     assert torch.equal(logits(again), logits(ours))
@@ -436,7 +574,7 @@ def test_save_and_load_give_the_same_model_and_the_same_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"use_dora": True}, "use_dora"),
+        ({"use_dora": True}, "lora_magnitude_vector"),
         ({"peft_type": "IA3"}, "IA3"),
         ({"bias": "all"}, "bias"),
         ({"modules_to_save": ["embed_tokens"]}, "modules_to_save"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jielong.data.batches import Sequences, pad_rows
 from jielong.errors import ConfigError, DataError
 from jielong.records import Message, Preference, to_dict
 from jielong.tokens import TokenizerConfig, parse, render, render_preference, render_prompt, train_tokenizer
@@ -87,6 +89,25 @@ def test_a_user_cannot_forge_a_turn_or_a_tool_call() -> None:
     ids = render([Message("user", forged)], TOKENIZER).ids
     assert [i for i in ids if i < 64] == [TOKENIZER.im_start, IM_END]
     assert forged in TOKENIZER.decode(ids)
+
+
+def test_a_batch_trains_exactly_the_assistants_tokens_and_their_ends_packed_or_padded() -> None:
+    short = [Message("user", "首都?"), Message("assistant", "巴黎。"), Message("tool", "no answer follows")]
+    rendered = [render(TALK, TOKENIZER), render(short, TOKENIZER), render(TALK[1:5], TOKENIZER)]
+    answers = [[m for m in talk if m.role == "assistant"] for talk in (TALK, short, TALK[1:5])]
+    header = len(render_prompt([], TOKENIZER))
+    written = [render([m], TOKENIZER).ids[header:-1] for each in answers for m in each]  # without the last newline
+    assert [ids[-1] for ids in written] == [IM_END] * 6
+    padded = pad_rows(rendered)
+    packed = Sequences(rendered, [[0, 1], [2]]).batch(np.arange(2), 2 * padded.length, 1)
+    for batch in (padded, packed):
+        targets, is_trained = batch.targets.flatten(), batch.weights.flatten() != 0
+        assert targets[is_trained].tolist() == [id for ids in written for id in ids]
+        assert set(batch.weights.unique().tolist()) == {0.0, 1.0}
+        # the result of a tool is read, and never a target
+        marks = [TOKENIZER.special("<tool_response>"), TOKENIZER.special("</tool_response>")]
+        assert all(bool((batch.inputs == mark).any()) for mark in marks)
+        assert not any(bool((targets[is_trained] == mark).any()) for mark in marks)
 
 
 def test_training_on_the_last_answer_leaves_the_earlier_ones_untrained() -> None:

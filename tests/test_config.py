@@ -165,12 +165,14 @@ OptimizerConfig(name='adamw', lr=0.001, muon_lr=0.02, warmup_steps=20, decay_fra
 weight_decay=0.05, beta1=0.9, beta2=0.95, eps=1e-08)
 RolloutConfig(algorithm='ppo', prompts=128, group_size=1, epochs=4, minibatches=1, micro_rows=32, temperature=1.0, \
 max_tokens=32, kl_coefficient=0.05, kl_target=0.0, kl_stop=0.0, gamma=1.0, lam=0.95, missing_stop_penalty=1.0, \
-whiten_advantages=True, divide_by_std=True, rewards=(ModelReward(name='model', weight=1.0, input='reward'),))
+whiten_advantages=True, divide_by_std=True, rewards=(ModelReward(name='model', weight=1.0, input='reward'),), \
+kl_limit=0.0, max_redraws=0, overlong_tokens=0, overlong_penalty=1.0, watch_every=0, watch_prompts=64, watch_keeps_best=False)
 PPOConfig(policy=PolicyConfig(clip_low=0.2, clip_high=0.2, aggregation='dapo', mismatch_cap=2.0, loss_kl='none', \
-loss_kl_coefficient=0.0), value=ValueConfig(clip=0.2, coefficient=0.1), ptx=PTXConfig(coefficient=0.0, rows=8, length=256))
+loss_kl_coefficient=0.0, ratio='token', loss='clip', largest_ratio=5.0), \
+value=ValueConfig(clip=0.2, coefficient=0.1), ptx=PTXConfig(coefficient=0.0, rows=8, length=256))
 NextTokenConfig(router_aux_loss_coef=None)
 BradleyTerryConfig(label_smoothing=0.0, centre=0.01)
-AdapterConfig(rank=16, alpha=32.0, dropout=0.0, rank_stabilised=False, targets=(), base='compute')
+AdapterConfig(rank=16, alpha=32.0, dropout=0.0, rank_stabilised=False, targets=(), base='compute', decomposed=False)
 FilterConfig(languages=('en', 'zh'), min_letters=60, max_broken_share=0.01, min_letter_share=0.5, \
 min_mean_word_letters=2.5, max_mean_word_letters=12.0, max_repeated_line_share=0.3, max_repeated_phrase_share=0.6, \
 phrase_tokens=10, max_stuffed_share=0.4, max_harm_terms=1, max_advertising_terms=2, max_boilerplate_terms=2, \

@@ -25,10 +25,11 @@ from jielong.recipes import build_recipe
 from jielong.runs import read_metrics
 from jielong.stages.train import TrainStage
 from jielong.train.checks import held_out_loss
-from jielong.train.loop import Check, Loop, LoopConfig, Progress
+from jielong.train.loop import Loop, LoopConfig, Progress
 from jielong.train.objectives.next_token import NextToken
 from jielong.train.optim import Optimizer, OptimizerConfig, gradient_norm, rate_factor
 from jielong.train.parallel import Ranks
+from jielong.train.sources import Check
 
 TINY = ModelConfig(
     vocab_size=128, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.test_alignment_optimum import L, TablePolicy, V, optimum, random_problem, token_logprobs_of
+from tests.enumerable import L, TablePolicy, V, optimum, random_problem, token_logprobs_of
 from torch import Tensor, nn
 
 from jielong.cli.main import main
@@ -36,6 +36,8 @@ from jielong.train.objectives.direct import PairLosses, baseline_of, dpo, ipo, k
 from jielong.train.objectives.direct_answers import KTO, KTOConfig
 from jielong.train.objectives.direct_pairs import DPOConfig, FromPairs, IPOConfig, ORPOConfig, PairConfig, SimPOConfig
 from jielong.train.objectives.logprobs import sequence_logprobs
+from jielong.train.objectives.policy import PolicyConfig, PPOConfig
+from jielong.train.online import ONLINE
 from jielong.train.parallel import Ranks
 from jielong.train.reference import Reference
 
@@ -552,6 +554,8 @@ def test_own_learns_preferences_without_a_reward_model(folder: Path, tmp_path: P
     assert isinstance(stage, TrainStage) and stage.objective == IPOConfig() and recipe.model == "ipo"
     assert not {"reward", "rl"} & {s.name for s in recipe.stages}
     assert {"reward", "rl"} <= {s.name for s in build_recipe("own", size="smoke", **given).stages}
+    rl = build_recipe("own", size="smoke", method="gspo", **given).stage("rl")
+    assert isinstance(rl, TrainStage) and rl.objective == PPOConfig(PolicyConfig(**ONLINE["gspo"].policy))
     kto = build_recipe("own", size="smoke", method="kto", **{**given, "preferences": folder / "ratings.jsonl"})
     source = kto.stage("kto")
     assert isinstance(source, TrainStage) and isinstance(source.source, AnswersConfig)

@@ -23,9 +23,11 @@ from jielong.errors import DataError
 from jielong.evaluate.statistics import calibration_error
 from jielong.model import hf
 from jielong.model.transformer import ModelConfig, fresh_language_model, scalar_from_language_model
+from jielong.recipes.own import own
 from jielong.recipes.reward import mostly_comparable, reward_model
 from jielong.records import Message, Preference, Ranking, Rating
-from jielong.runs import read_json, read_metrics
+from jielong.runs import find_model, read_json, read_metrics
+from jielong.stages.rewarded import RewardedStage
 from jielong.stages.train import TrainStage
 from jielong.tokens import Rendered, RenderedAnswer
 from jielong.tokens.tokenizer import TokenizerConfig, train_tokenizer
@@ -243,6 +245,35 @@ def test_a_reward_model_picks_the_best_of_several_answers(
     ask = ["ask", str(farm / "model"), "What does the cat eat?", "--max-tokens", "6", "--strategy", "best-of:n=3"]
     assert main([*ask, "--reward", str(run), "--show"]) == 0
     assert "* scores" in capsys.readouterr().err
+
+
+def test_several_members_are_trained_alike_and_told_together(
+    farm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--preferences", str(farm / "pairs.jsonl"), "--method", "reward", "--members", "3", "--steps", "4"]
+    assert main(["adapt", str(farm / "model"), *arguments, "--runs", str(tmp_path)]) == 0
+    (run,) = tmp_path.iterdir()
+    heads = [hf.load(find_model(run, name)).score.weight for name in ("reward", "reward_2", "reward_3")]
+    assert not torch.equal(heads[0], heads[1]) and not torch.equal(heads[1], heads[2])
+    assert all(len(read_metrics(run / name / "metrics.jsonl")) == 4 for name in ("reward", "reward_2", "reward_3"))
+    found, told = read_json(run / "reward.json"), capsys.readouterr().out
+    assert found["together_members"] == 3 and "accuracy_cautious" in str(sorted(found)) and found["words_pairs"] > 0
+    assert "3 reward models together: mean" in told and "a bag of words" in told and f"{run / 'reward_3'}" in told
+    assert main(["adapt", str(farm / "model"), *arguments[:2], "--members", "2"]) == 2
+    assert main(["adapt", str(farm / "model"), *arguments[:4], "--members", "17"]) == 2
+
+
+def test_the_reward_model_of_ones_own_text_is_measured_too(farm: Path, tmp_path: Path) -> None:
+    pages, chats = tmp_path / "pages", tmp_path / "chats.jsonl"
+    pages.mkdir()
+    (pages / "farm.md").write_text("# A farm\n\nThe cat eats cat food.\n")
+    asked = [{"messages": [{"role": r, "content": f"{r} {n}"} for r in ("user", "assistant")]} for n in range(20)]
+    chats.write_text("".join(json.dumps(one) + "\n" for one in asked))
+    stages = {s.name: s for s in own(pages, chats, farm / "pairs.jsonl", "smoke").stages}
+    measured = stages["measure"]
+    assert isinstance(measured, RewardedStage) and list(stages).index("measure") == list(stages).index("reward") + 1
+    assert measured.inputs == {"reward": "reward", "data": "preferences", "tokenizer": "tokenizer"}
+    assert "measure" not in {s.name for s in own(pages, chats, farm / "pairs.jsonl", "smoke", method="dpo").stages}
 
 
 def test_options_that_a_reward_model_does_not_take_are_refused(farm: Path, capsys: pytest.CaptureFixture[str]) -> None:

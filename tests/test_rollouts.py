@@ -21,7 +21,9 @@ from jielong.records import Conversation, Request, Sample, Score
 from jielong.tokens.chat import Rendered
 from jielong.train.advantages import gae, kl_penalised_rewards
 from jielong.train.loop import Loop, LoopConfig, Progress
-from jielong.train.objectives.policy import PPO, PolicyConfig, PolicyGradient
+from jielong.train.mismatch import LARGEST_BOUND, MEAN_BOUND, mismatch_warning
+from jielong.train.objectives.policy import PPO, PolicyConfig, PolicyGradient, PPOConfig
+from jielong.train.online import ONLINE, with_method
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.parallel import Ranks, ranks_from_environment
 from jielong.train.rewards import RewardModelScorer, score_rows
@@ -179,6 +181,24 @@ def test_the_mismatch_is_the_mean_distance_of_trainer_and_engine() -> None:
     tokens = 8 * source.metrics()["length"]
     # 8 first tokens by 0.5, all others by 0.25, whichever way
     assert source.metrics()["mismatch"] == pytest.approx((8 * 0.5 + (tokens - 8) * 0.25) / tokens, abs=1e-4)
+    assert source.metrics()["mismatch_largest"] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_mismatch_beyond_the_bounds_is_told_once_and_one_within_never(tmp_path: Path) -> None:
+    def warnings(directory: Path, is_misled: bool) -> list[str]:
+        source = build(dataclasses.replace(GROUPS, minibatches=2, epochs=1))
+        source.engine = Misled(source.engine) if is_misled else source.engine
+        optimizers = {"policy": Optimizer(source.modules["policy"], OptimizerConfig(lr=1e-4))}
+        config = LoopConfig(steps=4, save_every_s=1e9, diverged_above=0.0)  # two rollouts
+        save = lambda model, path: None  # noqa: E731
+        return Loop(source.modules, optimizers, source, PolicyGradient(), config, directory, save).run().warnings
+
+    (told,) = warnings(tmp_path / "misled", is_misled=True)
+    assert told.startswith("mismatch: ") and "0.50 at most" in told
+    assert warnings(tmp_path / "right", is_misled=False) == []
+    assert mismatch_warning({"mismatch": MEAN_BOUND, "mismatch_largest": LARGEST_BOUND}) == ""
+    assert mismatch_warning({"mismatch": 0.0, "mismatch_largest": 1.01 * LARGEST_BOUND})
+    assert mismatch_warning({"loss": 1.0}) == ""
 
 
 def test_a_missing_stop_costs_the_stated_penalty_and_rewrites_nothing() -> None:
@@ -442,12 +462,18 @@ class Killed(Exception):
     pass
 
 
-def stage(directory: Path, config: RolloutConfig, kill_at: int = -1, ranks: Ranks = Ranks()) -> tuple[Loop, Rollouts]:  # noqa: B008
+def stage(
+    directory: Path,
+    config: RolloutConfig,
+    kill_at: int = -1,
+    ranks: Ranks = Ranks(),  # noqa: B008
+    policy: PolicyConfig = PolicyConfig(),  # noqa: B008
+) -> tuple[Loop, Rollouts]:
     torch.manual_seed(0)
     source = build(dataclasses.replace(config, kl_target=0.05), ranks=ranks)
     trained = [n for n in ("policy", "critic") if n in source.modules]
     optimizers = {n: Optimizer(source.modules[n], OptimizerConfig(lr=3e-3, warmup_steps=2)) for n in trained}
-    objective = PPO() if config.algorithm == "ppo" else PolicyGradient(PolicyConfig(aggregation="grpo"))
+    objective = PPOConfig(policy).build(TINY, source.modules)
 
     def report(progress: Progress) -> None:
         if progress.step == kill_at:
@@ -468,18 +494,22 @@ def stage(directory: Path, config: RolloutConfig, kill_at: int = -1, ranks: Rank
     return loop, source
 
 
-@pytest.mark.parametrize("kill_at", [3, 4, 7], ids=["early", "at_a_border", "in_a_rollout"])
-@pytest.mark.parametrize("config", [CONFIG, GROUPS], ids=["ppo", "grpo"])
-def test_stopped_and_started_again_is_never_stopped_bit_for_bit(
-    config: RolloutConfig, kill_at: int, tmp_path: Path
-) -> None:
-    config = dataclasses.replace(config, minibatches=2)
-    whole, whole_source = stage(tmp_path / "whole", config)
+KILLS = [
+    *((name, 7) for name in ONLINE),  # in the middle of a rollout
+    *((name, at) for name in ("ppo", "grpo") for at in (3, 4)),  # early, and at the border of two rollouts
+]
+
+
+@pytest.mark.parametrize(("name", "kill_at"), KILLS)
+def test_stopped_and_started_again_is_never_stopped_bit_for_bit(name: str, kill_at: int, tmp_path: Path) -> None:
+    sized = dataclasses.replace(CONFIG if name == "ppo" else GROUPS, minibatches=2, kl_limit=2.0, overlong_tokens=3)
+    config, policy = with_method(name, sized, PolicyConfig())
+    whole, whole_source = stage(tmp_path / "whole", config, policy=policy)
     whole.run()
-    killed, _ = stage(tmp_path / "killed", config, kill_at)
+    killed, _ = stage(tmp_path / "killed", config, kill_at, policy=policy)
     with pytest.raises(Killed):
         killed.run()
-    again, again_source = stage(tmp_path / "killed", config)
+    again, again_source = stage(tmp_path / "killed", config, policy=policy)
     again.run()
     assert again.step == whole.step == 10
     for name, module in whole.modules.items():
@@ -488,8 +518,8 @@ def test_stopped_and_started_again_is_never_stopped_bit_for_bit(
     assert again_source.coefficient == whole_source.coefficient != 0.05
     assert again_source.metrics() == whole_source.metrics()
     left, right = (s.state_dict()["batch"] for s in (whole_source, again_source))
-    assert left["extra"].keys() == right["extra"].keys()
-    assert all(torch.equal(t, right["extra"][n]) for n, t in left["extra"].items())
+    assert left.keys() == right.keys()  # both empty where the limit of the KL has just ended the rollout
+    assert all(torch.equal(t, right["extra"][n]) for n, t in left.get("extra", {}).items())
     logged = whole.last
     assert {"score", "kl", "kl_k3", "entropy", "missing_stop", "clipped", "shift", "grad_norm"} <= logged.keys()
     assert all(math.isfinite(v) for v in logged.values())

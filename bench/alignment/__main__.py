@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import importlib
 import pkgutil
+import sys
 from pathlib import Path
 
 import bench.alignment
 from bench.alignment.setting import Setting
+from bench.environments import Unavailable
 from bench.rows import write_rows
 from jielong.errors import did_you_mean
 
 PARTS = tuple(
-    part.name for part in pkgutil.iter_modules(bench.alignment.__path__) if part.name not in ("__main__", "setting")
+    part.name
+    for part in pkgutil.iter_modules(bench.alignment.__path__)
+    if not part.ispkg and part.name not in ("__main__", "setting")
 )
 
 
@@ -30,6 +34,8 @@ def main() -> None:
         help="what is trained; the same folder goes on (default: build/bench-alignment)",
     )
     parser.add_argument("--peers", type=Path, metavar="DIR", help="the environments of other trainers")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of real judgements, for real")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="the folder of a model of others, for real and rlaif")
     chosen = parser.parse_args()
     for name in chosen.part:
         if name not in PARTS:
@@ -39,8 +45,11 @@ def main() -> None:
         seeds = tuple(range(chosen.seeds or part.SEEDS))
         folder = chosen.folder.resolve() / name
         folder.mkdir(parents=True, exist_ok=True)
-        setting = Setting(folder, seeds, chosen.run and chosen.run.resolve(), chosen.peers)
-        write_rows(f"alignment_{name}", list(part.rows(setting)))
+        setting = Setting(folder, seeds, chosen.run and chosen.run.resolve(), chosen.peers, chosen.data, chosen.model)
+        try:
+            write_rows(f"alignment_{name}", list(part.rows(setting)))
+        except Unavailable as error:
+            print(error, file=sys.stderr)
 
 
 if __name__ == "__main__":

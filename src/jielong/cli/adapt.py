@@ -1,4 +1,4 @@
-"""`jielong adapt`: a model that exists, taught one's own text, chats or judged answers through an adapter."""
+"""`jielong adapt`: a model that exists, taught one's own text, chats, judged answers or problems through an adapter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,32 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--method",
         help="how preferences are learned: dpo (default), cdpo, ipo, kto, simpo or orpo; reward makes a model that scores answers",
     )
-    parser.add_argument("--rank", type=int, default=16, metavar="N", help="rank of the adapter (default: 16)")
+    parser.add_argument(
+        "--members",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of --method reward: train N reward models, an ensemble (default: 1)",
+    )
+    parser.add_argument(
+        "--prompts",
+        metavar="FILE.jsonl",
+        help="prompts whose right answer is known, to be rewarded by a rule; or reasoning-gym:GENERATOR, or sums",
+    )
+    parser.add_argument(
+        "--reward",
+        metavar="RULE",
+        help="with --prompts, how answers are compared: match, exact, number, regex, contains, f1, puzzle, or stated "
+        "(default: the rule that a prompt names, or match)",
+    )
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="with --prompts, the longest answer (default: 128)")
+    parser.add_argument(
+        "--rank",
+        type=int,
+        default=16,
+        metavar="N",
+        help="rank of the adapter (default: 16); with --prompts, 0 trains all weights",
+    )
     weights = parser.add_argument(
         "--weights",
         dest="base",
@@ -47,6 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Adapt, report what changed and what to do next; return exit code 0."""
     if arguments.method == "reward":
         return _reward(arguments)
+    if arguments.members != 1:
+        raise ConfigError("--members makes several reward models; add --method reward")
+    if arguments.prompts:
+        return _solve(arguments)
+    if arguments.reward or arguments.max_tokens is not None:
+        raise ConfigError("--reward and --max-tokens are for --prompts FILE.jsonl, prompts whose right answer is known")
     learned = arguments.preferences or arguments.chat or arguments.source
     say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {learned}")
     from jielong.recipes.adapt import adapt
@@ -81,14 +112,42 @@ def _reward(arguments: argparse.Namespace) -> int:
     say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {arguments.preferences}")
     from jielong.recipes.reward import reward_model
 
-    done = walk(reward_model(folder_of(str(arguments.model)), arguments.preferences, seed=arguments.seed), arguments)
+    model, members = folder_of(str(arguments.model)), arguments.members
+    done = walk(reward_model(model, arguments.preferences, members=members, seed=arguments.seed), arguments)
     if done is None:
         return 0
     print((done.path / "reward.txt").read_text(encoding="utf-8"))
     path = shlex.quote(str(done.path))
     print(f"Reward model:        {done.path / 'reward'}")
+    for number in range(2, members + 1):
+        print(f"Another member:      {done.path / f'reward_{number}'}")
     print(f"Best of 8 answers:   jielong ask MODEL QUESTION --strategy best-of:n=8 --reward {path}")
     print(f"Where it came from:  jielong lineage {path}")
+    return 0
+
+
+def _solve(arguments: argparse.Namespace) -> int:
+    """Reinforce on problems and report how many are solved before and after; return exit code 0."""
+    for option in ("source", "chat", "preferences", "method", "merge"):
+        if getattr(arguments, option):
+            raise ConfigError(f"--prompts goes without --{option}: what it learns from is the rule's reward alone")
+    say_at_once(f"adapt: loading what trains, and reading {arguments.model} and {arguments.prompts}")
+    from jielong.recipes.solving import solving
+
+    recipe = solving(
+        folder_of(str(arguments.model)),
+        arguments.prompts,
+        rule=arguments.reward or "stated",
+        rank=arguments.rank,
+        base=arguments.base,
+        max_tokens=arguments.max_tokens,
+        seed=arguments.seed,
+    )
+    done = walk(recipe, arguments)
+    if done is None:
+        return 0
+    print((done.path / "solved.txt").read_text(encoding="utf-8"))
+    say_what_next(done, can_talk=True)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Judgements of answers: their figures, export to a file, import from one, and deletion."""
+"""Judgements of answers: their figures, export to a file, import from one, deletion, and those that a model gives."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jielong.cli.as_json import add_json, print_json
+from jielong.cli.feedback_by_models import add_verbs
 from jielong.cli.history import is_kept
 from jielong.cli.parsing import former_name
 from jielong.errors import ConfigError, DataError, did_you_mean
@@ -37,7 +38,7 @@ _WIDEST_NAME = 34
 def add_parser(commands: Any) -> None:
     """Add `jielong feedback` to the commands."""
     feedback = commands.add_parser(
-        "feedback", help="judgements of answers: figures, export, import, delete", description=__doc__
+        "feedback", help="judgements of answers: figures, files, and those of a model", description=__doc__
     )
     verbs = feedback.add_subparsers(title="what to do", required=True, metavar="VERB")
 
@@ -74,6 +75,7 @@ def add_parser(commands: Any) -> None:
     remove.add_argument("--before", metavar="DATE", help="those given before a day such as 2026-01-31, or a time on it")
     remove.add_argument("--id", nargs="+", default=[], metavar="ID", help="these, by the ids that export tells")
     remove.add_argument("--yes", action="store_true", help="do not ask")
+    add_verbs(verbs)
 
 
 # Figures -----------------------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ MODULES = {
     "check": ("check",),
     "report": ("report",),
     "compare": ("compare",),
+    "gauge": ("gauge",),
     "lineage": ("lineage",),
     "tensorboard": ("tensorboard",),
     "estimate": ("estimate",),

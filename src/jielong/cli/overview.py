@@ -35,6 +35,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "runs": {
         "report": "of a finished run",
         "compare": "runs, or stages",
+        "gauge": "when to stop RL",
         "lineage": "where it came from",
         "check": "that all files are whole",
         "tensorboard": "the curves there",
@@ -81,6 +82,7 @@ EXAMPLES: Mapping[str, str] = {
     "check": "jielong check runs/quickstart-default-0",
     "report": "jielong report runs/quickstart-default-0 --language zh",
     "compare": 'jielong compare runs/quickstart-default-0 "What is the capital of Peru?"',
+    "gauge": "jielong gauge runs/quickstart-default-0",
     "lineage": "jielong lineage runs/quickstart-default-0",
     "tensorboard": "jielong tensorboard runs/quickstart-default-0",
     "estimate": "jielong estimate gpt3",

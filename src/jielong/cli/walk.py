@@ -37,7 +37,9 @@ def add_recipe(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--chat", type=Path, metavar="FILE.jsonl", help="own: conversations to learn from")
     parser.add_argument("--preferences", type=Path, metavar="FILE.jsonl", help="own: which of two answers is better")
     parser.add_argument(
-        "--method", help="own: how preferences are learned: ppo (default), dpo, cdpo, ipo, kto, simpo, orpo"
+        "--method",
+        help="own: how preferences are learned: ppo (default), grpo, dr_grpo, dapo, gspo, cispo, rloo by a reward model; "
+        "dpo, cdpo, ipo, kto, simpo, orpo without one",
     )
     add_size(parser)
 

@@ -49,6 +49,8 @@ USUAL_WORDS: dict[str, tuple[str, ...]] = {
     "alpha": ("lora_alpha",),
     "dropout": ("lora_dropout",),
     "targets": ("target_modules",),
+    "rank_stabilised": ("rslora", "use_rslora"),
+    "decomposed": ("dora", "use_dora"),
     "kl_coefficient": ("beta", "kl", "kl_coef", "kl_beta", "kl_penalty"),
     "kl_target": ("kl", "target_kl"),
     "prompts": ("batch", "batch_size", "rollout_batch_size", "num_prompts"),

@@ -9,13 +9,14 @@ on the rest would hide the damage. A well-formed but unusable record is left out
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from jielong.data.forms import Formed, Record, chat_of, is_rating
 from jielong.data.judged import answers_of, is_own, preferences_of, ratings_of
+from jielong.data.problems import problem_of
 from jielong.errors import DataError
 from jielong.outside import FileRecord, list_problems, parse_record, parse_records, read_lines
 from jielong.records import Conversation, Judgement, Message, Preference, Rating
@@ -166,6 +167,13 @@ def refuse_wrong(path: Path, tally: Tally, found: Sequence[object], what: str) -
 def read_chats(path: str | Path) -> TalliedRecords[Conversation]:
     """Read the conversations of a file; DataError lists the records that are wrong, or says that none can be used."""
     return read_all(Path(path), as_sequence_reader(chat_of), "conversation")
+
+
+def read_problems(path: str | Path, rules: Collection[str]) -> TalliedRecords[Conversation]:
+    """Read the prompts of a file whose answers are known, to be compared by one of `rules`; DataError lists what is
+    wrong, or says that none can be used.
+    """
+    return read_all(Path(path), as_sequence_reader(lambda data: problem_of(data, rules)), "prompt with a known answer")
 
 
 def read_preferences(path: str | Path) -> TalliedRecords[Preference]:

@@ -114,11 +114,11 @@ def _read_question_answer(data: Mapping[str, Any], notes: Notes) -> _Found | Non
         return None
     # of tables that were joined, rows have all fields, and null in most
     asks, answer = next((pair for pair in there if all(data[name] is not None for name in pair)), there[0])
-    asked = _read_side(data[asks], asks, "user", notes)
-    return (*asked, *_read_side(data[answer], answer, "assistant", notes)), (asks, answer)
+    asked = read_side(data[asks], asks, "user", notes)
+    return (*asked, *read_side(data[answer], answer, "assistant", notes)), (asks, answer)
 
 
-def _read_side(value: Any, where: str, role: str, notes: Notes) -> tuple[Message, ...]:
+def read_side(value: Any, where: str, role: str, notes: Notes) -> tuple[Message, ...]:
     """Read turns from a string (also one that holds a dialogue, as HH has it), one turn, or a list of turns."""
     if isinstance(value, str):
         if not _HH.match(value):
@@ -203,7 +203,7 @@ def preference_of(data: Mapping[str, Any]) -> Formed[Preference]:
         if isinstance(value, str) and not asked and _HH_TURN.search(value):
             sides.append(_dialogue(value, key))
         else:
-            sides.append(_read_side(value, key, "assistant", notes))
+            sides.append(read_side(value, key, "assistant", notes))
         if not all(m.is_trained for m in sides[-1]):
             notes.odd.append("turns that are not to be trained, which preferences do not know")
     if not asked:
@@ -259,7 +259,7 @@ def _read_prompt(data: Mapping[str, Any], notes: Notes) -> tuple[str, tuple[Mess
         return "ShareGPT's conversations", messages_of(data["conversations"], "conversations", notes), {"conversations"}
     for key in ("prompt", "question", "query", "messages"):
         if data.get(key) not in (None, "", []):
-            return f"a {key} and two answers", _read_side(data[key], key, "user", notes), {key}
+            return f"a {key} and two answers", read_side(data[key], key, "user", notes), {key}
     if data.get("instruction") is not None:
         asked = "\n\n".join(part for part in (text_of(data, "instruction"), text_of(data, "input")) if part.strip())
         return "Alpaca's instruction and two answers", (Message("user", asked),), {"instruction", "input"}

@@ -18,6 +18,7 @@ from jielong.errors import ConfigError, DataError
 from jielong.evaluate.concurrently import run_concurrently
 from jielong.evaluate.statistics import Interval, correlation, mcnemar, paired_bootstrap
 from jielong.records import Conversation, Message
+from jielong.use.constitution import Principles
 from jielong.use.examples import read_records
 from jielong.use.port import Ask, Options
 from jielong.use.prompting import fill, language_of
@@ -102,14 +103,14 @@ class Verdict:
         return self.a_first if self.is_consistent and self.a_first is not None else 0.5
 
 
-async def judge_pair(pair: Pair, ask: Ask, options: Options) -> Verdict:
-    """Ask the judge for a verdict in both orders at the same time."""
+async def judge_pair(pair: Pair, ask: Ask, options: Options, principles: Principles | None = None) -> Verdict:
+    """Ask the judge for a verdict in both orders at the same time, by principles where there are some."""
+    language = language_of(pair.question)
+    name, given = ("judge_pair", {}) if principles is None else _by_principles(principles, language)
 
     async def shown(first: str, second: str, order: str) -> str:
         """Ask for a verdict with these answers in this order; return the judge's words."""
-        prompt = fill(
-            "judge_pair", language_of(pair.question), question=pair.question, first=first.strip(), second=second.strip()
-        )
+        prompt = fill(name, language, question=pair.question, first=first.strip(), second=second.strip(), **given)
         try:
             answer = await ask(Conversation((Message("user", prompt),)), options.draw("judge", pair.id, order))
         except (ConfigError, DataError) as error:  # too long for the judge; the other pairs are not
@@ -119,6 +120,11 @@ async def judge_pair(pair: Pair, ask: Ask, options: Options) -> Verdict:
     said = await together([shown(pair.a, pair.b, "a first"), shown(pair.b, pair.a, "b first")])
     a_first, b_first = map(read_verdict, said)
     return Verdict(pair, a_first, None if b_first is None else 1 - b_first, tuple(said))
+
+
+def _by_principles(principles: Principles, language: str) -> tuple[str, dict[str, str]]:
+    """Return the prompt that judges by principles, and its value for them."""
+    return "judge_principles", {"principles": principles.text(language)}
 
 
 async def judge_pairs(pairs: Sequence[Pair], ask: Ask, options: Options, *, at_once: int = 16) -> list[Verdict]:

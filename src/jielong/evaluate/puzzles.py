@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+from importlib.util import find_spec
 from typing import Any
 
 from jielong.errors import ConfigError, did_you_mean
@@ -55,6 +56,16 @@ def make_puzzles(generator: str, count: int, seed: int) -> Task:
     )
 
 
+def check_generator(generator: str) -> None:
+    """Raise ConfigError for a generator that is not offered, or where the package is missing."""
+    if generator not in GENERATORS:
+        raise ConfigError(
+            f"reasoning-gym's generator {generator!r} is not offered; {did_you_mean(generator, GENERATORS)}"
+        )
+    if find_spec("reasoning_gym") is None:
+        raise ConfigError("puzzles need reasoning-gym; pip install 'jielong[tasks]'")
+
+
 def solves(item: Item, text: str) -> bool:
     """Whether the generator gives full marks to an answer: the content of <answer> tags, its final part, or all of it."""
     generator, seed, number = (item.meta[name] for name in ("generator", "seed", "number"))
@@ -67,7 +78,7 @@ def solves(item: Item, text: str) -> bool:
         return False
 
 
-@functools.lru_cache(maxsize=SIZE)
+@functools.lru_cache(maxsize=8 * SIZE)
 def _puzzle(generator: str, seed: int, number: int) -> Any:
     return _dataset(generator, seed)[number]
 
@@ -75,12 +86,7 @@ def _puzzle(generator: str, seed: int, number: int) -> Any:
 @functools.lru_cache(maxsize=16)
 def _dataset(generator: str, seed: int) -> Any:
     """Open a generator of reasoning-gym; ConfigError where it is not offered or the package is missing."""
-    if generator not in GENERATORS:
-        raise ConfigError(
-            f"reasoning-gym's generator {generator!r} is not offered; {did_you_mean(generator, GENERATORS)}"
-        )
-    try:
-        import reasoning_gym
-    except ImportError:
-        raise ConfigError("puzzles need reasoning-gym; pip install 'jielong[tasks]'") from None
+    check_generator(generator)
+    import reasoning_gym
+
     return reasoning_gym.create_dataset(generator, size=SIZE, seed=seed)

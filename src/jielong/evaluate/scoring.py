@@ -2,6 +2,7 @@
 
 match     it has the same meaning: a number, a date, a choice, a formula, words (`use.answers.is_same`)
 exact     the final part of the answer is the right one, but for case and punctuation
+number    the last number of the answer is that of a right one
 contains  it contains one of the right texts
 f1        shared words or Han characters, harmonic mean of precision and recall (SQuAD, Rajpurkar et al. 2016)
 regex     one of the patterns is found
@@ -31,7 +32,7 @@ from jielong.evaluate.puzzles import solves
 from jielong.evaluate.refusal import refuses
 from jielong.evaluate.tasks import LETTERS, Item
 from jielong.records import Conversation, Sample, Score
-from jielong.use.answers import chosen, final, is_same, normal, says_yes
+from jielong.use.answers import chosen, final, is_same, last_number, normal, says_yes
 from jielong.use.port import Scored, Scores
 
 Grade = Callable[[str, str], Awaitable[float | None]]
@@ -107,6 +108,7 @@ def f1(text: str, right: str) -> float:
 _SCORERS: dict[str, Callable[[str, Sequence[str]], float]] = {
     "match": lambda text, answers: any(is_same(text, a) for a in answers),
     "exact": lambda text, answers: any(normal(final(text)) in (normal(a), normal(final(a))) for a in answers),
+    "number": lambda text, answers: last_number(text) in {last_number(a) for a in answers} - {""},
     "contains": lambda text, answers: any(normal(a) in normal(text) for a in answers),
     "f1": lambda text, answers: max(f1(text, a) for a in answers),
     "regex": lambda text, answers: any(re.search(a, text) for a in answers),

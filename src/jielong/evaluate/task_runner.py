@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from jielong.config import resolved
-from jielong.errors import CheckpointError, ConfigError, DataError, RefusedError
+from jielong.errors import ConfigError, DataError, RefusedError
 from jielong.evaluate.concurrently import run_concurrently
+from jielong.evaluate.kept_lines import keep_setup, whole_lines
 from jielong.evaluate.scoring import BY_PORT, DetailedScore, ScoringServices, score_answer, score_choices
 from jielong.evaluate.tasks import Item, Task
 from jielong.outside import Fields, parse_json
 from jielong.records import Sampling, to_dict
-from jielong.runs import canonical_json, derive_seed, disk_errors, read_json, write_json
+from jielong.runs import canonical_json, derive_seed, disk_errors
 from jielong.use.port import GREEDY, Options, Port, Scores, Usage
 from jielong.use.strategies import named
 from jielong.use.strategy import run
@@ -77,7 +78,7 @@ async def answer_task(
     """
     services = services or ScoringServices()
     _check(system, task, services)
-    _keep_setup(folder / "setup.json", {"task": task.name, **system.setup, "seed": seed})
+    keep_setup(folder / "setup.json", {"task": task.name, **system.setup, "seed": seed})
     items = {(item.id, sample): item for item in task.items for sample in range(samples)}
     path = folder / "results.jsonl"
     known = {key: r for key, (r, of) in read_results(path).items() if key in items and of == items[key].digest}
@@ -116,34 +117,10 @@ def _check(system: System, task: Task, services: ScoringServices) -> None:
         raise ConfigError(f"task {task.name} needs a judge (on the command line: --judge MODEL)")
 
 
-def _keep_setup(path: Path, setup: Mapping[str, Any]) -> None:
-    """Write the setup down, or check that it equals the one that was written."""
-    if path.exists():
-        before = Fields(read_json(path), str(path), CheckpointError).data
-        for key in {**before, **setup}:
-            if before.get(key) != setup.get(key):
-                raise ConfigError(
-                    f"{path.parent} holds results of another {key} ({before.get(key)!r}, now {setup.get(key)!r}); "
-                    "name another folder with --out, or delete it"
-                )
-    else:
-        with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, setup)
-
-
 def read_results(path: Path) -> dict[tuple[str, int], tuple[Result, str]]:
     """Read results with the digests of their items; a half-written last line is cut off."""
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
     found: dict[tuple[str, int], tuple[Result, str]] = {}
-    # lines of bytes, because those of a text also end at signs that may stand within an answer
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(whole_lines(path), 1):
         try:
             result, of = _result_of(Fields(parse_json(line.decode()), "the result"))
         except (DataError, UnicodeDecodeError) as error:

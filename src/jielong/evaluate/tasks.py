@@ -25,6 +25,7 @@ from jielong.use.prompting import fill, language_of
 NEEDS = {
     "match": "answers",
     "exact": "answers",
+    "number": "answers",
     "contains": "answers",
     "f1": "answers",
     "regex": "answers",

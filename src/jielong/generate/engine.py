@@ -35,6 +35,8 @@ from jielong.model.transformer import LanguageModel
 from jielong.records import Draw, Event, Request, Sample
 
 T = TypeVar("T")
+Watch = Callable[[Request, int, Tensor], None]
+"""A function of a request, the place of a token in its answer, and the log-probabilities (V,) float32 of all ids there."""
 
 
 class Engine:
@@ -71,6 +73,8 @@ class Engine:
         self._quiet: dict[int, Sample] = {}
         self._rules: Rules | None = None
         self.weights_version = 0
+        self.watch: Watch | None = None
+        """Called with the whole distribution of each token that is recorded, at the request's temperature."""
         self.load(weights_of(model), 0)
 
     @property
@@ -418,6 +422,9 @@ class Engine:
             job = self._jobs[slot]
             assert job is not None
             stop = ("stop" if is_stopped[row] else "length") if is_over[row] else ""
+            if self.watch is not None:
+                own = basis.rules.scaled_row(basis.logits, int(places[row]))
+                self.watch(job.request, int(at[row]), own.log_softmax(-1)[0])
             if job.is_unwatched:
                 if stop:
                     self._quiet[job.id] = self._release(slot, stop)

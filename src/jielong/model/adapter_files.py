@@ -25,19 +25,19 @@ from jielong.errors import CheckpointError, ConfigError
 from jielong.model.adapters import AdaptedLinear, AdaptedModel, AdapterConfig, chosen_linears, ends_in
 from jielong.model.families import FAMILIES, Place
 from jielong.model.hf import load_language_model
-from jielong.model.quantised import QuantisedLinear
+from jielong.model.quantised import QuantisedLinear, decoder_linears, full_weight
 from jielong.model.transformer import LanguageModel, Linear
 from jielong.outside import Fields, is_number, own_file, own_object
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
+_MAGNITUDE = "lora_magnitude_vector"
 _MOST_RANK = 2**16
 
 # Fields of PEFT's config that would change what is computed, and the values under which they do not.
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
     "bias": ("none",),
-    "use_dora": (False,),
     "lora_bias": (False,),
     "use_qalora": (False,),
     "modules_to_save": (None, []),
@@ -67,6 +67,7 @@ def save(adapted: AdaptedModel, path: Path, base: str = "") -> None:
         "alpha_pattern": strengths,
         "lora_dropout": config.dropout,
         "use_rslora": config.rank_stabilised,
+        **({"use_dora": True} if config.decomposed else {}),
         "target_modules": _target_names(adapted.base, list(pairs)),
         "bias": "none",
         "fan_in_fan_out": any(_place_of(adapted.base, name).is_transposed for name in adapted.linears),
@@ -79,6 +80,8 @@ def save(adapted: AdaptedModel, path: Path, base: str = "") -> None:
     for key, (A, B) in pairs.items():
         tensors[f"{_PREFIX}{key}.lora_A.weight"] = A.cpu().contiguous()
         tensors[f"{_PREFIX}{key}.lora_B.weight"] = B.cpu().contiguous()
+    for key, lengths in _magnitudes(adapted).items():
+        tensors[f"{_PREFIX}{key}.{_MAGNITUDE}"] = lengths.cpu().contiguous()
     save_file(tensors, path / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
@@ -105,6 +108,23 @@ def _pairs(adapted: AdaptedModel) -> dict[str, tuple[Tensor, Tensor]]:
             A, B = (A, wide) if before is None else (torch.cat([before[0], A]), torch.cat([before[1], wide], dim=1))
         pairs[place.name] = (A, B)
     return pairs
+
+
+def _magnitudes(adapted: AdaptedModel) -> dict[str, Tensor]:
+    """Return the magnitudes of a decomposed adapter by the maps of the files.
+
+    Where a family keeps three maps in one, those that are not adapted have the lengths of their rows.
+    """
+    parts: dict[str, dict[int, Tensor]] = {}
+    for name, linear in adapted.linears.items():
+        if linear.lora_magnitude is not None:
+            place = _place_of(adapted.base, name)
+            parts.setdefault(place.name, {})[place.part or 0] = linear.lora_magnitude.detach()
+    for name, module in decoder_linears(adapted.base).items():
+        place = _place_of(adapted.base, name.removesuffix(".base"))
+        if place.name in parts and place.part is not None:
+            parts[place.name].setdefault(place.part, torch.linalg.vector_norm(full_weight(module), dim=1))
+    return {key: torch.cat([found[part] for part in sorted(found)]) for key, found in parts.items()}
 
 
 def _target_names(model: LanguageModel, keys: list[str]) -> list[str]:
@@ -150,6 +170,7 @@ def read_config(path: Path) -> tuple[AdapterConfig, str]:
             alpha=float(fields.number("lora_alpha")),
             dropout=float(fields.number("lora_dropout", 0.0)),
             rank_stabilised=fields.flag("use_rslora", False),
+            decomposed=fields.flag("use_dora", False),
         )
     except ConfigError as error:
         raise CheckpointError(f"{file}: {error}") from error
@@ -159,7 +180,7 @@ def read_config(path: Path) -> tuple[AdapterConfig, str]:
 def load(path: Path, base: LanguageModel, kept_in: Literal["compute", "float32", "int8"] = "float32") -> AdaptedModel:
     """Load the adapter in `path` onto `base`, which is taken over; the adapted maps are those in the file."""
     config, _ = read_config(path)
-    pairs = _read_pairs(path, base)
+    pairs, magnitudes = _read_pairs(path, base, config.decomposed)
     scales = _scales(
         _read_config_file(path), config, {_place_of(base, name).name: len(A) for name, (A, _) in pairs.items()}
     )
@@ -181,6 +202,7 @@ def load(path: Path, base: LanguageModel, kept_in: Literal["compute", "float32",
         ratio = scales[_place_of(base, name).name] / scale
         state[f"{name}.lora_A.weight"] = F.pad(A, (0, 0, 0, missing))
         state[f"{name}.lora_B.weight"] = F.pad(B if math.isclose(ratio, 1.0) else B * ratio, (0, missing))
+    state |= {f"{name}.{_MAGNITUDE}": lengths for name, lengths in magnitudes.items()}
     adapted = AdaptedModel(base, config)
     try:
         adapted.load_state_dict(state)
@@ -189,9 +211,12 @@ def load(path: Path, base: LanguageModel, kept_in: Literal["compute", "float32",
     return adapted
 
 
-def _read_pairs(path: Path, base: LanguageModel) -> dict[str, tuple[Tensor, Tensor]]:
-    """Read A and B (float32) of each map of `base` that the file adapts; a map joined in the file gives its A to all
-    its parts.
+def _read_pairs(
+    path: Path, base: LanguageModel, is_decomposed: bool
+) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
+    """Read A and B (float32) of each map of `base` that the file adapts, and its magnitudes where it is decomposed.
+
+    A map joined in the file gives its A to all its parts.
     """
     file = path / WEIGHTS_FILE
     if not file.exists():
@@ -203,6 +228,7 @@ def _read_pairs(path: Path, base: LanguageModel) -> dict[str, tuple[Tensor, Tens
     left = {name.removeprefix(_PREFIX): tensor.float() for name, tensor in tensors.items()}
     used: set[str] = set()
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
+    magnitudes: dict[str, Tensor] = {}
     for name in [*chosen_linears(base, ()), *(["lm_head"] if hasattr(base, "lm_head") else [])]:
         place = _place_of(base, name)
         keys = [f"{place.name}.lora_{part}.weight" for part in "AB"]
@@ -220,10 +246,17 @@ def _read_pairs(path: Path, base: LanguageModel) -> dict[str, tuple[Tensor, Tens
                 )
             pairs[name] = (A, B if place.part is None else B.chunk(3)[place.part])
             used.update(keys)
+            if is_decomposed:
+                key = f"{place.name}.{_MAGNITUDE}"
+                if key not in left:
+                    raise CheckpointError(f"{file} lacks {key}, but {CONFIG_FILE} says use_dora")
+                lengths = left[key]
+                magnitudes[name] = lengths if place.part is None else lengths.chunk(3)[place.part]
+                used.add(key)
     unknown = sorted(set(left) - used)
     if unknown or not pairs:
         raise CheckpointError(f"{file} adapts {(unknown or ['nothing'])[0]!r}, which this base model does not have")
-    return pairs
+    return pairs, magnitudes
 
 
 def _scales(data: Mapping[str, Any], config: AdapterConfig, ranks: Mapping[str, int]) -> dict[str, float]:

@@ -4,6 +4,9 @@ LoRA (Hu et al. 2021): W x becomes W x + s B A x with A (r, in) drawn at random,
 alpha / sqrt(r) (rank-stabilised, Kalajdzievski 2023). So an adapted model begins as the very function it was. Training,
 checkpoints and saved files hold A and B alone; merging adds s B A into the weights, which are then an ordinary model for
 the engine and for saving, and unmerging puts back the weights that were kept. Files are `adapter_files`' matter.
+
+DoRA (Liu et al. 2024, arXiv 2402.09353) trains the length of each row as well: the weight is m V / |V| with V = W + s B A
+and m (out,), which begins as the lengths of W's rows. As in the paper's section 4.3, no gradient goes through |V|.
 """
 # B rows, T positions, N tokens of any leading shape, I inputs, O outputs, r rank.
 
@@ -19,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jielong.config import at_least
+from jielong.config import at_least, later
 from jielong.errors import CheckpointError, ConfigError, did_you_mean
-from jielong.model.quantised import QuantisedLinear, decoder_linears, narrow, quantise, replace_module
+from jielong.model.quantised import QuantisedLinear, decoder_linears, full_weight, narrow, quantise, replace_module
 from jielong.model.transformer import LanguageModel, Linear, ModelConfig, Transformer
 from jielong.runs import derive_seed
 
@@ -42,6 +45,8 @@ class AdapterConfig:
     targets: tuple[str, ...] = ()
     # compute: in the dtype of the products, which changes no number; int8: a quarter of float32's memory.
     base: Literal["compute", "float32", "int8"] = "compute"
+    decomposed: bool = later(False)
+    """Whether the length of each row is trained apart from its direction (DoRA); a step takes longer."""
 
     def __post_init__(self) -> None:
         at_least(self, 1, "rank")
@@ -56,7 +61,12 @@ class AdapterConfig:
 
 
 class AdaptedLinear(nn.Module):
-    """base(x) + scale * (drop(x) A^T) B^T in the dtype of x; A (r, I) and B (O, r) float32."""
+    """base(x) + scale * (drop(x) A^T) B^T in the dtype of x; A (r, I) and B (O, r) float32.
+
+    Decomposed, each output is multiplied by its magnitude (O,) float32 over the length of its row.
+    """
+
+    lora_magnitude: nn.Parameter | None
 
     def __init__(self, base: nn.Module, config: AdapterConfig, seed: int) -> None:
         super().__init__()
@@ -72,16 +82,28 @@ class AdaptedLinear(nn.Module):
         self.column_keys: Tensor
         keys = _draw_keys(inputs, generator) if config.dropout else torch.zeros(0, dtype=torch.long)
         self.register_buffer("column_keys", keys, persistent=False)
+        lengths = nn.Parameter(self.row_lengths()) if config.decomposed else None
+        self.register_parameter("lora_magnitude", lengths)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the base's output plus the adapter's, with dropout on the adapter's input while training."""
         out = cast(Tensor, self.base(x))
         if not self.is_on:
             return out
+        dropped = x
         if self.row_keys is not None:
             keep = dropout_mask(self.row_keys[: x.shape[:-1].numel()], self.column_keys, self.dropout)
-            x = torch.where(keep.view(x.shape), x / (1 - self.dropout), 0.0)
-        return out + F.linear(F.linear(x, self.lora_A.to(x.dtype)), self.lora_B.to(x.dtype)) * self.scale
+            dropped = torch.where(keep.view(x.shape), x / (1 - self.dropout), 0.0)
+        change = F.linear(F.linear(dropped, self.lora_A.to(x.dtype)), self.lora_B.to(x.dtype)) * self.scale
+        if self.lora_magnitude is None:
+            return out + change
+        # dropout acts on all that is trained, and the magnitude is: the base goes by it once whole, once dropped
+        bias = cast("Tensor | None", self.base.bias)
+        plain = out if dropped is x else cast(Tensor, self.base(dropped))
+        plain = plain if bias is None else plain - bias.to(plain.dtype)
+        ratio = self.ratio()
+        # less 1 before it is rounded: near 1 bfloat16 has steps of 1/128
+        return out + (ratio - 1).to(x.dtype) * plain + ratio.to(x.dtype) * change
 
     @property
     def weight(self) -> Tensor:
@@ -91,7 +113,28 @@ class AdaptedLinear(nn.Module):
 
     def delta(self) -> Tensor:
         """Return the change that merging adds to the weight, (O, I) float32."""
-        return (self.lora_B @ self.lora_A) * self.scale
+        product = (self.lora_B @ self.lora_A) * self.scale
+        if self.lora_magnitude is None:
+            return product
+        ratio = self.ratio()[:, None]
+        return (ratio - 1) * full_weight(self.base) + ratio * product
+
+    def ratio(self) -> Tensor:
+        """Return the factor of each output of a decomposed map, (O,) float32: its magnitude over its row's length."""
+        assert self.lora_magnitude is not None
+        return self.lora_magnitude / self.row_lengths()
+
+    @torch.no_grad()
+    def row_lengths(self) -> Tensor:
+        """Return the length of each row of W + s B A, (O,) float32, as a constant for gradients."""
+        product = (self.lora_B @ self.lora_A) * self.scale
+        lengths = torch.linalg.vector_norm(full_weight(self.base) + product, dim=1)
+        return lengths.clamp_min(torch.finfo(lengths.dtype).tiny)  # a row of zeros has no direction
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Return the adapter's parameters by their names in files."""
+        found = {"lora_A.weight": self.lora_A, "lora_B.weight": self.lora_B}
+        return found if self.lora_magnitude is None else found | {"lora_magnitude_vector": self.lora_magnitude}
 
 
 def _draw_keys(count: int, generator: torch.Generator) -> Tensor:
@@ -164,7 +207,7 @@ class AdaptedModel(nn.Module):
     @property
     def num_trained(self) -> int:
         """Parameters of all adapters together."""
-        return sum(linear.lora_A.numel() + linear.lora_B.numel() for linear in self.linears.values())
+        return sum(p.numel() for linear in self.linears.values() for p in linear.trained().values())
 
     @contextmanager
     def off(self) -> Iterator[None]:
@@ -226,12 +269,13 @@ class AdaptedModel(nn.Module):
     # State -----------------------------------------------------------------------------------------------------------
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return the name of the map -> lora_A and lora_B, and how often dropout was drawn."""
+        """Return the name of the map -> its adapter's parameters, and how often dropout was drawn."""
         del args, kwargs
-        state: dict[str, Any] = {}
-        for name, linear in self.linears.items():
-            state[f"{name}.lora_A.weight"] = linear.lora_A.detach()
-            state[f"{name}.lora_B.weight"] = linear.lora_B.detach()
+        state = {
+            f"{name}.{part}": parameter.detach()
+            for name, linear in self.linears.items()
+            for part, parameter in linear.trained().items()
+        }
         return {**state, "draws": torch.tensor(self.draws)}
 
     @torch.no_grad()
@@ -241,8 +285,8 @@ class AdaptedModel(nn.Module):
         state = dict(state_dict)
         self.draws = int(state.pop("draws", 0))
         for name, linear in self.linears.items():
-            for part, parameter in (("lora_A", linear.lora_A), ("lora_B", linear.lora_B)):
-                key = f"{name}.{part}.weight"
+            for part, parameter in linear.trained().items():
+                key = f"{name}.{part}"
                 if key not in state:
                     raise CheckpointError(f"the adapter lacks {key!r}")
                 tensor = state.pop(key)

@@ -69,6 +69,11 @@ class QuantisedLinear(nn.Module):
         return cast(Tensor, self.weight).float() * cast(Tensor, self.scale)[:, None]
 
 
+def full_weight(linear: nn.Module) -> Tensor:
+    """Return the weight (O, I) float32 that a plain or int8 linear map computes with."""
+    return linear.full_weight() if isinstance(linear, QuantisedLinear) else cast(Tensor, linear.weight).float()
+
+
 def decoder_linears(model: LanguageModel) -> dict[str, nn.Module]:
     """Return the linear maps of the layers by their full names, plain or int8, without the routers of experts."""
     found = {

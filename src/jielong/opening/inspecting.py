@@ -147,7 +147,8 @@ def _inspect_model(path: Path) -> Inspected:
         if adapter_files.is_adapter(folder):
             adapter, _ = adapter_files.read_config(folder)
             folder = adapter_files.base_of(folder)
-            adapted = [f"an adapter of rank {adapter.rank} for {folder}"]
+            kind = "a decomposed adapter (DoRA)" if adapter.decomposed else "an adapter"
+            adapted = [f"{kind} of rank {adapter.rank} for {folder}"]
         config, _ = read_config(folder)
         with Files(folder):  # opens the weights and reads their headers
             pass

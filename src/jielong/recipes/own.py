@@ -18,6 +18,7 @@ from jielong.stages.files import file_stage
 from jielong.stages.pages import FolderStage, content_digest
 from jielong.stages.recipe import Recipe, Search, Stage
 from jielong.stages.refine import RefineStage
+from jielong.stages.rewarded import RewardedStage
 from jielong.stages.samples import SamplesStage
 from jielong.stages.tokens import TokenizerStage
 from jielong.stages.train import TrainStage
@@ -26,6 +27,7 @@ from jielong.train.loop import LoopConfig
 from jielong.train.objectives.next_token import NextTokenConfig
 from jielong.train.objectives.policy import PolicyConfig, PPOConfig
 from jielong.train.objectives.preferences import BradleyTerryConfig
+from jielong.train.online import ONLINE, with_method
 from jielong.train.optim import OptimizerConfig
 from jielong.train.rollouts import RolloutConfig
 from jielong.train.sources import RowsConfig
@@ -41,7 +43,8 @@ def own(
 ) -> Recipe:
     """Build the recipe for one's own data, as far as the data allows; `size` is default or smoke.
 
-    `method` says how preferences are learned: ppo, by a reward model and reinforcement, or one that needs neither.
+    `method` says how preferences are learned: by a reward model and reinforcement (ppo, which compares groups as grpo
+    does, or one of `train/online`), or by one that needs neither.
     """
     if source is None:
         raise ConfigError("own needs --source DIR, a folder of HTML, Markdown, PDF, text or code")
@@ -51,8 +54,9 @@ def own(
         raise ConfigError(
             "--preferences needs --chat as well: a model learns to answer before it learns which answer is better"
         )
+    if method not in ONLINE:
+        check_method(method, also=ONLINE)
     if method != "ppo":
-        check_method(method)
         if preferences is None:
             raise ConfigError(f"--method {method} learns from judged answers; give them as --preferences FILE.jsonl")
     is_smoke = size == "smoke"
@@ -105,11 +109,20 @@ def own(
                 check_every=max(1, steps["sft"] // 10),
             ),
         ]
-    if preferences and method != "ppo":
+    if preferences and method not in ONLINE:
         inputs = {"data": judged, "start": "sft", **ids}
         training = preference_training(method, inputs, num_answers(preferences, judged), length=2048)
         stages.append(replace(training, loop=LoopConfig(steps=steps["rl"])) if is_smoke else training)
     elif preferences:
+        rollouts = RolloutConfig(
+            algorithm="grpo",
+            prompts=4 if is_smoke else 16,
+            group_size=4,
+            epochs=2,
+            max_tokens=64,
+            kl_coefficient=0.05,
+        )
+        rollouts, policy = with_method("grpo" if method == "ppo" else method, rollouts, PolicyConfig())
         stages += [
             TrainStage(
                 "reward",
@@ -120,18 +133,12 @@ def own(
                 loop=LoopConfig(steps=steps["reward"]),
                 check_every=max(1, steps["reward"] // 10),
             ),
+            RewardedStage("measure", {"reward": "reward", "data": "preferences", **ids}),
             TrainStage(
                 "rl",
                 {"data": "chats", "start": "sft", "reward": "reward", **ids},
-                PPOConfig(PolicyConfig(aggregation="grpo")),
-                RolloutConfig(
-                    algorithm="grpo",
-                    prompts=4 if is_smoke else 16,
-                    group_size=4,
-                    epochs=2,
-                    max_tokens=64,
-                    kl_coefficient=0.05,
-                ),
+                PPOConfig(policy),
+                rollouts,
                 optimizer=OptimizerConfig(lr=1e-5, warmup_steps=5, decay_fraction=0.5, weight_decay=0.0),
                 loop=LoopConfig(steps=steps["rl"], diverged_above=0.0),
                 check_every=0,
@@ -145,5 +152,5 @@ def own(
     searches = [Search("pretrain", FROM_RANDOM, steps=0 if is_smoke else steps["pretrain"] // 4)]
     searches += [Search(name, FROM_WEIGHTS) for name in ("sft", "reward") if any(s.name == name for s in stages)]
     size_name = f"{source.resolve().name}-{folder}-{size}"
-    last = ("rl" if method == "ppo" else method) if preferences else "sft" if chat else "pretrain"
+    last = ("rl" if method in ONLINE else method) if preferences else "sft" if chat else "pretrain"
     return Recipe("own", size_name, seed, tuple(stages), searches=tuple(searches), model=last)

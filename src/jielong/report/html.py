@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from jielong.report.gauge import gauge_figures
 from jielong.report.page import STYLE
 from jielong.report.plots import Series, number, plot, running_mean
 from jielong.report.report import ReportData, best_stages, control, rows
@@ -26,6 +27,7 @@ def report_html(data: ReportData, words: Words = ENGLISH) -> str:
         _section(words("results"), _table(data, words) + _gains(data, words) + _legend(data, words)),
         _section(words("same questions"), _samples(data, words)),
         _section(words("training"), _plots(data, words)),
+        _section(words("gauge"), "".join(gauge_figures(one, words) for one in data.gauges.values())),
         _section(words("pages to text"), _refine(data, words)),
         _section(words("the run"), _facts(data, words)),
     ]

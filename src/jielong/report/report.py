@@ -18,6 +18,7 @@ from rich.table import Table
 
 from jielong.errors import CheckpointError, DataError
 from jielong.outside import Fields, is_number, shorten_value
+from jielong.report.gauge import GaugeFigures
 from jielong.report.measures import MEASURES, Measure, measure_of
 from jielong.report.words import ENGLISH, Words
 from jielong.runs import read_json
@@ -34,6 +35,7 @@ class ReportData:
       honest "I don't know", None unjudged.
     - `chosen`: how the samples were: "questions", "agree" and "pairs" (a list of "old", "new", "better" and "worse").
     - `curves`: training stage -> lines of its metrics.jsonl; read are "step", "loss", "held_out_loss", "score", "kl".
+    - `gauges`: stage of reinforcement -> its gauge; it is not kept in report.json.
     - `refine`: the counts of refining, "num_pages", "num_texts", "num_documents" and "dropped" (reason -> count).
     - `facts`: "recipe" (the title), "seconds", "peak_memory_bytes", "seconds_by_stage" (stage -> seconds), "gains" (pair
       -> mean, low, high, excludes_zero of the gold score), and anything else worth a line, nested mappings included.
@@ -47,6 +49,7 @@ class ReportData:
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     chosen: Mapping[str, Any] = field(default_factory=dict)
+    gauges: Mapping[str, GaugeFigures] = field(default_factory=dict)
 
     def title(self, words: Words = ENGLISH) -> str:
         name, comma, seed = str(self.facts.get("recipe", "report")).partition(", seed ")

@@ -195,6 +195,58 @@ WORDS: dict[str, tuple[str, str]] = {
     "every step": ("every logged step", "每个记录的步"),
     "mean of steps": ("thin: every logged step; thick: running mean", "细线：每个记录的步；粗线：滑动平均"),
     "path of steps": ("a dot for every logged step; later ones stronger", "每个记录的步一个点，越晚越深"),
+    # the gauge of reinforcement
+    "gauge": ("Has it learned too much from its reward model?", "是否过度学习了奖励模型？"),
+    "gauge.learned": ("learned reward", "学习的奖励"),
+    "gauge.gold": ("gold reward, which training never sees", "标准奖励（训练时不可见）"),
+    "gauge.best_of_n": ("d (alpha - beta d)", "d (alpha - beta d)"),
+    "gauge.rl": ("d (alpha - beta log d)", "d (alpha - beta log d)"),
+    "gauge peak": ("highest at KL", "最高处的 KL"),
+    "gauge law": ("fitted law", "拟合曲线"),
+    "gauge stop": ("stop here", "应停止处"),
+    "gauge x": ("d, the square root of the KL to the start in nats", "d，与起点的 KL 散度（奈特）的平方根"),
+    "gauge stops": (
+        "Stop at step {step:,}, {kl:.2f} nats from the start: {why}.",
+        "应在第 {step:,} 步停止，此时离起点 {kl:.2f} 奈特：{why}。",
+    ),
+    "gauge goes on": (
+        "Nothing says to stop up to step {step:,}, {kl:.2f} nats from the start.",
+        "到第 {step:,} 步（离起点 {kl:.2f} 奈特）没有停止的迹象。",
+    ),
+    "gauge.accuracy": (
+        "the reward model orders {value:.0%} of fresh labelled pairs rightly, and {limit:.0%} is the least",
+        "奖励模型在新样本对上与标注一致的只有 {value:.0%}，下限是 {limit:.0%}",
+    ),
+    "gauge.distance": (
+        "the distance is {value:.2f} nats, and the reward model is trusted up to {limit:.2f}",
+        "距离为 {value:.2f} 奈特，奖励模型可信到 {limit:.2f}",
+    ),
+    "gauge.height": (
+        "the reward rose by {value:.2f} deviations of the start's answers, and the reward model is trusted up to {limit:.2f}",
+        "奖励上升了起点回答标准差的 {value:.2f} 倍，奖励模型可信到 {limit:.2f}",
+    ),
+    "gauge.disagreement": (
+        "the reward models differ {value:.2f} times as much as at the start, and {limit:.2f} is the most",
+        "各奖励模型的分歧是起点的 {value:.2f} 倍，上限是 {limit:.2f}",
+    ),
+    "gauge keeps": ("Keep the model of step {step:,}: {path}", "保留第 {step:,} 步的模型：{path}"),
+    "gauge keeps none": (
+        "No model up to step {step:,} was kept; loop.keep_every keeps them along the way.",
+        "第 {step:,} 步之前没有保留模型；设置 loop.keep_every 可在途中保留。",
+    ),
+    "gauge gold": (
+        "Gold there is {here:.3f}; its highest is {best:.3f}, at step {step:,} and {kl:.2f} nats.",
+        "此处标准奖励为 {here:.3f}；最高为 {best:.3f}，在第 {step:,} 步、{kl:.2f} 奈特处。",
+    ),
+    "gauge gold trained": (
+        "The reward named gold has a weight and is trained on: it is not shown as gold.",
+        "名为 gold 的奖励权重不为零，参与了训练，因此不作为标准奖励显示。",
+    ),
+    "gauge unlabelled": (
+        "No fresh pairs are labelled, so this goes by a budget; a reward named labels makes it surer.",
+        "没有新样本对的标注，因此只按预算判断；加入名为 labels 的奖励会更可靠。",
+    ),
+    "gauge unfinished": ("The stage is not finished.", "该阶段尚未完成。"),
     # refining
     "refined": (
         "{pages:,} pages gave {texts:,} texts. What was kept, and why the rest was dropped:",

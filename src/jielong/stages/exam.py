@@ -15,6 +15,7 @@ from jielong.report.html import write_report
 from jielong.report.report import ReportData, report_json
 from jielong.runs import derive_seed, load_average, now_s, read_json, read_metrics, write_json
 from jielong.stages.cards import Parts, choose_cards
+from jielong.stages.gauges import gauge_of, reinforced
 from jielong.stages.lessons import exam_items, halves
 from jielong.stages.models import port_of
 from jielong.stages.parts import read_documents, read_jsonl
@@ -219,4 +220,5 @@ class EvaluateStage(Stage):
             facts=facts,
             warnings=warnings,
             chosen=chosen,
+            gauges={n: gauge_of(context.run, n) for n in reinforced(context.run)},
         )

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from jielong.errors import CheckpointError
 from jielong.generate.engine import Engine, EngineConfig
+from jielong.model import adapter_files
 from jielong.model.hf import load_language_model, read_config
 from jielong.model.transformer import LanguageModel
 from jielong.outside import own_file
@@ -68,8 +69,10 @@ def open_tokenizer(stage: Stage, context: Context) -> Tokenizer:
 
 
 def port_of(stage: Stage, context: Context, role: str) -> LocalPort:
-    """Open a port to the model that plays `role` among the stage's inputs."""
-    model = load_language_model(context.checkpoint(stage.inputs[role])).to(context.machine.device)
+    """Open a port to the model that plays `role` among the stage's inputs; an adapter is merged into its base."""
+    path = context.checkpoint(stage.inputs[role])
+    is_adapter = adapter_files.is_adapter(path)
+    model = (adapter_files.load_merged(path) if is_adapter else load_language_model(path)).to(context.machine.device)
     tokenizer = open_tokenizer(stage, context)
     return LocalPort(engine_of(model, tokenizer, context.machine), tokenizer)
 

@@ -23,7 +23,8 @@ Summary = dict[str, Any]
 """What run.json keeps of a finished stage. These keys mean the same in every stage, and each may be absent:
 
 - "checkpoint": the step of the model that it ended with, under STAGE/steps/;
-- "holds": what its folder holds for later stages: "pages", "documents", "tokens", "chats", "preferences" or "ratings";
+- "holds": what its folder holds for later stages: "pages", "documents", "tokens", "chats", "preferences",
+  "ratings" or "problems";
 - "outputs": files in the run's folder without which it is not done;
 - "shown": those of them that a person is shown at the end.
 """
@@ -112,8 +113,8 @@ class Search:
 class Recipe:
     """Stages in the order they run; a stage's inputs name stages before it.
 
-    A setting of a stage that is a key of `mirrored` is made in the stage named there as well: a control that was
-    trained otherwise would be no control. `searches` decide no stage's result: they are what `jielong tune` may change.
+    A setting of a stage that is a key of `mirrored` is made in the stage named there as well, and so on from there: a
+    control that was trained otherwise would be no control. `searches` decide no stage's result: they are what `jielong tune` may change.
     """
 
     name: str
@@ -182,8 +183,9 @@ def change(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     for setting in settings:
         path, value = _path_and_value(recipe, setting)
         stage, _, field = path.partition(".")
-        for each in filter(None, (stage, recipe.mirrored.get(stage))):
-            values[f"{each}.{field}"] = value
+        while stage:
+            values[f"{stage}.{field}"] = value
+            stage = recipe.mirrored.get(stage, "")
     return replace(recipe, stages=set_fields(recipe.stages, values))
 
 

@@ -10,6 +10,7 @@ from jielong.outside import Fields
 from jielong.report.report import ReportData, read_report
 from jielong.runs import Run, read_json, read_metrics
 from jielong.stages.cards import Answers, choose_cards
+from jielong.stages.gauges import gauge_of, reinforced
 from jielong.stages.lessons import exam_items
 
 
@@ -24,7 +25,9 @@ def report_of(run: Run) -> ReportData:
         )
     trained = [s for s in record["stages"] if (run.stage_path(s) / "metrics.jsonl").exists()]
     data = dataclasses.replace(
-        read_report(path), curves={s: read_metrics(run.stage_path(s) / "metrics.jsonl") for s in trained}
+        read_report(path),
+        curves={s: read_metrics(run.stage_path(s) / "metrics.jsonl") for s in trained},
+        gauges={s: gauge_of(run, s) for s in reinforced(run)},
     )
     exam = exam_of(record)
     if exam is None or not (run.stage_path(exam["name"]) / "answers.json").exists():

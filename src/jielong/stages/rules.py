@@ -49,8 +49,32 @@ def against_answer(scorer: str) -> Rule:
     return rule
 
 
-RULES: Mapping[str, Rule] = {name: against_answer(name) for name in ("match", "exact", "contains", "f1")}
-"""Name -> rule; `evaluate/scoring` says what these four compare."""
+def by_generator(conversation: Conversation, text: str) -> float:
+    """Return 1 where the generator of the puzzle in `meta` "puzzle" gives full marks, else 0."""
+    puzzle = conversation.meta.get("puzzle")
+    if not isinstance(puzzle, Mapping):
+        raise DataError("the rule 'puzzle' needs puzzles of reasoning-gym, such as --prompts reasoning-gym:lcm")
+    return score_by_text(Item("", conversation.messages, "puzzle", meta=puzzle), text).score
+
+
+USUAL = "match"
+"""The rule of prompts that name none."""
+
+
+def as_stated(conversation: Conversation, text: str) -> float:
+    """Score by the rule in the conversation's `meta` "rule"."""
+    return RULES[str(conversation.meta.get("rule", USUAL))](conversation, text)
+
+
+COMPARING = ("match", "exact", "number", "regex", "contains", "f1")
+"""Rules that hold a text against known answers; `evaluate/scoring` says how."""
+
+RULES: Mapping[str, Rule] = {
+    **{name: against_answer(name) for name in COMPARING},
+    "puzzle": by_generator,
+    "stated": as_stated,
+}
+"""Name -> rule."""
 
 
 def open_rule(name: str, tokenizer: Tokenizer) -> Scorer:

@@ -8,6 +8,7 @@ from pathlib import Path
 from jielong.data.judged import pairs_of_ratings
 from jielong.data.shards import Shards
 from jielong.errors import DataError
+from jielong.records import Preference
 from jielong.stages.parts import read_conversations, read_preferences, read_ratings
 from jielong.stages.recipe import Context
 from jielong.tokens.chat import Rendered, RenderedAnswer, RenderedPair, render_preference, render_prompt, render_rating
@@ -49,13 +50,16 @@ class FolderMaterial:
             raise DataError(f"{file} holds no assistant turn to learn from; each chat needs at least one")
         return talks
 
-    def pairs(self, part: Part) -> list[RenderedPair]:
-        """Render the comparisons of a part; of ratings, each two answers to one prompt, with the gap of their marks as
-        the margin.
+    def preferences(self, part: Part) -> list[Preference]:
+        """Read the comparisons of a part; of ratings, each two answers to one prompt, with the gap of their marks as the
+        margin.
         """
         file = self._file(part)
-        found = pairs_of_ratings(read_ratings(file)) if self.holds == "ratings" else read_preferences(file)
-        return [render_preference(p, self.tokenizer) for p in found]
+        return pairs_of_ratings(read_ratings(file)) if self.holds == "ratings" else read_preferences(file)
+
+    def pairs(self, part: Part) -> list[RenderedPair]:
+        """Render the comparisons of a part."""
+        return [render_preference(p, self.tokenizer) for p in self.preferences(part)]
 
     def answers(self, part: Part) -> list[RenderedAnswer]:
         """Render single answers from ratings, desirable from 0.5 on, or both of each pair, but for ties."""
@@ -88,7 +92,7 @@ def held_by(folder: Path, said: str | None) -> Holds:
     """Return the kind of data in a stage's folder: as the stage says, or, of runs that did not say it yet, as found
     there.
     """
-    if said in ("tokens", "chats", "preferences", "ratings"):
+    if said in ("tokens", "chats", "preferences", "ratings", "problems"):
         return said  # type: ignore[return-value]
     if (folder / "train").exists():
         return "tokens"

@@ -34,14 +34,14 @@ from jielong.stages.rules import RULES, open_judge, open_rule
 from jielong.stages.sources import material_of
 from jielong.tokens.tokenizer import Tokenizer
 from jielong.train.checks import held_out_loss
-from jielong.train.loop import Check, Loop, LoopConfig
+from jielong.train.loop import Loop, LoopConfig
 from jielong.train.machine import Machine
 from jielong.train.memory import check_memory
 from jielong.train.objectives.objective import Objective, ObjectiveConfig
 from jielong.train.optim import Optimizer, OptimizerConfig
 from jielong.train.reference import Reference
 from jielong.train.roles import Modules, Role
-from jielong.train.sources import RowsConfig, SourceConfig, SourceContext, build_feed
+from jielong.train.sources import Check, RowsConfig, SourceConfig, SourceContext, build_feed
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,18 @@ class TrainStage(Stage):
         return (main, *self.objective.roles(), *self.source.roles())
 
     def check(self, recipe: Recipe) -> None:
-        """Raise ConfigError where a reward lacks its input or its rule, ResourceError where an adapter of an existing
+        """Raise ConfigError where source and objective do not fit or lack something, ResourceError where an adapter of an existing
         model does not fit into free memory.
         """
         self.source.check(self.inputs, RULES)
+        self.objective.check([role.name for role in self.roles()])
         rows = self.source.rows()
         base = recipe.stage(self.inputs["start"]).model_from_elsewhere() if self.adapter else None
         if base is not None and self.adapter is not None and rows is not None:
             check_memory(base, hf.read_config(base)[0], self.name, rows, self.adapter)
+        start = recipe.stage(self.inputs["start"]) if self.adapter else None
+        if self.adapter is not None and isinstance(start, TrainStage) and start.adapter is not None:
+            check_goes_on(self.adapter, start.adapter)
 
     def can_mend(self, damaged: Collection[str]) -> bool:
         """Whether damaged files can be written again: models can, from the training state beside them."""
@@ -190,7 +194,7 @@ class TrainStage(Stage):
             directory,
             self._saving(context, tokenizer),
             main=self.objective.main,
-            checks=checks,
+            checks=[*checks, *feed.checks],
             ranks=ranks,
             mfu_per_rate=mfu_per_rate(rows, main, num_adapted, machine, ranks.size),
             report=context.report,
@@ -308,13 +312,20 @@ def open_module(
         if earlier is None:
             module = AdaptedModel(module, adapter, seed)
         else:
-            rank = adapter_files.read_config(earlier)[0].rank
-            if rank != adapter.rank:
-                raise ConfigError(f"adapter.rank is {adapter.rank}; the adapter that goes on is of rank {rank}")
+            check_goes_on(adapter, adapter_files.read_config(earlier)[0])
             module = adapter_files.load(earlier, module, adapter.base)
     if not role.is_trained:
         module.requires_grad_(False)
     return on_machine(module, machine)
+
+
+def check_goes_on(adapter: AdapterConfig, earlier: AdapterConfig) -> None:
+    """Raise ConfigError where an earlier adapter cannot go on as this one."""
+    if earlier.rank != adapter.rank:
+        raise ConfigError(f"adapter.rank is {adapter.rank}; the adapter that goes on is of rank {earlier.rank}")
+    if earlier.decomposed != adapter.decomposed:
+        told = [str(each.decomposed).lower() for each in (adapter, earlier)]
+        raise ConfigError(f"adapter.decomposed is {told[0]}; of the adapter that goes on it is {told[1]}")
 
 
 def on_machine(module: nn.Module, machine: Machine) -> nn.Module:

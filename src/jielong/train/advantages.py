@@ -84,6 +84,27 @@ def group_advantages(rewards: Tensor, group_size: int, *, divide_by_std: bool = 
     return differences.reshape(-1)
 
 
+def leave_one_out(rewards: Tensor, group_size: int) -> Tensor:
+    """Return each reward less the mean of the others in its group of neighbouring rows, (B,): RLOO, Ahmadian et al.
+    2024, eq. 7.
+    """
+    return group_advantages(rewards, group_size, divide_by_std=False) * (group_size / (group_size - 1))
+
+
+def best_of_group(rewards: Tensor, group_size: int) -> Tensor:
+    """Return 1 for the best of each group of neighbouring rows, the first of equal ones, and 0 for the others, (B,)."""
+    groups = rewards.view(-1, group_size)
+    return torch.zeros_like(groups).scatter_(1, groups.argmax(dim=1, keepdim=True), 1.0).reshape(-1)
+
+
+def overlong_penalty(length: int, max_tokens: int, soft_tokens: int) -> float:
+    """Return the penalty of a sample's length, from 0 to -1: it grows over the last `soft_tokens` before `max_tokens`.
+
+    DAPO, Yu et al. 2025, eq. 13.
+    """
+    return -min(1.0, max(0.0, (length - (max_tokens - soft_tokens)) / soft_tokens)) if soft_tokens else 0.0
+
+
 def is_flat(rewards: Tensor, group_size: int) -> Tensor:
     """Return (B / group_size,) bool: true for groups whose rewards are all equal, which teach nothing."""
     groups = rewards.view(-1, group_size)

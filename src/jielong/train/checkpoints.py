@@ -1,7 +1,8 @@
 """Checkpoints on disk: checksums of their files, and the choice of the newest intact one to resume from.
 
 A checkpoint is a folder steps/NNNNNN: `model` in Hugging Face's layout, `training/state.pt` with all that resuming
-needs, and `sums.json` with the size and SHA-256 of each file.
+needs, and `sums.json` with the size and SHA-256 of each file. Beside them may lie kept/NNNNNN, a `model` alone from along the
+way, from which nothing is resumed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from jielong.outside import Fields
 from jielong.runs import Sums, damage, read_json, sealed, sums_of, take_sums, unsealed, write_json
 
 STATE, SUMS = "training/state.pt", "sums.json"
+KEPT = "kept"
+"""The folder of models from along the way."""
 
 
 @dataclass(frozen=True)

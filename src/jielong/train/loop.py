@@ -23,33 +23,22 @@ import torch
 from torch import Tensor, nn
 
 from jielong import stopping
-from jielong.config import at_least
+from jielong.config import at_least, later
 from jielong.data.ahead import ReadAhead
 from jielong.data.steps import Source
 from jielong.errors import CheckpointError, ConfigError, DivergedError
 from jielong.runs import MetricsLog, now_s, write_directory
 from jielong.stopping import Terminated
-from jielong.train.checkpoints import STATE, newest, seal
+from jielong.train.checkpoints import KEPT, STATE, newest, seal
+from jielong.train.mismatch import mismatch_warning
 from jielong.train.objectives.objective import Objective
 from jielong.train.optim import Optimizer, gradient_norm, rate_factor
 from jielong.train.parallel import Ranks
 from jielong.train.roles import Modules
+from jielong.train.sources import Check
 
 PACE_STEPS = 20
 """Steps over which tokens per second and the time left are taken."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """A validation: `run(modules, step)` every so many steps and after the last returns numbers for the log.
-
-    When `tracks` names one of them, lower is better there: the best checkpoint is kept, and a rise is reported. The
-    numbers must be the same on every rank.
-    """
-
-    every: int
-    run: Callable[[Modules, int], Mapping[str, float]]
-    tracks: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,9 +57,11 @@ class LoopConfig:
     """How often training goes back and tries again, with half the rate, when it diverges."""
     # A smoothed loss this far (in the loss's own unit) above its lowest counts as diverged; 0 looks at finiteness only.
     diverged_above: float = 2.0
+    keep_every: int = later(0)
+    """Steps between two models that are kept beside the newest and the best; 0 keeps none."""
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "steps", "max_attempts", "diverged_above")
+        at_least(self, 0, "steps", "max_attempts", "diverged_above", "keep_every")
         at_least(self, 1, "log_every")
         if self.max_grad_norm <= 0:
             raise ConfigError(f"max_grad_norm is {self.max_grad_norm}; at 0 or below nothing would be learned")
@@ -199,6 +190,8 @@ class Loop:
                     speed = {"tokens_per_s": round(rate, 1), "mfu": round(mfu, 4), "source_s": round(self.source_s, 4)}
                     log.write({"step": self.step, "tokens": self.tokens, **speed, **metrics})
                 self.report(Progress(self.step, self.config.steps, metrics["loss"], rate, left, mfu, all_found))
+                if self.config.keep_every and self.step % self.config.keep_every == 0 and self.ranks.is_first:
+                    write_directory(self.directory / KEPT / f"{self.step:06d}", self._write_model)
                 is_late, is_end = self._asked()
                 if is_best or is_late or is_end:
                     self._save()
@@ -241,6 +234,9 @@ class Loop:
         metrics["loss"] = totals["loss"]
         metrics |= self._update()
         metrics |= self.source.metrics()
+        told = mismatch_warning(metrics)
+        if told and not any(warning.startswith("mismatch") for warning in self.warnings):
+            self.warnings.append(told)
         self._watch(metrics)
         self.source.observe(metrics)
         return {name: float(value) for name, value in metrics.items()}
@@ -298,19 +294,25 @@ class Loop:
         self._save()
 
     def _is_best(self, check: Check, found: Mapping[str, float]) -> bool:
-        """Whether this is the lowest value so far of the number that the check tracks; if so, remember it."""
-        if not check.tracks or not found[check.tracks] < self.best.get("value", math.inf):
+        """Whether this is the best value so far of the number that the check tracks; if so, remember it."""
+        sign = -1.0 if check.higher_is_better else 1.0
+        if not check.tracks or (self.best and not sign * (found[check.tracks] - self.best["value"]) < 0):
             return False
-        self.best = {"metric": check.tracks, "value": found[check.tracks], "checkpoint": f"{self.step:06d}"}
+        best = {"metric": check.tracks, "value": found[check.tracks], "checkpoint": f"{self.step:06d}"}
+        self.best = best | ({"higher_is_better": True} if check.higher_is_better else {})
         return True
 
     def _note_overfitting(self) -> None:
-        """Warn where the tracked number rose after its best checkpoint."""
-        metric = self.best.get("metric")
-        if metric and self.last.get(metric, -math.inf) > self.best["value"] * 1.005 + 1e-3:
+        """Warn where the tracked number got worse after its best checkpoint."""
+        if not self.best or self.best["metric"] not in self.last:
+            return
+        metric, value, now = self.best["metric"], self.best["value"], self.last[self.best["metric"]]
+        is_higher = self.best.get("higher_is_better", False)
+        if (value - now if is_higher else now - value) > 0.005 * abs(value) + 1e-3:
+            turned = "fell" if is_higher else "turned up"
             self.warnings.append(
-                f"overfitting: {metric} turned up from {self.best['value']:.4f} at step {int(self.best['checkpoint'])} "
-                f"to {self.last[metric]:.4f} at step {self.step}; the checkpoint of step "
+                f"overfitting: {metric} {turned} from {value:.4f} at step {int(self.best['checkpoint'])} "
+                f"to {now:.4f} at step {self.step}; the checkpoint of step "
                 f"{int(self.best['checkpoint'])} is kept as the result"
             )
 
@@ -339,11 +341,15 @@ class Loop:
         self.ranks.wait()
         self._saved, self._saved_s = self.directory / "steps" / f"{self.step:06d}", now_s()
 
+    def _write_model(self, path: Path) -> None:
+        """Write the model alone into a folder."""
+        (path / "model").mkdir()
+        self.save_model(self.modules[self.main], path / "model")
+
     def _write_checkpoint(self, path: Path) -> None:
         """Write model, optimizers, sources and the loop's state into a folder, and seal it."""
-        (path / "model").mkdir()
+        self._write_model(path)
         (path / "training").mkdir()
-        self.save_model(self.modules[self.main], path / "model")
         others = {n: self.modules[n].state_dict() for n in self.optimizers if n != self.main}
         state = {
             "version": 2,

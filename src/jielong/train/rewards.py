@@ -96,7 +96,8 @@ class RuleReward(RewardConfig):
 
     name: str = "rule"
     rule: str = "match"
-    """Which rule: match, exact and contains hold the text against the "answer" in the prompt's `meta`."""
+    """Which rule: match, exact, number, regex, contains and f1 hold the text against the "answer" in the prompt's `meta`;
+    puzzle asks the puzzle's generator; stated is the rule that each prompt names."""
 
     def rules(self) -> tuple[str, ...]:
         return (self.rule,)

@@ -15,91 +15,52 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jielong.config import later
 from jielong.data.batches import PAD_ID, Batch
 from jielong.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from jielong.model.adapters import weights_of
 from jielong.model.transformer import LanguageModel
-from jielong.records import LocalGenerator, Request, Sample, Sampling, Scorer
+from jielong.records import LocalGenerator, Sampling, Scorer
 from jielong.runs import derive_seed
 from jielong.train.advantages import (
     AdaptiveKL,
+    best_of_group,
     gae,
     group_advantages,
     group_spread,
     is_flat,
     kl_penalised_rewards,
+    leave_one_out,
     whiten,
 )
-from jielong.train.objectives.logprobs import trained_logprobs
+from jielong.train.mismatch import largest_mismatch
 from jielong.train.objectives.policy import kl_estimate
 from jielong.train.parallel import Ranks
-from jielong.train.rewards import Items, Judged, Mixture, ModelReward, RewardConfig, build_rewards
+from jielong.train.rewards import build_rewards
 from jielong.train.roles import Modules, Role
-from jielong.train.samples import batch_of_samples, by_length, cut_after_stop, engine_logprobs, take_rows
-from jielong.train.sources import Feed, Prompt, SourceConfig, SourceContext
+from jielong.train.rollout_settings import RolloutSettings
+from jielong.train.samples import (
+    Drawn,
+    batch_of_samples,
+    by_length,
+    draw,
+    fresh_pairs,
+    log_probabilities,
+    rewards_of,
+    take_rows,
+)
+from jielong.train.sources import Check, Feed, Prompt, SourceConfig, SourceContext
+from jielong.train.watch import keep_apart, watch
 
 
 @dataclass(frozen=True)
-class RolloutConfig(SourceConfig):
+class RolloutConfig(RolloutSettings, SourceConfig):
     """The size of a rollout and the number of passes over it; `prompts * group_size` samples are generated."""
-
-    algorithm: Literal["ppo", "grpo"] = "ppo"
-    """ppo has a critic and generalised advantages, grpo compares the samples of a prompt with each other."""
-    prompts: int = 128
-    """Prompts of one rollout, whose samples are the batch."""
-    group_size: int = 1
-    """Samples of each prompt."""
-    epochs: int = 4
-    """How often a rollout is gone through."""
-    minibatches: int = 1
-    """Optimizer steps of one pass over a rollout."""
-    micro_rows: int = 32
-    """Samples that are computed at a time, as memory allows."""
-    temperature: float = 1.0
-    """How evenly samples are drawn."""
-    max_tokens: int = 32
-    """The longest a sample may be."""
-    kl_coefficient: float = 0.05
-    """What a nat of distance from the start costs, in reward units."""
-    kl_target: float = 0.0
-    """Nats per sample that `kl_coefficient` adapts to; 0 leaves it as it is."""
-    kl_stop: float = 0.0
-    """Nats per token from the policy that wrote a rollout at which the rollout is left; 0 is off."""
-    gamma: float = 1.0
-    """What a reward one token later is worth."""
-    lam: float = 0.95
-    """How far advantages look ahead (lambda of GAE)."""
-    missing_stop_penalty: float = 1.0
-    """What a sample without an end loses, in reward units."""
-    whiten_advantages: bool = True
-    """Whether advantages are brought to mean 0 and variance 1."""
-    divide_by_std: bool = True
-    """grpo: whether advantages are divided by their group's deviation."""
-    rewards: tuple[RewardConfig, ...] = later((ModelReward(),))
-    """The rewards whose weighted sum is the score of a sample."""
-
-    def __post_init__(self) -> None:
-        if self.algorithm not in ("ppo", "grpo"):
-            raise ConfigError(f"rollouts.algorithm is {self.algorithm!r}; expected 'ppo' or 'grpo'")
-        for name in ("prompts", "group_size", "epochs", "minibatches", "micro_rows", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"rollouts.{name} is {getattr(self, name)}; it must be at least 1")
-        if self.algorithm == "grpo" and self.group_size < 2:
-            raise ConfigError(f"rollouts.group_size is {self.group_size}; GRPO compares at least 2 samples of a prompt")
-        if self.temperature <= 0:
-            raise ConfigError(f"rollouts.temperature is {self.temperature}; a policy is sampled above 0")
-        if (self.prompts * self.group_size) % self.minibatches:
-            raise ConfigError(
-                f"{self.prompts * self.group_size} samples of a rollout cannot be cut into "
-                f"{self.minibatches} equal minibatches"
-            )
 
     def roles(self) -> tuple[Role, ...]:
         """Return the reference, the reward models, and for PPO the critic, which starts from the first reward model's
@@ -131,23 +92,46 @@ class RolloutConfig(SourceConfig):
         room = policy.config.max_position_embeddings - self.max_tokens
         prompts = [p for p in asked if len(p.ids) <= room]
         notes = []
+        if asked and not prompts:
+            raise DataError(
+                f"none of {len(asked)} prompts leaves room for {self.max_tokens} tokens of an answer in "
+                f"{policy.config.max_position_embeddings} positions; lower rollouts.max_tokens, or give shorter prompts"
+            )
         if len(prompts) < len(asked):
             notes.append(
                 f"{len(asked) - len(prompts)} prompts leave no room for {self.max_tokens} tokens of an answer "
                 f"and are left out, {len(prompts)} remain"
             )
+        watched: list[Prompt] = []
+        if self.watch_every:
+            prompts, watched = keep_apart(prompts, self.watch_prompts, context.seed)
+            notes.append(f"{len(watched)} prompts are kept apart and watched, {len(prompts)} are learned from")
+        engine, rewards = context.open_engine(policy), build_rewards(self.rewards, context)
         source = Rollouts(
             prompts,
             context.modules,
-            context.open_engine(policy),
-            build_rewards(self.rewards, context),
+            engine,
+            rewards,
             self,
             seed=context.seed,
             stop_ids=context.stop_ids,
             pad_id=context.pad_id,
             ranks=context.ranks,
         )
-        return Feed(source, notes=notes)
+        if not watched:
+            return Feed(source, notes=notes)
+        looking = watch(
+            watched,
+            engine,
+            rewards,
+            self,
+            context.stop_ids,
+            seed=context.seed,
+            pad_id=context.pad_id,
+            ranks=context.ranks,
+        )
+        tracked = "held_out_reward" if self.watch_keeps_best else ""
+        return Feed(source, notes=notes, checks=(Check(self.watch_every, looking, tracked, higher_is_better=True),))
 
 
 class Rollouts:
@@ -155,10 +139,13 @@ class Rollouts:
 
     `modules` are the loop's own: "policy" and "reference" (`LanguageModel`), "critic" (`ScalarModel`) for PPO.
     `metrics()` describe the last rollout: "score" (the scorer's mean, in its unit; of a mixture the measures of its parts
-    too), "group_spread" (standard deviation of what the samples of a prompt are rewarded with, mean), "kl" and "kl_k3" (nats per sequence
-    to the reference), "entropy" (nats per token), "length" (tokens), "missing_stop" and "flat_groups" (shares; groups
-    of equal scores, which only the KL can move), "mismatch" (mean absolute difference of trainer's and engine's
-    log-probability), "kl_coefficient".
+    too), "kl" and "kl_k3" (nats per sequence to the reference), "entropy" (nats per token), "length" (tokens),
+    "missing_stop" and "flat_groups" (shares; groups rewarded alike, which only the KL can move), "group_spread" (the mean
+    standard deviation of rewards within groups), "mismatch" (mean absolute difference of trainer's and engine's
+    log-probability), "mismatch_largest", "kl_coefficient", "drawn_at" (steps that the policy had taken when it wrote
+    them); where a reward is named "labels" "fresh_pairs" and "fresh_accuracy" (see `samples.fresh_pairs`), with
+    `max_redraws` "redraws" (groups drawn again, per group), with `kl_limit` "score_refused" (1 where the rollout was
+    beyond it).
     """
 
     read_ahead = False
@@ -193,6 +180,7 @@ class Rollouts:
         self.coefficient = config.kl_coefficient
         self._batch: Batch | None = None
         self._at = 0
+        self._given = 0
         self._metrics: dict[str, float] = {}
 
     @property
@@ -209,13 +197,18 @@ class Rollouts:
         rows = order.chunk(self.config.minibatches)[part].to(self._batch.inputs.device)
         batches = [take_rows(self._batch, some) for some in by_length(self._batch, rows, self.config.micro_rows)]
         self._at += 1
+        self._given += 1
         if self._at == self.steps_per_rollout:
             self._finish()
         return batches
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Drop a rollout from which the policy has moved too far."""
-        if self.config.kl_stop and self._batch is not None and metrics.get("shift", 0.0) > self.config.kl_stop:
+        """Drop a rollout from which the policy has moved too far, or beyond the limit to the reference."""
+        if self._batch is None:
+            return
+        config, kl = self.config, metrics.get("kl_now", 0.0) * self._metrics.get("length", 0.0)
+        has_crossed = config.kl_limit and kl > config.kl_limit and not self._metrics.get("score_refused")
+        if has_crossed or (config.kl_stop and metrics.get("shift", 0.0) > config.kl_stop):
             self._finish()
 
     def metrics(self) -> dict[str, float]:
@@ -234,7 +227,7 @@ class Rollouts:
         identity = {"num_prompts": len(self.prompts), "seed": self.seed, "num_ranks": self.ranks.size}
         return {**state, **identity, "batch": batch}
 
-    _KEPT = ("attempt", "rollout", "coefficient", "_at", "_metrics")
+    _KEPT = ("attempt", "rollout", "coefficient", "_at", "_given", "_metrics")
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`; CheckpointError when it belongs to other prompts, another seed or half a rollout."""
@@ -249,7 +242,7 @@ class Rollouts:
                 f"not with {self.ranks.size}"
             )
         for name in self._KEPT:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))  # earlier versions did not count steps given
         self._batch = Batch(**state["batch"]) if state["batch"] else None
 
     def _finish(self) -> None:
@@ -263,41 +256,59 @@ class Rollouts:
 
     def _roll_out(self) -> Batch:
         """Generate, score, and compute log-probabilities and advantages: the batch of one rollout."""
-        policy = self.modules["policy"]
-        prompts, samples, has_stop = self._generate()
-        judged = self._judge([(p.item, p.conversation, s) for p, s in zip(prompts, samples, strict=True)])
-        device = next(policy.parameters()).device
-        batch = batch_of_samples(samples, self.pad_id).to(device)
-        scores = torch.tensor(judged.values, dtype=torch.float32, device=device)
-        stopped = torch.tensor(has_stop, device=device)
-        rewarded = scores - self.config.missing_stop_penalty * ~stopped
-        streams = self._logprobs(batch, samples)
-        advantages = self._advantages(batch, streams, rewarded)
-        numbers = {"temperature": self.config.temperature, "max_tokens": self.config.max_tokens}
+        config, device = self.config, next(self.modules["policy"].parameters()).device
+        drawn, redraws = self._draw()
+        batch = batch_of_samples(drawn.samples, self.pad_id).to(device)
+        streams = log_probabilities(self.modules, batch, drawn.samples, config.temperature, config.micro_rows)
+        rewarded = torch.tensor(rewards_of(drawn, config), dtype=torch.float32, device=device)
+        means = self._means(batch, streams, drawn, rewarded)
+        if config.max_redraws:
+            means["redraws"] = self.ranks.sum_numbers({"redraws": redraws})["redraws"] / config.prompts
+        coefficient = self.coefficient
+        if config.kl_limit:
+            means["score_refused"] = float(means["kl"] > config.kl_limit)
+            if means["score_refused"]:
+                rewarded, coefficient = torch.zeros_like(rewarded), coefficient or 1.0
+        advantages = self._advantages(batch, streams, rewarded, coefficient)
+        self._metrics = {**means, "kl_coefficient": self.coefficient, "drawn_at": float(self._given)}
+        if config.kl_target:
+            self.coefficient = AdaptiveKL(config.kl_target).next(self.coefficient, means["kl"])
+        numbers = {"temperature": config.temperature, "max_tokens": config.max_tokens}
         extra = {**streams, **advantages, **{n: torch.tensor(float(v), device=device) for n, v in numbers.items()}}
-        self._note(batch, streams, scores, rewarded, stopped, judged.measures)
         return dataclasses.replace(batch, extra=extra)
 
-    def _judge(self, items: Items) -> Judged:
-        """Score samples; a scorer that is no mixture has no measures beside its score."""
-        if isinstance(self.scorer, Mixture):
-            return self.scorer.judge(items)
-        return Judged([score.value for score in self.scorer(items)], {})
-
-    def _generate(self) -> tuple[list[Prompt], list[Sample], list[bool]]:
-        """Return this rank's prompts, each repeated for its group, with the policy's samples."""
+    def _draw(self) -> tuple[Drawn, int]:
+        """Draw this rank's samples with the newest weights, and groups that are rewarded alike again; return the samples
+        and how many groups were drawn again.
+        """
         config, share = self.config, self.config.prompts // self.ranks.size
-        start = self.rollout * config.prompts + self.ranks.rank * share
-        chosen = [prompt for prompt in self._prompts(start, share) for _ in range(config.group_size)]
+        size, first = config.group_size, self.ranks.rank * share
         sampling = Sampling(max_tokens=config.max_tokens, temperature=config.temperature, stop_ids=self.stop_ids)
-        first = self.ranks.rank * share * config.group_size
-        requests = [
-            Request(prompt.ids, sampling, self._seed("sample", self.rollout, first + i))
-            for i, prompt in enumerate(chosen)
-        ]
+
+        def drawn(prompts: Sequence[Prompt], groups: Sequence[int], *names: object) -> Drawn:
+            """Draw `size` samples for each prompt, the groups having these numbers over all ranks."""
+            numbers = [group * size + i for group in groups for i in range(size)]
+            repeated = [prompt for prompt in prompts for _ in range(size)]
+            seeds = [self._seed("sample", self.rollout, *names, number) for number in numbers]
+            return draw(repeated, seeds, self.engine, self.scorer, sampling)
+
         self.engine.load(weights_of(self.modules["policy"]), self.rollout)
-        cut = [cut_after_stop(sample, self.stop_ids) for sample in self.engine.generate(requests)]
-        return chosen, [sample for sample, _ in cut], [has_stop for _, has_stop in cut]
+        groups = range(first, first + share)
+        found = drawn(self._prompts(self.rollout * config.prompts + first, share), groups)
+        redraws = 0
+        for attempt in range(config.max_redraws):
+            alike = is_flat(torch.tensor(rewards_of(found, config)), size).nonzero()[:, 0].tolist()
+            if not alike:
+                break
+            redraws += len(alike)
+            chosen = [first + place for place in alike]
+            found = found.with_groups(alike, size, drawn([self._other(attempt, g) for g in chosen], chosen, attempt))
+        return found, redraws
+
+    def _other(self, attempt: int, group: int) -> Prompt:
+        """Return the prompt of a group that is drawn again, the same for any number of ranks."""
+        random = np.random.default_rng(self._seed("redraw", self.rollout, attempt, group))
+        return self.prompts[int(random.integers(len(self.prompts)))]
 
     def _prompts(self, start: int, count: int) -> list[Prompt]:
         """Return `count` prompts from number `start` on in the endless row of permutations."""
@@ -308,73 +319,54 @@ class Rollouts:
         }
         return [self.prompts[int(orders[e][p])] for e, p in zip(epochs.tolist(), places.tolist(), strict=True)]
 
-    @torch.no_grad()
-    def _logprobs(self, batch: Batch, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        """Return streams (B, T) float32, 0 where nothing is trained: log-probabilities of three models, and the
-        critic's values.
-        """
-        streams = {n: torch.zeros_like(batch.weights) for n in ("old_logprobs", "ref_logprobs", "old_values")}
-        for rows in by_length(batch, torch.arange(batch.num_rows, device=batch.inputs.device), self.config.micro_rows):
-            part = take_rows(batch, rows)
-            for name, module in (("old_logprobs", "policy"), ("ref_logprobs", "reference")):
-                found = torch.zeros_like(part.weights)
-                found[part.weights != 0] = trained_logprobs(self.modules[module], part, self.config.temperature)
-                streams[name][rows, : part.length] = found
-            if "critic" in self.modules:
-                values = self.modules["critic"](part.inputs, part.positions, part.segments)
-                streams["old_values"][rows, : part.length] = torch.where(part.weights != 0, values, 0.0)
-        streams["engine_logprobs"] = engine_logprobs(batch, samples, streams["old_logprobs"])
-        return streams
-
-    def _advantages(self, batch: Batch, streams: Mapping[str, Tensor], rewarded: Tensor) -> dict[str, Tensor]:
-        """Return the stream "advantages" by GRPO, or "advantages" and "returns" by GAE, from rewards with their KL
+    def _advantages(
+        self, batch: Batch, streams: Mapping[str, Tensor], rewarded: Tensor, coefficient: float
+    ) -> dict[str, Tensor]:
+        """Return the stream "advantages" of groups, or "advantages" and "returns" by GAE, from rewards with their KL
         penalty.
         """
         config, mask = self.config, batch.weights
-        rewards = kl_penalised_rewards(
-            rewarded, streams["old_logprobs"], streams["ref_logprobs"], mask, self.coefficient
-        )
-        if config.algorithm == "grpo":
+        rewards = kl_penalised_rewards(rewarded, streams["old_logprobs"], streams["ref_logprobs"], mask, coefficient)
+        if config.has_groups:
             totals, size = rewards.sum(dim=1), config.group_size
-            per_row = group_advantages(totals, size, divide_by_std=config.divide_by_std)
-            # Where all scores are equal only the KL differs, and the division would make a full step of it.
-            is_equal = is_flat(rewarded, size).repeat_interleave(size)
-            per_row = torch.where(is_equal, group_advantages(totals, size, divide_by_std=False), per_row)
+            if config.algorithm == "rloo":
+                per_row = leave_one_out(totals, size)
+            elif config.algorithm == "best":
+                per_row = best_of_group(totals, size)
+            else:
+                per_row = group_advantages(totals, size, divide_by_std=config.divide_by_std)
+                # Where all scores are equal only the KL differs, and the division would make a full step of it.
+                is_equal = is_flat(rewarded, size).repeat_interleave(size)
+                per_row = torch.where(is_equal, group_advantages(totals, size, divide_by_std=False), per_row)
             return {"advantages": torch.where(mask != 0, per_row[:, None], 0.0)}
         advantages, returns = gae(rewards, streams["old_values"], mask, gamma=config.gamma, lam=config.lam)
         if config.whiten_advantages:
             advantages = whiten(advantages, mask, ranks=self.ranks)
         return {"advantages": advantages, "returns": returns}
 
-    def _note(
-        self,
-        batch: Batch,
-        streams: Mapping[str, Tensor],
-        scores: Tensor,
-        rewarded: Tensor,
-        stopped: Tensor,
-        measures: Mapping[str, list[float]],
-    ) -> None:
-        """Compute the metrics of this rollout over all ranks, and the KL coefficient of the next one."""
+    def _means(self, batch: Batch, streams: Mapping[str, Tensor], drawn: Drawn, rewarded: Tensor) -> dict[str, float]:
+        """Compute the metrics of this rollout over all ranks."""
         old, reference = streams["old_logprobs"], streams["ref_logprobs"]
-        group_size = self.config.group_size
+        size, has_groups = self.config.group_size, self.config.group_size > 1
+        pairs = fresh_pairs(drawn.judged, size)
         sums = {
-            "score": scores.sum(),
-            "missing_stop": (~stopped).sum(),
+            "fresh_pairs": float(len(pairs)),
+            "fresh_right": float(sum(pairs)),
+            "score": sum(drawn.judged.values),
+            "missing_stop": drawn.has_stop.count(False),
             "length": batch.weights.sum(),
             "kl": kl_estimate(old, reference, "k1").sum(),
             "kl_k3": kl_estimate(old, reference, "k3").sum(),
             "entropy": -old.sum(),
             "mismatch": (old - streams["engine_logprobs"]).abs().sum(),
-            "flat_groups": group_size * is_flat(rewarded, group_size).sum() if group_size > 1 else 0.0,
-            "group_spread": group_size * group_spread(rewarded, group_size).sum() if group_size > 1 else 0.0,
-            **{name: sum(values) for name, values in measures.items()},
-            "rows": float(len(scores)),
+            "flat_groups": size * is_flat(rewarded, size).sum() if has_groups else 0.0,
+            "group_spread": size * group_spread(rewarded, size).sum() if has_groups else 0.0,
+            **{name: sum(values) for name, values in drawn.judged.measures.items()},
+            "rows": batch.num_rows,
         }
         totals = self.ranks.sum_numbers({name: float(value) for name, value in sums.items()})
-        tokens = max(totals["length"], 1.0)
+        tokens, decided, right = max(totals["length"], 1.0), totals.pop("fresh_pairs"), totals.pop("fresh_right")
+        fresh = {"fresh_pairs": decided, "fresh_accuracy": right / decided} if decided else {}
         per_token = ("entropy", "mismatch")
         means = {n: t / (tokens if n in per_token else totals["rows"]) for n, t in totals.items() if n != "rows"}
-        self._metrics = {**means, "kl_coefficient": self.coefficient}
-        if self.config.kl_target:
-            self.coefficient = AdaptiveKL(self.config.kl_target).next(self.coefficient, means["kl"])
+        return fresh | means | {"mismatch_largest": largest_mismatch(old, streams["engine_logprobs"], self.ranks)}

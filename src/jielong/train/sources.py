@@ -28,7 +28,7 @@ CHECK_ROWS = 64
 """Held-out rows that a check looks at; of pairs, which are short, four times as many."""
 
 Part = Literal["train", "held_out"]
-Holds = Literal["tokens", "chats", "preferences", "ratings"]
+Holds = Literal["tokens", "chats", "preferences", "ratings", "problems"]
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,27 @@ class SourceContext:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A validation: `run(modules, step)` every so many steps and after the last returns numbers for the log.
+
+    When `tracks` names one of them, lower is better there unless `higher_is_better`: the best checkpoint is kept, and a
+    turn is reported. The numbers must be the same on every rank.
+    """
+
+    every: int
+    run: Callable[[Modules, int], Mapping[str, float]]
+    tracks: str = ""
+    higher_is_better: bool = False
+
+
+@dataclass(frozen=True)
 class Feed:
-    """A source, held-out batches of the same kind (none for reinforcement), and notes for people."""
+    """A source, held-out batches of the same kind (none for reinforcement), notes for people, and checks of its own."""
 
     source: Source
     held_out: Sequence[Batch] = ()
     notes: Sequence[str] = ()
+    checks: Sequence[Check] = ()
 
 
 def build_feed(source: SourceConfig, beside: SourceConfig | None, context: SourceContext) -> Feed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -39,10 +39,10 @@ EPOCHS, MOST_EPOCHS, FEW_STEPS, MANY_STEPS = 2, 8, 30, 300
 """How often judged answers are gone through: twice, or up to eight times to reach 30 steps; 300 steps unless an epoch is longer."""
 
 
-def check_method(method: str) -> None:
-    """Raise ConfigError for an unknown method."""
+def check_method(method: str, also: Collection[str] = ()) -> None:
+    """Raise ConfigError for an unknown method; those of `also` would be right, too."""
     if method not in METHODS:
-        raise ConfigError(f"no method is called {method!r}; {did_you_mean(method, METHODS)}")
+        raise ConfigError(f"no method is called {method!r}; {did_you_mean(method, (*METHODS, *also))}")
 
 
 def kind_of_judgements(path: Path, method: str) -> Literal["preferences", "ratings"]:

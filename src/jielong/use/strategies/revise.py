@@ -9,6 +9,7 @@ from jielong.config import at_least
 from jielong.errors import DataError
 from jielong.records import Conversation, Message
 from jielong.use.answers import says_yes
+from jielong.use.constitution import read_principles
 from jielong.use.ledger import keep, note
 from jielong.use.port import Answer, Ask, Options
 from jielong.use.prompting import fill, language_of
@@ -81,10 +82,11 @@ class Constitution(Strategy):
         return refusal
 
     def _principles(self, language: str) -> str:
-        """Return the user's principles, or the built-in ones."""
-        if not self.file:
-            return fill("constitution_principles", language)
+        """Return the user's principles, or the built-in ones; a text that is no TOML stands as it is written."""
+        path = Path(self.file) if self.file else None
+        if path is None or path.suffix.lower() == ".toml":
+            return read_principles(path).text(language)
         try:
-            return Path(self.file).read_text(encoding="utf-8").strip()
+            return path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"cannot read the principles {self.file!r}: {error}") from error

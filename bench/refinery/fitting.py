@@ -1,14 +1,18 @@
 """Fit the forest that finds main content, and measure it on domains that it was not fitted to.
 
 `python -m bench.refinery.fitting --wcxb DIR` writes src/jielong/data/content/content.npz; with --folds 4 it is measured
-only. LightGBM must be installed. A block's label is the share of its words that stand in the truth in the same order.
+only. LightGBM must be installed; `bench.refinery extraction` brings an environment with it.
+
+A block's label is the share of its words that stand in the truth in the same order.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from bench.environments import ROOT
-from bench.refinery.wcxb import LabelledPage, by_kind, f1, read_pages, words
+from bench.refinery.wcxb import LabelledPage, f1, read_pages, words
 from jielong.data.content.choosing import best_blocks
 from jielong.data.content.forest import FILE, Forest, pack
 from jielong.data.content.measures import Floats, Measured
@@ -57,7 +61,7 @@ class Example:
 def labels_of(page: Page, truth: str) -> list[float]:
     """Return for each block the share of its words that are in the truth: as a whole line, or in runs of three."""
     wanted = words(truth)
-    runs, pairs = set(zip(wanted, wanted[1:], wanted[2:], strict=False)), set(zip(wanted, wanted[1:], strict=False))
+    runs, pairs = set(zip(wanted, wanted[1:], wanted[2:], strict=False)), set(itertools.pairwise(wanted))
     lines = {" ".join(words(line)) for line in truth.split("\n")}
     found = []
     for block in page.blocks:
@@ -112,17 +116,15 @@ def score(forest: Forest, example: Example) -> float:
 def cross_validate(
     examples: Sequence[Example], without_text: Sequence[LabelledPage], names: tuple[str, ...], folds: int, rounds: int
 ) -> dict[str, float]:
-    """Return the F1 by kind, each page judged by a forest that has seen no page of its domain."""
-    scores: dict[str, list[float]] = defaultdict(list)
-    for page in without_text:
-        scores[page.kind].append(0.0 if page.truth else 1.0)
+    """Return the F1 of each page, by its number, from a forest that has seen no page of its domain."""
+    scores = {page.id: 0.0 if page.truth else 1.0 for page in without_text}
     for fold in range(folds):
         seen = [e for e in examples if e.page.fold(folds) != fold]
         forest = fit(seen, names, rounds)
         for example in examples:
             if example.page.fold(folds) == fold:
-                scores[example.page.kind].append(score(forest, example))
-    return by_kind(scores)
+                scores[example.page.id] = score(forest, example)
+    return scores
 
 
 def save(forest: Forest, path: Path) -> None:
@@ -133,7 +135,10 @@ def save(forest: Forest, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.refinery.fitting", description=__doc__)
     parser.add_argument("--wcxb", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--folds", type=int, default=0, help="measure by so many parts of the domains; write nothing")
+    parser.add_argument("--folds", type=int, default=0, help="measure by so many parts of the domains; fit no other")
+    parser.add_argument(
+        "--out", type=Path, default=Path("folds.json"), help="of --folds, the F1 of each page by its number"
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"trees (default: {ROUNDS})")
     chosen = parser.parse_args()
     examples, without_text, names = [], [], ()
@@ -148,7 +153,8 @@ def main() -> None:
     blocks = sum(len(e.labels) for e in examples)
     print(f"{len(examples)} pages, {blocks} blocks, {len(names)} measures, {time.process_time() - began_s:.0f} s")
     if chosen.folds:
-        print(cross_validate(examples, without_text, names, chosen.folds, chosen.rounds))
+        scores = cross_validate(examples, without_text, names, chosen.folds, chosen.rounds)
+        chosen.out.write_text(json.dumps(scores))
         return
     path = ROOT / "src" / "jielong" / "data" / "content" / FILE
     save(fit(examples, names, chosen.rounds), path)

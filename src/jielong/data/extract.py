@@ -13,10 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import ElementNode, HTMLTree
 
+from jielong.data.content.choosing import main_content
 from jielong.data.markdown import markdown_text
 from jielong.data.office import container_of, csv_text, docx_html, epub_html, json_texts, xlsx_text
 from jielong.data.pdf import pdf_pages
@@ -164,6 +166,22 @@ def _main_text(tree: HTMLTree) -> str:
     return _tree_text(tree)
 
 
+Extractor = Literal["rules", "learned"]
+"""How the main text of HTML is found: by rules on elements and their names, or by a trained forest."""
+
+_LEAST_CONFIDENCE = 0.2
+
+
+def learned_text(html: str) -> str:
+    """Extract the main text of an HTML page by the forest, as light Markdown; by rules where it finds little, or is not
+    sure.
+    """
+    found = main_content(html)
+    if len(found.text) >= _ENOUGH_CHARS and found.confidence >= _LEAST_CONFIDENCE:
+        return plain_text(found.text)
+    return html_text(html)
+
+
 PAGE_BORDER = "\n\n"
 """Stands between the pages of a PDF."""
 
@@ -222,8 +240,8 @@ _BINARY = (
 """How files begin that are no text, whatever their names end in."""
 
 
-def extract(page: PageLike) -> Extracted:
-    """Extract the main text of a page of any type.
+def extract(page: PageLike, extractor: Extractor = "rules") -> Extracted:
+    """Extract the main text of a page of any type; `extractor` is for HTML.
 
     A page that claims to be text but opens like HTML is read as HTML. Malformed text never raises, for the parser
     repairs it; DataError for a PDF, a Word document or the like that is damaged or encrypted, ConfigError where the
@@ -233,7 +251,8 @@ def extract(page: PageLike) -> Extracted:
         pages = pdf_pages(page.body)
         return Extracted(PAGE_BORDER.join(filter(None, pages)), "pdf", pages.count(""))
     kind, source, encoding = source_of(page)
-    return Extracted(READ[kind](source), encoding)
+    read = learned_text if kind == "html" and extractor == "learned" else READ[kind]
+    return Extracted(read(source), encoding)
 
 
 READ: dict[str, Callable[[str], str]] = {

@@ -12,10 +12,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
+from jielong.config import later
 from jielong.data.bounded import extract_all
 from jielong.data.dedup import DedupConfig, Deduplicator
+from jielong.data.extract import Extractor
 from jielong.data.filters import FilterConfig, Verdict, verdict_on
 from jielong.data.sources import PageLike, document_id
 from jielong.errors import ConfigError, DataError, LimitError
@@ -32,8 +34,14 @@ class RefineConfig:
     """Longer texts are cut into documents of at most so many characters."""
     max_repeated_line_pages: int = 0  # 0: off
     """A line on more pages than this is left out as boilerplate; 0 is off."""
+    extractor: Extractor = later("rules")
+    """How the main text of HTML is found: by rules, or learned from labelled pages of seven kinds."""
 
     def __post_init__(self) -> None:
+        if self.extractor not in get_args(Extractor):
+            raise ConfigError(
+                f"refine.extractor is {self.extractor!r}; expected one of {', '.join(get_args(Extractor))}"
+            )
         if self.max_document_chars < 200:
             raise ConfigError(f"refine.max_document_chars is {self.max_document_chars!r}; it must be at least 200")
         if self.max_repeated_line_pages < 0:
@@ -126,10 +134,10 @@ def _without_frequent_lines(texts: list[str], max_pages: int, report: RefineRepo
 
 
 def _texts_of_pages(
-    pages: Iterable[PageLike], report: RefineReport, progress: Callable[[int], None] | None
+    pages: Iterable[PageLike], extractor: Extractor, report: RefineReport, progress: Callable[[int], None] | None
 ) -> Iterator[tuple[str, str, str]]:
     """Yield (address, text, reason to drop the page) of each page; count pages, bytes and encodings in the report."""
-    for page, found in extract_all(pages):
+    for page, found in extract_all(pages, extractor):
         report.num_pages += 1
         report.num_raw_bytes += len(page.body)
         if isinstance(found, LimitError):
@@ -155,7 +163,7 @@ def refine(
     that limit. With the option for repeated lines on, all texts are held in memory before the first is judged.
     """
     report = RefineReport()
-    entries: Iterable[tuple[str, str, str]] = _texts_of_pages(pages, report, progress)
+    entries: Iterable[tuple[str, str, str]] = _texts_of_pages(pages, config.extractor, report, progress)
     if config.max_repeated_line_pages:
         held = list(entries)
         texts = _without_frequent_lines([text for _, text, _ in held], config.max_repeated_line_pages, report)

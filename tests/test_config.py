@@ -160,7 +160,7 @@ def test_a_control_is_trained_like_the_stage_it_is_the_control_of():
 
 
 DEFAULTS = """
-LoopConfig(steps=100, max_grad_norm=1.0, log_every=5, save_every_s=30.0, max_attempts=3, diverged_above=2.0)
+LoopConfig(steps=100, max_grad_norm=1.0, log_every=5, save_every_s=30.0, max_attempts=3, diverged_above=2.0, keep_every=0)
 OptimizerConfig(name='adamw', lr=0.001, muon_lr=0.02, warmup_steps=20, decay_fraction=0.6, final_fraction=0.02, \
 weight_decay=0.05, beta1=0.9, beta2=0.95, eps=1e-08)
 RolloutConfig(algorithm='ppo', prompts=128, group_size=1, epochs=4, minibatches=1, micro_rows=32, temperature=1.0, \

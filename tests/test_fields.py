@@ -94,7 +94,7 @@ def test_a_word_finds_the_fields_that_it_may_mean(word: str, paths: set[str]) ->
         ("rl.beta", ["rl.source.kl_coefficient"]),
         ("pretrain.model.heads", ["pretrain.model.num_attention_heads", "pretrain.model.num_key_value_heads"]),
         ("pretrain.weight-decay", ["pretrain.optimizer.weight_decay"]),
-        ("weather", []),
+        ("volcano", []),
     ],
 )
 def test_a_path_that_is_none_is_near_the_fields_of_its_last_word(path: str, meant: list[str]) -> None:
@@ -113,8 +113,8 @@ def test_fields_are_printed_with_what_a_command_line_says_of_them(monkeypatch, c
     assert re.search(r"^pretrain\.optimizer\.warmup_steps +30 +Steps in which", "\n".join(lines), re.M)
     assert max(map(len, lines)) <= 80
     assert lines[-1].strip() == "--set pretrain.optimizer.warmup_steps=30"
-    assert main(["fields", "quickstart", "weather"]) == 2
-    assert "no field of quickstart is meant by 'weather'" in capsys.readouterr().err
+    assert main(["fields", "quickstart", "volcano"]) == 2
+    assert "no field of quickstart is meant by 'volcano'" in capsys.readouterr().err
 
 
 def test_a_whole_list_is_grouped_by_stage(monkeypatch, capsys):

@@ -134,7 +134,10 @@ class Measured:
         mine = [_WORD.findall(b.lower()) for b in beginnings]
         shares = [[sum(w in known for w in ws) / max(len(ws), 1) for ws in mine] for known in (title, described)]
         self._add(
-            "words log_words linked links tags bold punctuation ends digits price date rights site upper word_length title described".split(),
+            (
+                "words log_words linked links tags bold punctuation ends digits price date rights site upper word_length title "
+                "described"
+            ).split(),
             np.stack(
                 [
                     self.words,

@@ -75,7 +75,6 @@ class _Parser:
 
     @contextmanager
     def deeper(self) -> Iterator[None]:
-        """Count the nesting while inside. Raises DataError if it is too deep."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise DataError(f"the expression is nested more than {MAX_DEPTH} deep; write a simpler one")
@@ -96,8 +95,6 @@ class _Parser:
         if self.next.kind != "end":
             raise self.wrong()
         return node
-
-    # --- sums and products
 
     def sum(self) -> Node:
         """Parse a sum of products; refuse percentages whose base is unclear."""
@@ -324,7 +321,6 @@ class _Parser:
         return Literal(self.take().value / value)
 
     def root(self) -> Node:
-        """Parse a root sign and its operand."""
         sign = self.take()
         if self.next.kind in ("+", "-", "negative"):
             raise DataError(f"{sign.text!r} before a sign; write √(-4) for the root of a negative number")
@@ -383,7 +379,6 @@ class _Parser:
         return tuple(inner)
 
     def wrong(self) -> DataError:
-        """Return the error that says why the expression cannot go on with the next token."""
         token, before = self.next, self.tokens[self.at - 1] if self.at else None
         if token.kind in ("name", "x"):
             name = token.text

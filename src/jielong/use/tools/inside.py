@@ -1,10 +1,9 @@
 """The first process inside a sandbox: it runs a program alone, or a program or its tests, with pipes between the two.
 
 It imports the standard library alone. Between a program and its tests only plain data goes, as JSON with tags: None,
-bool, int, float, complex, str, bytes, list, tuple, dict, set and frozenset, nested at most 100 deep and at most 8 MiB a
-message. Any other object of a program stays where it is, and its tests get a number for it (`Foreign`): attributes,
-items and calls are asked for one by one, and it is never compared with plain data, for its `__eq__` belongs to the
-program. The tests' side makes nothing but plain data and errors from the messages.
+bool, int, float, complex, str, bytes, list, tuple, dict, set and frozenset, within `MAX_DEPTH` and `MAX_MESSAGE` bytes.
+Any other object of a program stays where it is, and its tests get a number for it (`Foreign`): they ask for attributes,
+items and calls one by one, and never compare it with plain data, for its `__eq__` belongs to the program.
 """
 
 from __future__ import annotations
@@ -134,7 +133,6 @@ class ProgramSide:
         self._numbers: dict[int, int] = {}
 
     def serve(self) -> None:
-        """Answer the requests of the tests, one after another, until their side closes the channel."""
         while True:
             try:
                 message = self._channel.receive()
@@ -165,7 +163,6 @@ class ProgramSide:
         return pack_value(value, self._number)
 
     def _number(self, value: Any) -> Any:
-        """Pack an object as a number, under which it stays here."""
         if isinstance(value, type) and issubclass(value, Exception):
             return ["error", _class_names(value)]
         if id(value) not in self._numbers:

@@ -64,7 +64,6 @@ class _Parser:
         return self.tokens[min(self.at + 1, len(self.tokens) - 1)]
 
     def take(self) -> Token:
-        """Return the next token and go past it; the last one stays."""
         token = self.next
         self.at += token.kind != "end"
         return token
@@ -113,7 +112,6 @@ class _Parser:
         return left
 
     def product(self) -> Node:
-        """Parse factors joined by signs of products (×, /, %, of); refuse those that are read in two ways."""
         left = self.beside("")
         while sign := self.sign_of_product():
             taken = self.take()
@@ -173,7 +171,6 @@ class _Parser:
     # --- signs, powers and what stands behind a number
 
     def signed(self) -> Node:
-        """Parse a power with any number of signs + and - before it."""
         begin, is_negative = self.at, False
         while self.next.kind in ("+", "-", "negative"):
             is_negative ^= self.take().kind != "+"
@@ -189,7 +186,6 @@ class _Parser:
         return not isinstance(node, Group) and any(said)
 
     def power(self) -> Node:
-        """Parse an operand and, after ^, its exponent; refuse one whose reach is unclear."""
         base = self.postfix()
         if self.next.kind != "^":
             return base
@@ -287,7 +283,6 @@ class _Parser:
     # --- operands
 
     def operand(self) -> Node:
-        """Parse a number, a percentage in words, a bracket, a root, a constant or a function."""
         token = self.next
         if token.kind == "number":
             return self.number()

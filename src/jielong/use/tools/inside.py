@@ -159,7 +159,6 @@ class ProgramSide:
         return ["value", value, [[key, new] for key, new in after.items() if new != before[key]]]
 
     def _packed(self, value: Any) -> Any:
-        """Pack an argument for the program; refuse the program's tests if it is no plain data."""
         return pack_value(value, self._number)
 
     def _number(self, value: Any) -> Any:
@@ -298,7 +297,6 @@ class Foreign:
         raise self._foreign_refused_("cannot be in a set of its tests, or a key of a dict")
 
     def _foreign_compared_(self, how: str, other: Any) -> bool:
-        """Compare two objects of the program with operator `how`; nothing equals None, and other values are refused."""
         if other is None:
             return how == "ne"
         if not isinstance(other, Foreign):

@@ -98,9 +98,9 @@ class AdaptedLinear(nn.Module):
         if self.lora_magnitude is None:
             return out + change
         # dropout acts on all that is trained, and the magnitude is: the base goes by it once whole, once dropped
-        bias = cast("Tensor | None", self.base.bias)
-        plain = out if dropped is x else cast(Tensor, self.base(dropped))
-        plain = plain - cast(Tensor, bias).to(plain.dtype) if bias is not None else plain
+        plain, bias = out if dropped is x else cast(Tensor, self.base(dropped)), cast("Tensor | None", self.base.bias)
+        if bias is not None:
+            plain = plain - bias.to(plain.dtype)
         ratio = self.ratio()
         # less 1 before it is rounded: near 1 bfloat16 has steps of 1/128
         return out + (ratio - 1).to(x.dtype) * plain + ratio.to(x.dtype) * change

@@ -270,7 +270,9 @@ def _name_of(source: Path, stage: str | None) -> str:
 
 
 def _copy_model(source: Path, out: Path) -> None:
-    """Copy a model folder, whole or not at all; training states stay behind, and an adapter comes with its model."""
+    """Copy the files of a model folder, whole or not at all, without the subfolders that hold training states. An
+    adapter is merged into its model and saved in float32.
+    """
     from jielong.model.adapter_files import is_adapter
     from jielong.model.hf import Files, read_config
     from jielong.runs import write_directory

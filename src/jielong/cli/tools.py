@@ -49,7 +49,7 @@ def add_options(parser: argparse._ActionsContainer) -> None:
 
 
 def add_timeout(parser: argparse._ActionsContainer) -> None:
-    """Add the option for a server's time-out."""
+    """Add --timeout: the seconds a model server may be silent before the request fails."""
     parser.add_argument(
         "--timeout", type=float, default=0.0, metavar="SECONDS", help="how long a server may be silent (default: 600)"
     )

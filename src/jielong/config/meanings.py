@@ -52,7 +52,7 @@ def _string(node: ast.stmt | None) -> str:
 
 
 def _comment_above(lines: list[str], line: int) -> str:
-    """Join the lines of comment that stand directly above a line."""
+    """Join the comment lines directly above a line into one."""
     said: list[str] = []
     while line and lines[line - 1].lstrip().startswith("#"):
         line -= 1

@@ -130,7 +130,9 @@ def _to_trl(one: Judgement) -> _Exported:
 
 
 def _to_kto(one: Judgement) -> _Exported:
-    """Convert a judgement to KTO's answers with a label that is true or false."""
+    """Convert a rating to a KTO record: prompt, completion, and whether the score is above the middle. Returns the
+    reason as text if the score is in the middle or the judgement is not a rating.
+    """
     if not isinstance(one, Rating):
         return NAMES[kind_of(one)]
     if one.score == MIDDLE:

@@ -172,7 +172,9 @@ def message_of(data: Any, where: str, notes: Notes) -> Message:
 
 
 def parse_call_text(value: Any, where: str) -> list[dict[str, Any]]:
-    """Parse the calls in a turn that is nothing but calls, as ShareGPT has them."""
+    """Parse the JSON text of a ShareGPT function_call turn, one call or a list, to calls. Raises DataError, naming
+    where.
+    """
     if not isinstance(value, str):
         raise wrong(f"{where}.value", value, "the text of a call")
     try:

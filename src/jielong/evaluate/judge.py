@@ -63,7 +63,7 @@ class _ResultLine:
 
 
 def _parse_result(data: Mapping[str, Any]) -> _ResultLine:
-    """Read one line of a result file; DataError where it lacks a field."""
+    """Read one line of a result file. Raises DataError if id or question is missing."""
     for name in ("id", "question"):
         if name not in data:
             raise DataError(f"a result needs {name!r}")

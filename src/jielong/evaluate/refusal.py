@@ -1,6 +1,5 @@
-"""Detection of refusals, in either language.
-
-It looks for phrases of refusal. A harmless answer that does not refuse, as small models often give, is no refusal.
+"""Detection of refusals in English and Chinese by typical phrases in the first 300 characters. An empty answer counts
+as a refusal; any other answer without such a phrase does not.
 """
 
 from __future__ import annotations

@@ -141,7 +141,9 @@ def read(folder: Path) -> Attempt:
 
 
 def change(folder: Path, *, only_in: Sequence[str] = STATES, **fields: Any) -> Attempt:
-    """Set fields of an attempt that is in one of the states `only_in`, else leave it; return the attempt after."""
+    """Set fields of an attempt if its state is one of `only_in`, and the end time if it has ended; return the
+    attempt, changed or not.
+    """
     with held(folder):
         attempt = read(folder)
         if attempt.state not in only_in:

@@ -133,7 +133,9 @@ def windows(window: int | None, layers: list[int]) -> dict[str, Any]:
 
 
 def read_layer_types(fields: Fields, default: Callable[[int], bool]) -> list[int]:
-    """Return the layers with a window: those that `layer_types` names, or those that `default` picks."""
+    """Return the indices of the layers with sliding-window attention: those that layer_types marks, or, if it is
+    missing, those that `default` picks.
+    """
     layers = range(fields.whole("num_hidden_layers", high=MAX_LAYERS))
     types = fields.texts("layer_types", None)
     if types is None:

@@ -1,4 +1,4 @@
-"""The records of a run on disk: run.json, and record.json in the folder of each stage."""
+"""Reading, writing and checking the sealed record.json of each stage, and rebuilding a run.json from them."""
 
 from __future__ import annotations
 

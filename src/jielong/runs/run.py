@@ -271,7 +271,9 @@ class Run:
         self._write(record)
 
     def lay_aside(self, stage: str, entry: Mapping[str, Any], folder: Path) -> None:
-        """Put a copy of a stage finished elsewhere where `take_back` finds it; `entry` is its record there."""
+        """Copy a stage that another run finished into this run's set-aside results, from which `take_back` can
+        restore it. `entry` is the stage's record in that run. Does nothing if the copy exists.
+        """
         aside = self._aside(stage, entry["done"])
         if (aside / RECORD).exists():
             return

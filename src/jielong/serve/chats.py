@@ -258,7 +258,9 @@ class Chats:
         return turn, trace
 
     def _plan(self, talk: Talk, path: Sequence[Turn], fields: Mapping[str, Any]) -> Plan:
-        """Build the plan of an answer from a conversation's settings and the request's fields."""
+        """Build the plan of an answer (model, strategy, conversation, sampling, seed) from the conversation's
+        settings, which the request's fields override.
+        """
         name = fields.get("model") or talk.model or self.models.default.name
         self.models.get(name)
         strategy = fields.get("strategy")

@@ -84,7 +84,8 @@ class Grammar:
 
 @functools.lru_cache(maxsize=8)
 def compile_schema(schema: str, tokenizer: Tokenizer, num_ids: int) -> Grammar:
-    """Compile the text of a schema. Raises Refused, a 400 with the reason, for an unusable one.
+    """Compile a JSON schema, given as text, to a grammar for decoding. Raises Refused (400, with the reason) if the
+    schema cannot be used.
 
     It takes milliseconds, seconds at worst, so a server calls it in a thread. The last few grammars are cached.
     """

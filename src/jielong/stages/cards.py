@@ -1,8 +1,8 @@
-"""The choice of exam questions for the report's cards: those that stages answer differently, the largest changes first.
+"""Selection of the exam questions that the report shows as cards.
 
-A card that shows the same answer three times teaches nothing, and one that was picked for its beauty misleads: so cards
-are chosen by a rule, in both directions, with some on which all agree, and the page tells the rule and how many changed
-in all.
+First come questions whose verdict changed between two stages, beginning with the parts of the exam that changed most; then a
+few that all stages answer alike. A card picked because it looks good would mislead, so a rule chooses, in both directions,
+and the page states the rule and how many changed in all.
 """
 
 from __future__ import annotations

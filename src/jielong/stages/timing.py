@@ -85,7 +85,9 @@ def _roughly(seconds: float) -> str:
 
 
 def _steps_before(folder: Path, stage: TrainStage, context: Context) -> int:
-    """Return the steps that an earlier start has saved."""
+    """Return the number of the last step that an earlier start saved; 0 if there is none or the stage's fingerprint
+    has changed.
+    """
     entry = context.run.record["stages"].get(stage.name, {})
     if entry.get("fingerprint") != context.recipe.fingerprints()[stage.name]:
         return 0

@@ -195,7 +195,8 @@ def _trailing(values: Sequence[float], window: int) -> list[float]:
 
 
 def readings_of(metrics: Iterable[Mapping[str, Any]]) -> list[Reading]:
-    """Return a reading for each rollout in the lines of a metrics.jsonl; none of a stage that is no reinforcement.
+    """Return a reading for each rollout in the lines of a metrics.jsonl; an empty list if the stage is not
+    reinforcement learning.
 
     All steps of a rollout log the same measures of it, and "drawn_at" says after how many steps it was drawn; in logs
     without that, it is the step before the first line of the rollout.

@@ -84,7 +84,9 @@ def _columns(d: Array, form: Form) -> Array:
 
 
 def _peak(alpha: float, beta: float, form: Form) -> float:
-    """Return the KL at which the curve turns over, from the derivative's zero."""
+    """Return the KL at which the fitted score curve is highest, from the zero of its derivative; infinity if it never
+    falls.
+    """
     if form == "best_of_n":
         # alpha - 2 beta d = 0
         if beta <= 0:

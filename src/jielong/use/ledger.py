@@ -189,7 +189,9 @@ class Ledger:
         return answer
 
     def _within_budget(self, options: Options) -> Options:
-        """Return options that stay within the tokens left. Raises BudgetSpent if nothing is left."""
+        """Return the options with max_tokens lowered to the tokens left. Raises BudgetSpent if the calls, tokens or
+        seconds of the budget are used up.
+        """
         budget = self.budget
         spent: Mapping[str, float] = {
             "calls": self._num_begun,

@@ -106,7 +106,9 @@ def _shared_words(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
 
 
 def _listed_words(pieces: Pieces, lang: str, rng: random.Random) -> Exercise:
-    """Ask which of a few words a list holds; the absent ones share pieces with those present."""
+    """Make an exercise that shows a list of words and asks of one to three words whether each is in it. In a third of
+    the exercises an entry is two words, and entries may share one.
+    """
     width = rng.choice((1, 1, 2))
     columns = [pieces.words(lang, 9 if width == 1 else 3, rng) for _ in range(width)]
     words = [_SPACE[lang].join(word) for word in itertools.product(*columns)]

@@ -232,7 +232,7 @@ def _sampling(fields: Fields) -> dict[str, Any]:
 
 
 def _usage(fields: Fields) -> dict[str, Any] | None:
-    """Read the cost of an answer."""
+    """Read and check the token usage of an imported answer; None if it has none."""
     if fields.take("usage", None) is None:
         return None
     inner = fields.inner("usage")

@@ -226,7 +226,9 @@ class ModelPolicy(Policy):
         return self._ledger.usage
 
     async def choose(self, conversation: Conversation, seen: Observation) -> str:
-        """Ask the model for the next action."""
+        """Ask the model for the next action and return its text as written; the possible actions in `seen` are not
+        used.
+        """
         del seen
         self._num_chosen += 1
         token = current.set(self._ledger)

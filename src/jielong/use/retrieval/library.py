@@ -320,7 +320,9 @@ class Library:
         return len(self._sql("DELETE FROM files WHERE path = CAST(? AS TEXT) RETURNING id", key))
 
     def _tidy(self) -> None:
-        """Merge the index of words, which is when deleted ones leave it; after deletions rewrite the file without gaps."""
+        """Merge the word index, which removes deleted words from it, and compact the database file if anything was
+        deleted.
+        """
         self._sql("INSERT INTO words (words) VALUES ('optimize')")
         if self._state("untidy"):
             self._sql("VACUUM")

@@ -36,7 +36,9 @@ def value_of(expression: str) -> Fraction | Decimal:
 
 
 def format_number(value: Fraction | Decimal) -> str:
-    """Format a number as people write it; no digit is shown that was not computed."""
+    """Format a number in decimals, or with an exponent where it is very large or small, with no more digits than were
+    computed.
+    """
     digits = SHOWN_DIGITS
     if isinstance(value, Fraction):
         if value.denominator == 1:

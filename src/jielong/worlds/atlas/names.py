@@ -104,7 +104,7 @@ def _pairs(text: str) -> frozenset[str]:
 
 @lru_cache(maxsize=2)
 def _pairs_of_real_names(lang: str) -> tuple[frozenset[str], ...]:
-    """Return the pairs of letters of every real name of a country, capital or language."""
+    """Return, for each real name of a country, capital or language, the set of its letter pairs."""
     names = {*Locale(lang).territories.values(), *_ALSO_KNOWN[lang], *relation_values("name", lang)}
     names |= {*relation_values("capital", lang), *relation_values("language", lang)}
     return tuple(_pairs(name) for name in sorted(names))

@@ -25,7 +25,7 @@ from jielong.model.presets import preset
 from jielong.model.transformer import fresh_language_model
 
 SEEDS = 1
-ROUNDS, WARMUP = 3, 1
+ROUNDS, WARMUP = 5, 1
 LEAST, AIM = 2.0, 3.0
 PROMPTS, GROUP, PROMPT_TOKENS, TOKENS = 8, 8, 32, 64
 PARTS = ("generation", "scoring", "update")

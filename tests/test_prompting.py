@@ -32,8 +32,9 @@ def test_every_prompt_is_there_in_both_languages_with_the_same_values(name: str)
         assert "$" not in fill(name, language, **dict.fromkeys(values(english), "x")).replace("$200", "")
 
 
-def test_there_is_nothing_else_among_the_prompts() -> None:
-    assert sorted(FILES) == sorted(f"{name}.{language}.txt" for name in names("") for language in ("en", "zh"))
+def test_there_is_nothing_else_among_the_prompts_but_the_constitution() -> None:
+    prompts = sorted(f"{name}.{language}.txt" for name in names("") for language in ("en", "zh"))
+    assert sorted(FILES) == sorted([*prompts, "constitution.toml"])
 
 
 def test_a_language_is_that_of_most_letters() -> None:

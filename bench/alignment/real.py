@@ -19,7 +19,7 @@ from torch import Tensor
 from bench.alignment.setting import Setting
 from bench.environments import Unavailable
 from bench.rows import Row
-from jielong.data.chat_files import kinds_held, read_preferences, read_ratings
+from jielong.data.chat_files import judgement_kinds_in, read_preferences, read_ratings
 from jielong.evaluate.bag_of_words import fit_bag_of_words
 from jielong.evaluate.comparing_scores import (
     ENSEMBLES,
@@ -87,7 +87,7 @@ def judged_in(file: Path, most: int) -> Judged:
         answers.append((prompt, answer))
         return len(answers) - 1
 
-    if kinds_held(file) == {"ratings"}:
+    if judgement_kinds_in(file) == {"ratings"}:
         marks = read_ratings(file).records[:most]
         good = [add(r.prompt, r.answer) for r in marks if r.score > 0.5]
         bad = [add(r.prompt, r.answer) for r in marks if r.score < 0.5]

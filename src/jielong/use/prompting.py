@@ -37,8 +37,9 @@ def fill_file(path: Path, **values: str) -> str:
 
 def names(beginning: str) -> list[str]:
     """List the prompts whose names begin so, sorted."""
-    found = (path.name.split(".")[0] for path in (resources.files("jielong.use") / "templates").iterdir())
-    return sorted({name for name in found if name.startswith(beginning)})
+    files = (path.name for path in (resources.files("jielong.use") / "templates").iterdir())
+    found = {name.split(".")[0] for name in files if name.endswith(".txt")}
+    return sorted(name for name in found if name.startswith(beginning))
 
 
 @functools.cache

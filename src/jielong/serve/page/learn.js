@@ -96,11 +96,15 @@ export class LearnPanel {
   take(state) {
     const was_asking = this.asking?.id;
     const was_standing = JSON.stringify(this.state?.standing);
+    const was_promoted = this.state?.attempt?.state === "promoted";
     const is_first = this.state === null;
     this.state = state;
     this.draw();
     if (was_asking !== this.asking?.id) this.onAsking();
-    if (!is_first && was_standing !== JSON.stringify(state.standing)) emit("models"); // another model is offered now
+    // a vote may promote an attempt before the server says what stands now
+    const is_promoted = !was_promoted && state.attempt?.state === "promoted";
+    const is_changed = is_promoted || was_standing !== JSON.stringify(state.standing);
+    if (!is_first && is_changed) emit("models"); // another model is offered now
   }
 
   /** @param {Attempt} attempt */

@@ -69,7 +69,7 @@ class _Repeated(Tools):
 
     key: str = ""
 
-    def _key(self) -> str:
+    def _next_key(self) -> str:
         return self.key
 
 

@@ -18,6 +18,7 @@ def test_the_overview_fits_a_terminal_and_names_every_command_once():
     lines = overview().splitlines()
     assert len(lines) <= 24 and max(map(len, lines)) <= 80
     assert sorted(name for group in GROUPS.values() for name in group) == sorted(COMMANDS)
+    assert all(f" {name} " in overview() for name in COMMANDS), "a meaning leaves a space before the next column"
 
 
 def test_jielong_alone_shows_its_commands(capsys):

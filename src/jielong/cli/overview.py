@@ -37,7 +37,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "compare": "runs, or stages",
         "gauge": "when to stop RL",
         "lineage": "where it came from",
-        "check": "that all files are whole",
+        "check": "all files are whole",
         "tensorboard": "the curves there",
     },
     "models": {

@@ -249,12 +249,15 @@ def test_questions_that_are_pasted_come_first(tab: Tab) -> None:
     page.get_by_text("Questions", exact=True).click()
     page.get_by_label("Your own, one a line").fill("Why is the sea salty?\n\n海水为什么是咸的？\n")
     page.get_by_label("Questions that come along").uncheck()
-    expect(page.locator(".asked")).to_have_text("Why is the sea salty?", timeout=WAIT_MS)
+    # a question to which both answers are the same is passed over, so either may be the first
+    pasted = re.compile("^(Why is the sea salty\\?|海水为什么是咸的？)$")
+    expect(page.locator(".asked")).to_have_text(pasted, timeout=WAIT_MS)
     first_pair(page)
     assert not violations(page)
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Tie").click()
-    expect(page.locator(".asked")).to_have_text("海水为什么是咸的？", timeout=WAIT_MS)
+    expect(page.locator(".last")).to_contain_text("You said: tie.")
+    expect(page.locator(".asked")).to_have_text(pasted, timeout=WAIT_MS)
 
 
 def test_another_model_is_chosen_for_the_pairs(tab: Tab, served: Served) -> None:

@@ -5,14 +5,17 @@ Each has its own packages and falls back on those of this Python, so that every 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import venv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
@@ -85,6 +88,18 @@ def environment(peer: str, folder: Path, *, checkout: Path | None = None) -> Env
             )
         done.write_text(wanted, encoding="utf-8")
     return Environment(python, (_nanochat(home, checkout),) if peer == "nanochat" else ())
+
+
+def ask(peer: Environment, module: str, question: Any) -> Any:
+    """Let a module that runs in the peer's environment answer a question, both as JSON in files; Unavailable if it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        asked, told = Path(folder) / "asked.json", Path(folder) / "told.json"
+        asked.write_text(json.dumps(question))
+        command = [str(peer.python), "-m", module, str(asked), str(told)]
+        done = subprocess.run(command, cwd=ROOT, env=peer.variables(1), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Unavailable(f"{module} failed: {done.stderr.strip().splitlines()[-1]}")
+        return json.loads(told.read_text())
 
 
 def smollm2_gguf(environment: Environment) -> Path:

@@ -7,10 +7,7 @@ log-probabilities of the same ragged answers as ours (`bench/preferences_trl.py`
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.environments import ROOT, Environment, Unavailable, environment
+from bench.environments import Environment, Unavailable, ask, environment
 from bench.rows import Row, write_rows
 from jielong.train.objectives.direct import baseline_of, dpo, ipo, kto, orpo, simpo
 
@@ -100,14 +97,7 @@ def ours(case: Mapping[str, Any]) -> tuple[float, Tensor]:
 def preference_rows(peer: Environment) -> Iterator[Row]:
     """A row for the loss and one for the gradient of each method: the largest difference over all seeds."""
     cases = [case_of(setting, seed) for setting in SETTINGS for seed in SEEDS]
-    with tempfile.TemporaryDirectory() as folder:
-        asked, told = Path(folder) / "cases.json", Path(folder) / "found.json"
-        asked.write_text(json.dumps(cases))
-        command = [str(peer.python), "-m", "bench.preferences_trl", str(asked), str(told)]
-        done = subprocess.run(command, cwd=ROOT, env=peer.variables(1), capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Unavailable(f"TRL failed: {done.stderr.strip().splitlines()[-1]}")
-        answer = json.loads(told.read_text())
+    answer = ask(peer, "bench.preferences_trl", cases)
     for number, setting in enumerate(SETTINGS):
         part = slice(number * len(SEEDS), (number + 1) * len(SEEDS))
         loss = gradient = 0.0

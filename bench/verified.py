@@ -25,7 +25,7 @@ from jielong.train.sources import SourceContext
 
 @dataclass(frozen=True)
 class CoinStage(TrainStage):
-    """Reinforcement by a coin in place of the rule: as often 1 as the rule gives 1 at the start, whatever was written."""
+    """Reinforcement by a coin in place of the rule, which gives 1 as often as `HEADS` says, whatever was written."""
 
     def source_context(
         self, context: Context, tokenizer: Tokenizer, seed: int, modules: Mapping[str, nn.Module] | None = None

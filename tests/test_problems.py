@@ -246,6 +246,7 @@ def test_adapt_reinforces_an_adapter_and_says_what_is_solved(model: Path, tmp_pa
         (["--prompts", "sums", "--max-tokens", "48"], "leave no room for a question in 48 positions"),
         (["--prompts", "sums", "--merge"], "goes without --merge"),
         (["--prompts", "sums", "--method", "dpo"], "goes without --method"),
+        (["--prompts", "sums", "--method", "reward"], "goes without --method"),
         (["--chat", "chats.jsonl", "--reward", "exact"], "are for --prompts"),
     ],
 )

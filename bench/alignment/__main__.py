@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import pkgutil
-import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import bench.alignment
 from bench.alignment.setting import Setting
-from bench.environments import Unavailable
-from bench.rows import write_rows
-from jielong.errors import did_you_mean
+from bench.parts import measure, parse, parser_for
+from bench.rows import Row
 
 PARTS = tuple(
     part.name
@@ -22,8 +20,7 @@ PARTS = tuple(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.alignment", description=bench.alignment.__doc__)
-    parser.add_argument("part", nargs="*", help=f"{', '.join(PARTS)}; without one, all")
+    parser = parser_for(bench.alignment, PARTS)
     parser.add_argument("--run", type=Path, metavar="DIR", help="a finished run of the quickstart, for the atlas")
     parser.add_argument("--seeds", type=int, default=0, help="how many (default: as many as the part's figure asks)")
     parser.add_argument(
@@ -36,20 +33,17 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, metavar="DIR", help="the environments of other trainers")
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of real judgements, for real")
     parser.add_argument("--model", type=Path, metavar="DIR", help="the folder of a model of others, for real and rlaif")
-    chosen = parser.parse_args()
-    for name in chosen.part:
-        if name not in PARTS:
-            parser.error(f"there is no part {name!r}; {did_you_mean(name, PARTS)}")
-    for name in chosen.part or PARTS:
-        part = importlib.import_module(f"bench.alignment.{name}")
-        seeds = tuple(range(chosen.seeds or part.SEEDS))
-        folder = chosen.folder.resolve() / name
+    chosen = parse(parser, PARTS)
+
+    def rows(part: Any) -> Iterable[Row]:
+        """Measure one part, in a folder of its own."""
+        folder = chosen.folder.resolve() / part.__name__.rpartition(".")[2]
         folder.mkdir(parents=True, exist_ok=True)
-        setting = Setting(folder, seeds, chosen.run and chosen.run.resolve(), chosen.peers, chosen.data, chosen.model)
-        try:
-            write_rows(f"alignment_{name}", list(part.rows(setting)))
-        except Unavailable as error:
-            print(error, file=sys.stderr)
+        seeds, run = tuple(range(chosen.seeds or part.SEEDS)), chosen.run and chosen.run.resolve()
+        found: Iterable[Row] = part.rows(Setting(folder, seeds, run, chosen.peers, chosen.data, chosen.model))
+        return found
+
+    measure(bench.alignment, chosen.part, rows)
 
 
 if __name__ == "__main__":

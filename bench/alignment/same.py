@@ -75,7 +75,7 @@ WAYS = (
 
 @dataclass(frozen=True)
 class Company:
-    """What else the engine does meanwhile: a rollout writes many rows at once; a server reads long prompts in chunks,
+    """The rest of the engine's work meanwhile: a rollout writes many rows at once; a server reads long prompts in chunks,
     reuses what slots have read, writes drafts along, and gives up requests.
     """
 

@@ -7,9 +7,7 @@ own. `python -m bench.alignment.trl` writes tests/golden/online_trl.json from th
 from __future__ import annotations
 
 import json
-import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.alignment.setting import Setting
-from bench.environments import ROOT, Unavailable, environment
+from bench.environments import ROOT, ask, environment
 from bench.rows import Row
 from jielong.data.batches import Batch, pad_rows
 from jielong.runs import write_text
@@ -174,19 +172,6 @@ def differences(case: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str,
     return {name: float((found[name] - torch.tensor(value)).abs().max()) for name, value in theirs.items()}
 
 
-def ask(cases: Sequence[Mapping[str, Any]], peer: str, peers: Path) -> dict[str, Any]:
-    """What TRL finds of the cases, and its version."""
-    made = environment(peer, peers)
-    with tempfile.TemporaryDirectory() as folder:
-        asked, told = Path(folder) / "cases.json", Path(folder) / "found.json"
-        asked.write_text(json.dumps(cases))
-        command = [str(made.python), "-m", "bench.online_trl", str(asked), str(told)]
-        done = subprocess.run(command, cwd=ROOT, env=made.variables(1), capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Unavailable(f"TRL failed: {done.stderr.strip().splitlines()[-1]}")
-        return cast(dict[str, Any], json.loads(told.read_text()))
-
-
 def name_of(setting: Mapping[str, Any]) -> str:
     return f"{setting['method']} with k3 in the loss" if "loss_kl" in setting else str(setting["method"])
 
@@ -197,7 +182,7 @@ def rows(setting: Setting) -> Iterator[Row]:
     for peer in ("trl", *PEERS.values()):
         asked = [s for s in SETTINGS if PEERS.get(s["method"], "trl") == peer]
         cases = [case_of(s, seed) for s in asked for seed in setting.seeds]
-        answer = ask(cases, peer, peers)
+        answer = ask(environment(peer, peers), "bench.online_trl", cases)
         for number, method in enumerate(asked):
             part = slice(number * len(setting.seeds), (number + 1) * len(setting.seeds))
             found = [differences(c, t) for c, t in zip(cases[part], answer["found"][part], strict=True)]
@@ -213,7 +198,7 @@ def write_golden(peers: Path) -> None:
     for peer in ("trl", *PEERS.values()):
         asked = [s for s in SETTINGS if PEERS.get(s["method"], "trl") == peer]
         cases = [case_of(setting, 0) for setting in asked]
-        answer = ask(cases, peer, peers)
+        answer = ask(environment(peer, peers), "bench.online_trl", cases)
         for setting, case, found in zip(asked, cases, answer["found"], strict=True):
             made.append({"name": name_of(setting), "trl": answer["version"], "case": case, "found": found})
     write_text(GOLDEN, "[\n" + ",\n".join(map(json.dumps, made)) + "\n]\n")

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import bench.learn
 from bench.learn.judges import JUDGES
 from bench.learn.setting import Setting
-from bench.rows import write_rows
-from jielong.errors import did_you_mean
+from bench.parts import measure, parse, parser_for
+from bench.rows import Row
 
 PARTS = ("voters", "kills", "beside", "hidden", "smollm")
 """The modules of this package that measure something, from the shortest to the longest."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.learn", description=bench.learn.__doc__)
-    parser.add_argument("part", nargs="*", help=f"{', '.join(PARTS)}; without one, all")
+    parser = parser_for(bench.learn, PARTS)
     parser.add_argument(
         "--model",
         type=Path,
@@ -33,19 +31,16 @@ def main() -> None:
     parser.add_argument("--method", default="auto")
     parser.add_argument("--voters", type=int, default=20, help="random ones (default: 20)")
     parser.add_argument("--kills", type=int, default=20, help="(default: 20)")
-    chosen = parser.parse_args()
-    for name in chosen.part:
-        if name not in PARTS:
-            parser.error(f"there is no part {name!r}; {did_you_mean(name, PARTS)}")
+    chosen = parse(parser, PARTS)
     counts = {name: getattr(chosen, name) for name in ("judgements", "method", "voters", "kills")}
-    for name in chosen.part or PARTS:
-        part = importlib.import_module(f"bench.learn.{name}")
+
+    def rows(part: Any) -> list[Row]:
+        """Measure one part, in a folder that is deleted afterwards."""
         with tempfile.TemporaryDirectory(prefix="jielong-bench-") as folder:
-            setting = Setting(
-                chosen.model.resolve(), Path(folder), tuple(range(chosen.seeds)), tuple(chosen.judges), **counts
-            )
-            made = list(part.rows(setting))
-        write_rows(f"learn_{name}", made)
+            seeds, judges = tuple(range(chosen.seeds)), tuple(chosen.judges)
+            return list(part.rows(Setting(chosen.model.resolve(), Path(folder), seeds, judges, **counts)))
+
+    measure(bench.learn, chosen.part, rows)
 
 
 if __name__ == "__main__":

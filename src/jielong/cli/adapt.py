@@ -70,12 +70,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Adapt, report what changed and what to do next; return exit code 0."""
-    if arguments.method == "reward":
-        return _reward(arguments)
-    if arguments.members != 1:
+    if arguments.members != 1 and arguments.method != "reward":
         raise ConfigError("--members makes several reward models; add --method reward")
     if arguments.prompts:
         return _solve(arguments)
+    if arguments.method == "reward":
+        return _reward(arguments)
     if arguments.reward or arguments.max_tokens is not None:
         raise ConfigError("--reward and --max-tokens are for --prompts FILE.jsonl, prompts whose right answer is known")
     learned = arguments.preferences or arguments.chat or arguments.source

@@ -18,7 +18,6 @@ from typing import Literal
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import ElementNode, HTMLTree
 
-from jielong.data.content.choosing import main_content
 from jielong.data.markdown import markdown_text
 from jielong.data.office import container_of, csv_text, docx_html, epub_html, json_texts, xlsx_text
 from jielong.data.pdf import pdf_pages
@@ -176,6 +175,8 @@ def learned_text(html: str) -> str:
     """Extract the main text of an HTML page by the forest, as light Markdown; by rules where it finds little, or is not
     sure.
     """
+    from jielong.data.content.choosing import main_content  # numpy and another parser, a tenth of a second
+
     found = main_content(html)
     if len(found.text) >= _ENOUGH_CHARS and found.confidence >= _LEAST_CONFIDENCE:
         return plain_text(found.text)

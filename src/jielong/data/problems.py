@@ -31,7 +31,7 @@ _MARK = "####"
 
 
 def problem_of(data: Mapping[str, Any], rules: Collection[str]) -> Formed[Conversation]:
-    """Read a problem from any of the common forms; DataError names what is wrong, a rule that is none of `rules` too."""
+    """Read a problem from any of the common forms. Raises DataError for a damaged one, and for a rule that is none of `rules`."""
     notes = Notes()
     asks = next((name for name in ASKS if data.get(name) not in (None, "", [])), None)
     if asks is None:
@@ -68,7 +68,7 @@ def _asked(data: Mapping[str, Any], asks: str, notes: Notes) -> tuple[Message, .
 
 
 def _without_answer(prompt: tuple[Message, ...], notes: Notes) -> tuple[Message, ...]:
-    """Return a prompt up to the last turn that asks; DataError where nobody asks anything."""
+    """Return a prompt up to the last turn that asks. Raises DataError if nobody asks anything."""
     asked = [number for number, message in enumerate(prompt) if message.role in ("user", "tool")]
     if not asked or not prompt[asked[-1]].text.strip():
         raise DataError("nothing is asked: the prompt has no turn of the user with a text")

@@ -18,13 +18,13 @@ _ASKING = ("prompt", "question", "query", "instruction")
 
 
 def read_prompts(path: Path) -> list[tuple[Message, ...]]:
-    """Read the prompts of a file, each once; DataError names the lines that hold none."""
+    """Read the prompts of a file, each once. Raises DataError, which names the lines, if some hold none."""
     found = read_records(path, prompt_of, "prompt")
     return list({canonical_json(to_dict(prompt)): prompt for prompt in found}.values())
 
 
 def prompt_of(data: Mapping[str, Any]) -> tuple[Message, ...]:
-    """Return the turns before the last answer of a record; DataError where nobody asks anything in it."""
+    """Return the turns before the last answer of a record. Raises DataError if nobody asks anything in it."""
     if is_own(data):
         return judgement_of(data).record.prompt
     if "chosen" in data and "rejected" in data:

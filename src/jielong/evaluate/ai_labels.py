@@ -60,7 +60,7 @@ class Label:
 
     @property
     def averaged(self) -> float | None:
-        """Return the mean log odds of the first answer: a liking for a place cancels out. None where they are not known."""
+        """Return the mean log odds of the first answer: a liking for a place cancels out. None if they are not known."""
         return None if self.odds is None else sum(self.odds) / 2
 
     def preference(self, by: str) -> Preference | None:
@@ -139,7 +139,7 @@ def label_to(label: Label) -> dict[str, Any]:
 
 
 def label_from(data: Mapping[str, Any], one: Candidates) -> Label:
-    """Read the label of these candidates from plain JSON; DataError where it is damaged."""
+    """Read the label of these candidates from plain JSON. Raises DataError if it is damaged."""
     try:
         odds = data["odds"] and (float(data["odds"][0]), float(data["odds"][1]))
         verdicts = [None if data[name] is None else float(data[name]) for name in ("a_first", "b_first")]

@@ -133,7 +133,7 @@ async def judge_pairs(pairs: Sequence[Pair], ask: Ask, options: Options, *, at_o
 
 
 def read_verdict(text: str) -> float | None:
-    """Read the last verdict of a text: 1 for A, 0 for B, 0.5 for a tie; None where there is none."""
+    """Read the last verdict of a text: 1 for A, 0 for B, 0.5 for a tie. Returns None if there is none."""
     found = _VERDICT.findall(text)
     return {"a": 1.0, "b": 0.0}.get(found[-1].lower(), 0.5) if found else None
 
@@ -142,7 +142,7 @@ def make_grader(ask: Ask, options: Options) -> Callable[[str, str], Awaitable[fl
     """Return an async function of question and answer that gives the judge's mark, 1 to 10, scaled to 0 to 1."""
 
     async def grade(question: str, answer: str) -> float | None:
-        """Ask the judge for a mark; None where its words hold none."""
+        """Ask the judge for a mark. Returns None if its words hold none."""
         prompt = fill("judge_mark", language_of(question), question=question, answer=answer.strip())
         said = await ask(
             Conversation((Message("user", prompt),)), options.draw("judge", question, answer, label="judge")
@@ -154,7 +154,7 @@ def make_grader(ask: Ask, options: Options) -> Callable[[str, str], Awaitable[fl
 
 
 def read_mark(text: str) -> float | None:
-    """Read the last mark in a text, from 1 to 10; None where there is none."""
+    """Read the last mark in a text, from 1 to 10. Returns None if there is none."""
     found = _MARK.findall(text)
     return float(found[-1]) if found and 1 <= float(found[-1]) <= 10 else None
 

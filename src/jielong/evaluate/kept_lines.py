@@ -46,7 +46,7 @@ def whole_lines(path: Path) -> list[bytes]:
 
 
 def known_lines(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the objects of a file by their ids; DataError names a line that is damaged."""
+    """Return the objects of a file by their ids. Raises DataError, which names the line, if one is damaged."""
     found: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(whole_lines(path), 1):
         try:

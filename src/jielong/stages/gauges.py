@@ -31,7 +31,7 @@ def _metrics(run: Run, stage: str) -> list[dict[str, Any]]:
 
 
 def gauge_of(run: Run, stage: str | None = None, rule: StopRule = StopRule()) -> GaugeFigures:  # noqa: B008 - frozen
-    """Read the gauge of a stage, without one of the last that has rollouts; ConfigError where there is none."""
+    """Read the gauge of a stage, without one of the last that has rollouts. Raises ConfigError if there is none."""
     known = reinforced(run)
     if stage is None and known:
         stage = known[-1]

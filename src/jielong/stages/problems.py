@@ -143,6 +143,6 @@ def problems_stage(name: str, path: Path) -> ProblemsStage:
 
 
 def puzzles_stage(name: str, generator: str) -> PuzzlesStage:
-    """Make the stage for a generator of puzzles; ConfigError where it is not offered or the package is missing."""
+    """Make the stage for a generator of puzzles. Raises ConfigError if it is not offered or the package is missing."""
     check_generator(generator)
     return PuzzlesStage(name, generator)

@@ -36,7 +36,7 @@ def against_answer(scorer: str) -> Rule:
     """Make a rule of a scorer that holds the text against the conversation's `meta` "answer", a text or several."""
 
     def rule(conversation: Conversation, text: str) -> float:
-        """Score the text; DataError where the prompt has no known answer."""
+        """Score the text. Raises DataError if the prompt has no known answer."""
         known = conversation.meta.get("answer")
         if known is None:
             asked = conversation.messages[-1].text if conversation.messages else ""

@@ -107,7 +107,7 @@ class TrainStage(Stage):
         return all(fnmatch(name, "steps/*/model/*") for name in damaged)
 
     def look_ahead(self, context: Context) -> None:
-        """Raise DataError where no rows can be made of the data, before earlier stages are trained."""
+        """Raise DataError if no rows can be made of the data, before earlier stages are trained."""
         rows = self.source.rows()
         if rows is not None and "start" in self.inputs:
             tokenizer = open_tokenizer(self, context)
@@ -118,7 +118,7 @@ class TrainStage(Stage):
                 raise DataError(f"stage {self.name} could not be trained: {error}; {hint}") from error
 
     def steps_of(self, epochs: float, context: Context) -> int:
-        """Return how many steps go `epochs` times through its data, which exists; ConfigError where it has no rows."""
+        """Return how many steps go `epochs` times through its data, which exists. Raises ConfigError if it has no rows."""
         rows = self.source.rows()
         if rows is None:
             raise ConfigError(f"stage {self.name} writes what it learns from, and has no epochs; give it steps")
@@ -320,7 +320,7 @@ def open_module(
 
 
 def check_goes_on(adapter: AdapterConfig, earlier: AdapterConfig) -> None:
-    """Raise ConfigError where an earlier adapter cannot go on as this one."""
+    """Raise ConfigError if an earlier adapter cannot go on as this one."""
     if earlier.rank != adapter.rank:
         raise ConfigError(f"adapter.rank is {adapter.rank}; the adapter that goes on is of rank {earlier.rank}")
     if earlier.decomposed != adapter.decomposed:

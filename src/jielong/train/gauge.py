@@ -59,7 +59,7 @@ class Reading:
 
 Reason = Literal["", "accuracy", "distance", "height", "disagreement"]
 BUDGET: tuple[Reason, ...] = ("distance", "height", "disagreement")
-"""What is looked at where nothing is labelled."""
+"""The measures that decide if there are no labels."""
 
 
 @dataclass(frozen=True)
@@ -222,5 +222,5 @@ def _is_number(value: Any) -> bool:
 
 
 def kept_at(steps: Iterable[int], wanted: int) -> int | None:
-    """Return the newest of the kept steps that is no later than the wanted one; None where all are later."""
+    """Return the newest of the kept steps that is no later than the wanted one, or None if all are later."""
     return max((step for step in steps if step <= wanted), default=None)

@@ -365,7 +365,7 @@ class Loop:
     _KEPT = ("step", "tokens", "attempt", "seconds", "smooth", "lowest", "refused", "best", "warnings", "last")
 
     def _load(self, path: Path) -> None:
-        """Restore everything from a checkpoint; CheckpointError where it cannot be read."""
+        """Restore everything from a checkpoint. Raises CheckpointError if it cannot be read."""
         self._saved, file = path, path / STATE
         try:
             state = torch.load(file, map_location=self.device, weights_only=True)

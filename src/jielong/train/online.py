@@ -43,7 +43,7 @@ BASELINES: Mapping[str, Method] = {
 
 
 def with_method(name: str, rollouts: R, policy: PolicyConfig) -> tuple[R, PolicyConfig]:
-    """Return both configs with the settings of a method; ConfigError for an unknown one.
+    """Return both configs with the settings of a method. Raises ConfigError for an unknown one.
 
     A method of groups that is given no group size draws eight samples of each prompt.
     """

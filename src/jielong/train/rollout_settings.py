@@ -34,17 +34,17 @@ class RolloutSettings:
     max_tokens: int = 32
     """The longest a sample may be."""
     kl_coefficient: float = 0.05
-    """What a nat of distance from the start costs, in reward units."""
+    """The cost of a nat of distance from the start, in reward units."""
     kl_target: float = 0.0
     """Nats per sample that `kl_coefficient` adapts to; 0 leaves it as it is."""
     kl_stop: float = 0.0
     """Nats per token from the policy that wrote a rollout at which the rollout is left; 0 is off."""
     gamma: float = 1.0
-    """What a reward one token later is worth."""
+    """The worth of a reward one token later, as a share."""
     lam: float = 0.95
     """How far advantages look ahead (lambda of GAE)."""
     missing_stop_penalty: float = 1.0
-    """What a sample without an end loses, in reward units."""
+    """The penalty for a sample without an end, in reward units."""
     whiten_advantages: bool = True
     """Whether advantages are brought to mean 0 and variance 1."""
     divide_by_std: bool = True

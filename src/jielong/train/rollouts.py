@@ -72,7 +72,7 @@ class RolloutConfig(RolloutSettings, SourceConfig):
         return (*compared, Role("critic", start, "scalar", is_trained=True)) if self.algorithm == "ppo" else compared
 
     def check(self, inputs: Collection[str], rules: Collection[str]) -> None:
-        """Raise ConfigError where a reward needs an input of the stage, or a rule, that is not among these."""
+        """Raise ConfigError if a reward needs an input of the stage, or a rule, that is not among these."""
         for reward in self.rewards:
             for name in reward.inputs():
                 if name not in inputs:
@@ -230,7 +230,7 @@ class Rollouts:
     _KEPT = ("attempt", "rollout", "coefficient", "_at", "_given", "_metrics")
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state`; CheckpointError when it belongs to other prompts, another seed or half a rollout."""
+        """Continue from `state`. Raises CheckpointError if it belongs to other prompts, another seed or half a rollout."""
         for key, mine in (("num_prompts", len(self.prompts)), ("seed", self.seed)):
             if state.get(key) != mine:
                 raise CheckpointError(

@@ -128,7 +128,7 @@ class SourceConfig:
         return None
 
     def check(self, inputs: Collection[str], rules: Collection[str]) -> None:
-        """Raise ConfigError where it needs an input of the stage, or a rule, that is not among these."""
+        """Raise ConfigError if it needs an input of the stage, or a rule, that is not among these."""
 
     def build(self, context: SourceContext) -> Feed:
         raise NotImplementedError

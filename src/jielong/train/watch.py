@@ -26,7 +26,7 @@ from jielong.train.sources import Prompt
 def keep_apart(prompts: Sequence[Prompt], count: int, seed: int) -> tuple[list[Prompt], list[Prompt]]:
     """Part prompts into those to learn from and about `count` others; equal prompts stay together.
 
-    DataError where nothing would be left to learn from.
+    Raises DataError if nothing would be left to learn from.
     """
     kinds = list(dict.fromkeys(prompt.ids for prompt in prompts))
     order = np.random.default_rng(derive_seed(seed, "watch", "prompts")).permutation(len(kinds))

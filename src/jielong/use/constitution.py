@@ -45,7 +45,7 @@ class Principles:
 
 
 def read_principles(path: Path | None = None) -> Principles:
-    """Read a constitution, or without a path jielong's own; DataError says what is wrong with the file."""
+    """Read a constitution, or without a path jielong's own. Raises DataError if the file cannot be read as one."""
     if path is None:
         own = resources.files("jielong.use") / "templates" / "constitution.toml"
         return _of_toml(own.read_text(encoding="utf-8"), own.name)

@@ -56,7 +56,7 @@ class Revised:
 async def revise(
     prompt: Sequence[Message], ask: Ask, options: Options, principles: Principles, rounds: int = 1
 ) -> Revised:
-    """Answer a prompt, and revise the answer by a principle drawn anew in each round; DataError for an empty answer."""
+    """Answer a prompt, and revise the answer by a principle drawn anew in each round. Raises DataError for an empty answer."""
     conversation = Conversation(tuple(prompt))
     language = language_of(question_of(conversation))
     order = list(range(len(principles.each)))
@@ -79,7 +79,7 @@ async def revise(
 
 
 def revised_from(data: Mapping[str, Any]) -> Revised:
-    """Read what `records.to_dict` made of a revision; DataError where it is damaged."""
+    """Read a revision from what `records.to_dict` made of it. Raises DataError if it is damaged."""
     try:
         rounds = tuple(Round(int(r["principle"]), str(r["critique"]), str(r["revision"])) for r in data["rounds"])
         return Revised(tuple(Message.from_dict(m) for m in data["prompt"]), str(data["answer"]), rounds)

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from jielong.data.content.page import Page
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 GROUPS: dict[str, str] = {
     "content": "content article post entry story main body text prose markdown copy",

@@ -60,7 +60,7 @@ class Page:
     title: str = ""
     description: str = ""
     kind: str = ""
-    """What the page says of its kind (og:type)."""
+    """The kind that the page itself states (og:type)."""
     linked_data: list[str] = field(default_factory=list)
     """JSON-LD, as it stands in the page."""
 

@@ -53,7 +53,7 @@ class ObjectiveConfig:
         raise NotImplementedError
 
     def check(self, roles: Collection[str]) -> None:
-        """Raise ConfigError where its settings make no sense with the roles of the modules that there will be."""
+        """Raise ConfigError if its settings make no sense with the roles of the modules that there will be."""
 
     def beside(self) -> SourceConfig | None:
         """Return a second source of the same data, whose micro-batches are added to every step, or None."""

@@ -334,6 +334,18 @@ def test_the_command_gives_json(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert not (run / "gauge.rl.html").exists()
 
 
+def test_where_nothing_says_to_stop_the_newest_model_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "toy")
+    log = run / "rl" / "metrics.jsonl"
+    first = "".join(line for line in log.read_text().splitlines(keepends=True)[:3])
+    log.write_text(first)  # the last rollout was written by the policy of step 4, and training ended at step 40
+    assert main(["gauge", str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["stop"], found["reason"], found["checkpoint_step"]) == (None, "", 40)
+
+
 def test_a_gold_that_is_trained_on_is_not_shown_as_gold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gauge", str(make_run(tmp_path / "toy", gold_weight=0.5)), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

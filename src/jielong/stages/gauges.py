@@ -50,7 +50,8 @@ def gauge_of(run: Run, stage: str | None = None, rule: StopRule = StopRule()) ->
     if run.record["stages"][stage].get("done") is None:
         notes.append("gauge unfinished")
     models = dict(kept_models(run, stage))
-    step = kept_at(models, readings[found.keep].step)
+    # the policy that wrote the last rollout has learned from it since: where nothing stops it, the newest model is kept
+    step = kept_at(models, readings[found.keep].step) if found.reason else max(models, default=None)
     return GaugeFigures(
         stage,
         [GaugePoint(r.step, r.kl, r.learned, r.gold, r.signals) for r in readings],
